@@ -1,0 +1,118 @@
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from google.protobuf import descriptor as _descriptor
+from typing import ClassVar as _ClassVar
+
+DESCRIPTOR: _descriptor.FileDescriptor
+
+class ErrorReason(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    ERROR_REASON_UNSPECIFIED: _ClassVar[ErrorReason]
+    INVALID_FIELD: _ClassVar[ErrorReason]
+    INVALID_PAGE_TOKEN: _ClassVar[ErrorReason]
+    NOT_FOUND: _ClassVar[ErrorReason]
+    ALREADY_EXISTS: _ClassVar[ErrorReason]
+    STALE_ETAG: _ClassVar[ErrorReason]
+    UNAUTHENTICATED: _ClassVar[ErrorReason]
+    INVALID_CREDENTIALS: _ClassVar[ErrorReason]
+    TOKEN_EXPIRED: _ClassVar[ErrorReason]
+    SESSION_REVOKED: _ClassVar[ErrorReason]
+    REFRESH_TOKEN_REUSED: _ClassVar[ErrorReason]
+    ACCOUNT_INACTIVE: _ClassVar[ErrorReason]
+    PERMISSION_DENIED: _ClassVar[ErrorReason]
+    RATE_LIMITED: _ClassVar[ErrorReason]
+    USERNAME_TAKEN: _ClassVar[ErrorReason]
+    EMAIL_TAKEN: _ClassVar[ErrorReason]
+    NO_TICK: _ClassVar[ErrorReason]
+    INSUFFICIENT_FUNDS: _ClassVar[ErrorReason]
+    INSUFFICIENT_POSITION: _ClassVar[ErrorReason]
+    RISK_LIMIT_MAX_ORDER_QUANTITY: _ClassVar[ErrorReason]
+    RISK_LIMIT_MAX_ORDER_NOTIONAL: _ClassVar[ErrorReason]
+    RISK_LIMIT_MAX_POSITION_QUANTITY: _ClassVar[ErrorReason]
+    RISK_LIMIT_MAX_GROSS_NOTIONAL: _ClassVar[ErrorReason]
+    RISK_LIMIT_MAX_OPEN_ORDERS: _ClassVar[ErrorReason]
+    RISK_LIMIT_MAX_ORDERS_PER_SECOND: _ClassVar[ErrorReason]
+    RISK_LIMIT_MAX_DAILY_LOSS: _ClassVar[ErrorReason]
+    RISK_LIMIT_PRICE_COLLAR: _ClassVar[ErrorReason]
+    RISK_LIMIT_LOOSENED: _ClassVar[ErrorReason]
+    TRADING_HALTED: _ClassVar[ErrorReason]
+    REDUCE_ONLY: _ClassVar[ErrorReason]
+    MARKET_CLOSED: _ClassVar[ErrorReason]
+    UNKNOWN_SYMBOL: _ClassVar[ErrorReason]
+    PRICE_OFF_TICK: _ClassVar[ErrorReason]
+    QUANTITY_OFF_STEP: _ClassVar[ErrorReason]
+    PRICE_OUTSIDE_LIMITS: _ClassVar[ErrorReason]
+    GATEWAY_DISCONNECTED: _ClassVar[ErrorReason]
+    GATEWAY_REJECTED: _ClassVar[ErrorReason]
+    RISK_UNAVAILABLE: _ClassVar[ErrorReason]
+    CLIENT_ORDER_ID_REUSED: _ClassVar[ErrorReason]
+    ORDER_NOT_OPEN: _ClassVar[ErrorReason]
+    NO_LIQUIDITY: _ClassVar[ErrorReason]
+    NOT_SENT: _ClassVar[ErrorReason]
+    STREAM_NOT_FOUND: _ClassVar[ErrorReason]
+    SLOW_CONSUMER: _ClassVar[ErrorReason]
+    SHUTTING_DOWN: _ClassVar[ErrorReason]
+    STRATEGY_RUNNING: _ClassVar[ErrorReason]
+    UNKNOWN_STRATEGY_CLASS: _ClassVar[ErrorReason]
+    INVALID_PARAMETER: _ClassVar[ErrorReason]
+    SCHEMA_VIOLATION: _ClassVar[ErrorReason]
+    UNAVAILABLE: _ClassVar[ErrorReason]
+    DEADLINE_EXCEEDED: _ClassVar[ErrorReason]
+    INTERNAL: _ClassVar[ErrorReason]
+    OVERLOADED: _ClassVar[ErrorReason]
+    UNSUPPORTED: _ClassVar[ErrorReason]
+    ORDER_EXPIRED: _ClassVar[ErrorReason]
+ERROR_REASON_UNSPECIFIED: ErrorReason
+INVALID_FIELD: ErrorReason
+INVALID_PAGE_TOKEN: ErrorReason
+NOT_FOUND: ErrorReason
+ALREADY_EXISTS: ErrorReason
+STALE_ETAG: ErrorReason
+UNAUTHENTICATED: ErrorReason
+INVALID_CREDENTIALS: ErrorReason
+TOKEN_EXPIRED: ErrorReason
+SESSION_REVOKED: ErrorReason
+REFRESH_TOKEN_REUSED: ErrorReason
+ACCOUNT_INACTIVE: ErrorReason
+PERMISSION_DENIED: ErrorReason
+RATE_LIMITED: ErrorReason
+USERNAME_TAKEN: ErrorReason
+EMAIL_TAKEN: ErrorReason
+NO_TICK: ErrorReason
+INSUFFICIENT_FUNDS: ErrorReason
+INSUFFICIENT_POSITION: ErrorReason
+RISK_LIMIT_MAX_ORDER_QUANTITY: ErrorReason
+RISK_LIMIT_MAX_ORDER_NOTIONAL: ErrorReason
+RISK_LIMIT_MAX_POSITION_QUANTITY: ErrorReason
+RISK_LIMIT_MAX_GROSS_NOTIONAL: ErrorReason
+RISK_LIMIT_MAX_OPEN_ORDERS: ErrorReason
+RISK_LIMIT_MAX_ORDERS_PER_SECOND: ErrorReason
+RISK_LIMIT_MAX_DAILY_LOSS: ErrorReason
+RISK_LIMIT_PRICE_COLLAR: ErrorReason
+RISK_LIMIT_LOOSENED: ErrorReason
+TRADING_HALTED: ErrorReason
+REDUCE_ONLY: ErrorReason
+MARKET_CLOSED: ErrorReason
+UNKNOWN_SYMBOL: ErrorReason
+PRICE_OFF_TICK: ErrorReason
+QUANTITY_OFF_STEP: ErrorReason
+PRICE_OUTSIDE_LIMITS: ErrorReason
+GATEWAY_DISCONNECTED: ErrorReason
+GATEWAY_REJECTED: ErrorReason
+RISK_UNAVAILABLE: ErrorReason
+CLIENT_ORDER_ID_REUSED: ErrorReason
+ORDER_NOT_OPEN: ErrorReason
+NO_LIQUIDITY: ErrorReason
+NOT_SENT: ErrorReason
+STREAM_NOT_FOUND: ErrorReason
+SLOW_CONSUMER: ErrorReason
+SHUTTING_DOWN: ErrorReason
+STRATEGY_RUNNING: ErrorReason
+UNKNOWN_STRATEGY_CLASS: ErrorReason
+INVALID_PARAMETER: ErrorReason
+SCHEMA_VIOLATION: ErrorReason
+UNAVAILABLE: ErrorReason
+DEADLINE_EXCEEDED: ErrorReason
+INTERNAL: ErrorReason
+OVERLOADED: ErrorReason
+UNSUPPORTED: ErrorReason
+ORDER_EXPIRED: ErrorReason

@@ -1,0 +1,42 @@
+import datetime
+
+from google.protobuf import descriptor_pb2 as _descriptor_pb2
+from google.protobuf import duration_pb2 as _duration_pb2
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from google.protobuf import descriptor as _descriptor
+from google.protobuf import message as _message
+from collections.abc import Mapping as _Mapping
+from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
+
+DESCRIPTOR: _descriptor.FileDescriptor
+
+class RateLimit(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    RATE_LIMIT_UNSPECIFIED: _ClassVar[RateLimit]
+    RATE_LIMIT_DEFAULT: _ClassVar[RateLimit]
+    RATE_LIMIT_AUTH: _ClassVar[RateLimit]
+    RATE_LIMIT_TRADING: _ClassVar[RateLimit]
+RATE_LIMIT_UNSPECIFIED: RateLimit
+RATE_LIMIT_DEFAULT: RateLimit
+RATE_LIMIT_AUTH: RateLimit
+RATE_LIMIT_TRADING: RateLimit
+METHOD_FIELD_NUMBER: _ClassVar[int]
+method: _descriptor.FieldDescriptor
+
+class MethodPolicy(_message.Message):
+    __slots__ = ("public", "permission", "internal", "rate_limit", "idempotent", "deadline", "audit")
+    PUBLIC_FIELD_NUMBER: _ClassVar[int]
+    PERMISSION_FIELD_NUMBER: _ClassVar[int]
+    INTERNAL_FIELD_NUMBER: _ClassVar[int]
+    RATE_LIMIT_FIELD_NUMBER: _ClassVar[int]
+    IDEMPOTENT_FIELD_NUMBER: _ClassVar[int]
+    DEADLINE_FIELD_NUMBER: _ClassVar[int]
+    AUDIT_FIELD_NUMBER: _ClassVar[int]
+    public: bool
+    permission: str
+    internal: bool
+    rate_limit: RateLimit
+    idempotent: bool
+    deadline: _duration_pb2.Duration
+    audit: bool
+    def __init__(self, public: _Optional[bool] = ..., permission: _Optional[str] = ..., internal: _Optional[bool] = ..., rate_limit: _Optional[_Union[RateLimit, str]] = ..., idempotent: _Optional[bool] = ..., deadline: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., audit: _Optional[bool] = ...) -> None: ...

@@ -1,0 +1,200 @@
+import datetime
+
+from google.protobuf import timestamp_pb2 as _timestamp_pb2
+from redfire.common.v1 import common_pb2 as _common_pb2
+from redfire.common.v1 import error_reason_pb2 as _error_reason_pb2
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from google.protobuf import descriptor as _descriptor
+from google.protobuf import message as _message
+from collections.abc import Mapping as _Mapping
+from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
+
+DESCRIPTOR: _descriptor.FileDescriptor
+
+class AccountKind(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    ACCOUNT_KIND_UNSPECIFIED: _ClassVar[AccountKind]
+    ACCOUNT_KIND_PAPER: _ClassVar[AccountKind]
+    ACCOUNT_KIND_LIVE: _ClassVar[AccountKind]
+
+class LedgerEntryKind(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    LEDGER_ENTRY_KIND_UNSPECIFIED: _ClassVar[LedgerEntryKind]
+    LEDGER_ENTRY_KIND_DEPOSIT: _ClassVar[LedgerEntryKind]
+    LEDGER_ENTRY_KIND_WITHDRAWAL: _ClassVar[LedgerEntryKind]
+    LEDGER_ENTRY_KIND_COMMISSION: _ClassVar[LedgerEntryKind]
+    LEDGER_ENTRY_KIND_REALIZED_PNL: _ClassVar[LedgerEntryKind]
+ACCOUNT_KIND_UNSPECIFIED: AccountKind
+ACCOUNT_KIND_PAPER: AccountKind
+ACCOUNT_KIND_LIVE: AccountKind
+LEDGER_ENTRY_KIND_UNSPECIFIED: LedgerEntryKind
+LEDGER_ENTRY_KIND_DEPOSIT: LedgerEntryKind
+LEDGER_ENTRY_KIND_WITHDRAWAL: LedgerEntryKind
+LEDGER_ENTRY_KIND_COMMISSION: LedgerEntryKind
+LEDGER_ENTRY_KIND_REALIZED_PNL: LedgerEntryKind
+
+class Order(_message.Message):
+    __slots__ = ("order_id", "client_order_id", "account_id", "symbol", "side", "type", "time_in_force", "position_effect", "quantity", "price", "stop_price", "trailing_offset", "status", "cumulative_quantity", "leaves_quantity", "average_price", "commission", "reject_reason", "reject_message", "venue_order_id", "strategy_id", "trace_id", "create_time", "update_time", "expire_time", "triggered")
+    ORDER_ID_FIELD_NUMBER: _ClassVar[int]
+    CLIENT_ORDER_ID_FIELD_NUMBER: _ClassVar[int]
+    ACCOUNT_ID_FIELD_NUMBER: _ClassVar[int]
+    SYMBOL_FIELD_NUMBER: _ClassVar[int]
+    SIDE_FIELD_NUMBER: _ClassVar[int]
+    TYPE_FIELD_NUMBER: _ClassVar[int]
+    TIME_IN_FORCE_FIELD_NUMBER: _ClassVar[int]
+    POSITION_EFFECT_FIELD_NUMBER: _ClassVar[int]
+    QUANTITY_FIELD_NUMBER: _ClassVar[int]
+    PRICE_FIELD_NUMBER: _ClassVar[int]
+    STOP_PRICE_FIELD_NUMBER: _ClassVar[int]
+    TRAILING_OFFSET_FIELD_NUMBER: _ClassVar[int]
+    STATUS_FIELD_NUMBER: _ClassVar[int]
+    CUMULATIVE_QUANTITY_FIELD_NUMBER: _ClassVar[int]
+    LEAVES_QUANTITY_FIELD_NUMBER: _ClassVar[int]
+    AVERAGE_PRICE_FIELD_NUMBER: _ClassVar[int]
+    COMMISSION_FIELD_NUMBER: _ClassVar[int]
+    REJECT_REASON_FIELD_NUMBER: _ClassVar[int]
+    REJECT_MESSAGE_FIELD_NUMBER: _ClassVar[int]
+    VENUE_ORDER_ID_FIELD_NUMBER: _ClassVar[int]
+    STRATEGY_ID_FIELD_NUMBER: _ClassVar[int]
+    TRACE_ID_FIELD_NUMBER: _ClassVar[int]
+    CREATE_TIME_FIELD_NUMBER: _ClassVar[int]
+    UPDATE_TIME_FIELD_NUMBER: _ClassVar[int]
+    EXPIRE_TIME_FIELD_NUMBER: _ClassVar[int]
+    TRIGGERED_FIELD_NUMBER: _ClassVar[int]
+    order_id: str
+    client_order_id: str
+    account_id: str
+    symbol: str
+    side: _common_pb2.Side
+    type: _common_pb2.OrderType
+    time_in_force: _common_pb2.TimeInForce
+    position_effect: _common_pb2.PositionEffect
+    quantity: str
+    price: str
+    stop_price: str
+    trailing_offset: str
+    status: _common_pb2.OrderStatus
+    cumulative_quantity: str
+    leaves_quantity: str
+    average_price: str
+    commission: str
+    reject_reason: _error_reason_pb2.ErrorReason
+    reject_message: str
+    venue_order_id: str
+    strategy_id: str
+    trace_id: str
+    create_time: _timestamp_pb2.Timestamp
+    update_time: _timestamp_pb2.Timestamp
+    expire_time: _timestamp_pb2.Timestamp
+    triggered: bool
+    def __init__(self, order_id: _Optional[str] = ..., client_order_id: _Optional[str] = ..., account_id: _Optional[str] = ..., symbol: _Optional[str] = ..., side: _Optional[_Union[_common_pb2.Side, str]] = ..., type: _Optional[_Union[_common_pb2.OrderType, str]] = ..., time_in_force: _Optional[_Union[_common_pb2.TimeInForce, str]] = ..., position_effect: _Optional[_Union[_common_pb2.PositionEffect, str]] = ..., quantity: _Optional[str] = ..., price: _Optional[str] = ..., stop_price: _Optional[str] = ..., trailing_offset: _Optional[str] = ..., status: _Optional[_Union[_common_pb2.OrderStatus, str]] = ..., cumulative_quantity: _Optional[str] = ..., leaves_quantity: _Optional[str] = ..., average_price: _Optional[str] = ..., commission: _Optional[str] = ..., reject_reason: _Optional[_Union[_error_reason_pb2.ErrorReason, str]] = ..., reject_message: _Optional[str] = ..., venue_order_id: _Optional[str] = ..., strategy_id: _Optional[str] = ..., trace_id: _Optional[str] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., update_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., expire_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., triggered: _Optional[bool] = ...) -> None: ...
+
+class Account(_message.Message):
+    __slots__ = ("account_id", "display_name", "kind", "gateway", "currency", "balance", "available", "margin", "frozen", "unrealized_pnl", "realized_pnl", "equity", "commission", "create_time")
+    ACCOUNT_ID_FIELD_NUMBER: _ClassVar[int]
+    DISPLAY_NAME_FIELD_NUMBER: _ClassVar[int]
+    KIND_FIELD_NUMBER: _ClassVar[int]
+    GATEWAY_FIELD_NUMBER: _ClassVar[int]
+    CURRENCY_FIELD_NUMBER: _ClassVar[int]
+    BALANCE_FIELD_NUMBER: _ClassVar[int]
+    AVAILABLE_FIELD_NUMBER: _ClassVar[int]
+    MARGIN_FIELD_NUMBER: _ClassVar[int]
+    FROZEN_FIELD_NUMBER: _ClassVar[int]
+    UNREALIZED_PNL_FIELD_NUMBER: _ClassVar[int]
+    REALIZED_PNL_FIELD_NUMBER: _ClassVar[int]
+    EQUITY_FIELD_NUMBER: _ClassVar[int]
+    COMMISSION_FIELD_NUMBER: _ClassVar[int]
+    CREATE_TIME_FIELD_NUMBER: _ClassVar[int]
+    account_id: str
+    display_name: str
+    kind: AccountKind
+    gateway: str
+    currency: str
+    balance: str
+    available: str
+    margin: str
+    frozen: str
+    unrealized_pnl: str
+    realized_pnl: str
+    equity: str
+    commission: str
+    create_time: _timestamp_pb2.Timestamp
+    def __init__(self, account_id: _Optional[str] = ..., display_name: _Optional[str] = ..., kind: _Optional[_Union[AccountKind, str]] = ..., gateway: _Optional[str] = ..., currency: _Optional[str] = ..., balance: _Optional[str] = ..., available: _Optional[str] = ..., margin: _Optional[str] = ..., frozen: _Optional[str] = ..., unrealized_pnl: _Optional[str] = ..., realized_pnl: _Optional[str] = ..., equity: _Optional[str] = ..., commission: _Optional[str] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+
+class Position(_message.Message):
+    __slots__ = ("account_id", "symbol", "side", "quantity", "today_quantity", "yesterday_quantity", "frozen_quantity", "average_price", "last_price", "unrealized_pnl", "realized_pnl", "margin")
+    ACCOUNT_ID_FIELD_NUMBER: _ClassVar[int]
+    SYMBOL_FIELD_NUMBER: _ClassVar[int]
+    SIDE_FIELD_NUMBER: _ClassVar[int]
+    QUANTITY_FIELD_NUMBER: _ClassVar[int]
+    TODAY_QUANTITY_FIELD_NUMBER: _ClassVar[int]
+    YESTERDAY_QUANTITY_FIELD_NUMBER: _ClassVar[int]
+    FROZEN_QUANTITY_FIELD_NUMBER: _ClassVar[int]
+    AVERAGE_PRICE_FIELD_NUMBER: _ClassVar[int]
+    LAST_PRICE_FIELD_NUMBER: _ClassVar[int]
+    UNREALIZED_PNL_FIELD_NUMBER: _ClassVar[int]
+    REALIZED_PNL_FIELD_NUMBER: _ClassVar[int]
+    MARGIN_FIELD_NUMBER: _ClassVar[int]
+    account_id: str
+    symbol: str
+    side: _common_pb2.PositionSide
+    quantity: str
+    today_quantity: str
+    yesterday_quantity: str
+    frozen_quantity: str
+    average_price: str
+    last_price: str
+    unrealized_pnl: str
+    realized_pnl: str
+    margin: str
+    def __init__(self, account_id: _Optional[str] = ..., symbol: _Optional[str] = ..., side: _Optional[_Union[_common_pb2.PositionSide, str]] = ..., quantity: _Optional[str] = ..., today_quantity: _Optional[str] = ..., yesterday_quantity: _Optional[str] = ..., frozen_quantity: _Optional[str] = ..., average_price: _Optional[str] = ..., last_price: _Optional[str] = ..., unrealized_pnl: _Optional[str] = ..., realized_pnl: _Optional[str] = ..., margin: _Optional[str] = ...) -> None: ...
+
+class Trade(_message.Message):
+    __slots__ = ("trade_id", "order_id", "account_id", "symbol", "side", "position_effect", "price", "quantity", "commission", "realized_pnl", "time", "venue_trade_id", "strategy_id")
+    TRADE_ID_FIELD_NUMBER: _ClassVar[int]
+    ORDER_ID_FIELD_NUMBER: _ClassVar[int]
+    ACCOUNT_ID_FIELD_NUMBER: _ClassVar[int]
+    SYMBOL_FIELD_NUMBER: _ClassVar[int]
+    SIDE_FIELD_NUMBER: _ClassVar[int]
+    POSITION_EFFECT_FIELD_NUMBER: _ClassVar[int]
+    PRICE_FIELD_NUMBER: _ClassVar[int]
+    QUANTITY_FIELD_NUMBER: _ClassVar[int]
+    COMMISSION_FIELD_NUMBER: _ClassVar[int]
+    REALIZED_PNL_FIELD_NUMBER: _ClassVar[int]
+    TIME_FIELD_NUMBER: _ClassVar[int]
+    VENUE_TRADE_ID_FIELD_NUMBER: _ClassVar[int]
+    STRATEGY_ID_FIELD_NUMBER: _ClassVar[int]
+    trade_id: str
+    order_id: str
+    account_id: str
+    symbol: str
+    side: _common_pb2.Side
+    position_effect: _common_pb2.PositionEffect
+    price: str
+    quantity: str
+    commission: str
+    realized_pnl: str
+    time: _timestamp_pb2.Timestamp
+    venue_trade_id: str
+    strategy_id: str
+    def __init__(self, trade_id: _Optional[str] = ..., order_id: _Optional[str] = ..., account_id: _Optional[str] = ..., symbol: _Optional[str] = ..., side: _Optional[_Union[_common_pb2.Side, str]] = ..., position_effect: _Optional[_Union[_common_pb2.PositionEffect, str]] = ..., price: _Optional[str] = ..., quantity: _Optional[str] = ..., commission: _Optional[str] = ..., realized_pnl: _Optional[str] = ..., time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., venue_trade_id: _Optional[str] = ..., strategy_id: _Optional[str] = ...) -> None: ...
+
+class LedgerEntry(_message.Message):
+    __slots__ = ("entry_id", "transaction_id", "ledger_account", "amount", "kind", "reference", "create_time", "account_id")
+    ENTRY_ID_FIELD_NUMBER: _ClassVar[int]
+    TRANSACTION_ID_FIELD_NUMBER: _ClassVar[int]
+    LEDGER_ACCOUNT_FIELD_NUMBER: _ClassVar[int]
+    AMOUNT_FIELD_NUMBER: _ClassVar[int]
+    KIND_FIELD_NUMBER: _ClassVar[int]
+    REFERENCE_FIELD_NUMBER: _ClassVar[int]
+    CREATE_TIME_FIELD_NUMBER: _ClassVar[int]
+    ACCOUNT_ID_FIELD_NUMBER: _ClassVar[int]
+    entry_id: str
+    transaction_id: str
+    ledger_account: str
+    amount: str
+    kind: LedgerEntryKind
+    reference: str
+    create_time: _timestamp_pb2.Timestamp
+    account_id: str
+    def __init__(self, entry_id: _Optional[str] = ..., transaction_id: _Optional[str] = ..., ledger_account: _Optional[str] = ..., amount: _Optional[str] = ..., kind: _Optional[_Union[LedgerEntryKind, str]] = ..., reference: _Optional[str] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., account_id: _Optional[str] = ...) -> None: ...
