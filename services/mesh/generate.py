@@ -1,116 +1,94 @@
-"""`make gen`: stubs, descriptors and generated configuration from `proto/`, the same bytes each time.
+"""`make gen`: everything that is made from `proto/`, the same bytes each time and from whatever folder."""
 
-Third parties' protos are not copied: google's come with grpcio-tools and googleapis-common-protos, buf.validate's
-schema out of the protovalidate wheel, all handed to protoc as one descriptor set.
-"""
-
+import argparse
+import filecmp
 import shutil
 import subprocess
 import sys
 import tempfile
-from importlib import import_module
+from collections.abc import Iterator
 from pathlib import Path
 
-import grpc_tools
-from google.protobuf import descriptor_pb2
-from grpc_tools import protoc
+from services.mesh.reasons import render_reasons
+from services.mesh.stubs import ProtocError, write_stubs
 
 ROOT = Path(__file__).resolve().parents[2]
 PROTO = ROOT / "proto"
-PYTHON = ROOT / "gen" / "python"
-DESCRIPTORS = ROOT / "gen" / "descriptors" / "redfire.binpb"
-
-# Imported by our protos but not ours; details.proto for the error details that the edge must be able to print.
-THIRD_PARTY = (
-    "google.api.annotations_pb2",
-    "google.api.http_pb2",
-    "google.rpc.error_details_pb2",
-    "google.rpc.status_pb2",
-)
+DESCRIPTORS = "gen/descriptors/redfire.binpb"
+# All files below these are generated: what the contract no longer makes is removed.
+GENERATED = ("gen", "envoy")
 
 
 def main() -> None:
-    """Regenerate everything below `gen/` from `proto/`."""
-    protos = sorted(str(p.relative_to(PROTO)) for p in PROTO.rglob("*.proto"))
+    """Regenerate, or say what differs (`--check`), or only lint the contract (`--lint`)."""
+    parser = argparse.ArgumentParser(description="Make gen/ and envoy/ from proto/.")
+    modes = parser.add_mutually_exclusive_group()
+    modes.add_argument(
+        "--check", action="store_true", help="change nothing; fail when what is committed is out of date"
+    )
+    modes.add_argument("--lint", action="store_true", help="only lint the contract with buf")
+    arguments = parser.parse_args()
+    if arguments.lint:
+        sys.exit(lint(ROOT / DESCRIPTORS))
     with tempfile.TemporaryDirectory() as folder:
-        imports = Path(folder) / "imports.binpb"
-        imports.write_bytes(third_party().SerializeToString())
-        ours = Path(folder) / "ours.binpb"
-        shutil.rmtree(PYTHON, ignore_errors=True)
-        PYTHON.mkdir(parents=True, exist_ok=True)
-        run_protoc(
-            imports,
-            f"--python_out={PYTHON}",
-            f"--pyi_out={PYTHON}",
-            f"--grpc_python_out={PYTHON}",
-            f"--descriptor_set_out={ours}",
-            "--include_source_info",
-            *protos,
-        )
-        # Our stubs import buf.validate's; its wheel has the schema but not the stub that google.protobuf needs.
-        run_protoc(imports, f"--python_out={PYTHON}", f"--pyi_out={PYTHON}", "buf/validate/validate.proto")
-        write_descriptors(imports, ours)
-    for package in sorted({p.parent for p in PYTHON.rglob("*_pb2.py")}):
-        while package != PYTHON:
-            (package / "__init__.py").touch()
-            package = package.parent
-    subprocess.run([buf(), "lint", f"{DESCRIPTORS}#format=binpb", "--config", str(ROOT / "buf.yaml")], check=True)
-
-
-def third_party() -> descriptor_pb2.FileDescriptorSet:
-    """The files that our protos import, dependencies first."""
-    files: dict[str, descriptor_pb2.FileDescriptorProto] = {}
-
-    def add(file: object) -> None:
-        name: str = file.name  # type: ignore[attr-defined]
-        if name in files:
+        try:
+            generate(Path(folder))
+        except ProtocError:
+            sys.exit(1)
+        changes = list(differences(Path(folder), ROOT))
+        if arguments.check:
+            if changes:
+                sys.exit("Out of date, run `make gen`:\n" + "\n".join(f"  {kind} {path}" for kind, path in changes))
             return
-        for dependency in file.dependencies:  # type: ignore[attr-defined]
-            add(dependency)
-        proto = descriptor_pb2.FileDescriptorProto()
-        file.CopyToProto(proto)  # type: ignore[attr-defined]
-        files[name] = proto
-
-    for module in THIRD_PARTY:
-        add(import_module(module).DESCRIPTOR)
-    for name in ("field_mask", "struct", "timestamp", "duration", "descriptor", "wrappers"):
-        add(import_module(f"google.protobuf.{name}_pb2").DESCRIPTOR)
-    validate = import_module("protovalidate._gen.buf.validate.validate_pb").desc().proto.to_binary()
-    proto = descriptor_pb2.FileDescriptorProto.FromString(validate)
-    files[proto.name] = proto
-    return descriptor_pb2.FileDescriptorSet(file=files.values())
+        publish(Path(folder), ROOT, changes)
+    sys.exit(lint(ROOT / DESCRIPTORS))
 
 
-def run_protoc(imports: Path, *arguments: str) -> None:
-    """Run the protoc of grpcio-tools, or end with its complaint."""
-    include = Path(grpc_tools.__file__).parent / "_proto"
-    status = protoc.main(["protoc", f"-I{PROTO}", f"--descriptor_set_in={imports}", *arguments])
-    if status:
-        sys.exit(f"protoc ended with {status} (includes: {include.name})")
+def generate(target: Path) -> None:
+    """Write all that is generated below `target`, an empty folder, as it lies in the repository."""
+    descriptors = write_stubs(PROTO, target / "gen/python")
+    write(target / DESCRIPTORS, descriptors.SerializeToString(deterministic=True))
+    write(target / "gen/python/redfire/reasons.py", render_reasons(descriptors).encode())
 
 
-def write_descriptors(imports: Path, ours: Path) -> None:
-    """Join our files, with comments, and what they import into one set, dependencies first."""
-    known = {f.name: f for f in descriptor_pb2.FileDescriptorSet.FromString(imports.read_bytes()).file}
-    known |= {f.name: f for f in descriptor_pb2.FileDescriptorSet.FromString(ours.read_bytes()).file}
-    ordered: dict[str, descriptor_pb2.FileDescriptorProto] = {}
-
-    def add(name: str) -> None:
-        if name in ordered:
-            return
-        for dependency in known[name].dependency:
-            add(dependency)
-        ordered[name] = known[name]
-
-    for name in sorted(known):
-        add(name)
-    DESCRIPTORS.parent.mkdir(parents=True, exist_ok=True)
-    DESCRIPTORS.write_bytes(descriptor_pb2.FileDescriptorSet(file=ordered.values()).SerializeToString(deterministic=True))
+def write(path: Path, content: bytes) -> None:
+    """Write a file and the folders it needs."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content)
 
 
-def buf() -> str:
-    """The buf binary beside this Python."""
-    return str(Path(sys.executable).parent / "buf")
+def differences(made: Path, committed: Path) -> Iterator[tuple[str, str]]:
+    """How `committed` differs from what was `made`: missing, changed or stale, and the file."""
+    new, old = files(made), files(committed)
+    for path in sorted(new | old):
+        if path not in old:
+            yield "missing", path
+        elif path not in new:
+            yield "stale  ", path
+        elif not filecmp.cmp(made / path, committed / path, shallow=False):
+            yield "changed", path
+
+
+def files(root: Path) -> set[str]:
+    """The generated files below a folder, by relative path."""
+    found = (path for folder in GENERATED for path in (root / folder).rglob("*") if path.is_file())
+    return {path.relative_to(root).as_posix() for path in found if "__pycache__" not in path.parts}
+
+
+def publish(made: Path, target: Path, changes: list[tuple[str, str]]) -> None:
+    """Bring `target` up to date; files that are right already stay untouched, for whoever is importing them."""
+    for _, path in changes:
+        if (made / path).exists():
+            (target / path).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(made / path, target / path)
+        else:
+            (target / path).unlink()
+
+
+def lint(descriptors: Path) -> int:
+    """Buf's opinion of the contract; its exit status."""
+    buf = str(Path(sys.executable).parent / "buf")
+    return subprocess.run([buf, "lint", f"{descriptors}#format=binpb", "--config", str(ROOT / "buf.yaml")]).returncode
 
 
 if __name__ == "__main__":
