@@ -1,0 +1,131 @@
+"""Values, versions and schemas in the database."""
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import select
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from services.config.config import Config, ConfigName
+from services.config.json_value import Json
+from services.config.models import ConfigRow, SchemaRow, VersionRow
+from services.kernel.errors import Aborted
+
+
+class ConfigRepository:
+    """All reads and writes of the config database."""
+
+    def __init__(self, session: AsyncSession) -> None:
+        self._session = session
+
+    async def find(self, name: ConfigName) -> Config | None:
+        """The last version of a value, also when it deleted it; None when there never was one."""
+        row = await self._session.get(ConfigRow, (name.service_name, name.environment, name.key))
+        return _to_domain(row) if row else None
+
+    async def list_service(
+        self, environment: str, service_name: str, *, after_key: str = "", limit: int | None = None
+    ) -> Sequence[Config]:
+        """A service's present values by key."""
+        query = (
+            select(ConfigRow)
+            .where(ConfigRow.service_name == service_name, ConfigRow.environment == environment)
+            .where(ConfigRow.deleted.is_(False), ConfigRow.key > after_key)
+            .order_by(ConfigRow.key)
+            .limit(limit)
+        )
+        return [_to_domain(row) for row in await self._session.scalars(query)]
+
+    async def list_environment(self, environment: str) -> Sequence[Config]:
+        """The present values of all services, and the last versions of deleted ones."""
+        query = select(ConfigRow).where(ConfigRow.environment == environment)
+        return [_to_domain(row) for row in await self._session.scalars(query)]
+
+    async def list_everywhere(self, service_name: str, key: str) -> Sequence[Config]:
+        """A key's present values in all environments."""
+        query = (
+            select(ConfigRow)
+            .where(ConfigRow.service_name == service_name, ConfigRow.key == key, ConfigRow.deleted.is_(False))
+            .order_by(ConfigRow.environment)
+        )
+        return [_to_domain(row) for row in await self._session.scalars(query)]
+
+    async def list_versions(self, name: ConfigName, *, before: int | None, limit: int) -> Sequence[Config]:
+        """A value's versions, newest first."""
+        query = select(VersionRow).where(*_is(name)).order_by(VersionRow.version.desc()).limit(limit)
+        if before is not None:
+            query = query.where(VersionRow.version < before)
+        return [_to_domain(row) for row in await self._session.scalars(query)]
+
+    async def find_version(self, name: ConfigName, version: int) -> Config | None:
+        """One version of a value."""
+        row = await self._session.scalar(select(VersionRow).where(*_is(name), VersionRow.version == version))
+        return _to_domain(row) if row else None
+
+    async def add(self, configs: Iterable[Config]) -> None:
+        """Write next versions. Raises Aborted when somebody else wrote one of them first."""
+        for config in configs:
+            row = _to_row(config)
+            self._session.add(VersionRow(**row))
+            await self._session.merge(ConfigRow(**row))
+        try:
+            await self._session.flush()
+        except IntegrityError:
+            raise Aborted("somebody else wrote this value at the same time") from None
+
+    async def find_schema(self, service_name: str, key: str) -> dict[str, Json] | None:
+        """The JSON schema that was set for a key."""
+        row = await self._session.get(SchemaRow, (service_name, key))
+        return row.schema if row else None
+
+    async def list_schemas(self) -> dict[tuple[str, str], dict[str, Json]]:
+        """All JSON schemas that were set, by service and key."""
+        rows = await self._session.scalars(select(SchemaRow))
+        return {(row.service_name, row.key): row.schema for row in rows}
+
+    async def put_schema(
+        self, service_name: str, key: str, schema: dict[str, Json], updated_by: str, update_time: datetime
+    ) -> None:
+        """Set the JSON schema of a key."""
+        row = SchemaRow(
+            service_name=service_name,
+            key=key,
+            schema=schema,
+            updated_by=updated_by,
+            update_time=update_time,
+        )
+        await self._session.merge(row)
+
+
+def _is(name: ConfigName) -> tuple[Any, ...]:
+    return (
+        VersionRow.service_name == name.service_name,
+        VersionRow.environment == name.environment,
+        VersionRow.key == name.key,
+    )
+
+
+def _to_domain(row: ConfigRow | VersionRow) -> Config:
+    return Config(
+        name=ConfigName(row.environment, row.service_name, row.key),
+        value=row.content.get("value"),
+        version=row.version,
+        updated_by=row.updated_by,
+        update_time=row.update_time,
+        deleted=row.deleted,
+    )
+
+
+def _to_row(config: Config) -> dict[str, Any]:
+    return {
+        "service_name": config.name.service_name,
+        "environment": config.name.environment,
+        "key": config.name.key,
+        "version": config.version,
+        "content": {} if config.deleted else {"value": config.value},
+        "deleted": config.deleted,
+        "updated_by": config.updated_by,
+        "update_time": config.update_time,
+    }

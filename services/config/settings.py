@@ -1,0 +1,19 @@
+"""Settings of the config service."""
+
+from typing import ClassVar
+
+from pydantic import Field
+
+from services.kernel.settings import Section
+
+
+class ConfigSettings(Section):
+    """How configuration is kept and followed."""
+
+    section: ClassVar[str] = "config"
+
+    max_value_bytes: int = Field(default=65_536, gt=0, description="The most bytes of one value, written as JSON")
+    heartbeat_s: float = Field(default=10.0, gt=0, description="How long a stream of changes may be silent")
+    watch_buffer: int = Field(
+        default=10_000, gt=0, description="Changes kept for a subscriber before it is ended as too slow"
+    )

@@ -1,0 +1,84 @@
+"""Import and export of a whole environment as a document."""
+
+from services.config.config import Config, ConfigChange, ConfigName
+from services.config.document import Document
+from services.config.json_value import require_json, same
+from services.config.repository import ConfigRepository
+from services.config.secret_rule import require_references
+from services.config.service import ConfigService, next_version
+from services.config.settings import ConfigSettings
+from services.config.watch import Followers
+from services.kernel.clock import Clock
+from services.kernel.database import Repositories
+
+
+class ConfigTransfer:
+    """Makes an environment as a document says, all or nothing, and writes the document of an environment."""
+
+    def __init__(
+        self,
+        configs: Repositories[ConfigRepository],
+        service: ConfigService,
+        followers: Followers,
+        settings: ConfigSettings,
+        clock: Clock,
+    ) -> None:
+        self._configs = configs
+        self._service = service
+        self._followers = followers
+        self._settings = settings
+        self._clock = clock
+
+    async def export_configs(self, environment: str) -> Document:
+        """All present values of an environment."""
+        async with self._configs.read() as configs:
+            found = await configs.list_environment(environment)
+        document: Document = {}
+        for config in found:
+            if not config.deleted:
+                document.setdefault(config.name.service_name, {})[config.name.key] = config.value
+        return document
+
+    async def import_configs(
+        self, environment: str, document: Document, user_id: str, *, prune: bool, dry_run: bool
+    ) -> list[ConfigChange]:
+        """Set what the document has, with `prune` delete what it does not have; answer what changed, or would.
+
+        Raises: Invalid and SchemaViolation with the path of the first value that may not be, and changes nothing.
+        """
+        self._require_allowed(document)
+        async with self._service.writing():
+            changes = []
+            async with self._configs() as configs:
+                schemas = await configs.list_schemas()
+                before = {config.name: config for config in await configs.list_environment(environment)}
+                for service_name, values in document.items():
+                    for key, value in values.items():
+                        name, path = ConfigName(environment, service_name, key), f"document.{service_name}.{key}"
+                        self._service.require_fits(name, value, schemas.get((service_name, key)), path)
+                        old = before.get(name)
+                        if old is None or old.deleted or not same(old.value, value):
+                            new = next_version(name, old, value, user_id, self._clock.now())
+                            changes.append(_change(old, new))
+                if prune:
+                    for name, old in before.items():
+                        if not old.deleted and name.key not in document.get(name.service_name, {}):
+                            gone = next_version(name, old, None, user_id, self._clock.now(), deleted=True)
+                            changes.append(_change(old, gone))
+                written = [change.new for change in changes if change.new]
+                if not dry_run:
+                    await configs.add(written)
+            if not dry_run:
+                self._followers.publish(written)
+        return sorted(changes, key=lambda change: (change.service_name, change.key))
+
+    def _require_allowed(self, document: Document) -> None:
+        for service_name, values in document.items():
+            for key, value in values.items():
+                path = f"document.{service_name}.{key}"
+                require_json(value, path, self._settings.max_value_bytes)
+                require_references(key, value, path)
+
+
+def _change(old: Config | None, new: Config) -> ConfigChange:
+    return ConfigChange(new.name.service_name, new.name.key, None if old is None or old.deleted else old, new)

@@ -1,0 +1,115 @@
+"""What a value may be: JSON, without secrets, and as its schema says."""
+
+from typing import Any
+
+import pytest
+
+from services.config.json_schema import SchemaViolation, require_schema, require_valid
+from services.config.json_value import require_json, same
+from services.config.secret_rule import require_references
+from services.kernel.errors import Invalid
+
+
+def deep(levels: int) -> Any:
+    value: Any = 1
+    for _ in range(levels):
+        value = [value]
+    return value
+
+
+@pytest.mark.parametrize(
+    ("value", "field"),
+    [
+        ({"limits": [1, 2**53 + 1]}, "value.limits[1]"),
+        ([float("inf")], "value[0]"),
+        ({"a": {1: 2}}, "value.a"),
+        ({"a": {1, 2}}, "value.a"),
+        (deep(40), "value"),
+        ("x" * 1001, "value"),
+        ("\ud800", "value"),
+    ],
+)
+def test_what_json_does_not_have_is_refused_with_its_path(value: Any, field: str) -> None:
+    with pytest.raises(Invalid) as refused:
+        require_json(value, "value", max_bytes=1000)
+    assert list(refused.value.fields) == [field]
+
+
+def test_what_json_has_is_allowed() -> None:
+    require_json({"a": [1, -2.5, True, None, "x", {}], "b": deep(20), "c": 2**53}, "value", max_bytes=1000)
+
+
+def test_one_and_true_are_not_the_same() -> None:
+    assert same({"a": [1, 0]}, {"a": [1.0, 0]})
+    assert not same(1, True)
+    assert not same({"a": [0]}, {"a": [False]})
+    assert not same([1], {"a": 1})
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "field"),
+    [
+        ("smtp_password", "hunter2", "value"),
+        ("signingToken", "x", "value"),
+        ("private-key", "x", "value"),
+        ("api.key", "x", "value"),
+        ("smtp", {"user": "me", "Password": "x"}, "value.Password"),
+        ("tokens", ["a"], "value[0]"),
+        ("secret", {"secret": "x", "other": 1}, "value.secret"),
+        ("pem", "-----BEGIN RSA PRIVATE KEY-----\n…", "value"),
+        ("database", "postgresql://me:pw@db/x", "value"),
+    ],
+)
+def test_a_secret_that_is_not_a_reference_is_refused(key: str, value: Any, field: str) -> None:
+    with pytest.raises(Invalid, match="references to secrets") as refused:
+        require_references(key, value, "value")
+    assert list(refused.value.fields) == [field]
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("smtp_password", {"secret": "smtp"}),
+        ("smtp", {"user": "me", "password": {"secret": "smtp"}}),
+        ("token_ttl_s", 3600),
+        ("database", "postgresql://db/x"),
+        ("password", None),
+    ],
+)
+def test_a_reference_and_what_is_no_secret_is_allowed(key: str, value: Any) -> None:
+    require_references(key, value, "value")
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        {"type": "intager"},
+        {"properties": {"a": {"minimum": "1"}}},
+        {"pattern": "("},
+        {"$ref": "https://example.com/schema"},
+        {"$ref": "#/$defs/absent"},
+        {"$schema": "http://json-schema.org/draft-07/schema#"},
+    ],
+)
+def test_what_is_no_schema_is_refused(schema: dict[str, Any]) -> None:
+    with pytest.raises(Invalid) as refused:
+        require_schema(schema)
+    assert next(iter(refused.value.fields)).startswith("schema")
+
+
+def test_a_value_that_its_schema_refuses_is_refused_with_the_path() -> None:
+    schema = {
+        "$defs": {"limit": {"type": "integer", "minimum": 0}},
+        "properties": {"limits": {"items": {"$ref": "#/$defs/limit"}}},
+    }
+    require_schema(schema)
+    require_valid(schema, {"limits": [1, 2]})
+    with pytest.raises(SchemaViolation) as refused:
+        require_valid(schema, {"limits": [1, -2]})
+    assert refused.value.metadata["path"] == "value.limits[1]"
+    assert list(refused.value.fields) == ["value.limits[1]"]
+
+
+def test_a_schema_that_refers_to_itself_without_end_ends() -> None:
+    with pytest.raises(Invalid):
+        require_valid({"$ref": "#"}, 1)
