@@ -1,0 +1,248 @@
+"""The edge: Envoy's whole configuration, rendered from the contract. One port for REST, gRPC and gRPC-Web."""
+
+import ipaddress
+from typing import Any
+
+import yaml
+
+from services.mesh.contract import Contract
+from services.mesh.edge_filters import Json, http_filters, local_replies
+from services.mesh.edge_options import EdgeOptions
+from services.mesh.edge_routes import NOWHERE, route_configuration
+
+HEADER = "# Envoy's configuration, rendered from the contract by `make gen` or `redfire mesh render`; do not edit.\n"
+TYPES = "type.googleapis.com/envoy."
+STREAMS = 10_000  # that are open at a time, and then as many calls again
+CONNECTIONS = 16_384
+
+
+def render_edge(contract: Contract, options: EdgeOptions) -> Json:
+    """Envoy's bootstrap. The same contract and options give the same dictionary."""
+    bootstrap: Json = {
+        "node": {"id": "edge", "cluster": "edge"},
+        "overload_manager": {
+            "resource_monitors": [
+                {
+                    "name": "envoy.resource_monitors.global_downstream_max_connections",
+                    "typed_config": {
+                        "@type": TYPES + "extensions.resource_monitors.downstream_connections.v3."
+                        "DownstreamConnectionsConfig",
+                        "max_active_downstream_connections": CONNECTIONS,
+                    },
+                }
+            ]
+        },
+        "static_resources": {"listeners": [listener(contract, options)], "clusters": clusters(options)},
+    }
+    if options.admin:
+        bootstrap["admin"] = {"address": admin_address(options.admin)}
+    return bootstrap
+
+
+def to_yaml(bootstrap: Json) -> str:
+    """As a file for people and for `envoy -c`."""
+    return HEADER + yaml.dump(bootstrap, Dumper=_Plain, sort_keys=False, width=120)
+
+
+def listener(contract: Contract, options: EdgeOptions) -> Json:
+    """The one port."""
+    manager: Json = {
+        "@type": TYPES + "extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
+        "stat_prefix": "edge",
+        "codec_type": "AUTO",
+        "use_remote_address": True,
+        "xff_num_trusted_hops": options.trusted_hops,
+        "skip_xff_append": False,
+        # Nobody is inside: x-envoy-* of a client on this machine does not count either.
+        "internal_address_config": {"cidr_ranges": []},
+        "normalize_path": True,
+        "merge_slashes": True,
+        "path_with_escaped_slashes_action": "REJECT_REQUEST",
+        "generate_request_id": True,
+        "preserve_external_request_id": True,
+        "always_set_request_id_in_response": True,
+        "request_id_extension": {
+            "typed_config": {
+                "@type": TYPES + "extensions.request_id.uuid.v3.UuidRequestIdConfig",
+                "pack_trace_reason": False,  # or Envoy would change a digit of what it should echo
+            }
+        },
+        "server_name": "redfire",
+        "max_request_headers_kb": 32,
+        "request_headers_timeout": "10s",
+        "request_timeout": "60s",
+        "stream_idle_timeout": "300s",
+        "drain_timeout": "2s",
+        "common_http_protocol_options": {
+            "idle_timeout": "3600s",
+            "max_headers_count": 100,
+            "headers_with_underscores_action": "REJECT_REQUEST",
+        },
+        "http2_protocol_options": {
+            "max_concurrent_streams": 1000,
+            "initial_stream_window_size": 65_536,
+            "initial_connection_window_size": 1 << 20,
+        },
+        "local_reply_config": local_replies(),
+        "http_filters": http_filters(contract, options),
+        "route_config": route_configuration(contract, options),
+    }
+    if options.access_log:
+        manager["access_log"] = [access_log(options.access_log)]
+    if options.tracing:
+        manager["tracing"] = tracing(options)
+    connections = {"name": "envoy.filters.network.http_connection_manager", "typed_config": manager}
+    return {
+        "name": "edge",
+        "address": socket(f"{options.host}:{options.port}"),
+        # Two Envoys must not share a port by mistake.
+        "enable_reuse_port": False,
+        "per_connection_buffer_limit_bytes": 256 << 10,
+        "filter_chains": [{"filters": [connections]}],
+    }
+
+
+def access_log(path: str) -> Json:
+    """One JSON line for each call when it ends. No query: it may hold what is nobody's business."""
+    fields = {
+        "time": "%START_TIME%",
+        "method": "%REQ(X-ENVOY-ORIGINAL-METHOD?:METHOD)%",
+        "path": "%PATH(NQ:ORIG_OR_PATH)%",
+        "rpc": "%PATH(NQ:PATH)%",
+        "status": "%RESPONSE_CODE%",
+        "grpc_status": "%GRPC_STATUS(SNAKE_STRING)%",
+        "flags": "%RESPONSE_FLAGS%",
+        "details": "%RESPONSE_CODE_DETAILS%",
+        "duration_ms": "%DURATION%",
+        "bytes_sent": "%BYTES_SENT%",
+        "upstream": "%UPSTREAM_HOST%",
+        "attempts": "%UPSTREAM_REQUEST_ATTEMPT_COUNT%",
+        "client": "%DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT%",
+        "subject": "%REQ(X-REDFIRE-SUBJECT)%",
+        "request_id": "%REQ(X-REQUEST-ID)%",
+        "trace_id": "%TRACE_ID%",
+    }
+    return {
+        "name": "envoy.access_loggers.file",
+        "typed_config": {
+            "@type": TYPES + "extensions.access_loggers.file.v3.FileAccessLog",
+            "path": path,
+            "log_format": {"json_format": fields},
+        },
+    }
+
+
+def tracing(options: EdgeOptions) -> Json:
+    """Spans by OTLP; a caller's own decision to sample is kept."""
+    return {
+        "random_sampling": {"value": options.trace_ratio * 100},
+        "spawn_upstream_span": True,
+        "provider": {
+            "name": "envoy.tracers.opentelemetry",
+            "typed_config": {
+                "@type": TYPES + "config.trace.v3.OpenTelemetryConfig",
+                "service_name": "redfire-edge",
+                "grpc_service": {"envoy_grpc": {"cluster_name": "otlp"}, "timeout": "1s"},
+            },
+        },
+    }
+
+
+def clusters(options: EdgeOptions) -> list[Json]:
+    """The services, by name, and what the edge itself asks."""
+    found = [service_cluster(name, options.services[name]) for name in sorted(options.services)]
+    found.append(cluster("ops", (options.ops,)))
+    found.append({"name": NOWHERE, "type": "STATIC", "connect_timeout": "0.1s"})
+    if options.tracing:
+        found.append(cluster("otlp", (options.tracing,)) | {"typed_extension_protocol_options": http2()})
+    return found
+
+
+def service_cluster(name: str, addresses: tuple[str, ...]) -> Json:
+    """A service's processes. Only one of several is ever put aside: the last one must be asked, whatever it answers."""
+    found = cluster(name, addresses) | {
+        "typed_extension_protocol_options": http2(),
+        "circuit_breakers": {
+            "thresholds": [
+                {
+                    "priority": "DEFAULT",
+                    "max_connections": 1024,
+                    "max_pending_requests": STREAMS,
+                    "max_requests": 2 * STREAMS,
+                    "max_retries": 64,
+                }
+            ]
+        },
+    }
+    if len(addresses) > 1:
+        found["lb_policy"] = "LEAST_REQUEST"
+        found["outlier_detection"] = {
+            # By connections that fail alone: an INTERNAL or UNIMPLEMENTED of one RPC says nothing about the process.
+            "split_external_local_origin_errors": True,
+            "consecutive_local_origin_failure": 3,
+            "enforcing_consecutive_5xx": 0,
+            "enforcing_consecutive_gateway_failure": 0,
+            "enforcing_success_rate": 0,
+            "interval": "1s",
+            "base_ejection_time": "2s",
+            "max_ejection_percent": 50,
+        }
+    return found
+
+
+def cluster(name: str, addresses: tuple[str, ...]) -> Json:
+    """Addresses that one name stands for."""
+    return {
+        "name": name,
+        "type": "STATIC" if all(is_ip(address) for address in addresses) else "STRICT_DNS",
+        "connect_timeout": "1s",
+        "per_connection_buffer_limit_bytes": 256 << 10,
+        "load_assignment": {
+            "cluster_name": name,
+            "endpoints": [{"lb_endpoints": [{"endpoint": {"address": socket(address)}} for address in addresses]}],
+        },
+    }
+
+
+def http2() -> Json:
+    """Upstream HTTP/2. A stream that its client reads slowly holds back no more than its window."""
+    options = {
+        "connection_keepalive": {"interval": "30s", "timeout": "5s"},
+        "initial_stream_window_size": 65_536,
+        "initial_connection_window_size": 256 << 20,
+    }
+    name = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
+    return {
+        name: {
+            "@type": f"type.googleapis.com/{name}",
+            "explicit_http_config": {"http2_protocol_options": options},
+        }
+    }
+
+
+def admin_address(admin: str) -> Json:
+    """A UNIX socket for our own user alone, or an address."""
+    return {"pipe": {"path": admin, "mode": 0o600}} if "/" in admin else socket(admin)
+
+
+def socket(address: str) -> Json:
+    """`host:port` as Envoy writes it."""
+    host, _, port = address.rpartition(":")
+    return {"socket_address": {"address": host.strip("[]"), "port_value": int(port)}}
+
+
+def is_ip(address: str) -> bool:
+    """Whether the host of `host:port` needs no DNS."""
+    try:
+        ipaddress.ip_address(address.rpartition(":")[0].strip("[]"))
+    except ValueError:
+        return False
+    return True
+
+
+class _Plain(getattr(yaml, "CSafeDumper", yaml.SafeDumper)):  # type: ignore[misc]
+    """YAML without anchors: what is said twice is written twice."""
+
+    def ignore_aliases(self, data: Any) -> bool:
+        """Never an alias."""
+        return True

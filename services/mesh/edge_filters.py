@@ -1,0 +1,248 @@
+"""The edge's HTTP filters, in the order that a request meets them, and the JSON of errors that Envoy answers itself."""
+
+from typing import TypeAlias
+
+from services.mesh.contract import Contract
+from services.mesh.edge_options import EdgeOptions, RateLimits
+
+FILTERS = "type.googleapis.com/envoy.extensions.filters.http."
+
+CALLER = "x-redfire-caller"
+SUBJECT = "x-redfire-subject"
+DOMAIN = "redfire"
+METADATA = "redfire"  # the key of our part of a route's metadata
+BODY = "%LOCAL_REPLY_BODY%"
+ADDRESS = "%DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT%"
+# HTTP status of an answer made by Envoy → google.rpc.Code, reason, text (None: what Envoy says).
+LOCAL_REPLIES: dict[int, tuple[int, str, str | None]] = {
+    400: (3, "INVALID_FIELD", None),
+    401: (16, "UNAUTHENTICATED", None),
+    403: (7, "PERMISSION_DENIED", None),
+    404: (5, "NOT_FOUND", "no such route"),
+    405: (12, "UNSUPPORTED", "this path does not take this method"),
+    408: (4, "DEADLINE_EXCEEDED", None),
+    413: (8, "INVALID_FIELD", "the body is too large"),
+    426: (3, "INVALID_FIELD", None),
+    429: (8, "RATE_LIMITED", "too many calls; x-ratelimit-reset says when to come back"),
+    431: (3, "INVALID_FIELD", "the headers are too large"),
+    499: (1, "INTERNAL", None),
+    500: (13, "INTERNAL", None),
+    501: (12, "UNSUPPORTED", None),
+    502: (14, "UNAVAILABLE", None),
+    503: (14, "UNAVAILABLE", "the service does not answer"),
+    504: (4, "DEADLINE_EXCEEDED", "the service did not answer in time"),
+}
+
+Json: TypeAlias = dict[str, object]
+
+
+def http_filters(contract: Contract, options: EdgeOptions) -> list[Json]:
+    """All HTTP filters. Those after the transcoder see REST calls as the gRPC calls that they become."""
+    filters = [
+        strip_identity(),
+        http_filter("cors", "cors.v3.Cors"),
+        {
+            **http_filter("buffer", "buffer.v3.Buffer", max_request_bytes=options.max_body_bytes),
+            "disabled": True,  # but on REST paths: a gRPC stream must not be gathered first
+        },
+        http_filter("grpc_web", "grpc_web.v3.GrpcWeb"),
+        {"name": "envoy.filters.http.grpc_json_transcoder", "typed_config": transcoder(contract, options)},
+        jwt_authn(options),
+    ]
+    if options.rate_limits is not None:
+        filters += [name_caller(), local_ratelimit(options.rate_limits)]
+    return [*filters, http_filter("router", "router.v3.Router", suppress_envoy_headers=True)]
+
+
+def http_filter(name: str, config_type: str, **config: object) -> Json:
+    """One of Envoy's own HTTP filters."""
+    return {"name": f"envoy.filters.http.{name}", "typed_config": {"@type": FILTERS + config_type, **config}}
+
+
+def strip_identity() -> Json:
+    """Remove what only the mesh may say: who calls, from where, and what Envoy noted about it."""
+    return http_filter(
+        "header_mutation",
+        "header_mutation.v3.HeaderMutation",
+        mutations={
+            "request_mutations": [
+                {"remove_on_match": {"key_matcher": {"prefix": "x-redfire-", "ignore_case": True}}},
+                {"remove_on_match": {"key_matcher": {"prefix": "x-envoy-", "ignore_case": True}}},
+                # Kernel's Call.client_address.
+                set_header("x-envoy-external-address", ADDRESS),
+            ]
+        },
+    )
+
+
+def name_caller() -> Json:
+    """Write down whom a call counts for: the token's subject, else the API key, else the address."""
+    return {
+        **http_filter(
+            "header_mutation",
+            "header_mutation.v3.HeaderMutation",
+            mutations={
+                "request_mutations": [
+                    # The last one that is not empty stays.
+                    set_header(CALLER, ADDRESS),
+                    set_header(CALLER, "%REQ(X-API-KEY)%"),
+                    set_header(CALLER, f"%REQ({SUBJECT})%"),
+                ]
+            },
+        ),
+        "name": "redfire.caller",
+    }
+
+
+def set_header(name: str, value: str) -> Json:
+    """A mutation that sets a header, unless the value comes out empty."""
+    return {"append": {"header": {"key": name, "value": value}, "append_action": "OVERWRITE_IF_EXISTS_OR_ADD"}}
+
+
+def transcoder(contract: Contract, options: EdgeOptions, *, server_sent_events: bool = False) -> Json:
+    """REST to gRPC and back. Streams answer JSON lines, or Server-Sent Events."""
+    services = {rpc.grpc_service for rpc in contract.edge_rpcs if rpc.routes and rpc.policy.service in options.services}
+    streams = "stream_sse_style_delimited" if server_sent_events else "stream_newline_delimited"
+    return {
+        "@type": FILTERS + "grpc_json_transcoder.v3.GrpcJsonTranscoder",
+        "proto_descriptor": options.descriptors,
+        "services": sorted(services),
+        "convert_grpc_status": True,
+        "max_request_body_size": options.max_body_bytes,
+        "max_response_body_size": options.max_response_bytes,
+        "request_validation_options": {
+            "reject_unknown_method": True,
+            "reject_unknown_query_parameters": True,
+            "reject_binding_body_field_collisions": False,
+        },
+        "print_options": {"always_print_primitive_fields": True, streams: True},
+    }
+
+
+def jwt_authn(options: EdgeOptions) -> Json:
+    """Verify access tokens. A call without one passes: it may carry an API key, and services verify again."""
+    provider = {
+        "issuer": options.issuer,
+        "audiences": [options.audience],
+        "remote_jwks": {
+            "http_uri": {"uri": "http://ops/jwks.json", "cluster": "ops", "timeout": "2s"},
+            "cache_duration": f"{options.jwks_refresh_s}s",
+            # The listener opens once the keys are here, so that no good token is refused at the start.
+            "async_fetch": {"fast_listener": False, "failed_refetch_duration": "0.2s"},
+        },
+        "forward": True,
+        "require_expiration": True,
+        "clock_skew_seconds": 5,
+        "from_headers": [{"name": "authorization", "value_prefix": "Bearer "}],
+        "claim_to_headers": [{"header_name": SUBJECT, "claim_name": "sub"}],
+    }
+    token = {"provider_name": "redfire"}
+    return http_filter(
+        "jwt_authn",
+        "jwt_authn.v3.JwtAuthentication",
+        providers={"redfire": provider},
+        requirement_map={
+            "token": {"requires_any": {"requirements": [token, {"allow_missing": {}}]}},
+            # Who logs in with an expired token still in a header must not be turned away.
+            "public": {"requires_any": {"requirements": [token, {"allow_missing_or_failed": {}}]}},
+        },
+        rules=[{"match": {"prefix": "/"}, "requirement_name": "token"}],
+        bypass_cors_preflight=True,
+    )
+
+
+def jwt_requirement(name: str) -> Json:
+    """The per-route configuration of jwt_authn."""
+    return {"@type": FILTERS + "jwt_authn.v3.PerRouteConfig", "requirement_name": name}
+
+
+def local_ratelimit(limits: RateLimits) -> Json:
+    """The quotas of the contract, per caller or address, each with a bucket of its own that is made when needed.
+
+    A route's metadata says its class. A call takes from all buckets that it matches; the header tells of the tightest.
+    """
+    percent = {"default_value": {"numerator": 100, "denominator": "HUNDRED"}}
+    address: Json = {"remote_address": {}}
+    caller: Json = {"request_headers": {"header_name": CALLER, "descriptor_key": "caller"}}
+    return http_filter(
+        "local_ratelimit",
+        "local_ratelimit.v3.LocalRateLimit",
+        stat_prefix="edge",
+        filter_enabled=percent,
+        filter_enforced=percent,
+        token_bucket=bucket(1_000_000_000),
+        always_consume_default_token_bucket=False,
+        enable_x_ratelimit_headers="DRAFT_VERSION_03",
+        rate_limited_as_resource_exhausted=True,
+        max_dynamic_descriptors=20_000,
+        rate_limits=[
+            {"actions": [rate_class("caller_class"), caller]},
+            {"actions": [rate_class("address_class"), address]},
+            {"actions": [rate_class("counted"), caller]},
+            {"actions": [rate_class("counted"), api_key_only(), address]},
+        ],
+        descriptors=[
+            descriptor(limits.default, caller_class="default", caller=""),
+            descriptor(limits.trading, caller_class="trading", caller=""),
+            descriptor(limits.auth, address_class="auth", remote_address=""),
+            descriptor(limits.total, counted="total", caller=""),
+            descriptor(limits.unverified, counted="total", header_match="api_key", remote_address=""),
+        ],
+    )
+
+
+def rate_class(key: str) -> Json:
+    """What the route's metadata says under a key; routes without it have no such limit."""
+    where = {"key": METADATA, "path": [{"key": key}]}
+    return {"metadata": {"descriptor_key": key, "metadata_key": where, "source": "ROUTE_ENTRY"}}
+
+
+def api_key_only() -> Json:
+    """Matches calls with an API key and no valid token."""
+    headers = [
+        {"name": "x-api-key", "present_match": True},
+        {"name": SUBJECT, "present_match": True, "invert_match": True},
+    ]
+    return {"header_value_match": {"descriptor_value": "api_key", "headers": headers}}
+
+
+def descriptor(per_minute: int, **entries: str) -> Json:
+    """A bucket for each combination of values; an empty value stands for any."""
+    found = [{"key": key, "value": value} if value else {"key": key} for key, value in entries.items()]
+    return {"entries": found, "token_bucket": bucket(per_minute)}
+
+
+def bucket(per_minute: int) -> Json:
+    """A bucket that fills within a minute."""
+    return {"max_tokens": per_minute, "tokens_per_fill": per_minute, "fill_interval": "60s"}
+
+
+def local_replies() -> Json:
+    """Errors that Envoy answers itself, in the shape that services give theirs."""
+    plain = {"text_format_source": {"inline_string": BODY}}
+    native_grpc = [
+        {"header_filter": {"header": {"name": "content-type", "string_match": {"prefix": "application/grpc"}}}},
+        # The transcoder has changed the content type, and left this note.
+        {"header_filter": {"header": {"name": "x-envoy-original-method", "present_match": True, "invert_match": True}}},
+    ]
+    mappers: list[Json] = [
+        # There the text becomes grpc-message.
+        {"filter": {"and_filter": {"filters": native_grpc}}, "body_format_override": plain},
+        {"filter": status_filter("LE", 399), "body_format_override": plain},
+    ]
+    for status, (code, reason, text) in LOCAL_REPLIES.items():
+        body = error_body(code, reason, text or BODY)
+        mappers.append({"filter": status_filter("EQ", status), "body_format_override": body})
+    return {"mappers": mappers, "body_format": error_body(2, "INTERNAL", BODY)}
+
+
+def status_filter(comparison: str, status: int) -> Json:
+    """Matches answers by HTTP status. The runtime key is asked for by Envoy's schema, and never set."""
+    value = {"default_value": status, "runtime_key": f"redfire.status_{status}"}
+    return {"status_code_filter": {"comparison": {"op": comparison, "value": value}}}
+
+
+def error_body(code: int, reason: str, message: str) -> Json:
+    """google.rpc.Status in JSON with ErrorInfo, as the transcoder writes those of services."""
+    info = {"@type": "type.googleapis.com/google.rpc.ErrorInfo", "reason": reason, "domain": DOMAIN, "metadata": {}}
+    return {"json_format": {"code": code, "message": message, "details": [info]}}

@@ -1,0 +1,46 @@
+"""What an edge is told besides the contract: where it listens, where the services are, how much it lets through."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+LOCALHOST_ORIGINS = (r"https?://(localhost|127\.0\.0\.1|\[::1\])(:\d+)?",)
+
+
+@dataclass(frozen=True, slots=True)
+class RateLimits:
+    """Calls per minute: of each class in the contract, and in all."""
+
+    default: int = 100  # per caller
+    auth: int = 10  # per client address
+    trading: int = 300  # per caller
+    total: int = 1000  # per caller, whatever the class
+    # API keys are not verified here. Whoever makes them up is stopped by this one, per client address.
+    unverified: int = 3000
+
+
+@dataclass(frozen=True, slots=True)
+class EdgeOptions:
+    """All that may differ between two edges of the same contract. Addresses are `host:port`.
+
+    `services` has the addresses of each service by its short name; what is not in it has no route. Paths are as
+    Envoy sees them, from the folder it runs in.
+    """
+
+    services: Mapping[str, tuple[str, ...]]
+    ops: str  # answers /healthz and /jwks.json by HTTP/1
+    descriptors: str  # the descriptor set
+    openapi: str  # the OpenAPI document, served as it is
+    host: str = "127.0.0.1"
+    port: int = 8080
+    admin: str = ""  # host:port, or the path of a UNIX socket; none when empty
+    access_log: str = ""  # a file; none when empty
+    rate_limits: RateLimits | None = field(default_factory=RateLimits)
+    cors_origins: tuple[str, ...] = LOCALHOST_ORIGINS  # regular expressions of whole origins
+    trusted_hops: int = 0  # proxies before this one whose x-forwarded-for is believed
+    issuer: str = "redfire"
+    audience: str = "redfire"
+    jwks_refresh_s: int = 5
+    max_body_bytes: int = 1 << 20
+    max_response_bytes: int = 16 << 20  # of one message, by REST
+    tracing: str = ""  # OTLP over gRPC; none when empty
+    trace_ratio: float = 0.1

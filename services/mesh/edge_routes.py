@@ -1,0 +1,170 @@
+"""The edge's routes: one for each RPC that may be called from outside, and nothing else."""
+
+from services.mesh.contract import Contract, Rpc
+from services.mesh.edge_filters import FILTERS, METADATA, Json, jwt_requirement, transcoder
+from services.mesh.edge_options import EdgeOptions
+
+CLASSES = {1: ("caller_class", "default"), 2: ("address_class", "auth"), 3: ("caller_class", "trading")}
+OPENAPI_BYTES = 8 << 20
+# Repeating these cannot do anything twice: the call never reached the service.
+NEVER_ARRIVED = "connect-failure,refused-stream"
+STREAM_DEADLINE = {"timeout": "0s", "idle_timeout": "0s"}
+# A unary RPC's deadline is the service's to keep. Envoy gives up only when the service does not even say so.
+SLACK_S = 1.0
+# A route without a cluster: only for the filters that look at REST calls before the transcoder has turned them.
+NOWHERE = "nowhere"
+ALLOWED_HEADERS = (
+    "authorization, content-type, grpc-timeout, traceparent, x-api-key, x-grpc-web, x-request-id, x-user-agent"
+)
+EXPOSED_HEADERS = (
+    "grpc-message, grpc-status, grpc-status-details-bin, retry-after, www-authenticate, x-ratelimit-limit, "
+    "x-ratelimit-remaining, x-ratelimit-reset, x-request-id"
+)
+
+
+def route_configuration(contract: Contract, options: EdgeOptions) -> Json:
+    """All routes, in the order in which Envoy tries them."""
+    rpcs = [rpc for rpc in contract.edge_rpcs if rpc.policy.service in options.services]
+    return {
+        "name": "edge",
+        "max_direct_response_body_size_bytes": OPENAPI_BYTES,
+        "virtual_hosts": [
+            {
+                "name": "edge",
+                "domains": ["*"],
+                "typed_per_filter_config": {"envoy.filters.http.cors": cors(options)},
+                "routes": [
+                    health(),
+                    openapi(options),
+                    *rest(contract, options),
+                    *(rpc_route(rpc) for rpc in sorted(rpcs, key=lambda rpc: rpc.policy.full_name)),
+                    *operators(options),
+                    # Also internal RPCs: as if there were none.
+                    {"match": {"prefix": "/"}, "direct_response": {"status": 404}},
+                ],
+            }
+        ],
+    }
+
+
+def cors(options: EdgeOptions) -> Json:
+    """Which pages may call. Tokens travel in a header, so cookies need not be let through."""
+    return {
+        "@type": FILTERS + "cors.v3.CorsPolicy",
+        "allow_origin_string_match": [{"safe_regex": {"regex": origin}} for origin in options.cors_origins],
+        "allow_methods": "GET, POST, PUT, PATCH, DELETE, OPTIONS",
+        "allow_headers": ALLOWED_HEADERS,
+        "expose_headers": EXPOSED_HEADERS,
+        "max_age": "600",
+    }
+
+
+def health() -> Json:
+    """`/healthz`, answered by the process that knows."""
+    return {
+        "match": {"path": "/healthz"},
+        "route": {"cluster": "ops", "timeout": "5s"},
+        "typed_per_filter_config": not_transcoded(),
+    }
+
+
+def openapi(options: EdgeOptions) -> Json:
+    """`/openapi.json`, for everybody. Envoy's CORS filter leaves answers of Envoy's own alone."""
+    headers = {"content-type": "application/json", "access-control-allow-origin": "*"}
+    return {
+        "match": {"path": "/openapi.json"},
+        "direct_response": {"status": 200, "body": {"filename": options.openapi}},
+        "response_headers_to_add": [
+            {"header": {"key": key, "value": value}, "append_action": "OVERWRITE_IF_EXISTS_OR_ADD"}
+            for key, value in headers.items()
+        ],
+        "typed_per_filter_config": not_transcoded(),
+    }
+
+
+def rest(contract: Contract, options: EdgeOptions) -> list[Json]:
+    """Where REST calls are seen before the transcoder turns them into gRPC calls, and are routed again.
+
+    It finds no route action here but for CORS, which ignores routes with an answer of their own.
+    """
+    body = {
+        "@type": FILTERS + "buffer.v3.BufferPerRoute",
+        "buffer": {"max_request_bytes": options.max_body_bytes},
+    }
+    config: Json = {"envoy.filters.http.buffer": body}
+    sse = {
+        **config,
+        "envoy.filters.http.grpc_json_transcoder": transcoder(contract, options, server_sent_events=True),
+    }
+    accepts_sse = {"name": "accept", "string_match": {"contains": "text/event-stream"}}
+    return [
+        {
+            "match": {"prefix": "/api/", "headers": [accepts_sse]},
+            "route": {"cluster": NOWHERE},
+            "typed_per_filter_config": sse,
+        },
+        {"match": {"prefix": "/api/"}, "route": {"cluster": NOWHERE}, "typed_per_filter_config": config},
+        {"match": {"prefix": "/.well-known/"}, "route": {"cluster": NOWHERE}, "typed_per_filter_config": config},
+    ]
+
+
+def rpc_route(rpc: Rpc) -> Json:
+    """The route of one RPC, by gRPC, gRPC-Web and, once transcoded, REST."""
+    policy = rpc.policy
+    route: Json = {"cluster": policy.service}
+    found: Json = {"match": {"path": policy.full_name}, "route": route}
+    if policy.deadline_s is None:
+        route |= STREAM_DEADLINE | {"retry_policy": {"retry_on": NEVER_ARRIVED, "num_retries": 2}}
+    else:
+        # Envoy keeps no time for REST calls upstream by itself.
+        deadline = {"key": "grpc-timeout", "value": f"{round(policy.deadline_s * 1000)}m"}
+        found["request_headers_to_add"] = [{"header": deadline, "append_action": "ADD_IF_ABSENT"}]
+        route |= {
+            "timeout": seconds(policy.deadline_s + SLACK_S),
+            "max_stream_duration": {"grpc_timeout_header_max": seconds(policy.deadline_s + SLACK_S)},
+            "retry_policy": retries(rpc),
+        }
+    if policy.rate_limit in CLASSES:
+        key, value = CLASSES[policy.rate_limit]
+        found["metadata"] = {"filter_metadata": {METADATA: {key: value, "counted": "total"}}}
+    if policy.public:
+        found["typed_per_filter_config"] = {"envoy.filters.http.jwt_authn": jwt_requirement("public")}
+    return found
+
+
+def retries(rpc: Rpc) -> Json:
+    """What is tried again: any RPC that did not arrive; what may be repeated also when the service was not available."""
+    deadline_s = rpc.policy.deadline_s or 0.0
+    back_off = {"base_interval": "0.025s", "max_interval": "0.25s"}
+    if rpc.policy.idempotent:
+        on = f"{NEVER_ARRIVED},reset-before-request,unavailable"
+        return {"retry_on": on, "num_retries": 2, "per_try_timeout": seconds(deadline_s), "retry_back_off": back_off}
+    return {"retry_on": NEVER_ARRIVED, "num_retries": 2, "retry_back_off": back_off}
+
+
+def operators(options: EdgeOptions) -> list[Json]:
+    """Reflection and grpc.health.v1, for grpcurl and whoever watches: any process answers for all it hosts."""
+    cluster = min(options.services)
+    config = {"envoy.filters.http.jwt_authn": jwt_requirement("public")}
+    return [
+        {
+            "match": {"prefix": prefix},
+            "route": {"cluster": cluster, **STREAM_DEADLINE},
+            "typed_per_filter_config": config,
+        }
+        for prefix in ("/grpc.health.v1.Health/", "/grpc.reflection.v1.", "/grpc.reflection.v1alpha.")
+    ]
+
+
+def not_transcoded() -> Json:
+    """Per-route configuration of what is neither REST nor gRPC."""
+    nothing = {"@type": FILTERS + "grpc_json_transcoder.v3.GrpcJsonTranscoder", "proto_descriptor": "", "services": []}
+    return {
+        "envoy.filters.http.grpc_json_transcoder": nothing,
+        "envoy.filters.http.jwt_authn": jwt_requirement("public"),
+    }
+
+
+def seconds(value: float) -> str:
+    """A duration in protobuf's JSON."""
+    return f"{value:g}s"
