@@ -1,0 +1,1 @@
+"""Trading: orders from acceptance to their end, positions, accounts and their ledger."""

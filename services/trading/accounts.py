@@ -1,0 +1,50 @@
+"""An account: its money and its positions."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from decimal import Decimal
+from enum import IntEnum
+
+from services.trading.money import ZERO
+from services.trading.orders import PositionSide
+from services.trading.positions import Position
+
+
+class AccountKind(IntEnum):
+    """Whether the money is real."""
+
+    PAPER = 1
+    LIVE = 2
+
+
+@dataclass(slots=True)
+class Account:
+    """`balance` is the sum of the account's cash entries, `frozen` what its open orders hold, always."""
+
+    account_id: str
+    user_id: str
+    display_name: str
+    kind: AccountKind
+    gateway: str
+    currency: str
+    create_time_ns: int
+    # The key of idempotency of its opening.
+    request_id: str
+    balance: Decimal = ZERO
+    realized_pnl: Decimal = ZERO
+    commission: Decimal = ZERO
+    # In memory only.
+    frozen: Decimal = ZERO
+    margin: Decimal = ZERO
+    positions: dict[tuple[str, PositionSide], Position] = field(default_factory=dict)
+
+    def unrealized_pnl(self, last_prices: Mapping[str, Decimal]) -> Decimal:
+        """What closing all positions at the last prices would bring."""
+        result = ZERO
+        for position in self.positions.values():
+            result += position.unrealized_pnl(last_prices.get(position.symbol))
+        return result
+
+    def available(self, last_prices: Mapping[str, Decimal]) -> Decimal:
+        """What new orders may use: losses count at once, profits only when they are realised."""
+        return self.balance + min(self.unrealized_pnl(last_prices), ZERO) - self.margin - self.frozen

@@ -1,0 +1,218 @@
+"""The books in memory: accounts, positions and open orders, and what orders hold of money and positions."""
+
+from collections import OrderedDict
+from decimal import Decimal
+
+from services.trading.accounts import Account
+from services.trading.changes import Changes
+from services.trading.instruments import Instrument
+from services.trading.money import ZERO
+from services.trading.order_states import move
+from services.trading.orders import Order, OrderStatus, PositionSide
+from services.trading.positions import Position
+
+
+class Book:
+    """All that is open. It knows no database and awaits nothing: every change is one synchronous step."""
+
+    def __init__(self, kept_finished: int = 5000) -> None:
+        self.accounts: dict[str, Account] = {}
+        self.accounts_of: dict[str, list[Account]] = {}
+        self.orders: dict[str, Order] = {}
+        # The orders that finished last: late reports and repeated requests come for these.
+        self.finished: OrderedDict[str, Order] = OrderedDict()
+        self.instruments: dict[str, Instrument] = {}
+        self.last_prices: dict[str, Decimal] = {}
+        self.trading_days: dict[str, int] = {}
+        self._kept_finished = kept_finished
+        self._by_client: dict[tuple[str, str], Order] = {}
+        self._open_of: dict[str, dict[str, Order]] = {}
+
+    # Reading
+
+    def find_order(self, order_id: str) -> Order | None:
+        """An open order, or one that finished lately."""
+        return self.orders.get(order_id) or self.finished.get(order_id)
+
+    def find_by_client(self, account_id: str, client_order_id: str) -> Order | None:
+        """The same by the client's id."""
+        return self._by_client.get((account_id, client_order_id))
+
+    def open_orders(self, account_id: str) -> list[Order]:
+        """An account's open orders, oldest first."""
+        return list(self._open_of.get(account_id, {}).values())
+
+    # Filling
+
+    def add_account(self, account: Account) -> None:
+        """Put a new account, or one that was read, into the books."""
+        self.accounts[account.account_id] = account
+        self.accounts_of.setdefault(account.user_id, []).append(account)
+
+    def add_position(self, position: Position) -> None:
+        """Put a position that was read into the books."""
+        account = self.accounts[position.account_id]
+        account.positions[position.key] = position
+        account.margin += position.margin
+
+    def add_order(self, order: Order) -> None:
+        """Put an open order into the books, with what it holds."""
+        self.orders[order.order_id] = order
+        self._open_of.setdefault(order.account_id, {})[order.order_id] = order
+        self._by_client[order.account_id, order.client_order_id] = order
+        self.reserve(order)
+        if order.is_closing:
+            position = self.accounts[order.account_id].positions.get((order.symbol, order.position_side))
+            if position is not None:
+                position.frozen_today += order.hold_today
+                position.frozen_yesterday += order.hold_yesterday
+
+    def remember_finished(self, order: Order) -> None:
+        """Keep a finished order for a while."""
+        self.finished[order.order_id] = order
+        self.finished.move_to_end(order.order_id)
+        self._by_client[order.account_id, order.client_order_id] = order
+        while len(self.finished) > self._kept_finished:
+            _, oldest = self.finished.popitem(last=False)
+            self._by_client.pop((oldest.account_id, oldest.client_order_id), None)
+
+    # Holding
+
+    def reservation(
+        self, order: Order, quantity: Decimal | None = None, reserve_price: Decimal | None = None
+    ) -> Decimal:
+        """The money that an order holds while `quantity` of it may trade: margin and commission at its reserve price.
+
+        A closing order holds contracts instead: nobody is kept from closing for want of money.
+        """
+        leaves = order.leaves_quantity if quantity is None else quantity
+        if order.is_closing or leaves <= 0:
+            return ZERO
+        instrument = self.instruments[order.symbol]
+        price = order.reserve_price if reserve_price is None else reserve_price
+        return instrument.margin(price, leaves) + instrument.commission(price, leaves)
+
+    def reserve(self, order: Order) -> None:
+        """Make the order hold what it should now; while it is being replaced, enough for either outcome."""
+        held = self.reservation(order)
+        if order.is_open and order.pending_quantity is not None:
+            price = (
+                order.reserve_price if order.pending_price is None else max(order.pending_price, order.reserve_price)
+            )
+            held = max(held, self.reservation(order, order.pending_quantity - order.cumulative_quantity, price))
+        if held != order.reserved:
+            self.accounts[order.account_id].frozen += held - order.reserved
+            order.reserved = held
+
+    def accept(self, order: Order, changes: Changes) -> None:
+        """Put a new order into the books; what it needs was checked."""
+        if order.is_closing:
+            position = self.accounts[order.account_id].positions[order.symbol, order.position_side]
+            today_first = self.instruments[order.symbol].closes_today_first
+            hold = position.hold_for(order.position_effect, order.quantity, today_first)
+            assert hold is not None
+            order.hold_today, order.hold_yesterday = hold
+            changes.position(position)
+        self.add_order(order)
+        changes.created[order.order_id] = order
+        changes.accounts[order.account_id] = self.accounts[order.account_id]
+
+    def withdraw(self, order: Order) -> None:
+        """Take a new order out again as if it had never been: it could not be written."""
+        self._release(order, None)
+        self._forget(order)
+        self._by_client.pop((order.account_id, order.client_order_id), None)
+
+    def finish(self, order: Order, status: OrderStatus, changes: Changes, reason: str = "", message: str = "") -> None:
+        """End an order and release what it holds."""
+        move(order, status)
+        order.pending_quantity = order.pending_price = None
+        order.reject_reason = reason or order.reject_reason
+        order.reject_message = message or order.reject_message
+        self._release(order, changes)
+        self._forget(order)
+        self.remember_finished(order)
+        changes.order(order)
+        changes.finished.append(order)
+        changes.accounts[order.account_id] = self.accounts[order.account_id]
+
+    def hold_more(self, order: Order, quantity: Decimal) -> bool:
+        """Let a closing order that shall grow hold `quantity` more of the position; False when there is not enough."""
+        position = self.accounts[order.account_id].positions.get((order.symbol, order.position_side))
+        hold = position and position.hold_for(
+            order.position_effect, quantity, self.instruments[order.symbol].closes_today_first
+        )
+        if not position or hold is None:
+            return False
+        order.hold_today += hold[0]
+        order.hold_yesterday += hold[1]
+        position.frozen_today += hold[0]
+        position.frozen_yesterday += hold[1]
+        return True
+
+    def trim_hold(self, order: Order, changes: Changes) -> None:
+        """Release what a closing order holds beyond what may still trade of it."""
+        wanted = max(order.leaves_quantity, (order.pending_quantity or ZERO) - order.cumulative_quantity)
+        excess = order.hold_today + order.hold_yesterday - wanted
+        position = self.accounts[order.account_id].positions.get((order.symbol, order.position_side))
+        if excess <= 0 or position is None:
+            return
+        yesterday = min(excess, order.hold_yesterday)
+        order.hold_yesterday -= yesterday
+        order.hold_today -= excess - yesterday
+        position.frozen_yesterday -= yesterday
+        position.frozen_today -= excess - yesterday
+        changes.position(position)
+
+    def begin_day(self, gateway: str, trading_day: int, now_ns: int) -> list[Changes]:
+        """Make today's contracts of a gateway yesterday's; one step per account that had any."""
+        before = self.trading_days.get(gateway, 0)
+        if trading_day <= before:
+            return []
+        self.trading_days[gateway] = trading_day
+        steps = []
+        for account in self.accounts.values():
+            if account.gateway != gateway or not before:
+                continue
+            changes = Changes(account.user_id, now_ns)
+            for position in account.positions.values():
+                if position.begin_day():
+                    changes.position(position)
+            for order in self.open_orders(account.account_id):
+                if order.hold_today:
+                    order.hold_yesterday += order.hold_today
+                    order.hold_today = ZERO
+                    changes.order(order)
+            if changes:
+                steps.append(changes)
+        return steps
+
+    def net_quantities(self, gateway: str) -> dict[tuple[str, PositionSide], Decimal]:
+        """What all accounts of a gateway hold together."""
+        result: dict[tuple[str, PositionSide], Decimal] = {}
+        for account in self.accounts.values():
+            if account.gateway == gateway:
+                for key, position in account.positions.items():
+                    result[key] = result.get(key, ZERO) + position.quantity
+        return result
+
+    def _forget(self, order: Order) -> None:
+        self.orders.pop(order.order_id, None)
+        of_account = self._open_of.get(order.account_id)
+        if of_account is not None:
+            of_account.pop(order.order_id, None)
+            if not of_account:
+                del self._open_of[order.account_id]
+
+    def _release(self, order: Order, changes: Changes | None) -> None:
+        account = self.accounts[order.account_id]
+        account.frozen -= order.reserved
+        order.reserved = ZERO
+        if order.hold_today or order.hold_yesterday:
+            position = account.positions.get((order.symbol, order.position_side))
+            if position is not None:
+                position.frozen_today -= order.hold_today
+                position.frozen_yesterday -= order.hold_yesterday
+                if changes is not None:
+                    changes.position(position)
+            order.hold_today = order.hold_yesterday = ZERO

@@ -1,0 +1,44 @@
+"""What one step changed for one user: what is written, published and done once it is durable."""
+
+from dataclasses import dataclass, field
+
+from services.trading.accounts import Account
+from services.trading.instruments import Instrument
+from services.trading.ledger import LedgerEntry
+from services.trading.orders import Order, PositionSide
+from services.trading.positions import Position
+from services.trading.trades import Trade
+
+
+@dataclass(slots=True)
+class Changes:
+    """Orders, positions and accounts are written as they are at the end of the step."""
+
+    user_id: str
+    now_ns: int
+    created: dict[str, Order] = field(default_factory=dict)
+    orders: dict[str, Order] = field(default_factory=dict)
+    trades: list[Trade] = field(default_factory=list)
+    entries: list[LedgerEntry] = field(default_factory=list)
+    positions: dict[tuple[str, str, PositionSide], Position] = field(default_factory=dict)
+    accounts: dict[str, Account] = field(default_factory=dict)
+    # Accounts whose row changed; a reservation changes only what is shown of an account.
+    account_rows: dict[str, Account] = field(default_factory=dict)
+    finished: list[Order] = field(default_factory=list)
+    instruments: list[Instrument] = field(default_factory=list)
+    # Once it is durable: (order_id) to send, and (order_id) to cancel at the venue.
+    sends: list[str] = field(default_factory=list)
+    cancels: list[str] = field(default_factory=list)
+
+    def order(self, order: Order) -> None:
+        """The order changed."""
+        order.update_time_ns = self.now_ns
+        if order.order_id not in self.created:
+            self.orders[order.order_id] = order
+
+    def position(self, position: Position) -> None:
+        """The position changed."""
+        self.positions[position.account_id, position.symbol, position.side] = position
+
+    def __bool__(self) -> bool:
+        return bool(self.created or self.orders or self.trades or self.entries or self.positions or self.account_rows)

@@ -1,0 +1,235 @@
+"""An order, as trading knows it. Enumerations have the contract's numbers and names (FIX's)."""
+
+from dataclasses import dataclass, field
+from decimal import Decimal
+from enum import IntEnum
+from hashlib import blake2b
+
+from services.kernel.decimals import plain
+from services.trading import money
+from services.trading.money import ZERO
+
+
+class Side(IntEnum):
+    """FIX 54."""
+
+    BUY = 1
+    SELL = 2
+
+
+class OrderType(IntEnum):
+    """FIX 40."""
+
+    MARKET = 1
+    LIMIT = 2
+    STOP = 3
+    STOP_LIMIT = 4
+    TRAILING_STOP = 5
+
+
+class TimeInForce(IntEnum):
+    """FIX 59."""
+
+    DAY = 1
+    GTC = 2
+    IOC = 3
+    FOK = 4
+    GTD = 5
+
+
+class PositionEffect(IntEnum):
+    """FIX 77."""
+
+    OPEN = 1
+    CLOSE = 2
+    CLOSE_TODAY = 3
+    CLOSE_YESTERDAY = 4
+
+
+class PositionSide(IntEnum):
+    """The side of a position."""
+
+    LONG = 1
+    SHORT = 2
+
+
+class OrderStatus(IntEnum):
+    """FIX 39; what may follow what is in order_states.py."""
+
+    PENDING_NEW = 1
+    NEW = 2
+    PARTIALLY_FILLED = 3
+    FILLED = 4
+    PENDING_CANCEL = 5
+    CANCELED = 6
+    PENDING_REPLACE = 7
+    REJECTED = 8
+    EXPIRED = 9
+    UNKNOWN = 10
+
+
+class Delivery(IntEnum):
+    """How far an order is on its way to the venue."""
+
+    HELD = 1  # a stop that waits for its trigger
+    QUEUED = 2  # to be sent; nothing left this process yet
+    SENDING = 3
+    SENT = 4  # the venue has it
+    UNCERTAIN = 5  # sending failed without an answer; only the venue can tell
+
+
+class ReplaceStep(IntEnum):
+    """How far a replacement is."""
+
+    NONE = 0
+    AMENDING = 1  # the venue was asked to change the order in place
+    CANCELING = 2  # the old order is being canceled; only when it is gone is the new one sent
+
+
+STOP_TYPES = frozenset({OrderType.STOP, OrderType.STOP_LIMIT, OrderType.TRAILING_STOP})
+LIMIT_TYPES = frozenset({OrderType.LIMIT, OrderType.STOP_LIMIT})
+
+
+@dataclass(frozen=True, slots=True)
+class NewOrder:
+    """An order as it is asked for."""
+
+    client_order_id: str
+    symbol: str
+    side: Side
+    type: OrderType
+    quantity: Decimal
+    account_id: str = ""
+    price: Decimal | None = None
+    stop_price: Decimal | None = None
+    trailing_offset: Decimal | None = None
+    time_in_force: TimeInForce = TimeInForce.DAY
+    expire_time_ns: int = 0
+    position_effect: PositionEffect = PositionEffect.OPEN
+    strategy_id: str = ""
+
+    def fingerprint(self) -> str:
+        """Equal for two requests that ask for the same order, however their numbers are written."""
+        return fingerprint(
+            self.symbol, self.side, self.type, self.quantity, self.price, self.stop_price, self.trailing_offset,
+            self.time_in_force, self.expire_time_ns, self.position_effect, self.strategy_id,
+        )  # fmt: skip
+
+
+def fingerprint(*values: object) -> str:
+    """A short digest of a request's values; decimals count by value."""
+    parts = [plain(value) if isinstance(value, Decimal) else str(value) for value in values]
+    return blake2b("|".join(parts).encode(), digest_size=16).hexdigest()
+
+
+@dataclass(slots=True)
+class Order:
+    """An order and all that is needed to carry it to its end. `cumulative_quantity` is the sum of its booked trades, always."""
+
+    order_id: str
+    client_order_id: str
+    user_id: str
+    account_id: str
+    gateway: str
+    symbol: str
+    side: Side
+    type: OrderType
+    time_in_force: TimeInForce
+    position_effect: PositionEffect
+    quantity: Decimal
+    price: Decimal | None
+    stop_price: Decimal | None
+    trailing_offset: Decimal | None
+    expire_time_ns: int
+    strategy_id: str
+    trace_id: str
+    fingerprint: str
+    create_time_ns: int
+    update_time_ns: int
+    # What a unit of it is valued at for the reservation: the limit, or a bound of what a market order may cost.
+    reserve_price: Decimal
+    status: OrderStatus = OrderStatus.PENDING_NEW
+    delivery: Delivery = Delivery.QUEUED
+    cumulative_quantity: Decimal = ZERO
+    filled_notional: Decimal = ZERO  # sum of price × quantity of its trades
+    commission: Decimal = ZERO
+    reject_reason: str = ""
+    reject_message: str = ""
+    venue_order_id: str = ""
+    triggered: bool = False
+    # The venue knows the order by order_id, or by order_id-1, -2 … after cancel-replaces; a leg is one such life at the venue.
+    leg: int = 0
+    leg_base: Decimal = ZERO  # cumulative_quantity when the leg began
+    leg_announced: Decimal = ZERO  # the most the venue said is filled of this leg; trades may come later
+    # The end that the venue announced while trades of it were still on their way.
+    announced_status: OrderStatus | None = None
+    announced_reason: str = ""
+    announced_message: str = ""
+    replace_step: ReplaceStep = ReplaceStep.NONE
+    pending_quantity: Decimal | None = None
+    pending_price: Decimal | None = None
+    # What a closing order holds of the position.
+    hold_today: Decimal = ZERO
+    hold_yesterday: Decimal = ZERO
+    # In memory only.
+    reserved: Decimal = ZERO
+    trade_ids: set[str] = field(default_factory=set)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it may still trade."""
+        return self.status not in FINISHED
+
+    @property
+    def is_held(self) -> bool:
+        """Whether it is a stop that waits for its trigger."""
+        return self.delivery is Delivery.HELD
+
+    @property
+    def is_closing(self) -> bool:
+        """Whether it closes a position."""
+        return self.position_effect is not PositionEffect.OPEN
+
+    @property
+    def leaves_quantity(self) -> Decimal:
+        """What may still trade; 0 when it is finished."""
+        return max(self.quantity - self.cumulative_quantity, ZERO) if self.is_open else ZERO
+
+    @property
+    def average_price(self) -> Decimal | None:
+        """Of its trades, or None without any."""
+        if not self.cumulative_quantity:
+            return None
+        return money.quotient(self.filled_notional, self.cumulative_quantity)
+
+    @property
+    def venue_reference(self) -> str:
+        """What the venue knows it by now."""
+        return self.order_id if not self.leg else f"{self.order_id}-{self.leg}"
+
+    @property
+    def venue_type(self) -> OrderType:
+        """What the venue sees: stops are trading's own."""
+        return OrderType.LIMIT if self.type in LIMIT_TYPES else OrderType.MARKET
+
+    @property
+    def venue_time_in_force(self) -> TimeInForce:
+        """What the venue sees: a triggered stop without a limit is a market order, which is never good till canceled."""
+        if self.venue_type is OrderType.MARKET and self.time_in_force in (TimeInForce.GTC, TimeInForce.GTD):
+            return TimeInForce.DAY
+        return self.time_in_force
+
+    @property
+    def position_side(self) -> PositionSide:
+        """The side of the position it opens or closes."""
+        if self.is_closing:
+            return PositionSide.SHORT if self.side is Side.BUY else PositionSide.LONG
+        return PositionSide.LONG if self.side is Side.BUY else PositionSide.SHORT
+
+
+def order_id_of(venue_reference: str) -> str:
+    """The order that a venue's reference belongs to: a UUID has 36 characters, a leg's number follows it."""
+    return venue_reference[:36]
+
+
+FINISHED = frozenset({OrderStatus.FILLED, OrderStatus.CANCELED, OrderStatus.REJECTED, OrderStatus.EXPIRED})

@@ -1,0 +1,28 @@
+"""A trade: a fill that is booked."""
+
+from dataclasses import dataclass
+from decimal import Decimal
+
+from services.trading.orders import PositionEffect, Side
+
+
+@dataclass(frozen=True, slots=True)
+class Trade:
+    """A fill that is booked."""
+
+    trade_id: str
+    order_id: str
+    user_id: str
+    account_id: str
+    symbol: str
+    side: Side
+    position_effect: PositionEffect
+    price: Decimal
+    quantity: Decimal
+    commission: Decimal
+    realized_pnl: Decimal
+    time_ns: int
+    create_time_ns: int
+    gateway: str
+    venue_trade_id: str
+    strategy_id: str

@@ -1,0 +1,220 @@
+"""Whatever comes from a venue, in whatever order and however often: order, trades, position and ledger agree."""
+
+from decimal import Decimal as D
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from services.trading.execution import apply_order_report, apply_trade_report
+from services.trading.order_states import TRANSITIONS, may_follow, move
+from services.trading.orders import (
+    FINISHED,
+    Delivery,
+    OrderStatus,
+    PositionEffect,
+    ReplaceStep,
+    Side,
+)
+from services.trading.reports import OrderReport, TradeReport
+from tests.trading.books import Trader, instrument
+
+SYMBOLS = ("IF2606.CFFEX", "rb2610.SHFE")
+
+
+def story(order, fills, end):
+    """What a venue would report of an order, in order: (final status, reports)."""
+    reports = [_report(order, OrderStatus.NEW, D(0))]
+    done = D(0)
+    for index, (quantity, price) in enumerate(fills):
+        done += quantity
+        reports.append(
+            TradeReport(
+                "SIM", order.venue_reference, f"{order.venue_reference}/{index}", order.symbol, price, quantity, 1
+            )
+        )
+        status = OrderStatus.FILLED if done == order.quantity - order.leg_base else OrderStatus.PARTIALLY_FILLED
+        reports.append(_report(order, status, done))
+    if done < order.quantity - order.leg_base and end is not None:
+        reports.append(_report(order, end, done))
+    return reports
+
+
+def _report(order, status, cumulative):
+    return OrderReport(
+        "SIM", order.venue_reference, "v1", order.symbol, order.quantity, order.price, cumulative, status
+    )
+
+
+@st.composite
+def fills_of(draw, quantity):
+    left, result = quantity, []
+    while left and draw(st.booleans()):
+        part = draw(st.integers(1, left))
+        result.append((D(part), D(draw(st.integers(1, 50_000))) * D("0.2")))
+        left -= part
+    return result
+
+
+@st.composite
+def shuffled(draw, reports):
+    """The reports, reordered and some of them repeated."""
+    extra = draw(st.lists(st.sampled_from(reports), max_size=4)) if reports else []
+    return draw(st.permutations(reports + extra))
+
+
+def apply(trader, report):
+    order = trader.orders[report.reference[:36]]
+    changes = trader.step()
+    before = (order.status, order.cumulative_quantity)
+    if isinstance(report, TradeReport):
+        apply_trade_report(trader.book, order, report, changes)
+    else:
+        apply_order_report(trader.book, order, report, changes)
+    assert order.status is before[0] or order.status in reachable(before[0])
+    assert order.cumulative_quantity >= before[1]
+    trader.record(changes)
+    trader.check()
+
+
+def reachable(status):
+    seen, todo = set(), [status]
+    while todo:
+        for following in TRANSITIONS[todo.pop()]:
+            if following not in seen:
+                seen.add(following)
+                todo.append(following)
+    return seen
+
+
+@settings(max_examples=150, deadline=None)
+@given(data=st.data())
+def test_any_order_of_reports_ends_where_the_story_ends(data):
+    trader = Trader(instrument(SYMBOLS[0]), instrument(SYMBOLS[1], contract_size=D(10), price_tick=D(1)))
+    reports, ends = [], {}
+    for _ in range(data.draw(st.integers(1, 3))):
+        quantity = data.draw(st.integers(1, 5))
+        order = trader.order(
+            data.draw(st.sampled_from(Side)), quantity, D("4000"), symbol=data.draw(st.sampled_from(SYMBOLS))
+        )
+        fills = data.draw(fills_of(quantity))
+        end = data.draw(st.sampled_from([None, OrderStatus.CANCELED, OrderStatus.EXPIRED]))
+        full = sum((q for q, _ in fills), D(0)) == quantity
+        ends[order.order_id] = (OrderStatus.FILLED if full else end, sum((q for q, _ in fills), D(0)))
+        reports += story(order, fills, end)
+    for report in data.draw(shuffled(reports)):
+        apply(trader, report)
+    for order_id, (status, cumulative) in ends.items():
+        order = trader.orders[order_id]
+        assert order.cumulative_quantity == cumulative
+        if status is not None:
+            assert order.status is status
+        else:
+            assert order.status is (OrderStatus.PARTIALLY_FILLED if cumulative else OrderStatus.NEW)
+
+
+@settings(max_examples=150, deadline=None)
+@given(data=st.data())
+def test_opening_and_closing_with_rolls_keeps_position_and_ledger_right(data):
+    trader = Trader(instrument(SYMBOLS[0]), instrument(SYMBOLS[1], contract_size=D(10), price_tick=D(1)))
+    day = 20260105
+    trader.book.begin_day("SIM", day, 1)
+    for _ in range(data.draw(st.integers(1, 8))):
+        action = data.draw(st.sampled_from(["open", "close", "roll", "report"]))
+        symbol = data.draw(st.sampled_from(SYMBOLS))
+        side = data.draw(st.sampled_from(Side))
+        quantity = data.draw(st.integers(1, 4))
+        if action == "roll":
+            day += 1
+            for changes in trader.book.begin_day("SIM", day, 1):
+                trader.record(changes)
+        elif action == "open":
+            order = trader.order(side, quantity, D("4000"), symbol=symbol)
+            for report in data.draw(shuffled(story(order, data.draw(fills_of(quantity)), OrderStatus.CANCELED))):
+                apply(trader, report)
+        elif action == "close":
+            effect = data.draw(
+                st.sampled_from([PositionEffect.CLOSE, PositionEffect.CLOSE_TODAY, PositionEffect.CLOSE_YESTERDAY])
+            )
+            key = (symbol, 2 if side is Side.BUY else 1)
+            position = trader.account.positions.get(key)
+            if position is None or position.closable(effect) < quantity:
+                continue
+            order = trader.order(side, quantity, D("4000"), effect, symbol)
+            end = data.draw(st.sampled_from([None, OrderStatus.CANCELED]))
+            for report in data.draw(shuffled(story(order, data.draw(fills_of(quantity)), end))):
+                apply(trader, report)
+        trader.check()
+
+
+@settings(max_examples=100, deadline=None)
+@given(data=st.data())
+def test_replacing_by_cancel_never_has_two_orders_live(data):
+    trader = Trader()
+    order = trader.order(quantity=5)
+    first = data.draw(fills_of(5))
+    cancel = story(order, first, OrderStatus.CANCELED)
+    apply(trader, cancel[0])
+    wanted = data.draw(st.integers(1, 8))
+    move(order, OrderStatus.PENDING_REPLACE)
+    order.replace_step, order.pending_quantity, order.pending_price = ReplaceStep.CANCELING, D(wanted), D("4000.2")
+    trader.book.reserve(order)
+    trader.check()
+    for report in data.draw(shuffled(cancel)):
+        apply(trader, report)
+    filled = order.cumulative_quantity
+    if not order.is_open:
+        assert order.status is OrderStatus.FILLED
+        assert filled == 5 or filled >= wanted
+        return
+    assert order.leg == 1 and order.delivery is Delivery.QUEUED and order.quantity == wanted
+    second = data.draw(fills_of(int(order.leaves_quantity)))
+    reports = story(order, second, OrderStatus.CANCELED)
+    for report in data.draw(shuffled(cancel + reports)):
+        apply(trader, report)
+    assert order.cumulative_quantity == filled + sum((q for q, _ in second), D(0))
+    assert order.status is (OrderStatus.FILLED if order.cumulative_quantity == wanted else OrderStatus.CANCELED)
+
+
+@settings(max_examples=100, deadline=None)
+@given(data=st.data())
+def test_an_amend_whose_fills_come_before_its_answer_ends_right(data):
+    trader = Trader()
+    order = trader.order(quantity=3)
+    apply(trader, _report(order, OrderStatus.NEW, D(0)))
+    move(order, OrderStatus.PENDING_REPLACE)
+    order.replace_step, order.pending_quantity, order.pending_price = ReplaceStep.AMENDING, D(5), None
+    trader.book.reserve(order)
+    old = _report(order, OrderStatus.NEW, D(0))
+    amended = OrderReport("SIM", order.order_id, "v1", order.symbol, D(5), order.price, D(0), OrderStatus.NEW)
+    trades = [TradeReport("SIM", order.order_id, f"t{i}", order.symbol, D("4000"), D(1), 1) for i in range(5)]
+    filled = OrderReport("SIM", order.order_id, "v1", order.symbol, D(5), order.price, D(5), OrderStatus.FILLED)
+    for report in data.draw(shuffled([old, amended, *trades, filled])):
+        apply(trader, report)
+    assert order.status is OrderStatus.FILLED and order.quantity == 5 and order.cumulative_quantity == 5
+
+
+def test_an_end_that_overtakes_its_trades_waits_for_them():
+    trader = Trader()
+    order = trader.order(quantity=3)
+    apply(trader, _report(order, OrderStatus.FILLED, D(3)))
+    assert order.status is OrderStatus.PENDING_NEW and order.cumulative_quantity == 0
+    for index in range(3):
+        apply(trader, TradeReport("SIM", order.order_id, f"t{index}", order.symbol, D("3999.8"), D(1), 1))
+    assert order.status is OrderStatus.FILLED
+
+
+def test_a_finished_order_stays_finished_but_its_late_trade_is_booked():
+    trader = Trader()
+    order = trader.order(quantity=2)
+    apply(trader, _report(order, OrderStatus.CANCELED, D(0)))
+    apply(trader, _report(order, OrderStatus.NEW, D(0)))
+    assert order.status is OrderStatus.CANCELED
+    apply(trader, TradeReport("SIM", order.order_id, "t1", order.symbol, D("4000"), D(1), 1))
+    assert order.status is OrderStatus.CANCELED and order.cumulative_quantity == 1
+
+
+def test_finished_states_lead_nowhere_but_to_filled():
+    for status in FINISHED:
+        assert TRANSITIONS[status] <= {OrderStatus.FILLED}
+    assert set(TRANSITIONS) == set(OrderStatus)
+    assert all(not may_follow(status, OrderStatus.PENDING_NEW) for status in OrderStatus)
