@@ -20,23 +20,45 @@ def render_edge(contract: Contract, options: EdgeOptions) -> Json:
     """Envoy's bootstrap. The same contract and options give the same dictionary."""
     bootstrap: Json = {
         "node": {"id": "edge", "cluster": "edge"},
-        "overload_manager": {
-            "resource_monitors": [
-                {
-                    "name": "envoy.resource_monitors.global_downstream_max_connections",
-                    "typed_config": {
-                        "@type": TYPES + "extensions.resource_monitors.downstream_connections.v3."
-                        "DownstreamConnectionsConfig",
-                        "max_active_downstream_connections": CONNECTIONS,
-                    },
-                }
-            ]
-        },
+        "overload_manager": overload(options),
         "static_resources": {"listeners": [listener(contract, options)], "clusters": clusters(options)},
     }
     if options.admin:
         bootstrap["admin"] = {"address": admin_address(options.admin)}
     return bootstrap
+
+
+def overload(options: EdgeOptions) -> Json:
+    """What gives way when memory or connections run out: the calls that hold most, then all new ones."""
+    monitors = "envoy.resource_monitors."
+    heap = monitors + "fixed_heap"
+
+    def monitor(name: str, config_type: str, **config: object) -> Json:
+        kind = TYPES + "extensions.resource_monitors." + config_type
+        return {"name": monitors + name, "typed_config": {"@type": kind, **config}}
+
+    def when_heap(action: str, threshold: Json) -> Json:
+        return {"name": "envoy.overload_actions." + action, "triggers": [{"name": heap} | threshold]}
+
+    return {
+        "refresh_interval": "0.25s",
+        "resource_monitors": [
+            monitor(
+                "global_downstream_max_connections",
+                "downstream_connections.v3.DownstreamConnectionsConfig",
+                max_active_downstream_connections=CONNECTIONS,
+            ),
+            monitor("fixed_heap", "fixed_heap.v3.FixedHeapConfig", max_heap_size_bytes=options.max_heap_bytes),
+        ],
+        "actions": [
+            when_heap(
+                "reset_high_memory_stream",
+                {"scaled": {"scaling_threshold": 0.8, "saturation_threshold": 0.95}},
+            ),
+            when_heap("stop_accepting_requests", {"threshold": {"value": 0.95}}),
+        ],
+        "buffer_factory_config": {"minimum_account_to_track_power_of_two": 20},
+    }
 
 
 def to_yaml(bootstrap: Json) -> str:

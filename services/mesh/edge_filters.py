@@ -7,6 +7,8 @@ from services.mesh.edge_options import EdgeOptions, RateLimits
 
 FILTERS = "type.googleapis.com/envoy.extensions.filters.http."
 
+CEL_FILTER = "type.googleapis.com/envoy.extensions.access_loggers.filters.cel.v3.ExpressionFilter"
+
 CALLER = "x-redfire-caller"
 SUBJECT = "x-redfire-subject"
 DOMAIN = "redfire"
@@ -38,11 +40,11 @@ Json: TypeAlias = dict[str, object]
 
 def http_filters(contract: Contract, options: EdgeOptions) -> list[Json]:
     """All HTTP filters. Those after the transcoder see REST calls as the gRPC calls that they become."""
-    filters = [
+    filters: list[Json] = [
         strip_identity(),
         http_filter("cors", "cors.v3.Cors"),
         {
-            **http_filter("buffer", "buffer.v3.Buffer", max_request_bytes=options.max_body_bytes),
+            **http_filter("buffer", "buffer.v3.Buffer", max_request_bytes=options.max_refused_bytes),
             "disabled": True,  # but on REST paths: a gRPC stream must not be gathered first
         },
         http_filter("grpc_web", "grpc_web.v3.GrpcWeb"),
@@ -230,6 +232,8 @@ def local_replies() -> Json:
         {"filter": {"and_filter": {"filters": native_grpc}}, "body_format_override": plain},
         {"filter": status_filter("LE", 399), "body_format_override": plain},
     ]
+    expired = {"and_filter": {"filters": [status_filter("EQ", 401), cel("response.code_details.contains('expired')")]}}
+    mappers.append({"filter": expired, "body_format_override": error_body(16, "TOKEN_EXPIRED", BODY)})
     for status, (code, reason, text) in LOCAL_REPLIES.items():
         body = error_body(code, reason, text or BODY)
         mappers.append({"filter": status_filter("EQ", status), "body_format_override": body})
@@ -240,6 +244,12 @@ def status_filter(comparison: str, status: int) -> Json:
     """Matches answers by HTTP status. The runtime key is asked for by Envoy's schema, and never set."""
     value = {"default_value": status, "runtime_key": f"redfire.status_{status}"}
     return {"status_code_filter": {"comparison": {"op": comparison, "value": value}}}
+
+
+def cel(expression: str) -> Json:
+    """Matches answers by an expression over Envoy's attributes."""
+    config = {"@type": CEL_FILTER, "expression": expression}
+    return {"extension_filter": {"name": "envoy.access_loggers.extension_filters.cel", "typed_config": config}}
 
 
 def error_body(code: int, reason: str, message: str) -> Json:

@@ -89,7 +89,7 @@ def rest(contract: Contract, options: EdgeOptions) -> list[Json]:
     """
     body = {
         "@type": FILTERS + "buffer.v3.BufferPerRoute",
-        "buffer": {"max_request_bytes": options.max_body_bytes},
+        "buffer": {"max_request_bytes": options.max_refused_bytes},
     }
     config: Json = {"envoy.filters.http.buffer": body}
     sse = {
@@ -133,7 +133,7 @@ def rpc_route(rpc: Rpc) -> Json:
 
 
 def retries(rpc: Rpc) -> Json:
-    """What is tried again: any RPC that did not arrive; what may be repeated also when the service was not available."""
+    """What is tried again: RPCs that did not arrive; what may be repeated also when the service was not available."""
     deadline_s = rpc.policy.deadline_s or 0.0
     back_off = {"base_interval": "0.025s", "max_interval": "0.25s"}
     if rpc.policy.idempotent:

@@ -34,14 +34,14 @@ SHIM = (
 )
 
 
-class PortInUse(Exception):
+class PortInUse(Exception):  # noqa: N818
     """Somebody else listens there."""
 
     def __init__(self, host: str, port: int) -> None:
         super().__init__(f"port {port} of {host} is in use")
 
 
-class EnvoyFailed(Exception):
+class EnvoyFailed(Exception):  # noqa: N818
     """Envoy refused its configuration or did not come up."""
 
 
@@ -159,7 +159,7 @@ class EnvoyProcess:
             await self.drain()
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(grace_s):
-                    while await self._running_calls():
+                    while await self._running_calls():  # noqa: ASYNC110
                         await asyncio.sleep(0.05)
         await self._kill()
         self._admin.unlink(missing_ok=True)
