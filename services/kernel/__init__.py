@@ -1,0 +1,1 @@
+"""What every service needs and none owns: server, channels, errors, settings, database, events, identity, lifecycle."""

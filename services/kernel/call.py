@@ -1,0 +1,81 @@
+"""One RPC as its handler sees it: who calls, from where, until when; and how it goes on to peers."""
+
+import os
+from collections.abc import Mapping
+from contextvars import ContextVar
+from dataclasses import dataclass
+
+from services.kernel.errors import Unauthenticated
+from services.kernel.identifiers import new_id
+from services.kernel.identity import ANONYMOUS, Identity
+
+
+@dataclass(slots=True)
+class Call:
+    """An admitted call. `deadline` is in `time.perf_counter()` seconds, None for streams without one."""
+
+    method: str
+    identity: Identity = ANONYMOUS
+    request_id: str = ""
+    traceparent: str = ""
+    client_address: str = ""
+    user_agent: str = ""
+    deadline: float | None = None
+
+    @property
+    def user_id(self) -> str:
+        """The user who calls; Unauthenticated when nobody or a service does."""
+        if not self.identity.user_id:
+            raise Unauthenticated
+        return self.identity.user_id
+
+    @property
+    def trace_id(self) -> str:
+        """The trace that this call belongs to, 32 hex digits."""
+        return self.traceparent[3:35]
+
+
+# The call that the running code serves: peers are called with its deadline, request id and trace.
+current_call: ContextVar[Call | None] = ContextVar("current_call", default=None)
+
+
+@dataclass(slots=True)
+class Origin:
+    """Where a call comes from, before it is admitted: metadata of the wire, or a service of this process."""
+
+    metadata: Mapping[str, str | bytes]
+    deadline: float | None = None
+    peer: str = ""
+    service: Identity | None = None
+
+    def text(self, key: str) -> str:
+        """A metadata value, or the empty string."""
+        value = self.metadata.get(key, "")
+        return value if isinstance(value, str) else ""
+
+    def call(self, method: str) -> Call:
+        """The call, with nobody's identity yet."""
+        return Call(
+            method=method,
+            request_id=self.text("x-request-id")[:128] or new_id(),
+            traceparent=_valid_traceparent(self.text("traceparent")) or new_traceparent(),
+            client_address=self.text("x-envoy-external-address") or _host(self.peer),
+            user_agent=self.text("user-agent")[:256],
+            deadline=self.deadline,
+        )
+
+
+def new_traceparent() -> str:
+    """A new trace that is not sampled (W3C Trace Context)."""
+    return f"00-{os.urandom(16).hex()}-{os.urandom(8).hex()}-00"
+
+
+def _valid_traceparent(value: str) -> str:
+    parts = value.split("-")
+    return value if len(parts) >= 4 and len(parts[1]) == 32 and len(parts[2]) == 16 else ""
+
+
+def _host(peer: str) -> str:
+    """`ipv4:127.0.0.1:5000` → `127.0.0.1`."""
+    address = peer.partition(":")[2].rpartition(":")[0]
+    return address.strip("[]").replace("%5B", "").replace("%5D", "")

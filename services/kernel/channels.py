@@ -1,0 +1,238 @@
+"""How services call each other: one channel per peer, through the network or straight into the wrapped handler.
+
+Both kinds look like a gRPC channel to a generated stub, carry the caller's deadline, request id and trace, and raise
+the errors of `kernel.errors`. Only RPCs marked idempotent are retried, by the service config made from the contract.
+"""
+
+import asyncio
+import json
+import time
+from collections.abc import AsyncIterator, Callable, Mapping
+from typing import Any
+
+import grpc
+
+from services.kernel import status
+from services.kernel.call import Origin, current_call
+from services.kernel.errors import DeadlineExceeded, Unavailable
+from services.kernel.identity import SERVICE_KEY, Identity, ServiceTokens
+from services.kernel.policy import contract_services, service_policies
+from services.kernel.server import Handlers
+
+Metadata = tuple[tuple[str, str], ...]
+KEEPALIVE_OPTIONS = (
+    ("grpc.keepalive_time_ms", 10_000),
+    ("grpc.keepalive_timeout_ms", 5_000),
+    ("grpc.keepalive_permit_without_calls", 1),
+    ("grpc.http2.max_pings_without_data", 0),
+    ("grpc.max_receive_message_length", 64 * 1024 * 1024),
+    ("grpc.initial_reconnect_backoff_ms", 100),
+    ("grpc.min_reconnect_backoff_ms", 100),
+    ("grpc.max_reconnect_backoff_ms", 2_000),
+)
+
+
+class LocalChannel:
+    """A channel into handlers of this process: no socket, no bytes, the same gate."""
+
+    def __init__(self, handlers: Handlers, caller: str) -> None:
+        self._handlers = handlers
+        self._identity = Identity(kind="service", service=caller)
+
+    def unary_unary(self, method: str, *_: Any, **__: Any) -> Callable[..., Any]:
+        """A callable like a stub's: `await rpc(request, timeout=…, metadata=…)`."""
+        by_path = self._handlers.by_path
+
+        async def call(request: Any, timeout: float | None = None, metadata: Metadata = ()) -> Any:
+            handler = by_path.get(method)
+            if handler is None:
+                raise Unavailable(f"{method} is not served yet")
+            return await handler.invoke(request, self._origin(timeout, metadata))
+
+        return call
+
+    def unary_stream(self, method: str, *_: Any, **__: Any) -> Callable[..., AsyncIterator[Any]]:
+        """A callable like a stub's: `async for message in rpc(request)`."""
+        by_path = self._handlers.by_path
+
+        async def call(request: Any, timeout: float | None = None, metadata: Metadata = ()) -> AsyncIterator[Any]:
+            handler = by_path.get(method)
+            if handler is None:
+                raise Unavailable(f"{method} is not served yet")
+            parse = handler.response_from_bytes
+            stream = handler.invoke(request, self._origin(timeout, metadata))
+            try:
+                async for item in stream:
+                    yield parse(item) if isinstance(item, bytes) else item
+            finally:
+                await stream.aclose()
+
+        return call
+
+    def raw_stream(self, method: str) -> Callable[..., AsyncIterator[bytes]]:
+        """As unary_stream, but yields encoded messages: for what is passed on as it is."""
+
+        async def call(request: Any, metadata: Metadata = ()) -> AsyncIterator[bytes]:
+            handler = self._handlers.by_path.get(method)
+            if handler is None:
+                raise Unavailable(f"{method} is not served yet")
+            stream = handler.invoke(request, self._origin(None, metadata))
+            try:
+                async for item in stream:
+                    yield item if isinstance(item, bytes) else item.SerializeToString()
+            finally:
+                await stream.aclose()
+
+        return call
+
+    def _origin(self, timeout: float | None, metadata: Metadata) -> Origin:
+        headers: dict[str, str | bytes] = dict(metadata)
+        call = current_call.get()
+        deadline = None if timeout is None else time.perf_counter() + timeout
+        if call is not None:
+            headers.setdefault("x-request-id", call.request_id)
+            headers.setdefault("traceparent", call.traceparent)
+            if call.deadline is not None:
+                deadline = call.deadline if deadline is None else min(deadline, call.deadline)
+        return Origin(headers, deadline, "", self._identity)
+
+
+class NetworkChannel:
+    """A channel to a peer's address."""
+
+    def __init__(self, channel: grpc.aio.Channel, tokens: ServiceTokens, caller: str, peer: str) -> None:
+        self._channel = channel
+        self._tokens = tokens
+        self._caller = caller
+        self._deadlines = {
+            policy.full_name: policy.deadline_s
+            for name in contract_services()[peer]
+            for policy in service_policies(name).values()
+        }
+
+    def unary_unary(self, method: str, *args: Any, **kwargs: Any) -> Callable[..., Any]:
+        """A callable like a stub's."""
+        rpc = self._channel.unary_unary(method, *args, **kwargs)
+        policy_s = self._deadlines.get(method)
+
+        async def call(request: Any, timeout: float | None = None, metadata: Metadata = ()) -> Any:
+            timeout_s = self._timeout(timeout, policy_s)
+            try:
+                return await rpc(request, timeout=timeout_s, metadata=self._metadata(metadata))
+            except grpc.aio.AioRpcError as failure:
+                raise status.from_rpc_error(failure) from None
+
+        return call
+
+    def unary_stream(self, method: str, *args: Any, **kwargs: Any) -> Callable[..., AsyncIterator[Any]]:
+        """A callable like a stub's."""
+        rpc = self._channel.unary_stream(method, *args, **kwargs)
+
+        async def call(request: Any, timeout: float | None = None, metadata: Metadata = ()) -> AsyncIterator[Any]:
+            stream = rpc(request, timeout=timeout, metadata=self._metadata(metadata))
+            try:
+                async for item in stream:
+                    yield item
+            except grpc.aio.AioRpcError as failure:
+                raise status.from_rpc_error(failure) from None
+            finally:
+                stream.cancel()
+
+        return call
+
+    def raw_stream(self, method: str) -> Callable[..., AsyncIterator[bytes]]:
+        """As unary_stream, but yields encoded messages: for what is passed on as it is."""
+        return self.unary_stream(
+            method, request_serializer=lambda m: m.SerializeToString(), response_deserializer=lambda b: b
+        )
+
+    def _timeout(self, timeout: float | None, policy_s: float | None) -> float | None:
+        limits = [s for s in (timeout, policy_s) if s is not None]
+        call = current_call.get()
+        if call is not None and call.deadline is not None:
+            left = call.deadline - time.perf_counter()
+            if left <= 0:
+                raise DeadlineExceeded
+            limits.append(left)
+        return min(limits) if limits else None
+
+    def _metadata(self, metadata: Metadata) -> Metadata:
+        own = [(SERVICE_KEY, self._tokens.current(self._caller)), *metadata]
+        if call := current_call.get():
+            own += [("x-request-id", call.request_id), ("traceparent", call.traceparent)]
+        return tuple(own)
+
+
+class Channels:
+    """The channels of this process: one per peer and caller, made when first asked for."""
+
+    def __init__(
+        self, handlers: Handlers, tokens: ServiceTokens, local: frozenset[str], addresses: Mapping[str, str]
+    ) -> None:
+        self._handlers = handlers
+        self._tokens = tokens
+        self._local = local
+        self._addresses = addresses
+        self._network: dict[str, grpc.aio.Channel] = {}
+
+    def to(self, peer: str, caller: str) -> LocalChannel | NetworkChannel:
+        """The channel from `caller` to `peer`: local when it is served here and has no address of its own."""
+        address = self._addresses.get(peer, "")
+        if not address and peer in self._local:
+            return LocalChannel(self._handlers, caller)
+        if not address:
+            return _Missing(peer)  # type: ignore[return-value]
+        return NetworkChannel(self._open(peer, address), self._tokens, caller, peer)
+
+    async def close(self) -> None:
+        """Close what was opened."""
+        await asyncio.gather(*(channel.close() for channel in self._network.values()))
+
+    def _open(self, peer: str, address: str) -> grpc.aio.Channel:
+        if peer not in self._network:
+            options = [*KEEPALIVE_OPTIONS, ("grpc.service_config", json.dumps(service_config(peer)))]
+            self._network[peer] = grpc.aio.insecure_channel(address, options=options)
+        return self._network[peer]
+
+
+class _Missing:
+    """A peer that is neither served here nor has an address: each call says so."""
+
+    def __init__(self, peer: str) -> None:
+        self._peer = peer
+
+    def unary_unary(self, *_: Any, **__: Any) -> Callable[..., Any]:
+        async def call(*_: Any, **__: Any) -> Any:
+            raise Unavailable(f"{self._peer} is not served here and peers.{self._peer} has no address")
+
+        return call
+
+    def unary_stream(self, *_: Any, **__: Any) -> Callable[..., Any]:
+        async def call(*_: Any, **__: Any) -> Any:
+            raise Unavailable(f"{self._peer} is not served here and peers.{self._peer} has no address")
+            yield
+
+        return call
+
+    def raw_stream(self, method: str) -> Callable[..., Any]:
+        return self.unary_stream(method)
+
+
+def service_config(service: str) -> dict[str, Any]:
+    """gRPC's service config of a service: deadlines of all RPCs, retries of those marked idempotent."""
+    configs = []
+    for name in contract_services()[service]:
+        for policy in service_policies(name).values():
+            config: dict[str, Any] = {"name": [{"service": name, "method": policy.name}]}
+            if policy.deadline_s is not None:
+                config["timeout"] = f"{policy.deadline_s:g}s"
+            if policy.idempotent:
+                config["retryPolicy"] = {
+                    "maxAttempts": 3,
+                    "initialBackoff": "0.05s",
+                    "maxBackoff": "0.5s",
+                    "backoffMultiplier": 2,
+                    "retryableStatusCodes": ["UNAVAILABLE"],
+                }
+            configs.append(config)
+    return {"methodConfig": configs}

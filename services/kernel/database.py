@@ -1,0 +1,137 @@
+"""One service's database: units of work for the slow paths, the group-commit writer for the hot one.
+
+SQLite files in the data folder by default. Nothing outside this file and `kernel.writer` knows which database it is.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Any, Generic, TypeVar
+
+from sqlalchemy import Connection, Engine, Table, create_engine, event, insert, make_url
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engine
+from sqlalchemy.orm import DeclarativeBase
+from sqlalchemy.sql.dml import Insert
+
+from services.kernel.writer import GroupWriter
+
+R = TypeVar("R")
+BUSY_TIMEOUT_MS = 5000
+
+
+class Repositories(Generic[R]):
+    """Makes repositories, each on a transaction of its own: `async with orders() as repository`."""
+
+    def __init__(self, engine: AsyncEngine, make: Callable[[AsyncSession], R]) -> None:
+        self._engine = engine
+        self._make = make
+
+    @asynccontextmanager
+    async def __call__(self) -> AsyncIterator[R]:
+        """A repository that may write; commits on clean exit, rolls back when the block raises."""
+        async with AsyncSession(self._engine, expire_on_commit=False, autoflush=True) as session:
+            await session.connection(execution_options={"redfire_write": True})
+            try:
+                yield self._make(session)
+                await session.commit()
+            except BaseException:
+                await asyncio.shield(session.rollback())
+                raise
+
+    @asynccontextmanager
+    async def read(self) -> AsyncIterator[R]:
+        """A repository that only reads, at one moment's state."""
+        async with AsyncSession(self._engine, expire_on_commit=False, autoflush=False) as session:
+            yield self._make(session)
+
+
+class Database:
+    """A service's tables, made when it starts."""
+
+    def __init__(self, url: str, base: type[DeclarativeBase]) -> None:
+        self._url = make_url(url)
+        self._metadata = base.metadata
+        self.dialect = self._url.get_backend_name()
+        self._engine = create_async_engine(
+            self._url.set(drivername="sqlite+aiosqlite" if self.dialect == "sqlite" else "postgresql+asyncpg"),
+            pool_size=5,
+            max_overflow=5,
+        )
+        if self.dialect == "sqlite":
+            _prepare_sqlite(self._engine.sync_engine)
+        self._writer: GroupWriter | None = None
+        self._writer_engine: Engine | None = None
+
+    async def start(self) -> None:
+        """Make tables that are missing."""
+        async with self._engine.connect() as connection:
+            await connection.execution_options(redfire_write=True)
+            await connection.run_sync(self._metadata.create_all)
+            await connection.commit()
+
+    async def close(self) -> None:
+        """Commit what waits and close."""
+        if self._writer is not None:
+            await self._writer.close()
+        if self._writer_engine is not None:
+            self._writer_engine.dispose()
+        await self._engine.dispose()
+
+    def repositories(self, repository: Callable[[AsyncSession], R]) -> Repositories[R]:
+        """Units of work with a repository."""
+        return Repositories(self._engine, repository)
+
+    def writer(self) -> GroupWriter:
+        """The one writer of the hot path; every call answers the same."""
+        if self._writer is None:
+            self._writer = GroupWriter(self._connect_writer)
+        return self._writer
+
+    def upsert(self, model: type[DeclarativeBase], key: Sequence[str]) -> Insert:
+        """INSERT … ON CONFLICT (key) DO UPDATE of all other columns; made once, at start."""
+        table = model.__table__
+        assert isinstance(table, Table)
+        build = postgresql.insert if self.dialect == "postgresql" else sqlite.insert
+        statement = build(table)
+        others = {c.name: statement.excluded[c.name] for c in table.columns if c.name not in key}
+        if not others:
+            return statement.on_conflict_do_nothing(index_elements=list(key))
+        return statement.on_conflict_do_update(index_elements=list(key), set_=others)
+
+    @staticmethod
+    def insert(model: type[DeclarativeBase]) -> Insert:
+        """INSERT of all columns."""
+        table = model.__table__
+        assert isinstance(table, Table)
+        return insert(table)
+
+    def _connect_writer(self) -> Connection:
+        # A synchronous engine in a thread of its own: aiosqlite's hop per cursor call costs ten times the work.
+        if self._writer_engine is None:
+            if self.dialect != "sqlite":
+                raise NotImplementedError("the writer of PostgreSQL comes with its issue")
+            self._writer_engine = create_engine(
+                self._url.set(drivername="sqlite"), connect_args={"check_same_thread": False}
+            )
+            _prepare_sqlite(self._writer_engine)
+        return self._writer_engine.connect().execution_options(redfire_write=True)
+
+
+def _prepare_sqlite(engine: Engine) -> None:
+    @event.listens_for(engine, "connect")
+    def connect(connection: Any, _: object) -> None:
+        # The driver's own BEGIN would come too late: readers that turn writers get SQLITE_BUSY.
+        connection.isolation_level = None
+        cursor = connection.cursor()
+        for pragma in ("journal_mode=WAL", "synchronous=FULL", f"busy_timeout={BUSY_TIMEOUT_MS}", "foreign_keys=ON"):
+            cursor.execute(f"PRAGMA {pragma}")
+        cursor.close()
+
+    @event.listens_for(engine, "begin")
+    def begin(connection: Connection) -> None:
+        write = connection.get_execution_options().get("redfire_write")
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
+
+
+UnitOfWork = Callable[[], AbstractAsyncContextManager[R]]

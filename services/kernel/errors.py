@@ -1,0 +1,119 @@
+"""The vocabulary of errors that crosses every RPC both ways; it knows no gRPC.
+
+A service subclasses a category with a reason of the catalogue (`redfire.reasons`) and raises it; `kernel.status`
+alone turns errors into `google.rpc.Status` and back, so a caller catches the class that the callee raised.
+"""
+
+from redfire.reasons import Reason
+
+
+class RedFireError(Exception):
+    """Something that a caller is told: a sentence, a reason of the catalogue, and the numbers that explain it."""
+
+    reason: Reason = Reason.INTERNAL
+
+    def __init__(self, message: str = "", *, reason: Reason | None = None, **metadata: object) -> None:
+        self.message = message or (type(self).__doc__ or "").strip().split("\n")[0].rstrip(".")
+        if reason is not None:
+            self.reason = reason
+        self.metadata = {key: str(value) for key, value in metadata.items()}
+        self.fields: dict[str, str] = {}
+        self.retry_after_s: float | None = None
+        super().__init__(self.message)
+
+
+class Invalid(RedFireError):
+    """The request is wrong whatever the state of the system; `field` names the part that is."""
+
+    reason = Reason.INVALID_FIELD
+
+    def __init__(self, message: str = "", *, field: str = "", reason: Reason | None = None, **metadata: object) -> None:
+        super().__init__(message, reason=reason, **metadata)
+        if field:
+            self.fields[field] = self.message
+
+
+class NotFound(RedFireError):
+    """There is no such resource, or it is not the caller's."""
+
+    reason = Reason.NOT_FOUND
+
+    def __init__(
+        self, noun: str = "", key: str = "", *, message: str = "", reason: Reason | None = None, **metadata: object
+    ) -> None:
+        super().__init__(
+            message or (f"{noun} {key} not found".replace("  ", " ") if noun else ""), reason=reason, **metadata
+        )
+
+
+class Conflict(RedFireError):
+    """It exists already."""
+
+    reason = Reason.ALREADY_EXISTS
+
+
+class Aborted(RedFireError):
+    """Somebody else changed it meanwhile."""
+
+    reason = Reason.STALE_ETAG
+
+
+class Unauthenticated(RedFireError):
+    """No valid credentials."""
+
+    reason = Reason.UNAUTHENTICATED
+
+
+class Denied(RedFireError):
+    """The caller may not do this."""
+
+    reason = Reason.PERMISSION_DENIED
+
+
+class FailedPrecondition(RedFireError):
+    """Not in this state of things."""
+
+
+class ResourceExhausted(RedFireError):
+    """Too much, or too often."""
+
+    reason = Reason.RATE_LIMITED
+
+    def __init__(
+        self,
+        message: str = "",
+        *,
+        reason: Reason | None = None,
+        retry_after_s: float | None = None,
+        **metadata: object,
+    ) -> None:
+        super().__init__(message, reason=reason, **metadata)
+        self.retry_after_s = retry_after_s
+
+
+class Unavailable(RedFireError):
+    """A part of the platform does not answer; try again."""
+
+    reason = Reason.UNAVAILABLE
+
+
+class DeadlineExceeded(RedFireError):
+    """It took longer than the deadline; the outcome is not known."""
+
+    reason = Reason.DEADLINE_EXCEEDED
+
+
+class Unsupported(RedFireError):
+    """There is no such RPC."""
+
+    reason = Reason.UNSUPPORTED
+
+
+class Internal(RedFireError):
+    """A fault of ours."""
+
+    reason = Reason.INTERNAL
+
+
+class StartError(Exception):
+    """The platform cannot start; the message is the one line that says why."""

@@ -1,0 +1,124 @@
+"""The gate that every call passes: identity, then permission; and the watch that ends streams of ended sessions."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Mapping
+
+from redfire.reasons import Reason
+
+from services.kernel.cache import TtlCache
+from services.kernel.call import Call, Origin
+from services.kernel.errors import Denied, Unauthenticated
+from services.kernel.identity import (
+    ANONYMOUS,
+    SERVICE_KEY,
+    AccessTokens,
+    Identity,
+    ServiceTokens,
+    require_caller,
+)
+from services.kernel.policy import MethodPolicy
+from services.kernel.revocations import Revocations
+
+VerifyApiKey = Callable[[str, str], Awaitable[Identity]]
+
+
+class Gate:
+    """Finds out who calls and whether they may."""
+
+    def __init__(
+        self,
+        access_tokens: AccessTokens,
+        service_tokens: ServiceTokens,
+        revocations: Revocations,
+        verify_api_key: VerifyApiKey,
+        callers: Mapping[str, frozenset[str]],
+    ) -> None:
+        """`callers[service]` are the services that may call `service` as themselves."""
+        self._access_tokens = access_tokens
+        self._service_tokens = service_tokens
+        self._revocations = revocations
+        self._verify_api_key = verify_api_key
+        self._callers = callers
+        # By key and address: a key may be bound to networks. Revocations are looked up each time.
+        self._api_keys: TtlCache[tuple[str, str], Identity] = TtlCache(10_000, 60)
+
+    async def admit(self, policy: MethodPolicy, origin: Origin, call: Call) -> None:
+        """Set the call's identity, or raise Unauthenticated or Denied as the RPC's policy says."""
+        service = self._service(origin)
+        if policy.internal:
+            if service is None:
+                raise Denied("only services may call this")
+            require_caller(service, self._callers.get(policy.service, frozenset()), policy.full_name)
+            call.identity = service
+            return
+        identity = await self._user(origin, call)
+        if identity is None and service is not None:
+            if not policy.public:
+                require_caller(service, self._callers.get(policy.service, frozenset()), policy.full_name)
+            identity = service
+        if identity is None:
+            if not policy.public:
+                raise Unauthenticated("a token is needed: authorization: Bearer …, or x-api-key")
+            identity = ANONYMOUS
+        call.identity = identity
+        if not policy.public and not identity.has(policy.permission):
+            raise Denied(f"the permission {policy.permission} is needed", permission=policy.permission)
+
+    def watch(self, identity: Identity) -> "Watch":
+        """Watch a stream's caller; see Watch."""
+        return Watch(identity, self._revocations)
+
+    def _service(self, origin: Origin) -> Identity | None:
+        if origin.service is not None:
+            return origin.service
+        token = origin.text(SERVICE_KEY)
+        return self._service_tokens.verify(token) if token else None
+
+    async def _user(self, origin: Origin, call: Call) -> Identity | None:
+        bearer = origin.text("authorization")
+        if bearer:
+            scheme, _, token = bearer.partition(" ")
+            if scheme.lower() != "bearer" or not token:
+                raise Unauthenticated("authorization: Bearer … is what is understood")
+            identity = self._access_tokens.known(token) or await self._access_tokens.verify(token)
+        elif secret := origin.text("x-api-key"):
+            cached = self._api_keys.get((secret, call.client_address))
+            if cached is None or cached.expires_at <= time.time():
+                cached = await self._verify_api_key(secret, call.client_address)
+                self._api_keys.put((secret, call.client_address), cached)
+            identity = cached
+        else:
+            return None
+        self._revocations.check(identity)
+        return identity
+
+
+class Watch:
+    """Cancels the task that serves a stream when its caller's session is revoked or the token ends."""
+
+    def __init__(self, identity: Identity, revocations: Revocations) -> None:
+        self.ended = False
+        self._task = asyncio.current_task()
+        self._stops: list[Callable[[], None]] = []
+        if identity.kind != "user":
+            return
+        if identity.revocable_id:
+            self._stops.append(revocations.watch(identity, self._end))
+            # Revoked between admission and now.
+            revocations.check(identity)
+        left_s = identity.expires_at - time.time()
+        if left_s <= 0:
+            raise Unauthenticated("the token's time is over", reason=Reason.TOKEN_EXPIRED)
+        if left_s < 86400 * 365:
+            self._stops.append(asyncio.get_running_loop().call_later(left_s, self._end).cancel)
+
+    def stop(self) -> None:
+        """The stream is over."""
+        for stop in self._stops:
+            stop()
+
+    def _end(self) -> None:
+        self.ended = True
+        if self._task is not None:
+            self._task.cancel()

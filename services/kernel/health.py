@@ -1,0 +1,49 @@
+"""grpc.health.v1: what each service of the process says of itself, told to watchers when it changes."""
+
+import asyncio
+
+import grpc
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+
+from services.kernel import telemetry
+from services.kernel.lifecycle import Lifecycle
+
+PERIOD_S = 0.2
+
+
+class HealthReporter:
+    """Publishes the lifecycle's answers under each gRPC service's name, each RedFire service's, and the empty one."""
+
+    def __init__(self, lifecycle: Lifecycle, services: dict[str, str]) -> None:
+        """`services`: gRPC service → RedFire service."""
+        self._lifecycle = lifecycle
+        self._services = services
+        self._servicer = health.aio.HealthServicer()
+
+    def add_to(self, server: grpc.aio.Server) -> None:
+        """Serve it."""
+        health_pb2_grpc.add_HealthServicer_to_server(self._servicer, server)
+
+    def states(self) -> dict[str, str]:
+        """By RedFire service: SERVING or NOT_SERVING."""
+        owners = sorted(set(self._services.values()))
+        return {owner: "NOT_SERVING" if self._lifecycle.waiting_for(owner) else "SERVING" for owner in owners}
+
+    async def publish(self) -> None:
+        """Tell the present state."""
+        states = self.states()
+        for owner, state in states.items():
+            telemetry.service_up.labels(owner).set(state == "SERVING")
+            await self._set(owner, state)
+        for name, owner in self._services.items():
+            await self._set(name, states[owner])
+        await self._set("", "SERVING" if all(s == "SERVING" for s in states.values()) else "NOT_SERVING")
+
+    async def run(self) -> None:
+        """Follow the state for ever."""
+        while True:
+            await self.publish()
+            await asyncio.sleep(PERIOD_S)
+
+    async def _set(self, name: str, state: str) -> None:
+        await self._servicer.set(name, health_pb2.HealthCheckResponse.ServingStatus.Value(state))

@@ -1,0 +1,70 @@
+"""Start and stop hooks in order, and whether the process is ready or draining."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+
+log = logging.getLogger(__name__)
+Hook = Callable[[], Awaitable[None]]
+
+
+class Lifecycle:
+    """What is done at start, when draining, and at stop; and what must be true to be ready."""
+
+    def __init__(self) -> None:
+        self._start: list[tuple[str, Hook]] = []
+        self._drain: list[tuple[str, Hook]] = []
+        self._stop: list[tuple[str, Hook]] = []
+        self._ready: dict[str, list[tuple[str, Callable[[], bool]]]] = {}
+        self.started = False
+        self.draining = False
+
+    def on_start(self, name: str, hook: Hook) -> None:
+        """Done at start, in order of registration; one that raises stops the start."""
+        self._start.append((name, hook))
+
+    def on_drain(self, name: str, hook: Hook) -> None:
+        """Done when the process begins to stop: take no new work, tell streams that they end."""
+        self._drain.append((name, hook))
+
+    def on_stop(self, name: str, hook: Hook) -> None:
+        """Done at the end, in reverse order."""
+        self._stop.append((name, hook))
+
+    def ready_when(self, service: str, name: str, condition: Callable[[], bool]) -> None:
+        """The service is not ready while the condition is false."""
+        self._ready.setdefault(service, []).append((name, condition))
+
+    def waiting_for(self, service: str) -> str:
+        """Why a service is not ready; the empty string when it is."""
+        if self.draining:
+            return "draining"
+        if not self.started:
+            return "starting"
+        return next((name for name, condition in self._ready.get(service, ()) if not condition()), "")
+
+    async def start(self) -> None:
+        """Run the start hooks."""
+        for _, hook in self._start:
+            await hook()
+        self.started = True
+
+    async def drain(self, timeout_s: float) -> None:
+        """Run the drain hooks, all at once and each for at most `timeout_s`."""
+        self.draining = True
+        await asyncio.gather(*(_bounded(name, hook, timeout_s) for name, hook in self._drain))
+
+    async def stop(self, timeout_s: float) -> None:
+        """Run the stop hooks, the last registered first, each for at most `timeout_s`."""
+        for name, hook in reversed(self._stop):
+            await _bounded(name, hook, timeout_s)
+
+
+async def _bounded(name: str, hook: Hook, timeout_s: float) -> None:
+    try:
+        async with asyncio.timeout(timeout_s):
+            await hook()
+    except TimeoutError:
+        log.warning("%s takes longer than %g s to stop", name, timeout_s)
+    except Exception:
+        log.exception("%s failed to stop", name)

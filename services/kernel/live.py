@@ -1,0 +1,83 @@
+"""Settings that change while the process runs: the section as read, with config's values laid over it."""
+
+import logging
+from collections.abc import Callable, Mapping
+from typing import Any, Generic, TypeVar
+
+from google.protobuf import json_format
+from pydantic import ValidationError
+from redfire.config.v1 import config_pb2
+
+from services.kernel.errors import RedFireError
+from services.kernel.settings import BaseSection
+
+log = logging.getLogger(__name__)
+S = TypeVar("S", bound=BaseSection)
+
+
+class Live(Generic[S]):
+    """A section's present values. A value of config that the section refuses is left out and logged."""
+
+    def __init__(self, base: S) -> None:
+        self._base = base
+        self.value: S = base
+        self._listeners: list[Callable[[S], None]] = []
+
+    def on_change(self, listener: Callable[[S], None]) -> None:
+        """Call `listener` with the new values whenever one has changed."""
+        self._listeners.append(listener)
+
+    def lay_over(self, values: Mapping[str, Any]) -> None:
+        """Take config's values for this section; keys that are not the section's are somebody else's business."""
+        merged = self._base
+        for key, value in values.items():
+            if key not in type(self._base).model_fields:
+                continue
+            try:
+                merged = type(self._base).model_validate({**_values(merged), key: value})
+            except ValidationError as error:
+                log.warning("config %s.%s is left out: %s", self._base.section, key, error.errors()[0]["msg"])
+        if merged == self.value:
+            return
+        self.value = merged
+        for listener in self._listeners:
+            try:
+                listener(merged)
+            except Exception:
+                log.exception("a listener of %s failed", self._base.section)
+
+
+def _values(section: BaseSection) -> dict[str, Any]:
+    return {key: getattr(section, key) for key in type(section).model_fields}
+
+
+class ConfigFollower:
+    """Follows config's values of one service for as long as it runs, and lays them over its sections."""
+
+    def __init__(self, stub: Any, environment: str, service_name: str, lives: list[Live[Any]]) -> None:
+        self._stub = stub
+        self._request = config_pb2.WatchConfigsRequest(environment=environment, service_name=service_name)
+        self._lives = lives
+        self._values: dict[str, Any] = {}
+
+    async def run(self) -> None:
+        """One stream, to its end; the caller starts it again."""
+        fresh: dict[str, Any] = {}
+        snapshot = True
+        try:
+            async for message in self._stub.WatchConfigs(self._request):
+                kind = message.WhichOneof("event")
+                if kind == "config":
+                    target = fresh if snapshot else self._values
+                    if message.config.deleted:
+                        target.pop(message.config.key, None)
+                    else:
+                        target[message.config.key] = json_format.MessageToDict(message.config.value)
+                elif kind == "snapshot_complete":
+                    self._values, snapshot = fresh, False
+                if not snapshot and kind in ("config", "snapshot_complete"):
+                    for live in self._lives:
+                        live.lay_over(self._values)
+        except RedFireError as error:
+            # Without config the last known values stay in force.
+            log.debug("config of %s is not to be had: %s", self._request.service_name, error.message)

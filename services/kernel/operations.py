@@ -1,0 +1,73 @@
+"""The operators' HTTP port of a process: health, metrics, keys and OpenAPI."""
+
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+from typing import Any
+
+from aiohttp import web
+from google.protobuf import json_format
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+
+from services.kernel.errors import RedFireError
+from services.kernel.policy import descriptor_file
+from services.kernel.version import VERSION
+
+Health = Callable[[], Awaitable[dict[str, str]]]
+Keys = Callable[[], Awaitable[Any]]
+
+
+class OperationsServer:
+    """Serves `/healthz`, `/livez`, `/metrics`, `/jwks.json` and `/openapi.json` on loopback HTTP."""
+
+    def __init__(self, health: Health, keys: Keys) -> None:
+        self._health = health
+        self._keys = keys
+        self._runner: web.AppRunner | None = None
+        self.port = 0
+
+    async def start(self, host: str, port: int) -> None:
+        """Listen; with port 0 on a free one, told by `port`."""
+        app = web.Application()
+        app.router.add_get("/healthz", self._healthz)
+        app.router.add_get("/livez", self._livez)
+        app.router.add_get("/metrics", self._metrics)
+        app.router.add_get("/jwks.json", self._jwks)
+        app.router.add_get("/openapi.json", self._openapi)
+        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=1)
+        await self._runner.setup()
+        site = web.TCPSite(self._runner, host, port)
+        await site.start()
+        self.port = self._runner.addresses[0][1]
+
+    async def stop(self) -> None:
+        """Stop listening."""
+        if self._runner is not None:
+            await self._runner.cleanup()
+
+    async def _healthz(self, _: web.Request) -> web.Response:
+        services = await self._health()
+        serving = all(state == "SERVING" for state in services.values())
+        body = {
+            "status": "SERVING" if serving else "NOT_SERVING",
+            "version": VERSION,
+            "timestamp": datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+            "services": services,
+        }
+        return web.json_response(body, status=200 if serving else 503)
+
+    async def _livez(self, _: web.Request) -> web.Response:
+        return web.json_response({"status": "SERVING"})
+
+    async def _metrics(self, _: web.Request) -> web.Response:
+        return web.Response(body=generate_latest(), headers={"content-type": CONTENT_TYPE_LATEST})
+
+    async def _jwks(self, _: web.Request) -> web.Response:
+        try:
+            keys = await self._keys()
+        except RedFireError as error:
+            return web.json_response({"code": 14, "message": error.message, "details": []}, status=503)
+        return web.json_response({"keys": [json_format.MessageToDict(key) for key in keys]})
+
+    async def _openapi(self, _: web.Request) -> web.Response:
+        file = descriptor_file().parents[1] / "openapi" / "redfire.openapi.json"
+        return web.Response(body=file.read_bytes(), content_type="application/json")

@@ -1,0 +1,67 @@
+"""Pages of lists: size, opaque token, and the cut that makes the next token."""
+
+import base64
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+from google.protobuf.message import Message
+from redfire.reasons import Reason
+
+from services.kernel.errors import Invalid
+
+T = TypeVar("T")
+DEFAULT_SIZE = 100
+MAX_SIZE = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Slice(Generic[T]):
+    """A page's items, and the token of the next page or the empty string."""
+
+    items: Sequence[T]
+    next_page_token: str
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """How many items are wanted (`size`) and after which one (`after`, the cursor of the page before, or None)."""
+
+    size: int
+    after: list[Any] | None
+    query: str
+
+    @classmethod
+    def of(cls, request: Message, owner: str = "") -> "Page":
+        """The page that a List request asks for. A token of another query or owner is Invalid."""
+        bare = type(request)()
+        bare.CopyFrom(request)
+        token: str = bare.page_token  # type: ignore[attr-defined]
+        size: int = bare.page_size  # type: ignore[attr-defined]
+        bare.ClearField("page_token")
+        bare.ClearField("page_size")
+        text = f"{bare.DESCRIPTOR.full_name}|{owner}|".encode() + bare.SerializeToString(deterministic=True)
+        query = hashlib.sha256(text).hexdigest()[:16]
+        return cls(min(size or DEFAULT_SIZE, MAX_SIZE), _decode(token, query) if token else None, query)
+
+    def cut(self, rows: Sequence[T], key: Callable[[T], list[Any]]) -> Slice[T]:
+        """The page out of rows that were read with limit `size + 1`; `key` gives a row's cursor."""
+        if len(rows) <= self.size:
+            return Slice(rows, "")
+        items = rows[: self.size]
+        cursor = json.dumps([self.query, key(items[-1])], separators=(",", ":"), default=str)
+        return Slice(items, base64.urlsafe_b64encode(cursor.encode()).decode().rstrip("="))
+
+
+def _decode(token: str, query: str) -> list[Any]:
+    try:
+        padded = token + "=" * (-len(token) % 4)
+        made_for, after = json.loads(base64.urlsafe_b64decode(padded.encode()))
+    except (ValueError, UnicodeError, TypeError):
+        made_for, after = "", []
+    if made_for != query or not isinstance(after, list):
+        message = "page_token: not a token of this query"
+        raise Invalid(message, field="page_token", reason=Reason.INVALID_PAGE_TOKEN)
+    return after

@@ -1,0 +1,79 @@
+"""The contract at run time: every RPC of `redfire.*` with its policy, read from the descriptors."""
+
+from dataclasses import dataclass
+from functools import cache
+from importlib import resources
+from pathlib import Path
+
+from google.protobuf import descriptor_pb2, descriptor_pool
+from google.protobuf.descriptor import MethodDescriptor
+from redfire.options.v1 import options_pb2
+
+ROOT = "redfire."
+
+
+@dataclass(frozen=True, slots=True)
+class MethodPolicy:
+    """What one RPC states about itself (redfire.options.v1.MethodPolicy)."""
+
+    full_name: str  # /redfire.trading.v1.OrderService/CreateOrder
+    service: str  # trading
+    name: str  # CreateOrder
+    public: bool
+    permission: str
+    internal: bool
+    rate_limit: int
+    idempotent: bool
+    deadline_s: float | None
+    audit: bool
+    streams: bool
+
+
+def policy_of(method: MethodDescriptor) -> MethodPolicy:
+    """The policy that a method's descriptor states."""
+    stated: options_pb2.MethodPolicy = method.GetOptions().Extensions[options_pb2.method]  # type: ignore[index]
+    service = method.containing_service
+    return MethodPolicy(
+        full_name=f"/{service.full_name}/{method.name}",
+        service=service.full_name.split(".")[1],
+        name=method.name,
+        public=stated.public,
+        permission=stated.permission,
+        internal=stated.internal,
+        rate_limit=stated.rate_limit,
+        idempotent=stated.idempotent,
+        deadline_s=stated.deadline.ToNanoseconds() / 1e9 if stated.HasField("deadline") else None,
+        audit=stated.audit,
+        streams=method.server_streaming,
+    )
+
+
+def service_policies(service_full_name: str) -> dict[str, MethodPolicy]:
+    """The policies of one gRPC service whose stubs are imported, by RPC name."""
+    service = descriptor_pool.Default().FindServiceByName(service_full_name)
+    return {method.name: policy_of(method) for method in service.methods}
+
+
+def descriptor_file() -> Path:
+    """The committed descriptor set, with comments: beside the sources, or inside an installed package."""
+    for folder in (Path(__file__).resolve().parents[2] / "gen", Path(str(resources.files("redfire"))).parent.parent):
+        if (file := folder / "descriptors" / "redfire.binpb").exists():
+            return file
+    raise FileNotFoundError("gen/descriptors/redfire.binpb: run make gen")
+
+
+@cache
+def descriptor_set() -> descriptor_pb2.FileDescriptorSet:
+    """The whole contract, with comments, dependencies first."""
+    return descriptor_pb2.FileDescriptorSet.FromString(descriptor_file().read_bytes())
+
+
+@cache
+def contract_services() -> dict[str, list[str]]:
+    """The gRPC services of each package: `{"trading": ["redfire.trading.v1.OrderService", …]}`."""
+    found: dict[str, list[str]] = {}
+    for file in descriptor_set().file:
+        if file.package.startswith(ROOT):
+            for service in file.service:
+                found.setdefault(file.package.split(".")[1], []).append(f"{file.package}.{service.name}")
+    return found

@@ -1,0 +1,44 @@
+"""Sessions and API keys that are dead before their tokens end, known everywhere within a second."""
+
+import time
+from collections.abc import Callable
+
+from redfire.reasons import Reason
+
+from services.kernel.errors import Unauthenticated
+from services.kernel.identity import Identity
+
+
+class Revocations:
+    """What auth has revoked, as followed on its WatchRevocations stream."""
+
+    def __init__(self) -> None:
+        self._revoked: dict[str, float] = {}
+        self._watchers: dict[str, set[Callable[[], None]]] = {}
+        self._swept_at = time.time()
+
+    def add(self, revoked_id: str, expires_at: float) -> None:
+        """A session or key is dead; its running streams are told. After `expires_at` no token of it is good anyway."""
+        self._revoked[revoked_id] = expires_at
+        for tell in list(self._watchers.get(revoked_id, ())):
+            tell()
+        if time.time() - self._swept_at > 60:
+            self._swept_at = time.time()
+            self._revoked = {key: end for key, end in self._revoked.items() if end > self._swept_at}
+
+    def check(self, identity: Identity) -> None:
+        """Unauthenticated when the caller's session or key is revoked."""
+        if identity.revocable_id in self._revoked:
+            raise Unauthenticated("the session was ended", reason=Reason.SESSION_REVOKED)
+
+    def watch(self, identity: Identity, tell: Callable[[], None]) -> Callable[[], None]:
+        """Call `tell` when the caller's session or key is revoked; the answer stops watching."""
+        watchers = self._watchers.setdefault(identity.revocable_id, set())
+        watchers.add(tell)
+
+        def stop() -> None:
+            watchers.discard(tell)
+            if not watchers:
+                self._watchers.pop(identity.revocable_id, None)
+
+        return stop

@@ -1,0 +1,303 @@
+"""Handlers, each wrapped once: identity, permission, validation, deadline, errors, metrics, spans, audit.
+
+The wrapped handlers serve the network and the direct calls of services in the same process alike, so that both pass
+the same gate. The server refuses a service that is registered twice, lacks an RPC, or an RPC without a policy.
+"""
+
+import asyncio
+import logging
+import sys
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any
+
+import grpc
+import protovalidate
+from google.protobuf.message import Message
+from redfire.reasons import Reason
+
+from services.kernel import status, telemetry
+from services.kernel.call import Call, Origin, current_call
+from services.kernel.errors import DeadlineExceeded, Internal, Invalid, RedFireError, Unauthenticated
+from services.kernel.gate import Gate
+from services.kernel.policy import MethodPolicy, service_policies
+
+log = logging.getLogger(__name__)
+_validator = protovalidate.Validator()
+
+Unary = Callable[[Any, Origin], Awaitable[Any]]
+Stream = Callable[[Any, Origin], AsyncIterator[Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Handler:
+    """A wrapped RPC: `invoke(request, origin)` answers a message, or yields messages or their bytes."""
+
+    policy: MethodPolicy
+    invoke: Any
+    request_from_bytes: Callable[[bytes], Message]
+    response_from_bytes: Callable[[bytes], Message]
+    request_class: type[Message]
+
+
+class Handlers:
+    """All RPCs that this process serves."""
+
+    def __init__(self, gate: Gate, tracing: telemetry.Tracing) -> None:
+        self._gate = gate
+        self._tracing = tracing
+        self.by_path: dict[str, Handler] = {}
+        self.services: dict[str, str] = {}  # gRPC service → RedFire service
+        self._network: list[tuple[str, dict[str, Any]]] = []
+
+    def add(self, owner: str, servicer: Any) -> None:
+        """Wrap all RPCs of a servicer that belongs to the RedFire service `owner`."""
+        base = next(c for c in type(servicer).__mro__ if c.__module__.endswith("_pb2_grpc"))
+        capture = _Capture()
+        getattr(sys.modules[base.__module__], f"add_{base.__name__}_to_server")(servicer, capture)
+        name = capture.service_name
+        if name in self.services:
+            raise ValueError(f"{name} is served twice")
+        policies = service_policies(name)
+        network = {}
+        for rpc, raw in capture.handlers.items():
+            if getattr(type(servicer), rpc) is getattr(base, rpc):
+                raise ValueError(f"{name}/{rpc} is not implemented")
+            handler = self._wrap(policies[rpc], raw)
+            self.by_path[handler.policy.full_name] = handler
+            network[rpc] = _network_handler(handler)
+        self.services[name] = owner
+        self._network.append((name, network))
+
+    def add_to(self, server: grpc.aio.Server) -> None:
+        """Serve everything on a network server."""
+        for name, handlers in self._network:
+            server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(name, handlers),))
+
+    def _wrap(self, policy: MethodPolicy, raw: Any) -> Handler:
+        behavior = raw.unary_stream if policy.streams else raw.unary_unary
+        wrap = self._stream if policy.streams else self._unary
+        request_class = raw.request_deserializer.__self__
+        # A message type's first validation takes milliseconds: do it now, not in somebody's order.
+        if not violations_of(request_class()):
+            pass
+        response_from_bytes = _response_class(policy).FromString
+        return Handler(policy, wrap(policy, behavior), raw.request_deserializer, response_from_bytes, request_class)
+
+    def _unary(self, policy: MethodPolicy, behavior: Callable[[Any, Call], Awaitable[Any]]) -> Unary:
+        observe = telemetry.handling.labels(*_labels(policy)).observe
+        count = _counter(policy)
+        admit = self._gate.admit
+        tracing = self._tracing
+        policy_deadline_s = policy.deadline_s
+
+        async def unary(request: Any, origin: Origin) -> Any:
+            started = time.perf_counter()
+            code = "OK"
+            call = origin.call(policy.full_name)
+            if policy_deadline_s is not None:
+                latest = started + policy_deadline_s
+                call.deadline = latest if call.deadline is None else min(call.deadline, latest)
+            span = tracing.start(policy.full_name, call.traceparent)
+            if span is not None:
+                call.traceparent = tracing.traceparent(span)
+            token = current_call.set(call)
+            try:
+                await admit(policy, origin, call)
+                validate(request)
+                if call.deadline is None:
+                    return await behavior(request, call)
+                async with asyncio.timeout(call.deadline - time.perf_counter()):
+                    return await behavior(request, call)
+            except RedFireError as error:
+                code = status.grpc_code(status.code_of(error)).name
+                raise
+            except TimeoutError:
+                code = "DEADLINE_EXCEEDED"
+                raise DeadlineExceeded from None
+            except asyncio.CancelledError:
+                code = "CANCELLED"
+                raise
+            except Exception:
+                code = "INTERNAL"
+                log.exception("%s failed", policy.full_name)
+                raise Internal("internal error", request_id=call.request_id) from None
+            finally:
+                current_call.reset(token)
+                observe(time.perf_counter() - started)
+                count(code)
+                if span is not None:
+                    tracing.end(span, code)
+                if policy.audit:
+                    _audit(call, code)
+
+        return unary
+
+    def _stream(self, policy: MethodPolicy, behavior: Callable[[Any, Call], AsyncIterator[Any]]) -> Stream:
+        count = _counter(policy)
+        running = telemetry.streams.labels(*_labels(policy))
+        gate = self._gate
+
+        async def stream(request: Any, origin: Origin) -> AsyncIterator[Any]:
+            code = "OK"
+            call = origin.call(policy.full_name)
+            token = current_call.set(call)
+            watch = None
+            running.inc()
+            try:
+                await gate.admit(policy, origin, call)
+                validate(request)
+                watch = gate.watch(call.identity)
+                async for item in behavior(request, call):
+                    yield item
+            except RedFireError as error:
+                code = status.grpc_code(status.code_of(error)).name
+                raise
+            except asyncio.CancelledError:
+                if watch is None or not watch.ended:
+                    code = "CANCELLED"
+                    raise
+                code = "UNAUTHENTICATED"
+                raise Unauthenticated("the session was ended", reason=Reason.SESSION_REVOKED) from None
+            except GeneratorExit:
+                code = "CANCELLED"
+                raise
+            except Exception:
+                code = "INTERNAL"
+                log.exception("%s failed", policy.full_name)
+                raise Internal("internal error", request_id=call.request_id) from None
+            finally:
+                if watch is not None:
+                    watch.stop()
+                running.dec()
+                count(code)
+                if policy.audit:
+                    _audit(call, code)
+                try:
+                    current_call.reset(token)
+                except ValueError:
+                    # The generator was closed from another context, whose own call is not ours to reset.
+                    current_call.set(None)
+
+        return stream
+
+
+def validate(request: Message) -> None:
+    """Invalid, with every field that breaks a rule of the contract."""
+    if violations := violations_of(request):
+        error = Invalid("; ".join(f"{field}: {text}" if field else text for field, text in violations))
+        error.fields = {field or "request": text for field, text in violations}
+        raise error
+
+
+def violations_of(request: Message) -> list[tuple[str, str]]:
+    """Fields of a request that break a rule of the contract, with what they should be."""
+    try:
+        _validator.validate(request)
+    except protovalidate.ValidationError as error:
+        return [_field_and_text(violation.proto) for violation in error.violations]
+    return []
+
+
+def _field_and_text(violation: Any) -> tuple[str, str]:
+    path = ""
+    for element in violation.field.elements if violation.field else ():
+        path += ("." if path else "") + element.field_name
+        if element.subscript is not None and element.subscript:
+            path += f"[{element.subscript.value}]"
+    # Rules over a whole message name the field before a colon.
+    head, colon, tail = violation.message.partition(": ")
+    if not path and colon and head.isidentifier():
+        return head, tail
+    return path, violation.message
+
+
+def _response_class(policy: MethodPolicy) -> Any:
+    from google.protobuf import descriptor_pool, message_factory
+
+    service, _, method = policy.full_name[1:].partition("/")
+    descriptor = descriptor_pool.Default().FindServiceByName(service).FindMethodByName(method)
+    return message_factory.GetMessageClass(descriptor.output_type)
+
+
+def _labels(policy: MethodPolicy) -> tuple[str, str]:
+    return policy.full_name[1:].rpartition("/")[0], policy.name
+
+
+def _counter(policy: MethodPolicy) -> Callable[[str], None]:
+    children: dict[str, Any] = {}
+
+    def count(code: str) -> None:
+        child = children.get(code)
+        if child is None:
+            child = children[code] = telemetry.handled.labels(*_labels(policy), code)
+        child.inc()
+
+    return count
+
+
+def _audit(call: Call, code: str) -> None:
+    caller = call.identity.user_id or call.identity.service or "anonymous"
+    fields = {"rpc": call.method, "caller": caller, "code": code, "client_address": call.client_address}
+    telemetry.audit_log.info("%s by %s: %s", call.method, caller, code, extra={"fields": fields})
+
+
+def _network_handler(handler: Handler) -> Any:
+    if handler.policy.streams:
+
+        async def serve_stream(request: Any, context: Any) -> AsyncIterator[Any]:
+            origin = _origin(context)
+            try:
+                async for item in handler.invoke(request, origin):
+                    yield item
+            except RedFireError as error:
+                await _abort(context, error, origin)
+
+        return grpc.unary_stream_rpc_method_handler(
+            serve_stream, request_deserializer=handler.request_from_bytes, response_serializer=_to_bytes
+        )
+
+    async def serve_unary(request: Any, context: Any) -> Any:
+        origin = _origin(context)
+        try:
+            return await handler.invoke(request, origin)
+        except RedFireError as error:
+            await _abort(context, error, origin)
+
+    return grpc.unary_unary_rpc_method_handler(
+        serve_unary, request_deserializer=handler.request_from_bytes, response_serializer=_to_bytes
+    )
+
+
+def _to_bytes(message: Any) -> bytes:
+    return message if isinstance(message, bytes) else message.SerializeToString()
+
+
+def _origin(context: Any) -> Origin:
+    left = context.time_remaining()
+    deadline = None if left is None or left > 1e8 else time.perf_counter() + left
+    return Origin(dict(context.invocation_metadata() or ()), deadline, context.peer())
+
+
+async def _abort(context: Any, error: RedFireError, origin: Origin) -> None:
+    found = status.to_status(error, origin.text("x-request-id"))
+    context.set_trailing_metadata(((status.DETAILS_KEY, found.SerializeToString()),))
+    await context.abort(status.grpc_code(found.code), error.message)
+
+
+class _Capture:
+    """Stands in for a server while generated code registers its handlers."""
+
+    service_name = ""
+
+    def __init__(self) -> None:
+        self.handlers: dict[str, Any] = {}
+
+    def add_generic_rpc_handlers(self, handlers: Any) -> None:
+        """Newer generated code also calls add_registered_method_handlers, which says the same plainly."""
+
+    def add_registered_method_handlers(self, service_name: str, handlers: dict[str, Any]) -> None:
+        """What generated code tells."""
+        self.service_name = service_name
+        self.handlers = handlers

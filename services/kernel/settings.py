@@ -1,0 +1,257 @@
+"""Settings: frozen, typed, read once: defaults < YAML file < environment `REDFIRE_<SECTION>__<KEY>` < flags.
+
+A section is a class of a service (or of the kernel). A wrong key or value stops the start with one line that names it.
+"""
+
+import os
+import types
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, ClassVar, Literal, TypeVar, Union, cast, get_args, get_origin
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, create_model, field_validator
+from pydantic_settings import (
+    BaseSettings,
+    InitSettingsSource,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
+
+from services.kernel.errors import StartError
+
+LogLevel = Literal["DEBUG", "INFO", "WARNING", "ERROR"]
+PREFIX = "REDFIRE_"
+SECRET_BYTES = 32
+
+
+class BaseSection(BaseModel):
+    """Settings of one part, frozen."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    section: ClassVar[str]
+
+
+class Section(BaseSection):
+    """Settings of a service; subclasses live in `services/<service>/settings.py`."""
+
+    log_level: LogLevel = Field(default="INFO", description="The least level of the service's own log lines.")
+
+
+S = TypeVar("S", bound=BaseSection)
+
+
+class PlatformSettings(BaseSection):
+    """The process as a whole."""
+
+    section = "platform"
+    data_dir: Path = Field(default=Path(".redfire"), description="The folder of databases, keys and market history.")
+    environment: str = Field(default="development", description="The environment whose values of config are used.")
+
+
+class ServerSettings(BaseSection):
+    """Where the process listens."""
+
+    section = "server"
+    host: str = Field(default="127.0.0.1", description="The address that gRPC and operations listen on.")
+    port: int = Field(default=50051, ge=0, le=65535, description="The port of gRPC; 0 takes a free one.")
+    ops_port: int = Field(default=0, ge=0, le=65535, description="The port of /healthz and /metrics; 0: a free one.")
+    grace_s: float = Field(default=5.0, ge=0, le=60, description="How long running RPCs may take to end, seconds.")
+
+
+class PeersSettings(BaseSection):
+    """Where services are that are not served by this process."""
+
+    section = "peers"
+    addresses: dict[str, str] = Field(default_factory=dict, description='By service: `{"trading": "host:port"}`.')
+
+
+class IdentitySettings(BaseSection):
+    """The secret by which services know each other."""
+
+    section = "identity"
+    service_secret: SecretStr = Field(
+        default=SecretStr(""), description="At least 32 bytes, the same for all services."
+    )
+    service_secret_file: Path | None = Field(default=None, description="A file that holds it instead.")
+
+    @field_validator("service_secret")
+    @classmethod
+    def _long_enough(cls, value: SecretStr) -> SecretStr:
+        if value.get_secret_value() and len(value.get_secret_value().encode()) < SECRET_BYTES:
+            raise ValueError(f"a secret of at least {SECRET_BYTES} bytes is needed")
+        return value
+
+
+class TelemetrySettings(BaseSection):
+    """Logs and traces."""
+
+    section = "telemetry"
+    log_level: LogLevel = Field(default="INFO", description="The least level of log lines; may change while running.")
+    otlp_endpoint: str = Field(default="", description="An OpenTelemetry collector, host:port; empty: no traces.")
+    sample_ratio: float = Field(default=0.1, ge=0, le=1, description="The part of calls without a parent to trace.")
+
+
+class DatabaseSettings(BaseSection):
+    """Where services keep their data."""
+
+    section = "database"
+    url: str = Field(
+        default="sqlite:///{data_dir}/{name}_db.sqlite", description="`{data_dir}` and `{name}` are filled in."
+    )
+
+
+KERNEL_SECTIONS: tuple[type[BaseSection], ...] = (
+    PlatformSettings,
+    ServerSettings,
+    PeersSettings,
+    IdentitySettings,
+    TelemetrySettings,
+    DatabaseSettings,
+)
+
+
+class Settings:
+    """All sections, as read."""
+
+    def __init__(self, sections: Mapping[str, BaseSection]) -> None:
+        self._sections = dict(sections)
+
+    def of(self, section: type[S]) -> S:
+        """One section."""
+        return cast(S, self._sections[section.section])
+
+    def sections(self) -> Mapping[str, BaseSection]:
+        """All of them by name."""
+        return dict(self._sections)
+
+    def replaced(self, **sections: BaseSection) -> "Settings":
+        """The same with other sections."""
+        return Settings({**self._sections, **sections})
+
+
+def load(
+    section_classes: tuple[type[BaseSection], ...],
+    config_file: Path | None = None,
+    flags: Mapping[str, Mapping[str, Any]] | None = None,
+    environ: Mapping[str, str] | None = None,
+) -> Settings:
+    """Read the settings. Raises StartError, whose one line names what is wrong."""
+    environ = os.environ if environ is None else environ
+    classes = {cls.section: cls for cls in (*KERNEL_SECTIONS, *section_classes)}
+    written = _read_yaml(config_file, classes) if config_file else {}
+    problems = _unknown_variables(environ, classes)
+    fields: dict[str, Any] = {name: (cls, Field(default_factory=cls)) for name, cls in classes.items()}
+
+    class Root(BaseSettings):
+        model_config = SettingsConfigDict(
+            env_prefix=PREFIX,
+            env_nested_delimiter="__",
+            frozen=True,
+            extra="forbid",
+            nested_model_default_partial_update=True,
+        )
+
+        @classmethod
+        def settings_customise_sources(
+            cls,
+            settings_cls: type[BaseSettings],
+            init_settings: PydanticBaseSettingsSource,
+            env_settings: PydanticBaseSettingsSource,
+            dotenv_settings: PydanticBaseSettingsSource,
+            file_secret_settings: PydanticBaseSettingsSource,
+        ) -> tuple[PydanticBaseSettingsSource, ...]:
+            return init_settings, env_settings, InitSettingsSource(settings_cls, written)
+
+    root = create_model("RedFireSettings", __base__=Root, **fields)
+    try:
+        with _environment(environ):
+            loaded = root(**{name: dict(values) for name, values in (flags or {}).items() if values})
+    except ValidationError as error:
+        problems += [f"{'.'.join(str(part) for part in e['loc'])}: {_plain(e['msg'])}" for e in error.errors()]
+    except Exception as error:  # pydantic-settings reports unreadable JSON of a variable by its own class
+        problems.append(str(error).split("\n")[0])
+    if problems:
+        raise StartError("wrong settings: " + "; ".join(problems))
+    return Settings({name: getattr(loaded, name) for name in classes})
+
+
+def json_schemas(section: type[BaseSection]) -> dict[str, dict[str, Any]]:
+    """The JSON schema of each key of a section, for the config service."""
+    document = section.model_json_schema()
+    definitions = document.get("$defs", {})
+    schemas = {}
+    for key, schema in document.get("properties", {}).items():
+        schemas[key] = {**schema, "$defs": definitions} if definitions else schema
+    return schemas
+
+
+def describe(section: type[BaseSection]) -> list[tuple[str, str, str, str]]:
+    """Rows of a table: variable, type, default, description."""
+    rows = []
+    for key, field in section.model_fields.items():
+        default = field.get_default(call_default_factory=True)
+        name = f"{PREFIX}{section.section.upper()}__{key.upper()}"
+        rows.append((name, _type_name(field.annotation), str(default), field.description or ""))
+    return rows
+
+
+def _type_name(annotation: Any) -> str:
+    if get_origin(annotation) in (Union, types.UnionType):
+        return " or ".join(_type_name(a) for a in get_args(annotation) if a is not type(None))
+    if get_origin(annotation) is Literal:
+        return ", ".join(str(a) for a in get_args(annotation))
+    return getattr(annotation, "__name__", str(annotation))
+
+
+def _plain(message: str) -> str:
+    return message.removeprefix("Value error, ").replace("Extra inputs are not permitted", "there is no such key")
+
+
+def _read_yaml(file: Path, classes: Mapping[str, type[BaseSection]]) -> dict[str, Any]:
+    try:
+        document = yaml.safe_load(file.read_text(encoding="utf-8")) or {}
+    except OSError as error:
+        raise StartError(f"config file {file}: {error.strerror}") from None
+    except yaml.YAMLError as error:
+        raise StartError(f"config file {file}: {' '.join(str(error).split())}") from None
+    if not isinstance(document, dict):
+        raise StartError(f"config file {file}: sections with keys are expected")
+    for name, values in document.items():
+        if name not in classes:
+            raise StartError(f"config file {file}: there is no section {name}")
+        if values is not None and not isinstance(values, dict):
+            raise StartError(f"config file {file}: section {name}: keys with values are expected")
+    return {name: values for name, values in document.items() if values}
+
+
+def _unknown_variables(environ: Mapping[str, str], classes: Mapping[str, type[BaseSection]]) -> list[str]:
+    problems = []
+    for variable in environ:
+        name = variable.upper()
+        if not name.startswith(PREFIX):
+            continue
+        section, delimiter, key = name.removeprefix(PREFIX).lower().partition("__")
+        if not delimiter or section not in classes:
+            problems.append(f"{variable}: there is no such section")
+        elif key.partition("__")[0] not in classes[section].model_fields:
+            problems.append(f"{variable}: there is no such key")
+    return problems
+
+
+class _environment:  # noqa: N801 a context manager, named as it is read
+    """Makes pydantic-settings, which reads os.environ, see the environment that was given."""
+
+    def __init__(self, environ: Mapping[str, str]) -> None:
+        self._environ = environ
+
+    def __enter__(self) -> None:
+        self._saved = {k: v for k, v in os.environ.items() if k.upper().startswith(PREFIX)}
+        for key in self._saved:
+            del os.environ[key]
+        os.environ.update({k: v for k, v in self._environ.items() if k.upper().startswith(PREFIX)})
+
+    def __exit__(self, *_: object) -> None:
+        for key in [k for k in os.environ if k.upper().startswith(PREFIX)]:
+            del os.environ[key]
+        os.environ.update(self._saved)

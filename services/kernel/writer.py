@@ -1,0 +1,171 @@
+"""The group-commit writer: all that waits is committed in one transaction; an answer follows its commit.
+
+One thread owns one connection. While it commits, further submissions gather and become the next group, so that a
+hot account costs nothing and a commit's price is shared. Submissions are committed in the order they were made.
+"""
+
+import asyncio
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from sqlalchemy import Connection, Executable
+from sqlalchemy.exc import IntegrityError, OperationalError
+
+from services.kernel.errors import Unavailable
+
+log = logging.getLogger(__name__)
+Write = tuple[Executable, Mapping[str, Any]]
+MAX_WAITING = 20_000
+LARGEST_GROUP = 512
+
+
+class Lane:
+    """Submissions that build on each other: after one fails, all later ones fail until the owner mends the lane.
+
+    An owner that keeps its state in memory reads it anew from the database, and mends, before it submits again.
+    """
+
+    __slots__ = ("broken",)
+
+    def __init__(self) -> None:
+        self.broken = False
+
+
+class _Submission:
+    __slots__ = ("future", "lane", "loop", "refusable", "writes")
+
+    def __init__(
+        self, writes: Sequence[Write], loop: asyncio.AbstractEventLoop, lane: Lane | None, refusable: bool
+    ) -> None:
+        self.writes = writes
+        self.loop = loop
+        self.lane = lane
+        self.refusable = refusable
+        self.future: asyncio.Future[None] = loop.create_future()
+
+
+class GroupWriter:
+    """Commits submissions in groups, in order. Bounded: beyond 20,000 waiting, `submit` raises Unavailable."""
+
+    def __init__(self, connect: Callable[[], Connection]) -> None:
+        self._connect = connect
+        self._waiting: deque[_Submission] = deque()
+        self._wake = threading.Condition()
+        self._closing = False
+        self._thread = threading.Thread(target=self._run, name="group-writer", daemon=True)
+        self._thread.start()
+
+    def submit(
+        self, writes: Sequence[Write], lane: Lane | None = None, refusable: bool = False
+    ) -> "asyncio.Future[None]":
+        """Commit `(statement, row)` pairs together; the future resolves after the commit, or raises.
+
+        Pairs with the same statement object become one executemany, in order; different statements of a group run
+        in the order they first appear, so a submission's rows in different tables must not depend on that order.
+        A failure breaks its lane, save an IntegrityError of a `refusable` submission: nothing builds on that one yet.
+        """
+        submission = _Submission(writes, asyncio.get_running_loop(), lane, refusable)
+        with self._wake:
+            if self._closing or len(self._waiting) >= MAX_WAITING:
+                raise Unavailable("the database does not keep up" if not self._closing else "the database is closing")
+            self._waiting.append(submission)
+            self._wake.notify()
+        return submission.future
+
+    async def close(self) -> None:
+        """Commit what waits, then stop."""
+        with self._wake:
+            self._closing = True
+            self._wake.notify()
+        await asyncio.to_thread(self._thread.join, 10)
+
+    def _run(self) -> None:
+        connection: Connection | None = None
+        while True:
+            with self._wake:
+                while not self._waiting and not self._closing:
+                    self._wake.wait()
+                if not self._waiting:
+                    break
+                group = [self._waiting.popleft() for _ in range(min(len(self._waiting), LARGEST_GROUP))]
+            try:
+                if connection is None:
+                    connection = self._connect()
+                outcomes = self._commit(connection, group)
+            except Exception as error:
+                log.exception("the database cannot be written")
+                _discard(connection)
+                connection = None
+                outcomes = [Unavailable(f"the database cannot be written: {type(error).__name__}")] * len(group)
+                time.sleep(0.05)
+            _answer(group, outcomes)
+        _discard(connection)
+
+    def _commit(self, connection: Connection, group: list[_Submission]) -> list[BaseException | None]:
+        if any(submission.lane is not None and submission.lane.broken for submission in group):
+            if len(group) == 1:
+                return [Unavailable("a write that this one builds on has failed")]
+            return [outcome for submission in group for outcome in self._commit(connection, [submission])]
+        try:
+            _transaction(connection, group)
+            return [None] * len(group)
+        except OperationalError:
+            connection.rollback()
+            raise
+        except Exception as error:
+            connection.rollback()
+            if len(group) == 1:
+                lane = group[0].lane
+                if lane is not None and not (group[0].refusable and isinstance(error, IntegrityError)):
+                    lane.broken = True
+                return [error]
+        # One bad row fails its group: each alone then, and only the bad one fails.
+        outcomes: list[BaseException | None] = []
+        for submission in group:
+            outcomes += self._commit(connection, [submission])
+        return outcomes
+
+
+def _transaction(connection: Connection, group: list[_Submission]) -> None:
+    by_statement: dict[int, tuple[Executable, list[Mapping[str, Any]]]] = {}
+    for submission in group:
+        for statement, row in submission.writes:
+            by_statement.setdefault(id(statement), (statement, []))[1].append(row)
+    for statement, rows in by_statement.values():
+        connection.execute(statement, rows)
+    connection.commit()
+
+
+def _discard(connection: Connection | None) -> None:
+    if connection is not None:
+        try:
+            connection.invalidate()
+            connection.close()
+        except Exception:
+            log.debug("a broken connection did not close", exc_info=True)
+
+
+def _answer(group: list[_Submission], outcomes: Sequence[BaseException | None]) -> None:
+    """Resolve the futures, with one wake-up per loop."""
+    loops: dict[asyncio.AbstractEventLoop, list[tuple[asyncio.Future[None], BaseException | None]]] = {}
+    for submission, outcome in zip(group, outcomes, strict=True):
+        loops.setdefault(submission.loop, []).append((submission.future, outcome))
+    for loop, answers in loops.items():
+        try:
+            loop.call_soon_threadsafe(_resolve, answers)
+        except RuntimeError:
+            log.debug("nobody waits for a commit any more: the loop is closed")
+
+
+def _resolve(answers: list[tuple["asyncio.Future[None]", BaseException | None]]) -> None:
+    for future, outcome in answers:
+        if future.done():
+            continue
+        if outcome is None:
+            future.set_result(None)
+        else:
+            future.set_exception(outcome)

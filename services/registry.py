@@ -1,0 +1,46 @@
+"""The services of RedFire, in the order in which they start: the one line that a new service adds."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from importlib.util import find_spec
+
+from services.kernel.process import Process
+from services.kernel.settings import BaseSection
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """A service, and the services it calls as itself; every service may call auth and config."""
+
+    calls: Sequence[str] = ()
+
+    def bind(self, name: str, process: Process) -> None:
+        """Build it; its modules are imported only where it runs."""
+        import_module(f"services.{name}.bind").bind(process)
+
+
+SERVICES: dict[str, Service] = {
+    "config": Service(),
+    "auth": Service(calls=["user"]),
+    "user": Service(calls=["auth"]),
+    "engine": Service(),
+    "market": Service(calls=["engine"]),
+    "trading": Service(calls=["engine", "market", "risk"]),
+    "risk": Service(calls=["market", "trading"]),
+    "strategy": Service(calls=["auth", "market", "trading"]),
+}
+
+
+def sections() -> tuple[type[BaseSection], ...]:
+    """The settings of all services, by convention in `services/<name>/settings.py`."""
+    found: list[type[BaseSection]] = []
+    for name in SERVICES:
+        module = f"services.{name}.settings"
+        if find_spec(module) is None:
+            continue
+        for item in vars(import_module(module)).values():
+            own = isinstance(item, type) and issubclass(item, BaseSection) and item.__module__ == module
+            if own and "section" in vars(item):
+                found.append(item)
+    return tuple(found)

@@ -1,0 +1,181 @@
+"""Services on a real loopback gRPC server in a temporary folder, for tests."""
+
+import base64
+import shutil
+import tempfile
+import time
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import grpc
+import jwt
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from redfire.auth.v1 import auth_pb2
+from redfire.auth.v1.auth_pb2_grpc import AuthServiceStub
+from redfire.user.v1 import user_pb2
+from redfire.user.v1.user_pb2_grpc import UserServiceStub
+
+from services import registry
+from services.kernel import settings as kernel_settings
+from services.kernel.clock import Clock
+from services.kernel.host import Host
+from services.kernel.identifiers import new_id
+from services.kernel.process import Process
+
+SECRET = "a-secret-of-tests-that-is-long-enough"
+PASSWORD = "correct-Horse-9"
+
+
+class FakeService:
+    """A line of the registry whose servicers are made in a test: `FakeService(lambda process: [Servicer()])`."""
+
+    def __init__(self, make: Any, calls: Sequence[str] = ()) -> None:
+        self.calls = calls
+        self._make = make
+
+    def bind(self, name: str, process: Process) -> None:
+        for servicer in self._make(process):
+            process.serve(servicer)
+
+
+class TokenMint:
+    """Access tokens that a host trusts, where auth does not run."""
+
+    def __init__(self) -> None:
+        self._key = Ed25519PrivateKey.generate()
+
+    async def keys(self) -> list[auth_pb2.JsonWebKey]:
+        x = base64.urlsafe_b64encode(self._key.public_key().public_bytes_raw()).decode().rstrip("=")
+        return [auth_pb2.JsonWebKey(kty="OKP", use="sig", alg="EdDSA", crv="Ed25519", kid="test", x=x)]
+
+    def token(
+        self, user_id: str, role: str = "trader", life_s: float = 3600, session_id: str = "", **claims: Any
+    ) -> str:
+        body = {
+            "iss": "redfire", "aud": "redfire", "sub": user_id, "role": role, "sid": session_id or new_id(),
+            "iat": time.time(), "exp": time.time() + life_s, **claims,
+        }  # fmt: skip
+        return jwt.encode(body, self._key, algorithm="EdDSA", headers={"kid": "test"})
+
+
+@dataclass
+class User:
+    """A user of a running platform, with a token."""
+
+    platform: "Platform"
+    user_id: str
+    token: str
+    username: str = ""
+    password: str = ""
+
+    def stub(self, stub: Any) -> Any:
+        return self.platform.stub(stub, self.token)
+
+
+class Platform:
+    """A running host and ways to call it."""
+
+    def __init__(self, host: Host, mint: TokenMint, folder: Path) -> None:
+        self.host = host
+        self.mint = mint
+        self.folder = folder
+        self.channel = grpc.aio.insecure_channel(host.address)
+
+    def stub(self, stub: Any, token: str | None = None, **metadata: str) -> Any:
+        """A network stub; AioRpcError is raised as a client sees it."""
+        pairs = [(key.replace("_", "-"), value) for key, value in metadata.items()]
+        if token:
+            pairs.append(("authorization", f"Bearer {token}"))
+        return stub(_WithMetadata(self.channel, pairs))
+
+    def service_stub(self, stub: Any, caller: str) -> Any:
+        """A network stub that calls as a service."""
+        return self.stub(stub, x_redfire_service=self.host.service_tokens.make(caller))
+
+    def identity(self, user_id: str = "", role: str = "trader", **claims: Any) -> User:
+        """A user that only exists in a token: for services without auth and user."""
+        user_id = user_id or new_id()
+        return User(self, user_id, self.mint.token(user_id, role, **claims))
+
+    async def user(self, name: str = "", role: str = "") -> User:
+        """A registered user with a real login; `role` is set by the database's own rules through an admin token."""
+        name = name or "u" + new_id().replace("-", "")[-12:]
+        users = self.stub(UserServiceStub)
+        made = await users.RegisterUser(
+            user_pb2.RegisterUserRequest(username=name, email=f"{name}@example.com", password=PASSWORD)
+        )
+        if role:
+            admin = await self.admin()
+            await admin.stub(UserServiceStub).SetUserRole(
+                user_pb2.SetUserRoleRequest(user_id=made.user.user_id, role=role)
+            )
+        login = await self.stub(AuthServiceStub).Login(auth_pb2.LoginRequest(username=name, password=PASSWORD))
+        return User(self, made.user.user_id, login.access_token, name, PASSWORD)
+
+    async def admin(self) -> User:
+        """The administrator that the first start makes."""
+        password = (self.host.data_dir / "admin-password").read_text().strip()
+        login = await self.stub(AuthServiceStub).Login(auth_pb2.LoginRequest(username="admin", password=password))
+        claims = jwt.decode(login.access_token, options={"verify_signature": False})
+        return User(self, claims["sub"], login.access_token, "admin", password)
+
+
+@asynccontextmanager
+async def platform(
+    *names: str,
+    settings: Mapping[str, Mapping[str, Any]] | None = None,
+    fakes: Mapping[str, Any] | None = None,
+    data_dir: Path | None = None,
+    clock: Clock | None = None,
+    keep: bool = False,
+) -> AsyncIterator[Platform]:
+    """Run services: real ones by name, fakes by name and FakeService, on one loopback server.
+
+    Without auth among them the host trusts `platform.mint`. With `data_dir` (kept) a second run goes on where the
+    first stopped.
+    """
+    folder = Path(data_dir or tempfile.mkdtemp(prefix="redfire-test-"))
+    mint = TokenMint()
+    entries = {**registry.SERVICES, **(fakes or {})}
+    flags: dict[str, dict[str, Any]] = {
+        "platform": {"data_dir": folder},
+        "server": {"port": 0, "grace_s": 2},
+        "identity": {"service_secret": SECRET},
+    }
+    for section, values in (settings or {}).items():
+        flags.setdefault(section, {}).update(values)
+    loaded = kernel_settings.load(registry.sections(), flags=flags, environ={})
+    running = [name for name in entries if name in names or name in (fakes or {})]
+    host = Host(entries, running, loaded, clock, None if "auth" in running else mint.keys)
+    await host.start()
+    found = Platform(host, mint, folder)
+    try:
+        yield found
+    finally:
+        await found.channel.close()
+        await host.stop()
+        if data_dir is None and not keep:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+class _WithMetadata:
+    """A channel that adds metadata to every call."""
+
+    def __init__(self, channel: grpc.aio.Channel, metadata: list[tuple[str, str]]) -> None:
+        self._channel = channel
+        self._metadata = metadata
+
+    def unary_unary(self, *args: Any, **kwargs: Any) -> Any:
+        return self._with(self._channel.unary_unary(*args, **kwargs))
+
+    def unary_stream(self, *args: Any, **kwargs: Any) -> Any:
+        return self._with(self._channel.unary_stream(*args, **kwargs))
+
+    def _with(self, rpc: Any) -> Any:
+        def call(request: Any, *, timeout: float | None = 10, metadata: Sequence[tuple[str, str]] = ()) -> Any:
+            return rpc(request, timeout=timeout, metadata=(*self._metadata, *metadata))
+
+        return call

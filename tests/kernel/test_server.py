@@ -1,0 +1,217 @@
+"""The gate, the wrapper and the channels, seen from a client."""
+
+import asyncio
+
+import grpc
+import pytest
+from google.rpc import error_details_pb2
+from grpc_status import rpc_status
+from redfire.config.v1 import config_pb2, config_pb2_grpc
+from redfire.reasons import Reason
+
+from services.kernel.call import Call
+from services.kernel.channels import LocalChannel
+from services.kernel.errors import Aborted, Denied, Invalid, NotFound
+from tests.harness import FakeService, platform
+from tests.waiting import until
+
+WHERE = {"environment": "development", "service_name": "risk", "key": "max"}
+
+
+class Configs(config_pb2_grpc.ConfigServiceServicer):
+    """Answers by key, so that a test can ask for any outcome."""
+
+    def __init__(self) -> None:
+        self.calls: list[Call] = []
+        self.closed = asyncio.Event()
+
+    async def GetConfig(self, request, call):
+        self.calls.append(call)
+        match request.key:
+            case "missing":
+                raise NotFound("config", "missing", environment=request.environment)
+            case "broken":
+                raise RuntimeError("the password is hunter2")
+            case "slow":
+                await asyncio.sleep(60)
+        return config_pb2.GetConfigResponse(config=config_pb2.Config(key=request.key, version=3))
+
+    async def SetConfig(self, request, call):
+        raise Aborted("changed meanwhile", etag="7")
+
+    async def WatchConfigs(self, request, call):
+        try:
+            yield config_pb2.WatchConfigsResponse(snapshot_complete=True).SerializeToString()
+            yield config_pb2.WatchConfigsResponse(config=config_pb2.Config(key="a"))
+            await asyncio.sleep(60)
+        finally:
+            self.closed.set()
+
+    async def _unused(self, request, call):
+        raise NotFound
+
+    DeleteConfig = ListConfigs = ListConfigVersions = RollbackConfig = DiffConfigs = _unused
+    SetConfigSchema = GetConfigSchema = ImportConfigs = ExportConfigs = _unused
+
+
+@pytest.fixture
+async def served():
+    configs = Configs()
+    async with platform(fakes={"config": FakeService(lambda _: [configs])}) as p:
+        p.configs = configs
+        yield p
+
+
+def get(key: str = "max") -> config_pb2.GetConfigRequest:
+    return config_pb2.GetConfigRequest(**{**WHERE, "key": key})
+
+
+def error_info(failure: grpc.aio.AioRpcError) -> error_details_pb2.ErrorInfo:
+    info = error_details_pb2.ErrorInfo()
+    for detail in rpc_status.from_call(failure).details:
+        if detail.Unpack(info):
+            return info
+    raise AssertionError("no ErrorInfo")
+
+
+async def failure_of(call) -> grpc.aio.AioRpcError:
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await call
+    return caught.value
+
+
+async def test_without_a_token_it_is_unauthenticated(served):
+    failure = await failure_of(served.stub(config_pb2_grpc.ConfigServiceStub).GetConfig(get()))
+    assert failure.code() is grpc.StatusCode.UNAUTHENTICATED
+    assert error_info(failure).reason == "UNAUTHENTICATED"
+
+
+async def test_without_the_permission_it_is_denied_and_named(served):
+    failure = await failure_of(served.identity(role="trader").stub(config_pb2_grpc.ConfigServiceStub).GetConfig(get()))
+    assert failure.code() is grpc.StatusCode.PERMISSION_DENIED
+    assert error_info(failure).metadata["permission"] == "config:read"
+
+
+async def test_an_admin_is_let_through_and_the_handler_knows_who_calls(served):
+    admin = served.identity(role="admin")
+    answer = await admin.stub(config_pb2_grpc.ConfigServiceStub).GetConfig(get())
+    assert answer.config.version == 3
+    assert served.configs.calls[-1].user_id == admin.user_id
+
+
+@pytest.mark.parametrize("token", ["nonsense", "a.b.c", "eyJhbGciOiJub25lIn0.e30."])
+async def test_a_token_that_is_none_is_refused(served, token):
+    failure = await failure_of(served.stub(config_pb2_grpc.ConfigServiceStub, token).GetConfig(get()))
+    assert failure.code() is grpc.StatusCode.UNAUTHENTICATED
+
+
+async def test_an_expired_token_is_refused_also_when_it_was_known(served):
+    admin = served.identity(role="admin", life_s=2)
+    stub = admin.stub(config_pb2_grpc.ConfigServiceStub)
+    await stub.GetConfig(get())
+
+    async def refused():
+        try:
+            await stub.GetConfig(get())
+        except grpc.aio.AioRpcError as failure:
+            return error_info(failure).reason
+        return None
+
+    assert await until(refused) == "TOKEN_EXPIRED"
+
+
+async def test_a_broken_rule_of_the_contract_names_the_field(served):
+    stub = served.identity(role="admin").stub(config_pb2_grpc.ConfigServiceStub)
+    failure = await failure_of(
+        stub.GetConfig(config_pb2.GetConfigRequest(environment="NO", service_name="risk", key="x"))
+    )
+    assert failure.code() is grpc.StatusCode.INVALID_ARGUMENT
+    bad = error_details_pb2.BadRequest()
+    assert any(d.Unpack(bad) for d in rpc_status.from_call(failure).details)
+    assert [v.field for v in bad.field_violations] == ["environment"]
+
+
+async def test_errors_carry_reason_and_metadata_and_unknown_ones_are_masked(served):
+    stub = served.identity(role="admin").stub(config_pb2_grpc.ConfigServiceStub)
+    failure = await failure_of(stub.GetConfig(get("missing")))
+    assert (failure.code(), error_info(failure).reason) == (grpc.StatusCode.NOT_FOUND, "NOT_FOUND")
+    assert error_info(failure).metadata["environment"] == "development"
+    failure = await failure_of(stub.GetConfig(get("broken")))
+    assert failure.code() is grpc.StatusCode.INTERNAL
+    assert "hunter2" not in str(failure)
+
+
+async def test_the_callers_deadline_ends_the_handler(served):
+    stub = served.identity(role="admin").stub(config_pb2_grpc.ConfigServiceStub)
+    failure = await failure_of(stub.GetConfig(get("slow"), timeout=0.1))
+    assert failure.code() is grpc.StatusCode.DEADLINE_EXCEEDED
+
+
+@pytest.mark.parametrize("kind", ["local", "network"])
+async def test_peers_raise_the_same_errors_locally_and_over_the_network(served, kind):
+    if kind == "local":
+        channel = LocalChannel(served.host.handlers, "risk")
+    else:
+        served.host.channels._addresses = {"config": served.host.address}
+        channel = served.host.channels.to("config", "risk")
+    stub = config_pb2_grpc.ConfigServiceStub(channel)
+    with pytest.raises(NotFound) as caught:
+        await stub.GetConfig(get("missing"))
+    assert caught.value.reason is Reason.NOT_FOUND
+    assert caught.value.metadata["environment"] == "development"
+    with pytest.raises(Invalid) as invalid:
+        await stub.GetConfig(get("no spaces"))
+    assert "key" in invalid.value.fields
+    with pytest.raises(Aborted):
+        await stub.SetConfig(config_pb2.SetConfigRequest(**WHERE, value={"number_value": 1}))
+    answer = await stub.GetConfig(get())
+    assert answer.config.version == 3
+    received = []
+    async for message in stub.WatchConfigs(
+        config_pb2.WatchConfigsRequest(environment="development", service_name="risk")
+    ):
+        received.append(message.WhichOneof("event"))
+        if len(received) == 2:
+            break
+    assert received == ["snapshot_complete", "config"]
+
+
+async def test_a_client_that_leaves_ends_the_stream(served):
+    stub = served.identity(role="admin").stub(config_pb2_grpc.ConfigServiceStub)
+    stream = stub.WatchConfigs(config_pb2.WatchConfigsRequest(environment="development", service_name="risk"))
+    await stream.read()
+    stream.cancel()
+    await asyncio.wait_for(served.configs.closed.wait(), 5)
+
+
+async def test_a_revoked_session_is_refused_and_its_streams_end(served):
+    admin = served.identity(role="admin", session_id="s-1")
+    stub = admin.stub(config_pb2_grpc.ConfigServiceStub)
+    stream = stub.WatchConfigs(config_pb2.WatchConfigsRequest(environment="development", service_name="risk"))
+    await stream.read()
+    served.host.revocations.add("s-1", 2e12)
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        while await stream.read() is not grpc.aio.EOF:
+            pass
+    assert error_info(caught.value).reason == "SESSION_REVOKED"
+    failure = await failure_of(stub.GetConfig(get()))
+    assert error_info(failure).reason == "SESSION_REVOKED"
+
+
+async def test_a_service_calls_only_whom_the_registry_says(served):
+    stub = served.service_stub(config_pb2_grpc.ConfigServiceStub, "market")
+    assert (await stub.GetConfig(get())).config.version == 3
+    failure = await failure_of(served.service_stub(config_pb2_grpc.ConfigServiceStub, "nobody").GetConfig(get()))
+    assert failure.code() is grpc.StatusCode.PERMISSION_DENIED
+    forged = served.stub(config_pb2_grpc.ConfigServiceStub, x_redfire_service="nonsense")
+    assert (await failure_of(forged.GetConfig(get()))).code() is grpc.StatusCode.UNAUTHENTICATED
+
+
+async def test_a_service_that_lacks_an_rpc_does_not_start():
+    class Half(config_pb2_grpc.ConfigServiceServicer):
+        async def GetConfig(self, request, call):
+            raise Denied
+
+    with pytest.raises(ValueError, match="not implemented"):
+        async with platform(fakes={"config": FakeService(lambda _: [Half()])}):
+            pass
