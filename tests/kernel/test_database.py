@@ -1,0 +1,121 @@
+"""Units of work and the group-commit writer."""
+
+import asyncio
+from datetime import UTC, datetime
+from decimal import Decimal
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from sqlalchemy import String, select
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+from services.kernel.columns import Amount, JsonDocument, UtcTime
+from services.kernel.database import Database
+from services.kernel.decimals import plain
+from services.kernel.errors import Unavailable
+from services.kernel.identifiers import new_id
+
+
+class Base(DeclarativeBase):
+    pass
+
+
+class Cup(Base):
+    __tablename__ = "cup"
+    cup_id: Mapped[str] = mapped_column(String(36), primary_key=True)
+    volume: Mapped[Decimal] = mapped_column(Amount)
+    filled: Mapped[datetime | None] = mapped_column(UtcTime)
+    notes: Mapped[object] = mapped_column(JsonDocument)
+
+
+@pytest.fixture
+async def database(tmp_path):
+    found = Database(f"sqlite:///{tmp_path}/cups.sqlite", Base)
+    await found.start()
+    yield found
+    await found.close()
+
+
+def cup(name, volume="1", **more):
+    return {"cup_id": name, "volume": Decimal(volume), "filled": None, "notes": {}, **more}
+
+
+async def volumes(database) -> dict[str, Decimal]:
+    async with database.repositories(lambda s: s).read() as session:
+        return {row.cup_id: row.volume for row in (await session.scalars(select(Cup))).all()}
+
+
+async def test_values_come_back_as_they_went(database):
+    time = datetime(2026, 1, 2, 3, 4, 5, 678901, tzinfo=UTC)
+    async with database.repositories(lambda s: s)() as session:
+        session.add(Cup(**cup("a", "123456789012345678.12345678", filled=time, notes={"x": [1, None, "ü"]})))
+    async with database.repositories(lambda s: s).read() as session:
+        found = await session.get(Cup, "a")
+    assert (found.volume, found.filled, found.notes) == (
+        Decimal("123456789012345678.12345678"), time, {"x": [1, None, "ü"]}
+    )  # fmt: skip
+
+
+async def test_a_block_that_raises_changes_nothing(database):
+    with pytest.raises(RuntimeError):
+        async with database.repositories(lambda s: s)() as session:
+            session.add(Cup(**cup("a")))
+            await session.flush()
+            raise RuntimeError
+    assert await volumes(database) == {}
+
+
+async def test_writers_of_both_kinds_do_not_block_each_other_for_long(database):
+    insert = database.insert(Cup)
+    unit = database.repositories(lambda s: s)
+
+    async def slow(i):
+        async with unit() as session:
+            session.add(Cup(**cup(f"slow{i}")))
+
+    quick = [database.writer().submit([(insert, cup(f"quick{i}"))]) for i in range(200)]
+    await asyncio.gather(*(slow(i) for i in range(20)), *quick)
+    assert len(await volumes(database)) == 220
+
+
+async def test_a_bad_row_fails_alone(database):
+    insert = database.insert(Cup)
+    names = ["a", "b", "a", "c"]
+    outcomes = await asyncio.gather(
+        *(database.writer().submit([(insert, cup(name))]) for name in names), return_exceptions=True
+    )
+    assert [type(o) for o in outcomes] == [type(None), type(None), IntegrityError, type(None)]
+    assert set(await volumes(database)) == {"a", "b", "c"}
+
+
+async def test_the_last_upsert_wins(database):
+    upsert = database.upsert(Cup, ["cup_id"])
+    await asyncio.gather(*(database.writer().submit([(upsert, cup("a", str(i)))]) for i in range(50)))
+    assert await volumes(database) == {"a": Decimal(49)}
+
+
+async def test_a_closed_writer_takes_nothing_and_what_it_took_is_committed(database):
+    insert = database.insert(Cup)
+    writer = database.writer()
+    taken = [writer.submit([(insert, cup(f"c{i}"))]) for i in range(100)]
+    await writer.close()
+    await asyncio.gather(*taken)
+    with pytest.raises(Unavailable):
+        writer.submit([(insert, cup("late"))])
+    assert len(await volumes(database)) == 100
+
+
+@given(st.decimals(allow_nan=False, allow_infinity=False, places=8, min_value=-(10**18) + 1, max_value=10**18 - 1))
+def test_plain_decimals_have_no_exponent_or_trailing_zeros_and_mean_the_same(value):
+    text = plain(value)
+    assert Decimal(text) == value
+    assert "e" not in text.lower()
+    assert not ("." in text and text.endswith("0"))
+    assert text != "-0"
+
+
+def test_identifiers_grow():
+    made = [new_id() for _ in range(5000)]
+    assert made == sorted(set(made))

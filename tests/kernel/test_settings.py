@@ -1,0 +1,93 @@
+"""Settings: precedence, and one readable line for what is wrong."""
+
+from decimal import Decimal
+
+import pytest
+from pydantic import Field
+
+from services.kernel import settings
+from services.kernel.errors import StartError
+from services.kernel.settings import IdentitySettings, Section, ServerSettings
+
+
+class TeaSettings(Section):
+    """A section of a test."""
+
+    section = "tea"
+    sugar: Decimal = Field(default=Decimal(1), ge=0)
+    kinds: dict[str, str] = Field(default_factory=dict)
+
+
+def load(environ=None, flags=None, file=None):
+    return settings.load((TeaSettings,), file, flags, environ or {})
+
+
+def test_defaults_are_below_the_file_below_the_environment_below_flags(tmp_path):
+    file = tmp_path / "redfire.yaml"
+    file.write_text("tea: {sugar: 2}\nserver: {port: 1000}\n")
+    assert load().of(TeaSettings).sugar == 1
+    assert load(file=file).of(TeaSettings).sugar == 2
+    environ = {"REDFIRE_TEA__SUGAR": "3"}
+    assert load(environ, file=file).of(TeaSettings).sugar == 3
+    both = load(environ, {"tea": {"sugar": 4}}, file)
+    assert both.of(TeaSettings).sugar == 4
+    assert both.of(ServerSettings).port == 1000
+
+
+def test_values_of_one_section_may_come_from_several_places(tmp_path):
+    file = tmp_path / "redfire.yaml"
+    file.write_text("tea: {sugar: 2}\n")
+    loaded = load({"REDFIRE_TEA__LOG_LEVEL": "ERROR"}, {"tea": {"kinds": {"a": "b"}}}, file).of(TeaSettings)
+    assert (loaded.sugar, loaded.log_level, loaded.kinds) == (2, "ERROR", {"a": "b"})
+
+
+@pytest.mark.parametrize(
+    ("environ", "named"),
+    [
+        ({"REDFIRE_TEA__SUGAR": "abc"}, "tea.sugar"),
+        ({"REDFIRE_TEA__SUGAR": "-1"}, "tea.sugar"),
+        ({"REDFIRE_TEA__MILK": "1"}, "REDFIRE_TEA__MILK"),
+        ({"REDFIRE_NO_SUCH__KEY": "1"}, "REDFIRE_NO_SUCH__KEY"),
+        ({"REDFIRE_TEA": "1"}, "REDFIRE_TEA"),
+        ({"REDFIRE_IDENTITY__SERVICE_SECRET": "too-short"}, "identity.service_secret"),
+        ({"REDFIRE_TEA__KINDS": "{broken"}, "tea"),
+    ],
+)
+def test_a_wrong_variable_stops_the_start_in_one_line_that_names_it(environ, named):
+    with pytest.raises(StartError) as caught:
+        load(environ)
+    assert named in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert "too-short" not in str(caught.value)
+
+
+def test_all_wrong_variables_are_named_at_once():
+    with pytest.raises(StartError) as caught:
+        load({"REDFIRE_NO_SUCH__KEY": "1", "REDFIRE_TEA__SUGAR": "abc"})
+    assert "NO_SUCH" in str(caught.value)
+    assert "tea.sugar" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [("tea: [1]", "tea"), ("coffee: {a: 1}", "coffee"), ("tea: {milk: 1}", "tea.milk"), ("{", "config file"), ("5", "sections")],
+)  # fmt: skip
+def test_a_wrong_file_stops_the_start_in_one_line_that_names_it(tmp_path, text, named):
+    file = tmp_path / "redfire.yaml"
+    file.write_text(text)
+    with pytest.raises(StartError) as caught:
+        load(file=file)
+    assert named in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_missing_file_stops_the_start(tmp_path):
+    with pytest.raises(StartError, match="No such file"):
+        load(file=tmp_path / "none.yaml")
+
+
+def test_sections_are_frozen_and_secrets_do_not_show():
+    loaded = load({"REDFIRE_IDENTITY__SERVICE_SECRET": "x" * 32})
+    with pytest.raises(Exception, match="frozen"):
+        loaded.of(TeaSettings).sugar = 5
+    assert "x" * 32 not in repr(loaded.of(IdentitySettings))
