@@ -1,5 +1,7 @@
 """What the config service is made of."""
 
+from functools import cache
+
 from services.config import models
 from services.config.api import ConfigApi
 from services.config.repository import ConfigRepository
@@ -15,7 +17,7 @@ def bind(process: Process) -> None:
     settings = process.section(ConfigSettings)
     configs = process.database("config", models.Base).repositories(ConfigRepository)
     followers = Followers(settings.watch_buffer)
-    service = ConfigService(configs, followers, settings, process.clock, process.setting_schemas)
+    service = ConfigService(configs, followers, settings, process.clock, cache(process.setting_schemas))
     transfer = ConfigTransfer(configs, service, followers, settings, process.clock)
     process.serve(ConfigApi(service, transfer, process.run_blocking, process.clock))
     process.on_drain(followers.drain)

@@ -1,0 +1,1 @@
+"""Risk: limits, exposure and the trading state; every order passes here before it is one."""

@@ -1,0 +1,139 @@
+"""One account in memory: positions, working orders, what is reserved, and the sums over them."""
+
+from collections import deque
+from dataclasses import dataclass
+from decimal import Decimal
+
+from services.risk.limits import AccountLimits, Limits
+from services.risk.order import OrderCandidate, Reservation, WorkingOrder
+
+ZERO = Decimal(0)
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """One side of an account's position in a symbol."""
+
+    quantity: Decimal
+    average_price: Decimal
+    unrealized_pnl: Decimal  # as trading last said it
+    last_price: Decimal | None  # likewise
+
+
+class AccountBook:
+    """What an account has at stake. The sums follow each change, so that a check costs the same for a busy account."""
+
+    def __init__(self, account_id: str, user_id: str, *, provisional: bool = False) -> None:
+        self.account_id = account_id
+        self.user_id = user_id
+        # Known from a check only; trading has not told of it yet.
+        self.provisional = provisional
+        self.create_time_ns = 0
+        self.realized_pnl = ZERO
+        self.commission = ZERO
+        self.positions: dict[tuple[str, bool], Position] = {}  # by symbol and whether it is long
+        self.orders: dict[str, WorkingOrder] = {}
+        self.reservations: dict[str, Reservation] = {}
+        # Contracts that opening orders and reservations would add, by symbol and whether they buy.
+        self.pending: dict[tuple[str, bool], Decimal] = {}
+        self.pending_notional = ZERO
+        self.resting = 0  # working orders that no cancel is on its way for
+        self.update_time_ns = 0
+        self._new_reservations = 0
+        self._admitted: deque[float] = deque()
+        self.account_limits = AccountLimits()
+        self.limits = Limits()
+
+    @property
+    def open_orders(self) -> int:
+        """Working orders, and those let through but not seen yet."""
+        return len(self.orders) + self._new_reservations
+
+    def symbols(self) -> set[str]:
+        """Symbols with positions or opening orders."""
+        return {symbol for symbol, _ in self.positions} | {symbol for symbol, _ in self.pending}
+
+    def apply_order(self, order: WorkingOrder, *, finished: bool) -> None:
+        """An order as it is now at trading."""
+        before = self.orders.pop(order.order_id, None)
+        if before is not None:
+            self._count(before, -1)
+            self.resting -= not before.cancelling
+        reserved = self.reservations.get(order.order_id)
+        # A replace is seen when the order has the wanted quantity; a new order when it is there at all.
+        if reserved is not None and (finished or not reserved.replaces or order.quantity == reserved.quantity):
+            self.release(order.order_id)
+        if not finished:
+            self.orders[order.order_id] = order
+            self._count(order, 1)
+            self.resting += not order.cancelling
+
+    def apply_position(self, symbol: str, long: bool, position: Position) -> None:
+        """A position as it is now at trading."""
+        if position.quantity:
+            self.positions[symbol, long] = position
+        else:
+            self.positions.pop((symbol, long), None)
+
+    def reserve(self, candidate: OrderCandidate, leaves: Decimal, notional: Decimal, until: float) -> None:
+        """Count an order that is let through until trading shows it. The same order again counts once."""
+        self.release(candidate.order_id)
+        reservation = Reservation(
+            candidate.symbol,
+            candidate.buys,
+            candidate.opens,
+            leaves,
+            notional,
+            candidate.quantity,
+            candidate.order_id in self.orders,
+            until,
+        )
+        self.reservations[candidate.order_id] = reservation
+        self._new_reservations += not reservation.replaces
+        self._count(reservation, 1)
+
+    def release(self, order_id: str) -> None:
+        """Stop counting a reservation, if there is one."""
+        reservation = self.reservations.pop(order_id, None)
+        if reservation is not None:
+            self._new_reservations -= not reservation.replaces
+            self._count(reservation, -1)
+
+    def expire(self, now: float) -> None:
+        """Release what trading never showed. All are held equally long: the first one ends first."""
+        while self.reservations:
+            order_id, reservation = next(iter(self.reservations.items()))
+            if reservation.until > now:
+                return
+            self.release(order_id)
+
+    def adopt(self, old: "AccountBook") -> None:
+        """Take over from the book before a new snapshot what trading does not know of."""
+        self._admitted = old._admitted
+        for order_id, reservation in old.reservations.items():
+            order = self.orders.get(order_id)
+            if order is None or (reservation.replaces and order.quantity != reservation.quantity):
+                self.reservations[order_id] = reservation
+                self._new_reservations += not reservation.replaces
+                self._count(reservation, 1)
+
+    def orders_in_last_second(self, now: float) -> int:
+        """Orders admitted in the second that ends now."""
+        while self._admitted and self._admitted[0] <= now - 1.0:
+            self._admitted.popleft()
+        return len(self._admitted)
+
+    def admit(self, now: float) -> None:
+        """Count an admitted order for the rate."""
+        self._admitted.append(now)
+
+    def _count(self, order: WorkingOrder | Reservation, sign: int) -> None:
+        if not order.opens:
+            return
+        key = order.symbol, order.buys
+        left = self.pending.get(key, ZERO) + sign * order.leaves
+        if left:
+            self.pending[key] = left
+        else:
+            self.pending.pop(key, None)
+        self.pending_notional += sign * order.notional

@@ -1,0 +1,148 @@
+"""The check of an order against state and limits: pure computation, no waiting, no I/O."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from decimal import ROUND_DOWN, Decimal
+
+from redfire.reasons import Reason
+
+from services.kernel.decimals import plain
+from services.risk.book import ZERO, AccountBook
+from services.risk.order import OrderCandidate
+from services.risk.trading_state import TradingState
+
+_STEP = Decimal("0.00000001")
+
+
+@dataclass(frozen=True, slots=True)
+class Violation:
+    """Why an order may not be accepted."""
+
+    reason: Reason
+    message: str
+    metadata: dict[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Circumstances:
+    """What a check depends on besides the account's book."""
+
+    state: TradingState
+    state_reason: str
+    gross_notional: Decimal  # of the account's positions
+    last_price: Decimal | None  # of the candidate's symbol
+    loss_reached: bool
+    daily_pnl: Decimal
+    now: float
+
+
+@dataclass(frozen=True, slots=True)
+class Growth:
+    """What an order would add to what is counted already."""
+
+    leaves: Decimal
+    notional: Decimal
+    orders: int
+
+
+def growth_of(book: AccountBook, candidate: OrderCandidate) -> Growth:
+    """The whole order when it is new; of one that is counted already only what is new."""
+    working, reserved = book.orders.get(candidate.order_id), book.reservations.get(candidate.order_id)
+    if working is not None:
+        leaves = max(ZERO, working.leaves + candidate.quantity - working.quantity)
+        notional = abs(candidate.value_price) * leaves * candidate.contract_size
+        added, worth = max(ZERO, leaves - working.leaves), max(ZERO, notional - working.notional)
+    else:
+        added, worth = candidate.quantity, candidate.notional
+    if reserved is not None:
+        added, worth = added - reserved.leaves, worth - reserved.notional
+    return Growth(added, worth, 0 if working is not None or reserved is not None else 1)
+
+
+def violations(book: AccountBook, candidate: OrderCandidate, now: Circumstances) -> Iterator[Violation]:
+    """All reasons why the order may not be accepted, the gravest first."""
+    limits = book.limits
+    if now.state is TradingState.HALTED:
+        yield _refusal(Reason.TRADING_HALTED, "trading is halted", state_reason=now.state_reason)
+    if now.state is TradingState.REDUCING and candidate.opens:
+        yield _refusal(Reason.REDUCE_ONLY, "only orders that reduce a position", state_reason=now.state_reason)
+    if now.loss_reached and candidate.opens:
+        yield _refusal(
+            Reason.RISK_LIMIT_MAX_DAILY_LOSS,
+            "the day's loss has reached max_daily_loss; until the next trading day only reducing orders",
+            limit="" if limits.max_daily_loss is None else plain(limits.max_daily_loss),
+            value=plain(-now.daily_pnl),
+        )
+    growth = growth_of(book, candidate)
+    if limits.max_order_quantity is not None:
+        yield from _above(Reason.RISK_LIMIT_MAX_ORDER_QUANTITY, limits.max_order_quantity, candidate.quantity)
+    if limits.max_order_notional is not None:
+        yield from _above(Reason.RISK_LIMIT_MAX_ORDER_NOTIONAL, limits.max_order_notional, candidate.notional)
+    if candidate.opens and growth.leaves > 0 and limits.max_position_quantity is not None:
+        value = _position_with_orders(book, candidate) + growth.leaves
+        yield from _above(Reason.RISK_LIMIT_MAX_POSITION_QUANTITY, limits.max_position_quantity, value)
+    if candidate.opens and growth.notional > 0 and limits.max_gross_notional is not None:
+        value = now.gross_notional + book.pending_notional + growth.notional
+        yield from _above(Reason.RISK_LIMIT_MAX_GROSS_NOTIONAL, limits.max_gross_notional, value)
+    if growth.orders and limits.max_open_orders is not None:
+        value = Decimal(book.open_orders + 1)
+        yield from _above(Reason.RISK_LIMIT_MAX_OPEN_ORDERS, Decimal(limits.max_open_orders), value)
+    if growth.orders and limits.max_orders_per_second is not None:
+        value = Decimal(book.orders_in_last_second(now.now) + 1)
+        yield from _above(Reason.RISK_LIMIT_MAX_ORDERS_PER_SECOND, Decimal(limits.max_orders_per_second), value)
+    yield from _collar(book, candidate, now.last_price)
+
+
+def max_quantity(book: AccountBook, candidate: OrderCandidate, now: Circumstances) -> Decimal | None:
+    """The most that would be accepted at this price; None: not limited."""
+    limits = book.limits
+    blocked = now.state is TradingState.HALTED or (
+        candidate.opens and (now.loss_reached or now.state is TradingState.REDUCING)
+    )
+    full = limits.max_open_orders is not None and book.open_orders >= limits.max_open_orders
+    if blocked or full or any(_collar(book, candidate, now.last_price)):
+        return ZERO
+    worth = abs(candidate.value_price) * candidate.contract_size
+    most = [limits.max_order_quantity]
+    if limits.max_order_notional is not None and worth:
+        most.append(limits.max_order_notional / worth)
+    if candidate.opens and limits.max_position_quantity is not None:
+        most.append(limits.max_position_quantity - _position_with_orders(book, candidate))
+    if candidate.opens and limits.max_gross_notional is not None and worth:
+        most.append((limits.max_gross_notional - now.gross_notional - book.pending_notional) / worth)
+    bounds = [bound for bound in most if bound is not None]
+    return max(ZERO, min(bounds)).quantize(_STEP, ROUND_DOWN) if bounds else None
+
+
+def _position_with_orders(book: AccountBook, candidate: OrderCandidate) -> Decimal:
+    side = candidate.symbol, candidate.buys
+    position = book.positions.get(side)
+    return (position.quantity if position else ZERO) + book.pending.get(side, ZERO)
+
+
+def _collar(book: AccountBook, candidate: OrderCandidate, last: Decimal | None) -> Iterator[Violation]:
+    ratio, price = book.limits.price_collar_ratio, candidate.limit_price
+    if ratio is None or price is None or last is None or last <= 0:
+        return
+    limit = last * (1 + ratio) if candidate.buys else last * (1 - ratio)
+    if price > limit if candidate.buys else price < limit:
+        where = "above" if candidate.buys else "below"
+        yield _refusal(
+            Reason.RISK_LIMIT_PRICE_COLLAR,
+            f"price_collar_ratio: {plain(price)} is {where} {plain(limit)}, too far from the last price {plain(last)}",
+            limit=plain(limit),
+            value=plain(price),
+            last_price=plain(last),
+        )
+
+
+def _above(reason: Reason, limit: Decimal, value: Decimal) -> Iterator[Violation]:
+    if value > limit:
+        name = reason.value.removeprefix("RISK_LIMIT_").lower()
+        yield _refusal(
+            reason, f"{name}: {plain(value)} is more than {plain(limit)}", limit=plain(limit), value=plain(value)
+        )
+
+
+def _refusal(reason: Reason, message: str, **metadata: str) -> Violation:
+    return Violation(reason, message, metadata)

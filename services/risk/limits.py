@@ -1,0 +1,88 @@
+"""Limits of an account: the defaults, what administrators granted instead, and what the owner tightened."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from decimal import Decimal
+from typing import Any
+
+from redfire.reasons import Reason
+
+from services.kernel.decimals import plain
+from services.kernel.errors import Denied
+
+
+class LimitLoosened(Denied):
+    """Only an administrator may loosen a limit."""
+
+    reason = Reason.RISK_LIMIT_LOOSENED
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Limits as the contract names them; None: not limited, or not set."""
+
+    max_order_quantity: Decimal | None = None
+    max_order_notional: Decimal | None = None
+    max_position_quantity: Decimal | None = None
+    max_gross_notional: Decimal | None = None
+    max_open_orders: int | None = None
+    max_orders_per_second: int | None = None
+    max_daily_loss: Decimal | None = None
+    price_collar_ratio: Decimal | None = None
+
+    def given(self) -> dict[str, Any]:
+        """Those that are set, by name."""
+        return {name: value for name in NAMES if (value := getattr(self, name)) is not None}
+
+    def to_document(self) -> dict[str, str]:
+        """Those that are set, as text."""
+        return {name: plain(Decimal(value)) for name, value in self.given().items()}
+
+    @classmethod
+    def from_document(cls, document: Mapping[str, str]) -> "Limits":
+        """What `to_document` wrote."""
+        values: dict[str, Any] = {name: (int if name in COUNTS else Decimal)(text) for name, text in document.items()}
+        return cls(**values)
+
+
+NAMES = tuple(field.name for field in fields(Limits))
+COUNTS = frozenset({"max_open_orders", "max_orders_per_second"})
+NO_LIMITS = Limits()
+
+
+@dataclass(frozen=True, slots=True)
+class AccountLimits:
+    """What differs from the defaults for one account. `granted` replaces a default, `own` tightens what comes of it."""
+
+    granted: Limits = NO_LIMITS
+    own: Limits = NO_LIMITS
+
+    def in_force(self, defaults: Limits) -> Limits:
+        """The limits that count. Defaults that become stricter stay stricter than what an owner chose before."""
+        return Limits(**{name: self._value(name, defaults) for name in NAMES})
+
+    def tightened(self, wanted: Limits, defaults: Limits) -> "AccountLimits":
+        """With what the owner wants. Raises LimitLoosened for what is more than the limit in force."""
+        present = self.in_force(defaults)
+        for name, value in wanted.given().items():
+            limit = getattr(present, name)
+            if limit is not None and value > limit:
+                raise LimitLoosened(
+                    f"{name}: {value} is more than {limit}; only an administrator may loosen a limit",
+                    limit=name,
+                    in_force=limit,
+                    value=value,
+                )
+        return replace(self, own=replace(self.own, **wanted.given()))
+
+    def granting(self, wanted: Limits) -> "AccountLimits":
+        """With what an administrator wants, whatever the owner chose before."""
+        freed = dict.fromkeys(wanted.given())
+        return AccountLimits(replace(self.granted, **wanted.given()), replace(self.own, **freed))
+
+    def _value(self, name: str, defaults: Limits) -> Any:
+        granted, own = getattr(self.granted, name), getattr(self.own, name)
+        base = getattr(defaults, name) if granted is None else granted
+        if own is None or base is None:
+            return base if own is None else own
+        return min(own, base)

@@ -1,0 +1,56 @@
+"""Orders as risk sees them: one that wants to be accepted, and one that works."""
+
+from dataclasses import dataclass
+from decimal import Decimal
+
+
+@dataclass(frozen=True, slots=True)
+class OrderCandidate:
+    """An order that wants to be accepted, or (`replaces`) what an accepted one wants to become."""
+
+    user_id: str
+    account_id: str
+    order_id: str
+    symbol: str
+    buys: bool
+    opens: bool
+    quantity: Decimal
+    value_price: Decimal  # what one point is valued at: the limit, else the reference price
+    contract_size: Decimal
+    limit_price: Decimal | None = None  # of plain limit orders, which alone the collar is for
+    dry_run: bool = False
+    replaces: bool = False
+
+    @property
+    def notional(self) -> Decimal:
+        """What the whole order is worth."""
+        return abs(self.value_price) * self.quantity * self.contract_size
+
+
+@dataclass(frozen=True, slots=True)
+class WorkingOrder:
+    """What is left of an accepted order. `cancelling`: a cancel is on its way, or its state is not known."""
+
+    order_id: str
+    symbol: str
+    buys: bool
+    opens: bool
+    quantity: Decimal
+    leaves: Decimal
+    price: Decimal | None
+    notional: Decimal  # of what is left
+    cancelling: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Reservation:
+    """An order that was let through and is not seen at trading yet; of a replaced one only what is new."""
+
+    symbol: str
+    buys: bool
+    opens: bool
+    leaves: Decimal
+    notional: Decimal
+    quantity: Decimal  # the whole order's
+    replaces: bool
+    until: float  # of the monotonic clock

@@ -1,0 +1,53 @@
+"""Settings of the risk service. The limits are the defaults of all accounts and may change while it runs."""
+
+from decimal import Decimal
+from typing import Annotated, ClassVar
+
+from pydantic import Field, WithJsonSchema
+
+from services.kernel.settings import Section
+
+LimitValue = Annotated[
+    Decimal,
+    Field(ge=0, max_digits=26, decimal_places=8),
+    WithJsonSchema(
+        {"anyOf": [{"type": "number", "minimum": 0}, {"type": "string", "pattern": "^[0-9]{1,18}([.][0-9]{1,8})?$"}]}
+    ),
+]
+
+
+class RiskSettings(Section):
+    """Default limits (null: not limited) and how risk follows trading and the market."""
+
+    section: ClassVar[str] = "risk"
+
+    max_order_quantity: LimitValue | None = Field(default=Decimal(1000), description="Contracts of one order.")
+    max_order_notional: LimitValue | None = Field(
+        default=Decimal(50_000_000), description="Price × quantity × contract size of one order."
+    )
+    max_position_quantity: LimitValue | None = Field(
+        default=Decimal(5000), description="Contracts of one position, with the open orders that would add to it."
+    )
+    max_gross_notional: LimitValue | None = Field(
+        default=Decimal(500_000_000), description="Notional of all positions and opening orders together."
+    )
+    max_open_orders: int | None = Field(default=100_000, ge=0, description="Open orders at once.")
+    max_orders_per_second: int | None = Field(default=2000, ge=0, description="Orders in any second.")
+    max_daily_loss: LimitValue | None = Field(
+        default=None, description="Loss of a trading day from which on only reducing orders are let through."
+    )
+    price_collar_ratio: LimitValue | None = Field(
+        default=Decimal("0.1"),
+        description="How far a limit may be on the aggressive side of the last price: 0.1 is 10 %.",
+    )
+    stale_after_s: float = Field(
+        default=5.0, ge=0, description="How long orders are checked without news of trading before risk is unavailable."
+    )
+    reservation_s: float = Field(
+        default=5.0, gt=0, description="How long an order that was let through counts without being seen at trading."
+    )
+    account_wait_s: float = Field(default=1.0, ge=0, description="How long to wait for a new account to appear.")
+    price_interval_s: float = Field(default=0.2, ge=0, description="The least time between two prices of a symbol.")
+    save_interval_s: float = Field(default=2.0, gt=0, description="How often the day's profit and loss is saved.")
+    event_buffer: int = Field(default=10_000, gt=0, description="Events that may wait to be written.")
+    heartbeat_s: float = Field(default=10.0, gt=0, description="How long a stream of events may be silent.")
