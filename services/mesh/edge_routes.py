@@ -34,7 +34,7 @@ def route_configuration(contract: Contract, options: EdgeOptions) -> Json:
                 "domains": ["*"],
                 "typed_per_filter_config": {"envoy.filters.http.cors": cors(options)},
                 "routes": [
-                    health(),
+                    health(options),
                     openapi(options),
                     *rest(contract, options),
                     *(rpc_route(rpc) for rpc in sorted(rpcs, key=lambda rpc: rpc.policy.full_name)),
@@ -59,12 +59,12 @@ def cors(options: EdgeOptions) -> Json:
     }
 
 
-def health() -> Json:
+def health(options: EdgeOptions) -> Json:
     """`/healthz`, answered by the process that knows."""
     return {
         "match": {"path": "/healthz"},
         "route": {"cluster": "ops", "timeout": "5s"},
-        "typed_per_filter_config": not_transcoded(),
+        "typed_per_filter_config": not_transcoded(options),
     }
 
 
@@ -78,7 +78,7 @@ def openapi(options: EdgeOptions) -> Json:
             {"header": {"key": key, "value": value}, "append_action": "OVERWRITE_IF_EXISTS_OR_ADD"}
             for key, value in headers.items()
         ],
-        "typed_per_filter_config": not_transcoded(),
+        "typed_per_filter_config": not_transcoded(options),
     }
 
 
@@ -145,7 +145,7 @@ def retries(rpc: Rpc) -> Json:
 def operators(options: EdgeOptions) -> list[Json]:
     """Reflection and grpc.health.v1, for grpcurl and whoever watches: any process answers for all it hosts."""
     cluster = min(options.services)
-    config = {"envoy.filters.http.jwt_authn": jwt_requirement("public")}
+    config = {"envoy.filters.http.jwt_authn": jwt_requirement("public"), **not_limited(options)}
     return [
         {
             "match": {"prefix": prefix},
@@ -156,12 +156,21 @@ def operators(options: EdgeOptions) -> list[Json]:
     ]
 
 
-def not_transcoded() -> Json:
+def not_limited(options: EdgeOptions) -> Json:
+    """Per-route configuration of what no quota counts, so that no header tells of one."""
+    if options.rate_limits is None:
+        return {}
+    disabled = {"@type": "type.googleapis.com/envoy.config.route.v3.FilterConfig", "disabled": True}
+    return {"envoy.filters.http.local_ratelimit": disabled}
+
+
+def not_transcoded(options: EdgeOptions) -> Json:
     """Per-route configuration of what is neither REST nor gRPC."""
     nothing = {"@type": FILTERS + "grpc_json_transcoder.v3.GrpcJsonTranscoder", "proto_descriptor": "", "services": []}
     return {
         "envoy.filters.http.grpc_json_transcoder": nothing,
         "envoy.filters.http.jwt_authn": jwt_requirement("public"),
+        **not_limited(options),
     }
 
 

