@@ -66,7 +66,9 @@ SERVER_OPTIONS = (
 class ServiceEntry(Protocol):
     """A line of the registry: whom the service calls, and what makes it."""
 
-    calls: Sequence[str]
+    @property
+    def calls(self) -> Sequence[str]:
+        """The services it calls as itself."""
 
     def bind(self, name: str, process: Process) -> None:
         """Build the service."""

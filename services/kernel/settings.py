@@ -135,8 +135,12 @@ def load(
     config_file: Path | None = None,
     flags: Mapping[str, Mapping[str, Any]] | None = None,
     environ: Mapping[str, str] | None = None,
+    defaults: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> Settings:
-    """Read the settings. Raises StartError, whose one line names what is wrong."""
+    """Read the settings. Raises StartError, whose one line names what is wrong.
+
+    `defaults` are a command's own, below the file, the environment and the flags.
+    """
     environ = os.environ if environ is None else environ
     classes = {cls.section: cls for cls in (*KERNEL_SECTIONS, *section_classes)}
     written = _read_yaml(config_file, classes) if config_file else {}
@@ -161,7 +165,8 @@ def load(
             dotenv_settings: PydanticBaseSettingsSource,
             file_secret_settings: PydanticBaseSettingsSource,
         ) -> tuple[PydanticBaseSettingsSource, ...]:
-            return init_settings, env_settings, InitSettingsSource(settings_cls, written)
+            below = InitSettingsSource(settings_cls, {name: dict(values) for name, values in (defaults or {}).items()})
+            return init_settings, env_settings, InitSettingsSource(settings_cls, written), below
 
     root = create_model("RedFireSettings", __base__=Root, **fields)
     try:

@@ -129,6 +129,9 @@ def set_up_logging(level: str, file: Path | None, terminal_level: str = "") -> N
         logging.getLogger(name).setLevel(level)
 
 
-def metric_value(name: str, labels: dict[str, str] | None = None) -> float:
-    """A metric's present value, 0 when there is none yet."""
-    return REGISTRY.get_sample_value(name, labels or {}) or 0.0
+def total(name: str) -> float:
+    """A counter's sum over all labels."""
+    found = 0.0
+    for metric in REGISTRY.collect():
+        found += sum(sample.value for sample in metric.samples if sample.name == name)
+    return found

@@ -101,6 +101,9 @@ class GroupWriter:
                 _discard(connection)
                 connection = None
                 outcomes = [Unavailable(f"the database cannot be written: {type(error).__name__}")] * len(group)
+                for submission in group:
+                    if submission.lane is not None:
+                        submission.lane.broken = True
                 time.sleep(0.05)
             _answer(group, outcomes)
         _discard(connection)

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+import grpc
 import jwt
 from aiohttp import web
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -15,7 +16,6 @@ from google.protobuf.message import Message
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
-import grpc
 from services.mesh.contract import Contract, Rpc
 
 
@@ -113,5 +113,3 @@ class Backend:
 
     async def _healthz(self, _: web.Request) -> web.Response:
         return web.json_response({"status": "SERVING"})
-
-

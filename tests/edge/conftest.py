@@ -23,7 +23,7 @@ def contract() -> Contract:
 
 def options_for(backend: Backend, **changes: object) -> EdgeOptions:
     values: dict[str, object] = {
-        "services": {name: (backend.address,) for name in backend.contract.services},
+        "services": dict.fromkeys(backend.contract.services, (backend.address,)),
         "ops": backend.ops,
         "descriptors": str(descriptor_file()),
         "openapi": str(OPENAPI),
@@ -50,7 +50,9 @@ def backend(running: Backend) -> Backend:
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def edge(running: Backend, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[EnvoyProcess]:
-    async with EnvoyProcess(running.contract, options_for(running), tmp_path_factory.mktemp("edge"), concurrency=1) as envoy:
+    async with EnvoyProcess(
+        running.contract, options_for(running), tmp_path_factory.mktemp("edge"), concurrency=1
+    ) as envoy:
         yield envoy
 
 

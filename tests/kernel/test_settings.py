@@ -34,6 +34,14 @@ def test_defaults_are_below_the_file_below_the_environment_below_flags(tmp_path)
     assert both.of(ServerSettings).port == 1000
 
 
+def test_a_commands_own_defaults_are_below_the_file(tmp_path):
+    file = tmp_path / "redfire.yaml"
+    file.write_text("tea: {sugar: 2}\n")
+    own = {"tea": {"sugar": 7, "log_level": "ERROR"}}
+    loaded = settings.load((TeaSettings,), file, environ={}, defaults=own).of(TeaSettings)
+    assert (loaded.sugar, loaded.log_level) == (2, "ERROR")
+
+
 def test_values_of_one_section_may_come_from_several_places(tmp_path):
     file = tmp_path / "redfire.yaml"
     file.write_text("tea: {sugar: 2}\n")

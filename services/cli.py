@@ -1,0 +1,75 @@
+"""The command `redfire`: each subcommand is a file in `services/commands`, imported only when it is called."""
+
+import sys
+from importlib import import_module
+
+import click
+
+from services.kernel.errors import RedFireError, StartError
+from services.kernel.version import VERSION
+
+COMMANDS = {
+    "up": "Start everything on this machine: all services, Envoy, strategy workers.",
+    "serve": "Run the named services only.",
+    "admin": "Make users, set roles, reset passwords, rotate keys.",
+    "health": "Say whether the platform is well.",
+    "ticks": "Show live ticks as a table.",
+    "mesh": "Write what the mesh needs from the contract.",
+    "version": "Print the version.",
+}
+HIDDEN = {"strategy-worker": "strategy_worker"}
+
+
+class _Lazy(click.Group):
+    """Imports a subcommand's file when it is needed, so that `redfire --help` is quick."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name == "version":
+            return version
+        if cmd_name in COMMANDS or cmd_name in HIDDEN:
+            name = HIDDEN.get(cmd_name, cmd_name)
+            command: click.Command = getattr(import_module(f"services.commands.{name}"), name)
+            return command
+        return None
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+
+@click.group(cls=_Lazy, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(VERSION, prog_name="redfire")
+def cli() -> None:
+    """RedFire: a quantitative-trading platform as a gRPC service mesh."""
+
+
+@click.command()
+def version() -> None:
+    """Print the version."""
+    click.echo(f"redfire {VERSION}")
+
+
+def main() -> None:
+    """Run a command. Exit codes: 0 done, 1 failed, 2 cannot start or wrong usage."""
+    try:
+        cli.main(standalone_mode=False)
+    except click.exceptions.Abort:
+        sys.exit(130)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except StartError as error:
+        click.echo(f"redfire: {error}", err=True)
+        sys.exit(2)
+    except RedFireError as error:
+        click.echo(f"redfire: {error.message} ({error.reason})", err=True)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+if __name__ == "__main__":
+    main()

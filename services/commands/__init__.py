@@ -1,0 +1,1 @@
+"""The subcommands of `redfire`, one file each."""

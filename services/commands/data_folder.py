@@ -1,0 +1,87 @@
+"""The data folder as commands see it: its lock, its secret, and the addresses of what runs on it."""
+
+import fcntl
+import json
+import os
+import secrets
+from pathlib import Path
+from typing import Any
+
+import click
+
+from services.kernel.errors import StartError
+
+DEFAULT = Path(".redfire")
+ADDRESSES = "addresses.json"
+SERVICE_SECRET = "service-secret"  # noqa: S105 a file's name
+
+
+def data_dir_option(function: Any) -> Any:
+    """`--data-dir`, as every command has it."""
+    return click.option(
+        "--data-dir",
+        type=click.Path(path_type=Path, file_okay=False),
+        default=DEFAULT,
+        show_default=True,
+        help="The folder of databases, keys and history.",
+    )(function)
+
+
+class Lock:
+    """Holds a data folder for one process, also against `kill -9`: the kernel lets go of it."""
+
+    def __init__(self, folder: Path) -> None:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            self._file = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise StartError(f"data folder {folder}: {error.strerror}") from None
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            owner = os.read(self._file, 32).decode().strip()
+            os.close(self._file)
+            raise StartError(f"data folder {folder} is in use by process {owner or 'unknown'}") from None
+        os.ftruncate(self._file, 0)
+        os.write(self._file, str(os.getpid()).encode())
+
+    def release(self) -> None:
+        """Let go."""
+        os.close(self._file)
+
+
+def service_secret_file(folder: Path) -> Path:
+    """The secret by which services know each other, made at the first start (0600)."""
+    file = folder / SERVICE_SECRET
+    if not file.exists():
+        write_private(file, secrets.token_urlsafe(48))
+    return file
+
+
+def write_private(file: Path, text: str) -> None:
+    """Write a file that only its owner may read; it is whole or not there."""
+    half = file.with_name(f".{file.name}.{os.getpid()}")
+    with os.fdopen(os.open(half, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as out:
+        out.write(text)
+        out.flush()
+        os.fsync(out.fileno())
+    half.replace(file)
+
+
+def write_addresses(folder: Path, edge: str, services: dict[str, str], operations: str) -> None:
+    """Tell where things are, once everything is healthy."""
+    document = {"edge": edge, "services": services, "operations": operations, "pid": os.getpid()}
+    half = folder / f".{ADDRESSES}.{os.getpid()}"
+    half.write_text(json.dumps(document, indent=2) + "\n")
+    half.replace(folder / ADDRESSES)
+
+
+def read_addresses(folder: Path) -> dict[str, Any]:
+    """Where things are. Raises StartError when nothing runs on the folder."""
+    try:
+        document: dict[str, Any] = json.loads((folder / ADDRESSES).read_text())
+    except (OSError, ValueError):
+        raise StartError(
+            f"nothing runs on data folder {folder}: start it with redfire up --data-dir {folder}"
+        ) from None
+    return document

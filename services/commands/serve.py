@@ -1,0 +1,54 @@
+"""`redfire serve`: the named services in this process, peers from settings; what a container runs."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from services import registry
+from services.commands.data_folder import data_dir_option
+from services.commands.running import StopSignal, run
+from services.kernel import settings, telemetry
+from services.kernel.errors import StartError
+from services.kernel.host import Host
+from services.kernel.settings import Settings, TelemetrySettings
+
+
+@click.command()
+@click.argument("services", nargs=-1, required=True, metavar="SERVICE...")
+@click.option("--config", type=click.Path(path_type=Path), help="A YAML file of settings.")
+@click.option("--host", help="The address to listen on (server.host).")
+@click.option("--port", type=click.IntRange(0, 65535), help="The gRPC port; 0 takes a free one (server.port).")
+@click.option("--ops-port", type=click.IntRange(0, 65535), help="The port of /healthz and /metrics (server.ops_port).")
+@data_dir_option
+def serve(
+    services: tuple[str, ...],
+    config: Path | None,
+    host: str | None,
+    port: int | None,
+    ops_port: int | None,
+    data_dir: Path,
+) -> None:
+    """Run the named services until SIGTERM, which drains them.
+
+    Services: config auth user engine market trading risk strategy. Peers that are not among them are found by the
+    setting peers.addresses, for instance REDFIRE_PEERS__ADDRESSES='{"engine": "10.0.0.5:50051"}'.
+    """
+    if unknown := [name for name in services if name not in registry.SERVICES]:
+        raise StartError(f"no such service: {', '.join(unknown)}; there are {', '.join(registry.SERVICES)}")
+    where: dict[str, Any] = {"host": host, "port": port, "ops_port": ops_port}
+    flags = {"server": {key: value for key, value in where.items() if value is not None}}
+    own = {"platform": {"data_dir": data_dir}}
+    loaded = settings.load(registry.sections(), config, flags, defaults=own)
+    telemetry.set_up_logging(loaded.of(TelemetrySettings).log_level, file=None)
+    run(lambda stop: _serve(stop, list(services), loaded))
+
+
+async def _serve(stop: StopSignal, names: list[str], loaded: Settings) -> None:
+    host = Host(registry.SERVICES, [name for name in registry.SERVICES if name in names], loaded)
+    try:
+        if await stop.unless(host.start()):
+            click.echo(f"serving {', '.join(host.names)} on {host.address}, operations on port {host.operations.port}")
+            await stop.wait()
+    finally:
+        await host.stop()
