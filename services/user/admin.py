@@ -1,0 +1,78 @@
+"""`redfire admin`: acts on the user database of a data folder, whether the platform runs or not.
+
+Sessions that must end are written beside the change, and the running user service has auth end them within half a
+second; with the platform stopped that happens at its next start. So the operator needs no token and no address, only
+access to the database: `async with user_admin(data_dir) as admin: await admin.set_role("alice", "trader")`.
+"""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from functools import partial
+from pathlib import Path
+
+from services.kernel.clock import Clock
+from services.kernel.database import Database
+from services.kernel.errors import Invalid
+from services.kernel.events import EventBus, Outbox
+from services.kernel.identity import ROLE_PERMISSIONS
+from services.kernel.live import Live
+from services.kernel.settings import DatabaseSettings
+from services.user import models
+from services.user.administration import Administration
+from services.user.announcements import Announcements
+from services.user.passwords import Passwords
+from services.user.repository import UserRepository
+from services.user.service import UserService
+from services.user.session_endings import SessionEndings
+from services.user.settings import UsersSettings
+from services.user.user import User
+
+
+class UserAdmin:
+    """What an operator may do without an account."""
+
+    def __init__(self, users: UserService, administration: Administration) -> None:
+        self._users = users
+        self._administration = administration
+
+    async def create_user(self, username: str, email: str, password: str, role: str = "") -> User:
+        """A new user. Raises Invalid, UsernameTaken, EmailTaken."""
+        _check_role(role)
+        return await self._users.register_user(username, email, password, role=role)
+
+    async def set_role(self, username: str, role: str) -> User:
+        """Another role; the user's sessions end. Raises NotFound, Invalid, LastAdmin."""
+        _check_role(role)
+        user = await self._users.find_by_name(username)
+        return await self._administration.set_role(user.user_id, role or user.role)
+
+    async def reset_password(self, username: str, new_password: str) -> User:
+        """Another password; the user's sessions end. Raises NotFound, Invalid."""
+        return await self._users.reset_password(username, new_password)
+
+
+@asynccontextmanager
+async def user_admin(
+    data_dir: Path, settings: UsersSettings | None = None, database_settings: DatabaseSettings | None = None
+) -> AsyncIterator[UserAdmin]:
+    """The operator's hands in a data folder."""
+    chosen = settings or UsersSettings()
+    url = (database_settings or DatabaseSettings()).url.format(data_dir=data_dir, name="user")
+    database = Database(url, models.Base)
+    await database.start()
+    passwords = Passwords(chosen.argon2_time_cost, chosen.argon2_memory_kib, max_waiting=1)
+    try:
+        clock = Clock()
+        announcements = Announcements(Outbox(database, models.OutboxRow, EventBus(), clock))
+        users = database.repositories(partial(UserRepository, announcements=announcements))
+        endings = SessionEndings(users, end_sessions=None)
+        service = UserService(users, passwords, endings, announcements, Live(chosen), clock)
+        yield UserAdmin(service, Administration(users, endings, clock))
+    finally:
+        await passwords.close()
+        await database.close()
+
+
+def _check_role(role: str) -> None:
+    if role and role not in ROLE_PERMISSIONS:
+        raise Invalid(f"a role is one of {', '.join(ROLE_PERMISSIONS)}", field="role")

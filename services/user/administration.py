@@ -1,0 +1,92 @@
+"""What administrators do with users: list them, and set their status and role."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from redfire.reasons import Reason
+
+from services.kernel.clock import Clock
+from services.kernel.database import Repositories
+from services.kernel.errors import FailedPrecondition
+from services.kernel.identifiers import new_id
+from services.kernel.identity import ROLE_PERMISSIONS
+from services.kernel.paging import Page, Slice
+from services.user.repository import UserRepository
+from services.user.session_endings import SessionEndings
+from services.user.user import SessionEnding, User, UserFilter, UserStatus
+
+
+class LastAdmin(FailedPrecondition):
+    """The last active administrator stays one."""
+
+    reason = Reason.PERMISSION_DENIED
+
+
+class UserClosed(FailedPrecondition):
+    """A closed user is never opened again."""
+
+    reason = Reason.ACCOUNT_INACTIVE
+
+
+class Administration:
+    """Lists users and sets what they may do."""
+
+    def __init__(self, users: Repositories[UserRepository], endings: SessionEndings, clock: Clock) -> None:
+        self._users = users
+        self._endings = endings
+        self._clock = clock
+
+    async def list_users(self, wanted: UserFilter, page: Page) -> Slice[User]:
+        """A page of users, newest first."""
+        async with self._users.read() as users:
+            rows = await users.list_page(wanted, str(page.after[0]) if page.after else None, page.size + 1)
+        return page.cut(rows, key=lambda user: [user.user_id])
+
+    async def set_status(self, user_id: str, status: UserStatus) -> User:
+        """Set a user's status; other than ACTIVE it ends the user's sessions and API keys.
+
+        Raises: NotFound, LastAdmin, UserClosed.
+        """
+
+        def change(user: User) -> User:
+            if user.status is UserStatus.CLOSED and status is not UserStatus.CLOSED:
+                raise UserClosed
+            return replace(user, status=status)
+
+        return await self._change(user_id, change, ends_api_keys=lambda before: True)
+
+    async def set_role(self, user_id: str, role: str) -> User:
+        """Set a user's role; the sessions end. The API keys end too when the new role may do less.
+
+        Raises: NotFound, LastAdmin.
+        """
+        now_may = ROLE_PERMISSIONS[role]
+        return await self._change(
+            user_id,
+            lambda user: replace(user, role=role),
+            ends_api_keys=lambda before: not ROLE_PERMISSIONS.get(before.role, frozenset()) <= now_may,
+        )
+
+    async def _change(
+        self, user_id: str, change: Callable[[User], User], ends_api_keys: Callable[[User], bool]
+    ) -> User:
+        ending: SessionEnding | None = None
+        async with self._users() as users:
+            user = await users.get_for_change(user_id)
+            changed = change(user)
+            if changed == user:
+                return user
+            if _is_active_admin(user) and not _is_active_admin(changed) and await users.count_active_admins() <= 1:
+                raise LastAdmin
+            changed = replace(changed, update_time=self._clock.now())
+            await users.save(changed)
+            if changed.role != user.role or changed.status is not UserStatus.ACTIVE:
+                ending = SessionEnding(new_id(), user_id, api_keys=ends_api_keys(user))
+                await users.add_ending(ending)
+        if ending is not None:
+            await self._endings.settle(ending)
+        return changed
+
+
+def _is_active_admin(user: User) -> bool:
+    return user.role == "admin" and user.status is UserStatus.ACTIVE

@@ -1,0 +1,69 @@
+"""Users over gRPC: convert, call the service, convert."""
+
+from redfire.user.v1 import user_pb2 as pb
+from redfire.user.v1 import user_pb2_grpc as rpc
+
+from services.kernel.call import Call
+from services.kernel.identity import ADMIN_ALL
+from services.kernel.paging import Page
+from services.user import convert
+from services.user.administration import Administration
+from services.user.service import UserService
+
+
+class UserApi(rpc.UserServiceServicer):
+    """UserService of the contract."""
+
+    def __init__(self, users: UserService, administration: Administration) -> None:
+        self._users = users
+        self._administration = administration
+
+    async def RegisterUser(self, request: pb.RegisterUserRequest, call: Call) -> pb.RegisterUserResponse:
+        """Registers a user."""
+        user = await self._users.register_user(
+            request.username, request.email, request.password, request.phone, request.display_name
+        )
+        return pb.RegisterUserResponse(user=convert.to_user(user))
+
+    async def GetUser(self, request: pb.GetUserRequest, call: Call) -> pb.GetUserResponse:
+        """Reads a user."""
+        any_user = call.identity.has(ADMIN_ALL)
+        user = await self._users.get_user(call.user_id, request.user_id, any_user=any_user)
+        return pb.GetUserResponse(user=convert.to_user(user))
+
+    async def UpdateUser(self, request: pb.UpdateUserRequest, call: Call) -> pb.UpdateUserResponse:
+        """Changes the caller's profile."""
+        user = await self._users.update_user(call.user_id, request.user_id, convert.from_update(request))
+        return pb.UpdateUserResponse(user=convert.to_user(user))
+
+    async def ChangePassword(self, request: pb.ChangePasswordRequest, call: Call) -> pb.ChangePasswordResponse:
+        """Changes the caller's password."""
+        await self._users.change_password(
+            call.user_id, request.user_id, request.old_password, request.new_password, call.identity.session_id
+        )
+        return pb.ChangePasswordResponse()
+
+    async def ListUsers(self, request: pb.ListUsersRequest, call: Call) -> pb.ListUsersResponse:
+        """Lists users."""
+        found = await self._administration.list_users(convert.from_filter(request), Page.of(request, call.user_id))
+        users = [convert.to_user(user) for user in found.items]
+        return pb.ListUsersResponse(users=users, next_page_token=found.next_page_token)
+
+    async def SetUserStatus(self, request: pb.SetUserStatusRequest, call: Call) -> pb.SetUserStatusResponse:
+        """Sets a user's status."""
+        user = await self._administration.set_status(request.user_id, convert.from_status(request.status))
+        return pb.SetUserStatusResponse(user=convert.to_user(user))
+
+    async def SetUserRole(self, request: pb.SetUserRoleRequest, call: Call) -> pb.SetUserRoleResponse:
+        """Sets a user's role."""
+        user = await self._administration.set_role(request.user_id, request.role)
+        return pb.SetUserRoleResponse(user=convert.to_user(user))
+
+    async def VerifyPassword(self, request: pb.VerifyPasswordRequest, call: Call) -> pb.VerifyPasswordResponse:
+        """Says whose password it is."""
+        user = await self._users.verify_password(request.username, request.password)
+        return pb.VerifyPasswordResponse(user=convert.to_user(user))
+
+    async def LookupUser(self, request: pb.LookupUserRequest, call: Call) -> pb.LookupUserResponse:
+        """Reads any user."""
+        return pb.LookupUserResponse(user=convert.to_user(await self._users.lookup_user(request.user_id)))

@@ -1,0 +1,42 @@
+"""What the user service is made of."""
+
+from functools import partial
+
+from redfire.auth.v1 import auth_pb2
+from redfire.auth.v1.auth_pb2_grpc import AuthServiceStub
+
+from services.kernel.process import Process
+from services.user import models
+from services.user.administration import Administration
+from services.user.announcements import Announcements
+from services.user.api import UserApi
+from services.user.first_admin import ensure_admin
+from services.user.passwords import Passwords
+from services.user.repository import UserRepository
+from services.user.service import UserService
+from services.user.session_endings import SessionEndings
+from services.user.settings import UsersSettings
+from services.user.user import SessionEnding
+
+
+def bind(process: Process) -> None:
+    """Users in a database, their passwords in a thread, their sessions in auth's hands."""
+    settings = process.section(UsersSettings)
+    database = process.database("user", models.Base)
+    announcements = Announcements(process.outbox(database, models.OutboxRow))
+    users = database.repositories(partial(UserRepository, announcements=announcements))
+    passwords = Passwords(settings.argon2_time_cost, settings.argon2_memory_kib, settings.password_queue)
+    auth = process.peer(AuthServiceStub)
+
+    async def end_sessions(ending: SessionEnding) -> None:
+        request = auth_pb2.RevokeUserSessionsRequest(
+            user_id=ending.user_id, except_session_id=ending.except_session_id, api_keys=ending.api_keys
+        )
+        await auth.RevokeUserSessions(request)
+
+    endings = SessionEndings(users, end_sessions)
+    service = UserService(users, passwords, endings, announcements, process.live(UsersSettings), process.clock)
+    process.serve(UserApi(service, Administration(users, endings, process.clock)))
+    process.background("session_endings", endings.run)
+    process.on_start(partial(ensure_admin, service, process.data_dir))
+    process.on_stop(passwords.close)

@@ -1,0 +1,38 @@
+"""The administrator that the first start makes, and the file that holds the random password."""
+
+import logging
+import os
+import secrets
+from pathlib import Path
+
+from services.user.repository import UsernameTaken
+from services.user.service import UserService
+
+log = logging.getLogger(__name__)
+PASSWORD_FILE = "admin-password"  # noqa: S105 a file's name
+
+
+async def ensure_admin(users: UserService, data_dir: Path) -> None:
+    """Make the user `admin` where there is no administrator yet; the password goes to DATA_DIR/admin-password."""
+    password = secrets.token_urlsafe(18)
+    file = data_dir / PASSWORD_FILE
+    staged = file.with_suffix(".new")
+    _write_private(staged, password + "\n")
+    try:
+        made = await users.create_first_admin(password)
+    except UsernameTaken:
+        log.error("there is no administrator, and the name admin is taken: redfire admin set-role makes one")
+        made = None
+    if made is None:
+        staged.unlink()
+        return
+    staged.replace(file)
+    log.info("made the user admin; the password is in %s", file)
+
+
+def _write_private(file: Path, text: str) -> None:
+    file.unlink(missing_ok=True)
+    # Made with its final mode: nobody can open it in between.
+    descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "w") as stream:
+        stream.write(text)

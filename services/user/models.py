@@ -1,0 +1,55 @@
+"""Tables of the user service. Keys lead with the user's id, by which they would be sharded."""
+
+from datetime import datetime
+
+from sqlalchemy import Boolean, String, UniqueConstraint
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+from services.kernel.columns import UtcTime
+from services.kernel.events import OutboxColumns
+
+
+class Base(DeclarativeBase):
+    """The schema of the user database."""
+
+
+class UserRow(Base):
+    """A user. The `…_key` columns hold what must be unique, without case."""
+
+    __tablename__ = "users"
+    # The repository tells by these names which of the two is taken.
+    __table_args__ = (
+        UniqueConstraint("username_key", name="uq_users_username_key"),
+        UniqueConstraint("email_key", name="uq_users_email_key"),
+    )
+
+    user_id: Mapped[str] = mapped_column(String(36), primary_key=True)
+    username: Mapped[str] = mapped_column(String(50))
+    username_key: Mapped[str] = mapped_column(String(50))
+    email: Mapped[str] = mapped_column(String(254))
+    # None where there is no address: the first administrator's.
+    email_key: Mapped[str | None] = mapped_column(String(254))
+    phone: Mapped[str] = mapped_column(String(20))
+    display_name: Mapped[str] = mapped_column(String(100))
+    role: Mapped[str] = mapped_column(String(16))
+    status: Mapped[str] = mapped_column(String(16))
+    password_hash: Mapped[str] = mapped_column(String(256))
+    create_time: Mapped[datetime] = mapped_column(UtcTime)
+    update_time: Mapped[datetime] = mapped_column(UtcTime)
+
+
+class SessionEndingRow(Base):
+    """Sessions that auth has still to end."""
+
+    __tablename__ = "session_endings"
+
+    ending_id: Mapped[str] = mapped_column(String(36), primary_key=True)
+    user_id: Mapped[str] = mapped_column(String(36))
+    except_session_id: Mapped[str] = mapped_column(String(64))
+    api_keys: Mapped[bool] = mapped_column(Boolean)
+
+
+class OutboxRow(OutboxColumns, Base):
+    """Events that are not delivered yet."""
+
+    __tablename__ = "outbox"

@@ -1,0 +1,174 @@
+"""Users in the database, and the session endings that auth has still to hear of."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from redfire.reasons import Reason
+from sqlalchemy import delete, func, insert, or_, select, update
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.sql.expression import ColumnElement
+
+from services.kernel.errors import Conflict, NotFound
+from services.user.announcements import Announcements
+from services.user.contact import email_key
+from services.user.models import SessionEndingRow, UserRow
+from services.user.user import Credentials, SessionEnding, User, UserFilter, UserStatus
+
+
+class UsernameTaken(Conflict):
+    """The user name is taken."""
+
+    reason = Reason.USERNAME_TAKEN
+
+
+class EmailTaken(Conflict):
+    """The e-mail address is taken."""
+
+    reason = Reason.EMAIL_TAKEN
+
+
+class UserRepository:
+    """All reads and writes of the user database."""
+
+    def __init__(self, session: AsyncSession, announcements: Announcements) -> None:
+        self._session = session
+        self._announcements = announcements
+
+    async def add(self, user: User, password_hash: str) -> None:
+        """Write a new user and tell the others. Raises UsernameTaken, EmailTaken."""
+        values = {"password_hash": password_hash, "user_id": user.user_id, "create_time": user.create_time}
+        await self._write(insert(UserRow).values(**values, **_values(user)))
+        await self._announcements.registered(self._session, user)
+
+    async def save(self, user: User) -> None:
+        """Write a user's changed values. Raises EmailTaken."""
+        await self._write(update(UserRow).where(UserRow.user_id == user.user_id).values(**_values(user)))
+
+    async def refuse_taken(self, username: str, email: str) -> None:
+        """Raises UsernameTaken or EmailTaken; somebody may still come in between, which `add` notices."""
+        if await self._exists(UserRow.username_key == username.casefold()):
+            raise UsernameTaken
+        if email and await self._exists(UserRow.email_key == email_key(email)):
+            raise EmailTaken
+
+    async def get(self, user_id: str) -> User:
+        """A user. Raises NotFound."""
+        return (await self.get_credentials(user_id)).user
+
+    async def get_for_change(self, user_id: str) -> User:
+        """A user whom nobody else changes before this transaction ends. Raises NotFound."""
+        row = await self._session.scalar(select(UserRow).where(UserRow.user_id == user_id).with_for_update())
+        if row is None:
+            raise NotFound("user", user_id)
+        return _user(row)
+
+    async def get_credentials(self, user_id: str) -> Credentials:
+        """A user with the hash of the password. Raises NotFound."""
+        row = await self._session.get(UserRow, user_id)
+        if row is None:
+            raise NotFound("user", user_id)
+        return Credentials(_user(row), row.password_hash)
+
+    async def find_credentials(self, username: str) -> Credentials | None:
+        """The user with this name or e-mail address, whatever its case."""
+        # No user name has an @.
+        wanted = (
+            UserRow.email_key == email_key(username)
+            if "@" in username
+            else UserRow.username_key == username.strip().casefold()
+        )
+        row = await self._session.scalar(select(UserRow).where(wanted))
+        return Credentials(_user(row), row.password_hash) if row else None
+
+    async def list_page(self, wanted: UserFilter, before_id: str | None, limit: int) -> Sequence[User]:
+        """Users, newest first: ids grow with time."""
+        query = select(UserRow).order_by(UserRow.user_id.desc()).limit(limit)
+        if before_id is not None:
+            query = query.where(UserRow.user_id < before_id)
+        if wanted.role:
+            query = query.where(UserRow.role == wanted.role)
+        if wanted.status:
+            query = query.where(UserRow.status == wanted.status.value)
+        if text := wanted.query.strip().casefold():
+            matches = (column.contains(text, autoescape=True) for column in (UserRow.username_key, UserRow.email_key))
+            query = query.where(or_(*matches))
+        return [_user(row) for row in await self._session.scalars(query)]
+
+    async def count_active_admins(self) -> int:
+        """Administrators who may log in; they stay so until this transaction ends."""
+        active = (UserRow.role == "admin", UserRow.status == UserStatus.ACTIVE.value)
+        return len((await self._session.scalars(select(UserRow.user_id).where(*active).with_for_update())).all())
+
+    async def has_admin(self) -> bool:
+        """Whether there is an administrator at all."""
+        return await self._exists(UserRow.role == "admin")
+
+    async def replace_password(self, user_id: str, old_hash: str, new_hash: str, now: datetime) -> bool:
+        """Set another hash unless somebody else did meanwhile, which is False."""
+        changed = await self._session.execute(
+            update(UserRow)
+            .where(UserRow.user_id == user_id, UserRow.password_hash == old_hash)
+            .values(password_hash=new_hash, update_time=now)
+            .returning(UserRow.user_id)
+        )
+        return changed.first() is not None
+
+    async def add_ending(self, ending: SessionEnding) -> None:
+        """Auth has to end these sessions, however long it takes to reach it."""
+        self._session.add(
+            SessionEndingRow(
+                ending_id=ending.ending_id,
+                user_id=ending.user_id,
+                except_session_id=ending.except_session_id,
+                api_keys=ending.api_keys,
+            )
+        )
+
+    async def list_endings(self) -> Sequence[SessionEnding]:
+        """What auth has still to end, oldest first."""
+        rows = await self._session.scalars(select(SessionEndingRow).order_by(SessionEndingRow.ending_id).limit(100))
+        return [SessionEnding(r.ending_id, r.user_id, r.except_session_id, r.api_keys) for r in rows]
+
+    async def remove_ending(self, ending_id: str) -> None:
+        """Auth has ended them."""
+        await self._session.execute(delete(SessionEndingRow).where(SessionEndingRow.ending_id == ending_id))
+
+    async def _exists(self, condition: ColumnElement[bool]) -> bool:
+        return bool(await self._session.scalar(select(func.count()).select_from(UserRow).where(condition)))
+
+    async def _write(self, statement: Any) -> None:
+        try:
+            await self._session.execute(statement)
+        except IntegrityError as error:
+            # Both databases name the constraint or its column.
+            raise (EmailTaken if "email_key" in str(error.orig) else UsernameTaken) from None
+
+
+def _values(user: User) -> dict[str, Any]:
+    return {
+        "username": user.username,
+        "username_key": user.username.casefold(),
+        "email": user.email,
+        "email_key": email_key(user.email) if user.email else None,
+        "phone": user.phone,
+        "display_name": user.display_name,
+        "role": user.role,
+        "status": user.status.value,
+        "update_time": user.update_time,
+    }
+
+
+def _user(row: UserRow) -> User:
+    return User(
+        user_id=row.user_id,
+        username=row.username,
+        email=row.email,
+        phone=row.phone,
+        display_name=row.display_name,
+        role=row.role,
+        status=UserStatus(row.status),
+        create_time=row.create_time,
+        update_time=row.update_time,
+    )

@@ -1,0 +1,204 @@
+"""Rules of users: registration, profiles, and passwords."""
+
+import re
+from dataclasses import replace
+
+from redfire.reasons import Reason
+
+from services.kernel.cache import TtlCache
+from services.kernel.clock import Clock
+from services.kernel.database import Repositories
+from services.kernel.errors import Invalid, NotFound, ResourceExhausted, Unauthenticated
+from services.kernel.identifiers import new_id
+from services.kernel.live import Live
+from services.user.announcements import Announcements
+from services.user.contact import parse_email, parse_phone
+from services.user.passwords import Passwords, check_password
+from services.user.repository import UserRepository
+from services.user.session_endings import SessionEndings
+from services.user.settings import UsersSettings
+from services.user.user import ProfileChange, SessionEnding, User, UserStatus
+
+ME = "me"
+USERNAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{2,49}")
+FAILURES_WINDOW_S = 900.0
+
+
+class InvalidCredentials(Unauthenticated):
+    """Wrong name or wrong password."""
+
+    reason = Reason.INVALID_CREDENTIALS
+
+
+class UserService:
+    """Who users are, and whether a password is theirs."""
+
+    def __init__(
+        self,
+        users: Repositories[UserRepository],
+        passwords: Passwords,
+        endings: SessionEndings,
+        announcements: Announcements,
+        settings: Live[UsersSettings],
+        clock: Clock,
+    ) -> None:
+        self._users = users
+        self._passwords = passwords
+        self._endings = endings
+        self._announcements = announcements
+        self._settings = settings
+        self._clock = clock
+        self._wrong_changes: TtlCache[str, int] = TtlCache(10_000, FAILURES_WINDOW_S, clock)
+
+    async def register_user(
+        self, username: str, email: str, password: str, phone: str = "", display_name: str = "", role: str = ""
+    ) -> User:
+        """A new user; the role is the settings' unless an administrator gives one.
+
+        Raises: Invalid, UsernameTaken, EmailTaken, TooManyPasswords.
+        """
+        if not USERNAME.fullmatch(username):
+            raise Invalid("3 to 50 letters, digits, _, . or -, the first a letter or digit", field="username")
+        check_password(password, username)
+        now = self._clock.now()
+        user = User(
+            user_id=new_id(),
+            username=username,
+            email=parse_email(email),
+            phone=parse_phone(phone),
+            display_name=display_name.strip() or username,
+            role=role or self._settings.value.default_role,
+            status=UserStatus.ACTIVE,
+            create_time=now,
+            update_time=now,
+        )
+        async with self._users.read() as users:
+            await users.refuse_taken(user.username, user.email)
+        return await self._add(user, password)
+
+    async def create_first_admin(self, password: str) -> User | None:
+        """The user `admin`, without an e-mail address, where there is no administrator yet; None where there is.
+
+        Raises UsernameTaken when somebody else has the name.
+        """
+        async with self._users.read() as users:
+            if await users.has_admin():
+                return None
+            await users.refuse_taken("admin", "")
+        now = self._clock.now()
+        admin = User(new_id(), "admin", "", "", "Administrator", "admin", UserStatus.ACTIVE, now, now)
+        return await self._add(admin, password)
+
+    async def get_user(self, caller_id: str, user_id: str, *, any_user: bool = False) -> User:
+        """A user: `me`, the caller's own id, or with `any_user` anybody's. Raises NotFound."""
+        wanted = user_id if any_user and user_id != ME else own(caller_id, user_id)
+        return await self.lookup_user(wanted)
+
+    async def lookup_user(self, user_id: str) -> User:
+        """Any user. Raises NotFound."""
+        async with self._users.read() as users:
+            return await users.get(user_id)
+
+    async def update_user(self, caller_id: str, user_id: str, change: ProfileChange) -> User:
+        """Change the caller's own profile. Raises NotFound for others', Invalid, EmailTaken."""
+        owner_id = own(caller_id, user_id)
+        email = None if change.email is None else parse_email(change.email, "user.email")
+        phone = None if change.phone is None else parse_phone(change.phone, "user.phone")
+        display_name = change.display_name
+        if display_name is not None and len(display_name) > 100:
+            raise Invalid("at most 100 characters", field="user.display_name")
+        async with self._users() as users:
+            user = await users.get_for_change(owner_id)
+            changed = replace(
+                user,
+                email=user.email if email is None else email,
+                phone=user.phone if phone is None else phone,
+                display_name=user.display_name if display_name is None else display_name.strip() or user.username,
+            )
+            if changed == user:
+                return user
+            changed = replace(changed, update_time=self._clock.now())
+            await users.save(changed)
+        return changed
+
+    async def change_password(
+        self, caller_id: str, user_id: str, old_password: str, new_password: str, session_id: str
+    ) -> None:
+        """Set the caller's own password; all sessions but `session_id` end.
+
+        Raises: NotFound for others', Invalid, InvalidCredentials for a wrong old one, TooManyPasswords,
+        ResourceExhausted after too many wrong ones.
+        """
+        owner_id = own(caller_id, user_id)
+        failures = self._wrong_changes.get(owner_id) or 0
+        if failures >= self._settings.value.password_change_failures:
+            raise ResourceExhausted("too many wrong passwords", retry_after_s=FAILURES_WINDOW_S)
+        async with self._users.read() as users:
+            credentials = await users.get_credentials(owner_id)
+        check_password(new_password, credentials.user.username, "new_password")
+        if not await self._passwords.verify(old_password, credentials.password_hash):
+            self._wrong_changes.put(owner_id, (self._wrong_changes.get(owner_id) or 0) + 1)
+            raise InvalidCredentials
+        self._wrong_changes.pop(owner_id)
+        await self._set_password(owner_id, credentials.password_hash, new_password, session_id)
+
+    async def reset_password(self, username: str, new_password: str) -> User:
+        """Set a user's password without the old one, for the operator; all sessions end. Raises NotFound, Invalid."""
+        async with self._users.read() as users:
+            credentials = await users.find_credentials(username)
+        if credentials is None:
+            raise NotFound("user", username)
+        check_password(new_password, credentials.user.username)
+        await self._set_password(credentials.user.user_id, credentials.password_hash, new_password, "")
+        return credentials.user
+
+    async def find_by_name(self, username: str) -> User:
+        """The user with a name or e-mail address, for the operator. Raises NotFound."""
+        async with self._users.read() as users:
+            credentials = await users.find_credentials(username)
+        if credentials is None:
+            raise NotFound("user", username)
+        return credentials.user
+
+    async def verify_password(self, username: str, password: str) -> User:
+        """The user whose password it is, whatever the status; the same work is done for names that nobody has.
+
+        Raises: InvalidCredentials, TooManyPasswords.
+        """
+        async with self._users.read() as users:
+            credentials = await users.find_credentials(username)
+        right = await self._passwords.verify(password, credentials.password_hash if credentials else None)
+        if credentials is None or not right:
+            raise InvalidCredentials
+        if self._passwords.is_outdated(credentials.password_hash):
+            # Only now is the password known that the stronger hash is made of.
+            fresh = await self._passwords.hash(password)
+            async with self._users() as users:
+                await users.replace_password(
+                    credentials.user.user_id, credentials.password_hash, fresh, credentials.user.update_time
+                )
+        return credentials.user
+
+    async def _add(self, user: User, password: str) -> User:
+        password_hash = await self._passwords.hash(password)
+        async with self._users() as users:
+            await users.add(user, password_hash)
+        self._announcements.wake()
+        return user
+
+    async def _set_password(self, user_id: str, old_hash: str, new_password: str, except_session_id: str) -> None:
+        fresh = await self._passwords.hash(new_password)
+        ending = SessionEnding(new_id(), user_id, except_session_id)
+        async with self._users() as users:
+            if not await users.replace_password(user_id, old_hash, fresh, self._clock.now()):
+                # Somebody changed it a moment ago: what was verified is the old password no more.
+                raise InvalidCredentials
+            await users.add_ending(ending)
+        await self._endings.settle(ending)
+
+
+def own(caller_id: str, user_id: str) -> str:
+    """The caller's id for `me` or itself; anybody else's is not found, whether it exists or not."""
+    if user_id not in (ME, caller_id):
+        raise NotFound("user", user_id)
+    return caller_id
