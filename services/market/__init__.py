@@ -1,0 +1,1 @@
+"""Market data: instruments, ticks, bars, their history and indicators."""

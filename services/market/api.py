@@ -1,0 +1,94 @@
+"""Market data over gRPC: convert, call the service, convert."""
+
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+
+from redfire.market.v1 import market_pb2 as pb
+from redfire.market.v1 import market_pb2_grpc as rpc
+
+from services.kernel.call import Call
+from services.kernel.paging import Page
+from services.market.convert import bar_to_pb, interval_of, range_of, seconds_of, series_to_pb
+from services.market.service import MarketService
+
+
+class MarketApi(rpc.MarketServiceServicer):
+    """redfire.market.v1.MarketService."""
+
+    def __init__(self, market: MarketService[pb.Tick]) -> None:
+        self._market = market
+
+    async def ListInstruments(self, request: pb.ListInstrumentsRequest, call: Call) -> pb.ListInstrumentsResponse:
+        """Instruments by symbol."""
+        page = Page.of(request)
+        after = str(page.after[0]) if page.after else ""
+        rows = self._market.list_instruments(after, page.size + 1, request.exchange, request.product, request.query)
+        cut = page.cut(rows, lambda instrument: [instrument.symbol])
+        return pb.ListInstrumentsResponse(instruments=cut.items, next_page_token=cut.next_page_token)
+
+    async def GetInstrument(self, request: pb.GetInstrumentRequest, call: Call) -> pb.GetInstrumentResponse:
+        """An instrument."""
+        return pb.GetInstrumentResponse(instrument=await self._market.get_instrument(request.symbol))
+
+    async def GetTick(self, request: pb.GetTickRequest, call: Call) -> pb.GetTickResponse:
+        """The last tick."""
+        return pb.GetTickResponse(tick=self._market.get_tick(request.symbol))
+
+    async def StreamTicks(self, request: pb.StreamTicksRequest, call: Call) -> AsyncGenerator[bytes, None]:
+        """Ticks as they come, encoded already."""
+        stream = self._market.stream_ticks(
+            _owner(call),
+            request.symbols,
+            conflated=request.mode == pb.DELIVERY_MODE_CONFLATED,
+            min_interval_s=seconds_of(request, "min_interval") or 0.0,
+            heartbeat_s=seconds_of(request, "heartbeat_interval"),
+            resume_after=request.resume_after_sequence,
+        )
+        async with aclosing(stream):
+            async for message in stream:
+                yield message
+
+    async def UpdateSubscription(
+        self, request: pb.UpdateSubscriptionRequest, call: Call
+    ) -> pb.UpdateSubscriptionResponse:
+        """Other symbols for a running stream."""
+        symbols = await self._market.update_subscription(
+            _owner(call), request.stream_id, request.add_symbols, request.remove_symbols
+        )
+        return pb.UpdateSubscriptionResponse(symbols=symbols)
+
+    async def ListTicks(self, request: pb.ListTicksRequest, call: Call) -> pb.ListTicksResponse:
+        """Recorded ticks."""
+        page = Page.of(request)
+        after = (page.after[0], page.after[1]) if page.after else None
+        rows = await self._market.list_ticks(request.symbol, *range_of(request), after, page.size + 1)
+        cut = page.cut(rows, lambda tick: [tick.time_ns, tick.sequence])
+        return pb.ListTicksResponse(ticks=cut.items, next_page_token=cut.next_page_token)
+
+    async def ListBars(self, request: pb.ListBarsRequest, call: Call) -> pb.ListBarsResponse:
+        """Closed bars."""
+        page = Page.of(request)
+        interval, after = interval_of(request.interval), page.after[0] if page.after else None
+        rows = await self._market.list_bars(request.symbol, interval, *range_of(request), after, page.size + 1)
+        cut = page.cut(rows, lambda bar: [bar.start_ns])
+        return pb.ListBarsResponse(bars=map(bar_to_pb, cut.items), next_page_token=cut.next_page_token)
+
+    async def StreamBars(self, request: pb.StreamBarsRequest, call: Call) -> AsyncGenerator[bytes, None]:
+        """Bars as they close, encoded already."""
+        interval, heartbeat_s = interval_of(request.interval), seconds_of(request, "heartbeat_interval")
+        stream = self._market.stream_bars(_owner(call), request.symbols, interval, heartbeat_s)
+        async with aclosing(stream):
+            async for message in stream:
+                yield message
+
+    async def ComputeIndicators(self, request: pb.ComputeIndicatorsRequest, call: Call) -> pb.ComputeIndicatorsResponse:
+        """Indicators over closed bars."""
+        series = await self._market.compute_indicators(
+            request.symbol, interval_of(request.interval), request.names, *range_of(request)
+        )
+        return pb.ComputeIndicatorsResponse(series=series_to_pb(series))
+
+
+def _owner(call: Call) -> str:
+    """Whose streams these are: a user's, or a service's own."""
+    return call.identity.user_id or f"service:{call.identity.service}"

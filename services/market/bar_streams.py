@@ -1,0 +1,35 @@
+"""Streams of closed bars: each bar is encoded once, when somebody wants it."""
+
+from collections.abc import Callable
+
+from services.market.bars import Bar, Interval
+from services.market.subscriber import Chunk, LosslessSubscriber
+
+
+class BarStreams:
+    """The subscribers of each symbol and interval."""
+
+    def __init__(self, encode: Callable[[Bar], bytes]) -> None:
+        self._encode = encode
+        self._subscribers: dict[tuple[str, Interval], list[LosslessSubscriber]] = {}
+
+    def publish(self, bar: Bar) -> None:
+        """Give a closed bar to those who want it."""
+        subscribers = self._subscribers.get((bar.symbol, bar.interval))
+        if subscribers:
+            chunk = Chunk(self._encode(bar), 1)
+            for subscriber in subscribers:
+                subscriber.offer(chunk)
+
+    def add(self, subscriber: LosslessSubscriber, interval: Interval) -> None:
+        """Open a stream."""
+        for symbol in subscriber.symbols:
+            self._subscribers.setdefault((symbol, interval), []).append(subscriber)
+
+    def remove(self, subscriber: LosslessSubscriber, interval: Interval) -> None:
+        """Forget a stream whose reader left."""
+        for symbol in subscriber.symbols:
+            subscribers = self._subscribers[symbol, interval]
+            subscribers.remove(subscriber)
+            if not subscribers:
+                del self._subscribers[symbol, interval]

@@ -1,0 +1,85 @@
+"""What the market service is made of."""
+
+import asyncio
+from collections.abc import Iterable, Sequence
+
+from redfire.engine.v1 import engine_pb2
+from redfire.engine.v1.engine_pb2_grpc import EngineServiceStub
+from redfire.market.v1 import market_pb2 as pb
+
+from services.kernel.process import Process
+from services.market.api import MarketApi
+from services.market.bar_streams import BarStreams
+from services.market.bars import SECOND_NS, Bar, Bars, LocalClock
+from services.market.convert import bar_frame
+from services.market.history import History
+from services.market.hub import Hub
+from services.market.instruments import Instruments
+from services.market.news import BarNews, TickNews
+from services.market.service import MarketService
+from services.market.settings import MarketSettings
+from services.market.subscriber import SHUTTING_DOWN
+from services.market.upstream import Upstream
+
+STREAM_TICKS = "/redfire.engine.v1.EngineService/StreamTicks"
+
+
+def bind(process: Process) -> None:
+    """Serve market data."""
+    settings = process.section(MarketSettings)
+    live = process.live(MarketSettings)
+    engine = process.peer(EngineServiceStub)
+    clock = LocalClock(settings.timezone)
+
+    async def fetch() -> Iterable[pb.Instrument]:
+        return (await engine.ListContracts(engine_pb2.ListContractsRequest())).instruments
+
+    def on_bar(bar: Bar) -> None:
+        bar_streams.publish(bar)
+        history.record_bar(bar)
+
+    def on_ticks(frames: Sequence[bytes], ticks: Sequence[pb.Tick]) -> None:
+        for tick in ticks:
+            bars.on_tick(tick)
+        history.record(frames, ticks)
+
+    async def close_bars() -> None:
+        while True:
+            await asyncio.sleep(0.25)
+            if upstream.realtime:
+                bars.close_until(process.clock.now_ns() - int(live.value.bar_grace_s * SECOND_NS))
+
+    async def restore() -> None:
+        await history.restore(hub.restore)
+
+    async def drain() -> None:
+        hub.drain(SHUTTING_DOWN)
+
+    news = TickNews()
+    hub: Hub[pb.Tick] = Hub(news, settings.ring_frames)
+    hub.sinks.append(on_ticks)
+    bar_streams = BarStreams(bar_frame)
+    bars = Bars(clock, on_bar)
+    history = History(process.data_dir / "market", settings, clock, bars, hub.last_frames)
+    instruments: Instruments[pb.Instrument] = Instruments(fetch, process.clock)
+    stream = process.channel_to("engine").raw_stream(STREAM_TICKS)
+    upstream = Upstream(engine, stream, hub, bars, history, instruments, lambda: live.value.stall_s)
+    market = MarketService(
+        hub,
+        bar_streams,
+        history,
+        instruments,
+        upstream.want,
+        process.run_blocking,
+        (news, BarNews()),
+        lambda: live.value,
+    )
+    process.serve(MarketApi(market))
+    process.on_start(restore)
+    process.background("upstream", upstream.run)
+    process.background("instruments", upstream.refresh)
+    process.background("history", history.run)
+    process.background("bars", close_bars)
+    process.on_drain(drain)
+    process.on_stop(history.close)
+    process.ready_when("engine", lambda: upstream.connected and bool(instruments.symbols))

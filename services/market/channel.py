@@ -1,0 +1,49 @@
+"""A channel: one symbol's last tick and its ring of recent frames, which has no gap inside."""
+
+from collections import deque
+from itertools import islice
+from typing import Generic, Protocol, TypeVar
+
+
+class Tick(Protocol):
+    """What the tick path reads of a parsed tick for routing."""
+
+    symbol: str
+    sequence: int
+
+
+T = TypeVar("T", bound=Tick)
+
+
+class Channel(Generic[T]):
+    """The symbol's state; `sequence` is 0 until a tick was seen."""
+
+    __slots__ = ("frame", "restored", "ring", "sequence", "symbol", "tick")
+
+    def __init__(self, symbol: str, ring_frames: int) -> None:
+        self.symbol = symbol
+        self.sequence = 0
+        self.frame = b""
+        self.tick: T | None = None
+        self.ring: deque[bytes] = deque(maxlen=ring_frames)
+        self.restored = False
+        """Whether the last tick is one of an earlier run of ours."""
+
+    @property
+    def first_sequence(self) -> int:
+        """The oldest one in the ring; above `sequence` when the ring is empty."""
+        return self.sequence - len(self.ring) + 1
+
+    def put(self, frame: bytes, tick: T, sequence: int) -> None:
+        """Take the next tick. One that does not follow the last one starts the ring anew."""
+        if sequence != self.sequence + 1:
+            self.ring.clear()
+        self.sequence = sequence
+        self.frame = frame
+        self.tick = tick
+        self.ring.append(frame)
+
+    def frames(self, first: int, last: int) -> list[bytes]:
+        """The frames of these sequences; all of them must be in the ring."""
+        start = first - self.first_sequence
+        return list(islice(self.ring, start, start + last - first + 1))

@@ -1,0 +1,93 @@
+"""Between the wire and the domain: batches to ticks, bars and instruments to messages, requests to values."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from google.protobuf.timestamp_pb2 import Timestamp
+from redfire.engine.v1 import engine_pb2
+from redfire.market.v1 import market_pb2 as pb
+
+from services.kernel.errors import Invalid
+from services.market.bars import SECOND_NS, Bar, Interval
+from services.market.frames import frame
+from services.market.indicators import Series
+
+LATEST_NS = 1 << 62
+TICK_COLUMNS = tuple(field.name for field in pb.Tick.DESCRIPTOR.fields if field.name != "symbol")
+
+
+def parse_batch(batch: bytes) -> engine_pb2.StreamTicksResponse:
+    """A batch of upstream: its ticks and its news."""
+    return engine_pb2.StreamTicksResponse.FromString(batch)
+
+
+def parse_ticks(batch: bytes) -> Sequence[pb.Tick]:
+    """The ticks of a batch, in order."""
+    return engine_pb2.StreamTicksResponse.FromString(batch).ticks
+
+
+def tick_from_row(symbol: str, row: Mapping[str, Any]) -> pb.Tick:
+    """A tick of a row of history."""
+    return pb.Tick(symbol=symbol, **row)
+
+
+def stamp(time_ns: int) -> Timestamp:
+    """Nanoseconds since 1970 as a Timestamp."""
+    return Timestamp(seconds=time_ns // SECOND_NS, nanos=time_ns % SECOND_NS)
+
+
+def bar_to_pb(bar: Bar) -> pb.Bar:
+    """A bar's message."""
+    return pb.Bar(
+        symbol=bar.symbol,
+        interval=int(bar.interval),  # type: ignore[arg-type]
+        start_time=stamp(bar.start_ns),
+        open=bar.open,
+        high=bar.high,
+        low=bar.low,
+        close=bar.close,
+        volume=bar.volume,
+        turnover=bar.turnover,
+        open_interest=bar.open_interest,
+    )
+
+
+def bar_frame(bar: Bar) -> bytes:
+    """A bar as a member of StreamBarsResponse.bars."""
+    return frame(bar_to_pb(bar).SerializeToString())
+
+
+def series_to_pb(series: Iterable[Series]) -> list[pb.IndicatorSeries]:
+    """Indicators' messages."""
+    return [
+        pb.IndicatorSeries(name=one.name, times=[stamp(time_ns) for time_ns in one.times_ns], values=one.values)
+        for one in series
+    ]
+
+
+def interval_of(number: int) -> Interval:
+    """The interval asked for; one minute when none is stated."""
+    return Interval(number or Interval.MINUTE)
+
+
+def range_of(request: Any) -> tuple[int | None, int | None]:
+    """start_time and end_time in nanoseconds, None where not given.
+
+    Raises: Invalid when the end is before the start.
+    """
+    start_ns = _moment(request.start_time) if request.HasField("start_time") else None
+    end_ns = _moment(request.end_time) if request.HasField("end_time") else None
+    if start_ns is not None and end_ns is not None and end_ns < start_ns:
+        raise Invalid("end_time: is before start_time", field="end_time")
+    return start_ns, end_ns
+
+
+def _moment(time: Timestamp) -> int:
+    """Nanoseconds within what 64 bits hold, which a Timestamp exceeds."""
+    return min(max(time.seconds * SECOND_NS + time.nanos, 0), LATEST_NS)
+
+
+def seconds_of(request: Any, name: str) -> float | None:
+    """A Duration field in seconds, None where not given."""
+    duration = getattr(request, name)
+    return duration.seconds + duration.nanos / SECOND_NS if request.HasField(name) else None

@@ -1,0 +1,309 @@
+"""The hub: the last tick and the recent past of every symbol, and the fan-out of each batch to its subscribers.
+
+What a tick costs: one split, one parse (of the whole batch), and one append per *set* of subscribed symbols. What a
+subscriber costs: one append per batch, one join and one write per flush. Nothing is encoded, no task is made, and
+everything runs on the event loop's thread between two awaits, so that registering and publishing never interleave.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Generic
+
+from services.market.channel import Channel, T
+from services.market.news import TickNews
+from services.market.subscriber import FEED_ENDED, Backlog, Chunk, ConflatedSubscriber, LosslessSubscriber, Subscriber
+
+_log = logging.getLogger(__name__)
+
+NEW_EPOCH = 1 << 20
+"""Sequences of two runs of the engine are at least this far apart, and those of one run hardly ever."""
+
+
+class Group:
+    """The lossless subscribers of one set of symbols: they share what is joined for them."""
+
+    __slots__ = ("frames", "sequences", "subscribers", "symbols")
+
+    def __init__(self, symbols: frozenset[str]) -> None:
+        self.symbols = symbols
+        self.subscribers: list[LosslessSubscriber] = []
+        self.frames: list[bytes] = []
+        self.sequences: dict[str, int] = {}
+
+    def flush(self, bounded: bool) -> None:
+        """Hand the batch's frames to every subscriber."""
+        frames = self.frames
+        if not frames:
+            return
+        chunk = Chunk(frames[0] if len(frames) == 1 else b"".join(frames), len(frames), self.sequences)
+        self.frames = []
+        self.sequences = {}
+        for subscriber in self.subscribers:
+            subscriber.offer(chunk, bounded=bounded)
+
+    def tell(self, news: bytes, bounded: bool) -> None:
+        """Hand news to every subscriber, in their place between the ticks."""
+        self.flush(bounded)
+        chunk = Chunk(news)
+        for subscriber in self.subscribers:
+            subscriber.offer(chunk)
+
+
+class Route(Generic[T]):
+    """A symbol's channel and who wants it."""
+
+    __slots__ = ("channel", "conflated", "groups")
+
+    def __init__(self, symbol: str, ring_frames: int) -> None:
+        self.channel: Channel[T] = Channel(symbol, ring_frames)
+        self.groups: list[Group] = []
+        self.conflated: dict[ConflatedSubscriber, None] = {}
+
+
+class Hub(Generic[T]):
+    """Takes batches from upstream and gives them to subscribers. `sinks` see each batch after the subscribers did."""
+
+    def __init__(self, news: TickNews, ring_frames: int) -> None:
+        self.paced = False
+        self.recorded = False
+        """Whether the feed is a replay: then ticks of an earlier run of ours are no beginning of its streams."""
+        self.feed_ended = False
+        self.ticks_total = 0
+        self.gaps_total = 0
+        self.duplicates_total = 0
+        self.sinks: list[Callable[[Sequence[bytes], Sequence[T]], None]] = []
+        self._news = news
+        self._ring_frames = ring_frames
+        self._routes: dict[str, Route[T]] = {}
+        self._groups: dict[frozenset[str], Group] = {}
+        self._streams: dict[str, Subscriber] = {}
+        self._room = asyncio.Event()
+        self._drained = ""
+
+    def find_tick(self, symbol: str) -> T | None:
+        """The symbol's last tick, or None when none was seen."""
+        route = self._routes.get(symbol)
+        return route.channel.tick if route is not None else None
+
+    def find_stream(self, stream_id: str) -> Subscriber | None:
+        """The running stream of this id."""
+        return self._streams.get(stream_id)
+
+    @property
+    def stream_count(self) -> int:
+        """How many streams are open."""
+        return len(self._streams)
+
+    def streams_of(self, user_id: str) -> int:
+        """How many streams a user has open."""
+        return sum(1 for stream in self._streams.values() if stream.user_id == user_id)
+
+    def publish(self, frames: Sequence[bytes], ticks: Sequence[T]) -> None:
+        """Fan a batch out. `ticks` are the frames parsed, in the same order.
+
+        A jump of a symbol's sequence is told to its lossless subscribers as a gap; a tick seen before is dropped.
+        """
+        routes = self._routes
+        bounded = not self.paced
+        touched: dict[Group, None] = {}
+        changed: dict[str, Route[T]] = {}
+        fresh: list[tuple[bytes, T]] | None = None
+        for index, (frame, tick) in enumerate(zip(frames, ticks, strict=True)):
+            symbol = tick.symbol
+            sequence = tick.sequence
+            route = routes.get(symbol)
+            if route is None:
+                route = self._open(symbol)
+            channel = route.channel
+            if sequence != channel.sequence + 1 and channel.sequence and not self._accept_jump(route, sequence):
+                if fresh is None:
+                    fresh = list(zip(frames[:index], ticks[:index], strict=True))
+                continue
+            channel.put(frame, tick, sequence)
+            for group in route.groups:
+                group.frames.append(frame)
+                group.sequences[symbol] = sequence
+                touched[group] = None
+            if route.conflated:
+                changed[symbol] = route
+            if fresh is not None:
+                fresh.append((frame, tick))
+        for group in touched:
+            group.flush(bounded)
+        for symbol, route in changed.items():
+            latest = (route.channel.frame, route.channel.sequence)
+            for subscriber in route.conflated:
+                subscriber.offer(symbol, latest)
+        if fresh is not None:
+            frames, ticks = [frame for frame, _ in fresh], [tick for _, tick in fresh]
+        self.ticks_total += len(frames)
+        for sink in self.sinks:
+            sink(frames, ticks)
+
+    def restore(self, frames: Sequence[bytes], ticks: Sequence[T]) -> None:
+        """Take ticks of an earlier run, before anybody subscribes: last ticks and rings, nothing else."""
+        for frame, tick in zip(frames, ticks, strict=True):
+            route = self._routes.get(tick.symbol) or self._open(tick.symbol)
+            if tick.sequence > route.channel.sequence:
+                route.channel.put(frame, tick, tick.sequence)
+                route.channel.restored = True
+
+    def last_frames(self) -> dict[str, bytes]:
+        """Each symbol's last tick as it came."""
+        return {symbol: route.channel.frame for symbol, route in self._routes.items() if route.channel.sequence}
+
+    def register(self, subscriber: Subscriber) -> None:
+        """Open a stream that somebody else feeds: it counts, ends and holds back a paced feed like the others."""
+        self._streams[subscriber.stream_id] = subscriber
+        self._end_at_once(subscriber)
+
+    def add(self, subscriber: Subscriber, resume_after: Mapping[str, int]) -> None:
+        """Open a stream: its snapshot (or what was missed) first, then everything that is published from now on."""
+        self._streams[subscriber.stream_id] = subscriber
+        subscriber.tell(self._news.started(subscriber.stream_id))
+        for symbol in sorted(subscriber.symbols):
+            self._catch_up(subscriber, symbol, resume_after.get(symbol))
+        self._route(subscriber)
+        self._end_at_once(subscriber)
+
+    def change(self, subscriber: Subscriber, added: Iterable[str], removed: Iterable[str]) -> None:
+        """Change what a stream carries; symbols that it carries already are left as they are."""
+        new = sorted(set(added) - subscriber.symbols)
+        gone = set(removed) & subscriber.symbols
+        self._unroute(subscriber)
+        subscriber.symbols = (subscriber.symbols - gone).union(new)
+        if isinstance(subscriber, ConflatedSubscriber):
+            for symbol in gone:
+                subscriber.forget(symbol)
+        for symbol in new:
+            self._catch_up(subscriber, symbol, None)
+        self._route(subscriber)
+
+    def remove(self, subscriber: Subscriber) -> None:
+        """Forget a stream whose reader left."""
+        if self._streams.pop(subscriber.stream_id, None) is not None:
+            self._unroute(subscriber)
+            self._room.set()
+
+    def begin_feed(self, *, paced: bool, realtime: bool) -> None:
+        """Upstream says what its feed is."""
+        self.paced, self.recorded, self.feed_ended = paced, not realtime, False
+
+    def end_feed(self) -> None:
+        """A replay came to its end: every stream ends once it delivered what it has."""
+        self.feed_ended = True
+        self.end_streams(FEED_ENDED)
+
+    def end_streams(self, reason: str) -> None:
+        """End every stream once it delivered what it has."""
+        for stream in self._streams.values():
+            stream.end(reason)
+
+    def drain(self, reason: str) -> None:
+        """End every stream, and those to come as soon as they have their snapshot."""
+        self._drained = reason
+        self.end_streams(reason)
+
+    def on_room(self) -> None:
+        """A full subscriber has room again."""
+        self._room.set()
+
+    async def wait_for_room(self, stall_s: float) -> None:
+        """Wait until no lossless subscriber is full; one that took nothing for `stall_s` meanwhile is ended."""
+        loop = asyncio.get_running_loop()
+        while True:
+            full = [
+                stream for stream in self._streams.values() if isinstance(stream, LosslessSubscriber) and stream.full
+            ]
+            if not full:
+                return
+            self._room.clear()
+            left_s = min(stream.taken_at for stream in full) + stall_s - loop.time()
+            if left_s <= 0:
+                for stream in full:
+                    if stream.taken_at + stall_s <= loop.time():
+                        _log.warning("stream %s took nothing for %g s: ended", stream.stream_id, stall_s)
+                        stream.overrun()
+                continue
+            try:
+                async with asyncio.timeout(left_s):
+                    await self._room.wait()
+            except TimeoutError:
+                continue
+
+    def _end_at_once(self, subscriber: Subscriber) -> None:
+        if self._drained:
+            subscriber.end(self._drained)
+        elif self.feed_ended:
+            subscriber.end(FEED_ENDED)
+
+    def _open(self, symbol: str) -> Route[T]:
+        route = self._routes[symbol] = Route(symbol, self._ring_frames)
+        route.groups.extend(group for group in self._groups.values() if symbol in group.symbols)
+        for stream in self._streams.values():
+            if isinstance(stream, ConflatedSubscriber) and symbol in stream.symbols:
+                route.conflated[stream] = None
+        return route
+
+    def _accept_jump(self, route: Route[T], sequence: int) -> bool:
+        """Whether a tick out of turn is taken: a gap is told, a step back needs a new run of the engine."""
+        symbol, last = route.channel.symbol, route.channel.sequence
+        restored, route.channel.restored = route.channel.restored, False
+        if restored and self.recorded:
+            return True
+        if sequence > last:
+            self.gaps_total += 1
+            news = self._news.gap(symbol, last + 1, sequence - 1)
+            for group in route.groups:
+                group.tell(news, bounded=not self.paced)
+            return True
+        if last - sequence < NEW_EPOCH:
+            self.duplicates_total += 1
+            return False
+        _log.warning("sequences of %s went back from %d to %d", symbol, last, sequence)
+        return True
+
+    def _catch_up(self, subscriber: Subscriber, symbol: str, after: int | None) -> None:
+        """Give the snapshot or, resumed after a sequence, what was missed since."""
+        route = self._routes.get(symbol)
+        if route is None or not route.channel.sequence or (route.channel.restored and self.recorded):
+            return
+        channel = route.channel
+        if isinstance(subscriber, LosslessSubscriber):
+            if after is None or after > channel.sequence:
+                subscriber.offer(Chunk(channel.frame, 1, {symbol: channel.sequence}), bounded=False)
+            elif after < channel.sequence:
+                subscriber.resume(Backlog(channel, after, self._news.gap))
+        elif isinstance(subscriber, ConflatedSubscriber) and after != channel.sequence:
+            subscriber.offer(symbol, (channel.frame, channel.sequence))
+
+    def _route(self, subscriber: Subscriber) -> None:
+        if isinstance(subscriber, ConflatedSubscriber):
+            for symbol in subscriber.symbols:
+                if symbol in self._routes:
+                    self._routes[symbol].conflated[subscriber] = None
+        elif isinstance(subscriber, LosslessSubscriber):
+            group = self._groups.get(subscriber.symbols)
+            if group is None:
+                group = self._groups[subscriber.symbols] = Group(subscriber.symbols)
+                for symbol in group.symbols:
+                    if symbol in self._routes:
+                        self._routes[symbol].groups.append(group)
+            group.subscribers.append(subscriber)
+
+    def _unroute(self, subscriber: Subscriber) -> None:
+        if isinstance(subscriber, ConflatedSubscriber):
+            for symbol in subscriber.symbols:
+                if symbol in self._routes:
+                    self._routes[symbol].conflated.pop(subscriber, None)
+        elif isinstance(subscriber, LosslessSubscriber):
+            group = self._groups.get(subscriber.symbols)
+            if group is None or subscriber not in group.subscribers:
+                return
+            group.subscribers.remove(subscriber)
+            if not group.subscribers:
+                del self._groups[subscriber.symbols]
+                for symbol in group.symbols:
+                    if symbol in self._routes:
+                        self._routes[symbol].groups.remove(group)

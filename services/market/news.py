@@ -1,0 +1,58 @@
+"""News: the encoded messages that tell a subscriber about its stream itself, for ticks and for bars."""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Protocol
+
+from google.protobuf.timestamp_pb2 import Timestamp
+from redfire.market.v1 import market_pb2 as pb
+
+
+class News(Protocol):
+    """What a stream can say of itself, as bytes of its response message."""
+
+    def heartbeat(self) -> bytes:
+        """Nothing happened for a while."""
+
+    def end(self, reason: str, resume_after: Mapping[str, int]) -> bytes:
+        """The stream ends, and what to resume after, per symbol."""
+
+
+def _now() -> Timestamp:
+    stamp = Timestamp()
+    stamp.FromDatetime(datetime.now(UTC))
+    return stamp
+
+
+class TickNews:
+    """News of tick streams."""
+
+    def started(self, stream_id: str) -> bytes:
+        """A stream begins."""
+        return pb.StreamTicksResponse(started={"stream_id": stream_id}).SerializeToString()
+
+    def heartbeat(self) -> bytes:
+        """Nothing happened for a while."""
+        return pb.StreamTicksResponse(heartbeat={"time": _now()}).SerializeToString()
+
+    def gap(self, symbol: str, first: int, last: int) -> bytes:
+        """Ticks `first` to `last` of `symbol` are lost for good."""
+        gap = pb.StreamTicksResponse.Gap(symbol=symbol, first_sequence=first, last_sequence=last)
+        return pb.StreamTicksResponse(gap=gap).SerializeToString()
+
+    def end(self, reason: str, resume_after: Mapping[str, int]) -> bytes:
+        """The stream ends, and what to resume after, per symbol."""
+        end = pb.StreamTicksResponse.End(reason=reason, resume_after_sequence=resume_after)
+        return pb.StreamTicksResponse(end=end).SerializeToString()
+
+
+class BarNews:
+    """News of bar streams."""
+
+    def heartbeat(self) -> bytes:
+        """Nothing happened for a while."""
+        return pb.StreamBarsResponse(heartbeat={"time": _now()}).SerializeToString()
+
+    def end(self, reason: str, resume_after: Mapping[str, int]) -> bytes:
+        """The stream ends; bars are found again in history, so there is nothing to resume after."""
+        return pb.StreamBarsResponse(end={"reason": reason}).SerializeToString()

@@ -1,0 +1,233 @@
+"""What market data is asked for: streams and their owners, last ticks, history, indicators."""
+
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping, Sequence
+from contextlib import aclosing
+from functools import partial
+from typing import Any, Generic, Protocol
+
+from redfire.reasons import Reason
+
+from services.kernel.errors import Invalid, NotFound, ResourceExhausted
+from services.kernel.identifiers import new_id
+from services.market import indicators
+from services.market.bar_streams import BarStreams
+from services.market.bars import Bar, Interval
+from services.market.channel import T
+from services.market.hub import Hub
+from services.market.instruments import Instruments, UnknownSymbol
+from services.market.news import News
+from services.market.settings import MarketSettings
+from services.market.subscriber import ConflatedSubscriber, LosslessSubscriber, Subscriber
+
+MAX_SYMBOLS = 500
+DEFAULT_INDICATOR_BARS = 500
+
+
+class NoTick(NotFound):
+    """No tick of this symbol was seen yet."""
+
+    reason = Reason.NO_TICK
+
+
+class StreamNotFound(NotFound):
+    """There is no such stream, or it is somebody else's."""
+
+    reason = Reason.STREAM_NOT_FOUND
+
+
+class TooManyStreams(ResourceExhausted):
+    """Too many streams are open."""
+
+    reason = Reason.OVERLOADED
+
+
+class Records(Protocol):
+    """What is read of history."""
+
+    async def list_ticks(
+        self, symbol: str, start_ns: int | None, end_ns: int | None, after: tuple[int, int] | None, limit: int
+    ) -> list[Any]:
+        """Ticks, oldest first."""
+
+    async def list_bars(
+        self, symbol: str, interval: Interval, start_ns: int | None, end_ns: int | None, after: int | None, limit: int
+    ) -> list[Bar]:
+        """Closed bars, oldest first."""
+
+    async def bars_before(self, symbol: str, interval: Interval, end_ns: int | None, count: int) -> list[Bar]:
+        """The last bars before a moment, oldest first."""
+
+    async def knows(self, symbol: str) -> bool:
+        """Whether there is anything of this symbol."""
+
+
+class MarketService(Generic[T]):
+    """Market data for callers. `want` tells upstream which symbols have readers; `settings` gives the present ones."""
+
+    def __init__(
+        self,
+        hub: Hub[T],
+        bar_streams: BarStreams,
+        records: Records,
+        instruments: Instruments[Any],
+        want: Callable[[Iterable[str]], Awaitable[None]],
+        run_blocking: Callable[..., Awaitable[Any]],
+        news: tuple[News, News],
+        settings: Callable[[], MarketSettings],
+    ) -> None:
+        self._hub = hub
+        self._bar_streams = bar_streams
+        self._records = records
+        self._instruments = instruments
+        self._want = want
+        self._run_blocking = run_blocking
+        self._tick_news, self._bar_news = news
+        self._settings = settings
+
+    def get_tick(self, symbol: str) -> T:
+        """The last tick. Raises: NoTick."""
+        tick = self._hub.find_tick(symbol)
+        if tick is None:
+            raise NoTick(f"no tick of {symbol} was seen yet", symbol=symbol)
+        return tick
+
+    async def get_instrument(self, symbol: str) -> Any:
+        """The instrument. Raises: UnknownSymbol."""
+        return await self._instruments.get(symbol)
+
+    def list_instruments(self, after: str, limit: int, exchange: str, product: int, query: str) -> Sequence[Any]:
+        """Instruments by symbol."""
+        return self._instruments.list_after(after, limit, exchange, product, query)
+
+    async def stream_ticks(
+        self,
+        owner: str,
+        symbols: Iterable[str],
+        *,
+        conflated: bool,
+        min_interval_s: float,
+        heartbeat_s: float | None,
+        resume_after: Mapping[str, int],
+    ) -> AsyncGenerator[bytes, None]:
+        """Yield the encoded messages of a tick stream, until it ends.
+
+        Raises: UnknownSymbol, TooManyStreams, before the first message.
+        """
+        wanted = frozenset(symbols)
+        await self._instruments.require(wanted)
+        settings = self._admit(owner)
+        stream_id, beat_s = new_id(), heartbeat_s or settings.heartbeat_s
+        subscriber: Subscriber
+        if conflated:
+            subscriber = ConflatedSubscriber(stream_id, owner, wanted, self._tick_news, beat_s, min_interval_s)
+        else:
+            limit, on_room = settings.buffer_ticks, self._hub.on_room
+            subscriber = LosslessSubscriber(stream_id, owner, wanted, self._tick_news, beat_s, limit, on_room)
+        # Registered first, so that the tick that a waiting feed begins with is not missed.
+        self._hub.add(subscriber, resume_after)
+        try:
+            await self._want(wanted)
+            async with aclosing(subscriber.messages()) as messages:
+                async for message in messages:
+                    yield message
+        finally:
+            self._hub.remove(subscriber)
+
+    async def update_subscription(
+        self, owner: str, stream_id: str, added: Sequence[str], removed: Sequence[str]
+    ) -> list[str]:
+        """Change the symbols of the owner's stream; the symbols it has now, sorted. A symbol in both is removed.
+
+        Raises: StreamNotFound, UnknownSymbol, Invalid when there would be too many.
+        """
+        self._own_stream(owner, stream_id)
+        new = set(added) - set(removed)
+        await self._instruments.require(new)
+        stream = self._own_stream(owner, stream_id)
+        if len((stream.symbols | new) - set(removed)) > MAX_SYMBOLS:
+            raise Invalid(f"add_symbols: a stream carries at most {MAX_SYMBOLS} symbols", field="add_symbols")
+        self._hub.change(stream, new, removed)
+        await self._want(new)
+        return sorted(stream.symbols)
+
+    async def stream_bars(
+        self, owner: str, symbols: Iterable[str], interval: Interval, heartbeat_s: float | None
+    ) -> AsyncGenerator[bytes, None]:
+        """Yield the encoded messages of a bar stream. Raises as stream_ticks does."""
+        wanted = frozenset(symbols)
+        await self._instruments.require(wanted)
+        settings = self._admit(owner)
+        beat_s, limit = heartbeat_s or settings.heartbeat_s, settings.buffer_ticks
+        on_room = self._hub.on_room
+        subscriber = LosslessSubscriber(new_id(), owner, wanted, self._bar_news, beat_s, limit, on_room)
+        self._bar_streams.add(subscriber, interval)
+        self._hub.register(subscriber)
+        try:
+            await self._want(wanted)
+            async with aclosing(subscriber.messages()) as messages:
+                async for message in messages:
+                    yield message
+        finally:
+            self._hub.remove(subscriber)
+            self._bar_streams.remove(subscriber, interval)
+
+    async def list_ticks(
+        self, symbol: str, start_ns: int | None, end_ns: int | None, after: tuple[int, int] | None, limit: int
+    ) -> list[T]:
+        """Recorded ticks, oldest first. Raises: UnknownSymbol."""
+        await self._require_known(symbol)
+        return await self._records.list_ticks(symbol, start_ns, end_ns, after, limit)
+
+    async def list_bars(
+        self, symbol: str, interval: Interval, start_ns: int | None, end_ns: int | None, after: int | None, limit: int
+    ) -> list[Bar]:
+        """Closed bars, oldest first. Raises: UnknownSymbol."""
+        await self._require_known(symbol)
+        return await self._records.list_bars(symbol, interval, start_ns, end_ns, after, limit)
+
+    async def compute_indicators(
+        self, symbol: str, interval: Interval, names: Sequence[str], start_ns: int | None, end_ns: int | None
+    ) -> list[indicators.Series]:
+        """Indicators over the bars of a range, or over the last 500 bars when it has no start.
+
+        Raises: UnknownSymbol; Invalid for a name or a range with too many bars.
+        """
+        wanted = indicators.parse(names)
+        await self._require_known(symbol)
+        look_back = max(one.look_back for one in wanted)
+        most = self._settings().max_indicator_bars
+        if start_ns is None:
+            bars = await self._records.bars_before(symbol, interval, end_ns, DEFAULT_INDICATOR_BARS + look_back)
+            first_ns = bars[-DEFAULT_INDICATOR_BARS:][0].start_ns if bars else None
+        else:
+            bars = await self._records.list_bars(symbol, interval, start_ns, end_ns, None, most + 1)
+            if len(bars) > most:
+                raise Invalid(f"start_time: the range has more than {most} bars", field="start_time")
+            bars = await self._records.bars_before(symbol, interval, start_ns, look_back) + bars
+            first_ns = start_ns
+        compute = partial(indicators.compute, wanted, bars, first_ns)
+        return list(await self._run_blocking(compute))
+
+    def _admit(self, owner: str) -> MarketSettings:
+        settings = self._settings()
+        if self._hub.stream_count >= settings.max_streams:
+            raise TooManyStreams(limit=settings.max_streams)
+        if self._hub.streams_of(owner) >= settings.max_streams_per_user:
+            raise TooManyStreams(limit=settings.max_streams_per_user)
+        return settings
+
+    def _own_stream(self, owner: str, stream_id: str) -> Subscriber:
+        stream = self._hub.find_stream(stream_id)
+        if stream is None or stream.user_id != owner:
+            raise StreamNotFound("stream", stream_id)
+        return stream
+
+    async def _require_known(self, symbol: str) -> None:
+        """Unknown instruments may have a past: a contract that expired."""
+        if self._instruments.find(symbol) is not None:
+            return
+        try:
+            await self._instruments.require((symbol,))
+        except UnknownSymbol:
+            if not await self._records.knows(symbol):
+                raise

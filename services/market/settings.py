@@ -1,0 +1,40 @@
+"""Settings of market data."""
+
+from typing import ClassVar
+
+from pydantic import Field
+
+from services.kernel.settings import Section
+
+
+class MarketSettings(Section):
+    """How ticks are fanned out, kept and recorded."""
+
+    section: ClassVar[str] = "market"
+
+    timezone: str = Field(default="Asia/Shanghai", description="The exchanges' local time: where bars' days begin.")
+    ring_frames: int = Field(
+        default=8192, ge=1, le=1 << 20, description="Ticks kept in memory per symbol for streams that resume."
+    )
+    buffer_ticks: int = Field(
+        default=8192, ge=16, le=1 << 20, description="Ticks that a lossless stream may be behind before it is ended."
+    )
+    heartbeat_s: float = Field(default=10.0, ge=0.1, le=3600, description="Silence after which a stream says so.")
+    stall_s: float = Field(
+        default=30.0, ge=0.1, le=3600, description="How long a replay at @max waits for a stream that takes nothing."
+    )
+    max_streams: int = Field(default=20_000, ge=1, description="Streams that may be open at once.")
+    max_streams_per_user: int = Field(default=20_000, ge=1, description="Streams that a user may have open at once.")
+    bar_grace_s: float = Field(
+        default=1.0, ge=0, le=60, description="How long after a bar's end the clock waits for late ticks to close it."
+    )
+    flush_s: float = Field(
+        default=0.5, gt=0, le=60, description="How often new ticks go to the journal: what `kill -9` can lose."
+    )
+    checkpoint_s: float = Field(default=60.0, gt=0, le=3600, description="How often the journal goes to Parquet.")
+    checkpoint_mb: int = Field(default=8, ge=1, le=1024, description="The journal's size that does not wait for it.")
+    history_backlog_mb: int = Field(
+        default=64, ge=1, description="Ticks held in memory for a disk that is too slow; more are not recorded."
+    )
+    compact_files: int = Field(default=16, ge=2, description="Files of a day that are made into one.")
+    max_indicator_bars: int = Field(default=20_000, ge=1, description="Bars that one indicator request may cover.")

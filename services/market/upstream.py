@@ -1,0 +1,120 @@
+"""The one feed from the engine, followed for ever: subscribed again and again, slowed down where it can wait."""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Callable, Iterable
+from typing import Any
+
+from redfire.engine.v1 import engine_pb2
+
+from services.kernel.errors import RedFireError
+from services.market.bars import Bars
+from services.market.convert import parse_batch
+from services.market.frames import split
+from services.market.history import History
+from services.market.hub import Hub
+from services.market.instruments import Instruments
+
+_log = logging.getLogger(__name__)
+FIRST_PAUSE_S = 0.05
+LONGEST_PAUSE_S = 5.0
+EMPTY_PAUSE_S = 0.5
+REFRESH_S = 60.0
+
+
+class Upstream:
+    """Reads batches of the engine into the hub."""
+
+    def __init__(
+        self,
+        engine: Any,
+        stream: Callable[[Any], AsyncIterator[bytes]],
+        hub: Hub[Any],
+        bars: Bars,
+        history: History,
+        instruments: Instruments[Any],
+        stall_s: Callable[[], float],
+    ) -> None:
+        self._engine = engine
+        self._stream = stream
+        self._hub = hub
+        self._bars = bars
+        self._history = history
+        self._instruments = instruments
+        self._stall_s = stall_s
+        self._wanted: set[str] = set()
+        self._subscribed: set[str] = set()
+        self.connected = False
+        self.on_demand = False
+        self.realtime = False
+
+    async def run(self) -> None:
+        """Follow the feed until cancelled."""
+        pause_s = FIRST_PAUSE_S
+        while True:
+            try:
+                await self._follow()
+                _log.info("the engine ended its tick stream")
+            except RedFireError as error:
+                _log.info("ticks of the engine are not to be had: %s", error.message)
+            finally:
+                was_connected, self.connected = self.connected, False
+                self._subscribed.clear()
+            pause_s = FIRST_PAUSE_S if was_connected else min(pause_s * 2, LONGEST_PAUSE_S)
+            await asyncio.sleep(pause_s)
+
+    async def refresh(self) -> None:
+        """Ask for instruments now and then, often while there are none, and subscribe to new ones."""
+        while True:
+            try:
+                await self._instruments.refresh()
+                if self.connected and not self.on_demand:
+                    await self._subscribe(self._instruments.symbols)
+            except RedFireError as error:
+                _log.debug("instruments are not to be had: %s", error.message)
+            await asyncio.sleep(REFRESH_S if self._instruments.symbols else EMPTY_PAUSE_S)
+
+    async def want(self, symbols: Iterable[str]) -> None:
+        """A stream for these symbols is open: a feed that waits for readers is asked for them."""
+        self._wanted.update(symbols)
+        if self.connected and self.on_demand:
+            await self._subscribe(symbols)
+
+    async def _follow(self) -> None:
+        hub = self._hub
+        async for batch in self._stream(engine_pb2.StreamTicksRequest()):
+            message = parse_batch(batch)
+            if message.ticks:
+                hub.feed_ended = False
+                hub.publish(split(batch), message.ticks)
+                if hub.paced:
+                    await hub.wait_for_room(self._stall_s())
+                    await self._history.wait_for_room()
+            match message.WhichOneof("event"):
+                case "started":
+                    await self._begin(message.started)
+                case "feed_ended":
+                    await self._end()
+
+    async def _begin(self, started: engine_pb2.StreamTicksResponse.Started) -> None:
+        self._hub.begin_feed(paced=started.paced, realtime=started.realtime)
+        self.on_demand, self.realtime, self.connected = started.on_demand, started.realtime, True
+        if not self.on_demand:
+            await self._instruments.refresh()
+        await self._subscribe(self._wanted if self.on_demand else self._instruments.symbols)
+
+    async def _end(self) -> None:
+        self._bars.close_all()
+        self._hub.end_feed()
+        await self._history.checkpoint()
+
+    async def _subscribe(self, symbols: Iterable[str]) -> None:
+        new = set(symbols) - self._subscribed
+        if not new:
+            return
+        self._subscribed |= new
+        try:
+            await self._engine.Subscribe(engine_pb2.SubscribeRequest(symbols=sorted(new)))
+        except BaseException:
+            self._subscribed -= new
+            raise
