@@ -64,7 +64,7 @@ class Backend:
         await self._ops.setup()
         site = web.TCPSite(self._ops, "127.0.0.1", 0)
         await site.start()
-        self.ops = "127.0.0.1:%d" % site._server.sockets[0].getsockname()[1]
+        self.ops = f"127.0.0.1:{self._ops.addresses[0][1]}"
 
     async def stop(self) -> None:
         await self._server.stop(0.1)
