@@ -1,0 +1,70 @@
+"""Tables of the strategy service. Keys lead with the owner, by whom they would be sharded."""
+
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+
+from sqlalchemy import BigInteger, Boolean, Index, String, Text
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+from services.kernel.columns import Amount, JsonDocument, UtcTime
+from services.kernel.events import OutboxColumns
+
+
+class Base(DeclarativeBase):
+    """The schema of the strategy database."""
+
+
+class StrategyRow(Base):
+    """A strategy. `request_id` is the strategy's own id where the client gave none: it is unique per owner."""
+
+    __tablename__ = "strategies"
+    __table_args__ = (
+        Index("strategies_by_request", "user_id", "request_id", unique=True),
+        Index("strategies_by_status", "status"),
+    )
+
+    user_id: Mapped[str] = mapped_column(String(36), primary_key=True)
+    strategy_id: Mapped[str] = mapped_column(String(36), primary_key=True)
+    request_id: Mapped[str] = mapped_column(String(64))
+    display_name: Mapped[str] = mapped_column(String(100))
+    class_name: Mapped[str] = mapped_column(String(128))
+    symbol: Mapped[str] = mapped_column(String(40))
+    account_id: Mapped[str] = mapped_column(String(36))
+    parameters: Mapped[dict[str, Any]] = mapped_column(JsonDocument)
+    variables: Mapped[dict[str, Any]] = mapped_column(JsonDocument)
+    status: Mapped[str] = mapped_column(String(16))
+    position: Mapped[Decimal] = mapped_column(Amount)
+    error: Mapped[str] = mapped_column(Text)
+    ran: Mapped[bool] = mapped_column(Boolean)
+    create_time: Mapped[datetime] = mapped_column(UtcTime)
+    update_time: Mapped[datetime] = mapped_column(UtcTime)
+
+
+class LogRow(Base):
+    """A line of a strategy's log; the oldest are deleted."""
+
+    __tablename__ = "strategy_logs"
+
+    user_id: Mapped[str] = mapped_column(String(36), primary_key=True)
+    strategy_id: Mapped[str] = mapped_column(String(36), primary_key=True)
+    sequence: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    level: Mapped[str] = mapped_column(String(8))
+    message: Mapped[str] = mapped_column(Text)
+    create_time: Mapped[datetime] = mapped_column(UtcTime)
+
+
+class ClassesRow(Base):
+    """The last report of the classes that there are: one row, so that they are known at once after a restart."""
+
+    __tablename__ = "strategy_classes"
+
+    row: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    fingerprint: Mapped[str] = mapped_column(String(64))
+    classes: Mapped[list[dict[str, Any]]] = mapped_column(JsonDocument)
+
+
+class OutboxRow(OutboxColumns, Base):
+    """Events on their way."""
+
+    __tablename__ = "outbox"

@@ -1,0 +1,99 @@
+"""The worker's connections to the platform: plain gRPC over the network, as any client of it."""
+
+import asyncio
+from collections.abc import AsyncGenerator, Awaitable
+from typing import Any, TypeVar
+
+import grpc
+from redfire.market.v1.market_pb2_grpc import MarketServiceStub
+from redfire.strategy.v1.strategy_pb2_grpc import WorkerServiceStub
+from redfire.trading.v1.account_service_pb2_grpc import AccountServiceStub
+from redfire.trading.v1.order_service_pb2_grpc import OrderServiceStub
+
+from services.kernel.status import from_rpc_error
+
+R = TypeVar("R")
+Metadata = tuple[tuple[str, str], ...]
+_OPTIONS = (
+    ("grpc.keepalive_time_ms", 10_000),
+    ("grpc.keepalive_timeout_ms", 5_000),
+    ("grpc.max_receive_message_length", 64 * 1024 * 1024),
+    ("grpc.initial_reconnect_backoff_ms", 100),
+    ("grpc.min_reconnect_backoff_ms", 100),
+    ("grpc.max_reconnect_backoff_ms", 2_000),
+)
+
+
+class Access:
+    """A strategy's token to act for its owner; replaced before it ends."""
+
+    def __init__(self, token: str) -> None:
+        self._token = token
+        self._renewed = asyncio.Event()
+
+    @property
+    def metadata(self) -> Metadata:
+        """What goes with each call."""
+        return (("authorization", f"Bearer {self._token}"),)
+
+    def renew(self, token: str) -> None:
+        """A new token came."""
+        self._token = token
+        self._renewed.set()
+
+    async def wait_for_renewal(self, timeout_s: float) -> None:
+        """Wait until a new token comes, at most so long."""
+        self._renewed.clear()
+        try:
+            await asyncio.wait_for(self._renewed.wait(), timeout_s)
+        except TimeoutError:
+            return
+
+
+class Connections:
+    """The channels and stubs of one worker."""
+
+    def __init__(self, strategy: str, market: str, trading: str, worker_token: str) -> None:
+        """The first three are addresses."""
+        self._market_address = market
+        self._channels = {
+            address: grpc.aio.insecure_channel(address, options=_OPTIONS) for address in {strategy, market, trading}
+        }
+        self.worker_metadata: Metadata = (("x-redfire-service", worker_token),)
+        self.worker = WorkerServiceStub(self._channels[strategy])
+        self.market = MarketServiceStub(self._channels[market])
+        self.orders = OrderServiceStub(self._channels[trading])
+        self.accounts = AccountServiceStub(self._channels[trading])
+        self._blocking: grpc.Channel | None = None
+
+    def blocking_market(self) -> Any:
+        """A synchronous stub, because vnpy's strategies load their history inside a synchronous call."""
+        if self._blocking is None:
+            self._blocking = grpc.insecure_channel(self._market_address, options=_OPTIONS)
+        return MarketServiceStub(self._blocking)
+
+    async def close(self) -> None:
+        """Close them."""
+        for channel in self._channels.values():
+            await channel.close()
+        if self._blocking is not None:
+            self._blocking.close()
+
+
+async def answer(call: Awaitable[R]) -> R:
+    """Await a call; raises the kernel's errors, as services do."""
+    try:
+        return await call
+    except grpc.aio.AioRpcError as failure:
+        raise from_rpc_error(failure) from None
+
+
+async def messages(stream: Any) -> AsyncGenerator[Any, None]:
+    """A stream's messages; raises the kernel's errors. The stream ends with the generator."""
+    try:
+        async for message in stream:
+            yield message
+    except grpc.aio.AioRpcError as failure:
+        raise from_rpc_error(failure) from None
+    finally:
+        stream.cancel()

@@ -1,0 +1,57 @@
+"""Bars and ticks of the past, page by page from market, for strategies that begin."""
+
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from typing import Any
+
+import grpc
+from redfire.market.v1 import market_pb2
+
+from services.kernel.clock import Clock
+from services.kernel.status import from_rpc_error
+from services.strategy.runner.connections import Access, Connections
+from services.strategy.runner.events import Bar, Interval, Tick
+from services.strategy.runner.wire import bar_of, interval_to_pb, tick_of, time_to_pb
+
+_PAGE = 1000
+_TIMEOUT_S = 10.0
+# Twenty days of one-minute bars round the clock are 28,800; ticks are many more and fill memory.
+_MOST = 200_000
+
+
+class History:
+    """One symbol's history. It blocks its thread: strategies call it where they may wait."""
+
+    def __init__(self, connections: Connections, access: Access, symbol: str, clock: Clock) -> None:
+        self._connections = connections
+        self._access = access
+        self._symbol = symbol
+        self._clock = clock
+
+    def bars(self, days: float, interval: Interval) -> list[Bar]:
+        """Closed bars of the last days, oldest first."""
+        request = market_pb2.ListBarsRequest(symbol=self._symbol, interval=interval_to_pb(interval))
+        rpc = self._connections.blocking_market().ListBars
+        return [bar_of(pb) for pb in self._pages(rpc, request, days, lambda page: page.bars)]
+
+    def ticks(self, days: float) -> list[Tick]:
+        """Ticks of the last days, oldest first."""
+        request = market_pb2.ListTicksRequest(symbol=self._symbol)
+        rpc = self._connections.blocking_market().ListTicks
+        return [tick_of(pb) for pb in self._pages(rpc, request, days, lambda page: page.ticks)]
+
+    def _pages(self, rpc: Any, request: Any, days: float, items: Callable[[Any], Any]) -> list[Any]:
+        end: datetime = self._clock.now()
+        request.start_time.CopyFrom(time_to_pb(end - timedelta(days=days)))
+        request.end_time.CopyFrom(time_to_pb(end))
+        request.page_size = _PAGE
+        found: list[Any] = []
+        while True:
+            try:
+                page = rpc(request, timeout=_TIMEOUT_S, metadata=self._access.metadata)
+            except grpc.RpcError as failure:
+                raise from_rpc_error(failure) from None
+            found.extend(items(page))
+            if not page.next_page_token or len(found) >= _MOST:
+                return found
+            request.page_token = page.next_page_token

@@ -1,0 +1,105 @@
+"""`redfire strategy-worker`: the process in which users' strategies run.
+
+What it needs comes as one line of JSON on standard input (see `Orders`): the token in it is seen neither in the list
+of processes nor in the environment. When that input ends its parent is gone, and so it ends too.
+"""
+
+import asyncio
+import ctypes
+import json
+import logging
+import os
+import resource
+import signal
+import sys
+import threading
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from services.kernel.clock import Clock
+from services.strategy.runner.connections import Connections
+from services.strategy.runner.loading import Loader
+from services.strategy.runner.worker import Worker
+from services.strategy.watch_file import WatchFile
+
+_PR_SET_PDEATHSIG = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Orders:
+    """What a worker is told when it starts. Addresses are host:port."""
+
+    worker_id: str
+    token: str
+    strategy: str
+    market: str
+    trading: str
+    mode: str = "run"
+    strategies_dir: str = ""
+    home: str = ""
+    watch_file: str = ""
+    parent: int = 0
+    skip: dict[str, str] = field(default_factory=dict)
+
+
+def main() -> None:
+    """Run a worker until its service or its parent ends."""
+    line = sys.stdin.readline()
+    try:
+        orders = Orders(**json.loads(line))
+    except (ValueError, TypeError) as error:
+        print(f"redfire strategy-worker: its orders come as JSON on standard input: {error}", file=sys.stderr)  # noqa: T201
+        sys.exit(2)
+    _bind_to_parent(orders.parent)
+    # No byte code beside users' files, and a changed file is never taken for an old one.
+    sys.dont_write_bytecode = True
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    logging.basicConfig(level="WARNING", format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    if orders.home:
+        # vnpy writes into the working folder when it has this one.
+        Path(orders.home, ".vntrader").mkdir(parents=True, exist_ok=True)
+        os.chdir(orders.home)
+    try:
+        import uvloop
+    except ImportError:
+        asyncio.run(_run(orders))
+    else:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(_run(orders))
+
+
+async def _run(orders: Orders) -> None:
+    _stop_calmly()
+    connections = Connections(orders.strategy, orders.market, orders.trading, orders.token)
+    watch = WatchFile(Path(orders.watch_file)) if orders.watch_file else None
+    loader = Loader(Path(orders.strategies_dir) if orders.strategies_dir else None, orders.skip)
+    worker = Worker(orders.worker_id, connections, loader, Clock(), watch)
+    try:
+        await (worker.scan() if orders.mode == "scan" else worker.run())
+    finally:
+        await connections.close()
+
+
+def _stop_calmly() -> None:
+    """Ctrl-C at the terminal reaches the whole group: the service alone says when a worker ends."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def _bind_to_parent(parent: int) -> None:
+    if not parent:
+        return
+    if sys.platform == "linux":
+        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() != parent:
+            os._exit(0)
+    threading.Thread(target=_end_with_input, daemon=True).start()
+
+
+def _end_with_input() -> None:
+    while os.read(0, 4096):
+        pass
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,195 @@
+"""A worker process: takes assignments from the strategy service, runs them, reports what becomes of them."""
+
+import asyncio
+import logging
+from contextlib import aclosing, suppress
+
+from google.protobuf.json_format import ParseDict
+from google.protobuf.struct_pb2 import Value
+from redfire.strategy.v1 import strategy_pb2 as pb
+
+from services.kernel.clock import Clock
+from services.kernel.errors import Denied, RedFireError, Unauthenticated
+from services.strategy.runner.connections import Connections, answer, messages
+from services.strategy.runner.guard import Guard
+from services.strategy.runner.loading import Loader
+from services.strategy.runner.report import Phase
+from services.strategy.runner.runner import StrategyRunner
+from services.strategy.runner.strategy_class import ClassDescription
+from services.strategy.watch_file import Slot, WatchFile
+
+log = logging.getLogger(__name__)
+_BEAT_S = 0.25
+_REPORT_S = 1.0
+_RETRY_S = 0.5
+_LEAVE_S = 4.0
+_TIMEOUT_S = 5.0
+
+
+class Worker:
+    """Runs strategies until the service ends the stream of assignments."""
+
+    def __init__(
+        self, worker_id: str, connections: Connections, loader: Loader, clock: Clock, watch: WatchFile | None
+    ) -> None:
+        self._worker_id = worker_id
+        self._connections = connections
+        self._loader = loader
+        self._clock = clock
+        self._watch = watch
+        self._runners: dict[str, StrategyRunner] = {}
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._slots: dict[str, Slot] = {}
+        self._again: dict[str, pb.WatchAssignmentsResponse.Start] = {}
+        self._news = asyncio.Event()
+
+    async def run(self) -> None:
+        """Until the service says that it is over; then strategies leave the market in order."""
+        helpers = [asyncio.create_task(self._beat()), asyncio.create_task(self._report_forever())]
+        try:
+            await self._follow()
+            await self._leave()
+        finally:
+            for task in (*helpers, *self._tasks.values()):
+                task.cancel()
+            await asyncio.gather(*helpers, *self._tasks.values(), return_exceptions=True)
+
+    async def scan(self) -> None:
+        """Report the classes that there are."""
+        found: list[ClassDescription] = []
+        if self._watch:
+            self._watch.beat()
+        for descriptions in self._loader.scan(self._watch):
+            found.extend(descriptions)
+        request = pb.ReportClassesRequest(worker_id=self._worker_id, classes=[_class_to_pb(d) for d in found])
+        while True:
+            try:
+                await answer(self._connections.worker.ReportClasses(request, **self._with()))
+                return
+            except (Unauthenticated, Denied):
+                raise
+            except RedFireError as error:
+                log.warning("classes are not reported yet: %s", error.message)
+                await asyncio.sleep(_RETRY_S)
+
+    async def _follow(self) -> None:
+        request = pb.WatchAssignmentsRequest(worker_id=self._worker_id)
+        while True:
+            named: set[str] = set()
+            synced = False
+            try:
+                stream = self._connections.worker.WatchAssignments(request, metadata=self._connections.worker_metadata)
+                async with aclosing(messages(stream)) as assignments:
+                    async for message in assignments:
+                        self._take(message, named)
+                        if message.HasField("heartbeat") and not synced:
+                            # All that is assigned has been named: what is not was taken away meanwhile.
+                            synced = True
+                            for strategy_id in set(self._runners) - named:
+                                self._runners[strategy_id].stop()
+                return
+            except (Unauthenticated, Denied):
+                raise
+            except RedFireError as error:
+                log.warning("the strategy service does not answer: %s", error.message)
+                await asyncio.sleep(_RETRY_S)
+
+    def _take(self, message: pb.WatchAssignmentsResponse, named: set[str]) -> None:
+        if message.HasField("start"):
+            strategy_id = message.start.strategy.strategy_id
+            named.add(strategy_id)
+            runner = self._runners.get(strategy_id)
+            if runner is None:
+                self._start(message.start)
+            elif runner.report.phase in (Phase.STOPPED, Phase.ERROR, Phase.STOPPING):
+                self._again[strategy_id] = message.start
+            else:
+                runner.access.renew(message.start.access_token)
+        elif message.HasField("stop"):
+            self._again.pop(message.stop.strategy_id, None)
+            if runner := self._runners.get(message.stop.strategy_id):
+                runner.stop()
+        elif message.HasField("token") and (runner := self._runners.get(message.token.strategy_id)):
+            runner.access.renew(message.token.access_token)
+
+    def _start(self, start: pb.WatchAssignmentsResponse.Start) -> None:
+        strategy_id = start.strategy.strategy_id
+        slot = self._watch.take(strategy_id) if self._watch else None
+        if slot is not None:
+            self._slots[strategy_id] = slot
+        runner = StrategyRunner(start, self._connections, self._loader, Guard(slot), self._clock, self._news.set)
+        self._runners[strategy_id] = runner
+        self._tasks[strategy_id] = asyncio.create_task(runner.run(), name=strategy_id)
+
+    async def _leave(self) -> None:
+        """The platform stops: cancel orders, tell where everything stands."""
+        for runner in self._runners.values():
+            runner.stop(suspend=True)
+        if self._tasks:
+            await asyncio.wait(list(self._tasks.values()), timeout=_LEAVE_S)
+        await self._report(final=True)
+
+    async def _report_forever(self) -> None:
+        while True:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._news.wait(), _REPORT_S)
+            urgent = self._news.is_set()
+            self._news.clear()
+            if not await self._report(only_urgent=urgent):
+                await asyncio.sleep(_RETRY_S)
+                self._news.set()
+
+    async def _report(self, *, only_urgent: bool = False, final: bool = False) -> bool:
+        """Send what changed; False when it did not arrive. Strategies that are over are forgotten once it did."""
+        request = pb.ReportStrategiesRequest(worker_id=self._worker_id)
+        sent = []
+        for runner in list(self._runners.values()):
+            if runner.report.changed and not (only_urgent and not runner.report.urgent):
+                runner.refresh()
+                urgent = runner.report.urgent
+                message, lines = runner.report.take()
+                request.reports.append(message)
+                sent.append((runner, lines, urgent))
+        if not sent:
+            return True
+        try:
+            await answer(self._connections.worker.ReportStrategies(request, **self._with()))
+        except RedFireError as error:
+            log.warning("a report did not arrive: %s", error.message)
+            for runner, lines, urgent in sent:
+                runner.report.put_back(lines, urgent)
+            return False
+        for runner, _, _ in sent:
+            if runner.report.phase in (Phase.STOPPED, Phase.ERROR) and not runner.report.changed and not final:
+                await self._forget(runner.report.strategy_id)
+        return True
+
+    async def _forget(self, strategy_id: str) -> None:
+        await asyncio.gather(self._tasks.pop(strategy_id), return_exceptions=True)
+        del self._runners[strategy_id]
+        if self._watch and (slot := self._slots.pop(strategy_id, None)):
+            self._watch.release(slot)
+        if again := self._again.pop(strategy_id, None):
+            self._start(again)
+
+    async def _beat(self) -> None:
+        while self._watch is not None:
+            self._watch.beat()
+            await asyncio.sleep(_BEAT_S)
+
+    def _with(self) -> dict[str, object]:
+        return {"timeout": _TIMEOUT_S, "metadata": self._connections.worker_metadata}
+
+
+def _class_to_pb(description: ClassDescription) -> pb.StrategyClass:
+    made = pb.StrategyClass(
+        name=description.name,
+        family=f"STRATEGY_FAMILY_{description.family}",
+        doc=description.doc,
+        error=description.error,
+    )
+    for parameter in description.parameters:
+        made.parameters.add(
+            name=parameter.name, type=parameter.type, default_value=ParseDict(parameter.default, Value())
+        )
+    return made

@@ -1,0 +1,107 @@
+"""The file through which a worker shows its supervisor whose code it is running: it outlives any death of the worker.
+
+Layout: a header with the time of the worker's last sign of life, then one slot per strategy: whose, which callback,
+and since when (CLOCK_MONOTONIC, which processes of one machine share; 0: not in user code).
+"""
+
+import mmap
+import struct
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+SLOTS = 1024
+_SLOT_SIZE = 256
+_OWNER_SIZE = 200
+_HEADER = struct.Struct("<q")
+_OWNER = struct.Struct(f"<{_OWNER_SIZE}s")
+_CALL = struct.Struct("<40sq")
+_SIZE = _SLOT_SIZE * (SLOTS + 1)
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """User code that was running when the file was read."""
+
+    owner: str
+    callback: str
+    seconds: float
+
+
+class Slot:
+    """One strategy's place in the file; written around each of its callbacks."""
+
+    def __init__(self, memory: mmap.mmap, index: int) -> None:
+        self.index = index
+        self._memory = memory
+        self._offset = _SLOT_SIZE * (index + 1)
+
+    def own(self, owner: str) -> None:
+        """Say whose slot it is: a strategy's id, or `import:FILE`."""
+        _CALL.pack_into(self._memory, self._offset + _OWNER_SIZE, b"", 0)
+        _OWNER.pack_into(self._memory, self._offset, owner.encode()[:_OWNER_SIZE])
+
+    def begin(self, callback: bytes) -> None:
+        """User code starts."""
+        _CALL.pack_into(self._memory, self._offset + _OWNER_SIZE, callback, time.monotonic_ns())
+
+    def end(self) -> None:
+        """User code has come back."""
+        _CALL.pack_into(self._memory, self._offset + _OWNER_SIZE, b"", 0)
+
+
+class WatchFile:
+    """The file, mapped into memory: written by one worker, read by its supervisor."""
+
+    def __init__(self, path: Path) -> None:
+        with path.open("r+b") as file:
+            self._memory = mmap.mmap(file.fileno(), _SIZE)
+        self._free = list(range(SLOTS - 1, -1, -1))
+
+    @staticmethod
+    def create(path: Path) -> "WatchFile":
+        """A new, empty file; an older one of the same name is replaced, not shared."""
+        path.unlink(missing_ok=True)
+        with path.open("xb") as file:
+            file.truncate(_SIZE)
+        path.chmod(0o600)
+        return WatchFile(path)
+
+    def take(self, owner: str) -> Slot:
+        """A slot for an owner."""
+        slot = Slot(self._memory, self._free.pop())
+        slot.own(owner)
+        return slot
+
+    def release(self, slot: Slot) -> None:
+        """Give a slot back."""
+        slot.own("")
+        self._free.append(slot.index)
+
+    def beat(self) -> None:
+        """The worker's event loop is alive."""
+        _HEADER.pack_into(self._memory, 0, time.monotonic_ns())
+
+    def silent_s(self) -> float:
+        """Seconds since the last beat; 0 before the first."""
+        (beat_ns,) = _HEADER.unpack_from(self._memory, 0)
+        return (time.monotonic_ns() - beat_ns) / 1e9 if beat_ns else 0.0
+
+    def running(self) -> Iterator[Running]:
+        """The user code that is running now, or was when the worker died."""
+        now_ns = time.monotonic_ns()
+        for index in range(SLOTS):
+            offset = _SLOT_SIZE * (index + 1)
+            callback, since_ns = _CALL.unpack_from(self._memory, offset + _OWNER_SIZE)
+            if since_ns:
+                (owner,) = _OWNER.unpack_from(self._memory, offset)
+                yield Running(_text(owner), _text(callback), (now_ns - since_ns) / 1e9)
+
+    def close(self) -> None:
+        """Unmap it."""
+        self._memory.close()
+
+
+def _text(raw: bytes) -> str:
+    return raw.rstrip(b"\0").decode(errors="replace")
