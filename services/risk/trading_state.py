@@ -43,6 +43,10 @@ class TradingStates:
         """Let a state count from now on."""
         self._settings[setting.account_id] = setting
 
+    def find(self, account_id: str) -> StateSetting | None:
+        """What is set for an account itself, or for EVERYBODY."""
+        return self._settings.get(account_id)
+
     def of(self, account_id: str) -> TradingState:
         """An account's own state, or everybody's for EVERYBODY."""
         setting = self._settings.get(account_id)

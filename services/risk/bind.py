@@ -1,0 +1,64 @@
+"""What the risk service is made of."""
+
+from decimal import Decimal
+
+from redfire.market.v1.market_pb2_grpc import MarketServiceStub
+from redfire.reasons import Reason
+from redfire.trading.v1.order_service_pb2_grpc import OrderServiceStub
+
+from services.kernel.decimals import plain
+from services.kernel.process import Process
+from services.risk import models
+from services.risk.api import RiskApi
+from services.risk.book import AccountBook
+from services.risk.halting import Halting
+from services.risk.journal import Journal
+from services.risk.keeper import Keeper
+from services.risk.portfolio import Portfolio, defaults_of
+from services.risk.price_feed import PriceFeed
+from services.risk.repository import RiskRepository
+from services.risk.service import RiskService
+from services.risk.settings import RiskSettings
+from services.risk.trading_feed import TradingFeed
+from services.risk.trading_state import EVERYBODY, TradingStates
+
+
+def bind(process: Process) -> None:
+    """Checks in memory, fed by trading and the market, with limits, states, days and events in a database."""
+    settings = process.live(RiskSettings)
+    repositories = process.database("risk", models.Base).repositories(RiskRepository)
+    journal = Journal(repositories, process.clock, settings.value.event_buffer)
+
+    def record_loss(book: AccountBook, daily_pnl: Decimal) -> None:
+        limit = "" if book.limits.max_daily_loss is None else plain(book.limits.max_daily_loss)
+        numbers = {"limit": limit, "value": plain(-daily_pnl)}
+        reason = Reason.RISK_LIMIT_MAX_DAILY_LOSS
+        journal.record(book.user_id, book.account_id, reason, "the day's loss has reached max_daily_loss", numbers)
+
+    portfolio = Portfolio(process.clock, defaults_of(settings.value), record_loss)
+    states = TradingStates()
+    trading = process.peer(OrderServiceStub)
+    prices = PriceFeed(process.peer(MarketServiceStub), portfolio, settings.value.price_interval_s)
+    feed = TradingFeed(trading, portfolio, prices.catalogue_loaded, process.clock)
+    halting = Halting(trading, states, portfolio, process.clock)
+    keeper = Keeper(repositories, portfolio, states, settings.value.save_interval_s)
+    risk = RiskService(repositories, portfolio, states, feed, prices, halting, journal, settings, process.clock)
+
+    def take_defaults(changed: RiskSettings) -> None:
+        defaults = defaults_of(changed)
+        if defaults != portfolio.defaults:
+            portfolio.set_defaults(defaults)
+            journal.record("", EVERYBODY, None, "default limits were changed", defaults.to_document())
+
+    settings.on_change(take_defaults)
+    process.serve(RiskApi(risk, process.clock))
+    process.on_start(keeper.load)
+    process.background("prices", prices.run)
+    process.background("trading", feed.run)
+    process.background("halting", halting.run)
+    process.background("journal", journal.write)
+    process.background("days", keeper.run)
+    process.ready_when("trading's snapshot", lambda: feed.complete)
+    process.on_drain(journal.drain)
+    process.on_stop(journal.flush)
+    process.on_stop(keeper.save)

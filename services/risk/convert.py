@@ -1,0 +1,120 @@
+"""Between the contract's messages and the domain's objects."""
+
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any, cast
+
+from google.protobuf import timestamp_pb2
+from redfire.common.v1 import common_pb2, error_reason_pb2
+from redfire.reasons import Reason
+from redfire.risk.v1 import risk_pb2 as pb
+
+from services.kernel.decimals import from_text, plain, to_text
+from services.risk.check import Violation
+from services.risk.exposure import Exposure, SymbolExposure
+from services.risk.limits import COUNTS, NAMES, Limits
+from services.risk.order import OrderCandidate
+from services.risk.risk_event import RiskEvent
+
+_OPENING = (common_pb2.POSITION_EFFECT_UNSPECIFIED, common_pb2.POSITION_EFFECT_OPEN)
+
+
+def to_candidate(request: pb.CheckOrderRequest) -> OrderCandidate:
+    """The order that wants to be accepted."""
+    price = Decimal(request.price) if request.price else None
+    reference = request.reference_price
+    return OrderCandidate(
+        user_id=request.user_id,
+        account_id=request.account_id,
+        order_id=request.order_id,
+        symbol=request.symbol,
+        buys=request.side == common_pb2.SIDE_BUY,
+        opens=request.position_effect in _OPENING,
+        quantity=Decimal(request.quantity or 0),
+        value_price=price if price is not None else Decimal(reference or 0),
+        contract_size=Decimal(request.contract_size or 1),
+        limit_price=price if request.type == common_pb2.ORDER_TYPE_LIMIT else None,
+        dry_run=request.dry_run,
+        replaces=request.replaces,
+    )
+
+
+def to_violation(violation: Violation) -> pb.RiskViolation:
+    """A reason why an order may not be accepted."""
+    return pb.RiskViolation(reason=to_reason(violation.reason), message=violation.message, metadata=violation.metadata)
+
+
+def from_limits(limits: pb.RiskLimits) -> Limits:
+    """The limits that are set in a message."""
+    values: dict[str, Any] = {}
+    for name in NAMES:
+        if name in COUNTS:
+            values[name] = getattr(limits, name) if limits.HasField(name) else None
+        else:
+            values[name] = from_text(getattr(limits, name))
+    return Limits(**values)
+
+
+def to_limits(limits: Limits) -> pb.RiskLimits:
+    """Limits; those that are not limited are empty."""
+    given: dict[str, Any] = limits.given()
+    texts: dict[str, Any] = {name: value if name in COUNTS else plain(value) for name, value in given.items()}
+    return pb.RiskLimits(**texts)
+
+
+def to_exposure(exposure: Exposure) -> pb.Exposure:
+    """What an account has at stake."""
+    message = pb.Exposure(
+        account_id=exposure.account_id,
+        gross_notional=plain(exposure.gross_notional),
+        net_notional=plain(exposure.net_notional),
+        open_orders=exposure.open_orders,
+        unrealized_pnl=plain(exposure.unrealized_pnl),
+        daily_pnl=plain(exposure.daily_pnl),
+        symbols=[_to_symbol(symbol) for symbol in exposure.symbols],
+    )
+    if exposure.update_time_ns:
+        message.update_time.FromNanoseconds(exposure.update_time_ns)
+    return message
+
+
+def to_event(event: RiskEvent) -> pb.RiskEvent:
+    """An event."""
+    return pb.RiskEvent(
+        event_id=event.event_id,
+        account_id=event.account_id,
+        reason=to_reason(event.reason) if event.reason else error_reason_pb2.ERROR_REASON_UNSPECIFIED,
+        message=event.message,
+        metadata=event.metadata,
+        create_time=to_timestamp(event.create_time),
+    )
+
+
+def to_reason(reason: Reason) -> error_reason_pb2.ErrorReason:
+    """The contract's number of a reason."""
+    return cast(error_reason_pb2.ErrorReason, error_reason_pb2.ErrorReason.Value(reason.value))
+
+
+def to_timestamp(time: datetime) -> timestamp_pb2.Timestamp:
+    """A Timestamp of an aware datetime."""
+    stamp = timestamp_pb2.Timestamp()
+    stamp.FromDatetime(time)
+    return stamp
+
+
+def from_timestamp(stamp: timestamp_pb2.Timestamp) -> datetime:
+    """An aware datetime of a Timestamp."""
+    return stamp.ToDatetime(UTC)
+
+
+def _to_symbol(symbol: SymbolExposure) -> pb.SymbolExposure:
+    return pb.SymbolExposure(
+        symbol=symbol.symbol,
+        long_quantity=to_text(symbol.long_quantity),
+        short_quantity=to_text(symbol.short_quantity),
+        pending_buy_quantity=to_text(symbol.pending_buy_quantity),
+        pending_sell_quantity=to_text(symbol.pending_sell_quantity),
+        net_notional=to_text(symbol.net_notional),
+        gross_notional=to_text(symbol.gross_notional),
+        unrealized_pnl=to_text(symbol.unrealized_pnl),
+    )

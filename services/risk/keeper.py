@@ -1,0 +1,54 @@
+"""Brings limits, states and days out of the database at start, and keeps the days of all accounts."""
+
+import asyncio
+
+from services.kernel.database import Repositories
+from services.risk.portfolio import Portfolio
+from services.risk.repository import RiskRepository
+from services.risk.trading_state import TradingStates
+
+
+class Keeper:
+    """What survives a restart."""
+
+    def __init__(
+        self,
+        repositories: Repositories[RiskRepository],
+        portfolio: Portfolio,
+        states: TradingStates,
+        save_interval_s: float,
+    ) -> None:
+        self._repositories = repositories
+        self._portfolio = portfolio
+        self._states = states
+        self._save_interval_s = save_interval_s
+
+    async def load(self) -> None:
+        """Read everything, before the first order is checked."""
+        async with self._repositories.read() as repository:
+            for account_id, limits in (await repository.list_limits()).items():
+                self._portfolio.set_limits(account_id, limits)
+            self._states.load(await repository.list_states())
+            self._portfolio.load_days(await repository.list_days())
+
+    async def run(self) -> None:
+        """Keep the days for as long as the process runs."""
+        while True:
+            await asyncio.sleep(self._save_interval_s)
+            await self.save()
+
+    async def save(self) -> None:
+        """Write the days that have changed."""
+        changed = self._portfolio.close_totals()
+        if not changed:
+            return
+        # Before the write: what changes while it runs is written next time.
+        for day in changed:
+            day.saved()
+        try:
+            async with self._repositories() as repository:
+                await repository.put_days(changed)
+        except BaseException:
+            for day in changed:
+                day.saved(done=False)
+            raise

@@ -1,0 +1,67 @@
+"""Tables of the risk service. Keys lead with the user's id, by which they would be sharded."""
+
+from datetime import datetime
+from decimal import Decimal
+
+from sqlalchemy import Boolean, Index, Integer, String
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+from services.kernel.columns import Amount, JsonDocument, UtcTime
+
+
+class Base(DeclarativeBase):
+    """The schema of the risk database."""
+
+
+class LimitsRow(Base):
+    """What differs from the default limits for one account."""
+
+    __tablename__ = "account_limits"
+
+    user_id: Mapped[str] = mapped_column(String(36), primary_key=True)
+    account_id: Mapped[str] = mapped_column(String(36), primary_key=True)
+    granted: Mapped[dict[str, str]] = mapped_column(JsonDocument)
+    own: Mapped[dict[str, str]] = mapped_column(JsonDocument)
+
+
+class StateRow(Base):
+    """The trading state of an account, or of everybody when both ids are empty."""
+
+    __tablename__ = "trading_states"
+
+    user_id: Mapped[str] = mapped_column(String(36), primary_key=True)
+    account_id: Mapped[str] = mapped_column(String(36), primary_key=True)
+    state: Mapped[int] = mapped_column(Integer)
+    reason: Mapped[str] = mapped_column(String(500))
+    updated_by: Mapped[str] = mapped_column(String(64))
+    update_time: Mapped[datetime] = mapped_column(UtcTime)
+
+
+class DayRow(Base):
+    """An account's profit and loss of the trading day."""
+
+    __tablename__ = "daily_pnl"
+
+    user_id: Mapped[str] = mapped_column(String(36), primary_key=True)
+    account_id: Mapped[str] = mapped_column(String(36), primary_key=True)
+    trading_day: Mapped[int] = mapped_column(Integer)
+    baseline: Mapped[Decimal] = mapped_column(Amount)
+    last_total: Mapped[Decimal] = mapped_column(Amount)
+    loss_reached: Mapped[bool] = mapped_column(Boolean)
+
+
+class EventRow(Base):
+    """An event; its id sorts by time."""
+
+    __tablename__ = "risk_events"
+
+    user_id: Mapped[str] = mapped_column(String(36), primary_key=True)
+    event_id: Mapped[str] = mapped_column(String(36), primary_key=True)
+    account_id: Mapped[str] = mapped_column(String(36))
+    reason: Mapped[str] = mapped_column(String(64))
+    message: Mapped[str] = mapped_column(String(1000))
+    # Not `metadata`: that name is SQLAlchemy's.
+    numbers: Mapped[dict[str, str]] = mapped_column(JsonDocument)
+    create_time: Mapped[datetime] = mapped_column(UtcTime)
+
+    __table_args__ = (Index("risk_events_by_account", "account_id", "event_id"),)

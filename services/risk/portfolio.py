@@ -1,0 +1,291 @@
+"""All accounts in memory: their books, owners, last prices, and the trading day's profit and loss."""
+
+import asyncio
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from decimal import Decimal
+
+from services.kernel.clock import Clock
+from services.risk.book import ZERO, AccountBook
+from services.risk.daily import DailyPnl
+from services.risk.limits import NO_LIMITS, AccountLimits, Limits
+
+_DAY_NS = 86_400 * 10**9
+
+
+@dataclass(frozen=True, slots=True)
+class AccountNews:
+    """An account as trading tells of it."""
+
+    account_id: str
+    user_id: str
+    realized_pnl: Decimal
+    commission: Decimal
+    create_time_ns: int
+
+
+class Portfolio:
+    """What everybody has at stake. All of it can be made anew from trading's snapshot, but for the day's beginning."""
+
+    def __init__(self, clock: Clock, defaults: Limits, on_loss: Callable[[AccountBook, Decimal], None]) -> None:
+        self._clock = clock
+        self._defaults = defaults
+        self._on_loss = on_loss
+        self._books: dict[str, AccountBook] = {}
+        self._fresh: dict[str, AccountBook] | None = None
+        self._owned: dict[str, list[AccountBook]] = {}
+        self._limits: dict[str, AccountLimits] = {}
+        self._holders: dict[str, set[str]] = {}
+        self.days: dict[str, DailyPnl] = {}
+        self.trading_day = 0
+        # Whether a tick of the trading day was seen. Before, after a restart, it may be over already: then what was
+        # kept of it is its end, not what positions are worth now.
+        self._day_confirmed = False
+        self.sizes: dict[str, Decimal] = {}
+        self.last_prices: dict[str, Decimal] = {}
+        self.tick_time_ns: dict[str, int] = {}
+        self._arrival = asyncio.Event()
+
+    # Accounts ---------------------------------------------------------------------------------------------------
+
+    def find(self, account_id: str) -> AccountBook | None:
+        """An account's book."""
+        return self._books.get(account_id)
+
+    def find_first(self, user_id: str) -> AccountBook | None:
+        """A user's first account."""
+        owned = self._owned.get(user_id)
+        return owned[0] if owned else None
+
+    def owned_ids(self, user_id: str) -> list[str]:
+        """A user's accounts, the first one first."""
+        return [book.account_id for book in self._owned.get(user_id, ())]
+
+    def books(self) -> Iterable[AccountBook]:
+        """All accounts."""
+        return list(self._books.values())
+
+    def book_for_check(self, account_id: str, user_id: str) -> AccountBook:
+        """An account's book; one that trading has not told of yet begins empty."""
+        book = self._books.get(account_id)
+        if book is None:
+            book = AccountBook(account_id, user_id, provisional=True)
+            book.account_limits = self._limits.get(account_id, AccountLimits())
+            book.limits = book.account_limits.in_force(self._defaults)
+            self._books[account_id] = book
+        return book
+
+    async def arrival(self) -> None:
+        """Wait until another account is there."""
+        await self._arrival.wait()
+
+    # Trading's news ---------------------------------------------------------------------------------------------
+
+    def begin_snapshot(self) -> None:
+        """What comes now is everything there is; until it is complete the old books count."""
+        self._fresh = {}
+
+    def complete_snapshot(self) -> None:
+        """From now on the new books count."""
+        if self._fresh is None:
+            return
+        old, self._books, self._fresh = self._books, self._fresh, None
+        for account_id, before in old.items():
+            if account_id in self._books:
+                self._books[account_id].adopt(before)
+            elif before.provisional and before.reservations:
+                self._books[account_id] = before
+        self._owned, self._holders = {}, {}
+        for book in self._books.values():
+            if not book.provisional:
+                self._enter(book)
+                self.settle(book)
+
+    def book_for_news(self, account_id: str, user_id: str) -> AccountBook:
+        """The book that news of an account go to; made when it is the first."""
+        books = self._books if self._fresh is None else self._fresh
+        book = books.get(account_id)
+        if book is None:
+            book = books[account_id] = AccountBook(account_id, user_id, provisional=True)
+            book.account_limits = self._limits.get(account_id, AccountLimits())
+            book.limits = book.account_limits.in_force(self._defaults)
+        return book
+
+    def apply_account(self, news: AccountNews) -> None:
+        """An account as it is now."""
+        book = self.book_for_news(news.account_id, news.user_id)
+        book.user_id = news.user_id
+        book.create_time_ns = news.create_time_ns
+        book.realized_pnl, book.commission = news.realized_pnl, news.commission
+        first, book.provisional = book.provisional, False
+        if self._fresh is None and first:
+            self._enter(book)
+
+    def changed(self, book: AccountBook, time_ns: int) -> None:
+        """After news were put into a book: bring what depends on it up to date."""
+        book.update_time_ns = max(book.update_time_ns, time_ns)
+        if self._fresh is None:
+            for symbol, _ in book.positions:
+                self._holders.setdefault(symbol, set()).add(book.account_id)
+            self.settle(book)
+
+    # The market's news ------------------------------------------------------------------------------------------
+
+    def apply_price(self, symbol: str, price: Decimal, time_ns: int, trading_day: int) -> None:
+        """A symbol's last price. A later trading day's first price ends the day before at the prices before it."""
+        if trading_day > self.trading_day:
+            self._begin_day(trading_day)
+        if trading_day == self.trading_day:
+            self._day_confirmed = True
+        self.last_prices[symbol] = price
+        self.tick_time_ns[symbol] = time_ns
+        holders = self._holders.get(symbol)
+        if not holders:
+            return
+        for account_id in list(holders):
+            book = self._books.get(account_id)
+            if book is None or not ((symbol, True) in book.positions or (symbol, False) in book.positions):
+                holders.discard(account_id)
+            else:
+                self.settle(book)
+
+    # Limits -----------------------------------------------------------------------------------------------------
+
+    @property
+    def defaults(self) -> Limits:
+        """The limits of accounts without own ones."""
+        return self._defaults
+
+    def set_defaults(self, defaults: Limits) -> None:
+        """Let other defaults count from now on."""
+        self._defaults = defaults
+        for book in (*self._books.values(), *(self._fresh or {}).values()):
+            book.limits = book.account_limits.in_force(defaults)
+            self.settle(book, limits_changed=True)
+
+    def set_limits(self, account_id: str, limits: AccountLimits) -> None:
+        """Let an account's own limits count from now on."""
+        self._limits[account_id] = limits
+        for books in (self._books, self._fresh or {}):
+            if account_id in books:
+                book = books[account_id]
+                book.account_limits, book.limits = limits, limits.in_force(self._defaults)
+                self.settle(book, limits_changed=True)
+
+    def account_limits(self, account_id: str) -> AccountLimits:
+        """What differs from the defaults for an account."""
+        return self._limits.get(account_id, AccountLimits())
+
+    def limits_of(self, account_id: str) -> Limits:
+        """The limits in force for an account."""
+        book = self._books.get(account_id)
+        return book.limits if book else self.account_limits(account_id).in_force(self._defaults)
+
+    # Sums -------------------------------------------------------------------------------------------------------
+
+    def price_of(self, book: AccountBook, symbol: str, long: bool) -> Decimal:
+        """What a position is valued at: the last price, else trading's, else what it was opened at."""
+        price = self.last_prices.get(symbol)
+        if price is not None:
+            return price
+        position = book.positions[symbol, long]
+        return position.average_price if position.last_price is None else position.last_price
+
+    def gross_notional(self, book: AccountBook) -> Decimal:
+        """Of all positions."""
+        total = ZERO
+        for (symbol, long), position in book.positions.items():
+            total += position.quantity * abs(self.price_of(book, symbol, long)) * self.size_of(symbol)
+        return total
+
+    def unrealized_pnl(self, book: AccountBook, symbol: str, long: bool) -> Decimal:
+        """Of one position at the last price."""
+        position = book.positions[symbol, long]
+        last = self.last_prices.get(symbol)
+        if last is None:
+            return position.unrealized_pnl
+        move = (last - position.average_price) * position.quantity * self.size_of(symbol)
+        return move if long else -move
+
+    def total_pnl(self, book: AccountBook) -> Decimal:
+        """Since the account was opened: realised and unrealised, less commission."""
+        unrealized = sum((self.unrealized_pnl(book, symbol, long) for symbol, long in book.positions), ZERO)
+        return book.realized_pnl - book.commission + unrealized
+
+    def daily_pnl(self, book: AccountBook) -> Decimal:
+        """Since the trading day began."""
+        return self.total_pnl(book) - self._day_of(book).baseline
+
+    def size_of(self, symbol: str) -> Decimal:
+        """Units of currency per point and contract."""
+        return self.sizes.get(symbol, Decimal(1))
+
+    # The day ----------------------------------------------------------------------------------------------------
+
+    def load_days(self, days: Iterable[DailyPnl]) -> None:
+        """Take what was kept of the day, before anything else comes."""
+        self.days = {day.account_id: day for day in days}
+        self.trading_day = max((day.trading_day for day in self.days.values()), default=0)
+
+    def loss_reached(self, book: AccountBook) -> bool:
+        """Whether max_daily_loss was reached on this trading day, also when some of it has come back since."""
+        day = self.days.get(book.account_id)
+        return day is not None and day.loss_reached
+
+    def settle(self, book: AccountBook, *, limits_changed: bool = False) -> None:
+        """See whether the day's loss has reached the limit; looser limits may also set the account free again."""
+        if book.provisional:
+            return
+        day, limit = self._day_of(book), book.limits.max_daily_loss
+        if limit is None:
+            day.loss_reached = False
+            return
+        reached = self.daily_pnl(book) <= -limit
+        if day.loss_reached and not reached and limits_changed:
+            day.loss_reached = False
+        elif reached and not day.loss_reached:
+            day.loss_reached = True
+            self._on_loss(book, self.daily_pnl(book))
+
+    def close_totals(self) -> list[DailyPnl]:
+        """Bring the days' last totals up to date; answer those that must be written."""
+        self._total_up()
+        return [day for day in self.days.values() if day.changed]
+
+    def _total_up(self) -> None:
+        for book in self._books.values() if self._day_confirmed else ():
+            if not book.provisional:
+                self._day_of(book).last_total = self.total_pnl(book)
+
+    def _begin_day(self, trading_day: int) -> None:
+        self._total_up()
+        self.trading_day = trading_day
+        for day in self.days.values():
+            day.begin(trading_day)
+        for book in self._books.values():
+            self.settle(book)
+
+    def _day_of(self, book: AccountBook) -> DailyPnl:
+        day = self.days.get(book.account_id)
+        if day is None:
+            # An account that is new began the day with nothing; of an old one that is first seen now nothing is known.
+            new = self._clock.now_ns() - book.create_time_ns < _DAY_NS
+            baseline = ZERO if new else self.total_pnl(book)
+            day = DailyPnl(book.account_id, book.user_id, self.trading_day, baseline, baseline)
+            self.days[book.account_id] = day
+        return day
+
+    def _enter(self, book: AccountBook) -> None:
+        owned = self._owned.setdefault(book.user_id, [])
+        if book not in owned:
+            owned.append(book)
+        owned.sort(key=lambda one: (one.create_time_ns, one.account_id))
+        for symbol, _ in book.positions:
+            self._holders.setdefault(symbol, set()).add(book.account_id)
+        arrived, self._arrival = self._arrival, asyncio.Event()
+        arrived.set()
+
+
+def defaults_of(settings: object) -> Limits:
+    """The default limits that settings have."""
+    return Limits(**{name: getattr(settings, name) for name in NO_LIMITS.__slots__})

@@ -1,0 +1,132 @@
+"""Limits, states, days and events in the database."""
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+
+from redfire.reasons import Reason
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from services.risk.daily import DailyPnl
+from services.risk.limits import AccountLimits, Limits
+from services.risk.models import DayRow, EventRow, LimitsRow, StateRow
+from services.risk.risk_event import RiskEvent
+from services.risk.trading_state import StateSetting, TradingState
+
+
+class RiskRepository:
+    """All reads and writes of the risk database."""
+
+    def __init__(self, session: AsyncSession) -> None:
+        self._session = session
+
+    async def list_limits(self) -> dict[str, AccountLimits]:
+        """What differs from the defaults, by account."""
+        return {
+            row.account_id: AccountLimits(Limits.from_document(row.granted), Limits.from_document(row.own))
+            for row in await self._session.scalars(select(LimitsRow))
+        }
+
+    async def put_limits(self, user_id: str, account_id: str, limits: AccountLimits) -> None:
+        """Keep an account's own limits."""
+        row = LimitsRow(
+            user_id=user_id,
+            account_id=account_id,
+            granted=limits.granted.to_document(),
+            own=limits.own.to_document(),
+        )
+        await self._session.merge(row)
+
+    async def list_states(self) -> list[StateSetting]:
+        """All states that are set."""
+        return [
+            StateSetting(
+                row.account_id, row.user_id, TradingState(row.state), row.reason, row.updated_by, row.update_time
+            )
+            for row in await self._session.scalars(select(StateRow))
+        ]
+
+    async def put_state(self, setting: StateSetting) -> None:
+        """Keep a state."""
+        row = StateRow(
+            user_id=setting.user_id,
+            account_id=setting.account_id,
+            state=int(setting.state),
+            reason=setting.reason,
+            updated_by=setting.updated_by,
+            update_time=setting.update_time,
+        )
+        await self._session.merge(row)
+
+    async def list_days(self) -> list[DailyPnl]:
+        """The days of all accounts."""
+        days = [
+            DailyPnl(row.account_id, row.user_id, row.trading_day, row.baseline, row.last_total, row.loss_reached)
+            for row in await self._session.scalars(select(DayRow))
+        ]
+        for day in days:
+            day.saved()
+        return days
+
+    async def put_days(self, days: Iterable[DailyPnl]) -> None:
+        """Keep days as they are now."""
+        for day in days:
+            row = DayRow(
+                user_id=day.user_id,
+                account_id=day.account_id,
+                trading_day=day.trading_day,
+                baseline=day.baseline,
+                last_total=day.last_total,
+                loss_reached=day.loss_reached,
+            )
+            await self._session.merge(row)
+
+    async def add_events(self, events: Iterable[RiskEvent]) -> None:
+        """Keep events."""
+        self._session.add_all(
+            EventRow(
+                user_id=event.user_id,
+                event_id=event.event_id,
+                account_id=event.account_id,
+                reason=event.reason.value if event.reason else "",
+                message=event.message[:1000],
+                numbers=event.metadata,
+                create_time=event.create_time,
+            )
+            for event in events
+        )
+
+    async def list_events(
+        self,
+        user_id: str,
+        account_id: str,
+        start_time: datetime | None,
+        end_time: datetime | None,
+        before_id: str | None,
+        limit: int,
+    ) -> Sequence[RiskEvent]:
+        """Events newest first: of one account, or when it is empty all of a user's with those of everybody."""
+        query = select(EventRow).order_by(EventRow.event_id.desc()).limit(limit)
+        if account_id:
+            query = query.where(EventRow.account_id == account_id)
+        else:
+            query = query.where(EventRow.user_id.in_((user_id, "")))
+        if start_time is not None:
+            query = query.where(EventRow.create_time >= start_time)
+        if end_time is not None:
+            query = query.where(EventRow.create_time < end_time)
+        if before_id is not None:
+            query = query.where(EventRow.event_id < before_id)
+        return [_to_event(row) for row in await self._session.scalars(query)]
+
+
+def _to_event(row: EventRow) -> RiskEvent:
+    return RiskEvent(
+        event_id=row.event_id,
+        user_id=row.user_id,
+        account_id=row.account_id,
+        reason=Reason(row.reason) if row.reason else None,
+        message=row.message,
+        create_time=row.create_time,
+        metadata=row.numbers,
+    )

@@ -1,0 +1,241 @@
+"""Rules of risk: who may see and change what, and the check that every order passes."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from datetime import datetime
+
+from redfire.reasons import Reason
+
+from services.kernel.clock import Clock
+from services.kernel.database import Repositories
+from services.kernel.decimals import plain
+from services.kernel.errors import Denied, NotFound, Unavailable
+from services.kernel.identity import Identity
+from services.kernel.live import Live
+from services.kernel.paging import Page, Slice
+from services.risk.book import ZERO, AccountBook
+from services.risk.check import Circumstances, Violation, growth_of, max_quantity, violations
+from services.risk.exposure import Exposure, exposure_of
+from services.risk.halting import Halting
+from services.risk.journal import End, Journal
+from services.risk.limits import Limits
+from services.risk.order import OrderCandidate
+from services.risk.portfolio import Portfolio
+from services.risk.price_feed import PriceFeed
+from services.risk.repository import RiskRepository
+from services.risk.risk_event import RiskEvent
+from services.risk.settings import RiskSettings
+from services.risk.trading_feed import TradingFeed
+from services.risk.trading_state import EVERYBODY, StateSetting, TradingState, TradingStates
+
+# Whoever has it sees and changes every account's limits and state.
+RISK_WRITE = "risk:write"
+_STATE_REASONS = {
+    TradingState.ACTIVE: None,
+    TradingState.REDUCING: Reason.REDUCE_ONLY,
+    TradingState.HALTED: Reason.TRADING_HALTED,
+}
+
+
+class RiskUnavailable(Unavailable):
+    """Risk does not know what trading knows; only orders that reduce exposure can be let through."""
+
+    reason = Reason.RISK_UNAVAILABLE
+
+
+@dataclass(frozen=True, slots=True)
+class StateView:
+    """The state in force with its reason, and the two that it comes from."""
+
+    account_id: str
+    state: TradingState
+    reason: str
+    global_state: TradingState
+    account_state: TradingState
+
+
+class RiskService:
+    """Checks orders in memory; keeps limits and states in the database before they count."""
+
+    def __init__(
+        self,
+        repositories: Repositories[RiskRepository],
+        portfolio: Portfolio,
+        states: TradingStates,
+        feed: TradingFeed,
+        prices: PriceFeed,
+        halting: Halting,
+        journal: Journal,
+        settings: Live[RiskSettings],
+        clock: Clock,
+    ) -> None:
+        self._repositories = repositories
+        self._portfolio = portfolio
+        self._states = states
+        self._feed = feed
+        self._prices = prices
+        self._halting = halting
+        self._journal = journal
+        self._settings = settings
+        self._clock = clock
+        self._writing = asyncio.Lock()
+
+    def check_order(self, candidate: OrderCandidate) -> list[Violation]:
+        """Why the order may not be accepted; when it may, it counts from now on. Raises RiskUnavailable."""
+        book, now = self._prepare(candidate)
+        found = list(violations(book, candidate, now))
+        if candidate.dry_run:
+            return found
+        if found:
+            self._record_refusal(candidate, found)
+            return found
+        growth = growth_of(book, candidate)
+        reserved = book.reservations.get(candidate.order_id)
+        leaves, notional = growth.leaves, growth.notional
+        if reserved is not None:
+            leaves, notional = leaves + reserved.leaves, notional + reserved.notional
+        if growth.orders:
+            book.admit(now.now)
+        # A smaller replace adds nothing, and the smaller order is not counted before trading shows it.
+        if candidate.order_id not in book.orders or leaves > 0 or notional > 0:
+            book.reserve(candidate, leaves, notional, now.now + self._settings.value.reservation_s)
+        return found
+
+    def preview_order(self, candidate: OrderCandidate) -> tuple[list[Violation], str]:
+        """The same without counting it, and the most that would be accepted, empty when that is not limited."""
+        book, now = self._prepare(candidate)
+        most = max_quantity(book, candidate, now)
+        return list(violations(book, candidate, now)), "" if most is None else plain(most)
+
+    async def get_limits(self, caller: Identity, account_id: str) -> tuple[str, Limits]:
+        """The account and the limits in force. Raises NotFound."""
+        book = await self._account(caller, account_id)
+        return book.account_id, book.limits
+
+    async def update_limits(self, caller: Identity, account_id: str, wanted: Limits) -> tuple[str, Limits]:
+        """Change the limits that are given. Raises NotFound, LimitLoosened."""
+        account_id = (await self._account(caller, account_id)).account_id
+        async with self._writing:
+            book = await self._account(caller, account_id)
+            before, defaults = self._portfolio.account_limits(account_id), self._portfolio.defaults
+            grants = caller.has(RISK_WRITE)
+            limits = before.granting(wanted) if grants else before.tightened(wanted, defaults)
+            if limits != before:
+                async with self._repositories() as repository:
+                    await repository.put_limits(book.user_id, account_id, limits)
+                self._portfolio.set_limits(account_id, limits)
+                by = caller.user_id or caller.service
+                changed = {**wanted.to_document(), "updated_by": by}
+                self._journal.record(book.user_id, account_id, None, "limits were changed", changed)
+        return account_id, self._portfolio.limits_of(account_id)
+
+    async def get_exposure(self, caller: Identity, account_id: str) -> Exposure:
+        """What an account has at stake. Raises NotFound."""
+        book = await self._account(caller, account_id)
+        book.expire(self._clock.monotonic())
+        return exposure_of(self._portfolio, book)
+
+    async def get_trading_state(self, caller: Identity, account_id: str) -> StateView:
+        """The state in force. Raises NotFound. An administrator without an account sees everybody's."""
+        if not account_id and caller.has(RISK_WRITE) and self._portfolio.find_first(caller.user_id) is None:
+            account_id = EVERYBODY
+        else:
+            account_id = (await self._account(caller, account_id)).account_id
+        state, reason = self._states.in_force(account_id)
+        return StateView(account_id, state, reason, self._states.of(EVERYBODY), self._states.of(account_id))
+
+    async def set_trading_state(
+        self, caller: Identity, account_id: str, state: TradingState, reason: str
+    ) -> tuple[str, TradingState]:
+        """Set the state of an account, or of everybody; answer the one in force. Raises NotFound, Denied."""
+        owner = ""
+        if account_id or not caller.has(RISK_WRITE):
+            book = await self._account(caller, account_id)
+            account_id, owner = book.account_id, book.user_id
+        by = caller.user_id or caller.service
+        setting = StateSetting(account_id, owner, state, reason, by, self._clock.now())
+        async with self._writing:
+            self._require_may_set(caller, setting)
+            async with self._repositories() as repository:
+                await repository.put_state(setting)
+            self._states.put(setting)
+        if state is TradingState.HALTED:
+            self._halting.begin(account_id)
+        message = f"trading state {state.name}: {reason}"
+        self._journal.record(owner, account_id, _STATE_REASONS[state], message, {"state": state.name, "updated_by": by})
+        return account_id, self._states.in_force(account_id)[0]
+
+    async def list_events(
+        self, caller: Identity, account_id: str, start: datetime | None, end: datetime | None, page: Page
+    ) -> Slice[RiskEvent]:
+        """Events newest first. Raises NotFound for an account that is not the caller's."""
+        if account_id:
+            await self._account(caller, account_id)
+        before = str(page.after[0]) if page.after else None
+        async with self._repositories.read() as repository:
+            found = await repository.list_events(caller.user_id, account_id, start, end, before, page.size + 1)
+        return page.cut(found, lambda event: [event.event_id])
+
+    async def stream_events(
+        self, caller: Identity, account_id: str, heartbeat_s: float | None
+    ) -> AsyncIterator[RiskEvent | End | None]:
+        """Events as they happen; None where nothing happened for a while. Raises NotFound."""
+        if account_id:
+            await self._account(caller, account_id)
+        heartbeat_s = heartbeat_s or self._settings.value.heartbeat_s
+        async for item in self._journal.follow(caller.user_id, account_id, heartbeat_s):
+            yield item
+
+    def _prepare(self, candidate: OrderCandidate) -> tuple[AccountBook, Circumstances]:
+        if not self._feed.reliable(self._settings.value.stale_after_s):
+            raise RiskUnavailable
+        now = self._clock.monotonic()
+        self._prices.use(candidate.symbol)
+        book = self._portfolio.book_for_check(candidate.account_id, candidate.user_id)
+        book.expire(now)
+        state, state_reason = self._states.in_force(candidate.account_id)
+        lost = self._portfolio.loss_reached(book)
+        return book, Circumstances(
+            state=state,
+            state_reason=state_reason,
+            gross_notional=ZERO if book.limits.max_gross_notional is None else self._portfolio.gross_notional(book),
+            last_price=self._portfolio.last_prices.get(candidate.symbol),
+            loss_reached=lost,
+            daily_pnl=self._portfolio.daily_pnl(book) if lost else ZERO,
+            now=now,
+        )
+
+    def _record_refusal(self, candidate: OrderCandidate, found: list[Violation]) -> None:
+        order = {"order_id": candidate.order_id, "symbol": candidate.symbol, "quantity": plain(candidate.quantity)}
+        for violation in found:
+            metadata = {**violation.metadata, **order}
+            self._journal.record(candidate.user_id, candidate.account_id, violation.reason, violation.message, metadata)
+
+    async def _account(self, caller: Identity, account_id: str) -> AccountBook:
+        """An account of the caller's, the first when the id is empty; waits a little for one that is being opened."""
+        try:
+            async with asyncio.timeout(self._settings.value.account_wait_s):
+                while (book := self._find(caller, account_id)) is None:
+                    await self._portfolio.arrival()
+        except TimeoutError:
+            if not self._feed.complete:
+                raise RiskUnavailable("accounts are not known yet") from None
+            raise NotFound("account", account_id) from None
+        return book
+
+    def _find(self, caller: Identity, account_id: str) -> AccountBook | None:
+        if not account_id:
+            return self._portfolio.find_first(caller.user_id)
+        book = self._portfolio.find(account_id)
+        if book is None or book.provisional or not (caller.has(RISK_WRITE) or book.user_id == caller.user_id):
+            return None
+        return book
+
+    def _require_may_set(self, caller: Identity, wanted: StateSetting) -> None:
+        """An owner may not loosen what an administrator set."""
+        present = self._states.find(wanted.account_id)
+        if caller.has(RISK_WRITE) or present is None or present.updated_by == present.user_id:
+            return
+        if wanted.state < present.state:
+            raise Denied("this state was set by an administrator, who alone may loosen it", permission=RISK_WRITE)

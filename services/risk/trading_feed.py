@@ -1,0 +1,159 @@
+"""Follows trading: accounts, positions and orders of everybody, from a snapshot on, resumed where it broke."""
+
+import asyncio
+import logging
+from decimal import Decimal
+
+from redfire.common.v1 import common_pb2
+from redfire.trading.v1 import order_service_pb2, trading_pb2
+from redfire.trading.v1.order_service_pb2_grpc import OrderServiceStub
+
+from services.kernel.clock import Clock
+from services.kernel.decimals import from_text
+from services.kernel.errors import RedFireError
+from services.risk.book import ZERO, AccountBook, Position
+from services.risk.order import WorkingOrder
+from services.risk.portfolio import AccountNews, Portfolio
+
+log = logging.getLogger(__name__)
+PAUSE_S = 0.2
+# A resumed stream that is silent for so long is given up for a snapshot, which always ends with news.
+RESUME_S = 1.0
+
+OPEN = frozenset(
+    {
+        common_pb2.ORDER_STATUS_PENDING_NEW,
+        common_pb2.ORDER_STATUS_NEW,
+        common_pb2.ORDER_STATUS_PARTIALLY_FILLED,
+        common_pb2.ORDER_STATUS_PENDING_CANCEL,
+        common_pb2.ORDER_STATUS_PENDING_REPLACE,
+        common_pb2.ORDER_STATUS_UNKNOWN,
+    }
+)
+# Another cancel would not help these.
+CANCELLING = frozenset({common_pb2.ORDER_STATUS_PENDING_CANCEL, common_pb2.ORDER_STATUS_UNKNOWN})
+
+
+class TradingFeed:
+    """Fills the portfolio's books for as long as it runs, and knows whether they can be relied on."""
+
+    def __init__(
+        self, trading: OrderServiceStub, portfolio: Portfolio, sizes_known: asyncio.Event, clock: Clock
+    ) -> None:
+        self._trading = trading
+        self._portfolio = portfolio
+        self._sizes_known = sizes_known
+        self._clock = clock
+        self._sequence: int | None = None
+        self._connected = False
+        self._lost_at = 0.0
+        self.complete = False
+
+    def reliable(self, stale_after_s: float) -> bool:
+        """Whether the books are complete, and not cut off from trading for longer than that."""
+        if not self.complete:
+            return False
+        return self._connected or self._clock.monotonic() - self._lost_at <= stale_after_s
+
+    async def run(self) -> None:
+        """Follow, whatever breaks."""
+        await self._sizes_known.wait()
+        while True:
+            try:
+                await self._follow()
+            except RedFireError as error:
+                log.debug("trading is not to be had: %s", error.message)
+            finally:
+                if self._connected:
+                    self._connected, self._lost_at = False, self._clock.monotonic()
+            await asyncio.sleep(PAUSE_S)
+
+    async def _follow(self) -> None:
+        request = order_service_pb2.WatchTradingRequest()
+        if self._sequence is not None:
+            request.resume_after_sequence = self._sequence
+        else:
+            self._portfolio.begin_snapshot()
+        stream = aiter(self._trading.WatchTrading(request))
+        if self._sequence is not None:
+            try:
+                async with asyncio.timeout(RESUME_S):
+                    self._apply(await anext(stream))
+            except (TimeoutError, StopAsyncIteration):
+                self._sequence = None
+                return
+        async for message in stream:
+            if not self._apply(message):
+                return
+
+    def _apply(self, message: order_service_pb2.WatchTradingResponse) -> bool:
+        """Take one message; False when it is the stream's last."""
+        news = message.news
+        kind = news.WhichOneof("event")
+        if self.complete and self._sequence is not None:
+            self._connected = True
+        if kind == "gap":
+            self._sequence = None
+            self._portfolio.begin_snapshot()
+        elif kind == "snapshot_complete":
+            self._portfolio.complete_snapshot()
+            self._sequence, self.complete, self._connected = news.sequence, True, True
+        elif kind == "order":
+            self._apply_order(message.user_id, news.order)
+        elif kind == "position":
+            self._apply_position(message.user_id, news.position)
+        elif kind == "account":
+            self._apply_account(message.user_id, news.account)
+        elif kind == "trade":
+            book = self._portfolio.book_for_news(news.trade.account_id, message.user_id)
+            self._portfolio.changed(book, news.trade.time.ToNanoseconds())
+        if self._sequence is not None and news.sequence > self._sequence:
+            self._sequence = news.sequence
+        return kind != "end"
+
+    def _apply_order(self, user_id: str, order: trading_pb2.Order) -> None:
+        book = self._portfolio.book_for_news(order.account_id, user_id)
+        leaves = Decimal(order.leaves_quantity or 0)
+        finished = order.status not in OPEN
+        working = WorkingOrder(
+            order_id=order.order_id,
+            symbol=order.symbol,
+            buys=order.side == common_pb2.SIDE_BUY,
+            opens=order.position_effect in (common_pb2.POSITION_EFFECT_UNSPECIFIED, common_pb2.POSITION_EFFECT_OPEN),
+            quantity=Decimal(order.quantity or 0),
+            leaves=leaves,
+            price=from_text(order.price),
+            notional=ZERO if finished else self._notional(book, order, leaves),
+            cancelling=order.status in CANCELLING,
+        )
+        book.apply_order(working, finished=finished)
+        self._portfolio.changed(book, order.update_time.ToNanoseconds())
+
+    def _notional(self, book: AccountBook, order: trading_pb2.Order, leaves: Decimal) -> Decimal:
+        price = from_text(order.price) or from_text(order.stop_price) or self._portfolio.last_prices.get(order.symbol)
+        if price is None:
+            reserved = book.reservations.get(order.order_id)
+            return reserved.notional if reserved else ZERO
+        return abs(price) * leaves * self._portfolio.size_of(order.symbol)
+
+    def _apply_position(self, user_id: str, position: trading_pb2.Position) -> None:
+        book = self._portfolio.book_for_news(position.account_id, user_id)
+        line = Position(
+            quantity=Decimal(position.quantity or 0),
+            average_price=Decimal(position.average_price or 0),
+            unrealized_pnl=Decimal(position.unrealized_pnl or 0),
+            last_price=from_text(position.last_price),
+        )
+        book.apply_position(position.symbol, position.side == common_pb2.POSITION_SIDE_LONG, line)
+        self._portfolio.changed(book, 0)
+
+    def _apply_account(self, user_id: str, account: trading_pb2.Account) -> None:
+        news = AccountNews(
+            account_id=account.account_id,
+            user_id=user_id,
+            realized_pnl=Decimal(account.realized_pnl or 0),
+            commission=Decimal(account.commission or 0),
+            create_time_ns=account.create_time.ToNanoseconds(),
+        )
+        self._portfolio.apply_account(news)
+        self._portfolio.changed(self._portfolio.book_for_news(account.account_id, user_id), 0)
