@@ -1,4 +1,4 @@
-"""A whole recorded day, engine → market → subscribers by gRPC, NDJSON and SSE: complete, in order, and the right bars."""
+"""A whole recorded day, engine → market → subscribers by gRPC, NDJSON and SSE: complete, in order, right bars."""
 
 import csv
 import gzip
