@@ -53,6 +53,7 @@ log = logging.getLogger(__name__)
 S = TypeVar("S", bound=BaseSection)
 # Every service verifies tokens and follows its configuration.
 KERNEL_CALLS = frozenset({"auth", "config"})
+REVOCATIONS_TIMEOUT_S = 3.0
 SERVER_OPTIONS = (
     ("grpc.so_reuseport", 0),
     ("grpc.max_receive_message_length", 8 * 1024 * 1024),
@@ -98,6 +99,7 @@ class Host:
         self.threads = ThreadPoolExecutor(4, thread_name_prefix="blocking")
         self.service_tokens = ServiceTokens(_service_secret(settings.of(IdentitySettings)))
         self.revocations = Revocations()
+        self._revocations_known = asyncio.Event()
         self._fetch_keys = fetch_keys or self._auth_keys
         traced = settings.of(TelemetrySettings)
         self.tracing = telemetry.Tracing(traced.otlp_endpoint, traced.sample_ratio)
@@ -173,10 +175,10 @@ class Host:
             raise StartError(f"port {where.port} on {where.host} is in use") from None
         for database in self._databases.values():
             await database.start()
-        # Tokens of ended sessions are refused from the first call on, so revocations come before everything else.
         self.tasks.forever("kernel.revocations", self._follow_revocations)
         self._follow_config()
         await self.lifecycle.start()
+        await self._know_revocations()
         for name, run in self._background:
             self.tasks.forever(name, run)
         await self._server.start()
@@ -235,10 +237,21 @@ class Host:
             expires_at=expires,
         )
 
+    async def _know_revocations(self) -> None:
+        """Refuse tokens of ended sessions from the first call on; without auth the start does not wait for long."""
+        if "auth" not in self.names and "auth" not in self._addresses:
+            return
+        try:
+            await asyncio.wait_for(self._revocations_known.wait(), REVOCATIONS_TIMEOUT_S)
+        except TimeoutError:
+            log.warning("auth does not tell what is revoked; serving without it until it does")
+
     async def _follow_revocations(self) -> None:
         stub = AuthServiceStub(self.channels.to("auth", self.names[0]))
         try:
             async for message in stub.WatchRevocations(auth_pb2.WatchRevocationsRequest()):
+                if message.snapshot_complete:
+                    self._revocations_known.set()
                 if message.WhichOneof("event") == "revocation":
                     self.revocations.add(message.revocation.id, _seconds(message.revocation.expire_time))
         except Unavailable as error:
@@ -260,7 +273,7 @@ class Host:
     def _follow_log_level(self, name: str) -> None:
         """`telemetry.log_level` is everybody's level, a service's own `log_level` its own."""
         everybody = self.live("kernel", TelemetrySettings)
-        everybody.on_change(lambda now: logging.getLogger("services").setLevel(now.log_level))
+        everybody.on_change(partial(_set_level, logging.getLogger("services")))
         for section_name, section in self.settings.sections().items():
             if isinstance(section, Section) and type(section).__module__.split(".")[1:2] == [name]:
                 own = self.live(name, type(section))
@@ -314,8 +327,9 @@ async def _remote_health(address: str) -> str:
     return str(health_pb2.HealthCheckResponse.ServingStatus.Name(answer.status))
 
 
-def _set_level(logger: logging.Logger, section: Section) -> None:
+def _set_level(logger: logging.Logger, section: Section | TelemetrySettings) -> None:
     logger.setLevel(section.log_level)
+    logger.debug("log lines from here on: %s and above", section.log_level)
 
 
 async def _measure_lag() -> None:
