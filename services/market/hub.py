@@ -212,17 +212,17 @@ class Hub(Generic[T]):
     async def wait_for_room(self, stall_s: float) -> None:
         """Wait until no lossless subscriber is full; one that took nothing for `stall_s` meanwhile is ended."""
         loop = asyncio.get_running_loop()
+        since = loop.time()
         while True:
-            full = [
-                stream for stream in self._streams.values() if isinstance(stream, LosslessSubscriber) and stream.full
-            ]
+            lossless = (stream for stream in self._streams.values() if isinstance(stream, LosslessSubscriber))
+            full = [stream for stream in lossless if stream.full]
             if not full:
                 return
             self._room.clear()
-            left_s = min(stream.taken_at for stream in full) + stall_s - loop.time()
+            left_s = max(since, min(stream.taken_at for stream in full)) + stall_s - loop.time()
             if left_s <= 0:
                 for stream in full:
-                    if stream.taken_at + stall_s <= loop.time():
+                    if max(since, stream.taken_at) + stall_s <= loop.time():
                         _log.warning("stream %s took nothing for %g s: ended", stream.stream_id, stall_s)
                         stream.overrun()
                 continue

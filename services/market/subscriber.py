@@ -79,18 +79,17 @@ class Subscriber:
         self.symbols = symbols
         self.sent: dict[str, int] = {}
         self.end_reason = ""
-        self.taken_at = 0.0
+        self._loop = asyncio.get_running_loop()
+        self.taken_at = self._loop.time()
         self._news = news
         self._heartbeat_s = heartbeat_s
         self._waiter: asyncio.Future[None] | None = None
         self._beat: asyncio.TimerHandle | None = None
         self._beat_due = False
-        self._loop = asyncio.get_running_loop()
 
     async def messages(self) -> AsyncGenerator[bytes, None]:
         """Yield messages as they form; the last one says why the stream ended."""
         loop = self._loop
-        self.taken_at = loop.time()
         self._beat = loop.call_later(self._heartbeat_s, self._on_beat)
         try:
             while True:

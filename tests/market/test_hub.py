@@ -1,0 +1,395 @@
+"""The hub: both delivery modes, snapshot, resume, gaps, ends, backpressure."""
+
+import asyncio
+from collections.abc import Iterable
+from contextlib import suppress
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from redfire.market.v1 import market_pb2 as pb
+
+from services.market.frames import split
+from services.market.hub import Hub
+from services.market.news import TickNews
+from services.market.subscriber import ConflatedSubscriber, LosslessSubscriber, Subscriber
+from tests.market.ticks import SYMBOL, batch, tick
+from tests.waiting import until
+
+OTHER = "rb2105.SHFE"
+
+
+class Reader:
+    """Reads a subscriber's stream into lists, when it is told to."""
+
+    def __init__(self, subscriber: Subscriber) -> None:
+        self.subscriber = subscriber
+        self.messages: list[pb.StreamTicksResponse] = []
+        self._stream = subscriber.messages()
+        self._task: asyncio.Task[None] | None = None
+        self.ended = False
+
+    async def next(self) -> pb.StreamTicksResponse:
+        message = pb.StreamTicksResponse.FromString(await asyncio.wait_for(anext(self._stream), 5))
+        self.messages.append(message)
+        return message
+
+    def start(self) -> "Reader":
+        self._task = asyncio.create_task(self._run())
+        return self
+
+    async def _run(self) -> None:
+        async for data in self._stream:
+            self.messages.append(pb.StreamTicksResponse.FromString(data))
+        self.ended = True
+
+    async def stop(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._task
+        await self._stream.aclose()
+
+    def ticks(self, symbol: str = SYMBOL) -> list[int]:
+        return [t.sequence for message in self.messages for t in message.ticks if t.symbol == symbol]
+
+    def news(self) -> list[str]:
+        return [kind for message in self.messages if (kind := message.WhichOneof("event"))]
+
+
+@pytest.fixture
+def hub() -> Hub[pb.Tick]:
+    return Hub(TickNews(), 64)
+
+
+def publish(hub: Hub[pb.Tick], *ticks: pb.Tick) -> None:
+    hub.publish(split(batch(*ticks)), ticks)
+
+
+def lossless(hub: Hub[pb.Tick], *symbols: str, limit: int = 100, heartbeat_s: float = 10.0, **resume: int) -> Reader:
+    names = frozenset(symbols or (SYMBOL,))
+    subscriber = LosslessSubscriber(f"s{hub.stream_count}", "alice", names, TickNews(), heartbeat_s, limit, hub.on_room)
+    hub.add(subscriber, {SYMBOL: resume["after"]} if "after" in resume else {})
+    return Reader(subscriber)
+
+
+def conflated(hub: Hub[pb.Tick], *symbols: str, min_interval_s: float = 0.0) -> Reader:
+    names = frozenset(symbols or (SYMBOL,))
+    subscriber = ConflatedSubscriber(f"c{hub.stream_count}", "alice", names, TickNews(), 10.0, min_interval_s)
+    hub.add(subscriber, {})
+    return Reader(subscriber)
+
+
+async def test_a_stream_starts_with_its_id_then_the_last_tick_then_what_comes(hub: Hub[pb.Tick]) -> None:
+    publish(hub, tick(1), tick(2))
+    reader = lossless(hub)
+    assert (await reader.next()).started.stream_id == "s0"
+    assert [t.sequence for t in (await reader.next()).ticks] == [2]
+    publish(hub, tick(3))
+    assert [t.sequence for t in (await reader.next()).ticks] == [3]
+
+
+async def test_what_comes_between_registration_and_first_read_is_neither_missed_nor_doubled(hub: Hub[pb.Tick]) -> None:
+    publish(hub, tick(1))
+    reader = lossless(hub)
+    publish(hub, tick(2), tick(3))
+    reader.start()
+    await until(lambda: reader.ticks() == [1, 2, 3])
+    await reader.stop()
+
+
+async def test_ticks_that_wait_are_one_message_and_idle_ones_are_single(hub: Hub[pb.Tick]) -> None:
+    reader = lossless(hub)
+    await reader.next()
+    for n in range(1, 6):
+        publish(hub, tick(n))
+    assert len((await reader.next()).ticks) == 5
+    publish(hub, tick(6))
+    assert len((await reader.next()).ticks) == 1
+
+
+async def test_only_wanted_symbols_are_delivered_in_one_order(hub: Hub[pb.Tick]) -> None:
+    both, one = lossless(hub, SYMBOL, OTHER).start(), lossless(hub, OTHER).start()
+    publish(hub, tick(1), tick(1, OTHER), tick(2), tick(2, OTHER))
+    await until(lambda: both.ticks() == [1, 2] and both.ticks(OTHER) == [1, 2] and one.ticks(OTHER) == [1, 2])
+    assert one.ticks() == []
+    await both.stop()
+    await one.stop()
+
+
+async def test_a_lossless_reader_that_falls_behind_is_ended_with_what_to_resume_after(hub: Hub[pb.Tick]) -> None:
+    reader = lossless(hub, limit=10)
+    await reader.next()
+    publish(hub, tick(1))
+    await reader.next()
+    for n in range(2, 20):
+        publish(hub, tick(n))
+    end = (await reader.next()).end
+    assert end.reason == "SLOW_CONSUMER"
+    assert dict(end.resume_after_sequence) == {SYMBOL: 1}
+    assert reader.subscriber.waiting == 0  # type: ignore[attr-defined]
+    with pytest.raises(StopAsyncIteration):
+        await anext(reader._stream)
+    again = lossless(hub, after=1).start()
+    await until(lambda: again.ticks() == list(range(2, 20)))
+    assert "gap" not in again.news()
+    await again.stop()
+
+
+async def test_a_slow_reader_does_not_hold_up_another(hub: Hub[pb.Tick]) -> None:
+    slow, quick = lossless(hub, limit=10), lossless(hub, limit=1000).start()
+    for n in range(1, 51):
+        publish(hub, tick(n))
+    await until(lambda: quick.ticks() == list(range(1, 51)))
+    assert slow.subscriber.end_reason == "SLOW_CONSUMER"
+    await quick.stop()
+
+
+async def test_resuming_beyond_the_ring_says_the_gap_and_then_what_there_is(hub: Hub[pb.Tick]) -> None:
+    for n in range(1, 101):
+        publish(hub, tick(n))
+    reader = lossless(hub, after=10).start()
+    await until(lambda: reader.ticks() == list(range(37, 101)))
+    gap = next(message.gap for message in reader.messages if message.HasField("gap"))
+    assert (gap.symbol, gap.first_sequence, gap.last_sequence) == (SYMBOL, 11, 36)
+    publish(hub, tick(101))
+    await until(lambda: reader.ticks()[-1] == 101)
+    await reader.stop()
+
+
+async def test_resuming_at_the_last_one_delivers_nothing_old(hub: Hub[pb.Tick]) -> None:
+    publish(hub, tick(1), tick(2))
+    reader = lossless(hub, after=2).start()
+    publish(hub, tick(3))
+    await until(lambda: reader.ticks() == [3])
+    await reader.stop()
+
+
+async def test_what_leaves_the_ring_while_a_stream_catches_up_becomes_a_gap(hub: Hub[pb.Tick]) -> None:
+    for n in range(1, 65):
+        publish(hub, tick(n))
+    reader = lossless(hub, after=0, limit=1000)
+    for n in range(65, 81):
+        publish(hub, tick(n))
+    reader.start()
+    await until(lambda: reader.ticks() == list(range(17, 81)))
+    gap = next(message.gap for message in reader.messages if message.HasField("gap"))
+    assert (gap.first_sequence, gap.last_sequence) == (1, 16)
+    await reader.stop()
+
+
+async def test_a_jump_of_upstream_is_told_as_a_gap_in_its_place(hub: Hub[pb.Tick]) -> None:
+    reader = lossless(hub)
+    await reader.next()
+    publish(hub, tick(1), tick(2), tick(6), tick(7))
+    assert [t.sequence for t in (await reader.next()).ticks] == [1, 2]
+    gap = (await reader.next()).gap
+    assert (gap.first_sequence, gap.last_sequence) == (3, 5)
+    assert [t.sequence for t in (await reader.next()).ticks] == [6, 7]
+
+
+async def test_a_tick_told_twice_is_delivered_once(hub: Hub[pb.Tick]) -> None:
+    seen: list[int] = []
+    hub.sinks.append(lambda frames, ticks: seen.extend(t.sequence for t in ticks))
+    reader = lossless(hub).start()
+    publish(hub, tick(1), tick(2))
+    publish(hub, tick(2), tick(3))
+    await until(lambda: reader.ticks() == [1, 2, 3])
+    assert seen == [1, 2, 3]
+    await reader.stop()
+
+
+async def test_ticks_of_an_earlier_run_are_no_beginning_of_a_replay(hub: Hub[pb.Tick]) -> None:
+    old = tick(5)
+    hub.restore(split(batch(old)), [old])
+    hub.begin_feed(paced=False, realtime=False)
+    assert hub.find_tick(SYMBOL) == old
+    reader = lossless(hub).start()
+    publish(hub, tick(1 << 30), tick((1 << 30) + 1))
+    await until(lambda: reader.ticks() == [1 << 30, (1 << 30) + 1])
+    assert reader.news() == ["started"]
+    await reader.stop()
+
+
+async def test_a_silent_stream_says_so_at_its_interval(hub: Hub[pb.Tick]) -> None:
+    reader = lossless(hub, heartbeat_s=0.1)
+    await reader.next()
+    started = asyncio.get_running_loop().time()
+    message = await reader.next()
+    assert message.HasField("heartbeat")
+    assert 0.05 < asyncio.get_running_loop().time() - started < 1.0
+
+
+async def test_a_conflated_stream_carries_the_latest_of_each_symbol_only(hub: Hub[pb.Tick]) -> None:
+    reader = conflated(hub, SYMBOL, OTHER)
+    await reader.next()
+    for n in range(1, 1001):
+        publish(hub, tick(n), tick(n, OTHER))
+    message = await reader.next()
+    assert {(t.symbol, t.sequence) for t in message.ticks} == {(SYMBOL, 1000), (OTHER, 1000)}
+
+
+async def test_a_conflated_stream_keeps_its_interval_per_symbol(hub: Hub[pb.Tick]) -> None:
+    loop = asyncio.get_running_loop()
+    reader = conflated(hub, SYMBOL, OTHER, min_interval_s=0.2)
+    await reader.next()
+    publish(hub, tick(1))
+    await reader.next()
+    first = loop.time()
+    publish(hub, tick(2))
+    publish(hub, tick(3))
+    waiting = asyncio.create_task(reader.next())
+    await asyncio.sleep(0)
+    publish(hub, tick(1, OTHER))
+    message = await waiting
+    assert [(t.symbol, t.sequence) for t in message.ticks] == [(OTHER, 1)]
+    message = await reader.next()
+    assert [t.sequence for t in message.ticks] == [3]
+    assert loop.time() - first >= 0.18
+
+
+async def test_symbols_added_to_a_stream_begin_with_their_last_tick_and_removed_ones_end(hub: Hub[pb.Tick]) -> None:
+    publish(hub, tick(1), tick(1, OTHER))
+    for reader in (lossless(hub), conflated(hub)):
+        reader.start()
+        await until(lambda reader=reader: reader.ticks())
+        hub.change(reader.subscriber, [OTHER, SYMBOL], [])
+        await until(lambda reader=reader: reader.ticks(OTHER))
+        hub.change(reader.subscriber, [OTHER], [SYMBOL])
+        last = hub.find_tick(OTHER).sequence  # type: ignore[union-attr]
+        seen = len(reader.ticks())
+        publish(hub, tick(hub.find_tick(SYMBOL).sequence + 1), tick(last + 1, OTHER))  # type: ignore[union-attr]
+        await until(lambda reader=reader, last=last: reader.ticks(OTHER)[-1] == last + 1)
+        assert len(reader.ticks()) == seen
+        assert reader.ticks(OTHER) == list(range(reader.ticks(OTHER)[0], last + 2))
+        await reader.stop()
+        hub.remove(reader.subscriber)
+    assert not hub._groups
+
+
+async def test_a_paced_feed_waits_for_the_slowest_lossless_stream_and_loses_nothing(hub: Hub[pb.Tick]) -> None:
+    hub.begin_feed(paced=True, realtime=False)
+    slow, quick = lossless(hub, limit=20), lossless(hub, limit=20).start()
+    conflated(hub)
+
+    async def feed() -> None:
+        for n in range(1, 201):
+            publish(hub, tick(n))
+            await hub.wait_for_room(30)
+
+    feeding = asyncio.create_task(feed())
+    await until(lambda: slow.subscriber.waiting == 10)  # type: ignore[attr-defined]
+    await asyncio.sleep(0.02)
+    assert not feeding.done()
+    slow.start()
+    await until(feeding.done)
+    await until(lambda: slow.ticks() == quick.ticks() == list(range(1, 201)))
+    await slow.stop()
+    await quick.stop()
+
+
+async def test_a_paced_feed_ends_a_stream_that_takes_nothing_and_goes_on(hub: Hub[pb.Tick]) -> None:
+    hub.begin_feed(paced=True, realtime=False)
+    stuck = lossless(hub, limit=20)
+    await stuck.next()
+    for n in range(1, 20):
+        publish(hub, tick(n))
+        await asyncio.wait_for(hub.wait_for_room(0.1), 5)
+    assert (await stuck.next()).end.reason == "SLOW_CONSUMER"
+
+
+async def test_a_reader_that_leaves_lets_a_paced_feed_go_on(hub: Hub[pb.Tick]) -> None:
+    hub.begin_feed(paced=True, realtime=False)
+    reader = lossless(hub, limit=4)
+    publish(hub, tick(1), tick(2), tick(3))
+    waiting = asyncio.create_task(hub.wait_for_room(30))
+    await asyncio.sleep(0)
+    hub.remove(reader.subscriber)
+    await asyncio.wait_for(waiting, 1)
+
+
+async def test_the_end_of_a_feed_comes_after_everything_else(hub: Hub[pb.Tick]) -> None:
+    reader = lossless(hub)
+    publish(hub, tick(1), tick(2))
+    hub.end_feed()
+    reader.start()
+    await until(lambda: reader.ended)
+    assert reader.ticks() == [1, 2]
+    assert reader.messages[-1].end.reason == "FEED_ENDED"
+    assert dict(reader.messages[-1].end.resume_after_sequence) == {SYMBOL: 2}
+    late = lossless(hub).start()
+    await until(lambda: late.ended)
+    assert late.ticks() == [2]
+
+
+async def test_draining_ends_streams_and_those_to_come(hub: Hub[pb.Tick]) -> None:
+    reader = lossless(hub).start()
+    publish(hub, tick(1))
+    hub.drain("SHUTTING_DOWN")
+    late = lossless(hub).start()
+    await until(lambda: reader.ended and late.ended)
+    assert reader.messages[-1].end.reason == late.messages[-1].end.reason == "SHUTTING_DOWN"
+
+
+def _contiguous(messages: Iterable[pb.StreamTicksResponse], symbol: str) -> None:
+    expected = None
+    for message in messages:
+        if message.HasField("gap") and message.gap.symbol == symbol:
+            assert expected in (None, message.gap.first_sequence)
+            expected = message.gap.last_sequence + 1
+        for one in message.ticks:
+            if one.symbol == symbol:
+                assert expected in (None, one.sequence)
+                expected = one.sequence + 1
+
+
+steps = st.lists(
+    st.one_of(
+        st.tuples(
+            st.just("publish"), st.lists(st.tuples(st.sampled_from([SYMBOL, OTHER]), st.integers(1, 3)), max_size=9)
+        ),
+        st.tuples(st.just("read"), st.integers(0, 3)),
+        st.tuples(st.just("open"), st.sampled_from([None, 0, 5, 40])),
+        st.tuples(st.just("change"), st.sampled_from([SYMBOL, OTHER])),
+    ),
+    max_size=30,
+)
+
+
+@given(steps)
+@settings(max_examples=150, deadline=None)
+def test_whatever_happens_each_stream_is_contiguous_but_for_told_gaps(script: list[tuple[str, object]]) -> None:
+    async def play() -> None:
+        hub: Hub[pb.Tick] = Hub(TickNews(), 8)
+        last = {SYMBOL: 0, OTHER: 0}
+        readers: list[Reader] = []
+        for kind, value in script:
+            match kind:
+                case "publish":
+                    ticks = []
+                    for symbol, jump in value:  # type: ignore[attr-defined]
+                        last[symbol] += jump
+                        ticks.append(tick(last[symbol], symbol))
+                    publish(hub, *ticks)
+                case "open":
+                    readers.append(lossless(hub, SYMBOL, limit=12, **({} if value is None else {"after": value})))
+                case "change" if readers and not readers[-1].subscriber.end_reason:
+                    hub.change(readers[-1].subscriber, [OTHER], [])
+                case "read" if readers:
+                    reader = readers[value % len(readers)]  # type: ignore[operator]
+                    if reader.subscriber._chunks or reader.subscriber.end_reason:  # type: ignore[attr-defined]
+                        with suppress(StopAsyncIteration):
+                            await asyncio.wait_for(reader.next(), 1)
+        hub.drain("SHUTTING_DOWN")
+        for reader in readers:
+            with suppress(StopAsyncIteration):
+                while True:
+                    await reader.next()
+            for symbol in (SYMBOL, OTHER):
+                _contiguous(reader.messages, symbol)
+                sent = [t.sequence for m in reader.messages for t in m.ticks if t.symbol == symbol]
+                end = reader.messages[-1].end
+                if sent:
+                    assert end.resume_after_sequence[symbol] == sent[-1]
+
+    asyncio.run(play())
