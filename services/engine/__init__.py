@@ -1,0 +1,1 @@
+"""The engine: vnpy's gateways as a service, with an exchange simulator among them."""

@@ -1,0 +1,112 @@
+"""The engine over gRPC: convert, call the service, convert."""
+
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+
+from redfire.engine.v1 import engine_pb2 as pb
+from redfire.engine.v1 import engine_pb2_grpc as rpc
+
+from services.engine import convert
+from services.engine.event_stream import EventStream
+from services.engine.service import EngineService
+from services.engine.tick_stream import StreamNews, TickStream
+from services.kernel.call import Call
+from services.kernel.clock import Clock
+from services.kernel.decimals import from_text
+from services.kernel.paging import Page
+
+
+class EngineApi(rpc.EngineServiceServicer):
+    """redfire.engine.v1.EngineService."""
+
+    def __init__(self, engine: EngineService, ticks: TickStream, events: EventStream, clock: Clock) -> None:
+        self._engine = engine
+        self._ticks = ticks
+        self._events = events
+        self._clock = clock
+
+    async def ListGateways(self, request: pb.ListGatewaysRequest, call: Call) -> pb.ListGatewaysResponse:
+        """Gateways by name."""
+        page = Page.of(request)
+        after = page.after[0] if page.after else ""
+        gateways = [gateway for gateway in self._engine.list_gateways() if gateway.gateway_name > after]
+        found = page.cut(gateways[: page.size + 1], key=lambda gateway: [gateway.gateway_name])
+        return pb.ListGatewaysResponse(
+            gateways=[convert.gateway_message(gateway) for gateway in found.items],
+            next_page_token=found.next_page_token,
+        )
+
+    async def ConnectGateway(self, request: pb.ConnectGatewayRequest, call: Call) -> pb.ConnectGatewayResponse:
+        """Connect one."""
+        gateway = await self._engine.connect_gateway(request.gateway_name)
+        return pb.ConnectGatewayResponse(gateway=convert.gateway_message(gateway))
+
+    async def DisconnectGateway(self, request: pb.DisconnectGatewayRequest, call: Call) -> pb.DisconnectGatewayResponse:
+        """Disconnect one."""
+        gateway = await self._engine.disconnect_gateway(request.gateway_name)
+        return pb.DisconnectGatewayResponse(gateway=convert.gateway_message(gateway))
+
+    async def ListContracts(self, request: pb.ListContractsRequest, call: Call) -> pb.ListContractsResponse:
+        """All instruments."""
+        contracts = self._engine.list_contracts()
+        return pb.ListContractsResponse(instruments=[convert.instrument_message(*contract) for contract in contracts])
+
+    async def SendOrder(self, request: pb.SendOrderRequest, call: Call) -> pb.SendOrderResponse:
+        """Send an order, once."""
+        venue_order_id = await self._engine.send_order(convert.order_request(request))
+        return pb.SendOrderResponse(venue_order_id=venue_order_id)
+
+    async def CancelOrder(self, request: pb.CancelOrderRequest, call: Call) -> pb.CancelOrderResponse:
+        """Ask for a cancel."""
+        await self._engine.cancel_order(request.gateway_name, request.order_id, request.venue_order_id, request.symbol)
+        return pb.CancelOrderResponse()
+
+    async def AmendOrder(self, request: pb.AmendOrderRequest, call: Call) -> pb.AmendOrderResponse:
+        """Ask for another quantity or price."""
+        quantity, price = from_text(request.quantity), from_text(request.price)
+        await self._engine.amend_order(request.gateway_name, request.order_id, request.venue_order_id, quantity, price)
+        return pb.AmendOrderResponse()
+
+    async def Subscribe(self, request: pb.SubscribeRequest, call: Call) -> pb.SubscribeResponse:
+        """Ask for ticks."""
+        return pb.SubscribeResponse(unknown_symbols=self._engine.subscribe(list(request.symbols)))
+
+    async def StreamTicks(
+        self, request: pb.StreamTicksRequest, call: Call
+    ) -> AsyncGenerator[pb.StreamTicksResponse | bytes, None]:
+        """Ticks as they come, encoded already."""
+        nature = self._ticks.nature
+        yield pb.StreamTicksResponse(
+            started=pb.StreamTicksResponse.Started(
+                paced=nature.paced, realtime=nature.realtime, on_demand=nature.on_demand
+            )
+        )
+        async with aclosing(self._ticks.read()) as stream:
+            async for item in stream:
+                if item is StreamNews.HEARTBEAT:
+                    yield pb.StreamTicksResponse(heartbeat=convert.timestamp(self._clock.now()))
+                elif item is StreamNews.FEED_ENDED:
+                    yield pb.StreamTicksResponse(feed_ended=True)
+                else:
+                    yield item
+
+    async def StreamEvents(
+        self, request: pb.StreamEventsRequest, call: Call
+    ) -> AsyncGenerator[pb.StreamEventsResponse, None]:
+        """What gateways say, numbered."""
+        async with aclosing(self._events.read(request.resume_after_sequence, request.epoch)) as stream:
+            async for event in stream:
+                yield convert.event_message(event, self._clock.now())
+
+    async def QueryState(self, request: pb.QueryStateRequest, call: Call) -> pb.QueryStateResponse:
+        """What a gateway has."""
+        sequence, state = await self._engine.query_state(request.gateway_name, list(request.order_ids))
+        return pb.QueryStateResponse(
+            sequence=sequence,
+            epoch=self._events.epoch,
+            orders=[convert.order_message(order) for order in state.orders],
+            trades=[convert.trade_message(trade) for trade in state.trades],
+            positions=[convert.position_message(position) for position in state.positions],
+            trading_day=state.trading_day,
+            complete=state.complete,
+        )

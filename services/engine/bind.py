@@ -1,0 +1,24 @@
+"""What the engine is made of."""
+
+from services.engine import vnpy_home
+from services.engine.catalogue import Catalogue
+from services.engine.feed import parse_feed
+from services.engine.settings import EngineSettings
+from services.kernel.process import Process
+
+
+def bind(process: Process) -> None:
+    """Build the engine."""
+    settings = process.section(EngineSettings)
+    catalogue = Catalogue.load(settings.instruments_file)
+    feed = parse_feed(settings.feed)
+    vnpy_home.prepare(process.data_dir / "engine")
+    from services.engine.parts import Engine
+
+    engine = Engine(process, catalogue, feed)
+    process.serve(engine.api)
+    process.on_start(engine.start)
+    process.background("clockwork", engine.run)
+    process.on_drain(engine.drain)
+    process.on_stop(engine.stop)
+    process.ready_when("sim", lambda: engine.ready)

@@ -1,0 +1,250 @@
+"""Between the contract's messages and the engine's objects."""
+
+from datetime import UTC, datetime
+from decimal import Decimal
+from enum import StrEnum
+from typing import Any
+
+from google.protobuf.timestamp_pb2 import Timestamp
+from redfire.common.v1 import common_pb2 as common
+from redfire.engine.v1 import engine_pb2 as pb
+from redfire.market.v1 import market_pb2 as market
+
+from services.engine.catalogue import Instrument
+from services.engine.event_stream import Numbered, Started
+from services.engine.trading_day import TradingCalendar
+from services.engine.updates import (
+    Gateway,
+    GatewayStatus,
+    OrderRequest,
+    OrderStatus,
+    OrderType,
+    OrderUpdate,
+    PositionEffect,
+    PositionSide,
+    PositionUpdate,
+    Side,
+    TimeInForce,
+    TradeUpdate,
+    TradingDayUpdate,
+)
+from services.kernel.decimals import plain, to_text
+from services.kernel.errors import Invalid
+
+_calendar = TradingCalendar()
+
+
+def _numbers(enum: type[StrEnum], of: Any, prefix: str) -> dict[str, Any]:
+    return {member.value: of.Value(prefix + member.value) for member in enum}
+
+
+_SIDES = _numbers(Side, common.Side, "SIDE_")
+_TYPES = _numbers(OrderType, common.OrderType, "ORDER_TYPE_")
+_LIFETIMES = _numbers(TimeInForce, common.TimeInForce, "TIME_IN_FORCE_")
+_EFFECTS = _numbers(PositionEffect, common.PositionEffect, "POSITION_EFFECT_")
+_POSITION_SIDES = _numbers(PositionSide, common.PositionSide, "POSITION_SIDE_")
+_STATUSES = _numbers(OrderStatus, common.OrderStatus, "ORDER_STATUS_")
+_GATEWAY_STATUSES = _numbers(GatewayStatus, pb.GatewayStatus, "GATEWAY_STATUS_")
+_BY_NUMBER: dict[Any, dict[Any, Any]] = {
+    Side: {number: Side(name) for name, number in _SIDES.items()},
+    OrderType: {number: OrderType(name) for name, number in _TYPES.items()},
+    TimeInForce: {0: TimeInForce.DAY, **{number: TimeInForce(name) for name, number in _LIFETIMES.items()}},
+    PositionEffect: {0: PositionEffect.OPEN, **{number: PositionEffect(name) for name, number in _EFFECTS.items()}},
+}
+
+
+def order_request(request: pb.SendOrderRequest) -> OrderRequest:
+    """The order of a request. Raises Invalid for enums that say nothing."""
+    order_type = _member(OrderType, request.type, "type")
+    return OrderRequest(
+        gateway_name=request.gateway_name,
+        order_id=request.order_id,
+        account_id=request.account_id,
+        symbol=request.symbol,
+        side=_member(Side, request.side, "side"),
+        type=order_type,
+        time_in_force=_member(TimeInForce, request.time_in_force, "time_in_force"),
+        position_effect=_member(PositionEffect, request.position_effect, "position_effect"),
+        quantity=Decimal(request.quantity),
+        price=Decimal(request.price) if request.price and order_type is OrderType.LIMIT else None,
+        expire_time=_time(request.expire_time) if request.HasField("expire_time") else None,
+    )
+
+
+def gateway_message(gateway: Gateway) -> pb.Gateway:
+    """A gateway's state."""
+    return pb.Gateway(
+        gateway_name=gateway.gateway_name,
+        status=_GATEWAY_STATUSES[gateway.status],
+        last_error=gateway.last_error,
+        connect_time=timestamp(gateway.connect_time) if gateway.connect_time else None,
+        exchanges=gateway.exchanges,
+        simulated=gateway.simulated,
+    )
+
+
+def instrument_message(instrument: Instrument, gateway_name: str) -> market.Instrument:
+    """An instrument."""
+    return market.Instrument(
+        symbol=instrument.symbol,
+        display_name=instrument.name,
+        exchange=instrument.exchange,
+        product=f"PRODUCT_{instrument.kind}",
+        contract_size=plain(instrument.contract_size),
+        price_tick=plain(instrument.price_tick),
+        min_quantity=plain(instrument.min_quantity),
+        quantity_step=plain(instrument.quantity_step),
+        margin_rate=plain(instrument.margin_rate),
+        commission_rate=plain(instrument.commission_rate),
+        commission_fixed=plain(instrument.commission_fixed),
+        close_today_commission_rate=plain(instrument.close_today_commission_rate),
+        close_today_commission_fixed=plain(instrument.close_today_commission_fixed),
+        currency=instrument.currency,
+        trading_sessions=[market.TradingSession(open_time=a, close_time=b) for a, b in instrument.sessions],
+        expire_date=instrument.expire_date.isoformat() if instrument.expire_date else "",
+        gateway_name=gateway_name,
+    )
+
+
+def order_message(update: OrderUpdate) -> pb.OrderUpdate:
+    """What a gateway says of an order."""
+    return pb.OrderUpdate(
+        gateway_name=update.gateway_name,
+        order_id=update.order_id,
+        venue_order_id=update.venue_order_id,
+        symbol=update.symbol,
+        side=_SIDES[update.side],
+        position_effect=_EFFECTS[update.position_effect],
+        quantity=plain(update.quantity),
+        price=to_text(update.price),
+        cumulative_quantity=plain(update.cumulative_quantity),
+        status=_STATUSES[update.status],
+        reason=update.reason.value if update.reason else None,
+        message=update.message,
+        time=timestamp(update.time),
+        amend_rejected=update.amend_rejected,
+    )
+
+
+def trade_message(update: TradeUpdate) -> pb.TradeUpdate:
+    """A fill."""
+    return pb.TradeUpdate(
+        gateway_name=update.gateway_name,
+        order_id=update.order_id,
+        venue_order_id=update.venue_order_id,
+        venue_trade_id=update.venue_trade_id,
+        symbol=update.symbol,
+        side=_SIDES[update.side],
+        position_effect=_EFFECTS[update.position_effect],
+        price=plain(update.price),
+        quantity=plain(update.quantity),
+        time=timestamp(update.time),
+        trading_day=update.trading_day,
+    )
+
+
+def position_message(update: PositionUpdate) -> pb.PositionUpdate:
+    """A position."""
+    return pb.PositionUpdate(
+        gateway_name=update.gateway_name,
+        symbol=update.symbol,
+        side=_POSITION_SIDES[update.side],
+        quantity=plain(update.quantity),
+        yesterday_quantity=plain(update.yesterday_quantity),
+    )
+
+
+def event_message(event: Started | Numbered, now: datetime) -> pb.StreamEventsResponse:
+    """A message of StreamEvents."""
+    if isinstance(event, Started):
+        started = pb.StreamEventsResponse.Started(epoch=event.epoch, resumed=event.resumed, sequence=event.sequence)
+        return pb.StreamEventsResponse(sequence=event.sequence, started=started)
+    match event.update:
+        case None:
+            return pb.StreamEventsResponse(sequence=event.sequence, heartbeat=timestamp(now))
+        case OrderUpdate() as order:
+            return pb.StreamEventsResponse(sequence=event.sequence, order=order_message(order))
+        case TradeUpdate() as trade:
+            return pb.StreamEventsResponse(sequence=event.sequence, trade=trade_message(trade))
+        case PositionUpdate() as position:
+            return pb.StreamEventsResponse(sequence=event.sequence, position=position_message(position))
+        case TradingDayUpdate() as day:
+            update = pb.TradingDayUpdate(gateway_name=day.gateway_name, trading_day=day.trading_day)
+            return pb.StreamEventsResponse(sequence=event.sequence, trading_day=update)
+        case Gateway() as gateway:
+            return pb.StreamEventsResponse(sequence=event.sequence, gateway=gateway_message(gateway))
+
+
+def tick_frame(tick: Any, sequence: int) -> bytes:
+    """vnpy's TickData as field 1 of a StreamTicksResponse, so that frames are joined and passed on as they are."""
+    extra = tick.extra or {}
+    time_ns = extra.get("time_ns") or round(tick.datetime.timestamp() * 1e6) * 1000
+    message = market.Tick(
+        symbol=tick.vt_symbol,
+        time_ns=time_ns,
+        sequence=sequence,
+        last_price=tick.last_price,
+        last_quantity=tick.last_volume,
+        volume=tick.volume,
+        turnover=tick.turnover,
+        open_interest=tick.open_interest,
+        open_price=tick.open_price,
+        high_price=tick.high_price,
+        low_price=tick.low_price,
+        pre_close_price=tick.pre_close,
+        limit_up=tick.limit_up,
+        limit_down=tick.limit_down,
+        trading_day=extra.get("trading_day") or _calendar.day_of(time_ns),
+    )
+    bid_prices, bid_quantities = _levels(tick, "bid")
+    ask_prices, ask_quantities = _levels(tick, "ask")
+    message.bid_prices.extend(bid_prices)
+    message.bid_quantities.extend(bid_quantities)
+    message.ask_prices.extend(ask_prices)
+    message.ask_quantities.extend(ask_quantities)
+    body = message.SerializeToString()
+    return b"\x0a" + _varint(len(body)) + body
+
+
+_LEVEL_FIELDS = {
+    side: [(f"{side}_price_{level}", f"{side}_volume_{level}") for level in range(1, 6)] for side in ("bid", "ask")
+}
+
+
+def _levels(tick: Any, side: str) -> tuple[list[float], list[float]]:
+    fields = tick.__dict__
+    prices, quantities = [], []
+    for price_field, quantity_field in _LEVEL_FIELDS[side]:
+        price = fields[price_field]
+        if price <= 0 or price > 1e300:
+            break
+        prices.append(price)
+        quantities.append(fields[quantity_field])
+    return prices, quantities
+
+
+def _varint(number: int) -> bytes:
+    out = bytearray()
+    while number > 0x7F:
+        out.append((number & 0x7F) | 0x80)
+        number >>= 7
+    out.append(number)
+    return bytes(out)
+
+
+def _member(enum: Any, number: int, field: str) -> Any:
+    found = _BY_NUMBER[enum].get(number)
+    if found is None:
+        raise Invalid(f"{field} is not one that a gateway takes", field=field)
+    return found
+
+
+def timestamp(time: datetime) -> Timestamp:
+    """A time on the wire."""
+    found = Timestamp()
+    found.FromDatetime(time)
+    return found
+
+
+def _time(timestamp: Timestamp) -> datetime:
+    return timestamp.ToDatetime(tzinfo=UTC)

@@ -1,0 +1,98 @@
+"""The event stream: what gateways say, numbered, with a history to resume from."""
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncGenerator
+from dataclasses import dataclass
+
+from redfire.reasons import Reason
+
+from services.engine.updates import Update
+from services.kernel.errors import ResourceExhausted
+
+
+class TooSlow(ResourceExhausted):
+    """The reader is further behind than the history reaches; reconcile with QueryState."""
+
+    reason = Reason.SLOW_CONSUMER
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """The stream begins after `sequence`; `resumed` when nothing is missed."""
+
+    epoch: str
+    resumed: bool
+    sequence: int
+
+
+@dataclass(frozen=True, slots=True)
+class Numbered:
+    """An update with its number, or a heartbeat (update None) with the last number."""
+
+    sequence: int
+    update: Update | None
+
+
+class EventStream:
+    """Updates in order. All readers read from the one history, so that memory is bounded however many they are."""
+
+    def __init__(self, epoch: str, history: int, heartbeat_s: float) -> None:
+        self.epoch = epoch
+        self.sequence = 0
+        self._history: deque[Update] = deque(maxlen=history)
+        self._heartbeat_s = heartbeat_s
+        self._wakes: set[asyncio.Event] = set()
+        self._closed = False
+
+    def publish(self, update: Update) -> None:
+        """The next event."""
+        self.sequence += 1
+        self._history.append(update)
+        for wake in self._wakes:
+            wake.set()
+
+    def close(self) -> None:
+        """End all streams when they have what was published."""
+        self._closed = True
+        for wake in self._wakes:
+            wake.set()
+
+    async def read(self, resume_after: int, epoch: str) -> AsyncGenerator[Started | Numbered, None]:
+        """Events after `resume_after` of this epoch when the history reaches back so far, else from now on.
+
+        Raises: TooSlow.
+        """
+        resumed = epoch == self.epoch and self._oldest() <= resume_after + 1 and resume_after <= self.sequence
+        last = resume_after if resumed else self.sequence
+        wake = asyncio.Event()
+        self._wakes.add(wake)
+        try:
+            yield Started(self.epoch, resumed, last)
+            while True:
+                if last < self.sequence:
+                    for numbered in self._after(last):
+                        yield numbered
+                        last = numbered.sequence
+                    continue
+                if self._closed:
+                    return
+                wake.clear()
+                try:
+                    async with asyncio.timeout(self._heartbeat_s):
+                        await wake.wait()
+                except TimeoutError:
+                    yield Numbered(last, None)
+        finally:
+            self._wakes.discard(wake)
+
+    def _oldest(self) -> int:
+        return self.sequence - len(self._history) + 1
+
+    def _after(self, last: int) -> list[Numbered]:
+        oldest = self._oldest()
+        if last + 1 < oldest:
+            raise TooSlow
+        first = last + 1 - oldest
+        upto = min(len(self._history), first + 256)
+        return [Numbered(oldest + place, self._history[place]) for place in range(first, upto)]

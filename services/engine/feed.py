@@ -1,0 +1,130 @@
+"""Feeds: where SIM's market comes from, how one is asked for, and what each can do."""
+
+import gzip
+from collections.abc import Awaitable, Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol, TextIO, cast
+
+from services.engine.quote import Quote
+from services.kernel.errors import StartError
+
+FORMS = "sim | sim:SEED | replay:FILE[@SPEED|@max][?start=subscribe]"
+REQUIRED_COLUMNS = ("datetime", "symbol", "exchange", "last_price")
+
+
+class FeedError(StartError, ValueError):
+    """The feed that was asked for cannot be; the message is the one line that says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class SimFeedSpec:
+    """A random market."""
+
+    seed: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class ReplayFeedSpec:
+    """A recorded market. `speed` None is as fast as the readers take it."""
+
+    file: Path
+    speed: float | None = 1.0
+    on_subscribe: bool = False
+
+
+FeedSpec = SimFeedSpec | ReplayFeedSpec
+
+
+class Feed(Protocol):
+    """A source of quotes that runs on the event loop."""
+
+    @property
+    def paced(self) -> bool:
+        """Whether it waits for its readers instead of keeping a pace of its own."""
+
+    @property
+    def realtime(self) -> bool:
+        """Whether its quotes carry the present time."""
+
+    @property
+    def on_demand(self) -> bool:
+        """Whether it begins only when one of its symbols is subscribed."""
+
+    async def run(self, deliver: Callable[[Quote], None], room: Callable[[], Awaitable[None]]) -> None:
+        """Deliver quotes until the feed ends; `room` returns when the readers can take more."""
+
+    def subscribe(self, symbol: str) -> None:
+        """Somebody wants this symbol."""
+
+
+def parse_feed(text: str) -> FeedSpec:
+    """The feed that a setting asks for. A replay's file is opened and its header read.
+
+    Raises: FeedError with one clear line.
+    """
+    kind, _, rest = text.strip().partition(":")
+    if kind == "sim" and (rest or ":" not in text):
+        return SimFeedSpec(_seed(text, rest)) if rest else SimFeedSpec()
+    if kind == "replay" and rest:
+        return _replay(text, rest)
+    raise FeedError(f"feed {text!r}: it must be {FORMS}")
+
+
+def open_recording(path: Path) -> AbstractContextManager[TextIO]:
+    """A recording as text, gzipped or not (told by its first bytes, not by its name)."""
+    with path.open("rb") as file:
+        gzipped = file.read(2) == b"\x1f\x8b"
+    if gzipped:
+        return cast(TextIO, gzip.open(path, "rt", encoding="utf-8-sig", newline=""))
+    return path.open("r", encoding="utf-8-sig", newline="")
+
+
+def _seed(text: str, rest: str) -> int:
+    if rest.isascii() and rest.isdigit() and len(rest) <= 18:
+        return int(rest)
+    raise FeedError(f"feed {text!r}: the seed must be a whole number")
+
+
+def _replay(text: str, rest: str) -> ReplayFeedSpec:
+    on_subscribe = False
+    if "?" in rest:
+        rest, _, options = rest.rpartition("?")
+        if options != "start=subscribe":
+            raise FeedError(f"feed {text!r}: unknown option {options!r}, only start=subscribe is known")
+        on_subscribe = True
+    name, speed = rest, cast("float | None", 1.0)
+    if "@" in rest and not Path(rest).exists():
+        name, _, pace = rest.rpartition("@")
+        speed = None if pace == "max" else _speed(text, pace)
+    path = Path(name).expanduser().absolute()
+    _check_file(path)
+    return ReplayFeedSpec(path, speed, on_subscribe)
+
+
+def _speed(text: str, pace: str) -> float:
+    try:
+        speed = float(pace.removesuffix("x"))
+    except ValueError:
+        speed = 0.0
+    if not 0 < speed <= 1e6:
+        raise FeedError(f"feed {text!r}: the speed must be max or a number above 0 and up to 1000000, not {pace!r}")
+    return speed
+
+
+def _check_file(path: Path) -> None:
+    try:
+        with open_recording(path) as file:
+            header = file.readline(65_536)
+            first_row = file.readline(65_536)
+    except (EOFError, gzip.BadGzipFile, UnicodeDecodeError):
+        raise FeedError(f"replay file {path}: it is not a CSV file, gzipped or not") from None
+    except OSError as error:
+        raise FeedError(f"replay file {path}: {error.strerror or error}") from None
+    columns = [column.strip().strip('"') for column in header.strip().split(",")]
+    missing = [column for column in REQUIRED_COLUMNS if column not in columns]
+    if missing:
+        raise FeedError(f"replay file {path}: its header lacks {', '.join(missing)}")
+    if not first_row.strip():
+        raise FeedError(f"replay file {path}: it has no rows")

@@ -1,0 +1,193 @@
+"""The engine's gateways: made by class, connected, watched, and what each one's state is."""
+
+import asyncio
+import importlib
+import logging
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from redfire.reasons import Reason
+
+from services.engine.settings import GatewaySettings
+from services.engine.updates import Gateway, GatewayStatus
+from services.engine.venue import Venue
+from services.engine.vnpy_engine import VnpyEngine
+from services.kernel.clock import Clock
+from services.kernel.errors import FailedPrecondition, NotFound
+
+log = logging.getLogger(__name__)
+
+
+class GatewayDisconnected(FailedPrecondition):
+    """The gateway is not connected."""
+
+    reason = Reason.GATEWAY_DISCONNECTED
+
+
+@dataclass(slots=True)
+class _Line:
+    """One gateway and the state of its line."""
+
+    name: str
+    venue: Venue
+    simulated: bool
+    settings: GatewaySettings | None
+    exchanges: tuple[str, ...] = ()
+    status: GatewayStatus = GatewayStatus.DISCONNECTED
+    last_error: str = ""
+    last_log: str = ""
+    connect_time: datetime | None = None
+    made: bool = False
+    decided: asyncio.Event = field(default_factory=asyncio.Event)
+    watchdog: asyncio.TimerHandle | None = None
+
+
+class Gateways:
+    """Gateways by name. `tell` hears of each change of state.
+
+    vnpy does not say when a gateway stands: the first contract, account, order, position or tick shows that it does.
+    One that says nothing for `connect_timeout_s` after connect is in error, as with an unreachable front.
+    """
+
+    def __init__(
+        self,
+        engine: VnpyEngine,
+        clock: Clock,
+        connect_timeout_s: float,
+        tell: Callable[[Gateway], None],
+        run_blocking: Callable[..., Awaitable[Any]],
+    ) -> None:
+        self._engine = engine
+        self._clock = clock
+        self._timeout_s = connect_timeout_s
+        self._tell = tell
+        self._run_blocking = run_blocking
+        self._lines: dict[str, _Line] = {}
+
+    def add(
+        self, name: str, venue: Venue, *, simulated: bool, exchanges: tuple[str, ...], settings: GatewaySettings | None
+    ) -> None:
+        """A gateway; one with settings is made from its class when it is first connected."""
+        self._lines[name] = _Line(name, venue, simulated, settings, exchanges, made=settings is None)
+
+    def list(self) -> list[Gateway]:
+        """All gateways by name."""
+        return [_state(line) for _, line in sorted(self._lines.items())]
+
+    def get(self, name: str) -> Gateway:
+        """One gateway. Raises NotFound."""
+        return _state(self._line(name))
+
+    def venue(self, name: str, *, connected: bool = True) -> Venue:
+        """A gateway to send orders to. Raises NotFound, or GatewayDisconnected."""
+        line = self._line(name)
+        if connected and line.status is not GatewayStatus.CONNECTED:
+            raise GatewayDisconnected(f"gateway {name} is {line.status.lower()}", gateway_name=name)
+        return line.venue
+
+    def is_connected(self, name: str) -> bool:
+        """Whether a gateway's line stands."""
+        line = self._lines.get(name)
+        return line is not None and line.status is GatewayStatus.CONNECTED
+
+    async def connect(self, name: str, wait_s: float = 0) -> Gateway:
+        """Begin to connect, and wait up to `wait_s` for what comes of it. Connected already: nothing is done."""
+        line = self._line(name)
+        if line.status not in (GatewayStatus.CONNECTED, GatewayStatus.CONNECTING):
+            line.decided.clear()
+            self._set(line, GatewayStatus.CONNECTING, "")
+            self._watch(line)
+            try:
+                await self._connect(line)
+            except Exception as error:
+                log.exception("gateway %s cannot be connected", name)
+                self._fail(line, f"{type(error).__name__}: {error}")
+        if wait_s:
+            try:
+                async with asyncio.timeout(wait_s):
+                    await line.decided.wait()
+            except TimeoutError:
+                log.info("gateway %s is still connecting", name)
+        return _state(line)
+
+    async def disconnect(self, name: str) -> Gateway:
+        """Cut the line."""
+        line = self._line(name)
+        if line.watchdog is not None:
+            line.watchdog.cancel()
+        gateway = self._engine.main.gateways.get(name)
+        if gateway is not None and line.status is not GatewayStatus.DISCONNECTED:
+            if line.settings is None:
+                gateway.close()
+            else:
+                # A closed vnpy gateway is not made to be connected again: the next connect makes another.
+                await self._run_blocking(gateway.close)
+                line.made = False
+        self._set(line, GatewayStatus.DISCONNECTED, "")
+        return _state(line)
+
+    def heard(self, name: str) -> None:
+        """A gateway said something that it says only when its line stands."""
+        line = self._lines.get(name)
+        if line is None or line.status in (GatewayStatus.CONNECTED, GatewayStatus.DISCONNECTED):
+            return
+        if line.watchdog is not None:
+            line.watchdog.cancel()
+        line.connect_time = self._clock.now()
+        self._set(line, GatewayStatus.CONNECTED, "")
+
+    def logged(self, name: str, message: str) -> None:
+        """A gateway's log line: the last one explains an error best."""
+        line = self._lines.get(name)
+        if line is not None:
+            line.last_log = message
+
+    async def _connect(self, line: _Line) -> None:
+        if line.settings is None:
+            self._engine.main.connect({}, line.name)
+            return
+        if not line.made:
+            gateway_class = _load(line.settings)
+            gateway = self._engine.add_gateway(gateway_class, line.name)
+            line.exchanges = tuple(exchange.value for exchange in gateway.exchanges)
+            line.made = True
+        setting = {**self._engine.main.get_gateway(line.name).get_default_setting(), **line.settings.setting}
+        async with asyncio.timeout(self._timeout_s):
+            await self._run_blocking(self._engine.main.connect, setting, line.name)
+
+    def _watch(self, line: _Line) -> None:
+        def too_late() -> None:
+            if line.status is GatewayStatus.CONNECTING:
+                said = f"; it said last: {line.last_log}" if line.last_log else ""
+                self._fail(line, f"no answer within {self._timeout_s:g} s{said}")
+
+        line.watchdog = asyncio.get_running_loop().call_later(self._timeout_s, too_late)
+
+    def _fail(self, line: _Line, error: str) -> None:
+        log.warning("gateway %s: %s", line.name, error)
+        self._set(line, GatewayStatus.ERROR, error)
+
+    def _set(self, line: _Line, status: GatewayStatus, error: str) -> None:
+        line.status = status
+        line.last_error = error or line.last_error
+        if status is GatewayStatus.CONNECTED:
+            line.last_error = ""
+        if status is not GatewayStatus.CONNECTING:
+            line.decided.set()
+        self._tell(_state(line))
+
+    def _line(self, name: str) -> _Line:
+        line = self._lines.get(name)
+        if line is None:
+            raise NotFound("gateway", name)
+        return line
+
+
+def _load(settings: GatewaySettings) -> Any:
+    return getattr(importlib.import_module(settings.module), settings.class_name)
+
+
+def _state(line: _Line) -> Gateway:
+    return Gateway(line.name, line.status, line.last_error, line.connect_time, line.exchanges, line.simulated)

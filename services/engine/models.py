@@ -1,0 +1,91 @@
+"""The engine's tables: the simulated exchange's book, and the venue's ids of orders sent to other gateways."""
+
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+
+from sqlalchemy import BigInteger, Boolean, Index, Integer, String, Text
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+from services.kernel.columns import Amount, JsonDocument, UtcTime
+
+
+class Base(DeclarativeBase):
+    """The engine's schema."""
+
+
+class SimOrderRow(Base):
+    """An order that SIM has or had."""
+
+    __tablename__ = "sim_orders"
+    __table_args__ = (Index("ix_sim_orders_is_open", "is_open"),)
+
+    venue_order_id: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    order_id: Mapped[str | None] = mapped_column(String(64), unique=True)
+    account_id: Mapped[str] = mapped_column(String(64))
+    symbol: Mapped[str] = mapped_column(String(64))
+    side: Mapped[str] = mapped_column(String(8))
+    type: Mapped[str] = mapped_column(String(8))
+    time_in_force: Mapped[str] = mapped_column(String(8))
+    position_effect: Mapped[str] = mapped_column(String(16))
+    quantity: Mapped[Decimal] = mapped_column(Amount)
+    price: Mapped[Decimal | None] = mapped_column(Amount)
+    cumulative_quantity: Mapped[Decimal] = mapped_column(Amount)
+    status: Mapped[str] = mapped_column(String(20))
+    is_open: Mapped[bool] = mapped_column(Boolean)
+    reason: Mapped[str] = mapped_column(String(64))
+    message: Mapped[str] = mapped_column(Text)
+    expire_time: Mapped[datetime | None] = mapped_column(UtcTime)
+    trading_day: Mapped[int] = mapped_column(Integer)
+    priority: Mapped[int] = mapped_column(BigInteger)
+    create_time: Mapped[datetime] = mapped_column(UtcTime)
+    update_time: Mapped[datetime] = mapped_column(UtcTime)
+
+
+class SimTradeRow(Base):
+    """A fill that SIM gave."""
+
+    __tablename__ = "sim_trades"
+
+    venue_trade_id: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    venue_order_id: Mapped[int] = mapped_column(BigInteger, index=True)
+    order_id: Mapped[str] = mapped_column(String(64))
+    symbol: Mapped[str] = mapped_column(String(64))
+    side: Mapped[str] = mapped_column(String(8))
+    position_effect: Mapped[str] = mapped_column(String(16))
+    price: Mapped[Decimal] = mapped_column(Amount)
+    quantity: Mapped[Decimal] = mapped_column(Amount)
+    time: Mapped[datetime] = mapped_column(UtcTime)
+    trading_day: Mapped[int] = mapped_column(Integer)
+
+
+class SimPositionRow(Base):
+    """What all of SIM's orders together hold of a symbol and side."""
+
+    __tablename__ = "sim_positions"
+
+    symbol: Mapped[str] = mapped_column(String(64), primary_key=True)
+    side: Mapped[str] = mapped_column(String(8), primary_key=True)
+    quantity: Mapped[Decimal] = mapped_column(Amount)
+    yesterday_quantity: Mapped[Decimal] = mapped_column(Amount)
+
+
+class SimStateRow(Base):
+    """What else SIM remembers: the trading day, and where each simulated market stands (`market:SYMBOL`)."""
+
+    __tablename__ = "sim_state"
+
+    key: Mapped[str] = mapped_column(String(96), primary_key=True)
+    value: Mapped[Any] = mapped_column(JsonDocument)
+
+
+class GatewayOrderRow(Base):
+    """An order sent to another gateway; `venue_order_id` is empty until the gateway has named it."""
+
+    __tablename__ = "gateway_orders"
+
+    order_id: Mapped[str] = mapped_column(String(64), primary_key=True)
+    gateway_name: Mapped[str] = mapped_column(String(32))
+    venue_order_id: Mapped[str] = mapped_column(String(128), index=True)
+    symbol: Mapped[str] = mapped_column(String(64))
+    create_time: Mapped[datetime] = mapped_column(UtcTime, index=True)

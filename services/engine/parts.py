@@ -1,0 +1,189 @@
+"""The engine put together: vnpy's MainEngine, SIM with its exchange and feed, and the other gateways."""
+
+import asyncio
+import logging
+from functools import partial
+
+from vnpy.trader.object import SubscribeRequest
+
+from services.engine import convert
+from services.engine.api import EngineApi
+from services.engine.catalogue import Catalogue, Instrument
+from services.engine.contracts import Contracts
+from services.engine.event_stream import EventStream
+from services.engine.feed import Feed, FeedSpec, SimFeedSpec
+from services.engine.gateway_events import GatewayEvents
+from services.engine.gateways import Gateways
+from services.engine.models import Base
+from services.engine.replay_feed import ReplayFeed
+from services.engine.repository import EngineRepository
+from services.engine.service import EngineService
+from services.engine.settings import EngineSettings
+from services.engine.sim_exchange import TRADING_DAY_KEY, SimExchange
+from services.engine.sim_feed import SimFeed
+from services.engine.sim_gateway import SimGateway
+from services.engine.sim_ledger import SimLedger
+from services.engine.sim_market import MARKET_KEY, SimMarketRunner
+from services.engine.sim_order import SimOrder
+from services.engine.sim_order_ids import KEPT, SimOrderIds
+from services.engine.sim_venue import SimVenue
+from services.engine.tick_stream import FeedNature, TickStream
+from services.engine.updates import PositionSide, PositionUpdate
+from services.engine.vnpy_engine import VnpyEngine
+from services.engine.vnpy_venue import VnpyVenue
+from services.engine.vnpy_words import split_symbol
+from services.kernel.identifiers import new_id
+from services.kernel.process import Process
+
+log = logging.getLogger(__name__)
+
+SIM = "SIM"
+
+
+class Engine:
+    """All parts of the engine service, from start to stop."""
+
+    def __init__(self, process: Process, catalogue: Catalogue, feed: FeedSpec) -> None:
+        self._process = process
+        self._clock = process.clock
+        self._catalogue = catalogue
+        self._settings = process.section(EngineSettings)
+        self._live = process.live(EngineSettings)
+        self._feed_spec = feed
+        self._database = process.database("engine", Base)
+        self._repositories = self._database.repositories(EngineRepository)
+        self._vnpy = VnpyEngine(asyncio.get_running_loop(), self._take_ticks, self._take)
+        self._contracts = Contracts(catalogue, simulated=SIM)
+        self._events = EventStream(new_id(), self._settings.event_history, self._settings.heartbeat_s)
+        replayed = not isinstance(feed, SimFeedSpec)
+        self._ticks = TickStream(
+            FeedNature(
+                paced=not isinstance(feed, SimFeedSpec) and feed.speed is None,
+                realtime=not replayed,
+                on_demand=not isinstance(feed, SimFeedSpec) and feed.on_subscribe,
+            ),
+            convert.tick_frame,
+            self._vnpy.backlog,
+            first_sequence=(self._clock.now_ns() // 1_000_000_000) << 20,
+            limit=self._settings.stream_buffer_ticks,
+            heartbeat_s=self._settings.heartbeat_s,
+        )
+        self._gateways = Gateways(
+            self._vnpy, self._clock, self._settings.connect_timeout_s, self._events.publish, process.run_blocking
+        )
+        self._venues = {
+            name: VnpyVenue(
+                self._vnpy.main, name, self._database, self._clock, partial(self._gateways.is_connected, name)
+            )
+            for name in self._settings.gateways
+        }
+        self._incoming = GatewayEvents(
+            self._gateways, self._contracts, self._events, self._ticks, self._venues, self._clock
+        )
+        self._gateway: SimGateway = self._vnpy.add_gateway(SimGateway, SIM)
+        self._ledger = SimLedger(self._database, self._gateway.tell)
+        service = EngineService(self._gateways, self._contracts, self._events, self._subscribe)
+        self.api = EngineApi(service, self._ticks, self._events, self._clock)
+        self._market: SimMarketRunner | None = None
+
+    @property
+    def ready(self) -> bool:
+        """Whether SIM is there to trade with."""
+        return self._market is not None
+
+    async def start(self) -> None:
+        """Restore SIM's book, begin its market, and connect the gateways."""
+        await self._start_sim()
+        async with self._repositories.read() as repository:
+            rows = await repository.list_recent_gateway_orders(KEPT)
+        for name, settings in self._settings.gateways.items():
+            self._venues[name].restore(rows)
+            self._gateways.add(name, self._venues[name], simulated=False, exchanges=(), settings=settings)
+        await self._gateways.connect(SIM, wait_s=5)
+        for name, settings in self._settings.gateways.items():
+            if settings.auto_connect:
+                self._process.tasks.spawn(f"engine.connect.{name}", self._gateways.connect(name))
+
+    async def run(self) -> None:
+        """What is done from time to time."""
+        assert self._market is not None
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._market.save())
+            tasks.create_task(self._market.expire())
+            tasks.create_task(self._watch_trading_day())
+
+    async def drain(self) -> None:
+        """No new ticks; the readers get what there is, and their streams end."""
+        if self._market is not None:
+            await self._market.stop()
+        await self._ledger.settled()
+        self._ticks.close()
+        self._events.close()
+
+    async def stop(self) -> None:
+        """Save what is left, then end vnpy's threads."""
+        if self._market is not None:
+            await self._market.stop()
+            self._market.save_now()
+        self._ledger_task.cancel()
+        await asyncio.wait([self._ledger_task])
+        await self._ledger.flush()
+        await self._process.run_blocking(self._vnpy.close)
+
+    async def _start_sim(self) -> None:
+        async with self._repositories.read() as repository:
+            orders = [SimOrder.of_row(row, SIM) for row in await repository.list_open_sim_orders()]
+            order_ids = SimOrderIds(await repository.list_recent_sim_order_ids(KEPT))
+            last_ids = await repository.last_sim_ids()
+            positions = await repository.list_sim_positions()
+            state = await repository.sim_state()
+        # Ids grow across restarts even when the clock does not, or when the database was made anew.
+        first_id = max(*last_ids, *(order.priority for order in orders), (self._clock.now_ns() // 10**9) << 20) + 1
+        exchange = SimExchange(SIM, self._catalogue, self._ledger, self._clock, lambda: self._live.value, first_id)
+        exchange.positions.restore(
+            PositionUpdate(SIM, row.symbol, PositionSide(row.side), row.quantity, row.yesterday_quantity)
+            for row in positions
+        )
+        feed = self._make_feed({key.removeprefix(MARKET_KEY): value for key, value in state.items()})
+        self._market = SimMarketRunner(feed, exchange, self._gateway, self._ledger, self._ticks.room)
+        self._ledger_task = asyncio.create_task(self._ledger.run(), name="engine.sim_ledger")
+        self._gateway.attach(exchange, order_ids, self._announced, self._market.on_connection, feed.subscribe)
+        exchange.restore(orders, state.get(TRADING_DAY_KEY, 0))
+        venue = SimVenue(self._vnpy.main, self._gateway, exchange, self._ledger, order_ids, self._repositories)
+        exchanges = tuple(exchange_.value for exchange_ in self._gateway.exchanges)
+        self._gateways.add(SIM, venue, simulated=True, exchanges=exchanges, settings=None)
+        if orders:
+            log.info("SIM goes on with %d open orders", len(orders))
+
+    def _make_feed(self, saved: dict[str, dict[str, object]]) -> Feed:
+        if isinstance(self._feed_spec, SimFeedSpec):
+            return SimFeed(
+                self._catalogue.listed(),
+                self._feed_spec.seed,
+                self._clock,
+                lambda: self._live.value.sim_ticks_per_second,
+                saved,
+            )
+        report = self._process.data_dir / "engine" / "replay-problems.txt"
+        feed = ReplayFeed(self._feed_spec, self._catalogue, self._clock, report)
+        for symbol in feed.symbols:
+            self._catalogue.find(symbol)  # what is recorded is listed, too
+        return feed
+
+    def _announced(self) -> list[Instrument]:
+        return list(self._catalogue)
+
+    def _subscribe(self, symbol: str, gateway_name: str) -> None:
+        code, exchange = split_symbol(symbol)
+        self._vnpy.main.subscribe(SubscribeRequest(symbol=code, exchange=exchange), gateway_name)
+
+    def _take_ticks(self, ticks: list[object]) -> None:
+        self._incoming.take_ticks(ticks)
+
+    def _take(self, kind: str, data: object) -> None:
+        self._incoming.take(kind, data)
+
+    async def _watch_trading_day(self) -> None:
+        while True:
+            await asyncio.sleep(1)
+            self._incoming.roll()

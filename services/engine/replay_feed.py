@@ -1,0 +1,270 @@
+"""The replay feed: a recorded market told again, at its own pace, faster, or as fast as it is read."""
+
+import asyncio
+import csv
+import logging
+import math
+import zlib
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TextIO
+
+from services.engine.catalogue import Catalogue
+from services.engine.feed import ReplayFeedSpec, open_recording
+from services.engine.quote import Quote
+from services.engine.trading_day import TradingCalendar
+from services.kernel.clock import Clock
+
+log = logging.getLogger(__name__)
+
+_EPOCH = datetime(1970, 1, 1)
+_EPOCH_UTC = datetime(1970, 1, 1, tzinfo=UTC)
+_SHANGHAI_NS = 8 * 3600 * 1_000_000_000  # no summer time there since 1991
+_LONGEST_GAP_NS = 60_000_000_000
+_ROWS_BETWEEN_PAUSES = 128
+_LOGGED_PROBLEMS = 20
+_NO_PRICE = 1e300  # CTP writes the largest double where there is no price
+
+MALFORMED = "malformed"
+OUT_OF_ORDER = "out of order"
+
+
+@dataclass(slots=True)
+class ReplayReport:
+    """What became of a recording's rows: delivered, or not and why. `problems` are the first ones, as (line, what)."""
+
+    file: Path | None = None
+    rows: int = 0
+    delivered: int = 0
+    counts: Counter[str] = field(default_factory=Counter)
+    problems: list[tuple[int, str]] = field(default_factory=list)
+    _out: TextIO | None = None
+
+    def add(self, line: int, kind: str, what: str) -> None:
+        """Count a row that is not delivered; all are written to the report's file, the first ones are logged, too."""
+        self.counts[kind] += 1
+        if self.file is not None:
+            if self._out is None:
+                self._out = self.file.open("w", encoding="utf-8")
+            self._out.write(f"line {line}: {kind}: {what}\n")
+        if len(self.problems) < _LOGGED_PROBLEMS:
+            self.problems.append((line, f"{kind}: {what}"))
+            log.warning("replay: line %d is %s and left out: %s", line, kind, what)
+
+    def end(self, source: Path) -> None:
+        """Say the sums, and where all problems are."""
+        if self._out is not None:
+            self._out.close()
+            self._out = None
+        bad = sum(self.counts.values())
+        text = f"replay of {source.name}: {self.rows} rows, {self.delivered} delivered"
+        for kind, count in sorted(self.counts.items()):
+            text += f", {count} {kind}"
+        if bad and self.file is not None:
+            text += f"; all of them in {self.file}"
+        log.log(logging.WARNING if bad else logging.INFO, "%s", text)
+
+
+class ReplayFeed:
+    """Quotes of a recording, read row by row.
+
+    Recorded gaps are divided by the speed; those longer than 60 s count as 60 s, so that a night is soon over. Rows
+    that cannot be read, and rows older than their symbol's row before, are not delivered but counted and reported.
+    """
+
+    realtime = False
+
+    def __init__(
+        self, spec: ReplayFeedSpec, catalogue: Catalogue, clock: Clock, report_file: Path | None = None
+    ) -> None:
+        self._spec = spec
+        self._catalogue = catalogue
+        self._clock = clock
+        self._started = asyncio.Event()
+        self.paced = spec.speed is None
+        self.on_demand = spec.on_subscribe
+        self.report = ReplayReport(report_file)
+        self._symbols = recorded_symbols(spec.file)
+        if not spec.on_subscribe:
+            self._started.set()
+
+    @property
+    def symbols(self) -> list[str]:
+        """The symbols of the recording's first rows: those that its contracts are announced for before it begins."""
+        return self._symbols
+
+    def subscribe(self, symbol: str) -> None:
+        """A reader wants this symbol: the first one of the recording's starts an on-demand replay."""
+        if symbol in self._symbols:
+            self._started.set()
+
+    async def run(self, deliver: Callable[[Quote], None], room: Callable[[], Awaitable[None]]) -> None:
+        """Deliver all rows, then return."""
+        await self._started.wait()
+        self.report = ReplayReport(self.report.file)
+        last_ns = 0
+        due = self._clock.monotonic()
+        pause_in = _ROWS_BETWEEN_PAUSES
+        try:
+            for quote in self._quotes():
+                pause_in -= 1
+                if self._spec.speed is not None:
+                    gap_ns = min(max(quote.time_ns - last_ns, 0), _LONGEST_GAP_NS) if last_ns else 0
+                    due += gap_ns / 1e9 / self._spec.speed
+                    ahead = due - self._clock.monotonic()
+                    if ahead > 0.001:
+                        await room()
+                        await asyncio.sleep(due - self._clock.monotonic())
+                        pause_in = _ROWS_BETWEEN_PAUSES
+                    elif ahead < -1:
+                        due -= ahead  # the readers held it up: the lost time is not made good in one burst
+                if pause_in <= 0:
+                    pause_in = _ROWS_BETWEEN_PAUSES
+                    await room()
+                    await asyncio.sleep(0)
+                last_ns = max(last_ns, quote.time_ns)
+                self.report.delivered += 1
+                deliver(quote)
+        finally:
+            self.report.end(self._spec.file)
+
+    def _quotes(self) -> Iterator[Quote]:
+        report = self.report
+        last: dict[str, int] = {}
+        with open_recording(self._spec.file) as file:
+            reader = csv.reader(file)
+            row_to_quote = RowReader(next(reader), self._catalogue)
+            while True:
+                try:
+                    row = next(reader)
+                except StopIteration:
+                    return
+                except (EOFError, OSError, zlib.error, UnicodeDecodeError) as error:
+                    report.add(reader.line_num + 1, MALFORMED, f"the file cannot be read on from here: {error}")
+                    return
+                except csv.Error as error:
+                    report.rows += 1
+                    report.add(reader.line_num, MALFORMED, str(error))
+                    continue
+                if not row:
+                    continue
+                report.rows += 1
+                try:
+                    quote = row_to_quote(row)
+                except ValueError as error:
+                    report.add(reader.line_num, MALFORMED, str(error))
+                    continue
+                if quote.time_ns < last.get(quote.symbol, 0):
+                    report.add(reader.line_num, OUT_OF_ORDER, f"{quote.symbol} is earlier than the row before it")
+                    continue
+                last[quote.symbol] = quote.time_ns
+                yield quote
+
+
+class RowReader:
+    """Turns rows of vnpy TickData's columns into quotes; a row that is not one raises ValueError."""
+
+    def __init__(self, header: Sequence[str], catalogue: Catalogue) -> None:
+        self._columns = {name.strip(): index for index, name in enumerate(header)}
+        self._width = len(header)
+        self._catalogue = catalogue
+        self._calendar = TradingCalendar()
+        self._levels = {side: self._level_columns(side) for side in ("bid", "ask")}
+        self._symbols: dict[tuple[str, str], str] = {}
+        index = self._columns.get
+        self._at = (index("datetime", 0), index("symbol", 0), index("exchange", 0), index("last_price", 0))
+        self._day_at = index("trading_day")
+        names = ("last_volume", "volume", "turnover", "open_interest", "open_price", "high_price", "low_price")
+        self._numbers = [index(name) for name in (*names, "pre_close", "limit_up", "limit_down")]
+
+    def __call__(self, row: list[str]) -> Quote:
+        """The quote of a row."""
+        if len(row) != self._width:
+            raise ValueError(f"{len(row)} fields instead of {self._width}")
+        at_time, at_symbol, at_exchange, at_last = self._at
+        symbol = self._symbols.get((row[at_symbol], row[at_exchange])) or self._symbol(row[at_symbol], row[at_exchange])
+        time_ns = _time_ns(row[at_time])
+        last_price = _number(row[at_last], "last_price")
+        numbers = [_number(row[at] or "0", "number") if at is not None else 0.0 for at in self._numbers]
+        last_quantity, volume, turnover, open_interest, open_price, high_price, low_price = numbers[:7]
+        pre_close, limit_up, limit_down = numbers[7:]
+        day = row[self._day_at] if self._day_at is not None else ""
+        return Quote(
+            symbol,
+            time_ns,
+            _trading_day(day) if day else self._calendar.day_of(time_ns),
+            last_price,
+            *(last_quantity, volume, turnover, open_interest, open_price, high_price, low_price),
+            *(pre_close, limit_up, limit_down),
+            self._side(row, "bid"),
+            self._side(row, "ask"),
+        )
+
+    def _level_columns(self, side: str) -> list[tuple[int, int]]:
+        found = []
+        for level in range(1, 6):
+            price, volume = self._columns.get(f"{side}_price_{level}"), self._columns.get(f"{side}_volume_{level}")
+            if price is not None and volume is not None:
+                found.append((price, volume))
+        return found
+
+    def _side(self, row: list[str], side: str) -> list[tuple[float, float]]:
+        levels = []
+        for price_at, volume_at in self._levels[side]:
+            price = _number(row[price_at] or "0", f"{side} price")
+            volume = _number(row[volume_at] or "0", f"{side} volume")
+            if price > 0 and volume > 0:
+                levels.append((price, volume))
+        return levels
+
+    def _symbol(self, code: str, exchange: str) -> str:
+        symbol = code if "." in code else f"{code}.{exchange}"
+        if self._catalogue.find(symbol) is None:
+            raise ValueError(f"{symbol} is no instrument of the catalogue")
+        self._symbols[code, exchange] = symbol
+        return symbol
+
+
+def recorded_symbols(path: Path, rows: int = 20_000) -> list[str]:
+    """The symbols in a recording's first rows."""
+    found: set[str] = set()
+    with open_recording(path) as file:
+        try:
+            reader = csv.reader(file)
+            header = [name.strip() for name in next(reader)]
+            at_symbol, at_exchange = header.index("symbol"), header.index("exchange")
+            for row, _ in zip(reader, range(rows), strict=False):
+                if len(row) == len(header):
+                    code = row[at_symbol]
+                    found.add(code if "." in code else f"{code}.{row[at_exchange]}")
+        except (EOFError, OSError, zlib.error, csv.Error, UnicodeDecodeError):
+            log.warning("replay: %s cannot be read to its end", path)
+    return sorted(found)
+
+
+def _time_ns(text: str) -> int:
+    moment = datetime.fromisoformat(text)
+    if moment.tzinfo is None:
+        since = moment - _EPOCH
+        return ((since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds) * 1_000 - _SHANGHAI_NS
+    since = moment - _EPOCH_UTC
+    return ((since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds) * 1_000
+
+
+def _number(text: str, name: str) -> float:
+    value = float(text)
+    if value >= _NO_PRICE and value != math.inf:
+        return 0.0
+    if not 0 <= value < math.inf:
+        raise ValueError(f"{name} {text!r} is not a number from 0 on")
+    return value
+
+
+def _trading_day(text: str) -> int:
+    day = int(float(text)) if "-" not in text else int(text.replace("-", ""))
+    if not 19000101 <= day <= 29991231:
+        raise ValueError(f"trading_day {text!r}")
+    return day

@@ -1,0 +1,87 @@
+"""The engine's rows in the database. What the order path writes goes through the group writer (`sim_ledger`)."""
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import func, or_, select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from services.engine.models import GatewayOrderRow, SimOrderRow, SimPositionRow, SimStateRow, SimTradeRow
+
+_CHUNK = 500
+
+
+class EngineRepository:
+    """Queries of one transaction."""
+
+    def __init__(self, session: AsyncSession) -> None:
+        self._session = session
+
+    async def list_open_sim_orders(self) -> Sequence[SimOrderRow]:
+        """SIM's open orders, oldest first."""
+        query = select(SimOrderRow).where(SimOrderRow.is_open).order_by(SimOrderRow.priority)
+        return (await self._session.scalars(query)).all()
+
+    async def list_sim_orders(self, order_ids: Iterable[str]) -> list[SimOrderRow]:
+        """SIM's orders of RedFire's ids, as far as it has them."""
+        rows: list[SimOrderRow] = []
+        for chunk in _chunks(order_ids):
+            rows += await self._session.scalars(select(SimOrderRow).where(SimOrderRow.order_id.in_(chunk)))
+        return rows
+
+    async def find_sim_order(self, *, order_id: str = "", venue_order_id: int = 0) -> SimOrderRow | None:
+        """One of SIM's orders by either id."""
+        query = select(SimOrderRow).where(
+            or_(SimOrderRow.order_id == order_id, SimOrderRow.venue_order_id == venue_order_id)
+        )
+        return (await self._session.scalars(query.limit(1))).first()
+
+    async def list_sim_trades(self, venue_order_ids: Iterable[int]) -> list[SimTradeRow]:
+        """All fills of orders, oldest first."""
+        rows: list[SimTradeRow] = []
+        for chunk in _chunks(venue_order_ids):
+            rows += await self._session.scalars(select(SimTradeRow).where(SimTradeRow.venue_order_id.in_(chunk)))
+        return sorted(rows, key=lambda row: row.venue_trade_id)
+
+    async def list_recent_sim_order_ids(self, limit: int) -> list[tuple[str, int, datetime]]:
+        """The youngest orders' ids, oldest of them first: RedFire's, SIM's, and when they came."""
+        query = (
+            select(SimOrderRow.order_id, SimOrderRow.venue_order_id, SimOrderRow.create_time)
+            .where(SimOrderRow.order_id.is_not(None))
+            .order_by(SimOrderRow.venue_order_id.desc())
+            .limit(limit)
+        )
+        return [(row[0] or "", row[1], row[2]) for row in reversed((await self._session.execute(query)).all())]
+
+    async def last_sim_ids(self) -> tuple[int, int]:
+        """The highest order id and trade id that SIM ever gave, 0 when none."""
+        order = await self._session.scalar(select(func.max(SimOrderRow.venue_order_id)))
+        trade = await self._session.scalar(select(func.max(SimTradeRow.venue_trade_id)))
+        return order or 0, trade or 0
+
+    async def last_priority(self) -> int:
+        """The highest time priority among open orders."""
+        return await self._session.scalar(select(func.max(SimOrderRow.priority)).where(SimOrderRow.is_open)) or 0
+
+    async def list_sim_positions(self) -> Sequence[SimPositionRow]:
+        """SIM's positions."""
+        return (await self._session.scalars(select(SimPositionRow))).all()
+
+    async def sim_state(self) -> dict[str, Any]:
+        """What else SIM remembers, by key."""
+        return {row.key: row.value for row in await self._session.scalars(select(SimStateRow))}
+
+    async def find_gateway_order(self, order_id: str) -> GatewayOrderRow | None:
+        """An order that was sent to another gateway."""
+        return await self._session.get(GatewayOrderRow, order_id)
+
+    async def list_recent_gateway_orders(self, limit: int) -> Sequence[GatewayOrderRow]:
+        """The youngest orders sent to other gateways."""
+        query = select(GatewayOrderRow).order_by(GatewayOrderRow.create_time.desc()).limit(limit)
+        return (await self._session.scalars(query)).all()
+
+
+def _chunks(values: Iterable[Any]) -> Iterable[list[Any]]:
+    items = list(values)
+    return (items[at : at + _CHUNK] for at in range(0, len(items), _CHUNK))

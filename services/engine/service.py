@@ -1,0 +1,83 @@
+"""Rules of the engine: which gateway an order goes to, when it may, and what of a gateway is known."""
+
+from decimal import Decimal
+
+from redfire.reasons import Reason
+
+from services.engine.catalogue import Instrument
+from services.engine.contracts import Contracts
+from services.engine.event_stream import EventStream
+from services.engine.gateways import Gateways
+from services.engine.updates import Gateway, OrderRequest, OrderType, VenueState
+from services.engine.venue import Subscriber
+from services.kernel.errors import Invalid, NotFound
+
+_CONNECT_WAIT_S = 5.0
+
+
+class EngineService:
+    """Gateways and what can be asked of them."""
+
+    def __init__(self, gateways: Gateways, contracts: Contracts, events: EventStream, subscribe: Subscriber) -> None:
+        self._gateways = gateways
+        self._contracts = contracts
+        self._events = events
+        self._subscribe = subscribe
+
+    def list_gateways(self) -> list[Gateway]:
+        """All gateways by name."""
+        return self._gateways.list()
+
+    async def connect_gateway(self, name: str) -> Gateway:
+        """Connect a gateway; after five seconds the answer may be that it is still connecting. Raises NotFound."""
+        return await self._gateways.connect(name, _CONNECT_WAIT_S)
+
+    async def disconnect_gateway(self, name: str) -> Gateway:
+        """Disconnect a gateway; its orders stay at the venue. Raises NotFound."""
+        return await self._gateways.disconnect(name)
+
+    def list_contracts(self) -> list[tuple[Instrument, str]]:
+        """All instruments with their gateways, by symbol."""
+        return self._contracts.all()
+
+    def subscribe(self, symbols: list[str]) -> list[str]:
+        """Ask for ticks; the symbols that no gateway knows."""
+        unknown = []
+        for symbol in symbols:
+            gateway_name = self._contracts.gateway_of(symbol)
+            if gateway_name:
+                self._subscribe(symbol, gateway_name)
+            else:
+                unknown.append(symbol)
+        return unknown
+
+    async def send_order(self, request: OrderRequest) -> str:
+        """Send an order; the venue's id, once the gateway has it for good. The same order_id again sends nothing.
+
+        Raises: NotFound for an unknown gateway or symbol, GatewayDisconnected, Invalid for a limit without a price,
+        FailedPrecondition (UNSUPPORTED, GATEWAY_REJECTED), DeadlineExceeded when the outcome is not known.
+        """
+        venue = self._gateways.venue(request.gateway_name)
+        if not self._contracts.gateway_of(request.symbol):
+            raise NotFound("instrument", request.symbol, reason=Reason.UNKNOWN_SYMBOL)
+        if request.type is OrderType.LIMIT and request.price is None:
+            raise Invalid("a limit order needs a price", field="price")
+        return await venue.send(request)
+
+    async def cancel_order(self, gateway_name: str, order_id: str, venue_order_id: str, symbol: str) -> None:
+        """Ask for a cancel. Raises NotFound for an order that the gateway never had, GatewayDisconnected."""
+        await self._gateways.venue(gateway_name).cancel(order_id, venue_order_id, symbol)
+
+    async def amend_order(
+        self, gateway_name: str, order_id: str, venue_order_id: str, quantity: Decimal | None, price: Decimal | None
+    ) -> None:
+        """Ask for another quantity or price. Raises NotFound, GatewayDisconnected, FailedPrecondition (UNSUPPORTED)."""
+        if quantity is None and price is None:
+            raise Invalid("neither another quantity nor another price is given", field="quantity")
+        await self._gateways.venue(gateway_name).amend(order_id, venue_order_id, quantity, price)
+
+    async def query_state(self, gateway_name: str, order_ids: list[str]) -> tuple[int, VenueState]:
+        """What a gateway has, and the sequence it is true at: all events up to it are part of what is told."""
+        venue = self._gateways.venue(gateway_name, connected=False)
+        sequence = self._events.sequence
+        return sequence, await venue.state(order_ids)

@@ -1,0 +1,356 @@
+"""The simulated exchange: takes orders, checks them, matches them against its market, and writes down what happens."""
+
+import asyncio
+import itertools
+import logging
+import random
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+
+from redfire.reasons import Reason
+
+from services.engine.catalogue import Catalogue, Instrument
+from services.engine.matching import Book, Fill, Level, Lifetime, MatchOrder
+from services.engine.quote import Quote
+from services.engine.settings import EngineSettings
+from services.engine.sim_ledger import SimLedger
+from services.engine.sim_order import SimOrder
+from services.engine.sim_positions import SimPositions
+from services.engine.trading_day import TradingCalendar
+from services.engine.updates import (
+    OrderRequest,
+    OrderStatus,
+    OrderType,
+    TimeInForce,
+    TradeUpdate,
+    TradingDayUpdate,
+)
+from services.kernel.clock import Clock
+
+log = logging.getLogger(__name__)
+
+TRADING_DAY_KEY = "trading_day"
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+# A market that is younger than this is the present one, not a recording.
+_PRESENT = timedelta(minutes=1)
+_LIFETIMES = {TimeInForce.IOC: Lifetime.IOC, TimeInForce.FOK: Lifetime.FOK}
+
+
+class Refused(Exception):
+    """The exchange does not take an order or an amendment."""
+
+    def __init__(self, reason: Reason, message: str) -> None:
+        self.reason, self.message = reason, message
+        super().__init__(message)
+
+
+@dataclass(slots=True)
+class _Listing:
+    """An instrument with its book and what the last snapshot said."""
+
+    instrument: Instrument
+    tick: float
+    lot: float
+    book: Book
+    limit_up: float = 0.0
+    limit_down: float = 0.0
+    quote: Quote | None = None
+
+
+class SimExchange:
+    """The venue behind the gateway SIM. It lives on the event loop; its matching is `matching.Book`, one per symbol.
+
+    Orders and trades become durable through the ledger before anybody hears of them. A DAY order ends with the trading
+    day, a GTD order at its time. Finished orders leave the memory; the database has them.
+    """
+
+    def __init__(
+        self,
+        gateway_name: str,
+        catalogue: Catalogue,
+        ledger: SimLedger,
+        clock: Clock,
+        settings: Callable[[], EngineSettings],
+        first_id: int,
+    ) -> None:
+        self._name = gateway_name
+        self._catalogue = catalogue
+        self._ledger = ledger
+        self._clock = clock
+        self._settings = settings
+        self._ids = itertools.count(first_id)
+        self._chance = random.Random(first_id)  # noqa: S311 - refusals at random, not a secret
+        self._listings: dict[str, _Listing] = {}
+        self._orders: dict[int, SimOrder] = {}
+        self._timed: dict[int, datetime] = {}
+        self.positions = SimPositions(gateway_name)
+        self.trading_day = TradingCalendar().day_of(clock.now_ns())
+
+    def restore(self, orders: Iterable[SimOrder], trading_day: int) -> None:
+        """Go on where a run before this one stopped."""
+        self.trading_day = trading_day or self.trading_day
+        for order in orders:
+            self._orders[order.venue_order_id] = order
+            if order.request.expire_time is not None and order.request.time_in_force is TimeInForce.GTD:
+                self._timed[order.venue_order_id] = order.request.expire_time
+            if order.status is OrderStatus.PENDING_NEW:
+                self._arrive_later(order)
+                continue
+            listing = self._listing(order.request.symbol)
+            if listing is None:
+                self._end(order, OrderStatus.CANCELED, Reason.UNKNOWN_SYMBOL, "the instrument is no longer listed")
+                continue
+            listing.book.rest(_match_order(listing, order))
+
+    def __len__(self) -> int:
+        """How many orders are open."""
+        return len(self._orders)
+
+    def find(self, venue_order_id: int) -> SimOrder | None:
+        """An open order."""
+        return self._orders.get(venue_order_id)
+
+    def new_id(self) -> int:
+        """An id for an order, a trade or a place in the queue; none is given twice, in this run or another."""
+        return next(self._ids)
+
+    def send(self, request: OrderRequest, venue_order_id: int) -> None:
+        """A new order under an id from `new_id`. What becomes of it is told by the ledger, refusals, too."""
+        now = self._clock.now()
+        order = SimOrder(
+            venue_order_id, request, request.quantity, request.price, self.trading_day, venue_order_id, now, now
+        )
+        self._orders[venue_order_id] = order
+        if self._settings().sim_latency_ms:
+            self._ledger.order(order, order.update())
+            self._arrive_later(order)
+        else:
+            self._arrive(order)
+
+    def cancel(self, venue_order_id: int) -> bool:
+        """Cancel an order; False when it is not open."""
+        order = self._orders.get(venue_order_id)
+        if order is None:
+            return False
+        self._end(order, OrderStatus.CANCELED)
+        return True
+
+    def amend(self, venue_order_id: int, quantity: Decimal | None, price: Decimal | None) -> bool:
+        """Change an open order in place; False when it is not open.
+
+        A smaller quantity keeps the order's place in the queue; another price or a larger quantity puts it to the end
+        and may fill it. What cannot be done is told as an update with `amend_rejected`; the order is as it was.
+        """
+        order = self._orders.get(venue_order_id)
+        if order is None:
+            return False
+        order.update_time = self._clock.now()
+        new_quantity = order.quantity if quantity is None else quantity
+        new_price = order.price if price is None else price
+        try:
+            listing = self._check_amendment(order, new_quantity, new_price)
+        except Refused as refusal:
+            rejected = order.update(amend_rejected=True, reason=refusal.reason, message=refusal.message)
+            self._ledger.order(order, rejected)
+            return True
+        keeps_place = new_price == order.price and new_quantity <= order.quantity
+        order.quantity, order.price = new_quantity, new_price
+        self._ledger.order(order, order.update())
+        resting = listing.book.get(venue_order_id)
+        if resting is None:
+            return True  # it has not reached the book yet
+        if keeps_place:
+            resting.lots = _lots(listing, order.left)
+            return True
+        listing.book.remove(venue_order_id)
+        order.priority = self.new_id()
+        self._match(listing, order, Lifetime.RESTS)
+        return True
+
+    def quote(self, quote: Quote) -> None:
+        """The market moved: what crosses is filled."""
+        listing = self._listing(quote.symbol)
+        if listing is None:
+            return
+        if quote.trading_day != self.trading_day:
+            self._roll(quote.trading_day)
+        if self._timed:
+            self.expire()
+        listing.quote = quote
+        listing.limit_up, listing.limit_down = quote.limit_up, quote.limit_down
+        bids = [Level(round(price / listing.tick), int(shown / listing.lot + 1e-9)) for price, shown in quote.bids]
+        asks = [Level(round(price / listing.tick), int(shown / listing.lot + 1e-9)) for price, shown in quote.asks]
+        bids.sort(key=lambda level: -level.price)
+        asks.sort(key=lambda level: level.price)
+        for fill in listing.book.quote(bids, asks):
+            self._fill(listing, self._orders[fill.order_id], fill)
+
+    def expire(self) -> None:
+        """End the GTD orders whose time is over."""
+        now = self._clock.now()
+        for venue_order_id in [i for i, at in self._timed.items() if at <= now]:
+            order = self._orders.get(venue_order_id)
+            if order is None:
+                self._timed.pop(venue_order_id, None)
+            else:
+                self._end(order, OrderStatus.EXPIRED, Reason.ORDER_EXPIRED, "its expire_time has come")
+
+    def _roll(self, trading_day: int) -> None:
+        log.info("SIM: trading day %d", trading_day)
+        self.trading_day = trading_day
+        self._ledger.remember(TRADING_DAY_KEY, trading_day)
+        for order in list(self._orders.values()):
+            if order.request.time_in_force not in (TimeInForce.GTC, TimeInForce.GTD):
+                self._end(order, OrderStatus.EXPIRED, Reason.ORDER_EXPIRED, "the trading day is over")
+        for position in self.positions.roll():
+            self._ledger.position(position)
+        self._ledger.say(TradingDayUpdate(self._name, trading_day))
+
+    def _arrive_later(self, order: SimOrder) -> None:
+        delay_s = self._settings().sim_latency_ms / 1000
+        asyncio.get_running_loop().call_later(delay_s, self._arrive, order)
+
+    def _arrive(self, order: SimOrder) -> None:
+        """The order reaches the book, unless it was canceled on its way."""
+        if order.venue_order_id not in self._orders:
+            return
+        order.update_time = self._clock.now()
+        try:
+            listing = self._check(order)
+        except Refused as refusal:
+            self._end(order, OrderStatus.REJECTED, refusal.reason, refusal.message)
+            return
+        order.status = OrderStatus.NEW
+        self._ledger.order(order, order.update())
+        if order.request.time_in_force is TimeInForce.GTD and order.request.expire_time is not None:
+            self._timed[order.venue_order_id] = order.request.expire_time
+        self._match(listing, order, _LIFETIMES.get(order.request.time_in_force, Lifetime.RESTS))
+
+    def _match(self, listing: _Listing, order: SimOrder, lifetime: Lifetime) -> None:
+        for fill in listing.book.submit(_match_order(listing, order), lifetime):
+            self._fill(listing, order, fill)
+        if order.status.is_open and lifetime is not Lifetime.RESTS:
+            why = (
+                "not all of it could be filled at once" if lifetime is Lifetime.FOK else "nothing more to fill at once"
+            )
+            self._end(order, OrderStatus.CANCELED, Reason.NO_LIQUIDITY, why)
+
+    def _fill(self, listing: _Listing, order: SimOrder, fill: Fill) -> None:
+        instrument, request = listing.instrument, order.request
+        quantity = fill.lots * instrument.quantity_step
+        trade_id = self.new_id()
+        trade = TradeUpdate(
+            gateway_name=self._name,
+            order_id=request.order_id,
+            venue_order_id=str(order.venue_order_id),
+            venue_trade_id=str(trade_id),
+            symbol=request.symbol,
+            side=request.side,
+            position_effect=request.position_effect,
+            price=fill.price * instrument.price_tick,
+            quantity=quantity,
+            time=self._venue_time(listing),
+            trading_day=self.trading_day,
+        )
+        order.cumulative_quantity += quantity
+        order.update_time = self._clock.now()
+        self._ledger.trade(trade_id, order.venue_order_id, trade)
+        if order.left > 0:
+            order.status = OrderStatus.PARTIALLY_FILLED
+            self._ledger.order(order, order.update())
+        else:
+            self._end(order, OrderStatus.FILLED)
+        self._ledger.position(self.positions.apply(trade))
+
+    def _venue_time(self, listing: _Listing) -> datetime:
+        """The time at the exchange: in a replay the recorded one."""
+        now = self._clock.now()
+        if listing.quote is None:
+            return now
+        quoted = _EPOCH + timedelta(microseconds=listing.quote.time_ns // 1000)
+        return now if abs(now - quoted) < _PRESENT else quoted
+
+    def _end(self, order: SimOrder, status: OrderStatus, reason: Reason | None = None, message: str = "") -> None:
+        """The order is over and leaves the book and the memory."""
+        order.update_time = self._clock.now()
+        order.end(status, reason, message)
+        del self._orders[order.venue_order_id]
+        self._timed.pop(order.venue_order_id, None)
+        listing = self._listings.get(order.request.symbol)
+        if listing is not None:
+            listing.book.remove(order.venue_order_id)
+        self._ledger.order(order, order.update())
+
+    def _listing(self, symbol: str) -> _Listing | None:
+        listing = self._listings.get(symbol)
+        if listing is None:
+            instrument = self._catalogue.find(symbol)
+            if instrument is None:
+                return None
+            tick, lot = float(instrument.price_tick), float(instrument.quantity_step)
+            listing = self._listings[symbol] = _Listing(instrument, tick, lot, Book())
+        return listing
+
+    def _check(self, order: SimOrder) -> _Listing:
+        """Raises: Refused for what the exchange's rules forbid."""
+        request = order.request
+        listing = self._listing(request.symbol)
+        if listing is None:
+            raise Refused(Reason.UNKNOWN_SYMBOL, f"{request.symbol} is not listed")
+        ratio = self._settings().sim_reject_ratio
+        if ratio and self._chance.random() < ratio:
+            raise Refused(Reason.GATEWAY_REJECTED, "refused at random, as sim_reject_ratio asks for")
+        _check_quantity(listing.instrument, order.quantity)
+        if request.type is OrderType.LIMIT:
+            _check_price(listing, order.price)
+        elif listing.quote is None:
+            raise Refused(Reason.NO_LIQUIDITY, f"{request.symbol} has no market yet")
+        if request.time_in_force is TimeInForce.GTD:
+            if request.expire_time is None:
+                raise Refused(Reason.INVALID_FIELD, "a GTD order needs its expire_time")
+            if request.expire_time <= self._clock.now():
+                raise Refused(Reason.ORDER_EXPIRED, "its expire_time is over")
+        return listing
+
+    def _check_amendment(self, order: SimOrder, quantity: Decimal, price: Decimal | None) -> _Listing:
+        listing = self._listing(order.request.symbol)
+        if listing is None:
+            raise Refused(Reason.UNKNOWN_SYMBOL, f"{order.request.symbol} is not listed")
+        _check_quantity(listing.instrument, quantity)
+        if quantity <= order.cumulative_quantity:
+            raise Refused(Reason.GATEWAY_REJECTED, f"{order.cumulative_quantity} is filled already")
+        if order.request.type is OrderType.LIMIT:
+            _check_price(listing, price)
+        elif price is not None:
+            raise Refused(Reason.UNSUPPORTED, "a market order has no price")
+        return listing
+
+
+def _match_order(listing: _Listing, order: SimOrder) -> MatchOrder:
+    price = None if order.price is None else int(order.price / listing.instrument.price_tick)
+    buy = order.request.side.value == "BUY"
+    return MatchOrder(order.venue_order_id, buy, price, _lots(listing, order.left), order.priority)
+
+
+def _lots(listing: _Listing, quantity: Decimal) -> int:
+    return int(quantity / listing.instrument.quantity_step)
+
+
+def _check_quantity(instrument: Instrument, quantity: Decimal) -> None:
+    if quantity < instrument.min_quantity or quantity % instrument.quantity_step:
+        what = f"at least {instrument.min_quantity}, in steps of {instrument.quantity_step}"
+        raise Refused(Reason.QUANTITY_OFF_STEP, f"quantity {quantity}: it must be {what}")
+
+
+def _check_price(listing: _Listing, price: Decimal | None) -> None:
+    tick = listing.instrument.price_tick
+    if price is None or price <= 0:
+        raise Refused(Reason.INVALID_FIELD, "a limit order needs a price above 0")
+    if price % tick:
+        raise Refused(Reason.PRICE_OFF_TICK, f"price {price}: it must be a multiple of {tick}")
+    ticks = float(price / tick)
+    up, down = listing.limit_up, listing.limit_down
+    if (up and ticks > up / listing.tick + 1e-6) or (down and ticks < down / listing.tick - 1e-6):
+        raise Refused(Reason.PRICE_OUTSIDE_LIMITS, f"price {price}: today's limits are {down} and {up}")

@@ -1,0 +1,190 @@
+"""SIM: an ordinary vnpy gateway whose exchange is in this process."""
+
+import asyncio
+import threading
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any, ClassVar
+
+from vnpy.trader.constant import Exchange, Product
+from vnpy.trader.gateway import BaseGateway
+from vnpy.trader.object import (
+    AccountData,
+    CancelRequest,
+    ContractData,
+    OrderRequest,
+    SubscribeRequest,
+    TickData,
+)
+
+from services.engine.catalogue import Instrument
+from services.engine.quote import Quote
+from services.engine.sim_exchange import SimExchange
+from services.engine.sim_order_ids import SimOrderIds
+from services.engine.updates import OrderUpdate, PositionUpdate, TradeUpdate, TradingDayUpdate, Update
+from services.engine.vnpy_engine import EVENT_CLOSED, EVENT_FEED_ENDED, EVENT_TRADING_DAY
+from services.engine.vnpy_words import to_order_data, to_position_data, to_request, to_trade_data
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+class SimGateway(BaseGateway):
+    """vnpy's side of the simulated exchange, which `attach` gives it. Its methods may be called by any thread."""
+
+    default_name = "SIM"
+    default_setting: ClassVar[dict[str, Any]] = {}
+    exchanges: ClassVar[list[Exchange]] = [
+        Exchange.CFFEX,
+        Exchange.SHFE,
+        Exchange.DCE,
+        Exchange.CZCE,
+        Exchange.INE,
+        Exchange.GFEX,
+    ]
+
+    def __init__(self, event_engine: Any, gateway_name: str) -> None:
+        super().__init__(event_engine, gateway_name)
+        self.connected = False
+        self._codes: dict[str, tuple[str, Exchange]] = {}
+
+    def attach(
+        self,
+        exchange: SimExchange,
+        order_ids: SimOrderIds,
+        instruments: Callable[[], list[Instrument]],
+        on_connection: Callable[[bool], None],
+        subscribe: Callable[[str], None],
+    ) -> None:
+        """Where its orders go, which instruments it announces, and whom it tells that it is connected or subscribed."""
+        self._loop = asyncio.get_running_loop()
+        self._thread = threading.get_ident()
+        self._exchange = exchange
+        self._order_ids = order_ids
+        self._instruments = instruments
+        self._on_connection = on_connection
+        self._subscribe = subscribe
+
+    def connect(self, setting: dict[str, Any]) -> None:
+        """Announce the contracts, then let the market begin."""
+        self._on_loop(self._connect)
+
+    def close(self) -> None:
+        """The line is cut: no orders, no ticks. The exchange keeps the book."""
+        self._on_loop(self._close)
+
+    def subscribe(self, req: SubscribeRequest) -> None:
+        """Every symbol's ticks come anyway; a replay on demand begins with this."""
+        self._on_loop(self._subscribe, req.vt_symbol)
+
+    def send_order(self, req: OrderRequest) -> str:
+        """A new order; the same reference again is the same order. Empty when the gateway is not connected."""
+        if not self.connected:
+            return ""
+        request = getattr(req, "request", None) or to_request(req, self.gateway_name)
+        known = self._order_ids.find(request.order_id)
+        if known is not None:
+            return f"{self.gateway_name}.{known}"
+        venue_order_id = self._exchange.new_id()
+        self._order_ids.add(request.order_id, venue_order_id, datetime.now(UTC))
+        self._on_loop(self._exchange.send, request, venue_order_id)
+        return f"{self.gateway_name}.{venue_order_id}"
+
+    def cancel_order(self, req: CancelRequest) -> None:
+        """Cancel an order; one that is not open, or never was, changes nothing."""
+        if req.orderid.isdigit():
+            self._on_loop(self._exchange.cancel, int(req.orderid))
+
+    def query_account(self) -> None:
+        """Accounts are trading's business."""
+
+    def query_position(self) -> None:
+        """Tell all positions."""
+        self._on_loop(self._tell_positions)
+
+    def announce(self, instrument: Instrument) -> None:
+        """Tell of an instrument."""
+        self.on_contract(
+            ContractData(
+                gateway_name=self.gateway_name,
+                symbol=instrument.code,
+                exchange=Exchange(instrument.exchange),
+                name=instrument.name,
+                product=Product[instrument.kind],
+                size=float(instrument.contract_size),
+                pricetick=float(instrument.price_tick),
+                min_volume=float(instrument.min_quantity),
+            )
+        )
+
+    def market(self, quote: Quote) -> None:
+        """The exchange's market moved."""
+        code = self._codes.get(quote.symbol)
+        if code is None:
+            name, _, exchange = quote.symbol.rpartition(".")
+            code = self._codes[quote.symbol] = (name, Exchange(exchange))
+        tick = TickData(
+            gateway_name=self.gateway_name,
+            symbol=code[0],
+            exchange=code[1],
+            datetime=_EPOCH + timedelta(microseconds=quote.time_ns // 1000),
+            volume=quote.volume,
+            turnover=quote.turnover,
+            open_interest=quote.open_interest,
+            last_price=quote.last_price,
+            last_volume=quote.last_quantity,
+            limit_up=quote.limit_up,
+            limit_down=quote.limit_down,
+            open_price=quote.open_price,
+            high_price=quote.high_price,
+            low_price=quote.low_price,
+            pre_close=quote.pre_close_price,
+        )
+        fields = tick.__dict__
+        for side, levels in (("bid", quote.bids), ("ask", quote.asks)):
+            for place, (price, volume) in enumerate(levels, 1):
+                fields[f"{side}_price_{place}"] = price
+                fields[f"{side}_volume_{place}"] = volume
+        tick.extra = {"trading_day": quote.trading_day, "time_ns": quote.time_ns}
+        self.on_tick(tick)
+
+    def tell(self, update: Update) -> None:
+        """The exchange says something, which is durable by now."""
+        if isinstance(update, OrderUpdate):
+            self.on_order(to_order_data(update))
+        elif isinstance(update, TradeUpdate):
+            self.on_trade(to_trade_data(update))
+        elif isinstance(update, PositionUpdate):
+            self.on_position(to_position_data(update))
+        elif isinstance(update, TradingDayUpdate):
+            self.on_event(EVENT_TRADING_DAY, update)
+
+    def feed_ended(self) -> None:
+        """The replay has come to its end."""
+        self.on_event(EVENT_FEED_ENDED, self.gateway_name)
+
+    def _connect(self) -> None:
+        self.connected = True
+        for instrument in self._instruments():
+            self.announce(instrument)
+        # Contracts first, then the account: with it a client of vnpy knows that the connection stands.
+        self.on_account(AccountData(gateway_name=self.gateway_name, accountid=self.gateway_name))
+        self._tell_positions()
+        self.write_log("SIM is connected")
+        self._on_connection(True)
+
+    def _close(self) -> None:
+        if not self.connected:
+            return
+        self.connected = False
+        self._on_connection(False)
+        self.on_event(EVENT_CLOSED, self.gateway_name)
+
+    def _tell_positions(self) -> None:
+        for position in self._exchange.positions.all():
+            self.on_position(to_position_data(position))
+
+    def _on_loop(self, function: Callable[..., Any], *args: Any) -> None:
+        if threading.get_ident() == self._thread:
+            function(*args)
+        else:
+            self._loop.call_soon_threadsafe(function, *args)

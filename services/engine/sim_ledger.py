@@ -1,0 +1,153 @@
+"""What the simulated exchange writes down: changes become durable in groups, and only then are they told."""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from typing import Any
+
+from sqlalchemy.exc import IntegrityError
+
+from services.engine.models import SimOrderRow, SimPositionRow, SimStateRow, SimTradeRow
+from services.engine.sim_order import SimOrder
+from services.engine.updates import PositionUpdate, TradeUpdate, Update
+from services.kernel.database import Database
+from services.kernel.errors import Unavailable
+from services.kernel.writer import Write
+
+log = logging.getLogger(__name__)
+
+_RETRY_S = 0.2
+
+
+class SimLedger:
+    """Gathers changes while a commit runs, and commits them as the next group.
+
+    Updates are handed to `tell` in the order they were made, each after the commit of what it says.
+    """
+
+    def __init__(self, database: Database, tell: Callable[[Update], None]) -> None:
+        self._writer = database.writer()
+        self._tell = tell
+        self._order_upsert = database.upsert(SimOrderRow, ["venue_order_id"])
+        self._trade_upsert = database.upsert(SimTradeRow, ["venue_trade_id"])
+        self._position_upsert = database.upsert(SimPositionRow, ["symbol", "side"])
+        self._state_upsert = database.upsert(SimStateRow, ["key"])
+        self._orders: dict[int, SimOrder] = {}
+        self._trades: list[dict[str, Any]] = []
+        self._positions: dict[tuple[str, str], dict[str, Any]] = {}
+        self._state: dict[str, Any] = {}
+        self._updates: list[Update] = []
+        self._waiting: list[asyncio.Future[None]] = []
+        self._work = asyncio.Event()
+        self._busy = False
+
+    def order(self, order: SimOrder, update: Update) -> None:
+        """An order changed."""
+        self._orders[order.venue_order_id] = order
+        self.say(update)
+
+    def trade(self, venue_trade_id: int, venue_order_id: int, trade: TradeUpdate) -> None:
+        """An order was filled."""
+        self._trades.append(
+            {
+                "venue_trade_id": venue_trade_id,
+                "venue_order_id": venue_order_id,
+                "order_id": trade.order_id,
+                "symbol": trade.symbol,
+                "side": trade.side.value,
+                "position_effect": trade.position_effect.value,
+                "price": trade.price,
+                "quantity": trade.quantity,
+                "time": trade.time,
+                "trading_day": trade.trading_day,
+            }
+        )
+        self.say(trade)
+
+    def position(self, position: PositionUpdate) -> None:
+        """A position changed."""
+        self._positions[position.symbol, position.side] = {
+            "symbol": position.symbol,
+            "side": position.side.value,
+            "quantity": position.quantity,
+            "yesterday_quantity": position.yesterday_quantity,
+        }
+        self.say(position)
+
+    def remember(self, key: str, value: Any) -> None:
+        """Keep a value under a key."""
+        self._state[key] = value
+        self._work.set()
+
+    def say(self, update: Update) -> None:
+        """Tell something after what was written before it is durable."""
+        self._updates.append(update)
+        self._work.set()
+
+    def settled(self) -> "asyncio.Future[None]":
+        """Resolves when all that was written until now is durable and told."""
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        if self._work.is_set() or self._busy:
+            self._waiting.append(future)
+            self._work.set()
+        else:
+            future.set_result(None)
+        return future
+
+    async def run(self) -> None:
+        """Commit what there is until cancelled. A database that fails is asked again: nothing is lost."""
+        while True:
+            await self._work.wait()
+            await self.flush()
+
+    async def flush(self) -> None:
+        """Commit and tell what has gathered."""
+        self._work.clear()
+        writes = self._take_writes()
+        updates, self._updates = self._updates, []
+        waiting, self._waiting = self._waiting, []
+        self._busy = True
+        try:
+            await self._commit(writes)
+        except BaseException:
+            _answer(waiting, Unavailable("the engine is stopping"))
+            raise
+        finally:
+            self._busy = False
+        for update in updates:
+            self._tell(update)
+        _answer(waiting, None)
+
+    async def _commit(self, writes: list[Write]) -> None:
+        while writes:
+            try:
+                await self._writer.submit(writes)
+                return
+            except IntegrityError:
+                if len(writes) == 1:
+                    log.exception("SIM's book refuses a row, which is a fault of ours; it is left out")
+                    return
+                for write in writes:
+                    await self._commit([write])
+                return
+            except Exception:
+                log.exception("SIM's book cannot be written; it is tried again")
+                await asyncio.sleep(_RETRY_S)
+
+    def _take_writes(self) -> list[Write]:
+        writes: list[Write] = [(self._order_upsert, o.row()) for o in self._orders.values()]
+        writes += [(self._trade_upsert, row) for row in self._trades]
+        writes += [(self._position_upsert, row) for row in self._positions.values()]
+        writes += [(self._state_upsert, {"key": key, "value": value}) for key, value in self._state.items()]
+        self._orders, self._trades, self._positions, self._state = {}, [], {}, {}
+        return writes
+
+
+def _answer(waiting: list["asyncio.Future[None]"], error: Exception | None) -> None:
+    for future in waiting:
+        if future.done():
+            continue
+        if error is None:
+            future.set_result(None)
+        else:
+            future.set_exception(error)

@@ -1,0 +1,98 @@
+"""Runs the feed of the simulated exchange: quotes go to the matching first, then to the gateway as ticks."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+
+from services.engine.feed import Feed
+from services.engine.quote import Quote
+from services.engine.sim_exchange import SimExchange
+from services.engine.sim_feed import SimFeed
+from services.engine.sim_gateway import SimGateway
+from services.engine.sim_ledger import SimLedger
+
+log = logging.getLogger(__name__)
+
+MARKET_KEY = "market:"
+_SAVE_EVERY_S = 5.0
+_EXPIRE_EVERY_S = 0.25
+_RETRY_S = 1.0
+
+
+class SimMarketRunner:
+    """The market's clockwork. While the gateway is disconnected the market stands still, and so does the book."""
+
+    def __init__(
+        self,
+        feed: Feed,
+        exchange: SimExchange,
+        gateway: SimGateway,
+        ledger: SimLedger,
+        room: Callable[[bool], Awaitable[None]],
+    ) -> None:
+        self._feed = feed
+        self._exchange = exchange
+        self._gateway = gateway
+        self._ledger = ledger
+        self._room = room
+        self._connected = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+        self.ended = False
+
+    def on_connection(self, connected: bool) -> None:
+        """The gateway's line stands, or is cut."""
+        if connected:
+            self._connected.set()
+            if self._task is None:
+                self._task = asyncio.create_task(self._run(), name="engine.feed")
+        else:
+            self._connected.clear()
+
+    async def save(self) -> None:
+        """Every few seconds, where simulated prices stand, so that they go on from there after a restart."""
+        while True:
+            await asyncio.sleep(_SAVE_EVERY_S)
+            self.save_now()
+
+    def save_now(self) -> None:
+        """Where simulated prices stand."""
+        if isinstance(self._feed, SimFeed):
+            for symbol, state in self._feed.state().items():
+                self._ledger.remember(MARKET_KEY + symbol, state)
+
+    async def expire(self) -> None:
+        """GTD orders end at their time whether the market moves or not."""
+        while True:
+            await asyncio.sleep(_EXPIRE_EVERY_S)
+            if self._connected.is_set():
+                self._exchange.expire()
+
+    async def stop(self) -> None:
+        """End the feed."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait([self._task])
+            if not self._task.cancelled() and (error := self._task.exception()):
+                log.error("the feed failed", exc_info=error)
+
+    async def _run(self) -> None:
+        while True:
+            try:
+                await self._feed.run(self._deliver, self._wait_for_room)
+            except Exception:
+                log.exception("the feed failed; it begins again")
+                await asyncio.sleep(_RETRY_S)
+                continue
+            self.ended = True
+            self._gateway.feed_ended()
+            return
+
+    def _deliver(self, quote: Quote) -> None:
+        self._exchange.quote(quote)
+        self._gateway.market(quote)
+
+    async def _wait_for_room(self) -> None:
+        if not self._connected.is_set():
+            await self._connected.wait()
+        if not self._feed.realtime:
+            await self._room(self._feed.paced)

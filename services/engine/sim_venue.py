@@ -1,0 +1,98 @@
+"""SIM as the engine's service sees it: through vnpy's MainEngine like any gateway, but with exact answers."""
+
+from decimal import Decimal
+from typing import Any
+
+from redfire.reasons import Reason
+
+from services.engine.repository import EngineRepository
+from services.engine.sim_exchange import SimExchange
+from services.engine.sim_gateway import SimGateway
+from services.engine.sim_ledger import SimLedger
+from services.engine.sim_order import SimOrder, trade_of_row
+from services.engine.sim_order_ids import SimOrderIds
+from services.engine.updates import OrderRequest, VenueState
+from services.engine.vnpy_words import cancel_request, to_vnpy
+from services.kernel.database import Repositories
+from services.kernel.errors import NotFound
+
+
+class SimVenue:
+    """Orders at SIM. What it answers is durable."""
+
+    def __init__(
+        self,
+        main_engine: Any,
+        gateway: SimGateway,
+        exchange: SimExchange,
+        ledger: SimLedger,
+        order_ids: SimOrderIds,
+        repositories: Repositories[EngineRepository],
+    ) -> None:
+        self._main = main_engine
+        self._gateway = gateway
+        self._exchange = exchange
+        self._ledger = ledger
+        self._order_ids = order_ids
+        self._repositories = repositories
+
+    async def send(self, request: OrderRequest) -> str:
+        """SIM's id of the order, once it is in SIM's book on disk."""
+        known = self._order_ids.find(request.order_id)
+        if known is None and self._order_ids.may_be_older(request.order_id):
+            row = await self._find_row(request.order_id)
+            if row is not None:
+                return str(row.venue_order_id)
+        vt_orderid: str = self._main.send_order(to_vnpy(request), request.gateway_name)
+        await self._ledger.settled()
+        return vt_orderid.partition(".")[2]
+
+    async def cancel(self, order_id: str, venue_order_id: str, symbol: str) -> None:
+        """Ask for a cancel; a finished order's end is told once more."""
+        order = await self._find(order_id, venue_order_id)
+        if order.status.is_open:
+            self._main.cancel_order(cancel_request(str(order.venue_order_id), order.request.symbol), self._name)
+        else:
+            self._ledger.say(order.update())
+
+    async def amend(self, order_id: str, venue_order_id: str, quantity: Decimal | None, price: Decimal | None) -> None:
+        """Change an order in place; a finished order's end is told once more, as a refusal of the amendment."""
+        order = await self._find(order_id, venue_order_id)
+        if not self._exchange.amend(order.venue_order_id, quantity, price):
+            self._ledger.say(
+                order.update(amend_rejected=True, reason=Reason.ORDER_NOT_OPEN, message="the order is finished")
+            )
+
+    async def state(self, order_ids: list[str]) -> VenueState:
+        """What is in SIM's book on disk."""
+        await self._ledger.settled()
+        async with self._repositories.read() as repository:
+            rows = {row.venue_order_id: row for row in await repository.list_open_sim_orders()}
+            rows.update((row.venue_order_id, row) for row in await repository.list_sim_orders(order_ids))
+            trades = await repository.list_sim_trades(rows)
+        return VenueState(
+            orders=[SimOrder.of_row(row, self._name).update() for row in rows.values()],
+            trades=[trade_of_row(row, self._name) for row in trades],
+            positions=self._exchange.positions.all(),
+            trading_day=self._exchange.trading_day,
+            complete=self._gateway.connected,
+        )
+
+    @property
+    def _name(self) -> str:
+        return str(self._gateway.gateway_name)
+
+    async def _find(self, order_id: str, venue_order_id: str) -> SimOrder:
+        number = int(venue_order_id) if venue_order_id.isdigit() else self._order_ids.find(order_id)
+        order = None if number is None else self._exchange.find(number)
+        if order is not None:
+            return order
+        await self._ledger.settled()
+        row = await self._find_row(order_id, number or 0)
+        if row is None:
+            raise NotFound("order", order_id)
+        return SimOrder.of_row(row, self._name)
+
+    async def _find_row(self, order_id: str, venue_order_id: int = 0) -> Any:
+        async with self._repositories.read() as repository:
+            return await repository.find_sim_order(order_id=order_id, venue_order_id=venue_order_id)

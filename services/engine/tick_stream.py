@@ -1,0 +1,163 @@
+"""The tick stream: every tick encoded once, a bounded queue per reader, and room for a feed that can wait."""
+
+import asyncio
+import itertools
+from collections import deque
+from collections.abc import AsyncGenerator, Callable, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any
+
+from redfire.reasons import Reason
+
+from services.kernel.errors import ResourceExhausted
+
+_BATCH_BYTES = 256 * 1024
+_ON_THEIR_WAY = 4096
+_POLL_S = 0.001
+
+
+class TooSlow(ResourceExhausted):
+    """The reader is too slow for the market."""
+
+    reason = Reason.SLOW_CONSUMER
+
+
+class StreamNews(Enum):
+    """What a stream says besides ticks."""
+
+    HEARTBEAT = "heartbeat"
+    FEED_ENDED = "feed ended"
+
+
+@dataclass(frozen=True, slots=True)
+class FeedNature:
+    """How the ticks come: see the contract's StreamTicksResponse.Started."""
+
+    paced: bool
+    realtime: bool
+    on_demand: bool
+
+
+class TickReader:
+    """One reader's place in the stream."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self.frames: deque[bytes] = deque()
+        self.wake = asyncio.Event()
+        self.too_slow = False
+
+    def put(self, frame: bytes) -> None:
+        """Queue a frame; a reader whose queue is full is ended rather than lied to."""
+        if len(self.frames) >= self._limit:
+            self.too_slow = True
+            self.frames.clear()
+        elif not self.too_slow:
+            self.frames.append(frame)
+        self.wake.set()
+
+    def take(self) -> bytes:
+        """The frames that wait, joined to one message of a decent size."""
+        frames = self.frames
+        size = 0
+        batch = []
+        while frames and size < _BATCH_BYTES:
+            frame = frames.popleft()
+            size += len(frame)
+            batch.append(frame)
+        return b"".join(batch)
+
+
+class TickStream:
+    """Fans ticks out. `encode(tick, sequence)` makes a frame: the bytes of field 1 of a StreamTicksResponse."""
+
+    def __init__(
+        self,
+        nature: FeedNature,
+        encode: Callable[[Any, int], bytes],
+        on_their_way: Callable[[], int],
+        first_sequence: int,
+        limit: int,
+        heartbeat_s: float,
+    ) -> None:
+        self.nature = nature
+        self._encode = encode
+        self._on_their_way = on_their_way
+        self._first = first_sequence
+        self._limit = limit
+        self._heartbeat_s = heartbeat_s
+        self._sequences: dict[str, itertools.count[int]] = {}
+        self._readers: set[TickReader] = set()
+        self._ended = False
+        self._closed = False
+        self._changed = asyncio.Event()
+        self.count = 0
+
+    @property
+    def readers(self) -> int:
+        """How many read."""
+        return len(self._readers)
+
+    def publish(self, ticks: Sequence[Any]) -> None:
+        """Ticks of the gateways, in order."""
+        for tick in ticks:
+            numbers = self._sequences.get(tick.vt_symbol)
+            if numbers is None:
+                numbers = self._sequences[tick.vt_symbol] = itertools.count(self._first)
+            frame = self._encode(tick, next(numbers))
+            for reader in self._readers:
+                reader.put(frame)
+        self.count += len(ticks)
+
+    def end_feed(self) -> None:
+        """The replay has come to its end; so every reader hears, also those who come later."""
+        self._ended = True
+        for reader in self._readers:
+            reader.wake.set()
+
+    def close(self) -> None:
+        """End all readers' streams when they have what was published."""
+        self._closed = True
+        for reader in self._readers:
+            reader.wake.set()
+
+    async def room(self, paced: bool) -> None:
+        """Return when the readers can take more; a paced feed also waits until there is a reader at all."""
+        while self._on_their_way() > _ON_THEIR_WAY:  # noqa: ASYNC110 - vnpy's thread sets no events
+            await asyncio.sleep(_POLL_S)
+        while self._is_full() or (paced and not self._readers):
+            self._changed.clear()
+            await self._changed.wait()
+
+    async def read(self) -> AsyncGenerator[bytes | StreamNews, None]:
+        """Batches of frames as they come, and news. Raises: TooSlow."""
+        reader = TickReader(self._limit)
+        self._readers.add(reader)
+        self._changed.set()
+        ended_told = False
+        try:
+            while True:
+                if reader.too_slow:
+                    raise TooSlow
+                if reader.frames:
+                    yield reader.take()
+                    self._changed.set()
+                elif self._ended and not ended_told:
+                    ended_told = True
+                    yield StreamNews.FEED_ENDED
+                elif self._closed:
+                    return
+                else:
+                    reader.wake.clear()
+                    try:
+                        async with asyncio.timeout(self._heartbeat_s):
+                            await reader.wake.wait()
+                    except TimeoutError:
+                        yield StreamNews.HEARTBEAT
+        finally:
+            self._readers.discard(reader)
+            self._changed.set()
+
+    def _is_full(self) -> bool:
+        return any(len(reader.frames) > self._limit // 4 for reader in self._readers)

@@ -1,0 +1,176 @@
+"""What gateways say of orders, trades, positions and themselves, in the platform's words."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from enum import StrEnum
+
+from redfire.reasons import Reason
+
+
+class Side(StrEnum):
+    """Which way an order goes."""
+
+    BUY = "BUY"
+    SELL = "SELL"
+
+
+class OrderType(StrEnum):
+    """How a gateway's order is priced; stops are held by trading."""
+
+    MARKET = "MARKET"
+    LIMIT = "LIMIT"
+
+
+class TimeInForce(StrEnum):
+    """How long an order lives."""
+
+    DAY = "DAY"
+    GTC = "GTC"
+    IOC = "IOC"
+    FOK = "FOK"
+    GTD = "GTD"
+
+
+class PositionEffect(StrEnum):
+    """Whether an order opens or closes."""
+
+    OPEN = "OPEN"
+    CLOSE = "CLOSE"
+    CLOSE_TODAY = "CLOSE_TODAY"
+    CLOSE_YESTERDAY = "CLOSE_YESTERDAY"
+
+
+class PositionSide(StrEnum):
+    """The side of a position."""
+
+    LONG = "LONG"
+    SHORT = "SHORT"
+
+
+class OrderStatus(StrEnum):
+    """The state of an order at its venue."""
+
+    PENDING_NEW = "PENDING_NEW"
+    NEW = "NEW"
+    PARTIALLY_FILLED = "PARTIALLY_FILLED"
+    FILLED = "FILLED"
+    CANCELED = "CANCELED"
+    REJECTED = "REJECTED"
+    EXPIRED = "EXPIRED"
+
+    @property
+    def is_open(self) -> bool:
+        """Whether more may happen to the order."""
+        return self in _OPEN
+
+
+_OPEN = {OrderStatus.PENDING_NEW, OrderStatus.NEW, OrderStatus.PARTIALLY_FILLED}
+
+
+class GatewayStatus(StrEnum):
+    """Whether a gateway can be used."""
+
+    DISCONNECTED = "DISCONNECTED"
+    CONNECTING = "CONNECTING"
+    CONNECTED = "CONNECTED"
+    ERROR = "ERROR"
+
+
+@dataclass(frozen=True, slots=True)
+class OrderRequest:
+    """An order for a gateway. `price` is None for market orders."""
+
+    gateway_name: str
+    order_id: str
+    account_id: str
+    symbol: str
+    side: Side
+    type: OrderType
+    time_in_force: TimeInForce
+    position_effect: PositionEffect
+    quantity: Decimal
+    price: Decimal | None
+    expire_time: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class OrderUpdate:
+    """An order as its gateway sees it; `order_id` is empty for orders that are not ours."""
+
+    gateway_name: str
+    order_id: str
+    venue_order_id: str
+    symbol: str
+    side: Side
+    position_effect: PositionEffect
+    quantity: Decimal
+    price: Decimal | None
+    cumulative_quantity: Decimal
+    status: OrderStatus
+    time: datetime
+    reason: Reason | None = None
+    message: str = ""
+    amend_rejected: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class TradeUpdate:
+    """A fill, at the venue's time."""
+
+    gateway_name: str
+    order_id: str
+    venue_order_id: str
+    venue_trade_id: str
+    symbol: str
+    side: Side
+    position_effect: PositionEffect
+    price: Decimal
+    quantity: Decimal
+    time: datetime
+    trading_day: int
+
+
+@dataclass(frozen=True, slots=True)
+class PositionUpdate:
+    """A position as the gateway sees it."""
+
+    gateway_name: str
+    symbol: str
+    side: PositionSide
+    quantity: Decimal
+    yesterday_quantity: Decimal
+
+
+@dataclass(frozen=True, slots=True)
+class TradingDayUpdate:
+    """Another trading day, YYYYMMDD."""
+
+    gateway_name: str
+    trading_day: int
+
+
+@dataclass(frozen=True, slots=True)
+class Gateway:
+    """A gateway's state."""
+
+    gateway_name: str
+    status: GatewayStatus
+    last_error: str
+    connect_time: datetime | None
+    exchanges: tuple[str, ...]
+    simulated: bool
+
+
+Update = OrderUpdate | TradeUpdate | PositionUpdate | TradingDayUpdate | Gateway
+
+
+@dataclass(frozen=True, slots=True)
+class VenueState:
+    """What a gateway has: open orders and those asked for, their trades, all positions."""
+
+    orders: list[OrderUpdate]
+    trades: list[TradeUpdate]
+    positions: list[PositionUpdate]
+    trading_day: int
+    complete: bool

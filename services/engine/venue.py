@@ -1,0 +1,29 @@
+"""What the engine's service needs of a gateway, whichever it is."""
+
+from decimal import Decimal
+from typing import Protocol
+
+from services.engine.updates import OrderRequest, VenueState
+
+
+class Venue(Protocol):
+    """Orders at a gateway, SIM or another."""
+
+    async def send(self, request: OrderRequest) -> str:
+        """The venue's id of the order, once the gateway has it for good; the same order_id again sends nothing."""
+
+    async def cancel(self, order_id: str, venue_order_id: str, symbol: str) -> None:
+        """Ask for a cancel. Raises NotFound for an order that the gateway never had."""
+
+    async def amend(self, order_id: str, venue_order_id: str, quantity: Decimal | None, price: Decimal | None) -> None:
+        """Ask for another quantity or price; None leaves it. Raises NotFound, or FailedPrecondition (UNSUPPORTED)."""
+
+    async def state(self, order_ids: list[str]) -> VenueState:
+        """Open orders and these, with their trades, and positions."""
+
+
+class Subscriber(Protocol):
+    """Asks a gateway for a symbol's ticks."""
+
+    def __call__(self, symbol: str, gateway_name: str) -> None:
+        """Subscribe; again changes nothing."""

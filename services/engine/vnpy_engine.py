@@ -1,0 +1,186 @@
+"""A headless vnpy MainEngine, and the bridge that brings its events from its thread to the event loop."""
+
+import asyncio
+import logging
+import threading
+from collections import deque
+from collections.abc import Callable
+from pathlib import Path
+from queue import SimpleQueue
+from typing import Any
+
+from vnpy.event import EVENT_TIMER, Event, EventEngine
+from vnpy.trader import engine as vnpy_engine_module
+from vnpy.trader.engine import MainEngine
+from vnpy.trader.event import (
+    EVENT_ACCOUNT,
+    EVENT_CONTRACT,
+    EVENT_LOG,
+    EVENT_ORDER,
+    EVENT_POSITION,
+    EVENT_TICK,
+    EVENT_TRADE,
+)
+from vnpy.trader.gateway import BaseGateway
+
+log = logging.getLogger(__name__)
+
+# Events of our own, which travel with the others so that they keep their place among them.
+EVENT_FEED_ENDED = "eRedFireFeedEnded"
+EVENT_TRADING_DAY = "eRedFireTradingDay"
+EVENT_CLOSED = "eRedFireClosed"
+
+BRIDGED = (
+    EVENT_TICK,
+    EVENT_ORDER,
+    EVENT_TRADE,
+    EVENT_POSITION,
+    EVENT_ACCOUNT,
+    EVENT_CONTRACT,
+    EVENT_LOG,
+    EVENT_FEED_ENDED,
+    EVENT_TRADING_DAY,
+    EVENT_CLOSED,
+)
+_KEPT_FINISHED = 5_000
+_DRAINED_AT_ONCE = 2_000
+
+
+class SteadyEventEngine(EventEngine):
+    """vnpy's event engine, hardened: a handler that raises is logged and does not end the thread; stop() is quick and
+    processes what is queued; events that nobody handles are not queued."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._active: bool = False
+        self._queue: SimpleQueue[Any] = SimpleQueue()
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="vnpy-events", daemon=True)
+        self._timer = threading.Thread(target=self._run_timer, name="vnpy-timer", daemon=True)
+
+    def put(self, event: Event) -> None:
+        """Queue an event that somebody handles."""
+        if event.type in self._handlers or self._general_handlers:
+            self._queue.put(event)
+
+    def backlog(self) -> int:
+        """How many events wait."""
+        return self._queue.qsize()
+
+    def stop(self) -> None:
+        """Process what is queued, then end both threads."""
+        if not self._active:
+            return
+        self._active = False
+        self._stopping.set()
+        self._queue.put(None)
+        self._timer.join(2)
+        self._thread.join(5)
+
+    def _run(self) -> None:
+        while (event := self._queue.get()) is not None:
+            self._process(event)
+
+    def _run_timer(self) -> None:
+        while not self._stopping.wait(self._interval):
+            self.put(Event(EVENT_TIMER))
+
+    def _process(self, event: Event) -> None:
+        for handler in (*self._handlers.get(event.type, ()), *self._general_handlers):
+            try:
+                handler(event)
+            except Exception:
+                log.exception("a handler of vnpy's event %s failed", event.type)
+
+
+class VnpyEngine:
+    """Hosts the MainEngine. `on_ticks` and `on_event` are called on the loop, in the order of the events."""
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        on_ticks: Callable[[list[Any]], None],
+        on_event: Callable[[str, Any], None],
+    ) -> None:
+        self._loop = loop
+        self._on_ticks = on_ticks
+        self._on_event = on_event
+        self._arrived: deque[Event] = deque()
+        self._woken = False
+        self._finished_orders: deque[str] = deque()
+        self._trades: deque[str] = deque()
+        self.events = SteadyEventEngine()
+        # MainEngine() changes to this folder; that the process stays where it is matters to everybody else in it.
+        vnpy_engine_module.TRADER_DIR = Path.cwd()
+        self.main = MainEngine(self.events)
+        self._oms: Any = self.main.get_engine("oms")
+        # Behind the OMS's own handlers, so that it knows what we hear of.
+        for kind in BRIDGED:
+            self.events.register(kind, self._arrive)
+
+    def add_gateway(self, gateway_class: type[BaseGateway], name: str) -> Any:
+        """Make a gateway; one of the same name before it is forgotten."""
+        return self.main.add_gateway(gateway_class, name)
+
+    def backlog(self) -> int:
+        """How many events are on their way to the loop."""
+        return self.events.backlog() + len(self._arrived)
+
+    def close(self) -> None:
+        """Close the gateways, then end vnpy's threads."""
+        for name, gateway in self.main.gateways.items():
+            try:
+                gateway.close()
+            except Exception:
+                log.exception("gateway %s did not close", name)
+        self.main.gateways.clear()
+        self.main.close()
+
+    def _arrive(self, event: Event) -> None:
+        """On vnpy's thread."""
+        if event.type == EVENT_ORDER or event.type == EVENT_TRADE:
+            self._forget_old(event)
+        self._arrived.append(event)
+        if not self._woken:
+            self._woken = True
+            try:
+                self._loop.call_soon_threadsafe(self._drain)
+            except RuntimeError:
+                log.debug("the loop is closed; vnpy's events are dropped")
+
+    def _drain(self) -> None:
+        """On the loop: all that has arrived, ticks in batches."""
+        self._woken = False
+        arrived = self._arrived
+        ticks: list[Any] = []
+        for _ in range(min(len(arrived), _DRAINED_AT_ONCE)):
+            event = arrived.popleft()
+            if event.type == EVENT_TICK:
+                ticks.append(event.data)
+                continue
+            if ticks:
+                self._on_ticks(ticks)
+                ticks = []
+            self._pass_on(event)
+        if ticks:
+            self._on_ticks(ticks)
+        if arrived and not self._woken:
+            self._woken = True
+            self._loop.call_soon(self._drain)
+
+    def _pass_on(self, event: Event) -> None:
+        try:
+            self._on_event(event.type, event.data)
+        except Exception:
+            log.exception("vnpy's event %s could not be taken", event.type)
+
+    def _forget_old(self, event: Event) -> None:
+        """The OMS keeps all orders and trades for ever; we keep the open ones and the last few thousand."""
+        if event.type == EVENT_TRADE:
+            self._trades.append(event.data.vt_tradeid)
+            if len(self._trades) > _KEPT_FINISHED:
+                self._oms.trades.pop(self._trades.popleft(), None)
+        elif not event.data.is_active():
+            self._finished_orders.append(event.data.vt_orderid)
+            if len(self._finished_orders) > _KEPT_FINISHED:
+                self._oms.orders.pop(self._finished_orders.popleft(), None)

@@ -1,0 +1,237 @@
+"""Between vnpy's words and ours: requests, orders, trades, positions. vnpy's enums are mapped by name: their values
+depend on the language of the machine."""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any
+
+from redfire.reasons import Reason
+from vnpy.trader.constant import Direction, Exchange, Offset, Status
+from vnpy.trader.constant import OrderType as VnpyOrderType
+from vnpy.trader.object import CancelRequest, OrderData, PositionData, TradeData
+from vnpy.trader.object import OrderRequest as VnpyOrderRequest
+
+from services.engine.updates import (
+    OrderRequest,
+    OrderStatus,
+    OrderType,
+    OrderUpdate,
+    PositionEffect,
+    PositionSide,
+    PositionUpdate,
+    Side,
+    TimeInForce,
+    TradeUpdate,
+)
+
+UPDATE = "redfire_update"
+
+_OFFSETS = {
+    PositionEffect.OPEN: Offset.OPEN,
+    PositionEffect.CLOSE: Offset.CLOSE,
+    PositionEffect.CLOSE_TODAY: Offset.CLOSETODAY,
+    PositionEffect.CLOSE_YESTERDAY: Offset.CLOSEYESTERDAY,
+}
+_EFFECTS = {**{offset.name: effect for effect, offset in _OFFSETS.items()}, Offset.NONE.name: PositionEffect.OPEN}
+_STATUSES = {
+    "SUBMITTING": OrderStatus.PENDING_NEW,
+    "NOTTRADED": OrderStatus.NEW,
+    "PARTTRADED": OrderStatus.PARTIALLY_FILLED,
+    "ALLTRADED": OrderStatus.FILLED,
+    "CANCELLED": OrderStatus.CANCELED,
+    "REJECTED": OrderStatus.REJECTED,
+}
+_VNPY_STATUSES = {
+    **{ours: Status[theirs] for theirs, ours in _STATUSES.items()},
+    OrderStatus.EXPIRED: Status.CANCELLED,
+}
+_VNPY_TYPES = {
+    (OrderType.LIMIT, TimeInForce.DAY): VnpyOrderType.LIMIT,
+    (OrderType.LIMIT, TimeInForce.IOC): VnpyOrderType.FAK,
+    (OrderType.LIMIT, TimeInForce.FOK): VnpyOrderType.FOK,
+    (OrderType.MARKET, TimeInForce.DAY): VnpyOrderType.MARKET,
+    (OrderType.MARKET, TimeInForce.IOC): VnpyOrderType.MARKET,
+}
+
+
+@dataclass
+class EngineOrderRequest(VnpyOrderRequest):
+    """vnpy's request with ours beside it, for gateways that understand more: SIM knows GTC, GTD and exact decimals."""
+
+    request: OrderRequest | None = None
+
+
+def split_symbol(symbol: str) -> tuple[str, Exchange]:
+    """`IF2612.CFFEX` → `IF2612`, Exchange.CFFEX. Raises ValueError for an exchange that vnpy does not know."""
+    code, _, exchange = symbol.rpartition(".")
+    return code, Exchange(exchange)
+
+
+def vnpy_type(request: OrderRequest) -> VnpyOrderType | None:
+    """vnpy's type of an order; None when vnpy has no word for it."""
+    return _VNPY_TYPES.get((request.type, request.time_in_force))
+
+
+def to_vnpy(request: OrderRequest) -> EngineOrderRequest:
+    """An order for vnpy's gateways."""
+    code, exchange = split_symbol(request.symbol)
+    fallback = VnpyOrderType.LIMIT if request.type is OrderType.LIMIT else VnpyOrderType.MARKET
+    return EngineOrderRequest(
+        symbol=code,
+        exchange=exchange,
+        direction=Direction.LONG if request.side is Side.BUY else Direction.SHORT,
+        type=vnpy_type(request) or fallback,
+        volume=float(request.quantity),
+        price=float(request.price or 0),
+        offset=_OFFSETS[request.position_effect],
+        reference=request.order_id,
+        request=request,
+    )
+
+
+def to_request(request: VnpyOrderRequest, gateway_name: str) -> OrderRequest:
+    """An order that came from a part of vnpy, not through us."""
+    market = request.type.name == "MARKET"
+    lifetimes = {"FAK": TimeInForce.IOC, "FOK": TimeInForce.FOK}
+    return OrderRequest(
+        gateway_name=gateway_name,
+        order_id="",
+        account_id="",
+        symbol=request.vt_symbol,
+        side=_side(request.direction),
+        type=OrderType.MARKET if market else OrderType.LIMIT,
+        time_in_force=lifetimes.get(request.type.name, TimeInForce.DAY),
+        position_effect=_EFFECTS[request.offset.name],
+        quantity=exact(request.volume),
+        price=None if market else exact(request.price),
+    )
+
+
+def cancel_request(venue_order_id: str, symbol: str) -> CancelRequest:
+    """A cancel for vnpy's gateways."""
+    code, exchange = split_symbol(symbol)
+    return CancelRequest(orderid=venue_order_id, symbol=code, exchange=exchange)
+
+
+def to_order_data(update: OrderUpdate) -> OrderData:
+    """Our update in vnpy's dress; the update itself travels with it, since vnpy has no place for some of it."""
+    code, exchange = split_symbol(update.symbol)
+    data = OrderData(
+        gateway_name=update.gateway_name,
+        symbol=code,
+        exchange=exchange,
+        orderid=update.venue_order_id,
+        type=VnpyOrderType.MARKET if update.price is None else VnpyOrderType.LIMIT,
+        direction=Direction.LONG if update.side is Side.BUY else Direction.SHORT,
+        offset=_OFFSETS[update.position_effect],
+        price=float(update.price or 0),
+        volume=float(update.quantity),
+        traded=float(update.cumulative_quantity),
+        status=_VNPY_STATUSES[update.status],
+        datetime=update.time,
+        reference=update.order_id,
+    )
+    data.extra = {UPDATE: update}
+    return data
+
+
+def to_trade_data(update: TradeUpdate) -> TradeData:
+    """Our fill in vnpy's dress."""
+    code, exchange = split_symbol(update.symbol)
+    data = TradeData(
+        gateway_name=update.gateway_name,
+        symbol=code,
+        exchange=exchange,
+        orderid=update.venue_order_id,
+        tradeid=update.venue_trade_id,
+        direction=Direction.LONG if update.side is Side.BUY else Direction.SHORT,
+        offset=_OFFSETS[update.position_effect],
+        price=float(update.price),
+        volume=float(update.quantity),
+        datetime=update.time,
+    )
+    data.extra = {UPDATE: update}
+    return data
+
+
+def to_position_data(update: PositionUpdate) -> PositionData:
+    """Our position in vnpy's dress."""
+    code, exchange = split_symbol(update.symbol)
+    data = PositionData(
+        gateway_name=update.gateway_name,
+        symbol=code,
+        exchange=exchange,
+        direction=Direction[update.side.value],
+        volume=float(update.quantity),
+        yd_volume=float(update.yesterday_quantity),
+    )
+    data.extra = {UPDATE: update}
+    return data
+
+
+def order_update(data: OrderData, order_id: str, now: datetime) -> OrderUpdate:
+    """What a gateway says of an order; `order_id` is ours, if it is ours."""
+    if data.extra and UPDATE in data.extra:
+        update: OrderUpdate = data.extra[UPDATE]
+        return update
+    status = _STATUSES[data.status.name]
+    return OrderUpdate(
+        gateway_name=data.gateway_name,
+        order_id=order_id,
+        venue_order_id=data.orderid,
+        symbol=data.vt_symbol,
+        side=_side(data.direction),
+        position_effect=_EFFECTS[data.offset.name],
+        quantity=exact(data.volume),
+        price=None if data.type.name == "MARKET" else exact(data.price),
+        cumulative_quantity=exact(data.traded),
+        status=status,
+        time=_aware(data.datetime, now),
+        reason=Reason.GATEWAY_REJECTED if status is OrderStatus.REJECTED else None,
+    )
+
+
+def trade_update(data: TradeData, order_id: str, now: datetime, trading_day: int) -> TradeUpdate:
+    """What a gateway says of a fill."""
+    if data.extra and UPDATE in data.extra:
+        update: TradeUpdate = data.extra[UPDATE]
+        return update
+    return TradeUpdate(
+        gateway_name=data.gateway_name,
+        order_id=order_id,
+        venue_order_id=data.orderid,
+        venue_trade_id=data.tradeid,
+        symbol=data.vt_symbol,
+        side=_side(data.direction),
+        position_effect=_EFFECTS[data.offset.name],
+        price=exact(data.price),
+        quantity=exact(data.volume),
+        time=_aware(data.datetime, now),
+        trading_day=trading_day,
+    )
+
+
+def position_update(data: PositionData) -> PositionUpdate:
+    """What a gateway says of a position; a net position is long or short by its sign."""
+    if data.extra and UPDATE in data.extra:
+        update: PositionUpdate = data.extra[UPDATE]
+        return update
+    long = data.direction.name == "LONG" or (data.direction.name == "NET" and data.volume >= 0)
+    side = PositionSide.LONG if long else PositionSide.SHORT
+    return PositionUpdate(data.gateway_name, data.vt_symbol, side, exact(abs(data.volume)), exact(abs(data.yd_volume)))
+
+
+def exact(value: float) -> Decimal:
+    """A gateway's float as the decimal that it stands for."""
+    return round(Decimal(repr(float(value))), 8).normalize() + 0
+
+
+def _side(direction: Any) -> Side:
+    return Side.SELL if direction is not None and direction.name == "SHORT" else Side.BUY
+
+
+def _aware(time: datetime | None, now: datetime) -> datetime:
+    if time is None:
+        return now
+    return time.astimezone(UTC)
