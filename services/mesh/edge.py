@@ -21,6 +21,10 @@ def render_edge(contract: Contract, options: EdgeOptions) -> Json:
     bootstrap: Json = {
         "node": {"id": "edge", "cluster": "edge"},
         "overload_manager": overload(options),
+        # Regular expressions here are ours alone, and no larger than this.
+        "layered_runtime": {
+            "layers": [{"name": "edge", "static_layer": {"re2.max_program_size.error_level": 2000}}],
+        },
         "static_resources": {"listeners": [listener(contract, options)], "clusters": clusters(options)},
     }
     if options.admin:

@@ -16,6 +16,14 @@ NOWHERE = "nowhere"
 ALLOWED_HEADERS = (
     "authorization, content-type, grpc-timeout, traceparent, x-api-key, x-grpc-web, x-request-id, x-user-agent"
 )
+# Percent-encoded UTF-8 (RFC 3629 §4), query included.
+TAIL = "%[89ABab][0-9A-Fa-f]"
+UTF_8_PATH = (
+    "(?:[^%]|%[0-7][0-9A-Fa-f]"
+    f"|%[Cc][2-9A-Fa-f]{TAIL}|%[Dd][0-9A-Fa-f]{TAIL}"
+    f"|%[Ee]0%[ABab][0-9A-Fa-f]{TAIL}|%[Ee][Dd]%[89][0-9A-Fa-f]{TAIL}|%[Ee][1-9A-Ca-cEeFf](?:{TAIL}){{2}}"
+    f"|%[Ff]0%[9ABab][0-9A-Fa-f](?:{TAIL}){{2}}|%[Ff][1-3](?:{TAIL}){{3}}|%[Ff]4%8[0-9A-Fa-f](?:{TAIL}){{2}})*"
+)
 EXPOSED_HEADERS = (
     "grpc-message, grpc-status, grpc-status-details-bin, retry-after, www-authenticate, x-ratelimit-limit, "
     "x-ratelimit-remaining, x-ratelimit-reset, x-request-id"
@@ -97,7 +105,14 @@ def rest(contract: Contract, options: EdgeOptions) -> list[Json]:
         "envoy.filters.http.grpc_json_transcoder": transcoder(contract, options, server_sent_events=True),
     }
     accepts_sse = {"name": "accept", "string_match": {"contains": "text/event-stream"}}
+    not_text = {"name": ":path", "string_match": {"safe_regex": {"regex": UTF_8_PATH}}, "invert_match": True}
     return [
+        # The transcoder would put such bytes into strings, which protobuf cannot read then.
+        {
+            "match": {"prefix": "/api/", "headers": [not_text]},
+            "direct_response": {"status": 400, "body": {"inline_string": "the path is not UTF-8"}},
+            "typed_per_filter_config": not_transcoded(options),
+        },
         {
             "match": {"prefix": "/api/", "headers": [accepts_sse]},
             "route": {"cluster": NOWHERE},

