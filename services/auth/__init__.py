@@ -1,0 +1,1 @@
+"""Proof of who calls: logins, sessions, tokens, API keys and revocations."""

@@ -1,0 +1,101 @@
+"""Logins, sessions, API keys and public keys over gRPC: convert, call the service, convert."""
+
+from collections.abc import AsyncIterator
+
+from redfire.auth.v1 import auth_pb2 as pb
+from redfire.auth.v1 import auth_pb2_grpc as rpc
+
+from services.auth import convert
+from services.auth.api_key_service import ApiKeyService
+from services.auth.keys import KeyRing
+from services.auth.revocation_feed import RevocationFeed
+from services.auth.service import SessionService
+from services.auth.session import Client
+from services.kernel.call import Call
+from services.kernel.clock import Clock
+from services.kernel.paging import Page
+
+
+class AuthApi(rpc.AuthServiceServicer):
+    """AuthService of the contract."""
+
+    def __init__(
+        self, sessions: SessionService, api_keys: ApiKeyService, keys: KeyRing, feed: RevocationFeed, clock: Clock
+    ) -> None:
+        self._sessions = sessions
+        self._api_keys = api_keys
+        self._keys = keys
+        self._feed = feed
+        self._clock = clock
+
+    async def Login(self, request: pb.LoginRequest, call: Call) -> pb.LoginResponse:
+        """Logs in."""
+        client = Client(call.client_address, call.user_agent)
+        return convert.to_login(await self._sessions.login(request.username, request.password, client))
+
+    async def RefreshToken(self, request: pb.RefreshTokenRequest, call: Call) -> pb.RefreshTokenResponse:
+        """Exchanges a refresh token for new tokens."""
+        return convert.to_refresh(await self._sessions.refresh(request.refresh_token))
+
+    async def Logout(self, request: pb.LogoutRequest, call: Call) -> pb.LogoutResponse:
+        """Ends the caller's session, or all."""
+        await self._sessions.logout(call.user_id, call.identity.session_id, request.all_sessions)
+        return pb.LogoutResponse()
+
+    async def ListSessions(self, request: pb.ListSessionsRequest, call: Call) -> pb.ListSessionsResponse:
+        """Lists the caller's sessions."""
+        found = await self._sessions.list_sessions(call.user_id, Page.of(request, owner=call.user_id))
+        sessions = [convert.to_session(session, call.identity.session_id) for session in found.items]
+        return pb.ListSessionsResponse(sessions=sessions, next_page_token=found.next_page_token)
+
+    async def RevokeSession(self, request: pb.RevokeSessionRequest, call: Call) -> pb.RevokeSessionResponse:
+        """Ends one of the caller's sessions."""
+        await self._sessions.revoke_session(call.user_id, request.session_id)
+        return pb.RevokeSessionResponse()
+
+    async def CreateApiKey(self, request: pb.CreateApiKeyRequest, call: Call) -> pb.CreateApiKeyResponse:
+        """Makes an API key."""
+        _ = call.user_id  # services have none and make none
+        expire_time = convert.from_expire_time(request)
+        made = await self._api_keys.create(
+            call.identity, request.display_name, request.scopes, expire_time, request.allowed_cidrs
+        )
+        return pb.CreateApiKeyResponse(api_key=convert.to_api_key(made.api_key), secret=made.secret)
+
+    async def ListApiKeys(self, request: pb.ListApiKeysRequest, call: Call) -> pb.ListApiKeysResponse:
+        """Lists the caller's API keys."""
+        found = await self._api_keys.list_keys(call.user_id, Page.of(request, owner=call.user_id))
+        keys = [convert.to_api_key(key) for key in found.items]
+        return pb.ListApiKeysResponse(api_keys=keys, next_page_token=found.next_page_token)
+
+    async def RevokeApiKey(self, request: pb.RevokeApiKeyRequest, call: Call) -> pb.RevokeApiKeyResponse:
+        """Ends one of the caller's API keys."""
+        await self._api_keys.revoke(call.user_id, request.api_key_id)
+        return pb.RevokeApiKeyResponse()
+
+    async def GetJwks(self, request: pb.GetJwksRequest, call: Call) -> pb.GetJwksResponse:
+        """The public keys."""
+        return pb.GetJwksResponse(keys=[convert.to_jwk(key) for key in self._keys.public_keys()])
+
+    async def WatchRevocations(
+        self, request: pb.WatchRevocationsRequest, call: Call
+    ) -> AsyncIterator[pb.WatchRevocationsResponse]:
+        """What is revoked, as it happens."""
+        async for item in self._feed.watch():
+            yield convert.to_watch(item, self._clock.now())
+
+    async def ExchangeToken(self, request: pb.ExchangeTokenRequest, call: Call) -> pb.ExchangeTokenResponse:
+        """A token to act for a user."""
+        made = await self._sessions.exchange_token(request.user_id, request.scopes)
+        return pb.ExchangeTokenResponse(access_token=made.access_token, expires_in=made.expires_in_s)
+
+    async def VerifyApiKey(self, request: pb.VerifyApiKeyRequest, call: Call) -> pb.VerifyApiKeyResponse:
+        """Whose API key it is."""
+        return convert.to_verified(await self._api_keys.verify(request.secret, request.client_address))
+
+    async def RevokeUserSessions(
+        self, request: pb.RevokeUserSessionsRequest, call: Call
+    ) -> pb.RevokeUserSessionsResponse:
+        """Ends a user's sessions."""
+        await self._sessions.revoke_user_sessions(request.user_id, request.except_session_id, request.api_keys)
+        return pb.RevokeUserSessionsResponse()

@@ -1,0 +1,84 @@
+"""API keys in the database. What users ask for is scoped by the user."""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from sqlalchemy import select, update
+
+from services.auth.api_key import ApiKey
+from services.auth.models import ApiKeyRow
+from services.auth.revocation_repository import RevocationRepository
+
+
+class ApiKeyRepository(RevocationRepository):
+    """Reads and writes of API keys."""
+
+    async def add(self, key: ApiKey, secret_hash: str) -> None:
+        """A new key."""
+        self._session.add(
+            ApiKeyRow(
+                user_id=key.user_id,
+                api_key_id=key.api_key_id,
+                secret_hash=secret_hash,
+                display_name=key.display_name,
+                scopes=list(key.scopes),
+                allowed_cidrs=list(key.allowed_cidrs),
+                create_time=key.create_time,
+                expire_time=key.expire_time,
+                last_used_time=None,
+                revoke_time=None,
+            )
+        )
+
+    async def find(self, user_id: str, api_key_id: str) -> ApiKey | None:
+        """A user's key."""
+        row = await self._session.get(ApiKeyRow, (user_id, api_key_id))
+        return _api_key(row) if row else None
+
+    async def find_by_hash(self, secret_hash: str) -> ApiKey | None:
+        """The key whose secret has this hash; how long the look-up takes tells nothing of any secret."""
+        row = await self._session.scalar(select(ApiKeyRow).where(ApiKeyRow.secret_hash == secret_hash))
+        return _api_key(row) if row else None
+
+    async def list_open(self, user_id: str, now: datetime, before_id: str | None, limit: int) -> Sequence[ApiKey]:
+        """A user's keys that are good, newest first: ids grow with time."""
+        query = (
+            select(ApiKeyRow)
+            .where(ApiKeyRow.user_id == user_id, ApiKeyRow.revoke_time.is_(None))
+            .where((ApiKeyRow.expire_time.is_(None)) | (ApiKeyRow.expire_time > now))
+            .order_by(ApiKeyRow.api_key_id.desc())
+            .limit(limit)
+        )
+        if before_id is not None:
+            query = query.where(ApiKeyRow.api_key_id < before_id)
+        return [_api_key(row) for row in await self._session.scalars(query)]
+
+    async def revoke(self, user_id: str, now: datetime, *, only: str | None = None) -> list[str]:
+        """End a user's keys, all or one. Answers the ids of those that were not ended before."""
+        ending = update(ApiKeyRow).where(ApiKeyRow.user_id == user_id, ApiKeyRow.revoke_time.is_(None))
+        if only is not None:
+            ending = ending.where(ApiKeyRow.api_key_id == only)
+        ended = await self._session.execute(ending.values(revoke_time=now).returning(ApiKeyRow.api_key_id))
+        return list(ended.scalars())
+
+    async def set_last_used(self, key: ApiKey, minute: datetime) -> None:
+        """The key was used in this minute."""
+        await self._session.execute(
+            update(ApiKeyRow)
+            .where(ApiKeyRow.user_id == key.user_id, ApiKeyRow.api_key_id == key.api_key_id)
+            .values(last_used_time=minute)
+        )
+
+
+def _api_key(row: ApiKeyRow) -> ApiKey:
+    return ApiKey(
+        user_id=row.user_id,
+        api_key_id=row.api_key_id,
+        display_name=row.display_name,
+        scopes=tuple(row.scopes),
+        allowed_cidrs=tuple(row.allowed_cidrs),
+        create_time=row.create_time,
+        expire_time=row.expire_time,
+        last_used_time=row.last_used_time,
+        revoke_time=row.revoke_time,
+    )

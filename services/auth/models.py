@@ -1,0 +1,83 @@
+"""Tables of the auth service. Users' keys lead with the user's id, by which they would be sharded."""
+
+from datetime import datetime
+
+from sqlalchemy import Index, String, Text, UniqueConstraint
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+from services.kernel.columns import JsonDocument, UtcTime
+
+
+class Base(DeclarativeBase):
+    """The schema of the auth database."""
+
+
+class SessionRow(Base):
+    """A login on one device, until its last refresh token has ended."""
+
+    __tablename__ = "sessions"
+
+    user_id: Mapped[str] = mapped_column(String(36), primary_key=True)
+    session_id: Mapped[str] = mapped_column(String(36), primary_key=True)
+    create_time: Mapped[datetime] = mapped_column(UtcTime)
+    last_seen_time: Mapped[datetime] = mapped_column(UtcTime)
+    client_address: Mapped[str] = mapped_column(String(64))
+    user_agent: Mapped[str] = mapped_column(String(256))
+    # The ends of its last refresh token and of its longest living access token.
+    expire_time: Mapped[datetime] = mapped_column(UtcTime, index=True)
+    access_expire_time: Mapped[datetime] = mapped_column(UtcTime)
+    revoke_time: Mapped[datetime | None] = mapped_column(UtcTime)
+
+
+class RefreshTokenRow(Base):
+    """A refresh token, used or not; of the token only its hash."""
+
+    __tablename__ = "refresh_tokens"
+
+    token_hash: Mapped[str] = mapped_column(String(64), primary_key=True)
+    user_id: Mapped[str] = mapped_column(String(36))
+    session_id: Mapped[str] = mapped_column(String(36))
+    expire_time: Mapped[datetime] = mapped_column(UtcTime, index=True)
+    use_time: Mapped[datetime | None] = mapped_column(UtcTime)
+
+
+class MarkRow(Base):
+    """What is known of a user besides sessions: when they were last ended, and the id of what acts for the user."""
+
+    __tablename__ = "user_marks"
+
+    user_id: Mapped[str] = mapped_column(String(36), primary_key=True)
+    # A login that began before this is refused, so none slips in between a suspension and its ending of sessions.
+    end_time: Mapped[datetime] = mapped_column(UtcTime)
+    # The `sid` of exchanged tokens. Another one after each ending, so that the old ones are dead and new ones are not.
+    delegation_id: Mapped[str] = mapped_column(String(36))
+
+
+class RevocationRow(Base):
+    """The id of a session or an API key that is dead before its tokens end."""
+
+    __tablename__ = "revocations"
+
+    revoked_id: Mapped[str] = mapped_column(String(36), primary_key=True)
+    expire_time: Mapped[datetime] = mapped_column(UtcTime, index=True)
+
+
+class ApiKeyRow(Base):
+    """An API key; of its secret only the hash."""
+
+    __tablename__ = "api_keys"
+    __table_args__ = (
+        UniqueConstraint("secret_hash", name="uq_api_keys_secret_hash"),
+        Index("ix_api_keys_expire_time", "expire_time"),
+    )
+
+    user_id: Mapped[str] = mapped_column(String(36), primary_key=True)
+    api_key_id: Mapped[str] = mapped_column(String(36), primary_key=True)
+    secret_hash: Mapped[str] = mapped_column(String(64))
+    display_name: Mapped[str] = mapped_column(Text)
+    scopes: Mapped[list[str]] = mapped_column(JsonDocument)
+    allowed_cidrs: Mapped[list[str]] = mapped_column(JsonDocument)
+    create_time: Mapped[datetime] = mapped_column(UtcTime)
+    expire_time: Mapped[datetime | None] = mapped_column(UtcTime)
+    last_used_time: Mapped[datetime | None] = mapped_column(UtcTime)
+    revoke_time: Mapped[datetime | None] = mapped_column(UtcTime)

@@ -1,0 +1,161 @@
+"""Sessions, refresh tokens and marks of users in the database. What users ask for is scoped by the user."""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from sqlalchemy import delete, func, insert, select, update
+from sqlalchemy.exc import IntegrityError
+
+from services.auth.models import ApiKeyRow, MarkRow, RefreshTokenRow, RevocationRow, SessionRow
+from services.auth.revocation_repository import RevocationRepository
+from services.auth.session import Mark, RefreshToken, Revocation, Session
+from services.kernel.identifiers import new_id
+
+
+class AuthRepository(RevocationRepository):
+    """Reads and writes of the auth database, API keys aside."""
+
+    # Sessions and their refresh tokens ---------------------------------------------------------------------------
+
+    async def add_session(self, session: Session) -> None:
+        """A new session."""
+        self._session.add(
+            SessionRow(
+                user_id=session.user_id,
+                session_id=session.session_id,
+                create_time=session.create_time,
+                last_seen_time=session.last_seen_time,
+                client_address=session.client_address[:64],
+                user_agent=session.user_agent[:256],
+                expire_time=session.expire_time,
+                access_expire_time=session.access_expire_time,
+                revoke_time=None,
+            )
+        )
+
+    async def get_open_session(self, user_id: str, session_id: str) -> Session | None:
+        """A user's session that was not ended; nobody ends it before this transaction does."""
+        row = await self._session.get(SessionRow, (user_id, session_id), with_for_update=True)
+        return _session(row) if row is not None and row.revoke_time is None else None
+
+    async def extend_session(self, session: Session, now: datetime, ends: datetime, access_ends: datetime) -> None:
+        """The session was refreshed: its new tokens end then."""
+        await self._session.execute(
+            update(SessionRow)
+            .where(SessionRow.user_id == session.user_id, SessionRow.session_id == session.session_id)
+            .values(
+                last_seen_time=now, expire_time=ends, access_expire_time=max(access_ends, session.access_expire_time)
+            )
+        )
+
+    async def list_open_sessions(
+        self, user_id: str, now: datetime, before_id: str | None, limit: int
+    ) -> Sequence[Session]:
+        """A user's sessions, newest first: ids grow with time."""
+        query = (
+            select(SessionRow)
+            .where(SessionRow.user_id == user_id, SessionRow.revoke_time.is_(None), SessionRow.expire_time > now)
+            .order_by(SessionRow.session_id.desc())
+            .limit(limit)
+        )
+        if before_id is not None:
+            query = query.where(SessionRow.session_id < before_id)
+        return [_session(row) for row in await self._session.scalars(query)]
+
+    async def count_open_sessions(self, now: datetime) -> int:
+        """How many sessions there are."""
+        query = select(func.count()).where(SessionRow.revoke_time.is_(None), SessionRow.expire_time > now)
+        return await self._session.scalar(query) or 0
+
+    async def end_sessions(
+        self, user_id: str, now: datetime, *, only: str | None = None, but: str | None = None
+    ) -> list[Revocation]:
+        """End a user's open sessions: all, only one, or all but one. Answers what was open."""
+        ending = update(SessionRow).where(SessionRow.user_id == user_id, SessionRow.revoke_time.is_(None))
+        if only is not None:
+            ending = ending.where(SessionRow.session_id == only)
+        if but:
+            ending = ending.where(SessionRow.session_id != but)
+        ended = await self._session.execute(
+            ending.values(revoke_time=now).returning(SessionRow.session_id, SessionRow.access_expire_time)
+        )
+        revocations = [Revocation(session_id, access_ends) for session_id, access_ends in ended.all()]
+        await self.add_revocations(revocations)
+        return revocations
+
+    async def add_refresh_token(self, token_hash: str, token: RefreshToken) -> None:
+        """The hash of a new refresh token."""
+        self._session.add(
+            RefreshTokenRow(
+                token_hash=token_hash,
+                user_id=token.user_id,
+                session_id=token.session_id,
+                expire_time=token.expire_time,
+                use_time=None,
+            )
+        )
+
+    async def find_refresh_token(self, token_hash: str) -> RefreshToken | None:
+        """A refresh token by its hash."""
+        row = await self._session.get(RefreshTokenRow, token_hash)
+        return RefreshToken(row.user_id, row.session_id, row.expire_time, row.use_time is not None) if row else None
+
+    async def use_refresh_token(self, token_hash: str, now: datetime) -> bool:
+        """Use a refresh token up. Of many who try only one does, the others get False."""
+        used = await self._session.execute(
+            update(RefreshTokenRow)
+            .where(RefreshTokenRow.token_hash == token_hash, RefreshTokenRow.use_time.is_(None))
+            .values(use_time=now)
+            .returning(RefreshTokenRow.token_hash)
+        )
+        return used.first() is not None
+
+    # Marks, and what is over --------------------------------------------------------------------------------------
+
+    async def find_mark(self, user_id: str) -> Mark | None:
+        """A user's mark."""
+        row = await self._session.get(MarkRow, user_id)
+        return Mark(row.end_time, row.delegation_id) if row else None
+
+    async def lock_mark(self, user_id: str, long_ago: datetime) -> Mark:
+        """A user's mark, which nobody else changes before this transaction ends; made where there is none."""
+        row = await self._session.get(MarkRow, user_id, with_for_update=True)
+        if row is None:
+            try:
+                async with self._session.begin_nested():
+                    values = {"user_id": user_id, "end_time": long_ago, "delegation_id": new_id()}
+                    await self._session.execute(insert(MarkRow).values(**values))
+            except IntegrityError:
+                # Somebody else made it at the same time.
+                pass
+            row = await self._session.get_one(MarkRow, user_id, with_for_update=True)
+        return Mark(row.end_time, row.delegation_id)
+
+    async def set_mark(self, user_id: str, mark: Mark) -> None:
+        """Change a user's mark."""
+        await self._session.execute(
+            update(MarkRow)
+            .where(MarkRow.user_id == user_id)
+            .values(end_time=mark.end_time, delegation_id=mark.delegation_id)
+        )
+
+    async def forget_expired(self, now: datetime) -> None:
+        """Delete what is over and can matter to nobody."""
+        await self._session.execute(delete(RevocationRow).where(RevocationRow.expire_time <= now))
+        await self._session.execute(delete(RefreshTokenRow).where(RefreshTokenRow.expire_time <= now))
+        await self._session.execute(delete(SessionRow).where(SessionRow.expire_time <= now))
+        await self._session.execute(delete(ApiKeyRow).where(ApiKeyRow.expire_time <= now))
+
+
+def _session(row: SessionRow) -> Session:
+    return Session(
+        user_id=row.user_id,
+        session_id=row.session_id,
+        create_time=row.create_time,
+        last_seen_time=row.last_seen_time,
+        client_address=row.client_address,
+        user_agent=row.user_agent,
+        expire_time=row.expire_time,
+        access_expire_time=row.access_expire_time,
+        revoke_time=row.revoke_time,
+    )

@@ -1,0 +1,28 @@
+"""Revocations in the database."""
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+
+from sqlalchemy import insert, select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from services.auth.models import RevocationRow
+from services.auth.session import Revocation
+
+
+class RevocationRepository:
+    """What is dead before its tokens end; written in the transaction that ends it."""
+
+    def __init__(self, session: AsyncSession) -> None:
+        self._session = session
+
+    async def add_revocations(self, revocations: Iterable[Revocation]) -> None:
+        """What is dead from now on."""
+        rows = [{"revoked_id": r.revoked_id, "expire_time": r.expire_time} for r in revocations]
+        if rows:
+            await self._session.execute(insert(RevocationRow), rows)
+
+    async def list_revocations(self, now: datetime) -> Sequence[Revocation]:
+        """All that is dead before its tokens end."""
+        rows = await self._session.scalars(select(RevocationRow).where(RevocationRow.expire_time > now))
+        return [Revocation(row.revoked_id, row.expire_time) for row in rows]

@@ -1,0 +1,241 @@
+"""Rules of sessions: how they begin, go on and end, and how services act for users."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+
+from redfire.reasons import Reason
+
+from services.auth.api_key_service import ApiKeyService
+from services.auth.directory import UserDirectory
+from services.auth.repository import AuthRepository
+from services.auth.revocation_feed import RevocationFeed
+from services.auth.session import AuthUser, Client, ExchangedToken, Mark, RefreshToken, Revocation, Session, Tokens
+from services.auth.settings import AuthSettings
+from services.auth.throttle import LoginThrottle
+from services.auth.tokens import AccessTokenMint, hash_of, new_secret
+from services.kernel.clock import Clock
+from services.kernel.database import Repositories
+from services.kernel.errors import Denied, NotFound, Unauthenticated
+from services.kernel.identifiers import new_id
+from services.kernel.identity import ADMIN_ALL, PERMISSIONS, ROLE_PERMISSIONS
+from services.kernel.live import Live
+from services.kernel.paging import Page, Slice
+
+EXCHANGED_TOKEN_S = 900
+LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+class InvalidCredentials(Unauthenticated):
+    """Wrong name or wrong password."""
+
+    reason = Reason.INVALID_CREDENTIALS
+
+
+class AccountInactive(Denied):
+    """The account is suspended or closed."""
+
+    reason = Reason.ACCOUNT_INACTIVE
+
+
+class SessionRevoked(Unauthenticated):
+    """The session was ended."""
+
+    reason = Reason.SESSION_REVOKED
+
+
+class RefreshTokenReused(Unauthenticated):
+    """This refresh token was used before; its session is ended."""
+
+    reason = Reason.REFRESH_TOKEN_REUSED
+
+
+class RefreshTokenExpired(Unauthenticated):
+    """The refresh token's time is over."""
+
+    reason = Reason.TOKEN_EXPIRED
+
+
+class SessionService:
+    """Sessions and their tokens."""
+
+    def __init__(
+        self,
+        auth: Repositories[AuthRepository],
+        users: UserDirectory,
+        api_keys: ApiKeyService,
+        mint: AccessTokenMint,
+        feed: RevocationFeed,
+        throttle: LoginThrottle,
+        settings: Live[AuthSettings],
+        clock: Clock,
+    ) -> None:
+        self._auth = auth
+        self._users = users
+        self._api_keys = api_keys
+        self._mint = mint
+        self._feed = feed
+        self._throttle = throttle
+        self._settings = settings
+        self._clock = clock
+
+    async def login(self, username: str, password: str, client: Client) -> Tokens:
+        """A new session.
+
+        Raises: InvalidCredentials for a wrong name or password alike, AccountInactive where the password was right,
+        TooManyLogins.
+        """
+        started = self._clock.now()
+        self._throttle.admit(username, client.address)
+        try:
+            user = await self._users.verify_password(username, password)
+        except Unauthenticated:
+            self._throttle.failed(username, client.address)
+            raise InvalidCredentials from None
+        self._throttle.succeeded(username, client.address)
+        if not user.active:
+            raise AccountInactive
+        return await self._begin(user, started, client)
+
+    async def refresh(self, token: str) -> Tokens:
+        """New tokens for the same session, with the user's present role.
+
+        Of two who use one token at the same time one wins, and the other ends the session for both: one of them may
+        be a thief. Raises: RefreshTokenReused, RefreshTokenExpired, SessionRevoked, AccountInactive, Unauthenticated.
+        """
+        token_hash = hash_of(token)
+        async with self._auth.read() as auth:
+            known = await auth.find_refresh_token(token_hash)
+        if known is None:
+            raise Unauthenticated("not a refresh token")
+        if known.used:
+            await self._end(known.user_id, only=known.session_id)
+            raise RefreshTokenReused
+        if known.expire_time <= self._clock.now():
+            raise RefreshTokenExpired
+        user = await self._users.find(known.user_id)
+        if user is None or not user.active:
+            await self._end(known.user_id, only=known.session_id)
+            raise AccountInactive
+        tokens = await self._rotate(token_hash, known, user)
+        if tokens is None:
+            await self._end(known.user_id, only=known.session_id)
+            raise RefreshTokenReused
+        return tokens
+
+    async def logout(self, user_id: str, session_id: str, all_sessions: bool) -> None:
+        """End the caller's session, or all. API keys and services that act for the user go on."""
+        if all_sessions:
+            await self._end(user_id)
+        elif session_id:
+            await self._end(user_id, only=session_id)
+
+    async def list_sessions(self, user_id: str, page: Page) -> Slice[Session]:
+        """A page of the user's open sessions, newest first."""
+        async with self._auth.read() as auth:
+            before_id = str(page.after[0]) if page.after else None
+            rows = await auth.list_open_sessions(user_id, self._clock.now(), before_id, page.size + 1)
+        return page.cut(rows, key=lambda session: [session.session_id])
+
+    async def revoke_session(self, user_id: str, session_id: str) -> None:
+        """End one of the user's sessions. Raises NotFound for others' and ended ones."""
+        if not await self._end(user_id, only=session_id):
+            raise NotFound("session", session_id)
+
+    async def revoke_user_sessions(self, user_id: str, except_session_id: str, api_keys: bool) -> None:
+        """End all of a user's sessions but one, and with `api_keys` the keys.
+
+        Without a session to keep also the tokens of services that act for the user end, and a login that is under way
+        is refused: both may rest on a status, role or password that is no more.
+        """
+        now = self._clock.now()
+        async with self._auth() as auth:
+            mark = await auth.lock_mark(user_id, LONG_AGO)
+            revocations = await auth.end_sessions(user_id, now, but=except_session_id)
+            delegation_id = mark.delegation_id
+            if not except_session_id:
+                dead = Revocation(delegation_id, now + timedelta(seconds=EXCHANGED_TOKEN_S))
+                await auth.add_revocations([dead])
+                revocations.append(dead)
+                delegation_id = new_id()
+            await auth.set_mark(user_id, Mark(now, delegation_id))
+        self._feed.publish(revocations)
+        if api_keys:
+            await self._api_keys.revoke_all(user_id)
+
+    async def exchange_token(self, user_id: str, scopes: Sequence[str]) -> ExchangedToken:
+        """A short-lived token to act for a user, with the scopes that the user's role has too.
+
+        Raises: NotFound, AccountInactive, Denied when no scope is left.
+        """
+        # The mark is read before the user: who is suspended in between has another mark, and this token is dead.
+        delegation_id = await self._delegation_id(user_id)
+        user = await self._users.find(user_id)
+        if user is None:
+            raise NotFound("user", user_id)
+        if not user.active:
+            raise AccountInactive
+        permitted = ROLE_PERMISSIONS.get(user.role, frozenset())
+        granted = set(scopes) & (PERMISSIONS if ADMIN_ALL in permitted else permitted)
+        if not granted:
+            raise Denied("the user has none of these permissions", permission=" ".join(scopes))
+        token, _ = self._mint.make(user, delegation_id, self._clock.now(), EXCHANGED_TOKEN_S, granted)
+        return ExchangedToken(token, EXCHANGED_TOKEN_S)
+
+    async def _begin(self, user: AuthUser, started: datetime, client: Client) -> Tokens:
+        now = self._clock.now()
+        session_id = new_id()
+        tokens, access_ends, ends = self._make_tokens(user, session_id, now)
+        session = Session(
+            user_id=user.user_id,
+            session_id=session_id,
+            create_time=now,
+            last_seen_time=now,
+            client_address=client.address,
+            user_agent=client.user_agent,
+            expire_time=ends,
+            access_expire_time=access_ends,
+        )
+        async with self._auth() as auth:
+            if (await auth.lock_mark(user.user_id, LONG_AGO)).end_time > started:
+                # Suspended, or given another password or role, while this login was under way.
+                raise InvalidCredentials
+            await auth.add_session(session)
+            refresh = RefreshToken(user.user_id, session_id, ends, used=False)
+            await auth.add_refresh_token(hash_of(tokens.refresh_token), refresh)
+        return tokens
+
+    async def _rotate(self, token_hash: str, known: RefreshToken, user: AuthUser) -> Tokens | None:
+        """New tokens for a refresh token, or None when somebody else was faster. Raises SessionRevoked."""
+        now = self._clock.now()
+        tokens, access_ends, ends = self._make_tokens(user, known.session_id, now)
+        async with self._auth() as auth:
+            session = await auth.get_open_session(known.user_id, known.session_id)
+            if not await auth.use_refresh_token(token_hash, now):
+                return None
+            if session is None:
+                raise SessionRevoked
+            await auth.extend_session(session, now, ends, access_ends)
+            refresh = RefreshToken(known.user_id, known.session_id, ends, used=False)
+            await auth.add_refresh_token(hash_of(tokens.refresh_token), refresh)
+        return tokens
+
+    def _make_tokens(self, user: AuthUser, session_id: str, now: datetime) -> tuple[Tokens, datetime, datetime]:
+        settings = self._settings.value
+        access, access_ends = self._mint.make(user, session_id, now, settings.access_token_s)
+        tokens = Tokens(access, new_secret(), settings.access_token_s, settings.refresh_token_s, session_id)
+        return tokens, access_ends, now + timedelta(seconds=settings.refresh_token_s)
+
+    async def _end(self, user_id: str, *, only: str | None = None) -> bool:
+        """End sessions and tell everybody; whether there was one."""
+        async with self._auth() as auth:
+            revocations = await auth.end_sessions(user_id, self._clock.now(), only=only)
+        self._feed.publish(revocations)
+        return bool(revocations)
+
+    async def _delegation_id(self, user_id: str) -> str:
+        async with self._auth.read() as auth:
+            mark = await auth.find_mark(user_id)
+        if mark is None:
+            async with self._auth() as auth:
+                mark = await auth.lock_mark(user_id, LONG_AGO)
+        return mark.delegation_id

@@ -1,0 +1,89 @@
+"""Sessions and what belongs to them, as the service knows them."""
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import Enum
+
+
+@dataclass(frozen=True, slots=True)
+class Client:
+    """From where and with what somebody calls."""
+
+    address: str
+    user_agent: str
+
+
+@dataclass(frozen=True, slots=True)
+class AuthUser:
+    """What auth needs to know of a user."""
+
+    user_id: str
+    role: str
+    active: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """A login on one device."""
+
+    user_id: str
+    session_id: str
+    create_time: datetime
+    last_seen_time: datetime
+    client_address: str
+    user_agent: str
+    expire_time: datetime
+    access_expire_time: datetime
+    revoke_time: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RefreshToken:
+    """A refresh token without the token itself."""
+
+    user_id: str
+    session_id: str
+    expire_time: datetime
+    used: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Tokens:
+    """What a login or refresh answers; the tokens are never shown."""
+
+    access_token: str = field(repr=False)
+    refresh_token: str = field(repr=False)
+    expires_in_s: int
+    refresh_expires_in_s: int
+    session_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class ExchangedToken:
+    """An access token for a service that acts for a user."""
+
+    access_token: str = field(repr=False)
+    expires_in_s: int
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """When a user's sessions were last ended, and the session id of what acts for the user."""
+
+    end_time: datetime
+    delegation_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Revocation:
+    """A session or API key that is dead; after `expire_time` no token of it is good anyway."""
+
+    revoked_id: str
+    expire_time: datetime
+
+
+class WatchMark(Enum):
+    """What a stream of revocations says besides revocations."""
+
+    SNAPSHOT_COMPLETE = "snapshot_complete"
+    HEARTBEAT = "heartbeat"

@@ -1,0 +1,42 @@
+"""Settings of the auth service."""
+
+from pathlib import Path
+from typing import ClassVar
+
+from pydantic import Field
+
+from services.kernel.settings import Section
+
+# Superseded keys stay published this long: no access token lives longer.
+LONGEST_ACCESS_TOKEN_S = 7 * 86_400
+
+
+class AuthSettings(Section):
+    """How long tokens live, where their keys are, and when failed logins are slowed; all but keys_dir change live."""
+
+    section: ClassVar[str] = "auth"
+
+    access_token_s: int = Field(
+        default=86_400, ge=10, le=LONGEST_ACCESS_TOKEN_S, description="How long an access token is good, seconds."
+    )
+    refresh_token_s: int = Field(
+        default=30 * 86_400, ge=10, le=400 * 86_400, description="How long a refresh token is good, seconds."
+    )
+    keys_dir: Path | None = Field(default=None, description="The folder of the signing keys; DATA_DIR/auth/keys.")
+    login_free_failures: int = Field(
+        default=5, ge=1, description="Wrong passwords for one name from one address before they are slowed."
+    )
+    login_max_delay_s: float = Field(
+        default=300, ge=1, description="The longest pause between them; it starts at 1 s and doubles."
+    )
+    login_address_free_failures: int = Field(
+        default=100, ge=1, description="Wrong passwords from one address, for any names, before they are slowed."
+    )
+    login_address_max_delay_s: float = Field(default=60, ge=1, description="The longest pause for an address.")
+    login_account_free_failures: int = Field(
+        default=30, ge=1, description="Wrong passwords for one name from anywhere before new addresses are slowed."
+    )
+    login_account_max_delay_s: float = Field(
+        default=5, ge=1, description="The longest pause for a name; short, so that nobody can lock its owner out."
+    )
+    login_forget_s: float = Field(default=60, ge=1, description="After so many seconds one failure is forgotten.")

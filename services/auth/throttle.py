@@ -1,0 +1,158 @@
+"""Slows failed logins, by name and by address, in bounded memory; successful ones cost nothing.
+
+Three counts, each with failures that are free, then a pause that doubles from one second up to a limit:
+a name from one address (strict), an address whatever the names (wide, offices share one), and a name from anywhere
+(gentle, and not for addresses from where its owner logged in lately: nobody can be locked out from elsewhere).
+"""
+
+import ipaddress
+from collections import OrderedDict
+from dataclasses import dataclass
+
+from services.auth.settings import AuthSettings
+from services.kernel.cache import TtlCache
+from services.kernel.clock import Clock
+from services.kernel.errors import ResourceExhausted
+from services.kernel.live import Live
+
+MAX_KEYS = 20_000
+KNOWN_FOR_S = 30 * 86_400.0
+
+
+class TooManyLogins(ResourceExhausted):
+    """Too many failed logins; wait before the next."""
+
+
+@dataclass(slots=True)
+class _Record:
+    failures: float
+    counted_at: float
+    not_before: float
+
+
+@dataclass(frozen=True, slots=True)
+class _Rule:
+    free: int
+    max_delay_s: float
+    forget_s: float
+
+    def level(self, record: _Record, now: float) -> float:
+        """The failures that are not forgotten yet."""
+        return max(0.0, record.failures - (now - record.counted_at) / self.forget_s)
+
+    def delay_s(self, level: float) -> float:
+        """The pause after so many failures."""
+        if level < self.free:
+            return 0.0
+        return float(min(self.max_delay_s, 2.0 ** min(level - self.free, 60.0)))
+
+
+class FailureCount:
+    """Failures by key; beyond `MAX_KEYS` the longest untouched are forgotten."""
+
+    def __init__(self) -> None:
+        self._records: OrderedDict[str, _Record] = OrderedDict()
+
+    def wait_s(self, key: str, now: float) -> float:
+        """How long the next attempt has to wait."""
+        record = self._records.get(key)
+        return max(0.0, record.not_before - now) if record else 0.0
+
+    def claim(self, key: str, now: float, rule: _Rule) -> None:
+        """An attempt begins: where failures are slowed, others wait for its outcome."""
+        if record := self._records.get(key):
+            record.not_before = max(record.not_before, now + rule.delay_s(rule.level(record, now)))
+
+    def release(self, key: str, now: float) -> None:
+        """The attempt succeeded: nobody has to wait for it."""
+        if record := self._records.get(key):
+            record.not_before = min(record.not_before, now)
+
+    def add(self, key: str, now: float, rule: _Rule) -> None:
+        """The attempt failed."""
+        record = self._records.pop(key, None) or _Record(0.0, now, now)
+        level = rule.level(record, now) + 1
+        self._records[key] = _Record(level, now, now + rule.delay_s(level))
+        if len(self._records) > MAX_KEYS:
+            self._records.popitem(last=False)
+
+    def forget(self, key: str) -> None:
+        """Start again from none."""
+        self._records.pop(key, None)
+
+    def __len__(self) -> int:
+        return len(self._records)
+
+
+class LoginThrottle:
+    """Says whether a login may be tried now: `admit`, then `failed` or `succeeded`."""
+
+    def __init__(self, settings: Live[AuthSettings], clock: Clock) -> None:
+        self._settings = settings
+        self._clock = clock
+        self._pairs = FailureCount()
+        self._addresses = FailureCount()
+        self._names = FailureCount()
+        self._known: TtlCache[str, bool] = TtlCache(MAX_KEYS, KNOWN_FOR_S, clock)
+
+    def admit(self, username: str, client_address: str) -> None:
+        """Raises TooManyLogins, with the time to wait."""
+        now = self._clock.monotonic()
+        counts = self._counts(username, client_address)
+        wait_s = max(count.wait_s(key, now) for count, key, _ in counts)
+        if wait_s > 0:
+            raise TooManyLogins(retry_after_s=round(wait_s, 3))
+        for count, key, rule in counts:
+            count.claim(key, now, rule)
+
+    def failed(self, username: str, client_address: str) -> None:
+        """The password was wrong, or there is no such name: it counts alike."""
+        now = self._clock.monotonic()
+        for count, key, rule in self._counts(username, client_address):
+            count.add(key, now, rule)
+
+    def succeeded(self, username: str, client_address: str) -> None:
+        """The password was right."""
+        now = self._clock.monotonic()
+        for count, key, _ in self._counts(username, client_address):
+            count.release(key, now)
+        pair = _pair(username, client_address)
+        self._pairs.forget(pair)
+        self._known.put(pair, True)
+
+    def _counts(self, username: str, client_address: str) -> list[tuple[FailureCount, str, _Rule]]:
+        s = self._settings.value
+        pair = _pair(username, client_address)
+        counts = [
+            (self._pairs, pair, _Rule(s.login_free_failures, s.login_max_delay_s, s.login_forget_s)),
+            (
+                self._addresses,
+                _network(client_address),
+                _Rule(s.login_address_free_failures, s.login_address_max_delay_s, s.login_forget_s / 10),
+            ),
+        ]
+        if self._known.get(pair) is None:
+            rule = _Rule(s.login_account_free_failures, s.login_account_max_delay_s, s.login_forget_s)
+            counts.append((self._names, _name(username), rule))
+        return counts
+
+
+def _name(username: str) -> str:
+    return username.strip().casefold()
+
+
+def _pair(username: str, client_address: str) -> str:
+    return f"{_name(username)}|{_network(client_address)}"
+
+
+def _network(client_address: str) -> str:
+    """The address, of IPv6 the /64 that one household has."""
+    try:
+        address = ipaddress.ip_address(client_address)
+    except ValueError:
+        return client_address
+    if isinstance(address, ipaddress.IPv6Address):
+        if address.ipv4_mapped is not None:
+            return str(address.ipv4_mapped)
+        return str(ipaddress.ip_network((int(address) >> 64 << 64, 64)))
+    return str(address)

@@ -1,0 +1,57 @@
+"""What auth does by itself: notice rotated keys, count sessions, forget what is over."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+
+from prometheus_client import Gauge
+
+from services.auth.keys import KeyRing
+from services.auth.repository import AuthRepository
+from services.kernel.clock import Clock
+from services.kernel.database import Repositories
+
+log = logging.getLogger(__name__)
+open_sessions = Gauge("user_sessions", "Sessions that are open.")
+KEYS_S = 0.3
+COUNT_S = 15.0
+FORGET_S = 600.0
+
+
+class Upkeep:
+    """The two loops of the auth service."""
+
+    def __init__(
+        self,
+        keys: KeyRing,
+        auth: Repositories[AuthRepository],
+        clock: Clock,
+        run_blocking: Callable[..., Awaitable[bool]],
+    ) -> None:
+        self._keys = keys
+        self._auth = auth
+        self._clock = clock
+        self._run_blocking = run_blocking
+
+    async def watch_keys(self) -> None:
+        """Read the signing keys again when `redfire admin rotate-keys` has changed them."""
+        while True:
+            try:
+                if await self._run_blocking(self._keys.refresh):
+                    log.info("the signing keys were rotated")
+            except (OSError, ValueError, KeyError, TypeError) as error:
+                # The keys in memory stay in use. Of the error only its kind is told: it may quote the file.
+                log.error("the signing keys cannot be read: %s", type(error).__name__)
+            await asyncio.sleep(KEYS_S)
+
+    async def tidy(self) -> None:
+        """Count the open sessions, and now and then delete what is over."""
+        forget_at = self._clock.monotonic() + FORGET_S
+        while True:
+            async with self._auth.read() as auth:
+                open_sessions.set(await auth.count_open_sessions(self._clock.now()))
+            if self._clock.monotonic() >= forget_at:
+                forget_at = self._clock.monotonic() + FORGET_S
+                async with self._auth() as auth:
+                    await auth.forget_expired(self._clock.now())
+            await asyncio.sleep(COUNT_S)
