@@ -1,0 +1,224 @@
+"""History: what is recorded is read again, before and after restarts, kills and compactions."""
+
+import asyncio
+import shutil
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+from redfire.market.v1 import market_pb2 as pb
+
+from services.market.bars import Bars, Interval, LocalClock
+from services.market.frames import split
+from services.market.history import History
+from services.market.hub import Hub
+from services.market.news import TickNews
+from services.market.settings import MarketSettings
+from tests.market.ticks import SYMBOL, at, batch, recorded, tick
+
+DAY_NS = 86_400_000_000_000
+
+
+class Recorder:
+    """Hub, bars and history as the service wires them."""
+
+    def __init__(self, folder: Path, **settings: object) -> None:
+        clock = LocalClock("Asia/Shanghai")
+        self.hub: Hub[pb.Tick] = Hub(TickNews(), 100)
+        self.bars = Bars(clock, lambda bar: self.history.record_bar(bar))
+        self.history = History(folder, MarketSettings(**settings), clock, self.bars, self.hub.last_frames)  # type: ignore[arg-type]
+        self.hub.sinks.append(self._on_ticks)
+
+    def _on_ticks(self, frames: Sequence[bytes], ticks: Sequence[pb.Tick]) -> None:
+        for one in ticks:
+            self.bars.on_tick(one)
+        self.history.record(frames, ticks)
+
+    def publish(self, *ticks: pb.Tick) -> None:
+        self.hub.publish(split(batch(*ticks)), ticks)
+
+    async def all_ticks(self, page: int = 700) -> list[pb.Tick]:
+        found: list[pb.Tick] = []
+        while True:
+            after = (found[-1].time_ns, found[-1].sequence) if found else None
+            rows = await self.history.list_ticks(SYMBOL, None, None, after, page)
+            found += rows
+            if len(rows) < page:
+                return found
+
+
+@asynccontextmanager
+async def recorder(folder: Path, *, kill: bool = False, **settings: object) -> AsyncIterator[Recorder]:
+    made = Recorder(folder, **settings)
+    await made.history.restore(made.hub.restore)
+    yield made
+    if not kill:
+        await made.history.close()
+
+
+def ticks(count: int, first: int = 1) -> list[pb.Tick]:
+    return [
+        tick(n, bid_prices=[n - 0.5, n - 1.0], bid_quantities=[1, 2], ask_prices=[n + 0.5], ask_quantities=[3])
+        for n in range(first, first + count)
+    ]
+
+
+async def test_ticks_come_back_as_they_were_from_memory_journal_and_archive(tmp_path: Path) -> None:
+    sent = ticks(1000)
+    async with recorder(tmp_path) as one:
+        one.publish(*sent[:400])
+        await one.history.checkpoint()
+        one.publish(*sent[400:700])
+        await one.history.flush()
+        one.publish(*sent[700:])
+        assert await one.all_ticks(page=99) == sent
+    async with recorder(tmp_path) as two:
+        assert await two.all_ticks() == sent
+        assert two.hub.find_tick(SYMBOL) == sent[-1]
+
+
+async def test_a_range_has_its_start_and_not_its_end(tmp_path: Path) -> None:
+    sent = ticks(100)
+    async with recorder(tmp_path) as one:
+        one.publish(*sent[:50])
+        await one.history.checkpoint()
+        one.publish(*sent[50:])
+        found = await one.history.list_ticks(SYMBOL, sent[10].time_ns, sent[60].time_ns, None, 1000)
+        assert found == sent[10:60]
+        assert await one.history.list_ticks("ZZ9999.SHFE", None, None, None, 10) == []
+
+
+async def test_a_kill_loses_only_what_was_not_flushed(tmp_path: Path) -> None:
+    sent = ticks(600)
+    async with recorder(tmp_path, kill=True) as one:
+        one.publish(*sent[:200])
+        await one.history.checkpoint()
+        one.publish(*sent[200:400])
+        await one.history.flush()
+        one.publish(*sent[400:])
+    async with recorder(tmp_path) as two:
+        assert await two.all_ticks() == sent[:400]
+        two.publish(*sent[400:])
+        await two.history.checkpoint()
+        assert await two.all_ticks() == sent
+        bars = await two.history.list_bars(SYMBOL, Interval.MINUTE, None, None, None, 100)
+        assert [bar.volume for bar in bars] == [119.0, *[120.0] * 4]
+        assert sorted(path.name for path in tmp_path.glob("journal-*")) == ["journal-00000003"]
+
+
+async def test_a_torn_journal_gives_what_is_whole_and_goes_on(tmp_path: Path) -> None:
+    sent = ticks(30)
+    async with recorder(tmp_path, kill=True) as one:
+        for start in (0, 10, 20):
+            one.publish(*sent[start : start + 10])
+            await one.history.flush()
+    (path,) = tmp_path.glob("journal-*")
+    path.write_bytes(path.read_bytes()[:-7])
+    async with recorder(tmp_path, kill=True) as two:
+        assert await two.all_ticks() == sent[:20]
+        two.publish(*ticks(5, first=40))
+        await two.history.flush()
+    async with recorder(tmp_path) as three:
+        assert await three.all_ticks() == sent[:20] + ticks(5, first=40)
+
+
+async def test_a_kill_between_archive_and_state_doubles_nothing(tmp_path: Path) -> None:
+    sent = ticks(300)
+    async with recorder(tmp_path / "a", kill=True) as one:
+        one.publish(*sent)
+        await one.history.flush()
+        shutil.copytree(tmp_path / "a", tmp_path / "b")
+        await one.history.checkpoint()
+    shutil.copytree(tmp_path / "a" / "ticks", tmp_path / "b" / "ticks")
+    shutil.copytree(tmp_path / "a" / "bars", tmp_path / "b" / "bars")
+    async with recorder(tmp_path / "b") as two:
+        assert await two.all_ticks() == sent
+        await two.history.checkpoint()
+        assert await two.all_ticks() == sent
+        assert len(await two.history.list_bars(SYMBOL, Interval.MINUTE, None, None, None, 100)) == 2
+
+
+async def test_many_small_files_become_one_while_they_are_read(tmp_path: Path) -> None:
+    sent = ticks(400)
+    async with recorder(tmp_path, compact_files=4) as one:
+        for start in range(0, 400, 20):
+            one.publish(*sent[start : start + 20])
+            checkpoint = asyncio.create_task(one.history.checkpoint())
+            assert await one.all_ticks(page=64) == sent[: start + 20]
+            await checkpoint
+        assert len(list(tmp_path.glob("ticks/symbol=*/day=*/*.parquet"))) <= 5
+        assert await one.all_ticks() == sent
+
+
+async def test_a_failed_checkpoint_loses_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sent = ticks(50)
+    async with recorder(tmp_path) as one:
+        one.publish(*sent[:30])
+        with monkeypatch.context() as patch:
+            patch.setattr(one.history._ticks, "write", lambda *_: (_ for _ in ()).throw(OSError("disk full")))
+            with pytest.raises(OSError, match="disk full"):
+                await one.history.checkpoint()
+        one.publish(*sent[30:])
+        assert await one.all_ticks() == sent
+    async with recorder(tmp_path) as two:
+        assert await two.all_ticks() == sent
+
+
+async def test_memory_is_bounded_when_the_disk_does_not_keep_up(tmp_path: Path) -> None:
+    async with recorder(tmp_path, history_backlog_mb=1) as one:
+        for first in range(1, 40_000, 1000):
+            one.publish(*ticks(1000, first=first))
+        assert one.history.held_bytes < 2 << 20
+        assert one.history.dropped_ticks > 0
+
+
+async def test_a_replay_run_twice_is_recorded_once(tmp_path: Path) -> None:
+    sent = ticks(300)
+    async with recorder(tmp_path) as one:
+        one.publish(*sent[:200])
+    async with recorder(tmp_path) as two:
+        two.hub.begin_feed(paced=True, realtime=False)
+        again = ticks(300)
+        for one_tick in again:
+            one_tick.sequence += 1 << 40
+        two.publish(*again)
+        two.bars.close_all()
+        assert [t.time_ns for t in await two.all_ticks()] == [t.time_ns for t in sent]
+        bars = await two.history.list_bars(SYMBOL, Interval.MINUTE, None, None, None, 100)
+        assert [bar.volume for bar in bars] == [119, 120, 61]
+        last = await two.history.bars_before(SYMBOL, Interval.MINUTE, None, 2)
+        assert last == bars[-2:]
+
+
+async def test_bars_of_many_days_are_listed_oldest_first_and_from_the_end(tmp_path: Path) -> None:
+    async with recorder(tmp_path) as one:
+        start = at("2026-11-02 10:00:00")
+        for day in range(5):
+            one.publish(
+                *(
+                    tick(day * 3 + n + 1, time_ns=start + day * DAY_NS + n * 60_000_000_000, trading_day=20261102 + day)
+                    for n in range(3)
+                )
+            )
+            await one.history.checkpoint()
+        one.bars.close_all()
+        days = await one.history.list_bars(SYMBOL, Interval.DAY, None, None, None, 100)
+        assert [bar.trading_day for bar in days] == [20261102 + n for n in range(5)]
+        minutes = await one.history.list_bars(SYMBOL, Interval.MINUTE, start + DAY_NS, start + 3 * DAY_NS, None, 100)
+        assert len(minutes) == 6
+        before = await one.history.bars_before(SYMBOL, Interval.MINUTE, start + 3 * DAY_NS, 4)
+        assert before == minutes[-4:]
+        rest = await one.history.list_bars(SYMBOL, Interval.DAY, None, None, days[1].start_ns, 2)
+        assert rest == days[2:4]
+
+
+async def test_recorded_days_are_kept_to_the_last_tick(tmp_path: Path) -> None:
+    sent = list(recorded())[:40_000]
+    async with recorder(tmp_path) as one:
+        for start in range(0, len(sent), 500):
+            one.publish(*sent[start : start + 500])
+            if start % 10_000 == 0:
+                await one.history.checkpoint()
+    async with recorder(tmp_path) as two:
+        assert await two.all_ticks(page=1000) == sent
