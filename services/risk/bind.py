@@ -1,6 +1,7 @@
 """What the risk service is made of."""
 
 from decimal import Decimal
+from functools import partial
 
 from redfire.market.v1.market_pb2_grpc import MarketServiceStub
 from redfire.reasons import Reason
@@ -16,7 +17,7 @@ from services.risk.journal import Journal
 from services.risk.keeper import Keeper
 from services.risk.portfolio import Portfolio, defaults_of
 from services.risk.price_feed import PriceFeed
-from services.risk.repository import RiskRepository
+from services.risk.repository import RiskRepository, Upserts
 from services.risk.service import RiskService
 from services.risk.settings import RiskSettings
 from services.risk.trading_feed import TradingFeed
@@ -26,7 +27,12 @@ from services.risk.trading_state import EVERYBODY, TradingStates
 def bind(process: Process) -> None:
     """Checks in memory, fed by trading and the market, with limits, states, days and events in a database."""
     settings = process.live(RiskSettings)
-    repositories = process.database("risk", models.Base).repositories(RiskRepository)
+    database = process.database("risk", models.Base)
+    upserts = Upserts(
+        day=database.upsert(models.DayRow, ["user_id", "account_id"]),
+        event=database.upsert(models.EventRow, ["user_id", "event_id"]),
+    )
+    repositories = database.repositories(partial(RiskRepository, upserts=upserts))
     journal = Journal(repositories, process.clock, settings.value.event_buffer)
 
     def record_loss(book: AccountBook, daily_pnl: Decimal) -> None:

@@ -4,7 +4,7 @@ from collections import deque
 from dataclasses import dataclass
 from decimal import Decimal
 
-from services.risk.limits import AccountLimits, Limits
+from services.risk.limits import Limits
 from services.risk.order import OrderCandidate, Reservation, WorkingOrder
 
 ZERO = Decimal(0)
@@ -41,7 +41,6 @@ class AccountBook:
         self.update_time_ns = 0
         self._new_reservations = 0
         self._admitted: deque[float] = deque()
-        self.account_limits = AccountLimits()
         self.limits = Limits()
 
     @property

@@ -61,11 +61,11 @@ class Journal:
             await self.flush()
 
     async def flush(self) -> None:
-        """Write all that waits. What could not be written waits on."""
+        """Write all that waits. What could not be written, or of which that is not known, is written again."""
         while self._waiting:
             group = [self._waiting[n] for n in range(min(_GROUP, len(self._waiting)))]
             async with self._repositories() as repository:
-                await repository.add_events(group)
+                await repository.put_events(group)
             for _ in group:
                 self._waiting.popleft()
         if self._lost:

@@ -3,9 +3,13 @@
 import asyncio
 
 from services.kernel.database import Repositories
+from services.risk.daily import DailyPnl
 from services.risk.portfolio import Portfolio
 from services.risk.repository import RiskRepository
 from services.risk.trading_state import TradingStates
+
+# So many accounts are valued at a time: orders are not kept waiting.
+GROUP = 200
 
 
 class Keeper:
@@ -39,7 +43,12 @@ class Keeper:
 
     async def save(self) -> None:
         """Write the days that have changed."""
-        changed = self._portfolio.close_totals()
+        books = list(self._portfolio.books())
+        for start in range(0, len(books), GROUP):
+            await self._save(self._portfolio.total_up(books[start : start + GROUP]))
+            await asyncio.sleep(0)
+
+    async def _save(self, changed: list[DailyPnl]) -> None:
         if not changed:
             return
         # Before the write: what changes while it runs is written next time.

@@ -35,7 +35,8 @@ class Portfolio:
         self._fresh: dict[str, AccountBook] | None = None
         self._owned: dict[str, list[AccountBook]] = {}
         self._limits: dict[str, AccountLimits] = {}
-        self._holders: dict[str, set[str]] = {}
+        # Accounts with max_daily_loss: only these have to be looked at with each price.
+        self._loss_limited: set[str] = set()
         self.days: dict[str, DailyPnl] = {}
         self.trading_day = 0
         # Whether a tick of the trading day was seen. Before, after a restart, it may be over already: then what was
@@ -70,8 +71,7 @@ class Portfolio:
         book = self._books.get(account_id)
         if book is None:
             book = AccountBook(account_id, user_id, provisional=True)
-            book.account_limits = self._limits.get(account_id, AccountLimits())
-            book.limits = book.account_limits.in_force(self._defaults)
+            self._set_limits(book)
             self._books[account_id] = book
         return book
 
@@ -95,7 +95,7 @@ class Portfolio:
                 self._books[account_id].adopt(before)
             elif before.provisional and before.reservations:
                 self._books[account_id] = before
-        self._owned, self._holders = {}, {}
+        self._owned = {}
         for book in self._books.values():
             if not book.provisional:
                 self._enter(book)
@@ -107,8 +107,7 @@ class Portfolio:
         book = books.get(account_id)
         if book is None:
             book = books[account_id] = AccountBook(account_id, user_id, provisional=True)
-            book.account_limits = self._limits.get(account_id, AccountLimits())
-            book.limits = book.account_limits.in_force(self._defaults)
+            self._set_limits(book)
         return book
 
     def apply_account(self, news: AccountNews) -> None:
@@ -125,8 +124,6 @@ class Portfolio:
         """After news were put into a book: bring what depends on it up to date."""
         book.update_time_ns = max(book.update_time_ns, time_ns)
         if self._fresh is None:
-            for symbol, _ in book.positions:
-                self._holders.setdefault(symbol, set()).add(book.account_id)
             self.settle(book)
 
     # The market's news ------------------------------------------------------------------------------------------
@@ -139,14 +136,9 @@ class Portfolio:
             self._day_confirmed = True
         self.last_prices[symbol] = price
         self.tick_time_ns[symbol] = time_ns
-        holders = self._holders.get(symbol)
-        if not holders:
-            return
-        for account_id in list(holders):
+        for account_id in self._loss_limited:
             book = self._books.get(account_id)
-            if book is None or not ((symbol, True) in book.positions or (symbol, False) in book.positions):
-                holders.discard(account_id)
-            else:
+            if book is not None and ((symbol, True) in book.positions or (symbol, False) in book.positions):
                 self.settle(book)
 
     # Limits -----------------------------------------------------------------------------------------------------
@@ -160,7 +152,7 @@ class Portfolio:
         """Let other defaults count from now on."""
         self._defaults = defaults
         for book in (*self._books.values(), *(self._fresh or {}).values()):
-            book.limits = book.account_limits.in_force(defaults)
+            self._set_limits(book)
             self.settle(book, limits_changed=True)
 
     def set_limits(self, account_id: str, limits: AccountLimits) -> None:
@@ -168,9 +160,8 @@ class Portfolio:
         self._limits[account_id] = limits
         for books in (self._books, self._fresh or {}):
             if account_id in books:
-                book = books[account_id]
-                book.account_limits, book.limits = limits, limits.in_force(self._defaults)
-                self.settle(book, limits_changed=True)
+                self._set_limits(books[account_id])
+                self.settle(books[account_id], limits_changed=True)
 
     def account_limits(self, account_id: str) -> AccountLimits:
         """What differs from the defaults for an account."""
@@ -178,8 +169,7 @@ class Portfolio:
 
     def limits_of(self, account_id: str) -> Limits:
         """The limits in force for an account."""
-        book = self._books.get(account_id)
-        return book.limits if book else self.account_limits(account_id).in_force(self._defaults)
+        return self.account_limits(account_id).in_force(self._defaults)
 
     # Sums -------------------------------------------------------------------------------------------------------
 
@@ -247,18 +237,20 @@ class Portfolio:
             day.loss_reached = True
             self._on_loss(book, self.daily_pnl(book))
 
-    def close_totals(self) -> list[DailyPnl]:
-        """Bring the days' last totals up to date; answer those that must be written."""
-        self._total_up()
-        return [day for day in self.days.values() if day.changed]
-
-    def _total_up(self) -> None:
-        for book in self._books.values() if self._day_confirmed else ():
+    def total_up(self, books: Iterable[AccountBook]) -> list[DailyPnl]:
+        """Bring the last totals of these accounts' days up to date; answer those that must be written."""
+        days = []
+        for book in books:
             if not book.provisional:
-                self._day_of(book).last_total = self.total_pnl(book)
+                day = self._day_of(book)
+                if self._day_confirmed:
+                    day.last_total = self.total_pnl(book)
+                if day.changed:
+                    days.append(day)
+        return days
 
     def _begin_day(self, trading_day: int) -> None:
-        self._total_up()
+        self.total_up(self._books.values())
         self.trading_day = trading_day
         for day in self.days.values():
             day.begin(trading_day)
@@ -275,13 +267,18 @@ class Portfolio:
             self.days[book.account_id] = day
         return day
 
+    def _set_limits(self, book: AccountBook) -> None:
+        book.limits = self.limits_of(book.account_id)
+        if book.limits.max_daily_loss is None:
+            self._loss_limited.discard(book.account_id)
+        else:
+            self._loss_limited.add(book.account_id)
+
     def _enter(self, book: AccountBook) -> None:
         owned = self._owned.setdefault(book.user_id, [])
         if book not in owned:
             owned.append(book)
         owned.sort(key=lambda one: (one.create_time_ns, one.account_id))
-        for symbol, _ in book.positions:
-            self._holders.setdefault(symbol, set()).add(book.account_id)
         arrived, self._arrival = self._arrival, asyncio.Event()
         arrived.set()
 

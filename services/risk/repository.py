@@ -2,10 +2,12 @@
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime
+from typing import NamedTuple
 
 from redfire.reasons import Reason
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.sql.dml import Insert
 
 from services.risk.daily import DailyPnl
 from services.risk.limits import AccountLimits, Limits
@@ -14,11 +16,19 @@ from services.risk.risk_event import RiskEvent
 from services.risk.trading_state import StateSetting, TradingState
 
 
+class Upserts(NamedTuple):
+    """Statements that write rows whether they are there or not, made once."""
+
+    day: Insert
+    event: Insert
+
+
 class RiskRepository:
     """All reads and writes of the risk database."""
 
-    def __init__(self, session: AsyncSession) -> None:
+    def __init__(self, session: AsyncSession, upserts: Upserts) -> None:
         self._session = session
+        self._upserts = upserts
 
     async def list_limits(self) -> dict[str, AccountLimits]:
         """What differs from the defaults, by account."""
@@ -70,31 +80,34 @@ class RiskRepository:
 
     async def put_days(self, days: Iterable[DailyPnl]) -> None:
         """Keep days as they are now."""
-        for day in days:
-            row = DayRow(
-                user_id=day.user_id,
-                account_id=day.account_id,
-                trading_day=day.trading_day,
-                baseline=day.baseline,
-                last_total=day.last_total,
-                loss_reached=day.loss_reached,
-            )
-            await self._session.merge(row)
+        rows = [
+            {
+                "user_id": day.user_id,
+                "account_id": day.account_id,
+                "trading_day": day.trading_day,
+                "baseline": day.baseline,
+                "last_total": day.last_total,
+                "loss_reached": day.loss_reached,
+            }
+            for day in days
+        ]
+        await self._session.execute(self._upserts.day, rows)
 
-    async def add_events(self, events: Iterable[RiskEvent]) -> None:
-        """Keep events."""
-        self._session.add_all(
-            EventRow(
-                user_id=event.user_id,
-                event_id=event.event_id,
-                account_id=event.account_id,
-                reason=event.reason.value if event.reason else "",
-                message=event.message[:1000],
-                numbers=event.metadata,
-                create_time=event.create_time,
-            )
+    async def put_events(self, events: Iterable[RiskEvent]) -> None:
+        """Keep events; those that are kept already stay as they are."""
+        rows = [
+            {
+                "user_id": event.user_id,
+                "event_id": event.event_id,
+                "account_id": event.account_id,
+                "reason": event.reason.value if event.reason else "",
+                "message": event.message[:1000],
+                "numbers": event.metadata,
+                "create_time": event.create_time,
+            }
             for event in events
-        )
+        ]
+        await self._session.execute(self._upserts.event, rows)
 
     async def list_events(
         self,
