@@ -218,9 +218,10 @@ def service_cluster(name: str, addresses: tuple[str, ...]) -> Json:
 
 def cluster(name: str, addresses: tuple[str, ...]) -> Json:
     """Addresses that one name stands for."""
+    by_address = all(is_ip(address) for address in addresses)
     return {
         "name": name,
-        "type": "STATIC" if all(is_ip(address) for address in addresses) else "STRICT_DNS",
+        **({"type": "STATIC"} if by_address else {"type": "STRICT_DNS", "dns_lookup_family": "V4_PREFERRED"}),
         "connect_timeout": "1s",
         "per_connection_buffer_limit_bytes": 256 << 10,
         "load_assignment": {

@@ -1,12 +1,18 @@
 """Who may pass the edge, and what of a caller's own headers does."""
 
+from pathlib import Path
+
 import httpx
+import jwt
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from services.mesh.contract import Contract
+from services.mesh.envoy import EnvoyProcess
 from tests.edge.answers import reason_of
 from tests.edge.backend import Backend
+from tests.edge.conftest import options_for
+from tests.waiting import until
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -35,10 +41,7 @@ async def test_a_token_with_wrong_claims_is_refused(
     backend: Backend, http: httpx.AsyncClient, claims: dict[str, object]
 ) -> None:
     if claims == {"exp": None}:
-        token = backend.token()
-        import jwt
-
-        body = jwt.decode(token, options={"verify_signature": False})
+        body = jwt.decode(backend.token(), options={"verify_signature": False})
         del body["exp"]
         headers = {"authorization": "Bearer " + jwt.encode(body, backend.key, "EdDSA", headers={"kid": "one"})}
     else:
@@ -99,3 +102,19 @@ async def test_internal_rpcs_do_not_exist_outside(
                 answer = await http.post(way, content=b"\0\0\0\0\0", headers={"content-type": kind} | backend.bearer())
                 assert answer.status_code == 404, (way, kind)
     assert not backend.arrived
+
+
+async def test_a_new_key_is_known_soon_after_it_is_published(backend: Backend, tmp_path: Path) -> None:
+    old = backend.key
+    envoy = EnvoyProcess(backend.contract, options_for(backend, jwks_refresh_s=1), tmp_path, concurrency=1)
+    async with envoy, httpx.AsyncClient(base_url=f"http://{envoy.address}") as http:
+        assert (await http.get(PATH, headers=backend.bearer())).status_code == 200
+        backend.key = Ed25519PrivateKey.generate()
+        headers = backend.bearer()
+
+        async def accepted() -> bool:
+            return (await http.get(PATH, headers=headers)).status_code == 200
+
+        assert not await accepted()
+        await until(accepted, timeout_s=5)
+    backend.key = old

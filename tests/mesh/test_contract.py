@@ -4,6 +4,7 @@ import pytest
 
 from services.kernel.policy import descriptor_set
 from services.mesh.contract import Contract, Rpc
+from services.registry import SERVICES
 
 CONTRACT = Contract(descriptor_set())
 
@@ -37,3 +38,7 @@ def test_path_fields_are_fields_of_the_request() -> None:
 
 def test_comments_go_by_full_name() -> None:
     assert CONTRACT.comments["redfire.auth.v1.LoginRequest.password"] == "The password."
+
+
+def test_the_registry_has_every_service_of_the_contract() -> None:
+    assert set(SERVICES) == set(CONTRACT.services)
