@@ -1,0 +1,73 @@
+"""`redfire mesh`: what the mesh needs, written from the contract."""
+
+import sys
+from pathlib import Path
+
+import click
+
+from services import registry
+from services.kernel.policy import descriptor_file, descriptor_set
+
+DEFAULT_PORTS = 50051
+
+
+@click.group()
+def mesh() -> None:
+    """Write what the mesh needs from the contract."""
+
+
+@mesh.command()
+@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="A file; standard output by default.")
+@click.option("--host", default="0.0.0.0", show_default=True, help="The address that the edge listens on.")  # noqa: S104
+@click.option("--port", type=click.IntRange(1, 65535), default=8080, show_default=True, help="The edge's port.")
+@click.option(
+    "--service", "addresses", multiple=True, metavar="NAME=HOST:PORT", help="Where a service is; may be repeated."
+)
+@click.option("--ops", default="auth:9100", show_default=True, help="Who answers /healthz and /jwks.json, host:port.")
+@click.option("--rate-limits", type=click.Choice(["on", "off"]), default="on", show_default=True, help="Limit callers.")
+@click.option("--access-log", default="", help="A file for access lines; none by default.")
+@click.option("--check", is_flag=True, help="Only say whether --out is what would be written: exit code 1 when not.")
+def render(
+    out: Path | None,
+    host: str,
+    port: int,
+    addresses: tuple[str, ...],
+    ops: str,
+    rate_limits: str,
+    access_log: str,
+    check: bool,
+) -> None:
+    """Write the edge's Envoy configuration. Services without an address are at NAME:50051."""
+    from services.mesh.contract import Contract
+    from services.mesh.edge import render_edge, to_yaml
+    from services.mesh.edge_options import EdgeOptions, RateLimits
+
+    where: dict[str, tuple[str, ...]] = {name: (f"{name}:{DEFAULT_PORTS}",) for name in registry.SERVICES}
+    for text in addresses:
+        name, equals, address = text.partition("=")
+        if not equals or name not in where or ":" not in address:
+            raise click.BadParameter(f"{text}: NAME=HOST:PORT is expected", param_hint="--service")
+        where[name] = tuple(address.split(","))
+    descriptors = descriptor_file()
+    options = EdgeOptions(
+        services=where,
+        ops=ops,
+        descriptors=str(descriptors),
+        openapi=str(descriptors.parents[1] / "openapi" / "redfire.openapi.json"),
+        host=host,
+        port=port,
+        access_log=access_log,
+        rate_limits=RateLimits() if rate_limits == "on" else None,
+    )
+    text = to_yaml(render_edge(Contract(descriptor_set()), options))
+    if check:
+        if out is None:
+            raise click.UsageError("--check needs --out")
+        same = out.exists() and out.read_text() == text
+        click.echo(f"{out} is {'up to date' if same else 'out of date'}")
+        sys.exit(0 if same else 1)
+    if out is None:
+        click.echo(text, nl=False)
+    else:
+        out.write_text(text)
+        click.echo(f"wrote {out}")
