@@ -28,6 +28,12 @@ class Book:
         self._by_client: dict[tuple[str, str], Order] = {}
         self._open_of: dict[str, dict[str, Order]] = {}
 
+    def clear(self) -> None:
+        """Forget everything but instruments and prices: it is read anew."""
+        for kept in (self.accounts, self.accounts_of, self.orders, self.finished, self._by_client, self._open_of):
+            kept.clear()
+        self.trading_days.clear()
+
     # Reading
 
     def find_order(self, order_id: str) -> Order | None:
@@ -139,10 +145,10 @@ class Book:
     def hold_more(self, order: Order, quantity: Decimal) -> bool:
         """Let a closing order that shall grow hold `quantity` more of the position; False when there is not enough."""
         position = self.accounts[order.account_id].positions.get((order.symbol, order.position_side))
-        hold = position and position.hold_for(
-            order.position_effect, quantity, self.instruments[order.symbol].closes_today_first
-        )
-        if not position or hold is None:
+        if position is None:
+            return False
+        hold = position.hold_for(order.position_effect, quantity, self.instruments[order.symbol].closes_today_first)
+        if hold is None:
             return False
         order.hold_today += hold[0]
         order.hold_yesterday += hold[1]
@@ -165,12 +171,12 @@ class Book:
         changes.position(position)
 
     def begin_day(self, gateway: str, trading_day: int, now_ns: int) -> list[Changes]:
-        """Make today's contracts of a gateway yesterday's; one step per account that had any."""
+        """Make today's contracts of a gateway yesterday's; one step per account that had any, and one for the day."""
         before = self.trading_days.get(gateway, 0)
         if trading_day <= before:
             return []
         self.trading_days[gateway] = trading_day
-        steps = []
+        steps = [Changes("", now_ns, trading_days={gateway: trading_day})]
         for account in self.accounts.values():
             if account.gateway != gateway or not before:
                 continue

@@ -26,7 +26,8 @@ class Changes:
     account_rows: dict[str, Account] = field(default_factory=dict)
     finished: list[Order] = field(default_factory=list)
     instruments: list[Instrument] = field(default_factory=list)
-    # Once it is durable: (order_id) to send, and (order_id) to cancel at the venue.
+    trading_days: dict[str, int] = field(default_factory=dict)
+    # Once it is durable: the ids of orders to send, and of orders to cancel at the venue.
     sends: list[str] = field(default_factory=list)
     cancels: list[str] = field(default_factory=list)
 
@@ -41,4 +42,13 @@ class Changes:
         self.positions[position.account_id, position.symbol, position.side] = position
 
     def __bool__(self) -> bool:
-        return bool(self.created or self.orders or self.trades or self.entries or self.positions or self.account_rows)
+        return bool(
+            self.created
+            or self.orders
+            or self.trades
+            or self.entries
+            or self.positions
+            or self.account_rows
+            or self.cancels
+            or self.trading_days
+        )

@@ -28,8 +28,12 @@ log = logging.getLogger(__name__)
 _WORKING = frozenset({OrderStatus.NEW, OrderStatus.PARTIALLY_FILLED})
 
 
-def apply_order_report(book: Book, order: Order, report: OrderReport, changes: Changes) -> None:
+def apply_order_report(
+    book: Book, order: Order, report: OrderReport, changes: Changes, stale_amend: bool = False
+) -> None:
     """Take over what a report says that is news.
+
+    With `stale_amend` the report answers a question asked long after an amend: what it shows is the amend's outcome.
 
     A status is only ever taken where the table of order_states allows it; an end is put off until the trades that the
     venue counts have come, so that the order, its trades, the position and the ledger agree at any time.
@@ -37,7 +41,7 @@ def apply_order_report(book: Book, order: Order, report: OrderReport, changes: C
     if report.reference != order.venue_reference:
         return  # of a leg that was replaced
     if not order.is_open:
-        if order.delivery is Delivery.UNCERTAIN and report.status in _WORKING:
+        if order.delivery is not Delivery.SENT and report.status in _WORKING:
             # Given up as never sent, and alive after all: end it there too. What it trades is booked.
             log.warning("order %s is alive at the venue though it was given up; it is canceled", order.order_id)
             changes.cancels.append(order.order_id)
@@ -55,7 +59,7 @@ def apply_order_report(book: Book, order: Order, report: OrderReport, changes: C
     if order.replace_step is ReplaceStep.AMENDING:
         if _is_amended(order, report):
             adopt_replacement(book, order, changes)
-        elif report.amend_rejected:
+        elif report.amend_rejected or stale_amend:
             abandon_replacement(book, order, changes)
     if report.status in FINISHED:
         if order.announced_status is None:
@@ -113,7 +117,7 @@ def adopt_replacement(book: Book, order: Order, changes: Changes) -> None:
     assert order.pending_quantity is not None
     order.quantity = order.pending_quantity
     if order.pending_price is not None:
-        order.reserve_price = max(order.pending_price, order.reserve_price if order.side == 2 else order.pending_price)
+        order.reserve_price = order.pending_price
         order.price = order.pending_price
     _end_replacement(book, order, changes)
 
@@ -218,7 +222,7 @@ def _book_position(
             del account.positions[position.key]
     excess = report.quantity - today - yesterday
     if excess:
-        # The venue closed more than is held here. The position stays the sum of its trades: the rest is the other side's.
+        # The venue closed more than is held here. The position stays the sum of its trades: the rest opens the other.
         log.error("trade %s closes %s more than is held", report.venue_trade_id, excess)
         other = PositionSide.LONG if order.position_side is PositionSide.SHORT else PositionSide.SHORT
         _open(book, account, order, other, report, excess, of_today, changes)

@@ -24,7 +24,7 @@ def amount(value: Decimal) -> Decimal:
 
 
 def share(whole: Decimal, part: Decimal, of: Decimal) -> Decimal:
-    """The amount `whole × part / of`, rounded once; all of it when `part` is `of`, so that shares add up to the whole."""
+    """The amount `whole × part / of`, rounded once; all when `part` is `of`, so that shares add up to the whole."""
     if part == of:
         return whole
     return amount(_EXACT.divide(_EXACT.multiply(whole, part), of))

@@ -1,4 +1,4 @@
-"""The legal transitions of an order's state: one table, which every change of a status goes through (FIX 4.4, volume 4, appendix D)."""
+"""The legal transitions of an order's state (FIX 4.4, volume 4, appendix D): one table for every change of a status."""
 
 from services.trading.orders import Order, OrderStatus
 

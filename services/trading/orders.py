@@ -124,7 +124,7 @@ def fingerprint(*values: object) -> str:
 
 @dataclass(slots=True)
 class Order:
-    """An order and all that is needed to carry it to its end. `cumulative_quantity` is the sum of its booked trades, always."""
+    """An order and all that carries it to its end. `cumulative_quantity` is the sum of its booked trades, always."""
 
     order_id: str
     client_order_id: str
@@ -157,7 +157,7 @@ class Order:
     reject_message: str = ""
     venue_order_id: str = ""
     triggered: bool = False
-    # The venue knows the order by order_id, or by order_id-1, -2 … after cancel-replaces; a leg is one such life at the venue.
+    # The venue knows the order by order_id, or by order_id-1, -2 … after cancel-replaces: a leg is one such life there.
     leg: int = 0
     leg_base: Decimal = ZERO  # cumulative_quantity when the leg began
     leg_announced: Decimal = ZERO  # the most the venue said is filled of this leg; trades may come later
@@ -214,7 +214,7 @@ class Order:
 
     @property
     def venue_time_in_force(self) -> TimeInForce:
-        """What the venue sees: a triggered stop without a limit is a market order, which is never good till canceled."""
+        """What the venue sees: a stop without a limit becomes a market order, which is never good till canceled."""
         if self.venue_type is OrderType.MARKET and self.time_in_force in (TimeInForce.GTC, TimeInForce.GTD):
             return TimeInForce.DAY
         return self.time_in_force

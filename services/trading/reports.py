@@ -8,7 +8,7 @@ from services.trading.orders import OrderStatus, PositionSide
 
 @dataclass(frozen=True, slots=True)
 class OrderReport:
-    """An order as the venue sees it. `reference` is the name under which it was sent; empty for one that is not ours."""
+    """An order as the venue sees it. `reference` is the name it was sent under; empty for one that is not ours."""
 
     gateway: str
     reference: str

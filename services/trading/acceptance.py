@@ -1,0 +1,171 @@
+"""The rules that an order must meet before it is one, and what it would hold."""
+
+from collections.abc import Callable
+from decimal import ROUND_FLOOR, Decimal
+
+from redfire.reasons import Reason
+
+from services.kernel.decimals import plain, to_text
+from services.kernel.errors import FailedPrecondition, Invalid, RedFireError
+from services.kernel.live import Live
+from services.trading import money
+from services.trading.accounts import Account
+from services.trading.book import Book
+from services.trading.instruments import Instrument
+from services.trading.money import ZERO
+from services.trading.orders import LIMIT_TYPES, NewOrder, PositionEffect, PositionSide, Side
+from services.trading.positions import Position
+from services.trading.quotes import Quote
+from services.trading.settings import TradingSettings
+
+
+class QuantityOffStep(Invalid):
+    """The quantity is not a multiple of the instrument's step, or below its least."""
+
+    reason = Reason.QUANTITY_OFF_STEP
+
+
+class PriceOffTick(Invalid):
+    """The price is not a multiple of the instrument's tick."""
+
+    reason = Reason.PRICE_OFF_TICK
+
+
+class PriceOutsideLimits(FailedPrecondition):
+    """The price is beyond the day's limits."""
+
+    reason = Reason.PRICE_OUTSIDE_LIMITS
+
+
+class GatewayDisconnected(FailedPrecondition):
+    """The gateway is not connected."""
+
+    reason = Reason.GATEWAY_DISCONNECTED
+
+
+class InsufficientPosition(FailedPrecondition):
+    """There is not that much to close."""
+
+    reason = Reason.INSUFFICIENT_POSITION
+
+
+class InsufficientFunds(FailedPrecondition):
+    """The available funds do not suffice."""
+
+    reason = Reason.INSUFFICIENT_FUNDS
+
+
+class NoLiquidity(FailedPrecondition):
+    """There is no price yet to value the order by."""
+
+    reason = Reason.NO_LIQUIDITY
+
+
+class Acceptance:
+    """Checks orders against instrument, market, gateway, position and funds, in this order."""
+
+    def __init__(self, book: Book, settings: Live[TradingSettings], connected: Callable[[str], bool]) -> None:
+        self._book = book
+        self._settings = settings
+        self._connected = connected
+
+    def reserve_price(self, order: NewOrder, quote: Quote | None) -> Decimal | None:
+        """What a unit is valued at; None when there is no price to tell by.
+
+        A limit is valued at its price; a sale to open may fill better, so at the last price when that is higher. What
+        has no limit is valued at the trigger or the last price, the higher one, and market_price_buffer more, at most
+        at the day's upper limit. A fill beyond that still is booked: the reservation is an estimate.
+        """
+        last = quote.last_price if quote is not None else None
+        if order.type in LIMIT_TYPES:
+            assert order.price is not None
+            return max(order.price, last) if order.side is Side.SELL and last is not None else order.price
+        known = [price for price in (order.stop_price, last) if price is not None]
+        if not known:
+            return None
+        if order.trailing_offset is not None and order.side is Side.BUY and order.stop_price is None:
+            known = [price + order.trailing_offset for price in known]
+        price = money.amount(max(known) + abs(max(known)) * self._settings.value.market_price_buffer)
+        limit_up = quote.limit_up if quote is not None else None
+        return price if limit_up is None else min(price, max(limit_up, max(known)))
+
+    def violations(
+        self, account: Account, instrument: Instrument, quote: Quote | None, order: NewOrder, price: Decimal | None
+    ) -> list[RedFireError]:
+        """All reasons why the order cannot be accepted now, the first first; `price` is its reserve_price."""
+        found = self.value_violations(instrument, quote, order)
+        if not self._connected(account.gateway):
+            found.append(
+                GatewayDisconnected(f"the gateway {account.gateway} is not connected", gateway=account.gateway)
+            )
+        if price is None:
+            found.append(NoLiquidity(f"{order.symbol} has no price yet", symbol=order.symbol))
+            return found
+        found += self.holding_violations(account, instrument, order, price)
+        return found
+
+    def value_violations(self, instrument: Instrument, quote: Quote | None, order: NewOrder) -> list[RedFireError]:
+        """What is wrong with quantity and prices."""
+        found: list[RedFireError] = []
+        step, least = instrument.quantity_step, instrument.min_quantity
+        if not money.is_multiple(order.quantity, step) or order.quantity < least:
+            text = f"quantity: a multiple of {plain(step)}, at least {plain(least)}"
+            found.append(QuantityOffStep(text, field="quantity", quantity_step=plain(step), min_quantity=plain(least)))
+        tick = instrument.price_tick
+        for field in ("price", "stop_price", "trailing_offset"):
+            value: Decimal | None = getattr(order, field)
+            if value is not None and not money.is_multiple(value, tick):
+                text = f"{field}: a multiple of {plain(tick)}"
+                found.append(PriceOffTick(text, field=field, price_tick=plain(tick)))
+        if order.price is not None and quote is not None:
+            above = quote.limit_up is not None and order.price > quote.limit_up
+            below = quote.limit_down is not None and order.price < quote.limit_down
+            if above or below:
+                limits = {"limit_up": quote.limit_up, "limit_down": quote.limit_down, "value": order.price}
+                found.append(PriceOutsideLimits("", reason=None, **{k: to_text(v) for k, v in limits.items()}))
+        return found
+
+    def holding_violations(
+        self, account: Account, instrument: Instrument, order: NewOrder, price: Decimal
+    ) -> list[RedFireError]:
+        """Whether there is enough to close, or enough money to open. Asked again at the moment of acceptance."""
+        if order.position_effect is not PositionEffect.OPEN:
+            position = self._position(account, order)
+            closable = position.closable(order.position_effect) if position is not None else ZERO
+            if order.quantity > closable:
+                return [InsufficientPosition(closable=plain(closable), quantity=plain(order.quantity))]
+            return []
+        needed = needed_funds(instrument, price, order.quantity)
+        available = account.available(self._book.last_prices)
+        if needed > available:
+            return [InsufficientFunds(needed=plain(needed), available=plain(available))]
+        return []
+
+    def max_quantity(self, account: Account, instrument: Instrument, order: NewOrder, price: Decimal) -> Decimal:
+        """The most that position or funds allow now, in whole steps."""
+        if order.position_effect is not PositionEffect.OPEN:
+            position = self._position(account, order)
+            return position.closable(order.position_effect) if position is not None else ZERO
+        available = account.available(self._book.last_prices)
+        step = instrument.quantity_step or Decimal(1)
+        one = needed_funds(instrument, price, step)
+        if available <= 0:
+            return ZERO
+        if not one:
+            return order.quantity
+        steps = (available / one).to_integral_value(rounding=ROUND_FLOOR)
+        # Amounts are rounded once for the whole order, so a step's amount times steps may be a little off.
+        while steps > 0 and needed_funds(instrument, price, steps * step) > available:
+            steps -= 1
+        result = steps * step
+        return result if result >= instrument.min_quantity else ZERO
+
+    @staticmethod
+    def _position(account: Account, order: NewOrder) -> Position | None:
+        side = PositionSide.SHORT if order.side is Side.BUY else PositionSide.LONG
+        return account.positions.get((order.symbol, side))
+
+
+def needed_funds(instrument: Instrument, price: Decimal, quantity: Decimal) -> Decimal:
+    """What an opening order holds: margin and commission."""
+    return instrument.margin(price, quantity) + instrument.commission(price, quantity)

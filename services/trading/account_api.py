@@ -1,0 +1,78 @@
+"""Accounts over gRPC: convert, call the service, convert."""
+
+from redfire.trading.v1 import account_service_pb2 as pb
+from redfire.trading.v1 import account_service_pb2_grpc as rpc
+
+from services.kernel.call import Call
+from services.kernel.decimals import from_text
+from services.kernel.paging import Page
+from services.trading import convert
+from services.trading.account_service import AccountService
+from services.trading.accounts import AccountKind
+from services.trading.orders import PositionSide
+
+
+class AccountApi(rpc.AccountServiceServicer):
+    """AccountService."""
+
+    def __init__(self, accounts: AccountService) -> None:
+        self._accounts = accounts
+
+    async def ListAccounts(self, request: pb.ListAccountsRequest, call: Call) -> pb.ListAccountsResponse:
+        """Accounts, oldest first."""
+        found = await self._accounts.list_accounts(call.user_id, Page.of(request, call.user_id))
+        accounts = [convert.account_to_pb(view) for view in found.items]
+        return pb.ListAccountsResponse(accounts=accounts, next_page_token=found.next_page_token)
+
+    async def GetAccount(self, request: pb.GetAccountRequest, call: Call) -> pb.GetAccountResponse:
+        """An account."""
+        view = await self._accounts.get_account(call.user_id, request.account_id)
+        return pb.GetAccountResponse(account=convert.account_to_pb(view))
+
+    async def OpenAccount(self, request: pb.OpenAccountRequest, call: Call) -> pb.OpenAccountResponse:
+        """Open another account."""
+        kind = AccountKind(request.kind or AccountKind.PAPER)
+        is_admin = call.identity.has("admin:all")
+        view = await self._accounts.open_account(
+            call.user_id, request.display_name, kind, request.gateway, request.request_id, is_admin
+        )
+        return pb.OpenAccountResponse(account=convert.account_to_pb(view))
+
+    async def ListPositions(self, request: pb.ListPositionsRequest, call: Call) -> pb.ListPositionsResponse:
+        """Positions, by symbol."""
+        page = Page.of(request, call.user_id)
+        found = await self._accounts.list_positions(call.user_id, request.account_id, request.symbol, page)
+        positions = [convert.position_to_pb(view) for view in found.items]
+        return pb.ListPositionsResponse(positions=positions, next_page_token=found.next_page_token)
+
+    async def ClosePosition(self, request: pb.ClosePositionRequest, call: Call) -> pb.ClosePositionResponse:
+        """Close a position at the market."""
+        order = await self._accounts.close_position(
+            call.user_id,
+            request.account_id,
+            request.symbol,
+            request.client_order_id,
+            PositionSide(request.side) if request.side else None,
+            from_text(request.quantity),
+            call.trace_id,
+        )
+        return pb.ClosePositionResponse(order=convert.order_to_pb(order))
+
+    async def ListTrades(self, request: pb.ListTradesRequest, call: Call) -> pb.ListTradesResponse:
+        """Trades, newest first."""
+        page = Page.of(request, call.user_id)
+        found = await self._accounts.list_trades(call.user_id, convert.filter_from_pb(request), page)
+        trades = [convert.trade_to_pb(trade) for trade in found.items]
+        return pb.ListTradesResponse(trades=trades, next_page_token=found.next_page_token)
+
+    async def ListLedgerEntries(self, request: pb.ListLedgerEntriesRequest, call: Call) -> pb.ListLedgerEntriesResponse:
+        """Ledger entries, newest first."""
+        page = Page.of(request, call.user_id)
+        found = await self._accounts.list_entries(call.user_id, convert.filter_from_pb(request), page)
+        entries = [convert.entry_to_pb(entry) for entry in found.items]
+        return pb.ListLedgerEntriesResponse(entries=entries, next_page_token=found.next_page_token)
+
+    async def GetSnapshot(self, request: pb.GetSnapshotRequest, call: Call) -> pb.GetSnapshotResponse:
+        """All that is open of an account."""
+        state = await self._accounts.get_snapshot(call.user_id, request.account_id)
+        return convert.snapshot_to_pb(state.account, state.orders, state.positions, state.sequence)

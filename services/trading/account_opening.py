@@ -1,0 +1,94 @@
+"""Opening accounts, and finding the caller's."""
+
+from redfire.reasons import Reason
+
+from services.kernel.errors import Denied, FailedPrecondition, NotFound
+from services.kernel.identifiers import new_id
+from services.kernel.live import Live
+from services.trading import ledger
+from services.trading.accounts import Account, AccountKind
+from services.trading.desk import Desk
+from services.trading.ledger import LedgerEntryKind
+from services.trading.settings import TradingSettings
+
+# The key of idempotency of the account that every user has.
+FIRST = "user.registered"
+MOST_ACCOUNTS = 100
+
+
+class LiveAccountsAreForAdministrators(Denied):
+    """Accounts with real money are opened by administrators."""
+
+
+class TooManyAccounts(FailedPrecondition):
+    """The user has too many accounts."""
+
+    reason = Reason.OVERLOADED
+
+
+class Accounts:
+    """The accounts of users."""
+
+    def __init__(self, desk: Desk, settings: Live[TradingSettings]) -> None:
+        self._desk = desk
+        self._settings = settings
+
+    async def resolve(self, user_id: str, account_id: str = "") -> Account:
+        """The user's account, the first when `account_id` is empty. Raises NotFound, also for somebody else's."""
+        self._desk.require_open()
+        book = self._desk.book
+        if account_id:
+            account = book.accounts.get(account_id)
+            if account is None or account.user_id != user_id:
+                raise NotFound("account", account_id)
+            return account
+        mine = book.accounts_of.get(user_id)
+        # Told of at registration; a request may come before that event.
+        return mine[0] if mine else await self.open_first(user_id)
+
+    def of_user(self, user_id: str) -> list[Account]:
+        """The user's accounts, oldest first."""
+        self._desk.require_open()
+        return list(self._desk.book.accounts_of.get(user_id, ()))
+
+    async def open_first(self, user_id: str) -> Account:
+        """Open the paper account that every user has; asked again, the same."""
+        return await self._open(user_id, "Paper", AccountKind.PAPER, "", FIRST)
+
+    async def open(
+        self, user_id: str, display_name: str, kind: AccountKind, gateway: str, request_id: str, is_admin: bool
+    ) -> Account:
+        """Open another account. Raises LiveAccountsAreForAdministrators, TooManyAccounts."""
+        if kind is AccountKind.LIVE and not is_admin:
+            raise LiveAccountsAreForAdministrators
+        return await self._open(user_id, display_name, kind, gateway, f"open:{request_id}" if request_id else new_id())
+
+    async def _open(self, user_id: str, name: str, kind: AccountKind, gateway: str, request_id: str) -> Account:
+        desk, settings = self._desk, self._settings.value
+        desk.require_open()
+        mine = desk.book.accounts_of.get(user_id, [])
+        for account in mine:
+            if account.request_id == request_id:
+                await desk.journal.durable()
+                return account
+        if len(mine) >= MOST_ACCOUNTS:
+            raise TooManyAccounts(limit=MOST_ACCOUNTS)
+        changes = desk.step(user_id)
+        account = Account(
+            new_id(),
+            user_id,
+            name,
+            kind,
+            gateway or settings.paper_gateway,
+            settings.currency,
+            changes.now_ns,
+            request_id,
+        )
+        if kind is AccountKind.PAPER:
+            changes.entries += ledger.post(
+                account, LedgerEntryKind.DEPOSIT, settings.paper_cash, account.account_id, changes.now_ns
+            )
+        desk.book.add_account(account)
+        changes.accounts[account.account_id] = changes.account_rows[account.account_id] = account
+        await desk.commit(changes)
+        return account

@@ -1,0 +1,149 @@
+"""Rules of accounts: what is shown of money and positions, and closing a position."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any, TypeVar
+
+from services.kernel.database import Repositories
+from services.kernel.errors import Invalid
+from services.kernel.paging import Page, Slice
+from services.trading.acceptance import InsufficientPosition
+from services.trading.account_opening import Accounts
+from services.trading.account_views import AccountView, PositionView, view_account, view_position
+from services.trading.accounts import AccountKind
+from services.trading.desk import Desk
+from services.trading.ledger import LedgerEntry
+from services.trading.orders import NewOrder, Order, OrderType, PositionEffect, PositionSide, Side, fingerprint
+from services.trading.repository import OrderFilter, TradingRepository
+from services.trading.service import OrderService
+from services.trading.trades import Trade
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class OpenState:
+    """All that is open of an account, true at `sequence`."""
+
+    account: AccountView
+    orders: list[Order]
+    positions: list[PositionView]
+    sequence: int
+
+
+class AccountService:
+    """Accounts, positions, trades and ledger of users."""
+
+    def __init__(
+        self, desk: Desk, accounts: Accounts, orders: OrderService, repositories: Repositories[TradingRepository]
+    ) -> None:
+        self._desk = desk
+        self._accounts = accounts
+        self._orders = orders
+        self._repositories = repositories
+
+    async def list_accounts(self, user_id: str, page: Page) -> Slice[AccountView]:
+        """The user's accounts, oldest first."""
+        views = [view_account(account, self._desk.book.last_prices) for account in self._accounts.of_user(user_id)]
+        await self._desk.journal.durable()
+        return _cut(views, page, lambda view: [view.create_time_ns, view.account_id])
+
+    async def get_account(self, user_id: str, account_id: str) -> AccountView:
+        """An account, the first when `account_id` is empty. Raises NotFound."""
+        account = await self._accounts.resolve(user_id, account_id)
+        view = view_account(account, self._desk.book.last_prices)
+        await self._desk.journal.durable()
+        return view
+
+    async def open_account(
+        self, user_id: str, display_name: str, kind: AccountKind, gateway: str, request_id: str, is_admin: bool
+    ) -> AccountView:
+        """Open another account; asked again with the same request_id, the same one."""
+        account = await self._accounts.open(user_id, display_name, kind, gateway, request_id, is_admin)
+        return view_account(account, self._desk.book.last_prices)
+
+    async def list_positions(self, user_id: str, account_id: str, symbol: str, page: Page) -> Slice[PositionView]:
+        """What is held, by symbol."""
+        if account_id:
+            accounts = [await self._accounts.resolve(user_id, account_id)]
+        else:
+            accounts = self._accounts.of_user(user_id)
+        views = [
+            view_position(position, self._desk.book.last_prices)
+            for account in accounts
+            for position in account.positions.values()
+            if not symbol or position.symbol == symbol
+        ]
+        await self._desk.journal.durable()
+        views.sort(key=_position_key)
+        return _cut(views, page, _position_key)
+
+    async def close_position(
+        self,
+        user_id: str,
+        account_id: str,
+        symbol: str,
+        client_order_id: str,
+        side: PositionSide | None,
+        quantity: Decimal | None,
+        trace_id: str,
+    ) -> Order:
+        """Close a position at the market, all that no other order holds when `quantity` is None.
+
+        Raises InsufficientPosition, Invalid when both sides are held and none is named, and what create_order raises.
+        """
+        account = await self._accounts.resolve(user_id, account_id)
+        key = fingerprint("close", symbol, side, quantity)
+        effect = PositionEffect.CLOSE
+        held = [p for p in account.positions.values() if p.symbol == symbol and side in (None, p.side)]
+        earlier = await self._orders.find_by_client(account.account_id, client_order_id)
+        if earlier is None:
+            if not held:
+                raise InsufficientPosition(f"nothing of {symbol} is held", symbol=symbol)
+            if len(held) > 1:
+                raise Invalid("side: both sides are held, name one", field="side")
+            if quantity is None and not held[0].closable(effect):
+                raise InsufficientPosition("other orders hold all of it", symbol=symbol)
+        closing = held[0].side if held else side or PositionSide.LONG
+        new = NewOrder(
+            client_order_id=client_order_id,
+            symbol=symbol,
+            side=Side.SELL if closing is PositionSide.LONG else Side.BUY,
+            type=OrderType.MARKET,
+            quantity=quantity or (held[0].closable(effect) if held else Decimal(0)),
+            account_id=account.account_id,
+            position_effect=effect,
+        )
+        return await self._orders.create_order(user_id, new, trace_id, key)
+
+    async def list_trades(self, user_id: str, wanted: OrderFilter, page: Page) -> Slice[Trade]:
+        """The user's trades, newest first."""
+        await self._desk.journal.durable()
+        async with self._repositories.read() as repository:
+            return await repository.list_trades(user_id, wanted, page)
+
+    async def list_entries(self, user_id: str, wanted: OrderFilter, page: Page) -> Slice[LedgerEntry]:
+        """The user's ledger entries, newest first."""
+        await self._desk.journal.durable()
+        async with self._repositories.read() as repository:
+            return await repository.list_entries(user_id, wanted, page)
+
+    async def get_snapshot(self, user_id: str, account_id: str) -> OpenState:
+        """All that is open of an account. Raises NotFound."""
+        account = await self._accounts.resolve(user_id, account_id)
+        prices = self._desk.book.last_prices
+        view = view_account(account, prices)
+        positions = [view_position(position, prices) for position in account.positions.values()]
+        orders, sequence = await self._desk.open_copies(account.account_id)
+        return OpenState(view, orders[::-1], positions, sequence)
+
+
+def _position_key(view: PositionView) -> list[Any]:
+    return [view.symbol, view.account_id, int(view.side)]
+
+
+def _cut(views: Sequence[T], page: Page, key: Callable[[T], list[Any]]) -> Slice[T]:
+    """A page of what is in memory, in the order of `key`."""
+    rest = views if page.after is None else [view for view in views if key(view) > page.after]
+    return page.cut(rest[: page.size + 1], key)

@@ -1,0 +1,98 @@
+"""Orders over gRPC: convert, call the service, convert."""
+
+from collections.abc import AsyncIterator
+
+from redfire.trading.v1 import order_service_pb2 as pb
+from redfire.trading.v1 import order_service_pb2_grpc as rpc
+
+from services.kernel.call import Call
+from services.kernel.decimals import from_text, to_text
+from services.kernel.paging import Page
+from services.trading import convert
+from services.trading.preview import Previews
+from services.trading.replacement import Replacement, Wanted
+from services.trading.service import OrderService
+from services.trading.streams import Streams
+
+HEARTBEAT_S = 10.0
+
+
+class OrderApi(rpc.OrderServiceServicer):
+    """OrderService."""
+
+    def __init__(self, orders: OrderService, replacement: Replacement, previews: Previews, streams: Streams) -> None:
+        self._orders = orders
+        self._replacement = replacement
+        self._previews = previews
+        self._streams = streams
+
+    async def CreateOrder(self, request: pb.CreateOrderRequest, call: Call) -> pb.CreateOrderResponse:
+        """Accept an order."""
+        order = await self._orders.create_order(call.user_id, convert.new_order_from_pb(request), call.trace_id)
+        return pb.CreateOrderResponse(order=convert.order_to_pb(order))
+
+    async def PreviewOrder(self, request: pb.PreviewOrderRequest, call: Call) -> pb.PreviewOrderResponse:
+        """What would become of an order."""
+        preview = await self._previews.preview_order(call.user_id, convert.new_order_from_pb(request))
+        return pb.PreviewOrderResponse(
+            would_accept=not preview.violations,
+            violations=[convert.violation_to_pb(violation) for violation in preview.violations],
+            margin=to_text(preview.margin),
+            commission=to_text(preview.commission),
+            max_quantity=to_text(preview.max_quantity),
+            reference_price=to_text(preview.reference_price),
+        )
+
+    async def GetOrder(self, request: pb.GetOrderRequest, call: Call) -> pb.GetOrderResponse:
+        """An order."""
+        order = await self._orders.get_order(call.user_id, request.order_id)
+        return pb.GetOrderResponse(order=convert.order_to_pb(order))
+
+    async def LookupOrder(self, request: pb.LookupOrderRequest, call: Call) -> pb.LookupOrderResponse:
+        """An order by the client's id."""
+        order = await self._orders.lookup_order(call.user_id, request.account_id, request.client_order_id)
+        return pb.LookupOrderResponse(order=convert.order_to_pb(order))
+
+    async def ListOrders(self, request: pb.ListOrdersRequest, call: Call) -> pb.ListOrdersResponse:
+        """Orders, newest first."""
+        page = Page.of(request, call.user_id)
+        found = await self._orders.list_orders(call.user_id, convert.filter_from_pb(request), page)
+        orders = [convert.order_to_pb(order) for order in found.items]
+        return pb.ListOrdersResponse(orders=orders, next_page_token=found.next_page_token)
+
+    async def ReplaceOrder(self, request: pb.ReplaceOrderRequest, call: Call) -> pb.ReplaceOrderResponse:
+        """Give an order other values."""
+        wanted = Wanted(from_text(request.quantity), from_text(request.price), from_text(request.stop_price))
+        order = await self._replacement.replace_order(call.user_id, request.order_id, wanted)
+        return pb.ReplaceOrderResponse(order=convert.order_to_pb(order))
+
+    async def CancelOrder(self, request: pb.CancelOrderRequest, call: Call) -> pb.CancelOrderResponse:
+        """Ask for a cancel."""
+        order = await self._orders.cancel_order(call.user_id, request.order_id)
+        return pb.CancelOrderResponse(order=convert.order_to_pb(order))
+
+    async def CancelAllOrders(self, request: pb.CancelAllOrdersRequest, call: Call) -> pb.CancelAllOrdersResponse:
+        """Ask for all to be canceled."""
+        orders = await self._orders.cancel_all_orders(call.user_id, request.account_id, request.symbol)
+        return pb.CancelAllOrdersResponse(orders=[convert.order_to_pb(order) for order in orders])
+
+    async def StreamOrders(self, request: pb.StreamOrdersRequest, call: Call) -> AsyncIterator[bytes]:
+        """News of the caller's accounts."""
+        resume = request.resume_after_sequence if request.HasField("resume_after_sequence") else None
+        heartbeat_s = request.heartbeat_interval.ToTimedelta().total_seconds() or HEARTBEAT_S
+        await self._orders.require_account(call.user_id, request.account_id)
+        async for news in self._streams.follow(call.user_id, request.account_id, resume, heartbeat_s):
+            yield convert.encode_news(news)
+
+    async def WatchTrading(self, request: pb.WatchTradingRequest, call: Call) -> AsyncIterator[bytes]:
+        """News of all accounts."""
+        resume = request.resume_after_sequence if request.HasField("resume_after_sequence") else None
+        async for news in self._streams.follow("", "", resume, HEARTBEAT_S):
+            yield convert.encode_watched(news)
+
+    async def CancelAccountOrders(
+        self, request: pb.CancelAccountOrdersRequest, call: Call
+    ) -> pb.CancelAccountOrdersResponse:
+        """Ask for all orders of an account, or of all accounts, to be canceled."""
+        count = await self._orders.cancel_account_orders(request.user_id, request.account_id)
+        return pb.CancelAccountOrdersResponse(count=count)

@@ -1,0 +1,101 @@
+"""What the trading service is made of."""
+
+import asyncio
+
+from redfire.engine.v1.engine_pb2_grpc import EngineServiceStub
+from redfire.events.v1.events_pb2 import Event
+from redfire.market.v1.market_pb2_grpc import MarketServiceStub
+from redfire.risk.v1.risk_pb2_grpc import RiskServiceStub
+
+from services.kernel.process import Process
+from services.trading import convert, models
+from services.trading.acceptance import Acceptance
+from services.trading.account_api import AccountApi
+from services.trading.account_opening import Accounts
+from services.trading.account_service import AccountService
+from services.trading.api import OrderApi
+from services.trading.book import Book
+from services.trading.desk import Desk
+from services.trading.dispatch import Dispatcher
+from services.trading.instruments import Instruments
+from services.trading.intake import Intake
+from services.trading.journal import Journal
+from services.trading.outbox_events import OutboxEvents
+from services.trading.preview import Previews
+from services.trading.quotes import Quotes
+from services.trading.reconciliation import Reconciliation
+from services.trading.replacement import Replacement
+from services.trading.repository import Statements, TradingRepository
+from services.trading.risk_gate import RiskGate
+from services.trading.service import OrderService
+from services.trading.settings import TradingSettings
+from services.trading.stops import Stops
+from services.trading.streams import Streams
+from services.trading.venue import Venue
+
+TRIM_EVERY_S = 60.0
+
+
+def bind(process: Process) -> None:
+    """Build the service."""
+    start, settings = process.section(TradingSettings), process.live(TradingSettings)
+    database = process.database("trading", models.Base)
+    repositories = database.repositories(TradingRepository)
+    outbox = process.outbox(database, models.OutboxRow)
+    market, venue = process.peer(MarketServiceStub), Venue(process.peer(EngineServiceStub))
+    risk = RiskGate(process.peer(RiskServiceStub))
+
+    book = Book(start.kept_finished_orders)
+    statements = Statements(database)
+    journal = Journal(database.writer(), statements, OutboxEvents(outbox), convert.encode_change, book.last_prices)
+    desk = Desk(book, journal, repositories, process.clock, convert.encode_change, convert.describe_change)
+    desk.streams = streams = Streams(
+        process.clock,
+        lambda: settings.value.stream_buffer,
+        desk.snapshot,
+        desk.missed,
+        lambda: (journal.trimmed_through, journal.published),
+    )
+    quotes = Quotes(market, process.tasks, book.last_prices)
+    stops = Stops(desk, quotes)
+    reconciliation = Reconciliation(desk, venue, settings)
+    dispatcher = Dispatcher(desk, venue, reconciliation.want)
+    intake = Intake(desk, stops, venue, reconciliation.want)
+    reconciliation.intake, reconciliation.dispatcher = intake, dispatcher
+    desk.send, desk.cancel = dispatcher.send, dispatcher.cancel
+
+    accounts = Accounts(desk, settings)
+    instruments = Instruments(market, book.instruments)
+    acceptance = Acceptance(book, settings, lambda gateway: intake.connected.get(gateway, False))
+    orders = OrderService(desk, accounts, instruments, quotes, acceptance, risk, stops, repositories, process.tasks)
+    replacement = Replacement(desk, instruments, quotes, acceptance, risk, stops, venue, process.tasks)
+    previews = Previews(accounts, instruments, quotes, acceptance, risk)
+    process.serve(OrderApi(orders, replacement, previews, streams))
+    process.serve(AccountApi(AccountService(desk, accounts, orders, repositories)))
+
+    async def open_first_account(event: Event) -> None:
+        await accounts.open_first(event.user_registered.user_id)
+
+    async def trim() -> None:
+        while True:
+            await asyncio.sleep(TRIM_EVERY_S)
+            await desk.trim(settings.value.resume_window)
+
+    async def drain() -> None:
+        streams.close()
+        await dispatcher.idle()
+
+    process.events.subscribe("user.registered", open_first_account)
+    process.on_start(desk.load)
+    process.on_drain(drain)
+    process.ready_when("books", lambda: desk.is_open)
+    process.ready_when("gateways", lambda: reconciliation.done_once)
+    process.background("recover", desk.recover)
+    process.background("events", intake.follow)
+    process.background("reconcile", reconciliation.run)
+    process.background("prices", quotes.follow)
+    process.background("stops", stops.keep)
+    process.background("instruments", instruments.refresh)
+    process.background("trim", trim)
+    for number in range(start.senders):
+        process.background(f"sender-{number}", dispatcher.work)

@@ -1,0 +1,243 @@
+"""Trading's nouns as protobuf messages, and back."""
+
+from decimal import Decimal
+from typing import Any
+
+from google.protobuf.timestamp_pb2 import Timestamp
+from redfire.common.v1.error_reason_pb2 import ErrorReason
+from redfire.trading.v1 import account_service_pb2, order_service_pb2, trading_pb2
+
+from services.kernel.decimals import from_text, plain
+from services.kernel.errors import RedFireError
+from services.trading.account_views import AccountView, PositionView
+from services.trading.ledger import LedgerEntry
+from services.trading.orders import NewOrder, Order, OrderType, PositionEffect, Side, TimeInForce
+from services.trading.repository import OrderFilter
+from services.trading.streams import News, NewsKind
+from services.trading.trades import Trade
+
+_REASONS: dict[str, int] = dict(ErrorReason.items())
+_NS = 1_000_000_000
+
+
+def time_to_pb(time_ns: int) -> Timestamp:
+    """Nanoseconds since 1970 as a timestamp."""
+    seconds, nanos = divmod(time_ns, _NS)
+    return Timestamp(seconds=seconds, nanos=nanos)
+
+
+def time_of(message: Any, name: str) -> int:
+    """A message's timestamp field in nanoseconds; 0 when it is not set."""
+    if not message.HasField(name):
+        return 0
+    found = getattr(message, name)
+    return found.seconds * _NS + found.nanos
+
+
+def new_order_from_pb(request: Any) -> NewOrder:
+    """CreateOrderRequest or PreviewOrderRequest."""
+    return NewOrder(
+        client_order_id=request.client_order_id,
+        account_id=request.account_id,
+        symbol=request.symbol,
+        side=Side(request.side),
+        type=OrderType(request.type),
+        quantity=Decimal(request.quantity),
+        price=from_text(request.price),
+        stop_price=from_text(request.stop_price),
+        trailing_offset=from_text(request.trailing_offset),
+        time_in_force=TimeInForce(request.time_in_force or TimeInForce.DAY),
+        expire_time_ns=time_of(request, "expire_time"),
+        position_effect=PositionEffect(request.position_effect or PositionEffect.OPEN),
+        strategy_id=request.strategy_id,
+    )
+
+
+def filter_from_pb(request: Any) -> OrderFilter:
+    """What a List request narrows by."""
+    return OrderFilter(
+        account_id=request.account_id,
+        symbol=getattr(request, "symbol", ""),
+        order_id=getattr(request, "order_id", ""),
+        strategy_id=getattr(request, "strategy_id", ""),
+        statuses=list(getattr(request, "statuses", ())),
+        start_time_ns=time_of(request, "start_time"),
+        end_time_ns=time_of(request, "end_time"),
+        open_only=getattr(request, "open_only", False),
+    )
+
+
+def order_to_pb(order: Order) -> trading_pb2.Order:
+    """An order as it is now."""
+    price, stop_price, offset, average = order.price, order.stop_price, order.trailing_offset, order.average_price
+    return trading_pb2.Order(
+        order_id=order.order_id,
+        client_order_id=order.client_order_id,
+        account_id=order.account_id,
+        symbol=order.symbol,
+        side=int(order.side),  # type: ignore[arg-type]
+        type=int(order.type),  # type: ignore[arg-type]
+        time_in_force=int(order.time_in_force),  # type: ignore[arg-type]
+        position_effect=int(order.position_effect),  # type: ignore[arg-type]
+        quantity=plain(order.quantity),
+        price="" if price is None else plain(price),
+        stop_price="" if stop_price is None else plain(stop_price),
+        trailing_offset="" if offset is None else plain(offset),
+        status=int(order.status),  # type: ignore[arg-type]
+        cumulative_quantity=plain(order.cumulative_quantity),
+        leaves_quantity=plain(order.leaves_quantity),
+        average_price="" if average is None else plain(average),
+        commission=plain(order.commission),
+        reject_reason=_REASONS.get(order.reject_reason, 0),  # type: ignore[arg-type]
+        reject_message=order.reject_message,
+        venue_order_id=order.venue_order_id,
+        strategy_id=order.strategy_id,
+        trace_id=order.trace_id,
+        create_time=time_to_pb(order.create_time_ns),
+        update_time=time_to_pb(order.update_time_ns),
+        expire_time=time_to_pb(order.expire_time_ns) if order.expire_time_ns else None,
+        triggered=order.triggered,
+    )
+
+
+def trade_to_pb(trade: Trade) -> trading_pb2.Trade:
+    """A trade."""
+    return trading_pb2.Trade(
+        trade_id=trade.trade_id,
+        order_id=trade.order_id,
+        account_id=trade.account_id,
+        symbol=trade.symbol,
+        side=int(trade.side),  # type: ignore[arg-type]
+        position_effect=int(trade.position_effect),  # type: ignore[arg-type]
+        price=plain(trade.price),
+        quantity=plain(trade.quantity),
+        commission=plain(trade.commission),
+        realized_pnl=plain(trade.realized_pnl),
+        time=time_to_pb(trade.time_ns),
+        venue_trade_id=trade.venue_trade_id,
+        strategy_id=trade.strategy_id,
+    )
+
+
+def account_to_pb(view: AccountView) -> trading_pb2.Account:
+    """An account as it is now."""
+    return trading_pb2.Account(
+        account_id=view.account_id,
+        display_name=view.display_name,
+        kind=int(view.kind),  # type: ignore[arg-type]
+        gateway=view.gateway,
+        currency=view.currency,
+        balance=plain(view.balance),
+        available=plain(view.available),
+        margin=plain(view.margin),
+        frozen=plain(view.frozen),
+        unrealized_pnl=plain(view.unrealized_pnl),
+        realized_pnl=plain(view.realized_pnl),
+        equity=plain(view.equity),
+        commission=plain(view.commission),
+        create_time=time_to_pb(view.create_time_ns),
+    )
+
+
+def position_to_pb(view: PositionView) -> trading_pb2.Position:
+    """A position as it is now."""
+    return trading_pb2.Position(
+        account_id=view.account_id,
+        symbol=view.symbol,
+        side=int(view.side),  # type: ignore[arg-type]
+        quantity=plain(view.quantity),
+        today_quantity=plain(view.today_quantity),
+        yesterday_quantity=plain(view.yesterday_quantity),
+        frozen_quantity=plain(view.frozen_quantity),
+        average_price=plain(view.average_price),
+        last_price="" if view.last_price is None else plain(view.last_price),
+        unrealized_pnl=plain(view.unrealized_pnl),
+        realized_pnl=plain(view.realized_pnl),
+        margin=plain(view.margin),
+    )
+
+
+def entry_to_pb(entry: LedgerEntry) -> trading_pb2.LedgerEntry:
+    """A ledger entry."""
+    return trading_pb2.LedgerEntry(
+        entry_id=entry.entry_id,
+        transaction_id=entry.transaction_id,
+        ledger_account=entry.ledger_account,
+        amount=plain(entry.amount),
+        kind=int(entry.kind),  # type: ignore[arg-type]
+        reference=entry.reference,
+        create_time=time_to_pb(entry.create_time_ns),
+        account_id=entry.account_id,
+    )
+
+
+def encode_change(sequence: int, item: Order | Trade | PositionView | AccountView) -> bytes:
+    """A change as a message of StreamOrders."""
+    message = order_service_pb2.StreamOrdersResponse(sequence=sequence)
+    if isinstance(item, Order):
+        message.order.CopyFrom(order_to_pb(item))
+    elif isinstance(item, Trade):
+        message.trade.CopyFrom(trade_to_pb(item))
+    elif isinstance(item, PositionView):
+        message.position.CopyFrom(position_to_pb(item))
+    else:
+        message.account.CopyFrom(account_to_pb(item))
+    return message.SerializeToString()
+
+
+def encode_news(news: News) -> bytes:
+    """What a stream says: a change, already encoded, or news of the stream itself."""
+    if news.kind is NewsKind.CHANGE:
+        return news.payload
+    message = order_service_pb2.StreamOrdersResponse(sequence=news.sequence)
+    if news.kind is NewsKind.SNAPSHOT_COMPLETE:
+        message.snapshot_complete.SetInParent()
+    elif news.kind is NewsKind.HEARTBEAT:
+        message.heartbeat.time.CopyFrom(time_to_pb(news.time_ns))
+    elif news.kind is NewsKind.GAP:
+        message.gap.first_sequence, message.gap.last_sequence = news.first_sequence, news.last_sequence
+    else:
+        message.end.reason, message.end.resume_after_sequence = news.reason, news.sequence
+    return message.SerializeToString()
+
+
+def encode_watched(news: News) -> bytes:
+    """The same as a message of WatchTrading: field 1 is the user, field 2 the message as it is, encoded once."""
+    payload, user = encode_news(news), news.user_id.encode()
+    return b"".join((b"\x0a", _varint(len(user)), user, b"\x12", _varint(len(payload)), payload))
+
+
+def describe_change(payload: bytes) -> tuple[int, str]:
+    """(sequence, account id) of an encoded change."""
+    message = order_service_pb2.StreamOrdersResponse.FromString(payload)
+    return message.sequence, getattr(message, message.WhichOneof("event") or "order").account_id
+
+
+def violation_to_pb(violation: RedFireError) -> order_service_pb2.Violation:
+    """Why an order would be refused."""
+    return order_service_pb2.Violation(
+        reason=_REASONS.get(violation.reason, 0),  # type: ignore[arg-type]
+        message=violation.message,
+        metadata=violation.metadata,
+    )
+
+
+def snapshot_to_pb(
+    account: AccountView, orders: list[Order], positions: list[PositionView], sequence: int
+) -> account_service_pb2.GetSnapshotResponse:
+    """All that is open."""
+    return account_service_pb2.GetSnapshotResponse(
+        account=account_to_pb(account),
+        orders=[order_to_pb(order) for order in orders],
+        positions=[position_to_pb(position) for position in positions],
+        sequence=sequence,
+    )
+
+
+def _varint(value: int) -> bytes:
+    out = bytearray()
+    while value > 0x7F:
+        out.append(value & 0x7F | 0x80)
+        value >>= 7
+    out.append(value)
+    return bytes(out)

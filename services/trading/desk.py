@@ -1,0 +1,225 @@
+"""The desk, the one place where the books change: a step is synchronous, written as one, seen when it is durable."""
+
+import asyncio
+import copy
+import logging
+from collections.abc import AsyncIterator, Callable
+
+from services.kernel.clock import Clock
+from services.kernel.database import Repositories
+from services.kernel.errors import NotFound, Unavailable
+from services.trading.account_views import AccountView, PositionView, view_account, view_position
+from services.trading.book import Book
+from services.trading.changes import Changes
+from services.trading.journal import Encode, Journal, messages
+from services.trading.orders import Order
+from services.trading.repository import TradingRepository
+from services.trading.streams import News, NewsKind, Snapshot, Streams
+
+log = logging.getLogger(__name__)
+READ_AT_ONCE = 500
+
+
+class Desk:
+    """The books, their journal, and their recovery from the database when a step could not be written."""
+
+    def __init__(
+        self,
+        book: Book,
+        journal: Journal,
+        repositories: Repositories[TradingRepository],
+        clock: Clock,
+        encode: Encode,
+        describe: Callable[[bytes], tuple[int, str]],
+    ) -> None:
+        """`describe(message)` answers (sequence, account id) of an encoded change."""
+        self.book = book
+        self.journal = journal
+        self.clock = clock
+        self._repositories = repositories
+        self._encode = encode
+        self._describe = describe
+        self._loaded = False
+        self._failed = asyncio.Event()
+        self._reloaded: list[Callable[[], None]] = []
+        self._waiters: dict[str, list[asyncio.Future[None]]] = {}
+        self.send: Callable[[str], None] = lambda order_id: None
+        self.cancel: Callable[[str], None] = lambda order_id: None
+        self.streams: Streams | None = None
+        journal.on_published = self._published
+        journal.on_failure = self._on_failure
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the books may be changed."""
+        return self._loaded
+
+    def require_open(self) -> None:
+        """Raises Unavailable while the books are being read."""
+        if not self._loaded:
+            raise Unavailable("trading is reading its books; try again")
+
+    def on_reloaded(self, listener: Callable[[], None]) -> None:
+        """Call `listener` whenever the books were read."""
+        self._reloaded.append(listener)
+
+    # Changing
+
+    def step(self, user_id: str) -> Changes:
+        """Begin a step: change the books without awaiting anything, then commit it."""
+        return Changes(user_id, self.clock.now_ns())
+
+    def commit(self, changes: Changes, refusable: bool = False) -> "asyncio.Future[None]":
+        """End a step; see Journal.commit. Sends and cancels follow by themselves once it is durable."""
+        return self.journal.commit(changes, refusable)
+
+    async def changed(self, order_id: str) -> None:
+        """Wait for the next durable change of an order."""
+        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        waiters = self._waiters.setdefault(order_id, [])
+        waiters.append(waiter)
+        try:
+            await waiter
+        finally:
+            if waiter in waiters:
+                waiters.remove(waiter)
+            if not waiters and self._waiters.get(order_id) is waiters:
+                del self._waiters[order_id]
+
+    # Reading
+
+    async def get_order(self, user_id: str, order_id: str) -> Order:
+        """An order of the user. Raises NotFound, whether there is none or it is somebody else's."""
+        order = self.book.find_order(order_id)
+        if order is not None:
+            if order.user_id != user_id:
+                raise NotFound("order", order_id)
+            await self.journal.durable()
+            return self.book.find_order(order_id) or order
+        async with self._repositories.read() as repository:
+            return await repository.get_order(user_id, order_id)
+
+    async def recall(self, order_id: str) -> Order | None:
+        """An order of anybody, put back among the finished ones when it was forgotten; for late reports."""
+        order = self.book.find_order(order_id)
+        if order is None:
+            async with self._repositories.read() as repository:
+                found = await repository.find_order(order_id)
+            order = self.book.find_order(order_id)  # it may have come back meanwhile
+            if order is None and found is not None and not found.is_open:
+                self.book.remember_finished(found)
+                order = found
+        return order
+
+    async def find_by_client(self, account_id: str, client_order_id: str) -> Order | None:
+        """An order by the client's id, however old."""
+        order = self.book.find_by_client(account_id, client_order_id)
+        if order is not None:
+            await self.journal.durable()
+            return order
+        async with self._repositories.read() as repository:
+            return await repository.find_by_client(account_id, client_order_id)
+
+    async def snapshot(self, user_id: str, account_id: str) -> Snapshot:
+        """All that is open for a user (everybody when empty), for a stream."""
+        self.require_open()
+        sequence, prices, changes = self.journal.sequence, self.book.last_prices, []
+        owners = [user_id] if user_id else list(self.book.accounts_of)
+        for owner in owners:
+            for account in self.book.accounts_of.get(owner, ()):
+                if account_id and account.account_id != account_id:
+                    continue
+                items: list[Order | PositionView | AccountView] = [
+                    view_account(account, prices),
+                    *(view_position(position, prices) for position in account.positions.values()),
+                    *self.book.open_orders(account.account_id),
+                ]
+                changes += [
+                    News(NewsKind.CHANGE, sequence, owner, account.account_id, self._encode(sequence, item))
+                    for item in items
+                ]
+        await self.journal.durable()
+        return Snapshot(sequence, changes)
+
+    async def missed(self, after: int, through: int, user_id: str) -> AsyncIterator[News]:
+        """What was published after a sequence, from the database."""
+        while after < through:
+            async with self._repositories.read() as repository:
+                found = await repository.journal(after, through, user_id, READ_AT_ONCE)
+            for last, owner, payload in found:
+                for message in messages(payload):
+                    sequence, account_id = self._describe(message)
+                    if sequence > after:
+                        yield News(NewsKind.CHANGE, sequence, owner, account_id, message)
+                after = last
+            if len(found) < READ_AT_ONCE:
+                return
+
+    async def open_copies(self, account_id: str) -> tuple[list[Order], int]:
+        """An account's open orders as they are at this sequence."""
+        orders, sequence = [copy.copy(order) for order in self.book.open_orders(account_id)], self.journal.sequence
+        await self.journal.durable()
+        return orders, sequence
+
+    # From the database
+
+    async def load(self) -> None:
+        """Read the books."""
+        async with self._repositories.read() as repository:
+            loaded = await repository.load()
+        book = self.book
+        book.clear()
+        for instrument in loaded.instruments:
+            book.instruments.setdefault(instrument.symbol, instrument)
+        for account in loaded.accounts:
+            book.add_account(account)
+        for position in loaded.positions:
+            book.add_position(position)
+        book.trading_days.update(loaded.trading_days)
+        for order in loaded.orders:
+            book.add_order(order)
+        self.journal.begin(loaded.last_sequence, loaded.trimmed_through)
+        self._failed.clear()
+        self._loaded = True
+        for listener in self._reloaded:
+            listener()
+
+    async def recover(self) -> None:
+        """Read the books anew whenever a step could not be written; for ever."""
+        pause_s = 0.05
+        while True:
+            await self._failed.wait()
+            log.error("the books are read anew")
+            await self.journal.idle()
+            try:
+                await self.load()
+                pause_s = 0.05
+            except Exception:
+                log.exception("the books cannot be read")
+                await asyncio.sleep(pause_s)
+                pause_s = min(2 * pause_s, 5.0)
+
+    async def trim(self, keep: int) -> None:
+        """Forget news that are older than the last `keep`."""
+        through = self.journal.published - keep
+        if through > self.journal.trimmed_through:
+            async with self._repositories() as repository:
+                await repository.trim_journal(through)
+            self.journal.trimmed_through = through
+
+    def _on_failure(self) -> None:
+        self._loaded = False
+        self._failed.set()
+
+    def _published(self, changes: Changes, news: list[News]) -> None:
+        for order_id in changes.sends:
+            self.send(order_id)
+        for order_id in changes.cancels:
+            self.cancel(order_id)
+        if self.streams is not None and news:
+            self.streams.publish(changes.user_id, news)
+        if self._waiters:
+            for order_id in (*changes.orders, *changes.created):
+                for waiter in self._waiters.get(order_id, ()):
+                    if not waiter.done():
+                        waiter.set_result(None)

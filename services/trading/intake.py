@@ -1,0 +1,96 @@
+"""Takes in what gateways say: finds the order, books it in one step, and keeps which gateways are connected."""
+
+import logging
+from collections.abc import Callable
+
+from services.kernel.errors import RedFireError
+from services.trading.desk import Desk
+from services.trading.execution import apply_order_report, apply_trade_report
+from services.trading.orders import order_id_of
+from services.trading.reports import OrderReport, TradeReport
+from services.trading.stops import Stops
+from services.trading.venue import GatewayChanged, StreamStarted, TradingDayBegan, Venue
+
+log = logging.getLogger(__name__)
+MOST_WAITING = 2000
+MOST_STRANGERS = 1000
+
+
+class Intake:
+    """Follows the engine's event stream."""
+
+    def __init__(self, desk: Desk, stops: Stops, venue: Venue, doubt: Callable[[], None]) -> None:
+        """`doubt()` is called when something may have been missed."""
+        self._desk = desk
+        self._stops = stops
+        self._venue = venue
+        self._doubt = doubt
+        self._epoch = ""
+        self._sequence = 0
+        self._strangers: set[str] = set()
+        self.connected: dict[str, bool] = {}
+
+    async def follow(self) -> None:
+        """One event stream, to its end; the caller starts it again."""
+        try:
+            async for sequence, event in self._venue.events(self._epoch, self._sequence):
+                if isinstance(event, StreamStarted):
+                    await self._started(event)
+                    continue
+                if isinstance(event, OrderReport | TradeReport):
+                    await self.take(event)
+                elif isinstance(event, TradingDayBegan):
+                    self.begin_day(event.gateway, event.trading_day)
+                elif isinstance(event, GatewayChanged):
+                    self.connected[event.gateway] = event.connected
+                    if event.connected:
+                        self._doubt()
+                if sequence:
+                    self._sequence = sequence
+        except RedFireError as error:
+            log.warning("the engine's events are not to be had: %s", error.message)
+        finally:
+            self.connected.clear()
+
+    async def take(self, report: OrderReport | TradeReport, stale_amend_after_ns: int = 0) -> None:
+        """Book a report. An order that is not ours is told of in the log, and left alone."""
+        order = await self._desk.recall(order_id_of(report.reference)) if report.reference else None
+        if not self._desk.is_open:
+            return  # all is asked again once the books are read
+        if order is None:
+            self._stranger(report)
+            return
+        changes = self._desk.step(order.user_id)
+        if isinstance(report, TradeReport):
+            apply_trade_report(self._desk.book, order, report, changes)
+        else:
+            stale = 0 < order.update_time_ns < stale_amend_after_ns
+            apply_order_report(self._desk.book, order, report, changes, stale)
+        if changes:
+            self._desk.commit(changes)
+            if self._desk.journal.waiting > MOST_WAITING:
+                await self._desk.journal.durable()
+
+    def begin_day(self, gateway: str, trading_day: int) -> None:
+        """A gateway's trading day."""
+        if not self._desk.is_open or not trading_day:
+            return
+        before = self._desk.book.trading_days.get(gateway, 0)
+        steps = self._desk.book.begin_day(gateway, trading_day, self._desk.clock.now_ns())
+        for changes in steps:
+            self._desk.commit(changes)
+        if steps and before:
+            self._stops.begin_day(gateway)
+
+    async def _started(self, event: StreamStarted) -> None:
+        if not event.resumed or event.epoch != self._epoch:
+            self._epoch, self._sequence = event.epoch, event.sequence
+            self._doubt()
+        self.connected.update(await self._venue.connected_gateways())
+
+    def _stranger(self, report: OrderReport | TradeReport) -> None:
+        name = report.reference or getattr(report, "venue_order_id", "") or getattr(report, "venue_trade_id", "")
+        key = f"{report.gateway}:{name}"
+        if key not in self._strangers and len(self._strangers) < MOST_STRANGERS:
+            self._strangers.add(key)
+            log.warning("gateway %s tells of %s in %s, which is not ours", report.gateway, name, report.symbol)

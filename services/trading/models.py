@@ -1,0 +1,199 @@
+"""The tables of trading. Keys lead with the owner, the sharding column."""
+
+from decimal import Decimal
+
+from sqlalchemy import BigInteger, Boolean, Index, Integer, LargeBinary, String, Text, UniqueConstraint
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+from services.kernel.columns import Amount, JsonDocument
+from services.kernel.events import OutboxColumns
+
+
+class Base(DeclarativeBase):
+    """Trading's tables."""
+
+
+def _money() -> Mapped[Decimal]:
+    return mapped_column(Amount)
+
+
+class AccountRow(Base):
+    """An account; `balance`, `realized_pnl` and `commission` are sums of its ledger entries."""
+
+    __tablename__ = "accounts"
+    __table_args__ = (UniqueConstraint("user_id", "request_id"),)
+
+    user_id: Mapped[str] = mapped_column(String(64), primary_key=True)
+    account_id: Mapped[str] = mapped_column(String(36), primary_key=True)
+    display_name: Mapped[str] = mapped_column(Text)
+    kind: Mapped[int] = mapped_column(Integer)
+    gateway: Mapped[str] = mapped_column(String(32))
+    currency: Mapped[str] = mapped_column(String(8))
+    request_id: Mapped[str] = mapped_column(String(64))
+    create_time_ns: Mapped[int] = mapped_column(BigInteger)
+    balance: Mapped[Decimal] = _money()
+    realized_pnl: Mapped[Decimal] = _money()
+    commission: Mapped[Decimal] = _money()
+
+
+class OrderRow(Base):
+    """An order, open or finished."""
+
+    __tablename__ = "orders"
+    __table_args__ = (
+        # Unique for ever: the second of two orders with the same key cannot be written.
+        UniqueConstraint("account_id", "client_order_id"),
+        Index("orders_by_time", "user_id", "create_time_ns", "order_id"),
+        Index("orders_by_id", "order_id"),
+        Index("orders_open", "is_open"),
+    )
+
+    user_id: Mapped[str] = mapped_column(String(64), primary_key=True)
+    order_id: Mapped[str] = mapped_column(String(36), primary_key=True)
+    client_order_id: Mapped[str] = mapped_column(String(64))
+    account_id: Mapped[str] = mapped_column(String(36))
+    gateway: Mapped[str] = mapped_column(String(32))
+    symbol: Mapped[str] = mapped_column(String(40))
+    side: Mapped[int] = mapped_column(Integer)
+    type: Mapped[int] = mapped_column(Integer)
+    time_in_force: Mapped[int] = mapped_column(Integer)
+    position_effect: Mapped[int] = mapped_column(Integer)
+    trailing_offset: Mapped[Decimal | None] = mapped_column(Amount)
+    expire_time_ns: Mapped[int] = mapped_column(BigInteger)
+    strategy_id: Mapped[str] = mapped_column(String(64))
+    trace_id: Mapped[str] = mapped_column(String(32))
+    fingerprint: Mapped[str] = mapped_column(String(32))
+    create_time_ns: Mapped[int] = mapped_column(BigInteger)
+    # What changes in its life.
+    is_open: Mapped[bool] = mapped_column(Boolean)
+    quantity: Mapped[Decimal] = _money()
+    price: Mapped[Decimal | None] = mapped_column(Amount)
+    stop_price: Mapped[Decimal | None] = mapped_column(Amount)
+    update_time_ns: Mapped[int] = mapped_column(BigInteger)
+    reserve_price: Mapped[Decimal] = _money()
+    status: Mapped[int] = mapped_column(Integer)
+    delivery: Mapped[int] = mapped_column(Integer)
+    cumulative_quantity: Mapped[Decimal] = _money()
+    # A sum of products, exact, with more digits than an amount: text everywhere.
+    filled_notional: Mapped[str] = mapped_column(Text)
+    commission: Mapped[Decimal] = _money()
+    reject_reason: Mapped[str] = mapped_column(String(64))
+    reject_message: Mapped[str] = mapped_column(Text)
+    venue_order_id: Mapped[str] = mapped_column(Text)
+    triggered: Mapped[bool] = mapped_column(Boolean)
+    leg: Mapped[int] = mapped_column(Integer)
+    leg_base: Mapped[Decimal] = _money()
+    leg_announced: Mapped[Decimal] = _money()
+    announced_status: Mapped[int] = mapped_column(Integer)
+    announced_reason: Mapped[str] = mapped_column(String(64))
+    announced_message: Mapped[str] = mapped_column(Text)
+    replace_step: Mapped[int] = mapped_column(Integer)
+    pending_quantity: Mapped[Decimal | None] = mapped_column(Amount)
+    pending_price: Mapped[Decimal | None] = mapped_column(Amount)
+    hold_today: Mapped[Decimal] = _money()
+    hold_yesterday: Mapped[Decimal] = _money()
+
+
+class TradeRow(Base):
+    """A fill."""
+
+    __tablename__ = "trades"
+    __table_args__ = (
+        # Two orders of ours that trade with each other share a trade's id at some exchanges.
+        UniqueConstraint("gateway", "venue_trade_id", "order_id"),
+        Index("trades_by_time", "user_id", "create_time_ns", "trade_id"),
+        Index("trades_by_order", "order_id"),
+    )
+
+    user_id: Mapped[str] = mapped_column(String(64), primary_key=True)
+    trade_id: Mapped[str] = mapped_column(String(36), primary_key=True)
+    order_id: Mapped[str] = mapped_column(String(36))
+    account_id: Mapped[str] = mapped_column(String(36))
+    symbol: Mapped[str] = mapped_column(String(40))
+    side: Mapped[int] = mapped_column(Integer)
+    position_effect: Mapped[int] = mapped_column(Integer)
+    price: Mapped[Decimal] = _money()
+    quantity: Mapped[Decimal] = _money()
+    commission: Mapped[Decimal] = _money()
+    realized_pnl: Mapped[Decimal] = _money()
+    time_ns: Mapped[int] = mapped_column(BigInteger)
+    create_time_ns: Mapped[int] = mapped_column(BigInteger)
+    gateway: Mapped[str] = mapped_column(String(32))
+    venue_trade_id: Mapped[str] = mapped_column(String(128))
+    strategy_id: Mapped[str] = mapped_column(String(64))
+
+
+class LedgerRow(Base):
+    """One side of a movement of money."""
+
+    __tablename__ = "ledger"
+    __table_args__ = (Index("ledger_by_time", "user_id", "create_time_ns", "entry_id"),)
+
+    user_id: Mapped[str] = mapped_column(String(64), primary_key=True)
+    entry_id: Mapped[str] = mapped_column(String(36), primary_key=True)
+    transaction_id: Mapped[str] = mapped_column(String(36))
+    account_id: Mapped[str] = mapped_column(String(36))
+    ledger_account: Mapped[str] = mapped_column(String(64))
+    amount: Mapped[Decimal] = _money()
+    kind: Mapped[int] = mapped_column(Integer)
+    reference: Mapped[str] = mapped_column(String(64))
+    create_time_ns: Mapped[int] = mapped_column(BigInteger)
+
+
+class PositionRow(Base):
+    """A position; kept when it is flat, for the next one of its symbol."""
+
+    __tablename__ = "positions"
+    __table_args__ = (Index("positions_open", "is_open"),)
+
+    user_id: Mapped[str] = mapped_column(String(64), primary_key=True)
+    account_id: Mapped[str] = mapped_column(String(36), primary_key=True)
+    symbol: Mapped[str] = mapped_column(String(40), primary_key=True)
+    side: Mapped[int] = mapped_column(Integer, primary_key=True)
+    is_open: Mapped[bool] = mapped_column(Boolean)
+    gateway: Mapped[str] = mapped_column(String(32))
+    contract_size: Mapped[Decimal] = _money()
+    margin_rate: Mapped[Decimal] = _money()
+    today_quantity: Mapped[Decimal] = _money()
+    yesterday_quantity: Mapped[Decimal] = _money()
+    cost: Mapped[Decimal] = _money()
+    margin: Mapped[Decimal] = _money()
+    realized_pnl: Mapped[Decimal] = _money()
+
+
+class JournalRow(Base):
+    """What one step told the streams: what a stream resumes from. Old rows are trimmed, never the last one."""
+
+    __tablename__ = "journal"
+    __table_args__ = (Index("journal_by_user", "user_id", "sequence"),)
+
+    # Of its last message.
+    sequence: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    first_sequence: Mapped[int] = mapped_column(BigInteger)
+    user_id: Mapped[str] = mapped_column(String(64))
+    # Messages of the stream, each with its length before it.
+    payload: Mapped[bytes] = mapped_column(LargeBinary)
+
+
+class GatewayRow(Base):
+    """How far a gateway's trading day is."""
+
+    __tablename__ = "gateways"
+
+    gateway: Mapped[str] = mapped_column(String(32), primary_key=True)
+    trading_day: Mapped[int] = mapped_column(Integer)
+
+
+class InstrumentRow(Base):
+    """Instruments that were traded: fills are booked by them even while market does not answer."""
+
+    __tablename__ = "instruments"
+
+    symbol: Mapped[str] = mapped_column(String(40), primary_key=True)
+    terms: Mapped[dict[str, str]] = mapped_column(JsonDocument)
+
+
+class OutboxRow(OutboxColumns, Base):
+    """Events that are not yet delivered."""
+
+    __tablename__ = "outbox"

@@ -1,0 +1,38 @@
+"""What trading tells other services through its outbox."""
+
+from services.kernel.decimals import plain
+from services.kernel.events import Outbox
+from services.kernel.writer import Write
+from services.trading.changes import Changes
+
+
+class OutboxEvents:
+    """Makes the events of a step."""
+
+    def __init__(self, outbox: Outbox) -> None:
+        self._outbox = outbox
+
+    def writes(self, changes: Changes) -> list[Write]:
+        """OrderAccepted, OrderFilled and OrderFinished, to be written with what they tell of."""
+        result = []
+        for order in changes.created.values():
+            event = self._outbox.event("trading.order_accepted")
+            event.order_accepted.user_id = order.user_id
+            event.order_accepted.order_id = order.order_id
+            event.order_accepted.account_id = order.account_id
+            event.order_accepted.symbol = order.symbol
+            result.append(self._outbox.write(event))
+        for trade in changes.trades:
+            event = self._outbox.event("trading.order_filled")
+            event.order_filled.user_id = trade.user_id
+            event.order_filled.order_id = trade.order_id
+            event.order_filled.trade_id = trade.trade_id
+            event.order_filled.price, event.order_filled.quantity = plain(trade.price), plain(trade.quantity)
+            result.append(self._outbox.write(event))
+        for order in changes.finished:
+            event = self._outbox.event("trading.order_finished")
+            event.order_finished.user_id = order.user_id
+            event.order_finished.order_id = order.order_id
+            event.order_finished.status = f"ORDER_STATUS_{order.status.name}"
+            result.append(self._outbox.write(event))
+        return result

@@ -1,0 +1,202 @@
+"""Trading's rows in the database: the statements of the order path, and queries, scoped by the owner."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from sqlalchemy import Executable, Select, and_, bindparam, delete, func, insert, or_, select, update
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from services.kernel.database import Database
+from services.kernel.errors import NotFound
+from services.kernel.paging import Page, Slice
+from services.trading import models, rows
+from services.trading.accounts import Account
+from services.trading.instruments import Instrument
+from services.trading.ledger import LedgerEntry
+from services.trading.orders import Order
+from services.trading.positions import Position
+from services.trading.trades import Trade
+
+_ORDERS = models.OrderRow.__table__
+_TRADES = models.TradeRow.__table__
+_LEDGER = models.LedgerRow.__table__
+_JOURNAL = models.JournalRow.__table__
+_FIXED = frozenset(
+    {
+        "user_id", "order_id", "client_order_id", "account_id", "gateway", "symbol", "side", "type", "time_in_force",
+        "position_effect", "trailing_offset", "expire_time_ns", "strategy_id", "trace_id", "fingerprint",
+        "create_time_ns",
+    }
+)  # fmt: skip
+IN_AT_ONCE = 500
+
+
+class Statements:
+    """What the group-commit writer executes; made once."""
+
+    def __init__(self, database: Database) -> None:
+        self.insert_order: Executable = insert(models.OrderRow)
+        self.update_order: Executable = (
+            update(_ORDERS)  # type: ignore[arg-type]
+            .where(_ORDERS.c.user_id == bindparam("key_user_id"), _ORDERS.c.order_id == bindparam("key_order_id"))
+            .values({column.name: bindparam(column.name) for column in _ORDERS.c if column.name not in _FIXED})
+        )
+        self.insert_trade: Executable = insert(models.TradeRow)
+        self.insert_entry: Executable = insert(models.LedgerRow)
+        self.insert_journal: Executable = insert(models.JournalRow)
+        self.upsert_account: Executable = database.upsert(models.AccountRow, ["user_id", "account_id"])
+        self.upsert_position: Executable = database.upsert(
+            models.PositionRow, ["user_id", "account_id", "symbol", "side"]
+        )
+        self.upsert_gateway: Executable = database.upsert(models.GatewayRow, ["gateway"])
+        self.upsert_instrument: Executable = database.upsert(models.InstrumentRow, ["symbol"])
+
+
+@dataclass(frozen=True, slots=True)
+class OrderFilter:
+    """Which orders, trades or entries are wanted; what is empty does not narrow."""
+
+    account_id: str = ""
+    symbol: str = ""
+    order_id: str = ""
+    strategy_id: str = ""
+    statuses: Sequence[int] = field(default_factory=list)
+    start_time_ns: int = 0
+    end_time_ns: int = 0
+    open_only: bool = False
+
+
+@dataclass(slots=True)
+class Loaded:
+    """All that is open, as it is in the database."""
+
+    accounts: list[Account]
+    positions: list[Position]
+    orders: list[Order]
+    instruments: list[Instrument]
+    trading_days: dict[str, int]
+    last_sequence: int
+    trimmed_through: int
+
+
+class TradingRepository:
+    """Reads trading's tables."""
+
+    def __init__(self, session: AsyncSession) -> None:
+        self._session = session
+
+    async def load(self) -> Loaded:
+        """All that is open."""
+        instruments = [rows.instrument_from_row(row) for row in await self._all(select(models.InstrumentRow.__table__))]
+        accounts = await self._all(select(models.AccountRow.__table__).order_by(models.AccountRow.create_time_ns))
+        positions = await self._all(select(models.PositionRow.__table__).where(models.PositionRow.is_open))
+        orders = await self._all(select(_ORDERS).where(_ORDERS.c.is_open).order_by(_ORDERS.c.order_id))
+        trade_ids = await self._trade_ids([row["order_id"] for row in orders])
+        gateways = await self._all(select(models.GatewayRow.__table__))
+        last, first = (
+            await self._session.execute(select(func.max(_JOURNAL.c.sequence), func.min(_JOURNAL.c.first_sequence)))
+        ).one()
+        return Loaded(
+            [rows.account_from_row(row) for row in accounts],
+            [rows.position_from_row(row) for row in positions],
+            [rows.order_from_row(row, trade_ids.get(row["order_id"], set())) for row in orders],
+            instruments,
+            {row["gateway"]: row["trading_day"] for row in gateways},
+            last or 0,
+            (first or 1) - 1,
+        )
+
+    async def find_order(self, order_id: str, user_id: str = "") -> Order | None:
+        """An order, with what is needed to book late fills; of this user, or of any when empty."""
+        query = select(_ORDERS).where(_ORDERS.c.order_id == order_id)
+        return await self._one_order(query.where(_ORDERS.c.user_id == user_id) if user_id else query)
+
+    async def get_order(self, user_id: str, order_id: str) -> Order:
+        """Raises NotFound, whether there is none or it is somebody else's."""
+        order = await self.find_order(order_id, user_id)
+        if order is None:
+            raise NotFound("order", order_id)
+        return order
+
+    async def find_by_client(self, account_id: str, client_order_id: str) -> Order | None:
+        """The order with the client's id."""
+        return await self._one_order(
+            select(_ORDERS).where(_ORDERS.c.account_id == account_id, _ORDERS.c.client_order_id == client_order_id)
+        )
+
+    async def list_orders(self, user_id: str, wanted: OrderFilter, page: Page) -> Slice[Order]:
+        """A user's orders, newest first."""
+        query = _narrow(select(_ORDERS), _ORDERS, user_id, wanted, page, "order_id")
+        if wanted.statuses:
+            query = query.where(_ORDERS.c.status.in_(list(wanted.statuses)))
+        if wanted.open_only:
+            query = query.where(_ORDERS.c.is_open)
+        found = [rows.order_from_row(row, set()) for row in await self._all(query)]
+        return page.cut(found, lambda order: [order.create_time_ns, order.order_id])
+
+    async def list_trades(self, user_id: str, wanted: OrderFilter, page: Page) -> Slice[Trade]:
+        """A user's trades, newest first."""
+        found = await self._all(_narrow(select(_TRADES), _TRADES, user_id, wanted, page, "trade_id"))
+        return page.cut(
+            [rows.trade_from_row(row) for row in found], lambda trade: [trade.create_time_ns, trade.trade_id]
+        )
+
+    async def list_entries(self, user_id: str, wanted: OrderFilter, page: Page) -> Slice[LedgerEntry]:
+        """A user's ledger entries, newest first."""
+        found = await self._all(_narrow(select(_LEDGER), _LEDGER, user_id, wanted, page, "entry_id"))
+        return page.cut(
+            [rows.entry_from_row(row) for row in found], lambda entry: [entry.create_time_ns, entry.entry_id]
+        )
+
+    async def journal(self, after: int, through: int, user_id: str, limit: int) -> list[tuple[int, str, bytes]]:
+        """What the streams were told after a sequence: (last sequence, user, messages); of all users when empty."""
+        query = select(_JOURNAL.c.sequence, _JOURNAL.c.user_id, _JOURNAL.c.payload)
+        query = query.where(_JOURNAL.c.sequence > after, _JOURNAL.c.sequence <= through)
+        if user_id:
+            query = query.where(_JOURNAL.c.user_id == user_id)
+        found = await self._session.execute(query.order_by(_JOURNAL.c.sequence).limit(limit))
+        return [(row[0], row[1], row[2]) for row in found]
+
+    async def trim_journal(self, through: int) -> None:
+        """Forget what the streams were told up to a sequence."""
+        await self._session.execute(delete(_JOURNAL).where(_JOURNAL.c.sequence <= through))  # type: ignore[arg-type]
+
+    async def _one_order(self, query: Select[Any]) -> Order | None:
+        found = await self._all(query)
+        if not found:
+            return None
+        trade_ids = await self._trade_ids([found[0]["order_id"]])
+        return rows.order_from_row(found[0], trade_ids.get(found[0]["order_id"], set()))
+
+    async def _trade_ids(self, order_ids: list[str]) -> dict[str, set[str]]:
+        result: dict[str, set[str]] = {}
+        for start in range(0, len(order_ids), IN_AT_ONCE):
+            some = order_ids[start : start + IN_AT_ONCE]
+            query = select(_TRADES.c.order_id, _TRADES.c.venue_trade_id).where(_TRADES.c.order_id.in_(some))
+            for order_id, venue_trade_id in await self._session.execute(query):
+                result.setdefault(order_id, set()).add(venue_trade_id)
+        return result
+
+    async def _all(self, query: Select[Any]) -> Sequence[Any]:
+        return (await self._session.execute(query)).mappings().all()
+
+
+def _narrow(query: Select[Any], table: Any, user_id: str, wanted: OrderFilter, page: Page, key: str) -> Select[Any]:
+    query = query.where(table.c.user_id == user_id)
+    for name in ("account_id", "symbol", "order_id", "strategy_id"):
+        if value := getattr(wanted, name):
+            query = query.where(table.c[name] == value)
+    if wanted.start_time_ns:
+        query = query.where(table.c.create_time_ns >= wanted.start_time_ns)
+    if wanted.end_time_ns:
+        query = query.where(table.c.create_time_ns < wanted.end_time_ns)
+    if page.after is not None:
+        time_ns, row_id = page.after
+        query = query.where(
+            or_(
+                table.c.create_time_ns < time_ns,
+                and_(table.c.create_time_ns == time_ns, table.c[key] < row_id),
+            )
+        )
+    return query.order_by(table.c.create_time_ns.desc(), table.c[key].desc()).limit(page.size + 1)

@@ -1,0 +1,92 @@
+"""Risk's word on an order before it is one. Without risk only orders that reduce exposure pass."""
+
+import logging
+from dataclasses import dataclass
+from decimal import Decimal
+
+from redfire.common.v1 import error_reason_pb2
+from redfire.reasons import Reason
+from redfire.risk.v1 import risk_pb2
+from redfire.risk.v1.risk_pb2_grpc import RiskServiceStub
+
+from services.kernel.decimals import from_text, plain, to_text
+from services.kernel.errors import FailedPrecondition, RedFireError
+from services.trading.instruments import Instrument
+from services.trading.orders import NewOrder, PositionEffect
+
+log = logging.getLogger(__name__)
+TIMEOUT_S = 1.0
+
+
+class RiskRefused(FailedPrecondition):
+    """Risk does not let the order through."""
+
+
+class RiskUnavailable(FailedPrecondition):
+    """Risk does not answer, and the order would add exposure."""
+
+    reason = Reason.RISK_UNAVAILABLE
+
+
+@dataclass(frozen=True, slots=True)
+class RiskAnswer:
+    """What risk says: why not, and in dry runs the most that it would let through (None: no limit)."""
+
+    refusals: list[RedFireError]
+    max_quantity: Decimal | None = None
+
+
+class RiskGate:
+    """Asks RiskService.CheckOrder."""
+
+    def __init__(self, risk: RiskServiceStub) -> None:
+        self._risk = risk
+
+    async def check(
+        self,
+        user_id: str,
+        account_id: str,
+        order_id: str,
+        order: NewOrder,
+        reference_price: Decimal,
+        instrument: Instrument,
+        dry_run: bool = False,
+        replaces: bool = False,
+    ) -> RiskAnswer:
+        """Whether the order may be accepted; fails closed."""
+        request = risk_pb2.CheckOrderRequest(
+            user_id=user_id,
+            account_id=account_id,
+            order_id=order_id,
+            symbol=order.symbol,
+            side=int(order.side),  # type: ignore[arg-type]
+            position_effect=int(order.position_effect),  # type: ignore[arg-type]
+            type=int(order.type),  # type: ignore[arg-type]
+            quantity=plain(order.quantity),
+            price=to_text(order.price),
+            reference_price=plain(reference_price),
+            contract_size=plain(instrument.contract_size),
+            dry_run=dry_run,
+            replaces=replaces,
+        )
+        try:
+            answer = await self._risk.CheckOrder(request, timeout=TIMEOUT_S)
+        except RedFireError as error:
+            log.warning("risk does not answer: %s", error.message)
+            if order.position_effect is PositionEffect.OPEN:
+                return RiskAnswer([RiskUnavailable()])
+            return RiskAnswer([])
+        if not answer.violations and not answer.max_quantity:
+            return _PASSED
+        refusals: list[RedFireError] = [
+            RiskRefused(
+                violation.message,
+                reason=Reason(error_reason_pb2.ErrorReason.Name(violation.reason)),
+                **dict(violation.metadata),
+            )
+            for violation in answer.violations
+        ]
+        return RiskAnswer(refusals, from_text(answer.max_quantity))
+
+
+_PASSED = RiskAnswer([])

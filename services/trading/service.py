@@ -1,0 +1,298 @@
+"""Rules of orders: accepted once, held or sent, canceled, listed."""
+
+import asyncio
+from collections.abc import Awaitable
+from decimal import Decimal
+
+from redfire.reasons import Reason
+from sqlalchemy.exc import IntegrityError
+
+from services.kernel.database import Repositories
+from services.kernel.errors import Conflict, FailedPrecondition, Invalid, NotFound, RedFireError, Unavailable
+from services.kernel.identifiers import new_id
+from services.kernel.paging import Page, Slice
+from services.kernel.tasks import Tasks
+from services.trading.acceptance import Acceptance
+from services.trading.account_opening import Accounts
+from services.trading.accounts import Account
+from services.trading.changes import Changes
+from services.trading.desk import Desk
+from services.trading.instruments import Instrument, Instruments
+from services.trading.order_states import move
+from services.trading.orders import STOP_TYPES, Delivery, NewOrder, Order, OrderStatus, OrderType, ReplaceStep, Side
+from services.trading.quotes import Quote, Quotes
+from services.trading.repository import OrderFilter, TradingRepository
+from services.trading.risk_gate import RiskGate
+from services.trading.stops import Stops
+
+CANCELED_PART = 200
+
+
+class ClientOrderIdReused(Conflict):
+    """This client_order_id was used for another order of the account."""
+
+    reason = Reason.CLIENT_ORDER_ID_REUSED
+
+
+class OrderNotOpen(FailedPrecondition):
+    """The order is finished."""
+
+    reason = Reason.ORDER_NOT_OPEN
+
+
+class OrderService:
+    """Orders of users."""
+
+    def __init__(
+        self,
+        desk: Desk,
+        accounts: Accounts,
+        instruments: Instruments,
+        quotes: Quotes,
+        acceptance: Acceptance,
+        risk: RiskGate,
+        stops: Stops,
+        repositories: Repositories[TradingRepository],
+        tasks: Tasks,
+    ) -> None:
+        self._desk = desk
+        self._accounts = accounts
+        self._instruments = instruments
+        self._quotes = quotes
+        self._acceptance = acceptance
+        self._risk = risk
+        self._stops = stops
+        self._repositories = repositories
+        self._tasks = tasks
+        self._book = desk.book
+        self._written_instruments: dict[str, Instrument] = {}
+        # By account and client_order_id: (fingerprint, acceptance) of what is being accepted now.
+        self._accepting: dict[tuple[str, str], tuple[str, asyncio.Task[Order]]] = {}
+
+    async def create_order(self, user_id: str, new: NewOrder, trace_id: str = "", fingerprint: str = "") -> Order:
+        """Accept an order; asked again with the same client_order_id and values, the first order.
+
+        `fingerprint` stands for the values where the order was not asked for as such. Raises ClientOrderIdReused, and
+        what Acceptance and RiskGate refuse with; a refused request leaves nothing.
+        """
+        account = await self._accounts.resolve(user_id, new.account_id)
+        fingerprint = fingerprint or new.fingerprint()
+        key = (account.account_id, new.client_order_id)
+        running = self._accepting.get(key)
+        if running is None:
+            known = self._book.find_by_client(*key)
+            if known is not None:
+                await self._desk.journal.durable()
+                return _same(known, fingerprint)
+            # A task of its own: the caller's deadline ends the wait, not the order.
+            task = self._tasks.spawn("trading.accept", self._accept(account, new, trace_id, fingerprint))
+            task.add_done_callback(lambda done: self._accepted(key, done))
+            running = self._accepting[key] = (fingerprint, task)
+        if running[0] != fingerprint:
+            raise ClientOrderIdReused(client_order_id=new.client_order_id)
+        return await asyncio.shield(running[1])
+
+    async def get_order(self, user_id: str, order_id: str) -> Order:
+        """An order of the user. Raises NotFound."""
+        return await self._desk.get_order(user_id, order_id)
+
+    async def lookup_order(self, user_id: str, account_id: str, client_order_id: str) -> Order:
+        """The order with the client's id. Raises NotFound."""
+        account = await self._accounts.resolve(user_id, account_id)
+        order = await self._desk.find_by_client(account.account_id, client_order_id)
+        if order is None:
+            raise NotFound("order", client_order_id)
+        return order
+
+    async def require_account(self, user_id: str, account_id: str) -> None:
+        """Raises NotFound for an account that is not the user's."""
+        if account_id:
+            await self._accounts.resolve(user_id, account_id)
+
+    async def find_by_client(self, account_id: str, client_order_id: str) -> Order | None:
+        """The same, or None."""
+        return await self._desk.find_by_client(account_id, client_order_id)
+
+    async def list_orders(self, user_id: str, wanted: OrderFilter, page: Page) -> Slice[Order]:
+        """The user's orders, newest first."""
+        await self._desk.journal.durable()
+        async with self._repositories.read() as repository:
+            return await repository.list_orders(user_id, wanted, page)
+
+    async def cancel_order(self, user_id: str, order_id: str) -> Order:
+        """Ask for a cancel; of a canceled order, the same answer. Raises NotFound, OrderNotOpen."""
+        self._desk.require_open()
+        order = await self._desk.get_order(user_id, order_id)
+        self._desk.require_open()
+        order = self._book.find_order(order_id) or order
+        if order.status is OrderStatus.CANCELED:
+            return order
+        if not order.is_open:
+            raise OrderNotOpen(f"the order is {order.status.name}", status=order.status.name)
+        if order.status is not OrderStatus.PENDING_CANCEL:
+            changes = self._desk.step(user_id)
+            self._cancel(order, changes)
+            await self._desk.commit(changes)
+        return order
+
+    async def cancel_all_orders(self, user_id: str, account_id: str, symbol: str) -> list[Order]:
+        """Ask for all open orders to be canceled; of one account or symbol where these are given."""
+        if account_id:
+            accounts = [await self._accounts.resolve(user_id, account_id)]
+        else:
+            accounts = self._accounts.of_user(user_id)
+        return await self._cancel_accounts(accounts, symbol)
+
+    async def cancel_account_orders(self, user_id: str, account_id: str) -> int:
+        """The same for any user or account, or for everybody when both are empty."""
+        self._desk.require_open()
+        accounts = [
+            account
+            for account in self._book.accounts.values()
+            if (not user_id or account.user_id == user_id) and (not account_id or account.account_id == account_id)
+        ]
+        return len(await self._cancel_accounts(accounts, ""))
+
+    async def _cancel_accounts(self, accounts: list[Account], symbol: str) -> list[Order]:
+        # Orders that are just being written are there when that is through.
+        await asyncio.gather(*self._acceptances({account.account_id for account in accounts}), return_exceptions=True)
+        self._desk.require_open()
+        canceled, written = [], []
+        for account in accounts:
+            open_orders = [
+                order
+                for order in self._book.open_orders(account.account_id)
+                if (not symbol or order.symbol == symbol) and order.status is not OrderStatus.PENDING_CANCEL
+            ]
+            for start in range(0, len(open_orders), CANCELED_PART):
+                changes = self._desk.step(account.user_id)
+                for order in open_orders[start : start + CANCELED_PART]:
+                    self._cancel(order, changes)
+                written.append(self._desk.commit(changes))
+            canceled += open_orders
+        for step in written:
+            await step
+        return canceled
+
+    def _acceptances(self, account_ids: set[str]) -> list[Awaitable[Order]]:
+        return [
+            asyncio.shield(task) for (account_id, _), (_, task) in self._accepting.items() if account_id in account_ids
+        ]
+
+    def _cancel(self, order: Order, changes: Changes) -> None:
+        if order.delivery in (Delivery.HELD, Delivery.QUEUED):
+            # Nothing of it is at the venue, and nothing will be: what is queued is looked at again before it is sent.
+            self._book.finish(order, OrderStatus.CANCELED, changes)
+            return
+        if order.replace_step is ReplaceStep.CANCELING:
+            order.replace_step = ReplaceStep.NONE
+            order.pending_quantity = order.pending_price = None
+            self._book.reserve(order)
+        move(order, OrderStatus.PENDING_CANCEL)
+        changes.order(order)
+        changes.cancels.append(order.order_id)
+
+    async def _accept(self, account: Account, new: NewOrder, trace_id: str, fingerprint: str) -> Order:
+        try:
+            return await self._accept_new(account, new, trace_id, fingerprint)
+        except (RedFireError, IntegrityError) as refusal:
+            # An order of long ago may have this id: then that one is the answer, whatever would be said of a new one.
+            if not isinstance(refusal, Unavailable):
+                earlier = await self._desk.find_by_client(account.account_id, new.client_order_id)
+                if earlier is not None:
+                    return _same(earlier, fingerprint)
+            raise
+
+    async def _accept_new(self, account: Account, new: NewOrder, trace_id: str, fingerprint: str) -> Order:
+        instrument = await self._instruments.require(new.symbol)
+        quote = self._quotes.find(new.symbol)
+        if quote is None:
+            quote = await self._quotes.fetch(new.symbol)
+        price = self._acceptance.reserve_price(new, quote)
+        self._require_time(new)
+        if violations := self._acceptance.violations(account, instrument, quote, new, price):
+            raise violations[0]
+        assert price is not None
+        order_id = new_id()
+        answer = await self._risk.check(account.user_id, account.account_id, order_id, new, price, instrument)
+        if answer.refusals:
+            raise answer.refusals[0]
+        # Risk was awaited: others may have been accepted, or the books read anew, meanwhile.
+        self._desk.require_open()
+        account = self._book.accounts[account.account_id]
+        if violations := self._acceptance.holding_violations(account, instrument, new, price):
+            raise violations[0]
+        changes = self._desk.step(account.user_id)
+        order = _order(order_id, account, new, trace_id, fingerprint, price, quote, changes.now_ns)
+        if self._written_instruments.get(instrument.symbol) is not instrument:
+            changes.instruments.append(instrument)
+        self._book.accept(order, changes)
+        if not order.is_held:
+            changes.sends.append(order_id)
+        written = self._desk.commit(changes, refusable=True)
+        try:
+            await written
+        except IntegrityError:
+            if self._book.orders.get(order_id) is order:
+                self._book.withdraw(order)
+            raise
+        self._written_instruments[instrument.symbol] = instrument
+        if order.is_held:
+            self._stops.add(order)
+        return order
+
+    def _require_time(self, new: NewOrder) -> None:
+        if new.expire_time_ns and new.expire_time_ns <= self._desk.clock.now_ns():
+            raise Invalid("expire_time: in the past", field="expire_time")
+
+    def _accepted(self, key: tuple[str, str], task: "asyncio.Task[Order]") -> None:
+        self._accepting.pop(key, None)
+
+
+def _same(order: Order, fingerprint: str) -> Order:
+    if order.fingerprint != fingerprint:
+        raise ClientOrderIdReused(client_order_id=order.client_order_id)
+    return order
+
+
+def _order(
+    order_id: str,
+    account: Account,
+    new: NewOrder,
+    trace_id: str,
+    fingerprint: str,
+    reserve_price: Decimal,
+    quote: Quote | None,
+    now_ns: int,
+) -> Order:
+    held = new.type in STOP_TYPES
+    stop_price = new.stop_price
+    if new.type is OrderType.TRAILING_STOP and stop_price is None and quote is not None:
+        assert new.trailing_offset is not None
+        away = new.trailing_offset if new.side is Side.BUY else -new.trailing_offset
+        stop_price = quote.last_price + away
+    return Order(
+        order_id=order_id,
+        client_order_id=new.client_order_id,
+        user_id=account.user_id,
+        account_id=account.account_id,
+        gateway=account.gateway,
+        symbol=new.symbol,
+        side=new.side,
+        type=new.type,
+        time_in_force=new.time_in_force,
+        position_effect=new.position_effect,
+        quantity=new.quantity,
+        price=new.price,
+        stop_price=stop_price,
+        trailing_offset=new.trailing_offset,
+        expire_time_ns=new.expire_time_ns,
+        strategy_id=new.strategy_id,
+        trace_id=trace_id,
+        fingerprint=fingerprint,
+        create_time_ns=now_ns,
+        update_time_ns=now_ns,
+        reserve_price=reserve_price,
+        status=OrderStatus.NEW if held else OrderStatus.PENDING_NEW,
+        delivery=Delivery.HELD if held else Delivery.QUEUED,
+    )

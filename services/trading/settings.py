@@ -1,0 +1,38 @@
+"""Trading's settings."""
+
+from decimal import Decimal
+
+from pydantic import Field
+
+from services.kernel.settings import Section
+
+
+class TradingSettings(Section):
+    """Trading."""
+
+    section = "trading"
+    paper_cash: Decimal = Field(default=Decimal(1_000_000), gt=0, description="What a new paper account begins with.")
+    paper_gateway: str = Field(default="SIM", description="The gateway that paper accounts trade by.")
+    currency: str = Field(default="CNY", description="The currency of new accounts.")
+    market_price_buffer: Decimal = Field(
+        default=Decimal("0.02"),
+        ge=0,
+        le=1,
+        description="How far above the last price a market or stop order's money is reserved, as a part of it.",
+    )
+    reconcile_interval_s: float = Field(default=30.0, gt=0, description="How often gateways are asked what they have.")
+    unknown_grace_s: float = Field(
+        default=6.0,
+        ge=0,
+        description="How long after a failed send a gateway may not know the order before it counts as never sent.",
+    )
+    resume_window: int = Field(
+        default=200_000, ge=1000, description="How many news of orders are kept for streams that resume."
+    )
+    stream_buffer: int = Field(
+        default=10_000, ge=10, description="How many news may wait for a subscriber before its stream is ended."
+    )
+    kept_finished_orders: int = Field(default=5000, ge=0, description="How many finished orders are kept in memory.")
+    senders: int = Field(
+        default=64, ge=1, le=1024, description="How many orders may be on their way to gateways at once."
+    )
