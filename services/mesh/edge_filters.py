@@ -134,6 +134,8 @@ def jwt_authn(options: EdgeOptions) -> Json:
         },
         "forward": True,
         "require_expiration": True,
+        # A signature takes longer to check than all the rest of a call here.
+        "jwt_cache_config": {"jwt_cache_size": 1000},
         "clock_skew_seconds": 5,
         "from_headers": [{"name": "authorization", "value_prefix": "Bearer "}],
         "claim_to_headers": [{"header_name": SUBJECT, "claim_name": "sub"}],
