@@ -51,7 +51,9 @@ class GatewayEvents:
         """Anything else."""
         if kind == EVENT_LOG:
             self._gateways.logged(data.gateway_name, data.msg)
-            gateway_log.log(max(data.level - 10, 10) if data.level <= 20 else data.level, "%s", data.msg)
+            # vnpy tells of every order it sends: that is for debugging; what other gateways say of themselves is news.
+            told = data.level if data.gateway_name in self._venues else max(data.level - 10, logging.DEBUG)
+            gateway_log.log(told, "%s: %s", data.gateway_name, data.msg)
         elif kind == EVENT_CONTRACT:
             self._contracts.announce(data)
             self._gateways.heard(data.gateway_name)

@@ -22,7 +22,7 @@ from services.engine.quote import Quote
 from services.engine.sim_exchange import SimExchange
 from services.engine.sim_order_ids import SimOrderIds
 from services.engine.updates import OrderUpdate, PositionUpdate, TradeUpdate, TradingDayUpdate, Update
-from services.engine.vnpy_engine import EVENT_CLOSED, EVENT_FEED_ENDED, EVENT_TRADING_DAY
+from services.engine.vnpy_engine import EVENT_FEED_ENDED, EVENT_TRADING_DAY
 from services.engine.vnpy_words import to_order_data, to_position_data, to_request, to_trade_data
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -177,7 +177,6 @@ class SimGateway(BaseGateway):
             return
         self.connected = False
         self._on_connection(False)
-        self.on_event(EVENT_CLOSED, self.gateway_name)
 
     def _tell_positions(self) -> None:
         for position in self._exchange.positions.all():

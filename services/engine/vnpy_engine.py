@@ -28,7 +28,6 @@ log = logging.getLogger(__name__)
 # Events of our own, which travel with the others so that they keep their place among them.
 EVENT_FEED_ENDED = "eRedFireFeedEnded"
 EVENT_TRADING_DAY = "eRedFireTradingDay"
-EVENT_CLOSED = "eRedFireClosed"
 
 BRIDGED = (
     EVENT_TICK,
@@ -40,7 +39,6 @@ BRIDGED = (
     EVENT_LOG,
     EVENT_FEED_ENDED,
     EVENT_TRADING_DAY,
-    EVENT_CLOSED,
 )
 _KEPT_FINISHED = 5_000
 _DRAINED_AT_ONCE = 2_000

@@ -1,0 +1,123 @@
+import asyncio
+import gzip
+import time
+
+from services.engine.catalogue import Catalogue
+from services.engine.feed import ReplayFeedSpec
+from services.engine.replay_feed import MALFORMED, OUT_OF_ORDER, ReplayFeed
+from services.kernel.clock import Clock
+from tests.engine.recordings import HEADER, real_ticks, row, write
+
+
+async def no_wait() -> None:
+    """There is always room."""
+
+
+async def replayed(file, *, speed=None, report=None):
+    feed = ReplayFeed(ReplayFeedSpec(file, speed), Catalogue.load(), Clock(), report)
+    quotes = []
+    await feed.run(quotes.append, no_wait)
+    return quotes, feed.report
+
+
+async def test_rows_become_quotes_in_order(tmp_path):
+    quotes, report = await replayed(write(tmp_path / "t.csv", [row(0), row(0.5, 5000.2), row(1, 5000.4)], gzipped=True))
+    assert [q.last_price for q in quotes] == [5000.0, 5000.2, 5000.4]
+    assert quotes[0].symbol == "IF2101.CFFEX"
+    assert quotes[0].time_ns == 1609723800 * 10**9  # 09:30 in Shanghai is 01:30 UTC
+    assert quotes[1].time_ns - quotes[0].time_ns == 500_000_000
+    assert quotes[0].bids == [(4999.8, 5.0)] and quotes[0].asks == [(5000.2, 5.0)]
+    assert (quotes[0].limit_up, quotes[0].limit_down, quotes[0].trading_day) == (5500, 4500, 20210104)
+    assert (report.rows, report.delivered, report.counts) == (3, 3, {})
+
+
+async def test_bad_rows_are_counted_and_reported_by_line(tmp_path):
+    rows = [
+        row(0),
+        "garbage",
+        row(1).replace("5000.0", "abc", 1),
+        row(2).replace("2021-01-04", "2021-13-45"),
+        row(1.5),  # good: nothing later was delivered
+        row(0.5),
+        row(3).replace("IF2101", "QQ2101"),
+        row(3).replace("5000.0", "nan", 1),
+        row(3).replace("5000.0", "-1", 1),
+        row(3) + ",extra",
+        row(4),
+    ]
+    report_file = tmp_path / "problems.txt"
+    quotes, report = await replayed(write(tmp_path / "t.csv", rows), report=report_file)
+    assert len(quotes) == 3
+    assert (report.rows, report.delivered) == (11, 3)
+    assert report.counts == {MALFORMED: 7, OUT_OF_ORDER: 1}
+    assert [line for line, _ in report.problems] == [3, 4, 5, 7, 8, 9, 10, 11]
+    assert report_file.read_text().count("\n") == 8 and "line 7: out of order" in report_file.read_text()
+
+
+async def test_a_file_that_breaks_off_ends_with_what_there_is(tmp_path):
+    file = tmp_path / "t.csv.gz"
+    whole = gzip.compress("\n".join([HEADER, *(row(i / 2) for i in range(5000))]).encode())
+    file.write_bytes(whole[: len(whole) // 2])
+    quotes, report = await replayed(file)
+    assert 0 < len(quotes) < 5000
+    assert report.counts[MALFORMED] == 1
+
+
+async def test_the_largest_double_is_no_price(tmp_path):
+    header = HEADER
+    quotes, report = await replayed(
+        write(tmp_path / "t.csv", [row(0).replace("4999.8", "1.7976931348623157e+308")], header=header)
+    )
+    assert quotes[0].bids == [] and not report.counts
+
+
+async def test_gaps_are_divided_by_the_speed_and_long_ones_shortened(tmp_path):
+    file = write(tmp_path / "t.csv", [row(0), row(10), row(5400), row(5410)])
+    started = time.perf_counter()
+    quotes, _ = await replayed(file, speed=400)
+    took = time.perf_counter() - started
+    assert len(quotes) == 4
+    assert 0.2 <= took < 1.0  # 10 s + 60 s + 10 s at 400
+
+
+async def test_it_waits_for_the_first_subscription_of_one_of_its_symbols(tmp_path):
+    file = write(tmp_path / "t.csv", [row(0), row(1, symbol="IF2102")])
+    feed = ReplayFeed(ReplayFeedSpec(file, None, on_subscribe=True), Catalogue.load(), Clock())
+    quotes = []
+    running = asyncio.create_task(feed.run(quotes.append, no_wait))
+    feed.subscribe("rb2701.SHFE")
+    await asyncio.sleep(0)
+    assert not quotes
+    feed.subscribe("IF2102.CFFEX")
+    await asyncio.wait_for(running, 5)
+    assert [q.symbol for q in quotes] == ["IF2101.CFFEX", "IF2102.CFFEX"]
+
+
+async def test_a_paced_feed_stops_while_there_is_no_room(tmp_path):
+    file = write(tmp_path / "t.csv", [row(i / 2) for i in range(1000)])
+    feed = ReplayFeed(ReplayFeedSpec(file, None), Catalogue.load(), Clock())
+    quotes = []
+    room = asyncio.Event()
+
+    async def wait_for_room() -> None:
+        await room.wait()
+
+    running = asyncio.create_task(feed.run(quotes.append, wait_for_room))
+    for _ in range(20):
+        await asyncio.sleep(0)
+    held = len(quotes)
+    assert 0 < held < 1000
+    room.set()
+    await asyncio.wait_for(running, 5)
+    assert len(quotes) == 1000
+
+
+async def test_three_real_days_come_complete():
+    quotes, report = await replayed(real_ticks())
+    assert (report.rows, report.delivered) == (84_347, 84_347)
+    by_day = {}
+    for quote in quotes:
+        by_day.setdefault(quote.trading_day, []).append(quote)
+    assert sorted(by_day) == [20210104, 20210105, 20210106]
+    assert by_day[20210106][-1].volume == 94_934
+    assert by_day[20210106][-1].high_price == 5443.4

@@ -1,0 +1,87 @@
+import asyncio
+from datetime import UTC, datetime
+
+from services.engine.catalogue import Catalogue
+from services.engine.sim_feed import SimFeed, SimMarket, restored_state
+from services.kernel.clock import Clock, ManualClock
+
+DAY = 20261123
+
+
+def market(symbol="IF2612.CFFEX", seed=7, state=None):
+    return SimMarket(Catalogue.load().find(symbol), seed, state)
+
+
+def steps(m, count, start_ns=10**18, rate=10, day=DAY):
+    return [m.step(1 / rate, start_ns + i * 10**9 // rate, day) for i in range(count)]
+
+
+def test_the_same_seed_makes_the_same_market():
+    assert steps(market(), 50) == steps(market(), 50)
+    assert steps(market(seed=8), 50) != steps(market(seed=7), 50)
+
+
+def test_every_quote_is_well_formed():
+    for instrument in Catalogue.load().listed():
+        tick = float(instrument.price_tick)
+        volume = turnover = 0.0
+        for quote in steps(market(instrument.symbol), 2000):
+            assert len(quote.bids) == len(quote.asks) == 5
+            assert quote.bids[0][0] < quote.asks[0][0]
+            for prices in ([p for p, _ in quote.asks], [p for p, _ in reversed(quote.bids)]):
+                assert prices == sorted(prices)
+            for price, shown in (*quote.bids, *quote.asks):
+                assert abs(price / tick - round(price / tick)) < 1e-6 and shown >= 1 and shown == int(shown)
+                assert quote.limit_down <= price <= quote.limit_up
+            assert quote.low_price <= quote.last_price <= quote.high_price
+            assert quote.low_price <= quote.open_price <= quote.high_price
+            assert quote.volume >= volume and quote.turnover >= turnover
+            volume, turnover = quote.volume, quote.turnover
+
+
+def test_a_stop_one_tick_above_the_ask_is_reached_within_thirty_seconds_nearly_always():
+    quotes = steps(market("rb2701.SHFE"), 12_000)
+    starts = range(0, len(quotes) - 300, 97)
+    hit = sum(any(q.last_price > quotes[at].asks[0][0] for q in quotes[at + 1 : at + 300]) for at in starts)
+    assert hit / len(starts) > 0.9
+
+
+def test_a_new_trading_day_resets_its_statistics():
+    m = market()
+    last = steps(m, 100)[-1]
+    first = m.step(0.1, 2 * 10**18, DAY + 1)
+    assert first.pre_close_price == last.last_price
+    assert first.volume == first.last_quantity > 0
+    assert first.open_price == first.high_price == first.low_price == first.last_price
+    assert first.trading_day == DAY + 1
+
+
+async def test_prices_go_on_from_a_saved_state():
+    clock = ManualClock(datetime(2026, 11, 23, 2, tzinfo=UTC))
+    instruments = Catalogue.load().listed()
+    feed = SimFeed(instruments, 7, clock, lambda: 10.0)
+    first = [m.step(0.1, clock.now_ns(), DAY) for m in feed._markets for _ in range(500)]
+    again = SimFeed(instruments, 7, clock, lambda: 10.0, feed.state())
+    for m, quote in zip(again._markets, first[499::500], strict=True):
+        following = m.step(0.1, clock.now_ns(), DAY)
+        assert abs(following.last_price - quote.last_price) < quote.last_price * 0.005
+        assert following.volume >= quote.volume and following.open_price == quote.open_price
+    assert restored_state({"steps": 1}) is None
+
+
+async def test_the_rate_follows_its_setting():
+    rate = 200.0
+    feed = SimFeed(Catalogue.load().listed()[:1], 1, Clock(), lambda: rate)
+    quotes = []
+
+    async def room() -> None:
+        """Always."""
+
+    task = asyncio.create_task(feed.run(quotes.append, room))
+    await asyncio.sleep(0.5)
+    slow = len(quotes)
+    rate = 2000.0
+    await asyncio.sleep(0.5)
+    task.cancel()
+    assert 20 <= slow <= 140
+    assert len(quotes) - slow > slow * 2
