@@ -26,10 +26,10 @@ class RiskSettings(Section):
         default=Decimal(50_000_000), description="Price × quantity × contract size of one order."
     )
     max_position_quantity: LimitValue | None = Field(
-        default=Decimal(5000), description="Contracts of one position, with the open orders that would add to it."
+        default=Decimal(100_000), description="Contracts of one position, with the open orders that would add to it."
     )
     max_gross_notional: LimitValue | None = Field(
-        default=Decimal(500_000_000), description="Notional of all positions and opening orders together."
+        default=Decimal(100_000_000_000), description="Notional of all positions and opening orders together."
     )
     max_open_orders: int | None = Field(default=100_000, ge=0, description="Open orders at once.")
     max_orders_per_second: int | None = Field(default=2000, ge=0, description="Orders in any second.")

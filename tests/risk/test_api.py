@@ -140,7 +140,6 @@ async def test_a_dry_run_counts_nothing_and_says_the_most(world: World) -> None:
     assert [violation.reason for violation in answer.violations] == [
         error_reason_pb2.RISK_LIMIT_MAX_ORDER_QUANTITY,
         error_reason_pb2.RISK_LIMIT_MAX_ORDER_NOTIONAL,
-        error_reason_pb2.RISK_LIMIT_MAX_GROSS_NOTIONAL,
     ]
     assert answer.violations[0].metadata == {"limit": "1000", "value": "5000"}
     assert answer.max_quantity == "41.66666666"
