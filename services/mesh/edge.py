@@ -109,7 +109,7 @@ def listener(contract: Contract, options: EdgeOptions) -> Json:
             "initial_stream_window_size": 65_536,
             "initial_connection_window_size": 1 << 20,
         },
-        "local_reply_config": local_replies(),
+        "local_reply_config": local_replies(contract, options),
         "http_filters": http_filters(contract, options),
         "route_config": route_configuration(contract, options),
     }

@@ -1,5 +1,6 @@
 """The edge's HTTP filters, in the order that a request meets them, and the JSON of errors that Envoy answers itself."""
 
+import re
 from typing import TypeAlias
 
 from services.mesh.contract import Contract
@@ -9,6 +10,8 @@ FILTERS = "type.googleapis.com/envoy.extensions.filters.http."
 
 CEL_FILTER = "type.googleapis.com/envoy.extensions.access_loggers.filters.cel.v3.ExpressionFilter"
 
+# redfire.options.v1.RateLimit → what its RPCs' routes say, and thereby what they are counted by.
+CLASSES = {1: ("caller_class", "default"), 2: ("address_class", "auth"), 3: ("caller_class", "trading")}
 CALLER = "x-redfire-caller"
 SUBJECT = "x-redfire-subject"
 DOMAIN = "redfire"
@@ -221,7 +224,7 @@ def bucket(per_minute: int) -> Json:
     return {"max_tokens": per_minute, "tokens_per_fill": per_minute, "fill_interval": "60s"}
 
 
-def local_replies() -> Json:
+def local_replies(contract: Contract, options: EdgeOptions) -> Json:
     """Errors that Envoy answers itself, in the shape that services give theirs."""
     plain = {"text_format_source": {"inline_string": BODY}}
     native_grpc = [
@@ -236,6 +239,8 @@ def local_replies() -> Json:
     ]
     expired = {"and_filter": {"filters": [status_filter("EQ", 401), cel("response.code_details.contains('expired')")]}}
     mappers.append({"filter": expired, "body_format_override": error_body(16, "TOKEN_EXPIRED", BODY)})
+    if options.rate_limits is not None:
+        mappers += [too_many_calls(contract, name, options.rate_limits) for name in CLASSES]
     for status, (code, reason, text) in LOCAL_REPLIES.items():
         body = error_body(code, reason, text or BODY)
         mappers.append({"filter": status_filter("EQ", status), "body_format_override": body})
@@ -248,13 +253,28 @@ def status_filter(comparison: str, status: int) -> Json:
     return {"status_code_filter": {"comparison": {"op": comparison, "value": value}}}
 
 
+def too_many_calls(contract: Contract, rate_limit: int, limits: RateLimits) -> Json:
+    """The answer to calls of one class beyond its quota: it says when the next one fits."""
+    paths = sorted(rpc.policy.full_name for rpc in contract.edge_rpcs if rpc.policy.rate_limit == rate_limit)
+    header = {"name": ":path", "string_match": {"safe_regex": {"regex": "|".join(map(re.escape, paths))}}}
+    retry: Json = {
+        "@type": "type.googleapis.com/google.rpc.RetryInfo",
+        "retryDelay": f"{60 / getattr(limits, CLASSES[rate_limit][1]):.3g}s",
+    }
+    code, reason, text = LOCAL_REPLIES[429]
+    return {
+        "filter": {"and_filter": {"filters": [status_filter("EQ", 429), {"header_filter": {"header": header}}]}},
+        "body_format_override": error_body(code, reason, text or BODY, retry),
+    }
+
+
 def cel(expression: str) -> Json:
     """Matches answers by an expression over Envoy's attributes."""
     config = {"@type": CEL_FILTER, "expression": expression}
     return {"extension_filter": {"name": "envoy.access_loggers.extension_filters.cel", "typed_config": config}}
 
 
-def error_body(code: int, reason: str, message: str) -> Json:
+def error_body(code: int, reason: str, message: str, *details: Json) -> Json:
     """google.rpc.Status in JSON with ErrorInfo, as the transcoder writes those of services."""
     info = {"@type": "type.googleapis.com/google.rpc.ErrorInfo", "reason": reason, "domain": DOMAIN, "metadata": {}}
-    return {"json_format": {"code": code, "message": message, "details": [info]}}
+    return {"json_format": {"code": code, "message": message, "details": [info, *details]}}

@@ -1,10 +1,9 @@
 """The edge's routes: one for each RPC that may be called from outside, and nothing else."""
 
 from services.mesh.contract import Contract, Rpc
-from services.mesh.edge_filters import FILTERS, METADATA, Json, jwt_requirement, transcoder
+from services.mesh.edge_filters import CALLER, CLASSES, FILTERS, METADATA, Json, jwt_requirement, transcoder
 from services.mesh.edge_options import EdgeOptions
 
-CLASSES = {1: ("caller_class", "default"), 2: ("address_class", "auth"), 3: ("caller_class", "trading")}
 OPENAPI_BYTES = 8 << 20
 # Repeating these cannot do anything twice: the call never reached the service.
 NEVER_ARRIVED = "connect-failure,refused-stream"
@@ -41,6 +40,8 @@ def route_configuration(contract: Contract, options: EdgeOptions) -> Json:
                 "name": "edge",
                 "domains": ["*"],
                 "typed_per_filter_config": {"envoy.filters.http.cors": cors(options)},
+                # It may be an API key, which belongs in one header alone.
+                "request_headers_to_remove": [CALLER],
                 "routes": [
                     health(options),
                     openapi(options),

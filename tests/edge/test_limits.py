@@ -78,6 +78,19 @@ async def test_headers_tell_of_the_quota(backend: Backend, http: httpx.AsyncClie
     assert "x-ratelimit-limit" not in (await http.get("/healthz")).headers
 
 
+async def test_the_answer_says_when_to_come_back(backend: Backend, http: httpx.AsyncClient) -> None:
+    for verb, path, delay in (("GET", "/api/trading/orders", "12s"), ("POST", "/api/users/login", "30s")):
+        for _ in range(6):
+            answer = await http.request(verb, path, json={}, headers=backend.bearer("alice"))
+        details = {detail["@type"].rpartition(".")[2]: detail for detail in answer.json()["details"]}
+        assert details["RetryInfo"]["retryDelay"] == delay
+
+
+async def test_the_callers_name_stays_at_the_edge(backend: Backend, http: httpx.AsyncClient) -> None:
+    await http.get("/api/trading/orders", headers={"x-api-key": "secret"})
+    assert [key for key, value in backend.arrived[-1].metadata.items() if value == "secret"] == ["x-api-key"]
+
+
 async def test_grpc_calls_count_as_rest_calls_do(backend: Backend, http: httpx.AsyncClient, edge: EnvoyProcess) -> None:
     assert await passed(http, "GET", "/api/trading/orders", 5, backend.bearer("alice")) == LIMITS.default
     async with grpc.aio.insecure_channel(edge.address) as channel:
