@@ -38,6 +38,7 @@ from services.kernel.process import Process
 log = logging.getLogger(__name__)
 
 SIM = "SIM"
+BEGAN_KEY = "began_ms"
 
 
 class Engine:
@@ -64,7 +65,6 @@ class Engine:
             ),
             convert.tick_frame,
             self._vnpy.backlog,
-            first_sequence=(self._clock.now_ns() // 1_000_000_000) << 20,
             limit=self._settings.stream_buffer_ticks,
             heartbeat_s=self._settings.heartbeat_s,
         )
@@ -137,8 +137,11 @@ class Engine:
             last_ids = await repository.last_sim_ids()
             positions = await repository.list_sim_positions()
             state = await repository.sim_state()
-        # Ids grow across restarts even when the clock does not, or when the database was made anew.
-        first_id = max(*last_ids, *(order.priority for order in orders), (self._clock.now_ns() // 10**9) << 20) + 1
+        # Sequences and ids grow across restarts, even when the clock goes back or the database was made anew.
+        began_ms = max(self._clock.now_ns() // 1_000_000, state.get(BEGAN_KEY, 0) + 1_000)
+        self._ledger.remember(BEGAN_KEY, began_ms)
+        self._ticks.first_sequence = began_ms << 10
+        first_id = max(*last_ids, *(order.priority for order in orders), began_ms << 10) + 1
         exchange = SimExchange(SIM, self._catalogue, self._ledger, self._clock, lambda: self._live.value, first_id)
         exchange.positions.restore(
             PositionUpdate(SIM, row.symbol, PositionSide(row.side), row.quantity, row.yesterday_quantity)

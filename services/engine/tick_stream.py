@@ -70,21 +70,23 @@ class TickReader:
 
 
 class TickStream:
-    """Fans ticks out. `encode(tick, sequence)` makes a frame: the bytes of field 1 of a StreamTicksResponse."""
+    """Fans ticks out. `encode(tick, sequence)` makes a frame: the bytes of field 1 of a StreamTicksResponse.
+
+    `first_sequence` is what each symbol's sequence begins at in this run; it is set before the first tick.
+    """
 
     def __init__(
         self,
         nature: FeedNature,
         encode: Callable[[Any, int], bytes],
         on_their_way: Callable[[], int],
-        first_sequence: int,
         limit: int,
         heartbeat_s: float,
     ) -> None:
         self.nature = nature
         self._encode = encode
         self._on_their_way = on_their_way
-        self._first = first_sequence
+        self.first_sequence = 1
         self._limit = limit
         self._heartbeat_s = heartbeat_s
         self._sequences: dict[str, itertools.count[int]] = {}
@@ -104,7 +106,7 @@ class TickStream:
         for tick in ticks:
             numbers = self._sequences.get(tick.vt_symbol)
             if numbers is None:
-                numbers = self._sequences[tick.vt_symbol] = itertools.count(self._first)
+                numbers = self._sequences[tick.vt_symbol] = itertools.count(self.first_sequence)
             frame = self._encode(tick, next(numbers))
             for reader in self._readers:
                 reader.put(frame)

@@ -64,5 +64,5 @@ def test_a_bad_file_is_one_line_that_names_what_is_wrong(tmp_path, text, named):
 
 
 def test_a_missing_file_is_one_line():
-    with pytest.raises(StartError, match="/nonexistent.yaml"):
+    with pytest.raises(StartError, match=r"/nonexistent\.yaml"):
         Catalogue.load("/nonexistent.yaml")

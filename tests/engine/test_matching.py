@@ -9,9 +9,7 @@ prices = st.integers(90, 110)
 lots = st.integers(1, 20)
 sides = st.lists(st.tuples(prices, lots), max_size=5, unique_by=lambda level: level[0])
 snapshots = st.tuples(st.just("quote"), sides, sides)
-orders = st.tuples(
-    st.just("order"), st.booleans(), st.one_of(st.none(), prices), lots, st.sampled_from(list(Lifetime))
-)
+orders = st.tuples(st.just("order"), st.booleans(), st.one_of(st.none(), prices), lots, st.sampled_from(list(Lifetime)))
 removals = st.tuples(st.just("remove"), st.integers(0, 30))
 steps = st.lists(st.one_of(snapshots, orders, orders, removals), min_size=1, max_size=40)
 

@@ -1,0 +1,339 @@
+"""The whole engine on a real loopback server, as trading, market and an administrator see it."""
+
+import asyncio
+from contextlib import asynccontextmanager
+from decimal import Decimal
+
+import grpc
+import pytest
+from google.rpc import error_details_pb2
+from grpc_status import rpc_status
+from redfire.common.v1 import common_pb2 as common
+from redfire.common.v1 import error_reason_pb2 as reasons
+from redfire.engine.v1 import engine_pb2 as pb
+from redfire.engine.v1.engine_pb2_grpc import EngineServiceStub
+
+from services.kernel.identifiers import new_id
+from tests.engine.recordings import real_ticks, row, write
+from tests.harness import platform
+from tests.waiting import until
+
+SYMBOL = "IF2612.CFFEX"
+
+
+class Desk:
+    """A running engine with both of its streams read in the background."""
+
+    def __init__(self, running) -> None:
+        self.platform = running
+        self.engine = running.service_stub(EngineServiceStub, "trading")
+        self.admin = running.identity(role="admin").stub(EngineServiceStub)
+        self.events = []
+        self.ticks = []
+        self.news = []
+
+    async def follow_events(self, **resume) -> None:
+        async for message in self.engine.StreamEvents(pb.StreamEventsRequest(**resume), timeout=None):
+            self.events.append(message)
+
+    async def follow_ticks(self) -> None:
+        async for message in self.engine.StreamTicks(pb.StreamTicksRequest(), timeout=None):
+            self.ticks.extend(message.ticks)
+            if message.WhichOneof("event"):
+                self.news.append(message)
+
+    async def send(self, *, order_id="", price="", quantity="1", tif="DAY", side="BUY", symbol=SYMBOL, gateway="SIM"):
+        order_id = order_id or new_id()
+        answer = await self.engine.SendOrder(
+            pb.SendOrderRequest(
+                gateway_name=gateway,
+                order_id=order_id,
+                account_id="a",
+                symbol=symbol,
+                side=common.Side.Value(f"SIDE_{side}"),
+                type=common.ORDER_TYPE_LIMIT if price else common.ORDER_TYPE_MARKET,
+                time_in_force=common.TimeInForce.Value(f"TIME_IN_FORCE_{tif}"),
+                quantity=quantity,
+                price=price,
+            )
+        )
+        return order_id, answer.venue_order_id
+
+    def updates(self, order_id):
+        return [m.order for m in self.events if m.WhichOneof("event") == "order" and m.order.order_id == order_id]
+
+    def trades(self, order_id):
+        return [m.trade for m in self.events if m.WhichOneof("event") == "trade" and m.trade.order_id == order_id]
+
+    async def status(self, order_id, name, timeout_s=5.0):
+        wanted = common.OrderStatus.Value(f"ORDER_STATUS_{name}")
+        await until(lambda: any(u.status == wanted for u in self.updates(order_id)), timeout_s)
+        return self.updates(order_id)[-1]
+
+    async def state(self, *order_ids, gateway="SIM"):
+        return await self.engine.QueryState(pb.QueryStateRequest(gateway_name=gateway, order_ids=order_ids))
+
+    async def gateway(self, name="SIM"):
+        found = (await self.admin.ListGateways(pb.ListGatewaysRequest())).gateways
+        return next(g for g in found if g.gateway_name == name)
+
+
+@asynccontextmanager
+async def running_engine(data_dir, *, follow=True, **engine):
+    async with platform("engine", settings={"engine": engine}, data_dir=data_dir) as running:
+        desk = Desk(running)
+        tasks = []
+        if follow:
+            tasks = [asyncio.create_task(desk.follow_events()), asyncio.create_task(desk.follow_ticks())]
+            await until(lambda: desk.events and desk.news)
+        try:
+            yield desk
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def reason_of(error: grpc.aio.AioRpcError) -> str:
+    status = rpc_status.from_call(error)
+    info = error_details_pb2.ErrorInfo()
+    next(d for d in status.details if d.Is(info.DESCRIPTOR)).Unpack(info)
+    return info.reason
+
+
+def far_below(desk, symbol=SYMBOL) -> str:
+    bid = next(t.bid_prices[0] for t in reversed(desk.ticks) if t.symbol == symbol)
+    return str(Decimal(str(bid)) - Decimal(40))
+
+
+async def test_the_simulated_market_ticks_and_fills(tmp_path):
+    async with running_engine(tmp_path, feed="sim:7", sim_ticks_per_second=50) as desk:
+        contracts = (await desk.engine.ListContracts(pb.ListContractsRequest())).instruments
+        assert {"IF2612.CFFEX", "rb2701.SHFE", "SR701.CZCE"} <= {c.symbol for c in contracts}
+        await until(lambda: len(desk.ticks) > 100)
+        by_symbol = {}
+        for tick in desk.ticks:
+            assert tick.sequence == by_symbol.get(tick.symbol, tick.sequence - 1) + 1
+            by_symbol[tick.symbol] = tick.sequence
+        assert set(by_symbol) == {c.symbol for c in contracts}
+        assert desk.news[0].started.realtime and not desk.news[0].started.paced
+        order_id, venue_order_id = await desk.send()
+        last = await desk.status(order_id, "FILLED")
+        trade = desk.trades(order_id)[0]
+        assert last.venue_order_id == venue_order_id == trade.venue_order_id
+        assert trade.quantity == "1" and Decimal(trade.price) % Decimal("0.2") == 0
+        numbers = [m.sequence for m in desk.events if not m.HasField("heartbeat")]
+        assert numbers[1:] == list(range(numbers[0] + 1, numbers[0] + len(numbers)))
+
+
+async def test_the_same_order_id_is_one_order(tmp_path):
+    async with running_engine(tmp_path) as desk:
+        order_id = new_id()
+        answers = await asyncio.gather(*(desk.send(order_id=order_id) for _ in range(5)))
+        await desk.status(order_id, "FILLED")
+        answers.append(await desk.send(order_id=order_id))
+        assert len({venue for _, venue in answers}) == 1
+        state = await desk.state(order_id)
+        assert len(state.orders) == 1 and len(state.trades) == 1 == len(desk.trades(order_id))
+
+
+async def test_a_restart_looks_like_a_reconnect(tmp_path):
+    async with running_engine(tmp_path, feed="sim:7") as desk:
+        await until(lambda: any(t.symbol == SYMBOL for t in desk.ticks))
+        filled, _ = await desk.send()
+        resting, venue_id = await desk.send(price=far_below(desk), tif="GTC")
+        refused, _ = await desk.send(price="0.1")
+        await desk.status(refused, "REJECTED")
+        before = await desk.state(filled, refused)
+        price = next(t.last_price for t in reversed(desk.ticks) if t.symbol == SYMBOL)
+        sequence = desk.ticks[-1].sequence
+    async with running_engine(tmp_path, feed="sim:7") as desk:
+        after = await desk.state(filled, refused)
+        assert after.epoch != before.epoch and after.complete
+        assert sorted(after.orders, key=lambda o: o.order_id) == sorted(before.orders, key=lambda o: o.order_id)
+        assert list(after.trades) == list(before.trades) and list(after.positions) == list(before.positions)
+        assert (await desk.send(order_id=resting, price="4000"))[1] == venue_id
+        assert (await desk.send(order_id=filled))[1] in {o.venue_order_id for o in before.orders}
+        await until(lambda: any(t.symbol == SYMBOL for t in desk.ticks))
+        now = next(t for t in desk.ticks if t.symbol == SYMBOL)
+        assert now.sequence > sequence and abs(now.last_price - price) < 30
+        again, again_id = await desk.send()
+        await desk.status(again, "FILLED")
+        assert int(again_id) > int(venue_id)
+        assert int(desk.trades(again)[0].venue_trade_id) > max(int(t.venue_trade_id) for t in before.trades)
+        await desk.engine.CancelOrder(pb.CancelOrderRequest(gateway_name="SIM", order_id=resting))
+        await desk.status(resting, "CANCELED")
+        assert not [o for o in (await desk.state()).orders if o.order_id == resting]
+
+
+async def test_cancel_and_amend(tmp_path):
+    async with running_engine(tmp_path) as desk:
+        await until(lambda: any(t.symbol == SYMBOL for t in desk.ticks))
+        price = far_below(desk)
+        order_id, venue_id = await desk.send(price=price, quantity="3", tif="GTC")
+        await desk.engine.AmendOrder(pb.AmendOrderRequest(gateway_name="SIM", order_id=order_id, quantity="2"))
+        await until(lambda: desk.updates(order_id)[-1].quantity == "2")
+        await desk.engine.AmendOrder(pb.AmendOrderRequest(gateway_name="SIM", order_id=order_id, price="4000.1"))
+        await until(lambda: desk.updates(order_id)[-1].amend_rejected)
+        assert desk.updates(order_id)[-1].reason == reasons.PRICE_OFF_TICK
+        cancel = pb.CancelOrderRequest(gateway_name="SIM", order_id=order_id, venue_order_id=venue_id, symbol=SYMBOL)
+        await desk.engine.CancelOrder(cancel)
+        assert (await desk.status(order_id, "CANCELED")).cumulative_quantity == "0"
+        told = len(desk.updates(order_id))
+        await desk.engine.CancelOrder(cancel)
+        await until(lambda: len(desk.updates(order_id)) > told)  # the end is told once more
+        assert desk.updates(order_id)[-1].status == common.ORDER_STATUS_CANCELED
+        for call in (
+            desk.engine.CancelOrder(pb.CancelOrderRequest(gateway_name="SIM", order_id="never", symbol="XX1.SHFE")),
+            desk.engine.AmendOrder(pb.AmendOrderRequest(gateway_name="SIM", order_id="never", quantity="1")),
+        ):
+            with pytest.raises(grpc.aio.AioRpcError) as caught:
+                await call
+            assert caught.value.code() is grpc.StatusCode.NOT_FOUND
+        await desk.status((await desk.send())[0], "FILLED")
+
+
+async def test_a_disconnected_gateway_takes_no_orders_and_keeps_its_book(tmp_path):
+    async with running_engine(tmp_path) as desk:
+        await until(lambda: any(t.symbol == SYMBOL for t in desk.ticks))
+        order_id, _ = await desk.send(price=far_below(desk), tif="GTC")
+        name = pb.DisconnectGatewayRequest(gateway_name="SIM")
+        assert (await desk.admin.DisconnectGateway(name)).gateway.status == pb.GATEWAY_STATUS_DISCONNECTED
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await desk.send()
+        assert caught.value.code() is grpc.StatusCode.FAILED_PRECONDITION
+        assert reason_of(caught.value) == "GATEWAY_DISCONNECTED"
+        state = await desk.state()
+        assert [o.order_id for o in state.orders] == [order_id] and not state.complete
+        connected = (await desk.admin.ConnectGateway(pb.ConnectGatewayRequest(gateway_name="SIM"))).gateway
+        assert connected.status == pb.GATEWAY_STATUS_CONNECTED and connected.simulated
+        await desk.status((await desk.send())[0], "FILLED")
+        statuses = [m.gateway.status for m in desk.events if m.WhichOneof("event") == "gateway"]
+        assert statuses[-3:] == [
+            pb.GATEWAY_STATUS_DISCONNECTED,
+            pb.GATEWAY_STATUS_CONNECTING,
+            pb.GATEWAY_STATUS_CONNECTED,
+        ]
+
+
+async def test_gateways_are_paged_and_unknown_ones_are_not_found(tmp_path):
+    async with running_engine(tmp_path, follow=False) as desk:
+        page = await desk.admin.ListGateways(pb.ListGatewaysRequest(page_size=1))
+        assert [g.gateway_name for g in page.gateways] == ["SIM"] and not page.next_page_token
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await desk.send(gateway="NOPE")
+        assert caught.value.code() is grpc.StatusCode.NOT_FOUND
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await desk.send(symbol="NOPE99.SHFE")
+        assert reason_of(caught.value) == "UNKNOWN_SYMBOL"
+        answer = await desk.engine.Subscribe(pb.SubscribeRequest(symbols=[SYMBOL, "NOPE99.SHFE", "IF9999.CFFEX"]))
+        assert list(answer.unknown_symbols) == ["NOPE99.SHFE", "IF9999.CFFEX"]
+
+
+async def test_events_resume_after_a_broken_stream(tmp_path):
+    async with running_engine(tmp_path) as desk:
+        await desk.status((await desk.send())[0], "FILLED")
+        seen = desk.events[-1].sequence
+        epoch = desk.events[0].started.epoch
+        other = Desk(desk.platform)
+        order_id, _ = await desk.send()
+        await desk.status(order_id, "FILLED")
+        task = asyncio.create_task(other.follow_events(resume_after_sequence=seen, epoch=epoch))
+        await until(
+            lambda: other.updates(order_id) and other.updates(order_id)[-1].status == common.ORDER_STATUS_FILLED
+        )
+        assert other.events[0].started.resumed and other.events[1].sequence == seen + 1
+        task.cancel()
+
+
+async def test_a_replay_at_max_waits_for_its_subscription_and_fills_orders_by_its_quotes(tmp_path):
+    file = write(tmp_path / "t.csv", [row(i / 2, 5000 + i // 2 * 0.2) for i in range(400)])
+    async with running_engine(tmp_path / "data", feed=f"replay:{file}@max?start=subscribe") as desk:
+        started = desk.news[0].started
+        assert (started.paced, started.realtime, started.on_demand) == (True, False, True)
+        assert not desk.ticks
+        answer = await desk.engine.Subscribe(pb.SubscribeRequest(symbols=["IF2101.CFFEX"]))
+        assert not answer.unknown_symbols
+        await until(lambda: any(m.feed_ended for m in desk.news), 10)
+        assert len(desk.ticks) == 400
+        assert [t.sequence for t in desk.ticks] == list(range(desk.ticks[0].sequence, desk.ticks[0].sequence + 400))
+        order_id, _ = await desk.send(symbol="IF2101.CFFEX", quantity="2")
+        await desk.status(order_id, "FILLED")
+        trade = desk.trades(order_id)[0]
+        assert trade.trading_day == 20210104 and trade.time.ToDatetime().year == 2021
+
+
+async def test_the_recorded_days_reach_a_reader_complete_and_in_order(tmp_path):
+    feed = f"replay:{real_ticks()}@max?start=subscribe"
+    async with running_engine(tmp_path, feed=feed) as desk:
+        await desk.engine.Subscribe(pb.SubscribeRequest(symbols=["IF2101.CFFEX"]))
+        await until(lambda: any(m.feed_ended for m in desk.news), 120)
+        assert len(desk.ticks) == 84_347
+        first = desk.ticks[0].sequence
+        assert [t.sequence for t in desk.ticks] == list(range(first, first + 84_347))
+        assert desk.ticks[-1].volume == 94_934 and desk.ticks[-1].trading_day == 20210106
+
+
+FAKE = {"module": "tests.engine.fake_gateway", "class": "FakeGateway"}
+
+
+async def test_a_gateway_of_another_package_trades(tmp_path):
+    from tests.engine.fake_gateway import FakeGateway
+
+    gateways = {"FAKE": FAKE}
+    async with running_engine(tmp_path, gateways=gateways) as desk:
+        assert await until(lambda: connected(desk, "FAKE"))
+        contracts = (await desk.engine.ListContracts(pb.ListContractsRequest())).instruments
+        oil = next(c for c in contracts if c.symbol == "sc2701.INE")
+        assert (oil.contract_size, oil.price_tick, oil.gateway_name) == ("1000", "0.1", "FAKE")
+        await desk.engine.Subscribe(pb.SubscribeRequest(symbols=["sc2701.INE"]))
+        await until(lambda: any(t.symbol == "sc2701.INE" and t.bid_prices == [500.0] for t in desk.ticks))
+        sent = len(FakeGateway.sent)
+        order_id, venue_id = await desk.send(symbol="sc2701.INE", price="500.1", gateway="FAKE")
+        assert (await desk.send(order_id=order_id, symbol="sc2701.INE", price="500.1", gateway="FAKE"))[1] == venue_id
+        assert len(FakeGateway.sent) == sent + 1
+        await desk.status(order_id, "FILLED")
+        assert (desk.trades(order_id)[0].price, desk.trades(order_id)[0].quantity) == ("500.1", "1")
+        resting, venue_id = await desk.send(symbol="sc2701.INE", price="400", quantity="2", gateway="FAKE")
+        state = await desk.state(order_id, gateway="FAKE")
+        assert {o.order_id for o in state.orders} == {order_id, resting} and len(state.trades) == 1
+        await desk.engine.CancelOrder(pb.CancelOrderRequest(gateway_name="FAKE", order_id=resting))
+        assert FakeGateway.canceled[-1] == venue_id
+        for bad, reason in (({"tif": "GTC"}, "UNSUPPORTED"), ({"quantity": "101"}, "GATEWAY_REJECTED")):
+            with pytest.raises(grpc.aio.AioRpcError) as caught:
+                await desk.send(symbol="sc2701.INE", price="500.1", gateway="FAKE", **bad)
+            assert reason_of(caught.value) == reason
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await desk.engine.AmendOrder(pb.AmendOrderRequest(gateway_name="FAKE", order_id=resting, quantity="1"))
+        assert reason_of(caught.value) == "UNSUPPORTED"
+    async with running_engine(tmp_path, gateways=gateways) as desk:
+        assert await until(lambda: connected(desk, "FAKE"))
+        sent = len(FakeGateway.sent)
+        again = await desk.send(order_id=resting, symbol="sc2701.INE", price="400", quantity="2", gateway="FAKE")
+        assert again[1] == venue_id and len(FakeGateway.sent) == sent
+
+
+async def connected(desk, name) -> bool:
+    return (await desk.gateway(name)).status == pb.GATEWAY_STATUS_CONNECTED
+
+
+async def test_gateways_that_fail_say_why_and_the_engine_lives(tmp_path):
+    gateways = {
+        "SILENT": {**FAKE, "setting": {"front": "tcp://10.0.0.1:1", "mood": "silent"}},
+        "ANGRY": {**FAKE, "setting": {"mood": "angry"}},
+        "MISSING": {"module": "no_such_module", "class": "X"},
+        "LATER": {**FAKE, "auto_connect": False},
+    }
+    async with running_engine(tmp_path, gateways=gateways, connect_timeout_s=0.3) as desk:
+
+        async def failed(name: str, why: str) -> bool:
+            gateway = await desk.gateway(name)
+            return gateway.status == pb.GATEWAY_STATUS_ERROR and why in gateway.last_error
+
+        await until(lambda: failed("SILENT", "no answer within 0.3 s; it said last: connecting to tcp://10.0.0.1:1"))
+        await until(lambda: failed("ANGRY", "RuntimeError: wrong password"))
+        await until(lambda: failed("MISSING", "no_such_module"))
+        assert (await desk.gateway("LATER")).status == pb.GATEWAY_STATUS_DISCONNECTED
+        answer = await desk.admin.ConnectGateway(pb.ConnectGatewayRequest(gateway_name="LATER"))
+        assert answer.gateway.status == pb.GATEWAY_STATUS_CONNECTED
+        await desk.status((await desk.send())[0], "FILLED")

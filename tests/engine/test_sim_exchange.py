@@ -1,0 +1,270 @@
+"""The simulated exchange without its database: what it says, quote by quote."""
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal as D
+
+import pytest
+from redfire.reasons import Reason
+
+from services.engine.catalogue import Catalogue
+from services.engine.quote import Quote
+from services.engine.settings import EngineSettings
+from services.engine.sim_exchange import SimExchange
+from services.engine.updates import (
+    OrderRequest,
+    OrderStatus,
+    OrderType,
+    OrderUpdate,
+    PositionEffect,
+    PositionSide,
+    PositionUpdate,
+    Side,
+    TimeInForce,
+    TradeUpdate,
+    TradingDayUpdate,
+)
+from services.kernel.clock import ManualClock
+from tests.waiting import until
+
+SYMBOL = "IF2612.CFFEX"
+TODAY = 20261123
+
+
+class FakeLedger:
+    """Keeps what is said, in order."""
+
+    def __init__(self) -> None:
+        self.said = []
+        self.kept = {}
+
+    def order(self, order, update):
+        self.said.append(update)
+
+    def trade(self, venue_trade_id, venue_order_id, trade):
+        assert trade.venue_trade_id == str(venue_trade_id)
+        self.said.append(trade)
+
+    def position(self, position):
+        self.said.append(position)
+
+    def say(self, update):
+        self.said.append(update)
+
+    def remember(self, key, value):
+        self.kept[key] = value
+
+
+class Desk:
+    """An exchange, its market, and short words for orders."""
+
+    def __init__(self, **settings) -> None:
+        self.clock = ManualClock(datetime(2026, 11, 23, 2, 0, tzinfo=UTC))
+        self.ledger = FakeLedger()
+        self.settings = EngineSettings(**settings)
+        self.exchange = SimExchange("SIM", Catalogue.load(), self.ledger, self.clock, lambda: self.settings, 1)
+        self.number = 0
+
+    def quote(self, bid=4500.0, ask=4500.2, shown=5, day=TODAY, levels=1):
+        quote = Quote(
+            SYMBOL,
+            self.clock.now_ns(),
+            day,
+            bid,
+            0,
+            0,
+            0,
+            0,
+            bid,
+            bid,
+            bid,
+            bid,
+            4950.0,
+            4050.0,
+            [(round(bid - 0.2 * i, 1), shown) for i in range(levels)],
+            [(round(ask + 0.2 * i, 1), shown) for i in range(levels)],
+        )
+        self.exchange.quote(quote)
+
+    def send(self, side="BUY", quantity="1", price=None, tif="DAY", effect="OPEN", expire=None) -> int:
+        self.number += 1
+        request = OrderRequest(
+            "SIM",
+            f"o{self.number}",
+            "a",
+            SYMBOL,
+            Side(side),
+            OrderType.LIMIT if price else OrderType.MARKET,
+            TimeInForce(tif),
+            PositionEffect(effect),
+            D(quantity),
+            D(price) if price else None,
+            expire,
+        )
+        venue_order_id = self.exchange.new_id()
+        self.exchange.send(request, venue_order_id)
+        return venue_order_id
+
+    def last(self, venue_order_id) -> OrderUpdate:
+        return self.orders(venue_order_id)[-1]
+
+    def orders(self, venue_order_id) -> list[OrderUpdate]:
+        return [u for u in self.ledger.said if isinstance(u, OrderUpdate) and u.venue_order_id == str(venue_order_id)]
+
+    def fills(self, venue_order_id) -> list[tuple[D, D]]:
+        trades = [u for u in self.ledger.said if isinstance(u, TradeUpdate)]
+        return [(t.price, t.quantity) for t in trades if t.venue_order_id == str(venue_order_id)]
+
+
+@pytest.fixture
+def desk():
+    desk = Desk()
+    desk.quote()
+    return desk
+
+
+def test_a_market_order_fills_at_once(desk):
+    order = desk.send()
+    assert [u.status for u in desk.orders(order)] == [OrderStatus.NEW, OrderStatus.FILLED]
+    assert desk.fills(order) == [(D("4500.2"), D(1))]
+    assert len(desk.exchange) == 0
+
+
+def test_a_large_market_order_waits_for_more_quotes(desk):
+    order = desk.send(quantity="12")
+    assert desk.last(order).status is OrderStatus.PARTIALLY_FILLED
+    desk.quote(ask=4500.4)
+    desk.quote(ask=4500.6)
+    assert desk.fills(order) == [(D("4500.2"), D(5)), (D("4500.4"), D(5)), (D("4500.6"), D(2))]
+    assert desk.last(order).status is OrderStatus.FILLED
+
+
+def test_ioc_leaves_nothing_and_says_why(desk):
+    order = desk.send(quantity="8", price="4500.2", tif="IOC")
+    last = desk.last(order)
+    assert (last.status, last.cumulative_quantity, last.reason) == (OrderStatus.CANCELED, D(5), Reason.NO_LIQUIDITY)
+
+
+@pytest.mark.parametrize(("quantity", "filled"), [("5", 5), ("6", 0)])
+def test_fok_is_all_or_nothing(desk, quantity, filled):
+    order = desk.send(quantity=quantity, price="4600", tif="FOK")
+    assert desk.last(order).cumulative_quantity == filled
+    assert not desk.last(order).status.is_open
+
+
+@pytest.mark.parametrize(
+    ("order", "reason"),
+    [
+        ({"price": "4500.1"}, Reason.PRICE_OFF_TICK),
+        ({"price": "4500.00000001"}, Reason.PRICE_OFF_TICK),
+        ({"quantity": "0.5"}, Reason.QUANTITY_OFF_STEP),
+        ({"quantity": "1.5", "price": "4500"}, Reason.QUANTITY_OFF_STEP),
+        ({"price": "4950.2"}, Reason.PRICE_OUTSIDE_LIMITS),
+        ({"price": "4049.8"}, Reason.PRICE_OUTSIDE_LIMITS),
+        ({"price": "999999999999999999.8"}, Reason.PRICE_OUTSIDE_LIMITS),
+        ({"tif": "GTD", "price": "4500"}, Reason.INVALID_FIELD),
+    ],
+)
+def test_what_the_rules_forbid_is_rejected_with_its_reason(desk, order, reason):
+    update = desk.last(desk.send(**order))
+    assert (update.status, update.reason) == (OrderStatus.REJECTED, reason)
+    assert update.message
+
+
+@pytest.mark.parametrize("price", ["4950", "4050"])
+def test_the_limits_themselves_are_allowed(desk, price):
+    assert desk.last(desk.send(price=price)).status is not OrderStatus.REJECTED
+
+
+def test_a_market_order_without_any_market_is_rejected():
+    desk = Desk()
+    assert desk.last(desk.send()).reason is Reason.NO_LIQUIDITY
+
+
+def test_a_smaller_quantity_keeps_the_place_in_the_queue_and_another_price_loses_it(desk):
+    first, second = desk.send(price="4499.0", quantity="4"), desk.send(price="4499.0", quantity="4")
+    desk.exchange.amend(first, D(3), None)
+    desk.quote(ask=4498.8, shown=2)
+    assert desk.fills(first) == [(D("4499.0"), D(2))] and not desk.fills(second)
+    desk.exchange.amend(first, None, D("4498.8"))
+    desk.exchange.amend(first, None, D("4499.0"))
+    desk.quote(ask=4498.8, shown=3)
+    assert sum(q for _, q in desk.fills(second)) == 3
+    assert desk.last(first).quantity == 3
+
+
+def test_an_amended_price_that_crosses_fills(desk):
+    order = desk.send(price="4490")
+    desk.exchange.amend(order, None, D("4500.4"))
+    assert desk.fills(order) == [(D("4500.2"), D(1))]
+
+
+@pytest.mark.parametrize(
+    ("quantity", "price", "reason"),
+    [
+        (D(2), None, Reason.GATEWAY_REJECTED),
+        (None, D("4499.9"), Reason.PRICE_OFF_TICK),
+        (D("2.5"), None, Reason.QUANTITY_OFF_STEP),
+    ],
+)
+def test_an_impossible_amendment_leaves_the_order_as_it_was(desk, quantity, price, reason):
+    order = desk.send(price="4499.0", quantity="4")
+    desk.quote(ask=4498.8, shown=2)
+    desk.exchange.amend(order, quantity, price)
+    update = desk.last(order)
+    assert update.amend_rejected and update.reason is reason
+    assert (update.quantity, update.price, update.status) == (D(4), D("4499.0"), OrderStatus.PARTIALLY_FILLED)
+    desk.quote(ask=4498.8)
+    assert desk.last(order).status is OrderStatus.FILLED
+
+
+def test_canceling_what_is_not_there_changes_nothing(desk):
+    assert desk.exchange.cancel(12345) is False
+    order = desk.send(price="4490")
+    assert desk.exchange.cancel(order) is True
+    assert desk.exchange.cancel(order) is False
+    assert desk.last(order).status is OrderStatus.CANCELED
+    assert desk.exchange.amend(order, D(1), None) is False
+
+
+def test_the_trading_day_ends_day_orders_and_turns_positions(desk):
+    desk.send(quantity="2")
+    day, gtc = desk.send(price="4490"), desk.send(price="4490", tif="GTC")
+    desk.quote(day=TODAY + 1)
+    assert desk.last(day).status is OrderStatus.EXPIRED
+    assert desk.last(gtc).status is OrderStatus.NEW
+    assert TradingDayUpdate("SIM", TODAY + 1) in desk.ledger.said
+    assert desk.exchange.positions.all() == [PositionUpdate("SIM", SYMBOL, PositionSide.LONG, D(2), D(2))]
+    assert desk.ledger.kept == {"trading_day": TODAY + 1}
+
+
+def test_a_gtd_order_ends_at_its_time(desk):
+    at = desk.clock.now() + timedelta(seconds=10)
+    order = desk.send(price="4490", tif="GTD", expire=at)
+    desk.exchange.expire()
+    assert desk.last(order).status is OrderStatus.NEW
+    desk.clock.advance(10)
+    desk.exchange.expire()
+    assert desk.last(order).status is OrderStatus.EXPIRED
+
+
+async def test_latency_keeps_an_order_out_of_the_book_and_it_can_be_canceled_on_its_way():
+    desk = Desk(sim_latency_ms=20)
+    desk.quote()
+    first, second = desk.send(), desk.send()
+    assert desk.last(first).status is OrderStatus.PENDING_NEW
+    desk.exchange.cancel(second)
+    await until(lambda: desk.last(first).status is OrderStatus.FILLED)
+    await asyncio.sleep(0.03)
+    assert not desk.fills(second)
+
+
+def test_refusals_at_random(desk):
+    desk.settings = EngineSettings(sim_reject_ratio=1.0)
+    assert desk.last(desk.send()).reason is Reason.GATEWAY_REJECTED
+
+
+def test_closing_takes_from_the_other_side(desk):
+    desk.send(quantity="3")
+    desk.send(side="SELL", quantity="1", effect="CLOSE")
+    assert desk.exchange.positions.all() == [PositionUpdate("SIM", SYMBOL, PositionSide.LONG, D(2), D(0))]
