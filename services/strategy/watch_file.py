@@ -1,7 +1,8 @@
 """The file through which a worker shows its supervisor whose code it is running: it outlives any death of the worker.
 
-Layout: a header with the time of the worker's last sign of life, then one slot per strategy: whose, which callback,
-and since when (CLOCK_MONOTONIC, which processes of one machine share; 0: not in user code).
+Layout: a header with the time of the worker's last sign of life and the number of slots in use, then one slot per
+strategy: whose, which callback, and since when (CLOCK_MONOTONIC, which processes of one machine share; 0: not in user
+code).
 """
 
 import mmap
@@ -15,6 +16,7 @@ SLOTS = 1024
 _SLOT_SIZE = 256
 _OWNER_SIZE = 200
 _HEADER = struct.Struct("<q")
+_USED = struct.Struct("<q")
 _OWNER = struct.Struct(f"<{_OWNER_SIZE}s")
 _CALL = struct.Struct("<40sq")
 _SIZE = _SLOT_SIZE * (SLOTS + 1)
@@ -55,6 +57,7 @@ class WatchFile:
     """The file, mapped into memory: written by one worker, read by its supervisor."""
 
     def __init__(self, path: Path) -> None:
+        self._path = path
         with path.open("r+b") as file:
             self._memory = mmap.mmap(file.fileno(), _SIZE)
         self._free = list(range(SLOTS - 1, -1, -1))
@@ -71,6 +74,8 @@ class WatchFile:
     def take(self, owner: str) -> Slot:
         """A slot for an owner."""
         slot = Slot(self._memory, self._free.pop())
+        (used,) = _USED.unpack_from(self._memory, _HEADER.size)
+        _USED.pack_into(self._memory, _HEADER.size, max(used, slot.index + 1))
         slot.own(owner)
         return slot
 
@@ -91,12 +96,17 @@ class WatchFile:
     def running(self) -> Iterator[Running]:
         """The user code that is running now, or was when the worker died."""
         now_ns = time.monotonic_ns()
-        for index in range(SLOTS):
+        (used,) = _USED.unpack_from(self._memory, _HEADER.size)
+        for index in range(min(used, SLOTS)):
             offset = _SLOT_SIZE * (index + 1)
             callback, since_ns = _CALL.unpack_from(self._memory, offset + _OWNER_SIZE)
             if since_ns:
                 (owner,) = _OWNER.unpack_from(self._memory, offset)
                 yield Running(_text(owner), _text(callback), (now_ns - since_ns) / 1e9)
+
+    def remove(self) -> None:
+        """Delete the file."""
+        self._path.unlink(missing_ok=True)
 
     def close(self) -> None:
         """Unmap it."""

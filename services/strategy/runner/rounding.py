@@ -8,7 +8,7 @@ def to_step(value: float | Decimal, step: float) -> Decimal:
     grid = Decimal(str(step))
     if not grid:
         return Decimal(str(value))
-    return int(round(Decimal(str(value)) / grid)) * grid
+    return round(Decimal(str(value)) / grid) * grid
 
 
 def decimal_text(value: Decimal) -> str:

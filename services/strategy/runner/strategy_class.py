@@ -74,7 +74,7 @@ def describe(strategy_class: type) -> ClassDescription:
 
 def _type(strategy_class: type, name: str, default: Any) -> str:
     for base in strategy_class.__mro__:
-        annotation = base.__dict__.get("__annotations__", {}).get(name)
+        annotation = inspect.get_annotations(base).get(name)
         if annotation in _TYPES:
             return _TYPES[annotation]
         if isinstance(annotation, str) and annotation in _BY_NAME:

@@ -1,0 +1,167 @@
+"""Strategies and their workers over gRPC: convert, call, convert."""
+
+from collections.abc import AsyncIterator
+
+from redfire.strategy.v1 import strategy_pb2 as pb
+from redfire.strategy.v1 import strategy_pb2_grpc as rpc
+
+from services.kernel.call import Call
+from services.kernel.clock import Clock
+from services.kernel.errors import Denied
+from services.kernel.paging import Page
+from services.strategy import convert
+from services.strategy.assignments import Assignments
+from services.strategy.catalogue import Catalogue
+from services.strategy.running import Running
+from services.strategy.service import StrategyService
+from services.strategy.supervisor import Supervisor
+
+_HEARTBEAT_S = 10.0
+
+
+class StrategyApi(rpc.StrategyServiceServicer):
+    """What owners call."""
+
+    def __init__(self, strategies: StrategyService, clock: Clock) -> None:
+        self._strategies = strategies
+        self._clock = clock
+
+    async def ListStrategyClasses(
+        self, request: pb.ListStrategyClassesRequest, call: Call
+    ) -> pb.ListStrategyClassesResponse:
+        """The classes that can be run."""
+        page = await self._strategies.list_classes(Page.of(request))
+        return pb.ListStrategyClassesResponse(
+            classes=[convert.class_to_pb(item) for item in page.items], next_page_token=page.next_page_token
+        )
+
+    async def CreateStrategy(self, request: pb.CreateStrategyRequest, call: Call) -> pb.CreateStrategyResponse:
+        """A new strategy."""
+        strategy = await self._strategies.create(
+            call.user_id,
+            display_name=request.display_name,
+            class_name=request.class_name,
+            symbol=request.symbol,
+            account_id=request.account_id,
+            parameters=convert.values_of(request.parameters),
+            request_id=request.request_id,
+        )
+        return pb.CreateStrategyResponse(strategy=convert.strategy_to_pb(strategy))
+
+    async def GetStrategy(self, request: pb.GetStrategyRequest, call: Call) -> pb.GetStrategyResponse:
+        """A strategy."""
+        strategy = await self._strategies.get(call.user_id, request.strategy_id)
+        return pb.GetStrategyResponse(strategy=convert.strategy_to_pb(strategy))
+
+    async def ListStrategies(self, request: pb.ListStrategiesRequest, call: Call) -> pb.ListStrategiesResponse:
+        """The caller's strategies."""
+        page = await self._strategies.list_owned(
+            call.user_id,
+            Page.of(request, owner=call.user_id),
+            status=convert.status_of(request.status),
+            class_name=request.class_name,
+        )
+        return pb.ListStrategiesResponse(
+            strategies=[convert.strategy_to_pb(item) for item in page.items], next_page_token=page.next_page_token
+        )
+
+    async def UpdateStrategy(self, request: pb.UpdateStrategyRequest, call: Call) -> pb.UpdateStrategyResponse:
+        """Other parameters."""
+        strategy = await self._strategies.update(
+            call.user_id,
+            request.strategy_id,
+            display_name=request.display_name,
+            parameters=convert.values_of(request.parameters),
+        )
+        return pb.UpdateStrategyResponse(strategy=convert.strategy_to_pb(strategy))
+
+    async def DeleteStrategy(self, request: pb.DeleteStrategyRequest, call: Call) -> pb.DeleteStrategyResponse:
+        """The end of a strategy."""
+        await self._strategies.delete(call.user_id, request.strategy_id)
+        return pb.DeleteStrategyResponse()
+
+    async def StartStrategy(self, request: pb.StartStrategyRequest, call: Call) -> pb.StartStrategyResponse:
+        """Have it run."""
+        strategy = await self._strategies.start(call.user_id, request.strategy_id)
+        return pb.StartStrategyResponse(strategy=convert.strategy_to_pb(strategy))
+
+    async def StopStrategy(self, request: pb.StopStrategyRequest, call: Call) -> pb.StopStrategyResponse:
+        """Have it stop."""
+        strategy = await self._strategies.stop(call.user_id, request.strategy_id)
+        return pb.StopStrategyResponse(strategy=convert.strategy_to_pb(strategy))
+
+    async def GetPerformance(self, request: pb.GetPerformanceRequest, call: Call) -> pb.GetPerformanceResponse:
+        """How it has done."""
+        found = await self._strategies.get_performance(call.user_id, request.strategy_id)
+        return pb.GetPerformanceResponse(performance=convert.performance_to_pb(found))
+
+    async def ListStrategyLogs(self, request: pb.ListStrategyLogsRequest, call: Call) -> pb.ListStrategyLogsResponse:
+        """What it wrote."""
+        page = await self._strategies.list_logs(
+            call.user_id, request.strategy_id, Page.of(request, owner=call.user_id), request.level
+        )
+        return pb.ListStrategyLogsResponse(
+            logs=[convert.log_to_pb(line) for line in page.items], next_page_token=page.next_page_token
+        )
+
+    async def StreamStrategyEvents(
+        self, request: pb.StreamStrategyEventsRequest, call: Call
+    ) -> AsyncIterator[pb.StreamStrategyEventsResponse]:
+        """What happens to it."""
+        heartbeat_s = request.heartbeat_interval.ToNanoseconds() / 1e9 or _HEARTBEAT_S
+        events = self._strategies.stream_events(call.user_id, request.strategy_id, heartbeat_s)
+        try:
+            async for event in events:
+                yield convert.event_to_pb(event, self._clock.now())
+        finally:
+            await events.aclose()
+
+
+class WorkerApi(rpc.WorkerServiceServicer):
+    """What workers call."""
+
+    def __init__(
+        self,
+        assignments: Assignments,
+        running: Running,
+        catalogue: Catalogue,
+        supervisor: Supervisor,
+        clock: Clock,
+    ) -> None:
+        self._assignments = assignments
+        self._running = running
+        self._catalogue = catalogue
+        self._supervisor = supervisor
+        self._clock = clock
+
+    async def WatchAssignments(
+        self, request: pb.WatchAssignmentsRequest, call: Call
+    ) -> AsyncIterator[pb.WatchAssignmentsResponse]:
+        """What a worker is to run."""
+        _require_own(call, request.worker_id)
+        assigned = self._assignments.watch(request.worker_id)
+        try:
+            async for assignment in assigned:
+                yield convert.assignment_to_pb(assignment, self._clock.now())
+        finally:
+            await assigned.aclose()
+
+    async def ReportStrategies(self, request: pb.ReportStrategiesRequest, call: Call) -> pb.ReportStrategiesResponse:
+        """What became of it."""
+        _require_own(call, request.worker_id)
+        await self._running.report(request.worker_id, [convert.report_of(report) for report in request.reports])
+        return pb.ReportStrategiesResponse()
+
+    async def ReportClasses(self, request: pb.ReportClassesRequest, call: Call) -> pb.ReportClassesResponse:
+        """The classes that there are."""
+        _require_own(call, request.worker_id)
+        if not self._supervisor.is_scan(request.worker_id):
+            raise Denied("this worker was not asked for classes")
+        await self._catalogue.report([convert.class_of(item) for item in request.classes])
+        return pb.ReportClassesResponse()
+
+
+def _require_own(call: Call, worker_id: str) -> None:
+    """A worker's token is good for that worker alone."""
+    if call.identity.service != f"worker:{worker_id}":
+        raise Denied("only a worker may call this, and for itself")

@@ -1,0 +1,159 @@
+"""Strategies, classes, performance and logs as the contract's messages, and workers' reports as ours."""
+
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any
+
+from google.protobuf.json_format import MessageToDict, ParseDict
+from google.protobuf.struct_pb2 import Struct, Value
+from google.protobuf.timestamp_pb2 import Timestamp
+from redfire.strategy.v1 import strategy_pb2 as pb
+
+from services.kernel.decimals import plain
+from services.strategy import assignments
+from services.strategy.events import StrategyEvent
+from services.strategy.metrics import Performance
+from services.strategy.runner.strategy_class import ClassDescription, Family, Parameter
+from services.strategy.strategy import LogLine, Report, Status, Strategy
+
+
+def strategy_to_pb(strategy: Strategy) -> pb.Strategy:
+    """A strategy."""
+    return pb.Strategy(
+        strategy_id=strategy.strategy_id,
+        display_name=strategy.display_name,
+        class_name=strategy.class_name,
+        symbol=strategy.symbol,
+        account_id=strategy.account_id,
+        parameters=ParseDict(strategy.parameters, Struct()),
+        variables=ParseDict(strategy.variables, Struct()),
+        status=f"STRATEGY_STATUS_{strategy.status}",
+        position=plain(strategy.position),
+        error=strategy.error,
+        create_time=_time(strategy.create_time),
+        update_time=_time(strategy.update_time),
+    )
+
+
+def status_of(value: int) -> Status | None:
+    """A status; None when unspecified."""
+    return Status(pb.StrategyStatus.Name(value).removeprefix("STRATEGY_STATUS_")) if value else None
+
+
+def values_of(struct: Struct) -> dict[str, Any]:
+    """A Struct's values."""
+    return MessageToDict(struct)
+
+
+def class_to_pb(description: ClassDescription) -> pb.StrategyClass:
+    """A class."""
+    made = pb.StrategyClass(
+        name=description.name,
+        family=f"STRATEGY_FAMILY_{description.family}",
+        doc=description.doc,
+        error=description.error,
+    )
+    for parameter in description.parameters:
+        default = ParseDict(parameter.default, Value())
+        made.parameters.add(name=parameter.name, type=parameter.type, default_value=default)
+    return made
+
+
+def class_of(message: pb.StrategyClass) -> ClassDescription:
+    """A class that a worker reports."""
+    parameters = tuple(_parameter(item) for item in message.parameters)
+    family = Family(pb.StrategyFamily.Name(message.family).removeprefix("STRATEGY_FAMILY_"))
+    return ClassDescription(message.name, family, message.doc, message.error, parameters)
+
+
+def log_to_pb(line: LogLine) -> pb.StrategyLog:
+    """A line of a log."""
+    return pb.StrategyLog(
+        sequence=line.sequence, level=line.level, message=line.message, create_time=_time(line.create_time)
+    )
+
+
+def report_of(message: pb.ReportStrategiesRequest.Report) -> Report:
+    """What a worker says about a strategy."""
+    lines = tuple(LogLine(log.level or "INFO", log.message, log.create_time.ToDatetime(UTC)) for log in message.logs)
+    return Report(
+        strategy_id=message.strategy_id,
+        status=status_of(message.status) or Status.STARTING,
+        variables=values_of(message.variables),
+        position=Decimal(message.position or 0),
+        error=message.error,
+        lines=lines,
+    )
+
+
+def event_to_pb(event: StrategyEvent, now: datetime) -> pb.StreamStrategyEventsResponse:
+    """An event of a stream; one without content is a heartbeat."""
+    made = pb.StreamStrategyEventsResponse(sequence=event.sequence)
+    if event.strategy is not None:
+        made.strategy.CopyFrom(strategy_to_pb(event.strategy))
+    elif event.line is not None:
+        made.log.CopyFrom(log_to_pb(event.line))
+    elif event.end:
+        made.end = event.end
+    else:
+        made.heartbeat.CopyFrom(_time(now))
+    return made
+
+
+def assignment_to_pb(assignment: assignments.Assignment, now: datetime) -> pb.WatchAssignmentsResponse:
+    """What a worker is told."""
+    made = pb.WatchAssignmentsResponse()
+    match assignment:
+        case assignments.Start(strategy, token, resume):
+            made.start.strategy.CopyFrom(strategy_to_pb(strategy))
+            made.start.access_token = token
+            made.start.resume = resume
+        case assignments.Stop(strategy_id):
+            made.stop.strategy_id = strategy_id
+        case assignments.Token(strategy_id, token):
+            made.token.strategy_id = strategy_id
+            made.token.access_token = token
+        case _:
+            made.heartbeat.CopyFrom(_time(now))
+    return made
+
+
+def performance_to_pb(found: Performance) -> pb.Performance:
+    """A performance."""
+    made = pb.Performance(
+        total_return=found.total_return,
+        annual_return=found.annual_return,
+        annual_volatility=found.annual_volatility,
+        sharpe_ratio=found.sharpe_ratio,
+        sortino_ratio=found.sortino_ratio,
+        max_drawdown=found.max_drawdown,
+        win_rate=found.win_rate,
+        profit_factor=found.profit_factor,
+        turnover=plain(found.turnover),
+        trade_count=found.trade_count,
+        realized_pnl=plain(found.realized_pnl),
+        unrealized_pnl=plain(found.unrealized_pnl),
+        commission=plain(found.commission),
+    )
+    for day in found.daily:
+        made.daily.add(
+            date=day.date.isoformat(),
+            net_pnl=plain(day.net_pnl),
+            commission=plain(day.commission),
+            turnover=plain(day.turnover),
+            trade_count=day.trade_count,
+        )
+    return made
+
+
+def _parameter(message: pb.StrategyParameter) -> Parameter:
+    default = MessageToDict(message.default_value)
+    if message.type == "int" and isinstance(default, float) and default.is_integer():
+        default = int(default)
+    return Parameter(message.name, message.type, default)
+
+
+def _time(time: datetime) -> Timestamp:
+    stamp = Timestamp()
+    stamp.FromDatetime(time)
+    return stamp

@@ -1,0 +1,254 @@
+"""Strategies that run: what workers report of them is kept, told to followers, and acted upon."""
+
+import asyncio
+import contextvars
+import logging
+from collections.abc import Coroutine, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from prometheus_client import Gauge
+from redfire.events.v1.events_pb2 import StrategyFailed
+
+from services.kernel.clock import Clock
+from services.kernel.database import Repositories
+from services.kernel.errors import RedFireError
+from services.kernel.events import Outbox
+from services.kernel.tasks import Tasks
+from services.strategy.assignments import Assignments
+from services.strategy.events import StrategyEvents
+from services.strategy.owners import Owners
+from services.strategy.repository import StrategyRepository
+from services.strategy.strategy import LogLine, Report, Status, Strategy
+from services.strategy.supervisor import Supervisor
+
+log = logging.getLogger(__name__)
+active_strategies = Gauge("active_strategies", "Strategies that run or are about to.")
+_SWEEP_S = 3.0
+_SWEEP_AGAIN_S = 1.0
+_RENEW_S = 5.0
+_TRIM_EVERY = 100
+_LOOK_S = 0.5
+_MISSING_TIMES = 3
+
+
+@dataclass(slots=True)
+class _Entry:
+    """One active strategy: as it is, and as was last `kept` and told. Its lock keeps writes in order; `over` is set
+    once it is stopped or failed."""
+
+    strategy: Strategy
+    kept: Strategy
+    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    over: asyncio.Event = field(default_factory=asyncio.Event)
+    ending: bool = False
+
+
+class Running:
+    """The strategies that a worker has or will have."""
+
+    def __init__(
+        self,
+        repositories: Repositories[StrategyRepository],
+        assignments: Assignments,
+        supervisor: Supervisor,
+        events: StrategyEvents,
+        owners: Owners,
+        outbox: Outbox,
+        tasks: Tasks,
+        clock: Clock,
+        log_lines: int,
+    ) -> None:
+        self._repositories = repositories
+        self._assignments = assignments
+        self._supervisor = supervisor
+        self._events = events
+        self._owners = owners
+        self._outbox = outbox
+        self._tasks = tasks
+        self._clock = clock
+        self._log_lines = log_lines
+        self._entries: dict[str, _Entry] = {}
+        self._sequences: dict[str, int] = {}
+        supervisor.on_failed(self.failed)
+
+    def find(self, strategy_id: str) -> Strategy | None:
+        """An active strategy as it is now."""
+        entry = self._entries.get(strategy_id)
+        return entry.kept if entry else None
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    async def resume(self) -> None:
+        """After a restart: those that ran run again; those that were stopping have stopped."""
+        async with self._repositories.read() as repository:
+            active = await repository.list_active()
+        for strategy in active:
+            entry = self._entries[strategy.strategy_id] = _Entry(strategy, strategy)
+            if strategy.status is Status.STOPPING:
+                self._spawn("stopped strategy", self._finish(entry, Status.STOPPED, ""))
+                continue
+            await self._save(entry, replace(strategy, status=Status.STARTING))
+            self._assignments.assign(entry.strategy)
+        self._supervisor.wake()
+        self._count()
+
+    async def start(self, strategy: Strategy) -> Strategy:
+        """Have a strategy run."""
+        if entry := self._entries.get(strategy.strategy_id):
+            return entry.strategy
+        entry = self._entries[strategy.strategy_id] = _Entry(strategy, strategy)
+        await self._save(entry, replace(strategy, status=Status.STARTING, error=""))
+        self._assignments.assign(entry.strategy)
+        self._supervisor.wake()
+        self._count()
+        return entry.strategy
+
+    async def stop(self, strategy_id: str, timeout_s: float) -> Strategy | None:
+        """Stop a strategy and wait for its end, at most so long; None when it does not run."""
+        entry = self._entries.get(strategy_id)
+        if entry is None:
+            return None
+        await self._save(entry, replace(entry.strategy, status=Status.STOPPING))
+        connected = self._assignments.connected(strategy_id)
+        self._assignments.stop(strategy_id)
+        if connected:
+            self._spawn("stop strategy", self._ensure_end(entry))
+        else:
+            await self._finish(entry, Status.STOPPED, "")
+        try:
+            await asyncio.wait_for(entry.over.wait(), timeout_s)
+        except TimeoutError:
+            log.info("strategy %s takes long to stop", strategy_id)
+        return entry.strategy
+
+    async def report(self, worker_id: str, reports: Sequence[Report]) -> None:
+        """A worker says how its strategies are."""
+        for report in reports:
+            self._assignments.require(worker_id, report.strategy_id)
+            entry = self._entries.get(report.strategy_id)
+            if entry is None or entry.ending:
+                continue
+            status = report.status
+            if entry.strategy.status is Status.STOPPING and status.is_active:
+                status = Status.STOPPING
+            known = replace(
+                entry.strategy,
+                variables=report.variables or entry.strategy.variables,
+                position=report.position,
+                ran=entry.strategy.ran or status is Status.RUNNING,
+            )
+            if status.is_active:
+                await self._save(entry, replace(known, status=status), report.lines)
+                self._assignments.update(entry.strategy)
+            else:
+                entry.strategy = known
+                await self._finish(entry, status, report.error, report.lines)
+
+    async def failed(self, strategy_id: str, error: str) -> None:
+        """A strategy blocked or ended its worker, or its owner may not trade any more."""
+        if (entry := self._entries.get(strategy_id)) and not entry.ending:
+            line = LogLine("ERROR", error, self._clock.now())
+            await self._finish(entry, Status.ERROR, error, (line,), sweep_again=True)
+
+    async def keep_tokens(self) -> None:
+        """Renew workers' tokens before they end, for ever."""
+        while True:
+            await asyncio.sleep(_RENEW_S)
+            await self._assignments.renew_tokens(asyncio.get_running_loop().time())
+            for strategy_id, reason in self._assignments.take_denied():
+                self._assignments.stop(strategy_id)
+                await self.failed(strategy_id, f"its owner may not trade: {reason}")
+
+    async def _finish(
+        self,
+        entry: _Entry,
+        status: Status,
+        error: str,
+        lines: Sequence[LogLine] = (),
+        *,
+        sweep_again: bool = False,
+    ) -> None:
+        if entry.ending:
+            return
+        entry.ending = True
+        strategy = entry.strategy
+        self._assignments.withdraw(strategy.strategy_id)
+        await self._sweep(strategy)
+        await self._save(entry, replace(strategy, status=status, error=error), lines)
+        self._entries.pop(strategy.strategy_id, None)
+        entry.over.set()
+        self._count()
+        if sweep_again:
+            # An order may have been on its way when the worker died.
+            self._spawn("cancel orders", self._sweep_later(strategy))
+
+    async def _ensure_end(self, entry: _Entry) -> None:
+        """A worker that dies while it stops a strategy reports nothing any more."""
+        missing = 0
+        while not entry.over.is_set() and missing < _MISSING_TIMES:
+            await asyncio.sleep(_LOOK_S)
+            missing = 0 if self._assignments.connected(entry.strategy.strategy_id) else missing + 1
+        await self._finish(entry, Status.STOPPED, "")
+
+    async def _sweep(self, strategy: Strategy) -> None:
+        """The worker has cancelled them; this is for the one that could not."""
+        try:
+            await asyncio.wait_for(
+                self._owners.cancel_open_orders(strategy.user_id, strategy.account_id, strategy.strategy_id), _SWEEP_S
+            )
+        except (RedFireError, TimeoutError) as failure:
+            log.warning("orders of strategy %s may be open: %s", strategy.strategy_id, failure)
+
+    async def _sweep_later(self, strategy: Strategy) -> None:
+        await asyncio.sleep(_SWEEP_AGAIN_S)
+        if strategy.strategy_id not in self._entries:
+            await self._sweep(strategy)
+
+    async def _save(self, entry: _Entry, strategy: Strategy, lines: Sequence[LogLine] = ()) -> None:
+        strategy = entry.strategy = replace(strategy, update_time=self._clock.now())
+        async with entry.lock:
+            async with self._repositories() as repository:
+                # Another write may have come between: the last state is what counts.
+                strategy = entry.strategy
+                await repository.put(strategy)
+                kept = await self._keep_lines(repository, strategy, lines)
+                if strategy.status is Status.ERROR:
+                    await repository.add_event(self._outbox, self._failure(strategy))
+            entry.kept = strategy
+            self._events.publish(strategy.strategy_id, strategy=strategy)
+            for line in kept:
+                self._events.publish(strategy.strategy_id, line=line)
+            if strategy.status is Status.ERROR:
+                self._outbox.wake()
+
+    async def _keep_lines(
+        self, repository: StrategyRepository, strategy: Strategy, lines: Sequence[LogLine]
+    ) -> Sequence[LogLine]:
+        if not lines:
+            return ()
+        key = (strategy.user_id, strategy.strategy_id)
+        last = self._sequences.get(strategy.strategy_id)
+        if last is None:
+            last = await repository.last_log_sequence(*key)
+        kept = await repository.add_logs(*key, lines, last + 1)
+        now = last + len(lines)
+        self._sequences[strategy.strategy_id] = now
+        if now // _TRIM_EVERY != last // _TRIM_EVERY:
+            await repository.trim_logs(*key, now - self._log_lines)
+        return kept
+
+    def _failure(self, strategy: Strategy) -> Any:
+        event = self._outbox.event("strategy.failed")
+        event.strategy_failed.CopyFrom(
+            StrategyFailed(user_id=strategy.user_id, strategy_id=strategy.strategy_id, error=strategy.error)
+        )
+        return event
+
+    def _spawn(self, name: str, work: Coroutine[Any, Any, None]) -> None:
+        # What goes on after a call must not end with the call's deadline.
+        contextvars.Context().run(self._tasks.spawn, name, work)
+
+    def _count(self) -> None:
+        active_strategies.set(len(self._entries))

@@ -1,0 +1,223 @@
+"""Keeps workers alive: one per group of strategies, replaced when it dies, and whoever is to blame is found."""
+
+import asyncio
+import logging
+import os
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from services.kernel.clock import Clock
+from services.kernel.identifiers import new_id
+from services.strategy.assignments import Assignments
+from services.strategy.runner.main import Orders
+from services.strategy.settings import StrategySettings
+from services.strategy.worker_process import Death, WorkerProcess
+
+log = logging.getLogger(__name__)
+_CHECK_S = 0.5
+_IDLE_S = 5.0
+_FIRST_PAUSE_S = 0.1
+_LONGEST_PAUSE_S = 10.0
+# Deaths that nobody is blamed for count together when they come within this time.
+_TOGETHER_S = 60.0
+_LEAVE_S = 2.3
+_SCAN_TRIES = 20
+OnFailed = Callable[[str, str], Awaitable[None]]
+
+
+@dataclass(frozen=True, slots=True)
+class Where:
+    """What the supervisor needs of the platform: folder, addresses (known once it listens), tokens for workers."""
+
+    folder: Path
+    address_of: Callable[[str], str]
+    worker_token: Callable[[str], str]
+
+
+@dataclass(slots=True)
+class _Group:
+    task: asyncio.Task[None]
+    process: WorkerProcess | None = None
+    worker_id: str = ""
+    deaths: list[float] = field(default_factory=list)
+    idle_since: float = 0.0
+
+
+class Supervisor:
+    """All worker processes of this service."""
+
+    def __init__(
+        self, assignments: Assignments, where: Where, settings: Callable[[], StrategySettings], clock: Clock
+    ) -> None:
+        self._assignments = assignments
+        self._where = where
+        self._settings = settings
+        self._clock = clock
+        self._groups: dict[str, _Group] = {}
+        self._on_failed: OnFailed | None = None
+        self._wake = asyncio.Event()
+        self._draining = False
+        # Sources that killed or blocked a scan, and how: not imported again until their folder changes.
+        self._skip: dict[str, str] = {}
+        self._scans: dict[str, WorkerProcess] = {}
+
+    def on_failed(self, handler: OnFailed) -> None:
+        """Call `handler(strategy_id, error)` when a strategy blocked or ended its worker."""
+        self._on_failed = handler
+
+    def wake(self) -> None:
+        """Assignments changed: look now."""
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Keep a worker for every group that has strategies, until cancelled."""
+        try:
+            while True:
+                self._wake.clear()
+                self._match()
+                try:
+                    await asyncio.wait_for(self._wake.wait(), _CHECK_S)
+                except TimeoutError:
+                    continue
+        finally:
+            await self.stop()
+
+    async def scan(self, worker_id: str, fresh: bool) -> bool:
+        """Have a worker import everything and report the classes; a source that kills it is left out of the next try.
+
+        `fresh`: files changed, so what was left out is tried again. False when it could not be done.
+        """
+        if fresh:
+            self._skip.clear()
+        for _ in range(_SCAN_TRIES):
+            process = self._new_process(worker_id, "scan")
+            self._scans[worker_id] = process
+            try:
+                death = await process.run()
+            finally:
+                del self._scans[worker_id]
+            if death.clean:
+                return True
+            sources = [running.owner.removeprefix("import:") for running in death.blamed]
+            if not sources:
+                log.warning("strategy classes could not be listed: %s", death.reason)
+                return False
+            for source in sources:
+                log.warning("strategy file %s: %s", source, death.reason)
+                self._skip[source] = death.reason
+        return False
+
+    def is_scan(self, worker_id: str) -> bool:
+        """Whether this worker lists classes."""
+        return worker_id in self._scans
+
+    def pids(self) -> list[int]:
+        """Of the workers that run now."""
+        processes = [group.process for group in self._groups.values() if group.process]
+        return [p._process.pid for p in processes if p._process is not None and p._process.returncode is None]
+
+    async def drain(self) -> None:
+        """Let workers leave the market in order, as long as there is time."""
+        self._draining = True
+        tasks = []
+        for group in self._groups.values():
+            if group.process is not None:
+                group.process.expect_end()
+            tasks.append(group.task)
+        self._assignments.drain()
+        if tasks:
+            await asyncio.wait(tasks, timeout=_LEAVE_S)
+
+    async def stop(self) -> None:
+        """End what still runs."""
+        self._draining = True
+        tasks = [group.task for group in self._groups.values()]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _match(self) -> None:
+        wanted = self._assignments.groups()
+        now = self._clock.monotonic()
+        for name in [name for name, group in self._groups.items() if group.task.done()]:
+            if not self._groups[name].task.cancelled() and (error := self._groups[name].task.exception()):
+                log.error("a worker's keeper failed", exc_info=error)
+            if name not in wanted or self._draining:
+                del self._groups[name]
+        for name in wanted:
+            group = self._groups.get(name)
+            if group is not None:
+                group.idle_since = 0.0
+            if not self._draining and (group is None or group.task.done()):
+                task = asyncio.get_running_loop().create_task(self._keep(name), name=f"strategy worker {name}")
+                self._groups[name] = _Group(task, deaths=group.deaths if group else [])
+        for name, group in self._groups.items():
+            if name in wanted or group.process is None:
+                continue
+            group.idle_since = group.idle_since or now
+            if now - group.idle_since > _IDLE_S:
+                group.process.expect_end()
+                self._assignments.release(group.worker_id)
+
+    async def _keep(self, name: str) -> None:
+        """One group's workers, one after the other, until it needs none."""
+        pause_s = _FIRST_PAUSE_S
+        while not self._draining:
+            group = self._groups[name]
+            group.worker_id = self._assignments.new_worker(name)
+            group.process = self._new_process(group.worker_id, "run")
+            started = self._clock.monotonic()
+            try:
+                death = await group.process.run()
+            finally:
+                group.process = None
+                self._assignments.end_worker(group.worker_id)
+            if death.clean or self._draining:
+                return
+            log.warning("a strategy worker died: %s", death.reason)
+            await self._blame(name, group, death)
+            if name not in self._assignments.groups():
+                return
+            if self._clock.monotonic() - started > _TOGETHER_S:
+                pause_s = _FIRST_PAUSE_S
+            await asyncio.sleep(pause_s)
+            pause_s = min(pause_s * 2, _LONGEST_PAUSE_S)
+
+    async def _blame(self, name: str, group: _Group, death: Death) -> None:
+        """Whose code it was goes to ERROR. When nobody knows, a second death within a minute splits the group in two,
+        and one who is alone at the third is the one."""
+        present = self._assignments.groups().get(name, [])
+        blamed = [running.owner for running in death.blamed if running.owner in present]
+        now = self._clock.monotonic()
+        if not blamed:
+            group.deaths = [at for at in group.deaths if now - at < _TOGETHER_S] + [now]
+            if len(group.deaths) >= 2 and len(present) > 1:
+                self._assignments.split(present)
+            elif len(group.deaths) >= 3 and len(present) == 1:
+                blamed = present
+        for strategy_id in blamed:
+            assert self._on_failed is not None
+            await self._on_failed(strategy_id, death.reason)
+        self._wake.set()
+
+    def _new_process(self, worker_id: str, mode: str) -> WorkerProcess:
+        settings = self._settings()
+        folder = self._where.folder
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        home = folder / "home"
+        home.mkdir(exist_ok=True)
+        orders = Orders(
+            worker_id=worker_id,
+            token=self._where.worker_token(worker_id),
+            strategy=self._where.address_of("strategy"),
+            market=self._where.address_of("market"),
+            trading=self._where.address_of("trading"),
+            mode=mode,
+            strategies_dir=str(settings.strategies_dir.absolute()) if settings.strategies_dir else "",
+            home=str(home),
+            watch_file=str(folder / f"watch-{new_id()}"),
+            parent=os.getpid(),
+            skip=dict(self._skip),
+        )
+        return WorkerProcess(orders, self._settings, folder / "worker.log")

@@ -1,0 +1,141 @@
+"""One worker process as the supervisor sees it: how it is started, watched, and how it died."""
+
+import asyncio
+import json
+import os
+import signal
+import sys
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import psutil
+
+from services.strategy.runner.main import Orders
+from services.strategy.settings import StrategySettings
+from services.strategy.watch_file import Running, WatchFile
+
+_POLL_S = 0.2
+_LOG_BYTES = 10_000_000
+# What a worker's environment has from ours; everything else, secrets first, stays here.
+_PASSED_ON = ("PATH", "HOME", "TZ", "TMPDIR", "LD_LIBRARY_PATH", "SSL_CERT_FILE", "COVERAGE_PROCESS_START")
+
+
+@dataclass(frozen=True, slots=True)
+class Death:
+    """How a worker ended. `blamed`: whose code did it, as far as is known; `clean`: it was meant to end."""
+
+    clean: bool
+    reason: str
+    blamed: tuple[Running, ...] = ()
+
+
+class WorkerProcess:
+    """Starts one worker and waits for its end."""
+
+    def __init__(self, orders: Orders, settings: Callable[[], StrategySettings], log_file: Path) -> None:
+        self.orders = orders
+        self._settings = settings
+        self._log_file = log_file
+        self._process: asyncio.subprocess.Process | None = None
+        self._watch = WatchFile.create(Path(orders.watch_file))
+        self._ending = False
+
+    async def run(self) -> Death:
+        """The worker's whole life. Cancelled, it kills it."""
+        with open(self._log_file, "ab") as log:  # noqa: ASYNC230, PTH123
+            process = self._process = await asyncio.create_subprocess_exec(
+                sys.executable,
+                "-m",
+                "services.strategy.runner.main",
+                stdin=asyncio.subprocess.PIPE,
+                stdout=log,
+                stderr=log,
+                env=_environment(),
+                cwd=self.orders.home,
+                start_new_session=True,
+            )
+        assert process.stdin is not None
+        try:
+            process.stdin.write(json.dumps(asdict(self.orders)).encode() + b"\n")
+            await process.stdin.drain()
+            return await self._follow(process)
+        except (BrokenPipeError, ConnectionResetError):
+            await process.wait()
+            return Death(False, "it did not start")
+        finally:
+            self.kill()
+            await process.wait()
+            self._watch.close()
+            self._watch.remove()
+
+    def expect_end(self) -> None:
+        """It was told to end: its end is no death."""
+        self._ending = True
+
+    def kill(self) -> None:
+        """End it at once."""
+        if self._process is not None and self._process.returncode is None:
+            self._process.kill()
+
+    async def _follow(self, process: asyncio.subprocess.Process) -> Death:
+        waiting = asyncio.ensure_future(process.wait())
+        try:
+            while True:
+                done, _ = await asyncio.wait([waiting], timeout=_POLL_S)
+                if done:
+                    return self._ended(process.returncode or 0)
+                if death := self._check(process.pid):
+                    self.kill()
+                    await process.wait()
+                    return death
+        finally:
+            waiting.cancel()
+
+    def _check(self, pid: int) -> Death | None:
+        settings = self._settings()
+        blocked = tuple(
+            running
+            for running in self._watch.running()
+            if running.seconds
+            > (settings.import_timeout_s if running.callback == "import" else settings.callback_timeout_s)
+        )
+        if blocked:
+            limit_s = settings.import_timeout_s if blocked[0].callback == "import" else settings.callback_timeout_s
+            return Death(False, f"blocked for more than {limit_s:g} s in {blocked[0].callback}", blocked)
+        if self._watch.silent_s() > settings.callback_timeout_s * 2 and self.orders.mode == "run":
+            return Death(False, "the worker was blocked, outside of all callbacks")
+        try:
+            resident = psutil.Process(pid).memory_info().rss
+        except psutil.Error:
+            return None
+        if resident > settings.worker_memory_bytes:
+            reason = f"the worker used more than {settings.worker_memory_bytes} bytes of memory"
+            return Death(False, reason, tuple(self._watch.running()))
+        if self._log_file.stat().st_size > _LOG_BYTES:
+            os.truncate(self._log_file, 0)
+        return None
+
+    def _ended(self, code: int) -> Death:
+        if self._ending and code == 0:
+            return Death(True, "")
+        how = f"exit code {code}" if code >= 0 else f"signal {signal.Signals(-code).name}"
+        running = tuple(self._watch.running())
+        where = f" in {running[0].callback}" if running else ""
+        if code == 0 and self.orders.mode == "scan" and not running:
+            return Death(True, "")
+        return Death(False, f"ended its worker{where} ({how})", running)
+
+
+def _environment() -> dict[str, str]:
+    passed = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
+    # One language, so that vnpy's enums have one value; one thread and one arena for numpy's sake of memory.
+    return passed | {
+        "LANG": "C.UTF-8",
+        "LANGUAGE": "en",
+        "PYTHONUNBUFFERED": "1",
+        "OMP_NUM_THREADS": "1",
+        "OPENBLAS_NUM_THREADS": "1",
+        "MALLOC_ARENA_MAX": "2",
+        "GRPC_VERBOSITY": "ERROR",
+    }

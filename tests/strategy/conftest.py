@@ -1,0 +1,106 @@
+"""A strategy service with real worker processes, against fakes of its peers."""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from google.protobuf.json_format import ParseDict
+from google.protobuf.struct_pb2 import Struct
+from redfire.strategy.v1 import strategy_pb2 as pb
+from redfire.strategy.v1.strategy_pb2_grpc import StrategyServiceStub
+
+from tests.harness import Platform, User, platform
+from tests.strategy.fakes import SYMBOL, World
+from tests.waiting import until
+
+
+class Desk:
+    """One user's strategies, as a client sees them."""
+
+    def __init__(self, world: World, user: User) -> None:
+        self.world = world
+        self.user = user
+        self.stub = user.stub(StrategyServiceStub)
+
+    async def create(self, class_name: str, symbol: str = SYMBOL, **parameters: Any) -> pb.Strategy:
+        request = pb.CreateStrategyRequest(
+            class_name=class_name, symbol=symbol, parameters=ParseDict(parameters, Struct())
+        )
+        return (await self.stub.CreateStrategy(request)).strategy
+
+    async def start(self, strategy_id: str) -> pb.Strategy:
+        return (await self.stub.StartStrategy(pb.StartStrategyRequest(strategy_id=strategy_id))).strategy
+
+    async def stop(self, strategy_id: str) -> pb.Strategy:
+        return (await self.stub.StopStrategy(pb.StopStrategyRequest(strategy_id=strategy_id))).strategy
+
+    async def get(self, strategy_id: str) -> pb.Strategy:
+        return (await self.stub.GetStrategy(pb.GetStrategyRequest(strategy_id=strategy_id))).strategy
+
+    async def logs(self, strategy_id: str) -> list[pb.StrategyLog]:
+        return list((await self.stub.ListStrategyLogs(pb.ListStrategyLogsRequest(strategy_id=strategy_id))).logs)
+
+    async def until_status(self, strategy_id: str, status: str, timeout_s: float = 20) -> pb.Strategy:
+        wanted = pb.StrategyStatus.Value(f"STRATEGY_STATUS_{status}")
+        found = await self.get(strategy_id)
+        end_states = {pb.STRATEGY_STATUS_ERROR} - {wanted}
+
+        async def reached() -> bool:
+            nonlocal found
+            found = await self.get(strategy_id)
+            assert found.status not in end_states, (found.error, [log.message for log in await self.logs(strategy_id)])
+            return found.status == wanted
+
+        await until(reached, timeout_s, 0.05)
+        return found
+
+    async def run(self, class_name: str, **parameters: Any) -> str:
+        """Create and start; returns the id once it is running and hears ticks."""
+        made = await self.create(class_name, **parameters)
+        before = len(self.world.market.streams)
+        await self.start(made.strategy_id)
+        await self.until_status(made.strategy_id, "RUNNING")
+        await until(lambda: len(self.world.market.streams) > before)
+        return str(made.strategy_id)
+
+
+class Setting(Platform):
+    """For type checkers: a platform with its world."""
+
+    world: World
+
+
+@pytest.fixture
+def world() -> World:
+    return World()
+
+
+@pytest.fixture
+def strategies_dir(tmp_path: Path) -> Path:
+    folder = tmp_path / "strategies"
+    folder.mkdir()
+    return folder
+
+
+Serve = Callable[..., AbstractAsyncContextManager[Platform]]
+
+
+@pytest.fixture
+def serve(world: World, strategies_dir: Path) -> Serve:
+    """`async with serve() as p`: the service, its fakes, and the folder of the user's strategies."""
+
+    @asynccontextmanager
+    async def run(data_dir: Path | None = None, **settings: Any) -> AsyncIterator[Platform]:
+        values = {"strategies_dir": strategies_dir, "callback_timeout_s": 1.0, **settings}
+        async with platform("strategy", settings={"strategy": values}, fakes=world.fakes(), data_dir=data_dir) as p:
+            p.mint = world.auth.mint
+            yield p
+
+    return run
+
+
+@pytest.fixture
+def desk_of(world: World) -> Callable[[Platform], Desk]:
+    return lambda p: Desk(world, p.identity())
