@@ -83,10 +83,12 @@ class Intake:
             self._stops.begin_day(gateway)
 
     async def _started(self, event: StreamStarted) -> None:
-        if not event.resumed or event.epoch != self._epoch:
+        missed = not event.resumed or event.epoch != self._epoch
+        if missed:
             self._epoch, self._sequence = event.epoch, event.sequence
-            self._doubt()
         self.connected.update(await self._venue.connected_gateways())
+        if missed:
+            self._doubt()
 
     def _stranger(self, report: OrderReport | TradeReport) -> None:
         name = report.reference or getattr(report, "venue_order_id", "") or getattr(report, "venue_trade_id", "")

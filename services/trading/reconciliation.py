@@ -60,6 +60,8 @@ class Reconciliation:
     async def reconcile(self) -> bool:
         """Ask every gateway that is used; False when one could not be asked."""
         book = self._desk.book
+        if not self.intake.connected:
+            return True  # the engine is gone; when it is back, that is an event
         gateways = {account.gateway for account in book.accounts.values()}
         gateways |= {name for name, connected in self.intake.connected.items() if connected}
         complete = True
@@ -71,8 +73,7 @@ class Reconciliation:
             except RedFireError as error:
                 log.warning("gateway %s cannot be asked what it has: %s", gateway, error.message)
                 complete = False
-        if complete and self.intake.connected:
-            self.done_once = True
+        self.done_once = self.done_once or complete
         return complete
 
     async def _reconcile(self, gateway: str) -> None:

@@ -1,0 +1,241 @@
+"""Stand-ins for trading's peers: a venue whose faults are scripted, a market whose prices are set, a risk that says no."""
+
+import asyncio
+from decimal import Decimal as D
+
+from google.protobuf import timestamp_pb2
+from redfire.common.v1 import common_pb2, error_reason_pb2
+from redfire.engine.v1 import engine_pb2, engine_pb2_grpc
+from redfire.market.v1 import market_pb2, market_pb2_grpc
+from redfire.risk.v1 import risk_pb2, risk_pb2_grpc
+from redfire.reasons import Reason
+
+from services.kernel.errors import FailedPrecondition, NotFound, Unavailable, Unsupported
+from services.kernel.identifiers import new_id
+from tests.harness import FakeService
+
+SYMBOL = "IF2606.CFFEX"
+OTHER = "rb2610.SHFE"
+
+
+def complete(servicer):
+    """The servicer with every RPC that it lacks answering Unsupported."""
+    base = servicer.__mro__[1]
+    for name in dir(base):
+        if name[0].isupper() and getattr(servicer, name) is getattr(base, name):
+
+            async def missing(self, request, call):
+                raise Unsupported
+
+            setattr(servicer, name, missing)
+    return servicer
+
+
+@complete
+class FakeEngine(engine_pb2_grpc.EngineServiceServicer):
+    """A gateway SIM that keeps orders like a real one. `on_send` and `on_amend` may raise, before or after they take effect."""
+
+    def __init__(self):
+        self.epoch = new_id()
+        self.sequence = 0
+        self.events = []
+        self.listeners = set()
+        self.orders = {}
+        self.trades = []
+        self.sends = []
+        self.cancels = []
+        self.connected = True
+        self.ack = True
+        self.can_amend = True
+        self.complete = True
+        self.trading_day = 20260105
+        self.before_send = None
+        self.after_send = None
+        self.auto_cancel = True
+
+    # What a test does
+
+    def emit(self, **event):
+        self.sequence += 1
+        message = engine_pb2.StreamEventsResponse(sequence=self.sequence, **event)
+        self.events.append(message)
+        for queue in self.listeners:
+            queue.put_nowait(message)
+
+    def drop_streams(self):
+        for queue in self.listeners:
+            queue.put_nowait(None)
+
+    def update(self, order_id, status, silent=False, **over):
+        order = self.orders[order_id]
+        order.status = getattr(common_pb2, f"ORDER_STATUS_{status}")
+        for name, value in over.items():
+            setattr(order, name, value)
+        if not silent:
+            self.emit(order=order)
+
+    def fill(self, order_id, quantity, price, trade_id="", silent=False):
+        order = self.orders[order_id]
+        trade = engine_pb2.TradeUpdate(
+            gateway_name="SIM", order_id=order_id, venue_order_id=order.venue_order_id,
+            venue_trade_id=trade_id or new_id(), symbol=order.symbol, side=order.side,
+            position_effect=order.position_effect, price=str(price), quantity=str(quantity),
+            time=timestamp_pb2.Timestamp(seconds=1_700_000_000), trading_day=self.trading_day,
+        )  # fmt: skip
+        self.trades.append(trade)
+        done = D(order.cumulative_quantity or "0") + D(str(quantity))
+        order.cumulative_quantity = str(done)
+        full = done >= D(order.quantity)
+        if not silent:
+            self.emit(trade=trade)
+        self.update(order_id, "FILLED" if full else "PARTIALLY_FILLED", silent)
+        return trade
+
+    # EngineService
+
+    async def SendOrder(self, request, call):
+        if self.before_send:
+            await self.before_send(request)
+        if request.order_id not in self.orders:
+            self.sends.append(request)
+            self.orders[request.order_id] = engine_pb2.OrderUpdate(
+                gateway_name="SIM", order_id=request.order_id, venue_order_id=f"v{len(self.orders)}",
+                symbol=request.symbol, side=request.side, position_effect=request.position_effect,
+                quantity=request.quantity, price=request.price, cumulative_quantity="0",
+                status=common_pb2.ORDER_STATUS_PENDING_NEW,
+            )  # fmt: skip
+            if self.ack:
+                self.update(request.order_id, "NEW")
+        if self.after_send:
+            await self.after_send(request)
+        return engine_pb2.SendOrderResponse(venue_order_id=self.orders[request.order_id].venue_order_id)
+
+    async def CancelOrder(self, request, call):
+        self.cancels.append(request.order_id)
+        order = self.orders.get(request.order_id)
+        if order is None:
+            raise NotFound("order", request.order_id)
+        if self.auto_cancel and order.status in (1, 2, 3):
+            self.update(request.order_id, "CANCELED")
+        return engine_pb2.CancelOrderResponse()
+
+    async def AmendOrder(self, request, call):
+        if not self.can_amend:
+            raise FailedPrecondition("cannot", reason=Reason.UNSUPPORTED)
+        order = self.orders[request.order_id]
+        order.quantity, order.price = request.quantity, request.price
+        self.emit(order=order)
+        return engine_pb2.AmendOrderResponse()
+
+    async def ListGateways(self, request, call):
+        status = engine_pb2.GATEWAY_STATUS_CONNECTED if self.connected else engine_pb2.GATEWAY_STATUS_DISCONNECTED
+        return engine_pb2.ListGatewaysResponse(gateways=[engine_pb2.Gateway(gateway_name="SIM", status=status)])
+
+    async def QueryState(self, request, call):
+        asked = set(request.order_ids)
+        orders = [o for o in self.orders.values() if o.order_id in asked or o.status in (1, 2, 3)]
+        names = {o.order_id for o in orders}
+        return engine_pb2.QueryStateResponse(
+            sequence=self.sequence, epoch=self.epoch, orders=orders,
+            trades=[t for t in self.trades if t.order_id in names], trading_day=self.trading_day, complete=self.complete,
+        )  # fmt: skip
+
+    async def StreamEvents(self, request, call):
+        queue = asyncio.Queue()
+        resumed = request.epoch == self.epoch
+        missed = [e for e in self.events if resumed and e.sequence > request.resume_after_sequence]
+        self.listeners.add(queue)
+        try:
+            started = engine_pb2.StreamEventsResponse.Started(
+                epoch=self.epoch, resumed=resumed, sequence=request.resume_after_sequence if resumed else self.sequence
+            )
+            yield engine_pb2.StreamEventsResponse(started=started)
+            for message in missed:
+                yield message
+            while (message := await queue.get()) is not None:
+                yield message
+        finally:
+            self.listeners.discard(queue)
+
+
+@complete
+class FakeMarket(market_pb2_grpc.MarketServiceServicer):
+    """Two instruments and their last prices."""
+
+    def __init__(self):
+        self.prices = {SYMBOL: 4000.0, OTHER: 3500.0}
+        self.listeners = set()
+
+    def price(self, symbol, price):
+        self.prices[symbol] = price
+        for queue, symbols in self.listeners:
+            if symbol in symbols:
+                queue.put_nowait(self.tick(symbol))
+
+    def tick(self, symbol):
+        price = self.prices[symbol]
+        return market_pb2.Tick(symbol=symbol, last_price=price, limit_up=round(price * 1.1, 1), limit_down=round(price * 0.9, 1))
+
+    def instrument(self, symbol):
+        size, tick = ("300", "0.2") if symbol == SYMBOL else ("10", "1")
+        return market_pb2.Instrument(
+            symbol=symbol, exchange=symbol.split(".")[1], contract_size=size, price_tick=tick, min_quantity="1",
+            quantity_step="1", margin_rate="0.12", commission_rate="0.000023", close_today_commission_rate="0.000345",
+            currency="CNY", gateway_name="SIM",
+        )  # fmt: skip
+
+    async def ListInstruments(self, request, call):
+        return market_pb2.ListInstrumentsResponse(instruments=[self.instrument(s) for s in self.prices])
+
+    async def GetInstrument(self, request, call):
+        if request.symbol not in self.prices:
+            raise NotFound("instrument", request.symbol)
+        return market_pb2.GetInstrumentResponse(instrument=self.instrument(request.symbol))
+
+    async def GetTick(self, request, call):
+        return market_pb2.GetTickResponse(tick=self.tick(request.symbol))
+
+    async def StreamTicks(self, request, call):
+        queue = asyncio.Queue()
+        entry = (queue, frozenset(request.symbols))
+        self.listeners.add(entry)
+        try:
+            for symbol in request.symbols:
+                yield market_pb2.StreamTicksResponse(ticks=[self.tick(symbol)])
+            while True:
+                yield market_pb2.StreamTicksResponse(ticks=[await queue.get()])
+        finally:
+            self.listeners.discard(entry)
+
+
+@complete
+class FakeRisk(risk_pb2_grpc.RiskServiceServicer):
+    """Lets everything through until told otherwise."""
+
+    def __init__(self):
+        self.refuse = None
+        self.down = False
+        self.checks = []
+
+    async def CheckOrder(self, request, call):
+        self.checks.append(request)
+        if self.down:
+            raise Unavailable("risk is down")
+        if self.refuse:
+            reason = error_reason_pb2.ErrorReason.Value(self.refuse)
+            return risk_pb2.CheckOrderResponse(violations=[risk_pb2.RiskViolation(reason=reason, message="no")])
+        return risk_pb2.CheckOrderResponse()
+
+
+class Peers:
+    """The fakes of one platform."""
+
+    def __init__(self):
+        self.engine, self.market, self.risk = FakeEngine(), FakeMarket(), FakeRisk()
+
+    def fakes(self):
+        return {
+            "engine": FakeService(lambda process: [self.engine]),
+            "market": FakeService(lambda process: [self.market]),
+            "risk": FakeService(lambda process: [self.risk]),
+        }
