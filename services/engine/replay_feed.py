@@ -28,6 +28,12 @@ _ROWS_BETWEEN_PAUSES = 128
 _LOGGED_PROBLEMS = 20
 _NO_PRICE = 1e300  # CTP writes the largest double where there is no price
 
+# The numbers of a Quote, in its order, by their columns' names.
+_NUMBERS = (
+    *("last_price", "last_volume", "volume", "turnover", "open_interest"),
+    *("open_price", "high_price", "low_price", "pre_close", "limit_up", "limit_down"),
+)
+
 MALFORMED = "malformed"
 OUT_OF_ORDER = "out of order"
 
@@ -168,57 +174,45 @@ class RowReader:
     """Turns rows of vnpy TickData's columns into quotes; a row that is not one raises ValueError."""
 
     def __init__(self, header: Sequence[str], catalogue: Catalogue) -> None:
-        self._columns = {name.strip(): index for index, name in enumerate(header)}
+        columns = {name.strip(): index for index, name in enumerate(header)}
         self._width = len(header)
         self._catalogue = catalogue
         self._calendar = TradingCalendar()
-        self._levels = {side: self._level_columns(side) for side in ("bid", "ask")}
         self._symbols: dict[tuple[str, str], str] = {}
-        index = self._columns.get
-        self._at = (index("datetime", 0), index("symbol", 0), index("exchange", 0), index("last_price", 0))
-        self._day_at = index("trading_day")
-        names = ("last_volume", "volume", "turnover", "open_interest", "open_price", "high_price", "low_price")
-        self._numbers = [index(name) for name in (*names, "pre_close", "limit_up", "limit_down")]
+        self._at = (columns["datetime"], columns["symbol"], columns["exchange"])
+        self._last_price_at = columns["last_price"]
+        self._day_at = columns.get("trading_day")
+        bids, asks = _level_columns(columns, "bid"), _level_columns(columns, "ask")
+        names = [*_NUMBERS, *bids, *asks]
+        self._numbers = [(name, columns[name]) for name in names if name in columns]
+        # Where a number of _NUMBERS is among those read; the last place is a 0 for the columns that are not there.
+        place = {name: at for at, (name, _) in enumerate(self._numbers)}
+        self._places = [place.get(name, -1) for name in _NUMBERS]
+        self._bid_places = _pairs([place[name] for name in bids])
+        self._ask_places = _pairs([place[name] for name in asks])
 
     def __call__(self, row: list[str]) -> Quote:
         """The quote of a row."""
         if len(row) != self._width:
             raise ValueError(f"{len(row)} fields instead of {self._width}")
-        at_time, at_symbol, at_exchange, at_last = self._at
+        at_time, at_symbol, at_exchange = self._at
+        if not row[self._last_price_at]:
+            raise ValueError("last_price is empty")
         symbol = self._symbols.get((row[at_symbol], row[at_exchange])) or self._symbol(row[at_symbol], row[at_exchange])
         time_ns = _time_ns(row[at_time])
-        last_price = _number(row[at_last], "last_price")
-        numbers = [_number(row[at] or "0", "number") if at is not None else 0.0 for at in self._numbers]
-        last_quantity, volume, turnover, open_interest, open_price, high_price, low_price = numbers[:7]
-        pre_close, limit_up, limit_down = numbers[7:]
+        numbers = [float(row[at] or 0) for _, at in self._numbers]
+        if min(numbers) < 0 or not sum(numbers) < _NO_PRICE:
+            numbers = [_number(row[at] or "0", name) for name, at in self._numbers]
+        numbers.append(0.0)
         day = row[self._day_at] if self._day_at is not None else ""
         return Quote(
             symbol,
             time_ns,
             _trading_day(day) if day else self._calendar.day_of(time_ns),
-            last_price,
-            *(last_quantity, volume, turnover, open_interest, open_price, high_price, low_price),
-            *(pre_close, limit_up, limit_down),
-            self._side(row, "bid"),
-            self._side(row, "ask"),
+            *[numbers[place] for place in self._places],  # type: ignore[misc]
+            bids=[(numbers[p], numbers[v]) for p, v in self._bid_places if numbers[p] and numbers[v]],
+            asks=[(numbers[p], numbers[v]) for p, v in self._ask_places if numbers[p] and numbers[v]],
         )
-
-    def _level_columns(self, side: str) -> list[tuple[int, int]]:
-        found = []
-        for level in range(1, 6):
-            price, volume = self._columns.get(f"{side}_price_{level}"), self._columns.get(f"{side}_volume_{level}")
-            if price is not None and volume is not None:
-                found.append((price, volume))
-        return found
-
-    def _side(self, row: list[str], side: str) -> list[tuple[float, float]]:
-        levels = []
-        for price_at, volume_at in self._levels[side]:
-            price = _number(row[price_at] or "0", f"{side} price")
-            volume = _number(row[volume_at] or "0", f"{side} volume")
-            if price > 0 and volume > 0:
-                levels.append((price, volume))
-        return levels
 
     def _symbol(self, code: str, exchange: str) -> str:
         symbol = code if "." in code else f"{code}.{exchange}"
@@ -226,6 +220,15 @@ class RowReader:
             raise ValueError(f"{symbol} is no instrument of the catalogue")
         self._symbols[code, exchange] = symbol
         return symbol
+
+
+def _level_columns(columns: dict[str, int], side: str) -> list[str]:
+    levels = [(f"{side}_price_{level}", f"{side}_volume_{level}") for level in range(1, 6)]
+    return [name for pair in levels if pair[0] in columns and pair[1] in columns for name in pair]
+
+
+def _pairs(places: list[int]) -> list[tuple[int, int]]:
+    return list(zip(places[::2], places[1::2], strict=True))
 
 
 def recorded_symbols(path: Path, rows: int = 20_000) -> list[str]:
