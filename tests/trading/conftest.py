@@ -27,7 +27,18 @@ class Client:
         self.platform, self.user = running, user
         self.orders, self.accounts = user.stub(OrderServiceStub), user.stub(AccountServiceStub)
 
-    def request(self, side="BUY", quantity=1, type="LIMIT", price="4000", symbol=SYMBOL, coid=None, effect="OPEN", tif="GTC", **more):
+    def request(
+        self,
+        side="BUY",
+        quantity=1,
+        type="LIMIT",
+        price="4000",
+        symbol=SYMBOL,
+        coid=None,
+        effect="OPEN",
+        tif="GTC",
+        **more,
+    ):
         if type not in ("LIMIT", "STOP_LIMIT"):
             price = ""
         if type == "MARKET":
@@ -64,7 +75,9 @@ class Client:
         return list((await self.accounts.ListTrades(account_pb.ListTradesRequest(page_size=1000))).trades)
 
     async def entries(self):
-        return list((await self.accounts.ListLedgerEntries(account_pb.ListLedgerEntriesRequest(page_size=1000))).entries)
+        return list(
+            (await self.accounts.ListLedgerEntries(account_pb.ListLedgerEntriesRequest(page_size=1000))).entries
+        )
 
     async def open(self):
         return list((await self.orders.ListOrders(order_pb.ListOrdersRequest(open_only=True))).orders)

@@ -174,7 +174,9 @@ class FakeMarket(market_pb2_grpc.MarketServiceServicer):
 
     def tick(self, symbol):
         price = self.prices[symbol]
-        return market_pb2.Tick(symbol=symbol, last_price=price, limit_up=round(price * 1.1, 1), limit_down=round(price * 0.9, 1))
+        return market_pb2.Tick(
+            symbol=symbol, last_price=price, limit_up=round(price * 1.1, 1), limit_down=round(price * 0.9, 1)
+        )
 
     def instrument(self, symbol):
         size, tick = ("300", "0.2") if symbol == SYMBOL else ("10", "1")
@@ -237,5 +239,5 @@ class Peers:
         return {
             "engine": FakeService(lambda process: [self.engine]),
             "market": FakeService(lambda process: [self.market]),
-            "risk": FakeService(lambda process: [self.risk]),
+            "risk": FakeService(lambda process: [self.risk], calls=["trading"]),
         }

@@ -1,0 +1,165 @@
+"""What must never happen: an order twice, a fill lost or twice, books that disagree, whatever fails."""
+
+import asyncio
+from decimal import Decimal as D
+
+import grpc
+import pytest
+from sqlalchemy.exc import OperationalError
+
+from services.kernel.errors import Unavailable
+from services.kernel import writer as kernel_writer
+from tests.trading.conftest import reason_of, refused, trading
+from tests.waiting import until
+
+
+async def _fail(request):
+    raise Unavailable("the engine died")
+
+
+async def test_a_send_that_fails_before_the_engine_got_it_ends_as_not_sent(trader):
+    trader.engine.before_send = _fail
+    order = await trader.create()
+    await trader.becomes(order.order_id, "UNKNOWN")
+    done = await trader.becomes(order.order_id, "REJECTED")
+    assert done.reject_reason == 41 and D((await trader.account()).frozen) == 0
+    assert not trader.engine.sends
+
+
+async def test_a_send_whose_answer_is_lost_is_found_again_and_not_sent_twice(trader):
+    trader.engine.after_send = _fail
+    trader.engine.ack = False
+    order = await trader.create(quantity=2)
+    await until(lambda: trader.engine.sends)
+    trader.engine.update(order.order_id, "NEW", silent=True)
+    trader.engine.fill(order.order_id, 1, "4000", silent=True)
+    done = await trader.becomes(order.order_id, "PARTIALLY_FILLED")
+    assert done.cumulative_quantity == "1" and len(trader.engine.sends) == 1
+
+
+async def test_an_order_given_up_that_lives_after_all_is_canceled_and_its_fill_booked(trader):
+    trader.engine.before_send = _fail
+    order = await trader.create(quantity=2)
+    await trader.becomes(order.order_id, "REJECTED")
+    from redfire.engine.v1 import engine_pb2
+
+    trader.engine.orders[order.order_id] = engine_pb2.OrderUpdate(
+        gateway_name="SIM", order_id=order.order_id, venue_order_id="late", symbol=order.symbol, side=1,
+        position_effect=1, quantity="2", price="4000", cumulative_quantity="0",
+    )  # fmt: skip
+    trader.engine.update(order.order_id, "NEW")
+    trader.engine.fill(order.order_id, 1, "4000")
+    await until(lambda: trader.engine.cancels)
+    (position,) = await until(trader.positions)
+    assert position.quantity == "1" and len(await trader.trades()) == 1
+
+
+async def test_events_that_a_broken_stream_lost_are_made_good_once(trader):
+    order = await trader.create(quantity=3)
+    await trader.becomes(order.order_id, "NEW")
+    trader.engine.fill(order.order_id, 1, "4000", "t1")
+    await trader.becomes(order.order_id, "PARTIALLY_FILLED")
+    trader.engine.fill(order.order_id, 1, "4000", "t2", silent=True)
+    trader.engine.epoch = "another life"
+    trader.engine.drop_streams()
+    await until(lambda: _cumulative(trader, order.order_id, "2"))
+    for trade in trader.engine.trades:
+        trader.engine.emit(trade=trade)
+    trader.engine.fill(order.order_id, 1, "4000", "t3")
+    await trader.becomes(order.order_id, "FILLED")
+    assert len(await trader.trades()) == 3 and (await trader.positions())[0].quantity == "3"
+
+
+async def _cumulative(trader, order_id, quantity):
+    return (await trader.get(order_id)).cumulative_quantity == quantity
+
+
+async def test_strangers_are_left_alone(trader):
+    trader.engine.emit(
+        order=dict(gateway_name="SIM", venue_order_id="x", symbol="IF2606.CFFEX", quantity="1", status=2)
+    )
+    trader.engine.emit(trade=dict(gateway_name="SIM", order_id="0" * 36, venue_trade_id="x", price="1", quantity="1"))
+    order = await trader.create()
+    await trader.becomes(order.order_id, "NEW")
+    assert not await trader.trades()
+
+
+async def test_a_database_that_cannot_be_written_refuses_and_comes_back(trader, monkeypatch):
+    first = await trader.create(quantity=2)
+    await trader.becomes(first.order_id, "NEW")
+    original, broken = kernel_writer._transaction, True
+
+    def transaction(connection, group):
+        if broken:
+            raise OperationalError("disk full", {}, Exception("disk full"))
+        original(connection, group)
+
+    monkeypatch.setattr(kernel_writer, "_transaction", transaction)
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await trader.create(coid="again")
+    assert caught.value.code() is grpc.StatusCode.UNAVAILABLE and reason_of(caught.value) == "UNAVAILABLE"
+    trader.engine.fill(first.order_id, 1, "4000")
+    broken = False
+    done = await until(lambda: _known(trader, first.order_id, "1"))
+    assert done.quantity == "2" and len(await trader.trades()) == 1
+    await until(lambda: not trader.platform.host.lifecycle.waiting_for("trading"))
+    order = await trader.create(coid="again")
+    await trader.becomes(order.order_id, "NEW")
+    assert [s.order_id for s in trader.engine.sends] == [first.order_id, order.order_id]
+    account = await trader.account()
+    assert D(account.balance) == 1_000_000 - D(account.commission)
+
+
+async def _known(trader, order_id, cumulative):
+    try:
+        order = await trader.get(order_id)
+    except grpc.aio.AioRpcError:
+        return None
+    return order if order.cumulative_quantity == cumulative else None
+
+
+async def test_nothing_is_lost_or_doubled_by_a_restart(tmp_path):
+    async with trading(data_dir=tmp_path, user_id="u-1") as trader:
+        resting = await trader.create(quantity=3)
+        await trader.becomes(resting.order_id, "NEW")
+        trader.engine.fill(resting.order_id, 1, "4000", "t1")
+        await trader.becomes(resting.order_id, "PARTIALLY_FILLED")
+        gate = asyncio.Event()
+
+        async def never(request):
+            await gate.wait()
+
+        trader.engine.before_send = never
+        unsent = await trader.create()
+        await asyncio.sleep(0.05)
+        before = await trader.account()
+    peers = trader.peers
+    peers.engine.before_send = None
+    peers.engine.listeners.clear()
+    peers.engine.fill(resting.order_id, 1, "4001", "t2")
+    async with trading(peers, data_dir=tmp_path, user_id="u-1") as trader:
+        done = await trader.becomes(unsent.order_id, "REJECTED")
+        assert done.reject_reason == 41
+        await until(lambda: _cumulative(trader, resting.order_id, "2"))
+        assert (await trader.positions())[0].quantity == "2" and len(await trader.trades()) == 2
+        account = await trader.account()
+        assert account.account_id == before.account_id and D(account.frozen) < D(before.frozen)
+        assert len(peers.engine.sends) == 1
+        trader.engine.fill(resting.order_id, 1, "4002", "t3")
+        await trader.becomes(resting.order_id, "FILLED")
+        assert D((await trader.account()).frozen) == 0
+        async with refused("CLIENT_ORDER_ID_REUSED"):
+            await trader.create(coid=resting.client_order_id, quantity=9)
+
+
+async def test_a_lost_cancel_is_asked_again(trader):
+    order = await trader.create()
+    await trader.becomes(order.order_id, "NEW")
+    trader.engine.auto_cancel = False
+    await trader.cancel(order.order_id)
+    await until(lambda: len(trader.engine.cancels) == 1)
+    trader.engine.auto_cancel = True
+    trader.engine.epoch = "another life"
+    trader.engine.drop_streams()
+    await trader.becomes(order.order_id, "CANCELED")
+    assert len(trader.engine.cancels) == 2

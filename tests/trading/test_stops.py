@@ -1,0 +1,112 @@
+"""Stops are held by trading: triggered once, persisted, never loosened."""
+
+import asyncio
+from decimal import Decimal as D
+
+from tests.trading.conftest import refused, trading
+from tests.trading.fakes import SYMBOL
+from tests.waiting import until
+
+
+async def test_a_stop_waits_holds_its_funds_and_triggers_once(trader):
+    order = await trader.create(type="STOP", stop_price="4010")
+    assert order.status == 2 and not order.triggered
+    assert D((await trader.account()).frozen) > 0 and not trader.engine.sends
+    await until(lambda: trader.market.listeners)
+    trader.market.price(SYMBOL, 4009.8)
+    trader.market.price(SYMBOL, 4010.0)
+    trader.market.price(SYMBOL, 4012.0)
+    await until(lambda: trader.engine.sends)
+    assert trader.engine.sends[0].type == 1
+    trader.engine.fill(order.order_id, 1, "4010.2")
+    done = await trader.becomes(order.order_id, "FILLED")
+    assert done.triggered and len(trader.engine.sends) == 1
+    assert D((await trader.account()).frozen) == 0
+
+
+async def test_a_stop_limit_becomes_a_limit(trader):
+    order = await trader.create("SELL", type="STOP_LIMIT", stop_price="3990", price="3989")
+    await until(lambda: trader.market.listeners)
+    trader.market.price(SYMBOL, 3990.0)
+    await until(lambda: trader.engine.sends)
+    assert (trader.engine.sends[0].type, trader.engine.sends[0].price) == (2, "3989")
+    await trader.becomes(order.order_id, "NEW")
+
+
+async def test_a_trailing_stop_follows_and_never_loosens(trader):
+    order = await trader.create("SELL", type="TRAILING_STOP", trailing_offset="10")
+    assert order.stop_price == "3990"
+    await until(lambda: trader.market.listeners)
+    for price in (4020.0, 4012.0):
+        trader.market.price(SYMBOL, price)
+    await until(lambda: _stop_price(trader, order.order_id, "4010"))
+    assert not trader.engine.sends
+    trader.market.price(SYMBOL, 4010.0)
+    await until(lambda: trader.engine.sends)
+
+
+async def _stop_price(trader, order_id, price):
+    return (await trader.get(order_id)).stop_price == price
+
+
+async def test_a_held_stop_is_replaced_and_canceled_here(trader):
+    order = await trader.create(type="STOP", stop_price="4010")
+    changed = await trader.replace(order.order_id, stop_price="4020", quantity="2")
+    assert (changed.stop_price, changed.quantity) == ("4020", "2")
+    async with refused("INVALID_FIELD"):
+        await trader.replace(order.order_id, price="4020")
+    assert (await trader.cancel(order.order_id)).status == 6
+    trader.market.price(SYMBOL, 4030.0)
+    await asyncio.sleep(0.1)
+    assert not trader.engine.sends and D((await trader.account()).frozen) == 0
+
+
+async def test_stops_and_trails_survive_a_restart(tmp_path):
+    async with trading(data_dir=tmp_path, user_id="u-1") as trader:
+        stop = await trader.create(type="STOP", stop_price="4100")
+        trail = await trader.create("SELL", type="TRAILING_STOP", trailing_offset="10")
+        await until(lambda: trader.market.listeners)
+        trader.market.price(SYMBOL, 4050.0)
+        await until(lambda: _stop_price(trader, trail.order_id, "4040"))
+        await asyncio.sleep(1.2)  # trails are written down once a second
+        frozen = (await trader.account()).frozen
+    trader.market.prices[SYMBOL] = 4045.0
+    async with trading(trader.peers, data_dir=tmp_path, user_id="u-1") as trader:
+        assert (await trader.account()).frozen == frozen
+        assert (await trader.get(trail.order_id)).stop_price == "4040"
+        await until(lambda: trader.market.listeners)
+        trader.market.price(SYMBOL, 4039.0)
+        await until(lambda: trader.engine.sends)
+        trader.market.price(SYMBOL, 4100.0)
+        await until(lambda: len(trader.engine.sends) == 2)
+        assert {s.order_id for s in trader.engine.sends} == {stop.order_id, trail.order_id}
+
+
+async def test_a_stop_good_till_a_time_ends_with_it(trader):
+    request = trader.request(type="STOP", stop_price="4100", tif="GTD")
+    request.expire_time.FromNanoseconds(trader.platform.host.clock.now_ns() + 300_000_000)
+    order = (await trader.orders.CreateOrder(request)).order
+    done = await trader.becomes(order.order_id, "EXPIRED")
+    assert done.reject_reason == 54
+    request.expire_time.FromSeconds(1)
+    request.client_order_id = "other"
+    async with refused("INVALID_FIELD"):
+        await trader.orders.CreateOrder(request)
+
+
+async def test_a_new_trading_day_ends_day_stops_and_makes_positions_yesterdays(trader):
+    order = await trader.create(quantity=2)
+    await trader.becomes(order.order_id, "NEW")
+    trader.engine.fill(order.order_id, 2, "4000")
+    await trader.becomes(order.order_id, "FILLED")
+    stop = await trader.create(type="STOP", stop_price="4100", tif="DAY")
+    kept = await trader.create(type="STOP", stop_price="4100")
+    trader.engine.trading_day = 20260106
+    trader.engine.emit(trading_day=dict(gateway_name="SIM", trading_day=20260106))
+    await trader.becomes(stop.order_id, "EXPIRED")
+    assert (await trader.get(kept.order_id)).status == 2
+    (position,) = await trader.positions()
+    assert (position.today_quantity, position.yesterday_quantity) == ("0", "2")
+    async with refused("INSUFFICIENT_POSITION"):
+        await trader.create("SELL", effect="CLOSE_TODAY")
+    await trader.create("SELL", effect="CLOSE_YESTERDAY")
