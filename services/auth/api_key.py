@@ -60,9 +60,11 @@ def is_allowed(address: str, allowed_cidrs: Iterable[str]) -> bool:
         parsed = ipaddress.ip_address(address)
     except ValueError:
         return False
+    forms = [parsed]
     if isinstance(parsed, ipaddress.IPv6Address) and parsed.ipv4_mapped is not None:
-        parsed = parsed.ipv4_mapped
-    return any(parsed in network for network in networks)
+        # How a socket that takes both kinds writes an IPv4 caller.
+        forms.append(parsed.ipv4_mapped)
+    return any(form in network for form in forms for network in networks)
 
 
 def is_within(inner: Iterable[str], outer: Sequence[str]) -> bool:

@@ -27,7 +27,7 @@ class AuthSettings(Section):
         default=5, ge=1, description="Wrong passwords for one name from one address before they are slowed."
     )
     login_max_delay_s: float = Field(
-        default=300, ge=1, description="The longest pause between them; it starts at 1 s and doubles."
+        default=60, ge=1, description="The longest pause between them; it starts at 1 s and doubles."
     )
     login_address_free_failures: int = Field(
         default=100, ge=1, description="Wrong passwords from one address, for any names, before they are slowed."

@@ -25,7 +25,7 @@ class TooManyLogins(ResourceExhausted):
 
 @dataclass(slots=True)
 class _Record:
-    failures: float
+    failures: int
     counted_at: float
     not_before: float
 
@@ -36,15 +36,15 @@ class _Rule:
     max_delay_s: float
     forget_s: float
 
-    def level(self, record: _Record, now: float) -> float:
+    def level(self, record: _Record, now: float) -> int:
         """The failures that are not forgotten yet."""
-        return max(0.0, record.failures - (now - record.counted_at) / self.forget_s)
+        return max(0, record.failures - int((now - record.counted_at) / self.forget_s))
 
-    def delay_s(self, level: float) -> float:
+    def delay_s(self, level: int) -> float:
         """The pause after so many failures."""
         if level < self.free:
             return 0.0
-        return float(min(self.max_delay_s, 2.0 ** min(level - self.free, 60.0)))
+        return min(self.max_delay_s, 2.0 ** min(level - self.free, 60))
 
 
 class FailureCount:
@@ -70,9 +70,11 @@ class FailureCount:
 
     def add(self, key: str, now: float, rule: _Rule) -> None:
         """The attempt failed."""
-        record = self._records.pop(key, None) or _Record(0.0, now, now)
-        level = rule.level(record, now) + 1
-        self._records[key] = _Record(level, now, now + rule.delay_s(level))
+        record = self._records.pop(key, None) or _Record(0, now, now)
+        before = rule.level(record, now)
+        # What is left of the time after which the next failure is forgotten goes on.
+        counted_at = record.counted_at + (record.failures - before) * rule.forget_s if before else now
+        self._records[key] = _Record(before + 1, counted_at, now + rule.delay_s(before + 1))
         if len(self._records) > MAX_KEYS:
             self._records.popitem(last=False)
 
