@@ -209,7 +209,7 @@ class RowReader:
             symbol,
             time_ns,
             _trading_day(day) if day else self._calendar.day_of(time_ns),
-            *[numbers[place] for place in self._places],  # type: ignore[misc]
+            *[numbers[place] for place in self._places],  # type: ignore[arg-type, misc]
             bids=[(numbers[p], numbers[v]) for p, v in self._bid_places if numbers[p] and numbers[v]],
             asks=[(numbers[p], numbers[v]) for p, v in self._ask_places if numbers[p] and numbers[v]],
         )
