@@ -57,6 +57,8 @@ class Database:
             self._url.set(drivername="sqlite+aiosqlite" if self.dialect == "sqlite" else "postgresql+asyncpg"),
             pool_size=5,
             max_overflow=5,
+            # Errors end up in logs, and parameters may be hashes of passwords.
+            hide_parameters=True,
         )
         if self.dialect == "sqlite":
             _prepare_sqlite(self._engine.sync_engine)
@@ -112,7 +114,7 @@ class Database:
             if self.dialect != "sqlite":
                 raise NotImplementedError("the writer of PostgreSQL comes with its issue")
             self._writer_engine = create_engine(
-                self._url.set(drivername="sqlite"), connect_args={"check_same_thread": False}
+                self._url.set(drivername="sqlite"), connect_args={"check_same_thread": False}, hide_parameters=True
             )
             _prepare_sqlite(self._writer_engine)
         return self._writer_engine.connect().execution_options(redfire_write=True)

@@ -27,13 +27,17 @@ from services.user.session_endings import SessionEndings
 from services.user.settings import UsersSettings
 from services.user.user import User
 
+# Three times as long as a running service takes to look.
+SETTLE_S = 1.0
+
 
 class UserAdmin:
     """What an operator may do without an account."""
 
-    def __init__(self, users: UserService, administration: Administration) -> None:
+    def __init__(self, users: UserService, administration: Administration, endings: SessionEndings) -> None:
         self._users = users
         self._administration = administration
+        self._endings = endings
 
     async def create_user(self, username: str, email: str, password: str, role: str = "") -> User:
         """A new user. Raises Invalid, UsernameTaken, EmailTaken."""
@@ -49,6 +53,10 @@ class UserAdmin:
     async def reset_password(self, username: str, new_password: str) -> User:
         """Another password; the user's sessions end. Raises NotFound, Invalid."""
         return await self._users.reset_password(username, new_password)
+
+    async def sessions_ended(self) -> bool:
+        """Whether a running platform has ended the sessions; False: the next start does. Wait before a new login."""
+        return await self._endings.settled(SETTLE_S)
 
 
 @asynccontextmanager
@@ -67,7 +75,7 @@ async def user_admin(
         users = database.repositories(partial(UserRepository, announcements=announcements))
         endings = SessionEndings(users, end_sessions=None)
         service = UserService(users, passwords, endings, announcements, Live(chosen), clock)
-        yield UserAdmin(service, Administration(users, endings, clock))
+        yield UserAdmin(service, Administration(users, endings, clock), endings)
     finally:
         await passwords.close()
         await database.close()

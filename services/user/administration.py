@@ -72,11 +72,13 @@ class Administration:
     ) -> User:
         ending: SessionEnding | None = None
         async with self._users() as users:
+            # Administrators are locked first and in order, so that two who demote each other wait and do not deadlock.
+            admins = await users.count_active_admins()
             user = await users.get_for_change(user_id)
             changed = change(user)
             if changed == user:
                 return user
-            if _is_active_admin(user) and not _is_active_admin(changed) and await users.count_active_admins() <= 1:
+            if _is_active_admin(user) and not _is_active_admin(changed) and admins <= 1:
                 raise LastAdmin
             changed = replace(changed, update_time=self._clock.now())
             await users.save(changed)

@@ -38,5 +38,7 @@ def bind(process: Process) -> None:
     service = UserService(users, passwords, endings, announcements, process.live(UsersSettings), process.clock)
     process.serve(UserApi(service, Administration(users, endings, process.clock)))
     process.background("session_endings", endings.run)
+    # What `redfire admin` did while the platform was stopped counts before the first login.
+    process.on_start(endings.settle_all)
     process.on_start(partial(ensure_admin, service, process.data_dir))
     process.on_stop(passwords.close)

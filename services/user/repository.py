@@ -99,7 +99,8 @@ class UserRepository:
     async def count_active_admins(self) -> int:
         """Administrators who may log in; they stay so until this transaction ends."""
         active = (UserRow.role == "admin", UserRow.status == UserStatus.ACTIVE.value)
-        return len((await self._session.scalars(select(UserRow.user_id).where(*active).with_for_update())).all())
+        query = select(UserRow.user_id).where(*active).order_by(UserRow.user_id).with_for_update()
+        return len((await self._session.scalars(query)).all())
 
     async def has_admin(self) -> bool:
         """Whether there is an administrator at all."""

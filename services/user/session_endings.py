@@ -6,7 +6,7 @@ from outside; so nobody who was suspended goes on because auth did not answer ju
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 
 from services.kernel.database import Repositories
 from services.kernel.errors import RedFireError
@@ -42,11 +42,25 @@ class SessionEndings:
         finally:
             self._running.discard(ending.ending_id)
 
+    async def settle_all(self) -> None:
+        """Tell auth what it has not heard yet."""
+        for ending in await self._waiting():
+            await self.settle(ending)
+
     async def run(self) -> None:
         """Tell auth what it has not heard yet, for ever."""
         while True:
-            async with self._users.read() as users:
-                waiting = await users.list_endings()
-            for ending in waiting:
-                await self.settle(ending)
+            await self.settle_all()
             await asyncio.sleep(POLL_S)
+
+    async def settled(self, timeout_s: float) -> bool:
+        """Whether within this time a running service has had all of them ended."""
+        for _ in range(max(1, round(timeout_s / 0.05))):
+            if not await self._waiting():
+                return True
+            await asyncio.sleep(0.05)
+        return False
+
+    async def _waiting(self) -> Sequence[SessionEnding]:
+        async with self._users.read() as users:
+            return await users.list_endings()

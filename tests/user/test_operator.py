@@ -53,6 +53,7 @@ async def test_a_reset_password_and_a_role_end_the_sessions_of_a_running_platfor
     alice = await p.user("alice")
     async with user_admin(p.folder) as admin:
         await admin.reset_password("ALICE", "new-Horse-10")
+        assert await admin.sessions_ended()
     await until(lambda: is_dead(p, alice.token), timeout_s=2)
     stub = p.stub(AuthServiceStub)
     old = await refused(stub.Login(auth_pb2.LoginRequest(username="alice", password=PASSWORD)))
@@ -68,6 +69,7 @@ async def test_a_reset_while_the_platform_is_stopped_ends_the_sessions_when_it_s
         alice = await p.user("alice")
     async with user_admin(tmp_path) as admin:
         await admin.reset_password("alice", "new-Horse-10")
+        assert not await admin.sessions_ended()
     async with platform("auth", "user", data_dir=tmp_path) as p:
         await until(lambda: is_dead(p, alice.token), timeout_s=2)
 
