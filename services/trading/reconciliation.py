@@ -45,7 +45,7 @@ class Reconciliation:
         """Ask whenever it is wanted, and from time to time."""
         while True:
             pause_s = self._settings.value.reconcile_interval_s
-            if any(order.delivery is Delivery.UNCERTAIN for order in self._desk.book.orders.values()):
+            if any(_is_doubtful(order) for order in self._desk.book.orders.values()):
                 pause_s = min(pause_s, RETRY_S)
             try:
                 async with asyncio.timeout(pause_s):
@@ -151,3 +151,7 @@ class Reconciliation:
             if before.get((symbol, side)) == difference:
                 log.warning("gateway %s holds %s more %s of %s than the books", gateway, difference, side.name, symbol)
         self._differences[gateway] = differences
+
+
+def _is_doubtful(order: Order) -> bool:
+    return order.delivery is Delivery.UNCERTAIN or order.status is OrderStatus.UNKNOWN

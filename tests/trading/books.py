@@ -14,10 +14,20 @@ from services.trading.orders import Order, OrderType, PositionEffect, Side, Time
 
 def instrument(symbol="IF2606.CFFEX", **over):
     values = {
-        "symbol": symbol, "exchange": symbol.split(".")[1], "gateway": "SIM", "currency": "CNY", "contract_size": D(300),
-        "price_tick": D("0.2"), "min_quantity": D(1), "quantity_step": D(1), "margin_rate": D("0.12"), "commission_rate": D("0.000023"),
-        "commission_fixed": D(0), "close_today_commission_rate": D("0.000345"), "close_today_commission_fixed": D("0.01"),
-    }  # fmt: skip
+        "symbol": symbol,
+        "exchange": symbol.split(".")[1],
+        "gateway": "SIM",
+        "currency": "CNY",
+        "contract_size": D(300),
+        "price_tick": D("0.2"),
+        "min_quantity": D(1),
+        "quantity_step": D(1),
+        "margin_rate": D("0.12"),
+        "commission_rate": D("0.000023"),
+        "commission_fixed": D(0),
+        "close_today_commission_rate": D("0.000345"),
+        "close_today_commission_fixed": D("0.01"),
+    }
     return Instrument(**{**values, **over})
 
 
@@ -46,12 +56,28 @@ class Trader:
         self, side=Side.BUY, quantity=1, price=D("4000"), effect=PositionEffect.OPEN, symbol="IF2606.CFFEX", **over
     ):
         values = {
-            "order_id": new_id(), "client_order_id": new_id(), "user_id": "user-1", "account_id": self.account.account_id,
-            "gateway": "SIM", "symbol": symbol, "side": side, "type": OrderType.LIMIT, "time_in_force": TimeInForce.GTC,
-            "position_effect": effect, "quantity": D(quantity), "price": price, "stop_price": None, "trailing_offset": None,
-            "expire_time_ns": 0, "strategy_id": "", "trace_id": "", "fingerprint": "f", "create_time_ns": 1, "update_time_ns": 1,
+            "order_id": new_id(),
+            "client_order_id": new_id(),
+            "user_id": "user-1",
+            "account_id": self.account.account_id,
+            "gateway": "SIM",
+            "symbol": symbol,
+            "side": side,
+            "type": OrderType.LIMIT,
+            "time_in_force": TimeInForce.GTC,
+            "position_effect": effect,
+            "quantity": D(quantity),
+            "price": price,
+            "stop_price": None,
+            "trailing_offset": None,
+            "expire_time_ns": 0,
+            "strategy_id": "",
+            "trace_id": "",
+            "fingerprint": "f",
+            "create_time_ns": 1,
+            "update_time_ns": 1,
             "reserve_price": price,
-        }  # fmt: skip
+        }
         order = Order(**{**values, **over})
         changes = self.step()
         self.book.accept(order, changes)

@@ -1,4 +1,4 @@
-"""Stand-ins for trading's peers: a venue whose faults are scripted, a market whose prices are set, a risk that says no."""
+"""Stand-ins for trading's peers: a venue with scripted faults, a market whose prices are set, a risk that says no."""
 
 import asyncio
 from decimal import Decimal as D
@@ -7,8 +7,8 @@ from google.protobuf import timestamp_pb2
 from redfire.common.v1 import common_pb2, error_reason_pb2
 from redfire.engine.v1 import engine_pb2, engine_pb2_grpc
 from redfire.market.v1 import market_pb2, market_pb2_grpc
-from redfire.risk.v1 import risk_pb2, risk_pb2_grpc
 from redfire.reasons import Reason
+from redfire.risk.v1 import risk_pb2, risk_pb2_grpc
 
 from services.kernel.errors import FailedPrecondition, NotFound, Unavailable, Unsupported
 from services.kernel.identifiers import new_id
@@ -33,7 +33,7 @@ def complete(servicer):
 
 @complete
 class FakeEngine(engine_pb2_grpc.EngineServiceServicer):
-    """A gateway SIM that keeps orders like a real one. `on_send` and `on_amend` may raise, before or after they take effect."""
+    """A gateway SIM that keeps orders like a real one. `before_send` and `after_send` may raise."""
 
     def __init__(self):
         self.epoch = new_id()
@@ -137,7 +137,8 @@ class FakeEngine(engine_pb2_grpc.EngineServiceServicer):
         names = {o.order_id for o in orders}
         return engine_pb2.QueryStateResponse(
             sequence=self.sequence, epoch=self.epoch, orders=orders,
-            trades=[t for t in self.trades if t.order_id in names], trading_day=self.trading_day, complete=self.complete,
+            trades=[t for t in self.trades if t.order_id in names], trading_day=self.trading_day,
+            complete=self.complete,
         )  # fmt: skip
 
     async def StreamEvents(self, request, call):

@@ -7,8 +7,8 @@ import grpc
 import pytest
 from sqlalchemy.exc import OperationalError
 
-from services.kernel.errors import Unavailable
 from services.kernel import writer as kernel_writer
+from services.kernel.errors import Unavailable
 from tests.trading.conftest import reason_of, refused, trading
 from tests.waiting import until
 
@@ -76,9 +76,11 @@ async def _cumulative(trader, order_id, quantity):
 
 async def test_strangers_are_left_alone(trader):
     trader.engine.emit(
-        order=dict(gateway_name="SIM", venue_order_id="x", symbol="IF2606.CFFEX", quantity="1", status=2)
+        order={"gateway_name": "SIM", "venue_order_id": "x", "symbol": "IF2606.CFFEX", "quantity": "1", "status": 2}
     )
-    trader.engine.emit(trade=dict(gateway_name="SIM", order_id="0" * 36, venue_trade_id="x", price="1", quantity="1"))
+    trader.engine.emit(
+        trade={"gateway_name": "SIM", "order_id": "0" * 36, "venue_trade_id": "x", "price": "1", "quantity": "1"}
+    )
     order = await trader.create()
     await trader.becomes(order.order_id, "NEW")
     assert not await trader.trades()

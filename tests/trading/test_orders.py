@@ -66,14 +66,14 @@ async def test_the_same_key_and_body_is_the_first_order_also_at_once(trader):
 
 async def test_what_is_refused_leaves_nothing_and_its_key_may_be_used_again(trader):
     cases = [
-        (dict(symbol="NOPE1.CFFEX"), "UNKNOWN_SYMBOL"),
-        (dict(price="4000.1"), "PRICE_OFF_TICK"),
-        (dict(quantity="0.5"), "QUANTITY_OFF_STEP"),
-        (dict(price="5000"), "PRICE_OUTSIDE_LIMITS"),
-        (dict(quantity="999999999"), "INSUFFICIENT_FUNDS"),
-        (dict(quantity="999999999999999999"), "INSUFFICIENT_FUNDS"),
-        (dict(side="SELL", effect="CLOSE"), "INSUFFICIENT_POSITION"),
-        (dict(quantity="-1"), "INVALID_FIELD"),
+        ({"symbol": "NOPE1.CFFEX"}, "UNKNOWN_SYMBOL"),
+        ({"price": "4000.1"}, "PRICE_OFF_TICK"),
+        ({"quantity": "0.5"}, "QUANTITY_OFF_STEP"),
+        ({"price": "5000"}, "PRICE_OUTSIDE_LIMITS"),
+        ({"quantity": "999999999"}, "INSUFFICIENT_FUNDS"),
+        ({"quantity": "999999999999999999"}, "INSUFFICIENT_FUNDS"),
+        ({"side": "SELL", "effect": "CLOSE"}, "INSUFFICIENT_POSITION"),
+        ({"quantity": "-1"}, "INVALID_FIELD"),
     ]
     for over, reason in cases:
         async with refused(reason):
@@ -99,9 +99,9 @@ async def test_without_risk_only_reducing_orders_pass(trader):
 
 
 async def test_a_disconnected_gateway_refuses_orders(trader):
-    trader.engine.emit(gateway=dict(gateway_name="SIM", status=1))
+    trader.engine.emit(gateway={"gateway_name": "SIM", "status": 1})
     await until(lambda: _is_refused(trader, "GATEWAY_DISCONNECTED"))
-    trader.engine.emit(gateway=dict(gateway_name="SIM", status=3))
+    trader.engine.emit(gateway={"gateway_name": "SIM", "status": 3})
     await until(lambda: _is_accepted(trader))
 
 

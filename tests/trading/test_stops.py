@@ -102,7 +102,7 @@ async def test_a_new_trading_day_ends_day_stops_and_makes_positions_yesterdays(t
     stop = await trader.create(type="STOP", stop_price="4100", tif="DAY")
     kept = await trader.create(type="STOP", stop_price="4100")
     trader.engine.trading_day = 20260106
-    trader.engine.emit(trading_day=dict(gateway_name="SIM", trading_day=20260106))
+    trader.engine.emit(trading_day={"gateway_name": "SIM", "trading_day": 20260106})
     await trader.becomes(stop.order_id, "EXPIRED")
     assert (await trader.get(kept.order_id)).status == 2
     (position,) = await trader.positions()
