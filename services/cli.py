@@ -1,5 +1,6 @@
 """The command `redfire`: each subcommand is a file in `services/commands`, imported only when it is called."""
 
+import os
 import sys
 from importlib import import_module
 
@@ -7,6 +8,10 @@ import click
 
 from services.kernel.errors import RedFireError, StartError
 from services.kernel.version import VERSION
+
+# Read by gRPC when it is imported. We start programs, never fork ourselves; its chatter is not for the terminal.
+os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
+os.environ.setdefault("GRPC_VERBOSITY", "NONE")
 
 COMMANDS = {
     "up": "Start everything on this machine: all services, Envoy, strategy workers.",

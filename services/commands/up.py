@@ -139,7 +139,6 @@ def _edge(wanted: Wanted, host: Host) -> Any:
         openapi=str(descriptors.parents[1] / "openapi" / "redfire.openapi.json"),
         host=wanted.host,
         port=wanted.port,
-        access_log=str(wanted.data_dir / "envoy" / "access.log"),
         rate_limits=RateLimits() if wanted.rate_limits else None,
     )
     return EnvoyProcess(Contract(descriptor_set()), options, wanted.data_dir / "envoy")

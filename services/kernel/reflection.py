@@ -26,16 +26,17 @@ class ContractReflection(reflection.aio.ReflectionServicer):
                 for method in service.method:
                     self._by_symbol[f"{scope}{service.name}.{method.name}"] = file.name
 
-    def _file_by_filename(self, filename: str) -> Any:
-        return self._answer(filename) or super()._file_by_filename(filename)
+    def _file_by_filename(self, request: Any, filename: str) -> Any:
+        return self._answer(request, filename) or super()._file_by_filename(request, filename)
 
-    def _file_containing_symbol(self, fully_qualified_name: str) -> Any:
+    def _file_containing_symbol(self, request: Any, fully_qualified_name: str) -> Any:
         name = fully_qualified_name
         while name and name not in self._by_symbol:
             name = name.rpartition(".")[0]
-        return self._answer(self._by_symbol.get(name, "")) or super()._file_containing_symbol(fully_qualified_name)
+        found = self._answer(request, self._by_symbol.get(name, ""))
+        return found or super()._file_containing_symbol(request, fully_qualified_name)
 
-    def _answer(self, filename: str) -> Any:
+    def _answer(self, request: Any, filename: str) -> Any:
         if filename not in self._files:
             return None
         wanted, order = [filename], []
@@ -45,9 +46,8 @@ class ContractReflection(reflection.aio.ReflectionServicer):
                 order.append(name)
                 wanted += self._files[name].dependency
         files = [self._files[name].SerializeToString() for name in order]
-        return pb.ServerReflectionResponse(
-            file_descriptor_response=pb.FileDescriptorResponse(file_descriptor_proto=files)
-        )
+        answer = pb.FileDescriptorResponse(file_descriptor_proto=files)
+        return pb.ServerReflectionResponse(file_descriptor_response=answer, original_request=request)
 
 
 def add_reflection(server: grpc.aio.Server) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 
 import grpc
 import protovalidate
-from google.protobuf.message import Message
+from google.protobuf.message import DecodeError, Message
 from redfire.reasons import Reason
 
 from services.kernel import status, telemetry
@@ -246,28 +246,31 @@ def _audit(call: Call, code: str) -> None:
 def _network_handler(handler: Handler) -> Any:
     if handler.policy.streams:
 
-        async def serve_stream(request: Any, context: Any) -> AsyncIterator[Any]:
+        async def serve_stream(request: bytes, context: Any) -> AsyncIterator[Any]:
             origin = _origin(context)
             try:
-                async for item in handler.invoke(request, origin):
+                async for item in handler.invoke(_parse(handler, request), origin):
                     yield item
             except RedFireError as error:
                 await _abort(context, error, origin)
 
-        return grpc.unary_stream_rpc_method_handler(
-            serve_stream, request_deserializer=handler.request_from_bytes, response_serializer=_to_bytes
-        )
+        return grpc.unary_stream_rpc_method_handler(serve_stream, response_serializer=_to_bytes)
 
-    async def serve_unary(request: Any, context: Any) -> Any:
+    async def serve_unary(request: bytes, context: Any) -> Any:
         origin = _origin(context)
         try:
-            return await handler.invoke(request, origin)
+            return await handler.invoke(_parse(handler, request), origin)
         except RedFireError as error:
             await _abort(context, error, origin)
 
-    return grpc.unary_unary_rpc_method_handler(
-        serve_unary, request_deserializer=handler.request_from_bytes, response_serializer=_to_bytes
-    )
+    return grpc.unary_unary_rpc_method_handler(serve_unary, response_serializer=_to_bytes)
+
+
+def _parse(handler: Handler, request: bytes) -> Message:
+    try:
+        return handler.request_from_bytes(request)
+    except DecodeError:
+        raise Invalid(f"not a {handler.request_class.DESCRIPTOR.full_name}") from None
 
 
 def _to_bytes(message: Any) -> bytes:

@@ -141,7 +141,7 @@ def load(
 
     `defaults` are a command's own, below the file, the environment and the flags.
     """
-    environ = os.environ if environ is None else environ
+    environ = dict(os.environ if environ is None else environ)
     classes = {cls.section: cls for cls in (*KERNEL_SECTIONS, *section_classes)}
     written = _read_yaml(config_file, classes) if config_file else {}
     problems = _unknown_variables(environ, classes)

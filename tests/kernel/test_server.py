@@ -207,6 +207,15 @@ async def test_a_service_calls_only_whom_the_registry_says(served):
     assert (await failure_of(forged.GetConfig(get()))).code() is grpc.StatusCode.UNAUTHENTICATED
 
 
+async def test_bytes_that_are_no_message_are_invalid(served):
+    token = served.identity(role="admin").token
+    for path, kind in (("GetConfig", "unary_unary"), ("WatchConfigs", "unary_stream")):
+        rpc = getattr(served.channel, kind)(f"/redfire.config.v1.ConfigService/{path}")
+        call = rpc(b"\xff\xff\xff", metadata=(("authorization", f"Bearer {token}"),))
+        failure = await failure_of(call if kind == "unary_unary" else call.read())
+        assert failure.code() is grpc.StatusCode.INVALID_ARGUMENT
+
+
 async def test_a_service_that_lacks_an_rpc_does_not_start():
     class Half(config_pb2_grpc.ConfigServiceServicer):
         async def GetConfig(self, request, call):

@@ -69,6 +69,14 @@ def test_a_wrong_variable_stops_the_start_in_one_line_that_names_it(environ, nam
     assert "too-short" not in str(caught.value)
 
 
+def test_the_real_environment_is_read(monkeypatch):
+    monkeypatch.setenv("REDFIRE_TEA__SUGAR", "9")
+    assert settings.load((TeaSettings,)).of(TeaSettings).sugar == 9
+    monkeypatch.setenv("REDFIRE_TEA__SUGAR", "abc")
+    with pytest.raises(StartError, match="tea.sugar"):
+        settings.load((TeaSettings,))
+
+
 def test_all_wrong_variables_are_named_at_once():
     with pytest.raises(StartError) as caught:
         load({"REDFIRE_NO_SUCH__KEY": "1", "REDFIRE_TEA__SUGAR": "abc"})
