@@ -48,14 +48,21 @@ class UserAdmin:
         """Another role; the user's sessions end. Raises NotFound, Invalid, LastAdmin."""
         _check_role(role)
         user = await self._users.find_by_name(username)
-        return await self._administration.set_role(user.user_id, role or user.role)
+        changed = await self._administration.set_role(user.user_id, role or user.role)
+        await self.sessions_ended()
+        return changed
 
     async def reset_password(self, username: str, new_password: str) -> User:
         """Another password; the user's sessions end. Raises NotFound, Invalid."""
-        return await self._users.reset_password(username, new_password)
+        user = await self._users.reset_password(username, new_password)
+        await self.sessions_ended()
+        return user
 
     async def sessions_ended(self) -> bool:
-        """Whether a running platform has ended the sessions; False: the next start does. Wait before a new login."""
+        """Whether a running platform has ended the sessions; False: the next start does.
+
+        Waited for after each change: a login right after the command must not fall to the ending of the old ones.
+        """
         return await self._endings.settled(SETTLE_S)
 
 
