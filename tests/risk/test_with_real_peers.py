@@ -1,0 +1,128 @@
+"""Risk beside the real trading, market and engine: what it says of an account is what trading says."""
+
+from decimal import Decimal
+from typing import Any
+
+import grpc
+import pytest
+from google.rpc import error_details_pb2
+from grpc_status import rpc_status
+from redfire.common.v1 import common_pb2 as common
+from redfire.config.v1 import config_pb2
+from redfire.config.v1.config_pb2_grpc import ConfigServiceStub
+from redfire.market.v1 import market_pb2
+from redfire.market.v1.market_pb2_grpc import MarketServiceStub
+from redfire.risk.v1 import risk_pb2 as pb
+from redfire.risk.v1.risk_pb2_grpc import RiskServiceStub
+from redfire.trading.v1 import account_service_pb2, order_service_pb2
+from redfire.trading.v1.account_service_pb2_grpc import AccountServiceStub
+from redfire.trading.v1.order_service_pb2_grpc import OrderServiceStub
+
+from services.config.convert import to_value
+from services.kernel.identifiers import new_id
+from tests.harness import User, platform
+from tests.waiting import until
+
+NAMES = ("config", "auth", "user", "engine", "market", "trading", "risk")
+
+
+def reason_of(error: grpc.aio.AioRpcError) -> str:
+    info = error_details_pb2.ErrorInfo()
+    for detail in rpc_status.from_call(error).details:
+        detail.Unpack(info)
+    return info.reason
+
+
+async def order(user: User, symbol: str, **fields: Any) -> Any:
+    values = {"client_order_id": new_id(), "symbol": symbol, "side": 1, "type": 1, "quantity": "1", **fields}
+    return (await user.stub(OrderServiceStub).CreateOrder(order_service_pb2.CreateOrderRequest(**values))).order
+
+
+@pytest.mark.timeout(120)
+async def test_what_risk_says_is_what_trading_says() -> None:
+    async with platform(*NAMES, settings={"users": {"default_role": "trader"}}) as p:
+        alice = await p.user("alice")
+        risk, market = alice.stub(RiskServiceStub), alice.stub(MarketServiceStub)
+        # At once after registration.
+        account_id = (await risk.GetLimits(pb.GetLimitsRequest())).account_id
+        instruments = (await market.ListInstruments(market_pb2.ListInstrumentsRequest(query="rb"))).instruments
+        symbol, step = instruments[0].symbol, Decimal(instruments[0].price_tick)
+
+        async def tick() -> Any:
+            try:
+                return (await market.GetTick(market_pb2.GetTickRequest(symbol=symbol))).tick
+            except grpc.aio.AioRpcError:
+                return None
+
+        last = Decimal(str((await until(tick, timeout_s=20)).last_price))
+
+        async def accepted() -> Any:
+            try:
+                return await order(alice, symbol, quantity="2")
+            except grpc.aio.AioRpcError as error:
+                assert reason_of(error) in ("RISK_UNAVAILABLE", "NO_LIQUIDITY", "GATEWAY_DISCONNECTED")
+                return None
+
+        await until(accepted, timeout_s=20)
+
+        async def exposure() -> pb.Exposure:
+            return (await risk.GetExposure(pb.GetExposureRequest())).exposure
+
+        async def filled() -> bool:
+            now = await exposure()
+            return bool(now.symbols) and now.symbols[0].long_quantity == "2" and now.open_orders == 0
+
+        await until(filled, timeout_s=20)
+        assert Decimal((await exposure()).gross_notional) > 0
+        assert (await exposure()).account_id == account_id
+
+        far = last - last * Decimal("0.02")
+        far -= far % step
+        limit = {"type": common.ORDER_TYPE_LIMIT, "price": str(far), "time_in_force": common.TIME_IN_FORCE_GTC}
+        resting = await order(alice, symbol, quantity="3", **limit)
+
+        async def pending() -> bool:
+            return (await exposure()).symbols[0].pending_buy_quantity == "3"
+
+        await until(pending)
+
+        # A default limit that is changed through config counts at once.
+        admin = await p.admin()
+        configs = admin.stub(ConfigServiceStub)
+        target = {"environment": "development", "service_name": "risk", "key": "max_order_quantity"}
+        await configs.SetConfig(config_pb2.SetConfigRequest(**target, value=to_value(4)))
+
+        async def refused_for(reason: str, **fields: Any) -> bool:
+            try:
+                await order(alice, symbol, **fields)
+            except grpc.aio.AioRpcError as error:
+                return reason_of(error) == reason
+            return False
+
+        await until(lambda: refused_for("RISK_LIMIT_MAX_ORDER_QUANTITY", quantity="5", **limit))
+        await risk.SetTradingState(pb.SetTradingStateRequest(state=common.TRADING_STATE_HALTED, reason="test"))
+        assert await refused_for("TRADING_HALTED")
+
+        async def canceled() -> bool:
+            request = order_service_pb2.GetOrderRequest(order_id=resting.order_id)
+            found = (await alice.stub(OrderServiceStub).GetOrder(request)).order
+            return found.status == common.ORDER_STATUS_CANCELED
+
+        await until(canceled, timeout_s=20)
+        await risk.SetTradingState(pb.SetTradingStateRequest(state=common.TRADING_STATE_REDUCING, reason="test"))
+        assert await refused_for("REDUCE_ONLY")
+        closing = {"side": common.SIDE_SELL, "position_effect": common.POSITION_EFFECT_CLOSE}
+        await order(alice, symbol, quantity="2", **closing)
+
+        async def flat() -> bool:
+            return not (await exposure()).symbols
+
+        await until(flat, timeout_s=20)
+
+        async def agrees() -> bool:
+            request = account_service_pb2.GetAccountRequest()
+            account = (await alice.stub(AccountServiceStub).GetAccount(request)).account
+            total = Decimal(account.realized_pnl) - Decimal(account.commission)
+            return Decimal((await exposure()).daily_pnl) == total
+
+        await until(agrees)
