@@ -1,5 +1,6 @@
 """Rules of API keys: what they may do, from where, and until when."""
 
+import unicodedata
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
@@ -45,6 +46,8 @@ class ApiKeyService:
     ) -> NewApiKey:
         """A new key that may do no more than the caller. Raises Invalid, Denied."""
         now = self._clock.now()
+        if any(unicodedata.category(character) == "Cc" for character in display_name):
+            raise Invalid("no control characters are expected", field="display_name")
         for index, scope in enumerate(scopes):
             if scope not in PERMISSIONS:
                 raise Invalid(f"{scope!r} is not a permission", field=f"scopes[{index}]")

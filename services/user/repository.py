@@ -73,6 +73,9 @@ class UserRepository:
 
     async def find_credentials(self, username: str) -> Credentials | None:
         """The user with this name or e-mail address, whatever its case."""
+        if "\0" in username:
+            # PostgreSQL refuses such text with an error of its own.
+            return None
         # No user name has an @.
         wanted = (
             UserRow.email_key == email_key(username)
@@ -91,7 +94,7 @@ class UserRepository:
             query = query.where(UserRow.role == wanted.role)
         if wanted.status:
             query = query.where(UserRow.status == wanted.status.value)
-        if text := wanted.query.strip().casefold():
+        if text := wanted.query.replace("\0", "").strip().casefold():
             matches = (column.contains(text, autoescape=True) for column in (UserRow.username_key, UserRow.email_key))
             query = query.where(or_(*matches))
         return [_user(row) for row in await self._session.scalars(query)]

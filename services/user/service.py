@@ -1,6 +1,7 @@
 """Rules of users: registration, profiles, and passwords."""
 
 import re
+import unicodedata
 from dataclasses import replace
 
 from redfire.reasons import Reason
@@ -22,6 +23,7 @@ from services.user.user import ProfileChange, SessionEnding, User, UserStatus
 ME = "me"
 USERNAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{2,49}")
 FAILURES_WINDOW_S = 900.0
+MAX_DISPLAY_NAME = 100
 
 
 class InvalidCredentials(Unauthenticated):
@@ -66,7 +68,7 @@ class UserService:
             username=username,
             email=parse_email(email),
             phone=parse_phone(phone),
-            display_name=display_name.strip() or username,
+            display_name=_display_name(display_name, "display_name") or username,
             role=role or self._settings.value.default_role,
             status=UserStatus.ACTIVE,
             create_time=now,
@@ -104,16 +106,14 @@ class UserService:
         owner_id = own(caller_id, user_id)
         email = None if change.email is None else parse_email(change.email, "user.email")
         phone = None if change.phone is None else parse_phone(change.phone, "user.phone")
-        display_name = change.display_name
-        if display_name is not None and len(display_name) > 100:
-            raise Invalid("at most 100 characters", field="user.display_name")
+        display_name = None if change.display_name is None else _display_name(change.display_name, "user.display_name")
         async with self._users() as users:
             user = await users.get_for_change(owner_id)
             changed = replace(
                 user,
                 email=user.email if email is None else email,
                 phone=user.phone if phone is None else phone,
-                display_name=user.display_name if display_name is None else display_name.strip() or user.username,
+                display_name=user.display_name if display_name is None else display_name or user.username,
             )
             if changed == user:
                 return user
@@ -202,3 +202,9 @@ def own(caller_id: str, user_id: str) -> str:
     if user_id not in (ME, caller_id):
         raise NotFound("user", user_id)
     return caller_id
+
+
+def _display_name(text: str, field: str) -> str:
+    if len(text) > MAX_DISPLAY_NAME or any(unicodedata.category(character) == "Cc" for character in text):
+        raise Invalid(f"at most {MAX_DISPLAY_NAME} characters, none of them a control character", field=field)
+    return text.strip()

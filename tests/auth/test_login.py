@@ -52,6 +52,11 @@ async def test_a_wrong_name_and_a_wrong_password_answer_the_same_after_the_same_
     assert wrong_name.metadata.keys() == wrong_password.metadata.keys()
 
 
+async def test_names_that_nobody_can_have_are_wrong_like_others(p: Platform):
+    for name in ("\0", "@", "a@", "x" * 254, "a@" + "b" * 250):
+        assert (await refused(login(p, name))).reason == Reason.INVALID_CREDENTIALS
+
+
 async def test_a_suspended_user_hears_of_it_only_with_the_right_password(p: Platform):
     alice = await p.user("alice")
     admin = await p.admin()

@@ -77,6 +77,7 @@ async def test_without_a_mask_what_is_set_changes(p: Platform):
         (None, {"email": "nonsense"}, "user.email"),
         (None, {"phone": "nonsense"}, "user.phone"),
         (None, {"display_name": "x" * 101}, "user.display_name"),
+        (None, {"display_name": "a\0b"}, "user.display_name"),
     ],
 )
 async def test_nothing_else_can_be_changed(p: Platform, mask, fields, field):
