@@ -32,6 +32,7 @@ from services.engine.updates import PositionSide, PositionUpdate
 from services.engine.vnpy_engine import VnpyEngine
 from services.engine.vnpy_venue import VnpyVenue
 from services.engine.vnpy_words import split_symbol
+from services.kernel.errors import StartError
 from services.kernel.identifiers import new_id
 from services.kernel.process import Process
 
@@ -45,6 +46,7 @@ class Engine:
     """All parts of the engine service, from start to stop."""
 
     def __init__(self, process: Process, catalogue: Catalogue, feed: FeedSpec) -> None:
+        _check_exchanges(catalogue)
         self._process = process
         self._clock = process.clock
         self._catalogue = catalogue
@@ -85,6 +87,7 @@ class Engine:
         service = EngineService(self._gateways, self._contracts, self._events, self._subscribe)
         self.api = EngineApi(service, self._ticks, self._events, self._clock)
         self._market: SimMarketRunner | None = None
+        self._ledger_task: asyncio.Task[None] | None = None
 
     @property
     def ready(self) -> bool:
@@ -125,9 +128,10 @@ class Engine:
         if self._market is not None:
             await self._market.stop()
             self._market.save_now()
-        self._ledger_task.cancel()
-        await asyncio.wait([self._ledger_task])
-        await self._ledger.flush()
+        if self._ledger_task is not None:
+            self._ledger_task.cancel()
+            await asyncio.wait([self._ledger_task])
+            await self._ledger.flush()
         await self._process.run_blocking(self._vnpy.close)
 
     async def _start_sim(self) -> None:
@@ -190,3 +194,13 @@ class Engine:
         while True:
             await asyncio.sleep(1)
             self._incoming.roll()
+
+
+def _check_exchanges(catalogue: Catalogue) -> None:
+    for instrument in catalogue:
+        try:
+            split_symbol(instrument.symbol)
+        except ValueError:
+            raise StartError(
+                f"instruments: {instrument.symbol}: vnpy knows no exchange {instrument.exchange}"
+            ) from None

@@ -77,9 +77,9 @@ class EngineRepository:
         return await self._session.get(GatewayOrderRow, order_id)
 
     async def list_recent_gateway_orders(self, limit: int) -> Sequence[GatewayOrderRow]:
-        """The youngest orders sent to other gateways."""
+        """The youngest orders sent to other gateways, oldest of them first."""
         query = select(GatewayOrderRow).order_by(GatewayOrderRow.create_time.desc()).limit(limit)
-        return (await self._session.scalars(query)).all()
+        return list(reversed((await self._session.scalars(query)).all()))
 
 
 def _chunks(values: Iterable[Any]) -> Iterable[list[Any]]:

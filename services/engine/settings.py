@@ -49,6 +49,6 @@ class EngineSettings(Section):
         default=65_536, ge=16, description="Ticks that wait for a reader of the tick stream before it is too slow"
     )
     event_history: int = Field(
-        default=50_000, ge=16, description="Order events kept in memory, to resume broken streams from"
+        default=20_000, ge=16, description="Order events kept in memory, to resume broken streams from"
     )
     heartbeat_s: float = Field(default=5.0, gt=0, description="How long the engine's streams may be silent")

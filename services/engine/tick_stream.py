@@ -1,7 +1,7 @@
 """The tick stream: every tick encoded once, a bounded queue per reader, and room for a feed that can wait."""
 
 import asyncio
-import itertools
+import logging
 from collections import deque
 from collections.abc import AsyncGenerator, Callable, Sequence
 from dataclasses import dataclass
@@ -11,6 +11,8 @@ from typing import Any
 from redfire.reasons import Reason
 
 from services.kernel.errors import ResourceExhausted
+
+log = logging.getLogger(__name__)
 
 _BATCH_BYTES = 256 * 1024
 _ON_THEIR_WAY = 4096
@@ -89,7 +91,7 @@ class TickStream:
         self.first_sequence = 1
         self._limit = limit
         self._heartbeat_s = heartbeat_s
-        self._sequences: dict[str, itertools.count[int]] = {}
+        self._sequences: dict[str, int] = {}
         self._readers: set[TickReader] = set()
         self._ended = False
         self._closed = False
@@ -104,10 +106,13 @@ class TickStream:
     def publish(self, ticks: Sequence[Any]) -> None:
         """Ticks of the gateways, in order."""
         for tick in ticks:
-            numbers = self._sequences.get(tick.vt_symbol)
-            if numbers is None:
-                numbers = self._sequences[tick.vt_symbol] = itertools.count(self.first_sequence)
-            frame = self._encode(tick, next(numbers))
+            sequence = self._sequences.get(tick.vt_symbol, self.first_sequence)
+            try:
+                frame = self._encode(tick, sequence)
+            except Exception:
+                log.exception("a tick of %s by %s cannot be encoded", tick.vt_symbol, tick.gateway_name)
+                continue
+            self._sequences[tick.vt_symbol] = sequence + 1
             for reader in self._readers:
                 reader.put(frame)
         self.count += len(ticks)

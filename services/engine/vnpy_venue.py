@@ -25,6 +25,7 @@ from services.kernel.database import Database
 from services.kernel.errors import DeadlineExceeded, FailedPrecondition, NotFound
 
 _REFUSED = "refused"
+_REMEMBERED = 50_000
 
 
 class Unsupported(FailedPrecondition):
@@ -160,3 +161,6 @@ class VnpyVenue:
     def _remember(self, order_id: str, venue_order_id: str) -> None:
         self._order_ids[venue_order_id] = order_id
         self._venue_ids[order_id] = venue_order_id
+        if len(self._venue_ids) > _REMEMBERED:
+            oldest = next(iter(self._venue_ids))
+            self._order_ids.pop(self._venue_ids.pop(oldest), None)

@@ -13,6 +13,8 @@ from redfire.common.v1 import error_reason_pb2 as reasons
 from redfire.engine.v1 import engine_pb2 as pb
 from redfire.engine.v1.engine_pb2_grpc import EngineServiceStub
 
+from services.engine.settings import EngineSettings
+from services.kernel.errors import StartError
 from services.kernel.identifiers import new_id
 from tests.engine.recordings import real_ticks, row, write
 from tests.harness import platform
@@ -272,6 +274,35 @@ async def test_the_recorded_days_reach_a_reader_complete_and_in_order(tmp_path):
         first = desk.ticks[0].sequence
         assert [t.sequence for t in desk.ticks] == list(range(first, first + 84_347))
         assert desk.ticks[-1].volume == 94_934 and desk.ticks[-1].trading_day == 20210106
+
+
+async def test_the_feeds_rate_follows_its_live_setting(tmp_path):
+    async with running_engine(tmp_path, sim_ticks_per_second=2) as desk:
+        live = desk.platform.host.live("engine", EngineSettings)
+        await until(lambda: len(desk.ticks) >= 8)
+        before = len(desk.ticks)
+        await asyncio.sleep(0.5)
+        slow = len(desk.ticks) - before
+        live.lay_over({"sim_ticks_per_second": 100})
+        await until(lambda: len(desk.ticks) > before + slow + 200, 5)
+        assert slow <= 16
+
+
+async def test_instruments_of_an_exchange_that_vnpy_does_not_know_stop_the_start(tmp_path):
+    file = tmp_path / "mine.yaml"
+    file.write_text("symbols: {ABC.MOON: {name: A, contract_size: 1, price_tick: 1, margin_rate: 1}}")
+    with pytest.raises(StartError, match=r"ABC\.MOON: vnpy knows no exchange MOON"):
+        async with running_engine(tmp_path / "data", instruments_file=str(file)):
+            pass
+
+
+async def test_instruments_of_ones_own_trade_on_the_simulated_market(tmp_path):
+    file = tmp_path / "mine.yaml"
+    file.write_text("symbols: {sc2701.INE: {name: Oil, contract_size: 1000, price_tick: 0.1, margin_rate: 0.1}}")
+    async with running_engine(tmp_path / "data", instruments_file=str(file)) as desk:
+        order_id, _ = await desk.send(symbol="sc2701.INE")
+        await desk.status(order_id, "FILLED")
+        assert Decimal(desk.trades(order_id)[0].price) % Decimal("0.1") == 0
 
 
 FAKE = {"module": "tests.engine.fake_gateway", "class": "FakeGateway"}
