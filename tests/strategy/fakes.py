@@ -74,6 +74,7 @@ class FakeMarket(market_pb2_grpc.MarketServiceServicer):
         self.bars: list[market_pb2.Bar] = []
         self.past: list[market_pb2.Tick] = []
         self.last: market_pb2.Tick | None = None
+        self.listeners: list[Any] = []
         self._sequence = itertools.count(1)
         self._time_ns = START_NS
 
@@ -131,6 +132,8 @@ class FakeMarket(market_pb2_grpc.MarketServiceServicer):
             ask_quantities=[10],
         )
         self.last = tick
+        for listener in self.listeners:
+            listener()
         for queue in self.streams:
             queue.put_nowait(tick)
 
@@ -147,6 +150,7 @@ class Book:
         self.streams: list[tuple[str, asyncio.Queue[Any]]] = []
         self.fill = True
         self.refuse: str = ""
+        market.listeners.append(self.match)
 
     def account_of(self, user_id: str) -> str:
         if user_id not in self.accounts:
@@ -189,6 +193,12 @@ class Book:
         if self.fill and self._crosses(order):
             self._fill(user_id, order)
         return order
+
+    def match(self) -> None:
+        """Resting orders that the new quote crosses."""
+        for order in list(self.orders.values()):
+            if self.fill and self.is_open(order) and self._crosses(order):
+                self._fill(self.owners[order.order_id], order)
 
     def cancel(self, user_id: str, order_id: str) -> trading_pb2.Order:
         order = self.orders.get(order_id)

@@ -1,0 +1,227 @@
+"""The contract of StrategyService over loopback: classes, instances, owners, logs, events."""
+
+import grpc
+import pytest
+from google.protobuf.json_format import ParseDict
+from google.protobuf.struct_pb2 import Struct
+from google.rpc import error_details_pb2
+from grpc_status import rpc_status
+from redfire.strategy.v1 import strategy_pb2 as pb
+from redfire.strategy.v1.strategy_pb2_grpc import StrategyServiceStub, WorkerServiceStub
+
+from services.kernel.identifiers import new_id
+from tests.strategy.test_worker_processes import _ticks_until
+from tests.strategy.user_files import GOOD
+from tests.waiting import until
+
+
+def reason_of(error: grpc.aio.AioRpcError) -> str:
+    info = error_details_pb2.ErrorInfo()
+    for detail in rpc_status.from_call(error).details:
+        if detail.Unpack(info):
+            return info.reason
+    return ""
+
+
+def fields_of(error: grpc.aio.AioRpcError) -> set[str]:
+    bad = error_details_pb2.BadRequest()
+    for detail in rpc_status.from_call(error).details:
+        if detail.Unpack(bad):
+            return {violation.field for violation in bad.field_violations}
+    return set()
+
+
+@pytest.fixture
+async def desk(serve, desk_of, strategies_dir):
+    (strategies_dir / "good.py").write_text(GOOD)
+    async with serve() as p:
+        found = desk_of(p)
+        found.platform = p
+        yield found
+
+
+async def test_classes_of_all_sources_are_listed_and_a_broken_file_with_its_error(desk, strategies_dir):
+    (strategies_dir / "broken.py").write_text("import no_such_thing\n")
+    (strategies_dir / "typo.py").write_text("def f(:\n")
+    (strategies_dir / "leaver.py").write_text("import os\nos._exit(1)\n")
+    (strategies_dir / "copy.py").write_text(GOOD)
+    request = pb.ListStrategyClassesRequest()
+
+    async def listed():
+        found = {item.name: item for item in (await desk.stub.ListStrategyClasses(request, timeout=15)).classes}
+        return found if "leaver.py" in found else None
+
+    classes = await until(listed, 20)
+    assert classes["MovingAverageStrategy"].family == pb.STRATEGY_FAMILY_NATIVE
+    assert classes["DoubleMaStrategy"].family == pb.STRATEGY_FAMILY_VNPY_CTA
+    fast = next(p for p in classes["DoubleMaStrategy"].parameters if p.name == "fast_window")
+    assert (fast.type, fast.default_value.number_value) == ("int", 10)
+    assert "no_such_thing" in classes["broken.py"].error and "line 1" in classes["broken.py"].error
+    assert "SyntaxError" in classes["typo.py"].error
+    assert "ended its worker in import" in classes["leaver.py"].error
+    assert classes["Counter"].doc == "Buys one at the third tick."
+    assert "already" in classes["good.py"].error, "the same class in two files is told"
+    # A file that is repaired is seen without a restart.
+    (strategies_dir / "typo.py").write_text(GOOD.replace("Counter", "Repaired").replace("Rester", "Repaired2"))
+    made = await desk.create("Repaired")
+    assert made.class_name == "Repaired"
+
+
+async def test_a_strategy_is_created_with_all_parameters_and_the_first_account(desk):
+    made = await desk.create("Counter", quantity=3)
+    assert made.status == pb.STRATEGY_STATUS_CREATED
+    assert dict(made.parameters) == {"quantity": 3, "note": "x"}
+    assert made.account_id == desk.world.book.account_of(desk.user.user_id)
+    assert made.display_name == "Counter"
+    assert (await desk.get(made.strategy_id)) == made
+
+
+async def test_the_same_request_id_creates_one_strategy(desk):
+    request = pb.CreateStrategyRequest(class_name="Counter", symbol="IF2101.CFFEX", request_id="once")
+    first = (await desk.stub.CreateStrategy(request)).strategy
+    assert (await desk.stub.CreateStrategy(request)).strategy.strategy_id == first.strategy_id
+    assert len((await desk.stub.ListStrategies(pb.ListStrategiesRequest())).strategies) == 1
+
+
+@pytest.mark.parametrize(
+    ("change", "code", "reason", "field"),
+    [
+        ({"class_name": "Nobody"}, "NOT_FOUND", "UNKNOWN_STRATEGY_CLASS", ""),
+        ({"symbol": "XX99.CFFEX"}, "NOT_FOUND", "UNKNOWN_SYMBOL", ""),
+        ({"account_id": new_id()}, "NOT_FOUND", "NOT_FOUND", ""),
+        ({"parameters": {"size": 1}}, "INVALID_ARGUMENT", "INVALID_PARAMETER", "parameters.size"),
+        ({"parameters": {"quantity": "2"}}, "INVALID_ARGUMENT", "INVALID_PARAMETER", "parameters.quantity"),
+        ({"parameters": {"quantity": 1.5}}, "INVALID_ARGUMENT", "INVALID_PARAMETER", "parameters.quantity"),
+        ({"parameters": {"quantity": True}}, "INVALID_ARGUMENT", "INVALID_PARAMETER", "parameters.quantity"),
+        ({"parameters": {"note": 3}}, "INVALID_ARGUMENT", "INVALID_PARAMETER", "parameters.note"),
+        ({"parameters": {"note": None}}, "INVALID_ARGUMENT", "INVALID_PARAMETER", "parameters.note"),
+        ({"class_name": "1x"}, "INVALID_ARGUMENT", "INVALID_FIELD", "class_name"),
+    ],
+)
+async def test_what_cannot_be_is_refused(desk, change, code, reason, field):
+    values = {"class_name": "Counter", "symbol": "IF2101.CFFEX", **change}
+    values["parameters"] = ParseDict(values.get("parameters", {}), Struct())
+    with pytest.raises(grpc.aio.AioRpcError) as refused:
+        await desk.stub.CreateStrategy(pb.CreateStrategyRequest(**values))
+    assert (refused.value.code().name, reason_of(refused.value)) == (code, reason)
+    assert not field or field in fields_of(refused.value)
+
+
+async def test_somebody_elses_strategy_is_not_found(desk):
+    made = await desk.create("Counter")
+    mallory = desk.platform.identity().stub(StrategyServiceStub)
+    sid = {"strategy_id": made.strategy_id}
+    calls = [
+        mallory.GetStrategy(pb.GetStrategyRequest(**sid)),
+        mallory.UpdateStrategy(pb.UpdateStrategyRequest(**sid, display_name="mine")),
+        mallory.DeleteStrategy(pb.DeleteStrategyRequest(**sid)),
+        mallory.StartStrategy(pb.StartStrategyRequest(**sid)),
+        mallory.StopStrategy(pb.StopStrategyRequest(**sid)),
+        mallory.GetPerformance(pb.GetPerformanceRequest(**sid)),
+        mallory.ListStrategyLogs(pb.ListStrategyLogsRequest(**sid)),
+        mallory.StreamStrategyEvents(pb.StreamStrategyEventsRequest(**sid)).read(),
+    ]
+    for call in calls:
+        with pytest.raises(grpc.aio.AioRpcError) as refused:
+            await call
+        assert refused.value.code() == grpc.StatusCode.NOT_FOUND
+    assert not (await mallory.ListStrategies(pb.ListStrategiesRequest())).strategies
+    assert (await desk.get(made.strategy_id)).display_name == "Counter"
+
+
+async def test_a_running_strategy_is_neither_changed_nor_deleted(desk):
+    strategy_id = await desk.run("Rester")
+    for call in (
+        desk.stub.UpdateStrategy(pb.UpdateStrategyRequest(strategy_id=strategy_id, display_name="x")),
+        desk.stub.DeleteStrategy(pb.DeleteStrategyRequest(strategy_id=strategy_id)),
+    ):
+        with pytest.raises(grpc.aio.AioRpcError) as refused:
+            await call
+        assert reason_of(refused.value) == "STRATEGY_RUNNING"
+    assert (await desk.start(strategy_id)).status == pb.STRATEGY_STATUS_RUNNING
+    await desk.stop(strategy_id)
+    changed = await desk.stub.UpdateStrategy(pb.UpdateStrategyRequest(strategy_id=strategy_id, display_name="x"))
+    assert changed.strategy.display_name == "x"
+    await desk.stub.DeleteStrategy(pb.DeleteStrategyRequest(strategy_id=strategy_id))
+    with pytest.raises(grpc.aio.AioRpcError):
+        await desk.get(strategy_id)
+
+
+async def test_parameters_are_changed_one_by_one(desk):
+    made = await desk.create("Counter", quantity=3)
+    request = pb.UpdateStrategyRequest(strategy_id=made.strategy_id, parameters=ParseDict({"note": "y"}, Struct()))
+    assert dict((await desk.stub.UpdateStrategy(request)).strategy.parameters) == {"quantity": 3, "note": "y"}
+
+
+async def test_lists_are_paged_newest_first(desk):
+    made = [(await desk.create("Counter")).strategy_id for _ in range(5)]
+    found, token = [], ""
+    while True:
+        page = await desk.stub.ListStrategies(pb.ListStrategiesRequest(page_size=2, page_token=token))
+        found += [item.strategy_id for item in page.strategies]
+        if not (token := page.next_page_token):
+            break
+    assert found == made[::-1]
+
+
+async def test_events_begin_with_the_strategy_and_follow_it(desk):
+    made = await desk.create("Counter")
+    request = pb.StreamStrategyEventsRequest(strategy_id=made.strategy_id)
+    request.heartbeat_interval.FromMilliseconds(200)
+    stream = desk.stub.StreamStrategyEvents(request, timeout=60)
+    first = await stream.read()
+    assert first.strategy.status == pb.STRATEGY_STATUS_CREATED
+    assert (await stream.read()).WhichOneof("event") == "heartbeat"
+    await desk.start(made.strategy_id)
+    await desk.until_status(made.strategy_id, "RUNNING")
+    await until(lambda: desk.world.market.streams)
+    await _ticks_until(desk.world, lambda: desk.world.book.trades)
+    states, lines, sequence = [], [], first.sequence
+    while not lines:
+        event = await stream.read()
+        assert event.sequence >= sequence
+        sequence = event.sequence
+        if event.WhichOneof("event") == "strategy":
+            states.append(event.strategy.status)
+        elif event.WhichOneof("event") == "log":
+            lines.append(event.log.message)
+        desk.world.market.push(5000)
+    assert states[0] == pb.STRATEGY_STATUS_STARTING and pb.STRATEGY_STATUS_RUNNING in states
+    assert lines == ["position 1"]
+
+
+async def test_a_refused_order_is_told_and_logged(desk):
+    desk.world.book.refuse = "INSUFFICIENT_FUNDS"
+    strategy_id = await desk.run("Counter")
+
+    async def logged():
+        return [log for log in await desk.logs(strategy_id) if "INSUFFICIENT_FUNDS" in log.message]
+
+    await _ticks_until(desk.world, logged)
+    assert (await desk.get(strategy_id)).status == pb.STRATEGY_STATUS_RUNNING
+
+
+async def test_an_owner_who_may_not_trade_stops_his_strategies(desk):
+    made = await desk.create("Counter")
+    desk.world.auth.refuse.add(desk.user.user_id)
+    await desk.start(made.strategy_id)
+
+    async def failed():
+        return (await desk.get(made.strategy_id)).status == pb.STRATEGY_STATUS_ERROR
+
+    await until(failed, 20, 0.1)
+    assert "suspended" in (await desk.get(made.strategy_id)).error
+
+
+async def test_only_workers_call_the_worker_service(desk):
+    p = desk.platform
+    for stub in (desk.user.stub(WorkerServiceStub), p.service_stub(WorkerServiceStub, "trading")):
+        with pytest.raises(grpc.aio.AioRpcError) as refused:
+            await stub.ReportClasses(pb.ReportClassesRequest(worker_id="w"))
+        assert refused.value.code() == grpc.StatusCode.PERMISSION_DENIED
+    token = p.host.service_tokens.make("worker:a", ["/redfire.strategy.v1.WorkerService/"])
+    for worker_id in ("a", "b"):
+        worker = p.stub(WorkerServiceStub, x_redfire_service=token)
+        with pytest.raises(grpc.aio.AioRpcError) as refused:
+            await worker.WatchAssignments(pb.WatchAssignmentsRequest(worker_id=worker_id)).read()
+        assert refused.value.code() == grpc.StatusCode.PERMISSION_DENIED

@@ -1,0 +1,93 @@
+"""Performance against numpy."""
+
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
+from zoneinfo import ZoneInfo
+
+import numpy as np
+import pytest
+
+from services.strategy.metrics import Fill, by_day, max_drawdown, performance, trading_day, unrealized
+
+SHANGHAI = ZoneInfo("Asia/Shanghai")
+MONDAY = datetime(2021, 1, 4, 10, tzinfo=SHANGHAI)
+
+
+def fill(day: int, sign: int, closes: bool, price: float, pnl: float = 0, quantity: int = 1) -> Fill:
+    return Fill(
+        MONDAY + timedelta(days=day), sign, closes, Decimal(str(price)), Decimal(quantity), Decimal(10), Decimal(str(pnl))
+    )
+
+
+def test_no_trades_is_all_zero():
+    found = performance([], Decimal(300), Decimal(1_000_000), Decimal(5000))
+    assert (found.total_return, found.sharpe_ratio, found.trade_count, found.daily) == (0, 0, 0, ())
+
+
+def test_figures_agree_with_numpy():
+    rng = np.random.default_rng(7)
+    fills, net = [], []
+    for week in range(20):
+        for day in range(5):
+            pnl = float(np.round(rng.normal(200, 3000), 2))
+            fills += [
+                fill(week * 7 + day, 1, False, 5000),
+                fill(week * 7 + day, -1, True, float(Decimal(5000) + Decimal(str(pnl)) / 300), pnl),
+            ]
+            net.append(pnl - 20)
+    found = performance(fills, Decimal(300), Decimal(1_000_000), None)
+    equity = 1_000_000 + np.concatenate([[0], np.cumsum(net)])
+    returns = np.diff(equity) / equity[:-1]
+    total = equity[-1] / equity[0] - 1
+    annual = total / len(net) * 240
+    volatility = returns.std(ddof=1) * np.sqrt(240)
+    downside = np.sqrt(np.mean(np.minimum(returns, 0) ** 2)) * np.sqrt(240)
+    wins = [n + 20 for n in net if n + 20 > 0]
+    losses = [n + 20 for n in net if n + 20 < 0]
+    assert found.total_return == pytest.approx(total)
+    assert found.annual_return == pytest.approx(annual)
+    assert found.annual_volatility == pytest.approx(volatility)
+    assert found.sharpe_ratio == pytest.approx(annual / volatility)
+    assert found.sortino_ratio == pytest.approx(annual / downside)
+    assert found.max_drawdown == pytest.approx((equity / np.maximum.accumulate(equity) - 1).min())
+    assert found.win_rate == pytest.approx(len(wins) / len(net))
+    assert found.profit_factor == pytest.approx(sum(wins) / -sum(losses))
+    assert len(found.daily) == 100
+    assert float(sum(day.net_pnl for day in found.daily)) == pytest.approx(sum(net))
+
+
+def test_days_without_trades_count_weekends_do_not():
+    days = by_day([fill(0, 1, False, 5000), fill(7, -1, True, 5010, 3000)], Decimal(300))
+    assert [day.date.isoformat() for day in days] == [
+        "2021-01-04", "2021-01-05", "2021-01-06", "2021-01-07", "2021-01-08", "2021-01-11",
+    ]  # fmt: skip
+    assert [day.trade_count for day in days] == [1, 0, 0, 0, 0, 1]
+    assert days[0].turnover == 5000 * 300
+
+
+@pytest.mark.parametrize(
+    ("local", "day"),
+    [
+        (datetime(2021, 1, 4, 14, 59), date(2021, 1, 4)),
+        (datetime(2021, 1, 4, 21, 0), date(2021, 1, 5)),
+        (datetime(2021, 1, 5, 2, 0), date(2021, 1, 5)),
+        (datetime(2021, 1, 8, 21, 0), date(2021, 1, 11)),
+        (datetime(2021, 1, 9, 1, 0), date(2021, 1, 11)),
+        (datetime(2021, 1, 10, 12, 0), date(2021, 1, 11)),
+    ],
+)
+def test_the_night_session_belongs_to_the_next_trading_day(local, day):
+    assert trading_day(local.replace(tzinfo=SHANGHAI).astimezone(UTC)) == day
+
+
+def test_an_open_position_counts_at_the_last_price():
+    fills = [fill(0, -1, False, 5000, quantity=2)]
+    assert unrealized(fills, Decimal(300), Decimal(4990)) == 6000
+    found = performance(fills, Decimal(300), Decimal(100_000), Decimal(4990))
+    assert found.total_return == pytest.approx((6000 - 10) / 100_000)
+    assert found.realized_pnl == 0
+
+
+def test_the_deepest_fall_is_measured_from_its_peak():
+    assert max_drawdown([100, 120, 90, 110, 60, 130]) == pytest.approx(60 / 120 - 1)
+    assert max_drawdown([1, 2, 3]) == 0
