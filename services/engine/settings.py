@@ -12,10 +12,10 @@ class GatewaySettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
 
-    module: str = Field(description="The Python module, for instance `vnpy_ctp`")
-    class_name: str = Field(alias="class", description="Its gateway class, for instance `CtpGateway`")
-    setting: dict[str, Any] = Field(default_factory=dict, description="What the gateway's connect() is given")
-    auto_connect: bool = Field(default=True, description="Whether it is connected when the engine starts")
+    module: str = Field(description="The Python module, for instance `vnpy_ctp`.")
+    class_name: str = Field(alias="class", description="Its gateway class, for instance `CtpGateway`.")
+    setting: dict[str, Any] = Field(default_factory=dict, description="What the gateway's connect() is given.")
+    auto_connect: bool = Field(default=True, description="Whether it is connected when the engine starts.")
 
 
 class EngineSettings(Section):
@@ -24,31 +24,31 @@ class EngineSettings(Section):
     section: ClassVar[str] = "engine"
 
     feed: str = Field(
-        default="sim", description="SIM's market: `sim`, `sim:SEED` or `replay:FILE[@SPEED|@max][?start=subscribe]`"
+        default="sim", description="SIM's market: `sim`, `sim:SEED` or `replay:FILE[@SPEED|@max][?start=subscribe]`."
     )
-    instruments_file: str = Field(default="", description="A YAML file that extends or overrides the catalogue")
+    instruments_file: str = Field(default="", description="A YAML file that extends or overrides the catalogue.")
     gateways: dict[str, GatewaySettings] = Field(
-        default_factory=dict, description="Other vnpy gateways by name: `{CTP: {module, class, setting}}`"
+        default_factory=dict, description="Other vnpy gateways by name: `{CTP: {module, class, setting}}`."
     )
     connect_timeout_s: float = Field(
-        default=30.0, gt=0, description="A gateway that says nothing for so long after connect is in error"
+        default=30.0, gt=0, description="A gateway that says nothing for so long after connect is in error."
     )
     sim_ticks_per_second: float = Field(
-        default=10.0, gt=0, le=2000, description="Ticks per second of each simulated symbol; may change while running"
+        default=10.0, gt=0, le=2000, description="Ticks per second of each simulated symbol; may change while running."
     )
     sim_latency_ms: float = Field(
-        default=0.0, ge=0, le=10_000, description="How long SIM takes to look at an order; may change while running"
+        default=0.0, ge=0, le=10_000, description="How long SIM takes to look at an order; may change while running."
     )
     sim_reject_ratio: float = Field(
         default=0.0,
         ge=0,
         le=1,
-        description="The part of orders that SIM refuses for no reason; may change while running",
+        description="The part of orders that SIM refuses for no reason; may change while running.",
     )
     stream_buffer_ticks: int = Field(
-        default=65_536, ge=16, description="Ticks that wait for a reader of the tick stream before it is too slow"
+        default=65_536, ge=16, description="Ticks that wait for a reader of the tick stream before it is too slow."
     )
     event_history: int = Field(
-        default=20_000, ge=16, description="Order events kept in memory, to resume broken streams from"
+        default=20_000, ge=16, description="Order events kept in memory, to resume broken streams from."
     )
-    heartbeat_s: float = Field(default=5.0, gt=0, description="How long the engine's streams may be silent")
+    heartbeat_s: float = Field(default=5.0, gt=0, description="How long the engine's streams may be silent.")

@@ -87,6 +87,7 @@ class SimExchange:
         self._timed: dict[int, datetime] = {}
         self.positions = SimPositions(gateway_name)
         self.trading_day = TradingCalendar().day_of(clock.now_ns())
+        self._open = False
 
     def restore(self, orders: Iterable[SimOrder], trading_day: int) -> None:
         """Go on where a run before this one stopped."""
@@ -174,8 +175,10 @@ class SimExchange:
         listing = self._listing(quote.symbol)
         if listing is None:
             return
-        if quote.trading_day != self.trading_day:
+        # A replay may begin in the past; after that days only go forward, though symbols may be late with theirs.
+        if quote.trading_day > self.trading_day or (not self._open and quote.trading_day != self.trading_day):
             self._roll(quote.trading_day)
+        self._open = True
         if self._timed:
             self.expire()
         listing.quote = quote

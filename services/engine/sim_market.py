@@ -80,15 +80,20 @@ class SimMarketRunner:
             try:
                 await self._feed.run(self._deliver, self._wait_for_room)
             except Exception:
-                log.exception("the feed failed; it begins again")
-                await asyncio.sleep(_RETRY_S)
-                continue
+                log.exception("the feed failed")
+                if self._feed.realtime:
+                    await asyncio.sleep(_RETRY_S)
+                    continue
+                # A recording is not told twice: its readers would see time go back.
             self.ended = True
             self._gateway.feed_ended()
             return
 
     def _deliver(self, quote: Quote) -> None:
-        self._exchange.quote(quote)
+        try:
+            self._exchange.quote(quote)
+        except Exception:
+            log.exception("SIM cannot match by a quote of %s", quote.symbol)
         self._gateway.market(quote)
 
     async def _wait_for_room(self) -> None:

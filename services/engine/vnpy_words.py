@@ -1,7 +1,7 @@
 """Between vnpy's words and ours: requests, orders, trades, positions. vnpy's enums are mapped by name: their values
 depend on the language of the machine."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
@@ -59,7 +59,7 @@ _VNPY_TYPES = {
 class EngineOrderRequest(VnpyOrderRequest):
     """vnpy's request with ours beside it, for gateways that understand more: SIM knows GTC, GTD and exact decimals."""
 
-    request: OrderRequest | None = None
+    request: OrderRequest | None = field(default=None, repr=False)
 
 
 def split_symbol(symbol: str) -> tuple[str, Exchange]:

@@ -238,6 +238,16 @@ def test_the_trading_day_ends_day_orders_and_turns_positions(desk):
     assert desk.ledger.kept == {"trading_day": TODAY + 1}
 
 
+def test_days_only_go_forward_though_a_replay_may_begin_in_the_past():
+    desk = Desk()
+    desk.quote(day=20210104)
+    assert desk.exchange.trading_day == 20210104
+    desk.quote(day=20210105)
+    day = desk.send(price="4490")
+    desk.quote(day=20210104)
+    assert desk.exchange.trading_day == 20210105 and desk.last(day).status is OrderStatus.NEW
+
+
 def test_a_gtd_order_ends_at_its_time(desk):
     at = desk.clock.now() + timedelta(seconds=10)
     order = desk.send(price="4490", tif="GTD", expire=at)
