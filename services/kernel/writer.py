@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Executable
+from sqlalchemy import Connection, Dialect, Executable
 from sqlalchemy.exc import IntegrityError, OperationalError
 
 from services.kernel.errors import Unavailable
@@ -56,6 +56,7 @@ class GroupWriter:
         self._waiting: deque[_Submission] = deque()
         self._wake = threading.Condition()
         self._closing = False
+        self._prepared: dict[tuple[int, tuple[str, ...]], _Prepared] = {}
         self._thread = threading.Thread(target=self._run, name="group-writer", daemon=True)
         self._thread.start()
 
@@ -114,7 +115,7 @@ class GroupWriter:
                 return [Unavailable("a write that this one builds on has failed")]
             return [outcome for submission in group for outcome in self._commit(connection, [submission])]
         try:
-            _transaction(connection, group)
+            _transaction(connection, group, self._prepared)
             return [None] * len(group)
         except OperationalError:
             connection.rollback()
@@ -133,13 +134,45 @@ class GroupWriter:
         return outcomes
 
 
-def _transaction(connection: Connection, group: list[_Submission]) -> None:
+class _Prepared:
+    """A statement compiled once, for rows with these keys: as executemany, SQLAlchemy works on every value anew."""
+
+    def __init__(self, statement: Executable, dialect: Dialect, keys: Sequence[str]) -> None:
+        self.statement = statement  # kept: its id is what the cache finds it by
+        self._sql = ""
+        self._columns: list[tuple[str, Callable[[Any], Any] | None]] = []
+        compiled = statement.compile(dialect=dialect, column_keys=list(keys))  # type: ignore[attr-defined]
+        # What needs more than values in their places, such as defaults made by Python, goes the long way.
+        if compiled.positiontup and not compiled.prefetch and set(compiled.positiontup) == set(keys):
+            self._sql = str(compiled)
+            self._columns = [
+                (name, compiled.binds[name].type.dialect_impl(dialect).bind_processor(dialect))
+                for name in compiled.positiontup
+            ]
+
+    def execute(self, connection: Connection, rows: list[Mapping[str, Any]]) -> None:
+        """Execute it for all rows."""
+        if not self._sql:
+            connection.execute(self.statement, rows)
+            return
+        columns = self._columns
+        values = [tuple(to(row[key]) if to is not None else row[key] for key, to in columns) for row in rows]
+        connection.exec_driver_sql(self._sql, values)
+
+
+def _transaction(
+    connection: Connection, group: list[_Submission], prepared: dict[tuple[int, tuple[str, ...]], _Prepared]
+) -> None:
     by_statement: dict[int, tuple[Executable, list[Mapping[str, Any]]]] = {}
     for submission in group:
         for statement, row in submission.writes:
             by_statement.setdefault(id(statement), (statement, []))[1].append(row)
     for statement, rows in by_statement.values():
-        connection.execute(statement, rows)
+        key = (id(statement), tuple(rows[0]))
+        found = prepared.get(key)
+        if found is None:
+            found = prepared[key] = _Prepared(statement, connection.dialect, key[1])
+        found.execute(connection, rows)
     connection.commit()
 
 

@@ -91,10 +91,10 @@ async def test_a_database_that_cannot_be_written_refuses_and_comes_back(trader, 
     await trader.becomes(first.order_id, "NEW")
     original, broken = kernel_writer._transaction, True
 
-    def transaction(connection, group):
+    def transaction(connection, group, prepared):
         if broken:
             raise OperationalError("disk full", {}, Exception("disk full"))
-        original(connection, group)
+        original(connection, group, prepared)
 
     monkeypatch.setattr(kernel_writer, "_transaction", transaction)
     with pytest.raises(grpc.aio.AioRpcError) as caught:
