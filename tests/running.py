@@ -161,7 +161,7 @@ class Client:
         self.http.headers["authorization"] = f"Bearer {self.tokens['accessToken']}"
 
     def get(self, path: str, **parameters: Any) -> httpx.Response:
-        return self.http.get(path, params=parameters)
+        return self.http.get(path, params=parameters or None)
 
     def post(self, path: str, body: Any = None) -> httpx.Response:
         return self.http.post(path, json={} if body is None else body)

@@ -73,7 +73,7 @@ def test_the_real_environment_is_read(monkeypatch):
     monkeypatch.setenv("REDFIRE_TEA__SUGAR", "9")
     assert settings.load((TeaSettings,)).of(TeaSettings).sugar == 9
     monkeypatch.setenv("REDFIRE_TEA__SUGAR", "abc")
-    with pytest.raises(StartError, match="tea.sugar"):
+    with pytest.raises(StartError, match=r"tea\.sugar"):
         settings.load((TeaSettings,))
 
 
