@@ -162,7 +162,8 @@ class Assignments:
         try:
             while True:
                 try:
-                    item = await asyncio.wait_for(queue.get(), HEARTBEAT_S)
+                    async with asyncio.timeout(HEARTBEAT_S):
+                        item = await queue.get()
                 except TimeoutError:
                     item = Heartbeat()
                 if item is None:

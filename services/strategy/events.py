@@ -45,7 +45,8 @@ class Follower:
         """What comes, with a heartbeat whenever it is silent for so long; an end ends it."""
         while True:
             try:
-                event = await asyncio.wait_for(self._queue.get(), heartbeat_s)
+                async with asyncio.timeout(heartbeat_s):
+                    event = await self._queue.get()
             except TimeoutError:
                 yield StrategyEvent(sequence)
                 continue

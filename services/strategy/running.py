@@ -118,7 +118,8 @@ class Running:
         else:
             await self._finish(entry, Status.STOPPED, "")
         try:
-            await asyncio.wait_for(entry.over.wait(), timeout_s)
+            async with asyncio.timeout(timeout_s):
+                await entry.over.wait()
         except TimeoutError:
             log.info("strategy %s takes long to stop", strategy_id)
         return entry.strategy

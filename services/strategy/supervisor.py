@@ -77,7 +77,8 @@ class Supervisor:
                 self._wake.clear()
                 self._match()
                 try:
-                    await asyncio.wait_for(self._wake.wait(), _CHECK_S)
+                    async with asyncio.timeout(_CHECK_S):
+                        await self._wake.wait()
                 except TimeoutError:
                     continue
         finally:

@@ -15,7 +15,13 @@ MONDAY = datetime(2021, 1, 4, 10, tzinfo=SHANGHAI)
 
 def fill(day: int, sign: int, closes: bool, price: float, pnl: float = 0, quantity: int = 1) -> Fill:
     return Fill(
-        MONDAY + timedelta(days=day), sign, closes, Decimal(str(price)), Decimal(quantity), Decimal(10), Decimal(str(pnl))
+        MONDAY + timedelta(days=day),
+        sign,
+        closes,
+        Decimal(str(price)),
+        Decimal(quantity),
+        Decimal(10),
+        Decimal(str(pnl)),
     )
 
 

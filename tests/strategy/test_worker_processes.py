@@ -88,7 +88,8 @@ async def test_one_that_blocks_or_exits_fails_and_the_others_resume(world, serve
         good = await desk.run("Counter")
         await _ticks_until(world, lambda: world.book.position(good) == 1)
         await until(lambda: _shows(desk, good, "ticks", 3), 5)
-        for class_name, words in (("Blocker", "blocked for more than 1 s in on_tick"), ("Exiter", "ended its worker in on_tick")):
+        endings = {"Blocker": "blocked for more than 1 s in on_tick", "Exiter": "ended its worker in on_tick"}
+        for class_name, words in endings.items():
             bad = await desk.run(class_name)
             await _ticks_until(world, lambda b=bad: _is(desk, b, pb.STRATEGY_STATUS_ERROR))
             assert words in (await desk.get(bad)).error

@@ -39,7 +39,7 @@ class Rester(BaseStrategy):
             self.sent = await self.buy(tick.bid - 100, 1)
 '''
 
-BAD = '''
+BAD = """
 import os
 import time
 
@@ -65,4 +65,4 @@ class Exiter(BaseStrategy):
 class PoliteExiter(BaseStrategy):
     async def on_tick(self, tick: Tick) -> None:
         raise SystemExit(1)
-'''
+"""

@@ -45,7 +45,8 @@ class Access:
         """Wait until a new token comes, at most so long."""
         self._renewed.clear()
         try:
-            await asyncio.wait_for(self._renewed.wait(), timeout_s)
+            async with asyncio.timeout(timeout_s):
+                await self._renewed.wait()
         except TimeoutError:
             return
 

@@ -151,9 +151,11 @@ async def _until_silent(stream: Any) -> AsyncGenerator[Any, None]:
     async with aclosing(messages(stream)) as iterator:
         while True:
             try:
-                yield await asyncio.wait_for(anext(iterator), _SILENCE_S)
+                async with asyncio.timeout(_SILENCE_S):
+                    message = await anext(iterator)
             except StopAsyncIteration:
                 return
+            yield message
 
 
 async def _pause(error: RedFireError, pause_s: float, access: Access) -> float:

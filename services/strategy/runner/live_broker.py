@@ -158,7 +158,8 @@ class LiveBroker:
     async def flush(self, timeout_s: float) -> None:
         """Wait until all that is queued was sent."""
         with suppress(TimeoutError):
-            await asyncio.wait_for(self._outgoing.join(), timeout_s)
+            async with asyncio.timeout(timeout_s):
+                await self._outgoing.join()
 
     async def _create(self, request: pb.CreateOrderRequest) -> None:
         client_order_id = request.client_order_id

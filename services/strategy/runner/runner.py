@@ -97,7 +97,8 @@ class StrategyRunner:
         finally:
             for task in tasks:
                 task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            if tasks:
+                await asyncio.wait(tasks, timeout=_FLUSH_S)
 
     # Its life ----------------------------------------------------------------------------------------------------
 
@@ -198,7 +199,8 @@ class StrategyRunner:
                 return
             self._something.clear()
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._something.wait(), 0.2)
+                async with asyncio.timeout(0.2):
+                    await self._something.wait()
 
     async def _fail(self, error: BaseException) -> None:
         line = traceback.format_exception_only(error)[-1].strip()
@@ -236,7 +238,8 @@ class StrategyRunner:
         while self._broker.open_orders() and self._clock.monotonic() < end:
             self._something.clear()
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._something.wait(), 0.2)
+                async with asyncio.timeout(0.2):
+                    await self._something.wait()
         self._news.clear()
 
     def _make_host(self, strategy_class: type, settings: dict[str, Any], instrument: Instrument) -> Host:

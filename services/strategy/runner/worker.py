@@ -41,6 +41,7 @@ class Worker:
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._slots: dict[str, Slot] = {}
         self._again: dict[str, pb.WatchAssignmentsResponse.Start] = {}
+        self._ended: set[asyncio.Task[None]] = set()
         self._news = asyncio.Event()
 
     async def run(self) -> None:
@@ -132,7 +133,8 @@ class Worker:
     async def _report_forever(self) -> None:
         while True:
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._news.wait(), _REPORT_S)
+                async with asyncio.timeout(_REPORT_S):
+                    await self._news.wait()
             urgent = self._news.is_set()
             self._news.clear()
             if not await self._report(only_urgent=urgent):
@@ -161,11 +163,13 @@ class Worker:
             return False
         for runner, _, _ in sent:
             if runner.report.phase in (Phase.STOPPED, Phase.ERROR) and not runner.report.changed and not final:
-                await self._forget(runner.report.strategy_id)
+                self._forget(runner.report.strategy_id)
         return True
 
-    async def _forget(self, strategy_id: str) -> None:
-        await asyncio.gather(self._tasks.pop(strategy_id), return_exceptions=True)
+    def _forget(self, strategy_id: str) -> None:
+        # Its feeds may take a moment to close: others do not wait for that.
+        self._ended.add(task := self._tasks.pop(strategy_id))
+        task.add_done_callback(self._ended.discard)
         del self._runners[strategy_id]
         if self._watch and (slot := self._slots.pop(strategy_id, None)):
             self._watch.release(slot)
