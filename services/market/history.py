@@ -96,6 +96,7 @@ class History:
         self._room = asyncio.Event()
         self._busy = asyncio.Lock()
         self._touched: tuple[list[tuple[str, int]], ...] = ([], [])
+        self._stopping = False
         self.dropped_ticks = 0
 
     def record(self, frames: Sequence[bytes], ticks: Ticks) -> None:
@@ -216,6 +217,7 @@ class History:
 
     async def close(self) -> None:
         """The last checkpoint."""
+        self._stopping = True
         await self.checkpoint()
         if self._journal is not None:
             self._journal.close()
@@ -363,7 +365,7 @@ class History:
                     value = getattr(tick, name)
                     column.append(list(value) if name in _LISTS else value)
                 count += 1
-                if count % _YIELD_EVERY == 0:
+                if count % _YIELD_EVERY == 0 and not self._stopping:
                     time.sleep(0.0001)
         return {key: dict(zip(TICK_COLUMNS, columns, strict=True)) for key, columns in partitions.items()}
 

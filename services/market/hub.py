@@ -19,6 +19,11 @@ _log = logging.getLogger(__name__)
 NEW_EPOCH = 1 << 20
 """Sequences of two runs of the engine are at least this far apart, and those of one run hardly ever."""
 
+MANY_STREAMS = 8
+WRITE_S = 60e-6
+"""What a message costs the loop, about (measured)."""
+LONGEST_PAUSE_S = 0.002
+
 
 class Group:
     """The lossless subscribers of one set of symbols: they share what is joined for them."""
@@ -40,7 +45,7 @@ class Group:
         self.frames = []
         self.sequences = {}
         for subscriber in self.subscribers:
-            subscriber.offer(chunk, bounded=bounded)
+            subscriber.offer(chunk, bounded=bounded, wake=False)
 
     def tell(self, news: bytes, bounded: bool) -> None:
         """Hand news to every subscriber, in their place between the ticks."""
@@ -80,6 +85,9 @@ class Hub(Generic[T]):
         self._streams: dict[str, Subscriber] = {}
         self._room = asyncio.Event()
         self._drained = ""
+        self._unwoken: dict[Group, None] = {}
+        self._woken_at = 0.0
+        self._wake_timer: asyncio.TimerHandle | None = None
 
     def find_tick(self, symbol: str) -> T | None:
         """The symbol's last tick, or None when none was seen."""
@@ -131,6 +139,7 @@ class Hub(Generic[T]):
                 fresh.append((frame, tick))
         for group in touched:
             group.flush(bounded)
+        self._wake_soon(touched)
         for symbol, route in changed.items():
             latest = (route.channel.frame, route.channel.sequence)
             for subscriber in route.conflated:
@@ -179,6 +188,7 @@ class Hub(Generic[T]):
         for symbol in new:
             self._catch_up(subscriber, symbol, None)
         self._route(subscriber)
+        subscriber.wake()
 
     def remove(self, subscriber: Subscriber) -> None:
         """Forget a stream whose reader left."""
@@ -231,6 +241,28 @@ class Hub(Generic[T]):
                     await self._room.wait()
             except TimeoutError:
                 continue
+
+    def _wake_soon(self, groups: dict[Group, None]) -> None:
+        """Wake the groups' writers: at once, or so rarely that many streams' writes leave the loop room."""
+        self._unwoken.update(groups)
+        if self._wake_timer is not None:
+            return
+        streams = len(self._streams)
+        if streams >= MANY_STREAMS:
+            loop = asyncio.get_running_loop()
+            wait_s = self._woken_at + min(streams * WRITE_S, LONGEST_PAUSE_S) - loop.time()
+            if wait_s > 0:
+                self._wake_timer = loop.call_later(wait_s, self._wake)
+                return
+        self._wake()
+
+    def _wake(self) -> None:
+        self._wake_timer = None
+        self._woken_at = asyncio.get_running_loop().time()
+        for group in self._unwoken:
+            for subscriber in group.subscribers:
+                subscriber.wake()
+        self._unwoken.clear()
 
     def _end_at_once(self, subscriber: Subscriber) -> None:
         if self._drained:

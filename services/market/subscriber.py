@@ -171,7 +171,7 @@ class LosslessSubscriber(Subscriber):
         """Whether a paced feed should wait for this subscriber."""
         return self.waiting * 2 >= self._limit and not self.end_reason
 
-    def offer(self, chunk: Chunk, *, bounded: bool = True) -> None:
+    def offer(self, chunk: Chunk, *, bounded: bool = True, wake: bool = True) -> None:
         """Take a chunk. Above the limit the stream ends, unless it is not `bounded` (a snapshot, a paced feed)."""
         if self.end_reason:
             return
@@ -180,9 +180,8 @@ class LosslessSubscriber(Subscriber):
             return
         self._chunks.append(chunk)
         self.waiting += chunk.count
-        waiter = self._waiter
-        if waiter is not None and not waiter.done():
-            waiter.set_result(None)
+        if wake:
+            self.wake()
 
     def tell(self, news: bytes) -> None:
         """Take news of the stream, in their place between the ticks."""
