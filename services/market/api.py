@@ -43,6 +43,8 @@ class MarketApi(rpc.MarketServiceServicer):
             min_interval_s=seconds_of(request, "min_interval") or 0.0,
             heartbeat_s=seconds_of(request, "heartbeat_interval"),
             resume_after=request.resume_after_sequence,
+            # A waiting replay is for users: trading and risk look at prices from the start on, and would begin it.
+            starts_feed=bool(call.identity.user_id),
         )
         async with aclosing(stream):
             async for message in stream:

@@ -108,8 +108,9 @@ class MarketService(Generic[T]):
         min_interval_s: float,
         heartbeat_s: float | None,
         resume_after: Mapping[str, int],
+        starts_feed: bool = True,
     ) -> AsyncGenerator[bytes, None]:
-        """Yield the encoded messages of a tick stream, until it ends.
+        """Yield the encoded messages of a tick stream, until it ends. One that only looks on starts no waiting feed.
 
         Raises: UnknownSymbol, TooManyStreams, before the first message.
         """
@@ -126,7 +127,8 @@ class MarketService(Generic[T]):
         # Registered first, so that the tick that a waiting feed begins with is not missed.
         self._hub.add(subscriber, resume_after)
         try:
-            await self._want(wanted)
+            if starts_feed:
+                await self._want(wanted)
             async with aclosing(subscriber.messages()) as messages:
                 async for message in messages:
                     yield message
