@@ -81,17 +81,8 @@ class OrderRow(Base):
     reject_message: Mapped[str] = mapped_column(Text)
     venue_order_id: Mapped[str] = mapped_column(Text)
     triggered: Mapped[bool] = mapped_column(Boolean)
-    leg: Mapped[int] = mapped_column(Integer)
-    leg_base: Mapped[Decimal] = _money()
-    leg_announced: Mapped[Decimal] = _money()
-    announced_status: Mapped[int] = mapped_column(Integer)
-    announced_reason: Mapped[str] = mapped_column(String(64))
-    announced_message: Mapped[str] = mapped_column(Text)
-    replace_step: Mapped[int] = mapped_column(Integer)
-    pending_quantity: Mapped[Decimal | None] = mapped_column(Amount)
-    pending_price: Mapped[Decimal | None] = mapped_column(Amount)
-    hold_today: Mapped[Decimal] = _money()
-    hold_yesterday: Mapped[Decimal] = _money()
+    # What few orders have, as JSON of what differs from a new order's: legs, replacements, announced ends, holds.
+    details: Mapped[str] = mapped_column(Text)
 
 
 class TradeRow(Base):

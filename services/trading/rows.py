@@ -1,8 +1,10 @@
 """Orders, positions and the like as rows, and back."""
 
-from collections.abc import Mapping
+import json
+from collections.abc import Callable, Mapping
 from dataclasses import fields
 from decimal import Decimal
+from operator import attrgetter
 from typing import Any
 
 from services.kernel.decimals import plain
@@ -44,17 +46,7 @@ def order_changes(order: Order) -> dict[str, Any]:
         "reject_message": order.reject_message,
         "venue_order_id": order.venue_order_id,
         "triggered": order.triggered,
-        "leg": order.leg,
-        "leg_base": order.leg_base,
-        "leg_announced": order.leg_announced,
-        "announced_status": int(order.announced_status or 0),
-        "announced_reason": order.announced_reason,
-        "announced_message": order.announced_message,
-        "replace_step": int(order.replace_step),
-        "pending_quantity": order.pending_quantity,
-        "pending_price": order.pending_price,
-        "hold_today": order.hold_today,
-        "hold_yesterday": order.hold_yesterday,
+        "details": _details(order),
     }
 
 
@@ -86,7 +78,7 @@ def order_from_row(row: Mapping[str, Any], trade_ids: set[str]) -> Order:
     """The order of a row. `reserved` is the book's to set."""
     values = dict(row)
     values.pop("is_open")
-    announced = values.pop("announced_status")
+    details = values.pop("details")
     values.update(
         side=Side(row["side"]),
         type=OrderType(row["type"]),
@@ -94,10 +86,41 @@ def order_from_row(row: Mapping[str, Any], trade_ids: set[str]) -> Order:
         position_effect=PositionEffect(row["position_effect"]),
         status=OrderStatus(row["status"]),
         delivery=Delivery(row["delivery"]),
-        replace_step=ReplaceStep(row["replace_step"]),
         filled_notional=Decimal(row["filled_notional"]),
     )
-    return Order(**values, announced_status=OrderStatus(announced) if announced else None, trade_ids=trade_ids)
+    for name, text in (json.loads(details) if details else {}).items():
+        values[name] = _DETAILS[name](text)
+    return Order(**values, trade_ids=trade_ids)
+
+
+# What is written of an order only where it differs from a new one's, and how it is read.
+_DETAILS: dict[str, Callable[[str], Any]] = {
+    "leg": int,
+    "leg_base": Decimal,
+    "leg_announced": Decimal,
+    "announced_status": lambda text: OrderStatus(int(text)),
+    "announced_reason": str,
+    "announced_message": str,
+    "replace_step": lambda text: ReplaceStep(int(text)),
+    "pending_quantity": Decimal,
+    "pending_price": Decimal,
+    "hold_today": Decimal,
+    "hold_yesterday": Decimal,
+}
+_DETAILS_OF = attrgetter(*_DETAILS)
+
+
+def _details(order: Order) -> str:
+    values = _DETAILS_OF(order)
+    if not any(values):
+        return ""
+    found = {
+        name: str(int(value)) if isinstance(value, int) else str(value)
+        for name, value in zip(_DETAILS, values, strict=True)
+        # A price of zero is a price.
+        if value or (name == "pending_price" and value is not None)
+    }
+    return json.dumps(found, ensure_ascii=False)
 
 
 def account_row(account: Account) -> dict[str, Any]:
