@@ -21,6 +21,7 @@ from services.strategy.runner.events import (
     Order,
     OrderState,
     Tick,
+    Trade,
 )
 from services.strategy.runner.history import History
 from services.strategy.runner.recent_keys import RecentKeys
@@ -30,6 +31,7 @@ _TIMEOUT_S = 5.0
 _PAUSE_S = 0.2
 # How long an order is worth sending when trading does not answer: after that its moment is over.
 _WORTH_S = 5.0
+_NOTHING = 1e-9
 _OUTCOME_UNKNOWN = (Unavailable, DeadlineExceeded, Internal)
 
 
@@ -64,6 +66,8 @@ class LiveBroker:
         self._open: dict[str, Order] = {}
         self._client_ids: RecentKeys[str] = RecentKeys()
         self._cancelling: set[str] = set()
+        # What orders say was filled, less what trades said: an order's news and its trades' come one by one.
+        self._owed: dict[str, float] = {}
         self._outgoing: asyncio.Queue[pb.CreateOrderRequest | str] = asyncio.Queue()
 
     # What strategies do.
@@ -128,12 +132,23 @@ class LiveBroker:
             return False
         if known is not None and known.order_id and (known.state, known.filled) == (order.state, order.filled):
             return False
+        if known is not None:
+            self._owe(order.client_order_id, order.filled - known.filled)
         if order.is_open:
             self._open[order.client_order_id] = order
         else:
             self._open.pop(order.client_order_id, None)
             self._cancelling.discard(order.client_order_id)
         return True
+
+    def traded(self, trade: Trade) -> None:
+        """A trade came from the platform."""
+        self._owe(trade.client_order_id, -trade.quantity)
+
+    @property
+    def settled(self) -> bool:
+        """Whether no order is open and all trades of those that ended have come."""
+        return not self._open and not self._owed
 
     def client_order_id(self, order_id: str) -> str | None:
         """The strategy's id of an order, when it has been seen."""
@@ -210,6 +225,11 @@ class LiveBroker:
             self._cancelling.discard(client_order_id)
             if isinstance(error, _OUTCOME_UNKNOWN):
                 self._on_log("WARNING", f"an order could not be cancelled: {error.message}")
+
+    def _owe(self, client_order_id: str, quantity: float) -> None:
+        owed = self._owed.pop(client_order_id, 0.0) + quantity
+        if abs(owed) > _NOTHING:
+            self._owed[client_order_id] = owed
 
     def _accepted(self, order: object) -> None:
         made = order_of(order)  # type: ignore[arg-type]

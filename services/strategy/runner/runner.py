@@ -195,7 +195,7 @@ class StrategyRunner:
         while self._clock.monotonic() < end:
             while self._news:
                 await self._step()
-            if not self._broker.open_orders():
+            if self._broker.settled:
                 return
             self._something.clear()
             with suppress(TimeoutError):
@@ -271,8 +271,10 @@ class StrategyRunner:
         if client_order_id is None:
             await self._on_order(await self._orders.order(message.order_id))
             client_order_id = self._broker.client_order_id(message.order_id) or ""
+        trade = trade_of(message, client_order_id)
+        self._broker.traded(trade)
         if self._host is not None:
-            self._tell(trade_of(message, client_order_id))
+            self._tell(trade)
 
     async def _on_snapshot(self) -> None:
         assert self._broker is not None
