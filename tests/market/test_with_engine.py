@@ -1,0 +1,64 @@
+"""Market with the real engine: a replay reaches a subscriber whole, and the simulated feed moves."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+from redfire.market.v1 import market_pb2 as pb
+from redfire.market.v1.market_pb2_grpc import MarketServiceStub
+
+from services.engine import vnpy_home
+from tests.harness import platform
+from tests.market.ticks import DAILY, RECORDED, SYMBOL, daily, data_file
+from tests.waiting import until
+
+
+@pytest.fixture(scope="module", autouse=True)
+def vnpy_folder(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """vnpy keeps the folder that it was first imported with, which must outlive a test's own."""
+    vnpy_home.prepare(tmp_path_factory.mktemp("vnpy"))
+
+
+@asynccontextmanager
+async def market(feed: str) -> AsyncIterator[MarketServiceStub]:
+    async with platform("engine", "market", settings={"engine": {"feed": feed}}) as running:
+        stub = running.identity(role="user").stub(MarketServiceStub)
+
+        async def known() -> bool:
+            return bool((await stub.ListInstruments(pb.ListInstrumentsRequest())).instruments)
+
+        await until(known, timeout_s=20)
+        yield stub
+
+
+async def test_a_replay_at_full_speed_arrives_complete_and_in_order_with_the_exchanges_daily_bars() -> None:
+    data_file(DAILY)
+    async with market(f"replay:{data_file(RECORDED)}@max?start=subscribe") as stub:
+        found: list[pb.Tick] = []
+        news: list[str] = []
+        async for message in stub.StreamTicks(pb.StreamTicksRequest(symbols=[SYMBOL]), timeout=120):
+            found += message.ticks
+            news += filter(None, [message.WhichOneof("event")])
+        assert len(found) == 84_347
+        assert [one.sequence for one in found] == list(range(found[0].sequence, found[0].sequence + 84_347))
+        assert [kind for kind in news if kind != "heartbeat"] == ["started", "end"]
+        days = (await stub.ListBars(pb.ListBarsRequest(symbol=SYMBOL, interval=7))).bars
+        for bar, day in zip(days, (20210104, 20210105, 20210106), strict=True):
+            names = ("open", "high", "low", "close", "volume", "turnover", "open_interest")
+            assert [getattr(bar, name) for name in names] == [daily()[day][name] for name in names]
+
+
+async def test_the_simulated_feed_streams_all_its_symbols_without_a_gap() -> None:
+    async with market("sim:7") as stub:
+        first = (await stub.ListInstruments(pb.ListInstrumentsRequest())).instruments
+        last: dict[str, int] = {}
+        count = 0
+        async for message in stub.StreamTicks(pb.StreamTicksRequest(symbols=[one.symbol for one in first]), timeout=30):
+            assert not message.HasField("gap")
+            for one in message.ticks:
+                assert one.sequence == last.get(one.symbol, one.sequence - 1) + 1
+                last[one.symbol] = one.sequence
+                count += 1
+            if count > 300:
+                break
+        assert len(last) > 1
