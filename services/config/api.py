@@ -57,7 +57,7 @@ class ConfigApi(rpc.ConfigServiceServicer):
         self, request: pb.ListConfigVersionsRequest, call: Call
     ) -> pb.ListConfigVersionsResponse:
         """Lists the versions of a value."""
-        found = await self._configs.list_config_versions(convert.name_of(request), Page.of(request))
+        found = await self._configs.list_config_versions(convert.name_of(request), Page.of(request, cursor=(int,)))
         versions = [convert.to_config(config) for config in found.items]
         return pb.ListConfigVersionsResponse(versions=versions, next_page_token=found.next_page_token)
 

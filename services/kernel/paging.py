@@ -34,8 +34,11 @@ class Page:
     query: str
 
     @classmethod
-    def of(cls, request: Message, owner: str = "") -> "Page":
-        """The page that a List request asks for. A token of another query or owner is Invalid."""
+    def of(cls, request: Message, owner: str = "", cursor: Sequence[type] = (str,)) -> "Page":
+        """The page that a List request asks for; `cursor` are the types of what `cut` makes cursors of.
+
+        A token of another query or owner, or with another kind of cursor, is Invalid: clients can make up tokens.
+        """
         bare = type(request)()
         bare.CopyFrom(request)
         token: str = bare.page_token  # type: ignore[attr-defined]
@@ -44,7 +47,7 @@ class Page:
         bare.ClearField("page_size")
         text = f"{bare.DESCRIPTOR.full_name}|{owner}|".encode() + bare.SerializeToString(deterministic=True)
         query = hashlib.sha256(text).hexdigest()[:16]
-        return cls(min(size or DEFAULT_SIZE, MAX_SIZE), _decode(token, query) if token else None, query)
+        return cls(min(size or DEFAULT_SIZE, MAX_SIZE), _decode(token, query, cursor) if token else None, query)
 
     def cut(self, rows: Sequence[T], key: Callable[[T], list[Any]]) -> Slice[T]:
         """The page out of rows that were read with limit `size + 1`; `key` gives a row's cursor."""
@@ -55,13 +58,21 @@ class Page:
         return Slice(items, base64.urlsafe_b64encode(cursor.encode()).decode().rstrip("="))
 
 
-def _decode(token: str, query: str) -> list[Any]:
+def _decode(token: str, query: str, cursor: Sequence[type]) -> list[Any]:
     try:
         padded = token + "=" * (-len(token) % 4)
         made_for, after = json.loads(base64.urlsafe_b64decode(padded.encode()))
     except (ValueError, UnicodeError, TypeError):
         made_for, after = "", []
-    if made_for != query or not isinstance(after, list):
+    if made_for != query or not isinstance(after, list) or not _fits(after, cursor):
         message = "page_token: not a token of this query"
         raise Invalid(message, field="page_token", reason=Reason.INVALID_PAGE_TOKEN)
     return after
+
+
+def _fits(after: list[Any], cursor: Sequence[type]) -> bool:
+    """Whether these are values of the wanted types that every database can take."""
+    return len(after) == len(cursor) and all(
+        type(value) is kind and (abs(value) < 1 << 63 if kind is int else "\0" not in value)
+        for value, kind in zip(after, cursor, strict=True)
+    )

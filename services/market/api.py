@@ -61,7 +61,7 @@ class MarketApi(rpc.MarketServiceServicer):
 
     async def ListTicks(self, request: pb.ListTicksRequest, call: Call) -> pb.ListTicksResponse:
         """Recorded ticks."""
-        page = Page.of(request)
+        page = Page.of(request, cursor=(int, int))
         after = (page.after[0], page.after[1]) if page.after else None
         rows = await self._market.list_ticks(request.symbol, *range_of(request), after, page.size + 1)
         cut = page.cut(rows, lambda tick: [tick.time_ns, tick.sequence])
@@ -69,7 +69,7 @@ class MarketApi(rpc.MarketServiceServicer):
 
     async def ListBars(self, request: pb.ListBarsRequest, call: Call) -> pb.ListBarsResponse:
         """Closed bars."""
-        page = Page.of(request)
+        page = Page.of(request, cursor=(int,))
         interval, after = interval_of(request.interval), page.after[0] if page.after else None
         rows = await self._market.list_bars(request.symbol, interval, *range_of(request), after, page.size + 1)
         cut = page.cut(rows, lambda bar: [bar.start_ns])

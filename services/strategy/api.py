@@ -98,7 +98,7 @@ class StrategyApi(rpc.StrategyServiceServicer):
     async def ListStrategyLogs(self, request: pb.ListStrategyLogsRequest, call: Call) -> pb.ListStrategyLogsResponse:
         """What it wrote."""
         page = await self._strategies.list_logs(
-            call.user_id, request.strategy_id, Page.of(request, owner=call.user_id), request.level
+            call.user_id, request.strategy_id, Page.of(request, call.user_id, (int,)), request.level
         )
         return pb.ListStrategyLogsResponse(
             logs=[convert.log_to_pb(line) for line in page.items], next_page_token=page.next_page_token

@@ -55,7 +55,7 @@ class OrderApi(rpc.OrderServiceServicer):
 
     async def ListOrders(self, request: pb.ListOrdersRequest, call: Call) -> pb.ListOrdersResponse:
         """Orders, newest first."""
-        page = Page.of(request, call.user_id)
+        page = Page.of(request, call.user_id, (int, str))
         found = await self._orders.list_orders(call.user_id, convert.filter_from_pb(request), page)
         orders = [convert.order_to_pb(order) for order in found.items]
         return pb.ListOrdersResponse(orders=orders, next_page_token=found.next_page_token)

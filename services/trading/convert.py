@@ -18,6 +18,7 @@ from services.trading.trades import Trade
 
 _REASONS: dict[str, int] = dict(ErrorReason.items())
 _NS = 1_000_000_000
+_LATEST_NS = (1 << 63) - 1
 
 
 def time_to_pb(time_ns: int) -> Timestamp:
@@ -27,11 +28,11 @@ def time_to_pb(time_ns: int) -> Timestamp:
 
 
 def time_of(message: Any, name: str) -> int:
-    """A message's timestamp field in nanoseconds; 0 when it is not set."""
+    """A message's timestamp field in nanoseconds, within what 64 bits hold; 0 when it is not set."""
     if not message.HasField(name):
         return 0
     found = getattr(message, name)
-    return found.seconds * _NS + found.nanos
+    return min(max(found.seconds * _NS + found.nanos, 1), _LATEST_NS)
 
 
 def new_order_from_pb(request: Any) -> NewOrder:
