@@ -72,7 +72,6 @@ def _decode(token: str, query: str, cursor: Sequence[type]) -> list[Any]:
 
 def _fits(after: list[Any], cursor: Sequence[type]) -> bool:
     """Whether these are values of the wanted types that every database can take."""
-    return len(after) == len(cursor) and all(
-        type(value) is kind and (abs(value) < 1 << 63 if kind is int else "\0" not in value)
-        for value, kind in zip(after, cursor, strict=True)
+    return [type(value) for value in after] == list(cursor) and all(
+        abs(value) < 1 << 63 if isinstance(value, int) else "\0" not in value for value in after
     )
