@@ -113,11 +113,6 @@ class Supervisor:
         """Whether this worker lists classes."""
         return worker_id in self._scans
 
-    def pids(self) -> list[int]:
-        """Of the workers that run now."""
-        processes = [group.process for group in self._groups.values() if group.process]
-        return [p._process.pid for p in processes if p._process is not None and p._process.returncode is None]
-
     async def drain(self) -> None:
         """Let workers leave the market in order, as long as there is time."""
         self._draining = True

@@ -19,6 +19,8 @@ from tests.waiting import until
 class Desk:
     """One user's strategies, as a client sees them."""
 
+    stub_class = StrategyServiceStub
+
     def __init__(self, world: World, user: User) -> None:
         self.world = world
         self.user = user
@@ -64,12 +66,6 @@ class Desk:
         await self.until_status(made.strategy_id, "RUNNING")
         await until(lambda: len(self.world.market.streams) > before)
         return str(made.strategy_id)
-
-
-class Setting(Platform):
-    """For type checkers: a platform with its world."""
-
-    world: World
 
 
 @pytest.fixture

@@ -26,7 +26,8 @@ def wave(count: int) -> list[float]:
 
 
 def tick(price: float, seconds: float, **more: object) -> Tick:
-    values = {"bid_prices": (price - 0.2,), "ask_prices": (price + 0.2,), "limit_up": 6000.0, "limit_down": 4000.0}
+    values = {"limit_up": 6000.0, "limit_down": 4000.0, "bid_prices": (price - 0.2,), "ask_prices": (price + 0.2,)}
+    values |= {"bid_quantities": (10.0,), "ask_quantities": (10.0,)}
     return Tick(SYMBOL, START_NS + int(seconds * 1e9), price, **{**values, **more})  # type: ignore[arg-type]
 
 
@@ -94,7 +95,7 @@ async def test_a_local_stop_waits_triggers_and_is_told(tmp_path):
     await broker.tick(tick(5010.2, 2))
     assert told[-1] == ("STOP.1", "TRIGGERED", 5010.2)
     assert [(r.side, r.effect, r.kind, r.price) for r in broker.requests] == [
-        (Side.BUY, Effect.OPEN, OrderKind.LIMIT, 6000.0)
+        (Side.BUY, Effect.OPEN, OrderKind.LIMIT, 5110.6)
     ]
     assert host.position == 2
 

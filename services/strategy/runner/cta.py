@@ -20,6 +20,8 @@ from services.strategy.runner.rounding import to_step
 from services.strategy.runner.values import plain, restored
 from services.strategy.runner.vnpy_objects import GATEWAY, INTERVALS, VnpyObjects, effect_of, side_of
 
+# How far through the market a triggered stop is priced.
+_THROUGH = 0.02
 # The engine's own: shown like the others, never restored.
 _STATE = ("inited", "trading", "pos")
 
@@ -180,11 +182,15 @@ class CtaEngine:
             reached = tick.last_price >= stop_order.price if buys else tick.last_price <= stop_order.price
             if not reached or stop_order.stop_orderid not in self._stop_orders:
                 continue
-            # vnpy's prices for an order that must fill at once: the day's limit, or the fifth level without one.
+            # It must fill at once. vnpy prices it at the day's limit, which risk's price collar refuses and whose
+            # margin few accounts have: this far through the market fills at the same prices.
             if buys:
-                price = tick.limit_up or tick.ask_price_5 or tick.ask_price_1 or tick.last_price
+                price = max(tick.last_price, tick.ask_price_1) * (1 + _THROUGH)
+                price = min(price, tick.limit_up or price)
             else:
-                price = tick.limit_down or tick.bid_price_5 or tick.bid_price_1 or tick.last_price
+                price = min(tick.last_price, tick.bid_price_1 or tick.last_price) * (1 - _THROUGH)
+                price = max(price, tick.limit_down or price)
+            price = float(to_step(price, self._broker.instrument.price_tick))
             vt_orderid = self._send_limit(stop_order.direction, stop_order.offset, price, stop_order.volume)
             del self._stop_orders[stop_order.stop_orderid]
             stop_order.status = StopOrderStatus.TRIGGERED

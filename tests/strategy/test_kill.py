@@ -1,0 +1,53 @@
+"""The whole platform is killed: its workers die with it, and strategies run again after the next start."""
+
+import asyncio
+import os
+import signal
+import sys
+from pathlib import Path
+
+from tests.strategy.user_files import GOOD
+from tests.waiting import until
+
+HOSTING = """
+import asyncio, sys
+from pathlib import Path
+from tests.harness import platform
+from tests.strategy.conftest import Desk
+from tests.strategy.fakes import World
+from tests.strategy.test_worker_processes import _workers
+
+async def main():
+    world = World()
+    settings = {"strategy": {"strategies_dir": sys.argv[1]}}
+    async with platform("strategy", settings=settings, fakes=world.fakes(), data_dir=Path(sys.argv[2])) as p:
+        p.mint = world.auth.mint
+        desk = Desk(world, p.identity(user_id=sys.argv[3]))
+        strategy_id = await desk.run("Counter")
+        print(strategy_id, *_workers(p), flush=True)
+        await asyncio.sleep(600)
+
+asyncio.run(main())
+"""
+
+
+async def test_after_kill_9_no_worker_is_left_and_strategies_resume(serve, desk_of, world, strategies_dir, tmp_path):
+    (strategies_dir / "good.py").write_text(GOOD)
+    user_id = "0197f3a0-0000-7000-8000-000000000001"
+    data_dir = tmp_path / "data"
+    host = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", HOSTING, str(strategies_dir), str(data_dir), user_id,
+        stdout=asyncio.subprocess.PIPE, cwd=Path(__file__).parents[2],
+    )  # fmt: skip
+    try:
+        assert host.stdout
+        strategy_id, *pids = (await asyncio.wait_for(host.stdout.readline(), 60)).decode().split()
+        assert pids
+    finally:
+        os.kill(host.pid, signal.SIGKILL)
+        await host.wait()
+    await until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in pids), 5)
+    async with serve(data_dir) as p:
+        desk = desk_of(p)
+        desk.stub = p.identity(user_id=user_id).stub(type(desk).stub_class)
+        await desk.until_status(strategy_id, "RUNNING", 30)
