@@ -25,7 +25,7 @@ class Lifetime(Enum):
     FOK = "fok"
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class MatchOrder:
     """An order in the book. `price` in ticks, None for market; `lots` are what is left of it."""
 
@@ -92,7 +92,8 @@ class Book:
                 for order in side.orders:
                     if not self._take(side, order, fills, resting=True):
                         break
-                self._drop_filled(side)
+                if fills:
+                    self._drop_filled(side)
         return fills
 
     def submit(self, order: MatchOrder, lifetime: Lifetime) -> list[Fill]:

@@ -24,11 +24,10 @@ from services.engine.sim_feed import SimFeed
 from services.engine.sim_gateway import SimGateway
 from services.engine.sim_ledger import SimLedger
 from services.engine.sim_market import MARKET_KEY, SimMarketRunner
-from services.engine.sim_order import SimOrder
+from services.engine.sim_order import SimOrder, position_of_row
 from services.engine.sim_order_ids import KEPT, SimOrderIds
 from services.engine.sim_venue import SimVenue
 from services.engine.tick_stream import FeedNature, TickStream
-from services.engine.updates import PositionSide, PositionUpdate
 from services.engine.vnpy_engine import VnpyEngine
 from services.engine.vnpy_venue import VnpyVenue
 from services.engine.vnpy_words import split_symbol
@@ -147,10 +146,7 @@ class Engine:
         self._ticks.first_sequence = began_ms << 10
         first_id = max(*last_ids, *(order.priority for order in orders), began_ms << 10) + 1
         exchange = SimExchange(SIM, self._catalogue, self._ledger, self._clock, lambda: self._live.value, first_id)
-        exchange.positions.restore(
-            PositionUpdate(SIM, row.symbol, PositionSide(row.side), row.quantity, row.yesterday_quantity)
-            for row in positions
-        )
+        exchange.positions.restore(position_of_row(row, SIM) for row in positions)
         feed = self._make_feed({key.removeprefix(MARKET_KEY): value for key, value in state.items()})
         self._market = SimMarketRunner(feed, exchange, self._gateway, self._ledger, self._ticks.room)
         self._ledger_task = asyncio.create_task(self._ledger.run(), name="engine.sim_ledger")

@@ -7,13 +7,15 @@ from typing import Any
 
 from redfire.reasons import Reason
 
-from services.engine.models import SimOrderRow, SimTradeRow
+from services.engine.models import SimOrderRow, SimPositionRow, SimTradeRow
 from services.engine.updates import (
     OrderRequest,
     OrderStatus,
     OrderType,
     OrderUpdate,
     PositionEffect,
+    PositionSide,
+    PositionUpdate,
     Side,
     TimeInForce,
     TradeUpdate,
@@ -139,3 +141,8 @@ def trade_of_row(row: SimTradeRow, gateway_name: str) -> TradeUpdate:
         time=row.time,
         trading_day=row.trading_day,
     )
+
+
+def position_of_row(row: SimPositionRow, gateway_name: str) -> PositionUpdate:
+    """A position as it is written."""
+    return PositionUpdate(gateway_name, row.symbol, PositionSide(row.side), row.quantity, row.yesterday_quantity)

@@ -9,7 +9,7 @@ from services.engine.repository import EngineRepository
 from services.engine.sim_exchange import SimExchange
 from services.engine.sim_gateway import SimGateway
 from services.engine.sim_ledger import SimLedger
-from services.engine.sim_order import SimOrder, trade_of_row
+from services.engine.sim_order import SimOrder, position_of_row, trade_of_row
 from services.engine.sim_order_ids import SimOrderIds
 from services.engine.updates import OrderRequest, VenueState
 from services.engine.vnpy_words import cancel_request, to_vnpy
@@ -70,10 +70,12 @@ class SimVenue:
             rows = {row.venue_order_id: row for row in await repository.list_open_sim_orders()}
             rows.update((row.venue_order_id, row) for row in await repository.list_sim_orders(order_ids))
             trades = await repository.list_sim_trades(rows)
+            # Of the same moment: the exchange's own have moved on since.
+            positions = await repository.list_sim_positions()
         return VenueState(
             orders=[SimOrder.of_row(row, self._name).update() for row in rows.values()],
             trades=[trade_of_row(row, self._name) for row in trades],
-            positions=self._exchange.positions.all(),
+            positions=[position_of_row(row, self._name) for row in positions if row.quantity],
             trading_day=self._exchange.trading_day,
             complete=self._gateway.connected,
         )

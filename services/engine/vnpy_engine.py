@@ -91,6 +91,15 @@ class SteadyEventEngine(EventEngine):
                 log.exception("a handler of vnpy's event %s failed", event.type)
 
 
+class _NoConverters(dict[str, Any]):
+    """Stands in for the OMS's offset converters, which trading does without: each event of an order would make them
+    look at all open orders of its symbol again."""
+
+    def __contains__(self, name: object) -> bool:
+        """So that the OMS makes none."""
+        return True
+
+
 class VnpyEngine:
     """Hosts the MainEngine. `on_ticks` and `on_event` are called on the loop, in the order of the events."""
 
@@ -112,6 +121,7 @@ class VnpyEngine:
         vnpy_engine_module.TRADER_DIR = Path.cwd()
         self.main = MainEngine(self.events)
         self._oms: Any = self.main.get_engine("oms")
+        self._oms.offset_converters = _NoConverters()
         # Behind the OMS's own handlers, so that it knows what we hear of.
         for kind in BRIDGED:
             self.events.register(kind, self._arrive)
