@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Callable
 from services.kernel.clock import Clock
 from services.kernel.database import Repositories
 from services.kernel.errors import NotFound, Unavailable
+from services.trading import metrics
 from services.trading.account_views import AccountView, PositionView, view_account, view_position
 from services.trading.book import Book
 from services.trading.changes import Changes
@@ -212,6 +213,10 @@ class Desk:
         self._failed.set()
 
     def _published(self, changes: Changes, news: list[News]) -> None:
+        if changes.created:
+            metrics.orders.inc(len(changes.created))
+        if changes.trades:
+            metrics.trades.inc(len(changes.trades))
         for order_id in changes.sends:
             self.send(order_id)
         for order_id in changes.cancels:

@@ -12,6 +12,7 @@ from services.kernel.errors import Conflict, FailedPrecondition, Invalid, NotFou
 from services.kernel.identifiers import new_id
 from services.kernel.paging import Page, Slice
 from services.kernel.tasks import Tasks
+from services.trading import metrics
 from services.trading.acceptance import Acceptance
 from services.trading.account_opening import Accounts
 from services.trading.accounts import Account
@@ -193,14 +194,19 @@ class OrderService:
         changes.cancels.append(order.order_id)
 
     async def _accept(self, account: Account, new: NewOrder, trace_id: str, fingerprint: str) -> Order:
+        started = self._desk.clock.monotonic()
         try:
-            return await self._accept_new(account, new, trace_id, fingerprint)
+            order = await self._accept_new(account, new, trace_id, fingerprint)
+            metrics.processing.observe(self._desk.clock.monotonic() - started)
+            return order
         except (RedFireError, IntegrityError) as refusal:
             # An order of long ago may have this id: then that one is the answer, whatever would be said of a new one.
             if not isinstance(refusal, Unavailable):
                 earlier = await self._desk.find_by_client(account.account_id, new.client_order_id)
                 if earlier is not None:
                     return _same(earlier, fingerprint)
+            if isinstance(refusal, RedFireError):
+                metrics.refused.labels(refusal.reason).inc()
             raise
 
     async def _accept_new(self, account: Account, new: NewOrder, trace_id: str, fingerprint: str) -> Order:

@@ -108,7 +108,7 @@ class Streams:
 
     def publish(self, user_id: str, news: Sequence[News]) -> None:
         """Tell a user's followers, and those of everybody."""
-        for key in (user_id, ""):
+        for key in {user_id, ""}:
             for subscription in self._by_user.get(key, ()):
                 subscription.offer(news)
 
