@@ -83,28 +83,28 @@ async def test_the_same_request_id_creates_one_strategy(desk):
     assert len((await desk.stub.ListStrategies(pb.ListStrategiesRequest())).strategies) == 1
 
 
-@pytest.mark.parametrize(
-    ("change", "code", "reason", "field"),
-    [
-        ({"class_name": "Nobody"}, "NOT_FOUND", "UNKNOWN_STRATEGY_CLASS", ""),
-        ({"symbol": "XX99.CFFEX"}, "NOT_FOUND", "UNKNOWN_SYMBOL", ""),
-        ({"account_id": new_id()}, "NOT_FOUND", "NOT_FOUND", ""),
-        ({"parameters": {"size": 1}}, "INVALID_ARGUMENT", "INVALID_PARAMETER", "parameters.size"),
-        ({"parameters": {"quantity": "2"}}, "INVALID_ARGUMENT", "INVALID_PARAMETER", "parameters.quantity"),
-        ({"parameters": {"quantity": 1.5}}, "INVALID_ARGUMENT", "INVALID_PARAMETER", "parameters.quantity"),
-        ({"parameters": {"quantity": True}}, "INVALID_ARGUMENT", "INVALID_PARAMETER", "parameters.quantity"),
-        ({"parameters": {"note": 3}}, "INVALID_ARGUMENT", "INVALID_PARAMETER", "parameters.note"),
-        ({"parameters": {"note": None}}, "INVALID_ARGUMENT", "INVALID_PARAMETER", "parameters.note"),
-        ({"class_name": "1x"}, "INVALID_ARGUMENT", "INVALID_FIELD", "class_name"),
-    ],
-)
-async def test_what_cannot_be_is_refused(desk, change, code, reason, field):
-    values = {"class_name": "Counter", "symbol": "IF2101.CFFEX", **change}
-    values["parameters"] = ParseDict(values.get("parameters", {}), Struct())
-    with pytest.raises(grpc.aio.AioRpcError) as refused:
-        await desk.stub.CreateStrategy(pb.CreateStrategyRequest(**values))
-    assert (refused.value.code().name, reason_of(refused.value)) == (code, reason)
-    assert not field or field in fields_of(refused.value)
+REFUSALS = [
+    ({"class_name": "Nobody"}, "NOT_FOUND", "UNKNOWN_STRATEGY_CLASS", ""),
+    ({"symbol": "XX99.CFFEX"}, "NOT_FOUND", "UNKNOWN_SYMBOL", ""),
+    ({"account_id": new_id()}, "NOT_FOUND", "NOT_FOUND", ""),
+    ({"parameters": {"size": 1}}, "INVALID_ARGUMENT", "INVALID_PARAMETER", "parameters.size"),
+    ({"parameters": {"quantity": "2"}}, "INVALID_ARGUMENT", "INVALID_PARAMETER", "parameters.quantity"),
+    ({"parameters": {"quantity": 1.5}}, "INVALID_ARGUMENT", "INVALID_PARAMETER", "parameters.quantity"),
+    ({"parameters": {"quantity": True}}, "INVALID_ARGUMENT", "INVALID_PARAMETER", "parameters.quantity"),
+    ({"parameters": {"note": 3}}, "INVALID_ARGUMENT", "INVALID_PARAMETER", "parameters.note"),
+    ({"parameters": {"note": None}}, "INVALID_ARGUMENT", "INVALID_PARAMETER", "parameters.note"),
+    ({"class_name": "1x"}, "INVALID_ARGUMENT", "INVALID_FIELD", "class_name"),
+]
+
+
+async def test_what_cannot_be_is_refused(desk):
+    for change, code, reason, field in REFUSALS:
+        values = {"class_name": "Counter", "symbol": "IF2101.CFFEX", **change}
+        values["parameters"] = ParseDict(values.get("parameters", {}), Struct())
+        with pytest.raises(grpc.aio.AioRpcError) as refused:
+            await desk.stub.CreateStrategy(pb.CreateStrategyRequest(**values))
+        assert (refused.value.code().name, reason_of(refused.value)) == (code, reason), change
+        assert not field or field in fields_of(refused.value), change
 
 
 async def test_somebody_elses_strategy_is_not_found(desk):
