@@ -1,6 +1,6 @@
 """One RPC as its handler sees it: who calls, from where, until when; and how it goes on to peers."""
 
-import os
+import random
 from collections.abc import Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -67,7 +67,7 @@ class Origin:
 
 def new_traceparent() -> str:
     """A new trace that is not sampled (W3C Trace Context)."""
-    return f"00-{os.urandom(16).hex()}-{os.urandom(8).hex()}-00"
+    return f"00-{random.getrandbits(128):032x}-{random.getrandbits(64):016x}-00"
 
 
 def _valid_traceparent(value: str) -> str:

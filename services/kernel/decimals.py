@@ -5,7 +5,9 @@ from decimal import Decimal
 
 def plain(value: Decimal) -> str:
     """Without exponent and trailing zeros: `Decimal("1.500")` → `1.5`, `Decimal("1E+3")` → `1000`."""
-    text = format(value, "f")
+    text = str(value)
+    if "E" in text:
+        text = format(value, "f")
     if "." in text:
         text = text.rstrip("0").rstrip(".")
     return "0" if text in ("-0", "") else text
