@@ -135,7 +135,7 @@ class Acceptance:
             if order.quantity > closable:
                 return [InsufficientPosition(closable=plain(closable), quantity=plain(order.quantity))]
             return []
-        needed = needed_funds(instrument, price, order.quantity)
+        needed = instrument.funds(price, order.quantity)
         available = account.available(self._book.last_prices)
         if needed > available:
             return [InsufficientFunds(needed=plain(needed), available=plain(available))]
@@ -148,14 +148,14 @@ class Acceptance:
             return position.closable(order.position_effect) if position is not None else ZERO
         available = account.available(self._book.last_prices)
         step = instrument.quantity_step or Decimal(1)
-        one = needed_funds(instrument, price, step)
+        one = instrument.funds(price, step)
         if available <= 0:
             return ZERO
         if not one:
             return order.quantity
         steps = (available / one).to_integral_value(rounding=ROUND_FLOOR)
         # Amounts are rounded once for the whole order, so a step's amount times steps may be a little off.
-        while steps > 0 and needed_funds(instrument, price, steps * step) > available:
+        while steps > 0 and instrument.funds(price, steps * step) > available:
             steps -= 1
         result = steps * step
         return result if result >= instrument.min_quantity else ZERO
@@ -164,8 +164,3 @@ class Acceptance:
     def _position(account: Account, order: NewOrder) -> Position | None:
         side = PositionSide.SHORT if order.side is Side.BUY else PositionSide.LONG
         return account.positions.get((order.symbol, side))
-
-
-def needed_funds(instrument: Instrument, price: Decimal, quantity: Decimal) -> Decimal:
-    """What an opening order holds: margin and commission."""
-    return instrument.margin(price, quantity) + instrument.commission(price, quantity)

@@ -96,7 +96,7 @@ class Book:
             return ZERO
         instrument = self.instruments[order.symbol]
         price = order.reserve_price if reserve_price is None else reserve_price
-        return instrument.margin(price, leaves) + instrument.commission(price, leaves)
+        return instrument.funds(price, leaves)
 
     def reserve(self, order: Order) -> None:
         """Make the order hold what it should now; while it is being replaced, enough for either outcome."""

@@ -1,7 +1,7 @@
 """The instruments that orders are checked and money is computed with, kept from MarketService."""
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
 
 from redfire.market.v1 import market_pb2
@@ -14,6 +14,7 @@ from services.trading import money
 from services.trading.money import ZERO
 
 REFRESH_S = 60.0
+MOST_FUNDS = 1000
 UNKNOWN_FOR_S = 5.0
 
 
@@ -34,6 +35,8 @@ class Instrument:
     commission_fixed: Decimal
     close_today_commission_rate: Decimal
     close_today_commission_fixed: Decimal
+    # An order's funds are asked for three times on its way.
+    _funds: dict[tuple[Decimal, Decimal], Decimal] = field(default_factory=dict, init=False, compare=False, repr=False)
 
     def notional(self, price: Decimal, quantity: Decimal) -> Decimal:
         """price × quantity × contract_size, exact."""
@@ -54,6 +57,15 @@ class Instrument:
             parts.append(money.product(abs(self.notional(price, closed_today)), self.close_today_commission_rate))
             parts.append(money.product(closed_today, self.close_today_commission_fixed))
         return money.amount(money.total(parts))
+
+    def funds(self, price: Decimal, quantity: Decimal) -> Decimal:
+        """What an opening order of so many contracts holds: margin and commission."""
+        found = self._funds.get((price, quantity))
+        if found is None:
+            if len(self._funds) >= MOST_FUNDS:
+                self._funds.clear()
+            found = self._funds[price, quantity] = self.margin(price, quantity) + self.commission(price, quantity)
+        return found
 
     @property
     def closes_today_first(self) -> bool:

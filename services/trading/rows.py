@@ -197,7 +197,7 @@ def entry_from_row(row: Mapping[str, Any]) -> LedgerEntry:
 
 def instrument_row(instrument: Instrument) -> dict[str, Any]:
     """An instrument's row."""
-    terms = {field.name: str(getattr(instrument, field.name)) for field in fields(Instrument)}
+    terms = {field.name: str(getattr(instrument, field.name)) for field in fields(Instrument) if field.init}
     return {"symbol": instrument.symbol, "terms": terms}
 
 
@@ -205,6 +205,6 @@ def instrument_from_row(row: Mapping[str, Any]) -> Instrument:
     """The instrument of a row."""
     terms: dict[str, Any] = dict(row["terms"])
     for field in fields(Instrument):
-        if field.type is Decimal:
+        if field.init and field.type is Decimal:
             terms[field.name] = Decimal(terms[field.name])
     return Instrument(**terms)
