@@ -20,6 +20,8 @@ from services.trading.venue import Venue
 log = logging.getLogger(__name__)
 RETRY_S = 0.5
 AMEND_SETTLES_S = 5.0
+# A gateway that has just come back may not have all its orders together at once.
+FORGOTTEN_S = 10.0
 
 
 class Reconciliation:
@@ -30,6 +32,7 @@ class Reconciliation:
         self._venue = venue
         self._settings = settings
         self._wanted = asyncio.Event()
+        # Orders that their gateway knew once and does not any more, and since when.
         self._missing: dict[str, int] = {}
         self._differences: dict[str, dict[tuple[str, PositionSide], Decimal]] = {}
         self.done_once = False
@@ -103,9 +106,12 @@ class Reconciliation:
                 if order.status is OrderStatus.PENDING_CANCEL or order.replace_step is ReplaceStep.CANCELING:
                     self.dispatcher.cancel(order_id)  # the first request may be lost
             elif self._not_there(order, now_ns):
-                missing[order_id] = self._missing.get(order_id, 0) + 1
-        self._missing = missing
-        for order_id in [order_id for order_id, times in missing.items() if times > 1]:
+                missing[order_id] = self._missing.get(order_id, now_ns)
+        ours = set(asked.values())
+        others = {name: since_ns for name, since_ns in self._missing.items() if name not in ours}
+        self._missing = missing | {name: since_ns for name, since_ns in others.items() if name in desk.book.orders}
+        for order_id in [name for name, since_ns in missing.items() if now_ns - since_ns >= FORGOTTEN_S * 1e9]:
+            del self._missing[order_id]
             self._end(order_id, OrderStatus.EXPIRED, Reason.ORDER_EXPIRED, "the venue does not know the order any more")
         self._compare(gateway, state)
 

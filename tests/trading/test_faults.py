@@ -165,3 +165,13 @@ async def test_a_lost_cancel_is_asked_again(trader):
     trader.engine.drop_streams()
     await trader.becomes(order.order_id, "CANCELED")
     assert len(trader.engine.cancels) == 2
+
+
+async def test_an_order_that_the_venue_forgot_ends_after_a_while(monkeypatch):
+    monkeypatch.setattr("services.trading.reconciliation.FORGOTTEN_S", 0.2)
+    async with trading(reconcile_interval_s=0.15) as trader:
+        order = await trader.create()
+        await trader.becomes(order.order_id, "NEW")
+        del trader.engine.orders[order.order_id]
+        assert (await trader.becomes(order.order_id, "EXPIRED")).reject_reason == 54
+        assert D((await trader.account()).frozen) == 0
