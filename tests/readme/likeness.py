@@ -1,0 +1,59 @@
+"""Whether an output is like the one that README shows: the same shape and words, other ids, prices and times."""
+
+import json
+import re
+from typing import Any
+
+# Steps on the way to another state: where README shows one, the reader may see a later one.
+_PASSING = re.compile(r"_(PENDING_NEW|STARTING|STOPPING)$")
+_WORD = re.compile(r"^[A-Z][A-Z0-9_]+$")
+_TYPE = re.compile(r"^type\.googleapis\.com/")
+_NUMBER = re.compile(r"-?\d+(\.\d+)?")
+
+
+def difference(expected: str, actual: str) -> str:
+    """What differs, in a line; empty when nothing does."""
+    wanted, shown = documents(expected), documents(actual)
+    if wanted is None:
+        missing = set(_lines(expected)) - set(_lines(actual))
+        return f"not printed: {sorted(missing)[0]}" if missing else ""
+    if shown is None or len(shown) != len(wanted):
+        return f"{len(wanted)} JSON documents expected, printed: {actual[:500]}"
+    return next(filter(None, (_compare(a, b, "") for a, b in zip(wanted, shown, strict=True))), "")
+
+
+def documents(text: str) -> list[Any] | None:
+    """The JSON documents that the text consists of; None when it is not JSON."""
+    found, decoder, rest = [], json.JSONDecoder(), text.strip()
+    while rest:
+        try:
+            document, end = decoder.raw_decode(rest)
+        except ValueError:
+            return None
+        found.append(document)
+        rest = rest[end:].lstrip()
+    return found
+
+
+def _compare(expected: Any, actual: Any, path: str) -> str:
+    if isinstance(expected, dict) and isinstance(actual, dict):
+        if expected.keys() != actual.keys():
+            return f"{path or 'answer'}: other keys: {sorted(expected.keys() ^ actual.keys())}"
+        return next(filter(None, (_compare(v, actual[k], f"{path}.{k}") for k, v in expected.items())), "")
+    if isinstance(expected, list) and isinstance(actual, list):
+        if bool(expected) != bool(actual):
+            return f"{path}: {len(actual)} instead of {len(expected)}"
+        return next(filter(None, (_compare(a, b, f"{path}[]") for a, b in zip(expected, actual, strict=False))), "")
+    if type(expected) is not type(actual) and not {type(expected), type(actual)} <= {int, float}:
+        return f"{path}: {actual!r} instead of {expected!r}"
+    fixed = isinstance(expected, str) and (_WORD.match(expected) or _TYPE.match(expected))
+    if not fixed or expected == actual:
+        return ""
+    if (passing := _PASSING.search(expected)) and actual.startswith(expected[: passing.start()]):
+        return ""
+    return f"{path}: {actual!r} instead of {expected!r}"
+
+
+def _lines(text: str) -> list[str]:
+    """Lines without what differs from run to run."""
+    return [" ".join(_NUMBER.sub("0", line).split()) for line in text.splitlines() if line.strip()]
