@@ -4,17 +4,20 @@ from typing import Any
 
 from jsonschema import Draft202012Validator
 from jsonschema.exceptions import SchemaError, best_match
+from jsonschema.validators import extend
 from redfire.reasons import Reason
 from referencing import Registry
 from referencing.exceptions import Unresolvable
 from referencing.jsonschema import DRAFT202012
 
 from services.config.json_value import Json, path_of, walk
+from services.config.pattern import pattern_keyword, require_pattern
 from services.kernel.errors import Invalid
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 # An empty registry fetches nothing: a schema can never make us call an address.
 _NOTHING: Registry[Any] = Registry()
+_Validator: Any = extend(Draft202012Validator, {"pattern": pattern_keyword})
 
 
 class SchemaViolation(Invalid):
@@ -33,6 +36,10 @@ def require_schema(schema: dict[str, Json]) -> None:
         for where, key, part in walk(schema, "schema"):
             if key in ("$ref", "$dynamicRef") and isinstance(part, str):
                 _require_local(resolver, part, where)
+            if key == "pattern" and isinstance(part, str):
+                require_pattern(part, where)
+            if key == "patternProperties":
+                raise Invalid(f"{where}: not supported; name the properties, or use propertyNames", field=where)
     except SchemaError as error:
         field = path_of("schema", error.absolute_path)
         raise Invalid(f"{field}: {error.message}", field=field) from None
@@ -43,7 +50,7 @@ def require_schema(schema: dict[str, Json]) -> None:
 def require_valid(schema: dict[str, Json], value: Json, path: str = "value") -> None:
     """Raises SchemaViolation with the path of the part that `schema` refuses."""
     try:
-        error = best_match(Draft202012Validator(schema, registry=_NOTHING).iter_errors(value))
+        error = best_match(_Validator(schema, registry=_NOTHING).iter_errors(value))
     except (RecursionError, Unresolvable):
         raise SchemaViolation(f"{path}: the key's schema refers to itself without end", field=path, path=path) from None
     if error is not None:

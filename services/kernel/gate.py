@@ -105,6 +105,7 @@ class Watch:
 
     def __init__(self, identity: Identity, revocations: Revocations) -> None:
         self.ended = False
+        self.reason, self.text = Reason.SESSION_REVOKED, "the session was ended"
         self._task = asyncio.current_task()
         self._stops: list[Callable[[], None]] = []
         if identity.kind != "user":
@@ -117,12 +118,16 @@ class Watch:
         if left_s <= 0:
             raise Unauthenticated("the token's time is over", reason=Reason.TOKEN_EXPIRED)
         if left_s < 86400 * 365:
-            self._stops.append(asyncio.get_running_loop().call_later(left_s, self._end).cancel)
+            self._stops.append(asyncio.get_running_loop().call_later(left_s, self._expire).cancel)
 
     def stop(self) -> None:
         """The stream is over."""
         for stop in self._stops:
             stop()
+
+    def _expire(self) -> None:
+        self.reason, self.text = Reason.TOKEN_EXPIRED, "the token's time is over"
+        self._end()
 
     def _end(self) -> None:
         self.ended = True

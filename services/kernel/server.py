@@ -15,13 +15,13 @@ from typing import Any
 import grpc
 import protovalidate
 from google.protobuf.message import DecodeError, Message
-from redfire.reasons import Reason
 
 from services.kernel import status, telemetry
 from services.kernel.call import Call, Origin, current_call
 from services.kernel.errors import DeadlineExceeded, Internal, Invalid, RedFireError, Unauthenticated
 from services.kernel.gate import Gate
 from services.kernel.policy import MethodPolicy, service_policies
+from services.kernel.wellformed import malformed_of
 
 log = logging.getLogger(__name__)
 _validator = protovalidate.Validator()
@@ -105,6 +105,8 @@ class Handlers:
             token = current_call.set(call)
             try:
                 await admit(policy, origin, call)
+                if not policy.internal:
+                    require_wellformed(request)
                 validate(request)
                 if call.deadline is None:
                     return await behavior(request, call)
@@ -138,6 +140,7 @@ class Handlers:
         count = _counter(policy)
         running = telemetry.streams.labels(*_labels(policy))
         gate = self._gate
+        farewell = _farewell(policy)
 
         async def stream(request: Any, origin: Origin) -> AsyncIterator[Any]:
             code = "OK"
@@ -147,6 +150,8 @@ class Handlers:
             running.inc()
             try:
                 await gate.admit(policy, origin, call)
+                if not policy.internal:
+                    require_wellformed(request)
                 validate(request)
                 watch = gate.watch(call.identity)
                 async for item in behavior(request, call):
@@ -159,7 +164,10 @@ class Handlers:
                     code = "CANCELLED"
                     raise
                 code = "UNAUTHENTICATED"
-                raise Unauthenticated("the session was ended", reason=Reason.SESSION_REVOKED) from None
+                # Over HTTP/1.1 the error below cannot be seen any more.
+                if farewell is not None:
+                    yield farewell(watch.reason)
+                raise Unauthenticated(watch.text, reason=watch.reason) from None
             except GeneratorExit:
                 code = "CANCELLED"
                 raise
@@ -181,6 +189,14 @@ class Handlers:
                     current_call.set(None)
 
         return stream
+
+
+def require_wellformed(request: Message) -> None:
+    """Invalid, with every field that holds what no request may hold."""
+    if wrong := dict(malformed_of(request)):
+        error = Invalid("; ".join(f"{field}: {text}" for field, text in wrong.items()))
+        error.fields = wrong
+        raise error
 
 
 def validate(request: Message) -> None:
@@ -219,6 +235,15 @@ def _response_class(policy: MethodPolicy) -> Any:
     service, _, method = policy.full_name[1:].partition("/")
     descriptor = descriptor_pool.Default().FindServiceByName(service).FindMethodByName(method)
     return message_factory.GetMessageClass(descriptor.output_type)
+
+
+def _farewell(policy: MethodPolicy) -> Callable[[str], Message] | None:
+    """What makes the last message of a stream that the kernel ends, where the stream's messages have an `end`."""
+    response = _response_class(policy)
+    end = response.DESCRIPTOR.fields_by_name.get("end")
+    if end is None or end.message_type is None or "reason" not in end.message_type.fields_by_name:
+        return None
+    return lambda reason: response(end={"reason": reason})
 
 
 def _labels(policy: MethodPolicy) -> tuple[str, str]:

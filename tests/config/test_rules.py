@@ -86,6 +86,8 @@ def test_a_reference_and_what_is_no_secret_is_allowed(key: str, value: Any) -> N
         {"type": "intager"},
         {"properties": {"a": {"minimum": "1"}}},
         {"pattern": "("},
+        {"pattern": "(?=a)"},
+        {"patternProperties": {"^a": {}}},
         {"$ref": "https://example.com/schema"},
         {"$ref": "#/$defs/absent"},
         {"$schema": "http://json-schema.org/draft-07/schema#"},
@@ -113,3 +115,12 @@ def test_a_value_that_its_schema_refuses_is_refused_with_the_path() -> None:
 def test_a_schema_that_refers_to_itself_without_end_ends() -> None:
     with pytest.raises(Invalid):
         require_valid({"$ref": "#"}, 1)
+
+
+@pytest.mark.timeout(20)
+def test_a_pattern_that_would_take_for_ever_takes_no_time() -> None:
+    schema = {"type": "string", "pattern": "^(a+)+$"}
+    require_schema(schema)
+    require_valid(schema, "a" * 60_000)
+    with pytest.raises(SchemaViolation):
+        require_valid(schema, "a" * 60_000 + "b")
