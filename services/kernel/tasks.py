@@ -5,6 +5,8 @@ import logging
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
+from services.kernel.errors import RedFireError
+
 log = logging.getLogger(__name__)
 FIRST_PAUSE_S = 0.05
 LONGEST_PAUSE_S = 5.0
@@ -16,11 +18,11 @@ class Tasks:
     def __init__(self) -> None:
         self._tasks: set[asyncio.Task[Any]] = set()
 
-    def spawn(self, name: str, coroutine: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
-        """Run a coroutine; an exception that nobody awaits is logged."""
+    def spawn(self, name: str, coroutine: Coroutine[Any, Any, Any], *, awaited: bool = False) -> asyncio.Task[Any]:
+        """Run a coroutine; its exception is logged, unless it is a refusal that somebody is `awaited` to hear."""
         task = asyncio.get_running_loop().create_task(coroutine, name=name)
         self._tasks.add(task)
-        task.add_done_callback(self._ended)
+        task.add_done_callback(self._heard if awaited else self._ended)
         return task
 
     def forever(self, name: str, run: Callable[[], Awaitable[None]]) -> asyncio.Task[Any]:
@@ -36,6 +38,12 @@ class Tasks:
             _, pending = await asyncio.wait(tasks, timeout=grace_s)
             for task in pending:
                 log.warning("task %s does not stop", task.get_name())
+
+    def _heard(self, task: asyncio.Task[Any]) -> None:
+        if not task.cancelled() and isinstance(task.exception(), RedFireError):
+            self._tasks.discard(task)
+        else:
+            self._ended(task)
 
     def _ended(self, task: asyncio.Task[Any]) -> None:
         self._tasks.discard(task)

@@ -38,6 +38,10 @@ LOCAL_REPLIES: dict[int, tuple[int, str, str | None]] = {
     504: (4, "DEADLINE_EXCEEDED", "the service did not answer in time"),
 }
 
+# Metadata that gRPC parses and no client of ours sends. What it cannot parse spoils the connection, which Envoy shares
+# among all callers: afterwards it answers others' calls with the same error.
+GRPC_INTERNAL = "(?i)grpc-(status|message|retry-pushback-ms|previous-rpc-attempts|internal-.*|server-.*)|lb-.*|.*-bin"
+
 Json: TypeAlias = dict[str, object]
 
 
@@ -73,6 +77,7 @@ def strip_identity() -> Json:
             "request_mutations": [
                 {"remove_on_match": {"key_matcher": {"prefix": "x-redfire-", "ignore_case": True}}},
                 {"remove_on_match": {"key_matcher": {"prefix": "x-envoy-", "ignore_case": True}}},
+                {"remove_on_match": {"key_matcher": {"safe_regex": {"regex": GRPC_INTERNAL}}}},
                 # Kernel's Call.client_address.
                 set_header("x-envoy-external-address", ADDRESS),
             ]

@@ -23,6 +23,8 @@ UTF_8_PATH = (
     f"|%[Ee]0%[ABab][0-9A-Fa-f]{TAIL}|%[Ee][Dd]%[89][0-9A-Fa-f]{TAIL}|%[Ee][1-9A-Ca-cEeFf](?:{TAIL}){{2}}"
     f"|%[Ff]0%[9ABab][0-9A-Fa-f](?:{TAIL}){{2}}|%[Ff][1-3](?:{TAIL}){{3}}|%[Ff]4%8[0-9A-Fa-f](?:{TAIL}){{2}})*"
 )
+# gRPC's own headers, as it can read them; others are refused here for the reason that GRPC_INTERNAL states.
+GRPC_HEADERS = {"grpc-timeout": "[0-9]{1,8}[HMSmun]", "grpc-encoding": "identity|gzip|deflate"}
 EXPOSED_HEADERS = (
     "grpc-message, grpc-status, grpc-status-details-bin, retry-after, www-authenticate, x-ratelimit-limit, "
     "x-ratelimit-remaining, x-ratelimit-reset, x-request-id"
@@ -43,6 +45,7 @@ def route_configuration(contract: Contract, options: EdgeOptions) -> Json:
                 # It may be an API key, which belongs in one header alone.
                 "request_headers_to_remove": [CALLER],
                 "routes": [
+                    *unreadable(options),
                     health(options),
                     openapi(options),
                     *rest(contract, options),
@@ -66,6 +69,24 @@ def cors(options: EdgeOptions) -> Json:
         "expose_headers": EXPOSED_HEADERS,
         "max_age": "600",
     }
+
+
+def unreadable(options: EdgeOptions) -> list[Json]:
+    """Refuses calls with headers that gRPC could not read."""
+    return [
+        {
+            "match": {
+                "prefix": "/",
+                "headers": [
+                    {"name": name, "present_match": True},
+                    {"name": name, "string_match": {"safe_regex": {"regex": regex}}, "invert_match": True},
+                ],
+            },
+            "direct_response": {"status": 400, "body": {"inline_string": f"{name} is not readable"}},
+            "typed_per_filter_config": not_transcoded(options),
+        }
+        for name, regex in GRPC_HEADERS.items()
+    ]
 
 
 def health(options: EdgeOptions) -> Json:

@@ -191,7 +191,7 @@ class Replacement:
         changes.accounts[order.account_id] = self._desk.book.accounts[order.account_id]
         await self._desk.commit(changes)
         # A task of its own: what is asked of the venue is seen through though the caller leaves.
-        await asyncio.shield(self._tasks.spawn("trading.amend", self._amend(order.order_id, new)))
+        await asyncio.shield(self._tasks.spawn("trading.amend", self._amend(order.order_id, new), awaited=True))
         return self._desk.book.find_order(order.order_id) or order
 
     async def _amend(self, order_id: str, new: NewOrder) -> None:

@@ -86,7 +86,7 @@ class OrderService:
                 await self._desk.journal.durable()
                 return _same(known, fingerprint)
             # A task of its own: the caller's deadline ends the wait, not the order.
-            task = self._tasks.spawn("trading.accept", self._accept(account, new, trace_id, fingerprint))
+            task = self._tasks.spawn("trading.accept", self._accept(account, new, trace_id, fingerprint), awaited=True)
             task.add_done_callback(lambda done: self._accepted(key, done))
             running = self._accepting[key] = (fingerprint, task)
         if running[0] != fingerprint:
