@@ -123,6 +123,9 @@ class Acceptance:
             if above or below:
                 limits = {"limit_up": quote.limit_up, "limit_down": quote.limit_down, "value": order.price}
                 found.append(PriceOutsideLimits("", reason=None, **{k: to_text(v) for k, v in limits.items()}))
+        if order.stop_price is not None and order.stop_price <= 0 and quote is not None and quote.limit_down:
+            # Another day's limits may reach a stop that today's do not, but not where prices are above 0.
+            found.append(Invalid("stop_price: this market has no such prices", field="stop_price"))
         return found
 
     def holding_violations(
