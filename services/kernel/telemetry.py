@@ -125,8 +125,14 @@ def set_up_logging(level: str, file: Path | None, terminal_level: str = "") -> N
         root.addHandler(written)
     root.addHandler(terminal)
     root.setLevel("WARNING")
+    # gRPC would quote headers that are no UTF-8, whatever secret they hold, each time with a traceback.
+    logging.getLogger("grpc._cython.cygrpc").addFilter(_is_not_about_encoding)
     for name in ("services", "redfire"):
         logging.getLogger(name).setLevel(level)
+
+
+def _is_not_about_encoding(record: logging.LogRecord) -> bool:
+    return not str(record.msg).startswith("Invalid encoding")
 
 
 def total(name: str) -> float:
