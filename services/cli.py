@@ -70,7 +70,8 @@ def main() -> None:
         click.echo(f"redfire: {error}", err=True)
         sys.exit(2)
     except RedFireError as error:
-        click.echo(f"redfire: {error.message} ({error.reason})", err=True)
+        named = "".join(f"{field}: " for field in error.fields if field not in error.message)
+        click.echo(f"redfire: {named}{error.message} ({error.reason})", err=True)
         sys.exit(1)
     except KeyboardInterrupt:
         sys.exit(130)

@@ -241,8 +241,10 @@ def _farewell(policy: MethodPolicy) -> Callable[[str], Message] | None:
     """What makes the last message of a stream that the kernel ends, where the stream's messages have an `end`."""
     response = _response_class(policy)
     end = response.DESCRIPTOR.fields_by_name.get("end")
-    if end is None or end.message_type is None or "reason" not in end.message_type.fields_by_name:
+    if end is None:
         return None
+    if end.message_type is None:
+        return lambda reason: response(end=reason)
     return lambda reason: response(end={"reason": reason})
 
 

@@ -305,8 +305,11 @@ class Hub(Generic[T]):
         if isinstance(subscriber, LosslessSubscriber):
             if after is None or after > channel.sequence:
                 subscriber.offer(Chunk(channel.frame, 1, {symbol: channel.sequence}), bounded=False)
-            elif after < channel.sequence:
-                subscriber.resume(Backlog(channel, after, self._news.gap))
+            else:
+                # An end before its turn comes must not forget where it was to resume.
+                subscriber.sent[symbol] = after
+                if after < channel.sequence:
+                    subscriber.resume(Backlog(channel, after, self._news.gap))
         elif isinstance(subscriber, ConflatedSubscriber) and after != channel.sequence:
             subscriber.offer(symbol, (channel.frame, channel.sequence))
 

@@ -22,7 +22,7 @@ from redfire.user.v1.user_pb2_grpc import UserServiceStub
 from tests.running import PASSWORD, REDFIRE, Client, Running, reason, until
 
 SYMBOL = "rb2701.SHFE"
-TICKS = "/api/market/ticks:stream"
+TICKS, EVENTS = "/api/market/ticks:stream", "/api/risk/events:stream"
 # The promise is a second; a loaded machine gets a little more.
 DEAD_S = 1.5
 
@@ -50,8 +50,8 @@ class Follower:
     def saw(self, message: dict[str, Any]) -> None:
         """A message arrived."""
         self.began.set()
-        if message.get("end"):
-            self.end = message["end"]["reason"]
+        if end := message.get("end"):
+            self.end = end if isinstance(end, str) else end["reason"]
 
     def ended_after(self, since: float) -> float:
         """Seconds from `since` to the end."""
@@ -62,8 +62,8 @@ class Follower:
 
 def follow_rest(up: Running, headers: dict[str, str], path: str, sse: bool = False) -> Callable[[Follower], None]:
     def follow(follower: Follower) -> None:
-        symbols = {"symbols": SYMBOL} if path == TICKS else {}
-        for message in up.client(**headers).lines(path, sse=sse, **symbols):
+        asked = {TICKS: {"symbols": SYMBOL}, EVENTS: {"heartbeatInterval": "0.2s"}}.get(path, {})
+        for message in up.client(**headers).lines(path, sse=sse, **asked):
             follower.saw(message)
 
     return follow
@@ -86,6 +86,7 @@ def follow_everything(up: Running, headers: dict[str, str]) -> list[Follower]:
         Follower("ticks by SSE", follow_rest(up, headers, TICKS, sse=True)),
         Follower("ticks by gRPC", follow_grpc(up, headers)),
         Follower("orders by NDJSON", follow_rest(up, headers, "/api/trading/orders:stream")),
+        Follower("risk events by SSE", follow_rest(up, headers, EVENTS, sse=True)),
     ]
 
 
@@ -161,8 +162,8 @@ def test_suspension_ends_sessions_keys_and_streams(up, trader, admin, status):
     followers = [*follow_everything(up, headers), *follow_everything(up, key)]
     since = time.monotonic()
     assert admin.put(f"/api/users/{trader.user_id}/status", {"status": status}).status_code == 200
-    assert_all_end(up, headers, followers[:4], since)
-    assert_all_end(up, key, followers[4:], since)
+    assert_all_end(up, headers, followers[:5], since)
+    assert_all_end(up, key, followers[5:], since)
     refused = login(up, name, PASSWORD)
     assert (refused.status_code, reason(refused)) == (403, "ACCOUNT_INACTIVE")
     assert trader.post("/api/users/refresh", {"refreshToken": trader.tokens["refreshToken"]}).status_code in (401, 403)
