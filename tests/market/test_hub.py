@@ -157,6 +157,16 @@ async def test_resuming_beyond_the_ring_says_the_gap_and_then_what_there_is(hub:
     await reader.stop()
 
 
+async def test_an_end_before_what_was_missed_is_sent_tells_to_resume_from_the_same_place(hub: Hub[pb.Tick]) -> None:
+    publish(hub, tick(1), tick(2), tick(3))
+    for after in (1, 3):
+        reader = lossless(hub, limit=10, after=after)
+        for n in range(20):
+            publish(hub, tick(hub.find_tick(SYMBOL).sequence + 1 if n else 4))  # type: ignore[union-attr]
+        assert reader.subscriber.end_reason == "SLOW_CONSUMER"
+        assert reader.subscriber.sent == {SYMBOL: after}
+
+
 async def test_resuming_at_the_last_one_delivers_nothing_old(hub: Hub[pb.Tick]) -> None:
     publish(hub, tick(1), tick(2))
     reader = lossless(hub, after=2).start()
