@@ -8,7 +8,6 @@ from typing import Any
 
 import uvloop
 
-
 SWITCH_INTERVAL_S = 0.0005
 
 

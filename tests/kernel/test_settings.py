@@ -86,8 +86,14 @@ def test_all_wrong_variables_are_named_at_once():
 
 @pytest.mark.parametrize(
     ("text", "named"),
-    [("tea: [1]", "tea"), ("coffee: {a: 1}", "coffee"), ("tea: {milk: 1}", "tea.milk"), ("{", "config file"), ("5", "sections")],
-)  # fmt: skip
+    [
+        ("tea: [1]", "tea"),
+        ("coffee: {a: 1}", "coffee"),
+        ("tea: {milk: 1}", "tea.milk"),
+        ("{", "config file"),
+        ("5", "sections"),
+    ],
+)
 def test_a_wrong_file_stops_the_start_in_one_line_that_names_it(tmp_path, text, named):
     file = tmp_path / "redfire.yaml"
     file.write_text(text)
