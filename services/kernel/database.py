@@ -8,16 +8,19 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any, Generic, TypeVar
 
-from sqlalchemy import Connection, Engine, Table, create_engine, event, insert, make_url
+from sqlalchemy import Connection, Engine, Table, create_engine, event, insert, inspect, make_url
 from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engine
 from sqlalchemy.orm import DeclarativeBase
 from sqlalchemy.sql.dml import Insert
 
+from services.kernel.errors import StartError
 from services.kernel.writer import GroupWriter
 
 R = TypeVar("R")
 BUSY_TIMEOUT_MS = 5000
+NAMED = 3  # differences that an error names
 
 
 class Repositories(Generic[R]):
@@ -66,11 +69,30 @@ class Database:
         self._writer_engine: Engine | None = None
 
     async def start(self) -> None:
-        """Make tables that are missing."""
-        async with self._engine.connect() as connection:
-            await connection.execution_options(redfire_write=True)
-            await connection.run_sync(self._metadata.create_all)
-            await connection.commit()
+        """Make tables that are missing. Raises StartError when those there are of another version, or unreadable."""
+        try:
+            async with self._engine.connect() as connection:
+                await connection.execution_options(redfire_write=True)
+                differences = await connection.run_sync(self._differences)
+                if not differences:
+                    await connection.run_sync(self._metadata.create_all)
+                    await connection.commit()
+        except (DBAPIError, OSError) as error:
+            reason = getattr(error, "orig", None) or error
+            raise StartError(f"database {self.name}: {' '.join(str(reason).split())}") from None
+        if differences:
+            more = f" and {len(differences) - NAMED} more" if len(differences) > NAMED else ""
+            raise StartError(
+                f"database {self.name} was made by another version of RedFire ({', '.join(differences[:NAMED])}{more}): "
+                "start the version that made it, or move the data folder away to begin anew"
+            )
+
+    @property
+    def name(self) -> str:
+        """What people know it by: the file, or the address without its password."""
+        if self.dialect == "sqlite":
+            return self._url.database or ":memory:"
+        return self._url.render_as_string(hide_password=True)
 
     async def close(self) -> None:
         """Commit what waits and close."""
@@ -107,6 +129,18 @@ class Database:
         table = model.__table__
         assert isinstance(table, Table)
         return insert(table)
+
+    def _differences(self, connection: Connection) -> list[str]:
+        """The columns by which tables that are there differ from ours."""
+        inspector = inspect(connection)
+        found = []
+        for table in self._metadata.sorted_tables:
+            if inspector.has_table(table.name):
+                there = {column["name"] for column in inspector.get_columns(table.name)}
+                ours = set(table.columns.keys())
+                found += [f"{table.name}.{name} is missing" for name in sorted(ours - there)]
+                found += [f"{table.name}.{name} is unknown" for name in sorted(there - ours)]
+        return found
 
     def _connect_writer(self) -> Connection:
         # A synchronous engine in a thread of its own: aiosqlite's hop per cursor call costs ten times the work.

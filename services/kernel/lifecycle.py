@@ -16,6 +16,7 @@ class Lifecycle:
         self._drain: list[tuple[str, Hook]] = []
         self._stop: list[tuple[str, Hook]] = []
         self._ready: dict[str, list[tuple[str, Callable[[], bool]]]] = {}
+        self._begun: set[str] = set()
         self.started = False
         self.draining = False
 
@@ -45,7 +46,9 @@ class Lifecycle:
 
     async def start(self) -> None:
         """Run the start hooks."""
-        for _, hook in self._start:
+        self._begun = {name for name, _ in self._stop} - {name for name, _ in self._start}
+        for name, hook in self._start:
+            self._begun.add(name)
             await hook()
         self.started = True
 
@@ -55,9 +58,13 @@ class Lifecycle:
         await asyncio.gather(*(_bounded(name, hook, timeout_s) for name, hook in self._drain))
 
     async def stop(self, timeout_s: float) -> None:
-        """Run the stop hooks, the last registered first, each for at most `timeout_s`."""
+        """Run the stop hooks, the last registered first, each for at most `timeout_s`.
+
+        What never began to start is not stopped: it would save a state that it has not read.
+        """
         for name, hook in reversed(self._stop):
-            await _bounded(name, hook, timeout_s)
+            if name in self._begun:
+                await _bounded(name, hook, timeout_s)
 
 
 async def _bounded(name: str, hook: Hook, timeout_s: float) -> None:

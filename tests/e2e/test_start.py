@@ -1,9 +1,11 @@
 """Starting and stopping: what a newcomer and an operator meet."""
 
+import contextlib
 import json
 import os
 import signal
 import socket
+import sqlite3
 import stat
 import subprocess
 import time
@@ -45,6 +47,20 @@ def test_what_is_wrong_is_said_in_one_line_and_nothing_starts(tmp_path, flags, e
     assert named in ended.stderr
     assert len(ended.stderr.strip().splitlines()) == 1
     assert not (folder / "addresses.json").exists()
+
+
+@pytest.mark.parametrize("command", ["serve", "up"])
+def test_a_data_folder_of_another_version_is_said_in_one_line(tmp_path, command):
+    file = tmp_path / "config_db.sqlite"
+    with contextlib.closing(sqlite3.connect(file)) as connection:
+        connection.execute("CREATE TABLE configs (a_column_of_long_ago TEXT)")
+    flags = ["serve", "config"] if command == "serve" else ["up"]
+    env = {"REDFIRE_IDENTITY__SERVICE_SECRET": "s" * 32}
+    ended = redfire(*flags, "--port", "0", "--data-dir", str(tmp_path), env=env)
+    assert ended.returncode == 2
+    assert str(file) in ended.stderr
+    assert "another version" in ended.stderr
+    assert len(ended.stderr.strip().splitlines()) == 1
 
 
 def test_a_port_or_folder_in_use_is_said_and_the_one_that_uses_it_goes_on(up, tmp_path):

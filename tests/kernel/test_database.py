@@ -1,6 +1,8 @@
 """Units of work and the group-commit writer."""
 
 import asyncio
+import contextlib
+import sqlite3
 from datetime import UTC, datetime
 from decimal import Decimal
 
@@ -14,7 +16,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from services.kernel.columns import Amount, JsonDocument, UtcTime
 from services.kernel.database import Database
 from services.kernel.decimals import plain
-from services.kernel.errors import Unavailable
+from services.kernel.errors import StartError, Unavailable
 from services.kernel.identifiers import new_id
 
 
@@ -45,6 +47,43 @@ def cup(name, volume="1", **more):
 async def volumes(database) -> dict[str, Decimal]:
     async with database.repositories(lambda s: s).read() as session:
         return {row.cup_id: row.volume for row in (await session.scalars(select(Cup))).all()}
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        ("ALTER TABLE cup DROP COLUMN notes", "cup.notes is missing"),
+        ("ALTER TABLE cup ADD COLUMN colour TEXT", "cup.colour is unknown"),
+    ],
+)
+async def test_tables_of_another_version_stop_the_start_in_one_line_and_stay_as_they_are(tmp_path, change, named):
+    file = tmp_path / "cups.sqlite"
+    first = Database(f"sqlite:///{file}", Base)
+    await first.start()
+    await first.close()
+    with contextlib.closing(sqlite3.connect(file)) as connection:
+        connection.execute(change)
+        before = connection.execute("SELECT sql FROM sqlite_master").fetchall()
+    again = Database(f"sqlite:///{file}", Base)
+    with pytest.raises(StartError) as caught:
+        await again.start()
+    await again.close()
+    assert str(file) in str(caught.value)
+    assert named in str(caught.value)
+    assert "\n" not in str(caught.value)
+    with contextlib.closing(sqlite3.connect(file)) as connection:
+        assert connection.execute("SELECT sql FROM sqlite_master").fetchall() == before
+
+
+async def test_a_file_that_is_no_database_stops_the_start_in_one_line(tmp_path):
+    file = tmp_path / "cups.sqlite"
+    file.write_text("a shopping list " * 100)
+    database = Database(f"sqlite:///{file}", Base)
+    with pytest.raises(StartError) as caught:
+        await database.start()
+    await database.close()
+    assert str(file) in str(caught.value)
+    assert "\n" not in str(caught.value)
 
 
 async def test_values_come_back_as_they_went(database):
