@@ -85,7 +85,7 @@ class Instruments(Generic[I]):
         if not self._by_symbol:
             raise Unavailable("the engine has not told its instruments yet")
         if unknown:
-            raise UnknownSymbol(f"unknown symbol {unknown[0]}", symbol=unknown[0])
+            raise UnknownSymbol("instrument", unknown[0], symbol=unknown[0])
 
     def list_after(self, after: str, limit: int, exchange: str, product: int, query: str) -> Sequence[I]:
         """At most `limit` of them by symbol, after the symbol `after`; empty filters let everything through."""

@@ -88,7 +88,7 @@ class MarketService(Generic[T]):
         """The last tick. Raises: NoTick."""
         tick = self._hub.find_tick(symbol)
         if tick is None:
-            raise NoTick(f"no tick of {symbol} was seen yet", symbol=symbol)
+            raise NoTick(message=f"no tick of {symbol} was seen yet", symbol=symbol)
         return tick
 
     async def get_instrument(self, symbol: str) -> Any:

@@ -68,7 +68,7 @@ class Catalogue:
         await self._refresh()
         found = self._classes.get(class_name)
         if found is None:
-            raise UnknownStrategyClass(f"there is no strategy class {class_name}", class_name=class_name)
+            raise UnknownStrategyClass("strategy class", class_name, class_name=class_name)
         if found.error:
             raise BrokenStrategyClass(f"{class_name} cannot be run: {found.error}", class_name=class_name)
         return found

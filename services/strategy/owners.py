@@ -62,7 +62,7 @@ class Owners:
         try:
             return (await self._market.GetInstrument(market_pb2.GetInstrumentRequest(symbol=symbol))).instrument
         except NotFound as error:
-            raise UnknownSymbol(error.message) from None
+            raise UnknownSymbol(message=error.message, symbol=symbol) from None
 
     async def account_id(self, user_id: str, account_id: str) -> str:
         """The account, which must be the user's; their first one when empty."""

@@ -139,6 +139,16 @@ async def test_unknown_symbols_are_not_found(market: Market) -> None:
     assert await refused(stub.GetTick(pb.GetTickRequest(symbol=SYMBOL))) == (grpc.StatusCode.NOT_FOUND, "NO_TICK", [])
 
 
+async def test_a_refusal_says_once_what_is_not_found(market: Market) -> None:
+    for call, said in (
+        (market.stub.GetInstrument(pb.GetInstrumentRequest(symbol="ZZ9999.SHFE")), "instrument ZZ9999.SHFE not found"),
+        (market.stub.GetTick(pb.GetTickRequest(symbol=SYMBOL)), f"no tick of {SYMBOL} was seen yet"),
+    ):
+        with pytest.raises(grpc.aio.AioRpcError) as failed:
+            await call
+        assert failed.value.details() == said
+
+
 async def test_the_last_tick_is_what_the_engine_sent(market: Market) -> None:
     sent = tick(7, bid_prices=[1.0, 2.0], limit_up=9.5)
     await market.send(sent)

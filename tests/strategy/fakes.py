@@ -80,7 +80,7 @@ class FakeMarket(market_pb2_grpc.MarketServiceServicer):
 
     async def GetInstrument(self, request: Any, call: Any) -> market_pb2.GetInstrumentResponse:
         if not request.symbol.startswith("IF"):
-            raise NotFound(f"no instrument {request.symbol}", reason=Reason.UNKNOWN_SYMBOL)
+            raise NotFound("instrument", request.symbol, reason=Reason.UNKNOWN_SYMBOL)
         instrument = market_pb2.Instrument(
             symbol=request.symbol, contract_size="300", price_tick="0.2", quantity_step="1", min_quantity="1"
         )
@@ -88,7 +88,7 @@ class FakeMarket(market_pb2_grpc.MarketServiceServicer):
 
     async def GetTick(self, request: Any, call: Any) -> market_pb2.GetTickResponse:
         if self.last is None:
-            raise NotFound("no tick", reason=Reason.NO_TICK)
+            raise NotFound(message="no tick", reason=Reason.NO_TICK)
         return market_pb2.GetTickResponse(tick=self.last)
 
     async def ListBars(self, request: Any, call: Any) -> market_pb2.ListBarsResponse:

@@ -107,6 +107,16 @@ async def test_what_cannot_be_is_refused(desk):
         assert not field or field in fields_of(refused.value), change
 
 
+async def test_a_refusal_names_what_is_not_found_once(desk):
+    for class_name, symbol, said in (
+        ("Nobody", "IF2101.CFFEX", "strategy class Nobody not found"),
+        ("Counter", "XX99.CFFEX", "instrument XX99.CFFEX not found"),
+    ):
+        with pytest.raises(grpc.aio.AioRpcError) as refused:
+            await desk.create(class_name, symbol)
+        assert refused.value.details() == said
+
+
 async def test_somebody_elses_strategy_is_not_found(desk):
     made = await desk.create("Counter")
     mallory = desk.platform.identity().stub(StrategyServiceStub)
