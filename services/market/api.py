@@ -43,8 +43,7 @@ class MarketApi(rpc.MarketServiceServicer):
             min_interval_s=seconds_of(request, "min_interval") or 0.0,
             heartbeat_s=seconds_of(request, "heartbeat_interval"),
             resume_after=request.resume_after_sequence,
-            # A waiting replay is for users: trading and risk look at prices from the start on, and would begin it.
-            starts_feed=bool(call.identity.user_id),
+            starts_feed=_starts_feed(call),
         )
         async with aclosing(stream):
             async for message in stream:
@@ -55,7 +54,11 @@ class MarketApi(rpc.MarketServiceServicer):
     ) -> pb.UpdateSubscriptionResponse:
         """Other symbols for a running stream."""
         symbols = await self._market.update_subscription(
-            _owner(call), request.stream_id, request.add_symbols, request.remove_symbols
+            _owner(call),
+            request.stream_id,
+            request.add_symbols,
+            request.remove_symbols,
+            starts_feed=_starts_feed(call),
         )
         return pb.UpdateSubscriptionResponse(symbols=symbols)
 
@@ -78,7 +81,9 @@ class MarketApi(rpc.MarketServiceServicer):
     async def StreamBars(self, request: pb.StreamBarsRequest, call: Call) -> AsyncGenerator[bytes, None]:
         """Bars as they close, encoded already."""
         interval, heartbeat_s = interval_of(request.interval), seconds_of(request, "heartbeat_interval")
-        stream = self._market.stream_bars(_owner(call), request.symbols, interval, heartbeat_s)
+        stream = self._market.stream_bars(
+            _owner(call), request.symbols, interval, heartbeat_s, starts_feed=_starts_feed(call)
+        )
         async with aclosing(stream):
             async for message in stream:
                 yield message
@@ -94,3 +99,8 @@ class MarketApi(rpc.MarketServiceServicer):
 def _owner(call: Call) -> str:
     """Whose streams these are: a user's, or a service's own."""
     return call.identity.user_id or f"service:{call.identity.service}"
+
+
+def _starts_feed(call: Call) -> bool:
+    """A waiting replay is for users: trading and risk look at prices from the start on, and would begin it."""
+    return bool(call.identity.user_id)

@@ -136,7 +136,7 @@ class MarketService(Generic[T]):
             self._hub.remove(subscriber)
 
     async def update_subscription(
-        self, owner: str, stream_id: str, added: Sequence[str], removed: Sequence[str]
+        self, owner: str, stream_id: str, added: Sequence[str], removed: Sequence[str], *, starts_feed: bool = True
     ) -> list[str]:
         """Change the symbols of the owner's stream; the symbols it has now, sorted. A symbol in both is removed.
 
@@ -149,11 +149,18 @@ class MarketService(Generic[T]):
         if len((stream.symbols | new) - set(removed)) > MAX_SYMBOLS:
             raise Invalid(f"add_symbols: a stream carries at most {MAX_SYMBOLS} symbols", field="add_symbols")
         self._hub.change(stream, new, removed)
-        await self._want(new)
+        if starts_feed:
+            await self._want(new)
         return sorted(stream.symbols)
 
     async def stream_bars(
-        self, owner: str, symbols: Iterable[str], interval: Interval, heartbeat_s: float | None
+        self,
+        owner: str,
+        symbols: Iterable[str],
+        interval: Interval,
+        heartbeat_s: float | None,
+        *,
+        starts_feed: bool = True,
     ) -> AsyncGenerator[bytes, None]:
         """Yield the encoded messages of a bar stream. Raises as stream_ticks does."""
         wanted = frozenset(symbols)
@@ -165,7 +172,8 @@ class MarketService(Generic[T]):
         self._bar_streams.add(subscriber, interval)
         self._hub.register(subscriber)
         try:
-            await self._want(wanted)
+            if starts_feed:
+                await self._want(wanted)
             async with aclosing(subscriber.messages()) as messages:
                 async for message in messages:
                     yield message

@@ -265,6 +265,22 @@ async def test_a_feed_that_waits_for_readers_is_subscribed_when_the_first_stream
         assert messages[-1].end.reason == "FEED_ENDED"
 
 
+async def test_a_service_that_looks_on_starts_no_waiting_feed_by_any_stream() -> None:
+    engine = FakeEngine(paced=True, on_demand=True)
+    async with running(engine) as market:
+        stub = market.platform.service_stub(MarketServiceStub, caller="strategy")
+        ticks = stub.StreamTicks(pb.StreamTicksRequest(symbols=[SYMBOL]))
+        stream_id = (await ticks.read()).started.stream_id
+        await stub.UpdateSubscription(pb.UpdateSubscriptionRequest(stream_id=stream_id, add_symbols=[OTHER]))
+        bars = stub.StreamBars(pb.StreamBarsRequest(symbols=[SYMBOL], heartbeat_interval={"seconds": 1}))
+        assert (await bars.read()).WhichOneof("event") == "heartbeat"
+        assert engine.subscribed == set()
+        call = market.stub.StreamBars(pb.StreamBarsRequest(symbols=[SYMBOL]))
+        reading = asyncio.ensure_future(call.read())
+        await until(lambda: engine.subscribed == {SYMBOL})
+        reading.cancel()
+
+
 async def test_a_paced_feed_is_read_as_fast_as_the_slowest_lossless_stream_takes_it() -> None:
     engine = FakeEngine(paced=True)
     async with running(engine, buffer_ticks=1000) as market:
