@@ -1,0 +1,62 @@
+"""Recorded data in columns: what a backtest runs on, whichever file or store it came from."""
+
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+Floats: TypeAlias = npt.NDArray[np.float64]
+Times: TypeAlias = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Something odd in the data: `kind` is gap, duplicate, disorder, malformed, jump, zero_price or the like."""
+
+    kind: str
+    count: int
+    sentence: str
+    lines: tuple[int, ...] = ()
+    """Line numbers in the file of the first few, where there are any."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bars:
+    """Bars of one symbol, oldest first, no time twice. `time_ns` is each bar's START, ns since 1970 UTC.
+
+    All columns have the same length and may be read-only memory maps; prices in currency, volume in contracts.
+    """
+
+    symbol: str
+    interval: str
+    time_ns: Times
+    open: Floats
+    high: Floats
+    low: Floats
+    close: Floats
+    volume: Floats
+    turnover: Floats
+    open_interest: Floats
+    findings: tuple[Finding, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.time_ns)
+
+
+@dataclass(frozen=True, slots=True)
+class Ticks:
+    """Ticks of one symbol, oldest first. Every column of vnpy's TickData that the data has, by vnpy's name
+    (`last_price`, `volume` cumulative within the day, `bid_price_1` …); a column that is missing is all zeros.
+    """
+
+    symbol: str
+    time_ns: Times
+    columns: dict[str, Floats] = field(default_factory=dict)
+    findings: tuple[Finding, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.time_ns)
+
+
+Dataset: TypeAlias = Bars | Ticks

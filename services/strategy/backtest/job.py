@@ -1,0 +1,69 @@
+"""What a backtest is asked to do: the settings, validated once, that every entrance (command line, RPC) makes."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import date
+from typing import Any
+from zoneinfo import ZoneInfo
+
+TICK = "tick"
+INTERVALS_S: Mapping[str, int] = {
+    "1m": 60, "3m": 180, "5m": 300, "10m": 600, "15m": 900, "30m": 1800, "1h": 3600, "2h": 7200, "4h": 14400,
+    "1d": 86400, "1w": 604800,
+}  # fmt: skip
+"""The lengths of bars that backtests run on, by name; ticks are TICK."""
+
+
+class BacktestError(ValueError):
+    """A backtest cannot be run as asked: one line for its user; `field` names what is wrong with it."""
+
+    def __init__(self, message: str, field: str = "") -> None:
+        super().__init__(message)
+        self.field = field
+
+
+@dataclass(frozen=True, slots=True)
+class BacktestJob:
+    """One run. Rates are fractions of turnover, slippage is in price units a contract, capital in currency.
+
+    The names are vnpy's. `start` and `end` are exchange days, both included; rows before `start` only warm the
+    strategy up (load_bar). None: from the first row, to the last.
+    """
+
+    class_name: str
+    symbol: str
+    interval: str
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    start: date | None = None
+    end: date | None = None
+    rate: float = 1e-4
+    slippage: float = 1.0
+    size: float = 10.0
+    pricetick: float = 1.0
+    capital: float = 1_000_000.0
+    fill: str = "vnpy"
+    risk_free: float = 0.0
+    annual_days: int = 240
+    half_life: int = 120
+    timezone: str = "Asia/Shanghai"
+
+    def __post_init__(self) -> None:
+        if self.interval != TICK and self.interval not in INTERVALS_S:
+            raise BacktestError(f"interval {self.interval!r} is none of {', '.join((*INTERVALS_S, TICK))}", "interval")
+        if self.start and self.end and self.start > self.end:
+            raise BacktestError(f"the dates are empty: from {self.start} to {self.end}", "start_time")
+        for name in ("size", "pricetick", "capital"):
+            if not getattr(self, name) > 0:
+                raise BacktestError(f"{name} must be above 0, not {getattr(self, name)}", name)
+        for name in ("rate", "slippage"):
+            if not getattr(self, name) >= 0:
+                raise BacktestError(f"{name} must be 0 or above, not {getattr(self, name)}", name)
+        if self.fill not in ("vnpy", "sim"):
+            raise BacktestError(f"fill model {self.fill!r} is none of vnpy, sim", "fill")
+        if self.symbol.count(".") != 1 or not all(self.symbol.split(".")):
+            raise BacktestError(f"symbol {self.symbol!r} is not of the form rb2501.SHFE", "symbol")
+
+    @property
+    def zone(self) -> ZoneInfo:
+        """The exchange's time zone: where days begin."""
+        return ZoneInfo(self.timezone)
