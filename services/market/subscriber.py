@@ -19,6 +19,9 @@ MESSAGE_BYTES = 256 * 1024
 BACKLOG_FRAMES = 256
 """So many at once are read from the ring for a stream that resumes."""
 
+CATCH_UP = 8
+"""A stream that resumes may be behind by up to so many times its limit more, until it has caught up once."""
+
 SLOW_CONSUMER = "SLOW_CONSUMER"
 SHUTTING_DOWN = "SHUTTING_DOWN"
 FEED_ENDED = "FEED_ENDED"
@@ -40,10 +43,11 @@ class Backlog:
     So a stream that resumes far back costs no memory; what leaves the ring before its turn becomes a gap.
     """
 
-    __slots__ = ("_channel", "_last", "_next", "_tell_gap")
+    __slots__ = ("_channel", "_last", "_next", "_tell_gap", "count")
 
     def __init__(self, channel: Channel[Any], after: int, tell_gap: Callable[[str, int, int], bytes]) -> None:
         self._channel = channel
+        self.count = channel.sequence - max(after, channel.first_sequence - 1)
         self._next = after + 1
         self._last = channel.sequence
         self._tell_gap = tell_gap
@@ -148,7 +152,11 @@ class Subscriber:
 
 
 class LosslessSubscriber(Subscriber):
-    """Every frame in order. One that falls behind by more than `limit` frames is ended, never silently thinned out."""
+    """Every frame in order. One that falls behind by more than `limit` frames is ended, never silently thinned out.
+
+    One that resumes is behind from the start: until it has caught up it may be by as much more as it missed, so that a
+    reader that is faster than the feed is not ended for what came while it read its backlog.
+    """
 
     def __init__(
         self,
@@ -163,6 +171,7 @@ class LosslessSubscriber(Subscriber):
         super().__init__(stream_id, user_id, symbols, news, heartbeat_s)
         self.waiting = 0
         self._limit = limit
+        self._allowance = 0
         self._on_room = on_room
         self._chunks: deque[Chunk | Backlog] = deque()
 
@@ -175,7 +184,7 @@ class LosslessSubscriber(Subscriber):
         """Take a chunk. Above the limit the stream ends, unless it is not `bounded` (a snapshot, a paced feed)."""
         if self.end_reason:
             return
-        if bounded and self.waiting + chunk.count > self._limit:
+        if bounded and self.waiting + chunk.count > self._limit + self._allowance:
             self.overrun()
             return
         self._chunks.append(chunk)
@@ -196,6 +205,7 @@ class LosslessSubscriber(Subscriber):
     def resume(self, backlog: Backlog) -> None:
         """Take what was missed; it is read when its turn comes."""
         self._chunks.append(backlog)
+        self._allowance = min(self._allowance + backlog.count, CATCH_UP * self._limit)
 
     def _take(self) -> bytes:
         chunks = self._chunks
@@ -233,6 +243,8 @@ class LosslessSubscriber(Subscriber):
                 sent.update(following.sequences)
             data = b"".join(parts)
         self.waiting -= count
+        if self._allowance and self.waiting <= self._limit and not any(isinstance(one, Backlog) for one in chunks):
+            self._allowance = 0
         if was_full and self._on_room is not None and not self.full:
             self._on_room()
         return data

@@ -160,11 +160,38 @@ async def test_resuming_beyond_the_ring_says_the_gap_and_then_what_there_is(hub:
 async def test_an_end_before_what_was_missed_is_sent_tells_to_resume_from_the_same_place(hub: Hub[pb.Tick]) -> None:
     publish(hub, tick(1), tick(2), tick(3))
     for after in (1, 3):
-        reader = lossless(hub, limit=10, after=after)
+        reader = lossless(hub, limit=2, after=after)
         for n in range(20):
             publish(hub, tick(hub.find_tick(SYMBOL).sequence + 1 if n else 4))  # type: ignore[union-attr]
         assert reader.subscriber.end_reason == "SLOW_CONSUMER"
         assert reader.subscriber.sent == {SYMBOL: after}
+
+
+async def test_what_comes_while_a_stream_reads_what_it_missed_does_not_end_it(hub: Hub[pb.Tick]) -> None:
+    for n in range(1, 41):
+        publish(hub, tick(n))
+    reader = lossless(hub, limit=10, after=0)
+    for n in range(41, 61):
+        publish(hub, tick(n))
+    await reader.next()
+    while len(reader.ticks()) < 60:
+        await reader.next()
+    assert reader.ticks() == list(range(1, 61))
+    # From then on it is like any other.
+    for n in range(61, 72):
+        publish(hub, tick(n))
+    assert reader.subscriber.end_reason == "SLOW_CONSUMER"
+
+
+async def test_a_stream_that_resumes_and_reads_nothing_is_ended(hub: Hub[pb.Tick]) -> None:
+    for n in range(1, 65):
+        publish(hub, tick(n))
+    reader = lossless(hub, limit=4, after=0)
+    for n in range(65, 65 + 4 + 32 + 1):
+        assert not reader.subscriber.end_reason
+        publish(hub, tick(n))
+    assert reader.subscriber.end_reason == "SLOW_CONSUMER"
+    assert reader.subscriber.sent == {SYMBOL: 0}
 
 
 async def test_resuming_at_the_last_one_delivers_nothing_old(hub: Hub[pb.Tick]) -> None:
