@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from services import registry
-from services.commands.data_folder import data_dir_option
+from services.commands.data_folder import data_dir_option, open_private
 from services.kernel import settings
 from services.kernel.errors import StartError
 from services.kernel.identity import ROLE_PERMISSIONS
@@ -79,6 +79,7 @@ def rotate_keys(data_dir: Path, config: Path | None, as_json: bool) -> None:
 
     if not data_dir.is_dir():
         raise StartError(f"data folder {data_dir}: no such folder")
+    open_private(data_dir)
     chosen = settings.load(registry.sections(), config).of(AuthSettings)
     done = rotate(chosen.keys_dir or data_dir / "auth" / "keys")
     if as_json:
@@ -93,6 +94,7 @@ def _act(data_dir: Path, config: Path | None, action: Callable[[Any], Awaitable[
 
     if not data_dir.is_dir():
         raise StartError(f"data folder {data_dir}: no such folder")
+    open_private(data_dir)
     loaded = settings.load(registry.sections(), config)
 
     folder = data_dir.absolute()

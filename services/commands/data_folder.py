@@ -1,5 +1,6 @@
 """The data folder as commands see it: its lock, its secret, and the addresses of what runs on it."""
 
+import contextlib
 import fcntl
 import json
 import os
@@ -27,12 +28,34 @@ def data_dir_option(function: Any) -> Any:
     )(function)
 
 
+def open_private(folder: Path) -> None:
+    """Make the folder, and whatever this process writes from here on, its owner's alone. Raises StartError.
+
+    A folder that holds other things, such as a home, stays as open as it is.
+    """
+    os.umask(0o077)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if _is_ours(folder):
+            # A volume's owner may be somebody else, whose business it is then.
+            with contextlib.suppress(PermissionError):
+                folder.chmod(0o700)
+    except OSError as error:
+        raise StartError(f"data folder {folder}: {error.strerror}") from None
+
+
+def _is_ours(folder: Path) -> bool:
+    names = {file.name for file in folder.iterdir()}
+    mounted = {"lost+found"}  # in a volume of its own
+    return not names - mounted or "lock" in names or any(name.endswith("_db.sqlite") for name in names)
+
+
 class Lock:
     """Holds a data folder for one process, also against `kill -9`: the kernel lets go of it."""
 
     def __init__(self, folder: Path) -> None:
+        open_private(folder)
         try:
-            folder.mkdir(parents=True, exist_ok=True)
             self._file = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError as error:
             raise StartError(f"data folder {folder}: {error.strerror}") from None

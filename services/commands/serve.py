@@ -6,12 +6,12 @@ from typing import Any
 import click
 
 from services import registry
-from services.commands.data_folder import data_dir_option
+from services.commands.data_folder import data_dir_option, open_private
 from services.commands.running import StopSignal, run
 from services.kernel import settings, telemetry
 from services.kernel.errors import StartError
 from services.kernel.host import Host
-from services.kernel.settings import Settings, TelemetrySettings
+from services.kernel.settings import PlatformSettings, Settings, TelemetrySettings
 
 
 @click.command()
@@ -40,6 +40,7 @@ def serve(
     flags = {"server": {key: value for key, value in where.items() if value is not None}}
     own = {"platform": {"data_dir": data_dir}}
     loaded = settings.load(registry.sections(), config, flags, defaults=own)
+    open_private(loaded.of(PlatformSettings).data_dir)
     telemetry.set_up_logging(loaded.of(TelemetrySettings).log_level, file=None)
     run(lambda stop: _serve(stop, list(services), loaded))
 

@@ -81,9 +81,10 @@ class Database:
             reason = getattr(error, "orig", None) or error
             raise StartError(f"database {self.name}: {' '.join(str(reason).split())}") from None
         if differences:
+            named = ", ".join(differences[:NAMED])
             more = f" and {len(differences) - NAMED} more" if len(differences) > NAMED else ""
             raise StartError(
-                f"database {self.name} was made by another version of RedFire ({', '.join(differences[:NAMED])}{more}): "
+                f"database {self.name} was made by another version of RedFire ({named}{more}): "
                 "start the version that made it, or move the data folder away to begin anew"
             )
 

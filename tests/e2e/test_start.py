@@ -9,6 +9,8 @@ import sqlite3
 import stat
 import subprocess
 import time
+from collections.abc import Iterator
+from pathlib import Path
 
 import httpx
 import psutil
@@ -22,6 +24,22 @@ def redfire(*arguments: str, env: dict[str, str] | None = None) -> subprocess.Co
     return subprocess.run(
         [REDFIRE, *arguments], capture_output=True, text=True, timeout=60, env={**os.environ, **(env or {})}
     )
+
+
+@contextlib.contextmanager
+def serving(*arguments: str, env: dict[str, str], umask: int) -> Iterator[None]:
+    """`redfire serve` on free ports while the block runs."""
+    command = [REDFIRE, "serve", *arguments, "--port", "0"]
+    process = subprocess.Popen(command, env={**os.environ, **env}, stdout=subprocess.DEVNULL, umask=umask)
+    try:
+        yield
+    finally:
+        process.terminate()
+        process.wait(20)
+
+
+def mode(path: Path) -> int:
+    return stat.S_IMODE(path.stat().st_mode)
 
 
 @pytest.mark.parametrize(
@@ -85,8 +103,34 @@ def test_healthz_names_version_and_services(up):
 
 
 def test_keys_and_passwords_are_private(up):
-    for name in ("admin-password", "service-secret"):
-        assert stat.S_IMODE((up.data_dir / name).stat().st_mode) == 0o600
+    for name in ("admin-password", "service-secret", "redfire.log", "user_db.sqlite", "trading_db.sqlite-wal"):
+        assert mode(up.data_dir / name) == 0o600
+    assert mode(up.data_dir) == 0o700
+
+
+@pytest.mark.parametrize("folder", ["new", "made beforehand", "of an earlier start"])
+def test_nobody_else_can_read_the_data_folder(tmp_path, folder):
+    data_dir = tmp_path / "data"
+    if folder != "new":
+        data_dir.mkdir(mode=0o755)
+    if folder == "of an earlier start":
+        (data_dir / "lock").touch()
+    env = {"REDFIRE_IDENTITY__SERVICE_SECRET": "s" * 32}
+    with serving("config", "--data-dir", str(data_dir), env=env, umask=0o022):
+        until(lambda: (data_dir / "config_db.sqlite-wal").exists())
+        assert mode(data_dir) == 0o700
+        assert {mode(file) for file in data_dir.glob("config_db.sqlite*")} == {0o600}
+
+
+def test_a_folder_with_other_things_stays_as_open_as_it_is_but_what_we_put_there_is_private(tmp_path):
+    data_dir = tmp_path / "home"
+    data_dir.mkdir(mode=0o755)
+    (data_dir / "letter.txt").touch()
+    env = {"REDFIRE_IDENTITY__SERVICE_SECRET": "s" * 32}
+    with serving("config", "--data-dir", str(data_dir), env=env, umask=0o022):
+        until(lambda: (data_dir / "config_db.sqlite-wal").exists())
+        assert mode(data_dir) == 0o755
+        assert {mode(file) for file in data_dir.glob("config_db.sqlite*")} == {0o600}
 
 
 def test_health_and_version_commands(up, tmp_path):
