@@ -18,6 +18,7 @@ def prepare(folder: Path) -> None:
     loaded = sys.modules.get("vnpy.trader.utility")
     if loaded is not None:
         _import_quietly()  # another part of this process was first: its folder is vnpy's
+        Path(loaded.TEMP_DIR).mkdir(parents=True, exist_ok=True)  # vnpy looks for it once and writes into it always
         return
     before = Path.cwd()
     path_before = list(sys.path)

@@ -1,0 +1,36 @@
+"""vnpy's folder: where it is, and that a start brings it back."""
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from services.engine import vnpy_home
+
+
+def test_a_start_in_the_same_process_brings_a_deleted_folder_back(tmp_path: Path) -> None:
+    from vnpy.trader.utility import TEMP_DIR, save_json
+
+    shutil.rmtree(TEMP_DIR.parent)
+    vnpy_home.prepare(tmp_path)
+    save_json("here.json", {})
+    assert (TEMP_DIR / "here.json").exists()
+
+
+def test_a_new_process_makes_its_folder_again_and_leaves_the_home_folder_alone(tmp_path: Path) -> None:
+    home, data = tmp_path / "home", tmp_path / "data" / "engine"
+    home.mkdir()
+    code = f"""
+from pathlib import Path
+from services.engine import vnpy_home
+vnpy_home.prepare(Path({str(data)!r}))
+from vnpy.trader.utility import TEMP_DIR
+print(TEMP_DIR)
+"""
+    for _ in range(2):
+        done = subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, env={"HOME": str(home)}, check=True
+        )
+        assert done.stdout.strip() == str(data / ".vntrader")
+        shutil.rmtree(data / ".vntrader")
+    assert not list(home.iterdir())
