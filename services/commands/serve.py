@@ -13,8 +13,14 @@ from services.kernel.errors import StartError
 from services.kernel.host import Host
 from services.kernel.settings import PlatformSettings, Settings, TelemetrySettings
 
+HELP = f"""Run the named services until SIGTERM, which drains them.
 
-@click.command()
+Services: {" ".join(registry.SERVICES)}. Peers that are not among them are found by the setting peers.addresses, for
+instance REDFIRE_PEERS__ADDRESSES='{{"engine": "10.0.0.5:50051"}}'.
+"""
+
+
+@click.command(help=HELP)
 @click.argument("services", nargs=-1, required=True, metavar="SERVICE...")
 @click.option("--config", type=click.Path(path_type=Path), help="A YAML file of settings.")
 @click.option("--host", help="The address to listen on (server.host).")
@@ -29,11 +35,7 @@ def serve(
     ops_port: int | None,
     data_dir: Path,
 ) -> None:
-    """Run the named services until SIGTERM, which drains them.
-
-    Services: config auth user engine market trading risk strategy. Peers that are not among them are found by the
-    setting peers.addresses, for instance REDFIRE_PEERS__ADDRESSES='{"engine": "10.0.0.5:50051"}'.
-    """
+    """Run services until SIGTERM; HELP says more."""
     if unknown := [name for name in services if name not in registry.SERVICES]:
         raise StartError(f"no such service: {', '.join(unknown)}; there are {', '.join(registry.SERVICES)}")
     where: dict[str, Any] = {"host": host, "port": port, "ops_port": ops_port}

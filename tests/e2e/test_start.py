@@ -16,6 +16,7 @@ import httpx
 import psutil
 import pytest
 
+from services import registry
 from services.kernel.version import VERSION
 from tests.running import REDFIRE, Running, until
 
@@ -96,9 +97,7 @@ def test_healthz_names_version_and_services(up):
     body = httpx.get(f"{up.url}/healthz").json()
     assert body["status"] == "SERVING"
     assert body["version"] == VERSION
-    assert body["services"] == dict.fromkeys(
-        ["auth", "user", "config", "market", "engine", "risk", "trading", "strategy"], "SERVING"
-    )
+    assert body["services"] == dict.fromkeys(registry.SERVICES, "SERVING")
     assert set(up.addresses["services"]) == set(body["services"])
 
 
