@@ -6,9 +6,14 @@ from typing import Any
 from redfire.reasons import Reason
 
 from services.kernel.errors import Invalid
-from services.strategy.runner.strategy_class import ClassDescription, Parameter
+from services.strategy.runner.base import BaseStrategy
+from services.strategy.runner.moving_average import MovingAverageStrategy
+from services.strategy.runner.strategy_class import ClassDescription, Parameter, describe
 
 _MOST_TEXT = 1000
+# Asked here for their own rules. A user's class never is, also where it has the name of one of these: their code runs
+# in workers only, and is asked when it starts.
+_OWN: tuple[type[BaseStrategy], ...] = (MovingAverageStrategy,)
 
 
 class InvalidParameter(Invalid):
@@ -31,14 +36,22 @@ def merged(
             wrong[f"parameters.{name}"] = f"{description.name} has no parameter {name}"
         elif problem := _problem(known[name], value):
             wrong[f"parameters.{name}"] = problem
+    _refuse(wrong)
+    values = {name: parameter.default for name, parameter in known.items()}
+    values |= {name: value for name, value in (base or {}).items() if name in known}
+    values |= given
+    values = {name: _typed(known[name], value) for name, value in values.items()}
+    own = next((one for one in _OWN if describe(one) == description), None)
+    if own is not None:
+        _refuse({f"parameters.{name}": problem for name, problem in own.parameter_problems(values).items()})
+    return values
+
+
+def _refuse(wrong: dict[str, str]) -> None:
     if wrong:
         error = InvalidParameter("; ".join(wrong.values()))
         error.fields = wrong
         raise error
-    values = {name: parameter.default for name, parameter in known.items()}
-    values |= {name: value for name, value in (base or {}).items() if name in known}
-    values |= given
-    return {name: _typed(known[name], value) for name, value in values.items()}
 
 
 def _problem(parameter: Parameter, value: Any) -> str:

@@ -29,7 +29,12 @@ print(TEMP_DIR)
 """
     for _ in range(2):
         done = subprocess.run(
-            [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, env={"HOME": str(home)}, check=True
+            [sys.executable, "-c", code],
+            capture_output=True,
+            text=True,
+            timeout=60,
+            env={"HOME": str(home)},
+            check=True,
         )
         assert done.stdout.strip() == str(data / ".vntrader")
         shutil.rmtree(data / ".vntrader")

@@ -163,6 +163,54 @@ async def test_parameters_are_changed_one_by_one(desk):
     assert dict((await desk.stub.UpdateStrategy(request)).strategy.parameters) == {"quantity": 3, "note": "y"}
 
 
+async def test_parameters_that_our_own_class_cannot_trade_with_are_refused(desk):
+    for wrong, field in (
+        ({"fast_window": 0}, "parameters.fast_window"),
+        ({"fast_window": -3}, "parameters.fast_window"),
+        ({"fast_window": 20}, "parameters.slow_window"),
+        ({"slow_window": 5}, "parameters.slow_window"),
+        ({"bar_seconds": 0}, "parameters.bar_seconds"),
+        ({"quantity": -1}, "parameters.quantity"),
+    ):
+        with pytest.raises(grpc.aio.AioRpcError) as refused:
+            await desk.create("MovingAverageStrategy", **wrong)
+        assert (refused.value.code().name, reason_of(refused.value)) == ("INVALID_ARGUMENT", "INVALID_PARAMETER"), wrong
+        assert fields_of(refused.value) == {field}, wrong
+    made = await desk.create("MovingAverageStrategy", fast_window=2, slow_window=4)
+    changed = ParseDict({"fast_window": 4}, Struct())
+    with pytest.raises(grpc.aio.AioRpcError, match="4 is not more than 4"):
+        await desk.stub.UpdateStrategy(pb.UpdateStrategyRequest(strategy_id=made.strategy_id, parameters=changed))
+    assert (await desk.get(made.strategy_id)).parameters["fast_window"] == 2
+
+
+OWN_RULES = """
+from services.strategy import BaseStrategy
+
+class MovingAverageStrategy(BaseStrategy):
+    "Theirs."
+    parameters = ["fast_window", "slow_window"]
+    fast_window = 10
+    slow_window = 20
+
+    @classmethod
+    def parameter_problems(cls, parameters):
+        return {"fast_window": "seven is not lucky"} if parameters["fast_window"] == 7 else {}
+"""
+
+
+async def test_a_users_class_of_the_same_name_has_its_own_rules_which_only_a_worker_asks(
+    serve, desk_of, strategies_dir
+):
+    (strategies_dir / "theirs.py").write_text(OWN_RULES)
+    async with serve() as p:
+        desk = desk_of(p)
+        await desk.create("MovingAverageStrategy", fast_window=30, slow_window=3)
+        made = await desk.create("MovingAverageStrategy", fast_window=7)
+        await desk.start(made.strategy_id)
+        failed = await desk.until_status(made.strategy_id, "ERROR")
+        assert "seven is not lucky" in failed.error
+
+
 async def test_lists_are_paged_newest_first(desk):
     made = [(await desk.create("Counter")).strategy_id for _ in range(5)]
     found, token = [], ""

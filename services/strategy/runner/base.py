@@ -1,7 +1,7 @@
 """BaseStrategy: what a strategy of RedFire's own kind is written against."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ParamSpec, TypeVar
 
 from services.strategy.runner.broker import Broker, OrderRequest
@@ -42,6 +42,14 @@ class BaseStrategy:
         for parameter in self.parameters:
             if parameter in settings:
                 setattr(self, parameter, settings[parameter])
+
+    @classmethod
+    def parameter_problems(cls, parameters: Mapping[str, Any]) -> dict[str, str]:
+        """What is wrong with these parameters (all of them, of the right types), by parameter.
+
+        Asked when a strategy starts, which then ends in ERROR; of RedFire's own classes when it is created or changed.
+        """
+        return {}
 
     # What happens to it: override what you need.
 

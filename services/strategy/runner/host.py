@@ -64,12 +64,18 @@ class NativeHost:
     async def initialize(self, variables: dict[str, Any] | None) -> None:
         """Initialise it, restore its variables."""
         strategy = self._strategy
+        await self._guard.run("parameters", self._check_parameters)
         await self._guard.run("initialize", strategy.initialize)
         for name in strategy.variables:
             if variables and name in variables:
                 setattr(strategy, name, restored(getattr(strategy, name, None), variables[name]))
         self._bars = BarBuilder(int(strategy.bar_seconds)) if strategy.bar_seconds else None
         self._initialized = True
+
+    async def _check_parameters(self) -> None:
+        values = {name: getattr(self._strategy, name) for name in self._strategy.parameters}
+        if problems := self._strategy.parameter_problems(values):
+            raise ValueError("; ".join(problems.values()))
 
     async def start(self) -> None:
         """Trading begins."""

@@ -1,6 +1,8 @@
 """The strategy that ships with RedFire and trades in its demo."""
 
 from collections import deque
+from collections.abc import Mapping
+from typing import Any
 
 from services.strategy.runner.base import BaseStrategy
 from services.strategy.runner.events import Bar, Order, Tick, Trade
@@ -28,10 +30,21 @@ class MovingAverageStrategy(BaseStrategy):
     slow_average = 0.0
     target = 0
 
+    @classmethod
+    def parameter_problems(cls, parameters: Mapping[str, Any]) -> dict[str, str]:
+        """Windows that cannot cross, and bars or orders of nothing."""
+        fast, slow = parameters["fast_window"], parameters["slow_window"]
+        problems = {
+            name: f"{name} must be at least 1"
+            for name in ("fast_window", "bar_seconds", "quantity")
+            if parameters[name] < 1
+        }
+        if fast >= slow:
+            problems["slow_window"] = f"slow_window must be more than fast_window, {slow} is not more than {fast}"
+        return problems
+
     async def initialize(self) -> None:
         """Fill the window from recorded ticks, as far as there are any."""
-        if not 0 < self.fast_window < self.slow_window or self.bar_seconds < 1 or self.quantity < 1:
-            raise ValueError("needs 0 < fast_window < slow_window, bar_seconds ≥ 1 and quantity ≥ 1")
         self._closes: deque[float] = deque(maxlen=self.slow_window)
         self._tick: Tick | None = None
         self._working: set[str] = set()
