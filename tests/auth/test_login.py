@@ -53,7 +53,7 @@ async def test_a_wrong_name_and_a_wrong_password_answer_the_same_after_the_same_
 
 
 async def test_names_that_nobody_can_have_are_wrong_like_others(p: Platform):
-    for name in ("\0", "@", "a@", "x" * 254, "a@" + "b" * 250):
+    for name in ("@", "a@", "x" * 254, "a@" + "b" * 250):
         assert (await refused(login(p, name))).reason == Reason.INVALID_CREDENTIALS
 
 

@@ -17,6 +17,7 @@ def test_an_id_from_before_what_is_remembered_is_looked_up():
     assert ids.find("a") is None and ids.find("b") == 2
     assert not ids.may_be_older(new_id())
     assert ids.may_be_older("not-a-uuid")
-    ids.add("c", 3, NOW)
-    ids.add("d", 4, NOW)
+    now = datetime.now(UTC)
+    ids.add("c", 3, now)
+    ids.add("d", 4, now)
     assert ids.may_be_older(new_id())  # within a minute: clocks differ
