@@ -16,8 +16,9 @@ from services.kernel import status
 from services.kernel.call import Origin, current_call
 from services.kernel.errors import DeadlineExceeded, Unavailable
 from services.kernel.identity import SERVICE_KEY, Identity, ServiceTokens
-from services.kernel.policy import contract_services, service_policies
+from services.kernel.policy import policies_of
 from services.kernel.server import Handlers
+from services.kernel.service_config import service_config
 
 Metadata = tuple[tuple[str, str], ...]
 KEEPALIVE_OPTIONS = (
@@ -104,11 +105,7 @@ class NetworkChannel:
         self._channel = channel
         self._tokens = tokens
         self._caller = caller
-        self._deadlines = {
-            policy.full_name: policy.deadline_s
-            for name in contract_services()[peer]
-            for policy in service_policies(name).values()
-        }
+        self._deadlines = {policy.full_name: policy.deadline_s for policy in policies_of(peer)}
 
     def unary_unary(self, method: str, *args: Any, **kwargs: Any) -> Callable[..., Any]:
         """A callable like a stub's."""
@@ -190,7 +187,7 @@ class Channels:
 
     def _open(self, peer: str, address: str) -> grpc.aio.Channel:
         if peer not in self._network:
-            options = [*KEEPALIVE_OPTIONS, ("grpc.service_config", json.dumps(service_config(peer)))]
+            options = [*KEEPALIVE_OPTIONS, ("grpc.service_config", json.dumps(service_config(policies_of(peer))))]
             self._network[peer] = grpc.aio.insecure_channel(address, options=options)
         return self._network[peer]
 
@@ -216,23 +213,3 @@ class _Missing:
 
     def raw_stream(self, method: str) -> Callable[..., Any]:
         return self.unary_stream(method)
-
-
-def service_config(service: str) -> dict[str, Any]:
-    """gRPC's service config of a service: deadlines of all RPCs, retries of those marked idempotent."""
-    configs = []
-    for name in contract_services()[service]:
-        for policy in service_policies(name).values():
-            config: dict[str, Any] = {"name": [{"service": name, "method": policy.name}]}
-            if policy.deadline_s is not None:
-                config["timeout"] = f"{policy.deadline_s:g}s"
-            if policy.idempotent:
-                config["retryPolicy"] = {
-                    "maxAttempts": 3,
-                    "initialBackoff": "0.05s",
-                    "maxBackoff": "0.5s",
-                    "backoffMultiplier": 2,
-                    "retryableStatusCodes": ["UNAVAILABLE"],
-                }
-            configs.append(config)
-    return {"methodConfig": configs}

@@ -54,6 +54,11 @@ def service_policies(service_full_name: str) -> dict[str, MethodPolicy]:
     return {method.name: policy_of(method) for method in service.methods}
 
 
+def policies_of(service: str) -> list[MethodPolicy]:
+    """The policies of all RPCs of a RedFire service (`trading`)."""
+    return [policy for name in contract_services()[service] for policy in service_policies(name).values()]
+
+
 def descriptor_file() -> Path:
     """The committed descriptor set, with comments: beside the sources, or inside an installed package."""
     for folder in (Path(__file__).resolve().parents[2] / "gen", Path(str(resources.files("redfire"))).parent.parent):

@@ -10,13 +10,13 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from services.kernel.service_config import service_config
 from services.kernel.version import VERSION
 from services.mesh.contract import Contract
 from services.mesh.edge import render_edge, to_yaml
 from services.mesh.edge_options import EdgeOptions
 from services.mesh.openapi import render_openapi
 from services.mesh.reasons import render_reasons
-from services.mesh.service_config import render_service_config
 from services.mesh.stubs import ProtocError, write_stubs
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -60,7 +60,7 @@ def generate(target: Path) -> None:
     write(target / "gen/python/redfire/reasons.py", render_reasons(descriptors).encode())
     contract = Contract(descriptors)
     write(target / OPENAPI, to_json(render_openapi(contract, VERSION)))
-    write(target / "gen/service_config.json", to_json(render_service_config(contract)))
+    write(target / "gen/service_config.json", to_json(service_config(rpc.policy for rpc in contract.rpcs)))
     write(target / "envoy/edge.yaml", to_yaml(render_edge(contract, reference_options(contract))).encode())
 
 

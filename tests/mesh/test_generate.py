@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 from services.kernel.policy import descriptor_set
+from services.kernel.service_config import service_config
 from services.mesh.contract import Contract
 from services.mesh.generate import OPENAPI, ROOT, differences, generate, publish
 
@@ -46,6 +47,13 @@ def test_clients_retry_just_what_may_be_repeated() -> None:
         entry = entries[rpc.policy.full_name]
         assert ("retryPolicy" in entry) == (rpc.policy.idempotent and not rpc.policy.streams)
         assert ("timeout" in entry) == (rpc.policy.deadline_s is not None)
+
+
+def test_services_call_each_other_just_as_clients_are_told_to() -> None:
+    config = json.loads((ROOT / "gen/service_config.json").read_text())
+    own = service_config(rpc.policy for rpc in Contract(descriptor_set()).rpcs if rpc.policy.service == "trading")
+    entries = [e for e in config["methodConfig"] if e["name"][0]["service"].startswith("redfire.trading.")]
+    assert own == config | {"methodConfig": entries}
 
 
 def test_grpc_accepts_the_service_config() -> None:
