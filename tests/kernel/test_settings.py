@@ -1,13 +1,15 @@
 """Settings: precedence, and one readable line for what is wrong."""
 
 from decimal import Decimal
+from typing import Annotated, Literal
 
 import pytest
 from pydantic import Field
 
+from services import registry
 from services.kernel import settings
 from services.kernel.errors import StartError
-from services.kernel.settings import IdentitySettings, Section, ServerSettings
+from services.kernel.settings import KERNEL_SECTIONS, IdentitySettings, Section, ServerSettings
 
 
 class TeaSettings(Section):
@@ -106,6 +108,26 @@ def test_a_wrong_file_stops_the_start_in_one_line_that_names_it(tmp_path, text, 
 def test_a_missing_file_stops_the_start(tmp_path):
     with pytest.raises(StartError, match="No such file"):
         load(file=tmp_path / "none.yaml")
+
+
+def test_types_are_described_by_their_plain_names():
+    class Pot(Section):
+        section = "pot"
+        litres: Annotated[Decimal, Field(ge=0)] | None = None
+        lid: Annotated[Literal["open", "closed"], "which"] = "open"
+        cups: dict[str, Annotated[int, Field(ge=0)]] = Field(default_factory=dict)
+
+    kinds = {variable: kind for variable, kind, _, _ in settings.describe(Pot)}
+    assert kinds["REDFIRE_POT__LITRES"] == "Decimal"
+    assert kinds["REDFIRE_POT__LID"] == "open, closed"
+    assert kinds["REDFIRE_POT__CUPS"] == "dict"
+
+
+def test_no_setting_is_described_by_more_than_names():
+    for section in (*KERNEL_SECTIONS, *registry.sections()):
+        for variable, kind, _, _ in settings.describe(section):
+            assert kind.replace(", ", "").replace(" or ", "").isalnum(), variable
+            assert "Annotated" not in kind, variable
 
 
 def test_sections_are_frozen_and_secrets_do_not_show():
