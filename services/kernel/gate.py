@@ -22,6 +22,9 @@ from services.kernel.revocations import Revocations
 
 VerifyApiKey = Callable[[str, str], Awaitable[Identity]]
 
+STALLED_S = 10.0
+"""How long an ended stream waits for a client that does not read."""
+
 
 class Gate:
     """Finds out who calls and whether they may."""
@@ -101,10 +104,14 @@ class Gate:
 
 
 class Watch:
-    """Cancels the task that serves a stream when its caller's session is revoked or the token ends."""
+    """Cancels the task that serves a stream when its caller's session is revoked or the token ends.
+
+    Not while the stream is `away`, its item being sent: a cancellation there ends the RPC without a status, and its
+    client waits for ever. It ends when it comes `back`, or is let go when its client takes nothing for STALLED_S.
+    """
 
     def __init__(self, identity: Identity, revocations: Revocations) -> None:
-        self.ended = False
+        self.ended = self.away = False
         self.reason, self.text = Reason.SESSION_REVOKED, "the session was ended"
         self._task = asyncio.current_task()
         self._stops: list[Callable[[], None]] = []
@@ -120,6 +127,12 @@ class Watch:
         if left_s < 86400 * 365:
             self._stops.append(asyncio.get_running_loop().call_later(left_s, self._expire).cancel)
 
+    def back(self) -> None:
+        """The item was sent. Raises CancelledError when the stream was to end meanwhile."""
+        self.away = False
+        if self.ended:
+            raise asyncio.CancelledError
+
     def stop(self) -> None:
         """The stream is over."""
         for stop in self._stops:
@@ -131,5 +144,9 @@ class Watch:
 
     def _end(self) -> None:
         self.ended = True
-        if self._task is not None:
+        if self._task is None:
+            return
+        if self.away:
+            self._stops.append(asyncio.get_running_loop().call_later(STALLED_S, self._task.cancel).cancel)
+        else:
             self._task.cancel()

@@ -8,7 +8,8 @@ import asyncio
 import logging
 import sys
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any
 
@@ -136,7 +137,7 @@ class Handlers:
 
         return unary
 
-    def _stream(self, policy: MethodPolicy, behavior: Callable[[Any, Call], AsyncIterator[Any]]) -> Stream:
+    def _stream(self, policy: MethodPolicy, behavior: Callable[[Any, Call], AsyncGenerator[Any, None]]) -> Stream:
         count = _counter(policy)
         running = telemetry.streams.labels(*_labels(policy))
         gate = self._gate
@@ -154,8 +155,11 @@ class Handlers:
                     require_wellformed(request)
                 validate(request)
                 watch = gate.watch(call.identity)
-                async for item in behavior(request, call):
-                    yield item
+                async with aclosing(behavior(request, call)) as items:
+                    async for item in items:
+                        watch.away = True
+                        yield item
+                        watch.back()
             except RedFireError as error:
                 code = status.grpc_code(status.code_of(error)).name
                 raise

@@ -9,9 +9,9 @@ from grpc_status import rpc_status
 from redfire.config.v1 import config_pb2, config_pb2_grpc
 from redfire.reasons import Reason
 
-from services.kernel.call import Call
+from services.kernel.call import Call, Origin
 from services.kernel.channels import LocalChannel
-from services.kernel.errors import Aborted, Denied, Invalid, NotFound
+from services.kernel.errors import Aborted, Denied, Invalid, NotFound, Unauthenticated
 from tests.harness import FakeService, platform
 from tests.waiting import until
 
@@ -196,6 +196,21 @@ async def test_a_revoked_session_is_refused_and_its_streams_end(served):
     assert error_info(caught.value).reason == "SESSION_REVOKED"
     failure = await failure_of(stub.GetConfig(get()))
     assert error_info(failure).reason == "SESSION_REVOKED"
+
+
+async def test_a_session_that_ends_while_an_item_is_sent_ends_the_stream_with_its_status_after_it(served):
+    handler = served.host.handlers.by_path["/redfire.config.v1.ConfigService/WatchConfigs"]
+    token = served.identity(role="admin", session_id="s-2").token
+    request = config_pb2.WatchConfigsRequest(environment="development", service_name="risk")
+    stream = handler.invoke(request, Origin({"authorization": f"Bearer {token}"}, None, "ipv4:127.0.0.1:1"))
+    await anext(stream)
+    served.host.revocations.add("s-2", 2e12)
+    await asyncio.sleep(0)  # a cancellation would be raised here, in what sends the item
+    with pytest.raises(Unauthenticated) as caught:
+        assert (await anext(stream)).end == Reason.SESSION_REVOKED
+        await anext(stream)
+    assert caught.value.reason == Reason.SESSION_REVOKED
+    assert served.configs.closed.is_set()
 
 
 async def test_a_service_calls_only_whom_the_registry_says(served):
