@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any, TypeAlias
 
 from services.kernel.errors import Invalid
+from services.kernel.wellformed import has_control
 
 # None, bool, int, float, str, list and dict: what JSON has, and nothing else.
 Json: TypeAlias = Any
@@ -33,14 +34,20 @@ def walk(value: Json, path: str, key: str = "") -> Iterator[tuple[str, str, Json
 
 
 def require_json(value: Json, path: str, max_bytes: int) -> None:
-    """Raises Invalid for what JSON does not have, what a double cannot hold, and what is too deep or too big."""
+    """Raises Invalid for what JSON does not have, what no double or text may hold, and what is too deep or too big."""
     _require_depth(value, path)
     for where, _, part in walk(value, path):
         if isinstance(part, dict):
             bad = next((name for name in part if not isinstance(name, str)), None)
             if bad is not None:
                 raise Invalid(f"{where}: the key {bad!r} is not a string; quote it", field=where)
-        elif isinstance(part, bool | str | list | None):
+            if any(map(has_control, part)):
+                raise Invalid(f"{where}: a key must not hold control characters", field=where)
+        elif isinstance(part, str):
+            # Escapes of a document bring in what a request may not hold as it is.
+            if has_control(part):
+                raise Invalid(f"{where}: must not hold control characters", field=where)
+        elif isinstance(part, bool | list | None):
             continue
         elif isinstance(part, int):
             if abs(part) > MAX_INTEGER:

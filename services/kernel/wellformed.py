@@ -1,8 +1,10 @@
-"""What no request from outside may hold whatever its rules say: NUL in texts, and times and durations that are none.
+"""What no request from outside may hold whatever its rules say: control characters, times and durations that are none.
 
 PostgreSQL takes no NUL in a text, and Python has no datetime for such times: they would fail deep inside a service.
+Other control characters would reach terminals and logs of whoever looks at them.
 """
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -12,6 +14,9 @@ from google.protobuf.message import Message
 _EARLIEST_S, _LATEST_S = -62135596800, 253402300799  # the years 1 to 9999
 _LONGEST_S = 315576000000
 _SECOND_NS = 1_000_000_000
+# C0 and C1 but for tab and the ends of lines, LF or CR LF.
+_CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]|\r(?!\n)")
+_REFUSED = "must not hold control characters"
 
 
 def malformed_of(message: Message, path: str = "") -> Iterator[tuple[str, str]]:
@@ -19,8 +24,8 @@ def malformed_of(message: Message, path: str = "") -> Iterator[tuple[str, str]]:
     for field, value in message.ListFields():
         where = f"{path}.{field.name}" if path else field.name
         if field.type == FieldDescriptor.TYPE_STRING:
-            if "\0" in value if isinstance(value, str) else any("\0" in text for text in value):
-                yield where, "must not hold the character NUL"
+            if has_control(value) if isinstance(value, str) else any(map(has_control, value)):
+                yield where, _REFUSED
         elif field.message_type is None:
             continue
         elif field.message_type.GetOptions().map_entry:
@@ -32,12 +37,18 @@ def malformed_of(message: Message, path: str = "") -> Iterator[tuple[str, str]]:
             yield from _of_message(value, where)
 
 
+def has_control(text: str) -> bool:
+    """Whether a text holds a control character other than a tab or the end of a line."""
+    # Nearly all texts are printable, which is quicker to see.
+    return not text.isprintable() and _CONTROL.search(text) is not None
+
+
 def _of_map(field: FieldDescriptor, entries: Any, where: str) -> Iterator[tuple[str, str]]:
     entry: Any = field.message_type
     nested = entry.fields_by_name["value"].message_type is not None
     for key, value in entries.items():
-        if (isinstance(key, str) and "\0" in key) or (isinstance(value, str) and "\0" in value):
-            yield where, "must not hold the character NUL"
+        if (isinstance(key, str) and has_control(key)) or (isinstance(value, str) and has_control(value)):
+            yield where, _REFUSED
         elif nested:
             yield from _of_message(value, f"{where}.{key}")
 

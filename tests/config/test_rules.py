@@ -1,5 +1,6 @@
 """What a value may be: JSON, without secrets, and as its schema says."""
 
+import time
 from typing import Any
 
 import pytest
@@ -27,6 +28,8 @@ def deep(levels: int) -> Any:
         (deep(40), "value"),
         ("x" * 1001, "value"),
         ("\ud800", "value"),
+        ({"a": ["x", "\0"]}, "value.a[1]"),
+        ({"a": {"\x1b[2J": 1}}, "value.a"),
     ],
 )
 def test_what_json_does_not_have_is_refused_with_its_path(value: Any, field: str) -> None:
@@ -36,7 +39,7 @@ def test_what_json_does_not_have_is_refused_with_its_path(value: Any, field: str
 
 
 def test_what_json_has_is_allowed() -> None:
-    require_json({"a": [1, -2.5, True, None, "x", {}], "b": deep(20), "c": 2**53}, "value", max_bytes=1000)
+    require_json({"a": [1, -2.5, True, None, "x\r\n\ty", {}], "b": deep(20), "c": 2**53}, "value", max_bytes=1000)
 
 
 def test_one_and_true_are_not_the_same() -> None:
@@ -115,6 +118,72 @@ def test_a_value_that_its_schema_refuses_is_refused_with_the_path() -> None:
 def test_a_schema_that_refers_to_itself_without_end_ends() -> None:
     with pytest.raises(Invalid):
         require_valid({"$ref": "#"}, 1)
+
+
+def chain(keyword: str, width: int = 2, length: int = 40) -> dict[str, Any]:
+    """Each definition refers to the next one several times: width ** length applications."""
+    defs: dict[str, Any] = {
+        f"d{n}": {keyword: [{"$ref": f"#/$defs/d{n + 1}"} for _ in range(width)]} for n in range(length)
+    }
+    defs[f"d{length}"] = {"type": "integer"}
+    return {"$defs": defs, "$ref": "#/$defs/d0"}
+
+
+HOSTILE = [
+    chain("allOf"),
+    chain("anyOf"),
+    chain("oneOf", 3),
+    chain("allOf", 1, 60),
+    {"$defs": {"a": {"properties": {"next": {"$ref": "#/$defs/a"}}}}, "$ref": "#/$defs/a"},
+    {"$defs": {"a": {"$ref": "#/$defs/b"}, "b": {"not": {"$ref": "#/$defs/a"}}}, "items": {"$ref": "#/$defs/a"}},
+    {"properties": {"next": {"$ref": "#"}}},
+    {"$dynamicRef": "#"},
+    {"allOf": [{"type": "integer"}] * 2001},
+    {"allOf": [False] * 2001},
+]
+
+
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize("schema", HOSTILE)
+def test_a_schema_that_would_make_too_much_work_is_refused(schema: dict[str, Any]) -> None:
+    with pytest.raises(Invalid) as refused:
+        require_schema(schema)
+    assert next(iter(refused.value.fields)).startswith("schema")
+
+
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize(
+    ("schema", "value"),
+    [
+        (chain("allOf"), 1),
+        (chain("anyOf"), "text"),
+        (chain("oneOf", 3), 1),
+        ({"allOf": [{"items": {"allOf": [{"not": False}] * 900}}] * 2}, list(range(10_000))),
+        ({"anyOf": [{"maxLength": 1}] * 900}, "x" * 60_000),
+        ({"unevaluatedProperties": False, **chain("allOf")}, {"a": 1}),
+    ],
+)
+def test_a_value_whose_schema_makes_too_much_work_is_refused_soon(schema: dict[str, Any], value: Any) -> None:
+    before = time.thread_time()
+    with pytest.raises(SchemaViolation):
+        require_valid(schema, value)
+    assert time.thread_time() - before < 2
+
+
+@pytest.mark.timeout(20)
+def test_big_values_with_usual_schemas_are_accepted() -> None:
+    quote = {"type": "object", "required": ["a"], "properties": {"a": {"type": "integer"}, "b": {"minimum": 0}}}
+    schema = {"$defs": {"quote": quote}, "items": {"$ref": "#/$defs/quote"}, "uniqueItems": True}
+    require_schema(schema)
+    require_valid(schema, [{"a": n, "b": 1} for n in range(4000)])
+
+
+def test_items_are_unique_where_no_two_are_the_same_json() -> None:
+    schema = {"uniqueItems": True}
+    require_valid(schema, [1, True, "1", None, 0, False, [1], [True], {"a": 1}, {"a": True}, {"a": [1]}, {}])
+    for one, other in ((1, 1.0), ({"a": 1, "b": [2]}, {"b": [2.0], "a": 1}), ([], []), (True, True)):
+        with pytest.raises(SchemaViolation):
+            require_valid(schema, [one, "between", other])
 
 
 @pytest.mark.timeout(20)
