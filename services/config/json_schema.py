@@ -12,12 +12,14 @@ from referencing.jsonschema import DRAFT202012
 
 from services.config.json_value import Json, path_of, walk
 from services.config.pattern import pattern_keyword, require_pattern
+from services.config.schema_work import TooMuchWork, metered, metered_keyword, require_little_work, unique_items
 from services.kernel.errors import Invalid
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 # An empty registry fetches nothing: a schema can never make us call an address.
 _NOTHING: Registry[Any] = Registry()
-_Validator: Any = extend(Draft202012Validator, {"pattern": pattern_keyword})
+_KEYWORDS = {**Draft202012Validator.VALIDATORS, "pattern": pattern_keyword, "uniqueItems": unique_items}
+_Validator: Any = extend(Draft202012Validator, {name: metered_keyword(look) for name, look in _KEYWORDS.items()})
 
 
 class SchemaViolation(Invalid):
@@ -27,15 +29,21 @@ class SchemaViolation(Invalid):
 
 
 def require_schema(schema: dict[str, Json]) -> None:
-    """Raises Invalid unless `schema` is a JSON schema of draft 2020-12 whose references are all inside it."""
+    """Raises Invalid unless `schema` is a JSON schema of draft 2020-12 whose references are all inside it.
+
+    It must not refer to itself, nor be so big that it makes too much work.
+    """
     if schema.get("$schema", DIALECT).rstrip("#") != DIALECT:
         raise Invalid(f"schema.$schema: only {DIALECT} is known", field="schema.$schema")
     try:
-        Draft202012Validator.check_schema(schema)
         resolver = _NOTHING.resolver_with_root(DRAFT202012.create_resource(schema))
         for where, key, part in walk(schema, "schema"):
             if key in ("$ref", "$dynamicRef") and isinstance(part, str):
                 _require_local(resolver, part, where)
+        # Before the check against the draft's own schema, which takes time with each part.
+        require_little_work(schema, lambda reference: resolver.lookup(reference).contents)
+        Draft202012Validator.check_schema(schema)
+        for where, key, part in walk(schema, "schema"):
             if key == "pattern" and isinstance(part, str):
                 require_pattern(part, where)
             if key == "patternProperties":
@@ -50,7 +58,10 @@ def require_schema(schema: dict[str, Json]) -> None:
 def require_valid(schema: dict[str, Json], value: Json, path: str = "value") -> None:
     """Raises SchemaViolation with the path of the part that `schema` refuses."""
     try:
-        error = best_match(_Validator(schema, registry=_NOTHING).iter_errors(value))
+        with metered():
+            error = best_match(_Validator(schema, registry=_NOTHING).iter_errors(value))
+    except TooMuchWork:
+        raise SchemaViolation(f"{path}: too much work for the key's schema", field=path, path=path) from None
     except (RecursionError, Unresolvable):
         raise SchemaViolation(f"{path}: the key's schema refers to itself without end", field=path, path=path) from None
     if error is not None:
