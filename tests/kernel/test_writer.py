@@ -1,0 +1,212 @@
+"""The group-commit writer: what is committed in which order, who fails when one fails, and what an end leaves."""
+
+import asyncio
+import contextlib
+import sqlite3
+from pathlib import Path
+
+import pytest
+from sqlalchemy import ForeignKey, String, create_engine, select, update
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+from services.kernel import writer as writer_module
+from services.kernel.database import Database
+from services.kernel.errors import Unavailable
+from services.kernel.writer import GroupWriter, Lane
+
+
+class Base(DeclarativeBase):
+    pass
+
+
+class Cup(Base):
+    __tablename__ = "cup"
+    name: Mapped[str] = mapped_column(String(40), primary_key=True)
+    level: Mapped[int] = mapped_column()
+
+
+class Sip(Base):
+    __tablename__ = "sip"
+    number: Mapped[int] = mapped_column(primary_key=True)
+    cup: Mapped[str] = mapped_column(String(40), ForeignKey("cup.name"))
+
+
+INSERT, SIP = Database.insert(Cup), Database.insert(Sip)
+
+
+@pytest.fixture
+async def database(tmp_path):
+    found = Database(f"sqlite:///{tmp_path}/cups.sqlite", Base)
+    await found.start()
+    yield found
+    await found.close()
+
+
+def cup(name: str, level: int | None = 1):
+    return INSERT, {"name": name, "level": level}
+
+
+async def levels(database) -> dict[str, int]:
+    async with database.repositories(lambda session: session).read() as session:
+        return {row.name: row.level for row in (await session.scalars(select(Cup))).all()}
+
+
+async def outcomes(*futures) -> list[str]:
+    found = await asyncio.gather(*futures, return_exceptions=True)
+    return ["done" if outcome is None else type(outcome).__name__ for outcome in found]
+
+
+async def test_what_was_submitted_later_is_answered_and_wins_later(database):
+    upsert = database.upsert(Cup, ["name"])
+    writer, answered = database.writer(), []
+    waiting = []
+    for number in range(2000):
+        future = writer.submit([(upsert, {"name": f"cup{number % 7}", "level": number})])
+        future.add_done_callback(lambda _, number=number: answered.append(number))
+        waiting.append(future)
+        if number % 100 == 0:
+            await asyncio.sleep(0)
+    await asyncio.gather(*waiting)
+    assert answered == list(range(2000))
+    assert await levels(database) == {f"cup{n % 7}": n for n in range(1993, 2000)}
+
+
+async def test_an_answer_follows_the_commit(database, tmp_path):
+    await database.writer().submit([cup("a"), (SIP, {"number": 1, "cup": "a"})])
+    with contextlib.closing(sqlite3.connect(tmp_path / "cups.sqlite")) as other:
+        assert other.execute("SELECT count(*) FROM cup, sip").fetchone() == (1,)
+
+
+async def test_the_rows_of_one_submission_are_there_together_or_not_at_all(database):
+    writer = database.writer()
+    found = await outcomes(
+        writer.submit([cup("a"), cup("b")]),
+        writer.submit([cup("c"), cup("c")]),
+        writer.submit([cup("d"), (SIP, {"number": 1, "cup": "none"})]),
+        writer.submit([cup("e")]),
+    )
+    assert found == ["done", "IntegrityError", "IntegrityError", "done"]
+    assert set(await levels(database)) == {"a", "b", "e"}
+
+
+@pytest.mark.parametrize("place", [0, 100, 199])
+async def test_one_failing_member_of_a_large_group_fails_alone(database, place):
+    await database.writer().submit([cup("taken")])
+    names = [f"cup{number}" for number in range(200)]
+    names[place] = "taken"
+    found = await outcomes(*(database.writer().submit([cup(name)]) for name in names))
+    assert [number for number, outcome in enumerate(found) if outcome != "done"] == [place]
+    assert set(await levels(database)) == set(names)
+
+
+async def test_what_builds_on_a_failed_write_fails_until_its_lane_is_mended(database):
+    writer, lane, other = database.writer(), Lane(), Lane()
+    found = await outcomes(
+        writer.submit([cup("a")], lane),
+        writer.submit([cup("b", None)], lane),
+        writer.submit([cup("c")], lane),
+        writer.submit([cup("d")], other),
+        writer.submit([cup("e")]),
+    )
+    assert found == ["done", "IntegrityError", "Unavailable", "done", "done"]
+    assert (lane.broken, other.broken) == (True, False)
+    assert await outcomes(writer.submit([cup("f")], lane)) == ["Unavailable"]
+    lane.broken = False
+    assert await outcomes(writer.submit([cup("g")], lane)) == ["done"]
+    assert set(await levels(database)) == {"a", "d", "e", "g"}
+
+
+async def test_a_refused_submission_breaks_no_lane(database):
+    writer, lane = database.writer(), Lane()
+    found = await outcomes(
+        writer.submit([cup("a")], lane, refusable=True),
+        writer.submit([cup("a")], lane, refusable=True),
+        writer.submit([cup("b")], lane),
+    )
+    assert found == ["done", "IntegrityError", "done"]
+    assert not lane.broken
+    assert set(await levels(database)) == {"a", "b"}
+
+
+async def test_a_refusable_submission_that_fails_otherwise_breaks_its_lane(database):
+    writer, lane = database.writer(), Lane()
+    found = await outcomes(
+        writer.submit([cup("a", [])], lane, refusable=True),
+        writer.submit([cup("b")], lane),
+    )
+    assert found[0] not in ("done", "IntegrityError")
+    assert found[1] == "Unavailable"
+    assert lane.broken
+    assert await levels(database) == {}
+
+
+async def test_a_refusal_depends_on_what_was_committed_before_in_the_same_group(database):
+    lower = update(Cup).where(Cup.name == "a").values(level=Cup.level - 1)
+    writer = database.writer()
+    found = await outcomes(
+        writer.submit([cup("a", 5)], refusable=True), writer.submit([(lower, {})]), writer.submit([cup("a", 9)])
+    )
+    assert found == ["done", "done", "IntegrityError"]
+    assert await levels(database) == {"a": 4}
+
+
+async def test_an_unreachable_database_fails_its_group_and_lanes_and_serves_again_when_it_is_back(tmp_path, caplog):
+    engine = create_engine(f"sqlite:///{tmp_path}/cups.sqlite", connect_args={"check_same_thread": False})
+    Base.metadata.create_all(engine)
+    away = True
+
+    def connect():
+        if away:
+            raise OSError("gone")
+        return engine.connect()
+
+    writer, lane = GroupWriter(connect), Lane()
+    assert await outcomes(writer.submit([cup("a")], lane), writer.submit([cup("b")])) == ["Unavailable"] * 2
+    assert lane.broken
+    away = False
+    assert await outcomes(writer.submit([cup("c")]), writer.submit([cup("d")], lane)) == ["done", "Unavailable"]
+    await writer.close()
+    with engine.connect() as connection:
+        assert connection.scalars(select(Cup.name)).all() == ["c"]
+    engine.dispose()
+
+
+async def test_no_more_waits_than_the_bound(database, monkeypatch):
+    monkeypatch.setattr(writer_module, "MAX_WAITING", 5)
+    writer, names, refused = database.writer(), [], 0
+    waiting = []
+    # Nothing is awaited in between: what the thread has not taken by then waits.
+    for number in range(2000):
+        try:
+            waiting.append(writer.submit([cup(f"cup{number}")]))
+            names.append(f"cup{number}")
+        except Unavailable:
+            refused += 1
+    assert refused
+    await asyncio.gather(*waiting)
+    assert set(await levels(database)) == set(names)
+
+
+async def test_a_stop_commits_what_waits_in_order_and_takes_nothing_more(tmp_path):
+    database = Database(f"sqlite:///{tmp_path}/cups.sqlite", Base)
+    await database.start()
+    upsert, writer, lane = database.upsert(Cup, ["name"]), database.writer(), Lane()
+    waiting = [writer.submit([(upsert, {"name": "a", "level": number})], lane) for number in range(1500)]
+    closing = asyncio.ensure_future(database.close())
+    await asyncio.sleep(0)
+    with pytest.raises(Unavailable):
+        writer.submit([cup("late")])
+    await closing
+    assert await outcomes(*waiting) == ["done"] * 1500
+    with contextlib.closing(sqlite3.connect(Path(tmp_path) / "cups.sqlite")) as connection:
+        assert connection.execute("SELECT name, level FROM cup").fetchall() == [("a", 1499)]
+
+
+async def test_a_caller_that_left_does_not_take_its_write_along(database):
+    left = database.writer().submit([cup("a")])
+    left.cancel()
+    await database.writer().submit([cup("b")])
+    assert set(await levels(database)) == {"a", "b"}
+    with pytest.raises(IntegrityError):
+        await database.writer().submit([cup("a")])
