@@ -10,6 +10,7 @@ import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Generic
 
+from services.market import metrics
 from services.market.channel import Channel, T
 from services.market.news import TickNews
 from services.market.subscriber import FEED_ENDED, Backlog, Chunk, ConflatedSubscriber, LosslessSubscriber, Subscriber
@@ -74,9 +75,6 @@ class Hub(Generic[T]):
         self.recorded = False
         """Whether the feed is a replay: then ticks of an earlier run of ours are no beginning of its streams."""
         self.feed_ended = False
-        self.ticks_total = 0
-        self.gaps_total = 0
-        self.duplicates_total = 0
         self.sinks: list[Callable[[Sequence[bytes], Sequence[T]], None]] = []
         self._news = news
         self._ring_frames = ring_frames
@@ -146,7 +144,7 @@ class Hub(Generic[T]):
                 subscriber.offer(symbol, latest)
         if fresh is not None:
             frames, ticks = [frame for frame, _ in fresh], [tick for _, tick in fresh]
-        self.ticks_total += len(frames)
+        metrics.ticks.inc(len(frames))
         for sink in self.sinks:
             sink(frames, ticks)
 
@@ -285,13 +283,13 @@ class Hub(Generic[T]):
         if restored and self.recorded:
             return True
         if sequence > last:
-            self.gaps_total += 1
+            metrics.gaps.inc()
             news = self._news.gap(symbol, last + 1, sequence - 1)
             for group in route.groups:
                 group.tell(news, bounded=not self.paced)
             return True
         if last - sequence < NEW_EPOCH:
-            self.duplicates_total += 1
+            metrics.duplicates.inc()
             return False
         _log.warning("sequences of %s went back from %d to %d", symbol, last, sequence)
         return True

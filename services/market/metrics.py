@@ -1,0 +1,7 @@
+"""What is counted of market data."""
+
+from prometheus_client import Counter
+
+ticks = Counter("market_ticks_total", "Ticks that were taken from the engine and published.")
+gaps = Counter("market_gaps_total", "Gaps in symbols' sequences.")
+duplicates = Counter("market_duplicates_total", "Ticks that were seen before and dropped.")
