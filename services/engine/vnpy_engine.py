@@ -22,6 +22,7 @@ from vnpy.trader.event import (
     EVENT_TRADE,
 )
 from vnpy.trader.gateway import BaseGateway
+from vnpy.trader.object import CancelRequest, OrderRequest
 
 log = logging.getLogger(__name__)
 
@@ -46,7 +47,11 @@ _DRAINED_AT_ONCE = 2_000
 
 class SteadyEventEngine(EventEngine):
     """vnpy's event engine, hardened: a handler that raises is logged and does not end the thread; stop() is quick and
-    processes what is queued; events that nobody handles are not queued."""
+    processes what is queued; events that nobody handles are not queued.
+
+    What the loop's own thread puts, which is SIM, is processed in place where only the handlers of `process_in_place`
+    want it: two changes of threads for each of its events would cost more than all else that is done with them.
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -55,10 +60,23 @@ class SteadyEventEngine(EventEngine):
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="vnpy-events", daemon=True)
         self._timer = threading.Thread(target=self._run_timer, name="vnpy-timer", daemon=True)
+        self._loop_thread = 0
+        self._quick: dict[str, list[Any]] = {}
+
+    def process_in_place(self) -> None:
+        """From now on this thread processes itself what only the handlers of now want; they are quick."""
+        self._quick = {kind: list(handlers) for kind, handlers in self._handlers.items() if kind != EVENT_TIMER}
+        self._loop_thread = threading.get_ident()
 
     def put(self, event: Event) -> None:
         """Queue an event that somebody handles."""
-        if event.type in self._handlers or self._general_handlers:
+        handlers = self._handlers.get(event.type)
+        if not handlers and not self._general_handlers:
+            return
+        in_place = threading.get_ident() == self._loop_thread and not self._general_handlers
+        if in_place and handlers == self._quick.get(event.type):
+            self._process(event)
+        else:
             self._queue.put(event)
 
     def backlog(self) -> int:
@@ -91,6 +109,21 @@ class SteadyEventEngine(EventEngine):
                 log.exception("a handler of vnpy's event %s failed", event.type)
 
 
+class _Main(MainEngine):
+    """vnpy's main engine, without the log line that it makes of each order and cancel before anybody asks for it."""
+
+    def send_order(self, req: OrderRequest, gateway_name: str) -> str:
+        """Send an order."""
+        gateway = self.get_gateway(gateway_name)
+        return "" if gateway is None else str(gateway.send_order(req))
+
+    def cancel_order(self, req: CancelRequest, gateway_name: str) -> None:
+        """Ask for a cancel."""
+        gateway = self.get_gateway(gateway_name)
+        if gateway is not None:
+            gateway.cancel_order(req)
+
+
 class _NoConverters(dict[str, Any]):
     """Stands in for the OMS's offset converters, which trading does without: each event of an order would make them
     look at all open orders of its symbol again."""
@@ -110,6 +143,7 @@ class VnpyEngine:
         on_event: Callable[[str, Any], None],
     ) -> None:
         self._loop = loop
+        self._loop_thread = threading.get_ident()
         self._on_ticks = on_ticks
         self._on_event = on_event
         self._arrived: deque[Event] = deque()
@@ -119,12 +153,13 @@ class VnpyEngine:
         self.events = SteadyEventEngine()
         # MainEngine() changes to this folder; that the process stays where it is matters to everybody else in it.
         vnpy_engine_module.TRADER_DIR = Path.cwd()
-        self.main = MainEngine(self.events)
+        self.main = _Main(self.events)
         self._oms: Any = self.main.get_engine("oms")
         self._oms.offset_converters = _NoConverters()
         # Behind the OMS's own handlers, so that it knows what we hear of.
         for kind in BRIDGED:
             self.events.register(kind, self._arrive)
+        self.events.process_in_place()
 
     def add_gateway(self, gateway_class: type[BaseGateway], name: str) -> Any:
         """Make a gateway; one of the same name before it is forgotten."""
@@ -145,14 +180,17 @@ class VnpyEngine:
         self.main.close()
 
     def _arrive(self, event: Event) -> None:
-        """On vnpy's thread."""
+        """On vnpy's thread, or on the loop's."""
         if event.type == EVENT_ORDER or event.type == EVENT_TRADE:
             self._forget_old(event)
         self._arrived.append(event)
         if not self._woken:
             self._woken = True
             try:
-                self._loop.call_soon_threadsafe(self._drain)
+                if threading.get_ident() == self._loop_thread:
+                    self._loop.call_soon(self._drain)
+                else:
+                    self._loop.call_soon_threadsafe(self._drain)
             except RuntimeError:
                 log.debug("the loop is closed; vnpy's events are dropped")
 

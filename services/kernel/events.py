@@ -42,6 +42,10 @@ class EventBus:
         """Hand every event with this key to `handler`; it is tried again until it does not raise."""
         self._handlers.setdefault(routing_key, []).append(handler)
 
+    def wants(self, routing_key: str) -> bool:
+        """Whether anybody hears events with this key. A broker would, of all keys: it carries them out of here."""
+        return routing_key in self._handlers
+
     async def deliver(self, event: Event) -> None:
         """Hand an event to all who want it."""
         for handler in self._handlers.get(event.routing_key, ()):
@@ -61,6 +65,10 @@ class Outbox:
         self._delete = delete(row).where(table.c.event_id == bindparam("sent_id"))
         self._select = select(table.c.event_id, table.c.payload).order_by(table.c.event_id).limit(BATCH)
         self._fresh = asyncio.Event()
+
+    def wants(self, routing_key: str) -> bool:
+        """Whether such an event reaches anybody: on the order path, what nobody hears need not be written."""
+        return self._bus.wants(routing_key)
 
     def event(self, routing_key: str) -> Event:
         """A new event; set its payload."""

@@ -63,3 +63,36 @@ class Tasks:
                 pause_s = FIRST_PAUSE_S
             await asyncio.sleep(pause_s)
             pause_s = min(pause_s * 2, LONGEST_PAUSE_S)
+
+
+class TimeLimit:
+    """Cancels the running task after so many seconds, as asyncio.timeout does, at a third of its price.
+
+    asyncio.timeout asks four times for the running loop, and each time Python 3.11 asks the kernel for the process.
+    """
+
+    __slots__ = ("_cancelling", "_expired", "_task", "_timer")
+
+    def __init__(self, seconds: float) -> None:
+        loop = asyncio.get_running_loop()
+        task = asyncio.current_task(loop)
+        assert task is not None
+        self._task = task
+        self._cancelling = task.cancelling()
+        self._expired = False
+        self._timer = loop.call_later(max(0.0, seconds), self._expire)
+
+    def ends(self) -> bool:
+        """Whether a CancelledError that came is the limit's own; asked once, where it came."""
+        expired, self._expired = self._expired, False
+        return expired and self._task.uncancel() <= self._cancelling
+
+    def stop(self) -> None:
+        """What was limited is over."""
+        self._timer.cancel()
+        if self._expired:
+            self._task.uncancel()
+
+    def _expire(self) -> None:
+        self._expired = True
+        self._task.cancel()

@@ -21,6 +21,7 @@ log = logging.getLogger(__name__)
 Write = tuple[Executable, Mapping[str, Any]]
 MAX_WAITING = 20_000
 LARGEST_GROUP = 512
+ROWS_AT_ONCE = (64, 16, 4, 1)
 
 
 class Lane:
@@ -56,6 +57,8 @@ class GroupWriter:
         self._waiting: deque[_Submission] = deque()
         self._wake = threading.Condition()
         self._closing = False
+        # The loop that is about to wake the thread.
+        self._waking: asyncio.AbstractEventLoop | None = None
         self._prepared: dict[tuple[int, tuple[str, ...]], _Prepared] = {}
         self._thread = threading.Thread(target=self._run, name="group-writer", daemon=True)
         self._thread.start()
@@ -69,13 +72,23 @@ class GroupWriter:
         in the order they first appear, so a submission's rows in different tables must not depend on that order.
         A failure breaks its lane, save an IntegrityError of a `refusable` submission: nothing builds on that one yet.
         """
-        submission = _Submission(writes, asyncio.get_running_loop(), lane, refusable)
+        loop = asyncio.get_running_loop()
+        submission = _Submission(writes, loop, lane, refusable)
         with self._wake:
             if self._closing or len(self._waiting) >= MAX_WAITING:
                 raise Unavailable("the database does not keep up" if not self._closing else "the database is closing")
             self._waiting.append(submission)
-            self._wake.notify()
+            # At the end of the loop's round: what it submits meanwhile comes into the same group, and the thread does
+            # not fight for the interpreter with the loop that has more to submit.
+            if self._waking is not loop:
+                self._waking = loop
+                loop.call_soon(self._notify)
         return submission.future
+
+    def _notify(self) -> None:
+        with self._wake:
+            self._waking = None
+            self._wake.notify()
 
     async def close(self) -> None:
         """Commit what waits, then stop."""
@@ -140,6 +153,9 @@ class _Prepared:
     def __init__(self, statement: Executable, dialect: Dialect, keys: Sequence[str]) -> None:
         self.statement = statement  # kept: its id is what the cache finds it by
         self._sql = ""
+        # Around the values of an INSERT, so that they can be repeated: SQLite's driver lets go of the interpreter for
+        # each execution, and getting it back from a busy event loop takes longer than the row.
+        self._around: tuple[str, str, str] | None = None
         self._columns: list[tuple[str, Callable[[Any], Any] | None]] = []
         compiled = statement.compile(dialect=dialect, column_keys=list(keys))  # type: ignore[attr-defined]
         # What needs more than values in their places, such as defaults made by Python, goes the long way.
@@ -149,6 +165,10 @@ class _Prepared:
                 (name, compiled.binds[name].type.dialect_impl(dialect).bind_processor(dialect))
                 for name in compiled.positiontup
             ]
+            values = f"({', '.join('?' * len(self._columns))})"
+            head, found, tail = self._sql.partition(f" VALUES {values}")
+            if found and dialect.paramstyle == "qmark" and head.startswith("INSERT ") and "?" not in tail:
+                self._around = f"{head} VALUES ", values, tail
 
     def execute(self, connection: Connection, rows: list[Mapping[str, Any]]) -> None:
         """Execute it for all rows."""
@@ -157,7 +177,18 @@ class _Prepared:
             return
         columns = self._columns
         values = [tuple(to(row[key]) if to is not None else row[key] for key, to in columns) for row in rows]
-        connection.exec_driver_sql(self._sql, values)
+        if self._around is None or len(values) == 1:
+            connection.exec_driver_sql(self._sql, values)
+            return
+        # In few sizes, each prepared once.
+        head, row, tail = self._around
+        start = 0
+        for size in ROWS_AT_ONCE:
+            while len(values) - start >= size:
+                part = values[start : start + size]
+                start += size
+                sql = head + ", ".join([row] * size) + tail
+                connection.exec_driver_sql(sql, tuple(value for one in part for value in one))
 
 
 def _transaction(
