@@ -30,10 +30,6 @@ class SchemaBreaksValues(FailedPrecondition):
     reason = SchemaViolation.reason
 
 
-class UnknownService(Invalid):
-    """Nobody reads values of this service name."""
-
-
 class ConfigService:
     """Values per environment, service and key."""
 
@@ -58,8 +54,7 @@ class ConfigService:
             return _present(await configs.find(name), name)
 
     async def set_config(self, name: ConfigName, value: Json, etag: str, user_id: str) -> Config:
-        """Write a value as a new version. Raises UnknownService, StaleEtag, SchemaViolation, Invalid."""
-        self.require_service(name.service_name, "service_name")
+        """Write a value as a new version. Raises StaleEtag, SchemaViolation, Invalid."""
         require_json(value, "value", self._settings.max_value_bytes)
         require_references(name.key, value, "value")
         async with self._writing:
@@ -126,8 +121,7 @@ class ConfigService:
         ]
 
     async def set_schema(self, service_name: str, key: str, schema: dict[str, Json], user_id: str) -> dict[str, Json]:
-        """Set a key's JSON schema. Raises UnknownService, Invalid, SchemaBreaksValues naming those there are now."""
-        self.require_service(service_name, "service_name")
+        """Set a key's JSON schema. Raises Invalid, and SchemaBreaksValues naming those there are now."""
         require_json(schema, "schema", self._settings.max_value_bytes)
         require_schema(schema)
         async with self._writing, self._configs() as configs:
@@ -173,17 +167,6 @@ class ConfigService:
     def writing(self) -> asyncio.Lock:
         """Held from a write's first read until it is published: followers see versions in the order of commits."""
         return self._writing
-
-    def require_service(self, service_name: str, path: str) -> None:
-        """Raises UnknownService for a name that is no section of settings: nobody would ever read its values.
-
-        A service's section mostly has its name; that of `user` is `users`. Only writes ask: what is kept of a service
-        that is no more can be read and deleted.
-        """
-        known = self._setting_schemas()
-        if service_name not in known:
-            text = f"{path}: nobody reads values of {service_name}; it is one of {', '.join(sorted(known))}"
-            raise UnknownService(text, field=path, service_name=service_name)
 
     def require_fits(self, name: ConfigName, value: Json, schema: dict[str, Json] | None, path: str = "value") -> None:
         """Raises SchemaViolation unless `schema` and what the service declares for the key accept the value."""

