@@ -93,12 +93,12 @@ class Instruments:
         if symbol in self._fresh:
             return self._known[symbol]
         if self._unknown.get(symbol):
-            raise UnknownSymbol(f"{symbol} is not an instrument", symbol=symbol)
+            raise UnknownSymbol("instrument", symbol, symbol=symbol)
         try:
             answer = await self._market.GetInstrument(market_pb2.GetInstrumentRequest(symbol=symbol))
         except NotFound:
             self._unknown.put(symbol, True)
-            raise UnknownSymbol(f"{symbol} is not an instrument", symbol=symbol) from None
+            raise UnknownSymbol("instrument", symbol, symbol=symbol) from None
         except RedFireError:
             if symbol in self._known:
                 return self._known[symbol]
