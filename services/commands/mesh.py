@@ -6,6 +6,7 @@ from pathlib import Path
 import click
 
 from services import registry
+from services.kernel import settings
 from services.kernel.policy import descriptor_file, descriptor_set
 
 DEFAULT_PORTS = 50051
@@ -71,3 +72,19 @@ def render(
     else:
         out.write_text(text)
         click.echo(f"wrote {out}")
+
+
+@mesh.command("edge-token")
+@click.option("--config", type=click.Path(path_type=Path), help="A YAML file of settings.")
+def edge_token(config: Path | None) -> None:
+    """Print what an edge of its own needs as EDGE_TOKEN in its environment.
+
+    Made from identity.service_secret. Only from an edge that has it do services take the addresses of callers; behind
+    any other all callers have the edge's address.
+    """
+    from services.kernel.host import service_secret
+    from services.kernel.identity import ServiceTokens
+    from services.kernel.settings import IdentitySettings
+
+    identity = settings.load(registry.sections(), config).of(IdentitySettings)
+    click.echo(ServiceTokens(service_secret(identity)).edge_token)

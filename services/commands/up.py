@@ -141,7 +141,8 @@ def _edge(wanted: Wanted, host: Host) -> Any:
         port=wanted.port,
         rate_limits=RateLimits() if wanted.rate_limits else None,
     )
-    return EnvoyProcess(Contract(descriptor_set()), options, wanted.data_dir / "envoy")
+    token = host.service_tokens.edge_token
+    return EnvoyProcess(Contract(descriptor_set()), options, wanted.data_dir / "envoy", edge_token=token)
 
 
 async def _until_healthy(host: Host, timeout_s: float = 60.0) -> None:

@@ -59,7 +59,7 @@ class Origin:
             method=method,
             request_id=self.text("x-request-id")[:128] or new_id(),
             traceparent=_valid_traceparent(self.text("traceparent")) or new_traceparent(),
-            client_address=self.text("x-envoy-external-address") or _host(self.peer),
+            client_address=_host(self.peer),
             user_agent=self.text("user-agent")[:256],
             deadline=self.deadline,
         )

@@ -11,6 +11,7 @@ from services.kernel.call import Call, Origin
 from services.kernel.errors import Denied, Unauthenticated
 from services.kernel.identity import (
     ANONYMOUS,
+    EDGE_KEY,
     SERVICE_KEY,
     AccessTokens,
     Identity,
@@ -47,7 +48,12 @@ class Gate:
         self._api_keys: TtlCache[tuple[str, str], Identity] = TtlCache(10_000, 60)
 
     async def admit(self, policy: MethodPolicy, origin: Origin, call: Call) -> None:
-        """Set the call's identity, or raise Unauthenticated or Denied as the RPC's policy says."""
+        """Set the call's identity, and its client's address as the edge says it.
+
+        Raises Unauthenticated or Denied as the RPC's policy says.
+        """
+        if (address := origin.text("x-envoy-external-address")) and self._service_tokens.is_edge(origin.text(EDGE_KEY)):
+            call.client_address = address
         service = self._service(origin)
         if policy.internal:
             if service is None:

