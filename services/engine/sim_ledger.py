@@ -40,6 +40,7 @@ class SimLedger:
         self._waiting: list[asyncio.Future[None]] = []
         self._work = asyncio.Event()
         self._busy = False
+        self._loop: asyncio.AbstractEventLoop | None = None
 
     def order(self, order: SimOrder, update: Update) -> None:
         """An order changed."""
@@ -86,7 +87,9 @@ class SimLedger:
 
     def settled(self) -> "asyncio.Future[None]":
         """Resolves when all that was written until now is durable and told."""
-        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        if self._loop is None:
+            self._loop = asyncio.get_running_loop()
+        future: asyncio.Future[None] = self._loop.create_future()
         if self._work.is_set() or self._busy:
             self._waiting.append(future)
             self._work.set()

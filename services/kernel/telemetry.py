@@ -1,9 +1,13 @@
 """What operators see: metrics (Prometheus), spans (OpenTelemetry), and log lines (JSON)."""
 
+import asyncio
 import json
 import logging
 import sys
 import time
+from functools import lru_cache
+from json.encoder import encode_basestring as _quoted
+from logging.handlers import RotatingFileHandler
 from pathlib import Path
 from typing import Any
 
@@ -80,7 +84,7 @@ class JsonFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         """The line."""
         line: dict[str, Any] = {
-            "time": time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created)) + f".{int(record.msecs):03d}Z",
+            "time": f"{_second(int(record.created))}.{int(record.msecs):03d}Z",
             "level": record.levelname,
             "logger": record.name,
             "message": record.getMessage(),
@@ -95,7 +99,66 @@ class JsonFormatter(logging.Formatter):
             line |= extra
         if record.exc_info:
             line["traceback"] = self.formatException(record.exc_info)
-        return json.dumps(line, ensure_ascii=False, default=str)
+        return "{" + ", ".join([f"{_quoted(key)}: {_json(value)}" for key, value in line.items()]) + "}"
+
+
+def _json(value: Any) -> str:
+    return _quoted(value) if type(value) is str else json.dumps(value, ensure_ascii=False, default=str)
+
+
+@lru_cache(4)
+def _second(seconds: int) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds))
+
+
+class LogFile(RotatingFileHandler):
+    """A bounded log file. What the event loop logs in one round is written at its end, with one write."""
+
+    def __init__(self, file: Path, size: int, kept: int) -> None:
+        super().__init__(file, maxBytes=size, backupCount=kept, encoding="utf-8")
+        self._left = size - (file.stat().st_size if file.exists() else 0)
+        self._lines: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write the line, now or at the end of the loop's round."""
+        try:
+            first = not self._lines
+            self._lines.append(self.format(record))
+            if not first and record.levelno < logging.WARNING:
+                return
+            try:
+                loop = asyncio.get_running_loop() if record.levelno < logging.WARNING else None
+            except RuntimeError:
+                loop = None
+            if loop is None:
+                self.flush()
+            else:
+                loop.call_soon(self.flush)
+        except Exception:
+            self.handleError(record)
+
+    def flush(self) -> None:
+        """Write what waits."""
+        self.acquire()
+        try:
+            if self._lines and self.stream is not None:
+                text = "".join([line + "\n" for line in self._lines])
+                self._lines.clear()
+                if len(text) > self._left:
+                    self.doRollover()
+                    self._left = self.maxBytes
+                self._left -= len(text)
+                self.stream.write(text)
+            super().flush()
+        except OSError as error:
+            sys.stderr.write(f"the log file cannot be written: {error}\n")
+        finally:
+            self.release()
+
+    def close(self) -> None:
+        """Write what waits, and close."""
+        self.flush()
+        super().close()
 
 
 class PlainFormatter(logging.Formatter):
@@ -108,8 +171,8 @@ class PlainFormatter(logging.Formatter):
 
 def set_up_logging(level: str, file: Path | None, terminal_level: str = "") -> None:
     """Log JSON lines to `file` (bounded) and warnings to the terminal, or JSON to standard error without a file."""
-    from logging.handlers import RotatingFileHandler
-
+    # Nobody reads these, and each line would ask for them.
+    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
     root = logging.getLogger()
     for handler in list(root.handlers):
         root.removeHandler(handler)
@@ -120,7 +183,7 @@ def set_up_logging(level: str, file: Path | None, terminal_level: str = "") -> N
     else:
         terminal.setFormatter(PlainFormatter())
         terminal.setLevel(terminal_level or "WARNING")
-        written = RotatingFileHandler(file, maxBytes=50_000_000, backupCount=3, encoding="utf-8")
+        written = LogFile(file, 50_000_000, 3)
         written.setFormatter(JsonFormatter())
         root.addHandler(written)
     root.addHandler(terminal)

@@ -57,8 +57,8 @@ class GroupWriter:
         self._waiting: deque[_Submission] = deque()
         self._wake = threading.Condition()
         self._closing = False
-        # The loop that is about to wake the thread.
-        self._waking: asyncio.AbstractEventLoop | None = None
+        self._waking = False
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._prepared: dict[tuple[int, tuple[str, ...]], _Prepared] = {}
         self._thread = threading.Thread(target=self._run, name="group-writer", daemon=True)
         self._thread.start()
@@ -72,7 +72,11 @@ class GroupWriter:
         in the order they first appear, so a submission's rows in different tables must not depend on that order.
         A failure breaks its lane, save an IntegrityError of a `refusable` submission: nothing builds on that one yet.
         """
-        loop = asyncio.get_running_loop()
+        # Asked for once: on Python 3.11 it costs a system call.
+        loop = self._loop
+        if loop is None or loop.is_closed():
+            loop, self._waking = asyncio.get_running_loop(), False
+            self._loop = loop
         submission = _Submission(writes, loop, lane, refusable)
         with self._wake:
             if self._closing or len(self._waiting) >= MAX_WAITING:
@@ -80,14 +84,14 @@ class GroupWriter:
             self._waiting.append(submission)
             # At the end of the loop's round: what it submits meanwhile comes into the same group, and the thread does
             # not fight for the interpreter with the loop that has more to submit.
-            if self._waking is not loop:
-                self._waking = loop
+            if not self._waking:
+                self._waking = True
                 loop.call_soon(self._notify)
         return submission.future
 
     def _notify(self) -> None:
         with self._wake:
-            self._waking = None
+            self._waking = False
             self._wake.notify()
 
     async def close(self) -> None:

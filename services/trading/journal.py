@@ -85,14 +85,14 @@ class Journal:
         """
         news = self._news(changes)
         writes = self._writes(changes, news)
-        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        done.add_done_callback(_heard)
         try:
             written = self._writer.submit(writes, self._lane, refusable)
         except Unavailable:
             self._lane.broken = True
             self.on_failure()
             raise
+        done: asyncio.Future[None] = written.get_loop().create_future()
+        done.add_done_callback(_heard)
         self._steps.append(_Step(changes, news, self.sequence, done, written))
         written.add_done_callback(self._advance)
         return done
