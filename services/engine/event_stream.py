@@ -9,6 +9,7 @@ from redfire.reasons import Reason
 
 from services.engine.updates import Update
 from services.kernel.errors import ResourceExhausted
+from services.kernel.tasks import set_within
 
 
 class TooSlow(ResourceExhausted):
@@ -26,7 +27,8 @@ class Started:
     sequence: int
 
 
-@dataclass(frozen=True, slots=True)
+# Not frozen, as one is made for each order: that would take four times as long.
+@dataclass(slots=True)
 class Numbered:
     """An update with its number, or a heartbeat (update None) with the last number."""
 
@@ -78,10 +80,7 @@ class EventStream:
                 if self._closed:
                     return
                 wake.clear()
-                try:
-                    async with asyncio.timeout(self._heartbeat_s):
-                        await wake.wait()
-                except TimeoutError:
+                if not await set_within(wake, self._heartbeat_s):
                     yield Numbered(last, None)
         finally:
             self._wakes.discard(wake)

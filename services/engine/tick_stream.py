@@ -11,6 +11,7 @@ from typing import Any
 from redfire.reasons import Reason
 
 from services.kernel.errors import ResourceExhausted
+from services.kernel.tasks import set_within
 
 log = logging.getLogger(__name__)
 
@@ -157,10 +158,7 @@ class TickStream:
                     return
                 else:
                     reader.wake.clear()
-                    try:
-                        async with asyncio.timeout(self._heartbeat_s):
-                            await reader.wake.wait()
-                    except TimeoutError:
+                    if not await set_within(reader.wake, self._heartbeat_s):
                         yield StreamNews.HEARTBEAT
         finally:
             self._readers.discard(reader)

@@ -94,7 +94,8 @@ class OrderRequest:
     expire_time: datetime | None = None
 
 
-@dataclass(frozen=True, slots=True)
+# Not frozen, as one is made for each order: that would take four times as long.
+@dataclass(slots=True)
 class OrderUpdate:
     """An order as its gateway sees it; `order_id` is empty for orders that are not ours."""
 

@@ -189,6 +189,8 @@ class Host:
             telemetry.service_info.labels(name, VERSION).set(1)
         gc.collect()
         gc.freeze()
+        # Orders that are kept would otherwise be looked through again and again.
+        gc.set_threshold(20_000, 20, 50)
 
     async def stop(self) -> None:
         """Take no new work, let running RPCs and streams end properly, stop the services. At most about 9 s."""

@@ -282,7 +282,7 @@ def _counter(policy: MethodPolicy) -> Callable[[str], None]:
 def _audit(call: Call, code: str) -> None:
     caller = call.identity.user_id or call.identity.service or "anonymous"
     fields = {"rpc": call.method, "caller": caller, "code": code, "client_address": call.client_address}
-    telemetry.audit_log.info("%s by %s: %s", call.method, caller, code, extra={"fields": fields})
+    telemetry.audit(f"{call.method} by {caller}: {code}", fields)
 
 
 def _network_handler(handler: Handler) -> Any:

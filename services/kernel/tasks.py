@@ -65,6 +65,19 @@ class Tasks:
             pause_s = min(pause_s * 2, LONGEST_PAUSE_S)
 
 
+async def set_within(event: asyncio.Event, seconds: float) -> bool:
+    """Wait for an event; False when it is not set in time."""
+    limit = TimeLimit(seconds)
+    try:
+        return await event.wait()
+    except asyncio.CancelledError:
+        if limit.ends():
+            return False
+        raise
+    finally:
+        limit.stop()
+
+
 class TimeLimit:
     """Cancels the running task after so many seconds, as asyncio.timeout does, at a third of its price.
 

@@ -4,7 +4,8 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 
-@dataclass(frozen=True, slots=True)
+# Not frozen, as one is made for each order: that would take four times as long.
+@dataclass(slots=True)
 class OrderCandidate:
     """An order that wants to be accepted, or (`replaces`) what an accepted one wants to become."""
 
@@ -27,7 +28,8 @@ class OrderCandidate:
         return abs(self.value_price) * self.quantity * self.contract_size
 
 
-@dataclass(frozen=True, slots=True)
+# Not frozen, as one is made for each order: that would take four times as long.
+@dataclass(slots=True)
 class WorkingOrder:
     """What is left of an accepted order. `cancelling`: a cancel is on its way, or its state is not known."""
 
@@ -42,7 +44,8 @@ class WorkingOrder:
     cancelling: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+# Not frozen, as one is made for each order: that would take four times as long.
+@dataclass(slots=True)
 class Reservation:
     """An order that was let through and is not seen at trading yet; of a replaced one only what is new."""
 

@@ -6,7 +6,8 @@ from decimal import Decimal
 from services.trading.orders import OrderStatus, PositionSide
 
 
-@dataclass(frozen=True, slots=True)
+# Not frozen, as one is made for each order: that would take four times as long.
+@dataclass(slots=True)
 class OrderReport:
     """An order as the venue sees it. `reference` is the name it was sent under; empty for one that is not ours."""
 

@@ -9,6 +9,7 @@ from enum import Enum, auto
 from redfire.reasons import Reason
 
 from services.kernel.clock import Clock
+from services.kernel.tasks import set_within
 
 
 class NewsKind(Enum):
@@ -21,7 +22,8 @@ class NewsKind(Enum):
     END = auto()
 
 
-@dataclass(frozen=True, slots=True)
+# Not frozen, as one is made for each order: that would take four times as long.
+@dataclass(slots=True)
 class News:
     """A change (its message already encoded: once, however many follow), or news of the stream itself."""
 
@@ -68,10 +70,7 @@ class Subscription:
         """What waits; empty after `timeout_s` of silence, or at the end."""
         if not self._waiting and not self.overflowed and not self.closed:
             self._wake.clear()
-            try:
-                async with asyncio.timeout(timeout_s):
-                    await self._wake.wait()
-            except TimeoutError:
+            if not await set_within(self._wake, timeout_s):
                 return []
         taken = list(self._waiting)
         self._waiting.clear()
