@@ -23,6 +23,7 @@ class RestRoute:
     verb: str  # get
     path: str  # /api/trading/orders/{order_id}
     body: str  # "*": the body is the whole request, path fields aside; "": there is none
+    response_body: str = ""  # the field that is the whole answer; "": the response is
 
     @property
     def path_fields(self) -> list[str]:
@@ -97,7 +98,10 @@ def routes_of(method: MethodDescriptor) -> tuple[RestRoute, ...]:
     stated = method.GetOptions().Extensions[annotations_pb2.http]
     rules = [stated, *stated.additional_bindings]
     return tuple(
-        RestRoute(verb, getattr(rule, verb), rule.body) for rule in rules for verb in VERBS if getattr(rule, verb)
+        RestRoute(verb, getattr(rule, verb), rule.body, rule.response_body)
+        for rule in rules
+        for verb in VERBS
+        if getattr(rule, verb)
     )
 
 

@@ -90,7 +90,7 @@ def operation(contract: Contract, schemas: Schemas, rpc: Rpc, route: RestRoute) 
         found["parameters"] = parameters
     if route.body:
         found["requestBody"] = request_body(schemas, rpc, route)
-    found["responses"] = {"200": answer(contract, schemas, rpc)} | {
+    found["responses"] = {"200": answer(contract, schemas, rpc, route)} | {
         status: {"$ref": f"#/components/responses/{name}"}
         for status, (name, _) in ERRORS.items()
         if not (policy.public and status == "403") and not (not route.body and status == "413")
@@ -167,9 +167,15 @@ def request_body(schemas: Schemas, rpc: Rpc, route: RestRoute) -> Json:
     return {"required": True, "content": {"application/json": {"schema": schema}}}
 
 
-def answer(contract: Contract, schemas: Schemas, rpc: Rpc) -> Json:
-    """The response, or the stream of them."""
+def answer(contract: Contract, schemas: Schemas, rpc: Rpc, route: RestRoute) -> Json:
+    """The response, the stream of them, or a page that goes through as it is."""
     message = rpc.method.output_type
+    if route.response_body:
+        body = message.fields_by_name[route.response_body].message_type
+        assert body is not None and body.full_name == "google.api.HttpBody", "no other field is answered alone"
+        page: Json = {"text/html": {"schema": {"type": "string"}}}
+        text = contract.comments.get(message.full_name, "")
+        return {"description": text, "headers": {"x-request-id": {"schema": {"type": "string"}}}, "content": page}
     text = contract.comments.get(message.full_name, "") or "Done."
     content = {"application/json": {"schema": schemas.reference(message)}}
     if rpc.policy.streams:

@@ -15,6 +15,7 @@ from grpc_tools import protoc
 THIRD_PARTY = (
     "google.api.annotations_pb2",
     "google.api.http_pb2",
+    "google.api.httpbody_pb2",
     "google.rpc.error_details_pb2",
     "google.rpc.status_pb2",
 )

@@ -12,6 +12,7 @@ from services.strategy.api import StrategyApi, WorkerApi
 from services.strategy.assignments import Assignments
 from services.strategy.catalogue import Catalogue
 from services.strategy.events import StrategyEvents
+from services.strategy.jobs.bind import bind_jobs
 from services.strategy.owners import Owners
 from services.strategy.repository import StrategyRepository
 from services.strategy.running import Running
@@ -65,3 +66,4 @@ def bind(process: Process) -> None:
     process.on_drain(supervisor.drain)
     process.on_stop(supervisor.stop)
     process.on_stop(catalogue.stop)
+    bind_jobs(process, database, catalogue, lambda: live.value)

@@ -29,3 +29,41 @@ class StrategySettings(Section):
     stop_timeout_s: float = Field(
         default=6.0, gt=0, le=60, description="How long StopStrategy waits for the end before it answers STOPPING."
     )
+    max_backtests: int = Field(
+        default=0,
+        ge=0,
+        le=1024,
+        description="Backtests and optimisations that run at the same time, the others wait; 0: one for each core.",
+    )
+    backtest_queue: int = Field(
+        default=100, ge=1, le=10_000, description="Backtests and optimisations of a user that may wait."
+    )
+    backtest_timeout_s: float = Field(
+        default=1800.0, gt=0, le=86400 * 7, description="How long a backtest may run before it is killed."
+    )
+    backtest_memory_bytes: int = Field(
+        default=2 << 30,
+        ge=128 << 20,
+        description="Resident memory at which a backtest is killed; of an optimisation, for each of its processes.",
+    )
+    backtest_result_bytes: int = Field(
+        default=256 << 20, ge=1 << 20, description="How large the files may be that a backtest leaves."
+    )
+    backtest_keep_days: float = Field(
+        default=90.0, gt=0, le=36500, description="Days after which an ended backtest or optimisation is deleted."
+    )
+    backtest_keep: int = Field(
+        default=1000,
+        ge=1,
+        le=100_000,
+        description="Ended backtests and optimisations that a user keeps; beyond, the oldest are deleted.",
+    )
+    optimization_timeout_s: float = Field(
+        default=14400.0, gt=0, le=86400 * 30, description="How long an optimisation may run before it is killed."
+    )
+    optimization_workers: int = Field(
+        default=0, ge=0, le=1024, description="Processes of an optimisation; 0: one for each core."
+    )
+    optimization_points: int = Field(
+        default=100_000, ge=1, le=1_000_000, description="Points that the ranges of an optimisation may have."
+    )

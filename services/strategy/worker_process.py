@@ -51,7 +51,7 @@ class WorkerProcess:
                 stdin=asyncio.subprocess.PIPE,
                 stdout=log,
                 stderr=log,
-                env=_environment(),
+                env=environment(),
                 cwd=self.orders.home,
                 start_new_session=True,
             )
@@ -127,7 +127,8 @@ class WorkerProcess:
         return Death(False, f"ended its worker{where} ({how})", running)
 
 
-def _environment() -> dict[str, str]:
+def environment() -> dict[str, str]:
+    """What a process that runs users' code has as its environment."""
     passed = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
     # One language, so that vnpy's enums have one value; one thread and one arena for numpy's sake of memory.
     return passed | {

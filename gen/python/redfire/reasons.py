@@ -114,3 +114,11 @@ class Reason(StrEnum):
     UNSUPPORTED = "UNSUPPORTED"
     # The order's time was over before it filled.
     ORDER_EXPIRED = "ORDER_EXPIRED"
+    # There is no such data in the store.
+    DATASET_NOT_FOUND = "DATASET_NOT_FOUND"
+    # The data has no rows between these dates, or the dates are the wrong way round.
+    EMPTY_DATE_RANGE = "EMPTY_DATE_RANGE"
+    # The backtest or optimisation has ended already.
+    JOB_ENDED = "JOB_ENDED"
+    # The backtest or optimisation has not finished, so there is nothing to read yet.
+    JOB_NOT_FINISHED = "JOB_NOT_FINISHED"

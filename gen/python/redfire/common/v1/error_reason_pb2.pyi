@@ -61,6 +61,10 @@ class ErrorReason(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     OVERLOADED: _ClassVar[ErrorReason]
     UNSUPPORTED: _ClassVar[ErrorReason]
     ORDER_EXPIRED: _ClassVar[ErrorReason]
+    DATASET_NOT_FOUND: _ClassVar[ErrorReason]
+    EMPTY_DATE_RANGE: _ClassVar[ErrorReason]
+    JOB_ENDED: _ClassVar[ErrorReason]
+    JOB_NOT_FINISHED: _ClassVar[ErrorReason]
 ERROR_REASON_UNSPECIFIED: ErrorReason
 INVALID_FIELD: ErrorReason
 INVALID_PAGE_TOKEN: ErrorReason
@@ -116,3 +120,7 @@ INTERNAL: ErrorReason
 OVERLOADED: ErrorReason
 UNSUPPORTED: ErrorReason
 ORDER_EXPIRED: ErrorReason
+DATASET_NOT_FOUND: ErrorReason
+EMPTY_DATE_RANGE: ErrorReason
+JOB_ENDED: ErrorReason
+JOB_NOT_FINISHED: ErrorReason

@@ -1,0 +1,151 @@
+"""A job's folder: where its process writes what it found, and where the service reads it.
+
+The process writes to `<id>.part`, `outcome.json` last. What is complete is renamed to `<id>` at once. User code ran in
+that process, so nothing in the folder is believed to be small or well-formed.
+"""
+
+import gzip
+import json
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from services.strategy.jobs.job import Failure
+
+TRADES = "trades.parquet"
+DAYS = "days.parquet"
+POINTS = "points.parquet"
+_OUTCOME = "outcome.json"
+_ROWS_A_GROUP = 1000
+_OUTCOME_BYTES = 16 << 20
+_REPORT_BYTES = 15 << 20
+_LINE = 1000
+_DETAIL = 20_000
+
+
+class BadResult(Exception):
+    """What a process wrote is too large or cannot be read."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a job ended by itself. `found`: JSON that is kept in the database."""
+
+    failure: Failure = Failure.NONE
+    error: str = ""
+    error_detail: str = ""
+    found: Mapping[str, Any] = field(default_factory=dict)
+
+
+class JobFolder:
+    """One job's folder, while it is written (`part`) and when it is complete (`path`)."""
+
+    def __init__(self, root: Path, job_id: str) -> None:
+        self.path = root / job_id
+        self.part = root / f"{job_id}.part"
+
+    def begin(self) -> None:
+        """An empty folder for a new try."""
+        self.delete()
+        self.part.mkdir(parents=True, mode=0o700)
+
+    def publish(self) -> None:
+        """What was written is complete."""
+        self.part.rename(self.path)
+
+    def delete(self) -> None:
+        """Everything of this job."""
+        for folder in (self.part, self.path):
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def size(self) -> int:
+        """Bytes that were written."""
+        return sum(file.lstat().st_size for file in self.part.rglob("*"))
+
+    # By the job's process.
+
+    def write_rows(self, name: str, rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> None:
+        """A table, in groups of rows so that a page of it is cheap to read."""
+        import pyarrow as pa
+        from pyarrow import parquet
+
+        table = pa.table({column: [row[column] for row in rows] for column in columns})
+        parquet.write_table(table, self.part / name, row_group_size=_ROWS_A_GROUP, compression="zstd")
+
+    def write_report(self, lang: str, page: str) -> None:
+        """The report in one language."""
+        (self.part / _report(lang)).write_bytes(gzip.compress(page.encode(), compresslevel=5))
+
+    def write_outcome(self, outcome: Outcome) -> None:
+        """The end: all else is written."""
+        file = self.part / f"{_OUTCOME}.new"
+        file.write_text(json.dumps(asdict(outcome), default=str))
+        file.rename(self.part / _OUTCOME)
+
+    # By the service.
+
+    def read_outcome(self) -> Outcome | None:
+        """None when the process did not get so far. Raises BadResult."""
+        file = self.part / _OUTCOME
+        try:
+            if file.stat().st_size > _OUTCOME_BYTES:
+                raise BadResult("what it found is too large")
+            document = json.loads(file.read_bytes())
+            found = document["found"]
+            if not isinstance(found, dict):
+                raise BadResult("what it found cannot be read")
+            return Outcome(
+                Failure(document["failure"]),
+                str(document["error"])[:_LINE],
+                str(document["error_detail"])[-_DETAIL:],
+                found,
+            )
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+            raise BadResult("what it found cannot be read") from error
+
+    def read_rows(self, name: str, offset: int, limit: int) -> list[dict[str, Any]]:
+        """Rows of a table from `offset` on. Raises BadResult."""
+        import pyarrow as pa
+        from pyarrow import parquet
+
+        try:
+            with parquet.ParquetFile(self.path / name) as file:
+                rows: list[dict[str, Any]] = []
+                first = 0
+                for group in range(file.num_row_groups):
+                    count = file.metadata.row_group(group).num_rows
+                    if first + count > offset and len(rows) < limit:
+                        start = max(offset - first, 0)
+                        rows += file.read_row_group(group).slice(start, limit - len(rows)).to_pylist()
+                    first += count
+                return rows
+        except (OSError, pa.ArrowException) as error:
+            raise BadResult(f"{name} cannot be read") from error
+
+    def read_report(self, lang: str) -> bytes | None:
+        """The report's page; None when there is none. Raises BadResult."""
+        try:
+            with gzip.open(self.path / _report(lang)) as file:
+                page = file.read(_REPORT_BYTES + 1)
+        except FileNotFoundError:
+            return None
+        except (OSError, EOFError) as error:
+            raise BadResult("the report cannot be read") from error
+        if len(page) > _REPORT_BYTES:
+            raise BadResult("the report is too large")
+        return page
+
+
+def list_job_ids(root: Path) -> set[str]:
+    """The ids of all jobs that have a folder, complete or not."""
+    if not root.is_dir():
+        return set()
+    return {entry.name.removesuffix(".part") for entry in root.iterdir() if entry.is_dir()}
+
+
+def _report(lang: str) -> str:
+    return f"report.{lang}.html.gz"

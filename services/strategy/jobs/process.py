@@ -1,0 +1,165 @@
+"""A job's process as the service sees it: how it is started, watched, limited and killed."""
+
+import asyncio
+import json
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import psutil
+
+from services.strategy.jobs.job import Failure
+from services.strategy.jobs.progress_file import ProgressFile
+from services.strategy.jobs.worker import Orders
+from services.strategy.worker_process import environment
+
+_POLL_S = 0.1
+_LOG_BYTES = 10_000_000
+# More than these beside what the job needs are a fork bomb.
+_SPARE_PROCESSES = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What a process and its children may use together."""
+
+    timeout_s: float
+    memory_bytes: int
+    processes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """How a process ended; no failure: by itself, and its folder says what it found."""
+
+    failure: Failure = Failure.NONE
+    error: str = ""
+
+
+class JobProcess:
+    """Starts one process and waits for its end."""
+
+    def __init__(self, orders: Orders, limits: Limits, log_file: Path) -> None:
+        self._orders = orders
+        self._limits = limits
+        self._log_file = log_file
+        self._process: asyncio.subprocess.Process | None = None
+        self._seen: dict[int, psutil.Process] = {}
+        self._killed = False
+
+    async def run(self, on_progress: Callable[[int, int], None]) -> Ending:
+        """Its whole life; cancelled, it kills it. `on_progress(done, total)` is called when it has come further."""
+        progress = ProgressFile.create(Path(self._orders.folder) / "progress")
+        try:
+            with self._log_file.open("ab") as log:
+                process = self._process = await asyncio.create_subprocess_exec(
+                    sys.executable,
+                    "-m",
+                    "services.strategy.jobs.worker",
+                    stdin=asyncio.subprocess.PIPE,
+                    stdout=asyncio.subprocess.DEVNULL,
+                    stderr=log,
+                    env=environment(),
+                    cwd=self._orders.home,
+                    start_new_session=True,
+                )
+            if self._killed:
+                self.kill()
+            try:
+                assert process.stdin is not None
+                process.stdin.write(json.dumps(asdict(self._orders)).encode() + b"\n")
+                await process.stdin.drain()
+            except (BrokenPipeError, ConnectionResetError):
+                pass  # it ended: its code says how
+            return await self._follow(process, progress, on_progress)
+        finally:
+            self.kill()
+            if self._process is not None:
+                await self._process.wait()
+            progress.close()
+
+    def kill(self) -> None:
+        """End it at once, with all that it started."""
+        self._killed = True
+        if self._process is None:
+            return
+        pid = self._process.pid
+        if self._process.returncode is None:
+            self._look()
+            with suppress(ProcessLookupError):
+                os.killpg(pid, signal.SIGKILL)
+        # Those that left its group, and those that it left behind. psutil makes sure that no number was given anew.
+        for child in (*self._seen.values(), *_session(pid)):
+            with suppress(psutil.Error):
+                child.kill()
+
+    async def _follow(
+        self, process: asyncio.subprocess.Process, progress: ProgressFile, on_progress: Callable[[int, int], None]
+    ) -> Ending:
+        deadline = time.monotonic() + self._limits.timeout_s
+        waiting = asyncio.ensure_future(process.wait())
+        last = (0, 0)
+        try:
+            while True:
+                done, _ = await asyncio.wait([waiting], timeout=_POLL_S)
+                if (now := progress.read()) != last:
+                    last = now
+                    on_progress(*now)
+                if done:
+                    return self._ended(process.returncode or 0)
+                if ending := self._check(deadline):
+                    return ending
+        finally:
+            waiting.cancel()
+
+    def _check(self, deadline: float) -> Ending | None:
+        limits = self._limits
+        if time.monotonic() > deadline:
+            return Ending(Failure.TIMED_OUT, f"it took longer than {limits.timeout_s:g} s")
+        memory = self._look()
+        if memory > limits.memory_bytes:
+            return Ending(Failure.OUT_OF_MEMORY, f"it used more than {limits.memory_bytes >> 20} MiB of memory")
+        if len(self._seen) > limits.processes + _SPARE_PROCESSES:
+            return Ending(Failure.EXITED, "it started too many processes")
+        if self._log_file.stat().st_size > _LOG_BYTES:
+            os.truncate(self._log_file, 0)
+        return None
+
+    def _look(self) -> int:
+        """Write down what processes there are; the resident memory of all of them, what they share counted once."""
+        assert self._process is not None
+        private = shared = 0
+        try:
+            first = psutil.Process(self._process.pid)
+            children = first.children(recursive=True)
+        except psutil.Error:
+            return 0
+        self._seen = {pid: child for pid, child in self._seen.items() if child.is_running()}
+        self._seen |= {child.pid: child for child in children}
+        for one in (first, *self._seen.values()):
+            try:
+                memory = one.memory_info()
+            except psutil.Error:
+                continue
+            private += memory.rss - memory.shared
+            shared = max(shared, memory.shared)
+        return private + shared
+
+    def _ended(self, code: int) -> Ending:
+        if code == 0:
+            return Ending()
+        how = f"exit code {code}" if code > 0 else f"signal {signal.Signals(-code).name}"
+        return Ending(Failure.EXITED, f"the strategy ended its process ({how})")
+
+
+def _session(leader: int) -> Iterator[psutil.Process]:
+    """The processes of the session that a process began, without that one."""
+    for pid in psutil.pids():
+        with suppress(ProcessLookupError, PermissionError, psutil.Error):
+            if pid != leader and os.getsid(pid) == leader:
+                yield psutil.Process(pid)

@@ -1,0 +1,262 @@
+"""Runs jobs: so many at once, the rest in order, each in a process of its own; goes on after a restart."""
+
+import asyncio
+import logging
+import os
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from pathlib import Path
+
+from services.kernel.clock import Clock
+from services.kernel.database import Repositories
+from services.kernel.process import Process
+from services.strategy.jobs.folder import BadResult, JobFolder, Outcome, list_job_ids
+from services.strategy.jobs.job import Failure, Job, Kind, Progress, Status
+from services.strategy.jobs.process import Ending, JobProcess, Limits
+from services.strategy.jobs.queue import FairQueue
+from services.strategy.jobs.repository import JobRepository
+from services.strategy.jobs.watchers import Watchers
+from services.strategy.jobs.worker import Orders
+from services.strategy.settings import StrategySettings
+
+log = logging.getLogger(__name__)
+_ATTEMPTS = 3
+_LOOK_S = 1.0
+_PRUNE_S = 600.0
+_PRUNED = 100
+
+
+@dataclass(slots=True)
+class _Running:
+    task: asyncio.Task[None]
+    process: JobProcess | None = None
+    canceled: bool = False
+
+
+class Scheduler:
+    """All jobs that have not ended, in memory; what happens to them is written before it is told."""
+
+    def __init__(
+        self,
+        process: Process,
+        repositories: Repositories[JobRepository],
+        watchers: Watchers,
+        settings: Callable[[], StrategySettings],
+        clock: Clock,
+    ) -> None:
+        self._host = process
+        self._repositories = repositories
+        self._watchers = watchers
+        self._settings = settings
+        self._clock = clock
+        self._root = process.data_dir / "strategy" / "backtests"
+        self._jobs: dict[str, Job] = {}
+        self._queue = FairQueue()
+        self._running: dict[str, _Running] = {}
+        self._wake = asyncio.Event()
+        self._draining = False
+
+    def folder(self, job_id: str) -> JobFolder:
+        """Where a job's results are."""
+        return JobFolder(self._root, job_id)
+
+    def find(self, job_id: str) -> Job | None:
+        """A job that waits or runs, as it is now."""
+        job = self._jobs.get(job_id)
+        if job is None or job.status is not Status.QUEUED:
+            return job
+        return replace(job, queue_position=self._queue.position(job.user_id, job_id))
+
+    def waiting(self, user_id: str) -> int:
+        """How many jobs of a user wait."""
+        return self._queue.count(user_id)
+
+    async def resume(self) -> None:
+        """Take up what the last process left: what ran is run again, from its beginning, and not for ever."""
+        async with self._repositories() as repository:
+            for job in await repository.list_not_ended():
+                if job.status is Status.RUNNING:
+                    job = replace(job, status=Status.QUEUED, progress=Progress())
+                    if job.attempts >= _ATTEMPTS:
+                        error = f"the platform stopped while it ran, {job.attempts} times"
+                        job = job.failed(self._clock.now(), Failure.INTERRUPTED, error)
+                    await repository.put(job)
+                if job.status is Status.QUEUED:
+                    self._enqueue(job)
+            there = await self._host.run_blocking(list_job_ids, self._root)
+            orphans = set(there) - await repository.known(there)
+        for job_id in orphans:
+            await self._host.run_blocking(self.folder(job_id).delete)
+
+    def submit(self, job: Job) -> None:
+        """Run a job when its turn comes; it is in the database."""
+        self._enqueue(job)
+        self._wake.set()
+
+    async def cancel(self, job_id: str) -> Job | None:
+        """End a job that waits or runs; None when it does neither. It is over when this returns."""
+        job = self._jobs.get(job_id)
+        if job is None:
+            return None
+        if self._queue.remove(job.user_id, job_id):
+            job = job.ended(self._clock.now(), Status.CANCELED)
+            await self._end(job)
+            return job
+        running = self._running.get(job_id)
+        if running is not None:
+            running.canceled = True
+            if running.process is not None:
+                running.process.kill()
+            await asyncio.wait([running.task])
+        return None
+
+    async def run(self) -> None:
+        """Start what may be started, until cancelled."""
+        while True:
+            self._wake.clear()
+            limit = self._settings().max_backtests or os.cpu_count() or 1
+            while not self._draining and len(self._running) < limit:
+                owners = Counter(self._jobs[job_id].user_id for job_id in self._running)
+                job_id = self._queue.pop(owners)
+                if job_id is None:
+                    break
+                task = asyncio.get_running_loop().create_task(self._run(job_id), name=f"job {job_id}")
+                self._running[job_id] = _Running(task)
+            try:
+                async with asyncio.timeout(_LOOK_S):
+                    await self._wake.wait()
+            except TimeoutError:
+                continue
+
+    async def prune(self) -> None:
+        """Delete what is too old or too much, now and then."""
+        while True:
+            settings = self._settings()
+            before = self._clock.now() - timedelta(days=settings.backtest_keep_days)
+            async with self._repositories.read() as repository:
+                old = await repository.list_ended_before(before, _PRUNED)
+                many = await repository.list_beyond(settings.backtest_keep, _PRUNED)
+            for job in {job.job_id: job for job in (*old, *many)}.values():
+                await self.delete(job)
+            if len(old) < _PRUNED and len(many) < _PRUNED:
+                await asyncio.sleep(_PRUNE_S)
+
+    async def delete(self, job: Job) -> None:
+        """Forget a job that has ended, and all that it found."""
+        async with self._repositories() as repository:
+            await repository.delete(job.user_id, job.job_id)
+        self._watchers.end(job.job_id, "DELETED")
+        await self._host.run_blocking(self.folder(job.job_id).delete)
+
+    async def stop(self) -> None:
+        """Kill what runs; it waits again and is run by the next process."""
+        self._draining = True
+        tasks = [running.task for running in self._running.values()]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _enqueue(self, job: Job) -> None:
+        self._jobs[job.job_id] = job
+        self._queue.add(job.user_id, job.job_id)
+
+    async def _run(self, job_id: str) -> None:
+        job = self._jobs[job_id]
+        try:
+            job = job.begun(self._clock.now())
+            await self._put(job)
+            job = await self._finish(job)
+            await self._end(job)
+        except asyncio.CancelledError:
+            # The platform stops: this try does not count.
+            again = replace(job, status=Status.QUEUED, attempts=job.attempts - 1, progress=Progress())
+            await self._put(again)
+            raise
+        except Exception:
+            log.exception("job %s failed", job_id)
+            await self._end(job.failed(self._clock.now(), Failure.INTERNAL, "a fault of the platform"))
+        finally:
+            del self._running[job_id]
+            self._jobs.pop(job_id, None)
+            self._wake.set()
+
+    async def _finish(self, job: Job) -> Job:
+        """Run its process; the job as it ended."""
+        running = self._running[job.job_id]
+        folder = self.folder(job.job_id)
+        await self._host.run_blocking(folder.begin)
+        process = running.process = self._new_process(job, folder)
+        started = self._clock.monotonic()
+
+        def further(done: int, total: int) -> None:
+            now = Progress(done, total, self._clock.monotonic() - started)
+            self._jobs[job.job_id] = replace(job, progress=now)
+            self._watchers.publish(self._jobs[job.job_id])
+
+        ending = Ending() if running.canceled else await process.run(further)
+        progress = replace(self._jobs[job.job_id].progress, elapsed_s=self._clock.monotonic() - started)
+        job = replace(job, progress=progress)
+        if running.canceled:
+            await self._host.run_blocking(folder.delete)
+            return job.ended(self._clock.now(), Status.CANCELED)
+        outcome = await self._host.run_blocking(self._outcome, folder, ending)
+        job = replace(job, found=outcome.found)
+        if outcome.failure is Failure.NONE:
+            job = replace(job, progress=replace(progress, done=progress.total))
+            return job.ended(self._clock.now(), Status.FINISHED)
+        return job.failed(self._clock.now(), outcome.failure, outcome.error, outcome.error_detail)
+
+    def _outcome(self, folder: JobFolder, ending: Ending) -> Outcome:
+        """What its folder says, unless it was killed or ended early. What is worth reading is kept."""
+        try:
+            outcome = None if ending.failure is not Failure.NONE else folder.read_outcome()
+            if outcome is not None and folder.size() > self._settings().backtest_result_bytes:
+                raise BadResult(f"what it found is larger than {self._settings().backtest_result_bytes >> 20} MiB")
+        except BadResult as error:
+            outcome = Outcome(Failure.BAD_RESULT, str(error))
+        if outcome is None:
+            failure = Failure.EXITED if ending.failure is Failure.NONE else ending.failure
+            outcome = Outcome(failure, ending.error or "the strategy ended its process (exit code 0)")
+        if outcome.found:
+            folder.publish()
+        else:
+            folder.delete()
+        return outcome
+
+    def _new_process(self, job: Job, folder: JobFolder) -> JobProcess:
+        settings = self._settings()
+        search = job.kind is Kind.OPTIMIZATION
+        workers = (settings.optimization_workers or os.cpu_count() or 1) if search else 0
+        home = Path(self._root.parent, "home")
+        home.mkdir(exist_ok=True)
+        memory_bytes = settings.backtest_memory_bytes
+        orders = Orders(
+            job_id=job.job_id,
+            kind=job.kind.value,
+            setup=job.setup.to_json(),
+            root=str(self._root.absolute()),
+            folder=str(folder.part.absolute()),
+            data_dir=str(self._host.data_dir.absolute()),
+            strategies_dir=str(settings.strategies_dir.absolute()) if settings.strategies_dir else "",
+            home=str(home.absolute()),
+            parent=os.getpid(),
+            memory_bytes=memory_bytes,
+            workers=workers,
+        )
+        timeout_s = settings.optimization_timeout_s if search else settings.backtest_timeout_s
+        limits = Limits(timeout_s, memory_bytes * (1 + workers), workers)
+        return JobProcess(orders, limits, folder.part / "worker.log")
+
+    async def _put(self, job: Job) -> None:
+        async with self._repositories() as repository:
+            await repository.put(job)
+        self._jobs[job.job_id] = job
+        self._watchers.publish(job)
+
+    async def _end(self, job: Job) -> None:
+        async with self._repositories() as repository:
+            await repository.put(job)
+        self._jobs.pop(job.job_id, None)
+        self._watchers.publish(job)

@@ -1,0 +1,314 @@
+"""Rules of backtests and optimisations: what may be asked for, read and ended, always by their owner."""
+
+import asyncio
+import math
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+
+from redfire.reasons import Reason
+from sqlalchemy.exc import IntegrityError
+
+from services.kernel.clock import Clock
+from services.kernel.database import Repositories
+from services.kernel.errors import FailedPrecondition, Internal, Invalid, NotFound, ResourceExhausted
+from services.kernel.identifiers import new_id
+from services.kernel.paging import Page, Slice
+from services.strategy import parameters as parameter_rules
+from services.strategy.backtest.job import BacktestError
+from services.strategy.catalogue import Catalogue
+from services.strategy.jobs.folder import DAYS, POINTS, TRADES, BadResult, JobFolder
+from services.strategy.jobs.instruments import Instruments
+from services.strategy.jobs.job import Job, Kind, Range, Search, Setup, Status
+from services.strategy.jobs.repository import JobRepository, Order, cursor
+from services.strategy.jobs.scheduler import Scheduler
+from services.strategy.jobs.watchers import News, Watchers
+from services.strategy.runner.strategy_class import ClassDescription
+from services.strategy.settings import StrategySettings
+
+_TABLES = {Kind.BACKTEST: (TRADES, DAYS), Kind.OPTIMIZATION: (POINTS,)}
+_RETRY_S = 10.0
+_CAPITAL = Decimal(1_000_000)
+Blocking = Callable[..., Awaitable[Any]]
+
+
+class TooManyJobs(ResourceExhausted):
+    """Too many of your jobs are waiting already."""
+
+    reason = Reason.OVERLOADED
+
+
+class JobEnded(FailedPrecondition):
+    """It has ended already."""
+
+    reason = Reason.JOB_ENDED
+
+
+class JobNotFinished(FailedPrecondition):
+    """It has not finished: there is nothing to read yet."""
+
+    reason = Reason.JOB_NOT_FINISHED
+
+
+class EmptyDateRange(Invalid):
+    """There is nothing between these dates."""
+
+    reason = Reason.EMPTY_DATE_RANGE
+
+
+class DatasetNotFound(NotFound):
+    """There is no such data in the store."""
+
+    reason = Reason.DATASET_NOT_FOUND
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What an owner asks for; None where they leave it to us."""
+
+    class_name: str
+    symbol: str
+    interval: str
+    dataset: str
+    start_time: datetime | None
+    end_time: datetime | None
+    parameters: Mapping[str, Any]
+    capital: Decimal | None
+    commission_rate: Decimal | None
+    slippage: Decimal | None
+    contract_size: Decimal | None
+    price_tick: Decimal | None
+    fill_model: str
+    search: Search | None = None
+
+
+class JobService:
+    """What owners do with their backtests and optimisations."""
+
+    def __init__(
+        self,
+        repositories: Repositories[JobRepository],
+        scheduler: Scheduler,
+        watchers: Watchers,
+        catalogue: Catalogue,
+        instruments: Instruments,
+        check_data: Callable[[Setup], None],
+        blocking: Blocking,
+        settings: Callable[[], StrategySettings],
+        clock: Clock,
+    ) -> None:
+        """`check_data` raises BacktestError when the store has no rows for a setup; it blocks."""
+        self._repositories = repositories
+        self._scheduler = scheduler
+        self._watchers = watchers
+        self._catalogue = catalogue
+        self._instruments = instruments
+        self._check_data = check_data
+        self._blocking = blocking
+        self._settings = settings
+        self._clock = clock
+        self._entering = asyncio.Lock()
+
+    async def create(self, user_id: str, kind: Kind, wanted: Wanted, *, display_name: str, request_id: str) -> Job:
+        """A new job, waiting; the same request_id again gives the one that it asked for.
+
+        Raises UnknownStrategyClass, BrokenStrategyClass, InvalidParameter, DatasetNotFound, EmptyDateRange, Invalid,
+        TooManyJobs.
+        """
+        if request_id and (made := await self._find(user_id, kind, request_id)):
+            return made
+        self._require_room(user_id)
+        setup = await self._setup(wanted)
+        job = Job(
+            user_id=user_id,
+            job_id=new_id(),
+            kind=kind,
+            display_name=display_name or wanted.class_name,
+            setup=setup,
+            create_time=self._clock.now(),
+        )
+        # One at a time, so that nobody gets past the limit by asking often at once.
+        async with self._entering:
+            self._require_room(user_id)
+            try:
+                async with self._repositories() as repository:
+                    await repository.add(job, request_id)
+            except IntegrityError:
+                made = await self._find(user_id, kind, request_id)
+                if made is None:
+                    raise
+                return made
+            self._scheduler.submit(job)
+        return self._scheduler.find(job.job_id) or job
+
+    async def get(self, user_id: str, kind: Kind, job_id: str) -> Job:
+        """Raises NotFound, whether it does not exist or belongs to somebody else."""
+        known = self._scheduler.find(job_id)
+        if known is not None and known.user_id == user_id and known.kind is kind:
+            return known
+        async with self._repositories.read() as repository:
+            return await repository.get(user_id, kind, job_id)
+
+    async def list_owned(
+        self,
+        user_id: str,
+        kind: Kind,
+        page: Page,
+        *,
+        status: Status | None = None,
+        class_name: str = "",
+        symbol: str = "",
+        order: Order = Order.NEWEST,
+    ) -> Slice[Job]:
+        """The user's jobs."""
+        async with self._repositories.read() as repository:
+            rows = await repository.list_owned(
+                user_id,
+                kind,
+                status=status,
+                class_name=class_name,
+                symbol=symbol,
+                order=order,
+                after=page.after,
+                limit=page.size + 1,
+            )
+        found = page.cut(rows, key=lambda job: cursor(job, order))
+        return replace(found, items=[self._scheduler.find(job.job_id) or job for job in found.items])
+
+    async def cancel(self, user_id: str, kind: Kind, job_id: str) -> Job:
+        """End a job; canceled already: as it is. Raises JobEnded."""
+        job = await self.get(user_id, kind, job_id)
+        if not job.status.has_ended:
+            await self._scheduler.cancel(job_id)
+            job = await self.get(user_id, kind, job_id)
+        if job.status is not Status.CANCELED:
+            raise JobEnded(f"it has ended already: {job.status}", status=job.status)
+        return job
+
+    async def delete(self, user_id: str, kind: Kind, job_id: str) -> None:
+        """Forget a job and what it found; one that waits or runs is ended before."""
+        job = await self.get(user_id, kind, job_id)
+        if not job.status.has_ended:
+            await self._scheduler.cancel(job_id)
+        await self._scheduler.delete(job)
+
+    async def watch(self, user_id: str, kind: Kind, job_id: str, heartbeat_s: float) -> AsyncGenerator[News, None]:
+        """The job as it is now, then its changes, to its end."""
+        with self._watchers.follow(job_id) as watcher:
+            job = await self.get(user_id, kind, job_id)
+            yield News(job)
+            if job.status.has_ended:
+                return
+            news = watcher.news(heartbeat_s)
+            try:
+                async for item in news:
+                    yield item
+                    if item.end or (item.job is not None and item.job.status.has_ended):
+                        return
+            finally:
+                await news.aclose()
+
+    async def list_rows(
+        self, user_id: str, kind: Kind, job_id: str, table: str, page: Page
+    ) -> Slice[tuple[int, Mapping[str, Any]]]:
+        """Rows of one of the tables that a job wrote, with their numbers from 1. Raises JobNotFinished."""
+        assert table in _TABLES[kind]
+        folder = await self._results(user_id, kind, job_id)
+        offset = max(page.after[0], 0) if page.after is not None else 0
+        rows: Sequence[Mapping[str, Any]] = await self._read(folder.read_rows, table, offset, page.size + 1)
+        return page.cut(list(enumerate(rows, offset + 1)), key=lambda item: [item[0]])
+
+    async def get_report(self, user_id: str, job_id: str, lang: str) -> bytes:
+        """A backtest's report. Raises JobNotFinished."""
+        folder = await self._results(user_id, Kind.BACKTEST, job_id)
+        page: bytes | None = await self._read(folder.read_report, lang)
+        if page is None:
+            raise JobNotFinished("it has no report: it failed before its end")
+        return page
+
+    async def _setup(self, wanted: Wanted) -> Setup:
+        description = await self._catalogue.get(wanted.class_name)
+        search = None
+        if wanted.search is not None:
+            search = replace(wanted.search, target=wanted.search.target or "sharpe_ratio")
+            self._check_ranges(description, search.ranges, wanted.parameters)
+        instrument = await self._instruments.terms(
+            wanted.symbol, wanted.contract_size, wanted.price_tick, wanted.commission_rate
+        )
+        setup = Setup(
+            class_name=wanted.class_name,
+            symbol=wanted.symbol,
+            interval=wanted.interval,
+            dataset=wanted.dataset or wanted.symbol,
+            start_time=wanted.start_time,
+            end_time=wanted.end_time,
+            parameters=parameter_rules.merged(description, wanted.parameters),
+            capital=wanted.capital or _CAPITAL,
+            commission_rate=instrument.commission_rate,
+            slippage=wanted.slippage or Decimal(0),
+            contract_size=instrument.contract_size,
+            price_tick=instrument.price_tick,
+            fill_model=wanted.fill_model,
+            search=search,
+        )
+        try:
+            setup.backtest_job()
+            await self._blocking(self._check_data, setup)
+        except BacktestError as error:
+            raise refusal(error, setup) from None
+        return setup
+
+    def _check_ranges(
+        self, description: ClassDescription, ranges: Sequence[Range], parameters: Mapping[str, Any]
+    ) -> None:
+        """Every range is of a parameter that the class has and that takes its values, and they are not too many."""
+        names = [item.name for item in ranges]
+        for index, item in enumerate(ranges):
+            if names.count(item.name) > 1 or item.name in parameters:
+                raise Invalid(f"parameter {item.name} is given twice", field=f"ranges[{index}].name")
+            whole = next((p.type == "int" for p in description.parameters if p.name == item.name), False)
+            if whole and not (item.start.is_integer() and item.step.is_integer()):
+                raise Invalid(f"{item.name} takes whole numbers", field=f"ranges[{index}]")
+            parameter_rules.merged(description, {item.name: item.start})
+        most = self._settings().optimization_points
+        if any(item.count > most for item in ranges) or math.prod(item.count for item in ranges) > most:
+            raise Invalid(f"more than {most} points", field="ranges", max_points=most)
+
+    def _require_room(self, user_id: str) -> None:
+        most = self._settings().backtest_queue
+        if self._scheduler.waiting(user_id) >= most:
+            raise TooManyJobs(retry_after_s=_RETRY_S, max_waiting=most)
+
+    async def _find(self, user_id: str, kind: Kind, request_id: str) -> Job | None:
+        async with self._repositories.read() as repository:
+            made = await repository.find_by_request(user_id, kind, request_id)
+        return made and (self._scheduler.find(made.job_id) or made)
+
+    async def _results(self, user_id: str, kind: Kind, job_id: str) -> JobFolder:
+        job = await self.get(user_id, kind, job_id)
+        if not job.found:
+            raise JobNotFinished("it failed before it found anything" if job.status is Status.FAILED else "")
+        return self._scheduler.folder(job_id)
+
+    async def _read(self, read: Callable[..., Any], *arguments: Any) -> Any:
+        try:
+            return await self._blocking(read, *arguments)
+        except BadResult as error:
+            raise Internal(str(error)) from error
+
+
+def refusal(error: BacktestError, setup: Setup) -> Exception:
+    """The library's complaint as the contract says it."""
+    message = str(error)
+    match error.field:
+        case "dataset":
+            return DatasetNotFound(message=message, dataset=setup.dataset, interval=setup.interval)
+        case "start_time" | "end_time" | "start" | "end":
+            return EmptyDateRange(message, field="start_time")
+        case field:
+            return Invalid(message, field=_FIELDS.get(field, field))
+
+
+_FIELDS = {"size": "contract_size", "pricetick": "price_tick", "rate": "commission_rate", "fill": "fill_model"}

@@ -1,0 +1,154 @@
+"""What a job's process does: import the class, load the data, run, and put what was found into the job's folder."""
+
+import json
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from services.kernel.decimals import plain
+from services.strategy.backtest.result import BacktestResult, Day, Fill
+from services.strategy.jobs import datasets
+from services.strategy.jobs.folder import DAYS, POINTS, TRADES, JobFolder, Outcome
+from services.strategy.jobs.job import Failure, Kind, Range, Setup
+from services.strategy.jobs.worker import Orders
+from services.strategy.runner.loading import Loader
+
+LANGUAGES = ("en", "zh")
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_LINES = 1000
+_LINE = 1000
+_SENTENCES = 100
+_BEST = 10
+_POINTS = 100_000
+_FILL_COLUMNS = ("trade_id", "order_id", "time_ns", "direction", "offset", "price", "volume", "commission")
+_DAY_COLUMNS = tuple(Day.__dataclass_fields__)
+_POINT_COLUMNS = ("parameters", "target", "statistics", "error")
+Report = Callable[[int, int], None]
+
+
+def run_job(orders: Orders, folder: JobFolder, report: Report, printed: Callable[[], list[str]]) -> Outcome:
+    """The whole job. Raises whatever user code raises, and BacktestError."""
+    setup = Setup.from_json(orders.setup)
+    strategies = Path(orders.strategies_dir) if orders.strategies_dir else None
+    strategy_class = Loader(strategies).load(setup.class_name)
+    data = datasets.load(Path(orders.data_dir), setup)
+    if orders.kind == Kind.OPTIMIZATION:
+        return _optimise(strategy_class, setup, data, orders.workers, folder, report)
+    return _backtest(strategy_class, setup, data, folder, report, printed)
+
+
+def _backtest(
+    strategy_class: type,
+    setup: Setup,
+    data: Any,
+    folder: JobFolder,
+    report: Report,
+    printed: Callable[[], list[str]],
+) -> Outcome:
+    from services.strategy.backtest.report import render_report
+    from services.strategy.backtest.run import run_backtest
+
+    report(0, len(data))
+    result = run_backtest(strategy_class, setup.backtest_job(), data, progress=report)
+    folder.write_rows(TRADES, [_fill_row(fill) for fill in result.trades], _FILL_COLUMNS)
+    folder.write_rows(DAYS, [{**asdict(day), "date": day.date.isoformat()} for day in result.days], _DAY_COLUMNS)
+    found = _summary(result, printed())
+    if result.error:
+        detail = result.error.strip()
+        line = detail.rpartition("\n")[2]
+        failure = Failure.OUT_OF_MEMORY if line.startswith("MemoryError") else Failure.STRATEGY_RAISED
+        return Outcome(failure, line, detail, found)
+    for lang in LANGUAGES:
+        folder.write_report(lang, render_report(result, data, lang))
+    return Outcome(found=found)
+
+
+def _optimise(
+    strategy_class: type, setup: Setup, data: Any, workers: int, folder: JobFolder, report: Report
+) -> Outcome:
+    from services.strategy.backtest.optimise.space import Axis, Space
+
+    run_optimisation = import_module("services.strategy.backtest.optimise").run_optimisation
+    assert setup.search is not None
+    search = setup.search
+    space = Space(tuple(Axis.parse(_axis(item)) for item in search.ranges))
+    result = run_optimisation(
+        strategy_class,
+        setup.backtest_job(),
+        data,
+        space,
+        search.target,
+        search.method,
+        workers=workers,
+        progress=lambda now: report(now.done, now.total),
+        should_stop=lambda: False,
+    )
+    varied = {item.name for item in search.ranges}
+    rows = [_point_row(point.parameters, varied, point.value, point.statistics, "") for point in result.points]
+    rows += [_point_row(failure.parameters, varied, None, {}, failure.error) for failure in result.failures]
+    texts = [
+        {**row, "parameters": json.dumps(row["parameters"]), "statistics": json.dumps(row["statistics"])}
+        for row in rows[:_POINTS]
+    ]
+    folder.write_rows(POINTS, texts, _POINT_COLUMNS)
+    return Outcome(found={"best": rows[:_BEST], "point_count": len(rows)})
+
+
+def _summary(result: BacktestResult, printed: Sequence[str]) -> dict[str, Any]:
+    logs = [line[:_LINE] for line in (*result.logs, *printed)]
+    if len(logs) > _LINES:
+        half = _LINES // 2
+        logs = [*logs[:half], f"… {len(logs) - 2 * half} lines …", *logs[-half:]]
+    return {
+        "statistics": _json(result.statistics),
+        "diagnostics": [sentence[:_LINE] for sentence in result.diagnostics[:_SENTENCES]],
+        "findings": [
+            {"kind": finding.kind, "count": finding.count, "sentence": finding.sentence[:_LINE]}
+            for finding in result.findings[:_SENTENCES]
+        ],
+        "logs": logs,
+        "variables": _json(result.variables),
+        "trade_count": len(result.trades),
+    }
+
+
+def _fill_row(fill: Fill) -> dict[str, Any]:
+    delta = fill.time - _EPOCH
+    micros = (delta.days * 86400 + delta.seconds) * 1_000_000 + delta.microseconds
+    return {**asdict(fill), "time_ns": micros * 1000}
+
+
+def _point_row(
+    parameters: Mapping[str, Any], varied: set[str], value: float | None, statistics: Mapping[str, Any], error: str
+) -> dict[str, Any]:
+    shown = {name: parameter for name, parameter in parameters.items() if name in varied}
+    target = float(value) if value is not None and math.isfinite(value) else None
+    return {"parameters": _json(shown), "target": target, "statistics": _json(statistics), "error": error[:_LINE]}
+
+
+def _axis(item: Range) -> str:
+    first, last, step = (plain(Decimal(repr(value))) for value in (item.start, item.stop, item.step))
+    return f"{item.name}={first}:{last}:{step}"
+
+
+def _json(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Numbers as JSON has them, dates as text, everything else as it shows itself."""
+    return {str(name)[:_LINE]: _value(value) for name, value in values.items()}
+
+
+def _value(value: Any) -> Any:
+    if hasattr(value, "item"):
+        value = value.item()  # of numpy
+    match value:
+        case None | bool():
+            return value
+        case int() | float():
+            return value if math.isfinite(value) and abs(value) < 1e300 else None
+        case date():
+            return value.isoformat()
+    return str(value)[:_LINE]

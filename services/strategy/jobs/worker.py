@@ -1,0 +1,162 @@
+"""The process of one backtest or optimisation: imports the user's class, runs it, writes what it found, ends.
+
+What it needs comes as one line of JSON on standard input (see `Orders`). It holds no token and talks to nobody. When
+that input ends its parent is gone, and so it ends too.
+"""
+
+import ctypes
+import json
+import logging
+import os
+import resource
+import signal
+import sys
+import threading
+import traceback
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+_PR_SET_PDEATHSIG = 1
+_PR_SET_CHILD_SUBREAPER = 36
+_FILE_BYTES = 1 << 30
+# Address space beside the limit of memory: libraries and maps that are never touched.
+_SPARE_BYTES = 4 << 30
+_PRINTED = 100_000
+_NICE = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Orders:
+    """What a job's process is told when it starts."""
+
+    job_id: str
+    kind: str
+    setup: dict[str, object]
+    root: str
+    folder: str
+    data_dir: str
+    strategies_dir: str
+    home: str
+    parent: int
+    memory_bytes: int
+    workers: int
+
+
+class Printed:
+    """What user code prints, the first of it: standard output of the process leads nowhere."""
+
+    def __init__(self) -> None:
+        self._parts: list[str] = []
+        self._room = _PRINTED
+
+    def write(self, text: str) -> int:
+        """Keep it while there is room."""
+        if self._room > 0:
+            self._parts.append(text[: self._room])
+            self._room -= len(text)
+        return len(text)
+
+    def flush(self) -> None:
+        """Nothing waits."""
+
+    def lines(self) -> list[str]:
+        """What was printed, line by line."""
+        return [line for line in "".join(self._parts).splitlines() if line.strip()]
+
+
+def main() -> None:
+    """Run one job."""
+    line = sys.stdin.readline()
+    try:
+        orders = Orders(**json.loads(line))
+    except (ValueError, TypeError) as error:
+        print(f"a job's orders come as JSON on standard input: {error}", file=sys.stderr)  # noqa: T201
+        sys.exit(2)
+    bind_to(orders.parent)
+    threading.Thread(target=_end_with_input, daemon=True).start()
+    # Ctrl-C at the terminal is for the service, which says when a job ends.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    sys.dont_write_bytecode = True
+    logging.basicConfig(level="WARNING")
+    _limit(orders.memory_bytes)
+    Path(orders.home, ".vntrader").mkdir(parents=True, exist_ok=True)
+    os.chdir(orders.home)
+    printed = Printed()
+    sys.stdout = printed
+    code = _run(orders, printed)
+    # Threads that user code left behind do not keep it alive.
+    os._exit(code)
+
+
+def bind_to(parent: int) -> None:
+    """End with the parent, and let no child outlive this process unseen."""
+    if sys.platform != "linux":
+        return
+    prctl = ctypes.CDLL(None, use_errno=True).prctl
+    prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    prctl(_PR_SET_CHILD_SUBREAPER, 1)
+    if os.getppid() != parent:
+        os._exit(0)
+    own = os.getpid()
+    os.register_at_fork(after_in_child=lambda: _follow(own))
+
+
+def _follow(parent: int) -> None:
+    """In a child of this process, the pool of an optimisation: the same for it."""
+    ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() not in (parent, 0):
+        return  # a child of a child
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def _limit(memory_bytes: int) -> None:
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (_FILE_BYTES, _FILE_BYTES))
+    room = memory_bytes + _SPARE_BYTES
+    with suppress(ValueError, OSError):
+        resource.setrlimit(resource.RLIMIT_AS, (room, room))
+    with suppress(OSError):
+        os.nice(_NICE)
+    with suppress(OSError):
+        # When the machine's memory ends, this goes and not the platform.
+        Path("/proc/self/oom_score_adj").write_text("1000")
+
+
+def _run(orders: Orders, printed: Printed) -> int:
+    """The job, whatever user code does to it; the exit code."""
+    from services.strategy.backtest.job import BacktestError
+    from services.strategy.jobs.folder import JobFolder, Outcome
+    from services.strategy.jobs.job import Failure
+    from services.strategy.jobs.progress_file import ProgressFile
+    from services.strategy.jobs.work import run_job
+
+    folder = JobFolder(Path(orders.root), orders.job_id)
+    progress = ProgressFile(Path(orders.folder) / "progress")
+    try:
+        outcome = run_job(orders, folder, progress.write, printed.lines)
+    except BacktestError as error:
+        outcome = Outcome(Failure.INVALID, str(error))
+    except MemoryError:
+        outcome = Outcome(Failure.OUT_OF_MEMORY, f"it used more than {orders.memory_bytes >> 20} MiB of memory")
+    except SystemExit as error:
+        outcome = Outcome(Failure.EXITED, f"the strategy ended its process (sys.exit({error.code!r}))")
+    except BaseException as error:
+        detail = traceback.format_exc()
+        outcome = Outcome(Failure.STRATEGY_RAISED, _line(error), detail)
+    folder.write_outcome(outcome)
+    return 0
+
+
+def _line(error: BaseException) -> str:
+    return traceback.format_exception_only(error)[-1].strip()
+
+
+def _end_with_input() -> None:
+    while os.read(0, 4096):
+        pass
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    main()
