@@ -1,0 +1,40 @@
+"""What trading costs: small objects that say so for each trade, exchangeable with the fill model (see models.py)."""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+
+class FeeModel(Protocol):
+    """The commission of one trade, in currency."""
+
+    def commission(self, price: float, volume: float, turnover: float, offset: str) -> float:
+        """`turnover` is price × volume × contract size, `offset` OPEN, CLOSE, CLOSETODAY or CLOSEYESTERDAY."""
+
+
+class SlippageModel(Protocol):
+    """What one trade loses beyond its recorded price, in currency."""
+
+    def slippage(self, price: float, volume: float, size: float) -> float:
+        """`size` is the contract's."""
+
+
+@dataclass(frozen=True, slots=True)
+class RateFee:
+    """vnpy's: a fraction of the turnover."""
+
+    rate: float
+
+    def commission(self, price: float, volume: float, turnover: float, offset: str) -> float:
+        """turnover × rate."""
+        return turnover * self.rate
+
+
+@dataclass(frozen=True, slots=True)
+class FixedSlippage:
+    """vnpy's: the same number of price units for each contract."""
+
+    per_contract: float
+
+    def slippage(self, price: float, volume: float, size: float) -> float:
+        """volume × size × price units."""
+        return volume * size * self.per_contract
