@@ -13,7 +13,6 @@ from services.market.frames import frame
 from services.market.indicators import Series
 
 LATEST_NS = 1 << 62
-TICK_COLUMNS = tuple(field.name for field in pb.Tick.DESCRIPTOR.fields if field.name != "symbol")
 
 
 def parse_batch(batch: bytes) -> engine_pb2.StreamTicksResponse:

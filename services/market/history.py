@@ -24,10 +24,12 @@ from typing import Any, TypeVar
 
 from redfire.market.v1 import market_pb2 as pb
 
+from services.lake import layout
+from services.lake.archive import Archive, MovedError
+from services.lake.layout import BAR_COLUMNS, TICK_COLUMNS, TICK_LISTS
 from services.market import journal
-from services.market.archive import Archive, MovedError
 from services.market.bars import Bar, Bars, Interval, LocalClock
-from services.market.convert import LATEST_NS, TICK_COLUMNS, parse_ticks, tick_from_row
+from services.market.convert import LATEST_NS, parse_ticks, tick_from_row
 from services.market.frames import split
 from services.market.settings import MarketSettings
 
@@ -35,8 +37,6 @@ _log = logging.getLogger(__name__)
 
 R = TypeVar("R")
 Ticks = Sequence[pb.Tick]
-_LISTS = ("bid_prices", "bid_quantities", "ask_prices", "ask_quantities")
-_BAR_COLUMNS = ("interval", "start_ns", "open", "high", "low", "close", "volume", "turnover", "open_interest")
 _FLUSH_BYTES = 2 << 20
 _YIELD_EVERY = 128
 """Rows that the writer thread takes apart before it lets the event loop's thread run."""
@@ -80,9 +80,8 @@ class History:
         self._clock = clock
         self._open_bars = bars
         self._last_frames = last_frames
-        self._ticks = Archive(folder / "ticks", ("time_ns", "sequence"), ("time_ns", "sequence", "trading_day"), _LISTS)
-        order = ("start_ns", "interval", "checkpoint")
-        self._bars = Archive(folder / "bars", order, order)
+        self._ticks = layout.ticks(folder)
+        self._bars = layout.bars(folder)
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="market-history")
         self._readers = ThreadPoolExecutor(2, thread_name_prefix="market-query")
         self._journal: journal.Journal | None = None
@@ -274,7 +273,11 @@ class History:
         """Whether there is anything of this symbol."""
         if symbol in self._marks:
             return True
-        return await asyncio.get_running_loop().run_in_executor(self._readers, lambda: bool(self._bars.days(symbol)))
+
+        def read() -> bool:
+            return bool(self._bars.days(symbol) or self._ticks.days(symbol))
+
+        return await asyncio.get_running_loop().run_in_executor(self._readers, read)
 
     def _take_pending(self) -> bytes:
         batch = b"".join(self._pending)
@@ -330,7 +333,7 @@ class History:
         for (symbol, day), columns in ticks.items():
             self._ticks.write(symbol, day, closing.checkpoint, columns)
         for (symbol, day), rows in bars.items():
-            columns = {name: [getattr(bar, name) for bar in rows] for name in _BAR_COLUMNS}
+            columns = {name: [getattr(bar, name) for bar in rows] for name in BAR_COLUMNS}
             columns["checkpoint"] = [closing.checkpoint] * len(rows)
             self._bars.write(symbol, day, closing.checkpoint, columns)
         unfinished = self._folder / "state.unfinished"
@@ -363,7 +366,7 @@ class History:
                     columns = partitions[key] = [[] for _ in TICK_COLUMNS]
                 for column, name in zip(columns, TICK_COLUMNS, strict=True):
                     value = getattr(tick, name)
-                    column.append(list(value) if name in _LISTS else value)
+                    column.append(list(value) if name in TICK_LISTS else value)
                 count += 1
                 if count % _YIELD_EVERY == 0 and not self._stopping:
                     time.sleep(0.0001)

@@ -165,7 +165,10 @@ def bad_rows(reasons: list[tuple[int, str]], bad: int, read: int) -> Finding:
     named = "; ".join(f"line {line}: {reason}" for line, reason in reasons)
     more = f"; and {bad - len(reasons)} more" if bad > len(reasons) else ""
     return Finding(
-        "malformed", bad, f"{_rows(bad, 'was', 'were')} skipped of {read}: {named}{more}.", tuple(n for n, _ in reasons)
+        "malformed",
+        bad,
+        f"{bad:,} of {read:,} rows {'was' if bad == 1 else 'were'} skipped: {named}{more}.",
+        tuple(line for line, _ in reasons),
     )
 
 

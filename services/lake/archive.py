@@ -2,8 +2,9 @@
 
 A file is written under another name, flushed to disk and renamed, so there are whole files or none. Its name is the
 range of checkpoints that it covers (`00000007-00000007.parquet`); a compacted file covers the range of those it
-replaces, and until these are gone a reader leaves out what another file's range contains. All of it is blocking: the
-writer thread writes, query threads read. pyarrow is imported with the first use.
+replaces, and until these are gone a reader leaves out what another file's range contains. What is imported from
+elsewhere is in one more file of the partition (`imported.parquet`), which no checkpoint touches: a process that imports
+and one that records do not meet. All of it is blocking. pyarrow is imported with the first use.
 """
 
 import os
@@ -15,6 +16,8 @@ from typing import Any
 ROW_GROUP_ROWS = 16_384
 COMPACT_BYTES = 16 * 1024 * 1024
 """Files above this size are not compacted again."""
+IMPORTED = "imported.parquet"
+_TRIES = 8
 Columns = Mapping[str, Sequence[Any]]
 
 
@@ -77,7 +80,7 @@ class Archive:
         table = pa.concat_tables(tables)
         merged = _name(small[0].first, small[-1].last)
         self._write(folder / merged, table.sort_by([(name, "ascending") for name in self._order]))
-        for path in folder.glob("*.parquet"):
+        for path in _recorded(folder):
             first, last = _range(path)
             if path.name != merged and small[0].first <= first and last <= small[-1].last:
                 path.unlink()
@@ -95,13 +98,17 @@ class Archive:
 
         time_column = self._order[0]
         pieces: list[tuple[int, int, Callable[[], Any]]] = []
-        for file in _files(self._partition(symbol, day)):
+        folder = self._partition(symbol, day)
+        paths = [folder / IMPORTED] if (folder / IMPORTED).exists() else []
+        for file in _files(folder):
             if file.first > until:
                 continue
             if file.last > until:
                 raise MovedError
+            paths.append(file.path)
+        for path in paths:
             try:
-                reader = pq.ParquetFile(file.path)
+                reader = pq.ParquetFile(path)
             except FileNotFoundError as error:
                 raise MovedError from error
             column = reader.schema_arrow.get_field_index(time_column)
@@ -125,6 +132,44 @@ class Archive:
                 table = table.sort_by([(name, "ascending") for name in self._order])
             for batch in table.to_batches(max_chunksize=512):
                 yield from batch.to_pylist()
+
+    def table(self, symbol: str, day: int, columns: Sequence[str] | None = None) -> Any:
+        """All rows of a partition that are on disk, as an Arrow table in no particular order; None when there are none.
+
+        Raises: MovedError.
+        """
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        wanted = list(columns) if columns is not None else None
+        for attempt in range(_TRIES):
+            try:
+                tables = [pq.ParquetFile(path).read(columns=wanted) for path in self.files(symbol, day)]
+            except FileNotFoundError as error:
+                if attempt == _TRIES - 1:
+                    raise MovedError from error
+                continue
+            return pa.concat_tables(tables) if tables else None
+        raise MovedError
+
+    def files(self, symbol: str, day: int) -> list[Path]:
+        """The files that have a partition's rows at this moment."""
+        folder = self._partition(symbol, day)
+        imported = [folder / IMPORTED] if (folder / IMPORTED).exists() else []
+        return imported + [file.path for file in _files(folder)]
+
+    def add(self, symbol: str, day: int, columns: Columns) -> None:
+        """Add imported rows to a partition. One process at a time may; who records meanwhile is not disturbed."""
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        folder = self._partition(symbol, day)
+        folder.mkdir(parents=True, exist_ok=True)
+        table = self._table(columns)
+        if (folder / IMPORTED).exists():
+            table = pa.concat_tables([pq.ParquetFile(folder / IMPORTED).read(), table])
+            table = table.sort_by([(name, "ascending") for name in self._order])
+        self._write(folder / IMPORTED, table)
 
     def _partition(self, symbol: str, day: int) -> Path:
         return self._folder / f"symbol={symbol}" / f"day={day}"
@@ -158,6 +203,10 @@ def _name(first: int, last: int) -> str:
     return f"{first:08d}-{last:08d}.parquet"
 
 
+def _recorded(folder: Path) -> list[Path]:
+    return [path for path in folder.glob("*.parquet") if path.name != IMPORTED]
+
+
 def _range(path: Path) -> tuple[int, int]:
     first, _, last = path.stem.partition("-")
     return int(first), int(last)
@@ -167,7 +216,7 @@ def _files(folder: Path) -> list[File]:
     """The partition's files by range, without those that a compacted one replaces."""
     if not folder.is_dir():
         return []
-    files = sorted((File(path, *_range(path)) for path in folder.glob("*.parquet")), key=lambda f: (f.first, -f.last))
+    files = sorted((File(path, *_range(path)) for path in _recorded(folder)), key=lambda f: (f.first, -f.last))
     kept: list[File] = []
     for file in files:
         if not kept or file.last > kept[-1].last:
