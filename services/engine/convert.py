@@ -32,6 +32,7 @@ from services.kernel.decimals import plain, to_text
 from services.kernel.errors import Invalid
 
 _calendar = TradingCalendar()
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def _numbers(enum: type[StrEnum], of: Any, prefix: str) -> dict[str, Any]:
@@ -241,9 +242,8 @@ def _member(enum: Any, number: int, field: str) -> Any:
 
 def timestamp(time: datetime) -> Timestamp:
     """A time on the wire."""
-    found = Timestamp()
-    found.FromDatetime(time)
-    return found
+    since = time - _EPOCH
+    return Timestamp(seconds=since.days * 86_400 + since.seconds, nanos=since.microseconds * 1_000)
 
 
 def _time(timestamp: Timestamp) -> datetime:

@@ -210,3 +210,14 @@ async def test_a_caller_that_left_does_not_take_its_write_along(database):
     assert set(await levels(database)) == {"a", "b"}
     with pytest.raises(IntegrityError):
         await database.writer().submit([cup("a")])
+
+
+async def test_a_group_of_many_rows_is_written_whole_and_in_order(database):
+    writer, put = database.writer(), database.upsert(Cup, ["name"])
+    first = [writer.submit([cup(f"cup-{number}", number)]) for number in range(150)]
+    again = [writer.submit([(put, {"name": f"cup-{number % 20}", "level": number})]) for number in range(1000, 1150)]
+    await asyncio.gather(*first, *again)
+    found = await levels(database)
+    assert len(found) == 150
+    assert [found[f"cup-{number}"] for number in range(20)] == [*range(1140, 1150), *range(1130, 1140)]
+    assert found["cup-149"] == 149

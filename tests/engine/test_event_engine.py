@@ -1,0 +1,54 @@
+"""vnpy's event engine: what is processed in place, what is queued, and that nothing is lost."""
+
+import asyncio
+
+import pytest
+from vnpy.event import Event
+from vnpy.trader.event import EVENT_TICK
+
+from services.engine.vnpy_engine import VnpyEngine
+from tests.waiting import until
+
+
+@pytest.fixture
+async def heard():
+    """(engine, ticks that reached the loop)."""
+    ticks: list[str] = []
+    engine = VnpyEngine(asyncio.get_running_loop(), ticks.extend, lambda kind, data: None)
+    engine._oms.process_tick_event = lambda event: None
+    engine.events._handlers[EVENT_TICK] = [engine._arrive]
+    engine.events.process_in_place()
+    yield engine, ticks
+    await asyncio.to_thread(engine.close)
+
+
+async def test_what_the_loop_puts_arrives_in_the_same_round(heard):
+    engine, ticks = heard
+    engine.events.put(Event(EVENT_TICK, "a"))
+    engine.events.put(Event(EVENT_TICK, "b"))
+    await asyncio.sleep(0)
+    assert ticks == ["a", "b"]
+
+
+async def test_what_a_gateways_thread_puts_arrives_too(heard):
+    engine, ticks = heard
+    await asyncio.to_thread(lambda: [engine.events.put(Event(EVENT_TICK, number)) for number in range(100)])
+    await until(lambda: len(ticks) == 100, 5)
+    assert ticks == list(range(100))
+
+
+async def test_a_handler_that_came_later_runs_on_vnpys_thread_and_never_on_the_loop(heard):
+    engine, ticks = heard
+    seen: list[bool] = []
+
+    def slow(event: Event) -> None:
+        try:
+            asyncio.get_running_loop()
+            seen.append(True)
+        except RuntimeError:
+            seen.append(False)
+
+    engine.events.register(EVENT_TICK, slow)
+    engine.events.put(Event(EVENT_TICK, "a"))
+    await until(lambda: len(ticks) == 1, 5)
+    await until(lambda: seen == [False], 5)

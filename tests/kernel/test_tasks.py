@@ -1,0 +1,60 @@
+"""Time limits: whose cancel it was, and that none is left behind."""
+
+import asyncio
+
+import pytest
+
+from services.kernel.tasks import TimeLimit, set_within
+
+
+async def limited(seconds: float, work) -> str:
+    limit = TimeLimit(seconds)
+    try:
+        await work
+        return "done"
+    except asyncio.CancelledError:
+        if limit.ends():
+            return "too late"
+        raise
+    finally:
+        limit.stop()
+
+
+async def test_work_within_its_limit_is_done_and_not_canceled_later():
+    assert await limited(0.01, asyncio.sleep(0)) == "done"
+    await asyncio.sleep(0.03)
+
+
+async def test_work_beyond_its_limit_ends_and_the_task_goes_on():
+    assert await limited(0.01, asyncio.Event().wait()) == "too late"
+    assert asyncio.current_task().cancelling() == 0
+    await asyncio.sleep(0)
+
+
+async def test_a_cancel_from_outside_is_not_the_limits():
+    task = asyncio.ensure_future(limited(10, asyncio.Event().wait()))
+    await asyncio.sleep(0)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+
+async def test_an_inner_limit_does_not_end_the_outer_ones_work():
+    async def inner() -> None:
+        assert await limited(0.01, asyncio.Event().wait()) == "too late"
+
+    assert await limited(10, inner()) == "done"
+
+
+async def test_an_outer_limit_ends_what_an_inner_one_allows():
+    async def inner() -> None:
+        await limited(10, asyncio.Event().wait())
+
+    assert await limited(0.01, inner()) == "too late"
+
+
+async def test_an_event_that_is_set_in_time_is_told_from_one_that_is_not():
+    event = asyncio.Event()
+    assert not await set_within(event, 0.01)
+    asyncio.get_running_loop().call_soon(event.set)
+    assert await set_within(event, 10)
