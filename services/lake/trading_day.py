@@ -14,7 +14,12 @@ _LONGEST_HOLIDAY_DAYS = 15
 
 
 def trading_days(local_ns: Times) -> Times:
-    """Trading days (YYYYMMDD) of sorted moments on the exchange's clock.
+    """Trading days (YYYYMMDD) of sorted moments on the exchange's clock."""
+    return numbers(session_days(local_ns))
+
+
+def session_days(local_ns: Times) -> Times:
+    """Trading days, as days since 1970, of sorted moments on the exchange's clock.
 
     An evening belongs to the next working day; where that one is a holiday, to the first day that the data have
     trading by day of.
@@ -31,7 +36,7 @@ def trading_days(local_ns: Times) -> Times:
         following = open_days[at]
         known = ~by_day & (following >= days) & (following - days <= _LONGEST_HOLIDAY_DAYS)
         days = np.where(known, following, days)
-    return numbers(days)
+    return days
 
 
 def numbers(days: Times) -> Times:
