@@ -1,0 +1,137 @@
+"""The workers of a Dask cluster: the same points, run by whichever machines the scheduler has.
+
+Dask sends pickles: only connect to a scheduler that you trust, and let it trust you.
+"""
+
+import atexit
+import shutil
+import tempfile
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
+from functools import lru_cache
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from services.kernel.identifiers import new_id
+from services.strategy.backtest.dataset import Dataset
+from services.strategy.backtest.job import BacktestError, BacktestJob
+from services.strategy.backtest.optimise.arrow_file import write_dataset
+from services.strategy.backtest.optimise.evaluator import ClassSource, Evaluator, Setup
+from services.strategy.backtest.optimise.point import Answer, Task
+from services.strategy.runner.strategy_class import ClassDescription
+
+_CONNECT_S = 10
+_POLL_S = 0.1
+# Points on their way to each thread of the cluster: a network's answer takes longer than a pipe's.
+_AHEAD = 3
+_SAID = 200
+# A worker runs one point at a time, whatever the number of its threads: strategies share what vnpy shares.
+_one_at_a_time = threading.Lock()
+
+
+class ClusterWorkers:
+    """Answers tasks on the cluster at `address` (tcp://host:port). Close it, or use it with `with`.
+
+    Raises BacktestError when no scheduler answers there, or it has no workers.
+    """
+
+    def __init__(self, source: ClassSource, job: BacktestJob, data: Dataset, address: str) -> None:
+        from distributed import Client
+
+        try:
+            self._client = Client(address, timeout=_CONNECT_S, set_as_default=False)
+        except (OSError, TimeoutError, ValueError) as error:
+            what = str(error).splitlines()[0][:_SAID] if str(error) else type(error).__name__
+            raise BacktestError(f"no Dask scheduler answers at {address}: {what}", "dask") from None
+        threads = self._client.nthreads()
+        if not threads:
+            self._client.close()
+            raise BacktestError(f"the Dask cluster at {address} has no workers", "dask")
+        self.count = len(threads)
+        with tempfile.TemporaryDirectory(prefix="redfire-optimise-") as folder:
+            path = Path(folder, "data.arrow")
+            write_dataset(data, path)
+            setup = Setup(job, source.portable(), path.read_bytes(), Path())
+        self._setup = self._client.scatter(_Sent(setup), broadcast=True)
+
+    def describe(self) -> ClassDescription:
+        """The class as a worker sees it. Raises BacktestError when it cannot be had."""
+        found = self._result(self._client.submit(_describe, self._setup, pure=False))
+        if isinstance(found, tuple):
+            raise BacktestError(*found)
+        if not isinstance(found, ClassDescription):
+            raise BacktestError(f"the Dask cluster cannot run backtests: {found}", "dask")
+        return found
+
+    def answers(self, tasks: Iterable[Task], should_stop: Callable[[], bool]) -> Iterator[Answer]:
+        """Each task's answer, as they come. Ends early when `should_stop`."""
+        from distributed import wait
+
+        coming = iter(tasks)
+        running: dict[Any, Task] = {}
+        while not should_stop():
+            for task in islice(coming, self.count * _AHEAD - len(running)):
+                running[self._client.submit(_evaluate, self._setup, task, pure=False)] = task
+            if not running:
+                return
+            try:
+                done = wait(list(running), timeout=_POLL_S, return_when="FIRST_COMPLETED").done
+            except TimeoutError:
+                continue
+            for future in done:
+                task, found = running.pop(future), self._result(future)
+                yield found if isinstance(found, Answer) else Answer(task, error=str(found))
+        self._client.cancel(list(running))
+
+    def close(self) -> None:
+        """Leave the cluster; it stays."""
+        self._client.close()
+
+    def __enter__(self) -> "ClusterWorkers":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _result(self, future: Any) -> Any:
+        """What it brought; one line of text when it brought nothing, for instance because its worker died."""
+        try:
+            return future.result()
+        except Exception as error:
+            return f"{type(error).__name__}: {str(error).strip().splitlines()[0][:_SAID] if str(error) else ''}"
+
+
+class _Sent:
+    """A Setup on its way; a worker knows it again, and makes its data ready once."""
+
+    def __init__(self, setup: Setup) -> None:
+        self.setup = setup
+        self.key = new_id()
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Sent) and self.key == other.key
+
+    def __hash__(self) -> int:
+        return hash(self.key)
+
+
+@lru_cache(maxsize=1)
+def _evaluator_of(sent: _Sent) -> Evaluator:
+    folder = tempfile.mkdtemp(prefix="redfire-optimise-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return Evaluator(replace(sent.setup, scratch=Path(folder)))
+
+
+def _describe(sent: _Sent) -> ClassDescription | tuple[str, str]:
+    try:
+        with _one_at_a_time:
+            return _evaluator_of(sent).description
+    except BacktestError as error:
+        return str(error), error.field
+
+
+def _evaluate(sent: _Sent, task: Task) -> Answer:
+    with _one_at_a_time:
+        return _evaluator_of(sent).evaluate(task)
