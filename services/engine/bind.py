@@ -1,10 +1,10 @@
 """What the engine is made of."""
 
 from services.engine import vnpy_home
-from services.engine.catalogue import Catalogue
 from services.engine.feed import parse_feed
 from services.engine.settings import EngineSettings
 from services.kernel.process import Process
+from services.simulation.catalogue import Catalogue
 
 
 def bind(process: Process) -> None:

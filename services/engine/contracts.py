@@ -3,8 +3,8 @@
 from decimal import Decimal
 from typing import Any
 
-from services.engine.catalogue import Catalogue, Instrument
 from services.engine.vnpy_words import exact
+from services.simulation.catalogue import Catalogue, Instrument
 
 _KINDS = {"ETF": "FUND", "FOREX": "SPOT", "BOND": "EQUITY", "CFD": "SPOT", "SPREAD": "FUTURES", "SWAP": "FUTURES"}
 

@@ -10,9 +10,7 @@ from redfire.common.v1 import common_pb2 as common
 from redfire.engine.v1 import engine_pb2 as pb
 from redfire.market.v1 import market_pb2 as market
 
-from services.engine.catalogue import Instrument
 from services.engine.event_stream import Numbered, Started
-from services.engine.trading_day import TradingCalendar
 from services.engine.updates import (
     Gateway,
     GatewayStatus,
@@ -30,6 +28,8 @@ from services.engine.updates import (
 )
 from services.kernel.decimals import plain, to_text
 from services.kernel.errors import Invalid
+from services.simulation.catalogue import Instrument
+from services.simulation.trading_day import TradingCalendar
 
 _calendar = TradingCalendar()
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)

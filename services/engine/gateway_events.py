@@ -9,12 +9,12 @@ from services.engine.contracts import Contracts
 from services.engine.event_stream import EventStream
 from services.engine.gateways import Gateways
 from services.engine.tick_stream import TickStream
-from services.engine.trading_day import TradingCalendar
 from services.engine.updates import TradingDayUpdate
 from services.engine.vnpy_engine import EVENT_FEED_ENDED, EVENT_TRADING_DAY
 from services.engine.vnpy_venue import VnpyVenue
 from services.engine.vnpy_words import order_update, position_update, trade_update
 from services.kernel.clock import Clock
+from services.simulation.trading_day import TradingCalendar
 
 log = logging.getLogger(__name__)
 gateway_log = logging.getLogger("services.engine.gateway")

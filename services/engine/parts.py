@@ -8,7 +8,6 @@ from vnpy.trader.object import SubscribeRequest
 
 from services.engine import convert
 from services.engine.api import EngineApi
-from services.engine.catalogue import Catalogue, Instrument
 from services.engine.contracts import Contracts
 from services.engine.event_stream import EventStream
 from services.engine.feed import Feed, FeedSpec, SimFeedSpec
@@ -34,6 +33,7 @@ from services.engine.vnpy_words import split_symbol
 from services.kernel.errors import StartError
 from services.kernel.identifiers import new_id
 from services.kernel.process import Process
+from services.simulation.catalogue import Catalogue, Instrument
 
 log = logging.getLogger(__name__)
 

@@ -12,11 +12,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TextIO
 
-from services.engine.catalogue import Catalogue
 from services.engine.feed import ReplayFeedSpec, open_recording
 from services.engine.quote import Quote
-from services.engine.trading_day import TradingCalendar
 from services.kernel.clock import Clock
+from services.simulation.catalogue import Catalogue
+from services.simulation.trading_day import TradingCalendar
 
 log = logging.getLogger(__name__)
 

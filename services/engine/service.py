@@ -4,13 +4,13 @@ from decimal import Decimal
 
 from redfire.reasons import Reason
 
-from services.engine.catalogue import Instrument
 from services.engine.contracts import Contracts
 from services.engine.event_stream import EventStream
 from services.engine.gateways import Gateways
 from services.engine.updates import Gateway, OrderRequest, OrderType, VenueState
 from services.engine.venue import Subscriber
 from services.kernel.errors import Invalid, NotFound
+from services.simulation.catalogue import Instrument
 
 _CONNECT_WAIT_S = 5.0
 

@@ -11,14 +11,11 @@ from decimal import Decimal
 
 from redfire.reasons import Reason
 
-from services.engine.catalogue import Catalogue, Instrument
-from services.engine.matching import Book, Fill, Level, Lifetime, MatchOrder
 from services.engine.quote import Quote
 from services.engine.settings import EngineSettings
 from services.engine.sim_ledger import SimLedger
 from services.engine.sim_order import SimOrder
 from services.engine.sim_positions import SimPositions
-from services.engine.trading_day import TradingCalendar
 from services.engine.updates import (
     OrderRequest,
     OrderStatus,
@@ -28,6 +25,9 @@ from services.engine.updates import (
     TradingDayUpdate,
 )
 from services.kernel.clock import Clock
+from services.simulation.catalogue import Catalogue, Instrument
+from services.simulation.matching import Book, Fill, Level, Lifetime, MatchOrder
+from services.simulation.trading_day import TradingCalendar
 
 log = logging.getLogger(__name__)
 

@@ -7,10 +7,10 @@ from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from services.engine.catalogue import Instrument, SimulatedMarket
 from services.engine.quote import Quote
-from services.engine.trading_day import TradingCalendar
 from services.kernel.clock import Clock
+from services.simulation.catalogue import Instrument, SimulatedMarket
+from services.simulation.trading_day import TradingCalendar
 
 LEVELS = 5
 # The fair price is a slow random walk that returns to its start, plus fast jitter; all in ticks and seconds. With these

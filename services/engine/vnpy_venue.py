@@ -9,7 +9,6 @@ from redfire.reasons import Reason
 
 from services.engine.models import GatewayOrderRow
 from services.engine.repository import EngineRepository
-from services.engine.trading_day import TradingCalendar
 from services.engine.updates import OrderRequest, VenueState
 from services.engine.vnpy_words import (
     cancel_request,
@@ -23,6 +22,7 @@ from services.engine.vnpy_words import (
 from services.kernel.clock import Clock
 from services.kernel.database import Database
 from services.kernel.errors import DeadlineExceeded, FailedPrecondition, NotFound
+from services.simulation.trading_day import TradingCalendar
 
 _REFUSED = "refused"
 _REMEMBERED = 50_000

@@ -7,7 +7,6 @@ from decimal import Decimal as D
 import pytest
 from redfire.reasons import Reason
 
-from services.engine.catalogue import Catalogue
 from services.engine.quote import Quote
 from services.engine.settings import EngineSettings
 from services.engine.sim_exchange import SimExchange
@@ -25,6 +24,7 @@ from services.engine.updates import (
     TradingDayUpdate,
 )
 from services.kernel.clock import ManualClock
+from services.simulation.catalogue import Catalogue
 from tests.waiting import until
 
 SYMBOL = "IF2612.CFFEX"

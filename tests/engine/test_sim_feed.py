@@ -1,9 +1,9 @@
 import asyncio
 from datetime import UTC, datetime
 
-from services.engine.catalogue import Catalogue
 from services.engine.sim_feed import SimFeed, SimMarket, restored_state
 from services.kernel.clock import Clock, ManualClock
+from services.simulation.catalogue import Catalogue
 
 DAY = 20261123
 

@@ -2,8 +2,8 @@ from decimal import Decimal
 
 import pytest
 
-from services.engine.catalogue import Catalogue
 from services.kernel.errors import StartError
+from services.simulation.catalogue import Catalogue
 
 
 def test_the_own_catalogue_names_eight_products():

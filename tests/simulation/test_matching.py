@@ -3,7 +3,7 @@
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from services.engine.matching import Book, Fill, Level, Lifetime, MatchOrder
+from services.simulation.matching import Book, Fill, Level, Lifetime, MatchOrder
 
 prices = st.integers(90, 110)
 lots = st.integers(1, 20)

@@ -2,7 +2,7 @@ from datetime import datetime
 
 import pytest
 
-from services.engine.trading_day import SHANGHAI, TradingCalendar
+from services.simulation.trading_day import SHANGHAI, TradingCalendar
 
 
 @pytest.mark.parametrize(
