@@ -47,6 +47,8 @@ class Origin:
     deadline: float | None = None
     peer: str = ""
     service: Identity | None = None
+    # The call of this process that it is made for, where that is all there is to tell of.
+    parent: Call | None = None
 
     def text(self, key: str) -> str:
         """A metadata value, or the empty string."""
@@ -55,6 +57,9 @@ class Origin:
 
     def call(self, method: str) -> Call:
         """The call, with nobody's identity yet."""
+        if self.parent is not None:
+            parent = self.parent
+            return Call(method, request_id=parent.request_id, traceparent=parent.traceparent, deadline=self.deadline)
         return Call(
             method=method,
             request_id=self.text("x-request-id")[:128] or new_id(),

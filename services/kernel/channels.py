@@ -33,6 +33,9 @@ KEEPALIVE_OPTIONS = (
 )
 
 
+_NONE: dict[str, str | bytes] = {}
+
+
 class LocalChannel:
     """A channel into handlers of this process: no socket, no bytes, the same gate."""
 
@@ -87,14 +90,16 @@ class LocalChannel:
         return call
 
     def _origin(self, timeout: float | None, metadata: Metadata) -> Origin:
-        headers: dict[str, str | bytes] = dict(metadata)
         call = current_call.get()
         deadline = None if timeout is None else time.perf_counter() + timeout
+        if call is not None and call.deadline is not None:
+            deadline = call.deadline if deadline is None else min(deadline, call.deadline)
+        if not metadata:
+            return Origin(_NONE, deadline, "", self._identity, call)
+        headers: dict[str, str | bytes] = dict(metadata)
         if call is not None:
             headers.setdefault("x-request-id", call.request_id)
             headers.setdefault("traceparent", call.traceparent)
-            if call.deadline is not None:
-                deadline = call.deadline if deadline is None else min(deadline, call.deadline)
         return Origin(headers, deadline, "", self._identity)
 
 
