@@ -7,6 +7,7 @@ MINUS = "−"
 NONE = "–"
 
 _DECIMALS = {"money": 2, "percent": 2, "ratio": 2, "hours": 1, "count": 0, "days": 0}
+_SIGNS = {"percent": "%", "hours": " h"}
 
 
 def number(value: float, decimals: int = 2) -> str:
@@ -43,7 +44,7 @@ def statistic(value: object, unit: str) -> str:
     if unit == "text":
         return trimmed(float(value), 4)
     text = number(float(value), _DECIMALS.get(unit, 2))
-    return f"{text}%" if unit == "percent" and text != NONE else text
+    return text + _SIGNS.get(unit, "") if text != NONE else text
 
 
 def plain(value: object) -> str:

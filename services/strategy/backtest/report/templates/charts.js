@@ -224,8 +224,13 @@
       return out;
     }
 
-    // Trades of one kind within one candle are one marker, at their average price.
-    markers(group) {
+    // Trades of one kind within one candle are one marker: at their average price, or, where candles are coarse, beside
+    // the candle, so that many of them do not hide the price.
+    markers(candles) {
+      const group = candles.group;
+      const place = new Map(candles.x.map((x, i) => [x, i]));
+      const beside = group > 4;
+      const gap = (Math.max(...candles.high) - Math.min(...candles.low)) * 0.018;
       const kinds = [0, 1, 2, 3].map(() => ({ x: [], y: [], label: [] }));
       const merged = new Map();
       const { row, kind, price, milliVolume, time } = this.trades;
@@ -240,8 +245,11 @@
       for (const [key, one] of merged) {
         const of = kinds[key % 4];
         const at = one.value / one.volume;
-        of.x.push(Math.floor(key / 4) * group + (group - 1) / 2);
-        of.y.push(at);
+        const x = Math.floor(key / 4) * group + (group - 1) / 2;
+        const i = place.get(x);
+        if (i === undefined) continue;
+        of.x.push(x);
+        of.y.push(!beside ? at : key % 4 < 2 ? candles.low[i] - gap : candles.high[i] + gap);
         const volume = Number(one.volume.toFixed(3)).toLocaleString("en");
         const average = at.toLocaleString("en", { maximumFractionDigits: this.series.decimals + 1 });
         of.label.push(`<b>${names[key % 4]}</b> ${volume} × ${average}<br>${this.stamp(one.time)}${one.count > 1 ? `<br>${one.count} ${text("trades_here")}` : ""}`);
@@ -281,13 +289,15 @@
       const candles = this.candles();
       this.group = candles.group;
       const [won, lost] = this.links(candles.group);
-      const kinds = this.markers(candles.group);
+      const kinds = this.markers(candles);
+      const coarse = candles.group > 4;
       const [tickvals, ticktext] = this.ticks();
+      const margin = (this.view[1] - this.view[0]) * 0.008;
       const looks = [
         // Closings first and larger: a flip shows as an opening inside its closing.
         [1, "buy_close", "triangle-up", "--gain", true], [3, "sell_close", "triangle-down", "--loss", true],
         [0, "buy_open", "triangle-up", "--gain", false], [2, "sell_open", "triangle-down", "--loss", false]];
-      const size = candles.x.length > 160 || narrow() ? 8 : 10;
+      const size = coarse ? 5 : narrow() ? 8 : 10;
       const line = this.series.daily || candles.open.every((value, i) => value === candles.close[i]);
       const traces = [
         line
@@ -299,12 +309,12 @@
         { ...lost, mode: "lines", line: { color: color("--loss"), width: 1.4, dash: "dot" }, hoverinfo: "skip", showlegend: false },
         ...looks.map(([kind, key, symbol, paint, hollow]) => ({
           x: kinds[kind].x, y: kinds[kind].y, text: kinds[kind].label, name: text(key), mode: "markers", hovertemplate: "%{text}<extra></extra>", showlegend: true, legendrank: kind,
-          marker: { symbol, size: hollow ? size + 5 : size, color: hollow ? color("--panel") : color(paint), line: { color: hollow ? color(paint) : color("--panel"), width: hollow ? 1.6 : 0.8 } } })),
+          marker: { symbol, size: hollow ? size + (coarse ? 3 : 5) : size, color: hollow ? color("--panel") : color(paint), line: { color: hollow ? color(paint) : color("--panel"), width: hollow ? (coarse ? 1 : 1.6) : (coarse ? 0 : 0.8) } } })),
         { x: candles.x, y: this.held(candles), yaxis: "y2", mode: "lines", line: { shape: "hvh", color: color("--accent"), width: 1.2 }, fill: "tozeroy", fillcolor: translucent(color("--accent"), 0.18), name: text("position"), showlegend: false, hovertemplate: "%{y:,}<extra></extra>" },
       ];
       Plotly.react(this.div, traces, layout({
         showlegend: true, hovermode: "closest", hoverdistance: 60,
-        xaxis: { range: this.view, tickvals, ticktext, anchor: "y2", rangeslider: { visible: false }, zeroline: false, showgrid: true, tickangle: 0 },
+        xaxis: { range: [this.view[0] - margin, this.view[1] + margin], tickvals, ticktext, anchor: "y2", rangeslider: { visible: false }, zeroline: false, showgrid: true, tickangle: 0 },
         yaxis: { domain: [0.25, 1], title: titled(text("price_axis"), data.currency), tickformat: ",", fixedrange: true, autorange: true },
         yaxis2: { domain: [0, 0.18], title: { text: `${text("position")}<br>(${text("contracts")})`, font: { size: 12 }, standoff: 6 }, fixedrange: true, autorange: true, rangemode: "tozero", nticks: 4 },
       }), { responsive: true, displaylogo: false, displayModeBar: false, doubleClick: false, locale: data.language, showTips: false });
