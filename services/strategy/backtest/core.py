@@ -10,7 +10,7 @@ from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
 
-from vnpy.trader.constant import Direction, Interval, OrderType, Status
+from vnpy.trader.constant import Direction, Interval, Offset, OrderType, Status
 from vnpy.trader.object import OrderData, TradeData
 from vnpy.trader.utility import extract_vt_symbol, round_to
 from vnpy_ctastrategy.base import INTERVAL_DELTA_MAP, EngineType, StopOrder, StopOrderStatus
@@ -19,6 +19,8 @@ GATEWAY = "BACKTESTING"
 _BEGINNING = dt.datetime(1970, 1, 1)  # as vnpy has it in the logs before the first row
 _LONG = Direction.LONG
 _SHORT = Direction.SHORT
+_OPEN = Offset.OPEN
+_CLOSE = Offset.CLOSE
 _LIMIT = OrderType.LIMIT
 _SUBMITTING = Status.SUBMITTING
 _NOTTRADED = Status.NOTTRADED
@@ -32,6 +34,8 @@ _STOP_TRIGGERED = StopOrderStatus.TRIGGERED
 _MOST_STEPS = 1e9
 _MARGIN = 1e-5
 _EXACT = 2.0**53
+# Adding it leaves no room for a fraction: the sum is rounded to a whole number.
+_TO_WHOLE = 1.5 * 2.0**52
 
 
 class Ticket:
@@ -112,6 +116,7 @@ class Core:
         self.tell_orders = True
         self.tell_stops = True
         self.tell_trades = True
+        self.plain_orders = False
         step = Decimal(str(pricetick))
         numerator, denominator = step.as_integer_ratio()
         self._numerator = float(numerator)
@@ -154,9 +159,12 @@ class Core:
 
     def cancel_order(self, strategy: Any, vt_orderid: str) -> None:
         """Cancel an order of either kind; one that does not rest any more is left alone."""
-        ticket = self.limits.pop(vt_orderid, None)
+        ticket = self.limits.get(vt_orderid)
         if ticket is not None:
-            self._cancelled(ticket)
+            if self.fill_model is not None:
+                self.fill_model.cancel(self, ticket)
+            else:
+                self.withdraw(ticket)
             return
         ticket = self.stops.pop(vt_orderid, None)
         if ticket is not None:
@@ -165,7 +173,11 @@ class Core:
     def cancel_all(self, strategy: Any) -> None:
         """Cancel all orders, limit orders first."""
         if self.limits:
-            self._cancel_each(self.limits)
+            if self.fill_model is not None:
+                for ticket in list(self.limits.values()):
+                    self.fill_model.cancel(self, ticket)
+            else:
+                self._cancel_each(self.limits)
         if self.stops:
             self._cancel_each(self.stops)
 
@@ -247,6 +259,7 @@ class Core:
                 model.cross(self, row)
                 if on_row is not None:
                     on_row(row)
+                model.settle(self)
             return
         limits = self.limits
         stops = self.stops
@@ -396,6 +409,12 @@ class Core:
             if self.tell_orders:
                 self.tell(ticket, _NOTTRADED)
 
+    def withdraw(self, ticket: Ticket) -> None:
+        """A limit order is cancelled: it rests no more."""
+        self.limits.pop(ticket.vt_orderid, None)
+        ticket.submitting = False
+        self._cancelled(ticket)
+
     def reject(self, ticket: Ticket) -> None:
         """The exchange refuses the order."""
         self.limits.pop(ticket.vt_orderid, None)
@@ -440,7 +459,7 @@ class Core:
             value = float(price)
             steps = value * self._denominator / self._numerator
             if -_MOST_STEPS < steps < _MOST_STEPS:
-                whole = float(round(steps))
+                whole = steps + _TO_WHOLE - _TO_WHOLE
                 if abs(abs(steps - whole) - 0.5) > _MARGIN:
                     exact = whole * self._numerator
                     if -_EXACT < exact < _EXACT:
@@ -449,7 +468,7 @@ class Core:
 
     def _cancel_each(self, tickets: dict[str, Ticket]) -> None:
         told = self.tell_stops if tickets is self.stops else self.tell_orders
-        if not told and self.fill_model is None:
+        if not told:
             # Nobody hears of it; what somebody holds is brought up to date.
             for ticket in tickets.values():
                 if ticket.order is not None:
@@ -472,8 +491,6 @@ class Core:
             self.tell(ticket, _CANCELLED)
         elif ticket.order is not None:
             ticket.order.status = _CANCELLED
-        if self.fill_model is not None:
-            self.fill_model.cancelled(self, ticket)
 
     def _filled_order(self, ticket: Ticket, number: int) -> Any:
         order = self._order(ticket, number)
@@ -522,3 +539,63 @@ class Core:
 
 def _nothing(row: Any) -> None:
     """A row that the strategy does nothing with."""
+
+
+# CtaTemplate's own methods, in its place while a run lasts (see substitution.py): the same, without detours where the
+# strategy's engine is a Core. Those of a live strategy go to its engine as ever.
+
+
+def buy(self: Any, price: Any, volume: Any, stop: Any = False, lock: Any = False, net: Any = False) -> Any:
+    """CtaTemplate.buy."""
+    return _sent(self, _LONG, _OPEN, price, volume, stop, lock, net)
+
+
+def sell(self: Any, price: Any, volume: Any, stop: Any = False, lock: Any = False, net: Any = False) -> Any:
+    """CtaTemplate.sell."""
+    return _sent(self, _SHORT, _CLOSE, price, volume, stop, lock, net)
+
+
+def short(self: Any, price: Any, volume: Any, stop: Any = False, lock: Any = False, net: Any = False) -> Any:
+    """CtaTemplate.short."""
+    return _sent(self, _SHORT, _OPEN, price, volume, stop, lock, net)
+
+
+def cover(self: Any, price: Any, volume: Any, stop: Any = False, lock: Any = False, net: Any = False) -> Any:
+    """CtaTemplate.cover."""
+    return _sent(self, _LONG, _CLOSE, price, volume, stop, lock, net)
+
+
+def cancel_all(self: Any) -> None:
+    """CtaTemplate.cancel_all."""
+    if self.trading:
+        engine = self.cta_engine
+        if type(engine) is Core:
+            core = engine
+            if core.limits or core.stops:
+                core.cancel_all(self)
+        else:
+            engine.cancel_all(self)
+
+
+def put_event(self: Any) -> None:
+    """CtaTemplate.put_event."""
+    if self.inited:
+        engine = self.cta_engine
+        if type(engine) is not Core:
+            engine.put_strategy_event(self)
+
+
+def _sent(
+    self: Any, direction: Any, offset: Any, price: Any, volume: Any, stop: Any, lock: Any, net: Any
+) -> Any:
+    engine = self.cta_engine
+    if type(engine) is Core:
+        core = engine
+        if core.plain_orders and core.strategy is self:
+            return core.send_order(self, direction, offset, price, volume, stop, lock, net) if self.trading else []
+    return self.send_order(direction, offset, price, volume, stop, lock, net)
+
+
+TEMPLATE = {
+    "buy": buy, "sell": sell, "short": short, "cover": cover, "cancel_all": cancel_all, "put_event": put_event,
+}  # fmt: skip

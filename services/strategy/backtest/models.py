@@ -12,19 +12,22 @@ _SIM = "services.strategy.backtest.sim_fill"
 
 
 class FillModel(Protocol):
-    """Says what becomes of resting orders. It acts on the core by execute, acknowledge, trigger, reject and
-    cancel_order; `core.limits` and `core.stops` have the tickets by id, the first sent first, and
-    `core.strategy.pos` is the position.
+    """Says what becomes of limit orders and when stops are triggered. It acts on the core by execute, acknowledge,
+    trigger, reject and withdraw; `core.limits` and `core.stops` have the tickets in the order in which they were sent,
+    `core.strategy.pos` the position. Cancelled stops are gone from `core.stops` without its being asked.
     """
 
     def accept(self, core: Any, ticket: Any) -> None:
-        """An order has just been sent (it rests already); reject it here, or later in cross."""
+        """An order has just been sent (it rests already); reject or fill it later, in cross or settle."""
+
+    def cancel(self, core: Any, ticket: Any) -> None:
+        """The strategy asks for the end of a limit order: withdraw it now or later."""
 
     def cross(self, core: Any, row: Any) -> None:
-        """Match the resting orders with a row, before the strategy sees it. Called for every row."""
+        """A row, before the strategy sees it."""
 
-    def cancelled(self, core: Any, ticket: Any) -> None:
-        """The strategy has cancelled an order."""
+    def settle(self, core: Any) -> None:
+        """The strategy has seen the row."""
 
 
 @dataclass(frozen=True, slots=True)
