@@ -16,6 +16,8 @@ os.environ.setdefault("GRPC_VERBOSITY", "NONE")
 COMMANDS = {
     "up": "Start everything on this machine: all services, Envoy, strategy workers.",
     "serve": "Run the named services only.",
+    "backtest": "Run a strategy on recorded data, here and now.",
+    "data": "Import recorded market data, list what there is.",
     "admin": "Make users, set roles, reset passwords, rotate keys.",
     "health": "Say whether the platform is well.",
     "ticks": "Show live ticks as a table.",

@@ -30,6 +30,7 @@ def read_dataset(
     *,
     symbol: str,
     interval: str | None = None,
+    kind: str | None = None,
     label: str = "start",
     timezone: str = "Asia/Shanghai",
     columns: Mapping[str, str] | None = None,
@@ -38,7 +39,8 @@ def read_dataset(
 ) -> Dataset:
     """The bars or ticks of a file, sorted, without bad rows and duplicates; what was wrong is in the findings.
 
-    `interval` is a bar's, `tick` for ticks, None when the file shall tell. `label` says which end of a bar its time
+    `interval` is a bar's, `tick` for ticks, None when the file shall tell; `kind` (bars or ticks) says which of the two
+    it is where the interval does not. `label` says which end of a bar its time
     is; times without an offset are of `timezone`. `columns` names the file's columns that are not recognised (our
     name → the file's). `strict` refuses a file with bad rows.
     Raises: BacktestError with one line that names the file.
@@ -49,7 +51,8 @@ def read_dataset(
     if interval is not None and interval != TICK:
         length_ns(interval)
     reader = _open(path)
-    layout = find_layout(reader.header, columns or {}, None if interval is None else interval == TICK, path.name)
+    ticks = interval == TICK if interval is not None else None if kind is None else kind == "ticks"
+    layout = find_layout(reader.header, columns or {}, ticks, path.name)
     rows = Rows(layout, zone, symbol)
     for block, length, done in reader.blocks(layout):
         rows.add(block, length)

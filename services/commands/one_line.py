@@ -1,0 +1,87 @@
+"""Commands whose bad input is answered by one line and exit code 2, and that say how far they are on a terminal."""
+
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import click
+
+from services.strategy.backtest.job import BacktestError
+
+Fraction = Callable[[float], None]
+
+
+class BadInput(click.ClickException):
+    """What the user gave cannot be; the message is one line."""
+
+    exit_code = 2
+
+    def show(self, file: Any = None) -> None:
+        """One line, as all of the command's."""
+        click.echo(f"redfire: {' '.join(self.format_message().split())}", file=file, err=file is None)
+
+
+class Command(click.Command):
+    """A command that says what is wrong with its arguments in one line.
+
+    `--param a=1 b=2` means `--param a=1 --param b=2` for the options that are named in `pairs`.
+    """
+
+    def __init__(self, *args: Any, pairs: Sequence[str] = (), **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._pairs = pairs
+
+    def make_context(self, *args: Any, **kwargs: Any) -> click.Context:
+        """Raises: BadInput."""
+        try:
+            return super().make_context(*args, **kwargs)
+        except click.UsageError as error:
+            raise BadInput(error.format_message()) from None
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """The same, with every pair by an option of its own."""
+        spread: list[str] = []
+        option = ""
+        for arg in args:
+            if arg in self._pairs:
+                option = arg
+            elif arg.startswith("-") or "=" not in arg:
+                option = "" if not spread or spread[-1] != option else option
+            elif option and spread[-1] != option:
+                spread.append(option)
+            spread.append(arg)
+        return super().parse_args(ctx, spread)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Raises: BadInput for what cannot be run or read as asked."""
+        try:
+            return super().invoke(ctx)
+        except BacktestError as error:
+            raise BadInput(str(error)) from None
+
+
+def named_values(pairs: Sequence[str], option: str) -> dict[str, str]:
+    """`name=value` of a repeated option. Raises: BadInput."""
+    found: dict[str, str] = {}
+    for pair in pairs:
+        name, sign, value = pair.partition("=")
+        if not sign or not name.strip():
+            raise BadInput(f"{option} {pair!r} is not of the form name=value")
+        found[name.strip()] = value.strip()
+    return found
+
+
+@contextmanager
+def progress_bar(text: str) -> Iterator[Fraction | None]:
+    """A bar on the terminal's error stream, told how much is done from 0 to 1; None where there is no terminal."""
+    if not sys.stderr.isatty():
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task(text, total=1.0)
+        yield lambda fraction: progress.update(task, completed=fraction)
