@@ -8,6 +8,7 @@ import shutil
 import tempfile
 import threading
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import replace
 from functools import lru_cache
 from itertools import islice
@@ -29,6 +30,8 @@ _AHEAD = 3
 _SAID = 200
 # A worker runs one point at a time, whatever the number of its threads: strategies share what vnpy shares.
 _one_at_a_time = threading.Lock()
+# In a worker: what the searches that use it have sent.
+_setups: dict[str, Setup] = {}
 
 
 class ClusterWorkers:
@@ -54,11 +57,13 @@ class ClusterWorkers:
             path = Path(folder, "data.arrow")
             write_dataset(data, path)
             setup = Setup(job, source.portable(), path.read_bytes(), Path())
-        self._setup = self._client.scatter(_Sent(setup), broadcast=True)
+        self._key = new_id()
+        # A plugin, not scattered data: the scheduler gives it to workers that come later, or come back, too.
+        self._client.register_plugin(_plugin(self._key, setup), name=self._key)
 
     def describe(self) -> ClassDescription:
         """The class as a worker sees it. Raises BacktestError when it cannot be had."""
-        found = self._result(self._client.submit(_describe, self._setup, pure=False))
+        found = self._result(self._client.submit(_describe, self._key, pure=False))
         if isinstance(found, tuple):
             raise BacktestError(*found)
         if not isinstance(found, ClassDescription):
@@ -73,11 +78,12 @@ class ClusterWorkers:
         running: dict[Any, Task] = {}
         while not should_stop():
             for task in islice(coming, self.count * _AHEAD - len(running)):
-                running[self._client.submit(_evaluate, self._setup, task, pure=False)] = task
+                running[self._client.submit(_evaluate, self._key, task, pure=False)] = task
             if not running:
                 return
             try:
-                done = wait(list(running), timeout=_POLL_S, return_when="FIRST_COMPLETED").done
+                with self._client.as_current():
+                    done = wait(list(running), timeout=_POLL_S, return_when="FIRST_COMPLETED").done
             except TimeoutError:
                 continue
             for future in done:
@@ -86,7 +92,9 @@ class ClusterWorkers:
         self._client.cancel(list(running))
 
     def close(self) -> None:
-        """Leave the cluster; it stays."""
+        """Leave the cluster, which stays, and take what was left on its workers."""
+        with suppress(Exception):  # a cluster that is gone has nothing left
+            self._client.unregister_worker_plugin(self._key)
         self._client.close()
 
     def __enter__(self) -> "ClusterWorkers":
@@ -103,35 +111,47 @@ class ClusterWorkers:
             return f"{type(error).__name__}: {str(error).strip().splitlines()[0][:_SAID] if str(error) else ''}"
 
 
-class _Sent:
-    """A Setup on its way; a worker knows it again, and makes its data ready once."""
+def _plugin(key: str, setup: Setup) -> Any:
+    from distributed import WorkerPlugin
 
-    def __init__(self, setup: Setup) -> None:
-        self.setup = setup
-        self.key = new_id()
+    class Plugin(WorkerPlugin):
+        """Brings the setup to every worker, and takes it away again."""
 
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Sent) and self.key == other.key
+        def setup(self, worker: Any) -> None:
+            _keep(key, setup)
 
-    def __hash__(self) -> int:
-        return hash(self.key)
+        def teardown(self, worker: Any) -> None:
+            _forget(key)
+
+    return Plugin()
+
+
+def _keep(key: str, setup: Setup) -> None:
+    _setups[key] = setup
+
+
+def _forget(key: str) -> None:
+    _setups.pop(key, None)
+    _evaluator_of.cache_clear()
 
 
 @lru_cache(maxsize=1)
-def _evaluator_of(sent: _Sent) -> Evaluator:
+def _evaluator_of(key: str) -> Evaluator:
     folder = tempfile.mkdtemp(prefix="redfire-optimise-")
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    return Evaluator(replace(sent.setup, scratch=Path(folder)))
+    return Evaluator(replace(_setups[key], scratch=Path(folder)))
 
 
-def _describe(sent: _Sent) -> ClassDescription | tuple[str, str]:
+def _describe(key: str) -> ClassDescription | tuple[str, str]:
     try:
         with _one_at_a_time:
-            return _evaluator_of(sent).description
+            evaluator = _evaluator_of(key)
+            evaluator.prepare()
+            return evaluator.description
     except BacktestError as error:
         return str(error), error.field
 
 
-def _evaluate(sent: _Sent, task: Task) -> Answer:
+def _evaluate(key: str, task: Task) -> Answer:
     with _one_at_a_time:
-        return _evaluator_of(sent).evaluate(task)
+        return _evaluator_of(key).evaluate(task)

@@ -3,7 +3,7 @@
 import math
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -186,7 +186,7 @@ class Search:
     ) -> None:
         self._workers = workers
         self._job = job
-        self._space = space.checked(workers.describe(), job.parameters)
+        self._space, self._fixed = space.checked(workers.describe(), job.parameters)
         self._target = target
         self._method = method
         self._genetic = genetic or Genetic()
@@ -219,9 +219,9 @@ class Search:
             stopped=self._should_stop(),
         )
 
-    def result_of(self, parameters: Any, start: date, end: date) -> Answer | None:
-        """One point with all of its result; None when it was stopped."""
-        task = Task(0, {**self._job.parameters, **parameters}, start, end, whole=True)
+    def result_of(self, parameters: Mapping[str, Any], start: date, end: date) -> Answer | None:
+        """One point (all of its parameters) with the whole of its result; None when it was stopped."""
+        task = Task(0, parameters, start, end, whole=True)
         return next(iter(self._workers.answers([task], self._should_stop)), None)
 
     def _run_generations(self, found: _Found, start: date | None, end: date | None, stage: str) -> int:
@@ -238,7 +238,9 @@ class Search:
     def _run(
         self, places: Iterable[Place], total: int, found: _Found, start: date | None, end: date | None, stage: str
     ) -> None:
-        tasks = (Task(self._space.number(at), self._space.parameters(at), start, end) for at in places)
+        tasks = (
+            Task(self._space.number(at), {**self._fixed, **self._space.parameters(at)}, start, end) for at in places
+        )
         self._tell(found, total, stage)
         for answer in self._workers.answers(tasks, self._should_stop):
             self._take(answer, found)
@@ -247,8 +249,8 @@ class Search:
     def _take(self, answer: Answer, found: _Found) -> None:
         if found.first_s is None:
             found.first_s = time.perf_counter()
-        parameters = {**self._job.parameters, **answer.task.parameters}
-        number, value = answer.task.number, answer.statistics.get(self._target)
+        parameters, number = answer.task.parameters, answer.task.number
+        value = answer.statistics.get(self._target)
         if answer.error or not isinstance(value, int | float):
             error = answer.error or "it has no days"
             found.failures.append(Failure(parameters, error, number, answer.traceback))

@@ -44,7 +44,7 @@ class Axis:
             listed = [part.strip() for part in values.split(",")]
             if not all(listed):
                 raise BacktestError(f"range {text!r} has an empty value", name)
-            return cls(name, tuple(map(_value, listed)))
+            return cls(name, tuple(map(value_of, listed)))
         parts = [part.strip() for part in values.split(":")]
         if len(parts) != 3:
             raise BacktestError(f"range {text!r} needs start:end:step", name)
@@ -108,8 +108,8 @@ class Space:
             number = number * length + index
         return number
 
-    def checked(self, description: ClassDescription, fixed: Mapping[str, Any]) -> "Space":
-        """The space with values of the types of the class's parameters.
+    def checked(self, description: ClassDescription, fixed: Mapping[str, Any]) -> tuple["Space", dict[str, Any]]:
+        """The space and the fixed parameters, with values of the types of the class's parameters.
 
         Raises BacktestError for a parameter that the class does not have, that is fixed as well, or of another type.
         """
@@ -121,9 +121,8 @@ class Space:
         for axis in self.axes:
             if axis.name in fixed:
                 raise BacktestError(f"{axis.name} has both a range and a fixed value", axis.name)
-        return Space(
-            tuple(Axis(axis.name, tuple(_typed(known[axis.name], v) for v in axis.values)) for axis in self.axes)
-        )
+        axes = (Axis(axis.name, tuple(_typed(known[axis.name], v) for v in axis.values)) for axis in self.axes)
+        return Space(tuple(axes)), {name: _typed(known[name], value) for name, value in fixed.items()}
 
 
 def _steps(text: str, name: str, start: Decimal, end: Decimal, step: Decimal) -> tuple[Value, ...]:
@@ -149,7 +148,8 @@ def _number(text: str, name: str, part: str) -> Decimal:
     return number
 
 
-def _value(part: str) -> Value:
+def value_of(part: str) -> Value:
+    """A value as it is written: a whole number, a number, true or false, else text."""
     if _WHOLE.fullmatch(part):
         return int(part)
     if part.lower() in _WORDS:
