@@ -61,8 +61,8 @@ class FakeAuth(auth_pb2_grpc.AuthServiceServicer):
         return auth_pb2.GetJwksResponse(keys=await self.mint.keys())
 
     async def WatchRevocations(self, request: Any, call: Any) -> Any:
+        yield auth_pb2.WatchRevocationsResponse(snapshot_complete=True)
         await asyncio.Event().wait()
-        yield
 
 
 @complete

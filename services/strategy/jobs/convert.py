@@ -111,7 +111,6 @@ def optimization_to_pb(job: Job) -> pb.Optimization:
     assert search is not None
     for item in search.ranges:
         made.ranges.add(name=item.name, start=item.start, stop=item.stop, step=item.step)
-        del made.parameters.fields[item.name]
     made.target = search.target
     made.method = _METHODS[search.method]
     return made

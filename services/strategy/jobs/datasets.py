@@ -1,24 +1,87 @@
 """The data that jobs run on: what market and `redfire data import` keep in the store, by name and never by path."""
 
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from importlib import import_module
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
+from services.lake import layout
+from services.lake.archive import Archive
 from services.strategy.backtest.dataset import Dataset
-from services.strategy.jobs.job import Setup
+from services.strategy.backtest.job import INTERVALS_S, TICK, BacktestError
+from services.strategy.backtest.times import day_start_ns
+from services.strategy.jobs.job import TIMEZONE, Setup
+
+_LOOKED_AT = 40
+"""Trading days that a check reads: where rows are missing in that many it is for the run to find out."""
+# A night belongs to the trading day after it, which holidays put off.
+_NIGHT = timedelta(16)
 
 
 def load(data_dir: Path, setup: Setup) -> Dataset:
     """All rows up to the last day: those before the first warm the strategy up. Raises BacktestError."""
+    from services.strategy.backtest.store import DataStore
+
     job = setup.backtest_job()
-    data: Dataset = _store(data_dir).load(setup.dataset, job.interval, None, job.end)
+    data = DataStore(data_dir, job.timezone).load(setup.dataset, job.interval, None, job.end)
     return replace(data, symbol=setup.symbol)
 
 
 def check(data_dir: Path, setup: Setup) -> None:
-    """Raises BacktestError when there are no rows for this setup, without reading them all."""
+    """Raises BacktestError when there are no rows for this setup, without reading them all, or no such target."""
+    job = setup.backtest_job()
+    if setup.search is not None:
+        from services.strategy.backtest.optimise.target import check_target
+
+        check_target(job, setup.search.target)
+    folder = data_dir / layout.FOLDER
+    ticks = job.interval == TICK
+    archive = layout.ticks(folder) if ticks else layout.bars(folder)
+    days = archive.days(setup.dataset)
+    what = "ticks" if ticks else "bars"
+    if not days:
+        raise BacktestError(f"the store has no {what} of {setup.dataset}", "dataset")
+    first = _number(job.start) if job.start else 0
+    last = _number(job.end + _NIGHT) if job.end else 99_999_999
+    wanted = [day for day in days if first <= day <= last]
+    looked_at = [*wanted[: _LOOKED_AT // 2], *wanted[_LOOKED_AT // 2 :][-_LOOKED_AT // 2 :]]
+    start_ns = day_start_ns(job.start, TIMEZONE) if job.start else 0
+    end_ns = day_start_ns(job.end + timedelta(1), TIMEZONE) if job.end else 1 << 62
+    seen: set[int] = set()
+    empty = True
+    for times, intervals in _columns(archive, setup.dataset, looked_at, ticks):
+        inside = (times >= start_ns) & (times < end_ns)
+        if not inside.any():
+            continue
+        empty = False
+        if ticks:
+            return
+        seen.update(int(number) for number in set(intervals[inside].tolist()))
+        if any(_makes(number, job.interval) for number in seen):
+            return
+    if len(looked_at) < len(wanted):
+        return
+    if empty:
+        raise BacktestError(f"the store has {what} of {setup.dataset} only for other dates", "start_time")
+    has = ", ".join(sorted(name for name, number in layout.INTERVALS.items() if number in seen))
+    raise BacktestError(f"the store has {has} bars of {setup.dataset}, which do not make {job.interval}", "interval")
 
 
-def _store(data_dir: Path) -> Any:
-    return import_module("services.strategy.backtest.store").DataStore(data_dir)
+def _columns(archive: Archive, symbol: str, days: Sequence[int], ticks: bool) -> Iterator[tuple[Any, Any]]:
+    """Times and, of bars, intervals: trading day by trading day."""
+    time = "time_ns" if ticks else "start_ns"
+    for day in days:
+        table = archive.table(symbol, day, (time,) if ticks else (time, "interval"))
+        if table is not None:
+            yield table.column(time).to_numpy(), None if ticks else table.column("interval").to_numpy()
+
+
+def _makes(number: int, interval: str) -> bool:
+    """Whether bars of a stored interval can be put together to the wanted one."""
+    length_s = next((INTERVALS_S[name] for name, stored in layout.INTERVALS.items() if stored == number), 0)
+    return length_s > 0 and INTERVALS_S[interval] % length_s == 0
+
+
+def _number(day: date) -> int:
+    return day.year * 10_000 + day.month * 100 + day.day

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from services.strategy.jobs.job import Failure
+from services.strategy.jobs.worker import TEMPORARY
 
 TRADES = "trades.parquet"
 DAYS = "days.parquet"
@@ -52,7 +53,8 @@ class JobFolder:
         self.part.mkdir(parents=True, mode=0o700)
 
     def publish(self) -> None:
-        """What was written is complete."""
+        """What was written is complete; what was for a while is not kept."""
+        shutil.rmtree(self.part / TEMPORARY, ignore_errors=True)
         self.part.rename(self.path)
 
     def delete(self) -> None:

@@ -244,6 +244,7 @@ class Scheduler:
             parent=os.getpid(),
             memory_bytes=memory_bytes,
             workers=workers,
+            point_timeout_s=settings.backtest_timeout_s,
         )
         timeout_s = settings.optimization_timeout_s if search else settings.backtest_timeout_s
         limits = Limits(timeout_s, memory_bytes * (1 + workers), workers)

@@ -21,7 +21,7 @@ from services.strategy.backtest.job import BacktestError
 from services.strategy.catalogue import Catalogue
 from services.strategy.jobs.folder import DAYS, POINTS, TRADES, BadResult, JobFolder
 from services.strategy.jobs.instruments import Instruments
-from services.strategy.jobs.job import Job, Kind, Range, Search, Setup, Status
+from services.strategy.jobs.job import Job, Kind, Search, Setup, Status
 from services.strategy.jobs.repository import JobRepository, Order, cursor
 from services.strategy.jobs.scheduler import Scheduler
 from services.strategy.jobs.watchers import News, Watchers
@@ -31,6 +31,7 @@ from services.strategy.settings import StrategySettings
 _TABLES = {Kind.BACKTEST: (TRADES, DAYS), Kind.OPTIMIZATION: (POINTS,)}
 _RETRY_S = 10.0
 _CAPITAL = Decimal(1_000_000)
+_TARGET = "sharpe_ratio"
 Blocking = Callable[..., Awaitable[Any]]
 
 
@@ -232,8 +233,8 @@ class JobService:
         description = await self._catalogue.get(wanted.class_name)
         search = None
         if wanted.search is not None:
-            search = replace(wanted.search, target=wanted.search.target or "sharpe_ratio")
-            self._check_ranges(description, search.ranges, wanted.parameters)
+            search = replace(wanted.search, target=wanted.search.target or _TARGET)
+            self._check_ranges(description, search, wanted.parameters)
         instrument = await self._instruments.terms(
             wanted.symbol, wanted.contract_size, wanted.price_tick, wanted.commission_rate
         )
@@ -244,7 +245,7 @@ class JobService:
             dataset=wanted.dataset or wanted.symbol,
             start_time=wanted.start_time,
             end_time=wanted.end_time,
-            parameters=parameter_rules.merged(description, wanted.parameters),
+            parameters=_fixed(parameter_rules.merged(description, wanted.parameters), search),
             capital=wanted.capital or _CAPITAL,
             commission_rate=instrument.commission_rate,
             slippage=wanted.slippage or Decimal(0),
@@ -260,10 +261,9 @@ class JobService:
             raise refusal(error, setup) from None
         return setup
 
-    def _check_ranges(
-        self, description: ClassDescription, ranges: Sequence[Range], parameters: Mapping[str, Any]
-    ) -> None:
+    def _check_ranges(self, description: ClassDescription, search: Search, parameters: Mapping[str, Any]) -> None:
         """Every range is of a parameter that the class has and that takes its values, and they are not too many."""
+        ranges = search.ranges
         names = [item.name for item in ranges]
         for index, item in enumerate(ranges):
             if names.count(item.name) > 1 or item.name in parameters:
@@ -273,7 +273,9 @@ class JobService:
                 raise Invalid(f"{item.name} takes whole numbers", field=f"ranges[{index}]")
             parameter_rules.merged(description, {item.name: item.start})
         most = self._settings().optimization_points
-        if any(item.count > most for item in ranges) or math.prod(item.count for item in ranges) > most:
+        counts = [item.count for item in ranges]
+        # The genetic search tries few of many.
+        if max(counts) > most or (search.method == "grid" and math.prod(counts) > most):
             raise Invalid(f"more than {most} points", field="ranges", max_points=most)
 
     def _require_room(self, user_id: str) -> None:
@@ -297,6 +299,11 @@ class JobService:
             return await self._blocking(read, *arguments)
         except BadResult as error:
             raise Internal(str(error)) from error
+
+
+def _fixed(parameters: Mapping[str, Any], search: Search | None) -> dict[str, Any]:
+    varied = {item.name for item in search.ranges} if search is not None else set()
+    return {name: value for name, value in parameters.items() if name not in varied}
 
 
 def refusal(error: BacktestError, setup: Setup) -> Exception:

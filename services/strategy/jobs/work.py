@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, date, datetime
 from decimal import Decimal
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -35,11 +34,10 @@ def run_job(orders: Orders, folder: JobFolder, report: Report, printed: Callable
     """The whole job. Raises whatever user code raises, and BacktestError."""
     setup = Setup.from_json(orders.setup)
     strategies = Path(orders.strategies_dir) if orders.strategies_dir else None
-    strategy_class = Loader(strategies).load(setup.class_name)
     data = datasets.load(Path(orders.data_dir), setup)
     if orders.kind == Kind.OPTIMIZATION:
-        return _optimise(strategy_class, setup, data, orders.workers, folder, report)
-    return _backtest(strategy_class, setup, data, folder, report, printed)
+        return _optimise(strategies, setup, data, orders, folder, report)
+    return _backtest(Loader(strategies).load(setup.class_name), setup, data, folder, report, printed)
 
 
 def _backtest(
@@ -60,8 +58,9 @@ def _backtest(
     found = _summary(result, printed())
     if result.error:
         detail = result.error.strip()
-        line = detail.rpartition("\n")[2]
-        failure = Failure.OUT_OF_MEMORY if line.startswith("MemoryError") else Failure.STRATEGY_RAISED
+        failure, line = Failure.STRATEGY_RAISED, detail.rpartition("\n")[2]
+        if line.startswith("MemoryError"):
+            failure, line = Failure.OUT_OF_MEMORY, "the strategy asked for more memory than there is for it"
         return Outcome(failure, line, detail, found)
     for lang in LANGUAGES:
         folder.write_report(lang, render_report(result, data, lang))
@@ -69,24 +68,22 @@ def _backtest(
 
 
 def _optimise(
-    strategy_class: type, setup: Setup, data: Any, workers: int, folder: JobFolder, report: Report
+    strategies: Path | None, setup: Setup, data: Any, orders: Orders, folder: JobFolder, report: Report
 ) -> Outcome:
-    from services.strategy.backtest.optimise.space import Axis, Space
+    from services.strategy.backtest.optimise import Axis, Space, run_optimisation
 
-    run_optimisation = import_module("services.strategy.backtest.optimise").run_optimisation
     assert setup.search is not None
     search = setup.search
-    space = Space(tuple(Axis.parse(_axis(item)) for item in search.ranges))
     result = run_optimisation(
-        strategy_class,
+        strategies,
         setup.backtest_job(),
         data,
-        space,
+        Space(tuple(Axis.parse(_axis(item)) for item in search.ranges)),
         search.target,
         search.method,
-        workers=workers,
+        workers=orders.workers,
         progress=lambda now: report(now.done, now.total),
-        should_stop=lambda: False,
+        point_timeout_s=orders.point_timeout_s,
     )
     varied = {item.name for item in search.ranges}
     rows = [_point_row(point.parameters, varied, point.value, point.statistics, "") for point in result.points]

@@ -24,6 +24,8 @@ _FILE_BYTES = 1 << 30
 _SPARE_BYTES = 4 << 30
 _PRINTED = 100_000
 _NICE = 10
+TEMPORARY = "tmp"
+"""Where libraries and user code put what they need for a while, below the job's folder."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +43,7 @@ class Orders:
     parent: int
     memory_bytes: int
     workers: int
+    point_timeout_s: float
 
 
 class Printed:
@@ -82,6 +85,9 @@ def main() -> None:
     _limit(orders.memory_bytes)
     Path(orders.home, ".vntrader").mkdir(parents=True, exist_ok=True)
     os.chdir(orders.home)
+    temporary = Path(orders.folder, TEMPORARY)
+    temporary.mkdir()
+    os.environ["TMPDIR"] = str(temporary)
     printed = Printed()
     sys.stdout = printed
     code = _run(orders, printed)
@@ -90,7 +96,7 @@ def main() -> None:
 
 
 def bind_to(parent: int) -> None:
-    """End with the parent, and let no child outlive this process unseen."""
+    """End with the parent, and let what children leave behind be children of this process."""
     if sys.platform != "linux":
         return
     prctl = ctypes.CDLL(None, use_errno=True).prctl
@@ -98,16 +104,6 @@ def bind_to(parent: int) -> None:
     prctl(_PR_SET_CHILD_SUBREAPER, 1)
     if os.getppid() != parent:
         os._exit(0)
-    own = os.getpid()
-    os.register_at_fork(after_in_child=lambda: _follow(own))
-
-
-def _follow(parent: int) -> None:
-    """In a child of this process, the pool of an optimisation: the same for it."""
-    ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() not in (parent, 0):
-        return  # a child of a child
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _limit(memory_bytes: int) -> None:
