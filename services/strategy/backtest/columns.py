@@ -10,6 +10,7 @@ TIME = "datetime"
 DAY_PART, CLOCK_PART = "date", "time"
 SYMBOL = "symbol"
 BAR_PRICES = ("open", "high", "low", "close")
+TICK_PRICES = ("last_price",)
 BAR_EXTRAS = ("volume", "turnover", "open_interest")
 _LEVELS = range(1, 6)
 TICK_FIELDS = (
@@ -106,12 +107,16 @@ def find_layout(header: Sequence[str], named: Mapping[str, str], ticks: bool | N
         position = _position(name, aliases[name], own, positions)
         if position is not None:
             fields[name] = position
-    for name in ("last_price",) if ticks else BAR_PRICES:
-        if name not in fields:
-            raise BacktestError(
-                f"{source}: no column is recognised as {name}; it has {', '.join(header)}: "
-                f"name it with --columns {name}=COLUMN", "columns",
-            )  # fmt: skip
+    missing = [name for name in (TICK_PRICES if ticks else BAR_PRICES) if name not in fields]
+    if missing:
+        other_aliases, needed = (_BARS, BAR_PRICES) if ticks else (_TICKS, TICK_PRICES)
+        if all(_position(name, other_aliases[name], own, positions) is not None for name in needed):
+            has, asked = ("bars", "ticks") if ticks else ("ticks", "bars")
+            raise BacktestError(f"{source}: the interval does not fit the data: it has {has}, not {asked}", "interval")
+        raise BacktestError(
+            f"{source}: no column is recognised as {missing[0]}; it has {', '.join(header)}: "
+            f"name it with --columns {missing[0]}=COLUMN", "columns",
+        )  # fmt: skip
     time = _time(own, positions)
     if not time:
         raise BacktestError(

@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 
 import numpy as np
 
-from services.strategy.backtest.columns import BAR_PRICES, Layout
+from services.strategy.backtest.columns import BAR_PRICES, TICK_PRICES, Layout
 from services.strategy.backtest.dataset import Finding, Floats, Times
 from services.strategy.backtest.job import BacktestError
 from services.strategy.backtest.times import NEVER, Mask, join, parse_times, show, texts
@@ -101,7 +101,7 @@ class Rows:
         if time_ns[at] == NEVER:
             shown = " ".join(text for position in self.layout.time if (text := _text(block[position], at)) is not None)
             return f"the time {shown!r} is none" if shown else "the time is missing"
-        required = ("last_price",) if self.layout.ticks else BAR_PRICES
+        required = TICK_PRICES if self.layout.ticks else BAR_PRICES
         for name, position in self.layout.fields.items():
             value, text = columns[name][at], _text(block[position], at)
             if text is not None and not np.isfinite(value) and text.strip().lower() not in _EMPTY:
@@ -119,7 +119,8 @@ class Rows:
     def forget_trailing_blanks(self) -> None:
         """Empty lines at the file's end are nothing to speak of."""
         self.bad -= self._blank
-        self.reasons = [(at, why) for at, why in self.reasons if at < self.count - self._blank]
+        self.count -= self._blank
+        self.reasons = [(at, why) for at, why in self.reasons if at < self.count]
 
     def sorted(self, line_of: Callable[[int], int], source: str) -> tuple[Times, dict[str, Floats], list[Finding]]:
         """All rows by time, none twice; findings on disorder and duplicates."""
@@ -212,7 +213,7 @@ def _float(text: str | None) -> tuple[float, bool]:
 
 def _sound(columns: Mapping[str, Floats], ticks: bool) -> Mask:
     """Rows that can have happened."""
-    required = ("last_price",) if ticks else BAR_PRICES
+    required = TICK_PRICES if ticks else BAR_PRICES
     with np.errstate(invalid="ignore"):
         sound = np.ones(len(columns[required[0]]), dtype=bool)
         for name in required:
