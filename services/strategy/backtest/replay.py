@@ -69,6 +69,8 @@ class Replay:
 
     def rows(self, low: int, high: int) -> list[Any]:
         """The rows [low, high)."""
+        if low >= high:
+            return []
         if self._kept is None:
             return self._made(low, high)
         found: list[Any] = []

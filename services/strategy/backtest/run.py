@@ -16,7 +16,7 @@ from services.strategy.backtest.dataset import Dataset
 from services.strategy.backtest.fills import Fills
 from services.strategy.backtest.job import TICK, BacktestError, BacktestJob
 from services.strategy.backtest.models import Models, models_for
-from services.strategy.backtest.overrides import overridden
+from services.strategy.backtest.overrides import overridden, replaced
 from services.strategy.backtest.replay import Replay
 from services.strategy.backtest.result import BacktestResult
 from services.strategy.backtest.statistics import vnpy_statistics
@@ -48,7 +48,8 @@ def run_backtest(
     if family_of(strategy_class) is Family.NATIVE:
         if find_spec(f"{_PACKAGE}.native") is None:
             raise BacktestError(f"{strategy_class.__name__} is a BaseStrategy: these cannot be run yet", "class_name")
-        result: BacktestResult = import_module(f"{_PACKAGE}.native").run(strategy_class, job, data, progress=progress)
+        native = import_module(f"{_PACKAGE}.native")
+        result: BacktestResult = native.run(strategy_class, job, data, progress=progress, build=build)
         return result
     if family_of(strategy_class) is not Family.VNPY_CTA:
         raise BacktestError(f"{strategy_class.__name__} is not a strategy class", "class_name")
@@ -165,6 +166,7 @@ class Run:
         core.tell_orders = overridden(strategy, "on_order")
         core.tell_stops = overridden(strategy, "on_stop_order")
         core.tell_trades = overridden(strategy, "on_trade")
+        core.plain_orders = not replaced(strategy, "send_order")
         pace = _Pace(progress, self.high - self.low)
         for day, low, high in self.replay.days(self.low, self.high):
             at = low
