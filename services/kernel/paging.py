@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import json
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
@@ -72,6 +73,14 @@ def _decode(token: str, query: str, cursor: Sequence[type]) -> list[Any]:
 
 def _fits(after: list[Any], cursor: Sequence[type]) -> bool:
     """Whether these are values of the wanted types that every database can take."""
-    return [type(value) for value in after] == list(cursor) and all(
-        abs(value) < 1 << 63 if isinstance(value, int) else "\0" not in value for value in after
-    )
+    return [type(value) for value in after] == list(cursor) and all(map(_is_plain, after))
+
+
+def _is_plain(value: Any) -> bool:
+    match value:
+        case int():
+            return abs(value) < 1 << 63
+        case float():
+            return math.isfinite(value)
+        case _:
+            return "\0" not in value
