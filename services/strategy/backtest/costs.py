@@ -7,8 +7,9 @@ from typing import Protocol
 class FeeModel(Protocol):
     """The commission of one trade, in currency."""
 
-    def commission(self, price: float, volume: float, turnover: float, offset: str) -> float:
-        """`turnover` is price × volume × contract size, `offset` OPEN, CLOSE, CLOSETODAY or CLOSEYESTERDAY."""
+    def commission(self, price: float, volume: float, turnover: float, offset: str, number: int) -> float:
+        """`turnover` is price × volume × contract size, `offset` OPEN, CLOSE, CLOSETODAY or CLOSEYESTERDAY,
+        `number` the trade's in its run, from 1."""
 
 
 class SlippageModel(Protocol):
@@ -24,7 +25,7 @@ class RateFee:
 
     rate: float
 
-    def commission(self, price: float, volume: float, turnover: float, offset: str) -> float:
+    def commission(self, price: float, volume: float, turnover: float, offset: str, number: int) -> float:
         """turnover × rate."""
         return turnover * self.rate
 

@@ -52,7 +52,7 @@ def _day(
         trading_pnl += change * (close_price - trade.price) * size
         slipped += slippage.slippage(trade.price, trade.volume, size)
         turnover += turned
-        commission += fee.commission(trade.price, trade.volume, turned, trade.offset)
+        commission += fee.commission(trade.price, trade.volume, turned, trade.offset, int(trade.trade_id))
     holding_pnl = start_pos * (close_price - pre_close) * size
     total_pnl = trading_pnl + holding_pnl
     return Day(

@@ -69,5 +69,5 @@ class Fills(Sequence[Fill]):
             offset=name,
             price=price,
             volume=volume,
-            commission=self._fee.commission(price, volume, volume * self._size * price, name),
+            commission=self._fee.commission(price, volume, volume * self._size * price, name, index + 1),
         )

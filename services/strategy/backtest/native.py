@@ -17,6 +17,7 @@ from services.strategy.backtest.dataset import Dataset
 from services.strategy.backtest.job import INTERVALS_S, BacktestError, BacktestJob
 from services.strategy.backtest.models import models_for
 from services.strategy.backtest.native_objects import (
+    AT_MARKET,
     SECONDS,
     TickMaker,
     bar_of,
@@ -46,8 +47,6 @@ from services.strategy.runner.events import (
 )
 from services.strategy.runner.rounding import to_step
 
-AT_MARKET = 1e12
-"""The limit that stands for a market order to buy, its negative for one to sell: it crosses whatever there is."""
 _OFFSETS = {
     Effect.OPEN: "OPEN",
     Effect.CLOSE: "CLOSE",
