@@ -1,4 +1,4 @@
-"""The account of a backtest with fill "sim": margin, funds, positions of today and before, and fees, by trading's rules."""
+"""The account of a backtest with fill "sim": margin, funds, positions of today and before, fees, by trading's rules."""
 
 from dataclasses import dataclass, field
 from decimal import Decimal

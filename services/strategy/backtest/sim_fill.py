@@ -20,7 +20,8 @@ On bars it is an approximation, for there is no book: orders sent on a bar meet 
 its volume is for sale and wanted; resting orders are then filled at their own price when the bar trades THROUGH it by
 a price tick, from what is left of that tenth; a cancel is in time for the next bar. A stop is triggered by high or low
 and meets the worse of its price and the open. Price limits are the catalogue's ratio around the last close of the
-trading day before, unless the day's prices are beyond. `slippage` of the job is charged on bars; on ticks none, since fills are at the book's prices.
+trading day before, unless the day's prices are beyond. `slippage` of the job is charged on bars; on ticks none, since
+fills are at the book's prices.
 """
 
 from collections import deque
@@ -37,7 +38,6 @@ from services.strategy.backtest.native_objects import AT_MARKET, time_ns_of
 from services.strategy.backtest.sim_account import OPEN, Held, SimAccount, Terms
 from services.strategy.runner.rounding import to_step
 
-AT_MARKET = 1e12
 BAR_SHARE = 0.1
 """The part of a bar's volume that all orders together may take on each side."""
 _THROUGH = 0.02
