@@ -11,8 +11,11 @@ from hypothesis import strategies as st
 from services.strategy.backtest.job import BacktestJob
 from services.strategy.backtest.performance import extra_statistics
 from services.strategy.backtest.round_trip import round_trips
+from services.strategy.backtest.run import run_backtest
 from tests.backtest.generated import bars
+from tests.backtest.recordings import rb_bars
 from tests.backtest.report_samples import ZONE, day, fill, finished, turning
+from tests.backtest.vnpy_oracle import shipped
 
 START = datetime(2024, 1, 2, 9, 0, tzinfo=ZONE)
 JOB = BacktestJob("S", "rb2501.SHFE", "1m", size=10, rate=0, slippage=0)
@@ -83,6 +86,17 @@ def test_round_trips_and_the_open_position_add_up_to_the_net_profit_of_the_days(
     closed = sum(one.net_pnl for one in round_trips(result.job, result.days, fills))
     # Without commissions of their own fills share it by turnover, which is what a rate does.
     assert closed + still_open == pytest.approx(sum(one.net_pnl for one in result.days), rel=1e-9)
+
+
+def test_on_a_real_run_round_trips_and_the_open_position_add_up_too():
+    job = BacktestJob("DoubleMaStrategy", "rb888.SHFE", "5m")
+    result = run_backtest(shipped("DoubleMaStrategy"), job, rb_bars())
+    last, end = result.trades[-1], result.days[-1]
+    left = end.end_pos * (end.close_price - last.price) * job.size - (last.commission + job.slippage * job.size)
+    assert abs(end.end_pos) == 1
+    closed = sum(one.net_pnl for one in round_trips(job, result.days, result.trades))
+    assert closed + left == pytest.approx(result.statistics["total_net_pnl"], rel=1e-9)
+    assert result.statistics["average_trade"] * result.statistics["round_trip_count"] == pytest.approx(closed)
 
 
 def test_statistics_of_trips_follow_their_definitions():

@@ -16,11 +16,13 @@ from services.strategy.backtest.dataset import Bars, Finding, Ticks
 from services.strategy.backtest.job import BacktestError, BacktestJob
 from services.strategy.backtest.performance import extra_statistics
 from services.strategy.backtest.report import render_comparison, render_optimisation, render_report, tables
-from services.strategy.backtest.report.catalogue import LANGUAGES, read
+from services.strategy.backtest.report.catalogue import LANGUAGES, catalogue, read
 from services.strategy.backtest.report.price_series import MAX_ROWS, packed
 from services.strategy.backtest.result import BacktestResult
+from services.strategy.backtest.run import run_backtest
 from tests.backtest.generated import NIGHT, bars, ticks
 from tests.backtest.report_samples import day, finished, turning
+from tests.backtest.vnpy_oracle import shipped
 
 EVIL = "</script><script>alert(1)</script><img src=x onerror=alert(2)>\"'&"
 FOLDER = Path(report_package.__file__).parent
@@ -148,6 +150,15 @@ def test_packed_columns_come_back_whole():
     values = np.array([1_700_000_000, 1_700_000_060, -5, 0, 255, -256, 65_536], dtype=np.int64)
     assert unpacked(packed(values)) == values.tolist()
     assert unpacked(packed(np.zeros(0, np.int64))) == []
+
+
+@pytest.mark.parametrize("name", ["DoubleMaStrategy", "AtrRsiStrategy"])
+def test_a_run_of_vnpys_strategies_shows_all_its_statistics_by_label(name, data):
+    done = run_backtest(shipped(name), BacktestJob(name, data.symbol, "1m"), data)
+    shown = [statistic for _, rows in tables.statistics_by_group(done, catalogue("en")) for statistic, _ in rows]
+    assert {statistic.name for statistic in shown} == set(done.statistics)
+    assert all(statistic.group != "other" for statistic in shown)
+    assert name in render_report(done, data)
 
 
 # Odd results

@@ -11,6 +11,7 @@ import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 
 from services.strategy.backtest.report import render_comparison, render_optimisation, render_report
+from services.strategy.backtest.result import BacktestResult
 from tests.backtest.generated import bars
 from tests.backtest.report_samples import turning
 
@@ -42,6 +43,7 @@ def pages(tmp_path_factory) -> dict[str, Path]:
         "en": render_report(first, data),
         "zh": render_report(first, data, "zh"),
         "without_data": render_report(first, None),
+        "empty": render_report(BacktestResult(first.job, [], [], {}, error="boom"), None),
         "comparison": render_comparison([first, second]),
         "optimisation": render_optimisation(points, "sharpe_ratio"),
         "one_parameter": render_optimisation([({"fast": i}, float(i)) for i in range(9)], "sharpe_ratio"),
@@ -93,6 +95,12 @@ def test_a_report_draws_every_chart(opened, name):
             assert page.locator(drawn).count() > 0, chart
         assert page.locator("#chart-price .scatterlayer .point").count() > 10
         assert page.locator("#unsupported").is_hidden()
+
+
+def test_a_report_of_nothing_opens_too(opened):
+    with opened("empty") as page:
+        assert page.locator(".chart").count() == 0
+        assert page.locator("#error").inner_text().endswith("boom")
 
 
 @pytest.mark.parametrize("name", ["comparison", "optimisation", "one_parameter"])

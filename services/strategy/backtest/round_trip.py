@@ -48,6 +48,7 @@ def round_trips(job: BacktestJob, days: Sequence[Day], fills: Sequence[Fill]) ->
     A fill against the position closes its oldest parts first, whichever offset it has, as vnpy's net position does;
     what it has left over (a flip) opens the other way.
     """
+    fills = list(fills)  # a run's own sequence makes its fills anew each time that it is gone through
     cost = _Costs(job, days, fills)
     trips: list[RoundTrip] = []
     lots: deque[_Lot] = deque()

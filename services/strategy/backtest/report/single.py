@@ -15,7 +15,7 @@ from services.strategy.backtest.result import BacktestResult, Day
 from services.strategy.backtest.round_trip import round_trips
 
 LOG_LINES = 200
-_BINS = 41
+_BINS = 40  # even: none has both gains and losses
 _YUAN_EXCHANGES = frozenset({"CFFEX", "SHFE", "INE", "DCE", "CZCE", "GFEX", "SSE", "SZSE", "BSE", "SGE"})
 
 

@@ -36,17 +36,19 @@
 
   function layout(extra) {
     const axis = { gridcolor: color("--faint"), linecolor: color("--line"), zerolinecolor: color("--line"), automargin: true, tickfont: { size: 11.5 } };
+    const spike = { spikethickness: 1, spikecolor: color("--candle"), spikedash: "dot" };
+    const family = getComputedStyle(document.body).fontFamily;
     const base = {
-      font: { family: getComputedStyle(document.body).fontFamily, size: 12, color: color("--soft") },
-      paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)",
+      font: { family, size: 12, color: color("--soft") },
+      paper_bgcolor: color("--panel"), plot_bgcolor: color("--panel"),
       margin: { l: 8, r: 8, t: 8, b: 8 }, showlegend: false, hovermode: "x unified", dragmode: touch ? false : "zoom",
-      hoverlabel: { bgcolor: color("--panel"), bordercolor: color("--line"), font: { color: color("--text"), size: 12 } },
+      hoverlabel: { bgcolor: color("--panel"), bordercolor: color("--line"), font: { family, color: color("--text"), size: 12 } },
       modebar: { bgcolor: "rgba(0,0,0,0)", color: color("--line"), activecolor: color("--accent") },
       legend: { orientation: "h", x: 0, y: 1.02, yanchor: "bottom", font: { size: 12 } },
     };
     const result = { ...base, ...extra };
     for (const key of Object.keys(extra)) {
-      if (/^[xy]axis/.test(key)) result[key] = { ...axis, ...extra[key] };
+      if (/^[xy]axis/.test(key)) result[key] = { ...axis, ...(key[0] === "x" ? spike : {}), ...extra[key] };
     }
     return result;
   }
@@ -224,12 +226,11 @@
       return out;
     }
 
-    // Trades of one kind within one candle are one marker: at their average price, or, where candles are coarse, beside
-    // the candle, so that many of them do not hide the price.
+    // Trades of one kind within one candle are one marker: at their average price, or, where there are many, beside the
+    // candle, so that they do not hide the price.
     markers(candles) {
       const group = candles.group;
       const place = new Map(candles.x.map((x, i) => [x, i]));
-      const beside = group > 4;
       const gap = (Math.max(...candles.high) - Math.min(...candles.low)) * 0.018;
       const kinds = [0, 1, 2, 3].map(() => ({ x: [], y: [], label: [] }));
       const merged = new Map();
@@ -241,6 +242,7 @@
         one.count++; one.volume += milliVolume[i] / 1000; one.value += milliVolume[i] / 1000 * price[i] * this.series.step;
         merged.set(key, one);
       }
+      const beside = merged.size > Math.max(40, this.div.clientWidth / 10);
       const names = ["buy_open", "buy_close", "sell_open", "sell_close"].map(text);
       for (const [key, one] of merged) {
         const of = kinds[key % 4];
@@ -254,7 +256,7 @@
         const average = at.toLocaleString("en", { maximumFractionDigits: this.series.decimals + 1 });
         of.label.push(`<b>${names[key % 4]}</b> ${volume} × ${average}<br>${this.stamp(one.time)}${one.count > 1 ? `<br>${one.count} ${text("trades_here")}` : ""}`);
       }
-      return kinds;
+      return { kinds, beside };
     }
 
     links(group) {
@@ -264,7 +266,6 @@
         if (closeRow[i] >= this.view[0] && openRow[i] <= this.view[1]) inView.push(i);
       }
       const lines = [{ x: [], y: [] }, { x: [], y: [] }];
-      if (inView.length > 250 || group > 12) return lines;
       for (const i of inView) {
         const line = lines[net[i] >= 0 ? 0 : 1];
         const centre = (value) => Math.floor(value / group) * group + (group - 1) / 2;
@@ -288,16 +289,15 @@
     draw() {
       const candles = this.candles();
       this.group = candles.group;
-      const [won, lost] = this.links(candles.group);
-      const kinds = this.markers(candles);
-      const coarse = candles.group > 4;
+      const { kinds, beside } = this.markers(candles);
+      const [won, lost] = beside ? [{ x: [], y: [] }, { x: [], y: [] }] : this.links(candles.group);
       const [tickvals, ticktext] = this.ticks();
       const margin = (this.view[1] - this.view[0]) * 0.008;
       const looks = [
         // Closings first and larger: a flip shows as an opening inside its closing.
         [1, "buy_close", "triangle-up", "--gain", true], [3, "sell_close", "triangle-down", "--loss", true],
         [0, "buy_open", "triangle-up", "--gain", false], [2, "sell_open", "triangle-down", "--loss", false]];
-      const size = coarse ? 5 : narrow() ? 8 : 10;
+      const size = beside ? 5 : narrow() ? 8 : 10;
       const line = this.series.daily || candles.open.every((value, i) => value === candles.close[i]);
       const traces = [
         line
@@ -309,7 +309,7 @@
         { ...lost, mode: "lines", line: { color: color("--loss"), width: 1.4, dash: "dot" }, hoverinfo: "skip", showlegend: false },
         ...looks.map(([kind, key, symbol, paint, hollow]) => ({
           x: kinds[kind].x, y: kinds[kind].y, text: kinds[kind].label, name: text(key), mode: "markers", hovertemplate: "%{text}<extra></extra>", showlegend: true, legendrank: kind,
-          marker: { symbol, size: hollow ? size + (coarse ? 3 : 5) : size, color: hollow ? color("--panel") : color(paint), line: { color: hollow ? color(paint) : color("--panel"), width: hollow ? (coarse ? 1 : 1.6) : (coarse ? 0 : 0.8) } } })),
+          marker: { symbol, size: hollow ? size + (beside ? 3 : 5) : size, color: hollow ? color("--panel") : color(paint), line: { color: hollow ? color(paint) : color("--panel"), width: hollow ? (beside ? 1 : 1.6) : (beside ? 0 : 0.8) } } })),
         { x: candles.x, y: this.held(candles), yaxis: "y2", mode: "lines", line: { shape: "hvh", color: color("--accent"), width: 1.2 }, fill: "tozeroy", fillcolor: translucent(color("--accent"), 0.18), name: text("position"), showlegend: false, hovertemplate: "%{y:,}<extra></extra>" },
       ];
       Plotly.react(this.div, traces, layout({
@@ -341,7 +341,7 @@
     const dashes = ["solid", "dash", "dot", "dashdot"];
     const traces = (key) => data.runs.map((run, i) => ({
       x: run.date, y: run[key], name: run.name, mode: "lines", line: { color: color(`--run-${i % 8}`), width: 1.8, dash: dashes[Math.floor(i / 8) % 4] }, hovertemplate: "%{y:.2f}%" }));
-    draw("chart-runs", traces("return"), { showlegend: data.runs.length <= 12, xaxis: dates(), yaxis: { title: titled(text("returns_over_time"), "%"), ticksuffix: "%", fixedrange: true } });
+    draw("chart-runs", traces("return"), { showlegend: data.runs.length <= 12 && !narrow(), xaxis: dates(), yaxis: { title: titled(text("returns_over_time"), "%"), ticksuffix: "%", fixedrange: true } });
     draw("chart-drawdowns", traces("drawdown"), { xaxis: dates(), yaxis: { title: titled(text("drawdown"), "%"), ticksuffix: "%", rangemode: "tozero", fixedrange: true } });
   }
 
@@ -393,8 +393,13 @@
   all();
   for (const id of ["across", "down"]) element(id)?.addEventListener("change", heatMap);
   window.matchMedia("(prefers-color-scheme: dark)").addEventListener("change", all);
-  window.addEventListener("beforeprint", all);
-  window.addEventListener("afterprint", all);
+  // Paper is white, whatever the screen is.
+  for (const [event, printing] of [["beforeprint", true], ["afterprint", false]]) {
+    window.addEventListener(event, () => {
+      document.documentElement.classList.toggle("printing", printing);
+      all();
+    });
+  }
   let width = window.innerWidth;
   window.addEventListener("resize", () => {
     if (Math.abs(window.innerWidth - width) > 40) { width = window.innerWidth; if (price) price.draw(); }
