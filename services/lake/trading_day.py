@@ -10,6 +10,8 @@ _HOUR_NS = 3600 * 1_000_000_000
 _DAY_NS = 24 * _HOUR_NS
 _ROLL_HOUR = 17
 """Night sessions begin after it."""
+_MORNING_HOUR = 3
+"""And end before it."""
 _LONGEST_HOLIDAY_DAYS = 15
 
 
@@ -21,22 +23,20 @@ def trading_days(local_ns: Times) -> Times:
 def session_days(local_ns: Times) -> Times:
     """Trading days, as days since 1970, of sorted moments on the exchange's clock.
 
-    An evening belongs to the next working day; where that one is a holiday, to the first day that the data have
-    trading by day of.
+    An evening, and the hours after midnight, belong to the next day that the data have trading by day of; where they
+    end before one, to the next working day.
     """
-    shifted = local_ns + (24 - _ROLL_HOUR) * _HOUR_NS
-    days = shifted // _DAY_NS
+    own, hours = local_ns // _DAY_NS, local_ns % _DAY_NS // _HOUR_NS
+    days = np.where(hours >= _ROLL_HOUR, own + 1, own)
+    by_day = (hours >= _MORNING_HOUR) & (hours < _ROLL_HOUR)
     weekday = (days + 3) % 7  # 1970-01-01 was a Thursday
-    days = np.where(weekday == 5, days + 2, np.where(weekday == 6, days + 1, days))
-    hours = local_ns % _DAY_NS // _HOUR_NS
-    by_day = (hours >= 3) & (hours < _ROLL_HOUR)
-    open_days = np.unique(days[by_day])
+    found = np.where(weekday == 5, days + 2, np.where(weekday == 6, days + 1, days))
+    open_days = np.unique(own[by_day])
     if len(open_days):
-        at = np.minimum(np.searchsorted(open_days, days), len(open_days) - 1)
-        following = open_days[at]
-        known = ~by_day & (following >= days) & (following - days <= _LONGEST_HOLIDAY_DAYS)
-        days = np.where(known, following, days)
-    return days
+        following = open_days[np.minimum(np.searchsorted(open_days, days), len(open_days) - 1)]
+        known = (following >= days) & (following - days <= _LONGEST_HOLIDAY_DAYS)
+        found = np.where(known, following, found)
+    return np.where(by_day, own, found)
 
 
 def numbers(days: Times) -> Times:

@@ -40,7 +40,7 @@ def missing_slots(local_ns: Times, length_ns: int, days: Times) -> tuple[Times, 
     # Up to the first slot that is not expected, and from the last such one on.
     stop = np.minimum.reduceat(np.where(wanted, len(pair), position), first)
     resume = np.maximum.reduceat(np.where(wanted, -1, position), first)
-    same_day = (days[at] == days[at + 1])[pair]
+    same_day = ((days[at] == days[at + 1]) & (steps[at] < DAY_NS))[pair]
     counted = wanted & (same_day | (position < stop[pair]) | (position > resume[pair]))
     counts = np.add.reduceat(counted.astype(np.int64), first)
     begins = np.minimum.reduceat(np.where(counted, position, last[pair]), first)
