@@ -16,6 +16,7 @@ import pytest
 from services.kernel.policy import descriptor_set
 from services.mesh.contract import PATH_FIELD, Contract
 from tests.contract.test_policies import POLICIES
+from tests.e2e.jobs import BACKTEST, jobs_of
 from tests.edge.answers import error_of, reason_of
 from tests.edge.requests import bad_requests
 from tests.running import Client, Running, until
@@ -54,6 +55,7 @@ class Fuzzer:
         self.account_id = self.ok(self.client.get("/api/trading/account"))["account"]["accountId"]
         strategy = {"className": "MovingAverageStrategy", "symbol": SYMBOL}
         self.strategy_id = self.ok(self.client.post("/api/strategies", strategy))["strategy"]["strategyId"]
+        self.backtest_id, self.optimization_id = jobs_of(self.client)
         for value in (1, 2):
             self.ok(self.client.put("/api/config/fuzz/trading/key", {"value": value}))
             self.ok(self.client.put("/api/config/fuzz/trading/other", {"value": value}))
@@ -93,6 +95,8 @@ class Fuzzer:
             get("/api/users/me").json(),
             get("/api/users/apiKeys").json(),
             get("/api/strategies").json()["strategies"],
+            get("/api/strategies/backtests").json(),
+            get("/api/strategies/optimizations").json(),
             get("/api/risk/limits").json(),
             get("/api/risk/state").json(),
             get("/api/config/fuzz/trading").json(),
@@ -166,6 +170,9 @@ def test_decimals_that_are_none_are_refused_wherever_one_is_taken(fuzzer):
             sent.append(("post", "/api/trading/orders", fuzzer.order(**{**more, field: value})))
         sent.append(("patch", f"/api/trading/orders/{fuzzer.order_id}", {"quantity": value}))
         sent.append(("post", f"/api/trading/positions/{SYMBOL}:close", {**close, "quantity": value}))
+    for value in [*NO_DECIMALS, "-1"]:
+        amounts = ("capital", "commissionRate", "slippage", "contractSize", "priceTick")
+        sent += [("post", "/api/strategies/backtests", {**BACKTEST, field: value}) for field in amounts]
     for value in [*NO_DECIMALS, "-1", -1]:
         sent += [("put", "/api/risk/limits", {"limits": {field: value}}) for field in limits]
         sent.append(("post", "/api/trading/orders:preview", fuzzer.order(quantity=value)))
@@ -188,6 +195,9 @@ def test_no_text_holds_nul(fuzzer, text):
         ("post", "/api/trading/accounts", {"displayName": text}),
         ("post", "/api/trading/accounts", {"displayName": "a", "requestId": text}),
         ("post", "/api/strategies", {"className": "MovingAverageStrategy", "symbol": SYMBOL, "displayName": text}),
+        ("post", "/api/strategies/backtests", {**BACKTEST, "displayName": text}),
+        ("post", "/api/strategies/backtests", {**BACKTEST, "parameters": {text: 1}}),
+        ("post", "/api/strategies/backtests", {**BACKTEST, "dataset": text}),
         ("put", "/api/risk/state", {"state": "TRADING_STATE_ACTIVE", "reason": text, "accountId": fuzzer.account_id}),
         ("put", "/api/config/fuzz/trading/nul", {"value": {"a": [text]}}),
         ("put", "/api/config/fuzz/trading/nul", {"value": {text: 1}}),
@@ -206,6 +216,9 @@ def lists(fuzzer: Fuzzer) -> list[str]:
         "/api/trading/accounts", "/api/users", "/api/users/sessions", "/api/users/apiKeys", "/api/market/instruments",
         f"/api/market/ticks/{SYMBOL}/history", f"/api/market/bars/{SYMBOL}", "/api/strategies",
         "/api/strategies/classes", f"/api/strategies/{fuzzer.strategy_id}/logs", "/api/risk/events",
+        "/api/strategies/backtests", f"/api/strategies/backtests/{fuzzer.backtest_id}/trades",
+        f"/api/strategies/backtests/{fuzzer.backtest_id}/days", "/api/strategies/optimizations",
+        f"/api/strategies/optimizations/{fuzzer.optimization_id}/points",
         "/api/engine/gateways", "/api/config/fuzz/trading", "/api/config/fuzz/trading/key/versions",
     ]  # fmt: skip
     takes_pages = [r for r in CONTRACT.edge_rpcs if "page_token" in r.method.input_type.fields_by_name]

@@ -7,10 +7,22 @@ import pytest
 from google.protobuf import descriptor_pool
 
 from tests.contract.test_policies import POLICIES
+from tests.e2e.jobs import jobs_of
 from tests.running import Client, reason, until
 
 # What names somebody's property in a request.
-OWNED = {"order_id", "account_id", "session_id", "api_key_id", "strategy_id", "stream_id", "user_id", "client_order_id"}
+OWNED = {
+    "order_id",
+    "account_id",
+    "session_id",
+    "api_key_id",
+    "strategy_id",
+    "stream_id",
+    "user_id",
+    "client_order_id",
+    "backtest_id",
+    "optimization_id",
+}
 SYMBOL = "rb2701.SHFE"
 
 
@@ -42,6 +54,7 @@ class Alice:
         made = client.post("/api/strategies", {"className": "MovingAverageStrategy", "symbol": SYMBOL})
         assert made.status_code == 200, made.text
         self.strategy_id = made.json()["strategy"]["strategyId"]
+        self.backtest_id, self.optimization_id = jobs_of(client)
         until(lambda: client.get("/api/trading/positions").json()["positions"])
 
     def everything(self) -> str:
@@ -57,6 +70,8 @@ class Alice:
                 [s["sessionId"] for s in get("/api/users/sessions").json()["sessions"]],
                 get("/api/users/apiKeys").json(),
                 get("/api/strategies").json(),
+                get("/api/strategies/backtests").json(),
+                get("/api/strategies/optimizations").json(),
                 get("/api/risk/limits").json(),
                 get("/api/risk/state").json(),
             ]
@@ -77,6 +92,8 @@ def attempts(alice: Alice, mallory: Client) -> dict[str, list]:
     """By RPC: what mallory tries with alice's ids."""
     a, m = alice, mallory
     account, order, strategy = f"accountId={a.account_id}", f"/api/trading/orders/{a.order_id}", f"/api/strategies/{a.strategy_id}"  # fmt: skip  # noqa: E501
+    backtest = f"/api/strategies/backtests/{a.backtest_id}"
+    search = f"/api/strategies/optimizations/{a.optimization_id}"
     new = {"clientOrderId": uuid4().hex, "symbol": SYMBOL, "side": "SIDE_BUY", "type": "ORDER_TYPE_MARKET", "quantity": "1"}  # fmt: skip  # noqa: E501
     return {
         "GetUser": [m.get(f"/api/users/{a.client.user_id}")],
@@ -145,6 +162,18 @@ def attempts(alice: Alice, mallory: Client) -> dict[str, list]:
         "GetPerformance": [m.get(f"{strategy}/performance")],
         "ListStrategyLogs": [m.get(f"{strategy}/logs")],
         "StreamStrategyEvents": [m.get(f"{strategy}/events:stream")],
+        "GetBacktest": [m.get(backtest), m.get(f"/api/strategies/backtests/{uuid4()}", backtestId=a.backtest_id)],
+        "DeleteBacktest": [m.delete(backtest)],
+        "CancelBacktest": [m.post(f"{backtest}:cancel")],
+        "WatchBacktest": [m.get(f"{backtest}:watch")],
+        "ListBacktestTrades": [m.get(f"{backtest}/trades")],
+        "ListBacktestDays": [m.get(f"{backtest}/days")],
+        "GetBacktestReport": [m.get(f"{backtest}/report")],
+        "GetOptimization": [m.get(search), m.get(f"/api/strategies/optimizations/{a.backtest_id}")],
+        "DeleteOptimization": [m.delete(search)],
+        "CancelOptimization": [m.post(f"{search}:cancel")],
+        "WatchOptimization": [m.get(f"{search}:watch")],
+        "ListOptimizationPoints": [m.get(f"{search}/points")],
     }
 
 
@@ -179,6 +208,8 @@ def test_lists_show_only_ones_own(alice, mallory):
         ("/api/trading/trades", "trades"),
         ("/api/trading/positions", "positions"),
         ("/api/strategies", "strategies"),
+        ("/api/strategies/backtests", "backtests"),
+        ("/api/strategies/optimizations", "optimizations"),
         ("/api/users/apiKeys", "apiKeys"),
     ):
         assert mallory.get(path).json()[noun] == [], path
