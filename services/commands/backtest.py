@@ -4,6 +4,7 @@ import json
 import os
 import sys
 from collections.abc import Callable
+from contextlib import nullcontext, redirect_stdout
 from dataclasses import fields, replace
 from importlib import import_module
 from pathlib import Path
@@ -32,6 +33,26 @@ def backtest(given: Given, report: Path | None, lang: str, check_lookahead: bool
     """
     if report is not None and not report.absolute().parent.is_dir():
         raise BadInput(f"--report {report}: there is no folder {report.parent}")
+    # What the strategy prints is not part of the object.
+    with redirect_stdout(sys.stderr) if as_json else nullcontext():
+        result, data = _run(given, check_lookahead)
+    if report is not None:
+        from services.strategy.backtest.report import render_report
+
+        _write(report, render_report(result, data, lang=lang))
+    if as_json:
+        click.echo(json.dumps(document(result), ensure_ascii=False, allow_nan=False))
+    else:
+        from services.commands.backtest_screen import show
+
+        show(result, report)
+    if result.error:
+        click.echo(result.error, err=True)
+        sys.exit(1)
+
+
+def _run(given: Given, check_lookahead: bool) -> tuple[Any, Any]:
+    """The result and the data it is of."""
     strategy_class = shared.load_class(given)
     shared.parameters(given, strategy_class)  # before a long file is read
     data = shared.load_data(given)
@@ -46,20 +67,7 @@ def backtest(given: Given, report: Path | None, lang: str, check_lookahead: bool
             lookahead = import_module("services.strategy.backtest.lookahead")
             seen = lookahead.check_lookahead(strategy_class, job, data, progress=_counted(bar))
         diagnostics += seen or ["No look-ahead was found: signals are the same on shortened data."]
-    result = replace(result, diagnostics=tuple(diagnostics))
-    if report is not None:
-        from services.strategy.backtest.report import render_report
-
-        _write(report, render_report(result, data, lang=lang))
-    if as_json:
-        click.echo(json.dumps(document(result), ensure_ascii=False, allow_nan=False))
-    else:
-        from services.commands.backtest_screen import show
-
-        show(result, report)
-    if result.error:
-        click.echo(result.error, err=True)
-        sys.exit(1)
+    return replace(result, diagnostics=tuple(diagnostics)), data
 
 
 def document(result: Any) -> dict[str, Any]:
