@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.setup
+BACKTEST := services/strategy/backtest
 ARGS ?=
 
 .DEFAULT_GOAL := help
@@ -11,7 +12,7 @@ ARGS ?=
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
 
-setup: $(STAMP) ## Install everything into .venv (again: changes nothing)
+setup: $(STAMP) $(VENV)/.core ## Install everything into .venv (again: changes nothing)
 
 $(STAMP): requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit("RedFire needs Python 3.11 or newer; this is " + sys.version.split()[0]) if sys.version_info < (3, 11) else 0'
@@ -20,6 +21,11 @@ $(STAMP): requirements.lock pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -r requirements.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $(STAMP)
+
+# The quick core of backtests; without a C compiler one line says so, and the pure Python one is used.
+$(VENV)/.core: $(STAMP) $(BACKTEST)/compile.py $(BACKTEST)/core.py $(wildcard $(BACKTEST)/*.pxd $(BACKTEST)/*.pyx)
+	@$(BIN)/python -m services.strategy.backtest.compile
+	@touch $@
 
 run: setup ## Start the platform with a demo user and a strategy that trades; ARGS="--port 9090 …" goes to redfire up
 	@$(BIN)/redfire up --demo $(ARGS)
@@ -42,4 +48,4 @@ lock: ## Renew requirements.lock from what is installed in .venv
 	@mv requirements.lock.new requirements.lock
 
 clean: ## Remove what setup and tests made, but no data
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(BACKTEST)/*.so $(BACKTEST)/_compiled.stamp .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -13,9 +13,11 @@ from typing import Any
 from vnpy.trader.constant import Direction, Interval, Offset, OrderType, Status
 from vnpy.trader.object import OrderData, TradeData
 from vnpy.trader.utility import extract_vt_symbol, round_to
-from vnpy_ctastrategy.base import INTERVAL_DELTA_MAP, EngineType, StopOrder, StopOrderStatus
+from vnpy_ctastrategy.base import INTERVAL_DELTA_MAP, STOPORDER_PREFIX, EngineType, StopOrder, StopOrderStatus
 
 GATEWAY = "BACKTESTING"
+_LIMIT_ID = f"{GATEWAY}."
+_STOP = f"{STOPORDER_PREFIX}."
 _BEGINNING = dt.datetime(1970, 1, 1)  # as vnpy has it in the logs before the first row
 _LONG = Direction.LONG
 _SHORT = Direction.SHORT
@@ -41,7 +43,7 @@ _TO_WHOLE = 1.5 * 2.0**52
 class Ticket:
     """An order of the strategy that rests: a limit order, or a stop order (`is_stop`).
 
-    `sent` is the row at which it was sent, `order` vnpy's object once somebody has seen it.
+    Made by `Core.ticket`. `sent` is the row at which it was sent, `order` vnpy's object once somebody has seen it.
     """
 
     __slots__ = (
@@ -49,22 +51,19 @@ class Ticket:
         "traded", "volume", "vt_orderid",
     )  # fmt: skip
 
-    def __init__(
-        self, number: int, vt_orderid: str, direction: Any, offset: Any, price: float, volume: Any, sent: Any
-    ) -> None:
-        self.number = number
-        self.vt_orderid = vt_orderid
-        self.direction = direction
-        self.is_long = direction is _LONG
-        self.is_short = direction is _SHORT
-        self.is_stop = False
-        self.offset = offset
-        self.price = price
-        self.volume = volume
-        self.sent = sent
-        self.submitting = True
-        self.traded: Any = 0
-        self.order: Any = None
+    number: int
+    vt_orderid: str
+    direction: Any
+    is_long: bool
+    is_short: bool
+    is_stop: bool
+    submitting: bool
+    offset: Any
+    price: float
+    volume: Any
+    sent: Any
+    traded: Any
+    order: Any
 
 
 class Core:
@@ -123,6 +122,8 @@ class Core:
         self._denominator = float(denominator)
         # Only where both are exact is one division of doubles the same as Decimal's way.
         self._quick_rounding = numerator < _EXACT and denominator < _EXACT
+        # Then a price in steps is exact, and so is the half between two of them.
+        self._exact_steps = numerator == 1 and denominator in (1, 2, 4, 8)
 
     # What strategies call.
 
@@ -143,15 +144,14 @@ class Core:
         if stop:
             self.stop_count += 1
             number = self.stop_count
-            vt_orderid = f"STOP.{number}"
-            ticket = Ticket(number, vt_orderid, direction, offset, rounded, volume, self.row)
-            ticket.is_stop = True
+            vt_orderid = _STOP + str(number)
+            ticket = self.ticket(number, vt_orderid, True, direction, offset, rounded, volume)
             self.stops[vt_orderid] = ticket
         else:
             self.limit_count += 1
             number = self.limit_count
-            vt_orderid = f"{GATEWAY}.{number}"
-            ticket = Ticket(number, vt_orderid, direction, offset, rounded, volume, self.row)
+            vt_orderid = _LIMIT_ID + str(number)
+            ticket = self.ticket(number, vt_orderid, False, direction, offset, rounded, volume)
             self.limits[vt_orderid] = ticket
         if self.fill_model is not None:
             self.fill_model.accept(self, ticket)
@@ -393,7 +393,7 @@ class Core:
         self.limit_count += 1
         number = self.limit_count
         vt_orderid = f"{GATEWAY}.{number}"
-        limit = Ticket(number, vt_orderid, ticket.direction, ticket.offset, price, ticket.volume, self.row)
+        limit = self.ticket(number, vt_orderid, False, ticket.direction, ticket.offset, price, ticket.volume)
         self.limits[vt_orderid] = limit
         if self.tell_stops:
             stop_order = self.order_of(ticket)
@@ -460,11 +460,31 @@ class Core:
             steps = value * self._denominator / self._numerator
             if -_MOST_STEPS < steps < _MOST_STEPS:
                 whole = steps + _TO_WHOLE - _TO_WHOLE
-                if abs(abs(steps - whole) - 0.5) > _MARGIN:
+                if self._exact_steps or abs(abs(steps - whole) - 0.5) > _MARGIN:
                     exact = whole * self._numerator
                     if -_EXACT < exact < _EXACT:
                         return exact / self._denominator + 0.0
         return float(round_to(price, self.pricetick))
+
+    def ticket(
+        self, number: int, vt_orderid: str, is_stop: bool, direction: Any, offset: Any, price: float, volume: Any
+    ) -> Ticket:
+        """An order that was sent at the row of now. (Without an __init__: compiled, this is a few stores.)"""
+        made = Ticket.__new__(Ticket)
+        made.number = number
+        made.vt_orderid = vt_orderid
+        made.is_stop = is_stop
+        made.direction = direction
+        made.is_long = direction is _LONG
+        made.is_short = direction is _SHORT
+        made.submitting = True
+        made.offset = offset
+        made.price = price
+        made.volume = volume
+        made.sent = self.row
+        made.traded = 0
+        made.order = None
+        return made
 
     def _cancel_each(self, tickets: dict[str, Ticket]) -> None:
         told = self.tell_stops if tickets is self.stops else self.tell_orders
@@ -585,9 +605,7 @@ def put_event(self: Any) -> None:
             engine.put_strategy_event(self)
 
 
-def _sent(
-    self: Any, direction: Any, offset: Any, price: Any, volume: Any, stop: Any, lock: Any, net: Any
-) -> Any:
+def _sent(self: Any, direction: Any, offset: Any, price: Any, volume: Any, stop: Any, lock: Any, net: Any) -> Any:
     engine = self.cta_engine
     if type(engine) is Core:
         core = engine

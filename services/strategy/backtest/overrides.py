@@ -15,6 +15,15 @@ def overridden(strategy: Any, name: str) -> bool:
     return True
 
 
+def replaced(strategy: Any, name: str) -> bool:
+    """Whether the strategy has a method of its own in the place of CtaTemplate's."""
+    from vnpy_ctastrategy.template import CtaTemplate
+
+    return name in getattr(strategy, "__dict__", {}) or getattr(type(strategy), name, None) is not getattr(
+        CtaTemplate, name
+    )
+
+
 def _does_nothing(function: object) -> bool:
     """A plain function of self and one argument whose body is `pass`, a docstring, or the return of a constant."""
     if not isinstance(function, FunctionType):

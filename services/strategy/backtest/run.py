@@ -168,21 +168,19 @@ class Run:
         core.tell_trades = overridden(strategy, "on_trade")
         core.plain_orders = not replaced(strategy, "send_order")
         pace = _Pace(progress, self.high - self.low)
-        for day, low, high in self.replay.days(self.low, self.high):
-            at = low
-            while at < high:
-                stop = min(high, at + pace.rows)
-                rows = self.replay.rows(at, stop)
-                try:
-                    core.replay(rows, on_row)
-                except Exception:
-                    self.error = traceback.format_exc()
-                    self._close_failed(day, rows, at > low)
-                    return
-                self.closes[day] = rows[-1].close_price if self.replay.is_bars else rows[-1].last_price
-                at = stop
-                pace.advance(stop - self.low)
-            self.fills.extend(core.take_fills())
+        at = self.low
+        while at < self.high:
+            stop = min(self.high, at + pace.rows)
+            rows = self.replay.rows(at, stop)
+            try:
+                core.replay(rows, on_row)
+            except Exception:
+                self.error = traceback.format_exc()
+                self._close(at, rows, next((i for i, row in enumerate(rows) if row is core.row), 0))
+                return
+            self._close(at, rows, len(rows))
+            at = stop
+            pace.advance(stop - self.low)
         try:
             strategy.on_stop()
         except Exception:
@@ -190,12 +188,11 @@ class Run:
         self.fills.extend(core.take_fills())
         pace.end()
 
-    def _close_failed(self, day: date, rows: list[Any], known: bool) -> None:
-        """The day's price is that of the row before the one in which the strategy failed."""
+    def _close(self, at: int, rows: list[Any], done: int) -> None:
+        """`done` of the rows from number `at` on are played: the last price of each day, the trades."""
         self.fills.extend(self.core.take_fills())
-        failed = next((index for index, row in enumerate(rows) if row is self.core.row), 0)
-        if failed:
-            row = rows[failed - 1]
+        for day, _, stop in self.replay.days(at, at + done):
+            row = rows[stop - at - 1]
             self.closes[day] = row.close_price if self.replay.is_bars else row.last_price
 
 
@@ -231,18 +228,21 @@ class _Pace:
 
 @contextmanager
 def _without_collector() -> Iterator[None]:
-    """The cyclic collector costs a third of a run; `_Pace` calls it now and then instead."""
-    enabled, frozen = gc.isenabled(), gc.get_freeze_count()
+    """The cyclic collector costs a third of a run; `_Pace` calls it now and then instead.
+
+    A caller of many runs has switched it off, frozen what stays, and collects between them: that is its to keep.
+    (Asking how much is frozen would walk through all of it.)
+    """
+    if not gc.isenabled():
+        yield
+        return
     gc.disable()
-    if not frozen:
-        gc.freeze()
+    gc.freeze()
     try:
         yield
     finally:
-        if not frozen:
-            gc.unfreeze()
-        if enabled:
-            gc.enable()
+        gc.unfreeze()
+        gc.enable()
 
 
 def _variables(strategy: Any) -> dict[str, object]:

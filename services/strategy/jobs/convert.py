@@ -54,6 +54,7 @@ def wanted_of(request: Any, search: Search | None = None) -> Wanted:
         contract_size=from_text(request.contract_size),
         price_tick=from_text(request.price_tick),
         fill_model=pb.FillModel.Name(request.fill_model or pb.FILL_MODEL_VNPY).removeprefix("FILL_MODEL_").lower(),
+        check_lookahead=search is None and request.check_lookahead,
         search=search,
     )
 
@@ -92,10 +93,11 @@ def backtest_to_pb(job: Job, with_logs: bool = True) -> pb.Backtest:
         logs=found.get("logs", ()) if with_logs else (),
         trade_count=found.get("trade_count", 0),
     )
+    made.check_lookahead = job.setup.check_lookahead
     _fill(made, job)
     if "statistics" in found:
         made.statistics.CopyFrom(ParseDict(found["statistics"], Struct()))
-        made.variables.CopyFrom(ParseDict(found["variables"], Struct()))
+        made.variables.CopyFrom(ParseDict(found.get("variables", {}), Struct()))
     return made
 
 

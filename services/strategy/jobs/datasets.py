@@ -21,11 +21,14 @@ _NIGHT = timedelta(16)
 
 def load(data_dir: Path, setup: Setup) -> Dataset:
     """All rows up to the last day: those before the first warm the strategy up. Raises BacktestError."""
+    from services.strategy.backtest.quality import inspect
     from services.strategy.backtest.store import DataStore
 
     job = setup.backtest_job()
-    data = DataStore(data_dir, job.timezone).load(setup.dataset, job.interval, None, job.end)
-    return replace(data, symbol=setup.symbol)
+    # A night's trading day is not the day that the clock shows: what is left over is after the job's end.
+    end = job.end and job.end + timedelta(1)
+    data = DataStore(data_dir, job.timezone).load(setup.dataset, job.interval, None, end)
+    return replace(data, symbol=setup.symbol, findings=(*data.findings, *inspect(data, job.zone)))
 
 
 def check(data_dir: Path, setup: Setup) -> None:

@@ -7,17 +7,33 @@ that process, so nothing in the folder is believed to be small or well-formed.
 import gzip
 import json
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from services.strategy.backtest.result import Day
+from services.strategy.jobs.found import Found, cleaned
 from services.strategy.jobs.job import Failure
 from services.strategy.jobs.worker import TEMPORARY
 
 TRADES = "trades.parquet"
 DAYS = "days.parquet"
 POINTS = "points.parquet"
+TABLES: Mapping[str, Mapping[str, str]] = {
+    TRADES: {
+        **dict.fromkeys(("trade_id", "order_id", "direction", "offset"), "text"),
+        "time_ns": "whole",
+        **dict.fromkeys(("price", "volume", "commission"), "number"),
+    },
+    DAYS: {
+        "date": "text",
+        "trade_count": "whole",
+        **dict.fromkeys((name for name in Day.__dataclass_fields__ if name not in ("date", "trade_count")), "number"),
+    },
+    POINTS: {"parameters": "text", "target": "number", "statistics": "text", "error": "text"},
+}
+"""The columns of what a process writes, by table."""
 _OUTCOME = "outcome.json"
 _ROWS_A_GROUP = 1000
 _OUTCOME_BYTES = 16 << 20
@@ -68,12 +84,12 @@ class JobFolder:
 
     # By the job's process.
 
-    def write_rows(self, name: str, rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> None:
+    def write_rows(self, name: str, rows: Sequence[Mapping[str, Any]]) -> None:
         """A table, in groups of rows so that a page of it is cheap to read."""
         import pyarrow as pa
         from pyarrow import parquet
 
-        table = pa.table({column: [row[column] for row in rows] for column in columns})
+        table = pa.table({column: [row[column] for row in rows] for column in TABLES[name]})
         parquet.write_table(table, self.part / name, row_group_size=_ROWS_A_GROUP, compression="zstd")
 
     def write_report(self, lang: str, page: str) -> None:
@@ -88,6 +104,29 @@ class JobFolder:
 
     # By the service.
 
+    def check_tables(self) -> None:
+        """That the tables have the columns that they should have. Raises BadResult."""
+        import pyarrow as pa
+        from pyarrow import parquet
+
+        kinds: dict[str, Callable[[Any], bool]] = {
+            "text": pa.types.is_string,
+            "whole": pa.types.is_integer,
+            "number": pa.types.is_floating,
+        }
+        for name, columns in TABLES.items():
+            if not (self.part / name).exists():
+                continue
+            try:
+                schema = parquet.read_schema(self.part / name)
+            except (OSError, ValueError, pa.ArrowException) as error:
+                raise BadResult(f"{name} cannot be read") from error
+            # A table without rows has columns of no type, and so has a column without values.
+            for column, kind in columns.items():
+                field = schema.field(column) if column in schema.names else None
+                if field is None or not (pa.types.is_null(field.type) or kinds[kind](field.type)):
+                    raise BadResult(f"{name} has no column {column} of the right kind")
+
     def read_outcome(self) -> Outcome | None:
         """None when the process did not get so far. Raises BadResult."""
         file = self.part / _OUTCOME
@@ -95,14 +134,11 @@ class JobFolder:
             if file.stat().st_size > _OUTCOME_BYTES:
                 raise BadResult("what it found is too large")
             document = json.loads(file.read_bytes())
-            found = document["found"]
-            if not isinstance(found, dict):
-                raise BadResult("what it found cannot be read")
             return Outcome(
                 Failure(document["failure"]),
-                str(document["error"])[:_LINE],
-                str(document["error_detail"])[-_DETAIL:],
-                found,
+                cleaned(str(document["error"]))[:_LINE],
+                cleaned(str(document["error_detail"]))[-_DETAIL:],
+                Found.checked(document["found"]),
             )
         except FileNotFoundError:
             return None
@@ -125,7 +161,7 @@ class JobFolder:
                         rows += file.read_row_group(group).slice(start, limit - len(rows)).to_pylist()
                     first += count
                 return rows
-        except (OSError, pa.ArrowException) as error:
+        except (OSError, ValueError, pa.ArrowException) as error:
             raise BadResult(f"{name} cannot be read") from error
 
     def read_report(self, lang: str) -> bytes | None:

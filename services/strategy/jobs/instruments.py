@@ -11,16 +11,16 @@ from services.kernel.decimals import from_text
 from services.kernel.errors import NotFound
 from services.strategy.backtest.job import TICK, BacktestJob
 
-_DEFAULTS = BacktestJob(class_name="", symbol="any.ANY", interval=TICK)
+DEFAULTS = BacktestJob(class_name="", symbol="any.ANY", interval=TICK)
+"""As `redfire backtest` has them."""
 
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """What a backtest reckons with."""
+    """What an instrument's trades are reckoned with."""
 
     contract_size: Decimal
     price_tick: Decimal
-    commission_rate: Decimal
 
 
 class Instruments:
@@ -29,18 +29,14 @@ class Instruments:
     def __init__(self, market: MarketServiceStub) -> None:
         self._market = market
 
-    async def terms(
-        self, symbol: str, contract_size: Decimal | None, price_tick: Decimal | None, commission_rate: Decimal | None
-    ) -> Terms:
-        """What is given, then what market knows of the symbol, then the defaults of `redfire backtest`."""
+    async def terms(self, symbol: str, contract_size: Decimal | None, price_tick: Decimal | None) -> Terms:
+        """What is given, then what market knows of the symbol, then the defaults."""
         known = market_pb2.Instrument()
-        if contract_size is None or price_tick is None or commission_rate is None:
+        if contract_size is None or price_tick is None:
             # A continuous contract, or one that expired, is not in it: data may be there all the same.
             with suppress(NotFound):
                 known = (await self._market.GetInstrument(market_pb2.GetInstrumentRequest(symbol=symbol))).instrument
-        rate = commission_rate if commission_rate is not None else from_text(known.commission_rate)
         return Terms(
-            contract_size or from_text(known.contract_size) or Decimal(str(_DEFAULTS.size)),
-            price_tick or from_text(known.price_tick) or Decimal(str(_DEFAULTS.pricetick)),
-            Decimal(str(_DEFAULTS.rate)) if rate is None else rate,
+            contract_size or from_text(known.contract_size) or Decimal(str(DEFAULTS.size)),
+            price_tick or from_text(known.price_tick) or Decimal(str(DEFAULTS.pricetick)),
         )

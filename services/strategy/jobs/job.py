@@ -92,6 +92,7 @@ class Setup:
     contract_size: Decimal
     price_tick: Decimal
     fill_model: str = "vnpy"
+    check_lookahead: bool = False
     search: Search | None = None
 
     def backtest_job(self) -> BacktestJob:
@@ -120,13 +121,13 @@ class Setup:
         if self.search is not None:
             ranges = [[item.name, item.start, item.stop, item.step] for item in self.search.ranges]
             search = {"ranges": ranges, "target": self.search.target, "method": self.search.method}
-        texts = {name: getattr(self, name) for name in _TEXTS}
+        texts = {name: getattr(self, name) for name in _PLAIN}
         return {**texts, **amounts, **times, "parameters": dict(self.parameters), "search": search}
 
     @classmethod
     def from_json(cls, document: Mapping[str, Any]) -> "Setup":
         """The same back."""
-        values: dict[str, Any] = {name: document[name] for name in _TEXTS}
+        values: dict[str, Any] = {name: document[name] for name in _PLAIN}
         values |= {name: Decimal(document[name]) for name in _AMOUNTS}
         values |= {name: datetime.fromisoformat(document[name]) if document[name] else None for name in _TIMES}
         if search := document["search"]:
@@ -135,7 +136,7 @@ class Setup:
         return cls(**values, parameters=document["parameters"])
 
 
-_TEXTS = ("class_name", "symbol", "interval", "dataset", "fill_model")
+_PLAIN = ("class_name", "symbol", "interval", "dataset", "fill_model", "check_lookahead")
 _AMOUNTS = ("capital", "commission_rate", "slippage", "contract_size", "price_tick")
 _TIMES = ("start_time", "end_time")
 

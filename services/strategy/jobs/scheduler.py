@@ -212,6 +212,8 @@ class Scheduler:
         """What its folder says, unless it was killed or ended early. What is worth reading is kept."""
         try:
             outcome = None if ending.failure is not Failure.NONE else folder.read_outcome()
+            if outcome is not None:
+                folder.check_tables()
             if outcome is not None and folder.size() > self._settings().backtest_result_bytes:
                 raise BadResult(f"what it found is larger than {self._settings().backtest_result_bytes >> 20} MiB")
         except BadResult as error:

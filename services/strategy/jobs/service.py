@@ -13,14 +13,14 @@ from sqlalchemy.exc import IntegrityError
 
 from services.kernel.clock import Clock
 from services.kernel.database import Repositories
-from services.kernel.errors import FailedPrecondition, Internal, Invalid, NotFound, ResourceExhausted
+from services.kernel.errors import FailedPrecondition, Invalid, NotFound, ResourceExhausted
 from services.kernel.identifiers import new_id
 from services.kernel.paging import Page, Slice
 from services.strategy import parameters as parameter_rules
 from services.strategy.backtest.job import BacktestError
 from services.strategy.catalogue import Catalogue
 from services.strategy.jobs.folder import DAYS, POINTS, TRADES, BadResult, JobFolder
-from services.strategy.jobs.instruments import Instruments
+from services.strategy.jobs.instruments import DEFAULTS, Instruments
 from services.strategy.jobs.job import Job, Kind, Search, Setup, Status
 from services.strategy.jobs.repository import JobRepository, Order, cursor
 from services.strategy.jobs.scheduler import Scheduler
@@ -30,7 +30,6 @@ from services.strategy.settings import StrategySettings
 
 _TABLES = {Kind.BACKTEST: (TRADES, DAYS), Kind.OPTIMIZATION: (POINTS,)}
 _RETRY_S = 10.0
-_CAPITAL = Decimal(1_000_000)
 _TARGET = "sharpe_ratio"
 Blocking = Callable[..., Awaitable[Any]]
 
@@ -82,6 +81,7 @@ class Wanted:
     contract_size: Decimal | None
     price_tick: Decimal | None
     fill_model: str
+    check_lookahead: bool = False
     search: Search | None = None
 
 
@@ -235,9 +235,7 @@ class JobService:
         if wanted.search is not None:
             search = replace(wanted.search, target=wanted.search.target or _TARGET)
             self._check_ranges(description, search, wanted.parameters)
-        instrument = await self._instruments.terms(
-            wanted.symbol, wanted.contract_size, wanted.price_tick, wanted.commission_rate
-        )
+        terms = await self._instruments.terms(wanted.symbol, wanted.contract_size, wanted.price_tick)
         setup = Setup(
             class_name=wanted.class_name,
             symbol=wanted.symbol,
@@ -246,12 +244,13 @@ class JobService:
             start_time=wanted.start_time,
             end_time=wanted.end_time,
             parameters=_fixed(parameter_rules.merged(description, wanted.parameters), search),
-            capital=wanted.capital or _CAPITAL,
-            commission_rate=instrument.commission_rate,
-            slippage=wanted.slippage or Decimal(0),
-            contract_size=instrument.contract_size,
-            price_tick=instrument.price_tick,
+            capital=_or(wanted.capital, DEFAULTS.capital),
+            commission_rate=_or(wanted.commission_rate, DEFAULTS.rate),
+            slippage=_or(wanted.slippage, DEFAULTS.slippage),
+            contract_size=terms.contract_size,
+            price_tick=terms.price_tick,
             fill_model=wanted.fill_model,
+            check_lookahead=wanted.check_lookahead,
             search=search,
         )
         try:
@@ -298,7 +297,11 @@ class JobService:
         try:
             return await self._blocking(read, *arguments)
         except BadResult as error:
-            raise Internal(str(error)) from error
+            raise JobNotFinished(f"it left nothing to read: {error}") from error
+
+
+def _or(given: Decimal | None, default: float) -> Decimal:
+    return Decimal(str(default)) if given is None else given
 
 
 def _fixed(parameters: Mapping[str, Any], search: Search | None) -> dict[str, Any]:

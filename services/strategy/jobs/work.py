@@ -3,9 +3,10 @@
 import json
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import UTC, date, datetime
 from decimal import Decimal
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -24,9 +25,7 @@ _LINE = 1000
 _SENTENCES = 100
 _BEST = 10
 _POINTS = 100_000
-_FILL_COLUMNS = ("trade_id", "order_id", "time_ns", "direction", "offset", "price", "volume", "commission")
-_DAY_COLUMNS = tuple(Day.__dataclass_fields__)
-_POINT_COLUMNS = ("parameters", "target", "statistics", "error")
+_NO_LOOKAHEAD = "No look-ahead was found: signals are the same on shortened data."
 Report = Callable[[int, int], None]
 
 
@@ -51,10 +50,20 @@ def _backtest(
     from services.strategy.backtest.report import render_report
     from services.strategy.backtest.run import run_backtest
 
-    report(0, len(data))
-    result = run_backtest(strategy_class, setup.backtest_job(), data, progress=report)
-    folder.write_rows(TRADES, [_fill_row(fill) for fill in result.trades], _FILL_COLUMNS)
-    folder.write_rows(DAYS, [{**asdict(day), "date": day.date.isoformat()} for day in result.days], _DAY_COLUMNS)
+    job = setup.backtest_job()
+    rounds = 2 if setup.check_lookahead else 1
+    report(0, len(data) * rounds)
+    result = run_backtest(strategy_class, job, data, progress=lambda done, total: report(done, total * rounds))
+    if setup.check_lookahead and not result.error:
+        # What takes its time is the shortened data: how many rows that are it alone knows.
+        check_lookahead = import_module("services.strategy.backtest.lookahead").check_lookahead
+        seen = check_lookahead(
+            strategy_class, job, data, progress=lambda done, total: report(*_second(done, total, len(data)))
+        )
+        diagnostics = (*result.diagnostics, *(seen or [_NO_LOOKAHEAD]))
+        result = replace(result, diagnostics=diagnostics)
+    folder.write_rows(TRADES, [_fill_row(fill) for fill in result.trades])
+    folder.write_rows(DAYS, [_day_row(day) for day in result.days])
     found = _summary(result, printed())
     if result.error:
         detail = result.error.strip()
@@ -63,8 +72,13 @@ def _backtest(
             failure, line = Failure.OUT_OF_MEMORY, "the strategy asked for more memory than there is for it"
         return Outcome(failure, line, detail, found)
     for lang in LANGUAGES:
-        folder.write_report(lang, render_report(result, data, lang))
+        folder.write_report(lang, render_report(result, data, lang=lang))
     return Outcome(found=found)
+
+
+def _second(done: int, total: int, rows: int) -> tuple[int, int]:
+    """Progress of the second of two rounds, as rows."""
+    return rows + (rows * done // total if total else 0), rows * 2
 
 
 def _optimise(
@@ -92,7 +106,7 @@ def _optimise(
         {**row, "parameters": json.dumps(row["parameters"]), "statistics": json.dumps(row["statistics"])}
         for row in rows[:_POINTS]
     ]
-    folder.write_rows(POINTS, texts, _POINT_COLUMNS)
+    folder.write_rows(POINTS, texts)
     return Outcome(found={"best": rows[:_BEST], "point_count": len(rows)})
 
 
@@ -117,7 +131,13 @@ def _summary(result: BacktestResult, printed: Sequence[str]) -> dict[str, Any]:
 def _fill_row(fill: Fill) -> dict[str, Any]:
     delta = fill.time - _EPOCH
     micros = (delta.days * 86400 + delta.seconds) * 1_000_000 + delta.microseconds
-    return {**asdict(fill), "time_ns": micros * 1000}
+    numbers = {name: float(getattr(fill, name)) for name in ("price", "volume", "commission")}
+    return {**asdict(fill), **numbers, "time_ns": micros * 1000}
+
+
+def _day_row(day: Day) -> dict[str, Any]:
+    numbers = {name: float(value) for name, value in asdict(day).items() if name != "date"}
+    return {**numbers, "date": day.date.isoformat(), "trade_count": int(day.trade_count)}
 
 
 def _point_row(

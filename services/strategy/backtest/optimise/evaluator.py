@@ -99,9 +99,10 @@ class Evaluator:
         job = self._setup.job
         replay = Replay(read_dataset(self._setup.data), job.zone, keep=True, symbol=job.symbol)
         replay.rows(0, len(replay))
-        # Data and modules stay for good: the collector need not walk through them in every run.
+        # Data and modules stay for good: the collector need not walk through them; it is called after every point.
         gc.collect()
         gc.freeze()
+        gc.disable()
         return replay
 
     def prepare(self) -> None:
@@ -121,8 +122,10 @@ class Evaluator:
             start=task.start or job.start,
             end=task.end or job.end,
         )
+        replay = self._replay
+        gc.collect()  # what the last point has left
         try:
-            result = run_backtest(self._class, job, self._replay)
+            result = run_backtest(self._class, job, replay)
         except (Exception, SystemExit) as error:
             return Answer(task, error=_one_line(error), traceback=traceback.format_exc())
         if result.error:

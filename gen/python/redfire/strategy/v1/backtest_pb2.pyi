@@ -106,7 +106,7 @@ class DataFinding(_message.Message):
     def __init__(self, kind: _Optional[str] = ..., count: _Optional[int] = ..., sentence: _Optional[str] = ...) -> None: ...
 
 class Backtest(_message.Message):
-    __slots__ = ("backtest_id", "display_name", "class_name", "symbol", "interval", "ticks", "dataset", "start_time", "end_time", "parameters", "capital", "commission_rate", "slippage", "contract_size", "price_tick", "fill_model", "status", "progress", "queue_position", "failure", "error", "error_detail", "statistics", "diagnostics", "findings", "logs", "variables", "trade_count", "create_time", "run_time", "end_run_time", "attempts")
+    __slots__ = ("backtest_id", "display_name", "class_name", "symbol", "interval", "ticks", "dataset", "start_time", "end_time", "parameters", "capital", "commission_rate", "slippage", "contract_size", "price_tick", "fill_model", "status", "progress", "queue_position", "failure", "error", "error_detail", "statistics", "diagnostics", "findings", "logs", "variables", "trade_count", "create_time", "run_time", "end_run_time", "attempts", "check_lookahead")
     BACKTEST_ID_FIELD_NUMBER: _ClassVar[int]
     DISPLAY_NAME_FIELD_NUMBER: _ClassVar[int]
     CLASS_NAME_FIELD_NUMBER: _ClassVar[int]
@@ -139,6 +139,7 @@ class Backtest(_message.Message):
     RUN_TIME_FIELD_NUMBER: _ClassVar[int]
     END_RUN_TIME_FIELD_NUMBER: _ClassVar[int]
     ATTEMPTS_FIELD_NUMBER: _ClassVar[int]
+    CHECK_LOOKAHEAD_FIELD_NUMBER: _ClassVar[int]
     backtest_id: str
     display_name: str
     class_name: str
@@ -171,7 +172,8 @@ class Backtest(_message.Message):
     run_time: _timestamp_pb2.Timestamp
     end_run_time: _timestamp_pb2.Timestamp
     attempts: int
-    def __init__(self, backtest_id: _Optional[str] = ..., display_name: _Optional[str] = ..., class_name: _Optional[str] = ..., symbol: _Optional[str] = ..., interval: _Optional[_Union[_common_pb2.Interval, str]] = ..., ticks: _Optional[bool] = ..., dataset: _Optional[str] = ..., start_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., end_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., parameters: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ..., capital: _Optional[str] = ..., commission_rate: _Optional[str] = ..., slippage: _Optional[str] = ..., contract_size: _Optional[str] = ..., price_tick: _Optional[str] = ..., fill_model: _Optional[_Union[FillModel, str]] = ..., status: _Optional[_Union[JobStatus, str]] = ..., progress: _Optional[_Union[JobProgress, _Mapping]] = ..., queue_position: _Optional[int] = ..., failure: _Optional[_Union[JobFailure, str]] = ..., error: _Optional[str] = ..., error_detail: _Optional[str] = ..., statistics: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ..., diagnostics: _Optional[_Iterable[str]] = ..., findings: _Optional[_Iterable[_Union[DataFinding, _Mapping]]] = ..., logs: _Optional[_Iterable[str]] = ..., variables: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ..., trade_count: _Optional[int] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., run_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., end_run_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., attempts: _Optional[int] = ...) -> None: ...
+    check_lookahead: bool
+    def __init__(self, backtest_id: _Optional[str] = ..., display_name: _Optional[str] = ..., class_name: _Optional[str] = ..., symbol: _Optional[str] = ..., interval: _Optional[_Union[_common_pb2.Interval, str]] = ..., ticks: _Optional[bool] = ..., dataset: _Optional[str] = ..., start_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., end_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., parameters: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ..., capital: _Optional[str] = ..., commission_rate: _Optional[str] = ..., slippage: _Optional[str] = ..., contract_size: _Optional[str] = ..., price_tick: _Optional[str] = ..., fill_model: _Optional[_Union[FillModel, str]] = ..., status: _Optional[_Union[JobStatus, str]] = ..., progress: _Optional[_Union[JobProgress, _Mapping]] = ..., queue_position: _Optional[int] = ..., failure: _Optional[_Union[JobFailure, str]] = ..., error: _Optional[str] = ..., error_detail: _Optional[str] = ..., statistics: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ..., diagnostics: _Optional[_Iterable[str]] = ..., findings: _Optional[_Iterable[_Union[DataFinding, _Mapping]]] = ..., logs: _Optional[_Iterable[str]] = ..., variables: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ..., trade_count: _Optional[int] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., run_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., end_run_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., attempts: _Optional[int] = ..., check_lookahead: _Optional[bool] = ...) -> None: ...
 
 class BacktestTrade(_message.Message):
     __slots__ = ("trade_id", "order_id", "time", "side", "position_effect", "price", "quantity", "commission")

@@ -19,7 +19,7 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class CreateBacktestRequest(_message.Message):
-    __slots__ = ("class_name", "symbol", "interval", "ticks", "start_time", "end_time", "parameters", "capital", "commission_rate", "slippage", "contract_size", "price_tick", "dataset", "fill_model", "display_name", "request_id")
+    __slots__ = ("class_name", "symbol", "interval", "ticks", "start_time", "end_time", "parameters", "capital", "commission_rate", "slippage", "contract_size", "price_tick", "dataset", "fill_model", "display_name", "request_id", "check_lookahead")
     CLASS_NAME_FIELD_NUMBER: _ClassVar[int]
     SYMBOL_FIELD_NUMBER: _ClassVar[int]
     INTERVAL_FIELD_NUMBER: _ClassVar[int]
@@ -36,6 +36,7 @@ class CreateBacktestRequest(_message.Message):
     FILL_MODEL_FIELD_NUMBER: _ClassVar[int]
     DISPLAY_NAME_FIELD_NUMBER: _ClassVar[int]
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    CHECK_LOOKAHEAD_FIELD_NUMBER: _ClassVar[int]
     class_name: str
     symbol: str
     interval: _common_pb2.Interval
@@ -52,7 +53,8 @@ class CreateBacktestRequest(_message.Message):
     fill_model: _backtest_pb2.FillModel
     display_name: str
     request_id: str
-    def __init__(self, class_name: _Optional[str] = ..., symbol: _Optional[str] = ..., interval: _Optional[_Union[_common_pb2.Interval, str]] = ..., ticks: _Optional[bool] = ..., start_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., end_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., parameters: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ..., capital: _Optional[str] = ..., commission_rate: _Optional[str] = ..., slippage: _Optional[str] = ..., contract_size: _Optional[str] = ..., price_tick: _Optional[str] = ..., dataset: _Optional[str] = ..., fill_model: _Optional[_Union[_backtest_pb2.FillModel, str]] = ..., display_name: _Optional[str] = ..., request_id: _Optional[str] = ...) -> None: ...
+    check_lookahead: bool
+    def __init__(self, class_name: _Optional[str] = ..., symbol: _Optional[str] = ..., interval: _Optional[_Union[_common_pb2.Interval, str]] = ..., ticks: _Optional[bool] = ..., start_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., end_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., parameters: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ..., capital: _Optional[str] = ..., commission_rate: _Optional[str] = ..., slippage: _Optional[str] = ..., contract_size: _Optional[str] = ..., price_tick: _Optional[str] = ..., dataset: _Optional[str] = ..., fill_model: _Optional[_Union[_backtest_pb2.FillModel, str]] = ..., display_name: _Optional[str] = ..., request_id: _Optional[str] = ..., check_lookahead: _Optional[bool] = ...) -> None: ...
 
 class CreateBacktestResponse(_message.Message):
     __slots__ = ("backtest",)
