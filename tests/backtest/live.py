@@ -1,8 +1,9 @@
 """A strategy live on SIM in this process, on a recording that waits for it: the next tick comes when it has settled.
 
-So each order reaches SIM, and each fill the strategy, before the next tick: the rule under which a backtest with fill
-"sim" makes the same trades (see sim_fill.py). Nothing else is changed: engine, market, risk, trading and the runner are
-the platform's own, over loopback gRPC.
+So each order reaches SIM, and each fill the strategy, before the next tick; and within a tick the strategy sees it,
+then its fills are told, then orders that it sent on it leave. That is the rule under which a backtest with fill "sim"
+makes the same trades (see sim_fill.py); without it they race. Nothing else is changed: engine, market, risk, trading
+and the runner are the platform's own, over loopback gRPC.
 """
 
 import asyncio
@@ -15,6 +16,7 @@ from typing import Any
 
 import pytest
 from google.protobuf.json_format import ParseDict
+from redfire.market.v1 import market_pb2
 from redfire.strategy.v1 import strategy_pb2
 from redfire.trading.v1 import account_service_pb2
 from redfire.trading.v1.account_service_pb2_grpc import AccountServiceStub
@@ -26,8 +28,10 @@ from services.kernel.identifiers import new_id
 from services.strategy.runner.connections import Connections
 from services.strategy.runner.events import EXCHANGE_TIME
 from services.strategy.runner.guard import Guard
+from services.strategy.runner.live_broker import LiveBroker
 from services.strategy.runner.report import Phase
 from services.strategy.runner.runner import StrategyRunner
+from services.trading.quotes import Quotes
 from tests.harness import platform
 from tests.waiting import until
 
@@ -61,6 +65,7 @@ class _Host:
     def __init__(self, host: Any) -> None:
         self._host = host
         self.ticks = 0
+        self.sequence = 0
         self.trades: list[Made] = []
         self.orders: list[Any] = []
 
@@ -68,6 +73,7 @@ class _Host:
         return getattr(self._host, name)
 
     async def tick(self, tick: Any) -> None:
+        self.sequence = tick.sequence
         await self._host.tick(tick)
         self.ticks += 1
 
@@ -114,7 +120,7 @@ async def live_trades(
     """(trades, order news, ticks) of a strategy that runs live on the recording."""
     ended = asyncio.Event()
     runner: _Runner | None = None
-    counts = {"ticks": 0, "trades": 0}
+    counts = {"ticks": 0, "trades": 0, "by_tick": 0, "trading": 0}
 
     async def lockstep(feed: ReplayFeed, deliver: Any, room: Any) -> None:
         await feed._started.wait()
@@ -122,6 +128,7 @@ async def live_trades(
         for quote in feed._quotes():
             counts["ticks"] += 1
             deliver(quote)
+            counts["by_tick"] = counts["trades"]
             assert runner is not None
             give_up = time.monotonic() + 20
             while not runner.is_settled(counts["ticks"], counts["trades"]):
@@ -147,6 +154,32 @@ async def live_trades(
             await asyncio.sleep(0.0002)
         await flush(ledger)
 
+    take = Quotes._take
+
+    def taken(quotes: Quotes, tick: market_pb2.Tick) -> None:
+        take(quotes, tick)
+        counts["trading"] = tick.sequence
+
+    async def after_the_fills() -> None:
+        # Trading checks an order by the positions and the last price that it has: what this tick filled and its price,
+        # as in a backtest, not those before it, if the order is the faster one.
+        host = runner.host if runner else None
+        while host and not ended.is_set():
+            behind = 0 < counts["trading"] < host.sequence
+            if not behind and host.ticks >= counts["ticks"] and len(host.trades) >= counts["by_tick"]:
+                return
+            await asyncio.sleep(0.0002)
+
+    def late(send: Any) -> Any:
+        async def sent(broker: LiveBroker, item: Any) -> None:
+            await after_the_fills()
+            await send(broker, item)
+
+        return sent
+
+    monkeypatch.setattr(LiveBroker, "_create", late(LiveBroker._create))
+    monkeypatch.setattr(LiveBroker, "_cancel", late(LiveBroker._cancel))
+    monkeypatch.setattr(Quotes, "_take", taken)
     monkeypatch.setattr(ReplayFeed, "run", lockstep)
     monkeypatch.setattr(SimLedger, "flush", after_the_tick)
     monkeypatch.setattr(SimLedger, "trade", counted)

@@ -6,7 +6,8 @@ live each order reaches SIM, and each fill the strategy, before the next tick of
   it takes level after level at the levels' prices, what is left rests, and fills at its own price when later ticks
   cross it. All orders together take at most what a tick shows. A cancel comes too late for what a tick has filled.
 - The strategy sees a tick before it hears what the tick has filled: ticks travel faster than fills, which are durable
-  first. Then it hears its fills, before the next tick; orders that it sends on them meet the same tick.
+  first. Then it hears its fills, before the next tick; orders that it sends on them meet the same tick. What a tick has
+  filled is booked before the orders are checked that it prompted: what it opened they may close.
 - Refused are orders off the catalogue's price tick or quantity step, outside limit_up and limit_down, at the market
   before the first tick, that open for more than margin and fee allow, or close more than is held. They come back
   REJECTED. Open orders end with the trading day. Fees are the catalogue's, today's contracts cost their own rate.
@@ -14,7 +15,8 @@ live each order reaches SIM, and each fill the strategy, before the next tick of
   live runner has them; a BaseStrategy's become market orders, as trading has them (checked then, not when sent).
 Not modelled: risk's limits (1000 contracts an order, a collar of 10 %, orders a second), sim_latency_ms and
 sim_reject_ratio, other users' orders at SIM (all share what a tick shows), and public holidays in trading days. A feed
-replayed faster than orders travel is another market: there orders are late, and trades differ from these.
+replayed faster than orders travel is another market: there orders are late, and trades differ from these. And live an
+order sent on a tick may be faster than the news of what that tick filled: then a close of just that is refused.
 
 On bars it is an approximation, for there is no book: orders sent on a bar meet the next bar's open, where a tenth of
 its volume is for sale and wanted; resting orders are then filled at their own price when the bar trades THROUGH it by
