@@ -4,26 +4,30 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import date
+from typing import TypeAlias
 
 import numpy as np
 
 from services.strategy.backtest.costs import FeeModel, SlippageModel
-from services.strategy.backtest.result import Day, Fill
+from services.strategy.backtest.fills import Fills
+from services.strategy.backtest.result import Day
+
+_Trade: TypeAlias = tuple[int, str, str, float, float]
+"""Number in its run, direction, offset, price, volume."""
 
 
 def daily_results(
-    closes: Mapping[date, float], fills: Sequence[Fill], size: float, fee: FeeModel, slippage: SlippageModel
+    closes: Mapping[date, float], fills: Fills, size: float, fee: FeeModel, slippage: SlippageModel
 ) -> list[Day]:
     """The days in the order of `closes` (day → last price). A trade of a day without a close makes one, of its price:
     it was made in the row in which the strategy failed."""
-    of_day: dict[date, list[Fill]] = {day: [] for day in closes}
+    of_day: dict[date, list[_Trade]] = {day: [] for day in closes}
     prices = dict(closes)
-    for fill in fills:
-        day = fill.time.date()
+    for number, (day, direction, offset, price, volume) in enumerate(fills.plain(), 1):
         if day not in of_day:
             of_day[day] = []
-            prices[day] = fill.price
-        of_day[day].append(fill)
+            prices[day] = price
+        of_day[day].append((number, direction, offset, price, volume))
     days: list[Day] = []
     pre_close = position = 0.0
     for day, trades in of_day.items():
@@ -38,21 +42,21 @@ def _day(
     close_price: float,
     pre_close: float,
     start_pos: float,
-    trades: Sequence[Fill],
+    trades: Sequence[_Trade],
     size: float,
     fee: FeeModel,
     slippage: SlippageModel,
 ) -> Day:
     end_pos = start_pos
     turnover = commission = slipped = trading_pnl = 0.0
-    for trade in trades:
-        change = trade.volume if trade.direction == "LONG" else -trade.volume
+    for number, direction, offset, price, volume in trades:
+        change = volume if direction == "LONG" else -volume
         end_pos += change
-        turned = trade.volume * size * trade.price
-        trading_pnl += change * (close_price - trade.price) * size
-        slipped += slippage.slippage(trade.price, trade.volume, size)
+        turned = volume * size * price
+        trading_pnl += change * (close_price - price) * size
+        slipped += slippage.slippage(price, volume, size)
         turnover += turned
-        commission += fee.commission(trade.price, trade.volume, turned, trade.offset, int(trade.trade_id))
+        commission += fee.commission(price, volume, turned, offset, number)
     holding_pnl = start_pos * (close_price - pre_close) * size
     total_pnl = trading_pnl + holding_pnl
     return Day(

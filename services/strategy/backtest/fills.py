@@ -2,15 +2,20 @@
 
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Any, overload
 from zoneinfo import ZoneInfo
 
+import numpy as np
+
 from services.strategy.backtest.costs import FeeModel
 from services.strategy.backtest.result import Fill
+from services.strategy.backtest.zone_offsets import local_us
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_EPOCH_DAY = date(1970, 1, 1).toordinal()
 _MICROSECOND = timedelta(microseconds=1)
+_DAY_US = 86_400_000_000
 
 
 class Fills(Sequence[Fill]):
@@ -24,18 +29,32 @@ class Fills(Sequence[Fill]):
         self._orders = array("q")
         self._prices = array("d")
         self._volumes = array("d")
-        self._kinds: list[tuple[Any, Any]] = []
+        self._kinds = array("H")
+        self._names: list[tuple[str, str]] = []
+        """Direction and offset of each kind of trade that there was."""
+        self._known: dict[tuple[int, int], int] = {}
+        self._held: list[tuple[Any, Any]] = []
+        """The objects of `_known`, whose ids must stay theirs."""
 
     def extend(self, trades: Iterable[tuple[Any, int, Any, Any, float, Any]]) -> None:
         """Take trades from a core: (time, order number, direction, offset, price, volume)."""
-        kinds: dict[tuple[Any, Any], tuple[Any, Any]] = {}
+        before: tuple[Any, int] = (None, 0)
         for time, order, direction, offset, price, volume in trades:
-            self._times.append((time.astimezone(UTC) - _EPOCH) // _MICROSECOND)
+            if time is not before[0]:  # trades of one row have one time
+                before = time, (time.astimezone(UTC) - _EPOCH) // _MICROSECOND
+            self._times.append(before[1])
             self._orders.append(order)
             self._prices.append(price)
             self._volumes.append(volume)
-            kind = (direction, offset)
-            self._kinds.append(kinds.setdefault(kind, kind))
+            self._kinds.append(self._kind(direction, offset))
+
+    def plain(self) -> Iterator[tuple[date, str, str, float, float]]:
+        """Each trade's exchange day, direction, offset, price and volume: what most of the counting up needs."""
+        times = np.array(self._times, dtype=np.int64) * 1000
+        days = (local_us(times, self._zone)[0] // _DAY_US + _EPOCH_DAY).tolist()
+        dates = {day: date.fromordinal(day) for day in set(days)}
+        for day, kind, price, volume in zip(days, self._kinds, self._prices, self._volumes, strict=True):
+            yield dates[day], *self._names[kind], price, volume
 
     def __len__(self) -> int:
         return len(self._times)
@@ -57,17 +76,29 @@ class Fills(Sequence[Fill]):
 
     __hash__ = None  # type: ignore[assignment]
 
+    def _kind(self, direction: Any, offset: Any) -> int:
+        # By identity: vnpy's enums are hashed by a Python function, and strategies may send what has no hash.
+        kind = self._known.get((id(direction), id(offset)))
+        if kind is None:
+            kind = self._known[id(direction), id(offset)] = len(self._names)
+            self._names.append((_name(direction), _name(offset)))
+            self._held.append((direction, offset))
+        return kind
+
     def _at(self, index: int) -> Fill:
-        direction, offset = self._kinds[index]
+        direction, offset = self._names[self._kinds[index]]
         price, volume = self._prices[index], self._volumes[index]
-        name = getattr(offset, "name", str(offset))
         return Fill(
             trade_id=str(index + 1),
             order_id=str(self._orders[index]),
-            time=(_EPOCH + self._times[index] * _MICROSECOND).astimezone(self._zone),
-            direction=getattr(direction, "name", str(direction)),
-            offset=name,
+            time=(_EPOCH + timedelta(0, 0, self._times[index])).astimezone(self._zone),
+            direction=direction,
+            offset=offset,
             price=price,
             volume=volume,
-            commission=self._fee.commission(price, volume, volume * self._size * price, name, index + 1),
+            commission=self._fee.commission(price, volume, volume * self._size * price, offset, index + 1),
         )
+
+
+def _name(value: Any) -> str:
+    return str(getattr(value, "name", value))

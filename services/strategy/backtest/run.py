@@ -7,28 +7,28 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import date, datetime
 from datetime import time as clock
-from importlib import import_module
-from importlib.util import find_spec
 from typing import Any
 
 from services.strategy.backtest.daily import daily_results, with_balance
 from services.strategy.backtest.dataset import Dataset
+from services.strategy.backtest.diagnostics import diagnose
 from services.strategy.backtest.fills import Fills
 from services.strategy.backtest.job import TICK, BacktestError, BacktestJob
 from services.strategy.backtest.models import Models, models_for
 from services.strategy.backtest.overrides import overridden, replaced
+from services.strategy.backtest.performance import extra_statistics
 from services.strategy.backtest.replay import Replay
 from services.strategy.backtest.result import BacktestResult
 from services.strategy.backtest.statistics import vnpy_statistics
 from services.strategy.backtest.substitution import substituted
 from services.strategy.backtest.variant import Variant
+from services.strategy.backtest.warm_up import WarmUp
 from services.strategy.runner.strategy_class import Family, family_of
 from services.strategy.runner.values import plain
 
 Progress = Callable[[int, int], None]
 _REPORT_EVERY_S = 0.02
 _COLLECT_EVERY_S = 1.0
-_PACKAGE = "services.strategy.backtest"
 
 
 def run_backtest(
@@ -46,11 +46,10 @@ def run_backtest(
     run and goes to the caller. A Replay in place of the data lets many runs share its rows.
     """
     if family_of(strategy_class) is Family.NATIVE:
-        if find_spec(f"{_PACKAGE}.native") is None:
-            raise BacktestError(f"{strategy_class.__name__} is a BaseStrategy: these cannot be run yet", "class_name")
-        native = import_module(f"{_PACKAGE}.native")
-        result: BacktestResult = native.run(strategy_class, job, data, progress=progress, build=build)
-        return result
+        # native.py is made of what is here.
+        from services.strategy.backtest import native
+
+        return native.run(strategy_class, job, data, progress=progress, build=build)
     if family_of(strategy_class) is not Family.VNPY_CTA:
         raise BacktestError(f"{strategy_class.__name__} is not a strategy class", "class_name")
     check_parameters(strategy_class, job)
@@ -106,7 +105,7 @@ class Run:
             )
         self.core = build.core(
             job.symbol, replay.is_bars, start, end, job.rate, job.slippage, job.size, job.pricetick, job.capital,
-            replay, models.fill,
+            WarmUp(replay), models.fill,
         )  # fmt: skip
         self.fills = Fills(job.zone, job.size, models.fee)
         self.closes: dict[date, float] = {}
@@ -123,24 +122,23 @@ class Run:
 
     def finish(self, strategy: Any, progress: Progress | None) -> BacktestResult:
         """Play all rows, then count up."""
-        began = time.perf_counter()
-        if strategy is not None:
-            with _without_collector():
+        with _without_collector():
+            began = time.perf_counter()
+            if strategy is not None:
                 self._play(strategy, progress)
-        elapsed_s = time.perf_counter() - began
-        days = with_balance(
-            daily_results(self.closes, self.fills, self.job.size, self.models.fee, self.models.slippage),
-            self.job.capital,
-        )
-        statistics = vnpy_statistics(self.job, days)
-        if find_spec(f"{_PACKAGE}.performance"):
-            extra = import_module(f"{_PACKAGE}.performance").extra_statistics(self.job, days, self.fills)
-            statistics = {**statistics, **{name: value for name, value in extra.items() if name not in statistics}}
+            return self._counted_up(strategy, time.perf_counter() - began)
+
+    def _counted_up(self, strategy: Any, elapsed_s: float) -> BacktestResult:
+        job, models = self.job, self.models
+        days = daily_results(self.closes, self.fills, job.size, models.fee, models.slippage)
+        days = with_balance(days, job.capital)
+        extra = extra_statistics(job, days, self.fills)
         return BacktestResult(
-            job=self.job,
+            job=job,
             trades=self.fills,
             days=days,
-            statistics=statistics,
+            statistics=vnpy_statistics(job, days) | extra,
+            diagnostics=diagnose(self, strategy, days),
             findings=self.replay.data.findings,
             logs=list(self.core.logs),
             row_count=self.high - self.low,
