@@ -113,9 +113,9 @@ class NativeStrategy:
         self.broker = BacktestBroker(self, job, replay, core)
         self.strategy = strategy = strategy_class(self.broker, self.strategy_name, job.symbol, dict(job.parameters))
         self._bars: BarBuilder | None = None
-        self._hears_ticks = type(strategy).on_tick is not BaseStrategy.on_tick
-        self._hears_bars = type(strategy).on_bar is not BaseStrategy.on_bar
-        if self._hears_ticks or self._hears_bars:
+        self.hears_ticks = type(strategy).on_tick is not BaseStrategy.on_tick
+        self.hears_bars = type(strategy).on_bar is not BaseStrategy.on_bar
+        if self.hears_ticks or self.hears_bars:
             # Where they are on the object the core knows that they do something.
             if replay.is_bars:
                 self.__dict__["on_bar"] = self._bar_row
@@ -129,8 +129,8 @@ class NativeStrategy:
         strategy = self.strategy
         self._call("initialize", strategy.initialize)
         seconds = int(strategy.bar_seconds)
-        self._bars = BarBuilder(seconds) if seconds and self._hears_bars else None
-        if self._hears_bars and self.broker.bar_seconds not in (0, seconds):
+        self._bars = BarBuilder(seconds) if seconds and self.hears_bars else None
+        if self.hears_bars and self.broker.bar_seconds not in (0, seconds):
             self.broker.log(f"its bars last {seconds} s and the data's {self.broker.bar_seconds} s: it gets the data's")
 
     def on_start(self) -> None:
@@ -194,15 +194,15 @@ class NativeStrategy:
 
     def _tick_row(self, row: Any) -> None:
         tick = self.broker.tick_of(row)
-        if self._hears_ticks:
+        if self.hears_ticks:
             self._call("on_tick", self.strategy.on_tick, tick)
         if self._bars is not None and (bar := self._bars.add(tick)) is not None:
             self._call("on_bar", self.strategy.on_bar, bar)
 
     def _bar_row(self, row: Any) -> None:
-        if self._hears_ticks:
+        if self.hears_ticks:
             self._call("on_tick", self.strategy.on_tick, self.broker.tick_of(row))
-        if self._hears_bars:
+        if self.hears_bars:
             self._call("on_bar", self.strategy.on_bar, bar_of(self.vt_symbol, row))
 
     def _call(self, name: str, callback: Callable[..., Any], *arguments: Any) -> None:
@@ -369,5 +369,5 @@ class BacktestBroker:
 
     def _before(self, days: float) -> list[Any]:
         start = self._core.start
-        low, high = self._replay.between(start - timedelta(days=days), start - timedelta(microseconds=1))
-        return self._replay.rows(low, high)
+        rows: list[Any] = self._core.source.before(start - timedelta(days=days), start - timedelta(microseconds=1))
+        return rows
