@@ -17,6 +17,7 @@ COMMANDS = {
     "up": "Start everything on this machine: all services, Envoy, strategy workers.",
     "serve": "Run the named services only.",
     "backtest": "Run a strategy on recorded data, here and now.",
+    "compare": "Show kept backtests side by side.",
     "optimize": "Look for good parameters of a strategy.",
     "data": "Import recorded market data, list what there is.",
     "admin": "Make users, set roles, reset passwords, rotate keys.",

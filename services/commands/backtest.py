@@ -1,11 +1,10 @@
-"""`redfire backtest`: a strategy class on recorded data, here and now, without a platform."""
+"""`redfire backtest`: strategy classes on recorded data, here and now, without a platform."""
 
 import json
-import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext, redirect_stdout
-from dataclasses import fields, replace
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -14,115 +13,86 @@ import click
 
 from services.commands import backtest_options as shared
 from services.commands.backtest_options import Given
-from services.commands.one_line import BadInput, Command, progress_bar
-
-_DAY_NAMES = {"daily_return": "return"}
-"""Ours → the column of vnpy's table."""
+from services.commands.one_line import Command, progress_bar
 
 
 @click.command(cls=Command, pairs=("--param", "--columns"))
+@click.argument("classes", metavar="CLASS...", nargs=-1, required=True)
 @shared.options
-@click.option("--report", type=click.Path(path_type=Path, dir_okay=False), help="Write an HTML report to this file.")
-@click.option("--lang", type=click.Choice(["en", "zh"]), default="en", show_default=True, help="The report's language.")
+@shared.report_options
 @click.option("--check-lookahead", is_flag=True, help="Run again on shortened data: do signals use what comes later?")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object and nothing else.")
-def backtest(given: Given, report: Path | None, lang: str, check_lookahead: bool, as_json: bool) -> None:
+def backtest(
+    classes: tuple[str, ...], given: Given, report: Path | None, lang: str, check_lookahead: bool, as_json: bool
+) -> None:
     """Run the strategy CLASS on recorded data: a file's, or those that `redfire data import` brought.
 
-    CLASS is one of your own (--strategies), one that ships with RedFire, or one of vnpy's.
+    CLASS is one of your own (--strategies), one that ships with RedFire, or one of vnpy's. Several are run on the same
+    data and shown side by side; parameters that are a run's alone follow its class: CLASS:name=value,name=value.
     """
-    if report is not None and not report.absolute().parent.is_dir():
-        raise BadInput(f"--report {report}: there is no folder {report.parent}")
+    shared.check_report(report)
     # What the strategy prints is not part of the object.
     with redirect_stdout(sys.stderr) if as_json else nullcontext():
-        result, data = _run(given, check_lookahead)
+        results, data = _run([given.of(name) for name in classes], check_lookahead, tell=not as_json)
     if report is not None:
-        from services.strategy.backtest.report import render_report
-
-        _write(report, render_report(result, data, lang=lang))
+        shared.write_report(report, _rendered(results, data, lang))
     if as_json:
-        click.echo(json.dumps(document(result), ensure_ascii=False, allow_nan=False))
-    else:
+        from services.commands.backtest_document import document
+
+        shown = [document(result) for result in results]
+        whole = shown[0] if len(shown) == 1 else {"runs": shown}
+        click.echo(json.dumps(whole, ensure_ascii=False, allow_nan=False))
+    elif len(results) == 1:
         from services.commands.backtest_screen import show
 
-        show(result, report)
-    if result.error:
-        click.echo(result.error, err=True)
+        show(results[0], report)
+    else:
+        from services.commands.comparison_screen import show as show_all
+        from services.strategy.backtest.report.comparison import named
+
+        show_all(named(results), report)
+    errors = [result.error for result in results if result.error]
+    for error in errors:
+        click.echo(error, err=True)
+    if errors:
         sys.exit(1)
 
 
-def _run(given: Given, check_lookahead: bool) -> tuple[Any, Any]:
-    """The result and the data it is of."""
-    strategy_class = shared.load_class(given)
-    shared.parameters(given, strategy_class)  # before a long file is read
-    data = shared.load_data(given)
-    job = shared.make_job(given, strategy_class, getattr(data, "interval", "tick"))
+def _run(wanted: Sequence[Given], check_lookahead: bool, tell: bool) -> tuple[list[Any], Any]:
+    """The results, and the data that they are of."""
     from services.strategy.backtest.run import run_backtest
 
-    with progress_bar(f"running {job.class_name}") as bar:
-        result = run_backtest(strategy_class, job, data, progress=_counted(bar))
-    diagnostics = list(result.diagnostics)
-    if check_lookahead:
-        with progress_bar("looking for look-ahead") as bar:
-            lookahead = import_module("services.strategy.backtest.lookahead")
-            seen = lookahead.check_lookahead(strategy_class, job, data, progress=_counted(bar))
-        diagnostics += seen or ["No look-ahead was found: signals are the same on shortened data."]
-    return replace(result, diagnostics=tuple(diagnostics)), data
+    classes = [shared.load_class(given) for given in wanted]
+    for given, strategy_class in zip(wanted, classes, strict=True):
+        shared.parameters(given, strategy_class)  # before a long file is read
+    data = shared.load_data(wanted[0])
+    jobs = [
+        shared.make_job(given, strategy_class, getattr(data, "interval", "tick"))
+        for given, strategy_class in zip(wanted, classes, strict=True)
+    ]
+    if tell:
+        shared.show_findings(data, jobs[0])
+    results = []
+    for job, strategy_class in zip(jobs, classes, strict=True):
+        with progress_bar(f"running {job.class_name}") as bar:
+            result = run_backtest(strategy_class, job, data, progress=_counted(bar))
+        diagnostics = list(result.diagnostics)
+        if check_lookahead:
+            with progress_bar("looking for look-ahead") as bar:
+                lookahead = import_module("services.strategy.backtest.lookahead")
+                seen = lookahead.check_lookahead(strategy_class, job, data, progress=_counted(bar))
+            diagnostics += seen or ["No look-ahead was found: signals are the same on shortened data."]
+        results.append(replace(result, diagnostics=tuple(diagnostics)))
+    return results, data
 
 
-def document(result: Any) -> dict[str, Any]:
-    """The result in JSON's types: times in ISO 8601 with their offset, null for what is no number."""
-    job = result.job
-    return {
-        "statistics": {name: _plain(value) for name, value in result.statistics.items()},
-        "trades": [
-            {
-                "datetime": trade.time.isoformat(),
-                "direction": trade.direction,
-                "offset": trade.offset,
-                "price": _plain(trade.price),
-                "volume": _plain(trade.volume),
-                "commission": _plain(trade.commission),
-                "trade_id": trade.trade_id,
-                "order_id": trade.order_id,
-            }
-            for trade in result.trades
-        ],
-        "daily": [
-            {_DAY_NAMES.get(field.name, field.name): _plain(getattr(day, field.name)) for field in fields(day)}
-            for day in result.days
-        ],
-        "diagnostics": list(result.diagnostics),
-        "findings": [
-            {"kind": one.kind, "count": one.count, "sentence": one.sentence, "lines": list(one.lines)}
-            for one in result.findings
-        ],
-        "job": {field.name: _plain(getattr(job, field.name)) for field in fields(job)},
-        "rows": result.row_count,
-        "orders": result.order_count,
-        "elapsed_s": _plain(result.elapsed_s),
-        "variables": _plain(dict(result.variables)),
-        "logs": list(result.logs),
-        "error": result.error,
-    }
+def _rendered(results: Sequence[Any], data: Any, lang: str) -> str:
+    from services.strategy.backtest import report
 
-
-def _plain(value: Any) -> Any:
-    from services.strategy.runner.values import plain
-
-    return value.isoformat() if hasattr(value, "isoformat") else plain(dict(value) if hasattr(value, "keys") else value)
+    if len(results) == 1:
+        return report.render_report(results[0], data, lang=lang)
+    return report.render_comparison(report.named(results), lang=lang)
 
 
 def _counted(bar: Callable[[float], None] | None) -> Callable[[int, int], None] | None:
     return None if bar is None else lambda done, total: bar(done / total if total else 1.0)
-
-
-def _write(file: Path, text: str) -> None:
-    """The file is whole or not there."""
-    half = file.with_name(f".{file.name}.{os.getpid()}")
-    try:
-        half.write_text(text, encoding="utf-8")
-        half.replace(file)
-    except OSError as error:
-        half.unlink(missing_ok=True)
-        raise BadInput(f"--report {file}: {error.strerror}") from None

@@ -22,9 +22,8 @@ _TRUE, _FALSE = ("true", "yes", "on", "1"), ("false", "no", "off", "0")
 
 @dataclass(frozen=True, slots=True)
 class Given:
-    """The options as they were given; None where they were not."""
+    """The options as they were given; None where they were not. The class is an argument of its own: see `of`."""
 
-    class_name: str
     symbol: str | None
     data: Path | None
     data_dir: Path
@@ -43,6 +42,13 @@ class Given:
     capital: float
     fill: str
     strategies: Path | None
+    class_name: str = ""
+
+    def of(self, named: str) -> "Given":
+        """The same for a class, which may bring parameters of its own: `Class:name=value,name=value`."""
+        class_name, _, own = named.partition(":")
+        pairs = tuple(pair for pair in own.split(",") if pair)
+        return replace(self, class_name=class_name, param=(*self.param, *pairs))
 
 
 class Day(click.ParamType[date]):
@@ -79,7 +85,6 @@ class Number(click.ParamType[float]):
 def options(function: Callable[..., Any]) -> Callable[..., Any]:
     """The options of Given, which the function gets as one argument `given`."""
     listed: tuple[Callable[[Any], Any], ...] = (
-        click.argument("class_name", metavar="CLASS"),
         click.option("--symbol", help="The contract, for instance rb888.SHFE."),
         click.option(
             "--data", type=click.Path(path_type=Path), help="A CSV or Parquet file; by default the data folder's store."
@@ -119,7 +124,7 @@ def options(function: Callable[..., Any]) -> Callable[..., Any]:
     )  # fmt: skip
 
     def gathered(**arguments: Any) -> Any:
-        names = Given.__dataclass_fields__
+        names = [name for name in Given.__dataclass_fields__ if name != "class_name"]
         given = Given(**{name: arguments.pop(name) for name in names})
         return function(given=given, **arguments)
 
@@ -129,6 +134,33 @@ def options(function: Callable[..., Any]) -> Callable[..., Any]:
     for option in reversed(listed):
         gathered = option(gathered)
     return gathered
+
+
+def report_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """`--report` and `--lang`."""
+    for option in (
+        click.option(
+            "--lang", type=click.Choice(["en", "zh"]), default="en", show_default=True, help="The report's language."
+        ),
+        click.option(
+            "--report", type=click.Path(path_type=Path, dir_okay=False), help="Write an HTML report to this file."
+        ),
+    ):
+        function = option(function)
+    return function
+
+
+def check_report(report: Path | None) -> None:
+    """Raises: BadInput, before any work, where the report cannot be written."""
+    if report is not None and not report.absolute().parent.is_dir():
+        raise BadInput(f"--report {report}: there is no folder {report.parent}")
+
+
+def write_report(report: Path, page: str) -> None:
+    """The file is whole or not there. Raises: BacktestError."""
+    from services.strategy.backtest.whole_file import write_whole
+
+    write_whole(page.encode(), report)
 
 
 def load_class(given: Given) -> type:
@@ -150,11 +182,11 @@ def load_class(given: Given) -> type:
 
 
 def parameters(given: Given, strategy_class: type) -> dict[str, Any]:
-    """The parameters that were given, each of its default's type. Raises: BadInput."""
+    """All of the class's parameters, those that were given of their default's type. Raises: BadInput."""
     from services.strategy.runner.strategy_class import describe
 
     known = {parameter.name: parameter for parameter in describe(strategy_class).parameters}
-    values: dict[str, Any] = {}
+    values = {name: one.default for name, one in known.items() if isinstance(one.default, bool | int | float | str)}
     for name, text in named_values(given.param, "--param").items():
         if name not in known:
             has = f"it has {', '.join(known)}" if known else "it has none"
@@ -241,6 +273,16 @@ def load_data(given: Given) -> Any:
                 columns=named_values(given.columns, "--columns"), strict=given.strict, progress=progress,
             )  # fmt: skip
     return replace(data, findings=(*data.findings, *inspect(data, zone)))
+
+
+def show_findings(data: Any, job: BacktestJob) -> None:
+    """Say what is odd about the data, before anything runs on them; where nothing can, the error is all there is."""
+    from services.strategy.backtest.times import day_start_ns
+
+    first = data.time_ns.searchsorted(day_start_ns(job.start, job.zone)) if job.start else 0
+    end = data.time_ns.searchsorted(day_start_ns(job.end + timedelta(1), job.zone)) if job.end else len(data)
+    for finding in data.findings if first < end else ():
+        click.echo(f"data: {finding.sentence}")
 
 
 def _from_store(given: Given, symbol: str) -> Any:

@@ -21,7 +21,7 @@ _SIGNED = {"total_return", "annual_return", "total_net_pnl", "daily_net_pnl", "a
 
 
 def show(result: Any, report: Path | None) -> None:
-    """Print the statistics, then what is to be said of the run and of its data."""
+    """Print the statistics, then what is to be said of the run."""
     console = Console(highlight=False, soft_wrap=True)
     job = result.job
     table = Table(
@@ -49,8 +49,6 @@ def show(result: Any, report: Path | None) -> None:
         console.print(Text("parameters: " + ", ".join(f"{name}={value}" for name, value in job.parameters.items())))
     for sentence in result.diagnostics:
         console.print(Text("! ", style="yellow") + Text(sentence))
-    for finding in result.findings:
-        console.print(Text("data: ", style="cyan") + Text(finding.sentence))
     if report is not None:
         console.print(Text(f"report: {report}"))
 

@@ -46,7 +46,7 @@ class Command(click.Command):
         for arg in args:
             if arg in self._pairs:
                 option = arg
-            elif arg.startswith("-") or "=" not in arg:
+            elif arg.startswith("-") or not _is_pair(arg):
                 option = "" if not spread or spread[-1] != option else option
             elif option and spread[-1] != option:
                 spread.append(option)
@@ -59,6 +59,12 @@ class Command(click.Command):
             return super().invoke(ctx)
         except BacktestError as error:
             raise BadInput(str(error)) from None
+
+
+def _is_pair(arg: str) -> bool:
+    """Whether it is `name=value`, and not `CLASS:name=value`."""
+    name, sign, _ = arg.partition("=")
+    return bool(sign) and ":" not in name
 
 
 def named_values(pairs: Sequence[str], option: str) -> dict[str, str]:

@@ -19,6 +19,7 @@ from services.strategy.backtest.job import BacktestError
 
 
 @click.command(cls=Command, pairs=("--param", "--columns", "--range"))
+@click.argument("class_name", metavar="CLASS")
 @shared.options
 @click.option(
     "--range", "ranges", multiple=True, metavar="NAME=1:10:1", help="Values of a parameter: start:end:step, or a,b,c."
@@ -41,10 +42,10 @@ from services.strategy.backtest.job import BacktestError
 @click.option(
     "--out", type=click.Path(path_type=Path, dir_okay=False), help="Keep it all: FILE.json, .csv or .parquet."
 )
-@click.option("--report", type=click.Path(path_type=Path, dir_okay=False), help="Write an HTML report to this file.")
-@click.option("--lang", type=click.Choice(["en", "zh"]), default="en", show_default=True, help="The report's language.")
+@shared.report_options
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object and nothing else.")
 def optimize(
+    class_name: str,
     given: Given,
     ranges: tuple[str, ...],
     target: str,
@@ -66,18 +67,18 @@ def optimize(
     CLASS is one of your own (--strategies), one that ships with RedFire, or one of vnpy's.
     """
     from services.strategy.backtest.optimise import Genetic, Space, run_optimisation
-    from services.strategy.backtest.optimise.document import check_file, document, write_result, write_whole
+    from services.strategy.backtest.optimise.document import check_file, document, write_result
     from services.strategy.backtest.optimise.target import check_target
     from services.strategy.backtest.optimise.walk_forward import WalkForwardResult, Windows, run_walk_forward
 
+    given = replace(given, class_name=class_name)
     space = Space.parse(ranges)
     windows = Windows.parse(walk_forward) if walk_forward else None
     genetic = Genetic(population, generations, seed=seed)
     fixed = _fixed(given)
     if given.strategies is not None and not given.strategies.is_dir():
         raise BadInput(f"--strategies {given.strategies}: no such folder")
-    if report is not None and not report.absolute().parent.is_dir():
-        raise BadInput(f"--report {report}: there is no folder {report.parent}")
+    shared.check_report(report)
     if out is not None:
         check_file(out)
     data = shared.load_data(given)
@@ -86,6 +87,8 @@ def optimize(
     job = shared.make_job(replace(given, param=()), stand_in, getattr(data, "interval", "tick"))
     job = replace(job, parameters=fixed)
     check_target(job, target)
+    if not as_json:
+        shared.show_findings(data, job)
     try:
         with _progress(job.class_name) as progress, _stop_on_ctrl_c() as should_stop:
             how: dict[str, Any] = {
@@ -105,7 +108,7 @@ def optimize(
     if report is not None:
         from services.commands.optimize_screen import rendered
 
-        write_whole(rendered(result, data, lang).encode(), report)
+        shared.write_report(report, rendered(result, data, lang))
     if as_json:
         click.echo(json.dumps(document(result), ensure_ascii=False, allow_nan=False))
     else:

@@ -15,7 +15,7 @@ from services.strategy.backtest import report as report_package
 from services.strategy.backtest.dataset import Bars, Finding, Ticks
 from services.strategy.backtest.job import BacktestError, BacktestJob
 from services.strategy.backtest.performance import extra_statistics
-from services.strategy.backtest.report import render_comparison, render_optimisation, render_report, tables
+from services.strategy.backtest.report import named, render_comparison, render_optimisation, render_report, tables
 from services.strategy.backtest.report.catalogue import LANGUAGES, catalogue, read
 from services.strategy.backtest.report.price_series import MAX_ROWS, packed
 from services.strategy.backtest.result import BacktestResult
@@ -172,7 +172,7 @@ def test_a_report_without_data_draws_the_days_closes(result):
 def test_a_result_without_days_or_trades_makes_a_report_too():
     empty = BacktestResult(BacktestJob("S", "rb2501.SHFE", "1m"), [], [], {})
     assert "Nothing to show" in render_report(empty, None)
-    assert render_comparison([empty, empty])
+    assert render_comparison(named([empty, empty]))
 
 
 def test_a_day_without_trades_and_values_that_are_no_numbers_make_a_report_too(data):
@@ -228,7 +228,7 @@ def test_whatever_users_write_is_text_and_nothing_else(data):
     points = [({EVIL: EVIL, "b": i}, float(i)) for i in range(3)] + [({EVIL: 1, "b": 1}, 1.0)]
     for lang in LANGUAGES:
         for html in (
-            render_report(result, data, lang), render_comparison([result, other], lang),
+            render_report(result, data, lang), render_comparison(named([result, other]), lang),
             render_optimisation(points, EVIL, lang),
         ):  # fmt: skip
             assert "<img" not in html
@@ -240,7 +240,7 @@ def test_whatever_users_write_is_text_and_nothing_else(data):
 @pytest.mark.parametrize("lang", LANGUAGES)
 def test_pages_name_no_address_and_forbid_the_network(result, data, lang):
     points = [({"a": i, "b": j}, i * j) for i in range(3) for j in range(3)]
-    for html in (render_report(result, data, lang), render_comparison([result, result], lang),
+    for html in (render_report(result, data, lang), render_comparison(named([result, result]), lang),
                  render_optimisation(points, "sharpe_ratio", lang)):  # fmt: skip
         assert not re.search(r"https?:|//[a-z0-9-]+\.[a-z]|@import|url\(|<link|<iframe|\ssrc=", html, re.I)
         policy = re.search(r'Content-Security-Policy" content="([^"]*)"', html)[1]  # type: ignore[index]
@@ -254,7 +254,7 @@ def test_pages_name_no_address_and_forbid_the_network(result, data, lang):
 def test_a_comparison_marks_the_best_and_names_what_differs(data):
     busy = turning(data, every=60, parameters={"every": 60})
     calm = turning(data, every=600, parameters={"every": 600})
-    html = visible(render_comparison([busy, calm]))
+    html = visible(render_comparison(named([busy, calm])))
     assert "TurningStrategy every=60" in html and "TurningStrategy every=600" in html
     row = re.search(r"<code>total_commission</code>(.*?)</tr>", html, re.S)[1]  # type: ignore[index]
     assert re.findall(r"<td( class=\"best\")?", row) == ["", ' class="best"']
@@ -262,14 +262,14 @@ def test_a_comparison_marks_the_best_and_names_what_differs(data):
 
 def test_a_run_that_did_nothing_is_best_in_nothing(data, result):
     idle = with_(result, trades=(), statistics={**result.statistics, "total_commission": 0.0})
-    html = visible(render_comparison([result, idle]))
+    html = visible(render_comparison(named([result, idle])))
     row = re.search(r"<code>total_commission</code>(.*?)</tr>", html, re.S)[1]  # type: ignore[index]
     assert "best" not in row
 
 
 def test_comparing_nothing_is_refused():
     with pytest.raises(BacktestError, match="nothing to compare"):
-        render_comparison([])
+        render_comparison(named([]))
 
 
 def test_an_optimisation_shows_the_best_first_and_leaves_out_what_failed():

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 
-from services.strategy.backtest.report import render_comparison, render_optimisation, render_report
+from services.strategy.backtest.report import named, render_comparison, render_optimisation, render_report
 from services.strategy.backtest.result import BacktestResult
 from tests.backtest.generated import bars
 from tests.backtest.report_samples import turning
@@ -44,7 +44,7 @@ def pages(tmp_path_factory) -> dict[str, Path]:
         "zh": render_report(first, data, "zh"),
         "without_data": render_report(first, None),
         "empty": render_report(BacktestResult(first.job, [], [], {}, error="boom"), None),
-        "comparison": render_comparison([first, second]),
+        "comparison": render_comparison(named([first, second])),
         "optimisation": render_optimisation(points, "sharpe_ratio"),
         "one_parameter": render_optimisation([({"fast": i}, float(i)) for i in range(9)], "sharpe_ratio"),
     }

@@ -4,7 +4,6 @@ import csv
 import io
 import json
 import math
-import os
 from collections.abc import Mapping
 from datetime import date
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import Any
 from services.strategy.backtest.job import BacktestError, BacktestJob
 from services.strategy.backtest.optimise.optimisation import OptimisationResult
 from services.strategy.backtest.optimise.walk_forward import WalkForwardResult
+from services.strategy.backtest.whole_file import write_whole
 
 ENDINGS = (".json", ".csv", ".parquet")
 
@@ -38,17 +38,6 @@ def write_result(result: OptimisationResult | WalkForwardResult, path: Path) -> 
     else:
         content = _parquet(rows(result))
     write_whole(content, path)
-
-
-def write_whole(content: bytes, path: Path) -> None:
-    """The file is whole or not there. Raises: BacktestError when it cannot be written."""
-    half = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        half.write_bytes(content)
-        half.replace(path)
-    except OSError as error:
-        half.unlink(missing_ok=True)
-        raise BacktestError(f"{path}: {error.strerror}", "out") from None
 
 
 def document(result: OptimisationResult | WalkForwardResult) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from datetime import date
+from typing import TypeAlias
 
 from services.strategy.backtest.job import BacktestError
 from services.strategy.backtest.report import numbers, tables
@@ -10,6 +11,9 @@ from services.strategy.backtest.report.catalogue import Catalogue, Statistic, ca
 from services.strategy.backtest.report.page import page, plain
 from services.strategy.backtest.report.single import settings
 from services.strategy.backtest.result import BacktestResult
+
+Named: TypeAlias = Sequence[tuple[str, BacktestResult]]
+"""Runs, each with the name that it has in the comparison."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,15 +25,25 @@ class Line:
     best: frozenset[int]
 
 
-def render_comparison(results: Sequence[BacktestResult], lang: str = "en") -> str:
-    """The comparison of `results` as the text of an HTML file: statistics with the best of each marked, equity curves
+def named(results: Sequence[BacktestResult]) -> Named:
+    """Each run by its class, with the parameters in which it differs from another of that class."""
+    runs = []
+    for result in results:
+        alike = [other for other in results if other.job.class_name == result.job.class_name]
+        differing = {name for name, values in _parameters(alike) if len(set(values)) > 1}
+        own = [f"{name}={numbers.plain(value)}" for name, value in result.job.parameters.items() if name in differing]
+        runs.append((" ".join((result.job.class_name, *own)), result))
+    return runs
+
+
+def render_comparison(runs: Named, lang: str = "en") -> str:
+    """The comparison of `runs` as the text of an HTML file: statistics with the best of each marked, equity curves
     and drawdowns over one another. Raises BacktestError for no results or a language that there is none of.
     """
-    if not results:
+    if not runs:
         raise BacktestError("there is nothing to compare")
     texts = catalogue(lang)
-    differing = differences(results, texts)
-    names = names_of(results, differing)
+    results = [result for _, result in runs]
     return page(
         "comparison.html",
         texts,
@@ -41,12 +55,12 @@ def render_comparison(results: Sequence[BacktestResult], lang: str = "en") -> st
                     "return": [round((day.balance / result.job.capital - 1) * 100, 4) for day in result.days],
                     "drawdown": [round(day.ddpercent, 4) for day in result.days],
                 }
-                for index, (name, result) in enumerate(zip(names, results, strict=True), 1)
+                for index, (name, result) in enumerate(runs, 1)
             ]
         },
         results=results,
-        names=names,
-        differences=differing,
+        names=[name for name, _ in runs],
+        differences=differences(results, texts),
         groups=lines(results, texts),
     )
 
@@ -56,20 +70,13 @@ def differences(results: Sequence[BacktestResult], texts: Catalogue) -> list[tup
     rows: list[tuple[str, list[str]]] = []
     for values in zip(*(settings(result.job, texts) for result in results), strict=True):
         rows.append((values[0][0], [numbers.plain(value) for _, value in values]))
-    for name in dict.fromkeys(name for result in results for name in result.job.parameters):
-        rows.append((name, [numbers.plain(result.job.parameters.get(name, numbers.NONE)) for result in results]))
-    return [(label, values) for label, values in rows if len(set(values)) > 1]
+    return [(label, values) for label, values in rows + _parameters(results) if len(set(values)) > 1]
 
 
-def names_of(results: Sequence[BacktestResult], differing: Sequence[tuple[str, Sequence[str]]]) -> list[str]:
-    """The class of each run, with the values of the parameters in which it differs from another."""
-    parameters = {name for result in results for name in result.job.parameters}
-    names = []
-    for index, result in enumerate(results):
-        own = [f"{label}={values[index]}" for label, values in differing if label in parameters]
-        own = [text for text in own if not text.endswith(f"={numbers.NONE}")]
-        names.append(" ".join((result.job.class_name, *own)))
-    return names
+def _parameters(results: Sequence[BacktestResult]) -> list[tuple[str, list[str]]]:
+    """(name, its value in each run)."""
+    names = dict.fromkeys(name for result in results for name in result.job.parameters)
+    return [(name, [numbers.plain(of.job.parameters.get(name, numbers.NONE)) for of in results]) for name in names]
 
 
 def lines(results: Sequence[BacktestResult], texts: Catalogue) -> list[tuple[str, list[Line]]]:

@@ -1,0 +1,102 @@
+"""A backtest's result as the object that `redfire backtest --json` prints, and back."""
+
+from collections.abc import Mapping
+from dataclasses import fields
+from datetime import date, datetime
+from typing import Any
+
+from services.strategy.backtest.dataset import Finding
+from services.strategy.backtest.job import BacktestError, BacktestJob
+from services.strategy.backtest.result import BacktestResult, Day, Fill
+from services.strategy.runner.values import plain
+
+_DAY_NAMES = {"daily_return": "return"}
+"""Ours → the column of vnpy's table."""
+_DATES = ("start_date", "end_date")
+
+
+def document(result: BacktestResult) -> dict[str, Any]:
+    """The result in JSON's types: times in ISO 8601 with their offset, null for what is no number."""
+    job = result.job
+    return {
+        "statistics": {name: _plain(value) for name, value in result.statistics.items()},
+        "trades": [
+            {
+                "datetime": trade.time.isoformat(),
+                "direction": trade.direction,
+                "offset": trade.offset,
+                "price": _plain(trade.price),
+                "volume": _plain(trade.volume),
+                "commission": _plain(trade.commission),
+                "trade_id": trade.trade_id,
+                "order_id": trade.order_id,
+            }
+            for trade in result.trades
+        ],
+        "daily": [
+            {_DAY_NAMES.get(field.name, field.name): _plain(getattr(day, field.name)) for field in fields(day)}
+            for day in result.days
+        ],
+        # All that is to be said, what is odd in the data too: a reader of this list alone misses nothing.
+        "diagnostics": [*result.diagnostics, *(finding.sentence for finding in result.findings)],
+        "findings": [
+            {"kind": one.kind, "count": one.count, "sentence": one.sentence, "lines": list(one.lines)}
+            for one in result.findings
+        ],
+        "job": {field.name: _plain(getattr(job, field.name)) for field in fields(job)},
+        "rows": result.row_count,
+        "orders": result.order_count,
+        "elapsed_s": _plain(result.elapsed_s),
+        "variables": _plain(dict(result.variables)),
+        "logs": list(result.logs),
+        "error": result.error,
+    }
+
+
+def result_of(found: Mapping[str, Any]) -> BacktestResult:
+    """The result that `document` made this of, without its logs. Raises BacktestError for what is no such object."""
+    try:
+        job = dict(found["job"])
+        job |= {name: job[name] and date.fromisoformat(job[name]) for name in ("start", "end")}
+        findings = [Finding(one["kind"], one["count"], one["sentence"]) for one in found["findings"]]
+        sentences = {finding.sentence for finding in findings}
+        return BacktestResult(
+            BacktestJob(**job),
+            [_fill(trade) for trade in found["trades"]],
+            [_day(day) for day in found["daily"]],
+            {
+                name: date.fromisoformat(value) if name in _DATES and value else _number(value)
+                for name, value in found["statistics"].items()
+            },
+            [one for one in found["diagnostics"] if one not in sentences],
+            findings,
+            row_count=found["rows"],
+            order_count=found["orders"],
+            elapsed_s=_number(found["elapsed_s"]),
+            variables=found["variables"],
+            error=found["error"],
+        )
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise BacktestError(
+            f"it is not what redfire backtest --json prints ({type(error).__name__}: {error})"
+        ) from None
+
+
+def _fill(trade: Mapping[str, Any]) -> Fill:
+    values = [_number(trade[name]) for name in ("price", "volume", "commission")]
+    at = datetime.fromisoformat(trade["datetime"])
+    return Fill(trade["trade_id"], trade["order_id"], at, trade["direction"], trade["offset"], *values)
+
+
+def _day(day: Mapping[str, Any]) -> Day:
+    values = {field.name: _number(day[_DAY_NAMES.get(field.name, field.name)]) for field in fields(Day)}
+    return Day(**values | {"date": date.fromisoformat(day["date"])})
+
+
+def _number(value: Any) -> Any:
+    """JSON has no NaN."""
+    return float("nan") if value is None else value
+
+
+def _plain(value: Any) -> Any:
+    return value.isoformat() if hasattr(value, "isoformat") else plain(dict(value) if hasattr(value, "keys") else value)
