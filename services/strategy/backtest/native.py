@@ -80,12 +80,18 @@ def run(
     _check_values(strategy_class, job)
     replay = replay_of(job, data)
 
+    with substituted(build) as chosen:
+        made = Run(job, replay, models_for(job), chosen)
+        return made.finish(made.created(creator(strategy_class, job, replay)), progress)
+
+
+def creator(strategy_class: type, job: BacktestJob, replay: Replay) -> Any:
+    """What `Run.created` takes in the place of a CtaTemplate class."""
+
     def create(core: Any, *_: Any) -> NativeStrategy:
         return NativeStrategy(strategy_class, job, replay, core)
 
-    with substituted(build) as chosen:
-        made = Run(job, replay, models_for(job), chosen)
-        return made.finish(made.created(create), progress)
+    return create
 
 
 def _check_values(strategy_class: Any, job: BacktestJob) -> None:
