@@ -17,6 +17,9 @@ from services.kernel.writer import Write
 log = logging.getLogger(__name__)
 
 _RETRY_S = 0.2
+# After a group of so many updates others are waited for: see kernel.writer.
+_BUSY_GROUP = 3
+_BUSY_PAUSE_S = 0.003
 
 
 class SimLedger:
@@ -40,6 +43,7 @@ class SimLedger:
         self._waiting: list[asyncio.Future[None]] = []
         self._work = asyncio.Event()
         self._busy = False
+        self._flushed = 0
         self._loop: asyncio.AbstractEventLoop | None = None
 
     def order(self, order: SimOrder, update: Update) -> None:
@@ -101,6 +105,8 @@ class SimLedger:
         """Commit what there is until cancelled. A database that fails is asked again: nothing is lost."""
         while True:
             await self._work.wait()
+            if self._flushed >= _BUSY_GROUP:
+                await asyncio.sleep(_BUSY_PAUSE_S)
             await self.flush()
 
     async def flush(self) -> None:
@@ -108,6 +114,7 @@ class SimLedger:
         self._work.clear()
         writes = self._take_writes()
         updates, self._updates = self._updates, []
+        self._flushed = len(updates)
         waiting, self._waiting = self._waiting, []
         self._busy = True
         try:

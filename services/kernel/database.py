@@ -113,13 +113,13 @@ class Database:
             self._writer = GroupWriter(self._connect_writer)
         return self._writer
 
-    def upsert(self, model: type[DeclarativeBase], key: Sequence[str]) -> Insert:
-        """INSERT … ON CONFLICT (key) DO UPDATE of all other columns; made once, at start."""
+    def upsert(self, model: type[DeclarativeBase], key: Sequence[str], fixed: Sequence[str] = ()) -> Insert:
+        """INSERT … ON CONFLICT (key) DO UPDATE of all other columns but `fixed` ones; made once, at start."""
         table = model.__table__
         assert isinstance(table, Table)
         build = postgresql.insert if self.dialect == "postgresql" else sqlite.insert
         statement = build(table)
-        others = {c.name: statement.excluded[c.name] for c in table.columns if c.name not in key}
+        others = {c.name: statement.excluded[c.name] for c in table.columns if c.name not in (*key, *fixed)}
         if not others:
             return statement.on_conflict_do_nothing(index_elements=list(key))
         return statement.on_conflict_do_update(index_elements=list(key), set_=others)
@@ -149,7 +149,10 @@ class Database:
             if self.dialect != "sqlite":
                 raise NotImplementedError("the writer of PostgreSQL comes with its issue")
             self._writer_engine = create_engine(
-                self._url.set(drivername="sqlite"), connect_args={"check_same_thread": False}, hide_parameters=True
+                self._url.set(drivername="sqlite"),
+                # For each statement of the order path with each number of rows.
+                connect_args={"check_same_thread": False, "cached_statements": 256},
+                hide_parameters=True,
             )
             _prepare_sqlite(self._writer_engine)
         return self._writer_engine.connect().execution_options(redfire_write=True)

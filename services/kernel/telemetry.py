@@ -33,6 +33,9 @@ service_info = Gauge("service_info", "Which version of a service runs here.", ["
 service_up = Gauge("service_up", "Whether a service is ready.", ["service"])
 loop_lag = Histogram("event_loop_lag_seconds", "How late the event loop is.", buckets=SECONDS)
 
+# How long lines of the event loop wait for others.
+GATHERED_S = 0.01
+
 audit_log = logging.getLogger("redfire.audit")
 
 
@@ -120,7 +123,10 @@ def _second(seconds: int) -> str:
 
 
 class LogFile(RotatingFileHandler):
-    """A bounded log file. What the event loop logs in one round is written at its end, with one write."""
+    """A bounded log file. What the event loop logs within 10 ms is written with one write; warnings at once.
+
+    A write lets go of the interpreter, and another thread may keep it for longer than the write takes.
+    """
 
     def __init__(self, file: Path, size: int, kept: int) -> None:
         super().__init__(file, maxBytes=size, backupCount=kept, encoding="utf-8")
@@ -128,7 +134,7 @@ class LogFile(RotatingFileHandler):
         self._lines: list[str] = []
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Write the line, now or at the end of the loop's round."""
+        """Write the line, now or with those that follow it."""
         try:
             first = not self._lines
             self._lines.append(self.format(record))
@@ -141,7 +147,7 @@ class LogFile(RotatingFileHandler):
             if loop is None:
                 self.flush()
             else:
-                loop.call_soon(self.flush)
+                loop.call_later(GATHERED_S, self.flush)
         except Exception:
             self.handleError(record)
 

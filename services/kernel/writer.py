@@ -10,6 +10,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
+from itertools import chain
 from typing import Any
 
 from sqlalchemy import Connection, Dialect, Executable
@@ -21,7 +22,12 @@ log = logging.getLogger(__name__)
 Write = tuple[Executable, Mapping[str, Any]]
 MAX_WAITING = 20_000
 LARGEST_GROUP = 512
-ROWS_AT_ONCE = (64, 16, 4, 1)
+# After a group of so many the next one begins no sooner than so long after it began: fewer, larger groups cost half the
+# work of many small ones, of which each takes the interpreter from the loop a dozen times.
+BUSY_GROUP = 3
+BUSY_INTERVAL_S = 0.004
+# Rows in one statement. Each number of them is a statement of its own, prepared once.
+ROWS_AT_ONCE = 32
 
 
 class Lane:
@@ -103,13 +109,18 @@ class GroupWriter:
 
     def _run(self) -> None:
         connection: Connection | None = None
+        not_before = 0.0
         while True:
             with self._wake:
                 while not self._waiting and not self._closing:
                     self._wake.wait()
                 if not self._waiting:
                     break
+            if (pause_s := not_before - time.monotonic()) > 0:
+                time.sleep(pause_s)
+            with self._wake:
                 group = [self._waiting.popleft() for _ in range(min(len(self._waiting), LARGEST_GROUP))]
+            not_before = time.monotonic() + BUSY_INTERVAL_S if len(group) >= BUSY_GROUP else 0.0
             try:
                 if connection is None:
                     connection = self._connect()
@@ -160,6 +171,7 @@ class _Prepared:
         # Around the values of an INSERT, so that they can be repeated: SQLite's driver lets go of the interpreter for
         # each execution, and getting it back from a busy event loop takes longer than the row.
         self._around: tuple[str, str, str] | None = None
+        self._sql_by_rows: dict[int, str] = {}
         self._columns: list[tuple[str, Callable[[Any], Any] | None]] = []
         compiled = statement.compile(dialect=dialect, column_keys=list(keys))  # type: ignore[attr-defined]
         # What needs more than values in their places, such as defaults made by Python, goes the long way.
@@ -184,15 +196,17 @@ class _Prepared:
         if self._around is None or len(values) == 1:
             connection.exec_driver_sql(self._sql, values)
             return
-        # In few sizes, each prepared once.
-        head, row, tail = self._around
-        start = 0
-        for size in ROWS_AT_ONCE:
-            while len(values) - start >= size:
-                part = values[start : start + size]
-                start += size
-                sql = head + ", ".join([row] * size) + tail
-                connection.exec_driver_sql(sql, tuple(value for one in part for value in one))
+        for start in range(0, len(values), ROWS_AT_ONCE):
+            part = values[start : start + ROWS_AT_ONCE]
+            connection.exec_driver_sql(self._sql_for(len(part)), tuple(chain.from_iterable(part)))
+
+    def _sql_for(self, rows: int) -> str:
+        found = self._sql_by_rows.get(rows)
+        if found is None:
+            assert self._around is not None
+            head, row, tail = self._around
+            found = self._sql_by_rows[rows] = head + ", ".join([row] * rows) + tail
+        return found
 
 
 def _transaction(

@@ -67,7 +67,7 @@ def bind(process: Process) -> None:
     accounts = Accounts(desk, settings)
     instruments = Instruments(market, book.instruments)
     acceptance = Acceptance(book, settings, lambda gateway: intake.connected.get(gateway, False))
-    orders = OrderService(desk, accounts, instruments, quotes, acceptance, risk, stops, repositories, process.tasks)
+    orders = OrderService(desk, accounts, instruments, quotes, acceptance, risk, stops, repositories)
     replacement = Replacement(desk, instruments, quotes, acceptance, risk, stops, venue, process.tasks)
     previews = Previews(accounts, instruments, quotes, acceptance, risk)
     process.serve(OrderApi(orders, replacement, previews, streams))

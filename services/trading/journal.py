@@ -144,8 +144,8 @@ class Journal:
 
     def _writes(self, changes: Changes, news: list[News]) -> list[Write]:
         to = self._statements
-        writes: list[Write] = [(to.insert_order, rows.order_row(order)) for order in changes.created.values()]
-        writes += [(to.update_order, rows.order_changes(order)) for order in changes.orders.values()]
+        writes: list[Write] = [(to.upsert_order, rows.order_row(order)) for order in changes.created.values()]
+        writes += [(to.upsert_order, rows.order_row(order)) for order in changes.orders.values()]
         writes += [(to.insert_trade, rows.trade_row(trade)) for trade in changes.trades]
         writes += [(to.insert_entry, rows.entry_row(entry)) for entry in changes.entries]
         writes += [(to.upsert_position, rows.position_row(position)) for position in changes.positions.values()]

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import Executable, Select, and_, bindparam, delete, func, insert, or_, select, update
+from sqlalchemy import Executable, Select, and_, delete, func, insert, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from services.kernel.database import Database
@@ -22,12 +22,9 @@ _ORDERS = models.OrderRow.__table__
 _TRADES = models.TradeRow.__table__
 _LEDGER = models.LedgerRow.__table__
 _JOURNAL = models.JournalRow.__table__
-_FIXED = frozenset(
-    {
-        "user_id", "order_id", "client_order_id", "account_id", "gateway", "symbol", "side", "type", "time_in_force",
-        "position_effect", "trailing_offset", "expire_time_ns", "strategy_id", "trace_id", "fingerprint",
-        "create_time_ns",
-    }
+_FIXED = (
+    "client_order_id", "account_id", "gateway", "symbol", "side", "type", "time_in_force", "position_effect",
+    "trailing_offset", "expire_time_ns", "strategy_id", "trace_id", "fingerprint", "create_time_ns",
 )  # fmt: skip
 IN_AT_ONCE = 500
 
@@ -36,12 +33,8 @@ class Statements:
     """What the group-commit writer executes; made once."""
 
     def __init__(self, database: Database) -> None:
-        self.insert_order: Executable = insert(models.OrderRow)
-        self.update_order: Executable = (
-            update(_ORDERS)  # type: ignore[arg-type]
-            .where(_ORDERS.c.user_id == bindparam("key_user_id"), _ORDERS.c.order_id == bindparam("key_order_id"))
-            .values({column.name: bindparam(column.name) for column in _ORDERS.c if column.name not in _FIXED})
-        )
+        # An upsert also where an order is known to be there: many of them are one statement, many UPDATEs are not.
+        self.upsert_order: Executable = database.upsert(models.OrderRow, ["user_id", "order_id"], fixed=_FIXED)
         self.insert_trade: Executable = insert(models.TradeRow)
         self.insert_entry: Executable = insert(models.LedgerRow)
         self.insert_journal: Executable = insert(models.JournalRow)

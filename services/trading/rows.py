@@ -26,11 +26,25 @@ from services.trading.positions import Position
 from services.trading.trades import Trade
 
 
-def order_changes(order: Order) -> dict[str, Any]:
-    """What changes in an order's life; `key_` names the row."""
+def order_row(order: Order) -> dict[str, Any]:
+    """An order's row."""
     return {
-        "key_user_id": order.user_id,
-        "key_order_id": order.order_id,
+        "user_id": order.user_id,
+        "order_id": order.order_id,
+        "client_order_id": order.client_order_id,
+        "account_id": order.account_id,
+        "gateway": order.gateway,
+        "symbol": order.symbol,
+        "side": int(order.side),
+        "type": int(order.type),
+        "time_in_force": int(order.time_in_force),
+        "position_effect": int(order.position_effect),
+        "trailing_offset": order.trailing_offset,
+        "expire_time_ns": order.expire_time_ns,
+        "strategy_id": order.strategy_id,
+        "trace_id": order.trace_id,
+        "fingerprint": order.fingerprint,
+        "create_time_ns": order.create_time_ns,
         "is_open": order.is_open,
         "quantity": order.quantity,
         "price": order.price,
@@ -48,30 +62,6 @@ def order_changes(order: Order) -> dict[str, Any]:
         "triggered": order.triggered,
         "details": _details(order),
     }
-
-
-def order_row(order: Order) -> dict[str, Any]:
-    """A new order's row."""
-    row = order_changes(order)
-    row["user_id"] = row.pop("key_user_id")
-    row["order_id"] = row.pop("key_order_id")
-    row.update(
-        client_order_id=order.client_order_id,
-        account_id=order.account_id,
-        gateway=order.gateway,
-        symbol=order.symbol,
-        side=int(order.side),
-        type=int(order.type),
-        time_in_force=int(order.time_in_force),
-        position_effect=int(order.position_effect),
-        trailing_offset=order.trailing_offset,
-        expire_time_ns=order.expire_time_ns,
-        strategy_id=order.strategy_id,
-        trace_id=order.trace_id,
-        fingerprint=order.fingerprint,
-        create_time_ns=order.create_time_ns,
-    )
-    return row
 
 
 def order_from_row(row: Mapping[str, Any], trade_ids: set[str]) -> Order:

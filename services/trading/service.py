@@ -11,7 +11,6 @@ from services.kernel.database import Repositories
 from services.kernel.errors import Conflict, FailedPrecondition, Invalid, NotFound, RedFireError, Unavailable
 from services.kernel.identifiers import new_id
 from services.kernel.paging import Page, Slice
-from services.kernel.tasks import Tasks
 from services.trading import metrics
 from services.trading.acceptance import Acceptance
 from services.trading.account_opening import Accounts
@@ -54,7 +53,6 @@ class OrderService:
         risk: RiskGate,
         stops: Stops,
         repositories: Repositories[TradingRepository],
-        tasks: Tasks,
     ) -> None:
         self._desk = desk
         self._accounts = accounts
@@ -64,11 +62,10 @@ class OrderService:
         self._risk = risk
         self._stops = stops
         self._repositories = repositories
-        self._tasks = tasks
         self._book = desk.book
         self._written_instruments: dict[str, Instrument] = {}
-        # By account and client_order_id: (fingerprint, acceptance) of what is being accepted now.
-        self._accepting: dict[tuple[str, str], tuple[str, asyncio.Task[Order]]] = {}
+        # By account and client_order_id: what is being accepted now.
+        self._accepting: dict[tuple[str, str], _Accepting] = {}
 
     async def create_order(self, user_id: str, new: NewOrder, trace_id: str = "", fingerprint: str = "") -> Order:
         """Accept an order; asked again with the same client_order_id and values, the first order.
@@ -80,18 +77,25 @@ class OrderService:
         fingerprint = fingerprint or new.fingerprint()
         key = (account.account_id, new.client_order_id)
         running = self._accepting.get(key)
-        if running is None:
-            known = self._book.find_by_client(*key)
-            if known is not None:
-                await self._desk.journal.durable()
-                return _same(known, fingerprint)
-            # A task of its own: the caller's deadline ends the wait, not the order.
-            task = self._tasks.spawn("trading.accept", self._accept(account, new, trace_id, fingerprint), awaited=True)
-            task.add_done_callback(lambda done: self._accepted(key, done))
-            running = self._accepting[key] = (fingerprint, task)
-        if running[0] != fingerprint:
+        if running is not None and running.fingerprint != fingerprint:
             raise ClientOrderIdReused(client_order_id=new.client_order_id)
-        return await asyncio.shield(running[1])
+        try:
+            if running is not None:
+                return await running.outcome()
+            known = self._book.find_by_client(*key)
+            if known is None:
+                return await self._accept(key, account, new, trace_id, fingerprint)
+        except (RedFireError, IntegrityError) as refusal:
+            # An order of long ago may have this id: then that one is the answer, whatever would be said of a new one.
+            if not isinstance(refusal, Unavailable):
+                earlier = await self._desk.find_by_client(*key)
+                if earlier is not None:
+                    return _same(earlier, fingerprint)
+            if isinstance(refusal, RedFireError):
+                metrics.refused.labels(refusal.reason).inc()
+            raise
+        await self._desk.journal.durable()
+        return _same(known, fingerprint)
 
     async def get_order(self, user_id: str, order_id: str) -> Order:
         """An order of the user. Raises NotFound."""
@@ -176,9 +180,7 @@ class OrderService:
         return canceled
 
     def _acceptances(self, account_ids: set[str]) -> list[Awaitable[Order]]:
-        return [
-            asyncio.shield(task) for (account_id, _), (_, task) in self._accepting.items() if account_id in account_ids
-        ]
+        return [running.outcome() for (account_id, _), running in self._accepting.items() if account_id in account_ids]
 
     def _cancel(self, order: Order, changes: Changes) -> None:
         if order.delivery in (Delivery.HELD, Delivery.QUEUED):
@@ -193,23 +195,37 @@ class OrderService:
         changes.order(order)
         changes.cancels.append(order.order_id)
 
-    async def _accept(self, account: Account, new: NewOrder, trace_id: str, fingerprint: str) -> Order:
-        started = self._desk.clock.monotonic()
+    async def _accept(
+        self, key: tuple[str, str], account: Account, new: NewOrder, trace_id: str, fingerprint: str
+    ) -> Order:
+        running = self._accepting[key] = _Accepting(fingerprint, self._desk.clock.monotonic())
         try:
-            order = await self._accept_new(account, new, trace_id, fingerprint)
-            metrics.processing.observe(self._desk.clock.monotonic() - started)
-            return order
-        except (RedFireError, IntegrityError) as refusal:
-            # An order of long ago may have this id: then that one is the answer, whatever would be said of a new one.
-            if not isinstance(refusal, Unavailable):
-                earlier = await self._desk.find_by_client(account.account_id, new.client_order_id)
-                if earlier is not None:
-                    return _same(earlier, fingerprint)
-            if isinstance(refusal, RedFireError):
-                metrics.refused.labels(refusal.reason).inc()
+            order, instrument, written = await self._accept_new(account, new, trace_id, fingerprint)
+        except BaseException as refusal:
+            del self._accepting[key]
+            running.end(None, refusal if isinstance(refusal, Exception) else Unavailable("nothing was done; try again"))
             raise
 
-    async def _accept_new(self, account: Account, new: NewOrder, trace_id: str, fingerprint: str) -> Order:
+        # From here on the caller's deadline ends the wait, not the order.
+        def end(done: "asyncio.Future[None]") -> None:
+            del self._accepting[key]
+            error = done.exception()
+            if error is None:
+                self._written_instruments[instrument.symbol] = instrument
+                if order.is_held:
+                    self._stops.add(order)
+                metrics.processing.observe(self._desk.clock.monotonic() - running.started)
+            elif isinstance(error, IntegrityError) and self._book.orders.get(order.order_id) is order:
+                self._book.withdraw(order)
+            running.end(order, error)
+
+        outcome = running.outcome()
+        written.add_done_callback(end)
+        return await outcome
+
+    async def _accept_new(
+        self, account: Account, new: NewOrder, trace_id: str, fingerprint: str
+    ) -> tuple[Order, Instrument, "asyncio.Future[None]"]:
         instrument = await self._instruments.require(new.symbol)
         quote = self._quotes.find(new.symbol)
         if quote is None:
@@ -235,24 +251,38 @@ class OrderService:
         self._book.accept(order, changes)
         if not order.is_held:
             changes.sends.append(order_id)
-        written = self._desk.commit(changes, refusable=True)
-        try:
-            await written
-        except IntegrityError:
-            if self._book.orders.get(order_id) is order:
-                self._book.withdraw(order)
-            raise
-        self._written_instruments[instrument.symbol] = instrument
-        if order.is_held:
-            self._stops.add(order)
-        return order
+        return order, instrument, self._desk.commit(changes, refusable=True)
 
     def _require_time(self, new: NewOrder) -> None:
         if new.expire_time_ns and new.expire_time_ns <= self._desk.clock.now_ns():
             raise Invalid("expire_time: in the past", field="expire_time")
 
-    def _accepted(self, key: tuple[str, str], task: "asyncio.Task[Order]") -> None:
-        self._accepting.pop(key, None)
+
+class _Accepting:
+    """An order that is being written, and those who wait for it."""
+
+    __slots__ = ("_waiting", "fingerprint", "started")
+
+    def __init__(self, fingerprint: str, started: float) -> None:
+        self.fingerprint = fingerprint
+        self.started = started
+        self._waiting: list[asyncio.Future[Order]] = []
+
+    def outcome(self) -> "asyncio.Future[Order]":
+        """Resolves with the order; each who waits has a future of his own, which may be cancelled."""
+        future: asyncio.Future[Order] = asyncio.get_running_loop().create_future()
+        self._waiting.append(future)
+        return future
+
+    def end(self, order: Order | None, error: BaseException | None) -> None:
+        """Tell everybody."""
+        for future in self._waiting:
+            if future.done():
+                continue
+            if error is not None:
+                future.set_exception(error)
+            elif order is not None:
+                future.set_result(order)
 
 
 def _same(order: Order, fingerprint: str) -> Order:

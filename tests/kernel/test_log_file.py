@@ -7,6 +7,7 @@ import logging
 import pytest
 
 from services.kernel.telemetry import JsonFormatter, LogFile
+from tests.waiting import until
 
 
 @pytest.fixture
@@ -29,12 +30,13 @@ def test_without_a_loop_a_line_is_written_at_once(logged):
     assert messages(file) == ["one"]
 
 
-async def test_a_rounds_lines_are_written_at_its_end_in_order(logged):
+async def test_what_a_loop_says_in_a_while_is_written_together_in_order(logged):
     logger, file = logged
     logger.info("one")
+    await asyncio.sleep(0)
     logger.info("two")
     assert messages(file) == []
-    await asyncio.sleep(0)
+    await until(lambda: messages(file), 2)
     assert messages(file) == ["one", "two"]
 
 
