@@ -5,7 +5,6 @@ import sys
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext, redirect_stdout
 from dataclasses import replace
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +59,7 @@ def backtest(
 
 def _run(wanted: Sequence[Given], check_lookahead: bool, tell: bool) -> tuple[list[Any], Any]:
     """The results, and the data that they are of."""
+    from services.strategy.backtest.lookahead import check_lookahead as find_lookahead
     from services.strategy.backtest.run import run_backtest
 
     classes = [shared.load_class(given) for given in wanted]
@@ -77,10 +77,9 @@ def _run(wanted: Sequence[Given], check_lookahead: bool, tell: bool) -> tuple[li
         with progress_bar(f"running {job.class_name}") as bar:
             result = run_backtest(strategy_class, job, data, progress=_counted(bar))
         diagnostics = list(result.diagnostics)
-        if check_lookahead:
+        if check_lookahead and not result.error:
             with progress_bar("looking for look-ahead") as bar:
-                lookahead = import_module("services.strategy.backtest.lookahead")
-                seen = lookahead.check_lookahead(strategy_class, job, data, progress=_counted(bar))
+                seen = find_lookahead(strategy_class, job, data, progress=_counted(bar))
             diagnostics += seen or ["No look-ahead was found: signals are the same on shortened data."]
         results.append(replace(result, diagnostics=tuple(diagnostics)))
     return results, data

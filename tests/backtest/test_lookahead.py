@@ -1,5 +1,6 @@
 """Look-ahead is found where it is, with its signals' times, and nowhere else."""
 
+import json
 import random
 from dataclasses import replace
 from datetime import date, timedelta
@@ -17,7 +18,9 @@ from services.strategy.runner.loading import Loader
 from services.strategy.runner.moving_average import MovingAverageStrategy
 from tests.backtest import generated
 from tests.backtest.recordings import if_ticks, rb_bars
+from tests.backtest.test_data_command import RB, redfire  # noqa: F401 a fixture
 from tests.backtest.vnpy_oracle import shipped
+from tests.running import recorded
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -301,6 +304,19 @@ def test_the_cost_is_bounded_and_its_progress_told():
     assert parts == sorted(parts)
     assert parts[-1] == 1.0
     assert len(parts) > 10
+
+
+def test_the_command_shows_it(tmp_path, redfire):  # noqa: F811
+    (tmp_path / "keeping.py").write_text(KEEPING)
+    asked = ("--symbol", "rb888.SHFE", "--data", recorded(RB), "--interval", "5m", "--to", "2019-08-09")
+    asked += ("--strategies", tmp_path, "--check-lookahead")
+    code, out, err = redfire("backtest", "Keeping", *asked, "--json")
+    assert code == 0, err
+    told = json.loads(out)["diagnostics"]
+    assert any(sentence.startswith("Look-ahead: the signals of ") for sentence in told)
+    code, out, err = redfire("backtest", "DoubleMaStrategy", *asked)
+    assert code == 0, err
+    assert "No look-ahead was found: signals are the same on shortened data." in " ".join(out.split())
 
 
 def test_without_signals_the_data_are_shortened_all_the_same():

@@ -290,3 +290,42 @@ async def test_an_optimisation_finds_the_best_points(desk):
     assert canceled.optimization.status == pb.JOB_STATUS_CANCELED
     await desk.stub.DeleteOptimization(rpc.DeleteOptimizationRequest(optimization_id=long))
     assert pb.JOB_STATUS_CANCELED in ENDED
+
+
+PEEKING = """
+from vnpy.trader.constant import Interval
+from vnpy_ctastrategy import CtaTemplate
+
+
+class Peeking(CtaTemplate):
+    def on_init(self):
+        engine = self.cta_engine
+        self.rows = iter(engine.source.history(self.vt_symbol, Interval.MINUTE, engine.start, engine.end)[1:])
+
+    def on_bar(self, bar):
+        later = next(self.rows, None)
+        if later is not None and later.close_price > bar.close_price:
+            self.buy(bar.close_price + 10, 1)
+"""
+
+
+async def test_look_ahead_is_told_in_the_diagnostics_and_so_is_that_there_is_none(desk, strategies_dir):
+    (strategies_dir / "peeking.py").write_text(PEEKING)
+    honest = await desk.create("Trader", {"every": 15}, end_time=time(2021, 1, 5), check_lookahead=True)
+    peeking = await desk.create("Peeking", {}, end_time=time(2021, 1, 5), check_lookahead=True)
+    assert honest.check_lookahead
+    found = await desk.ended(honest.backtest_id)
+    assert found.status == pb.JOB_STATUS_FINISHED, found.error_detail
+    assert list(found.diagnostics) == ["No look-ahead was found: signals are the same on shortened data."]
+    assert found.progress.percent == 100
+    found = await desk.ended(peeking.backtest_id)
+    assert found.status == pb.JOB_STATUS_FINISHED, found.error_detail
+    told = [line.startswith("Look-ahead: the signals of ") for line in found.diagnostics].index(True)
+    first = found.diagnostics[told + 1]
+    assert first.startswith("2021-01-0") and "LONG OPEN 1 at" in first
+
+
+async def test_a_backtest_without_trades_says_why(desk):
+    made = await desk.create("Trader", {"every": 100_000}, end_time=time(2021, 1, 5))
+    found = await desk.ended(made.backtest_id)
+    assert [line for line in found.diagnostics if line.startswith("There are no trades: in ")]

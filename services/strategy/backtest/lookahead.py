@@ -11,6 +11,7 @@ from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from importlib.util import module_from_spec, spec_from_file_location
+from io import TextIOBase
 from typing import Any
 
 import numpy as np
@@ -40,8 +41,8 @@ def check_lookahead(
 ) -> list[str]:
     """Sentences on what changes, the first with the counts; empty: nothing does. Raises BacktestError as run_backtest.
 
-    Takes about as long as ten runs. Several sentences at most SHOWN + 2; one when the strategy's signals are different
-    in each run, or when it raises, for then nothing can be said.
+    Takes about as long as ten runs. At most SHOWN + 3 sentences; one when the strategy's signals are different in each
+    run, or when it raises, for then nothing can be said.
     """
     with redirect_stdout(_Nowhere()):
         return _Check(strategy_class, job, data, progress or (lambda done, total: None)).sentences()
@@ -206,13 +207,12 @@ def _one_of_its_own(strategy_class: type, wanted: bool) -> Iterator[type]:
 
 
 def _until(data: Dataset, rows: int) -> Dataset:
-    """The first rows, copied: nothing leads from them to the rest."""
-    time_ns = data.time_ns[:rows].copy()
+    """The first rows, not copied: there may be very many."""
     if isinstance(data, Ticks):
-        columns = {name: column[:rows].copy() for name, column in data.columns.items()}
-        return replace(data, time_ns=time_ns, columns=columns)
-    names = ("open", "high", "low", "close", "volume", "turnover", "open_interest")
-    return replace(data, time_ns=time_ns, **{name: getattr(data, name)[:rows].copy() for name in names})
+        columns = {name: column[:rows] for name, column in data.columns.items()}
+        return replace(data, time_ns=data.time_ns[:rows], columns=columns)
+    names = ("time_ns", "open", "high", "low", "close", "volume", "turnover", "open_interest")
+    return replace(data, **{name: getattr(data, name)[:rows] for name in names})
 
 
 def _shown(signals: list[Signal]) -> str:
@@ -229,11 +229,8 @@ def _line(error: str) -> str:
     return error.strip().rpartition("\n")[2][:300]
 
 
-class _Nowhere:
+class _Nowhere(TextIOBase):
     """What a strategy prints was shown by its first run."""
 
     def write(self, text: str) -> int:
         return len(text)
-
-    def flush(self) -> None:
-        """Nothing is kept."""

@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from datetime import UTC, date, datetime
 from decimal import Decimal
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -56,7 +55,8 @@ def _backtest(
     result = run_backtest(strategy_class, job, data, progress=lambda done, total: report(done, total * rounds))
     if setup.check_lookahead and not result.error:
         # What takes its time is the shortened data: how many rows that are it alone knows.
-        check_lookahead = import_module("services.strategy.backtest.lookahead").check_lookahead
+        from services.strategy.backtest.lookahead import check_lookahead
+
         seen = check_lookahead(
             strategy_class, job, data, progress=lambda done, total: report(*_second(done, total, len(data)))
         )
