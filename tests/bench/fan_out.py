@@ -10,6 +10,7 @@ whole, with bars and history, in this process. Prints a line per measurement, as
 import argparse
 import asyncio
 import json
+import resource
 import statistics
 import sys
 import time
@@ -19,6 +20,7 @@ from typing import Any
 
 import grpc
 import uvloop
+from grpc.experimental import ChannelOptions
 from redfire.engine.v1 import engine_pb2
 from redfire.market.v1 import market_pb2 as pb
 from redfire.market.v1.market_pb2_grpc import MarketServiceStub
@@ -57,7 +59,7 @@ class BenchEngine(FakeEngine):
             if self._rate:
                 due = min(int((time.perf_counter() - started) * self._rate) + 1, self._count)
                 if due <= sent:
-                    await asyncio.sleep(0.0005)
+                    await asyncio.sleep(0.001)
                     continue
             else:
                 due = min(sent + 64, self._count)
@@ -76,17 +78,17 @@ class BenchEngine(FakeEngine):
         await asyncio.Event().wait()
 
 
-async def subscribe(address: str, token: str) -> None:
+def subscribe(address: str, token: str) -> None:
     """A subscriber process: counts ticks, checks their sequence, measures latency; prints one JSON line."""
     latencies: list[float] = []
     count = lost = messages = 0
     expected, first, last, reason = 0, 0.0, 0.0, ""
-    async with grpc.aio.insecure_channel(address) as channel:
-        stub = MarketServiceStub(channel)
-        call = stub.StreamTicks(
-            pb.StreamTicksRequest(symbols=[SYMBOL]), metadata=(("authorization", f"Bearer {token}"),)
-        )
-        async for message in call:
+    # Saves a thread's wake per message; what a client does that only reads streams.
+    options = [(ChannelOptions.SingleThreadedUnaryStream, 1)]
+    with grpc.insecure_channel(address, options=options) as channel:
+        request = pb.StreamTicksRequest(symbols=[SYMBOL])
+        call = MarketServiceStub(channel).StreamTicks(request, metadata=(("authorization", f"Bearer {token}"),))
+        for message in call:
             now = time.perf_counter_ns()
             messages += 1
             if message.ticks:
@@ -99,21 +101,21 @@ async def subscribe(address: str, token: str) -> None:
                 latencies += [now - one.pre_close_price for one in message.ticks[:8]]
             elif message.HasField("end"):
                 reason = message.end.reason
-    latencies = sorted(latencies[WARM_UP:]) or [0.0]
-    print(
-        json.dumps(
-            {
-                "n": count,
-                "lost": lost,
-                "messages": messages,
-                "end": reason,
-                "ticks_s": round(count / (last - first)) if last > first else 0,
-                "p50_us": round(latencies[len(latencies) // 2] / 1e3, 1),
-                "p99_us": round(latencies[int(len(latencies) * 0.99)] / 1e3, 1),
-            }
-        ),
-        flush=True,
-    )
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    slowest = max(range(WARM_UP, len(latencies)), key=latencies.__getitem__, default=0)
+    latencies_us = [one / 1e3 for one in sorted(latencies[WARM_UP:]) or [0.0]]
+    result = {
+        "n": count,
+        "lost": lost,
+        "messages": messages,
+        "end": reason,
+        "ticks_s": round(count / (last - first)) if last > first else 0,
+        "p50_us": round(latencies_us[len(latencies_us) // 2], 1),
+        "p99_us": round(latencies_us[int(len(latencies_us) * 0.99)], 1),
+        "slowest_at": round(slowest / max(1, len(latencies)), 2),
+        "cpu_s": used.ru_utime + used.ru_stime,
+    }
+    print(json.dumps(result), flush=True)
 
 
 async def measure(subscribers: int, count: int, rate: float, limit_s: float) -> dict[str, Any]:
@@ -156,6 +158,8 @@ async def measure(subscribers: int, count: int, rate: float, limit_s: float) -> 
         "p99_worst_us": max(one["p99_us"] for one in results),
         "ticks_per_message": round(sum(one["n"] for one in results) / sum(one["messages"] for one in results), 1),
         "server_cpu_us_per_tick": round(cpu / count * 1e6, 1),
+        "sub_cpu_us_per_tick": round(sum(one["cpu_s"] for one in results) / max(1, count * subscribers) * 1e6, 1),
+        "slowest_at": sorted(one["slowest_at"] for one in results)[:: max(1, subscribers // 4)],
         "ends": sorted({one["end"] for one in results}),
     }
 
@@ -185,6 +189,8 @@ async def baseline(script: Path, subscribers: int, count: int, rate: float, limi
 async def run(args: argparse.Namespace) -> None:
     """All measurements, one after the other."""
     for name, count, rate in (("burst", args.burst, 0.0), ("steady", int(args.rate * args.seconds), args.rate)):
+        if args.only not in (None, name):
+            continue
         ours = await measure(args.subscribers, count, rate, args.limit)
         print(name, json.dumps(ours), flush=True)
         if args.baseline is not None:
@@ -208,11 +214,15 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=6, help="how long the steady measurement takes (6)")
     parser.add_argument("--baseline", type=Path, help="rpc_pub.py of the baselines; without it only ours is measured")
     parser.add_argument("--baseline-burst", type=int, default=20_000, help="ticks of the baseline's burst (20000)")
+    parser.add_argument("--only", choices=("burst", "steady"), help="one of the two measurements")
     parser.add_argument("--limit", type=float, default=120, help="seconds that one measurement may take (120)")
     parser.add_argument("--subscribe", help=argparse.SUPPRESS)
     parser.add_argument("--token", help=argparse.SUPPRESS)
     args = parser.parse_args()
-    uvloop.run(subscribe(args.subscribe, args.token) if args.subscribe else run(args))
+    if args.subscribe:
+        subscribe(args.subscribe, args.token)
+        return
+    uvloop.run(run(args))
 
 
 if __name__ == "__main__":
