@@ -14,7 +14,7 @@ import click
 
 from services.commands.data_folder import data_dir_option
 from services.commands.one_line import BadInput, named_values, progress_bar
-from services.strategy.backtest.job import TICK, BacktestJob
+from services.strategy.backtest.job import FIRST_DAY, LAST_DAY, TICK, BacktestJob
 
 _DEFAULT = BacktestJob(class_name="", symbol="any.ANY", interval=TICK)
 _TRUE, _FALSE = ("true", "yes", "on", "1"), ("false", "no", "off", "0")
@@ -61,9 +61,12 @@ class Day(click.ParamType[date]):
         if isinstance(value, date):
             return value
         try:
-            return date.fromisoformat(value)
+            day = date.fromisoformat(value)
         except ValueError:
             self.fail(f"{value!r} is no date like 2020-01-31", param, ctx)
+        if not FIRST_DAY <= day <= LAST_DAY:
+            self.fail(f"{value} is not between {FIRST_DAY} and {LAST_DAY}", param, ctx)
+        return day
 
 
 class Number(click.ParamType[float]):

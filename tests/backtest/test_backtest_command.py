@@ -207,6 +207,7 @@ def test_a_report_in_chinese(run, tmp_path):
         (("--param", "fast_window"), "--param 'fast_window' is not of the form name=value"),
         (("--from", "2020-05-01", "--to", "2020-04-01"), "the dates are empty: from 2020-05-01 to 2020-04-01"),
         (("--from", "2021-05-01"), "there are no rows from 2021-05-01"),
+        (("--to", "9999-12-31"), "9999-12-31 is not between 1900-01-01 and 2200-12-31"),
         (("--from", "May"), "'May' is no date like 2020-01-31"),
         (("--rate", "-1"), "rate must be 0 or above"),
         (("--rate", "nan"), "'nan' is not a number"),

@@ -136,6 +136,8 @@ def test_bad_requests_say_what_is_wrong(home, alice):
         ({"symbol": "rb2199.SHFE"}, 404, "DATASET_NOT_FOUND"),
         ({"dataset": "../../etc.SHFE"}, 400, "INVALID_FIELD"),
         ({"startTime": "2030-01-01T00:00:00Z"}, 400, "EMPTY_DATE_RANGE"),
+        ({"startTime": "0001-01-01T00:00:00Z"}, 400, "EMPTY_DATE_RANGE"),
+        ({"endTime": "9999-12-31T23:59:59Z"}, 400, "EMPTY_DATE_RANGE"),
         ({"interval": "INTERVAL_3S"}, 400, "INVALID_FIELD"),
         ({"ticks": True}, 400, "INVALID_FIELD"),
     ):

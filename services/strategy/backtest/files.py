@@ -58,6 +58,7 @@ def read_dataset(
         rows.add(block, length)
         if progress is not None:
             progress(done)
+    _release()
     if several := other_symbols(rows.symbols, symbol, path.name):
         raise several
     findings = _skipped(reader, rows)
@@ -80,6 +81,13 @@ def read_dataset(
             if name == "volume":
                 findings.append(Finding("no_volume", len(time_ns), "There is no column of volume: it is 0 throughout."))
     return Bars(symbol, interval, time_ns, **values, findings=tuple(findings))
+
+
+def _release() -> None:
+    """Give back what Arrow keeps of the text that it has read, which is more than the columns made of it."""
+    import pyarrow as pa
+
+    pa.default_memory_pool().release_unused()
 
 
 def _starts(ends_ns: Any, interval: str, zone: Any) -> Any:

@@ -12,6 +12,8 @@ INTERVALS_S: Mapping[str, int] = {
     "1d": 86400, "1w": 604800,
 }  # fmt: skip
 """The lengths of bars that backtests run on, by name; ticks are TICK."""
+FIRST_DAY, LAST_DAY = date(1900, 1, 1), date(2200, 12, 31)
+"""Between which data can lie."""
 
 
 class BacktestError(ValueError):
@@ -50,6 +52,9 @@ class BacktestJob:
     def __post_init__(self) -> None:
         if self.interval != TICK and self.interval not in INTERVALS_S:
             raise BacktestError(f"interval {self.interval!r} is none of {', '.join((*INTERVALS_S, TICK))}", "interval")
+        for day in (self.start, self.end):
+            if day and not FIRST_DAY <= day <= LAST_DAY:
+                raise BacktestError(f"{day} is not between {FIRST_DAY} and {LAST_DAY}", "start_time")
         if self.start and self.end and self.start > self.end:
             raise BacktestError(f"the dates are empty: from {self.start} to {self.end}", "start_time")
         for name in ("size", "pricetick", "capital"):

@@ -126,7 +126,7 @@ class Rows:
         """All rows by time, none twice; findings on disorder and duplicates."""
         time_ns = np.concatenate(self._times) if self._times else np.empty(0, np.int64)
         indices = np.concatenate(self._indices) if self._indices else np.empty(0, np.int64)
-        columns = {name: np.concatenate(parts) for name, parts in self._columns.items()}
+        columns = {name: np.concatenate(self._columns.pop(name)) for name in list(self._columns)}
         self._times, self._indices, self._columns = [], [], {}
         findings: list[Finding] = []
         if len(time_ns) and (np.diff(time_ns) < 0).any():

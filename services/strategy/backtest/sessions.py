@@ -10,6 +10,7 @@ _USUAL = 0.5
 """A slot of the day belongs to a session when at least this part of days has it."""
 _FEWEST_DAYS = 3
 """Fewer days of a weekday or a month are no pattern of their own."""
+_SLOTS_TOGETHER = 1 << 18
 
 
 def missing_slots(local_ns: Times, length_ns: int, days: Times) -> tuple[Times, Times]:
@@ -19,15 +20,26 @@ def missing_slots(local_ns: Times, length_ns: int, days: Times) -> tuple[Times, 
     most days have it, by weekday and by month. It is missing when trading went on that day before and after it, or
     when it continues what was traded right before or begins what is traded right after.
     """
-    nothing = np.empty(0, np.int64)
-    steps = np.diff(local_ns)
-    at = np.flatnonzero(steps > length_ns)
+    at = np.flatnonzero(np.diff(local_ns) > length_ns)
     if not len(at):
-        return nothing, nothing
+        return np.empty(0, np.int64), np.empty(0, np.int64)
     expected = _Pattern(local_ns, length_ns)
+    # Some pauses at a time: every night of years of minutes has hundreds of slots to look at.
+    together = max(1, _SLOTS_TOGETHER * length_ns // (2 * DAY_NS))
+    found = [
+        _missing_in(at[i : i + together], local_ns, length_ns, days, expected) for i in range(0, len(at), together)
+    ]
+    return np.concatenate([moments for moments, _ in found]), np.concatenate([counts for _, counts in found])
+
+
+def _missing_in(
+    at: npt.NDArray[np.intp], local_ns: Times, length_ns: int, days: Times, expected: "_Pattern"
+) -> tuple[Times, Times]:
+    """The same for the pauses after these rows alone."""
+    steps = local_ns[at + 1] - local_ns[at]
     # Of a long pause only the day after its begin and the one before its end can belong to sessions.
     per_day = DAY_NS // length_ns
-    between = (steps[at] - 1) // length_ns
+    between = (steps - 1) // length_ns
     head = np.minimum(between, per_day)
     tail = np.minimum(between - head, per_day)
     pair, offset = _ranges(head + tail)
@@ -40,7 +52,7 @@ def missing_slots(local_ns: Times, length_ns: int, days: Times) -> tuple[Times, 
     # Up to the first slot that is not expected, and from the last such one on.
     stop = np.minimum.reduceat(np.where(wanted, len(pair), position), first)
     resume = np.maximum.reduceat(np.where(wanted, -1, position), first)
-    same_day = ((days[at] == days[at + 1]) & (steps[at] < DAY_NS))[pair]
+    same_day = ((days[at] == days[at + 1]) & (steps < DAY_NS))[pair]
     counted = wanted & (same_day | (position < stop[pair]) | (position > resume[pair]))
     counts = np.add.reduceat(counted.astype(np.int64), first)
     begins = np.minimum.reduceat(np.where(counted, position, last[pair]), first)

@@ -197,4 +197,7 @@ class Job:
 
 
 def _day(time: datetime | None) -> date | None:
-    return None if time is None else time.astimezone(TIMEZONE).date()
+    try:
+        return None if time is None else time.astimezone(TIMEZONE).date()
+    except OverflowError:
+        return date.max
