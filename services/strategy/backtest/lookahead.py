@@ -78,6 +78,7 @@ class _Check:
             return [f"Look-ahead was not looked for: the strategy raised {_line(whole.error)}."]
         if (first := whole.signals.first_difference(again.signals)) is not None:
             return [self._by_chance(whole.signals, again.signals, first)]
+        del again  # millions of signals, perhaps
         cuts = self._cuts(whole.signals)
         changes: dict[int, str] = {}
         errors: list[str] = []

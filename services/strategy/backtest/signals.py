@@ -70,6 +70,7 @@ class Recorder:
         self._prices, self._volumes = array("d"), array("d")
         self._stopped = False
         self._late = 0
+        self._strategy = strategy
         on_stop = strategy.on_stop
 
         def stop() -> None:
@@ -83,7 +84,11 @@ class Recorder:
             strategy.send_order = self._order_sender(strategy.send_order)
 
     def signals(self, result: BacktestResult) -> Signals:
-        """All of them. Those of a strategy that goes round its own methods are known by their trades only."""
+        """All of them, once. Those of a strategy that goes round its own methods are known by their trades only."""
+        # Round in a circle both would stay until the collector comes, and there may be millions of signals.
+        self._strategy.__dict__.pop("send_order", None)
+        self._strategy.__dict__.pop("on_stop", None)
+        self._strategy = None
         if len(self._times) + self._late < result.order_count:
             return self._of_trades(result)
         return self._made(self._times, self._kinds, self._prices, self._volumes)
@@ -137,10 +142,10 @@ class Recorder:
     def _made(self, times: Any, kinds: Any, prices: Any, volumes: Any) -> Signals:
         return Signals(
             self._names,
-            np.array(times, dtype=np.int64),
-            np.array(kinds, dtype=np.int64),
-            np.array(prices, dtype=np.float64),
-            np.array(volumes, dtype=np.float64),
+            np.frombuffer(times, dtype=np.int64),
+            np.frombuffer(kinds, dtype=np.int64),
+            np.frombuffer(prices, dtype=np.float64),
+            np.frombuffer(volumes, dtype=np.float64),
         )
 
 
