@@ -4,6 +4,8 @@ The arrays stay what they are in vnpy: the same objects for ever, changed in pla
 one move of the block by one number shifts them all: what a row pushes into the one before is overwritten at once.
 """
 
+from copy import deepcopy
+from operator import attrgetter
 from typing import Any
 
 import numpy as np
@@ -12,24 +14,21 @@ from vnpy.trader.utility import ArrayManager as VnpyArrayManager
 FIELDS = ("open", "high", "low", "close", "volume", "turnover", "open_interest")
 
 
-def _row(name: str, settable: bool) -> Any:
+def _row(name: str) -> Any:
     kept = f"_{name}_row"
-
-    def get(self: Any) -> Any:
-        return getattr(self, kept)
 
     def put(self: Any, value: Any) -> None:
         setattr(self, kept, value)
         self._own = False  # somebody's own array: shifted as vnpy does
 
-    return property(get, put if settable else None)
+    return property(attrgetter(kept), put)
 
 
 class ArrayManager(VnpyArrayManager):
     """In place of vnpy.trader.utility.ArrayManager."""
 
-    open_array, high_array, low_array, close_array = (_row(name, True) for name in FIELDS[:4])
-    volume_array, turnover_array, open_interest_array = (_row(name, True) for name in FIELDS[4:])
+    open_array, high_array, low_array, close_array = (_row(name) for name in FIELDS[:4])
+    volume_array, turnover_array, open_interest_array = (_row(name) for name in FIELDS[4:])
 
     def __init__(self, size: int = 100) -> None:
         self.count = 0
@@ -38,9 +37,10 @@ class ArrayManager(VnpyArrayManager):
         block = np.zeros(7 * size)
         for index, name in enumerate(FIELDS):
             setattr(self, f"_{name}_row", block[index * size : (index + 1) * size])
-        self._block = block
-        self._into = block[:-1]
-        self._from = block[1:]
+        # As plain memory it is quicker to move and to write to than as an array.
+        self._block = memoryview(block)
+        self._into = self._block[:-1]
+        self._from = self._block[1:]
         self._own = size > 0
 
     def __getstate__(self) -> dict[str, Any]:
@@ -48,11 +48,9 @@ class ArrayManager(VnpyArrayManager):
         return {**self.__dict__, "_own": False, "_block": None, "_into": None, "_from": None}
 
     def __deepcopy__(self, memo: dict[int, Any]) -> "ArrayManager":
-        import copy
-
         made = type(self).__new__(type(self))
         for name, value in self.__getstate__().items():
-            made.__dict__[name] = copy.deepcopy(value, memo)
+            made.__dict__[name] = deepcopy(value, memo)
         return made
 
     def update_bar(self, bar: Any) -> None:

@@ -10,12 +10,13 @@ import numpy as np
 
 from services.strategy.backtest.costs import FeeModel
 from services.strategy.backtest.result import Fill
-from services.strategy.backtest.zone_offsets import local_us
+from services.strategy.backtest.zone_offsets import clock_times, local_us
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _EPOCH_DAY = date(1970, 1, 1).toordinal()
 _MICROSECOND = timedelta(microseconds=1)
 _DAY_US = 86_400_000_000
+_BLOCK = 4096
 
 
 class Fills(Sequence[Fill]):
@@ -64,12 +65,14 @@ class Fills(Sequence[Fill]):
     @overload
     def __getitem__(self, index: slice) -> list[Fill]: ...
     def __getitem__(self, index: int | slice) -> Fill | list[Fill]:
-        if isinstance(index, slice):
-            return [self._at(i) for i in range(*index.indices(len(self)))]
-        return self._at(range(len(self))[index])
+        numbers = range(len(self))[index]
+        if isinstance(numbers, range):
+            return list(self._made(numbers))
+        return next(self._made(range(numbers, numbers + 1)))
 
     def __iter__(self) -> Iterator[Fill]:
-        return (self._at(index) for index in range(len(self)))
+        for start in range(0, len(self), _BLOCK):
+            yield from self._made(range(start, min(start + _BLOCK, len(self))))
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Sequence) and len(other) == len(self) and list(self) == list(other)
@@ -85,19 +88,16 @@ class Fills(Sequence[Fill]):
             self._held.append((direction, offset))
         return kind
 
-    def _at(self, index: int) -> Fill:
-        direction, offset = self._names[self._kinds[index]]
-        price, volume = self._prices[index], self._volumes[index]
-        return Fill(
-            trade_id=str(index + 1),
-            order_id=str(self._orders[index]),
-            time=(_EPOCH + timedelta(0, 0, self._times[index])).astimezone(self._zone),
-            direction=direction,
-            offset=offset,
-            price=price,
-            volume=volume,
-            commission=self._fee.commission(price, volume, volume * self._size * price, offset, index + 1),
-        )
+    def _made(self, numbers: range) -> Iterator[Fill]:
+        """The trades of these numbers, counted from 0."""
+        utc_us = np.array([self._times[number] for number in numbers], dtype=np.int64)
+        times = clock_times(*local_us(utc_us * 1000, self._zone), self._zone)
+        for number, time in zip(numbers, times, strict=True):
+            direction, offset = self._names[self._kinds[number]]
+            price, volume = self._prices[number], self._volumes[number]
+            commission = self._fee.commission(price, volume, volume * self._size * price, offset, number + 1)
+            order = str(self._orders[number])
+            yield Fill(str(number + 1), order, time, direction, offset, price, volume, commission)
 
 
 def _name(value: Any) -> str:

@@ -10,7 +10,7 @@ import numpy as np
 from services.strategy.backtest.dataset import Bars, Dataset, Times
 from services.strategy.backtest.job import TICK
 from services.strategy.backtest.vnpy_import import prepare_vnpy
-from services.strategy.backtest.zone_offsets import local_us
+from services.strategy.backtest.zone_offsets import clock_times, local_us
 
 CHUNK = 4096
 _BLOCK = 256
@@ -93,17 +93,9 @@ class Replay:
         return self.rows(*self.between(first, last))
 
     def _made(self, low: int, high: int) -> list[Any]:
-        times = self._times(low, high)
+        folds = None if self._folds is None else self._folds[low:high]
+        times = clock_times(self._local_us[low:high], folds, self.zone)
         return self._bars(low, high, times) if isinstance(self.data, Bars) else self._ticks(low, high, times)
-
-    def _times(self, low: int, high: int) -> list[datetime]:
-        # Aware times are added to by their clock, not by elapsed time: many times quicker than to make each anew.
-        epoch = _EPOCH.replace(tzinfo=self.zone)
-        times = [epoch + since for since in self._local_us[low:high].astype("timedelta64[us]").tolist()]
-        if self._folds is not None:
-            for index in np.flatnonzero(self._folds[low:high]).tolist():
-                times[index] = times[index].replace(fold=1)
-        return times
 
     def _bars(self, low: int, high: int, times: list[datetime]) -> list[Any]:
         from vnpy.trader.object import BarData

@@ -35,6 +35,17 @@ def local_us(time_ns: Times, zone: ZoneInfo) -> tuple[Times, npt.NDArray[np.bool
     return utc_us + offset_us[which], folds if folds.any() else None
 
 
+def clock_times(local: Times, folds: npt.NDArray[np.bool_] | None, zone: ZoneInfo) -> list[datetime]:
+    """What `local_us` found as aware datetimes."""
+    # Aware times are added to by their clock, not by elapsed time: many times quicker than to make each anew.
+    epoch = datetime(1970, 1, 1, tzinfo=zone)
+    times = [epoch + since for since in local.astype("timedelta64[us]").tolist()]
+    if folds is not None:
+        for index in np.flatnonzero(folds).tolist():
+            times[index] = times[index].replace(fold=1)
+    return times
+
+
 def _changes(first_s: int, last_s: int, zone: ZoneInfo) -> tuple[list[int], list[int]]:
     """The seconds at which the offset changes, and the offsets before, between and after."""
     changes: list[int] = []
