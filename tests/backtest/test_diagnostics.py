@@ -292,3 +292,16 @@ def test_attributes_that_lead_round_and_round_do_no_harm():
             raise RuntimeError(name)
 
     assert "There are no trades" in said(Knot, rb_bars())[1]
+
+
+def test_a_strategy_that_keeps_many_bars_is_still_looked_through():
+    class Keeper(Sender):
+        def on_init(self):
+            super().on_init()
+            self.bars, self.index, self.late = [], {}, {"am": ArrayManager(7)}
+
+        def on_bar(self, bar):
+            self.bars.append(bar)
+            self.index[bar.datetime] = bar
+
+    assert "late['am'] never left the warm-up: it needs 7 bars and got none" in said(Keeper, rb_bars())[1]

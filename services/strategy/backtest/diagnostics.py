@@ -4,9 +4,10 @@ Nothing is recorded while it lasts. What the strategy holds (vnpy's ArrayManager
 attributes) and what the core and its fill model hold tell enough.
 """
 
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterator, Sequence
 from datetime import timedelta
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,7 +23,11 @@ if TYPE_CHECKING:
 
 _SHOWN = 3
 _VISITED = 500
+_WAITING = 5000
 _DEEP = 3
+_ROWS = ("vnpy.trader.object", "vnpy.trader.constant", "services.strategy.runner.events", "datetime")
+"""Modules whose objects lead nowhere, and of which strategies keep many."""
+_DAY = timedelta(days=1)
 _MINUTE_US = 60_000_000
 _PLAIN = (str, bytes, int, float, complex, type(None), np.ndarray, np.generic, type)
 
@@ -71,21 +76,21 @@ def _held(strategy: Any, others: set[int]) -> Iterator[tuple[str, Any]]:
     from vnpy.trader.utility import ArrayManager, BarGenerator
 
     seen = set(others)
-    waiting: list[tuple[str, Any, int]] = [("", strategy, 0)]
+    waiting: deque[tuple[str, Any, int]] = deque([("", strategy, 0)])
     while waiting and len(seen) < _VISITED + len(others):
-        name, value, depth = waiting.pop(0)
+        name, value, depth = waiting.popleft()
         # By type: an object of the user's may answer for its attributes whatever it likes.
         kind = type(value)
-        if issubclass(kind, _PLAIN) or id(value) in seen:
+        if issubclass(kind, _PLAIN) or kind.__module__ in _ROWS or id(value) in seen:
             continue
         seen.add(id(value))
         if issubclass(kind, ArrayManager | BarGenerator):
             yield name, value
             continue
-        if depth == _DEEP:
+        if depth == _DEEP or len(waiting) > _WAITING:
             continue
         if kind is dict:
-            inner = [(f"{name}[{key!r}]", one) for key, one in list(value.items())[:_VISITED]]
+            inner = [(f"{name}[{key!r}]", one) for key, one in islice(value.items(), _VISITED)]
         elif issubclass(kind, list | tuple):
             inner = [(f"{name}[{index}]", one) for index, one in enumerate(value[:_VISITED])]
         else:
@@ -133,7 +138,7 @@ def _windows(run: "Run", held: list[tuple[str, Any]]) -> list[str]:
 
 
 def _window(run: "Run", generator: Any) -> str:
-    first = run.replay.rows(run.low, run.low + 1)[0].datetime
+    first, last = (run.replay.rows(row, row + 1)[0].datetime for row in (run.low, run.high - 1))
     kind = generator.interval.name
     window = int(generator.window)
     data = "ticks" if not run.replay.is_bars else f"{run.replay.interval} bars"
@@ -149,9 +154,10 @@ def _window(run: "Run", generator: Any) -> str:
         if open_bar is None or open_bar.datetime > first:
             return ""
         return f"it takes {_count(window, 'hour')}, which these {data} never filled"
-    if open_bar is None or not window:
+    if open_bar is None or not window or first < open_bar.datetime > last - _DAY:
         return ""
-    minutes = np.unique(local_us(run.replay.data.time_ns[run.low : run.high], run.replay.zone)[0] // _MINUTE_US % 60)
+    local = local_us(run.replay.data.time_ns[run.low : run.high], run.replay.zone)[0]
+    minutes = np.flatnonzero(np.bincount(local // _MINUTE_US % 60))
     if run.replay.is_bars and ((minutes + 1) % window).all():
         ends = _numbers([minute for minute in range(60) if not (minute + 1) % window])
         return (

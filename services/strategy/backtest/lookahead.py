@@ -26,7 +26,7 @@ from services.strategy.backtest.signals import Recorder, Signal, Signals
 from services.strategy.backtest.substitution import substituted
 from services.strategy.runner.strategy_class import Family, family_of
 
-AT_SIGNALS = 12
+AT_SIGNALS = 16
 ELSEWHERE = 4
 """At how many rows the data are cut: with signals, and spread over all."""
 SHOWN = 50
@@ -41,7 +41,7 @@ def check_lookahead(
 ) -> list[str]:
     """Sentences on what changes, the first with the counts; empty: nothing does. Raises BacktestError as run_backtest.
 
-    Takes about as long as ten runs. At most SHOWN + 3 sentences; one when the strategy's signals are different in each
+    Takes as long as a dozen runs. At most SHOWN + 3 sentences; one when the strategy's signals are different in each
     run, or when it raises, for then nothing can be said.
     """
     with redirect_stdout(_Nowhere()):
