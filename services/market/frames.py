@@ -29,7 +29,7 @@ def split(batch: bytes) -> list[bytes]:
             length = batch[position + 1]
             position += 2
             if length > 0x7F:
-                length, position = _varint(batch, position - 1)
+                length, position = varint(batch, position - 1)
             position += length
             if position > end:
                 break
@@ -52,7 +52,11 @@ def frame(message: bytes) -> bytes:
     return bytes(header) + message
 
 
-def _varint(data: bytes, position: int) -> tuple[int, int]:
+def varint(data: bytes, position: int) -> tuple[int, int]:
+    """The number that begins at `position`, and where it ends (protobuf's encoding guide, "Base 128 Varints").
+
+    Raises: MalformedBatchError, IndexError at the end of the data.
+    """
     value = shift = 0
     while True:
         byte = data[position]
@@ -66,14 +70,14 @@ def _varint(data: bytes, position: int) -> tuple[int, int]:
 
 
 def _skip(data: bytes, position: int) -> int:
-    tag, position = _varint(data, position)
+    tag, position = varint(data, position)
     match tag & 7:
         case 0:
-            return _varint(data, position)[1]
+            return varint(data, position)[1]
         case 1:
             return position + 8
         case 2:
-            length, position = _varint(data, position)
+            length, position = varint(data, position)
             return position + length
         case 5:
             return position + 4

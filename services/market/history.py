@@ -26,20 +26,19 @@ from redfire.market.v1 import market_pb2 as pb
 
 from services.lake import layout
 from services.lake.archive import Archive, MovedError
-from services.lake.layout import BAR_COLUMNS, TICK_COLUMNS, TICK_LISTS
+from services.lake.layout import BAR_COLUMNS
 from services.market import journal
 from services.market.bars import Bar, Bars, Interval, LocalClock
 from services.market.convert import LATEST_NS, parse_ticks, tick_from_row
 from services.market.frames import split
 from services.market.settings import MarketSettings
+from services.market.tick_columns import tick_columns
 
 _log = logging.getLogger(__name__)
 
 R = TypeVar("R")
 Ticks = Sequence[pb.Tick]
 _FLUSH_BYTES = 2 << 20
-_YIELD_EVERY = 128
-"""Rows that the writer thread takes apart before it lets the event loop's thread run."""
 _LONGEST_HOLIDAY_DAYS = 15
 """A night session belongs to the trading day after the holiday."""
 
@@ -326,7 +325,7 @@ class History:
     def _archive(self, closing: Segment, batch: bytes, state: dict[str, Any]) -> None:
         if batch:
             self._append(batch)
-        ticks = self._tick_columns(closing.batches)
+        ticks = tick_columns(closing.batches, self._clock.date_number, self._pause)
         bars: dict[tuple[str, int], list[Bar]] = {}
         for bar in closing.bars:
             bars.setdefault((bar.symbol, bar.trading_day), []).append(bar)
@@ -355,22 +354,10 @@ class History:
             for symbol, day in partitions:
                 archive.compact(symbol, day, self._settings.compact_files)
 
-    def _tick_columns(self, batches: Iterable[bytes]) -> dict[tuple[str, int], dict[str, list[Any]]]:
-        partitions: dict[tuple[str, int], list[list[Any]]] = {}
-        count = 0
-        for batch in batches:
-            for tick in parse_ticks(batch):
-                key = (tick.symbol, tick.trading_day or self._clock.date_number(tick.time_ns))
-                columns = partitions.get(key)
-                if columns is None:
-                    columns = partitions[key] = [[] for _ in TICK_COLUMNS]
-                for column, name in zip(columns, TICK_COLUMNS, strict=True):
-                    value = getattr(tick, name)
-                    column.append(list(value) if name in TICK_LISTS else value)
-                count += 1
-                if count % _YIELD_EVERY == 0 and not self._stopping:
-                    time.sleep(0.0001)
-        return {key: dict(zip(TICK_COLUMNS, columns, strict=True)) for key, columns in partitions.items()}
+    def _pause(self) -> None:
+        """Let the event loop's thread run, unless everything waits for the writer thread."""
+        if not self._stopping:
+            time.sleep(0.0001)
 
     # What follows runs in query threads.
 

@@ -21,7 +21,7 @@ _log = logging.getLogger(__name__)
 NEW_EPOCH = 1 << 20
 """Sequences of two runs of the engine are at least this far apart, and those of one run hardly ever."""
 
-REST = 3
+REST = 2
 """After streams were written to, they rest so many times as long as that takes of late (over about SMOOTH times).
 How far behind readers are is not to be seen: gRPC takes a lot on their behalf, in messages as small as they were made.
 But where the machine has no time for them, writing takes longer too, and they get fewer, bigger messages.
