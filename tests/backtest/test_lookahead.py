@@ -12,7 +12,8 @@ from vnpy_ctastrategy import ArrayManager, CtaTemplate
 from services.engine import vnpy_home
 from services.strategy.backtest.dataset import Bars, Ticks
 from services.strategy.backtest.job import BacktestJob
-from services.strategy.backtest.lookahead import AT_SIGNALS, ELSEWHERE, SHOWN, check_lookahead
+from services.strategy.backtest.lookahead import AT_SIGNALS, ELSEWHERE, MORE, SHOWN, check_lookahead
+from services.strategy.backtest.run import run_backtest
 from services.strategy.runner.base import BaseStrategy
 from services.strategy.runner.loading import Loader
 from services.strategy.runner.moving_average import MovingAverageStrategy
@@ -107,6 +108,16 @@ def test_a_strategy_that_reads_the_next_rows_is_reported_with_its_signals_times(
     assert f"nothing on data that end at {time}." in text or ahead > 1
     assert time < second.split(": ")[0]
     assert 3 <= len(found) <= SHOWN + 3
+
+
+def test_each_signal_that_changes_is_reported_where_there_are_not_too_many():
+    data = bars(900)
+    orders = run_backtest(Peeking, BacktestJob("Peeking", data.symbol, "5m"), data).order_count
+    found = checked(Peeking, data)
+    assert AT_SIGNALS < orders < MORE
+    assert found[0].startswith(f"Look-ahead: the signals of {orders} times change")
+    assert f"there are signals at {orders} times" in found[0]
+    assert len(found) == 1 + min(orders, SHOWN) + (orders > SHOWN)
 
 
 def test_indicators_over_the_whole_data_are_reported():

@@ -29,11 +29,14 @@ from services.strategy.runner.strategy_class import Family, family_of
 AT_SIGNALS = 16
 ELSEWHERE = 4
 """At how many rows the data are cut: with signals, and spread over all."""
+MORE_ROWS = 4_000_000
+MORE = 200
+"""Where look-ahead was found, so many rows are played again, at most so often, to find more signals that change."""
 SHOWN = 50
 """Changed signals that are told one by one."""
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_WHOLE = 0.25
-"""The part of the progress that the runs on the whole data are."""
+_WHOLE, _FIRST = 0.2, 0.7
+"""How far the progress is after the runs on the whole data, and after the first shortened ones."""
 
 
 def check_lookahead(
@@ -41,8 +44,8 @@ def check_lookahead(
 ) -> list[str]:
     """Sentences on what changes, the first with the counts; empty: nothing does. Raises BacktestError as run_backtest.
 
-    Takes as long as a dozen runs. At most SHOWN + 3 sentences; one when the strategy's signals are different in each
-    run, or when it raises, for then nothing can be said.
+    Takes as long as a dozen runs, longer when there is something to tell. At most SHOWN + 3 sentences; one when the
+    strategy's signals are different in each run, or when it raises, for then nothing can be said.
     """
     with redirect_stdout(_Nowhere()):
         return _Check(strategy_class, job, data, progress or (lambda done, total: None)).sentences()
@@ -67,6 +70,8 @@ class _Check:
         self._fresh = True
         self._rows = (0, 0)
         self._span = (0.0, 1.0)
+        self._changes: dict[int, str] = {}
+        self._errors: list[str] = []
 
     def sentences(self) -> list[str]:
         # A class that keeps what it saw would give it to the shortened runs: each has a class of its own, if it can.
@@ -80,16 +85,23 @@ class _Check:
             return [self._by_chance(whole.signals, again.signals, first)]
         del again  # millions of signals, perhaps
         cuts = self._cuts(whole.signals)
-        changes: dict[int, str] = {}
-        errors: list[str] = []
+        self._cut(whole.signals, cuts, _WHOLE, _FIRST)
+        if self._changes:
+            size = self._rows[1] - self._rows[0]
+            more = set(self._at_signals(whole.signals, min(MORE_ROWS * 2 // size, MORE)))
+            more = {cut for cut in more if self._may_end(cut)} - set(cuts)
+            self._cut(whole.signals, sorted(more), _FIRST, 1.0)
+            cuts += more
+        self._tell(1.0)
+        return self._told(len(cuts), len(np.unique(whole.signals.time_us)))
+
+    def _cut(self, whole: Signals, cuts: list[int], begin: float, end: float) -> None:
+        """Run on data that end with each of these rows."""
         done, total = 0, sum(cuts) + len(cuts) or 1
         for cut in cuts:
-            self._span = (_WHOLE + (1 - _WHOLE) * done / total, (1 - _WHOLE) * (cut + 1) / total)
-            made = self._run(_until(self._data, cut + 1))
-            self._compare(whole.signals, made, cut, changes, errors)
+            self._span = (begin + (end - begin) * done / total, (end - begin) * (cut + 1) / total)
+            self._compare(whole, self._run(_until(self._data, cut + 1)), cut)
             done += cut + 1
-        self._tell(1.0)
-        return self._told(changes, errors, len(cuts))
 
     def _twice(self, begin: float, share: float) -> tuple[_Made, _Made]:
         self._span = (begin, share / 2)
@@ -115,24 +127,33 @@ class _Check:
     def _cuts(self, signals: Signals) -> list[int]:
         """The rows with which the data end, one run each."""
         low, high = self._rows
-        last = len(self._replay) - 1  # nothing comes after it
-        times = np.unique(signals.time_us)
-        chosen = times[np.unique(np.linspace(0, len(times) - 1, AT_SIGNALS).astype(int))] if len(times) else times
-        rows = self._rows_of(chosen.astype(np.int64))
         spread = np.linspace(low, high - 1, ELSEWHERE + 1).astype(int)[1:]
-        rows = np.concatenate([rows, self._rows_of(self._data.time_ns[spread] // 1000)])
-        return [int(row) for row in np.unique(rows) if low <= row < last]
+        rows = {*self._at_signals(signals, AT_SIGNALS), *self._rows_of(self._data.time_ns[spread] // 1000).tolist()}
+        return sorted(row for row in rows if self._may_end(row))
+
+    def _at_signals(self, signals: Signals, most: int) -> list[int]:
+        """Rows with signals, spread over all."""
+        times = np.unique(signals.time_us)
+        chosen = np.unique(np.linspace(0, len(times) - 1, min(most, len(times))).astype(int))
+        rows: list[int] = self._rows_of(times[chosen]).tolist()
+        return rows
+
+    def _may_end(self, row: int) -> bool:
+        """Whether it is one of the run's, and there are rows after it."""
+        return self._rows[0] <= row < len(self._replay) - 1
 
     def _rows_of(self, time_us: Any) -> Any:
         """The last rows of these times."""
         return np.searchsorted(self._data.time_ns // 1000, time_us, side="right") - 1
 
-    def _compare(self, whole: Signals, made: _Made, cut: int, changes: dict[int, str], errors: list[str]) -> None:
+    def _compare(self, whole: Signals, made: _Made, cut: int) -> None:
         end_us = int(self._data.time_ns[cut]) // 1000
         expected, found = whole.until(end_us), made.signals.until(end_us)
         end = self._time(end_us)
         if made.error:
-            errors.append(f"On data that end at {end} it raises {_line(made.error)}; on the whole data it does not.")
+            self._errors.append(
+                f"On data that end at {end} it raises {_line(made.error)}; on the whole data it does not."
+            )
         first = expected.first_difference(found)
         if first is None:
             return
@@ -140,13 +161,14 @@ class _Check:
         ours, theirs = expected.by_time(first, room), found.by_time(first, room)
         for time_us in sorted(ours.keys() | theirs.keys())[:room]:
             before, after = ours.get(time_us, []), theirs.get(time_us, [])
-            if before != after and time_us not in changes:
-                changes[time_us] = (
+            if before != after and time_us not in self._changes:
+                self._changes[time_us] = (
                     f"{self._time(time_us)}: {_shown(before)} on the whole data, {_shown(after)} on data that end at "
                     f"{end}."
                 )
 
-    def _told(self, changes: dict[int, str], errors: list[str], cuts: int) -> list[str]:
+    def _told(self, cuts: int, times_of_signals: int) -> list[str]:
+        changes, errors = self._changes, self._errors
         if not changes and not errors:
             return []
         found = []
@@ -155,7 +177,8 @@ class _Check:
             change = "changes" if len(changes) == 1 else "change"
             found.append(
                 f"Look-ahead: {times} {change} when later rows are not there (tried with {cuts} earlier ends of the "
-                "data). A signal that needs rows after it cannot be had in trading."
+                f"data; there are signals at {times_of_signals:,} times). A signal that needs rows after it cannot be "
+                "had in trading."
             )
         else:
             found.append("Look-ahead: the strategy needs rows that come later.")
