@@ -77,7 +77,8 @@ class GatewayStatus(StrEnum):
     ERROR = "ERROR"
 
 
-@dataclass(frozen=True, slots=True)
+# Not frozen, as one is made for each order: that would take four times as long.
+@dataclass(slots=True)
 class OrderRequest:
     """An order for a gateway. `price` is None for market orders."""
 

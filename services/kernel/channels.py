@@ -67,7 +67,8 @@ class LocalChannel:
             stream = handler.invoke(request, self._origin(timeout, metadata))
             try:
                 async for item in stream:
-                    yield parse(item) if isinstance(item, bytes) else item
+                    for one in item if type(item) is list else (item,):
+                        yield parse(one) if isinstance(one, bytes) else one
             finally:
                 await stream.aclose()
 
@@ -83,7 +84,8 @@ class LocalChannel:
             stream = handler.invoke(request, self._origin(None, metadata))
             try:
                 async for item in stream:
-                    yield item if isinstance(item, bytes) else item.SerializeToString()
+                    for one in item if type(item) is list else (item,):
+                        yield one if isinstance(one, bytes) else one.SerializeToString()
             finally:
                 await stream.aclose()
 

@@ -34,7 +34,10 @@ Stream = Callable[[Any, Origin], AsyncIterator[Any]]
 
 @dataclass(frozen=True, slots=True)
 class Handler:
-    """A wrapped RPC: `invoke(request, origin)` answers a message, or yields messages or their bytes."""
+    """A wrapped RPC: `invoke(request, origin)` answers a message, or yields messages or their bytes.
+
+    What a stream has at once it may yield as a list of them, which passes the wrapper and the gate as one.
+    """
 
     policy: MethodPolicy
     invoke: Any
@@ -292,7 +295,11 @@ def _network_handler(handler: Handler) -> Any:
             origin = _origin(context)
             try:
                 async for item in handler.invoke(_parse(handler, request), origin):
-                    yield item
+                    if type(item) is list:
+                        for one in item:
+                            yield one
+                    else:
+                        yield item
             except RedFireError as error:
                 await _abort(context, error, origin)
 

@@ -23,7 +23,8 @@ class Violation:
     metadata: dict[str, str]
 
 
-@dataclass(frozen=True, slots=True)
+# Not frozen, as one is made for each order: that would take four times as long.
+@dataclass(slots=True)
 class Circumstances:
     """What a check depends on besides the account's book."""
 
@@ -36,7 +37,8 @@ class Circumstances:
     now: float
 
 
-@dataclass(frozen=True, slots=True)
+# Not frozen, as one is made for each order: that would take four times as long.
+@dataclass(slots=True)
 class Growth:
     """What an order would add to what is counted already."""
 

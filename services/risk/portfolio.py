@@ -13,7 +13,8 @@ from services.risk.limits import NO_LIMITS, AccountLimits, Limits
 _DAY_NS = 86_400 * 10**9
 
 
-@dataclass(frozen=True, slots=True)
+# Not frozen, as one is made for each order: that would take four times as long.
+@dataclass(slots=True)
 class AccountNews:
     """An account as trading tells of it."""
 

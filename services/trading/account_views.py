@@ -10,7 +10,8 @@ from services.trading.orders import PositionSide
 from services.trading.positions import Position
 
 
-@dataclass(frozen=True, slots=True)
+# Not frozen, as one is made for each order: that would take four times as long.
+@dataclass(slots=True)
 class AccountView:
     """An account at one moment."""
 

