@@ -14,12 +14,14 @@ from rich.text import Text
 from services.strategy.backtest.optimise import OptimisationResult
 from services.strategy.backtest.optimise.point import Progress as SearchProgress
 from services.strategy.backtest.optimise.walk_forward import WalkForwardResult
-from services.strategy.backtest.result import BacktestResult
 
 _BESIDE = ("total_return", "sharpe_ratio", "max_ddpercent", "total_trade_count", "win_rate")
 _SHOWN_ERRORS = 3
 _WIDE = 160
 _WHOLE_FROM = 1000
+_PLAIN: dict[str, Any] = {
+    "box": None, "title_justify": "left", "title_style": "bold", "header_style": "bold", "padding": (0, 2, 0, 0),
+}  # fmt: skip
 
 
 @contextmanager
@@ -49,7 +51,7 @@ def show_points(result: OptimisationResult, top: int) -> None:
     console = _console()
     names = result.space.varied
     beside = [name for name in _BESIDE if name != result.target]
-    table = Table(title=f"{result.job.class_name} on {result.job.symbol}: best {result.target}", title_justify="left")
+    table = Table(title=f"{result.job.class_name} on {result.job.symbol}: best {result.target}", **_PLAIN)
     for name in names:
         table.add_column(Text(name), justify="right")
     for name in (result.target, *beside):
@@ -73,11 +75,12 @@ def show_windows(result: WalkForwardResult) -> None:
     """In-sample beside out-of-sample, a window a row; then the tests joined."""
     console = _console()
     target = result.target.replace("_", " ")
-    table = Table(title=f"{result.job.class_name} on {result.job.symbol}: walk-forward", title_justify="left")
-    for name in ("optimised on", "tested on", "parameters"):
-        table.add_column(name)
-    for name in (f"{target}, in sample", "out of sample", "annual return, in sample", "out of sample"):
-        table.add_column(Text(name), justify="right")
+    table = Table(title=f"{result.job.class_name} on {result.job.symbol}: walk-forward", **_PLAIN)
+    for name in ("optimised on", "tested on"):
+        table.add_column(name, no_wrap=True)
+    table.add_column("parameters")
+    for name in (f"{target} in", "out of sample", "annual % in", "out of sample"):
+        table.add_column(Text(name), justify="right", no_wrap=True)
     for window in result.windows:
         cells = [
             f"{window.train_start} – {window.train_end}",
@@ -106,26 +109,12 @@ def show_windows(result: WalkForwardResult) -> None:
 
 
 def rendered(result: OptimisationResult | WalkForwardResult, data: Any, lang: str) -> str:
-    """The HTML page: of a search its heat map, of a walk-forward the report of the joined tests."""
+    """The HTML page."""
+    from services.strategy.backtest.report import render_optimisation, render_walk_forward
+
     if isinstance(result, OptimisationResult):
-        from services.strategy.backtest.report.optimisation import render_optimisation
-
-        return render_optimisation([(point.parameters, point.value) for point in result.points], result.target, lang)
-    from services.strategy.backtest.report import render_report
-
-    ratio = "none" if result.efficiency is None else f"{result.efficiency:.2f}"
-    sentences = [f"Walk-forward: the tests of {len(result.windows)} windows, joined. Efficiency {ratio}."]
-    for window in result.windows:
-        inside, outside = (_number(value) for value in (window.best and window.best.value, window.test_value))
-        chosen = _parameters(window.best.parameters, list(window.best.parameters)) if window.best else window.error
-        sentences.append(
-            f"{window.test_start} – {window.test_end}: {result.target} {outside} out of sample, {inside} in sample "
-            f"from {window.train_start} ({chosen})."
-        )
-    joined = BacktestResult(
-        result.job, result.fills, result.days, result.statistics, sentences, data.findings, row_count=len(data)
-    )
-    return render_report(joined, data, lang=lang)
+        return render_optimisation(result, lang)
+    return render_walk_forward(result, data, lang)
 
 
 def _console() -> Console:

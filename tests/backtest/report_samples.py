@@ -7,6 +7,8 @@ import numpy as np
 
 from services.strategy.backtest.dataset import Bars
 from services.strategy.backtest.job import BacktestJob
+from services.strategy.backtest.optimise import Axis, Failure, OptimisationResult, Point, Space
+from services.strategy.backtest.optimise.walk_forward import WalkForwardResult, Window
 from services.strategy.backtest.performance import extra_statistics
 from services.strategy.backtest.result import BacktestResult, Day, Fill
 
@@ -71,6 +73,35 @@ def turning(bars: Bars, every: int = 200, **job_values: object) -> BacktestResul
         job, fills, days, statistics | extra_statistics(job, days, fills), row_count=len(bars), order_count=len(fills),
         elapsed_s=0.5,
     )  # fmt: skip
+
+
+def searched(
+    points: list[tuple[dict[str, object], float]], target: str, failures: tuple[Failure, ...] = ()
+) -> OptimisationResult:
+    """A search that found these points."""
+    names = list(points[0][0]) if points else ["a"]
+    values = {name: tuple(dict.fromkeys(given[name] for given, _ in points)) or (1,) for name in names}
+    job = BacktestJob("TurningStrategy", "rb2501.SHFE", "1m")
+    ran = [
+        Point(given, value, {target: value, "total_trade_count": number})
+        for number, (given, value) in enumerate(points)
+    ]
+    ran.sort(key=lambda point: -point.value if point.value == point.value else np.inf)
+    space = Space(tuple(Axis(name, values[name]) for name in names))  # type: ignore[arg-type]
+    return OptimisationResult(job, space, target, "grid", tuple(ran), failures)
+
+
+def walked(result: BacktestResult) -> WalkForwardResult:
+    """A walk-forward of two windows, the second without a test."""
+    days = result.days
+    best = Point({"every": 3}, 1.25, {"sharpe_ratio": 1.25, "annual_return": 10.0})
+    windows = (
+        Window(days[0].date, days[4].date, days[5].date, days[9].date, best, -0.5, {"sharpe_ratio": -0.5}),
+        Window(days[5].date, days[9].date, days[10].date, days[14].date, None, error="no point ran <b>to its end</b>"),
+    )
+    return WalkForwardResult(
+        result.job, "sharpe_ratio", windows, tuple(days), tuple(result.trades), result.statistics, -0.07
+    )
 
 
 def _days(job: BacktestJob, bars: Bars, times: list[datetime], fills: list[Fill]) -> list[Day]:

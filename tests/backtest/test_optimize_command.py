@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -60,7 +61,7 @@ def test_the_table_shows_the_best_and_the_page_has_the_map(data_file, tmp_path):
     page = tmp_path / "page.html"
     ran = run(data_file, "--top", "3", "--report", str(page))
     assert ran.exit_code == 0, ran.output
-    assert len([line for line in ran.stdout.splitlines() if line.startswith("│")]) == 3
+    assert len([line for line in ran.stdout.splitlines() if re.match(r" +\d+ +\d", line)]) == 3
     assert "8 points in" in ran.stdout and "sharpe ratio" in ran.stdout
     assert "fast_window" in page.read_text()
 

@@ -14,14 +14,22 @@ import pytest
 from services.strategy.backtest import report as report_package
 from services.strategy.backtest.dataset import Bars, Finding, Ticks
 from services.strategy.backtest.job import BacktestError, BacktestJob
+from services.strategy.backtest.optimise import Failure
 from services.strategy.backtest.performance import extra_statistics
-from services.strategy.backtest.report import named, render_comparison, render_optimisation, render_report, tables
+from services.strategy.backtest.report import (
+    named,
+    render_comparison,
+    render_optimisation,
+    render_report,
+    render_walk_forward,
+    tables,
+)
 from services.strategy.backtest.report.catalogue import LANGUAGES, catalogue, read
 from services.strategy.backtest.report.price_series import MAX_ROWS, packed
 from services.strategy.backtest.result import BacktestResult
 from services.strategy.backtest.run import run_backtest
 from tests.backtest.generated import NIGHT, bars, ticks
-from tests.backtest.report_samples import day, finished, turning
+from tests.backtest.report_samples import day, finished, searched, turning, walked
 from tests.backtest.vnpy_oracle import shipped
 
 EVIL = "</script><script>alert(1)</script><img src=x onerror=alert(2)>\"'&"
@@ -229,7 +237,7 @@ def test_whatever_users_write_is_text_and_nothing_else(data):
     for lang in LANGUAGES:
         for html in (
             render_report(result, data, lang), render_comparison(named([result, other]), lang),
-            render_optimisation(points, EVIL, lang),
+            render_optimisation(searched(points, EVIL), lang),
         ):  # fmt: skip
             assert "<img" not in html
             assert "alert(1)</script" not in html
@@ -241,7 +249,7 @@ def test_whatever_users_write_is_text_and_nothing_else(data):
 def test_pages_name_no_address_and_forbid_the_network(result, data, lang):
     points = [({"a": i, "b": j}, i * j) for i in range(3) for j in range(3)]
     for html in (render_report(result, data, lang), render_comparison(named([result, result]), lang),
-                 render_optimisation(points, "sharpe_ratio", lang)):  # fmt: skip
+                 render_optimisation(searched(points, "sharpe_ratio"), lang)):  # fmt: skip
         assert not re.search(r"https?:|//[a-z0-9-]+\.[a-z]|@import|url\(|<link|<iframe|\ssrc=", html, re.I)
         policy = re.search(r'Content-Security-Policy" content="([^"]*)"', html)[1]  # type: ignore[index]
         assert unescape(policy).startswith("default-src 'none'; script-src 'sha256-")
@@ -276,7 +284,7 @@ def test_an_optimisation_shows_the_best_first_and_leaves_out_what_failed():
     points = [({"fast": i, "slow": j}, i * 10.0 + j) for i in range(4) for j in range(5)] + [
         ({"fast": 9, "slow": 9}, math.nan)
     ]
-    html = visible(render_optimisation(points, "sharpe_ratio"))
+    html = visible(render_optimisation(searched(points, "sharpe_ratio")))
     ranks = re.findall(r'<th scope="row">1</th><td>(\d+)</td><td>(\d+)</td>', html)
     assert ranks == [("3", "4")]
     assert "Sharpe ratio" in html and "21 combinations" in html
@@ -284,4 +292,19 @@ def test_an_optimisation_shows_the_best_first_and_leaves_out_what_failed():
 
 @pytest.mark.parametrize("points", [[], [({"a": 1}, 1.0)], [({"a": i}, float(i)) for i in range(3)]])
 def test_an_optimisation_of_few_points_makes_a_page(points):
-    assert render_optimisation(points, "my_own", "zh")
+    assert render_optimisation(searched(points, "my_own"), "zh")
+
+
+def test_an_optimisation_says_what_failed_and_what_never_traded():
+    found = searched([({"a": i}, float(i)) for i in range(3)], "sharpe_ratio", (Failure({"a": 9}, "it raised"),))
+    html = visible(render_optimisation(found))
+    assert "1 combinations made no trade" in html
+    assert "1 combinations failed." in html and "a=9: it raised" in html
+
+
+def test_a_walk_forward_shows_in_sample_beside_out_of_sample(result, data):
+    html = visible(render_walk_forward(walked(result), data))
+    assert re.search(r"every=3</td><td>1\.25</td><td><strong>−0\.50</strong></td><td>10\.00%</td>", html)
+    assert "no point ran &lt;b&gt;to its end" in html
+    assert "2 windows" in html and "efficiency −0.07" in html
+    assert "样本外" in render_walk_forward(walked(result), None, "zh")

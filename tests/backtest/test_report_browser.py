@@ -10,10 +10,16 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 
-from services.strategy.backtest.report import named, render_comparison, render_optimisation, render_report
+from services.strategy.backtest.report import (
+    named,
+    render_comparison,
+    render_optimisation,
+    render_report,
+    render_walk_forward,
+)
 from services.strategy.backtest.result import BacktestResult
 from tests.backtest.generated import bars
-from tests.backtest.report_samples import turning
+from tests.backtest.report_samples import searched, turning, walked
 
 READY_MS = 60_000
 PRICE = "document.getElementById('chart-price')"
@@ -45,8 +51,9 @@ def pages(tmp_path_factory) -> dict[str, Path]:
         "without_data": render_report(first, None),
         "empty": render_report(BacktestResult(first.job, [], [], {}, error="boom"), None),
         "comparison": render_comparison(named([first, second])),
-        "optimisation": render_optimisation(points, "sharpe_ratio"),
-        "one_parameter": render_optimisation([({"fast": i}, float(i)) for i in range(9)], "sharpe_ratio"),
+        "walk_forward": render_walk_forward(walked(first), data),
+        "optimisation": render_optimisation(searched(points, "sharpe_ratio")),
+        "one_parameter": render_optimisation(searched([({"fast": i}, float(i)) for i in range(9)], "sharpe_ratio")),
     }
     for name, text in texts.items():
         (folder / f"{name}.html").write_text(text, encoding="utf-8")
@@ -87,7 +94,7 @@ def span(page: Page) -> float:
     return float(last) - float(first)
 
 
-@pytest.mark.parametrize("name", ["en", "zh", "without_data"])
+@pytest.mark.parametrize("name", ["en", "zh", "without_data", "walk_forward"])
 def test_a_report_draws_every_chart(opened, name):
     with opened(name) as page:
         for chart in ("equity", "price", "daily", "distribution", "costs"):
@@ -152,7 +159,7 @@ def test_trades_are_drawn_at_their_prices_and_times_when_one_looks_closely(opene
         assert y == pytest.approx(price)
 
 
-@pytest.mark.parametrize("name", ["en", "zh", "comparison", "optimisation"])
+@pytest.mark.parametrize("name", ["en", "zh", "comparison", "optimisation", "walk_forward"])
 def test_pages_fit_a_phone_without_scrolling_sideways(opened, name):
     with opened(name, viewport={"width": 400, "height": 800}, is_mobile=True, has_touch=True) as page:
         assert page.evaluate("document.documentElement.scrollWidth") <= 400

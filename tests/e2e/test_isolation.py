@@ -174,6 +174,7 @@ def attempts(alice: Alice, mallory: Client) -> dict[str, list]:
         "CancelOptimization": [m.post(f"{search}:cancel")],
         "WatchOptimization": [m.get(f"{search}:watch")],
         "ListOptimizationPoints": [m.get(f"{search}/points")],
+        "GetOptimizationReport": [m.get(f"{search}/report")],
     }
 
 

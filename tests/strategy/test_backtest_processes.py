@@ -9,11 +9,14 @@ from pathlib import Path
 
 import psutil
 import pytest
+from redfire.common.v1 import common_pb2 as common
 from redfire.strategy.v1 import backtest_pb2 as pb
 from redfire.strategy.v1 import backtest_service_pb2 as rpc
 
+from services.strategy.jobs import scheduler
 from services.strategy.jobs.process import JobProcess
 from tests.strategy.backtests import HOSTILE, STRATEGIES, BacktestDesk, store_bars
+from tests.strategy.fakes import SYMBOL
 from tests.waiting import until
 
 SMALL = {"backtest_memory_bytes": 400 << 20}
@@ -75,6 +78,8 @@ async def test_hostile_strategies_fail_with_their_reason_and_harm_nobody(lab):
             assert text in one.error, (name, one.error)
         assert "hostile.py" in found["Raiser"].error_detail
         # What it did until it raised can be read.
+        report = await desk.stub.GetBacktestReport(rpc.GetBacktestReportRequest(backtest_id=made["Raiser"]))
+        assert "ValueError: no such luck" in report.report.data.decode()
         days = await desk.stub.ListBacktestDays(rpc.ListBacktestDaysRequest(backtest_id=made["Raiser"]))
         assert days is not None
         assert (await desk.finished("Trader")).trade_count > 10
@@ -117,6 +122,34 @@ async def test_cancel_takes_effect_within_a_second_and_leaves_no_process(lab, tm
             if child:
                 await until(lambda child=child: not alive(child))
         assert (await desk.cancel(made.backtest_id)).status == pb.JOB_STATUS_CANCELED
+
+
+@pytest.mark.timeout(60)
+async def test_a_canceled_optimisation_keeps_the_points_so_far(lab, monkeypatch):
+    monkeypatch.setattr(scheduler, "_GRACE_S", 30)  # this machine may be busy
+    async with lab() as p:
+        desk = BacktestDesk(p.identity())
+        request = rpc.CreateOptimizationRequest(
+            class_name="Trader",
+            symbol=SYMBOL,
+            interval=common.INTERVAL_1M,
+            ranges=[pb.ParameterRange(name="every", start=2, stop=1000, step=1)],
+        )
+        of = {"optimization_id": (await desk.stub.CreateOptimization(request)).optimization.optimization_id}
+
+        async def some() -> bool:
+            now = (await desk.stub.GetOptimization(rpc.GetOptimizationRequest(**of))).optimization
+            return now.progress.done > 3
+
+        await until(some, timeout_s=40)
+        canceled = (await desk.stub.CancelOptimization(rpc.CancelOptimizationRequest(**of), timeout=40)).optimization
+        assert canceled.status == pb.JOB_STATUS_CANCELED
+        assert 3 < canceled.point_count < 999
+        page = await desk.stub.ListOptimizationPoints(rpc.ListOptimizationPointsRequest(**of, page_size=3))
+        assert list(page.points) == list(canceled.best)[:3]
+        report = (await desk.stub.GetOptimizationReport(rpc.GetOptimizationReportRequest(**of))).report
+        assert report.content_type.startswith("text/html") and b"Stopped early" in report.data
+        assert workers() == []
 
 
 async def test_so_many_run_at_once_and_the_others_wait_in_order_fair_between_users(lab):

@@ -17,6 +17,7 @@ from services.strategy.jobs.service import JobService
 
 _BACKTEST = Kind.BACKTEST
 _OPTIMIZATION = Kind.OPTIMIZATION
+_HTML = "text/html; charset=utf-8"
 
 
 class BacktestApi(rpc.BacktestServiceServicer):
@@ -102,8 +103,8 @@ class BacktestApi(rpc.BacktestServiceServicer):
 
     async def GetBacktestReport(self, request: pb.GetBacktestReportRequest, call: Call) -> pb.GetBacktestReportResponse:
         """Its report."""
-        page = await self._jobs.get_report(call.user_id, request.backtest_id, request.lang or "en")
-        return pb.GetBacktestReportResponse(report=HttpBody(content_type="text/html; charset=utf-8", data=page))
+        page = await self._jobs.get_report(call.user_id, _BACKTEST, request.backtest_id, request.lang or "en")
+        return pb.GetBacktestReportResponse(report=HttpBody(content_type=_HTML, data=page))
 
     async def CreateOptimization(
         self, request: pb.CreateOptimizationRequest, call: Call
@@ -174,3 +175,10 @@ class BacktestApi(rpc.BacktestServiceServicer):
         return pb.ListOptimizationPointsResponse(
             points=[convert.point_to_pb(row) for _, row in found.items], next_page_token=found.next_page_token
         )
+
+    async def GetOptimizationReport(
+        self, request: pb.GetOptimizationReportRequest, call: Call
+    ) -> pb.GetOptimizationReportResponse:
+        """Its report."""
+        page = await self._jobs.get_report(call.user_id, _OPTIMIZATION, request.optimization_id, request.lang or "en")
+        return pb.GetOptimizationReportResponse(report=HttpBody(content_type=_HTML, data=page))

@@ -94,7 +94,9 @@ class JobFolder:
 
     def write_report(self, lang: str, page: str) -> None:
         """The report in one language."""
-        (self.part / _report(lang)).write_bytes(gzip.compress(page.encode(), compresslevel=5))
+        file = self.part / f"{_report(lang)}.new"
+        file.write_bytes(gzip.compress(page.encode(), compresslevel=5))
+        file.rename(self.part / _report(lang))
 
     def write_outcome(self, outcome: Outcome) -> None:
         """The end: all else is written."""

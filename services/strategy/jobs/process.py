@@ -83,6 +83,11 @@ class JobProcess:
                 await self._process.wait()
             progress.close()
 
+    def ask_to_end(self) -> None:
+        """Have it write down what it has found so far, and end; who asks kills it when that takes too long."""
+        if self._process is not None and self._process.stdin is not None and not self._process.stdin.is_closing():
+            self._process.stdin.write(b"\n")
+
     def kill(self) -> None:
         """End it at once, with all that it started."""
         self._killed = True

@@ -26,6 +26,8 @@ _ATTEMPTS = 3
 _LOOK_S = 1.0
 _PRUNE_S = 600.0
 _PRUNED = 100
+_GRACE_S = 0.7
+"""A cancel takes effect within a second."""
 
 
 @dataclass(slots=True)
@@ -108,6 +110,9 @@ class Scheduler:
         if running is not None:
             running.canceled = True
             if running.process is not None:
+                if job.kind is Kind.OPTIMIZATION:  # hours of points are worth keeping
+                    running.process.ask_to_end()
+                    await asyncio.wait([running.task], timeout=_GRACE_S)
                 running.process.kill()
             await asyncio.wait([running.task])
         return None
@@ -199,7 +204,11 @@ class Scheduler:
         progress = replace(self._jobs[job.job_id].progress, elapsed_s=self._clock.monotonic() - started)
         job = replace(job, progress=progress)
         if running.canceled:
-            await self._host.run_blocking(folder.delete)
+            if job.kind is Kind.OPTIMIZATION:
+                # What it has written down counts, though it was killed then.
+                job = replace(job, found=(await self._host.run_blocking(self._outcome, folder, Ending())).found)
+            else:
+                await self._host.run_blocking(folder.delete)
             return job.ended(self._clock.now(), Status.CANCELED)
         outcome = await self._host.run_blocking(self._outcome, folder, ending)
         job = replace(job, found=outcome.found)

@@ -221,9 +221,9 @@ class JobService:
         rows: Sequence[Mapping[str, Any]] = await self._read(folder.read_rows, table, offset, page.size + 1)
         return page.cut(list(enumerate(rows, offset + 1)), key=lambda item: [item[0]])
 
-    async def get_report(self, user_id: str, job_id: str, lang: str) -> bytes:
-        """A backtest's report. Raises JobNotFinished."""
-        folder = await self._results(user_id, Kind.BACKTEST, job_id)
+    async def get_report(self, user_id: str, kind: Kind, job_id: str, lang: str) -> bytes:
+        """A job's report. Raises JobNotFinished."""
+        folder = await self._results(user_id, kind, job_id)
         page: bytes | None = await self._read(folder.read_report, lang)
         if page is None:
             raise JobNotFinished("it has no report: it failed before its end")

@@ -28,13 +28,22 @@ _NO_LOOKAHEAD = "No look-ahead was found: signals are the same on shortened data
 Report = Callable[[int, int], None]
 
 
-def run_job(orders: Orders, folder: JobFolder, report: Report, printed: Callable[[], list[str]]) -> Outcome:
-    """The whole job. Raises whatever user code raises, and BacktestError."""
+def run_job(
+    orders: Orders,
+    folder: JobFolder,
+    report: Report,
+    printed: Callable[[], list[str]],
+    should_stop: Callable[[], bool],
+) -> Outcome:
+    """The whole job; an optimisation ends early, with the points so far, when `should_stop` says so.
+
+    Raises whatever user code raises, and BacktestError.
+    """
     setup = Setup.from_json(orders.setup)
     strategies = Path(orders.strategies_dir) if orders.strategies_dir else None
     data = datasets.load(Path(orders.data_dir), setup)
     if orders.kind == Kind.OPTIMIZATION:
-        return _optimise(strategies, setup, data, orders, folder, report)
+        return _optimise(strategies, setup, data, orders, folder, report, should_stop)
     return _backtest(Loader(strategies).load(setup.class_name), setup, data, folder, report, printed)
 
 
@@ -65,15 +74,14 @@ def _backtest(
     folder.write_rows(TRADES, [_fill_row(fill) for fill in result.trades])
     folder.write_rows(DAYS, [_day_row(day) for day in result.days])
     found = _summary(result, printed())
-    if result.error:
-        detail = result.error.strip()
-        failure, line = Failure.STRATEGY_RAISED, detail.rpartition("\n")[2]
-        if line.startswith("MemoryError"):
-            failure, line = Failure.OUT_OF_MEMORY, "the strategy asked for more memory than there is for it"
-        return Outcome(failure, line, detail, found)
+    detail = result.error.strip()
+    line = detail.rpartition("\n")[2]
+    if line.startswith("MemoryError"):
+        line = "the strategy asked for more memory than there is for it"
+        return Outcome(Failure.OUT_OF_MEMORY, line, detail, found)
     for lang in LANGUAGES:
         folder.write_report(lang, render_report(result, data, lang=lang))
-    return Outcome(found=found)
+    return Outcome(Failure.STRATEGY_RAISED if detail else Failure.NONE, line, detail, found)
 
 
 def _second(done: int, total: int, rows: int) -> tuple[int, int]:
@@ -82,10 +90,18 @@ def _second(done: int, total: int, rows: int) -> tuple[int, int]:
 
 
 def _optimise(
-    strategies: Path | None, setup: Setup, data: Any, orders: Orders, folder: JobFolder, report: Report
+    strategies: Path | None,
+    setup: Setup,
+    data: Any,
+    orders: Orders,
+    folder: JobFolder,
+    report: Report,
+    should_stop: Callable[[], bool],
 ) -> Outcome:
     from services.strategy.backtest.optimise import Axis, Space, run_optimisation
+    from services.strategy.backtest.report import prepare, render_optimisation
 
+    prepare()  # now, since a cancel does not wait
     assert setup.search is not None
     search = setup.search
     result = run_optimisation(
@@ -98,6 +114,7 @@ def _optimise(
         workers=orders.workers,
         progress=lambda now: report(now.done, now.total),
         point_timeout_s=orders.point_timeout_s,
+        should_stop=should_stop,
     )
     varied = {item.name for item in search.ranges}
     rows = [_point_row(point.parameters, varied, point.value, point.statistics, "") for point in result.points]
@@ -107,7 +124,12 @@ def _optimise(
         for row in rows[:_POINTS]
     ]
     folder.write_rows(POINTS, texts)
-    return Outcome(found={"best": rows[:_BEST], "point_count": len(rows)})
+    outcome = Outcome(found={"best": rows[:_BEST], "point_count": len(rows)})
+    if result.stopped:
+        folder.write_outcome(outcome)  # there may be no time for more
+    for lang in LANGUAGES:
+        folder.write_report(lang, render_optimisation(result, lang))
+    return outcome
 
 
 def _summary(result: BacktestResult, printed: Sequence[str]) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """The process of one backtest or optimisation: imports the user's class, runs it, writes what it found, ends.
 
 What it needs comes as one line of JSON on standard input (see `Orders`). It holds no token and talks to nobody. When
-that input ends its parent is gone, and so it ends too.
+that input ends its parent is gone, and so it ends too. A second line asks it to end with what it has found so far.
 """
 
 import ctypes
@@ -13,6 +13,7 @@ import signal
 import sys
 import threading
 import traceback
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -77,7 +78,8 @@ def main() -> None:
         print(f"a job's orders come as JSON on standard input: {error}", file=sys.stderr)  # noqa: T201
         sys.exit(2)
     bind_to(orders.parent)
-    threading.Thread(target=_end_with_input, daemon=True).start()
+    asked_to_end = threading.Event()
+    threading.Thread(target=_end_with_input, args=(asked_to_end,), daemon=True).start()
     # Ctrl-C at the terminal is for the service, which says when a job ends.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     sys.dont_write_bytecode = True
@@ -90,7 +92,7 @@ def main() -> None:
     os.environ["TMPDIR"] = str(temporary)
     printed = Printed()
     sys.stdout = printed
-    code = _run(orders, printed)
+    code = _run(orders, printed, asked_to_end.is_set)
     # Threads that user code left behind do not keep it alive.
     os._exit(code)
 
@@ -119,7 +121,7 @@ def _limit(memory_bytes: int) -> None:
         Path("/proc/self/oom_score_adj").write_text("1000")
 
 
-def _run(orders: Orders, printed: Printed) -> int:
+def _run(orders: Orders, printed: Printed, should_stop: Callable[[], bool]) -> int:
     """The job, whatever user code does to it; the exit code."""
     from services.strategy.backtest.job import BacktestError
     from services.strategy.jobs.folder import JobFolder, Outcome
@@ -130,7 +132,7 @@ def _run(orders: Orders, printed: Printed) -> int:
     folder = JobFolder(Path(orders.root), orders.job_id)
     progress = ProgressFile(Path(orders.folder) / "progress")
     try:
-        outcome = run_job(orders, folder, progress.write, printed.lines)
+        outcome = run_job(orders, folder, progress.write, printed.lines, should_stop)
     except BacktestError as error:
         outcome = Outcome(Failure.INVALID, str(error))
     except MemoryError:
@@ -148,9 +150,10 @@ def _line(error: BaseException) -> str:
     return traceback.format_exception_only(error)[-1].strip()
 
 
-def _end_with_input() -> None:
+def _end_with_input(asked_to_end: threading.Event) -> None:
+    """Another line asks for the end; no more of them: the parent is gone."""
     while os.read(0, 4096):
-        pass
+        asked_to_end.set()
     os._exit(0)
 
 

@@ -53,6 +53,11 @@ def page(template: str, texts: Catalogue, payload: Mapping[str, Any], **values: 
     )
 
 
+def prepare() -> None:
+    """Do what the first page of a process would take its time for."""
+    _library()
+
+
 def plain(text: str) -> str:
     """`text` so that the plotting library, which knows some tags, shows it as it is."""
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")

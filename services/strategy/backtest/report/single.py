@@ -1,7 +1,7 @@
 """The report of one backtest."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -14,14 +14,18 @@ from services.strategy.backtest.report.price_series import MAX_TRADES, price_ser
 from services.strategy.backtest.result import BacktestResult, Day
 from services.strategy.backtest.round_trip import round_trips
 
+if TYPE_CHECKING:
+    from services.strategy.backtest.report.walk_forward import Walk
+
 LOG_LINES = 200
 _BINS = 40  # even: none has both gains and losses
 _YUAN_EXCHANGES = frozenset({"CFFEX", "SHFE", "INE", "DCE", "CZCE", "GFEX", "SSE", "SZSE", "BSE", "SGE"})
 
 
-def render_report(result: BacktestResult, data: Dataset | None, lang: str = "en") -> str:
+def render_report(result: BacktestResult, data: Dataset | None, lang: str = "en", walk: "Walk | None" = None) -> str:
     """The report of `result` as the text of an HTML file. `data` is what the backtest ran on: without it the price
-    chart has the days' closes only. Raises BacktestError for a language that there is none of.
+    chart has the days' closes only. `walk`: it is the tests of a walk-forward, joined. Raises BacktestError for a
+    language that there is none of.
     """
     texts = catalogue(lang)
     trips = round_trips(result.job, result.days, result.trades)
@@ -38,6 +42,7 @@ def render_report(result: BacktestResult, data: Dataset | None, lang: str = "en"
             "currency": currency(result.job.symbol, texts),
         },
         result=result,
+        walk=walk,
         job=result.job,
         interval=interval(result.job, texts),
         currency=currency(result.job.symbol, texts),

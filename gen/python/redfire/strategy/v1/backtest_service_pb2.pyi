@@ -331,3 +331,17 @@ class ListOptimizationPointsResponse(_message.Message):
     points: _containers.RepeatedCompositeFieldContainer[_backtest_pb2.OptimizationPoint]
     next_page_token: str
     def __init__(self, points: _Optional[_Iterable[_Union[_backtest_pb2.OptimizationPoint, _Mapping]]] = ..., next_page_token: _Optional[str] = ...) -> None: ...
+
+class GetOptimizationReportRequest(_message.Message):
+    __slots__ = ("optimization_id", "lang")
+    OPTIMIZATION_ID_FIELD_NUMBER: _ClassVar[int]
+    LANG_FIELD_NUMBER: _ClassVar[int]
+    optimization_id: str
+    lang: str
+    def __init__(self, optimization_id: _Optional[str] = ..., lang: _Optional[str] = ...) -> None: ...
+
+class GetOptimizationReportResponse(_message.Message):
+    __slots__ = ("report",)
+    REPORT_FIELD_NUMBER: _ClassVar[int]
+    report: _httpbody_pb2.HttpBody
+    def __init__(self, report: _Optional[_Union[_httpbody_pb2.HttpBody, _Mapping]] = ...) -> None: ...

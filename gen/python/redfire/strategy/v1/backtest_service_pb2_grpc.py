@@ -115,6 +115,11 @@ class BacktestServiceStub:
                 request_serializer=redfire_dot_strategy_dot_v1_dot_backtest__service__pb2.ListOptimizationPointsRequest.SerializeToString,
                 response_deserializer=redfire_dot_strategy_dot_v1_dot_backtest__service__pb2.ListOptimizationPointsResponse.FromString,
                 _registered_method=True)
+        self.GetOptimizationReport = channel.unary_unary(
+                '/redfire.strategy.v1.BacktestService/GetOptimizationReport',
+                request_serializer=redfire_dot_strategy_dot_v1_dot_backtest__service__pb2.GetOptimizationReportRequest.SerializeToString,
+                response_deserializer=redfire_dot_strategy_dot_v1_dot_backtest__service__pb2.GetOptimizationReportResponse.FromString,
+                _registered_method=True)
 
 
 class BacktestServiceServicer:
@@ -216,7 +221,7 @@ class BacktestServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def CancelOptimization(self, request, context):
-        """Cancels an optimisation within a second; canceled already: the same answer.
+        """Cancels an optimisation within a second; its points so far can be read. Canceled already: the same answer.
         Ended: FAILED_PRECONDITION (JOB_ENDED).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -232,6 +237,14 @@ class BacktestServiceServicer:
 
     def ListOptimizationPoints(self, request, context):
         """Lists its points, the best first. Not finished: FAILED_PRECONDITION (JOB_NOT_FINISHED).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetOptimizationReport(self, request, context):
+        """Its report, one HTML page that needs no network: the best points, and a map of the target over the parameters.
+        Not finished: FAILED_PRECONDITION (JOB_NOT_FINISHED). By REST the answer is the page itself.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -319,6 +332,11 @@ def add_BacktestServiceServicer_to_server(servicer, server):
                     servicer.ListOptimizationPoints,
                     request_deserializer=redfire_dot_strategy_dot_v1_dot_backtest__service__pb2.ListOptimizationPointsRequest.FromString,
                     response_serializer=redfire_dot_strategy_dot_v1_dot_backtest__service__pb2.ListOptimizationPointsResponse.SerializeToString,
+            ),
+            'GetOptimizationReport': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetOptimizationReport,
+                    request_deserializer=redfire_dot_strategy_dot_v1_dot_backtest__service__pb2.GetOptimizationReportRequest.FromString,
+                    response_serializer=redfire_dot_strategy_dot_v1_dot_backtest__service__pb2.GetOptimizationReportResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -754,6 +772,33 @@ class BacktestService:
             '/redfire.strategy.v1.BacktestService/ListOptimizationPoints',
             redfire_dot_strategy_dot_v1_dot_backtest__service__pb2.ListOptimizationPointsRequest.SerializeToString,
             redfire_dot_strategy_dot_v1_dot_backtest__service__pb2.ListOptimizationPointsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetOptimizationReport(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/redfire.strategy.v1.BacktestService/GetOptimizationReport',
+            redfire_dot_strategy_dot_v1_dot_backtest__service__pb2.GetOptimizationReportRequest.SerializeToString,
+            redfire_dot_strategy_dot_v1_dot_backtest__service__pb2.GetOptimizationReportResponse.FromString,
             options,
             channel_credentials,
             insecure,
