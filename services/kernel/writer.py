@@ -22,10 +22,11 @@ log = logging.getLogger(__name__)
 Write = tuple[Executable, Mapping[str, Any]]
 MAX_WAITING = 20_000
 LARGEST_GROUP = 512
-# After a group of so many the next one begins no sooner than so long after it began: fewer, larger groups cost half the
-# work of many small ones, of which each takes the interpreter from the loop a dozen times.
-BUSY_GROUP = 3
+# Under load the next group begins no sooner than so long after the last began: fewer, larger groups cost half the work
+# of many small ones, of which each takes the interpreter from the loop a dozen times. Load begins with a group of so
+# many, and lasts while groups have at least so many.
 BUSY_INTERVAL_S = 0.004
+BUSY_FROM, BUSY_WHILE = 5, 3
 # Rows in one statement. Each number of them is a statement of its own, prepared once.
 ROWS_AT_ONCE = 32
 
@@ -109,7 +110,7 @@ class GroupWriter:
 
     def _run(self) -> None:
         connection: Connection | None = None
-        not_before = 0.0
+        busy, not_before = False, 0.0
         while True:
             with self._wake:
                 while not self._waiting and not self._closing:
@@ -120,7 +121,8 @@ class GroupWriter:
                 time.sleep(pause_s)
             with self._wake:
                 group = [self._waiting.popleft() for _ in range(min(len(self._waiting), LARGEST_GROUP))]
-            not_before = time.monotonic() + BUSY_INTERVAL_S if len(group) >= BUSY_GROUP else 0.0
+            busy = len(group) >= (BUSY_WHILE if busy else BUSY_FROM)
+            not_before = time.monotonic() + BUSY_INTERVAL_S if busy else 0.0
             try:
                 if connection is None:
                     connection = self._connect()

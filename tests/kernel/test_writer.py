@@ -221,3 +221,28 @@ async def test_a_group_of_many_rows_is_written_whole_and_in_order(database):
     assert len(found) == 150
     assert [found[f"cup-{number}"] for number in range(20)] == [*range(1140, 1150), *range(1130, 1140)]
     assert found["cup-149"] == 149
+
+
+async def test_under_load_groups_are_gathered_and_a_lone_submission_does_not_wait(database, monkeypatch):
+    monkeypatch.setattr(writer_module, "BUSY_INTERVAL_S", 0.3)
+    groups: list[int] = []
+    transaction = writer_module._transaction
+
+    def counted(connection, group, prepared):
+        groups.append(len(group))
+        transaction(connection, group, prepared)
+
+    monkeypatch.setattr(writer_module, "_transaction", counted)
+    writer = database.writer()
+    started = asyncio.get_running_loop().time()
+    await writer.submit([cup("a")])
+    await writer.submit([cup("b")])
+    assert asyncio.get_running_loop().time() - started < 0.3
+    await asyncio.gather(*(writer.submit([cup(f"c{number}")]) for number in range(writer_module.BUSY_FROM)))
+    scattered = []
+    for number in range(writer_module.BUSY_WHILE - 1):
+        scattered.append(writer.submit([cup(f"d{number}")]))
+        await asyncio.sleep(0.01)
+    await asyncio.gather(*scattered)
+    await writer.submit([cup("e")])
+    assert groups == [1, 1, writer_module.BUSY_FROM, writer_module.BUSY_WHILE - 1, 1]
