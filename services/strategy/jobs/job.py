@@ -148,6 +148,8 @@ class Progress:
     done: int = 0
     total: int = 0
     elapsed_s: float = 0.0
+    prepared_s: float = 0.0
+    """How long it took until the first row could be run."""
 
     @property
     def percent(self) -> float:
@@ -159,7 +161,7 @@ class Progress:
         """Until the end, if it goes on at this pace; None where nothing is known yet."""
         if not self.total or not self.done:
             return None
-        return self.elapsed_s * max(self.total - self.done, 0) / self.done
+        return (self.elapsed_s - self.prepared_s) * max(self.total - self.done, 0) / self.done
 
 
 @dataclass(frozen=True, slots=True)

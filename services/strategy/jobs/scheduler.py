@@ -26,7 +26,7 @@ _ATTEMPTS = 3
 _LOOK_S = 1.0
 _PRUNE_S = 600.0
 _PRUNED = 100
-_GRACE_S = 0.7
+_GRACE_S = 0.5
 """A cancel takes effect within a second."""
 
 
@@ -110,7 +110,7 @@ class Scheduler:
         if running is not None:
             running.canceled = True
             if running.process is not None:
-                if job.kind is Kind.OPTIMIZATION:  # hours of points are worth keeping
+                if job.kind is Kind.OPTIMIZATION and job.progress.done:  # hours of points are worth keeping
                     running.process.ask_to_end()
                     await asyncio.wait([running.task], timeout=_GRACE_S)
                 running.process.kill()
@@ -196,7 +196,8 @@ class Scheduler:
         started = self._clock.monotonic()
 
         def further(done: int, total: int) -> None:
-            now = Progress(done, total, self._clock.monotonic() - started)
+            elapsed_s, before = self._clock.monotonic() - started, self._jobs[job.job_id].progress
+            now = Progress(done, total, elapsed_s, before.prepared_s if before.total else elapsed_s)
             self._jobs[job.job_id] = replace(job, progress=now)
             self._watchers.publish(self._jobs[job.job_id])
 
