@@ -48,7 +48,7 @@ def show(result: Any, report: Path | None) -> None:
     if job.parameters:
         console.print(Text("parameters: " + ", ".join(f"{name}={value}" for name, value in job.parameters.items())))
     for sentence in result.diagnostics:
-        console.print(Text("! ", style="yellow") + Text(sentence))
+        console.print(Text.assemble(("! ", "yellow"), sentence))
     if report is not None:
         console.print(Text(f"report: {report}"))
 

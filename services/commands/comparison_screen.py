@@ -26,7 +26,7 @@ def show(runs: Named, report: Path | None) -> None:
     results: Sequence[BacktestResult] = [result for _, result in runs]
     for number, (name, result) in enumerate(runs, 1):
         job = result.job
-        console.print(Text(f"{number}. {name}", style="bold") + Text(f" on {job.symbol}, {job.interval}"))
+        console.print(Text.assemble((f"{number}. {name}", "bold"), f" on {job.symbol}, {job.interval}"))
     table = Table(box=None, header_style="bold", padding=(0, 2, 0, 0))
     table.add_column()
     for number in range(1, len(runs) + 1):
@@ -47,6 +47,6 @@ def show(runs: Named, report: Path | None) -> None:
     console.print(table)
     for number, result in enumerate(results, 1):
         for sentence in result.diagnostics:
-            console.print(Text("! ", style="yellow") + Text(f"{number}. {sentence}"), soft_wrap=True)
+            console.print(Text.assemble(("! ", "yellow"), f"{number}. {sentence}"), soft_wrap=True)
     if report is not None:
         console.print(Text(f"report: {report}"))
