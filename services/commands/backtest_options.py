@@ -13,7 +13,7 @@ from typing import Any
 import click
 
 from services.commands.data_folder import data_dir_option
-from services.commands.one_line import BadInput, named_values, progress_bar
+from services.commands.one_line import BadInput, column_names, named_values, progress_bar
 from services.strategy.backtest.job import FIRST_DAY, LAST_DAY, TICK, BacktestJob
 
 _DEFAULT = BacktestJob(class_name="", symbol="any.ANY", interval=TICK)
@@ -273,7 +273,7 @@ def load_data(given: Given) -> Any:
         with progress_bar(f"reading {given.data.name}") as progress:
             data = read_dataset(
                 given.data, symbol=symbol, interval=given.interval, label=given.label, timezone=given.timezone,
-                columns=named_values(given.columns, "--columns"), strict=given.strict, progress=progress,
+                columns=column_names(given.columns), strict=given.strict, progress=progress,
             )  # fmt: skip
     return replace(data, findings=(*data.findings, *inspect(data, zone)))
 

@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 import click
 
 from services.commands.data_folder import data_dir_option, open_private
-from services.commands.one_line import BadInput, Command, named_values, progress_bar
+from services.commands.one_line import BadInput, Command, column_names, progress_bar
 
 _READ_PART = 0.6
 """Of the bar: reading takes about this part, writing the rest."""
@@ -71,7 +71,7 @@ def import_(
     with progress_bar(f"importing {file.name}") as bar:
         dataset = read_dataset(
             file, symbol=symbol, interval="tick" if kind == "ticks" else interval, kind=kind, label=label,
-            timezone=timezone, columns=named_values(columns, "--columns"), strict=strict,
+            timezone=timezone, columns=column_names(columns), strict=strict,
             progress=bar and (lambda done: bar(done * _READ_PART)),
         )  # fmt: skip
         try:

@@ -78,6 +78,12 @@ def named_values(pairs: Sequence[str], option: str) -> dict[str, str]:
     return found
 
 
+def column_names(pairs: Sequence[str]) -> dict[str, str]:
+    """`--columns close=c volume=v`, or in one word `--columns close=c,volume=v`. Raises: BadInput."""
+    spread = (pair.split(",") if pair.count("=") > 1 else [pair] for pair in pairs)
+    return named_values([part for parts in spread for part in parts], "--columns")
+
+
 @contextmanager
 def progress_bar(text: str) -> Iterator[Fraction | None]:
     """A bar on the terminal's error stream, told how much is done from 0 to 1; None where there is no terminal."""

@@ -94,6 +94,8 @@ def test_skipped_rows_are_named_and_strict_refuses_them(redfire, tmp_path):
     code, out, _ = redfire(*base, "--data-dir", tmp_path / "d")
     assert (code, "2 1m bars added" in out) == (0, True)
     assert "data: 1 of 3 rows was skipped: line 3: close 'x' is not a number." in out
+    together = (*base[:-2], "datetime=when,volume=v", "--data-dir", tmp_path / "f")
+    assert redfire(*together)[:2] == (0, out)
     code, out, err = redfire(*base, "--strict", "--data-dir", tmp_path / "e")
     assert (code, out) == (2, "")
     assert err == "redfire: bad.csv: 1 of 3 rows was skipped: line 3: close 'x' is not a number.\n"

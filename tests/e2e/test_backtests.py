@@ -176,6 +176,7 @@ def test_a_kill_in_the_middle_leaves_no_process_and_the_queue_goes_on(home, alic
     assert again.get(f"{PATH}/{done}/trades").json()["trades"]
     found = until(lambda: running_now(again, running), timeout_s=30)
     assert found["attempts"] == 2
+    assert found["error"].startswith("interrupted: the platform stopped")
     assert create(again, requestId="w0")["backtestId"] == waiting[0]
     assert again.post(f"{PATH}/{running}:cancel").status_code == 200
     for backtest_id in waiting:

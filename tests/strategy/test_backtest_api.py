@@ -141,7 +141,8 @@ async def test_a_longer_interval_is_made_of_the_stored_one_and_a_shorter_is_not(
     assert (await desk.finished("Trader", {"every": 5}, interval=common.INTERVAL_15M)).trade_count > 3
     from services.strategy.backtest.store import DataStore
 
-    bars = DataStore(tmp_path / "data").load(SYMBOL, "5m")
+    store_bars(tmp_path / "other", count=240 * 60)
+    bars = DataStore(tmp_path / "other").load(SYMBOL, "5m")
     object.__setattr__(bars, "symbol", "IH2101.CFFEX")
     DataStore(tmp_path / "data").import_dataset(bars)
     with pytest.raises(grpc.aio.AioRpcError) as caught:

@@ -188,6 +188,7 @@ async def test_a_stop_in_the_middle_has_it_run_again_and_the_queue_go_on(lab, tm
         await desk.until_running(running.backtest_id)
         again = await desk.get(running.backtest_id)
         assert (again.status, again.attempts) == (pb.JOB_STATUS_RUNNING, 1), "an orderly stop does not count"
+        assert again.error.startswith("interrupted: the platform stopped")
         assert (await desk.get(waiting.backtest_id)).status == pb.JOB_STATUS_QUEUED
         await desk.cancel(running.backtest_id)
         assert (await desk.ended(waiting.backtest_id)).status == pb.JOB_STATUS_FINISHED

@@ -1,5 +1,6 @@
 """The data that jobs run on: what market and `redfire data import` keep in the store, by name and never by path."""
 
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import date, timedelta
@@ -13,8 +14,8 @@ from services.strategy.backtest.job import INTERVALS_S, TICK, BacktestError
 from services.strategy.backtest.times import day_start_ns
 from services.strategy.jobs.job import TIMEZONE, Setup
 
-_LOOKED_AT = 40
-"""Trading days that a check reads: where rows are missing in that many it is for the run to find out."""
+_PATIENCE_S = 3.0
+"""How long a check reads trading days in which nothing fits, before it leaves that to the run."""
 # A night belongs to the trading day after it, which holidays put off.
 _NIGHT = timedelta(16)
 
@@ -48,12 +49,14 @@ def check(data_dir: Path, setup: Setup) -> None:
     first = _number(job.start) if job.start else 0
     last = _number(job.end + _NIGHT) if job.end else 99_999_999
     wanted = [day for day in days if first <= day <= last]
-    looked_at = [*wanted[: _LOOKED_AT // 2], *wanted[_LOOKED_AT // 2 :][-_LOOKED_AT // 2 :]]
+    until = time.monotonic() + _PATIENCE_S
     start_ns = day_start_ns(job.start, TIMEZONE) if job.start else 0
     end_ns = day_start_ns(job.end + timedelta(1), TIMEZONE) if job.end else 1 << 62
     seen: set[int] = set()
     empty = True
-    for times, intervals in _columns(archive, setup.dataset, looked_at, ticks):
+    for times, intervals in _columns(archive, setup.dataset, wanted, ticks):
+        if time.monotonic() > until:
+            return
         inside = (times >= start_ns) & (times < end_ns)
         if not inside.any():
             continue
@@ -63,8 +66,6 @@ def check(data_dir: Path, setup: Setup) -> None:
         seen.update(int(number) for number in set(intervals[inside].tolist()))
         if any(_makes(number, job.interval) for number in seen):
             return
-    if len(looked_at) < len(wanted):
-        return
     if empty:
         raise BacktestError(f"the store has {what} of {setup.dataset} only for other dates", "start_time")
     has = ", ".join(sorted(name for name, number in layout.INTERVALS.items() if number in seen))
@@ -73,11 +74,11 @@ def check(data_dir: Path, setup: Setup) -> None:
 
 def _columns(archive: Archive, symbol: str, days: Sequence[int], ticks: bool) -> Iterator[tuple[Any, Any]]:
     """Times and, of bars, intervals: trading day by trading day."""
-    time = "time_ns" if ticks else "start_ns"
+    name = "time_ns" if ticks else "start_ns"
     for day in days:
-        table = archive.table(symbol, day, (time,) if ticks else (time, "interval"))
+        table = archive.table(symbol, day, (name,) if ticks else (name, "interval"))
         if table is not None:
-            yield table.column(time).to_numpy(), None if ticks else table.column("interval").to_numpy()
+            yield table.column(name).to_numpy(), None if ticks else table.column("interval").to_numpy()
 
 
 def _makes(number: int, interval: str) -> bool:

@@ -191,7 +191,12 @@ class Job:
 
     def ended(self, now: datetime, status: Status) -> "Job":
         """Finished or canceled."""
-        return replace(self, status=status, end_time=now, queue_position=0)
+        return replace(self, status=status, end_time=now, queue_position=0, error="")
+
+    def interrupted(self) -> "Job":
+        """Waiting again, since the platform stopped while it ran; until it ends it says so."""
+        error = "interrupted: the platform stopped while it ran; it runs again from its beginning"
+        return replace(self, status=Status.QUEUED, progress=Progress(), error=error)
 
     def failed(self, now: datetime, failure: Failure, error: str, detail: str = "") -> "Job":
         """Failed; `error` is one line."""

@@ -80,7 +80,7 @@ class Scheduler:
         async with self._repositories() as repository:
             for job in await repository.list_not_ended():
                 if job.status is Status.RUNNING:
-                    job = replace(job, status=Status.QUEUED, progress=Progress())
+                    job = job.interrupted()
                     if job.attempts >= _ATTEMPTS:
                         error = f"the platform stopped while it ran, {job.attempts} times"
                         job = job.failed(self._clock.now(), Failure.INTERRUPTED, error)
@@ -176,8 +176,7 @@ class Scheduler:
             await self._end(job)
         except asyncio.CancelledError:
             # The platform stops: this try does not count.
-            again = replace(job, status=Status.QUEUED, attempts=job.attempts - 1, progress=Progress())
-            await self._put(again)
+            await self._put(replace(job.interrupted(), attempts=job.attempts - 1))
             raise
         except Exception:
             log.exception("job %s failed", job_id)
