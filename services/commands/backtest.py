@@ -1,6 +1,5 @@
 """`redfire backtest`: strategy classes on recorded data, here and now, without a platform."""
 
-import json
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext, redirect_stdout
@@ -36,11 +35,7 @@ def backtest(
     if report is not None:
         shared.write_report(report, _rendered(results, data, lang))
     if as_json:
-        from services.commands.backtest_document import document
-
-        shown = [document(result) for result in results]
-        whole = shown[0] if len(shown) == 1 else {"runs": shown}
-        click.echo(json.dumps(whole, ensure_ascii=False, allow_nan=False))
+        _print_json(results)
     elif len(results) == 1:
         from services.commands.backtest_screen import show
 
@@ -83,6 +78,17 @@ def _run(wanted: Sequence[Given], check_lookahead: bool, tell: bool) -> tuple[li
             diagnostics += seen or ["No look-ahead was found: signals are the same on shortened data."]
         results.append(replace(result, diagnostics=tuple(diagnostics)))
     return results, data
+
+
+def _print_json(results: Sequence[Any]) -> None:
+    from services.commands.backtest_document import written
+
+    before, between, after = ("", "", "\n") if len(results) == 1 else ('{"runs": [', ", ", "]}\n")
+    for result in results:
+        sys.stdout.write(before)
+        sys.stdout.writelines(written(result))
+        before = between
+    sys.stdout.write(after)
 
 
 def _rendered(results: Sequence[Any], data: Any, lang: str) -> str:

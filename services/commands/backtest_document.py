@@ -1,7 +1,8 @@
 """A backtest's result as the object that `redfire backtest --json` prints, and back."""
 
-from collections.abc import Mapping
-from dataclasses import fields
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import fields, replace
 from datetime import date, datetime
 from typing import Any
 
@@ -20,19 +21,7 @@ def document(result: BacktestResult) -> dict[str, Any]:
     job = result.job
     return {
         "statistics": {name: _plain(value) for name, value in result.statistics.items()},
-        "trades": [
-            {
-                "datetime": trade.time.isoformat(),
-                "direction": trade.direction,
-                "offset": trade.offset,
-                "price": _plain(trade.price),
-                "volume": _plain(trade.volume),
-                "commission": _plain(trade.commission),
-                "trade_id": trade.trade_id,
-                "order_id": trade.order_id,
-            }
-            for trade in result.trades
-        ],
+        "trades": [_trade(trade) for trade in result.trades],
         "daily": [
             {_DAY_NAMES.get(field.name, field.name): _plain(getattr(day, field.name)) for field in fields(day)}
             for day in result.days
@@ -51,6 +40,22 @@ def document(result: BacktestResult) -> dict[str, Any]:
         "logs": list(result.logs),
         "error": result.error,
     }
+
+
+def written(result: BacktestResult) -> Iterator[str]:
+    """The document as JSON, piece by piece: a million bars may have made hundreds of thousands of trades."""
+    opening = "{"
+    for name, value in document(replace(result, trades=())).items():
+        yield f"{opening}{json.dumps(name)}: "
+        opening = ", "
+        if name != "trades":
+            yield json.dumps(value, ensure_ascii=False, allow_nan=False)
+            continue
+        yield "["
+        for number, trade in enumerate(result.trades):
+            yield (", " if number else "") + json.dumps(_trade(trade), ensure_ascii=False, allow_nan=False)
+        yield "]"
+    yield "}"
 
 
 def result_of(found: Mapping[str, Any]) -> BacktestResult:
@@ -80,6 +85,19 @@ def result_of(found: Mapping[str, Any]) -> BacktestResult:
         raise BacktestError(
             f"it is not what redfire backtest --json prints ({type(error).__name__}: {error})"
         ) from None
+
+
+def _trade(trade: Fill) -> dict[str, Any]:
+    return {
+        "datetime": trade.time.isoformat(),
+        "direction": trade.direction,
+        "offset": trade.offset,
+        "price": _plain(trade.price),
+        "volume": _plain(trade.volume),
+        "commission": _plain(trade.commission),
+        "trade_id": trade.trade_id,
+        "order_id": trade.order_id,
+    }
 
 
 def _fill(trade: Mapping[str, Any]) -> Fill:

@@ -1,6 +1,6 @@
 """How much faster backtests are than vnpy's: every shipped strategy and one that does nothing, on bars and on ticks.
 
-    python -m tests.bench.backtest [--bars 60000] [--reps 5] [--only NAME …] [--kind bars ticks] [--with-others] [--json]
+    python -m tests.bench.backtest [--bars 60000] [--reps 3] [--only NAME …] [--kind bars] [--with-others] [--json]
 
 vnpy's BacktestingEngine and ours, compiled and pure, take turns on the same rows in one process. The clock is the
 process's CPU time, so that what else runs on the machine counts little; it covers the run, the daily results and the
@@ -170,7 +170,7 @@ def main() -> int:
     """Run and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--bars", type=int, default=60_000, help="rows of each kind")
-    parser.add_argument("--reps", type=int, default=5, help="turns")
+    parser.add_argument("--reps", type=int, default=3, help="turns")
     parser.add_argument("--only", nargs="+", choices=NAMES, default=NAMES, metavar="NAME", help=", ".join(NAMES))
     parser.add_argument("--kind", nargs="+", choices=KINDS, default=KINDS, help="bars, ticks or both")
     parser.add_argument("--with-others", action="store_true", help="measure other libraries too; installs them")

@@ -4,7 +4,6 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import date
-from typing import TypeAlias
 
 import numpy as np
 
@@ -12,26 +11,18 @@ from services.strategy.backtest.costs import FeeModel, SlippageModel
 from services.strategy.backtest.fills import Fills
 from services.strategy.backtest.result import Day
 
-_Trade: TypeAlias = tuple[int, str, str, float, float]
-"""Number in its run, direction, offset, price, volume."""
-
 
 def daily_results(
     closes: Mapping[date, float], fills: Fills, size: float, fee: FeeModel, slippage: SlippageModel
 ) -> list[Day]:
     """The days in the order of `closes` (day → last price). A trade of a day without a close makes one, of its price:
     it was made in the row in which the strategy failed."""
-    of_day: dict[date, list[_Trade]] = {day: [] for day in closes}
-    prices = dict(closes)
-    for number, (day, direction, offset, price, volume) in enumerate(fills.plain(), 1):
-        if day not in of_day:
-            of_day[day] = []
-            prices[day] = price
-        of_day[day].append((number, direction, offset, price, volume))
+    of_day = fills.by_day()
+    prices = {**closes, **{day: fills.plain(of_day[day][0])[2] for day in of_day if day not in closes}}
     days: list[Day] = []
     pre_close = position = 0.0
-    for day, trades in of_day.items():
-        made = _day(day, prices[day], pre_close or 1.0, position, trades, size, fee, slippage)
+    for day, price in prices.items():
+        made = _day(day, price, pre_close or 1.0, position, fills, of_day.get(day, ()), size, fee, slippage)
         days.append(made)
         pre_close, position = made.close_price, made.end_pos
     return days
@@ -42,28 +33,30 @@ def _day(
     close_price: float,
     pre_close: float,
     start_pos: float,
-    trades: Sequence[_Trade],
+    fills: Fills,
+    numbers: Sequence[int],
     size: float,
     fee: FeeModel,
     slippage: SlippageModel,
 ) -> Day:
     end_pos = start_pos
     turnover = commission = slipped = trading_pnl = 0.0
-    for number, direction, offset, price, volume in trades:
+    for number in numbers:
+        direction, offset, price, volume = fills.plain(number)
         change = volume if direction == "LONG" else -volume
         end_pos += change
         turned = volume * size * price
         trading_pnl += change * (close_price - price) * size
         slipped += slippage.slippage(price, volume, size)
         turnover += turned
-        commission += fee.commission(price, volume, turned, offset, number)
+        commission += fee.commission(price, volume, turned, offset, number + 1)
     holding_pnl = start_pos * (close_price - pre_close) * size
     total_pnl = trading_pnl + holding_pnl
     return Day(
         date=day,
         close_price=close_price,
         pre_close=pre_close,
-        trade_count=len(trades),
+        trade_count=len(numbers),
         start_pos=start_pos,
         end_pos=end_pos,
         turnover=turnover,

@@ -1,10 +1,12 @@
 """Files of recorded data: CSV (plain or gzipped) and Parquet, read in pieces into a data set's columns."""
 
 import csv
+import ctypes
 import gzip
 import io
 import zlib
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +23,7 @@ Progress = Callable[[float], None]
 """Told how much is done, from 0 to 1."""
 _BLOCK_BYTES = 4 << 20
 _BATCH_ROWS = 1 << 16
+_BUFFER_BYTES = 1 << 18
 _SNIFFED_BYTES = 1 << 16
 LABELS = ("start", "end")
 
@@ -54,10 +57,7 @@ def read_dataset(
     ticks = interval == TICK if interval is not None else None if kind is None else kind == "ticks"
     layout = find_layout(reader.header, columns or {}, ticks, path.name)
     rows = Rows(layout, zone, symbol)
-    for block, length, done in reader.blocks(layout):
-        rows.add(block, length)
-        if progress is not None:
-            progress(done)
+    _read(reader, rows, progress)
     _release()
     if several := other_symbols(rows.symbols, symbol, path.name):
         raise several
@@ -73,6 +73,7 @@ def read_dataset(
     if interval is None:
         interval = infer(time_ns, zone, path.name)
     check(time_ns, interval, zone, path.name)
+    _release()
     if label == "end":
         time_ns = _starts(time_ns, interval, zone)
     for name in BAR_EXTRAS:
@@ -83,11 +84,20 @@ def read_dataset(
     return Bars(symbol, interval, time_ns, **values, findings=tuple(findings))
 
 
+def _read(reader: "_Csv | _Parquet", rows: Rows, progress: Progress | None) -> None:
+    for block, length, done in reader.blocks(rows.layout):
+        rows.add(block, length)
+        if progress is not None:
+            progress(done)
+
+
 def _release() -> None:
-    """Give back what Arrow keeps of the text that it has read, which is more than the columns made of it."""
+    """Give back what Arrow and the C library keep for later: what follows needs the memory more."""
     import pyarrow as pa
 
     pa.default_memory_pool().release_unused()
+    with suppress(AttributeError, OSError):  # glibc has it
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def _starts(ends_ns: Any, interval: str, zone: Any) -> Any:
@@ -208,7 +218,7 @@ class _Parquet:
         self._path = path
         self.misshapen: list[tuple[int, str]] = []
         try:
-            self._file = pq.ParquetFile(path)
+            self._file = pq.ParquetFile(path, buffer_size=_BUFFER_BYTES)  # else it holds whole row groups
         except (pa.ArrowInvalid, OSError) as error:
             raise BacktestError(f"{path.name}: damaged: {str(error).splitlines()[0]}", "data") from None
         self.header: list[str] = list(self._file.schema_arrow.names)

@@ -49,13 +49,18 @@ class Fills(Sequence[Fill]):
             self._volumes.append(volume)
             self._kinds.append(self._kind(direction, offset))
 
-    def plain(self) -> Iterator[tuple[date, str, str, float, float]]:
-        """Each trade's exchange day, direction, offset, price and volume: what most of the counting up needs."""
+    def by_day(self) -> dict[date, list[int]]:
+        """The numbers, from 0, of each exchange day's trades."""
         times = np.array(self._times, dtype=np.int64) * 1000
-        days = (local_us(times, self._zone)[0] // _DAY_US + _EPOCH_DAY).tolist()
-        dates = {day: date.fromordinal(day) for day in set(days)}
-        for day, kind, price, volume in zip(days, self._kinds, self._prices, self._volumes, strict=True):
-            yield dates[day], *self._names[kind], price, volume
+        days = local_us(times, self._zone)[0] // _DAY_US + _EPOCH_DAY
+        numbers = np.argsort(days, kind="stable")
+        starts = np.flatnonzero(np.diff(days[numbers], prepend=-1))
+        parts = np.split(numbers, starts[1:])
+        return {date.fromordinal(int(days[part[0]])): part.tolist() for part in parts if len(part)}
+
+    def plain(self, number: int) -> tuple[str, str, float, float]:
+        """A trade's direction, offset, price and volume: what most of the counting up needs."""
+        return *self._names[self._kinds[number]], self._prices[number], self._volumes[number]
 
     def __len__(self) -> int:
         return len(self._times)

@@ -1,14 +1,14 @@
 """Statistics of a backtest beyond vnpy's: risk-adjusted ratios, tails, and what the round trips earned."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
 from services.strategy.backtest.dataset import Floats
 from services.strategy.backtest.job import BacktestJob
 from services.strategy.backtest.result import Day, Fill
-from services.strategy.backtest.round_trip import RoundTrip, round_trips
+from services.strategy.backtest.round_trip import RoundTrip, each_round_trip
 
 _TAIL = 0.05
 
@@ -19,8 +19,7 @@ def extra_statistics(job: BacktestJob, days: Sequence[Day], fills: Sequence[Fill
     Returns and ratios are of the daily logarithmic returns, as vnpy's Sharpe ratio is; percentages are 0 … 100. Like
     vnpy, ratios are 0 for a run whose balance fell to 0 or below.
     """
-    trips = round_trips(job, days, fills)
-    statistics = _of_returns(job, days) | _of_trips(trips) | _of_activity(job, days)
+    statistics = _of_returns(job, days) | _of_trips(each_round_trip(job, days, fills)) | _of_activity(job, days)
     return {name: value if math.isfinite(value) else 0.0 for name, value in statistics.items()}
 
 
@@ -51,14 +50,17 @@ def _of_returns(job: BacktestJob, days: Sequence[Day]) -> dict[str, float | int]
     }
 
 
-def _of_trips(trips: Sequence[RoundTrip]) -> dict[str, float | int]:
+def _of_trips(trips: Iterable[RoundTrip]) -> dict[str, float | int]:
     """Of round trips, after commission and slippage, in currency; a trip of exactly 0 is neither a win nor a loss.
 
     win_rate: wins among all, in percent. profit_factor: sum of the wins over the sum of the losses, 0 when there is
     no loss. average_trade: mean of all. largest_loss and average_loss are negative. max_consecutive_losses: the
     longest row of losses, in the order of closing. average_holding_hours: by the calendar.
     """
-    pnl = [trip.net_pnl for trip in trips]
+    pnl, hours = [], []
+    for trip in trips:
+        pnl.append(trip.net_pnl)
+        hours.append(trip.holding_hours)
     wins = [value for value in pnl if value > 0]
     losses = [value for value in pnl if value < 0]
     return {
@@ -71,7 +73,7 @@ def _of_trips(trips: Sequence[RoundTrip]) -> dict[str, float | int]:
         "largest_win": max(wins, default=0.0),
         "largest_loss": min(losses, default=0.0),
         "max_consecutive_losses": _longest_row_of_losses(pnl),
-        "average_holding_hours": _mean([trip.holding_hours for trip in trips]),
+        "average_holding_hours": _mean(hours),
     }
 
 

@@ -35,8 +35,9 @@ def inspect(data: Dataset, zone: ZoneInfo) -> tuple[Finding, ...]:
     intraday = length_ns(data.interval) < DAY_NS
     if not intraday:
         days = local // DAY_NS
-    gaps = _gaps(local, length_ns(data.interval), days) if intraday else _long_gaps(local, data.interval)
-    return (*gaps, *_bar_values(data, days, zone))
+    found += _gaps(local, length_ns(data.interval), days) if intraday else _long_gaps(local, data.interval)
+    del local
+    return (*found, *_bar_values(data, days, zone))
 
 
 def _order(data: Dataset, local: Times) -> Iterator[Finding]:
@@ -88,8 +89,8 @@ def _long_gaps(local: Times, interval: str) -> Iterator[Finding]:
 
 
 def _bar_values(bars: Bars, days: Times, zone: ZoneInfo) -> Iterator[Finding]:
-    top, bottom = np.maximum(bars.open, bars.close), np.minimum(bars.open, bars.close)
-    outside = np.flatnonzero((top > bars.high) | (bottom < bars.low))
+    beyond = (bars.open > bars.high) | (bars.close > bars.high) | (bars.open < bars.low) | (bars.close < bars.low)
+    outside = np.flatnonzero(beyond)
     if len(outside):
         yield Finding(
             "inconsistent",
@@ -149,8 +150,10 @@ def _jumps(time_ns: Times, between: Floats, within: Floats, zone: ZoneInfo) -> I
     """Changes from a row to the next one, and inside of a row."""
     sizes = np.zeros(len(time_ns))
     sizes[1:] = between
+    del between
     if len(within):
-        sizes = np.where(np.abs(within) > np.abs(sizes), within, sizes)
+        np.copyto(sizes, within, where=np.abs(within) > np.abs(sizes))
+    del within
     at = np.flatnonzero(np.abs(sizes) > _JUMP)
     if len(at):
         largest = at[np.abs(sizes[at]).argmax()]

@@ -1,7 +1,7 @@
 """Round trips: which opening each closing trade belongs to, first in first out, and what the pair earned."""
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -43,14 +43,17 @@ class _Lot:
 
 
 def round_trips(job: BacktestJob, days: Sequence[Day], fills: Sequence[Fill]) -> list[RoundTrip]:
+    """All of `each_round_trip`."""
+    return list(each_round_trip(job, days, fills))
+
+
+def each_round_trip(job: BacktestJob, days: Sequence[Day], fills: Sequence[Fill]) -> Iterator[RoundTrip]:
     """The round trips of `fills`, in the order in which they were closed; what is open at the end is left out.
 
     A fill against the position closes its oldest parts first, whichever offset it has, as vnpy's net position does;
     what it has left over (a flip) opens the other way.
     """
-    fills = list(fills)  # a run's own sequence makes its fills anew each time that it is gone through
     cost = _Costs(job, days, fills)
-    trips: list[RoundTrip] = []
     lots: deque[_Lot] = deque()
     for fill in fills:
         left = fill.volume
@@ -60,14 +63,13 @@ def round_trips(job: BacktestJob, days: Sequence[Day], fills: Sequence[Fill]) ->
         while left > _DUST and lots and lots[0].fill.direction != fill.direction:
             lot = lots[0]
             volume = min(left, lot.left)
-            trips.append(_trip(lot, fill, volume, job.size, per_contract))
+            yield _trip(lot, fill, volume, job.size, per_contract)
             left -= volume
             lot.left -= volume
             if lot.left <= _DUST:
                 lots.popleft()
         if left > _DUST:
             lots.append(_Lot(fill, left, per_contract))
-    return trips
 
 
 def _trip(lot: _Lot, closing: Fill, volume: float, size: float, closing_cost: float) -> RoundTrip:
@@ -92,9 +94,12 @@ class _Costs:
     """
 
     def __init__(self, job: BacktestJob, days: Sequence[Day], fills: Sequence[Fill]) -> None:
-        volume = sum(fill.volume for fill in fills)
-        turnover = sum(fill.volume * fill.price * job.size for fill in fills)
-        carried = any(fill.commission for fill in fills)
+        volume = turnover = 0.0
+        carried = False
+        for fill in fills:  # once: a run's own sequence makes its fills anew each time
+            volume += fill.volume
+            turnover += fill.volume * fill.price * job.size
+            carried = carried or fill.commission != 0
         self._carried = carried
         self._size = job.size
         self._rate = sum(day.commission for day in days) / turnover if turnover and not carried else 0.0

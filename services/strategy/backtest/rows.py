@@ -62,7 +62,7 @@ class Rows:
             usable &= self._of_symbol(block[layout.symbol], length)
         whole = bool(usable.all())
         self._times.append(time_ns if whole else time_ns[usable])
-        self._indices.append(np.flatnonzero(usable) + self.count)
+        self._indices.append((np.flatnonzero(usable) + self.count).astype(np.uint32))
         for name, values in columns.items():
             # What a row may lack is 0; so is CTP's word for no price.
             clean = np.where(np.abs(values) < _HUGE, values, 0.0) if name not in BAR_PRICES else values
@@ -129,7 +129,7 @@ class Rows:
         columns = {name: np.concatenate(self._columns.pop(name)) for name in list(self._columns)}
         self._times, self._indices, self._columns = [], [], {}
         findings: list[Finding] = []
-        if len(time_ns) and (np.diff(time_ns) < 0).any():
+        if (time_ns[1:] < time_ns[:-1]).any():
             late = np.flatnonzero(time_ns < np.maximum.accumulate(time_ns))
             lines = tuple(line_of(int(indices[at])) for at in late[:REPORTED])
             sentence = f"{_rows(len(late))} older than one before: sorted ({_lines(lines, len(late))})."
@@ -201,7 +201,7 @@ def _floats(column: Any) -> tuple[Floats, Mask]:
         for at, text in enumerate(texts(column)):
             values[at], malformed[at] = _float(text)
         return values, malformed
-    return np.asarray(numbers.to_numpy(zero_copy_only=False), dtype=np.float64), malformed
+    return np.array(numbers.to_numpy(zero_copy_only=False), dtype=np.float64), malformed
 
 
 def _float(text: str | None) -> tuple[float, bool]:
