@@ -110,7 +110,8 @@ def optimize(
 
         shared.write_report(report, rendered(result, data, lang))
     if as_json:
-        click.echo(json.dumps(document(result), ensure_ascii=False, allow_nan=False))
+        found = document(result) | {"diagnostics": [finding.sentence for finding in data.findings]}
+        click.echo(json.dumps(found, ensure_ascii=False, allow_nan=False))
     else:
         from services.commands import optimize_screen as screen
 
