@@ -412,7 +412,6 @@ class Core:
     def withdraw(self, ticket: Ticket) -> None:
         """A limit order is cancelled: it rests no more."""
         self.limits.pop(ticket.vt_orderid, None)
-        ticket.submitting = False
         self._cancelled(ticket)
 
     def reject(self, ticket: Ticket) -> None:
@@ -501,6 +500,7 @@ class Core:
                 self._cancelled(ticket_or_none)
 
     def _cancelled(self, ticket: Ticket) -> None:
+        ticket.submitting = False
         if ticket.is_stop:
             if self.tell_stops or ticket.order is not None:
                 stop_order = self.order_of(ticket)
