@@ -21,7 +21,7 @@ from tests.backtest.vnpy_oracle import same, vnpy_run
 class Restless(CtaTemplate):
     """Sends several orders of every kind at once, and cancels and sends in the middle of callbacks."""
 
-    parameters = ["seed", "use_database"]
+    parameters = ["seed", "use_database"]  # noqa: RUF012 — as vnpy has it
     seed = 1
     use_database = False
 
@@ -59,7 +59,9 @@ class Restless(CtaTemplate):
             self.cancel_all()
 
     def on_stop_order(self, stop_order):
-        self.write_log(f"{stop_order.stop_orderid} {stop_order.status.name} {stop_order.vt_orderids} {stop_order.price}")
+        self.write_log(
+            f"{stop_order.stop_orderid} {stop_order.status.name} {stop_order.vt_orderids} {stop_order.price}"
+        )
         if self.seen and self.depth < 3 and self.random.random() < 0.05:
             self.depth += 1
             self.cancel_order(self.seen[-1])

@@ -38,7 +38,7 @@ class ArrayManager(VnpyArrayManager):
         for index, name in enumerate(FIELDS):
             setattr(self, f"_{name}_row", block[index * size : (index + 1) * size])
         # As plain memory it is quicker to move and to write to than as an array.
-        self._block = memoryview(block)
+        self._block = block.data
         self._into = self._block[:-1]
         self._from = self._block[1:]
         self._own = size > 0
