@@ -18,6 +18,7 @@ from redfire.trading.v1.order_service_pb2_grpc import OrderServiceStub
 
 from services.kernel.policy import descriptor_set
 from services.mesh.contract import Contract
+from tests.e2e.jobs import jobs_of
 from tests.running import Client, Running, reason, until
 
 SYMBOL, OTHER = "rb2701.SHFE", "cu2701.SHFE"
@@ -30,12 +31,15 @@ def paths(up: Running, admin: Client) -> dict[str, dict[str, str]]:
     strategy = {"className": "MovingAverageStrategy", "symbol": SYMBOL}
     made = until(lambda: admin.post("/api/strategies", strategy).json().get("strategy"), timeout_s=20)
     beat = {"heartbeatInterval": "0.2s"}
+    backtest_id, optimization_id = jobs_of(admin)
     found = {
         TICKS: {"symbols": SYMBOL},
         "/api/market/bars:stream": {"symbols": SYMBOL, **beat},
         "/api/trading/orders:stream": {},
         "/api/risk/events:stream": beat,
         f"/api/strategies/{made['strategyId']}/events:stream": beat,
+        f"/api/strategies/backtests/{backtest_id}:watch": {},
+        f"/api/strategies/optimizations/{optimization_id}:watch": {},
         "/api/config:watch": {"environment": "development", "serviceName": "risk"},
     }
     routes = [route.path for rpc in Contract(descriptor_set()).edge_rpcs if rpc.policy.streams for route in rpc.routes]
