@@ -15,7 +15,7 @@ from services.strategy.backtest.run import run_backtest
 from services.strategy.backtest.variant import variant
 from tests.backtest import generated
 from tests.backtest.builds import BUILDS
-from tests.backtest.vnpy_oracle import same, vnpy_run
+from tests.backtest.vnpy_oracle import same, shipped, vnpy_run
 
 
 class Restless(CtaTemplate):
@@ -159,3 +159,11 @@ def test_a_strategy_that_raises_keeps_what_vnpy_keeps():
         result = run_backtest(Failing, job, data, build=variant(build))
         assert "ValueError: 20" in result.error
         assert len(result.trades) == 19  # vnpy counts a trade of a limit order after on_trade
+
+
+def test_all_but_flat_prices_in_fractions_of_a_unit():
+    """What TA-Lib's CCI takes for zero is not exactly zero."""
+    data = generated.bars(days=3, sessions=generated.ODD, seed=341, noise=0.3, tick=0.2)
+    windows = {"rsi_window": 2, "cci_window": 2, "slow_window": 2}
+    job = BacktestJob("", data.symbol, "1m", windows, pricetick=0.2, start=date(2020, 1, 3), capital=1e8)
+    check(shipped("MultiSignalStrategy"), job, data)

@@ -44,6 +44,7 @@ cdef void* _address(str name) except? NULL:
 
 FIELDS = ("open", "high", "low", "close", "volume", "turnover", "open_interest")
 cdef set _off = set()
+cdef double _NEARLY_ZERO = 1e-6
 
 
 cdef extern from *:
@@ -291,7 +292,8 @@ cdef class Rows:
             return VnpyArrayManager.cci(self, n, array)
         cdef double* data = self._data
         cdef Py_ssize_t size = self.size
-        return _scalar(_cci(data + size, data + 2 * size, data + 3 * size, size, n))
+        cdef double value = _cci(data + size, data + 2 * size, data + 3 * size, size, n)
+        return VnpyArrayManager.cci(self, n, array) if value != value else _scalar(value)
 
     def boll(self, n, dev, array=False):
         """SMA ± dev · STDDEV of the closes."""
@@ -369,7 +371,7 @@ cdef double _sma(double* real, Py_ssize_t size, Py_ssize_t n, double* out) noexc
 
 cdef double _cci(double* high, double* low, double* close, Py_ssize_t size, Py_ssize_t n) noexcept:
     """TA-Lib adds up its circular buffer from its beginning, not from the oldest value: where the newest stands in it
-    decides about the last bits."""
+    decides about the last bits. NaN where the window is all but flat: what counts as zero depends on its version."""
     cdef Py_ssize_t newest = (size - 1) % n
     cdef Py_ssize_t i, j
     cdef double mean = 0
@@ -383,9 +385,9 @@ cdef double _cci(double* high, double* low, double* close, Py_ssize_t size, Py_s
         i = size - 1 - (newest - j if j <= newest else newest - j + n)
         spread += fabs((high[i] + low[i] + close[i]) / 3 - mean)
     last -= mean
-    if last != 0.0 and spread != 0.0:
-        return last / (0.015 * (spread / n))
-    return 0.0
+    if fabs(last) < _NEARLY_ZERO or spread < _NEARLY_ZERO:
+        return NAN
+    return last / (0.015 * (spread / n))
 
 
 class ArrayManager(Rows, VnpyArrayManager):
