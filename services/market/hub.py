@@ -7,7 +7,6 @@ everything runs on the event loop's thread between two awaits, so that registeri
 
 import asyncio
 import logging
-import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Generic
 
@@ -21,15 +20,10 @@ _log = logging.getLogger(__name__)
 NEW_EPOCH = 1 << 20
 """Sequences of two runs of the engine are at least this far apart, and those of one run hardly ever."""
 
-REST = 2
-"""After streams were written to, they rest so many times as long as that takes of late (over about SMOOTH times).
-How far behind readers are is not to be seen: gRPC takes a lot on their behalf, in messages as small as they were made.
-But where the machine has no time for them, writing takes longer too, and they get fewer, bigger messages.
-"""
-SMOOTH = 8
-SHORTEST_REST_S = 0.0005
-"""Less than this is no rest: few streams are written to at once."""
-LONGEST_REST_S = 0.005
+MANY_STREAMS = 8
+WRITE_S = 60e-6
+"""What a message costs the loop, about (measured)."""
+LONGEST_PAUSE_S = 0.002
 
 
 class Group:
@@ -91,8 +85,6 @@ class Hub(Generic[T]):
         self._drained = ""
         self._unwoken: dict[Group, None] = {}
         self._woken_at = 0.0
-        self._write_s = 0.0
-        self._rests_until = 0.0
         self._wake_timer: asyncio.TimerHandle | None = None
 
     def find_tick(self, symbol: str) -> T | None:
@@ -249,31 +241,26 @@ class Hub(Generic[T]):
                 continue
 
     def _wake_soon(self, groups: dict[Group, None]) -> None:
-        """Wake the groups' writers: at once, or when they have rested."""
+        """Wake the groups' writers: at once, or so rarely that many streams' writes leave the loop room."""
         self._unwoken.update(groups)
         if self._wake_timer is not None:
             return
-        wait_s = self._rests_until - time.perf_counter()
-        if wait_s > 0:
-            self._wake_timer = asyncio.get_running_loop().call_later(wait_s, self._wake)
-        else:
-            self._wake()
+        streams = len(self._streams)
+        if streams >= MANY_STREAMS:
+            loop = asyncio.get_running_loop()
+            wait_s = self._woken_at + min(streams * WRITE_S, LONGEST_PAUSE_S) - loop.time()
+            if wait_s > 0:
+                self._wake_timer = loop.call_later(wait_s, self._wake)
+                return
+        self._wake()
 
     def _wake(self) -> None:
         self._wake_timer = None
-        self._woken_at = time.perf_counter()
+        self._woken_at = asyncio.get_running_loop().time()
         for group in self._unwoken:
             for subscriber in group.subscribers:
                 subscriber.wake()
         self._unwoken.clear()
-        asyncio.get_running_loop().call_soon(self._on_written)
-
-    def _on_written(self) -> None:
-        """The writers that were woken had their turns, in which gRPC sends at once."""
-        now = time.perf_counter()
-        self._write_s += (now - self._woken_at - self._write_s) / SMOOTH
-        rest_s = REST * self._write_s
-        self._rests_until = now + min(rest_s, LONGEST_REST_S) if rest_s > SHORTEST_REST_S else 0.0
 
     def _end_at_once(self, subscriber: Subscriber) -> None:
         if self._drained:
