@@ -1,14 +1,10 @@
 """The models of one run: which orders are filled, and what a trade costs; chosen by the job's `fill`."""
 
 from dataclasses import dataclass
-from importlib import import_module
-from importlib.util import find_spec
 from typing import Any, Protocol
 
 from services.strategy.backtest.costs import FeeModel, FixedSlippage, RateFee, SlippageModel
-from services.strategy.backtest.job import BacktestError, BacktestJob
-
-_SIM = "services.strategy.backtest.sim_fill"
+from services.strategy.backtest.job import BacktestJob
 
 
 class FillModel(Protocol):
@@ -40,10 +36,10 @@ class Models:
 
 
 def models_for(job: BacktestJob) -> Models:
-    """The models of a job. `sim_fill.models(job) -> Models` has the stricter ones."""
+    """The models of a job, by its `fill`."""
     if job.fill == "vnpy":
         return Models(RateFee(job.rate), FixedSlippage(job.slippage))
-    if find_spec(_SIM) is None:
-        raise BacktestError(f"fill model {job.fill!r} is not part of this installation", "fill")
-    made: Models = import_module(_SIM).models(job)
-    return made
+    # sim_fill.py is made of what is here.
+    from services.strategy.backtest import sim_fill
+
+    return sim_fill.models(job)
