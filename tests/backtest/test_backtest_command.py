@@ -1,3 +1,5 @@
+"""`redfire backtest` as a user runs it: one JSON object, a table, a report; one line for what cannot be."""
+
 import json
 import subprocess
 import time

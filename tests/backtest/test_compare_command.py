@@ -1,3 +1,5 @@
+"""Runs side by side: several classes of one command, and runs that were kept."""
+
 import json
 
 import pytest

@@ -1,3 +1,5 @@
+"""`redfire data`: files into the store, what is there, and backtests that read it."""
+
 import json
 import sys
 

@@ -1,5 +1,6 @@
 """What a backtest says of itself when it finds nothing, or something odd: shipped strategies on recorded data."""
 
+from dataclasses import replace
 from datetime import date
 
 import numpy as np
@@ -7,7 +8,7 @@ import pytest
 from vnpy_ctastrategy import ArrayManager, BarGenerator, CtaTemplate
 
 from services.engine import vnpy_home
-from services.strategy.backtest.dataset import Ticks
+from services.strategy.backtest.dataset import first_rows
 from services.strategy.backtest.job import BacktestJob
 from services.strategy.backtest.run import run_backtest
 from services.strategy.backtest.variant import variant
@@ -35,8 +36,8 @@ def said(strategy_class, data, build="pure", **more):
 
 
 def first_ticks(count, **columns):
-    ticks = if_ticks()
-    return Ticks(IF, ticks.time_ns[:count], {name: values[:count] for name, values in ticks.columns.items()} | columns)
+    ticks = first_rows(if_ticks(), count)
+    return replace(ticks, columns=ticks.columns | columns)
 
 
 @pytest.mark.parametrize("build", BUILDS)

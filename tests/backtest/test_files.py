@@ -1,3 +1,5 @@
+"""Files of recorded data: whatever their columns and times look like, the same rows; what is wrong is named."""
+
 import gzip
 
 import numpy as np

@@ -10,7 +10,7 @@ import pytest
 from vnpy_ctastrategy import CtaTemplate
 
 from services.engine import vnpy_home
-from services.strategy.backtest.dataset import Ticks
+from services.strategy.backtest.dataset import first_rows
 from services.strategy.backtest.job import TICK, BacktestJob
 from services.strategy.backtest.result import BacktestResult
 from services.strategy.backtest.run import run_backtest
@@ -31,7 +31,7 @@ def vnpy_folder(tmp_path_factory: pytest.TempPathFactory) -> None:
     vnpy_home.prepare(tmp_path_factory.mktemp("vnpy"))
 
 
-def first_rows(folder: Path, count: int) -> Path:
+def shortened(folder: Path, count: int) -> Path:
     """The first ticks of the recording, as a file of its own."""
     file = folder / "ticks.csv"
     with gzip.open(recorded("ticks_CFFEX_IF2101_20210104-06.csv.gz"), "rt", newline="") as whole:
@@ -42,10 +42,8 @@ def first_rows(folder: Path, count: int) -> Path:
 
 
 def backtested(strategy_class: type, count: int, capital: float, parameters: Mapping[str, Any]) -> BacktestResult:
-    whole = if_ticks()
-    data = Ticks(SYMBOL, whole.time_ns[:count], {name: column[:count] for name, column in whole.columns.items()})
     job = BacktestJob(strategy_class.__name__, SYMBOL, TICK, parameters, capital=capital, **JOB)
-    result = run_backtest(strategy_class, job, data)
+    result = run_backtest(strategy_class, job, first_rows(if_ticks(), count))
     assert not result.error, result.error
     return result
 
@@ -128,7 +126,7 @@ class TakingStrategy(BaseStrategy):
 async def test_live_on_sim_and_in_a_backtest_a_strategy_makes_the_same_trades(
     strategy_class, count, capital, parameters, least, tmp_path, monkeypatch
 ):
-    file = first_rows(tmp_path, count)
+    file = shortened(tmp_path, count)
     live, _, ticks = await live_trades(monkeypatch, strategy_class, file, SYMBOL, capital, **parameters)
     assert ticks == count
     result = backtested(strategy_class, count, capital, parameters)

@@ -10,7 +10,7 @@ import pytest
 from vnpy_ctastrategy import ArrayManager, CtaTemplate
 
 from services.engine import vnpy_home
-from services.strategy.backtest.dataset import Bars, Ticks
+from services.strategy.backtest.dataset import Bars, Ticks, first_rows
 from services.strategy.backtest.job import BacktestJob
 from services.strategy.backtest.lookahead import AT_SIGNALS, ELSEWHERE, MORE, SHOWN, check_lookahead
 from services.strategy.backtest.run import run_backtest
@@ -30,14 +30,11 @@ def vnpy_folder(tmp_path_factory):
 
 
 def bars(rows=3000) -> Bars:
-    whole = rb_bars()
-    names = ("time_ns", "open", "high", "low", "close", "volume", "turnover", "open_interest")
-    return replace(whole, **{name: getattr(whole, name)[:rows] for name in names})
+    return first_rows(rb_bars(), rows)
 
 
 def ticks(rows=6000) -> Ticks:
-    whole = if_ticks()
-    return Ticks(whole.symbol, whole.time_ns[:rows], {name: values[:rows] for name, values in whole.columns.items()})
+    return first_rows(if_ticks(), rows)
 
 
 def checked(strategy_class, data, progress=None, **more):

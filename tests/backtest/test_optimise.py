@@ -11,7 +11,7 @@ import pytest
 
 from services.strategy.backtest.job import BacktestError, BacktestJob
 from services.strategy.backtest.optimise import Genetic, Space, run_optimisation
-from services.strategy.backtest.optimise.arrow_file import read_dataset, write_dataset
+from services.strategy.backtest.optimise.arrow_file import read_arrow, write_arrow
 from services.strategy.backtest.optimise.genetic import GeneticSearch
 from services.strategy.backtest.run import run_backtest
 from tests.backtest import generated
@@ -70,9 +70,9 @@ def odd(**parameters) -> BacktestJob:
 
 def test_the_columns_come_back_from_the_file_as_maps(tmp_path):
     for data in (DATA, generated.ticks(500)):
-        write_dataset(data, tmp_path / "data.arrow")
+        write_arrow(data, tmp_path / "data.arrow")
         for source in (tmp_path / "data.arrow", (tmp_path / "data.arrow").read_bytes()):
-            back = read_dataset(source)
+            back = read_arrow(source)
             assert type(back) is type(data) and back.symbol == data.symbol and len(back) == len(data)
             assert back.time_ns.tolist() == data.time_ns.tolist()
             assert not back.time_ns.flags.owndata and not back.time_ns.flags.writeable
@@ -104,7 +104,7 @@ def test_equal_points_are_in_the_order_of_the_grid():
     never = Space.parse(["slow_window=2000,1000,3000", "fast_window=900,800"])
     found = run_optimisation(None, JOB, generated.bars(500), never, "total_trade_count", workers=2)
     assert [tuple(p.parameters.values()) for p in found.points] == [
-        never.place and tuple(never.parameters(place).values()) for place in never.places()
+        tuple(never.parameters(place).values()) for place in never.places()
     ]
 
 
@@ -212,7 +212,7 @@ def test_a_genetic_search_climbs_a_large_grid():
 def test_what_cannot_be_run_is_refused_in_one_line(change, says):
     asked = {"job": JOB, "space": SPACE, "target": "sharpe_ratio", "method": "grid", "workers": 1} | change
     with pytest.raises(BacktestError, match=says) as refused:
-        run_optimisation(None, data=DATA, **{name: asked[name] for name in asked} | {})
+        run_optimisation(None, data=DATA, **asked)
     assert "\n" not in str(refused.value)
 
 

@@ -1,17 +1,18 @@
-import time
+"""What is odd in data: each kind is named with its count and place, and nothing where nothing is odd."""
+
 from dataclasses import replace
 from zoneinfo import ZoneInfo
 
 import numpy as np
 import pytest
 
-from services.strategy.backtest.dataset import Bars, Ticks
+from services.strategy.backtest.dataset import BAR_VALUES, Bars, Ticks
 from services.strategy.backtest.quality import inspect
 from tests.backtest.generated import DAY, NIGHT, ODD, times_ns
 from tests.backtest.recordings import ZONE, if_ticks, rb_bars
 from tests.market.ticks import at
 
-COLUMNS = ("time_ns", "open", "high", "low", "close", "volume", "turnover", "open_interest")
+COLUMNS = ("time_ns", *BAR_VALUES)
 MINUTE = 60 * 10**9
 
 
@@ -126,10 +127,6 @@ def test_daily_bars_have_holidays_but_no_missing_months():
     assert "2020-02-09 to 2020-03-21" in found(without(year, (40, 80)), "gap").sentence
 
 
-def test_a_hundred_thousand_bars_take_less_than_a_fifth_of_a_second():
+def test_gaps_in_many_places_of_a_year_are_all_counted():
     bars = without(made(times_ns(300, NIGHT)), *((at_bar, at_bar + 3) for at_bar in range(100, 100_000, 500)))
-    assert len(bars) > 100_000
-    inspect(bars, ZONE)
-    began = time.perf_counter()
-    assert found(bars, "gap").count == 600
-    assert time.perf_counter() - began < 0.2
+    assert "600 bars are missing inside sessions, in 200 places (most: 3 from " in found(bars, "gap").sentence

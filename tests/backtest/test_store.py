@@ -1,3 +1,5 @@
+"""The store: what is imported comes back, once, also beside a market that records."""
+
 import asyncio
 import threading
 from dataclasses import replace
@@ -12,7 +14,7 @@ from redfire.market.v1 import market_pb2 as pb
 from services.lake.layout import BAR_COLUMNS, INTERVALS, TICK_COLUMNS
 from services.lake.trading_day import trading_days
 from services.market.bars import Interval
-from services.strategy.backtest.dataset import Bars
+from services.strategy.backtest.dataset import BAR_VALUES, Bars, first_rows
 from services.strategy.backtest.job import INTERVALS_S, BacktestError
 from services.strategy.backtest.store import DataStore, Imported
 from tests.backtest.generated import NIGHT, times_ns
@@ -20,7 +22,7 @@ from tests.backtest.recordings import if_ticks, rb_bars
 from tests.market.test_history import recorder, ticks
 from tests.market.ticks import SYMBOL, at
 
-COLUMNS = ("time_ns", "open", "high", "low", "close", "volume", "turnover", "open_interest")
+COLUMNS = ("time_ns", *BAR_VALUES)
 
 
 def part(bars, chosen):
@@ -173,7 +175,7 @@ async def test_market_serves_imports_at_once_and_its_own_bars_go_before_them(tmp
 
 async def test_market_knows_a_symbol_that_was_only_imported_and_pages_through_its_ticks(tmp_path):
     recorded = if_ticks()
-    first = replace(recorded, columns={k: v[:900] for k, v in recorded.columns.items()}, time_ns=recorded.time_ns[:900])
+    first = first_rows(recorded, 900)
     async with recorder(tmp_path / "market") as one:
         assert not await one.history.knows(SYMBOL)
         DataStore(tmp_path).import_dataset(first)

@@ -13,19 +13,15 @@ BAR_PRICES = ("open", "high", "low", "close")
 TICK_PRICES = ("last_price",)
 BAR_EXTRAS = ("volume", "turnover", "open_interest")
 _LEVELS = range(1, 6)
-TICK_FIELDS = (
-    "last_price", "last_volume", "volume", "turnover", "open_interest", "open_price", "high_price", "low_price",
-    "pre_close", "limit_up", "limit_down",
-    *(f"{side}_{what}_{level}" for side in ("bid", "ask") for what in ("price", "volume") for level in _LEVELS),
-)  # fmt: skip
-"""Columns of ticks by vnpy's names."""
-
 _TIMES = (
     "datetime", "tradetime", "timestamp", "datetimens", "timens", "tradingtime", "ts", "bartime", "klinetime",
     "opentime", "indexlevel0", "日期时间", "交易时间", "时间戳",
 )  # fmt: skip
 _CLOCKS = ("time", "updatetime", "时间", "更新时间")
 _DAYS = ("date", "day", "tradedate", "tradingdate", "tradingday", "日期", "交易日期", "交易日")
+_SYMBOLS = (
+    "symbol", "vtsymbol", "instrumentid", "instrument", "code", "contract", "ticker", "合约", "合约代码", "代码",
+)  # fmt: skip
 _SHARED = {
     "volume": ("volume", "vol", "v", "qty", "成交量", "总手", "数量"),
     "turnover": ("turnover", "amount", "amt", "money", "totalturnover", "value", "成交额", "成交金额", "金额"),
@@ -125,19 +121,7 @@ def find_layout(header: Sequence[str], named: Mapping[str, str], ticks: bool | N
         )  # fmt: skip
     symbol = own.get(SYMBOL)
     if symbol is None:
-        known = (
-            "symbol",
-            "vtsymbol",
-            "instrumentid",
-            "instrument",
-            "code",
-            "contract",
-            "ticker",
-            "合约",
-            "合约代码",
-            "代码",
-        )
-        symbol = next((positions[name] for name in known if name in positions), None)
+        symbol = next((positions[name] for name in _SYMBOLS if name in positions), None)
     return Layout(ticks, time, fields, symbol)
 
 

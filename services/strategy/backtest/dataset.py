@@ -1,6 +1,6 @@
 """Recorded data in columns: what a backtest runs on, whichever file or store it came from."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TypeAlias
 
 import numpy as np
@@ -8,6 +8,9 @@ import numpy.typing as npt
 
 Floats: TypeAlias = npt.NDArray[np.float64]
 Times: TypeAlias = npt.NDArray[np.int64]
+Mask: TypeAlias = npt.NDArray[np.bool_]
+BAR_VALUES = ("open", "high", "low", "close", "volume", "turnover", "open_interest")
+"""The columns of Bars beside the time, in its order."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,3 +63,11 @@ class Ticks:
 
 
 Dataset: TypeAlias = Bars | Ticks
+
+
+def first_rows(data: Dataset, count: int) -> Dataset:
+    """The first rows, not copied: there may be very many."""
+    if isinstance(data, Ticks):
+        columns = {name: column[:count] for name, column in data.columns.items()}
+        return replace(data, time_ns=data.time_ns[:count], columns=columns)
+    return replace(data, **{name: getattr(data, name)[:count] for name in ("time_ns", *BAR_VALUES)})

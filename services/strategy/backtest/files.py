@@ -43,9 +43,9 @@ def read_dataset(
     """The bars or ticks of a file, sorted, without bad rows and duplicates; what was wrong is in the findings.
 
     `interval` is a bar's, `tick` for ticks, None when the file shall tell; `kind` (bars or ticks) says which of the two
-    it is where the interval does not. `label` says which end of a bar its time
-    is; times without an offset are of `timezone`. `columns` names the file's columns that are not recognised (our
-    name → the file's). `strict` refuses a file with bad rows.
+    it is where the interval does not. `label` says which end of a bar its time is; times without an offset are of
+    `timezone`. `columns` names the file's columns that are not recognised (our name → the file's). `strict` refuses a
+    file with bad rows.
     Raises: BacktestError with one line that names the file.
     """
     path, zone = Path(path), zone_of(timezone)
@@ -64,7 +64,7 @@ def read_dataset(
     findings = _skipped(reader, rows)
     if strict and findings:
         raise BacktestError(f"{path.name}: {findings[0].sentence}", "data")
-    time_ns, values, disorder = rows.sorted(reader.line, path.name)
+    time_ns, values, disorder = rows.sorted(reader.line)
     findings += disorder
     if not len(time_ns):
         raise no_rows(path.name, findings[0] if findings else None)

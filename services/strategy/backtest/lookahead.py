@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from services.strategy.backtest.dataset import Dataset, Ticks
+from services.strategy.backtest.dataset import Dataset, first_rows
 from services.strategy.backtest.job import BacktestJob
 from services.strategy.backtest.models import models_for
 from services.strategy.backtest.native import creator
@@ -100,7 +100,7 @@ class _Check:
         done, total = 0, sum(cuts) + len(cuts) or 1
         for cut in cuts:
             self._span = (begin + (end - begin) * done / total, (end - begin) * (cut + 1) / total)
-            self._compare(whole, self._run(_until(self._data, cut + 1)), cut)
+            self._compare(whole, self._run(first_rows(self._data, cut + 1)), cut)
             done += cut + 1
 
     def _twice(self, begin: float, share: float) -> tuple[_Made, _Made]:
@@ -228,15 +228,6 @@ def _one_of_its_own(strategy_class: type, wanted: bool) -> Iterator[type]:
         yield ours
     finally:
         sys.modules[name] = known
-
-
-def _until(data: Dataset, rows: int) -> Dataset:
-    """The first rows, not copied: there may be very many."""
-    if isinstance(data, Ticks):
-        columns = {name: column[:rows] for name, column in data.columns.items()}
-        return replace(data, time_ns=data.time_ns[:rows], columns=columns)
-    names = ("time_ns", "open", "high", "low", "close", "volume", "turnover", "open_interest")
-    return replace(data, **{name: getattr(data, name)[:rows] for name in names})
 
 
 def _shown(signals: list[Signal]) -> str:

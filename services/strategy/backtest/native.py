@@ -16,15 +16,7 @@ from typing import Any
 from services.strategy.backtest.dataset import Dataset
 from services.strategy.backtest.job import INTERVALS_S, BacktestError, BacktestJob
 from services.strategy.backtest.models import models_for
-from services.strategy.backtest.native_objects import (
-    AT_MARKET,
-    SECONDS,
-    TickMaker,
-    bar_of,
-    built,
-    closing_tick,
-    folded,
-)
+from services.strategy.backtest.native_objects import AT_MARKET, TickMaker, bar_of, built, closing_tick, folded
 from services.strategy.backtest.replay import Replay
 from services.strategy.backtest.result import BacktestResult
 from services.strategy.backtest.run import Progress, Run, check_parameters, replay_of
@@ -304,7 +296,7 @@ class BacktestBroker:
     def load_bars(self, days: float, interval: Interval) -> Sequence[Bar]:
         """Closed bars before the start; longer ones are folded of the data's, shorter ones there are none."""
         rows = self._before(days)
-        wanted = SECONDS[interval]
+        wanted = INTERVALS_S[interval.lower()]
         if not self.bar_seconds:
             return built((self.tick_of(row) for row in rows), wanted)
         bars = [bar_of(self._owner.vt_symbol, row) for row in rows]

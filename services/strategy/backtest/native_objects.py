@@ -5,12 +5,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from services.strategy.runner.bar_builder import BarBuilder
-from services.strategy.runner.events import Bar, Interval, Tick
+from services.strategy.runner.events import Bar, Tick
 
-SECONDS = {
-    Interval.M1: 60, Interval.M5: 300, Interval.M15: 900, Interval.M30: 1800, Interval.H1: 3600, Interval.H4: 14400,
-    Interval.D1: 86400,
-}  # fmt: skip
 AT_MARKET = 1e12
 """The limit that stands for a market order to buy, its negative for one to sell: it crosses whatever there is."""
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)

@@ -122,7 +122,7 @@ class Rows:
         self.count -= self._blank
         self.reasons = [(at, why) for at, why in self.reasons if at < self.count]
 
-    def sorted(self, line_of: Callable[[int], int], source: str) -> tuple[Times, dict[str, Floats], list[Finding]]:
+    def sorted(self, line_of: Callable[[int], int]) -> tuple[Times, dict[str, Floats], list[Finding]]:
         """All rows by time, none twice; findings on disorder and duplicates."""
         time_ns = np.concatenate(self._times) if self._times else np.empty(0, np.int64)
         indices = np.concatenate(self._indices) if self._indices else np.empty(0, np.int64)

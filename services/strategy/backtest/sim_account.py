@@ -31,17 +31,16 @@ class Terms:
     close_today_fixed: Decimal = _ZERO
     price_limit_ratio: Decimal = _ZERO
     today_first: bool = False
-    known: bool = True
 
     @classmethod
     def of(cls, job: BacktestJob) -> "Terms":
         """The terms of a job's symbol."""
         size = Decimal(str(job.size))
-        found = catalogue().find(job.symbol)
+        found = _catalogue().find(job.symbol)
         if found is None:
             rate = Decimal(str(job.rate))
             tick = Decimal(str(job.pricetick))
-            return cls(size, tick, commission_rate=rate, close_today_rate=rate, known=False)
+            return cls(size, tick, commission_rate=rate, close_today_rate=rate)
         return cls(
             contract_size=size,
             price_tick=found.price_tick,
@@ -69,7 +68,7 @@ class Terms:
 
 
 @cache
-def catalogue() -> Catalogue:
+def _catalogue() -> Catalogue:
     """The instruments that come with RedFire."""
     return Catalogue.load()
 

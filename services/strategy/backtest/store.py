@@ -19,7 +19,7 @@ import numpy as np
 from services.lake import layout
 from services.lake.archive import Archive
 from services.lake.trading_day import numbers, trading_days
-from services.strategy.backtest.dataset import Bars, Dataset, Ticks, Times
+from services.strategy.backtest.dataset import BAR_VALUES, Bars, Dataset, Ticks, Times
 from services.strategy.backtest.files import Progress
 from services.strategy.backtest.folding import fold
 from services.strategy.backtest.job import INTERVALS_S, TICK, BacktestError
@@ -28,7 +28,6 @@ from services.strategy.backtest.spacing import length_ns
 from services.strategy.backtest.times import DAY_NS, day_start_ns, to_local, zone_of
 
 _SYMBOL = re.compile(r"[A-Za-z0-9_-]{1,32}\.[A-Z]{2,8}")
-_PRICES = ("open", "high", "low", "close", "volume", "turnover", "open_interest")
 _NEIGHBOUR_DAYS = 16
 """How far apart two files may see the trading day of the same night, when one of them has no day after it."""
 _NAMES = {number: name for name, number in layout.INTERVALS.items()}
@@ -117,7 +116,7 @@ class DataStore:
         known = [columns["start_ns"][columns["interval"] == number] for columns in there]
         new = _unknown(data.time_ns, known)
         columns: dict[str, Any] = {"interval": np.full(len(data), number), "start_ns": data.time_ns}
-        columns |= {name: getattr(data, name) for name in _PRICES}
+        columns |= {name: getattr(data, name) for name in BAR_VALUES}
         columns["checkpoint"] = np.zeros(len(data), dtype=np.int64)
 
         def rows(part: Times) -> Mapping[str, Any]:
@@ -178,7 +177,7 @@ class DataStore:
 
     def _read_bars(self, symbol: str, interval: str, start: date | None, end: date | None) -> Bars | None:
         number = layout.INTERVALS[interval]
-        names = ("interval", "start_ns", *_PRICES, "checkpoint")
+        names = ("interval", "start_ns", *BAR_VALUES, "checkpoint")
         parts = []
         for columns in self._columns(self._bars, symbol, self._days(self._bars, symbol, start, end), *names):
             mine = (columns["interval"] == number) & self._within(columns["start_ns"], start, end)
@@ -189,7 +188,7 @@ class DataStore:
         order = np.lexsort((joined["checkpoint"], joined["start_ns"]))
         times = joined["start_ns"][order]
         order = order[np.append(times[1:] != times[:-1], True)]  # of the same bar the last checkpoint's
-        return Bars(symbol, interval, joined["start_ns"][order], *(joined[name][order] for name in _PRICES))
+        return Bars(symbol, interval, joined["start_ns"][order], *(joined[name][order] for name in BAR_VALUES))
 
     def _load_ticks(self, symbol: str, start: date | None, end: date | None) -> Ticks:
         import pyarrow as pa

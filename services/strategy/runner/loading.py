@@ -23,6 +23,8 @@ from services.strategy.watch_file import WatchFile
 ENTRY_POINTS = "redfire.strategies"
 _OWN = ("services.strategy.runner.moving_average",)
 _VNPY = "vnpy_ctastrategy"
+USER_MODULE = "redfire_user_"
+"""What the names of modules begin with that are imported from a user's folder."""
 
 
 class UnknownClass(Exception):
@@ -127,7 +129,7 @@ class Loader:
         if folder not in sys.path:
             sys.path.append(folder)
         # The name changes with the file, so that a running worker imports a changed file anew.
-        name = f"redfire_user_{path.stem}_{path.stat().st_mtime_ns}"
+        name = f"{USER_MODULE}{path.stem}_{path.stat().st_mtime_ns}"
         if name in sys.modules:
             return sys.modules[name]
         spec = importlib.util.spec_from_file_location(name, path)

@@ -7,17 +7,16 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from services.strategy.backtest.dataset import Bars, Dataset, Ticks, Times
+from services.strategy.backtest.dataset import BAR_VALUES, Bars, Dataset, Ticks, Times
 
 _META = b"redfire"
-_BAR_COLUMNS = ("open", "high", "low", "close", "volume", "turnover", "open_interest")
 
 
-def write_dataset(data: Dataset, path: Path) -> None:
+def write_arrow(data: Dataset, path: Path) -> None:
     """Write the columns, uncompressed and in one batch, so that reading copies nothing. Findings stay behind."""
     columns: dict[str, Any] = {"time_ns": data.time_ns}
     if isinstance(data, Bars):
-        columns |= {name: getattr(data, name) for name in _BAR_COLUMNS}
+        columns |= {name: getattr(data, name) for name in BAR_VALUES}
     else:
         columns |= data.columns
     interval = data.interval if isinstance(data, Bars) else ""
@@ -28,8 +27,8 @@ def write_dataset(data: Dataset, path: Path) -> None:
         writer.write_table(table, max_chunksize=max(1, len(data)))
 
 
-def read_dataset(source: Path | bytes) -> Dataset:
-    """The dataset in a file of write_dataset, whose columns are read-only maps of it, or in its bytes."""
+def read_arrow(source: Path | bytes) -> Dataset:
+    """The dataset in a file of write_arrow, whose columns are read-only maps of it, or in its bytes."""
     buffer = pa.memory_map(str(source)) if isinstance(source, Path) else pa.py_buffer(source)
     table = pa.ipc.open_file(buffer).read_all()
     meta = json.loads(table.schema.metadata[_META])

@@ -18,7 +18,7 @@ from typing import Any
 from services.kernel.identifiers import new_id
 from services.strategy.backtest.dataset import Dataset
 from services.strategy.backtest.job import BacktestError, BacktestJob
-from services.strategy.backtest.optimise.arrow_file import write_dataset
+from services.strategy.backtest.optimise.arrow_file import write_arrow
 from services.strategy.backtest.optimise.evaluator import ClassSource, Evaluator, Setup
 from services.strategy.backtest.optimise.point import Answer, Task
 from services.strategy.runner.strategy_class import ClassDescription
@@ -55,7 +55,7 @@ class ClusterWorkers:
         self.count = len(threads)
         with tempfile.TemporaryDirectory(prefix="redfire-optimise-") as folder:
             path = Path(folder, "data.arrow")
-            write_dataset(data, path)
+            write_arrow(data, path)
             setup = Setup(job, source.portable(), path.read_bytes(), Path())
         self._key = new_id()
         # A plugin, not scattered data: the scheduler gives it to workers that come later, or come back, too.

@@ -12,15 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from services.strategy.backtest.job import BacktestError, BacktestJob
-from services.strategy.backtest.optimise.arrow_file import read_dataset
+from services.strategy.backtest.optimise.arrow_file import read_arrow
 from services.strategy.backtest.optimise.point import Answer, Statistics, Task
 from services.strategy.backtest.result import BacktestResult
 from services.strategy.backtest.vnpy_import import prepare_vnpy
-from services.strategy.runner.loading import Loader, UnknownClass, import_error
+from services.strategy.runner.loading import USER_MODULE, Loader, UnknownClass, import_error
 from services.strategy.runner.strategy_class import ClassDescription, describe
-
-USER_MODULE = "redfire_user_"
-"""What the names of modules begin with that Loader imports from a user's folder."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +94,7 @@ class Evaluator:
         from services.strategy.backtest.replay import Replay
 
         job = self._setup.job
-        replay = Replay(read_dataset(self._setup.data), job.zone, keep=True, symbol=job.symbol)
+        replay = Replay(read_arrow(self._setup.data), job.zone, keep=True, symbol=job.symbol)
         replay.rows(0, len(replay))
         # Data and modules stay for good: the collector need not walk through them; it is called after every point.
         gc.collect()

@@ -16,7 +16,7 @@ from typing import Any
 
 from services.strategy.backtest.dataset import Dataset
 from services.strategy.backtest.job import BacktestError, BacktestJob
-from services.strategy.backtest.optimise.arrow_file import write_dataset
+from services.strategy.backtest.optimise.arrow_file import write_arrow
 from services.strategy.backtest.optimise.evaluator import ClassSource, Setup
 from services.strategy.backtest.optimise.point import READY, Answer, Task
 from services.strategy.runner.strategy_class import ClassDescription
@@ -67,17 +67,12 @@ class LocalWorkers:
         try:
             self._workers += [self._start() for _ in range(count)]
             # Meanwhile they import.
-            write_dataset(data, self._path / "data.arrow")
+            write_arrow(data, self._path / "data.arrow")
             for worker in self._workers:
                 worker.connection.send(self._setup)
         except BaseException:
             self.close()
             raise
-
-    @property
-    def processes(self) -> list[int]:
-        """Their process ids."""
-        return [worker.process.pid for worker in self._workers]
 
     def describe(self) -> ClassDescription:
         """The class as the first worker that has it sees it. Raises BacktestError when it cannot be had."""
