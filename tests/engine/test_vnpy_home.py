@@ -9,12 +9,22 @@ from services.engine import vnpy_home
 
 
 def test_a_start_in_the_same_process_brings_a_deleted_folder_back(tmp_path: Path) -> None:
-    from vnpy.trader.utility import TEMP_DIR, save_json
-
-    shutil.rmtree(TEMP_DIR.parent)
-    vnpy_home.prepare(tmp_path)
-    save_json("here.json", {})
-    assert (TEMP_DIR / "here.json").exists()
+    # In a process of its own: where this one has vnpy's folder depends on who imported it first, and may be ~/.vntrader.
+    code = f"""
+import shutil
+from pathlib import Path
+from services.engine import vnpy_home
+folder = Path({str(tmp_path)!r})
+vnpy_home.prepare(folder)
+from vnpy.trader.utility import TEMP_DIR, save_json
+assert TEMP_DIR == folder / ".vntrader", TEMP_DIR
+shutil.rmtree(TEMP_DIR)
+vnpy_home.prepare(folder)
+save_json("here.json", {{}})
+assert (TEMP_DIR / "here.json").exists()
+"""
+    environment = {"HOME": str(tmp_path / "home")}
+    subprocess.run([sys.executable, "-c", code], timeout=60, env=environment, check=True)
 
 
 def test_a_new_process_makes_its_folder_again_and_leaves_the_home_folder_alone(tmp_path: Path) -> None:
