@@ -5,11 +5,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-from services.engine import vnpy_home
-
 
 def test_a_start_in_the_same_process_brings_a_deleted_folder_back(tmp_path: Path) -> None:
-    # In a process of its own: where this one has vnpy's folder depends on who imported it first, and may be ~/.vntrader.
+    # In a process of its own: this one may have it in ~/.vntrader, by who imported vnpy first.
     code = f"""
 import shutil
 from pathlib import Path
