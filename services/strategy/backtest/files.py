@@ -17,7 +17,8 @@ from services.strategy.backtest.dataset import Bars, Dataset, Finding, Ticks
 from services.strategy.backtest.job import TICK, BacktestError
 from services.strategy.backtest.rows import REPORTED, Block, Rows, bad_rows, no_rows, other_symbols
 from services.strategy.backtest.spacing import check, infer, length_ns
-from services.strategy.backtest.times import DAY_NS, to_local, zone_of
+from services.strategy.backtest.times import DAY_NS, zone_of
+from services.strategy.backtest.zone_offsets import to_local
 
 Progress = Callable[[float], None]
 """Told how much is done, from 0 to 1."""

@@ -2,7 +2,7 @@
 
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
-from datetime import UTC, date, datetime, timedelta
+from datetime import date
 from typing import Any, overload
 from zoneinfo import ZoneInfo
 
@@ -10,11 +10,9 @@ import numpy as np
 
 from services.strategy.backtest.costs import FeeModel
 from services.strategy.backtest.result import Fill
-from services.strategy.backtest.zone_offsets import clock_times, local_us
+from services.strategy.backtest.zone_offsets import clock_times, local_us, utc_us
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _EPOCH_DAY = date(1970, 1, 1).toordinal()
-_MICROSECOND = timedelta(microseconds=1)
 _DAY_US = 86_400_000_000
 _BLOCK = 4096
 
@@ -42,7 +40,7 @@ class Fills(Sequence[Fill]):
         before: tuple[Any, int] = (None, 0)
         for time, order, direction, offset, price, volume in trades:
             if time is not before[0]:  # trades of one row have one time
-                before = time, (time.astimezone(UTC) - _EPOCH) // _MICROSECOND
+                before = time, utc_us(time)
             self._times.append(before[1])
             self._orders.append(order)
             self._prices.append(price)
@@ -95,8 +93,8 @@ class Fills(Sequence[Fill]):
 
     def _made(self, numbers: range) -> Iterator[Fill]:
         """The trades of these numbers, counted from 0."""
-        utc_us = np.array([self._times[number] for number in numbers], dtype=np.int64)
-        times = clock_times(*local_us(utc_us * 1000, self._zone), self._zone)
+        time_us = np.array([self._times[number] for number in numbers], dtype=np.int64)
+        times = clock_times(*local_us(time_us * 1000, self._zone), self._zone)
         for number, time in zip(numbers, times, strict=True):
             direction, offset = self._names[self._kinds[number]]
             price, volume = self._prices[number], self._volumes[number]

@@ -7,7 +7,8 @@ import numpy as np
 from services.lake.trading_day import session_days
 from services.strategy.backtest.dataset import Bars
 from services.strategy.backtest.spacing import length_ns
-from services.strategy.backtest.times import DAY_NS, to_local, to_utc
+from services.strategy.backtest.times import DAY_NS, to_utc
+from services.strategy.backtest.zone_offsets import to_local
 
 
 def fold(bars: Bars, interval: str, zone: ZoneInfo) -> Bars:

@@ -1,24 +1,18 @@
 """Rows of a backtest as BaseStrategy has them: ticks, bars, and bars folded into longer ones."""
 
 from collections.abc import Iterable, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
+from services.strategy.backtest.zone_offsets import utc_us
 from services.strategy.runner.bar_builder import BarBuilder
 from services.strategy.runner.events import Bar, Tick
 
 AT_MARKET = 1e12
 """The limit that stands for a market order to buy, its negative for one to sell: it crosses whatever there is."""
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_MICROSECOND = timedelta(microseconds=1)
 _LEVELS = [
     tuple(f"{side}_{what}_{level}" for side in ("bid", "ask") for what in ("price", "volume")) for level in range(1, 6)
 ]
-
-
-def time_ns_of(time: datetime) -> int:
-    """Nanoseconds since 1970 of an aware time, exact."""
-    return (time - _EPOCH) // _MICROSECOND * 1000
 
 
 class TickMaker:
@@ -42,7 +36,7 @@ class TickMaker:
                 asks.append((price, volume))
         return Tick(
             self._symbol,
-            time_ns_of(row.datetime),
+            utc_us(row.datetime) * 1000,
             row.last_price,
             row.volume,
             row.turnover,
@@ -81,7 +75,7 @@ def closing_tick(symbol: str, row: Any, seconds: int) -> Tick:
     """What a bar leaves to those who look at ticks: its last price at its end, without a book."""
     return Tick(
         symbol,
-        time_ns_of(row.datetime) + seconds * 1_000_000_000,
+        utc_us(row.datetime) * 1000 + seconds * 1_000_000_000,
         row.close_price,
         row.volume,
         row.turnover,

@@ -9,7 +9,8 @@ from services.lake.trading_day import session_days
 from services.strategy.backtest.dataset import Bars, Dataset, Finding, Floats, Ticks, Times
 from services.strategy.backtest.sessions import missing_slots
 from services.strategy.backtest.spacing import length_ns
-from services.strategy.backtest.times import DAY_NS, SECOND_NS, show, to_local
+from services.strategy.backtest.times import DAY_NS, SECOND_NS, show
+from services.strategy.backtest.zone_offsets import to_local
 
 _JUMP = 0.105
 """Daily limits are mostly 10 % or less: more than that between two rows is an error, or another contract."""

@@ -9,9 +9,9 @@ from zoneinfo import ZoneInfo
 import numpy as np
 
 from services.strategy.backtest.columns import BAR_PRICES, TICK_PRICES, Layout
-from services.strategy.backtest.dataset import Finding, Floats, Times
+from services.strategy.backtest.dataset import Finding, Floats, Mask, Times
 from services.strategy.backtest.job import BacktestError
-from services.strategy.backtest.times import NEVER, Mask, join, parse_times, show, texts
+from services.strategy.backtest.times import NEVER, join, parse_times, show, texts
 
 REPORTED = 10
 """Line numbers and reasons that a finding names."""

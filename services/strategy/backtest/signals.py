@@ -3,16 +3,14 @@
 from array import array
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 from services.strategy.backtest.result import BacktestResult
+from services.strategy.backtest.zone_offsets import utc_us
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_MICROSECOND = timedelta(microseconds=1)
 Signal: TypeAlias = tuple[str, float, float]
 """What was sent: "LONG OPEN" and the like, price, volume."""
 
@@ -124,7 +122,7 @@ class Recorder:
             self._late += 1
             return
         row = self._core.row
-        self._times.append(_microseconds(self._core.start if row is None else row.datetime))
+        self._times.append(utc_us(self._core.start if row is None else row.datetime))
         self._kinds.append(self._names.setdefault(name, len(self._names)))
         self._prices.append(float(price))
         self._volumes.append(float(volume))
@@ -132,7 +130,7 @@ class Recorder:
     def _of_trades(self, result: BacktestResult) -> Signals:
         times, kinds, prices, volumes = array("q"), array("q"), array("d"), array("d")
         for fill in result.trades:
-            times.append(_microseconds(fill.time))
+            times.append(utc_us(fill.time))
             name = f"{fill.direction} {fill.offset} (its trade)"
             kinds.append(self._names.setdefault(name, len(self._names)))
             prices.append(fill.price)
@@ -147,7 +145,3 @@ class Recorder:
             np.frombuffer(prices, dtype=np.float64),
             np.frombuffer(volumes, dtype=np.float64),
         )
-
-
-def _microseconds(time: datetime) -> int:
-    return (time - _EPOCH) // _MICROSECOND

@@ -36,8 +36,9 @@ from services.simulation.trading_day import TradingCalendar
 from services.strategy.backtest.costs import FixedSlippage
 from services.strategy.backtest.job import TICK, BacktestJob
 from services.strategy.backtest.models import Models
-from services.strategy.backtest.native_objects import AT_MARKET, time_ns_of
+from services.strategy.backtest.native_objects import AT_MARKET
 from services.strategy.backtest.sim_account import OPEN, Held, SimAccount, Terms
+from services.strategy.backtest.zone_offsets import utc_us
 from services.strategy.runner.rounding import to_step
 
 BAR_SHARE = 0.1
@@ -112,7 +113,7 @@ class SimFill:
 
     def cross(self, core: Any, row: Any) -> None:
         """The market moves."""
-        day = self._calendar.day_of(time_ns_of(row.datetime))
+        day = self._calendar.day_of(utc_us(row.datetime) * 1000)
         if day != self._day:
             self._begin_day(core, day)
         if self._ticks:

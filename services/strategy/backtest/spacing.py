@@ -7,7 +7,8 @@ import numpy as np
 
 from services.strategy.backtest.dataset import Times
 from services.strategy.backtest.job import INTERVALS_S, TICK, BacktestError
-from services.strategy.backtest.times import DAY_NS, SECOND_NS, to_local
+from services.strategy.backtest.times import DAY_NS, SECOND_NS
+from services.strategy.backtest.zone_offsets import to_local
 
 _INTRADAY_REGULAR_S = 900
 """Bars up to here divide every session; longer ones are cut by breaks, as vendors like."""

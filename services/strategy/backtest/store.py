@@ -25,7 +25,8 @@ from services.strategy.backtest.folding import fold
 from services.strategy.backtest.job import INTERVALS_S, TICK, BacktestError
 from services.strategy.backtest.snapshots import from_lake, to_lake
 from services.strategy.backtest.spacing import length_ns
-from services.strategy.backtest.times import DAY_NS, day_start_ns, to_local, zone_of
+from services.strategy.backtest.times import DAY_NS, day_start_ns, zone_of
+from services.strategy.backtest.zone_offsets import to_local
 
 _SYMBOL = re.compile(r"[A-Za-z0-9_-]{1,32}\.[A-Z]{2,8}")
 _NEIGHBOUR_DAYS = 16

@@ -1,18 +1,16 @@
-"""Moments of recorded data: texts and numbers of many forms to nanoseconds since 1970 UTC, and back to local clocks."""
+"""Moments of recorded data: texts and numbers of many forms to nanoseconds since 1970 UTC."""
 
 import re
 from datetime import UTC, date, datetime, timedelta
 from functools import lru_cache
-from typing import Any, TypeAlias
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import numpy as np
-import numpy.typing as npt
 
-from services.strategy.backtest.dataset import Times
+from services.strategy.backtest.dataset import Mask, Times
 from services.strategy.backtest.job import BacktestError
 
-Mask: TypeAlias = npt.NDArray[np.bool_]
 SECOND_NS = 1_000_000_000
 HOUR_NS = 3600 * SECOND_NS
 DAY_NS = 24 * HOUR_NS
@@ -42,33 +40,22 @@ def zone_of(name: str) -> ZoneInfo:
 
 
 @lru_cache(maxsize=200_000)
-def _offset_ns(hour: int, zone: ZoneInfo, local: bool) -> int:
-    """The zone's offset in an hour since 1970, told by its own clock or by UTC's."""
-    moment = _EPOCH + timedelta(hours=hour)
-    moment = moment.replace(tzinfo=zone) if local else moment.replace(tzinfo=UTC).astimezone(zone)
-    offset = moment.utcoffset()
+def _offset_ns(hour: int, zone: ZoneInfo) -> int:
+    """The zone's offset in an hour since 1970 of its own clock."""
+    offset = (_EPOCH + timedelta(hours=hour)).replace(tzinfo=zone).utcoffset()
     assert offset is not None
     return int(offset.total_seconds()) * SECOND_NS
 
 
-def _offsets(time_ns: Times, zone: ZoneInfo, local: bool) -> Times:
-    hours = time_ns // HOUR_NS
+def to_utc(local_ns: Times, zone: ZoneInfo) -> Times:
+    """A local clock's moments to UTC."""
+    hours = local_ns // HOUR_NS
     if not len(hours):
         return hours
     # Only where the hour changes is a zone asked: moments come in order, more or less.
     starts = np.flatnonzero(np.diff(hours, prepend=hours[0] - 1))
-    found = np.array([_offset_ns(int(hour), zone, local) for hour in hours[starts]], dtype=np.int64)
-    return np.repeat(found, np.diff(starts, append=len(hours)))
-
-
-def to_utc(local_ns: Times, zone: ZoneInfo) -> Times:
-    """A local clock's moments to UTC."""
-    return local_ns - _offsets(local_ns, zone, local=True)
-
-
-def to_local(time_ns: Times, zone: ZoneInfo) -> Times:
-    """What a clock in this zone shows, as if it were UTC: days begin at multiples of DAY_NS."""
-    return time_ns + _offsets(time_ns, zone, local=False)
+    offsets = np.array([_offset_ns(int(hour), zone) for hour in hours[starts]], dtype=np.int64)
+    return local_ns - np.repeat(offsets, np.diff(starts, append=len(hours)))
 
 
 def day_start_ns(day: date, zone: ZoneInfo) -> int:
@@ -203,7 +190,7 @@ def _one(text: str | None, zone: ZoneInfo) -> int:
     local = moment.tzinfo is None
     since = moment.replace(tzinfo=None) - _EPOCH if local else moment.astimezone(UTC).replace(tzinfo=None) - _EPOCH
     value = (since.days * 86_400 + since.seconds) * SECOND_NS + since.microseconds * 1000
-    return value - _offset_ns(value // HOUR_NS, zone, True) if local else value
+    return value - _offset_ns(value // HOUR_NS, zone) if local else value
 
 
 _SCALES = ((10**11, SECOND_NS), (10**14, 10**6), (10**17, 10**3), (10**20, 1))

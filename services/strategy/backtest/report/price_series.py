@@ -3,19 +3,19 @@
 import base64
 import gzip
 from collections.abc import Mapping, Sequence
-from datetime import date, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any, cast
 from zoneinfo import ZoneInfo
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
-import pyarrow.compute as pc
 
 from services.strategy.backtest.dataset import Bars, Dataset, Floats, Times
 from services.strategy.backtest.job import BacktestJob
 from services.strategy.backtest.result import BacktestResult, Day, Fill
 from services.strategy.backtest.round_trip import RoundTrip
+from services.strategy.backtest.times import SECOND_NS, day_start_ns
+from services.strategy.backtest.zone_offsets import to_local
 
 MAX_ROWS = 150_000
 """A year of a future's minute bars, night sessions included, is carried whole; longer data in groups of rows."""
@@ -48,7 +48,7 @@ def price_series(result: BacktestResult, data: Dataset | None, trips: Sequence[R
         "maxTrades": MAX_TRADES,
         "step": step,
         "decimals": _decimals(step),
-        "time": packed(_local_seconds(rows.time_ns, job.zone)),
+        "time": packed(to_local(rows.time_ns, job.zone) // SECOND_NS),
         "open": packed(_steps(rows.open, step)),
         "high": packed(_steps(rows.high, step)),
         "low": packed(_steps(rows.low, step)),
@@ -96,8 +96,8 @@ class _Rows:
         if len(columns[0]) != len(data.time_ns) or not len(data.time_ns):
             return cls(np.zeros(0, np.int64), (np.zeros(0),) * 4, zone)
         # Rows before the first day only warmed the strategy up.
-        begin = _midnight_ns(days[0].date, zone) if days else int(data.time_ns[0])
-        end = _midnight_ns(days[-1].date + timedelta(days=1), zone) if days else int(data.time_ns[-1]) + 1
+        begin = day_start_ns(days[0].date, zone) if days else int(data.time_ns[0])
+        end = day_start_ns(days[-1].date + timedelta(days=1), zone) if days else int(data.time_ns[-1]) + 1
         first, last = (int(row) for row in np.searchsorted(data.time_ns, [begin, end]))
         time_ns = np.asarray(data.time_ns[first:last])
         cut = tuple(np.asarray(column[first:last], dtype=np.float64) for column in columns)
@@ -107,7 +107,7 @@ class _Rows:
 
     @classmethod
     def of_days(cls, days: Sequence[Day], zone: ZoneInfo) -> "_Rows":
-        time_ns = np.array([_midnight_ns(day.date, zone) for day in days], dtype=np.int64)
+        time_ns = np.array([day_start_ns(day.date, zone) for day in days], dtype=np.int64)
         close = np.array([day.close_price for day in days], dtype=np.float64)
         return cls(time_ns, (close, close, close, close), zone, daily=True)
 
@@ -145,16 +145,6 @@ def _trades(fills: Sequence[Fill], rows: _Rows, step: float, zone: ZoneInfo) -> 
         "price": packed(_steps([fill.price for fill in fills], step)),
         "milliVolume": packed(_steps([fill.volume for fill in fills], 1e-3)),
     }
-
-
-def _midnight_ns(day: date, zone: ZoneInfo) -> int:
-    return int(datetime(day.year, day.month, day.day, tzinfo=zone).timestamp()) * 10**9
-
-
-def _local_seconds(time_ns: Times, zone: ZoneInfo) -> npt.NDArray[np.int64]:
-    stamps = pa.array(time_ns, type=pa.timestamp("ns", tz=zone.key))
-    local = pc.local_timestamp(stamps).cast(pa.int64()).to_numpy()
-    return cast(npt.NDArray[np.int64], local // 10**9)
 
 
 def _step(job: BacktestJob, rows: _Rows) -> float:
