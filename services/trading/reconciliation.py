@@ -89,6 +89,8 @@ class Reconciliation:
         }
         now_ns = desk.clock.now_ns()
         state = await self._venue.state(gateway, list(asked))
+        # An order that was being written was not sent yet, and by now it is on its way.
+        await desk.journal.durable()
         self.intake.begin_day(gateway, state.trading_day)
         for trade in state.trades:
             await self.intake.take(trade)
