@@ -167,7 +167,10 @@ class OrderService:
             open_orders = [
                 order
                 for order in self._book.open_orders(account.account_id)
-                if (not symbol or order.symbol == symbol) and order.status is not OrderStatus.PENDING_CANCEL
+                if (not symbol or order.symbol == symbol)
+                and order.status is not OrderStatus.PENDING_CANCEL
+                # Asked for since: it may still be refused, and nothing may build on it before.
+                and (account.account_id, order.client_order_id) not in self._accepting
             ]
             for start in range(0, len(open_orders), CANCELED_PART):
                 changes = self._desk.step(account.user_id)
@@ -212,12 +215,13 @@ class OrderService:
             error = done.exception()
             if error is None:
                 self._written_instruments[instrument.symbol] = instrument
-                if order.is_held:
-                    self._stops.add(order)
                 metrics.processing.observe(self._desk.clock.monotonic() - running.started)
             elif isinstance(error, IntegrityError) and self._book.orders.get(order.order_id) is order:
                 self._book.withdraw(order)
             running.end(order, error)
+            # Last, as it may trigger at once: a step of its own, whose failure is not this order's.
+            if error is None and order.is_held:
+                self._stops.add(order)
 
         outcome = running.outcome()
         written.add_done_callback(end)
