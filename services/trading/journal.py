@@ -37,8 +37,10 @@ class _Step:
     changes: Changes
     news: list[News]
     last_sequence: int
+    # Given out, so that whoever waits for it and leaves cancels it; nobody else may then be told by it.
     done: "asyncio.Future[None]"
     written: "asyncio.Future[None]"
+    failed: bool = False
 
 
 class Journal:
@@ -100,15 +102,15 @@ class Journal:
     async def durable(self) -> None:
         """Wait until all that was done so far is durable. Raises Unavailable when it could not be written."""
         if self._steps:
-            last = self._steps[-1].done
-            await asyncio.wait([last])
-            if last.exception() is not None and not isinstance(last.exception(), IntegrityError):
+            last = self._steps[-1]
+            await asyncio.wait([last.written])
+            if last.failed:
                 raise Unavailable("the books are being read anew")
 
     async def idle(self) -> None:
         """Wait until nothing is on its way, whether it could be written or not."""
         while self._steps:
-            await asyncio.wait([self._steps[-1].done])
+            await asyncio.wait([self._steps[-1].written])
 
     def _advance(self, _: object) -> None:
         while self._steps and self._steps[0].written.done():
@@ -117,13 +119,15 @@ class Journal:
             if error is None:
                 self.published = step.last_sequence
                 self.on_published(step.changes, step.news)
-                step.done.set_result(None)
-            elif isinstance(error, IntegrityError) and not self._lane.broken:
-                step.done.set_exception(error)
-            else:
+                if not step.done.done():
+                    step.done.set_result(None)
+                continue
+            if not isinstance(error, IntegrityError) or self._lane.broken:
                 log.error("a step of trading could not be written: %s", error)
-                step.done.set_exception(Unavailable("the order could not be written; nothing was done"))
+                error, step.failed = Unavailable("the order could not be written; nothing was done"), True
                 self.on_failure()
+            if not step.done.done():
+                step.done.set_exception(error)
 
     def _news(self, changes: Changes) -> list[News]:
         return [self._change(changes.user_id, item) for item in self._items(changes)]

@@ -1,0 +1,100 @@
+"""Steps whose commit takes long: who leaves, who asks, and who cancels meanwhile."""
+
+import asyncio
+import threading
+
+import grpc
+import pytest
+from redfire.trading.v1 import order_service_pb2 as pb
+
+from services.kernel import writer as kernel_writer
+from tests.trading.conftest import trading
+from tests.waiting import until
+
+
+class Commits:
+    """Lets the trading service's commits through one by one while it is closed."""
+
+    def __init__(self, monkeypatch):
+        self._original = kernel_writer._transaction
+        self._passes = threading.Semaphore(0)
+        self.closed = False
+        self.arrived = 0
+        monkeypatch.setattr(kernel_writer, "_transaction", self._transaction)
+
+    def _transaction(self, connection, group, prepared):
+        self.arrived += 1
+        if self.closed:
+            self._passes.acquire(timeout=10)
+        self._original(connection, group, prepared)
+
+    def close(self):
+        self.closed, self.arrived = True, 0
+
+    def let(self, count):
+        for _ in range(count):
+            self._passes.release()
+
+    def open(self):
+        self.closed = False
+        self.let(1)
+
+
+@pytest.fixture
+def commits(monkeypatch):
+    found = Commits(monkeypatch)
+    yield found
+    found.open()
+
+
+async def test_whoever_leaves_while_a_cancel_is_written_takes_nobody_along(trader, commits):
+    order = await trader.create()
+    await trader.becomes(order.order_id, "NEW")
+    commits.close()
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await trader.orders.CancelOrder(pb.CancelOrderRequest(order_id=order.order_id), timeout=0.2)
+    assert caught.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
+    asked = asyncio.ensure_future(trader.get(order.order_id))
+    await asyncio.sleep(0.2)
+    assert not asked.done()  # what is not durable is not told
+    commits.open()
+    assert (await asked).order_id == order.order_id
+    await trader.becomes(order.order_id, "CANCELED")
+    await trader.becomes((await trader.create()).order_id, "NEW")
+
+
+async def test_an_order_that_is_refused_while_all_are_canceled_disturbs_nobody(commits, caplog):
+    async with trading(kept_finished_orders=1) as trader:
+        for coid in ("old", "other"):
+            order = await trader.create(coid=coid)
+            await trader.becomes(order.order_id, "NEW")
+            await trader.cancel(order.order_id)
+            await trader.becomes(order.order_id, "CANCELED")
+        commits.close()
+        first = asyncio.ensure_future(trader.create(coid="first"))
+        await until(lambda: commits.arrived == 1)
+        canceled = asyncio.ensure_future(trader.orders.CancelAllOrders(pb.CancelAllOrdersRequest()))
+        await asyncio.sleep(0.1)
+        again = asyncio.ensure_future(trader.create(coid="old", quantity=2))
+        await asyncio.sleep(0.1)
+        commits.let(1)
+        await asyncio.sleep(0.1)
+        commits.open()
+        assert [order.client_order_id for order in (await canceled).orders] == ["first"]
+        await first
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await again
+        assert caught.value.code() is grpc.StatusCode.ALREADY_EXISTS
+        assert "read anew" not in caplog.text
+
+
+async def test_an_order_that_is_being_written_while_gateways_are_asked_is_sent(commits):
+    async with trading(reconcile_interval_s=0.05) as trader:
+        await trader.create()
+        commits.close()
+        created = asyncio.ensure_future(trader.create())
+        await until(lambda: commits.arrived == 1)
+        await asyncio.sleep(0.3)
+        commits.open()
+        order = await created
+        await trader.becomes(order.order_id, "NEW")
