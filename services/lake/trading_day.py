@@ -12,7 +12,7 @@ _ROLL_HOUR = 17
 """Night sessions begin after it."""
 _MORNING_HOUR = 3
 """And end before it."""
-_LONGEST_HOLIDAY_DAYS = 15
+LONGEST_HOLIDAY_DAYS = 15
 _PIECE = 1 << 16
 """Moments that are looked at together: a million at once would take 70 MB on the way."""
 
@@ -49,7 +49,7 @@ def _session_days(local_ns: Times, open_days: Times) -> Times:
     found = np.where(weekday == 5, days + 2, np.where(weekday == 6, days + 1, days))
     if len(open_days):
         following = open_days[np.minimum(np.searchsorted(open_days, days), len(open_days) - 1)]
-        known = (following >= days) & (following - days <= _LONGEST_HOLIDAY_DAYS)
+        known = (following >= days) & (following - days <= LONGEST_HOLIDAY_DAYS)
         found = np.where(known, following, found)
     return np.where(by_day, own, found)
 

@@ -26,7 +26,7 @@ def at(hours: float) -> datetime:
 
 
 def trips(*fills, job=JOB, days=()):
-    return round_trips(job, days, [fill(index, *one) for index, one in enumerate(fills, 1)])
+    return list(round_trips(job, days, [fill(index, *one) for index, one in enumerate(fills, 1)]))
 
 
 def test_a_long_and_a_short_round_trip_earn_the_difference_of_their_prices():

@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from services.strategy.backtest.counted import counted
 from services.strategy.backtest.dataset import Bars, Ticks
 from services.strategy.backtest.native_objects import AT_MARKET
-from services.strategy.backtest.overrides import overridden
-from services.strategy.backtest.result import Day
+from services.strategy.backtest.overrides import is_native, overridden
+from services.strategy.backtest.result import Day, last_line
 from services.strategy.backtest.zone_offsets import local_us
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ _PLAIN = (str, bytes, int, float, complex, type(None), np.ndarray, np.generic, t
 def diagnose(run: "Run", strategy: Any, days: Sequence[Day]) -> tuple[str, ...]:
     """The sentences on a run that is over; `strategy` None when its __init__ raised."""
     found = _error(run)
-    user = strategy.strategy if _is_native(strategy) else strategy
+    user = strategy.strategy if is_native(strategy) else strategy
     held = list(_held(user, {id(run.core), id(run.replay), id(run.core.source)}))
     windows = _windows(run, held)
     if len(run.fills):
@@ -47,7 +48,7 @@ def diagnose(run: "Run", strategy: Any, days: Sequence[Day]) -> tuple[str, ...]:
         reasons = _deafness(run, strategy) + windows + _arrays(held)
         if strategy is not None:
             reasons += run.core.source.shortfalls(run.core.start)
-        rows = _count(run.high - run.low, "bar" if run.replay.is_bars else "tick")
+        rows = counted(run.high - run.low, "bar" if run.replay.is_bars else "tick")
         if not run.error:
             why = "see below what may be why" if reasons else "its conditions for a signal were never met"
             found.append(f"There are no trades: in {rows} the strategy sent no order; {why}.")
@@ -58,14 +59,10 @@ def diagnose(run: "Run", strategy: Any, days: Sequence[Day]) -> tuple[str, ...]:
 def _error(run: "Run") -> list[str]:
     if not run.error:
         return []
-    line = run.error.strip().rpartition("\n")[2][:300]
+    line = last_line(run.error)
     row = run.core.row
     where = "before the first row" if row is None else f"at {_time(row.datetime)}"
     return [f"The strategy raised {line} {where}: the run ended there, what follows it is missing."]
-
-
-def _is_native(strategy: Any) -> bool:
-    return getattr(type(strategy), "is_native", False)
 
 
 # What the strategy holds.
@@ -153,7 +150,7 @@ def _window(run: "Run", generator: Any) -> str:
         open_bar = open_bar or generator.hour_bar
         if open_bar is None or open_bar.datetime > first:
             return ""
-        return f"it takes {_count(window, 'hour')}, which these {data} never filled"
+        return f"it takes {counted(window, 'hour')}, which these {data} never filled"
     if open_bar is None or not window or first < open_bar.datetime > last - _DAY:
         return ""
     local = local_us(run.replay.data.time_ns[run.low : run.high], run.replay.zone)[0]
@@ -166,7 +163,7 @@ def _window(run: "Run", generator: Any) -> str:
         )
     if open_bar.datetime > first:
         return ""
-    return f"it takes {_count(window, 'minute')}, and the end of one was not reached in these {data}"
+    return f"it takes {counted(window, 'minute')}, and the end of one was not reached in these {data}"
 
 
 def _deafness(run: "Run", strategy: Any) -> list[str]:
@@ -174,7 +171,7 @@ def _deafness(run: "Run", strategy: Any) -> list[str]:
     if strategy is None:
         return []
     is_bars = run.replay.is_bars
-    if _is_native(strategy):
+    if is_native(strategy):
         if not strategy.hears_ticks and not strategy.hears_bars:
             return ["It has neither on_tick nor on_bar: it never looks at the market."]
         if not is_bars and not strategy.hears_ticks and not int(strategy.strategy.bar_seconds):
@@ -202,7 +199,7 @@ def _unfilled(run: "Run") -> list[str]:
     ]
     told = [f"{number:,} {one if number == 1 else many}" for number, many, one in parts if number]
     was = "was" if core.sent_count == 1 else "were"
-    sentences = [f"There are no trades: {_count(core.sent_count, 'order')} {was} sent, {', '.join(told)}."]
+    sentences = [f"There are no trades: {counted(core.sent_count, 'order')} {was} sent, {', '.join(told)}."]
     sentences += _no_market(run)
     sentences += [_resting(run, ticket) for ticket in resting[:_SHOWN]]
     if len(resting) > _SHOWN:
@@ -266,7 +263,7 @@ def _refusals(run: "Run") -> list[str]:
     told = "; ".join(f"{number:,} × {kind} (the first: {examples[kind]})" for kind, number in kinds.most_common())
     of = f" Of the first {len(model.reasons):,}" if refused > len(model.reasons) else ""
     was = "was" if refused == 1 else "were"
-    return [f"{_count(refused, 'order')} of {run.core.limit_count:,} {was} refused.{of or ' Reasons'}: {told}."]
+    return [f"{counted(refused, 'order')} of {run.core.limit_count:,} {was} refused.{of or ' Reasons'}: {told}."]
 
 
 def _account(days: Sequence[Day]) -> list[str]:
@@ -283,10 +280,6 @@ def _account(days: Sequence[Day]) -> list[str]:
 
 
 # Words.
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number:,} {noun}" + ("" if number == 1 else "s")
 
 
 def _names(names: list[str]) -> str:

@@ -20,7 +20,7 @@ from services.strategy.backtest.spacing import check, infer, length_ns
 from services.strategy.backtest.times import DAY_NS, zone_of
 from services.strategy.backtest.zone_offsets import to_local
 
-Progress = Callable[[float], None]
+OnPart = Callable[[float], None]
 """Told how much is done, from 0 to 1."""
 _BLOCK_BYTES = 4 << 20
 _BATCH_ROWS = 1 << 16
@@ -39,7 +39,7 @@ def read_dataset(
     timezone: str = "Asia/Shanghai",
     columns: Mapping[str, str] | None = None,
     strict: bool = False,
-    progress: Progress | None = None,
+    progress: OnPart | None = None,
 ) -> Dataset:
     """The bars or ticks of a file, sorted, without bad rows and duplicates; what was wrong is in the findings.
 
@@ -85,7 +85,7 @@ def read_dataset(
     return Bars(symbol, interval, time_ns, **values, findings=tuple(findings))
 
 
-def _read(reader: "_Csv | _Parquet", rows: Rows, progress: Progress | None) -> None:
+def _read(reader: "_Csv | _Parquet", rows: Rows, progress: OnPart | None) -> None:
     for block, length, done in reader.blocks(rows.layout):
         rows.add(block, length)
         if progress is not None:

@@ -21,7 +21,8 @@ from services.strategy.backtest.job import BacktestJob
 from services.strategy.backtest.models import models_for
 from services.strategy.backtest.native import creator
 from services.strategy.backtest.replay import Replay
-from services.strategy.backtest.run import Progress, Run, check_parameters, replay_of
+from services.strategy.backtest.result import last_line
+from services.strategy.backtest.run import OnRows, Run, check_parameters, replay_of
 from services.strategy.backtest.signals import Recorder, Signal, Signals
 from services.strategy.backtest.substitution import substituted
 from services.strategy.runner.strategy_class import Family, family_of
@@ -40,7 +41,7 @@ _WHOLE, _FIRST = 0.2, 0.7
 
 
 def check_lookahead(
-    strategy_class: type, job: BacktestJob, data: Dataset | Replay, *, progress: Progress | None = None
+    strategy_class: type, job: BacktestJob, data: Dataset | Replay, *, progress: OnRows | None = None
 ) -> list[str]:
     """Sentences on what changes, the first with the counts; empty: nothing does. Raises BacktestError as run_backtest.
 
@@ -58,7 +59,7 @@ class _Made:
 
 
 class _Check:
-    def __init__(self, strategy_class: type, job: BacktestJob, data: Dataset | Replay, progress: Progress) -> None:
+    def __init__(self, strategy_class: type, job: BacktestJob, data: Dataset | Replay, progress: OnRows) -> None:
         self._class = strategy_class
         self._data = data.data if isinstance(data, Replay) else data
         self._progress = progress
@@ -80,7 +81,7 @@ class _Check:
             self._fresh = False  # it may live on what its module was given from outside
             whole, again = self._twice(_WHOLE, 0.0)
         if whole.error:
-            return [f"Look-ahead was not looked for: the strategy raised {_line(whole.error)}."]
+            return [f"Look-ahead was not looked for: the strategy raised {last_line(whole.error)}."]
         if (first := whole.signals.first_difference(again.signals)) is not None:
             return [self._by_chance(whole.signals, again.signals, first)]
         del again  # millions of signals, perhaps
@@ -152,7 +153,7 @@ class _Check:
         end = self._time(end_us)
         if made.error:
             self._errors.append(
-                f"On data that end at {end} it raises {_line(made.error)}; on the whole data it does not."
+                f"On data that end at {end} it raises {last_line(made.error)}; on the whole data it does not."
             )
         first = expected.first_difference(found)
         if first is None:
@@ -238,10 +239,6 @@ def _shown(signals: list[Signal]) -> str:
         for name, price, volume in signals[:5]
     ]
     return ", ".join(shown) + (f" and {len(signals) - 5} more" if len(signals) > 5 else "")
-
-
-def _line(error: str) -> str:
-    return error.strip().rpartition("\n")[2][:300]
 
 
 class _Nowhere(TextIOBase):

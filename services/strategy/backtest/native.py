@@ -19,7 +19,7 @@ from services.strategy.backtest.models import models_for
 from services.strategy.backtest.native_objects import AT_MARKET, TickMaker, bar_of, built, closing_tick, folded
 from services.strategy.backtest.replay import Replay
 from services.strategy.backtest.result import BacktestResult
-from services.strategy.backtest.run import Progress, Run, check_parameters, replay_of
+from services.strategy.backtest.run import OnRows, Run, check_parameters, replay_of
 from services.strategy.backtest.substitution import substituted
 from services.strategy.backtest.variant import Variant
 from services.strategy.runner.bar_builder import BarBuilder
@@ -64,7 +64,7 @@ def run(
     job: BacktestJob,
     data: Dataset | Replay,
     *,
-    progress: Progress | None = None,
+    progress: OnRows | None = None,
     build: Variant | None = None,
 ) -> BacktestResult:
     """Run a BaseStrategy; see run_backtest."""

@@ -1,4 +1,4 @@
-"""Which callbacks of a strategy do anything at all: those that do nothing are not called."""
+"""What a class tells of its strategy: whether it is a BaseStrategy, and which callbacks do anything at all."""
 
 import dis
 from types import FunctionType
@@ -15,6 +15,11 @@ def overridden(strategy: Any, name: str) -> bool:
     return True
 
 
+def is_native(strategy: Any) -> bool:
+    """Whether it is a BaseStrategy, as native.py gives it to the core, and no CtaTemplate."""
+    return bool(getattr(type(strategy), "is_native", False))
+
+
 def replaced(strategy: Any, name: str) -> bool:
     """Whether the strategy has a method of its own in the place of CtaTemplate's."""
     from vnpy_ctastrategy.template import CtaTemplate
@@ -22,6 +27,10 @@ def replaced(strategy: Any, name: str) -> bool:
     return name in getattr(strategy, "__dict__", {}) or getattr(type(strategy), name, None) is not getattr(
         CtaTemplate, name
     )
+
+
+# *args, **kwargs, generators, coroutines.
+_UNUSUAL = 0x04 | 0x08 | 0x20 | 0x80 | 0x100 | 0x200
 
 
 def _does_nothing(function: object) -> bool:
@@ -32,7 +41,3 @@ def _does_nothing(function: object) -> bool:
     if code.co_argcount != 2 or code.co_kwonlyargcount or code.co_flags & _UNUSUAL:
         return False
     return [one.opname for one in dis.get_instructions(code)] == ["RESUME", "LOAD_CONST", "RETURN_VALUE"]
-
-
-# *args, **kwargs, generators, coroutines.
-_UNUSUAL = 0x04 | 0x08 | 0x20 | 0x80 | 0x100 | 0x200

@@ -8,7 +8,7 @@ import numpy as np
 from services.strategy.backtest.dataset import Floats
 from services.strategy.backtest.job import BacktestJob
 from services.strategy.backtest.result import Day, Fill
-from services.strategy.backtest.round_trip import RoundTrip, each_round_trip
+from services.strategy.backtest.round_trip import RoundTrip, round_trips
 
 _TAIL = 0.05
 
@@ -19,7 +19,7 @@ def extra_statistics(job: BacktestJob, days: Sequence[Day], fills: Sequence[Fill
     Returns and ratios are of the daily logarithmic returns, as vnpy's Sharpe ratio is; percentages are 0 … 100. Like
     vnpy, ratios are 0 for a run whose balance fell to 0 or below.
     """
-    statistics = _of_returns(job, days) | _of_trips(each_round_trip(job, days, fills)) | _of_activity(job, days)
+    statistics = _of_returns(job, days) | _of_trips(round_trips(job, days, fills)) | _of_activity(job, days)
     return {name: value if math.isfinite(value) else 0.0 for name, value in statistics.items()}
 
 

@@ -5,7 +5,8 @@ from zoneinfo import ZoneInfo
 
 import numpy as np
 
-from services.lake.trading_day import session_days
+from services.lake.trading_day import LONGEST_HOLIDAY_DAYS, session_days
+from services.strategy.backtest.counted import counted
 from services.strategy.backtest.dataset import Bars, Dataset, Finding, Floats, Ticks, Times
 from services.strategy.backtest.sessions import missing_slots
 from services.strategy.backtest.spacing import length_ns
@@ -15,7 +16,6 @@ from services.strategy.backtest.zone_offsets import to_local
 _JUMP = 0.105
 """Daily limits are mostly 10 % or less: more than that between two rows is an error, or another contract."""
 _QUIET_ROWS = 10
-_LONGEST_HOLIDAY_DAYS = 15
 _SILENT_MINUTES = 3
 _MINUTE_NS = 60 * SECOND_NS
 _FLAT_BARS = 5
@@ -44,9 +44,9 @@ def inspect(data: Dataset, zone: ZoneInfo) -> tuple[Finding, ...]:
 def _order(data: Dataset, local: Times) -> Iterator[Finding]:
     steps = np.diff(local)
     if late := int((steps < 0).sum()):
-        yield Finding("disorder", late, f"{_times(late, 'row is', 'rows are')} older than the one before.")
+        yield Finding("disorder", late, f"{counted(late, 'row is', 'rows are')} older than the one before.")
     if isinstance(data, Bars) and (again := int((steps == 0).sum())):
-        yield Finding("duplicate", again, f"{_times(again, 'bar is', 'bars are')} there twice.")
+        yield Finding("duplicate", again, f"{counted(again, 'bar is', 'bars are')} there twice.")
 
 
 def _gaps(local: Times, length: int, days: Times) -> Iterator[Finding]:
@@ -56,8 +56,8 @@ def _gaps(local: Times, length: int, days: Times) -> Iterator[Finding]:
         yield Finding(
             "gap",
             total,
-            f"{_times(total, 'bar is', 'bars are')} missing inside sessions, in "
-            f"{_times(len(starts), 'place', 'places')} ({_places(starts, counts)}).",
+            f"{counted(total, 'bar is', 'bars are')} missing inside sessions, in "
+            f"{counted(len(starts), 'place', 'places')} ({_places(starts, counts)}).",
         )
 
 
@@ -71,20 +71,20 @@ def _silence(local: Times) -> Iterator[Finding]:
         yield Finding(
             "gap",
             total,
-            f"{_times(total, 'minute', 'minutes')} of sessions without a tick, in "
-            f"{_times(len(starts), 'place', 'places')} ({_places(starts, counts)}).",
+            f"{counted(total, 'minute', 'minutes')} of sessions without a tick, in "
+            f"{counted(len(starts), 'place', 'places')} ({_places(starts, counts)}).",
         )
 
 
 def _long_gaps(local: Times, interval: str) -> Iterator[Finding]:
-    longest = _LONGEST_HOLIDAY_DAYS * DAY_NS + length_ns(interval)
+    longest = LONGEST_HOLIDAY_DAYS * DAY_NS + length_ns(interval)
     at = np.flatnonzero(np.diff(local) > longest)
     if len(at):
         shown = ", ".join(f"{_clock(int(local[i]))} to {_clock(int(local[i + 1]))}" for i in at[:_NAMED])
         yield Finding(
             "gap",
             len(at),
-            f"{_times(len(at), 'time', 'times')} more than {_LONGEST_HOLIDAY_DAYS} days are missing "
+            f"{counted(len(at), 'time', 'times')} more than {LONGEST_HOLIDAY_DAYS} days are missing "
             f"({shown}{_more(len(at))}).",
         )
 
@@ -96,7 +96,7 @@ def _bar_values(bars: Bars, days: Times, zone: ZoneInfo) -> Iterator[Finding]:
         yield Finding(
             "inconsistent",
             len(outside),
-            f"{_times(len(outside), 'bar opens or closes', 'bars open or close')} outside of high and low "
+            f"{counted(len(outside), 'bar opens or closes', 'bars open or close')} outside of high and low "
             f"(first {show(int(bars.time_ns[outside[0]]), zone)}).",
         )
     yield from _quiet(bars, zone)
@@ -109,7 +109,7 @@ def _tick_values(ticks: Ticks, days: Times, zone: ZoneInfo) -> Iterator[Finding]
     if price is not None:
         usable = price > 0
         if (without := int((~usable).sum())) > 0:
-            yield Finding("zero_price", without, f"{_times(without, 'tick has', 'ticks have')} no last price.")
+            yield Finding("zero_price", without, f"{counted(without, 'tick has', 'ticks have')} no last price.")
         kept = price[usable]
         yield from _jumps(ticks.time_ns[usable], kept[1:] / kept[:-1] - 1, np.zeros(0), zone)
     volume = ticks.columns.get("volume")
@@ -119,7 +119,7 @@ def _tick_values(ticks: Ticks, days: Times, zone: ZoneInfo) -> Iterator[Finding]
             yield Finding(
                 "volume",
                 len(fell),
-                f"{_times(len(fell), 'time', 'times')} the day's volume falls within the day "
+                f"{counted(len(fell), 'time', 'times')} the day's volume falls within the day "
                 f"(first {show(int(ticks.time_ns[fell[0] + 1]), zone)}): "
                 "it is not cumulative, or ticks are out of order.",
             )
@@ -141,7 +141,7 @@ def _quiet(bars: Bars, zone: ZoneInfo) -> Iterator[Finding]:
         yield Finding(
             "zero_volume",
             total,
-            f"{_times(total, 'bar', 'bars')} without volume in {_times(int(long.sum()), 'run', 'runs')} of "
+            f"{counted(total, 'bar', 'bars')} without volume in {counted(int(long.sum()), 'run', 'runs')} of "
             f"{_QUIET_ROWS} or more (longest {int(lengths[longest])} from "
             f"{show(int(bars.time_ns[starts[longest]]), zone)}).",
         )
@@ -161,7 +161,7 @@ def _jumps(time_ns: Times, between: Floats, within: Floats, zone: ZoneInfo) -> I
         yield Finding(
             "jump",
             len(at),
-            f"{_times(len(at), 'price is', 'prices are')} more than {_JUMP:.1%} from the one before (largest "
+            f"{counted(len(at), 'price is', 'prices are')} more than {_JUMP:.1%} from the one before (largest "
             f"{sizes[largest]:+.1%} at {show(int(time_ns[largest]), zone)}): "
             "a wrong price, a change of contract, or a wild day.",
         )
@@ -178,8 +178,8 @@ def _flat_days(bars: Bars, days: Times) -> Iterator[Finding]:
         yield Finding(
             "limit_day",
             len(at),
-            f"{_times(len(at), 'day has', 'days have')} one price only ({shown}{_more(len(at))}): locked at the limit, "
-            "where orders are not filled in reality.",
+            f"{counted(len(at), 'day has', 'days have')} one price only ({shown}{_more(len(at))}): "
+            "locked at the limit, where orders are not filled in reality.",
         )
 
 
@@ -196,7 +196,3 @@ def _clock(local_ns: int) -> str:
 
 def _more(count: int) -> str:
     return ", …" if count > _NAMED else ""
-
-
-def _times(count: int, one: str, many: str) -> str:
-    return f"{count:,} {one if count == 1 else many}"

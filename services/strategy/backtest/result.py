@@ -7,6 +7,13 @@ from datetime import date, datetime
 from services.strategy.backtest.dataset import Finding
 from services.strategy.backtest.job import BacktestJob
 
+_LONGEST_LINE = 300
+
+
+def last_line(traceback: str) -> str:
+    """What a traceback comes to: the exception, in one line that is not too long for a sentence."""
+    return traceback.strip().rpartition("\n")[2][:_LONGEST_LINE]
+
 
 @dataclass(frozen=True, slots=True)
 class Fill:

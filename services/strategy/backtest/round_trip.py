@@ -42,12 +42,7 @@ class _Lot:
     cost: float
 
 
-def round_trips(job: BacktestJob, days: Sequence[Day], fills: Sequence[Fill]) -> list[RoundTrip]:
-    """All of `each_round_trip`."""
-    return list(each_round_trip(job, days, fills))
-
-
-def each_round_trip(job: BacktestJob, days: Sequence[Day], fills: Sequence[Fill]) -> Iterator[RoundTrip]:
+def round_trips(job: BacktestJob, days: Sequence[Day], fills: Sequence[Fill]) -> Iterator[RoundTrip]:
     """The round trips of `fills`, in the order in which they were closed; what is open at the end is left out.
 
     A fill against the position closes its oldest parts first, whichever offset it has, as vnpy's net position does;

@@ -9,6 +9,7 @@ from zoneinfo import ZoneInfo
 import numpy as np
 
 from services.strategy.backtest.columns import BAR_PRICES, TICK_PRICES, Layout
+from services.strategy.backtest.counted import counted
 from services.strategy.backtest.dataset import Finding, Floats, Mask, Times
 from services.strategy.backtest.job import BacktestError
 from services.strategy.backtest.times import NEVER, join, parse_times, show, texts
@@ -132,7 +133,8 @@ class Rows:
         if (time_ns[1:] < time_ns[:-1]).any():
             late = np.flatnonzero(time_ns < np.maximum.accumulate(time_ns))
             lines = tuple(line_of(int(indices[at])) for at in late[:REPORTED])
-            sentence = f"{_rows(len(late))} older than one before: sorted ({_lines(lines, len(late))})."
+            named = _lines(lines, len(late))
+            sentence = f"{counted(len(late), 'row is', 'rows are')} older than one before: sorted ({named})."
             findings.append(Finding("disorder", len(late), sentence, lines))
             order = np.argsort(time_ns, kind="stable")
             time_ns, indices = time_ns[order], indices[order]
@@ -154,7 +156,9 @@ class Rows:
             lines = tuple(sorted(line_of(int(indices[at + 1])) for at in np.flatnonzero(again)[:REPORTED]))
             times = show(int(time_ns[np.flatnonzero(again)[0]]), self.zone)
             other = f", {differ} of them with other values: the later row counts" if differ else ""
-            sentence = f"{_rows(count, 'is', 'are')} there twice{other} (first {times}; {_lines(lines, count)})."
+            sentence = (
+                f"{counted(count, 'row is', 'rows are')} there twice{other} (first {times}; {_lines(lines, count)})."
+            )
             findings.append(Finding("duplicate", count, sentence, lines))
             time_ns = time_ns[~again]
             columns = {name: values[~again] for name, values in columns.items()}
@@ -231,10 +235,6 @@ def _text(column: Any, at: int) -> str | None:
 
 def _same(name: str, symbol: str) -> bool:
     return name.lower() in (symbol.lower(), symbol.rpartition(".")[0].lower())
-
-
-def _rows(count: int, one: str = "is", many: str = "are") -> str:
-    return f"{count:,} row {one}" if count == 1 else f"{count:,} rows {many}"
 
 
 def _lines(lines: tuple[int, ...], count: int) -> str:

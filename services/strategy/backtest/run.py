@@ -26,7 +26,8 @@ from services.strategy.backtest.warm_up import WarmUp
 from services.strategy.runner.strategy_class import Family, family_of
 from services.strategy.runner.values import plain
 
-Progress = Callable[[int, int], None]
+OnRows = Callable[[int, int], None]
+"""Told how many rows are done, and of how many."""
 _REPORT_EVERY_S = 0.02
 _COLLECT_EVERY_S = 1.0
 
@@ -36,7 +37,7 @@ def run_backtest(
     job: BacktestJob,
     data: Dataset | Replay,
     *,
-    progress: Progress | None = None,
+    progress: OnRows | None = None,
     build: Variant | None = None,
 ) -> BacktestResult:
     """Run a strategy over data. Raises BacktestError for what cannot be run; a strategy that raises ends its run, with
@@ -120,7 +121,7 @@ class Run:
             self.error = traceback.format_exc()
             return None
 
-    def finish(self, strategy: Any, progress: Progress | None) -> BacktestResult:
+    def finish(self, strategy: Any, progress: OnRows | None) -> BacktestResult:
         """Play all rows, then count up."""
         with _without_collector():
             began = time.perf_counter()
@@ -148,7 +149,7 @@ class Run:
             error=self.error,
         )
 
-    def _play(self, strategy: Any, progress: Progress | None) -> None:
+    def _play(self, strategy: Any, progress: OnRows | None) -> None:
         core = self.core
         core.strategy = strategy
         try:
@@ -197,7 +198,7 @@ class Run:
 class _Pace:
     """How many rows to play before looking at the clock, and what then is due."""
 
-    def __init__(self, progress: Progress | None, total: int) -> None:
+    def __init__(self, progress: OnRows | None, total: int) -> None:
         self._progress = progress
         self._total = total
         self._told = self._collected = self._seen = time.perf_counter()

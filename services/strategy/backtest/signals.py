@@ -8,6 +8,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from services.strategy.backtest.overrides import is_native
 from services.strategy.backtest.result import BacktestResult
 from services.strategy.backtest.zone_offsets import utc_us
 
@@ -76,7 +77,7 @@ class Recorder:
             on_stop()
 
         strategy.on_stop = stop
-        if getattr(type(strategy), "is_native", False):
+        if is_native(strategy):
             strategy.broker.send = self._sender(strategy.broker.send)
         else:
             strategy.send_order = self._order_sender(strategy.send_order)

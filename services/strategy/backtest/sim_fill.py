@@ -37,6 +37,7 @@ from services.strategy.backtest.costs import FixedSlippage
 from services.strategy.backtest.job import TICK, BacktestJob
 from services.strategy.backtest.models import Models
 from services.strategy.backtest.native_objects import AT_MARKET
+from services.strategy.backtest.overrides import is_native
 from services.strategy.backtest.sim_account import OPEN, Held, SimAccount, Terms
 from services.strategy.backtest.zone_offsets import utc_us
 from services.strategy.runner.rounding import to_step
@@ -128,7 +129,7 @@ class SimFill:
             for fill in fills:
                 self._execute(core, fill)
             self._arrive_all(core)
-            if core.stops and _is_native(core):
+            if core.stops and is_native(core.strategy):
                 self._trigger(core)
                 self._arrive_all(core)
         elif self._asked:
@@ -218,7 +219,7 @@ class SimFill:
                 self._trigger_one(core, ticket, last, quoted)
 
     def _trigger_one(self, core: Any, ticket: Any, last: float, quoted: float) -> None:
-        if _is_native(core):
+        if is_native(core.strategy):
             price = AT_MARKET if ticket.is_long else -AT_MARKET
         elif ticket.is_long:
             price = max(last, quoted) * (1 + _THROUGH)
@@ -320,14 +321,10 @@ class SimFill:
             return
         for order in list(self._orders.values()):
             self._withdraw(core, order.ticket)
-        if _is_native(core):
+        if is_native(core.strategy):
             for vt_orderid in list(core.stops):
                 core.cancel_order(core.strategy, vt_orderid)
         self.account.begin_day()
-
-
-def _is_native(core: Any) -> bool:
-    return getattr(core.strategy, "is_native", False)
 
 
 def _effect(offset: Any) -> str:

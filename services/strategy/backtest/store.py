@@ -20,7 +20,7 @@ from services.lake import layout
 from services.lake.archive import Archive
 from services.lake.trading_day import numbers, trading_days
 from services.strategy.backtest.dataset import BAR_VALUES, Bars, Dataset, Ticks, Times
-from services.strategy.backtest.files import Progress
+from services.strategy.backtest.files import OnPart
 from services.strategy.backtest.folding import fold
 from services.strategy.backtest.job import INTERVALS_S, TICK, BacktestError
 from services.strategy.backtest.snapshots import from_lake, to_lake
@@ -65,7 +65,7 @@ class DataStore:
         self._ticks = layout.ticks(self._folder)
         self._bars = layout.bars(self._folder)
 
-    def import_dataset(self, data: Dataset, progress: Progress | None = None) -> Imported:
+    def import_dataset(self, data: Dataset, progress: OnPart | None = None) -> Imported:
         """Add the rows whose times are not there yet; what is there is neither replaced nor doubled.
 
         Raises: BacktestError when the symbol cannot be stored; OSError when the disk cannot take it.
@@ -108,7 +108,7 @@ class DataStore:
         finally:
             os.close(lock)
 
-    def _import_bars(self, data: Bars, progress: Progress | None) -> Imported:
+    def _import_bars(self, data: Bars, progress: OnPart | None) -> Imported:
         number = layout.INTERVALS[data.interval]
         local = to_local(data.time_ns, self._zone)
         days = trading_days(local) if length_ns(data.interval) < DAY_NS else numbers(local // DAY_NS)
@@ -125,7 +125,7 @@ class DataStore:
 
         return self._add(self._bars, data.symbol, days, new, rows, progress)
 
-    def _import_ticks(self, data: Ticks, progress: Progress | None) -> Imported:
+    def _import_ticks(self, data: Ticks, progress: OnPart | None) -> Imported:
         days = trading_days(to_local(data.time_ns, self._zone))
         near = self._near(self._ticks, data.symbol, days)
         new = _unknown(data.time_ns, [t["time_ns"] for t in self._columns(self._ticks, data.symbol, near, "time_ns")])
@@ -137,7 +137,7 @@ class DataStore:
 
     def _add(
         self, archive: Archive, symbol: str, days: Times, new: Any, rows: Callable[[Times], Mapping[str, Any]],
-        progress: Progress | None,
+        progress: OnPart | None,
     ) -> Imported:  # fmt: skip
         """Add new rows day by day: `rows` makes columns of a range of rows."""
         chosen = np.flatnonzero(new)

@@ -14,7 +14,7 @@ from typing import Any
 from services.strategy.backtest.job import BacktestError, BacktestJob
 from services.strategy.backtest.optimise.arrow_file import read_arrow
 from services.strategy.backtest.optimise.point import Answer, Statistics, Task
-from services.strategy.backtest.result import BacktestResult
+from services.strategy.backtest.result import BacktestResult, last_line
 from services.strategy.backtest.vnpy_import import prepare_vnpy
 from services.strategy.runner.loading import USER_MODULE, Loader, UnknownClass, import_error
 from services.strategy.runner.strategy_class import ClassDescription, describe
@@ -126,7 +126,7 @@ class Evaluator:
         except (Exception, SystemExit) as error:
             return Answer(task, error=_one_line(error), traceback=traceback.format_exc())
         if result.error:
-            return Answer(task, error=result.error.strip().splitlines()[-1], traceback=result.error)
+            return Answer(task, error=last_line(result.error), traceback=result.error)
         return Answer(task, _plain(result.statistics), result=_portable(result) if task.whole else None)
 
 

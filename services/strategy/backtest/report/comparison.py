@@ -81,7 +81,7 @@ def _parameters(results: Sequence[BacktestResult]) -> list[tuple[str, list[str]]
 
 def lines(results: Sequence[BacktestResult], texts: Catalogue) -> list[tuple[str, list[Line]]]:
     """(group, its statistics over all runs)."""
-    named: Mapping[str, list[Line]] = {group: [] for group in tables.GROUPS}
+    groups: Mapping[str, list[Line]] = {group: [] for group in tables.GROUPS}
     # Who did nothing lost nothing: that is best in nothing.
     traded = {index for index, result in enumerate(results) if result.trades}
     present = {name for result in results for name in result.statistics}
@@ -90,8 +90,8 @@ def lines(results: Sequence[BacktestResult], texts: Catalogue) -> list[tuple[str
         statistic = texts.statistic(name)
         values = [result.statistics.get(name, numbers.NONE) for result in results]
         shown = [numbers.statistic(value, statistic.unit) for value in values]
-        named[statistic.group].append(Line(statistic, shown, _best(statistic, values, shown, traded)))
-    return [(group, rows) for group, rows in named.items() if rows]
+        groups[statistic.group].append(Line(statistic, shown, _best(statistic, values, shown, traded)))
+    return [(group, rows) for group, rows in groups.items() if rows]
 
 
 def _best(

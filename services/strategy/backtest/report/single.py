@@ -28,7 +28,7 @@ def render_report(result: BacktestResult, data: Dataset | None, lang: str = "en"
     language that there is none of.
     """
     texts = catalogue(lang)
-    trips = round_trips(result.job, result.days, result.trades)
+    trips = list(round_trips(result.job, result.days, result.trades))
     price = price_series(result, data, trips)
     months = tables.months(result.days, result.job.capital)
     return page(
