@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from services.commands import backtest_inputs as inputs
 from services.commands import backtest_options as shared
 from services.commands.backtest_options import Given
 from services.commands.one_line import Command, progress_bar
@@ -57,16 +58,16 @@ def _run(wanted: Sequence[Given], check_lookahead: bool, tell: bool) -> tuple[li
     from services.strategy.backtest.lookahead import check_lookahead as find_lookahead
     from services.strategy.backtest.run import run_backtest
 
-    classes = [shared.load_class(given) for given in wanted]
+    classes = [inputs.load_class(given) for given in wanted]
     for given, strategy_class in zip(wanted, classes, strict=True):
-        shared.parameters(given, strategy_class)  # before a long file is read
-    data = shared.load_data(wanted[0])
+        inputs.parameters(given, strategy_class)  # before a long file is read
+    data = inputs.load_data(wanted[0])
     jobs = [
-        shared.make_job(given, strategy_class, getattr(data, "interval", "tick"))
+        inputs.make_job(given, strategy_class, getattr(data, "interval", "tick"))
         for given, strategy_class in zip(wanted, classes, strict=True)
     ]
     if tell:
-        shared.show_findings(data, jobs[0])
+        inputs.show_findings(data, jobs[0])
     results = []
     for job, strategy_class in zip(jobs, classes, strict=True):
         with progress_bar(f"running {job.class_name}") as bar:

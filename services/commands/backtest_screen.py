@@ -8,6 +8,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from services.commands.terminal_tables import TITLED
+
 _GROUPS: tuple[tuple[str, ...], ...] = (
     ("start_date", "end_date", "total_days", "profit_days", "loss_days"),
     ("capital", "end_balance", "total_return", "annual_return", "total_net_pnl", "daily_net_pnl"),
@@ -24,10 +26,7 @@ def show(result: Any, report: Path | None) -> None:
     """Print the statistics, then what is to be said of the run."""
     console = Console(highlight=False, soft_wrap=True)
     job = result.job
-    table = Table(
-        title=f"{job.class_name} on {job.symbol}, {job.interval}", title_justify="left", title_style="bold",
-        box=None, show_header=False, padding=(0, 2, 0, 0),
-    )  # fmt: skip
+    table = Table(title=f"{job.class_name} on {job.symbol}, {job.interval}", show_header=False, **TITLED)
     for _ in range(2):
         table.add_column()
         table.add_column(justify="right")

@@ -1,13 +1,12 @@
 """Several backtests side by side on the terminal."""
 
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from services.commands.terminal_tables import TITLED, wide_console
 from services.strategy.backtest.report.catalogue import catalogue
 from services.strategy.backtest.report.comparison import Named, differences, lines
 from services.strategy.backtest.result import BacktestResult
@@ -17,17 +16,16 @@ _SHOWN = (
     "max_drawdown", "max_ddpercent", "sharpe_ratio", "sortino_ratio", "calmar_ratio", "total_trade_count", "win_rate",
     "profit_factor", "average_trade", "total_commission", "total_slippage", "exposure",
 )  # fmt: skip
-_WIDE = 160
 
 
 def show(runs: Named, report: Path | None) -> None:
     """Print the runs and their statistics, a column each; the best of a row has a star."""
-    console = Console(highlight=False, width=None if sys.stdout.isatty() else _WIDE)
+    console = wide_console()
     results: Sequence[BacktestResult] = [result for _, result in runs]
     for number, (name, result) in enumerate(runs, 1):
         job = result.job
         console.print(Text.assemble((f"{number}. {name}", "bold"), f" on {job.symbol}, {job.interval}"))
-    table = Table(box=None, header_style="bold", padding=(0, 2, 0, 0))
+    table = Table(**TITLED)
     table.add_column()
     for number in range(1, len(runs) + 1):
         table.add_column(f"{number} ", justify="right")

@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 import click
 
 from services.commands.data_folder import data_dir_option, open_private
-from services.commands.one_line import BadInput, Command, column_names, progress_bar
+from services.commands.one_line import BadInput, Command, column_names, progress_bar, required_symbol
 
 _READ_PART = 0.6
 """Of the bar: reading takes about this part, writing the rest."""
@@ -56,8 +56,7 @@ def import_(
     Rows whose time is there already change nothing, so a file may be imported again. A platform may run meanwhile: it
     serves the rows at once.
     """
-    if not symbol:
-        raise BadInput("--symbol is missing: say which contract the data are of, for instance --symbol rb888.SHFE")
+    symbol = required_symbol(symbol)
     if kind == "ticks" and interval not in (None, "tick"):
         raise BadInput(f"--interval {interval}: ticks have none")
     if kind == "bars" and interval == "tick":

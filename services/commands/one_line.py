@@ -78,6 +78,13 @@ def named_values(pairs: Sequence[str], option: str) -> dict[str, str]:
     return found
 
 
+def required_symbol(symbol: str | None) -> str:
+    """The symbol. Raises: BadInput where there is none."""
+    if not symbol:
+        raise BadInput("--symbol is missing: say which contract the data are of, for instance --symbol rb888.SHFE")
+    return symbol
+
+
 def column_names(pairs: Sequence[str]) -> dict[str, str]:
     """`--columns close=c volume=v`, or in one word `--columns close=c,volume=v`. Raises: BadInput."""
     spread = (pair.split(",") if pair.count("=") > 1 else [pair] for pair in pairs)

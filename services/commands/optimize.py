@@ -12,9 +12,10 @@ from typing import Any
 
 import click
 
+from services.commands import backtest_inputs as inputs
 from services.commands import backtest_options as shared
 from services.commands.backtest_options import Given
-from services.commands.one_line import BadInput, Command, named_values
+from services.commands.one_line import Command, named_values
 from services.strategy.backtest.job import BacktestError
 
 
@@ -76,19 +77,18 @@ def optimize(
     windows = Windows.parse(walk_forward) if walk_forward else None
     genetic = Genetic(population, generations, seed=seed)
     fixed = _fixed(given)
-    if given.strategies is not None and not given.strategies.is_dir():
-        raise BadInput(f"--strategies {given.strategies}: no such folder")
+    inputs.check_strategies(given)
     shared.check_report(report)
     if out is not None:
         check_file(out)
-    data = shared.load_data(given)
+    data = inputs.load_data(given)
     # The class is for the workers: they alone run its code, and check the parameters.
     stand_in = type(given.class_name, (), {})
-    job = shared.make_job(replace(given, param=()), stand_in, getattr(data, "interval", "tick"))
+    job = inputs.make_job(replace(given, param=()), stand_in, getattr(data, "interval", "tick"))
     job = replace(job, parameters=fixed)
     check_target(job, target)
     if not as_json:
-        shared.show_findings(data, job)
+        inputs.show_findings(data, job)
     try:
         with _progress(job.class_name) as progress, _stop_on_ctrl_c() as should_stop:
             how: dict[str, Any] = {
@@ -101,14 +101,12 @@ def optimize(
             )
     except BacktestError as error:
         if error.field == "class_name" and str(error).startswith("there is no"):
-            shared.load_class(given)  # says which there are
+            inputs.load_class(given)  # says which there are
         raise
     if out is not None:
         write_result(result, out)
     if report is not None:
-        from services.commands.optimize_screen import rendered
-
-        shared.write_report(report, rendered(result, data, lang))
+        shared.write_report(report, _rendered(result, data, lang))
     if as_json:
         found = document(result) | {"diagnostics": [finding.sentence for finding in data.findings]}
         click.echo(json.dumps(found, ensure_ascii=False, allow_nan=False))
@@ -127,6 +125,15 @@ def optimize(
     failed = not result.windows if isinstance(result, WalkForwardResult) else not result.points
     if failed:
         sys.exit(1)
+
+
+def _rendered(result: Any, data: Any, lang: str) -> str:
+    from services.strategy.backtest.optimise import OptimisationResult
+    from services.strategy.backtest.report import render_optimisation, render_walk_forward
+
+    if isinstance(result, OptimisationResult):
+        return render_optimisation(result, lang)
+    return render_walk_forward(result, data, lang)
 
 
 def _fixed(given: Given) -> dict[str, Any]:

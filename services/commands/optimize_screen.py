@@ -1,6 +1,5 @@
-"""A search on the terminal: its bar while it runs, the tables at the end, and its page."""
+"""A search on the terminal: its bar while it runs, and the tables at the end."""
 
-import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import timedelta
@@ -11,17 +10,14 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
 from rich.text import Text
 
+from services.commands.terminal_tables import TITLED, wide_console
 from services.strategy.backtest.optimise import OptimisationResult
 from services.strategy.backtest.optimise.point import Progress as SearchProgress
 from services.strategy.backtest.optimise.walk_forward import WalkForwardResult
 
 _BESIDE = ("total_return", "sharpe_ratio", "max_ddpercent", "total_trade_count", "win_rate")
 _SHOWN_ERRORS = 3
-_WIDE = 160
 _WHOLE_FROM = 1000
-_PLAIN: dict[str, Any] = {
-    "box": None, "title_justify": "left", "title_style": "bold", "header_style": "bold", "padding": (0, 2, 0, 0),
-}  # fmt: skip
 
 
 @contextmanager
@@ -48,10 +44,10 @@ def progress_bar(text: str) -> Iterator[Callable[[SearchProgress], None]]:
 
 def show_points(result: OptimisationResult, top: int) -> None:
     """The best points, then what is to be said of the others."""
-    console = _console()
+    console = wide_console()
     names = result.space.varied
     beside = [name for name in _BESIDE if name != result.target]
-    table = Table(title=f"{result.job.class_name} on {result.job.symbol}: best {result.target}", **_PLAIN)
+    table = Table(title=f"{result.job.class_name} on {result.job.symbol}: best {result.target}", **TITLED)
     for name in names:
         table.add_column(Text(name), justify="right")
     for name in (result.target, *beside):
@@ -73,9 +69,9 @@ def show_points(result: OptimisationResult, top: int) -> None:
 
 def show_windows(result: WalkForwardResult) -> None:
     """In-sample beside out-of-sample, a window a row; then the tests joined."""
-    console = _console()
+    console = wide_console()
     target = result.target.replace("_", " ")
-    table = Table(title=f"{result.job.class_name} on {result.job.symbol}: walk-forward", **_PLAIN)
+    table = Table(title=f"{result.job.class_name} on {result.job.symbol}: walk-forward", **TITLED)
     for name in ("optimised on", "tested on"):
         table.add_column(name, no_wrap=True)
     table.add_column("parameters")
@@ -106,20 +102,6 @@ def show_windows(result: WalkForwardResult) -> None:
     console.print(Text(f"efficiency (annual return, out of sample over in sample): {ratio}"))
     if result.stopped:
         console.print(Text("stopped: the windows that were finished"))
-
-
-def rendered(result: OptimisationResult | WalkForwardResult, data: Any, lang: str) -> str:
-    """The HTML page."""
-    from services.strategy.backtest.report import render_optimisation, render_walk_forward
-
-    if isinstance(result, OptimisationResult):
-        return render_optimisation(result, lang)
-    return render_walk_forward(result, data, lang)
-
-
-def _console() -> Console:
-    """In a file or a pipe lines are as long as the tables need."""
-    return Console(highlight=False, width=None if sys.stdout.isatty() else _WIDE)
 
 
 def _parameters(parameters: Mapping[str, Any], names: Any) -> str:

@@ -7,7 +7,7 @@ from datetime import datetime
 
 import pytest
 
-from services.commands.backtest_options import typed
+from services.commands.backtest_inputs import typed
 from services.commands.one_line import BadInput
 from services.strategy.backtest.job import BacktestJob
 from services.strategy.backtest.run import run_backtest

@@ -14,7 +14,7 @@ import numpy as np
 
 from services.strategy.backtest.columns import BAR_EXTRAS, Layout, find_layout
 from services.strategy.backtest.dataset import Bars, Dataset, Finding, Ticks
-from services.strategy.backtest.job import TICK, BacktestError
+from services.strategy.backtest.job import TICK, BacktestError, check_interval
 from services.strategy.backtest.rows import REPORTED, Block, Rows, bad_rows, no_rows, other_symbols
 from services.strategy.backtest.spacing import check, infer, length_ns
 from services.strategy.backtest.times import DAY_NS, zone_of
@@ -52,8 +52,8 @@ def read_dataset(
     path, zone = Path(path), zone_of(timezone)
     if label not in LABELS:
         raise BacktestError(f"label {label!r} is none of {', '.join(LABELS)}", "label")
-    if interval is not None and interval != TICK:
-        length_ns(interval)
+    if interval is not None:
+        check_interval(interval)
     reader = _open(path)
     ticks = interval == TICK if interval is not None else None if kind is None else kind == "ticks"
     layout = find_layout(reader.header, columns or {}, ticks, path.name)

@@ -24,6 +24,21 @@ class BacktestError(ValueError):
         self.field = field
 
 
+def check_interval(interval: str) -> None:
+    """Raises BacktestError for what is neither a bar's length nor TICK."""
+    if interval != TICK and interval not in INTERVALS_S:
+        raise BacktestError(f"interval {interval!r} is none of {', '.join((*INTERVALS_S, TICK))}", "interval")
+
+
+def check_days(start: date | None, end: date | None) -> None:
+    """Raises BacktestError for days that no data can have, or none between them."""
+    for day in (start, end):
+        if day and not FIRST_DAY <= day <= LAST_DAY:
+            raise BacktestError(f"{day} is not between {FIRST_DAY} and {LAST_DAY}", "start_time")
+    if start and end and start > end:
+        raise BacktestError(f"the dates are empty: from {start} to {end}", "start_time")
+
+
 @dataclass(frozen=True, slots=True)
 class BacktestJob:
     """One run. Rates are fractions of turnover, slippage is in price units a contract, capital in currency.
@@ -50,13 +65,8 @@ class BacktestJob:
     timezone: str = "Asia/Shanghai"
 
     def __post_init__(self) -> None:
-        if self.interval != TICK and self.interval not in INTERVALS_S:
-            raise BacktestError(f"interval {self.interval!r} is none of {', '.join((*INTERVALS_S, TICK))}", "interval")
-        for day in (self.start, self.end):
-            if day and not FIRST_DAY <= day <= LAST_DAY:
-                raise BacktestError(f"{day} is not between {FIRST_DAY} and {LAST_DAY}", "start_time")
-        if self.start and self.end and self.start > self.end:
-            raise BacktestError(f"the dates are empty: from {self.start} to {self.end}", "start_time")
+        check_interval(self.interval)
+        check_days(self.start, self.end)
         for name in ("size", "pricetick", "capital"):
             if not getattr(self, name) > 0:
                 raise BacktestError(f"{name} must be above 0, not {getattr(self, name)}", name)

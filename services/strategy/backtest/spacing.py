@@ -6,7 +6,7 @@ from zoneinfo import ZoneInfo
 import numpy as np
 
 from services.strategy.backtest.dataset import Times
-from services.strategy.backtest.job import INTERVALS_S, TICK, BacktestError
+from services.strategy.backtest.job import INTERVALS_S, BacktestError, check_interval
 from services.strategy.backtest.times import DAY_NS, SECOND_NS
 from services.strategy.backtest.zone_offsets import to_local
 
@@ -16,8 +16,7 @@ _INTRADAY_REGULAR_S = 900
 
 def length_ns(interval: str) -> int:
     """A bar's length. Raises: BacktestError for a name that is none."""
-    if interval not in INTERVALS_S:
-        raise BacktestError(f"interval {interval!r} is none of {', '.join((*INTERVALS_S, TICK))}", "interval")
+    check_interval(interval)
     return INTERVALS_S[interval] * SECOND_NS
 
 
