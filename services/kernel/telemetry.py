@@ -129,7 +129,8 @@ class LogFile(RotatingFileHandler):
     """
 
     def __init__(self, file: Path, size: int, kept: int) -> None:
-        super().__init__(file, maxBytes=size, backupCount=kept, encoding="utf-8")
+        # Bytes of the system that are no UTF-8 come as surrogates: they must not take along the lines beside them.
+        super().__init__(file, maxBytes=size, backupCount=kept, encoding="utf-8", errors="backslashreplace")
         self._left = size - (file.stat().st_size if file.exists() else 0)
         self._lines: list[str] = []
 

@@ -69,3 +69,11 @@ def test_any_text_and_any_field_is_valid_json(logged):
     line = json.loads(file.read_text())
     assert line["message"] == '"quoted"\n\tand 漢字 \x00'
     assert (line["count"], line["list"], line["none"], line["service"]) == (3, [1], None, "test")
+
+
+async def test_text_that_is_no_unicode_takes_no_other_line_along(logged):
+    logger, file = logged
+    logger.info("file \udcff")
+    logger.info("next")
+    logger.handlers[0].flush()
+    assert messages(file) == ["file \udcff", "next"]
