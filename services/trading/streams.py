@@ -11,6 +11,9 @@ from redfire.reasons import Reason
 from services.kernel.clock import Clock
 from services.kernel.tasks import set_within
 
+# News that pass a stream as one. Between two of them it can end, when the caller's session is revoked.
+AT_ONCE = 100
+
 
 class NewsKind(Enum):
     """What a message of a stream is."""
@@ -158,9 +161,11 @@ class Streams:
     async def _following(self, subscription: Subscription, sent: int, heartbeat_s: float) -> AsyncIterator[list[News]]:
         while True:
             taken = await subscription.take(heartbeat_s)
-            if fresh := [item for item in taken if item.sequence > sent]:
-                sent = fresh[-1].sequence
-                yield fresh
+            fresh = [item for item in taken if item.sequence > sent]
+            for start in range(0, len(fresh), AT_ONCE):
+                part = fresh[start : start + AT_ONCE]
+                sent = part[-1].sequence
+                yield part
             if subscription.overflowed or subscription.closed:
                 reason = Reason.SLOW_CONSUMER if subscription.overflowed else Reason.SHUTTING_DOWN
                 yield [News(NewsKind.END, sent, reason=reason)]

@@ -44,6 +44,7 @@ class FakeEngine(engine_pb2_grpc.EngineServiceServicer):
         self.trades = []
         self.sends = []
         self.cancels = []
+        self.queries = 0
         self.connected = True
         self.ack = True
         self.can_amend = True
@@ -132,6 +133,7 @@ class FakeEngine(engine_pb2_grpc.EngineServiceServicer):
         return engine_pb2.ListGatewaysResponse(gateways=[engine_pb2.Gateway(gateway_name="SIM", status=status)])
 
     async def QueryState(self, request, call):
+        self.queries += 1
         asked = set(request.order_ids)
         orders = [o for o in self.orders.values() if o.order_id in asked or o.status in (1, 2, 3)]
         names = {o.order_id for o in orders}

@@ -8,6 +8,8 @@ import pytest
 from redfire.trading.v1 import order_service_pb2 as pb
 
 from services.kernel import writer as kernel_writer
+from services.kernel.clock import Clock
+from services.trading.streams import News, NewsKind, Snapshot, Streams
 from tests.trading.conftest import trading
 from tests.waiting import until
 
@@ -76,12 +78,11 @@ async def test_an_order_that_is_refused_while_all_are_canceled_disturbs_nobody(c
         canceled = asyncio.ensure_future(trader.orders.CancelAllOrders(pb.CancelAllOrdersRequest()))
         await asyncio.sleep(0.1)
         again = asyncio.ensure_future(trader.create(coid="old", quantity=2))
-        await asyncio.sleep(0.1)
+        await until(lambda: len(trader.risk.checks) == 4)
         commits.let(1)
-        await asyncio.sleep(0.1)
+        await first
         commits.open()
         assert [order.client_order_id for order in (await canceled).orders] == ["first"]
-        await first
         with pytest.raises(grpc.aio.AioRpcError) as caught:
             await again
         assert caught.value.code() is grpc.StatusCode.ALREADY_EXISTS
@@ -94,7 +95,24 @@ async def test_an_order_that_is_being_written_while_gateways_are_asked_is_sent(c
         commits.close()
         created = asyncio.ensure_future(trader.create())
         await until(lambda: commits.arrived == 1)
-        await asyncio.sleep(0.3)
+        asked = trader.engine.queries
+        await until(lambda: trader.engine.queries > asked)
         commits.open()
         order = await created
         await trader.becomes(order.order_id, "NEW")
+
+
+async def test_many_news_at_once_pass_a_stream_in_parts_between_which_it_can_end():
+    async def snapshot(user_id, account_id):
+        return Snapshot(0, [])
+
+    streams = Streams(Clock(), lambda: 5000, snapshot, None, lambda: (0, 0))
+    stream = streams.follow("u", "", None, 10.0)
+    assert [item.kind for item in await anext(stream)] == [NewsKind.SNAPSHOT_COMPLETE]
+    streams.publish("u", [News(NewsKind.CHANGE, number, "u", "a", b"") for number in range(1, 1001)])
+    parts, seen = [], []
+    while len(seen) < 1000:
+        parts.append(await anext(stream))
+        seen += [item.sequence for item in parts[-1]]
+    assert seen == list(range(1, 1001)) and max(map(len, parts)) <= 100
+    await stream.aclose()
