@@ -2,14 +2,7 @@
 
 import os
 
-from services.strategy.backtest.variant import is_compiled
+from services.strategy.backtest.compile import is_built
 
-
-def _builds() -> tuple[str, ...]:
-    if is_compiled():
-        return ("pure", "compiled")
-    return ("pure",)
-
-
-BUILDS = _builds()
+BUILDS = ("pure", "compiled") if is_built() else ("pure",)
 MUST_BE_COMPILED = os.environ.get("CI") == "true"

@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 
 from services.strategy.backtest import compile as building
-from services.strategy.backtest.variant import is_compiled
 from tests.backtest.builds import BUILDS, MUST_BE_COMPILED
 
 ROOT = Path(building.__file__).parents[3]
@@ -23,7 +22,7 @@ def tree(tmp_path: Path) -> Path:
     folder.mkdir(parents=True)
     for package in (folder, folder.parent, folder.parent.parent):
         (package / "__init__.py").touch()
-    for names in (("compile.py",), *building._SOURCES.values()):
+    for names in (("compile.py",), *building.SOURCES.values()):
         for name in names:
             shutil.copy(building.HERE / name, folder / name)
     return tmp_path
@@ -52,13 +51,13 @@ def test_without_a_compiler_one_line_says_so_and_nothing_fails(tree: Path):
 def test_a_stamp_of_other_sources_is_no_build(tree: Path, monkeypatch: pytest.MonkeyPatch):
     folder = tree / "services/strategy/backtest"
     monkeypatch.setattr(building, "HERE", folder)
-    stamp = folder / building.STAMP.name
-    monkeypatch.setattr("services.strategy.backtest.variant.STAMP", stamp)
-    stamp.write_text(building.fingerprint())
-    assert is_compiled()
+    monkeypatch.setattr(building, "STAMP", folder / building.STAMP.name)
+    assert not building.is_built()
+    building.STAMP.write_text(building.fingerprint())
+    assert building.is_built()
     with (folder / "core.py").open("a") as source:
         source.write("# changed\n")
-    assert not is_compiled()
+    assert not building.is_built()
 
 
 @pytest.mark.skipif(not building.compiler(), reason="there is no C compiler")

@@ -22,11 +22,12 @@ from dataclasses import asdict, dataclass
 from statistics import median
 from typing import Any
 
+from services.strategy.backtest.compile import is_built
 from services.strategy.backtest.dataset import Dataset
 from services.strategy.backtest.job import TICK, BacktestJob
 from services.strategy.backtest.replay import Replay
 from services.strategy.backtest.run import run_backtest
-from services.strategy.backtest.variant import Variant, is_compiled, variant
+from services.strategy.backtest.variant import Variant, variant
 from tests.backtest import generated
 from tests.backtest.vnpy_oracle import SHIPPED, same, shipped, vnpy_engine
 
@@ -88,7 +89,7 @@ def our_run(strategy: type, job: BacktestJob, rows: Dataset | Replay, build: Var
 def compared(name: str, kind: str, job: BacktestJob, data: Dataset, replay: Replay, reps: int) -> Line:
     """One strategy by all of them in turns."""
     strategy = strategy_class(name)
-    builds = ((COMPILED, variant("compiled")),) if is_compiled() else ()
+    builds = ((COMPILED, variant("compiled")),) if is_built() else ()
     contestants: list[tuple[str, Dataset | Replay, Variant]] = [(label, replay, build) for label, build in builds]
     contestants += [(PURE, replay, variant("pure")), (COLUMNS, data, variant())]
     took: dict[str, list[float]] = {label: [] for label in (VNPY, *(label for label, _, _ in contestants))}
@@ -176,7 +177,7 @@ def main() -> int:
     parser.add_argument("--with-others", action="store_true", help="measure other libraries too; installs them")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     given = parser.parse_args()
-    if not is_compiled():
+    if not is_built():
         print("The compiled core is not built: only the pure one is measured.", file=sys.stderr)
     if not given.json:
         print(header())

@@ -23,7 +23,8 @@ _UP_TO_DATE = "The compiled backtest core is up to date."
 _SUFFIX = sysconfig.get_config_var("EXT_SUFFIX")
 STAMP = HERE / "_compiled.stamp"
 """The fingerprint of what the compiled files were made from; written last."""
-_SOURCES = {"_core": ("core.py", "core.pxd"), "_arrays": ("_arrays.pyx",), "_bars": ("_bars.pyx",)}
+SOURCES = {"_core": ("core.py", "core.pxd"), "_arrays": ("_arrays.pyx",), "_bars": ("_bars.pyx",)}
+"""What each module is made of, all in this folder."""
 _DIRECTIVES = {"language_level": 3, "annotation_typing": False}
 # -ffp-contract=off: a fused multiply-add would round once where TA-Lib and Python round twice.
 _FLAGS = ["-O3", "-ffp-contract=off", "-fno-strict-aliasing", "-DNDEBUG", "-w", "-fPIC", "-shared"]
@@ -33,10 +34,18 @@ def fingerprint() -> str:
     """What a build is made from: the sources and the interpreter."""
     digest = hashlib.sha256(sys.version.encode())
     digest.update(Path(__file__).read_bytes())
-    for names in _SOURCES.values():
+    for names in SOURCES.values():
         for name in names:
             digest.update((HERE / name).read_bytes())
     return digest.hexdigest()
+
+
+def is_built() -> bool:
+    """Whether a compiled core of just these sources is there."""
+    try:
+        return STAMP.read_text() == fingerprint()
+    except OSError:
+        return False
 
 
 def compiler() -> list[str]:
@@ -52,7 +61,7 @@ def compiler() -> list[str]:
 
 def build() -> str:
     """Build what is not built yet; returns what there is to say about it."""
-    if _is_built():
+    if is_built():
         return _UP_TO_DATE
     command = compiler()
     if not command:
@@ -63,16 +72,16 @@ def build() -> str:
     except ImportError as error:
         return f"{error}: {_INSTEAD}"
     with _alone(), tempfile.TemporaryDirectory() as top:
-        if _is_built():  # by whoever was waited for
+        if is_built():  # by whoever was waited for
             return _UP_TO_DATE
         wanted = fingerprint()
         folder = Path(top, *_PACKAGE.split("."))
-        for module in _SOURCES:
+        for module in SOURCES:
             if problem := _compiled(module, folder, command):
                 return f"{problem}: {_INSTEAD}"
         # Until the new stamp is there, whatever is left of this by a kill counts as not built.
         STAMP.unlink(missing_ok=True)
-        for module in _SOURCES:
+        for module in SOURCES:
             # In one step: a run that has the old file open keeps it.
             target = HERE / f"{module}{_SUFFIX}"
             shutil.copy(folder / target.name, f"{target}.new")
@@ -81,10 +90,6 @@ def build() -> str:
         new_stamp.write_text(wanted)
         new_stamp.replace(STAMP)
     return "The compiled backtest core is built."
-
-
-def _is_built() -> bool:
-    return STAMP.exists() and STAMP.read_text() == fingerprint()
 
 
 @contextmanager
@@ -108,7 +113,7 @@ def _compiled(module: str, folder: Path, command: list[str]) -> str:
     packages = (folder, *folder.parents[: _PACKAGE.count(".")])
     for package in packages:
         Path(package, "__init__.py").touch()
-    names = _SOURCES[module]
+    names = SOURCES[module]
     made = [shutil.copy(HERE / name, Path(folder, module).with_suffix(Path(name).suffix)) for name in names]
     code = Path(folder, module).with_suffix(".c")
     options = CompilationOptions(

@@ -2,7 +2,9 @@
 
 It does what vnpy_ctastrategy's BacktestingEngine does, in its order. Compiled with core.pxd where there is a compiler
 (see compile.py); this file alone does the same. What nobody looks at is not made: a cancelled stop order whose
-strategy has no on_stop_order was never an object.
+strategy has no on_stop_order was never an object. Ticket and what takes the place of CtaTemplate's methods are in this
+file, long as it is, because they are as quick as C only in the module of the compiled Core: by an import of their own
+they would find the pure one.
 """
 
 import datetime as dt
@@ -70,7 +72,7 @@ class Core:
     """The engine of one strategy for one run. `is_bars`: rows are BarData, else TickData.
 
     `source` answers load_bar and load_tick: `history(vt_symbol, days, interval)` → list of rows.
-    `fill` is None for vnpy's matching, else a model whose `cross(core, row)` is called for each row (see fill.py).
+    `fill` is None for vnpy's matching, else a model of models.py: its `cross(core, row)` is called for each row.
     """
 
     def __init__(

@@ -8,7 +8,7 @@ from functools import cache
 from importlib import import_module
 from typing import Any
 
-from services.strategy.backtest.compile import STAMP, fingerprint
+from services.strategy.backtest.compile import is_built
 from services.strategy.backtest.vnpy_import import prepare_vnpy
 
 PURE = "REDFIRE_PURE"
@@ -19,7 +19,6 @@ _LOG = logging.getLogger(__name__)
 class Variant:
     """The classes of one build, and the functions that take the place of CtaTemplate's own (by name) during a run."""
 
-    name: str
     core: Callable[..., Any]
     array_manager: type
     bar_generator: type
@@ -32,22 +31,17 @@ def variant(name: str = "") -> Variant:
     environment does not say REDFIRE_PURE=1."""
     prepare_vnpy()
     if not name:
-        name = "pure" if os.environ.get(PURE, "") not in ("", "0") or not is_compiled() else "compiled"
+        name = "pure" if os.environ.get(PURE, "") not in ("", "0") or not is_built() else "compiled"
     if name == "compiled":
-        compiled = [import_module(f"services.strategy.backtest.{module}") for module in ("_core", "_arrays", "_bars")]
-        differing = compiled[1].verify()
+        # By name: where nothing is compiled there are no such modules.
+        core, arrays, bars = (import_module(f"{__package__}.{module}") for module in ("_core", "_arrays", "_bars"))
+        differing = arrays.verify()
         if differing:
             _LOG.warning("TA-Lib's own are used for %s: the compiled ones differ from it here", ", ".join(differing))
-        return Variant(name, compiled[0].Core, compiled[1].ArrayManager, compiled[2].BarGenerator, compiled[0].TEMPLATE)
-    arrays = import_module("services.strategy.backtest.arrays")
-    generator = import_module("services.strategy.backtest.bar_generator")
-    core = import_module("services.strategy.backtest.core")
-    return Variant("pure", core.Core, arrays.ArrayManager, generator.BarGenerator, core.TEMPLATE)
+        return Variant(core.Core, arrays.ArrayManager, bars.BarGenerator, core.TEMPLATE)
+    # Only now: importing them imports vnpy.
+    from services.strategy.backtest.arrays import ArrayManager
+    from services.strategy.backtest.bar_generator import BarGenerator
+    from services.strategy.backtest.core import TEMPLATE, Core
 
-
-def is_compiled() -> bool:
-    """Whether a compiled core of just these sources is there."""
-    try:
-        return STAMP.read_text() == fingerprint()
-    except OSError:
-        return False
+    return Variant(Core, ArrayManager, BarGenerator, TEMPLATE)
