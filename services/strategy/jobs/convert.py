@@ -16,6 +16,7 @@ from redfire.strategy.v1 import backtest_pb2 as pb
 
 from services.kernel.clock import Clock
 from services.kernel.decimals import from_text, plain
+from services.kernel.errors import Invalid
 from services.strategy.backtest.job import TICK
 from services.strategy.jobs.job import Job, Progress, Range, Search, Status
 from services.strategy.jobs.repository import Order
@@ -47,7 +48,7 @@ def wanted_of(request: Any, search: Search | None = None) -> Wanted:
         dataset=request.dataset,
         start_time=request.start_time.ToDatetime(UTC) if request.HasField("start_time") else None,
         end_time=request.end_time.ToDatetime(UTC) if request.HasField("end_time") else None,
-        parameters=MessageToDict(request.parameters),
+        parameters=_parameters(request.parameters),
         capital=from_text(request.capital),
         commission_rate=from_text(request.commission_rate),
         slippage=from_text(request.slippage),
@@ -57,6 +58,17 @@ def wanted_of(request: Any, search: Search | None = None) -> Wanted:
         check_lookahead=search is None and request.check_lookahead,
         search=search,
     )
+
+
+def _parameters(struct: Struct) -> dict[str, Any]:
+    """A Struct's values; JSON, in which they are kept, has no NaN."""
+    values = {}
+    for name, value in struct.fields.items():
+        try:
+            values[name] = MessageToDict(value)
+        except ValueError:
+            raise Invalid(f"{name} must be a finite number", field=f"parameters.{name}") from None
+    return values
 
 
 def search_of(request: Any) -> Search:

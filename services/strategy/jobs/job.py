@@ -62,7 +62,9 @@ class Range:
     @property
     def count(self) -> int:
         """How many values there are; half a billionth of a step is forgiven, as floats are."""
-        return int((self.stop - self.start) / self.step + 5e-10) + 1
+        steps = (self.stop - self.start) / self.step
+        # What floats cannot hold is infinite here.
+        return int(min(steps, 1e18) + 5e-10) + 1
 
 
 @dataclass(frozen=True, slots=True)
