@@ -35,6 +35,7 @@ def bind_jobs(
         process.run_blocking,
         settings,
         process.clock,
+        process.tasks,
     )
     process.serve(BacktestApi(service, process.clock))
     process.on_start(scheduler.resume)

@@ -16,6 +16,7 @@ from services.kernel.database import Repositories
 from services.kernel.errors import FailedPrecondition, Invalid, NotFound, ResourceExhausted
 from services.kernel.identifiers import new_id
 from services.kernel.paging import Page, Slice
+from services.kernel.tasks import Tasks
 from services.strategy import parameters as parameter_rules
 from services.strategy.backtest.job import BacktestError
 from services.strategy.catalogue import Catalogue
@@ -30,6 +31,8 @@ from services.strategy.settings import StrategySettings
 
 _TABLES = {Kind.BACKTEST: (TRADES, DAYS), Kind.OPTIMIZATION: (POINTS,)}
 _RETRY_S = 10.0
+# Each may take seconds of one of the platform's few threads.
+_CHECKS = 2
 _TARGET = "sharpe_ratio"
 Blocking = Callable[..., Awaitable[Any]]
 
@@ -99,6 +102,7 @@ class JobService:
         blocking: Blocking,
         settings: Callable[[], StrategySettings],
         clock: Clock,
+        tasks: Tasks,
     ) -> None:
         """`check_data` raises BacktestError when the store has no rows for a setup; it blocks."""
         self._repositories = repositories
@@ -110,7 +114,9 @@ class JobService:
         self._blocking = blocking
         self._settings = settings
         self._clock = clock
+        self._tasks = tasks
         self._entering = asyncio.Lock()
+        self._checking = asyncio.Semaphore(_CHECKS)
 
     async def create(self, user_id: str, kind: Kind, wanted: Wanted, *, display_name: str, request_id: str) -> Job:
         """A new job, waiting; the same request_id again gives the one that it asked for.
@@ -130,14 +136,18 @@ class JobService:
             setup=setup,
             create_time=self._clock.now(),
         )
+        # To its end, also when who asked does not wait for it: what is in the database alone would never run.
+        return await asyncio.shield(self._tasks.spawn("new job", self._enter(job, request_id), awaited=True))
+
+    async def _enter(self, job: Job, request_id: str) -> Job:
         # One at a time, so that nobody gets past the limit by asking often at once.
         async with self._entering:
-            self._require_room(user_id)
+            self._require_room(job.user_id)
             try:
                 async with self._repositories() as repository:
                     await repository.add(job, request_id)
             except IntegrityError:
-                made = await self._find(user_id, kind, request_id)
+                made = await self._find(job.user_id, job.kind, request_id)
                 if made is None:
                     raise
                 return made
@@ -255,7 +265,8 @@ class JobService:
         )
         try:
             setup.backtest_job()
-            await self._blocking(self._check_data, setup)
+            async with self._checking:
+                await self._blocking(self._check_data, setup)
         except BacktestError as error:
             raise refusal(error, setup) from None
         return setup
