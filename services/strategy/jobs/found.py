@@ -1,11 +1,15 @@
 """What a job found, as it is kept in the database: checked, since users' code could have written it."""
 
-from typing import Any, TypeAlias
+from typing import Annotated, Any, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-Scalar: TypeAlias = bool | int | float | str | None
 _MOST = 1 << 53
+_LARGEST = 10**300
+# What protobuf's numbers take, and as much text as a job's process itself would write.
+Whole: TypeAlias = Annotated[int, Field(ge=-_LARGEST, le=_LARGEST)]
+Line: TypeAlias = Annotated[str, Field(max_length=1000)]
+Scalars: TypeAlias = Annotated[dict[Line, bool | Whole | float | Line | None], Field(max_length=1000)]
 
 
 class _Part(BaseModel):
@@ -19,20 +23,20 @@ class _Finding(_Part):
 
 
 class _Point(_Part):
-    parameters: dict[str, Scalar]
+    parameters: Scalars
     target: float | None
-    statistics: dict[str, Scalar]
+    statistics: Scalars
     error: str = Field(max_length=1000)
 
 
 class Found(_Part):
     """Of a backtest all but `best` and `point_count`, of an optimisation these two."""
 
-    statistics: dict[str, Scalar] = {}
-    diagnostics: list[str] = Field(default=[], max_length=200)
+    statistics: Scalars = {}
+    diagnostics: list[Line] = Field(default=[], max_length=200)
     findings: list[_Finding] = Field(default=[], max_length=200)
-    logs: list[str] = Field(default=[], max_length=2000)
-    variables: dict[str, Scalar] = {}
+    logs: list[Line] = Field(default=[], max_length=2000)
+    variables: Scalars = {}
     trade_count: int = Field(default=0, ge=0, le=(1 << 31) - 1)
     best: list[_Point] = Field(default=[], max_length=100)
     point_count: int = Field(default=0, ge=0, le=(1 << 31) - 1)

@@ -13,6 +13,7 @@ from services.strategy.jobs.job import Failure, Job, Kind, Progress, Setup, Stat
 from services.strategy.jobs.models import NO_STATISTIC, JobRow
 
 _NOUNS = {Kind.BACKTEST: "backtest", Kind.OPTIMIZATION: "optimization"}
+_AT_ONCE = 1000
 _ENDED = [status.value for status in Status if status.has_ended]
 
 
@@ -107,7 +108,13 @@ class JobRepository:
 
     async def known(self, job_ids: Collection[str]) -> set[str]:
         """Those of these ids that are jobs."""
-        return set(await self._session.scalars(select(JobRow.job_id).where(JobRow.job_id.in_(list(job_ids)))))
+        wanted = list(job_ids)
+        found: set[str] = set()
+        # Databases take so many parameters of a statement and no more.
+        for start in range(0, len(wanted), _AT_ONCE):
+            some = wanted[start : start + _AT_ONCE]
+            found.update(await self._session.scalars(select(JobRow.job_id).where(JobRow.job_id.in_(some))))
+        return found
 
     async def add(self, job: Job, request_id: str) -> None:
         """A new job."""
