@@ -119,12 +119,20 @@ class WorkerProcess:
     def _ended(self, code: int) -> Death:
         if self._ending and code == 0:
             return Death(True, "")
-        how = f"exit code {code}" if code >= 0 else f"signal {signal.Signals(-code).name}"
+        how = f"exit code {code}" if code >= 0 else f"signal {signal_name(-code)}"
         running = tuple(self._watch.running())
         where = f" in {running[0].callback}" if running else ""
         if code == 0 and self.orders.mode == "scan" and not running:
             return Death(True, "")
         return Death(False, f"ended its worker{where} ({how})", running)
+
+
+def signal_name(number: int) -> str:
+    """`SIGKILL`; the number of one that has no name."""
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return str(number)
 
 
 def environment() -> dict[str, str]:
@@ -135,6 +143,8 @@ def environment() -> dict[str, str]:
         "LANG": "C.UTF-8",
         "LANGUAGE": "en",
         "PYTHONUNBUFFERED": "1",
+        # The working folder is written by users' code, and shared: nothing is imported from there.
+        "PYTHONSAFEPATH": "1",
         "OMP_NUM_THREADS": "1",
         "OPENBLAS_NUM_THREADS": "1",
         "MALLOC_ARENA_MAX": "2",

@@ -7,6 +7,7 @@ that process, so nothing in the folder is believed to be small or well-formed.
 import gzip
 import json
 import shutil
+import stat
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -15,7 +16,6 @@ from typing import Any
 from services.strategy.backtest.result import Day
 from services.strategy.jobs.found import Found, cleaned
 from services.strategy.jobs.job import Failure
-from services.strategy.jobs.worker import TEMPORARY
 
 TRADES = "trades.parquet"
 DAYS = "days.parquet"
@@ -35,9 +35,13 @@ TABLES: Mapping[str, Mapping[str, str]] = {
 }
 """The columns of what a process writes, by table."""
 _OUTCOME = "outcome.json"
+LOG = "worker.log"
 _ROWS_A_GROUP = 1000
 _OUTCOME_BYTES = 16 << 20
 _REPORT_BYTES = 15 << 20
+_GROUP_BYTES = 64 << 20
+LANGUAGES = ("en", "zh")
+_KEPT = {*TABLES, _OUTCOME, LOG, *(f"report.{lang}.html.gz" for lang in LANGUAGES)}
 _LINE = 1000
 _DETAIL = 20_000
 
@@ -69,13 +73,14 @@ class JobFolder:
         self.part.mkdir(parents=True, mode=0o700)
 
     def publish(self) -> None:
-        """What was written is complete; what was for a while is not kept."""
-        shutil.rmtree(self.part / TEMPORARY, ignore_errors=True)
+        """What was written is complete."""
         self.part.rename(self.path)
 
     def delete(self) -> None:
         """Everything of this job."""
         for folder in (self.part, self.path):
+            if folder.is_symlink():
+                folder.unlink()
             shutil.rmtree(folder, ignore_errors=True)
 
     def size(self) -> int:
@@ -106,8 +111,24 @@ class JobFolder:
 
     # By the service.
 
+    def tidy(self) -> None:
+        """Leave what a job may leave, as plain files: to open a pipe or a device in its place would take for ever.
+
+        Raises BadResult, OSError.
+        """
+        if self.part.is_symlink():
+            raise BadResult("its folder is another one")
+        for entry in self.part.iterdir():
+            plain = stat.S_ISREG(entry.lstat().st_mode)
+            if plain and entry.name in _KEPT:
+                continue
+            if entry.is_dir() and not entry.is_symlink():
+                shutil.rmtree(entry, ignore_errors=True)
+            else:
+                entry.unlink()
+
     def check_tables(self) -> None:
-        """That the tables have the columns that they should have. Raises BadResult."""
+        """That the tables have the columns that they should have, and pages that memory can hold. Raises BadResult."""
         import pyarrow as pa
         from pyarrow import parquet
 
@@ -120,9 +141,13 @@ class JobFolder:
             if not (self.part / name).exists():
                 continue
             try:
-                schema = parquet.read_schema(self.part / name)
+                meta = parquet.read_metadata(self.part / name)
+                schema = meta.schema.to_arrow_schema()
+                groups = [meta.row_group(number) for number in range(meta.num_row_groups)]
             except (OSError, ValueError, pa.ArrowException) as error:
                 raise BadResult(f"{name} cannot be read") from error
+            if any(group.num_rows > _ROWS_A_GROUP or group.total_byte_size > _GROUP_BYTES for group in groups):
+                raise BadResult(f"{name} cannot be read page by page")
             # A table without rows has columns of no type, and so has a column without values.
             for column, kind in columns.items():
                 field = schema.field(column) if column in schema.names else None
@@ -160,7 +185,11 @@ class JobFolder:
                     count = file.metadata.row_group(group).num_rows
                     if first + count > offset and len(rows) < limit:
                         start = max(offset - first, 0)
-                        rows += file.read_row_group(group).slice(start, limit - len(rows)).to_pylist()
+                        rows += (
+                            file.read_row_group(group, columns=list(TABLES[name]))
+                            .slice(start, limit - len(rows))
+                            .to_pylist()
+                        )
                     first += count
                 return rows
         except (OSError, ValueError, pa.ArrowException) as error:

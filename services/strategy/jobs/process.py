@@ -14,14 +14,19 @@ from pathlib import Path
 import psutil
 
 from services.strategy.jobs.job import Failure
-from services.strategy.jobs.progress_file import ProgressFile
+from services.strategy.jobs.progress_file import ProgressReader
 from services.strategy.jobs.worker import Orders
-from services.strategy.worker_process import environment
+from services.strategy.worker_process import environment, signal_name
 
 _POLL_S = 0.1
 _LOG_BYTES = 10_000_000
 # More than these beside what the job needs are a fork bomb.
 _SPARE_PROCESSES = 16
+_DISK_S = 1.0
+_FILES = 10_000
+_ROUNDS = 10
+_MARK = "REDFIRE_JOB"
+"""In the environment of a job's process and of all that it starts: the job's folder."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +36,7 @@ class Limits:
     timeout_s: float
     memory_bytes: int
     processes: int
+    disk_bytes: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,26 +54,28 @@ class JobProcess:
         self._orders = orders
         self._limits = limits
         self._log_file = log_file
+        self._folder = Path(orders.folder)
+        self._next_look = 0.0
         self._process: asyncio.subprocess.Process | None = None
         self._seen: dict[int, psutil.Process] = {}
         self._killed = False
 
     async def run(self, on_progress: Callable[[int, int], None]) -> Ending:
         """Its whole life; cancelled, it kills it. `on_progress(done, total)` is called when it has come further."""
-        progress = ProgressFile.create(Path(self._orders.folder) / "progress")
+        progress = ProgressReader(self._folder / "progress")
+        log = self._log_file.open("ab")
         try:
-            with self._log_file.open("ab") as log:
-                process = self._process = await asyncio.create_subprocess_exec(
-                    sys.executable,
-                    "-m",
-                    "services.strategy.jobs.worker",
-                    stdin=asyncio.subprocess.PIPE,
-                    stdout=asyncio.subprocess.DEVNULL,
-                    stderr=log,
-                    env=environment(),
-                    cwd=self._orders.home,
-                    start_new_session=True,
-                )
+            process = self._process = await asyncio.create_subprocess_exec(
+                sys.executable,
+                "-m",
+                "services.strategy.jobs.worker",
+                stdin=asyncio.subprocess.PIPE,
+                stdout=asyncio.subprocess.DEVNULL,
+                stderr=log,
+                env=environment() | {_MARK: self._orders.folder},
+                cwd=self._orders.home,
+                start_new_session=True,
+            )
             if self._killed:
                 self.kill()
             try:
@@ -76,12 +84,13 @@ class JobProcess:
                 await process.stdin.drain()
             except (BrokenPipeError, ConnectionResetError):
                 pass  # it ended: its code says how
-            return await self._follow(process, progress, on_progress)
+            return await self._follow(process, progress, log.fileno(), on_progress)
         finally:
             self.kill()
             if self._process is not None:
                 await self._process.wait()
             progress.close()
+            log.close()
 
     def ask_to_end(self) -> None:
         """Have it write down what it has found so far, and end; who asks kills it when that takes too long."""
@@ -102,9 +111,14 @@ class JobProcess:
         for child in (*self._seen.values(), *_session(pid)):
             with suppress(psutil.Error):
                 child.kill()
+        kill_left(self._folder)
 
     async def _follow(
-        self, process: asyncio.subprocess.Process, progress: ProgressFile, on_progress: Callable[[int, int], None]
+        self,
+        process: asyncio.subprocess.Process,
+        progress: ProgressReader,
+        log: int,
+        on_progress: Callable[[int, int], None],
     ) -> Ending:
         deadline = time.monotonic() + self._limits.timeout_s
         waiting = asyncio.ensure_future(process.wait())
@@ -119,6 +133,8 @@ class JobProcess:
                     return self._ended(process.returncode or 0)
                 if ending := self._check(deadline):
                     return ending
+                if os.fstat(log).st_size > _LOG_BYTES:
+                    os.ftruncate(log, 0)
         finally:
             waiting.cancel()
 
@@ -131,8 +147,10 @@ class JobProcess:
             return Ending(Failure.OUT_OF_MEMORY, f"it used more than {limits.memory_bytes >> 20} MiB of memory")
         if len(self._seen) > limits.processes + _SPARE_PROCESSES:
             return Ending(Failure.EXITED, "it started too many processes")
-        if self._log_file.stat().st_size > _LOG_BYTES:
-            os.truncate(self._log_file, 0)
+        if time.monotonic() > self._next_look:
+            self._next_look = time.monotonic() + _DISK_S
+            if _is_full(self._folder, limits.disk_bytes):
+                return Ending(Failure.BAD_RESULT, f"it put more than {limits.disk_bytes >> 20} MiB on the disk")
         return None
 
     def _look(self) -> int:
@@ -158,8 +176,43 @@ class JobProcess:
     def _ended(self, code: int) -> Ending:
         if code == 0:
             return Ending()
-        how = f"exit code {code}" if code > 0 else f"signal {signal.Signals(-code).name}"
+        how = f"exit code {code}" if code > 0 else f"signal {signal_name(-code)}"
         return Ending(Failure.EXITED, f"the strategy ended its process ({how})")
+
+
+def kill_left(folder: Path) -> None:
+    """Kill what a job left running, or all jobs whose folders are in this one: their environment says whose they are.
+
+    Several times, since they may start others meanwhile.
+    """
+    for _ in range(_ROUNDS):
+        left = [process for process in psutil.process_iter() if _is_of(process, folder)]
+        for process in left:
+            with suppress(psutil.Error):
+                process.kill()
+        if not left:
+            return
+
+
+def _is_of(process: psutil.Process, folder: Path) -> bool:
+    try:
+        mark = process.environ().get(_MARK)
+    except (psutil.Error, OSError):
+        return False
+    return mark is not None and Path(mark).is_relative_to(folder) and process.pid != os.getpid()
+
+
+def _is_full(folder: Path, most_bytes: int) -> bool:
+    """Whether there are more bytes, or a flood of files; counts no further than that."""
+    files = size = 0
+    for path, _, names in os.walk(folder):
+        for name in names:
+            with suppress(OSError):
+                size += os.lstat(os.path.join(path, name)).st_blocks * 512  # noqa: PTH118 — there may be many
+            files += 1
+            if size > most_bytes or files > _FILES:
+                return True
+    return False
 
 
 def _session(leader: int) -> Iterator[psutil.Process]:

@@ -9,12 +9,14 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
 
+from sqlalchemy.exc import OperationalError
+
 from services.kernel.clock import Clock
 from services.kernel.database import Repositories
 from services.kernel.process import Process
-from services.strategy.jobs.folder import BadResult, JobFolder, Outcome, list_job_ids
+from services.strategy.jobs.folder import LOG, BadResult, JobFolder, Outcome, list_job_ids
 from services.strategy.jobs.job import Failure, Job, Kind, Progress, Status
-from services.strategy.jobs.process import Ending, JobProcess, Limits
+from services.strategy.jobs.process import Ending, JobProcess, Limits, kill_left
 from services.strategy.jobs.queue import FairQueue
 from services.strategy.jobs.repository import JobRepository
 from services.strategy.jobs.watchers import Watchers
@@ -26,6 +28,8 @@ _ATTEMPTS = 3
 _LOOK_S = 1.0
 _PRUNE_S = 600.0
 _PRUNED = 100
+_RETRY_S = 0.5
+_RETRIES_S = 30.0
 _GRACE_S = 0.5
 """A cancel takes effect within a second."""
 
@@ -77,6 +81,7 @@ class Scheduler:
 
     async def resume(self) -> None:
         """Take up what the last process left: what ran is run again, from its beginning, and not for ever."""
+        await self._host.run_blocking(kill_left, self._root.absolute())
         async with self._repositories() as repository:
             for job in await repository.list_not_ended():
                 if job.status is Status.RUNNING:
@@ -104,16 +109,19 @@ class Scheduler:
             return None
         if self._queue.remove(job.user_id, job_id):
             job = job.ended(self._clock.now(), Status.CANCELED)
-            await self._end(job)
+            # To its end, also when who asked does not wait for it: it is in no queue any more.
+            await asyncio.shield(self._host.tasks.spawn(f"cancel {job_id}", self._end(job), awaited=True))
             return job
         running = self._running.get(job_id)
         if running is not None:
             running.canceled = True
             if running.process is not None:
-                if job.kind is Kind.OPTIMIZATION and job.progress.done:  # hours of points are worth keeping
-                    running.process.ask_to_end()
-                    await asyncio.wait([running.task], timeout=_GRACE_S)
-                running.process.kill()
+                try:
+                    if job.kind is Kind.OPTIMIZATION and job.progress.done:  # hours of points are worth keeping
+                        running.process.ask_to_end()
+                        await asyncio.wait([running.task], timeout=_GRACE_S)
+                finally:
+                    running.process.kill()
             await asyncio.wait([running.task])
         return None
 
@@ -180,6 +188,7 @@ class Scheduler:
             raise
         except Exception:
             log.exception("job %s failed", job_id)
+            job = replace(job, found={})  # it may be what could not be written
             await self._end(job.failed(self._clock.now(), Failure.INTERNAL, "a fault of the platform"))
         finally:
             del self._running[job_id]
@@ -220,6 +229,7 @@ class Scheduler:
     def _outcome(self, folder: JobFolder, ending: Ending) -> Outcome:
         """What its folder says, unless it was killed or ended early. What is worth reading is kept."""
         try:
+            folder.tidy()
             outcome = None if ending.failure is not Failure.NONE else folder.read_outcome()
             if outcome is not None:
                 folder.check_tables()
@@ -227,6 +237,8 @@ class Scheduler:
                 raise BadResult(f"what it found is larger than {self._settings().backtest_result_bytes >> 20} MiB")
         except BadResult as error:
             outcome = Outcome(Failure.BAD_RESULT, str(error))
+        except OSError:
+            outcome = Outcome(Failure.BAD_RESULT, "its folder is gone or cannot be read")
         if outcome is None:
             failure = Failure.EXITED if ending.failure is Failure.NONE else ending.failure
             outcome = Outcome(failure, ending.error or "the strategy ended its process (exit code 0)")
@@ -258,8 +270,10 @@ class Scheduler:
             point_timeout_s=settings.backtest_timeout_s,
         )
         timeout_s = settings.optimization_timeout_s if search else settings.backtest_timeout_s
-        limits = Limits(timeout_s, memory_bytes * (1 + workers), workers)
-        return JobProcess(orders, limits, folder.part / "worker.log")
+        # A search shares its data by a file, which is no larger than it is in memory.
+        disk_bytes = settings.backtest_result_bytes + memory_bytes
+        limits = Limits(timeout_s, memory_bytes * (1 + workers), workers, disk_bytes)
+        return JobProcess(orders, limits, folder.part / LOG)
 
     async def _put(self, job: Job) -> None:
         async with self._repositories() as repository:
@@ -268,7 +282,16 @@ class Scheduler:
         self._watchers.publish(job)
 
     async def _end(self, job: Job) -> None:
-        async with self._repositories() as repository:
-            await repository.put(job)
+        """Write the end of a job. While the database cannot (its disk is full) the job has not ended."""
+        pause_s = _RETRY_S
+        while True:
+            try:
+                async with self._repositories() as repository:
+                    await repository.put(job)
+                break
+            except (OperationalError, OSError):
+                log.exception("the end of job %s cannot be written, again in %g s", job.job_id, pause_s)
+                await asyncio.sleep(pause_s)
+                pause_s = min(pause_s * 2, _RETRIES_S)
         self._jobs.pop(job.job_id, None)
         self._watchers.publish(job)

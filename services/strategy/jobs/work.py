@@ -12,12 +12,11 @@ from typing import Any
 from services.kernel.decimals import plain
 from services.strategy.backtest.result import BacktestResult, Day, Fill
 from services.strategy.jobs import datasets
-from services.strategy.jobs.folder import DAYS, POINTS, TRADES, JobFolder, Outcome
+from services.strategy.jobs.folder import DAYS, LANGUAGES, POINTS, TRADES, JobFolder, Outcome
 from services.strategy.jobs.job import Failure, Kind, Range, Setup
 from services.strategy.jobs.worker import Orders
 from services.strategy.runner.loading import Loader
 
-LANGUAGES = ("en", "zh")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _LINES = 1000
 _LINE = 1000

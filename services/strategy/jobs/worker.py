@@ -83,6 +83,7 @@ def main() -> None:
     # Ctrl-C at the terminal is for the service, which says when a job ends.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     sys.dont_write_bytecode = True
+    os.umask(0o077)
     logging.basicConfig(level="WARNING")
     _limit(orders.memory_bytes)
     Path(orders.home, ".vntrader").mkdir(parents=True, exist_ok=True)
