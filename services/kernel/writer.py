@@ -123,45 +123,47 @@ class GroupWriter:
                 group = [self._waiting.popleft() for _ in range(min(len(self._waiting), LARGEST_GROUP))]
             busy = len(group) >= (BUSY_WHILE if busy else BUSY_FROM)
             not_before = time.monotonic() + BUSY_INTERVAL_S if busy else 0.0
+            outcomes: list[BaseException | None] = []
             try:
                 if connection is None:
                     connection = self._connect()
-                outcomes = self._commit(connection, group)
+                self._commit(connection, group, outcomes)
             except Exception as error:
                 log.exception("the database cannot be written")
                 _discard(connection)
                 connection = None
-                outcomes = [Unavailable(f"the database cannot be written: {type(error).__name__}")] * len(group)
-                for submission in group:
+                for submission in group[len(outcomes) :]:
                     if submission.lane is not None:
                         submission.lane.broken = True
+                    outcomes.append(Unavailable(f"the database cannot be written: {type(error).__name__}"))
                 time.sleep(0.05)
             _answer(group, outcomes)
         _discard(connection)
 
-    def _commit(self, connection: Connection, group: list[_Submission]) -> list[BaseException | None]:
-        if any(submission.lane is not None and submission.lane.broken for submission in group):
-            if len(group) == 1:
-                return [Unavailable("a write that this one builds on has failed")]
-            return [outcome for submission in group for outcome in self._commit(connection, [submission])]
-        try:
-            _transaction(connection, group, self._prepared)
-            return [None] * len(group)
-        except OperationalError:
-            connection.rollback()
-            raise
-        except Exception as error:
-            connection.rollback()
-            if len(group) == 1:
-                lane = group[0].lane
-                if lane is not None and not (group[0].refusable and isinstance(error, IntegrityError)):
-                    lane.broken = True
-                return [error]
+    def _commit(self, connection: Connection, group: list[_Submission], outcomes: list[BaseException | None]) -> None:
+        """Append what became of each submission; where the database goes away, of those before that."""
+        if not any(submission.lane is not None and submission.lane.broken for submission in group):
+            try:
+                _transaction(connection, group, self._prepared)
+                outcomes += [None] * len(group)
+                return
+            except OperationalError:
+                connection.rollback()
+                raise
+            except Exception as error:
+                connection.rollback()
+                if len(group) == 1:
+                    lane = group[0].lane
+                    if lane is not None and not (group[0].refusable and isinstance(error, IntegrityError)):
+                        lane.broken = True
+                    outcomes.append(error)
+                    return
+        elif len(group) == 1:
+            outcomes.append(Unavailable("a write that this one builds on has failed"))
+            return
         # One bad row fails its group: each alone then, and only the bad one fails.
-        outcomes: list[BaseException | None] = []
         for submission in group:
-            outcomes += self._commit(connection, [submission])
-        return outcomes
+            self._commit(connection, [submission], outcomes)
 
 
 class _Prepared:

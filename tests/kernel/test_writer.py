@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from sqlalchemy import ForeignKey, String, create_engine, select, update
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy.exc import IntegrityError, OperationalError
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from services.kernel import writer as writer_module
@@ -246,3 +246,25 @@ async def test_under_load_groups_are_gathered_and_a_lone_submission_does_not_wai
     await asyncio.gather(*scattered)
     await writer.submit([cup("e")])
     assert groups == [1, 1, writer_module.BUSY_FROM, writer_module.BUSY_WHILE - 1, 1]
+
+
+async def test_what_was_committed_before_the_database_went_away_in_the_same_group_is_answered_so(database, monkeypatch):
+    transaction = writer_module._transaction
+
+    def gone_at_third(connection, group, prepared):
+        if len(group) == 1 and group[0].writes[0][1]["name"] == "third":
+            raise OperationalError("disk full", {}, Exception("disk full"))
+        transaction(connection, group, prepared)
+
+    monkeypatch.setattr(writer_module, "_transaction", gone_at_third)
+    writer, first, later = database.writer(), Lane(), Lane()
+    found = await outcomes(
+        writer.submit([cup("first")], first),
+        writer.submit([cup("bad", None)]),
+        writer.submit([cup("third")], later),
+        writer.submit([cup("fourth")]),
+    )
+    assert found == ["done", "IntegrityError", "Unavailable", "Unavailable"]
+    assert (first.broken, later.broken) == (False, True)
+    assert set(await levels(database)) == {"first"}
+    assert await outcomes(writer.submit([cup("fifth")], first)) == ["done"]
