@@ -2,7 +2,7 @@
 
 import json
 import subprocess
-import time
+import sys
 from datetime import datetime
 
 import pytest
@@ -12,8 +12,7 @@ from services.commands.one_line import BadInput
 from services.strategy.backtest.job import BacktestJob
 from services.strategy.backtest.run import run_backtest
 from services.strategy.backtest.vnpy_import import prepare_vnpy
-from tests.backtest.recordings import rb_bars
-from tests.backtest.test_data_command import IF, RB, redfire  # noqa: F401 a fixture
+from tests.backtest.recordings import IF, RB, rb_bars
 from tests.running import REDFIRE, recorded
 
 DATA = ("--symbol", "rb888.SHFE", "--label", "end", "--data")
@@ -65,14 +64,6 @@ def strategies(tmp_path):
     return folder
 
 
-@pytest.fixture
-def run(redfire):  # noqa: F811
-    def backtest(name, *more, data=RB):
-        return redfire("backtest", name, *DATA, recorded(data), *more)
-
-    return backtest
-
-
 def test_json_is_one_object_with_what_the_engine_found(run):
     job = BacktestJob("DoubleMaStrategy", "rb888.SHFE", "5m", parameters={"fast_window": 5, "slow_window": 30})
     prepare_vnpy()
@@ -100,28 +91,26 @@ def test_json_is_one_object_with_what_the_engine_found(run):
     assert shown["job"]["parameters"] == {"fast_window": 5, "slow_window": 30}
 
 
-def test_a_newcomer_gets_a_report_in_less_than_ten_seconds(tmp_path):
-    began = time.monotonic()
+def test_a_newcomer_gets_a_report_and_no_other_file(tmp_path):
     done = subprocess.run(
         [REDFIRE, "backtest", "DoubleMaStrategy", *DATA, recorded(RB), "--interval", "5m", "--report", "report.html"],
         cwd=tmp_path, capture_output=True, text=True, timeout=60,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    assert time.monotonic() - began < 10
     assert "sharpe ratio" in done.stdout
     assert "report: report.html" in done.stdout
     assert [file.name for file in tmp_path.iterdir()] == ["report.html"]
     assert "<html" in (tmp_path / "report.html").read_text()[:500]
 
 
-def test_help_is_quick():
-    began = time.monotonic()
-    done = subprocess.run([REDFIRE, "--help"], capture_output=True, text=True, check=True)
-    assert {"backtest", "data"} <= set(done.stdout.split())
-    assert time.monotonic() - began < 2
+def test_help_imports_nothing_that_is_slow():
+    code = "import sys; from services.cli import cli; cli(['--help'], standalone_mode=False); print(*sys.modules)"
+    shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    assert {"backtest", "data", "click"} <= set(shown)
+    assert not {"numpy", "pyarrow", "vnpy", "grpc", "rich", "sqlalchemy"} & set(shown)
 
 
-def test_ticks_run_too(redfire):  # noqa: F811
+def test_ticks_run_too(redfire):
     code, out, err = redfire(
         "backtest",
         "DoubleMaStrategy",
@@ -231,7 +220,7 @@ def test_bad_input_is_one_line_and_exit_code_2(run, more, message):
     assert message in err
 
 
-def test_a_symbol_is_asked_for(redfire, tmp_path):  # noqa: F811
+def test_a_symbol_is_asked_for(redfire, tmp_path):
     assert redfire("backtest", "DoubleMaStrategy", "--data", recorded(RB))[2].startswith("redfire: --symbol is missing")
     nothing = redfire("backtest", "DoubleMaStrategy", "--symbol", "rb888.SHFE", "--data-dir", tmp_path)
     assert (nothing[0], "there is nothing of rb888.SHFE in the store" in nothing[2]) == (2, True)

@@ -4,11 +4,8 @@ import json
 
 import pytest
 
-from tests.backtest.test_backtest_command import run  # noqa: F401 a fixture
-from tests.backtest.test_data_command import redfire  # noqa: F401 a fixture
 
-
-def test_several_classes_and_parameter_sets_are_run_side_by_side(run, tmp_path):  # noqa: F811
+def test_several_classes_and_parameter_sets_are_run_side_by_side(run, tmp_path):
     report = tmp_path / "r.html"
     code, out, err = run(
         "DoubleMaStrategy", "DoubleMaStrategy:fast_window=30,slow_window=90", "AtrRsiStrategy", "--report", report
@@ -22,14 +19,14 @@ def test_several_classes_and_parameter_sets_are_run_side_by_side(run, tmp_path):
     assert "3 backtests side by side" in report.read_text()
 
 
-def test_common_parameters_are_for_all_and_a_runs_own_come_first(run):  # noqa: F811
+def test_common_parameters_are_for_all_and_a_runs_own_come_first(run):
     code, out, err = run("DoubleMaStrategy", "DoubleMaStrategy:slow_window=50", "--param", "slow_window=40", "--json")
     assert code == 0, err
     runs = json.loads(out)["runs"]
     assert [one["job"]["parameters"]["slow_window"] for one in runs] == [40, 50]
 
 
-def test_kept_runs_are_compared_whatever_differs_between_them(run, redfire, tmp_path):  # noqa: F811
+def test_kept_runs_are_compared_whatever_differs_between_them(run, redfire, tmp_path):
     kept = {
         "whole": run("DoubleMaStrategy", "--json"),
         "late": run("DoubleMaStrategy", "--from", "2020-01-01", "--fill", "sim", "--json"),
@@ -68,7 +65,7 @@ def test_kept_runs_are_compared_whatever_differs_between_them(run, redfire, tmp_
         (None, "No such file"),
     ],
 )
-def test_files_that_are_no_runs_are_refused(redfire, tmp_path, content, message):  # noqa: F811
+def test_files_that_are_no_runs_are_refused(redfire, tmp_path, content, message):
     file = tmp_path / "run.json"
     if content is not None:
         file.write_text(content)
@@ -77,7 +74,7 @@ def test_files_that_are_no_runs_are_refused(redfire, tmp_path, content, message)
     assert message in err
 
 
-def test_what_is_odd_in_the_data_is_said_before_the_run_and_is_in_the_json(run):  # noqa: F811
+def test_what_is_odd_in_the_data_is_said_before_the_run_and_is_in_the_json(run):
     sentence = "18 bars are missing inside sessions, in 1 place (18 from 2019-12-25 21:00)."
     out = run("DoubleMaStrategy")[1]
     assert out.startswith(f"data: {sentence}\n")

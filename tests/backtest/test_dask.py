@@ -1,5 +1,7 @@
 """The same searches on a Dask cluster of two processes on this machine's loopback."""
 
+from dataclasses import replace
+
 import pytest
 
 from services.strategy.backtest.job import BacktestError
@@ -45,8 +47,6 @@ def test_a_walk_forward_on_a_cluster_is_that_of_this_machine(address):
 
 
 def test_an_unknown_class_or_a_wrong_address_is_refused_in_one_line(address):
-    from dataclasses import replace
-
     with pytest.raises(BacktestError, match="there is no strategy class Nobody"):
         run_optimisation(None, replace(JOB, class_name="Nobody"), DATA, SPACE, "sharpe_ratio", dask=address)
     with pytest.raises(BacktestError, match="no Dask scheduler answers at") as refused:

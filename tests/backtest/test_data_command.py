@@ -1,33 +1,11 @@
 """`redfire data`: files into the store, what is there, and backtests that read it."""
 
 import json
-import sys
 
 import pytest
 
-from services import cli
-from tests.backtest.recordings import rb_bars
+from tests.backtest.recordings import IF, RB, rb_bars
 from tests.running import recorded
-
-RB, IF = "bars_5m_SHFE_rb_HOT_2019-2020.csv.gz", "ticks_CFFEX_IF2101_20210104-06.csv.gz"
-ENDS = ("--label", "end")
-
-
-@pytest.fixture
-def redfire(monkeypatch, capsys):
-    """Run a command here: its exit code, output and errors."""
-
-    def run(*arguments):
-        monkeypatch.setattr(sys, "argv", ["redfire", *map(str, arguments)])
-        code = 0
-        try:
-            cli.main()
-        except SystemExit as ended:
-            code = int(ended.code or 0)
-        out, err = capsys.readouterr()
-        return code, out, err
-
-    return run
 
 
 def test_a_file_is_imported_once_however_often_it_comes(redfire, tmp_path):

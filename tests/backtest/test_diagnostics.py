@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 from vnpy_ctastrategy import ArrayManager, BarGenerator, CtaTemplate
 
-from services.engine import vnpy_home
 from services.strategy.backtest.dataset import first_rows
 from services.strategy.backtest.job import BacktestJob
 from services.strategy.backtest.run import run_backtest
@@ -19,11 +18,6 @@ from tests.backtest.recordings import if_ticks, rb_bars
 from tests.backtest.vnpy_oracle import shipped
 
 RB, IF = "rb888.SHFE", "IF2101.CFFEX"
-
-
-@pytest.fixture(scope="module", autouse=True)
-def vnpy_folder(tmp_path_factory):
-    vnpy_home.prepare(tmp_path_factory.mktemp("vnpy"))
 
 
 def said(strategy_class, data, build="pure", **more):

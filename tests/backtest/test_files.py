@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from services.strategy.backtest.files import read_dataset
 from services.strategy.backtest.job import BacktestError
-from tests.backtest.recordings import if_ticks, rb_bars
+from tests.backtest.recordings import IF, RB, if_ticks, rb_bars
 from tests.running import recorded
 
 START = pd.Timestamp("2021-01-04 09:05", tz="Asia/Shanghai").value
@@ -32,7 +32,7 @@ def three(header, *times):
 
 @pytest.mark.parametrize("interval", ["5m", None])
 def test_recorded_bars_are_read_and_stamped_at_their_start(interval):
-    file = recorded("bars_5m_SHFE_rb_HOT_2019-2020.csv.gz")
+    file = recorded(RB)
     bars, expected = read_dataset(file, symbol="rb888.SHFE", interval=interval, label="end"), rb_bars()
     assert (bars.interval, bars.findings) == ("5m", ())
     for name in ("time_ns", "open", "high", "low", "close", "volume", "turnover", "open_interest"):
@@ -40,7 +40,7 @@ def test_recorded_bars_are_read_and_stamped_at_their_start(interval):
 
 
 def test_recorded_ticks_have_vnpy_columns():
-    ticks = read_dataset(recorded("ticks_CFFEX_IF2101_20210104-06.csv.gz"), symbol="IF2101.CFFEX", interval="tick")
+    ticks = read_dataset(recorded(IF), symbol="IF2101.CFFEX", interval="tick")
     expected = if_ticks()
     assert np.array_equal(ticks.time_ns, expected.time_ns)
     assert ticks.columns.keys() == expected.columns.keys()
@@ -211,7 +211,7 @@ def test_a_file_that_is_not_there_is_named(tmp_path):
 
 @pytest.mark.parametrize("interval", ["1m", "3m", "15m", "1h", "1d", "1w"])
 def test_an_interval_that_does_not_fit_is_refused(interval):
-    file = recorded("bars_5m_SHFE_rb_HOT_2019-2020.csv.gz")
+    file = recorded(RB)
     with pytest.raises(
         BacktestError, match=f"interval {interval} does not fit the data: most rows are 5 minutes apart"
     ):
@@ -219,9 +219,9 @@ def test_an_interval_that_does_not_fit_is_refused(interval):
 
 
 def test_bars_are_not_ticks():
-    for name, interval in (("bars_5m_SHFE_rb_HOT_2019-2020", "tick"), ("ticks_CFFEX_IF2101_20210104-06", "1m")):
+    for name, interval in ((RB, "tick"), (IF, "1m")):
         with pytest.raises(BacktestError, match="does not fit the data: it has"):
-            read_dataset(recorded(f"{name}.csv.gz"), symbol="a.SHFE", interval=interval)
+            read_dataset(recorded(name), symbol="a.SHFE", interval=interval)
 
 
 def test_hours_of_sessions_with_breaks_fit(tmp_path):

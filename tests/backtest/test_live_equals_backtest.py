@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 from vnpy_ctastrategy import CtaTemplate
 
-from services.engine import vnpy_home
 from services.strategy.backtest.dataset import first_rows
 from services.strategy.backtest.job import TICK, BacktestJob
 from services.strategy.backtest.result import BacktestResult
@@ -18,7 +17,7 @@ from services.strategy.runner.base import BaseStrategy
 from services.strategy.runner.events import Order, Tick, Trade
 from services.strategy.runner.moving_average import MovingAverageStrategy
 from tests.backtest.live import Made, live_trades
-from tests.backtest.recordings import if_ticks
+from tests.backtest.recordings import IF, if_ticks
 from tests.backtest.vnpy_oracle import shipped
 from tests.running import recorded
 
@@ -26,15 +25,10 @@ SYMBOL = "IF2101.CFFEX"
 JOB: Mapping[str, Any] = {"rate": 0.0, "size": 300, "pricetick": 0.2, "fill": "sim"}
 
 
-@pytest.fixture(scope="module", autouse=True)
-def vnpy_folder(tmp_path_factory: pytest.TempPathFactory) -> None:
-    vnpy_home.prepare(tmp_path_factory.mktemp("vnpy"))
-
-
 def shortened(folder: Path, count: int) -> Path:
     """The first ticks of the recording, as a file of its own."""
     file = folder / "ticks.csv"
-    with gzip.open(recorded("ticks_CFFEX_IF2101_20210104-06.csv.gz"), "rt", newline="") as whole:
+    with gzip.open(recorded(IF), "rt", newline="") as whole:
         rows = [row for row, _ in zip(csv.reader(whole), range(count + 1), strict=False)]
     with file.open("w", newline="") as out:
         csv.writer(out).writerows(rows)

@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 from vnpy_ctastrategy import ArrayManager, CtaTemplate
 
-from services.engine import vnpy_home
 from services.strategy.backtest.dataset import Bars, Ticks, first_rows
 from services.strategy.backtest.job import BacktestJob
 from services.strategy.backtest.lookahead import AT_SIGNALS, ELSEWHERE, MORE, SHOWN, check_lookahead
@@ -18,15 +17,9 @@ from services.strategy.runner.base import BaseStrategy
 from services.strategy.runner.loading import Loader
 from services.strategy.runner.moving_average import MovingAverageStrategy
 from tests.backtest import generated
-from tests.backtest.recordings import if_ticks, rb_bars
-from tests.backtest.test_data_command import RB, redfire  # noqa: F401 a fixture
+from tests.backtest.recordings import RB, if_ticks, rb_bars
 from tests.backtest.vnpy_oracle import shipped
 from tests.running import recorded
-
-
-@pytest.fixture(scope="module", autouse=True)
-def vnpy_folder(tmp_path_factory):
-    vnpy_home.prepare(tmp_path_factory.mktemp("vnpy"))
 
 
 def bars(rows=3000) -> Bars:
@@ -314,7 +307,7 @@ def test_the_cost_is_bounded_and_its_progress_told():
     assert len(parts) > 10
 
 
-def test_the_command_shows_it(tmp_path, redfire):  # noqa: F811
+def test_the_command_shows_it(tmp_path, redfire):
     (tmp_path / "keeping.py").write_text(KEEPING)
     asked = ("--symbol", "rb888.SHFE", "--data", recorded(RB), "--interval", "5m", "--to", "2019-08-09")
     asked += ("--strategies", tmp_path, "--check-lookahead")

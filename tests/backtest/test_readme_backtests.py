@@ -6,7 +6,7 @@ from uuid import uuid4
 
 import pytest
 
-from tests.backtest.test_data_command import RB
+from tests.backtest.recordings import RB
 from tests.readme.document import section, steps
 from tests.readme.likeness import difference
 from tests.readme.shell import Shell
