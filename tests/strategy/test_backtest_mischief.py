@@ -1,5 +1,6 @@
 """Backtests whose code meddles with its own folder, environment and processes: the platform neither stops nor waits."""
 
+import asyncio
 import json
 import os
 import time
@@ -14,7 +15,10 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from redfire.common.v1 import common_pb2 as common
 from redfire.strategy.v1 import backtest_pb2 as pb
 from redfire.strategy.v1 import backtest_service_pb2 as rpc
+from sqlalchemy.exc import OperationalError
 
+from services.strategy.jobs.job import Status
+from services.strategy.jobs.repository import JobRepository
 from tests.strategy.backtests import STRATEGIES, BacktestDesk, store_bars
 from tests.strategy.fakes import SYMBOL
 from tests.strategy.test_api import fields_of, reason_of
@@ -278,3 +282,74 @@ async def test_numbers_and_days_out_of_this_world_are_refused(lab):
         stamp.FromDatetime(datetime(9999, 12, 20, tzinfo=UTC))
         code, reason, _ = await refused(desk.create("Trader", end_time=stamp))
         assert (code, reason) == ("INVALID_ARGUMENT", "EMPTY_DATE_RANGE")
+
+
+async def test_who_does_not_wait_for_the_answer_leaves_nothing_half_done(lab, monkeypatch):
+    slow = asyncio.Event()
+    entered = asyncio.Event()
+    real_add, real_put = JobRepository.add, JobRepository.put
+
+    async def add(self, job, request_id):
+        await real_add(self, job, request_id)
+        entered.set()
+        await slow.wait()
+
+    async def put(self, job):
+        await real_put(self, job)
+        if job.status is Status.CANCELED:
+            entered.set()
+            await slow.wait()
+
+    async with lab(max_backtests=1) as p:
+        desk = BacktestDesk(p.identity())
+        first = await desk.create("Slow")
+        await desk.until_running(first.backtest_id)
+        with monkeypatch.context() as patch:
+            patch.setattr(JobRepository, "add", add)
+            asking = asyncio.ensure_future(desk.create("Trader"))
+            await entered.wait()
+            asking.cancel()
+            await until(asking.done)
+            slow.set()
+        await until(lambda: only(desk, first.backtest_id), 5)
+        waiting = await only(desk, first.backtest_id)
+        assert (waiting.status, waiting.queue_position) == (pb.JOB_STATUS_QUEUED, 0)
+        slow.clear()
+        entered.clear()
+        with monkeypatch.context() as patch:
+            patch.setattr(JobRepository, "put", put)
+            asking = asyncio.ensure_future(desk.cancel(waiting.backtest_id))
+            await entered.wait()
+            asking.cancel()
+            await until(asking.done)
+            slow.set()
+            assert (await desk.ended(waiting.backtest_id, 5)).status == pb.JOB_STATUS_CANCELED
+        again = await desk.create("Trader")
+        await desk.cancel(first.backtest_id)
+        assert (await desk.ended(again.backtest_id)).status == pb.JOB_STATUS_FINISHED
+
+
+async def only(desk: BacktestDesk, other: str) -> pb.Backtest | None:
+    listed = (await desk.stub.ListBacktests(rpc.ListBacktestsRequest())).backtests
+    return next((one for one in listed if one.backtest_id != other), None)
+
+
+async def test_an_end_that_a_full_disk_refuses_is_written_when_there_is_room(lab, monkeypatch):
+    real = JobRepository.put
+    full = True
+
+    async def put(self, job):
+        if full and job.status.has_ended:
+            raise OperationalError("UPDATE", {}, Exception("database or disk is full"))
+        await real(self, job)
+
+    monkeypatch.setattr(JobRepository, "put", put)
+    async with lab() as p:
+        desk = BacktestDesk(p.identity())
+        made = await desk.create("Trader")
+        folder = p.host.data_dir / "strategy/backtests" / made.backtest_id
+        await until(folder.is_dir, 20)
+        assert (await desk.get(made.backtest_id)).status == pb.JOB_STATUS_RUNNING
+        full = False
+        found = await desk.ended(made.backtest_id)
+        assert (found.status, found.trade_count > 10) == (pb.JOB_STATUS_FINISHED, True)
