@@ -220,10 +220,13 @@ class FakeRisk(risk_pb2_grpc.RiskServiceServicer):
     def __init__(self):
         self.refuse = None
         self.down = False
+        self.hold = None
         self.checks = []
 
     async def CheckOrder(self, request, call):
         self.checks.append(request)
+        if self.hold:
+            await self.hold()
         if self.down:
             raise Unavailable("risk is down")
         if self.refuse:

@@ -9,6 +9,7 @@ from redfire.trading.v1 import order_service_pb2 as pb
 
 from services.kernel import writer as kernel_writer
 from services.kernel.clock import Clock
+from services.trading import risk_gate
 from services.trading.streams import News, NewsKind, Snapshot, Streams
 from tests.trading.conftest import trading
 from tests.waiting import until
@@ -116,3 +117,41 @@ async def test_many_news_at_once_pass_a_stream_in_parts_between_which_it_can_end
         seen += [item.sequence for item in parts[-1]]
     assert seen == list(range(1, 1001)) and max(map(len, parts)) <= 100
     await stream.aclose()
+
+
+async def test_whoever_leaves_before_an_order_is_written_leaves_nothing_and_its_key_is_free(trader, monkeypatch):
+    answered = asyncio.Event()
+    monkeypatch.setattr(risk_gate, "TIMEOUT_S", 10)
+    monkeypatch.setattr(trader.risk, "hold", answered.wait)
+    request = trader.request(coid="left")
+    first = asyncio.ensure_future(trader.orders.CreateOrder(request, timeout=0.3))
+    again = asyncio.ensure_future(trader.orders.CreateOrder(request, timeout=10))
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await first
+    assert caught.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await again
+    assert caught.value.code() is grpc.StatusCode.UNAVAILABLE
+    assert (await trader.account()).frozen == "0" and not await trader.open()
+    answered.set()
+    order = (await trader.orders.CreateOrder(request)).order
+    await trader.becomes(order.order_id, "NEW")
+    assert len(trader.engine.sends) == 1
+
+
+async def test_whoever_leaves_while_an_order_is_written_finds_it_once(trader, commits):
+    await trader.account()
+    commits.close()
+    request = trader.request(coid="left")
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await trader.orders.CreateOrder(request, timeout=0.2)
+    assert caught.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
+    again = asyncio.ensure_future(trader.orders.CreateOrder(request))
+    assert not trader.engine.sends
+    commits.open()
+    order = (await again).order
+    await trader.becomes(order.order_id, "NEW")
+    assert len(trader.engine.sends) == 1
+    await trader.cancel(order.order_id)
+    await trader.becomes(order.order_id, "CANCELED")
+    assert (await trader.account()).frozen == "0"
