@@ -1,5 +1,7 @@
 """The edge's routes: one for each RPC that may be called from outside, and nothing else."""
 
+from collections.abc import Mapping
+
 from services.mesh.contract import Contract, Rpc
 from services.mesh.edge_filters import CALLER, CLASSES, FILTERS, METADATA, Json, jwt_requirement, transcoder
 from services.mesh.edge_options import EdgeOptions
@@ -29,6 +31,16 @@ EXPOSED_HEADERS = (
     "grpc-message, grpc-status, grpc-status-details-bin, retry-after, www-authenticate, x-ratelimit-limit, "
     "x-ratelimit-remaining, x-ratelimit-reset, x-request-id"
 )
+
+# Pages are made by processes in which users' code runs. A browser gives them an origin of their own, from which they
+# reach nothing.
+PAGE_HEADERS = {
+    "content-security-policy": (
+        "sandbox allow-scripts allow-downloads; default-src 'none'; script-src 'unsafe-inline'; "
+        "style-src 'unsafe-inline'; img-src data: blob:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    ),
+    "x-content-type-options": "nosniff",
+}
 
 
 def route_configuration(contract: Contract, options: EdgeOptions) -> Json:
@@ -104,12 +116,17 @@ def openapi(options: EdgeOptions) -> Json:
     return {
         "match": {"path": "/openapi.json"},
         "direct_response": {"status": 200, "body": {"filename": options.openapi}},
-        "response_headers_to_add": [
-            {"header": {"key": key, "value": value}, "append_action": "OVERWRITE_IF_EXISTS_OR_ADD"}
-            for key, value in headers.items()
-        ],
+        "response_headers_to_add": overwritten(headers),
         "typed_per_filter_config": not_transcoded(options),
     }
+
+
+def overwritten(headers: Mapping[str, str]) -> list[Json]:
+    """Headers that answers get, whatever they had."""
+    return [
+        {"header": {"key": key, "value": value}, "append_action": "OVERWRITE_IF_EXISTS_OR_ADD"}
+        for key, value in headers.items()
+    ]
 
 
 def rest(contract: Contract, options: EdgeOptions) -> list[Json]:
@@ -164,6 +181,8 @@ def rpc_route(rpc: Rpc) -> Json:
     if policy.rate_limit in CLASSES:
         key, value = CLASSES[policy.rate_limit]
         found["metadata"] = {"filter_metadata": {METADATA: {key: value, "counted": "total"}}}
+    if any(rest_route.response_body for rest_route in rpc.routes):
+        found["response_headers_to_add"] = overwritten(PAGE_HEADERS)
     if policy.public:
         found["typed_per_filter_config"] = {"envoy.filters.http.jwt_authn": jwt_requirement("public")}
     return found

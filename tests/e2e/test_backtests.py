@@ -91,6 +91,9 @@ def test_a_backtest_by_rest_from_create_to_report(home, alice):
     for lang, word in (("en", "Sharpe"), ("zh", "夏普")):
         report = alice.get(f"{path}/report", lang=lang)
         assert report.headers["content-type"] == "text/html; charset=utf-8"
+        policy = report.headers["content-security-policy"]
+        assert policy.startswith("sandbox allow-scripts") and "allow-same-origin" not in policy
+        assert report.headers["x-content-type-options"] == "nosniff"
         assert report.text.lstrip().lower().startswith("<!doctype html>") and word in report.text
     listed = alice.get(PATH).json()["backtests"]
     assert [one["backtestId"] for one in listed] == [made["backtestId"]]
