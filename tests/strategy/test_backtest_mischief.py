@@ -336,25 +336,36 @@ async def only(desk: BacktestDesk, other: str) -> pb.Backtest | None:
     return next((one for one in listed if one.backtest_id != other), None)
 
 
-async def test_an_end_that_a_full_disk_refuses_is_written_when_there_is_room(lab, monkeypatch):
+@pytest.mark.timeout(60)
+async def test_what_a_full_disk_refuses_is_written_when_there_is_room(lab, monkeypatch):
     real = JobRepository.put
     full = True
+    refused = 0
 
     async def put(self, job):
-        if full and job.status.has_ended:
+        nonlocal refused
+        if full or refused < 2:
+            refused += 1
             raise OperationalError("UPDATE", {}, Exception("database or disk is full"))
         await real(self, job)
 
     monkeypatch.setattr(JobRepository, "put", put)
+    day = Timestamp()
+    day.FromDatetime(datetime(2021, 1, 4, 4, tzinfo=UTC))
     async with lab() as p:
         desk = BacktestDesk(p.identity())
-        made = await desk.create("Trader")
+        made = await desk.create("Slow", end_time=day)
+        await until(lambda: refused)
+        assert (await desk.get(made.backtest_id)).status == pb.JOB_STATUS_QUEUED
+        full = False
         folder = p.host.data_dir / "strategy/backtests" / made.backtest_id
+        await desk.until_running(made.backtest_id)
+        full = True
         await until(folder.is_dir, 20)
         assert (await desk.get(made.backtest_id)).status == pb.JOB_STATUS_RUNNING
         full = False
         found = await desk.ended(made.backtest_id)
-        assert (found.status, found.trade_count > 10) == (pb.JOB_STATUS_FINISHED, True)
+        assert (found.status, found.statistics["total_days"]) == (pb.JOB_STATUS_FINISHED, 1)
 
 
 async def test_what_the_jobs_of_a_killed_platform_left_running_is_ended_by_the_next(lab, tmp_path):

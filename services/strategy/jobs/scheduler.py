@@ -4,7 +4,7 @@ import asyncio
 import logging
 import os
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
@@ -110,7 +110,9 @@ class Scheduler:
         if self._queue.remove(job.user_id, job_id):
             job = job.ended(self._clock.now(), Status.CANCELED)
             # To its end, also when who asked does not wait for it: it is in no queue any more.
-            await asyncio.shield(self._host.tasks.spawn(f"cancel {job_id}", self._end(job), awaited=True))
+            await asyncio.shield(
+                self._host.tasks.spawn(f"cancel {job_id}", self._patiently(self._end, job), awaited=True)
+            )
             return job
         running = self._running.get(job_id)
         if running is not None:
@@ -179,9 +181,9 @@ class Scheduler:
         job = self._jobs[job_id]
         try:
             job = job.begun(self._clock.now())
-            await self._put(job)
+            await self._patiently(self._put, job)
             job = await self._finish(job)
-            await self._end(job)
+            await self._patiently(self._end, job)
         except asyncio.CancelledError:
             # The platform stops: this try does not count.
             await self._put(replace(job.interrupted(), attempts=job.attempts - 1))
@@ -189,7 +191,8 @@ class Scheduler:
         except Exception:
             log.exception("job %s failed", job_id)
             job = replace(job, found={})  # it may be what could not be written
-            await self._end(job.failed(self._clock.now(), Failure.INTERNAL, "a fault of the platform"))
+            job = job.failed(self._clock.now(), Failure.INTERNAL, "a fault of the platform")
+            await self._patiently(self._end, job)
         finally:
             del self._running[job_id]
             self._jobs.pop(job_id, None)
@@ -281,17 +284,19 @@ class Scheduler:
         self._jobs[job.job_id] = job
         self._watchers.publish(job)
 
-    async def _end(self, job: Job) -> None:
-        """Write the end of a job. While the database cannot (its disk is full) the job has not ended."""
+    async def _patiently(self, write: Callable[[Job], Awaitable[None]], job: Job) -> None:
+        """Until the database takes it: while its disk is full, nothing begins and nothing has ended."""
         pause_s = _RETRY_S
         while True:
             try:
-                async with self._repositories() as repository:
-                    await repository.put(job)
-                break
+                return await write(job)
             except (OperationalError, OSError):
-                log.exception("the end of job %s cannot be written, again in %g s", job.job_id, pause_s)
+                log.exception("job %s cannot be written, again in %g s", job.job_id, pause_s)
                 await asyncio.sleep(pause_s)
                 pause_s = min(pause_s * 2, _RETRIES_S)
+
+    async def _end(self, job: Job) -> None:
+        async with self._repositories() as repository:
+            await repository.put(job)
         self._jobs.pop(job.job_id, None)
         self._watchers.publish(job)
