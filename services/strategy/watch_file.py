@@ -6,6 +6,7 @@ code).
 """
 
 import mmap
+import os
 import struct
 import time
 from collections.abc import Iterator
@@ -60,6 +61,7 @@ class WatchFile:
         self._path = path
         with path.open("r+b") as file:
             self._memory = mmap.mmap(file.fileno(), _SIZE)
+            self._file = os.dup(file.fileno())
         self._free = list(range(SLOTS - 1, -1, -1))
 
     @staticmethod
@@ -90,18 +92,18 @@ class WatchFile:
 
     def silent_s(self) -> float:
         """Seconds since the last beat; 0 before the first."""
-        (beat_ns,) = _HEADER.unpack_from(self._memory, 0)
+        (beat_ns,) = _HEADER.unpack(self._read(0, _HEADER.size))
         return (time.monotonic_ns() - beat_ns) / 1e9 if beat_ns else 0.0
 
     def running(self) -> Iterator[Running]:
         """The user code that is running now, or was when the worker died."""
         now_ns = time.monotonic_ns()
-        (used,) = _USED.unpack_from(self._memory, _HEADER.size)
-        for index in range(min(used, SLOTS)):
-            offset = _SLOT_SIZE * (index + 1)
-            callback, since_ns = _CALL.unpack_from(self._memory, offset + _OWNER_SIZE)
+        (used,) = _USED.unpack(self._read(_HEADER.size, _USED.size))
+        slots = self._read(_SLOT_SIZE, _SLOT_SIZE * min(max(used, 0), SLOTS))
+        for offset in range(0, len(slots), _SLOT_SIZE):
+            callback, since_ns = _CALL.unpack_from(slots, offset + _OWNER_SIZE)
             if since_ns:
-                (owner,) = _OWNER.unpack_from(self._memory, offset)
+                (owner,) = _OWNER.unpack_from(slots, offset)
                 yield Running(_text(owner), _text(callback), (now_ns - since_ns) / 1e9)
 
     def remove(self) -> None:
@@ -111,6 +113,11 @@ class WatchFile:
     def close(self) -> None:
         """Unmap it."""
         self._memory.close()
+        os.close(self._file)
+
+    def _read(self, offset: int, size: int) -> bytes:
+        """The supervisor reads: who touches a map dies when user code shortens the file."""
+        return os.pread(self._file, size, offset).ljust(size, b"\0")
 
 
 def _text(raw: bytes) -> str:
