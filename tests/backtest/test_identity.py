@@ -7,7 +7,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from services.strategy.backtest.dataset import Ticks
+from services.strategy.backtest.dataset import first_rows
 from services.strategy.backtest.job import BacktestJob
 from services.strategy.backtest.run import run_backtest
 from services.strategy.backtest.variant import variant
@@ -36,8 +36,7 @@ def test_recorded_five_minute_bars_with_a_warm_up_give_vnpys_trades(name):
 @pytest.mark.parametrize("name", SHIPPED)
 def test_recorded_ticks_give_vnpys_trades(name):
     ticks = recordings.if_ticks()
-    day = 28_000 if name != "TestStrategy" else len(ticks)
-    data = Ticks(ticks.symbol, ticks.time_ns[:day], {key: value[:day] for key, value in ticks.columns.items()})
+    data = ticks if name == "TestStrategy" else first_rows(ticks, 28_000)
     job = BacktestJob(name, "IF2101.CFFEX", "tick", size=300, pricetick=0.2, slippage=0.2, rate=2.3e-5, capital=1e7)
     check(name, job, data)
 
