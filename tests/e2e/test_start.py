@@ -111,7 +111,8 @@ def test_keys_and_passwords_are_private(up):
 def test_nobody_else_can_read_the_data_folder(tmp_path, folder):
     data_dir = tmp_path / "data"
     if folder != "new":
-        data_dir.mkdir(mode=0o755)
+        data_dir.mkdir()
+        data_dir.chmod(0o755)
     if folder == "of an earlier start":
         (data_dir / "lock").touch()
     env = {"REDFIRE_IDENTITY__SERVICE_SECRET": "s" * 32}
@@ -123,7 +124,8 @@ def test_nobody_else_can_read_the_data_folder(tmp_path, folder):
 
 def test_a_folder_with_other_things_stays_as_open_as_it_is_but_what_we_put_there_is_private(tmp_path):
     data_dir = tmp_path / "home"
-    data_dir.mkdir(mode=0o755)
+    data_dir.mkdir()
+    data_dir.chmod(0o755)
     (data_dir / "letter.txt").touch()
     env = {"REDFIRE_IDENTITY__SERVICE_SECRET": "s" * 32}
     with serving("config", "--data-dir", str(data_dir), env=env, umask=0o022):

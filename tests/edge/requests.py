@@ -102,7 +102,9 @@ def bad_values(field: FieldDescriptor) -> list[tuple[object, bool]]:
     """Values that a field cannot have, and whether Envoy itself must see it."""
     found: list[tuple[object, bool]] = [(None, False)]
     if field.is_repeated and not is_map(field.message_type):
-        return [*found, ({"a": 1}, True), ([{"a": [1]}], True), ([None], False)]
+        # Of messages, Envoy passes over fields that it does not know, and takes one for a list of one.
+        refused = field.message_type is None
+        return [*found, ({"a": 1}, refused), ([{"a": [1]}], refused), ([None], False)]
     if field.message_type is not None and field.message_type.full_name in ANYTHING:
         return found
     if field.message_type is not None and field.message_type.full_name in PARSED_FROM_TEXT:
