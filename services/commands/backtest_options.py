@@ -11,7 +11,7 @@ import click
 
 from services.commands.data_folder import data_dir_option
 from services.commands.one_line import BadInput
-from services.strategy.backtest.job import FIRST_DAY, LAST_DAY, TICK, BacktestJob
+from services.strategy.backtest.job import FILLS, FIRST_DAY, LAST_DAY, TICK, BacktestJob
 
 DEFAULT = BacktestJob(class_name="", symbol="any.ANY", interval=TICK)
 """What is not given is as in this one."""
@@ -117,7 +117,7 @@ def options(function: Callable[..., Any]) -> Callable[..., Any]:
             "--capital", type=Number(), default=DEFAULT.capital, show_default=True, help="Money at the start."
         ),
         click.option(
-            "--fill", type=click.Choice(["vnpy", "sim"]), default=DEFAULT.fill, show_default=True,
+            "--fill", type=click.Choice(FILLS), default=DEFAULT.fill, show_default=True,
             help="How orders are filled: as vnpy's backtests do, or as the simulated exchange does.",
         ),
         click.option("--strategies", type=click.Path(path_type=Path), help="A folder of your own strategies."),

@@ -12,6 +12,8 @@ INTERVALS_S: Mapping[str, int] = {
     "1d": 86400, "1w": 604800,
 }  # fmt: skip
 """The lengths of bars that backtests run on, by name; ticks are TICK."""
+FILLS = ("vnpy", "sim")
+"""The fill models; see models.py."""
 FIRST_DAY, LAST_DAY = date(1900, 1, 1), date(2200, 12, 31)
 """Between which data can lie."""
 
@@ -73,8 +75,8 @@ class BacktestJob:
         for name in ("rate", "slippage"):
             if not getattr(self, name) >= 0:
                 raise BacktestError(f"{name} must be 0 or above, not {getattr(self, name)}", name)
-        if self.fill not in ("vnpy", "sim"):
-            raise BacktestError(f"fill model {self.fill!r} is none of vnpy, sim", "fill")
+        if self.fill not in FILLS:
+            raise BacktestError(f"fill model {self.fill!r} is none of {', '.join(FILLS)}", "fill")
         if self.symbol.count(".") != 1 or not all(self.symbol.split(".")):
             raise BacktestError(f"symbol {self.symbol!r} is not of the form rb2501.SHFE", "symbol")
 
