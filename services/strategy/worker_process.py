@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -112,8 +113,10 @@ class WorkerProcess:
         if resident > settings.worker_memory_bytes:
             reason = f"the worker used more than {settings.worker_memory_bytes} bytes of memory"
             return Death(False, reason, tuple(self._watch.running()))
-        if self._log_file.stat().st_size > _LOG_BYTES:
-            os.truncate(self._log_file, 0)
+        # Users' code may have deleted it.
+        with suppress(FileNotFoundError):
+            if self._log_file.stat().st_size > _LOG_BYTES:
+                os.truncate(self._log_file, 0)
         return None
 
     def _ended(self, code: int) -> Death:

@@ -203,6 +203,7 @@ class LocalWorkers:
 
     def _how_it_ended(self, worker: _Worker) -> str:
         code = worker.process.wait()
-        how = f"exit code {code}" if code >= 0 else f"signal {Signals(-code).name}"
+        names = {one.value: one.name for one in Signals}  # real-time signals have none
+        how = f"exit code {code}" if code >= 0 else f"signal {names.get(-code, -code)}"
         said = [line for line in worker.log.read_text(errors="replace").splitlines() if line.strip()]
         return f"the worker process ended with {how}" + (f": {said[-1].strip()}" if said and code > 0 else "")
