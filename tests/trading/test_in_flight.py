@@ -131,7 +131,8 @@ async def test_whoever_leaves_before_an_order_is_written_leaves_nothing_and_its_
     assert caught.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
     with pytest.raises(grpc.aio.AioRpcError) as caught:
         await again
-    assert caught.value.code() is grpc.StatusCode.UNAVAILABLE
+    # The caller's time is risk's too: it is up first here or there, and either way nothing was done.
+    assert caught.value.code() in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.FAILED_PRECONDITION)
     assert (await trader.account()).frozen == "0" and not await trader.open()
     answered.set()
     order = (await trader.orders.CreateOrder(request)).order
