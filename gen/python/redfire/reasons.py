@@ -122,3 +122,35 @@ class Reason(StrEnum):
     JOB_ENDED = "JOB_ENDED"
     # The backtest or optimisation has not finished, so there is nothing to read yet.
     JOB_NOT_FINISHED = "JOB_NOT_FINISHED"
+    # The account may not trade at this gateway: paper accounts only at simulated ones, live ones where an administrator opened them.
+    GATEWAY_NOT_ALLOWED = "GATEWAY_NOT_ALLOWED"
+    # The instrument is traded, and priced, at another gateway than the account's.
+    SYMBOL_AT_OTHER_GATEWAY = "SYMBOL_AT_OTHER_GATEWAY"
+    # The instrument's currency is not the account's, and no rate is configured.
+    CURRENCY_MISMATCH = "CURRENCY_MISMATCH"
+    # A post-only order would have traded at once.
+    POST_ONLY_WOULD_TRADE = "POST_ONLY_WOULD_TRADE"
+    # The last price is too old to decide by.
+    STALE_PRICE = "STALE_PRICE"
+    # The contract's last trading day is over.
+    CONTRACT_EXPIRED = "CONTRACT_EXPIRED"
+    # Another order of its group was filled or canceled.
+    ORDER_GROUP_ENDED = "ORDER_GROUP_ENDED"
+    # The stream that the order depended on ended and was not resumed in time.
+    CANCEL_ON_DISCONNECT = "CANCEL_ON_DISCONNECT"
+    # More orders on this trading day than the account may send for the instrument.
+    RISK_LIMIT_MAX_ORDERS_PER_DAY = "RISK_LIMIT_MAX_ORDERS_PER_DAY"
+    # More cancels on this trading day than the account may send for the instrument.
+    RISK_LIMIT_MAX_CANCELS_PER_DAY = "RISK_LIMIT_MAX_CANCELS_PER_DAY"
+    # Too many of the day's orders were canceled.
+    RISK_LIMIT_MAX_CANCEL_RATIO = "RISK_LIMIT_MAX_CANCEL_RATIO"
+    # The same order again within the window.
+    RISK_LIMIT_DUPLICATE_ORDER = "RISK_LIMIT_DUPLICATE_ORDER"
+    # The order would trade with one of the same owner.
+    SELF_TRADE = "SELF_TRADE"
+    # The account's equity is below its margin; only reducing orders pass until it is not.
+    MARGIN_CALL = "MARGIN_CALL"
+    # Only the venue can tell what became of the order.
+    OUTCOME_UNKNOWN = "OUTCOME_UNKNOWN"
+    # The venue has an order, a trade or a position that the books do not know.
+    EXTERNAL_ACTIVITY = "EXTERNAL_ACTIVITY"

@@ -65,6 +65,22 @@ class ErrorReason(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     EMPTY_DATE_RANGE: _ClassVar[ErrorReason]
     JOB_ENDED: _ClassVar[ErrorReason]
     JOB_NOT_FINISHED: _ClassVar[ErrorReason]
+    GATEWAY_NOT_ALLOWED: _ClassVar[ErrorReason]
+    SYMBOL_AT_OTHER_GATEWAY: _ClassVar[ErrorReason]
+    CURRENCY_MISMATCH: _ClassVar[ErrorReason]
+    POST_ONLY_WOULD_TRADE: _ClassVar[ErrorReason]
+    STALE_PRICE: _ClassVar[ErrorReason]
+    CONTRACT_EXPIRED: _ClassVar[ErrorReason]
+    ORDER_GROUP_ENDED: _ClassVar[ErrorReason]
+    CANCEL_ON_DISCONNECT: _ClassVar[ErrorReason]
+    RISK_LIMIT_MAX_ORDERS_PER_DAY: _ClassVar[ErrorReason]
+    RISK_LIMIT_MAX_CANCELS_PER_DAY: _ClassVar[ErrorReason]
+    RISK_LIMIT_MAX_CANCEL_RATIO: _ClassVar[ErrorReason]
+    RISK_LIMIT_DUPLICATE_ORDER: _ClassVar[ErrorReason]
+    SELF_TRADE: _ClassVar[ErrorReason]
+    MARGIN_CALL: _ClassVar[ErrorReason]
+    OUTCOME_UNKNOWN: _ClassVar[ErrorReason]
+    EXTERNAL_ACTIVITY: _ClassVar[ErrorReason]
 ERROR_REASON_UNSPECIFIED: ErrorReason
 INVALID_FIELD: ErrorReason
 INVALID_PAGE_TOKEN: ErrorReason
@@ -124,3 +140,19 @@ DATASET_NOT_FOUND: ErrorReason
 EMPTY_DATE_RANGE: ErrorReason
 JOB_ENDED: ErrorReason
 JOB_NOT_FINISHED: ErrorReason
+GATEWAY_NOT_ALLOWED: ErrorReason
+SYMBOL_AT_OTHER_GATEWAY: ErrorReason
+CURRENCY_MISMATCH: ErrorReason
+POST_ONLY_WOULD_TRADE: ErrorReason
+STALE_PRICE: ErrorReason
+CONTRACT_EXPIRED: ErrorReason
+ORDER_GROUP_ENDED: ErrorReason
+CANCEL_ON_DISCONNECT: ErrorReason
+RISK_LIMIT_MAX_ORDERS_PER_DAY: ErrorReason
+RISK_LIMIT_MAX_CANCELS_PER_DAY: ErrorReason
+RISK_LIMIT_MAX_CANCEL_RATIO: ErrorReason
+RISK_LIMIT_DUPLICATE_ORDER: ErrorReason
+SELF_TRADE: ErrorReason
+MARGIN_CALL: ErrorReason
+OUTCOME_UNKNOWN: ErrorReason
+EXTERNAL_ACTIVITY: ErrorReason

@@ -24,27 +24,42 @@ class GatewayStatus(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     GATEWAY_STATUS_CONNECTING: _ClassVar[GatewayStatus]
     GATEWAY_STATUS_CONNECTED: _ClassVar[GatewayStatus]
     GATEWAY_STATUS_ERROR: _ClassVar[GatewayStatus]
+
+class TradeUpdateKind(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    TRADE_UPDATE_KIND_UNSPECIFIED: _ClassVar[TradeUpdateKind]
+    TRADE_UPDATE_KIND_NEW: _ClassVar[TradeUpdateKind]
+    TRADE_UPDATE_KIND_BUST: _ClassVar[TradeUpdateKind]
+    TRADE_UPDATE_KIND_CORRECTION: _ClassVar[TradeUpdateKind]
 GATEWAY_STATUS_UNSPECIFIED: GatewayStatus
 GATEWAY_STATUS_DISCONNECTED: GatewayStatus
 GATEWAY_STATUS_CONNECTING: GatewayStatus
 GATEWAY_STATUS_CONNECTED: GatewayStatus
 GATEWAY_STATUS_ERROR: GatewayStatus
+TRADE_UPDATE_KIND_UNSPECIFIED: TradeUpdateKind
+TRADE_UPDATE_KIND_NEW: TradeUpdateKind
+TRADE_UPDATE_KIND_BUST: TradeUpdateKind
+TRADE_UPDATE_KIND_CORRECTION: TradeUpdateKind
 
 class Gateway(_message.Message):
-    __slots__ = ("gateway_name", "status", "last_error", "connect_time", "exchanges", "simulated")
+    __slots__ = ("gateway_name", "status", "last_error", "connect_time", "exchanges", "simulated", "time_in_forces", "keeps_order_ids")
     GATEWAY_NAME_FIELD_NUMBER: _ClassVar[int]
     STATUS_FIELD_NUMBER: _ClassVar[int]
     LAST_ERROR_FIELD_NUMBER: _ClassVar[int]
     CONNECT_TIME_FIELD_NUMBER: _ClassVar[int]
     EXCHANGES_FIELD_NUMBER: _ClassVar[int]
     SIMULATED_FIELD_NUMBER: _ClassVar[int]
+    TIME_IN_FORCES_FIELD_NUMBER: _ClassVar[int]
+    KEEPS_ORDER_IDS_FIELD_NUMBER: _ClassVar[int]
     gateway_name: str
     status: GatewayStatus
     last_error: str
     connect_time: _timestamp_pb2.Timestamp
     exchanges: _containers.RepeatedScalarFieldContainer[str]
     simulated: bool
-    def __init__(self, gateway_name: _Optional[str] = ..., status: _Optional[_Union[GatewayStatus, str]] = ..., last_error: _Optional[str] = ..., connect_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., exchanges: _Optional[_Iterable[str]] = ..., simulated: _Optional[bool] = ...) -> None: ...
+    time_in_forces: _containers.RepeatedScalarFieldContainer[_common_pb2.TimeInForce]
+    keeps_order_ids: bool
+    def __init__(self, gateway_name: _Optional[str] = ..., status: _Optional[_Union[GatewayStatus, str]] = ..., last_error: _Optional[str] = ..., connect_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., exchanges: _Optional[_Iterable[str]] = ..., simulated: _Optional[bool] = ..., time_in_forces: _Optional[_Iterable[_Union[_common_pb2.TimeInForce, str]]] = ..., keeps_order_ids: _Optional[bool] = ...) -> None: ...
 
 class ListGatewaysRequest(_message.Message):
     __slots__ = ("page_size", "page_token")
@@ -97,7 +112,7 @@ class ListContractsResponse(_message.Message):
     def __init__(self, instruments: _Optional[_Iterable[_Union[_market_pb2.Instrument, _Mapping]]] = ...) -> None: ...
 
 class SendOrderRequest(_message.Message):
-    __slots__ = ("gateway_name", "order_id", "account_id", "symbol", "side", "type", "time_in_force", "position_effect", "quantity", "price", "expire_time")
+    __slots__ = ("gateway_name", "order_id", "account_id", "symbol", "side", "type", "time_in_force", "position_effect", "quantity", "price", "expire_time", "traceparent", "post_only")
     GATEWAY_NAME_FIELD_NUMBER: _ClassVar[int]
     ORDER_ID_FIELD_NUMBER: _ClassVar[int]
     ACCOUNT_ID_FIELD_NUMBER: _ClassVar[int]
@@ -109,6 +124,8 @@ class SendOrderRequest(_message.Message):
     QUANTITY_FIELD_NUMBER: _ClassVar[int]
     PRICE_FIELD_NUMBER: _ClassVar[int]
     EXPIRE_TIME_FIELD_NUMBER: _ClassVar[int]
+    TRACEPARENT_FIELD_NUMBER: _ClassVar[int]
+    POST_ONLY_FIELD_NUMBER: _ClassVar[int]
     gateway_name: str
     order_id: str
     account_id: str
@@ -120,7 +137,9 @@ class SendOrderRequest(_message.Message):
     quantity: str
     price: str
     expire_time: _timestamp_pb2.Timestamp
-    def __init__(self, gateway_name: _Optional[str] = ..., order_id: _Optional[str] = ..., account_id: _Optional[str] = ..., symbol: _Optional[str] = ..., side: _Optional[_Union[_common_pb2.Side, str]] = ..., type: _Optional[_Union[_common_pb2.OrderType, str]] = ..., time_in_force: _Optional[_Union[_common_pb2.TimeInForce, str]] = ..., position_effect: _Optional[_Union[_common_pb2.PositionEffect, str]] = ..., quantity: _Optional[str] = ..., price: _Optional[str] = ..., expire_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+    traceparent: str
+    post_only: bool
+    def __init__(self, gateway_name: _Optional[str] = ..., order_id: _Optional[str] = ..., account_id: _Optional[str] = ..., symbol: _Optional[str] = ..., side: _Optional[_Union[_common_pb2.Side, str]] = ..., type: _Optional[_Union[_common_pb2.OrderType, str]] = ..., time_in_force: _Optional[_Union[_common_pb2.TimeInForce, str]] = ..., position_effect: _Optional[_Union[_common_pb2.PositionEffect, str]] = ..., quantity: _Optional[str] = ..., price: _Optional[str] = ..., expire_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., traceparent: _Optional[str] = ..., post_only: _Optional[bool] = ...) -> None: ...
 
 class SendOrderResponse(_message.Message):
     __slots__ = ("venue_order_id",)
@@ -208,7 +227,7 @@ class StreamEventsRequest(_message.Message):
     def __init__(self, resume_after_sequence: _Optional[int] = ..., epoch: _Optional[str] = ...) -> None: ...
 
 class OrderUpdate(_message.Message):
-    __slots__ = ("gateway_name", "order_id", "venue_order_id", "symbol", "side", "position_effect", "quantity", "price", "cumulative_quantity", "status", "reason", "message", "time", "amend_rejected")
+    __slots__ = ("gateway_name", "order_id", "venue_order_id", "symbol", "side", "position_effect", "quantity", "price", "cumulative_quantity", "status", "reason", "message", "time", "amend_rejected", "type")
     GATEWAY_NAME_FIELD_NUMBER: _ClassVar[int]
     ORDER_ID_FIELD_NUMBER: _ClassVar[int]
     VENUE_ORDER_ID_FIELD_NUMBER: _ClassVar[int]
@@ -223,6 +242,7 @@ class OrderUpdate(_message.Message):
     MESSAGE_FIELD_NUMBER: _ClassVar[int]
     TIME_FIELD_NUMBER: _ClassVar[int]
     AMEND_REJECTED_FIELD_NUMBER: _ClassVar[int]
+    TYPE_FIELD_NUMBER: _ClassVar[int]
     gateway_name: str
     order_id: str
     venue_order_id: str
@@ -237,10 +257,11 @@ class OrderUpdate(_message.Message):
     message: str
     time: _timestamp_pb2.Timestamp
     amend_rejected: bool
-    def __init__(self, gateway_name: _Optional[str] = ..., order_id: _Optional[str] = ..., venue_order_id: _Optional[str] = ..., symbol: _Optional[str] = ..., side: _Optional[_Union[_common_pb2.Side, str]] = ..., position_effect: _Optional[_Union[_common_pb2.PositionEffect, str]] = ..., quantity: _Optional[str] = ..., price: _Optional[str] = ..., cumulative_quantity: _Optional[str] = ..., status: _Optional[_Union[_common_pb2.OrderStatus, str]] = ..., reason: _Optional[_Union[_error_reason_pb2.ErrorReason, str]] = ..., message: _Optional[str] = ..., time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., amend_rejected: _Optional[bool] = ...) -> None: ...
+    type: _common_pb2.OrderType
+    def __init__(self, gateway_name: _Optional[str] = ..., order_id: _Optional[str] = ..., venue_order_id: _Optional[str] = ..., symbol: _Optional[str] = ..., side: _Optional[_Union[_common_pb2.Side, str]] = ..., position_effect: _Optional[_Union[_common_pb2.PositionEffect, str]] = ..., quantity: _Optional[str] = ..., price: _Optional[str] = ..., cumulative_quantity: _Optional[str] = ..., status: _Optional[_Union[_common_pb2.OrderStatus, str]] = ..., reason: _Optional[_Union[_error_reason_pb2.ErrorReason, str]] = ..., message: _Optional[str] = ..., time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., amend_rejected: _Optional[bool] = ..., type: _Optional[_Union[_common_pb2.OrderType, str]] = ...) -> None: ...
 
 class TradeUpdate(_message.Message):
-    __slots__ = ("gateway_name", "order_id", "venue_order_id", "venue_trade_id", "symbol", "side", "position_effect", "price", "quantity", "time", "trading_day")
+    __slots__ = ("gateway_name", "order_id", "venue_order_id", "venue_trade_id", "symbol", "side", "position_effect", "price", "quantity", "time", "trading_day", "kind")
     GATEWAY_NAME_FIELD_NUMBER: _ClassVar[int]
     ORDER_ID_FIELD_NUMBER: _ClassVar[int]
     VENUE_ORDER_ID_FIELD_NUMBER: _ClassVar[int]
@@ -252,6 +273,7 @@ class TradeUpdate(_message.Message):
     QUANTITY_FIELD_NUMBER: _ClassVar[int]
     TIME_FIELD_NUMBER: _ClassVar[int]
     TRADING_DAY_FIELD_NUMBER: _ClassVar[int]
+    KIND_FIELD_NUMBER: _ClassVar[int]
     gateway_name: str
     order_id: str
     venue_order_id: str
@@ -263,7 +285,28 @@ class TradeUpdate(_message.Message):
     quantity: str
     time: _timestamp_pb2.Timestamp
     trading_day: int
-    def __init__(self, gateway_name: _Optional[str] = ..., order_id: _Optional[str] = ..., venue_order_id: _Optional[str] = ..., venue_trade_id: _Optional[str] = ..., symbol: _Optional[str] = ..., side: _Optional[_Union[_common_pb2.Side, str]] = ..., position_effect: _Optional[_Union[_common_pb2.PositionEffect, str]] = ..., price: _Optional[str] = ..., quantity: _Optional[str] = ..., time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., trading_day: _Optional[int] = ...) -> None: ...
+    kind: TradeUpdateKind
+    def __init__(self, gateway_name: _Optional[str] = ..., order_id: _Optional[str] = ..., venue_order_id: _Optional[str] = ..., venue_trade_id: _Optional[str] = ..., symbol: _Optional[str] = ..., side: _Optional[_Union[_common_pb2.Side, str]] = ..., position_effect: _Optional[_Union[_common_pb2.PositionEffect, str]] = ..., price: _Optional[str] = ..., quantity: _Optional[str] = ..., time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., trading_day: _Optional[int] = ..., kind: _Optional[_Union[TradeUpdateKind, str]] = ...) -> None: ...
+
+class AccountUpdate(_message.Message):
+    __slots__ = ("gateway_name", "venue_account_id", "currency", "balance", "available", "margin", "frozen", "time")
+    GATEWAY_NAME_FIELD_NUMBER: _ClassVar[int]
+    VENUE_ACCOUNT_ID_FIELD_NUMBER: _ClassVar[int]
+    CURRENCY_FIELD_NUMBER: _ClassVar[int]
+    BALANCE_FIELD_NUMBER: _ClassVar[int]
+    AVAILABLE_FIELD_NUMBER: _ClassVar[int]
+    MARGIN_FIELD_NUMBER: _ClassVar[int]
+    FROZEN_FIELD_NUMBER: _ClassVar[int]
+    TIME_FIELD_NUMBER: _ClassVar[int]
+    gateway_name: str
+    venue_account_id: str
+    currency: str
+    balance: str
+    available: str
+    margin: str
+    frozen: str
+    time: _timestamp_pb2.Timestamp
+    def __init__(self, gateway_name: _Optional[str] = ..., venue_account_id: _Optional[str] = ..., currency: _Optional[str] = ..., balance: _Optional[str] = ..., available: _Optional[str] = ..., margin: _Optional[str] = ..., frozen: _Optional[str] = ..., time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
 
 class PositionUpdate(_message.Message):
     __slots__ = ("gateway_name", "symbol", "side", "quantity", "yesterday_quantity")
@@ -288,7 +331,7 @@ class TradingDayUpdate(_message.Message):
     def __init__(self, gateway_name: _Optional[str] = ..., trading_day: _Optional[int] = ...) -> None: ...
 
 class StreamEventsResponse(_message.Message):
-    __slots__ = ("sequence", "started", "order", "trade", "position", "gateway", "trading_day", "heartbeat")
+    __slots__ = ("sequence", "started", "order", "trade", "position", "gateway", "trading_day", "heartbeat", "account")
     class Started(_message.Message):
         __slots__ = ("epoch", "resumed", "sequence")
         EPOCH_FIELD_NUMBER: _ClassVar[int]
@@ -306,6 +349,7 @@ class StreamEventsResponse(_message.Message):
     GATEWAY_FIELD_NUMBER: _ClassVar[int]
     TRADING_DAY_FIELD_NUMBER: _ClassVar[int]
     HEARTBEAT_FIELD_NUMBER: _ClassVar[int]
+    ACCOUNT_FIELD_NUMBER: _ClassVar[int]
     sequence: int
     started: StreamEventsResponse.Started
     order: OrderUpdate
@@ -314,18 +358,21 @@ class StreamEventsResponse(_message.Message):
     gateway: Gateway
     trading_day: TradingDayUpdate
     heartbeat: _timestamp_pb2.Timestamp
-    def __init__(self, sequence: _Optional[int] = ..., started: _Optional[_Union[StreamEventsResponse.Started, _Mapping]] = ..., order: _Optional[_Union[OrderUpdate, _Mapping]] = ..., trade: _Optional[_Union[TradeUpdate, _Mapping]] = ..., position: _Optional[_Union[PositionUpdate, _Mapping]] = ..., gateway: _Optional[_Union[Gateway, _Mapping]] = ..., trading_day: _Optional[_Union[TradingDayUpdate, _Mapping]] = ..., heartbeat: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+    account: AccountUpdate
+    def __init__(self, sequence: _Optional[int] = ..., started: _Optional[_Union[StreamEventsResponse.Started, _Mapping]] = ..., order: _Optional[_Union[OrderUpdate, _Mapping]] = ..., trade: _Optional[_Union[TradeUpdate, _Mapping]] = ..., position: _Optional[_Union[PositionUpdate, _Mapping]] = ..., gateway: _Optional[_Union[Gateway, _Mapping]] = ..., trading_day: _Optional[_Union[TradingDayUpdate, _Mapping]] = ..., heartbeat: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., account: _Optional[_Union[AccountUpdate, _Mapping]] = ...) -> None: ...
 
 class QueryStateRequest(_message.Message):
-    __slots__ = ("gateway_name", "order_ids")
+    __slots__ = ("gateway_name", "order_ids", "trades_cursor")
     GATEWAY_NAME_FIELD_NUMBER: _ClassVar[int]
     ORDER_IDS_FIELD_NUMBER: _ClassVar[int]
+    TRADES_CURSOR_FIELD_NUMBER: _ClassVar[int]
     gateway_name: str
     order_ids: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, gateway_name: _Optional[str] = ..., order_ids: _Optional[_Iterable[str]] = ...) -> None: ...
+    trades_cursor: str
+    def __init__(self, gateway_name: _Optional[str] = ..., order_ids: _Optional[_Iterable[str]] = ..., trades_cursor: _Optional[str] = ...) -> None: ...
 
 class QueryStateResponse(_message.Message):
-    __slots__ = ("sequence", "epoch", "orders", "trades", "positions", "trading_day", "complete")
+    __slots__ = ("sequence", "epoch", "orders", "trades", "positions", "trading_day", "complete", "next_trades_cursor", "more_trades", "uncertain_order_ids", "accounts")
     SEQUENCE_FIELD_NUMBER: _ClassVar[int]
     EPOCH_FIELD_NUMBER: _ClassVar[int]
     ORDERS_FIELD_NUMBER: _ClassVar[int]
@@ -333,6 +380,10 @@ class QueryStateResponse(_message.Message):
     POSITIONS_FIELD_NUMBER: _ClassVar[int]
     TRADING_DAY_FIELD_NUMBER: _ClassVar[int]
     COMPLETE_FIELD_NUMBER: _ClassVar[int]
+    NEXT_TRADES_CURSOR_FIELD_NUMBER: _ClassVar[int]
+    MORE_TRADES_FIELD_NUMBER: _ClassVar[int]
+    UNCERTAIN_ORDER_IDS_FIELD_NUMBER: _ClassVar[int]
+    ACCOUNTS_FIELD_NUMBER: _ClassVar[int]
     sequence: int
     epoch: str
     orders: _containers.RepeatedCompositeFieldContainer[OrderUpdate]
@@ -340,4 +391,8 @@ class QueryStateResponse(_message.Message):
     positions: _containers.RepeatedCompositeFieldContainer[PositionUpdate]
     trading_day: int
     complete: bool
-    def __init__(self, sequence: _Optional[int] = ..., epoch: _Optional[str] = ..., orders: _Optional[_Iterable[_Union[OrderUpdate, _Mapping]]] = ..., trades: _Optional[_Iterable[_Union[TradeUpdate, _Mapping]]] = ..., positions: _Optional[_Iterable[_Union[PositionUpdate, _Mapping]]] = ..., trading_day: _Optional[int] = ..., complete: _Optional[bool] = ...) -> None: ...
+    next_trades_cursor: str
+    more_trades: bool
+    uncertain_order_ids: _containers.RepeatedScalarFieldContainer[str]
+    accounts: _containers.RepeatedCompositeFieldContainer[AccountUpdate]
+    def __init__(self, sequence: _Optional[int] = ..., epoch: _Optional[str] = ..., orders: _Optional[_Iterable[_Union[OrderUpdate, _Mapping]]] = ..., trades: _Optional[_Iterable[_Union[TradeUpdate, _Mapping]]] = ..., positions: _Optional[_Iterable[_Union[PositionUpdate, _Mapping]]] = ..., trading_day: _Optional[int] = ..., complete: _Optional[bool] = ..., next_trades_cursor: _Optional[str] = ..., more_trades: _Optional[bool] = ..., uncertain_order_ids: _Optional[_Iterable[str]] = ..., accounts: _Optional[_Iterable[_Union[AccountUpdate, _Mapping]]] = ...) -> None: ...

@@ -9,7 +9,7 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class Event(_message.Message):
-    __slots__ = ("event_id", "routing_key", "create_time", "user_registered", "order_accepted", "order_filled", "order_finished", "strategy_failed")
+    __slots__ = ("event_id", "routing_key", "create_time", "user_registered", "order_accepted", "order_filled", "order_finished", "strategy_failed", "stop_rearmed", "external_activity", "margin_call", "order_uncertain")
     EVENT_ID_FIELD_NUMBER: _ClassVar[int]
     ROUTING_KEY_FIELD_NUMBER: _ClassVar[int]
     CREATE_TIME_FIELD_NUMBER: _ClassVar[int]
@@ -18,6 +18,10 @@ class Event(_message.Message):
     ORDER_FILLED_FIELD_NUMBER: _ClassVar[int]
     ORDER_FINISHED_FIELD_NUMBER: _ClassVar[int]
     STRATEGY_FAILED_FIELD_NUMBER: _ClassVar[int]
+    STOP_REARMED_FIELD_NUMBER: _ClassVar[int]
+    EXTERNAL_ACTIVITY_FIELD_NUMBER: _ClassVar[int]
+    MARGIN_CALL_FIELD_NUMBER: _ClassVar[int]
+    ORDER_UNCERTAIN_FIELD_NUMBER: _ClassVar[int]
     event_id: str
     routing_key: str
     create_time: _timestamp_pb2.Timestamp
@@ -26,7 +30,63 @@ class Event(_message.Message):
     order_filled: OrderFilled
     order_finished: OrderFinished
     strategy_failed: StrategyFailed
-    def __init__(self, event_id: _Optional[str] = ..., routing_key: _Optional[str] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., user_registered: _Optional[_Union[UserRegistered, _Mapping]] = ..., order_accepted: _Optional[_Union[OrderAccepted, _Mapping]] = ..., order_filled: _Optional[_Union[OrderFilled, _Mapping]] = ..., order_finished: _Optional[_Union[OrderFinished, _Mapping]] = ..., strategy_failed: _Optional[_Union[StrategyFailed, _Mapping]] = ...) -> None: ...
+    stop_rearmed: StopRearmed
+    external_activity: ExternalActivity
+    margin_call: MarginCall
+    order_uncertain: OrderUncertain
+    def __init__(self, event_id: _Optional[str] = ..., routing_key: _Optional[str] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., user_registered: _Optional[_Union[UserRegistered, _Mapping]] = ..., order_accepted: _Optional[_Union[OrderAccepted, _Mapping]] = ..., order_filled: _Optional[_Union[OrderFilled, _Mapping]] = ..., order_finished: _Optional[_Union[OrderFinished, _Mapping]] = ..., strategy_failed: _Optional[_Union[StrategyFailed, _Mapping]] = ..., stop_rearmed: _Optional[_Union[StopRearmed, _Mapping]] = ..., external_activity: _Optional[_Union[ExternalActivity, _Mapping]] = ..., margin_call: _Optional[_Union[MarginCall, _Mapping]] = ..., order_uncertain: _Optional[_Union[OrderUncertain, _Mapping]] = ...) -> None: ...
+
+class StopRearmed(_message.Message):
+    __slots__ = ("user_id", "order_id", "account_id", "symbol", "reason")
+    USER_ID_FIELD_NUMBER: _ClassVar[int]
+    ORDER_ID_FIELD_NUMBER: _ClassVar[int]
+    ACCOUNT_ID_FIELD_NUMBER: _ClassVar[int]
+    SYMBOL_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    user_id: str
+    order_id: str
+    account_id: str
+    symbol: str
+    reason: str
+    def __init__(self, user_id: _Optional[str] = ..., order_id: _Optional[str] = ..., account_id: _Optional[str] = ..., symbol: _Optional[str] = ..., reason: _Optional[str] = ...) -> None: ...
+
+class ExternalActivity(_message.Message):
+    __slots__ = ("gateway", "kind", "symbol", "venue_id", "quantity")
+    GATEWAY_FIELD_NUMBER: _ClassVar[int]
+    KIND_FIELD_NUMBER: _ClassVar[int]
+    SYMBOL_FIELD_NUMBER: _ClassVar[int]
+    VENUE_ID_FIELD_NUMBER: _ClassVar[int]
+    QUANTITY_FIELD_NUMBER: _ClassVar[int]
+    gateway: str
+    kind: str
+    symbol: str
+    venue_id: str
+    quantity: str
+    def __init__(self, gateway: _Optional[str] = ..., kind: _Optional[str] = ..., symbol: _Optional[str] = ..., venue_id: _Optional[str] = ..., quantity: _Optional[str] = ...) -> None: ...
+
+class MarginCall(_message.Message):
+    __slots__ = ("user_id", "account_id", "begins", "equity", "margin")
+    USER_ID_FIELD_NUMBER: _ClassVar[int]
+    ACCOUNT_ID_FIELD_NUMBER: _ClassVar[int]
+    BEGINS_FIELD_NUMBER: _ClassVar[int]
+    EQUITY_FIELD_NUMBER: _ClassVar[int]
+    MARGIN_FIELD_NUMBER: _ClassVar[int]
+    user_id: str
+    account_id: str
+    begins: bool
+    equity: str
+    margin: str
+    def __init__(self, user_id: _Optional[str] = ..., account_id: _Optional[str] = ..., begins: _Optional[bool] = ..., equity: _Optional[str] = ..., margin: _Optional[str] = ...) -> None: ...
+
+class OrderUncertain(_message.Message):
+    __slots__ = ("user_id", "order_id", "account_id")
+    USER_ID_FIELD_NUMBER: _ClassVar[int]
+    ORDER_ID_FIELD_NUMBER: _ClassVar[int]
+    ACCOUNT_ID_FIELD_NUMBER: _ClassVar[int]
+    user_id: str
+    order_id: str
+    account_id: str
+    def __init__(self, user_id: _Optional[str] = ..., order_id: _Optional[str] = ..., account_id: _Optional[str] = ...) -> None: ...
 
 class UserRegistered(_message.Message):
     __slots__ = ("user_id", "username", "email")

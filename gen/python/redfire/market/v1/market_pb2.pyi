@@ -89,7 +89,7 @@ class Instrument(_message.Message):
     def __init__(self, symbol: _Optional[str] = ..., display_name: _Optional[str] = ..., exchange: _Optional[str] = ..., product: _Optional[_Union[Product, str]] = ..., contract_size: _Optional[str] = ..., price_tick: _Optional[str] = ..., min_quantity: _Optional[str] = ..., quantity_step: _Optional[str] = ..., margin_rate: _Optional[str] = ..., commission_rate: _Optional[str] = ..., commission_fixed: _Optional[str] = ..., close_today_commission_rate: _Optional[str] = ..., close_today_commission_fixed: _Optional[str] = ..., currency: _Optional[str] = ..., trading_sessions: _Optional[_Iterable[_Union[TradingSession, _Mapping]]] = ..., expire_date: _Optional[str] = ..., gateway_name: _Optional[str] = ...) -> None: ...
 
 class Tick(_message.Message):
-    __slots__ = ("symbol", "time_ns", "sequence", "last_price", "last_quantity", "volume", "turnover", "open_interest", "open_price", "high_price", "low_price", "pre_close_price", "limit_up", "limit_down", "bid_prices", "bid_quantities", "ask_prices", "ask_quantities", "trading_day")
+    __slots__ = ("symbol", "time_ns", "sequence", "last_price", "last_quantity", "volume", "turnover", "open_interest", "open_price", "high_price", "low_price", "pre_close_price", "limit_up", "limit_down", "bid_prices", "bid_quantities", "ask_prices", "ask_quantities", "trading_day", "gateway")
     SYMBOL_FIELD_NUMBER: _ClassVar[int]
     TIME_NS_FIELD_NUMBER: _ClassVar[int]
     SEQUENCE_FIELD_NUMBER: _ClassVar[int]
@@ -109,6 +109,7 @@ class Tick(_message.Message):
     ASK_PRICES_FIELD_NUMBER: _ClassVar[int]
     ASK_QUANTITIES_FIELD_NUMBER: _ClassVar[int]
     TRADING_DAY_FIELD_NUMBER: _ClassVar[int]
+    GATEWAY_FIELD_NUMBER: _ClassVar[int]
     symbol: str
     time_ns: int
     sequence: int
@@ -128,7 +129,8 @@ class Tick(_message.Message):
     ask_prices: _containers.RepeatedScalarFieldContainer[float]
     ask_quantities: _containers.RepeatedScalarFieldContainer[float]
     trading_day: int
-    def __init__(self, symbol: _Optional[str] = ..., time_ns: _Optional[int] = ..., sequence: _Optional[int] = ..., last_price: _Optional[float] = ..., last_quantity: _Optional[float] = ..., volume: _Optional[float] = ..., turnover: _Optional[float] = ..., open_interest: _Optional[float] = ..., open_price: _Optional[float] = ..., high_price: _Optional[float] = ..., low_price: _Optional[float] = ..., pre_close_price: _Optional[float] = ..., limit_up: _Optional[float] = ..., limit_down: _Optional[float] = ..., bid_prices: _Optional[_Iterable[float]] = ..., bid_quantities: _Optional[_Iterable[float]] = ..., ask_prices: _Optional[_Iterable[float]] = ..., ask_quantities: _Optional[_Iterable[float]] = ..., trading_day: _Optional[int] = ...) -> None: ...
+    gateway: str
+    def __init__(self, symbol: _Optional[str] = ..., time_ns: _Optional[int] = ..., sequence: _Optional[int] = ..., last_price: _Optional[float] = ..., last_quantity: _Optional[float] = ..., volume: _Optional[float] = ..., turnover: _Optional[float] = ..., open_interest: _Optional[float] = ..., open_price: _Optional[float] = ..., high_price: _Optional[float] = ..., low_price: _Optional[float] = ..., pre_close_price: _Optional[float] = ..., limit_up: _Optional[float] = ..., limit_down: _Optional[float] = ..., bid_prices: _Optional[_Iterable[float]] = ..., bid_quantities: _Optional[_Iterable[float]] = ..., ask_prices: _Optional[_Iterable[float]] = ..., ask_quantities: _Optional[_Iterable[float]] = ..., trading_day: _Optional[int] = ..., gateway: _Optional[str] = ...) -> None: ...
 
 class Bar(_message.Message):
     __slots__ = ("symbol", "interval", "start_time", "open", "high", "low", "close", "volume", "turnover", "open_interest")

@@ -9,6 +9,7 @@ from redfire.common.v1 import error_reason_pb2 as _error_reason_pb2
 from redfire.options.v1 import options_pb2 as _options_pb2
 from redfire.options.v1 import rules_pb2 as _rules_pb2
 from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from collections.abc import Iterable as _Iterable, Mapping as _Mapping
@@ -16,8 +17,17 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
+class SelfTradePrevention(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    SELF_TRADE_PREVENTION_UNSPECIFIED: _ClassVar[SelfTradePrevention]
+    SELF_TRADE_PREVENTION_CANCEL_RESTING: _ClassVar[SelfTradePrevention]
+    SELF_TRADE_PREVENTION_CANCEL_NEW: _ClassVar[SelfTradePrevention]
+SELF_TRADE_PREVENTION_UNSPECIFIED: SelfTradePrevention
+SELF_TRADE_PREVENTION_CANCEL_RESTING: SelfTradePrevention
+SELF_TRADE_PREVENTION_CANCEL_NEW: SelfTradePrevention
+
 class RiskLimits(_message.Message):
-    __slots__ = ("max_order_quantity", "max_order_notional", "max_position_quantity", "max_gross_notional", "max_open_orders", "max_orders_per_second", "max_daily_loss", "price_collar_ratio")
+    __slots__ = ("max_order_quantity", "max_order_notional", "max_position_quantity", "max_gross_notional", "max_open_orders", "max_orders_per_second", "max_daily_loss", "price_collar_ratio", "max_orders_per_day", "max_cancels_per_day", "max_cancel_ratio", "duplicate_window", "self_trade_prevention")
     MAX_ORDER_QUANTITY_FIELD_NUMBER: _ClassVar[int]
     MAX_ORDER_NOTIONAL_FIELD_NUMBER: _ClassVar[int]
     MAX_POSITION_QUANTITY_FIELD_NUMBER: _ClassVar[int]
@@ -26,6 +36,11 @@ class RiskLimits(_message.Message):
     MAX_ORDERS_PER_SECOND_FIELD_NUMBER: _ClassVar[int]
     MAX_DAILY_LOSS_FIELD_NUMBER: _ClassVar[int]
     PRICE_COLLAR_RATIO_FIELD_NUMBER: _ClassVar[int]
+    MAX_ORDERS_PER_DAY_FIELD_NUMBER: _ClassVar[int]
+    MAX_CANCELS_PER_DAY_FIELD_NUMBER: _ClassVar[int]
+    MAX_CANCEL_RATIO_FIELD_NUMBER: _ClassVar[int]
+    DUPLICATE_WINDOW_FIELD_NUMBER: _ClassVar[int]
+    SELF_TRADE_PREVENTION_FIELD_NUMBER: _ClassVar[int]
     max_order_quantity: str
     max_order_notional: str
     max_position_quantity: str
@@ -34,7 +49,12 @@ class RiskLimits(_message.Message):
     max_orders_per_second: int
     max_daily_loss: str
     price_collar_ratio: str
-    def __init__(self, max_order_quantity: _Optional[str] = ..., max_order_notional: _Optional[str] = ..., max_position_quantity: _Optional[str] = ..., max_gross_notional: _Optional[str] = ..., max_open_orders: _Optional[int] = ..., max_orders_per_second: _Optional[int] = ..., max_daily_loss: _Optional[str] = ..., price_collar_ratio: _Optional[str] = ...) -> None: ...
+    max_orders_per_day: int
+    max_cancels_per_day: int
+    max_cancel_ratio: str
+    duplicate_window: _duration_pb2.Duration
+    self_trade_prevention: SelfTradePrevention
+    def __init__(self, max_order_quantity: _Optional[str] = ..., max_order_notional: _Optional[str] = ..., max_position_quantity: _Optional[str] = ..., max_gross_notional: _Optional[str] = ..., max_open_orders: _Optional[int] = ..., max_orders_per_second: _Optional[int] = ..., max_daily_loss: _Optional[str] = ..., price_collar_ratio: _Optional[str] = ..., max_orders_per_day: _Optional[int] = ..., max_cancels_per_day: _Optional[int] = ..., max_cancel_ratio: _Optional[str] = ..., duplicate_window: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., self_trade_prevention: _Optional[_Union[SelfTradePrevention, str]] = ...) -> None: ...
 
 class SymbolExposure(_message.Message):
     __slots__ = ("symbol", "long_quantity", "short_quantity", "pending_buy_quantity", "pending_sell_quantity", "net_notional", "gross_notional", "unrealized_pnl")
@@ -100,7 +120,7 @@ class RiskEvent(_message.Message):
     def __init__(self, event_id: _Optional[str] = ..., account_id: _Optional[str] = ..., reason: _Optional[_Union[_error_reason_pb2.ErrorReason, str]] = ..., message: _Optional[str] = ..., metadata: _Optional[_Mapping[str, str]] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
 
 class CheckOrderRequest(_message.Message):
-    __slots__ = ("user_id", "account_id", "order_id", "symbol", "side", "position_effect", "type", "quantity", "price", "reference_price", "contract_size", "dry_run", "replaces")
+    __slots__ = ("user_id", "account_id", "order_id", "symbol", "side", "position_effect", "type", "quantity", "price", "reference_price", "contract_size", "dry_run", "replaces", "stop_price", "gateway", "triggered")
     USER_ID_FIELD_NUMBER: _ClassVar[int]
     ACCOUNT_ID_FIELD_NUMBER: _ClassVar[int]
     ORDER_ID_FIELD_NUMBER: _ClassVar[int]
@@ -114,6 +134,9 @@ class CheckOrderRequest(_message.Message):
     CONTRACT_SIZE_FIELD_NUMBER: _ClassVar[int]
     DRY_RUN_FIELD_NUMBER: _ClassVar[int]
     REPLACES_FIELD_NUMBER: _ClassVar[int]
+    STOP_PRICE_FIELD_NUMBER: _ClassVar[int]
+    GATEWAY_FIELD_NUMBER: _ClassVar[int]
+    TRIGGERED_FIELD_NUMBER: _ClassVar[int]
     user_id: str
     account_id: str
     order_id: str
@@ -127,7 +150,28 @@ class CheckOrderRequest(_message.Message):
     contract_size: str
     dry_run: bool
     replaces: bool
-    def __init__(self, user_id: _Optional[str] = ..., account_id: _Optional[str] = ..., order_id: _Optional[str] = ..., symbol: _Optional[str] = ..., side: _Optional[_Union[_common_pb2.Side, str]] = ..., position_effect: _Optional[_Union[_common_pb2.PositionEffect, str]] = ..., type: _Optional[_Union[_common_pb2.OrderType, str]] = ..., quantity: _Optional[str] = ..., price: _Optional[str] = ..., reference_price: _Optional[str] = ..., contract_size: _Optional[str] = ..., dry_run: _Optional[bool] = ..., replaces: _Optional[bool] = ...) -> None: ...
+    stop_price: str
+    gateway: str
+    triggered: bool
+    def __init__(self, user_id: _Optional[str] = ..., account_id: _Optional[str] = ..., order_id: _Optional[str] = ..., symbol: _Optional[str] = ..., side: _Optional[_Union[_common_pb2.Side, str]] = ..., position_effect: _Optional[_Union[_common_pb2.PositionEffect, str]] = ..., type: _Optional[_Union[_common_pb2.OrderType, str]] = ..., quantity: _Optional[str] = ..., price: _Optional[str] = ..., reference_price: _Optional[str] = ..., contract_size: _Optional[str] = ..., dry_run: _Optional[bool] = ..., replaces: _Optional[bool] = ..., stop_price: _Optional[str] = ..., gateway: _Optional[str] = ..., triggered: _Optional[bool] = ...) -> None: ...
+
+class CheckCancelRequest(_message.Message):
+    __slots__ = ("user_id", "account_id", "symbol", "order_id")
+    USER_ID_FIELD_NUMBER: _ClassVar[int]
+    ACCOUNT_ID_FIELD_NUMBER: _ClassVar[int]
+    SYMBOL_FIELD_NUMBER: _ClassVar[int]
+    ORDER_ID_FIELD_NUMBER: _ClassVar[int]
+    user_id: str
+    account_id: str
+    symbol: str
+    order_id: str
+    def __init__(self, user_id: _Optional[str] = ..., account_id: _Optional[str] = ..., symbol: _Optional[str] = ..., order_id: _Optional[str] = ...) -> None: ...
+
+class CheckCancelResponse(_message.Message):
+    __slots__ = ("violations",)
+    VIOLATIONS_FIELD_NUMBER: _ClassVar[int]
+    violations: _containers.RepeatedCompositeFieldContainer[RiskViolation]
+    def __init__(self, violations: _Optional[_Iterable[_Union[RiskViolation, _Mapping]]] = ...) -> None: ...
 
 class RiskViolation(_message.Message):
     __slots__ = ("reason", "message", "metadata")
@@ -147,12 +191,14 @@ class RiskViolation(_message.Message):
     def __init__(self, reason: _Optional[_Union[_error_reason_pb2.ErrorReason, str]] = ..., message: _Optional[str] = ..., metadata: _Optional[_Mapping[str, str]] = ...) -> None: ...
 
 class CheckOrderResponse(_message.Message):
-    __slots__ = ("violations", "max_quantity")
+    __slots__ = ("violations", "max_quantity", "cancel_first_order_ids")
     VIOLATIONS_FIELD_NUMBER: _ClassVar[int]
     MAX_QUANTITY_FIELD_NUMBER: _ClassVar[int]
+    CANCEL_FIRST_ORDER_IDS_FIELD_NUMBER: _ClassVar[int]
     violations: _containers.RepeatedCompositeFieldContainer[RiskViolation]
     max_quantity: str
-    def __init__(self, violations: _Optional[_Iterable[_Union[RiskViolation, _Mapping]]] = ..., max_quantity: _Optional[str] = ...) -> None: ...
+    cancel_first_order_ids: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, violations: _Optional[_Iterable[_Union[RiskViolation, _Mapping]]] = ..., max_quantity: _Optional[str] = ..., cancel_first_order_ids: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class GetLimitsRequest(_message.Message):
     __slots__ = ("account_id",)

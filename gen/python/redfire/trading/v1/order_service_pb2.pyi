@@ -35,7 +35,7 @@ class Violation(_message.Message):
     def __init__(self, reason: _Optional[_Union[_error_reason_pb2.ErrorReason, str]] = ..., message: _Optional[str] = ..., metadata: _Optional[_Mapping[str, str]] = ...) -> None: ...
 
 class CreateOrderRequest(_message.Message):
-    __slots__ = ("client_order_id", "account_id", "symbol", "side", "type", "quantity", "price", "stop_price", "trailing_offset", "time_in_force", "expire_time", "position_effect", "strategy_id")
+    __slots__ = ("client_order_id", "account_id", "symbol", "side", "type", "quantity", "price", "stop_price", "trailing_offset", "time_in_force", "expire_time", "position_effect", "strategy_id", "reduce_only", "post_only")
     CLIENT_ORDER_ID_FIELD_NUMBER: _ClassVar[int]
     ACCOUNT_ID_FIELD_NUMBER: _ClassVar[int]
     SYMBOL_FIELD_NUMBER: _ClassVar[int]
@@ -49,6 +49,8 @@ class CreateOrderRequest(_message.Message):
     EXPIRE_TIME_FIELD_NUMBER: _ClassVar[int]
     POSITION_EFFECT_FIELD_NUMBER: _ClassVar[int]
     STRATEGY_ID_FIELD_NUMBER: _ClassVar[int]
+    REDUCE_ONLY_FIELD_NUMBER: _ClassVar[int]
+    POST_ONLY_FIELD_NUMBER: _ClassVar[int]
     client_order_id: str
     account_id: str
     symbol: str
@@ -62,7 +64,9 @@ class CreateOrderRequest(_message.Message):
     expire_time: _timestamp_pb2.Timestamp
     position_effect: _common_pb2.PositionEffect
     strategy_id: str
-    def __init__(self, client_order_id: _Optional[str] = ..., account_id: _Optional[str] = ..., symbol: _Optional[str] = ..., side: _Optional[_Union[_common_pb2.Side, str]] = ..., type: _Optional[_Union[_common_pb2.OrderType, str]] = ..., quantity: _Optional[str] = ..., price: _Optional[str] = ..., stop_price: _Optional[str] = ..., trailing_offset: _Optional[str] = ..., time_in_force: _Optional[_Union[_common_pb2.TimeInForce, str]] = ..., expire_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., position_effect: _Optional[_Union[_common_pb2.PositionEffect, str]] = ..., strategy_id: _Optional[str] = ...) -> None: ...
+    reduce_only: bool
+    post_only: bool
+    def __init__(self, client_order_id: _Optional[str] = ..., account_id: _Optional[str] = ..., symbol: _Optional[str] = ..., side: _Optional[_Union[_common_pb2.Side, str]] = ..., type: _Optional[_Union[_common_pb2.OrderType, str]] = ..., quantity: _Optional[str] = ..., price: _Optional[str] = ..., stop_price: _Optional[str] = ..., trailing_offset: _Optional[str] = ..., time_in_force: _Optional[_Union[_common_pb2.TimeInForce, str]] = ..., expire_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., position_effect: _Optional[_Union[_common_pb2.PositionEffect, str]] = ..., strategy_id: _Optional[str] = ..., reduce_only: _Optional[bool] = ..., post_only: _Optional[bool] = ...) -> None: ...
 
 class CreateOrderResponse(_message.Message):
     __slots__ = ("order",)
@@ -70,8 +74,82 @@ class CreateOrderResponse(_message.Message):
     order: _trading_pb2.Order
     def __init__(self, order: _Optional[_Union[_trading_pb2.Order, _Mapping]] = ...) -> None: ...
 
+class GroupOrder(_message.Message):
+    __slots__ = ("client_order_id", "symbol", "side", "type", "quantity", "price", "stop_price", "trailing_offset", "time_in_force", "expire_time", "position_effect", "strategy_id", "reduce_only", "post_only")
+    CLIENT_ORDER_ID_FIELD_NUMBER: _ClassVar[int]
+    SYMBOL_FIELD_NUMBER: _ClassVar[int]
+    SIDE_FIELD_NUMBER: _ClassVar[int]
+    TYPE_FIELD_NUMBER: _ClassVar[int]
+    QUANTITY_FIELD_NUMBER: _ClassVar[int]
+    PRICE_FIELD_NUMBER: _ClassVar[int]
+    STOP_PRICE_FIELD_NUMBER: _ClassVar[int]
+    TRAILING_OFFSET_FIELD_NUMBER: _ClassVar[int]
+    TIME_IN_FORCE_FIELD_NUMBER: _ClassVar[int]
+    EXPIRE_TIME_FIELD_NUMBER: _ClassVar[int]
+    POSITION_EFFECT_FIELD_NUMBER: _ClassVar[int]
+    STRATEGY_ID_FIELD_NUMBER: _ClassVar[int]
+    REDUCE_ONLY_FIELD_NUMBER: _ClassVar[int]
+    POST_ONLY_FIELD_NUMBER: _ClassVar[int]
+    client_order_id: str
+    symbol: str
+    side: _common_pb2.Side
+    type: _common_pb2.OrderType
+    quantity: str
+    price: str
+    stop_price: str
+    trailing_offset: str
+    time_in_force: _common_pb2.TimeInForce
+    expire_time: _timestamp_pb2.Timestamp
+    position_effect: _common_pb2.PositionEffect
+    strategy_id: str
+    reduce_only: bool
+    post_only: bool
+    def __init__(self, client_order_id: _Optional[str] = ..., symbol: _Optional[str] = ..., side: _Optional[_Union[_common_pb2.Side, str]] = ..., type: _Optional[_Union[_common_pb2.OrderType, str]] = ..., quantity: _Optional[str] = ..., price: _Optional[str] = ..., stop_price: _Optional[str] = ..., trailing_offset: _Optional[str] = ..., time_in_force: _Optional[_Union[_common_pb2.TimeInForce, str]] = ..., expire_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., position_effect: _Optional[_Union[_common_pb2.PositionEffect, str]] = ..., strategy_id: _Optional[str] = ..., reduce_only: _Optional[bool] = ..., post_only: _Optional[bool] = ...) -> None: ...
+
+class CreateOrderGroupRequest(_message.Message):
+    __slots__ = ("client_order_group_id", "kind", "orders", "account_id")
+    CLIENT_ORDER_GROUP_ID_FIELD_NUMBER: _ClassVar[int]
+    KIND_FIELD_NUMBER: _ClassVar[int]
+    ORDERS_FIELD_NUMBER: _ClassVar[int]
+    ACCOUNT_ID_FIELD_NUMBER: _ClassVar[int]
+    client_order_group_id: str
+    kind: _trading_pb2.OrderGroupKind
+    orders: _containers.RepeatedCompositeFieldContainer[GroupOrder]
+    account_id: str
+    def __init__(self, client_order_group_id: _Optional[str] = ..., kind: _Optional[_Union[_trading_pb2.OrderGroupKind, str]] = ..., orders: _Optional[_Iterable[_Union[GroupOrder, _Mapping]]] = ..., account_id: _Optional[str] = ...) -> None: ...
+
+class CreateOrderGroupResponse(_message.Message):
+    __slots__ = ("order_group",)
+    ORDER_GROUP_FIELD_NUMBER: _ClassVar[int]
+    order_group: _trading_pb2.OrderGroup
+    def __init__(self, order_group: _Optional[_Union[_trading_pb2.OrderGroup, _Mapping]] = ...) -> None: ...
+
+class GetOrderGroupRequest(_message.Message):
+    __slots__ = ("order_group_id",)
+    ORDER_GROUP_ID_FIELD_NUMBER: _ClassVar[int]
+    order_group_id: str
+    def __init__(self, order_group_id: _Optional[str] = ...) -> None: ...
+
+class GetOrderGroupResponse(_message.Message):
+    __slots__ = ("order_group",)
+    ORDER_GROUP_FIELD_NUMBER: _ClassVar[int]
+    order_group: _trading_pb2.OrderGroup
+    def __init__(self, order_group: _Optional[_Union[_trading_pb2.OrderGroup, _Mapping]] = ...) -> None: ...
+
+class CancelOrderGroupRequest(_message.Message):
+    __slots__ = ("order_group_id",)
+    ORDER_GROUP_ID_FIELD_NUMBER: _ClassVar[int]
+    order_group_id: str
+    def __init__(self, order_group_id: _Optional[str] = ...) -> None: ...
+
+class CancelOrderGroupResponse(_message.Message):
+    __slots__ = ("order_group",)
+    ORDER_GROUP_FIELD_NUMBER: _ClassVar[int]
+    order_group: _trading_pb2.OrderGroup
+    def __init__(self, order_group: _Optional[_Union[_trading_pb2.OrderGroup, _Mapping]] = ...) -> None: ...
+
 class PreviewOrderRequest(_message.Message):
-    __slots__ = ("client_order_id", "account_id", "symbol", "side", "type", "quantity", "price", "stop_price", "trailing_offset", "time_in_force", "expire_time", "position_effect", "strategy_id")
+    __slots__ = ("client_order_id", "account_id", "symbol", "side", "type", "quantity", "price", "stop_price", "trailing_offset", "time_in_force", "expire_time", "position_effect", "strategy_id", "reduce_only", "post_only")
     CLIENT_ORDER_ID_FIELD_NUMBER: _ClassVar[int]
     ACCOUNT_ID_FIELD_NUMBER: _ClassVar[int]
     SYMBOL_FIELD_NUMBER: _ClassVar[int]
@@ -85,6 +163,8 @@ class PreviewOrderRequest(_message.Message):
     EXPIRE_TIME_FIELD_NUMBER: _ClassVar[int]
     POSITION_EFFECT_FIELD_NUMBER: _ClassVar[int]
     STRATEGY_ID_FIELD_NUMBER: _ClassVar[int]
+    REDUCE_ONLY_FIELD_NUMBER: _ClassVar[int]
+    POST_ONLY_FIELD_NUMBER: _ClassVar[int]
     client_order_id: str
     account_id: str
     symbol: str
@@ -98,23 +178,27 @@ class PreviewOrderRequest(_message.Message):
     expire_time: _timestamp_pb2.Timestamp
     position_effect: _common_pb2.PositionEffect
     strategy_id: str
-    def __init__(self, client_order_id: _Optional[str] = ..., account_id: _Optional[str] = ..., symbol: _Optional[str] = ..., side: _Optional[_Union[_common_pb2.Side, str]] = ..., type: _Optional[_Union[_common_pb2.OrderType, str]] = ..., quantity: _Optional[str] = ..., price: _Optional[str] = ..., stop_price: _Optional[str] = ..., trailing_offset: _Optional[str] = ..., time_in_force: _Optional[_Union[_common_pb2.TimeInForce, str]] = ..., expire_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., position_effect: _Optional[_Union[_common_pb2.PositionEffect, str]] = ..., strategy_id: _Optional[str] = ...) -> None: ...
+    reduce_only: bool
+    post_only: bool
+    def __init__(self, client_order_id: _Optional[str] = ..., account_id: _Optional[str] = ..., symbol: _Optional[str] = ..., side: _Optional[_Union[_common_pb2.Side, str]] = ..., type: _Optional[_Union[_common_pb2.OrderType, str]] = ..., quantity: _Optional[str] = ..., price: _Optional[str] = ..., stop_price: _Optional[str] = ..., trailing_offset: _Optional[str] = ..., time_in_force: _Optional[_Union[_common_pb2.TimeInForce, str]] = ..., expire_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., position_effect: _Optional[_Union[_common_pb2.PositionEffect, str]] = ..., strategy_id: _Optional[str] = ..., reduce_only: _Optional[bool] = ..., post_only: _Optional[bool] = ...) -> None: ...
 
 class PreviewOrderResponse(_message.Message):
-    __slots__ = ("would_accept", "violations", "margin", "commission", "max_quantity", "reference_price")
+    __slots__ = ("would_accept", "violations", "margin", "commission", "max_quantity", "reference_price", "cancel_on_disconnect")
     WOULD_ACCEPT_FIELD_NUMBER: _ClassVar[int]
     VIOLATIONS_FIELD_NUMBER: _ClassVar[int]
     MARGIN_FIELD_NUMBER: _ClassVar[int]
     COMMISSION_FIELD_NUMBER: _ClassVar[int]
     MAX_QUANTITY_FIELD_NUMBER: _ClassVar[int]
     REFERENCE_PRICE_FIELD_NUMBER: _ClassVar[int]
+    CANCEL_ON_DISCONNECT_FIELD_NUMBER: _ClassVar[int]
     would_accept: bool
     violations: _containers.RepeatedCompositeFieldContainer[Violation]
     margin: str
     commission: str
     max_quantity: str
     reference_price: str
-    def __init__(self, would_accept: _Optional[bool] = ..., violations: _Optional[_Iterable[_Union[Violation, _Mapping]]] = ..., margin: _Optional[str] = ..., commission: _Optional[str] = ..., max_quantity: _Optional[str] = ..., reference_price: _Optional[str] = ...) -> None: ...
+    cancel_on_disconnect: _duration_pb2.Duration
+    def __init__(self, would_accept: _Optional[bool] = ..., violations: _Optional[_Iterable[_Union[Violation, _Mapping]]] = ..., margin: _Optional[str] = ..., commission: _Optional[str] = ..., max_quantity: _Optional[str] = ..., reference_price: _Optional[str] = ..., cancel_on_disconnect: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ...) -> None: ...
 
 class GetOrderRequest(_message.Message):
     __slots__ = ("order_id",)
@@ -217,17 +301,21 @@ class CancelAllOrdersResponse(_message.Message):
     def __init__(self, orders: _Optional[_Iterable[_Union[_trading_pb2.Order, _Mapping]]] = ...) -> None: ...
 
 class StreamOrdersRequest(_message.Message):
-    __slots__ = ("account_id", "resume_after_sequence", "heartbeat_interval")
+    __slots__ = ("account_id", "resume_after_sequence", "heartbeat_interval", "cancel_on_disconnect", "cancel_protective_stops")
     ACCOUNT_ID_FIELD_NUMBER: _ClassVar[int]
     RESUME_AFTER_SEQUENCE_FIELD_NUMBER: _ClassVar[int]
     HEARTBEAT_INTERVAL_FIELD_NUMBER: _ClassVar[int]
+    CANCEL_ON_DISCONNECT_FIELD_NUMBER: _ClassVar[int]
+    CANCEL_PROTECTIVE_STOPS_FIELD_NUMBER: _ClassVar[int]
     account_id: str
     resume_after_sequence: int
     heartbeat_interval: _duration_pb2.Duration
-    def __init__(self, account_id: _Optional[str] = ..., resume_after_sequence: _Optional[int] = ..., heartbeat_interval: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ...) -> None: ...
+    cancel_on_disconnect: _duration_pb2.Duration
+    cancel_protective_stops: bool
+    def __init__(self, account_id: _Optional[str] = ..., resume_after_sequence: _Optional[int] = ..., heartbeat_interval: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., cancel_on_disconnect: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., cancel_protective_stops: _Optional[bool] = ...) -> None: ...
 
 class StreamOrdersResponse(_message.Message):
-    __slots__ = ("sequence", "order", "trade", "position", "account", "snapshot_complete", "heartbeat", "gap", "end")
+    __slots__ = ("sequence", "order", "trade", "position", "account", "snapshot_complete", "heartbeat", "gap", "end", "lease", "order_group")
     class SnapshotComplete(_message.Message):
         __slots__ = ()
         def __init__(self) -> None: ...
@@ -250,6 +338,15 @@ class StreamOrdersResponse(_message.Message):
         reason: str
         resume_after_sequence: int
         def __init__(self, reason: _Optional[str] = ..., resume_after_sequence: _Optional[int] = ...) -> None: ...
+    class Lease(_message.Message):
+        __slots__ = ("account_id", "cancel_on_disconnect", "cancel_protective_stops")
+        ACCOUNT_ID_FIELD_NUMBER: _ClassVar[int]
+        CANCEL_ON_DISCONNECT_FIELD_NUMBER: _ClassVar[int]
+        CANCEL_PROTECTIVE_STOPS_FIELD_NUMBER: _ClassVar[int]
+        account_id: str
+        cancel_on_disconnect: _duration_pb2.Duration
+        cancel_protective_stops: bool
+        def __init__(self, account_id: _Optional[str] = ..., cancel_on_disconnect: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., cancel_protective_stops: _Optional[bool] = ...) -> None: ...
     SEQUENCE_FIELD_NUMBER: _ClassVar[int]
     ORDER_FIELD_NUMBER: _ClassVar[int]
     TRADE_FIELD_NUMBER: _ClassVar[int]
@@ -259,6 +356,8 @@ class StreamOrdersResponse(_message.Message):
     HEARTBEAT_FIELD_NUMBER: _ClassVar[int]
     GAP_FIELD_NUMBER: _ClassVar[int]
     END_FIELD_NUMBER: _ClassVar[int]
+    LEASE_FIELD_NUMBER: _ClassVar[int]
+    ORDER_GROUP_FIELD_NUMBER: _ClassVar[int]
     sequence: int
     order: _trading_pb2.Order
     trade: _trading_pb2.Trade
@@ -268,7 +367,9 @@ class StreamOrdersResponse(_message.Message):
     heartbeat: StreamOrdersResponse.Heartbeat
     gap: StreamOrdersResponse.Gap
     end: StreamOrdersResponse.End
-    def __init__(self, sequence: _Optional[int] = ..., order: _Optional[_Union[_trading_pb2.Order, _Mapping]] = ..., trade: _Optional[_Union[_trading_pb2.Trade, _Mapping]] = ..., position: _Optional[_Union[_trading_pb2.Position, _Mapping]] = ..., account: _Optional[_Union[_trading_pb2.Account, _Mapping]] = ..., snapshot_complete: _Optional[_Union[StreamOrdersResponse.SnapshotComplete, _Mapping]] = ..., heartbeat: _Optional[_Union[StreamOrdersResponse.Heartbeat, _Mapping]] = ..., gap: _Optional[_Union[StreamOrdersResponse.Gap, _Mapping]] = ..., end: _Optional[_Union[StreamOrdersResponse.End, _Mapping]] = ...) -> None: ...
+    lease: StreamOrdersResponse.Lease
+    order_group: _trading_pb2.OrderGroup
+    def __init__(self, sequence: _Optional[int] = ..., order: _Optional[_Union[_trading_pb2.Order, _Mapping]] = ..., trade: _Optional[_Union[_trading_pb2.Trade, _Mapping]] = ..., position: _Optional[_Union[_trading_pb2.Position, _Mapping]] = ..., account: _Optional[_Union[_trading_pb2.Account, _Mapping]] = ..., snapshot_complete: _Optional[_Union[StreamOrdersResponse.SnapshotComplete, _Mapping]] = ..., heartbeat: _Optional[_Union[StreamOrdersResponse.Heartbeat, _Mapping]] = ..., gap: _Optional[_Union[StreamOrdersResponse.Gap, _Mapping]] = ..., end: _Optional[_Union[StreamOrdersResponse.End, _Mapping]] = ..., lease: _Optional[_Union[StreamOrdersResponse.Lease, _Mapping]] = ..., order_group: _Optional[_Union[_trading_pb2.OrderGroup, _Mapping]] = ...) -> None: ...
 
 class WatchTradingRequest(_message.Message):
     __slots__ = ("resume_after_sequence",)
@@ -285,12 +386,16 @@ class WatchTradingResponse(_message.Message):
     def __init__(self, user_id: _Optional[str] = ..., news: _Optional[_Union[StreamOrdersResponse, _Mapping]] = ...) -> None: ...
 
 class CancelAccountOrdersRequest(_message.Message):
-    __slots__ = ("user_id", "account_id")
+    __slots__ = ("user_id", "account_id", "opening_only", "reason")
     USER_ID_FIELD_NUMBER: _ClassVar[int]
     ACCOUNT_ID_FIELD_NUMBER: _ClassVar[int]
+    OPENING_ONLY_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
     user_id: str
     account_id: str
-    def __init__(self, user_id: _Optional[str] = ..., account_id: _Optional[str] = ...) -> None: ...
+    opening_only: bool
+    reason: _error_reason_pb2.ErrorReason
+    def __init__(self, user_id: _Optional[str] = ..., account_id: _Optional[str] = ..., opening_only: _Optional[bool] = ..., reason: _Optional[_Union[_error_reason_pb2.ErrorReason, str]] = ...) -> None: ...
 
 class CancelAccountOrdersResponse(_message.Message):
     __slots__ = ("count",)
