@@ -9,6 +9,9 @@ from services.kernel.errors import Unauthenticated
 from services.kernel.identifiers import new_id
 from services.kernel.identity import ANONYMOUS, Identity
 
+REQUEST_ID_LENGTH = 128
+"""What is kept and given back of an x-request-id, however long a client makes it."""
+
 
 @dataclass(slots=True)
 class Call:
@@ -62,7 +65,7 @@ class Origin:
             return Call(method, request_id=parent.request_id, traceparent=parent.traceparent, deadline=self.deadline)
         return Call(
             method=method,
-            request_id=self.text("x-request-id")[:128] or new_id(),
+            request_id=self.text("x-request-id")[:REQUEST_ID_LENGTH] or new_id(),
             traceparent=_valid_traceparent(self.text("traceparent")) or new_traceparent(),
             client_address=_host(self.peer),
             user_agent=self.text("user-agent")[:256],

@@ -55,6 +55,9 @@ S = TypeVar("S", bound=BaseSection)
 KERNEL_CALLS = frozenset({"auth", "config"})
 REVOCATIONS_TIMEOUT_S = 3.0
 SERVER_OPTIONS = (
+    # The edge takes 32 KiB of headers and adds its own: beyond 8 KiB gRPC would by default refuse calls at random.
+    ("grpc.max_metadata_size", 48 * 1024),
+    ("grpc.absolute_max_metadata_size", 64 * 1024),
     ("grpc.so_reuseport", 0),
     ("grpc.max_receive_message_length", 8 * 1024 * 1024),
     ("grpc.keepalive_time_ms", 30_000),

@@ -1,11 +1,15 @@
-"""Errors to `google.rpc.Status` with details, and back."""
+"""Errors to `google.rpc.Status` with details, and back; small enough for every client's limit of metadata."""
+
+from urllib.parse import quote
 
 import grpc
-from google.protobuf import any_pb2, duration_pb2
+from google.protobuf import duration_pb2
+from google.protobuf.message import Message
 from google.rpc import code_pb2, error_details_pb2, status_pb2
 from redfire.reasons import Reason
 
 from services.kernel import errors
+from services.kernel.call import REQUEST_ID_LENGTH
 
 DOMAIN = "redfire"
 
@@ -29,6 +33,18 @@ _GRPC = {code.value[0]: code for code in grpc.StatusCode}
 # In trailing metadata under this key gRPC clients find the status with its details.
 DETAILS_KEY = "grpc-status-details-bin"
 
+# A status travels in trailers, as grpc-message and again in the details. Clients take 8 KiB of metadata by default
+# (grpc-java, C-core's soft limit, grpc-go from 1.82); Envoy takes 60 KiB and then closes the connection to the
+# service, with the calls of everybody else on it.
+STATUS_BYTES = 4096  # of both together, as they are sent: percent-encoded and in base64
+MESSAGE_BYTES = 1024  # percent-encoded
+METADATA_BYTES = 512  # of ErrorInfo.metadata, keys and values
+VALUE_BYTES = 256  # of one value, field path, description or id
+OMITTED = "omitted_violations"
+"""The key in ErrorInfo.metadata that says how many field violations found no room."""
+
+_PRINTABLE = "".join(map(chr, range(0x20, 0x7F))).replace("%", "")
+
 
 def code_of(error: errors.RedFireError) -> int:
     """The google.rpc.Code of an error's category."""
@@ -44,26 +60,72 @@ def grpc_code(code: int) -> grpc.StatusCode:
 
 
 def to_status(error: errors.RedFireError, request_id: str = "") -> status_pb2.Status:
-    """Status with ErrorInfo always, BadRequest for fields, RetryInfo where the caller should wait."""
-    details = [error_details_pb2.ErrorInfo(reason=error.reason.value, domain=DOMAIN, metadata=error.metadata)]
-    if error.fields:
-        violations = [
-            error_details_pb2.BadRequest.FieldViolation(field=field, description=text)
-            for field, text in error.fields.items()
-        ]
-        details.append(error_details_pb2.BadRequest(field_violations=violations))
+    """Status with ErrorInfo always, BadRequest for fields, RetryInfo where the caller should wait.
+
+    Together with its message as grpc-message it takes at most STATUS_BYTES of trailers. What is too long is clipped,
+    and field violations are left out from the end.
+    """
+    found = status_pb2.Status(code=code_of(error), message=_clipped_message(error.message))
+    info = error_details_pb2.ErrorInfo(reason=error.reason.value, domain=DOMAIN, metadata=_clipped_metadata(error))
+    rest: list[Message] = []
     if error.retry_after_s is not None:
         delay = duration_pb2.Duration()
         delay.FromNanoseconds(int(error.retry_after_s * 1e9))
-        details.append(error_details_pb2.RetryInfo(retry_delay=delay))
+        rest.append(error_details_pb2.RetryInfo(retry_delay=delay))
     if request_id:
-        details.append(error_details_pb2.RequestInfo(request_id=request_id))
-    packed = []
-    for detail in details:
-        item = any_pb2.Any()
-        item.Pack(detail)
-        packed.append(item)
-    return status_pb2.Status(code=code_of(error), message=error.message, details=packed)
+        rest.append(error_details_pb2.RequestInfo(request_id=request_id[:REQUEST_ID_LENGTH]))
+    if error.fields:
+        # Space for what packing adds, and for the count of those left out.
+        room = (STATUS_BYTES - _encoded_size(found.message)) * 3 // 4 - found.ByteSize() - 128
+        room -= sum(detail.ByteSize() + 64 for detail in (info, *rest))
+        bad = _clipped_violations(error.fields, room)
+        if omitted := len(error.fields) - len(bad.field_violations):
+            info.metadata[OMITTED] = str(omitted)
+        rest.insert(0, bad)
+    for detail in (info, *rest):
+        found.details.add().Pack(detail)
+    return found
+
+
+def clipped(text: str, limit: int) -> str:
+    """The text in at most `limit` bytes of UTF-8, with an ellipsis where some is missing."""
+    encoded = text[: limit + 1].encode(errors="replace")
+    return encoded.decode() if len(encoded) <= limit else encoded[: limit - 3].decode(errors="ignore") + "…"
+
+
+def _clipped_message(text: str) -> str:
+    text = clipped(text, MESSAGE_BYTES)
+    while (size := _encoded_size(text)) > MESSAGE_BYTES:
+        text = text[: (len(text) - 1) * (MESSAGE_BYTES - 9) // size] + "…"
+    return text
+
+
+def _encoded_size(message: str) -> int:
+    """Bytes of a grpc-message (gRPC over HTTP/2, "Percent-Encoded")."""
+    return len(quote(message, safe=_PRINTABLE))
+
+
+def _clipped_metadata(error: errors.RedFireError) -> dict[str, str]:
+    found: dict[str, str] = {}
+    room = METADATA_BYTES
+    for key, value in error.metadata.items():
+        key, value = clipped(key, VALUE_BYTES), clipped(value, VALUE_BYTES)
+        room -= len(key.encode()) + len(value.encode()) + 8
+        if room < 0:
+            break
+        found[key] = value
+    return found
+
+
+def _clipped_violations(fields: dict[str, str], room: int) -> error_details_pb2.BadRequest:
+    bad = error_details_pb2.BadRequest()
+    for field, text in fields.items():
+        violation = bad.field_violations.add(field=clipped(field, VALUE_BYTES), description=clipped(text, VALUE_BYTES))
+        room -= violation.ByteSize() + 4
+        if room < 0:
+            del bad.field_violations[-1]
+            break
+    return bad
 
 
 def from_rpc_error(failure: grpc.aio.AioRpcError) -> errors.RedFireError:

@@ -3,6 +3,7 @@
 import re
 from typing import TypeAlias
 
+from services.kernel.call import REQUEST_ID_LENGTH
 from services.kernel.identity import EDGE_KEY
 from services.mesh.contract import Contract
 from services.mesh.edge_options import EDGE_TOKEN, EdgeOptions, RateLimits
@@ -79,6 +80,8 @@ def strip_identity() -> Json:
                 {"remove_on_match": {"key_matcher": {"prefix": "x-redfire-", "ignore_case": True}}},
                 {"remove_on_match": {"key_matcher": {"prefix": "x-envoy-", "ignore_case": True}}},
                 {"remove_on_match": {"key_matcher": {"safe_regex": {"regex": GRPC_INTERNAL}}}},
+                # It is given back in a header, and not every client of a proxy before us takes long ones.
+                set_header("x-request-id", f"%REQ(X-REQUEST-ID):{REQUEST_ID_LENGTH}%"),
                 # Kernel's Call.client_address, and why it is believed: Envoy's environment has the secret, no file.
                 set_header("x-envoy-external-address", ADDRESS),
                 set_header(EDGE_KEY, f"%ENVIRONMENT({EDGE_TOKEN})%"),
