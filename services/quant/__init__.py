@@ -1,0 +1,1 @@
+"""The quant's library, which no service owns and which imports none: today the calendar."""

@@ -1,0 +1,223 @@
+"""The calendar: trading days, sessions and states of exchanges and products."""
+
+from bisect import bisect_right
+from collections.abc import Iterable
+from datetime import date
+from typing import NamedTuple, TypeAlias
+
+import chinese_calendar
+
+from services.quant.calendar.days import (
+    DAY_NS,
+    MINUTE_NS,
+    ChineseDays,
+    Days,
+    RoundTheClock,
+    day_number,
+    day_of_number,
+    last_open,
+    next_open,
+    open_days,
+    span,
+)
+from services.quant.calendar.product import Product, product_of
+from services.quant.calendar.session import Session, SessionKind, SessionState, SessionStatus
+from services.quant.calendar.table import Table, load_table
+
+MOST_CACHED = 4096
+"""Symbols, and days of products, that are remembered."""
+_STATES = {SessionKind.AUCTION: SessionState.AUCTION, SessionKind.CONTINUOUS: SessionState.OPEN}
+Hours: TypeAlias = tuple[tuple[str, str], ...]
+
+
+class _Timeline(NamedTuple):
+    """A trading day's states: state `i` holds from `starts[i]` until the next one or the day's end."""
+
+    starts: list[int]
+    states: list[SessionState]
+
+
+class Calendar:
+    """Trading days and sessions of all exchanges. Symbols are like `rb2701.SHFE`; trading days are YYYYMMDD.
+
+    Quick for moments in order: `trading_day` compares with the span that it answered last. One calendar must not be
+    shared by threads that ask about very different times: it stays right, but forgets what it remembers.
+    """
+
+    def __init__(self, table: Table, holidays: Iterable[date]) -> None:
+        known = sorted(holidays)
+        self.known_from = known[0].year * 10_000 + 101
+        self.known_until = known[-1].year * 10_000 + 1231
+        """The days (YYYYMMDD) between which holidays are known; outside only weekends are closed."""
+        self._table = table
+        closed = frozenset(day_of_number(one.year * 10_000 + one.month * 100 + one.day) for one in known)
+        closed |= {day_of_number(one.year * 10_000 + one.month * 100 + one.day) for one in table.closures}
+        self._chinese = ChineseDays(closed, day_of_number(self.known_from), day_of_number(self.known_until))
+        self._always = RoundTheClock()
+        self._days: dict[str, Days] = {}
+        self._products: dict[str, Product | None] = {}
+        self._timelines: dict[tuple[str, int], _Timeline] = {}
+
+    @classmethod
+    def load(cls) -> "Calendar":
+        """The calendar of our own table and of package chinesecalendar's holidays.
+
+        Raises: StartError when the table is wrong.
+        """
+        return cls(load_table(), chinese_calendar.constants.holidays)
+
+    # Trading days
+
+    def trading_day(self, symbol: str, time_ns: int) -> int:
+        """The trading day that a moment belongs to."""
+        days = self._days.get(symbol)
+        return (self._days_of_symbol(symbol) if days is None else days).of(time_ns)
+
+    def is_trading_day(self, exchange: str, day: int) -> bool:
+        """Whether the exchange is open on a day (YYYYMMDD)."""
+        return self._days_of(exchange).is_open(day_of_number(day))
+
+    def trading_days(self, exchange: str, start: int, end: int) -> list[int]:
+        """The trading days from `start` to `end`, both included."""
+        return [day_number(day) for day in open_days(self._days_of(exchange), day_of_number(start), day_of_number(end))]
+
+    def next_trading_day(self, exchange: str, day: int) -> int:
+        """The first trading day after `day`."""
+        return day_number(next_open(self._days_of(exchange), day_of_number(day) + 1))
+
+    def previous_trading_day(self, exchange: str, day: int) -> int:
+        """The last trading day before `day`."""
+        return day_number(last_open(self._days_of(exchange), day_of_number(day) - 1))
+
+    def day_begin_ns(self, symbol: str, trading_day: int) -> int:
+        """When the first session of a trading day begins, its auction included."""
+        sessions = self.sessions_of(symbol, trading_day)
+        return sessions[0].start_ns if sessions else self.day_span_ns(symbol, trading_day)[0]
+
+    def day_end_ns(self, symbol: str, trading_day: int) -> int:
+        """When the last session of a trading day ends: DAY orders end. Of a day without sessions, its span's end."""
+        sessions = self.sessions_of(symbol, trading_day)
+        return sessions[-1].end_ns if sessions else self.day_span_ns(symbol, trading_day)[1]
+
+    def day_span_ns(self, symbol: str, trading_day: int) -> tuple[int, int]:
+        """All moments that belong to a trading day: from `start_ns` until before `end_ns`."""
+        return span(self._days_of_symbol(symbol), day_of_number(trading_day))
+
+    # Sessions
+
+    def sessions(self, exchange: str, product: str, trading_day: int) -> tuple[Session, ...]:
+        """Sessions of a trading day in order of time, the night's first; none when it is not a trading day."""
+        return self._sessions(self._product(exchange, product), trading_day)
+
+    def sessions_of(self, symbol: str, trading_day: int) -> tuple[Session, ...]:
+        """Sessions of a symbol's trading day in order of time."""
+        return self._sessions(self._product_of_symbol(symbol), trading_day)
+
+    def hours(self, symbol: str, day: int) -> Hours:
+        """Continuous trading as a contract specification has it: `(("21:00", "23:00"), …, ("13:30", "15:00"))`
+
+        What holds on a date (YYYYMMDD), whatever its holidays and cancelled nights. A market round the clock has
+        `(("00:00", "00:00"),)`.
+        """
+        product = self._product_of_symbol(symbol)
+        if product is None:
+            return (("00:00", "00:00"),)
+        hours, night_end = product.hours(date(day // 10_000, day // 100 % 100, day % 100))
+        if hours is None:
+            return ()
+        night = ((self._table.night.start, night_end),) if night_end is not None else ()
+        spans = [*night, *hours.continuous]
+        if hours.closing_auction:
+            spans[-1] = spans[-1][0], hours.closing_auction[2]
+        return tuple((_clock(start), _clock(end)) for start, end in spans)
+
+    def status(self, symbol: str, time_ns: int) -> SessionStatus:
+        """The state at a moment, and the next one."""
+        trading_day = self.trading_day(symbol, time_ns)
+        product = self._product_of_symbol(symbol)
+        if product is None:
+            return SessionStatus(SessionState.OPEN, trading_day, SessionState.OPEN, 0)
+        starts, states = self._timeline(symbol, product, trading_day)
+        index = bisect_right(starts, time_ns) - 1
+        if index + 1 < len(starts):
+            return SessionStatus(states[index], trading_day, states[index + 1], starts[index + 1])
+        # Closed after the last session: the next one is another trading day's.
+        exchange = symbol.rpartition(".")[2]
+        day = trading_day
+        for _ in range(_DAYS_AHEAD):
+            day = self.next_trading_day(exchange, day)
+            starts, states = self._timeline(symbol, product, day)
+            if len(starts) > 1:
+                return SessionStatus(SessionState.CLOSED, trading_day, states[1], starts[1])
+        return SessionStatus(SessionState.CLOSED, trading_day, SessionState.CLOSED, 0)
+
+    def takes_orders(self, symbol: str, time_ns: int) -> bool:
+        """Whether the market is in an auction or open."""
+        return self.status(symbol, time_ns).state.takes_orders
+
+    def _timeline(self, symbol: str, product: Product, trading_day: int) -> _Timeline:
+        key = (symbol, trading_day)
+        found = self._timelines.get(key)
+        if found is None:
+            if len(self._timelines) >= MOST_CACHED:
+                self._timelines.clear()
+            begin, _ = self.day_span_ns(symbol, trading_day)
+            found = self._timelines[key] = _timeline(begin, product.sessions(trading_day))
+        return found
+
+    def _sessions(self, product: Product | None, trading_day: int) -> tuple[Session, ...]:
+        if product is None:
+            start = day_of_number(trading_day) * DAY_NS
+            return (Session(start, start + DAY_NS, SessionKind.CONTINUOUS),)
+        return product.sessions(trading_day)
+
+    # Symbols
+
+    def _days_of(self, exchange: str) -> Days:
+        return self._chinese if exchange in self._table.exchanges else self._always
+
+    def _days_of_symbol(self, symbol: str) -> Days:
+        found = self._days.get(symbol)
+        if found is None:
+            if len(self._days) >= MOST_CACHED:
+                self._days.clear()
+            found = self._days[symbol] = self._days_of(symbol.rpartition(".")[2])
+        return found
+
+    def _product_of_symbol(self, symbol: str) -> Product | None:
+        if symbol in self._products:
+            return self._products[symbol]
+        if len(self._products) >= MOST_CACHED:
+            self._products.clear()
+        code, _, exchange = symbol.rpartition(".")
+        found = self._products[symbol] = self._product(exchange, product_of(code))
+        return found
+
+    def _product(self, exchange: str, product: str) -> Product | None:
+        """A product of a Chinese exchange; None for one that is open round the clock."""
+        entry = self._table.exchanges.get(exchange)
+        return None if entry is None else Product(self._table, entry, product, self._chinese)
+
+
+_DAYS_AHEAD = 400
+"""How far the next session is looked for: a product that is not listed yet has none."""
+
+
+def _timeline(begin_ns: int, sessions: tuple[Session, ...]) -> _Timeline:
+    starts, states = [begin_ns], [SessionState.CLOSED]
+    for session in sessions:
+        if session.start_ns == starts[-1]:
+            states[-1] = _STATES[session.kind]
+        else:
+            starts.append(session.start_ns)
+            states.append(_STATES[session.kind])
+        starts.append(session.end_ns)
+        states.append(SessionState.BREAK)
+    if sessions:
+        states[-1] = SessionState.CLOSED
+    return _Timeline(starts, states)
+
+
+def _clock(time_ns: int) -> str:
+    minutes = time_ns // MINUTE_NS
+    return f"{minutes // 60:02}:{minutes % 60:02}"
