@@ -199,7 +199,7 @@ def test_the_contract_hours_are_those_of_the_table(calendar: Calendar) -> None:
     assert calendar.hours("au2702.SHFE", 20261008)[0] == (
         "21:00",
         "02:30",
-    )  # that its night is cancelled does not matter
+    )  # without its night
     assert calendar.hours("IF2612.CFFEX", 20261125) == (("09:30", "11:30"), ("13:00", "15:00"))
     assert calendar.hours("600000.SSE", 20261125) == (("09:30", "11:30"), ("13:00", "15:00"))
 
@@ -211,7 +211,7 @@ def test_years_without_known_holidays_have_weekends_only_and_it_is_said_once(cap
         days = [calendar.is_trading_day("SHFE", later * 10_000 + 100 + day) for day in range(1, 15)]
     assert days == [date(later, 1, day).weekday() < 5 for day in range(1, 15)]
     assert [record.message for record in caplog.records] == [
-        f"holidays after {calendar.known_until} are not known: weekends only"
+        f"holidays are known from 20040101 to {calendar.known_until}; outside only weekends are closed"
     ]
 
 
