@@ -2,50 +2,69 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-STAMP := $(VENV)/.setup
+UV := VIRTUAL_ENV=$(VENV) $(BIN)/uv
+# On a terminal uv shows how far it is.
+INSTALL = $(UV) pip install $(shell test -t 2 || echo --quiet) --require-hashes --no-deps
 BACKTEST := services/strategy/backtest
 ARGS ?=
+# For every platform and Python that RedFire runs on; no registry's name is written.
+LOCK := --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test lint gen lock clean
+.PHONY: help setup setup-dev core run test lint gen lock clean
 
 help: ## Show this list
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-9s %s\n", $$1, $$2}'
 
-setup: $(STAMP) $(VENV)/.core ## Install everything into .venv (again: changes nothing)
+setup: $(VENV)/.run core ## Install what RedFire runs with into .venv (again: changes nothing)
 
-$(STAMP): requirements.lock pyproject.toml
+setup-dev: $(VENV)/.dev core ## The same with what builds, checks and tests it
+
+# An interrupted start leaves no half of a venv: without its mark it is made anew.
+$(VENV)/.made:
 	@$(PYTHON) -c 'import sys; sys.exit("RedFire needs Python 3.11 or newer; this is " + sys.version.split()[0]) if sys.version_info < (3, 11) else 0'
 	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || { echo "Python's venv module is missing: apt-get install python3-venv" >&2; exit 1; }
-	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -r requirements.lock
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
-	@touch $(STAMP)
+	@echo "Making $(VENV) with $$($(PYTHON) --version) …"
+	@rm -rf $(VENV)
+	@$(PYTHON) -m venv $(VENV)
+	@sed -n '/^uv==/,/[^\\]$$/p' requirements.lock > $(VENV)/uv.txt
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r $(VENV)/uv.txt
+	@touch $@
+
+$(VENV)/.run: $(VENV)/.made requirements.lock pyproject.toml
+	@echo "Installing RedFire's packages into $(VENV): about 250 MB to download, 650 MB on disk …"
+	@$(INSTALL) -r requirements.lock
+	@$(UV) pip install --quiet --no-deps --no-build-isolation -e .
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.run requirements-dev.lock
+	@echo "Installing what builds, checks and tests RedFire: about 120 MB more …"
+	@$(INSTALL) -r requirements-dev.lock
+	@touch $@
 
 # The quick core of backtests; without a C compiler one line says so, and the pure Python one is used.
-$(VENV)/.core: $(STAMP) $(BACKTEST)/compile.py $(BACKTEST)/core.py $(wildcard $(BACKTEST)/*.pxd $(BACKTEST)/*.pyx)
+core: $(VENV)/.run
 	@$(BIN)/python -m services.strategy.backtest.compile
-	@touch $@
 
 run: setup ## Start the platform with a demo user and a strategy that trades; ARGS="--port 9090 …" goes to redfire up
 	@$(BIN)/redfire up --demo $(ARGS)
 
-test: setup ## Run all tests against real servers; ARGS="-k name" goes to pytest
+test: setup-dev ## Run all tests against real servers; ARGS="-k name" goes to pytest
 	$(BIN)/python -m pytest $(ARGS)
 
-lint: setup ## Check style, types, the layers and the contract
+lint: setup-dev ## Check style, types, the layers and the contract
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check services tests
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python -m services.mesh.generate --lint
 
-gen: setup ## Regenerate gen/ and envoy/ from proto/
+gen: setup-dev ## Regenerate gen/ and envoy/ from proto/
 	$(BIN)/python -m services.mesh.generate
 
-lock: ## Renew requirements.lock from what is installed in .venv
-	@{ sed -n '/^#/p' requirements.lock; $(BIN)/python -m pip freeze --exclude-editable; } > requirements.lock.new
-	@mv requirements.lock.new requirements.lock
+lock: $(VENV)/.made ## Renew the lock files from pyproject.toml, to the newest versions
+	@$(UV) pip compile $(LOCK) --upgrade -o requirements.lock pyproject.toml
+	@$(UV) pip compile $(LOCK) --upgrade -c requirements.lock --extra cluster --group dev -o requirements-dev.lock pyproject.toml
 
 clean: ## Remove what setup and tests made, but no data
 	rm -rf $(VENV) $(BACKTEST)/*.so $(BACKTEST)/_compiled.stamp .pytest_cache .mypy_cache .ruff_cache .hypothesis

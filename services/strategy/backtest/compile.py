@@ -128,4 +128,5 @@ def _compiled(module: str, folder: Path, command: list[str]) -> str:
 
 
 if __name__ == "__main__":
-    sys.stdout.write(build() + "\n")
+    if (said := build()) != _UP_TO_DATE:
+        sys.stdout.write(said + "\n")

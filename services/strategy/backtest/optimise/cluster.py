@@ -41,7 +41,11 @@ class ClusterWorkers:
     """
 
     def __init__(self, source: ClassSource, job: BacktestJob, data: Dataset, address: str) -> None:
-        from distributed import Client
+        try:
+            from distributed import Client
+        except ImportError:
+            said = "the packages of a Dask cluster are not installed: .venv/bin/uv pip install -e '.[cluster]'"
+            raise BacktestError(said, "dask") from None
 
         try:
             self._client = Client(address, timeout=_CONNECT_S, set_as_default=False)
