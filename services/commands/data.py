@@ -10,6 +10,7 @@ from zoneinfo import ZoneInfo
 import click
 
 from services.commands.data_folder import data_dir_option, open_private
+from services.commands.data_sample import sample
 from services.commands.one_line import BadInput, Command, column_names, progress_bar, required_symbol
 
 _READ_PART = 0.6
@@ -19,7 +20,10 @@ _timezone = click.option("--timezone", default="Asia/Shanghai", show_default=Tru
 
 @click.group()
 def data() -> None:
-    """Import recorded market data and list what there is."""
+    """Import recorded market data, list what there is, or write a sample."""
+
+
+data.add_command(sample)
 
 
 @data.command("import", cls=Command, pairs=("--columns",))
