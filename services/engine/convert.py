@@ -3,6 +3,7 @@
 from datetime import UTC, datetime
 from decimal import Decimal
 from enum import StrEnum
+from functools import cache
 from typing import Any
 
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -28,10 +29,10 @@ from services.engine.updates import (
 )
 from services.kernel.decimals import plain, to_text
 from services.kernel.errors import Invalid
+from services.quant.calendar import Calendar
 from services.simulation.catalogue import Instrument
-from services.simulation.trading_day import TradingCalendar
 
-_calendar = TradingCalendar()
+_calendar = cache(Calendar.load)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -195,7 +196,7 @@ def tick_frame(tick: Any, sequence: int) -> bytes:
         pre_close_price=tick.pre_close,
         limit_up=tick.limit_up,
         limit_down=tick.limit_down,
-        trading_day=extra.get("trading_day") or _calendar.day_of(time_ns),
+        trading_day=extra.get("trading_day") or _calendar().trading_day(tick.vt_symbol, time_ns),
     )
     bid_prices, bid_quantities = _levels(tick, "bid")
     ask_prices, ask_quantities = _levels(tick, "ask")

@@ -14,7 +14,7 @@ from services.engine.vnpy_engine import EVENT_FEED_ENDED, EVENT_TRADING_DAY
 from services.engine.vnpy_venue import VnpyVenue
 from services.engine.vnpy_words import order_update, position_update, trade_update
 from services.kernel.clock import Clock
-from services.simulation.trading_day import TradingCalendar
+from services.quant.calendar import Calendar
 
 log = logging.getLogger(__name__)
 gateway_log = logging.getLogger("services.engine.gateway")
@@ -38,8 +38,8 @@ class GatewayEvents:
         self._ticks = ticks
         self._venues = venues
         self._clock = clock
-        self._calendar = TradingCalendar()
-        self._day = self._calendar.day_of(clock.now_ns())
+        self._calendar = Calendar.load()
+        self._day = self._calendar.chinese_trading_day(clock.now_ns())
 
     def take_ticks(self, ticks: list[Any]) -> None:
         """Ticks of all gateways, in order."""
@@ -62,7 +62,7 @@ class GatewayEvents:
             self._events.publish(order_update(data, self._order_id(data), self._clock.now()))
         elif kind == EVENT_TRADE:
             self._gateways.heard(data.gateway_name)
-            day = self._calendar.day_of(self._clock.now_ns())
+            day = self._calendar.trading_day(data.vt_symbol, self._clock.now_ns())
             self._events.publish(trade_update(data, self._order_id(data), self._clock.now(), day))
         elif kind == EVENT_POSITION:
             self._gateways.heard(data.gateway_name)
@@ -76,7 +76,7 @@ class GatewayEvents:
 
     def roll(self) -> None:
         """Tell the connected gateways' trading day when it has changed; SIM tells its own."""
-        day = self._calendar.day_of(self._clock.now_ns())
+        day = self._calendar.chinese_trading_day(self._clock.now_ns())
         if day != self._day:
             self._day = day
             for name in self._venues:

@@ -15,8 +15,8 @@ from typing import TextIO
 from services.engine.feed import ReplayFeedSpec, open_recording
 from services.engine.quote import Quote
 from services.kernel.clock import Clock
+from services.quant.calendar import Calendar
 from services.simulation.catalogue import Catalogue
-from services.simulation.trading_day import TradingCalendar
 
 log = logging.getLogger(__name__)
 
@@ -177,7 +177,7 @@ class RowReader:
         columns = {name.strip(): index for index, name in enumerate(header)}
         self._width = len(header)
         self._catalogue = catalogue
-        self._calendar = TradingCalendar()
+        self._calendar = Calendar.load()
         self._symbols: dict[tuple[str, str], str] = {}
         self._at = (columns["datetime"], columns["symbol"], columns["exchange"])
         self._last_price_at = columns["last_price"]
@@ -208,7 +208,7 @@ class RowReader:
         return Quote(
             symbol,
             time_ns,
-            _trading_day(day) if day else self._calendar.day_of(time_ns),
+            _trading_day(day) if day else self._calendar.trading_day(symbol, time_ns),
             *[numbers[place] for place in self._places],  # type: ignore[arg-type, misc]
             bids=[(numbers[p], numbers[v]) for p, v in self._bid_places if numbers[p] and numbers[v]],
             asks=[(numbers[p], numbers[v]) for p, v in self._ask_places if numbers[p] and numbers[v]],

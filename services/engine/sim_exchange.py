@@ -25,9 +25,9 @@ from services.engine.updates import (
     TradingDayUpdate,
 )
 from services.kernel.clock import Clock
+from services.quant.calendar import Calendar
 from services.simulation.catalogue import Catalogue, Instrument
 from services.simulation.matching import Book, Fill, Level, Lifetime, MatchOrder
-from services.simulation.trading_day import TradingCalendar
 
 log = logging.getLogger(__name__)
 
@@ -86,7 +86,7 @@ class SimExchange:
         self._orders: dict[int, SimOrder] = {}
         self._timed: dict[int, datetime] = {}
         self.positions = SimPositions(gateway_name)
-        self.trading_day = TradingCalendar().day_of(clock.now_ns())
+        self.trading_day = Calendar.load().chinese_trading_day(clock.now_ns())
         self._open = False
 
     def restore(self, orders: Iterable[SimOrder], trading_day: int) -> None:

@@ -9,8 +9,8 @@ from typing import Any
 
 from services.engine.quote import Quote
 from services.kernel.clock import Clock
+from services.quant.calendar import Calendar
 from services.simulation.catalogue import Instrument, SimulatedMarket
-from services.simulation.trading_day import TradingCalendar
 
 LEVELS = 5
 # The fair price is a slow random walk that returns to its start, plus fast jitter; all in ticks and seconds. With these
@@ -151,7 +151,7 @@ class SimFeed:
         saved: dict[str, dict[str, Any]] | None = None,
     ) -> None:
         self._clock = clock
-        self._calendar = TradingCalendar()
+        self._calendar = Calendar.load()
         self._rate = ticks_per_second
         self._markets = [
             SimMarket(instrument, seed, restored_state((saved or {}).get(instrument.symbol)))
@@ -185,7 +185,7 @@ class SimFeed:
 
     def _step(self, market: SimMarket, elapsed_s: float) -> Quote:
         now_ns = self._clock.now_ns()
-        return market.step(elapsed_s, now_ns, self._calendar.day_of(now_ns))
+        return market.step(elapsed_s, now_ns, self._calendar.trading_day(market.symbol, now_ns))
 
 
 def restored_state(saved: dict[str, Any] | None) -> MarketState | None:

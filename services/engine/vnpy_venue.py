@@ -22,7 +22,7 @@ from services.engine.vnpy_words import (
 from services.kernel.clock import Clock
 from services.kernel.database import Database
 from services.kernel.errors import DeadlineExceeded, FailedPrecondition, NotFound
-from services.simulation.trading_day import TradingCalendar
+from services.quant.calendar import Calendar
 
 _REFUSED = "refused"
 _REMEMBERED = 50_000
@@ -54,7 +54,7 @@ class VnpyVenue:
         self._main = main_engine
         self._name = gateway_name
         self._clock = clock
-        self._calendar = TradingCalendar()
+        self._calendar = Calendar.load()
         self._repositories = database.repositories(EngineRepository)
         self._writer = database.writer()
         self._upsert = database.upsert(GatewayOrderRow, ["order_id"])
@@ -98,7 +98,7 @@ class VnpyVenue:
     async def state(self, order_ids: list[str]) -> VenueState:
         """What vnpy's OMS has of this gateway."""
         now = self._clock.now()
-        day = self._calendar.day_of(self._clock.now_ns())
+        day = self._calendar.chinese_trading_day(self._clock.now_ns())
         asked = {self._venue_ids[order_id] for order_id in order_ids if order_id in self._venue_ids}
         orders = [o for o in self._main.get_all_active_orders() if o.gateway_name == self._name]
         seen = {order.orderid for order in orders}

@@ -14,6 +14,8 @@ from functools import lru_cache
 from typing import Any, Protocol
 from zoneinfo import ZoneInfo
 
+from services.quant.calendar import Calendar
+
 SECOND_NS = 1_000_000_000
 HOUR_NS = 3600 * SECOND_NS
 
@@ -85,6 +87,7 @@ class LocalClock:
 
     def __init__(self, timezone: str) -> None:
         zone = ZoneInfo(timezone)
+        self._calendar = Calendar.load()
 
         @lru_cache(maxsize=4096)
         def offset_ns(hour: int) -> int:
@@ -105,6 +108,10 @@ class LocalClock:
         """The local date as YYYYMMDD."""
         day = datetime.fromtimestamp(time_ns // SECOND_NS, self._zone)
         return day.year * 10_000 + day.month * 100 + day.day
+
+    def trading_day(self, symbol: str, time_ns: int) -> int:
+        """The trading day of a tick that does not say it."""
+        return self._calendar.trading_day(symbol, time_ns)
 
     def midnight_ns(self, date_number: int) -> int:
         """The local midnight that a date (YYYYMMDD) begins with."""
@@ -163,7 +170,7 @@ class SymbolBars:
         if not 0.0 < price < 1e300:  # CTP writes the largest double where it has no price
             return
         time_ns, volume, sequence = tick.time_ns, tick.volume, tick.sequence
-        trading_day = tick.trading_day or self._clock.date_number(time_ns)
+        trading_day = tick.trading_day or self._clock.trading_day(self.symbol, time_ns)
         if trading_day != self.trading_day:
             if trading_day > self.trading_day:
                 self.close_all(close)

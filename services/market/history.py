@@ -325,7 +325,7 @@ class History:
     def _archive(self, closing: Segment, batch: bytes, state: dict[str, Any]) -> None:
         if batch:
             self._append(batch)
-        ticks = tick_columns(closing.batches, self._clock.date_number, self._pause)
+        ticks = tick_columns(closing.batches, self._clock.trading_day, self._pause)
         bars: dict[tuple[str, int], list[Bar]] = {}
         for bar in closing.bars:
             bars.setdefault((bar.symbol, bar.trading_day), []).append(bar)
@@ -364,7 +364,7 @@ class History:
     def _days(self, archive: Archive, symbol: str, low_ns: int, high_ns: int) -> list[int]:
         """Trading days that may have rows of this time, oldest first."""
         holiday_ns = _LONGEST_HOLIDAY_DAYS * Interval.DAY.length_ns
-        first = self._clock.date_number(low_ns)
+        first = self._clock.date_number(low_ns - Interval.DAY.length_ns)  # days in UTC are behind
         last = self._clock.date_number(high_ns + holiday_ns) if high_ns < LATEST_NS else 99_999_999
         return [day for day in archive.days(symbol) if first <= day <= last]
 

@@ -42,11 +42,11 @@ _SYMBOL_TAG = b"\x0a"
 
 
 def tick_columns(
-    batches: Iterable[bytes], local_date: Callable[[int], int], pause: Callable[[], None]
+    batches: Iterable[bytes], trading_day: Callable[[str, int], int], pause: Callable[[], None]
 ) -> dict[tuple[str, int], Columns]:
     """The batches' ticks as columns, by symbol and trading day.
 
-    `local_date` gives the day of a tick without one; `pause` is called now and then to let other threads run.
+    `trading_day` gives the day of a tick without one; `pause` is called now and then to let other threads run.
     """
     found: dict[tuple[str, int], list[Columns]] = {}
     for head, frames in _by_head(batches, pause).items():
@@ -55,9 +55,9 @@ def tick_columns(
             rest = frames[first : first + ROWS]
             if head:
                 for symbol, columns in _matrices(rest):
-                    _by_day(found, symbol, columns, local_date)
+                    _by_day(found, symbol, columns, trading_day)
             for symbol, columns in _parsed(rest):
-                _by_day(found, symbol, columns, local_date)
+                _by_day(found, symbol, columns, trading_day)
     return {key: _joined(parts) for key, parts in found.items()}
 
 
@@ -167,11 +167,11 @@ def _values(name: str, ticks: Sequence[pb.Tick]) -> Any:
 
 
 def _by_day(
-    found: dict[tuple[str, int], list[Columns]], symbol: str, columns: Columns, local_date: Callable[[int], int]
+    found: dict[tuple[str, int], list[Columns]], symbol: str, columns: Columns, trading_day: Callable[[str, int], int]
 ) -> None:
     days = columns["trading_day"].copy()
     for row in np.flatnonzero(days == 0):
-        days[row] = local_date(int(columns["time_ns"][row]))
+        days[row] = trading_day(symbol, int(columns["time_ns"][row]))
     for day in np.unique(days).tolist():
         rows = np.flatnonzero(days == day)
         part = columns if len(rows) == len(days) else {name: column.take(rows) for name, column in columns.items()}

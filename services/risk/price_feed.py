@@ -3,7 +3,6 @@
 import asyncio
 import logging
 import math
-from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 from google.protobuf import duration_pb2
@@ -11,6 +10,7 @@ from redfire.market.v1 import market_pb2
 from redfire.market.v1.market_pb2_grpc import MarketServiceStub
 
 from services.kernel.errors import RedFireError
+from services.quant.calendar import Calendar
 from services.risk.portfolio import Portfolio
 
 log = logging.getLogger(__name__)
@@ -27,6 +27,7 @@ class PriceFeed:
         self._market = market
         self._portfolio = portfolio
         self._interval_s = interval_s
+        self._calendar = Calendar.load()
         self._used: set[str] = set()
         self._followed: frozenset[str] = frozenset()
         self.catalogue_loaded = asyncio.Event()
@@ -88,13 +89,5 @@ class PriceFeed:
         if tick.last_price and math.isfinite(tick.last_price):
             # str gives the shortest decimal that is this double: the price as the exchange wrote it.
             price = Decimal(str(tick.last_price))
-            trading_day = tick.trading_day or trading_day_of(tick.time_ns)
+            trading_day = tick.trading_day or self._calendar.trading_day(tick.symbol, tick.time_ns)
             self._portfolio.apply_price(tick.symbol, price, tick.time_ns, trading_day)
-
-
-def trading_day_of(time_ns: int) -> int:
-    """The trading day (YYYYMMDD) of a tick that does not say it: China's, where the evening belongs to the next day."""
-    day = (datetime.fromtimestamp(time_ns // 10**9, UTC) + timedelta(hours=8 + 4)).date()
-    if day.weekday() >= 5:
-        day += timedelta(days=7 - day.weekday())
-    return day.year * 10_000 + day.month * 100 + day.day

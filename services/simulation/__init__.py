@@ -1,1 +1,1 @@
-"""The library of simulated trading that SIM and backtests share: the catalogue, trading days, and the matching."""
+"""The library of simulated trading that SIM and backtests share: the catalogue and the matching."""

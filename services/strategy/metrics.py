@@ -3,22 +3,24 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import date, datetime
 from decimal import Decimal
 from itertools import pairwise
-from zoneinfo import ZoneInfo
+
+from services.quant.calendar import Calendar
+from services.quant.calendar.days import to_date
 
 # vnpy's, and the usual of Chinese exchanges.
 TRADING_DAYS_A_YEAR = 240
-_EXCHANGE_TIME = ZoneInfo("Asia/Shanghai")
-# The night session begins at 21:00 and belongs to the next trading day.
-_NEW_DAY_HOUR = 18
 _ZERO = Decimal(0)
 
 
 @dataclass(frozen=True, slots=True)
 class Fill:
-    """A trade as far as performance needs it. `sign`: 1 bought, -1 sold; `realized_pnl` is before commission."""
+    """A trade as far as performance needs it. `sign`: 1 bought, -1 sold; `realized_pnl` is before commission.
+
+    `trading_day` is the books' (YYYYMMDD); 0: the calendar's.
+    """
 
     time: datetime
     sign: int
@@ -27,6 +29,7 @@ class Fill:
     quantity: Decimal
     commission: Decimal
     realized_pnl: Decimal
+    trading_day: int = 0
 
 
 @dataclass(slots=True)
@@ -60,27 +63,21 @@ class Performance:
     daily: tuple[Day, ...]
 
 
-def trading_day(time: datetime) -> date:
-    """The trading day of a time: from 18:00 on the next one, never on a weekend (holidays are not known here)."""
-    local = time.astimezone(_EXCHANGE_TIME)
-    day = local.date() + timedelta(days=local.hour >= _NEW_DAY_HOUR)
-    # The small hours of a Saturday are Friday's night session, which is Monday's trading day.
-    return day + timedelta(days=max(0, 7 - day.weekday()) if day.weekday() >= 5 else 0)
-
-
-def by_day(fills: Sequence[Fill], contract_size: Decimal, until: datetime | None = None) -> list[Day]:
+def by_day(
+    fills: Sequence[Fill], contract_size: Decimal, symbol: str, calendar: Calendar, until: datetime | None = None
+) -> list[Day]:
     """Every trading day from the first fill to the last one (or `until`), also those without fills."""
     if not fills:
         return []
-    last = max(trading_day(fills[-1].time), trading_day(until) if until else date.min)
-    days: dict[date, Day] = {}
-    day = trading_day(fills[0].time)
-    while day <= last:
-        if day.weekday() < 5:
-            days[day] = Day(day)
-        day += timedelta(days=1)
-    for fill in fills:
-        entry = days.setdefault(trading_day(fill.time), Day(trading_day(fill.time)))
+
+    def day_of(time: datetime) -> int:
+        return calendar.trading_day(symbol, int(time.timestamp()) * 1_000_000_000)
+
+    numbers = [fill.trading_day or day_of(fill.time) for fill in fills]
+    last = max(numbers[-1], day_of(until) if until else 0)
+    days = {day: Day(to_date(day)) for day in calendar.trading_days(symbol.rpartition(".")[2], numbers[0], last)}
+    for number, fill in zip(numbers, fills, strict=True):
+        entry = days.setdefault(number, Day(to_date(number)))
         entry.net_pnl += fill.realized_pnl - fill.commission
         entry.commission += fill.commission
         entry.turnover += fill.price * fill.quantity * contract_size
@@ -93,10 +90,12 @@ def performance(
     contract_size: Decimal,
     capital: Decimal,
     last_price: Decimal | None,
+    symbol: str,
+    calendar: Calendar,
     until: datetime | None = None,
 ) -> Performance:
     """Performance of fills in order of time. Open positions count at the last price, on the last day."""
-    days = by_day(fills, contract_size, until)
+    days = by_day(fills, contract_size, symbol, calendar, until)
     open_pnl = unrealized(fills, contract_size, last_price)
     equity = [float(capital)]
     for index, day in enumerate(days):

@@ -139,4 +139,5 @@ def _fill(trade: trading_pb2.Trade) -> Fill:
         quantity=Decimal(trade.quantity),
         commission=Decimal(trade.commission or 0),
         realized_pnl=Decimal(trade.realized_pnl or 0),
+        trading_day=trade.trading_day,
     )

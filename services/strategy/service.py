@@ -14,6 +14,7 @@ from services.kernel.database import Repositories
 from services.kernel.errors import FailedPrecondition, ResourceExhausted
 from services.kernel.identifiers import new_id
 from services.kernel.paging import Page, Slice
+from services.quant.calendar import Calendar
 from services.strategy import parameters as parameter_rules
 from services.strategy.catalogue import Catalogue
 from services.strategy.events import StrategyEvent, StrategyEvents
@@ -61,6 +62,7 @@ class StrategyService:
         self._owners = owners
         self._settings = settings
         self._clock = clock
+        self._calendar = Calendar.load()
         self._deposits: TtlCache[str, Decimal] = TtlCache(10_000, _DEPOSITS_S, clock)
         self._performances: TtlCache[str, Performance] = TtlCache(1_000, _PERFORMANCE_S, clock)
 
@@ -204,6 +206,8 @@ class StrategyService:
             contract_size,
             capital,
             None if price is None else Decimal(str(price)),
+            strategy.symbol,
+            self._calendar,
             self._clock.now() if strategy.status.is_active else None,
         )
         self._performances.put(strategy_id, found)

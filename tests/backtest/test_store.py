@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from redfire.market.v1 import market_pb2 as pb
 
 from services.lake.layout import BAR_COLUMNS, INTERVALS, TICK_COLUMNS
-from services.lake.trading_day import trading_days
 from services.market.bars import Interval
+from services.quant.calendar import Calendar
+from services.quant.calendar.columns import day_numbers, trading_day_column
 from services.strategy.backtest.dataset import BAR_VALUES, Bars, first_rows
 from services.strategy.backtest.job import INTERVALS_S, BacktestError
 from services.strategy.backtest.store import DataStore, Imported
@@ -101,7 +102,7 @@ def test_a_night_before_a_holiday_is_known_whichever_file_it_came_in(tmp_path):
     assert same(store.load("rb888.SHFE", "5m"), bars)
 
 
-def test_trading_days_go_by_the_data():
+def test_trading_days_of_a_column_are_those_of_the_calendar():
     times = (
         "2020-01-03 21:00",
         "2020-01-04 01:00",
@@ -109,9 +110,14 @@ def test_trading_days_go_by_the_data():
         "2020-01-06 21:00",
         "2020-01-09 10:00",
         "2020-01-10 21:00",
+        "2020-01-23 21:00",
     )
-    local = np.array([at(text) + 8 * 3600 * 10**9 for text in times])
-    assert trading_days(local).tolist() == [20200106, 20200106, 20200106, 20200109, 20200109, 20200113]
+    moments, calendar = np.array([at(text) for text in times]), Calendar.load()
+    days = day_numbers(trading_day_column(calendar, "rb2005.SHFE", moments)).tolist()
+    assert days == [20200106, 20200106, 20200106, 20200107, 20200109, 20200113, 20200203]
+    assert days == [calendar.trading_day("rb2005.SHFE", at(text)) for text in times]
+    in_utc = day_numbers(trading_day_column(calendar, "BTCUSDT.BINANCE", moments)).tolist()
+    assert in_utc == [calendar.trading_day("BTCUSDT.BINANCE", at(text)) for text in times]
 
 
 def test_longer_bars_are_made_of_shorter_ones(tmp_path):

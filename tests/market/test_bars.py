@@ -118,6 +118,14 @@ def test_the_clock_closes_a_quiet_minute_and_late_ticks_go_to_the_next() -> None
     assert [bar.volume for bar in made.of(Interval.MINUTE)] == [5, 2]
 
 
+def test_ticks_without_a_trading_day_have_the_calendars() -> None:
+    made = Made()
+    made.take(tick(1, time_ns=at("2026-11-24 14:59:00"), volume=10, trading_day=0))
+    made.take(tick(2, time_ns=at("2026-11-24 17:30:00"), volume=4, trading_day=0))
+    made.bars.close_all()
+    assert [bar.trading_day for bar in made.of(Interval.DAY)] == [20261124, 20261125]
+
+
 def test_a_night_session_belongs_to_the_next_trading_day() -> None:
     made = Made()
     made.take(tick(1, time_ns=at("2026-11-20 14:59:00"), volume=10, trading_day=20261120))

@@ -28,7 +28,7 @@ def plain(ticks: list[pb.Tick]) -> dict[tuple[str, int], list[dict[str, Any]]]:
 
 
 def decoded(*batches: bytes) -> dict[tuple[str, int], list[dict[str, Any]]]:
-    columns = tick_columns(batches, lambda time_ns: DAY, lambda: None)
+    columns = tick_columns(batches, lambda symbol, time_ns: DAY, lambda: None)
     return {key: sorted(pa.table(found).to_pylist(), key=str) for key, found in columns.items()}
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from redfire.market.v1 import market_pb2
 from redfire.trading.v1 import order_service_pb2, trading_pb2
 
 from services.kernel.clock import ManualClock
@@ -16,7 +17,7 @@ from services.risk.book import AccountBook
 from services.risk.exposure import exposure_of
 from services.risk.limits import Limits
 from services.risk.portfolio import Portfolio
-from services.risk.price_feed import trading_day_of
+from services.risk.price_feed import PriceFeed
 from services.risk.trading_feed import OPEN, TradingFeed
 
 SYMBOLS = ["IF2101.CFFEX", "rb2105.SHFE"]
@@ -162,11 +163,16 @@ def test_a_tick_of_an_earlier_day_does_not_turn_the_day_back() -> None:
     ("utc", "expected"),
     [
         ("2021-01-04T02:00:00", 20210104),  # Monday, 10:00 in China
-        ("2021-01-04T13:00:00", 20210105),  # Monday, 21:00: Tuesday's
+        ("2021-01-04T09:30:00", 20210105),  # Monday, 17:30: Tuesday's, as for everybody
+        ("2021-01-04T13:00:00", 20210105),  # Monday, 21:00
         ("2021-01-08T13:00:00", 20210111),  # Friday, 21:00: Monday's
         ("2021-01-08T17:30:00", 20210111),  # Saturday, 01:30
+        ("2021-02-10T13:00:00", 20210218),  # the evening before the Spring Festival
     ],
 )
-def test_the_evening_belongs_to_the_next_trading_day(utc: str, expected: int) -> None:
+def test_a_tick_without_a_trading_day_has_the_calendars(utc: str, expected: int) -> None:
     time_ns = int(datetime.fromisoformat(utc).replace(tzinfo=UTC).timestamp()) * 10**9
-    assert trading_day_of(time_ns) == expected
+    risk = Risk()
+    prices = PriceFeed(None, risk.portfolio, 1.0)  # type: ignore[arg-type]
+    prices._apply(market_pb2.Tick(symbol="rb2105.SHFE", time_ns=time_ns, last_price=4300.0))
+    assert risk.portfolio.trading_day == expected

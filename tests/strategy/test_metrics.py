@@ -1,5 +1,6 @@
 """Performance against numpy."""
 
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from zoneinfo import ZoneInfo
@@ -7,9 +8,12 @@ from zoneinfo import ZoneInfo
 import numpy as np
 import pytest
 
-from services.strategy.metrics import Fill, by_day, max_drawdown, performance, trading_day, unrealized
+from services.quant.calendar import Calendar
+from services.strategy.metrics import Fill, by_day, max_drawdown, performance, unrealized
 
 SHANGHAI = ZoneInfo("Asia/Shanghai")
+CALENDAR = Calendar.load()
+SYMBOL = "IF2101.CFFEX"
 MONDAY = datetime(2021, 1, 4, 10, tzinfo=SHANGHAI)
 
 
@@ -26,22 +30,22 @@ def fill(day: int, sign: int, closes: bool, price: float, pnl: float = 0, quanti
 
 
 def test_no_trades_is_all_zero():
-    found = performance([], Decimal(300), Decimal(1_000_000), Decimal(5000))
+    found = performance([], Decimal(300), Decimal(1_000_000), Decimal(5000), SYMBOL, CALENDAR)
     assert (found.total_return, found.sharpe_ratio, found.trade_count, found.daily) == (0, 0, 0, ())
 
 
 def test_figures_agree_with_numpy():
     rng = np.random.default_rng(7)
     fills, net = [], []
-    for week in range(20):
-        for day in range(5):
-            pnl = float(np.round(rng.normal(200, 3000), 2))
-            fills += [
-                fill(week * 7 + day, 1, False, 5000),
-                fill(week * 7 + day, -1, True, float(Decimal(5000) + Decimal(str(pnl)) / 300), pnl),
-            ]
-            net.append(pnl - 20)
-    found = performance(fills, Decimal(300), Decimal(1_000_000), None)
+    for number in CALENDAR.trading_days("CFFEX", 20210104, 20210701)[:100]:
+        day = (datetime.strptime(str(number), "%Y%m%d").date() - MONDAY.date()).days
+        pnl = float(np.round(rng.normal(200, 3000), 2))
+        fills += [
+            fill(day, 1, False, 5000),
+            fill(day, -1, True, float(Decimal(5000) + Decimal(str(pnl)) / 300), pnl),
+        ]
+        net.append(pnl - 20)
+    found = performance(fills, Decimal(300), Decimal(1_000_000), None, SYMBOL, CALENDAR)
     equity = 1_000_000 + np.concatenate([[0], np.cumsum(net)])
     returns = np.diff(equity) / equity[:-1]
     total = equity[-1] / equity[0] - 1
@@ -63,7 +67,7 @@ def test_figures_agree_with_numpy():
 
 
 def test_days_without_trades_count_weekends_do_not():
-    days = by_day([fill(0, 1, False, 5000), fill(7, -1, True, 5010, 3000)], Decimal(300))
+    days = by_day([fill(0, 1, False, 5000), fill(7, -1, True, 5010, 3000)], Decimal(300), SYMBOL, CALENDAR)
     assert [day.date.isoformat() for day in days] == [
         "2021-01-04", "2021-01-05", "2021-01-06", "2021-01-07", "2021-01-08", "2021-01-11",
     ]  # fmt: skip
@@ -75,21 +79,34 @@ def test_days_without_trades_count_weekends_do_not():
     ("local", "day"),
     [
         (datetime(2021, 1, 4, 14, 59), date(2021, 1, 4)),
+        (datetime(2021, 1, 4, 17, 30), date(2021, 1, 5)),
         (datetime(2021, 1, 4, 21, 0), date(2021, 1, 5)),
         (datetime(2021, 1, 5, 2, 0), date(2021, 1, 5)),
         (datetime(2021, 1, 8, 21, 0), date(2021, 1, 11)),
         (datetime(2021, 1, 9, 1, 0), date(2021, 1, 11)),
         (datetime(2021, 1, 10, 12, 0), date(2021, 1, 11)),
+        (datetime(2021, 2, 11, 10, 0), date(2021, 2, 18)),  # the Spring Festival
     ],
 )
-def test_the_night_session_belongs_to_the_next_trading_day(local, day):
-    assert trading_day(local.replace(tzinfo=SHANGHAI).astimezone(UTC)) == day
+def test_a_fill_without_a_trading_day_has_the_calendars(local, day):
+    one = replace(fill(0, 1, False, 5000), time=local.replace(tzinfo=SHANGHAI).astimezone(UTC))
+    assert [found.date for found in by_day([one], Decimal(300), SYMBOL, CALENDAR)] == [day]
+
+
+def test_a_fill_keeps_the_trading_day_that_the_books_have():
+    one = replace(fill(0, 1, False, 5000), trading_day=20210106)
+    assert [found.date for found in by_day([one], Decimal(300), SYMBOL, CALENDAR)] == [date(2021, 1, 6)]
+
+
+def test_holidays_are_no_trading_days():
+    fills = [replace(fill(0, 1, False, 5000), trading_day=day) for day in (20210210, 20210218)]
+    assert [found.date.day for found in by_day(fills, Decimal(300), SYMBOL, CALENDAR)] == [10, 18]
 
 
 def test_an_open_position_counts_at_the_last_price():
     fills = [fill(0, -1, False, 5000, quantity=2)]
     assert unrealized(fills, Decimal(300), Decimal(4990)) == 6000
-    found = performance(fills, Decimal(300), Decimal(100_000), Decimal(4990))
+    found = performance(fills, Decimal(300), Decimal(100_000), Decimal(4990), SYMBOL, CALENDAR)
     assert found.total_return == pytest.approx((6000 - 10) / 100_000)
     assert found.realized_pnl == 0
 

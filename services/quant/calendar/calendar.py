@@ -19,6 +19,7 @@ from services.quant.calendar.days import (
     next_open,
     open_days,
     span,
+    to_date,
 )
 from services.quant.calendar.product import Product, product_of
 from services.quant.calendar.session import Session, SessionKind, SessionState, SessionStatus
@@ -71,23 +72,30 @@ class Calendar:
     def trading_day(self, symbol: str, time_ns: int) -> int:
         """The trading day that a moment belongs to."""
         days = self._days.get(symbol)
-        return (self._days_of_symbol(symbol) if days is None else days).of(time_ns)
+        return (self.days_of(symbol) if days is None else days).of(time_ns)
+
+    def chinese_trading_day(self, time_ns: int) -> int:
+        """The trading day that all Chinese exchanges share: for what is no symbol's, like a gateway's day."""
+        return self._chinese.of(time_ns)
 
     def is_trading_day(self, exchange: str, day: int) -> bool:
         """Whether the exchange is open on a day (YYYYMMDD)."""
-        return self._days_of(exchange).is_open(day_of_number(day))
+        return self._days_of_exchange(exchange).is_open(day_of_number(day))
 
     def trading_days(self, exchange: str, start: int, end: int) -> list[int]:
         """The trading days from `start` to `end`, both included."""
-        return [day_number(day) for day in open_days(self._days_of(exchange), day_of_number(start), day_of_number(end))]
+        return [
+            day_number(day)
+            for day in open_days(self._days_of_exchange(exchange), day_of_number(start), day_of_number(end))
+        ]
 
     def next_trading_day(self, exchange: str, day: int) -> int:
         """The first trading day after `day`."""
-        return day_number(next_open(self._days_of(exchange), day_of_number(day) + 1))
+        return day_number(next_open(self._days_of_exchange(exchange), day_of_number(day) + 1))
 
     def previous_trading_day(self, exchange: str, day: int) -> int:
         """The last trading day before `day`."""
-        return day_number(last_open(self._days_of(exchange), day_of_number(day) - 1))
+        return day_number(last_open(self._days_of_exchange(exchange), day_of_number(day) - 1))
 
     def day_begin_ns(self, symbol: str, trading_day: int) -> int:
         """When the first session of a trading day begins, its auction included."""
@@ -101,7 +109,7 @@ class Calendar:
 
     def day_span_ns(self, symbol: str, trading_day: int) -> tuple[int, int]:
         """All moments that belong to a trading day: from `start_ns` until before `end_ns`."""
-        return span(self._days_of_symbol(symbol), day_of_number(trading_day))
+        return span(self.days_of(symbol), day_of_number(trading_day))
 
     # Sessions
 
@@ -122,7 +130,7 @@ class Calendar:
         product = self._product_of_symbol(symbol)
         if product is None:
             return (("00:00", "00:00"),)
-        hours, night_end = product.hours(date(day // 10_000, day // 100 % 100, day % 100))
+        hours, night_end = product.hours(to_date(day))
         if hours is None:
             return ()
         night = ((self._table.night.start, night_end),) if night_end is not None else ()
@@ -173,15 +181,16 @@ class Calendar:
 
     # Symbols
 
-    def _days_of(self, exchange: str) -> Days:
+    def _days_of_exchange(self, exchange: str) -> Days:
         return self._chinese if exchange in self._table.exchanges else self._always
 
-    def _days_of_symbol(self, symbol: str) -> Days:
+    def days_of(self, symbol: str) -> Days:
+        """The days of a symbol's exchange."""
         found = self._days.get(symbol)
         if found is None:
             if len(self._days) >= MOST_CACHED:
                 self._days.clear()
-            found = self._days[symbol] = self._days_of(symbol.rpartition(".")[2])
+            found = self._days[symbol] = self._days_of_exchange(symbol.rpartition(".")[2])
         return found
 
     def _product_of_symbol(self, symbol: str) -> Product | None:

@@ -26,7 +26,12 @@ def day_number(day: int) -> int:
 
 def day_of_number(number: int) -> int:
     """YYYYMMDD as days since 1970. Raises: ValueError for what is no date."""
-    return date(number // 10_000, number // 100 % 100, number % 100).toordinal() - _EPOCH
+    return to_date(number).toordinal() - _EPOCH
+
+
+def to_date(number: int) -> date:
+    """YYYYMMDD as a date. Raises: ValueError for what is no date."""
+    return date(number // 10_000, number // 100 % 100, number % 100)
 
 
 class Days(Protocol):

@@ -3,7 +3,7 @@
 import re
 from datetime import date
 
-from services.quant.calendar.days import DAY_NS, ROLL_NS, SHANGHAI_NS, ChineseDays, day_of_number, last_open
+from services.quant.calendar.days import DAY_NS, ROLL_NS, SHANGHAI_NS, ChineseDays, day_of_number, last_open, to_date
 from services.quant.calendar.session import Session, SessionKind
 from services.quant.calendar.table import Auction, Exchange, Hours, Table, in_force
 
@@ -40,7 +40,7 @@ class Product:
     def sessions(self, trading_day: int) -> tuple[Session, ...]:
         """Sessions of a trading day (YYYYMMDD) in order of time; none when it is not one."""
         today = day_of_number(trading_day)
-        when = date(trading_day // 10_000, trading_day // 100 % 100, trading_day % 100)
+        when = to_date(trading_day)
         hours, night_end = self.hours(when)
         if hours is None or not self._days.is_open(today):
             return ()

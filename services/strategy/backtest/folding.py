@@ -4,7 +4,8 @@ from zoneinfo import ZoneInfo
 
 import numpy as np
 
-from services.lake.trading_day import session_days
+from services.quant.calendar import Calendar
+from services.quant.calendar.columns import trading_day_column
 from services.strategy.backtest.dataset import Bars
 from services.strategy.backtest.spacing import length_ns
 from services.strategy.backtest.times import DAY_NS, to_utc
@@ -19,7 +20,10 @@ def fold(bars: Bars, interval: str, zone: ZoneInfo) -> Bars:
         starts = local - local % length
         starts -= starts % DAY_NS % length
     else:
-        days = session_days(local) if length_ns(bars.interval) < DAY_NS else local // DAY_NS
+        if length_ns(bars.interval) < DAY_NS:
+            days = trading_day_column(Calendar.load(), bars.symbol, bars.time_ns)
+        else:
+            days = local // DAY_NS
         starts = (days if length == DAY_NS else days - (days + 3) % 7) * DAY_NS
     first = np.flatnonzero(np.diff(starts, prepend=starts[0] - 1))
     last = np.append(first[1:], len(starts)) - 1

@@ -5,7 +5,8 @@ from zoneinfo import ZoneInfo
 
 import numpy as np
 
-from services.lake.trading_day import LONGEST_HOLIDAY_DAYS, session_days
+from services.quant.calendar import Calendar
+from services.quant.calendar.columns import trading_day_column
 from services.strategy.backtest.counted import counted
 from services.strategy.backtest.dataset import Bars, Dataset, Finding, Floats, Ticks, Times
 from services.strategy.backtest.sessions import missing_slots
@@ -13,6 +14,8 @@ from services.strategy.backtest.spacing import length_ns
 from services.strategy.backtest.times import DAY_NS, SECOND_NS, show
 from services.strategy.backtest.zone_offsets import to_local
 
+LONGEST_HOLIDAY_DAYS = 15
+"""Daily bars that are further apart are missing some."""
 _JUMP = 0.105
 """Daily limits are mostly 10 % or less: more than that between two rows is an error, or another contract."""
 _QUIET_ROWS = 10
@@ -30,9 +33,9 @@ def inspect(data: Dataset, zone: ZoneInfo) -> tuple[Finding, ...]:
     found = [*_order(data, local)]
     if found:  # what follows compares neighbours
         return tuple(found)
-    days = session_days(local)
+    days = trading_day_column(Calendar.load(), data.symbol, data.time_ns)
     if isinstance(data, Ticks):
-        return (*_silence(local), *_tick_values(data, days, zone))
+        return (*_silence(local, days), *_tick_values(data, days, zone))
     intraday = length_ns(data.interval) < DAY_NS
     if not intraday:
         days = local // DAY_NS
@@ -61,9 +64,9 @@ def _gaps(local: Times, length: int, days: Times) -> Iterator[Finding]:
         )
 
 
-def _silence(local: Times) -> Iterator[Finding]:
-    minutes = np.unique(local // _MINUTE_NS) * _MINUTE_NS
-    starts, counts = missing_slots(minutes, _MINUTE_NS, session_days(minutes))
+def _silence(local: Times, days: Times) -> Iterator[Finding]:
+    minutes, first = np.unique(local // _MINUTE_NS, return_index=True)
+    starts, counts = missing_slots(minutes * _MINUTE_NS, _MINUTE_NS, days[first])
     long = counts >= _SILENT_MINUTES
     starts, counts = starts[long], counts[long]
     if len(starts):

@@ -14,9 +14,9 @@ live each order reaches SIM, and each fill the strategy, before the next tick of
 - A CtaTemplate's stops become limit orders 2 % through the market on the tick whose last price reaches them, as the
   live runner has them; a BaseStrategy's become market orders, as trading has them (checked then, not when sent).
 Not modelled: risk's limits (1000 contracts an order, a collar of 10 %, orders a second), sim_latency_ms and
-sim_reject_ratio, other users' orders at SIM (all share what a tick shows), and public holidays in trading days. A feed
-replayed faster than orders travel is another market: there orders are late, and trades differ from these. And live an
-order sent on a tick may be faster than the news of what that tick filled: then a close of just that is refused.
+sim_reject_ratio, and other users' orders at SIM (all share what a tick shows). A feed replayed faster than orders
+travel is another market: there orders are late, and trades differ from these. And live an order sent on a tick may be
+faster than the news of what that tick filled: then a close of just that is refused.
 
 On bars it is an approximation, for there is no book: orders sent on a bar meet the next bar's open, where a tenth of
 its volume is for sale and wanted; resting orders are then filled at their own price when the bar trades THROUGH it by
@@ -31,8 +31,8 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
 
+from services.quant.calendar import Calendar
 from services.simulation.matching import Book, Fill, Level, Lifetime, MatchOrder
-from services.simulation.trading_day import TradingCalendar
 from services.strategy.backtest.costs import FixedSlippage
 from services.strategy.backtest.job import TICK, BacktestJob
 from services.strategy.backtest.models import Models
@@ -98,7 +98,7 @@ class SimFill:
         self._is_shown = False
         self._last = 0.0
         self._up = self._down = 0.0
-        self._calendar = TradingCalendar()
+        self._days = Calendar.load().days_of(job.symbol)
         self._day = 0
 
     # What the core asks.
@@ -114,7 +114,7 @@ class SimFill:
 
     def cross(self, core: Any, row: Any) -> None:
         """The market moves."""
-        day = self._calendar.day_of(utc_us(row.datetime) * 1000)
+        day = self._days.of(utc_us(row.datetime) * 1000)
         if day != self._day:
             self._begin_day(core, day)
         if self._ticks:

@@ -18,7 +18,8 @@ import numpy as np
 
 from services.lake import layout
 from services.lake.archive import Archive
-from services.lake.trading_day import numbers, trading_days
+from services.quant.calendar import Calendar
+from services.quant.calendar.columns import day_numbers, trading_day_column
 from services.strategy.backtest.dataset import BAR_VALUES, Bars, Dataset, Ticks, Times
 from services.strategy.backtest.files import OnPart
 from services.strategy.backtest.folding import fold
@@ -62,6 +63,7 @@ class DataStore:
     def __init__(self, data_dir: Path, timezone: str = "Asia/Shanghai") -> None:
         self._folder = data_dir / layout.FOLDER
         self._zone = zone_of(timezone)
+        self._calendar = Calendar.load()
         self._ticks = layout.ticks(self._folder)
         self._bars = layout.bars(self._folder)
 
@@ -110,8 +112,10 @@ class DataStore:
 
     def _import_bars(self, data: Bars, progress: OnPart | None) -> Imported:
         number = layout.INTERVALS[data.interval]
-        local = to_local(data.time_ns, self._zone)
-        days = trading_days(local) if length_ns(data.interval) < DAY_NS else numbers(local // DAY_NS)
+        if length_ns(data.interval) < DAY_NS:
+            days = self._trading_days(data)
+        else:
+            days = day_numbers(to_local(data.time_ns, self._zone) // DAY_NS)
         near = self._near(self._bars, data.symbol, days)
         there = self._columns(self._bars, data.symbol, near, "start_ns", "interval")
         known = [columns["start_ns"][columns["interval"] == number] for columns in there]
@@ -126,7 +130,7 @@ class DataStore:
         return self._add(self._bars, data.symbol, days, new, rows, progress)
 
     def _import_ticks(self, data: Ticks, progress: OnPart | None) -> Imported:
-        days = trading_days(to_local(data.time_ns, self._zone))
+        days = self._trading_days(data)
         near = self._near(self._ticks, data.symbol, days)
         new = _unknown(data.time_ns, [t["time_ns"] for t in self._columns(self._ticks, data.symbol, near, "time_ns")])
 
@@ -148,6 +152,9 @@ class DataStore:
                 progress(done / len(parts))
         return Imported(len(chosen), len(days) - len(chosen))
 
+    def _trading_days(self, data: Dataset) -> Times:
+        return day_numbers(trading_day_column(self._calendar, data.symbol, data.time_ns))
+
     def _near(self, archive: Archive, symbol: str, days: Times) -> Sequence[int]:
         first = _number(_date(int(days[0])) - timedelta(_NEIGHBOUR_DAYS))
         last = _number(_date(int(days[-1])) + timedelta(_NEIGHBOUR_DAYS))
@@ -164,7 +171,7 @@ class DataStore:
         """Partitions that may have rows of these days, a night's trading day counted in."""
         if not _SYMBOL.fullmatch(symbol):
             return []
-        first = _number(start) if start else 0
+        first = _number(start - timedelta(1)) if start else 0  # days of exchanges in UTC may be behind
         last = _number(end + timedelta(_NEIGHBOUR_DAYS)) if end else 99_999_999
         return [day for day in archive.days(symbol) if first <= day <= last]
 
