@@ -1,6 +1,9 @@
 """One service's database: units of work for the slow paths, the group-commit writer for the hot one.
 
 SQLite files in the data folder by default. Nothing outside this file and `kernel.writer` knows which database it is.
+
+A version that only adds to the tables starts on the data of the one before: tables, indexes, and columns that may be
+NULL or have a `server_default` are added at start. Any other difference stops the start.
 """
 
 import asyncio
@@ -8,11 +11,12 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any, Generic, TypeVar
 
-from sqlalchemy import Connection, Engine, Table, create_engine, event, insert, inspect, make_url
+from sqlalchemy import Column, Connection, Engine, Table, create_engine, event, insert, inspect, make_url
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engine
 from sqlalchemy.orm import DeclarativeBase
+from sqlalchemy.schema import CreateColumn
 from sqlalchemy.sql.dml import Insert
 
 from services.kernel.errors import StartError
@@ -69,13 +73,13 @@ class Database:
         self._writer_engine: Engine | None = None
 
     async def start(self) -> None:
-        """Make tables that are missing. Raises StartError when those there are of another version, or unreadable."""
+        """Make or extend the tables. Raises StartError when those there are of another version, or unreadable."""
         try:
             async with self._engine.connect() as connection:
                 await connection.execution_options(redfire_write=True)
                 differences = await connection.run_sync(self._differences)
                 if not differences:
-                    await connection.run_sync(self._metadata.create_all)
+                    await connection.run_sync(self._extend)
                     await connection.commit()
         except (DBAPIError, OSError) as error:
             reason = getattr(error, "orig", None) or error
@@ -131,15 +135,32 @@ class Database:
         assert isinstance(table, Table)
         return insert(table)
 
+    def _extend(self, connection: Connection) -> None:
+        """Make what is missing: tables, columns that existing rows have a value for, indexes."""
+        inspector = inspect(connection)
+        quote = connection.dialect.identifier_preparer.format_table
+        for table in self._metadata.sorted_tables:
+            if not inspector.has_table(table.name):
+                continue
+            there = {column["name"] for column in inspector.get_columns(table.name)}
+            for column in table.columns:
+                if column.name not in there:
+                    definition = CreateColumn(column).compile(dialect=connection.dialect)
+                    connection.exec_driver_sql(f"ALTER TABLE {quote(table)} ADD COLUMN {definition}")
+            for index in table.indexes:
+                index.create(connection, checkfirst=True)
+        self._metadata.create_all(connection)
+
     def _differences(self, connection: Connection) -> list[str]:
-        """The columns by which tables that are there differ from ours."""
+        """The columns by which tables that are there differ from ours, save those that can be added."""
         inspector = inspect(connection)
         found = []
         for table in self._metadata.sorted_tables:
             if inspector.has_table(table.name):
                 there = {column["name"] for column in inspector.get_columns(table.name)}
                 ours = set(table.columns.keys())
-                found += [f"{table.name}.{name} is missing" for name in sorted(ours - there)]
+                missing = [name for name in sorted(ours - there) if not _can_be_added(table.columns[name])]
+                found += [f"{table.name}.{name} is missing" for name in missing]
                 found += [f"{table.name}.{name} is unknown" for name in sorted(there - ours)]
         return found
 
@@ -156,6 +177,10 @@ class Database:
             )
             _prepare_sqlite(self._writer_engine)
         return self._writer_engine.connect().execution_options(redfire_write=True)
+
+
+def _can_be_added(column: Column[Any]) -> bool:
+    return not column.primary_key and (bool(column.nullable) or column.server_default is not None)
 
 
 def _prepare_sqlite(engine: Engine) -> None:

@@ -19,6 +19,7 @@ from services.trading.streams import News, NewsKind, Snapshot, Streams
 
 log = logging.getLogger(__name__)
 READ_AT_ONCE = 500
+TRIMMED_AT_ONCE, TRIM_PAUSE_S = 1000, 0.01
 
 
 class Desk:
@@ -204,9 +205,14 @@ class Desk:
         """Forget news that are older than the last `keep`."""
         through = self.journal.published - keep
         if through > self.journal.trimmed_through:
-            async with self._repositories() as repository:
-                await repository.trim_journal(through)
+            # Said first: what is being deleted is not promised to streams that resume.
             self.journal.trimmed_through = through
+            more = True
+            while more:
+                # In parts, since the order path cannot write meanwhile; it is first in line after each.
+                async with self._repositories() as repository:
+                    more = await repository.trim_journal(through, TRIMMED_AT_ONCE)
+                await asyncio.sleep(TRIM_PAUSE_S)
 
     def _on_failure(self) -> None:
         self._loaded = False

@@ -31,6 +31,10 @@ class Events(Protocol):
         """Rows for the same transaction."""
         ...
 
+    def committed(self) -> None:
+        """Rows that were made are durable."""
+        ...
+
 
 @dataclass(slots=True)
 class _Step:
@@ -40,6 +44,7 @@ class _Step:
     # Given out, so that whoever waits for it and leaves cancels it; nobody else may then be told by it.
     done: "asyncio.Future[None]"
     written: "asyncio.Future[None]"
+    has_events: bool
     failed: bool = False
 
 
@@ -86,7 +91,8 @@ class Journal:
         all later steps fail too: the books must be read anew.
         """
         news = self._news(changes)
-        writes = self._writes(changes, news)
+        events = self._events.writes(changes)
+        writes = self._writes(changes, news) + events
         try:
             written = self._writer.submit(writes, self._lane, refusable)
         except Unavailable:
@@ -95,7 +101,7 @@ class Journal:
             raise
         done: asyncio.Future[None] = written.get_loop().create_future()
         done.add_done_callback(_heard)
-        self._steps.append(_Step(changes, news, self.sequence, done, written))
+        self._steps.append(_Step(changes, news, self.sequence, done, written, bool(events)))
         written.add_done_callback(self._advance)
         return done
 
@@ -118,6 +124,8 @@ class Journal:
             error = step.written.exception()
             if error is None:
                 self.published = step.last_sequence
+                if step.has_events:
+                    self._events.committed()
                 self.on_published(step.changes, step.news)
                 if not step.done.done():
                     step.done.set_result(None)
@@ -167,7 +175,7 @@ class Journal:
                 "payload": b"".join(len(item.payload).to_bytes(4) + item.payload for item in news),
             }
             writes.append((to.insert_journal, row))
-        return writes + self._events.writes(changes)
+        return writes
 
 
 def messages(payload: bytes) -> Iterator[bytes]:

@@ -39,3 +39,7 @@ class OutboxEvents:
             event.order_finished.status = f"ORDER_STATUS_{order.status.name}"
             result.append(self._outbox.write(event))
         return result
+
+    def committed(self) -> None:
+        """What was written is durable: it is delivered now."""
+        self._outbox.wake()

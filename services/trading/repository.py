@@ -87,9 +87,9 @@ class TradingRepository:
         orders = await self._all(select(_ORDERS).where(_ORDERS.c.is_open).order_by(_ORDERS.c.order_id))
         trade_ids = await self._trade_ids([row["order_id"] for row in orders])
         gateways = await self._all(select(models.GatewayRow.__table__))
-        last, first = (
-            await self._session.execute(select(func.max(_JOURNAL.c.sequence), func.min(_JOURNAL.c.first_sequence)))
-        ).one()
+        last = await self._session.scalar(select(func.max(_JOURNAL.c.sequence)))
+        # Of the oldest row: sequences grow with the rows, and only those of the rows' ends are indexed.
+        first = await self._session.scalar(select(_JOURNAL.c.first_sequence).order_by(_JOURNAL.c.sequence).limit(1))
         return Loaded(
             [rows.account_from_row(row) for row in accounts],
             [rows.position_from_row(row) for row in positions],
@@ -151,9 +151,13 @@ class TradingRepository:
         found = await self._session.execute(query.order_by(_JOURNAL.c.sequence).limit(limit))
         return [(row[0], row[1], row[2]) for row in found]
 
-    async def trim_journal(self, through: int) -> None:
-        """Forget what the streams were told up to a sequence."""
-        await self._session.execute(delete(_JOURNAL).where(_JOURNAL.c.sequence <= through))  # type: ignore[arg-type]
+    async def trim_journal(self, through: int, most: int) -> bool:
+        """Forget the oldest `most` rows of what the streams were told up to a sequence; whether there are more."""
+        oldest = select(_JOURNAL.c.sequence).where(_JOURNAL.c.sequence <= through).order_by(_JOURNAL.c.sequence)
+        last = await self._session.scalar(oldest.offset(most - 1).limit(1))
+        until = through if last is None else last
+        await self._session.execute(delete(_JOURNAL).where(_JOURNAL.c.sequence <= until))  # type: ignore[arg-type]
+        return last is not None
 
     async def _one_order(self, query: Select[Any]) -> Order | None:
         found = await self._all(query)

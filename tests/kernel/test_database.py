@@ -9,7 +9,7 @@ from decimal import Decimal
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from sqlalchemy import String, select
+from sqlalchemy import Index, String, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
@@ -73,6 +73,38 @@ async def test_tables_of_another_version_stop_the_start_in_one_line_and_stay_as_
     assert "\n" not in str(caught.value)
     with contextlib.closing(sqlite3.connect(file)) as connection:
         assert connection.execute("SELECT sql FROM sqlite_master").fetchall() == before
+
+
+async def test_columns_with_defaults_and_indexes_are_added_to_tables_that_hold_rows(tmp_path):
+    file = tmp_path / "cups.sqlite"
+    first = Database(f"sqlite:///{file}", Base)
+    await first.start()
+    await first.writer().submit([(Database.insert(Cup), cup("old"))])
+    await first.close()
+
+    class Later(DeclarativeBase):
+        pass
+
+    class LaterCup(Later):
+        __tablename__ = "cup"
+        __table_args__ = (Index("cup_by_colour", "colour"),)
+        cup_id: Mapped[str] = mapped_column(String(36), primary_key=True)
+        volume: Mapped[Decimal] = mapped_column(Amount)
+        filled: Mapped[datetime | None] = mapped_column(UtcTime)
+        notes: Mapped[object] = mapped_column(JsonDocument)
+        colour: Mapped[str] = mapped_column(String(8), server_default="white")
+        weight: Mapped[Decimal] = mapped_column(Amount, server_default="0")
+        owner: Mapped[str | None] = mapped_column(String(8))
+
+    for _ in range(2):
+        later = Database(f"sqlite:///{file}", Later)
+        await later.start()
+        async with later.repositories(lambda s: s).read() as session:
+            (found,) = (await session.scalars(select(LaterCup))).all()
+        await later.close()
+        assert (found.cup_id, found.colour, found.weight, found.owner) == ("old", "white", Decimal(0), None)
+    with contextlib.closing(sqlite3.connect(file)) as connection:
+        assert connection.execute("SELECT count(*) FROM sqlite_master WHERE name = 'cup_by_colour'").fetchone() == (1,)
 
 
 async def test_a_file_that_is_no_database_stops_the_start_in_one_line(tmp_path):

@@ -248,15 +248,15 @@ async def test_under_load_groups_are_gathered_and_a_lone_submission_does_not_wai
     assert groups == [1, 1, writer_module.BUSY_FROM, writer_module.BUSY_WHILE - 1, 1]
 
 
-async def test_what_was_committed_before_the_database_went_away_in_the_same_group_is_answered_so(database, monkeypatch):
-    transaction = writer_module._transaction
+async def test_a_database_that_goes_away_in_a_group_with_a_bad_row_leaves_nothing_of_the_group(database, monkeypatch):
+    write = writer_module._write
 
-    def gone_at_third(connection, group, prepared):
-        if len(group) == 1 and group[0].writes[0][1]["name"] == "third":
+    def gone_at_third(connection, part, prepared):
+        if len(part) == 1 and part[0].writes[0][1]["name"] == "third":
             raise OperationalError("disk full", {}, Exception("disk full"))
-        transaction(connection, group, prepared)
+        write(connection, part, prepared)
 
-    monkeypatch.setattr(writer_module, "_transaction", gone_at_third)
+    monkeypatch.setattr(writer_module, "_write", gone_at_third)
     writer, first, later = database.writer(), Lane(), Lane()
     found = await outcomes(
         writer.submit([cup("first")], first),
@@ -264,7 +264,41 @@ async def test_what_was_committed_before_the_database_went_away_in_the_same_grou
         writer.submit([cup("third")], later),
         writer.submit([cup("fourth")]),
     )
-    assert found == ["done", "IntegrityError", "Unavailable", "Unavailable"]
-    assert (first.broken, later.broken) == (False, True)
-    assert set(await levels(database)) == {"first"}
-    assert await outcomes(writer.submit([cup("fifth")], first)) == ["done"]
+    assert found == ["Unavailable"] * 4
+    assert (first.broken, later.broken) == (True, True)
+    assert await levels(database) == {}
+    assert await outcomes(writer.submit([cup("fifth")], first)) == ["Unavailable"]
+
+
+async def test_a_group_with_repeated_keys_is_one_transaction(database, monkeypatch):
+    lane, writer = Lane(), database.writer()
+    await asyncio.gather(*(writer.submit([cup(f"old{number}")], lane) for number in range(5)))
+    commits = []
+
+    class Counting:
+        def __init__(self, connection):
+            self._connection = connection
+
+        def __getattr__(self, name):
+            return getattr(self._connection, name)
+
+        def commit(self):
+            commits.append(1)
+            self._connection.commit()
+
+    commit = GroupWriter._commit
+    monkeypatch.setattr(
+        GroupWriter, "_commit", lambda self, connection, *rest: commit(self, Counting(connection), *rest)
+    )
+    names = [f"old{number // 100}" if number % 100 == 50 else f"new{number}" for number in range(500)]
+    found = await outcomes(*(writer.submit([cup(name)], lane, refusable=True) for name in names))
+    assert [number for number, outcome in enumerate(found) if outcome != "done"] == [50, 150, 250, 350, 450]
+    assert len(commits) == 1 and not lane.broken
+    assert len(await levels(database)) == 500
+
+
+async def test_a_lane_is_never_refused_for_lack_of_room(database, monkeypatch):
+    monkeypatch.setattr(writer_module, "MAX_WAITING", 5)
+    writer, lane = database.writer(), Lane()
+    await asyncio.gather(*(writer.submit([cup(f"cup{number}")], lane) for number in range(2000)))
+    assert len(await levels(database)) == 2000 and not lane.broken
