@@ -12,6 +12,7 @@ from services.trading import money
 from services.trading.accounts import Account
 from services.trading.book import Book
 from services.trading.instruments import Instrument
+from services.trading.legs import split_violation
 from services.trading.money import ZERO
 from services.trading.orders import LIMIT_TYPES, NewOrder, PositionEffect, PositionSide, Side
 from services.trading.positions import Position
@@ -137,7 +138,9 @@ class Acceptance:
             closable = position.closable(order.position_effect) if position is not None else ZERO
             if order.quantity > closable:
                 return [InsufficientPosition(closable=plain(closable), quantity=plain(order.quantity))]
-            return []
+            today_first = self._book.closes_today_first(order.symbol)
+            violation = split_violation(instrument, position, order, today_first)
+            return [violation] if violation is not None else []
         needed = instrument.funds(price, order.quantity)
         available = account.available(self._book.last_prices)
         if needed > available:

@@ -45,7 +45,7 @@ def bind(process: Process) -> None:
     market, venue = process.peer(MarketServiceStub), Venue(process.peer(EngineServiceStub))
     risk = RiskGate(process.peer(RiskServiceStub))
 
-    book = Book(start.kept_finished_orders)
+    book = Book(start.kept_finished_orders, lambda: settings.value.close_first)
     statements = Statements(database)
     journal = Journal(database.writer(), statements, OutboxEvents(outbox), convert.encode_change, book.last_prices)
     desk = Desk(book, journal, repositories, process.clock, convert.encode_change, convert.describe_change)
@@ -59,7 +59,7 @@ def bind(process: Process) -> None:
     quotes = Quotes(market, process.tasks, book.last_prices)
     stops = Stops(desk, quotes)
     reconciliation = Reconciliation(desk, venue, settings)
-    dispatcher = Dispatcher(desk, venue, reconciliation.want)
+    dispatcher = Dispatcher(desk, venue, process.tasks, start.senders, reconciliation.want)
     intake = Intake(desk, stops, venue, reconciliation.want)
     reconciliation.intake, reconciliation.dispatcher = intake, dispatcher
     desk.send, desk.cancel = dispatcher.send, dispatcher.cancel
@@ -97,5 +97,3 @@ def bind(process: Process) -> None:
     process.background("stops", stops.keep)
     process.background("instruments", instruments.refresh)
     process.background("trim", trim)
-    for number in range(start.senders):
-        process.background(f"sender-{number}", dispatcher.work)

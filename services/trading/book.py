@@ -1,6 +1,7 @@
 """The books in memory: accounts, positions and open orders, and what orders hold of money and positions."""
 
 from collections import OrderedDict
+from collections.abc import Callable
 from decimal import Decimal
 
 from services.trading.accounts import Account
@@ -10,12 +11,17 @@ from services.trading.money import ZERO
 from services.trading.order_states import move
 from services.trading.orders import Order, OrderStatus, PositionSide
 from services.trading.positions import Position
+from services.trading.settings import CloseFirst
+
+ONE = Decimal(1)
 
 
 class Book:
     """All that is open. It knows no database and awaits nothing: every change is one synchronous step."""
 
-    def __init__(self, kept_finished: int = 5000) -> None:
+    def __init__(
+        self, kept_finished: int = 5000, close_first: Callable[[], CloseFirst] = lambda: CloseFirst.AUTO
+    ) -> None:
         self.accounts: dict[str, Account] = {}
         self.accounts_of: dict[str, list[Account]] = {}
         self.orders: dict[str, Order] = {}
@@ -25,6 +31,7 @@ class Book:
         self.last_prices: dict[str, Decimal] = {}
         self.trading_days: dict[str, int] = {}
         self._kept_finished = kept_finished
+        self._close_first = close_first
         self._by_client: dict[tuple[str, str], Order] = {}
         self._open_of: dict[str, dict[str, Order]] = {}
 
@@ -47,6 +54,17 @@ class Book:
     def open_orders(self, account_id: str) -> list[Order]:
         """An account's open orders, oldest first."""
         return list(self._open_of.get(account_id, {}).values())
+
+    def closes_today_first(self, symbol: str) -> bool:
+        """Whether a CLOSE takes today's contracts first; where the exchange itself decides, it takes the oldest."""
+        instrument = self.instruments[symbol]
+        first = self._close_first()
+        if not instrument.splits_close or first is CloseFirst.YESTERDAY:
+            return False
+        if first is CloseFirst.TODAY:
+            return True
+        price = self.last_prices.get(symbol) or ONE
+        return instrument.commission(price, ONE, ONE) <= instrument.commission(price, ONE)
 
     # Filling
 
@@ -114,7 +132,7 @@ class Book:
         """Put a new order into the books; what it needs was checked."""
         if order.is_closing:
             position = self.accounts[order.account_id].positions[order.symbol, order.position_side]
-            today_first = self.instruments[order.symbol].closes_today_first
+            today_first = self.closes_today_first(order.symbol)
             hold = position.hold_for(order.position_effect, order.quantity, today_first)
             assert hold is not None
             order.hold_today, order.hold_yesterday = hold
@@ -147,7 +165,7 @@ class Book:
         position = self.accounts[order.account_id].positions.get((order.symbol, order.position_side))
         if position is None:
             return False
-        hold = position.hold_for(order.position_effect, quantity, self.instruments[order.symbol].closes_today_first)
+        hold = position.hold_for(order.position_effect, quantity, self.closes_today_first(order.symbol))
         if hold is None:
             return False
         order.hold_today += hold[0]

@@ -2,7 +2,9 @@
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Coroutine
+from typing import Any
 
 from redfire.reasons import Reason
 
@@ -16,109 +18,167 @@ from services.kernel.errors import (
     ResourceExhausted,
     Unsupported,
 )
+from services.kernel.tasks import Tasks
 from services.trading.desk import Desk
 from services.trading.execution import apply_order_report
 from services.trading.order_states import may_follow, move
-from services.trading.orders import Delivery, Order, OrderStatus
+from services.trading.orders import Delivery, Leg, Order, OrderStatus
 from services.trading.reports import OrderReport
 from services.trading.venue import Venue
 
 log = logging.getLogger(__name__)
-_NOT_THERE = frozenset({Delivery.HELD, Delivery.QUEUED, Delivery.SENDING})
 # The engine's word that the order is not at the venue; everything else leaves that open.
 REFUSALS = (Conflict, Denied, FailedPrecondition, Invalid, NotFound, ResourceExhausted, Unsupported)
+_Work = Callable[[str, str], Coroutine[Any, Any, None]]
+
+
+class _Queue:
+    """What waits for one gateway, sends or cancels, and how many workers it has."""
+
+    __slots__ = ("waiting", "workers")
+
+    def __init__(self) -> None:
+        self.waiting: deque[tuple[str, str]] = deque()
+        self.workers = 0
 
 
 class Dispatcher:
-    """Sends what the desk hands over, each order once, several at a time."""
+    """Sends what the desk hands over, each leg once, several at a time.
 
-    def __init__(self, desk: Desk, venue: Venue, doubt: Callable[[], None]) -> None:
-        """`doubt()` is called when only the gateway can tell what became of an order."""
+    Each gateway has a queue of orders and one of cancels with workers of their own: a gateway that hangs holds up no
+    other one, and no cancel waits behind an order.
+    """
+
+    def __init__(self, desk: Desk, venue: Venue, tasks: Tasks, senders: int, doubt: Callable[[], None]) -> None:
+        """`senders` calls of each queue run at once; `doubt()` is called when only the gateway knows an outcome."""
         self._desk = desk
         self._venue = venue
+        self._tasks = tasks
+        self._senders = senders
         self._doubt = doubt
-        self._queue: asyncio.Queue[tuple[bool, str]] = asyncio.Queue()
+        self._orders: dict[str, _Queue] = {}
+        self._cancels: dict[str, _Queue] = {}
+        # References of legs whose send waits or runs.
         self._sending: set[str] = set()
+        self._workers = 0
+        self._idle = asyncio.Event()
+        self._idle.set()
+        desk.on_reloaded(self._keep_queued)
 
     def send(self, order_id: str) -> None:
-        """Send an order that is durable."""
-        self._sending.add(order_id)
-        self._queue.put_nowait((True, order_id))
+        """Send the legs of an order that are durable and were not sent."""
+        order = self._desk.book.orders.get(order_id)
+        if order is None:
+            return
+        for leg in order.legs:
+            reference = order.reference(leg)
+            if leg.delivery is Delivery.QUEUED and leg.is_live and reference not in self._sending:
+                self._sending.add(reference)
+                self._put(self._orders, order.gateway, (order_id, reference), self._send)
 
     def cancel(self, order_id: str) -> None:
-        """Cancel an order at the venue."""
-        self._queue.put_nowait((False, order_id))
+        """Cancel at the venue what may be there of an order."""
+        order = self._desk.book.find_order(order_id)
+        if order is not None:
+            self._put(self._cancels, order.gateway, (order_id, ""), self._cancel)
 
-    def is_sending(self, order_id: str) -> bool:
-        """Whether a send of the order waits or runs: what the gateway says of it now may be old the next moment."""
-        return order_id in self._sending
+    def is_sending(self, reference: str) -> bool:
+        """Whether a send of the leg waits or runs: what the gateway says of it now may be old the next moment."""
+        return reference in self._sending
 
     async def idle(self) -> None:
         """Wait until everything handed over is through."""
-        await self._queue.join()
+        await self._idle.wait()
 
-    async def work(self) -> None:
-        """One of the senders, for ever."""
-        while True:
-            is_send, order_id = await self._queue.get()
-            try:
-                await (self._send(order_id) if is_send else self._cancel(order_id))
-            except Exception:
-                log.exception("order %s: what was to be sent was not", order_id)
-                self._doubt()
-            finally:
-                if is_send:
-                    self._sending.discard(order_id)
-                self._queue.task_done()
+    def _put(self, queues: dict[str, _Queue], gateway: str, item: tuple[str, str], work: _Work) -> None:
+        queue = queues.get(gateway)
+        if queue is None:
+            queue = queues[gateway] = _Queue()
+        queue.waiting.append(item)
+        if queue.workers < self._senders:
+            queue.workers += 1
+            self._workers += 1
+            self._idle.clear()
+            self._tasks.spawn("trading.send", self._work(queue, work))
 
-    async def _send(self, order_id: str) -> None:
-        order = self._desk.book.orders.get(order_id)
-        if order is None or order.delivery is not Delivery.QUEUED:
-            return
-        order.delivery = Delivery.SENDING
-        reference = order.venue_reference
+    async def _work(self, queue: _Queue, work: _Work) -> None:
         try:
-            venue_order_id = await self._venue.send(order)
+            while queue.waiting:
+                order_id, reference = queue.waiting.popleft()
+                try:
+                    await work(order_id, reference)
+                except Exception:
+                    log.exception("order %s: it could not be sent or canceled", order_id)
+                    self._doubt()
+                finally:
+                    self._sending.discard(reference)
+        finally:
+            queue.workers -= 1
+            self._workers -= 1
+            if not self._workers:
+                self._idle.set()
+
+    def _keep_queued(self) -> None:
+        """The books were read anew: what still waits here certainly was not sent."""
+        for queue in self._orders.values():
+            for order_id, reference in queue.waiting:
+                current = self._current(order_id, reference)
+                if current is not None and current[1].delivery is Delivery.UNCERTAIN:
+                    current[1].delivery = Delivery.QUEUED
+
+    async def _send(self, order_id: str, reference: str) -> None:
+        current = self._current(order_id, reference)
+        if current is None or current[1].delivery is not Delivery.QUEUED or not current[1].is_live:
+            return
+        order, leg = current
+        leg.delivery = Delivery.SENDING
+        try:
+            venue_order_id = await self._venue.send(order, leg)
         except REFUSALS as refusal:
             self._refused(order_id, reference, refusal)
             return
         except Exception as error:
-            log.warning("order %s: sent, and the outcome is not known: %s", order_id, error)
+            log.warning("order %s: sent, and the outcome is not known: %s", reference, error)
             self._uncertain(order_id, reference)
             return
-        found = self._current(order_id, reference)
-        if found is None:
+        current = self._current(order_id, reference)
+        if current is None:
             return
-        found.delivery = Delivery.SENT
-        found.venue_order_id = found.venue_order_id or venue_order_id
-        if found.status is OrderStatus.PENDING_CANCEL:
+        order, leg = current
+        leg.delivery = Delivery.SENT
+        leg.venue_order_id = leg.venue_order_id or venue_order_id
+        if order.status is OrderStatus.PENDING_CANCEL:
             await self._cancel(order_id)
 
-    async def _cancel(self, order_id: str) -> None:
+    async def _cancel(self, order_id: str, _: str = "") -> None:
         order = self._desk.book.find_order(order_id)
-        if order is None or (order.is_open and order.delivery in _NOT_THERE):
-            return  # a send that is running cancels when it is through
-        try:
-            await self._venue.cancel(order)
-        except RedFireError as error:
-            log.warning("order %s: the cancel failed: %s", order_id, error.message)
-            self._doubt()
+        for leg in list(order.legs) if order is not None else ():
+            # A send that waits looks first, and one that runs cancels when it is through.
+            if order is None or not leg.is_live or leg.delivery in (Delivery.QUEUED, Delivery.SENDING):
+                continue
+            try:
+                await self._venue.cancel(order, leg)
+            except RedFireError as error:
+                log.warning("order %s: the cancel failed: %s", order.reference(leg), error.message)
+                self._doubt()
 
-    def _current(self, order_id: str, reference: str) -> Order | None:
-        """The open order, unless it went on to another leg, or the books were read anew, meanwhile."""
+    def _current(self, order_id: str, reference: str) -> tuple[Order, Leg] | None:
+        """The open order and its leg, unless it went on to another leg meanwhile."""
         order = self._desk.book.orders.get(order_id)
-        return order if order is not None and order.venue_reference == reference else None
+        leg = order.find_leg(reference) if order is not None else None
+        return (order, leg) if order is not None and leg is not None else None
 
     def _refused(self, order_id: str, reference: str, refusal: RedFireError) -> None:
-        order = self._current(order_id, reference)
-        if order is None or not self._desk.is_open:
+        current = self._current(order_id, reference)
+        if current is None or not self._desk.is_open:
             self._doubt()
             return
+        order, leg = current
         reason = (
             refusal.reason if refusal.reason not in (Reason.INTERNAL, Reason.INVALID_FIELD) else Reason.GATEWAY_REJECTED
         )
         report = OrderReport(
-            order.gateway, reference, "", order.symbol, order.quantity, order.price, order.leg_announced,
+            order.gateway, reference, "", order.symbol, leg.quantity, order.price, leg.announced,
             OrderStatus.REJECTED, reason, refusal.message,
         )  # fmt: skip
         changes = self._desk.step(order.user_id)
@@ -126,10 +186,11 @@ class Dispatcher:
         self._desk.commit(changes)
 
     def _uncertain(self, order_id: str, reference: str) -> None:
-        order = self._current(order_id, reference)
-        if order is not None and self._desk.is_open and order.delivery is Delivery.SENDING:
+        current = self._current(order_id, reference)
+        if current is not None and self._desk.is_open and current[1].delivery is Delivery.SENDING:
+            order, leg = current
             changes = self._desk.step(order.user_id)
-            order.delivery = Delivery.UNCERTAIN
+            leg.delivery = Delivery.UNCERTAIN
             if order.status is not OrderStatus.PENDING_CANCEL and may_follow(order.status, OrderStatus.UNKNOWN):
                 move(order, OrderStatus.UNKNOWN)
             changes.order(order)

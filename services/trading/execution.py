@@ -7,11 +7,13 @@ from services.trading import ledger
 from services.trading.book import Book
 from services.trading.changes import Changes
 from services.trading.ledger import LedgerEntryKind
+from services.trading.legs import begin_legs
 from services.trading.money import ZERO, product
 from services.trading.order_states import move
 from services.trading.orders import (
     FINISHED,
     Delivery,
+    Leg,
     Order,
     OrderStatus,
     ReplaceStep,
@@ -34,39 +36,50 @@ def apply_order_report(
     A status is only ever taken where the table of order_states allows it; an end is put off until the trades that the
     venue counts have come, so that the order, its trades, the position and the ledger agree at any time.
     """
-    if report.reference != order.venue_reference:
-        return  # of a leg that was replaced
+    leg = order.find_leg(report.reference)
+    if leg is None:
+        return  # of a leg that is over
     if not order.is_open:
-        if order.delivery is not Delivery.SENT and report.status in _WORKING:
-            # Given up as never sent, and alive after all: end it there too. What it trades is booked.
-            log.warning("order %s is alive at the venue though it was given up; it is canceled", order.order_id)
-            changes.cancels.append(order.order_id)
+        _report_after_end(order, leg, report, changes)
         return
     news = False
-    if report.venue_order_id and order.venue_order_id != report.venue_order_id:
-        order.venue_order_id = report.venue_order_id
+    if report.venue_order_id and leg.venue_order_id != report.venue_order_id:
+        leg.venue_order_id = report.venue_order_id
         news = True
-    if order.delivery is not Delivery.SENT:
-        order.delivery = Delivery.SENT
+    if leg.delivery is not Delivery.SENT:
+        leg.delivery = Delivery.SENT
         news = True
-    if report.cumulative_quantity > order.leg_announced:
-        order.leg_announced = report.cumulative_quantity
+    if report.cumulative_quantity > leg.announced:
+        leg.announced = report.cumulative_quantity
         news = True
     if order.replace_step is ReplaceStep.AMENDING:
-        if _is_amended(order, report):
+        if _is_amended(order, leg, report):
             adopt_replacement(book, order, changes)
         elif report.amend_rejected or stale_amend:
             abandon_replacement(book, order, changes)
     if report.status in FINISHED:
-        if order.announced_status is None:
-            order.announced_status = report.status
-            order.announced_reason, order.announced_message = report.reason, report.message
+        if leg.announced_status is None:
+            leg.announced_status = report.status
+            leg.announced_reason, leg.announced_message = report.reason, report.message
             news = True
     elif report.status in _WORKING:
         _work(order, changes)
     if news:
         changes.order(order)
-    _settle(book, order, changes)
+    settle(book, order, changes)
+
+
+def _report_after_end(order: Order, leg: Leg, report: OrderReport, changes: Changes) -> None:
+    """What lives at the venue though its order ended here is ended there, too; what it trades is booked."""
+    if report.status in FINISHED:
+        if leg.announced_status is None:
+            leg.announced_status, leg.announced = report.status, leg.filled
+        leg.delivery = Delivery.SENT
+    elif report.status in _WORKING and (leg.is_live or leg.delivery is not Delivery.SENT):
+        log.warning("order %s is alive at the venue though it ended here; it is canceled there", order.order_id)
+        leg.announced_status = None
+        leg.venue_order_id = report.venue_order_id or leg.venue_order_id
+        changes.cancels.append(order.order_id)
 
 
 def apply_trade_report(book: Book, order: Order, report: TradeReport, changes: Changes) -> bool:
@@ -75,14 +88,16 @@ def apply_trade_report(book: Book, order: Order, report: TradeReport, changes: C
         return False
     order.trade_ids.add(report.venue_trade_id)
     account = book.accounts[order.account_id]
+    leg = order.find_leg(report.reference)
+    effect = order.position_effect if leg is None else leg.position_effect
     trade_id = new_id()
-    realized, closed_today = book_position(book, account, order, report, changes)
+    realized, closed_today = book_position(book, account, order, effect, report, changes)
     commission = book.instruments[order.symbol].commission(report.price, report.quantity, closed_today)
     changes.entries += ledger.post(account, LedgerEntryKind.COMMISSION, -commission, trade_id, changes.now_ns)
     changes.entries += ledger.post(account, LedgerEntryKind.REALIZED_PNL, realized, trade_id, changes.now_ns)
     changes.trades.append(
         Trade(
-            trade_id, order.order_id, order.user_id, order.account_id, order.symbol, order.side, order.position_effect,
+            trade_id, order.order_id, order.user_id, order.account_id, order.symbol, order.side, effect,
             report.price, report.quantity, commission, realized, report.time_ns, changes.now_ns, order.gateway,
             report.venue_trade_id, order.strategy_id,
         )
@@ -90,27 +105,56 @@ def apply_trade_report(book: Book, order: Order, report: TradeReport, changes: C
     order.cumulative_quantity += report.quantity
     order.filled_notional += product(report.price, report.quantity)
     order.commission += commission
+    if leg is not None:
+        leg.filled += report.quantity
+        leg.delivery = Delivery.SENT
     changes.order(order)
     changes.accounts[account.account_id] = changes.account_rows[account.account_id] = account
     if not order.is_open:
-        if order.cumulative_quantity >= order.quantity and order.status in (OrderStatus.CANCELED, OrderStatus.EXPIRED):
-            move(order, OrderStatus.FILLED)
+        _trade_after_end(order, report)
         return True
-    if report.reference == order.venue_reference:
-        order.delivery = Delivery.SENT
+    if leg is not None:
         _work(order, changes)
-    else:
-        order.leg_base += report.quantity  # a straggler of an earlier leg
     if order.replace_step is ReplaceStep.AMENDING and order.cumulative_quantity > order.quantity:
         adopt_replacement(book, order, changes)
     book.reserve(order)
-    _settle(book, order, changes)
+    settle(book, order, changes)
     return True
+
+
+def _trade_after_end(order: Order, report: TradeReport) -> None:
+    """Fills are facts: an order that ended in belief, or was completed after its end, says so."""
+    full = order.cumulative_quantity >= order.quantity
+    if order.status is OrderStatus.REJECTED:
+        log.error("order %s counted as rejected, and traded: %s", order.order_id, report.venue_trade_id)
+        order.reject_reason = order.reject_message = ""
+        move(order, OrderStatus.FILLED if full else OrderStatus.CANCELED)
+    elif full and order.status in (OrderStatus.CANCELED, OrderStatus.EXPIRED):
+        move(order, OrderStatus.FILLED)
+
+
+def cancel(book: Book, order: Order, changes: Changes) -> None:
+    """Ask for an open order's end: what certainly was not sent ends here, the rest when the venue says so."""
+    for leg in order.legs:
+        if leg.delivery is Delivery.QUEUED and leg.announced_status is None:
+            leg.announced_status = OrderStatus.CANCELED  # what is queued is looked at again before it is sent
+    if not any(leg.is_live for leg in order.legs):
+        book.finish(order, OrderStatus.CANCELED, changes)
+        return
+    if order.replace_step is ReplaceStep.CANCELING:
+        order.replace_step = ReplaceStep.NONE
+        order.pending_quantity = order.pending_price = None
+        book.reserve(order)
+    move(order, OrderStatus.PENDING_CANCEL)
+    changes.order(order)
+    changes.cancels.append(order.order_id)
 
 
 def adopt_replacement(book: Book, order: Order, changes: Changes) -> None:
     """The wanted values are the order's own now."""
     assert order.pending_quantity is not None
+    for leg in order.legs:  # one: an order of several is replaced by canceling them
+        leg.quantity += order.pending_quantity - order.quantity
     order.quantity = order.pending_quantity
     if order.pending_price is not None:
         order.reserve_price = order.pending_price
@@ -134,9 +178,10 @@ def _end_replacement(book: Book, order: Order, changes: Changes) -> None:
     changes.accounts[order.account_id] = book.accounts[order.account_id]
 
 
-def _is_amended(order: Order, report: OrderReport) -> bool:
+def _is_amended(order: Order, leg: Leg, report: OrderReport) -> bool:
+    assert order.pending_quantity is not None
     price = order.price if order.pending_price is None else order.pending_price
-    return report.quantity + order.leg_base == order.pending_quantity and report.price == price
+    return report.quantity == leg.quantity + order.pending_quantity - order.quantity and report.price == price
 
 
 def _working_status(order: Order) -> OrderStatus:
@@ -151,27 +196,33 @@ def _work(order: Order, changes: Changes) -> None:
         changes.order(order)
 
 
-def _settle(book: Book, order: Order, changes: Changes) -> None:
-    """End the order if it is at its end and all its trades are booked."""
+def settle(book: Book, order: Order, changes: Changes) -> None:
+    """End the order, or begin its next legs, when all its legs are over and all their trades are booked."""
     if not order.is_open:
         return
     growing = order.replace_step is ReplaceStep.AMENDING and (order.pending_quantity or ZERO) > order.quantity
     if order.cumulative_quantity >= order.quantity and not growing:
+        if any(leg.is_live for leg in order.legs):
+            changes.cancels.append(order.order_id)  # more was sent than is wanted by now
         book.finish(order, OrderStatus.FILLED, changes)
         return
-    status = order.announced_status
-    if status is None or order.cumulative_quantity - order.leg_base < order.leg_announced:
+    ends = [leg.announced_status for leg in order.legs]
+    if not ends or any(leg.is_live for leg in order.legs) or (growing and None in ends):
         return
-    if status is OrderStatus.CANCELED and order.replace_step is ReplaceStep.CANCELING:
-        _begin_leg(book, order, changes)
+    if order.replace_step is ReplaceStep.CANCELING and OrderStatus.CANCELED in ends:
+        _begin_replacement(book, order, changes)
         return
+    # Of legs that ended differently the least expected end counts.
+    order_of = (OrderStatus.REJECTED, OrderStatus.EXPIRED, OrderStatus.CANCELED)
+    status = next((status for status in order_of if status in ends), OrderStatus.CANCELED)
+    ended = next((leg for leg in order.legs if leg.announced_status is status), order.legs[0])
     if status is OrderStatus.REJECTED and order.cumulative_quantity:
-        status = OrderStatus.CANCELED  # a replacement was refused: what was filled before is not undone
-    book.finish(order, status, changes, order.announced_reason, order.announced_message)
+        status = OrderStatus.CANCELED  # a later leg was refused: what was filled before is not undone
+    book.finish(order, status, changes, ended.announced_reason, ended.announced_message)
 
 
-def _begin_leg(book: Book, order: Order, changes: Changes) -> None:
-    """The old order is gone for certain: the replacement may be sent, under a name of its own."""
+def _begin_replacement(book: Book, order: Order, changes: Changes) -> None:
+    """The old legs are gone for certain: the replacement may be sent, under a name of its own."""
     assert order.pending_quantity is not None
     order.quantity = max(order.pending_quantity, order.cumulative_quantity)
     if order.pending_price is not None:
@@ -181,14 +232,15 @@ def _begin_leg(book: Book, order: Order, changes: Changes) -> None:
     if order.cumulative_quantity >= order.quantity:
         book.finish(order, OrderStatus.FILLED, changes)
         return
-    order.leg += 1
-    order.leg_base = order.cumulative_quantity
-    order.leg_announced = ZERO
-    order.announced_status = None
-    order.announced_reason = order.announced_message = order.venue_order_id = ""
-    order.delivery = Delivery.QUEUED
     book.reserve(order)
     book.trim_hold(order, changes)
-    changes.order(order)
+    send(book, order, changes)
     changes.accounts[order.account_id] = book.accounts[order.account_id]
+
+
+def send(book: Book, order: Order, changes: Changes) -> None:
+    """Begin the order's next legs, to be sent once the step is durable. None of it may be live."""
+    begin_legs(order, book.instruments.get(order.symbol))
+    order.hold_reason = ""
+    changes.order(order)
     changes.sends.append(order.order_id)

@@ -68,8 +68,8 @@ class Instrument:
         return found
 
     @property
-    def closes_today_first(self) -> bool:
-        """Whether CLOSE takes today's contracts first (vnpy's OffsetConverter: SHFE and INE), else the oldest."""
+    def splits_close(self) -> bool:
+        """Whether the exchange takes today's and yesterday's contracts by orders of their own: SHFE and INE."""
         return self.exchange in ("SHFE", "INE")
 
 

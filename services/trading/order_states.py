@@ -15,7 +15,8 @@ TRANSITIONS: dict[OrderStatus, frozenset[OrderStatus]] = {
         }
     ),
     _S.PARTIALLY_FILLED: frozenset(
-        {_S.FILLED, _S.PENDING_CANCEL, _S.CANCELED, _S.PENDING_REPLACE, _S.REJECTED, _S.EXPIRED, _S.UNKNOWN}
+        # Back to NEW when the venue busts all that was filled.
+        {_S.NEW, _S.FILLED, _S.PENDING_CANCEL, _S.CANCELED, _S.PENDING_REPLACE, _S.REJECTED, _S.EXPIRED, _S.UNKNOWN}
     ),
     # Back to work when the venue could not cancel after all.
     _S.PENDING_CANCEL: frozenset(
@@ -34,8 +35,10 @@ TRANSITIONS: dict[OrderStatus, frozenset[OrderStatus]] = {
     # A trade that overtook the end and completes the order wins: fills are facts.
     _S.CANCELED: frozenset({_S.FILLED}),
     _S.EXPIRED: frozenset({_S.FILLED}),
-    _S.FILLED: frozenset(),
-    _S.REJECTED: frozenset(),
+    # A bust takes fills back; what it takes does not return to the market (FIX 4.4: the order is done, not filled).
+    _S.FILLED: frozenset({_S.CANCELED}),
+    # Believed not sent, or refused, and traded after all.
+    _S.REJECTED: frozenset({_S.FILLED, _S.CANCELED}),
 }  # fmt: skip
 
 

@@ -69,13 +69,13 @@ class OrderStatus(IntEnum):
 
 
 class Delivery(IntEnum):
-    """How far an order is on its way to the venue."""
+    """How far a leg is on its way to the venue. In the database QUEUED and SENDING mean: perhaps sent."""
 
-    HELD = 1  # a stop that waits for its trigger
+    HELD = 1  # of an order without a leg: it waits here, for instance a stop for its trigger
     QUEUED = 2  # to be sent; nothing left this process yet
     SENDING = 3
     SENT = 4  # the venue has it
-    UNCERTAIN = 5  # sending failed without an answer; only the venue can tell
+    UNCERTAIN = 5  # it may have been sent; only the venue can tell
 
 
 class ReplaceStep(IntEnum):
@@ -124,6 +124,40 @@ def fingerprint(*values: object) -> str:
 
 
 @dataclass(slots=True)
+class Leg:
+    """One life at the venue of an order or of a part of it.
+
+    `filled` counts all trades that the venue told of the leg, those it busted later, too.
+    """
+
+    number: int
+    position_effect: PositionEffect
+    quantity: Decimal
+    delivery: Delivery = Delivery.QUEUED
+    filled: Decimal = ZERO
+    announced: Decimal = ZERO  # the most the venue said is filled; trades may come later
+    venue_order_id: str = ""
+    # The end that the venue announced, perhaps while trades were still on their way.
+    announced_status: OrderStatus | None = None
+    announced_reason: str = ""
+    announced_message: str = ""
+
+    @property
+    def is_live(self) -> bool:
+        """Whether it may still trade, or trades of it are still to come."""
+        if self.announced_status is not None:
+            return self.filled < self.announced
+        return self.filled < self.quantity
+
+    @property
+    def leaves_quantity(self) -> Decimal:
+        """What may still trade of it."""
+        if self.announced_status is not None:
+            return max(self.announced - self.filled, ZERO)
+        return max(self.quantity - self.filled, ZERO)
+
+
+@dataclass(slots=True)
 class Order:
     """An order and all that carries it to its end. `cumulative_quantity` is the sum of its booked trades, always."""
 
@@ -150,22 +184,18 @@ class Order:
     # What a unit of it is valued at for the reservation: the limit, or a bound of what a market order may cost.
     reserve_price: Decimal
     status: OrderStatus = OrderStatus.PENDING_NEW
-    delivery: Delivery = Delivery.QUEUED
     cumulative_quantity: Decimal = ZERO
     filled_notional: Decimal = ZERO  # sum of price × quantity of its trades
     commission: Decimal = ZERO
     reject_reason: str = ""
     reject_message: str = ""
-    venue_order_id: str = ""
     triggered: bool = False
-    # The venue knows the order by order_id, or by order_id-1, -2 … after cancel-replaces: a leg is one such life there.
-    leg: int = 0
-    leg_base: Decimal = ZERO  # cumulative_quantity when the leg began
-    leg_announced: Decimal = ZERO  # the most the venue said is filled of this leg; trades may come later
-    # The end that the venue announced while trades of it were still on their way.
-    announced_status: OrderStatus | None = None
-    announced_reason: str = ""
-    announced_message: str = ""
+    # Its lives at the venue, as far as they are not over for certain. Usually one; several where a close is split into
+    # today's and yesterday's contracts; none while the order is held here. Never are two live for the same quantity.
+    legs: list[Leg] = field(default_factory=list)
+    leg_count: int = 0  # how many it ever had: the number of the next
+    # Why it is not at its venue, or not known to be, now: a name of ErrorReason.
+    hold_reason: str = ""
     replace_step: ReplaceStep = ReplaceStep.NONE
     pending_quantity: Decimal | None = None
     pending_price: Decimal | None = None
@@ -183,8 +213,8 @@ class Order:
 
     @property
     def is_held(self) -> bool:
-        """Whether it is a stop that waits for its trigger."""
-        return self.delivery is Delivery.HELD
+        """Whether it is open and nothing of it is at the venue: it waits here, for instance a stop for its trigger."""
+        return not self.legs and self.status not in FINISHED
 
     @property
     def is_closing(self) -> bool:
@@ -204,9 +234,25 @@ class Order:
         return money.quotient(self.filled_notional, self.cumulative_quantity)
 
     @property
-    def venue_reference(self) -> str:
-        """What the venue knows it by now."""
-        return self.order_id if not self.leg else f"{self.order_id}-{self.leg}"
+    def venue_order_id(self) -> str:
+        """The venue's id, of several legs joined by commas; empty while it is not known."""
+        legs = self.legs
+        if len(legs) == 1:
+            return legs[0].venue_order_id
+        return ",".join(leg.venue_order_id for leg in legs if leg.venue_order_id)
+
+    def reference(self, leg: Leg) -> str:
+        """What the venue knows a leg by: order_id, or order_id-1, -2 … for later legs."""
+        return self.order_id if not leg.number else f"{self.order_id}-{leg.number}"
+
+    def find_leg(self, reference: str) -> Leg | None:
+        """The leg that the venue knows by this; None for one that is over."""
+        suffix = reference[37:]
+        number = int(suffix) if suffix.isascii() and suffix.isdigit() else 0
+        for leg in self.legs:
+            if leg.number == number:
+                return leg
+        return None
 
     @property
     def venue_type(self) -> OrderType:

@@ -16,9 +16,12 @@ log = logging.getLogger(__name__)
 
 
 def book_position(
-    book: Book, account: Account, order: Order, report: TradeReport, changes: Changes
+    book: Book, account: Account, order: Order, effect: PositionEffect, report: TradeReport, changes: Changes
 ) -> tuple[Decimal, Decimal]:
-    """Put a fill into the positions; answers (what it realised, how much of it closed today's contracts)."""
+    """Put a fill, which had `effect` at the venue, into the positions.
+
+    Answers (what it realised, how much of it closed today's contracts).
+    """
     day = book.trading_days.get(order.gateway, 0)
     of_today = not report.trading_day or report.trading_day >= day
     if not order.is_closing:
@@ -28,7 +31,7 @@ def book_position(
     if position is None:
         today = yesterday = ZERO
     else:
-        today, yesterday = _take(book, order, position, report.quantity)
+        today, yesterday = _take(book, order, effect, position, report.quantity)
     realized = ZERO
     if position is not None and today + yesterday:
         account.margin -= position.margin
@@ -46,10 +49,12 @@ def book_position(
     return realized, today
 
 
-def _take(book: Book, order: Order, position: Position, quantity: Decimal) -> tuple[Decimal, Decimal]:
+def _take(
+    book: Book, order: Order, effect: PositionEffect, position: Position, quantity: Decimal
+) -> tuple[Decimal, Decimal]:
     """(today's, yesterday's) contracts that a closing fill takes: first what the order holds, then what is free."""
-    today_first = order.position_effect is PositionEffect.CLOSE_TODAY or (
-        order.position_effect is PositionEffect.CLOSE and book.instruments[order.symbol].closes_today_first
+    today_first = effect is PositionEffect.CLOSE_TODAY or (
+        effect is PositionEffect.CLOSE and book.closes_today_first(order.symbol)
     )
     today, yesterday = positions.split(quantity, order.hold_today, order.hold_yesterday, today_first)
     order.hold_today -= today

@@ -10,9 +10,10 @@ from services.kernel.errors import RedFireError
 from services.kernel.live import Live
 from services.trading.desk import Desk
 from services.trading.dispatch import Dispatcher
+from services.trading.execution import send, settle
 from services.trading.intake import Intake
 from services.trading.money import ZERO
-from services.trading.orders import Delivery, Order, OrderStatus, PositionSide, ReplaceStep
+from services.trading.orders import Delivery, Leg, Order, OrderStatus, PositionSide, ReplaceStep, order_id_of
 from services.trading.reports import VenueState
 from services.trading.settings import TradingSettings
 from services.trading.venue import Venue
@@ -83,9 +84,11 @@ class Reconciliation:
         desk, sending = self._desk, self.dispatcher.is_sending
         # What is being sent at this moment may or may not be in the answer: it is left for the next time.
         asked = {
-            order.venue_reference: order.order_id
+            reference: order.order_id
             for order in desk.book.orders.values()
-            if order.gateway == gateway and not order.is_held and not sending(order.order_id)
+            if order.gateway == gateway
+            for leg in order.legs
+            if leg.is_live and not sending(reference := order.reference(leg))
         }
         now_ns = desk.clock.now_ns()
         state = await self._venue.state(gateway, list(asked))
@@ -102,47 +105,50 @@ class Reconciliation:
         missing = {}
         for reference, order_id in asked.items():
             order = desk.book.orders.get(order_id)
-            if order is None or order.venue_reference != reference or sending(order_id):
+            leg = order.find_leg(reference) if order is not None else None
+            if order is None or leg is None or not leg.is_live or sending(reference):
                 continue
             if reference in known:
                 if order.status is OrderStatus.PENDING_CANCEL or order.replace_step is ReplaceStep.CANCELING:
                     self.dispatcher.cancel(order_id)  # the first request may be lost
-            elif self._not_there(order, now_ns):
-                missing[order_id] = self._missing.get(order_id, now_ns)
-        ours = set(asked.values())
-        others = {name: since_ns for name, since_ns in self._missing.items() if name not in ours}
-        self._missing = missing | {name: since_ns for name, since_ns in others.items() if name in desk.book.orders}
-        for order_id in [name for name, since_ns in missing.items() if now_ns - since_ns >= FORGOTTEN_S * 1e9]:
-            del self._missing[order_id]
-            self._end(order_id, OrderStatus.EXPIRED, Reason.ORDER_EXPIRED, "the venue does not know the order any more")
+            elif self._not_there(order, leg, now_ns):
+                missing[reference] = self._missing.get(reference, now_ns)
+        others = {name: since_ns for name, since_ns in self._missing.items() if name not in asked}
+        self._missing = missing | {
+            name: since_ns for name, since_ns in others.items() if order_id_of(name) in desk.book.orders
+        }
+        for reference in [name for name, since_ns in missing.items() if now_ns - since_ns >= FORGOTTEN_S * 1e9]:
+            del self._missing[reference]
+            self._end(
+                reference, OrderStatus.EXPIRED, Reason.ORDER_EXPIRED, "the venue does not know the order any more"
+            )
         self._compare(gateway, state)
 
-    def _not_there(self, order: Order, now_ns: int) -> bool:
-        """Deal with an order that the gateway does not know; True when it once knew it."""
-        message = "it was not sent before the platform stopped"
-        if order.delivery is Delivery.QUEUED:
-            if order.triggered and not order.leg and order.status is OrderStatus.NEW:
-                self.dispatcher.send(order.order_id)  # a stop outlives a restart; the gateway has no other one
-            else:
-                self._end(order.order_id, OrderStatus.REJECTED, Reason.NOT_SENT, message)
-        elif order.delivery is Delivery.UNCERTAIN:
-            if now_ns - order.update_time_ns >= self._settings.value.unknown_grace_s * 1e9:
-                self._end(order.order_id, OrderStatus.REJECTED, Reason.NOT_SENT, "the gateway did not get it")
-        else:
-            return True
+    def _not_there(self, order: Order, leg: Leg, now_ns: int) -> bool:
+        """Deal with a leg that the gateway does not know; True when it once knew it."""
+        if leg.delivery is not Delivery.UNCERTAIN:
+            return leg.delivery is Delivery.SENT
+        if now_ns - order.update_time_ns >= self._settings.value.unknown_grace_s * 1e9:
+            self._end(order.reference(leg), OrderStatus.REJECTED, Reason.NOT_SENT, "the gateway did not get it")
         return False
 
-    def _end(self, order_id: str, status: OrderStatus, reason: Reason, message: str) -> None:
-        order = self._desk.book.orders.get(order_id)
-        if order is None:
+    def _end(self, reference: str, status: OrderStatus, reason: Reason, message: str) -> None:
+        order = self._desk.book.orders.get(order_id_of(reference))
+        leg = order.find_leg(reference) if order is not None else None
+        if order is None or leg is None:
             return
-        if status is OrderStatus.REJECTED and (
-            order.cumulative_quantity or order.leg or order.status is OrderStatus.PENDING_CANCEL
-        ):
-            status = OrderStatus.CANCELED  # part of it was traded or replaced, or its cancel was wanted anyway
-        log.warning("order %s: %s", order_id, message)
+        log.warning("order %s: %s", reference, message)
         changes = self._desk.step(order.user_id)
-        self._desk.book.finish(order, status, changes, reason, message)
+        if order.triggered and status is OrderStatus.REJECTED and order.status is not OrderStatus.PENDING_CANCEL:
+            order.legs.remove(leg)
+            send(self._desk.book, order, changes)  # a stop outlives a restart; the gateway has no other one
+        else:
+            if status is OrderStatus.REJECTED and (leg.number or order.status is OrderStatus.PENDING_CANCEL):
+                status = OrderStatus.CANCELED  # it was replaced, or its cancel was wanted anyway
+            leg.announced_status, leg.announced = status, leg.filled
+            leg.announced_reason, leg.announced_message = reason, message
+            changes.order(order)
+            settle(self._desk.book, order, changes)
         self._desk.commit(changes)
 
     def _compare(self, gateway: str, state: VenueState) -> None:
@@ -162,4 +168,4 @@ class Reconciliation:
 
 
 def _is_doubtful(order: Order) -> bool:
-    return order.delivery is Delivery.UNCERTAIN or order.status is OrderStatus.UNKNOWN
+    return order.status is OrderStatus.UNKNOWN or any(leg.delivery is Delivery.UNCERTAIN for leg in order.legs)

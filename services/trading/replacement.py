@@ -184,12 +184,18 @@ class Replacement:
         self._hold(order, new, max(price, order.reserve_price))
         changes = self._desk.step(order.user_id)
         move(order, OrderStatus.PENDING_REPLACE)
-        order.replace_step = ReplaceStep.AMENDING
+        # Several legs are never amended: which of them had which quantity would depend on who answers first.
+        amends = len(order.legs) == 1
+        order.replace_step = ReplaceStep.AMENDING if amends else ReplaceStep.CANCELING
         order.pending_quantity, order.pending_price = new.quantity, new.price
         self._desk.book.reserve(order)
         changes.order(order)
         changes.accounts[order.account_id] = self._desk.book.accounts[order.account_id]
+        if not amends:
+            changes.cancels.append(order.order_id)
         await self._desk.commit(changes)
+        if not amends:
+            return order
         # A task of its own: what is asked of the venue is seen through though the caller leaves.
         await asyncio.shield(self._tasks.spawn("trading.amend", self._amend(order.order_id, new), awaited=True))
         return self._desk.book.find_order(order.order_id) or order
@@ -199,7 +205,8 @@ class Replacement:
         if order is None:
             return
         try:
-            await self._venue.amend(order, new.quantity, new.price)
+            leg = order.legs[0]
+            await self._venue.amend(order, leg, leg.quantity + new.quantity - order.quantity, new.price)
         except REFUSALS as refusal:
             order = self._amending(order_id)
             if order is None:
@@ -221,5 +228,10 @@ class Replacement:
     def _amending(self, order_id: str) -> Order | None:
         order = self._desk.book.orders.get(order_id)
         return (
-            order if order is not None and order.replace_step is ReplaceStep.AMENDING and self._desk.is_open else None
+            order
+            if order is not None
+            and order.replace_step is ReplaceStep.AMENDING
+            and len(order.legs) == 1
+            and self._desk.is_open
+            else None
         )

@@ -13,6 +13,7 @@ from services.trading.instruments import Instrument
 from services.trading.ledger import LedgerEntry, LedgerEntryKind
 from services.trading.orders import (
     Delivery,
+    Leg,
     Order,
     OrderStatus,
     OrderType,
@@ -52,7 +53,7 @@ def order_row(order: Order) -> dict[str, Any]:
         "update_time_ns": order.update_time_ns,
         "reserve_price": order.reserve_price,
         "status": int(order.status),
-        "delivery": int(order.delivery),
+        "delivery": int(order.legs[0].delivery if order.legs else Delivery.HELD),
         "cumulative_quantity": order.cumulative_quantity,
         "filled_notional": plain(order.filled_notional),
         "commission": order.commission,
@@ -68,29 +69,45 @@ def order_from_row(row: Mapping[str, Any], trade_ids: set[str]) -> Order:
     """The order of a row. `reserved` is the book's to set."""
     values = dict(row)
     values.pop("is_open")
-    details = values.pop("details")
+    details, delivery, venue_order_id = (values.pop(name) for name in ("details", "delivery", "venue_order_id"))
     values.update(
         side=Side(row["side"]),
         type=OrderType(row["type"]),
         time_in_force=TimeInForce(row["time_in_force"]),
         position_effect=PositionEffect(row["position_effect"]),
         status=OrderStatus(row["status"]),
-        delivery=Delivery(row["delivery"]),
         filled_notional=Decimal(row["filled_notional"]),
     )
-    for name, text in (json.loads(details) if details else {}).items():
+    written = json.loads(details) if details else {}
+    legs = written.pop("legs", None)
+    for name, text in written.items():
         values[name] = _DETAILS[name](text)
-    return Order(**values, trade_ids=trade_ids)
+    order = Order(**values, trade_ids=trade_ids)
+    if legs is not None:
+        order.legs = [Leg(*(parse(text) for parse, text in zip(_LEG.values(), leg, strict=True))) for leg in legs]
+    elif delivery != Delivery.HELD:
+        order.legs = [_usual_leg(order, Delivery(delivery), venue_order_id)]
+    order.leg_count = order.leg_count or len(order.legs)
+    for leg in order.legs:
+        # It was written before it was sent: what became of it, only the venue can tell.
+        if leg.delivery in (Delivery.QUEUED, Delivery.SENDING):
+            leg.delivery = Delivery.UNCERTAIN
+    return order
+
+
+def _usual_leg(order: Order, delivery: Delivery, venue_order_id: str) -> Leg:
+    """The one leg of an order that is as its order is, which needs no words of its own."""
+    filled = order.cumulative_quantity
+    leg = Leg(0, order.position_effect, order.quantity, delivery, filled, filled, venue_order_id)
+    if not order.is_open and order.status is not OrderStatus.FILLED:
+        leg.announced_status = order.status
+    return leg
 
 
 # What is written of an order only where it differs from a new one's, and how it is read.
 _DETAILS: dict[str, Callable[[str], Any]] = {
-    "leg": int,
-    "leg_base": Decimal,
-    "leg_announced": Decimal,
-    "announced_status": lambda text: OrderStatus(int(text)),
-    "announced_reason": str,
-    "announced_message": str,
+    "leg_count": int,
+    "hold_reason": str,
     "replace_step": lambda text: ReplaceStep(int(text)),
     "pending_quantity": Decimal,
     "pending_price": Decimal,
@@ -98,19 +115,56 @@ _DETAILS: dict[str, Callable[[str], Any]] = {
     "hold_yesterday": Decimal,
 }
 _DETAILS_OF = attrgetter(*_DETAILS)
+# A leg's values in their order, and how they are read.
+_LEG: dict[str, Callable[[str], Any]] = {
+    "number": int,
+    "position_effect": lambda text: PositionEffect(int(text)),
+    "quantity": Decimal,
+    "delivery": lambda text: Delivery(int(text)),
+    "filled": Decimal,
+    "announced": Decimal,
+    "venue_order_id": str,
+    "announced_status": lambda text: OrderStatus(int(text)) if text else None,
+    "announced_reason": str,
+    "announced_message": str,
+}
+_LEG_OF = attrgetter(*_LEG)
 
 
 def _details(order: Order) -> str:
     values = _DETAILS_OF(order)
-    if not any(values):
-        return ""
-    found = {
-        name: str(int(value)) if isinstance(value, int) else str(value)
+    written: dict[str, Any] = {
+        name: _text(value)
         for name, value in zip(_DETAILS, values, strict=True)
-        # A price of zero is a price.
-        if value or (name == "pending_price" and value is not None)
+        # A price of zero is a price; as many legs as it has is how many an order usually had.
+        if (value or (name == "pending_price" and value is not None))
+        and not (name == "leg_count" and value == len(order.legs))
     }
-    return json.dumps(found, ensure_ascii=False)
+    if not _is_usual(order):
+        written["legs"] = [[_text(value) for value in _LEG_OF(leg)] for leg in order.legs]
+    return json.dumps(written, ensure_ascii=False) if written else ""
+
+
+def _is_usual(order: Order) -> bool:
+    """Whether `_usual_leg` makes of the row what there is of legs."""
+    if not order.legs:
+        return True
+    leg = order.legs[0]
+    return (
+        len(order.legs) == 1
+        and not leg.number
+        and leg.position_effect is order.position_effect
+        and leg.quantity == order.quantity
+        and leg.filled == order.cumulative_quantity
+        and leg.announced <= leg.filled
+        and (not order.is_open or leg.announced_status is None)
+    )
+
+
+def _text(value: object) -> str:
+    if value is None:
+        return ""
+    return str(int(value)) if isinstance(value, int) else str(value)
 
 
 def account_row(account: Account) -> dict[str, Any]:

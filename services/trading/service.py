@@ -11,15 +11,14 @@ from services.kernel.database import Repositories
 from services.kernel.errors import Conflict, FailedPrecondition, Invalid, NotFound, RedFireError, Unavailable
 from services.kernel.identifiers import new_id
 from services.kernel.paging import Page, Slice
-from services.trading import metrics
+from services.trading import execution, metrics
 from services.trading.acceptance import Acceptance
 from services.trading.account_opening import Accounts
 from services.trading.accounts import Account
 from services.trading.changes import Changes
 from services.trading.desk import Desk
 from services.trading.instruments import Instrument, Instruments
-from services.trading.order_states import move
-from services.trading.orders import STOP_TYPES, Delivery, NewOrder, Order, OrderStatus, OrderType, ReplaceStep, Side
+from services.trading.orders import STOP_TYPES, NewOrder, Order, OrderStatus, OrderType, Side
 from services.trading.quotes import Quote, Quotes
 from services.trading.repository import OrderFilter, TradingRepository
 from services.trading.risk_gate import RiskGate
@@ -186,17 +185,7 @@ class OrderService:
         return [running.outcome() for (account_id, _), running in self._accepting.items() if account_id in account_ids]
 
     def _cancel(self, order: Order, changes: Changes) -> None:
-        if order.delivery in (Delivery.HELD, Delivery.QUEUED):
-            # Nothing of it is at the venue, and nothing will be: what is queued is looked at again before it is sent.
-            self._book.finish(order, OrderStatus.CANCELED, changes)
-            return
-        if order.replace_step is ReplaceStep.CANCELING:
-            order.replace_step = ReplaceStep.NONE
-            order.pending_quantity = order.pending_price = None
-            self._book.reserve(order)
-        move(order, OrderStatus.PENDING_CANCEL)
-        changes.order(order)
-        changes.cancels.append(order.order_id)
+        execution.cancel(self._book, order, changes)
 
     async def _accept(
         self, key: tuple[str, str], account: Account, new: NewOrder, trace_id: str, fingerprint: str
@@ -253,8 +242,8 @@ class OrderService:
         if self._written_instruments.get(instrument.symbol) is not instrument:
             changes.instruments.append(instrument)
         self._book.accept(order, changes)
-        if not order.is_held:
-            changes.sends.append(order_id)
+        if order.type not in STOP_TYPES:
+            execution.send(self._book, order, changes)
         return order, instrument, self._desk.commit(changes, refusable=True)
 
     def _require_time(self, new: NewOrder) -> None:
@@ -334,5 +323,4 @@ def _order(
         update_time_ns=now_ns,
         reserve_price=reserve_price,
         status=OrderStatus.NEW if held else OrderStatus.PENDING_NEW,
-        delivery=Delivery.HELD if held else Delivery.QUEUED,
     )

@@ -1,10 +1,19 @@
 """Trading's settings."""
 
 from decimal import Decimal
+from enum import StrEnum
 
 from pydantic import Field
 
 from services.kernel.settings import Section
+
+
+class CloseFirst(StrEnum):
+    """Which contracts a CLOSE at SHFE and INE closes first."""
+
+    AUTO = "auto"
+    TODAY = "today"
+    YESTERDAY = "yesterday"
 
 
 class TradingSettings(Section):
@@ -20,6 +29,10 @@ class TradingSettings(Section):
         le=1,
         description="How far above the last price a market or stop order's money is reserved, as a part of it.",
     )
+    close_first: CloseFirst = Field(
+        default=CloseFirst.AUTO,
+        description="Which contracts a CLOSE at SHFE and INE closes first: today's, yesterday's, or by the lower fee.",
+    )
     reconcile_interval_s: float = Field(default=30.0, gt=0, description="How often gateways are asked what they have.")
     unknown_grace_s: float = Field(
         default=6.0,
@@ -34,5 +47,8 @@ class TradingSettings(Section):
     )
     kept_finished_orders: int = Field(default=5000, ge=0, description="How many finished orders are kept in memory.")
     senders: int = Field(
-        default=64, ge=1, le=1024, description="How many orders may be on their way to gateways at once."
+        default=64,
+        ge=1,
+        le=1024,
+        description="How many orders, and as many cancels, may be on their way to a gateway at once.",
     )

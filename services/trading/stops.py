@@ -6,8 +6,9 @@ from decimal import Decimal
 
 from redfire.reasons import Reason
 
+from services.trading import execution
 from services.trading.desk import Desk
-from services.trading.orders import Delivery, Order, OrderStatus, OrderType, Side, TimeInForce
+from services.trading.orders import STOP_TYPES, Order, OrderStatus, OrderType, Side, TimeInForce
 from services.trading.quotes import Quotes
 
 log = logging.getLogger(__name__)
@@ -37,7 +38,7 @@ class Stops:
         self._held.clear()
         self._moved.clear()
         for order in list(self._desk.book.orders.values()):
-            if order.is_held:
+            if order.is_held and order.type in STOP_TYPES:
                 self.add(order)
         for account in self._desk.book.accounts.values():
             for symbol, _ in account.positions:
@@ -105,9 +106,7 @@ class Stops:
         self._drop(order)
         changes = self._desk.step(order.user_id)
         order.triggered = True
-        order.delivery = Delivery.QUEUED
-        changes.order(order)
-        changes.sends.append(order.order_id)
+        execution.send(self._desk.book, order, changes)
         log.info("stop %s is triggered by %s", order.order_id, price)
         self._desk.commit(changes)
 

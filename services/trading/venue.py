@@ -9,7 +9,7 @@ from redfire.engine.v1 import engine_pb2
 from redfire.engine.v1.engine_pb2_grpc import EngineServiceStub
 
 from services.kernel.decimals import from_text, plain, to_text
-from services.trading.orders import Order, OrderStatus, OrderType, PositionSide, TimeInForce
+from services.trading.orders import Leg, Order, OrderStatus, OrderType, PositionSide, TimeInForce
 from services.trading.reports import OrderReport, PositionReport, TradeReport, VenueState
 
 SEND_TIMEOUT_S = 5.0
@@ -49,19 +49,19 @@ class Venue:
     def __init__(self, engine: EngineServiceStub) -> None:
         self._engine = engine
 
-    async def send(self, order: Order) -> str:
-        """Send what is open of the order; when it answers (with the venue's id), the gateway has it for good."""
+    async def send(self, order: Order, leg: Leg) -> str:
+        """Send a leg of the order; when it answers (with the venue's id), the gateway has it for good."""
         limit = order.price if order.venue_type is OrderType.LIMIT else None
         request = engine_pb2.SendOrderRequest(
             gateway_name=order.gateway,
-            order_id=order.venue_reference,
+            order_id=order.reference(leg),
             account_id=order.account_id,
             symbol=order.symbol,
             side=int(order.side),  # type: ignore[arg-type]
             type=int(order.venue_type),  # type: ignore[arg-type]
             time_in_force=int(order.venue_time_in_force),  # type: ignore[arg-type]
-            position_effect=int(order.position_effect),  # type: ignore[arg-type]
-            quantity=plain(order.quantity - order.leg_base),
+            position_effect=int(leg.position_effect),  # type: ignore[arg-type]
+            quantity=plain(leg.quantity),
             price=to_text(limit),
         )
         if order.expire_time_ns and order.venue_time_in_force is TimeInForce.GTD:
@@ -69,26 +69,26 @@ class Venue:
         answer = await self._engine.SendOrder(request, timeout=SEND_TIMEOUT_S)
         return str(answer.venue_order_id)
 
-    async def cancel(self, order: Order) -> None:
+    async def cancel(self, order: Order, leg: Leg) -> None:
         """Ask for a cancel; the outcome comes as an event."""
         await self._engine.CancelOrder(
             engine_pb2.CancelOrderRequest(
                 gateway_name=order.gateway,
-                order_id=order.venue_reference,
-                venue_order_id=order.venue_order_id,
+                order_id=order.reference(leg),
+                venue_order_id=leg.venue_order_id,
                 symbol=order.symbol,
             ),
             timeout=SEND_TIMEOUT_S,
         )
 
-    async def amend(self, order: Order, quantity: Decimal, price: Decimal | None) -> None:
-        """Ask for another total quantity and limit; the outcome comes as an event."""
+    async def amend(self, order: Order, leg: Leg, quantity: Decimal, price: Decimal | None) -> None:
+        """Ask for another quantity of the leg and another limit; the outcome comes as an event."""
         await self._engine.AmendOrder(
             engine_pb2.AmendOrderRequest(
                 gateway_name=order.gateway,
-                order_id=order.venue_reference,
-                venue_order_id=order.venue_order_id,
-                quantity=plain(quantity - order.leg_base),
+                order_id=order.reference(leg),
+                venue_order_id=leg.venue_order_id,
+                quantity=plain(quantity),
                 price=to_text(price),
             ),
             timeout=SEND_TIMEOUT_S,

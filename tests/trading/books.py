@@ -7,6 +7,7 @@ from services.trading import ledger
 from services.trading.accounts import Account, AccountKind
 from services.trading.book import Book
 from services.trading.changes import Changes
+from services.trading.execution import send
 from services.trading.instruments import Instrument
 from services.trading.ledger import LedgerEntryKind
 from services.trading.orders import Order, OrderType, PositionEffect, Side, TimeInForce
@@ -81,6 +82,7 @@ class Trader:
         order = Order(**{**values, **over})
         changes = self.step()
         self.book.accept(order, changes)
+        send(self.book, order, changes)
         self.record(changes)
         self.orders[order.order_id] = order
         return order
@@ -93,6 +95,10 @@ class Trader:
             assert order.cumulative_quantity == sum((t.quantity for t in mine), D(0))
             assert order.commission == sum((t.commission for t in mine), D(0))
             assert (order.order_id in book.orders) == order.is_open
+            if order.is_open:
+                # Never two live for the same quantity.
+                live = sum((leg.leaves_quantity for leg in order.legs), D(0))
+                assert live <= order.leaves_quantity or order.pending_quantity is not None
             assert order.is_open or (order.reserved == 0 and order.hold_today == 0 and order.hold_yesterday == 0)
         net = {}
         for trade in self.trades:

@@ -21,28 +21,25 @@ from tests.trading.books import Trader, instrument
 SYMBOLS = ("IF2606.CFFEX", "rb2610.SHFE")
 
 
-def story(order, fills, end):
-    """What a venue would report of an order, in order: (final status, reports)."""
-    reports = [_report(order, OrderStatus.NEW, D(0))]
+def story(order, fills, end, leg=None):
+    """What a venue would report of an order's leg, the last by default, in order."""
+    leg = leg or order.legs[-1]
+    reference = order.reference(leg)
+    reports = [_report(order, OrderStatus.NEW, D(0), leg)]
     done = D(0)
     for index, (quantity, price) in enumerate(fills):
         done += quantity
-        reports.append(
-            TradeReport(
-                "SIM", order.venue_reference, f"{order.venue_reference}/{index}", order.symbol, price, quantity, 1
-            )
-        )
-        status = OrderStatus.FILLED if done == order.quantity - order.leg_base else OrderStatus.PARTIALLY_FILLED
-        reports.append(_report(order, status, done))
-    if done < order.quantity - order.leg_base and end is not None:
-        reports.append(_report(order, end, done))
+        reports.append(TradeReport("SIM", reference, f"{reference}/{index}", order.symbol, price, quantity, 1))
+        status = OrderStatus.FILLED if done == leg.quantity else OrderStatus.PARTIALLY_FILLED
+        reports.append(_report(order, status, done, leg))
+    if done < leg.quantity and end is not None:
+        reports.append(_report(order, end, done, leg))
     return reports
 
 
-def _report(order, status, cumulative):
-    return OrderReport(
-        "SIM", order.venue_reference, "v1", order.symbol, order.quantity, order.price, cumulative, status
-    )
+def _report(order, status, cumulative, leg=None):
+    leg = leg or order.legs[-1]
+    return OrderReport("SIM", order.reference(leg), "v1", order.symbol, leg.quantity, order.price, cumulative, status)
 
 
 @st.composite
@@ -141,7 +138,13 @@ def test_opening_and_closing_with_rolls_keeps_position_and_ledger_right(data):
                 continue
             order = trader.order(side, quantity, D("4000"), effect, symbol)
             end = data.draw(st.sampled_from([None, OrderStatus.CANCELED]))
-            for report in data.draw(shuffled(story(order, data.draw(fills_of(quantity)), end))):
+            assert sum(leg.quantity for leg in order.legs) == quantity
+            reports = [
+                report
+                for leg in order.legs
+                for report in story(order, data.draw(fills_of(int(leg.quantity))), end, leg)
+            ]
+            for report in data.draw(shuffled(reports)):
                 apply(trader, report)
         trader.check()
 
@@ -166,7 +169,8 @@ def test_replacing_by_cancel_never_has_two_orders_live(data):
         assert order.status is OrderStatus.FILLED
         assert filled == 5 or filled >= wanted
         return
-    assert order.leg == 1 and order.delivery is Delivery.QUEUED and order.quantity == wanted
+    (leg,) = order.legs
+    assert leg.number == 1 and leg.delivery is Delivery.QUEUED and order.quantity == wanted
     second = data.draw(fills_of(int(order.leaves_quantity)))
     reports = story(order, second, OrderStatus.CANCELED)
     for report in data.draw(shuffled(cancel + reports)):
@@ -213,8 +217,8 @@ def test_a_finished_order_stays_finished_but_its_late_trade_is_booked():
     assert order.status is OrderStatus.CANCELED and order.cumulative_quantity == 1
 
 
-def test_finished_states_lead_nowhere_but_to_filled():
+def test_a_finished_order_never_works_again():
     for status in FINISHED:
-        assert TRANSITIONS[status] <= {OrderStatus.FILLED}
+        assert TRANSITIONS[status] <= {OrderStatus.FILLED, OrderStatus.CANCELED}
     assert set(TRANSITIONS) == set(OrderStatus)
     assert all(not may_follow(status, OrderStatus.PENDING_NEW) for status in OrderStatus)

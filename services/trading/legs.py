@@ -1,0 +1,64 @@
+"""How an order goes to its venue: as one leg, or as one for today's and one for yesterday's contracts.
+
+SHFE and INE know no plain close of today's contracts: CLOSE there means yesterday's (CTP's THOST_FTDC_OF_Close), and
+today's need CLOSE_TODAY. A CLOSE that needs both is split, as vnpy's OffsetConverter does; other exchanges take CLOSE
+as it is.
+"""
+
+from decimal import Decimal
+
+from redfire.reasons import Reason
+
+from services.kernel.decimals import plain
+from services.kernel.errors import FailedPrecondition
+from services.trading.instruments import Instrument
+from services.trading.orders import Delivery, Leg, NewOrder, Order, PositionEffect, TimeInForce
+from services.trading.positions import Position
+
+
+class FillOrKillNeedsOneLeg(FailedPrecondition):
+    """Two legs cannot be filled or killed as one."""
+
+    reason = Reason.UNSUPPORTED
+
+
+def begin_legs(order: Order, instrument: Instrument | None) -> None:
+    """Give an order that has no live leg the legs for all that is still to trade; each has a number of its own.
+
+    What a closing order holds of today's and yesterday's contracts decides how it is split. Legs that were given up
+    without the venue's word stay, so that a late report of theirs is understood.
+    """
+    if order.legs:
+        order.legs = [leg for leg in order.legs if leg.delivery is Delivery.UNCERTAIN]
+    for effect, quantity in _parts(order, instrument):
+        order.legs.append(Leg(order.leg_count, effect, quantity))
+        order.leg_count += 1
+
+
+def _parts(order: Order, instrument: Instrument | None) -> list[tuple[PositionEffect, Decimal]]:
+    leaves = order.quantity - order.cumulative_quantity
+    if order.position_effect is not PositionEffect.CLOSE or instrument is None or not instrument.splits_close:
+        return [(order.position_effect, leaves)]
+    today = min(order.hold_today, leaves)
+    parts = [(PositionEffect.CLOSE_TODAY, today), (PositionEffect.CLOSE_YESTERDAY, leaves - today)]
+    return [(effect, quantity) for effect, quantity in parts if quantity]
+
+
+def split_violation(
+    instrument: Instrument, position: Position | None, order: NewOrder, today_first: bool
+) -> FillOrKillNeedsOneLeg | None:
+    """Why an order that closes both today's and yesterday's contracts cannot be FOK."""
+    if order.time_in_force is not TimeInForce.FOK or not instrument.splits_close or position is None:
+        return None
+    if order.position_effect is not PositionEffect.CLOSE:
+        return None
+    hold = position.hold_for(order.position_effect, order.quantity, today_first)
+    if hold is None or not all(hold):
+        return None
+    today, yesterday = (plain(part) for part in hold)
+    return FillOrKillNeedsOneLeg(
+        f"{instrument.exchange} closes today's and yesterday's contracts by separate orders, which cannot be filled or "
+        f"killed as one: send CLOSE_TODAY {today} and CLOSE_YESTERDAY {yesterday}",
+        close_today=today,
+        close_yesterday=yesterday,
+    )
