@@ -8,6 +8,7 @@ from redfire.market.v1.market_pb2_grpc import MarketServiceStub
 from redfire.risk.v1.risk_pb2_grpc import RiskServiceStub
 
 from services.kernel.process import Process
+from services.quant.calendar import Calendar
 from services.trading import convert, models
 from services.trading.acceptance import Acceptance
 from services.trading.account_api import AccountApi
@@ -31,6 +32,7 @@ from services.trading.service import OrderService
 from services.trading.settings import TradingSettings
 from services.trading.stops import Stops
 from services.trading.streams import Streams
+from services.trading.trading_days import TradingDays
 from services.trading.venue import Venue
 
 TRIM_EVERY_S = 60.0
@@ -45,7 +47,8 @@ def bind(process: Process) -> None:
     market, venue = process.peer(MarketServiceStub), Venue(process.peer(EngineServiceStub))
     risk = RiskGate(process.peer(RiskServiceStub))
 
-    book = Book(start.kept_finished_orders, lambda: settings.value.close_first)
+    days = TradingDays(Calendar.load(), process.clock.now_ns)
+    book = Book(start.kept_finished_orders, lambda: settings.value.close_first, days)
     statements = Statements(database)
     journal = Journal(database.writer(), statements, OutboxEvents(outbox), convert.encode_change, book.last_prices)
     desk = Desk(book, journal, repositories, process.clock, convert.encode_change, convert.describe_change)
