@@ -15,7 +15,8 @@ from services.risk.exposure import Exposure, SymbolExposure
 from services.risk.limits import COUNTS, NAMES, Limits
 from services.risk.order import OrderCandidate
 from services.risk.risk_event import RiskEvent
-from services.risk.trading_feed import OPENING
+
+_OPENING = (common_pb2.POSITION_EFFECT_UNSPECIFIED, common_pb2.POSITION_EFFECT_OPEN)
 
 
 def to_candidate(request: pb.CheckOrderRequest) -> OrderCandidate:
@@ -28,12 +29,11 @@ def to_candidate(request: pb.CheckOrderRequest) -> OrderCandidate:
         order_id=request.order_id,
         symbol=request.symbol,
         buys=request.side == common_pb2.SIDE_BUY,
-        opens=request.position_effect in OPENING,
+        opens=request.position_effect in _OPENING,
         quantity=Decimal(request.quantity or 0),
         value_price=price if price is not None else Decimal(reference or 0),
-        contract_size=Decimal(request.contract_size or 0),
+        contract_size=Decimal(request.contract_size or 1),
         limit_price=price if request.type == common_pb2.ORDER_TYPE_LIMIT else None,
-        gateway=request.gateway,
         dry_run=request.dry_run,
         replaces=request.replaces,
     )

@@ -1,6 +1,7 @@
 """The rules that an order must meet before it is one, and what it would hold."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from decimal import ROUND_FLOOR, Decimal
 
 from redfire.reasons import Reason
@@ -14,9 +15,9 @@ from services.trading.book import Book
 from services.trading.instruments import Instrument
 from services.trading.legs import split_violation
 from services.trading.money import ZERO
-from services.trading.orders import LIMIT_TYPES, NewOrder, PositionEffect, PositionSide, Side
+from services.trading.orders import LIMIT_TYPES, STOP_TYPES, NewOrder, OrderType, PositionEffect, PositionSide, Side
 from services.trading.positions import Position
-from services.trading.quotes import Quote
+from services.trading.quotes import Quote, Quotes
 from services.trading.settings import TradingSettings
 
 
@@ -62,13 +63,55 @@ class NoLiquidity(FailedPrecondition):
     reason = Reason.NO_LIQUIDITY
 
 
+class SymbolAtOtherGateway(FailedPrecondition):
+    """The instrument is traded, and priced, at another gateway than the account's."""
+
+    reason = Reason.SYMBOL_AT_OTHER_GATEWAY
+
+
+class StalePrice(FailedPrecondition):
+    """The last price is too old to decide by."""
+
+    reason = Reason.STALE_PRICE
+
+
+class NothingToReduce(FailedPrecondition):
+    """There is no position that a reduce-only order could reduce."""
+
+    reason = Reason.REDUCE_ONLY
+
+
+class PostOnlyWouldTrade(FailedPrecondition):
+    """A post-only order would trade at once."""
+
+    reason = Reason.POST_ONLY_WOULD_TRADE
+
+
+class PostOnlyUnsupported(FailedPrecondition):
+    """The gateway has no post-only orders."""
+
+    reason = Reason.UNSUPPORTED
+
+
 class Acceptance:
     """Checks orders against instrument, market, gateway, position and funds, in this order."""
 
-    def __init__(self, book: Book, settings: Live[TradingSettings], connected: Callable[[str], bool]) -> None:
+    def __init__(
+        self,
+        book: Book,
+        settings: Live[TradingSettings],
+        quotes: Quotes,
+        connected: Callable[[str], bool],
+        posts: Callable[[str], bool],
+        takes_orders: Callable[[str, str], bool],
+    ) -> None:
+        """`posts(gateway)`: it has post-only orders; `takes_orders(symbol, gateway)`: the market is open now."""
         self._book = book
         self._settings = settings
+        self._quotes = quotes
         self._connected = connected
+        self._posts = posts
+        self._takes_orders = takes_orders
 
     def reserve_price(self, order: NewOrder, quote: Quote | None) -> Decimal | None:
         """What a unit is valued at; None when there is no price to tell by.
@@ -95,6 +138,9 @@ class Acceptance:
     ) -> list[RedFireError]:
         """All reasons why the order cannot be accepted now, the first first; `price` is its reserve_price."""
         found = self.value_violations(instrument, quote, order)
+        if instrument.gateway and not self._quotes.same_market(instrument.gateway, account.gateway):
+            text = f"{order.symbol} is traded at {instrument.gateway}, the account trades at {account.gateway}"
+            found.append(SymbolAtOtherGateway(text, symbol_gateway=instrument.gateway, gateway=account.gateway))
         if not self._connected(account.gateway):
             found.append(
                 GatewayDisconnected(f"the gateway {account.gateway} is not connected", gateway=account.gateway)
@@ -102,6 +148,7 @@ class Acceptance:
         if price is None:
             found.append(NoLiquidity(f"{order.symbol} has no price yet", symbol=order.symbol))
             return found
+        found += self.quote_violations(account.gateway, order, quote)
         found += self.holding_violations(account, instrument, order, price)
         return found
 
@@ -129,10 +176,58 @@ class Acceptance:
             found.append(Invalid("stop_price: this market has no such prices", field="stop_price"))
         return found
 
+    def is_stale(self, symbol: str, gateway: str, quote: Quote) -> bool:
+        """Whether the quote is older than max_quote_age_s, in a market whose prices move now."""
+        if self._quotes.age_s(quote) <= self._settings.value.max_quote_age_s:
+            return False
+        return self._takes_orders(symbol, gateway)
+
+    def quote_violations(self, gateway: str, order: NewOrder, quote: Quote | None) -> list[RedFireError]:
+        """What is wrong with an order in this market: priced by an old quote, or post-only and about to trade."""
+        found: list[RedFireError] = []
+        if order.post_only and not self._posts(gateway):
+            found.append(PostOnlyUnsupported(f"{gateway} has no post-only orders", gateway=gateway))
+        if quote is None:
+            return found
+        opens = order.position_effect is PositionEffect.OPEN
+        by_quote = (opens and order.type is OrderType.MARKET) or (
+            order.type is OrderType.TRAILING_STOP and order.stop_price is None
+        )
+        if by_quote and self.is_stale(order.symbol, gateway, quote):
+            age_s = round(self._quotes.age_s(quote))
+            text = f"the last price of {order.symbol} is {age_s} s old"
+            found.append(StalePrice(text, age_s=age_s, max_quote_age_s=self._settings.value.max_quote_age_s))
+        if order.post_only and order.price is not None:
+            best = quote.ask if order.side is Side.BUY else quote.bid
+            crosses = float(order.price) >= best if order.side is Side.BUY else float(order.price) <= best
+            if best and crosses and not self.is_stale(order.symbol, gateway, quote):
+                text = f"price: {plain(order.price)} would trade at once, the other side is at {best:g}"
+                found.append(PostOnlyWouldTrade(text, price=plain(order.price), best=f"{best:g}"))
+        return found
+
+    def reduced(self, account: Account, order: NewOrder) -> NewOrder:
+        """A reduce-only order cut to what there is to reduce; every other order as it is.
+
+        A stop that waits holds nothing of the position, so that others may close it meanwhile: all that is held counts.
+        Raises NothingToReduce.
+        """
+        if not order.reduce_only:
+            return order
+        position = self._position(account, order)
+        most = ZERO
+        if position is not None:
+            waits = order.type in STOP_TYPES
+            most = position.held(order.position_effect) if waits else position.closable(order.position_effect)
+        if most <= 0:
+            raise NothingToReduce(f"there is nothing of {order.symbol} to reduce", symbol=order.symbol)
+        return order if order.quantity <= most else replace(order, quantity=most)
+
     def holding_violations(
         self, account: Account, instrument: Instrument, order: NewOrder, price: Decimal
     ) -> list[RedFireError]:
         """Whether there is enough to close, or enough money to open. Asked again at the moment of acceptance."""
+        if order.reduce_only:
+            return []  # cut to what there is
         if order.position_effect is not PositionEffect.OPEN:
             position = self._position(account, order)
             closable = position.closable(order.position_effect) if position is not None else ZERO

@@ -2,25 +2,37 @@
 
 from collections.abc import AsyncIterator
 
+from redfire.common.v1.error_reason_pb2 import ErrorReason
 from redfire.trading.v1 import order_service_pb2 as pb
 from redfire.trading.v1 import order_service_pb2_grpc as rpc
 
 from services.kernel.call import Call
-from services.kernel.decimals import from_text, to_text
+from services.kernel.decimals import from_text
+from services.kernel.errors import Denied, Invalid
 from services.kernel.paging import Page
 from services.trading import convert
+from services.trading.leases import Leases
 from services.trading.preview import Previews
 from services.trading.replacement import Replacement, Wanted
 from services.trading.service import OrderService
-from services.trading.streams import Streams
+from services.trading.streams import NewsKind, Streams
 
 HEARTBEAT_S = 10.0
+CANCELS = "trading:delete"
 
 
 class OrderApi(rpc.OrderServiceServicer):
     """OrderService."""
 
-    def __init__(self, orders: OrderService, replacement: Replacement, previews: Previews, streams: Streams) -> None:
+    def __init__(
+        self,
+        orders: OrderService,
+        replacement: Replacement,
+        previews: Previews,
+        streams: Streams,
+        leases: Leases,
+    ) -> None:
+        self._leases = leases
         self._orders = orders
         self._replacement = replacement
         self._previews = previews
@@ -34,14 +46,7 @@ class OrderApi(rpc.OrderServiceServicer):
     async def PreviewOrder(self, request: pb.PreviewOrderRequest, call: Call) -> pb.PreviewOrderResponse:
         """What would become of an order."""
         preview = await self._previews.preview_order(call.user_id, convert.new_order_from_pb(request))
-        return pb.PreviewOrderResponse(
-            would_accept=not preview.violations,
-            violations=[convert.violation_to_pb(violation) for violation in preview.violations],
-            margin=to_text(preview.margin),
-            commission=to_text(preview.commission),
-            max_quantity=to_text(preview.max_quantity),
-            reference_price=to_text(preview.reference_price),
-        )
+        return convert.preview_to_pb(preview)
 
     async def GetOrder(self, request: pb.GetOrderRequest, call: Call) -> pb.GetOrderResponse:
         """An order."""
@@ -77,12 +82,31 @@ class OrderApi(rpc.OrderServiceServicer):
         return pb.CancelAllOrdersResponse(orders=[convert.order_to_pb(order) for order in orders])
 
     async def StreamOrders(self, request: pb.StreamOrdersRequest, call: Call) -> AsyncIterator[list[bytes]]:
-        """News of the caller's accounts."""
+        """News of the caller's accounts; with cancel_on_disconnect the stream holds a lease on their orders."""
         resume = request.resume_after_sequence if request.HasField("resume_after_sequence") else None
         heartbeat_s = request.heartbeat_interval.ToTimedelta().total_seconds() or HEARTBEAT_S
         await self._orders.require_account(call.user_id, request.account_id)
-        async for news in self._streams.follow(call.user_id, request.account_id, resume, heartbeat_s):
-            yield [convert.encode_news(one) for one in news]
+        following = self._streams.follow(call.user_id, request.account_id, resume, heartbeat_s)
+        if not request.HasField("cancel_on_disconnect"):
+            if request.cancel_protective_stops:
+                raise Invalid(
+                    "cancel_protective_stops: only with cancel_on_disconnect", field="cancel_protective_stops"
+                )
+            async for news in following:
+                yield [convert.encode_news(one) for one in news]
+            return
+        if not call.identity.has(CANCELS):
+            raise Denied(f"cancel_on_disconnect: the permission {CANCELS} is needed", permission=CANCELS)
+        duration_s = request.cancel_on_disconnect.ToTimedelta().total_seconds()
+        terms = (call.user_id, request.account_id, duration_s, request.cancel_protective_stops)
+        async with self._leases.held(*terms) as leases:
+            told = False
+            async for news in following:
+                yield [convert.encode_news(one) for one in news]
+                # Once the beginning is through: a sequence that is told before could be resumed from.
+                if not told and news[-1].kind in (NewsKind.SNAPSHOT_COMPLETE, NewsKind.HEARTBEAT):
+                    told = True
+                    yield [convert.lease_to_pb(lease, news[-1].sequence) for lease in leases]
 
     async def WatchTrading(self, request: pb.WatchTradingRequest, call: Call) -> AsyncIterator[list[bytes]]:
         """News of all accounts."""
@@ -94,5 +118,8 @@ class OrderApi(rpc.OrderServiceServicer):
         self, request: pb.CancelAccountOrdersRequest, call: Call
     ) -> pb.CancelAccountOrdersResponse:
         """Ask for all orders of an account, or of all accounts, to be canceled."""
-        count = await self._orders.cancel_account_orders(request.user_id, request.account_id)
+        reason = ErrorReason.Name(request.reason) if request.reason else ""
+        count = await self._orders.cancel_account_orders(
+            request.user_id, request.account_id, request.opening_only, reason
+        )
         return pb.CancelAccountOrdersResponse(count=count)

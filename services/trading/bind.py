@@ -21,6 +21,7 @@ from services.trading.dispatch import Dispatcher
 from services.trading.instruments import Instruments
 from services.trading.intake import Intake
 from services.trading.journal import Journal
+from services.trading.leases import Leases
 from services.trading.outbox_events import OutboxEvents
 from services.trading.preview import Previews
 from services.trading.quotes import Quotes
@@ -32,7 +33,6 @@ from services.trading.service import OrderService
 from services.trading.settings import TradingSettings
 from services.trading.stops import Stops
 from services.trading.streams import Streams
-from services.trading.trading_days import TradingDays
 from services.trading.venue import Venue
 
 TRIM_EVERY_S = 60.0
@@ -47,8 +47,7 @@ def bind(process: Process) -> None:
     market, venue = process.peer(MarketServiceStub), Venue(process.peer(EngineServiceStub))
     risk = RiskGate(process.peer(RiskServiceStub))
 
-    days = TradingDays(Calendar.load(), process.clock.now_ns)
-    book = Book(start.kept_finished_orders, lambda: settings.value.close_first, days)
+    book = Book(start.kept_finished_orders, lambda: settings.value.close_first)
     statements = Statements(database)
     journal = Journal(database.writer(), statements, OutboxEvents(outbox), convert.encode_change, book.last_prices)
     desk = Desk(book, journal, repositories, process.clock, convert.encode_change, convert.describe_change)
@@ -59,7 +58,7 @@ def bind(process: Process) -> None:
         desk.missed,
         lambda: (journal.trimmed_through, journal.published),
     )
-    quotes = Quotes(market, process.tasks, book.last_prices)
+    quotes = Quotes(market, process.tasks, book.last_prices, process.clock, venue.simulated)
     stops = Stops(desk, quotes)
     reconciliation = Reconciliation(desk, venue, settings)
     dispatcher = Dispatcher(desk, venue, process.tasks, start.senders, reconciliation.want)
@@ -69,11 +68,25 @@ def bind(process: Process) -> None:
 
     accounts = Accounts(desk, settings)
     instruments = Instruments(market, book.instruments)
-    acceptance = Acceptance(book, settings, lambda gateway: intake.connected.get(gateway, False))
+    calendar = Calendar.load()
+
+    def takes_orders(symbol: str, gateway: str) -> bool:
+        # The simulated exchange is open round the clock.
+        return venue.simulated.get(gateway, True) or calendar.takes_orders(symbol, process.clock.now_ns())
+
+    acceptance = Acceptance(
+        book,
+        settings,
+        quotes,
+        connected=lambda gateway: intake.connected.get(gateway, False),
+        posts=lambda gateway: venue.simulated.get(gateway, True),  # vnpy's gateways have no post-only orders
+        takes_orders=takes_orders,
+    )
     orders = OrderService(desk, accounts, instruments, quotes, acceptance, risk, stops, repositories)
     replacement = Replacement(desk, instruments, quotes, acceptance, risk, stops, venue, process.tasks)
-    previews = Previews(accounts, instruments, quotes, acceptance, risk)
-    process.serve(OrderApi(orders, replacement, previews, streams))
+    leases = Leases(desk, accounts, repositories, database.writer(), statements, orders.cancel_leased)
+    previews = Previews(accounts, instruments, quotes, acceptance, risk, leases)
+    process.serve(OrderApi(orders, replacement, previews, streams, leases))
     process.serve(AccountApi(AccountService(desk, accounts, orders, repositories)))
 
     async def open_first_account(event: Event) -> None:
@@ -90,6 +103,7 @@ def bind(process: Process) -> None:
 
     process.events.subscribe("user.registered", open_first_account)
     process.on_start(desk.load)
+    process.on_start(leases.load)
     process.on_drain(drain)
     process.ready_when("books", lambda: desk.is_open)
     process.ready_when("gateways", lambda: reconciliation.done_once)
@@ -98,5 +112,6 @@ def bind(process: Process) -> None:
     process.background("reconcile", reconciliation.run)
     process.background("prices", quotes.follow)
     process.background("stops", stops.keep)
+    process.background("leases", leases.keep)
     process.background("instruments", instruments.refresh)
     process.background("trim", trim)

@@ -8,10 +8,12 @@ from redfire.common.v1.error_reason_pb2 import ErrorReason
 from redfire.trading.v1 import account_service_pb2, order_service_pb2, trading_pb2
 
 from services.kernel.decimals import from_text, plain, to_text
-from services.kernel.errors import RedFireError
+from services.kernel.errors import Invalid, RedFireError
 from services.trading.account_views import AccountView, PositionView
+from services.trading.lease import Lease
 from services.trading.ledger import LedgerEntry
 from services.trading.orders import STOP_TYPES, NewOrder, Order, OrderType, PositionEffect, Side, TimeInForce
+from services.trading.preview import OrderPreview
 from services.trading.repository import OrderFilter
 from services.trading.streams import News, NewsKind
 from services.trading.trades import Trade
@@ -35,11 +37,14 @@ def time_of(message: Any, name: str) -> int:
     return min(max(found.seconds * _NS + found.nanos, 1), _LATEST_NS)
 
 
-def new_order_from_pb(request: Any) -> NewOrder:
-    """CreateOrderRequest or PreviewOrderRequest."""
+def new_order_from_pb(request: Any, account_id: str | None = None) -> NewOrder:
+    """CreateOrderRequest, PreviewOrderRequest, or a GroupOrder of an account. Raises Invalid."""
+    effect = request.position_effect
+    if request.reduce_only and effect == PositionEffect.OPEN:
+        raise Invalid("reduce_only: not with position_effect OPEN", field="reduce_only")
     return NewOrder(
         client_order_id=request.client_order_id,
-        account_id=request.account_id,
+        account_id=request.account_id if account_id is None else account_id,
         symbol=request.symbol,
         side=Side(request.side),
         type=OrderType(request.type),
@@ -49,8 +54,12 @@ def new_order_from_pb(request: Any) -> NewOrder:
         trailing_offset=from_text(request.trailing_offset),
         time_in_force=TimeInForce(request.time_in_force or TimeInForce.DAY),
         expire_time_ns=time_of(request, "expire_time"),
-        position_effect=PositionEffect(request.position_effect or PositionEffect.OPEN),
+        position_effect=PositionEffect(
+            effect or (PositionEffect.CLOSE if request.reduce_only else PositionEffect.OPEN)
+        ),
         strategy_id=request.strategy_id,
+        reduce_only=request.reduce_only,
+        post_only=request.post_only,
     )
 
 
@@ -91,7 +100,6 @@ def order_to_pb(order: Order) -> trading_pb2.Order:
         trace_id=order.trace_id,
         create_time=time_to_pb(order.create_time_ns),
         update_time=time_to_pb(order.update_time_ns),
-        trading_day=order.trading_day,
     )
     if order.price is not None:
         message.price = plain(order.price)
@@ -103,6 +111,14 @@ def order_to_pb(order: Order) -> trading_pb2.Order:
     if order.reject_reason or order.reject_message:
         message.reject_reason = _REASONS.get(order.reject_reason, 0)  # type: ignore[assignment]
         message.reject_message = order.reject_message
+    if order.order_group_id:
+        message.order_group_id = order.order_group_id
+    if order.reduce_only:
+        message.reduce_only = True
+    if order.post_only:
+        message.post_only = True
+    if order.hold_reason:
+        message.hold_reason = _REASONS.get(order.hold_reason, 0)  # type: ignore[assignment]
     if order.expire_time_ns:
         message.expire_time.CopyFrom(time_to_pb(order.expire_time_ns))
     return message
@@ -124,7 +140,6 @@ def trade_to_pb(trade: Trade) -> trading_pb2.Trade:
         time=time_to_pb(trade.time_ns),
         venue_trade_id=trade.venue_trade_id,
         strategy_id=trade.strategy_id,
-        trading_day=trade.trading_day,
     )
 
 
@@ -216,10 +231,34 @@ def encode_watched(news: News) -> bytes:
     return b"".join((b"\x0a", _varint(len(user)), user, b"\x12", _varint(len(payload)), payload))
 
 
+def lease_to_pb(lease: Lease, sequence: int) -> bytes:
+    """The message of a stream that says that a lease is armed."""
+    message = order_service_pb2.StreamOrdersResponse(sequence=sequence)
+    message.lease.account_id = lease.account_id
+    message.lease.cancel_on_disconnect.FromNanoseconds(lease.duration_ns)
+    message.lease.cancel_protective_stops = lease.cancel_protective_stops
+    return message.SerializeToString()
+
+
 def describe_change(payload: bytes) -> tuple[int, str]:
     """(sequence, account id) of an encoded change."""
     message = order_service_pb2.StreamOrdersResponse.FromString(payload)
     return message.sequence, getattr(message, message.WhichOneof("event") or "order").account_id
+
+
+def preview_to_pb(preview: OrderPreview) -> order_service_pb2.PreviewOrderResponse:
+    """What would become of an order."""
+    message = order_service_pb2.PreviewOrderResponse(
+        would_accept=not preview.violations,
+        violations=[violation_to_pb(violation) for violation in preview.violations],
+        margin=to_text(preview.margin),
+        commission=to_text(preview.commission),
+        max_quantity=to_text(preview.max_quantity),
+        reference_price=to_text(preview.reference_price),
+    )
+    if preview.lease is not None:
+        message.cancel_on_disconnect.FromNanoseconds(preview.lease.duration_ns)
+    return message
 
 
 def violation_to_pb(violation: RedFireError) -> order_service_pb2.Violation:

@@ -13,7 +13,7 @@ from services.trading.account_views import AccountView, PositionView, view_accou
 from services.trading.book import Book
 from services.trading.changes import Changes
 from services.trading.journal import Encode, Journal, messages
-from services.trading.orders import Order, PositionSide
+from services.trading.orders import Order
 from services.trading.repository import TradingRepository
 from services.trading.streams import News, NewsKind, Snapshot, Streams
 
@@ -44,6 +44,7 @@ class Desk:
         self._loaded = False
         self._failed = asyncio.Event()
         self._reloaded: list[Callable[[], None]] = []
+        self._completions: list[Callable[[Changes], None]] = []
         self._waiters: dict[str, list[asyncio.Future[None]]] = {}
         self.send: Callable[[str], None] = lambda order_id: None
         self.cancel: Callable[[str], None] = lambda order_id: None
@@ -65,6 +66,10 @@ class Desk:
         """Call `listener` whenever the books were read."""
         self._reloaded.append(listener)
 
+    def on_commit(self, complete: Callable[[Changes], None]) -> None:
+        """Call `complete(changes)` in each step before it is written: it adds what follows, without awaiting."""
+        self._completions.append(complete)
+
     # Changing
 
     def step(self, user_id: str) -> Changes:
@@ -72,7 +77,13 @@ class Desk:
         return Changes(user_id, self.clock.now_ns())
 
     def commit(self, changes: Changes, refusable: bool = False) -> "asyncio.Future[None]":
-        """End a step; see Journal.commit. Sends and cancels follow by themselves once it is durable."""
+        """End a step; see Journal.commit. Sends and cancels follow by themselves once it is durable.
+
+        Listeners complete it first with what follows from it; nothing follows from a refusable one.
+        """
+        if not refusable:
+            for complete in self._completions:
+                complete(changes)
         return self.journal.commit(changes, refusable)
 
     async def changed(self, order_id: str) -> None:
@@ -173,14 +184,11 @@ class Desk:
         book.clear()
         for instrument in loaded.instruments:
             book.instruments.setdefault(instrument.symbol, instrument)
-        for gateway, (trading_day, is_own) in loaded.gateways.items():
-            book.days.restore(gateway, trading_day, is_own)
         for account in loaded.accounts:
             book.add_account(account)
-        for account_id, symbol, side, realized in loaded.realized:
-            book.accounts[account_id].realized_of[symbol, PositionSide(side)] = realized
         for position in loaded.positions:
             book.add_position(position)
+        book.trading_days.update(loaded.trading_days)
         for order in loaded.orders:
             book.add_order(order)
         self.journal.begin(loaded.last_sequence, loaded.trimmed_through)

@@ -91,8 +91,7 @@ def apply_trade_report(book: Book, order: Order, report: TradeReport, changes: C
     leg = order.find_leg(report.reference)
     effect = order.position_effect if leg is None else leg.position_effect
     trade_id = new_id()
-    trading_day = book.learn_day(order.gateway, order.symbol, report.trading_day, changes)
-    realized, closed_today = book_position(book, account, order, effect, report, trading_day, changes)
+    realized, closed_today = book_position(book, account, order, effect, report, changes)
     commission = book.instruments[order.symbol].commission(report.price, report.quantity, closed_today)
     changes.entries += ledger.post(account, LedgerEntryKind.COMMISSION, -commission, trade_id, changes.now_ns)
     changes.entries += ledger.post(account, LedgerEntryKind.REALIZED_PNL, realized, trade_id, changes.now_ns)
@@ -100,7 +99,7 @@ def apply_trade_report(book: Book, order: Order, report: TradeReport, changes: C
         Trade(
             trade_id, order.order_id, order.user_id, order.account_id, order.symbol, order.side, effect,
             report.price, report.quantity, commission, realized, report.time_ns, changes.now_ns, order.gateway,
-            report.venue_trade_id, order.strategy_id, trading_day,
+            report.venue_trade_id, order.strategy_id,
         )
     )  # fmt: skip
     order.cumulative_quantity += report.quantity
@@ -134,13 +133,17 @@ def _trade_after_end(order: Order, report: TradeReport) -> None:
         move(order, OrderStatus.FILLED)
 
 
-def cancel(book: Book, order: Order, changes: Changes) -> None:
-    """Ask for an open order's end: what certainly was not sent ends here, the rest when the venue says so."""
+def cancel(book: Book, order: Order, changes: Changes, reason: str = "") -> None:
+    """Ask for an open order's end: what certainly was not sent ends here, the rest when the venue says so.
+
+    `reason` becomes the order's reject_reason when it ends so.
+    """
+    order.cancel_reason = reason or order.cancel_reason
     for leg in order.legs:
         if leg.delivery is Delivery.QUEUED and leg.announced_status is None:
             leg.announced_status = OrderStatus.CANCELED  # what is queued is looked at again before it is sent
     if not any(leg.is_live for leg in order.legs):
-        book.finish(order, OrderStatus.CANCELED, changes)
+        book.finish(order, OrderStatus.CANCELED, changes, order.cancel_reason)
         return
     if order.replace_step is ReplaceStep.CANCELING:
         order.replace_step = ReplaceStep.NONE
@@ -219,7 +222,10 @@ def settle(book: Book, order: Order, changes: Changes) -> None:
     ended = next((leg for leg in order.legs if leg.announced_status is status), order.legs[0])
     if status is OrderStatus.REJECTED and order.cumulative_quantity:
         status = OrderStatus.CANCELED  # a later leg was refused: what was filled before is not undone
-    book.finish(order, status, changes, ended.announced_reason, ended.announced_message)
+    reason = ended.announced_reason
+    if status is OrderStatus.CANCELED and order.cancel_reason:
+        reason = order.cancel_reason  # what was asked for, and why
+    book.finish(order, status, changes, reason, ended.announced_message)
 
 
 def _begin_replacement(book: Book, order: Order, changes: Changes) -> None:

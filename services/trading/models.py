@@ -1,11 +1,8 @@
-"""The tables of trading. Keys lead with the owner, the sharding column.
-
-Columns that are added have a `server_default`: a version starts on the data of the one before (kernel.database).
-"""
+"""The tables of trading. Keys lead with the owner, the sharding column."""
 
 from decimal import Decimal
 
-from sqlalchemy import BigInteger, Boolean, Index, Integer, LargeBinary, String, Text, UniqueConstraint, false
+from sqlalchemy import BigInteger, Boolean, Index, Integer, LargeBinary, String, Text, UniqueConstraint
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from services.kernel.columns import Amount, JsonDocument
@@ -67,7 +64,6 @@ class OrderRow(Base):
     trace_id: Mapped[str] = mapped_column(String(32))
     fingerprint: Mapped[str] = mapped_column(String(32))
     create_time_ns: Mapped[int] = mapped_column(BigInteger)
-    trading_day: Mapped[int] = mapped_column(Integer, server_default="0")
     # What changes in its life.
     is_open: Mapped[bool] = mapped_column(Boolean)
     quantity: Mapped[Decimal] = _money()
@@ -116,7 +112,6 @@ class TradeRow(Base):
     gateway: Mapped[str] = mapped_column(String(32))
     venue_trade_id: Mapped[str] = mapped_column(String(128))
     strategy_id: Mapped[str] = mapped_column(String(64))
-    trading_day: Mapped[int] = mapped_column(Integer, server_default="0")
 
 
 class LedgerRow(Base):
@@ -150,13 +145,49 @@ class PositionRow(Base):
     gateway: Mapped[str] = mapped_column(String(32))
     contract_size: Mapped[Decimal] = _money()
     margin_rate: Mapped[Decimal] = _money()
-    # Of trading_day, and of before.
     today_quantity: Mapped[Decimal] = _money()
     yesterday_quantity: Mapped[Decimal] = _money()
-    trading_day: Mapped[int] = mapped_column(Integer, server_default="0")
     cost: Mapped[Decimal] = _money()
     margin: Mapped[Decimal] = _money()
     realized_pnl: Mapped[Decimal] = _money()
+
+
+class OrderGroupRow(Base):
+    """Orders that depend on each other."""
+
+    __tablename__ = "order_groups"
+    __table_args__ = (
+        UniqueConstraint("account_id", "client_order_group_id"),
+        Index("order_groups_by_id", "order_group_id"),
+        Index("order_groups_open", "is_open"),
+    )
+
+    user_id: Mapped[str] = mapped_column(String(64), primary_key=True)
+    order_group_id: Mapped[str] = mapped_column(String(36), primary_key=True)
+    client_order_group_id: Mapped[str] = mapped_column(String(64))
+    account_id: Mapped[str] = mapped_column(String(36))
+    kind: Mapped[int] = mapped_column(Integer)
+    fingerprint: Mapped[str] = mapped_column(String(32))
+    # Of each of its orders.
+    quantity: Mapped[Decimal] = _money()
+    # A JSON list, in the order they were asked for.
+    order_ids: Mapped[str] = mapped_column(Text)
+    is_open: Mapped[bool] = mapped_column(Boolean)
+    create_time_ns: Mapped[int] = mapped_column(BigInteger)
+    update_time_ns: Mapped[int] = mapped_column(BigInteger)
+
+
+class LeaseRow(Base):
+    """An account whose working orders live only while a stream of its client does."""
+
+    __tablename__ = "leases"
+
+    account_id: Mapped[str] = mapped_column(String(36), primary_key=True)
+    user_id: Mapped[str] = mapped_column(String(64))
+    duration_ns: Mapped[int] = mapped_column(BigInteger)
+    cancel_protective_stops: Mapped[bool] = mapped_column(Boolean)
+    # When its orders are canceled; 0 while a stream holds it.
+    deadline_ns: Mapped[int] = mapped_column(BigInteger)
 
 
 class JournalRow(Base):
@@ -180,8 +211,6 @@ class GatewayRow(Base):
 
     gateway: Mapped[str] = mapped_column(String(32), primary_key=True)
     trading_day: Mapped[int] = mapped_column(Integer)
-    # A recording that is replayed; of the others the calendar tells the day.
-    keeps_own_days: Mapped[bool] = mapped_column(Boolean, server_default=false())
 
 
 class InstrumentRow(Base):

@@ -108,12 +108,15 @@ class NewOrder:
     expire_time_ns: int = 0
     position_effect: PositionEffect = PositionEffect.OPEN
     strategy_id: str = ""
+    reduce_only: bool = False
+    post_only: bool = False
 
     def fingerprint(self) -> str:
         """Equal for two requests that ask for the same order, however their numbers are written."""
+        flags = [name for name in ("reduce_only", "post_only") if getattr(self, name)]
         return fingerprint(
             self.symbol, self.side, self.type, self.quantity, self.price, self.stop_price, self.trailing_offset,
-            self.time_in_force, self.expire_time_ns, self.position_effect, self.strategy_id,
+            self.time_in_force, self.expire_time_ns, self.position_effect, self.strategy_id, *flags,
         )  # fmt: skip
 
 
@@ -183,7 +186,6 @@ class Order:
     update_time_ns: int
     # What a unit of it is valued at for the reservation: the limit, or a bound of what a market order may cost.
     reserve_price: Decimal
-    trading_day: int = 0  # that it was accepted on, YYYYMMDD
     status: OrderStatus = OrderStatus.PENDING_NEW
     cumulative_quantity: Decimal = ZERO
     filled_notional: Decimal = ZERO  # sum of price × quantity of its trades
@@ -197,6 +199,17 @@ class Order:
     leg_count: int = 0  # how many it ever had: the number of the next
     # Why it is not at its venue, or not known to be, now: a name of ErrorReason.
     hold_reason: str = ""
+    # Why the platform asked for its cancel: a name of ErrorReason; empty where its owner did.
+    cancel_reason: str = ""
+    order_group_id: str = ""
+    # Closes only, and never more than is held (FIX 18, ExecInst).
+    reduce_only: bool = False
+    # Never takes liquidity (FIX 18=6, participate don't initiate).
+    post_only: bool = False
+    # Resting orders that must be gone before it is sent, such as those it would trade with; separated by blanks.
+    cancel_first: str = ""
+    # Of an exit of a bracket: its entry may still fill, so that what it stands for may grow.
+    entry_open: bool = False
     replace_step: ReplaceStep = ReplaceStep.NONE
     pending_quantity: Decimal | None = None
     pending_price: Decimal | None = None

@@ -2,43 +2,63 @@
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 
 from redfire.market.v1 import market_pb2
 from redfire.market.v1.market_pb2_grpc import MarketServiceStub
 
+from services.kernel.clock import Clock
 from services.kernel.errors import NotFound, RedFireError
 from services.kernel.tasks import Tasks
 
 log = logging.getLogger(__name__)
 SYMBOLS_PER_STREAM = 500
+# No price is so high.
+PRICELESS = 1e15
 
 
-@dataclass(frozen=True, slots=True)
+# Not frozen: an unchanged price that is told again makes the quote younger.
+@dataclass(slots=True)
 class Quote:
-    """An instrument's last price and the day's limits; None without one."""
+    """An instrument's last price and the day's limits; None without one. `bid` and `ask` are 0 without one."""
 
     last_price: Decimal
     limit_up: Decimal | None
     limit_down: Decimal | None
+    bid: float = 0.0
+    ask: float = 0.0
+    gateway: str = ""  # empty where market does not say
+    # When it came, in seconds of the monotonic clock: a recording's ticks carry old times.
+    received_s: float = 0.0
 
 
 class Quotes:
     """Follows the ticks of watched symbols, the latest of each; `on_price` hears each new last price."""
 
-    def __init__(self, market: MarketServiceStub, tasks: Tasks, last_prices: dict[str, Decimal]) -> None:
+    def __init__(
+        self,
+        market: MarketServiceStub,
+        tasks: Tasks,
+        last_prices: dict[str, Decimal],
+        clock: Clock,
+        simulated: Mapping[str, bool],
+    ) -> None:
+        """`simulated` says of each gateway that the engine told of whether its money is simulated."""
         self._market = market
         self._tasks = tasks
         self._last_prices = last_prices
+        self._clock = clock
+        self._simulated = simulated
         self._quotes: dict[str, Quote] = {}
-        self._raw: dict[str, tuple[float, float, float]] = {}
+        self._raw: dict[str, tuple[float, float, float, str]] = {}
+        self._sequences: dict[str, int] = {}
         self._watched: set[str] = set()
         # Each stream follows up to 500 symbols; it is opened anew when one is added to it.
         self._streams: list[tuple[set[str], asyncio.Task[None]]] = []
         self._changed = asyncio.Event()
-        self.on_price: Callable[[str, Decimal], None] = lambda symbol, price: None
+        self.on_price: Callable[[str, Quote], None] = lambda symbol, quote: None
 
     def watch(self, symbol: str) -> None:
         """Follow a symbol from now on."""
@@ -46,28 +66,39 @@ class Quotes:
             self._watched.add(symbol)
             self._changed.set()
 
-    def find(self, symbol: str) -> Quote | None:
-        """The last quote of a watched symbol."""
-        return self._quotes.get(symbol)
-
-    async def fetch(self, symbol: str) -> Quote | None:
-        """The last quote; asks for it when none came yet. None when there is none, or market does not answer."""
-        self.watch(symbol)
+    def find(self, symbol: str, gateway: str) -> Quote | None:
+        """The last quote of a watched symbol, if it counts for orders at this gateway."""
         quote = self._quotes.get(symbol)
-        if quote is None:
+        return quote if quote is not None and self.counts_for(quote, gateway) else None
+
+    def same_market(self, one: str, other: str) -> bool:
+        """Whether two gateways trade the same: real ones reach the same exchanges, simulated ones only themselves."""
+        return one == other or (self._simulated.get(one) is False and self._simulated.get(other) is False)
+
+    def counts_for(self, quote: Quote, gateway: str) -> bool:
+        """Whether orders at this gateway may go by the quote: simulated prices and real ones never mix."""
+        return not quote.gateway or self.same_market(quote.gateway, gateway)
+
+    def age_s(self, quote: Quote) -> float:
+        """Seconds since the last tick came."""
+        return self._clock.monotonic() - quote.received_s
+
+    async def fetch(self, symbol: str, gateway: str) -> Quote | None:
+        """The same as `find`; asks for the quote when none came yet. None when market has none or does not answer."""
+        self.watch(symbol)
+        if symbol not in self._quotes:
             try:
                 answer = await self._market.GetTick(market_pb2.GetTickRequest(symbol=symbol), timeout=1.0)
             except NotFound:
                 return None
             except RedFireError as error:
-                log.warning("no tick of %s is to be had: %s", symbol, error.message)
+                log.warning("tick of %s: unavailable: %s", symbol, error.message)
                 return None
             self._take(answer.tick)
-            quote = self._quotes.get(symbol)
-        return quote
+        return self.find(symbol, gateway)
 
     async def follow(self) -> None:
-        """Keep streams open for what is watched, for ever."""
+        """Keep streams open for what is watched, until cancelled."""
         try:
             while True:
                 await self._changed.wait()
@@ -97,22 +128,37 @@ class Quotes:
                     for tick in message.ticks:
                         self._take(tick)
             except RedFireError as error:
-                log.warning("ticks are not to be had: %s", error.message)
+                log.warning("ticks: unavailable: %s", error.message)
 
         return self._tasks.forever("trading.ticks", stream)
 
     def _take(self, tick: market_pb2.Tick) -> None:
-        raw = (tick.last_price, tick.limit_up, tick.limit_down)
-        if raw == self._raw.get(tick.symbol) or not tick.last_price:
+        symbol = tick.symbol
+        raw = (tick.last_price, tick.limit_up, tick.limit_down, tick.gateway)
+        quote = self._quotes.get(symbol)
+        if quote is not None and raw == self._raw[symbol]:
+            # A stream that is opened anew begins with the tick that is known already: that makes it no younger.
+            if not tick.sequence or tick.sequence != self._sequences.get(symbol):
+                self._touch(quote, tick)
             return
-        self._raw[tick.symbol] = raw
-        price = _decimal(tick.last_price)
-        limit_up = _decimal(tick.limit_up) if tick.limit_up else None
-        limit_down = _decimal(tick.limit_down) if tick.limit_down else None
-        self._quotes[tick.symbol] = Quote(price, limit_up, limit_down)
-        self._last_prices[tick.symbol] = price
-        self.on_price(tick.symbol, price)
+        last_price = _price(tick.last_price)
+        if last_price is None:
+            return
+        quote = self._quotes[symbol] = Quote(
+            last_price, _price(tick.limit_up), _price(tick.limit_down), gateway=tick.gateway
+        )
+        self._raw[symbol] = raw
+        self._touch(quote, tick)
+        self._last_prices[symbol] = quote.last_price
+        self.on_price(symbol, quote)
+
+    def _touch(self, quote: Quote, tick: market_pb2.Tick) -> None:
+        quote.bid = tick.bid_prices[0] if tick.bid_prices else 0.0
+        quote.ask = tick.ask_prices[0] if tick.ask_prices else 0.0
+        quote.received_s = self._clock.monotonic()
+        self._sequences[tick.symbol] = tick.sequence
 
 
-def _decimal(price: float) -> Decimal:
-    return Decimal(repr(round(price, 8)))
+def _price(value: float) -> Decimal | None:
+    """A price as a decimal; None for 0, NaN, infinity and CTP's largest double, which all mean that there is none."""
+    return Decimal(repr(round(value, 8))) if 0 < abs(value) < PRICELESS else None

@@ -2,10 +2,9 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from decimal import Decimal
 from typing import Any
 
-from sqlalchemy import Executable, Select, and_, delete, func, insert, or_, select
+from sqlalchemy import Executable, Select, and_, bindparam, delete, func, insert, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from services.kernel.database import Database
@@ -14,8 +13,8 @@ from services.kernel.paging import Page, Slice
 from services.trading import models, rows
 from services.trading.accounts import Account
 from services.trading.instruments import Instrument
+from services.trading.lease import Lease
 from services.trading.ledger import LedgerEntry
-from services.trading.money import ZERO
 from services.trading.orders import Order
 from services.trading.positions import Position
 from services.trading.trades import Trade
@@ -23,11 +22,10 @@ from services.trading.trades import Trade
 _ORDERS = models.OrderRow.__table__
 _TRADES = models.TradeRow.__table__
 _LEDGER = models.LedgerRow.__table__
-_POSITIONS = models.PositionRow.__table__
 _JOURNAL = models.JournalRow.__table__
 _FIXED = (
     "client_order_id", "account_id", "gateway", "symbol", "side", "type", "time_in_force", "position_effect",
-    "trailing_offset", "expire_time_ns", "strategy_id", "trace_id", "fingerprint", "create_time_ns", "trading_day",
+    "trailing_offset", "expire_time_ns", "strategy_id", "trace_id", "fingerprint", "create_time_ns",
 )  # fmt: skip
 IN_AT_ONCE = 500
 
@@ -44,6 +42,10 @@ class Statements:
         self.upsert_account: Executable = database.upsert(models.AccountRow, ["user_id", "account_id"])
         self.upsert_position: Executable = database.upsert(
             models.PositionRow, ["user_id", "account_id", "symbol", "side"]
+        )
+        self.upsert_lease: Executable = database.upsert(models.LeaseRow, ["account_id"])
+        self.delete_lease: Executable = delete(models.LeaseRow).where(
+            models.LeaseRow.account_id == bindparam("ended_account_id")
         )
         self.upsert_gateway: Executable = database.upsert(models.GatewayRow, ["gateway"])
         self.upsert_instrument: Executable = database.upsert(models.InstrumentRow, ["symbol"])
@@ -71,9 +73,7 @@ class Loaded:
     positions: list[Position]
     orders: list[Order]
     instruments: list[Instrument]
-    gateways: dict[str, tuple[int, bool]]
-    # What flat positions realised: (account id, symbol, side, amount).
-    realized: list[tuple[str, str, int, Decimal]]
+    trading_days: dict[str, int]
     last_sequence: int
     trimmed_through: int
 
@@ -92,8 +92,6 @@ class TradingRepository:
         orders = await self._all(select(_ORDERS).where(_ORDERS.c.is_open).order_by(_ORDERS.c.order_id))
         trade_ids = await self._trade_ids([row["order_id"] for row in orders])
         gateways = await self._all(select(models.GatewayRow.__table__))
-        flat = select(_POSITIONS.c.account_id, _POSITIONS.c.symbol, _POSITIONS.c.side, _POSITIONS.c.realized_pnl)
-        realized = await self._session.execute(flat.where(~_POSITIONS.c.is_open, _POSITIONS.c.realized_pnl != ZERO))
         last = await self._session.scalar(select(func.max(_JOURNAL.c.sequence)))
         # Of the oldest row: sequences grow with the rows, and only those of the rows' ends are indexed.
         first = await self._session.scalar(select(_JOURNAL.c.first_sequence).order_by(_JOURNAL.c.sequence).limit(1))
@@ -102,8 +100,7 @@ class TradingRepository:
             [rows.position_from_row(row) for row in positions],
             [rows.order_from_row(row, trade_ids.get(row["order_id"], set())) for row in orders],
             instruments,
-            {row["gateway"]: (row["trading_day"], row["keeps_own_days"]) for row in gateways},
-            [(row[0], row[1], row[2], row[3]) for row in realized],
+            {row["gateway"]: row["trading_day"] for row in gateways},
             last or 0,
             (first or 1) - 1,
         )
@@ -149,6 +146,10 @@ class TradingRepository:
         return page.cut(
             [rows.entry_from_row(row) for row in found], lambda entry: [entry.create_time_ns, entry.entry_id]
         )
+
+    async def list_leases(self) -> list[Lease]:
+        """All leases."""
+        return [Lease(**row) for row in await self._all(select(models.LeaseRow.__table__))]
 
     async def journal(self, after: int, through: int, user_id: str, limit: int) -> list[tuple[int, str, bytes]]:
         """What the streams were told after a sequence: (last sequence, user, messages); of all users when empty."""

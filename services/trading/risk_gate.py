@@ -1,6 +1,7 @@
 """Risk's word on an order before it is one. Without risk only orders that reduce exposure pass."""
 
 import logging
+from collections.abc import Iterable
 from dataclasses import dataclass
 from decimal import Decimal
 
@@ -30,10 +31,12 @@ class RiskUnavailable(FailedPrecondition):
 
 @dataclass(frozen=True, slots=True)
 class RiskAnswer:
-    """What risk says: why not, and in dry runs the most that it would let through (None: no limit)."""
+    """What risk answers: why not, and in dry runs the most that it would let through (None: no limit)."""
 
     refusals: list[RedFireError]
     max_quantity: Decimal | None = None
+    # Resting orders of the same owner that the order would trade with: it may be sent when they are gone.
+    cancel_first: tuple[str, ...] = ()
 
 
 class RiskGate:
@@ -50,10 +53,12 @@ class RiskGate:
         order: NewOrder,
         reference_price: Decimal,
         instrument: Instrument,
+        gateway: str,
         dry_run: bool = False,
         replaces: bool = False,
+        triggered: bool = False,
     ) -> RiskAnswer:
-        """Whether the order may be accepted; fails closed."""
+        """Whether the order may be accepted, or, `triggered`, whether an accepted stop may be sent; fails closed."""
         request = risk_pb2.CheckOrderRequest(
             user_id=user_id,
             account_id=account_id,
@@ -68,6 +73,9 @@ class RiskGate:
             contract_size=plain(instrument.contract_size),
             dry_run=dry_run,
             replaces=replaces,
+            stop_price=to_text(order.stop_price),
+            gateway=gateway,
+            triggered=triggered,
         )
         try:
             answer = await self._risk.CheckOrder(request, timeout=TIMEOUT_S)
@@ -76,17 +84,22 @@ class RiskGate:
             if order.position_effect is PositionEffect.OPEN:
                 return RiskAnswer([RiskUnavailable()])
             return RiskAnswer([])
-        if not answer.violations and not answer.max_quantity:
+        if not answer.violations and not answer.max_quantity and not answer.cancel_first_order_ids:
             return _PASSED
-        refusals: list[RedFireError] = [
-            RiskRefused(
-                violation.message,
-                reason=Reason(error_reason_pb2.ErrorReason.Name(violation.reason)),
-                **dict(violation.metadata),
-            )
-            for violation in answer.violations
-        ]
-        return RiskAnswer(refusals, from_text(answer.max_quantity))
+        return RiskAnswer(
+            _refusals(answer.violations), from_text(answer.max_quantity), tuple(answer.cancel_first_order_ids)
+        )
+
+
+def _refusals(violations: Iterable[risk_pb2.RiskViolation]) -> list[RedFireError]:
+    return [
+        RiskRefused(
+            violation.message,
+            reason=Reason(error_reason_pb2.ErrorReason.Name(violation.reason)),
+            **dict(violation.metadata),
+        )
+        for violation in violations
+    ]
 
 
 _PASSED = RiskAnswer([])

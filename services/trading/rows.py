@@ -10,6 +10,7 @@ from typing import Any
 from services.kernel.decimals import plain
 from services.trading.accounts import Account, AccountKind
 from services.trading.instruments import Instrument
+from services.trading.lease import Lease
 from services.trading.ledger import LedgerEntry, LedgerEntryKind
 from services.trading.orders import (
     Delivery,
@@ -46,7 +47,6 @@ def order_row(order: Order) -> dict[str, Any]:
         "trace_id": order.trace_id,
         "fingerprint": order.fingerprint,
         "create_time_ns": order.create_time_ns,
-        "trading_day": order.trading_day,
         "is_open": order.is_open,
         "quantity": order.quantity,
         "price": order.price,
@@ -109,6 +109,12 @@ def _usual_leg(order: Order, delivery: Delivery, venue_order_id: str) -> Leg:
 _DETAILS: dict[str, Callable[[str], Any]] = {
     "leg_count": int,
     "hold_reason": str,
+    "cancel_reason": str,
+    "order_group_id": str,
+    "reduce_only": bool,
+    "post_only": bool,
+    "cancel_first": str,
+    "entry_open": bool,
     "replace_step": lambda text: ReplaceStep(int(text)),
     "pending_quantity": Decimal,
     "pending_price": Decimal,
@@ -190,6 +196,11 @@ def account_from_row(row: Mapping[str, Any]) -> Account:
     return Account(**{**row, "kind": AccountKind(row["kind"])})
 
 
+def lease_row(lease: Lease) -> dict[str, Any]:
+    """A lease's row."""
+    return {field.name: getattr(lease, field.name) for field in fields(Lease)}
+
+
 def position_row(position: Position) -> dict[str, Any]:
     """A position's row."""
     return {
@@ -201,9 +212,8 @@ def position_row(position: Position) -> dict[str, Any]:
         "gateway": position.gateway,
         "contract_size": position.contract_size,
         "margin_rate": position.margin_rate,
-        "today_quantity": position.day_quantity,
-        "yesterday_quantity": position.older_quantity,
-        "trading_day": position.trading_day,
+        "today_quantity": position.today_quantity,
+        "yesterday_quantity": position.yesterday_quantity,
         "cost": position.cost,
         "margin": position.margin,
         "realized_pnl": position.realized_pnl,
@@ -214,7 +224,6 @@ def position_from_row(row: Mapping[str, Any]) -> Position:
     """The position of a row. What is frozen is the book's to set."""
     values = {**row, "side": PositionSide(row["side"])}
     values.pop("is_open")
-    values["day_quantity"], values["older_quantity"] = values.pop("today_quantity"), values.pop("yesterday_quantity")
     return Position(**values)
 
 

@@ -1,7 +1,7 @@
 """Rules of orders: accepted once, held or sent, canceled, listed."""
 
 import asyncio
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from decimal import Decimal
 
 from redfire.reasons import Reason
@@ -15,16 +15,17 @@ from services.trading import execution, metrics
 from services.trading.acceptance import Acceptance
 from services.trading.account_opening import Accounts
 from services.trading.accounts import Account
-from services.trading.changes import Changes
 from services.trading.desk import Desk
 from services.trading.instruments import Instrument, Instruments
+from services.trading.lease import Lease
 from services.trading.orders import STOP_TYPES, NewOrder, Order, OrderStatus, OrderType, Side
 from services.trading.quotes import Quote, Quotes
 from services.trading.repository import OrderFilter, TradingRepository
 from services.trading.risk_gate import RiskGate
 from services.trading.stops import Stops
 
-CANCELED_PART = 200
+# Orders canceled in one step: others are served between the steps.
+CANCELED_PART = 50
 
 
 class ClientOrderIdReused(Conflict):
@@ -135,7 +136,7 @@ class OrderService:
             raise OrderNotOpen(f"the order is {order.status.name}", status=order.status.name)
         if order.status is not OrderStatus.PENDING_CANCEL:
             changes = self._desk.step(user_id)
-            self._cancel(order, changes)
+            execution.cancel(self._book, order, changes)
             await self._desk.commit(changes)
         return order
 
@@ -145,19 +146,38 @@ class OrderService:
             accounts = [await self._accounts.resolve(user_id, account_id)]
         else:
             accounts = self._accounts.of_user(user_id)
-        return await self._cancel_accounts(accounts, symbol)
+        return await self._cancel_accounts(accounts, lambda order: not symbol or order.symbol == symbol)
 
-    async def cancel_account_orders(self, user_id: str, account_id: str) -> int:
-        """The same for any user or account, or for everybody when both are empty."""
+    async def cancel_account_orders(
+        self, user_id: str, account_id: str, opening_only: bool = False, reason: str = ""
+    ) -> int:
+        """The same for any user or account, or for everybody when both are empty; for other services.
+
+        With `opening_only` closing orders stay. `reason` becomes the orders' reject_reason.
+        """
         self._desk.require_open()
         accounts = [
             account
             for account in self._book.accounts.values()
             if (not user_id or account.user_id == user_id) and (not account_id or account.account_id == account_id)
         ]
-        return len(await self._cancel_accounts(accounts, ""))
+        return len(await self._cancel_accounts(accounts, lambda order: not (opening_only and order.is_closing), reason))
 
-    async def _cancel_accounts(self, accounts: list[Account], symbol: str) -> list[Order]:
+    async def cancel_leased(self, lease: Lease) -> int:
+        """Cancel an account's working orders because its stream is gone.
+
+        Closing stops protect a position whoever looks: they stay unless the lease says otherwise.
+        """
+        account = self._book.accounts[lease.account_id]
+
+        def wanted(order: Order) -> bool:
+            return lease.cancel_protective_stops or not (order.is_closing and order.type in STOP_TYPES)
+
+        return len(await self._cancel_accounts([account], wanted, Reason.CANCEL_ON_DISCONNECT))
+
+    async def _cancel_accounts(
+        self, accounts: list[Account], wanted: Callable[[Order], bool], reason: str = ""
+    ) -> list[Order]:
         # Orders that are just being written are there when that is through.
         await asyncio.gather(*self._acceptances({account.account_id for account in accounts}), return_exceptions=True)
         self._desk.require_open()
@@ -166,7 +186,7 @@ class OrderService:
             open_orders = [
                 order
                 for order in self._book.open_orders(account.account_id)
-                if (not symbol or order.symbol == symbol)
+                if wanted(order)
                 and order.status is not OrderStatus.PENDING_CANCEL
                 # Asked for since: it may still be refused, and nothing may build on it before.
                 and (account.account_id, order.client_order_id) not in self._accepting
@@ -174,18 +194,22 @@ class OrderService:
             for start in range(0, len(open_orders), CANCELED_PART):
                 changes = self._desk.step(account.user_id)
                 for order in open_orders[start : start + CANCELED_PART]:
-                    self._cancel(order, changes)
-                written.append(self._desk.commit(changes))
-            canceled += open_orders
+                    # Others were served between the parts: it may have ended, or be another one since the books were
+                    # read anew.
+                    current = self._book.orders.get(order.order_id)
+                    if current is not None and current.status is not OrderStatus.PENDING_CANCEL:
+                        execution.cancel(self._book, current, changes, reason)
+                        canceled.append(current)
+                if changes:
+                    written.append(self._desk.commit(changes))
+                await asyncio.sleep(0)
+                self._desk.require_open()
         for step in written:
             await step
         return canceled
 
     def _acceptances(self, account_ids: set[str]) -> list[Awaitable[Order]]:
         return [running.outcome() for (account_id, _), running in self._accepting.items() if account_id in account_ids]
-
-    def _cancel(self, order: Order, changes: Changes) -> None:
-        execution.cancel(self._book, order, changes)
 
     async def _accept(
         self, key: tuple[str, str], account: Account, new: NewOrder, trace_id: str, fingerprint: str
@@ -220,28 +244,34 @@ class OrderService:
         self, account: Account, new: NewOrder, trace_id: str, fingerprint: str
     ) -> tuple[Order, Instrument, "asyncio.Future[None]"]:
         instrument = await self._instruments.require(new.symbol)
-        quote = self._quotes.find(new.symbol)
+        gateway = account.gateway
+        quote = self._quotes.find(new.symbol, gateway)
         if quote is None:
-            quote = await self._quotes.fetch(new.symbol)
+            quote = await self._quotes.fetch(new.symbol, gateway)
+        if new.reduce_only:
+            new = self._acceptance.reduced(account, new)
         price = self._acceptance.reserve_price(new, quote)
         self._require_time(new)
         if violations := self._acceptance.violations(account, instrument, quote, new, price):
             raise violations[0]
         assert price is not None
         order_id = new_id()
-        answer = await self._risk.check(account.user_id, account.account_id, order_id, new, price, instrument)
+        answer = await self._risk.check(account.user_id, account.account_id, order_id, new, price, instrument, gateway)
         if answer.refusals:
             raise answer.refusals[0]
         # Risk was awaited: others may have been accepted, or the books read anew, meanwhile.
         self._desk.require_open()
         account = self._book.accounts[account.account_id]
+        if new.reduce_only:
+            new = self._acceptance.reduced(account, new)
         if violations := self._acceptance.holding_violations(account, instrument, new, price):
             raise violations[0]
         changes = self._desk.step(account.user_id)
         order = _order(order_id, account, new, trace_id, fingerprint, price, quote, changes.now_ns)
         if self._written_instruments.get(instrument.symbol) is not instrument:
             changes.instruments.append(instrument)
-        self._book.accept(order, changes)
+        # A reduce-only stop holds nothing while it waits, so that others may close the position meanwhile.
+        self._book.accept(order, changes, holds=not (order.reduce_only and order.type in STOP_TYPES))
         if order.type not in STOP_TYPES:
             execution.send(self._book, order, changes)
         return order, instrument, self._desk.commit(changes, refusable=True)
@@ -317,6 +347,8 @@ def _order(
         trailing_offset=new.trailing_offset,
         expire_time_ns=new.expire_time_ns,
         strategy_id=new.strategy_id,
+        reduce_only=new.reduce_only,
+        post_only=new.post_only,
         trace_id=trace_id,
         fingerprint=fingerprint,
         create_time_ns=now_ns,

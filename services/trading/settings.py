@@ -33,6 +33,11 @@ class TradingSettings(Section):
         default=CloseFirst.AUTO,
         description="Which contracts a CLOSE at SHFE and INE closes first: today's, yesterday's, or by the lower fee.",
     )
+    max_quote_age_s: float = Field(
+        default=300.0,
+        gt=0,
+        description="How long after the last tick its price still values market orders and begins trailing stops.",
+    )
     reconcile_interval_s: float = Field(default=30.0, gt=0, description="How often gateways are asked what they have.")
     unknown_grace_s: float = Field(
         default=6.0,

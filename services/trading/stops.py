@@ -9,7 +9,7 @@ from redfire.reasons import Reason
 from services.trading import execution
 from services.trading.desk import Desk
 from services.trading.orders import STOP_TYPES, Order, OrderStatus, OrderType, Side, TimeInForce
-from services.trading.quotes import Quotes
+from services.trading.quotes import Quote, Quotes
 
 log = logging.getLogger(__name__)
 HOUSEKEEPING_S = 1.0
@@ -30,8 +30,8 @@ class Stops:
         """Hold a stop that is durable; the last price may trigger it at once."""
         self._held.setdefault(order.symbol, {})[order.order_id] = order
         self._quotes.watch(order.symbol)
-        if (price := self._desk.book.last_prices.get(order.symbol)) is not None:
-            self._on_order_price(order, price)
+        if (quote := self._quotes.find(order.symbol, order.gateway)) is not None:
+            self._on_order_price(order, quote.last_price)
 
     def rebuild(self) -> None:
         """Hold what the books say is held, and watch what they hold positions of."""
@@ -44,12 +44,13 @@ class Stops:
             for symbol, _ in account.positions:
                 self._quotes.watch(symbol)
 
-    def on_price(self, symbol: str, price: Decimal) -> None:
-        """A new last price."""
+    def on_price(self, symbol: str, quote: Quote) -> None:
+        """A new last price: it counts for the orders of its own gateway."""
         held = self._held.get(symbol)
         if held:
             for order in list(held.values()):
-                self._on_order_price(order, price)
+                if self._quotes.counts_for(quote, order.gateway):
+                    self._on_order_price(order, quote.last_price)
 
     async def keep(self) -> None:
         """Write down how far trailing stops have moved, and end orders whose time is over; for ever."""

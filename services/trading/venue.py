@@ -48,6 +48,8 @@ class Venue:
 
     def __init__(self, engine: EngineServiceStub) -> None:
         self._engine = engine
+        # Of each gateway that the engine told of: whether its money is simulated.
+        self.simulated: dict[str, bool] = {}
 
     async def send(self, order: Order, leg: Leg) -> str:
         """Send a leg of the order; when it answers (with the venue's id), the gateway has it for good."""
@@ -63,6 +65,7 @@ class Venue:
             position_effect=int(leg.position_effect),  # type: ignore[arg-type]
             quantity=plain(leg.quantity),
             price=to_text(limit),
+            post_only=order.post_only,
         )
         if order.expire_time_ns and order.venue_time_in_force is TimeInForce.GTD:
             request.expire_time.FromNanoseconds(order.expire_time_ns)
@@ -114,6 +117,7 @@ class Venue:
     async def connected_gateways(self) -> dict[str, bool]:
         """Every gateway, and whether it is connected."""
         answer = await self._engine.ListGateways(engine_pb2.ListGatewaysRequest(page_size=1000), timeout=SEND_TIMEOUT_S)
+        self.simulated.update({g.gateway_name: g.simulated for g in answer.gateways})
         return {g.gateway_name: g.status == engine_pb2.GATEWAY_STATUS_CONNECTED for g in answer.gateways}
 
     async def events(self, epoch: str, resume_after: int) -> AsyncIterator[tuple[int, VenueEvent | None]]:

@@ -46,6 +46,7 @@ class FakeEngine(engine_pb2_grpc.EngineServiceServicer):
         self.cancels = []
         self.queries = 0
         self.connected = True
+        self.simulated = True
         self.ack = True
         self.can_amend = True
         self.complete = True
@@ -130,7 +131,9 @@ class FakeEngine(engine_pb2_grpc.EngineServiceServicer):
 
     async def ListGateways(self, request, call):
         status = engine_pb2.GATEWAY_STATUS_CONNECTED if self.connected else engine_pb2.GATEWAY_STATUS_DISCONNECTED
-        return engine_pb2.ListGatewaysResponse(gateways=[engine_pb2.Gateway(gateway_name="SIM", status=status)])
+        return engine_pb2.ListGatewaysResponse(
+            gateways=[engine_pb2.Gateway(gateway_name="SIM", status=status, simulated=self.simulated)]
+        )
 
     async def QueryState(self, request, call):
         self.queries += 1
@@ -167,7 +170,13 @@ class FakeMarket(market_pb2_grpc.MarketServiceServicer):
 
     def __init__(self):
         self.prices = {SYMBOL: 4000.0, OTHER: 3500.0}
+        self.books = {}
+        self.gateway = self.tick_gateway = "SIM"
         self.listeners = set()
+
+    def book(self, symbol, bid, ask):
+        self.books[symbol] = (bid, ask)
+        self.price(symbol, self.prices[symbol])
 
     def price(self, symbol, price):
         self.prices[symbol] = price
@@ -177,16 +186,18 @@ class FakeMarket(market_pb2_grpc.MarketServiceServicer):
 
     def tick(self, symbol):
         price = self.prices[symbol]
+        bid, ask = self.books.get(symbol, (0.0, 0.0))
         return market_pb2.Tick(
-            symbol=symbol, last_price=price, limit_up=round(price * 1.1, 1), limit_down=round(price * 0.9, 1)
-        )
+            symbol=symbol, last_price=price, limit_up=round(price * 1.1, 1), limit_down=round(price * 0.9, 1),
+            gateway=self.tick_gateway, bid_prices=[bid] if bid else [], ask_prices=[ask] if ask else [],
+        )  # fmt: skip
 
     def instrument(self, symbol):
         size, tick = ("300", "0.2") if symbol == SYMBOL else ("10", "1")
         return market_pb2.Instrument(
             symbol=symbol, exchange=symbol.split(".")[1], contract_size=size, price_tick=tick, min_quantity="1",
             quantity_step="1", margin_rate="0.12", commission_rate="0.000023", close_today_commission_rate="0.000345",
-            currency="CNY", gateway_name="SIM",
+            currency="CNY", gateway_name=self.gateway,
         )  # fmt: skip
 
     async def ListInstruments(self, request, call):

@@ -1,0 +1,161 @@
+"""Leases: an account's working orders end when its client's stream is gone for too long."""
+
+import asyncio
+import contextlib
+
+import grpc
+from google.protobuf import duration_pb2
+from redfire.trading.v1 import order_service_pb2 as order_pb
+from redfire.trading.v1.order_service_pb2_grpc import OrderServiceStub
+
+from tests.trading.conftest import refused, trading
+from tests.waiting import until
+
+CANCEL_ON_DISCONNECT = 66
+
+
+def lease(seconds=1, stops=False):
+    return order_pb.StreamOrdersRequest(
+        cancel_on_disconnect=duration_pb2.Duration(seconds=seconds), cancel_protective_stops=stops
+    )
+
+
+async def armed(stream):
+    """The lease that a stream says is armed."""
+    async for message in stream:
+        if message.WhichOneof("event") == "lease":
+            return message
+    raise AssertionError("the stream ended")
+
+
+async def position(trader, quantity=1):
+    order = await trader.create(quantity=quantity)
+    await trader.becomes(order.order_id, "NEW")
+    trader.engine.fill(order.order_id, quantity, "4000")
+    await trader.becomes(order.order_id, "FILLED")
+
+
+class Cut:
+    """A TCP proxy whose connections can be cut."""
+
+    def __init__(self, address):
+        self._host, _, port = address.rpartition(":")
+        self._port = int(port)
+        self._writers = []
+
+    async def __aenter__(self):
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        self.address = f"127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
+        return self
+
+    async def __aexit__(self, *_):
+        self.cut()
+        self._server.close()
+
+    def cut(self):
+        self._server.close()
+        for writer in self._writers:
+            writer.transport.abort()
+
+    async def _serve(self, reader, writer):
+        there, back = await asyncio.open_connection(self._host, self._port)
+        self._writers += [writer, back]
+
+        async def pipe(source, sink):
+            while data := await source.read(65536):
+                sink.write(data)
+
+        with contextlib.suppress(OSError):
+            await asyncio.gather(pipe(reader, back), pipe(there, writer))
+
+
+async def test_a_line_that_is_cut_cancels_working_orders_and_leaves_protective_stops(trader):
+    await position(trader)
+    working = await trader.create(price="3900")
+    entry_stop = await trader.create(type="STOP", stop_price="4100")
+    protection = await trader.create("SELL", effect="CLOSE", type="STOP", stop_price="3900")
+    async with Cut(trader.platform.host.address) as line:
+        channel = grpc.aio.insecure_channel(line.address)
+        stream = OrderServiceStub(channel).StreamOrders(
+            lease(), metadata=[("authorization", f"Bearer {trader.user.token}")]
+        )
+        message = await armed(stream)
+        assert message.lease.account_id == working.account_id and message.lease.cancel_on_disconnect.seconds == 1
+        preview = await trader.orders.PreviewOrder(preview_of(trader))
+        assert preview.cancel_on_disconnect.seconds == 1
+        line.cut()
+        for order in (working, entry_stop):
+            done = await trader.becomes(order.order_id, "CANCELED")
+            assert done.reject_reason == CANCEL_ON_DISCONNECT
+        assert (await trader.get(protection.order_id)).status == 2
+        await channel.close()
+    await until(lambda: lapsed(trader))
+
+
+async def lapsed(trader):
+    return not (await trader.orders.PreviewOrder(preview_of(trader))).HasField("cancel_on_disconnect")
+
+
+def preview_of(trader):
+    request = trader.request()
+    return order_pb.PreviewOrderRequest(
+        client_order_id=request.client_order_id, symbol=request.symbol, side=request.side, type=request.type,
+        quantity=request.quantity, price=request.price, time_in_force=request.time_in_force,
+    )  # fmt: skip
+
+
+async def test_protective_stops_end_too_where_that_was_asked_for(trader):
+    await position(trader)
+    protection = await trader.create("SELL", effect="CLOSE", type="STOP", stop_price="3900")
+    stream = trader.orders.StreamOrders(lease(stops=True), timeout=None)
+    assert (await armed(stream)).lease.cancel_protective_stops
+    stream.cancel()
+    done = await trader.becomes(protection.order_id, "CANCELED")
+    assert done.reject_reason == CANCEL_ON_DISCONNECT
+
+
+async def test_a_stream_that_follows_in_time_or_another_that_is_still_there_keeps_the_orders(trader):
+    working = await trader.create(price="3900")
+    first, second = (trader.orders.StreamOrders(lease(), timeout=None) for _ in range(2))
+    await armed(first)
+    await armed(second)
+    first.cancel()
+    second.cancel()
+    third = trader.orders.StreamOrders(lease(2), timeout=None)
+    await armed(third)
+    fourth = trader.orders.StreamOrders(lease(), timeout=None)
+    await armed(fourth)
+    third.cancel()
+    # Nothing else marks that the time of the ended streams is over.
+    await asyncio.sleep(1.6)
+    assert (await trader.get(working.order_id)).status == 2
+    fourth.cancel()
+    await trader.becomes(working.order_id, "CANCELED")
+
+
+async def test_a_lease_outlives_a_restart_and_orders_end_unless_their_client_comes_back(tmp_path, monkeypatch):
+    monkeypatch.setattr("services.trading.leases.RESTART_GRACE_S", 0.5)
+    async with trading(data_dir=tmp_path, user_id="u-1") as trader:
+        working = await trader.create(price="3900")
+        await trader.becomes(working.order_id, "NEW")
+        await armed(trader.orders.StreamOrders(lease(), timeout=None))
+    async with trading(trader.peers, data_dir=tmp_path, user_id="u-1") as trader:
+        done = await trader.becomes(working.order_id, "CANCELED")
+        assert done.reject_reason == CANCEL_ON_DISCONNECT
+        kept = await trader.create(price="3900")
+        await trader.becomes(kept.order_id, "NEW")
+        await armed(trader.orders.StreamOrders(lease(), timeout=None))
+    async with trading(trader.peers, data_dir=tmp_path, user_id="u-1") as trader:
+        await armed(trader.orders.StreamOrders(lease(), timeout=None))
+        await asyncio.sleep(1.4)
+        assert (await trader.get(kept.order_id)).status == 2
+
+
+async def test_only_who_may_cancel_may_arm_a_lease(trader):
+    reader = trader.platform.identity(trader.user.user_id, role="user")
+    async with refused("PERMISSION_DENIED"):
+        async for _ in reader.stub(OrderServiceStub).StreamOrders(lease()):
+            pass
+    async with refused("INVALID_FIELD"):
+        async for _ in trader.orders.StreamOrders(order_pb.StreamOrdersRequest(cancel_protective_stops=True)):
+            pass

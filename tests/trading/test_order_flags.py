@@ -1,0 +1,108 @@
+"""Reduce-only and post-only orders, and what market's prices decide: of their own gateway, and not too old."""
+
+from redfire.trading.v1 import order_service_pb2 as order_pb
+
+from services.kernel.clock import ManualClock
+from tests.trading.conftest import refused, trading
+from tests.trading.fakes import SYMBOL, Peers
+from tests.waiting import until
+
+
+async def long(trader, quantity):
+    order = await trader.create(quantity=quantity)
+    await trader.becomes(order.order_id, "NEW")
+    trader.engine.fill(order.order_id, quantity, "4000")
+    await trader.becomes(order.order_id, "FILLED")
+
+
+async def test_reduce_only_closes_at_most_what_is_held_and_is_refused_without_a_position(trader):
+    async with refused("REDUCE_ONLY"):
+        await trader.create("SELL", effect="UNSPECIFIED", reduce_only=True)
+    async with refused("INVALID_FIELD"):
+        await trader.create("SELL", reduce_only=True)
+    await long(trader, 2)
+    async with refused("REDUCE_ONLY"):
+        await trader.create("BUY", effect="UNSPECIFIED", reduce_only=True)
+    order = await trader.create("SELL", quantity=5, effect="UNSPECIFIED", price="4010", reduce_only=True)
+    assert (order.quantity, order.position_effect, order.reduce_only) == ("2", 2, True)
+    (position,) = await trader.positions()
+    assert position.frozen_quantity == "2"
+    async with refused("REDUCE_ONLY"):
+        await trader.create("SELL", effect="UNSPECIFIED", reduce_only=True)
+
+
+async def test_post_only_reaches_the_venue_and_is_refused_where_it_would_trade(trader):
+    trader.market.book(SYMBOL, bid=3999.8, ask=4000.2)
+    async with refused("POST_ONLY_WOULD_TRADE"):
+        await trader.create(price="4000.2", post_only=True)
+    async with refused("POST_ONLY_WOULD_TRADE"):
+        await trader.create("SELL", price="3999.8", post_only=True)
+    order = await trader.create(price="4000", post_only=True)
+    await until(lambda: trader.engine.sends)
+    assert order.post_only and trader.engine.sends[0].post_only
+
+
+async def test_post_only_is_refused_before_it_is_sent_where_the_gateway_cannot(trader):
+    trader.engine.simulated = False
+    trader.engine.drop_streams()
+    await until(lambda: len(trader.engine.listeners) == 1)
+
+    async def unsupported():
+        try:
+            async with refused("UNSUPPORTED"):
+                await trader.create(price="3990", post_only=True)
+        except BaseException:
+            return False
+        return True
+
+    await until(unsupported)
+
+
+async def test_an_order_in_a_symbol_of_another_gateway_is_refused():
+    peers = Peers()
+    peers.market.gateway = "CTP"
+    async with trading(peers) as trader, refused("SYMBOL_AT_OTHER_GATEWAY"):
+        await trader.create()
+
+
+async def test_a_stop_does_not_hear_the_prices_of_another_gateway(trader):
+    stop = await trader.create(type="STOP", stop_price="4100")
+    await until(lambda: trader.market.listeners)
+    trader.market.tick_gateway = "CTP"
+    trader.market.price(SYMBOL, 4200.0)
+    # The next tick of its own gateway comes after the stranger's on the same stream.
+    trader.market.tick_gateway = "SIM"
+    trader.market.price(SYMBOL, 4001.0)
+    await until(lambda: _last(trader, 4001.0))
+    assert not trader.engine.sends and (await trader.get(stop.order_id)).status == 2
+
+
+async def _last(trader, price):
+    answer = await trader.orders.PreviewOrder(_preview(trader))
+    return answer.reference_price.startswith(str(int(price * 1.02)))
+
+
+def _preview(trader):
+    request = trader.request(type="MARKET")
+    return order_pb.PreviewOrderRequest(
+        client_order_id=request.client_order_id, symbol=request.symbol, side=request.side, type=request.type,
+        quantity=request.quantity, time_in_force=request.time_in_force,
+    )  # fmt: skip
+
+
+async def test_a_market_order_is_not_valued_at_a_price_that_is_too_old():
+    clock = ManualClock()
+    async with trading(clock=clock, max_quote_age_s=60) as trader:
+        await trader.create(type="MARKET")
+        clock.advance(61)
+        async with refused("STALE_PRICE"):
+            await trader.create(type="MARKET")
+        await trader.create(price="3990")
+        await until(lambda: trader.market.listeners)
+        trader.market.price(SYMBOL, 4000.2)
+
+        async def fresh():
+            return (await trader.orders.PreviewOrder(_preview(trader))).would_accept
+
+        await until(fresh)
+        await trader.create(type="MARKET")
