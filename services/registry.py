@@ -27,7 +27,7 @@ SERVICES: dict[str, Service] = {
     "engine": Service(),
     "market": Service(calls=["engine"]),
     "trading": Service(calls=["engine", "market", "risk"]),
-    "risk": Service(calls=["market", "trading"]),
+    "risk": Service(calls=["engine", "market", "trading"]),
     "strategy": Service(calls=["auth", "market", "trading"]),
 }
 

@@ -11,6 +11,8 @@ from services.kernel.process import Process
 from services.market.api import MarketApi
 from services.market.bar_streams import BarStreams
 from services.market.bars import SECOND_NS, Bar, Bars, LocalClock
+from services.market.calendar_api import CalendarApi
+from services.market.calendar_service import CalendarService
 from services.market.convert import bar_frame
 from services.market.history import History
 from services.market.hub import Hub
@@ -20,6 +22,7 @@ from services.market.service import MarketService
 from services.market.settings import MarketSettings
 from services.market.subscriber import SHUTTING_DOWN
 from services.market.upstream import Upstream
+from services.quant.calendar import Calendar
 
 STREAM_TICKS = "/redfire.engine.v1.EngineService/StreamTicks"
 
@@ -54,6 +57,7 @@ def bind(process: Process) -> None:
 
     async def drain() -> None:
         hub.drain(SHUTTING_DOWN)
+        calendar.drain(SHUTTING_DOWN)
 
     news = TickNews()
     hub: Hub[pb.Tick] = Hub(news, settings.ring_frames)
@@ -74,12 +78,15 @@ def bind(process: Process) -> None:
         (news, BarNews()),
         lambda: live.value,
     )
+    calendar = CalendarService(Calendar.load(), instruments, process.clock, lambda: live.value)
     process.serve(MarketApi(market))
+    process.serve(CalendarApi(calendar, process.clock))
     process.on_start(restore)
     process.background("upstream", upstream.run)
     process.background("instruments", upstream.refresh)
     process.background("history", history.run)
     process.background("bars", close_bars)
+    process.background("sessions", calendar.run)
     process.on_drain(drain)
     process.on_stop(history.close)
     process.ready_when("engine", lambda: upstream.connected and bool(instruments.symbols))

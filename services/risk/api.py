@@ -27,6 +27,8 @@ class RiskApi(rpc.RiskServiceServicer):
     async def CheckOrder(self, request: pb.CheckOrderRequest, call: Call) -> pb.CheckOrderResponse:
         """Says whether an order may be accepted."""
         candidate, most = convert.to_candidate(request), ""
+        if not self._risk.knows_price(candidate):
+            await self._risk.know_price(candidate)
         if request.dry_run:
             found, most = self._risk.preview_order(candidate)
         else:

@@ -3,12 +3,14 @@
 from decimal import Decimal
 from functools import partial
 
+from redfire.engine.v1.engine_pb2_grpc import EngineServiceStub
 from redfire.market.v1.market_pb2_grpc import MarketServiceStub
 from redfire.reasons import Reason
 from redfire.trading.v1.order_service_pb2_grpc import OrderServiceStub
 
 from services.kernel.decimals import plain
 from services.kernel.process import Process
+from services.quant.calendar import Calendar
 from services.risk import models
 from services.risk.api import RiskApi
 from services.risk.book import AccountBook
@@ -44,7 +46,8 @@ def bind(process: Process) -> None:
     portfolio = Portfolio(process.clock, defaults_of(settings.value), record_loss)
     states = TradingStates()
     trading = process.peer(OrderServiceStub)
-    prices = PriceFeed(process.peer(MarketServiceStub), portfolio, settings.value.price_interval_s)
+    market, engine = process.peer(MarketServiceStub), process.peer(EngineServiceStub)
+    prices = PriceFeed(market, engine, portfolio, Calendar.load(), settings.value.price_interval_s)
     feed = TradingFeed(trading, portfolio, prices.catalogue_loaded, process.clock)
     halting = Halting(trading, states, portfolio, process.clock)
     keeper = Keeper(repositories, portfolio, states, settings.value.save_interval_s)

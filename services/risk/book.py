@@ -1,6 +1,7 @@
 """One account in memory: positions, working orders, what is reserved, and the sums over them."""
 
 from collections import deque
+from collections.abc import Mapping, Set
 from dataclasses import dataclass
 from decimal import Decimal
 
@@ -28,6 +29,9 @@ class AccountBook:
         self.user_id = user_id
         # Known from a check only; trading has not told of it yet.
         self.provisional = provisional
+        # Where it trades, and the market whose prices count for it (see Prices).
+        self.gateway = ""
+        self.market = ""
         self.create_time_ns = 0
         self.realized_pnl = ZERO
         self.commission = ZERO
@@ -74,6 +78,14 @@ class AccountBook:
         else:
             self.positions.pop((symbol, long), None)
 
+    def revalue(self, symbols: Set[str], sizes: Mapping[str, Decimal]) -> None:
+        """Value working orders in these symbols with other contract sizes."""
+        for order in self.orders.values():
+            if order.symbol in symbols:
+                self._count(order, -1)
+                order.notional = abs(order.value_price) * order.leaves * sizes[order.symbol]
+                self._count(order, 1)
+
     def reserve(self, candidate: OrderCandidate, leaves: Decimal, notional: Decimal, until: float) -> None:
         """Count an order that is let through until trading shows it. The same order again counts once."""
         self.release(candidate.order_id)
@@ -84,6 +96,7 @@ class AccountBook:
             leaves,
             notional,
             candidate.quantity,
+            candidate.value_price,
             candidate.order_id in self.orders,
             until,
         )

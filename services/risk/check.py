@@ -31,10 +31,12 @@ class Circumstances:
     state: TradingState
     state_reason: str
     gross_notional: Decimal  # of the account's positions
-    last_price: Decimal | None  # of the candidate's symbol
+    last_price: Decimal | None  # of the candidate's symbol, where the account trades
     loss_reached: bool
     daily_pnl: Decimal
     now: float
+    # A symbol whose contract size is not known: the candidate's, or one that the account has at stake.
+    unsized: str = ""
 
 
 # Not frozen, as one is made for each order: that would take four times as long.
@@ -75,6 +77,8 @@ def violations(book: AccountBook, candidate: OrderCandidate, now: Circumstances)
             limit="" if limits.max_daily_loss is None else plain(limits.max_daily_loss),
             value=plain(-now.daily_pnl),
         )
+    if now.unsized and candidate.opens:
+        yield _unsized(now.unsized)
     growth = growth_of(book, candidate)
     if limits.max_order_quantity is not None:
         yield from _above(Reason.RISK_LIMIT_MAX_ORDER_QUANTITY, limits.max_order_quantity, candidate.quantity)
@@ -99,7 +103,7 @@ def max_quantity(book: AccountBook, candidate: OrderCandidate, now: Circumstance
     """The most that would be accepted at this price; None: not limited."""
     limits = book.limits
     blocked = now.state is TradingState.HALTED or (
-        candidate.opens and (now.loss_reached or now.state is TradingState.REDUCING)
+        candidate.opens and (now.loss_reached or now.state is TradingState.REDUCING or now.unsized != "")
     )
     full = limits.max_open_orders is not None and book.open_orders >= limits.max_open_orders
     if blocked or full or any(_collar(book, candidate, now.last_price)):
@@ -124,9 +128,16 @@ def _position_with_orders(book: AccountBook, candidate: OrderCandidate) -> Decim
 
 def _collar(book: AccountBook, candidate: OrderCandidate, last: Decimal | None) -> Iterator[Violation]:
     ratio, price = book.limits.price_collar_ratio, candidate.limit_price
-    if ratio is None or price is None or last is None or last <= 0:
+    if ratio is None or price is None:
         return
-    limit = last * (1 + ratio) if candidate.buys else last * (1 - ratio)
+    if last is None:
+        if candidate.opens:
+            message = f"price_collar_ratio: there is no last price of {candidate.symbol} to compare the limit with"
+            yield _refusal(Reason.NO_LIQUIDITY, message, symbol=candidate.symbol)
+        return
+    # Of prices below zero the distance counts, too.
+    away = abs(last) * ratio
+    limit = last + away if candidate.buys else last - away
     if price > limit if candidate.buys else price < limit:
         where = "above" if candidate.buys else "below"
         yield _refusal(
@@ -136,6 +147,11 @@ def _collar(book: AccountBook, candidate: OrderCandidate, last: Decimal | None) 
             value=plain(price),
             last_price=plain(last),
         )
+
+
+def _unsized(symbol: str) -> Violation:
+    message = f"the contract size of {symbol} is not known yet, and so not what the account has at stake"
+    return _refusal(Reason.UNKNOWN_SYMBOL, message, symbol=symbol)
 
 
 def _above(reason: Reason, limit: Decimal, value: Decimal) -> Iterator[Violation]:

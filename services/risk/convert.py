@@ -15,8 +15,7 @@ from services.risk.exposure import Exposure, SymbolExposure
 from services.risk.limits import COUNTS, NAMES, Limits
 from services.risk.order import OrderCandidate
 from services.risk.risk_event import RiskEvent
-
-_OPENING = (common_pb2.POSITION_EFFECT_UNSPECIFIED, common_pb2.POSITION_EFFECT_OPEN)
+from services.risk.trading_feed import OPENING
 
 
 def to_candidate(request: pb.CheckOrderRequest) -> OrderCandidate:
@@ -29,11 +28,12 @@ def to_candidate(request: pb.CheckOrderRequest) -> OrderCandidate:
         order_id=request.order_id,
         symbol=request.symbol,
         buys=request.side == common_pb2.SIDE_BUY,
-        opens=request.position_effect in _OPENING,
+        opens=request.position_effect in OPENING,
         quantity=Decimal(request.quantity or 0),
         value_price=price if price is not None else Decimal(reference or 0),
-        contract_size=Decimal(request.contract_size or 1),
+        contract_size=Decimal(request.contract_size or 0),
         limit_price=price if request.type == common_pb2.ORDER_TYPE_LIMIT else None,
+        gateway=request.gateway,
         dry_run=request.dry_run,
         replaces=request.replaces,
     )

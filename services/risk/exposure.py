@@ -38,7 +38,7 @@ class Exposure:
 def exposure_of(portfolio: Portfolio, book: AccountBook) -> Exposure:
     """The exposure of an account now."""
     symbols = tuple(_of_symbol(portfolio, book, symbol) for symbol in sorted(book.symbols()))
-    ticks = (portfolio.tick_time_ns.get(exposure.symbol, 0) for exposure in symbols)
+    ticks = (portfolio.prices.time_ns(book.market, exposure.symbol) for exposure in symbols)
     return Exposure(
         account_id=book.account_id,
         gross_notional=sum((exposure.gross_notional for exposure in symbols), ZERO),
@@ -57,7 +57,7 @@ def _of_symbol(portfolio: Portfolio, book: AccountBook, symbol: str) -> SymbolEx
         position = book.positions.get((symbol, long))
         if position is not None:
             quantities[long] = position.quantity
-            notionals[long] = position.quantity * portfolio.price_of(book, symbol, long) * portfolio.size_of(symbol)
+            notionals[long] = portfolio.notional(book, symbol, long)
             unrealized += portfolio.unrealized_pnl(book, symbol, long)
     return SymbolExposure(
         symbol=symbol,

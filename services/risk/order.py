@@ -17,8 +17,9 @@ class OrderCandidate:
     opens: bool
     quantity: Decimal
     value_price: Decimal  # what one point is valued at: the limit, else the reference price
-    contract_size: Decimal
+    contract_size: Decimal  # 0: not known
     limit_price: Decimal | None = None  # of plain limit orders, which alone the collar is for
+    gateway: str = ""
     dry_run: bool = False
     replaces: bool = False
 
@@ -40,6 +41,7 @@ class WorkingOrder:
     quantity: Decimal
     leaves: Decimal
     price: Decimal | None
+    value_price: Decimal  # what one point is valued at: the limit, else the trigger, else the last price
     notional: Decimal  # of what is left
     cancelling: bool = False
 
@@ -55,5 +57,6 @@ class Reservation:
     leaves: Decimal
     notional: Decimal
     quantity: Decimal  # the whole order's
+    value_price: Decimal
     replaces: bool
     until: float  # of the monotonic clock

@@ -1,7 +1,7 @@
 """All accounts in memory: their books, owners, last prices, and the trading day's profit and loss."""
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 
@@ -9,6 +9,7 @@ from services.kernel.clock import Clock
 from services.risk.book import ZERO, AccountBook
 from services.risk.daily import DailyPnl
 from services.risk.limits import NO_LIMITS, AccountLimits, Limits
+from services.risk.prices import Prices
 
 _DAY_NS = 86_400 * 10**9
 
@@ -23,6 +24,7 @@ class AccountNews:
     realized_pnl: Decimal
     commission: Decimal
     create_time_ns: int
+    gateway: str = ""
 
 
 class Portfolio:
@@ -43,9 +45,7 @@ class Portfolio:
         # Whether a tick of the trading day was seen. Before, after a restart, it may be over already: then what was
         # kept of it is its end, not what positions are worth now.
         self._day_confirmed = False
-        self.sizes: dict[str, Decimal] = {}
-        self.last_prices: dict[str, Decimal] = {}
-        self.tick_time_ns: dict[str, int] = {}
+        self.prices = Prices()
         self._arrival = asyncio.Event()
 
     # Accounts ---------------------------------------------------------------------------------------------------
@@ -67,11 +67,12 @@ class Portfolio:
         """All accounts."""
         return list(self._books.values())
 
-    def book_for_check(self, account_id: str, user_id: str) -> AccountBook:
+    def book_for_check(self, account_id: str, user_id: str, gateway: str = "") -> AccountBook:
         """An account's book; one that trading has not told of yet begins empty."""
         book = self._books.get(account_id)
         if book is None:
             book = AccountBook(account_id, user_id, provisional=True)
+            book.gateway, book.market = gateway, self.prices.market_of(gateway)
             self._set_limits(book)
             self._books[account_id] = book
         return book
@@ -117,6 +118,7 @@ class Portfolio:
         book.user_id = news.user_id
         book.create_time_ns = news.create_time_ns
         book.realized_pnl, book.commission = news.realized_pnl, news.commission
+        book.gateway, book.market = news.gateway, self.prices.market_of(news.gateway)
         first, book.provisional = book.provisional, False
         if self._fresh is None and first:
             self._enter(book)
@@ -129,18 +131,41 @@ class Portfolio:
 
     # The market's news ------------------------------------------------------------------------------------------
 
-    def apply_price(self, symbol: str, price: Decimal, time_ns: int, trading_day: int) -> None:
+    def apply_price(self, symbol: str, price: Decimal, time_ns: int, trading_day: int, gateway: str = "") -> None:
         """A symbol's last price. A later trading day's first price ends the day before at the prices before it."""
         if trading_day > self.trading_day:
             self._begin_day(trading_day)
         if trading_day == self.trading_day:
             self._day_confirmed = True
-        self.last_prices[symbol] = price
-        self.tick_time_ns[symbol] = time_ns
+        market = self.prices.put(gateway, symbol, price, time_ns)
         for account_id in self._loss_limited:
             book = self._books.get(account_id)
-            if book is not None and ((symbol, True) in book.positions or (symbol, False) in book.positions):
+            if book is None or book.market != market:
+                continue
+            if (symbol, True) in book.positions or (symbol, False) in book.positions:
                 self.settle(book)
+
+    def learn_sizes(self, sizes: Mapping[str, Decimal]) -> None:
+        """Take contract sizes; what was valued without them, or with others, is valued anew."""
+        changed = {symbol for symbol, size in sizes.items() if self.prices.set_size(symbol, size)} & self.prices.used
+        if not changed:
+            return
+        for book in (*self._books.values(), *(self._fresh or {}).values()):
+            if not changed.isdisjoint(book.symbols()):
+                book.revalue(changed, self.prices.sizes)
+        for book in self._books.values():
+            if not changed.isdisjoint(book.symbols()):
+                self.settle(book)
+
+    def learn_real_gateways(self, names: Iterable[str]) -> None:
+        """Take the names of the gateways that trade for real."""
+        self.prices.set_real_gateways(names)
+        for book in (*self._books.values(), *(self._fresh or {}).values()):
+            book.market = self.prices.market_of(book.gateway)
+
+    def unsized(self, book: AccountBook) -> set[str]:
+        """Symbols of a book whose contract size is not known: what it has at stake is not known either."""
+        return self.prices.unsized & book.symbols() if self.prices.unsized else set()
 
     # Limits -----------------------------------------------------------------------------------------------------
 
@@ -176,26 +201,28 @@ class Portfolio:
 
     def price_of(self, book: AccountBook, symbol: str, long: bool) -> Decimal:
         """What a position is valued at: the last price, else trading's, else what it was opened at."""
-        price = self.last_prices.get(symbol)
+        price = self.prices.last(book.market, symbol)
         if price is not None:
             return price
         position = book.positions[symbol, long]
         return position.average_price if position.last_price is None else position.last_price
 
+    def notional(self, book: AccountBook, symbol: str, long: bool) -> Decimal:
+        """Of one position: price × quantity × contract size; 0 where the size is not known (see `unsized`)."""
+        quantity = book.positions[symbol, long].quantity
+        return quantity * self.price_of(book, symbol, long) * self.prices.sizes.get(symbol, ZERO)
+
     def gross_notional(self, book: AccountBook) -> Decimal:
         """Of all positions."""
-        total = ZERO
-        for (symbol, long), position in book.positions.items():
-            total += position.quantity * abs(self.price_of(book, symbol, long)) * self.size_of(symbol)
-        return total
+        return sum((abs(self.notional(book, symbol, long)) for symbol, long in book.positions), ZERO)
 
     def unrealized_pnl(self, book: AccountBook, symbol: str, long: bool) -> Decimal:
-        """Of one position at the last price."""
+        """Of one position at the last price; as trading last said it where price or size are not known."""
         position = book.positions[symbol, long]
-        last = self.last_prices.get(symbol)
-        if last is None:
+        last, size = self.prices.last(book.market, symbol), self.prices.sizes.get(symbol)
+        if last is None or size is None:
             return position.unrealized_pnl
-        move = (last - position.average_price) * position.quantity * self.size_of(symbol)
+        move = (last - position.average_price) * position.quantity * size
         return move if long else -move
 
     def total_pnl(self, book: AccountBook) -> Decimal:
@@ -206,10 +233,6 @@ class Portfolio:
     def daily_pnl(self, book: AccountBook) -> Decimal:
         """Since the trading day began."""
         return self.total_pnl(book) - self._day_of(book).baseline
-
-    def size_of(self, symbol: str) -> Decimal:
-        """Units of currency per point and contract."""
-        return self.sizes.get(symbol, Decimal(1))
 
     # The day ----------------------------------------------------------------------------------------------------
 

@@ -1,4 +1,4 @@
-"""Follows the market: the catalogue of instruments, and the last prices of what is traded."""
+"""Follows the market: the catalogue of instruments, and the last prices of what is traded and held."""
 
 import asyncio
 import logging
@@ -6,88 +6,157 @@ import math
 from decimal import Decimal
 
 from google.protobuf import duration_pb2
+from redfire.engine.v1 import engine_pb2
+from redfire.engine.v1.engine_pb2_grpc import EngineServiceStub
 from redfire.market.v1 import market_pb2
 from redfire.market.v1.market_pb2_grpc import MarketServiceStub
 
-from services.kernel.errors import RedFireError
+from services.kernel.cache import TtlCache
+from services.kernel.decimals import from_text
+from services.kernel.errors import NotFound, RedFireError
+from services.kernel.tasks import set_within
 from services.quant.calendar import Calendar
 from services.risk.portfolio import Portfolio
 
 log = logging.getLogger(__name__)
-# The most symbols that one stream of the contract takes.
+# The most symbols that one stream of the contract takes. A smaller catalogue is followed as a whole.
 MAX_SYMBOLS = 500
 PAUSE_S = 0.2
-HEARTBEAT_S = 1
+# How often the catalogue is read again: soon after an unknown symbol was met, then ever less often.
+SOON_S = 1.0
+REFRESH_S = 60.0
+FETCH_S = 0.5
 
 
 class PriceFeed:
     """Fills the portfolio's prices and contract sizes for as long as it runs."""
 
-    def __init__(self, market: MarketServiceStub, portfolio: Portfolio, interval_s: float) -> None:
+    def __init__(
+        self,
+        market: MarketServiceStub,
+        engine: EngineServiceStub,
+        portfolio: Portfolio,
+        calendar: Calendar,
+        interval_s: float,
+    ) -> None:
         self._market = market
+        self._engine = engine
         self._portfolio = portfolio
+        self._prices = portfolio.prices
+        self._calendar = calendar
         self._interval_s = interval_s
-        self._calendar = Calendar.load()
-        self._used: set[str] = set()
-        self._followed: frozenset[str] = frozenset()
+        self._listed: set[str] = set()
+        # Each stream follows up to MAX_SYMBOLS symbols; it is opened anew when one is added to it.
+        self._streams: list[tuple[set[str], asyncio.Task[None]]] = []
+        self._followed: set[str] = set()
+        self._without_price: TtlCache[str, bool] = TtlCache(1000, SOON_S)
         self.catalogue_loaded = asyncio.Event()
-
-    def use(self, symbol: str) -> None:
-        """This symbol is traded: its price is wanted."""
-        if symbol not in self._followed:
-            self._used.add(symbol)
 
     async def run(self) -> None:
         """Follow, whatever breaks."""
-        while True:
-            try:
-                await self._load_catalogue()
-                self.catalogue_loaded.set()
-                await self._follow()
-            except RedFireError as error:
-                log.debug("the market is not to be had: %s", error.message)
-            await asyncio.sleep(PAUSE_S)
+        self._streams, self._followed, pause_s = [], set(), SOON_S
+        async with asyncio.TaskGroup() as tasks:
+            while True:
+                try:
+                    await self._load_catalogue()
+                    self.catalogue_loaded.set()
+                except RedFireError as error:
+                    log.debug("the catalogue is unavailable: %s", error.message)
+                    await asyncio.sleep(PAUSE_S)
+                    continue
+                unlisted = self._prices.used - self._listed
+                pause_s = min(pause_s * 2, REFRESH_S) if unlisted or self._prices.unsized else REFRESH_S
+                if await self._met_unlisted(tasks, pause_s, unlisted):
+                    pause_s = SOON_S
+
+    async def fetch(self, symbol: str) -> None:
+        """Ask for a symbol's last price, which has not come by itself yet; not again at once when there is none."""
+        if self._without_price.get(symbol):
+            return
+        try:
+            answer = await self._market.GetTick(market_pb2.GetTickRequest(symbol=symbol), timeout=FETCH_S)
+            self._apply(answer.tick)
+        except RedFireError as error:
+            log.debug("there is no last price of %s: %s", symbol, error.message)
+        self._without_price.put(symbol, True)
 
     async def _load_catalogue(self) -> None:
-        token = ""
+        token, sizes, listed = "", dict[str, Decimal](), set[str]()
         while True:
             request = market_pb2.ListInstrumentsRequest(page_size=1000, page_token=token)
             page = await self._market.ListInstruments(request)
             for instrument in page.instruments:
-                self._portfolio.sizes[instrument.symbol] = Decimal(instrument.contract_size or 1)
+                listed.add(instrument.symbol)
+                self._prices.gateways[instrument.symbol] = instrument.gateway_name
+                if size := from_text(instrument.contract_size):
+                    sizes[instrument.symbol] = size
             token = page.next_page_token
             if not token:
-                return
+                break
+        self._listed = listed
+        await self._load_gateways()
+        self._portfolio.learn_sizes(sizes)
 
-    def _wanted(self) -> frozenset[str]:
-        """The whole catalogue, so that a first order has a price to be compared with; of a big one what is in use."""
-        wanted = set(self._portfolio.sizes)
-        if len(wanted) > MAX_SYMBOLS:
-            wanted &= self._used.union(*(book.symbols() for book in self._portfolio.books()))
-        return frozenset(sorted(wanted)[:MAX_SYMBOLS])
-
-    async def _follow(self) -> None:
-        self._followed = self._wanted()
-        if not self._followed:
+    async def _load_gateways(self) -> None:
+        try:
+            answer = await self._engine.ListGateways(engine_pb2.ListGatewaysRequest(page_size=1000))
+        except RedFireError as error:
+            log.debug("gateways are unavailable: %s", error.message)
             return
-        interval, heartbeat = duration_pb2.Duration(), duration_pb2.Duration(seconds=HEARTBEAT_S)
+        self._portfolio.learn_real_gateways(g.gateway_name for g in answer.gateways if not g.simulated)
+
+    async def _met_unlisted(self, tasks: asyncio.TaskGroup, seconds: float, unlisted: set[str]) -> bool:
+        """Follow what is used, also what comes into use; so long, or until a symbol is used that is not listed yet."""
+        loop = asyncio.get_running_loop()
+        end, soon = loop.time() + seconds, loop.time() + SOON_S
+        met = False
+        while (left := end - loop.time()) > 0:
+            self._prices.used_more.clear()
+            self._follow(tasks)
+            # Contracts of a live gateway come late.
+            if not met and not self._prices.used <= self._listed | unlisted:
+                met, end = True, min(end, soon)
+                continue
+            await set_within(self._prices.used_more, left)
+        return met
+
+    def _follow(self, tasks: asyncio.TaskGroup) -> None:
+        wanted = self._listed if len(self._listed) <= MAX_SYMBOLS else self._prices.used & self._listed
+        fresh = sorted(wanted - self._followed)
+        self._followed.update(fresh)
+        while fresh:
+            symbols: set[str] = set()
+            if self._streams and len(self._streams[-1][0]) < MAX_SYMBOLS:
+                symbols, stream = self._streams.pop()
+                stream.cancel()
+            room = MAX_SYMBOLS - len(symbols)
+            symbols, fresh = symbols | set(fresh[:room]), fresh[room:]
+            self._streams.append((symbols, tasks.create_task(self._stream(symbols), name="risk.prices")))
+
+    async def _stream(self, symbols: set[str]) -> None:
+        interval = duration_pb2.Duration()
         interval.FromNanoseconds(int(self._interval_s * 1e9))
-        request = market_pb2.StreamTicksRequest(
-            symbols=sorted(self._followed),
-            mode=market_pb2.DELIVERY_MODE_CONFLATED,
-            min_interval=interval,
-            heartbeat_interval=heartbeat,
-        )
-        async for response in self._market.StreamTicks(request):
-            for tick in response.ticks:
-                self._apply(tick)
-            # The heartbeat brings us here at least every second, so that a newly traded symbol is soon followed.
-            if response.HasField("end") or (self._used - self._followed and self._wanted() != self._followed):
-                return
+        while True:
+            # What is not listed any more, for instance an expired contract, would end the whole stream.
+            request = market_pb2.StreamTicksRequest(
+                symbols=sorted(symbols & self._listed), mode=market_pb2.DELIVERY_MODE_CONFLATED, min_interval=interval
+            )
+            try:
+                if request.symbols:
+                    async for response in self._market.StreamTicks(request):
+                        for tick in response.ticks:
+                            self._apply(tick)
+                else:
+                    await asyncio.sleep(SOON_S)
+            except NotFound as error:
+                self._listed.discard(error.metadata.get("symbol", ""))
+            except RedFireError as error:
+                log.debug("prices are unavailable: %s", error.message)
+            await asyncio.sleep(PAUSE_S)
 
     def _apply(self, tick: market_pb2.Tick) -> None:
         if tick.last_price and math.isfinite(tick.last_price):
             # str gives the shortest decimal that is this double: the price as the exchange wrote it.
             price = Decimal(str(tick.last_price))
             trading_day = tick.trading_day or self._calendar.trading_day(tick.symbol, tick.time_ns)
-            self._portfolio.apply_price(tick.symbol, price, tick.time_ns, trading_day)
+            self._portfolio.apply_price(tick.symbol, price, tick.time_ns, trading_day, tick.gateway)

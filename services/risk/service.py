@@ -81,6 +81,18 @@ class RiskService:
         self._clock = clock
         self._writing = asyncio.Lock()
 
+    async def know_price(self, candidate: OrderCandidate) -> None:
+        """Ask for the last price that the collar compares with, where none came yet; wait a little for it."""
+        await self._prices.fetch(candidate.symbol)
+
+    def knows_price(self, candidate: OrderCandidate) -> bool:
+        """Whether a check needs no price that is not here."""
+        if candidate.limit_price is None or not candidate.opens:
+            return True
+        book = self._portfolio.find(candidate.account_id)
+        market = self._portfolio.prices.market_of(candidate.gateway) if book is None else book.market
+        return self._portfolio.prices.last(market, candidate.symbol) is not None
+
     def check_order(self, candidate: OrderCandidate) -> list[Violation]:
         """Why the order may not be accepted; when it may, it counts from now on. Raises RiskUnavailable."""
         book, now = self._prepare(candidate)
@@ -190,9 +202,9 @@ class RiskService:
     def _prepare(self, candidate: OrderCandidate) -> tuple[AccountBook, Circumstances]:
         if not self._feed.reliable(self._settings.value.stale_after_s):
             raise RiskUnavailable
-        now = self._clock.monotonic()
-        self._prices.use(candidate.symbol)
-        book = self._portfolio.book_for_check(candidate.account_id, candidate.user_id)
+        now, prices = self._clock.monotonic(), self._portfolio.prices
+        book = self._portfolio.book_for_check(candidate.account_id, candidate.user_id, candidate.gateway)
+        unsized = self._size(book, candidate)
         book.expire(now)
         state, state_reason = self._states.in_force(candidate.account_id)
         lost = self._portfolio.loss_reached(book)
@@ -200,11 +212,24 @@ class RiskService:
             state=state,
             state_reason=state_reason,
             gross_notional=ZERO if book.limits.max_gross_notional is None else self._portfolio.gross_notional(book),
-            last_price=self._portfolio.last_prices.get(candidate.symbol),
+            last_price=prices.last(book.market, candidate.symbol),
             loss_reached=lost,
             daily_pnl=self._portfolio.daily_pnl(book) if lost else ZERO,
             now=now,
+            unsized=unsized,
         )
+
+    def _size(self, book: AccountBook, candidate: OrderCandidate) -> str:
+        """A symbol whose contract size would have to be known. What trading knows, risk knows from now on."""
+        prices = self._portfolio.prices
+        prices.use(candidate.symbol)
+        if not candidate.contract_size:
+            candidate.contract_size = prices.sizes.get(candidate.symbol, ZERO)
+        elif candidate.symbol not in prices.sizes:
+            self._portfolio.learn_sizes({candidate.symbol: candidate.contract_size})
+        if not candidate.contract_size:
+            return candidate.symbol
+        return min(self._portfolio.unsized(book), default="") if prices.unsized else ""
 
     def _record_refusal(self, candidate: OrderCandidate, found: list[Violation]) -> None:
         order = {"order_id": candidate.order_id, "symbol": candidate.symbol, "quantity": plain(candidate.quantity)}

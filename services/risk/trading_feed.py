@@ -31,6 +31,7 @@ OPEN = frozenset(
         common_pb2.ORDER_STATUS_UNKNOWN,
     }
 )
+OPENING = frozenset({common_pb2.POSITION_EFFECT_UNSPECIFIED, common_pb2.POSITION_EFFECT_OPEN})
 # Another cancel would not help these.
 CANCELLING = frozenset({common_pb2.ORDER_STATUS_PENDING_CANCEL, common_pb2.ORDER_STATUS_UNKNOWN})
 
@@ -116,29 +117,38 @@ class TradingFeed:
         book = self._portfolio.book_for_news(order.account_id, user_id)
         leaves = Decimal(order.leaves_quantity or 0)
         finished = order.status not in OPEN
+        price, symbol = from_text(order.price), order.symbol
+        value_price = size = ZERO
+        if not finished:
+            self._portfolio.prices.use(symbol)
+            value_price = self._value_price(book, order, price)
+            size = self._portfolio.prices.sizes.get(symbol, ZERO)
         working = WorkingOrder(
             order_id=order.order_id,
-            symbol=order.symbol,
+            symbol=symbol,
             buys=order.side == common_pb2.SIDE_BUY,
-            opens=order.position_effect in (common_pb2.POSITION_EFFECT_UNSPECIFIED, common_pb2.POSITION_EFFECT_OPEN),
+            opens=order.position_effect in OPENING and not order.reduce_only,
             quantity=Decimal(order.quantity or 0),
             leaves=leaves,
-            price=from_text(order.price),
-            notional=ZERO if finished else self._notional(book, order, leaves),
+            price=price,
+            value_price=value_price,
+            notional=abs(value_price) * leaves * size,
             cancelling=order.status in CANCELLING,
         )
         book.apply_order(working, finished=finished)
         self._portfolio.changed(book, _ns(order.update_time))
 
-    def _notional(self, book: AccountBook, order: trading_pb2.Order, leaves: Decimal) -> Decimal:
-        price = from_text(order.price) or from_text(order.stop_price) or self._portfolio.last_prices.get(order.symbol)
+    def _value_price(self, book: AccountBook, order: trading_pb2.Order, price: Decimal | None) -> Decimal:
         if price is None:
-            reserved = book.reservations.get(order.order_id)
-            return reserved.notional if reserved else ZERO
-        return abs(price) * leaves * self._portfolio.size_of(order.symbol)
+            price = from_text(order.stop_price) or self._portfolio.prices.last(book.market, order.symbol)
+        if price is None:
+            before = book.reservations.get(order.order_id) or book.orders.get(order.order_id)
+            return before.value_price if before else ZERO
+        return price
 
     def _apply_position(self, user_id: str, position: trading_pb2.Position) -> None:
         book = self._portfolio.book_for_news(position.account_id, user_id)
+        self._portfolio.prices.use(position.symbol)
         line = Position(
             quantity=Decimal(position.quantity or 0),
             average_price=Decimal(position.average_price or 0),
@@ -155,6 +165,7 @@ class TradingFeed:
             realized_pnl=Decimal(account.realized_pnl or 0),
             commission=Decimal(account.commission or 0),
             create_time_ns=_ns(account.create_time),
+            gateway=account.gateway,
         )
         self._portfolio.apply_account(news)
         self._portfolio.changed(self._portfolio.book_for_news(account.account_id, user_id), 0)

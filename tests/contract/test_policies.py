@@ -37,9 +37,17 @@ def test_roles_grow():
     assert guest < user < trader < admin
 
 
-def test_only_registration_login_refresh_keys_and_instruments_are_public():
+def test_only_registration_login_refresh_keys_instruments_and_the_calendar_are_public():
     public = {p.full_name.rpartition("/")[2] for p in POLICIES if p.public}
-    assert public == {"RegisterUser", "Login", "RefreshToken", "GetJwks", "ListInstruments", "GetInstrument"}
+    calendar = {"ListTradingDays", "GetSession", "StreamSessions"}
+    assert public == calendar | {
+        "RegisterUser",
+        "Login",
+        "RefreshToken",
+        "GetJwks",
+        "ListInstruments",
+        "GetInstrument",
+    }
 
 
 def test_deadlines_and_limits_are_documented_numbers():

@@ -35,6 +35,7 @@ def paths(up: Running, admin: Client) -> dict[str, dict[str, str]]:
     found = {
         TICKS: {"symbols": SYMBOL},
         "/api/market/bars:stream": {"symbols": SYMBOL, **beat},
+        "/api/market/sessions:stream": {"symbols": SYMBOL, **beat},
         "/api/trading/orders:stream": {},
         "/api/risk/events:stream": beat,
         f"/api/strategies/{made['strategyId']}/events:stream": beat,

@@ -6,13 +6,15 @@ from typing import Any
 
 from google.protobuf import timestamp_pb2
 from redfire.common.v1 import common_pb2 as common
+from redfire.engine.v1 import engine_pb2
+from redfire.engine.v1.engine_pb2_grpc import EngineServiceServicer
 from redfire.market.v1 import market_pb2
 from redfire.market.v1.market_pb2_grpc import MarketServiceServicer
 from redfire.trading.v1 import order_service_pb2, trading_pb2
 from redfire.trading.v1.account_service_pb2_grpc import AccountServiceServicer
 from redfire.trading.v1.order_service_pb2_grpc import OrderServiceServicer
 
-from services.kernel.errors import Unavailable
+from services.kernel.errors import NotFound, Unavailable
 from services.kernel.identifiers import new_id
 from tests.harness import FakeService
 
@@ -65,12 +67,14 @@ class FakeTrading(OrderServiceServicer):
         self.tell(user_id, ("account", account_id), account=account)
         return account_id
 
-    def position(self, user_id: str, account_id: str, quantity: Any, average: Any = 4000, long: bool = True) -> None:
+    def position(
+        self, user_id: str, account_id: str, quantity: Any, average: Any = 4000, long: bool = True, symbol: str = SYMBOL
+    ) -> None:
         side = common.POSITION_SIDE_LONG if long else common.POSITION_SIDE_SHORT
         position = trading_pb2.Position(
-            account_id=account_id, symbol=SYMBOL, side=side, quantity=str(quantity), average_price=str(average)
+            account_id=account_id, symbol=symbol, side=side, quantity=str(quantity), average_price=str(average)
         )
-        self.tell(user_id, ("position", account_id, str(long)), position=position)
+        self.tell(user_id, ("position", account_id, symbol, str(long)), position=position)
 
     def order(self, user_id: str, account_id: str, order_id: str = "", status: int = 2, **fields: Any) -> str:
         order_id = order_id or new_id()
@@ -126,32 +130,61 @@ class FakeTrading(OrderServiceServicer):
 
 
 class FakeMarket(MarketServiceServicer):
-    """One instrument and its ticks."""
+    """Instruments and their ticks."""
 
     def __init__(self) -> None:
-        self.watchers: set[asyncio.Queue[Any]] = set()
-        self.last: market_pb2.Tick | None = None
+        self.watchers: dict[asyncio.Queue[Any], set[str]] = {}
+        self.sizes = {SYMBOL: SIZE}
+        self.last: dict[str, market_pb2.Tick] = {}
+        self.asked: list[str] = []
 
-    def tick(self, price: float, trading_day: int = 20210104) -> None:
+    def tick(self, price: float, trading_day: int = 20210104, symbol: str = SYMBOL, gateway: str = "") -> None:
         stamp = now().ToNanoseconds()
-        self.last = market_pb2.Tick(symbol=SYMBOL, last_price=price, trading_day=trading_day, time_ns=stamp)
+        tick = market_pb2.Tick(symbol=symbol, last_price=price, trading_day=trading_day, time_ns=stamp, gateway=gateway)
+        self.last[symbol] = tick
+        for watcher, symbols in self.watchers.items():
+            if symbol in symbols:
+                watcher.put_nowait(tick)
+
+    def delist(self, symbol: str) -> None:
+        """An instrument is gone, and the market with it for a moment."""
+        del self.sizes[symbol]
         for watcher in self.watchers:
-            watcher.put_nowait(self.last)
+            watcher.put_nowait(None)
 
     async def ListInstruments(self, request: Any, call: Any) -> Any:
-        instrument = market_pb2.Instrument(symbol=SYMBOL, contract_size=SIZE)
-        return market_pb2.ListInstrumentsResponse(instruments=[instrument])
+        instruments = [market_pb2.Instrument(symbol=symbol, contract_size=size) for symbol, size in self.sizes.items()]
+        return market_pb2.ListInstrumentsResponse(instruments=instruments)
+
+    async def GetTick(self, request: Any, call: Any) -> Any:
+        self.asked.append(request.symbol)
+        if request.symbol not in self.last:
+            raise NotFound("tick", request.symbol)
+        return market_pb2.GetTickResponse(tick=self.last[request.symbol])
 
     async def StreamTicks(self, request: Any, call: Any) -> AsyncIterator[Any]:
+        for symbol in request.symbols:
+            if symbol not in self.sizes:
+                raise NotFound("instrument", symbol, symbol=symbol)
         queue: asyncio.Queue[Any] = asyncio.Queue()
-        self.watchers.add(queue)
+        self.watchers[queue] = set(request.symbols)
         try:
-            if self.last is not None:
-                yield market_pb2.StreamTicksResponse(ticks=[self.last])
-            while True:
-                yield market_pb2.StreamTicksResponse(ticks=[await queue.get()])
+            ticks = [tick for symbol, tick in self.last.items() if symbol in request.symbols]
+            if ticks:
+                yield market_pb2.StreamTicksResponse(ticks=ticks)
+            while (tick := await queue.get()) is not None:
+                yield market_pb2.StreamTicksResponse(ticks=[tick])
+            raise Unavailable("cut")
         finally:
-            self.watchers.discard(queue)
+            del self.watchers[queue]
+
+
+class FakeEngine(EngineServiceServicer):
+    """Gateways: SIM is simulated, CTP and TTS are not."""
+
+    async def ListGateways(self, request: Any, call: Any) -> Any:
+        gateways = [engine_pb2.Gateway(gateway_name=name, simulated=name == "SIM") for name in ("CTP", "SIM", "TTS")]
+        return engine_pb2.ListGatewaysResponse(gateways=gateways)
 
 
 class Accounts(AccountServiceServicer):
@@ -165,6 +198,7 @@ def fakes() -> tuple[Any, Any, dict[str, FakeService]]:
         trading,
         market,
         {
+            "engine": FakeService(lambda process: [complete(FakeEngine)()]),
             "market": FakeService(lambda process: [market]),
             "trading": FakeService(lambda process: [trading, complete(Accounts)()], calls=["risk", "market"]),
         },

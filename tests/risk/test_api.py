@@ -1,16 +1,10 @@
 """RiskService over loopback, with trading and the market played by the test."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from dataclasses import dataclass
 from typing import Any
 
 import grpc
-import pytest
-import pytest_asyncio
 from google.protobuf import duration_pb2
-from google.rpc import error_details_pb2
-from grpc_status import rpc_status
 from redfire.common.v1 import common_pb2 as common
 from redfire.common.v1 import error_reason_pb2
 from redfire.config.v1 import config_pb2
@@ -20,87 +14,10 @@ from redfire.risk.v1.risk_pb2_grpc import RiskServiceStub
 
 from services.config.convert import to_value
 from services.kernel.identifiers import new_id
-from tests.harness import Platform, User, platform
-from tests.risk.fakes import SYMBOL, FakeMarket, FakeTrading, fakes
+from tests.harness import platform
+from tests.risk.conftest import ACTIVE, HALTED, REDUCING, SETTINGS, World, refused, running
+from tests.risk.fakes import fakes
 from tests.waiting import until
-
-SETTINGS = {"risk": {"account_wait_s": 0.2, "stale_after_s": 0.4, "reservation_s": 1.0, "save_interval_s": 0.05}}
-ACTIVE, REDUCING, HALTED = common.TRADING_STATE_ACTIVE, common.TRADING_STATE_REDUCING, common.TRADING_STATE_HALTED
-
-
-@dataclass
-class World:
-    platform: Platform
-    trading: FakeTrading
-    market: FakeMarket
-    alice: User
-    account_id: str
-
-    @property
-    def risk(self) -> Any:
-        return self.alice.stub(RiskServiceStub)
-
-    @property
-    def admin(self) -> Any:
-        return self.platform.identity(role="admin").stub(RiskServiceStub)
-
-    async def check(self, order_id: str = "", **fields: Any) -> pb.CheckOrderResponse:
-        values: dict[str, Any] = {
-            "user_id": self.alice.user_id, "account_id": self.account_id, "order_id": order_id or new_id(),
-            "symbol": SYMBOL, "side": common.SIDE_BUY, "position_effect": common.POSITION_EFFECT_OPEN,
-            "type": common.ORDER_TYPE_LIMIT, "quantity": "1", "price": "4000", "reference_price": "4000",
-            "contract_size": "300", **fields,
-        }  # fmt: skip
-        stub = self.platform.service_stub(RiskServiceStub, "trading")
-        return await stub.CheckOrder(pb.CheckOrderRequest(**values))
-
-    async def reasons(self, **fields: Any) -> list[str]:
-        answer = await self.check(**fields)
-        return [error_reason_pb2.ErrorReason.Name(violation.reason) for violation in answer.violations]
-
-    async def exposure(self) -> pb.Exposure:
-        return (await self.risk.GetExposure(pb.GetExposureRequest())).exposure
-
-    async def events(self, **fields: Any) -> list[pb.RiskEvent]:
-        return list((await self.risk.ListRiskEvents(pb.ListRiskEventsRequest(**fields))).events)
-
-    async def available(self) -> bool:
-        try:
-            await self.check(dry_run=True)
-        except grpc.aio.AioRpcError as error:
-            assert code_and_reason(error) == (grpc.StatusCode.UNAVAILABLE, "RISK_UNAVAILABLE")
-            return False
-        return True
-
-
-def code_and_reason(error: grpc.aio.AioRpcError) -> tuple[grpc.StatusCode, str]:
-    info = error_details_pb2.ErrorInfo()
-    for detail in rpc_status.from_call(error).details:
-        detail.Unpack(info)
-    return error.code(), info.reason
-
-
-async def refused(call: Any) -> tuple[grpc.StatusCode, str]:
-    with pytest.raises(grpc.aio.AioRpcError) as failed:
-        await call
-    return code_and_reason(failed.value)
-
-
-async def running(*names: str, data_dir: Any = None, old: World | None = None, **risk: Any) -> AsyncIterator[World]:
-    trading, market, played = fakes()
-    settings = {"risk": {**SETTINGS["risk"], **risk}}
-    async with platform("risk", *names, fakes=played, settings=settings, data_dir=data_dir) as p:
-        alice = p.identity(old.alice.user_id if old else "")
-        account_id = trading.account(alice.user_id, old.account_id if old else "")
-        world = World(p, trading, market, alice, account_id)
-        await until(world.available)
-        yield world
-
-
-@pytest_asyncio.fixture
-async def world() -> AsyncIterator[World]:
-    async for made in running():
-        yield made
 
 
 async def test_an_order_within_the_limits_passes_and_counts_until_trading_shows_it(world: World) -> None:
@@ -377,7 +294,7 @@ async def test_limits_states_and_the_days_loss_survive_a_restart(tmp_path: Any) 
         await until(lost)
         await set_state(world.risk, REDUCING)
         await world.check(quantity="10")
-    async for world in running(data_dir=tmp_path, old=old):
+    async for world in running(data_dir=tmp_path, old=old, price=None):
         world.trading.account(world.alice.user_id, world.account_id, realized_pnl="-6000", commission="100")
 
         async def lost_more() -> bool:
@@ -385,7 +302,7 @@ async def test_limits_states_and_the_days_loss_survive_a_restart(tmp_path: Any) 
 
         await until(lost_more)
         assert (await world.risk.GetLimits(pb.GetLimitsRequest())).limits.max_order_quantity == "9"
-        assert await world.reasons() == ["REDUCE_ONLY"]
+        assert await world.reasons(type=common.ORDER_TYPE_MARKET, price="") == ["REDUCE_ONLY"]
         assert len(await world.events()) >= 4
         # A day that ended while risk was down ends as it was known last.
         world.market.tick(4000, trading_day=20210105)

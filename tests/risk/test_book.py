@@ -19,7 +19,7 @@ def working(
     order_id: str, symbol: str, buys: bool, opens: bool, quantity: Decimal, filled: Decimal, cancel: bool
 ) -> WorkingOrder:
     leaves = max(ZERO, quantity - filled)
-    return WorkingOrder(order_id, symbol, buys, opens, quantity, leaves, Decimal(10), leaves * 10, cancel)
+    return WorkingOrder(order_id, symbol, buys, opens, quantity, leaves, Decimal(10), Decimal(10), leaves * 10, cancel)
 
 
 ORDERS = st.builds(working, IDS, SYMBOLS, st.booleans(), st.booleans(), AMOUNTS, AMOUNTS, st.booleans())

@@ -1,60 +1,19 @@
 """Whatever news came, in whatever order, exposure is what a fresh start from the last snapshot would say."""
 
-import asyncio
 from dataclasses import replace
-from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from redfire.market.v1 import market_pb2
-from redfire.trading.v1 import order_service_pb2, trading_pb2
+from redfire.trading.v1 import trading_pb2
 
-from services.kernel.clock import ManualClock
-from services.risk.book import AccountBook
 from services.risk.exposure import exposure_of
 from services.risk.limits import Limits
-from services.risk.portfolio import Portfolio
-from services.risk.price_feed import PriceFeed
-from services.risk.trading_feed import OPEN, TradingFeed
+from services.risk.trading_feed import OPEN
+from tests.risk.memory import SYMBOLS, Risk
 
-SYMBOLS = ["IF2101.CFFEX", "rb2105.SHFE"]
 ACCOUNTS = ["one", "two"]
-
-
-class Risk:
-    """A portfolio and its feed, without a network."""
-
-    def __init__(self) -> None:
-        self.clock = ManualClock()
-        self.losses: list[Decimal] = []
-        self.portfolio = Portfolio(self.clock, Limits(), lambda _, loss: self.losses.append(loss))
-        self.portfolio.sizes = {SYMBOLS[0]: Decimal(300), SYMBOLS[1]: Decimal(10)}
-        self.feed = TradingFeed(None, self.portfolio, asyncio.Event(), self.clock)  # type: ignore[arg-type]
-        self.sequence = 0
-
-    def news(self, **news: Any) -> None:
-        self.sequence += 1
-        response = order_service_pb2.StreamOrdersResponse(sequence=self.sequence, **news)
-        self.feed._apply(order_service_pb2.WatchTradingResponse(user_id="user", news=response))
-
-    def snapshot(self, messages: list[dict[str, Any]], *, gap: bool) -> None:
-        if gap:
-            self.news(gap=order_service_pb2.StreamOrdersResponse.Gap())
-        else:
-            self.portfolio.begin_snapshot()
-        for message in messages:
-            self.news(**message)
-        self.news(snapshot_complete=order_service_pb2.StreamOrdersResponse.SnapshotComplete())
-
-    def book(self, account_id: str) -> AccountBook:
-        book = self.portfolio.find(account_id)
-        assert book is not None
-        return book
-
-
 ORDERS = st.builds(
     lambda n, account, symbol, side, effect, leaves, price, status: trading_pb2.Order(
         order_id=f"{account}-{n}", account_id=account, symbol=symbol, side=side, position_effect=effect,
@@ -110,7 +69,7 @@ def test_exposure_is_that_of_a_start_from_scratch(events: list[Any]) -> None:
             elif kind == "account":
                 now[kind, message.account_id] = event
     fresh = Risk()
-    fresh.portfolio.last_prices = dict(risk.portfolio.last_prices)
+    fresh.portfolio.prices = risk.portfolio.prices
     fresh.snapshot(list(now.values()), gap=False)
     for account in ACCOUNTS:
         seen = exposure_of(risk.portfolio, risk.book(account))
@@ -157,22 +116,3 @@ def test_a_tick_of_an_earlier_day_does_not_turn_the_day_back() -> None:
     for day in (20210105, 20210104, 20210105):
         risk.portfolio.apply_price(SYMBOLS[1], Decimal(100), 0, day)
     assert risk.portfolio.trading_day == 20210105
-
-
-@pytest.mark.parametrize(
-    ("utc", "expected"),
-    [
-        ("2021-01-04T02:00:00", 20210104),  # Monday, 10:00 in China
-        ("2021-01-04T09:30:00", 20210105),  # Monday, 17:30: Tuesday's, as for everybody
-        ("2021-01-04T13:00:00", 20210105),  # Monday, 21:00
-        ("2021-01-08T13:00:00", 20210111),  # Friday, 21:00: Monday's
-        ("2021-01-08T17:30:00", 20210111),  # Saturday, 01:30
-        ("2021-02-10T13:00:00", 20210218),  # the evening before the Spring Festival
-    ],
-)
-def test_a_tick_without_a_trading_day_has_the_calendars(utc: str, expected: int) -> None:
-    time_ns = int(datetime.fromisoformat(utc).replace(tzinfo=UTC).timestamp()) * 10**9
-    risk = Risk()
-    prices = PriceFeed(None, risk.portfolio, 1.0)  # type: ignore[arg-type]
-    prices._apply(market_pb2.Tick(symbol="rb2105.SHFE", time_ns=time_ns, last_price=4300.0))
-    assert risk.portfolio.trading_day == expected

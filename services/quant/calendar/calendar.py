@@ -1,7 +1,7 @@
 """The calendar: trading days, sessions and states of exchanges and products."""
 
 from bisect import bisect_right
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from datetime import date
 from typing import NamedTuple, TypeAlias
 
@@ -67,12 +67,24 @@ class Calendar:
         """
         return cls(load_table(), chinese_calendar.constants.holidays)
 
+    def knows(self, exchange: str) -> bool:
+        """Whether the table has the exchange; others are open round the clock."""
+        return exchange in self._table.exchanges
+
+    def knows_holidays(self, exchange: str, day: int) -> bool:
+        """Whether the holidays of the day's year are known; where there are none they are."""
+        return not self.knows(exchange) or self.known_from <= day <= self.known_until
+
     # Trading days
 
     def trading_day(self, symbol: str, time_ns: int) -> int:
         """The trading day that a moment belongs to."""
         days = self._days.get(symbol)
         return (self.days_of(symbol) if days is None else days).of(time_ns)
+
+    def trading_day_of_exchange(self, exchange: str, time_ns: int) -> int:
+        """The trading day of an exchange that a moment belongs to."""
+        return self._days_of_exchange(exchange).of(time_ns)
 
     def chinese_trading_day(self, time_ns: int) -> int:
         """The trading day that all Chinese exchanges share: for what is no symbol's, like a gateway's day."""
@@ -84,10 +96,12 @@ class Calendar:
 
     def trading_days(self, exchange: str, start: int, end: int) -> list[int]:
         """The trading days from `start` to `end`, both included."""
-        return [
-            day_number(day)
-            for day in open_days(self._days_of_exchange(exchange), day_of_number(start), day_of_number(end))
-        ]
+        return list(self.iterate_trading_days(exchange, start, end))
+
+    def iterate_trading_days(self, exchange: str, start: int, end: int) -> Iterator[int]:
+        """The same one by one."""
+        days = open_days(self._days_of_exchange(exchange), day_of_number(start), day_of_number(end))
+        return (day_number(day) for day in days)
 
     def next_trading_day(self, exchange: str, day: int) -> int:
         """The first trading day after `day`."""
@@ -182,7 +196,7 @@ class Calendar:
     # Symbols
 
     def _days_of_exchange(self, exchange: str) -> Days:
-        return self._chinese if exchange in self._table.exchanges else self._always
+        return self._chinese if self.knows(exchange) else self._always
 
     def days_of(self, symbol: str) -> Days:
         """The days of a symbol's exchange."""

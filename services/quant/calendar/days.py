@@ -16,6 +16,7 @@ SHANGHAI_NS = 8 * HOUR_NS
 ROLL_NS = 17 * HOUR_NS
 """When the next trading day of Chinese exchanges begins, on Shanghai's clock: after the close, before any night."""
 _EPOCH = date(1970, 1, 1).toordinal()
+_LAST_DAY = date.max.toordinal() - _EPOCH
 
 
 def day_number(day: int) -> int:
@@ -27,6 +28,11 @@ def day_number(day: int) -> int:
 def day_of_number(number: int) -> int:
     """YYYYMMDD as days since 1970. Raises: ValueError for what is no date."""
     return to_date(number).toordinal() - _EPOCH
+
+
+def days_after(number: int, days: int) -> int:
+    """The calendar day so many days after one, both YYYYMMDD."""
+    return day_number(min(day_of_number(number) + days, _LAST_DAY))
 
 
 def to_date(number: int) -> date:

@@ -1,0 +1,46 @@
+"""Risk's portfolio and its feed without a network."""
+
+import asyncio
+from decimal import Decimal
+from typing import Any
+
+from redfire.trading.v1 import order_service_pb2
+
+from services.kernel.clock import ManualClock
+from services.risk.book import AccountBook
+from services.risk.limits import Limits
+from services.risk.portfolio import Portfolio
+from services.risk.trading_feed import TradingFeed
+
+SYMBOLS = ["IF2101.CFFEX", "rb2105.SHFE"]
+
+
+class Risk:
+    """A portfolio and its feed, without a network."""
+
+    def __init__(self) -> None:
+        self.clock = ManualClock()
+        self.losses: list[Decimal] = []
+        self.portfolio = Portfolio(self.clock, Limits(), lambda _, loss: self.losses.append(loss))
+        self.portfolio.learn_sizes({SYMBOLS[0]: Decimal(300), SYMBOLS[1]: Decimal(10)})
+        self.feed = TradingFeed(None, self.portfolio, asyncio.Event(), self.clock)  # type: ignore[arg-type]
+        self.sequence = 0
+
+    def news(self, **news: Any) -> None:
+        self.sequence += 1
+        response = order_service_pb2.StreamOrdersResponse(sequence=self.sequence, **news)
+        self.feed._apply(order_service_pb2.WatchTradingResponse(user_id="user", news=response))
+
+    def snapshot(self, messages: list[dict[str, Any]], *, gap: bool) -> None:
+        if gap:
+            self.news(gap=order_service_pb2.StreamOrdersResponse.Gap())
+        else:
+            self.portfolio.begin_snapshot()
+        for message in messages:
+            self.news(**message)
+        self.news(snapshot_complete=order_service_pb2.StreamOrdersResponse.SnapshotComplete())
+
+    def book(self, account_id: str) -> AccountBook:
+        book = self.portfolio.find(account_id)
+        assert book is not None
+        return book

@@ -1,0 +1,191 @@
+"""Contract sizes and prices: what is not known is not guessed, and is learned as soon as the market tells it."""
+
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from redfire.common.v1 import common_pb2 as common
+from redfire.market.v1 import market_pb2
+from redfire.trading.v1 import trading_pb2
+
+from services.quant.calendar import Calendar
+from services.risk import price_feed
+from services.risk.exposure import exposure_of
+from services.risk.price_feed import PriceFeed
+from services.risk.prices import Prices
+from tests.risk.conftest import running
+from tests.risk.memory import SYMBOLS, Risk
+from tests.waiting import until
+
+LATE = "rb2705.SHFE"
+CLOSING = {"position_effect": common.POSITION_EFFECT_CLOSE, "side": common.SIDE_SELL}
+
+
+@pytest.fixture(autouse=True)
+def soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(price_feed, "SOON_S", 0.05)
+
+
+async def test_an_instrument_that_is_listed_after_the_start_is_valued_and_followed() -> None:
+    async for world in running():
+        world.trading.position(world.alice.user_id, world.account_id, 2, average=3000, symbol=LATE)
+
+        async def refused() -> bool:
+            return await world.reasons(dry_run=True) == ["UNKNOWN_SYMBOL"]
+
+        await until(refused)
+        assert (await world.exposure()).gross_notional == "0"
+        assert await world.reasons(symbol=LATE, contract_size="", **CLOSING) == []
+        world.market.sizes[LATE] = "10"
+
+        async def valued() -> bool:
+            return (await world.exposure()).gross_notional == "60000"
+
+        await until(valued)
+        assert await world.reasons(dry_run=True) == []
+        await until(lambda: any(LATE in symbols for symbols in world.market.watchers.values()))
+        world.market.tick(2900, symbol=LATE)
+
+        async def lost() -> bool:
+            return (await world.exposure()).unrealized_pnl == "-2000"
+
+        await until(lost)
+
+
+async def test_the_days_loss_counts_with_a_contract_size_that_comes_late() -> None:
+    async for world in running(max_daily_loss="1000"):
+        world.trading.position(world.alice.user_id, world.account_id, 2, average=3000, symbol=LATE)
+        world.market.sizes[LATE] = "10"
+        await until(lambda: any(LATE in symbols for symbols in world.market.watchers.values()))
+        world.market.tick(2950, symbol=LATE)
+
+        async def locked() -> bool:
+            return await world.reasons(dry_run=True) == ["RISK_LIMIT_MAX_DAILY_LOSS"]
+
+        await until(locked)
+
+
+async def test_what_trading_knows_of_an_instrument_is_enough_for_a_check() -> None:
+    async for world in running(price_collar_ratio=None):
+        assert await world.reasons(symbol=LATE, contract_size="", dry_run=True) == ["UNKNOWN_SYMBOL"]
+        assert await world.reasons(symbol=LATE, contract_size="10") == []
+        assert await world.reasons(symbol=LATE, contract_size="") == []
+
+
+async def test_the_first_order_of_an_instrument_waits_for_its_price_and_is_compared_with_it() -> None:
+    async for world in running():
+        world.market.sizes[LATE] = "10"
+        order = {"symbol": LATE, "contract_size": "10", "dry_run": True}
+        assert await world.reasons(**order) == ["NO_LIQUIDITY"]
+        assert await world.reasons(**order, **CLOSING) == []
+        assert await world.reasons(**order, type=common.ORDER_TYPE_MARKET, price="") == []
+        world.market.last[LATE] = market_pb2.Tick(symbol=LATE, last_price=3000)
+
+        async def compared() -> bool:
+            return await world.reasons(**order) == ["RISK_LIMIT_PRICE_COLLAR"]
+
+        await until(compared)
+        assert world.market.asked.count(LATE) < 50
+
+
+async def test_an_instrument_that_is_gone_does_not_end_the_prices_of_others() -> None:
+    async for world in running():
+        world.market.sizes[LATE] = "10"
+        await world.check(symbol=LATE, contract_size="10", dry_run=True)
+        await until(lambda: any(LATE in symbols for symbols in world.market.watchers.values()))
+        world.market.delist(LATE)
+        await until(lambda: list(world.market.watchers.values()) == [{"IF2101.CFFEX"}])
+
+
+async def test_many_instruments_are_all_followed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(price_feed, "MAX_SYMBOLS", 3)
+    async for world in running():
+        symbols = {f"c{n}.DCE" for n in range(8)}
+        world.market.sizes.update(dict.fromkeys(symbols, "10"))
+        for symbol in sorted(symbols):
+            world.trading.position(world.alice.user_id, world.account_id, 1, symbol=symbol)
+
+        def followed() -> bool:
+            streams = list(world.market.watchers.values())
+            return set().union(*streams) >= symbols and all(len(one) <= 3 for one in streams)
+
+        await until(followed)
+
+
+async def test_simulated_prices_do_not_count_for_a_real_account_nor_the_other_way() -> None:
+    async for world in running(price=None):
+        user, account_id = world.alice.user_id, world.account_id
+
+        async def reasons() -> list[str]:
+            return await world.reasons(dry_run=True, price="9999")
+
+        await until(lambda: world.market.watchers)
+        for gateway, tick, expected in (
+            ("CTP", "SIM", "NO_LIQUIDITY"),
+            ("CTP", "TTS", "RISK_LIMIT_PRICE_COLLAR"),
+            ("CTP", "CTP", "RISK_LIMIT_PRICE_COLLAR"),
+        ):
+            world.trading.account(user, account_id, gateway=gateway)
+            world.market.tick(4000, gateway=tick)
+
+            async def is_so(expected: str = expected) -> bool:
+                return await reasons() == [expected]
+
+            await until(is_so)
+
+
+def test_a_simulated_price_moves_no_real_position() -> None:
+    risk = Risk()
+    account = {"account": trading_pb2.Account(account_id="one", gateway="CTP")}
+    position = trading_pb2.Position(
+        account_id="one", symbol=SYMBOLS[0], side=1, quantity="1", average_price="4000", unrealized_pnl="5"
+    )
+    risk.portfolio.learn_real_gateways(["CTP", "TTS"])
+    risk.snapshot([account, {"position": position}], gap=False)
+    for gateway, expected in (("SIM", "5"), ("TTS", "3000"), ("SIM", "3000")):
+        price = Decimal(1 if gateway == "SIM" else 4010)
+        risk.portfolio.apply_price(SYMBOLS[0], price, 0, 20210104, gateway)
+        assert exposure_of(risk.portfolio, risk.book("one")).unrealized_pnl == Decimal(expected)
+
+
+def test_prices_stay_when_it_becomes_known_that_a_gateway_is_real() -> None:
+    prices = Prices()
+    prices.put("CTP", "rb.SHFE", Decimal(3000), 7)
+    assert prices.last("CTP", "rb.SHFE") == 3000
+    assert prices.last("", "rb.SHFE") is None
+    prices.set_real_gateways(["CTP", "TTS"])
+    assert prices.last(prices.market_of("TTS"), "rb.SHFE") == 3000
+    assert prices.time_ns("", "rb.SHFE") == 7
+
+
+def test_orders_are_valued_anew_when_their_contract_size_comes() -> None:
+    risk: Any = Risk()
+    order = trading_pb2.Order(
+        order_id="o", account_id="one", symbol=LATE, side=1, quantity="3", leaves_quantity="2", price="10", status=2
+    )
+    risk.snapshot([{"account": trading_pb2.Account(account_id="one")}, {"order": order}], gap=False)
+    book = risk.book("one")
+    assert (book.pending_notional, risk.portfolio.unsized(book)) == (0, {LATE})
+    for size in (10, 20):
+        risk.portfolio.learn_sizes({LATE: Decimal(size)})
+        assert (book.pending_notional, risk.portfolio.unsized(book)) == (20 * size, set())
+
+
+@pytest.mark.parametrize(
+    ("utc", "expected"),
+    [
+        ("2021-01-04T02:00:00", 20210104),  # Monday, 10:00 in China
+        ("2021-01-04T09:30:00", 20210105),  # Monday, 17:30: Tuesday's, as for everybody
+        ("2021-01-04T13:00:00", 20210105),  # Monday, 21:00
+        ("2021-01-08T13:00:00", 20210111),  # Friday, 21:00: Monday's
+        ("2021-01-08T17:30:00", 20210111),  # Saturday, 01:30
+        ("2021-02-10T13:00:00", 20210218),  # the evening before the Spring Festival
+    ],
+)
+def test_a_tick_without_a_trading_day_has_the_calendars(utc: str, expected: int) -> None:
+    time_ns = int(datetime.fromisoformat(utc).replace(tzinfo=UTC).timestamp()) * 10**9
+    risk = Risk()
+    prices = PriceFeed(None, None, risk.portfolio, Calendar.load(), 1.0)  # type: ignore[arg-type]
+    prices._apply(market_pb2.Tick(symbol="rb2105.SHFE", time_ns=time_ns, last_price=4300.0))
+    assert risk.portfolio.trading_day == expected
