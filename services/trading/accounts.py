@@ -37,6 +37,8 @@ class Account:
     frozen: Decimal = ZERO
     margin: Decimal = ZERO
     positions: dict[tuple[str, PositionSide], Position] = field(default_factory=dict)
+    # What positions that are flat now have realised: the next one of its symbol and side goes on from there.
+    realized_of: dict[tuple[str, PositionSide], Decimal] = field(default_factory=dict)
 
     def unrealized_pnl(self, last_prices: Mapping[str, Decimal]) -> Decimal:
         """What closing all positions at the last prices would bring."""

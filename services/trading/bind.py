@@ -33,6 +33,7 @@ from services.trading.service import OrderService
 from services.trading.settings import TradingSettings
 from services.trading.stops import Stops
 from services.trading.streams import Streams
+from services.trading.trading_days import TradingDays
 from services.trading.venue import Venue
 
 TRIM_EVERY_S = 60.0
@@ -47,7 +48,8 @@ def bind(process: Process) -> None:
     market, venue = process.peer(MarketServiceStub), Venue(process.peer(EngineServiceStub))
     risk = RiskGate(process.peer(RiskServiceStub))
 
-    book = Book(start.kept_finished_orders, lambda: settings.value.close_first)
+    days = TradingDays(Calendar.load(), process.clock.now_ns)
+    book = Book(start.kept_finished_orders, lambda: settings.value.close_first, days)
     statements = Statements(database)
     journal = Journal(database.writer(), statements, OutboxEvents(outbox), convert.encode_change, book.last_prices)
     desk = Desk(book, journal, repositories, process.clock, convert.encode_change, convert.describe_change)

@@ -12,6 +12,7 @@ from services.trading.order_states import move
 from services.trading.orders import Order, OrderStatus, PositionSide
 from services.trading.positions import Position
 from services.trading.settings import CloseFirst
+from services.trading.trading_days import TradingDays
 
 ONE = Decimal(1)
 
@@ -20,7 +21,10 @@ class Book:
     """All that is open. It knows no database and awaits nothing: every change is one synchronous step."""
 
     def __init__(
-        self, kept_finished: int = 5000, close_first: Callable[[], CloseFirst] = lambda: CloseFirst.AUTO
+        self,
+        kept_finished: int = 5000,
+        close_first: Callable[[], CloseFirst] = lambda: CloseFirst.AUTO,
+        days: TradingDays | None = None,
     ) -> None:
         self.accounts: dict[str, Account] = {}
         self.accounts_of: dict[str, list[Account]] = {}
@@ -29,7 +33,7 @@ class Book:
         self.finished: OrderedDict[str, Order] = OrderedDict()
         self.instruments: dict[str, Instrument] = {}
         self.last_prices: dict[str, Decimal] = {}
-        self.trading_days: dict[str, int] = {}
+        self.days = days or TradingDays()
         self._kept_finished = kept_finished
         self._close_first = close_first
         self._by_client: dict[tuple[str, str], Order] = {}
@@ -39,7 +43,7 @@ class Book:
         """Forget everything but instruments and prices: it is read anew."""
         for kept in (self.accounts, self.accounts_of, self.orders, self.finished, self._by_client, self._open_of):
             kept.clear()
-        self.trading_days.clear()
+        self.days.clear()
 
     # Reading
 
@@ -76,8 +80,13 @@ class Book:
     def add_position(self, position: Position) -> None:
         """Put a position that was read into the books."""
         account = self.accounts[position.account_id]
+        position.days = self.days
         account.positions[position.key] = position
         account.margin += position.margin
+        # Written before positions had days: it was rolled by the day that its gateway had begun.
+        position.trading_day = position.trading_day or self.days.reported(position.gateway)[0]
+        if not self.days.reported(position.gateway)[1]:
+            self.days.learn(position.gateway, position.symbol, position.trading_day)
 
     def add_order(self, order: Order) -> None:
         """Put an open order into the books, with what it holds."""
@@ -88,8 +97,7 @@ class Book:
         if order.is_closing:
             position = self.accounts[order.account_id].positions.get((order.symbol, order.position_side))
             if position is not None:
-                position.frozen_today += order.hold_today
-                position.frozen_yesterday += order.hold_yesterday
+                position.freeze(order.hold_today, order.hold_yesterday)
 
     def remember_finished(self, order: Order) -> None:
         """Keep a finished order for a while."""
@@ -130,8 +138,10 @@ class Book:
 
     def accept(self, order: Order, changes: Changes, holds: bool = True) -> None:
         """Put a new order into the books; what it needs was checked. A closing one may hold its contracts later."""
+        order.trading_day = self.days.of(order.gateway, order.symbol)
         if order.is_closing and holds:
             position = self.accounts[order.account_id].positions[order.symbol, order.position_side]
+            self.roll(position, changes)
             today_first = self.closes_today_first(order.symbol)
             hold = position.hold_for(order.position_effect, order.quantity, today_first)
             assert hold is not None
@@ -160,7 +170,7 @@ class Book:
         changes.finished.append(order)
         changes.accounts[order.account_id] = self.accounts[order.account_id]
 
-    def hold_more(self, order: Order, quantity: Decimal) -> bool:
+    def hold_more(self, order: Order, quantity: Decimal, changes: Changes) -> bool:
         """Let a closing order that shall grow hold `quantity` more of the position; False when there is not enough."""
         position = self.accounts[order.account_id].positions.get((order.symbol, order.position_side))
         if position is None:
@@ -168,10 +178,11 @@ class Book:
         hold = position.hold_for(order.position_effect, quantity, self.closes_today_first(order.symbol))
         if hold is None:
             return False
+        self.roll(position, changes)
         order.hold_today += hold[0]
         order.hold_yesterday += hold[1]
-        position.frozen_today += hold[0]
-        position.frozen_yesterday += hold[1]
+        position.freeze(*hold)
+        changes.position(position)
         return True
 
     def trim_hold(self, order: Order, changes: Changes) -> None:
@@ -181,35 +192,74 @@ class Book:
         position = self.accounts[order.account_id].positions.get((order.symbol, order.position_side))
         if excess <= 0 or position is None:
             return
-        yesterday = min(excess, order.hold_yesterday)
-        order.hold_yesterday -= yesterday
-        order.hold_today -= excess - yesterday
-        position.frozen_yesterday -= yesterday
-        position.frozen_today -= excess - yesterday
+        self.roll(position, changes)
+        self._release_hold(order, position, excess, changes)
+
+    def trim_holds(self, position: Position, changes: Changes) -> None:
+        """Let open orders, the newest first, hold no more than there is: a venue filled more than it was asked for."""
+        beyond_day, beyond_older = (
+            max(position.frozen_day - position.day_quantity, ZERO),
+            max(position.frozen_older - position.older_quantity, ZERO),
+        )
+        if not beyond_day and not beyond_older:
+            return
+        for order in reversed(self._closing_orders(position)):
+            today, yesterday = min(order.hold_today, beyond_day), min(order.hold_yesterday, beyond_older)
+            if today or yesterday:
+                order.hold_today -= today
+                order.hold_yesterday -= yesterday
+                position.freeze(-today, -yesterday)
+                beyond_day, beyond_older = beyond_day - today, beyond_older - yesterday
+                changes.order(order)
         changes.position(position)
 
+    def _release_hold(self, order: Order, position: Position, quantity: Decimal, changes: Changes) -> None:
+        yesterday = min(quantity, order.hold_yesterday)
+        today = min(quantity - yesterday, order.hold_today)
+        order.hold_yesterday -= yesterday
+        order.hold_today -= today
+        position.freeze(-today, -yesterday)
+        changes.position(position)
+
+    def _closing_orders(self, position: Position) -> list[Order]:
+        """Open orders that close a position, oldest first."""
+        return [
+            order
+            for order in self._open_of.get(position.account_id, {}).values()
+            if order.is_closing and order.symbol == position.symbol and order.position_side is position.side
+        ]
+
+    # Trading days
+
+    def roll(self, position: Position, changes: Changes, trading_day: int = 0) -> None:
+        """Bring a position into a trading day, today when 0, with what open orders hold of it: before it changes."""
+        day = trading_day or self.days.of(position.gateway, position.symbol)
+        had_holds = position.frozen_day
+        if not position.roll(day):
+            return
+        changes.position(position)
+        for order in self._closing_orders(position) if had_holds else ():
+            if order.hold_today:
+                order.hold_yesterday += order.hold_today
+                order.hold_today = ZERO
+                changes.order(order)
+
     def begin_day(self, gateway: str, trading_day: int, now_ns: int) -> list[Changes]:
-        """Make today's contracts of a gateway yesterday's; one step per account that had any, and one for the day."""
-        before = self.trading_days.get(gateway, 0)
-        if trading_day <= before:
+        """The gateway says that it is in this trading day: a step that writes it, none when it is known.
+
+        Positions come into it when they are read or changed.
+        """
+        if not self.days.begin(gateway, trading_day):
             return []
-        self.trading_days[gateway] = trading_day
-        steps = [Changes("", now_ns, trading_days={gateway: trading_day})]
-        for account in self.accounts.values():
-            if account.gateway != gateway or not before:
-                continue
-            changes = Changes(account.user_id, now_ns)
-            for position in account.positions.values():
-                if position.begin_day():
-                    changes.position(position)
-            for order in self.open_orders(account.account_id):
-                if order.hold_today:
-                    order.hold_yesterday += order.hold_today
-                    order.hold_today = ZERO
-                    changes.order(order)
-            if changes:
-                steps.append(changes)
-        return steps
+        return [Changes("", now_ns, gateways={gateway: self.days.reported(gateway)})]
+
+    def learn_day(self, gateway: str, symbol: str, trading_day: int, changes: Changes) -> int:
+        """The trading day of a fill: its own, else today."""
+        if not trading_day:
+            return self.days.of(gateway, symbol)
+        if self.days.learn(gateway, symbol, trading_day):
+            changes.gateways[gateway] = self.days.reported(gateway)
+        return trading_day
 
     def net_quantities(self, gateway: str) -> dict[tuple[str, PositionSide], Decimal]:
         """What all accounts of a gateway hold together."""
@@ -235,8 +285,7 @@ class Book:
         if order.hold_today or order.hold_yesterday:
             position = account.positions.get((order.symbol, order.position_side))
             if position is not None:
-                position.frozen_today -= order.hold_today
-                position.frozen_yesterday -= order.hold_yesterday
+                position.freeze(-order.hold_today, -order.hold_yesterday)
                 if changes is not None:
                     changes.position(position)
             order.hold_today = order.hold_yesterday = ZERO

@@ -26,7 +26,8 @@ class Changes:
     account_rows: dict[str, Account] = field(default_factory=dict)
     finished: list[Order] = field(default_factory=list)
     instruments: list[Instrument] = field(default_factory=list)
-    trading_days: dict[str, int] = field(default_factory=dict)
+    # What gateways reported: (trading day, whether it is one of their own).
+    gateways: dict[str, tuple[int, bool]] = field(default_factory=dict)
     # Once it is durable: the ids of orders to send, and of orders to cancel at the venue.
     sends: list[str] = field(default_factory=list)
     cancels: list[str] = field(default_factory=list)
@@ -50,5 +51,5 @@ class Changes:
             or self.positions
             or self.account_rows
             or self.cancels
-            or self.trading_days
+            or self.gateways
         )

@@ -100,6 +100,7 @@ def order_to_pb(order: Order) -> trading_pb2.Order:
         trace_id=order.trace_id,
         create_time=time_to_pb(order.create_time_ns),
         update_time=time_to_pb(order.update_time_ns),
+        trading_day=order.trading_day,
     )
     if order.price is not None:
         message.price = plain(order.price)
@@ -140,6 +141,7 @@ def trade_to_pb(trade: Trade) -> trading_pb2.Trade:
         time=time_to_pb(trade.time_ns),
         venue_trade_id=trade.venue_trade_id,
         strategy_id=trade.strategy_id,
+        trading_day=trade.trading_day,
     )
 
 

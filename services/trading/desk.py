@@ -13,7 +13,7 @@ from services.trading.account_views import AccountView, PositionView, view_accou
 from services.trading.book import Book
 from services.trading.changes import Changes
 from services.trading.journal import Encode, Journal, messages
-from services.trading.orders import Order
+from services.trading.orders import Order, PositionSide
 from services.trading.repository import TradingRepository
 from services.trading.streams import News, NewsKind, Snapshot, Streams
 
@@ -184,11 +184,14 @@ class Desk:
         book.clear()
         for instrument in loaded.instruments:
             book.instruments.setdefault(instrument.symbol, instrument)
+        for gateway, (trading_day, is_own) in loaded.gateways.items():
+            book.days.restore(gateway, trading_day, is_own)
         for account in loaded.accounts:
             book.add_account(account)
+        for account_id, symbol, side, realized in loaded.realized:
+            book.accounts[account_id].realized_of[symbol, PositionSide(side)] = realized
         for position in loaded.positions:
             book.add_position(position)
-        book.trading_days.update(loaded.trading_days)
         for order in loaded.orders:
             book.add_order(order)
         self.journal.begin(loaded.last_sequence, loaded.trimmed_through)

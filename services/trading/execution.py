@@ -91,7 +91,8 @@ def apply_trade_report(book: Book, order: Order, report: TradeReport, changes: C
     leg = order.find_leg(report.reference)
     effect = order.position_effect if leg is None else leg.position_effect
     trade_id = new_id()
-    realized, closed_today = book_position(book, account, order, effect, report, changes)
+    trading_day = book.learn_day(order.gateway, order.symbol, report.trading_day, changes)
+    realized, closed_today = book_position(book, account, order, effect, report, trading_day, changes)
     commission = book.instruments[order.symbol].commission(report.price, report.quantity, closed_today)
     changes.entries += ledger.post(account, LedgerEntryKind.COMMISSION, -commission, trade_id, changes.now_ns)
     changes.entries += ledger.post(account, LedgerEntryKind.REALIZED_PNL, realized, trade_id, changes.now_ns)
@@ -99,7 +100,7 @@ def apply_trade_report(book: Book, order: Order, report: TradeReport, changes: C
         Trade(
             trade_id, order.order_id, order.user_id, order.account_id, order.symbol, order.side, effect,
             report.price, report.quantity, commission, realized, report.time_ns, changes.now_ns, order.gateway,
-            report.venue_trade_id, order.strategy_id,
+            report.venue_trade_id, order.strategy_id, trading_day,
         )
     )  # fmt: skip
     order.cumulative_quantity += report.quantity

@@ -75,11 +75,11 @@ class Intake:
         """A gateway's trading day."""
         if not self._desk.is_open or not trading_day:
             return
-        before = self._desk.book.trading_days.get(gateway, 0)
+        before = self._desk.book.days.reported(gateway)[0]
         steps = self._desk.book.begin_day(gateway, trading_day, self._desk.clock.now_ns())
         for changes in steps:
             self._desk.commit(changes)
-        if steps and before:
+        if steps and before not in (0, trading_day):
             self._stops.begin_day(gateway)
 
     async def _started(self, event: StreamStarted) -> None:

@@ -164,8 +164,8 @@ class Journal:
         writes += [(to.upsert_account, rows.account_row(account)) for account in changes.account_rows.values()]
         writes += [(to.upsert_instrument, rows.instrument_row(instrument)) for instrument in changes.instruments]
         writes += [
-            (to.upsert_gateway, {"gateway": gateway, "trading_day": day})
-            for gateway, day in changes.trading_days.items()
+            (to.upsert_gateway, {"gateway": gateway, "trading_day": day, "keeps_own_days": is_own})
+            for gateway, (day, is_own) in changes.gateways.items()
         ]
         if news:
             row = {

@@ -1,8 +1,11 @@
-"""The tables of trading. Keys lead with the owner, the sharding column."""
+"""The tables of trading. Keys lead with the owner, the sharding column.
+
+Columns that are added have a `server_default`: a version starts on the data of the one before (kernel.database).
+"""
 
 from decimal import Decimal
 
-from sqlalchemy import BigInteger, Boolean, Index, Integer, LargeBinary, String, Text, UniqueConstraint
+from sqlalchemy import BigInteger, Boolean, Index, Integer, LargeBinary, String, Text, UniqueConstraint, false
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from services.kernel.columns import Amount, JsonDocument
@@ -64,6 +67,7 @@ class OrderRow(Base):
     trace_id: Mapped[str] = mapped_column(String(32))
     fingerprint: Mapped[str] = mapped_column(String(32))
     create_time_ns: Mapped[int] = mapped_column(BigInteger)
+    trading_day: Mapped[int] = mapped_column(Integer, server_default="0")
     # What changes in its life.
     is_open: Mapped[bool] = mapped_column(Boolean)
     quantity: Mapped[Decimal] = _money()
@@ -112,6 +116,7 @@ class TradeRow(Base):
     gateway: Mapped[str] = mapped_column(String(32))
     venue_trade_id: Mapped[str] = mapped_column(String(128))
     strategy_id: Mapped[str] = mapped_column(String(64))
+    trading_day: Mapped[int] = mapped_column(Integer, server_default="0")
 
 
 class LedgerRow(Base):
@@ -145,8 +150,10 @@ class PositionRow(Base):
     gateway: Mapped[str] = mapped_column(String(32))
     contract_size: Mapped[Decimal] = _money()
     margin_rate: Mapped[Decimal] = _money()
+    # Of trading_day, and of before.
     today_quantity: Mapped[Decimal] = _money()
     yesterday_quantity: Mapped[Decimal] = _money()
+    trading_day: Mapped[int] = mapped_column(Integer, server_default="0")
     cost: Mapped[Decimal] = _money()
     margin: Mapped[Decimal] = _money()
     realized_pnl: Mapped[Decimal] = _money()
@@ -211,6 +218,8 @@ class GatewayRow(Base):
 
     gateway: Mapped[str] = mapped_column(String(32), primary_key=True)
     trading_day: Mapped[int] = mapped_column(Integer)
+    # A recording that is replayed; of the others the calendar tells the day.
+    keeps_own_days: Mapped[bool] = mapped_column(Boolean, server_default=false())
 
 
 class InstrumentRow(Base):

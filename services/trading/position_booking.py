@@ -16,21 +16,26 @@ log = logging.getLogger(__name__)
 
 
 def book_position(
-    book: Book, account: Account, order: Order, effect: PositionEffect, report: TradeReport, changes: Changes
+    book: Book,
+    account: Account,
+    order: Order,
+    effect: PositionEffect,
+    report: TradeReport,
+    trading_day: int,
+    changes: Changes,
 ) -> tuple[Decimal, Decimal]:
-    """Put a fill, which had `effect` at the venue, into the positions.
+    """Put a fill of a trading day, which had `effect` at the venue, into the positions.
 
-    Answers (what it realised, how much of it closed today's contracts).
+    Answers (what it realised, how much of it closed contracts of its own trading day).
     """
-    day = book.trading_days.get(order.gateway, 0)
-    of_today = not report.trading_day or report.trading_day >= day
     if not order.is_closing:
-        _open(book, account, order, order.position_side, report, report.quantity, of_today, changes)
+        _open(book, account, order, order.position_side, report, report.quantity, trading_day, changes)
         return ZERO, ZERO
     position = account.positions.get((order.symbol, order.position_side))
     if position is None:
         today = yesterday = ZERO
     else:
+        _roll(book, position, trading_day, changes)
         today, yesterday = _take(book, order, effect, position, report.quantity)
     realized = ZERO
     if position is not None and today + yesterday:
@@ -38,35 +43,49 @@ def book_position(
         realized = position.close(report.price, today, yesterday)
         account.margin += position.margin
         changes.position(position)
+        book.trim_holds(position, changes)
         if not position.quantity:
             del account.positions[position.key]
+            account.realized_of[position.key] = position.realized_pnl
     excess = report.quantity - today - yesterday
     if excess:
         # The venue closed more than is held here. The position stays the sum of its trades: the rest opens the other.
         log.error("trade %s closes %s more than is held", report.venue_trade_id, excess)
         other = PositionSide.LONG if order.position_side is PositionSide.SHORT else PositionSide.SHORT
-        _open(book, account, order, other, report, excess, of_today, changes)
+        _open(book, account, order, other, report, excess, trading_day, changes)
     return realized, today
+
+
+def _roll(book: Book, position: Position, trading_day: int, changes: Changes) -> None:
+    """Bring the position into the fill's day; not when the fill is late, and the position in a later day already."""
+    if trading_day > position.trading_day or trading_day == book.days.of(position.gateway, position.symbol):
+        book.roll(position, changes, trading_day)
 
 
 def _take(
     book: Book, order: Order, effect: PositionEffect, position: Position, quantity: Decimal
 ) -> tuple[Decimal, Decimal]:
-    """(today's, yesterday's) contracts that a closing fill takes: first what the order holds, then what is free."""
+    """(today's, yesterday's) contracts that a closing fill takes.
+
+    First what the order holds, then what is free, and of a venue's overfill what other orders hold.
+    """
     today_first = effect is PositionEffect.CLOSE_TODAY or (
         effect is PositionEffect.CLOSE and book.closes_today_first(order.symbol)
     )
     today, yesterday = positions.split(quantity, order.hold_today, order.hold_yesterday, today_first)
     order.hold_today -= today
     order.hold_yesterday -= yesterday
-    position.frozen_today -= today
-    position.frozen_yesterday -= yesterday
-    rest = quantity - today - yesterday
-    if rest:
-        more_today, more_yesterday = positions.split(
-            rest, position.today_quantity - today, position.yesterday_quantity - yesterday, today_first
-        )
-        today, yesterday = today + more_today, yesterday + more_yesterday
+    position.freeze(-today, -yesterday)
+    for frozen_day, frozen_older in ((position.frozen_day, position.frozen_older), (ZERO, ZERO)):
+        rest = quantity - today - yesterday
+        if rest:
+            more_today, more_yesterday = positions.split(
+                rest,
+                position.day_quantity - frozen_day - today,
+                position.older_quantity - frozen_older - yesterday,
+                today_first,
+            )
+            today, yesterday = today + more_today, yesterday + more_yesterday
     return today, yesterday
 
 
@@ -77,7 +96,7 @@ def _open(
     side: PositionSide,
     report: TradeReport,
     quantity: Decimal,
-    of_today: bool,
+    trading_day: int,
     changes: Changes,
 ) -> None:
     instrument = book.instruments[order.symbol]
@@ -85,10 +104,11 @@ def _open(
     if position is None:
         position = Position(
             account.user_id, account.account_id, order.symbol, side, order.gateway, instrument.contract_size,
-            instrument.margin_rate,
+            instrument.margin_rate, realized_pnl=account.realized_of.pop((order.symbol, side), ZERO), days=book.days,
         )  # fmt: skip
         account.positions[position.key] = position
+    _roll(book, position, trading_day, changes)
     account.margin -= position.margin
-    position.open(report.price, quantity, of_today)
+    position.open(report.price, quantity, position.trading_day == trading_day)
     account.margin += position.margin
     changes.position(position)

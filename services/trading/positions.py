@@ -6,27 +6,35 @@ from decimal import Decimal
 from services.trading import money
 from services.trading.money import ZERO
 from services.trading.orders import PositionEffect, PositionSide
+from services.trading.trading_days import TradingDays
 
 
 @dataclass(slots=True)
 class Position:
-    """A side of an instrument in an account. Its margin is at opening prices, as its cost is."""
+    """A side of an instrument in an account. Its margin is at opening prices, as its cost is.
+
+    Contracts of `trading_day` are kept apart from older ones. What is today's follows from the day that the symbol is
+    in now (`days`); the change of a position begins with `roll`, so that what is written belongs to one day.
+    """
 
     user_id: str
     account_id: str
     symbol: str
     side: PositionSide
     gateway: str
+    # Units of the account's currency per point of price and contract.
     contract_size: Decimal
     margin_rate: Decimal
-    today_quantity: Decimal = ZERO
-    yesterday_quantity: Decimal = ZERO
+    day_quantity: Decimal = ZERO  # opened on trading_day
+    older_quantity: Decimal = ZERO
     cost: Decimal = ZERO  # sum of price × quantity × contract_size of what is held
     margin: Decimal = ZERO
-    realized_pnl: Decimal = ZERO
+    realized_pnl: Decimal = ZERO  # of all its life, also before it was flat
+    trading_day: int = 0
+    days: TradingDays | None = None
     # Held by open closing orders.
-    frozen_today: Decimal = ZERO
-    frozen_yesterday: Decimal = ZERO
+    frozen_day: Decimal = ZERO
+    frozen_older: Decimal = ZERO
 
     @property
     def key(self) -> tuple[str, PositionSide]:
@@ -34,18 +42,43 @@ class Position:
         return self.symbol, self.side
 
     @property
+    def is_current(self) -> bool:
+        """Whether `trading_day` is today."""
+        return self.days is None or self.days.of(self.gateway, self.symbol) == self.trading_day
+
+    @property
     def quantity(self) -> Decimal:
         """All that is held."""
-        return self.today_quantity + self.yesterday_quantity
+        return self.day_quantity + self.older_quantity
+
+    @property
+    def today_quantity(self) -> Decimal:
+        """What was opened on the present trading day."""
+        return self.day_quantity if self.day_quantity and self.is_current else ZERO
+
+    @property
+    def yesterday_quantity(self) -> Decimal:
+        """What was opened before."""
+        return self.quantity - self.today_quantity
 
     @property
     def frozen_quantity(self) -> Decimal:
         """Held by open closing orders."""
-        return self.frozen_today + self.frozen_yesterday
+        return self.frozen_day + self.frozen_older
+
+    @property
+    def frozen_today(self) -> Decimal:
+        """Held by open closing orders, of today's."""
+        return self.frozen_day if self.frozen_day and self.is_current else ZERO
+
+    @property
+    def frozen_yesterday(self) -> Decimal:
+        """Held by open closing orders, of what was opened before."""
+        return self.frozen_quantity - self.frozen_today
 
     @property
     def average_price(self) -> Decimal:
-        """What it was opened at; 0 without any."""
+        """What it was opened at, or settled at last; 0 without any."""
         quantity = self.quantity
         return money.quotient(self.cost, money.product(quantity, self.contract_size)) if quantity else ZERO
 
@@ -87,9 +120,9 @@ class Position:
         """Add contracts."""
         self.cost += money.amount(money.product(price, quantity, self.contract_size))
         if of_today:
-            self.today_quantity += quantity
+            self.day_quantity += quantity
         else:
-            self.yesterday_quantity += quantity
+            self.older_quantity += quantity
         self._margin()
 
     def close(self, price: Decimal, today: Decimal, yesterday: Decimal) -> Decimal:
@@ -98,21 +131,36 @@ class Position:
         cost = money.share(self.cost, quantity, self.quantity)
         value = money.amount(money.product(price, quantity, self.contract_size))
         self.cost -= cost
-        self.today_quantity -= today
-        self.yesterday_quantity -= yesterday
+        self.day_quantity -= today
+        self.older_quantity -= yesterday
         realized = value - cost if self.side is PositionSide.LONG else cost - value
         self.realized_pnl += realized
         self._margin()
         return realized
 
-    def begin_day(self) -> bool:
-        """Make today's contracts yesterday's; False when there were none."""
-        if not self.today_quantity:
+    def freeze(self, today: Decimal, yesterday: Decimal) -> None:
+        """Hold contracts for a closing order; release them when negative. The position is rolled."""
+        self.frozen_day += today
+        self.frozen_older += yesterday
+
+    def roll(self, trading_day: int) -> bool:
+        """Come into a trading day: what was opened on another one is yesterday's; False when it is in it."""
+        if trading_day == self.trading_day:
             return False
-        self.yesterday_quantity += self.today_quantity
-        self.frozen_yesterday += self.frozen_today
-        self.today_quantity = self.frozen_today = ZERO
+        self.older_quantity += self.day_quantity
+        self.frozen_older += self.frozen_day
+        self.day_quantity = self.frozen_day = ZERO
+        self.trading_day = trading_day
         return True
+
+    def settle(self, price: Decimal) -> Decimal:
+        """Mark to a settlement price, which is its cost from now on; what that brought."""
+        value = money.amount(money.product(price, self.quantity, self.contract_size))
+        realized = value - self.cost if self.side is PositionSide.LONG else self.cost - value
+        self.cost = value
+        self.realized_pnl += realized
+        self._margin()
+        return realized
 
     def _margin(self) -> None:
         self.margin = money.amount(abs(money.product(self.cost, self.margin_rate)))

@@ -11,6 +11,7 @@ from services.kernel.decimals import plain
 from services.kernel.errors import Invalid, RedFireError
 from services.kernel.tasks import Tasks
 from services.trading.acceptance import Acceptance, InsufficientFunds, InsufficientPosition
+from services.trading.changes import Changes
 from services.trading.desk import Desk
 from services.trading.dispatch import REFUSALS
 from services.trading.execution import abandon_replacement
@@ -148,13 +149,13 @@ class Replacement:
         if answer.refusals:
             raise answer.refusals[0]
 
-    def _hold(self, order: Order, new: NewOrder, price: Decimal) -> None:
+    def _hold(self, order: Order, new: NewOrder, price: Decimal, changes: Changes) -> None:
         """Make sure of what the new values need beyond what the order holds. Raises InsufficientFunds, -Position."""
         book = self._desk.book
         if order.is_closing:
             held = order.hold_today + order.hold_yesterday
             more = new.quantity - order.cumulative_quantity - held
-            if more > 0 and not book.hold_more(order, more):
+            if more > 0 and not book.hold_more(order, more, changes):
                 raise InsufficientPosition
             return
         more = book.reservation(order, new.quantity - order.cumulative_quantity, price) - order.reserved
@@ -167,8 +168,8 @@ class Replacement:
         price = (
             self._acceptance.reserve_price(new, self._quotes.find(order.symbol, order.gateway)) or order.reserve_price
         )
-        self._hold(order, new, price)
         changes = self._desk.step(order.user_id)
+        self._hold(order, new, price, changes)
         order.quantity, order.price, order.reserve_price = new.quantity, new.price, price
         if new.stop_price is not None:
             order.stop_price = new.stop_price
@@ -183,8 +184,8 @@ class Replacement:
 
     async def _replace_at_venue(self, order: Order, new: NewOrder) -> Order:
         price = order.reserve_price if new.price is None else new.price
-        self._hold(order, new, max(price, order.reserve_price))
         changes = self._desk.step(order.user_id)
+        self._hold(order, new, max(price, order.reserve_price), changes)
         move(order, OrderStatus.PENDING_REPLACE)
         # Several legs are never amended: which of them had which quantity would depend on who answers first.
         amends = len(order.legs) == 1

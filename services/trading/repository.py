@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from decimal import Decimal
 from typing import Any
 
 from sqlalchemy import Executable, Select, and_, bindparam, delete, func, insert, or_, select
@@ -15,6 +16,7 @@ from services.trading.accounts import Account
 from services.trading.instruments import Instrument
 from services.trading.lease import Lease
 from services.trading.ledger import LedgerEntry
+from services.trading.money import ZERO
 from services.trading.orders import Order
 from services.trading.positions import Position
 from services.trading.trades import Trade
@@ -22,10 +24,11 @@ from services.trading.trades import Trade
 _ORDERS = models.OrderRow.__table__
 _TRADES = models.TradeRow.__table__
 _LEDGER = models.LedgerRow.__table__
+_POSITIONS = models.PositionRow.__table__
 _JOURNAL = models.JournalRow.__table__
 _FIXED = (
     "client_order_id", "account_id", "gateway", "symbol", "side", "type", "time_in_force", "position_effect",
-    "trailing_offset", "expire_time_ns", "strategy_id", "trace_id", "fingerprint", "create_time_ns",
+    "trailing_offset", "expire_time_ns", "strategy_id", "trace_id", "fingerprint", "create_time_ns", "trading_day",
 )  # fmt: skip
 IN_AT_ONCE = 500
 
@@ -73,7 +76,9 @@ class Loaded:
     positions: list[Position]
     orders: list[Order]
     instruments: list[Instrument]
-    trading_days: dict[str, int]
+    gateways: dict[str, tuple[int, bool]]
+    # What flat positions realised: (account id, symbol, side, amount).
+    realized: list[tuple[str, str, int, Decimal]]
     last_sequence: int
     trimmed_through: int
 
@@ -92,6 +97,8 @@ class TradingRepository:
         orders = await self._all(select(_ORDERS).where(_ORDERS.c.is_open).order_by(_ORDERS.c.order_id))
         trade_ids = await self._trade_ids([row["order_id"] for row in orders])
         gateways = await self._all(select(models.GatewayRow.__table__))
+        flat = select(_POSITIONS.c.account_id, _POSITIONS.c.symbol, _POSITIONS.c.side, _POSITIONS.c.realized_pnl)
+        realized = await self._session.execute(flat.where(~_POSITIONS.c.is_open, _POSITIONS.c.realized_pnl != ZERO))
         last = await self._session.scalar(select(func.max(_JOURNAL.c.sequence)))
         # Of the oldest row: sequences grow with the rows, and only those of the rows' ends are indexed.
         first = await self._session.scalar(select(_JOURNAL.c.first_sequence).order_by(_JOURNAL.c.sequence).limit(1))
@@ -100,7 +107,8 @@ class TradingRepository:
             [rows.position_from_row(row) for row in positions],
             [rows.order_from_row(row, trade_ids.get(row["order_id"], set())) for row in orders],
             instruments,
-            {row["gateway"]: row["trading_day"] for row in gateways},
+            {row["gateway"]: (row["trading_day"], row["keeps_own_days"]) for row in gateways},
+            [(row[0], row[1], row[2], row[3]) for row in realized],
             last or 0,
             (first or 1) - 1,
         )

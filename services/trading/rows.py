@@ -47,6 +47,7 @@ def order_row(order: Order) -> dict[str, Any]:
         "trace_id": order.trace_id,
         "fingerprint": order.fingerprint,
         "create_time_ns": order.create_time_ns,
+        "trading_day": order.trading_day,
         "is_open": order.is_open,
         "quantity": order.quantity,
         "price": order.price,
@@ -212,8 +213,9 @@ def position_row(position: Position) -> dict[str, Any]:
         "gateway": position.gateway,
         "contract_size": position.contract_size,
         "margin_rate": position.margin_rate,
-        "today_quantity": position.today_quantity,
-        "yesterday_quantity": position.yesterday_quantity,
+        "today_quantity": position.day_quantity,
+        "yesterday_quantity": position.older_quantity,
+        "trading_day": position.trading_day,
         "cost": position.cost,
         "margin": position.margin,
         "realized_pnl": position.realized_pnl,
@@ -224,6 +226,7 @@ def position_from_row(row: Mapping[str, Any]) -> Position:
     """The position of a row. What is frozen is the book's to set."""
     values = {**row, "side": PositionSide(row["side"])}
     values.pop("is_open")
+    values["day_quantity"], values["older_quantity"] = values.pop("today_quantity"), values.pop("yesterday_quantity")
     return Position(**values)
 
 

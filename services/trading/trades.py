@@ -26,3 +26,4 @@ class Trade:
     gateway: str
     venue_trade_id: str
     strategy_id: str
+    trading_day: int = 0  # YYYYMMDD

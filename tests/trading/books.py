@@ -3,7 +3,7 @@
 from decimal import Decimal as D
 
 from services.kernel.identifiers import new_id
-from services.trading import ledger
+from services.trading import ledger, rows
 from services.trading.accounts import Account, AccountKind
 from services.trading.book import Book
 from services.trading.changes import Changes
@@ -44,6 +44,8 @@ class Trader:
         self.book.add_account(self.account)
         self.trades = []
         self.orders = {}
+        # What the database has: orders and positions as they were written last, and what gateways reported.
+        self.written = {}
 
     def step(self):
         return Changes("user-1", 1)
@@ -51,7 +53,37 @@ class Trader:
     def record(self, changes):
         self.entries += changes.entries
         self.trades += changes.trades
+        for order in (*changes.created.values(), *changes.orders.values()):
+            self.written["order", order.order_id] = rows.order_row(order)
+        for position in changes.positions.values():
+            self.written["position", position.key] = rows.position_row(position)
+        for gateway, reported in changes.gateways.items():
+            self.written["gateway", gateway] = reported
         return changes
+
+    def begin_day(self, trading_day, gateway="SIM"):
+        for changes in self.book.begin_day(gateway, trading_day, 1):
+            self.record(changes)
+
+    def reloaded(self):
+        """The book that a restart makes of what was written."""
+        book = Book()
+        book.instruments.update(self.book.instruments)
+        account = Account(self.account.account_id, "user-1", "test", AccountKind.PAPER, "SIM", "CNY", 0, "r")
+        found = {kind: [value for (k, _), value in self.written.items() if k == kind] for kind in ("order", "position")}
+        for (kind, name), value in self.written.items():
+            if kind == "gateway":
+                book.days.restore(name, *value)
+        book.add_account(account)
+        for row in found["position"]:
+            if row["is_open"]:
+                book.add_position(rows.position_from_row(row))
+            elif row["realized_pnl"]:
+                account.realized_of[row["symbol"], row["side"]] = row["realized_pnl"]
+        for row in found["order"]:
+            if row["is_open"]:
+                book.add_order(rows.order_from_row(row, set()))
+        return book
 
     def order(
         self, side=Side.BUY, quantity=1, price=D("4000"), effect=PositionEffect.OPEN, symbol="IF2606.CFFEX", **over
@@ -109,6 +141,8 @@ class Trader:
         for (symbol, side), position in account.positions.items():
             held[symbol] += position.quantity if side == 1 else -position.quantity
             assert position.today_quantity >= 0 and position.yesterday_quantity >= 0
+            assert 0 <= position.frozen_day <= position.day_quantity
+            assert 0 <= position.frozen_older <= position.older_quantity
             holders = [
                 o for o in book.orders.values() if o.is_closing and (o.symbol, o.position_side) == (symbol, side)
             ]
@@ -123,6 +157,7 @@ class Trader:
         assert account.frozen == sum((o.reserved for o in book.orders.values()), D(0))
         assert account.margin == sum((p.margin for p in account.positions.values()), D(0))
         assert all(o.reserved == book.reservation(o) for o in book.orders.values() if o.pending_quantity is None)
+        self.check_reloaded()
         # What is flat has realised what came in less what went out.
         if not account.positions:
             flow = D(0)
@@ -130,3 +165,22 @@ class Trader:
                 value = trade.price * trade.quantity * book.instruments[trade.symbol].contract_size
                 flow += -value if trade.side == Side.BUY else value
             assert account.realized_pnl == flow
+
+    def check_reloaded(self):
+        """A restart at this moment makes the same of what was written."""
+        again = self.reloaded()
+        mine, theirs = self.account, again.accounts[self.account.account_id]
+        assert [_figures(p) for p in mine.positions.values() if p.quantity] == [
+            _figures(theirs.positions[key]) for key, p in mine.positions.items() if p.quantity
+        ]
+        assert theirs.positions.keys() == mine.positions.keys()
+        assert theirs.realized_of == {key: amount for key, amount in mine.realized_of.items() if amount}
+        assert (theirs.margin, theirs.frozen) == (mine.margin, mine.frozen)
+        assert again.orders.keys() == self.book.orders.keys()
+
+
+def _figures(position):
+    return (
+        position.key, position.today_quantity, position.yesterday_quantity, position.frozen_today,
+        position.frozen_yesterday, position.cost, position.margin, position.realized_pnl,
+    )  # fmt: skip

@@ -114,7 +114,7 @@ def test_any_order_of_reports_ends_where_the_story_ends(data):
 def test_opening_and_closing_with_rolls_keeps_position_and_ledger_right(data):
     trader = Trader(instrument(SYMBOLS[0]), instrument(SYMBOLS[1], contract_size=D(10), price_tick=D(1)))
     day = 20260105
-    trader.book.begin_day("SIM", day, 1)
+    trader.begin_day(day)
     for _ in range(data.draw(st.integers(1, 8))):
         action = data.draw(st.sampled_from(["open", "close", "roll", "report"]))
         symbol = data.draw(st.sampled_from(SYMBOLS))
@@ -122,8 +122,7 @@ def test_opening_and_closing_with_rolls_keeps_position_and_ledger_right(data):
         quantity = data.draw(st.integers(1, 4))
         if action == "roll":
             day += 1
-            for changes in trader.book.begin_day("SIM", day, 1):
-                trader.record(changes)
+            trader.begin_day(day)
         elif action == "open":
             order = trader.order(side, quantity, D("4000"), symbol=symbol)
             for report in data.draw(shuffled(story(order, data.draw(fills_of(quantity)), OrderStatus.CANCELED))):
@@ -161,6 +160,9 @@ def test_replacing_by_cancel_never_has_two_orders_live(data):
     move(order, OrderStatus.PENDING_REPLACE)
     order.replace_step, order.pending_quantity, order.pending_price = ReplaceStep.CANCELING, D(wanted), D("4000.2")
     trader.book.reserve(order)
+    changes = trader.step()
+    changes.order(order)
+    trader.record(changes)
     trader.check()
     for report in data.draw(shuffled(cancel)):
         apply(trader, report)
@@ -188,6 +190,9 @@ def test_an_amend_whose_fills_come_before_its_answer_ends_right(data):
     move(order, OrderStatus.PENDING_REPLACE)
     order.replace_step, order.pending_quantity, order.pending_price = ReplaceStep.AMENDING, D(5), None
     trader.book.reserve(order)
+    changes = trader.step()
+    changes.order(order)
+    trader.record(changes)
     old = _report(order, OrderStatus.NEW, D(0))
     amended = OrderReport("SIM", order.order_id, "v1", order.symbol, D(5), order.price, D(0), OrderStatus.NEW)
     trades = [TradeReport("SIM", order.order_id, f"t{i}", order.symbol, D("4000"), D(1), 1) for i in range(5)]

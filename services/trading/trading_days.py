@@ -1,0 +1,63 @@
+"""The trading day that each gateway's symbols are in, which decides what of a position is today's.
+
+Nothing needs to happen for a day to begin: whoever reads a position asks for the day of that moment. A gateway that
+goes with the present has the calendar's days; a fill that carries a later one is believed. One that reports another day
+than the calendar's (a recording that is replayed) keeps days of its own: the one that it began last, or the later one
+that a fill of its carries.
+"""
+
+from collections.abc import Callable
+
+from services.quant.calendar import Calendar
+
+
+class TradingDays:
+    """Current trading days, YYYYMMDD."""
+
+    def __init__(self, calendar: Calendar | None = None, now_ns: Callable[[], int] = lambda: 0) -> None:
+        """Without a calendar all gateways keep days of their own."""
+        self._calendar = calendar
+        self._now_ns = now_ns
+        # By gateway: the day it reported last, and whether it keeps days of its own.
+        self._reported: dict[str, tuple[int, bool]] = {}
+        # Of gateways with the calendar's days: what fills were ahead of it with, by gateway and symbol.
+        self._ahead: dict[tuple[str, str], int] = {}
+
+    def of(self, gateway: str, symbol: str) -> int:
+        """The trading day that a symbol of the gateway is in; 0 when nothing is known."""
+        reported, is_own = self._reported.get(gateway, (0, False))
+        if is_own or self._calendar is None:
+            return reported
+        day = self._calendar.trading_day(symbol, self._now_ns())
+        return max(day, self._ahead.get((gateway, symbol), 0)) if self._ahead else day
+
+    def reported(self, gateway: str) -> tuple[int, bool]:
+        """(the day that a gateway reported last or 0, whether it keeps days of its own)."""
+        return self._reported.get(gateway, (0, False))
+
+    def begin(self, gateway: str, trading_day: int) -> bool:
+        """The gateway says that it is in this trading day; False when that is known."""
+        calendar = self._calendar
+        is_own = calendar is None or trading_day != calendar.chinese_trading_day(self._now_ns())
+        if self._reported.get(gateway) == (trading_day, is_own):
+            return False
+        self._reported[gateway] = (trading_day, is_own)
+        return True
+
+    def learn(self, gateway: str, symbol: str, trading_day: int) -> bool:
+        """A fill of the gateway carries a trading day; True when what the gateway reported changes by it."""
+        if trading_day <= self.of(gateway, symbol):
+            return False
+        if self._calendar is not None and not self._reported.get(gateway, (0, False))[1]:
+            self._ahead[gateway, symbol] = trading_day
+            return False
+        return self.begin(gateway, trading_day)
+
+    def restore(self, gateway: str, trading_day: int, is_own: bool) -> None:
+        """Take over what was written."""
+        self._reported[gateway] = (trading_day, is_own)
+
+    def clear(self) -> None:
+        """Forget what gateways reported."""
+        self._reported.clear()
+        self._ahead.clear()

@@ -1,0 +1,217 @@
+"""Which contracts are today's: by the day that each fill carries and each symbol is in, whatever comes first."""
+
+from datetime import datetime
+from decimal import Decimal as D
+from zoneinfo import ZoneInfo
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sqlalchemy.exc import OperationalError
+
+from services.kernel import writer as kernel_writer
+from services.kernel.identifiers import new_id
+from services.quant.calendar import Calendar
+from services.trading.execution import apply_order_report, apply_trade_report
+from services.trading.orders import OrderStatus, PositionEffect, Side
+from services.trading.reports import OrderReport, TradeReport
+from services.trading.trading_days import TradingDays
+from tests.trading.books import Trader, instrument
+from tests.trading.conftest import trading
+from tests.waiting import until
+
+MON, TUE, WED = 20260105, 20260106, 20260107
+
+
+def fill(trader, order, quantity, price="4000", day=0):
+    leg = order.legs[-1]
+    changes = trader.step()
+    report = TradeReport("SIM", order.reference(leg), new_id(), order.symbol, D(price), D(quantity), 1, day)
+    apply_trade_report(trader.book, order, report, changes)
+    trader.record(changes)
+    trader.check()
+
+
+def cancel(trader, order):
+    changes = trader.step()
+    report = OrderReport(
+        "SIM", order.reference(order.legs[-1]), "v", order.symbol, order.quantity, order.price,
+        order.cumulative_quantity, OrderStatus.CANCELED,
+    )  # fmt: skip
+    apply_order_report(trader.book, order, report, changes)
+    trader.record(changes)
+    trader.check()
+
+
+def held(trader):
+    (position,) = trader.account.positions.values()
+    return position.today_quantity, position.yesterday_quantity
+
+
+def test_a_fill_that_outruns_its_days_event_is_of_the_new_day():
+    trader = Trader()
+    trader.begin_day(MON)
+    fill(trader, trader.order(), 1, day=MON)
+    fill(trader, trader.order(), 1, day=TUE)
+    assert held(trader) == (1, 1)
+    trader.begin_day(TUE)
+    assert held(trader) == (1, 1)
+    trader.check()
+
+
+def test_a_late_fill_of_the_day_before_is_yesterdays():
+    trader = Trader()
+    trader.begin_day(MON)
+    late = trader.order()
+    trader.begin_day(TUE)
+    fill(trader, trader.order(), 1, day=TUE)
+    fill(trader, late, 1, day=MON)
+    assert held(trader) == (1, 1)
+
+
+def test_a_late_close_of_the_day_before_pays_what_closing_on_that_day_costs():
+    trader = Trader()
+    trader.begin_day(MON)
+    fill(trader, trader.order(quantity=2), 2, day=MON)
+    close = trader.order(side=Side.SELL, effect=PositionEffect.CLOSE)
+    trader.begin_day(TUE)
+    fill(trader, close, 1, day=MON)
+    assert trader.trades[-1].commission == instrument().commission(D(4000), D(1), D(1))
+    assert trader.trades[-1].trading_day == MON and held(trader) == (0, 1)
+
+
+def test_the_replay_of_an_older_day_has_todays_contracts_of_that_day():
+    trader = Trader()
+    trader.begin_day(20261130)
+    trader.begin_day(20210104)
+    fill(trader, trader.order(), 1, day=20210104)
+    assert held(trader) == (1, 0)
+    (position,) = trader.account.positions.values()
+    assert position.hold_for(PositionEffect.CLOSE_TODAY, D(1), True) == (1, 0)
+
+
+def test_what_closing_orders_hold_comes_into_the_new_day_with_the_position():
+    trader = Trader()
+    trader.begin_day(MON)
+    fill(trader, trader.order(quantity=3), 3, day=MON)
+    resting = trader.order(side=Side.SELL, quantity=1, effect=PositionEffect.CLOSE_TODAY)
+    trader.begin_day(TUE)
+    (position,) = trader.account.positions.values()
+    assert (position.frozen_today, position.frozen_yesterday) == (0, 1)
+    assert position.closable(PositionEffect.CLOSE_YESTERDAY) == 2 and position.closable(PositionEffect.CLOSE_TODAY) == 0
+    fill(trader, trader.order(quantity=1), 1, day=TUE)
+    assert (resting.hold_today, resting.hold_yesterday) == (0, 1)
+    cancel(trader, resting)
+    assert position.closable(PositionEffect.CLOSE_YESTERDAY) == 3 and position.closable(PositionEffect.CLOSE_TODAY) == 1
+
+
+@settings(max_examples=200, deadline=None)
+@given(data=st.data())
+def test_books_and_what_a_restart_makes_of_them_agree_across_days_late_fills_and_overfills(data):
+    trader = Trader(instrument(), instrument("rb2610.SHFE", contract_size=D(10)))
+    day = 20260101
+    trader.begin_day(day)
+    opened = {}
+    for _ in range(data.draw(st.integers(1, 15))):
+        action = data.draw(st.sampled_from(["open", "close", "fill", "day", "cancel"]))
+        symbol = data.draw(st.sampled_from(["IF2606.CFFEX", "rb2610.SHFE"]))
+        resting = [order for order in trader.book.orders.values() if order.legs]
+        if action == "day":
+            day += 1
+            if data.draw(st.booleans()):
+                trader.begin_day(day)
+        elif action == "open":
+            trader.order(data.draw(st.sampled_from(Side)), data.draw(st.integers(1, 4)), symbol=symbol)
+        elif action == "close":
+            side = data.draw(st.sampled_from(Side))
+            effect = data.draw(st.sampled_from([e for e in PositionEffect if e is not PositionEffect.OPEN]))
+            position = trader.account.positions.get((symbol, 2 if side is Side.BUY else 1))
+            if position is not None and (closable := int(position.closable(effect))) > 0:
+                trader.order(side, data.draw(st.integers(1, closable)), effect=effect, symbol=symbol)
+        elif resting and action == "fill":
+            order = data.draw(st.sampled_from(resting))
+            more = data.draw(st.integers(1, 3))  # the venue may fill more than was asked
+            of = data.draw(st.sampled_from([day, day, day - 1]))
+            fill(trader, order, more, data.draw(st.sampled_from(["3990", "4000", "4010.2"])), of)
+            if not order.is_closing:
+                key = (symbol := order.symbol, order.position_side)
+                opened.setdefault(key, {}).setdefault(of, D(0))
+                opened[key][of] += more
+        elif resting:
+            cancel(trader, data.draw(st.sampled_from(resting)))
+        trader.check()
+    if all(trade.position_effect is PositionEffect.OPEN for trade in trader.trades):
+        for key, position in trader.account.positions.items():
+            now = trader.book.days.of("SIM", key[0])
+            assert position.today_quantity == opened[key].get(now, 0)
+
+
+def shanghai(text):
+    return int(datetime.fromisoformat(text).replace(tzinfo=ZoneInfo("Asia/Shanghai")).timestamp() * 1e9)
+
+
+def test_days_of_a_live_gateway_come_by_the_calendar_and_those_of_a_replay_by_its_feed():
+    now = shanghai("2026-01-09 14:00")  # a Friday
+    days = TradingDays(Calendar.load(), lambda: now)
+    assert days.of("CTP", "rb2605.SHFE") == 20260109
+    assert days.begin("CTP", 20260109) and days.begin("SIM", 20210104)
+    now = shanghai("2026-01-09 21:30")
+    assert days.of("CTP", "rb2605.SHFE") == 20260112 and days.of("SIM", "rb2605.SHFE") == 20210104
+    assert days.of("CTP", "BTCUSDT.BINANCE") == 20260109
+    assert not days.learn("CTP", "rb2605.SHFE", 20260113) and days.of("CTP", "rb2605.SHFE") == 20260113
+    assert days.of("CTP", "ag2606.SHFE") == 20260112
+    assert days.learn("SIM", "rb2605.SHFE", 20210105) and days.of("SIM", "IF2101.CFFEX") == 20210105
+    assert days.begin("SIM", 20260112) and days.of("SIM", "BTCUSDT.BINANCE") == 20260109
+
+
+@pytest.mark.parametrize("groups", [1, 512])
+async def test_a_power_cut_at_the_days_change_leaves_no_contract_of_the_day_before_todays(groups, monkeypatch):
+    async with trading() as trader:
+        order = await trader.create(quantity=1)
+        await trader.becomes(order.order_id, "NEW")
+        trader.engine.fill(order.order_id, 1, "4000")
+        await trader.becomes(order.order_id, "FILLED")
+        monkeypatch.setattr(kernel_writer, "LARGEST_GROUP", groups)
+        write, state = kernel_writer._transaction, {"marked": False, "over": False}
+
+        def transaction(connection, group, prepared):
+            if state["marked"] and not state["over"]:
+                state["over"] = True
+                raise OperationalError("power cut", {}, Exception("power cut"))
+            write(connection, group, prepared)
+            tables = {s.table.name for submission in group for s, _ in submission.writes if hasattr(s, "table")}
+            state["marked"] = state["marked"] or "gateways" in tables
+
+        monkeypatch.setattr(kernel_writer, "_transaction", transaction)
+        trader.engine.trading_day = TUE
+        trader.engine.emit(trading_day={"gateway_name": "SIM", "trading_day": TUE})
+        await until(lambda: state["marked"])
+        try:
+            await trader.create(quantity=1)
+        except Exception:
+            assert state["over"]
+        await until(lambda: not trader.platform.host.lifecycle.waiting_for("trading"))
+        (position,) = await trader.positions()
+        assert (position.today_quantity, position.yesterday_quantity) == ("0", "1")
+
+
+async def test_days_and_holds_are_as_they_were_after_a_restart(tmp_path):
+    async with trading(data_dir=tmp_path, user_id="u-1") as trader:
+        order = await trader.create(quantity=3)
+        await trader.becomes(order.order_id, "NEW")
+        trader.engine.fill(order.order_id, 3, "4000")
+        await trader.becomes(order.order_id, "FILLED")
+        close = await trader.create("SELL", 1, effect="CLOSE", price="4400")
+        await trader.becomes(close.order_id, "NEW")
+        trader.engine.trading_day = TUE
+        trader.engine.emit(trading_day={"gateway_name": "SIM", "trading_day": TUE})
+        await until(lambda: _today_is(trader, "0"))
+    async with trading(peers=trader.peers, data_dir=tmp_path, user_id="u-1") as trader:
+        (position,) = await trader.positions()
+        assert (position.today_quantity, position.yesterday_quantity, position.frozen_quantity) == ("0", "3", "1")
+        assert [trade.trading_day for trade in await trader.trades()] == [MON]
+        assert (await trader.get(order.order_id)).trading_day == MON
+
+
+async def _today_is(trader, quantity):
+    return (await trader.positions())[0].today_quantity == quantity
