@@ -73,22 +73,23 @@ class Accounts:
                 return account
         if len(mine) >= MOST_ACCOUNTS:
             raise TooManyAccounts(limit=MOST_ACCOUNTS)
-        changes = desk.step(user_id)
-        account = Account(
-            new_id(),
-            user_id,
-            name,
-            kind,
-            gateway or settings.paper_gateway,
-            settings.currency,
-            changes.now_ns,
-            request_id,
-        )
-        if kind is AccountKind.PAPER:
-            changes.entries += ledger.post(
-                account, LedgerEntryKind.DEPOSIT, settings.paper_cash, account.account_id, changes.now_ns
+        with desk.step(user_id) as changes:
+            account = Account(
+                new_id(),
+                user_id,
+                name,
+                kind,
+                gateway or settings.paper_gateway,
+                settings.currency,
+                changes.now_ns,
+                request_id,
             )
-        desk.book.add_account(account)
-        changes.accounts[account.account_id] = changes.account_rows[account.account_id] = account
-        await desk.commit(changes)
+            if kind is AccountKind.PAPER:
+                changes.entries += ledger.post(
+                    account, LedgerEntryKind.DEPOSIT, settings.paper_cash, account.account_id, changes.now_ns
+                )
+            desk.book.add_account(account)
+            changes.accounts[account.account_id] = changes.account_rows[account.account_id] = account
+            written = desk.commit(changes)
+        await written
         return account

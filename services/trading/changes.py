@@ -1,6 +1,8 @@
 """What one step changed for one user: what is written, published and done once it is durable."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Self
 
 from services.trading.accounts import Account
 from services.trading.instruments import Instrument
@@ -12,7 +14,12 @@ from services.trading.trades import Trade
 
 @dataclass(slots=True)
 class Changes:
-    """Orders, positions and accounts are written as they are at the end of the step."""
+    """Orders, positions and accounts are written as they are at the end of the step.
+
+    A step is a block, `with desk.step(user_id) as changes:`, in which the books are changed and the step is committed.
+    A block that is left by an exception may have changed half of what it should: `abandon` then has the books read
+    anew. What may refuse a step is therefore asked before it.
+    """
 
     user_id: str
     now_ns: int
@@ -31,6 +38,14 @@ class Changes:
     # Once it is durable: the ids of orders to send, and of orders to cancel at the venue.
     sends: list[str] = field(default_factory=list)
     cancels: list[str] = field(default_factory=list)
+    abandon: Callable[[BaseException], None] | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
+        if error is not None and self.abandon is not None:
+            self.abandon(error)
 
     def order(self, order: Order) -> None:
         """The order changed."""

@@ -19,6 +19,8 @@ from services.trading.streams import News, NewsKind, Snapshot, Streams
 
 log = logging.getLogger(__name__)
 READ_AT_ONCE = 500
+# Beyond so many steps on their way, requests are refused; what venues report, and what follows from it, never is.
+MOST_WAITING = 20_000
 TRIMMED_AT_ONCE, TRIM_PAUSE_S = 1000, 0.01
 
 
@@ -58,9 +60,11 @@ class Desk:
         return self._loaded
 
     def require_open(self) -> None:
-        """Raises Unavailable while the books are being read."""
+        """Raises Unavailable while the books are being read, or where the database does not keep up."""
         if not self._loaded:
             raise Unavailable("trading is reading its books; try again")
+        if self.journal.waiting >= MOST_WAITING:
+            raise Unavailable("the database does not keep up")
 
     def on_reloaded(self, listener: Callable[[], None]) -> None:
         """Call `listener` whenever the books were read."""
@@ -73,8 +77,11 @@ class Desk:
     # Changing
 
     def step(self, user_id: str) -> Changes:
-        """Begin a step: change the books without awaiting anything, then commit it."""
-        return Changes(user_id, self.clock.now_ns())
+        """Begin a step: `with desk.step(user_id) as changes:`, in which nothing is awaited and the step is committed.
+
+        When the block raises, the books are read anew before anything else is done.
+        """
+        return Changes(user_id, self.clock.now_ns(), abandon=self._abandon)
 
     def commit(self, changes: Changes, refusable: bool = False) -> "asyncio.Future[None]":
         """End a step; see Journal.commit. Sends and cancels follow by themselves once it is durable.
@@ -227,6 +234,12 @@ class Desk:
                 async with self._repositories() as repository:
                     more = await repository.trim_journal(through, TRIMMED_AT_ONCE)
                 await asyncio.sleep(TRIM_PAUSE_S)
+
+    def _abandon(self, error: BaseException) -> None:
+        if self._loaded:
+            log.error("a step of trading failed half-way", exc_info=error)
+            self.journal.close()
+            self._on_failure()
 
     def _on_failure(self) -> None:
         self._loaded = False

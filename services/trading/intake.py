@@ -60,16 +60,16 @@ class Intake:
         if order is None:
             self._stranger(report)
             return
-        changes = self._desk.step(order.user_id)
-        if isinstance(report, TradeReport):
-            apply_trade_report(self._desk.book, order, report, changes)
-        else:
-            stale = 0 < order.update_time_ns < stale_amend_after_ns
-            apply_order_report(self._desk.book, order, report, changes, stale)
-        if changes:
-            self._desk.commit(changes)
-            if self._desk.journal.waiting > MOST_WAITING:
-                await self._desk.journal.durable()
+        with self._desk.step(order.user_id) as changes:
+            if isinstance(report, TradeReport):
+                apply_trade_report(self._desk.book, order, report, changes)
+            else:
+                stale = 0 < order.update_time_ns < stale_amend_after_ns
+                apply_order_report(self._desk.book, order, report, changes, stale)
+            if changes:
+                self._desk.commit(changes)
+        if self._desk.journal.waiting > MOST_WAITING:
+            await self._desk.journal.durable()
 
     def begin_day(self, gateway: str, trading_day: int) -> None:
         """A gateway's trading day."""

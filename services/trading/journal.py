@@ -65,6 +65,7 @@ class Journal:
         self._encode = encode
         self._last_prices = last_prices
         self._lane = Lane()
+        self._closed = False
         self._steps: deque[_Step] = deque()
         self.sequence = 0
         self.published = 0
@@ -78,6 +79,11 @@ class Journal:
         self.sequence = self.published = max(last_sequence, self.sequence)
         self.trimmed_through = trimmed_through
         self._lane.broken = False
+        self._closed = False
+
+    def close(self) -> None:
+        """Take no more steps until `begin`; those that were taken are written."""
+        self._closed = True
 
     @property
     def waiting(self) -> int:
@@ -90,13 +96,15 @@ class Journal:
         Fails with IntegrityError where a `refusable` step breaks a unique key (alone), else with Unavailable, and then
         all later steps fail too: the books must be read anew.
         """
+        if self._closed:
+            raise Unavailable("the books are being read anew")
         news = self._news(changes)
         events = self._events.writes(changes)
         writes = self._writes(changes, news) + events
         try:
             written = self._writer.submit(writes, self._lane, refusable)
         except Unavailable:
-            self._lane.broken = True
+            self._closed = True
             self.on_failure()
             raise
         done: asyncio.Future[None] = written.get_loop().create_future()
@@ -133,6 +141,7 @@ class Journal:
             if not isinstance(error, IntegrityError) or self._lane.broken:
                 log.error("a step of trading could not be written: %s", error)
                 error, step.failed = Unavailable("the order could not be written; nothing was done"), True
+                self._closed = True
                 self.on_failure()
             if not step.done.done():
                 step.done.set_exception(error)

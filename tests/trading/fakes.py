@@ -6,7 +6,7 @@ from decimal import Decimal as D
 from google.protobuf import timestamp_pb2
 from redfire.common.v1 import common_pb2, error_reason_pb2
 from redfire.engine.v1 import engine_pb2, engine_pb2_grpc
-from redfire.market.v1 import market_pb2, market_pb2_grpc
+from redfire.market.v1 import calendar_service_pb2_grpc, market_pb2, market_pb2_grpc
 from redfire.reasons import Reason
 from redfire.risk.v1 import risk_pb2, risk_pb2_grpc
 
@@ -246,6 +246,11 @@ class FakeRisk(risk_pb2_grpc.RiskServiceServicer):
         return risk_pb2.CheckOrderResponse()
 
 
+@complete
+class FakeCalendar(calendar_service_pb2_grpc.CalendarServiceServicer):
+    """Nobody asks it."""
+
+
 class Peers:
     """The fakes of one platform."""
 
@@ -255,6 +260,6 @@ class Peers:
     def fakes(self):
         return {
             "engine": FakeService(lambda process: [self.engine]),
-            "market": FakeService(lambda process: [self.market]),
+            "market": FakeService(lambda process: [self.market, FakeCalendar()]),
             "risk": FakeService(lambda process: [self.risk], calls=["trading"]),
         }

@@ -1,0 +1,79 @@
+"""A step happens in memory and on disk, or the books are read anew before anything else is done."""
+
+import asyncio
+from decimal import Decimal as D
+
+import pytest
+
+from services.kernel import writer as kernel_writer
+from services.trading import execution
+from services.trading import repository as repository_module
+from tests.trading.conftest import trading
+from tests.trading.fakes import SYMBOL
+from tests.waiting import until
+
+
+@pytest.mark.parametrize("where", ["book_position", "Trade"])
+async def test_a_fill_whose_step_fails_half_way_is_booked_once_from_what_the_database_has(trader, where, monkeypatch):
+    order = await trader.create(quantity=2)
+    await trader.becomes(order.order_id, "NEW")
+    real, failures = getattr(execution, where), []
+
+    def fails_once(*args, **kwargs):
+        if not failures:
+            failures.append(where)
+            if where == "book_position":
+                real(*args, **kwargs)
+            raise ValueError("a fault in the middle")
+        return real(*args, **kwargs)
+
+    monkeypatch.setattr(execution, where, fails_once)
+    trader.engine.fill(order.order_id, 1, "4000")
+    await until(lambda: failures)
+    await until(lambda: _trades(trader, 1), 10)
+    trader.engine.fill(order.order_id, 1, "4000")
+    await until(lambda: _trades(trader, 2), 10)
+    (position,) = await trader.positions()
+    account = await trader.account()
+    assert position.quantity == "2"
+    assert D(account.balance) == 1_000_000 - sum((D(t.commission) for t in await trader.trades()), D(0))
+    assert sum((D(e.amount) for e in await trader.entries() if e.ledger_account.startswith("cash")), D(0)) == D(
+        account.balance
+    )
+
+
+async def _trades(trader, count):
+    if trader.platform.host.lifecycle.waiting_for("trading"):
+        return False
+    return len(await trader.trades()) == count
+
+
+async def test_more_steps_at_once_than_the_writer_takes_go_through(monkeypatch):
+    monkeypatch.setattr(kernel_writer, "MAX_WAITING", 10)
+    async with trading(paper_cash="900000000000") as trader:
+        stops = await asyncio.gather(*(trader.create(type="STOP", stop_price="4100") for _ in range(300)))
+        await until(lambda: trader.market.listeners)
+        trader.market.price(SYMBOL, 4101.0)
+        await until(lambda: len(trader.engine.sends) == len(stops), 20)
+        assert {send.order_id for send in trader.engine.sends} == {stop.order_id for stop in stops}
+
+
+async def test_the_journal_is_trimmed_in_parts_and_streams_resume_after_that(tmp_path, monkeypatch):
+    from services.trading import bind, desk
+
+    monkeypatch.setattr(desk, "TRIMMED_AT_ONCE", 7)
+    monkeypatch.setattr(bind, "TRIM_EVERY_S", 0.05)
+    parts, trim = [], repository_module.TradingRepository.trim_journal
+
+    async def counted(self, through, most):
+        more = await trim(self, through, most)
+        parts.append(more)
+        return more
+
+    monkeypatch.setattr(repository_module.TradingRepository, "trim_journal", counted)
+    async with trading(data_dir=tmp_path, user_id="u-1", resume_window=1000, paper_cash="900000000000") as trader:
+        for _ in range(12):
+            await asyncio.gather(*(trader.create() for _ in range(50)))
+        await until(lambda: parts.count(False) and len(parts) > 3, 10)
+    async with trading(peers=trader.peers, data_dir=tmp_path, user_id="u-1") as trader:
+        await trader.create()
