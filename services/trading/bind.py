@@ -18,6 +18,8 @@ from services.trading.api import OrderApi
 from services.trading.book import Book
 from services.trading.desk import Desk
 from services.trading.dispatch import Dispatcher
+from services.trading.external_repository import ExternalRepository
+from services.trading.externals import Externals
 from services.trading.instruments import Instruments
 from services.trading.intake import Intake
 from services.trading.journal import Journal
@@ -62,9 +64,11 @@ def bind(process: Process) -> None:
     )
     quotes = Quotes(market, process.tasks, book.last_prices, process.clock, venue.simulated)
     stops = Stops(desk, quotes)
-    reconciliation = Reconciliation(desk, venue, settings)
+    external_repositories = database.repositories(ExternalRepository)
+    externals = Externals(desk, database, external_repositories)
+    reconciliation = Reconciliation(desk, venue, settings, external_repositories)
     dispatcher = Dispatcher(desk, venue, process.tasks, start.senders, reconciliation.want)
-    intake = Intake(desk, stops, venue, reconciliation.want)
+    intake = Intake(desk, stops, venue, externals, reconciliation.want)
     reconciliation.intake, reconciliation.dispatcher = intake, dispatcher
     desk.send, desk.cancel = dispatcher.send, dispatcher.cancel
 

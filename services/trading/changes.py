@@ -4,7 +4,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Self
 
+from services.kernel.writer import Write
 from services.trading.accounts import Account
+from services.trading.external_rows import ExternalActivity
 from services.trading.instruments import Instrument
 from services.trading.ledger import LedgerEntry
 from services.trading.orders import Order, PositionSide
@@ -35,6 +37,11 @@ class Changes:
     instruments: list[Instrument] = field(default_factory=list)
     # What gateways reported: (trading day, whether it is one of their own).
     gateways: dict[str, tuple[int, bool]] = field(default_factory=dict)
+    # Orders whose outcome only the venue can tell, and what venues have that is not ours: for the outbox.
+    uncertain: list[Order] = field(default_factory=list)
+    external: list[ExternalActivity] = field(default_factory=list)
+    # Other rows of the same transaction.
+    writes: list[Write] = field(default_factory=list)
     # Once it is durable: the ids of orders to send, and of orders to cancel at the venue.
     sends: list[str] = field(default_factory=list)
     cancels: list[str] = field(default_factory=list)
@@ -67,4 +74,6 @@ class Changes:
             or self.account_rows
             or self.cancels
             or self.gateways
+            or self.writes
+            or self.external
         )

@@ -4,6 +4,7 @@ import asyncio
 import copy
 import logging
 from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
 
 from services.kernel.clock import Clock
 from services.kernel.database import Repositories
@@ -123,6 +124,9 @@ class Desk:
         """An order of anybody, put back among the finished ones when it was forgotten; for late reports."""
         order = self.book.find_order(order_id)
         if order is None:
+            # What ended a moment ago is open in the database until its step is durable.
+            with suppress(Unavailable):
+                await self.journal.durable()
             async with self._repositories.read() as repository:
                 found = await repository.find_order(order_id)
             order = self.book.find_order(order_id)  # it may have come back meanwhile

@@ -2,14 +2,16 @@
 
 import logging
 
+from redfire.reasons import Reason
+
 from services.kernel.identifiers import new_id
-from services.trading import ledger
+from services.trading import ledger, metrics
 from services.trading.book import Book
 from services.trading.changes import Changes
 from services.trading.ledger import LedgerEntryKind
 from services.trading.legs import begin_legs
 from services.trading.money import ZERO, product
-from services.trading.order_states import move
+from services.trading.order_states import may_follow, move
 from services.trading.orders import (
     FINISHED,
     Delivery,
@@ -48,6 +50,9 @@ def apply_order_report(
         news = True
     if leg.delivery is not Delivery.SENT:
         leg.delivery = Delivery.SENT
+        news = True
+    if order.hold_reason == Reason.OUTCOME_UNKNOWN:
+        order.hold_reason = ""
         news = True
     if report.cumulative_quantity > leg.announced:
         leg.announced = report.cumulative_quantity
@@ -199,6 +204,39 @@ def _work(order: Order, changes: Changes) -> None:
     fresh = order.status in (OrderStatus.PENDING_NEW, OrderStatus.UNKNOWN, OrderStatus.NEW)
     if (fresh or waiting) and move(order, _working_status(order)):
         changes.order(order)
+
+
+def doubt(order: Order, changes: Changes) -> None:
+    """Only the venue can tell what became of an open order: it stays open, and says so."""
+    if order.hold_reason == Reason.OUTCOME_UNKNOWN:
+        return
+    order.hold_reason = Reason.OUTCOME_UNKNOWN
+    if order.status is not OrderStatus.PENDING_CANCEL and may_follow(order.status, OrderStatus.UNKNOWN):
+        move(order, OrderStatus.UNKNOWN)
+    metrics.uncertain.labels(order.gateway).inc()
+    changes.uncertain.append(order)
+    changes.order(order)
+
+
+def not_sent(book: Book, order: Order, leg: Leg, changes: Changes) -> None:
+    """A leg certainly never was at the venue."""
+    leg.announced_status, leg.announced = OrderStatus.REJECTED, leg.filled
+    if leg.number or order.status is OrderStatus.PENDING_CANCEL:
+        leg.announced_status = OrderStatus.CANCELED  # it was a replacement, or its cancel was wanted anyway
+    leg.announced_reason, leg.announced_message = Reason.NOT_SENT, "the gateway never had it"
+    changes.order(order)
+    settle(book, order, changes)
+
+
+def resolve(book: Book, order: Order, status: OrderStatus, message: str, changes: Changes) -> None:
+    """An administrator says what became of the legs that nobody knows of; a later word of the venue still counts."""
+    for leg in order.legs:
+        if leg.is_live:
+            leg.announced_status, leg.announced = status, leg.filled
+            leg.announced_reason, leg.announced_message = Reason.OUTCOME_UNKNOWN, message
+            leg.delivery = Delivery.UNCERTAIN
+    changes.order(order)
+    settle(book, order, changes)
 
 
 def settle(book: Book, order: Order, changes: Changes) -> None:

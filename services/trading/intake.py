@@ -2,32 +2,33 @@
 
 import logging
 from collections.abc import Callable
+from dataclasses import replace
 
 from services.kernel.errors import RedFireError
 from services.trading.desk import Desk
 from services.trading.execution import apply_order_report, apply_trade_report
-from services.trading.orders import order_id_of
-from services.trading.reports import OrderReport, TradeReport
+from services.trading.externals import Externals
+from services.trading.orders import Order, order_id_of
+from services.trading.reports import OrderReport, TradeReport, UnreadableReport
 from services.trading.stops import Stops
 from services.trading.venue import GatewayChanged, StreamStarted, TradingDayBegan, Venue
 
 log = logging.getLogger(__name__)
 MOST_WAITING = 2000
-MOST_STRANGERS = 1000
 
 
 class Intake:
     """Follows the engine's event stream."""
 
-    def __init__(self, desk: Desk, stops: Stops, venue: Venue, doubt: Callable[[], None]) -> None:
+    def __init__(self, desk: Desk, stops: Stops, venue: Venue, externals: Externals, doubt: Callable[[], None]) -> None:
         """`doubt()` is called when something may have been missed."""
         self._desk = desk
         self._stops = stops
         self._venue = venue
+        self._externals = externals
         self._doubt = doubt
         self._epoch = ""
         self._sequence = 0
-        self._strangers: set[str] = set()
         self.connected: dict[str, bool] = {}
 
     async def follow(self) -> None:
@@ -37,7 +38,7 @@ class Intake:
                 if isinstance(event, StreamStarted):
                     await self._started(event)
                     continue
-                if isinstance(event, OrderReport | TradeReport):
+                if isinstance(event, OrderReport | TradeReport | UnreadableReport):
                     await self.take(event)
                 elif isinstance(event, TradingDayBegan):
                     self.begin_day(event.gateway, event.trading_day)
@@ -52,13 +53,19 @@ class Intake:
         finally:
             self.connected.clear()
 
-    async def take(self, report: OrderReport | TradeReport, stale_amend_after_ns: int = 0) -> None:
-        """Book a report. An order that is not ours is told of in the log, and left alone."""
-        order = await self._desk.recall(order_id_of(report.reference)) if report.reference else None
+    async def take(self, report: OrderReport | TradeReport | UnreadableReport, stale_amend_after_ns: int = 0) -> None:
+        """Book a report. What is not ours is recorded as external, and left alone."""
+        if isinstance(report, UnreadableReport):
+            await self._externals.record(report)
+            return
+        order = self._desk.book.orders.get(report.reference[:36])
+        if order is None:
+            report, order = await self._recall(report)
         if not self._desk.is_open:
             return  # all is asked again once the books are read
         if order is None:
-            self._stranger(report)
+            if not await self._externals.record(report):
+                await self.take(report, stale_amend_after_ns)
             return
         with self._desk.step(order.user_id) as changes:
             if isinstance(report, TradeReport):
@@ -90,9 +97,9 @@ class Intake:
         if missed:
             self._doubt()
 
-    def _stranger(self, report: OrderReport | TradeReport) -> None:
-        name = report.reference or getattr(report, "venue_order_id", "") or getattr(report, "venue_trade_id", "")
-        key = f"{report.gateway}:{name}"
-        if key not in self._strangers and len(self._strangers) < MOST_STRANGERS:
-            self._strangers.add(key)
-            log.warning("gateway %s tells of %s in %s, which is not ours", report.gateway, name, report.symbol)
+    async def _recall(self, report: OrderReport | TradeReport) -> tuple[OrderReport | TradeReport, Order | None]:
+        """The report under our reference, if it is adopted, and its order, read back if it is finished."""
+        reference = await self._externals.reference_of(report)
+        if not reference:
+            return report, None
+        return replace(report, reference=reference), await self._desk.recall(order_id_of(reference))

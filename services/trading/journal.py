@@ -184,7 +184,7 @@ class Journal:
                 "payload": b"".join(len(item.payload).to_bytes(4) + item.payload for item in news),
             }
             writes.append((to.insert_journal, row))
-        return writes
+        return writes + changes.writes
 
 
 def messages(payload: bytes) -> Iterator[bytes]:

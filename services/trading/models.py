@@ -235,3 +235,53 @@ class OutboxRow(OutboxColumns, Base):
     """Events that are not yet delivered."""
 
     __tablename__ = "outbox"
+
+
+class ExternalOrderRow(Base):
+    """An order at a venue that nobody here asked for; no user's, so its key is its own."""
+
+    __tablename__ = "external_orders"
+    __table_args__ = (Index("external_orders_by_time", "create_time_ns", "external_order_id"),)
+
+    external_order_id: Mapped[str] = mapped_column(String(36), primary_key=True)
+    gateway: Mapped[str] = mapped_column(String(32))
+    venue_order_id: Mapped[str] = mapped_column(Text)
+    reference: Mapped[str] = mapped_column(Text)
+    symbol: Mapped[str] = mapped_column(String(40))
+    side: Mapped[int] = mapped_column(Integer)
+    position_effect: Mapped[int] = mapped_column(Integer)
+    type: Mapped[int] = mapped_column(Integer)
+    quantity: Mapped[Decimal] = _money()
+    price: Mapped[Decimal | None] = mapped_column(Amount)
+    cumulative_quantity: Mapped[Decimal] = _money()
+    status: Mapped[int] = mapped_column(Integer)
+    create_time_ns: Mapped[int] = mapped_column(BigInteger)
+    update_time_ns: Mapped[int] = mapped_column(BigInteger)
+    # Once it is adopted: whose, and as which order.
+    account_id: Mapped[str] = mapped_column(String(36))
+    order_id: Mapped[str] = mapped_column(String(36))
+
+
+class ExternalTradeRow(Base):
+    """A trade of an order that was not ours when the venue told of it."""
+
+    __tablename__ = "external_trades"
+    __table_args__ = (
+        Index("external_trades_by_time", "create_time_ns", "external_trade_id"),
+        Index("external_trades_by_order", "external_order_id"),
+    )
+
+    external_trade_id: Mapped[str] = mapped_column(String(36), primary_key=True)
+    external_order_id: Mapped[str] = mapped_column(String(36))
+    gateway: Mapped[str] = mapped_column(String(32))
+    venue_trade_id: Mapped[str] = mapped_column(Text)
+    venue_order_id: Mapped[str] = mapped_column(Text)
+    symbol: Mapped[str] = mapped_column(String(40))
+    side: Mapped[int] = mapped_column(Integer)
+    position_effect: Mapped[int] = mapped_column(Integer)
+    kind: Mapped[int] = mapped_column(Integer)
+    price: Mapped[Decimal] = _money()
+    quantity: Mapped[Decimal] = _money()
+    time_ns: Mapped[int] = mapped_column(BigInteger)
+    trading_day: Mapped[int] = mapped_column(Integer)
+    create_time_ns: Mapped[int] = mapped_column(BigInteger)

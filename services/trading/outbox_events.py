@@ -6,6 +6,7 @@ from services.kernel.writer import Write
 from services.trading.changes import Changes
 
 ACCEPTED, FILLED, FINISHED = "trading.order_accepted", "trading.order_filled", "trading.order_finished"
+UNCERTAIN, EXTERNAL = "trading.order_uncertain", "trading.external_activity"
 
 
 class OutboxEvents:
@@ -15,7 +16,7 @@ class OutboxEvents:
         self._outbox = outbox
 
     def writes(self, changes: Changes) -> list[Write]:
-        """OrderAccepted, OrderFilled and OrderFinished, to be written with what they tell of, where they are heard."""
+        """All events of a step, to be written with what they tell of, where they are heard."""
         result: list[Write] = []
         wants = self._outbox.wants
         for order in changes.created.values() if wants(ACCEPTED) else ():
@@ -37,6 +38,20 @@ class OutboxEvents:
             event.order_finished.user_id = order.user_id
             event.order_finished.order_id = order.order_id
             event.order_finished.status = f"ORDER_STATUS_{order.status.name}"
+            result.append(self._outbox.write(event))
+        for order in changes.uncertain if wants(UNCERTAIN) else ():
+            event = self._outbox.event(UNCERTAIN)
+            event.order_uncertain.user_id = order.user_id
+            event.order_uncertain.order_id = order.order_id
+            event.order_uncertain.account_id = order.account_id
+            result.append(self._outbox.write(event))
+        for activity in changes.external if wants(EXTERNAL) else ():
+            event = self._outbox.event(EXTERNAL)
+            event.external_activity.gateway = activity.gateway
+            event.external_activity.kind = activity.kind
+            event.external_activity.symbol = activity.symbol
+            event.external_activity.venue_id = activity.venue_id
+            event.external_activity.quantity = plain(activity.quantity)
             result.append(self._outbox.write(event))
         return result
 

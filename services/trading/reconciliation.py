@@ -2,19 +2,21 @@
 
 import asyncio
 import logging
+from dataclasses import dataclass, replace
 from decimal import Decimal
 
-from redfire.reasons import Reason
-
+from services.kernel.database import Repositories
 from services.kernel.errors import RedFireError
 from services.kernel.live import Live
+from services.trading import execution, metrics
 from services.trading.desk import Desk
 from services.trading.dispatch import Dispatcher
-from services.trading.execution import send, settle
+from services.trading.external_repository import ExternalRepository
+from services.trading.external_rows import ExternalActivity
 from services.trading.intake import Intake
 from services.trading.money import ZERO
-from services.trading.orders import Delivery, Leg, Order, OrderStatus, PositionSide, ReplaceStep, order_id_of
-from services.trading.reports import VenueState
+from services.trading.orders import Delivery, Leg, Order, OrderStatus, PositionSide, ReplaceStep
+from services.trading.reports import TradeKind, TradeReport, VenueState
 from services.trading.settings import TradingSettings
 from services.trading.venue import Venue
 
@@ -23,23 +25,61 @@ RETRY_S = 0.5
 AMEND_SETTLES_S = 5.0
 # A gateway that has just come back may not have all its orders together at once.
 FORGOTTEN_S = 10.0
+# Reports taken between two turns of the loop.
+AT_ONCE = 200
+
+
+@dataclass(frozen=True, slots=True)
+class PositionDifference:
+    """A position that a gateway and the books see differently."""
+
+    gateway: str
+    symbol: str
+    side: PositionSide
+    venue_quantity: Decimal
+    book_quantity: Decimal
+    since_ns: int
+
+    @property
+    def quantity(self) -> Decimal:
+        """The venue's less the books'."""
+        return self.venue_quantity - self.book_quantity
 
 
 class Reconciliation:
     """Asks gateways what they have and books the difference."""
 
-    def __init__(self, desk: Desk, venue: Venue, settings: Live[TradingSettings]) -> None:
+    def __init__(
+        self,
+        desk: Desk,
+        venue: Venue,
+        settings: Live[TradingSettings],
+        externals: Repositories[ExternalRepository],
+    ) -> None:
         self._desk = desk
         self._venue = venue
         self._settings = settings
+        self._externals = externals
         self._wanted = asyncio.Event()
-        # Orders that their gateway knew once and does not any more, and since when.
+        # References that their gateway does not have, and since when it says so.
         self._missing: dict[str, int] = {}
-        self._differences: dict[str, dict[tuple[str, PositionSide], Decimal]] = {}
+        # Where each gateway's trades of the day were read to.
+        self._cursors: dict[str, str] = {}
+        self._differences: dict[str, dict[tuple[str, PositionSide], PositionDifference]] = {}
         self.done_once = False
         self.intake: Intake
         self.dispatcher: Dispatcher
-        desk.on_reloaded(self.want)
+        desk.on_reloaded(self._begin_anew)
+
+    @property
+    def position_differences(self) -> list[PositionDifference]:
+        """Positions that differed the last two times they were compared: once may be a fill that is on its way."""
+        return [
+            difference
+            for differences in self._differences.values()
+            for difference in differences.values()
+            if difference.since_ns
+        ]
 
     def want(self) -> None:
         """Something may have been missed: ask now."""
@@ -91,80 +131,136 @@ class Reconciliation:
             if leg.is_live and not sending(reference := order.reference(leg))
         }
         now_ns = desk.clock.now_ns()
-        state = await self._venue.state(gateway, list(asked))
+        state = await self._venue.state(gateway, list(asked), self._cursors.get(gateway, ""))
         # An order that was being written was not sent yet, and by now it is on its way.
         await desk.journal.durable()
         self.intake.begin_day(gateway, state.trading_day)
-        for trade in state.trades:
-            await self.intake.take(trade)
-        for report in state.orders:
+        await self._take_trades(gateway, state)
+        for number, report in enumerate(state.orders):
             await self.intake.take(report, now_ns - int(AMEND_SETTLES_S * 1e9))
+            if number % AT_ONCE == AT_ONCE - 1:
+                await asyncio.sleep(0)
         if not state.complete or not desk.is_open:
             return
+        self._compare_orders(asked, state, now_ns)
+        self._compare_positions(gateway, state)
+
+    async def _take_trades(self, gateway: str, state: VenueState) -> None:
+        """All trades since the last time, whoever's, in parts between which the loop goes on."""
+        while True:
+            for unreadable in state.unreadable:
+                await self.intake.take(unreadable)
+            for start in range(0, len(state.trades), AT_ONCE):
+                part = [trade for trade in state.trades[start : start + AT_ONCE] if not self._is_booked(trade)]
+                # Of orders that are not in memory, the database tells which trades are booked.
+                others = [trade.venue_trade_id for trade in part if trade.reference[:36] not in self._desk.book.orders]
+                if others:
+                    async with self._externals.read() as repository:
+                        booked = await repository.booked(gateway, others)
+                    part = [
+                        trade
+                        for trade in part
+                        if trade.kind is not TradeKind.NEW or (trade.venue_trade_id, trade.reference[:36]) not in booked
+                    ]
+                for trade in part:
+                    await self.intake.take(trade)
+                await asyncio.sleep(0)
+            if not self._desk.is_open:
+                return
+            self._cursors[gateway] = state.next_trades_cursor
+            if not state.more_trades:
+                return
+            state = await self._venue.state(gateway, [], state.next_trades_cursor)
+
+    def _is_booked(self, trade: TradeReport) -> bool:
+        order = self._desk.book.find_order(trade.reference[:36])
+        return order is not None and trade.kind is TradeKind.NEW and trade.venue_trade_id in order.trade_ids
+
+    def _compare_orders(self, asked: dict[str, str], state: VenueState, now_ns: int) -> None:
+        """Deal with each leg that may trade, by what a complete answer says of it."""
         known = {report.reference for report in state.orders}
         missing = {}
         for reference, order_id in asked.items():
-            order = desk.book.orders.get(order_id)
+            order = self._desk.book.orders.get(order_id)
             leg = order.find_leg(reference) if order is not None else None
-            if order is None or leg is None or not leg.is_live or sending(reference):
+            if order is None or leg is None or not leg.is_live or self.dispatcher.is_sending(reference):
                 continue
             if reference in known:
                 if order.status is OrderStatus.PENDING_CANCEL or order.replace_step is ReplaceStep.CANCELING:
                     self.dispatcher.cancel(order_id)  # the first request may be lost
-            elif self._not_there(order, leg, now_ns):
-                missing[reference] = self._missing.get(reference, now_ns)
-        others = {name: since_ns for name, since_ns in self._missing.items() if name not in asked}
+                continue
+            since_ns = missing[reference] = self._missing.get(reference, now_ns)
+            waited_s = (now_ns - since_ns) / 1e9
+            if reference in state.uncertain or leg.delivery is not Delivery.UNCERTAIN:
+                # It is there, or was, though the gateway does not show it now: never ended by our own hand.
+                if waited_s >= FORGOTTEN_S or reference in state.uncertain:
+                    self._doubt(order)
+            elif waited_s >= self._settings.value.unknown_grace_s:
+                self._never_sent(order, leg)
         self._missing = missing | {
-            name: since_ns for name, since_ns in others.items() if order_id_of(name) in desk.book.orders
+            name: since_ns
+            for name, since_ns in self._missing.items()
+            if name not in asked and name[:36] in self._desk.book.orders
         }
-        for reference in [name for name, since_ns in missing.items() if now_ns - since_ns >= FORGOTTEN_S * 1e9]:
-            del self._missing[reference]
-            self._end(
-                reference, OrderStatus.EXPIRED, Reason.ORDER_EXPIRED, "the venue does not know the order any more"
-            )
-        self._compare(gateway, state)
 
-    def _not_there(self, order: Order, leg: Leg, now_ns: int) -> bool:
-        """Deal with a leg that the gateway does not know; True when it once knew it."""
-        if leg.delivery is not Delivery.UNCERTAIN:
-            return leg.delivery is Delivery.SENT
-        if now_ns - order.update_time_ns >= self._settings.value.unknown_grace_s * 1e9:
-            self._end(order.reference(leg), OrderStatus.REJECTED, Reason.NOT_SENT, "the gateway did not get it")
-        return False
-
-    def _end(self, reference: str, status: OrderStatus, reason: Reason, message: str) -> None:
-        order = self._desk.book.orders.get(order_id_of(reference))
-        leg = order.find_leg(reference) if order is not None else None
-        if order is None or leg is None:
-            return
-        log.warning("order %s: %s", reference, message)
+    def _doubt(self, order: Order) -> None:
+        """Only the venue can tell what became of it: say so, once."""
         changes = self._desk.step(order.user_id)
-        if order.triggered and status is OrderStatus.REJECTED and order.status is not OrderStatus.PENDING_CANCEL:
+        execution.doubt(order, changes)
+        if changes:
+            log.error("order %s: its gateway does not show it; it stays UNKNOWN", order.order_id)
+            self._desk.commit(changes)
+
+    def _never_sent(self, order: Order, leg: Leg) -> None:
+        """The gateway never had it, and nobody sends it any more."""
+        self._missing.pop(order.reference(leg), None)
+        log.warning("order %s: the gateway did not get it", order.reference(leg))
+        changes = self._desk.step(order.user_id)
+        if order.triggered and order.status is not OrderStatus.PENDING_CANCEL:
             order.legs.remove(leg)
-            send(self._desk.book, order, changes)  # a stop outlives a restart; the gateway has no other one
+            execution.send(self._desk.book, order, changes)  # a stop outlives a restart
         else:
-            if status is OrderStatus.REJECTED and (leg.number or order.status is OrderStatus.PENDING_CANCEL):
-                status = OrderStatus.CANCELED  # it was replaced, or its cancel was wanted anyway
-            leg.announced_status, leg.announced = status, leg.filled
-            leg.announced_reason, leg.announced_message = reason, message
-            changes.order(order)
-            settle(self._desk.book, order, changes)
+            execution.not_sent(self._desk.book, order, leg, changes)
         self._desk.commit(changes)
 
-    def _compare(self, gateway: str, state: VenueState) -> None:
-        """Tell of positions that differ twice in a row: once may be a fill that is on its way."""
+    def _compare_positions(self, gateway: str, state: VenueState) -> None:
+        """Note positions that differ twice in a row: once may be a fill that is on its way."""
         ours = self._desk.book.net_quantities(gateway)
-        theirs = {(p.symbol, p.side): p.quantity for p in state.positions if p.gateway in ("", gateway)}
-        differences = {
-            key: theirs.get(key, ZERO) - ours.get(key, ZERO)
-            for key in ours.keys() | theirs.keys()
-            if theirs.get(key, ZERO) != ours.get(key, ZERO)
-        }
+        theirs: dict[tuple[str, PositionSide], Decimal] = {}
+        for position in state.positions:
+            if position.gateway in ("", gateway):
+                key = (position.symbol, position.side)
+                theirs[key] = theirs.get(key, ZERO) + position.quantity
         before = self._differences.get(gateway, {})
-        for (symbol, side), difference in differences.items():
-            if before.get((symbol, side)) == difference:
-                log.warning("gateway %s holds %s more %s of %s than the books", gateway, difference, side.name, symbol)
-        self._differences[gateway] = differences
+        found: dict[tuple[str, PositionSide], PositionDifference] = {}
+        changes = self._desk.step("")
+        for key in ours.keys() | theirs.keys():
+            symbol, side = key
+            difference = PositionDifference(gateway, symbol, side, theirs.get(key, ZERO), ours.get(key, ZERO), 0)
+            if not difference.quantity:
+                continue
+            earlier = before.get(key)
+            if earlier is not None and earlier.quantity == difference.quantity:
+                difference = replace(difference, since_ns=earlier.since_ns or changes.now_ns)
+                if not earlier.since_ns:
+                    log.warning(
+                        "gateway %s holds %s more %s of %s than the books",
+                        gateway,
+                        difference.quantity,
+                        side.name,
+                        symbol,
+                    )
+                    changes.external.append(ExternalActivity(gateway, "position", symbol, "", difference.quantity))
+            found[key] = difference
+        self._differences[gateway] = found
+        metrics.differences.labels(gateway).set(sum(1 for difference in found.values() if difference.since_ns))
+        if changes:
+            self._desk.commit(changes)
+
+    def _begin_anew(self) -> None:
+        """The books were read: trades that were taken and not written are asked for again."""
+        self._cursors.clear()
+        self.want()
 
 
 def _is_doubtful(order: Order) -> bool:

@@ -1,9 +1,10 @@
 """What a venue reports of orders and trades."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
+from enum import IntEnum
 
-from services.trading.orders import OrderStatus, PositionSide
+from services.trading.orders import OrderStatus, OrderType, PositionEffect, PositionSide, Side
 
 
 # Not frozen, as one is made for each order: that would take four times as long.
@@ -22,6 +23,18 @@ class OrderReport:
     reason: str = ""
     message: str = ""
     amend_rejected: bool = False
+    # As far as the venue says: of orders that are not ours nothing else tells them.
+    side: Side | None = None
+    position_effect: PositionEffect = PositionEffect.OPEN
+    type: OrderType = OrderType.LIMIT
+
+
+class TradeKind(IntEnum):
+    """What a trade report does (FIX 150: Trade, Trade Cancel, Trade Correct)."""
+
+    NEW = 1
+    BUST = 2
+    CORRECTION = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +49,22 @@ class TradeReport:
     quantity: Decimal
     time_ns: int
     trading_day: int = 0
+    kind: TradeKind = TradeKind.NEW
+    venue_order_id: str = ""
+    side: Side | None = None
+    position_effect: PositionEffect = PositionEffect.OPEN
+
+
+@dataclass(frozen=True, slots=True)
+class UnreadableReport:
+    """A report whose numbers are none, or more than the books can hold: an administrator must look at it."""
+
+    gateway: str
+    kind: str  # "order", "trade" or "position"
+    reference: str
+    venue_id: str
+    symbol: str
+    problem: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,10 +79,16 @@ class PositionReport:
 
 @dataclass(frozen=True, slots=True)
 class VenueState:
-    """What a gateway has, at the moment of stream position (`epoch`, `sequence`)."""
+    """What a gateway has: open and asked orders, trades of its trading day after a cursor, positions."""
 
     orders: list[OrderReport]
     trades: list[TradeReport]
     positions: list[PositionReport]
     trading_day: int
     complete: bool
+    # Asked references that may be, or were, at the venue though it does not show them. Those neither here nor among
+    # the orders were never sent.
+    uncertain: frozenset[str] = frozenset()
+    next_trades_cursor: str = ""
+    more_trades: bool = False
+    unreadable: list[UnreadableReport] = field(default_factory=list)

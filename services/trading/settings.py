@@ -42,7 +42,7 @@ class TradingSettings(Section):
     unknown_grace_s: float = Field(
         default=6.0,
         ge=0,
-        description="How long after a failed send a gateway may not know the order before it counts as never sent.",
+        description="How long a gateway says that it never had an order that may have been sent before that counts.",
     )
     resume_window: int = Field(
         default=200_000, ge=1000, description="How many news of orders are kept for streams that resume."

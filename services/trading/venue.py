@@ -1,18 +1,30 @@
 """The engine as trading sees it: where orders are sent, and what comes back."""
 
+import asyncio
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
+from typing import Any
 
 from redfire.common.v1 import error_reason_pb2
 from redfire.engine.v1 import engine_pb2
 from redfire.engine.v1.engine_pb2_grpc import EngineServiceStub
 
-from services.kernel.decimals import from_text, plain, to_text
-from services.trading.orders import Leg, Order, OrderStatus, OrderType, PositionSide, TimeInForce
-from services.trading.reports import OrderReport, PositionReport, TradeReport, VenueState
+from services.kernel.decimals import plain, to_text
+from services.trading.orders import Leg, Order, OrderStatus, OrderType, PositionEffect, PositionSide, Side, TimeInForce
+from services.trading.reports import (
+    OrderReport,
+    PositionReport,
+    TradeKind,
+    TradeReport,
+    UnreadableReport,
+    VenueState,
+)
 
 SEND_TIMEOUT_S = 5.0
+# Reports read between two turns of the loop.
+READ_AT_ONCE = 200
+_TOO_LARGE = Decimal(10) ** 18
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +52,9 @@ class TradingDayBegan:
     trading_day: int
 
 
-VenueEvent = StreamStarted | GatewayChanged | TradingDayBegan | OrderReport | TradeReport
+VenueEvent = (
+    StreamStarted | GatewayChanged | TradingDayBegan | OrderReport | TradeReport | UnreadableReport | PositionReport
+)
 
 
 class Venue:
@@ -97,22 +111,29 @@ class Venue:
             timeout=SEND_TIMEOUT_S,
         )
 
-    async def state(self, gateway: str, references: Sequence[str]) -> VenueState:
-        """What a gateway has: its open orders, the asked ones that it knows, and all their trades."""
+    async def state(self, gateway: str, references: Sequence[str], trades_cursor: str = "") -> VenueState:
+        """What a gateway has: its open orders, the asked ones that it knows, and the day's trades after the cursor."""
         answer = await self._engine.QueryState(
-            engine_pb2.QueryStateRequest(gateway_name=gateway, order_ids=references), timeout=2 * SEND_TIMEOUT_S
+            engine_pb2.QueryStateRequest(gateway_name=gateway, order_ids=references, trades_cursor=trades_cursor),
+            timeout=2 * SEND_TIMEOUT_S,
         )
-        return VenueState(
-            [_order_report(order) for order in answer.orders],
-            [_trade_report(trade) for trade in answer.trades],
-            [
-                PositionReport(p.gateway_name, p.symbol, PositionSide(p.side), Decimal(p.quantity or "0"))
-                for p in answer.positions
-                if p.side
-            ],
-            answer.trading_day,
-            answer.complete,
-        )
+        state = VenueState(
+            [], [], [], answer.trading_day, answer.complete, frozenset(answer.uncertain_order_ids),
+            answer.next_trades_cursor, answer.more_trades,
+        )  # fmt: skip
+        for number, update in enumerate((*answer.orders, *answer.trades, *answer.positions)):
+            report = read_report(update)
+            if isinstance(report, UnreadableReport):
+                state.unreadable.append(report)
+            elif isinstance(report, OrderReport):
+                state.orders.append(report)
+            elif isinstance(report, TradeReport):
+                state.trades.append(report)
+            elif report is not None:
+                state.positions.append(report)
+            if number % READ_AT_ONCE == READ_AT_ONCE - 1:
+                await asyncio.sleep(0)  # ten thousand of them would hold up orders
+        return state
 
     async def connected_gateways(self) -> dict[str, bool]:
         """Every gateway, and whether it is connected."""
@@ -130,9 +151,9 @@ class Venue:
                 started = message.started
                 event = StreamStarted(started.epoch, started.resumed, started.sequence)
             elif kind == "order":
-                event = _order_report(message.order)
+                event = read_report(message.order)
             elif kind == "trade":
-                event = _trade_report(message.trade)
+                event = read_report(message.trade)
             elif kind == "gateway":
                 gateway = message.gateway
                 connected = gateway.status == engine_pb2.GATEWAY_STATUS_CONNECTED
@@ -142,30 +163,75 @@ class Venue:
             yield message.sequence, event
 
 
+def read_report(update: Any) -> OrderReport | TradeReport | PositionReport | UnreadableReport | None:
+    """An update of orders, trades or positions in trading's terms; None for a position of no side."""
+    try:
+        if isinstance(update, engine_pb2.OrderUpdate):
+            return _order_report(update)
+        if isinstance(update, engine_pb2.TradeUpdate):
+            return _trade_report(update)
+        if not update.side:
+            return None
+        side = PositionSide(update.side)
+        return PositionReport(update.gateway_name, update.symbol, side, _number(update.quantity or "0"))
+    except (ArithmeticError, ValueError) as error:
+        kind = {"OrderUpdate": "order", "TradeUpdate": "trade"}.get(type(update).__name__, "position")
+        venue_id = getattr(update, "venue_trade_id", "") or getattr(update, "venue_order_id", "")
+        reference = getattr(update, "order_id", "")
+        return UnreadableReport(
+            update.gateway_name, kind, reference, venue_id, update.symbol, str(error) or "no number"
+        )
+
+
+def _number(text: str) -> Decimal:
+    """A number that the books can hold: 18 digits before and 8 after the point. Raises ValueError, ArithmeticError."""
+    value = Decimal(text)
+    if not value.is_finite() or abs(value) >= _TOO_LARGE:
+        raise ValueError(f"{text[:40]} is not a number of up to 18 digits")
+    exponent = value.as_tuple().exponent
+    if isinstance(exponent, int) and exponent < -8 and value != round(value, 8):
+        raise ValueError(f"{text[:40]} has more than 8 digits after the point")
+    return value
+
+
 def _order_report(update: engine_pb2.OrderUpdate) -> OrderReport:
     return OrderReport(
         update.gateway_name,
         update.order_id,
         update.venue_order_id,
         update.symbol,
-        Decimal(update.quantity or "0"),
-        from_text(update.price),
-        Decimal(update.cumulative_quantity or "0"),
+        _number(update.quantity or "0"),
+        _number(update.price) if update.price else None,
+        _number(update.cumulative_quantity or "0"),
         OrderStatus(update.status or OrderStatus.PENDING_NEW),
         error_reason_pb2.ErrorReason.Name(update.reason) if update.reason else "",
         update.message,
         update.amend_rejected,
+        Side(update.side) if update.side else None,
+        PositionEffect(update.position_effect or PositionEffect.OPEN),
+        OrderType(update.type or OrderType.LIMIT),
     )
 
 
 def _trade_report(update: engine_pb2.TradeUpdate) -> TradeReport:
-    return TradeReport(
+    kind = TradeKind(update.kind or TradeKind.NEW)
+    price, quantity = update.price, update.quantity
+    if kind is TradeKind.BUST:  # what never was needs no values
+        price, quantity = price or "0", quantity or "0"
+    report = TradeReport(
         update.gateway_name,
         update.order_id,
         update.venue_trade_id,
         update.symbol,
-        Decimal(update.price),
-        Decimal(update.quantity),
+        _number(price),
+        _number(quantity),
         update.time.seconds * 1_000_000_000 + update.time.nanos,
         update.trading_day,
+        kind,
+        update.venue_order_id,
+        Side(update.side) if update.side else None,
+        PositionEffect(update.position_effect or PositionEffect.OPEN),
     )
+    if report.quantity <= 0 and kind is not TradeKind.BUST:
+        raise ValueError(f"{quantity[:40]} is not a traded quantity")
+    return report

@@ -54,6 +54,10 @@ class FakeEngine(engine_pb2_grpc.EngineServiceServicer):
         self.before_send = None
         self.after_send = None
         self.auto_cancel = True
+        # Orders that may be at the venue though the gateway does not show them.
+        self.hidden = set()
+        self.positions = []
+        self.trades_at_once = 2000
 
     # What a test does
 
@@ -139,11 +143,18 @@ class FakeEngine(engine_pb2_grpc.EngineServiceServicer):
         self.queries += 1
         asked = set(request.order_ids)
         orders = [o for o in self.orders.values() if o.order_id in asked or o.status in (1, 2, 3)]
-        names = {o.order_id for o in orders}
+        # The day's trades after the cursor, whoever's, a few at a time, and all of the asked orders.
+        days = [(n, t) for n, t in enumerate(self.trades) if t.trading_day == self.trading_day]
+        epoch, _, start = request.trades_cursor.partition(":")
+        rest = [(n, t) for n, t in days if n >= (int(start) if epoch == self.epoch else 0)]
+        page = rest[: self.trades_at_once]
+        older = [t for t in self.trades if t.order_id in asked and t not in [p for _, p in page]]
+        end = page[-1][0] + 1 if page else len(self.trades)
         return engine_pb2.QueryStateResponse(
-            sequence=self.sequence, epoch=self.epoch, orders=orders,
-            trades=[t for t in self.trades if t.order_id in names], trading_day=self.trading_day,
-            complete=self.complete,
+            sequence=self.sequence, epoch=self.epoch, orders=[o for o in orders if o.order_id not in self.hidden],
+            trades=[t for _, t in page] + older, trading_day=self.trading_day, complete=self.complete,
+            next_trades_cursor=f"{self.epoch}:{end}", more_trades=len(rest) > len(page),
+            uncertain_order_ids=sorted(asked & self.hidden), positions=self.positions,
         )  # fmt: skip
 
     async def StreamEvents(self, request, call):

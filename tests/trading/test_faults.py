@@ -5,12 +5,17 @@ from decimal import Decimal as D
 
 import grpc
 import pytest
+from redfire.common.v1.error_reason_pb2 import OUTCOME_UNKNOWN
+from redfire.engine.v1 import engine_pb2
 from sqlalchemy.exc import OperationalError
 
 from services.kernel import writer as kernel_writer
 from services.kernel.errors import Unavailable
-from tests.trading.conftest import reason_of, refused, trading
+from tests.harness import platform
+from tests.trading.conftest import FAST, Client, reason_of, refused, trading
 from tests.waiting import until
+
+PENDING_CANCEL, UNKNOWN = 5, 10
 
 
 async def _fail(request):
@@ -41,8 +46,6 @@ async def test_an_order_given_up_that_lives_after_all_is_canceled_and_its_fill_b
     trader.engine.before_send = _fail
     order = await trader.create(quantity=2)
     await trader.becomes(order.order_id, "REJECTED")
-    from redfire.engine.v1 import engine_pb2
-
     trader.engine.orders[order.order_id] = engine_pb2.OrderUpdate(
         gateway_name="SIM", order_id=order.order_id, venue_order_id="late", symbol=order.symbol, side=1,
         position_effect=1, quantity="2", price="4000", cumulative_quantity="0",
@@ -167,11 +170,105 @@ async def test_a_lost_cancel_is_asked_again(trader):
     assert len(trader.engine.cancels) == 2
 
 
-async def test_an_order_that_the_venue_forgot_ends_after_a_while(monkeypatch):
+async def test_an_order_that_the_venue_shows_no_more_stays_unknown_until_it_does(monkeypatch):
     monkeypatch.setattr("services.trading.reconciliation.FORGOTTEN_S", 0.2)
     async with trading(reconcile_interval_s=0.15) as trader:
-        order = await trader.create()
+        order = await trader.create(quantity=2)
         await trader.becomes(order.order_id, "NEW")
-        del trader.engine.orders[order.order_id]
-        assert (await trader.becomes(order.order_id, "EXPIRED")).reject_reason == 54
-        assert D((await trader.account()).frozen) == 0
+        forgotten = trader.engine.orders.pop(order.order_id)
+        doubtful = await trader.becomes(order.order_id, "UNKNOWN")
+        assert doubtful.hold_reason == OUTCOME_UNKNOWN and D((await trader.account()).frozen) > 0
+        trader.engine.orders[order.order_id] = forgotten
+        assert not (await trader.becomes(order.order_id, "NEW")).hold_reason
+        trader.engine.fill(order.order_id, 2, "4000")
+        await trader.becomes(order.order_id, "FILLED")
+
+
+async def test_what_was_sent_before_a_restart_is_never_ended_by_our_own_hand(tmp_path):
+    async with trading(data_dir=tmp_path, user_id="u-1") as trader:
+        trader.engine.ack = False
+        trader.engine.after_send = _never  # the engine has it, and the answer does not come
+        order = await trader.create(quantity=2)
+        await until(lambda: trader.engine.sends)
+    peers = trader.peers
+    peers.engine.after_send = None
+    peers.engine.listeners.clear()
+    peers.engine.connected = False  # as real gateways do, it needs a moment to connect
+    peers.engine.fill(order.order_id, 2, "4000", "t1", silent=True)
+    async with platform("trading", fakes=peers.fakes(), settings={"trading": FAST}, data_dir=tmp_path) as running:
+        trader = Client(running, running.identity("u-1"))
+        await until(lambda: running.host.lifecycle.started)
+        assert (await trader.cancel(order.order_id)).status == PENDING_CANCEL  # asked of the venue
+        peers.engine.connected = True
+        peers.engine.emit(gateway={"gateway_name": "SIM", "status": 3})
+        done = await trader.becomes(order.order_id, "FILLED")
+        assert done.cumulative_quantity == "2" and len(await trader.trades()) == 1
+        assert (await trader.positions())[0].quantity == "2" and len(peers.engine.sends) == 1
+
+
+async def _never(request):
+    await asyncio.Event().wait()
+
+
+async def test_an_order_that_the_gateway_may_have_stays_unknown_and_its_cancel_asks_the_venue(trader):
+    trader.engine.before_send = _fail
+    order = await trader.create(quantity=2)
+    trader.engine.hidden.add(order.order_id)
+    doubtful = await until(lambda: _doubtful(trader, order.order_id))
+    assert doubtful.status == UNKNOWN
+    assert (await trader.cancel(order.order_id)).status == PENDING_CANCEL
+    await until(lambda: order.order_id in trader.engine.cancels)
+    assert (await trader.get(order.order_id)).status == PENDING_CANCEL
+    trader.engine.hidden.clear()  # it never was there after all
+    assert (await trader.becomes(order.order_id, "CANCELED")).reject_reason == 41
+
+
+async def _doubtful(trader, order_id):
+    order = await trader.get(order_id)
+    return order if order.hold_reason == OUTCOME_UNKNOWN else None
+
+
+async def test_fills_of_orders_that_finished_while_trading_was_away_are_booked(tmp_path):
+    async with trading(data_dir=tmp_path, user_id="u-1") as trader:
+        canceled = await trader.create(quantity=2)
+        await trader.becomes(canceled.order_id, "NEW")
+        await trader.cancel(canceled.order_id)
+        await trader.becomes(canceled.order_id, "CANCELED")
+        trader.engine.before_send = _fail
+        refused_one = await trader.create(quantity=1, coid="given-up")
+        await trader.becomes(refused_one.order_id, "REJECTED")
+    peers = trader.peers
+    peers.engine.before_send = None
+    peers.engine.listeners.clear()
+    peers.engine.fill(canceled.order_id, 2, "4000", "late", silent=True)
+    peers.engine.update(canceled.order_id, "FILLED", silent=True)
+    peers.engine.orders[refused_one.order_id] = engine_pb2.OrderUpdate(
+        gateway_name="SIM", order_id=refused_one.order_id, venue_order_id="late", symbol="IF2606.CFFEX", side=1,
+        position_effect=1, quantity="1", price="4000", cumulative_quantity="0",
+    )  # fmt: skip
+    peers.engine.fill(refused_one.order_id, 1, "4001", "t2", silent=True)
+    peers.engine.trades_at_once = 1
+    async with trading(peers, data_dir=tmp_path, user_id="u-1", kept_finished_orders=0) as trader:
+        for order in (canceled, refused_one):
+            done = await trader.becomes(order.order_id, "FILLED")
+            assert done.cumulative_quantity == done.quantity and not done.reject_reason
+        assert len(await trader.trades()) == 2 and (await trader.positions())[0].quantity == "3"
+        account = await trader.account()
+        assert D(account.balance) == 1_000_000 - D(account.commission) and D(account.frozen) == 0
+
+
+async def test_a_trade_whose_numbers_are_none_is_refused_and_the_next_one_booked(trader, caplog):
+    order = await trader.create(quantity=2)
+    await trader.becomes(order.order_id, "NEW")
+    for number, price in enumerate(("NaN", "Infinity", "x", "1e30", "")):
+        trader.engine.emit(
+            trade={
+                "gateway_name": "SIM", "order_id": order.order_id, "venue_trade_id": f"bad{number}", "price": price,
+                "quantity": "1", "symbol": order.symbol,
+            }
+        )  # fmt: skip
+    trader.engine.emit(order={"gateway_name": "SIM", "order_id": order.order_id, "quantity": "NaN", "status": 2})
+    trader.engine.fill(order.order_id, 1, "4000")
+    done = await trader.becomes(order.order_id, "PARTIALLY_FILLED")
+    assert done.cumulative_quantity == "1" and len(await trader.trades()) == 1
+    assert caplog.text.count("cannot be booked") == 6

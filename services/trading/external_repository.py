@@ -1,0 +1,109 @@
+"""External orders and trades in the database. They are no user's: only administrators read them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import and_, or_, select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from services.kernel.paging import Page, Slice
+from services.trading import models
+from services.trading.external_rows import ExternalOrder, ExternalTrade, order_from_row, trade_from_row
+from services.trading.orders import FINISHED
+
+_ORDERS = models.ExternalOrderRow.__table__
+_TRADES = models.ExternalTradeRow.__table__
+_BOOKED = models.TradeRow.__table__
+IN_AT_ONCE = 500
+
+
+@dataclass(frozen=True, slots=True)
+class ExternalFilter:
+    """Which external orders or trades are wanted; what is empty does not narrow."""
+
+    gateway: str = ""
+    symbol: str = ""
+    external_order_id: str = ""
+    open_only: bool = False
+    include_adopted: bool = False
+
+
+class ExternalRepository:
+    """Reads external orders and trades."""
+
+    def __init__(self, session: AsyncSession) -> None:
+        self._session = session
+
+    async def find_order(self, external_order_id: str) -> ExternalOrder | None:
+        """An external order."""
+        found = await self._all(select(_ORDERS).where(_ORDERS.c.external_order_id == external_order_id))
+        return order_from_row(found[0]) if found else None
+
+    async def has_trade(self, external_trade_id: str) -> bool:
+        """Whether an external trade is written."""
+        query = select(_TRADES.c.external_trade_id).where(_TRADES.c.external_trade_id == external_trade_id)
+        return bool(await self._all(query))
+
+    async def trades_of(self, external_order_id: str) -> list[ExternalTrade]:
+        """All trades of an external order, oldest first."""
+        query = select(_TRADES).where(_TRADES.c.external_order_id == external_order_id)
+        return [trade_from_row(row) for row in await self._all(query.order_by(_TRADES.c.time_ns))]
+
+    async def adopted(self) -> dict[tuple[str, str], str]:
+        """The references of ours that adopted orders have, by gateway and venue's id."""
+        query = select(_ORDERS.c.gateway, _ORDERS.c.venue_order_id, _ORDERS.c.reference)
+        found = await self._all(query.where(_ORDERS.c.order_id != ""))
+        return {(row["gateway"], row["venue_order_id"]): row["reference"] for row in found}
+
+    async def booked(self, gateway: str, venue_trade_ids: Sequence[str]) -> set[tuple[str, str]]:
+        """(venue's trade id, order id) of those that are in the books."""
+        result: set[tuple[str, str]] = set()
+        for start in range(0, len(venue_trade_ids), IN_AT_ONCE):
+            query = select(_BOOKED.c.venue_trade_id, _BOOKED.c.order_id).where(
+                _BOOKED.c.gateway == gateway,
+                _BOOKED.c.venue_trade_id.in_(list(venue_trade_ids[start : start + IN_AT_ONCE])),
+            )
+            result |= {(row[0], row[1]) for row in await self._session.execute(query)}
+        return result
+
+    async def list_orders(self, wanted: ExternalFilter, page: Page) -> Slice[ExternalOrder]:
+        """External orders, newest first."""
+        query = _narrow(select(_ORDERS), _ORDERS, wanted)
+        if wanted.open_only:
+            query = query.where(_ORDERS.c.status.not_in([int(status) for status in FINISHED]))
+        if not wanted.include_adopted:
+            query = query.where(_ORDERS.c.order_id == "")
+        rows = await self._all(_paged(query, _ORDERS, "external_order_id", page))
+        return page.cut(
+            [order_from_row(row) for row in rows], lambda order: [order.create_time_ns, order.external_order_id]
+        )
+
+    async def list_trades(self, wanted: ExternalFilter, page: Page) -> Slice[ExternalTrade]:
+        """External trades, newest first."""
+        query = _narrow(select(_TRADES), _TRADES, wanted)
+        if not wanted.include_adopted:
+            adopted = select(_ORDERS.c.external_order_id).where(_ORDERS.c.order_id != "")
+            query = query.where(_TRADES.c.external_order_id.not_in(adopted))
+        rows = await self._all(_paged(query, _TRADES, "external_trade_id", page))
+        return page.cut(
+            [trade_from_row(row) for row in rows], lambda trade: [trade.create_time_ns, trade.external_trade_id]
+        )
+
+    async def _all(self, query: Any) -> Sequence[Any]:
+        return (await self._session.execute(query)).mappings().all()
+
+
+def _narrow(query: Any, table: Any, wanted: ExternalFilter) -> Any:
+    for name in ("gateway", "symbol", "external_order_id"):
+        if value := getattr(wanted, name):
+            query = query.where(table.c[name] == value)
+    return query
+
+
+def _paged(query: Any, table: Any, key: str, page: Page) -> Any:
+    if page.after is not None:
+        time_ns, row_id = page.after
+        time, name = table.c.create_time_ns, table.c[key]
+        query = query.where(or_(time < time_ns, and_(time == time_ns, name < row_id)))
+    return query.order_by(table.c.create_time_ns.desc(), table.c[key].desc()).limit(page.size + 1)

@@ -1,0 +1,194 @@
+"""What venues have that is not ours: orders and trades nobody here asked for, until an administrator adopts them."""
+
+import asyncio
+import logging
+from collections import OrderedDict
+from dataclasses import replace
+from decimal import Decimal
+from uuid import UUID, uuid5
+
+from services.kernel.database import Database, Repositories
+from services.trading import metrics, models
+from services.trading.changes import Changes
+from services.trading.desk import Desk
+from services.trading.external_repository import ExternalRepository
+from services.trading.external_rows import ExternalActivity, ExternalOrder, ExternalTrade, order_row, trade_row
+from services.trading.money import ZERO
+from services.trading.orders import FINISHED, OrderStatus
+from services.trading.reports import OrderReport, TradeReport, UnreadableReport
+
+log = logging.getLogger(__name__)
+KNOWN = 10_000
+_NAMESPACE = UUID("6f1d5a0e-3c58-4b0e-9a3c-4d1f7a6f2b11")
+
+
+class Externals:
+    """Keeps external orders and trades, each once, and which order of ours an adopted one is."""
+
+    def __init__(self, desk: Desk, database: Database, repositories: Repositories[ExternalRepository]) -> None:
+        self._desk = desk
+        self._repositories = repositories
+        self._upsert_order = database.upsert(
+            models.ExternalOrderRow, ["external_order_id"], fixed=("create_time_ns", "gateway", "venue_order_id")
+        )
+        self._upsert_trade = database.upsert(models.ExternalTradeRow, ["external_trade_id"])
+        # Of those that were told of lately, what is written; the others are looked up.
+        self._orders: OrderedDict[str, ExternalOrder] = OrderedDict()
+        self._trades: OrderedDict[str, None] = OrderedDict()
+        # By (gateway, venue's id): the reference of the order of ours that it is.
+        self._adopted: dict[tuple[str, str], str] | None = None
+        # One at a time: what is adopted must not be recorded as external meanwhile.
+        self.lock = asyncio.Lock()
+        desk.on_reloaded(self._forget)
+
+    async def reference_of(self, report: OrderReport | TradeReport) -> str:
+        """Our reference of a report's order: the venue's word, or what an administrator made of it; empty if none."""
+        if report.reference:
+            return report.reference
+        adopted = await self._load()
+        return adopted.get((report.gateway, report.venue_order_id), "")
+
+    async def record(self, report: OrderReport | TradeReport | UnreadableReport) -> bool:
+        """Write down an external order or trade; False when it was adopted meanwhile, and belongs to the books."""
+        if isinstance(report, UnreadableReport):
+            self._unreadable(report)
+            return True
+        async with self.lock:
+            if not report.reference and await self.reference_of(report):
+                return False
+            if isinstance(report, OrderReport):
+                await self._record_order(report)
+            else:
+                await self._record_trade(report)
+        return True
+
+    def adopt(self, order: ExternalOrder, reference: str, account_id: str, changes: Changes) -> ExternalOrder:
+        """From now on an external order is the leg `reference` of an order of ours; written with the step."""
+        adopted = replace(order, order_id=reference[:36], account_id=account_id, update_time_ns=changes.now_ns)
+        assert self._adopted is not None
+        self._adopted[order.gateway, order.venue_order_id] = reference
+        self._write_order(replace(adopted, reference=reference), changes)
+        return adopted
+
+    async def _record_order(self, report: OrderReport) -> None:
+        external_order_id = order_id_of(report.gateway, report.venue_order_id or report.reference)
+        before = await self._find(external_order_id)
+        if before is None and report.status in FINISHED and not report.cumulative_quantity:
+            return  # over without a trace
+        order = ExternalOrder(
+            external_order_id=external_order_id,
+            gateway=report.gateway,
+            venue_order_id=report.venue_order_id or report.reference,
+            reference=report.reference,
+            symbol=report.symbol,
+            side=report.side,
+            position_effect=report.position_effect,
+            type=report.type,
+            quantity=report.quantity,
+            price=report.price,
+            cumulative_quantity=report.cumulative_quantity,
+            status=report.status,
+            create_time_ns=before.create_time_ns if before is not None else self._desk.clock.now_ns(),
+            update_time_ns=before.update_time_ns if before is not None else self._desk.clock.now_ns(),
+            account_id=before.account_id if before is not None else "",
+            order_id=before.order_id if before is not None else "",
+        )
+        if before == order or (before is not None and before.status in FINISHED and report.status not in FINISHED):
+            return
+        changes = self._desk.step("")
+        if before is None:
+            self._tell("order", report.gateway, report.symbol, order.venue_order_id, report.quantity, changes)
+        self._write_order(replace(order, update_time_ns=changes.now_ns), changes)
+        self._desk.commit(changes)
+
+    async def _record_trade(self, report: TradeReport) -> None:
+        venue_order_id = report.venue_order_id or report.reference
+        trade_id = str(uuid5(_NAMESPACE, f"{report.gateway}\n{report.venue_trade_id}\n{venue_order_id}\n{report.kind}"))
+        if trade_id in self._trades:
+            return
+        async with self._repositories.read() as repository:
+            written = await repository.has_trade(trade_id)
+        self._trades[trade_id] = None
+        while len(self._trades) > KNOWN:
+            self._trades.popitem(last=False)
+        if written or not self._desk.is_open:
+            return
+        changes = self._desk.step("")
+        trade = ExternalTrade(
+            external_trade_id=trade_id,
+            external_order_id=order_id_of(report.gateway, venue_order_id),
+            gateway=report.gateway,
+            venue_trade_id=report.venue_trade_id,
+            venue_order_id=venue_order_id,
+            symbol=report.symbol,
+            side=report.side,
+            position_effect=report.position_effect,
+            kind=report.kind,
+            price=report.price,
+            quantity=report.quantity,
+            time_ns=report.time_ns,
+            trading_day=report.trading_day,
+            create_time_ns=changes.now_ns,
+        )
+        changes.writes.append((self._upsert_trade, trade_row(trade)))
+        order = await self._find(trade.external_order_id)
+        if order is None:  # its order was not told of: what is known of it is what it traded
+            order = ExternalOrder(
+                trade.external_order_id, report.gateway, venue_order_id, report.reference, report.symbol, report.side,
+                report.position_effect, quantity=report.quantity, price=None, cumulative_quantity=report.quantity,
+                status=OrderStatus.UNKNOWN, create_time_ns=changes.now_ns, update_time_ns=changes.now_ns,
+            )  # fmt: skip
+            self._write_order(order, changes)
+        self._tell("trade", report.gateway, report.symbol, report.venue_trade_id, report.quantity, changes)
+        self._desk.commit(changes)
+
+    def _unreadable(self, report: UnreadableReport) -> None:
+        key = f"unreadable {report.gateway} {report.kind} {report.venue_id or report.reference} {report.problem}"
+        if key in self._trades:
+            return
+        self._trades[key] = None
+        metrics.unreadable.labels(report.gateway, report.kind).inc()
+        log.error(
+            "gateway %s reports %s %s of order %s in %s, which cannot be booked: %s",
+            report.gateway, report.kind, report.venue_id, report.reference, report.symbol, report.problem,
+        )  # fmt: skip
+        if self._desk.is_open:
+            changes = self._desk.step("")
+            venue_id = report.venue_id or report.reference
+            changes.external.append(ExternalActivity(report.gateway, report.kind, report.symbol, venue_id, ZERO))
+            self._desk.commit(changes)
+
+    def _tell(self, kind: str, gateway: str, symbol: str, venue_id: str, quantity: Decimal, changes: Changes) -> None:
+        metrics.external.labels(gateway, kind).inc()
+        log.warning("gateway %s has %s %s in %s, which is not ours", gateway, kind, venue_id, symbol)
+        changes.external.append(ExternalActivity(gateway, kind, symbol, venue_id, quantity))
+
+    def _write_order(self, order: ExternalOrder, changes: Changes) -> None:
+        self._orders[order.external_order_id] = order
+        self._orders.move_to_end(order.external_order_id)
+        while len(self._orders) > KNOWN:
+            self._orders.popitem(last=False)
+        changes.writes.append((self._upsert_order, order_row(order)))
+
+    async def _find(self, external_order_id: str) -> ExternalOrder | None:
+        found = self._orders.get(external_order_id)
+        if found is None:
+            async with self._repositories.read() as repository:
+                found = await repository.find_order(external_order_id)
+        return found
+
+    async def _load(self) -> dict[tuple[str, str], str]:
+        if self._adopted is None:
+            async with self._repositories.read() as repository:
+                self._adopted = await repository.adopted()
+        return self._adopted
+
+    def _forget(self) -> None:
+        self._orders.clear()
+        self._trades.clear()
+        self._adopted = None
+
+
+def order_id_of(gateway: str, venue_order_id: str) -> str:
+    """The id of an external order: the same whenever it is told of."""
+    return str(uuid5(_NAMESPACE, f"{gateway}\n{venue_order_id}"))
