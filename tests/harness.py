@@ -7,6 +7,7 @@ import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +22,10 @@ from redfire.user.v1.user_pb2_grpc import UserServiceStub
 from services import registry
 from services.kernel import settings as kernel_settings
 from services.kernel.clock import Clock
+from services.kernel.errors import Unavailable
 from services.kernel.host import Host
 from services.kernel.identifiers import new_id
+from services.kernel.policy import contract_services, descriptor_set
 from services.kernel.process import Process
 
 SECRET = "a-secret-of-tests-that-is-long-enough"
@@ -30,15 +33,41 @@ PASSWORD = "correct-Horse-9"
 
 
 class FakeService:
-    """A line of the registry whose servicers are made in a test: `FakeService(lambda process: [Servicer()])`."""
+    """A line of the registry whose servicers are made in a test: `FakeService(lambda process: [Servicer()])`.
+
+    Services of the same package that the test does not make are there, since the host insists, and fail.
+    """
 
     def __init__(self, make: Any, calls: Sequence[str] = ()) -> None:
         self.calls = calls
         self._make = make
 
     def bind(self, name: str, process: Process) -> None:
-        for servicer in self._make(process):
+        servicers = self._make(process)
+        bases = {base.__name__ for servicer in servicers for base in type(servicer).__mro__}
+        for servicer in servicers:
             process.serve(servicer)
+        for service in contract_services().get(name, ()):
+            if f"{service.rpartition('.')[2]}Servicer" not in bases:
+                process.serve(_unplayed(service))
+
+
+def _unplayed(service: str) -> Any:
+    """A servicer whose RPCs all fail."""
+    package, _, name = service.rpartition(".")
+    files = (file for file in descriptor_set().file if file.package == package)
+    file, found = next((file, one) for file in files for one in file.service if one.name == name)
+    module = import_module(file.name.removesuffix(".proto").replace("/", ".") + "_pb2_grpc")
+
+    async def unary(self: Any, request: Any, call: Any) -> Any:
+        raise Unavailable("not played")
+
+    async def stream(self: Any, request: Any, call: Any) -> AsyncIterator[Any]:
+        raise Unavailable("not played")
+        yield
+
+    rpcs = {rpc.name: stream if rpc.server_streaming else unary for rpc in found.method}
+    return type(f"Unplayed{found.name}", (getattr(module, f"{found.name}Servicer"),), rpcs)()
 
 
 class TokenMint:

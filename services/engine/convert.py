@@ -102,7 +102,9 @@ def instrument_message(instrument: Instrument, gateway_name: str) -> market.Inst
         close_today_commission_rate=plain(instrument.close_today_commission_rate),
         close_today_commission_fixed=plain(instrument.close_today_commission_fixed),
         currency=instrument.currency,
-        trading_sessions=[market.TradingSession(open_time=a, close_time=b) for a, b in instrument.sessions],
+        trading_sessions=[
+            market.TradingSession(open_time=a, close_time=b) for a, b in _calendar().hours(instrument.symbol)
+        ],
         expire_date=instrument.expire_date.isoformat() if instrument.expire_date else "",
         gateway_name=gateway_name,
     )

@@ -21,6 +21,7 @@ from services.engine.settings import EngineSettings
 from services.engine.sim_exchange import TRADING_DAY_KEY, SimExchange
 from services.engine.sim_feed import SimFeed
 from services.engine.sim_gateway import SimGateway
+from services.engine.sim_hours import SimHours
 from services.engine.sim_ledger import SimLedger
 from services.engine.sim_market import MARKET_KEY, SimMarketRunner
 from services.engine.sim_order import SimOrder, position_of_row
@@ -145,9 +146,12 @@ class Engine:
         self._ledger.remember(BEGAN_KEY, began_ms)
         self._ticks.first_sequence = began_ms << 10
         first_id = max(*last_ids, *(order.priority for order in orders), began_ms << 10) + 1
-        exchange = SimExchange(SIM, self._catalogue, self._ledger, self._clock, lambda: self._live.value, first_id)
+        hours = self._sim_hours()
+        exchange = SimExchange(
+            SIM, self._catalogue, self._ledger, self._clock, lambda: self._live.value, first_id, hours
+        )
         exchange.positions.restore(position_of_row(row, SIM) for row in positions)
-        feed = self._make_feed({key.removeprefix(MARKET_KEY): value for key, value in state.items()})
+        feed = self._make_feed({key.removeprefix(MARKET_KEY): value for key, value in state.items()}, hours)
         self._market = SimMarketRunner(feed, exchange, self._gateway, self._ledger, self._ticks.room)
         self._ledger_task = asyncio.create_task(self._ledger.run(), name="engine.sim_ledger")
         self._gateway.attach(exchange, order_ids, self._announced, self._market.on_connection, feed.subscribe)
@@ -158,7 +162,12 @@ class Engine:
         if orders:
             log.info("SIM goes on with %d open orders", len(orders))
 
-    def _make_feed(self, saved: dict[str, dict[str, object]]) -> Feed:
+    def _sim_hours(self) -> SimHours | None:
+        """None where SIM never closes; a recording keeps its own hours."""
+        simulated = isinstance(self._feed_spec, SimFeedSpec)
+        return SimHours(self._clock) if simulated and self._process.setting("trading", "enforce_sessions") else None
+
+    def _make_feed(self, saved: dict[str, dict[str, object]], hours: SimHours | None) -> Feed:
         if isinstance(self._feed_spec, SimFeedSpec):
             return SimFeed(
                 self._catalogue.listed(),
@@ -166,6 +175,7 @@ class Engine:
                 self._clock,
                 lambda: self._live.value.sim_ticks_per_second,
                 saved,
+                hours,
             )
         report = self._process.data_dir / "engine" / "replay-problems.txt"
         feed = ReplayFeed(self._feed_spec, self._catalogue, self._clock, report)

@@ -13,6 +13,7 @@ from redfire.reasons import Reason
 
 from services.engine.quote import Quote
 from services.engine.settings import EngineSettings
+from services.engine.sim_hours import SimHours
 from services.engine.sim_ledger import SimLedger
 from services.engine.sim_order import SimOrder
 from services.engine.sim_positions import SimPositions
@@ -25,7 +26,7 @@ from services.engine.updates import (
     TradingDayUpdate,
 )
 from services.kernel.clock import Clock
-from services.quant.calendar import Calendar
+from services.quant.calendar import Calendar, SessionState
 from services.simulation.catalogue import Catalogue, Instrument
 from services.simulation.matching import Book, Fill, Level, Lifetime, MatchOrder
 
@@ -64,6 +65,9 @@ class SimExchange:
 
     Orders and trades become durable through the ledger before anybody hears of them. A DAY order ends with the trading
     day, a GTD order at its time. Finished orders leave the memory; the database has them.
+
+    With `hours` orders outside of sessions are refused, an auction takes limit orders, which wait for the first quote
+    (the random market has no auction of its own), and DAY orders end when the last session does.
     """
 
     def __init__(
@@ -74,8 +78,10 @@ class SimExchange:
         clock: Clock,
         settings: Callable[[], EngineSettings],
         first_id: int,
+        hours: SimHours | None = None,
     ) -> None:
         self._name = gateway_name
+        self._hours = hours
         self._catalogue = catalogue
         self._ledger = ledger
         self._clock = clock
@@ -94,8 +100,7 @@ class SimExchange:
         self.trading_day = trading_day or self.trading_day
         for order in orders:
             self._orders[order.venue_order_id] = order
-            if order.request.expire_time is not None and order.request.time_in_force is TimeInForce.GTD:
-                self._timed[order.venue_order_id] = order.request.expire_time
+            self._time(order)
             if order.status is OrderStatus.PENDING_NEW:
                 self._arrive_later(order)
                 continue
@@ -119,6 +124,8 @@ class SimExchange:
 
     def send(self, request: OrderRequest, venue_order_id: int) -> None:
         """A new order under an id from `new_id`. What becomes of it is told by the ledger, refusals, too."""
+        if self._hours is not None:
+            self.expire()
         now = self._clock.now()
         order = SimOrder(
             venue_order_id, request, request.quantity, request.price, self.trading_day, venue_order_id, now, now
@@ -191,14 +198,27 @@ class SimExchange:
             self._fill(listing, self._orders[fill.order_id], fill)
 
     def expire(self) -> None:
-        """End the GTD orders whose time is over."""
+        """End the orders whose time is over; with hours the trading day begins by the clock, not by a quote."""
+        if self._hours is not None and (day := self._hours.trading_day()) > self.trading_day:
+            self._roll(day)
         now = self._clock.now()
         for venue_order_id in [i for i, at in self._timed.items() if at <= now]:
             order = self._orders.get(venue_order_id)
             if order is None:
                 self._timed.pop(venue_order_id, None)
             else:
-                self._end(order, OrderStatus.EXPIRED, Reason.ORDER_EXPIRED, "its expire_time has come")
+                is_gtd = order.request.time_in_force is TimeInForce.GTD
+                why = "its expire_time has come" if is_gtd else "the trading day is over"
+                self._end(order, OrderStatus.EXPIRED, Reason.ORDER_EXPIRED, why)
+
+    def _time(self, order: SimOrder) -> None:
+        """Note when an order is to end by the clock."""
+        request = order.request
+        if request.time_in_force is TimeInForce.GTD:
+            if request.expire_time is not None:
+                self._timed[order.venue_order_id] = request.expire_time
+        elif self._hours is not None and request.time_in_force is not TimeInForce.GTC:
+            self._timed[order.venue_order_id] = self._hours.day_end(request.symbol, order.trading_day)
 
     def _roll(self, trading_day: int) -> None:
         log.info("SIM: trading day %d", trading_day)
@@ -227,11 +247,13 @@ class SimExchange:
             return
         order.status = OrderStatus.NEW
         self._ledger.order(order, order.update())
-        if order.request.time_in_force is TimeInForce.GTD and order.request.expire_time is not None:
-            self._timed[order.venue_order_id] = order.request.expire_time
+        self._time(order)
         self._match(listing, order, _LIFETIMES.get(order.request.time_in_force, Lifetime.RESTS))
 
     def _match(self, listing: _Listing, order: SimOrder, lifetime: Lifetime) -> None:
+        if self._hours is not None and self._hours.state(order.request.symbol) is SessionState.AUCTION:
+            listing.book.rest(_match_order(listing, order))
+            return
         for fill in listing.book.submit(_match_order(listing, order), lifetime):
             self._fill(listing, order, fill)
         if order.status.is_open and lifetime is not Lifetime.RESTS:
@@ -302,6 +324,7 @@ class SimExchange:
         listing = self._listing(request.symbol)
         if listing is None:
             raise Refused(Reason.UNKNOWN_SYMBOL, f"{request.symbol} is not listed")
+        self._check_hours(request)
         ratio = self._settings().sim_reject_ratio
         if ratio and self._chance.random() < ratio:
             raise Refused(Reason.GATEWAY_REJECTED, "refused at random, as sim_reject_ratio asks for")
@@ -317,10 +340,21 @@ class SimExchange:
                 raise Refused(Reason.ORDER_EXPIRED, "its expire_time is over")
         return listing
 
+    def _check_hours(self, request: OrderRequest) -> None:
+        if self._hours is None:
+            return
+        state = self._hours.state(request.symbol)
+        if not state.takes_orders:
+            raise Refused(Reason.MARKET_CLOSED, f"{request.symbol} is not in a session: the market is {state.value}")
+        at_once = request.type is not OrderType.LIMIT or request.time_in_force in _LIFETIMES
+        if state is SessionState.AUCTION and at_once:
+            raise Refused(Reason.MARKET_CLOSED, f"{request.symbol} is in an auction, which takes limit orders only")
+
     def _check_amendment(self, order: SimOrder, quantity: Decimal, price: Decimal | None) -> _Listing:
         listing = self._listing(order.request.symbol)
         if listing is None:
             raise Refused(Reason.UNKNOWN_SYMBOL, f"{order.request.symbol} is not listed")
+        self._check_hours(order.request)
         _check_quantity(listing.instrument, quantity)
         if quantity <= order.cumulative_quantity:
             raise Refused(Reason.GATEWAY_REJECTED, f"{order.cumulative_quantity} is filled already")

@@ -1,4 +1,4 @@
-"""The simulated feed: a seeded random market of the catalogue's symbols that never closes."""
+"""The simulated feed: a seeded random market of the catalogue's symbols; it closes only where hours are kept."""
 
 import asyncio
 import math
@@ -8,8 +8,9 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from services.engine.quote import Quote
+from services.engine.sim_hours import SimHours
 from services.kernel.clock import Clock
-from services.quant.calendar import Calendar
+from services.quant.calendar import Calendar, SessionState
 from services.simulation.catalogue import Instrument, SimulatedMarket
 
 LEVELS = 5
@@ -136,7 +137,10 @@ class SimMarket:
 
 
 class SimFeed:
-    """The random markets of several symbols, each ticking `ticks_per_second()` times a second, round the clock."""
+    """The random markets of several symbols, each ticking `ticks_per_second()` times a second.
+
+    Round the clock, or with `hours` in continuous sessions only.
+    """
 
     paced = False
     realtime = True
@@ -149,8 +153,10 @@ class SimFeed:
         clock: Clock,
         ticks_per_second: Callable[[], float],
         saved: dict[str, dict[str, Any]] | None = None,
+        hours: SimHours | None = None,
     ) -> None:
         self._clock = clock
+        self._hours = hours
         self._calendar = Calendar.load()
         self._rate = ticks_per_second
         self._markets = [
@@ -168,7 +174,8 @@ class SimFeed:
     async def run(self, deliver: Callable[[Quote], None], room: Callable[[], Awaitable[None]]) -> None:
         """Tick until cancelled. All symbols tick once at first, so that there is a market at once; then in turn."""
         for market in self._markets:
-            deliver(self._step(market, 0.1))
+            if self._is_open(market):
+                deliver(self._step(market, 0.1))
         turn = 0
         due = self._clock.monotonic()
         while self._markets:
@@ -180,8 +187,12 @@ class SimFeed:
                 await asyncio.sleep(max(ahead, 0.001))
             elif ahead < -1:
                 due -= ahead  # the process stood still: a market does not make good for it
-            deliver(self._step(self._markets[turn], 1 / rate))
+            if self._is_open(self._markets[turn]):
+                deliver(self._step(self._markets[turn], 1 / rate))
             turn = (turn + 1) % len(self._markets)
+
+    def _is_open(self, market: SimMarket) -> bool:
+        return self._hours is None or self._hours.state(market.symbol) is SessionState.OPEN
 
     def _step(self, market: SimMarket, elapsed_s: float) -> Quote:
         now_ns = self._clock.now_ns()

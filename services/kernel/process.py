@@ -61,6 +61,10 @@ class Process:
         """Settings as they were at start."""
         return self._host.settings.of(section)
 
+    def setting(self, section: str, key: str) -> Any:
+        """Another service's setting as it was at start, by name: for the few that two services must see alike."""
+        return getattr(self._host.settings.sections()[section], key)
+
     def live(self, section: type[S]) -> Live[S]:
         """Settings as they are now: config's values laid over those at start."""
         return self._host.live(self.service_name, section)

@@ -1,5 +1,6 @@
 """The instruments' catalogue: rules of products and the symbols that follow them."""
 
+import logging
 import re
 from collections.abc import Iterator
 from datetime import date
@@ -12,12 +13,12 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstr
 
 from services.kernel.errors import StartError
 
+log = logging.getLogger(__name__)
 _OWN_FILE = Path(__file__).with_name("catalogue.yaml")
 _SYMBOL = re.compile(r"^([A-Za-z]+)[0-9]{3,4}\.([A-Z]{2,8})$")
 _FULL_SYMBOL = re.compile(r"^[A-Za-z0-9_-]{1,32}\.[A-Z]{2,8}$")
 
 Kind = Literal["FUTURES", "EQUITY", "OPTION", "FUND", "SPOT", "INDEX"]
-Time = Annotated[str, StringConstraints(pattern=r"^([01][0-9]|2[0-3]):[0-5][0-9]$")]
 
 
 def _exact(value: Any) -> Any:
@@ -59,7 +60,6 @@ class Instrument(_Entry):
     close_today_commission_fixed: NotNegative = Decimal(0)
     price_limit_ratio: Annotated[Number, Field(ge=0, lt=1)] = Decimal("0.1")
     currency: Annotated[str, StringConstraints(pattern=r"^[A-Z]{3}$")] = "CNY"
-    sessions: tuple[tuple[Time, Time], ...] = ()
     expire_date: date | None = None
     simulated: SimulatedMarket | None = None
 
@@ -155,5 +155,12 @@ def _read(path: Path) -> tuple[dict[str, dict[str, Any]], dict[str, dict[str, An
         entries = document.get(part) or {}
         if not isinstance(entries, dict) or not all(isinstance(e, dict | None) for e in entries.values()):
             raise StartError(f"instruments file {path}: `{part}` must map names to fields")
-        parts.append({str(name): dict(entry or {}) for name, entry in entries.items()})
+        parts.append({str(name): _without_sessions(path, str(name), entry or {}) for name, entry in entries.items()})
     return parts[0], parts[1]
+
+
+def _without_sessions(path: Path, name: str, entry: dict[str, Any]) -> dict[str, Any]:
+    """Files of earlier versions had sessions, which the calendar has now."""
+    if "sessions" in entry:
+        log.warning("instruments file %s: %s: `sessions` is not read: the calendar says when it trades", path, name)
+    return {key: value for key, value in entry.items() if key != "sessions"}

@@ -38,6 +38,10 @@ class TradingSettings(Section):
         gt=0,
         description="How long after the last tick its price still values market orders and begins trailing stops.",
     )
+    enforce_sessions: bool = Field(
+        default=False,
+        description="Whether the exchanges' hours are kept: SIM then trades in its sessions only. Read at start.",
+    )
     reconcile_interval_s: float = Field(default=30.0, gt=0, description="How often gateways are asked what they have.")
     unknown_grace_s: float = Field(
         default=6.0,

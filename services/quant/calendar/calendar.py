@@ -28,6 +28,7 @@ from services.quant.calendar.table import Table, load_table
 MOST_CACHED = 4096
 """Symbols, and days of products, that are remembered."""
 _STATES = {SessionKind.AUCTION: SessionState.AUCTION, SessionKind.CONTINUOUS: SessionState.OPEN}
+_LATEST = 99991231
 Hours: TypeAlias = tuple[tuple[str, str], ...]
 
 
@@ -135,15 +136,15 @@ class Calendar:
         """Sessions of a symbol's trading day in order of time."""
         return self._sessions(self._product_of_symbol(symbol), trading_day)
 
-    def hours(self, symbol: str, day: int) -> Hours:
+    def hours(self, symbol: str, day: int = _LATEST) -> Hours:
         """Continuous trading as a contract specification has it: `(("21:00", "23:00"), …, ("13:30", "15:00"))`
 
-        What holds on a date (YYYYMMDD), whatever its holidays and cancelled nights. A market round the clock has
-        `(("00:00", "00:00"),)`.
+        What holds on a date (YYYYMMDD), the latest by default, whatever its holidays and cancelled nights. A market
+        round the clock has `(("00:00", "24:00"),)`.
         """
         product = self._product_of_symbol(symbol)
         if product is None:
-            return (("00:00", "00:00"),)
+            return (("00:00", "24:00"),)
         hours, night_end = product.hours(to_date(day))
         if hours is None:
             return ()

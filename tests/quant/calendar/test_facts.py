@@ -202,6 +202,8 @@ def test_the_contract_hours_are_those_of_the_table(calendar: Calendar) -> None:
     )  # without its night
     assert calendar.hours("IF2612.CFFEX", 20261125) == (("09:30", "11:30"), ("13:00", "15:00"))
     assert calendar.hours("600000.SSE", 20261125) == (("09:30", "11:30"), ("13:00", "15:00"))
+    assert calendar.hours("BTCUSDT.BINANCE") == (("00:00", "24:00"),)
+    assert calendar.hours("rb2701.SHFE") == calendar.hours("rb2701.SHFE", 20261125)
 
 
 def test_years_without_known_holidays_have_weekends_only_and_it_is_said_once(caplog: pytest.LogCaptureFixture) -> None:
