@@ -1,5 +1,6 @@
 """What the risk service is made of."""
 
+from collections.abc import Sequence
 from decimal import Decimal
 from functools import partial
 
@@ -14,16 +15,18 @@ from services.quant.calendar import Calendar
 from services.risk import models
 from services.risk.api import RiskApi
 from services.risk.book import AccountBook
-from services.risk.halting import Halting
+from services.risk.enforcer import Enforcer
 from services.risk.journal import Journal
 from services.risk.keeper import Keeper
+from services.risk.limits import NO_CHANGES, AccountLimits
 from services.risk.portfolio import Portfolio, defaults_of
 from services.risk.price_feed import PriceFeed
-from services.risk.repository import RiskRepository, Upserts
+from services.risk.repository import AccountKey, RiskRepository, Upserts
 from services.risk.service import RiskService
+from services.risk.setting_store import SettingStore
 from services.risk.settings import RiskSettings
 from services.risk.trading_feed import TradingFeed
-from services.risk.trading_state import EVERYBODY, TradingStates
+from services.risk.trading_state import EVERYBODY, NO_STATES, AccountStates, TradingStates
 
 
 def bind(process: Process) -> None:
@@ -42,6 +45,8 @@ def bind(process: Process) -> None:
         numbers = {"limit": limit, "value": plain(-daily_pnl)}
         reason = Reason.RISK_LIMIT_MAX_DAILY_LOSS
         journal.record(book.user_id, book.account_id, reason, "the day's loss has reached max_daily_loss", numbers)
+        enforcer.begin(book.account_id)
+        keeper.save_soon()
 
     portfolio = Portfolio(process.clock, defaults_of(settings.value), record_loss)
     states = TradingStates()
@@ -49,9 +54,35 @@ def bind(process: Process) -> None:
     market, engine = process.peer(MarketServiceStub), process.peer(EngineServiceStub)
     prices = PriceFeed(market, engine, portfolio, Calendar.load(), settings.value.price_interval_s)
     feed = TradingFeed(trading, portfolio, prices.catalogue_loaded, process.clock)
-    halting = Halting(trading, states, portfolio, process.clock)
-    keeper = Keeper(repositories, portfolio, states, settings.value.save_interval_s)
-    risk = RiskService(repositories, portfolio, states, feed, prices, halting, journal, settings, process.clock)
+    enforcer = Enforcer(trading, states, portfolio, process.clock)
+
+    async def write_limits(account: AccountKey, limits: AccountLimits) -> None:
+        async with repositories() as repository:
+            await repository.put_limits(account, limits)
+
+    async def write_states(account_id: str, account_states: AccountStates) -> None:
+        async with repositories() as repository:
+            await repository.put_states(account_id, account_states)
+
+    def apply_limits(account: AccountKey, values: Sequence[AccountLimits]) -> None:
+        portfolio.set_limits(account.account_id, values)
+
+    limit_store = SettingStore(NO_CHANGES, write_limits, apply_limits)
+    state_store = SettingStore(NO_STATES, write_states, states.put)
+    keeper = Keeper(repositories, portfolio, limit_store, state_store, settings.value.save_interval_s)
+    risk = RiskService(
+        repositories,
+        portfolio,
+        states,
+        limit_store,
+        state_store,
+        feed,
+        prices,
+        enforcer,
+        journal,
+        settings,
+        process.clock,
+    )
 
     def take_defaults(changed: RiskSettings) -> None:
         defaults = defaults_of(changed)
@@ -64,10 +95,14 @@ def bind(process: Process) -> None:
     process.on_start(keeper.load)
     process.background("prices", prices.run)
     process.background("trading", feed.run)
-    process.background("halting", halting.run)
+    process.background("enforcer", enforcer.run)
+    process.background("limits", limit_store.run)
+    process.background("states", state_store.run)
     process.background("journal", journal.write)
     process.background("days", keeper.run)
     process.ready_when("trading's snapshot", lambda: feed.complete)
     process.on_drain(journal.drain)
     process.on_stop(journal.flush)
     process.on_stop(keeper.save)
+    for store in (limit_store, state_store):
+        process.on_stop(store.flush)

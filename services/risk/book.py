@@ -41,7 +41,8 @@ class AccountBook:
         # Contracts that opening orders and reservations would add, by symbol and whether they buy.
         self.pending: dict[tuple[str, bool], Decimal] = {}
         self.pending_notional = ZERO
-        self.resting = 0  # working orders that no cancel is on its way for
+        # Working orders that no cancel is on its way for, and those of them that open.
+        self.resting = self.resting_opening = 0
         self.update_time_ns = 0
         self._new_reservations = 0
         self._admitted: deque[float] = deque()
@@ -61,7 +62,7 @@ class AccountBook:
         before = self.orders.pop(order.order_id, None)
         if before is not None:
             self._count(before, -1)
-            self.resting -= not before.cancelling
+            self._count_resting(before, -1)
         reserved = self.reservations.get(order.order_id)
         # A replace is seen when the order has the wanted quantity; a new order when it is there at all.
         if reserved is not None and (finished or not reserved.replaces or order.quantity == reserved.quantity):
@@ -69,7 +70,7 @@ class AccountBook:
         if not finished:
             self.orders[order.order_id] = order
             self._count(order, 1)
-            self.resting += not order.cancelling
+            self._count_resting(order, 1)
 
     def apply_position(self, symbol: str, long: bool, position: Position) -> None:
         """A position as it is now at trading."""
@@ -138,6 +139,11 @@ class AccountBook:
     def admit(self, now: float) -> None:
         """Count an admitted order for the rate."""
         self._admitted.append(now)
+
+    def _count_resting(self, order: WorkingOrder, sign: int) -> None:
+        if not order.cancelling:
+            self.resting += sign
+            self.resting_opening += sign * order.opens
 
     def _count(self, order: WorkingOrder | Reservation, sign: int) -> None:
         if not order.opens:

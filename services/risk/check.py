@@ -60,14 +60,30 @@ def growth_of(book: AccountBook, candidate: OrderCandidate) -> Growth:
         added, worth = candidate.quantity, candidate.notional
     if reserved is not None:
         added, worth = added - reserved.leaves, worth - reserved.notional
-    return Growth(added, worth, 0 if working is not None or reserved is not None else 1)
+    known = working is not None or reserved is not None or candidate.triggered
+    return Growth(added, worth, 0 if known else 1)
+
+
+def reduces(book: AccountBook, candidate: OrderCandidate) -> bool:
+    """Whether a replace makes a working order smaller or less eager, and nothing about it greater: it adds no risk."""
+    order = book.orders.get(candidate.order_id)
+    if not candidate.replaces or order is None or candidate.quantity > order.quantity:
+        return False
+    if candidate.price is None or order.price is None:
+        return candidate.price is order.price
+    return candidate.price <= order.price if candidate.buys else candidate.price >= order.price
 
 
 def violations(book: AccountBook, candidate: OrderCandidate, now: Circumstances) -> Iterator[Violation]:
-    """All reasons why the order may not be accepted, the gravest first."""
+    """All reasons why the order may not be accepted, the gravest first.
+
+    Replaces that reduce, and closing stops that have triggered, are stopped by nothing but a halt.
+    """
     limits = book.limits
     if now.state is TradingState.HALTED:
         yield _refusal(Reason.TRADING_HALTED, "trading is halted", state_reason=now.state_reason)
+    if (candidate.triggered and not candidate.opens) or reduces(book, candidate):
+        return
     if now.state is TradingState.REDUCING and candidate.opens:
         yield _refusal(Reason.REDUCE_ONLY, "only orders that reduce a position", state_reason=now.state_reason)
     if now.loss_reached and candidate.opens:
@@ -84,10 +100,11 @@ def violations(book: AccountBook, candidate: OrderCandidate, now: Circumstances)
         yield from _above(Reason.RISK_LIMIT_MAX_ORDER_QUANTITY, limits.max_order_quantity, candidate.quantity)
     if limits.max_order_notional is not None:
         yield from _above(Reason.RISK_LIMIT_MAX_ORDER_NOTIONAL, limits.max_order_notional, candidate.notional)
-    if candidate.opens and growth.leaves > 0 and limits.max_position_quantity is not None:
+    # A stop that triggers adds nothing to what was counted when it was accepted; positions and limits may have changed.
+    if candidate.opens and (growth.leaves > 0 or candidate.triggered) and limits.max_position_quantity is not None:
         value = _position_with_orders(book, candidate) + growth.leaves
         yield from _above(Reason.RISK_LIMIT_MAX_POSITION_QUANTITY, limits.max_position_quantity, value)
-    if candidate.opens and growth.notional > 0 and limits.max_gross_notional is not None:
+    if candidate.opens and (growth.notional > 0 or candidate.triggered) and limits.max_gross_notional is not None:
         value = now.gross_notional + book.pending_notional + growth.notional
         yield from _above(Reason.RISK_LIMIT_MAX_GROSS_NOTIONAL, limits.max_gross_notional, value)
     if growth.orders and limits.max_open_orders is not None:
@@ -127,8 +144,8 @@ def _position_with_orders(book: AccountBook, candidate: OrderCandidate) -> Decim
 
 
 def _collar(book: AccountBook, candidate: OrderCandidate, last: Decimal | None) -> Iterator[Violation]:
-    ratio, price = book.limits.price_collar_ratio, candidate.limit_price
-    if ratio is None or price is None:
+    ratio, price = book.limits.price_collar_ratio, candidate.price
+    if ratio is None or price is None or candidate.held:
         return
     if last is None:
         if candidate.opens:

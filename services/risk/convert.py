@@ -15,7 +15,7 @@ from services.risk.exposure import Exposure, SymbolExposure
 from services.risk.limits import COUNTS, NAMES, Limits
 from services.risk.order import OrderCandidate
 from services.risk.risk_event import RiskEvent
-from services.risk.trading_feed import OPENING
+from services.risk.trading_feed import OPENING, STOPS
 
 
 def to_candidate(request: pb.CheckOrderRequest) -> OrderCandidate:
@@ -32,10 +32,12 @@ def to_candidate(request: pb.CheckOrderRequest) -> OrderCandidate:
         quantity=Decimal(request.quantity or 0),
         value_price=price if price is not None else Decimal(reference or 0),
         contract_size=Decimal(request.contract_size or 0),
-        limit_price=price if request.type == common_pb2.ORDER_TYPE_LIMIT else None,
+        price=price,
         gateway=request.gateway,
         dry_run=request.dry_run,
         replaces=request.replaces,
+        held=request.type in STOPS and not request.triggered,
+        triggered=request.triggered,
     )
 
 

@@ -3,10 +3,13 @@
 import asyncio
 
 from services.kernel.database import Repositories
+from services.kernel.tasks import set_within
 from services.risk.daily import DailyPnl
+from services.risk.limits import AccountLimits
 from services.risk.portfolio import Portfolio
-from services.risk.repository import RiskRepository
-from services.risk.trading_state import TradingStates
+from services.risk.repository import AccountKey, RiskRepository
+from services.risk.setting_store import SettingStore
+from services.risk.trading_state import AccountStates
 
 # So many accounts are valued at a time: orders are not kept waiting.
 GROUP = 200
@@ -19,27 +22,34 @@ class Keeper:
         self,
         repositories: Repositories[RiskRepository],
         portfolio: Portfolio,
-        states: TradingStates,
+        limits: SettingStore[AccountKey, AccountLimits],
+        states: SettingStore[str, AccountStates],
         save_interval_s: float,
     ) -> None:
         self._repositories = repositories
         self._portfolio = portfolio
+        self._limits = limits
         self._states = states
         self._save_interval_s = save_interval_s
+        self._soon = asyncio.Event()
 
     async def load(self) -> None:
         """Read everything, before the first order is checked."""
         async with self._repositories.read() as repository:
-            for account_id, limits in (await repository.list_limits()).items():
-                self._portfolio.set_limits(account_id, limits)
+            self._limits.load(await repository.list_limits())
             self._states.load(await repository.list_states())
             self._portfolio.load_days(await repository.list_days())
 
     async def run(self) -> None:
         """Keep the days for as long as the process runs."""
         while True:
-            await asyncio.sleep(self._save_interval_s)
+            await set_within(self._soon, self._save_interval_s)
+            self._soon.clear()
             await self.save()
+
+    def save_soon(self) -> None:
+        """Something happened that a restart must not forget."""
+        self._soon.set()
 
     async def save(self) -> None:
         """Write the days that have changed."""

@@ -34,6 +34,10 @@ class Limits:
         """Those that are set, by name."""
         return {name: value for name in NAMES if (value := getattr(self, name)) is not None}
 
+    def strictest(self, other: "Limits") -> "Limits":
+        """Of each limit the stricter one."""
+        return Limits(**{name: stricter(name, getattr(self, name), getattr(other, name)) for name in NAMES})
+
     def to_document(self) -> dict[str, str]:
         """Those that are set, as text."""
         return {name: plain(Decimal(value)) for name, value in self.given().items()}
@@ -61,18 +65,21 @@ class AccountLimits:
         """The limits that count. Defaults that become stricter stay stricter than what an owner chose before."""
         return Limits(**{name: self._value(name, defaults) for name in NAMES})
 
-    def tightened(self, wanted: Limits, defaults: Limits) -> "AccountLimits":
-        """With what the owner wants. Raises LimitLoosened for what is more than the limit in force."""
+    def require_tighter(self, wanted: Limits, defaults: Limits) -> None:
+        """Raise LimitLoosened where an owner wants more than the limit in force."""
         present = self.in_force(defaults)
         for name, value in wanted.given().items():
             limit = getattr(present, name)
-            if limit is not None and value > limit:
+            if stricter(name, limit, value) != value:
                 raise LimitLoosened(
                     f"{name}: {value} is more than {limit}; only an administrator may loosen a limit",
                     limit=name,
                     in_force=limit,
                     value=value,
                 )
+
+    def owning(self, wanted: Limits) -> "AccountLimits":
+        """With what the owner wants."""
         return replace(self, own=replace(self.own, **wanted.given()))
 
     def granting(self, wanted: Limits) -> "AccountLimits":
@@ -81,8 +88,15 @@ class AccountLimits:
         return AccountLimits(replace(self.granted, **wanted.given()), replace(self.own, **freed))
 
     def _value(self, name: str, defaults: Limits) -> Any:
-        granted, own = getattr(self.granted, name), getattr(self.own, name)
-        base = getattr(defaults, name) if granted is None else granted
-        if own is None or base is None:
-            return base if own is None else own
-        return min(own, base)
+        granted = getattr(self.granted, name)
+        return stricter(name, getattr(defaults, name) if granted is None else granted, getattr(self.own, name))
+
+
+NO_CHANGES = AccountLimits()
+
+
+def stricter(name: str, one: Any, other: Any) -> Any:
+    """The stricter of two values of a limit; None, not limited, is the loosest."""
+    if one is None or other is None:
+        return other if one is None else one
+    return min(one, other)

@@ -25,7 +25,10 @@ class LimitsRow(Base):
 
 
 class StateRow(Base):
-    """The trading state of an account, or of everybody when both ids are empty."""
+    """The trading state of an account, or of everybody when both ids are empty.
+
+    Of an account there may be two: its owner's, and an administrator's, which has no user_id.
+    """
 
     __tablename__ = "trading_states"
 

@@ -18,10 +18,14 @@ class OrderCandidate:
     quantity: Decimal
     value_price: Decimal  # what one point is valued at: the limit, else the reference price
     contract_size: Decimal  # 0: not known
-    limit_price: Decimal | None = None  # of plain limit orders, which alone the collar is for
+    price: Decimal | None = None  # the limit, if it has one
     gateway: str = ""
     dry_run: bool = False
     replaces: bool = False
+    # A stop that waits for its trigger: it is not at the venue, so that its limit may be anywhere.
+    held: bool = False
+    # A stop that has triggered: it was let through and counted when it was accepted.
+    triggered: bool = False
 
     @property
     def notional(self) -> Decimal:

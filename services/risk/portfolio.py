@@ -1,14 +1,14 @@
 """All accounts in memory: their books, owners, last prices, and the trading day's profit and loss."""
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
 from services.kernel.clock import Clock
 from services.risk.book import ZERO, AccountBook
 from services.risk.daily import DailyPnl
-from services.risk.limits import NO_LIMITS, AccountLimits, Limits
+from services.risk.limits import NO_CHANGES, NO_LIMITS, AccountLimits, Limits
 from services.risk.prices import Prices
 
 _DAY_NS = 86_400 * 10**9
@@ -37,10 +37,13 @@ class Portfolio:
         self._books: dict[str, AccountBook] = {}
         self._fresh: dict[str, AccountBook] | None = None
         self._owned: dict[str, list[AccountBook]] = {}
-        self._limits: dict[str, AccountLimits] = {}
+        # By account: what differs from the defaults, and what is about to; the strictest counts.
+        self._limits: dict[str, Sequence[AccountLimits]] = {}
         # Accounts with max_daily_loss: only these have to be looked at with each price.
         self._loss_limited: set[str] = set()
         self.days: dict[str, DailyPnl] = {}
+        # Accounts that have reached max_daily_loss on this trading day.
+        self.lost: set[str] = set()
         self.trading_day = 0
         # Whether a tick of the trading day was seen. Before, after a restart, it may be over already: then what was
         # kept of it is its end, not what positions are worth now.
@@ -181,21 +184,20 @@ class Portfolio:
             self._set_limits(book)
             self.settle(book, limits_changed=True)
 
-    def set_limits(self, account_id: str, limits: AccountLimits) -> None:
-        """Let an account's own limits count from now on."""
+    def set_limits(self, account_id: str, limits: Sequence[AccountLimits]) -> None:
+        """Let the strictest of these count for an account from now on."""
         self._limits[account_id] = limits
         for books in (self._books, self._fresh or {}):
             if account_id in books:
                 self._set_limits(books[account_id])
                 self.settle(books[account_id], limits_changed=True)
 
-    def account_limits(self, account_id: str) -> AccountLimits:
-        """What differs from the defaults for an account."""
-        return self._limits.get(account_id, AccountLimits())
-
     def limits_of(self, account_id: str) -> Limits:
         """The limits in force for an account."""
-        return self.account_limits(account_id).in_force(self._defaults)
+        limits, *others = (one.in_force(self._defaults) for one in self._limits.get(account_id, (NO_CHANGES,)))
+        for other in others:
+            limits = limits.strictest(other)
+        return limits
 
     # Sums -------------------------------------------------------------------------------------------------------
 
@@ -239,12 +241,12 @@ class Portfolio:
     def load_days(self, days: Iterable[DailyPnl]) -> None:
         """Take what was kept of the day, before anything else comes."""
         self.days = {day.account_id: day for day in days}
+        self.lost = {day.account_id for day in self.days.values() if day.loss_reached}
         self.trading_day = max((day.trading_day for day in self.days.values()), default=0)
 
     def loss_reached(self, book: AccountBook) -> bool:
         """Whether max_daily_loss was reached on this trading day, also when some of it has come back since."""
-        day = self.days.get(book.account_id)
-        return day is not None and day.loss_reached
+        return book.account_id in self.lost
 
     def settle(self, book: AccountBook, *, limits_changed: bool = False) -> None:
         """See whether the day's loss has reached the limit; looser limits may also set the account free again."""
@@ -252,14 +254,19 @@ class Portfolio:
             return
         day, limit = self._day_of(book), book.limits.max_daily_loss
         if limit is None:
-            day.loss_reached = False
+            self._set_lost(day, False)
             return
         reached = self.daily_pnl(book) <= -limit
         if day.loss_reached and not reached and limits_changed:
-            day.loss_reached = False
+            self._set_lost(day, False)
         elif reached and not day.loss_reached:
-            day.loss_reached = True
+            self._set_lost(day, True)
             self._on_loss(book, self.daily_pnl(book))
+
+    def _set_lost(self, day: DailyPnl, lost: bool) -> None:
+        if day.loss_reached != lost:
+            day.loss_reached = lost
+            (self.lost.add if lost else self.lost.discard)(day.account_id)
 
     def total_up(self, books: Iterable[AccountBook]) -> list[DailyPnl]:
         """Bring the last totals of these accounts' days up to date; answer those that must be written."""
@@ -278,6 +285,7 @@ class Portfolio:
         self.trading_day = trading_day
         for day in self.days.values():
             day.begin(trading_day)
+        self.lost = {day.account_id for day in self.days.values() if day.loss_reached}
         for book in self._books.values():
             self.settle(book)
 

@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import NamedTuple
 
 from redfire.reasons import Reason
-from sqlalchemy import select
+from sqlalchemy import delete, select
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.sql.dml import Insert
 
@@ -13,7 +13,7 @@ from services.risk.daily import DailyPnl
 from services.risk.limits import AccountLimits, Limits
 from services.risk.models import DayRow, EventRow, LimitsRow, StateRow
 from services.risk.risk_event import RiskEvent
-from services.risk.trading_state import StateSetting, TradingState
+from services.risk.trading_state import AccountStates, StateSetting, TradingState
 
 
 class Upserts(NamedTuple):
@@ -23,6 +23,13 @@ class Upserts(NamedTuple):
     event: Insert
 
 
+class AccountKey(NamedTuple):
+    """An account and whose it is."""
+
+    user_id: str
+    account_id: str
+
+
 class RiskRepository:
     """All reads and writes of the risk database."""
 
@@ -30,43 +37,42 @@ class RiskRepository:
         self._session = session
         self._upserts = upserts
 
-    async def list_limits(self) -> dict[str, AccountLimits]:
+    async def list_limits(self) -> dict[AccountKey, AccountLimits]:
         """What differs from the defaults, by account."""
         return {
-            row.account_id: AccountLimits(Limits.from_document(row.granted), Limits.from_document(row.own))
+            AccountKey(row.user_id, row.account_id): AccountLimits(
+                Limits.from_document(row.granted), Limits.from_document(row.own)
+            )
             for row in await self._session.scalars(select(LimitsRow))
         }
 
-    async def put_limits(self, user_id: str, account_id: str, limits: AccountLimits) -> None:
+    async def put_limits(self, account: AccountKey, limits: AccountLimits) -> None:
         """Keep an account's own limits."""
         row = LimitsRow(
-            user_id=user_id,
-            account_id=account_id,
+            user_id=account.user_id,
+            account_id=account.account_id,
             granted=limits.granted.to_document(),
             own=limits.own.to_document(),
         )
         await self._session.merge(row)
 
-    async def list_states(self) -> list[StateSetting]:
-        """All states that are set."""
-        return [
-            StateSetting(
+    async def list_states(self) -> dict[str, AccountStates]:
+        """All states that are set, by account."""
+        settings: dict[str, list[StateSetting]] = {}
+        for row in await self._session.scalars(select(StateRow)):
+            setting = StateSetting(
                 row.account_id, row.user_id, TradingState(row.state), row.reason, row.updated_by, row.update_time
             )
-            for row in await self._session.scalars(select(StateRow))
-        ]
+            settings.setdefault(row.account_id, []).append(setting)
+        return {account_id: AccountStates.of(given) for account_id, given in settings.items()}
 
-    async def put_state(self, setting: StateSetting) -> None:
-        """Keep a state."""
-        row = StateRow(
-            user_id=setting.user_id,
-            account_id=setting.account_id,
-            state=int(setting.state),
-            reason=setting.reason,
-            updated_by=setting.updated_by,
-            update_time=setting.update_time,
-        )
-        await self._session.merge(row)
+    async def put_states(self, account_id: str, states: AccountStates) -> None:
+        """Keep the states of an account instead of those before."""
+        await self._session.execute(delete(StateRow).where(StateRow.account_id == account_id))
+        if states.admin is not None:
+            self._session.add(_state_row("", states.admin))
+        if states.owner is not None:
+            self._session.add(_state_row(states.owner.user_id, states.owner))
 
     async def list_days(self) -> list[DailyPnl]:
         """The days of all accounts."""
@@ -131,6 +137,17 @@ class RiskRepository:
         if before_id is not None:
             query = query.where(EventRow.event_id < before_id)
         return [_to_event(row) for row in await self._session.scalars(query)]
+
+
+def _state_row(user_id: str, setting: StateSetting) -> StateRow:
+    return StateRow(
+        user_id=user_id,
+        account_id=setting.account_id,
+        state=int(setting.state),
+        reason=setting.reason,
+        updated_by=setting.updated_by,
+        update_time=setting.update_time,
+    )
 
 
 def _to_event(row: EventRow) -> RiskEvent:

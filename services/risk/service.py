@@ -1,9 +1,10 @@
 """Rules of risk: who may see and change what, and the check that every order passes."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Callable, Hashable
+from dataclasses import dataclass, replace
 from datetime import datetime
+from typing import TypeVar
 
 from redfire.reasons import Reason
 
@@ -16,19 +17,22 @@ from services.kernel.live import Live
 from services.kernel.paging import Page, Slice
 from services.risk.book import ZERO, AccountBook
 from services.risk.check import Circumstances, Violation, growth_of, max_quantity, violations
+from services.risk.enforcer import Enforcer
 from services.risk.exposure import Exposure, exposure_of
-from services.risk.halting import Halting
 from services.risk.journal import End, Journal
-from services.risk.limits import Limits
+from services.risk.limits import AccountLimits, Limits
 from services.risk.order import OrderCandidate
 from services.risk.portfolio import Portfolio
 from services.risk.price_feed import PriceFeed
-from services.risk.repository import RiskRepository
+from services.risk.repository import AccountKey, RiskRepository
 from services.risk.risk_event import RiskEvent
+from services.risk.setting_store import SettingStore
 from services.risk.settings import RiskSettings
 from services.risk.trading_feed import TradingFeed
-from services.risk.trading_state import EVERYBODY, StateSetting, TradingState, TradingStates
+from services.risk.trading_state import EVERYBODY, AccountStates, StateSetting, TradingState, TradingStates
 
+K = TypeVar("K", bound=Hashable)
+T = TypeVar("T")
 # Whoever has it sees and changes every account's limits and state.
 RISK_WRITE = "risk:write"
 _STATE_REASONS = {
@@ -56,16 +60,18 @@ class StateView:
 
 
 class RiskService:
-    """Checks orders in memory; keeps limits and states in the database before they count."""
+    """Checks orders in memory; what tightens limits and states counts at once, what loosens when it is written."""
 
     def __init__(
         self,
         repositories: Repositories[RiskRepository],
         portfolio: Portfolio,
         states: TradingStates,
+        limit_store: SettingStore[AccountKey, AccountLimits],
+        state_store: SettingStore[str, AccountStates],
         feed: TradingFeed,
         prices: PriceFeed,
-        halting: Halting,
+        enforcer: Enforcer,
         journal: Journal,
         settings: Live[RiskSettings],
         clock: Clock,
@@ -73,13 +79,14 @@ class RiskService:
         self._repositories = repositories
         self._portfolio = portfolio
         self._states = states
+        self._limit_store = limit_store
+        self._state_store = state_store
         self._feed = feed
         self._prices = prices
-        self._halting = halting
+        self._enforcer = enforcer
         self._journal = journal
         self._settings = settings
         self._clock = clock
-        self._writing = asyncio.Lock()
 
     async def know_price(self, candidate: OrderCandidate) -> None:
         """Ask for the last price that the collar compares with, where none came yet; wait a little for it."""
@@ -87,7 +94,7 @@ class RiskService:
 
     def knows_price(self, candidate: OrderCandidate) -> bool:
         """Whether a check needs no price that is not here."""
-        if candidate.limit_price is None or not candidate.opens:
+        if candidate.price is None or candidate.held or not candidate.opens:
             return True
         book = self._portfolio.find(candidate.account_id)
         market = self._portfolio.prices.market_of(candidate.gateway) if book is None else book.market
@@ -126,21 +133,28 @@ class RiskService:
         return book.account_id, book.limits
 
     async def update_limits(self, caller: Identity, account_id: str, wanted: Limits) -> tuple[str, Limits]:
-        """Change the limits that are given. Raises NotFound, LimitLoosened."""
-        account_id = (await self._account(caller, account_id)).account_id
-        async with self._writing:
-            book = await self._account(caller, account_id)
-            before, defaults = self._portfolio.account_limits(account_id), self._portfolio.defaults
-            grants = caller.has(RISK_WRITE)
-            limits = before.granting(wanted) if grants else before.tightened(wanted, defaults)
-            if limits != before:
-                async with self._repositories() as repository:
-                    await repository.put_limits(book.user_id, account_id, limits)
-                self._portfolio.set_limits(account_id, limits)
-                by = caller.user_id or caller.service
-                changed = {**wanted.to_document(), "updated_by": by}
-                self._journal.record(book.user_id, account_id, None, "limits were changed", changed)
-        return account_id, self._portfolio.limits_of(account_id)
+        """Change the limits that are given; what is stricter counts at once.
+
+        Raises NotFound, LimitLoosened, and NotDurable, which says whether it counts all the same.
+        """
+        book = await self._account(caller, account_id)
+        account, grants = AccountKey(book.user_id, book.account_id), caller.has(RISK_WRITE)
+        before, defaults = self._limit_store.wanted(account), self._portfolio.defaults
+        if not grants:
+            before.require_tighter(wanted, defaults)
+
+        def change(limits: AccountLimits) -> AccountLimits:
+            return limits.granting(wanted) if grants else limits.owning(wanted)
+
+        def record() -> None:
+            changed = {**wanted.to_document(), "updated_by": caller.user_id or caller.service}
+            self._journal.record(book.user_id, book.account_id, None, "limits were changed", changed)
+
+        if change(before) != before or not self._limit_store.is_written(account):
+            present = before.in_force(defaults)
+            loosens = present.strictest(change(before).in_force(defaults)) == present
+            await self._change(self._limit_store, account, change, record, loosens=loosens)
+        return book.account_id, self._portfolio.limits_of(book.account_id)
 
     async def get_exposure(self, caller: Identity, account_id: str) -> Exposure:
         """What an account has at stake. Raises NotFound."""
@@ -165,17 +179,24 @@ class RiskService:
         if account_id or not caller.has(RISK_WRITE):
             book = await self._account(caller, account_id)
             account_id, owner = book.account_id, book.user_id
-        by = caller.user_id or caller.service
+        by, grants = caller.user_id or caller.service, caller.has(RISK_WRITE)
         setting = StateSetting(account_id, owner, state, reason, by, self._clock.now())
-        async with self._writing:
-            self._require_may_set(caller, setting)
-            async with self._repositories() as repository:
-                await repository.put_state(setting)
-            self._states.put(setting)
-        if state is TradingState.HALTED:
-            self._halting.begin(account_id)
-        message = f"trading state {state.name}: {reason}"
-        self._journal.record(owner, account_id, _STATE_REASONS[state], message, {"state": state.name, "updated_by": by})
+        before = self._state_store.wanted(account_id)
+        if not grants and before.admin is not None and state < before.admin.state:
+            raise Denied("this state was set by an administrator, who alone may loosen it", permission=RISK_WRITE)
+
+        def change(states: AccountStates) -> AccountStates:
+            # An administrator's state counts whatever the owner chose before.
+            return AccountStates(admin=setting) if grants else replace(states, owner=setting)
+
+        def record() -> None:
+            message, numbers = f"trading state {state.name}: {reason}", {"state": state.name, "updated_by": by}
+            self._journal.record(owner, account_id, _STATE_REASONS[state], message, numbers)
+
+        loosens = change(before).state < before.state
+        # It looks at the states when this has changed them and waits for the database.
+        self._enforcer.begin(account_id)
+        await self._change(self._state_store, account_id, change, record, loosens=loosens)
         return account_id, self._states.in_force(account_id)[0]
 
     async def list_events(
@@ -257,10 +278,13 @@ class RiskService:
             return None
         return book
 
-    def _require_may_set(self, caller: Identity, wanted: StateSetting) -> None:
-        """An owner may not loosen what an administrator set."""
-        present = self._states.find(wanted.account_id)
-        if caller.has(RISK_WRITE) or present is None or present.updated_by == present.user_id:
-            return
-        if wanted.state < present.state:
-            raise Denied("this state was set by an administrator, who alone may loosen it", permission=RISK_WRITE)
+    @staticmethod
+    async def _change(
+        store: SettingStore[K, T], key: K, change: Callable[[T], T], record: Callable[[], None], *, loosens: bool
+    ) -> None:
+        """Change a setting, and record it when it counts: at once, or only when it is written."""
+        if not loosens:
+            record()
+        await store.change(key, change, loosens=loosens)
+        if loosens:
+            record()

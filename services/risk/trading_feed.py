@@ -32,6 +32,7 @@ OPEN = frozenset(
     }
 )
 OPENING = frozenset({common_pb2.POSITION_EFFECT_UNSPECIFIED, common_pb2.POSITION_EFFECT_OPEN})
+STOPS = frozenset({common_pb2.ORDER_TYPE_STOP, common_pb2.ORDER_TYPE_STOP_LIMIT, common_pb2.ORDER_TYPE_TRAILING_STOP})
 # Another cancel would not help these.
 CANCELLING = frozenset({common_pb2.ORDER_STATUS_PENDING_CANCEL, common_pb2.ORDER_STATUS_UNKNOWN})
 

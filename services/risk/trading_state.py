@@ -1,7 +1,7 @@
 """What orders are let through: everybody's state and each account's; the stricter one counts."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import IntEnum
 
@@ -22,30 +22,65 @@ class StateSetting:
     """A state that somebody set, of an account or of everybody."""
 
     account_id: str
-    user_id: str  # whose account; empty: everybody's
+    user_id: str  # whose account; empty: everybody's, or not known
     state: TradingState
     reason: str
     updated_by: str
     update_time: datetime
 
+    @property
+    def by_owner(self) -> bool:
+        """Whether the account's owner set it, not an administrator."""
+        return self.user_id != "" and self.updated_by == self.user_id
+
+
+@dataclass(frozen=True, slots=True)
+class AccountStates:
+    """What an administrator set of an account and what its owner did: an owner who halts and goes on again does not
+    undo the administrator's."""
+
+    admin: StateSetting | None = None
+    owner: StateSetting | None = None
+
+    @classmethod
+    def of(cls, settings: Iterable[StateSetting]) -> "AccountStates":
+        """From what was kept."""
+        states = NO_STATES
+        for setting in settings:
+            states = replace(states, owner=setting) if setting.by_owner else replace(states, admin=setting)
+        return states
+
+    @property
+    def settings(self) -> list[StateSetting]:
+        """What is set."""
+        return [setting for setting in (self.admin, self.owner) if setting is not None]
+
+    @property
+    def strictest(self) -> StateSetting | None:
+        """What counts; None when nothing is set."""
+        return max(self.settings, key=lambda setting: setting.state, default=None)
+
+    @property
+    def state(self) -> TradingState:
+        """The state that counts."""
+        strictest = self.strictest
+        return TradingState.ACTIVE if strictest is None else strictest.state
+
+
+NO_STATES = AccountStates()
+
 
 class TradingStates:
-    """All states that are set, in memory."""
+    """The states in force, in memory."""
 
     def __init__(self) -> None:
         self._settings: dict[str, StateSetting] = {}
 
-    def load(self, settings: Iterable[StateSetting]) -> None:
-        """Take what was kept."""
-        self._settings = {setting.account_id: setting for setting in settings}
-
-    def put(self, setting: StateSetting) -> None:
-        """Let a state count from now on."""
-        self._settings[setting.account_id] = setting
-
-    def find(self, account_id: str) -> StateSetting | None:
-        """What is set for an account itself, or for EVERYBODY."""
-        return self._settings.get(account_id)
+    def put(self, account_id: str, states: Iterable[AccountStates]) -> None:
+        """Let the strictest of these count from now on."""
+        settings = [setting for one in states if (setting := one.strictest) is not None]
+        if settings:
+            self._settings[account_id] = max(settings, key=lambda setting: setting.state)
 
     def of(self, account_id: str) -> TradingState:
         """An account's own state, or everybody's for EVERYBODY."""
@@ -59,6 +94,6 @@ class TradingStates:
             own = all_
         return (own.state, own.reason) if own else (TradingState.ACTIVE, "")
 
-    def halted(self) -> list[StateSetting]:
-        """All that are halted."""
-        return [setting for setting in self._settings.values() if setting.state is TradingState.HALTED]
+    def restricted(self) -> list[StateSetting]:
+        """All that are not ACTIVE."""
+        return [setting for setting in self._settings.values() if setting.state is not TradingState.ACTIVE]

@@ -51,6 +51,7 @@ class FakeTrading(OrderServiceServicer):
         self.snapshots = 0
         self.resumes: list[int] = []
         self.cancels: list[tuple[str, str]] = []
+        self.cancel_requests: list[Any] = []
         self.cancel_fails = 0
 
     def tell(self, user_id: str, key: tuple[str, ...], **news: Any) -> None:
@@ -126,6 +127,7 @@ class FakeTrading(OrderServiceServicer):
             self.cancel_fails -= 1
             raise Unavailable("not now")
         self.cancels.append((request.user_id, request.account_id))
+        self.cancel_requests.append(request)
         return order_service_pb2.CancelAccountOrdersResponse(count=1)
 
 

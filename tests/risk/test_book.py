@@ -82,6 +82,7 @@ def test_the_sums_are_those_of_a_book_made_from_scratch(events: list[Any]) -> No
     assert book.pending == pending
     assert book.pending_notional == sum((one.notional for one in counted if one.opens), ZERO)
     assert book.resting == sum(not order.cancelling for order in book.orders.values())
+    assert book.resting_opening == sum(order.opens and not order.cancelling for order in book.orders.values())
     assert book.open_orders == len(book.orders) + sum(not one.replaces for one in book.reservations.values())
     assert all(position.quantity for position in book.positions.values())
 

@@ -45,14 +45,14 @@ def reasons(made: AccountBook, order: OrderCandidate = ORDER, now: Circumstances
         ({"max_gross_notional": D(9000)}, {}, {"quantity": D(6)}, Reason.RISK_LIMIT_MAX_GROSS_NOTIONAL),
         (
             {"price_collar_ratio": D("0.1")},
-            {"limit_price": D(110)},
-            {"limit_price": D("110.2")},
+            {"price": D(110)},
+            {"price": D("110.2")},
             Reason.RISK_LIMIT_PRICE_COLLAR,
         ),
         (
             {"price_collar_ratio": D("0.1")},
-            {"buys": False, "limit_price": D(90)},
-            {"buys": False, "limit_price": D("89.8")},
+            {"buys": False, "price": D(90)},
+            {"buys": False, "price": D("89.8")},
             Reason.RISK_LIMIT_PRICE_COLLAR,
         ),
     ],
@@ -79,20 +79,20 @@ def test_open_orders_and_rate_count_what_is_reserved() -> None:
 
 def test_the_collar_is_only_for_the_aggressive_side_and_only_for_limits() -> None:
     made = book(price_collar_ratio=D("0.1"))
-    assert reasons(made, replace(ORDER, limit_price=D(1))) == []
-    assert reasons(made, replace(ORDER, buys=False, limit_price=D(1000))) == []
-    assert reasons(made, replace(ORDER, limit_price=None, value_price=D(1000))) == []
+    assert reasons(made, replace(ORDER, price=D(1))) == []
+    assert reasons(made, replace(ORDER, buys=False, price=D(1000))) == []
+    assert reasons(made, replace(ORDER, price=None, value_price=D(1000))) == []
     below_zero = replace(ACTIVE, last_price=D(-100))
-    assert reasons(made, replace(ORDER, limit_price=D(-90)), below_zero) == []
-    assert reasons(made, replace(ORDER, limit_price=D(-89)), below_zero) == [Reason.RISK_LIMIT_PRICE_COLLAR]
+    assert reasons(made, replace(ORDER, price=D(-90)), below_zero) == []
+    assert reasons(made, replace(ORDER, price=D(-89)), below_zero) == [Reason.RISK_LIMIT_PRICE_COLLAR]
 
 
 def test_without_a_last_price_the_collar_lets_only_closing_limits_through() -> None:
     made, unknown = book(price_collar_ratio=D("0.1")), replace(ACTIVE, last_price=None)
     assert reasons(made, ORDER, unknown) == [Reason.NO_LIQUIDITY]
     assert max_quantity(made, ORDER, unknown) == 0
-    assert reasons(made, replace(ORDER, limit_price=None), unknown) == []
-    assert reasons(made, replace(ORDER, buys=False, opens=False, limit_price=D(1)), unknown) == []
+    assert reasons(made, replace(ORDER, price=None), unknown) == []
+    assert reasons(made, replace(ORDER, buys=False, opens=False, price=D(1)), unknown) == []
     assert reasons(book(), ORDER, unknown) == []
 
 
@@ -137,6 +137,68 @@ def test_of_a_replace_only_the_growth_is_new(quantity: int, expected: list[Reaso
     assert reasons(made, order) == expected
 
 
+RESTING = WorkingOrder("o", "IF.CFFEX", True, True, D(4), D(3), D(100), D(100), D(3000))
+
+
+@pytest.mark.parametrize("circumstances", [{"state": TradingState.REDUCING}, {"loss_reached": True}, {"unsized": "x"}])
+@pytest.mark.parametrize(
+    ("quantity", "price", "passes"),
+    [(3, 100, True), (4, 99, True), (4, 100, True), (3, 101, False), (5, 100, False), (5, 90, False)],
+)
+def test_a_replace_that_reduces_passes_where_opening_is_not_allowed(
+    circumstances: Any, quantity: int, price: int, passes: bool
+) -> None:
+    made = book(max_order_quantity=D(1), max_order_notional=D(1))
+    made.apply_order(RESTING, finished=False)
+    wanted = replace(ORDER, quantity=D(quantity), price=D(price), replaces=True)
+    now = replace(ACTIVE, **circumstances)
+    assert (reasons(made, wanted, now) == []) is passes
+    assert reasons(made, wanted, replace(ACTIVE, state=TradingState.HALTED))[0] is Reason.TRADING_HALTED
+    assert reasons(made, replace(wanted, order_id="another"), now) != []
+
+
+def test_a_selling_replace_reduces_at_a_higher_price() -> None:
+    made, now = book(), replace(ACTIVE, state=TradingState.REDUCING)
+    made.apply_order(replace(RESTING, buys=False), finished=False)
+    wanted = replace(ORDER, buys=False, quantity=D(4), replaces=True)
+    assert reasons(made, replace(wanted, price=D(101)), now) == []
+    assert reasons(made, replace(wanted, price=D(99)), now) == [Reason.REDUCE_ONLY]
+
+
+TRIGGERED = replace(ORDER, quantity=D(4), price=None, triggered=True)
+
+
+@pytest.mark.parametrize(
+    ("limits", "circumstances", "reason"),
+    [
+        ({}, {"state": TradingState.HALTED}, Reason.TRADING_HALTED),
+        ({}, {"state": TradingState.REDUCING}, Reason.REDUCE_ONLY),
+        ({}, {"loss_reached": True}, Reason.RISK_LIMIT_MAX_DAILY_LOSS),
+        ({"max_order_quantity": D(3)}, {}, Reason.RISK_LIMIT_MAX_ORDER_QUANTITY),
+        ({"max_order_notional": D(3999)}, {}, Reason.RISK_LIMIT_MAX_ORDER_NOTIONAL),
+        ({"max_position_quantity": D(6)}, {}, Reason.RISK_LIMIT_MAX_POSITION_QUANTITY),
+        ({"max_gross_notional": D(4999)}, {"gross_notional": D(1000)}, Reason.RISK_LIMIT_MAX_GROSS_NOTIONAL),
+    ],
+)
+def test_an_opening_stop_is_checked_again_when_it_triggers(limits: Any, circumstances: Any, reason: Reason) -> None:
+    made = book(**limits)
+    made.apply_order(replace(RESTING, price=None, leaves=D(4), notional=D(4000)), finished=False)
+    made.apply_position("IF.CFFEX", True, Position(D(3), D(100), ZERO, None))
+    now = replace(ACTIVE, **circumstances)
+    assert reasons(made, TRIGGERED, now) == [reason]
+    closing = [reason] if reason is Reason.TRADING_HALTED else []
+    assert reasons(made, replace(TRIGGERED, opens=False), now) == closing, "a protective stop protects"
+
+
+def test_a_stop_that_triggers_is_no_new_order() -> None:
+    made = book(max_open_orders=1, max_orders_per_second=0, max_position_quantity=D(4), price_collar_ratio=D("0.1"))
+    made.apply_order(replace(RESTING, price=None, leaves=D(4), notional=D(4000)), finished=False)
+    assert reasons(made, TRIGGERED) == []
+    assert reasons(made, replace(TRIGGERED, price=D(110))) == []
+    assert reasons(made, replace(TRIGGERED, price=D(111))) == [Reason.RISK_LIMIT_PRICE_COLLAR]
+    assert reasons(book(max_orders_per_second=0), replace(TRIGGERED, order_id="not seen yet")) == []
+
+
 def test_the_most_that_is_accepted_is_accepted_and_no_more() -> None:
     made = book(
         max_order_quantity=D(50),
@@ -155,7 +217,7 @@ def test_the_most_that_is_accepted_is_accepted_and_no_more() -> None:
 def test_the_default_limits_let_a_paper_account_trade() -> None:
     made = book()
     made.limits = defaults_of(RiskSettings())
-    lots = replace(ORDER, quantity=D(3), value_price=D(4000), limit_price=D(4000), contract_size=D(300))
+    lots = replace(ORDER, quantity=D(3), value_price=D(4000), price=D(4000), contract_size=D(300))
     assert reasons(made, lots, replace(ACTIVE, last_price=D(4000))) == []
     huge = replace(lots, quantity=D(999_999_999))
     assert Reason.RISK_LIMIT_MAX_ORDER_QUANTITY in reasons(made, huge)

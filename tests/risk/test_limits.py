@@ -32,7 +32,8 @@ def test_whatever_an_owner_asks_for_never_loosens(granted: Limits, defaults: Lim
     for wish in wishes:
         before = limits.in_force(defaults)
         try:
-            limits = limits.tightened(wish, defaults)
+            limits.require_tighter(wish, defaults)
+            limits = limits.owning(wish)
         except LimitLoosened:
             assert not no_looser(Limits(**{**{n: getattr(before, n) for n in NAMES}, **wish.given()}), before)
         after = limits.in_force(defaults)
@@ -52,12 +53,14 @@ def test_limits_are_the_same_after_being_written(limits: Limits) -> None:
 
 
 def test_stricter_defaults_count_for_an_owner_who_tightened_less() -> None:
-    own = AccountLimits().tightened(Limits(max_order_quantity=Decimal(900)), Limits(max_order_quantity=Decimal(1000)))
+    wanted = Limits(max_order_quantity=Decimal(900))
+    AccountLimits().require_tighter(wanted, Limits(max_order_quantity=Decimal(1000)))
+    own = AccountLimits().owning(wanted)
     assert own.in_force(Limits(max_order_quantity=Decimal(500))).max_order_quantity == 500
     assert own.in_force(Limits(max_order_quantity=Decimal(5000))).max_order_quantity == 900
 
 
 def test_a_refusal_names_the_limit() -> None:
     with pytest.raises(LimitLoosened) as refused:
-        AccountLimits().tightened(Limits(max_open_orders=11), Limits(max_open_orders=10))
+        AccountLimits().require_tighter(Limits(max_open_orders=11), Limits(max_open_orders=10))
     assert refused.value.metadata == {"limit": "max_open_orders", "in_force": "10", "value": "11"}

@@ -1,0 +1,110 @@
+"""Takes resting orders away from the venue that may not rest any more, and again until none is left."""
+
+import asyncio
+import logging
+from dataclasses import dataclass
+
+from redfire.reasons import Reason
+from redfire.trading.v1 import order_service_pb2
+from redfire.trading.v1.order_service_pb2_grpc import OrderServiceStub
+
+from services.kernel.clock import Clock
+from services.kernel.errors import RedFireError
+from services.kernel.tasks import set_within
+from services.risk.convert import to_reason
+from services.risk.portfolio import Portfolio
+from services.risk.trading_state import EVERYBODY, TradingState, TradingStates
+
+log = logging.getLogger(__name__)
+LOOK_S = 0.5
+FIRST_PAUSE_S = 0.5
+LONGEST_PAUSE_S = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Orders that may not rest: all of an account or of everybody, or only those that open."""
+
+    account_id: str
+    opening_only: bool
+    user_id: str
+    reason: Reason
+
+
+class Enforcer:
+    """Looks after whoever is HALTED (no order may rest), and who is REDUCING or has reached the day's loss (no opening
+    one may). An order may pass its check just before and rest just after: so it is looked after, not done once."""
+
+    def __init__(self, trading: OrderServiceStub, states: TradingStates, portfolio: Portfolio, clock: Clock) -> None:
+        self._trading = trading
+        self._states = states
+        self._portfolio = portfolio
+        self._clock = clock
+        self._wake = asyncio.Event()
+        # By account and opening_only: when to cancel next, and the pause after that. What is not here is due.
+        self._next: dict[tuple[str, bool], tuple[float, float]] = {}
+
+    def begin(self, account_id: str) -> None:
+        """An account may trade less from now on, or everybody may."""
+        for opening_only in (False, True):
+            self._next.pop((account_id, opening_only), None)
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Look after them for as long as the process runs."""
+        while True:
+            targets = self._targets()
+            for key in self._next.keys() - targets.keys():
+                del self._next[key]
+            for key, target in targets.items():
+                if self._due(key):
+                    await self._cancel(key, target)
+            await set_within(self._wake, LOOK_S)
+            self._wake.clear()
+
+    def _targets(self) -> dict[tuple[str, bool], Target]:
+        targets = {}
+        for account_id in self._portfolio.lost:
+            book = self._portfolio.find(account_id)
+            if book is not None:
+                reason = Reason.RISK_LIMIT_MAX_DAILY_LOSS
+                targets[account_id, True] = Target(account_id, True, book.user_id, reason)
+        for setting in self._states.restricted():
+            halted = setting.state is TradingState.HALTED
+            reason = Reason.TRADING_HALTED if halted else Reason.REDUCE_ONLY
+            key = setting.account_id, not halted
+            targets[key] = Target(setting.account_id, not halted, setting.user_id, reason)
+        return targets
+
+    def _due(self, key: tuple[str, bool]) -> bool:
+        if key not in self._next:
+            return True
+        if self._next[key][0] > self._clock.monotonic():
+            return False
+        account_id, opening_only = key
+        if account_id == EVERYBODY:
+            return any(book.resting_opening if opening_only else book.resting for book in self._portfolio.books())
+        book = self._portfolio.find(account_id)
+        return book is not None and (book.resting_opening if opening_only else book.resting) > 0
+
+    async def _cancel(self, key: tuple[str, bool], target: Target) -> None:
+        request = order_service_pb2.CancelAccountOrdersRequest(
+            user_id=target.user_id,
+            account_id=target.account_id,
+            opening_only=target.opening_only,
+            reason=to_reason(target.reason),
+        )
+        whose = target.account_id or "everybody"
+        _, pause_s = self._next.get(key, (0.0, FIRST_PAUSE_S))
+        # What `begin` says meanwhile is not undone by this.
+        self._next[key] = self._clock.monotonic() + LOOK_S, pause_s
+        try:
+            answer = await self._trading.CancelAccountOrders(request)
+        except RedFireError as error:
+            log.warning("orders of %s could not be canceled yet: %s", whose, error.message)
+            # Also when none rests as far as is known: some may be on their way.
+            self._next.pop(key, None)
+            return
+        if key in self._next:
+            self._next[key] = self._clock.monotonic() + pause_s, min(pause_s * 2, LONGEST_PAUSE_S)
+        log.info("%s of %s: %d orders are being canceled", target.reason.value, whose, answer.count)

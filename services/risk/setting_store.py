@@ -1,0 +1,142 @@
+"""Settings that guard accounts: what tightens counts at once, what loosens counts when it is written."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Hashable, Mapping
+from dataclasses import dataclass, field
+from typing import Generic, TypeVar
+
+from services.kernel.errors import Unavailable
+from services.kernel.tasks import set_within
+
+log = logging.getLogger(__name__)
+K = TypeVar("K", bound=Hashable)
+T = TypeVar("T")
+FIRST_PAUSE_S = 0.2
+LONGEST_PAUSE_S = 5.0
+# Shorter than the deadline of the RPCs, so that a caller is told the truth instead of nothing.
+WAIT_S = 3.0
+MOST_PENDING = 100
+
+
+class NotDurable(Unavailable):
+    """The change could not be written."""
+
+
+@dataclass(eq=False, slots=True)
+class _Change(Generic[T]):
+    apply: Callable[[T], T]
+    loosens: bool
+    written: "asyncio.Future[bool]"
+
+
+@dataclass(slots=True)
+class _Chain(Generic[T]):
+    durable: T
+    pending: list[_Change[T]] = field(default_factory=list)
+
+    def values(self) -> tuple[T, ...]:
+        """The written value, and after each change that is not written yet the value it makes."""
+        values = [self.durable]
+        for change in self.pending:
+            values.append(change.apply(values[-1]))
+        return tuple(values)
+
+
+class SettingStore(Generic[K, T]):
+    """Settings by key, each written as a whole. `on_change(key, values)` is told all values that may be in force.
+
+    The strictest of them counts: so a change that tightens holds before it is written, and still holds when it cannot
+    be written, which is tried again until it is; one that loosens is given up when it cannot be written.
+    """
+
+    def __init__(
+        self,
+        default: T,
+        write: Callable[[K, T], Awaitable[None]],
+        on_change: Callable[[K, tuple[T, ...]], None],
+    ) -> None:
+        self._default = default
+        self._write = write
+        self._on_change = on_change
+        self._chains: dict[K, _Chain[T]] = {}
+        self._unwritten: dict[K, None] = {}
+        self._wake = asyncio.Event()
+
+    def load(self, values: Mapping[K, T]) -> None:
+        """Take what was kept."""
+        for key, value in values.items():
+            self._chains[key] = _Chain(value)
+            self._on_change(key, (value,))
+
+    def wanted(self, key: K) -> T:
+        """The value as it is when all changes are written."""
+        chain = self._chains.get(key)
+        return self._default if chain is None else chain.values()[-1]
+
+    async def change(self, key: K, apply: Callable[[T], T], *, loosens: bool) -> None:
+        """Change a value and wait until it is written; `loosens`: nothing of it is stricter than before.
+
+        Raises NotDurable, which says whether the change is in force all the same.
+        """
+        chain = self._chains.setdefault(key, _Chain(self._default))
+        if len(chain.pending) >= MOST_PENDING:
+            raise NotDurable("too many changes wait to be written", in_force="false")
+        written = asyncio.get_running_loop().create_future()
+        chain.pending.append(_Change(apply, loosens, written))
+        self._unwritten[key] = None
+        self._on_change(key, chain.values())
+        self._wake.set()
+        await asyncio.wait({written}, timeout=WAIT_S)
+        if written.done() and written.result():
+            return
+        if not loosens:
+            raise NotDurable("the change is in force, but not written yet; it is tried again", in_force="true")
+        if written.done():
+            raise NotDurable("the change could not be written and is not in force", in_force="false")
+        raise NotDurable("the change is not written yet; it counts when it is", in_force="false")
+
+    def is_written(self, key: K) -> bool:
+        """Whether the value that is wanted is in the database."""
+        return key not in self._unwritten
+
+    async def run(self) -> None:
+        """Write what has changed, for as long as the process runs."""
+        pause_s = FIRST_PAUSE_S
+        while True:
+            await self.flush()
+            if not self._unwritten:
+                await self._wake.wait()
+                pause_s = FIRST_PAUSE_S
+            else:
+                await set_within(self._wake, pause_s)
+                pause_s = min(pause_s * 2, LONGEST_PAUSE_S)
+            self._wake.clear()
+
+    async def flush(self) -> None:
+        """Write all that is not written, as far as it can be."""
+        for key in list(self._unwritten):
+            await self._write_one(key)
+
+    async def _write_one(self, key: K) -> None:
+        chain = self._chains[key]
+        changes, value = list(chain.pending), chain.values()[-1]
+        written = False
+        try:
+            await self._write(key, value)
+            written = True
+        except Exception as error:
+            log.warning("a change of %s could not be written yet: %s", type(value).__name__, error)
+        finally:
+            # Also what was given up is written again as it is: nobody knows whether the database has it.
+            if written:
+                chain.durable = value
+                del chain.pending[: len(changes)]
+                if not chain.pending:
+                    self._unwritten.pop(key, None)
+            else:
+                chain.pending = [change for change in chain.pending if change not in changes or not change.loosens]
+            for change in changes:
+                if not change.written.done():
+                    change.written.set_result(written)
+            self._on_change(key, chain.values())
