@@ -15,7 +15,16 @@ from services.trading.book import Book
 from services.trading.instruments import Instrument
 from services.trading.legs import split_violation
 from services.trading.money import ZERO
-from services.trading.orders import LIMIT_TYPES, STOP_TYPES, NewOrder, OrderType, PositionEffect, PositionSide, Side
+from services.trading.orders import (
+    LIMIT_TYPES,
+    STOP_TYPES,
+    NewOrder,
+    Order,
+    OrderType,
+    PositionEffect,
+    PositionSide,
+    Side,
+)
 from services.trading.positions import Position
 from services.trading.quotes import Quote, Quotes
 from services.trading.settings import TradingSettings
@@ -241,6 +250,14 @@ class Acceptance:
         if needed > available:
             return [InsufficientFunds(needed=plain(needed), available=plain(available))]
         return []
+
+    def margin_violation(self, order: Order, price: Decimal) -> RedFireError | None:
+        """Why an accepted opening order cannot be sent at this price: it would need more margin than there is."""
+        more = self._book.reservation(order, None, price) - order.reserved
+        available = self._book.accounts[order.account_id].available(self._book.last_prices)
+        if more > available:
+            return InsufficientFunds(needed=plain(more), available=plain(available))
+        return None
 
     def max_quantity(self, account: Account, instrument: Instrument, order: NewOrder, price: Decimal) -> Decimal:
         """The most that position or funds allow now, in whole steps."""

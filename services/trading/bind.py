@@ -28,6 +28,7 @@ from services.trading.outbox_events import OutboxEvents
 from services.trading.preview import Previews
 from services.trading.quotes import Quotes
 from services.trading.reconciliation import Reconciliation
+from services.trading.reduce_only import ReduceOnly
 from services.trading.replacement import Replacement
 from services.trading.repository import Statements, TradingRepository
 from services.trading.risk_gate import RiskGate
@@ -50,7 +51,8 @@ def bind(process: Process) -> None:
     market, venue = process.peer(MarketServiceStub), Venue(process.peer(EngineServiceStub))
     risk = RiskGate(process.peer(RiskServiceStub))
 
-    days = TradingDays(Calendar.load(), process.clock.now_ns)
+    calendar = Calendar.load()
+    days = TradingDays(calendar, process.clock.now_ns)
     book = Book(start.kept_finished_orders, lambda: settings.value.close_first, days)
     statements = Statements(database)
     journal = Journal(database.writer(), statements, OutboxEvents(outbox), convert.encode_change, book.last_prices)
@@ -63,7 +65,26 @@ def bind(process: Process) -> None:
         lambda: (journal.trimmed_through, journal.published),
     )
     quotes = Quotes(market, process.tasks, book.last_prices, process.clock, venue.simulated)
-    stops = Stops(desk, quotes)
+
+    def connected(gateway: str) -> bool:
+        return intake.connected.get(gateway, False)
+
+    def takes_orders(symbol: str, gateway: str) -> bool:
+        # The simulated exchange is open round the clock.
+        return venue.simulated.get(gateway, True) or calendar.takes_orders(symbol, process.clock.now_ns())
+
+    acceptance = Acceptance(
+        book,
+        settings,
+        quotes,
+        connected=connected,
+        posts=lambda gateway: venue.simulated.get(gateway, True),  # vnpy's gateways have no post-only orders
+        takes_orders=takes_orders,
+    )
+    stops = Stops(desk, quotes, acceptance, risk, process.tasks, connected)
+    reduce_only = ReduceOnly(book)
+    desk.on_commit(reduce_only.complete)
+    desk.on_reloaded(reduce_only.rebuild)
     external_repositories = database.repositories(ExternalRepository)
     externals = Externals(desk, database, external_repositories)
     reconciliation = Reconciliation(desk, venue, settings, external_repositories)
@@ -74,21 +95,7 @@ def bind(process: Process) -> None:
 
     accounts = Accounts(desk, settings)
     instruments = Instruments(market, book.instruments)
-    calendar = Calendar.load()
-
-    def takes_orders(symbol: str, gateway: str) -> bool:
-        # The simulated exchange is open round the clock.
-        return venue.simulated.get(gateway, True) or calendar.takes_orders(symbol, process.clock.now_ns())
-
-    acceptance = Acceptance(
-        book,
-        settings,
-        quotes,
-        connected=lambda gateway: intake.connected.get(gateway, False),
-        posts=lambda gateway: venue.simulated.get(gateway, True),  # vnpy's gateways have no post-only orders
-        takes_orders=takes_orders,
-    )
-    orders = OrderService(desk, accounts, instruments, quotes, acceptance, risk, stops, repositories)
+    orders = OrderService(desk, accounts, instruments, quotes, acceptance, risk, stops, reduce_only, repositories)
     replacement = Replacement(desk, instruments, quotes, acceptance, risk, stops, venue, process.tasks)
     leases = Leases(desk, accounts, repositories, database.writer(), statements, orders.cancel_leased)
     previews = Previews(accounts, instruments, quotes, acceptance, risk, leases)
@@ -118,6 +125,7 @@ def bind(process: Process) -> None:
     process.background("reconcile", reconciliation.run)
     process.background("prices", quotes.follow)
     process.background("stops", stops.keep)
+    process.background("stops-retry", stops.retry)
     process.background("leases", leases.keep)
     process.background("instruments", instruments.refresh)
     process.background("trim", trim)

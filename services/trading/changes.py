@@ -34,6 +34,8 @@ class Changes:
     # Accounts whose row changed; a reservation changes only what is shown of an account.
     account_rows: dict[str, Account] = field(default_factory=dict)
     finished: list[Order] = field(default_factory=list)
+    # Triggered stops that cannot be sent now and stay armed.
+    rearmed: list[Order] = field(default_factory=list)
     instruments: list[Instrument] = field(default_factory=list)
     # What gateways reported: (trading day, whether it is one of their own).
     gateways: dict[str, tuple[int, bool]] = field(default_factory=dict)

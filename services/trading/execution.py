@@ -26,6 +26,14 @@ from services.trading.trades import Trade
 
 log = logging.getLogger(__name__)
 _WORKING = frozenset({OrderStatus.NEW, OrderStatus.PARTIALLY_FILLED})
+# Why an order could not be sent, or was ended unfilled, that says nothing of the order itself.
+TEMPORARY = frozenset(
+    {
+        Reason.GATEWAY_DISCONNECTED, Reason.INSUFFICIENT_POSITION, Reason.MARKET_CLOSED, Reason.NOT_SENT,
+        Reason.NO_LIQUIDITY, Reason.OVERLOADED, Reason.RATE_LIMITED, Reason.RISK_UNAVAILABLE, Reason.SHUTTING_DOWN,
+        Reason.STALE_PRICE, Reason.UNAVAILABLE,
+    }
+)  # fmt: skip
 
 
 def apply_order_report(
@@ -247,6 +255,9 @@ def settle(book: Book, order: Order, changes: Changes) -> None:
     if order.cumulative_quantity >= order.quantity and not growing:
         if any(leg.is_live for leg in order.legs):
             changes.cancels.append(order.order_id)  # more was sent than is wanted by now
+        elif order.entry_open:
+            order.legs = []  # an exit that may come to stand for more: its group decides
+            return
         book.finish(order, OrderStatus.FILLED, changes)
         return
     ends = [leg.announced_status for leg in order.legs]
@@ -259,12 +270,31 @@ def settle(book: Book, order: Order, changes: Changes) -> None:
     order_of = (OrderStatus.REJECTED, OrderStatus.EXPIRED, OrderStatus.CANCELED)
     status = next((status for status in order_of if status in ends), OrderStatus.CANCELED)
     ended = next((leg for leg in order.legs if leg.announced_status is status), order.legs[0])
+    if order.triggered and ended.announced_reason in TEMPORARY and not _is_to_end(order):
+        rearm(order, ended.announced_reason, changes)
+        return
     if status is OrderStatus.REJECTED and order.cumulative_quantity:
         status = OrderStatus.CANCELED  # a later leg was refused: what was filled before is not undone
     reason = ended.announced_reason
     if status is OrderStatus.CANCELED and order.cancel_reason:
         reason = order.cancel_reason  # what was asked for, and why
     book.finish(order, status, changes, reason, ended.announced_message)
+
+
+def _is_to_end(order: Order) -> bool:
+    return order.status is OrderStatus.PENDING_CANCEL or bool(order.cancel_reason)
+
+
+def rearm(order: Order, reason: str, changes: Changes) -> None:
+    """Keep a triggered stop that cannot be sent now; none of it is at the venue. Stops try it again."""
+    if order.hold_reason == reason and not order.legs:
+        return
+    order.legs = []
+    order.hold_reason = reason
+    if order.status in (OrderStatus.UNKNOWN, OrderStatus.PENDING_NEW, OrderStatus.PENDING_REPLACE):
+        move(order, _working_status(order))
+    changes.order(order)
+    changes.rearmed.append(order)
 
 
 def _begin_replacement(book: Book, order: Order, changes: Changes) -> None:

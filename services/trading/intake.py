@@ -45,6 +45,7 @@ class Intake:
                 elif isinstance(event, GatewayChanged):
                     self.connected[event.gateway] = event.connected
                     if event.connected:
+                        self._stops.on_connected(event.gateway)
                         self._doubt()
                 if sequence:
                     self._sequence = sequence
@@ -94,6 +95,9 @@ class Intake:
         if missed:
             self._epoch, self._sequence = event.epoch, event.sequence
         self.connected.update(await self._venue.connected_gateways())
+        for gateway, connected in self.connected.items():
+            if connected:
+                self._stops.on_connected(gateway)
         if missed:
             self._doubt()
 

@@ -218,6 +218,7 @@ class Order:
     hold_today: Decimal = ZERO
     hold_yesterday: Decimal = ZERO
     # In memory only.
+    dormant: bool = False  # of an exit of a group: there is nothing yet that it could close
     reserved: Decimal = ZERO
     trade_ids: set[str] = field(default_factory=set)
 

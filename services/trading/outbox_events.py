@@ -7,6 +7,7 @@ from services.trading.changes import Changes
 
 ACCEPTED, FILLED, FINISHED = "trading.order_accepted", "trading.order_filled", "trading.order_finished"
 UNCERTAIN, EXTERNAL = "trading.order_uncertain", "trading.external_activity"
+REARMED = "trading.stop_rearmed"
 
 
 class OutboxEvents:
@@ -52,6 +53,14 @@ class OutboxEvents:
             event.external_activity.symbol = activity.symbol
             event.external_activity.venue_id = activity.venue_id
             event.external_activity.quantity = plain(activity.quantity)
+            result.append(self._outbox.write(event))
+        for order in changes.rearmed if wants(REARMED) else ():
+            event = self._outbox.event(REARMED)
+            event.stop_rearmed.user_id = order.user_id
+            event.stop_rearmed.order_id = order.order_id
+            event.stop_rearmed.account_id = order.account_id
+            event.stop_rearmed.symbol = order.symbol
+            event.stop_rearmed.reason = order.hold_reason
             result.append(self._outbox.write(event))
         return result
 

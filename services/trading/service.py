@@ -20,6 +20,7 @@ from services.trading.instruments import Instrument, Instruments
 from services.trading.lease import Lease
 from services.trading.orders import STOP_TYPES, NewOrder, Order, OrderStatus, OrderType, Side
 from services.trading.quotes import Quote, Quotes
+from services.trading.reduce_only import ReduceOnly
 from services.trading.repository import OrderFilter, TradingRepository
 from services.trading.risk_gate import RiskGate
 from services.trading.stops import Stops
@@ -52,6 +53,7 @@ class OrderService:
         acceptance: Acceptance,
         risk: RiskGate,
         stops: Stops,
+        reduce_only: ReduceOnly,
         repositories: Repositories[TradingRepository],
     ) -> None:
         self._desk = desk
@@ -61,6 +63,7 @@ class OrderService:
         self._acceptance = acceptance
         self._risk = risk
         self._stops = stops
+        self._reduce_only = reduce_only
         self._repositories = repositories
         self._book = desk.book
         self._written_instruments: dict[str, Instrument] = {}
@@ -232,6 +235,8 @@ class OrderService:
             elif isinstance(error, IntegrityError) and self._book.orders.get(order.order_id) is order:
                 self._book.withdraw(order)
             running.end(order, error)
+            if error is None and order.reduce_only and order.is_open:
+                self._reduce_only.add(order)
             # Last, as it may trigger at once: a step of its own, whose failure is not this order's.
             if error is None and order.is_held:
                 self._stops.add(order)

@@ -1,44 +1,86 @@
-"""Stops, stop-limits and trailing stops, held here until the last price triggers them, once."""
+"""Stops, stop-limits and trailing stops, held here until the last price triggers them, once.
+
+A stop that has triggered is an order of its own. What opens is checked by risk again, and must find its margin; what
+closes protects a position and is sent as it is. Where it cannot be sent now (the gateway is cut, the market is closed,
+risk does not answer) it stays armed: `hold_reason` says why, `trading.stop_rearmed` tells the user, and it is tried
+again when the gateway is back and at growing intervals. A closing stop is tried whatever the price does meanwhile; an
+opening one only while the price is beyond its trigger, else it waits for its trigger again. Where the venue, or risk,
+refuses the order itself, it ends with that reason.
+"""
 
 import asyncio
 import logging
+from collections.abc import Callable
 from decimal import Decimal
 
 from redfire.reasons import Reason
 
+from services.kernel.errors import RedFireError
+from services.kernel.tasks import Tasks
 from services.trading import execution
+from services.trading.acceptance import Acceptance, GatewayDisconnected, InsufficientPosition
+from services.trading.changes import Changes
 from services.trading.desk import Desk
-from services.trading.orders import STOP_TYPES, Order, OrderStatus, OrderType, Side, TimeInForce
+from services.trading.money import ZERO
+from services.trading.orders import STOP_TYPES, NewOrder, Order, OrderStatus, OrderType, Side, TimeInForce
 from services.trading.quotes import Quote, Quotes
+from services.trading.risk_gate import RiskGate
 
 log = logging.getLogger(__name__)
 HOUSEKEEPING_S = 1.0
+RETRY_EVERY_S = 0.1
+FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.5, 30.0
 
 
 class Stops:
     """Watches the last prices for held orders. What triggers, and where a trailing stop is, is in the database."""
 
-    def __init__(self, desk: Desk, quotes: Quotes) -> None:
+    def __init__(
+        self,
+        desk: Desk,
+        quotes: Quotes,
+        acceptance: Acceptance,
+        risk: RiskGate,
+        tasks: Tasks,
+        connected: Callable[[str], bool],
+    ) -> None:
         self._desk = desk
         self._quotes = quotes
+        self._acceptance = acceptance
+        self._risk = risk
+        self._tasks = tasks
+        self._connected = connected
         self._held: dict[str, dict[str, Order]] = {}
         self._moved: set[str] = set()
+        # Triggered ones that risk is asked for.
+        self._checking: set[str] = set()
+        # Triggered ones that could not be sent: (pause, when to try again), in seconds of the monotonic clock.
+        self._rearmed: dict[str, tuple[float, float]] = {}
         quotes.on_price = self.on_price
+        desk.on_commit(self._complete)
         desk.on_reloaded(self.rebuild)
 
     def add(self, order: Order) -> None:
         """Hold a stop that is durable; the last price may trigger it at once."""
+        if order.order_id in self._checking or not order.is_held:
+            return
         self._held.setdefault(order.symbol, {})[order.order_id] = order
         self._quotes.watch(order.symbol)
-        if (quote := self._quotes.find(order.symbol, order.gateway)) is not None:
+        quote = self._quotes.find(order.symbol, order.gateway)
+        if quote is not None and not self._acceptance.is_stale(order.symbol, order.gateway, quote):
             self._on_order_price(order, quote.last_price)
 
     def rebuild(self) -> None:
         """Hold what the books say is held, and watch what they hold positions of."""
         self._held.clear()
         self._moved.clear()
+        self._rearmed.clear()
         for order in list(self._desk.book.orders.values()):
-            if order.is_held and order.type in STOP_TYPES:
+            if not order.is_held or order.type not in STOP_TYPES or order.dormant or order.cancel_first:
+                continue
+            if order.hold_reason:
+                self._rearmed[order.order_id] = (FIRST_PAUSE_S, self._desk.clock.monotonic())
+            else:
                 self.add(order)
         for account in self._desk.book.accounts.values():
             for symbol, _ in account.positions:
@@ -52,8 +94,16 @@ class Stops:
                 if self._quotes.counts_for(quote, order.gateway):
                     self._on_order_price(order, quote.last_price)
 
+    def on_connected(self, gateway: str) -> None:
+        """A gateway is back: what could not be sent to it is tried again now."""
+        now = self._desk.clock.monotonic()
+        for order_id in self._rearmed:
+            order = self._desk.book.orders.get(order_id)
+            if order is not None and order.gateway == gateway:
+                self._rearmed[order_id] = (FIRST_PAUSE_S, now)
+
     async def keep(self) -> None:
-        """Write down how far trailing stops have moved, and end orders whose time is over; for ever."""
+        """Write down how far trailing stops have moved, and end orders whose time is over, until cancelled."""
         while True:
             await asyncio.sleep(HOUSEKEEPING_S)
             if not self._desk.is_open:
@@ -68,27 +118,51 @@ class Stops:
             now_ns = self._desk.clock.now_ns()
             for held in list(self._held.values()):
                 for order in list(held.values()):
-                    if order.expire_time_ns and order.expire_time_ns <= now_ns:
+                    if (order.expire_time_ns and order.expire_time_ns <= now_ns) or self._is_of_yesterday(order):
                         self._expire(order)
+
+    async def retry(self) -> None:
+        """Try again what could not be sent, until cancelled."""
+        while True:
+            await asyncio.sleep(RETRY_EVERY_S)
+            now = self._desk.clock.monotonic()
+            for order_id, (_, due) in list(self._rearmed.items()):
+                if due <= now and self._desk.is_open:
+                    self._try_again(order_id, now)
 
     def begin_day(self, gateway: str) -> None:
         """A trading day is over: held DAY orders end with it."""
-        for held in list(self._held.values()):
-            for order in list(held.values()):
-                if order.gateway == gateway and order.time_in_force is TimeInForce.DAY:
-                    self._expire(order)
+        for order in list(self._desk.book.orders.values()):
+            if (
+                order.gateway == gateway
+                and order.time_in_force is TimeInForce.DAY
+                and order.is_held
+                and order.type in STOP_TYPES
+            ):
+                self._expire(order)
+
+    # Prices
 
     def _on_order_price(self, order: Order, price: Decimal) -> None:
         if not order.is_open or not order.is_held:
             self._drop(order)
             return
-        if not self._desk.is_open:
-            return  # the next price comes after the books are read
+        if not self._desk.is_open or order.dormant:
+            return  # the next price comes after the books are read, or its entry is filled
+        if self._is_of_yesterday(order):
+            self._expire(order)
+            return
         if order.type is OrderType.TRAILING_STOP:
             self._trail(order, price)
-        stop = order.stop_price
-        if stop is not None and (price >= stop if order.side is Side.BUY else price <= stop):
-            self._trigger(order, price)
+        if _is_beyond(order, price):
+            log.info("stop %s is triggered by %s", order.order_id, price)
+            self._trigger(order)
+
+    def _is_of_yesterday(self, order: Order) -> bool:
+        """Whether it is a DAY order of a trading day that is over, whether anybody said so or not."""
+        if order.time_in_force is not TimeInForce.DAY or not order.trading_day:
+            return False
+        return self._desk.book.days.of(order.gateway, order.symbol) > order.trading_day
 
     def _trail(self, order: Order, price: Decimal) -> None:
         """Follow the best price; never loosen."""
@@ -103,13 +177,114 @@ class Stops:
             order.stop_price = wanted
             self._moved.add(order.order_id)
 
-    def _trigger(self, order: Order, price: Decimal) -> None:
+    # Sending
+
+    def _trigger(self, order: Order) -> None:
         self._drop(order)
+        if not self._connected(order.gateway):
+            self._rearm(order, GatewayDisconnected(gateway=order.gateway))
+        elif order.is_closing:
+            self._send(order)
+        else:
+            self._checking.add(order.order_id)
+            self._tasks.spawn("trading.stop", self._check(order.order_id))
+
+    async def _check(self, order_id: str) -> None:
+        """Ask risk, and look for the margin, once more: both were asked when the price was another."""
+        order = self._desk.book.orders[order_id]
+        new = _as_asked(order)
+        instrument = self._desk.book.instruments[order.symbol]
+        quote = self._quotes.find(order.symbol, order.gateway)
+        price = self._acceptance.reserve_price(new, quote) or order.reserve_price
+        try:
+            answer = await self._risk.check(
+                order.user_id, order.account_id, order_id, new, price, instrument, order.gateway, triggered=True
+            )
+        finally:
+            self._checking.discard(order_id)
+        found = self._desk.book.orders.get(order_id)
+        if found is None or not found.is_held or not self._desk.is_open:
+            return  # canceled meanwhile, or the books are read anew
+        refusal = next(iter(answer.refusals), None) or self._acceptance.margin_violation(found, price)
+        if refusal is None:
+            self._send(found, price, " ".join(answer.cancel_first))
+        elif refusal.reason in execution.TEMPORARY:
+            self._rearm(found, refusal)
+        else:
+            changes = self._desk.step(found.user_id)
+            found.triggered = True
+            self._desk.book.finish(found, OrderStatus.REJECTED, changes, refusal.reason, refusal.message)
+            self._desk.commit(changes)
+
+    def _send(self, order: Order, price: Decimal | None = None, cancel_first: str = "") -> None:
+        book = self._desk.book
         changes = self._desk.step(order.user_id)
         order.triggered = True
-        execution.send(self._desk.book, order, changes)
-        log.info("stop %s is triggered by %s", order.order_id, price)
+        changes.order(order)
+        if price is not None:
+            order.reserve_price = price
+            book.reserve(order)
+            changes.accounts[order.account_id] = book.accounts[order.account_id]
+        if cancel_first:
+            order.cancel_first, order.hold_reason = cancel_first, Reason.SELF_TRADE
+        elif order.order_group_id:
+            order.hold_reason = ""  # its group sends it when the others of it are gone from the venue
+        elif not order.reduce_only or self._take_position(order, changes):
+            execution.send(book, order, changes)
         self._desk.commit(changes)
+
+    def _take_position(self, order: Order, changes: Changes) -> bool:
+        """Cut a reduce-only stop to what is there now, and hold it; False when there is nothing."""
+        book = self._desk.book
+        position = book.accounts[order.account_id].positions.get((order.symbol, order.position_side))
+        held = position.held(order.position_effect) if position is not None else ZERO
+        if position is None or held <= 0:
+            text = "there is nothing to reduce any more"
+            book.finish(order, OrderStatus.CANCELED, changes, Reason.REDUCE_ONLY, text)
+            return False
+        quantity = min(order.leaves_quantity, position.closable(order.position_effect))
+        if quantity <= 0 or not book.hold_more(order, quantity, changes):
+            execution.rearm(order, InsufficientPosition.reason, changes)
+            return False
+        order.quantity = order.cumulative_quantity + quantity
+        return True
+
+    def _rearm(self, order: Order, refusal: RedFireError) -> None:
+        changes = self._desk.step(order.user_id)
+        order.triggered = True
+        execution.rearm(order, refusal.reason, changes)
+        if changes.orders:
+            log.warning("stop %s cannot be sent, it stays armed: %s", order.order_id, refusal.message)
+            self._desk.commit(changes)
+        else:
+            self._postpone(order.order_id)
+
+    def _try_again(self, order_id: str, now: float) -> None:
+        order = self._desk.book.orders.get(order_id)
+        if order is None or not order.is_held or not order.hold_reason:
+            self._rearmed.pop(order_id, None)
+            return
+        quote = self._quotes.find(order.symbol, order.gateway)
+        if order.is_closing or (quote is not None and _is_beyond(order, quote.last_price)):
+            self._postpone(order_id)
+            self._trigger(order)
+            return
+        # The price has gone back: an opening stop waits for its trigger as before.
+        self._rearmed.pop(order_id, None)
+        changes = self._desk.step(order.user_id)
+        order.triggered, order.hold_reason = False, ""
+        changes.order(order)
+        self._desk.commit(changes)
+        self.add(order)
+
+    def _postpone(self, order_id: str) -> None:
+        pause_s, _ = self._rearmed.get(order_id, (FIRST_PAUSE_S, 0.0))
+        self._rearmed[order_id] = (min(2 * pause_s, LONGEST_PAUSE_S), self._desk.clock.monotonic() + pause_s)
+
+    def _complete(self, changes: Changes) -> None:
+        """Keep an eye on what a step armed again."""
+        for order in changes.rearmed:
+            self._postpone(order.order_id)
 
     def _expire(self, order: Order) -> None:
         self._drop(order)
@@ -125,3 +300,28 @@ class Stops:
             held.pop(order.order_id, None)
             if not held:
                 del self._held[order.symbol]
+
+
+def _is_beyond(order: Order, price: Decimal) -> bool:
+    stop = order.stop_price
+    return stop is not None and (price >= stop if order.side is Side.BUY else price <= stop)
+
+
+def _as_asked(order: Order) -> NewOrder:
+    """What is left of a stop, as it would be asked for now."""
+    return NewOrder(
+        client_order_id=order.client_order_id,
+        symbol=order.symbol,
+        side=order.side,
+        type=order.type,
+        quantity=order.leaves_quantity,
+        account_id=order.account_id,
+        price=order.price,
+        stop_price=order.stop_price,
+        trailing_offset=order.trailing_offset,
+        time_in_force=order.time_in_force,
+        expire_time_ns=order.expire_time_ns,
+        position_effect=order.position_effect,
+        strategy_id=order.strategy_id,
+        reduce_only=order.reduce_only,
+    )
