@@ -28,6 +28,7 @@ class Changes:
     created: dict[str, Order] = field(default_factory=dict)
     orders: dict[str, Order] = field(default_factory=dict)
     trades: list[Trade] = field(default_factory=list)
+    trade_updates: list[Trade] = field(default_factory=list)  # booked before, and busted now
     entries: list[LedgerEntry] = field(default_factory=list)
     positions: dict[tuple[str, str, PositionSide], Position] = field(default_factory=dict)
     accounts: dict[str, Account] = field(default_factory=dict)
@@ -71,6 +72,7 @@ class Changes:
             self.created
             or self.orders
             or self.trades
+            or self.trade_updates
             or self.entries
             or self.positions
             or self.account_rows

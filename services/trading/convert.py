@@ -141,6 +141,9 @@ def trade_to_pb(trade: Trade) -> trading_pb2.Trade:
         time=time_to_pb(trade.time_ns),
         venue_trade_id=trade.venue_trade_id,
         strategy_id=trade.strategy_id,
+        busted=trade.busted,
+        corrects_trade_id=trade.corrects_trade_id,
+        trace_id=trade.trace_id,
         trading_day=trade.trading_day,
     )
 

@@ -17,6 +17,7 @@ from services.trading.journal import Encode, Journal, messages
 from services.trading.orders import Order, PositionSide
 from services.trading.repository import TradingRepository
 from services.trading.streams import News, NewsKind, Snapshot, Streams
+from services.trading.trades import Trade
 
 log = logging.getLogger(__name__)
 READ_AT_ONCE = 500
@@ -134,6 +135,13 @@ class Desk:
                 self.book.remember_finished(found)
                 order = found
         return order
+
+    async def find_trades(self, order_id: str, venue_trade_id: str) -> list[Trade]:
+        """A venue's trade of an order and its corrections, oldest first."""
+        with suppress(Unavailable):
+            await self.journal.durable()
+        async with self._repositories.read() as repository:
+            return await repository.find_trades(order_id, venue_trade_id)
 
     async def find_by_client(self, account_id: str, client_order_id: str) -> Order | None:
         """An order by the client's id, however old."""

@@ -181,18 +181,18 @@ class Dispatcher:
             order.gateway, reference, "", order.symbol, leg.quantity, order.price, leg.announced,
             OrderStatus.REJECTED, reason, refusal.message,
         )  # fmt: skip
-        changes = self._desk.step(order.user_id)
-        apply_order_report(self._desk.book, order, report, changes)
-        self._desk.commit(changes)
+        with self._desk.step(order.user_id) as changes:
+            apply_order_report(self._desk.book, order, report, changes)
+            self._desk.commit(changes)
 
     def _uncertain(self, order_id: str, reference: str) -> None:
         current = self._current(order_id, reference)
         if current is not None and self._desk.is_open and current[1].delivery is Delivery.SENDING:
             order, leg = current
-            changes = self._desk.step(order.user_id)
-            leg.delivery = Delivery.UNCERTAIN
-            if order.status is not OrderStatus.PENDING_CANCEL and may_follow(order.status, OrderStatus.UNKNOWN):
-                move(order, OrderStatus.UNKNOWN)
-            changes.order(order)
-            self._desk.commit(changes)
+            with self._desk.step(order.user_id) as changes:
+                leg.delivery = Delivery.UNCERTAIN
+                if order.status is not OrderStatus.PENDING_CANCEL and may_follow(order.status, OrderStatus.UNKNOWN):
+                    move(order, OrderStatus.UNKNOWN)
+                changes.order(order)  # its hold_reason says so only when the gateway cannot tell either
+                self._desk.commit(changes)
         self._doubt()

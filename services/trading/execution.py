@@ -95,7 +95,9 @@ def _report_after_end(order: Order, leg: Leg, report: OrderReport, changes: Chan
         changes.cancels.append(order.order_id)
 
 
-def apply_trade_report(book: Book, order: Order, report: TradeReport, changes: Changes) -> bool:
+def apply_trade_report(
+    book: Book, order: Order, report: TradeReport, changes: Changes, corrects_trade_id: str = ""
+) -> bool:
     """Book a fill, once; False when it is booked already."""
     if report.venue_trade_id in order.trade_ids:
         return False
@@ -113,7 +115,7 @@ def apply_trade_report(book: Book, order: Order, report: TradeReport, changes: C
         Trade(
             trade_id, order.order_id, order.user_id, order.account_id, order.symbol, order.side, effect,
             report.price, report.quantity, commission, realized, report.time_ns, changes.now_ns, order.gateway,
-            report.venue_trade_id, order.strategy_id, trading_day,
+            report.venue_trade_id, order.strategy_id, trading_day, False, corrects_trade_id, order.trace_id,
         )
     )  # fmt: skip
     order.cumulative_quantity += report.quantity
@@ -316,6 +318,9 @@ def _begin_replacement(book: Book, order: Order, changes: Changes) -> None:
 
 def send(book: Book, order: Order, changes: Changes) -> None:
     """Begin the order's next legs, to be sent once the step is durable. None of it may be live."""
+    position = book.accounts[order.account_id].positions.get((order.symbol, order.position_side))
+    if position is not None and order.is_closing:
+        book.roll(position, changes)  # what of it is today's decides how it is split
     begin_legs(order, book.instruments.get(order.symbol))
     order.hold_reason = ""
     changes.order(order)

@@ -5,11 +5,12 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from services.kernel.errors import RedFireError
+from services.trading.busts import bust, correct
 from services.trading.desk import Desk
 from services.trading.execution import apply_order_report, apply_trade_report
 from services.trading.externals import Externals
 from services.trading.orders import Order, order_id_of
-from services.trading.reports import OrderReport, TradeReport, UnreadableReport
+from services.trading.reports import OrderReport, TradeKind, TradeReport, UnreadableReport
 from services.trading.stops import Stops
 from services.trading.venue import GatewayChanged, StreamStarted, TradingDayBegan, Venue
 
@@ -68,6 +69,9 @@ class Intake:
             if not await self._externals.record(report):
                 await self.take(report, stale_amend_after_ns)
             return
+        if isinstance(report, TradeReport) and report.kind is not TradeKind.NEW:
+            await self._amend_trade(order, report)
+            return
         with self._desk.step(order.user_id) as changes:
             if isinstance(report, TradeReport):
                 apply_trade_report(self._desk.book, order, report, changes)
@@ -100,6 +104,27 @@ class Intake:
                 self._stops.on_connected(gateway)
         if missed:
             self._doubt()
+
+    async def _amend_trade(self, order: Order, report: TradeReport) -> None:
+        """A bust or a correction; the same again changes nothing."""
+        versions = await self._desk.find_trades(order.order_id, report.venue_trade_id)
+        if not self._desk.is_open:
+            return
+        order = self._desk.book.find_order(order.order_id) or order
+        current = next((trade for trade in reversed(versions) if not trade.busted), None)
+        if current is None:
+            if not versions:
+                await self._externals.record(report)  # of a fill that never was told of: somebody must look at it
+            return
+        if report.kind is TradeKind.CORRECTION and (current.price, current.quantity) == (report.price, report.quantity):
+            return
+        with self._desk.step(order.user_id) as changes:
+            if report.kind is TradeKind.BUST:
+                bust(self._desk.book, order, current, changes)
+            else:
+                correct(self._desk.book, order, current, report, len(versions), changes)
+            written = self._desk.commit(changes)
+        await written
 
     async def _recall(self, report: OrderReport | TradeReport) -> tuple[OrderReport | TradeReport, Order | None]:
         """The report under our reference, if it is adopted, and its order, read back if it is finished."""

@@ -153,6 +153,7 @@ class Journal:
         yield from changes.created.values()
         yield from changes.orders.values()
         yield from changes.trades
+        yield from changes.trade_updates
         for position in changes.positions.values():
             yield view_position(position, self._last_prices)
         for account in changes.accounts.values():
@@ -168,6 +169,7 @@ class Journal:
         writes: list[Write] = [(to.upsert_order, rows.order_row(order)) for order in changes.created.values()]
         writes += [(to.upsert_order, rows.order_row(order)) for order in changes.orders.values()]
         writes += [(to.insert_trade, rows.trade_row(trade)) for trade in changes.trades]
+        writes += [(to.upsert_trade, rows.trade_row(trade)) for trade in changes.trade_updates]
         writes += [(to.insert_entry, rows.entry_row(entry)) for entry in changes.entries]
         writes += [(to.upsert_position, rows.position_row(position)) for position in changes.positions.values()]
         writes += [(to.upsert_account, rows.account_row(account)) for account in changes.account_rows.values()]

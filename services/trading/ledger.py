@@ -15,6 +15,7 @@ class LedgerEntryKind(IntEnum):
     WITHDRAWAL = 2
     COMMISSION = 3
     REALIZED_PNL = 4
+    REVERSAL = 6
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +38,24 @@ _OTHER_SIDE = {LedgerEntryKind.COMMISSION: "income:commission", LedgerEntryKind.
 
 def post(account: Account, kind: LedgerEntryKind, into_cash: Decimal, reference: str, now_ns: int) -> list[LedgerEntry]:
     """Move money into the account's cash (out of it when negative) and return the transaction; none for 0."""
+    return _post(account, kind, kind, into_cash, reference, now_ns)
+
+
+def reverse(
+    account: Account, kind: LedgerEntryKind, into_cash: Decimal, reference: str, now_ns: int
+) -> list[LedgerEntry]:
+    """The same for a movement that takes one of `kind` back: a REVERSAL between the same ledger accounts."""
+    return _post(account, LedgerEntryKind.REVERSAL, kind, into_cash, reference, now_ns)
+
+
+def _post(
+    account: Account,
+    written_as: LedgerEntryKind,
+    kind: LedgerEntryKind,
+    into_cash: Decimal,
+    reference: str,
+    now_ns: int,
+) -> list[LedgerEntry]:
     if not into_cash:
         return []
     account.balance += into_cash
@@ -54,7 +73,7 @@ def post(account: Account, kind: LedgerEntryKind, into_cash: Decimal, reference:
             account.account_id,
             ledger_account,
             value,
-            kind,
+            written_as,
             reference,
             now_ns,
         )

@@ -11,6 +11,7 @@ external = Counter("trading_external_total", "Orders and trades at venues that a
 unreadable = Counter(
     "trading_unreadable_reports_total", "Reports of venues that cannot be booked.", ["gateway", "kind"]
 )
+busted = Counter("trading_busted_trades_total", "Trades that venues took back.", ["gateway"])
 uncertain = Counter("trading_uncertain_orders_total", "Orders whose outcome was not known.", ["gateway"])
 differences = Gauge("trading_position_differences", "Positions of a venue that the books do not have.", ["gateway"])
 processing = Histogram("order_processing_seconds", "From an order's request until it is durable.", buckets=SECONDS)

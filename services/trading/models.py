@@ -116,6 +116,9 @@ class TradeRow(Base):
     gateway: Mapped[str] = mapped_column(String(32))
     venue_trade_id: Mapped[str] = mapped_column(String(128))
     strategy_id: Mapped[str] = mapped_column(String(64))
+    busted: Mapped[bool] = mapped_column(Boolean, server_default=false())
+    corrects_trade_id: Mapped[str] = mapped_column(String(36), server_default="")
+    trace_id: Mapped[str] = mapped_column(String(32), server_default="")
     trading_day: Mapped[int] = mapped_column(Integer, server_default="0")
 
 

@@ -89,6 +89,19 @@ def _take(
     return today, yesterday
 
 
+def position_of(book: Book, account: Account, order: Order, side: PositionSide) -> Position:
+    """The account's position on this side of the order's instrument, a flat one where there is none."""
+    position = account.positions.get((order.symbol, side))
+    if position is None:
+        instrument = book.instruments[order.symbol]
+        position = Position(
+            account.user_id, account.account_id, order.symbol, side, order.gateway, instrument.contract_size,
+            instrument.margin_rate, realized_pnl=account.realized_of.pop((order.symbol, side), ZERO), days=book.days,
+        )  # fmt: skip
+        account.positions[position.key] = position
+    return position
+
+
 def _open(
     book: Book,
     account: Account,
@@ -99,14 +112,7 @@ def _open(
     trading_day: int,
     changes: Changes,
 ) -> None:
-    instrument = book.instruments[order.symbol]
-    position = account.positions.get((order.symbol, side))
-    if position is None:
-        position = Position(
-            account.user_id, account.account_id, order.symbol, side, order.gateway, instrument.contract_size,
-            instrument.margin_rate, realized_pnl=account.realized_of.pop((order.symbol, side), ZERO), days=book.days,
-        )  # fmt: skip
-        account.positions[position.key] = position
+    position = position_of(book, account, order, side)
     _roll(book, position, trading_day, changes)
     account.margin -= position.margin
     position.open(report.price, quantity, position.trading_day == trading_day)

@@ -138,6 +138,28 @@ class Position:
         self._margin()
         return realized
 
+    def take_out(self, price: Decimal, today: Decimal, older: Decimal) -> Decimal:
+        """Undo the opening of contracts at a price; what is left of cost when nothing else is left is realised."""
+        self.cost -= money.amount(money.product(price, today + older, self.contract_size))
+        self.day_quantity -= today
+        self.older_quantity -= older
+        realized = ZERO
+        if not self.quantity:
+            realized = -self.cost if self.side is PositionSide.LONG else self.cost
+            self.cost = ZERO
+            self.realized_pnl += realized
+        self._margin()
+        return realized
+
+    def put_back(self, cost: Decimal, quantity: Decimal, of_today: bool) -> None:
+        """Undo the closing of contracts that had cost so much."""
+        self.cost += cost
+        if of_today:
+            self.day_quantity += quantity
+        else:
+            self.older_quantity += quantity
+        self._margin()
+
     def freeze(self, today: Decimal, yesterday: Decimal) -> None:
         """Hold contracts for a closing order; release them when negative. The position is rolled."""
         self.frozen_day += today

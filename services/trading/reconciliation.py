@@ -205,23 +205,23 @@ class Reconciliation:
 
     def _doubt(self, order: Order) -> None:
         """Only the venue can tell what became of it: say so, once."""
-        changes = self._desk.step(order.user_id)
-        execution.doubt(order, changes)
-        if changes:
-            log.error("order %s: its gateway does not show it; it stays UNKNOWN", order.order_id)
-            self._desk.commit(changes)
+        with self._desk.step(order.user_id) as changes:
+            execution.doubt(order, changes)
+            if changes:
+                log.error("order %s: its gateway does not show it; it stays UNKNOWN", order.order_id)
+                self._desk.commit(changes)
 
     def _never_sent(self, order: Order, leg: Leg) -> None:
         """The gateway never had it, and nobody sends it any more."""
         self._missing.pop(order.reference(leg), None)
         log.warning("order %s: the gateway did not get it", order.reference(leg))
-        changes = self._desk.step(order.user_id)
-        if order.triggered and order.status is not OrderStatus.PENDING_CANCEL:
-            order.legs.remove(leg)
-            execution.send(self._desk.book, order, changes)  # a stop outlives a restart
-        else:
-            execution.not_sent(self._desk.book, order, leg, changes)
-        self._desk.commit(changes)
+        with self._desk.step(order.user_id) as changes:
+            if order.triggered and order.status is not OrderStatus.PENDING_CANCEL:
+                order.legs.remove(leg)
+                execution.send(self._desk.book, order, changes)  # a stop outlives a restart
+            else:
+                execution.not_sent(self._desk.book, order, leg, changes)
+            self._desk.commit(changes)
 
     def _compare_positions(self, gateway: str, state: VenueState) -> None:
         """Note positions that differ twice in a row: once may be a fill that is on its way."""

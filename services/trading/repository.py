@@ -40,6 +40,7 @@ class Statements:
         # An upsert also where an order is known to be there: many of them are one statement, many UPDATEs are not.
         self.upsert_order: Executable = database.upsert(models.OrderRow, ["user_id", "order_id"], fixed=_FIXED)
         self.insert_trade: Executable = insert(models.TradeRow)
+        self.upsert_trade: Executable = database.upsert(models.TradeRow, ["user_id", "trade_id"])
         self.insert_entry: Executable = insert(models.LedgerRow)
         self.insert_journal: Executable = insert(models.JournalRow)
         self.upsert_account: Executable = database.upsert(models.AccountRow, ["user_id", "account_id"])
@@ -130,6 +131,16 @@ class TradingRepository:
         return await self._one_order(
             select(_ORDERS).where(_ORDERS.c.account_id == account_id, _ORDERS.c.client_order_id == client_order_id)
         )
+
+    async def find_trades(self, order_id: str, venue_trade_id: str) -> list[Trade]:
+        """A venue's trade of an order and its corrections, oldest first."""
+        name = _TRADES.c.venue_trade_id
+        query = select(_TRADES).where(
+            _TRADES.c.order_id == order_id,
+            or_(name == venue_trade_id, name.startswith(f"{venue_trade_id}#", autoescape=True)),
+        )
+        found = await self._all(query.order_by(_TRADES.c.create_time_ns, _TRADES.c.trade_id))
+        return [rows.trade_from_row(row) for row in found]
 
     async def list_orders(self, user_id: str, wanted: OrderFilter, page: Page) -> Slice[Order]:
         """A user's orders, newest first."""

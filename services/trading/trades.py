@@ -27,3 +27,7 @@ class Trade:
     venue_trade_id: str
     strategy_id: str
     trading_day: int = 0  # YYYYMMDD
+    # The venue took it back: it counts no more. A correction names the trade that it stands for.
+    busted: bool = False
+    corrects_trade_id: str = ""
+    trace_id: str = ""

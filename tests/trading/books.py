@@ -52,7 +52,9 @@ class Trader:
 
     def record(self, changes):
         self.entries += changes.entries
-        self.trades += changes.trades
+        self.trades = [
+            next((u for u in changes.trade_updates if u.trade_id == t.trade_id), t) for t in self.trades
+        ] + changes.trades
         for order in (*changes.created.values(), *changes.orders.values()):
             self.written["order", order.order_id] = rows.order_row(order)
         for position in changes.positions.values():
@@ -123,7 +125,7 @@ class Trader:
         """Orders, trades, positions and ledger agree to the last digit."""
         account, book = self.account, self.book
         for order in self.orders.values():
-            mine = [t for t in self.trades if t.order_id == order.order_id]
+            mine = [t for t in self.trades if t.order_id == order.order_id and not t.busted]
             assert order.cumulative_quantity == sum((t.quantity for t in mine), D(0))
             assert order.commission == sum((t.commission for t in mine), D(0))
             assert (order.order_id in book.orders) == order.is_open
@@ -134,6 +136,8 @@ class Trader:
             assert order.is_open or (order.reserved == 0 and order.hold_today == 0 and order.hold_yesterday == 0)
         net = {}
         for trade in self.trades:
+            if trade.busted:
+                continue
             net[trade.symbol] = net.get(trade.symbol, D(0)) + (
                 trade.quantity if trade.side == Side.BUY else -trade.quantity
             )
@@ -162,6 +166,8 @@ class Trader:
         if not account.positions:
             flow = D(0)
             for trade in self.trades:
+                if trade.busted:
+                    continue
                 value = trade.price * trade.quantity * book.instruments[trade.symbol].contract_size
                 flow += -value if trade.side == Side.BUY else value
             assert account.realized_pnl == flow

@@ -1,0 +1,141 @@
+"""Trades that a venue takes back or corrects: the books are as if they had never been, and say what was taken back."""
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from services.trading.busts import bust, correct
+from services.trading.execution import apply_trade_report
+from services.trading.orders import OrderStatus, PositionEffect, Side
+from services.trading.reports import TradeKind, TradeReport
+from tests.trading.books import D, Trader, instrument
+from tests.trading.conftest import trading
+from tests.waiting import until
+
+REVERSAL = 6
+
+
+async def _filled(trader, *args, price="4000", trade_id="", **kwargs):
+    order = await trader.create(*args, price=price, **kwargs)
+    await trader.becomes(order.order_id, "NEW")
+    trader.engine.fill(order.order_id, order.quantity, price, trade_id)
+    return await trader.becomes(order.order_id, "FILLED")
+
+
+def _emit(trader, order_id, trade_id, kind, price="", quantity=""):
+    order = trader.engine.orders[order_id]
+    trader.engine.emit(
+        trade={
+            "gateway_name": "SIM", "order_id": order_id, "venue_order_id": order.venue_order_id, "kind": kind,
+            "venue_trade_id": trade_id, "symbol": order.symbol, "price": price, "quantity": quantity,
+        }
+    )  # fmt: skip
+
+
+async def test_a_busted_fill_leaves_the_position_and_its_money_comes_back(trader):
+    order = await _filled(trader, quantity=2, trade_id="t1")
+    for _ in range(2):  # told twice, taken back once
+        _emit(trader, order.order_id, "t1", 2)
+    done = await trader.becomes(order.order_id, "CANCELED")
+    assert done.cumulative_quantity == "0" and done.commission == "0"
+    assert not await trader.positions()
+    account = await trader.account()
+    assert (account.balance, account.commission, account.margin) == ("1000000", "0", "0")
+    (trade,) = await trader.trades()
+    assert trade.busted
+    entries = await trader.entries()
+    assert len([e for e in entries if e.kind == REVERSAL]) == 2 and sum(D(e.amount) for e in entries) == 0
+    trader.engine.emit(trade=trader.engine.trades[0])  # the fill itself, once more
+    await _filled(trader, quantity=1)
+    assert (await trader.positions())[0].quantity == "1"
+
+
+async def test_a_corrected_fill_has_its_new_price_in_position_and_ledger(tmp_path):
+    async with trading(data_dir=tmp_path, user_id="u-1") as trader:
+        order = await _filled(trader, quantity=2, trade_id="t1")
+        _emit(trader, order.order_id, "t1", 3, "3990", "2")
+        _emit(trader, order.order_id, "t1", 3, "3990", "2")
+        (position,) = await until(lambda: _priced(trader, "3990"))
+        assert position.quantity == "2"
+        done = await trader.becomes(order.order_id, "FILLED")
+        assert done.average_price == "3990" and done.cumulative_quantity == "2"
+        new, old = await trader.trades()
+        assert old.busted and not new.busted and new.corrects_trade_id == old.trade_id
+        account = await trader.account()
+        assert D(account.balance) == 1_000_000 - D(account.commission) and account.commission == new.commission
+    trader.peers.engine.listeners.clear()
+    async with trading(trader.peers, data_dir=tmp_path, user_id="u-1") as trader:
+        _emit(trader, order.order_id, "t1", 2)
+        await trader.becomes(order.order_id, "CANCELED")
+        assert not await trader.positions() and (await trader.account()).balance == "1000000"
+
+
+async def _priced(trader, price):
+    positions = await trader.positions()
+    return positions if positions and positions[0].average_price == price else None
+
+
+@settings(max_examples=150, deadline=None)
+@given(data=st.data())
+def test_whatever_is_busted_or_corrected_the_books_agree(data):
+    trader = Trader(instrument(), instrument("rb2610.SHFE", contract_size=D(10), price_tick=D(1)))
+    day, reports = 20260105, {}
+    trader.begin_day(day)
+    for number in range(data.draw(st.integers(1, 10))):
+        action = data.draw(st.sampled_from(["open", "open", "close", "roll", "bust", "correct"]))
+        symbol = data.draw(st.sampled_from(list(trader.book.instruments)))
+        side, quantity = data.draw(st.sampled_from(Side)), data.draw(st.integers(1, 4))
+        price = D(data.draw(st.integers(3900, 4100)))
+        if action == "roll":
+            day += 1
+            trader.begin_day(day)
+        elif action in ("open", "close"):
+            effect = PositionEffect.OPEN
+            if action == "close":
+                effect = PositionEffect.CLOSE
+                position = trader.account.positions.get((symbol, 2 if side is Side.BUY else 1))
+                if position is None or position.closable(effect) < quantity:
+                    continue
+            order = trader.order(side, quantity, price, effect, symbol)
+            for leg in order.legs:
+                if part := data.draw(st.integers(0, int(leg.quantity))):
+                    reference = order.reference(leg)
+                    report = TradeReport("SIM", reference, f"{reference}/{number}", symbol, price, D(part), 1, day)
+                    changes = trader.step()
+                    apply_trade_report(trader.book, order, report, changes)
+                    reports[changes.trades[0].trade_id] = report
+                    trader.record(changes)
+        else:
+            live = [trade for trade in trader.trades if not trade.busted]
+            if not live:
+                continue
+            trade = data.draw(st.sampled_from(live))
+            order, changes = trader.orders[trade.order_id], trader.step()
+            if action == "bust":
+                bust(trader.book, order, trade, changes)
+            else:
+                report = reports[trade.trade_id]
+                new = TradeReport(
+                    "SIM", report.reference, f"{report.venue_trade_id}x", symbol=trade.symbol, price=price,
+                    quantity=D(data.draw(st.integers(1, int(trade.quantity)))), time_ns=1, trading_day=day,
+                    kind=TradeKind.CORRECTION,
+                )  # fmt: skip
+                correct(trader.book, order, trade, new, number, changes)
+                reports[changes.trades[0].trade_id] = new
+            trader.record(changes)
+        trader.check()
+
+
+def test_a_bust_of_what_an_open_order_traded_leaves_it_working():
+    trader = Trader()
+    order = trader.order(quantity=3)
+    changes = trader.step()
+    apply_trade_report(
+        trader.book, order, TradeReport("SIM", order.order_id, "t", order.symbol, D(4000), D(1), 1), changes
+    )
+    (trade,) = changes.trades
+    trader.record(changes)
+    changes = trader.step()
+    bust(trader.book, order, trade, changes)
+    trader.record(changes)
+    assert order.status is OrderStatus.NEW and order.cumulative_quantity == 0
+    trader.check()
