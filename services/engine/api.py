@@ -96,17 +96,11 @@ class EngineApi(rpc.EngineServiceServicer):
         """What gateways say, numbered."""
         async with aclosing(self._events.read(request.resume_after_sequence, request.epoch)) as stream:
             async for event in stream:
-                yield convert.event_message(event, self._clock.now())
+                yield convert.event_message(event, self._clock.now(), self._engine.find_gateway)
 
     async def QueryState(self, request: pb.QueryStateRequest, call: Call) -> pb.QueryStateResponse:
         """What a gateway has."""
-        sequence, state = await self._engine.query_state(request.gateway_name, list(request.order_ids))
-        return pb.QueryStateResponse(
-            sequence=sequence,
-            epoch=self._events.epoch,
-            orders=[convert.order_message(order) for order in state.orders],
-            trades=[convert.trade_message(trade) for trade in state.trades],
-            positions=[convert.position_message(position) for position in state.positions],
-            trading_day=state.trading_day,
-            complete=state.complete,
+        sequence, state = await self._engine.query_state(
+            request.gateway_name, list(request.order_ids), request.trades_cursor
         )
+        return convert.state_message(sequence, self._events.epoch, state)

@@ -1,53 +1,104 @@
-"""Which instruments can be traded, and by which gateway."""
+"""Which instruments can be traded, and which one gateway each of them is of."""
 
+from collections.abc import Iterable, Mapping
 from decimal import Decimal
+from fnmatch import fnmatchcase
 from typing import Any
 
-from services.engine.vnpy_words import exact
+from services.engine.vnpy_words import Unreadable, exact, readable
 from services.simulation.catalogue import Catalogue, Instrument
 
 _KINDS = {"ETF": "FUND", "FOREX": "SPOT", "BOND": "EQUITY", "CFD": "SPOT", "SPREAD": "FUTURES", "SWAP": "FUTURES"}
 
 
 class Contracts:
-    """Instruments that gateways have announced. Where SIM and another gateway both have one, the other trades it."""
+    """Instruments that gateways have announced; prices and orders of a symbol are those of its primary gateway alone.
 
-    def __init__(self, catalogue: Catalogue, simulated: str) -> None:
+    The primary gateway is the one that the setting names (the exact symbol, else the longest pattern that matches);
+    otherwise, of the real gateways that announced the symbol, the first by name; otherwise the one that did so before
+    a restart (`remembered`), as a real gateway takes a while to announce; otherwise the simulated one.
+    """
+
+    def __init__(
+        self, catalogue: Catalogue, simulated: str, primary: Mapping[str, str], remembered: Mapping[str, str]
+    ) -> None:
         self._catalogue = catalogue
         self._simulated = simulated
-        self._by_symbol: dict[str, tuple[Instrument, str]] = {}
+        self._patterns = sorted(primary.items(), key=lambda item: (-len(item[0]), item[0]))
+        self._named = dict(primary)
+        self._remembered = remembered
+        self._offers: dict[str, dict[str, Instrument]] = {}
+        self._primary: dict[str, str] = {}
 
-    def announce(self, contract: Any) -> None:
-        """A gateway's vnpy ContractData. Margin and fees, which vnpy does not tell, come from the catalogue."""
+    def announce(self, contract: Any) -> str:
+        """A gateway's vnpy ContractData; the symbol's primary gateway when that is another one by now, else empty.
+
+        Margin and fees, which vnpy does not tell, come from the catalogue.
+        """
         symbol, gateway_name = contract.vt_symbol, contract.gateway_name
         known = self._catalogue.find(symbol)
-        if gateway_name == self._simulated:
-            if known is not None and symbol not in self._by_symbol:
-                self._by_symbol[symbol] = (known, gateway_name)
-            return
-        told: dict[str, Any] = {
-            "contract_size": exact(contract.size),
-            "price_tick": exact(contract.pricetick),
-            "min_quantity": exact(contract.min_volume),
-            "quantity_step": exact(contract.min_volume),
-        }
-        if known is None:
-            kind = _KINDS.get(contract.product.name, contract.product.name)
-            # Of an unknown instrument the whole notional is asked for as margin: too much is safe, too little is not.
-            known = Instrument.model_construct(
-                symbol=symbol,
-                name=contract.name or symbol,
-                kind=kind if kind in ("FUTURES", "EQUITY", "OPTION", "FUND", "SPOT", "INDEX") else "SPOT",
-                margin_rate=Decimal(1),
-                **told,
-            )
-        self._by_symbol[symbol] = (known.model_copy(update=told), gateway_name)
+        if gateway_name != self._simulated:
+            known = _told(contract, known)
+        elif known is None:
+            return ""
+        before = self.primary(symbol)
+        self._offers.setdefault(symbol, {})[gateway_name] = known
+        del self._primary[symbol]
+        after = self.primary(symbol)
+        return after if after != before else ""
+
+    def primary(self, symbol: str) -> str:
+        """The gateway whose prices and orders a symbol's are, whether it has announced it or not."""
+        found = self._primary.get(symbol)
+        if found is None:
+            found = self._primary[symbol] = self._find_primary(symbol)
+        return found
+
+    def owned(self, symbols: Iterable[str]) -> dict[str, str]:
+        """Those of the symbols that are a real gateway's, with its name."""
+        return {symbol: name for symbol in symbols if (name := self.primary(symbol)) != self._simulated}
 
     def all(self) -> list[tuple[Instrument, str]]:
         """Instruments with their gateways, by symbol."""
-        return [found for _, found in sorted(self._by_symbol.items())]
+        found = []
+        for symbol, offers in sorted(self._offers.items()):
+            name = self.primary(symbol)
+            if name in offers:
+                found.append((offers[name], name))
+        return found
 
     def gateway_of(self, symbol: str) -> str:
-        """The gateway that trades a symbol; empty when none does."""
-        found = self._by_symbol.get(symbol)
-        return "" if found is None else found[1]
+        """The gateway that trades a symbol; empty when it has not announced it."""
+        name = self.primary(symbol)
+        return name if name in self._offers.get(symbol, ()) else ""
+
+    def _find_primary(self, symbol: str) -> str:
+        if symbol in self._named:
+            return self._named[symbol]
+        for pattern, name in self._patterns:
+            if fnmatchcase(symbol, pattern):
+                return name
+        real = [name for name in self._offers.get(symbol, ()) if name != self._simulated]
+        return min(real) if real else self._remembered.get(symbol, self._simulated)
+
+
+def _told(contract: Any, known: Instrument | None) -> Instrument:
+    told: dict[str, Any] = {
+        "contract_size": exact(contract.size),
+        "price_tick": exact(contract.pricetick),
+        "min_quantity": exact(contract.min_volume),
+        "quantity_step": exact(contract.min_volume),
+    }
+    if min(told.values()) <= 0:
+        raise Unreadable(f"contract {contract.vt_symbol}: {told}")
+    if known is None:
+        kind = _KINDS.get(contract.product.name, contract.product.name)
+        # Of an unknown instrument the whole notional is asked for as margin: too much is safe, too little is not.
+        known = Instrument.model_construct(
+            symbol=contract.vt_symbol,
+            name=readable(contract.name) or contract.vt_symbol,
+            kind=kind if kind in ("FUTURES", "EQUITY", "OPTION", "FUND", "SPOT", "INDEX") else "SPOT",
+            margin_rate=Decimal(1),
+            **told,
+        )
+    return known.model_copy(update=told)

@@ -1,10 +1,12 @@
 """Between the contract's messages and the engine's objects."""
 
+import logging
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from decimal import Decimal
 from enum import StrEnum
 from functools import cache
-from typing import Any
+from typing import Any, TypeVar
 
 from google.protobuf.timestamp_pb2 import Timestamp
 from redfire.common.v1 import common_pb2 as common
@@ -12,7 +14,9 @@ from redfire.engine.v1 import engine_pb2 as pb
 from redfire.market.v1 import market_pb2 as market
 
 from services.engine.event_stream import Numbered, Started
+from services.engine.metrics import unreadable
 from services.engine.updates import (
+    AccountUpdate,
     Gateway,
     GatewayStatus,
     OrderRequest,
@@ -26,12 +30,19 @@ from services.engine.updates import (
     TimeInForce,
     TradeUpdate,
     TradingDayUpdate,
+    VenueState,
 )
+from services.engine.vnpy_words import readable
 from services.kernel.decimals import plain, to_text
 from services.kernel.errors import Invalid
 from services.quant.calendar import Calendar
 from services.simulation.catalogue import Instrument
 
+log = logging.getLogger(__name__)
+U = TypeVar("U")
+M = TypeVar("M")
+
+_NO_PRICE = 1e300  # CTP writes the largest double where there is no price
 _calendar = cache(Calendar.load)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -70,6 +81,8 @@ def order_request(request: pb.SendOrderRequest) -> OrderRequest:
         quantity=Decimal(request.quantity),
         price=Decimal(request.price) if request.price and order_type is OrderType.LIMIT else None,
         expire_time=_time(request.expire_time) if request.HasField("expire_time") else None,
+        post_only=request.post_only,
+        traceparent=request.traceparent,
     )
 
 
@@ -78,10 +91,12 @@ def gateway_message(gateway: Gateway) -> pb.Gateway:
     return pb.Gateway(
         gateway_name=gateway.gateway_name,
         status=_GATEWAY_STATUSES[gateway.status],
-        last_error=gateway.last_error,
+        last_error=readable(gateway.last_error),
         connect_time=timestamp(gateway.connect_time) if gateway.connect_time else None,
         exchanges=gateway.exchanges,
         simulated=gateway.simulated,
+        time_in_forces=[_LIFETIMES[lifetime] for lifetime in gateway.time_in_forces],
+        keeps_order_ids=gateway.keeps_order_ids,
     )
 
 
@@ -124,9 +139,10 @@ def order_message(update: OrderUpdate) -> pb.OrderUpdate:
         cumulative_quantity=plain(update.cumulative_quantity),
         status=_STATUSES[update.status],
         reason=update.reason.value if update.reason else None,
-        message=update.message,
+        message=readable(update.message),
         time=timestamp(update.time),
         amend_rejected=update.amend_rejected,
+        type=_TYPES[update.type] if update.type else None,
     )
 
 
@@ -144,6 +160,7 @@ def trade_message(update: TradeUpdate) -> pb.TradeUpdate:
         quantity=plain(update.quantity),
         time=timestamp(update.time),
         trading_day=update.trading_day,
+        kind=pb.TRADE_UPDATE_KIND_NEW,
     )
 
 
@@ -158,8 +175,70 @@ def position_message(update: PositionUpdate) -> pb.PositionUpdate:
     )
 
 
-def event_message(event: Started | Numbered, now: datetime) -> pb.StreamEventsResponse:
-    """A message of StreamEvents."""
+def account_message(update: AccountUpdate) -> pb.AccountUpdate:
+    """An account."""
+    return pb.AccountUpdate(
+        gateway_name=update.gateway_name,
+        venue_account_id=update.venue_account_id,
+        balance=plain(update.balance),
+        available=plain(update.available),
+        frozen=plain(update.frozen),
+        time=timestamp(update.time),
+    )
+
+
+def state_message(sequence: int, epoch: str, state: VenueState) -> pb.QueryStateResponse:
+    """What a gateway has. What cannot be put into a message is left out, and logged."""
+    return pb.QueryStateResponse(
+        sequence=sequence,
+        epoch=epoch,
+        orders=_messages(order_message, state.orders),
+        trades=_messages(trade_message, state.trades),
+        positions=_messages(position_message, state.positions),
+        accounts=_messages(account_message, state.accounts),
+        trading_day=state.trading_day,
+        complete=state.complete,
+        next_trades_cursor=state.trades_cursor,
+        more_trades=state.more_trades,
+        uncertain_order_ids=state.uncertain_order_ids,
+    )
+
+
+def _messages(make: Callable[[U], M], updates: Iterable[U]) -> list[M]:
+    made = []
+    for update in updates:
+        try:
+            made.append(make(update))
+        except Exception:
+            _poison(update)
+    return made
+
+
+def _poison(update: Any) -> None:
+    unreadable.labels(update.gateway_name, type(update).__name__).inc()
+    log.exception("gateway %s: %s cannot be put into a message", update.gateway_name, type(update).__name__)
+
+
+def event_message(
+    event: Started | Numbered, now: datetime, gateway: Callable[[str], Gateway | None]
+) -> pb.StreamEventsResponse:
+    """A message of StreamEvents.
+
+    In the place of an event that cannot be put into one stands the state of its gateway: the stream goes on, and who
+    reads it asks the gateway anew, as after any change of its state.
+    """
+    try:
+        return _event_message(event, now)
+    except Exception:
+        assert isinstance(event, Numbered)
+        _poison(event.update)
+        found = gateway(event.update.gateway_name) if event.update is not None else None
+        if found is None:
+            return pb.StreamEventsResponse(sequence=event.sequence, heartbeat=timestamp(now))
+        return pb.StreamEventsResponse(sequence=event.sequence, gateway=gateway_message(found))
+
+
+def _event_message(event: Started | Numbered, now: datetime) -> pb.StreamEventsResponse:
     if isinstance(event, Started):
         started = pb.StreamEventsResponse.Started(epoch=event.epoch, resumed=event.resumed, sequence=event.sequence)
         return pb.StreamEventsResponse(sequence=event.sequence, started=started)
@@ -172,6 +251,8 @@ def event_message(event: Started | Numbered, now: datetime) -> pb.StreamEventsRe
             return pb.StreamEventsResponse(sequence=event.sequence, trade=trade_message(trade))
         case PositionUpdate() as position:
             return pb.StreamEventsResponse(sequence=event.sequence, position=position_message(position))
+        case AccountUpdate() as account:
+            return pb.StreamEventsResponse(sequence=event.sequence, account=account_message(account))
         case TradingDayUpdate() as day:
             update = pb.TradingDayUpdate(gateway_name=day.gateway_name, trading_day=day.trading_day)
             return pb.StreamEventsResponse(sequence=event.sequence, trading_day=update)
@@ -180,9 +261,15 @@ def event_message(event: Started | Numbered, now: datetime) -> pb.StreamEventsRe
 
 
 def tick_frame(tick: Any, sequence: int) -> bytes:
-    """vnpy's TickData as field 1 of a StreamTicksResponse, so that frames are joined and passed on as they are."""
+    """vnpy's TickData as field 1 of a StreamTicksResponse, so that frames are joined and passed on as they are.
+
+    Raises: ValueError for a tick whose last price is no number. Other numbers that are none count as 0.
+    """
     extra = tick.extra or {}
-    time_ns = extra.get("time_ns") or round(tick.datetime.timestamp() * 1e6) * 1000
+    time_ns = extra.get("time_ns")
+    if time_ns is None:  # of a gateway that is not ours
+        time_ns = round(tick.datetime.timestamp() * 1e6) * 1000
+        _check_numbers(tick)
     message = market.Tick(
         symbol=tick.vt_symbol,
         time_ns=time_ns,
@@ -199,6 +286,7 @@ def tick_frame(tick: Any, sequence: int) -> bytes:
         limit_up=tick.limit_up,
         limit_down=tick.limit_down,
         trading_day=extra.get("trading_day") or _calendar().trading_day(tick.vt_symbol, time_ns),
+        gateway=tick.gateway_name,
     )
     bid_prices, bid_quantities = _levels(tick, "bid")
     ask_prices, ask_quantities = _levels(tick, "ask")
@@ -210,6 +298,21 @@ def tick_frame(tick: Any, sequence: int) -> bytes:
     return b"\x0a" + _varint(len(body)) + body
 
 
+def _check_numbers(tick: Any) -> None:
+    fields = tick.__dict__
+    if -_NO_PRICE < sum([fields[name] for name in _NUMBERS]) < _NO_PRICE:
+        return
+    if not abs(tick.last_price) < _NO_PRICE:
+        raise ValueError(f"last_price is {tick.last_price}")
+    for name in _NUMBERS:
+        if not abs(fields[name]) < _NO_PRICE:
+            fields[name] = 0.0
+
+
+_NUMBERS = (
+    *("last_price", "last_volume", "volume", "turnover", "open_interest", "open_price"),
+    *("high_price", "low_price", "pre_close", "limit_up", "limit_down"),
+)
 _LEVEL_FIELDS = {
     side: [(f"{side}_price_{level}", f"{side}_volume_{level}") for level in range(1, 6)] for side in ("bid", "ask")
 }
@@ -220,10 +323,11 @@ def _levels(tick: Any, side: str) -> tuple[list[float], list[float]]:
     prices, quantities = [], []
     for price_field, quantity_field in _LEVEL_FIELDS[side]:
         price = fields[price_field]
-        if price <= 0 or price > 1e300:
+        quantity = fields[quantity_field]
+        if not (0 < price < _NO_PRICE and 0 <= quantity < _NO_PRICE):
             break
         prices.append(price)
-        quantities.append(fields[quantity_field])
+        quantities.append(quantity)
     return prices, quantities
 
 

@@ -1,6 +1,8 @@
 """Takes what vnpy's gateways say, on the loop: updates go to the event stream, ticks to the tick stream."""
 
 import logging
+from collections.abc import Callable, Iterable
+from dataclasses import replace
 from typing import Any
 
 from vnpy.trader.event import EVENT_ACCOUNT, EVENT_CONTRACT, EVENT_LOG, EVENT_ORDER, EVENT_POSITION, EVENT_TRADE
@@ -8,11 +10,12 @@ from vnpy.trader.event import EVENT_ACCOUNT, EVENT_CONTRACT, EVENT_LOG, EVENT_OR
 from services.engine.contracts import Contracts
 from services.engine.event_stream import EventStream
 from services.engine.gateways import Gateways
+from services.engine.metrics import foreign_ticks, unreadable
 from services.engine.tick_stream import TickStream
-from services.engine.updates import TradingDayUpdate
+from services.engine.updates import AccountUpdate, PositionUpdate, TradingDayUpdate
 from services.engine.vnpy_engine import EVENT_FEED_ENDED, EVENT_TRADING_DAY
 from services.engine.vnpy_venue import VnpyVenue
-from services.engine.vnpy_words import order_update, position_update, trade_update
+from services.engine.vnpy_words import UPDATE, Unreadable, account_update, position_update, readable
 from services.kernel.clock import Clock
 from services.quant.calendar import Calendar
 
@@ -21,7 +24,7 @@ gateway_log = logging.getLogger("services.engine.gateway")
 
 
 class GatewayEvents:
-    """The loop's end of the bridge from vnpy."""
+    """The loop's end of the bridge from vnpy. `on_moved` hears of symbols that another gateway serves from now on."""
 
     def __init__(
         self,
@@ -31,6 +34,7 @@ class GatewayEvents:
         ticks: TickStream,
         venues: dict[str, VnpyVenue],
         clock: Clock,
+        on_moved: Callable[[str, str], None],
     ) -> None:
         self._gateways = gateways
         self._contracts = contracts
@@ -38,51 +42,93 @@ class GatewayEvents:
         self._ticks = ticks
         self._venues = venues
         self._clock = clock
+        self._on_moved = on_moved
         self._calendar = Calendar.load()
         self._day = self._calendar.chinese_trading_day(clock.now_ns())
+        self._foreign: set[tuple[str, str]] = set()
+        self._last: dict[tuple[str, str, str], PositionUpdate | AccountUpdate] = {}
 
     def take_ticks(self, ticks: list[Any]) -> None:
-        """Ticks of all gateways, in order."""
+        """Ticks of all gateways, in order; those of a symbol's primary gateway go on."""
         for name in {tick.gateway_name for tick in ticks}:
             self._gateways.heard(name)
+        if self._venues:
+            primary = self._contracts.primary
+            own = [tick for tick in ticks if primary(tick.vt_symbol) == tick.gateway_name]
+            if len(own) < len(ticks):
+                self._drop(tick for tick in ticks if primary(tick.vt_symbol) != tick.gateway_name)
+            ticks = own
         self._ticks.publish(ticks)
 
     def take(self, kind: str, data: Any) -> None:
-        """Anything else."""
+        """Anything else. What cannot be understood is logged, counted and told as the gateway's last error."""
         if kind == EVENT_LOG:
-            self._gateways.logged(data.gateway_name, data.msg)
+            self._gateways.logged(data.gateway_name, readable(data.msg))
             # vnpy tells of every order it sends: that is for debugging; what other gateways say of themselves is news.
             told = data.level if data.gateway_name in self._venues else max(data.level - 10, logging.DEBUG)
-            gateway_log.log(told, "%s: %s", data.gateway_name, data.msg)
-        elif kind == EVENT_CONTRACT:
-            self._contracts.announce(data)
-            self._gateways.heard(data.gateway_name)
-        elif kind == EVENT_ORDER:
-            self._gateways.heard(data.gateway_name)
-            self._events.publish(order_update(data, self._order_id(data), self._clock.now()))
-        elif kind == EVENT_TRADE:
-            self._gateways.heard(data.gateway_name)
-            day = self._calendar.trading_day(data.vt_symbol, self._clock.now_ns())
-            self._events.publish(trade_update(data, self._order_id(data), self._clock.now(), day))
-        elif kind == EVENT_POSITION:
-            self._gateways.heard(data.gateway_name)
-            self._events.publish(position_update(data))
-        elif kind == EVENT_ACCOUNT:
-            self._gateways.heard(data.gateway_name)
-        elif kind == EVENT_TRADING_DAY:
+            gateway_log.log(told, "%s: %s", data.gateway_name, readable(data.msg))
+            return
+        if kind == EVENT_TRADING_DAY:
             self._events.publish(data)
-        elif kind == EVENT_FEED_ENDED:
+            return
+        if kind == EVENT_FEED_ENDED:
             self._ticks.end_feed()
+            return
+        self._gateways.heard(data.gateway_name)
+        try:
+            self._take(kind, data)
+        except (Unreadable, KeyError, AttributeError) as error:
+            unreadable.labels(data.gateway_name, type(data).__name__).inc()
+            log.exception("gateway %s: %s is unreadable", data.gateway_name, type(data).__name__)
+            if kind in (EVENT_ORDER, EVENT_TRADE):
+                self._gateways.complain(data.gateway_name, f"{type(data).__name__} is unreadable: {error}")
 
     def roll(self) -> None:
         """Tell the connected gateways' trading day when it has changed; SIM tells its own."""
         day = self._calendar.chinese_trading_day(self._clock.now_ns())
-        if day != self._day:
-            self._day = day
-            for name in self._venues:
-                if self._gateways.is_connected(name):
-                    self._events.publish(TradingDayUpdate(name, day))
+        if day == self._day:
+            return
+        self._day = day
+        for name, venue in self._venues.items():
+            venue.begin_day(day)
+            if self._gateways.is_connected(name):
+                self._events.publish(TradingDayUpdate(name, day))
 
-    def _order_id(self, data: Any) -> str:
+    def _take(self, kind: str, data: Any) -> None:
         venue = self._venues.get(data.gateway_name)
-        return "" if venue is None else venue.order_id_of(data.orderid)
+        if kind == EVENT_CONTRACT:
+            if moved := self._contracts.announce(data):
+                self._on_moved(data.vt_symbol, moved)
+        elif kind in (EVENT_ORDER, EVENT_TRADE):
+            if venue is not None:
+                venue.reports.take(data)
+            elif data.extra and UPDATE in data.extra:
+                self._events.publish(data.extra[UPDATE])
+        elif kind == EVENT_POSITION:
+            position = position_update(data)
+            self._tell((data.gateway_name, position.symbol, position.side), position, position)
+        elif kind == EVENT_ACCOUNT and venue is not None:
+            account = account_update(data, self._clock.now())
+            key = data.gateway_name, account.venue_account_id, ""
+            before = self._last.get(key)
+            same = replace(account, time=before.time) if isinstance(before, AccountUpdate) else account
+            self._tell(key, account, same)
+
+    def _tell(
+        self, key: tuple[str, str, str], update: PositionUpdate | AccountUpdate, same: PositionUpdate | AccountUpdate
+    ) -> None:
+        """Publish what is new: CTP's gateway asks for all positions and the account every few seconds."""
+        if self._last.get(key) != same:
+            self._last[key] = update
+            self._events.publish(update)
+
+    def _drop(self, ticks: Iterable[Any]) -> None:
+        for tick in ticks:
+            foreign_ticks.labels(tick.gateway_name).inc()
+            key = tick.vt_symbol, tick.gateway_name
+            if key not in self._foreign:
+                self._foreign.add(key)
+                log.warning(
+                    "ticks of %s by gateway %s are dropped: the symbol is gateway %s's",
+                    *(tick.vt_symbol, tick.gateway_name, self._contracts.primary(tick.vt_symbol)),
+                )

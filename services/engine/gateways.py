@@ -19,6 +19,8 @@ from services.kernel.errors import FailedPrecondition, NotFound
 
 log = logging.getLogger(__name__)
 
+_LOOK_S = 0.2
+
 
 class GatewayDisconnected(FailedPrecondition):
     """The gateway is not connected."""
@@ -40,6 +42,7 @@ class _Line:
     last_log: str = ""
     connect_time: datetime | None = None
     made: bool = False
+    settle: asyncio.TimerHandle | None = None
     decided: asyncio.Event = field(default_factory=asyncio.Event)
     watchdog: asyncio.TimerHandle | None = None
 
@@ -48,7 +51,8 @@ class Gateways:
     """Gateways by name. `tell` hears of each change of state.
 
     vnpy does not say when a gateway stands: the first contract, account, order, position or tick shows that it does.
-    One that says nothing for `connect_timeout_s` after connect is in error, as with an unreachable front.
+    One that says nothing for `connect_timeout_s` after connect is in error, as with an unreachable front. Nor does it
+    say when a line is cut: CTP's gateway and its relatives keep `td_api.login_status`, which is looked at.
     """
 
     def __init__(
@@ -56,12 +60,14 @@ class Gateways:
         engine: VnpyEngine,
         clock: Clock,
         connect_timeout_s: float,
+        settle_s: float,
         tell: Callable[[Gateway], None],
         run_blocking: Callable[..., Awaitable[Any]],
     ) -> None:
         self._engine = engine
         self._clock = clock
         self._timeout_s = connect_timeout_s
+        self._settle_s = settle_s
         self._tell = tell
         self._run_blocking = run_blocking
         self._lines: dict[str, _Line] = {}
@@ -79,6 +85,11 @@ class Gateways:
     def get(self, name: str) -> Gateway:
         """One gateway. Raises NotFound."""
         return _state(self._line(name))
+
+    def find(self, name: str) -> Gateway | None:
+        """One gateway, None when there is none."""
+        line = self._lines.get(name)
+        return None if line is None else _state(line)
 
     def venue(self, name: str, *, connected: bool = True) -> Venue:
         """A gateway to send orders to. Raises NotFound, or GatewayDisconnected."""
@@ -123,8 +134,13 @@ class Gateways:
                 gateway.close()
             else:
                 # A closed vnpy gateway is not made to be connected again: the next connect makes another.
-                await self._run_blocking(gateway.close)
                 line.made = False
+                line.venue.renew()
+                try:
+                    async with asyncio.timeout(self._timeout_s):
+                        await self._run_blocking(gateway.close)
+                except TimeoutError:
+                    log.warning("gateway %s does not close", name)
         self._set(line, GatewayStatus.DISCONNECTED, "")
         return _state(line)
 
@@ -133,16 +149,31 @@ class Gateways:
         line = self._lines.get(name)
         if line is None or line.status in (GatewayStatus.CONNECTED, GatewayStatus.DISCONNECTED):
             return
-        if line.watchdog is not None:
-            line.watchdog.cancel()
-        line.connect_time = self._clock.now()
-        self._set(line, GatewayStatus.CONNECTED, "")
+        if self._is_logged_in(line) is False:
+            return  # what its other front says shows nothing
+        self._connected(line)
 
     def logged(self, name: str, message: str) -> None:
         """A gateway's log line: the last one explains an error best."""
         line = self._lines.get(name)
         if line is not None:
             line.last_log = message
+            self._look(line)
+
+    def last_log(self, name: str) -> str:
+        """What a gateway said last, empty when nothing."""
+        return self._lines[name].last_log
+
+    def complain(self, name: str, error: str) -> None:
+        """Something that a gateway said was not understood: who follows the gateway asks it what it has."""
+        line = self._lines[name]
+        line.last_error = error
+        self._tell(_state(line))
+
+    def look(self) -> None:
+        """See which lines were cut, and which stand again."""
+        for line in self._lines.values():
+            self._look(line)
 
     async def _connect(self, line: _Line) -> None:
         if line.settings is None:
@@ -156,6 +187,35 @@ class Gateways:
         setting = {**self._engine.main.get_gateway(line.name).get_default_setting(), **line.settings.setting}
         async with asyncio.timeout(self._timeout_s):
             await self._run_blocking(self._engine.main.connect, setting, line.name)
+
+    def _is_logged_in(self, line: _Line) -> bool | None:
+        """Whether a gateway of CTP's kind is logged in; None for others, or before it was made."""
+        gateway = self._engine.main.gateways.get(line.name) if line.made else None
+        status = getattr(getattr(gateway, "td_api", None), "login_status", None)
+        return status if isinstance(status, bool) else None
+
+    def _look(self, line: _Line) -> None:
+        logged_in = self._is_logged_in(line)
+        if logged_in is False and line.status is GatewayStatus.CONNECTED:
+            self._set(line, GatewayStatus.CONNECTING, f"the line was cut: {line.last_log}")
+        elif logged_in and line.status is GatewayStatus.CONNECTING and line.connect_time is not None:
+            self._connected(line)
+
+    def _connected(self, line: _Line) -> None:
+        if line.watchdog is not None:
+            line.watchdog.cancel()
+        line.connect_time = self._clock.now()
+        self._set(line, GatewayStatus.CONNECTED, "")
+
+    def _settle(self, line: _Line) -> None:
+        """Once its orders and trades of the day are told, what the gateway says it has is complete."""
+        gateway = self._engine.main.gateways.get(line.name)
+        if getattr(getattr(gateway, "td_api", None), "contract_inited", True):
+            line.settle = None
+            line.venue.settle()
+            self._tell(_state(line))
+        else:
+            line.settle = asyncio.get_running_loop().call_later(_LOOK_S, self._settle, line)
 
     def _watch(self, line: _Line) -> None:
         def too_late() -> None:
@@ -172,8 +232,15 @@ class Gateways:
     def _set(self, line: _Line, status: GatewayStatus, error: str) -> None:
         line.status = status
         line.last_error = error or line.last_error
+        if line.settle is not None:
+            line.settle.cancel()
+            line.settle = None
         if status is GatewayStatus.CONNECTED:
             line.last_error = ""
+            if line.settings is not None:
+                line.settle = asyncio.get_running_loop().call_later(self._settle_s, self._settle, line)
+        elif line.settings is not None:
+            line.venue.cut()
         if status is not GatewayStatus.CONNECTING:
             line.decided.set()
         self._tell(_state(line))

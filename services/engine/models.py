@@ -1,10 +1,10 @@
-"""The engine's tables: the simulated exchange's book, and the venue's ids of orders sent to other gateways."""
+"""The engine's tables: the simulated exchange's book, and the orders and trades of other gateways."""
 
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
-from sqlalchemy import BigInteger, Boolean, Index, Integer, String, Text
+from sqlalchemy import BigInteger, Boolean, Index, Integer, String, Text, UniqueConstraint
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from services.kernel.columns import Amount, JsonDocument, UtcTime
@@ -36,6 +36,7 @@ class SimOrderRow(Base):
     reason: Mapped[str] = mapped_column(String(64))
     message: Mapped[str] = mapped_column(Text)
     expire_time: Mapped[datetime | None] = mapped_column(UtcTime)
+    post_only: Mapped[bool] = mapped_column(Boolean)
     trading_day: Mapped[int] = mapped_column(Integer)
     priority: Mapped[int] = mapped_column(BigInteger)
     create_time: Mapped[datetime] = mapped_column(UtcTime)
@@ -46,6 +47,7 @@ class SimTradeRow(Base):
     """A fill that SIM gave."""
 
     __tablename__ = "sim_trades"
+    __table_args__ = (Index("ix_sim_trades_day", "trading_day", "venue_trade_id"),)
 
     venue_trade_id: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
     venue_order_id: Mapped[int] = mapped_column(BigInteger, index=True)
@@ -80,12 +82,52 @@ class SimStateRow(Base):
 
 
 class GatewayOrderRow(Base):
-    """An order sent to another gateway; `venue_order_id` is empty until the gateway has named it."""
+    """An order for another gateway, written before it is sent; `venue_order_id` is empty until the gateway names it.
+
+    `state` is SENDING (it may be at the venue), SENT, or REFUSED (it never was); `status` and `cumulative_quantity` are
+    what the venue said last, and `is_open` whether more may follow.
+    """
 
     __tablename__ = "gateway_orders"
+    __table_args__ = (Index("ix_gateway_orders_is_open", "is_open"),)
 
     order_id: Mapped[str] = mapped_column(String(64), primary_key=True)
     gateway_name: Mapped[str] = mapped_column(String(32))
     venue_order_id: Mapped[str] = mapped_column(String(128), index=True)
     symbol: Mapped[str] = mapped_column(String(64))
+    side: Mapped[str] = mapped_column(String(8))
+    type: Mapped[str] = mapped_column(String(8))
+    time_in_force: Mapped[str] = mapped_column(String(8))
+    position_effect: Mapped[str] = mapped_column(String(16))
+    quantity: Mapped[Decimal] = mapped_column(Amount)
+    price: Mapped[Decimal | None] = mapped_column(Amount)
+    state: Mapped[str] = mapped_column(String(8))
+    status: Mapped[str] = mapped_column(String(20))
+    cumulative_quantity: Mapped[Decimal] = mapped_column(Amount)
+    is_open: Mapped[bool] = mapped_column(Boolean)
+    trading_day: Mapped[int] = mapped_column(Integer)
     create_time: Mapped[datetime] = mapped_column(UtcTime, index=True)
+    update_time: Mapped[datetime] = mapped_column(UtcTime)
+
+
+class GatewayTradeRow(Base):
+    """A fill that another gateway told of, whoever's order it was; numbered in the order in which they were told."""
+
+    __tablename__ = "gateway_trades"
+    __table_args__ = (
+        UniqueConstraint("gateway_name", "venue_trade_id"),
+        Index("ix_gateway_trades_day", "gateway_name", "trading_day", "number"),
+    )
+
+    number: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    gateway_name: Mapped[str] = mapped_column(String(32))
+    venue_trade_id: Mapped[str] = mapped_column(String(128))
+    venue_order_id: Mapped[str] = mapped_column(String(128))
+    order_id: Mapped[str] = mapped_column(String(64), index=True)
+    symbol: Mapped[str] = mapped_column(String(64))
+    side: Mapped[str] = mapped_column(String(8))
+    position_effect: Mapped[str] = mapped_column(String(16))
+    price: Mapped[Decimal] = mapped_column(Amount)
+    quantity: Mapped[Decimal] = mapped_column(Amount)
+    time: Mapped[datetime] = mapped_column(UtcTime)
+    trading_day: Mapped[int] = mapped_column(Integer)

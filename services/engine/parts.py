@@ -1,7 +1,9 @@
 """The engine put together: vnpy's MainEngine, SIM with its exchange and feed, and the other gateways."""
 
 import asyncio
+import itertools
 import logging
+from datetime import timedelta
 from functools import partial
 
 from vnpy.trader.object import SubscribeRequest
@@ -34,12 +36,19 @@ from services.engine.vnpy_words import split_symbol
 from services.kernel.errors import StartError
 from services.kernel.identifiers import new_id
 from services.kernel.process import Process
+from services.quant.calendar import Calendar
 from services.simulation.catalogue import Catalogue, Instrument
 
 log = logging.getLogger(__name__)
 
 SIM = "SIM"
 BEGAN_KEY = "began_ms"
+PRIMARY_KEY = "primary:"
+SEEN_KEY = "seen:"
+# The longest closure of the exchanges is ten days; what a venue tells again is never older.
+_DAYS_KEPT = timedelta(days=14)
+_LOOK_S = 0.25
+_LOOKS_BETWEEN_SEEN = 120
 
 
 class Engine:
@@ -56,7 +65,10 @@ class Engine:
         self._database = process.database("engine", Base)
         self._repositories = self._database.repositories(EngineRepository)
         self._vnpy = VnpyEngine(asyncio.get_running_loop(), self._take_ticks, self._take)
-        self._contracts = Contracts(catalogue, simulated=SIM)
+        _check_primary(self._settings)
+        # Of a real gateway's symbols before it has announced them again; read at start.
+        self._remembered: dict[str, str] = {}
+        self._contracts = Contracts(catalogue, SIM, self._settings.primary_gateways, self._remembered)
         self._events = EventStream(new_id(), self._settings.event_history, self._settings.heartbeat_s)
         replayed = not isinstance(feed, SimFeedSpec)
         self._ticks = TickStream(
@@ -71,21 +83,23 @@ class Engine:
             heartbeat_s=self._settings.heartbeat_s,
         )
         self._gateways = Gateways(
-            self._vnpy, self._clock, self._settings.connect_timeout_s, self._events.publish, process.run_blocking
+            self._vnpy,
+            self._clock,
+            self._settings.connect_timeout_s,
+            self._settings.settle_s,
+            self._events.publish,
+            process.run_blocking,
         )
-        self._venues = {
-            name: VnpyVenue(
-                self._vnpy.main, name, self._database, self._clock, partial(self._gateways.is_connected, name)
-            )
-            for name in self._settings.gateways
-        }
+        self._trade_numbers = itertools.count(1)
+        self._venues = {name: self._make_venue(name) for name in self._settings.gateways}
         self._incoming = GatewayEvents(
-            self._gateways, self._contracts, self._events, self._ticks, self._venues, self._clock
+            self._gateways, self._contracts, self._events, self._ticks, self._venues, self._clock, self._moved
         )
         self._gateway: SimGateway = self._vnpy.add_gateway(SimGateway, SIM)
         self._ledger = SimLedger(self._database, self._gateway.tell)
-        service = EngineService(self._gateways, self._contracts, self._events, self._subscribe)
+        service = EngineService(self._gateways, self._contracts, self._events, self._subscribe, process.tracing)
         self.api = EngineApi(service, self._ticks, self._events, self._clock)
+        self._exchange: SimExchange | None = None
         self._market: SimMarketRunner | None = None
         self._ledger_task: asyncio.Task[None] | None = None
 
@@ -96,11 +110,14 @@ class Engine:
 
     async def start(self) -> None:
         """Restore SIM's book, begin its market, and connect the gateways."""
-        await self._start_sim()
+        seen = await self._start_sim()
+        since = self._clock.now() - _DAYS_KEPT
         async with self._repositories.read() as repository:
-            rows = await repository.list_recent_gateway_orders(KEPT)
+            orders = await repository.list_gateway_orders(since)
+            trades = await repository.list_recent_gateway_trades(since)
+            self._trade_numbers = itertools.count(await repository.last_gateway_trade() + 1)
         for name, settings in self._settings.gateways.items():
-            self._venues[name].restore(rows)
+            self._venues[name].restore(orders, trades, seen.get(name, 0))
             self._gateways.add(name, self._venues[name], simulated=False, exchanges=(), settings=settings)
         await self._gateways.connect(SIM, wait_s=5)
         for name, settings in self._settings.gateways.items():
@@ -114,6 +131,9 @@ class Engine:
             tasks.create_task(self._market.save())
             tasks.create_task(self._market.expire())
             tasks.create_task(self._watch_trading_day())
+            tasks.create_task(self._watch_lines())
+            for venue in self._venues.values():
+                tasks.create_task(venue.reports.run())
 
     async def drain(self) -> None:
         """No new ticks; the readers get what there is, and their streams end."""
@@ -128,31 +148,51 @@ class Engine:
         if self._market is not None:
             await self._market.stop()
             self._market.save_now()
+        self._remember_seen()
+        for venue in self._venues.values():
+            await venue.stop()
         if self._ledger_task is not None:
             self._ledger_task.cancel()
             await asyncio.wait([self._ledger_task])
             await self._ledger.flush()
         await self._process.run_blocking(self._vnpy.close)
 
-    async def _start_sim(self) -> None:
+    def _make_venue(self, name: str) -> VnpyVenue:
+        return VnpyVenue(
+            self._vnpy.main,
+            name,
+            self._database,
+            self._clock,
+            Calendar.load(),
+            lambda: next(self._trade_numbers),
+            self._settings.send_timeout_s,
+            self._events.publish,
+            partial(self._gateways.complain, name),
+            partial(self._gateways.last_log, name),
+        )
+
+    async def _start_sim(self) -> dict[str, int]:
+        """SIM goes on; when each of the other gateways was last seen to be connected."""
         async with self._repositories.read() as repository:
             orders = [SimOrder.of_row(row, SIM) for row in await repository.list_open_sim_orders()]
             order_ids = SimOrderIds(await repository.list_recent_sim_order_ids(KEPT))
             last_ids = await repository.last_sim_ids()
             positions = await repository.list_sim_positions()
             state = await repository.sim_state()
+        primary = {key.removeprefix(PRIMARY_KEY): name for key, name in state.items() if key.startswith(PRIMARY_KEY)}
+        self._remembered.update({symbol: name for symbol, name in primary.items() if name in self._venues})
         # Sequences and ids grow across restarts, even when the clock goes back or the database was made anew.
         began_ms = max(self._clock.now_ns() // 1_000_000, state.get(BEGAN_KEY, 0) + 1_000)
         self._ledger.remember(BEGAN_KEY, began_ms)
         self._ticks.first_sequence = began_ms << 10
         first_id = max(*last_ids, *(order.priority for order in orders), began_ms << 10) + 1
         hours = self._sim_hours()
-        exchange = SimExchange(
-            SIM, self._catalogue, self._ledger, self._clock, lambda: self._live.value, first_id, hours
+        exchange = self._exchange = SimExchange(
+            SIM, self._catalogue, self._ledger, self._clock, lambda: self._live.value, first_id, hours, self._is_sims
         )
         exchange.positions.restore(position_of_row(row, SIM) for row in positions)
         feed = self._make_feed({key.removeprefix(MARKET_KEY): value for key, value in state.items()}, hours)
-        self._market = SimMarketRunner(feed, exchange, self._gateway, self._ledger, self._ticks.room)
+        self._market = SimMarketRunner(feed, exchange, self._gateway, self._ledger, self._ticks.room, self._is_sims)
         self._ledger_task = asyncio.create_task(self._ledger.run(), name="engine.sim_ledger")
         self._gateway.attach(exchange, order_ids, self._announced, self._market.on_connection, feed.subscribe)
         exchange.restore(orders, state.get(TRADING_DAY_KEY, 0))
@@ -161,6 +201,23 @@ class Engine:
         self._gateways.add(SIM, venue, simulated=True, exchanges=exchanges, settings=None)
         if orders:
             log.info("SIM goes on with %d open orders", len(orders))
+        return {key.removeprefix(SEEN_KEY): ns for key, ns in state.items() if key.startswith(SEEN_KEY)}
+
+    def _is_sims(self, symbol: str) -> bool:
+        return self._contracts.primary(symbol) == SIM
+
+    def _moved(self, symbol: str, gateway_name: str) -> None:
+        """Another gateway serves a symbol from now on."""
+        if self._catalogue.find(symbol) is None or gateway_name == SIM:
+            return
+        self._ledger.remember(PRIMARY_KEY + symbol, gateway_name)
+        if self._exchange is not None:
+            self._exchange.withdraw(symbol)
+
+    def _remember_seen(self) -> None:
+        for name, venue in self._venues.items():
+            if venue.is_settled:
+                self._ledger.remember(SEEN_KEY + name, self._clock.now_ns())
 
     def _sim_hours(self) -> SimHours | None:
         """None where SIM never closes; a recording keeps its own hours."""
@@ -187,8 +244,11 @@ class Engine:
         return list(self._catalogue)
 
     def _subscribe(self, symbol: str, gateway_name: str) -> None:
-        code, exchange = split_symbol(symbol)
-        self._vnpy.main.subscribe(SubscribeRequest(symbol=code, exchange=exchange), gateway_name)
+        if gateway_name == SIM:
+            code, exchange = split_symbol(symbol)
+            self._vnpy.main.subscribe(SubscribeRequest(symbol=code, exchange=exchange), gateway_name)
+        else:
+            self._venues[gateway_name].subscribe(symbol)
 
     def _take_ticks(self, ticks: list[object]) -> None:
         self._incoming.take_ticks(ticks)
@@ -200,6 +260,21 @@ class Engine:
         while True:
             await asyncio.sleep(1)
             self._incoming.roll()
+
+    async def _watch_lines(self) -> None:
+        looks = 0
+        while True:
+            await asyncio.sleep(_LOOK_S)
+            self._gateways.look()
+            looks += 1
+            if looks % _LOOKS_BETWEEN_SEEN == 0:
+                self._remember_seen()
+
+
+def _check_primary(settings: EngineSettings) -> None:
+    for symbol, name in settings.primary_gateways.items():
+        if name != SIM and name not in settings.gateways:
+            raise StartError(f"engine.primary_gateways: {symbol}: there is no gateway {name}")
 
 
 def _check_exchanges(catalogue: Catalogue) -> None:

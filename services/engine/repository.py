@@ -7,7 +7,14 @@ from typing import Any
 from sqlalchemy import func, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from services.engine.models import GatewayOrderRow, SimOrderRow, SimPositionRow, SimStateRow, SimTradeRow
+from services.engine.models import (
+    GatewayOrderRow,
+    GatewayTradeRow,
+    SimOrderRow,
+    SimPositionRow,
+    SimStateRow,
+    SimTradeRow,
+)
 
 _CHUNK = 500
 
@@ -44,6 +51,12 @@ class EngineRepository:
             rows += await self._session.scalars(select(SimTradeRow).where(SimTradeRow.venue_order_id.in_(chunk)))
         return sorted(rows, key=lambda row: row.venue_trade_id)
 
+    async def list_sim_trades_of_day(self, trading_day: int, after: int | None, limit: int) -> Sequence[SimTradeRow]:
+        """SIM's fills after an id, or those of a trading day; in order."""
+        wanted = SimTradeRow.trading_day == trading_day if after is None else SimTradeRow.venue_trade_id > after
+        query = select(SimTradeRow).where(wanted).order_by(SimTradeRow.venue_trade_id).limit(limit)
+        return (await self._session.scalars(query)).all()
+
     async def list_recent_sim_order_ids(self, limit: int) -> list[tuple[str, int, datetime]]:
         """The youngest orders' ids, oldest of them first: RedFire's, SIM's, and when they came."""
         query = (
@@ -76,10 +89,43 @@ class EngineRepository:
         """An order that was sent to another gateway."""
         return await self._session.get(GatewayOrderRow, order_id)
 
-    async def list_recent_gateway_orders(self, limit: int) -> Sequence[GatewayOrderRow]:
-        """The youngest orders sent to other gateways, oldest of them first."""
-        query = select(GatewayOrderRow).order_by(GatewayOrderRow.create_time.desc()).limit(limit)
-        return list(reversed((await self._session.scalars(query)).all()))
+    async def find_gateway_order_of(self, gateway_name: str, venue_order_id: str) -> GatewayOrderRow | None:
+        """The youngest order that a gateway gave this id."""
+        query = select(GatewayOrderRow).where(
+            GatewayOrderRow.venue_order_id == venue_order_id, GatewayOrderRow.gateway_name == gateway_name
+        )
+        return (await self._session.scalars(query.order_by(GatewayOrderRow.create_time.desc()).limit(1))).first()
+
+    async def list_gateway_orders(self, since: datetime) -> Sequence[GatewayOrderRow]:
+        """Orders for other gateways that are open, or were made since a moment, oldest first."""
+        query = select(GatewayOrderRow).where(or_(GatewayOrderRow.is_open, GatewayOrderRow.create_time >= since))
+        return (await self._session.scalars(query.order_by(GatewayOrderRow.create_time))).all()
+
+    async def list_recent_gateway_trades(self, since: datetime) -> Sequence[GatewayTradeRow]:
+        """Trades of other gateways since a moment."""
+        return (await self._session.scalars(select(GatewayTradeRow).where(GatewayTradeRow.time >= since))).all()
+
+    async def last_gateway_trade(self) -> int:
+        """The highest number of a trade, 0 when there is none."""
+        return await self._session.scalar(select(func.max(GatewayTradeRow.number))) or 0
+
+    async def list_gateway_trades(
+        self, gateway_name: str, trading_day: int, after: int | None, limit: int
+    ) -> Sequence[GatewayTradeRow]:
+        """A gateway's trades after a number, or those of a trading day and later ones; in order."""
+        query = select(GatewayTradeRow).where(GatewayTradeRow.gateway_name == gateway_name)
+        if after is None:
+            query = query.where(GatewayTradeRow.trading_day >= trading_day)
+        else:
+            query = query.where(GatewayTradeRow.number > after)
+        return (await self._session.scalars(query.order_by(GatewayTradeRow.number).limit(limit))).all()
+
+    async def list_gateway_trades_of(self, order_ids: Iterable[str]) -> list[GatewayTradeRow]:
+        """All trades of orders."""
+        rows: list[GatewayTradeRow] = []
+        for chunk in _chunks(order_ids):
+            rows += await self._session.scalars(select(GatewayTradeRow).where(GatewayTradeRow.order_id.in_(chunk)))
+        return rows
 
 
 def _chunks(values: Iterable[Any]) -> Iterable[list[Any]]:

@@ -8,21 +8,36 @@ from services.engine.contracts import Contracts
 from services.engine.event_stream import EventStream
 from services.engine.gateways import Gateways
 from services.engine.updates import Gateway, OrderRequest, OrderType, VenueState
-from services.engine.venue import Subscriber
-from services.kernel.errors import Invalid, NotFound
+from services.engine.venue import Subscriber, Venue
+from services.kernel.errors import FailedPrecondition, Invalid, NotFound, RedFireError
+from services.kernel.telemetry import Tracing
 from services.simulation.catalogue import Instrument
 
 _CONNECT_WAIT_S = 5.0
 
 
+class SymbolAtOtherGateway(FailedPrecondition):
+    """The symbol is traded, and priced, at another gateway."""
+
+    reason = Reason.SYMBOL_AT_OTHER_GATEWAY
+
+
 class EngineService:
     """Gateways and what can be asked of them."""
 
-    def __init__(self, gateways: Gateways, contracts: Contracts, events: EventStream, subscribe: Subscriber) -> None:
+    def __init__(
+        self,
+        gateways: Gateways,
+        contracts: Contracts,
+        events: EventStream,
+        subscribe: Subscriber,
+        tracing: Tracing,
+    ) -> None:
         self._gateways = gateways
         self._contracts = contracts
         self._events = events
         self._subscribe = subscribe
+        self._tracing = tracing
 
     def list_gateways(self) -> list[Gateway]:
         """All gateways by name."""
@@ -35,6 +50,10 @@ class EngineService:
     async def disconnect_gateway(self, name: str) -> Gateway:
         """Disconnect a gateway; its orders stay at the venue. Raises NotFound."""
         return await self._gateways.disconnect(name)
+
+    def find_gateway(self, name: str) -> Gateway | None:
+        """A gateway's state."""
+        return self._gateways.find(name)
 
     def list_contracts(self) -> list[tuple[Instrument, str]]:
         """All instruments with their gateways, by symbol."""
@@ -54,15 +73,33 @@ class EngineService:
     async def send_order(self, request: OrderRequest) -> str:
         """Send an order; the venue's id, once the gateway has it for good. The same order_id again sends nothing.
 
-        Raises: NotFound for an unknown gateway or symbol, GatewayDisconnected, Invalid for a limit without a price,
-        FailedPrecondition (UNSUPPORTED, GATEWAY_REJECTED), DeadlineExceeded when the outcome is not known.
+        Raises: NotFound for an unknown gateway or symbol, GatewayDisconnected, SymbolAtOtherGateway, Invalid for a
+        limit without a price, FailedPrecondition (UNSUPPORTED, GATEWAY_REJECTED), DeadlineExceeded when the outcome
+        is not known.
         """
-        venue = self._gateways.venue(request.gateway_name)
-        if not self._contracts.gateway_of(request.symbol):
-            raise NotFound("instrument", request.symbol, reason=Reason.UNKNOWN_SYMBOL)
-        if request.type is OrderType.LIMIT and request.price is None:
-            raise Invalid("a limit order needs a price", field="price")
-        return await venue.send(request)
+        try:
+            venue = self._check(request)
+        except (FailedPrecondition, Invalid, NotFound):
+            # These say that the gateway has no such order: not of one that was sent before.
+            known = await self._gateways.venue(request.gateway_name, connected=False).sent_before(request.order_id)
+            if known:
+                return known
+            raise
+        span = self._tracing.start("redfire.engine.gateway/SendOrder", request.traceparent)
+        if span is None:
+            return await venue.send(request)
+        span.set_attributes({"gateway": request.gateway_name, "order_id": request.order_id, "symbol": request.symbol})
+        code = "UNKNOWN"
+        try:
+            venue_order_id = await venue.send(request)
+            code = "OK"
+            span.set_attribute("venue_order_id", venue_order_id)
+            return venue_order_id
+        except RedFireError as error:
+            code = error.reason.name
+            raise
+        finally:
+            self._tracing.end(span, code)
 
     async def cancel_order(self, gateway_name: str, order_id: str, venue_order_id: str, symbol: str) -> None:
         """Ask for a cancel. Raises NotFound for an order that the gateway never had, GatewayDisconnected."""
@@ -76,8 +113,21 @@ class EngineService:
             raise Invalid("neither another quantity nor another price is given", field="quantity")
         await self._gateways.venue(gateway_name).amend(order_id, venue_order_id, quantity, price)
 
-    async def query_state(self, gateway_name: str, order_ids: list[str]) -> tuple[int, VenueState]:
+    async def query_state(self, gateway_name: str, order_ids: list[str], trades_cursor: str) -> tuple[int, VenueState]:
         """What a gateway has, and the sequence it is true at: all events up to it are part of what is told."""
         venue = self._gateways.venue(gateway_name, connected=False)
         sequence = self._events.sequence
-        return sequence, await venue.state(order_ids)
+        return sequence, await venue.state(order_ids, trades_cursor)
+
+    def _check(self, request: OrderRequest) -> Venue:
+        venue = self._gateways.venue(request.gateway_name)
+        gateway_name = self._contracts.gateway_of(request.symbol)
+        if not gateway_name:
+            raise NotFound("instrument", request.symbol, reason=Reason.UNKNOWN_SYMBOL)
+        if gateway_name != request.gateway_name:
+            raise SymbolAtOtherGateway(
+                f"{request.symbol} is traded at gateway {gateway_name}", symbol=request.symbol, gateway=gateway_name
+            )
+        if request.type is OrderType.LIMIT and request.price is None:
+            raise Invalid("a limit order needs a price", field="price")
+        return venue

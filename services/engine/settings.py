@@ -30,6 +30,20 @@ class EngineSettings(Section):
     gateways: dict[str, GatewaySettings] = Field(
         default_factory=dict, description="Other vnpy gateways by name: `{CTP: {module, class, setting}}`."
     )
+    primary_gateways: dict[str, str] = Field(
+        default_factory=dict,
+        description="Which gateway a symbol's prices and orders are of, where several have it: "
+        "`{rb2701.SHFE: CTP, '*.DCE': CTP2}`. By default a real gateway goes before SIM, and the first by name before "
+        "others.",
+    )
+    send_timeout_s: float = Field(
+        default=3.0, gt=0, description="How long a gateway may take over an order before its outcome is not known."
+    )
+    settle_s: float = Field(
+        default=3.0,
+        ge=0,
+        description="How long after its connection a gateway is taken to tell its orders and trades of the day.",
+    )
     connect_timeout_s: float = Field(
         default=30.0, gt=0, description="A gateway that says nothing for so long after connect is in error."
     )

@@ -5,7 +5,7 @@ import itertools
 import logging
 import random
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
@@ -36,6 +36,7 @@ TRADING_DAY_KEY = "trading_day"
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 # A market that is younger than this is the present one, not a recording.
 _PRESENT = timedelta(minutes=1)
+_ELSEWHERE = "the symbol is traded, and priced, at another gateway"
 _LIFETIMES = {TimeInForce.IOC: Lifetime.IOC, TimeInForce.FOK: Lifetime.FOK}
 
 
@@ -79,13 +80,16 @@ class SimExchange:
         settings: Callable[[], EngineSettings],
         first_id: int,
         hours: SimHours | None = None,
+        serves: Callable[[str], bool] = lambda symbol: True,
     ) -> None:
+        """`serves(symbol)`: whether the symbol is traded here, and at no other gateway."""
         self._name = gateway_name
         self._hours = hours
         self._catalogue = catalogue
         self._ledger = ledger
         self._clock = clock
         self._settings = settings
+        self._serves = serves
         self._ids = itertools.count(first_id)
         self._chance = random.Random(first_id)  # noqa: S311 - refusals at random, not a secret
         self._listings: dict[str, _Listing] = {}
@@ -101,6 +105,9 @@ class SimExchange:
         for order in orders:
             self._orders[order.venue_order_id] = order
             self._time(order)
+            if not self._serves(order.request.symbol):
+                self._end(order, OrderStatus.CANCELED, Reason.SYMBOL_AT_OTHER_GATEWAY, _ELSEWHERE)
+                continue
             if order.status is OrderStatus.PENDING_NEW:
                 self._arrive_later(order)
                 continue
@@ -144,6 +151,11 @@ class SimExchange:
             return False
         self._end(order, OrderStatus.CANCELED)
         return True
+
+    def withdraw(self, symbol: str) -> None:
+        """A real gateway serves a symbol from now on: its orders here end."""
+        for order in [order for order in self._orders.values() if order.request.symbol == symbol]:
+            self._end(order, OrderStatus.CANCELED, Reason.SYMBOL_AT_OTHER_GATEWAY, _ELSEWHERE)
 
     def amend(self, venue_order_id: int, quantity: Decimal | None, price: Decimal | None) -> bool:
         """Change an open order in place; False when it is not open.
@@ -254,6 +266,9 @@ class SimExchange:
         if self._hours is not None and self._hours.state(order.request.symbol) is SessionState.AUCTION:
             listing.book.rest(_match_order(listing, order))
             return
+        if order.request.post_only and _would_take(listing, order):
+            self._end(order, OrderStatus.CANCELED, Reason.POST_ONLY_WOULD_TRADE, "it would have traded at once")
+            return
         for fill in listing.book.submit(_match_order(listing, order), lifetime):
             self._fill(listing, order, fill)
         if order.status.is_open and lifetime is not Lifetime.RESTS:
@@ -325,6 +340,8 @@ class SimExchange:
         if listing is None:
             raise Refused(Reason.UNKNOWN_SYMBOL, f"{request.symbol} is not listed")
         self._check_hours(request)
+        if not self._serves(request.symbol):
+            raise Refused(Reason.SYMBOL_AT_OTHER_GATEWAY, _ELSEWHERE)
         ratio = self._settings().sim_reject_ratio
         if ratio and self._chance.random() < ratio:
             raise Refused(Reason.GATEWAY_REJECTED, "refused at random, as sim_reject_ratio asks for")
@@ -333,6 +350,8 @@ class SimExchange:
             _check_price(listing, order.price)
         elif listing.quote is None:
             raise Refused(Reason.NO_LIQUIDITY, f"{request.symbol} has no market yet")
+        if request.post_only and (request.type is not OrderType.LIMIT or request.time_in_force in _LIFETIMES):
+            raise Refused(Reason.INVALID_FIELD, "only a limit order that may rest can be post-only")
         if request.time_in_force is TimeInForce.GTD:
             if request.expire_time is None:
                 raise Refused(Reason.INVALID_FIELD, "a GTD order needs its expire_time")
@@ -360,6 +379,8 @@ class SimExchange:
             raise Refused(Reason.GATEWAY_REJECTED, f"{order.cumulative_quantity} is filled already")
         if order.request.type is OrderType.LIMIT:
             _check_price(listing, price)
+            if order.request.post_only and price != order.price and _would_take(listing, order, price):
+                raise Refused(Reason.POST_ONLY_WOULD_TRADE, "it would trade at once")
         elif price is not None:
             raise Refused(Reason.UNSUPPORTED, "a market order has no price")
         return listing
@@ -369,6 +390,13 @@ def _match_order(listing: _Listing, order: SimOrder) -> MatchOrder:
     price = None if order.price is None else int(order.price / listing.instrument.price_tick)
     buy = order.request.side.value == "BUY"
     return MatchOrder(order.venue_order_id, buy, price, _lots(listing, order.left), order.priority)
+
+
+def _would_take(listing: _Listing, order: SimOrder, price: Decimal | None = None) -> bool:
+    wanted = _match_order(listing, order)
+    if price is not None:
+        wanted = replace(wanted, price=int(price / listing.instrument.price_tick))
+    return listing.book.reachable(wanted) > 0
 
 
 def _lots(listing: _Listing, quantity: Decimal) -> int:

@@ -29,12 +29,15 @@ class SimMarketRunner:
         gateway: SimGateway,
         ledger: SimLedger,
         room: Callable[[bool], Awaitable[None]],
+        serves: Callable[[str], bool] = lambda symbol: True,
     ) -> None:
+        """`serves(symbol)`: whether the symbol is traded here, and at no other gateway."""
         self._feed = feed
         self._exchange = exchange
         self._gateway = gateway
         self._ledger = ledger
         self._room = room
+        self._serves = serves
         self._connected = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self.ended = False
@@ -90,6 +93,8 @@ class SimMarketRunner:
             return
 
     def _deliver(self, quote: Quote) -> None:
+        if not self._serves(quote.symbol):
+            return
         try:
             self._exchange.quote(quote)
         except Exception:

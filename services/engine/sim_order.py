@@ -66,6 +66,7 @@ class SimOrder:
             reason=reason if amend_rejected else self.reason,
             message=message if amend_rejected else self.message,
             amend_rejected=amend_rejected,
+            type=request.type,
         )
 
     def row(self) -> dict[str, Any]:
@@ -88,6 +89,7 @@ class SimOrder:
             "reason": self.reason.value if self.reason else "",
             "message": self.message,
             "expire_time": request.expire_time,
+            "post_only": request.post_only,
             "trading_day": self.trading_day,
             "priority": self.priority,
             "create_time": self.create_time,
@@ -109,6 +111,7 @@ class SimOrder:
             quantity=row.quantity,
             price=row.price,
             expire_time=row.expire_time,
+            post_only=row.post_only,
         )
         return cls(
             venue_order_id=row.venue_order_id,

@@ -16,6 +16,8 @@ from services.engine.vnpy_words import cancel_request, to_vnpy
 from services.kernel.database import Repositories
 from services.kernel.errors import NotFound
 
+TRADES_PAGE = 2_000
+
 
 class SimVenue:
     """Orders at SIM. What it answers is durable."""
@@ -35,6 +37,23 @@ class SimVenue:
         self._ledger = ledger
         self._order_ids = order_ids
         self._repositories = repositories
+
+    async def sent_before(self, order_id: str) -> str:
+        """SIM's id of an order that it has or had."""
+        known = self._order_ids.find(order_id)
+        if known is None and self._order_ids.may_be_older(order_id):
+            row = await self._find_row(order_id)
+            known = None if row is None else row.venue_order_id
+        return "" if known is None else str(known)
+
+    def settle(self) -> None:
+        """SIM tells all it has at once."""
+
+    def cut(self) -> None:
+        """SIM's book stays as it is."""
+
+    def renew(self) -> None:
+        """SIM is not made anew."""
 
     async def send(self, request: OrderRequest) -> str:
         """SIM's id of the order, once it is in SIM's book on disk."""
@@ -63,21 +82,26 @@ class SimVenue:
                 order.update(amend_rejected=True, reason=Reason.ORDER_NOT_OPEN, message="the order is finished")
             )
 
-    async def state(self, order_ids: list[str]) -> VenueState:
+    async def state(self, order_ids: list[str], trades_cursor: str = "") -> VenueState:
         """What is in SIM's book on disk."""
         await self._ledger.settled()
         async with self._repositories.read() as repository:
             rows = {row.venue_order_id: row for row in await repository.list_open_sim_orders()}
             rows.update((row.venue_order_id, row) for row in await repository.list_sim_orders(order_ids))
-            trades = await repository.list_sim_trades(rows)
+            day, after = self._exchange.trading_day, int(trades_cursor) if trades_cursor.isdigit() else None
+            of_day = list(await repository.list_sim_trades_of_day(day, after, TRADES_PAGE + 1))
+            more, of_day = len(of_day) > TRADES_PAGE, of_day[:TRADES_PAGE]
+            trades = {row.venue_trade_id: row for row in [*of_day, *await repository.list_sim_trades(rows)]}
             # Of the same moment: the exchange's own have moved on since.
             positions = await repository.list_sim_positions()
         return VenueState(
             orders=[SimOrder.of_row(row, self._name).update() for row in rows.values()],
-            trades=[trade_of_row(row, self._name) for row in trades],
+            trades=[trade_of_row(row, self._name) for _, row in sorted(trades.items())],
             positions=[position_of_row(row, self._name) for row in positions if row.quantity],
-            trading_day=self._exchange.trading_day,
+            trading_day=day,
             complete=self._gateway.connected,
+            trades_cursor=str(of_day[-1].venue_trade_id) if of_day else trades_cursor,
+            more_trades=more,
         )
 
     @property

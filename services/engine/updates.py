@@ -1,6 +1,6 @@
 """What gateways say of orders, trades, positions and themselves, in the platform's words."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
@@ -93,6 +93,8 @@ class OrderRequest:
     quantity: Decimal
     price: Decimal | None
     expire_time: datetime | None = None
+    post_only: bool = False
+    traceparent: str = ""
 
 
 # Not frozen, as one is made for each order: that would take four times as long.
@@ -114,6 +116,7 @@ class OrderUpdate:
     reason: Reason | None = None
     message: str = ""
     amend_rejected: bool = False
+    type: OrderType | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,6 +148,18 @@ class PositionUpdate:
 
 
 @dataclass(frozen=True, slots=True)
+class AccountUpdate:
+    """An account as the gateway sees it. vnpy tells neither its currency nor its margin."""
+
+    gateway_name: str
+    venue_account_id: str
+    balance: Decimal
+    available: Decimal
+    frozen: Decimal
+    time: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class TradingDayUpdate:
     """Another trading day, YYYYMMDD."""
 
@@ -163,16 +178,33 @@ class Gateway:
     exchanges: tuple[str, ...]
     simulated: bool
 
+    @property
+    def time_in_forces(self) -> tuple[TimeInForce, ...]:
+        """What the venue keeps by itself: vnpy has words for these only."""
+        return tuple(TimeInForce) if self.simulated else (TimeInForce.DAY, TimeInForce.IOC, TimeInForce.FOK)
 
-Update = OrderUpdate | TradeUpdate | PositionUpdate | TradingDayUpdate | Gateway
+    @property
+    def keeps_order_ids(self) -> bool:
+        """Whether an order that the venue does not know was never sent: vnpy's gateways keep no reference of ours."""
+        return self.simulated
+
+
+Update = OrderUpdate | TradeUpdate | PositionUpdate | AccountUpdate | TradingDayUpdate | Gateway
 
 
 @dataclass(frozen=True, slots=True)
 class VenueState:
-    """What a gateway has: open orders and those asked for, their trades, all positions."""
+    """What a gateway has: open orders and those asked for, their trades and all of the day, positions, accounts.
+
+    `trades_cursor` is where the trades of the day ended; `uncertain_order_ids` may be, or were, at the venue.
+    """
 
     orders: list[OrderUpdate]
     trades: list[TradeUpdate]
     positions: list[PositionUpdate]
     trading_day: int
     complete: bool
+    trades_cursor: str = ""
+    more_trades: bool = False
+    uncertain_order_ids: list[str] = field(default_factory=list)
+    accounts: list[AccountUpdate] = field(default_factory=list)

@@ -18,8 +18,23 @@ class Venue(Protocol):
     async def amend(self, order_id: str, venue_order_id: str, quantity: Decimal | None, price: Decimal | None) -> None:
         """Ask for another quantity or price; None leaves it. Raises NotFound, or FailedPrecondition (UNSUPPORTED)."""
 
-    async def state(self, order_ids: list[str]) -> VenueState:
-        """Open orders and these, with their trades, and positions."""
+    async def sent_before(self, order_id: str) -> str:
+        """The venue's id of an order that was sent, empty when it never was.
+
+        Raises: DeadlineExceeded when whether it was is not known, RefusedByGateway when the gateway refused it.
+        """
+
+    async def state(self, order_ids: list[str], trades_cursor: str = "") -> VenueState:
+        """Open orders and these, with their trades and, after the cursor, those of the day; positions, accounts."""
+
+    def settle(self) -> None:
+        """The gateway has told all that it had to tell after it was connected."""
+
+    def cut(self) -> None:
+        """The gateway is not connected any more."""
+
+    def renew(self) -> None:
+        """The gateway was closed, and the next connect makes another."""
 
 
 class Subscriber(Protocol):

@@ -24,6 +24,8 @@ from vnpy.trader.event import (
 from vnpy.trader.gateway import BaseGateway
 from vnpy.trader.object import CancelRequest, OrderRequest
 
+from services.engine.vnpy_words import UPDATE
+
 log = logging.getLogger(__name__)
 
 # Events of our own, which travel with the others so that they keep their place among them.
@@ -41,6 +43,7 @@ BRIDGED = (
     EVENT_FEED_ENDED,
     EVENT_TRADING_DAY,
 )
+_CLOSE_S = 3.0
 _KEPT_FINISHED = 5_000
 _DRAINED_AT_ONCE = 2_000
 
@@ -98,8 +101,9 @@ class SteadyEventEngine(EventEngine):
             self._process(event)
 
     def _run_timer(self) -> None:
+        # Here, and not on the events' thread: a gateway that asks its venue something may hang.
         while not self._stopping.wait(self._interval):
-            self.put(Event(EVENT_TIMER))
+            self._process(Event(EVENT_TIMER))
 
     def _process(self, event: Event) -> None:
         for handler in (*self._handlers.get(event.type, ()), *self._general_handlers):
@@ -171,11 +175,14 @@ class VnpyEngine:
 
     def close(self) -> None:
         """Close the gateways, then end vnpy's threads."""
-        for name, gateway in self.main.gateways.items():
-            try:
-                gateway.close()
-            except Exception:
-                log.exception("gateway %s did not close", name)
+        closing = [
+            threading.Thread(target=_close, args=(name, gateway), name=f"close-{name}", daemon=True)
+            for name, gateway in self.main.gateways.items()
+        ]
+        for thread in closing:
+            thread.start()
+        for thread in closing:
+            thread.join(_CLOSE_S)
         self.main.gateways.clear()
         self.main.close()
 
@@ -221,12 +228,20 @@ class VnpyEngine:
             log.exception("vnpy's event %s could not be taken", event.type)
 
     def _forget_old(self, event: Event) -> None:
-        """The OMS keeps all orders and trades for ever; we keep the open ones and the last few thousand."""
+        """The OMS keeps all orders and trades for ever. Trades are in our database; of SIM's orders the open ones and
+        the last few thousand are kept; those of other gateways are forgotten when their day is over."""
         if event.type == EVENT_TRADE:
             self._trades.append(event.data.vt_tradeid)
             if len(self._trades) > _KEPT_FINISHED:
                 self._oms.trades.pop(self._trades.popleft(), None)
-        elif not event.data.is_active():
+        elif not event.data.is_active() and event.data.extra and UPDATE in event.data.extra:
             self._finished_orders.append(event.data.vt_orderid)
             if len(self._finished_orders) > _KEPT_FINISHED:
                 self._oms.orders.pop(self._finished_orders.popleft(), None)
+
+
+def _close(name: str, gateway: BaseGateway) -> None:
+    try:
+        gateway.close()
+    except Exception:
+        log.exception("gateway %s did not close", name)

@@ -1,31 +1,48 @@
 """Any other vnpy gateway as the engine's service sees it: an order is written down first, and never sent twice."""
 
 import asyncio
+import logging
 from collections.abc import Callable, Iterable
+from datetime import datetime
 from decimal import Decimal
+from functools import partial
 from typing import Any
 
 from redfire.reasons import Reason
+from vnpy.trader.constant import Status
+from vnpy.trader.object import OrderData, SubscribeRequest, TradeData
 
-from services.engine.models import GatewayOrderRow
+from services.engine.gateway_thread import Call, GatewayThread, NotMade, Urgency
+from services.engine.models import GatewayOrderRow, GatewayTradeRow
 from services.engine.repository import EngineRepository
-from services.engine.updates import OrderRequest, VenueState
+from services.engine.updates import OrderRequest, OrderUpdate, TradeUpdate, Update, VenueState
+from services.engine.venue_orders import SendState, VenueOrder, VenueOrders
+from services.engine.venue_reports import VenueReports, expired, trade_of_row
 from services.engine.vnpy_words import (
+    Unreadable,
+    account_update,
     cancel_request,
+    order_side,
     order_update,
     position_update,
+    readable,
     split_symbol,
     to_vnpy,
-    trade_update,
     vnpy_type,
 )
 from services.kernel.clock import Clock
 from services.kernel.database import Database
 from services.kernel.errors import DeadlineExceeded, FailedPrecondition, NotFound
+from services.kernel.tasks import Tasks
 from services.quant.calendar import Calendar
 
-_REFUSED = "refused"
-_REMEMBERED = 50_000
+log = logging.getLogger(__name__)
+
+TRADES_PAGE = 2_000
+# A gateway tells of an order while it takes it: so long the news of an unknown order waits for the answer.
+_ANSWER_S = 2.0
+_LOGIN_S = 60.0
+_FLUSH_S = 2.0
 
 
 class Unsupported(FailedPrecondition):
@@ -41,7 +58,11 @@ class RefusedByGateway(FailedPrecondition):
 
 
 class VnpyVenue:
-    """Orders at one gateway. Which order is whose is remembered in the database: gateways do not keep our reference."""
+    """Orders at one gateway. vnpy's gateways keep no reference of ours: whose an order is, is in the database.
+
+    Calls of the gateway are made on a thread of its own. `send` waits so long as `timeout_s`; what was begun by then
+    and has not answered may be at the venue, and is found by content when the gateway has told all of its orders.
+    """
 
     def __init__(
         self,
@@ -49,118 +70,279 @@ class VnpyVenue:
         gateway_name: str,
         database: Database,
         clock: Clock,
-        is_connected: Callable[[], bool],
+        calendar: Calendar,
+        new_number: Callable[[], int],
+        timeout_s: float,
+        publish: Callable[[Update], None],
+        complain: Callable[[str], None],
+        last_log: Callable[[], str],
     ) -> None:
         self._main = main_engine
         self._name = gateway_name
         self._clock = clock
-        self._calendar = Calendar.load()
+        self._calendar = calendar
+        self._timeout_s = timeout_s
+        self._last_log = last_log
         self._repositories = database.repositories(EngineRepository)
-        self._writer = database.writer()
-        self._upsert = database.upsert(GatewayOrderRow, ["order_id"])
-        self._order_ids: dict[str, str] = {}
-        self._venue_ids: dict[str, str] = {}
-        self._sending: dict[str, asyncio.Lock] = {}
-        self._is_connected = is_connected
+        self._orders = VenueOrders(gateway_name, database)
+        self.reports = VenueReports(
+            gateway_name, self._orders, database, clock, calendar, new_number, publish, complain, self._identify
+        )
+        self._thread = GatewayThread(gateway_name)
+        self._tasks = Tasks()
+        self._sending: dict[str, asyncio.Task[str]] = {}
+        self._calls: dict[str, Call] = {}
+        self._waited_for: Call | None = None
+        self._settled = asyncio.Event()
+        self._cut_time: datetime | None = None
 
-    def restore(self, rows: Iterable[GatewayOrderRow]) -> None:
-        """Go on where a run before this one stopped."""
-        for row in rows:
-            if row.gateway_name == self._name and row.venue_order_id not in ("", _REFUSED):
-                self._remember(row.order_id, row.venue_order_id)
+    def restore(self, orders: Iterable[GatewayOrderRow], trades: Iterable[GatewayTradeRow], seen_ns: int) -> None:
+        """Go on where a run before this one stopped; `seen_ns` is when the gateway was last known to be connected."""
+        self._orders.restore(orders)
+        self.reports.restore(trades)
+        self.end_orders(seen_ns)
 
-    def order_id_of(self, venue_order_id: str) -> str:
-        """RedFire's id of an order, empty when it is not ours."""
-        return self._order_ids.get(venue_order_id, "")
+    @property
+    def is_settled(self) -> bool:
+        """Whether the gateway is connected and has told all that it had to tell after that."""
+        return self._settled.is_set()
+
+    def settle(self) -> None:
+        """The gateway has told all its orders and trades: find those that were being sent when something broke."""
+        strangers = []
+        for data in self._all_orders():
+            try:
+                update = order_update(data, "", self._clock.now())
+            except (Unreadable, KeyError):
+                continue
+            if self._orders.owner(update.venue_order_id, update.symbol, update.side) is None:
+                strangers.append(update)
+        for order, update in self._orders.match(strangers, self._calls):
+            log.warning("order %s is %s at gateway %s", order.order_id, update.venue_order_id, self._name)
+            self._orders.named(order, update.venue_order_id)
+            update.order_id = order.order_id
+            self.reports.claim(order, update)
+        self._settled.set()
+
+    def cut(self) -> None:
+        """The gateway is not connected any more."""
+        if self._settled.is_set():
+            self._cut_time = self._clock.now()
+        self._settled.clear()
+
+    def renew(self) -> None:
+        """The gateway was closed; the next connect makes another, with a thread of its own."""
+        self.cut()
+        self._thread.renew()
+
+    async def stop(self) -> None:
+        """End what runs; what a gateway was given goes its way."""
+        await self._tasks.stop(1.0)
+
+    def subscribe(self, symbol: str) -> None:
+        """Ask for ticks."""
+        code, exchange = split_symbol(symbol)
+        request = SubscribeRequest(symbol=code, exchange=exchange)
+        self._thread.call(Urgency.OTHER, partial(self._main.subscribe, request, self._name))
+
+    def end_orders(self, seen_ns: int) -> None:
+        """End the orders of trading days that ended before `seen_ns`: vnpy has words for DAY, IOC and FOK only, and
+        CTP's exchanges end these without a word. What was not seen to its end stays uncertain."""
+        for order in self._orders.open():
+            ends_ns = self._calendar.day_end_ns(order.symbol, order.trading_day)
+            if order.state is SendState.SENT and ends_ns <= seen_ns:
+                self.reports.end(order, expired(order, self._clock.now()))
+
+    def begin_day(self, day: int) -> None:
+        """Another trading day: vnpy's OMS forgets the orders of the days before, which it would keep as open."""
+        now_ns = self._clock.now_ns()
+        if self.is_settled:
+            self.end_orders(now_ns)
+        for data in self._all_orders():
+            if self.reports.moment(data)[1] < day:
+                oms = self._main.get_engine("oms")
+                oms.orders.pop(data.vt_orderid, None)
+                oms.active_orders.pop(data.vt_orderid, None)
+        self.reports.forget(self._calendar.previous_trading_day("SHFE", day))
+
+    async def sent_before(self, order_id: str) -> str:
+        """The venue's id of an order that was sent before."""
+        order = await self._orders.find(order_id)
+        return "" if order is None else self._outcome(order)
 
     async def send(self, request: OrderRequest) -> str:
-        """The venue's id of the order. Raises DeadlineExceeded when an earlier attempt's outcome is not known."""
-        lock = self._sending.setdefault(request.order_id, asyncio.Lock())
-        try:
-            async with lock:
-                return await self._send(request)
-        finally:
-            if not lock.locked():
-                self._sending.pop(request.order_id, None)
+        """The venue's id of the order. Raises DeadlineExceeded when the outcome is not known."""
+        order_id = request.order_id
+        task = self._sending.get(order_id)
+        if task is None:
+            task = self._tasks.spawn(f"engine.send.{order_id}", self._send(request), awaited=True)
+            self._sending[order_id] = task
+            task.add_done_callback(lambda _: self._sending.pop(order_id, None))
+        await asyncio.wait([task], timeout=self._timeout_s)
+        call = self._calls.get(order_id)
+        if not task.done() and not (call is not None and self._thread.withdraw(call)):
+            raise DeadlineExceeded(f"gateway {self._name} has not answered; whether it has the order is not known")
+        return await asyncio.shield(task)
 
     async def cancel(self, order_id: str, venue_order_id: str, symbol: str) -> None:
         """Ask for a cancel."""
-        venue_order_id = venue_order_id or self._venue_ids.get(order_id, "")
-        order = self._main.get_order(f"{self._name}.{venue_order_id}")
-        if not venue_order_id or (order is None and not symbol):
+        order = await self._orders.find(order_id)
+        if order is not None:
+            venue_order_id, symbol = self._outcome(order, cancel=True), order.symbol
+        data = self._main.get_order(f"{self._name}.{venue_order_id}")
+        if not venue_order_id or (data is None and not symbol):
             raise NotFound("order", order_id)
-        self._main.cancel_order(cancel_request(venue_order_id, symbol or order.vt_symbol), self._name)
+        request = cancel_request(venue_order_id, symbol or data.vt_symbol)
+        call = self._thread.call(Urgency.CANCEL, partial(self._main.cancel_order, request, self._name))
+        await asyncio.wait([call.future], timeout=self._timeout_s)
+        if not call.future.done() or call.future.exception() is not None:
+            raise DeadlineExceeded(f"gateway {self._name} has not taken the cancel")
 
     async def amend(self, order_id: str, venue_order_id: str, quantity: Decimal | None, price: Decimal | None) -> None:
         """vnpy's gateways cannot change an order in place."""
         raise Unsupported(f"{self._name} cannot change an order in place: cancel it and send another")
 
-    async def state(self, order_ids: list[str]) -> VenueState:
-        """What vnpy's OMS has of this gateway."""
+    async def state(self, order_ids: list[str], trades_cursor: str = "") -> VenueState:
+        """What the gateway has told, and what we wrote down of it."""
+        complete = self.is_settled and await self.reports.settled(_FLUSH_S) and self.is_settled
         now = self._clock.now()
         day = self._calendar.chinese_trading_day(self._clock.now_ns())
-        asked = {self._venue_ids[order_id] for order_id in order_ids if order_id in self._venue_ids}
-        orders = [o for o in self._main.get_all_active_orders() if o.gateway_name == self._name]
-        seen = {order.orderid for order in orders}
-        for venue_order_id in asked - seen:
-            order = self._main.get_order(f"{self._name}.{venue_order_id}")
-            if order is not None:
-                orders.append(order)
-        wanted = {order.orderid for order in orders} | asked
-        trades = [t for t in self._main.get_all_trades() if t.gateway_name == self._name and t.orderid in wanted]
+        orders: dict[str, OrderUpdate] = {}
+        for data in self._all_orders(active=True):
+            if not self._is_unconfirmed(data):
+                self._add(orders, data)
+        uncertain = []
+        for order_id in order_ids:
+            order = await self._orders.find(order_id)
+            if order is None or order.state is SendState.REFUSED:
+                continue
+            data = self._main.get_order(f"{self._name}.{order.venue_order_id}") if order.venue_order_id else None
+            if data is not None and data.vt_symbol == order.symbol and not self._is_unconfirmed(data):
+                self._add(orders, data)
+            elif order.state is SendState.SENT and not order.status.is_open:
+                orders[order.venue_order_id] = order.update()
+            else:
+                uncertain.append(order_id)
+        trades, cursor, more = await self._trades(order_ids, trades_cursor, day)
         positions = [p for p in self._main.get_all_positions() if p.gateway_name == self._name]
+        accounts = [a for a in self._main.get_all_accounts() if a.gateway_name == self._name]
         return VenueState(
-            orders=[order_update(order, self.order_id_of(order.orderid), now) for order in orders],
-            trades=[trade_update(trade, self.order_id_of(trade.orderid), now, day) for trade in trades],
-            positions=[position_update(position) for position in positions],
+            orders=list(orders.values()),
+            trades=trades,
+            positions=self._readable(position_update, positions),
             trading_day=day,
-            complete=self._is_connected(),
+            complete=complete,
+            trades_cursor=cursor,
+            more_trades=more,
+            uncertain_order_ids=uncertain,
+            accounts=self._readable(partial(account_update, now=now), accounts),
         )
 
+    async def _trades(self, order_ids: list[str], cursor: str, day: int) -> tuple[list[TradeUpdate], str, bool]:
+        after = int(cursor) if cursor.isascii() and cursor.isdigit() else None
+        async with self._repositories.read() as repository:
+            rows = await repository.list_gateway_trades(self._name, day, after, TRADES_PAGE + 1)
+            more = len(rows) > TRADES_PAGE
+            rows = rows[:TRADES_PAGE]
+            found = {row.number: row for row in [*rows, *await repository.list_gateway_trades_of(order_ids)]}
+        trades = [trade_of_row(row) for _, row in sorted(found.items()) if row.gateway_name == self._name]
+        return trades, str(rows[-1].number) if rows else cursor, more
+
     async def _send(self, request: OrderRequest) -> str:
-        known = self._venue_ids.get(request.order_id) or await self._sent_before(request.order_id)
+        known = await self.sent_before(request.order_id)
         if known:
             return known
         if vnpy_type(request) is None:
             raise Unsupported(f"{self._name} knows no {request.type} order with time in force {request.time_in_force}")
+        if request.post_only:
+            raise Unsupported(f"{self._name} knows no post-only orders")
         try:
             split_symbol(request.symbol)
         except ValueError:
             raise Unsupported(f"{request.symbol}: vnpy does not know its exchange") from None
-        await self._write(request, "")
-        vt_orderid: str = self._main.send_order(to_vnpy(request), self._name)
-        venue_order_id = vt_orderid.partition(".")[2]
-        if venue_order_id:
-            self._remember(request.order_id, venue_order_id)
-        await self._write(request, venue_order_id or _REFUSED)
+        day = self._calendar.trading_day(request.symbol, self._clock.now_ns())
+        order = VenueOrder.of_request(request, day, self._clock.now())
+        await self._orders.begin(order)
+        try:
+            call = self._calls[order.order_id] = self._thread.call(Urgency.ORDER, partial(self._call, order, request))
+            venue_order_id = str(await call.future)
+        except asyncio.CancelledError:
+            raise
+        except Exception as error:
+            if self._calls.get(order.order_id) is not None and not isinstance(error, NotMade):
+                raise DeadlineExceeded(
+                    f"gateway {self._name} failed while it took the order: {type(error).__name__}: {error}"
+                ) from error
+            await self._refused(order)
+            raise RefusedByGateway(f"gateway {self._name} is too slow; the order was not sent") from error
+        finally:
+            self._calls.pop(order.order_id, None)
         if not venue_order_id:
-            raise RefusedByGateway
+            await self._refused(order)
+            raise RefusedByGateway(f"gateway {self._name} refused the order; it said last: {self._last_log()}")
+        await self._orders.save(order)
         return venue_order_id
 
-    async def _sent_before(self, order_id: str) -> str:
-        async with self._repositories.read() as repository:
-            row = await repository.find_gateway_order(order_id)
-        if row is None:
-            return ""
-        if row.venue_order_id == _REFUSED:
-            raise RefusedByGateway
-        if not row.venue_order_id:
-            raise DeadlineExceeded("the engine stopped while it sent this order; whether it was sent is not known")
-        return row.venue_order_id
+    def _call(self, order: VenueOrder, request: OrderRequest) -> str:
+        """On the gateway's thread."""
+        vt_orderid: str = self._main.send_order(to_vnpy(request), self._name)
+        venue_order_id = readable(vt_orderid.partition(".")[2])
+        if venue_order_id:
+            self._orders.named(order, venue_order_id)
+        return venue_order_id
 
-    async def _write(self, request: OrderRequest, venue_order_id: str) -> None:
-        row = {
-            "order_id": request.order_id,
-            "gateway_name": self._name,
-            "venue_order_id": venue_order_id,
-            "symbol": request.symbol,
-            "create_time": self._clock.now(),
-        }
-        await self._writer.submit([(self._upsert, row)])
+    async def _refused(self, order: VenueOrder) -> None:
+        order.state = SendState.REFUSED
+        await self._orders.save(order)
 
-    def _remember(self, order_id: str, venue_order_id: str) -> None:
-        self._order_ids[venue_order_id] = order_id
-        self._venue_ids[order_id] = venue_order_id
-        if len(self._venue_ids) > _REMEMBERED:
-            oldest = next(iter(self._venue_ids))
-            self._order_ids.pop(self._venue_ids.pop(oldest), None)
+    def _outcome(self, order: VenueOrder, *, cancel: bool = False) -> str:
+        if order.state is SendState.REFUSED:
+            raise NotFound("order", order.order_id) if cancel else RefusedByGateway
+        if not order.venue_order_id:
+            raise DeadlineExceeded(f"whether gateway {self._name} has the order is not known")
+        return order.venue_order_id
+
+    async def _identify(self, data: OrderData | TradeData) -> None:
+        """Wait while the unknown id of an order may turn out to be one of ours."""
+        if self._orders.has_lost and not self._settled.is_set():
+            try:
+                async with asyncio.timeout(_LOGIN_S):
+                    await self._settled.wait()
+            except TimeoutError:
+                log.warning("gateway %s tells of %s before it is ready", self._name, readable(data.orderid))
+        running = next((call for call in self._calls.values() if call.begun), None)
+        if running is not None and running is not self._waited_for:
+            self._waited_for = running
+            await asyncio.wait([running.future], timeout=_ANSWER_S)
+        if self._orders.has_lost and self._settled.is_set():
+            self.settle()
+
+    def _all_orders(self, *, active: bool = False) -> list[Any]:
+        orders = self._main.get_all_active_orders() if active else self._main.get_all_orders()
+        return [order for order in orders if order.gateway_name == self._name]
+
+    def _is_unconfirmed(self, data: Any) -> bool:
+        """Whether an order was sent before the line was cut, and the venue has not said a word of it, also since:
+        what vnpy makes of an order by itself has no time yet."""
+        if data.status is not Status.SUBMITTING or data.datetime is not None or self._cut_time is None:
+            return False
+        order = self._orders.owner(readable(data.orderid), data.vt_symbol, order_side(data.direction))
+        return order is not None and order.create_time <= self._cut_time
+
+    def _add(self, orders: dict[str, OrderUpdate], data: Any) -> None:
+        try:
+            order = self._orders.owner(readable(data.orderid), data.vt_symbol, order_side(data.direction))
+            update = order_update(data, "" if order is None else order.order_id, self._clock.now())
+        except (Unreadable, KeyError):
+            return
+        orders[update.venue_order_id] = update
+
+    @staticmethod
+    def _readable(convert: Callable[[Any], Any], items: Iterable[Any]) -> list[Any]:
+        found = []
+        for item in items:
+            try:
+                found.append(convert(item))
+            except (Unreadable, KeyError):
+                log.warning("gateway %s: %s is unreadable", item.gateway_name, type(item).__name__)
+        return found

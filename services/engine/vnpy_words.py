@@ -2,17 +2,18 @@
 depend on the language of the machine."""
 
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
 from redfire.reasons import Reason
 from vnpy.trader.constant import Direction, Exchange, Offset, Status
 from vnpy.trader.constant import OrderType as VnpyOrderType
-from vnpy.trader.object import CancelRequest, OrderData, PositionData, TradeData
+from vnpy.trader.object import AccountData, CancelRequest, OrderData, PositionData, TradeData
 from vnpy.trader.object import OrderRequest as VnpyOrderRequest
 
 from services.engine.updates import (
+    AccountUpdate,
     OrderRequest,
     OrderStatus,
     OrderType,
@@ -26,6 +27,10 @@ from services.engine.updates import (
 )
 
 UPDATE = "redfire_update"
+_LARGEST = 1e15
+_DAY = timedelta(days=1)
+# How far ahead of ours an exchange's clock may be.
+_FUTURE = timedelta(hours=1)
 
 _OFFSETS = {
     PositionEffect.OPEN: Offset.OPEN,
@@ -99,7 +104,7 @@ def to_request(request: VnpyOrderRequest, gateway_name: str) -> OrderRequest:
         order_id="",
         account_id="",
         symbol=request.vt_symbol,
-        side=_side(request.direction),
+        side=order_side(request.direction),
         type=OrderType.MARKET if market else OrderType.LIMIT,
         time_in_force=lifetimes.get(request.type.name, TimeInForce.DAY),
         position_effect=_EFFECTS[request.offset.name],
@@ -170,44 +175,60 @@ def to_position_data(update: PositionUpdate) -> PositionData:
     return data
 
 
+class Unreadable(ValueError):
+    """A gateway's report has a number that is none, or a word that vnpy does not know."""
+
+
 def order_update(data: OrderData, order_id: str, now: datetime) -> OrderUpdate:
     """What a gateway says of an order; `order_id` is ours, if it is ours."""
     if data.extra and UPDATE in data.extra:
         update: OrderUpdate = data.extra[UPDATE]
         return update
     status = _STATUSES[data.status.name]
+    quantity, traded = exact(data.volume), exact(data.traded)
+    if quantity < 0 or traded < 0:
+        raise Unreadable(f"order {data.orderid}: quantity {data.volume}, filled {data.traded}")
+    market = data.type.name == "MARKET"
     return OrderUpdate(
         gateway_name=data.gateway_name,
         order_id=order_id,
-        venue_order_id=data.orderid,
+        venue_order_id=readable(data.orderid),
         symbol=data.vt_symbol,
-        side=_side(data.direction),
+        side=order_side(data.direction),
         position_effect=_EFFECTS[data.offset.name],
-        quantity=exact(data.volume),
-        price=None if data.type.name == "MARKET" else exact(data.price),
-        cumulative_quantity=exact(data.traded),
+        quantity=quantity,
+        price=None if market else exact(data.price),
+        cumulative_quantity=traded,
         status=status,
-        time=_aware(data.datetime, now),
+        time=exchange_time(data.datetime, now),
         reason=Reason.GATEWAY_REJECTED if status is OrderStatus.REJECTED else None,
+        type=OrderType.MARKET if market else OrderType.LIMIT,
     )
 
 
-def trade_update(data: TradeData, order_id: str, now: datetime, trading_day: int) -> TradeUpdate:
-    """What a gateway says of a fill."""
+def trade_update(data: TradeData, order_id: str, time: datetime, trading_day: int) -> TradeUpdate:
+    """What a gateway says of a fill.
+
+    An exchange counts its trades anew each day, two exchanges may give the same number, and so may both sides of a
+    trade with oneself: the id that is unique for ever has the day, the exchange and the side in it.
+    """
     if data.extra and UPDATE in data.extra:
         update: TradeUpdate = data.extra[UPDATE]
         return update
+    price, quantity, side = exact(data.price), exact(data.volume), order_side(data.direction)
+    if quantity <= 0:
+        raise Unreadable(f"trade {data.tradeid}: quantity {data.volume}")
     return TradeUpdate(
         gateway_name=data.gateway_name,
         order_id=order_id,
-        venue_order_id=data.orderid,
-        venue_trade_id=data.tradeid,
+        venue_order_id=readable(data.orderid),
+        venue_trade_id=f"{trading_day}:{data.exchange.value}:{readable(data.tradeid).strip()}:{side}",
         symbol=data.vt_symbol,
-        side=_side(data.direction),
+        side=side,
         position_effect=_EFFECTS[data.offset.name],
-        price=exact(data.price),
-        quantity=exact(data.volume),
-        time=_aware(data.datetime, now),
+        price=price,
+        quantity=quantity,
+        time=time,
         trading_day=trading_day,
     )
 
@@ -222,16 +243,43 @@ def position_update(data: PositionData) -> PositionUpdate:
     return PositionUpdate(data.gateway_name, data.vt_symbol, side, exact(abs(data.volume)), exact(abs(data.yd_volume)))
 
 
+def account_update(data: AccountData, now: datetime) -> AccountUpdate:
+    """What a gateway says of an account."""
+    return AccountUpdate(
+        data.gateway_name,
+        readable(data.accountid),
+        balance=exact(data.balance),
+        available=exact(data.available),
+        frozen=exact(data.frozen),
+        time=now,
+    )
+
+
+def readable(text: str) -> str:
+    """A gateway's text without what neither UTF-8 nor a database takes: halves of surrogate pairs, NUL."""
+    if text.isascii() and "\0" not in text:
+        return text
+    return text.encode("utf-8", "replace").decode("utf-8").replace("\0", "?")
+
+
 def exact(value: float) -> Decimal:
-    """A gateway's float as the decimal that it stands for."""
+    """A gateway's float as the decimal that it stands for. Raises: Unreadable for one that stands for none."""
+    if not -_LARGEST < value < _LARGEST:
+        raise Unreadable(f"{value} is no number")
     return round(Decimal(repr(float(value))), 8).normalize() + 0
 
 
-def _side(direction: Any) -> Side:
+def order_side(direction: Any) -> Side:
+    """BUY or SELL."""
     return Side.SELL if direction is not None and direction.name == "SHORT" else Side.BUY
 
 
-def _aware(time: datetime | None, now: datetime) -> datetime:
+def exchange_time(time: datetime | None, now: datetime) -> datetime:
+    """When it was, in UTC. DCE and GFEX write the trading day as the date of what was done the evening before: what
+    seems to be in the future was at the same time of an earlier day."""
     if time is None:
         return now
-    return time.astimezone(UTC)
+    time = time.astimezone(UTC)
+    if time > now + _FUTURE:
+        time -= timedelta(days=-((now + _FUTURE - time) // _DAY))
+    return time

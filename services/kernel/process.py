@@ -16,6 +16,7 @@ from services.kernel.events import EventBus, Outbox
 from services.kernel.live import Live
 from services.kernel.settings import BaseSection, json_schemas
 from services.kernel.tasks import Tasks
+from services.kernel.telemetry import Tracing
 
 if TYPE_CHECKING:
     from services.kernel.host import Host
@@ -51,6 +52,11 @@ class Process:
     def tasks(self) -> Tasks:
         """Tasks that end with the process."""
         return self._host.tasks
+
+    @property
+    def tracing(self) -> Tracing:
+        """Spans of our own; none without a collector."""
+        return self._host.tracing
 
     @property
     def environment(self) -> str:

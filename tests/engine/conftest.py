@@ -1,7 +1,23 @@
 import tempfile
 from pathlib import Path
 
+import pytest
+
 from services.engine import vnpy_home
 
 # Before any test module imports vnpy: its folder must not be made in the home folder.
 vnpy_home.prepare(Path(tempfile.mkdtemp(prefix="redfire-vnpy-")))
+
+
+@pytest.fixture
+def front():
+    """A CTP front at tcp://front."""
+    from tests.engine.ctp_front import CtpFront
+    from tests.engine.ctp_gateway import FRONTS
+
+    made = CtpFront()
+    FRONTS["tcp://front"] = made
+    yield made
+    made.gate.set()
+    made.instruments_ready.set()
+    del FRONTS["tcp://front"]

@@ -10,14 +10,14 @@ from vnpy.trader.object import AccountData, ContractData, OrderData, TickData, T
 
 class FakeGateway(BaseGateway):
     default_name = "FAKE"
-    default_setting: ClassVar = {"front": "", "mood": "good"}
+    default_setting: ClassVar = {"front": "", "mood": "good", "words": "wrong password"}
     exchanges: ClassVar = [Exchange.INE]
     sent: ClassVar[list] = []
     canceled: ClassVar[list] = []
 
     def connect(self, setting):
         if setting["mood"] == "angry":
-            raise RuntimeError("wrong password")
+            raise RuntimeError(setting["words"])
         if setting["mood"] == "silent":
             self.write_log(f"connecting to {setting['front']}")
             return

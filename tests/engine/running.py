@@ -1,0 +1,134 @@
+"""A running engine with both of its streams read in the background, with a CTP front where a test wants one."""
+
+import asyncio
+import inspect
+from contextlib import asynccontextmanager
+
+import grpc
+from google.rpc import error_details_pb2
+from grpc_status import rpc_status
+from redfire.common.v1 import common_pb2 as common
+from redfire.engine.v1 import engine_pb2 as pb
+from redfire.engine.v1.engine_pb2_grpc import EngineServiceStub
+
+from services.kernel.identifiers import new_id
+from tests.harness import platform
+from tests.waiting import until
+
+SYMBOL = "IF2612.CFFEX"
+FAKE = {"module": "tests.engine.fake_gateway", "class": "FakeGateway"}
+CTP = "tests.engine.ctp_gateway"
+
+
+class Desk:
+    """A running engine with both of its streams read in the background."""
+
+    def __init__(self, running) -> None:
+        self.platform = running
+        self.engine = running.service_stub(EngineServiceStub, "trading")
+        self.admin = running.identity(role="admin").stub(EngineServiceStub)
+        self.events = []
+        self.ticks = []
+        self.news = []
+
+    async def follow_events(self, **resume) -> None:
+        async for message in self.engine.StreamEvents(pb.StreamEventsRequest(**resume), timeout=None):
+            self.events.append(message)
+
+    async def follow_ticks(self) -> None:
+        async for message in self.engine.StreamTicks(pb.StreamTicksRequest(), timeout=None):
+            self.ticks.extend(message.ticks)
+            if message.WhichOneof("event"):
+                self.news.append(message)
+
+    async def send(self, *, order_id="", price="", quantity="1", tif="DAY", side="BUY", symbol=SYMBOL, gateway="SIM"):
+        order_id = order_id or new_id()
+        answer = await self.engine.SendOrder(
+            pb.SendOrderRequest(
+                gateway_name=gateway,
+                order_id=order_id,
+                account_id="a",
+                symbol=symbol,
+                side=common.Side.Value(f"SIDE_{side}"),
+                type=common.ORDER_TYPE_LIMIT if price else common.ORDER_TYPE_MARKET,
+                time_in_force=common.TimeInForce.Value(f"TIME_IN_FORCE_{tif}"),
+                quantity=quantity,
+                price=price,
+            )
+        )
+        return order_id, answer.venue_order_id
+
+    def updates(self, order_id):
+        return [m.order for m in self.events if m.WhichOneof("event") == "order" and m.order.order_id == order_id]
+
+    def trades(self, order_id):
+        return [m.trade for m in self.events if m.WhichOneof("event") == "trade" and m.trade.order_id == order_id]
+
+    async def status(self, order_id, name, timeout_s=5.0):
+        wanted = common.OrderStatus.Value(f"ORDER_STATUS_{name}")
+        await until(lambda: any(u.status == wanted for u in self.updates(order_id)), timeout_s)
+        return self.updates(order_id)[-1]
+
+    async def state(self, *order_ids, gateway="SIM"):
+        return await self.engine.QueryState(pb.QueryStateRequest(gateway_name=gateway, order_ids=order_ids))
+
+    async def gateway(self, name="SIM"):
+        found = (await self.admin.ListGateways(pb.ListGatewaysRequest())).gateways
+        return next(g for g in found if g.gateway_name == name)
+
+
+@asynccontextmanager
+async def running_engine(data_dir, *, follow=True, **engine):
+    async with platform("engine", settings={"engine": engine}, data_dir=data_dir) as running:
+        desk = Desk(running)
+        tasks = []
+        if follow:
+            tasks = [asyncio.create_task(desk.follow_events()), asyncio.create_task(desk.follow_ticks())]
+            await until(lambda: desk.events and desk.news)
+        try:
+            yield desk
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def reason_of(error: grpc.aio.AioRpcError) -> str:
+    status = rpc_status.from_call(error)
+    info = error_details_pb2.ErrorInfo()
+    next(d for d in status.details if d.Is(info.DESCRIPTOR)).Unpack(info)
+    return info.reason
+
+
+async def connected(desk, name) -> bool:
+    return (await desk.gateway(name)).status == pb.GATEWAY_STATUS_CONNECTED
+
+
+@asynccontextmanager
+async def engine_at(front, folder, *, ready=True, **settings):
+    gateways = {"CTP": {"module": CTP, "class": "CtpGateway", "setting": {"front": "tcp://front"}}}
+    async with running_engine(folder, **{"settle_s": 0.05, "gateways": gateways, **settings}) as desk:
+        if ready:
+            await until(lambda: connected(desk, "CTP"))
+            await until(lambda: complete(desk))
+        yield desk
+
+
+async def complete(desk) -> bool:
+    return (await desk.state(gateway="CTP")).complete
+
+
+async def send(desk, price="3100", symbol="rb2701.SHFE", quantity="2", **words):
+    return await desk.send(gateway="CTP", symbol=symbol, price=price, quantity=quantity, **words)
+
+
+def venue_of(desk):
+    for handler in desk.platform.host.handlers.by_path.values():
+        if handler.policy.name == "QueryState":
+            api = inspect.getclosurevars(handler.invoke).nonlocals["behavior"].__self__
+            return api._engine._gateways._lines["CTP"].venue
+    raise AssertionError
+
+
+async def is_status(desk, status) -> bool:
+    return (await desk.gateway("CTP")).status == status

@@ -1,0 +1,289 @@
+"""Orders at a real gateway: what is sent, lost, told late, told again or told wrong, as CTP does it."""
+
+import asyncio
+import logging
+
+import grpc
+import pytest
+from redfire.common.v1 import common_pb2 as common
+from redfire.engine.v1 import engine_pb2 as pb
+
+from services.kernel.identifiers import new_id
+from tests.engine import ctp_front as ctp
+from tests.engine.ctp_front import RB, SC
+from tests.engine.running import complete, engine_at, is_status, reason_of, send, venue_of
+from tests.waiting import until
+
+
+async def test_an_order_is_taken_filled_in_parts_and_its_fills_are_unique_for_ever(front, tmp_path):
+    async with engine_at(front, tmp_path) as desk:
+        order_id, venue_order_id = await send(desk)
+        await desk.status(order_id, "NEW")
+        assert desk.updates(order_id)[-1].type == common.ORDER_TYPE_LIMIT
+        front.fill(front.find(venue_order_id), 1, 3099)
+        await desk.status(order_id, "PARTIALLY_FILLED")
+        front.fill(front.find(venue_order_id), 1, 3100)
+        await desk.status(order_id, "FILLED")
+        trades = await until(lambda: len(desk.trades(order_id)) == 2 and desk.trades(order_id))
+        assert [(t.price, t.quantity) for t in trades] == [("3099", "1"), ("3100", "1")]
+        assert all(t.trading_day == front.trading_day and t.kind == pb.TRADE_UPDATE_KIND_NEW for t in trades)
+        ids = {t.venue_trade_id for t in trades}
+        # The exchange counts anew on another exchange, and the next day.
+        other, venue_order_id = await send(desk, symbol="sc2701.INE", price="500")
+        front.fill(front.find(venue_order_id), 2)
+        await until(lambda: desk.trades(other))
+        assert len(ids | {desk.trades(other)[0].venue_trade_id}) == 3
+
+
+async def test_a_gateway_that_hangs_holds_up_neither_the_loop_nor_another_gateway(front, tmp_path):
+    async with engine_at(front, tmp_path, send_timeout_s=0.3) as desk:
+        front.gate.clear()
+        order_id = new_id()
+        late = asyncio.create_task(send(desk, order_id=order_id))
+        filled, _ = await desk.send()
+        await desk.status(filled, "FILLED")  # SIM goes on meanwhile
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await late
+        assert caught.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
+        # What never began is known not to be there, and is refused; what began is not known.
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await send(desk, order_id=(behind := new_id()))
+        assert reason_of(caught.value) == "GATEWAY_REJECTED"
+        assert list((await desk.state(order_id, behind, gateway="CTP")).uncertain_order_ids) == [order_id]
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await send(desk, order_id=order_id)
+        assert caught.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
+        front.gate.set()
+        await desk.status(order_id, "NEW")
+        assert front.inserts == 1 and not (await desk.state(order_id, gateway="CTP")).uncertain_order_ids
+
+
+async def test_cancels_go_before_orders_that_wait_for_the_gateway(front, tmp_path):
+    async with engine_at(front, tmp_path) as desk:
+        resting, _ = await send(desk)
+        await desk.status(resting, "NEW")
+        front.gate.clear()
+        sends = [asyncio.create_task(send(desk, price=str(3000 + n))) for n in range(3)]
+        await until(lambda: len(front_calls(desk)) == 3)
+        cancel = asyncio.ensure_future(
+            desk.engine.CancelOrder(pb.CancelOrderRequest(gateway_name="CTP", order_id=resting))
+        )
+        await until(lambda: len(front_calls(desk)) == 3 and waiting_cancels(desk))
+        front.gate.set()
+        await cancel
+        await asyncio.gather(*sends)
+        await desk.status(resting, "CANCELED")
+        statuses = [item.status for _, item in front.flow if item.status in (ctp.CANCELED, ctp.QUEUEING)]
+        # The resting one, the one that was under way, then the cancel, then the rest.
+        assert statuses == [ctp.QUEUEING, ctp.QUEUEING, ctp.CANCELED, ctp.QUEUEING, ctp.QUEUEING]
+
+
+def front_calls(desk):
+    return venue_of(desk)._calls
+
+
+def waiting_cancels(desk):
+    return len(venue_of(desk)._thread._waiting[0])
+
+
+async def kill_while_sending(front, folder, **order):
+    """What a kill -9 between the call of the gateway and the note of its answer leaves behind."""
+    async with engine_at(front, folder) as desk:
+        order_id, venue_order_id = await send(desk, **order)
+        await desk.status(order_id, "NEW")
+        from services.engine.models import GatewayOrderRow
+
+        database = desk.platform.host.database("engine", None)
+        venue = venue_of(desk)
+        row = (await venue._orders.find(order_id)).row()
+    async with engine_at(front, folder, ready=False, gateways={}) as desk:
+        database = desk.platform.host.database("engine", None)
+        upsert = database.upsert(GatewayOrderRow, ["order_id"])
+        row |= {"venue_order_id": "", "state": "SENDING", "status": "PENDING_NEW", "is_open": True}
+        await database.writer().submit([(upsert, row)])
+    return order_id, venue_order_id
+
+
+async def test_an_order_sent_by_an_engine_that_was_killed_is_found_by_its_content(front, tmp_path):
+    order_id, venue_order_id = await kill_while_sending(front, tmp_path)
+    front.fill(front.find(venue_order_id), 1)  # nobody was there
+    async with engine_at(front, tmp_path) as desk:
+        state = await desk.state(order_id, gateway="CTP")
+        assert [(o.order_id, o.venue_order_id) for o in state.orders] == [(order_id, venue_order_id)]
+        assert [t.order_id for t in state.trades] == [order_id] and not state.uncertain_order_ids
+        front.fill(front.find(venue_order_id), 1)
+        await desk.status(order_id, "FILLED")
+        assert len({t.venue_trade_id for t in desk.trades(order_id)}) == 2
+        assert (await send(desk, order_id=order_id))[1] == venue_order_id and front.inserts == 1
+
+
+async def test_two_orders_of_the_same_content_are_not_guessed_about(front, tmp_path):
+    order_id, venue_order_id = await kill_while_sending(front, tmp_path)
+    front.external(RB, ctp.BUY, ctp.OPEN, 3100.0, 2)
+    async with engine_at(front, tmp_path) as desk:
+        state = await desk.state(order_id, gateway="CTP")
+        assert list(state.uncertain_order_ids) == [order_id]
+        assert [o.order_id for o in state.orders] == ["", ""]
+        front.fill(front.find(venue_order_id), 2)
+        await until(lambda: [m for m in desk.events if m.HasField("trade") and not m.trade.order_id])
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await desk.engine.CancelOrder(pb.CancelOrderRequest(gateway_name="CTP", order_id=order_id))
+        assert caught.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
+
+
+async def test_an_order_that_the_venue_does_not_show_is_uncertain_and_a_refused_one_was_never_sent(front, tmp_path):
+    async with engine_at(front, tmp_path) as desk:
+        front.clock.monotonic = lambda: 1e9  # all in one second
+        front.swallowed_inserts = 1
+        lost, _ = await send(desk)
+        front.orders_per_second = 1
+        refused = await refuse(desk)
+        state = await desk.state(lost, refused, gateway="CTP")
+        assert [o.order_id for o in state.orders] == [lost]  # vnpy takes it for submitted
+        front.disconnect()
+        await until(lambda: is_status(desk, pb.GATEWAY_STATUS_CONNECTING))
+        front.reconnect()
+        await until(lambda: complete(desk))
+        state = await desk.state(lost, refused, gateway="CTP")  # the venue told all it has, and this is not there
+        assert list(state.uncertain_order_ids) == [lost] and not state.orders
+    async with engine_at(front, tmp_path) as desk:
+        state = await desk.state(lost, refused, "never", gateway="CTP")
+        assert list(state.uncertain_order_ids) == [lost] and not state.orders
+
+
+async def refuse(desk) -> str:
+    order_id = new_id()
+    try:
+        await send(desk, order_id=order_id, price="2999")
+    except grpc.aio.AioRpcError as error:
+        assert reason_of(error) == "GATEWAY_REJECTED" and "-3" in error.details()
+    return order_id
+
+
+async def test_trades_of_the_day_are_told_in_pages_whoevers_they_are_and_after_a_restart(front, tmp_path):
+    async with engine_at(front, tmp_path) as desk:
+        order_id, venue_order_id = await send(desk, quantity="3")
+        other = front.external(SC, ctp.SELL, ctp.OPEN, 510.0, 1)
+        front.fill(front.find(venue_order_id), 1)
+        front.fill(other, 1)
+        state = await until(lambda: told(desk, 2))
+        assert [t.order_id for t in state.trades] == [order_id, ""] and not state.more_trades
+        front.fill(front.find(venue_order_id), 1)
+        await until(lambda: len(desk.trades(order_id)) == 2)
+        later = await desk.engine.QueryState(
+            pb.QueryStateRequest(gateway_name="CTP", trades_cursor=state.next_trades_cursor)
+        )
+        assert len(later.trades) == 1 and later.next_trades_cursor != state.next_trades_cursor
+        front.fill(front.find(venue_order_id), 1)
+        await desk.status(order_id, "FILLED")
+    async with engine_at(front, tmp_path) as desk:
+        after = await until(lambda: told(desk, 4))
+        assert len({t.venue_trade_id for t in after.trades}) == 4
+        rest = await desk.engine.QueryState(
+            pb.QueryStateRequest(gateway_name="CTP", trades_cursor=later.next_trades_cursor, order_ids=[order_id])
+        )
+        assert [o.status for o in rest.orders if o.order_id == order_id] == [common.ORDER_STATUS_FILLED]
+        assert len(rest.trades) == 3  # the new one of the day, and all of the order asked about
+
+
+async def told(desk, count):
+    state = await desk.state(gateway="CTP")
+    return state if len(state.trades) == count else None
+
+
+async def test_a_cut_line_is_told_and_what_happened_meanwhile_comes_after_it_stands(front, tmp_path):
+    async with engine_at(front, tmp_path) as desk:
+        order_id, venue_order_id = await send(desk)
+        await desk.status(order_id, "NEW")
+        front.disconnect()
+        await until(lambda: is_status(desk, pb.GATEWAY_STATUS_CONNECTING))
+        assert not (await desk.state(gateway="CTP")).complete
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await send(desk)
+        assert reason_of(caught.value) == "GATEWAY_DISCONNECTED"
+        assert (await send(desk, order_id=order_id))[1] == venue_order_id  # the gateway has this one
+        front.fill(front.find(venue_order_id), 2)
+        front.reconnect()
+        await until(lambda: is_status(desk, pb.GATEWAY_STATUS_CONNECTED))
+        await desk.status(order_id, "FILLED")
+        assert len(desk.trades(order_id)) == 1
+        await until(lambda: complete(desk))
+        second, venue_order_id = await send(desk)  # another session, other ids
+        await desk.status(second, "NEW")
+        assert front.find(venue_order_id).session_id != front.find(desk.updates(order_id)[-1].venue_order_id).session_id
+
+
+async def test_answers_that_were_lost_are_found_when_the_flow_is_told_again(front, tmp_path):
+    async with engine_at(front, tmp_path) as desk:
+        front.lost = {"order", "trade", "answer"}
+        order_id, venue_order_id = await send(desk)
+        front.fill(front.find(venue_order_id), 2)
+        front.lost = set()
+        front.disconnect()
+        await until(lambda: is_status(desk, pb.GATEWAY_STATUS_CONNECTING))
+        front.reconnect()
+        await desk.status(order_id, "FILLED")
+        assert [t.quantity for t in desk.trades(order_id)] == ["2"]
+
+
+@pytest.mark.parametrize(
+    ("words", "code"), [({"quantity": "400000"}, 31), ({"side": "SELL", "effect": "CLOSE_TODAY"}, 50)]
+)
+async def test_the_fronts_refusals_end_an_order(front, tmp_path, words, code, caplog):
+    front.garbled = True
+    words = dict(words)
+    effect = words.pop("effect", "OPEN")
+    async with engine_at(front, tmp_path) as desk:
+        order_id = new_id()
+        with caplog.at_level(logging.INFO, logger="services.engine.gateway"):
+            answer = await desk.engine.SendOrder(
+                pb.SendOrderRequest(
+                    gateway_name="CTP",
+                    order_id=order_id,
+                    symbol="rb2701.SHFE",
+                    type=common.ORDER_TYPE_LIMIT,
+                    side=common.Side.Value(f"SIDE_{words.get('side', 'BUY')}"),
+                    quantity=words.get("quantity", "1"),
+                    time_in_force=common.TIME_IN_FORCE_DAY,
+                    price="3100",
+                    position_effect=common.PositionEffect.Value(f"POSITION_EFFECT_{effect}"),
+                )
+            )
+            await desk.status(order_id, "REJECTED")
+        assert answer.venue_order_id and f"代码：{code}" in caplog.text
+        assert (await desk.gateway("CTP")).status == pb.GATEWAY_STATUS_CONNECTED
+
+
+async def test_settlement_must_be_confirmed_before_orders(front, tmp_path):
+    front.confirms_settlement = False
+    async with engine_at(front, tmp_path) as desk:
+        order_id, _ = await send(desk)
+        await desk.status(order_id, "REJECTED")
+
+
+async def test_contracts_that_come_late_leave_the_answer_incomplete(front, tmp_path):
+    order_id, venue_order_id = await kill_while_sending(front, tmp_path)
+    front.instruments_ready.clear()
+    async with engine_at(front, tmp_path, ready=False) as desk:
+        await until(lambda: front.sessions)
+        state = await desk.state(order_id, gateway="CTP")
+        assert not state.complete and list(state.uncertain_order_ids) == [order_id]
+        front.instruments_ready.set()
+        await until(lambda: complete(desk))
+        assert [o.venue_order_id for o in (await desk.state(order_id, gateway="CTP")).orders] == [venue_order_id]
+
+
+async def test_account_reports_are_told(front, tmp_path):
+    async with engine_at(front, tmp_path) as desk:
+        account = await until(lambda: [m.account for m in desk.events if m.HasField("account")])
+        assert (account[0].venue_account_id, account[0].balance) == ("123456", "10000000")
+        state = await desk.state(gateway="CTP")
+        assert [(a.gateway_name, a.available) for a in state.accounts] == [("CTP", "10000000")]
+
+
+async def test_what_the_gateways_keep_is_told(front, tmp_path):
+    async with engine_at(front, tmp_path) as desk:
+        real, sim = await desk.gateway("CTP"), await desk.gateway("SIM")
+        names = [common.TimeInForce.Name(lifetime) for lifetime in real.time_in_forces]
+        assert names == ["TIME_IN_FORCE_DAY", "TIME_IN_FORCE_IOC", "TIME_IN_FORCE_FOK"]
+        assert not real.keeps_order_ids and sim.keeps_order_ids and len(sim.time_in_forces) == 5

@@ -1,0 +1,138 @@
+"""One symbol, one gateway: prices of two gateways never come under one symbol, and orders go where the prices are."""
+
+import asyncio
+from decimal import Decimal
+
+import grpc
+import pytest
+from redfire.common.v1 import common_pb2 as common
+from redfire.common.v1 import error_reason_pb2 as reasons
+from redfire.engine.v1 import engine_pb2 as pb
+
+from services.kernel.errors import StartError
+from services.kernel.telemetry import total
+from tests.engine.ctp_front import RB
+from tests.engine.running import CTP, complete, connected, engine_at, reason_of, running_engine
+from tests.waiting import until
+
+SYMBOL = RB.vt_symbol
+
+
+def gateway(name="tcp://front"):
+    return {"module": CTP, "class": "CtpGateway", "setting": {"front": name}}
+
+
+def ticks(desk, symbol=SYMBOL):
+    return [tick for tick in desk.ticks if tick.symbol == symbol]
+
+
+async def listed_at(desk, symbol=SYMBOL):
+    contracts = (await desk.engine.ListContracts(pb.ListContractsRequest())).instruments
+    return [contract.gateway_name for contract in contracts if contract.symbol == symbol]
+
+
+async def test_a_real_gateways_symbol_has_its_prices_alone_and_sim_serves_it_no_more(front, tmp_path):
+    async with engine_at(front, tmp_path, sim_ticks_per_second=100) as desk:
+        assert await listed_at(desk) == ["CTP"]
+        await desk.engine.Subscribe(pb.SubscribeRequest(symbols=[SYMBOL]))
+        before = len(desk.ticks)
+
+        def quoted():
+            front.quote("rb2701", 9998.0, 9999.0)
+            return len(desk.ticks) > before + 500 and [t for t in ticks(desk) if t.last_price == 9998.0]
+
+        assert await until(quoted)
+        of_real = [place for place, tick in enumerate(ticks(desk)) if tick.gateway == "CTP"]
+        assert of_real == list(range(of_real[0], len(ticks(desk))))  # and not one of SIM's after it
+        assert {tick.gateway for tick in desk.ticks if tick.symbol == "IF2612.CFFEX"} == {"SIM"}
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await desk.send(symbol=SYMBOL, price="3100")
+        assert reason_of(caught.value) == "SYMBOL_AT_OTHER_GATEWAY"
+        sequences = [tick.sequence for tick in ticks(desk)]
+        assert sequences == list(range(sequences[0], sequences[0] + len(sequences)))
+
+
+async def test_a_real_gateway_that_comes_late_takes_the_symbol_over_cleanly(front, tmp_path):
+    front.instruments_ready.clear()
+    async with engine_at(front, tmp_path, ready=False, sim_ticks_per_second=100) as desk:
+        await until(lambda: ticks(desk))
+        bid = ticks(desk)[-1].bid_prices[0]
+        order_id, _ = await desk.send(symbol=SYMBOL, price=str(Decimal(str(bid)) - 100), tif="GTC")
+        await desk.status(order_id, "NEW")
+        front.instruments_ready.set()
+        ended = await desk.status(order_id, "CANCELED")
+        assert ended.reason == reasons.SYMBOL_AT_OTHER_GATEWAY
+        assert await listed_at(desk) == ["CTP"]
+        await until(lambda: complete(desk))
+        seen, others = len(ticks(desk)), len(desk.ticks)
+        await until(lambda: len(desk.ticks) > others + 200)
+        assert len(ticks(desk)) == seen
+    front.instruments_ready.clear()
+    # After a restart SIM does not begin with it while the real gateway is on its way.
+    async with engine_at(front, tmp_path, ready=False, sim_ticks_per_second=100) as desk:
+        await until(lambda: len(desk.ticks) > 300)
+        assert not ticks(desk) and await listed_at(desk) == []
+        with pytest.raises(grpc.aio.AioRpcError):
+            await desk.send(symbol=SYMBOL, price="3100")
+
+
+async def test_the_setting_decides_whatever_comes_first(front, tmp_path):
+    primary = {"rb*.SHFE": "SIM", SYMBOL: "SIM", "*.INE": "OTHER"}
+    gateways = {"CTP": gateway(), "OTHER": gateway()}
+    dropped = total("engine_foreign_ticks_total")
+    async with running_engine(tmp_path, gateways=gateways, primary_gateways=primary, settle_s=0.05) as desk:
+        for name in gateways:
+            await until(lambda name=name: connected(desk, name))
+        assert await listed_at(desk) == ["SIM"]
+        assert await listed_at(desk, "sc2701.INE") == ["OTHER"]
+        assert await listed_at(desk, "m2701.DCE") == ["CTP"]  # of real gateways the first by name
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await desk.send(gateway="CTP", symbol=SYMBOL, price="3100")
+        assert reason_of(caught.value) == "SYMBOL_AT_OTHER_GATEWAY"
+        order_id, _ = await desk.send(symbol=SYMBOL)
+        await desk.status(order_id, "FILLED")
+        api = next(iter(front.sessions))
+        assert api is not None
+        await desk.engine.Subscribe(pb.SubscribeRequest(symbols=["m2701.DCE", "sc2701.INE"]))
+
+        def quoted():
+            for symbol in ("m2701", "sc2701"):
+                front.quote(symbol, 500.0, 501.0)
+            return ticks(desk, "m2701.DCE") and ticks(desk, "sc2701.INE")
+
+        await until(quoted)
+        assert {t.gateway for t in ticks(desk, "m2701.DCE") if t.last_price == 500.0} == {"CTP"}
+        assert {t.gateway for t in ticks(desk, "sc2701.INE") if t.last_price == 500.0} == {"OTHER"}
+    assert total("engine_foreign_ticks_total") >= dropped
+
+
+async def test_a_primary_gateway_that_there_is_not_stops_the_start(tmp_path):
+    with pytest.raises(StartError, match="there is no gateway CTP9"):
+        async with running_engine(tmp_path, primary_gateways={SYMBOL: "CTP9"}):
+            pass
+
+
+async def test_a_post_only_order_ends_without_a_trade_where_it_would_have_traded(tmp_path):
+    async with running_engine(tmp_path, follow=True) as desk:
+        await until(lambda: ticks(desk))
+
+        async def post(price):
+            request = pb.SendOrderRequest(
+                gateway_name="SIM", order_id=(order_id := f"o{price}"), symbol=SYMBOL, side=common.SIDE_BUY,
+                type=common.ORDER_TYPE_LIMIT, time_in_force=common.TIME_IN_FORCE_DAY, quantity="1", price=str(price),
+                post_only=True,
+            )  # fmt: skip
+            await desk.engine.SendOrder(request)
+            return order_id
+
+        ask = ticks(desk)[-1].ask_prices[0]
+        taking = await post(int(ask + 30))
+        assert (await desk.status(taking, "CANCELED")).reason == reasons.POST_ONLY_WOULD_TRADE
+        resting = await post(int(ask - 100))
+        await desk.status(resting, "NEW")
+        amend = pb.AmendOrderRequest(gateway_name="SIM", order_id=resting, price=str(int(ask + 30)))
+        await desk.engine.AmendOrder(amend)
+        await until(lambda: desk.updates(resting)[-1].amend_rejected)
+        assert desk.updates(resting)[-1].reason == reasons.POST_ONLY_WOULD_TRADE
+        await asyncio.sleep(0)
+        assert not desk.trades(taking) and not desk.trades(resting)

@@ -1,0 +1,133 @@
+"""What a gateway says and nobody can read: it is counted and told, and all else goes on."""
+
+import math
+
+import pytest
+from redfire.engine.v1 import engine_pb2 as pb
+from vnpy.trader.constant import Direction, Exchange, Offset
+from vnpy.trader.object import TickData, TradeData
+
+from services.engine.convert import tick_frame
+from services.engine.updates import TradeUpdate
+from services.engine.vnpy_words import trade_update
+from services.kernel.clock import Clock
+from services.kernel.telemetry import total
+from tests.engine import ctp_front as ctp
+from tests.engine.ctp_front import SC, garble
+from tests.engine.running import FAKE, Desk, complete, engine_at, running_engine, send
+from tests.waiting import until
+
+
+async def test_a_gateways_error_that_is_no_utf8_ends_nobodys_stream(tmp_path):
+    gateways = {"BAD": {**FAKE, "auto_connect": False, "setting": {"mood": "angry", "words": garble("密码错误")}}}
+    async with running_engine(tmp_path, gateways=gateways) as desk:
+        answer = await desk.admin.ConnectGateway(pb.ConnectGatewayRequest(gateway_name="BAD"))
+        assert answer.gateway.status == pb.GATEWAY_STATUS_ERROR and "?" in answer.gateway.last_error
+        order_id, _ = await desk.send()
+        await desk.status(order_id, "FILLED")
+
+
+async def test_a_gateways_bad_words_are_told_readably_and_the_streams_go_on(front, tmp_path):
+    front.garbled = True
+    async with engine_at(front, tmp_path) as desk:
+        front.disconnect()
+        order_id, _ = await desk.send()
+        await desk.status(order_id, "FILLED")
+        contracts = (await desk.engine.ListContracts(pb.ListContractsRequest())).instruments
+        assert "?" in next(c.display_name for c in contracts if c.symbol == "sc2701.INE")
+
+
+@pytest.mark.parametrize("price", [math.nan, math.inf, 1.7976931348623157e308])
+async def test_a_fill_without_a_readable_price_is_surfaced_and_the_next_ones_come(front, tmp_path, price):
+    async with engine_at(front, tmp_path) as desk:
+        order_id, venue_order_id = await send(desk)
+        await desk.status(order_id, "NEW")
+        counted = total("engine_unreadable_reports_total")
+        front.fill(front.find(venue_order_id), 1, price)
+        await until(lambda: total("engine_unreadable_reports_total") > counted)
+        # Whoever follows the gateway hears of it, and asks what it has.
+        told = await until(
+            lambda: [m.gateway for m in desk.events if m.HasField("gateway") and "unreadable" in m.gateway.last_error]
+        )
+        assert told[0].gateway_name == "CTP" and told[0].status == pb.GATEWAY_STATUS_CONNECTED
+        front.fill(front.find(venue_order_id), 1, 3100)
+        await desk.status(order_id, "FILLED")
+        assert [t.price for t in desk.trades(order_id)] == ["3100"]
+        state = await desk.state(order_id, gateway="CTP")
+        assert state.complete and [t.price for t in state.trades] == ["3100"]
+
+
+async def test_an_order_without_a_readable_price_does_not_spoil_the_answer_for_others(front, tmp_path):
+    async with engine_at(front, tmp_path) as desk:
+        order_id, _ = await send(desk)
+        front.external(SC, ctp.BUY, ctp.OPEN, math.nan, 1)
+        await desk.status(order_id, "NEW")
+        await until(lambda: complete(desk))
+        assert [o.order_id for o in (await desk.state(gateway="CTP")).orders] == [order_id]
+
+
+async def test_an_event_that_cannot_be_put_into_a_message_is_replaced_by_its_gateways_state(front, tmp_path):
+    async with engine_at(front, tmp_path, follow=False) as desk:
+        from tests.engine.running import venue_of
+
+        venue = venue_of(desk)
+        first = Desk(desk.platform)
+        stream = first.engine.StreamEvents(pb.StreamEventsRequest(), timeout=10)
+        started = (await stream.read()).started
+        venue.reports._publish(TradeUpdate("CTP", "o", "v", "t", "\ud800", 1, 2, None, None, None, 0))
+        message = await stream.read()
+        assert message.sequence == started.sequence + 1 and message.gateway.gateway_name == "CTP"
+        again = first.engine.StreamEvents(
+            pb.StreamEventsRequest(epoch=started.epoch, resume_after_sequence=started.sequence), timeout=10
+        )
+        assert (await again.read()).started.resumed
+        assert (await again.read()).gateway.gateway_name == "CTP"
+
+
+def tick(**numbers):
+    return TickData(
+        gateway_name="CTP", symbol="rb2701", exchange=Exchange.SHFE, datetime=Clock().now(),
+        **{"last_price": 1.0, **numbers},
+    )  # fmt: skip
+
+
+def decoded(frame):
+    return pb.StreamTicksResponse.FromString(frame).ticks[0]
+
+
+def test_numbers_of_a_tick_that_are_none_count_as_nothing():
+    made = tick(open_price=math.nan, limit_up=1.79e308, bid_price_1=math.nan, bid_volume_1=3, ask_price_1=2.0, volume=5)
+    message = decoded(tick_frame(made, 7))
+    assert (message.open_price, message.limit_up, list(message.bid_prices)) == (0, 0, [])
+    assert (message.last_price, list(message.ask_prices), message.volume, message.gateway) == (1.0, [2.0], 5, "CTP")
+
+
+@pytest.mark.parametrize("price", [math.nan, math.inf, -math.inf, 1.79e308])
+def test_a_tick_without_a_last_price_is_none(price):
+    with pytest.raises(ValueError, match="last_price"):
+        tick_frame(tick(last_price=price), 1)
+
+
+def test_both_sides_of_a_trade_with_oneself_are_two_trades():
+    now = Clock().now()
+    made = [
+        trade_update(
+            TradeData(
+                gateway_name="CTP",
+                symbol="rb2701",
+                exchange=Exchange.SHFE,
+                orderid="1_2_3",
+                tradeid="  77",
+                direction=direction,
+                offset=Offset.OPEN,
+                price=1,
+                volume=1,
+                datetime=now,
+            ),
+            "",
+            now,
+            20261130,
+        )
+        for direction in (Direction.LONG, Direction.SHORT)
+    ]
+    assert [trade.venue_trade_id for trade in made] == ["20261130:SHFE:77:BUY", "20261130:SHFE:77:SELL"]
