@@ -1,4 +1,8 @@
-"""Each day's mark to market, by vnpy's DailyResult: the profit of the position held, of the trades, and their costs."""
+"""Each day's mark to market, by vnpy's DailyResult: the profit of the position held, of the trades, and their costs.
+
+With fill "vnpy" days are dates of the exchange's clock, as vnpy has them: a night counts to the date it is on, not to
+its trading day. With fill "sim" they are the calendar's trading days.
+"""
 
 import math
 from collections.abc import Mapping, Sequence

@@ -8,6 +8,8 @@ from zoneinfo import ZoneInfo
 
 import numpy as np
 
+from services.quant.calendar import Calendar
+from services.quant.calendar.columns import trading_day_column
 from services.strategy.backtest.costs import FeeModel
 from services.strategy.backtest.result import Fill
 from services.strategy.backtest.zone_offsets import clock_times, local_us, utc_us
@@ -20,8 +22,10 @@ _BLOCK = 4096
 class Fills(Sequence[Fill]):
     """The trades so far, oldest first; their ids are counted from 1, as in vnpy."""
 
-    def __init__(self, zone: ZoneInfo, size: float, fee: FeeModel) -> None:
+    def __init__(self, zone: ZoneInfo, size: float, fee: FeeModel, trading_days_of: str = "") -> None:
+        """`trading_days_of`: the symbol whose trading days are counted; empty: dates of the zone, as vnpy does."""
         self._zone = zone
+        self._trading_days_of = trading_days_of
         self._size = size
         self._fee = fee
         self._times = array("q")
@@ -48,9 +52,12 @@ class Fills(Sequence[Fill]):
             self._kinds.append(self._kind(direction, offset))
 
     def by_day(self) -> dict[date, list[int]]:
-        """The numbers, from 0, of each exchange day's trades."""
+        """The numbers, from 0, of each day's trades."""
         times = np.array(self._times, dtype=np.int64) * 1000
-        days = local_us(times, self._zone)[0] // _DAY_US + _EPOCH_DAY
+        if self._trading_days_of:
+            days = trading_day_column(Calendar.load(), self._trading_days_of, times) + _EPOCH_DAY
+        else:
+            days = local_us(times, self._zone)[0] // _DAY_US + _EPOCH_DAY
         numbers = np.argsort(days, kind="stable")
         starts = np.flatnonzero(np.diff(days[numbers], prepend=-1))
         parts = np.split(numbers, starts[1:])

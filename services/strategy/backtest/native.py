@@ -303,7 +303,7 @@ class BacktestBroker:
         if wanted % self.bar_seconds:
             self.log(f"load_bars: the data are {self._replay.interval} bars, of which no {interval} bars can be made")
             return []
-        return bars if wanted == self.bar_seconds else folded(bars, wanted)
+        return bars if wanted == self.bar_seconds else folded(bars, self.bar_seconds, wanted)
 
     def load_ticks(self, days: float) -> Sequence[Tick]:
         """Ticks before the start; of bars their closes."""

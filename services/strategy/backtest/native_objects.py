@@ -1,13 +1,16 @@
 """Rows of a backtest as BaseStrategy has them: ticks, bars, and bars folded into longer ones."""
 
 from collections.abc import Iterable, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
+from services.quant.calendar import Calendar
+from services.quant.calendar.days import to_date
 from services.strategy.backtest.zone_offsets import utc_us
 from services.strategy.runner.bar_builder import BarBuilder
 from services.strategy.runner.events import Bar, Tick
 
+DAY_S = 86_400
 AT_MARKET = 1e12
 """The limit that stands for a market order to buy, its negative for one to sell: it crosses whatever there is."""
 _LEVELS = [
@@ -86,17 +89,26 @@ def closing_tick(symbol: str, row: Any, seconds: int) -> Tick:
     )
 
 
-def folded(bars: Sequence[Bar], seconds: int) -> list[Bar]:
-    """Bars of `seconds` out of shorter ones; those of a day by the exchange's date."""
+def folded(bars: Sequence[Bar], bar_seconds: int, seconds: int) -> list[Bar]:
+    """Bars of `seconds` out of those of `bar_seconds`, as market makes them.
+
+    A day's are the trading day's, a week's begin on Monday; both start at midnight.
+    """
     found: list[Bar] = []
-    span: object = None
+    before: datetime | None = None
+    calendar, length = Calendar.load(), timedelta(seconds=seconds)
     for bar in bars:
-        day = bar.time.date()
-        at = bar.time.replace(hour=0, minute=0, second=0, microsecond=0)
-        into = (bar.time - at) // timedelta(seconds=seconds)
-        if (day, into) != span:
-            span = (day, into)
-            start = at + into * timedelta(seconds=seconds)
+        start = bar.time.replace(hour=0, minute=0, second=0, microsecond=0)
+        if seconds < DAY_S:
+            start += (bar.time - start) // length * length
+        else:
+            if bar_seconds < DAY_S:
+                day = to_date(calendar.trading_day(bar.symbol, utc_us(bar.time) * 1000))
+                start = start.replace(year=day.year, month=day.month, day=day.day)
+            if seconds > DAY_S:
+                start -= timedelta(days=start.weekday())
+        if start != before:
+            before = start
             found.append(Bar(bar.symbol, start, bar.open, bar.high, bar.low, bar.close))
         last = found[-1]
         last.high = max(last.high, bar.high)

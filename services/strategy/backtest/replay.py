@@ -7,6 +7,8 @@ from zoneinfo import ZoneInfo
 
 import numpy as np
 
+from services.quant.calendar import Calendar
+from services.quant.calendar.columns import trading_day_column
 from services.strategy.backtest.dataset import Bars, Dataset, Times
 from services.strategy.backtest.job import TICK
 from services.strategy.backtest.vnpy_import import prepare_vnpy
@@ -39,6 +41,7 @@ class Replay:
         days = self._local_us // _DAY_US
         self._day_starts: Times = np.flatnonzero(np.diff(days, prepend=days[:1] - 1))
         self._day_numbers = days[self._day_starts]
+        self._trading: tuple[Times, Times] | None = None
 
     def __len__(self) -> int:
         return len(self.data)
@@ -57,16 +60,27 @@ class Replay:
         high = np.searchsorted(self._local_us, _microseconds(last), side="right")
         return int(low), max(int(low), int(high))
 
-    def days(self, low: int, high: int) -> Iterator[tuple[date, int, int]]:
-        """The exchange days of the rows [low, high): day, first row, row after the last."""
-        starts = self._day_starts
+    def days(self, low: int, high: int, *, trading: bool = False) -> Iterator[tuple[date, int, int]]:
+        """The days of the rows [low, high): day, first row, row after the last.
+
+        They are dates of the exchange's clock, as vnpy counts days; with `trading` the calendar's trading days.
+        """
+        starts, numbers = self._trading_days() if trading else (self._day_starts, self._day_numbers)
         index = int(np.searchsorted(starts, low, side="right")) - 1
         while low < high:
             stop = int(starts[index + 1]) if index + 1 < len(starts) else len(self)
             stop = min(stop, high)
-            yield date.fromordinal(_EPOCH_DAY + int(self._day_numbers[index])), low, stop
+            yield date.fromordinal(_EPOCH_DAY + int(numbers[index])), low, stop
             low = stop
             index += 1
+
+    def _trading_days(self) -> tuple[Times, Times]:
+        """Where trading days begin, and which they are."""
+        if self._trading is None:
+            days = trading_day_column(Calendar.load(), self.symbol, self.data.time_ns)
+            starts = np.flatnonzero(np.diff(days, prepend=days[:1] - 1))
+            self._trading = starts, days[starts]
+        return self._trading
 
     def rows(self, low: int, high: int) -> list[Any]:
         """The rows [low, high)."""

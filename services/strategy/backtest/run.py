@@ -13,7 +13,7 @@ from services.strategy.backtest.daily import daily_results, with_balance
 from services.strategy.backtest.dataset import Dataset
 from services.strategy.backtest.diagnostics import diagnose
 from services.strategy.backtest.fills import Fills
-from services.strategy.backtest.job import TICK, BacktestError, BacktestJob
+from services.strategy.backtest.job import INTERVALS_S, TICK, BacktestError, BacktestJob
 from services.strategy.backtest.models import Models, models_for
 from services.strategy.backtest.overrides import overridden, replaced
 from services.strategy.backtest.performance import extra_statistics
@@ -108,7 +108,9 @@ class Run:
             job.symbol, replay.is_bars, start, end, job.rate, job.slippage, job.size, job.pricetick, job.capital,
             WarmUp(replay), models.fill,
         )  # fmt: skip
-        self.fills = Fills(job.zone, job.size, models.fee)
+        # vnpy's results count dates of the clock, where a night is the day's before it; ours count trading days.
+        self.trading_days = job.fill != "vnpy" and INTERVALS_S.get(job.interval, 0) < INTERVALS_S["1d"]
+        self.fills = Fills(job.zone, job.size, models.fee, job.symbol if self.trading_days else "")
         self.closes: dict[date, float] = {}
         self.done = 0
         self.error = ""
@@ -190,7 +192,7 @@ class Run:
     def _close(self, at: int, rows: list[Any], done: int) -> None:
         """`done` of the rows from number `at` on are played: the last price of each day, the trades."""
         self.fills.extend(self.core.take_fills())
-        for day, _, stop in self.replay.days(at, at + done):
+        for day, _, stop in self.replay.days(at, at + done, trading=self.trading_days):
             row = rows[stop - at - 1]
             self.closes[day] = row.close_price if self.replay.is_bars else row.last_price
 
