@@ -10,6 +10,7 @@ from services.kernel.decimals import plain, to_text
 from services.kernel.errors import FailedPrecondition, Invalid, RedFireError
 from services.kernel.live import Live
 from services.trading import money
+from services.trading.account_rules import CurrencyMismatch, account_violations
 from services.trading.accounts import Account
 from services.trading.book import Book
 from services.trading.instruments import Instrument
@@ -150,6 +151,8 @@ class Acceptance:
         if instrument.gateway and not self._quotes.same_market(instrument.gateway, account.gateway):
             text = f"{order.symbol} is traded at {instrument.gateway}, the account trades at {account.gateway}"
             found.append(SymbolAtOtherGateway(text, symbol_gateway=instrument.gateway, gateway=account.gateway))
+        refused = account_violations(self._book, account, instrument, order.position_effect is PositionEffect.OPEN)
+        found += refused
         if not self._connected(account.gateway):
             found.append(
                 GatewayDisconnected(f"the gateway {account.gateway} is not connected", gateway=account.gateway)
@@ -158,6 +161,8 @@ class Acceptance:
             found.append(NoLiquidity(f"{order.symbol} has no price yet", symbol=order.symbol))
             return found
         found += self.quote_violations(account.gateway, order, quote)
+        if any(isinstance(violation, CurrencyMismatch) for violation in refused):
+            return found  # what it would cost cannot be said
         found += self.holding_violations(account, instrument, order, price)
         return found
 
@@ -245,7 +250,7 @@ class Acceptance:
             today_first = self._book.closes_today_first(order.symbol)
             violation = split_violation(instrument, position, order, today_first)
             return [violation] if violation is not None else []
-        needed = instrument.funds(price, order.quantity)
+        needed = self._book.terms_of(account, instrument).funds(price, order.quantity)
         available = account.available(self._book.last_prices)
         if needed > available:
             return [InsufficientFunds(needed=plain(needed), available=plain(available))]
@@ -266,6 +271,7 @@ class Acceptance:
             return position.closable(order.position_effect) if position is not None else ZERO
         available = account.available(self._book.last_prices)
         step = instrument.quantity_step or Decimal(1)
+        instrument = self._book.terms_of(account, instrument)
         one = instrument.funds(price, step)
         if available <= 0:
             return ZERO

@@ -6,10 +6,12 @@ from services.kernel.errors import Denied, FailedPrecondition, NotFound
 from services.kernel.identifiers import new_id
 from services.kernel.live import Live
 from services.trading import ledger
+from services.trading.account_rules import GatewayNotAllowed, gateway_violation
 from services.trading.accounts import Account, AccountKind
 from services.trading.desk import Desk
 from services.trading.ledger import LedgerEntryKind
 from services.trading.settings import TradingSettings
+from services.trading.venue import Venue
 
 # The key of idempotency of the account that every user has.
 FIRST = "user.registered"
@@ -29,8 +31,9 @@ class TooManyAccounts(FailedPrecondition):
 class Accounts:
     """The accounts of users."""
 
-    def __init__(self, desk: Desk, settings: Live[TradingSettings]) -> None:
+    def __init__(self, desk: Desk, venue: Venue, settings: Live[TradingSettings]) -> None:
         self._desk = desk
+        self._venue = venue
         self._settings = settings
 
     async def resolve(self, user_id: str, account_id: str = "") -> Account:
@@ -58,9 +61,16 @@ class Accounts:
     async def open(
         self, user_id: str, display_name: str, kind: AccountKind, gateway: str, request_id: str, is_admin: bool
     ) -> Account:
-        """Open another account. Raises LiveAccountsAreForAdministrators, TooManyAccounts."""
+        """Open another account; a gateway has one LIVE account, which is the one that it reports.
+
+        Raises LiveAccountsAreForAdministrators, GatewayNotAllowed, TooManyAccounts.
+        """
         if kind is AccountKind.LIVE and not is_admin:
             raise LiveAccountsAreForAdministrators
+        gateway = gateway or self._settings.value.paper_gateway
+        await self._venue.connected_gateways()  # also says which of them are simulated
+        if violation := gateway_violation(kind, gateway, self._venue.simulated):
+            raise violation
         return await self._open(user_id, display_name, kind, gateway, f"open:{request_id}" if request_id else new_id())
 
     async def _open(self, user_id: str, name: str, kind: AccountKind, gateway: str, request_id: str) -> Account:
@@ -73,6 +83,10 @@ class Accounts:
                 return account
         if len(mine) >= MOST_ACCOUNTS:
             raise TooManyAccounts(limit=MOST_ACCOUNTS)
+        if kind is AccountKind.LIVE and any(
+            other.kind is kind and other.gateway == gateway for other in desk.book.accounts.values()
+        ):
+            raise GatewayNotAllowed(f"{gateway} has a LIVE account already", gateway=gateway)
         with desk.step(user_id) as changes:
             account = Account(
                 new_id(),

@@ -8,6 +8,7 @@ from services.trading.accounts import Account, AccountKind
 from services.trading.money import ZERO
 from services.trading.orders import PositionSide
 from services.trading.positions import Position
+from services.trading.reports import AccountReport
 
 
 # Not frozen, as one is made for each order: that would take four times as long.
@@ -29,6 +30,8 @@ class AccountView:
     equity: Decimal
     commission: Decimal
     create_time_ns: int
+    margin_call: bool = False
+    venue: AccountReport | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,14 +62,18 @@ def view_account(account: Account, last_prices: Mapping[str, Decimal]) -> Accoun
         account.gateway,
         account.currency,
         account.balance,
-        account.balance + min(unrealized, ZERO) - account.margin - account.frozen,
-        account.margin,
+        account.balance + min(unrealized, ZERO) - account.margin - account.frozen
+        if account.venue is None and account.kind is AccountKind.PAPER
+        else account.available(last_prices),
+        account.margin if account.venue is None or account.venue.margin is None else account.venue.margin,
         account.frozen,
         unrealized,
         account.realized_pnl,
         account.balance + unrealized,
         account.commission,
         account.create_time_ns,
+        account.margin_call,
+        account.venue,
     )
 
 

@@ -5,9 +5,11 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from enum import IntEnum
 
+from services.trading import money
 from services.trading.money import ZERO
 from services.trading.orders import PositionSide
 from services.trading.positions import Position
+from services.trading.reports import AccountReport
 
 
 class AccountKind(IntEnum):
@@ -39,6 +41,17 @@ class Account:
     positions: dict[tuple[str, PositionSide], Position] = field(default_factory=dict)
     # What positions that are flat now have realised: the next one of its symbol and side goes on from there.
     realized_of: dict[tuple[str, PositionSide], Decimal] = field(default_factory=dict)
+    # The equity is below the margin: only what reduces passes.
+    margin_call: bool = False
+    # Of a LIVE account: what its gateway reported last, and whether it did since the books were read.
+    venue: AccountReport | None = None
+    is_reported: bool = False
+    # What was accepted since: (when, how much); and what older orders hold that are not at the venue.
+    used: list[tuple[int, Decimal]] = field(default_factory=list)
+    waiting: Decimal = ZERO
+    # Whether a fill was booked since the last report, and a difference that the next one must confirm.
+    traded: bool = False
+    suspected: Decimal | None = None
 
     def unrealized_pnl(self, last_prices: Mapping[str, Decimal]) -> Decimal:
         """What closing all positions at the last prices would bring."""
@@ -47,6 +60,17 @@ class Account:
             result += position.unrealized_pnl(last_prices.get(position.symbol))
         return result
 
+    def equity(self, last_prices: Mapping[str, Decimal]) -> Decimal:
+        """What would be left when all positions were closed at the last prices."""
+        return self.balance + self.unrealized_pnl(last_prices)
+
     def available(self, last_prices: Mapping[str, Decimal]) -> Decimal:
-        """What new orders may use: losses count at once, profits only when they are realised."""
+        """What new orders may use: losses count at once, profits only when they are realised.
+
+        Of a LIVE account what the gateway reported less what was accepted since, and 0 before it reported.
+        """
+        if self.kind is AccountKind.LIVE:
+            if self.venue is None or not self.is_reported:
+                return ZERO
+            return self.venue.available - self.waiting - money.total(used for _, used in self.used)
         return self.balance + min(self.unrealized_pnl(last_prices), ZERO) - self.margin - self.frozen

@@ -16,6 +16,7 @@ from services.trading.account_opening import Accounts
 from services.trading.account_service import AccountService
 from services.trading.api import OrderApi
 from services.trading.book import Book
+from services.trading.currencies import Currencies
 from services.trading.desk import Desk
 from services.trading.dispatch import Dispatcher
 from services.trading.external_repository import ExternalRepository
@@ -53,7 +54,13 @@ def bind(process: Process) -> None:
 
     calendar = Calendar.load()
     days = TradingDays(calendar, process.clock.now_ns)
-    book = Book(start.kept_finished_orders, lambda: settings.value.close_first, days)
+    book = Book(
+        start.kept_finished_orders,
+        lambda: settings.value.close_first,
+        days,
+        Currencies(lambda: settings.value.currency_rates),
+        venue.simulated,
+    )
     statements = Statements(database)
     journal = Journal(database.writer(), statements, OutboxEvents(outbox), convert.encode_change, book.last_prices)
     desk = Desk(book, journal, repositories, process.clock, convert.encode_change, convert.describe_change)
@@ -93,7 +100,7 @@ def bind(process: Process) -> None:
     reconciliation.intake, reconciliation.dispatcher = intake, dispatcher
     desk.send, desk.cancel = dispatcher.send, dispatcher.cancel
 
-    accounts = Accounts(desk, settings)
+    accounts = Accounts(desk, venue, settings)
     instruments = Instruments(market, book.instruments)
     orders = OrderService(desk, accounts, instruments, quotes, acceptance, risk, stops, reduce_only, repositories)
     replacement = Replacement(desk, instruments, quotes, acceptance, risk, stops, venue, process.tasks)

@@ -1,11 +1,13 @@
 """The books in memory: accounts, positions and open orders, and what orders hold of money and positions."""
 
+import logging
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from decimal import Decimal
 
-from services.trading.accounts import Account
+from services.trading.accounts import Account, AccountKind
 from services.trading.changes import Changes
+from services.trading.currencies import Currencies
 from services.trading.instruments import Instrument
 from services.trading.money import ZERO
 from services.trading.order_states import move
@@ -14,6 +16,7 @@ from services.trading.positions import Position
 from services.trading.settings import CloseFirst
 from services.trading.trading_days import TradingDays
 
+log = logging.getLogger(__name__)
 ONE = Decimal(1)
 
 
@@ -25,7 +28,10 @@ class Book:
         kept_finished: int = 5000,
         close_first: Callable[[], CloseFirst] = lambda: CloseFirst.AUTO,
         days: TradingDays | None = None,
+        currencies: Currencies | None = None,
+        simulated: Mapping[str, bool] | None = None,
     ) -> None:
+        """`simulated` says of each gateway that the engine told of whether its money is simulated."""
         self.accounts: dict[str, Account] = {}
         self.accounts_of: dict[str, list[Account]] = {}
         self.orders: dict[str, Order] = {}
@@ -34,6 +40,10 @@ class Book:
         self.instruments: dict[str, Instrument] = {}
         self.last_prices: dict[str, Decimal] = {}
         self.days = days or TradingDays()
+        self.currencies = currencies or Currencies()
+        self.simulated: Mapping[str, bool] = {} if simulated is None else simulated
+        # Whether the exchanges' hours, settlements and expiries are kept.
+        self.enforces_sessions = False
         self._kept_finished = kept_finished
         self._close_first = close_first
         self._by_client: dict[tuple[str, str], Order] = {}
@@ -58,6 +68,37 @@ class Book:
     def open_orders(self, account_id: str) -> list[Order]:
         """An account's open orders, oldest first."""
         return list(self._open_of.get(account_id, {}).values())
+
+    def terms(self, account: Account, symbol: str) -> Instrument:
+        """The instrument's terms in the account's currency.
+
+        What is accepted has a rate. Should it be taken out of the settings later, fills are booked at the rate that
+        the position was opened at.
+        """
+        instrument = self.instruments[symbol]
+        if instrument.currency == account.currency:
+            return instrument
+        found = self.currencies.terms(instrument, account.currency)
+        if found is not None:
+            return found
+        log.error("there is no rate for %s/%s: %s", instrument.currency, account.currency, symbol)
+        held = next((p for (name, _), p in account.positions.items() if name == symbol), None)
+        rate = held.contract_size / instrument.contract_size if held is not None else ONE
+        return self.currencies.at_rate(instrument, account.currency, rate)
+
+    def terms_of(self, account: Account, instrument: Instrument) -> Instrument:
+        """The same of an instrument that may not be in the books yet; as it is, where there is no rate."""
+        if instrument.currency == account.currency:
+            return instrument
+        return self.currencies.terms(instrument, account.currency) or instrument
+
+    def is_expired(self, gateway: str, instrument: Instrument) -> bool:
+        """Whether the instrument's last trading day is over, where the exchanges' hours are kept."""
+        return (
+            self.enforces_sessions
+            and instrument.expire_date > 0
+            and self.days.of(gateway, instrument.symbol) > instrument.expire_date
+        )
 
     def closes_today_first(self, symbol: str) -> bool:
         """Whether a CLOSE takes today's contracts first; where the exchange itself decides, it takes the oldest."""
@@ -120,7 +161,7 @@ class Book:
         leaves = order.leaves_quantity if quantity is None else quantity
         if order.is_closing or leaves <= 0:
             return ZERO
-        instrument = self.instruments[order.symbol]
+        instrument = self.terms(self.accounts[order.account_id], order.symbol)
         price = order.reserve_price if reserve_price is None else reserve_price
         return instrument.funds(price, leaves)
 
@@ -133,7 +174,10 @@ class Book:
             )
             held = max(held, self.reservation(order, order.pending_quantity - order.cumulative_quantity, price))
         if held != order.reserved:
-            self.accounts[order.account_id].frozen += held - order.reserved
+            account = self.accounts[order.account_id]
+            account.frozen += held - order.reserved
+            if held > order.reserved and account.kind is AccountKind.LIVE:
+                account.used.append((order.update_time_ns, held - order.reserved))
             order.reserved = held
 
     def accept(self, order: Order, changes: Changes, holds: bool = True) -> None:

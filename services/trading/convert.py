@@ -150,7 +150,7 @@ def trade_to_pb(trade: Trade) -> trading_pb2.Trade:
 
 def account_to_pb(view: AccountView) -> trading_pb2.Account:
     """An account as it is now."""
-    return trading_pb2.Account(
+    message = trading_pb2.Account(
         account_id=view.account_id,
         display_name=view.display_name,
         kind=int(view.kind),  # type: ignore[arg-type]
@@ -165,7 +165,23 @@ def account_to_pb(view: AccountView) -> trading_pb2.Account:
         equity=plain(view.equity),
         commission=plain(view.commission),
         create_time=time_to_pb(view.create_time_ns),
+        margin_call=view.margin_call,
     )
+    report = view.venue
+    if report is not None:
+        message.venue.CopyFrom(
+            trading_pb2.VenueAccount(
+                venue_account_id=report.venue_account_id,
+                currency=report.currency,
+                balance=plain(report.balance),
+                available=plain(report.available),
+                margin=to_text(report.margin),
+                frozen=plain(report.frozen),
+                update_time=time_to_pb(report.time_ns),
+                balance_difference=plain(report.difference),
+            )
+        )
+    return message
 
 
 def position_to_pb(view: PositionView) -> trading_pb2.Position:

@@ -19,6 +19,7 @@ from services.kernel.errors import (
     Unsupported,
 )
 from services.kernel.tasks import Tasks
+from services.trading.account_rules import gateway_violation
 from services.trading.desk import Desk
 from services.trading.execution import apply_order_report
 from services.trading.order_states import may_follow, move
@@ -133,6 +134,10 @@ class Dispatcher:
         order, leg = current
         leg.delivery = Delivery.SENDING
         try:
+            # Whatever led here: no order of a paper account leaves for a real gateway.
+            account = self._desk.book.accounts[order.account_id]
+            if violation := gateway_violation(account.kind, order.gateway, self._venue.simulated):
+                raise violation
             venue_order_id = await self._venue.send(order, leg)
         except REFUSALS as refusal:
             self._refused(order_id, reference, refusal)

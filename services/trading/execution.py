@@ -108,7 +108,7 @@ def apply_trade_report(
     trade_id = new_id()
     trading_day = book.learn_day(order.gateway, order.symbol, report.trading_day, changes)
     realized, closed_today = book_position(book, account, order, effect, report, trading_day, changes)
-    commission = book.instruments[order.symbol].commission(report.price, report.quantity, closed_today)
+    commission = book.terms(account, order.symbol).commission(report.price, report.quantity, closed_today)
     changes.entries += ledger.post(account, LedgerEntryKind.COMMISSION, -commission, trade_id, changes.now_ns)
     changes.entries += ledger.post(account, LedgerEntryKind.REALIZED_PNL, realized, trade_id, changes.now_ns)
     changes.trades.append(

@@ -35,6 +35,8 @@ class Instrument:
     commission_fixed: Decimal
     close_today_commission_rate: Decimal
     close_today_commission_fixed: Decimal
+    # The last trading day, YYYYMMDD; 0 when it has none, or nobody says.
+    expire_date: int = 0
     # An order's funds are asked for three times on its way.
     _funds: dict[tuple[Decimal, Decimal], Decimal] = field(default_factory=dict, init=False, compare=False, repr=False)
 
@@ -135,6 +137,7 @@ class Instruments:
             # Where no other rates are told, closing what was opened today costs the same.
             close_today_commission_rate=_number(message.close_today_commission_rate or message.commission_rate),
             close_today_commission_fixed=_number(message.close_today_commission_fixed or message.commission_fixed),
+            expire_date=int(message.expire_date.replace("-", "") or 0),
         )
         if self._known.get(instrument.symbol) != instrument:
             self._known[instrument.symbol] = instrument

@@ -9,8 +9,9 @@ from services.trading.busts import bust, correct
 from services.trading.desk import Desk
 from services.trading.execution import apply_order_report, apply_trade_report
 from services.trading.externals import Externals
+from services.trading.live_accounts import LiveAccounts
 from services.trading.orders import Order, order_id_of
-from services.trading.reports import OrderReport, TradeKind, TradeReport, UnreadableReport
+from services.trading.reports import AccountReport, OrderReport, TradeKind, TradeReport, UnreadableReport
 from services.trading.stops import Stops
 from services.trading.venue import GatewayChanged, StreamStarted, TradingDayBegan, Venue
 
@@ -31,6 +32,7 @@ class Intake:
         self._epoch = ""
         self._sequence = 0
         self.connected: dict[str, bool] = {}
+        self.live_accounts = LiveAccounts(desk)
 
     async def follow(self) -> None:
         """One event stream, to its end; the caller starts it again."""
@@ -41,6 +43,8 @@ class Intake:
                     continue
                 if isinstance(event, OrderReport | TradeReport | UnreadableReport):
                     await self.take(event)
+                elif isinstance(event, AccountReport):
+                    self.live_accounts.apply(event)
                 elif isinstance(event, TradingDayBegan):
                     self.begin_day(event.gateway, event.trading_day)
                 elif isinstance(event, GatewayChanged):

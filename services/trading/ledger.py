@@ -15,7 +15,9 @@ class LedgerEntryKind(IntEnum):
     WITHDRAWAL = 2
     COMMISSION = 3
     REALIZED_PNL = 4
+    SETTLEMENT = 5
     REVERSAL = 6
+    ADJUSTMENT = 7
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +35,12 @@ class LedgerEntry:
     create_time_ns: int
 
 
-_OTHER_SIDE = {LedgerEntryKind.COMMISSION: "income:commission", LedgerEntryKind.REALIZED_PNL: "trading:pnl"}
+_OTHER_SIDE = {
+    LedgerEntryKind.COMMISSION: "income:commission",
+    LedgerEntryKind.REALIZED_PNL: "trading:pnl",
+    LedgerEntryKind.SETTLEMENT: "trading:pnl",
+    LedgerEntryKind.ADJUSTMENT: "venue:adjustment",
+}
 
 
 def post(account: Account, kind: LedgerEntryKind, into_cash: Decimal, reference: str, now_ns: int) -> list[LedgerEntry]:
@@ -61,7 +68,7 @@ def _post(
     account.balance += into_cash
     if kind is LedgerEntryKind.COMMISSION:
         account.commission -= into_cash
-    elif kind is LedgerEntryKind.REALIZED_PNL:
+    elif kind in (LedgerEntryKind.REALIZED_PNL, LedgerEntryKind.SETTLEMENT):
         account.realized_pnl += into_cash
     capital = "equity:paper" if account.kind is AccountKind.PAPER else "equity:live"
     transaction_id = new_id()

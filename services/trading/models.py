@@ -37,6 +37,9 @@ class AccountRow(Base):
     balance: Mapped[Decimal] = _money()
     realized_pnl: Mapped[Decimal] = _money()
     commission: Mapped[Decimal] = _money()
+    margin_call: Mapped[bool] = mapped_column(Boolean, server_default=false())
+    # What the gateway of a LIVE account reported last, as JSON.
+    venue: Mapped[str] = mapped_column(Text, server_default="")
 
 
 class OrderRow(Base):

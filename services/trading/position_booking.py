@@ -28,6 +28,7 @@ def book_position(
 
     Answers (what it realised, how much of it closed contracts of its own trading day).
     """
+    account.traded = True
     if not order.is_closing:
         _open(book, account, order, order.position_side, report, report.quantity, trading_day, changes)
         return ZERO, ZERO
@@ -93,7 +94,7 @@ def position_of(book: Book, account: Account, order: Order, side: PositionSide) 
     """The account's position on this side of the order's instrument, a flat one where there is none."""
     position = account.positions.get((order.symbol, side))
     if position is None:
-        instrument = book.instruments[order.symbol]
+        instrument = book.terms(account, order.symbol)
         position = Position(
             account.user_id, account.account_id, order.symbol, side, order.gateway, instrument.contract_size,
             instrument.margin_rate, realized_pnl=account.realized_of.pop((order.symbol, side), ZERO), days=book.days,

@@ -148,6 +148,8 @@ class Reconciliation:
     async def _take_trades(self, gateway: str, state: VenueState) -> None:
         """All trades since the last time, whoever's, in parts between which the loop goes on."""
         while True:
+            for account in state.accounts:
+                self.intake.live_accounts.apply(account)
             for unreadable in state.unreadable:
                 await self.intake.take(unreadable)
             for start in range(0, len(state.trades), AT_ONCE):

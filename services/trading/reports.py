@@ -1,6 +1,6 @@
 """What a venue reports of orders and trades."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from enum import IntEnum
 
@@ -78,6 +78,26 @@ class PositionReport:
 
 
 @dataclass(frozen=True, slots=True)
+class AccountReport:
+    """An account as the venue sees it. `margin` is None where the venue does not say."""
+
+    gateway: str
+    venue_account_id: str
+    currency: str
+    balance: Decimal
+    available: Decimal
+    margin: Decimal | None
+    frozen: Decimal
+    time_ns: int
+    # `balance` less the books' cash, as it was when the report was booked.
+    difference: Decimal = Decimal(0)
+
+    def says_the_same(self, other: "AccountReport") -> bool:
+        """Whether all but the time is the same."""
+        return replace(self, time_ns=other.time_ns) == other
+
+
+@dataclass(frozen=True, slots=True)
 class VenueState:
     """What a gateway has: open and asked orders, trades of its trading day after a cursor, positions."""
 
@@ -92,3 +112,4 @@ class VenueState:
     next_trades_cursor: str = ""
     more_trades: bool = False
     unreadable: list[UnreadableReport] = field(default_factory=list)
+    accounts: list[AccountReport] = field(default_factory=list)

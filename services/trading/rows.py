@@ -25,6 +25,7 @@ from services.trading.orders import (
     TimeInForce,
 )
 from services.trading.positions import Position
+from services.trading.reports import AccountReport
 from services.trading.trades import Trade
 
 
@@ -189,12 +190,28 @@ def account_row(account: Account) -> dict[str, Any]:
         "balance": account.balance,
         "realized_pnl": account.realized_pnl,
         "commission": account.commission,
+        "margin_call": account.margin_call,
+        "venue": _venue_text(account.venue),
     }
 
 
 def account_from_row(row: Mapping[str, Any]) -> Account:
     """The account of a row, without its positions."""
-    return Account(**{**row, "kind": AccountKind(row["kind"])})
+    return Account(**{**row, "kind": AccountKind(row["kind"]), "venue": _venue_of(row["venue"])})
+
+
+def _venue_text(report: AccountReport | None) -> str:
+    return "" if report is None else json.dumps([str(getattr(report, field.name)) for field in fields(report)])
+
+
+def _venue_of(text: str) -> AccountReport | None:
+    if not text:
+        return None
+    gateway, venue_account_id, currency, balance, available, margin, frozen, time_ns, difference = json.loads(text)
+    return AccountReport(
+        gateway, venue_account_id, currency, Decimal(balance), Decimal(available),
+        None if margin == "None" else Decimal(margin), Decimal(frozen), int(time_ns), Decimal(difference),
+    )  # fmt: skip
 
 
 def lease_row(lease: Lease) -> dict[str, Any]:
@@ -266,4 +283,5 @@ def instrument_from_row(row: Mapping[str, Any]) -> Instrument:
     for field in fields(Instrument):
         if field.init and field.type is Decimal:
             terms[field.name] = Decimal(terms[field.name])
+    terms["expire_date"] = int(terms.get("expire_date", 0))
     return Instrument(**terms)

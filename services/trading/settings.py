@@ -2,6 +2,7 @@
 
 from decimal import Decimal
 from enum import StrEnum
+from typing import Annotated
 
 from pydantic import Field
 
@@ -16,6 +17,10 @@ class CloseFirst(StrEnum):
     YESTERDAY = "yesterday"
 
 
+CurrencyPair = Annotated[str, Field(pattern=r"^[A-Z]{3,8}/[A-Z]{3,8}$")]
+Rate = Annotated[Decimal, Field(gt=0, le=10**8, allow_inf_nan=False)]
+
+
 class TradingSettings(Section):
     """Trading."""
 
@@ -23,6 +28,11 @@ class TradingSettings(Section):
     paper_cash: Decimal = Field(default=Decimal(1_000_000), gt=0, description="What a new paper account begins with.")
     paper_gateway: str = Field(default="SIM", description="The gateway that paper accounts trade by.")
     currency: str = Field(default="CNY", description="The currency of new accounts.")
+    currency_rates: dict[CurrencyPair, Rate] = Field(
+        default_factory=dict,
+        description='What one unit of a currency is in another: `{"USD/CNY": "7.1"}`. Without a rate, orders of '
+        "instruments in another currency than the account's are refused. A position keeps the rate it was opened at.",
+    )
     market_price_buffer: Decimal = Field(
         default=Decimal("0.02"),
         ge=0,

@@ -13,6 +13,7 @@ from redfire.engine.v1.engine_pb2_grpc import EngineServiceStub
 from services.kernel.decimals import plain, to_text
 from services.trading.orders import Leg, Order, OrderStatus, OrderType, PositionEffect, PositionSide, Side, TimeInForce
 from services.trading.reports import (
+    AccountReport,
     OrderReport,
     PositionReport,
     TradeKind,
@@ -53,7 +54,14 @@ class TradingDayBegan:
 
 
 VenueEvent = (
-    StreamStarted | GatewayChanged | TradingDayBegan | OrderReport | TradeReport | UnreadableReport | PositionReport
+    StreamStarted
+    | GatewayChanged
+    | TradingDayBegan
+    | OrderReport
+    | TradeReport
+    | UnreadableReport
+    | PositionReport
+    | AccountReport
 )
 
 
@@ -121,7 +129,7 @@ class Venue:
             [], [], [], answer.trading_day, answer.complete, frozenset(answer.uncertain_order_ids),
             answer.next_trades_cursor, answer.more_trades,
         )  # fmt: skip
-        for number, update in enumerate((*answer.orders, *answer.trades, *answer.positions)):
+        for number, update in enumerate((*answer.orders, *answer.trades, *answer.positions, *answer.accounts)):
             report = read_report(update)
             if isinstance(report, UnreadableReport):
                 state.unreadable.append(report)
@@ -129,6 +137,8 @@ class Venue:
                 state.orders.append(report)
             elif isinstance(report, TradeReport):
                 state.trades.append(report)
+            elif isinstance(report, AccountReport):
+                state.accounts.append(report)
             elif report is not None:
                 state.positions.append(report)
             if number % READ_AT_ONCE == READ_AT_ONCE - 1:
@@ -154,6 +164,8 @@ class Venue:
                 event = read_report(message.order)
             elif kind == "trade":
                 event = read_report(message.trade)
+            elif kind == "account":
+                event = read_report(message.account)
             elif kind == "gateway":
                 gateway = message.gateway
                 connected = gateway.status == engine_pb2.GATEWAY_STATUS_CONNECTED
@@ -163,24 +175,27 @@ class Venue:
             yield message.sequence, event
 
 
-def read_report(update: Any) -> OrderReport | TradeReport | PositionReport | UnreadableReport | None:
-    """An update of orders, trades or positions in trading's terms; None for a position of no side."""
+def read_report(update: Any) -> OrderReport | TradeReport | PositionReport | AccountReport | UnreadableReport | None:
+    """An update of orders, trades, positions or accounts in trading's terms; None for a position of no side."""
     try:
         if isinstance(update, engine_pb2.OrderUpdate):
             return _order_report(update)
         if isinstance(update, engine_pb2.TradeUpdate):
             return _trade_report(update)
+        if isinstance(update, engine_pb2.AccountUpdate):
+            return _account_report(update)
         if not update.side:
             return None
         side = PositionSide(update.side)
         return PositionReport(update.gateway_name, update.symbol, side, _number(update.quantity or "0"))
     except (ArithmeticError, ValueError) as error:
-        kind = {"OrderUpdate": "order", "TradeUpdate": "trade"}.get(type(update).__name__, "position")
-        venue_id = getattr(update, "venue_trade_id", "") or getattr(update, "venue_order_id", "")
+        kinds = {"OrderUpdate": "order", "TradeUpdate": "trade", "AccountUpdate": "balance"}
+        kind = kinds.get(type(update).__name__, "position")
+        names = ("venue_trade_id", "venue_order_id", "venue_account_id")
+        venue_id = next((found for name in names if (found := getattr(update, name, ""))), "")
+        symbol = getattr(update, "symbol", "")
         reference = getattr(update, "order_id", "")
-        return UnreadableReport(
-            update.gateway_name, kind, reference, venue_id, update.symbol, str(error) or "no number"
-        )
+        return UnreadableReport(update.gateway_name, kind, reference, venue_id, symbol, str(error) or "no number")
 
 
 def _number(text: str) -> Decimal:
@@ -210,6 +225,20 @@ def _order_report(update: engine_pb2.OrderUpdate) -> OrderReport:
         Side(update.side) if update.side else None,
         PositionEffect(update.position_effect or PositionEffect.OPEN),
         OrderType(update.type or OrderType.LIMIT),
+    )
+
+
+def _account_report(update: engine_pb2.AccountUpdate) -> AccountReport:
+    balance, frozen = _number(update.balance), _number(update.frozen or "0")
+    return AccountReport(
+        update.gateway_name,
+        update.venue_account_id,
+        update.currency,
+        balance,
+        _number(update.available) if update.available else balance - frozen,
+        _number(update.margin) if update.margin else None,
+        frozen,
+        update.time.seconds * 1_000_000_000 + update.time.nanos,
     )
 
 

@@ -297,12 +297,13 @@ async def test_accounts_are_opened_once_per_request_and_live_ones_by_administrat
     opened = {(await trader.accounts.OpenAccount(request)).account.account_id for _ in range(2)}
     assert len(opened) == 1 and first.account_id not in opened
     assert (await trader.account()).account_id == first.account_id
-    request = account_pb.OpenAccountRequest(display_name="live", kind=2, gateway="CTP")
+    trader.engine.simulated = False
+    request = account_pb.OpenAccountRequest(display_name="live", kind=2, gateway="SIM")
     async with refused("PERMISSION_DENIED", grpc.StatusCode.PERMISSION_DENIED):
         await trader.accounts.OpenAccount(request)
     admin = Client(trader.platform, trader.platform.identity(role="admin"))
     live = (await admin.accounts.OpenAccount(request)).account
-    assert live.balance == "0" and live.gateway == "CTP"
+    assert live.balance == "0" and live.gateway == "SIM"
     assert len((await trader.accounts.ListAccounts(account_pb.ListAccountsRequest())).accounts) == 2
 
 
