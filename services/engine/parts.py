@@ -208,6 +208,7 @@ class Engine:
 
     def _moved(self, symbol: str, gateway_name: str) -> None:
         """Another gateway serves a symbol from now on."""
+        self._ticks.move(symbol)
         if self._catalogue.find(symbol) is None or gateway_name == SIM:
             return
         self._ledger.remember(PRIMARY_KEY + symbol, gateway_name)

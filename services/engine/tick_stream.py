@@ -118,6 +118,11 @@ class TickStream:
                 reader.put(frame)
         self.count += len(ticks)
 
+    def move(self, symbol: str) -> None:
+        """Another gateway serves a symbol: a sequence is left out, so that nobody takes its ticks for one market's."""
+        if symbol in self._sequences:
+            self._sequences[symbol] += 1
+
     def end_feed(self) -> None:
         """The replay has come to its end; so every reader hears, also those who come later."""
         self._ended = True

@@ -69,19 +69,19 @@ class VenueReports:
         self._complain = complain
         self._identified = identified
         self._writer = database.writer()
-        self._upsert = database.upsert(GatewayTradeRow, ["number"])
+        self._upsert = database.upsert(GatewayTradeRow, ["gateway_name", "venue_trade_id"])
         self._waiting: deque[OrderData | TradeData | _Claim | _Ended] = deque()
         self._work = asyncio.Event()
         self._idle = asyncio.Event()
         self._idle.set()
-        self._trades: dict[str, tuple[int, TradeUpdate]] = {}
+        self._trades: dict[str, TradeUpdate] = {}
         self._unreadable: set[str] = set()
 
     def restore(self, rows: Iterable[GatewayTradeRow]) -> None:
         """Trades of the last days, which the venue may tell again."""
         for row in rows:
             if row.gateway_name == self._name:
-                self._trades[row.venue_trade_id] = row.number, trade_of_row(row)
+                self._trades[row.venue_trade_id] = trade_of_row(row)
 
     def take(self, data: OrderData | TradeData) -> None:
         """A report of the gateway."""
@@ -106,7 +106,7 @@ class VenueReports:
 
     def forget(self, trading_day: int) -> None:
         """Trades before a day are not told again by any venue."""
-        self._trades = {key: kept for key, kept in self._trades.items() if kept[1].trading_day >= trading_day}
+        self._trades = {key: kept for key, kept in self._trades.items() if kept.trading_day >= trading_day}
 
     async def run(self) -> None:
         """Write and publish what comes until cancelled."""
@@ -145,9 +145,9 @@ class VenueReports:
             if item.told is not None:
                 self._progress(item.order, item.told, writes)
                 updates.append(item.told)
-            for number, trade in list(self._trades.values()):
+            for trade in list(self._trades.values()):
                 if not trade.order_id and _is_of(item.order, trade):
-                    self._book(number, replace(trade, order_id=item.order.order_id), writes, updates)
+                    self._book(replace(trade, order_id=item.order.order_id), writes, updates)
         else:
             self._progress(item.order, item.update, writes)
             updates.append(item.update)
@@ -165,9 +165,9 @@ class VenueReports:
         trade = trade_update(data, "" if order is None else order.order_id, time, day)
         known = self._trades.get(trade.venue_trade_id)
         if known is None:
-            self._book(self._new_number(), trade, writes, updates)
-        elif trade.order_id and not known[1].order_id:
-            self._book(known[0], replace(known[1], order_id=trade.order_id), writes, updates)
+            self._book(trade, writes, updates)
+        elif trade.order_id and not known.order_id:
+            self._book(replace(known, order_id=trade.order_id), writes, updates)
 
     def moment(self, data: TradeData | OrderData) -> tuple[datetime, int]:
         """When it was, and the trading day of that."""
@@ -182,9 +182,10 @@ class VenueReports:
             order = await self._orders.find_owner(*key)
         return order
 
-    def _book(self, number: int, trade: TradeUpdate, writes: list[Write], updates: list[Update]) -> None:
-        self._trades[trade.venue_trade_id] = number, trade
-        writes.append((self._upsert, row_of_trade(number, trade)))
+    def _book(self, trade: TradeUpdate, writes: list[Write], updates: list[Update]) -> None:
+        """One that turned out to be ours is numbered anew: who asks for what came after it must hear of it."""
+        self._trades[trade.venue_trade_id] = trade
+        writes.append((self._upsert, row_of_trade(self._new_number(), trade)))
         updates.append(trade)
 
     def _progress(self, order: VenueOrder, update: OrderUpdate, writes: list[Write]) -> None:

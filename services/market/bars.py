@@ -356,6 +356,10 @@ class Bars:
             bars = self._symbols[symbol] = SymbolBars(symbol, self._clock)
         bars.on_tick(tick, self._on_close)
 
+    def forget(self, symbol: str) -> None:
+        """Another gateway serves the symbol: its open bars are of another market, and no whole ones."""
+        self._symbols.pop(symbol, None)
+
     def close_until(self, now_ns: int) -> None:
         """Close intraday bars that ended by the clock: quiet symbols' bars do not wait for their next tick."""
         for bars in self._symbols.values():

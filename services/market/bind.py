@@ -60,7 +60,7 @@ def bind(process: Process) -> None:
         calendar.drain(SHUTTING_DOWN)
 
     news = TickNews()
-    hub: Hub[pb.Tick] = Hub(news, settings.ring_frames)
+    hub: Hub[pb.Tick] = Hub(news, settings.ring_frames, lambda symbol: bars.forget(symbol))
     hub.sinks.append(on_ticks)
     bar_streams = BarStreams(bar_frame)
     bars = Bars(clock, on_bar)

@@ -10,6 +10,7 @@ class Tick(Protocol):
 
     symbol: str
     sequence: int
+    gateway: str
 
 
 T = TypeVar("T", bound=Tick)
@@ -42,6 +43,11 @@ class Channel(Generic[T]):
         self.frame = frame
         self.tick = tick
         self.ring.append(frame)
+
+    def forget(self) -> None:
+        """Another gateway serves the symbol: what was seen is not its market."""
+        self.frame, self.tick = b"", None
+        self.ring.clear()
 
     def frames(self, first: int, last: int) -> list[bytes]:
         """The frames of these sequences; all of them must be in the ring."""

@@ -68,15 +68,20 @@ class Route(Generic[T]):
 
 
 class Hub(Generic[T]):
-    """Takes batches from upstream and gives them to subscribers. `sinks` see each batch after the subscribers did."""
+    """Takes batches from upstream and gives them to subscribers. `sinks` see each batch after the subscribers did.
 
-    def __init__(self, news: TickNews, ring_frames: int) -> None:
+    `on_moved` hears of a symbol that another gateway serves from now on. The engine leaves out a sequence there, so
+    that it need not be looked for at each tick.
+    """
+
+    def __init__(self, news: TickNews, ring_frames: int, on_moved: Callable[[str], None] = lambda symbol: None) -> None:
         self.paced = False
         self.recorded = False
         """Whether the feed is a replay: then ticks of an earlier run of ours are no beginning of its streams."""
         self.feed_ended = False
         self.sinks: list[Callable[[Sequence[bytes], Sequence[T]], None]] = []
         self._news = news
+        self._on_moved = on_moved
         self._ring_frames = ring_frames
         self._routes: dict[str, Route[T]] = {}
         self._groups: dict[frozenset[str], Group] = {}
@@ -122,7 +127,7 @@ class Hub(Generic[T]):
             if route is None:
                 route = self._open(symbol)
             channel = route.channel
-            if sequence != channel.sequence + 1 and channel.sequence and not self._accept_jump(route, sequence):
+            if sequence != channel.sequence + 1 and channel.sequence and not self._accept_jump(route, sequence, tick):
                 if fresh is None:
                     fresh = list(zip(frames[:index], ticks[:index], strict=True))
                 continue
@@ -148,6 +153,13 @@ class Hub(Generic[T]):
         for sink in self.sinks:
             sink(frames, ticks)
 
+    def move(self, symbol: str, gateway: str) -> None:
+        """A gateway serves a symbol: what another one told of it is forgotten."""
+        route = self._routes.get(symbol)
+        tick = route.channel.tick if route is not None else None
+        if route is not None and tick is not None and gateway and tick.gateway and tick.gateway != gateway:
+            self._move(route)
+
     def restore(self, frames: Sequence[bytes], ticks: Sequence[T]) -> None:
         """Take ticks of an earlier run, before anybody subscribes: last ticks and rings, nothing else."""
         for frame, tick in zip(frames, ticks, strict=True):
@@ -158,7 +170,7 @@ class Hub(Generic[T]):
 
     def last_frames(self) -> dict[str, bytes]:
         """Each symbol's last tick as it came."""
-        return {symbol: route.channel.frame for symbol, route in self._routes.items() if route.channel.sequence}
+        return {symbol: route.channel.frame for symbol, route in self._routes.items() if route.channel.frame}
 
     def register(self, subscriber: Subscriber) -> None:
         """Open a stream that somebody else feeds: it counts, ends and holds back a paced feed like the others."""
@@ -240,6 +252,11 @@ class Hub(Generic[T]):
             except TimeoutError:
                 continue
 
+    def _move(self, route: Route[T]) -> None:
+        _log.info("another gateway serves %s from now on", route.channel.symbol)
+        route.channel.forget()
+        self._on_moved(route.channel.symbol)
+
     def _wake_soon(self, groups: dict[Group, None]) -> None:
         """Wake the groups' writers: at once, or so rarely that many streams' writes leave the loop room."""
         self._unwoken.update(groups)
@@ -276,8 +293,11 @@ class Hub(Generic[T]):
                 route.conflated[stream] = None
         return route
 
-    def _accept_jump(self, route: Route[T], sequence: int) -> bool:
+    def _accept_jump(self, route: Route[T], sequence: int, tick: T) -> bool:
         """Whether a tick out of turn is taken: a gap is told, a step back needs a new run of the engine."""
+        last_tick = route.channel.tick
+        if last_tick is not None and last_tick.gateway != tick.gateway:
+            self._move(route)
         symbol, last = route.channel.symbol, route.channel.sequence
         restored, route.channel.restored = route.channel.restored, False
         if restored and self.recorded:
@@ -297,7 +317,7 @@ class Hub(Generic[T]):
     def _catch_up(self, subscriber: Subscriber, symbol: str, after: int | None) -> None:
         """Give the snapshot or, resumed after a sequence, what was missed since."""
         route = self._routes.get(symbol)
-        if route is None or not route.channel.sequence or (route.channel.restored and self.recorded):
+        if route is None or not route.channel.frame or (route.channel.restored and self.recorded):
             return
         channel = route.channel
         if isinstance(subscriber, LosslessSubscriber):

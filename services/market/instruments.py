@@ -27,6 +27,10 @@ class Instrument(Protocol):
         """vnpy's exchange code."""
 
     @property
+    def gateway_name(self) -> str:
+        """The gateway it is traded by."""
+
+    @property
     def product(self) -> int:
         """The kind, a number of market.v1.Product."""
 
@@ -53,6 +57,10 @@ class Instruments(Generic[I]):
     def symbols(self) -> list[str]:
         """All symbols, sorted."""
         return list(self._by_symbol)
+
+    def all(self) -> Iterable[I]:
+        """All instruments, by symbol."""
+        return self._by_symbol.values()
 
     async def refresh(self) -> None:
         """Ask the engine. What it no longer lists is kept while we run: streams may be open on it."""

@@ -67,7 +67,7 @@ class Upstream:
         """Ask for instruments now and then, often while there are none, and subscribe to new ones."""
         while True:
             try:
-                await self._instruments.refresh()
+                await self._refresh()
                 if self.connected and not self.on_demand:
                     await self._subscribe(self._instruments.symbols)
             except RedFireError as error:
@@ -100,8 +100,13 @@ class Upstream:
         self._hub.begin_feed(paced=started.paced, realtime=started.realtime)
         self.on_demand, self.realtime, self.connected = started.on_demand, started.realtime, True
         if not self.on_demand:
-            await self._instruments.refresh()
+            await self._refresh()
         await self._subscribe(self._wanted if self.on_demand else self._instruments.symbols)
+
+    async def _refresh(self) -> None:
+        await self._instruments.refresh()
+        for instrument in self._instruments.all():
+            self._hub.move(instrument.symbol, instrument.gateway_name)
 
     async def _end(self) -> None:
         self._bars.close_all()
