@@ -26,14 +26,7 @@ class RiskApi(rpc.RiskServiceServicer):
 
     async def CheckOrder(self, request: pb.CheckOrderRequest, call: Call) -> pb.CheckOrderResponse:
         """Says whether an order may be accepted."""
-        candidate, most = convert.to_candidate(request), ""
-        if not self._risk.knows_price(candidate):
-            await self._risk.know_price(candidate)
-        if request.dry_run:
-            found, most = self._risk.preview_order(candidate)
-        else:
-            found = self._risk.check_order(candidate)
-        return pb.CheckOrderResponse(violations=[convert.to_violation(one) for one in found], max_quantity=most)
+        return convert.to_check(*await self._risk.check(convert.to_candidate(request)))
 
     async def GetLimits(self, request: pb.GetLimitsRequest, call: Call) -> pb.GetLimitsResponse:
         """The limits of an account."""

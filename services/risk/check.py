@@ -67,22 +67,24 @@ def growth_of(book: AccountBook, candidate: OrderCandidate) -> Growth:
 def reduces(book: AccountBook, candidate: OrderCandidate) -> bool:
     """Whether a replace makes a working order smaller or less eager, and nothing about it greater: it adds no risk."""
     order = book.orders.get(candidate.order_id)
-    if not candidate.replaces or order is None or candidate.quantity > order.quantity:
+    if order is None or candidate.quantity > order.quantity:
         return False
     if candidate.price is None or order.price is None:
         return candidate.price is order.price
     return candidate.price <= order.price if candidate.buys else candidate.price >= order.price
 
 
-def violations(book: AccountBook, candidate: OrderCandidate, now: Circumstances) -> Iterator[Violation]:
-    """All reasons why the order may not be accepted, the gravest first.
+def violations(book: AccountBook, candidate: OrderCandidate, now: Circumstances, growth: Growth) -> Iterator[Violation]:
+    """All reasons why the order may not be accepted, the gravest first; `growth` is `growth_of` the same.
 
     Replaces that reduce, and closing stops that have triggered, are stopped by nothing but a halt.
     """
     limits = book.limits
     if now.state is TradingState.HALTED:
         yield _refusal(Reason.TRADING_HALTED, "trading is halted", state_reason=now.state_reason)
-    if (candidate.triggered and not candidate.opens) or reduces(book, candidate):
+    if candidate.triggered and not candidate.opens:
+        return
+    if candidate.replaces and reduces(book, candidate):
         return
     if now.state is TradingState.REDUCING and candidate.opens:
         yield _refusal(Reason.REDUCE_ONLY, "only orders that reduce a position", state_reason=now.state_reason)
@@ -95,7 +97,6 @@ def violations(book: AccountBook, candidate: OrderCandidate, now: Circumstances)
         )
     if now.unsized and candidate.opens:
         yield _unsized(now.unsized)
-    growth = growth_of(book, candidate)
     if limits.max_order_quantity is not None:
         yield from _above(Reason.RISK_LIMIT_MAX_ORDER_QUANTITY, limits.max_order_quantity, candidate.quantity)
     if limits.max_order_notional is not None:

@@ -1,7 +1,6 @@
 """Between the contract's messages and the domain's objects."""
 
 from datetime import UTC, datetime
-from decimal import Decimal
 from typing import Any, cast
 
 from google.protobuf import timestamp_pb2
@@ -13,15 +12,16 @@ from services.kernel.decimals import from_text, plain, to_text
 from services.risk.check import Violation
 from services.risk.exposure import Exposure, SymbolExposure
 from services.risk.limits import COUNTS, NAMES, Limits
-from services.risk.order import OrderCandidate
+from services.risk.order import OrderCandidate, number
 from services.risk.risk_event import RiskEvent
 from services.risk.trading_feed import OPENING, STOPS
+
+_PASSED = pb.CheckOrderResponse()
 
 
 def to_candidate(request: pb.CheckOrderRequest) -> OrderCandidate:
     """The order that wants to be accepted."""
-    price = Decimal(request.price) if request.price else None
-    reference = request.reference_price
+    price = number(request.price) if request.price else None
     return OrderCandidate(
         user_id=request.user_id,
         account_id=request.account_id,
@@ -29,9 +29,9 @@ def to_candidate(request: pb.CheckOrderRequest) -> OrderCandidate:
         symbol=request.symbol,
         buys=request.side == common_pb2.SIDE_BUY,
         opens=request.position_effect in OPENING,
-        quantity=Decimal(request.quantity or 0),
-        value_price=price if price is not None else Decimal(reference or 0),
-        contract_size=Decimal(request.contract_size or 0),
+        quantity=number(request.quantity),
+        value_price=number(request.reference_price) if price is None else price,
+        contract_size=number(request.contract_size),
         price=price,
         gateway=request.gateway,
         dry_run=request.dry_run,
@@ -39,6 +39,13 @@ def to_candidate(request: pb.CheckOrderRequest) -> OrderCandidate:
         held=request.type in STOPS and not request.triggered,
         triggered=request.triggered,
     )
+
+
+def to_check(found: list[Violation], most: str) -> pb.CheckOrderResponse:
+    """What is found; the answer to an order that passes is always the same."""
+    if not found and not most:
+        return _PASSED
+    return pb.CheckOrderResponse(violations=[to_violation(violation) for violation in found], max_quantity=most)
 
 
 def to_violation(violation: Violation) -> pb.RiskViolation:

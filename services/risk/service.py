@@ -16,7 +16,7 @@ from services.kernel.identity import Identity
 from services.kernel.live import Live
 from services.kernel.paging import Page, Slice
 from services.risk.book import ZERO, AccountBook
-from services.risk.check import Circumstances, Violation, growth_of, max_quantity, violations
+from services.risk.check import Circumstances, Growth, Violation, growth_of, max_quantity, violations
 from services.risk.enforcer import Enforcer
 from services.risk.exposure import Exposure, exposure_of
 from services.risk.journal import End, Journal
@@ -88,44 +88,40 @@ class RiskService:
         self._settings = settings
         self._clock = clock
 
-    async def know_price(self, candidate: OrderCandidate) -> None:
-        """Ask for the last price that the collar compares with, where none came yet; wait a little for it."""
-        await self._prices.fetch(candidate.symbol)
+    async def check(self, candidate: OrderCandidate) -> tuple[list[Violation], str]:
+        """Why the order may not be accepted, empty when it may: then it counts from now on.
 
-    def knows_price(self, candidate: OrderCandidate) -> bool:
-        """Whether a check needs no price that is not here."""
-        if candidate.price is None or candidate.held or not candidate.opens:
-            return True
-        book = self._portfolio.find(candidate.account_id)
-        market = self._portfolio.prices.market_of(candidate.gateway) if book is None else book.market
-        return self._portfolio.prices.last(market, candidate.symbol) is not None
-
-    def check_order(self, candidate: OrderCandidate) -> list[Violation]:
-        """Why the order may not be accepted; when it may, it counts from now on. Raises RiskUnavailable."""
+        In dry runs nothing is counted, and the second is the most that would be accepted, empty when that is not
+        limited. Raises RiskUnavailable.
+        """
         book, now = self._prepare(candidate)
-        found = list(violations(book, candidate, now))
+        growth = growth_of(book, candidate)
+        found = list(violations(book, candidate, now, growth))
+        if found and now.last_price is None and candidate.price is not None:
+            # The first order of an instrument: its price has not come by itself yet.
+            await self._prices.fetch(candidate.symbol)
+            book, now = self._prepare(candidate)
+            growth = growth_of(book, candidate)
+            found = list(violations(book, candidate, now, growth))
         if candidate.dry_run:
-            return found
+            most = max_quantity(book, candidate, now)
+            return found, "" if most is None else plain(most)
         if found:
             self._record_refusal(candidate, found)
-            return found
-        growth = growth_of(book, candidate)
+        else:
+            self._count(book, candidate, growth, now.now)
+        return found, ""
+
+    def _count(self, book: AccountBook, candidate: OrderCandidate, growth: Growth, now: float) -> None:
         reserved = book.reservations.get(candidate.order_id)
         leaves, notional = growth.leaves, growth.notional
         if reserved is not None:
             leaves, notional = leaves + reserved.leaves, notional + reserved.notional
         if growth.orders:
-            book.admit(now.now)
+            book.admit(now)
         # A smaller replace adds nothing, and the smaller order is not counted before trading shows it.
         if candidate.order_id not in book.orders or leaves > 0 or notional > 0:
-            book.reserve(candidate, leaves, notional, now.now + self._settings.value.reservation_s)
-        return found
-
-    def preview_order(self, candidate: OrderCandidate) -> tuple[list[Violation], str]:
-        """The same without counting it, and the most that would be accepted, empty when that is not limited."""
-        book, now = self._prepare(candidate)
-        most = max_quantity(book, candidate, now)
-        return list(violations(book, candidate, now)), "" if most is None else plain(most)
+            book.reserve(candidate, leaves, notional, now + self._settings.value.reservation_s)
 
     async def get_limits(self, caller: Identity, account_id: str) -> tuple[str, Limits]:
         """The account and the limits in force. Raises NotFound."""
@@ -225,7 +221,9 @@ class RiskService:
             raise RiskUnavailable
         now, prices = self._clock.monotonic(), self._portfolio.prices
         book = self._portfolio.book_for_check(candidate.account_id, candidate.user_id, candidate.gateway)
-        unsized = self._size(book, candidate)
+        unsized = ""
+        if prices.unsized or not candidate.contract_size or candidate.symbol not in prices.used:
+            unsized = self._size(book, candidate)
         book.expire(now)
         state, state_reason = self._states.in_force(candidate.account_id)
         lost = self._portfolio.loss_reached(book)

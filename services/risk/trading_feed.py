@@ -13,7 +13,7 @@ from services.kernel.clock import Clock
 from services.kernel.decimals import from_text
 from services.kernel.errors import RedFireError
 from services.risk.book import ZERO, AccountBook, Position
-from services.risk.order import WorkingOrder
+from services.risk.order import WorkingOrder, number
 from services.risk.portfolio import AccountNews, Portfolio
 
 log = logging.getLogger(__name__)
@@ -116,9 +116,9 @@ class TradingFeed:
 
     def _apply_order(self, user_id: str, order: trading_pb2.Order) -> None:
         book = self._portfolio.book_for_news(order.account_id, user_id)
-        leaves = Decimal(order.leaves_quantity or 0)
+        leaves = number(order.leaves_quantity)
         finished = order.status not in OPEN
-        price, symbol = from_text(order.price), order.symbol
+        price, symbol = number(order.price) if order.price else None, order.symbol
         value_price = size = ZERO
         if not finished:
             self._portfolio.prices.use(symbol)
@@ -129,7 +129,7 @@ class TradingFeed:
             symbol=symbol,
             buys=order.side == common_pb2.SIDE_BUY,
             opens=order.position_effect in OPENING and not order.reduce_only,
-            quantity=Decimal(order.quantity or 0),
+            quantity=number(order.quantity),
             leaves=leaves,
             price=price,
             value_price=value_price,

@@ -8,7 +8,7 @@ import pytest
 from redfire.reasons import Reason
 
 from services.risk.book import ZERO, AccountBook, Position
-from services.risk.check import Circumstances, max_quantity, violations
+from services.risk.check import Circumstances, growth_of, max_quantity, violations
 from services.risk.limits import Limits
 from services.risk.order import OrderCandidate, WorkingOrder
 from services.risk.portfolio import defaults_of
@@ -33,7 +33,7 @@ def working(
 
 
 def reasons(made: AccountBook, order: OrderCandidate = ORDER, now: Circumstances = ACTIVE) -> list[Reason]:
-    return [violation.reason for violation in violations(made, order, now)]
+    return [violation.reason for violation in violations(made, order, now, growth_of(made, order))]
 
 
 @pytest.mark.parametrize(
@@ -98,7 +98,8 @@ def test_without_a_last_price_the_collar_lets_only_closing_limits_through() -> N
 
 def test_while_a_contract_size_is_unknown_only_closing_orders_pass() -> None:
     unknown = replace(ACTIVE, unsized="au2612.SHFE")
-    (violation,) = violations(book(), replace(ORDER, contract_size=D(0)), unknown)
+    order = replace(ORDER, contract_size=D(0))
+    (violation,) = violations(book(), order, unknown, growth_of(book(), order))
     assert violation.reason is Reason.UNKNOWN_SYMBOL
     assert violation.metadata == {"symbol": "au2612.SHFE"}
     assert max_quantity(book(), ORDER, unknown) == 0
