@@ -102,6 +102,7 @@ class Book:
             and instrument.expire_date > 0
             and self.days.of(gateway, instrument.symbol) > instrument.expire_date
         )
+
     def keeps_overnight(self, gateway: str) -> bool:
         """Whether a gateway keeps orders beyond the trading day, and so ends those of a day by itself, and says so.
 

@@ -64,6 +64,10 @@ class FakeEngine(engine_pb2_grpc.EngineServiceServicer):
 
     def emit(self, **event):
         self.sequence += 1
+        if "gateway" in event:  # it always says all of itself
+            event["gateway"] = {
+                "simulated": self.simulated, "time_in_forces": self.time_in_forces, **event["gateway"]
+            }  # fmt: skip
         message = engine_pb2.StreamEventsResponse(sequence=self.sequence, **event)
         self.events.append(message)
         for queue in self.listeners:
