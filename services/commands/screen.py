@@ -68,7 +68,8 @@ class Screen:
             "  ticks:\n"
             f"    curl -N -H {header} 'http://{self._edge}/api/market/ticks:stream?symbols={DEMO_SYMBOL}'\n"
             "  an order:\n"
-            f"    curl -H {header} http://{self._edge}/api/trading/orders -d '{order}'\n"
+            f"    curl -H {header} -H 'content-type: application/json' "
+            f"http://{self._edge}/api/trading/orders -d '{order}'\n"
             "  grpcurl:\n"
             f"    grpcurl -plaintext -H {header} {self._edge} redfire.trading.v1.AccountService/GetAccount"
         )

@@ -273,3 +273,11 @@ class _Plain(getattr(yaml, "CSafeDumper", yaml.SafeDumper)):  # type: ignore[mis
     def ignore_aliases(self, data: Any) -> bool:
         """Never an alias."""
         return True
+
+
+def _text(dumper: Any, text: str) -> Any:
+    """Scripts as blocks, that they may be read."""
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style="|" if "\n" in text else None)
+
+
+_Plain.add_representer(str, _text)

@@ -5,6 +5,7 @@ from typing import TypeAlias
 
 from services.kernel.call import REQUEST_ID_LENGTH
 from services.kernel.identity import EDGE_KEY
+from services.mesh import rest_check
 from services.mesh.contract import Contract
 from services.mesh.edge_options import EDGE_TOKEN, EdgeOptions, RateLimits
 
@@ -29,6 +30,7 @@ LOCAL_REPLIES: dict[int, tuple[int, str, str | None]] = {
     405: (12, "UNSUPPORTED", "this path does not take this method"),
     408: (4, "DEADLINE_EXCEEDED", None),
     413: (8, "INVALID_FIELD", "the body is too large"),
+    415: (3, "INVALID_FIELD", None),
     426: (3, "INVALID_FIELD", None),
     429: (8, "RATE_LIMITED", "too many calls; x-ratelimit-reset says when to come back"),
     431: (3, "INVALID_FIELD", "the headers are too large"),
@@ -56,18 +58,25 @@ def http_filters(contract: Contract, options: EdgeOptions) -> list[Json]:
             **http_filter("buffer", "buffer.v3.Buffer", max_request_bytes=options.max_refused_bytes),
             "disabled": True,  # but on REST paths: a gRPC stream must not be gathered first
         },
+        {**lua(rest_check.KEPT, rest_check.keep_body_script(options.max_body_bytes)), "disabled": True},
         http_filter("grpc_web", "grpc_web.v3.GrpcWeb"),
         {"name": "envoy.filters.http.grpc_json_transcoder", "typed_config": transcoder(contract, options)},
         jwt_authn(options),
     ]
     if options.rate_limits is not None:
         filters += [name_caller(), local_ratelimit(options.rate_limits)]
+    filters.append(lua(rest_check.CHECK, rest_check.check_script(contract)))
     return [*filters, http_filter("router", "router.v3.Router", suppress_envoy_headers=True)]
 
 
 def http_filter(name: str, config_type: str, **config: object) -> Json:
     """One of Envoy's own HTTP filters."""
     return {"name": f"envoy.filters.http.{name}", "typed_config": {"@type": FILTERS + config_type, **config}}
+
+
+def lua(name: str, code: str) -> Json:
+    """A filter of ours, under a name of its own."""
+    return {**http_filter("lua", "lua.v3.Lua", default_source_code={"inline_string": code}), "name": name}
 
 
 def strip_identity() -> Json:
@@ -128,8 +137,9 @@ def transcoder(contract: Contract, options: EdgeOptions, *, server_sent_events: 
         "request_validation_options": {
             "reject_unknown_method": True,
             "reject_unknown_query_parameters": True,
-            "reject_binding_body_field_collisions": False,
+            "reject_binding_body_field_collisions": True,
         },
+        "match_unregistered_custom_verb": True,
         "print_options": {"always_print_primitive_fields": True, streams: True},
     }
 
@@ -248,6 +258,12 @@ def local_replies(contract: Contract, options: EdgeOptions) -> Json:
         {"filter": status_filter("LE", 399), "body_format_override": plain},
     ]
     expired = {"and_filter": {"filters": [status_filter("EQ", 401), cel("response.code_details.contains('expired')")]}}
+    wrong_field = {"metadata_filter": {"matcher": field_matcher(), "match_if_key_not_found": False}}
+    violation: Json = {
+        "@type": "type.googleapis.com/google.rpc.BadRequest",
+        "fieldViolations": [{"field": checked("field"), "description": checked("problem")}],
+    }
+    mappers.append({"filter": wrong_field, "body_format_override": error_body(3, "INVALID_FIELD", BODY, violation)})
     mappers.append({"filter": expired, "body_format_override": error_body(16, "TOKEN_EXPIRED", BODY)})
     if options.rate_limits is not None:
         mappers += [too_many_calls(contract, name, options.rate_limits) for name in CLASSES]
@@ -255,6 +271,17 @@ def local_replies(contract: Contract, options: EdgeOptions) -> Json:
         body = error_body(code, reason, text or BODY)
         mappers.append({"filter": status_filter("EQ", status), "body_format_override": body})
     return {"mappers": mappers, "body_format": error_body(2, "INTERNAL", BODY)}
+
+
+def field_matcher() -> Json:
+    """Matches calls in which the check of REST requests has found a field wrong."""
+    any_text: Json = {"string_match": {"safe_regex": {"regex": ".+"}}}
+    return {"filter": rest_check.CHECK, "path": [{"key": "field"}], "value": any_text}
+
+
+def checked(key: str) -> str:
+    """What that check has to say."""
+    return f"%DYNAMIC_METADATA({rest_check.CHECK}:{key})%"
 
 
 def status_filter(comparison: str, status: int) -> Json:

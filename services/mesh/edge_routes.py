@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 
+from services.mesh import rest_check
 from services.mesh.contract import Contract, Rpc
 from services.mesh.edge_filters import CALLER, CLASSES, FILTERS, METADATA, Json, jwt_requirement, transcoder
 from services.mesh.edge_options import EdgeOptions
@@ -138,7 +139,8 @@ def rest(contract: Contract, options: EdgeOptions) -> list[Json]:
         "@type": FILTERS + "buffer.v3.BufferPerRoute",
         "buffer": {"max_request_bytes": options.max_refused_bytes},
     }
-    config: Json = {"envoy.filters.http.buffer": body}
+    enabled = {"@type": "type.googleapis.com/envoy.config.route.v3.FilterConfig", "config": {}}
+    config: Json = {"envoy.filters.http.buffer": body, rest_check.KEPT: enabled}
     sse = {
         **config,
         "envoy.filters.http.grpc_json_transcoder": transcoder(contract, options, server_sent_events=True),

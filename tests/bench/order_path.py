@@ -159,10 +159,11 @@ class Platform:
 async def trader(session: aiohttp.ClientSession, edge: str) -> tuple[str, str, str]:
     """(token, symbol, price) of a new user and a limit far from the market."""
     name = "bench" + uuid.uuid4().hex[:8]
-    body = {"username": name, "email": f"{name}@example.com", "password": "correct-Horse-9"}
-    async with session.post(f"http://{edge}/api/users/register", json=body) as answer:
+    login = {"username": name, "password": "correct-Horse-9"}
+    email = {"email": f"{name}@example.com"}
+    async with session.post(f"http://{edge}/api/users/register", json=login | email) as answer:
         answer.raise_for_status()
-    async with session.post(f"http://{edge}/api/users/login", json=body) as answer:
+    async with session.post(f"http://{edge}/api/users/login", json=login) as answer:
         answer.raise_for_status()
         token = (await answer.json())["accessToken"]
     headers = {"authorization": f"Bearer {token}"}

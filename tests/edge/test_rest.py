@@ -49,13 +49,6 @@ async def test_an_unknown_query_field_is_refused(backend: Backend, http: httpx.A
     assert reason_of(answer) == "INVALID_FIELD"
 
 
-async def test_a_query_overrides_the_path_so_services_must_go_by_the_message(
-    backend: Backend, http: httpx.AsyncClient
-) -> None:
-    await http.get("/api/trading/orders/mine?orderId=theirs", headers=backend.bearer())
-    assert backend.arrived[-1].request.order_id == "theirs"  # type: ignore[attr-defined]
-
-
 async def test_verbs_after_a_colon_are_routes_of_their_own(backend: Backend, http: httpx.AsyncClient) -> None:
     for verb, path, rpc in [
         ("POST", "/api/trading/orders:preview", "PreviewOrder"),
