@@ -1,0 +1,242 @@
+"""The exchange of the model: its own book of truth. What it says here is so, whoever heard of it."""
+
+from dataclasses import dataclass, field
+from decimal import Decimal as D
+
+from redfire.common.v1 import common_pb2 as common
+
+OPEN_STATUSES = frozenset({common.ORDER_STATUS_NEW, common.ORDER_STATUS_PARTIALLY_FILLED})
+CLOSES = frozenset(
+    {common.POSITION_EFFECT_CLOSE, common.POSITION_EFFECT_CLOSE_TODAY, common.POSITION_EFFECT_CLOSE_YESTERDAY}
+)
+
+
+@dataclass(frozen=True)
+class Listing:
+    """An instrument, and the gateway that serves it."""
+
+    symbol: str
+    gateway: str
+    contract_size: str
+    price_tick: str
+    price: int
+    splits_closes: bool = False  # SHFE and INE: CLOSE means yesterday's
+
+
+# SIM keeps every time in force and amends; TTS, as CTP, knows only its trading day.
+LISTINGS = {
+    listing.symbol: listing
+    for listing in (
+        Listing("IF2606.CFFEX", "SIM", "300", "1", 4000),
+        Listing("rb2610.SHFE", "SIM", "10", "1", 3500, splits_closes=True),
+        Listing("cu2609.SHFE", "TTS", "5", "10", 70000, splits_closes=True),
+        Listing("i2609.DCE", "TTS", "100", "1", 800),
+    )
+}
+SYMBOLS = tuple(LISTINGS)
+GATEWAYS = ("SIM", "TTS")
+KEEPS_ORDERS = frozenset({"SIM"})
+
+
+@dataclass
+class VenueOrder:
+    """An order at the exchange. `reference` is empty for somebody else's."""
+
+    reference: str
+    venue_order_id: str
+    gateway: str
+    symbol: str
+    side: int
+    type: int
+    time_in_force: int
+    effect: int
+    quantity: D
+    price: D | None
+    account_id: str = ""
+    expire_ns: int = 0
+    filled: D = D(0)
+    status: int = common.ORDER_STATUS_NEW
+    reason: int = 0
+    message: str = ""
+    frozen_today: D = D(0)
+    frozen_yesterday: D = D(0)
+    # The line that carried it does not know any more whose it is.
+    anonymous: bool = False
+
+    @property
+    def is_open(self) -> bool:
+        return self.status in OPEN_STATUSES
+
+    @property
+    def leaves(self) -> D:
+        return self.quantity - self.filled if self.is_open else D(0)
+
+    @property
+    def closing(self) -> bool:
+        return self.effect in CLOSES
+
+
+@dataclass(frozen=True)
+class VenueTrade:
+    """A fill."""
+
+    venue_trade_id: str
+    reference: str
+    venue_order_id: str
+    gateway: str
+    symbol: str
+    side: int
+    effect: int
+    price: D
+    quantity: D
+    trading_day: int
+    time_ns: int
+    of_today: D  # how much of a close took contracts of that day
+
+
+@dataclass
+class Holding:
+    """What is held of a symbol on one side, by everybody who trades by this line."""
+
+    today: D = D(0)
+    yesterday: D = D(0)
+    frozen_today: D = D(0)
+    frozen_yesterday: D = D(0)
+
+
+@dataclass
+class Exchange:
+    """Orders, trades and holdings. Prices do not matter to it: it fills what it is told to fill."""
+
+    trading_day: int
+    orders: dict[str, VenueOrder] = field(default_factory=dict)
+    trades: list[VenueTrade] = field(default_factory=list)
+    holdings: dict[tuple[str, int], Holding] = field(default_factory=dict)
+    by_reference: dict[str, VenueOrder] = field(default_factory=dict)
+    # What must never happen, and did.
+    violations: list[str] = field(default_factory=list)
+    _count: int = 0
+
+    def holding(self, symbol: str, side: int) -> Holding:
+        return self.holdings.setdefault((symbol, side), Holding())
+
+    def next_id(self, prefix: str) -> str:
+        self._count += 1
+        return f"{prefix}{self._count}"
+
+    def accept(self, order: VenueOrder) -> str:
+        """Take an order; answers why not, or the empty string."""
+        base = order.reference[:36]
+        if order.reference:
+            if order.reference in self.by_reference:
+                self.violations.append(f"sent twice: {order.reference}")
+            for other in self.orders.values():
+                if base and other.reference[:36] == base and other.is_open:
+                    self.violations.append(f"two live legs: {other.reference} and {order.reference}")
+            self.by_reference[order.reference] = order
+        self.orders[order.venue_order_id] = order
+        if order.closing and not self._freeze(order, order.quantity):
+            self._end(order, common.ORDER_STATUS_REJECTED)
+            return "not that much to close"
+        return ""
+
+    def fill(self, order: VenueOrder, quantity: D, price: D, now_ns: int) -> VenueTrade:
+        """Trade some of an order."""
+        quantity = min(quantity, order.leaves)
+        side = _held_side(order)
+        holding = self.holding(order.symbol, side)
+        of_today = D(0)
+        if order.closing:
+            first = min(quantity, order.frozen_yesterday)
+            of_today = quantity - first
+            order.frozen_yesterday -= first
+            order.frozen_today -= of_today
+            holding.frozen_yesterday -= first
+            holding.frozen_today -= of_today
+            holding.yesterday -= first
+            holding.today -= of_today
+        else:
+            holding.today += quantity
+        order.filled += quantity
+        done = order.filled >= order.quantity
+        order.status = common.ORDER_STATUS_FILLED if done else common.ORDER_STATUS_PARTIALLY_FILLED
+        trade = VenueTrade(
+            self.next_id("t"), order.reference, order.venue_order_id, order.gateway, order.symbol, order.side,
+            order.effect, price, quantity, self.trading_day, now_ns, of_today,
+        )  # fmt: skip
+        self.trades.append(trade)
+        return trade
+
+    def amend(self, order: VenueOrder, quantity: D, price: D | None) -> bool:
+        """Change an order in place; False when it cannot be."""
+        if not order.is_open or quantity <= order.filled:
+            return False
+        if order.closing and quantity > order.quantity and not self._freeze(order, quantity - order.quantity):
+            return False
+        if order.closing and quantity < order.quantity:
+            self._thaw(order, order.quantity - quantity)
+        order.quantity, order.price = quantity, price
+        return True
+
+    def end(self, order: VenueOrder, status: int, reason: int = 0, message: str = "") -> bool:
+        """Cancel, expire or refuse an order; False when it is over."""
+        if not order.is_open:
+            return False
+        order.reason, order.message = reason, message
+        self._end(order, status)
+        return True
+
+    def begin_day(self, trading_day: int, now_ns: int) -> list[VenueOrder]:
+        """The next trading day; answers the orders that ended with the last one."""
+        ended = []
+        for order in self.orders.values():
+            kept = order.gateway in KEEPS_ORDERS and (
+                order.time_in_force == common.TIME_IN_FORCE_GTC
+                or (order.time_in_force == common.TIME_IN_FORCE_GTD and order.expire_ns > now_ns)
+            )
+            if order.is_open and not kept:
+                self.end(order, common.ORDER_STATUS_EXPIRED)
+                ended.append(order)
+            order.frozen_yesterday += order.frozen_today
+            order.frozen_today = D(0)
+        self.trading_day = trading_day
+        for holding in self.holdings.values():
+            holding.yesterday += holding.today
+            holding.frozen_yesterday += holding.frozen_today
+            holding.today = holding.frozen_today = D(0)
+        return ended
+
+    def _end(self, order: VenueOrder, status: int) -> None:
+        if order.closing:
+            self._thaw(order, order.frozen_today + order.frozen_yesterday)
+        order.status = status
+
+    def _freeze(self, order: VenueOrder, quantity: D) -> bool:
+        holding = self.holding(order.symbol, _held_side(order))
+        today, yesterday = holding.today - holding.frozen_today, holding.yesterday - holding.frozen_yesterday
+        if order.effect == common.POSITION_EFFECT_CLOSE_TODAY:
+            yesterday = D(0)
+        elif order.effect == common.POSITION_EFFECT_CLOSE_YESTERDAY or LISTINGS[order.symbol].splits_closes:
+            today = D(0)
+        if today + yesterday < quantity:
+            return False
+        first = min(quantity, yesterday)
+        order.frozen_yesterday += first
+        order.frozen_today += quantity - first
+        holding.frozen_yesterday += first
+        holding.frozen_today += quantity - first
+        return True
+
+    def _thaw(self, order: VenueOrder, quantity: D) -> None:
+        holding = self.holding(order.symbol, _held_side(order))
+        today = min(quantity, order.frozen_today)
+        order.frozen_today -= today
+        order.frozen_yesterday -= quantity - today
+        holding.frozen_today -= today
+        holding.frozen_yesterday -= quantity - today
+
+
+def _held_side(order: VenueOrder) -> int:
+    buys = order.side == common.SIDE_BUY
+    opens_long = buys != order.closing
+    return common.POSITION_SIDE_LONG if opens_long else common.POSITION_SIDE_SHORT

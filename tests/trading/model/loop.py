@@ -1,0 +1,173 @@
+"""A loop whose time is simulated: it jumps to the next timer, and can stop between any two callbacks.
+
+SQLite is the real one; what it does runs at the moment it is asked for, in the loop's own thread, so that a run
+depends on nothing but its seed.
+"""
+
+import asyncio
+import heapq
+import random
+import time as real_time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from types import SimpleNamespace
+from typing import Any
+from unittest import mock
+
+import aiosqlite.core
+
+from services.kernel import channels, database, identifiers, server, writer
+from services.kernel.clock import ManualClock
+from services.kernel.errors import Unavailable
+
+START = datetime(2026, 1, 5, 2, 0, tzinfo=UTC)  # Monday, 10:00 in Shanghai
+
+
+class SimulatedLoop(asyncio.SelectorEventLoop):
+    """Runs callbacks in asyncio's order. `after_step` is called between any two of them."""
+
+    def __init__(self) -> None:
+        self._now = 0.0
+        super().__init__()
+        self.steps = 0
+        self.after_step: Callable[[], None] | None = None
+
+    def time(self) -> float:
+        """Simulated seconds."""
+        return self._now
+
+    def _run_once(self) -> None:
+        scheduled, ready = self._scheduled, self._ready
+        while scheduled and scheduled[0]._cancelled:
+            heapq.heappop(scheduled)._scheduled = False
+        if not ready:
+            if not scheduled:
+                raise RuntimeError("nothing is left to do: the run would hang")
+            self._now = max(self._now, scheduled[0]._when)
+        while scheduled and scheduled[0]._when <= self._now:
+            timer = heapq.heappop(scheduled)
+            timer._scheduled = False
+            ready.append(timer)
+        handle = ready.popleft()
+        if not handle._cancelled:
+            handle._run()
+        self.steps += 1
+        if self.after_step is not None:
+            self.after_step()
+
+
+class SimulatedClock(ManualClock):
+    """The loop's time, and what it was advanced by besides."""
+
+    def __init__(self, loop: SimulatedLoop) -> None:
+        super().__init__(START)
+        self._loop = loop
+
+    def now_ns(self) -> int:
+        return super().now_ns() + int(self._loop.time() * 1e9)
+
+    def monotonic(self) -> float:
+        return super().monotonic() + self._loop.time()
+
+
+class SimulatedWriter(writer.GroupWriter):
+    """The group-commit writer without its thread: a group is committed some simulated time after it is submitted.
+
+    `fault` may fail a transaction, or tell that the process dies just before or after its commit.
+    """
+
+    latency: Callable[[], float] = staticmethod(lambda: 0.0)
+    fault: Callable[[str], None] = staticmethod(lambda moment: None)
+
+    def __init__(self, connect: Callable[[], Any]) -> None:
+        with mock.patch.object(writer.threading, "Thread"):
+            super().__init__(connect)
+        self._connection: Any = None
+        self._answers: list[tuple[Any, Any]] = []
+        self.dead = False
+
+    def _notify(self) -> None:
+        self._waking = False
+        if self._waiting and not self.dead:
+            asyncio.get_running_loop().call_later(self.latency(), self._commit_waiting)
+
+    def _commit_waiting(self) -> None:
+        if not self._waiting or self.dead:
+            return
+        group = [self._waiting.popleft() for _ in range(min(len(self._waiting), writer.LARGEST_GROUP))]
+        outcomes: list[BaseException | None] = []
+        try:
+            if self._connection is None:
+                self._connection = self._connect()
+            self.fault("before commit")
+            if self.dead:
+                return
+            self._commit(self._connection, group, outcomes)
+            self.fault("after commit")
+        except Exception as error:
+            writer._discard(self._connection)
+            self._connection = None
+            for submission in group[len(outcomes) :]:
+                if submission.lane is not None:
+                    submission.lane.broken = True
+                outcomes.append(Unavailable(f"the database cannot be written: {type(error).__name__}"))
+        if self.dead:
+            return
+        loop = asyncio.get_running_loop()
+        loop.call_soon(writer._answer, group, outcomes)
+        if self._waiting:
+            loop.call_soon(self._commit_waiting)
+
+    async def close(self) -> None:
+        self._closing = True
+        while self._waiting and not self.dead:
+            self._commit_waiting()
+        writer._discard(self._connection)
+        self._connection = None
+
+
+class _InlineQueue:
+    """aiosqlite's queue of work for its thread, done at once."""
+
+    def put_nowait(self, item: tuple[Any, Callable[[], Any]]) -> None:
+        future, function = item
+        try:
+            result = function()
+        except BaseException as error:
+            if future is not None:
+                asyncio.get_running_loop().call_soon(aiosqlite.core.set_exception, future, error)
+            return
+        if future is not None:
+            asyncio.get_running_loop().call_soon(aiosqlite.core.set_result, future, result)
+
+
+@contextmanager
+def simulated(seed: int) -> Iterator[SimulatedLoop]:
+    """A loop with simulated time, SQLite in line, and identifiers that depend on the seed."""
+    loop = SimulatedLoop()
+    clock = SimpleNamespace(
+        perf_counter=loop.time,
+        monotonic=loop.time,
+        time=real_time.time,
+        time_ns=lambda: int(START.timestamp() * 1e9 + loop.time() * 1e9),
+        sleep=lambda seconds: None,
+    )
+    before = random.getstate()
+    random.seed(seed)
+    with (
+        mock.patch.object(aiosqlite.core, "SimpleQueue", _InlineQueue),
+        mock.patch.object(aiosqlite.core, "Thread", mock.Mock()),
+        mock.patch.object(database, "GroupWriter", SimulatedWriter),
+        mock.patch.object(identifiers, "time", clock),
+        mock.patch.object(identifiers, "_last", 0),
+        mock.patch.object(server, "time", clock),
+        mock.patch.object(channels, "time", clock),
+    ):
+        try:
+            asyncio.set_event_loop(loop)
+            yield loop
+        finally:
+            random.setstate(before)
+            asyncio.set_event_loop(None)
+            loop.close()

@@ -1,0 +1,449 @@
+"""The engine before the model's exchange, and the market: lines that delay, lose, repeat, reorder, and break."""
+
+import asyncio
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+from decimal import Decimal as D
+from typing import Any
+
+from redfire.common.v1 import common_pb2 as common
+from redfire.engine.v1 import engine_pb2, engine_pb2_grpc
+from redfire.market.v1 import market_pb2, market_pb2_grpc
+from redfire.reasons import Reason
+from redfire.risk.v1 import risk_pb2, risk_pb2_grpc
+
+from services.kernel.errors import FailedPrecondition, NotFound, Unavailable
+from tests.trading.fakes import complete
+from tests.trading.model.exchange import GATEWAYS, KEEPS_ORDERS, LISTINGS, Exchange, VenueOrder, VenueTrade
+from tests.trading.model.loop import SimulatedClock
+
+MATCHED_AT_ONCE = (common.TIME_IN_FORCE_IOC, common.TIME_IN_FORCE_FOK)
+
+
+@dataclass
+class Faults:
+    """How bad the line is: parts of 1."""
+
+    lost_before: float = 0.0
+    lost_after: float = 0.0
+    hang: float = 0.0
+    refuse: float = 0.0
+    repeat: float = 0.0
+    late: float = 0.0
+    incomplete: float = 0.0
+    slow_s: float = 0.01
+
+
+GOOD = Faults()
+BAD = Faults(0.06, 0.08, 0.03, 0.03, 0.15, 0.2, 0.1, 0.5)
+
+
+class Venue:
+    """One engine process after the other, before one exchange."""
+
+    def __init__(self, rng: random.Random, clock: SimulatedClock, trading_day: int) -> None:
+        self.rng, self.clock = rng, clock
+        self.exchange = Exchange(trading_day)
+        self.faults = GOOD
+        self.prices = {symbol: listing.price for symbol, listing in LISTINGS.items()}
+        self.connected = dict.fromkeys(GATEWAYS, True)
+        self.up = True
+        self.run = 0
+        self.epoch = "run-0"
+        self.sequence = 0
+        self.log: list[engine_pb2.StreamEventsResponse] = []
+        self.listeners: list[asyncio.Queue[engine_pb2.StreamEventsResponse | None]] = []
+        self.price_listeners: list[tuple[asyncio.Queue[str], frozenset[str]]] = []
+        self.counts: dict[str, int] = {}
+
+    # The line
+
+    def chance(self, part: float) -> bool:
+        return self.rng.random() < part
+
+    def count(self, name: str) -> None:
+        self.counts[name] = self.counts.get(name, 0) + 1
+
+    async def request(self, effect: Callable[[], Any]) -> Any:
+        """Carry a request to the engine and its answer back.
+
+        What arrives has its effect, whether the caller still waits or not.
+        """
+        loop, run = asyncio.get_running_loop(), self.run
+        answer: asyncio.Future[Any] = loop.create_future()
+        faults = self.faults
+        lost_before, lost_after = self.chance(faults.lost_before), self.chance(faults.lost_after)
+        hangs = self.chance(faults.hang)
+        there_s, back_s = (self.rng.random() * faults.slow_s for _ in range(2))
+
+        def fail() -> None:
+            if not answer.done() and not hangs:
+                answer.set_exception(Unavailable("the line is cut"))
+
+        def arrive() -> None:
+            if lost_before or not self.up or run != self.run:
+                self.count("lost before")
+                loop.call_later(back_s, fail)
+                return
+            try:
+                result, error = effect(), None
+            except Exception as raised:
+                result, error = None, raised
+            loop.call_later(back_s, come_back, result, error)
+
+        def come_back(result: Any, error: Exception | None) -> None:
+            if lost_after or hangs or run != self.run:
+                self.count("lost after")
+                fail()
+            elif not answer.done():
+                if error is not None:
+                    answer.set_exception(error)
+                else:
+                    answer.set_result(result)
+
+        loop.call_later(there_s, arrive)
+        return await answer
+
+    def report(self, **event: Any) -> None:
+        """Tell of something: now or late, once or again."""
+        message = engine_pb2.StreamEventsResponse(**event)
+        times = [self.rng.random() * 3 if self.chance(self.faults.late) else 0.0]
+        if self.chance(self.faults.repeat):
+            self.count("repeated")
+            times.append(self.rng.random() * 5)
+        loop = asyncio.get_running_loop()
+        for delay_s in times:
+            if delay_s:
+                loop.call_later(delay_s, self._publish, message, self.run)
+            else:
+                self._publish(message, self.run)
+
+    def _publish(self, message: engine_pb2.StreamEventsResponse, run: int) -> None:
+        if run != self.run or not self.up:
+            self.count("reports lost")
+            return
+        self.sequence += 1
+        sent = engine_pb2.StreamEventsResponse()
+        sent.CopyFrom(message)
+        sent.sequence = self.sequence
+        self.log.append(sent)
+        for queue in self.listeners:
+            queue.put_nowait(sent)
+
+    def drop_streams(self) -> None:
+        for queue in self.listeners:
+            queue.put_nowait(None)
+        self.listeners.clear()
+
+    def stop(self) -> None:
+        """The engine dies; the exchange does not."""
+        self.up = False
+        self.drop_streams()
+
+    def start(self) -> None:
+        """Another engine process: another epoch, and nothing of what the last one was about to tell."""
+        self.run += 1
+        self.epoch, self.sequence, self.up = f"run-{self.run}", 0, True
+        self.log.clear()
+
+    def connect(self, gateway: str, connected: bool) -> None:
+        self.connected[gateway] = connected
+        self.report(gateway=self.gateway(gateway))
+
+    def gateway(self, name: str) -> engine_pb2.Gateway:
+        status = "CONNECTED" if self.connected[name] else "DISCONNECTED"
+        in_force = [common.TIME_IN_FORCE_DAY, *MATCHED_AT_ONCE]
+        if name in KEEPS_ORDERS:
+            in_force += [common.TIME_IN_FORCE_GTC, common.TIME_IN_FORCE_GTD]
+        return engine_pb2.Gateway(
+            gateway_name=name, status=f"GATEWAY_STATUS_{status}", simulated=True, time_in_forces=in_force,
+            keeps_order_ids=name in KEEPS_ORDERS, exchanges=sorted({s.split(".")[1] for s in LISTINGS}),
+        )  # fmt: skip
+
+    # What happens at the exchange
+
+    def order_update(self, order: VenueOrder, **more: Any) -> engine_pb2.OrderUpdate:
+        update = engine_pb2.OrderUpdate(
+            gateway_name=order.gateway, order_id="" if order.anonymous else order.reference,
+            venue_order_id=order.venue_order_id, symbol=order.symbol, side=order.side, position_effect=order.effect,
+            quantity=str(order.quantity), price="" if order.price is None else str(order.price),
+            cumulative_quantity=str(order.filled), status=order.status, reason=order.reason, message=order.message,
+            type=order.type, **more,
+        )  # fmt: skip
+        update.time.FromNanoseconds(self.clock.now_ns())
+        return update
+
+    def trade_update(self, trade: VenueTrade) -> engine_pb2.TradeUpdate:
+        order = self.exchange.orders[trade.venue_order_id]
+        update = engine_pb2.TradeUpdate(
+            gateway_name=trade.gateway, order_id="" if order.anonymous else trade.reference,
+            venue_order_id=trade.venue_order_id, venue_trade_id=trade.venue_trade_id, symbol=trade.symbol,
+            side=trade.side, position_effect=trade.effect, price=str(trade.price), quantity=str(trade.quantity),
+            trading_day=trade.trading_day, kind=engine_pb2.TRADE_UPDATE_KIND_NEW,
+        )  # fmt: skip
+        update.time.FromNanoseconds(trade.time_ns)
+        return update
+
+    def tell_order(self, order: VenueOrder, **more: Any) -> None:
+        self.report(order=self.order_update(order, **more))
+
+    def fill(self, order: VenueOrder, quantity: D) -> None:
+        """Trade some of an order and tell of it, in either order."""
+        if not order.is_open or quantity <= 0:
+            return
+        price = order.price if order.price is not None else D(self.prices[order.symbol])
+        if order.price is not None and self.chance(0.2):
+            price += -1 if order.side == common.SIDE_BUY else 1  # better than asked for
+        trade = self.exchange.fill(order, quantity, price, self.clock.now_ns())
+        if self.chance(0.5):
+            self.report(trade=self.trade_update(trade))
+            self.tell_order(order)
+        else:
+            self.tell_order(order)
+            self.report(trade=self.trade_update(trade))
+
+    def end(self, order: VenueOrder, status: int, reason: int = 0, message: str = "") -> None:
+        if self.exchange.end(order, status, reason, message):
+            self.tell_order(order)
+
+    def begin_day(self, trading_day: int) -> None:
+        """Another trading day, told of or not."""
+        for order in self.exchange.begin_day(trading_day, self.clock.now_ns()):
+            self.tell_order(order)
+        if self.chance(0.7):
+            for name in GATEWAYS:
+                self.report(trading_day=engine_pb2.TradingDayUpdate(gateway_name=name, trading_day=trading_day))
+
+    def send(self, request: engine_pb2.SendOrderRequest) -> engine_pb2.SendOrderResponse:
+        known = self.exchange.by_reference.get(request.order_id)
+        if known is not None:
+            self.exchange.violations.append(f"sent twice: {request.order_id}")
+            return engine_pb2.SendOrderResponse(venue_order_id=known.venue_order_id)
+        if not self.connected[request.gateway_name]:
+            raise FailedPrecondition("the line is cut", reason=Reason.GATEWAY_DISCONNECTED)
+        if self.chance(self.faults.refuse):
+            raise FailedPrecondition("the gateway refuses", reason=Reason.GATEWAY_REJECTED)
+        if LISTINGS[request.symbol].gateway != request.gateway_name:
+            self.exchange.violations.append(f"{request.symbol} sent to {request.gateway_name}")
+        order = VenueOrder(
+            request.order_id, self.exchange.next_id("v"), request.gateway_name, request.symbol, request.side,
+            request.type, request.time_in_force, request.position_effect, D(request.quantity),
+            D(request.price) if request.price else None, request.account_id,
+            request.expire_time.ToNanoseconds() if request.HasField("expire_time") else 0,
+        )  # fmt: skip
+        if order.time_in_force not in self.gateway(order.gateway).time_in_forces:
+            self.count("unsupported time in force")
+        loop = asyncio.get_running_loop()
+        if refusal := self.exchange.accept(order):
+            self.count("closes refused")
+            self.exchange.violations.append(f"refused a close: {order}")
+            order.message = refusal
+            self.tell_order(order)
+        elif self.chance(self.faults.refuse):
+            loop.call_later(self.rng.random(), self.end, order, common.ORDER_STATUS_REJECTED, 0, "refused later")
+        else:
+            self.tell_order(order)
+            if order.type == common.ORDER_TYPE_MARKET or order.time_in_force in MATCHED_AT_ONCE:
+                loop.call_later(self.rng.random() * 0.2, self.match, order)
+        return engine_pb2.SendOrderResponse(venue_order_id=order.venue_order_id)
+
+    def match(self, order: VenueOrder) -> None:
+        """What never rests."""
+        if order.time_in_force == common.TIME_IN_FORCE_FOK:
+            part = order.leaves if self.chance(0.5) else D(0)
+        else:
+            part = D(self.rng.randint(0, int(order.leaves)))
+        if order.type == common.ORDER_TYPE_MARKET and self.chance(0.7):
+            part = order.leaves
+        self.fill(order, part)
+        self.end(order, common.ORDER_STATUS_CANCELED)
+
+    def cancel(self, request: engine_pb2.CancelOrderRequest) -> engine_pb2.CancelOrderResponse:
+        order = self.exchange.by_reference.get(request.order_id)
+        if not self.connected[request.gateway_name]:
+            raise FailedPrecondition("the line is cut", reason=Reason.GATEWAY_DISCONNECTED)
+        if order is None or order.anonymous:
+            raise NotFound("order", request.order_id)
+        delay_s = self.rng.random() * self.faults.slow_s
+        asyncio.get_running_loop().call_later(delay_s, self.end, order, common.ORDER_STATUS_CANCELED)
+        return engine_pb2.CancelOrderResponse()
+
+    def amend(self, request: engine_pb2.AmendOrderRequest) -> engine_pb2.AmendOrderResponse:
+        if request.gateway_name not in KEEPS_ORDERS:
+            raise FailedPrecondition("this venue amends nothing", reason=Reason.UNSUPPORTED)
+        if not self.connected[request.gateway_name]:
+            raise FailedPrecondition("the line is cut", reason=Reason.GATEWAY_DISCONNECTED)
+        order = self.exchange.by_reference.get(request.order_id)
+        if order is None:
+            raise NotFound("order", request.order_id)
+        price = D(request.price) if request.price else None
+
+        def change() -> None:
+            done = self.exchange.amend(order, D(request.quantity), price)
+            self.tell_order(order, amend_rejected=not done)
+
+        asyncio.get_running_loop().call_later(self.rng.random() * self.faults.slow_s, change)
+        return engine_pb2.AmendOrderResponse()
+
+    def query(self, request: engine_pb2.QueryStateRequest) -> engine_pb2.QueryStateResponse:
+        exchange, gateway, asked = self.exchange, request.gateway_name, set(request.order_ids)
+        whole = self.connected[gateway] and not self.chance(self.faults.incomplete)
+        orders = [
+            order
+            for order in exchange.orders.values()
+            if order.gateway == gateway and (order.is_open or (order.reference in asked and not order.anonymous))
+        ]
+        of_day = [t for t in exchange.trades if t.gateway == gateway and t.trading_day == exchange.trading_day]
+        if not whole:
+            orders, of_day = orders[::2], of_day[: len(of_day) // 2]
+        names = {order.venue_order_id for order in orders if order.reference in asked}
+        start = int(request.trades_cursor.partition("@")[0]) if request.trades_cursor.endswith(self._cursor()) else 0
+        size = 3 if self.chance(0.3) else 2000
+        page = of_day[start : start + size]
+        page += [trade for trade in exchange.trades if trade.venue_order_id in names and trade not in page]
+        positions = [
+            engine_pb2.PositionUpdate(
+                gateway_name=gateway, symbol=symbol, side=side, quantity=str(holding.today + holding.yesterday),
+                yesterday_quantity=str(holding.yesterday),
+            )
+            for (symbol, side), holding in exchange.holdings.items()
+            if LISTINGS[symbol].gateway == gateway
+        ]  # fmt: skip
+        anonymous = [name for name in request.order_ids if name in exchange.by_reference]
+        return engine_pb2.QueryStateResponse(
+            sequence=self.sequence, epoch=self.epoch, orders=[self.order_update(order) for order in orders],
+            trades=[self.trade_update(trade) for trade in page], positions=positions,
+            trading_day=exchange.trading_day, complete=whole, more_trades=start + size < len(of_day),
+            next_trades_cursor=f"{min(start + size, len(of_day))}{self._cursor()}",
+            uncertain_order_ids=[name for name in anonymous if exchange.by_reference[name].anonymous],
+        )  # fmt: skip
+
+    def _cursor(self) -> str:
+        return f"@{self.exchange.trading_day}/{self.epoch}"
+
+    # Prices
+
+    def price(self, symbol: str, price: int) -> None:
+        self.prices[symbol] = price
+        for queue, symbols in self.price_listeners:
+            if symbol in symbols:
+                queue.put_nowait(symbol)
+
+    def tick(self, symbol: str) -> market_pb2.Tick:
+        price = float(self.prices[symbol])
+        tick = market_pb2.Tick(
+            symbol=symbol, last_price=price, limit_up=round(LISTINGS[symbol].price * 1.5),
+            limit_down=round(LISTINGS[symbol].price * 0.5),
+        )  # fmt: skip
+        now_ns = self.clock.now_ns()
+        for name in ("exchange_time_ns", "receive_time_ns", "time_ns"):
+            if name in tick.DESCRIPTOR.fields_by_name:
+                setattr(tick, name, now_ns)
+        if "gateway" in tick.DESCRIPTOR.fields_by_name:
+            tick.gateway = LISTINGS[symbol].gateway
+        return tick
+
+
+@complete
+class EngineApi(engine_pb2_grpc.EngineServiceServicer):
+    """EngineService, as one run of trading reaches it."""
+
+    def __init__(self, venue):
+        self.venue = venue
+
+    async def SendOrder(self, request, call):
+        return await self.venue.request(lambda: self.venue.send(request))
+
+    async def CancelOrder(self, request, call):
+        return await self.venue.request(lambda: self.venue.cancel(request))
+
+    async def AmendOrder(self, request, call):
+        return await self.venue.request(lambda: self.venue.amend(request))
+
+    async def QueryState(self, request, call):
+        return await self.venue.request(lambda: self.venue.query(request))
+
+    async def ListGateways(self, request, call):
+        gateways = [self.venue.gateway(name) for name in GATEWAYS]
+        return await self.venue.request(lambda: engine_pb2.ListGatewaysResponse(gateways=gateways))
+
+    async def StreamEvents(self, request, call):
+        venue = self.venue
+        await asyncio.sleep(venue.rng.random() * venue.faults.slow_s)
+        if not venue.up:
+            raise Unavailable("the engine is down")
+        queue = asyncio.Queue()
+        resumed = request.epoch == venue.epoch
+        missed = [e for e in venue.log if resumed and e.sequence > request.resume_after_sequence]
+        sequence = request.resume_after_sequence if resumed else venue.sequence
+        venue.listeners.append(queue)
+        try:
+            yield engine_pb2.StreamEventsResponse(
+                started=engine_pb2.StreamEventsResponse.Started(epoch=venue.epoch, resumed=resumed, sequence=sequence)
+            )
+            for message in missed:
+                yield message
+            while (message := await queue.get()) is not None:
+                if venue.chance(0.3):
+                    await asyncio.sleep(venue.rng.random() * venue.faults.slow_s)
+                yield message
+        finally:
+            if queue in venue.listeners:
+                venue.listeners.remove(queue)
+
+
+@complete
+class MarketApi(market_pb2_grpc.MarketServiceServicer):
+    """MarketService: instruments and prices."""
+
+    def __init__(self, venue):
+        self.venue = venue
+
+    def instrument(self, symbol):
+        listing = LISTINGS[symbol]
+        return market_pb2.Instrument(
+            symbol=symbol, exchange=symbol.split(".")[1], contract_size=listing.contract_size,
+            price_tick=listing.price_tick, min_quantity="1", quantity_step="1", margin_rate="0.12",
+            commission_rate="0.000023", close_today_commission_rate="0.000345", currency="CNY",
+            gateway_name=listing.gateway,
+        )  # fmt: skip
+
+    async def ListInstruments(self, request, call):
+        return market_pb2.ListInstrumentsResponse(instruments=[self.instrument(symbol) for symbol in LISTINGS])
+
+    async def GetInstrument(self, request, call):
+        await asyncio.sleep(self.venue.rng.random() * 0.01)
+        if request.symbol not in LISTINGS:
+            raise NotFound("instrument", request.symbol)
+        return market_pb2.GetInstrumentResponse(instrument=self.instrument(request.symbol))
+
+    async def GetTick(self, request, call):
+        await asyncio.sleep(self.venue.rng.random() * 0.01)
+        return market_pb2.GetTickResponse(tick=self.venue.tick(request.symbol))
+
+    async def StreamTicks(self, request, call):
+        queue = asyncio.Queue()
+        entry = (queue, frozenset(request.symbols))
+        self.venue.price_listeners.append(entry)
+        try:
+            yield market_pb2.StreamTicksResponse(ticks=[self.venue.tick(symbol) for symbol in request.symbols])
+            while True:
+                yield market_pb2.StreamTicksResponse(ticks=[self.venue.tick(await queue.get())])
+        finally:
+            if entry in self.venue.price_listeners:
+                self.venue.price_listeners.remove(entry)
+
+
+@complete
+class RiskApi(risk_pb2_grpc.RiskServiceServicer):
+    """RiskService, which has nothing against anything, and is away now and then."""
+
+    def __init__(self, venue):
+        self.venue = venue
+
+    async def CheckOrder(self, request, call):
+        await asyncio.sleep(self.venue.rng.random() * self.venue.faults.slow_s * 0.2)
+        if self.venue.chance(self.venue.faults.refuse):
+            raise Unavailable("risk is away")
+        return risk_pb2.CheckOrderResponse()
