@@ -68,8 +68,11 @@ async def _table(stream: grpc.aio.UnaryStreamCall) -> None:
             )
         return shown
 
+    # A refusal comes before there is anything to show.
+    messages = aiter(stream)
+    await anext(messages, None)
     with Live(table(), refresh_per_second=5, transient=False) as live:
-        async for message in stream:
+        async for message in messages:
             for tick in message.ticks:
                 last[tick.symbol] = tick
             live.update(table())

@@ -169,9 +169,11 @@ def _check_port(host: str, port: int) -> None:
     try:
         require_free(host, port)
     except PortInUse as error:
-        raise StartError(f"{error}; choose another with --port, or --port 0") from None
+        raise StartError(f'{error}; choose another: --port 9090, or make run ARGS="--port 9090"') from None
+    except PermissionError as error:
+        raise StartError(f"--port {port}: {error.strerror or error}; take one from 1024 on") from None
     except OSError as error:
-        raise StartError(f"--host {host}: {error.strerror or error}") from None
+        raise StartError(f"--host {host} --port {port}: {error.strerror or error}") from None
 
 
 def _is_loopback(host: str) -> bool:

@@ -223,7 +223,11 @@ class Engine:
     def _sim_hours(self) -> SimHours | None:
         """None where SIM never closes; a recording keeps its own hours."""
         simulated = isinstance(self._feed_spec, SimFeedSpec)
-        return SimHours(self._clock) if simulated and self._process.setting("trading", "enforce_sessions") else None
+        return (
+            SimHours(self._clock, self._catalogue)
+            if simulated and self._process.setting("trading", "enforce_sessions")
+            else None
+        )
 
     def _make_feed(self, saved: dict[str, dict[str, object]], hours: SimHours | None) -> Feed:
         if isinstance(self._feed_spec, SimFeedSpec):

@@ -231,6 +231,8 @@ class SimExchange:
                 self._timed[order.venue_order_id] = request.expire_time
         elif self._hours is not None and request.time_in_force is not TimeInForce.GTC:
             self._timed[order.venue_order_id] = self._hours.day_end(request.symbol, order.trading_day)
+        elif self._hours is not None and (last := self._hours.last_end(request.symbol)) is not None:
+            self._timed[order.venue_order_id] = last
 
     def _roll(self, trading_day: int) -> None:
         log.info("SIM: trading day %d", trading_day)
@@ -362,6 +364,9 @@ class SimExchange:
     def _check_hours(self, request: OrderRequest) -> None:
         if self._hours is None:
             return
+        last_end = self._hours.last_end(request.symbol)
+        if last_end is not None and last_end <= self._clock.now():
+            raise Refused(Reason.CONTRACT_EXPIRED, f"{request.symbol}: the contract's last day is over")
         state = self._hours.state(request.symbol)
         if not state.takes_orders:
             raise Refused(Reason.MARKET_CLOSED, f"{request.symbol} is not in a session: the market is {state.value}")

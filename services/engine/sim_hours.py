@@ -4,24 +4,37 @@ from datetime import UTC, datetime, timedelta
 
 from services.kernel.clock import Clock
 from services.quant.calendar import Calendar, SessionState
+from services.quant.calendar.days import to_number
+from services.simulation.catalogue import Catalogue
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class SimHours:
-    """States and ends of trading days, as the calendar has them now."""
+    """States and ends of trading days, as the calendar has them now. A contract is closed after its last day."""
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, clock: Clock, catalogue: Catalogue) -> None:
         self._clock = clock
+        self._catalogue = catalogue
         self._calendar = Calendar.load()
 
     def state(self, symbol: str) -> SessionState:
         """What the symbol's market does now."""
-        return self._calendar.status(symbol, self._clock.now_ns()).state
+        return self._calendar.status(symbol, self._clock.now_ns(), self._last_day(symbol)).state
 
     def trading_day(self) -> int:
         """The exchange's trading day now."""
         return self._calendar.chinese_trading_day(self._clock.now_ns())
+
+    def last_end(self, symbol: str) -> datetime | None:
+        """When the last session of the contract ends, None when it has no last day."""
+        last_day = self._last_day(symbol)
+        return self.day_end(symbol, last_day) if last_day else None
+
+    def _last_day(self, symbol: str) -> int:
+        instrument = self._catalogue.find(symbol)
+        day = instrument.expire_date if instrument else None
+        return to_number(day) if day else 0
 
     def day_end(self, symbol: str, trading_day: int) -> datetime:
         """When the last session of the symbol's trading day ends."""

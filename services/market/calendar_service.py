@@ -19,12 +19,23 @@ POLL_S = 0.2
 _NEVER = 1 << 63
 
 
+class Instrument(Protocol):
+    """What is looked at here."""
+
+    @property
+    def expire_date(self) -> str:
+        """Its last day, `YYYY-MM-DD`; empty when it has none."""
+
+
 class Listed(Protocol):
     """The instruments."""
 
     @property
     def symbols(self) -> Collection[str]:
         """All symbols."""
+
+    def find(self, symbol: str) -> Instrument | None:
+        """The instrument."""
 
     async def require(self, symbols: Iterable[str]) -> None:
         """Raises: UnknownSymbol, Unavailable."""
@@ -100,7 +111,7 @@ class CalendarService:
     async def get_session(self, symbol: str) -> SessionStatus:
         """What the market of an instrument does now. Raises: UnknownSymbol, Unavailable."""
         await self._instruments.require((symbol,))
-        return self._calendar.status(symbol, self._clock.now_ns())
+        return self._status(symbol, self._clock.now_ns())
 
     async def stream_sessions(
         self, symbols: Iterable[str], heartbeat_s: float | None
@@ -160,12 +171,18 @@ class CalendarService:
         """The statuses that are not as they were sent, and when the next one of all changes."""
         now_ns, changed, due_ns = self._clock.now_ns(), [], _NEVER
         for symbol in symbols:
-            status = self._calendar.status(symbol, now_ns)
+            status = self._status(symbol, now_ns)
             if sent.get(symbol) != status:
                 changed.append((symbol, status))
             day_ends_ns = self._calendar.day_span_ns(symbol, status.trading_day)[1]
             due_ns = min(due_ns, day_ends_ns, status.next_change_ns or _NEVER)
         return changed, due_ns
+
+    def _status(self, symbol: str, now_ns: int) -> SessionStatus:
+        """A contract is closed after its last day."""
+        instrument = self._instruments.find(symbol)
+        last_day = instrument.expire_date.replace("-", "") if instrument is not None else ""
+        return self._calendar.status(symbol, now_ns, int(last_day or 0))
 
     def _exchanges(self) -> set[str]:
         return {symbol.rpartition(".")[2] for symbol in self._instruments.symbols}

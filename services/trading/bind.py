@@ -17,6 +17,7 @@ from services.trading.account_service import AccountService
 from services.trading.api import OrderApi
 from services.trading.book import Book
 from services.trading.currencies import Currencies
+from services.trading.day_ends import DayEnds
 from services.trading.desk import Desk
 from services.trading.dispatch import Dispatcher
 from services.trading.external_repository import ExternalRepository
@@ -60,6 +61,7 @@ def bind(process: Process) -> None:
         days,
         Currencies(lambda: settings.value.currency_rates),
         venue.simulated,
+        venue.time_in_forces,
     )
     statements = Statements(database)
     journal = Journal(database.writer(), statements, OutboxEvents(outbox), convert.encode_change, book.last_prices)
@@ -100,6 +102,7 @@ def bind(process: Process) -> None:
     reconciliation.intake, reconciliation.dispatcher = intake, dispatcher
     desk.send, desk.cancel = dispatcher.send, dispatcher.cancel
 
+    day_ends = DayEnds(desk, calendar, connected)
     accounts = Accounts(desk, venue, settings)
     instruments = Instruments(market, book.instruments)
     orders = OrderService(desk, accounts, instruments, quotes, acceptance, risk, stops, reduce_only, repositories)
@@ -133,6 +136,7 @@ def bind(process: Process) -> None:
     process.background("prices", quotes.follow)
     process.background("stops", stops.keep)
     process.background("stops-retry", stops.retry)
+    process.background("day-ends", day_ends.keep)
     process.background("leases", leases.keep)
     process.background("instruments", instruments.refresh)
     process.background("trim", trim)

@@ -11,7 +11,7 @@ from services.trading.currencies import Currencies
 from services.trading.instruments import Instrument
 from services.trading.money import ZERO
 from services.trading.order_states import move
-from services.trading.orders import Order, OrderStatus, PositionSide
+from services.trading.orders import Order, OrderStatus, PositionSide, TimeInForce
 from services.trading.positions import Position
 from services.trading.settings import CloseFirst
 from services.trading.trading_days import TradingDays
@@ -30,6 +30,7 @@ class Book:
         days: TradingDays | None = None,
         currencies: Currencies | None = None,
         simulated: Mapping[str, bool] | None = None,
+        time_in_forces: Mapping[str, frozenset[int]] | None = None,
     ) -> None:
         """`simulated` says of each gateway that the engine told of whether its money is simulated."""
         self.accounts: dict[str, Account] = {}
@@ -38,6 +39,8 @@ class Book:
         # The orders that finished last: late reports and repeated requests come for these.
         self.finished: OrderedDict[str, Order] = OrderedDict()
         self.instruments: dict[str, Instrument] = {}
+        # The times in force that each gateway keeps by itself, as it says.
+        self._time_in_forces = {} if time_in_forces is None else time_in_forces
         self.last_prices: dict[str, Decimal] = {}
         self.days = days or TradingDays()
         self.currencies = currencies or Currencies()
@@ -99,6 +102,14 @@ class Book:
             and instrument.expire_date > 0
             and self.days.of(gateway, instrument.symbol) > instrument.expire_date
         )
+
+    def keeps_overnight(self, gateway: str) -> bool:
+        """Whether a gateway keeps orders beyond the trading day, and so ends those of a day by itself, and says so.
+
+        vnpy's gateways know DAY alone, and tell of no order that its day is over.
+        """
+        kept = self._time_in_forces.get(gateway)
+        return not kept or TimeInForce.GTC in kept
 
     def closes_today_first(self, symbol: str) -> bool:
         """Whether a CLOSE takes today's contracts first; where the exchange itself decides, it takes the oldest."""

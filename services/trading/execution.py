@@ -19,6 +19,7 @@ from services.trading.orders import (
     Order,
     OrderStatus,
     ReplaceStep,
+    TimeInForce,
 )
 from services.trading.position_booking import book_position
 from services.trading.reports import OrderReport, TradeReport
@@ -272,6 +273,11 @@ def settle(book: Book, order: Order, changes: Changes) -> None:
     order_of = (OrderStatus.REJECTED, OrderStatus.EXPIRED, OrderStatus.CANCELED)
     status = next((status for status in order_of if status in ends), OrderStatus.CANCELED)
     ended = next((leg for leg in order.legs if leg.announced_status is status), order.legs[0])
+    if _is_held_over(book, order, status, ended, changes.now_ns):
+        hold(book, order, ended, changes)
+        return
+    if order.day_over and status is OrderStatus.CANCELED and not _is_to_end(order):
+        status, ended.announced_reason = OrderStatus.EXPIRED, Reason.ORDER_EXPIRED  # its day, or its time, is over
     if order.triggered and ended.announced_reason in TEMPORARY and not _is_to_end(order):
         rearm(order, ended.announced_reason, changes)
         return
@@ -281,6 +287,39 @@ def settle(book: Book, order: Order, changes: Changes) -> None:
     if status is OrderStatus.CANCELED and order.cancel_reason:
         reason = order.cancel_reason  # what was asked for, and why
     book.finish(order, status, changes, reason, ended.announced_message)
+
+
+def _is_held_over(book: Book, order: Order, status: OrderStatus, ended: Leg, now_ns: int) -> bool:
+    """Whether an order whose legs are over waits here for the next trading day: GTC and GTD where only DAY is known."""
+    if _is_to_end(order) or order.time_in_force not in (TimeInForce.GTC, TimeInForce.GTD):
+        return False
+    if book.keeps_overnight(order.gateway) or 0 < order.expire_time_ns <= now_ns:
+        return False
+    again = status is OrderStatus.REJECTED and ended.number > 0 and ended.announced_reason in TEMPORARY
+    return again or status is OrderStatus.EXPIRED or (order.day_over and status is OrderStatus.CANCELED)
+
+
+def hold(book: Book, order: Order, ended: Leg, changes: Changes) -> None:
+    """Keep a good-till order here until its market opens on another trading day; none of it is at the venue."""
+    again = ended.announced_status is OrderStatus.REJECTED
+    order.hold_reason = ended.announced_reason if again else Reason.MARKET_CLOSED
+    order.held_day = 0 if again else ended.trading_day
+    order.legs, order.day_over = [], False
+    if order.replace_step is not ReplaceStep.NONE:
+        adopt_replacement(book, order, changes)
+    if order.status in (OrderStatus.UNKNOWN, OrderStatus.PENDING_NEW):
+        move(order, _working_status(order))
+    changes.order(order)
+
+
+def end_leg(book: Book, order: Order, leg: Leg, changes: Changes) -> None:
+    """A leg's trading day is over at the venue: whatever was said of it, it trades no more."""
+    if leg.announced > leg.filled:
+        log.error("order %s: %s fills were told of and never came", order.reference(leg), leg.announced - leg.filled)
+    leg.announced_status, leg.announced = OrderStatus.EXPIRED, leg.filled
+    leg.announced_reason, leg.announced_message = Reason.ORDER_EXPIRED, "its trading day is over"
+    changes.order(order)
+    settle(book, order, changes)
 
 
 def _is_to_end(order: Order) -> bool:
@@ -321,7 +360,7 @@ def send(book: Book, order: Order, changes: Changes) -> None:
     position = book.accounts[order.account_id].positions.get((order.symbol, order.position_side))
     if position is not None and order.is_closing:
         book.roll(position, changes)  # what of it is today's decides how it is split
-    begin_legs(order, book.instruments.get(order.symbol))
-    order.hold_reason = ""
+    begin_legs(order, book.instruments.get(order.symbol), book.days.of(order.gateway, order.symbol))
+    order.hold_reason, order.day_over, order.held_day = "", False, 0
     changes.order(order)
     changes.sends.append(order.order_id)

@@ -22,7 +22,7 @@ class FillOrKillNeedsOneLeg(FailedPrecondition):
     reason = Reason.UNSUPPORTED
 
 
-def begin_legs(order: Order, instrument: Instrument | None) -> None:
+def begin_legs(order: Order, instrument: Instrument | None, trading_day: int) -> None:
     """Give an order that has no live leg the legs for all that is still to trade; each has a number of its own.
 
     What a closing order holds of today's and yesterday's contracts decides how it is split. Legs that were given up
@@ -31,7 +31,7 @@ def begin_legs(order: Order, instrument: Instrument | None) -> None:
     if order.legs:
         order.legs = [leg for leg in order.legs if leg.delivery is Delivery.UNCERTAIN]
     for effect, quantity in _parts(order, instrument):
-        order.legs.append(Leg(order.leg_count, effect, quantity))
+        order.legs.append(Leg(order.leg_count, effect, quantity, trading_day=trading_day))
         order.leg_count += 1
 
 

@@ -144,6 +144,7 @@ class Leg:
     announced_status: OrderStatus | None = None
     announced_reason: str = ""
     announced_message: str = ""
+    trading_day: int = 0  # that it was begun on, YYYYMMDD
 
     @property
     def is_live(self) -> bool:
@@ -200,6 +201,10 @@ class Order:
     leg_count: int = 0  # how many it ever had: the number of the next
     # Why it is not at its venue, or not known to be, now: a name of ErrorReason.
     hold_reason: str = ""
+    # Of an order at a gateway that knows no end of days: the day it was accepted or held for is over there, so that its
+    # end there is that of the day; and the day after which a held one is sent again.
+    day_over: bool = False
+    held_day: int = 0
     # Why the platform asked for its cancel: a name of ErrorReason; empty where its owner did.
     cancel_reason: str = ""
     order_group_id: str = ""

@@ -15,7 +15,7 @@ from services.trading.external_repository import ExternalRepository
 from services.trading.external_rows import ExternalActivity
 from services.trading.intake import Intake
 from services.trading.money import ZERO
-from services.trading.orders import Delivery, Leg, Order, OrderStatus, PositionSide, ReplaceStep
+from services.trading.orders import Delivery, Leg, Order, OrderStatus, PositionSide, ReplaceStep, TimeInForce
 from services.trading.reports import TradeKind, TradeReport, VenueState
 from services.trading.settings import TradingSettings
 from services.trading.venue import Venue
@@ -187,6 +187,11 @@ class Reconciliation:
             leg = order.find_leg(reference) if order is not None else None
             if order is None or leg is None or not leg.is_live or self.dispatcher.is_sending(reference):
                 continue
+            if self._is_of_earlier_day(order, leg, state):
+                with self._desk.step(order.user_id) as changes:
+                    execution.end_leg(self._desk.book, order, leg, changes)
+                    self._desk.commit(changes)
+                continue
             if reference in known:
                 if order.status is OrderStatus.PENDING_CANCEL or order.replace_step is ReplaceStep.CANCELING:
                     self.dispatcher.cancel(order_id)  # the first request may be lost
@@ -204,6 +209,19 @@ class Reconciliation:
             for name, since_ns in self._missing.items()
             if name not in asked and name[:36] in self._desk.book.orders
         }
+
+    def _is_of_earlier_day(self, order: Order, leg: Leg, state: VenueState) -> bool:
+        """Whether a leg was good for a day that is over at its venue, which does not know it any more.
+
+        Where the gateway tells of no day's end it may still show it: as it was before that.
+        """
+        if not 0 < leg.trading_day < state.trading_day:
+            return False
+        kept = self._desk.book.keeps_overnight(order.gateway)
+        if kept and order.time_in_force in (TimeInForce.GTC, TimeInForce.GTD):
+            return False
+        shown = any(report.reference == order.reference(leg) for report in state.orders)
+        return not (kept and shown)
 
     def _doubt(self, order: Order) -> None:
         """Only the venue can tell what became of it: say so, once."""

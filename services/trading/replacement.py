@@ -178,7 +178,7 @@ class Replacement:
         changes.order(order)
         changes.accounts[order.account_id] = self._desk.book.accounts[order.account_id]
         await self._desk.commit(changes)
-        if order.is_open and order.is_held:
+        if order.is_open and order.is_held and order.type in STOP_TYPES and not order.held_day:
             self._stops.add(order)
         return order
 

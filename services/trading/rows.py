@@ -102,6 +102,7 @@ def _usual_leg(order: Order, delivery: Delivery, venue_order_id: str) -> Leg:
     """The one leg of an order that is as its order is, which needs no words of its own."""
     filled = order.cumulative_quantity
     leg = Leg(0, order.position_effect, order.quantity, delivery, filled, filled, venue_order_id)
+    leg.trading_day = order.trading_day
     if not order.is_open and order.status is not OrderStatus.FILLED:
         leg.announced_status = order.status
     return leg
@@ -111,6 +112,8 @@ def _usual_leg(order: Order, delivery: Delivery, venue_order_id: str) -> Leg:
 _DETAILS: dict[str, Callable[[str], Any]] = {
     "leg_count": int,
     "hold_reason": str,
+    "day_over": lambda text: text == "1",
+    "held_day": int,
     "cancel_reason": str,
     "order_group_id": str,
     "reduce_only": bool,
@@ -136,6 +139,7 @@ _LEG: dict[str, Callable[[str], Any]] = {
     "announced_status": lambda text: OrderStatus(int(text)) if text else None,
     "announced_reason": str,
     "announced_message": str,
+    "trading_day": int,
 }
 _LEG_OF = attrgetter(*_LEG)
 
@@ -166,6 +170,7 @@ def _is_usual(order: Order) -> bool:
         and leg.quantity == order.quantity
         and leg.filled == order.cumulative_quantity
         and leg.announced <= leg.filled
+        and leg.trading_day == order.trading_day
         and (not order.is_open or leg.announced_status is None)
     )
 

@@ -76,7 +76,13 @@ class Stops:
         self._moved.clear()
         self._rearmed.clear()
         for order in list(self._desk.book.orders.values()):
-            if not order.is_held or order.type not in STOP_TYPES or order.dormant or order.cancel_first:
+            if (
+                not order.is_held
+                or order.type not in STOP_TYPES
+                or order.dormant
+                or order.cancel_first
+                or order.held_day
+            ):
                 continue
             if order.hold_reason:
                 self._rearmed[order.order_id] = (FIRST_PAUSE_S, self._desk.clock.monotonic())

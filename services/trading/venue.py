@@ -72,10 +72,15 @@ class Venue:
         self._engine = engine
         # Of each gateway that the engine told of: whether its money is simulated.
         self.simulated: dict[str, bool] = {}
+        # And the times in force that it keeps by itself.
+        self.time_in_forces: dict[str, frozenset[int]] = {}
 
     async def send(self, order: Order, leg: Leg) -> str:
         """Send a leg of the order; when it answers (with the venue's id), the gateway has it for good."""
         limit = order.price if order.venue_type is OrderType.LIMIT else None
+        lifetime, kept = order.venue_time_in_force, self.time_in_forces.get(order.gateway)
+        if kept and lifetime not in kept and lifetime in (TimeInForce.GTC, TimeInForce.GTD):
+            lifetime = TimeInForce.DAY  # held over the night, and sent again each day (day_ends)
         request = engine_pb2.SendOrderRequest(
             gateway_name=order.gateway,
             order_id=order.reference(leg),
@@ -83,13 +88,13 @@ class Venue:
             symbol=order.symbol,
             side=int(order.side),  # type: ignore[arg-type]
             type=int(order.venue_type),  # type: ignore[arg-type]
-            time_in_force=int(order.venue_time_in_force),  # type: ignore[arg-type]
+            time_in_force=int(lifetime),  # type: ignore[arg-type]
             position_effect=int(leg.position_effect),  # type: ignore[arg-type]
             quantity=plain(leg.quantity),
             price=to_text(limit),
             post_only=order.post_only,
         )
-        if order.expire_time_ns and order.venue_time_in_force is TimeInForce.GTD:
+        if order.expire_time_ns and lifetime is TimeInForce.GTD:
             request.expire_time.FromNanoseconds(order.expire_time_ns)
         answer = await self._engine.SendOrder(request, timeout=SEND_TIMEOUT_S)
         return str(answer.venue_order_id)
@@ -148,8 +153,13 @@ class Venue:
     async def connected_gateways(self) -> dict[str, bool]:
         """Every gateway, and whether it is connected."""
         answer = await self._engine.ListGateways(engine_pb2.ListGatewaysRequest(page_size=1000), timeout=SEND_TIMEOUT_S)
-        self.simulated.update({g.gateway_name: g.simulated for g in answer.gateways})
+        for gateway in answer.gateways:
+            self._learn(gateway)
         return {g.gateway_name: g.status == engine_pb2.GATEWAY_STATUS_CONNECTED for g in answer.gateways}
+
+    def _learn(self, gateway: engine_pb2.Gateway) -> None:
+        self.simulated[gateway.gateway_name] = gateway.simulated
+        self.time_in_forces[gateway.gateway_name] = frozenset(gateway.time_in_forces)
 
     async def events(self, epoch: str, resume_after: int) -> AsyncIterator[tuple[int, VenueEvent | None]]:
         """(sequence, event) of all gateways, in order; None for what trading does not use."""
@@ -168,6 +178,7 @@ class Venue:
                 event = read_report(message.account)
             elif kind == "gateway":
                 gateway = message.gateway
+                self._learn(gateway)
                 connected = gateway.status == engine_pb2.GATEWAY_STATUS_CONNECTED
                 event = GatewayChanged(gateway.gateway_name, connected)
             elif kind == "trading_day":

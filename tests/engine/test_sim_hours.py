@@ -32,7 +32,7 @@ class HoursDesk(Desk):
 
     def __init__(self) -> None:
         super().__init__()
-        self.hours = SimHours(self.clock)
+        self.hours = SimHours(self.clock, Catalogue.load())
         self.restart(1)
 
     def restart(self, first_id: int = 1000) -> None:
@@ -115,6 +115,18 @@ def test_a_day_order_that_a_restart_slept_over_ends(desk):
     desk.exchange.restore([kept], 20261123)
     desk.exchange.expire()
     assert desk.last(order).status is OrderStatus.EXPIRED
+
+
+def test_a_contract_ends_with_its_last_day(desk):
+    desk.turn_to("2026-12-18 14:59")  # IF2612's last one
+    order = desk.send(price="4400", tif="GTC")
+    assert desk.last(order).status is OrderStatus.NEW
+    desk.turn_to("2026-12-18 15:00")
+    desk.exchange.expire()
+    assert desk.last(order).status is OrderStatus.EXPIRED
+    desk.turn_to("2026-12-21 10:00")
+    assert desk.refusal(price="4400") is Reason.CONTRACT_EXPIRED
+    assert desk.hours.state("rb2701.SHFE").takes_orders
 
 
 def test_what_is_amended_outside_of_sessions_stays_as_it_was(desk):

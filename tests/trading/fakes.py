@@ -47,6 +47,7 @@ class FakeEngine(engine_pb2_grpc.EngineServiceServicer):
         self.queries = 0
         self.connected = True
         self.simulated = True
+        self.time_in_forces = [1, 2, 3, 4, 5]
         self.ack = True
         self.can_amend = True
         self.complete = True
@@ -63,6 +64,10 @@ class FakeEngine(engine_pb2_grpc.EngineServiceServicer):
 
     def emit(self, **event):
         self.sequence += 1
+        if "gateway" in event:  # it always says all of itself
+            event["gateway"] = {
+                "simulated": self.simulated, "time_in_forces": self.time_in_forces, **event["gateway"]
+            }  # fmt: skip
         message = engine_pb2.StreamEventsResponse(sequence=self.sequence, **event)
         self.events.append(message)
         for queue in self.listeners:
@@ -136,7 +141,11 @@ class FakeEngine(engine_pb2_grpc.EngineServiceServicer):
     async def ListGateways(self, request, call):
         status = engine_pb2.GATEWAY_STATUS_CONNECTED if self.connected else engine_pb2.GATEWAY_STATUS_DISCONNECTED
         return engine_pb2.ListGatewaysResponse(
-            gateways=[engine_pb2.Gateway(gateway_name="SIM", status=status, simulated=self.simulated)]
+            gateways=[
+                engine_pb2.Gateway(
+                    gateway_name="SIM", status=status, simulated=self.simulated, time_in_forces=self.time_in_forces
+                )
+            ]
         )
 
     async def QueryState(self, request, call):

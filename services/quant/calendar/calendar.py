@@ -20,6 +20,7 @@ from services.quant.calendar.days import (
     open_days,
     span,
     to_date,
+    to_number,
 )
 from services.quant.calendar.product import Product, product_of
 from services.quant.calendar.session import Session, SessionKind, SessionState, SessionStatus
@@ -52,8 +53,8 @@ class Calendar:
         self.known_until = known[-1].year * 10_000 + 1231
         """The days (YYYYMMDD) between which holidays are known; outside only weekends are closed."""
         self._table = table
-        closed = frozenset(day_of_number(one.year * 10_000 + one.month * 100 + one.day) for one in known)
-        closed |= {day_of_number(one.year * 10_000 + one.month * 100 + one.day) for one in table.closures}
+        closed = frozenset(day_of_number(to_number(one)) for one in known)
+        closed |= {day_of_number(to_number(one)) for one in table.closures}
         self._chinese = ChineseDays(closed, day_of_number(self.known_from), day_of_number(self.known_until))
         self._always = RoundTheClock()
         self._days: dict[str, Days] = {}
@@ -154,9 +155,11 @@ class Calendar:
             spans[-1] = spans[-1][0], hours.closing_auction[2]
         return tuple((_clock(start), _clock(end)) for start, end in spans)
 
-    def status(self, symbol: str, time_ns: int) -> SessionStatus:
-        """The state at a moment, and the next one."""
+    def status(self, symbol: str, time_ns: int, last_day: int = 0) -> SessionStatus:
+        """The state at a moment, and the next one; `last_day` is a contract's last trading day, 0 when it has none."""
         trading_day = self.trading_day(symbol, time_ns)
+        if 0 < last_day < trading_day:
+            return SessionStatus(SessionState.CLOSED, trading_day, SessionState.CLOSED, 0)
         product = self._product_of_symbol(symbol)
         if product is None:
             return SessionStatus(SessionState.OPEN, trading_day, SessionState.OPEN, 0)
@@ -169,14 +172,16 @@ class Calendar:
         day = trading_day
         for _ in range(_DAYS_AHEAD):
             day = self.next_trading_day(exchange, day)
+            if 0 < last_day < day:
+                break
             starts, states = self._timeline(symbol, product, day)
             if len(starts) > 1:
                 return SessionStatus(SessionState.CLOSED, trading_day, states[1], starts[1])
         return SessionStatus(SessionState.CLOSED, trading_day, SessionState.CLOSED, 0)
 
-    def takes_orders(self, symbol: str, time_ns: int) -> bool:
+    def takes_orders(self, symbol: str, time_ns: int, last_day: int = 0) -> bool:
         """Whether the market is in an auction or open."""
-        return self.status(symbol, time_ns).state.takes_orders
+        return self.status(symbol, time_ns, last_day).state.takes_orders
 
     def _timeline(self, symbol: str, product: Product, trading_day: int) -> _Timeline:
         key = (symbol, trading_day)

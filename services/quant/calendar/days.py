@@ -21,8 +21,7 @@ _LAST_DAY = date.max.toordinal() - _EPOCH
 
 def day_number(day: int) -> int:
     """Days since 1970 as YYYYMMDD."""
-    found = date.fromordinal(day + _EPOCH)
-    return found.year * 10_000 + found.month * 100 + found.day
+    return to_number(date.fromordinal(day + _EPOCH))
 
 
 def day_of_number(number: int) -> int:
@@ -38,6 +37,11 @@ def days_after(number: int, days: int) -> int:
 def to_date(number: int) -> date:
     """YYYYMMDD as a date. Raises: ValueError for what is no date."""
     return date(number // 10_000, number // 100 % 100, number % 100)
+
+
+def to_number(day: date) -> int:
+    """A date as YYYYMMDD."""
+    return day.year * 10_000 + day.month * 100 + day.day
 
 
 class Days(Protocol):

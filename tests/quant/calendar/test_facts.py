@@ -169,6 +169,18 @@ def test_states_follow_each_other_through_a_day(calendar: Calendar) -> None:
     ]
 
 
+def test_a_contract_is_closed_for_good_after_its_last_day(calendar: Calendar) -> None:
+    def seen(moment: str) -> tuple[str, str, int]:
+        status = calendar.status("IF2612.CFFEX", ns(moment), 20261218)
+        return status.state.name, status.next_state.name, status.next_change_ns
+
+    assert seen("2026-12-17 16:00") == ("CLOSED", "AUCTION", ns("2026-12-18 09:25"))
+    assert seen("2026-12-18 14:00") == ("OPEN", "CLOSED", ns("2026-12-18 15:00"))
+    assert seen("2026-12-18 15:00") == ("CLOSED", "CLOSED", 0)
+    assert seen("2026-12-21 10:00") == ("CLOSED", "CLOSED", 0)
+    assert not calendar.takes_orders("IF2612.CFFEX", ns("2026-12-21 10:00"), 20261218)
+
+
 def test_a_trading_day_begins_with_its_first_auction_and_ends_with_its_last_session(calendar: Calendar) -> None:
     assert text(calendar.day_begin_ns("rb2701.SHFE", 20261130)) == "2026-11-27 20:55"
     assert text(calendar.day_end_ns("rb2701.SHFE", 20261130)) == "2026-11-30 15:00"
