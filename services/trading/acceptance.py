@@ -151,7 +151,7 @@ class Acceptance:
         if instrument.gateway and not self._quotes.same_market(instrument.gateway, account.gateway):
             text = f"{order.symbol} is traded at {instrument.gateway}, the account trades at {account.gateway}"
             found.append(SymbolAtOtherGateway(text, symbol_gateway=instrument.gateway, gateway=account.gateway))
-        refused = account_violations(self._book, account, instrument, order.position_effect is PositionEffect.OPEN)
+        refused = account_violations(self._book, account, instrument, order)
         found += refused
         if not self._connected(account.gateway):
             found.append(

@@ -9,6 +9,7 @@ from services.kernel.errors import FailedPrecondition, RedFireError
 from services.trading.accounts import Account, AccountKind
 from services.trading.book import Book
 from services.trading.instruments import Instrument
+from services.trading.orders import STOP_TYPES, NewOrder, PositionEffect
 
 
 class GatewayNotAllowed(FailedPrecondition):
@@ -52,7 +53,13 @@ def gateway_violation(kind: AccountKind, gateway: str, simulated: Mapping[str, b
     return GatewayNotAllowed(f"{gateway} is a {nature} gateway, the account is {kind.name}", gateway=gateway)
 
 
-def account_violations(book: Book, account: Account, instrument: Instrument, opens: bool) -> list[RedFireError]:
+class MarketClosed(FailedPrecondition):
+    """The market is not in a session, and the exchanges' hours are kept."""
+
+    reason = Reason.MARKET_CLOSED
+
+
+def account_violations(book: Book, account: Account, instrument: Instrument, order: NewOrder) -> list[RedFireError]:
     """Why the account may not trade the instrument now, whatever the order's quantity and price."""
     found: list[RedFireError] = []
     # A gateway that is not known yet is not connected, which is said of it anyway.
@@ -62,7 +69,11 @@ def account_violations(book: Book, account: Account, instrument: Instrument, ope
             found.append(violation)
     if book.is_expired(account.gateway, instrument):
         found.append(ContractExpired(symbol=instrument.symbol, expire_date=str(instrument.expire_date)))
-    if not opens:
+    elif book.enforces_sessions and not (
+        order.type in STOP_TYPES or book.days.takes_orders(account.gateway, instrument.symbol)  # stops wait here
+    ):
+        found.append(MarketClosed(f"{instrument.symbol} is not in a session now", symbol=instrument.symbol))
+    if order.position_effect is not PositionEffect.OPEN:
         return found
     if book.currencies.terms(instrument, account.currency) is None:
         text = f"{instrument.symbol} is in {instrument.currency}, the account in {account.currency}, and no rate is set"

@@ -53,6 +53,12 @@ class Account:
     traded: bool = False
     suspected: Decimal | None = None
 
+    def drop_flat(self, position: Position) -> None:
+        """Keep of a position that is flat only what it realised."""
+        if not position.quantity:
+            del self.positions[position.key]
+            self.realized_of[position.key] = position.realized_pnl
+
     def unrealized_pnl(self, last_prices: Mapping[str, Decimal]) -> Decimal:
         """What closing all positions at the last prices would bring."""
         result = ZERO

@@ -26,6 +26,7 @@ from services.trading.instruments import Instruments
 from services.trading.intake import Intake
 from services.trading.journal import Journal
 from services.trading.leases import Leases
+from services.trading.margin_calls import MarginCalls
 from services.trading.outbox_events import OutboxEvents
 from services.trading.preview import Previews
 from services.trading.quotes import Quotes
@@ -36,6 +37,7 @@ from services.trading.repository import Statements, TradingRepository
 from services.trading.risk_gate import RiskGate
 from services.trading.service import OrderService
 from services.trading.settings import TradingSettings
+from services.trading.settlement import Settlement
 from services.trading.stops import Stops
 from services.trading.streams import Streams
 from services.trading.trading_days import TradingDays
@@ -63,6 +65,7 @@ def bind(process: Process) -> None:
         venue.simulated,
         venue.time_in_forces,
     )
+    book.enforces_sessions = start.enforce_sessions
     statements = Statements(database)
     journal = Journal(database.writer(), statements, OutboxEvents(outbox), convert.encode_change, book.last_prices)
     desk = Desk(book, journal, repositories, process.clock, convert.encode_change, convert.describe_change)
@@ -140,3 +143,6 @@ def bind(process: Process) -> None:
     process.background("leases", leases.keep)
     process.background("instruments", instruments.refresh)
     process.background("trim", trim)
+    if start.enforce_sessions:
+        process.background("settlement", Settlement(desk, quotes).run)
+        process.background("margin-calls", MarginCalls(desk).run)

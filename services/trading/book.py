@@ -5,10 +5,12 @@ from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from decimal import Decimal
 
+from services.trading import ledger
 from services.trading.accounts import Account, AccountKind
 from services.trading.changes import Changes
 from services.trading.currencies import Currencies
 from services.trading.instruments import Instrument
+from services.trading.ledger import LedgerEntryKind
 from services.trading.money import ZERO
 from services.trading.order_states import move
 from services.trading.orders import Order, OrderStatus, PositionSide, TimeInForce
@@ -290,6 +292,8 @@ class Book:
         """Bring a position into a trading day, today when 0, with what open orders hold of it: before it changes."""
         day = trading_day or self.days.of(position.gateway, position.symbol)
         had_holds = position.frozen_day
+        if self.enforces_sessions and 0 < position.trading_day < day:
+            self._settle(position, changes)
         if not position.roll(day):
             return
         changes.position(position)
@@ -298,6 +302,18 @@ class Book:
                 order.hold_yesterday += order.hold_today
                 order.hold_today = ZERO
                 changes.order(order)
+
+    def _settle(self, position: Position, changes: Changes) -> None:
+        """Mark a position to the settlement price of the day that it was in; a gateway settles its live accounts."""
+        account, price = self.accounts[position.account_id], self.last_prices.get(position.symbol)
+        if price is None or not position.quantity or account.kind is AccountKind.LIVE:
+            return
+        account.margin -= position.margin
+        realized = position.settle(price)
+        account.margin += position.margin
+        reference = f"settlement:{position.symbol}:{position.side}:{position.trading_day}"
+        changes.entries += ledger.post(account, LedgerEntryKind.SETTLEMENT, realized, reference, changes.now_ns)
+        changes.accounts[account.account_id] = changes.account_rows[account.account_id] = account
 
     def begin_day(self, gateway: str, trading_day: int, now_ns: int) -> list[Changes]:
         """The gateway says that it is in this trading day: a step that writes it, none when it is known.

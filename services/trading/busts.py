@@ -19,7 +19,7 @@ from services.trading.money import ZERO
 from services.trading.order_states import move
 from services.trading.orders import Order, OrderStatus, PositionEffect, PositionSide, Side
 from services.trading.position_booking import position_of
-from services.trading.positions import Position, split
+from services.trading.positions import split
 from services.trading.reports import TradeReport
 from services.trading.trades import Trade
 
@@ -96,7 +96,7 @@ def _take_out(
         account.margin += position.margin
         changes.position(position)
         book.trim_holds(position, changes)
-        _drop_flat(account, position)
+        account.drop_flat(position)
     if excess := trade.quantity - taken:
         # Closed since: the contracts that never were are missing now, which is the other side.
         log.error("busted trade %s: %s of it was closed since", trade.venue_trade_id, excess)
@@ -108,9 +108,3 @@ def _take_out(
         account.margin += opposite.margin
         changes.position(opposite)
     return realized
-
-
-def _drop_flat(account: Account, position: Position) -> None:
-    if not position.quantity:
-        del account.positions[position.key]
-        account.realized_of[position.key] = position.realized_pnl

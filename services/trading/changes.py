@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from decimal import Decimal
 from typing import Self
 
 from services.kernel.writer import Write
@@ -12,6 +13,17 @@ from services.trading.ledger import LedgerEntry
 from services.trading.orders import Order, PositionSide
 from services.trading.positions import Position
 from services.trading.trades import Trade
+
+
+@dataclass(frozen=True, slots=True)
+class MarginCall:
+    """A margin call that begins, or else is over."""
+
+    user_id: str
+    account_id: str
+    begins: bool
+    equity: Decimal
+    margin: Decimal
 
 
 @dataclass(slots=True)
@@ -45,6 +57,7 @@ class Changes:
     external: list[ExternalActivity] = field(default_factory=list)
     # Other rows of the same transaction.
     writes: list[Write] = field(default_factory=list)
+    margin_calls: list[MarginCall] = field(default_factory=list)
     # Once it is durable: the ids of orders to send, and of orders to cancel at the venue.
     sends: list[str] = field(default_factory=list)
     cancels: list[str] = field(default_factory=list)

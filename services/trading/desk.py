@@ -11,6 +11,7 @@ from services.kernel.database import Repositories
 from services.kernel.errors import NotFound, Unavailable
 from services.trading import metrics
 from services.trading.account_views import AccountView, PositionView, view_account, view_position
+from services.trading.accounts import Account
 from services.trading.book import Book
 from services.trading.changes import Changes
 from services.trading.journal import Encode, Journal, messages
@@ -84,6 +85,15 @@ class Desk:
         When the block raises, the books are read anew before anything else is done.
         """
         return Changes(user_id, self.clock.now_ns(), abandon=self._abandon)
+
+    def roll(self, account: Account, symbol: str) -> None:
+        """Bring what is held of a symbol into today, in a step of its own: an order's step may still be refused."""
+        due = [p for (name, _), p in account.positions.items() if name == symbol and not p.is_current]
+        if due:
+            with self.step(account.user_id) as changes:
+                for position in due:
+                    self.book.roll(position, changes)
+                self.commit(changes)
 
     def commit(self, changes: Changes, refusable: bool = False) -> "asyncio.Future[None]":
         """End a step; see Journal.commit. Sends and cancels follow by themselves once it is durable.

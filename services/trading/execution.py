@@ -286,6 +286,8 @@ def settle(book: Book, order: Order, changes: Changes) -> None:
     reason = ended.announced_reason
     if status is OrderStatus.CANCELED and order.cancel_reason:
         reason = order.cancel_reason  # what was asked for, and why
+        if reason == Reason.CONTRACT_EXPIRED:
+            status = OrderStatus.EXPIRED
     book.finish(order, status, changes, reason, ended.announced_message)
 
 

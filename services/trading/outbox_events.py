@@ -7,7 +7,7 @@ from services.trading.changes import Changes
 
 ACCEPTED, FILLED, FINISHED = "trading.order_accepted", "trading.order_filled", "trading.order_finished"
 UNCERTAIN, EXTERNAL = "trading.order_uncertain", "trading.external_activity"
-REARMED = "trading.stop_rearmed"
+MARGIN_CALL, REARMED = "trading.margin_call", "trading.stop_rearmed"
 
 
 class OutboxEvents:
@@ -27,7 +27,16 @@ class OutboxEvents:
             event.order_accepted.account_id = order.account_id
             event.order_accepted.symbol = order.symbol
             result.append(self._outbox.write(event))
+        for call in changes.margin_calls if wants(MARGIN_CALL) else ():
+            event = self._outbox.event(MARGIN_CALL)
+            event.margin_call.user_id = call.user_id
+            event.margin_call.account_id = call.account_id
+            event.margin_call.begins = call.begins
+            event.margin_call.equity, event.margin_call.margin = plain(call.equity), plain(call.margin)
+            result.append(self._outbox.write(event))
         for trade in changes.trades if wants(FILLED) else ():
+            if not trade.order_id:
+                continue  # an expiry
             event = self._outbox.event(FILLED)
             event.order_filled.user_id = trade.user_id
             event.order_filled.order_id = trade.order_id

@@ -45,9 +45,7 @@ def book_position(
         account.margin += position.margin
         changes.position(position)
         book.trim_holds(position, changes)
-        if not position.quantity:
-            del account.positions[position.key]
-            account.realized_of[position.key] = position.realized_pnl
+        account.drop_flat(position)
     excess = report.quantity - today - yesterday
     if excess:
         # The venue closed more than is held here. The position stays the sum of its trades: the rest opens the other.

@@ -18,7 +18,7 @@ from services.trading.accounts import Account
 from services.trading.desk import Desk
 from services.trading.instruments import Instrument, Instruments
 from services.trading.lease import Lease
-from services.trading.orders import STOP_TYPES, NewOrder, Order, OrderStatus, OrderType, Side
+from services.trading.orders import STOP_TYPES, NewOrder, Order, OrderStatus, OrderType, PositionEffect, Side
 from services.trading.quotes import Quote, Quotes
 from services.trading.reduce_only import ReduceOnly
 from services.trading.repository import OrderFilter, TradingRepository
@@ -267,6 +267,8 @@ class OrderService:
         # Risk was awaited: others may have been accepted, or the books read anew, meanwhile.
         self._desk.require_open()
         account = self._book.accounts[account.account_id]
+        if new.position_effect is not PositionEffect.OPEN:
+            self._desk.roll(account, new.symbol)
         if new.reduce_only:
             new = self._acceptance.reduced(account, new)
         if violations := self._acceptance.holding_violations(account, instrument, new, price):

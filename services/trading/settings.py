@@ -50,7 +50,8 @@ class TradingSettings(Section):
     )
     enforce_sessions: bool = Field(
         default=False,
-        description="Whether the exchanges' hours are kept: SIM then trades in its sessions only. Read at start.",
+        description="Whether the exchanges' hours are kept: trading in sessions only, daily settlement, expiry of "
+        "contracts, margin calls. Read at start.",
     )
     reconcile_interval_s: float = Field(default=30.0, gt=0, description="How often gateways are asked what they have.")
     unknown_grace_s: float = Field(

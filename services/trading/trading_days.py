@@ -31,6 +31,12 @@ class TradingDays:
         day = self._calendar.trading_day(symbol, self._now_ns())
         return max(day, self._ahead.get((gateway, symbol), 0)) if self._ahead else day
 
+    def takes_orders(self, gateway: str, symbol: str) -> bool:
+        """Whether the symbol's market is in an auction or open now; a replayed recording keeps its own hours."""
+        if self._calendar is None or self._reported.get(gateway, (0, False))[1]:
+            return True
+        return self._calendar.takes_orders(symbol, self._now_ns())
+
     def reported(self, gateway: str) -> tuple[int, bool]:
         """(the day that a gateway reported last or 0, whether it keeps days of its own)."""
         return self._reported.get(gateway, (0, False))

@@ -7,10 +7,11 @@ from services.trading import ledger, rows
 from services.trading.accounts import Account, AccountKind
 from services.trading.book import Book
 from services.trading.changes import Changes
-from services.trading.execution import send
+from services.trading.execution import apply_order_report, apply_trade_report, send
 from services.trading.instruments import Instrument
 from services.trading.ledger import LedgerEntryKind
-from services.trading.orders import Order, OrderType, PositionEffect, Side, TimeInForce
+from services.trading.orders import Order, OrderStatus, OrderType, PositionEffect, Side, TimeInForce
+from services.trading.reports import OrderReport, TradeReport
 
 
 def instrument(symbol="IF2606.CFFEX", **over):
@@ -66,6 +67,26 @@ class Trader:
     def begin_day(self, trading_day, gateway="SIM"):
         for changes in self.book.begin_day(gateway, trading_day, 1):
             self.record(changes)
+
+    def fill(self, order, quantity, price="4000", day=0):
+        """The venue fills an order's last leg; then everything must be right."""
+        changes = self.step()
+        reference = order.reference(order.legs[-1])
+        report = TradeReport("SIM", reference, new_id(), order.symbol, D(price), D(quantity), 1, day)
+        apply_trade_report(self.book, order, report, changes)
+        self.record(changes)
+        self.check()
+
+    def cancel(self, order):
+        """The venue ends an order's last leg."""
+        changes = self.step()
+        report = OrderReport(
+            "SIM", order.reference(order.legs[-1]), "v", order.symbol, order.quantity, order.price,
+            order.cumulative_quantity, OrderStatus.CANCELED,
+        )  # fmt: skip
+        apply_order_report(self.book, order, report, changes)
+        self.record(changes)
+        self.check()
 
     def reloaded(self):
         """The book that a restart makes of what was written."""

@@ -10,37 +10,14 @@ from hypothesis import strategies as st
 from sqlalchemy.exc import OperationalError
 
 from services.kernel import writer as kernel_writer
-from services.kernel.identifiers import new_id
 from services.quant.calendar import Calendar
-from services.trading.execution import apply_order_report, apply_trade_report
-from services.trading.orders import OrderStatus, PositionEffect, Side
-from services.trading.reports import OrderReport, TradeReport
+from services.trading.orders import PositionEffect, Side
 from services.trading.trading_days import TradingDays
 from tests.trading.books import Trader, instrument
 from tests.trading.conftest import trading
 from tests.waiting import until
 
 MON, TUE, WED = 20260105, 20260106, 20260107
-
-
-def fill(trader, order, quantity, price="4000", day=0):
-    leg = order.legs[-1]
-    changes = trader.step()
-    report = TradeReport("SIM", order.reference(leg), new_id(), order.symbol, D(price), D(quantity), 1, day)
-    apply_trade_report(trader.book, order, report, changes)
-    trader.record(changes)
-    trader.check()
-
-
-def cancel(trader, order):
-    changes = trader.step()
-    report = OrderReport(
-        "SIM", order.reference(order.legs[-1]), "v", order.symbol, order.quantity, order.price,
-        order.cumulative_quantity, OrderStatus.CANCELED,
-    )  # fmt: skip
-    apply_order_report(trader.book, order, report, changes)
-    trader.record(changes)
-    trader.check()
 
 
 def held(trader):
@@ -51,8 +28,8 @@ def held(trader):
 def test_a_fill_that_outruns_its_days_event_is_of_the_new_day():
     trader = Trader()
     trader.begin_day(MON)
-    fill(trader, trader.order(), 1, day=MON)
-    fill(trader, trader.order(), 1, day=TUE)
+    trader.fill(trader.order(), 1, day=MON)
+    trader.fill(trader.order(), 1, day=TUE)
     assert held(trader) == (1, 1)
     trader.begin_day(TUE)
     assert held(trader) == (1, 1)
@@ -64,18 +41,18 @@ def test_a_late_fill_of_the_day_before_is_yesterdays():
     trader.begin_day(MON)
     late = trader.order()
     trader.begin_day(TUE)
-    fill(trader, trader.order(), 1, day=TUE)
-    fill(trader, late, 1, day=MON)
+    trader.fill(trader.order(), 1, day=TUE)
+    trader.fill(late, 1, day=MON)
     assert held(trader) == (1, 1)
 
 
 def test_a_late_close_of_the_day_before_pays_what_closing_on_that_day_costs():
     trader = Trader()
     trader.begin_day(MON)
-    fill(trader, trader.order(quantity=2), 2, day=MON)
+    trader.fill(trader.order(quantity=2), 2, day=MON)
     close = trader.order(side=Side.SELL, effect=PositionEffect.CLOSE)
     trader.begin_day(TUE)
-    fill(trader, close, 1, day=MON)
+    trader.fill(close, 1, day=MON)
     assert trader.trades[-1].commission == instrument().commission(D(4000), D(1), D(1))
     assert trader.trades[-1].trading_day == MON and held(trader) == (0, 1)
 
@@ -84,7 +61,7 @@ def test_the_replay_of_an_older_day_has_todays_contracts_of_that_day():
     trader = Trader()
     trader.begin_day(20261130)
     trader.begin_day(20210104)
-    fill(trader, trader.order(), 1, day=20210104)
+    trader.fill(trader.order(), 1, day=20210104)
     assert held(trader) == (1, 0)
     (position,) = trader.account.positions.values()
     assert position.hold_for(PositionEffect.CLOSE_TODAY, D(1), True) == (1, 0)
@@ -93,15 +70,15 @@ def test_the_replay_of_an_older_day_has_todays_contracts_of_that_day():
 def test_what_closing_orders_hold_comes_into_the_new_day_with_the_position():
     trader = Trader()
     trader.begin_day(MON)
-    fill(trader, trader.order(quantity=3), 3, day=MON)
+    trader.fill(trader.order(quantity=3), 3, day=MON)
     resting = trader.order(side=Side.SELL, quantity=1, effect=PositionEffect.CLOSE_TODAY)
     trader.begin_day(TUE)
     (position,) = trader.account.positions.values()
     assert (position.frozen_today, position.frozen_yesterday) == (0, 1)
     assert position.closable(PositionEffect.CLOSE_YESTERDAY) == 2 and position.closable(PositionEffect.CLOSE_TODAY) == 0
-    fill(trader, trader.order(quantity=1), 1, day=TUE)
+    trader.fill(trader.order(quantity=1), 1, day=TUE)
     assert (resting.hold_today, resting.hold_yesterday) == (0, 1)
-    cancel(trader, resting)
+    trader.cancel(resting)
     assert position.closable(PositionEffect.CLOSE_YESTERDAY) == 3 and position.closable(PositionEffect.CLOSE_TODAY) == 1
 
 
@@ -132,13 +109,13 @@ def test_books_and_what_a_restart_makes_of_them_agree_across_days_late_fills_and
             order = data.draw(st.sampled_from(resting))
             more = data.draw(st.integers(1, 3))  # the venue may fill more than was asked
             of = data.draw(st.sampled_from([day, day, day - 1]))
-            fill(trader, order, more, data.draw(st.sampled_from(["3990", "4000", "4010.2"])), of)
+            trader.fill(order, more, data.draw(st.sampled_from(["3990", "4000", "4010.2"])), of)
             if not order.is_closing:
                 key = (symbol := order.symbol, order.position_side)
                 opened.setdefault(key, {}).setdefault(of, D(0))
                 opened[key][of] += more
         elif resting:
-            cancel(trader, data.draw(st.sampled_from(resting)))
+            trader.cancel(data.draw(st.sampled_from(resting)))
         trader.check()
     if all(trade.position_effect is PositionEffect.OPEN for trade in trader.trades):
         for key, position in trader.account.positions.items():
