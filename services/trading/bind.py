@@ -31,6 +31,8 @@ from services.trading.outbox_events import OutboxEvents
 from services.trading.preview import Previews
 from services.trading.quotes import Quotes
 from services.trading.reconciliation import Reconciliation
+from services.trading.reconciliation_api import ReconciliationApi
+from services.trading.reconciliation_service import ReconciliationService
 from services.trading.reduce_only import ReduceOnly
 from services.trading.replacement import Replacement
 from services.trading.repository import Statements, TradingRepository
@@ -113,6 +115,11 @@ def bind(process: Process) -> None:
     leases = Leases(desk, accounts, repositories, database.writer(), statements, orders.cancel_leased)
     previews = Previews(accounts, instruments, quotes, acceptance, risk, leases)
     process.serve(OrderApi(orders, replacement, previews, streams, leases))
+    process.serve(
+        ReconciliationApi(
+            ReconciliationService(desk, externals, external_repositories, reconciliation, instruments, venue)
+        )
+    )
     process.serve(AccountApi(AccountService(desk, accounts, orders, repositories)))
 
     async def open_first_account(event: Event) -> None:

@@ -43,10 +43,8 @@ class Externals:
 
     async def reference_of(self, report: OrderReport | TradeReport) -> str:
         """Our reference of a report's order: the venue's word, or what an administrator made of it; empty if none."""
-        if report.reference:
-            return report.reference
         adopted = await self._load()
-        return adopted.get((report.gateway, report.venue_order_id), "")
+        return adopted.get((report.gateway, report.venue_order_id)) or report.reference
 
     async def record(self, report: OrderReport | TradeReport | UnreadableReport) -> bool:
         """Write down an external order or trade; False when it was adopted meanwhile, and belongs to the books."""
@@ -54,7 +52,7 @@ class Externals:
             self._unreadable(report)
             return True
         async with self.lock:
-            if not report.reference and await self.reference_of(report):
+            if await self.reference_of(report) != report.reference:
                 return False
             if isinstance(report, OrderReport):
                 await self._record_order(report)
@@ -64,15 +62,21 @@ class Externals:
 
     def adopt(self, order: ExternalOrder, reference: str, account_id: str, changes: Changes) -> ExternalOrder:
         """From now on an external order is the leg `reference` of an order of ours; written with the step."""
-        adopted = replace(order, order_id=reference[:36], account_id=account_id, update_time_ns=changes.now_ns)
+        adopted = replace(
+            order,
+            reference=reference,
+            order_id=reference[:36],
+            account_id=account_id,
+            update_time_ns=changes.now_ns,
+        )
         assert self._adopted is not None
         self._adopted[order.gateway, order.venue_order_id] = reference
-        self._write_order(replace(adopted, reference=reference), changes)
+        self._write_order(adopted, changes)
         return adopted
 
     async def _record_order(self, report: OrderReport) -> None:
         external_order_id = order_id_of(report.gateway, report.venue_order_id or report.reference)
-        before = await self._find(external_order_id)
+        before = await self.find_order(external_order_id)
         if before is None and report.status in FINISHED and not report.cumulative_quantity:
             return  # over without a trace
         order = ExternalOrder(
@@ -131,7 +135,7 @@ class Externals:
             create_time_ns=changes.now_ns,
         )
         changes.writes.append((self._upsert_trade, trade_row(trade)))
-        order = await self._find(trade.external_order_id)
+        order = await self.find_order(trade.external_order_id)
         if order is None:  # its order was not told of: what is known of it is what it traded
             order = ExternalOrder(
                 trade.external_order_id, report.gateway, venue_order_id, report.reference, report.symbol, report.side,
@@ -170,7 +174,9 @@ class Externals:
             self._orders.popitem(last=False)
         changes.writes.append((self._upsert_order, order_row(order)))
 
-    async def _find(self, external_order_id: str) -> ExternalOrder | None:
+    async def find_order(self, external_order_id: str) -> ExternalOrder | None:
+        """An external order, as it is written or about to be."""
+        await self._load()
         found = self._orders.get(external_order_id)
         if found is None:
             async with self._repositories.read() as repository:

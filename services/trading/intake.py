@@ -130,6 +130,10 @@ class Intake:
             written = self._desk.commit(changes)
         await written
 
+    async def reference_of(self, report: OrderReport | TradeReport) -> str:
+        """Our reference of a report's order, also of one that was adopted; empty when it is not ours."""
+        return await self._externals.reference_of(report)
+
     async def _recall(self, report: OrderReport | TradeReport) -> tuple[OrderReport | TradeReport, Order | None]:
         """The report under our reference, if it is adopted, and its order, read back if it is finished."""
         reference = await self._externals.reference_of(report)

@@ -142,7 +142,8 @@ class Reconciliation:
                 await asyncio.sleep(0)
         if not state.complete or not desk.is_open:
             return
-        self._compare_orders(asked, state, now_ns)
+        known = {await self.intake.reference_of(report) for report in state.orders}
+        self._compare_orders(asked, known, state, now_ns)
         self._compare_positions(gateway, state)
 
     async def _take_trades(self, gateway: str, state: VenueState) -> None:
@@ -178,16 +179,15 @@ class Reconciliation:
         order = self._desk.book.find_order(trade.reference[:36])
         return order is not None and trade.kind is TradeKind.NEW and trade.venue_trade_id in order.trade_ids
 
-    def _compare_orders(self, asked: dict[str, str], state: VenueState, now_ns: int) -> None:
-        """Deal with each leg that may trade, by what a complete answer says of it."""
-        known = {report.reference for report in state.orders}
+    def _compare_orders(self, asked: dict[str, str], known: set[str], state: VenueState, now_ns: int) -> None:
+        """Deal with each leg that may trade, by what a complete answer says of it; it shows the `known` ones."""
         missing = {}
         for reference, order_id in asked.items():
             order = self._desk.book.orders.get(order_id)
             leg = order.find_leg(reference) if order is not None else None
             if order is None or leg is None or not leg.is_live or self.dispatcher.is_sending(reference):
                 continue
-            if self._is_of_earlier_day(order, leg, state):
+            if self._is_of_earlier_day(order, leg, known, state):
                 with self._desk.step(order.user_id) as changes:
                     execution.end_leg(self._desk.book, order, leg, changes)
                     self._desk.commit(changes)
@@ -210,7 +210,7 @@ class Reconciliation:
             if name not in asked and name[:36] in self._desk.book.orders
         }
 
-    def _is_of_earlier_day(self, order: Order, leg: Leg, state: VenueState) -> bool:
+    def _is_of_earlier_day(self, order: Order, leg: Leg, known: set[str], state: VenueState) -> bool:
         """Whether a leg was good for a day that is over at its venue, which does not know it any more.
 
         Where the gateway tells of no day's end it may still show it: as it was before that.
@@ -220,8 +220,7 @@ class Reconciliation:
         kept = self._desk.book.keeps_overnight(order.gateway)
         if kept and order.time_in_force in (TimeInForce.GTC, TimeInForce.GTD):
             return False
-        shown = any(report.reference == order.reference(leg) for report in state.orders)
-        return not (kept and shown)
+        return not (kept and order.reference(leg) in known)
 
     def _doubt(self, order: Order) -> None:
         """Only the venue can tell what became of it: say so, once."""

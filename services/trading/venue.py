@@ -111,6 +111,15 @@ class Venue:
             timeout=SEND_TIMEOUT_S,
         )
 
+    async def cancel_external(self, gateway: str, venue_order_id: str, symbol: str) -> None:
+        """Ask for a cancel of an order that is not ours."""
+        await self._engine.CancelOrder(
+            engine_pb2.CancelOrderRequest(
+                gateway_name=gateway, order_id=venue_order_id, venue_order_id=venue_order_id, symbol=symbol
+            ),
+            timeout=SEND_TIMEOUT_S,
+        )
+
     async def amend(self, order: Order, leg: Leg, quantity: Decimal, price: Decimal | None) -> None:
         """Ask for another quantity of the leg and another limit; the outcome comes as an event."""
         await self._engine.AmendOrder(

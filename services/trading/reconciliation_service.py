@@ -1,0 +1,378 @@
+"""What an administrator makes of what venues have and the books do not."""
+
+from decimal import Decimal
+
+from redfire.reasons import Reason
+
+from services.kernel.database import Repositories
+from services.kernel.decimals import plain
+from services.kernel.errors import Aborted, Conflict, FailedPrecondition, NotFound
+from services.kernel.identifiers import new_id
+from services.kernel.paging import Page, Slice
+from services.trading import execution
+from services.trading.acceptance import InsufficientPosition
+from services.trading.accounts import Account
+from services.trading.desk import Desk
+from services.trading.external_repository import ExternalFilter, ExternalRepository
+from services.trading.external_rows import ExternalOrder, ExternalTrade
+from services.trading.externals import Externals
+from services.trading.instruments import Instruments
+from services.trading.money import ZERO
+from services.trading.orders import (
+    FINISHED,
+    Delivery,
+    Leg,
+    Order,
+    OrderStatus,
+    OrderType,
+    PositionEffect,
+    PositionSide,
+    Side,
+    TimeInForce,
+    fingerprint,
+)
+from services.trading.reconciliation import PositionDifference, Reconciliation
+from services.trading.reports import OrderReport, TradeKind, TradeReport
+from services.trading.service import ClientOrderIdReused, OrderNotOpen
+from services.trading.venue import Venue
+
+
+class ExternalOrderAdopted(Conflict):
+    """The external order was adopted as another order."""
+
+    reason = Reason.EXTERNAL_ACTIVITY
+
+
+class OrdersDiffer(FailedPrecondition):
+    """The external order cannot be this one."""
+
+    reason = Reason.EXTERNAL_ACTIVITY
+
+
+class OutcomeKnown(FailedPrecondition):
+    """The order's venue tells what becomes of it."""
+
+    reason = Reason.EXTERNAL_ACTIVITY
+
+
+class DifferenceChanged(Aborted):
+    """The positions differ by another quantity by now."""
+
+    reason = Reason.EXTERNAL_ACTIVITY
+
+
+class ReconciliationService:
+    """External orders, trades and positions, and orders whose outcome is unknown; of all users."""
+
+    def __init__(
+        self,
+        desk: Desk,
+        externals: Externals,
+        repositories: Repositories[ExternalRepository],
+        reconciliation: Reconciliation,
+        instruments: Instruments,
+        venue: Venue,
+    ) -> None:
+        self._desk = desk
+        self._externals = externals
+        self._repositories = repositories
+        self._reconciliation = reconciliation
+        self._instruments = instruments
+        self._venue = venue
+
+    async def list_external_orders(self, wanted: ExternalFilter, page: Page) -> Slice[ExternalOrder]:
+        """External orders, newest first."""
+        await self._desk.journal.durable()
+        async with self._repositories.read() as repository:
+            return await repository.list_orders(wanted, page)
+
+    async def list_external_trades(self, wanted: ExternalFilter, page: Page) -> Slice[ExternalTrade]:
+        """External trades, newest first."""
+        await self._desk.journal.durable()
+        async with self._repositories.read() as repository:
+            return await repository.list_trades(wanted, page)
+
+    def list_position_differences(self, gateway: str, page: Page) -> Slice[PositionDifference]:
+        """Differences, by gateway, symbol and side."""
+
+        def key(difference: PositionDifference) -> list[str]:
+            return [difference.gateway, difference.symbol, str(int(difference.side))]
+
+        found = sorted(self._reconciliation.position_differences, key=key)
+        if gateway:
+            found = [difference for difference in found if difference.gateway == gateway]
+        return page.cut([one for one in found if page.after is None or key(one) > page.after][: page.size + 1], key)
+
+    def list_uncertain_orders(self, gateway: str, page: Page) -> Slice[Order]:
+        """Uncertain orders, oldest first."""
+        self._desk.require_open()
+        found = [
+            order
+            for order_id, order in sorted(self._desk.book.orders.items())
+            if is_uncertain(order)
+            and (not gateway or order.gateway == gateway)
+            and (page.after is None or order_id > page.after[0])
+        ]
+        return page.cut(found[: page.size + 1], lambda order: [order.order_id])
+
+    async def adopt_external_order(
+        self, external_order_id: str, account_id: str, order_id: str
+    ) -> tuple[ExternalOrder, Order]:
+        """Make it an order of the account, or the one at the venue of the uncertain order; its trades are booked.
+
+        Raises: NotFound, ExternalOrderAdopted, OrdersDiffer, OutcomeKnown, InsufficientPosition where it closes what
+        the account does not have.
+        """
+        self._desk.require_open()
+        async with self._externals.lock:
+            external = await self._get(external_order_id)
+            if external.order_id:
+                return external, await self._adopted_as(external, account_id, order_id)
+            async with self._repositories.read() as repository:
+                trades = [one for one in await repository.trades_of(external_order_id) if one.kind is TradeKind.NEW]
+            instrument = await self._instruments.require(external.symbol)
+            self._desk.require_open()
+            if order_id:
+                order = self._uncertain(order_id)
+                leg = _leg_for(order, external)
+            else:
+                order, leg = self._as_order(external, trades, account_id), None
+            with self._desk.step(order.user_id) as changes:
+                if leg is None:
+                    if self._desk.book.instruments.get(instrument.symbol) is not instrument:
+                        self._desk.book.instruments[instrument.symbol] = instrument
+                    changes.instruments.append(instrument)
+                    self._desk.book.accept(order, changes)
+                    leg = Leg(0, order.position_effect, order.quantity, trading_day=order.trading_day)
+                    order.legs, order.leg_count = [leg], 1
+                leg.delivery, leg.venue_order_id = Delivery.SENT, external.venue_order_id
+                order.hold_reason = ""
+                reference = order.reference(leg)
+                for trade in trades:
+                    execution.apply_trade_report(self._desk.book, order, _trade_report(trade, reference), changes)
+                report = _order_report(external, reference)
+                if external.status is not OrderStatus.UNKNOWN:
+                    execution.apply_order_report(self._desk.book, order, report, changes)
+                changes.order(order)
+                adopted = self._externals.adopt(external, reference, order.account_id, changes)
+                written = self._desk.commit(changes)
+        await written
+        self._reconciliation.want()
+        return adopted, order
+
+    async def cancel_external_order(self, external_order_id: str) -> ExternalOrder:
+        """Ask the venue; of a finished one nothing is asked. Raises NotFound, ExternalOrderAdopted, the engine's."""
+        external = await self._get(external_order_id)
+        if external.order_id:
+            raise ExternalOrderAdopted("cancel the order that it is", order_id=external.order_id)
+        if external.status not in FINISHED:
+            await self._venue.cancel_external(external.gateway, external.venue_order_id, external.symbol)
+        return external
+
+    async def close_position_difference(
+        self,
+        client_order_id: str,
+        difference: tuple[str, str, PositionSide],
+        account_id: str,
+        price: Decimal,
+        quantity: Decimal,
+    ) -> Order:
+        """Book the venue's position less the books' to an account, as an order that is filled at the price.
+
+        `difference` is (gateway, symbol, side). Raises: NotFound, DifferenceChanged, InsufficientPosition,
+        ClientOrderIdReused.
+        """
+        gateway, symbol, side = difference
+        account = self._account(account_id, gateway)
+        digest = fingerprint("difference", gateway, symbol, int(side), price, quantity)
+        earlier = await self._desk.find_by_client(account_id, client_order_id)
+        if earlier is not None:
+            if earlier.fingerprint != digest:
+                raise ClientOrderIdReused(client_order_id=client_order_id)
+            return earlier
+        found = {(one.gateway, one.symbol, one.side): one for one in self._reconciliation.position_differences}
+        current = found.get(difference)
+        if current is None:
+            raise NotFound("position difference", f"{gateway} {symbol} {side.name}")
+        if current.quantity != quantity:
+            raise DifferenceChanged(quantity=plain(current.quantity))
+        instrument = await self._instruments.require(symbol)
+        self._desk.require_open()
+        opens = quantity > 0
+        order = _order(
+            account,
+            client_order_id,
+            digest,
+            symbol,
+            Side.BUY if opens == (side is PositionSide.LONG) else Side.SELL,
+            PositionEffect.OPEN if opens else PositionEffect.CLOSE,
+            abs(quantity),
+            price,
+            self._desk.clock.now_ns(),
+        )
+        self._require_position(order)
+        self._desk.book.instruments.setdefault(symbol, instrument)
+        report = TradeReport(
+            gateway, order.order_id, f"difference:{order.order_id}", symbol, price, abs(quantity), order.create_time_ns
+        )
+        with self._desk.step(order.user_id) as changes:
+            changes.instruments.append(instrument)
+            self._desk.book.accept(order, changes)
+            order.legs = [Leg(0, order.position_effect, order.quantity, Delivery.SENT, trading_day=order.trading_day)]
+            order.leg_count = 1
+            execution.apply_trade_report(self._desk.book, order, report, changes)
+            written = self._desk.commit(changes)
+        await written
+        self._reconciliation.want()
+        return order
+
+    async def resolve_uncertain_order(self, order_id: str, status: OrderStatus, reason: str) -> Order:
+        """End an order whose outcome its venue does not tell. Raises NotFound, OutcomeKnown, OrderNotOpen."""
+        self._desk.require_open()
+        order = await self._desk.recall(order_id)
+        self._desk.require_open()
+        if order is None:
+            raise NotFound("order", order_id)
+        if not order.is_open:
+            if order.reject_reason == Reason.OUTCOME_UNKNOWN:
+                return order
+            raise OrderNotOpen(f"the order is {order.status.name}", status=order.status.name)
+        if not is_uncertain(order):
+            raise OutcomeKnown
+        with self._desk.step(order.user_id) as changes:
+            execution.resolve(self._desk.book, order, status, reason, changes)
+            written = self._desk.commit(changes)
+        await written
+        return order
+
+    async def _get(self, external_order_id: str) -> ExternalOrder:
+        found = await self._externals.find_order(external_order_id)
+        if found is None:
+            raise NotFound("external order", external_order_id)
+        return found
+
+    async def _adopted_as(self, external: ExternalOrder, account_id: str, order_id: str) -> Order:
+        order = await self._desk.recall(external.order_id)
+        if order is None or order_id not in ("", external.order_id) or account_id not in ("", external.account_id):
+            raise ExternalOrderAdopted(order_id=external.order_id)
+        await self._desk.journal.durable()
+        return order
+
+    def _uncertain(self, order_id: str) -> Order:
+        order = self._desk.book.orders.get(order_id)
+        if order is None:
+            raise NotFound("order", order_id)
+        if not is_uncertain(order):
+            raise OutcomeKnown
+        return order
+
+    def _account(self, account_id: str, gateway: str) -> Account:
+        self._desk.require_open()
+        account = self._desk.book.accounts.get(account_id)
+        if account is None:
+            raise NotFound("account", account_id)
+        if account.gateway != gateway:
+            raise OrdersDiffer(f"the account trades at {account.gateway}", gateway=account.gateway)
+        return account
+
+    def _as_order(self, external: ExternalOrder, trades: list[ExternalTrade], account_id: str) -> Order:
+        account = self._account(account_id, external.gateway)
+        if external.side is None:
+            raise OrdersDiffer("the venue does not say whether it buys or sells")
+        traded = sum((trade.quantity for trade in trades), ZERO)
+        price = external.price or (trades[-1].price if trades else None)
+        order = _order(
+            account,
+            f"external:{external.external_order_id}",
+            fingerprint("external", external.external_order_id),
+            external.symbol,
+            external.side,
+            external.position_effect,
+            max(external.quantity, external.cumulative_quantity, traded),
+            price if price is not None else self._desk.book.last_prices.get(external.symbol, ZERO),
+            self._desk.clock.now_ns(),
+        )
+        if external.type is OrderType.MARKET or external.price is None:
+            order.type, order.price = OrderType.MARKET, None
+        self._require_position(order)
+        return order
+
+    def _require_position(self, order: Order) -> None:
+        """What closes must be there to be closed. Raises InsufficientPosition."""
+        if not order.is_closing:
+            return
+        account = self._desk.book.accounts[order.account_id]
+        position = account.positions.get((order.symbol, order.position_side))
+        closable = position.closable(order.position_effect) if position is not None else ZERO
+        if closable < order.quantity:
+            raise InsufficientPosition(closable=plain(closable), quantity=plain(order.quantity))
+
+
+def is_uncertain(order: Order) -> bool:
+    """Whether only the venue can tell what became of an open order."""
+    return order.is_open and (
+        order.status is OrderStatus.UNKNOWN
+        or order.hold_reason == Reason.OUTCOME_UNKNOWN
+        or any(leg.is_live and leg.delivery is Delivery.UNCERTAIN for leg in order.legs)
+    )
+
+
+def _leg_for(order: Order, external: ExternalOrder) -> Leg:
+    """The leg of an uncertain order that the external order is. Raises OrdersDiffer."""
+    if (order.gateway, order.symbol) == (external.gateway, external.symbol) and external.side in (None, order.side):
+        for leg in order.legs:
+            unnamed = leg.venue_order_id in ("", external.venue_order_id)
+            if leg.is_live and unnamed and leg.quantity >= max(external.quantity, external.cumulative_quantity):
+                return leg
+    raise OrdersDiffer("gateway, symbol, side and quantity must agree")
+
+
+def _order(
+    account: Account,
+    client_order_id: str,
+    digest: str,
+    symbol: str,
+    side: Side,
+    effect: PositionEffect,
+    quantity: Decimal,
+    price: Decimal,
+    now_ns: int,
+) -> Order:
+    return Order(
+        order_id=new_id(),
+        client_order_id=client_order_id,
+        user_id=account.user_id,
+        account_id=account.account_id,
+        gateway=account.gateway,
+        symbol=symbol,
+        side=side,
+        type=OrderType.LIMIT,
+        time_in_force=TimeInForce.DAY,
+        position_effect=effect,
+        quantity=quantity,
+        price=price,
+        stop_price=None,
+        trailing_offset=None,
+        expire_time_ns=0,
+        strategy_id="",
+        trace_id="",
+        fingerprint=digest,
+        create_time_ns=now_ns,
+        update_time_ns=now_ns,
+        reserve_price=price,
+        status=OrderStatus.NEW,
+    )
+
+
+def _trade_report(trade: ExternalTrade, reference: str) -> TradeReport:
+    return TradeReport(
+        trade.gateway, reference, trade.venue_trade_id, trade.symbol, trade.price, trade.quantity, trade.time_ns,
+        trade.trading_day, TradeKind.NEW, trade.venue_order_id, trade.side, trade.position_effect,
+    )  # fmt: skip
+
+
+def _order_report(external: ExternalOrder, reference: str) -> OrderReport:
+    return OrderReport(
+        external.gateway, reference, external.venue_order_id, external.symbol, external.quantity, external.price,
+        external.cumulative_quantity, external.status,
+    )  # fmt: skip
