@@ -1,6 +1,6 @@
 """The rules that an order must meet before it is one, and what it would hold."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from decimal import ROUND_FLOOR, Decimal
 
@@ -144,9 +144,18 @@ class Acceptance:
         return price if limit_up is None else min(price, max(limit_up, max(known)))
 
     def violations(
-        self, account: Account, instrument: Instrument, quote: Quote | None, order: NewOrder, price: Decimal | None
+        self,
+        account: Account,
+        instrument: Instrument,
+        quote: Quote | None,
+        order: NewOrder,
+        price: Decimal | None,
+        holds: bool = True,
     ) -> list[RedFireError]:
-        """All reasons why the order cannot be accepted now, the first first; `price` is its reserve_price."""
+        """All reasons why the order cannot be accepted now, the first first; `price` is its reserve_price.
+
+        Without `holds` it is not asked whether there is enough to close or to open with.
+        """
         found = self.value_violations(instrument, quote, order)
         if instrument.gateway and not self._quotes.same_market(instrument.gateway, account.gateway):
             text = f"{order.symbol} is traded at {instrument.gateway}, the account trades at {account.gateway}"
@@ -161,9 +170,8 @@ class Acceptance:
             found.append(NoLiquidity(f"{order.symbol} has no price yet", symbol=order.symbol))
             return found
         found += self.quote_violations(account.gateway, order, quote)
-        if any(isinstance(violation, CurrencyMismatch) for violation in refused):
-            return found  # what it would cost cannot be said
-        found += self.holding_violations(account, instrument, order, price)
+        if holds and not any(isinstance(violation, CurrencyMismatch) for violation in refused):
+            found += self.holding_violations(account, instrument, order, price)
         return found
 
     def value_violations(self, instrument: Instrument, quote: Quote | None, order: NewOrder) -> list[RedFireError]:
@@ -255,6 +263,18 @@ class Acceptance:
         if needed > available:
             return [InsufficientFunds(needed=plain(needed), available=plain(available))]
         return []
+
+    def closable(self, account: Account, order: NewOrder) -> Decimal:
+        """What there is to close that no other order holds."""
+        position = self._position(account, order)
+        return position.closable(order.position_effect) if position is not None else ZERO
+
+    def require_funds(self, account: Account, orders: Iterable[tuple[Instrument, Decimal, Decimal]]) -> None:
+        """Raises InsufficientFunds where (instrument, price, quantity) of all together need more than there is."""
+        needed = money.total(instrument.funds(price, quantity) for instrument, price, quantity in orders)
+        available = account.available(self._book.last_prices)
+        if needed > available:
+            raise InsufficientFunds(needed=plain(needed), available=plain(available))
 
     def margin_violation(self, order: Order, price: Decimal) -> RedFireError | None:
         """Why an accepted opening order cannot be sent at this price: it would need more margin than there is."""

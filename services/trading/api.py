@@ -11,7 +11,9 @@ from services.kernel.decimals import from_text
 from services.kernel.errors import Denied, Invalid
 from services.kernel.paging import Page
 from services.trading import convert
+from services.trading.group_service import GroupService
 from services.trading.leases import Leases
+from services.trading.order_group import OrderGroupKind
 from services.trading.preview import Previews
 from services.trading.replacement import Replacement, Wanted
 from services.trading.service import OrderService
@@ -27,12 +29,14 @@ class OrderApi(rpc.OrderServiceServicer):
     def __init__(
         self,
         orders: OrderService,
+        groups: GroupService,
         replacement: Replacement,
         previews: Previews,
         streams: Streams,
         leases: Leases,
     ) -> None:
         self._leases = leases
+        self._groups = groups
         self._orders = orders
         self._replacement = replacement
         self._previews = previews
@@ -80,6 +84,28 @@ class OrderApi(rpc.OrderServiceServicer):
         """Ask for all to be canceled."""
         orders = await self._orders.cancel_all_orders(call.user_id, request.account_id, request.symbol)
         return pb.CancelAllOrdersResponse(orders=[convert.order_to_pb(order) for order in orders])
+
+    async def CreateOrderGroup(self, request: pb.CreateOrderGroupRequest, call: Call) -> pb.CreateOrderGroupResponse:
+        """Accept orders that depend on each other, all or none."""
+        group = await self._groups.create_order_group(
+            call.user_id,
+            request.account_id,
+            request.client_order_group_id,
+            OrderGroupKind(request.kind),
+            convert.group_orders_from_pb(request),
+            call.trace_id,
+        )
+        return pb.CreateOrderGroupResponse(order_group=convert.order_group_to_pb(group))
+
+    async def GetOrderGroup(self, request: pb.GetOrderGroupRequest, call: Call) -> pb.GetOrderGroupResponse:
+        """A group with its orders."""
+        group = await self._groups.get_order_group(call.user_id, request.order_group_id)
+        return pb.GetOrderGroupResponse(order_group=convert.order_group_to_pb(group))
+
+    async def CancelOrderGroup(self, request: pb.CancelOrderGroupRequest, call: Call) -> pb.CancelOrderGroupResponse:
+        """Ask for the open orders of a group to be canceled."""
+        group = await self._groups.cancel_order_group(call.user_id, request.order_group_id)
+        return pb.CancelOrderGroupResponse(order_group=convert.order_group_to_pb(group))
 
     async def StreamOrders(self, request: pb.StreamOrdersRequest, call: Call) -> AsyncIterator[list[bytes]]:
         """News of the caller's accounts; with cancel_on_disconnect the stream holds a lease on their orders."""

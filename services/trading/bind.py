@@ -22,11 +22,13 @@ from services.trading.desk import Desk
 from services.trading.dispatch import Dispatcher
 from services.trading.external_repository import ExternalRepository
 from services.trading.externals import Externals
+from services.trading.group_service import GroupService
 from services.trading.instruments import Instruments
 from services.trading.intake import Intake
 from services.trading.journal import Journal
 from services.trading.leases import Leases
 from services.trading.margin_calls import MarginCalls
+from services.trading.order_groups import GroupSettlement
 from services.trading.outbox_events import OutboxEvents
 from services.trading.preview import Previews
 from services.trading.quotes import Quotes
@@ -95,7 +97,9 @@ def bind(process: Process) -> None:
         posts=lambda gateway: venue.simulated.get(gateway, True),  # vnpy's gateways have no post-only orders
         takes_orders=takes_orders,
     )
+    settlement = GroupSettlement(desk)
     stops = Stops(desk, quotes, acceptance, risk, process.tasks, connected)
+    desk.on_commit(lambda changes: stops.arm(settlement.complete(changes)))
     reduce_only = ReduceOnly(book)
     desk.on_commit(reduce_only.complete)
     desk.on_reloaded(reduce_only.rebuild)
@@ -114,7 +118,8 @@ def bind(process: Process) -> None:
     replacement = Replacement(desk, instruments, quotes, acceptance, risk, stops, venue, process.tasks)
     leases = Leases(desk, accounts, repositories, database.writer(), statements, orders.cancel_leased)
     previews = Previews(accounts, instruments, quotes, acceptance, risk, leases)
-    process.serve(OrderApi(orders, replacement, previews, streams, leases))
+    groups = GroupService(desk, accounts, orders, acceptance, risk, stops, repositories)
+    process.serve(OrderApi(orders, groups, replacement, previews, streams, leases))
     process.serve(
         ReconciliationApi(
             ReconciliationService(desk, externals, external_repositories, reconciliation, instruments, venue)

@@ -12,6 +12,7 @@ from services.trading.currencies import Currencies
 from services.trading.instruments import Instrument
 from services.trading.ledger import LedgerEntryKind
 from services.trading.money import ZERO
+from services.trading.order_group import OrderGroup
 from services.trading.order_states import move
 from services.trading.orders import Order, OrderStatus, PositionSide, TimeInForce
 from services.trading.positions import Position
@@ -49,6 +50,9 @@ class Book:
         self.simulated: Mapping[str, bool] = {} if simulated is None else simulated
         # Whether the exchanges' hours, settlements and expiries are kept.
         self.enforces_sessions = False
+        # Those of which some order is open.
+        self.groups: dict[str, OrderGroup] = {}
+        self._groups_of: dict[str, dict[str, OrderGroup]] = {}
         self._kept_finished = kept_finished
         self._close_first = close_first
         self._by_client: dict[tuple[str, str], Order] = {}
@@ -58,9 +62,15 @@ class Book:
         """Forget everything but instruments and prices: it is read anew."""
         for kept in (self.accounts, self.accounts_of, self.orders, self.finished, self._by_client, self._open_of):
             kept.clear()
+        self.groups.clear()
+        self._groups_of.clear()
         self.days.clear()
 
     # Reading
+
+    def groups_of(self, account_id: str) -> list[OrderGroup]:
+        """An account's groups of which some order is open, oldest first."""
+        return list(self._groups_of.get(account_id, {}).values())
 
     def find_order(self, order_id: str) -> Order | None:
         """An open order, or one that finished lately."""
@@ -152,6 +162,19 @@ class Book:
             position = self.accounts[order.account_id].positions.get((order.symbol, order.position_side))
             if position is not None:
                 position.freeze(order.hold_today, order.hold_yesterday)
+
+    def add_group(self, group: OrderGroup) -> None:
+        """Put a group of which some order is open into the books."""
+        self.groups[group.order_group_id] = group
+        self._groups_of.setdefault(group.account_id, {})[group.order_group_id] = group
+
+    def forget_group(self, group: OrderGroup) -> None:
+        """Take a group out: all its orders are finished."""
+        self.groups.pop(group.order_group_id, None)
+        of_account = self._groups_of.get(group.account_id, {})
+        of_account.pop(group.order_group_id, None)
+        if not of_account:
+            self._groups_of.pop(group.account_id, None)
 
     def remember_finished(self, order: Order) -> None:
         """Keep a finished order for a while."""
@@ -251,6 +274,17 @@ class Book:
             return
         self.roll(position, changes)
         self._release_hold(order, position, excess, changes)
+
+    def release_hold(self, order: Order, quantity: Decimal, changes: Changes) -> Decimal:
+        """Release at most so much of what a closing order holds; how much it was."""
+        position = self.accounts[order.account_id].positions.get((order.symbol, order.position_side))
+        released = min(quantity, order.hold_today + order.hold_yesterday)
+        if position is None or released <= 0:
+            return ZERO
+        self.roll(position, changes)
+        self._release_hold(order, position, released, changes)
+        changes.order(order)
+        return released
 
     def trim_holds(self, position: Position, changes: Changes) -> None:
         """Let open orders, the newest first, hold no more than there is: a venue filled more than it was asked for."""

@@ -10,6 +10,7 @@ from services.trading.accounts import Account
 from services.trading.external_rows import ExternalActivity
 from services.trading.instruments import Instrument
 from services.trading.ledger import LedgerEntry
+from services.trading.order_group import OrderGroup
 from services.trading.orders import Order, PositionSide
 from services.trading.positions import Position
 from services.trading.trades import Trade
@@ -39,6 +40,7 @@ class Changes:
     now_ns: int
     created: dict[str, Order] = field(default_factory=dict)
     orders: dict[str, Order] = field(default_factory=dict)
+    groups: dict[str, OrderGroup] = field(default_factory=dict)
     trades: list[Trade] = field(default_factory=list)
     trade_updates: list[Trade] = field(default_factory=list)  # booked before, and busted now
     entries: list[LedgerEntry] = field(default_factory=list)

@@ -10,8 +10,10 @@ from redfire.trading.v1 import account_service_pb2, order_service_pb2, trading_p
 from services.kernel.decimals import from_text, plain, to_text
 from services.kernel.errors import Invalid, RedFireError
 from services.trading.account_views import AccountView, PositionView
+from services.trading.group_checks import of_order
 from services.trading.lease import Lease
 from services.trading.ledger import LedgerEntry
+from services.trading.order_group import OrderGroup
 from services.trading.orders import STOP_TYPES, NewOrder, Order, OrderType, PositionEffect, Side, TimeInForce
 from services.trading.preview import OrderPreview
 from services.trading.repository import OrderFilter
@@ -37,7 +39,22 @@ def time_of(message: Any, name: str) -> int:
     return min(max(found.seconds * _NS + found.nanos, 1), _LATEST_NS)
 
 
-def new_order_from_pb(request: Any, account_id: str | None = None) -> NewOrder:
+def group_orders_from_pb(request: order_service_pb2.CreateOrderGroupRequest) -> list[NewOrder]:
+    """The orders of a CreateOrderGroupRequest; the exits of a BRACKET close where they do not say. Raises Invalid."""
+    result = []
+    for index, order in enumerate(request.orders):
+        exits = request.kind == trading_pb2.ORDER_GROUP_KIND_BRACKET and index > 0
+        try:
+            effect = PositionEffect.CLOSE if exits else PositionEffect.OPEN
+            result.append(new_order_from_pb(order, request.account_id, effect))
+        except Invalid as error:
+            raise of_order(error, index) from None
+    return result
+
+
+def new_order_from_pb(
+    request: Any, account_id: str | None = None, default: PositionEffect = PositionEffect.OPEN
+) -> NewOrder:
     """CreateOrderRequest, PreviewOrderRequest, or a GroupOrder of an account. Raises Invalid."""
     effect = request.position_effect
     if request.reduce_only and effect == PositionEffect.OPEN:
@@ -54,9 +71,7 @@ def new_order_from_pb(request: Any, account_id: str | None = None) -> NewOrder:
         trailing_offset=from_text(request.trailing_offset),
         time_in_force=TimeInForce(request.time_in_force or TimeInForce.DAY),
         expire_time_ns=time_of(request, "expire_time"),
-        position_effect=PositionEffect(
-            effect or (PositionEffect.CLOSE if request.reduce_only else PositionEffect.OPEN)
-        ),
+        position_effect=PositionEffect(effect or (PositionEffect.CLOSE if request.reduce_only else default)),
         strategy_id=request.strategy_id,
         reduce_only=request.reduce_only,
         post_only=request.post_only,
@@ -123,6 +138,21 @@ def order_to_pb(order: Order) -> trading_pb2.Order:
     if order.expire_time_ns:
         message.expire_time.CopyFrom(time_to_pb(order.expire_time_ns))
     return message
+
+
+def order_group_to_pb(group: OrderGroup) -> trading_pb2.OrderGroup:
+    """A group as it is now."""
+    status = trading_pb2.ORDER_GROUP_STATUS_ACTIVE if group.is_open else trading_pb2.ORDER_GROUP_STATUS_DONE
+    return trading_pb2.OrderGroup(
+        order_group_id=group.order_group_id,
+        client_order_group_id=group.client_order_group_id,
+        kind=group.kind,  # type: ignore[arg-type]
+        orders=[order_to_pb(order) for order in group.orders],
+        account_id=group.account_id,
+        status=status,
+        create_time=time_to_pb(group.create_time_ns),
+        update_time=time_to_pb(max(group.update_time_ns, *(order.update_time_ns for order in group.orders))),
+    )
 
 
 def trade_to_pb(trade: Trade) -> trading_pb2.Trade:
@@ -216,15 +246,17 @@ def entry_to_pb(entry: LedgerEntry) -> trading_pb2.LedgerEntry:
     )
 
 
-def encode_change(sequence: int, item: Order | Trade | PositionView | AccountView) -> bytes:
+def encode_change(sequence: int, item: Order | OrderGroup | Trade | PositionView | AccountView) -> bytes:
     """A change as a message of StreamOrders."""
-    # Put together from encoded parts, which saves a copy: field 1 is the sequence, 2 to 5 what it is about.
+    # Put together from encoded parts, which saves a copy: field 1 is the sequence, 2 to 5 and 11 what it is about.
     if isinstance(item, Order):
         field, payload = b"\x12", order_to_pb(item).SerializeToString()
     elif isinstance(item, Trade):
         field, payload = b"\x1a", trade_to_pb(item).SerializeToString()
     elif isinstance(item, PositionView):
         field, payload = b"\x22", position_to_pb(item).SerializeToString()
+    elif isinstance(item, OrderGroup):
+        field, payload = b"\x5a", order_group_to_pb(item).SerializeToString()
     else:
         field, payload = b"\x2a", account_to_pb(item).SerializeToString()
     return b"".join((b"\x08", _varint(sequence), field, _varint(len(payload)), payload))

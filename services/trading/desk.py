@@ -15,6 +15,7 @@ from services.trading.accounts import Account
 from services.trading.book import Book
 from services.trading.changes import Changes
 from services.trading.journal import Encode, Journal, messages
+from services.trading.order_group import OrderGroup
 from services.trading.orders import Order, PositionSide
 from services.trading.repository import TradingRepository
 from services.trading.streams import News, NewsKind, Snapshot, Streams
@@ -171,10 +172,11 @@ class Desk:
             for account in self.book.accounts_of.get(owner, ()):
                 if account_id and account.account_id != account_id:
                     continue
-                items: list[Order | PositionView | AccountView] = [
+                items: list[Order | OrderGroup | PositionView | AccountView] = [
                     view_account(account, prices),
                     *(view_position(position, prices) for position in account.positions.values()),
                     *self.book.open_orders(account.account_id),
+                    *self.book.groups_of(account.account_id),
                 ]
                 changes += [
                     News(NewsKind.CHANGE, sequence, owner, account.account_id, self._encode(sequence, item))
@@ -223,6 +225,11 @@ class Desk:
             book.add_position(position)
         for order in loaded.orders:
             book.add_order(order)
+        for group in loaded.order_groups:
+            book.add_group(group)
+            for order in group.orders:
+                if not order.is_open:
+                    book.remember_finished(order)
         self.journal.begin(loaded.last_sequence, loaded.trimmed_through)
         self._failed.clear()
         self._loaded = True

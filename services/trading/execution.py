@@ -358,7 +358,7 @@ def _begin_replacement(book: Book, order: Order, changes: Changes) -> None:
 
 
 def send(book: Book, order: Order, changes: Changes) -> None:
-    """Begin the order's next legs, to be sent once the step is durable. None of it may be live."""
+    """Begin legs for what of the order is not at its venue, to be sent once the step is durable."""
     position = book.accounts[order.account_id].positions.get((order.symbol, order.position_side))
     if position is not None and order.is_closing:
         book.roll(position, changes)  # what of it is today's decides how it is split

@@ -15,13 +15,14 @@ from services.kernel.writer import GroupWriter, Lane, Write
 from services.trading import rows
 from services.trading.account_views import AccountView, PositionView, view_account, view_position
 from services.trading.changes import Changes
+from services.trading.order_group import OrderGroup
 from services.trading.orders import Order
 from services.trading.repository import Statements
 from services.trading.streams import News, NewsKind
 from services.trading.trades import Trade
 
 log = logging.getLogger(__name__)
-Encode = Callable[[int, Order | Trade | PositionView | AccountView], bytes]
+Encode = Callable[[int, Order | OrderGroup | Trade | PositionView | AccountView], bytes]
 
 
 class Events(Protocol):
@@ -149,9 +150,10 @@ class Journal:
     def _news(self, changes: Changes) -> list[News]:
         return [self._change(changes.user_id, item) for item in self._items(changes)]
 
-    def _items(self, changes: Changes) -> Iterator[Order | Trade | PositionView | AccountView]:
+    def _items(self, changes: Changes) -> Iterator[Order | OrderGroup | Trade | PositionView | AccountView]:
         yield from changes.created.values()
         yield from changes.orders.values()
+        yield from changes.groups.values()
         yield from changes.trades
         yield from changes.trade_updates
         for position in changes.positions.values():
@@ -159,7 +161,7 @@ class Journal:
         for account in changes.accounts.values():
             yield view_account(account, self._last_prices)
 
-    def _change(self, user_id: str, item: Order | Trade | PositionView | AccountView) -> News:
+    def _change(self, user_id: str, item: Order | OrderGroup | Trade | PositionView | AccountView) -> News:
         self.sequence += 1
         payload = self._encode(self.sequence, item)
         return News(NewsKind.CHANGE, self.sequence, user_id, item.account_id, payload)
@@ -168,6 +170,7 @@ class Journal:
         to = self._statements
         writes: list[Write] = [(to.upsert_order, rows.order_row(order)) for order in changes.created.values()]
         writes += [(to.upsert_order, rows.order_row(order)) for order in changes.orders.values()]
+        writes += [(to.upsert_order_group, rows.order_group_row(group)) for group in changes.groups.values()]
         writes += [(to.insert_trade, rows.trade_row(trade)) for trade in changes.trades]
         writes += [(to.upsert_trade, rows.trade_row(trade)) for trade in changes.trade_updates]
         writes += [(to.insert_entry, rows.entry_row(entry)) for entry in changes.entries]

@@ -12,6 +12,7 @@ from redfire.reasons import Reason
 from services.kernel.decimals import plain
 from services.kernel.errors import FailedPrecondition
 from services.trading.instruments import Instrument
+from services.trading.money import ZERO
 from services.trading.orders import Delivery, Leg, NewOrder, Order, PositionEffect, TimeInForce
 from services.trading.positions import Position
 
@@ -23,13 +24,13 @@ class FillOrKillNeedsOneLeg(FailedPrecondition):
 
 
 def begin_legs(order: Order, instrument: Instrument | None, trading_day: int) -> None:
-    """Give an order that has no live leg the legs for all that is still to trade; each has a number of its own.
+    """Give an order the legs for all that is still to trade and not at its venue; each has a number of its own.
 
     What a closing order holds of today's and yesterday's contracts decides how it is split. Legs that were given up
     without the venue's word stay, so that a late report of theirs is understood.
     """
     if order.legs:
-        order.legs = [leg for leg in order.legs if leg.delivery is Delivery.UNCERTAIN]
+        order.legs = [leg for leg in order.legs if leg.is_live or leg.delivery is Delivery.UNCERTAIN]
     for effect, quantity in _parts(order, instrument):
         order.legs.append(Leg(order.leg_count, effect, quantity, trading_day=trading_day))
         order.leg_count += 1
@@ -37,9 +38,15 @@ def begin_legs(order: Order, instrument: Instrument | None, trading_day: int) ->
 
 def _parts(order: Order, instrument: Instrument | None) -> list[tuple[PositionEffect, Decimal]]:
     leaves = order.quantity - order.cumulative_quantity
+    today = order.hold_today
+    for leg in order.legs:
+        if leg.is_live:
+            leaves -= leg.leaves_quantity
+            if leg.position_effect is PositionEffect.CLOSE_TODAY:
+                today -= leg.leaves_quantity
     if order.position_effect is not PositionEffect.CLOSE or instrument is None or not instrument.splits_close:
         return [(order.position_effect, leaves)]
-    today = min(order.hold_today, leaves)
+    today = max(min(today, leaves), ZERO)
     parts = [(PositionEffect.CLOSE_TODAY, today), (PositionEffect.CLOSE_YESTERDAY, leaves - today)]
     return [(effect, quantity) for effect, quantity in parts if quantity]
 

@@ -87,6 +87,7 @@ class Replacement:
                 break
             await self._desk.changed(order_id)
         new = self._with(order, wanted)
+        self._require_own_quantity(order, new)
         await self._check(order, new)
         # Risk was awaited: look again.
         self._desk.require_open()
@@ -137,6 +138,12 @@ class Replacement:
             strategy_id=order.strategy_id,
         )
 
+    def _require_own_quantity(self, order: Order, new: NewOrder) -> None:
+        """Raises Invalid for another quantity of an order of a group, except an entry: the group decides it."""
+        group = self._desk.book.groups.get(order.order_group_id)
+        if group is not None and order is not group.entry and new.quantity != order.quantity:
+            raise Invalid("quantity: an order of a group has the group's", field="quantity")
+
     async def _check(self, order: Order, new: NewOrder) -> None:
         instrument = await self._instruments.require(order.symbol)
         quote = self._quotes.find(order.symbol, order.gateway)
@@ -152,6 +159,8 @@ class Replacement:
     def _hold(self, order: Order, new: NewOrder, price: Decimal, changes: Changes) -> None:
         """Make sure of what the new values need beyond what the order holds. Raises InsufficientFunds, -Position."""
         book = self._desk.book
+        if order.is_closing and (order.order_group_id or (order.reduce_only and order.is_held)):
+            return  # its group holds the position, or nothing does until it triggers
         if order.is_closing:
             held = order.hold_today + order.hold_yesterday
             more = new.quantity - order.cumulative_quantity - held

@@ -1,5 +1,6 @@
 """Trading's rows in the database: the statements of the order path, and queries, scoped by the owner."""
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -17,12 +18,14 @@ from services.trading.instruments import Instrument
 from services.trading.lease import Lease
 from services.trading.ledger import LedgerEntry
 from services.trading.money import ZERO
+from services.trading.order_group import OrderGroup
 from services.trading.orders import Order
 from services.trading.positions import Position
 from services.trading.trades import Trade
 
 _ORDERS = models.OrderRow.__table__
 _TRADES = models.TradeRow.__table__
+_GROUPS = models.OrderGroupRow.__table__
 _LEDGER = models.LedgerRow.__table__
 _POSITIONS = models.PositionRow.__table__
 _JOURNAL = models.JournalRow.__table__
@@ -47,6 +50,7 @@ class Statements:
         self.upsert_position: Executable = database.upsert(
             models.PositionRow, ["user_id", "account_id", "symbol", "side"]
         )
+        self.upsert_order_group: Executable = database.upsert(models.OrderGroupRow, ["user_id", "order_group_id"])
         self.upsert_lease: Executable = database.upsert(models.LeaseRow, ["account_id"])
         self.delete_lease: Executable = delete(models.LeaseRow).where(
             models.LeaseRow.account_id == bindparam("ended_account_id")
@@ -76,6 +80,7 @@ class Loaded:
     accounts: list[Account]
     positions: list[Position]
     orders: list[Order]
+    order_groups: list[OrderGroup]
     instruments: list[Instrument]
     gateways: dict[str, tuple[int, bool]]
     # What flat positions realised: (account id, symbol, side, amount).
@@ -103,10 +108,13 @@ class TradingRepository:
         last = await self._session.scalar(select(func.max(_JOURNAL.c.sequence)))
         # Of the oldest row: sequences grow with the rows, and only those of the rows' ends are indexed.
         first = await self._session.scalar(select(_JOURNAL.c.first_sequence).order_by(_JOURNAL.c.sequence).limit(1))
+        open_orders = [rows.order_from_row(row, trade_ids.get(row["order_id"], set())) for row in orders]
+        groups = await self._all(select(_GROUPS).where(_GROUPS.c.is_open).order_by(_GROUPS.c.create_time_ns))
         return Loaded(
             [rows.account_from_row(row) for row in accounts],
             [rows.position_from_row(row) for row in positions],
-            [rows.order_from_row(row, trade_ids.get(row["order_id"], set())) for row in orders],
+            open_orders,
+            await self._groups(groups, {order.order_id: order for order in open_orders}),
             instruments,
             {row["gateway"]: (row["trading_day"], row["keeps_own_days"]) for row in gateways},
             [(row[0], row[1], row[2], row[3]) for row in realized],
@@ -141,6 +149,22 @@ class TradingRepository:
         )
         found = await self._all(query.order_by(_TRADES.c.create_time_ns, _TRADES.c.trade_id))
         return [rows.trade_from_row(row) for row in found]
+
+    async def get_order_group(self, user_id: str, order_group_id: str) -> OrderGroup:
+        """A group with its orders. Raises NotFound."""
+        query = select(_GROUPS).where(_GROUPS.c.user_id == user_id, _GROUPS.c.order_group_id == order_group_id)
+        found = await self._groups(await self._all(query), {})
+        if not found:
+            raise NotFound("order group", order_group_id)
+        return found[0]
+
+    async def find_order_group_by_client(self, account_id: str, client_order_group_id: str) -> OrderGroup | None:
+        """The group with the client's id."""
+        query = select(_GROUPS).where(
+            _GROUPS.c.account_id == account_id, _GROUPS.c.client_order_group_id == client_order_group_id
+        )
+        found = await self._groups(await self._all(query), {})
+        return found[0] if found else None
 
     async def list_orders(self, user_id: str, wanted: OrderFilter, page: Page) -> Slice[Order]:
         """A user's orders, newest first."""
@@ -186,6 +210,16 @@ class TradingRepository:
         until = through if last is None else last
         await self._session.execute(delete(_JOURNAL).where(_JOURNAL.c.sequence <= until))  # type: ignore[arg-type]
         return last is not None
+
+    async def _groups(self, found: Sequence[Any], orders: dict[str, Order]) -> list[OrderGroup]:
+        """Groups of their rows, of `orders` and what is missing of them."""
+        missing = [name for row in found for name in json.loads(row["order_ids"]) if name not in orders]
+        for start in range(0, len(missing), IN_AT_ONCE):
+            some = missing[start : start + IN_AT_ONCE]
+            trade_ids = await self._trade_ids(some)
+            for row in await self._all(select(_ORDERS).where(_ORDERS.c.order_id.in_(some))):
+                orders[row["order_id"]] = rows.order_from_row(row, trade_ids.get(row["order_id"], set()))
+        return [rows.order_group_from_row(row, orders) for row in found]
 
     async def _one_order(self, query: Select[Any]) -> Order | None:
         found = await self._all(query)

@@ -12,6 +12,7 @@ from services.trading.accounts import Account, AccountKind
 from services.trading.instruments import Instrument
 from services.trading.lease import Lease
 from services.trading.ledger import LedgerEntry, LedgerEntryKind
+from services.trading.order_group import OrderGroup, OrderGroupKind
 from services.trading.orders import (
     Delivery,
     Leg,
@@ -217,6 +218,31 @@ def _venue_of(text: str) -> AccountReport | None:
         gateway, venue_account_id, currency, Decimal(balance), Decimal(available),
         None if margin == "None" else Decimal(margin), Decimal(frozen), int(time_ns), Decimal(difference),
     )  # fmt: skip
+
+
+def order_group_row(group: OrderGroup) -> dict[str, Any]:
+    """A group's row."""
+    return {
+        "user_id": group.user_id,
+        "order_group_id": group.order_group_id,
+        "client_order_group_id": group.client_order_group_id,
+        "account_id": group.account_id,
+        "kind": int(group.kind),
+        "fingerprint": group.fingerprint,
+        "quantity": group.quantity,
+        "order_ids": json.dumps([order.order_id for order in group.orders]),
+        "is_open": group.is_open,
+        "create_time_ns": group.create_time_ns,
+        "update_time_ns": group.update_time_ns,
+    }
+
+
+def order_group_from_row(row: Mapping[str, Any], orders: Mapping[str, Order]) -> OrderGroup:
+    """The group of a row, of orders by their ids."""
+    values = {**row, "kind": OrderGroupKind(row["kind"])}
+    values.pop("is_open")
+    values["orders"] = [orders[order_id] for order_id in json.loads(values.pop("order_ids"))]
+    return OrderGroup(**values)
 
 
 def lease_row(lease: Lease) -> dict[str, Any]:

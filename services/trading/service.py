@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from decimal import Decimal
 
 from redfire.reasons import Reason
@@ -13,8 +14,10 @@ from services.kernel.identifiers import new_id
 from services.kernel.paging import Page, Slice
 from services.trading import execution, metrics
 from services.trading.acceptance import Acceptance
+from services.trading.accepting import Accepting
 from services.trading.account_opening import Accounts
 from services.trading.accounts import Account
+from services.trading.changes import Changes
 from services.trading.desk import Desk
 from services.trading.instruments import Instrument, Instruments
 from services.trading.lease import Lease
@@ -39,6 +42,22 @@ class OrderNotOpen(FailedPrecondition):
     """The order is finished."""
 
     reason = Reason.ORDER_NOT_OPEN
+
+
+# Not frozen, as one is made for each order: that would take four times as long.
+@dataclass(slots=True)
+class Appraisal:
+    """An order that is asked for, with what it is valued by."""
+
+    new: NewOrder
+    instrument: Instrument
+    quote: Quote | None
+    price: Decimal
+
+    @property
+    def opens(self) -> bool:
+        """Whether it opens a position."""
+        return self.new.position_effect is PositionEffect.OPEN
 
 
 class OrderService:
@@ -68,7 +87,7 @@ class OrderService:
         self._book = desk.book
         self._written_instruments: dict[str, Instrument] = {}
         # By account and client_order_id: what is being accepted now.
-        self._accepting: dict[tuple[str, str], _Accepting] = {}
+        self.accepting: dict[tuple[str, str], Accepting[Order]] = {}
 
     async def create_order(self, user_id: str, new: NewOrder, trace_id: str = "", fingerprint: str = "") -> Order:
         """Accept an order; asked again with the same client_order_id and values, the first order.
@@ -79,7 +98,7 @@ class OrderService:
         account = await self._accounts.resolve(user_id, new.account_id)
         fingerprint = fingerprint or new.fingerprint()
         key = (account.account_id, new.client_order_id)
-        running = self._accepting.get(key)
+        running = self.accepting.get(key)
         if running is not None and running.fingerprint != fingerprint:
             raise ClientOrderIdReused(client_order_id=new.client_order_id)
         try:
@@ -192,7 +211,7 @@ class OrderService:
                 if wanted(order)
                 and order.status is not OrderStatus.PENDING_CANCEL
                 # Asked for since: it may still be refused, and nothing may build on it before.
-                and (account.account_id, order.client_order_id) not in self._accepting
+                and (account.account_id, order.client_order_id) not in self.accepting
             ]
             for start in range(0, len(open_orders), CANCELED_PART):
                 changes = self._desk.step(account.user_id)
@@ -212,22 +231,22 @@ class OrderService:
         return canceled
 
     def _acceptances(self, account_ids: set[str]) -> list[Awaitable[Order]]:
-        return [running.outcome() for (account_id, _), running in self._accepting.items() if account_id in account_ids]
+        return [running.outcome() for (account_id, _), running in self.accepting.items() if account_id in account_ids]
 
     async def _accept(
         self, key: tuple[str, str], account: Account, new: NewOrder, trace_id: str, fingerprint: str
     ) -> Order:
-        running = self._accepting[key] = _Accepting(fingerprint, self._desk.clock.monotonic())
+        running = self.accepting[key] = Accepting(fingerprint, self._desk.clock.monotonic())
         try:
             order, instrument, written = await self._accept_new(account, new, trace_id, fingerprint)
         except BaseException as refusal:
-            del self._accepting[key]
+            del self.accepting[key]
             running.end(None, refusal if isinstance(refusal, Exception) else Unavailable("nothing was done; try again"))
             raise
 
         # From here on the caller's deadline ends the wait, not the order.
         def end(done: "asyncio.Future[None]") -> None:
-            del self._accepting[key]
+            del self.accepting[key]
             error = done.exception()
             if error is None:
                 self._written_instruments[instrument.symbol] = instrument
@@ -245,23 +264,38 @@ class OrderService:
         written.add_done_callback(end)
         return await outcome
 
+    async def appraise(self, account: Account, new: NewOrder, holds: bool = True) -> Appraisal:
+        """Look at an order before risk does; raises what refuses it.
+
+        Without `holds` it is not asked whether there is enough to close or to open with.
+        """
+        instrument = await self._instruments.require(new.symbol)
+        quote = self._quotes.find(new.symbol, account.gateway)
+        if quote is None:
+            quote = await self._quotes.fetch(new.symbol, account.gateway)
+        if holds and new.reduce_only:
+            new = self._acceptance.reduced(account, new)
+        price = self._acceptance.reserve_price(new, quote)
+        if new.expire_time_ns and new.expire_time_ns <= self._desk.clock.now_ns():
+            raise Invalid("expire_time: in the past", field="expire_time")
+        if violations := self._acceptance.violations(account, instrument, quote, new, price, holds):
+            raise violations[0]
+        assert price is not None
+        return Appraisal(new, instrument, quote, price)
+
+    def note_instrument(self, instrument: Instrument, changes: Changes) -> None:
+        """Write an instrument down with the first order in it."""
+        if self._written_instruments.get(instrument.symbol) is not instrument:
+            changes.instruments.append(instrument)
+
     async def _accept_new(
         self, account: Account, new: NewOrder, trace_id: str, fingerprint: str
     ) -> tuple[Order, Instrument, "asyncio.Future[None]"]:
-        instrument = await self._instruments.require(new.symbol)
-        gateway = account.gateway
-        quote = self._quotes.find(new.symbol, gateway)
-        if quote is None:
-            quote = await self._quotes.fetch(new.symbol, gateway)
-        if new.reduce_only:
-            new = self._acceptance.reduced(account, new)
-        price = self._acceptance.reserve_price(new, quote)
-        self._require_time(new)
-        if violations := self._acceptance.violations(account, instrument, quote, new, price):
-            raise violations[0]
-        assert price is not None
-        order_id = new_id()
-        answer = await self._risk.check(account.user_id, account.account_id, order_id, new, price, instrument, gateway)
+        one = await self.appraise(account, new)
+        order_id, instrument = new_id(), one.instrument
+        answer = await self._risk.check(
+            account.user_id, account.account_id, order_id, one.new, one.price, instrument, account.gateway
+        )
         if answer.refusals:
             raise answer.refusals[0]
         # Risk was awaited: others may have been accepted, or the books read anew, meanwhile.
@@ -270,49 +304,19 @@ class OrderService:
         if new.position_effect is not PositionEffect.OPEN:
             self._desk.roll(account, new.symbol)
         if new.reduce_only:
-            new = self._acceptance.reduced(account, new)
-        if violations := self._acceptance.holding_violations(account, instrument, new, price):
+            one.new = self._acceptance.reduced(account, one.new)
+        if violations := self._acceptance.holding_violations(account, instrument, one.new, one.price):
             raise violations[0]
         changes = self._desk.step(account.user_id)
-        order = _order(order_id, account, new, trace_id, fingerprint, price, quote, changes.now_ns)
-        if self._written_instruments.get(instrument.symbol) is not instrument:
-            changes.instruments.append(instrument)
+        order = make_order(order_id, account, one, trace_id, fingerprint, changes.now_ns)
+        self.note_instrument(instrument, changes)
         # A reduce-only stop holds nothing while it waits, so that others may close the position meanwhile.
         self._book.accept(order, changes, holds=not (order.reduce_only and order.type in STOP_TYPES))
-        if order.type not in STOP_TYPES:
+        if answer.cancel_first:
+            order.cancel_first, order.hold_reason = " ".join(answer.cancel_first), Reason.SELF_TRADE
+        elif order.type not in STOP_TYPES:
             execution.send(self._book, order, changes)
         return order, instrument, self._desk.commit(changes, refusable=True)
-
-    def _require_time(self, new: NewOrder) -> None:
-        if new.expire_time_ns and new.expire_time_ns <= self._desk.clock.now_ns():
-            raise Invalid("expire_time: in the past", field="expire_time")
-
-
-class _Accepting:
-    """An order that is being written, and those who wait for it."""
-
-    __slots__ = ("_waiting", "fingerprint", "started")
-
-    def __init__(self, fingerprint: str, started: float) -> None:
-        self.fingerprint = fingerprint
-        self.started = started
-        self._waiting: list[asyncio.Future[Order]] = []
-
-    def outcome(self) -> "asyncio.Future[Order]":
-        """Resolves with the order; each who waits has a future of his own, which may be cancelled."""
-        future: asyncio.Future[Order] = asyncio.get_running_loop().create_future()
-        self._waiting.append(future)
-        return future
-
-    def end(self, order: Order | None, error: BaseException | None) -> None:
-        """Tell everybody."""
-        for future in self._waiting:
-            if future.done():
-                continue
-            if error is not None:
-                future.set_exception(error)
-            elif order is not None:
-                future.set_result(order)
 
 
 def _same(order: Order, fingerprint: str) -> Order:
@@ -321,22 +325,17 @@ def _same(order: Order, fingerprint: str) -> Order:
     return order
 
 
-def _order(
-    order_id: str,
-    account: Account,
-    new: NewOrder,
-    trace_id: str,
-    fingerprint: str,
-    reserve_price: Decimal,
-    quote: Quote | None,
-    now_ns: int,
+def make_order(
+    order_id: str, account: Account, one: Appraisal, trace_id: str, fingerprint: str, now_ns: int, waits: bool = False
 ) -> Order:
-    held = new.type in STOP_TYPES
+    """The order of an appraised request; one that `waits` for another begins when that one says so."""
+    new = one.new
+    held = new.type in STOP_TYPES and not waits
     stop_price = new.stop_price
-    if new.type is OrderType.TRAILING_STOP and stop_price is None and quote is not None:
+    if held and new.type is OrderType.TRAILING_STOP and stop_price is None and one.quote is not None:
         assert new.trailing_offset is not None
         away = new.trailing_offset if new.side is Side.BUY else -new.trailing_offset
-        stop_price = quote.last_price + away
+        stop_price = one.quote.last_price + away
     return Order(
         order_id=order_id,
         client_order_id=new.client_order_id,
@@ -360,6 +359,6 @@ def _order(
         fingerprint=fingerprint,
         create_time_ns=now_ns,
         update_time_ns=now_ns,
-        reserve_price=reserve_price,
+        reserve_price=one.price,
         status=OrderStatus.NEW if held else OrderStatus.PENDING_NEW,
     )

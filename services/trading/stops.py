@@ -10,7 +10,7 @@ refuses the order itself, it ends with that reason.
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from decimal import Decimal
 
 from redfire.reasons import Reason
@@ -60,9 +60,15 @@ class Stops:
         desk.on_commit(self._complete)
         desk.on_reloaded(self.rebuild)
 
+    def arm(self, orders: Iterable[Order]) -> None:
+        """Hold those that are not held yet, after the step that is being made."""
+        for order in orders:
+            if order.order_id not in self._held.get(order.symbol, ()):
+                asyncio.get_running_loop().call_soon(self.add, order)
+
     def add(self, order: Order) -> None:
         """Hold a stop that is durable; the last price may trigger it at once."""
-        if order.order_id in self._checking or not order.is_held:
+        if order.order_id in self._checking or not order.is_held or order.type not in STOP_TYPES or order.triggered:
             return
         self._held.setdefault(order.symbol, {})[order.order_id] = order
         self._quotes.watch(order.symbol)
@@ -84,7 +90,7 @@ class Stops:
                 or order.held_day
             ):
                 continue
-            if order.hold_reason:
+            if order.hold_reason and order.triggered:
                 self._rearmed[order.order_id] = (FIRST_PAUSE_S, self._desk.clock.monotonic())
             else:
                 self.add(order)

@@ -75,6 +75,21 @@ class OrderServiceStub:
                 request_serializer=redfire_dot_trading_dot_v1_dot_order__service__pb2.CancelAllOrdersRequest.SerializeToString,
                 response_deserializer=redfire_dot_trading_dot_v1_dot_order__service__pb2.CancelAllOrdersResponse.FromString,
                 _registered_method=True)
+        self.CreateOrderGroup = channel.unary_unary(
+                '/redfire.trading.v1.OrderService/CreateOrderGroup',
+                request_serializer=redfire_dot_trading_dot_v1_dot_order__service__pb2.CreateOrderGroupRequest.SerializeToString,
+                response_deserializer=redfire_dot_trading_dot_v1_dot_order__service__pb2.CreateOrderGroupResponse.FromString,
+                _registered_method=True)
+        self.GetOrderGroup = channel.unary_unary(
+                '/redfire.trading.v1.OrderService/GetOrderGroup',
+                request_serializer=redfire_dot_trading_dot_v1_dot_order__service__pb2.GetOrderGroupRequest.SerializeToString,
+                response_deserializer=redfire_dot_trading_dot_v1_dot_order__service__pb2.GetOrderGroupResponse.FromString,
+                _registered_method=True)
+        self.CancelOrderGroup = channel.unary_unary(
+                '/redfire.trading.v1.OrderService/CancelOrderGroup',
+                request_serializer=redfire_dot_trading_dot_v1_dot_order__service__pb2.CancelOrderGroupRequest.SerializeToString,
+                response_deserializer=redfire_dot_trading_dot_v1_dot_order__service__pb2.CancelOrderGroupResponse.FromString,
+                _registered_method=True)
         self.StreamOrders = channel.unary_stream(
                 '/redfire.trading.v1.OrderService/StreamOrders',
                 request_serializer=redfire_dot_trading_dot_v1_dot_order__service__pb2.StreamOrdersRequest.SerializeToString,
@@ -154,6 +169,28 @@ class OrderServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def CreateOrderGroup(self, request, context):
+        """Accepts orders that depend on each other, all or none. The same client_order_group_id with the same body answers the first group
+        again; with another body ALREADY_EXISTS (CLIENT_ORDER_ID_REUSED).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetOrderGroup(self, request, context):
+        """Reads a group with its orders.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CancelOrderGroup(self, request, context):
+        """Asks for a group's open orders to be canceled. Done already: the same answer.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def StreamOrders(self, request, context):
         """Orders, trades, positions and accounts: first a snapshot and snapshot_complete, or what was missed since
         resume_after_sequence; then each change.
@@ -218,6 +255,21 @@ def add_OrderServiceServicer_to_server(servicer, server):
                     servicer.CancelAllOrders,
                     request_deserializer=redfire_dot_trading_dot_v1_dot_order__service__pb2.CancelAllOrdersRequest.FromString,
                     response_serializer=redfire_dot_trading_dot_v1_dot_order__service__pb2.CancelAllOrdersResponse.SerializeToString,
+            ),
+            'CreateOrderGroup': grpc.unary_unary_rpc_method_handler(
+                    servicer.CreateOrderGroup,
+                    request_deserializer=redfire_dot_trading_dot_v1_dot_order__service__pb2.CreateOrderGroupRequest.FromString,
+                    response_serializer=redfire_dot_trading_dot_v1_dot_order__service__pb2.CreateOrderGroupResponse.SerializeToString,
+            ),
+            'GetOrderGroup': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetOrderGroup,
+                    request_deserializer=redfire_dot_trading_dot_v1_dot_order__service__pb2.GetOrderGroupRequest.FromString,
+                    response_serializer=redfire_dot_trading_dot_v1_dot_order__service__pb2.GetOrderGroupResponse.SerializeToString,
+            ),
+            'CancelOrderGroup': grpc.unary_unary_rpc_method_handler(
+                    servicer.CancelOrderGroup,
+                    request_deserializer=redfire_dot_trading_dot_v1_dot_order__service__pb2.CancelOrderGroupRequest.FromString,
+                    response_serializer=redfire_dot_trading_dot_v1_dot_order__service__pb2.CancelOrderGroupResponse.SerializeToString,
             ),
             'StreamOrders': grpc.unary_stream_rpc_method_handler(
                     servicer.StreamOrders,
@@ -452,6 +504,87 @@ class OrderService:
             '/redfire.trading.v1.OrderService/CancelAllOrders',
             redfire_dot_trading_dot_v1_dot_order__service__pb2.CancelAllOrdersRequest.SerializeToString,
             redfire_dot_trading_dot_v1_dot_order__service__pb2.CancelAllOrdersResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CreateOrderGroup(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/redfire.trading.v1.OrderService/CreateOrderGroup',
+            redfire_dot_trading_dot_v1_dot_order__service__pb2.CreateOrderGroupRequest.SerializeToString,
+            redfire_dot_trading_dot_v1_dot_order__service__pb2.CreateOrderGroupResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetOrderGroup(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/redfire.trading.v1.OrderService/GetOrderGroup',
+            redfire_dot_trading_dot_v1_dot_order__service__pb2.GetOrderGroupRequest.SerializeToString,
+            redfire_dot_trading_dot_v1_dot_order__service__pb2.GetOrderGroupResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CancelOrderGroup(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/redfire.trading.v1.OrderService/CancelOrderGroup',
+            redfire_dot_trading_dot_v1_dot_order__service__pb2.CancelOrderGroupRequest.SerializeToString,
+            redfire_dot_trading_dot_v1_dot_order__service__pb2.CancelOrderGroupResponse.FromString,
             options,
             channel_credentials,
             insecure,

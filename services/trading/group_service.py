@@ -1,0 +1,255 @@
+"""Rules of order groups: accepted all or none, canceled together."""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import replace
+
+from redfire.reasons import Reason
+from sqlalchemy.exc import IntegrityError
+
+from services.kernel.database import Repositories
+from services.kernel.errors import Conflict, FailedPrecondition, RedFireError, Unavailable
+from services.kernel.identifiers import new_id
+from services.trading import execution
+from services.trading.acceptance import Acceptance, NothingToReduce
+from services.trading.accepting import Accepting
+from services.trading.account_opening import Accounts
+from services.trading.accounts import Account
+from services.trading.desk import Desk
+from services.trading.group_checks import of_order, require_shape
+from services.trading.order_group import OrderGroup, OrderGroupKind
+from services.trading.order_groups import settle_group
+from services.trading.orders import STOP_TYPES, NewOrder, Order, OrderStatus, fingerprint
+from services.trading.repository import TradingRepository
+from services.trading.risk_gate import RiskGate
+from services.trading.service import Appraisal, ClientOrderIdReused, OrderService, make_order
+from services.trading.stops import Stops
+
+
+class ClientOrderGroupIdReused(Conflict):
+    """This client_order_group_id was used for another group of the account."""
+
+    reason = Reason.CLIENT_ORDER_ID_REUSED
+
+
+class SelfTrade(FailedPrecondition):
+    """An order of the group would trade with one of the same owner."""
+
+    reason = Reason.SELF_TRADE
+
+
+class GroupService:
+    """Groups of users' orders."""
+
+    def __init__(
+        self,
+        desk: Desk,
+        accounts: Accounts,
+        orders: OrderService,
+        acceptance: Acceptance,
+        risk: RiskGate,
+        stops: Stops,
+        repositories: Repositories[TradingRepository],
+    ) -> None:
+        self._desk = desk
+        self._book = desk.book
+        self._accounts = accounts
+        self._orders = orders
+        self._acceptance = acceptance
+        self._risk = risk
+        self._stops = stops
+        self._repositories = repositories
+        # By account and client_order_group_id.
+        self._accepting: dict[tuple[str, str], Accepting[OrderGroup]] = {}
+
+    async def create_order_group(
+        self,
+        user_id: str,
+        account_id: str,
+        client_order_group_id: str,
+        kind: OrderGroupKind,
+        orders: list[NewOrder],
+        trace_id: str = "",
+    ) -> OrderGroup:
+        """Accept all the orders or none; asked again with the same id and body, the first group.
+
+        Raises Invalid, ClientOrderGroupIdReused, ClientOrderIdReused, SelfTrade, and what refuses an order: its fields
+        are named as `orders[1].price`.
+        """
+        require_shape(kind, orders)
+        account = await self._accounts.resolve(user_id, account_id)
+        body = [part for order in orders for part in (order.client_order_id, order.fingerprint())]
+        key, mark = (account.account_id, client_order_group_id), fingerprint(kind, *body)
+        running = self._accepting.get(key)
+        if running is not None:
+            if running.fingerprint != mark:
+                raise ClientOrderGroupIdReused(client_order_group_id=client_order_group_id)
+            return await running.outcome()
+        earlier = await self._find(*key)
+        if earlier is not None:
+            return _same(earlier, mark)
+        try:
+            return await self._accept(key, account, kind, orders, mark, trace_id)
+        except IntegrityError:
+            # Written before this process began, or by a request whose answer was lost.
+            earlier = await self._find(*key)
+            if earlier is not None:
+                return _same(earlier, mark)
+            for order in orders:
+                if await self._desk.find_by_client(account.account_id, order.client_order_id) is not None:
+                    raise ClientOrderIdReused(client_order_id=order.client_order_id) from None
+            raise
+
+    async def get_order_group(self, user_id: str, order_group_id: str) -> OrderGroup:
+        """A group of the user with its orders. Raises NotFound."""
+        self._desk.require_open()
+        group = self._book.groups.get(order_group_id)
+        await self._desk.journal.durable()
+        if group is not None and group.user_id == user_id:
+            return group
+        async with self._repositories.read() as repository:
+            return await repository.get_order_group(user_id, order_group_id)
+
+    async def cancel_order_group(self, user_id: str, order_group_id: str) -> OrderGroup:
+        """Ask for all open orders of a group to be canceled; the same answer when none is open. Raises NotFound."""
+        group = await self.get_order_group(user_id, order_group_id)
+        self._desk.require_open()
+        group = self._book.groups.get(order_group_id) or group
+        changes = self._desk.step(user_id)
+        for order in [order for order in group.orders if order.is_open][::-1]:
+            if order.status is not OrderStatus.PENDING_CANCEL:
+                execution.cancel(self._book, order, changes)
+        if changes:
+            await self._desk.commit(changes)
+        return group
+
+    async def _find(self, account_id: str, client_order_group_id: str) -> OrderGroup | None:
+        for group in self._book.groups_of(account_id):
+            if group.client_order_group_id == client_order_group_id:
+                await self._desk.journal.durable()
+                return group
+        await self._desk.journal.durable()
+        async with self._repositories.read() as repository:
+            return await repository.find_order_group_by_client(account_id, client_order_group_id)
+
+    async def _accept(
+        self,
+        key: tuple[str, str],
+        account: Account,
+        kind: OrderGroupKind,
+        orders: list[NewOrder],
+        mark: str,
+        trace_id: str,
+    ) -> OrderGroup:
+        claims: dict[tuple[str, str], Accepting[Order]] = {}
+        started = self._desk.clock.monotonic()
+        if key in self._accepting:  # asked for a second time while the database was read
+            return await self._accepting[key].outcome()
+        for index, new in enumerate(orders):
+            claim = (account.account_id, new.client_order_id)
+            if claim in self._orders.accepting or self._book.find_by_client(*claim) is not None:
+                raise of_order(ClientOrderIdReused(client_order_id=new.client_order_id), index)
+            claims[claim] = Accepting(fingerprint(mark, index), started)
+        running = self._accepting[key] = Accepting(mark, started)
+        self._orders.accepting.update(claims)
+
+        def end(group: OrderGroup | None, error: BaseException | None) -> None:
+            del self._accepting[key]
+            for index, (claim, accepting) in enumerate(claims.items()):
+                del self._orders.accepting[claim]
+                accepting.end(group.orders[index] if group is not None else None, error)
+            running.end(group, error)
+
+        try:
+            group, armed, written = await self._accept_new(account, key[1], kind, orders, mark, trace_id)
+        except BaseException as refusal:
+            end(None, refusal if isinstance(refusal, Exception) else Unavailable("nothing was done; try again"))
+            raise
+
+        def ended(done: "asyncio.Future[None]") -> None:
+            error = done.exception()
+            if isinstance(error, IntegrityError) and self._book.groups.get(group.order_group_id) is group:
+                self._book.forget_group(group)
+                for order in group.orders:
+                    self._book.withdraw(order)
+            end(group, error)
+            # Last, as one may trigger at once: a step of its own, whose failure is not the group's.
+            if error is None:
+                self._stops.arm(armed)
+
+        outcome = running.outcome()
+        written.add_done_callback(ended)
+        return await outcome
+
+    async def _accept_new(
+        self, account: Account, client_id: str, kind: OrderGroupKind, orders: list[NewOrder], mark: str, trace_id: str
+    ) -> tuple[OrderGroup, list[Order], "asyncio.Future[None]"]:
+        appraised: list[Appraisal] = []
+        for index, new in enumerate(orders):
+            try:
+                # What the exits of a bracket close is not there yet, and closing orders hold the position once.
+                appraised.append(await self._orders.appraise(account, new, holds=False))
+            except RedFireError as error:
+                raise of_order(error, index) from None
+        order_ids = [new_id() for _ in orders]
+        self._require_holdings(account, kind, appraised)
+        for index, (order_id, one) in enumerate(zip(order_ids, appraised, strict=True)):
+            answer = await self._risk.check(
+                account.user_id, account.account_id, order_id, one.new, one.price, one.instrument, account.gateway
+            )
+            if answer.refusals:
+                raise of_order(answer.refusals[0], index)
+            if answer.cancel_first:
+                raise of_order(SelfTrade(), index)
+        # Risk was awaited: others may have been accepted, or the books read anew, meanwhile.
+        self._desk.require_open()
+        account = self._book.accounts[account.account_id]
+        appraised = self._require_holdings(account, kind, appraised)
+        changes = self._desk.step(account.user_id)
+        group = OrderGroup(
+            new_id(), client_id, account.user_id, account.account_id, kind, mark, appraised[0].new.quantity, [],
+            changes.now_ns, changes.now_ns,
+        )  # fmt: skip
+        for index, (order_id, one) in enumerate(zip(order_ids, appraised, strict=True)):
+            waits = kind is OrderGroupKind.BRACKET and index > 0
+            order = make_order(order_id, account, one, trace_id, fingerprint(mark, index), changes.now_ns, waits)
+            order.order_group_id = group.order_group_id
+            self._orders.note_instrument(one.instrument, changes)
+            self._book.accept(order, changes, holds=False)
+            group.orders.append(order)
+        self._book.add_group(group)
+        changes.groups[group.order_group_id] = group
+        armed = settle_group(self._book, group, changes)
+        entry = group.entry
+        if entry is not None:
+            if entry.type in STOP_TYPES:
+                armed.append(entry)
+            else:
+                execution.send(self._book, entry, changes)
+        return group, armed, self._desk.commit(changes, refusable=True)
+
+    def _require_holdings(
+        self, account: Account, kind: OrderGroupKind, appraised: Sequence[Appraisal]
+    ) -> list[Appraisal]:
+        """Raises InsufficientPosition, InsufficientFunds, NothingToReduce; answers what reduce-only leaves of them.
+
+        Closing orders need one quantity together; opening ones the margin of each, as each of them may be filled.
+        """
+        members = appraised[:1] if kind is OrderGroupKind.BRACKET else appraised
+        first = members[0]
+        if first.new.reduce_only:
+            most = self._acceptance.closable(account, first.new)
+            if most <= 0:
+                raise NothingToReduce(f"there is nothing of {first.new.symbol} to reduce", symbol=first.new.symbol)
+            return [replace(one, new=replace(one.new, quantity=min(one.new.quantity, most))) for one in appraised]
+        if first.opens:
+            self._acceptance.require_funds(account, [(one.instrument, one.price, one.new.quantity) for one in members])
+        elif violations := self._acceptance.holding_violations(account, first.instrument, first.new, first.price):
+            raise violations[0]
+        return list(appraised)
+
+
+def _same(group: OrderGroup, mark: str) -> OrderGroup:
+    if group.fingerprint != mark:
+        raise ClientOrderGroupIdReused(client_order_group_id=group.client_order_group_id)
+    return group
