@@ -495,6 +495,11 @@ def garble(text: str) -> str:
     return text.encode("gbk").decode("utf-8", "surrogateescape")
 
 
+def at(text: str) -> datetime:
+    """A time in Shanghai: `at("2026-11-26 20:45")`."""
+    return datetime.fromisoformat(text).replace(tzinfo=SHANGHAI)
+
+
 def parse_time(date: str, time: str) -> datetime:
     """CTP's date and time in Shanghai."""
     return datetime.strptime(f"{date} {time}", "%Y%m%d %H:%M:%S").replace(tzinfo=SHANGHAI)

@@ -78,8 +78,8 @@ class Desk:
 
 
 @asynccontextmanager
-async def running_engine(data_dir, *, follow=True, **engine):
-    async with platform("engine", settings={"engine": engine}, data_dir=data_dir) as running:
+async def running_engine(data_dir, *, follow=True, clock=None, **engine):
+    async with platform("engine", settings={"engine": engine}, data_dir=data_dir, clock=clock) as running:
         desk = Desk(running)
         tasks = []
         if follow:
