@@ -2,7 +2,6 @@
 
 import logging
 from collections.abc import Callable, Iterable
-from dataclasses import replace
 from typing import Any
 
 from vnpy.trader.event import EVENT_ACCOUNT, EVENT_CONTRACT, EVENT_LOG, EVENT_ORDER, EVENT_POSITION, EVENT_TRADE
@@ -12,7 +11,7 @@ from services.engine.event_stream import EventStream
 from services.engine.gateways import Gateways
 from services.engine.metrics import foreign_ticks, unreadable
 from services.engine.tick_stream import TickStream
-from services.engine.updates import AccountUpdate, PositionUpdate, TradingDayUpdate
+from services.engine.updates import PositionUpdate, TradingDayUpdate
 from services.engine.vnpy_engine import EVENT_FEED_ENDED, EVENT_TRADING_DAY
 from services.engine.vnpy_venue import VnpyVenue
 from services.engine.vnpy_words import UPDATE, Unreadable, account_update, position_update, readable
@@ -24,7 +23,8 @@ gateway_log = logging.getLogger("services.engine.gateway")
 
 
 class GatewayEvents:
-    """The loop's end of the bridge from vnpy. `on_moved` hears of symbols that another gateway serves from now on."""
+    """The loop's end of the bridge from vnpy. `on_contract(contract, moved)` hears of contracts and of the gateway that
+    serves the symbol from now on where that is another one."""
 
     def __init__(
         self,
@@ -34,7 +34,7 @@ class GatewayEvents:
         ticks: TickStream,
         venues: dict[str, VnpyVenue],
         clock: Clock,
-        on_moved: Callable[[str, str], None],
+        on_contract: Callable[[Any, str], None],
     ) -> None:
         self._gateways = gateways
         self._contracts = contracts
@@ -42,11 +42,11 @@ class GatewayEvents:
         self._ticks = ticks
         self._venues = venues
         self._clock = clock
-        self._on_moved = on_moved
+        self._on_contract = on_contract
         self._calendar = Calendar.load()
         self._day = self._calendar.chinese_trading_day(clock.now_ns())
         self._foreign: set[tuple[str, str]] = set()
-        self._last: dict[tuple[str, str, str], PositionUpdate | AccountUpdate] = {}
+        self._positions: dict[tuple[str, str, str], PositionUpdate] = {}
 
     def take_ticks(self, ticks: list[Any]) -> None:
         """Ticks of all gateways, in order; those of a symbol's primary gateway go on."""
@@ -97,8 +97,7 @@ class GatewayEvents:
     def _take(self, kind: str, data: Any) -> None:
         venue = self._venues.get(data.gateway_name)
         if kind == EVENT_CONTRACT:
-            if moved := self._contracts.announce(data):
-                self._on_moved(data.vt_symbol, moved)
+            self._on_contract(data, self._contracts.announce(data))
         elif kind in (EVENT_ORDER, EVENT_TRADE):
             if venue is not None:
                 venue.reports.take(data)
@@ -106,21 +105,13 @@ class GatewayEvents:
                 self._events.publish(data.extra[UPDATE])
         elif kind == EVENT_POSITION:
             position = position_update(data)
-            self._tell((data.gateway_name, position.symbol, position.side), position, position)
+            # CTP's gateway asks for all positions every few seconds: what is new is told.
+            key = data.gateway_name, position.symbol, position.side
+            if self._positions.get(key) != position:
+                self._positions[key] = position
+                self._events.publish(position)
         elif kind == EVENT_ACCOUNT and venue is not None:
-            account = account_update(data, self._clock.now())
-            key = data.gateway_name, account.venue_account_id, ""
-            before = self._last.get(key)
-            same = replace(account, time=before.time) if isinstance(before, AccountUpdate) else account
-            self._tell(key, account, same)
-
-    def _tell(
-        self, key: tuple[str, str, str], update: PositionUpdate | AccountUpdate, same: PositionUpdate | AccountUpdate
-    ) -> None:
-        """Publish what is new: CTP's gateway asks for all positions and the account every few seconds."""
-        if self._last.get(key) != same:
-            self._last[key] = update
-            self._events.publish(update)
+            self._events.publish(account_update(data, self._clock.now()))
 
     def _drop(self, ticks: Iterable[Any]) -> None:
         for tick in ticks:

@@ -5,6 +5,7 @@ import itertools
 import logging
 from datetime import timedelta
 from functools import partial
+from typing import Any
 
 from vnpy.trader.object import SubscribeRequest
 
@@ -93,13 +94,14 @@ class Engine:
         self._trade_numbers = itertools.count(1)
         self._venues = {name: self._make_venue(name) for name in self._settings.gateways}
         self._incoming = GatewayEvents(
-            self._gateways, self._contracts, self._events, self._ticks, self._venues, self._clock, self._moved
+            self._gateways, self._contracts, self._events, self._ticks, self._venues, self._clock, self._on_contract
         )
         self._gateway: SimGateway = self._vnpy.add_gateway(SimGateway, SIM)
         self._ledger = SimLedger(self._database, self._gateway.tell)
         service = EngineService(self._gateways, self._contracts, self._events, self._subscribe, process.tracing)
         self.api = EngineApi(service, self._ticks, self._events, self._clock)
         self._exchange: SimExchange | None = None
+        self._wanted: set[str] = set()
         self._market: SimMarketRunner | None = None
         self._ledger_task: asyncio.Task[None] | None = None
 
@@ -206,7 +208,16 @@ class Engine:
     def _is_sims(self, symbol: str) -> bool:
         return self._contracts.primary(symbol) == SIM
 
-    def _moved(self, symbol: str, gateway_name: str) -> None:
+    def _on_contract(self, contract: Any, moved: str) -> None:
+        """A contract was announced; `moved` is the gateway that serves its symbol from now on, if another one did."""
+        symbol, name = contract.vt_symbol, contract.gateway_name
+        if moved:
+            self._move(symbol, moved)
+        # What was asked of another gateway, or of this one before it was made anew, it does not know.
+        if symbol in self._wanted and name != SIM and self._contracts.primary(symbol) == name:
+            self._venues[name].subscribe(symbol)
+
+    def _move(self, symbol: str, gateway_name: str) -> None:
         """Another gateway serves a symbol from now on."""
         self._ticks.move(symbol)
         if self._catalogue.find(symbol) is None or gateway_name == SIM:
@@ -249,6 +260,7 @@ class Engine:
         return list(self._catalogue)
 
     def _subscribe(self, symbol: str, gateway_name: str) -> None:
+        self._wanted.add(symbol)
         if gateway_name == SIM:
             code, exchange = split_symbol(symbol)
             self._vnpy.main.subscribe(SubscribeRequest(symbol=code, exchange=exchange), gateway_name)

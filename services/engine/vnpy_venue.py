@@ -209,7 +209,8 @@ class VnpyVenue:
         day = self._calendar.chinese_trading_day(self._clock.now_ns())
         orders: dict[str, OrderUpdate] = {}
         for data in self._all_orders(active=True):
-            if not self._is_unconfirmed(data):
+            # Before the gateway has told all, an order that seems to be somebody else's may turn out to be ours.
+            if not self._is_unconfirmed(data) and (complete or self._owner(data) is not None):
                 self._add(orders, data)
         uncertain = []
         for order_id in order_ids:
@@ -326,12 +327,15 @@ class VnpyVenue:
         what vnpy makes of an order by itself has no time yet."""
         if data.status is not Status.SUBMITTING or data.datetime is not None or self._cut_time is None:
             return False
-        order = self._orders.owner(readable(data.orderid), data.vt_symbol, order_side(data.direction))
+        order = self._owner(data)
         return order is not None and order.create_time <= self._cut_time
+
+    def _owner(self, data: Any) -> VenueOrder | None:
+        return self._orders.owner(readable(data.orderid), data.vt_symbol, order_side(data.direction))
 
     def _add(self, orders: dict[str, OrderUpdate], data: Any) -> None:
         try:
-            order = self._orders.owner(readable(data.orderid), data.vt_symbol, order_side(data.direction))
+            order = self._owner(data)
             update = order_update(data, "" if order is None else order.order_id, self._clock.now())
         except (Unreadable, KeyError):
             return

@@ -170,7 +170,7 @@ class CtpFront:
         self.gate.set()
         self.instruments_ready = threading.Event()
         self.instruments_ready.set()
-        self.inserts = 0
+        self.inserts = self.waiting = 0
         self.cancels: list[tuple[int, int, str]] = []
         self._ids = count(1)
         self._session_ids = count(self.clock.now_ns() // 1000 % 100_000_000)
@@ -218,7 +218,9 @@ class CtpFront:
 
     def insert(self, session: Session, order: CtpOrder) -> int:
         """ReqOrderInsert."""
+        self.waiting += 1
         self.gate.wait(30)
+        self.waiting -= 1
         with self.lock:
             if not self._is_connected(session):
                 return -1

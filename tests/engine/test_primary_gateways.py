@@ -78,6 +78,28 @@ async def test_a_real_gateway_that_comes_late_takes_the_symbol_over_cleanly(fron
             await desk.send(symbol=SYMBOL, price="3100")
 
 
+async def test_ticks_asked_for_once_come_from_whichever_gateway_serves_the_symbol(front, tmp_path):
+    front.instruments_ready.clear()
+
+    def quoted():
+        front.quote("rb2701", 9998.0, 9999.0)
+        return [tick for tick in ticks(desk)[seen:] if tick.gateway == "CTP"]
+
+    async with engine_at(front, tmp_path, ready=False) as desk:
+        await until(lambda: ticks(desk))
+        await desk.engine.Subscribe(pb.SubscribeRequest(symbols=[SYMBOL]))  # SIM's, by now
+        front.instruments_ready.set()
+        await until(lambda: complete(desk))
+        seen = 0
+        await until(quoted)
+        name = {"gateway_name": "CTP"}
+        await desk.admin.DisconnectGateway(pb.DisconnectGatewayRequest(**name))
+        await desk.admin.ConnectGateway(pb.ConnectGatewayRequest(**name))  # another object of the gateway's class
+        await until(lambda: complete(desk))
+        seen = len(ticks(desk))
+        await until(quoted)
+
+
 async def test_the_setting_decides_whatever_comes_first(front, tmp_path):
     primary = {"rb*.SHFE": "SIM", SYMBOL: "SIM", "*.INE": "OTHER"}
     gateways = {"CTP": gateway(), "OTHER": gateway()}
