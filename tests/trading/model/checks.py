@@ -104,8 +104,9 @@ def _orders(model: Any, books: Books, exchange: Any) -> list[str]:
             if not any(leg.anonymous for leg in legs):
                 found.append(f"{_name(order)} is {status}")
         elif legs:
-            if D(order.leaves_quantity) != legs[0].leaves:
-                found.append(f"{_name(order)}: {order.leaves_quantity} left here, {legs[0].leaves} at the venue")
+            leaves = sum((leg.leaves for leg in legs), D(0))
+            if D(order.leaves_quantity) != leaves:
+                found.append(f"{_name(order)}: {order.leaves_quantity} left here, {leaves} at the venue")
             if order.price and legs[0].price is not None and D(order.price) != legs[0].price:
                 found.append(f"{_name(order)}: at {order.price} here, at {legs[0].price} at the venue")
         elif not waits and not order.hold_reason and not _waits_for_group(order):

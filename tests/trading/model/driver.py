@@ -69,6 +69,7 @@ class Model:
         self.venue = Venue(self.rng, self.clock, self._day())
         self.platform = Platform(loop, self.venue, self.clock)
         self.platform.on_killed = self._killed
+        self.venue.exchange.most_of = self._most_of
         self.accounts: list[tuple[str, str, str]] = []  # user, gateway, account
         self.intents: dict[str, Intent] = {}
         self.by_order: dict[str, Intent] = {}
@@ -104,6 +105,7 @@ class Model:
                 )
                 self.accounts.append((user, gateway, answer.account.account_id))
         self._follow()
+        self.platform.spawn(self._ticks())
         self.venue.faults = BAD
 
     async def end(self) -> None:
@@ -185,6 +187,16 @@ class Model:
         found = self.venue.exchange.violations + self.errors.found
         if found:
             raise Violation("\n".join(found[:10]))
+
+    def _most_of(self, order_id: str) -> D:
+        intent = self.by_order.get(order_id)
+        return D("Infinity") if intent is None else intent.most
+
+    async def _ticks(self) -> None:
+        while True:
+            await asyncio.sleep(3)
+            for symbol in SYMBOLS:
+                self.venue.price(symbol, self.venue.prices[symbol])
 
     async def _until_ready(self) -> None:
         for _ in range(600):
@@ -459,7 +471,7 @@ class Model:
             await asyncio.sleep(1)
             self._raise_violations()
             self._follow()
-            if self.platform.run is None or not self._run.ready or second < 8:
+            if self.platform.run is None or not self._run.ready or second < 13:
                 continue
             found = await checks.problems(self)
             if not found:

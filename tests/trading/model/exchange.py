@@ -1,5 +1,6 @@
 """The exchange of the model: its own book of truth. What it says here is so, whoever heard of it."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from decimal import Decimal as D
 
@@ -115,6 +116,8 @@ class Exchange:
     by_reference: dict[str, VenueOrder] = field(default_factory=dict)
     # What must never happen, and did.
     violations: list[str] = field(default_factory=list)
+    # The most that was ever asked for of an order.
+    most_of: Callable[[str], D] = lambda order_id: D("Infinity")
     _count: int = 0
 
     def holding(self, symbol: str, side: int) -> Holding:
@@ -130,9 +133,11 @@ class Exchange:
         if order.reference:
             if order.reference in self.by_reference:
                 self.violations.append(f"sent twice: {order.reference}")
-            for other in self.orders.values():
-                if base and other.reference[:36] == base and other.is_open:
-                    self.violations.append(f"two live legs: {other.reference} and {order.reference}")
+            legs = [other for other in self.orders.values() if other.reference[:36] == base]
+            if any(leg.is_open and (leg.effect == order.effect or not order.closing) for leg in legs):
+                self.violations.append(f"two live legs: {order.reference}")
+            if sum(leg.filled + leg.leaves for leg in legs) + order.quantity > self.most_of(base):
+                self.violations.append(f"more than asked for may be filled: {order.reference}")
             self.by_reference[order.reference] = order
         self.orders[order.venue_order_id] = order
         if order.closing and not self._freeze(order, order.quantity):
