@@ -138,7 +138,7 @@ class Dispatcher:
             account = self._desk.book.accounts[order.account_id]
             if violation := gateway_violation(account.kind, order.gateway, self._venue.simulated):
                 raise violation
-            venue_order_id = await self._venue.send(order, leg)
+            await self._venue.send(order, leg)
         except REFUSALS as refusal:
             self._refused(order_id, reference, refusal)
             return
@@ -150,8 +150,8 @@ class Dispatcher:
         if current is None:
             return
         order, leg = current
+        # Not written: it follows from the next report, which tells, and writes, the venue's id.
         leg.delivery = Delivery.SENT
-        leg.venue_order_id = leg.venue_order_id or venue_order_id
         if order.status is OrderStatus.PENDING_CANCEL:
             await self._cancel(order_id)
 

@@ -4,7 +4,7 @@ import asyncio
 from decimal import Decimal as D
 
 from tests.trading.conftest import refused, trading
-from tests.trading.fakes import SYMBOL
+from tests.trading.fakes import OTHER, SYMBOL
 from tests.waiting import until
 
 
@@ -110,3 +110,20 @@ async def test_a_new_trading_day_ends_day_stops_and_makes_positions_yesterdays(t
     async with refused("INSUFFICIENT_POSITION"):
         await trader.create("SELL", effect="CLOSE_TODAY")
     await trader.create("SELL", effect="CLOSE_YESTERDAY")
+
+
+async def test_the_venues_id_of_a_stop_is_written_though_the_answer_came_before_the_report(trader):
+    trader.engine.ack = False
+    order = await trader.create(type="STOP_LIMIT", price="4000", stop_price="4010")
+    await until(lambda: trader.market.listeners)
+    trader.market.price(SYMBOL, 4012.0)
+    await until(lambda: trader.engine.sends)
+    await trader.create(symbol=OTHER, price="3500")
+    await until(lambda: len(trader.engine.sends) == 2)  # the answer of the first one has come
+    trader.engine.update(order.order_id, "NEW")
+
+    async def written():
+        listed = {found.order_id: found for found in await trader.open()}
+        return listed[order.order_id].venue_order_id == "v0"
+
+    await until(written)
