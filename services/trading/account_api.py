@@ -54,7 +54,7 @@ class AccountApi(rpc.AccountServiceServicer):
             request.client_order_id,
             PositionSide(request.side) if request.side else None,
             from_text(request.quantity),
-            call.trace_id,
+            call.traceparent,
         )
         return pb.ClosePositionResponse(order=convert.order_to_pb(order))
 

@@ -87,7 +87,7 @@ class AccountService:
         client_order_id: str,
         side: PositionSide | None,
         quantity: Decimal | None,
-        trace_id: str,
+        traceparent: str,
     ) -> Order:
         """Close a position at the market, all that no other order holds when `quantity` is None.
 
@@ -115,7 +115,7 @@ class AccountService:
             account_id=account.account_id,
             position_effect=effect,
         )
-        return await self._orders.create_order(user_id, new, trace_id, key)
+        return await self._orders.create_order(user_id, new, traceparent, key)
 
     async def list_trades(self, user_id: str, wanted: OrderFilter, page: Page) -> Slice[Trade]:
         """The user's trades, newest first."""

@@ -44,7 +44,7 @@ class OrderApi(rpc.OrderServiceServicer):
 
     async def CreateOrder(self, request: pb.CreateOrderRequest, call: Call) -> pb.CreateOrderResponse:
         """Accept an order."""
-        order = await self._orders.create_order(call.user_id, convert.new_order_from_pb(request), call.trace_id)
+        order = await self._orders.create_order(call.user_id, convert.new_order_from_pb(request), call.traceparent)
         return pb.CreateOrderResponse(order=convert.order_to_pb(order))
 
     async def PreviewOrder(self, request: pb.PreviewOrderRequest, call: Call) -> pb.PreviewOrderResponse:
@@ -93,7 +93,7 @@ class OrderApi(rpc.OrderServiceServicer):
             request.client_order_group_id,
             OrderGroupKind(request.kind),
             convert.group_orders_from_pb(request),
-            call.trace_id,
+            call.traceparent,
         )
         return pb.CreateOrderGroupResponse(order_group=convert.order_group_to_pb(group))
 

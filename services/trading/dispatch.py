@@ -8,6 +8,7 @@ from typing import Any
 
 from redfire.reasons import Reason
 
+from services.kernel.call import Call, current_call
 from services.kernel.errors import (
     Conflict,
     Denied,
@@ -133,6 +134,7 @@ class Dispatcher:
             return
         order, leg = current
         leg.delivery = Delivery.SENDING
+        _join_trace(order)
         try:
             # Whatever led here: no order of a paper account leaves for a real gateway.
             account = self._desk.book.accounts[order.account_id]
@@ -157,6 +159,8 @@ class Dispatcher:
 
     async def _cancel(self, order_id: str, _: str = "") -> None:
         order = self._desk.book.find_order(order_id)
+        if order is not None:
+            _join_trace(order)
         for leg in list(order.legs) if order is not None else ():
             # A send that waits looks first, and one that runs cancels when it is through.
             if order is None or not leg.is_live or leg.delivery in (Delivery.QUEUED, Delivery.SENDING):
@@ -201,3 +205,11 @@ class Dispatcher:
                 changes.order(order)  # its hold_reason says so only when the gateway cannot tell either
                 self._desk.commit(changes)
         self._doubt()
+
+
+def _join_trace(order: Order) -> None:
+    """What is asked of the venue belongs to the order's trace, and not to whoever's call the worker was begun in.
+
+    Nor does that call's deadline bound it.
+    """
+    current_call.set(Call("trading.send", request_id=order.order_id, traceparent=order.traceparent))

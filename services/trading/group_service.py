@@ -69,7 +69,7 @@ class GroupService:
         client_order_group_id: str,
         kind: OrderGroupKind,
         orders: list[NewOrder],
-        trace_id: str = "",
+        traceparent: str = "",
     ) -> OrderGroup:
         """Accept all the orders or none; asked again with the same id and body, the first group.
 
@@ -89,7 +89,7 @@ class GroupService:
         if earlier is not None:
             return _same(earlier, mark)
         try:
-            return await self._accept(key, account, kind, orders, mark, trace_id)
+            return await self._accept(key, account, kind, orders, mark, traceparent)
         except IntegrityError:
             # Written before this process began, or by a request whose answer was lost.
             earlier = await self._find(*key)
@@ -139,7 +139,7 @@ class GroupService:
         kind: OrderGroupKind,
         orders: list[NewOrder],
         mark: str,
-        trace_id: str,
+        traceparent: str,
     ) -> OrderGroup:
         claims: dict[tuple[str, str], Accepting[Order]] = {}
         started = self._desk.clock.monotonic()
@@ -161,7 +161,7 @@ class GroupService:
             running.end(group, error)
 
         try:
-            group, armed, written = await self._accept_new(account, key[1], kind, orders, mark, trace_id)
+            group, armed, written = await self._accept_new(account, key[1], kind, orders, mark, traceparent)
         except BaseException as refusal:
             end(None, refusal if isinstance(refusal, Exception) else Unavailable("nothing was done; try again"))
             raise
@@ -182,7 +182,7 @@ class GroupService:
         return await outcome
 
     async def _accept_new(
-        self, account: Account, client_id: str, kind: OrderGroupKind, orders: list[NewOrder], mark: str, trace_id: str
+        self, account: Account, client_id: str, kind: OrderGroupKind, orders: list[NewOrder], mark: str, traceparent: str
     ) -> tuple[OrderGroup, list[Order], "asyncio.Future[None]"]:
         appraised: list[Appraisal] = []
         for index, new in enumerate(orders):
@@ -212,7 +212,7 @@ class GroupService:
         )  # fmt: skip
         for index, (order_id, one) in enumerate(zip(order_ids, appraised, strict=True)):
             waits = kind is OrderGroupKind.BRACKET and index > 0
-            order = make_order(order_id, account, one, trace_id, fingerprint(mark, index), changes.now_ns, waits)
+            order = make_order(order_id, account, one, traceparent, fingerprint(mark, index), changes.now_ns, waits)
             order.order_group_id = group.order_group_id
             self._orders.note_instrument(one.instrument, changes)
             self._book.accept(order, changes, holds=False)

@@ -68,6 +68,7 @@ class OrderRow(Base):
     expire_time_ns: Mapped[int] = mapped_column(BigInteger)
     strategy_id: Mapped[str] = mapped_column(String(64))
     trace_id: Mapped[str] = mapped_column(String(32))
+    traceparent: Mapped[str] = mapped_column(String(55), server_default="")
     fingerprint: Mapped[str] = mapped_column(String(32))
     create_time_ns: Mapped[int] = mapped_column(BigInteger)
     trading_day: Mapped[int] = mapped_column(Integer, server_default="0")

@@ -188,6 +188,7 @@ class Order:
     # What a unit of it is valued at for the reservation: the limit, or a bound of what a market order may cost.
     reserve_price: Decimal
     trading_day: int = 0  # that it was accepted on, YYYYMMDD
+    traceparent: str = ""  # W3C Trace Context of the request: what the venue is asked for it belongs to its trace
     status: OrderStatus = OrderStatus.PENDING_NEW
     cumulative_quantity: Decimal = ZERO
     filled_notional: Decimal = ZERO  # sum of price × quantity of its trades

@@ -47,6 +47,7 @@ def order_row(order: Order) -> dict[str, Any]:
         "expire_time_ns": order.expire_time_ns,
         "strategy_id": order.strategy_id,
         "trace_id": order.trace_id,
+        "traceparent": order.traceparent,
         "fingerprint": order.fingerprint,
         "create_time_ns": order.create_time_ns,
         "trading_day": order.trading_day,

@@ -89,7 +89,7 @@ class OrderService:
         # By account and client_order_id: what is being accepted now.
         self.accepting: dict[tuple[str, str], Accepting[Order]] = {}
 
-    async def create_order(self, user_id: str, new: NewOrder, trace_id: str = "", fingerprint: str = "") -> Order:
+    async def create_order(self, user_id: str, new: NewOrder, traceparent: str = "", fingerprint: str = "") -> Order:
         """Accept an order; asked again with the same client_order_id and values, the first order.
 
         `fingerprint` stands for the values where the order was not asked for as such. Raises ClientOrderIdReused, and
@@ -106,7 +106,7 @@ class OrderService:
                 return await running.outcome()
             known = self._book.find_by_client(*key)
             if known is None:
-                return await self._accept(key, account, new, trace_id, fingerprint)
+                return await self._accept(key, account, new, traceparent, fingerprint)
         except (RedFireError, IntegrityError) as refusal:
             # An order of long ago may have this id: then that one is the answer, whatever would be said of a new one.
             if not isinstance(refusal, Unavailable):
@@ -234,11 +234,11 @@ class OrderService:
         return [running.outcome() for (account_id, _), running in self.accepting.items() if account_id in account_ids]
 
     async def _accept(
-        self, key: tuple[str, str], account: Account, new: NewOrder, trace_id: str, fingerprint: str
+        self, key: tuple[str, str], account: Account, new: NewOrder, traceparent: str, fingerprint: str
     ) -> Order:
         running = self.accepting[key] = Accepting(fingerprint, self._desk.clock.monotonic())
         try:
-            order, instrument, written = await self._accept_new(account, new, trace_id, fingerprint)
+            order, instrument, written = await self._accept_new(account, new, traceparent, fingerprint)
         except BaseException as refusal:
             del self.accepting[key]
             running.end(None, refusal if isinstance(refusal, Exception) else Unavailable("nothing was done; try again"))
@@ -289,7 +289,7 @@ class OrderService:
             changes.instruments.append(instrument)
 
     async def _accept_new(
-        self, account: Account, new: NewOrder, trace_id: str, fingerprint: str
+        self, account: Account, new: NewOrder, traceparent: str, fingerprint: str
     ) -> tuple[Order, Instrument, "asyncio.Future[None]"]:
         one = await self.appraise(account, new)
         order_id, instrument = new_id(), one.instrument
@@ -308,7 +308,7 @@ class OrderService:
         if violations := self._acceptance.holding_violations(account, instrument, one.new, one.price):
             raise violations[0]
         changes = self._desk.step(account.user_id)
-        order = make_order(order_id, account, one, trace_id, fingerprint, changes.now_ns)
+        order = make_order(order_id, account, one, traceparent, fingerprint, changes.now_ns)
         self.note_instrument(instrument, changes)
         # A reduce-only stop holds nothing while it waits, so that others may close the position meanwhile.
         self._book.accept(order, changes, holds=not (order.reduce_only and order.type in STOP_TYPES))
@@ -326,7 +326,7 @@ def _same(order: Order, fingerprint: str) -> Order:
 
 
 def make_order(
-    order_id: str, account: Account, one: Appraisal, trace_id: str, fingerprint: str, now_ns: int, waits: bool = False
+    order_id: str, account: Account, one: Appraisal, traceparent: str, fingerprint: str, now_ns: int, waits: bool = False
 ) -> Order:
     """The order of an appraised request; one that `waits` for another begins when that one says so."""
     new = one.new
@@ -355,7 +355,8 @@ def make_order(
         strategy_id=new.strategy_id,
         reduce_only=new.reduce_only,
         post_only=new.post_only,
-        trace_id=trace_id,
+        trace_id=traceparent[3:35],
+        traceparent=traceparent,
         fingerprint=fingerprint,
         create_time_ns=now_ns,
         update_time_ns=now_ns,

@@ -93,6 +93,7 @@ class Venue:
             quantity=plain(leg.quantity),
             price=to_text(limit),
             post_only=order.post_only,
+            traceparent=order.traceparent,
         )
         if order.expire_time_ns and lifetime is TimeInForce.GTD:
             request.expire_time.FromNanoseconds(order.expire_time_ns)

@@ -43,6 +43,8 @@ class FakeEngine(engine_pb2_grpc.EngineServiceServicer):
         self.orders = {}
         self.trades = []
         self.sends = []
+        self.traces = []  # of each send
+        self.gateways = ["SIM"]
         self.cancels = []
         self.queries = 0
         self.connected = True
@@ -88,7 +90,7 @@ class FakeEngine(engine_pb2_grpc.EngineServiceServicer):
     def fill(self, order_id, quantity, price, trade_id="", silent=False):
         order = self.orders[order_id]
         trade = engine_pb2.TradeUpdate(
-            gateway_name="SIM", order_id=order_id, venue_order_id=order.venue_order_id,
+            gateway_name=order.gateway_name, order_id=order_id, venue_order_id=order.venue_order_id,
             venue_trade_id=trade_id or new_id(), symbol=order.symbol, side=order.side,
             position_effect=order.position_effect, price=str(price), quantity=str(quantity),
             time=timestamp_pb2.Timestamp(seconds=1_700_000_000), trading_day=self.trading_day,
@@ -109,8 +111,9 @@ class FakeEngine(engine_pb2_grpc.EngineServiceServicer):
             await self.before_send(request)
         if request.order_id not in self.orders:
             self.sends.append(request)
+            self.traces.append(call.trace_id)
             self.orders[request.order_id] = engine_pb2.OrderUpdate(
-                gateway_name="SIM", order_id=request.order_id, venue_order_id=f"v{len(self.orders)}",
+                gateway_name=request.gateway_name, order_id=request.order_id, venue_order_id=f"v{len(self.orders)}",
                 symbol=request.symbol, side=request.side, position_effect=request.position_effect,
                 quantity=request.quantity, price=request.price, cumulative_quantity="0",
                 status=common_pb2.ORDER_STATUS_PENDING_NEW,
@@ -143,17 +146,23 @@ class FakeEngine(engine_pb2_grpc.EngineServiceServicer):
         return engine_pb2.ListGatewaysResponse(
             gateways=[
                 engine_pb2.Gateway(
-                    gateway_name="SIM", status=status, simulated=self.simulated, time_in_forces=self.time_in_forces
+                    gateway_name=name, status=status, simulated=self.simulated, time_in_forces=self.time_in_forces
                 )
+                for name in self.gateways
             ]
         )
 
     async def QueryState(self, request, call):
         self.queries += 1
         asked = set(request.order_ids)
-        orders = [o for o in self.orders.values() if o.order_id in asked or o.status in (1, 2, 3)]
+        mine = [o for o in self.orders.values() if o.gateway_name == request.gateway_name]
+        orders = [o for o in mine if o.order_id in asked or o.status in (1, 2, 3)]
         # The day's trades after the cursor, whoever's, a few at a time, and all of the asked orders.
-        days = [(n, t) for n, t in enumerate(self.trades) if t.trading_day == self.trading_day]
+        days = [
+            (n, t)
+            for n, t in enumerate(self.trades)
+            if t.trading_day == self.trading_day and t.gateway_name == request.gateway_name
+        ]
         epoch, _, start = request.trades_cursor.partition(":")
         rest = [(n, t) for n, t in days if n >= (int(start) if epoch == self.epoch else 0)]
         page = rest[: self.trades_at_once]

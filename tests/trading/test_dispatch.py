@@ -1,0 +1,86 @@
+"""Orders and cancels on their way: no gateway and no caller holds up another, and all belongs to the order's trace."""
+
+import asyncio
+
+from redfire.trading.v1 import account_service_pb2 as account_pb
+from redfire.trading.v1 import order_service_pb2 as pb
+
+from services.kernel.call import new_traceparent
+from tests.trading.conftest import trading
+from tests.trading.fakes import OTHER, Peers
+from tests.waiting import until
+
+
+async def test_a_cancel_does_not_wait_for_orders_that_hang_at_its_gateway():
+    async with trading(senders=4) as trader:
+        resting = await trader.create()
+        await trader.becomes(resting.order_id, "NEW")
+        hangs = asyncio.Event()
+
+        async def hang(request):
+            await hangs.wait()
+
+        trader.engine.before_send = hang
+        for _ in range(8):
+            await trader.create(symbol=OTHER, price="3500")
+        await trader.cancel(resting.order_id)
+        await trader.becomes(resting.order_id, "CANCELED")
+        hangs.set()
+
+
+async def test_a_gateway_that_hangs_holds_up_no_other_one():
+    peers = Peers()
+    peers.engine.gateways, peers.market.gateway = ["SIM", "SIM2"], ""  # both trade it
+    async with trading(peers, senders=2) as trader:
+        await trader.account()  # the first one is at SIM
+        answer = await trader.accounts.OpenAccount(account_pb.OpenAccountRequest(display_name="2", gateway="SIM2"))
+        other = answer.account.account_id
+        hangs = asyncio.Event()
+
+        async def hang(request):
+            if request.gateway_name == "SIM":
+                await hangs.wait()
+
+        trader.engine.before_send = hang
+        for _ in range(4):
+            await trader.create()
+        order = await trader.create(account_id=other)
+        await until(lambda: any(send.order_id == order.order_id for send in trader.engine.sends))
+        assert len(trader.engine.sends) == 1
+        hangs.set()
+        await until(lambda: len(trader.engine.sends) == 5)
+
+
+async def test_the_callers_deadline_bounds_the_wait_and_not_what_is_sent(trader):
+    release = asyncio.Event()
+
+    async def slow(request):
+        await release.wait()
+
+    trader.engine.before_send = slow
+    request = trader.request()
+    order = (await trader.orders.CreateOrder(request, timeout=0.5)).order
+    await asyncio.sleep(0.6)  # beyond the caller's deadline
+    release.set()
+    await trader.becomes(order.order_id, "NEW")
+    again = await trader.create()
+    await trader.becomes(again.order_id, "NEW")
+
+
+async def test_what_is_sent_and_filled_belongs_to_the_orders_trace(tmp_path):
+    traceparent = new_traceparent()
+    async with trading(data_dir=tmp_path, user_id="u-1") as trader:
+        answer = await trader.orders.CreateOrder(trader.request(quantity=2), metadata=(("traceparent", traceparent),))
+        order = answer.order
+        assert order.trace_id == traceparent[3:35]
+        await trader.becomes(order.order_id, "NEW")
+        (send,) = trader.engine.sends
+        assert send.traceparent[3:35] == order.trace_id
+        assert trader.engine.traces == [order.trace_id]
+    trader.peers.engine.listeners.clear()
+    async with trading(trader.peers, data_dir=tmp_path, user_id="u-1") as trader:
+        trader.engine.fill(order.order_id, 1, "4000")
+        (trade,) = await until(trader.trades)
+        assert trade.trace_id == order.trace_id
+        await trader.orders.CancelOrder(pb.CancelOrderRequest(order_id=order.order_id))
+        await trader.becomes(order.order_id, "CANCELED")
