@@ -182,7 +182,13 @@ class GroupService:
         return await outcome
 
     async def _accept_new(
-        self, account: Account, client_id: str, kind: OrderGroupKind, orders: list[NewOrder], mark: str, traceparent: str
+        self,
+        account: Account,
+        client_id: str,
+        kind: OrderGroupKind,
+        orders: list[NewOrder],
+        mark: str,
+        traceparent: str,
     ) -> tuple[OrderGroup, list[Order], "asyncio.Future[None]"]:
         appraised: list[Appraisal] = []
         for index, new in enumerate(orders):

@@ -326,7 +326,13 @@ def _same(order: Order, fingerprint: str) -> Order:
 
 
 def make_order(
-    order_id: str, account: Account, one: Appraisal, traceparent: str, fingerprint: str, now_ns: int, waits: bool = False
+    order_id: str,
+    account: Account,
+    one: Appraisal,
+    traceparent: str,
+    fingerprint: str,
+    now_ns: int,
+    waits: bool = False,
 ) -> Order:
     """The order of an appraised request; one that `waits` for another begins when that one says so."""
     new = one.new
