@@ -227,6 +227,10 @@ class VenueOrders:
                 found.append((order, candidates[0]))
         return found
 
+    def may_be_lost(self, update: OrderUpdate) -> bool:
+        """Whether an order that the venue shows may be one of which we do not know whether it was sent."""
+        return any(order.matches(update) for order in self._unnamed.values())
+
     @property
     def has_lost(self) -> bool:
         """Whether there are orders of which we do not know whether they were sent."""

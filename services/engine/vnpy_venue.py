@@ -315,7 +315,8 @@ class VnpyVenue:
         if running is not None and running is not self._waited_for:
             self._waited_for = running
             await asyncio.wait([running.future], timeout=_ANSWER_S)
-        if self._orders.has_lost and self._settled.is_set():
+        asks = self._orders.has_lost and self._settled.is_set() and isinstance(data, OrderData)
+        if asks and self._orders.may_be_lost(order_update(data, "", self._clock.now())):
             self.settle()
 
     def _all_orders(self, *, active: bool = False) -> list[Any]:
