@@ -21,7 +21,7 @@ def document(result: BacktestResult) -> dict[str, Any]:
     job = result.job
     return {
         "statistics": {name: _plain(value) for name, value in result.statistics.items()},
-        "trades": [_trade(trade) for trade in result.trades],
+        "trades": [_trade(trade, job) for trade in result.trades],
         "daily": [
             {_DAY_NAMES.get(field.name, field.name): _plain(getattr(day, field.name)) for field in fields(day)}
             for day in result.days
@@ -53,7 +53,7 @@ def written(result: BacktestResult) -> Iterator[str]:
             continue
         yield "["
         for number, trade in enumerate(result.trades):
-            yield (", " if number else "") + json.dumps(_trade(trade), ensure_ascii=False, allow_nan=False)
+            yield (", " if number else "") + json.dumps(_trade(trade, result.job), ensure_ascii=False, allow_nan=False)
         yield "]"
     yield "}"
 
@@ -87,9 +87,10 @@ def result_of(found: Mapping[str, Any]) -> BacktestResult:
         ) from None
 
 
-def _trade(trade: Fill) -> dict[str, Any]:
+def _trade(trade: Fill, job: BacktestJob) -> dict[str, Any]:
     return {
         "datetime": trade.time.isoformat(),
+        "trading_day": job.trading_day(trade.time).isoformat(),
         "direction": trade.direction,
         "offset": trade.offset,
         "price": _plain(trade.price),

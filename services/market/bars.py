@@ -3,21 +3,15 @@
 Bars are stamped at their start. Intraday bars start at multiples of their length from local midnight of the exchange; a
 day's bar covers the trading day, night session included, and takes its prices and volume from the exchange's own
 figures in the ticks. A span in which nothing was traded has no bar: snapshots that only repeat the last trade (as
-exchanges send after the close) open none.
+exchanges send after the close) open none; ticks of the second after a session's end belong to its last minute.
 """
 
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
 from enum import IntEnum
-from functools import lru_cache
 from typing import Any, Protocol
-from zoneinfo import ZoneInfo
 
-from services.quant.calendar import Calendar
-
-SECOND_NS = 1_000_000_000
-HOUR_NS = 3600 * SECOND_NS
+from services.market.local_clock import SECOND_NS, LocalClock
 
 
 class Interval(IntEnum):
@@ -82,43 +76,6 @@ class Tick(Protocol):
     trading_day: int
 
 
-class LocalClock:
-    """The exchange's clock: where buckets begin."""
-
-    def __init__(self, timezone: str) -> None:
-        zone = ZoneInfo(timezone)
-        self._calendar = Calendar.load()
-
-        @lru_cache(maxsize=4096)
-        def offset_ns(hour: int) -> int:
-            offset = datetime.fromtimestamp(hour * 3600, UTC).astimezone(zone).utcoffset()
-            assert offset is not None
-            return int(offset.total_seconds()) * SECOND_NS
-
-        self._offset_ns = offset_ns
-        self._zone = zone
-
-    def bucket_start(self, time_ns: int, length_ns: int) -> int:
-        """The start of the bucket of `length_ns` that this moment is in, counted from local midnight."""
-        offset = self._offset_ns(time_ns // HOUR_NS)
-        local = time_ns + offset
-        return local - local % length_ns - offset
-
-    def date_number(self, time_ns: int) -> int:
-        """The local date as YYYYMMDD."""
-        day = datetime.fromtimestamp(time_ns // SECOND_NS, self._zone)
-        return day.year * 10_000 + day.month * 100 + day.day
-
-    def trading_day(self, symbol: str, time_ns: int) -> int:
-        """The trading day of a tick that does not say it."""
-        return self._calendar.trading_day(symbol, time_ns)
-
-    def midnight_ns(self, date_number: int) -> int:
-        """The local midnight that a date (YYYYMMDD) begins with."""
-        year, rest = divmod(date_number, 10_000)
-        return int(datetime(year, rest // 100, rest % 100, tzinfo=self._zone).timestamp()) * SECOND_NS
-
-
 class SymbolBars:
     """The open bars of one symbol, and what of its last tick the next one is compared with."""
 
@@ -134,6 +91,7 @@ class SymbolBars:
         "longer",
         "minute",
         "open_interest",
+        "own_time_until_ns",
         "sequence",
         "symbol",
         "time_ns",
@@ -163,6 +121,7 @@ class SymbolBars:
         self.folded: Bar | None = None
         self.close_at_ns = 0
         self.closed_before_ns = 0
+        self.own_time_until_ns = 0
 
     def on_tick(self, tick: Tick, close: Callable[[Bar], None]) -> None:
         """Take a tick; bars that end before it are closed first."""
@@ -187,6 +146,8 @@ class SymbolBars:
             self._first_tick(tick, price)
             return
         self.sequence = sequence
+        if time_ns >= self.own_time_until_ns:
+            time_ns, self.own_time_until_ns = self._clock.bar_time(self.symbol, time_ns)
         if self.close_at_ns and time_ns >= self.close_at_ns:
             self.close_until(time_ns, close)
         traded = volume - self.volume
@@ -334,7 +295,8 @@ class SymbolBars:
         self.longer = {bar.interval: bar for bar in bars}
 
 
-_PLAIN = tuple(name for name in SymbolBars.__slots__ if name not in {"_clock", "minute", "folded", "longer"})
+_NOT_KEPT = ("_clock", "minute", "folded", "longer", "own_time_until_ns")
+_PLAIN = tuple(name for name in SymbolBars.__slots__ if name not in _NOT_KEPT)
 
 
 class Bars:

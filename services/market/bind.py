@@ -10,13 +10,14 @@ from redfire.market.v1 import market_pb2 as pb
 from services.kernel.process import Process
 from services.market.api import MarketApi
 from services.market.bar_streams import BarStreams
-from services.market.bars import SECOND_NS, Bar, Bars, LocalClock
+from services.market.bars import Bar, Bars
 from services.market.calendar_api import CalendarApi
 from services.market.calendar_service import CalendarService
 from services.market.convert import bar_frame
 from services.market.history import History
 from services.market.hub import Hub
 from services.market.instruments import Instruments
+from services.market.local_clock import SECOND_NS, LocalClock
 from services.market.news import BarNews, TickNews
 from services.market.service import MarketService
 from services.market.settings import MarketSettings

@@ -28,9 +28,10 @@ from services.lake import layout
 from services.lake.archive import Archive, MovedError
 from services.lake.layout import BAR_COLUMNS
 from services.market import journal
-from services.market.bars import Bar, Bars, Interval, LocalClock
+from services.market.bars import Bar, Bars, Interval
 from services.market.convert import LATEST_NS, parse_ticks, tick_from_row
 from services.market.frames import split
+from services.market.local_clock import LocalClock
 from services.market.settings import MarketSettings
 from services.market.tick_columns import tick_columns
 

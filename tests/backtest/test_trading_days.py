@@ -7,9 +7,11 @@ import numpy as np
 import pytest
 from vnpy_ctastrategy import CtaTemplate
 
+from services.commands.backtest_document import document
 from services.strategy.backtest.dataset import Bars
 from services.strategy.backtest.job import BacktestJob
 from services.strategy.backtest.native_objects import folded
+from services.strategy.backtest.result import BacktestResult
 from services.strategy.backtest.run import run_backtest
 from services.strategy.runner.events import Bar
 
@@ -40,14 +42,27 @@ class Buying(CtaTemplate):
         self.buy(bar.close_price + 10, 1)
 
 
-def result_days(fill: str) -> dict[date, int]:
+def result_of(fill: str) -> BacktestResult:
     time_ns = np.array([int(at(text).timestamp()) * 10**9 for text in TIMES])
     values = [np.full(len(TIMES), 3800.0) for _ in range(4)] + [np.full(len(TIMES), 1000.0) for _ in range(3)]
     job = BacktestJob("Buying", SYMBOL, "1m", fill=fill)
     result = run_backtest(Buying, job, Bars(SYMBOL, "1m", time_ns, *values))
     assert not result.error
     assert sum(day.trade_count for day in result.days) == len(result.trades) > 0
-    return {day.date: day.trade_count for day in result.days}
+    return result
+
+
+def result_days(fill: str) -> dict[date, int]:
+    return {day.date: day.trade_count for day in result_of(fill).days}
+
+
+@pytest.mark.parametrize("fill", ["vnpy", "sim"])
+def test_a_trade_of_the_night_says_its_trading_day(fill: str):
+    trades = document(result_of(fill))["trades"]
+    by_time = {trade["datetime"][:16]: trade["trading_day"] for trade in trades}
+    assert by_time["2024-02-07T21:00"] == "2024-02-08"
+    assert by_time["2024-02-23T21:00"] == "2024-02-26"
+    assert by_time["2024-02-19T09:00"] == "2024-02-19"
 
 
 def test_days_of_sim_fills_are_trading_days():

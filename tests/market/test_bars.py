@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from redfire.market.v1 import market_pb2 as pb
 
-from services.market.bars import Bar, Bars, Interval, LocalClock
+from services.market.bars import Bar, Bars, Interval
+from services.market.local_clock import LocalClock
 from tests.market.ticks import SHANGHAI, SYMBOL, at, daily, recorded, tick
 
 CLOCK = LocalClock("Asia/Shanghai")
@@ -71,8 +72,37 @@ def test_shorter_bars_of_recorded_ticks_add_up_to_the_day(recorded_bars: list[Ba
 
 def test_snapshots_after_the_close_open_no_bar(recorded_bars: list[Bar]) -> None:
     minutes = [bar for bar in recorded_bars if bar.interval == Interval.MINUTE]
-    assert max(clock_times(minutes)) == "15:00"
+    assert max(clock_times(minutes)) == "14:59"
     assert clock_times(minutes)[0] == "09:29"
+
+
+@pytest.mark.parametrize(
+    ("symbol", "last", "after", "minute"),
+    [
+        ("rb2405.SHFE", "10:14:59.5", "10:15:00", "10:14"),
+        ("rb2405.SHFE", "11:29:59.5", "11:30:00", "11:29"),
+        ("rb2405.SHFE", "14:59:59.5", "15:00:00.5", "14:59"),
+        ("IF2612.CFFEX", "11:29:59.5", "11:30:00.5", "11:29"),
+    ],
+)
+def test_what_comes_right_after_a_session_is_of_its_last_minute(
+    symbol: str, last: str, after: str, minute: str
+) -> None:
+    made = Made()
+    day = quote("09:30:00", 10, 5, 1, symbol=symbol), quote(last, 10, 50, 2, symbol=symbol)
+    made.take(*day, quote(after, 12, 60, 3, symbol=symbol), quote(after, 12, 60, 4, symbol=symbol))
+    made.bars.close_all()
+    bars = made.of(Interval.MINUTE)
+    assert clock_times(bars) == ["09:30", minute]
+    assert (bars[-1].volume, bars[-1].close) == (55.0, 12.0)
+
+
+def test_a_market_that_trades_through_the_break_has_its_minutes() -> None:
+    made = Made()
+    made.take(quote("10:14:59", 10, 5, 1, symbol="rb2405.SHFE"), quote("10:15:01", 10, 8, 2, symbol="rb2405.SHFE"))
+    made.take(quote("10:20:30", 10, 9, 3, symbol="rb2405.SHFE"))
+    made.bars.close_all()
+    assert clock_times(made.of(Interval.MINUTE)) == ["10:14", "10:15", "10:20"]
 
 
 def test_a_minute_is_closed_by_the_first_tick_beyond_it() -> None:

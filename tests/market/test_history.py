@@ -9,10 +9,11 @@ from pathlib import Path
 import pytest
 from redfire.market.v1 import market_pb2 as pb
 
-from services.market.bars import Bars, Interval, LocalClock
+from services.market.bars import Bars, Interval
 from services.market.frames import split
 from services.market.history import History
 from services.market.hub import Hub
+from services.market.local_clock import LocalClock
 from services.market.news import TickNews
 from services.market.settings import MarketSettings
 from tests.market.ticks import SYMBOL, at, batch, recorded, tick

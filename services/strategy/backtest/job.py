@@ -2,9 +2,12 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import date
+from datetime import date, datetime
 from typing import Any
 from zoneinfo import ZoneInfo
+
+from services.quant.calendar import Calendar
+from services.quant.calendar.days import to_date
 
 TICK = "tick"
 INTERVALS_S: Mapping[str, int] = {
@@ -84,3 +87,14 @@ class BacktestJob:
     def zone(self) -> ZoneInfo:
         """The exchange's time zone: where days begin."""
         return ZoneInfo(self.timezone)
+
+    @property
+    def is_intraday(self) -> bool:
+        """Whether the data are ticks or bars shorter than a day."""
+        return INTERVALS_S.get(self.interval, 0) < INTERVALS_S["1d"]
+
+    def trading_day(self, time: datetime) -> date:
+        """The trading day of a trade: the calendar's, of a day's bar the bar's date."""
+        if not self.is_intraday:
+            return time.astimezone(self.zone).date()
+        return to_date(Calendar.load().trading_day(self.symbol, int(time.timestamp()) * 1_000_000_000))

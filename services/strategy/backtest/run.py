@@ -13,7 +13,7 @@ from services.strategy.backtest.daily import daily_results, with_balance
 from services.strategy.backtest.dataset import Dataset
 from services.strategy.backtest.diagnostics import diagnose
 from services.strategy.backtest.fills import Fills
-from services.strategy.backtest.job import INTERVALS_S, TICK, BacktestError, BacktestJob
+from services.strategy.backtest.job import TICK, BacktestError, BacktestJob
 from services.strategy.backtest.models import Models, models_for
 from services.strategy.backtest.overrides import overridden, replaced
 from services.strategy.backtest.performance import extra_statistics
@@ -109,7 +109,7 @@ class Run:
             WarmUp(replay), models.fill,
         )  # fmt: skip
         # vnpy's results count dates of the clock, where a night is the day's before it; ours count trading days.
-        self.trading_days = job.fill != "vnpy" and INTERVALS_S.get(job.interval, 0) < INTERVALS_S["1d"]
+        self.trading_days = job.fill != "vnpy" and job.is_intraday
         self.fills = Fills(job.zone, job.size, models.fee, job.symbol if self.trading_days else "")
         self.closes: dict[date, float] = {}
         self.done = 0

@@ -140,6 +140,7 @@ def trade_to_pb(row: Mapping[str, Any]) -> pb.BacktestTrade:
         price=_decimal(row["price"]),
         quantity=_decimal(row["volume"]),
         commission=_decimal(row["commission"]),
+        trading_day=row.get("trading_day", 0),
     )
     made.time.FromNanoseconds(row["time_ns"])
     return made

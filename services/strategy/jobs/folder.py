@@ -24,6 +24,7 @@ TABLES: Mapping[str, Mapping[str, str]] = {
     TRADES: {
         **dict.fromkeys(("trade_id", "order_id", "direction", "offset"), "text"),
         "time_ns": "whole",
+        "trading_day": "whole",
         **dict.fromkeys(("price", "volume", "commission"), "number"),
     },
     DAYS: {

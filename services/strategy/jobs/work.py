@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from services.kernel.decimals import plain
+from services.quant.calendar.days import to_number
+from services.strategy.backtest.job import BacktestJob
 from services.strategy.backtest.result import BacktestResult, Day, Fill
 from services.strategy.jobs import datasets
 from services.strategy.jobs.folder import DAYS, LANGUAGES, POINTS, TRADES, JobFolder, Outcome
@@ -70,7 +72,7 @@ def _backtest(
         )
         diagnostics = (*result.diagnostics, *(seen or [_NO_LOOKAHEAD]))
         result = replace(result, diagnostics=diagnostics)
-    folder.write_rows(TRADES, [_fill_row(fill) for fill in result.trades])
+    folder.write_rows(TRADES, [_fill_row(fill, result.job) for fill in result.trades])
     folder.write_rows(DAYS, [_day_row(day) for day in result.days])
     found = _summary(result, printed())
     detail = result.error.strip()
@@ -149,11 +151,11 @@ def _summary(result: BacktestResult, printed: Sequence[str]) -> dict[str, Any]:
     }
 
 
-def _fill_row(fill: Fill) -> dict[str, Any]:
+def _fill_row(fill: Fill, job: BacktestJob) -> dict[str, Any]:
     delta = fill.time - _EPOCH
     micros = (delta.days * 86400 + delta.seconds) * 1_000_000 + delta.microseconds
     numbers = {name: float(getattr(fill, name)) for name in ("price", "volume", "commission")}
-    return {**asdict(fill), **numbers, "time_ns": micros * 1000}
+    return {**asdict(fill), **numbers, "time_ns": micros * 1000, "trading_day": to_number(job.trading_day(fill.time))}
 
 
 def _day_row(day: Day) -> dict[str, Any]:

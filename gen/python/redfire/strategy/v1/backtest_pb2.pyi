@@ -176,7 +176,7 @@ class Backtest(_message.Message):
     def __init__(self, backtest_id: _Optional[str] = ..., display_name: _Optional[str] = ..., class_name: _Optional[str] = ..., symbol: _Optional[str] = ..., interval: _Optional[_Union[_common_pb2.Interval, str]] = ..., ticks: _Optional[bool] = ..., dataset: _Optional[str] = ..., start_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., end_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., parameters: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ..., capital: _Optional[str] = ..., commission_rate: _Optional[str] = ..., slippage: _Optional[str] = ..., contract_size: _Optional[str] = ..., price_tick: _Optional[str] = ..., fill_model: _Optional[_Union[FillModel, str]] = ..., status: _Optional[_Union[JobStatus, str]] = ..., progress: _Optional[_Union[JobProgress, _Mapping]] = ..., queue_position: _Optional[int] = ..., failure: _Optional[_Union[JobFailure, str]] = ..., error: _Optional[str] = ..., error_detail: _Optional[str] = ..., statistics: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ..., diagnostics: _Optional[_Iterable[str]] = ..., findings: _Optional[_Iterable[_Union[DataFinding, _Mapping]]] = ..., logs: _Optional[_Iterable[str]] = ..., variables: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ..., trade_count: _Optional[int] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., run_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., end_run_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., attempts: _Optional[int] = ..., check_lookahead: _Optional[bool] = ...) -> None: ...
 
 class BacktestTrade(_message.Message):
-    __slots__ = ("trade_id", "order_id", "time", "side", "position_effect", "price", "quantity", "commission")
+    __slots__ = ("trade_id", "order_id", "time", "side", "position_effect", "price", "quantity", "commission", "trading_day")
     TRADE_ID_FIELD_NUMBER: _ClassVar[int]
     ORDER_ID_FIELD_NUMBER: _ClassVar[int]
     TIME_FIELD_NUMBER: _ClassVar[int]
@@ -185,6 +185,7 @@ class BacktestTrade(_message.Message):
     PRICE_FIELD_NUMBER: _ClassVar[int]
     QUANTITY_FIELD_NUMBER: _ClassVar[int]
     COMMISSION_FIELD_NUMBER: _ClassVar[int]
+    TRADING_DAY_FIELD_NUMBER: _ClassVar[int]
     trade_id: str
     order_id: str
     time: _timestamp_pb2.Timestamp
@@ -193,7 +194,8 @@ class BacktestTrade(_message.Message):
     price: str
     quantity: str
     commission: str
-    def __init__(self, trade_id: _Optional[str] = ..., order_id: _Optional[str] = ..., time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., side: _Optional[_Union[_common_pb2.Side, str]] = ..., position_effect: _Optional[_Union[_common_pb2.PositionEffect, str]] = ..., price: _Optional[str] = ..., quantity: _Optional[str] = ..., commission: _Optional[str] = ...) -> None: ...
+    trading_day: int
+    def __init__(self, trade_id: _Optional[str] = ..., order_id: _Optional[str] = ..., time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., side: _Optional[_Union[_common_pb2.Side, str]] = ..., position_effect: _Optional[_Union[_common_pb2.PositionEffect, str]] = ..., price: _Optional[str] = ..., quantity: _Optional[str] = ..., commission: _Optional[str] = ..., trading_day: _Optional[int] = ...) -> None: ...
 
 class BacktestDay(_message.Message):
     __slots__ = ("date", "close_price", "pre_close", "trade_count", "start_pos", "end_pos", "turnover", "commission", "slippage", "trading_pnl", "holding_pnl", "total_pnl", "net_pnl", "balance", "drawdown", "ddpercent", "daily_return")

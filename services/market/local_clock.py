@@ -1,0 +1,63 @@
+"""The exchanges' clock: where the spans of bars begin, and which moment and trading day a tick counts to."""
+
+from datetime import UTC, datetime
+from functools import lru_cache
+from zoneinfo import ZoneInfo
+
+from services.quant.calendar import Calendar, SessionState
+
+SECOND_NS = 1_000_000_000
+HOUR_NS = 3600 * SECOND_NS
+_SESSION_END_NS = SECOND_NS
+"""So long after a session's end ticks are still of it."""
+_NEVER = 1 << 62
+
+
+class LocalClock:
+    """The clock of a time zone, and the calendar."""
+
+    def __init__(self, timezone: str) -> None:
+        zone = ZoneInfo(timezone)
+        self._calendar = Calendar.load()
+
+        @lru_cache(maxsize=4096)
+        def offset_ns(hour: int) -> int:
+            offset = datetime.fromtimestamp(hour * 3600, UTC).astimezone(zone).utcoffset()
+            assert offset is not None
+            return int(offset.total_seconds()) * SECOND_NS
+
+        self._offset_ns = offset_ns
+        self._zone = zone
+
+    def bucket_start(self, time_ns: int, length_ns: int) -> int:
+        """The start of the bucket of `length_ns` that this moment is in, counted from local midnight."""
+        offset = self._offset_ns(time_ns // HOUR_NS)
+        local = time_ns + offset
+        return local - local % length_ns - offset
+
+    def date_number(self, time_ns: int) -> int:
+        """The local date as YYYYMMDD."""
+        day = datetime.fromtimestamp(time_ns // SECOND_NS, self._zone)
+        return day.year * 10_000 + day.month * 100 + day.day
+
+    def trading_day(self, symbol: str, time_ns: int) -> int:
+        """The trading day of a tick that does not say it."""
+        return self._calendar.trading_day(symbol, time_ns)
+
+    def bar_time(self, symbol: str, time_ns: int) -> tuple[int, int]:
+        """(the moment that a tick of this time counts to, until when ticks count to their own).
+
+        What an exchange sends right after a session's end is of its last minute: the trades of 15:00:00 are 14:59's.
+        """
+        calendar = self._calendar
+        status = calendar.status(symbol, time_ns)
+        if not status.state.takes_orders:
+            before = calendar.status(symbol, time_ns - _SESSION_END_NS)
+            if before.state is SessionState.OPEN:
+                return before.next_change_ns - 1, time_ns
+        return time_ns, status.next_change_ns or _NEVER
+
+    def midnight_ns(self, date_number: int) -> int:
+        """The local midnight that a date (YYYYMMDD) begins with."""
+        year, rest = divmod(date_number, 10_000)
+        return int(datetime(year, rest // 100, rest % 100, tzinfo=self._zone).timestamp()) * SECOND_NS
