@@ -16,6 +16,8 @@ from services.trading.account_opening import Accounts
 from services.trading.account_service import AccountService
 from services.trading.api import OrderApi
 from services.trading.book import Book
+from services.trading.cancel_first import CancelFirst
+from services.trading.changes import Changes
 from services.trading.currencies import Currencies
 from services.trading.day_ends import DayEnds
 from services.trading.desk import Desk
@@ -99,7 +101,14 @@ def bind(process: Process) -> None:
     )
     settlement = GroupSettlement(desk)
     stops = Stops(desk, quotes, acceptance, risk, process.tasks, connected)
-    desk.on_commit(lambda changes: stops.arm(settlement.complete(changes)))
+    cancel_first = CancelFirst(desk)
+
+    def complete(changes: Changes) -> None:
+        cancel_first.complete(changes)
+        stops.arm(settlement.complete(changes))
+        cancel_first.complete(changes)  # an order may wait for one that its group has just ended
+
+    desk.on_commit(complete)
     reduce_only = ReduceOnly(book)
     desk.on_commit(reduce_only.complete)
     desk.on_reloaded(reduce_only.rebuild)
@@ -114,7 +123,9 @@ def bind(process: Process) -> None:
     day_ends = DayEnds(desk, calendar, connected)
     accounts = Accounts(desk, venue, settings)
     instruments = Instruments(market, book.instruments)
-    orders = OrderService(desk, accounts, instruments, quotes, acceptance, risk, stops, reduce_only, repositories)
+    orders = OrderService(
+        desk, accounts, instruments, quotes, acceptance, risk, stops, reduce_only, cancel_first, repositories
+    )
     replacement = Replacement(desk, instruments, quotes, acceptance, risk, stops, venue, process.tasks)
     leases = Leases(desk, accounts, repositories, database.writer(), statements, orders.cancel_leased)
     previews = Previews(accounts, instruments, quotes, acceptance, risk, leases)
@@ -152,6 +163,7 @@ def bind(process: Process) -> None:
     process.background("stops", stops.keep)
     process.background("stops-retry", stops.retry)
     process.background("day-ends", day_ends.keep)
+    process.background("self-trades", cancel_first.keep)
     process.background("leases", leases.keep)
     process.background("instruments", instruments.refresh)
     process.background("trim", trim)

@@ -115,12 +115,13 @@ class GroupService:
         group = await self.get_order_group(user_id, order_group_id)
         self._desk.require_open()
         group = self._book.groups.get(order_group_id) or group
-        changes = self._desk.step(user_id)
-        for order in [order for order in group.orders if order.is_open][::-1]:
-            if order.status is not OrderStatus.PENDING_CANCEL:
-                execution.cancel(self._book, order, changes)
-        if changes:
-            await self._desk.commit(changes)
+        with self._desk.step(user_id) as changes:
+            for order in [order for order in group.orders if order.is_open][::-1]:
+                if order.status is not OrderStatus.PENDING_CANCEL:
+                    execution.cancel(self._book, order, changes)
+            written = self._desk.commit(changes) if changes else None
+        if written is not None:
+            await written
         return group
 
     async def _find(self, account_id: str, client_order_group_id: str) -> OrderGroup | None:
@@ -211,28 +212,28 @@ class GroupService:
         self._desk.require_open()
         account = self._book.accounts[account.account_id]
         appraised = self._require_holdings(account, kind, appraised)
-        changes = self._desk.step(account.user_id)
-        group = OrderGroup(
-            new_id(), client_id, account.user_id, account.account_id, kind, mark, appraised[0].new.quantity, [],
-            changes.now_ns, changes.now_ns,
-        )  # fmt: skip
-        for index, (order_id, one) in enumerate(zip(order_ids, appraised, strict=True)):
-            waits = kind is OrderGroupKind.BRACKET and index > 0
-            order = make_order(order_id, account, one, traceparent, fingerprint(mark, index), changes.now_ns, waits)
-            order.order_group_id = group.order_group_id
-            self._orders.note_instrument(one.instrument, changes)
-            self._book.accept(order, changes, holds=False)
-            group.orders.append(order)
-        self._book.add_group(group)
-        changes.groups[group.order_group_id] = group
-        armed = settle_group(self._book, group, changes)
-        entry = group.entry
-        if entry is not None:
-            if entry.type in STOP_TYPES:
-                armed.append(entry)
-            else:
-                execution.send(self._book, entry, changes)
-        return group, armed, self._desk.commit(changes, refusable=True)
+        with self._desk.step(account.user_id) as changes:
+            group = OrderGroup(
+                new_id(), client_id, account.user_id, account.account_id, kind, mark, appraised[0].new.quantity, [],
+                changes.now_ns, changes.now_ns,
+            )  # fmt: skip
+            for index, (order_id, one) in enumerate(zip(order_ids, appraised, strict=True)):
+                waits = kind is OrderGroupKind.BRACKET and index > 0
+                order = make_order(order_id, account, one, traceparent, fingerprint(mark, index), changes.now_ns, waits)
+                order.order_group_id = group.order_group_id
+                self._orders.note_instrument(one.instrument, changes)
+                self._book.accept(order, changes, holds=False)
+                group.orders.append(order)
+            self._book.add_group(group)
+            changes.groups[group.order_group_id] = group
+            armed = settle_group(self._book, group, changes)
+            entry = group.entry
+            if entry is not None:
+                if entry.type in STOP_TYPES:
+                    armed.append(entry)
+                else:
+                    execution.send(self._book, entry, changes)
+            return group, armed, self._desk.commit(changes, refusable=True)
 
     def _require_holdings(
         self, account: Account, kind: OrderGroupKind, appraised: Sequence[Appraisal]

@@ -185,10 +185,10 @@ class GroupSettlement:
     def rebuild(self) -> None:
         """Settle all groups after the books were read."""
         for group in list(self._book.groups.values()):
-            changes = self._desk.step(group.user_id)
-            settle_group(self._book, group, changes)
-            if changes:
-                self._desk.commit(changes)
+            with self._desk.step(group.user_id) as changes:
+                settle_group(self._book, group, changes)
+                if changes:
+                    self._desk.commit(changes)
 
     def complete(self, changes: Changes) -> list[Order]:
         """Settle what a step changed; answers the stops to arm."""

@@ -17,6 +17,7 @@ from services.trading.acceptance import Acceptance
 from services.trading.accepting import Accepting
 from services.trading.account_opening import Accounts
 from services.trading.accounts import Account
+from services.trading.cancel_first import CancelFirst
 from services.trading.changes import Changes
 from services.trading.desk import Desk
 from services.trading.instruments import Instrument, Instruments
@@ -73,6 +74,7 @@ class OrderService:
         risk: RiskGate,
         stops: Stops,
         reduce_only: ReduceOnly,
+        cancel_first: CancelFirst,
         repositories: Repositories[TradingRepository],
     ) -> None:
         self._desk = desk
@@ -83,6 +85,7 @@ class OrderService:
         self._risk = risk
         self._stops = stops
         self._reduce_only = reduce_only
+        self._cancel_first = cancel_first
         self._repositories = repositories
         self._book = desk.book
         self._written_instruments: dict[str, Instrument] = {}
@@ -157,9 +160,10 @@ class OrderService:
         if not order.is_open:
             raise OrderNotOpen(f"the order is {order.status.name}", status=order.status.name)
         if order.status is not OrderStatus.PENDING_CANCEL:
-            changes = self._desk.step(user_id)
-            execution.cancel(self._book, order, changes)
-            await self._desk.commit(changes)
+            with self._desk.step(user_id) as changes:
+                execution.cancel(self._book, order, changes)
+                written = self._desk.commit(changes)
+            await written
         return order
 
     async def cancel_all_orders(self, user_id: str, account_id: str, symbol: str) -> list[Order]:
@@ -214,16 +218,16 @@ class OrderService:
                 and (account.account_id, order.client_order_id) not in self.accepting
             ]
             for start in range(0, len(open_orders), CANCELED_PART):
-                changes = self._desk.step(account.user_id)
-                for order in open_orders[start : start + CANCELED_PART]:
-                    # Others were served between the parts: it may have ended, or be another one since the books were
-                    # read anew.
-                    current = self._book.orders.get(order.order_id)
-                    if current is not None and current.status is not OrderStatus.PENDING_CANCEL:
-                        execution.cancel(self._book, current, changes, reason)
-                        canceled.append(current)
-                if changes:
-                    written.append(self._desk.commit(changes))
+                with self._desk.step(account.user_id) as changes:
+                    for order in open_orders[start : start + CANCELED_PART]:
+                        # Others were served between the parts: it may have ended, or be another one since the books
+                        # were read anew.
+                        current = self._book.orders.get(order.order_id)
+                        if current is not None and current.status is not OrderStatus.PENDING_CANCEL:
+                            execution.cancel(self._book, current, changes, reason)
+                            canceled.append(current)
+                    if changes:
+                        written.append(self._desk.commit(changes))
                 await asyncio.sleep(0)
                 self._desk.require_open()
         for step in written:
@@ -258,7 +262,10 @@ class OrderService:
                 self._reduce_only.add(order)
             # Last, as it may trigger at once: a step of its own, whose failure is not this order's.
             if error is None and order.is_held:
-                self._stops.add(order)
+                if order.cancel_first:
+                    self._cancel_first.add(order)
+                else:
+                    self._stops.add(order)
 
         outcome = running.outcome()
         written.add_done_callback(end)
@@ -307,16 +314,16 @@ class OrderService:
             one.new = self._acceptance.reduced(account, one.new)
         if violations := self._acceptance.holding_violations(account, instrument, one.new, one.price):
             raise violations[0]
-        changes = self._desk.step(account.user_id)
-        order = make_order(order_id, account, one, traceparent, fingerprint, changes.now_ns)
-        self.note_instrument(instrument, changes)
-        # A reduce-only stop holds nothing while it waits, so that others may close the position meanwhile.
-        self._book.accept(order, changes, holds=not (order.reduce_only and order.type in STOP_TYPES))
-        if answer.cancel_first:
-            order.cancel_first, order.hold_reason = " ".join(answer.cancel_first), Reason.SELF_TRADE
-        elif order.type not in STOP_TYPES:
-            execution.send(self._book, order, changes)
-        return order, instrument, self._desk.commit(changes, refusable=True)
+        with self._desk.step(account.user_id) as changes:
+            order = make_order(order_id, account, one, traceparent, fingerprint, changes.now_ns)
+            self.note_instrument(instrument, changes)
+            # A reduce-only stop holds nothing while it waits, so that others may close the position meanwhile.
+            self._book.accept(order, changes, holds=not (order.reduce_only and order.type in STOP_TYPES))
+            if answer.cancel_first and order.type not in STOP_TYPES:
+                order.cancel_first, order.hold_reason = " ".join(answer.cancel_first), Reason.SELF_TRADE
+            elif order.type not in STOP_TYPES:
+                execution.send(self._book, order, changes)
+            return order, instrument, self._desk.commit(changes, refusable=True)
 
 
 def _same(order: Order, fingerprint: str) -> Order:

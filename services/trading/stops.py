@@ -124,9 +124,9 @@ class Stops:
                 self._moved.discard(order_id)
                 order = self._desk.book.orders.get(order_id)
                 if order is not None and order.is_held:
-                    changes = self._desk.step(order.user_id)
-                    changes.order(order)
-                    self._desk.commit(changes)
+                    with self._desk.step(order.user_id) as changes:
+                        changes.order(order)
+                        self._desk.commit(changes)
             now_ns = self._desk.clock.now_ns()
             for held in list(self._held.values()):
                 for order in list(held.values()):
@@ -223,27 +223,27 @@ class Stops:
         elif refusal.reason in execution.TEMPORARY:
             self._rearm(found, refusal)
         else:
-            changes = self._desk.step(found.user_id)
-            found.triggered = True
-            self._desk.book.finish(found, OrderStatus.REJECTED, changes, refusal.reason, refusal.message)
-            self._desk.commit(changes)
+            with self._desk.step(found.user_id) as changes:
+                found.triggered = True
+                self._desk.book.finish(found, OrderStatus.REJECTED, changes, refusal.reason, refusal.message)
+                self._desk.commit(changes)
 
     def _send(self, order: Order, price: Decimal | None = None, cancel_first: str = "") -> None:
         book = self._desk.book
-        changes = self._desk.step(order.user_id)
-        order.triggered = True
-        changes.order(order)
-        if price is not None:
-            order.reserve_price = price
-            book.reserve(order)
-            changes.accounts[order.account_id] = book.accounts[order.account_id]
-        if cancel_first:
-            order.cancel_first, order.hold_reason = cancel_first, Reason.SELF_TRADE
-        elif order.order_group_id:
-            order.hold_reason = ""  # its group sends it when the others of it are gone from the venue
-        elif not order.reduce_only or self._take_position(order, changes):
-            execution.send(book, order, changes)
-        self._desk.commit(changes)
+        with self._desk.step(order.user_id) as changes:
+            order.triggered = True
+            changes.order(order)
+            if price is not None:
+                order.reserve_price = price
+                book.reserve(order)
+                changes.accounts[order.account_id] = book.accounts[order.account_id]
+            if cancel_first:
+                order.cancel_first, order.hold_reason = cancel_first, Reason.SELF_TRADE
+            elif order.order_group_id:
+                order.hold_reason = ""  # its group sends it when the others of it are gone from the venue
+            elif not order.reduce_only or self._take_position(order, changes):
+                execution.send(book, order, changes)
+            self._desk.commit(changes)
 
     def _take_position(self, order: Order, changes: Changes) -> bool:
         """Cut a reduce-only stop to what is there now, and hold it; False when there is nothing."""
@@ -254,22 +254,23 @@ class Stops:
             text = "there is nothing to reduce any more"
             book.finish(order, OrderStatus.CANCELED, changes, Reason.REDUCE_ONLY, text)
             return False
-        quantity = min(order.leaves_quantity, position.closable(order.position_effect))
-        if quantity <= 0 or not book.hold_more(order, quantity, changes):
+        own = order.hold_today + order.hold_yesterday  # of an attempt before
+        quantity = min(order.leaves_quantity, position.closable(order.position_effect) + own)
+        if quantity <= 0 or (quantity > own and not book.hold_more(order, quantity - own, changes)):
             execution.rearm(order, InsufficientPosition.reason, changes)
             return False
         order.quantity = order.cumulative_quantity + quantity
         return True
 
     def _rearm(self, order: Order, refusal: RedFireError) -> None:
-        changes = self._desk.step(order.user_id)
-        order.triggered = True
-        execution.rearm(order, refusal.reason, changes)
-        if changes.orders:
+        if order.triggered and order.hold_reason == refusal.reason:
+            self._postpone(order.order_id)  # nothing new to write
+            return
+        with self._desk.step(order.user_id) as changes:
+            order.triggered = True
+            execution.rearm(order, refusal.reason, changes)
             log.warning("stop %s cannot be sent, it stays armed: %s", order.order_id, refusal.message)
             self._desk.commit(changes)
-        else:
-            self._postpone(order.order_id)
 
     def _try_again(self, order_id: str, now: float) -> None:
         order = self._desk.book.orders.get(order_id)
@@ -283,10 +284,10 @@ class Stops:
             return
         # The price has gone back: an opening stop waits for its trigger as before.
         self._rearmed.pop(order_id, None)
-        changes = self._desk.step(order.user_id)
-        order.triggered, order.hold_reason = False, ""
-        changes.order(order)
-        self._desk.commit(changes)
+        with self._desk.step(order.user_id) as changes:
+            order.triggered, order.hold_reason = False, ""
+            changes.order(order)
+            self._desk.commit(changes)
         self.add(order)
 
     def _postpone(self, order_id: str) -> None:
@@ -301,9 +302,9 @@ class Stops:
     def _expire(self, order: Order) -> None:
         self._drop(order)
         if order.is_open and order.is_held:
-            changes = self._desk.step(order.user_id)
-            self._desk.book.finish(order, OrderStatus.EXPIRED, changes, Reason.ORDER_EXPIRED)
-            self._desk.commit(changes)
+            with self._desk.step(order.user_id) as changes:
+                self._desk.book.finish(order, OrderStatus.EXPIRED, changes, Reason.ORDER_EXPIRED)
+                self._desk.commit(changes)
 
     def _drop(self, order: Order) -> None:
         self._moved.discard(order.order_id)

@@ -259,6 +259,7 @@ class FakeRisk(risk_pb2_grpc.RiskServiceServicer):
 
     def __init__(self):
         self.refuse = None
+        self.cancel_first = []
         self.down = False
         self.hold = None
         self.checks = []
@@ -272,7 +273,7 @@ class FakeRisk(risk_pb2_grpc.RiskServiceServicer):
         if self.refuse:
             reason = error_reason_pb2.ErrorReason.Value(self.refuse)
             return risk_pb2.CheckOrderResponse(violations=[risk_pb2.RiskViolation(reason=reason, message="no")])
-        return risk_pb2.CheckOrderResponse()
+        return risk_pb2.CheckOrderResponse(cancel_first_order_ids=self.cancel_first)
 
 
 @complete

@@ -190,3 +190,16 @@ async def test_a_reduce_only_stop_ends_when_the_position_is_gone(trader):
     trader.engine.fill(close.order_id, 1, "4010")
     done = await trader.becomes(stop.order_id, "CANCELED")
     assert done.reject_reason == reasons.REDUCE_ONLY
+
+
+async def test_a_reduce_only_stop_that_could_not_be_sent_keeps_what_it_took(trader):
+    await long(trader, 2)
+    stop = await trader.create(
+        "SELL", quantity=2, effect="UNSPECIFIED", type="STOP", stop_price="3900", reduce_only=True
+    )
+    trader.engine.before_send = cut(Reason.GATEWAY_DISCONNECTED)
+    trader.market.price(SYMBOL, 3899.0)
+    await held_for(trader, stop.order_id, "GATEWAY_DISCONNECTED")
+    trader.engine.before_send = None
+    await until(lambda: len(trader.engine.sends) == 2)
+    assert trader.engine.sends[1].quantity == "2"
