@@ -17,6 +17,7 @@ from services.trading.venue import GatewayChanged, StreamStarted, TradingDayBega
 
 log = logging.getLogger(__name__)
 MOST_WAITING = 2000
+MOST_ATTEMPTS = 3
 
 
 class Intake:
@@ -31,6 +32,8 @@ class Intake:
         self._doubt = doubt
         self._epoch = ""
         self._sequence = 0
+        # How often reports could not be booked.
+        self._attempts: dict[str, int] = {}
         self.connected: dict[str, bool] = {}
         self.live_accounts = LiveAccounts(desk)
 
@@ -60,19 +63,44 @@ class Intake:
             self.connected.clear()
 
     async def take(self, report: OrderReport | TradeReport | UnreadableReport, stale_amend_after_ns: int = 0) -> None:
-        """Book a report. What is not ours is recorded as external, and left alone."""
+        """Book a report. What is not ours is recorded as external, and left alone.
+
+        One that cannot be booked, for whatever fault of ours, holds up those behind it for a few attempts (the books
+        are read anew after each) and is then surfaced as unreadable.
+        """
         if isinstance(report, UnreadableReport):
             await self._externals.record(report)
             return
+        if self._attempts and self._attempts.get(_key(report), 0) >= MOST_ATTEMPTS:
+            return  # it is told of again and again, and was surfaced
+        try:
+            await self._book(report, stale_amend_after_ns)
+        except RedFireError:
+            raise
+        except Exception as error:
+            key = _key(report)
+            attempts = self._attempts[key] = self._attempts.get(key, 0) + 1
+            if attempts < MOST_ATTEMPTS:
+                raise
+            log.exception("%s cannot be booked", key)
+            kind, venue_id = ("trade", report.venue_trade_id) if isinstance(report, TradeReport) else ("order", "")
+            venue_id = venue_id or report.venue_order_id
+            await self._externals.record(
+                UnreadableReport(report.gateway, kind, report.reference, venue_id, report.symbol, repr(error))
+            )
+
+    async def _book(self, report: OrderReport | TradeReport, stale_amend_after_ns: int) -> None:
         order = self._desk.book.orders.get(report.reference[:36])
         if order is None:
             report, order = await self._recall(report)
         if not self._desk.is_open:
             return  # all is asked again once the books are read
         if order is None:
-            if not await self._externals.record(report):
-                await self.take(report, stale_amend_after_ns)
-            return
+            if await self._externals.record(report):
+                return
+            report, order = await self._recall(report)  # adopted meanwhile
+            if order is None or not self._desk.is_open:
+                return
         if isinstance(report, TradeReport) and report.kind is not TradeKind.NEW:
             await self._amend_trade(order, report)
             return
@@ -140,3 +168,10 @@ class Intake:
         if not reference:
             return report, None
         return replace(report, reference=reference), await self._desk.recall(order_id_of(reference))
+
+
+def _key(report: OrderReport | TradeReport) -> str:
+    """What tells a report from others."""
+    if isinstance(report, TradeReport):
+        return f"{report.gateway} {report.reference} trade {report.venue_trade_id} {report.kind}"
+    return f"{report.gateway} {report.reference} {report.venue_order_id} {report.status} {report.cumulative_quantity}"

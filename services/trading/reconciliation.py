@@ -87,15 +87,21 @@ class Reconciliation:
 
     async def run(self) -> None:
         """Ask whenever it is wanted, and from time to time."""
+        retry_s = RETRY_S
         while True:
             pause_s = self._settings.value.reconcile_interval_s
             if any(_is_doubtful(order) for order in self._desk.book.orders.values()):
-                pause_s = min(pause_s, RETRY_S)
+                # Soon at first; what stays unknown for hours is not asked for twice a second.
+                pause_s, retry_s = min(pause_s, retry_s), min(retry_s * 1.2, pause_s)
+            else:
+                retry_s = RETRY_S
             try:
                 async with asyncio.timeout(pause_s):
                     await self._wanted.wait()
             except TimeoutError:
                 pass
+            else:
+                retry_s = RETRY_S
             self._wanted.clear()
             if self._desk.is_open and not await self.reconcile():
                 await asyncio.sleep(RETRY_S)

@@ -11,6 +11,7 @@ from sqlalchemy.exc import OperationalError
 
 from services.kernel import writer as kernel_writer
 from services.kernel.errors import Unavailable
+from services.trading import intake
 from tests.harness import platform
 from tests.trading.conftest import FAST, Client, reason_of, refused, trading
 from tests.waiting import until
@@ -272,3 +273,29 @@ async def test_a_trade_whose_numbers_are_none_is_refused_and_the_next_one_booked
     done = await trader.becomes(order.order_id, "PARTIALLY_FILLED")
     assert done.cumulative_quantity == "1" and len(await trader.trades()) == 1
     assert caplog.text.count("cannot be booked") == 6
+
+
+async def test_a_report_that_cannot_be_booked_does_not_hold_up_those_behind_it_for_ever(trader, monkeypatch, caplog):
+    order = await trader.create(quantity=2)
+    await trader.becomes(order.order_id, "NEW")
+    book = intake.apply_trade_report
+
+    def poisoned(books, order, report, changes, *more):
+        booked = book(books, order, report, changes, *more)
+        if report.venue_trade_id == "poison":
+            raise ZeroDivisionError
+        return booked
+
+    monkeypatch.setattr(intake, "apply_trade_report", poisoned)
+    trader.engine.fill(order.order_id, 1, "4000", "poison")
+    trader.engine.fill(order.order_id, 1, "4000", "good")
+
+    async def booked():
+        try:
+            return [trade.venue_trade_id for trade in await trader.trades()] == ["good"]
+        except grpc.aio.AioRpcError:
+            return False  # the books are being read
+
+    await until(booked, 10)
+    assert "cannot be booked" in caplog.text
+    assert (await trader.positions())[0].quantity == "1"
