@@ -99,11 +99,11 @@ class Externals:
         )
         if before == order or (before is not None and before.status in FINISHED and report.status not in FINISHED):
             return
-        changes = self._desk.step("")
-        if before is None:
-            self._tell("order", report.gateway, report.symbol, order.venue_order_id, report.quantity, changes)
-        self._write_order(replace(order, update_time_ns=changes.now_ns), changes)
-        self._desk.commit(changes)
+        with self._desk.step("") as changes:
+            if before is None:
+                self._tell("order", report.gateway, report.symbol, order.venue_order_id, report.quantity, changes)
+            self._write_order(replace(order, update_time_ns=changes.now_ns), changes)
+            self._desk.commit(changes)
 
     async def _record_trade(self, report: TradeReport) -> None:
         venue_order_id = report.venue_order_id or report.reference
@@ -115,36 +115,37 @@ class Externals:
         self._trades[trade_id] = None
         while len(self._trades) > KNOWN:
             self._trades.popitem(last=False)
+        external_order_id = order_id_of(report.gateway, venue_order_id)
+        order = None if written else await self.find_order(external_order_id)
         if written or not self._desk.is_open:
             return
-        changes = self._desk.step("")
-        trade = ExternalTrade(
-            external_trade_id=trade_id,
-            external_order_id=order_id_of(report.gateway, venue_order_id),
-            gateway=report.gateway,
-            venue_trade_id=report.venue_trade_id,
-            venue_order_id=venue_order_id,
-            symbol=report.symbol,
-            side=report.side,
-            position_effect=report.position_effect,
-            kind=report.kind,
-            price=report.price,
-            quantity=report.quantity,
-            time_ns=report.time_ns,
-            trading_day=report.trading_day,
-            create_time_ns=changes.now_ns,
-        )
-        changes.writes.append((self._upsert_trade, trade_row(trade)))
-        order = await self.find_order(trade.external_order_id)
-        if order is None:  # its order was not told of: what is known of it is what it traded
-            order = ExternalOrder(
-                trade.external_order_id, report.gateway, venue_order_id, report.reference, report.symbol, report.side,
-                report.position_effect, quantity=report.quantity, price=None, cumulative_quantity=report.quantity,
-                status=OrderStatus.UNKNOWN, create_time_ns=changes.now_ns, update_time_ns=changes.now_ns,
-            )  # fmt: skip
-            self._write_order(order, changes)
-        self._tell("trade", report.gateway, report.symbol, report.venue_trade_id, report.quantity, changes)
-        self._desk.commit(changes)
+        with self._desk.step("") as changes:
+            trade = ExternalTrade(
+                external_trade_id=trade_id,
+                external_order_id=external_order_id,
+                gateway=report.gateway,
+                venue_trade_id=report.venue_trade_id,
+                venue_order_id=venue_order_id,
+                symbol=report.symbol,
+                side=report.side,
+                position_effect=report.position_effect,
+                kind=report.kind,
+                price=report.price,
+                quantity=report.quantity,
+                time_ns=report.time_ns,
+                trading_day=report.trading_day,
+                create_time_ns=changes.now_ns,
+            )
+            changes.writes.append((self._upsert_trade, trade_row(trade)))
+            if order is None:  # its order was not told of: what is known of it is what it traded
+                order = ExternalOrder(
+                    external_order_id, report.gateway, venue_order_id, report.reference, report.symbol, report.side,
+                    report.position_effect, quantity=report.quantity, price=None, cumulative_quantity=report.quantity,
+                    status=OrderStatus.UNKNOWN, create_time_ns=changes.now_ns, update_time_ns=changes.now_ns,
+                )  # fmt: skip
+                self._write_order(order, changes)
+            self._tell("trade", report.gateway, report.symbol, report.venue_trade_id, report.quantity, changes)
+            self._desk.commit(changes)
 
     def _unreadable(self, report: UnreadableReport) -> None:
         key = f"unreadable {report.gateway} {report.kind} {report.venue_id or report.reference} {report.problem}"
@@ -157,10 +158,10 @@ class Externals:
             report.gateway, report.kind, report.venue_id, report.reference, report.symbol, report.problem,
         )  # fmt: skip
         if self._desk.is_open:
-            changes = self._desk.step("")
-            venue_id = report.venue_id or report.reference
-            changes.external.append(ExternalActivity(report.gateway, report.kind, report.symbol, venue_id, ZERO))
-            self._desk.commit(changes)
+            with self._desk.step("") as changes:
+                venue_id = report.venue_id or report.reference
+                changes.external.append(ExternalActivity(report.gateway, report.kind, report.symbol, venue_id, ZERO))
+                self._desk.commit(changes)
 
     def _tell(self, kind: str, gateway: str, symbol: str, venue_id: str, quantity: Decimal, changes: Changes) -> None:
         metrics.external.labels(gateway, kind).inc()

@@ -212,6 +212,8 @@ class GroupService:
         self._desk.require_open()
         account = self._book.accounts[account.account_id]
         appraised = self._require_holdings(account, kind, appraised)
+        if not appraised[0].opens:
+            self._desk.roll(account, appraised[0].new.symbol)
         with self._desk.step(account.user_id) as changes:
             group = OrderGroup(
                 new_id(), client_id, account.user_id, account.account_id, kind, mark, appraised[0].new.quantity, [],

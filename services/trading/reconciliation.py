@@ -258,29 +258,29 @@ class Reconciliation:
                 theirs[key] = theirs.get(key, ZERO) + position.quantity
         before = self._differences.get(gateway, {})
         found: dict[tuple[str, PositionSide], PositionDifference] = {}
-        changes = self._desk.step("")
-        for key in ours.keys() | theirs.keys():
-            symbol, side = key
-            difference = PositionDifference(gateway, symbol, side, theirs.get(key, ZERO), ours.get(key, ZERO), 0)
-            if not difference.quantity:
-                continue
-            earlier = before.get(key)
-            if earlier is not None and earlier.quantity == difference.quantity:
-                difference = replace(difference, since_ns=earlier.since_ns or changes.now_ns)
-                if not earlier.since_ns:
-                    log.warning(
-                        "gateway %s holds %s more %s of %s than the books",
-                        gateway,
-                        difference.quantity,
-                        side.name,
-                        symbol,
-                    )
-                    changes.external.append(ExternalActivity(gateway, "position", symbol, "", difference.quantity))
-            found[key] = difference
-        self._differences[gateway] = found
-        metrics.differences.labels(gateway).set(sum(1 for difference in found.values() if difference.since_ns))
-        if changes:
-            self._desk.commit(changes)
+        with self._desk.step("") as changes:
+            for key in ours.keys() | theirs.keys():
+                symbol, side = key
+                difference = PositionDifference(gateway, symbol, side, theirs.get(key, ZERO), ours.get(key, ZERO), 0)
+                if not difference.quantity:
+                    continue
+                earlier = before.get(key)
+                if earlier is not None and earlier.quantity == difference.quantity:
+                    difference = replace(difference, since_ns=earlier.since_ns or changes.now_ns)
+                    if not earlier.since_ns:
+                        log.warning(
+                            "gateway %s holds %s more %s of %s than the books",
+                            gateway,
+                            difference.quantity,
+                            side.name,
+                            symbol,
+                        )
+                        changes.external.append(ExternalActivity(gateway, "position", symbol, "", difference.quantity))
+                found[key] = difference
+            self._differences[gateway] = found
+            metrics.differences.labels(gateway).set(sum(1 for difference in found.values() if difference.since_ns))
+            if changes:
+                self._desk.commit(changes)
 
     def _begin_anew(self) -> None:
         """The books were read: trades that were taken and not written are asked for again."""

@@ -11,7 +11,6 @@ from services.kernel.decimals import plain
 from services.kernel.errors import Invalid, RedFireError
 from services.kernel.tasks import Tasks
 from services.trading.acceptance import Acceptance, InsufficientFunds, InsufficientPosition
-from services.trading.changes import Changes
 from services.trading.desk import Desk
 from services.trading.dispatch import REFUSALS
 from services.trading.execution import abandon_replacement
@@ -156,56 +155,70 @@ class Replacement:
         if answer.refusals:
             raise answer.refusals[0]
 
-    def _hold(self, order: Order, new: NewOrder, price: Decimal, changes: Changes) -> None:
-        """Make sure of what the new values need beyond what the order holds. Raises InsufficientFunds, -Position."""
+    def _contracts_needed(self, order: Order, new: NewOrder, price: Decimal) -> Decimal:
+        """What the new values need of the position beyond what the order holds, and whether there is money for them.
+
+        Raises InsufficientFunds, InsufficientPosition.
+        """
         book = self._desk.book
         if order.is_closing and (order.order_group_id or (order.reduce_only and order.is_held)):
-            return  # its group holds the position, or nothing does until it triggers
+            return ZERO  # its group holds the position, or nothing does until it triggers
+        account = book.accounts[order.account_id]
         if order.is_closing:
-            held = order.hold_today + order.hold_yesterday
-            more = new.quantity - order.cumulative_quantity - held
-            if more > 0 and not book.hold_more(order, more, changes):
+            more = new.quantity - order.cumulative_quantity - order.hold_today - order.hold_yesterday
+            if more <= 0:
+                return ZERO
+            position = account.positions.get((order.symbol, order.position_side))
+            first = book.closes_today_first(order.symbol)
+            if position is None or position.hold_for(order.position_effect, more, first) is None:
                 raise InsufficientPosition
-            return
+            return more
         more = book.reservation(order, new.quantity - order.cumulative_quantity, price) - order.reserved
-        available = book.accounts[order.account_id].available(book.last_prices)
+        available = account.available(book.last_prices)
         if more > max(available, ZERO):
             raise InsufficientFunds(needed=plain(more), available=plain(available))
+        return ZERO
 
     async def _replace_held(self, order: Order, new: NewOrder) -> Order:
         """A stop that waits here is changed here."""
         price = (
             self._acceptance.reserve_price(new, self._quotes.find(order.symbol, order.gateway)) or order.reserve_price
         )
-        changes = self._desk.step(order.user_id)
-        self._hold(order, new, price, changes)
-        order.quantity, order.price, order.reserve_price = new.quantity, new.price, price
-        if new.stop_price is not None:
-            order.stop_price = new.stop_price
-        self._desk.book.reserve(order)
-        self._desk.book.trim_hold(order, changes)
-        changes.order(order)
-        changes.accounts[order.account_id] = self._desk.book.accounts[order.account_id]
-        await self._desk.commit(changes)
+        more = self._contracts_needed(order, new, price)
+        with self._desk.step(order.user_id) as changes:
+            if more:
+                self._desk.book.hold_more(order, more, changes)
+            order.quantity, order.price, order.reserve_price = new.quantity, new.price, price
+            if new.stop_price is not None:
+                order.stop_price = new.stop_price
+            self._desk.book.reserve(order)
+            self._desk.book.trim_hold(order, changes)
+            changes.order(order)
+            changes.accounts[order.account_id] = self._desk.book.accounts[order.account_id]
+            written = self._desk.commit(changes)
+        await written
         if order.is_open and order.is_held and order.type in STOP_TYPES and not order.held_day:
             self._stops.add(order)
         return order
 
     async def _replace_at_venue(self, order: Order, new: NewOrder) -> Order:
         price = order.reserve_price if new.price is None else new.price
-        changes = self._desk.step(order.user_id)
-        self._hold(order, new, max(price, order.reserve_price), changes)
-        move(order, OrderStatus.PENDING_REPLACE)
-        # Several legs are never amended: which of them had which quantity would depend on who answers first.
-        amends = len(order.legs) == 1
-        order.replace_step = ReplaceStep.AMENDING if amends else ReplaceStep.CANCELING
-        order.pending_quantity, order.pending_price = new.quantity, new.price
-        self._desk.book.reserve(order)
-        changes.order(order)
-        changes.accounts[order.account_id] = self._desk.book.accounts[order.account_id]
-        if not amends:
-            changes.cancels.append(order.order_id)
-        await self._desk.commit(changes)
+        more = self._contracts_needed(order, new, max(price, order.reserve_price))
+        with self._desk.step(order.user_id) as changes:
+            if more:
+                self._desk.book.hold_more(order, more, changes)
+            move(order, OrderStatus.PENDING_REPLACE)
+            # Several legs are never amended: which of them had which quantity would depend on who answers first.
+            amends = len(order.legs) == 1
+            order.replace_step = ReplaceStep.AMENDING if amends else ReplaceStep.CANCELING
+            order.pending_quantity, order.pending_price = new.quantity, new.price
+            self._desk.book.reserve(order)
+            changes.order(order)
+            changes.accounts[order.account_id] = self._desk.book.accounts[order.account_id]
+            if not amends:
+                changes.cancels.append(order.order_id)
+            written = self._desk.commit(changes)
+        await written
         if not amends:
             return order
         # A task of its own: what is asked of the venue is seen through though the caller leaves.
@@ -223,16 +236,17 @@ class Replacement:
             order = self._amending(order_id)
             if order is None:
                 return
-            changes = self._desk.step(order.user_id)
-            if refusal.reason == Reason.UNSUPPORTED:
-                order.replace_step = ReplaceStep.CANCELING
-                changes.order(order)
-                changes.cancels.append(order_id)
-                await self._desk.commit(changes)
-                return
-            abandon_replacement(self._desk.book, order, changes)
-            await self._desk.commit(changes)
-            raise
+            with self._desk.step(order.user_id) as changes:
+                if refusal.reason == Reason.UNSUPPORTED:
+                    order.replace_step = ReplaceStep.CANCELING
+                    changes.order(order)
+                    changes.cancels.append(order_id)
+                else:
+                    abandon_replacement(self._desk.book, order, changes)
+                written = self._desk.commit(changes)
+            await written
+            if refusal.reason != Reason.UNSUPPORTED:
+                raise
         except RedFireError as error:
             # The venue may have it or not: reconciliation tells.
             log.warning("order %s: amended, and the outcome is not known: %s", order_id, error.message)

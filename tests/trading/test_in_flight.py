@@ -94,9 +94,10 @@ async def test_an_order_that_is_being_written_while_gateways_are_asked_is_sent(c
     async with trading(reconcile_interval_s=0.05) as trader:
         await trader.create()
         commits.close()
+        # Taken before: who has asked by the time that the order arrives waits for it to be written.
+        asked = trader.engine.queries
         created = asyncio.ensure_future(trader.create())
         await until(lambda: commits.arrived == 1)
-        asked = trader.engine.queries
         await until(lambda: trader.engine.queries > asked)
         commits.open()
         order = await created

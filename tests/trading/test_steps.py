@@ -1,7 +1,9 @@
 """A step happens in memory and on disk, or the books are read anew before anything else is done."""
 
+import ast
 import asyncio
 from decimal import Decimal as D
+from pathlib import Path
 
 import pytest
 
@@ -46,6 +48,41 @@ async def _trades(trader, count):
     if trader.platform.host.lifecycle.waiting_for("trading"):
         return False
     return len(await trader.trades()) == count
+
+
+async def test_a_report_that_can_never_be_booked_keeps_no_other_from_it(trader, monkeypatch):
+    orders = [await trader.create() for _ in range(2)]
+    for order in orders:
+        await trader.becomes(order.order_id, "NEW")
+    real, tried = execution.book_position, []
+
+    def fails(book, account, order, *rest):
+        if order.order_id == orders[0].order_id:
+            tried.append(order.order_id)
+            raise ValueError("a fault for ever")
+        return real(book, account, order, *rest)
+
+    monkeypatch.setattr(execution, "book_position", fails)
+    trader.engine.fill(orders[0].order_id, 1, "4000")
+    await until(lambda: len(tried) >= 3, 10)
+    trader.engine.fill(orders[1].order_id, 1, "4000")
+    await until(lambda: _trades(trader, 1), 10)
+    assert len(tried) == 3 and (await trader.positions())[0].quantity == "1"
+
+
+def test_every_step_is_a_block():
+    for file in Path(repository_module.__file__).parent.glob("*.py"):
+        tree = ast.parse(file.read_text())
+        blocks = {item.context_expr for node in ast.walk(tree) if isinstance(node, ast.With) for item in node.items}
+        steps = [
+            node
+            for node in ast.walk(tree)
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "step"
+        ]
+        assert all(step in blocks for step in steps), file.name
+        for node in ast.walk(tree):
+            if isinstance(node, ast.With) and any(item.context_expr in steps for item in node.items):
+                assert not any(isinstance(inner, ast.Await) for inner in ast.walk(node)), (file.name, node.lineno)
 
 
 async def test_more_steps_at_once_than_the_writer_takes_go_through(monkeypatch):
