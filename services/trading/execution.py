@@ -250,21 +250,28 @@ def resolve(book: Book, order: Order, status: OrderStatus, message: str, changes
     settle(book, order, changes)
 
 
+def _is_live(order: Order) -> bool:
+    """Whether any leg may trade, or has trades to come."""
+    return any(leg.is_live for leg in order.legs)
+
+
 def settle(book: Book, order: Order, changes: Changes) -> None:
     """End the order, or begin its next legs, when all its legs are over and all their trades are booked."""
     if not order.is_open:
         return
     growing = order.replace_step is ReplaceStep.AMENDING and (order.pending_quantity or ZERO) > order.quantity
     if order.cumulative_quantity >= order.quantity and not growing:
-        if any(leg.is_live for leg in order.legs):
+        if _is_live(order):
             changes.cancels.append(order.order_id)  # more was sent than is wanted by now
         elif order.entry_open:
             order.legs = []  # an exit that may come to stand for more: its group decides
             return
         book.finish(order, OrderStatus.FILLED, changes)
         return
+    if _is_live(order):
+        return
     ends = [leg.announced_status for leg in order.legs]
-    if not ends or any(leg.is_live for leg in order.legs) or (growing and None in ends):
+    if not ends or (growing and None in ends):
         return
     if order.replace_step is ReplaceStep.CANCELING and OrderStatus.CANCELED in ends:
         _begin_replacement(book, order, changes)

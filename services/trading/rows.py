@@ -85,6 +85,8 @@ def order_from_row(row: Mapping[str, Any], trade_ids: set[str]) -> Order:
     )
     written = json.loads(details) if details else {}
     legs = written.pop("legs", None)
+    values["leg_count"] = int(written.pop("leg_count", 0))
+    older = {name: written.pop(name) for name in _BEFORE_LEGS if name in written}
     for name, text in written.items():
         values[name] = _DETAILS[name](text)
     order = Order(**values, trade_ids=trade_ids)
@@ -92,6 +94,8 @@ def order_from_row(row: Mapping[str, Any], trade_ids: set[str]) -> Order:
         order.legs = [Leg(*(parse(text) for parse, text in zip(_LEG.values(), leg, strict=True))) for leg in legs]
     elif delivery != Delivery.HELD:
         order.legs = [_usual_leg(order, Delivery(delivery), venue_order_id)]
+        if older and order.is_open:
+            _make_older(order, order.legs[0], older)
     order.leg_count = order.leg_count or len(order.legs)
     for leg in order.legs:
         # It was written before it was sent: what became of it, only the venue can tell.
@@ -110,9 +114,26 @@ def _usual_leg(order: Order, delivery: Delivery, venue_order_id: str) -> Leg:
     return leg
 
 
+# What versions before legs wrote of the one life at the venue that an order had.
+_BEFORE_LEGS = (
+    "leg", "leg_base", "leg_announced", "announced_status", "announced_reason", "announced_message",
+)  # fmt: skip
+
+
+def _make_older(order: Order, leg: Leg, older: Mapping[str, str]) -> None:
+    base = Decimal(older.get("leg_base", "0"))
+    leg.number = int(older.get("leg", "0"))
+    order.leg_count = leg.number + 1
+    leg.quantity, leg.filled = order.quantity - base, order.cumulative_quantity - base
+    leg.announced = max(leg.filled, Decimal(older.get("leg_announced", "0")))
+    if status := older.get("announced_status"):
+        leg.announced_status = OrderStatus(int(status))
+        leg.announced_reason = older.get("announced_reason", "")
+        leg.announced_message = older.get("announced_message", "")
+
+
 # What is written of an order only where it differs from a new one's, and how it is read.
 _DETAILS: dict[str, Callable[[str], Any]] = {
-    "leg_count": int,
     "hold_reason": str,
     "day_over": lambda text: text == "1",
     "held_day": int,
@@ -147,15 +168,20 @@ _LEG_OF = attrgetter(*_LEG)
 
 
 def _details(order: Order) -> str:
-    values = _DETAILS_OF(order)
+    values, is_usual = _DETAILS_OF(order), _is_usual(order)
+    # As many legs as it has is how many an order usually had.
+    counts = order.leg_count != len(order.legs)
+    if is_usual and not counts and not any(values):
+        return ""
     written: dict[str, Any] = {
         name: _text(value)
         for name, value in zip(_DETAILS, values, strict=True)
-        # A price of zero is a price; as many legs as it has is how many an order usually had.
-        if (value or (name == "pending_price" and value is not None))
-        and not (name == "leg_count" and value == len(order.legs))
+        # A price of zero is a price.
+        if value or (name == "pending_price" and value is not None)
     }
-    if not _is_usual(order):
+    if counts:
+        written["leg_count"] = _text(order.leg_count)
+    if not is_usual:
         written["legs"] = [[_text(value) for value in _LEG_OF(leg)] for leg in order.legs]
     return json.dumps(written, ensure_ascii=False) if written else ""
 

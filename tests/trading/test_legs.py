@@ -154,3 +154,15 @@ def test_the_usual_order_needs_no_details_in_its_row():
     order = trader.order(Side.BUY, 5)
     assert rows.order_row(order)["details"] == ""
     assert rows.order_from_row(rows.order_row(order), set()).legs[0].delivery is Delivery.UNCERTAIN
+
+
+def test_an_open_order_of_a_version_before_legs_goes_on_with_its_second_life():
+    order = Trader(instrument()).order(Side.BUY, 5)
+    row = rows.order_row(order) | {
+        "cumulative_quantity": D(3), "venue_order_id": "v2", "delivery": int(Delivery.SENT),
+        "details": '{"leg": "1", "leg_base": "2", "leg_announced": "2", "hold_today": "1"}',
+    }  # fmt: skip
+    again = rows.order_from_row(row, set())
+    (leg,) = again.legs
+    assert (leg.number, leg.quantity, leg.filled, leg.announced) == (1, D(3), D(1), D(2))
+    assert again.reference(leg) == f"{order.order_id}-1" and again.leg_count == 2 and again.hold_today == 1
