@@ -10,8 +10,8 @@ none can be matched differently; what was not kept is not let through. It reads 
 message type; names, nesting and JSON's grammar are its business, values remain the transcoder's. gRPC calls pass by.
 
 Why Lua: an external processor is a hop more, and its own process to run; a body is too large for a header to a service;
-and a module for Envoy would have to be built. It costs 30 µs of Envoy's CPU for a CreateOrder (405 instead of 375),
-10 µs for a GET.
+and a module for Envoy would have to be built. It costs 30 to 50 µs of Envoy's CPU a request, of about 400; a body
+of 1 MB 5 to 130 ms, as the transcoder itself.
 """
 
 from collections.abc import Iterator
@@ -53,7 +53,7 @@ function envoy_on_request(handle)
       handle:respond({{ [":status"] = "415" }}, "content-type: application/json is what is understood")
     end
     text = body:getBytes(0, length)
-    if text:find("%z") then
+    if text:find("\\0", 1, true) then
       handle:respond({{ [":status"] = "400" }}, "the body is not JSON")
     end
   end
