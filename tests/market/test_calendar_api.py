@@ -174,7 +174,7 @@ async def test_a_session_says_the_state_and_what_follows(served: Served) -> None
     assert await served.session(RB) == (CLOSED, 20261125, AUCTION, "11-24 20:55")
     assert await served.session(IF) == (CLOSED, 20261125, AUCTION, "11-25 09:25")
     served.turn_to("2026-11-24 21:30")
-    assert await served.session(RB) == (OPEN, 20261125, BREAK, "11-24 23:00")
+    assert await served.session(RB) == (OPEN, 20261125, CLOSED, "11-24 23:00")
     served.turn_to("2026-11-25 10:20")
     assert await served.session(RB) == (BREAK, 20261125, OPEN, "11-25 10:30")
     assert await served.session(IF) == (OPEN, 20261125, BREAK, "11-25 11:30")
@@ -189,7 +189,7 @@ async def test_a_stream_says_the_states_now_and_each_change(served: Served) -> N
     ]
     served.turn_to("2026-11-24 17:00")  # the trading day changes, the states do not
     assert [(await read(call)).session.trading_day for _ in range(2)] == [20261125, 20261125]
-    for moment, state in (("20:55", AUCTION), ("21:00", OPEN), ("23:00", BREAK)):
+    for moment, state in (("20:55", AUCTION), ("21:00", OPEN), ("23:00", CLOSED)):
         served.turn_to(f"2026-11-24 {moment}")
         session = (await read(call)).session
         assert (session.symbol, session.state) == (RB, state)

@@ -10,9 +10,9 @@ only: `Calendar.known_from` and `known_until` say which, and the log says it onc
 **Sessions** come from `table.yaml`, by product and by the trading day from which they hold. A night session exists
 when nothing but a weekend lies between the trading day and the one before it (the exchanges' holiday notices).
 
-**State.** AUCTION and OPEN take orders. BREAK lies between two sessions of one trading day, also between the night's
-end and the morning (CTP's "no trading"): DAY orders live on. CLOSED lies between the last session of a trading day and
-the first of the next one.
+**State.** AUCTION and OPEN take orders. BREAK lies between two sessions of a day: 10:15 to 10:30, noon. All else is
+CLOSED: after the last session, weekends and holidays, and from the night's end until the morning, when the trading day
+and its DAY orders live on (`day_end_ns` says when they end).
 
 **Other exchanges** (CME, BINANCE, LOCAL …) are open round the clock, every day, and their trading day is the day in
 UTC. A recording that carries its own trading days keeps them: nobody asks this calendar.

@@ -190,7 +190,9 @@ class Calendar:
             if len(self._timelines) >= MOST_CACHED:
                 self._timelines.clear()
             begin, _ = self.day_span_ns(symbol, trading_day)
-            found = self._timelines[key] = _timeline(begin, product.sessions(trading_day))
+            found = self._timelines[key] = _timeline(
+                begin, self._midnight_ns(trading_day), product.sessions(trading_day)
+            )
         return found
 
     def _sessions(self, product: Product | None, trading_day: int) -> tuple[Session, ...]:
@@ -232,7 +234,8 @@ _DAYS_AHEAD = 400
 """How far the next session is looked for: a product that is not listed yet has none."""
 
 
-def _timeline(begin_ns: int, sessions: tuple[Session, ...]) -> _Timeline:
+def _timeline(begin_ns: int, midnight_ns: int, sessions: tuple[Session, ...]) -> _Timeline:
+    """States of a trading day; what began before its midnight is its night."""
     starts, states = [begin_ns], [SessionState.CLOSED]
     for session in sessions:
         if session.start_ns == starts[-1]:
@@ -241,7 +244,7 @@ def _timeline(begin_ns: int, sessions: tuple[Session, ...]) -> _Timeline:
             starts.append(session.start_ns)
             states.append(_STATES[session.kind])
         starts.append(session.end_ns)
-        states.append(SessionState.BREAK)
+        states.append(SessionState.CLOSED if session.start_ns < midnight_ns else SessionState.BREAK)
     if sessions:
         states[-1] = SessionState.CLOSED
     return _Timeline(starts, states)

@@ -149,6 +149,26 @@ def test_auctions_come_before_the_first_session_and_since_2023_before_the_mornin
     assert text(first.matching_ns) == "2026-11-24 20:59"
 
 
+@pytest.mark.parametrize(
+    ("moment", "state"),
+    [
+        ("2026-11-24 10:20", SessionState.BREAK),
+        ("2026-11-24 12:00", SessionState.BREAK),
+        ("2026-11-24 16:00", SessionState.CLOSED),
+        ("2026-11-24 18:00", SessionState.CLOSED),
+        ("2026-11-25 03:00", SessionState.CLOSED),  # after the night
+        ("2026-11-28 02:00", SessionState.OPEN),
+        ("2026-11-28 10:00", SessionState.CLOSED),  # a Saturday
+        ("2026-10-02 10:00", SessionState.CLOSED),
+        ("2024-02-09 10:00", SessionState.CLOSED),
+    ],
+)
+def test_pauses_of_a_day_are_breaks_and_all_else_is_closed(
+    calendar: Calendar, moment: str, state: SessionState
+) -> None:
+    assert calendar.status("au2612.SHFE", ns(moment)).state == state
+
+
 def test_states_follow_each_other_through_a_day(calendar: Calendar) -> None:
     moment, seen = ns("2026-11-24 16:00"), []
     while moment < ns("2026-11-25 15:00"):
@@ -159,7 +179,7 @@ def test_states_follow_each_other_through_a_day(calendar: Calendar) -> None:
         ("CLOSED", 20261124),
         ("AUCTION", 20261125),
         ("OPEN", 20261125),
-        ("BREAK", 20261125),
+        ("CLOSED", 20261125),
         ("AUCTION", 20261125),
         ("OPEN", 20261125),
         ("BREAK", 20261125),
