@@ -190,9 +190,8 @@ class Calendar:
             if len(self._timelines) >= MOST_CACHED:
                 self._timelines.clear()
             begin, _ = self.day_span_ns(symbol, trading_day)
-            found = self._timelines[key] = _timeline(
-                begin, self._midnight_ns(trading_day), product.sessions(trading_day)
-            )
+            midnight_ns = day_of_number(trading_day) * DAY_NS - self._chinese.offset_ns
+            found = self._timelines[key] = _timeline(begin, midnight_ns, product.sessions(trading_day))
         return found
 
     def _sessions(self, product: Product | None, trading_day: int) -> tuple[Session, ...]:
