@@ -19,7 +19,7 @@ from services.kernel.errors import FailedPrecondition, NotFound
 
 log = logging.getLogger(__name__)
 
-_LOOK_S = 0.2
+_LOOK_S = 0.05
 
 
 class GatewayDisconnected(FailedPrecondition):
@@ -43,6 +43,7 @@ class _Line:
     connect_time: datetime | None = None
     made: bool = False
     settle: asyncio.TimerHandle | None = None
+    telling_since: float = 0.0
     decided: asyncio.Event = field(default_factory=asyncio.Event)
     watchdog: asyncio.TimerHandle | None = None
 
@@ -136,6 +137,7 @@ class Gateways:
                 # A closed vnpy gateway is not made to be connected again: the next connect makes another.
                 line.made = False
                 line.venue.renew()
+                self._engine.events.silence(gateway)
                 try:
                     async with asyncio.timeout(self._timeout_s):
                         await self._run_blocking(gateway.close)
@@ -209,13 +211,17 @@ class Gateways:
 
     def _settle(self, line: _Line) -> None:
         """Once its orders and trades of the day are told, what the gateway says it has is complete."""
+        loop = asyncio.get_running_loop()
         gateway = self._engine.main.gateways.get(line.name)
-        if getattr(getattr(gateway, "td_api", None), "contract_inited", True):
+        # CTP's gateway keeps them back until it has all contracts, and begins to tell them then.
+        if not getattr(getattr(gateway, "td_api", None), "contract_inited", True):
+            line.telling_since = loop.time() + _LOOK_S
+        if loop.time() - line.telling_since >= self._settle_s:
             line.settle = None
             line.venue.settle()
             self._tell(_state(line))
         else:
-            line.settle = asyncio.get_running_loop().call_later(_LOOK_S, self._settle, line)
+            line.settle = loop.call_later(_LOOK_S, self._settle, line)
 
     def _watch(self, line: _Line) -> None:
         def too_late() -> None:
@@ -238,7 +244,8 @@ class Gateways:
         if status is GatewayStatus.CONNECTED:
             line.last_error = ""
             if line.settings is not None:
-                line.settle = asyncio.get_running_loop().call_later(self._settle_s, self._settle, line)
+                line.telling_since = asyncio.get_running_loop().time()
+                self._settle(line)
         elif line.settings is not None:
             line.venue.cut()
         if status is not GatewayStatus.CONNECTING:

@@ -46,8 +46,8 @@ SIM = "SIM"
 BEGAN_KEY = "began_ms"
 PRIMARY_KEY = "primary:"
 SEEN_KEY = "seen:"
-# The longest closure of the exchanges is ten days; what a venue tells again is never older.
-_DAYS_KEPT = timedelta(days=14)
+# What a venue tells again after a login is of its trading day, which lasts from Friday's night to Monday.
+_DAYS_KEPT = timedelta(days=4)
 _LOOK_S = 0.25
 _LOOKS_BETWEEN_SEEN = 120
 
@@ -66,6 +66,7 @@ class Engine:
         self._database = process.database("engine", Base)
         self._repositories = self._database.repositories(EngineRepository)
         self._vnpy = VnpyEngine(asyncio.get_running_loop(), self._take_ticks, self._take)
+        self._calendar = Calendar.load()
         _check_primary(self._settings)
         # Of a real gateway's symbols before it has announced them again; read at start.
         self._remembered: dict[str, str] = {}
@@ -116,7 +117,8 @@ class Engine:
         since = self._clock.now() - _DAYS_KEPT
         async with self._repositories.read() as repository:
             orders = await repository.list_gateway_orders(since)
-            trades = await repository.list_recent_gateway_trades(since)
+            first = self._calendar.chinese_trading_day(int(since.timestamp() * 1e9))
+            trades = await repository.list_recent_gateway_trades(list(self._venues), first)
             self._trade_numbers = itertools.count(await repository.last_gateway_trade() + 1)
         for name, settings in self._settings.gateways.items():
             self._venues[name].restore(orders, trades, seen.get(name, 0))
@@ -165,7 +167,7 @@ class Engine:
             name,
             self._database,
             self._clock,
-            Calendar.load(),
+            self._calendar,
             lambda: next(self._trade_numbers),
             self._settings.send_timeout_s,
             self._events.publish,
@@ -228,8 +230,8 @@ class Engine:
 
     def _remember_seen(self) -> None:
         for name, venue in self._venues.items():
-            if venue.is_settled:
-                self._ledger.remember(SEEN_KEY + name, self._clock.now_ns())
+            if venue.seen_ns:
+                self._ledger.remember(SEEN_KEY + name, venue.seen_ns)
 
     def _sim_hours(self) -> SimHours | None:
         """None where SIM never closes; a recording keeps its own hours."""

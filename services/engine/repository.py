@@ -101,9 +101,14 @@ class EngineRepository:
         query = select(GatewayOrderRow).where(or_(GatewayOrderRow.is_open, GatewayOrderRow.create_time >= since))
         return (await self._session.scalars(query.order_by(GatewayOrderRow.create_time))).all()
 
-    async def list_recent_gateway_trades(self, since: datetime) -> Sequence[GatewayTradeRow]:
-        """Trades of other gateways since a moment."""
-        return (await self._session.scalars(select(GatewayTradeRow).where(GatewayTradeRow.time >= since))).all()
+    async def list_recent_gateway_trades(
+        self, gateway_names: Iterable[str], trading_day: int
+    ) -> Sequence[GatewayTradeRow]:
+        """Trades of other gateways of a trading day and later ones."""
+        query = select(GatewayTradeRow).where(
+            GatewayTradeRow.gateway_name.in_(list(gateway_names)), GatewayTradeRow.trading_day >= trading_day
+        )
+        return (await self._session.scalars(query)).all()
 
     async def last_gateway_trade(self) -> int:
         """The highest number of a trade, 0 when there is none."""

@@ -10,6 +10,7 @@ from typing import Any
 
 from redfire.reasons import Reason
 
+from services.engine.metrics import unreadable
 from services.kernel.errors import ResourceExhausted
 from services.kernel.tasks import set_within
 
@@ -93,6 +94,7 @@ class TickStream:
         self._limit = limit
         self._heartbeat_s = heartbeat_s
         self._sequences: dict[str, int] = {}
+        self._unreadable: set[str] = set()
         self._readers: set[TickReader] = set()
         self._ended = False
         self._closed = False
@@ -111,7 +113,10 @@ class TickStream:
             try:
                 frame = self._encode(tick, sequence)
             except Exception:
-                log.exception("a tick of %s by %s cannot be encoded", tick.vt_symbol, tick.gateway_name)
+                unreadable.labels(tick.gateway_name, "TickData").inc()
+                if tick.vt_symbol not in self._unreadable:
+                    self._unreadable.add(tick.vt_symbol)
+                    log.exception("a tick of %s by %s is unreadable", tick.vt_symbol, tick.gateway_name)
                 continue
             self._sequences[tick.vt_symbol] = sequence + 1
             for reader in self._readers:

@@ -82,6 +82,13 @@ class SteadyEventEngine(EventEngine):
         else:
             self._queue.put(event)
 
+    def silence(self, owner: object) -> None:
+        """Call no method of an object any more: a closed gateway would go on with its queries at each timer event."""
+        for kind, handlers in list(self._handlers.items()):
+            for handler in list(handlers):
+                if getattr(handler, "__self__", None) is owner:
+                    self.unregister(kind, handler)
+
     def backlog(self) -> int:
         """How many events wait."""
         return self._queue.qsize()

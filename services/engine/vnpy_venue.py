@@ -43,6 +43,8 @@ TRADES_PAGE = 2_000
 _ANSWER_S = 2.0
 _LOGIN_S = 60.0
 _FLUSH_S = 2.0
+# Reports of a day's last moments come within this time after its end.
+_LATE_NS = 60_000_000_000
 
 
 class Unsupported(FailedPrecondition):
@@ -95,17 +97,24 @@ class VnpyVenue:
         self._waited_for: Call | None = None
         self._settled = asyncio.Event()
         self._cut_time: datetime | None = None
+        self._seen_ns = 0
 
     def restore(self, orders: Iterable[GatewayOrderRow], trades: Iterable[GatewayTradeRow], seen_ns: int) -> None:
         """Go on where a run before this one stopped; `seen_ns` is when the gateway was last known to be connected."""
         self._orders.restore(orders)
         self.reports.restore(trades)
-        self.end_orders(seen_ns)
+        self._seen_ns = seen_ns
+        self._end_orders()
 
     @property
     def is_settled(self) -> bool:
         """Whether the gateway is connected and has told all that it had to tell after that."""
         return self._settled.is_set()
+
+    @property
+    def seen_ns(self) -> int:
+        """When the gateway was last known to be connected, and to have told all."""
+        return self._clock.now_ns() if self._settled.is_set() else self._seen_ns
 
     def settle(self) -> None:
         """The gateway has told all its orders and trades: find those that were being sent when something broke."""
@@ -126,6 +135,7 @@ class VnpyVenue:
 
     def cut(self) -> None:
         """The gateway is not connected any more."""
+        self._seen_ns = self.seen_ns
         if self._settled.is_set():
             self._cut_time = self._clock.now()
         self._settled.clear()
@@ -145,21 +155,21 @@ class VnpyVenue:
         request = SubscribeRequest(symbol=code, exchange=exchange)
         self._thread.call(Urgency.OTHER, partial(self._main.subscribe, request, self._name))
 
-    def end_orders(self, seen_ns: int) -> None:
-        """End the orders of trading days that ended before `seen_ns`: vnpy has words for DAY, IOC and FOK only, and
-        CTP's exchanges end these without a word. What was not seen to its end stays uncertain."""
+    def _end_orders(self) -> None:
+        """End the orders of days that were seen to their end: vnpy has words for DAY, IOC and FOK only, and CTP's
+        exchanges end these without a word. What was not seen to its end stays uncertain."""
+        self._seen_ns = self.seen_ns
         for order in self._orders.open():
             ends_ns = self._calendar.day_end_ns(order.symbol, order.trading_day)
-            if order.state is SendState.SENT and ends_ns <= seen_ns:
+            if order.state is SendState.SENT and ends_ns + _LATE_NS <= self._seen_ns:
                 self.reports.end(order, expired(order, self._clock.now()))
 
     def begin_day(self, day: int) -> None:
         """Another trading day: vnpy's OMS forgets the orders of the days before, which it would keep as open."""
-        now_ns = self._clock.now_ns()
-        if self.is_settled:
-            self.end_orders(now_ns)
+        self._end_orders()
         for data in self._all_orders():
-            if self.reports.moment(data)[1] < day:
+            order = self._owner(data)
+            if (self.reports.moment(data)[1] if order is None else order.trading_day) < day:
                 oms = self._main.get_engine("oms")
                 oms.orders.pop(data.vt_orderid, None)
                 oms.active_orders.pop(data.vt_orderid, None)
@@ -211,7 +221,7 @@ class VnpyVenue:
         for data in self._all_orders(active=True):
             # Before the gateway has told all, an order that seems to be somebody else's may turn out to be ours.
             if not self._is_unconfirmed(data) and (complete or self._owner(data) is not None):
-                self._add(orders, data)
+                self._add(orders, data, self._owner(data))
         uncertain = []
         for order_id in order_ids:
             order = await self._orders.find(order_id)
@@ -219,7 +229,7 @@ class VnpyVenue:
                 continue
             data = self._main.get_order(f"{self._name}.{order.venue_order_id}") if order.venue_order_id else None
             if data is not None and data.vt_symbol == order.symbol and not self._is_unconfirmed(data):
-                self._add(orders, data)
+                self._add(orders, data, order)
             elif order.state is SendState.SENT and not order.status.is_open:
                 orders[order.venue_order_id] = order.update()
             else:
@@ -334,9 +344,8 @@ class VnpyVenue:
     def _owner(self, data: Any) -> VenueOrder | None:
         return self._orders.owner(readable(data.orderid), data.vt_symbol, order_side(data.direction))
 
-    def _add(self, orders: dict[str, OrderUpdate], data: Any) -> None:
+    def _add(self, orders: dict[str, OrderUpdate], data: Any, order: VenueOrder | None) -> None:
         try:
-            order = self._owner(data)
             update = order_update(data, "" if order is None else order.order_id, self._clock.now())
         except (Unreadable, KeyError):
             return

@@ -62,6 +62,7 @@ class CtpGateway(BaseGateway):
         self.event_engine.register(EVENT_TIMER, self.on_timer)
 
     def on_timer(self, event):
+        assert not self.td_api.closed.is_set(), "a closed gateway of vnpy_ctp would crash"
         self.count += 1
         if self.count >= 2:
             self.count = 0
@@ -70,7 +71,6 @@ class CtpGateway(BaseGateway):
             self.queries.append(query)
 
     def close(self):
-        self.event_engine.unregister(EVENT_TIMER, self.on_timer)
         self.td_api.close()
 
     def subscribe(self, req):

@@ -30,6 +30,24 @@ async def test_what_the_loop_puts_arrives_in_the_same_round(heard):
     assert ticks == ["a", "b"]
 
 
+async def test_a_silenced_object_is_called_no_more(heard):
+    engine, _ = heard
+
+    class Gateway:
+        calls = 0
+
+        def on_event(self, event):
+            self.calls += 1
+
+    closed, other = Gateway(), Gateway()
+    for gateway in (closed, other):
+        engine.events.register("eTest", gateway.on_event)
+    engine.events.silence(closed)
+    engine.events.put(Event("eTest"))
+    await until(lambda: other.calls == 1, 5)
+    assert closed.calls == 0
+
+
 async def test_what_a_gateways_thread_puts_arrives_too(heard):
     engine, ticks = heard
     await asyncio.to_thread(lambda: [engine.events.put(Event(EVENT_TICK, number)) for number in range(100)])
