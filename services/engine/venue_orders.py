@@ -3,7 +3,7 @@
 import logging
 from collections import OrderedDict
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 from enum import StrEnum
@@ -31,6 +31,10 @@ STRANGERS_KEPT = 10_000
 # The venue's time of an order is in whole seconds, by its own clock; no order waits for its gateway longer than this.
 _EARLIEST, _LATEST = timedelta(seconds=-5), timedelta(minutes=2)
 _NO_DIFFERENCE = {PositionEffect.CLOSE_YESTERDAY: PositionEffect.CLOSE}
+
+
+_STAGES = {OrderStatus.PENDING_NEW: 0, OrderStatus.NEW: 1, OrderStatus.PARTIALLY_FILLED: 2}
+_OVER = 3
 
 
 class SendState(StrEnum):
@@ -114,6 +118,14 @@ class VenueOrder:
             self.gateway_name, self.order_id, self.venue_order_id, self.symbol, self.side, self.position_effect,
             self.quantity, self.price, self.cumulative_quantity, self.status, self.update_time, type=self.type,
         )  # fmt: skip
+
+    def latest(self, update: OrderUpdate) -> OrderUpdate:
+        """What is known of the order by an update. One that goes back says nothing new: a venue tells all of the day
+        again after each login, and vnpy tells that an order was sent after what the venue said of it."""
+        lower = update.cumulative_quantity < self.cumulative_quantity
+        if _STAGES.get(update.status, _OVER) < _STAGES.get(self.status, _OVER) or (lower and update.status.is_open):
+            return self.update()
+        return replace(update, cumulative_quantity=self.cumulative_quantity) if lower else update
 
     def matches(self, update: OrderUpdate) -> bool:
         """Whether an order that the venue shows may be this one: equal in content, and entered when it was sent."""
@@ -211,6 +223,10 @@ class VenueOrders:
         if len(self._strangers) > STRANGERS_KEPT:
             self._strangers.popitem(last=False)
         return self.owner(venue_order_id, symbol, side)
+
+    def is_stranger(self, venue_order_id: str) -> bool:
+        """Whether an id was said to be somebody else's lately."""
+        return venue_order_id in self._strangers
 
     def match(self, strangers: Iterable[OrderUpdate], in_flight: Iterable[str]) -> list[tuple[VenueOrder, OrderUpdate]]:
         """Orders that may be at the venue, with the one order there that each must be.

@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime
+from decimal import Decimal
 from typing import Any
 
 from redfire.reasons import Reason
@@ -142,12 +143,13 @@ class VenueReports:
         elif isinstance(item, TradeData):
             await self._trade(item, writes, updates)
         elif isinstance(item, _Claim):
-            if item.told is not None:
-                self._progress(item.order, item.told, writes)
-                updates.append(item.told)
             for trade in list(self._trades.values()):
                 if not trade.order_id and _is_of(item.order, trade):
                     self._book(replace(trade, order_id=item.order.order_id), writes, updates)
+            if item.told is not None:
+                told = self._with_fills(item.order, item.told)
+                self._progress(item.order, told, writes)
+                updates.append(told)
         else:
             self._progress(item.order, item.update, writes)
             updates.append(item.update)
@@ -156,7 +158,11 @@ class VenueReports:
         order = await self._owner(data)
         update = order_update(data, "" if order is None else order.order_id, self._clock.now())
         if order is not None:
-            self._progress(order, update, writes)
+            latest = order.latest(update)
+            if latest.status is not update.status:
+                return  # told before
+            self._progress(order, latest, writes)
+            update = latest
         updates.append(update)
 
     async def _trade(self, data: TradeData, writes: list[Write], updates: list[Update]) -> None:
@@ -194,6 +200,15 @@ class VenueReports:
             order.cumulative_quantity = max(order.cumulative_quantity, update.cumulative_quantity)
             order.update_time = self._clock.now()
             writes.append(self._orders.write(order))
+
+    def _with_fills(self, order: VenueOrder, told: OrderUpdate) -> OrderUpdate:
+        """What was told of an order, and no less than its fills say."""
+        trades = [trade for trade in self._trades.values() if _is_of(order, trade)]
+        filled = sum((trade.quantity for trade in trades), Decimal(0))
+        if filled <= told.cumulative_quantity:
+            return told
+        status = OrderStatus.FILLED if filled >= told.quantity else OrderStatus.PARTIALLY_FILLED
+        return replace(told, cumulative_quantity=filled, status=status if told.status.is_open else told.status)
 
     def _refuse(self, item: Any, error: Exception) -> None:
         kind = type(item).__name__

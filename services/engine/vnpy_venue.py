@@ -291,6 +291,11 @@ class VnpyVenue:
         if not venue_order_id:
             await self._refused(order)
             raise RefusedByGateway(f"gateway {self._name} refused the order; it said last: {self._last_log()}")
+        if self._orders.is_stranger(venue_order_id):
+            # What the gateway told of it before it answered was taken for somebody else's.
+            data = self._main.get_order(f"{self._name}.{venue_order_id}")
+            told = None if data is None else order_update(data, order.order_id, self._clock.now())
+            self.reports.claim(order, told)
         await self._orders.save(order)
         return venue_order_id
 
@@ -349,6 +354,7 @@ class VnpyVenue:
             update = order_update(data, "" if order is None else order.order_id, self._clock.now())
         except (Unreadable, KeyError):
             return
+        update = update if order is None else order.latest(update)
         orders[update.venue_order_id] = update
 
     @staticmethod

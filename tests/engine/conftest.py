@@ -19,5 +19,6 @@ def front():
     FRONTS["tcp://front"] = made
     yield made
     made.gate.set()
+    made.answers.set()
     made.instruments_ready.set()
     del FRONTS["tcp://front"]

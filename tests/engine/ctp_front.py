@@ -168,6 +168,8 @@ class CtpFront:
         self.garbled = False
         self.gate = threading.Event()
         self.gate.set()
+        self.answers = threading.Event()  # ReqOrderInsert returns
+        self.answers.set()
         self.instruments_ready = threading.Event()
         self.instruments_ready.set()
         self.inserts = self.waiting = 0

@@ -135,6 +135,7 @@ class TdApi:
             req.price, int(req.volume), *TYPES[req.type],
         )  # fmt: skip
         sent = self.front.insert(session, order) if session is not None else -1
+        self.front.answers.wait(30)
         if sent:
             self.gateway.write_log(f"委托请求发送失败，错误代码：{sent}")
             return ""

@@ -65,6 +65,24 @@ async def test_a_gateway_that_hangs_holds_up_neither_the_loop_nor_another_gatewa
         assert front.inserts == 1 and not (await desk.state(order_id, gateway="CTP")).uncertain_order_ids
 
 
+async def test_what_is_told_of_an_order_before_its_gateway_answers_is_ours_once_it_does(front, tmp_path, monkeypatch):
+    monkeypatch.setattr(vnpy_venue, "_ANSWER_S", 0.05)
+    async with engine_at(front, tmp_path, send_timeout_s=0.2) as desk:
+        front.answers.clear()
+        order_id = new_id()
+        with pytest.raises(grpc.aio.AioRpcError):
+            await send(desk, order_id=order_id)
+        front.fill(next(iter(front.orders.values())), 1)
+        await until(lambda: [m for m in desk.events if m.HasField("trade")])
+        assert not desk.trades(order_id)  # nobody knows yet whose it is
+        cursor = (await desk.state(gateway="CTP")).next_trades_cursor
+        front.answers.set()
+        await desk.status(order_id, "PARTIALLY_FILLED")
+        assert len(await until(lambda: desk.trades(order_id))) == 1
+        again = await desk.engine.QueryState(pb.QueryStateRequest(gateway_name="CTP", trades_cursor=cursor))
+        assert [trade.order_id for trade in again.trades] == [order_id]
+
+
 async def test_cancels_go_before_orders_that_wait_for_the_gateway(front, tmp_path):
     async with engine_at(front, tmp_path) as desk:
         resting, _ = await send(desk)
@@ -222,6 +240,10 @@ async def test_a_cut_line_is_told_and_what_happened_meanwhile_comes_after_it_sta
 
 async def test_answers_that_were_lost_are_found_when_the_flow_is_told_again(front, tmp_path):
     async with engine_at(front, tmp_path) as desk:
+        told, _ = await send(desk, quantity="1")
+        front.fill(next(order for order in front.orders.values() if order.volume == 1), 1)
+        await desk.status(told, "FILLED")
+        before = len(desk.updates(told))
         front.lost = {"order", "trade", "answer"}
         order_id, venue_order_id = await send(desk)
         front.fill(front.find(venue_order_id), 2)
@@ -231,6 +253,9 @@ async def test_answers_that_were_lost_are_found_when_the_flow_is_told_again(fron
         front.reconnect()
         await desk.status(order_id, "FILLED")
         assert [t.quantity for t in desk.trades(order_id)] == ["2"]
+        # What was told before is not told as if it were going on again.
+        again = {update.status for update in desk.updates(told)[before:]}
+        assert again <= {common.ORDER_STATUS_FILLED} and len(desk.trades(told)) == 1
 
 
 @pytest.mark.parametrize(
