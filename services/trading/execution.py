@@ -263,7 +263,7 @@ def settle(book: Book, order: Order, changes: Changes) -> None:
     if order.cumulative_quantity >= order.quantity and not growing:
         if _is_live(order):
             changes.cancels.append(order.order_id)  # more was sent than is wanted by now
-        elif order.entry_open:
+        elif order.entry_open and not _is_to_end(order):
             order.legs = []  # an exit that may come to stand for more: its group decides
             return
         book.finish(order, OrderStatus.FILLED, changes)
