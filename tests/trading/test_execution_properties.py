@@ -227,3 +227,80 @@ def test_a_finished_order_never_works_again():
         assert TRANSITIONS[status] <= {OrderStatus.FILLED, OrderStatus.CANCELED}
     assert set(TRANSITIONS) == set(OrderStatus)
     assert all(not may_follow(status, OrderStatus.PENDING_NEW) for status in OrderStatus)
+
+
+@settings(max_examples=100, deadline=None)
+@given(data=st.data())
+def test_replacing_a_split_close_has_never_more_live_than_is_left(data):
+    symbol = "rb2610.SHFE"
+    trader = Trader(instrument(symbol, contract_size=D(10), price_tick=D(1)))
+    for day, quantity in ((20260105, 3), (20260106, 3)):
+        trader.begin_day(day)
+        order = trader.order(Side.BUY, quantity, D("3500"), symbol=symbol)
+        for report in story(order, [(D(quantity), D("3500"))], None):
+            apply(trader, report)
+    order = trader.order(Side.SELL, data.draw(st.integers(1, 6)), D("3500"), PositionEffect.CLOSE, symbol)
+    first = [
+        report
+        for leg in order.legs
+        for report in story(order, data.draw(fills_of(int(leg.quantity))), OrderStatus.CANCELED, leg)
+    ]
+    for report in first[:1]:
+        apply(trader, report)
+    if not order.is_open or order.status is OrderStatus.PENDING_NEW:
+        return
+    wanted = data.draw(st.integers(1, 6))
+    changes = trader.step()
+    more = wanted - order.cumulative_quantity - order.hold_today - order.hold_yesterday
+    if more > 0 and not trader.book.hold_more(order, more, changes):
+        return
+    move(order, OrderStatus.PENDING_REPLACE)
+    order.replace_step, order.pending_quantity = ReplaceStep.CANCELING, D(wanted)
+    changes.order(order)
+    trader.record(changes)
+    for report in data.draw(shuffled(first)):
+        apply(trader, report)
+    if not order.is_open:
+        return
+    filled, legs = order.cumulative_quantity, list(order.legs)
+    assert sum(leg.quantity for leg in legs) == wanted - filled == order.leaves_quantity
+    assert all(leg.number >= 1 for leg in legs)
+    by_effect = {leg.position_effect: leg.quantity for leg in legs}
+    assert by_effect.get(PositionEffect.CLOSE_TODAY, D(0)) <= order.hold_today
+    second = [
+        report
+        for leg in legs
+        for report in story(order, data.draw(fills_of(int(leg.quantity))), OrderStatus.CANCELED, leg)
+    ]
+    for report in data.draw(shuffled(first + second)):
+        apply(trader, report)
+    assert not order.is_open
+
+
+@settings(max_examples=100, deadline=None)
+@given(data=st.data())
+def test_a_venue_that_fills_more_than_it_was_asked_for_leaves_no_negative_hold(data):
+    trader = Trader(instrument(SYMBOLS[0]), instrument(SYMBOLS[1], contract_size=D(10), price_tick=D(1)))
+    day, orders = 20260105, []
+    trader.begin_day(day)
+    for number in range(data.draw(st.integers(2, 8))):
+        action = data.draw(st.sampled_from(["order", "order", "fill", "fill", "roll"]))
+        if action == "roll":
+            day += 1
+            trader.begin_day(day)
+        elif action == "order":
+            symbol, side = data.draw(st.sampled_from(SYMBOLS)), data.draw(st.sampled_from(Side))
+            position = trader.account.positions.get((symbol, 2 if side is Side.BUY else 1))
+            closable = int(position.closable(PositionEffect.CLOSE)) if position is not None else 0
+            effect = PositionEffect.CLOSE if closable and data.draw(st.booleans()) else PositionEffect.OPEN
+            quantity = data.draw(st.integers(1, closable if effect is PositionEffect.CLOSE else 3))
+            orders.append(trader.order(side, quantity, D("4000"), effect, symbol))
+        elif orders:
+            order = data.draw(st.sampled_from(orders))
+            leg = data.draw(st.sampled_from(order.legs))
+            quantity = D(data.draw(st.integers(1, 5)))  # whatever was asked for
+            reference = order.reference(leg)
+            apply(trader, TradeReport("SIM", reference, f"t{number}", order.symbol, D("4000"), quantity, 1, day))
+        for position in trader.account.positions.values():
+            assert D(0) <= position.frozen_today <= position.today_quantity
+            assert D(0) <= position.frozen_yesterday <= position.yesterday_quantity
