@@ -26,7 +26,12 @@ class RiskApi(rpc.RiskServiceServicer):
 
     async def CheckOrder(self, request: pb.CheckOrderRequest, call: Call) -> pb.CheckOrderResponse:
         """Says whether an order may be accepted."""
-        return convert.to_check(*await self._risk.check(convert.to_candidate(request)))
+        return convert.to_check(await self._risk.check(convert.to_candidate(request)))
+
+    async def CheckCancel(self, request: pb.CheckCancelRequest, call: Call) -> pb.CheckCancelResponse:
+        """Says whether a user may cancel an order."""
+        found = self._risk.check_cancel(request.account_id, request.symbol, request.order_id)
+        return pb.CheckCancelResponse(violations=[convert.to_violation(violation) for violation in found])
 
     async def GetLimits(self, request: pb.GetLimitsRequest, call: Call) -> pb.GetLimitsResponse:
         """The limits of an account."""

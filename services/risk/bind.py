@@ -15,11 +15,12 @@ from services.quant.calendar import Calendar
 from services.risk import models
 from services.risk.api import RiskApi
 from services.risk.book import AccountBook
+from services.risk.day_counts import DayCounts
 from services.risk.enforcer import Enforcer
 from services.risk.journal import Journal
 from services.risk.keeper import Keeper
 from services.risk.limits import NO_CHANGES, AccountLimits
-from services.risk.portfolio import Portfolio, defaults_of
+from services.risk.portfolio import Portfolio
 from services.risk.price_feed import PriceFeed
 from services.risk.repository import AccountKey, RiskRepository, Upserts
 from services.risk.service import RiskService
@@ -36,6 +37,7 @@ def bind(process: Process) -> None:
     upserts = Upserts(
         day=database.upsert(models.DayRow, ["user_id", "account_id"]),
         event=database.upsert(models.EventRow, ["user_id", "event_id"]),
+        counts=database.upsert(models.CountRow, ["user_id", "account_id", "symbol", "trading_day"]),
     )
     repositories = database.repositories(partial(RiskRepository, upserts=upserts))
     journal = Journal(repositories, process.clock, settings.value.event_buffer)
@@ -48,12 +50,14 @@ def bind(process: Process) -> None:
         enforcer.begin(book.account_id)
         keeper.save_soon()
 
-    portfolio = Portfolio(process.clock, defaults_of(settings.value), record_loss)
+    portfolio = Portfolio(process.clock, settings.value.default_limits(), record_loss)
     states = TradingStates()
     trading = process.peer(OrderServiceStub)
     market, engine = process.peer(MarketServiceStub), process.peer(EngineServiceStub)
-    prices = PriceFeed(market, engine, portfolio, Calendar.load(), settings.value.price_interval_s)
-    feed = TradingFeed(trading, portfolio, prices.catalogue_loaded, process.clock)
+    calendar = Calendar.load()
+    prices = PriceFeed(market, engine, portfolio, calendar, settings.value.price_interval_s)
+    counts = DayCounts(calendar)
+    feed = TradingFeed(trading, portfolio, counts, prices.catalogue_loaded, process.clock)
     enforcer = Enforcer(trading, states, portfolio, process.clock)
 
     async def write_limits(account: AccountKey, limits: AccountLimits) -> None:
@@ -69,13 +73,16 @@ def bind(process: Process) -> None:
 
     limit_store = SettingStore(NO_CHANGES, write_limits, apply_limits)
     state_store = SettingStore(NO_STATES, write_states, states.put)
-    keeper = Keeper(repositories, portfolio, limit_store, state_store, settings.value.save_interval_s)
+    keeper = Keeper(
+        repositories, portfolio, limit_store, state_store, counts, process.clock, settings.value.save_interval_s
+    )
     risk = RiskService(
         repositories,
         portfolio,
         states,
         limit_store,
         state_store,
+        counts,
         feed,
         prices,
         enforcer,
@@ -85,7 +92,7 @@ def bind(process: Process) -> None:
     )
 
     def take_defaults(changed: RiskSettings) -> None:
-        defaults = defaults_of(changed)
+        defaults = changed.default_limits()
         if defaults != portfolio.defaults:
             portfolio.set_defaults(defaults)
             journal.record("", EVERYBODY, None, "default limits were changed", defaults.to_document())

@@ -5,8 +5,10 @@ from collections.abc import Mapping, Set
 from dataclasses import dataclass
 from decimal import Decimal
 
+from services.risk.behaviour import Behaviour
 from services.risk.limits import Limits
 from services.risk.order import OrderCandidate, Reservation, WorkingOrder
+from services.risk.resting import RestingOrders, Side
 
 ZERO = Decimal(0)
 
@@ -47,6 +49,11 @@ class AccountBook:
         self._new_reservations = 0
         self._admitted: deque[float] = deque()
         self.limits = Limits()
+        self.watched = False  # whether there are limits of programme trading
+        self.unseen: dict[str, int] = {}  # new orders that were let through and are not seen yet, by symbol
+        self.behaviour = Behaviour()
+        # The resting orders of all the user's accounts, where self-trades are prevented.
+        self.resting_orders: RestingOrders | None = None
 
     @property
     def open_orders(self) -> int:
@@ -57,20 +64,52 @@ class AccountBook:
         """Symbols with positions or opening orders."""
         return {symbol for symbol, _ in self.positions} | {symbol for symbol, _ in self.pending}
 
-    def apply_order(self, order: WorkingOrder, *, finished: bool) -> None:
-        """An order as it is now at trading."""
+    def apply_order(self, order: WorkingOrder) -> None:
+        """An order that works, as it is now at trading."""
         before = self.orders.pop(order.order_id, None)
         if before is not None:
             self._count(before, -1)
             self._count_resting(before, -1)
         reserved = self.reservations.get(order.order_id)
         # A replace is seen when the order has the wanted quantity; a new order when it is there at all.
-        if reserved is not None and (finished or not reserved.replaces or order.quantity == reserved.quantity):
+        if reserved is not None and (not reserved.replaces or order.quantity == reserved.quantity):
             self.release(order.order_id)
-        if not finished:
-            self.orders[order.order_id] = order
-            self._count(order, 1)
-            self._count_resting(order, 1)
+        self.orders[order.order_id] = order
+        self._count(order, 1)
+        self._count_resting(order, 1)
+        if order.changing:
+            self.behaviour.seen(order.order_id)
+        if self.resting_orders is not None:
+            self.place(self.resting_orders, order)
+
+    def finish_order(self, order_id: str) -> None:
+        """An order that works no more."""
+        before = self.orders.pop(order_id, None)
+        if before is not None:
+            self._count(before, -1)
+            self._count_resting(before, -1)
+        if order_id in self.reservations:
+            self.release(order_id)
+        if self.watched:
+            self.behaviour.seen(order_id)
+        if self.resting_orders is not None:
+            self.resting_orders.drop(order_id)
+            self.resting_orders.drop(order_id, wanted=True)
+
+    def rest_among(self, resting: RestingOrders) -> None:
+        """Put the working orders among those of the user's accounts, from now on each as it changes."""
+        self.resting_orders = resting
+        for order in self.orders.values():
+            self.place(resting, order)
+
+    def place(self, resting: RestingOrders, order: WorkingOrder) -> None:
+        """Put an order among its user's resting ones, or take it away."""
+        if order.held or order.immediate or order.price is None:
+            resting.drop(order.order_id)
+        else:
+            resting.put(order.order_id, Side(self.gateway, order.symbol, order.buys), order.price)
+        if not order.changing:
+            resting.drop(order.order_id, wanted=True)
 
     def apply_position(self, symbol: str, long: bool, position: Position) -> None:
         """A position as it is now at trading."""
@@ -87,7 +126,9 @@ class AccountBook:
                 order.notional = abs(order.value_price) * order.leaves * sizes[order.symbol]
                 self._count(order, 1)
 
-    def reserve(self, candidate: OrderCandidate, leaves: Decimal, notional: Decimal, until: float) -> None:
+    def reserve(
+        self, candidate: OrderCandidate, leaves: Decimal, notional: Decimal, until: float, repeat_key: int = 0
+    ) -> None:
         """Count an order that is let through until trading shows it. The same order again counts once."""
         self.release(candidate.order_id)
         reservation = Reservation(
@@ -100,17 +141,25 @@ class AccountBook:
             candidate.value_price,
             candidate.order_id in self.orders,
             until,
+            repeat_key,
         )
-        self.reservations[candidate.order_id] = reservation
-        self._new_reservations += not reservation.replaces
-        self._count(reservation, 1)
+        self._enter(candidate.order_id, reservation)
+        if self.resting_orders is not None and candidate.price is not None and not candidate.held:
+            side = Side(self.gateway, candidate.symbol, candidate.buys)
+            self.resting_orders.put(candidate.order_id, side, candidate.price, wanted=reservation.replaces)
 
     def release(self, order_id: str) -> None:
         """Stop counting a reservation, if there is one."""
         reservation = self.reservations.pop(order_id, None)
         if reservation is not None:
-            self._new_reservations -= not reservation.replaces
             self._count(reservation, -1)
+            if not reservation.replaces:
+                self._new_reservations -= 1
+                left = self.unseen[reservation.symbol] - 1
+                if left:
+                    self.unseen[reservation.symbol] = left
+                else:
+                    del self.unseen[reservation.symbol]
 
     def expire(self, now: float) -> None:
         """Release what trading never showed. All are held equally long: the first one ends first."""
@@ -119,16 +168,18 @@ class AccountBook:
             if reservation.until > now:
                 return
             self.release(order_id)
+            # It never became an order.
+            self.behaviour.forget(reservation.repeat_key, order_id)
+            if self.resting_orders is not None and (reservation.replaces or order_id not in self.orders):
+                self.resting_orders.drop(order_id, wanted=reservation.replaces)
 
     def adopt(self, old: "AccountBook") -> None:
         """Take over from the book before a new snapshot what trading does not know of."""
-        self._admitted = old._admitted
+        self._admitted, self.behaviour = old._admitted, old.behaviour
         for order_id, reservation in old.reservations.items():
             order = self.orders.get(order_id)
             if order is None or (reservation.replaces and order.quantity != reservation.quantity):
-                self.reservations[order_id] = reservation
-                self._new_reservations += not reservation.replaces
-                self._count(reservation, 1)
+                self._enter(order_id, reservation)
 
     def orders_in_last_second(self, now: float) -> int:
         """Orders admitted in the second that ends now."""
@@ -139,6 +190,13 @@ class AccountBook:
     def admit(self, now: float) -> None:
         """Count an admitted order for the rate."""
         self._admitted.append(now)
+
+    def _enter(self, order_id: str, reservation: Reservation) -> None:
+        self.reservations[order_id] = reservation
+        self._count(reservation, 1)
+        if not reservation.replaces:
+            self._new_reservations += 1
+            self.unseen[reservation.symbol] = self.unseen.get(reservation.symbol, 0) + 1
 
     def _count_resting(self, order: WorkingOrder, sign: int) -> None:
         if not order.cancelling:

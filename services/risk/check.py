@@ -1,6 +1,6 @@
 """The check of an order against state and limits: pure computation, no waiting, no I/O."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from decimal import ROUND_DOWN, Decimal
 
@@ -8,19 +8,24 @@ from redfire.reasons import Reason
 
 from services.kernel.decimals import plain
 from services.risk.book import ZERO, AccountBook
+from services.risk.day_counts import NONE, Counts
 from services.risk.order import OrderCandidate
+from services.risk.programme import behaviour_violations
 from services.risk.trading_state import TradingState
+from services.risk.violation import Violation, above, refusal
 
+# Another quantity would pass, or the same a moment later.
+_OF_QUANTITY_OR_MOMENT = frozenset(
+    {
+        Reason.RISK_LIMIT_MAX_ORDER_QUANTITY,
+        Reason.RISK_LIMIT_MAX_ORDER_NOTIONAL,
+        Reason.RISK_LIMIT_MAX_POSITION_QUANTITY,
+        Reason.RISK_LIMIT_MAX_GROSS_NOTIONAL,
+        Reason.RISK_LIMIT_MAX_ORDERS_PER_SECOND,
+        Reason.RISK_LIMIT_DUPLICATE_ORDER,
+    }
+)
 _STEP = Decimal("0.00000001")
-
-
-@dataclass(frozen=True, slots=True)
-class Violation:
-    """Why an order may not be accepted."""
-
-    reason: Reason
-    message: str
-    metadata: dict[str, str]
 
 
 # Not frozen, as one is made for each order: that would take four times as long.
@@ -37,6 +42,9 @@ class Circumstances:
     now: float
     # A symbol whose contract size is not known: the candidate's, or one that the account has at stake.
     unsized: str = ""
+    # Of accounts with limits of programme trading: the day's counts, and the user's resting orders that it would meet.
+    counts: Counts = NONE
+    crossed: Sequence[str] = ()
 
 
 # Not frozen, as one is made for each order: that would take four times as long.
@@ -81,15 +89,17 @@ def violations(book: AccountBook, candidate: OrderCandidate, now: Circumstances,
     """
     limits = book.limits
     if now.state is TradingState.HALTED:
-        yield _refusal(Reason.TRADING_HALTED, "trading is halted", state_reason=now.state_reason)
+        yield refusal(Reason.TRADING_HALTED, "trading is halted", state_reason=now.state_reason)
     if candidate.triggered and not candidate.opens:
         return
+    if book.watched:
+        yield from behaviour_violations(book, candidate, now.counts, now.crossed, now.now)
     if candidate.replaces and reduces(book, candidate):
         return
     if now.state is TradingState.REDUCING and candidate.opens:
-        yield _refusal(Reason.REDUCE_ONLY, "only orders that reduce a position", state_reason=now.state_reason)
+        yield refusal(Reason.REDUCE_ONLY, "only orders that reduce a position", state_reason=now.state_reason)
     if now.loss_reached and candidate.opens:
-        yield _refusal(
+        yield refusal(
             Reason.RISK_LIMIT_MAX_DAILY_LOSS,
             "the day's loss has reached max_daily_loss; until the next trading day only reducing orders",
             limit="" if limits.max_daily_loss is None else plain(limits.max_daily_loss),
@@ -98,33 +108,31 @@ def violations(book: AccountBook, candidate: OrderCandidate, now: Circumstances,
     if now.unsized and candidate.opens:
         yield _unsized(now.unsized)
     if limits.max_order_quantity is not None:
-        yield from _above(Reason.RISK_LIMIT_MAX_ORDER_QUANTITY, limits.max_order_quantity, candidate.quantity)
+        yield from above(Reason.RISK_LIMIT_MAX_ORDER_QUANTITY, limits.max_order_quantity, candidate.quantity)
     if limits.max_order_notional is not None:
-        yield from _above(Reason.RISK_LIMIT_MAX_ORDER_NOTIONAL, limits.max_order_notional, candidate.notional)
+        yield from above(Reason.RISK_LIMIT_MAX_ORDER_NOTIONAL, limits.max_order_notional, candidate.notional)
     # A stop that triggers adds nothing to what was counted when it was accepted; positions and limits may have changed.
     if candidate.opens and (growth.leaves > 0 or candidate.triggered) and limits.max_position_quantity is not None:
         value = _position_with_orders(book, candidate) + growth.leaves
-        yield from _above(Reason.RISK_LIMIT_MAX_POSITION_QUANTITY, limits.max_position_quantity, value)
+        yield from above(Reason.RISK_LIMIT_MAX_POSITION_QUANTITY, limits.max_position_quantity, value)
     if candidate.opens and (growth.notional > 0 or candidate.triggered) and limits.max_gross_notional is not None:
         value = now.gross_notional + book.pending_notional + growth.notional
-        yield from _above(Reason.RISK_LIMIT_MAX_GROSS_NOTIONAL, limits.max_gross_notional, value)
+        yield from above(Reason.RISK_LIMIT_MAX_GROSS_NOTIONAL, limits.max_gross_notional, value)
     if growth.orders and limits.max_open_orders is not None:
         value = Decimal(book.open_orders + 1)
-        yield from _above(Reason.RISK_LIMIT_MAX_OPEN_ORDERS, Decimal(limits.max_open_orders), value)
+        yield from above(Reason.RISK_LIMIT_MAX_OPEN_ORDERS, Decimal(limits.max_open_orders), value)
     if growth.orders and limits.max_orders_per_second is not None:
         value = Decimal(book.orders_in_last_second(now.now) + 1)
-        yield from _above(Reason.RISK_LIMIT_MAX_ORDERS_PER_SECOND, Decimal(limits.max_orders_per_second), value)
+        yield from above(Reason.RISK_LIMIT_MAX_ORDERS_PER_SECOND, Decimal(limits.max_orders_per_second), value)
     yield from _collar(book, candidate, now.last_price)
 
 
-def max_quantity(book: AccountBook, candidate: OrderCandidate, now: Circumstances) -> Decimal | None:
-    """The most that would be accepted at this price; None: not limited."""
+def max_quantity(
+    book: AccountBook, candidate: OrderCandidate, now: Circumstances, found: Sequence[Violation]
+) -> Decimal | None:
+    """The most that would be accepted at this price; None: not limited. 0 where `found` has more than the quantity."""
     limits = book.limits
-    blocked = now.state is TradingState.HALTED or (
-        candidate.opens and (now.loss_reached or now.state is TradingState.REDUCING or now.unsized != "")
-    )
-    full = limits.max_open_orders is not None and book.open_orders >= limits.max_open_orders
-    if blocked or full or any(_collar(book, candidate, now.last_price)):
+    if any(violation.reason not in _OF_QUANTITY_OR_MOMENT for violation in found):
         return ZERO
     worth = abs(candidate.value_price) * candidate.contract_size
     most = [limits.max_order_quantity]
@@ -151,14 +159,14 @@ def _collar(book: AccountBook, candidate: OrderCandidate, last: Decimal | None) 
     if last is None:
         if candidate.opens:
             message = f"price_collar_ratio: there is no last price of {candidate.symbol} to compare the limit with"
-            yield _refusal(Reason.NO_LIQUIDITY, message, symbol=candidate.symbol)
+            yield refusal(Reason.NO_LIQUIDITY, message, symbol=candidate.symbol)
         return
     # Of prices below zero the distance counts, too.
     away = abs(last) * ratio
     limit = last + away if candidate.buys else last - away
     if price > limit if candidate.buys else price < limit:
         where = "above" if candidate.buys else "below"
-        yield _refusal(
+        yield refusal(
             Reason.RISK_LIMIT_PRICE_COLLAR,
             f"price_collar_ratio: {plain(price)} is {where} {plain(limit)}, too far from the last price {plain(last)}",
             limit=plain(limit),
@@ -169,16 +177,4 @@ def _collar(book: AccountBook, candidate: OrderCandidate, last: Decimal | None) 
 
 def _unsized(symbol: str) -> Violation:
     message = f"the contract size of {symbol} is not known yet, and so not what the account has at stake"
-    return _refusal(Reason.UNKNOWN_SYMBOL, message, symbol=symbol)
-
-
-def _above(reason: Reason, limit: Decimal, value: Decimal) -> Iterator[Violation]:
-    if value > limit:
-        name = reason.value.removeprefix("RISK_LIMIT_").lower()
-        yield _refusal(
-            reason, f"{name}: {plain(value)} is more than {plain(limit)}", limit=plain(limit), value=plain(value)
-        )
-
-
-def _refusal(reason: Reason, message: str, **metadata: str) -> Violation:
-    return Violation(reason, message, metadata)
+    return refusal(Reason.UNKNOWN_SYMBOL, message, symbol=symbol)

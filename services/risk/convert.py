@@ -1,6 +1,7 @@
 """Between the contract's messages and the domain's objects."""
 
 from datetime import UTC, datetime
+from decimal import Decimal
 from typing import Any, cast
 
 from google.protobuf import timestamp_pb2
@@ -9,26 +10,33 @@ from redfire.reasons import Reason
 from redfire.risk.v1 import risk_pb2 as pb
 
 from services.kernel.decimals import from_text, plain, to_text
-from services.risk.check import Violation
 from services.risk.exposure import Exposure, SymbolExposure
-from services.risk.limits import COUNTS, NAMES, Limits
+from services.risk.limits import COUNTS, NAMES, Limits, SelfTradePrevention
 from services.risk.order import OrderCandidate, number
 from services.risk.risk_event import RiskEvent
 from services.risk.trading_feed import OPENING, STOPS
+from services.risk.violation import PASSED, Verdict, Violation
 
+_PREVENTIONS = {
+    pb.SELF_TRADE_PREVENTION_CANCEL_RESTING: SelfTradePrevention.CANCEL_RESTING,
+    pb.SELF_TRADE_PREVENTION_CANCEL_NEW: SelfTradePrevention.CANCEL_NEW,
+    pb.SELF_TRADE_PREVENTION_OFF: SelfTradePrevention.OFF,
+}
 _PASSED = pb.CheckOrderResponse()
 
 
 def to_candidate(request: pb.CheckOrderRequest) -> OrderCandidate:
     """The order that wants to be accepted."""
     price = number(request.price) if request.price else None
+    kind, effect = request.type, request.position_effect
+    stop = kind in STOPS
     return OrderCandidate(
         user_id=request.user_id,
         account_id=request.account_id,
         order_id=request.order_id,
         symbol=request.symbol,
         buys=request.side == common_pb2.SIDE_BUY,
-        opens=request.position_effect in OPENING,
+        opens=effect in OPENING,
         quantity=number(request.quantity),
         value_price=number(request.reference_price) if price is None else price,
         contract_size=number(request.contract_size),
@@ -36,16 +44,23 @@ def to_candidate(request: pb.CheckOrderRequest) -> OrderCandidate:
         gateway=request.gateway,
         dry_run=request.dry_run,
         replaces=request.replaces,
-        held=request.type in STOPS and not request.triggered,
+        held=stop and not request.triggered,
         triggered=request.triggered,
+        type=kind,
+        effect=effect,
+        stop_price=request.stop_price if stop else "",
     )
 
 
-def to_check(found: list[Violation], most: str) -> pb.CheckOrderResponse:
-    """What is found; the answer to an order that passes is always the same."""
-    if not found and not most:
+def to_check(verdict: Verdict) -> pb.CheckOrderResponse:
+    """What is said of an order; of one that passes it is always the same."""
+    if verdict is PASSED:
         return _PASSED
-    return pb.CheckOrderResponse(violations=[to_violation(violation) for violation in found], max_quantity=most)
+    return pb.CheckOrderResponse(
+        violations=[to_violation(violation) for violation in verdict.violations],
+        max_quantity=to_text(verdict.max_quantity),
+        cancel_first_order_ids=verdict.cancel_first,
+    )
 
 
 def to_violation(violation: Violation) -> pb.RiskViolation:
@@ -59,6 +74,12 @@ def from_limits(limits: pb.RiskLimits) -> Limits:
     for name in NAMES:
         if name in COUNTS:
             values[name] = getattr(limits, name) if limits.HasField(name) else None
+        elif name == "duplicate_window":
+            window = limits.duplicate_window
+            seconds = Decimal(window.seconds) + Decimal(window.nanos) / 1_000_000_000
+            values[name] = seconds if limits.HasField(name) else None
+        elif name == "self_trade_prevention":
+            values[name] = _PREVENTIONS.get(limits.self_trade_prevention)
         else:
             values[name] = from_text(getattr(limits, name))
     return Limits(**values)
@@ -67,8 +88,14 @@ def from_limits(limits: pb.RiskLimits) -> Limits:
 def to_limits(limits: Limits) -> pb.RiskLimits:
     """Limits; those that are not limited are empty."""
     given: dict[str, Any] = limits.given()
+    window, prevention = given.pop("duplicate_window", None), given.pop("self_trade_prevention", None)
     texts: dict[str, Any] = {name: value if name in COUNTS else plain(value) for name, value in given.items()}
-    return pb.RiskLimits(**texts)
+    message = pb.RiskLimits(**texts)
+    if window:
+        message.duplicate_window.FromNanoseconds(int(window * 1_000_000_000))
+    if prevention:
+        message.self_trade_prevention = prevention
+    return message
 
 
 def to_exposure(exposure: Exposure) -> pb.Exposure:

@@ -2,9 +2,11 @@
 
 import asyncio
 
+from services.kernel.clock import Clock
 from services.kernel.database import Repositories
 from services.kernel.tasks import set_within
 from services.risk.daily import DailyPnl
+from services.risk.day_counts import DayCounts, oldest_kept
 from services.risk.limits import AccountLimits
 from services.risk.portfolio import Portfolio
 from services.risk.repository import AccountKey, RiskRepository
@@ -13,6 +15,8 @@ from services.risk.trading_state import AccountStates
 
 # So many accounts are valued at a time: orders are not kept waiting.
 GROUP = 200
+# Messages of trading after which its stream's position is written though nothing of it was counted.
+STEPS = 1000
 
 
 class Keeper:
@@ -24,12 +28,17 @@ class Keeper:
         portfolio: Portfolio,
         limits: SettingStore[AccountKey, AccountLimits],
         states: SettingStore[str, AccountStates],
+        counts: DayCounts,
+        clock: Clock,
         save_interval_s: float,
     ) -> None:
         self._repositories = repositories
         self._portfolio = portfolio
         self._limits = limits
         self._states = states
+        self._counts = counts
+        self._clock = clock
+        self._oldest = 0
         self._save_interval_s = save_interval_s
         self._soon = asyncio.Event()
 
@@ -39,6 +48,7 @@ class Keeper:
             self._limits.load(await repository.list_limits())
             self._states.load(await repository.list_states())
             self._portfolio.load_days(await repository.list_days())
+            self._counts.load(*await repository.list_counts())
 
     async def run(self) -> None:
         """Keep the days for as long as the process runs."""
@@ -52,11 +62,30 @@ class Keeper:
         self._soon.set()
 
     async def save(self) -> None:
-        """Write the days that have changed."""
+        """Write the days and counts that have changed."""
+        await self._save_counts()
         books = list(self._portfolio.books())
         for start in range(0, len(books), GROUP):
             await self._save(self._portfolio.total_up(books[start : start + GROUP]))
             await asyncio.sleep(0)
+
+    async def _save_counts(self) -> None:
+        oldest = oldest_kept(self._clock.now())
+        position, rows = self._counts.position(), self._counts.take_changed()
+        if position is None or not (rows or position.sequence >= self._counts.saved + STEPS or oldest != self._oldest):
+            return
+        try:
+            async with self._repositories() as repository:
+                await repository.put_counts(position, rows)
+                if oldest != self._oldest:
+                    await repository.delete_counts(oldest)
+        except BaseException:
+            self._counts.put_back(rows)
+            raise
+        self._counts.saved = position.sequence
+        if oldest != self._oldest:
+            self._counts.forget_before(oldest)
+            self._oldest = oldest
 
     async def _save(self, changed: list[DailyPnl]) -> None:
         if not changed:

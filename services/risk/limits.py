@@ -1,8 +1,9 @@
 """Limits of an account: the defaults, what administrators granted instead, and what the owner tightened."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, replace
 from decimal import Decimal
+from enum import IntEnum
 from typing import Any
 
 from redfire.reasons import Reason
@@ -17,6 +18,14 @@ class LimitLoosened(Denied):
     reason = Reason.RISK_LIMIT_LOOSENED
 
 
+class SelfTradePrevention(IntEnum):
+    """What is done about an order that would trade with one of the same owner; numbers are the contract's."""
+
+    OFF = 0
+    CANCEL_RESTING = 1
+    CANCEL_NEW = 2
+
+
 @dataclass(frozen=True, slots=True)
 class Limits:
     """Limits as the contract names them; None: not limited, or not set."""
@@ -29,6 +38,27 @@ class Limits:
     max_orders_per_second: int | None = None
     max_daily_loss: Decimal | None = None
     price_collar_ratio: Decimal | None = None
+    # Of one symbol on one trading day.
+    max_orders_per_day: int | None = None
+    max_cancels_per_day: int | None = None
+    max_cancel_ratio: Decimal | None = None
+    duplicate_window: Decimal | None = None  # seconds; 0: off
+    self_trade_prevention: SelfTradePrevention | None = None
+
+    @property
+    def watches_behaviour(self) -> bool:
+        """Whether any limit of programme trading is on."""
+        return (
+            self.max_orders_per_day is not None
+            or self.counts_cancels
+            or bool(self.duplicate_window)
+            or bool(self.self_trade_prevention)
+        )
+
+    @property
+    def counts_cancels(self) -> bool:
+        """Whether cancels are limited."""
+        return self.max_cancels_per_day is not None or self.max_cancel_ratio is not None
 
     def given(self) -> dict[str, Any]:
         """Those that are set, by name."""
@@ -45,12 +75,18 @@ class Limits:
     @classmethod
     def from_document(cls, document: Mapping[str, str]) -> "Limits":
         """What `to_document` wrote."""
-        values: dict[str, Any] = {name: (int if name in COUNTS else Decimal)(text) for name, text in document.items()}
+        values: dict[str, Any] = {name: _KINDS.get(name, Decimal)(text) for name, text in document.items()}
         return cls(**values)
 
 
 NAMES = tuple(field.name for field in fields(Limits))
-COUNTS = frozenset({"max_open_orders", "max_orders_per_second"})
+COUNTS = frozenset({"max_open_orders", "max_orders_per_second", "max_orders_per_day", "max_cancels_per_day"})
+# Their zero means that nothing is limited.
+_MAY_BE_OFF = frozenset({"duplicate_window", "self_trade_prevention"})
+_KINDS: dict[str, Callable[[str], Any]] = {
+    **dict.fromkeys(COUNTS, int),
+    "self_trade_prevention": lambda text: SelfTradePrevention(int(text)),
+}
 NO_LIMITS = Limits()
 
 
@@ -66,13 +102,19 @@ class AccountLimits:
         return Limits(**{name: self._value(name, defaults) for name in NAMES})
 
     def require_tighter(self, wanted: Limits, defaults: Limits) -> None:
-        """Raise LimitLoosened where an owner wants more than the limit in force."""
-        present = self.in_force(defaults)
+        """Raise LimitLoosened where an owner wants less strictness than is in force.
+
+        Of the two ways to prevent self-trades neither is stricter: an owner chooses where no administrator did.
+        """
+        present, future = self.in_force(defaults), self.owning(wanted).in_force(defaults)
         for name, value in wanted.given().items():
             limit = getattr(present, name)
-            if stricter(name, limit, value) != value:
+            off = name in _MAY_BE_OFF and not value
+            if off and not limit:
+                continue
+            if off or stricter(name, value, limit) != value or getattr(future, name) != value:
                 raise LimitLoosened(
-                    f"{name}: {value} is more than {limit}; only an administrator may loosen a limit",
+                    f"{name}: {value} would loosen {limit}; only an administrator may loosen a limit",
                     limit=name,
                     in_force=limit,
                     value=value,
@@ -96,7 +138,11 @@ NO_CHANGES = AccountLimits()
 
 
 def stricter(name: str, one: Any, other: Any) -> Any:
-    """The stricter of two values of a limit; None, not limited, is the loosest."""
+    """The stricter of two values of a limit, the first where both are; None, not limited, is the loosest."""
+    if name == "duplicate_window":
+        return max(one, other) if one is not None and other is not None else one or other
+    if name == "self_trade_prevention":
+        return one or other
     if one is None or other is None:
         return other if one is None else one
     return min(one, other)

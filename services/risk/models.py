@@ -3,7 +3,7 @@
 from datetime import datetime
 from decimal import Decimal
 
-from sqlalchemy import Boolean, Index, Integer, String
+from sqlalchemy import BigInteger, Boolean, Index, Integer, String
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from services.kernel.columns import Amount, JsonDocument, UtcTime
@@ -51,6 +51,32 @@ class DayRow(Base):
     baseline: Mapped[Decimal] = mapped_column(Amount)
     last_total: Mapped[Decimal] = mapped_column(Amount)
     loss_reached: Mapped[bool] = mapped_column(Boolean)
+
+
+class CountRow(Base):
+    """What an account did in a symbol on one trading day."""
+
+    __tablename__ = "day_counts"
+
+    user_id: Mapped[str] = mapped_column(String(36), primary_key=True)
+    account_id: Mapped[str] = mapped_column(String(36), primary_key=True)
+    symbol: Mapped[str] = mapped_column(String(32), primary_key=True)
+    trading_day: Mapped[int] = mapped_column(Integer, primary_key=True)
+    orders: Mapped[int] = mapped_column(Integer)
+    cancels: Mapped[int] = mapped_column(Integer)
+    replaces: Mapped[int] = mapped_column(Integer)
+
+
+class FeedRow(Base):
+    """How far trading's stream is in `day_counts`: the one row of the stream `trading`."""
+
+    __tablename__ = "feed_positions"
+
+    stream: Mapped[str] = mapped_column(String(32), primary_key=True)
+    sequence: Mapped[int] = mapped_column(BigInteger)
+    time_ns: Mapped[int] = mapped_column(BigInteger)
+    canceling: Mapped[list[str]] = mapped_column(JsonDocument)
+    replacing: Mapped[list[str]] = mapped_column(JsonDocument)
 
 
 class EventRow(Base):

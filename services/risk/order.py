@@ -34,6 +34,17 @@ class OrderCandidate:
     held: bool = False
     # A stop that has triggered: it was let through and counted when it was accepted.
     triggered: bool = False
+    # The numbers of the contract, and the trigger, by which a repeated order is known.
+    type: int = 0
+    effect: int = 0
+    stop_price: str = ""
+
+    @property
+    def repeat_key(self) -> int:
+        """Equal for two orders that ask for the same."""
+        return repeat_key(
+            self.symbol, self.buys, self.effect, self.type, self.quantity, self.price, number(self.stop_price)
+        )
 
     @property
     def notional(self) -> Decimal:
@@ -56,6 +67,9 @@ class WorkingOrder:
     value_price: Decimal  # what one point is valued at: the limit, else the trigger, else the last price
     notional: Decimal  # of what is left
     cancelling: bool = False
+    changing: bool = False  # a cancel or replace is on its way
+    held: bool = False  # a stop that waits for its trigger
+    immediate: bool = False  # IOC or FOK: it never rests
 
 
 # Not frozen, as one is made for each order: that would take four times as long.
@@ -72,3 +86,9 @@ class Reservation:
     value_price: Decimal
     replaces: bool
     until: float  # of the monotonic clock
+    repeat_key: int = 0  # 0: repeats are not looked for
+
+
+def repeat_key(*values: object) -> int:
+    """A number for what an order asks for; a thousand orders fit into a few kilobytes."""
+    return hash(values)

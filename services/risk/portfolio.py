@@ -8,8 +8,9 @@ from decimal import Decimal
 from services.kernel.clock import Clock
 from services.risk.book import ZERO, AccountBook
 from services.risk.daily import DailyPnl
-from services.risk.limits import NO_CHANGES, NO_LIMITS, AccountLimits, Limits
+from services.risk.limits import NO_CHANGES, AccountLimits, Limits
 from services.risk.prices import Prices
+from services.risk.resting import RestingOrders
 
 _DAY_NS = 86_400 * 10**9
 
@@ -41,6 +42,8 @@ class Portfolio:
         self._limits: dict[str, Sequence[AccountLimits]] = {}
         # Accounts with max_daily_loss: only these have to be looked at with each price.
         self._loss_limited: set[str] = set()
+        # Resting orders by user, of those who have self-trades prevented.
+        self._resting: dict[str, RestingOrders] = {}
         self.days: dict[str, DailyPnl] = {}
         # Accounts that have reached max_daily_loss on this trading day.
         self.lost: set[str] = set()
@@ -76,8 +79,8 @@ class Portfolio:
         if book is None:
             book = AccountBook(account_id, user_id, provisional=True)
             book.gateway, book.market = gateway, self.prices.market_of(gateway)
-            self._set_limits(book)
             self._books[account_id] = book
+            self._set_limits(book)
         return book
 
     async def arrival(self) -> None:
@@ -100,11 +103,13 @@ class Portfolio:
                 self._books[account_id].adopt(before)
             elif before.provisional and before.reservations:
                 self._books[account_id] = before
-        self._owned = {}
+        self._owned, self._resting = {}, {}
         for book in self._books.values():
             if not book.provisional:
                 self._enter(book)
                 self.settle(book)
+        for book in self._books.values():
+            self._prevent_self_trades(book)
 
     def book_for_news(self, account_id: str, user_id: str) -> AccountBook:
         """The book that news of an account go to; made when it is the first."""
@@ -301,10 +306,23 @@ class Portfolio:
 
     def _set_limits(self, book: AccountBook) -> None:
         book.limits = self.limits_of(book.account_id)
+        book.watched = book.limits.watches_behaviour
         if book.limits.max_daily_loss is None:
             self._loss_limited.discard(book.account_id)
         else:
             self._loss_limited.add(book.account_id)
+        if self._books.get(book.account_id) is book:
+            self._prevent_self_trades(book)
+
+    def _prevent_self_trades(self, book: AccountBook) -> None:
+        """Let a book's orders be found by its user's other ones, from when any of the user's accounts wants it."""
+        resting = self._resting.get(book.user_id)
+        if resting is None and book.limits.self_trade_prevention:
+            resting = self._resting[book.user_id] = RestingOrders()
+            for owned in {*self._owned.get(book.user_id, ()), book}:
+                owned.rest_among(resting)
+        elif resting is not None and book.resting_orders is not resting:
+            book.rest_among(resting)
 
     def _enter(self, book: AccountBook) -> None:
         owned = self._owned.setdefault(book.user_id, [])
@@ -313,8 +331,3 @@ class Portfolio:
         owned.sort(key=lambda one: (one.create_time_ns, one.account_id))
         arrived, self._arrival = self._arrival, asyncio.Event()
         arrived.set()
-
-
-def defaults_of(settings: object) -> Limits:
-    """The default limits that settings have."""
-    return Limits(**{name: getattr(settings, name) for name in NO_LIMITS.__slots__})

@@ -9,11 +9,16 @@ from sqlalchemy import delete, select
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.sql.dml import Insert
 
+from services.risk import models
 from services.risk.daily import DailyPnl
+from services.risk.day_counts import CountRow, FeedPosition
 from services.risk.limits import AccountLimits, Limits
 from services.risk.models import DayRow, EventRow, LimitsRow, StateRow
 from services.risk.risk_event import RiskEvent
 from services.risk.trading_state import AccountStates, StateSetting, TradingState
+
+_TRADING = "trading"
+_GROUP = 500
 
 
 class Upserts(NamedTuple):
@@ -21,6 +26,7 @@ class Upserts(NamedTuple):
 
     day: Insert
     event: Insert
+    counts: Insert
 
 
 class AccountKey(NamedTuple):
@@ -98,6 +104,33 @@ class RiskRepository:
             for day in days
         ]
         await self._session.execute(self._upserts.day, rows)
+
+    async def list_counts(self) -> tuple[FeedPosition | None, list[CountRow]]:
+        """What was counted of trading's stream, and how far."""
+        feed = await self._session.get(models.FeedRow, _TRADING)
+        if feed is None:
+            return None, []
+        position = FeedPosition(feed.sequence, feed.time_ns, tuple(feed.canceling), tuple(feed.replacing))
+        rows = await self._session.execute(select(*models.CountRow.__table__.columns))
+        return position, [CountRow(*row) for row in rows]
+
+    async def put_counts(self, position: FeedPosition, counts: Sequence[CountRow]) -> None:
+        """Keep counts together with how far they go."""
+        for start in range(0, len(counts), _GROUP):
+            rows = [row._asdict() for row in counts[start : start + _GROUP]]
+            await self._session.execute(self._upserts.counts, rows)
+        row = models.FeedRow(
+            stream=_TRADING,
+            sequence=position.sequence,
+            time_ns=position.time_ns,
+            canceling=list(position.canceling),
+            replacing=list(position.replacing),
+        )
+        await self._session.merge(row)
+
+    async def delete_counts(self, before: int) -> None:
+        """Delete the counts of trading days before this one."""
+        await self._session.execute(delete(models.CountRow).where(models.CountRow.trading_day < before))
 
     async def put_events(self, events: Iterable[RiskEvent]) -> None:
         """Keep events; those that are kept already stay as they are."""

@@ -1,7 +1,7 @@
 """Rules of risk: who may see and change what, and the check that every order passes."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Hashable
+from collections.abc import AsyncIterator, Callable, Hashable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TypeVar
@@ -16,7 +16,8 @@ from services.kernel.identity import Identity
 from services.kernel.live import Live
 from services.kernel.paging import Page, Slice
 from services.risk.book import ZERO, AccountBook
-from services.risk.check import Circumstances, Growth, Violation, growth_of, max_quantity, violations
+from services.risk.check import Circumstances, Growth, growth_of, max_quantity, violations
+from services.risk.day_counts import DayCounts
 from services.risk.enforcer import Enforcer
 from services.risk.exposure import Exposure, exposure_of
 from services.risk.journal import End, Journal
@@ -24,12 +25,14 @@ from services.risk.limits import AccountLimits, Limits
 from services.risk.order import OrderCandidate
 from services.risk.portfolio import Portfolio
 from services.risk.price_feed import PriceFeed
+from services.risk.programme import cancel_violations, crossed
 from services.risk.repository import AccountKey, RiskRepository
 from services.risk.risk_event import RiskEvent
 from services.risk.setting_store import SettingStore
 from services.risk.settings import RiskSettings
 from services.risk.trading_feed import TradingFeed
 from services.risk.trading_state import EVERYBODY, AccountStates, StateSetting, TradingState, TradingStates
+from services.risk.violation import PASSED, Verdict, Violation
 
 K = TypeVar("K", bound=Hashable)
 T = TypeVar("T")
@@ -69,6 +72,7 @@ class RiskService:
         states: TradingStates,
         limit_store: SettingStore[AccountKey, AccountLimits],
         state_store: SettingStore[str, AccountStates],
+        counts: DayCounts,
         feed: TradingFeed,
         prices: PriceFeed,
         enforcer: Enforcer,
@@ -81,6 +85,7 @@ class RiskService:
         self._states = states
         self._limit_store = limit_store
         self._state_store = state_store
+        self._counts = counts
         self._feed = feed
         self._prices = prices
         self._enforcer = enforcer
@@ -88,11 +93,10 @@ class RiskService:
         self._settings = settings
         self._clock = clock
 
-    async def check(self, candidate: OrderCandidate) -> tuple[list[Violation], str]:
-        """Why the order may not be accepted, empty when it may: then it counts from now on.
+    async def check(self, candidate: OrderCandidate) -> Verdict:
+        """Whether the order may be accepted; if so it counts from now on. In dry runs nothing is counted.
 
-        In dry runs nothing is counted, and the second is the most that would be accepted, empty when that is not
-        limited. Raises RiskUnavailable.
+        Raises RiskUnavailable.
         """
         book, now = self._prepare(candidate)
         growth = growth_of(book, candidate)
@@ -104,24 +108,54 @@ class RiskService:
             growth = growth_of(book, candidate)
             found = list(violations(book, candidate, now, growth))
         if candidate.dry_run:
-            most = max_quantity(book, candidate, now)
-            return found, "" if most is None else plain(most)
+            return Verdict(found, max_quantity(book, candidate, now, found), now.crossed)
         if found:
             self._record_refusal(candidate, found)
+            return Verdict(found)
+        self._count(book, candidate, growth, now.now)
+        return Verdict(found, None, now.crossed) if now.crossed else PASSED
+
+    def check_cancel(self, account_id: str, symbol: str, order_id: str) -> list[Violation]:
+        """Why a user may not cancel an order. Without trading's news everything may be canceled."""
+        book = self._portfolio.find(account_id)
+        if book is None or not book.limits.counts_cancels:
+            return []
+        now, order = self._clock.monotonic(), book.orders.get(order_id)
+        # Nothing more goes to the venue for a cancel that is on its way, and nothing at all for a stop that waits here.
+        if order_id in self._counts.canceling or book.behaviour.is_asked(order_id, now):
+            return []
+        if order is not None:
+            if order.held:
+                return []
+            symbol = order.symbol
+        counts = self._counts.of(account_id, symbol, self._clock.now_ns())
+        found = list(cancel_violations(book, symbol, counts, now, replaces=False))
+        if found:
+            numbers = {"order_id": order_id}
+            for violation in found:
+                metadata = {**violation.metadata, **numbers}
+                self._journal.record(book.user_id, account_id, violation.reason, violation.message, metadata)
         else:
-            self._count(book, candidate, growth, now.now)
-        return found, ""
+            book.behaviour.ask(order_id, symbol, now + self._settings.value.reservation_s)
+        return found
 
     def _count(self, book: AccountBook, candidate: OrderCandidate, growth: Growth, now: float) -> None:
         reserved = book.reservations.get(candidate.order_id)
-        leaves, notional = growth.leaves, growth.notional
+        leaves, notional, key = growth.leaves, growth.notional, 0
         if reserved is not None:
             leaves, notional = leaves + reserved.leaves, notional + reserved.notional
         if growth.orders:
             book.admit(now)
+        until = now + self._settings.value.reservation_s
+        if book.watched:
+            if not (candidate.replaces or candidate.triggered) and (window := book.limits.duplicate_window):
+                key = candidate.repeat_key
+                book.behaviour.remember(key, candidate.order_id, now, float(window))
+            if candidate.replaces and book.limits.counts_cancels and not candidate.held:
+                book.behaviour.ask(candidate.order_id, candidate.symbol, until)
         # A smaller replace adds nothing, and the smaller order is not counted before trading shows it.
         if candidate.order_id not in book.orders or leaves > 0 or notional > 0:
-            book.reserve(candidate, leaves, notional, now + self._settings.value.reservation_s)
+            book.reserve(candidate, leaves, notional, until, key)
 
     async def get_limits(self, caller: Identity, account_id: str) -> tuple[str, Limits]:
         """The account and the limits in force. Raises NotFound."""
@@ -227,7 +261,7 @@ class RiskService:
         book.expire(now)
         state, state_reason = self._states.in_force(candidate.account_id)
         lost = self._portfolio.loss_reached(book)
-        return book, Circumstances(
+        circumstances = Circumstances(
             state=state,
             state_reason=state_reason,
             gross_notional=ZERO if book.limits.max_gross_notional is None else self._portfolio.gross_notional(book),
@@ -237,6 +271,10 @@ class RiskService:
             now=now,
             unsized=unsized,
         )
+        if book.watched:
+            circumstances.counts = self._counts.of(book.account_id, candidate.symbol, self._clock.now_ns())
+            circumstances.crossed = crossed(book, candidate)
+        return book, circumstances
 
     def _size(self, book: AccountBook, candidate: OrderCandidate) -> str:
         """A symbol whose contract size would have to be known. What trading knows, risk knows from now on."""
@@ -250,7 +288,7 @@ class RiskService:
             return candidate.symbol
         return min(self._portfolio.unsized(book), default="") if prices.unsized else ""
 
-    def _record_refusal(self, candidate: OrderCandidate, found: list[Violation]) -> None:
+    def _record_refusal(self, candidate: OrderCandidate, found: Sequence[Violation]) -> None:
         order = {"order_id": candidate.order_id, "symbol": candidate.symbol, "quantity": plain(candidate.quantity)}
         for violation in found:
             metadata = {**violation.metadata, **order}

@@ -1,11 +1,12 @@
 """Settings of the risk service. The limits are the defaults of all accounts and may change while it runs."""
 
 from decimal import Decimal
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, WithJsonSchema
 
 from services.kernel.settings import Section
+from services.risk.limits import NAMES, Limits, SelfTradePrevention
 
 LimitValue = Annotated[
     Decimal,
@@ -40,6 +41,22 @@ class RiskSettings(Section):
         default=Decimal("0.1"),
         description="How far a limit may be on the aggressive side of the last price: 0.1 is 10 %.",
     )
+    max_orders_per_day: int | None = Field(
+        default=None, ge=0, description="Orders of one instrument on one trading day."
+    )
+    max_cancels_per_day: int | None = Field(
+        default=None, ge=0, description="Cancels of one instrument on one trading day; a replace is one, too."
+    )
+    max_cancel_ratio: LimitValue | None = Field(
+        default=None,
+        description="Cancels per order of one instrument on one trading day, from the twentieth order on.",
+    )
+    duplicate_window_s: Annotated[LimitValue, Field(le=86_400)] | None = Field(
+        default=None, description="Within so many seconds the same order again is refused."
+    )
+    self_trade_prevention: Literal["off", "cancel_resting", "cancel_new"] = Field(
+        default="off", description="What is done about an order that would trade with one of the same owner."
+    )
     stale_after_s: float = Field(
         default=5.0, ge=0, description="How long orders are checked without news of trading before risk is unavailable."
     )
@@ -51,3 +68,12 @@ class RiskSettings(Section):
     save_interval_s: float = Field(default=2.0, gt=0, description="How often the day's profit and loss is saved.")
     event_buffer: int = Field(default=10_000, gt=0, description="Events that may wait to be written.")
     heartbeat_s: float = Field(default=10.0, gt=0, description="How long a stream of events may be silent.")
+
+    def default_limits(self) -> Limits:
+        """The limits of accounts without own ones."""
+        values = {name: getattr(self, name) for name in NAMES if name not in _NAMED_OTHERWISE}
+        prevention = SelfTradePrevention[self.self_trade_prevention.upper()] or None
+        return Limits(**values, duplicate_window=self.duplicate_window_s, self_trade_prevention=prevention)
+
+
+_NAMED_OTHERWISE = ("duplicate_window", "self_trade_prevention")

@@ -2,7 +2,9 @@
 
 import asyncio
 import logging
+from contextlib import aclosing
 from decimal import Decimal
+from typing import Any
 
 from google.protobuf.timestamp_pb2 import Timestamp
 from redfire.common.v1 import common_pb2
@@ -13,13 +15,16 @@ from services.kernel.clock import Clock
 from services.kernel.decimals import from_text
 from services.kernel.errors import RedFireError
 from services.risk.book import ZERO, AccountBook, Position
-from services.risk.order import WorkingOrder, number
+from services.risk.day_counts import DayCounts
+from services.risk.order import WorkingOrder, number, repeat_key
 from services.risk.portfolio import AccountNews, Portfolio
 
 log = logging.getLogger(__name__)
 PAUSE_S = 0.2
 # A resumed stream that is silent for so long is given up for a snapshot, which always ends with news.
 RESUME_S = 1.0
+# How long it may take to hear again what was missed.
+MISSED_S = 30.0
 
 OPEN = frozenset(
     {
@@ -33,6 +38,8 @@ OPEN = frozenset(
 )
 OPENING = frozenset({common_pb2.POSITION_EFFECT_UNSPECIFIED, common_pb2.POSITION_EFFECT_OPEN})
 STOPS = frozenset({common_pb2.ORDER_TYPE_STOP, common_pb2.ORDER_TYPE_STOP_LIMIT, common_pb2.ORDER_TYPE_TRAILING_STOP})
+IMMEDIATE = frozenset({common_pb2.TIME_IN_FORCE_IOC, common_pb2.TIME_IN_FORCE_FOK})
+CHANGING = frozenset({common_pb2.ORDER_STATUS_PENDING_CANCEL, common_pb2.ORDER_STATUS_PENDING_REPLACE})
 # Another cancel would not help these.
 CANCELLING = frozenset({common_pb2.ORDER_STATUS_PENDING_CANCEL, common_pb2.ORDER_STATUS_UNKNOWN})
 
@@ -41,13 +48,21 @@ class TradingFeed:
     """Fills the portfolio's books for as long as it runs, and knows whether they can be relied on."""
 
     def __init__(
-        self, trading: OrderServiceStub, portfolio: Portfolio, sizes_known: asyncio.Event, clock: Clock
+        self,
+        trading: OrderServiceStub,
+        portfolio: Portfolio,
+        counts: DayCounts,
+        sizes_known: asyncio.Event,
+        clock: Clock,
     ) -> None:
         self._trading = trading
         self._portfolio = portfolio
+        self._counts = counts
         self._sizes_known = sizes_known
         self._clock = clock
         self._sequence: int | None = None
+        # Orders of a snapshot that are younger than all that is counted.
+        self._unheard: list[tuple[str, trading_pb2.Order]] = []
         self._connected = False
         self._lost_at = 0.0
         self.complete = False
@@ -64,8 +79,8 @@ class TradingFeed:
         while True:
             try:
                 await self._follow()
-            except RedFireError as error:
-                log.debug("trading is not to be had: %s", error.message)
+            except (RedFireError, TimeoutError) as error:
+                log.debug("trading is unavailable: %s", error)
             finally:
                 if self._connected:
                     self._connected, self._lost_at = False, self._clock.monotonic()
@@ -76,7 +91,7 @@ class TradingFeed:
         if self._sequence is not None:
             request.resume_after_sequence = self._sequence
         else:
-            self._portfolio.begin_snapshot()
+            self._begin_snapshot()
         stream = aiter(self._trading.WatchTrading(request))
         if self._sequence is not None:
             try:
@@ -86,8 +101,49 @@ class TradingFeed:
                 self._sequence = None
                 return
         async for message in stream:
+            if message.news.WhichOneof("event") == "snapshot_complete":
+                await self._count_missed(message.news.sequence)
             if not self._apply(message):
                 return
+
+    async def _count_missed(self, through: int) -> None:
+        """Count what happened while nobody listened: a snapshot shows only what came of it."""
+        counts = self._counts
+        if counts.sequence is None or counts.sequence > through:
+            counts.sequence = through  # the first time, or with another database than before
+        if counts.sequence == through:
+            return
+        request = order_service_pb2.WatchTradingRequest(resume_after_sequence=counts.sequence)
+        missed: Any = self._trading.WatchTrading(request)
+        begun = set[str]()
+        async with asyncio.timeout(MISSED_S), aclosing(missed):
+            async for message in missed:
+                news = message.news
+                kind = news.WhichOneof("event")
+                if kind == "gap":
+                    self._count_from_snapshot()
+                    break
+                if kind == "order" and counts.sequence < news.sequence <= through:
+                    order = news.order
+                    # An order is told of for the first time as it was made: later it has another time.
+                    new = order.create_time == order.update_time and order.order_id not in begun
+                    begun.add(order.order_id)
+                    counts.count(message.user_id, order, _ns(order.update_time), new=new)
+                    counts.sequence = news.sequence
+                if news.sequence >= through:
+                    break
+        counts.sequence = through
+
+    def _count_from_snapshot(self) -> None:
+        """Trading does not keep so much any more: at least the open orders are counted."""
+        log.warning("some orders and cancels are not counted for the limits of a day: trading keeps them no more")
+        for user_id, order in self._unheard:
+            self._counts.count(user_id, order, _ns(order.create_time), new=True)
+
+    def _begin_snapshot(self) -> None:
+        self._sequence = None
+        self._unheard.clear()
+        self._portfolio.begin_snapshot()
 
     def _apply(self, message: order_service_pb2.WatchTradingResponse) -> bool:
         """Take one message; False when it is the stream's last."""
@@ -96,10 +152,10 @@ class TradingFeed:
         if self.complete and self._sequence is not None:
             self._connected = True
         if kind == "gap":
-            self._sequence = None
-            self._portfolio.begin_snapshot()
+            self._begin_snapshot()
         elif kind == "snapshot_complete":
             self._portfolio.complete_snapshot()
+            self._unheard.clear()
             self._sequence, self.complete, self._connected = news.sequence, True, True
         elif kind == "order":
             self._apply_order(message.user_id, news.order)
@@ -111,19 +167,32 @@ class TradingFeed:
             book = self._portfolio.book_for_news(news.trade.account_id, message.user_id)
             self._portfolio.changed(book, _ns(news.trade.time))
         if self._sequence is not None and news.sequence > self._sequence:
-            self._sequence = news.sequence
+            self._sequence = self._counts.sequence = news.sequence
         return kind != "end"
 
     def _apply_order(self, user_id: str, order: trading_pb2.Order) -> None:
         book = self._portfolio.book_for_news(order.account_id, user_id)
-        leaves = number(order.leaves_quantity)
-        finished = order.status not in OPEN
-        price, symbol = number(order.price) if order.price else None, order.symbol
-        value_price = size = ZERO
-        if not finished:
-            self._portfolio.prices.use(symbol)
-            value_price = self._value_price(book, order, price)
-            size = self._portfolio.prices.sizes.get(symbol, ZERO)
+        order_id, status, update_ns = order.order_id, order.status, _ns(order.update_time)
+        finished = status not in OPEN
+        new = not finished and order_id not in book.orders
+        if self._sequence is not None:
+            counts = self._counts
+            counts.counted_ns = update_ns
+            if new or status in CHANGING or counts.canceling or counts.replacing:
+                counts.count(user_id, order, update_ns, new=new)
+        elif new and _ns(order.create_time) > self._counts.counted_ns:
+            self._unheard.append((user_id, order))
+        if finished:
+            book.finish_order(order_id)
+        else:
+            book.apply_order(self._working(book, order, new))
+        self._portfolio.changed(book, update_ns)
+
+    def _working(self, book: AccountBook, order: trading_pb2.Order, new: bool) -> WorkingOrder:
+        prices, symbol, status = self._portfolio.prices, order.symbol, order.status
+        prices.use(symbol)
+        price, leaves = number(order.price) if order.price else None, number(order.leaves_quantity)
+        value_price = price if price is not None else self._value_price(book, order)
         working = WorkingOrder(
             order_id=order.order_id,
             symbol=symbol,
@@ -133,19 +202,37 @@ class TradingFeed:
             leaves=leaves,
             price=price,
             value_price=value_price,
-            notional=abs(value_price) * leaves * size,
-            cancelling=order.status in CANCELLING,
+            notional=abs(value_price) * leaves * prices.sizes.get(symbol, ZERO),
+            cancelling=status in CANCELLING,
         )
-        book.apply_order(working, finished=finished)
-        self._portfolio.changed(book, _ns(order.update_time))
+        if status in CHANGING:
+            working.changing = True
+        if order.type in STOPS and not order.triggered:
+            working.held = True
+        if book.resting_orders is not None:
+            working.immediate = order.time_in_force in IMMEDIATE
+        if book.watched and new and book.limits.duplicate_window:
+            self._remember(book, order, price)
+        return working
 
-    def _value_price(self, book: AccountBook, order: trading_pb2.Order, price: Decimal | None) -> Decimal:
-        if price is None:
-            price = from_text(order.stop_price) or self._portfolio.prices.last(book.market, order.symbol)
+    def _value_price(self, book: AccountBook, order: trading_pb2.Order) -> Decimal:
+        price = from_text(order.stop_price) or self._portfolio.prices.last(book.market, order.symbol)
         if price is None:
             before = book.reservations.get(order.order_id) or book.orders.get(order.order_id)
             return before.value_price if before else ZERO
         return price
+
+    def _remember(self, book: AccountBook, order: trading_pb2.Order, price: Decimal | None) -> None:
+        """Take an order into the duplicate window that was accepted before a restart."""
+        window_s = float(book.limits.duplicate_window or 0)
+        age_s = (self._clock.now_ns() - _ns(order.create_time)) / 1e9
+        if age_s < window_s:
+            buys = order.side == common_pb2.SIDE_BUY
+            key = repeat_key(
+                order.symbol, buys, order.position_effect, order.type, number(order.quantity), price,
+                number(order.stop_price),
+            )  # fmt: skip
+            book.behaviour.remember(key, order.order_id, self._clock.monotonic() - max(age_s, 0.0), window_s)
 
     def _apply_position(self, user_id: str, position: trading_pb2.Position) -> None:
         book = self._portfolio.book_for_news(position.account_id, user_id)

@@ -15,6 +15,9 @@ from redfire.risk.v1 import risk_pb2 as pb
 from redfire.risk.v1.risk_pb2_grpc import RiskServiceStub
 
 from services.kernel.identifiers import new_id
+from services.risk import models
+from services.risk.day_counts import CountRow
+from services.risk.repository import RiskRepository
 from tests.harness import Platform, User, platform
 from tests.risk.fakes import SYMBOL, FakeMarket, FakeTrading, fakes
 from tests.waiting import until
@@ -53,6 +56,25 @@ class World:
         answer = await self.check(**fields)
         return [error_reason_pb2.ErrorReason.Name(violation.reason) for violation in answer.violations]
 
+    async def cancel_reasons(self, order_id: str, symbol: str = SYMBOL, **fields: Any) -> list[str]:
+        """Why trading may not cancel an order for its user."""
+        values = {"user_id": self.alice.user_id, "account_id": self.account_id, **fields}
+        request = pb.CheckCancelRequest(order_id=order_id, symbol=symbol, **values)
+        answer = await self.platform.service_stub(RiskServiceStub, "trading").CheckCancel(request)
+        return [error_reason_pb2.ErrorReason.Name(violation.reason) for violation in answer.violations]
+
+    async def limit(self, stub: Any = None, **limits: Any) -> pb.RiskLimits:
+        """Change limits of the account, as its owner unless told otherwise; the limits in force."""
+        request = pb.UpdateLimitsRequest(account_id=self.account_id, limits=pb.RiskLimits(**limits))
+        return (await (stub or self.risk).UpdateLimits(request)).limits
+
+    async def kept_counts(self) -> list[CountRow]:
+        """The counts of days in the database."""
+        database = self.platform.host.database("risk", models.Base)
+        repositories = database.repositories(lambda session: RiskRepository(session, None))  # type: ignore[arg-type]
+        async with repositories.read() as repository:
+            return (await repository.list_counts())[1]
+
     async def exposure(self) -> pb.Exposure:
         return (await self.risk.GetExposure(pb.GetExposureRequest())).exposure
 
@@ -84,13 +106,13 @@ async def refused(call: Any) -> tuple[grpc.StatusCode, str]:
 async def running(
     *names: str, data_dir: Any = None, old: World | None = None, price: float | None = 4000, **risk: Any
 ) -> AsyncIterator[World]:
-    trading, market, played = fakes()
+    trading, market, played = fakes(old.trading if old else None)
     if price is not None:
         market.tick(price)
     settings = {"risk": {**SETTINGS["risk"], **risk}}
     async with platform("risk", *names, fakes=played, settings=settings, data_dir=data_dir) as p:
         alice = p.identity(old.alice.user_id if old else "")
-        account_id = trading.account(alice.user_id, old.account_id if old else "")
+        account_id = old.account_id if old else trading.account(alice.user_id)
         world = World(p, trading, market, alice, account_id)
         await until(world.available)
         yield world

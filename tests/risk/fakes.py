@@ -18,6 +18,7 @@ from services.kernel.errors import NotFound, Unavailable
 from services.kernel.identifiers import new_id
 from tests.harness import FakeService
 
+FINISHED = (4, 6, 8, 9)
 SYMBOL = "IF2101.CFFEX"
 SIZE = "300"
 
@@ -44,6 +45,9 @@ class FakeTrading(OrderServiceServicer):
 
     def __init__(self) -> None:
         self.state: dict[tuple[str, ...], order_service_pb2.WatchTradingResponse] = {}
+        self.history: list[order_service_pb2.WatchTradingResponse] = []
+        self.trimmed = 0
+        self.created: dict[str, timestamp_pb2.Timestamp] = {}
         self.watchers: set[asyncio.Queue[Any]] = set()
         self.sequence = 100
         self.down = False
@@ -59,6 +63,7 @@ class FakeTrading(OrderServiceServicer):
         response = order_service_pb2.StreamOrdersResponse(sequence=self.sequence, **news)
         message = order_service_pb2.WatchTradingResponse(user_id=user_id, news=response)
         self.state[key] = message
+        self.history.append(message)
         for watcher in self.watchers:
             watcher.put_nowait(message)
 
@@ -89,7 +94,9 @@ class FakeTrading(OrderServiceServicer):
             **fields,
         }
         values.setdefault("leaves_quantity", values["quantity"])
-        order = trading_pb2.Order(order_id=order_id, account_id=account_id, status=status, update_time=now(), **values)
+        time = values.setdefault("update_time", now())
+        values.setdefault("create_time", self.created.setdefault(order_id, time))
+        order = trading_pb2.Order(order_id=order_id, account_id=account_id, status=status, **values)
         self.tell(user_id, ("order", order_id), order=order)
         return order_id
 
@@ -103,16 +110,25 @@ class FakeTrading(OrderServiceServicer):
         queue: asyncio.Queue[Any] = asyncio.Queue()
         self.watchers.add(queue)
         try:
-            if request.HasField("resume_after_sequence"):
-                self.resumes.append(request.resume_after_sequence)
+            after = request.resume_after_sequence if request.HasField("resume_after_sequence") else None
+            if after is not None and after < self.trimmed:
+                gap = order_service_pb2.StreamOrdersResponse.Gap()
+                news = order_service_pb2.StreamOrdersResponse(sequence=self.sequence, gap=gap)
+                yield order_service_pb2.WatchTradingResponse(news=news)
+                after = None
+            if after is not None:
+                self.resumes.append(after)
                 if not self.mute:
+                    for message in [one for one in self.history if one.news.sequence > after]:
+                        yield message
                     beat = order_service_pb2.StreamOrdersResponse.Heartbeat(time=now())
                     news = order_service_pb2.StreamOrdersResponse(sequence=self.sequence, heartbeat=beat)
                     yield order_service_pb2.WatchTradingResponse(news=news)
             else:
                 self.snapshots += 1
                 for message in list(self.state.values()):
-                    yield message
+                    if message.news.order.status not in FINISHED:
+                        yield message
                 done = order_service_pb2.StreamOrdersResponse.SnapshotComplete()
                 news = order_service_pb2.StreamOrdersResponse(sequence=self.sequence, snapshot_complete=done)
                 yield order_service_pb2.WatchTradingResponse(news=news)
@@ -193,9 +209,9 @@ class Accounts(AccountServiceServicer):
     """Not played."""
 
 
-def fakes() -> tuple[Any, Any, dict[str, FakeService]]:
-    """Trading, the market, and their lines of the registry."""
-    trading, market = complete(FakeTrading)(), complete(FakeMarket)()
+def fakes(trading: Any = None) -> tuple[Any, Any, dict[str, FakeService]]:
+    """Trading (the one there was before a restart), the market, and their lines of the registry."""
+    trading, market = trading or complete(FakeTrading)(), complete(FakeMarket)()
     return (
         trading,
         market,

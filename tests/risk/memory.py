@@ -7,7 +7,9 @@ from typing import Any
 from redfire.trading.v1 import order_service_pb2
 
 from services.kernel.clock import ManualClock
+from services.quant.calendar import Calendar
 from services.risk.book import AccountBook
+from services.risk.day_counts import DayCounts
 from services.risk.limits import Limits
 from services.risk.portfolio import Portfolio
 from services.risk.trading_feed import TradingFeed
@@ -23,7 +25,8 @@ class Risk:
         self.losses: list[Decimal] = []
         self.portfolio = Portfolio(self.clock, Limits(), lambda _, loss: self.losses.append(loss))
         self.portfolio.learn_sizes({SYMBOLS[0]: Decimal(300), SYMBOLS[1]: Decimal(10)})
-        self.feed = TradingFeed(None, self.portfolio, asyncio.Event(), self.clock)  # type: ignore[arg-type]
+        self.counts = DayCounts(Calendar.load())
+        self.feed = TradingFeed(None, self.portfolio, self.counts, asyncio.Event(), self.clock)  # type: ignore[arg-type]
         self.sequence = 0
 
     def news(self, **news: Any) -> None:

@@ -51,7 +51,7 @@ def play(events: Iterable[Any]) -> AccountBook:
     book, until = AccountBook("account", "user"), 0.0
     for kind, *what in events:
         if kind == "order":
-            book.apply_order(what[0], finished=what[1])
+            book.finish_order(what[0].order_id) if what[1] else book.apply_order(what[0])
         elif kind == "reserve":
             until = max(until, what[1])
             book.reserve(candidate(what[0]), what[0].quantity, what[0].quantity * 10, until)
@@ -62,7 +62,7 @@ def play(events: Iterable[Any]) -> AccountBook:
         else:
             fresh = AccountBook("account", "user")
             for order in book.orders.values():
-                fresh.apply_order(order, finished=False)
+                fresh.apply_order(order)
             for (symbol, long), position in book.positions.items():
                 fresh.apply_position(symbol, long, position)
             fresh.adopt(book)

@@ -11,7 +11,6 @@ from services.risk.book import ZERO, AccountBook, Position
 from services.risk.check import Circumstances, growth_of, max_quantity, violations
 from services.risk.limits import Limits
 from services.risk.order import OrderCandidate, WorkingOrder
-from services.risk.portfolio import defaults_of
 from services.risk.settings import RiskSettings
 from services.risk.trading_state import TradingState
 
@@ -34,6 +33,11 @@ def working(
 
 def reasons(made: AccountBook, order: OrderCandidate = ORDER, now: Circumstances = ACTIVE) -> list[Reason]:
     return [violation.reason for violation in violations(made, order, now, growth_of(made, order))]
+
+
+def most(made: AccountBook, now: Circumstances) -> Decimal | None:
+    found = list(violations(made, ORDER, now, growth_of(made, ORDER)))
+    return max_quantity(made, ORDER, now, found)
 
 
 @pytest.mark.parametrize(
@@ -60,14 +64,14 @@ def reasons(made: AccountBook, order: OrderCandidate = ORDER, now: Circumstances
 def test_a_limit_is_reached_but_not_exceeded(limits: Any, at: Any, above: Any, reason: Reason) -> None:
     made = book(**limits)
     made.apply_position("IF.CFFEX", True, Position(D(3), D(100), ZERO, None))
-    made.apply_order(working(), finished=False)
+    made.apply_order(working())
     assert reasons(made, replace(ORDER, **at)) == []
     assert reasons(made, replace(ORDER, **above)) == [reason]
 
 
 def test_open_orders_and_rate_count_what_is_reserved() -> None:
     made = book(max_open_orders=2, max_orders_per_second=1)
-    made.apply_order(working(), finished=False)
+    made.apply_order(working())
     assert reasons(made) == []
     made.reserve(ORDER, ORDER.quantity, ORDER.notional, 20.0)
     made.admit(10.0)
@@ -90,7 +94,7 @@ def test_the_collar_is_only_for_the_aggressive_side_and_only_for_limits() -> Non
 def test_without_a_last_price_the_collar_lets_only_closing_limits_through() -> None:
     made, unknown = book(price_collar_ratio=D("0.1")), replace(ACTIVE, last_price=None)
     assert reasons(made, ORDER, unknown) == [Reason.NO_LIQUIDITY]
-    assert max_quantity(made, ORDER, unknown) == 0
+    assert most(made, unknown) == 0
     assert reasons(made, replace(ORDER, price=None), unknown) == []
     assert reasons(made, replace(ORDER, buys=False, opens=False, price=D(1)), unknown) == []
     assert reasons(book(), ORDER, unknown) == []
@@ -102,7 +106,7 @@ def test_while_a_contract_size_is_unknown_only_closing_orders_pass() -> None:
     (violation,) = violations(book(), order, unknown, growth_of(book(), order))
     assert violation.reason is Reason.UNKNOWN_SYMBOL
     assert violation.metadata == {"symbol": "au2612.SHFE"}
-    assert max_quantity(book(), ORDER, unknown) == 0
+    assert most(book(), unknown) == 0
     assert reasons(book(), CLOSE, unknown) == []
 
 
@@ -121,7 +125,7 @@ def test_states_let_through_what_they_say(now: Any, opening: list[Reason], closi
     circumstances = replace(ACTIVE, **now)
     assert reasons(book(), ORDER, circumstances) == opening
     assert reasons(book(), CLOSE, circumstances) == closing
-    assert max_quantity(book(), ORDER, circumstances) == 0
+    assert most(book(), circumstances) == 0
 
 
 def test_closing_is_not_held_back_by_limits_on_positions() -> None:
@@ -133,7 +137,7 @@ def test_closing_is_not_held_back_by_limits_on_positions() -> None:
 )
 def test_of_a_replace_only_the_growth_is_new(quantity: int, expected: list[Reason]) -> None:
     made = book(max_position_quantity=D(5), max_open_orders=1)
-    made.apply_order(working("o", quantity=4, leaves=2), finished=False)
+    made.apply_order(working("o", quantity=4, leaves=2))
     order = replace(ORDER, quantity=D(quantity), replaces=True)
     assert reasons(made, order) == expected
 
@@ -150,7 +154,7 @@ def test_a_replace_that_reduces_passes_where_opening_is_not_allowed(
     circumstances: Any, quantity: int, price: int, passes: bool
 ) -> None:
     made = book(max_order_quantity=D(1), max_order_notional=D(1))
-    made.apply_order(RESTING, finished=False)
+    made.apply_order(RESTING)
     wanted = replace(ORDER, quantity=D(quantity), price=D(price), replaces=True)
     now = replace(ACTIVE, **circumstances)
     assert (reasons(made, wanted, now) == []) is passes
@@ -160,7 +164,7 @@ def test_a_replace_that_reduces_passes_where_opening_is_not_allowed(
 
 def test_a_selling_replace_reduces_at_a_higher_price() -> None:
     made, now = book(), replace(ACTIVE, state=TradingState.REDUCING)
-    made.apply_order(replace(RESTING, buys=False), finished=False)
+    made.apply_order(replace(RESTING, buys=False))
     wanted = replace(ORDER, buys=False, quantity=D(4), replaces=True)
     assert reasons(made, replace(wanted, price=D(101)), now) == []
     assert reasons(made, replace(wanted, price=D(99)), now) == [Reason.REDUCE_ONLY]
@@ -183,7 +187,7 @@ TRIGGERED = replace(ORDER, quantity=D(4), price=None, triggered=True)
 )
 def test_an_opening_stop_is_checked_again_when_it_triggers(limits: Any, circumstances: Any, reason: Reason) -> None:
     made = book(**limits)
-    made.apply_order(replace(RESTING, price=None, leaves=D(4), notional=D(4000)), finished=False)
+    made.apply_order(replace(RESTING, price=None, leaves=D(4), notional=D(4000)))
     made.apply_position("IF.CFFEX", True, Position(D(3), D(100), ZERO, None))
     now = replace(ACTIVE, **circumstances)
     assert reasons(made, TRIGGERED, now) == [reason]
@@ -193,7 +197,7 @@ def test_an_opening_stop_is_checked_again_when_it_triggers(limits: Any, circumst
 
 def test_a_stop_that_triggers_is_no_new_order() -> None:
     made = book(max_open_orders=1, max_orders_per_second=0, max_position_quantity=D(4), price_collar_ratio=D("0.1"))
-    made.apply_order(replace(RESTING, price=None, leaves=D(4), notional=D(4000)), finished=False)
+    made.apply_order(replace(RESTING, price=None, leaves=D(4), notional=D(4000)))
     assert reasons(made, TRIGGERED) == []
     assert reasons(made, replace(TRIGGERED, price=D(110))) == []
     assert reasons(made, replace(TRIGGERED, price=D(111))) == [Reason.RISK_LIMIT_PRICE_COLLAR]
@@ -207,17 +211,17 @@ def test_the_most_that_is_accepted_is_accepted_and_no_more() -> None:
         max_position_quantity=D(11),
         max_gross_notional=D(99_000),
     )
-    made.apply_order(working(), finished=False)
-    most = max_quantity(made, ORDER, ACTIVE)
-    assert most == 7
-    assert reasons(made, replace(ORDER, quantity=most)) == []
-    assert reasons(made, replace(ORDER, quantity=most + D("0.00000001"))) != []
-    assert max_quantity(book(), ORDER, ACTIVE) is None
+    made.apply_order(working())
+    accepted = most(made, ACTIVE)
+    assert accepted == 7
+    assert reasons(made, replace(ORDER, quantity=accepted)) == []
+    assert reasons(made, replace(ORDER, quantity=accepted + D("0.00000001"))) != []
+    assert most(book(), ACTIVE) is None
 
 
 def test_the_default_limits_let_a_paper_account_trade() -> None:
     made = book()
-    made.limits = defaults_of(RiskSettings())
+    made.limits = RiskSettings().default_limits()
     lots = replace(ORDER, quantity=D(3), value_price=D(4000), price=D(4000), contract_size=D(300))
     assert reasons(made, lots, replace(ACTIVE, last_price=D(4000))) == []
     huge = replace(lots, quantity=D(999_999_999))
@@ -235,9 +239,9 @@ class Unread(dict[Any, Any]):
 
 def test_a_check_of_a_busy_account_does_not_read_through_its_orders() -> None:
     made = book()
-    made.limits = defaults_of(RiskSettings())
+    made.limits = RiskSettings().default_limits()
     for n in range(100):
-        made.apply_order(working(str(n), quantity=1, leaves=1), finished=False)
+        made.apply_order(working(str(n), quantity=1, leaves=1))
     made.orders, made.reservations = Unread(made.orders), Unread(made.reservations)
     assert reasons(made) == []
-    assert max_quantity(made, ORDER, ACTIVE) is not None
+    assert most(made, ACTIVE) is not None

@@ -7,10 +7,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.risk.limits import COUNTS, NAMES, AccountLimits, LimitLoosened, Limits
+from services.risk.limits import COUNTS, NAMES, AccountLimits, LimitLoosened, Limits, SelfTradePrevention
 
 
 def values(name: str) -> st.SearchStrategy[Any]:
+    if name == "self_trade_prevention":
+        return st.none() | st.sampled_from(SelfTradePrevention)
     number = st.integers(0, 1000) if name in COUNTS else st.decimals(0, 1000, places=2)
     return st.none() | number
 
@@ -20,10 +22,17 @@ LIMITS = st.builds(Limits, **{name: values(name) for name in NAMES})
 
 def no_looser(one: Limits, other: Limits) -> bool:
     """Whether `one` allows nothing that `other` does not."""
-    return all(
-        getattr(other, name) is None or (getattr(one, name) is not None and getattr(one, name) <= getattr(other, name))
-        for name in NAMES
-    )
+    for name in NAMES:
+        mine, theirs = getattr(one, name), getattr(other, name)
+        if name == "self_trade_prevention":
+            looser = bool(theirs) and not mine
+        elif name == "duplicate_window":
+            looser = (mine or 0) < (theirs or 0)
+        else:
+            looser = theirs is not None and (mine is None or mine > theirs)
+        if looser:
+            return False
+    return True
 
 
 @given(granted=LIMITS, defaults=LIMITS, wishes=st.lists(LIMITS, max_size=5))
@@ -35,7 +44,9 @@ def test_whatever_an_owner_asks_for_never_loosens(granted: Limits, defaults: Lim
             limits.require_tighter(wish, defaults)
             limits = limits.owning(wish)
         except LimitLoosened:
-            assert not no_looser(Limits(**{**{n: getattr(before, n) for n in NAMES}, **wish.given()}), before)
+            wanted = Limits(**{**{n: getattr(before, n) for n in NAMES}, **wish.given()})
+            chosen = bool(wish.self_trade_prevention) and bool(before.self_trade_prevention)
+            assert not no_looser(wanted, before) or chosen, "only what an administrator chose is refused otherwise"
         after = limits.in_force(defaults)
         assert no_looser(after, before)
 
@@ -44,7 +55,7 @@ def test_whatever_an_owner_asks_for_never_loosens(granted: Limits, defaults: Lim
 def test_what_an_administrator_grants_counts(own: Limits, granted: Limits, defaults: Limits) -> None:
     limits = AccountLimits(own=own).granting(granted).in_force(defaults)
     for name, value in granted.given().items():
-        assert getattr(limits, name) == value
+        assert (getattr(limits, name) or 0) == value, "off is the same as not limited"
 
 
 @given(limits=LIMITS)

@@ -22,9 +22,11 @@ class SelfTradePrevention(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     SELF_TRADE_PREVENTION_UNSPECIFIED: _ClassVar[SelfTradePrevention]
     SELF_TRADE_PREVENTION_CANCEL_RESTING: _ClassVar[SelfTradePrevention]
     SELF_TRADE_PREVENTION_CANCEL_NEW: _ClassVar[SelfTradePrevention]
+    SELF_TRADE_PREVENTION_OFF: _ClassVar[SelfTradePrevention]
 SELF_TRADE_PREVENTION_UNSPECIFIED: SelfTradePrevention
 SELF_TRADE_PREVENTION_CANCEL_RESTING: SelfTradePrevention
 SELF_TRADE_PREVENTION_CANCEL_NEW: SelfTradePrevention
+SELF_TRADE_PREVENTION_OFF: SelfTradePrevention
 
 class RiskLimits(_message.Message):
     __slots__ = ("max_order_quantity", "max_order_notional", "max_position_quantity", "max_gross_notional", "max_open_orders", "max_orders_per_second", "max_daily_loss", "price_collar_ratio", "max_orders_per_day", "max_cancels_per_day", "max_cancel_ratio", "duplicate_window", "self_trade_prevention")

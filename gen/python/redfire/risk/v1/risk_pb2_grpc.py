@@ -40,6 +40,11 @@ class RiskServiceStub:
                 request_serializer=redfire_dot_risk_dot_v1_dot_risk__pb2.CheckOrderRequest.SerializeToString,
                 response_deserializer=redfire_dot_risk_dot_v1_dot_risk__pb2.CheckOrderResponse.FromString,
                 _registered_method=True)
+        self.CheckCancel = channel.unary_unary(
+                '/redfire.risk.v1.RiskService/CheckCancel',
+                request_serializer=redfire_dot_risk_dot_v1_dot_risk__pb2.CheckCancelRequest.SerializeToString,
+                response_deserializer=redfire_dot_risk_dot_v1_dot_risk__pb2.CheckCancelResponse.FromString,
+                _registered_method=True)
         self.GetLimits = channel.unary_unary(
                 '/redfire.risk.v1.RiskService/GetLimits',
                 request_serializer=redfire_dot_risk_dot_v1_dot_risk__pb2.GetLimitsRequest.SerializeToString,
@@ -88,6 +93,14 @@ class RiskServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def CheckCancel(self, request, context):
+        """Says whether a user may cancel an order, and counts it against the limits until it is seen. For trading, which does not ask
+        for cancels of the platform itself, nor lets a cancel fail because risk does not answer.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def GetLimits(self, request, context):
         """The limits of an account.
         """
@@ -96,7 +109,9 @@ class RiskServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def UpdateLimits(self, request, context):
-        """Changes the limits that are set in the request. Owners may only tighten; administrators may loosen.
+        """Changes the limits that are set in the request. Owners may only tighten; administrators may loosen, and switch a limit off by a
+        value that nothing reaches (duplicate_window: 0, self_trade_prevention: OFF). What is stricter counts at once: UNAVAILABLE says in
+        ErrorInfo's `in_force` whether a change that could not be written yet counts all the same.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -118,7 +133,7 @@ class RiskServiceServicer:
 
     def SetTradingState(self, request, context):
         """Sets what orders are let through: traders of an account of their own, administrators of any account or of everybody.
-        HALTED cancels resting orders too.
+        HALTED cancels resting orders too, REDUCING those that open positions. A stricter state counts at once, as in UpdateLimits.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -145,6 +160,11 @@ def add_RiskServiceServicer_to_server(servicer, server):
                     servicer.CheckOrder,
                     request_deserializer=redfire_dot_risk_dot_v1_dot_risk__pb2.CheckOrderRequest.FromString,
                     response_serializer=redfire_dot_risk_dot_v1_dot_risk__pb2.CheckOrderResponse.SerializeToString,
+            ),
+            'CheckCancel': grpc.unary_unary_rpc_method_handler(
+                    servicer.CheckCancel,
+                    request_deserializer=redfire_dot_risk_dot_v1_dot_risk__pb2.CheckCancelRequest.FromString,
+                    response_serializer=redfire_dot_risk_dot_v1_dot_risk__pb2.CheckCancelResponse.SerializeToString,
             ),
             'GetLimits': grpc.unary_unary_rpc_method_handler(
                     servicer.GetLimits,
@@ -210,6 +230,33 @@ class RiskService:
             '/redfire.risk.v1.RiskService/CheckOrder',
             redfire_dot_risk_dot_v1_dot_risk__pb2.CheckOrderRequest.SerializeToString,
             redfire_dot_risk_dot_v1_dot_risk__pb2.CheckOrderResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CheckCancel(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/redfire.risk.v1.RiskService/CheckCancel',
+            redfire_dot_risk_dot_v1_dot_risk__pb2.CheckCancelRequest.SerializeToString,
+            redfire_dot_risk_dot_v1_dot_risk__pb2.CheckCancelResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -1,0 +1,46 @@
+"""Why an order or a cancel may not be."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+
+from redfire.reasons import Reason
+
+from services.kernel.decimals import plain
+
+
+@dataclass(frozen=True, slots=True)
+class Violation:
+    """The reason, the same in words, and the numbers."""
+
+    reason: Reason
+    message: str
+    metadata: dict[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """Why an order may not be accepted, or that it may.
+
+    In dry runs the most that would be (None: not limited); and resting orders that have to be canceled first.
+    """
+
+    violations: Sequence[Violation] = ()
+    max_quantity: Decimal | None = None
+    cancel_first: Sequence[str] = ()
+
+
+PASSED = Verdict()
+
+
+def above(reason: Reason, limit: Decimal, value: Decimal, **metadata: str) -> Iterator[Violation]:
+    """A violation where the value is more than the limit."""
+    if value > limit:
+        name = reason.value.removeprefix("RISK_LIMIT_").lower()
+        message = f"{name}: {plain(value)} is more than {plain(limit)}"
+        yield refusal(reason, message, limit=plain(limit), value=plain(value), **metadata)
+
+
+def refusal(reason: Reason, message: str, **metadata: str) -> Violation:
+    """A violation."""
+    return Violation(reason, message, metadata)
