@@ -54,8 +54,8 @@ class RiskSettings(Section):
     duplicate_window_s: Annotated[LimitValue, Field(le=86_400)] | None = Field(
         default=None, description="Within so many seconds the same order again is refused."
     )
-    self_trade_prevention: Literal["off", "cancel_resting", "cancel_new"] = Field(
-        default="off", description="What is done about an order that would trade with one of the same owner."
+    self_trade_prevention: Literal["off", "resting", "new"] = Field(
+        default="off", description="Which order is canceled where two of the same owner would trade with each other."
     )
     stale_after_s: float = Field(
         default=5.0, ge=0, description="How long orders are checked without news of trading before risk is unavailable."
@@ -72,8 +72,13 @@ class RiskSettings(Section):
     def default_limits(self) -> Limits:
         """The limits of accounts without own ones."""
         values = {name: getattr(self, name) for name in NAMES if name not in _NAMED_OTHERWISE}
-        prevention = SelfTradePrevention[self.self_trade_prevention.upper()] or None
+        prevention = _PREVENTIONS[self.self_trade_prevention]
         return Limits(**values, duplicate_window=self.duplicate_window_s, self_trade_prevention=prevention)
 
 
 _NAMED_OTHERWISE = ("duplicate_window", "self_trade_prevention")
+_PREVENTIONS = {
+    "off": None,
+    "resting": SelfTradePrevention.CANCEL_RESTING,
+    "new": SelfTradePrevention.CANCEL_NEW,
+}

@@ -291,7 +291,7 @@ async def test_a_window_of_more_than_a_day_is_refused(world: World) -> None:
 async def test_defaults_of_all_accounts_come_from_the_settings() -> None:
     settings = {
         "max_orders_per_day": 9, "max_cancels_per_day": 8, "max_cancel_ratio": "0.7", "duplicate_window_s": "0.5",
-        "self_trade_prevention": "cancel_resting",
+        "self_trade_prevention": "resting",
     }  # fmt: skip
     async for world in running(**settings):
         limits = (await world.risk.GetLimits(pb.GetLimitsRequest())).limits
