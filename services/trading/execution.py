@@ -232,9 +232,10 @@ def doubt(order: Order, changes: Changes) -> None:
 def not_sent(book: Book, order: Order, leg: Leg, changes: Changes) -> None:
     """A leg certainly never was at the venue."""
     leg.announced_status, leg.announced = OrderStatus.REJECTED, leg.filled
-    if leg.number or order.status is OrderStatus.PENDING_CANCEL:
-        leg.announced_status = OrderStatus.CANCELED  # it was a replacement, or its cancel was wanted anyway
     leg.announced_reason, leg.announced_message = Reason.NOT_SENT, "the gateway never had it"
+    held_over = _is_held_over(book, order, OrderStatus.REJECTED, leg, changes.now_ns)
+    if order.status is OrderStatus.PENDING_CANCEL or (leg.number and not held_over):
+        leg.announced_status = OrderStatus.CANCELED  # it was a replacement, or its cancel was wanted anyway
     changes.order(order)
     settle(book, order, changes)
 
@@ -304,7 +305,8 @@ def _is_held_over(book: Book, order: Order, status: OrderStatus, ended: Leg, now
         return False
     if book.keeps_overnight(order.gateway) or 0 < order.expire_time_ns <= now_ns:
         return False
-    again = status is OrderStatus.REJECTED and ended.number > 0 and ended.announced_reason in TEMPORARY
+    reason = ended.announced_reason
+    again = status is OrderStatus.REJECTED and ended.number > 0 and (reason in TEMPORARY or reason == Reason.NOT_SENT)
     return again or status is OrderStatus.EXPIRED or (order.day_over and status is OrderStatus.CANCELED)
 
 

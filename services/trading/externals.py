@@ -51,6 +51,9 @@ class Externals:
         if isinstance(report, UnreadableReport):
             self._unreadable(report)
             return True
+        if not report.venue_order_id and not report.reference:
+            log.warning("gateway %s reports something in %s without any id", report.gateway, report.symbol)
+            return True
         async with self.lock:
             if await self.reference_of(report) != report.reference:
                 return False

@@ -25,6 +25,7 @@ RETRY_S = 0.5
 AMEND_SETTLES_S = 5.0
 # A gateway that has just come back may not have all its orders together at once.
 FORGOTTEN_S = 10.0
+SETTLES_S = 1.0
 # Reports taken between two turns of the loop.
 AT_ONCE = 200
 
@@ -90,7 +91,7 @@ class Reconciliation:
         retry_s = RETRY_S
         while True:
             pause_s = self._settings.value.reconcile_interval_s
-            if any(_is_doubtful(order) for order in self._desk.book.orders.values()):
+            if self._missing or any(_is_doubtful(order) for order in self._desk.book.orders.values()):
                 # Soon at first; what stays unknown for hours is not asked for twice a second.
                 pause_s, retry_s = min(pause_s, retry_s), min(retry_s * 1.2, pause_s)
             else:
@@ -205,8 +206,10 @@ class Reconciliation:
             since_ns = missing[reference] = self._missing.get(reference, now_ns)
             waited_s = (now_ns - since_ns) / 1e9
             if reference in state.uncertain or leg.delivery is not Delivery.UNCERTAIN:
-                # It is there, or was, though the gateway does not show it now: never ended by our own hand.
-                if waited_s >= FORGOTTEN_S or reference in state.uncertain:
+                # It is there, or was, though the gateway does not show it now: never ended by our own hand. What the
+                # gateway took a moment ago may come into its answers a little later.
+                patience_s = SETTLES_S if reference in state.uncertain else FORGOTTEN_S
+                if leg.delivery is Delivery.UNCERTAIN or waited_s >= patience_s:
                     self._doubt(order)
             elif waited_s >= self._settings.value.unknown_grace_s:
                 self._never_sent(order, leg)

@@ -9,7 +9,7 @@ from redfire.common.v1.error_reason_pb2 import GATEWAY_DISCONNECTED, MARKET_CLOS
 from redfire.reasons import Reason
 
 from services.kernel.clock import ManualClock
-from services.kernel.errors import FailedPrecondition
+from services.kernel.errors import FailedPrecondition, Unavailable
 from tests.trading.conftest import trading
 from tests.trading.fakes import OTHER, Peers
 from tests.waiting import until
@@ -155,6 +155,30 @@ async def test_a_gtd_order_ends_at_its_time_at_the_venue_or_here(clock, ends):
             await _held(trader, order.order_id)
         turn(clock, ends)
         assert (await trader.becomes(order.order_id, "EXPIRED")).reject_reason == ORDER_EXPIRED
+
+
+async def test_a_later_days_leg_that_never_was_sent_is_sent_again(clock):
+    async with at(clock) as trader:
+        order = await _working(trader, tif="GTC")
+        turn(clock, shanghai(15))
+        await _held(trader, order.order_id)
+
+        async def fail(request):
+            raise Unavailable("the engine died before it had it")
+
+        trader.engine.before_send = fail
+        trader.engine.trading_day = 20260106
+        turn(clock, shanghai(21))
+        await trader.becomes(order.order_id, "UNKNOWN")
+        trader.engine.before_send = None
+
+        async def again():
+            clock.advance(0.5)
+            return len(trader.engine.sends) == 2
+
+        await until(again)
+        assert trader.engine.sends[1].order_id == f"{order.order_id}-2"
+        await trader.becomes(order.order_id, "NEW")
 
 
 async def test_an_order_that_cannot_be_sent_again_now_waits_and_is_tried_again(clock):

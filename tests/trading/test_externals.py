@@ -86,6 +86,34 @@ async def test_external_orders_and_trades_are_listed_once_and_the_books_do_not_c
         assert page.external_trades[0] != rest.external_trades[0] and not rest.next_page_token
 
 
+async def test_external_activity_and_uncertain_orders_are_told_of_as_events(trader):
+    async def fail(request):
+        raise Unavailable("the engine died")
+
+    heard = []
+
+    async def hear(event):
+        heard.append(event)
+
+    for key in ("trading.external_activity", "trading.order_uncertain"):
+        trader.platform.host.events.subscribe(key, hear)
+    for _ in range(2):
+        trader.engine.emit(order=_order())
+        trader.engine.emit(trade=_trade("t1", "2"))
+    await until(lambda: len(heard) == 2)
+    assert [(e.external_activity.kind, e.external_activity.venue_id) for e in heard] == [
+        ("order", "x1"),
+        ("trade", "t1"),
+    ]
+    assert {(e.external_activity.gateway, e.external_activity.symbol) for e in heard} == {("SIM", SYMBOL)}
+    assert [e.external_activity.quantity for e in heard] == ["3", "2"]
+    trader.engine.before_send = fail
+    order = await trader.create()
+    trader.engine.hidden.add(order.order_id)
+    await until(lambda: len(heard) == 3)
+    assert heard[2].order_uncertain.order_id == order.order_id
+
+
 async def _both(admin):
     found = await _external_trades(admin)
     return found if len(found) == 2 else None
