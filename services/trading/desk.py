@@ -5,6 +5,7 @@ import copy
 import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
+from dataclasses import dataclass
 
 from services.kernel.clock import Clock
 from services.kernel.database import Repositories
@@ -26,6 +27,14 @@ READ_AT_ONCE = 500
 # Beyond so many steps on their way, requests are refused; what venues report, and what follows from it, never is.
 MOST_WAITING = 20_000
 TRIMMED_AT_ONCE, TRIM_PAUSE_S = 1000, 0.01
+
+
+@dataclass(slots=True)
+class _Lookup:
+    """An order that is looked up by the client's id."""
+
+    order: Order | None = None
+    is_done: bool = False
 
 
 class Desk:
@@ -51,6 +60,8 @@ class Desk:
         self._failed = asyncio.Event()
         self._reloaded: list[Callable[[], None]] = []
         self._completions: list[Callable[[Changes], None]] = []
+        self._lookups: dict[tuple[str, str], _Lookup] = {}
+        self._lookup_lock = asyncio.Lock()
         self._waiters: dict[str, list[asyncio.Future[None]]] = {}
         self.send: Callable[[str], None] = lambda order_id: None
         self.cancel: Callable[[str], None] = lambda order_id: None
@@ -160,8 +171,25 @@ class Desk:
         if order is not None:
             await self.journal.durable()
             return order
-        async with self._repositories.read() as repository:
-            return await repository.find_by_client(account_id, client_order_id)
+        return await self._look_up((account_id, client_order_id))
+
+    async def _look_up(self, key: tuple[str, str]) -> Order | None:
+        """An order from the database; those who ask while it is read share the next query.
+
+        After a restart clients repeat hundreds of requests at once, and each of them is looked up.
+        """
+        lookup = self._lookups.setdefault(key, _Lookup())
+        async with self._lookup_lock:
+            if not lookup.is_done:
+                asked = list(self._lookups)
+                async with self._repositories.read() as repository:
+                    found = await repository.find_by_clients(asked)
+                for one in asked:
+                    done = self._lookups.pop(one)
+                    done.order, done.is_done = found.get(one), True
+                    if done.order is not None and not done.order.is_open and self.book.find_by_client(*one) is None:
+                        self.book.remember_finished(done.order)
+        return lookup.order
 
     async def snapshot(self, user_id: str, account_id: str) -> Snapshot:
         """All that is open for a user (everybody when empty), for a stream."""

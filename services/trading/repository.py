@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
 
-from sqlalchemy import Executable, Select, and_, bindparam, delete, func, insert, or_, select
+from sqlalchemy import Executable, Select, and_, bindparam, delete, func, insert, or_, select, tuple_
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from services.kernel.database import Database
@@ -135,11 +135,15 @@ class TradingRepository:
             raise NotFound("order", order_id)
         return order
 
-    async def find_by_client(self, account_id: str, client_order_id: str) -> Order | None:
-        """The order with the client's id."""
-        return await self._one_order(
-            select(_ORDERS).where(_ORDERS.c.account_id == account_id, _ORDERS.c.client_order_id == client_order_id)
-        )
+    async def find_by_clients(self, keys: Sequence[tuple[str, str]]) -> dict[tuple[str, str], Order]:
+        """The orders with these (account, client's id), as far as there are any."""
+        found: list[Any] = []
+        for start in range(0, len(keys), IN_AT_ONCE):
+            key = tuple_(_ORDERS.c.account_id, _ORDERS.c.client_order_id)
+            found += await self._all(select(_ORDERS).where(key.in_(keys[start : start + IN_AT_ONCE])))
+        trade_ids = await self._trade_ids([row["order_id"] for row in found])
+        orders = [rows.order_from_row(row, trade_ids.get(row["order_id"], set())) for row in found]
+        return {(order.account_id, order.client_order_id): order for order in orders}
 
     async def find_trades(self, order_id: str, venue_trade_id: str) -> list[Trade]:
         """A venue's trade of an order and its corrections, oldest first."""

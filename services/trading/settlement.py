@@ -18,10 +18,12 @@ Live accounts are settled by their gateway, whose reports say so; only their exp
 
 import asyncio
 import logging
+from contextlib import suppress
 from decimal import Decimal
 
 from redfire.reasons import Reason
 
+from services.kernel.errors import Unavailable
 from services.kernel.identifiers import new_id
 from services.trading import execution, ledger
 from services.trading.accounts import Account
@@ -68,7 +70,8 @@ class Settlement:
         if number % AT_ONCE == AT_ONCE - 1:
             await asyncio.sleep(0)
             if self._desk.journal.waiting > 2 * AT_ONCE:
-                await self._desk.journal.idle()
+                with suppress(Unavailable):
+                    await self._desk.journal.durable()
 
     def _is_current(self, account: Account) -> bool:
         return self._desk.is_open and self._desk.book.accounts.get(account.account_id) is account
