@@ -12,7 +12,7 @@ TICK_COLUMNS = (
     "time_ns", "sequence", "last_price", "last_quantity", "volume", "turnover", "open_interest", "open_price",
     "high_price", "low_price", "pre_close_price", "limit_up", "limit_down", *TICK_LISTS, "trading_day",
 )  # fmt: skip
-"""The fields of market.v1.Tick, in its order, without the symbol."""
+"""The fields of market.v1.Tick, in its order, without the symbol and the gateway: a symbol has one at a time."""
 BAR_COLUMNS = ("interval", "start_ns", "open", "high", "low", "close", "volume", "turnover", "open_interest")
 INTERVALS: Mapping[str, int] = {
     "1m": 1, "5m": 2, "15m": 3, "30m": 4, "1h": 5, "4h": 6, "1d": 7,

@@ -30,10 +30,11 @@ Bytes = NDArray[np.uint8]
 Columns = dict[str, Any]
 """By the names of TICK_COLUMNS: arrays of numbers, and Arrow arrays of lists."""
 _VARINT, _DOUBLE, _LENGTH = 0, 1, 2
+_TEXTS = ("symbol", "gateway")
 _FIELDS = {
     field.number: (
         field.name,
-        _LENGTH if field.name in (*TICK_LISTS, "symbol") else _DOUBLE if field.type == field.TYPE_DOUBLE else _VARINT,
+        _LENGTH if field.name in (*TICK_LISTS, *_TEXTS) else _DOUBLE if field.type == field.TYPE_DOUBLE else _VARINT,
     )
     for field in pb.Tick.DESCRIPTOR.fields
 }

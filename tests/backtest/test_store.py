@@ -42,7 +42,7 @@ def same(one, other):
 
 def test_layout_is_the_contracts():
     fields = [field.name for field in pb.Tick.DESCRIPTOR.fields]
-    assert ["symbol", *TICK_COLUMNS] == fields
+    assert ["symbol", *TICK_COLUMNS, "gateway"] == fields
     assert {name for name, number in INTERVALS.items() if number < 1000} == {"1m", "5m", "15m", "30m", "1h", "4h", "1d"}
     for name, number in INTERVALS.items():
         seconds = Interval(number).length_ns // 10**9 if number < 1000 else (number - 1000) * 60

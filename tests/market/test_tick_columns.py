@@ -48,8 +48,18 @@ def some(seed: int) -> list[pb.Tick]:
         symbol = chance.choice((SYMBOL, SYMBOL, "rb2105.SHFE", "x" * chance.randrange(130), ""))
         sequence, time_ns = chance.choice((chance.getrandbits(62), 0, -1, 77)), chance.getrandbits(62)
         day = chance.choice((0, 20261120, 20261121))
-        ticks.append(pb.Tick(symbol=symbol, sequence=sequence, time_ns=time_ns, trading_day=day, **fields))
+        gateway = chance.choice(("", "SIM", "CTP"))
+        ticks.append(
+            pb.Tick(symbol=symbol, sequence=sequence, time_ns=time_ns, trading_day=day, gateway=gateway, **fields)
+        )
     return ticks
+
+
+def test_ticks_of_a_gateway_are_not_parsed_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    ticks = [tick(number, gateway="SIM") for number in range(1, 65)]
+    expected = plain(ticks)
+    monkeypatch.setattr("services.market.tick_columns._values", None)
+    assert decoded(encoded(ticks)) == expected
 
 
 @pytest.mark.parametrize("seed", range(6))
