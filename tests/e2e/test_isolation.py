@@ -20,6 +20,8 @@ OWNED = {
     "stream_id",
     "user_id",
     "client_order_id",
+    "order_group_id",
+    "client_order_group_id",
     "backtest_id",
     "optimization_id",
 }
@@ -45,6 +47,17 @@ class Alice:
         assert order.status_code == 200, order.text
         self.order_id = order.json()["order"]["orderId"]
         client.order(SYMBOL, f"filled-{uuid4().hex}")
+        bid = {"symbol": SYMBOL, "side": "SIDE_BUY", "type": "ORDER_TYPE_LIMIT", "quantity": "1", "price": self.price}
+        group = client.post(
+            "/api/trading/orderGroups",
+            {
+                "clientOrderGroupId": uuid4().hex,
+                "kind": "ORDER_GROUP_KIND_OCO",
+                "orders": [{**bid, "clientOrderId": uuid4().hex} for _ in range(2)],
+            },
+        )
+        assert group.status_code == 200, group.text
+        self.order_group_id = group.json()["orderGroup"]["orderGroupId"]
         self.session_id = client.tokens["sessionId"]
         key = client.post("/api/users/apiKeys", {"displayName": "mine", "scopes": ["trading:read"]})
         assert key.status_code == 200, key.text
@@ -124,6 +137,22 @@ def attempts(alice: Alice, mallory: Client) -> dict[str, list]:
         "ReplaceOrder": [m.patch(order, {"quantity": "2"})],
         "CancelOrder": [m.post(f"{order}:cancel")],
         "CancelAllOrders": [m.post("/api/trading/orders:cancelAll", {"accountId": a.account_id})],
+        "CreateOrderGroup": [
+            m.post(
+                "/api/trading/orderGroups",
+                {
+                    "clientOrderGroupId": uuid4().hex,
+                    "kind": "ORDER_GROUP_KIND_OCO",
+                    "accountId": a.account_id,
+                    "orders": [
+                        {**new, "type": "ORDER_TYPE_LIMIT", "price": a.price, "clientOrderId": uuid4().hex}
+                        for _ in range(2)
+                    ],
+                },
+            )
+        ],
+        "GetOrderGroup": [m.get(f"/api/trading/orderGroups/{a.order_group_id}")],
+        "CancelOrderGroup": [m.post(f"/api/trading/orderGroups/{a.order_group_id}:cancel", {})],
         "StreamOrders": [m.get(f"/api/trading/orders:stream?{account}")],
         "GetAccount": [m.get(f"/api/trading/account?{account}")],
         "ListPositions": [m.get(f"/api/trading/positions?{account}")],
