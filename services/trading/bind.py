@@ -114,7 +114,7 @@ def bind(process: Process) -> None:
     desk.on_reloaded(reduce_only.rebuild)
     external_repositories = database.repositories(ExternalRepository)
     externals = Externals(desk, database, external_repositories)
-    reconciliation = Reconciliation(desk, venue, settings, external_repositories)
+    reconciliation = Reconciliation(desk, venue, settings, external_repositories, process.tasks)
     dispatcher = Dispatcher(desk, venue, process.tasks, start.senders, reconciliation.want)
     intake = Intake(desk, stops, venue, externals, reconciliation.want)
     reconciliation.intake, reconciliation.dispatcher = intake, dispatcher

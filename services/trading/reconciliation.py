@@ -8,6 +8,7 @@ from decimal import Decimal
 from services.kernel.database import Repositories
 from services.kernel.errors import RedFireError
 from services.kernel.live import Live
+from services.kernel.tasks import Tasks
 from services.trading import execution, metrics
 from services.trading.desk import Desk
 from services.trading.dispatch import Dispatcher
@@ -26,6 +27,8 @@ AMEND_SETTLES_S = 5.0
 # A gateway that has just come back may not have all its orders together at once.
 FORGOTTEN_S = 10.0
 SETTLES_S = 1.0
+# How long one gateway's answer is waited for before the others are asked again.
+PATIENCE_S = 2.0
 # Reports taken between two turns of the loop.
 AT_ONCE = 200
 
@@ -56,12 +59,17 @@ class Reconciliation:
         venue: Venue,
         settings: Live[TradingSettings],
         externals: Repositories[ExternalRepository],
+        tasks: Tasks,
     ) -> None:
         self._desk = desk
         self._venue = venue
         self._settings = settings
         self._externals = externals
+        self._tasks = tasks
         self._wanted = asyncio.Event()
+        # By gateway: what asks it now, and whether it shall be asked once more after that.
+        self._asking: dict[str, asyncio.Task[bool]] = {}
+        self._again: set[str] = set()
         # References that their gateway does not have, and since when it says so.
         self._missing: dict[str, int] = {}
         # Where each gateway's trades of the day were read to.
@@ -109,23 +117,41 @@ class Reconciliation:
                 self._wanted.set()
 
     async def reconcile(self) -> bool:
-        """Ask every gateway that is used; False when one could not be asked."""
+        """Ask every gateway that is used, all at once; False when one could not be asked, or hangs."""
         book = self._desk.book
         if not self.intake.connected:
             return True  # the engine is gone; when it is back, that is an event
         gateways = {account.gateway for account in book.accounts.values()}
         gateways |= {name for name, connected in self.intake.connected.items() if connected}
-        complete = True
+        asking = []
         for gateway in sorted(gateways):
             if self.intake.connected.get(gateway) is False:
                 continue  # when it is connected again, that is an event, and it is asked
-            try:
-                await self._reconcile(gateway)
-            except RedFireError as error:
-                log.warning("gateway %s cannot be asked what it has: %s", gateway, error.message)
-                complete = False
+            running = self._asking.get(gateway)
+            if running is None:
+                running = self._asking[gateway] = self._tasks.spawn("trading.reconcile", self._ask(gateway))
+            else:
+                self._again.add(gateway)  # what it is telling may be older than what was missed
+            asking.append(running)
+        if asking:
+            await asyncio.wait(asking, timeout=PATIENCE_S)
+        complete = all(task.done() and task.result() for task in asking)
         self.done_once = self.done_once or complete
         return complete
+
+    async def _ask(self, gateway: str) -> bool:
+        """Ask one gateway, as often as it is wanted meanwhile; False when it could not be asked."""
+        try:
+            while True:
+                self._again.discard(gateway)
+                await self._reconcile(gateway)
+                if gateway not in self._again:
+                    return True
+        except RedFireError as error:
+            log.warning("gateway %s cannot be asked what it has: %s", gateway, error.message)
+            return False
+        finally:
+            del self._asking[gateway]
 
     async def _reconcile(self, gateway: str) -> None:
         desk, sending = self._desk, self.dispatcher.is_sending

@@ -55,6 +55,7 @@ class FakeEngine(engine_pb2_grpc.EngineServiceServicer):
         self.complete = True
         self.trading_day = 20260105
         self.before_send = None
+        self.before_query = None
         self.after_send = None
         self.auto_cancel = True
         # Orders that may be at the venue though the gateway does not show them.
@@ -154,6 +155,8 @@ class FakeEngine(engine_pb2_grpc.EngineServiceServicer):
 
     async def QueryState(self, request, call):
         self.queries += 1
+        if self.before_query:
+            await self.before_query(request)
         asked = set(request.order_ids)
         mine = [o for o in self.orders.values() if o.gateway_name == request.gateway_name]
         orders = [o for o in mine if o.order_id in asked or o.status in (1, 2, 3)]

@@ -1,6 +1,7 @@
 """Orders and cancels on their way: no gateway and no caller holds up another, and all belongs to the order's trace."""
 
 import asyncio
+import time
 
 from redfire.trading.v1 import account_service_pb2 as account_pb
 from redfire.trading.v1 import order_service_pb2 as pb
@@ -51,6 +52,29 @@ async def test_a_gateway_that_hangs_holds_up_no_other_one():
         await until(lambda: len(trader.engine.sends) == 5)
 
 
+async def test_a_gateway_that_does_not_answer_what_it_has_holds_up_no_other_ones_reconciliation(monkeypatch):
+    monkeypatch.setattr("services.trading.reconciliation.PATIENCE_S", 0.05)
+    peers = Peers()
+    peers.engine.gateways, peers.market.gateway = ["SIM", "SIM2"], ""
+    async with trading(peers, reconcile_interval_s=0.1) as trader:
+        await trader.account()
+        await trader.accounts.OpenAccount(account_pb.OpenAccountRequest(display_name="2", gateway="SIM2"))
+        order = await trader.create(quantity=2)
+        await trader.becomes(order.order_id, "NEW")
+        hangs, hanging = asyncio.Event(), []
+
+        async def hang(request):
+            if request.gateway_name == "SIM2":
+                hanging.append(request)
+                await hangs.wait()
+
+        trader.engine.before_query = hang
+        await until(lambda: hanging)
+        trader.engine.fill(order.order_id, 2, "4000", silent=True)
+        await trader.becomes(order.order_id, "FILLED")
+        hangs.set()
+
+
 async def test_the_callers_deadline_bounds_the_wait_and_not_what_is_sent(trader):
     release = asyncio.Event()
 
@@ -59,8 +83,9 @@ async def test_the_callers_deadline_bounds_the_wait_and_not_what_is_sent(trader)
 
     trader.engine.before_send = slow
     request = trader.request()
+    due = time.monotonic() + 0.5
     order = (await trader.orders.CreateOrder(request, timeout=0.5)).order
-    await asyncio.sleep(0.6)  # beyond the caller's deadline
+    await until(lambda: time.monotonic() > due)
     release.set()
     await trader.becomes(order.order_id, "NEW")
     again = await trader.create()
