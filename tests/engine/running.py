@@ -69,6 +69,11 @@ class Desk:
         await until(lambda: any(u.status == wanted for u in self.updates(order_id)), timeout_s)
         return self.updates(order_id)[-1]
 
+    async def filled(self, order_id, trades=1):
+        """The order is filled, and so many fills were told: CTP tells the order first."""
+        await self.status(order_id, "FILLED")
+        await until(lambda: len(self.trades(order_id)) >= trades)
+
     async def state(self, *order_ids, gateway="SIM"):
         return await self.engine.QueryState(pb.QueryStateRequest(gateway_name=gateway, order_ids=order_ids))
 

@@ -51,7 +51,7 @@ async def test_a_fill_without_a_readable_price_is_surfaced_and_the_next_ones_com
         )
         assert told[0].gateway_name == "CTP" and told[0].status == pb.GATEWAY_STATUS_CONNECTED
         front.fill(front.find(venue_order_id), 1, 3100)
-        await desk.status(order_id, "FILLED")
+        await desk.filled(order_id)
         assert [t.price for t in desk.trades(order_id)] == ["3100"]
         state = await desk.state(order_id, gateway="CTP")
         assert state.complete and [t.price for t in state.trades] == ["3100"]
