@@ -110,7 +110,7 @@ class TradingFeed:
         """Count what happened while nobody listened: a snapshot shows only what came of it."""
         counts = self._counts
         if counts.sequence is None or counts.sequence > through:
-            counts.sequence = through  # the first time, or with another database than before
+            counts.sequence = 0  # the first time, or trading has another database than before
         if counts.sequence == through:
             return
         request = order_service_pb2.WatchTradingRequest(resume_after_sequence=counts.sequence)

@@ -127,7 +127,6 @@ def test_each_order_cancel_and_replace_counts_once_wherever_risk_is_killed(steps
             position = risk.counts.position()
             kept.update(((row.symbol, row.trading_day), row) for row in risk.counts.take_changed())
 
-        save()
         listening = True
         for kind, one, two in steps:
             message = None

@@ -5,9 +5,11 @@ from typing import Any
 
 import grpc
 import pytest
+from google.protobuf import duration_pb2
 from google.rpc import error_details_pb2
 from grpc_status import rpc_status
 from redfire.common.v1 import common_pb2 as common
+from redfire.common.v1 import error_reason_pb2
 from redfire.config.v1 import config_pb2
 from redfire.config.v1.config_pb2_grpc import ConfigServiceStub
 from redfire.market.v1 import market_pb2
@@ -20,7 +22,8 @@ from redfire.trading.v1.order_service_pb2_grpc import OrderServiceStub
 
 from services.config.convert import to_value
 from services.kernel.identifiers import new_id
-from tests.harness import User, platform
+from services.risk.keeper import Keeper
+from tests.harness import Platform, User, platform
 from tests.waiting import until
 
 NAMES = ("config", "auth", "user", "engine", "market", "trading", "risk")
@@ -126,3 +129,98 @@ async def test_what_risk_says_is_what_trading_says() -> None:
             return Decimal((await exposure()).daily_pnl) == total
 
         await until(agrees)
+
+
+async def trading(p: Platform, user: User) -> tuple[str, str, Decimal]:
+    """The user's account, opened; an instrument, and a price far below its last one."""
+    accounts, market = user.stub(AccountServiceStub), user.stub(MarketServiceStub)
+    found = (await accounts.ListAccounts(account_service_pb2.ListAccountsRequest())).accounts
+    if not found:
+        request = account_service_pb2.OpenAccountRequest(display_name="paper")
+        found = [(await accounts.OpenAccount(request)).account]
+    instruments = (await market.ListInstruments(market_pb2.ListInstrumentsRequest(query="rb"))).instruments
+    symbol, step = instruments[0].symbol, Decimal(instruments[0].price_tick)
+
+    async def tick() -> Any:
+        try:
+            return (await market.GetTick(market_pb2.GetTickRequest(symbol=symbol))).tick
+        except grpc.aio.AioRpcError:
+            return None
+
+    last = Decimal(str((await until(tick, timeout_s=20)).last_price))
+    far = last * Decimal("0.97")
+    return found[0].account_id, symbol, far - far % step
+
+
+@pytest.mark.timeout(120)
+async def test_limits_of_programme_trading_hold_across_a_kill(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    user_id, services = new_id(), ("engine", "market", "trading", "risk")
+
+    async def reason(user: User, symbol: str, **fields: Any) -> str:
+        """Why an order is refused; empty for one that is accepted."""
+        try:
+            await order(user, symbol, **fields)
+        except grpc.aio.AioRpcError as error:
+            return reason_of(error)
+        return ""
+
+    async with platform(*services, data_dir=tmp_path) as p:
+        alice, admin = p.identity(user_id), p.identity(role="admin")
+        account_id, symbol, far = await trading(p, alice)
+        limit = {"type": common.ORDER_TYPE_LIMIT, "price": str(far), "time_in_force": common.TIME_IN_FORCE_GTC}
+        risk = alice.stub(RiskServiceStub)
+
+        async def limits(stub: Any, **values: Any) -> None:
+            await stub.UpdateLimits(pb.UpdateLimitsRequest(account_id=account_id, limits=pb.RiskLimits(**values)))
+
+        async def set_up() -> bool:
+            try:
+                await limits(risk, max_orders_per_day=4)
+            except grpc.aio.AioRpcError:
+                return False
+            return True
+
+        await until(set_up, timeout_s=20)
+
+        async def accepted() -> bool:
+            return await reason(alice, symbol, **limit) == ""
+
+        await until(accepted, timeout_s=20)
+        prevention = pb.SELF_TRADE_PREVENTION_CANCEL_NEW
+        await limits(risk, duplicate_window=duration_pb2.Duration(seconds=3600), self_trade_prevention=prevention)
+        assert await reason(alice, symbol, **limit, quantity="2") == ""
+        assert await reason(alice, symbol, **limit, quantity="2") == "RISK_LIMIT_DUPLICATE_ORDER"
+        selling = {**limit, "side": common.SIDE_SELL}
+        assert await reason(alice, symbol, **selling) == "SELF_TRADE"
+        # Risk writes no more, as if it were killed here.
+
+        async def killed(self: Any) -> None:
+            return None
+
+        monkeypatch.setattr(Keeper, "_save_counts", killed)
+        assert await reason(alice, symbol, **limit, quantity="3") == ""
+        assert await reason(alice, symbol, **limit, quantity="4") == ""
+        assert await reason(alice, symbol, **limit, quantity="5") == "RISK_LIMIT_MAX_ORDERS_PER_DAY"
+    monkeypatch.undo()
+    async with platform(*services, data_dir=tmp_path) as p:
+        alice, admin = p.identity(user_id), p.identity(role="admin")
+        await trading(p, alice)
+
+        async def refused() -> bool:
+            return await reason(alice, symbol, **limit, quantity="5") == "RISK_LIMIT_MAX_ORDERS_PER_DAY"
+
+        await until(refused, timeout_s=20)
+        request = pb.UpdateLimitsRequest(account_id=account_id, limits=pb.RiskLimits(max_orders_per_day=5))
+        await admin.stub(RiskServiceStub).UpdateLimits(request)
+        assert await reason(alice, symbol, **limit, quantity="5") == ""
+        assert await reason(alice, symbol, **limit, quantity="6") == "RISK_LIMIT_MAX_ORDERS_PER_DAY"
+        # REDUCING takes all of them away from the venue, and says why.
+        state = pb.SetTradingStateRequest(state=common.TRADING_STATE_REDUCING, reason="test")
+        await alice.stub(RiskServiceStub).SetTradingState(state)
+
+        async def ended() -> bool:
+            orders = (await alice.stub(OrderServiceStub).ListOrders(order_service_pb2.ListOrdersRequest())).orders
+            reasons = {(one.status, one.reject_reason) for one in orders}
+            return reasons == {(common.ORDER_STATUS_CANCELED, error_reason_pb2.REDUCE_ONLY)}
+
+        await until(ended, timeout_s=20)
