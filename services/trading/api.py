@@ -1,5 +1,6 @@
 """Orders over gRPC: convert, call the service, convert."""
 
+import asyncio
 from collections.abc import AsyncIterator
 
 from redfire.common.v1.error_reason_pb2 import ErrorReason
@@ -21,6 +22,8 @@ from services.trading.streams import NewsKind, Streams
 
 HEARTBEAT_S = 10.0
 CANCELS = "trading:delete"
+# Orders converted at once: others are served between the parts.
+CONVERTED_PART = 200
 
 
 class OrderApi(rpc.OrderServiceServicer):
@@ -83,7 +86,11 @@ class OrderApi(rpc.OrderServiceServicer):
     async def CancelAllOrders(self, request: pb.CancelAllOrdersRequest, call: Call) -> pb.CancelAllOrdersResponse:
         """Ask for all to be canceled."""
         orders = await self._orders.cancel_all_orders(call.user_id, request.account_id, request.symbol)
-        return pb.CancelAllOrdersResponse(orders=[convert.order_to_pb(order) for order in orders])
+        response = pb.CancelAllOrdersResponse()
+        for start in range(0, len(orders), CONVERTED_PART):
+            response.orders.extend(convert.order_to_pb(order) for order in orders[start : start + CONVERTED_PART])
+            await asyncio.sleep(0)
+        return response
 
     async def CreateOrderGroup(self, request: pb.CreateOrderGroupRequest, call: Call) -> pb.CreateOrderGroupResponse:
         """Accept orders that depend on each other, all or none."""

@@ -111,8 +111,14 @@ class GroupService:
             return await repository.get_order_group(user_id, order_group_id)
 
     async def cancel_order_group(self, user_id: str, order_group_id: str) -> OrderGroup:
-        """Ask for all open orders of a group to be canceled; the same answer when none is open. Raises NotFound."""
+        """Ask for all open orders of a group to be canceled; the same answer when none is open.
+
+        Raises NotFound, RiskRefused.
+        """
         group = await self.get_order_group(user_id, order_group_id)
+        for order in group.orders:
+            if order.is_open and (refusal := await self._risk.check_cancel(order)) is not None:
+                raise refusal
         self._desk.require_open()
         group = self._book.groups.get(order_group_id) or group
         with self._desk.step(user_id) as changes:

@@ -13,7 +13,7 @@ from redfire.risk.v1.risk_pb2_grpc import RiskServiceStub
 from services.kernel.decimals import from_text, plain, to_text
 from services.kernel.errors import FailedPrecondition, RedFireError
 from services.trading.instruments import Instrument
-from services.trading.orders import NewOrder, PositionEffect
+from services.trading.orders import NewOrder, Order, PositionEffect
 
 log = logging.getLogger(__name__)
 TIMEOUT_S = 1.0
@@ -89,6 +89,20 @@ class RiskGate:
         return RiskAnswer(
             _refusals(answer.violations), from_text(answer.max_quantity), tuple(answer.cancel_first_order_ids)
         )
+
+    async def check_cancel(self, order: Order) -> RedFireError | None:
+        """Why a user may not cancel an order now. Without risk every cancel passes: it takes nothing on."""
+        if order.is_held:
+            return None  # nothing of it is at a venue
+        request = risk_pb2.CheckCancelRequest(
+            user_id=order.user_id, account_id=order.account_id, symbol=order.symbol, order_id=order.order_id
+        )
+        try:
+            answer = await self._risk.CheckCancel(request, timeout=TIMEOUT_S)
+        except RedFireError as error:
+            log.warning("risk does not answer: %s", error.message)
+            return None
+        return next(iter(_refusals(answer.violations)), None)
 
 
 def _refusals(violations: Iterable[risk_pb2.RiskViolation]) -> list[RedFireError]:

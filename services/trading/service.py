@@ -150,7 +150,7 @@ class OrderService:
             return await repository.list_orders(user_id, wanted, page)
 
     async def cancel_order(self, user_id: str, order_id: str) -> Order:
-        """Ask for a cancel; of a canceled order, the same answer. Raises NotFound, OrderNotOpen."""
+        """Ask for a cancel; of a canceled order, the same answer. Raises NotFound, OrderNotOpen, RiskRefused."""
         self._desk.require_open()
         order = await self._desk.get_order(user_id, order_id)
         self._desk.require_open()
@@ -159,7 +159,13 @@ class OrderService:
             return order
         if not order.is_open:
             raise OrderNotOpen(f"the order is {order.status.name}", status=order.status.name)
-        if order.status is not OrderStatus.PENDING_CANCEL:
+        if order.status is OrderStatus.PENDING_CANCEL:
+            return order
+        if (refusal := await self._risk.check_cancel(order)) is not None:
+            raise refusal
+        self._desk.require_open()
+        order = self._book.find_order(order_id) or order
+        if order.is_open and order.status is not OrderStatus.PENDING_CANCEL:
             with self._desk.step(user_id) as changes:
                 execution.cancel(self._book, order, changes)
                 written = self._desk.commit(changes)
@@ -167,12 +173,17 @@ class OrderService:
         return order
 
     async def cancel_all_orders(self, user_id: str, account_id: str, symbol: str) -> list[Order]:
-        """Ask for all open orders to be canceled; of one account or symbol where these are given."""
+        """Ask for all open orders to be canceled; of one account or symbol where these are given.
+
+        Raises RiskRefused when risk lets none of them be canceled; else those are canceled that it lets.
+        """
         if account_id:
             accounts = [await self._accounts.resolve(user_id, account_id)]
         else:
             accounts = self._accounts.of_user(user_id)
-        return await self._cancel_accounts(accounts, lambda order: not symbol or order.symbol == symbol)
+        return await self._cancel_accounts(
+            accounts, lambda order: not symbol or order.symbol == symbol, check=self._risk.check_cancel
+        )
 
     async def cancel_account_orders(
         self, user_id: str, account_id: str, opening_only: bool = False, reason: str = ""
@@ -202,12 +213,17 @@ class OrderService:
         return len(await self._cancel_accounts([account], wanted, Reason.CANCEL_ON_DISCONNECT))
 
     async def _cancel_accounts(
-        self, accounts: list[Account], wanted: Callable[[Order], bool], reason: str = ""
+        self,
+        accounts: list[Account],
+        wanted: Callable[[Order], bool],
+        reason: str = "",
+        check: Callable[[Order], Awaitable[RedFireError | None]] | None = None,
     ) -> list[Order]:
         # Orders that are just being written are there when that is through.
         await asyncio.gather(*self._acceptances({account.account_id for account in accounts}), return_exceptions=True)
         self._desk.require_open()
-        canceled, written = [], []
+        canceled: list[Order] = []
+        written, refusals = [], []
         for account in accounts:
             open_orders = [
                 order
@@ -218,8 +234,14 @@ class OrderService:
                 and (account.account_id, order.client_order_id) not in self.accepting
             ]
             for start in range(0, len(open_orders), CANCELED_PART):
+                part = open_orders[start : start + CANCELED_PART]
+                if check is not None:
+                    answers = [await check(order) for order in part]
+                    refusals += [refusal for refusal in answers if refusal is not None]
+                    part = [order for order, refusal in zip(part, answers, strict=True) if refusal is None]
+                    self._desk.require_open()
                 with self._desk.step(account.user_id) as changes:
-                    for order in open_orders[start : start + CANCELED_PART]:
+                    for order in part:
                         # Others were served between the parts: it may have ended, or be another one since the books
                         # were read anew.
                         current = self._book.orders.get(order.order_id)
@@ -232,6 +254,8 @@ class OrderService:
                 self._desk.require_open()
         for step in written:
             await step
+        if refusals and not canceled:
+            raise refusals[0]
         return canceled
 
     def _acceptances(self, account_ids: set[str]) -> list[Awaitable[Order]]:

@@ -266,6 +266,15 @@ class FakeRisk(risk_pb2_grpc.RiskServiceServicer):
         self.down = False
         self.hold = None
         self.checks = []
+        self.cancel_checks = []
+        self.keep = ""
+
+    async def CheckCancel(self, request, call):
+        self.cancel_checks.append(request.order_id)
+        if self.keep in (request.order_id, "all"):
+            reason = error_reason_pb2.RISK_LIMIT_MAX_CANCELS_PER_DAY
+            return risk_pb2.CheckCancelResponse(violations=[risk_pb2.RiskViolation(reason=reason, message="no")])
+        return risk_pb2.CheckCancelResponse()
 
     async def CheckOrder(self, request, call):
         self.checks.append(request)
