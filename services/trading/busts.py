@@ -31,6 +31,7 @@ def bust(book: Book, order: Order, trade: Trade, changes: Changes) -> None:
     account = book.accounts[order.account_id]
     log.warning("trade %s of order %s is busted", trade.venue_trade_id, order.order_id)
     metrics.busted.labels(trade.gateway).inc()
+    account.traded = True
     realized = _undo(book, account, order, trade, changes)
     for kind, amount in (
         (LedgerEntryKind.COMMISSION, trade.commission),

@@ -137,12 +137,18 @@ class Instruments:
             # Where no other rates are told, closing what was opened today costs the same.
             close_today_commission_rate=_number(message.close_today_commission_rate or message.commission_rate),
             close_today_commission_fixed=_number(message.close_today_commission_fixed or message.commission_fixed),
-            expire_date=int(message.expire_date.replace("-", "") or 0),
+            expire_date=_day(message.expire_date),
         )
         if self._known.get(instrument.symbol) != instrument:
             self._known[instrument.symbol] = instrument
         self._fresh.add(instrument.symbol)
         return self._known[instrument.symbol]
+
+
+def _day(text: str) -> int:
+    """`YYYY-MM-DD` as YYYYMMDD; 0 for what is no day."""
+    digits = text.replace("-", "")
+    return int(digits) if len(digits) == 8 and digits.isascii() and digits.isdigit() else 0
 
 
 def _number(text: str, default: str = "0") -> Decimal:

@@ -48,6 +48,16 @@ class LiveAccounts:
         account = self._account(report)
         if account is None or not self._desk.is_open:
             return
+        try:
+            self._apply(account, report)
+        except Exception:
+            log.exception("gateway %s: its report of account %s cannot be booked", *self._name(report))
+
+    @staticmethod
+    def _name(report: AccountReport) -> tuple[str, str]:
+        return report.gateway, report.venue_account_id
+
+    def _apply(self, account: Account, report: AccountReport) -> None:
         with self._desk.step(account.user_id) as changes:
             report = replace(report, time_ns=report.time_ns or changes.now_ns)
             before, was_reported = account.venue, account.is_reported
@@ -74,7 +84,7 @@ class LiveAccounts:
                 if account.venue is None or account.venue.venue_account_id == report.venue_account_id:
                     return account
                 break
-        key = (report.gateway, report.venue_account_id)
+        key = self._name(report)
         if key not in self._strange:
             self._strange.add(key)
             log.info("gateway %s reports account %s, which is no account of ours", *key)

@@ -3,9 +3,12 @@
 from datetime import UTC, datetime
 from decimal import Decimal as D
 
+import grpc
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sqlalchemy.exc import OperationalError
 
+from services.kernel import writer as kernel_writer
 from services.kernel.clock import ManualClock
 from services.trading.orders import PositionEffect, Side
 from tests.trading.books import Trader, instrument
@@ -13,7 +16,7 @@ from tests.trading.conftest import refused, trading
 from tests.trading.fakes import SYMBOL, Peers
 from tests.waiting import until
 
-MONDAY = 20260105
+MONDAY, TUESDAY = 20260105, 20260106
 
 
 def shanghai(hour, minute=0, day=5):
@@ -81,6 +84,7 @@ async def test_at_the_days_end_positions_are_marked_to_the_last_price_once_and_a
         await priced(trader, 4100.0)
         before = await trader.account()
         assert D(before.unrealized_pnl) == 60_000
+        trader.engine.trading_day = TUESDAY
         clock.advance(hours=7, minutes=30)
         await until(lambda: _yesterday(trader, "2"))
         (entry,) = await until(lambda: settled(trader))
@@ -91,7 +95,7 @@ async def test_at_the_days_end_positions_are_marked_to_the_last_price_once_and_a
         (position,) = await trader.positions()
         assert (position.average_price, position.realized_pnl) == ("4100", "60000")
     clock.advance(hours=16)
-    trader.peers.engine.trading_day = 20260106
+    trader.peers.engine.trading_day = TUESDAY
     async with sessions(trader.peers, clock, data_dir=tmp_path, user_id="u-1") as trader:
         order = await trader.create("SELL", 2, effect="CLOSE", price="4050")
         await trader.becomes(order.order_id, "NEW")
@@ -101,6 +105,42 @@ async def test_at_the_days_end_positions_are_marked_to_the_last_price_once_and_a
         assert account.realized_pnl == "30000" and len(await settled(trader)) == 1
         cash = sum((D(e.amount) for e in await trader.entries() if e.ledger_account.startswith("cash:")), D(0))
         assert D(account.balance) == cash == D(account.equity)
+
+
+async def test_a_power_cut_at_settlement_settles_each_position_once(monkeypatch):
+    clock = ManualClock(shanghai(10))
+    async with sessions(clock=clock) as trader:
+        await hold(trader, 2)
+        await priced(trader, 4100.0)
+        write, cuts = kernel_writer._transaction, []
+
+        def cut(connection, group, prepared):
+            entries = [
+                row for one in group for _, row in one.writes if row.get("kind") == 5 and "ledger_account" in row
+            ]
+            if entries and len(cuts) < 2:
+                cuts.append(len(entries))
+                if len(cuts) == 2:  # it is written, but nobody hears of it
+                    write(connection, group, prepared)
+                raise OperationalError("power cut", {}, Exception("power cut"))
+            write(connection, group, prepared)
+
+        monkeypatch.setattr(kernel_writer, "_transaction", cut)
+        trader.engine.trading_day = TUESDAY
+        clock.advance(hours=7, minutes=30)
+        await until(lambda: len(cuts) == 2, 10)
+        await until(lambda: _settled_to(trader, 60_000), 10)
+        await until(lambda: _yesterday(trader, "2"))
+        account = await trader.account()
+        cash = sum((D(e.amount) for e in await trader.entries() if e.ledger_account.startswith("cash:")), D(0))
+        assert D(account.balance) == cash and account.realized_pnl == "60000"
+
+
+async def _settled_to(trader, amount):
+    try:
+        return [D(e.amount) for e in await settled(trader)] == [amount]
+    except grpc.aio.AioRpcError:
+        return False  # the books are being read anew
 
 
 async def test_days_that_the_platform_slept_through_are_settled_when_it_is_back(tmp_path):
@@ -138,6 +178,7 @@ async def test_after_its_last_day_a_contracts_orders_expire_and_its_positions_ar
             await trader.becomes(order.order_id, "NEW")
         stop = await trader.create(type="STOP", stop_price="4300")
         await priced(trader, 4040.0)
+        trader.engine.trading_day = TUESDAY
         clock.advance(hours=7, minutes=30)
         for order in (resting, close, stop):
             done = await trader.becomes(order.order_id, "EXPIRED")
