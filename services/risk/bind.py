@@ -55,7 +55,7 @@ def bind(process: Process) -> None:
     trading = process.peer(OrderServiceStub)
     market, engine = process.peer(MarketServiceStub), process.peer(EngineServiceStub)
     calendar = Calendar.load()
-    prices = PriceFeed(market, engine, portfolio, calendar, settings.value.price_interval_s)
+    prices = PriceFeed(market, engine, portfolio, calendar, process.clock, settings.value.price_interval_s)
     counts = DayCounts(calendar)
     feed = TradingFeed(trading, portfolio, counts, prices.catalogue_loaded, process.clock)
     enforcer = Enforcer(trading, states, portfolio, process.clock)

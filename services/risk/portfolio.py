@@ -141,8 +141,7 @@ class Portfolio:
 
     def apply_price(self, symbol: str, price: Decimal, time_ns: int, trading_day: int, gateway: str = "") -> None:
         """A symbol's last price. A later trading day's first price ends the day before at the prices before it."""
-        if trading_day > self.trading_day:
-            self._begin_day(trading_day)
+        self.begin_day(trading_day)
         if trading_day == self.trading_day:
             self._day_confirmed = True
         market = self.prices.put(gateway, symbol, price, time_ns)
@@ -152,6 +151,11 @@ class Portfolio:
                 continue
             if (symbol, True) in book.positions or (symbol, False) in book.positions:
                 self.settle(book)
+
+    def begin_day(self, trading_day: int) -> None:
+        """A trading day begins, unless it or a later one has begun."""
+        if trading_day > self.trading_day:
+            self._begin_day(trading_day)
 
     def learn_sizes(self, sizes: Mapping[str, Decimal]) -> None:
         """Take contract sizes; what was valued without them, or with others, is valued anew."""

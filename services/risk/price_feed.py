@@ -12,6 +12,7 @@ from redfire.market.v1 import market_pb2
 from redfire.market.v1.market_pb2_grpc import MarketServiceStub
 
 from services.kernel.cache import TtlCache
+from services.kernel.clock import Clock
 from services.kernel.decimals import from_text
 from services.kernel.errors import NotFound, RedFireError
 from services.kernel.tasks import set_within
@@ -24,6 +25,7 @@ MAX_SYMBOLS = 500
 PAUSE_S = 0.2
 # How often the catalogue is read again: soon after an unknown symbol was met, then ever less often.
 SOON_S = 1.0
+PRESENT_NS = 60 * 10**9
 REFRESH_S = 60.0
 FETCH_S = 0.5
 
@@ -37,6 +39,7 @@ class PriceFeed:
         engine: EngineServiceStub,
         portfolio: Portfolio,
         calendar: Calendar,
+        clock: Clock,
         interval_s: float,
     ) -> None:
         self._market = market
@@ -44,6 +47,9 @@ class PriceFeed:
         self._portfolio = portfolio
         self._prices = portfolio.prices
         self._calendar = calendar
+        self._clock = clock
+        # The symbol that ticked last, while ticks are of now: a recording keeps days of its own.
+        self._present = ""
         self._interval_s = interval_s
         self._listed: set[str] = set()
         # Each stream follows up to MAX_SYMBOLS symbols; it is opened anew when one is added to it.
@@ -146,6 +152,7 @@ class PriceFeed:
                     async for response in self._market.StreamTicks(request):
                         for tick in response.ticks:
                             self._apply(tick)
+                        self._begin_day()
                 else:
                     await asyncio.sleep(SOON_S)
             except NotFound as error:
@@ -158,5 +165,13 @@ class PriceFeed:
         if tick.last_price and math.isfinite(tick.last_price):
             # str gives the shortest decimal that is this double: the price as the exchange wrote it.
             price = Decimal(str(tick.last_price))
-            trading_day = tick.trading_day or self._calendar.trading_day(tick.symbol, tick.time_ns)
+            calendars = self._calendar.trading_day(tick.symbol, tick.time_ns)
+            trading_day = tick.trading_day or calendars
             self._portfolio.apply_price(tick.symbol, price, tick.time_ns, trading_day, tick.gateway)
+            is_present = trading_day == calendars and abs(self._clock.now_ns() - tick.time_ns) < PRESENT_NS
+            self._present = tick.symbol if is_present else ""
+
+    def _begin_day(self) -> None:
+        """Trading days begin while nothing ticks: orders of an auction are the new day's."""
+        if self._present:
+            self._portfolio.begin_day(self._calendar.trading_day(self._present, self._clock.now_ns()))

@@ -9,6 +9,7 @@ from redfire.common.v1 import common_pb2 as common
 from redfire.market.v1 import market_pb2
 from redfire.trading.v1 import trading_pb2
 
+from services.kernel.clock import ManualClock
 from services.quant.calendar import Calendar
 from services.risk import price_feed
 from services.risk.exposure import exposure_of
@@ -186,6 +187,20 @@ def test_orders_are_valued_anew_when_their_contract_size_comes() -> None:
 def test_a_tick_without_a_trading_day_has_the_calendars(utc: str, expected: int) -> None:
     time_ns = int(datetime.fromisoformat(utc).replace(tzinfo=UTC).timestamp()) * 10**9
     risk = Risk()
-    prices = PriceFeed(None, None, risk.portfolio, Calendar.load(), 1.0)  # type: ignore[arg-type]
+    prices = PriceFeed(None, None, risk.portfolio, Calendar.load(), risk.clock, 1.0)  # type: ignore[arg-type]
     prices._apply(market_pb2.Tick(symbol="rb2105.SHFE", time_ns=time_ns, last_price=4300.0))
+    assert risk.portfolio.trading_day == expected
+
+
+@pytest.mark.parametrize(("ticked", "expected"), [("2026-11-24 14:59:59", 20261125), ("2021-01-04 14:59:59", 20210104)])
+def test_a_trading_day_begins_while_nothing_ticks_unless_ticks_are_recorded(ticked: str, expected: int) -> None:
+    risk = Risk()
+    risk.clock = ManualClock(datetime.fromisoformat("2026-11-24 15:00:00+08:00"))
+    prices = PriceFeed(None, None, risk.portfolio, Calendar.load(), risk.clock, 1.0)  # type: ignore[arg-type]
+    time_ns = int(datetime.fromisoformat(f"{ticked}+08:00").timestamp()) * 10**9
+    prices._apply(market_pb2.Tick(symbol="rb2105.SHFE", time_ns=time_ns, last_price=4300.0))
+    prices._begin_day()
+    assert risk.portfolio.trading_day == int(ticked[:10].replace("-", ""))
+    risk.clock.advance(hours=3)
+    prices._begin_day()
     assert risk.portfolio.trading_day == expected
