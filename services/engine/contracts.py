@@ -33,9 +33,12 @@ class Contracts:
     def announce(self, contract: Any) -> str:
         """A gateway's vnpy ContractData; the symbol's primary gateway when that is another one by now, else empty.
 
-        Margin and fees, which vnpy does not tell, come from the catalogue.
+        Raises: Unreadable for a contract whose numbers or symbol are none. Margin and fees, which vnpy does not tell,
+        come from the catalogue.
         """
         symbol, gateway_name = contract.vt_symbol, contract.gateway_name
+        if not symbol.isascii():
+            raise Unreadable(f"contract {readable(symbol)}")
         known = self._catalogue.find(symbol)
         if gateway_name != self._simulated:
             known = _told(contract, known)
@@ -71,6 +74,10 @@ class Contracts:
         """The gateway that trades a symbol; empty when it has not announced it."""
         name = self.primary(symbol)
         return name if name in self._offers.get(symbol, ()) else ""
+
+    def offers(self, symbol: str, gateway_name: str) -> bool:
+        """Whether a gateway has announced a symbol, be it the symbol's primary one or not."""
+        return gateway_name in self._offers.get(symbol, ())
 
     def _find_primary(self, symbol: str) -> str:
         if symbol in self._named:

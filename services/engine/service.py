@@ -121,8 +121,10 @@ class EngineService:
 
     def _check(self, request: OrderRequest) -> Venue:
         venue = self._gateways.venue(request.gateway_name)
-        gateway_name = self._contracts.gateway_of(request.symbol)
-        if not gateway_name:
+        gateway_name = self._contracts.primary(request.symbol)
+        if not self._contracts.offers(request.symbol, request.gateway_name) and (
+            gateway_name == request.gateway_name or not self._contracts.gateway_of(request.symbol)
+        ):
             raise NotFound("instrument", request.symbol, reason=Reason.UNKNOWN_SYMBOL)
         if gateway_name != request.gateway_name:
             raise SymbolAtOtherGateway(

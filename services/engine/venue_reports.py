@@ -10,7 +10,7 @@ from decimal import Decimal
 from typing import Any
 
 from redfire.reasons import Reason
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy.exc import OperationalError
 from vnpy.trader.object import OrderData, TradeData
 
 from services.engine.metrics import unreadable
@@ -20,6 +20,7 @@ from services.engine.venue_orders import VenueOrder, VenueOrders
 from services.engine.vnpy_words import exchange_time, order_side, order_update, readable, trade_update
 from services.kernel.clock import Clock
 from services.kernel.database import Database
+from services.kernel.errors import Unavailable
 from services.kernel.writer import Write
 from services.quant.calendar import Calendar
 
@@ -225,16 +226,16 @@ class VenueReports:
             try:
                 await self._writer.submit(writes)
                 return
-            except IntegrityError:
+            except (OperationalError, Unavailable):
+                log.exception("gateway %s: reports cannot be written; it is tried again", self._name)
+                await asyncio.sleep(_RETRY_S)
+            except Exception:
                 if len(writes) == 1:
                     log.exception("gateway %s: a row is refused, an internal error; it is left out", self._name)
                     return
                 for write in writes:
                     await self._write([write])
                 return
-            except Exception:
-                log.exception("gateway %s: reports cannot be written; it is tried again", self._name)
-                await asyncio.sleep(_RETRY_S)
 
 
 def _is_of(order: VenueOrder, trade: TradeUpdate) -> bool:

@@ -186,7 +186,7 @@ def order_update(data: OrderData, order_id: str, now: datetime) -> OrderUpdate:
         return update
     status = _STATUSES[data.status.name]
     quantity, traded = exact(data.volume), exact(data.traded)
-    if quantity < 0 or traded < 0:
+    if quantity < 0 or traded < 0 or not data.vt_symbol.isascii():
         raise Unreadable(f"order {data.orderid}: quantity {data.volume}, filled {data.traded}")
     market = data.type.name == "MARKET"
     return OrderUpdate(
@@ -216,7 +216,7 @@ def trade_update(data: TradeData, order_id: str, time: datetime, trading_day: in
         update: TradeUpdate = data.extra[UPDATE]
         return update
     price, quantity, side = exact(data.price), exact(data.volume), order_side(data.direction)
-    if quantity <= 0:
+    if quantity <= 0 or not data.vt_symbol.isascii():
         raise Unreadable(f"trade {data.tradeid}: quantity {data.volume}")
     return TradeUpdate(
         gateway_name=data.gateway_name,

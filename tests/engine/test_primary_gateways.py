@@ -74,8 +74,9 @@ async def test_a_real_gateway_that_comes_late_takes_the_symbol_over_cleanly(fron
     async with engine_at(front, tmp_path, ready=False, sim_ticks_per_second=100) as desk:
         await until(lambda: len(desk.ticks) > 300)
         assert not ticks(desk) and await listed_at(desk) == []
-        with pytest.raises(grpc.aio.AioRpcError):
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
             await desk.send(symbol=SYMBOL, price="3100")
+        assert reason_of(caught.value) == "SYMBOL_AT_OTHER_GATEWAY"
 
 
 async def test_ticks_asked_for_once_come_from_whichever_gateway_serves_the_symbol(front, tmp_path):

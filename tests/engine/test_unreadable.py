@@ -14,7 +14,7 @@ from services.kernel.clock import Clock
 from services.kernel.telemetry import total
 from tests.engine import ctp_front as ctp
 from tests.engine.ctp_front import SC, garble
-from tests.engine.running import FAKE, Desk, complete, engine_at, running_engine, send
+from tests.engine.running import FAKE, Desk, complete, engine_at, running_engine, send, venue_of
 from tests.waiting import until
 
 
@@ -68,8 +68,6 @@ async def test_an_order_without_a_readable_price_does_not_spoil_the_answer_for_o
 
 async def test_an_event_that_cannot_be_put_into_a_message_is_replaced_by_its_gateways_state(front, tmp_path):
     async with engine_at(front, tmp_path, follow=False) as desk:
-        from tests.engine.running import venue_of
-
         venue = venue_of(desk)
         first = Desk(desk.platform)
         stream = first.engine.StreamEvents(pb.StreamEventsRequest(), timeout=10)
@@ -131,3 +129,22 @@ def test_both_sides_of_a_trade_with_oneself_are_two_trades():
         for direction in (Direction.LONG, Direction.SHORT)
     ]
     assert [trade.venue_trade_id for trade in made] == ["20261130:SHFE:77:BUY", "20261130:SHFE:77:SELL"]
+
+
+async def test_a_report_with_a_symbol_that_nothing_takes_holds_up_no_other(front, tmp_path):
+    async with engine_at(front, tmp_path) as desk:
+        order_id, venue_order_id = await send(desk)
+        await desk.status(order_id, "NEW")
+        venue = venue_of(desk)
+        counted = total("engine_unreadable_reports_total")
+        for orderid in ("1_2_3", venue_order_id):
+            trade = TradeData(
+                gateway_name="CTP", symbol="rb\udcff", exchange=Exchange.SHFE, orderid=orderid, tradeid="\udcff",
+                direction=Direction.LONG, offset=Offset.OPEN, price=1, volume=1, datetime=Clock().now(),
+            )  # fmt: skip
+            venue.reports.take(trade)
+        front.fill(front.find(venue_order_id), 2)
+        await desk.filled(order_id)
+        assert total("engine_unreadable_reports_total") == counted + 2
+        contracts = (await desk.engine.ListContracts(pb.ListContractsRequest())).instruments
+        assert contracts and (await desk.state(gateway="CTP")).complete
