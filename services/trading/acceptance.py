@@ -235,14 +235,16 @@ class Acceptance:
         """
         if not order.reduce_only:
             return order
-        position = self._position(account, order)
-        most = ZERO
-        if position is not None:
-            waits = order.type in STOP_TYPES
-            most = position.held(order.position_effect) if waits else position.closable(order.position_effect)
+        most = self._reducible(account, order)
         if most <= 0:
             raise NothingToReduce(f"there is nothing of {order.symbol} to reduce", symbol=order.symbol)
         return order if order.quantity <= most else replace(order, quantity=most)
+
+    def _reducible(self, account: Account, order: NewOrder) -> Decimal:
+        if order.type not in STOP_TYPES:
+            return self.closable(account, order)
+        position = self._position(account, order)
+        return position.held(order.position_effect) if position is not None else ZERO
 
     def holding_violations(
         self, account: Account, instrument: Instrument, order: NewOrder, price: Decimal
@@ -271,7 +273,8 @@ class Acceptance:
 
     def require_funds(self, account: Account, orders: Iterable[tuple[Instrument, Decimal, Decimal]]) -> None:
         """Raises InsufficientFunds where (instrument, price, quantity) of all together need more than there is."""
-        needed = money.total(instrument.funds(price, quantity) for instrument, price, quantity in orders)
+        terms = self._book.terms_of
+        needed = money.total(terms(account, one).funds(price, quantity) for one, price, quantity in orders)
         available = account.available(self._book.last_prices)
         if needed > available:
             raise InsufficientFunds(needed=plain(needed), available=plain(available))
@@ -287,8 +290,7 @@ class Acceptance:
     def max_quantity(self, account: Account, instrument: Instrument, order: NewOrder, price: Decimal) -> Decimal:
         """The most that position or funds allow now, in whole steps."""
         if order.position_effect is not PositionEffect.OPEN:
-            position = self._position(account, order)
-            return position.closable(order.position_effect) if position is not None else ZERO
+            return self._reducible(account, order) if order.reduce_only else self.closable(account, order)
         available = account.available(self._book.last_prices)
         step = instrument.quantity_step or Decimal(1)
         instrument = self._book.terms_of(account, instrument)

@@ -88,8 +88,9 @@ def bind(process: Process) -> None:
         return intake.connected.get(gateway, False)
 
     def takes_orders(symbol: str, gateway: str) -> bool:
-        # The simulated exchange is open round the clock.
-        return venue.simulated.get(gateway, True) or calendar.takes_orders(symbol, process.clock.now_ns())
+        # The simulated exchange is open round the clock, unless it keeps the exchanges' hours.
+        round_the_clock = venue.simulated.get(gateway, True) and not book.enforces_sessions
+        return round_the_clock or calendar.takes_orders(symbol, process.clock.now_ns())
 
     acceptance = Acceptance(
         book,

@@ -59,8 +59,12 @@ def settle_group(book: Book, group: OrderGroup, changes: Changes) -> list[Order]
         if order.entry_open != entry_open:
             order.entry_open = entry_open
             changes.order(order)
+        begins = order.dormant or order.status is OrderStatus.PENDING_NEW
         order.dormant = False
         if remaining:
+            if begins and not order.legs:
+                # A DAY exit lives on the day that it begins on, whenever it was asked for.
+                order.trading_day = book.days.of(order.gateway, order.symbol)
             _stand_for(book, group, order, remaining, armed, changes)
         elif entry_open and not order.legs:
             # What it may come to stand for.

@@ -270,9 +270,10 @@ class Reconciliation:
         self._missing.pop(order.reference(leg), None)
         log.warning("order %s: the gateway did not get it", order.reference(leg))
         with self._desk.step(order.user_id) as changes:
-            if order.triggered and order.status is not OrderStatus.PENDING_CANCEL:
+            protects = order.triggered or (order.order_group_id and order.is_closing)
+            if protects and order.status is not OrderStatus.PENDING_CANCEL:
                 order.legs.remove(leg)
-                execution.send(self._desk.book, order, changes)  # a stop outlives a restart
+                execution.send(self._desk.book, order, changes)  # a stop, or an exit, outlives a restart
             else:
                 execution.not_sent(self._desk.book, order, leg, changes)
             self._desk.commit(changes)

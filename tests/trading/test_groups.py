@@ -1,8 +1,10 @@
 """Order groups: what one order of a group fills, its others lose; nobody closes more than is held."""
 
+import asyncio
 from decimal import Decimal as D
 
 import pytest
+from google.protobuf import duration_pb2
 from redfire.common.v1 import common_pb2
 from redfire.common.v1 import error_reason_pb2 as reasons
 from redfire.reasons import Reason
@@ -424,3 +426,38 @@ async def test_a_bracket_whose_entry_is_a_stop_or_a_market_order_works_the_same(
     await until(lambda: sent(trader, entry))
     trader.engine.fill(entry, 3, "4011")
     await until(lambda: live(trader, profit) == 3)
+
+
+async def test_an_exit_that_was_written_and_never_sent_is_sent_after_the_restart(tmp_path):
+    async with trading(data_dir=tmp_path, user_id="u-1") as trader:
+        group = await create(trader, bracket())
+        entry, profit, stop = (o.order_id for o in group.orders)
+        await trader.becomes(entry, "NEW")
+
+        async def never(request):
+            await asyncio.Event().wait()
+
+        trader.engine.before_send = never
+        trader.engine.fill(entry, 3, "4000")
+        await shows(trader, profit, quantity="3")
+    trader.engine.before_send = None
+    async with trading(trader.peers, data_dir=tmp_path, user_id="u-1") as trader:
+        await until(lambda: live(trader, profit) == 3)
+        await shows(trader, stop, status=2)
+
+
+async def test_a_lease_leaves_the_stop_of_what_a_bracket_has_entered(trader):
+    _, entry, profit, stop = await entered(trader, filled=1)
+    lease = order_pb.StreamOrdersRequest(cancel_on_disconnect=duration_pb2.Duration(seconds=1))
+    stream = trader.orders.StreamOrders(lease, timeout=None)
+    async for message in stream:
+        if message.WhichOneof("event") == "lease":
+            break
+    stream.cancel()
+    for order_id in (entry, profit):
+        done = await trader.becomes(order_id, "CANCELED")
+        assert done.reject_reason == reasons.CANCEL_ON_DISCONNECT
+    assert (await trader.get(stop)).status == 2
+    trader.market.price(SYMBOL, 3899.0)
+    await until(lambda: sent(trader, stop))
+    assert sent(trader, stop)[0][1] == "1"
