@@ -1,12 +1,10 @@
 """The calendar: trading days, sessions and states of exchanges and products."""
 
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator
-from datetime import date
+from collections.abc import Iterator
 from typing import NamedTuple, TypeAlias
 
-import chinese_calendar
-
+from services.quant.calendar.closures import Closures, load_closures
 from services.quant.calendar.days import (
     DAY_NS,
     MINUTE_NS,
@@ -20,7 +18,6 @@ from services.quant.calendar.days import (
     open_days,
     span,
     to_date,
-    to_number,
 )
 from services.quant.calendar.product import Product, product_of
 from services.quant.calendar.session import Session, SessionKind, SessionState, SessionStatus
@@ -47,15 +44,11 @@ class Calendar:
     shared by threads that ask about very different times: it stays right, but forgets what it remembers.
     """
 
-    def __init__(self, table: Table, holidays: Iterable[date]) -> None:
-        known = sorted(holidays)
-        self.known_from = known[0].year * 10_000 + 101
-        self.known_until = known[-1].year * 10_000 + 1231
-        """The days (YYYYMMDD) between which holidays are known; outside only weekends are closed."""
+    def __init__(self, table: Table, closures: Closures) -> None:
         self._table = table
-        closed = frozenset(day_of_number(to_number(one)) for one in known)
-        closed |= {day_of_number(to_number(one)) for one in table.closures}
-        self._chinese = ChineseDays(closed, day_of_number(self.known_from), day_of_number(self.known_until))
+        self.known_from, self.known_until = day_number(closures.first), day_number(closures.last)
+        """The days (YYYYMMDD) between which holidays are known; outside only weekends are closed."""
+        self._chinese = ChineseDays(closures.closes)
         self._always = RoundTheClock()
         self._days: dict[str, Days] = {}
         self._products: dict[str, Product | None] = {}
@@ -65,9 +58,9 @@ class Calendar:
     def load(cls) -> "Calendar":
         """The calendar of our own table and of package chinesecalendar's holidays.
 
-        Raises: StartError when the table is wrong.
+        Files are read once; to make another calendar costs nothing. Raises: StartError when the table is wrong.
         """
-        return cls(load_table(), chinese_calendar.constants.holidays)
+        return cls(load_table(), load_closures())
 
     def knows(self, exchange: str) -> bool:
         """Whether the table has the exchange; others are open round the clock."""

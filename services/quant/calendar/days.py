@@ -1,11 +1,8 @@
 """Days of exchanges: which are open, and the trading day that a moment belongs to. Days are counted from 1970-01-01."""
 
-import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import date
 from typing import Protocol
-
-log = logging.getLogger(__name__)
 
 SECOND_NS = 1_000_000_000
 MINUTE_NS = 60 * SECOND_NS
@@ -89,20 +86,13 @@ class ChineseDays:
     offset_ns = SHANGHAI_NS
     roll_ns = ROLL_NS
 
-    def __init__(self, closed: frozenset[int], known_from: int, known_until: int) -> None:
-        self._closed = closed
-        self._known_from = known_from
-        self._known_until = known_until
-        self._told = False
+    def __init__(self, closes: Callable[[int], bool]) -> None:
+        self._closes = closes
         self._span = (0, 0, 0)
 
     def is_open(self, day: int) -> bool:
         """Neither a weekend nor a holiday nor a closure."""
-        if not (self._known_from <= day <= self._known_until or self._told):
-            self._told = True
-            known = day_number(self._known_from), day_number(self._known_until)
-            log.warning("holidays are known from %d to %d; outside only weekends are closed", *known)
-        return (day + 3) % 7 < 5 and day not in self._closed  # 1970-01-01 was a Thursday
+        return (day + 3) % 7 < 5 and not self._closes(day)  # 1970-01-01 was a Thursday
 
     def of(self, time_ns: int) -> int:
         """The first open day, counted from 17:00."""

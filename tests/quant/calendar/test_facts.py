@@ -7,6 +7,7 @@ import pytest
 
 from services.quant.calendar import Calendar, Session, SessionKind, SessionState
 from services.quant.calendar.calendar import MOST_CACHED
+from services.quant.calendar.closures import load_closures
 from tests.quant.calendar.shanghai import ns, text
 
 
@@ -239,10 +240,12 @@ def test_the_contract_hours_are_those_of_the_table(calendar: Calendar) -> None:
 
 
 def test_years_without_known_holidays_have_weekends_only_and_it_is_said_once(caplog: pytest.LogCaptureFixture) -> None:
+    load_closures.cache_clear()
     calendar = Calendar.load()
     later = calendar.known_until // 10_000 + 2
     with caplog.at_level(logging.WARNING):
         days = [calendar.is_trading_day("SHFE", later * 10_000 + 100 + day) for day in range(1, 15)]
+    Calendar.load().is_trading_day("SHFE", later * 10_000 + 201)
     assert days == [date(later, 1, day).weekday() < 5 for day in range(1, 15)]
     assert [record.message for record in caplog.records] == [
         f"holidays are known from 20040101 to {calendar.known_until}; outside only weekends are closed"
