@@ -351,7 +351,14 @@ class CtpFront:
             for order in self.orders.values()
             if order.open and order.offset == OPEN
         )
-        balance = self.cash - self.commission
+        # What positions gained since the last settlement counts at once.
+        gains = (
+            (self.last.get(symbol, 0) * self.instruments[symbol].size * (held.today + held.yesterday) - held.cost)
+            * (1 if direction == BUY else -1)
+            for (symbol, direction), held in self.holdings.items()
+            if held.today + held.yesterday and symbol in self.last
+        )
+        balance = self.cash + sum(gains) - self.commission
         return {
             "AccountID": "123456", "Balance": balance, "Available": balance - margin - frozen,
             "FrozenMargin": frozen, "FrozenCash": 0.0, "FrozenCommission": 0.0, "CurrMargin": margin,

@@ -259,4 +259,17 @@ async def test_two_trading_days(shop):
         assert {offset for offset, _ in offsets} == {ctp.CLOSE_TODAY, ctp.CLOSE_YESTERDAY} or len(offsets) == 2
         await shop.agree()
         assert {trade.trading_day for trade in await shop.trades()} == {20261127, 20261130}
+        # Flat in the end: the account's cash is the venue's, to the cent.
+        await shop.quote(M, 2910.0, 2911.0)
+        for instrument, price in ((RB, 3110), (M, 2910)):
+            last = await shop.create("SELL", 1, price, effect="CLOSE", instrument=instrument)
+            await shop.becomes(last, "FILLED", 1)
+        await shop.agree()
+        assert not await shop.positions()
+
+        async def settled():
+            shop.clock.advance(1)
+            return Decimal((await shop.account()).balance) == round(Decimal(str(front.account()["Balance"])), 4)
+
+        await until(settled, 20)
         await shop.nothing_unknown()
