@@ -14,6 +14,7 @@ from services.trading.orders import FINISHED
 
 _ORDERS = models.ExternalOrderRow.__table__
 _TRADES = models.ExternalTradeRow.__table__
+_OURS = models.OrderRow.__table__
 _BOOKED = models.TradeRow.__table__
 IN_AT_ONCE = 500
 
@@ -50,11 +51,16 @@ class ExternalRepository:
         query = select(_TRADES).where(_TRADES.c.external_order_id == external_order_id)
         return [trade_from_row(row) for row in await self._all(query.order_by(_TRADES.c.time_ns))]
 
-    async def adopted(self) -> dict[tuple[str, str], str]:
-        """The references of ours that adopted orders have, by gateway and venue's id."""
-        query = select(_ORDERS.c.gateway, _ORDERS.c.venue_order_id, _ORDERS.c.reference)
-        found = await self._all(query.where(_ORDERS.c.order_id != ""))
-        return {(row["gateway"], row["venue_order_id"]): row["reference"] for row in found}
+    async def adopted(self, since_ns: int) -> dict[tuple[str, str], tuple[str, str]]:
+        """(reference of ours, symbol) of adopted orders that are open, or were adopted since a time.
+
+        By gateway and venue's id.
+        """
+        query = select(_ORDERS.c.gateway, _ORDERS.c.venue_order_id, _ORDERS.c.reference, _ORDERS.c.symbol)
+        open_ones = select(_OURS.c.order_id).where(_OURS.c.is_open)
+        recent = or_(_ORDERS.c.update_time_ns >= since_ns, _ORDERS.c.order_id.in_(open_ones))
+        found = await self._all(query.where(_ORDERS.c.order_id != "", recent))
+        return {(row["gateway"], row["venue_order_id"]): (row["reference"], row["symbol"]) for row in found}
 
     async def booked(self, gateway: str, venue_trade_ids: Sequence[str]) -> set[tuple[str, str]]:
         """(venue's trade id, order id) of those that are in the books."""

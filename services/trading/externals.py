@@ -15,10 +15,12 @@ from services.trading.external_repository import ExternalRepository
 from services.trading.external_rows import ExternalActivity, ExternalOrder, ExternalTrade, order_row, trade_row
 from services.trading.money import ZERO
 from services.trading.orders import FINISHED, OrderStatus
-from services.trading.reports import OrderReport, TradeReport, UnreadableReport
+from services.trading.reports import OrderReport, TradeKind, TradeReport, UnreadableReport
 
 log = logging.getLogger(__name__)
 KNOWN = 10_000
+# How long after its end reports may come of an adopted order: over a holiday.
+ADOPTED_FOR_NS = 12 * 86_400 * 1_000_000_000
 _NAMESPACE = UUID("6f1d5a0e-3c58-4b0e-9a3c-4d1f7a6f2b11")
 
 
@@ -35,8 +37,11 @@ class Externals:
         # Of those that were told of lately, what is written; the others are looked up.
         self._orders: OrderedDict[str, ExternalOrder] = OrderedDict()
         self._trades: OrderedDict[str, None] = OrderedDict()
-        # By (gateway, venue's id): the reference of the order of ours that it is.
-        self._adopted: dict[tuple[str, str], str] | None = None
+        # Of the former those that are nobody's yet, by (gateway, venue's id).
+        self._unclaimed: dict[tuple[str, str], str] = {}
+        # By (gateway, venue's id): the reference of the order of ours that it is, and its symbol. Some venues give an
+        # id again another day.
+        self._adopted: dict[tuple[str, str], tuple[str, str]] | None = None
         # One at a time: what is adopted must not be recorded as external meanwhile.
         self.lock = asyncio.Lock()
         desk.on_reloaded(self._forget)
@@ -44,7 +49,8 @@ class Externals:
     async def reference_of(self, report: OrderReport | TradeReport) -> str:
         """Our reference of a report's order: the venue's word, or what an administrator made of it; empty if none."""
         adopted = await self._load()
-        return adopted.get((report.gateway, report.venue_order_id)) or report.reference
+        reference, symbol = adopted.get((report.gateway, report.venue_order_id), ("", ""))
+        return reference if reference and symbol == report.symbol else report.reference
 
     async def record(self, report: OrderReport | TradeReport | UnreadableReport) -> bool:
         """Write down an external order or trade; False when it was adopted meanwhile, and belongs to the books."""
@@ -73,9 +79,20 @@ class Externals:
             update_time_ns=changes.now_ns,
         )
         assert self._adopted is not None
-        self._adopted[order.gateway, order.venue_order_id] = reference
+        self._adopted[order.gateway, order.venue_order_id] = reference, order.symbol
         self._write_order(adopted, changes)
         return adopted
+
+    def claim(self, report: OrderReport | TradeReport, account_id: str, changes: Changes) -> None:
+        """The gateway has found out by itself that what was told of as external is an order of ours."""
+        external_order_id = self._unclaimed.get((report.gateway, report.venue_order_id))
+        if external_order_id is not None and external_order_id in self._orders:
+            self.adopt(self._orders[external_order_id], report.reference, account_id, changes)
+
+    @property
+    def has_unclaimed(self) -> bool:
+        """Whether any external order that was told of lately is not adopted."""
+        return bool(self._unclaimed)
 
     async def _record_order(self, report: OrderReport) -> None:
         external_order_id = order_id_of(report.gateway, report.venue_order_id or report.reference)
@@ -100,6 +117,8 @@ class Externals:
             account_id=before.account_id if before is not None else "",
             order_id=before.order_id if before is not None else "",
         )
+        if not self._desk.is_open:
+            return  # all is told of again once the books are read
         if before == order or (before is not None and before.status in FINISHED and report.status not in FINISHED):
             return
         with self._desk.step("") as changes:
@@ -147,6 +166,11 @@ class Externals:
                     status=OrderStatus.UNKNOWN, create_time_ns=changes.now_ns, update_time_ns=changes.now_ns,
                 )  # fmt: skip
                 self._write_order(order, changes)
+            elif order.status is OrderStatus.UNKNOWN and report.kind is TradeKind.NEW:
+                traded = order.cumulative_quantity + report.quantity
+                self._write_order(
+                    replace(order, quantity=traded, cumulative_quantity=traded, update_time_ns=changes.now_ns), changes
+                )
             self._tell("trade", report.gateway, report.symbol, report.venue_trade_id, report.quantity, changes)
             self._desk.commit(changes)
 
@@ -175,7 +199,13 @@ class Externals:
         self._orders[order.external_order_id] = order
         self._orders.move_to_end(order.external_order_id)
         while len(self._orders) > KNOWN:
-            self._orders.popitem(last=False)
+            _, oldest = self._orders.popitem(last=False)
+            self._unclaimed.pop((oldest.gateway, oldest.venue_order_id), None)
+        key = (order.gateway, order.venue_order_id)
+        if order.order_id:
+            self._unclaimed.pop(key, None)
+        else:
+            self._unclaimed[key] = order.external_order_id
         changes.writes.append((self._upsert_order, order_row(order)))
 
     async def find_order(self, external_order_id: str) -> ExternalOrder | None:
@@ -187,14 +217,15 @@ class Externals:
                 found = await repository.find_order(external_order_id)
         return found
 
-    async def _load(self) -> dict[tuple[str, str], str]:
+    async def _load(self) -> dict[tuple[str, str], tuple[str, str]]:
         if self._adopted is None:
             async with self._repositories.read() as repository:
-                self._adopted = await repository.adopted()
+                self._adopted = await repository.adopted(self._desk.clock.now_ns() - ADOPTED_FOR_NS)
         return self._adopted
 
     def _forget(self) -> None:
         self._orders.clear()
+        self._unclaimed.clear()
         self._trades.clear()
         self._adopted = None
 

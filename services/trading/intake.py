@@ -110,6 +110,8 @@ class Intake:
             else:
                 stale = 0 < order.update_time_ns < stale_amend_after_ns
                 apply_order_report(self._desk.book, order, report, changes, stale)
+            if self._externals.has_unclaimed:
+                self._externals.claim(report, order.account_id, changes)
             if changes:
                 self._desk.commit(changes)
         if self._desk.journal.waiting > MOST_WAITING:

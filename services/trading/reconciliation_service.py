@@ -124,13 +124,14 @@ class ReconciliationService:
         the account does not have.
         """
         self._desk.require_open()
+        # Before the lock: what venues report meanwhile does not wait for market's answer.
+        instrument = await self._instruments.require((await self._get(external_order_id)).symbol)
         async with self._externals.lock:
             external = await self._get(external_order_id)
             if external.order_id:
                 return external, await self._adopted_as(external, account_id, order_id)
             async with self._repositories.read() as repository:
                 trades = [one for one in await repository.trades_of(external_order_id) if one.kind is TradeKind.NEW]
-            instrument = await self._instruments.require(external.symbol)
             self._desk.require_open()
             if order_id:
                 order = self._uncertain(order_id)

@@ -187,6 +187,30 @@ async def test_an_external_order_is_linked_to_the_uncertain_order_that_it_is(tra
     assert not await uncertain()
 
 
+async def test_an_external_order_that_the_gateway_finds_to_be_ours_is_external_no_more(trader):
+    admin = admin_of(trader)
+    order = await trader.create(quantity=3)
+    await trader.becomes(order.order_id, "NEW")
+    venue_order_id = trader.engine.orders[order.order_id].venue_order_id
+    for number in range(2):
+        trader.engine.emit(trade=_trade(f"t{number}", venue_order_id=venue_order_id))
+    (external,) = await until(lambda: _traded(admin, "2"))
+    for number in range(2):
+        trader.engine.emit(trade={**_trade(f"t{number}", venue_order_id=venue_order_id), "order_id": order.order_id})
+    assert (await trader.becomes(order.order_id, "PARTIALLY_FILLED")).cumulative_quantity in ("1", "2")
+
+    async def claimed():
+        return not await _externals(admin) and not await _external_trades(admin)
+
+    await until(claimed)
+    (external,) = await _externals(admin, include_adopted=True)
+    assert external.order_id == order.order_id
+
+
+async def _traded(admin, quantity):
+    return [one for one in await _externals(admin) if one.quantity == one.cumulative_quantity == quantity]
+
+
 async def test_an_uncertain_order_is_ended_by_an_administrator_and_a_later_fill_still_counts(trader):
     async def fail(request):
         raise Unavailable("the engine died")
