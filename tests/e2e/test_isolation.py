@@ -219,6 +219,8 @@ def test_mallory_gets_and_changes_nothing_of_alices(alice, mallory):
                 body = answer.json()
                 assert all(not value for value in body.values()), (rpc, body)
                 continue
+            if answer.status_code == 400 and "is given by the path already" in answer.text:
+                continue
             assert answer.status_code in (401, 403, 404), (rpc, answer.status_code, answer.text)
             assert answer.status_code != 403 or reason(answer) == "PERMISSION_DENIED", (rpc, answer.text)
             assert answer.status_code != 401 or rpc == "ChangePassword", (rpc, answer.text)
