@@ -2,7 +2,7 @@
 
 from redfire.reasons import Reason
 
-from services.kernel.errors import Denied, FailedPrecondition, NotFound
+from services.kernel.errors import Denied, FailedPrecondition, NotFound, RedFireError
 from services.kernel.identifiers import new_id
 from services.kernel.live import Live
 from services.trading import ledger
@@ -68,7 +68,11 @@ class Accounts:
         if kind is AccountKind.LIVE and not is_admin:
             raise LiveAccountsAreForAdministrators
         gateway = gateway or self._settings.value.paper_gateway
-        await self._venue.connected_gateways()  # also says which of them are simulated
+        try:
+            await self._venue.connected_gateways()  # also says which of them are simulated
+        except RedFireError:
+            if gateway not in self._venue.simulated:
+                raise
         if violation := gateway_violation(kind, gateway, self._venue.simulated):
             raise violation
         return await self._open(user_id, display_name, kind, gateway, f"open:{request_id}" if request_id else new_id())

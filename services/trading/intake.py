@@ -117,12 +117,12 @@ class Intake:
         if self._desk.journal.waiting > MOST_WAITING:
             await self._desk.journal.durable()
 
-    def begin_day(self, gateway: str, trading_day: int) -> None:
-        """A gateway's trading day."""
+    def begin_day(self, gateway: str, trading_day: int, answer: bool = False) -> None:
+        """A gateway's trading day, as it told or answered."""
         if not self._desk.is_open or not trading_day:
             return
         before = self._desk.book.days.reported(gateway)[0]
-        steps = self._desk.book.begin_day(gateway, trading_day, self._desk.clock.now_ns())
+        steps = self._desk.book.begin_day(gateway, trading_day, self._desk.clock.now_ns(), answer)
         for changes in steps:
             self._desk.commit(changes)
         if steps and before not in (0, trading_day):
@@ -132,6 +132,7 @@ class Intake:
         missed = not event.resumed or event.epoch != self._epoch
         if missed:
             self._epoch, self._sequence = event.epoch, event.sequence
+            self._desk.book.days.doubt()
         self.connected.update(await self._venue.connected_gateways())
         for gateway, connected in self.connected.items():
             if connected:

@@ -167,7 +167,7 @@ class Reconciliation:
         state = await self._venue.state(gateway, list(asked), self._cursors.get(gateway, ""))
         # An order that was being written was not sent yet, and by now it is on its way.
         await desk.journal.durable()
-        self.intake.begin_day(gateway, state.trading_day)
+        self.intake.begin_day(gateway, state.trading_day, answer=True)
         await self._take_trades(gateway, state)
         for number, report in enumerate(state.orders):
             await self.intake.take(report, now_ns - int(AMEND_SETTLES_S * 1e9))

@@ -22,6 +22,8 @@ class TradingDays:
         self._reported: dict[str, tuple[int, bool]] = {}
         # Of gateways with the calendar's days: what fills were ahead of it with, by gateway and symbol.
         self._ahead: dict[tuple[str, str], int] = {}
+        # Gateways that may have begun another recording: what they answer next is believed, whatever it is.
+        self._doubted: set[str] = set()
 
     def of(self, gateway: str, symbol: str) -> int:
         """The trading day that a symbol of the gateway is in; 0 when nothing is known."""
@@ -41,8 +43,15 @@ class TradingDays:
         """(the day that a gateway reported last or 0, whether it keeps days of its own)."""
         return self._reported.get(gateway, (0, False))
 
-    def begin(self, gateway: str, trading_day: int) -> bool:
-        """The gateway says that it is in this trading day; False when that is known."""
+    def begin(self, gateway: str, trading_day: int, answer: bool = False) -> bool:
+        """The gateway says that it is in this trading day; False when that is known.
+
+        An `answer` to a question may have been overtaken by what the gateway told since: it takes no day back.
+        """
+        doubted = gateway in self._doubted
+        self._doubted.discard(gateway)
+        if answer and not doubted and trading_day <= self._reported.get(gateway, (0, False))[0]:
+            return False
         calendar = self._calendar
         is_own = calendar is None or trading_day != calendar.chinese_trading_day(self._now_ns())
         if self._reported.get(gateway) == (trading_day, is_own):
@@ -62,8 +71,14 @@ class TradingDays:
     def restore(self, gateway: str, trading_day: int, is_own: bool) -> None:
         """Take over what was written."""
         self._reported[gateway] = (trading_day, is_own)
+        self._doubted.add(gateway)
+
+    def doubt(self) -> None:
+        """Something was missed of what gateways told, or they were started anew."""
+        self._doubted.update(self._reported)
 
     def clear(self) -> None:
         """Forget what gateways reported."""
         self._reported.clear()
         self._ahead.clear()
+        self._doubted.clear()

@@ -141,6 +141,20 @@ def test_days_of_a_live_gateway_come_by_the_calendar_and_those_of_a_replay_by_it
     assert days.begin("SIM", 20260112) and days.of("SIM", "BTCUSDT.BINANCE") == 20260109
 
 
+def test_an_answer_that_the_days_change_overtook_takes_no_day_back_but_a_restarted_gateway_may_begin_an_older_one():
+    now = shanghai("2026-01-09 14:00")
+    days = TradingDays(Calendar.load(), lambda: now)
+    days.begin("SIM", 20260109)
+    now = shanghai("2026-01-09 17:30")
+    assert not days.begin("SIM", 20260109, answer=True) and days.of("SIM", "rb2605.SHFE") == 20260112
+    days.begin("SIM", 20260112)
+    assert not days.begin("SIM", 20260109, answer=True) and days.of("SIM", "rb2605.SHFE") == 20260112
+    days.doubt()
+    assert days.begin("SIM", 20260109, answer=True) and days.of("SIM", "rb2605.SHFE") == 20260109
+    days.restore("SIM", 20260109, True)
+    assert days.begin("SIM", 20210104, answer=True) and days.of("SIM", "rb2605.SHFE") == 20210104
+
+
 @pytest.mark.parametrize("groups", [1, 512])
 async def test_a_power_cut_at_the_days_change_leaves_no_contract_of_the_day_before_todays(groups, monkeypatch):
     async with trading() as trader:
