@@ -17,6 +17,7 @@ what it filled. `settle_group` depends on the orders alone and changes nothing w
 goes on from the rows.
 """
 
+import logging
 from decimal import Decimal
 
 from redfire.reasons import Reason
@@ -30,6 +31,7 @@ from services.trading.order_group import OrderGroup
 from services.trading.order_states import move
 from services.trading.orders import STOP_TYPES, Order, OrderStatus, ReplaceStep
 
+log = logging.getLogger(__name__)
 _WORKING = frozenset({OrderStatus.NEW, OrderStatus.PARTIALLY_FILLED})
 
 
@@ -74,6 +76,9 @@ def settle_group(book: Book, group: OrderGroup, changes: Changes) -> list[Order]
         else:
             _end(book, group, order, changes)
     if not group.is_open:
+        filled = sum((order.cumulative_quantity for order in group.members), ZERO)
+        if not group.closes and filled > group.quantity:
+            log.warning("group %s opened %s, %s were wanted", group.order_group_id, filled, group.quantity)
         book.forget_group(group)
         group.update_time_ns = changes.now_ns
         changes.groups[group.order_group_id] = group

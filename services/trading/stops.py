@@ -150,6 +150,7 @@ class Stops:
                 and order.time_in_force is TimeInForce.DAY
                 and order.is_held
                 and order.type in STOP_TYPES
+                and not order.dormant  # its day begins when its entry fills
             ):
                 self._expire(order)
 
@@ -172,7 +173,7 @@ class Stops:
 
     def _is_of_yesterday(self, order: Order) -> bool:
         """Whether it is a DAY order of a trading day that is over, whether anybody said so or not."""
-        if order.time_in_force is not TimeInForce.DAY or not order.trading_day:
+        if order.time_in_force is not TimeInForce.DAY or not order.trading_day or order.dormant:
             return False
         return self._desk.book.days.of(order.gateway, order.symbol) > order.trading_day
 

@@ -461,3 +461,23 @@ async def test_a_lease_leaves_the_stop_of_what_a_bracket_has_entered(trader):
     trader.market.price(SYMBOL, 3899.0)
     await until(lambda: sent(trader, stop))
     assert sent(trader, stop)[0][1] == "1"
+
+
+async def test_day_exits_of_a_good_till_canceled_entry_begin_their_day_when_it_fills(trader):
+    group = await create(
+        trader,
+        bracket(profit=order("SELL", price="4100", tif="DAY"),
+                stop=order("SELL", type="STOP", stop_price="3900", tif="DAY")),
+    )  # fmt: skip
+    entry, profit, stop = (o.order_id for o in group.orders)
+    await trader.becomes(entry, "NEW")
+    marker = await trader.create("SELL", type="STOP", stop_price="3900", tif="DAY")
+    trader.engine.trading_day = 20260106
+    trader.engine.emit(trading_day={"gateway_name": "SIM", "trading_day": 20260106})
+    await trader.becomes(marker.order_id, "EXPIRED")
+    trader.engine.fill(entry, 3, "4000")
+    await until(lambda: live(trader, profit) == 3)
+    await shows(trader, stop, status=2, quantity="3")
+    await until(lambda: trader.market.listeners)
+    trader.market.price(SYMBOL, 3899.0)
+    await until(lambda: sent(trader, stop))

@@ -2,13 +2,15 @@
 
 import asyncio
 import contextlib
+import sqlite3
 
 import grpc
 from google.protobuf import duration_pb2
 from redfire.trading.v1 import order_service_pb2 as order_pb
 from redfire.trading.v1.order_service_pb2_grpc import OrderServiceStub
 
-from tests.trading.conftest import refused, trading
+from services.kernel.clock import ManualClock
+from tests.trading.conftest import Client, refused, trading
 from tests.waiting import until
 
 CANCEL_ON_DISCONNECT = 66
@@ -114,40 +116,76 @@ async def test_protective_stops_end_too_where_that_was_asked_for(trader):
     assert done.reject_reason == CANCEL_ON_DISCONNECT
 
 
-async def test_a_stream_that_follows_in_time_or_another_that_is_still_there_keeps_the_orders(trader):
-    working = await trader.create(price="3900")
-    first, second = (trader.orders.StreamOrders(lease(), timeout=None) for _ in range(2))
-    await armed(first)
-    await armed(second)
-    first.cancel()
-    second.cancel()
-    third = trader.orders.StreamOrders(lease(2), timeout=None)
-    await armed(third)
-    fourth = trader.orders.StreamOrders(lease(), timeout=None)
-    await armed(fourth)
-    third.cancel()
-    # Nothing else marks that the time of the ended streams is over.
-    await asyncio.sleep(1.6)
-    assert (await trader.get(working.order_id)).status == 2
-    fourth.cancel()
-    await trader.becomes(working.order_id, "CANCELED")
+class Other(Client):
+    """Another user whose lease runs out: when its order is gone, all leases that were over by then have been ended."""
+
+    @classmethod
+    async def with_a_lease(cls, trader, seconds):
+        other = cls(trader.platform, trader.platform.identity())
+        order = await other.create(price="3900")
+        await other.becomes(order.order_id, "NEW")
+        stream = other.orders.StreamOrders(lease(seconds), timeout=None)
+        await armed(stream)
+        stream.cancel()
+        other.order_id = order.order_id
+        await until(lambda: running_out(trader, order.account_id))
+        return other
+
+    async def is_over(self):
+        await self.becomes(self.order_id, "CANCELED")
 
 
-async def test_a_lease_outlives_a_restart_and_orders_end_unless_their_client_comes_back(tmp_path, monkeypatch):
-    monkeypatch.setattr("services.trading.leases.RESTART_GRACE_S", 0.5)
-    async with trading(data_dir=tmp_path, user_id="u-1") as trader:
+def running_out(trader, account_id):
+    """Whether nobody holds the account's lease any more."""
+    path = next(trader.platform.folder.glob("trading*.sqlite"))
+    with contextlib.closing(sqlite3.connect(path)) as database:
+        row = database.execute("SELECT deadline_ns FROM leases WHERE account_id = ?", [account_id]).fetchone()
+    return row is not None and row[0] > 0
+
+
+async def test_a_stream_that_follows_in_time_or_another_that_is_still_there_keeps_the_orders():
+    clock = ManualClock()
+    async with trading(clock=clock) as trader:
         working = await trader.create(price="3900")
         await trader.becomes(working.order_id, "NEW")
-        await armed(trader.orders.StreamOrders(lease(), timeout=None))
-    async with trading(trader.peers, data_dir=tmp_path, user_id="u-1") as trader:
+        first, second = (trader.orders.StreamOrders(lease(), timeout=None) for _ in range(2))
+        await armed(first)
+        await armed(second)
+        first.cancel()
+        second.cancel()
+        await until(lambda: running_out(trader, working.account_id))
+        third, fourth = (trader.orders.StreamOrders(lease(), timeout=None) for _ in range(2))
+        await armed(third)
+        await armed(fourth)
+        third.cancel()
+        other = await Other.with_a_lease(trader, 60)
+        clock.advance(61)
+        await other.is_over()
+        assert (await trader.get(working.order_id)).status == 2
+        fourth.cancel()
+        await until(lambda: running_out(trader, working.account_id))
+        clock.advance(2)
+        await trader.becomes(working.order_id, "CANCELED")
+
+
+async def test_a_lease_outlives_a_restart_and_orders_end_unless_their_client_comes_back(tmp_path):
+    clock = ManualClock()
+    async with trading(data_dir=tmp_path, user_id="u-1", clock=clock) as trader:
+        working = await trader.create(price="3900")
+        await trader.becomes(working.order_id, "NEW")
+        await armed(trader.orders.StreamOrders(lease(60), timeout=None))
+    async with trading(trader.peers, data_dir=tmp_path, user_id="u-1", clock=clock) as trader:
+        clock.advance(61)
         done = await trader.becomes(working.order_id, "CANCELED")
         assert done.reject_reason == CANCEL_ON_DISCONNECT
         kept = await trader.create(price="3900")
         await trader.becomes(kept.order_id, "NEW")
-        await armed(trader.orders.StreamOrders(lease(), timeout=None))
-    async with trading(trader.peers, data_dir=tmp_path, user_id="u-1") as trader:
-        await armed(trader.orders.StreamOrders(lease(), timeout=None))
-        await asyncio.sleep(1.4)
+        await armed(trader.orders.StreamOrders(lease(60), timeout=None))
+    async with trading(trader.peers, data_dir=tmp_path, user_id="u-1", clock=clock) as trader:
+        await armed(trader.orders.StreamOrders(lease(60), timeout=None))
+        other = await Other.with_a_lease(trader, 60)
+        clock.advance(61)
+        await other.is_over()
         assert (await trader.get(kept.order_id)).status == 2
 
 
