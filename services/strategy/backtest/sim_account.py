@@ -7,7 +7,7 @@ from functools import cache
 from services.simulation.catalogue import Catalogue
 from services.strategy.backtest.job import BacktestJob
 
-_ZERO = Decimal(0)
+_ZERO, _ONE = Decimal(0), Decimal(1)
 _SCALE = Decimal("0.00000001")
 _BUFFER = Decimal("0.02")
 """How far above the last price a market order's money is reserved: trading's default."""
@@ -61,6 +61,10 @@ class Terms:
         usual = quantity - closed_today
         paid = usual * (unit * self.commission_rate + self.commission_fixed)
         return (paid + closed_today * (unit * self.close_today_rate + self.close_today_fixed)).quantize(_SCALE)
+
+    def closes_today_first(self, price: Decimal) -> bool:
+        """Whether a CLOSE takes today's contracts first: at SHFE and INE, where it costs no more (close_first auto)."""
+        return self.today_first and self.commission(price, _ONE, _ONE) <= self.commission(price, _ONE)
 
     def margin(self, price: Decimal, quantity: Decimal) -> Decimal:
         """Of so many contracts at this price."""
@@ -157,7 +161,7 @@ class SimAccount:
         elif order.effect == CLOSE_YESTERDAY:
             order.yesterday = order.left
         else:
-            order.today, order.yesterday = self._split(order.left, today, yesterday)
+            order.today, order.yesterday = self._split(order, order.left, today, yesterday)
         position.frozen_today += order.today
         position.frozen_yesterday += order.yesterday
 
@@ -219,11 +223,11 @@ class SimAccount:
             return quantity, _ZERO
         if order.effect == CLOSE_YESTERDAY:
             return _ZERO, quantity
-        return self._split(quantity, order.today, order.yesterday)
+        return self._split(order, quantity, order.today, order.yesterday)
 
-    def _split(self, quantity: Decimal, today: Decimal, yesterday: Decimal) -> tuple[Decimal, Decimal]:
-        """(of today's, of yesterday's): the exchange's first choice first."""
-        if self.terms.today_first:
+    def _split(self, order: Held, quantity: Decimal, today: Decimal, yesterday: Decimal) -> tuple[Decimal, Decimal]:
+        """(of today's, of yesterday's), as trading closes them."""
+        if self.terms.closes_today_first(order.price):
             of_today = min(quantity, today)
             return of_today, quantity - of_today
         of_yesterday = min(quantity, yesterday)
