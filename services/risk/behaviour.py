@@ -9,6 +9,8 @@ MOST_RECENT = 20_000
 class Behaviour:
     """Kept only of accounts with limits of programme trading."""
 
+    __slots__ = ("_asked", "_asked_in", "_recent")
+
     def __init__(self) -> None:
         # By what they ask for: when the last such order was let through, and its id.
         self._recent: dict[int, tuple[float, str]] = {}

@@ -59,21 +59,23 @@ class Enforcer:
             for key, target in targets.items():
                 if self._due(key):
                     await self._cancel(key, target)
+                if self._wake.is_set():
+                    break  # a halt does not wait for many others
             await set_within(self._wake, LOOK_S)
             self._wake.clear()
 
     def _targets(self) -> dict[tuple[str, bool], Target]:
         targets = {}
-        for account_id in self._portfolio.lost:
-            book = self._portfolio.find(account_id)
-            if book is not None:
-                reason = Reason.RISK_LIMIT_MAX_DAILY_LOSS
-                targets[account_id, True] = Target(account_id, True, book.user_id, reason)
-        for setting in self._states.restricted():
+        for setting in sorted(self._states.restricted(), key=lambda setting: -setting.state):
             halted = setting.state is TradingState.HALTED
             reason = Reason.TRADING_HALTED if halted else Reason.REDUCE_ONLY
             key = setting.account_id, not halted
             targets[key] = Target(setting.account_id, not halted, setting.user_id, reason)
+        for account_id in self._portfolio.lost:
+            book = self._portfolio.find(account_id)
+            if book is not None:
+                reason = Reason.RISK_LIMIT_MAX_DAILY_LOSS
+                targets.setdefault((account_id, True), Target(account_id, True, book.user_id, reason))
         return targets
 
     def _due(self, key: tuple[str, bool]) -> bool:

@@ -105,7 +105,7 @@ class PriceFeed:
 
     async def _load_gateways(self) -> None:
         try:
-            answer = await self._engine.ListGateways(engine_pb2.ListGatewaysRequest(page_size=1000))
+            answer = await self._engine.ListGateways(engine_pb2.ListGatewaysRequest(page_size=1000), timeout=1.0)
         except RedFireError as error:
             log.debug("gateways are unavailable: %s", error.message)
             return

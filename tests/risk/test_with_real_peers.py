@@ -23,7 +23,7 @@ from redfire.trading.v1.order_service_pb2_grpc import OrderServiceStub
 from services.config.convert import to_value
 from services.kernel.identifiers import new_id
 from services.risk.keeper import Keeper
-from tests.harness import Platform, User, platform
+from tests.harness import User, platform
 from tests.waiting import until
 
 NAMES = ("config", "auth", "user", "engine", "market", "trading", "risk")
@@ -131,8 +131,8 @@ async def test_what_risk_says_is_what_trading_says() -> None:
         await until(agrees)
 
 
-async def trading(p: Platform, user: User) -> tuple[str, str, Decimal]:
-    """The user's account, opened; an instrument, and a price far below its last one."""
+async def trading(user: User) -> tuple[str, str, Decimal, Decimal]:
+    """The user's account, opened; an instrument, and prices far below and above its last one."""
     accounts, market = user.stub(AccountServiceStub), user.stub(MarketServiceStub)
     found = (await accounts.ListAccounts(account_service_pb2.ListAccountsRequest())).accounts
     if not found:
@@ -148,8 +148,8 @@ async def trading(p: Platform, user: User) -> tuple[str, str, Decimal]:
             return None
 
     last = Decimal(str((await until(tick, timeout_s=20)).last_price))
-    far = last * Decimal("0.97")
-    return found[0].account_id, symbol, far - far % step
+    low, high = last * Decimal("0.97"), last * Decimal("1.03")
+    return found[0].account_id, symbol, low - low % step, high - high % step
 
 
 @pytest.mark.timeout(120)
@@ -166,8 +166,8 @@ async def test_limits_of_programme_trading_hold_across_a_kill(tmp_path: Any, mon
 
     async with platform(*services, data_dir=tmp_path) as p:
         alice, admin = p.identity(user_id), p.identity(role="admin")
-        account_id, symbol, far = await trading(p, alice)
-        limit = {"type": common.ORDER_TYPE_LIMIT, "price": str(far), "time_in_force": common.TIME_IN_FORCE_GTC}
+        account_id, symbol, low, _ = await trading(alice)
+        limit = {"type": common.ORDER_TYPE_LIMIT, "price": str(low), "time_in_force": common.TIME_IN_FORCE_GTC}
         risk = alice.stub(RiskServiceStub)
 
         async def limits(stub: Any, **values: Any) -> None:
@@ -204,7 +204,7 @@ async def test_limits_of_programme_trading_hold_across_a_kill(tmp_path: Any, mon
     monkeypatch.undo()
     async with platform(*services, data_dir=tmp_path) as p:
         alice, admin = p.identity(user_id), p.identity(role="admin")
-        await trading(p, alice)
+        await trading(alice)
 
         async def refused() -> bool:
             return await reason(alice, symbol, **limit, quantity="5") == "RISK_LIMIT_MAX_ORDERS_PER_DAY"
@@ -214,13 +214,48 @@ async def test_limits_of_programme_trading_hold_across_a_kill(tmp_path: Any, mon
         await admin.stub(RiskServiceStub).UpdateLimits(request)
         assert await reason(alice, symbol, **limit, quantity="5") == ""
         assert await reason(alice, symbol, **limit, quantity="6") == "RISK_LIMIT_MAX_ORDERS_PER_DAY"
-        # REDUCING takes all of them away from the venue, and says why.
+        orders = alice.stub(OrderServiceStub)
+        own = (await orders.ListOrders(order_service_pb2.ListOrdersRequest())).orders
+        cancels = pb.RiskLimits(max_cancels_per_day=1)
+        await alice.stub(RiskServiceStub).UpdateLimits(pb.UpdateLimitsRequest(limits=cancels))
+        await orders.CancelOrder(order_service_pb2.CancelOrderRequest(order_id=own[0].order_id))
+        with pytest.raises(grpc.aio.AioRpcError) as refusal:
+            await orders.CancelOrder(order_service_pb2.CancelOrderRequest(order_id=own[1].order_id))
+        assert reason_of(refusal.value) == "RISK_LIMIT_MAX_CANCELS_PER_DAY"
+        # REDUCING takes all others away from the venue all the same, and says why.
         state = pb.SetTradingStateRequest(state=common.TRADING_STATE_REDUCING, reason="test")
         await alice.stub(RiskServiceStub).SetTradingState(state)
 
         async def ended() -> bool:
-            orders = (await alice.stub(OrderServiceStub).ListOrders(order_service_pb2.ListOrdersRequest())).orders
-            reasons = {(one.status, one.reject_reason) for one in orders}
-            return reasons == {(common.ORDER_STATUS_CANCELED, error_reason_pb2.REDUCE_ONLY)}
+            found = (await orders.ListOrders(order_service_pb2.ListOrdersRequest())).orders
+            reasons = {(one.status, one.reject_reason) for one in found}
+            canceled = common.ORDER_STATUS_CANCELED
+            return reasons == {(canceled, error_reason_pb2.REDUCE_ONLY), (canceled, 0)}
 
         await until(ended, timeout_s=20)
+
+
+@pytest.mark.timeout(120)
+async def test_an_own_resting_order_is_canceled_before_the_order_that_would_meet_it() -> None:
+    async with platform("engine", "market", "trading", "risk") as p:
+        alice = p.identity()
+        _, symbol, _, high = await trading(alice)
+        selling = {"type": common.ORDER_TYPE_LIMIT, "side": common.SIDE_SELL, "time_in_force": common.TIME_IN_FORCE_GTC}
+
+        async def rests() -> Any:
+            try:
+                return await order(alice, symbol, price=str(high), **selling)
+            except grpc.aio.AioRpcError:
+                return None
+
+        resting = await until(rests, timeout_s=20)
+        limits = pb.RiskLimits(self_trade_prevention=pb.SELF_TRADE_PREVENTION_CANCEL_RESTING)
+        await alice.stub(RiskServiceStub).UpdateLimits(pb.UpdateLimitsRequest(limits=limits))
+        buying = await order(alice, symbol, price=str(high), type=common.ORDER_TYPE_LIMIT)
+
+        async def became(order_id: str, status: Any) -> bool:
+            request = order_service_pb2.GetOrderRequest(order_id=order_id)
+            return (await alice.stub(OrderServiceStub).GetOrder(request)).order.status == status
+
+        await until(lambda: became(resting.order_id, common.ORDER_STATUS_CANCELED), timeout_s=20)
+        await until(lambda: became(buying.order_id, common.ORDER_STATUS_FILLED), timeout_s=20)
