@@ -4,7 +4,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
-from sqlalchemy import BigInteger, Boolean, Index, Integer, String, Text, UniqueConstraint
+from sqlalchemy import BigInteger, Boolean, Index, Integer, String, Text, UniqueConstraint, false
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from services.kernel.columns import Amount, JsonDocument, UtcTime
@@ -36,7 +36,7 @@ class SimOrderRow(Base):
     reason: Mapped[str] = mapped_column(String(64))
     message: Mapped[str] = mapped_column(Text)
     expire_time: Mapped[datetime | None] = mapped_column(UtcTime)
-    post_only: Mapped[bool] = mapped_column(Boolean)
+    post_only: Mapped[bool] = mapped_column(Boolean, server_default=false())
     trading_day: Mapped[int] = mapped_column(Integer)
     priority: Mapped[int] = mapped_column(BigInteger)
     create_time: Mapped[datetime] = mapped_column(UtcTime)
@@ -85,7 +85,7 @@ class GatewayOrderRow(Base):
     """An order for another gateway, written before it is sent; `venue_order_id` is empty until the gateway names it.
 
     `state` is SENDING (it may be at the venue), SENT, or REFUSED (it never was); `status` and `cumulative_quantity` are
-    what the venue said last, and `is_open` whether more may follow.
+    what the venue said last, and `is_open` whether more may follow. Rows of the version before have no state and side.
     """
 
     __tablename__ = "gateway_orders"
@@ -95,19 +95,19 @@ class GatewayOrderRow(Base):
     gateway_name: Mapped[str] = mapped_column(String(32))
     venue_order_id: Mapped[str] = mapped_column(String(128), index=True)
     symbol: Mapped[str] = mapped_column(String(64))
-    side: Mapped[str] = mapped_column(String(8))
-    type: Mapped[str] = mapped_column(String(8))
-    time_in_force: Mapped[str] = mapped_column(String(8))
-    position_effect: Mapped[str] = mapped_column(String(16))
-    quantity: Mapped[Decimal] = mapped_column(Amount)
+    side: Mapped[str] = mapped_column(String(8), server_default="")
+    type: Mapped[str] = mapped_column(String(8), server_default="LIMIT")
+    time_in_force: Mapped[str] = mapped_column(String(8), server_default="DAY")
+    position_effect: Mapped[str] = mapped_column(String(16), server_default="OPEN")
+    quantity: Mapped[Decimal] = mapped_column(Amount, server_default="0")
     price: Mapped[Decimal | None] = mapped_column(Amount)
-    state: Mapped[str] = mapped_column(String(8))
-    status: Mapped[str] = mapped_column(String(20))
-    cumulative_quantity: Mapped[Decimal] = mapped_column(Amount)
-    is_open: Mapped[bool] = mapped_column(Boolean)
-    trading_day: Mapped[int] = mapped_column(Integer)
+    state: Mapped[str] = mapped_column(String(8), server_default="")
+    status: Mapped[str] = mapped_column(String(20), server_default="PENDING_NEW")
+    cumulative_quantity: Mapped[Decimal] = mapped_column(Amount, server_default="0")
+    is_open: Mapped[bool] = mapped_column(Boolean, server_default=false())
+    trading_day: Mapped[int] = mapped_column(Integer, server_default="0")
     create_time: Mapped[datetime] = mapped_column(UtcTime, index=True)
-    update_time: Mapped[datetime] = mapped_column(UtcTime)
+    update_time: Mapped[datetime | None] = mapped_column(UtcTime)
 
 
 class GatewayTradeRow(Base):

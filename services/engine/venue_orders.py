@@ -78,11 +78,14 @@ class VenueOrder:
     @classmethod
     def of_row(cls, row: GatewayOrderRow) -> "VenueOrder":
         """The order of a row."""
+        state = row.state or {"": SendState.SENDING, "refused": SendState.REFUSED}.get(
+            row.venue_order_id, SendState.SENT
+        )
         return cls(
-            row.order_id, row.gateway_name, row.venue_order_id, row.symbol, Side(row.side), OrderType(row.type),
-            TimeInForce(row.time_in_force), PositionEffect(row.position_effect), row.quantity, row.price,
-            SendState(row.state), OrderStatus(row.status), row.cumulative_quantity, row.trading_day,
-            row.create_time, row.update_time,
+            row.order_id, row.gateway_name, row.venue_order_id, row.symbol, Side(row.side or Side.BUY),
+            OrderType(row.type), TimeInForce(row.time_in_force), PositionEffect(row.position_effect), row.quantity,
+            row.price, SendState(state), OrderStatus(row.status), row.cumulative_quantity, row.trading_day,
+            row.create_time, row.update_time or row.create_time,
         )  # fmt: skip
 
     @property
@@ -157,7 +160,7 @@ class VenueOrders:
     def restore(self, rows: Iterable[GatewayOrderRow]) -> None:
         """Go on where a run before this one stopped."""
         for row in rows:
-            if row.gateway_name == self._name:
+            if row.gateway_name == self._name and row.side:
                 self._remember(VenueOrder.of_row(row))
 
     def open(self) -> list[VenueOrder]:
@@ -217,7 +220,8 @@ class VenueOrders:
             return order
         async with self._repositories.read() as repository:
             row = await repository.find_gateway_order_of(self._name, venue_order_id)
-        if row is not None and row.symbol == symbol and row.side == side.value:
+        if row is not None and row.symbol == symbol and row.side in (side.value, ""):
+            row.side = side.value
             return self.owner(venue_order_id, symbol, side) or self._remember(VenueOrder.of_row(row))
         self._strangers[venue_order_id] = None
         if len(self._strangers) > STRANGERS_KEPT:

@@ -1,6 +1,8 @@
 """What is kept of a real gateway's orders, trades, days and positions, and for how long."""
 
 import logging
+import sqlite3
+from contextlib import closing
 from datetime import UTC
 
 import grpc
@@ -238,3 +240,24 @@ async def test_what_ctp_has_no_words_for_is_unsupported_and_was_never_sent(front
         none, _ = await send(desk, tif="FOK")
         await desk.status(none, "CANCELED")
         assert not desk.trades(none)
+
+
+async def test_orders_that_the_version_before_wrote_down_are_still_ours(front, tmp_path):
+    async with engine_at(front, tmp_path) as desk:
+        order_id, venue_order_id = await send(desk, side="SELL")
+        await desk.status(order_id, "NEW")
+    file = tmp_path / "engine_db.sqlite"
+    with closing(sqlite3.connect(file)) as database:
+        (time,) = database.execute("SELECT create_time FROM gateway_orders").fetchone()
+        database.execute("DROP TABLE gateway_orders")
+        columns = "order_id VARCHAR(64) PRIMARY KEY, gateway_name VARCHAR(32), venue_order_id VARCHAR(128)"
+        database.execute(f"CREATE TABLE gateway_orders ({columns}, symbol VARCHAR(64), create_time BIGINT)")
+        for one, theirs in ((order_id, venue_order_id), ("refused", "refused"), ("begun", "")):
+            row = (one, "CTP", theirs, "rb2701.SHFE", time)
+            database.execute("INSERT INTO gateway_orders VALUES (?, ?, ?, ?, ?)", row)
+        database.commit()
+    async with engine_at(front, tmp_path) as desk:
+        state = await desk.state(order_id, "refused", "begun", gateway="CTP")
+        assert [o.order_id for o in state.orders] == [order_id] and list(state.uncertain_order_ids) == ["begun"]
+        front.fill(front.find(venue_order_id), 2)
+        await desk.filled(order_id)
