@@ -31,11 +31,13 @@ class CalendarApi(rpc.CalendarServiceServicer):
 
     async def ListTradingDays(self, request: pb.ListTradingDaysRequest, call: Call) -> pb.ListTradingDaysResponse:
         """Trading days, oldest first."""
-        page = Page.of(request, cursor=(int,))
+        page = Page.of(request, cursor=(str,))
         start, end = _day(request.start_date, "start_date"), _day(request.end_date, "end_date")
         query = DaysQuery(request.exchange, start, end, request.product, request.symbol)
-        rows = self._calendar.list_trading_days(query, page.after[0] if page.after else 0, page.size + 1)
-        cut = page.cut(rows, lambda day: [day.number])
+        # As a date: a client can make up tokens, and not every number is one.
+        after = _day(page.after[0], "page_token") if page.after else 0
+        rows = self._calendar.list_trading_days(query, after, page.size + 1)
+        cut = page.cut(rows, lambda day: [_iso(day.number)])
         return pb.ListTradingDaysResponse(days=map(_trading_day_to_pb, cut.items), next_page_token=cut.next_page_token)
 
     async def GetSession(self, request: pb.GetSessionRequest, call: Call) -> pb.GetSessionResponse:
@@ -64,6 +66,10 @@ def _day(text: str, field: str) -> int:
     except ValueError:
         raise Invalid(f"{field}: {text} is no date", field=field) from None
     return day.year * 10_000 + day.month * 100 + day.day if day else 0
+
+
+def _iso(number: int) -> str:
+    return f"{number // 10_000:04}-{number // 100 % 100:02}-{number % 100:02}"
 
 
 def _trading_day_to_pb(day: TradingDay) -> pb.TradingDay:

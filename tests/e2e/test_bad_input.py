@@ -220,6 +220,8 @@ def lists(fuzzer: Fuzzer) -> list[str]:
         f"/api/strategies/backtests/{fuzzer.backtest_id}/days", "/api/strategies/optimizations",
         f"/api/strategies/optimizations/{fuzzer.optimization_id}/points",
         "/api/engine/gateways", "/api/config/fuzz/trading", "/api/config/fuzz/trading/key/versions",
+        "/api/market/calendar/SHFE", "/api/trading/externalOrders", "/api/trading/externalTrades",
+        "/api/trading/positionDifferences", "/api/trading/uncertainOrders",
     ]  # fmt: skip
     takes_pages = [r for r in CONTRACT.edge_rpcs if "page_token" in r.method.input_type.fields_by_name]
     assert len(routes) == len(takes_pages)

@@ -183,6 +183,9 @@ def attempts(alice: Alice, mallory: Client) -> dict[str, list]:
                 {"className": "MovingAverageStrategy", "symbol": SYMBOL, "accountId": a.account_id},
             )
         ],
+        "AdoptExternalOrder": [m.post(f"/api/trading/externalOrders/{uuid4()}:adopt", {"accountId": a.account_id})],
+        "ClosePositionDifference": [m.post("/api/trading/positionDifferences:close", {"accountId": a.account_id})],
+        "ResolveUncertainOrder": [m.post(f"/api/trading/uncertainOrders/{a.order_id}:resolve", {})],
         "GetStrategy": [m.get(strategy)],
         "UpdateStrategy": [m.patch(strategy, {"displayName": "hacked"})],
         "DeleteStrategy": [m.delete(strategy)],

@@ -1,6 +1,8 @@
 """The calendar service over loopback gRPC: days, sessions, and streams that follow the injected clock."""
 
 import asyncio
+import base64
+import json
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from typing import Any
@@ -135,6 +137,16 @@ async def test_days_come_in_pages(served: Served) -> None:
     assert (found[0], found[-1], len(found)) == (20260105, 20261231, 242)
     other = pb.ListTradingDaysRequest(**{**asked, "exchange": "SHFE"}, page_token="bm90IG91cnM")
     assert (await refused(served.stub.ListTradingDays(other)))[1:] == ("INVALID_PAGE_TOKEN", ["page_token"])
+
+
+@pytest.mark.parametrize("cursor", [[1], [0], [20261131], ["1"], ["0000-01-01"], ["2026-11-31"], ["\ud800"]])
+async def test_a_page_token_that_a_client_made_up_is_refused(served: Served, cursor: list[Any]) -> None:
+    asked = {"exchange": "CFFEX", "start_date": "2026-01-01", "end_date": "2026-12-31", "page_size": 1}
+    token = (await served.stub.ListTradingDays(pb.ListTradingDaysRequest(**asked))).next_page_token
+    query, _ = json.loads(base64.urlsafe_b64decode(token + "=="))
+    forged = base64.urlsafe_b64encode(json.dumps([query, cursor]).encode()).decode()
+    request = pb.ListTradingDaysRequest(**asked, page_token=forged)
+    assert (await refused(served.stub.ListTradingDays(request)))[2] == ["page_token"]
 
 
 @pytest.mark.parametrize(
