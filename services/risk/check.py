@@ -85,28 +85,22 @@ def reduces(book: AccountBook, candidate: OrderCandidate) -> bool:
 def violations(book: AccountBook, candidate: OrderCandidate, now: Circumstances, growth: Growth) -> Iterator[Violation]:
     """All reasons why the order may not be accepted, the gravest first; `growth` is `growth_of` the same.
 
-    Replaces that reduce, and closing stops that have triggered, are stopped by nothing but a halt.
+    Closing stops that have triggered are stopped by a halt alone, replaces that reduce also by the rules of programme
+    trading.
     """
     limits = book.limits
     if now.state is TradingState.HALTED:
         yield refusal(Reason.TRADING_HALTED, "trading is halted", state_reason=now.state_reason)
     if candidate.triggered and not candidate.opens:
         return
+    reducing = candidate.replaces and reduces(book, candidate)
+    restricted = now.state is not TradingState.ACTIVE or now.loss_reached or now.unsized
+    if restricted and candidate.opens and not reducing:
+        yield from _opening_violations(book, now)
     if book.watched:
         yield from behaviour_violations(book, candidate, now.counts, now.crossed, now.now)
-    if candidate.replaces and reduces(book, candidate):
+    if reducing:
         return
-    if now.state is TradingState.REDUCING and candidate.opens:
-        yield refusal(Reason.REDUCE_ONLY, "only orders that reduce a position", state_reason=now.state_reason)
-    if now.loss_reached and candidate.opens:
-        yield refusal(
-            Reason.RISK_LIMIT_MAX_DAILY_LOSS,
-            "the day's loss has reached max_daily_loss; until the next trading day only reducing orders",
-            limit="" if limits.max_daily_loss is None else plain(limits.max_daily_loss),
-            value=plain(-now.daily_pnl),
-        )
-    if now.unsized and candidate.opens:
-        yield _unsized(now.unsized)
     if limits.max_order_quantity is not None:
         yield from above(Reason.RISK_LIMIT_MAX_ORDER_QUANTITY, limits.max_order_quantity, candidate.quantity)
     if limits.max_order_notional is not None:
@@ -125,6 +119,22 @@ def violations(book: AccountBook, candidate: OrderCandidate, now: Circumstances,
         value = Decimal(book.orders_in_last_second(now.now) + 1)
         yield from above(Reason.RISK_LIMIT_MAX_ORDERS_PER_SECOND, Decimal(limits.max_orders_per_second), value)
     yield from _collar(book, candidate, now.last_price)
+
+
+def _opening_violations(book: AccountBook, now: Circumstances) -> Iterator[Violation]:
+    if now.state is TradingState.REDUCING:
+        yield refusal(Reason.REDUCE_ONLY, "only orders that reduce a position", state_reason=now.state_reason)
+    if now.loss_reached:
+        limit = book.limits.max_daily_loss
+        yield refusal(
+            Reason.RISK_LIMIT_MAX_DAILY_LOSS,
+            "the day's loss has reached max_daily_loss; until the next trading day only reducing orders",
+            limit="" if limit is None else plain(limit),
+            value=plain(-now.daily_pnl),
+        )
+    if now.unsized:
+        message = f"the contract size of {now.unsized} is not known yet, and so not what the account has at stake"
+        yield refusal(Reason.UNKNOWN_SYMBOL, message, symbol=now.unsized)
 
 
 def max_quantity(
@@ -173,8 +183,3 @@ def _collar(book: AccountBook, candidate: OrderCandidate, last: Decimal | None) 
             value=plain(price),
             last_price=plain(last),
         )
-
-
-def _unsized(symbol: str) -> Violation:
-    message = f"the contract size of {symbol} is not known yet, and so not what the account has at stake"
-    return refusal(Reason.UNKNOWN_SYMBOL, message, symbol=symbol)

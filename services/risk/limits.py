@@ -114,10 +114,10 @@ class AccountLimits:
                 continue
             if off or stricter(name, value, limit) != value or getattr(future, name) != value:
                 raise LimitLoosened(
-                    f"{name}: {value} would loosen {limit}; only an administrator may loosen a limit",
+                    f"{name}: {_text(value)} would loosen {_text(limit)}; only an administrator may loosen a limit",
                     limit=name,
-                    in_force=limit,
-                    value=value,
+                    in_force=_text(limit),
+                    value=_text(value),
                 )
 
     def owning(self, wanted: Limits) -> "AccountLimits":
@@ -132,6 +132,10 @@ class AccountLimits:
     def _value(self, name: str, defaults: Limits) -> Any:
         granted = getattr(self.granted, name)
         return stricter(name, getattr(defaults, name) if granted is None else granted, getattr(self.own, name))
+
+
+def _text(value: Any) -> str:
+    return value.name if isinstance(value, SelfTradePrevention) else str(value)
 
 
 NO_CHANGES = AccountLimits()

@@ -101,7 +101,7 @@ class RiskService:
         book, now = self._prepare(candidate)
         growth = growth_of(book, candidate)
         found = list(violations(book, candidate, now, growth))
-        if found and now.last_price is None and candidate.price is not None:
+        if found and any(violation.reason is Reason.NO_LIQUIDITY for violation in found):
             # The first order of an instrument: its price has not come by itself yet.
             await self._prices.fetch(candidate.symbol)
             book, now = self._prepare(candidate)

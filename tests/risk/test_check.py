@@ -162,6 +162,14 @@ def test_a_replace_that_reduces_passes_where_opening_is_not_allowed(
     assert reasons(made, replace(wanted, order_id="another"), now) != []
 
 
+def test_what_stops_all_opening_is_said_before_what_stops_this_order() -> None:
+    made = book(max_orders_per_day=0, max_order_quantity=D(1))
+    made.watched = True
+    now = replace(ACTIVE, state=TradingState.REDUCING)
+    expected = [Reason.REDUCE_ONLY, Reason.RISK_LIMIT_MAX_ORDERS_PER_DAY, Reason.RISK_LIMIT_MAX_ORDER_QUANTITY]
+    assert reasons(made, ORDER, now) == expected
+
+
 def test_a_selling_replace_reduces_at_a_higher_price() -> None:
     made, now = book(), replace(ACTIVE, state=TradingState.REDUCING)
     made.apply_order(replace(RESTING, buys=False))
