@@ -49,6 +49,7 @@ SEEN_KEY = "seen:"
 # What a venue tells again after a login is of its trading day, which lasts from Friday's night to Monday.
 _DAYS_KEPT = timedelta(days=4)
 _LOOK_S = 0.25
+_FLUSH_S = 1.0
 _LOOKS_BETWEEN_SEEN = 120
 
 
@@ -144,6 +145,8 @@ class Engine:
         if self._market is not None:
             await self._market.stop()
         await self._ledger.settled()
+        for venue in self._venues.values():
+            await venue.reports.settled(_FLUSH_S)
         self._ticks.close()
         self._events.close()
 

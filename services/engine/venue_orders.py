@@ -238,12 +238,14 @@ class VenueOrders:
         Only where there is exactly one candidate on either side: a wrong match would book somebody else's fills.
         """
         flying = set(in_flight)
-        lost = [order for order in self._unnamed.values() if order.order_id not in flying and not order.venue_order_id]
+        unnamed = [order for order in self._unnamed.values() if not order.venue_order_id]
         shown = list(strangers)
         found = []
-        for order in lost:
+        for order in unnamed:
             candidates = [update for update in shown if order.matches(update)]
-            if len(candidates) == 1 and sum(other.matches(candidates[0]) for other in lost) == 1:
+            # One that is being sent at this moment is a rival, and is named by its gateway's answer.
+            sole = len(candidates) == 1 and sum(other.matches(candidates[0]) for other in unnamed) == 1
+            if sole and order.order_id not in flying:
                 found.append((order, candidates[0]))
         return found
 

@@ -59,6 +59,51 @@ async def test_a_gateway_that_hangs_holds_up_neither_the_loop_nor_another_gatewa
         assert front.inserts == 1 and not (await desk.state(order_id, gateway="CTP")).uncertain_order_ids
 
 
+async def test_a_gateway_that_fails_while_it_takes_an_order_leaves_the_outcome_unknown(front, tmp_path, monkeypatch):
+    async with engine_at(front, tmp_path) as desk:
+        insert = front.insert
+
+        def broken(session, order):
+            insert(session, order)
+            raise KeyError("rb2701")
+
+        monkeypatch.setattr(front, "insert", broken)
+        order_id = new_id()
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await send(desk, order_id=order_id)
+        assert caught.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
+        monkeypatch.setattr(front, "insert", insert)
+        # The venue has it, and tells of it: by its content it is known.
+        await desk.status(order_id, "NEW")
+        state = await desk.state(order_id, gateway="CTP")
+        assert [o.order_id for o in state.orders] == [order_id] and not state.uncertain_order_ids
+
+
+async def test_an_order_that_is_being_sent_is_not_taken_for_a_lost_one_of_the_same_content(front, tmp_path):
+    async with engine_at(front, tmp_path) as desk:
+        front.swallowed_inserts = 1
+        insert = front.insert
+        front.insert = lambda session, order: insert(session, order) or fail()
+
+        def fail():
+            raise KeyError("rb2701")
+
+        with pytest.raises(grpc.aio.AioRpcError):
+            await send(desk, order_id=(lost := new_id()))
+        front.insert = insert
+        front.answers.clear()
+        sending = asyncio.create_task(send(desk))
+        venue = venue_of(desk)
+        await until(lambda: [order for order in venue._all_orders() if order.status.name == "NOTTRADED"])
+        venue.settle()
+        front.answers.set()
+        order_id, venue_order_id = await sending
+        await desk.status(order_id, "NEW")
+        state = await desk.state(lost, order_id, gateway="CTP")
+        assert [(o.order_id, o.venue_order_id) for o in state.orders] == [(order_id, venue_order_id)]
+        assert list(state.uncertain_order_ids) == [lost]
+
+
 async def test_what_is_told_of_an_order_before_its_gateway_answers_is_ours_once_it_does(front, tmp_path, monkeypatch):
     monkeypatch.setattr(vnpy_venue, "_ANSWER_S", 0.05)
     async with engine_at(front, tmp_path, send_timeout_s=0.2) as desk:
