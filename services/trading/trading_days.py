@@ -50,7 +50,8 @@ class TradingDays:
         """
         doubted = gateway in self._doubted
         self._doubted.discard(gateway)
-        if answer and not doubted and trading_day <= self._reported.get(gateway, (0, False))[0]:
+        before, was_own = self._reported.get(gateway, (0, False))
+        if answer and not doubted and (trading_day < before or (trading_day == before and not was_own)):
             return False
         calendar = self._calendar
         is_own = calendar is None or trading_day != calendar.chinese_trading_day(self._now_ns())

@@ -151,6 +151,12 @@ def test_an_answer_that_the_days_change_overtook_takes_no_day_back_but_a_restart
     assert not days.begin("SIM", 20260109, answer=True) and days.of("SIM", "rb2605.SHFE") == 20260112
     days.doubt()
     assert days.begin("SIM", 20260109, answer=True) and days.of("SIM", "rb2605.SHFE") == 20260109
+    # What is the calendar's day again is no day of its own any more.
+    days.begin("SIM", 20260113)
+    now = shanghai("2026-01-13 09:01")
+    assert days.begin("SIM", 20260113, answer=True)
+    now = shanghai("2026-01-13 21:00")
+    assert days.of("SIM", "rb2605.SHFE") == 20260114
     days.restore("SIM", 20260109, True)
     assert days.begin("SIM", 20210104, answer=True) and days.of("SIM", "rb2605.SHFE") == 20210104
 
