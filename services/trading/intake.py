@@ -1,5 +1,6 @@
 """Takes in what gateways say: finds the order, books it in one step, and keeps which gateways are connected."""
 
+import asyncio
 import logging
 from collections.abc import Callable
 from dataclasses import replace
@@ -16,6 +17,7 @@ from services.trading.stops import Stops
 from services.trading.venue import GatewayChanged, StreamStarted, TradingDayBegan, Venue
 
 log = logging.getLogger(__name__)
+MOST_EARLY = 1000
 MOST_WAITING = 2000
 MOST_ATTEMPTS = 3
 
@@ -34,6 +36,9 @@ class Intake:
         self._sequence = 0
         # How often reports could not be booked.
         self._attempts: dict[str, int] = {}
+        # Busts and corrections, one at a time, and those that came before their fill, the oldest first.
+        self._amending = asyncio.Lock()
+        self._early: dict[tuple[str, str], list[TradeReport]] = {}
         self.connected: dict[str, bool] = {}
         self.live_accounts = LiveAccounts(desk)
 
@@ -114,6 +119,9 @@ class Intake:
                 self._externals.claim(report, order.account_id, changes)
             if changes:
                 self._desk.commit(changes)
+        if self._early and isinstance(report, TradeReport):
+            for early in self._early.pop((order.order_id, report.venue_trade_id), ()):
+                await self._amend_trade(order, early)
         if self._desk.journal.waiting > MOST_WAITING:
             await self._desk.journal.durable()
 
@@ -142,6 +150,10 @@ class Intake:
 
     async def _amend_trade(self, order: Order, report: TradeReport) -> None:
         """A bust or a correction; the same again changes nothing."""
+        async with self._amending:
+            await self._amend_trade_alone(order, report)
+
+    async def _amend_trade_alone(self, order: Order, report: TradeReport) -> None:
         versions = await self._desk.find_trades(order.order_id, report.venue_trade_id)
         if not self._desk.is_open:
             return
@@ -149,9 +161,17 @@ class Intake:
         current = next((trade for trade in reversed(versions) if not trade.busted), None)
         if current is None:
             if not versions:
-                await self._externals.record(report)  # of a fill that never was told of: somebody must look at it
+                # It has overtaken its fill; or that is never told of, and somebody must look at it.
+                self._early.setdefault((order.order_id, report.venue_trade_id), []).append(report)
+                if len(self._early) > MOST_EARLY:
+                    del self._early[next(iter(self._early))]
+                await self._externals.record(report)
             return
-        if report.kind is TradeKind.CORRECTION and (current.price, current.quantity) == (report.price, report.quantity):
+        # A corrected trade may be corrected again: the earlier corrections come again, too.
+        known = [current, *versions[1:]]
+        if report.kind is TradeKind.CORRECTION and (report.price, report.quantity) in (
+            (trade.price, trade.quantity) for trade in known
+        ):
             return
         with self._desk.step(order.user_id) as changes:
             if report.kind is TradeKind.BUST:

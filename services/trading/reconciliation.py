@@ -74,6 +74,7 @@ class Reconciliation:
         self._missing: dict[str, int] = {}
         # Where each gateway's trades of the day were read to.
         self._cursors: dict[str, str] = {}
+        self._read_again: set[str] = set()
         self._differences: dict[str, dict[tuple[str, PositionSide], PositionDifference]] = {}
         self.done_once = False
         self.intake: Intake
@@ -93,6 +94,11 @@ class Reconciliation:
     def want(self) -> None:
         """Something may have been missed: ask now."""
         self._wanted.set()
+
+    def read_again(self, gateway: str) -> None:
+        """Trades that were passed by belong to the books now: ask for all of the day."""
+        self._read_again.add(gateway)
+        self.want()
 
     async def run(self) -> None:
         """Ask whenever it is wanted, and from time to time."""
@@ -164,7 +170,11 @@ class Reconciliation:
             if leg.is_live and not sending(reference := order.reference(leg))
         }
         now_ns = desk.clock.now_ns()
-        state = await self._venue.state(gateway, list(asked), self._cursors.get(gateway, ""))
+        again = gateway in self._read_again
+        cursor = "" if again else self._cursors.get(gateway, "")
+        state = await self._venue.state(gateway, list(asked), cursor)
+        if again:
+            self._read_again.discard(gateway)
         # An order that was being written was not sent yet, and by now it is on its way.
         await desk.journal.durable()
         self.intake.begin_day(gateway, state.trading_day, answer=True)

@@ -158,7 +158,8 @@ class ReconciliationService:
                 adopted = self._externals.adopt(external, reference, order.account_id, changes)
                 written = self._desk.commit(changes)
         await written
-        self._reconciliation.want()
+        # Its fills may have been busted or corrected since, and others of it passed by.
+        self._reconciliation.read_again(order.gateway)
         return adopted, order
 
     async def cancel_external_order(self, external_order_id: str) -> ExternalOrder:

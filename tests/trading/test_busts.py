@@ -69,6 +69,27 @@ async def test_a_corrected_fill_has_its_new_price_in_position_and_ledger(tmp_pat
         assert not await trader.positions() and (await trader.account()).balance == "1000000"
 
 
+async def test_a_bust_that_overtakes_its_fill_takes_it_back_all_the_same(trader):
+    order = await trader.create(quantity=2)
+    await trader.becomes(order.order_id, "NEW")
+    _emit(trader, order.order_id, "t1", 2)
+    trader.engine.fill(order.order_id, 2, "4000", "t1")
+    await trader.becomes(order.order_id, "CANCELED")
+    assert not await trader.positions() and (await trader.account()).balance == "1000000"
+
+
+async def test_a_trade_that_was_corrected_twice_keeps_its_last_price_when_all_is_told_again(trader):
+    order = await _filled(trader, quantity=2, trade_id="t1")
+    for price in ("3990", "3980"):
+        _emit(trader, order.order_id, "t1", 3, price, "2")
+    await until(lambda: _priced(trader, "3980"))
+    for price in ("3990", "3980"):
+        _emit(trader, order.order_id, "t1", 3, price, "2")
+    await _filled(trader, quantity=1, price="3980")  # by then all that was told is booked
+    assert len([trade for trade in await trader.trades() if trade.busted]) == 2
+    assert (await trader.positions())[0].average_price == "3980"
+
+
 async def _priced(trader, price):
     positions = await trader.positions()
     return positions if positions and positions[0].average_price == price else None

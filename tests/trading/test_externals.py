@@ -143,6 +143,26 @@ async def test_an_adopted_order_is_booked_to_its_account_with_all_that_follows(t
     assert D(account.balance) == 1_000_000 - D(account.commission)
 
 
+async def test_what_the_venue_took_back_before_an_order_was_adopted_is_not_booked(trader):
+    admin = admin_of(trader)
+    _at_venue(trader, status=3, cumulative="1")
+    fill = _trade("t1")
+    trader.engine.emit(trade=fill)
+    trader.engine.emit(trade={**fill, "kind": 2})
+    trader.engine.trades += [engine_pb2.TradeUpdate(**fill), engine_pb2.TradeUpdate(**{**fill, "kind": 2})]
+    await until(lambda: _both(admin))
+    (external,) = await _externals(admin)
+    account_id = (await trader.account()).account_id
+    await admin.AdoptExternalOrder(
+        pb.AdoptExternalOrderRequest(external_order_id=external.external_order_id, account_id=account_id)
+    )
+
+    async def taken_back():
+        return not await trader.positions() and (await trader.account()).balance == "1000000"
+
+    await until(taken_back)
+
+
 async def test_an_adopted_order_is_canceled_by_its_owner_at_the_venue(trader):
     admin = admin_of(trader)
     _at_venue(trader)

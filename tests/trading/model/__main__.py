@@ -33,7 +33,9 @@ def main() -> int:
             [sys.executable, "-m", "tests.trading.model", *sys.argv[1:]],
             {**os.environ, "PYTHONHASHSEED": "0"},
         )
-    logging.basicConfig(level=logging.INFO if asked.trace else logging.CRITICAL, format="%(name)s: %(message)s")
+    logging.basicConfig(level=logging.INFO if asked.trace else logging.ERROR, format="%(name)s: %(message)s")
+    if not asked.trace:
+        logging.getLogger().handlers[0].setLevel(logging.CRITICAL)
     for name in ("sqlalchemy", "asyncio"):
         logging.getLogger(name).setLevel(logging.CRITICAL + 1)  # what a killed run leaves
     end = time.monotonic() + asked.minutes * 60

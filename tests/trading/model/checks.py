@@ -37,7 +37,7 @@ class Books:
 async def read(model: Any) -> Books:
     """Read everything of everybody."""
     books = Books()
-    run = model._run
+    run = model.run
     for user in model.followers:
         accounts, orders = run.accounts(user), run.orders(user)
         for account in (await accounts.ListAccounts(account_pb.ListAccountsRequest())).accounts:
@@ -90,8 +90,8 @@ def _orders(model: Any, books: Books, exchange: Any) -> list[str]:
     found = []
     live: dict[str, list[Any]] = defaultdict(list)
     for order in exchange.orders.values():
-        if order.is_open and order.reference:
-            live[order.reference[:36]].append(order)
+        if order.is_open and order.owner:
+            live[order.owner].append(order)
     for order_id, legs in live.items():
         if order_id not in books.open:
             status = common.OrderStatus.Name(books.orders[order_id].status) if order_id in books.orders else "unknown"
@@ -101,8 +101,7 @@ def _orders(model: Any, books: Books, exchange: Any) -> list[str]:
         legs = live.get(order.order_id, [])
         waits = order.type in (3, 4, 5) and not order.triggered
         if order.status not in RESTING:
-            if not any(leg.anonymous for leg in legs):
-                found.append(f"{_name(order)} is {status}")
+            found.append(f"{_name(order)} is {status}")
         elif legs:
             leaves = sum((leg.leaves for leg in legs), D(0))
             if D(order.leaves_quantity) != leaves:
@@ -114,7 +113,8 @@ def _orders(model: Any, books: Books, exchange: Any) -> list[str]:
         if waits and legs:
             found.append(f"{_name(order)} waits here and is at the venue")
     for intent in model.by_order.values():
-        filled = sum((t.quantity for t in exchange.trades if t.reference[:36] == intent.order_id), D(0))
+        legs = [order for order in exchange.orders.values() if order.owner == intent.order_id]
+        filled = sum((leg.filled for leg in legs), D(0))
         if filled > intent.most:
             found.append(f"{intent.client_order_id}: the venue filled {filled}, at most {intent.most} was asked for")
     return found
@@ -128,10 +128,17 @@ def _trades(books: Books, exchange: Any) -> list[str]:
     found = []
     ours: dict[str, Any] = {}
     for trade in books.trades:
-        if trade.venue_trade_id in ours:
-            found.append(f"booked twice: {trade.venue_trade_id}")
-        ours[trade.venue_trade_id] = trade
-    theirs = {trade.venue_trade_id: trade for trade in exchange.trades if trade.reference}
+        if trade.busted:
+            continue
+        name = trade.venue_trade_id.partition("#")[0]
+        if name in ours:
+            found.append(f"booked twice: {name}")
+        ours[name] = trade
+    theirs = {
+        trade.venue_trade_id: trade
+        for trade in exchange.trades
+        if exchange.orders[trade.venue_order_id].owner and not trade.busted
+    }
     found += [f"not the venue's: {ours[name]}" for name in ours.keys() - theirs.keys()]
     for name, trade in theirs.items():
         mine = ours.get(name)
@@ -142,7 +149,7 @@ def _trades(books: Books, exchange: Any) -> list[str]:
         venue_order = exchange.orders[trade.venue_order_id]
         same = (
             order is not None
-            and mine.order_id == trade.reference[:36]
+            and mine.order_id == venue_order.owner
             and mine.account_id == order.account_id == venue_order.account_id
             and (mine.symbol, mine.side) == (trade.symbol, trade.side)
             and (D(mine.price), D(mine.quantity)) == (trade.price, trade.quantity)
@@ -151,7 +158,7 @@ def _trades(books: Books, exchange: Any) -> list[str]:
         if not same:
             found.append(f"booked otherwise: {trade} as {mine}")
     for order in books.orders.values():
-        mine_of = [trade for trade in books.trades if trade.order_id == order.order_id]
+        mine_of = [trade for trade in books.trades if trade.order_id == order.order_id and not trade.busted]
         if D(order.cumulative_quantity) != sum((D(t.quantity) for t in mine_of), D(0)):
             found.append(f"{_name(order)}: cumulative {order.cumulative_quantity}, its trades {len(mine_of)}")
         if D(order.commission or "0") != sum((D(t.commission) for t in mine_of), D(0)):
@@ -164,6 +171,8 @@ def _positions(books: Books) -> list[str]:
     found = []
     sums: dict[tuple[str, str, int], D] = defaultdict(D)
     for trade in books.trades:
+        if trade.busted:
+            continue
         closing = trade.position_effect in CLOSES
         side = common.POSITION_SIDE_LONG if (trade.side == 1) != closing else common.POSITION_SIDE_SHORT
         sums[trade.account_id, trade.symbol, side] += -D(trade.quantity) if closing else D(trade.quantity)
@@ -189,7 +198,9 @@ def holdings(books: Books, model: Any) -> list[str]:
     foreign_today: dict[tuple[str, int], D] = defaultdict(D)
     exchange = model.venue.exchange
     for trade in exchange.trades:
-        if not trade.reference:
+        if trade.busted:
+            continue
+        if not exchange.orders[trade.venue_order_id].owner:
             side = common.POSITION_SIDE_LONG if trade.side == 1 else common.POSITION_SIDE_SHORT
             foreign[trade.symbol, side] += trade.quantity
             if trade.trading_day == exchange.trading_day:
@@ -224,7 +235,7 @@ def _cash(books: Books) -> list[str]:
     for account_id, account in books.accounts.items():
         if D(account.balance) != cash[account_id]:
             found.append(f"balance {account.balance}, cash entries {cash[account_id]}")
-        mine = [trade for trade in books.trades if trade.account_id == account_id]
+        mine = [trade for trade in books.trades if trade.account_id == account_id and not trade.busted]
         if D(account.commission) != sum((D(t.commission) for t in mine), D(0)):
             found.append(f"account's commission {account.commission} is not that of its trades")
         # Whatever price a position is carried at: realised and carried value together are what was paid and got.
@@ -256,6 +267,8 @@ def _held(model: Any, books: Books) -> list[str]:
     for order in books.open.values():
         leaves = D(order.leaves_quantity)
         if order.position_effect in CLOSES:
+            if order.reduce_only and order.type in (3, 4, 5) and not order.triggered:
+                continue  # it takes what is there when it triggers
             side = common.POSITION_SIDE_SHORT if order.side == 1 else common.POSITION_SIDE_LONG
             key = (order.account_id, order.symbol, side)
             if order.order_group_id:
@@ -286,7 +299,7 @@ def _held(model: Any, books: Books) -> list[str]:
 
 
 def _reserve_prices(model: Any) -> dict[str, D]:
-    path = next(model._run.folder.glob("trading*.sqlite"))
+    path = next(model.run.folder.glob("trading*.sqlite"))
     connection = sqlite3.connect(path)
     try:
         names = {row[1] for row in connection.execute("PRAGMA table_info(orders)")}
@@ -360,11 +373,22 @@ def _rolled(position: Any) -> Any:
 async def dump(model: Any) -> dict[str, Any]:
     """All that a restart must not change."""
     books = await read(model)
-    result: dict[str, Any] = {f"order {name}": order for name, order in books.orders.items()}
+    result: dict[str, Any] = {f"order {name}": _lasting(order) for name, order in books.orders.items()}
     result |= {f"trade {trade.trade_id}": trade for trade in books.trades}
     result |= {f"entry {entry.entry_id}": entry for entry in books.entries}
     result |= {f"position {p.account_id} {p.symbol} {p.side}": _plain(p) for p in books.positions}
     return result | {f"account {name}": _plain(account) for name, account in books.accounts.items()}
+
+
+def _lasting(order: Any) -> Any:
+    """What a stop that cannot be sent shows changes with each try."""
+    if order.order_id and order.type in (3, 4, 5) and D(order.leaves_quantity):
+        copy = type(order)()
+        copy.CopyFrom(order)
+        for name in ("update_time", "hold_reason", "triggered"):
+            copy.ClearField(name)
+        return copy
+    return order
 
 
 def differences(before: dict[str, Any], after: dict[str, Any]) -> list[str]:

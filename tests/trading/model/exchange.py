@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal as D
 
 from redfire.common.v1 import common_pb2 as common
+from redfire.engine.v1 import engine_pb2
 
 OPEN_STATUSES = frozenset({common.ORDER_STATUS_NEW, common.ORDER_STATUS_PARTIALLY_FILLED})
 CLOSES = frozenset(
@@ -59,10 +60,18 @@ class VenueOrder:
     status: int = common.ORDER_STATUS_NEW
     reason: int = 0
     message: str = ""
+    day: int = 0
     frozen_today: D = D(0)
     frozen_yesterday: D = D(0)
     # The line that carried it does not know any more whose it is.
     anonymous: bool = False
+    # The order of ours that an administrator made of it.
+    adopted: str = ""
+
+    @property
+    def owner(self) -> str:
+        """The order of ours that it is, as trading can know; empty for somebody else's."""
+        return self.adopted or ("" if self.anonymous else self.reference[:36])
 
     @property
     def is_open(self) -> bool:
@@ -77,9 +86,9 @@ class VenueOrder:
         return self.effect in CLOSES
 
 
-@dataclass(frozen=True)
+@dataclass
 class VenueTrade:
-    """A fill."""
+    """A fill, as it is now: its price may be corrected, and it may be taken back."""
 
     venue_trade_id: str
     reference: str
@@ -93,6 +102,18 @@ class VenueTrade:
     trading_day: int
     time_ns: int
     of_today: D  # how much of a close took contracts of that day
+    busted: bool = False
+    corrected: bool = False
+
+
+@dataclass(frozen=True)
+class TradeReport:
+    """What was said of a trade: that it is, that it is not, or what it is instead."""
+
+    trade: VenueTrade
+    kind: int
+    price: D
+    quantity: D
 
 
 @dataclass
@@ -112,6 +133,8 @@ class Exchange:
     trading_day: int
     orders: dict[str, VenueOrder] = field(default_factory=dict)
     trades: list[VenueTrade] = field(default_factory=list)
+    # All that was said of trades, in order.
+    tape: list[TradeReport] = field(default_factory=list)
     holdings: dict[tuple[str, int], Holding] = field(default_factory=dict)
     by_reference: dict[str, VenueOrder] = field(default_factory=dict)
     # What must never happen, and did.
@@ -129,6 +152,7 @@ class Exchange:
 
     def accept(self, order: VenueOrder) -> str:
         """Take an order; answers why not, or the empty string."""
+        order.day = self.trading_day
         base = order.reference[:36]
         if order.reference:
             if order.reference in self.by_reference:
@@ -145,11 +169,10 @@ class Exchange:
             return "not that much to close"
         return ""
 
-    def fill(self, order: VenueOrder, quantity: D, price: D, now_ns: int) -> VenueTrade:
+    def fill(self, order: VenueOrder, quantity: D, price: D, now_ns: int) -> TradeReport:
         """Trade some of an order."""
         quantity = min(quantity, order.leaves)
-        side = _held_side(order)
-        holding = self.holding(order.symbol, side)
+        holding = self.holding(order.symbol, self.held_side(order))
         of_today = D(0)
         if order.closing:
             first = min(quantity, order.frozen_yesterday)
@@ -170,7 +193,29 @@ class Exchange:
             order.effect, price, quantity, self.trading_day, now_ns, of_today,
         )  # fmt: skip
         self.trades.append(trade)
-        return trade
+        return self._said(trade, engine_pb2.TRADE_UPDATE_KIND_NEW)
+
+    def bust(self, trade: VenueTrade) -> TradeReport:
+        """Take a trade back: what it opened is gone, what it closed is there again."""
+        order = self.orders[trade.venue_order_id]
+        holding = self.holding(trade.symbol, self.held_side(order))
+        if order.closing:
+            holding.today += trade.of_today
+            holding.yesterday += trade.quantity - trade.of_today
+        else:
+            holding.today -= trade.quantity
+        trade.busted = True
+        return self._said(trade, engine_pb2.TRADE_UPDATE_KIND_BUST)
+
+    def correct(self, trade: VenueTrade, price: D) -> TradeReport:
+        """Give a trade another price."""
+        trade.price, trade.corrected = price, True
+        return self._said(trade, engine_pb2.TRADE_UPDATE_KIND_CORRECTION)
+
+    def _said(self, trade: VenueTrade, kind: int) -> TradeReport:
+        report = TradeReport(trade, kind, trade.price, trade.quantity)
+        self.tape.append(report)
+        return report
 
     def amend(self, order: VenueOrder, quantity: D, price: D | None) -> bool:
         """Change an order in place; False when it cannot be."""
@@ -217,7 +262,7 @@ class Exchange:
         order.status = status
 
     def _freeze(self, order: VenueOrder, quantity: D) -> bool:
-        holding = self.holding(order.symbol, _held_side(order))
+        holding = self.holding(order.symbol, self.held_side(order))
         today, yesterday = holding.today - holding.frozen_today, holding.yesterday - holding.frozen_yesterday
         if order.effect == common.POSITION_EFFECT_CLOSE_TODAY:
             yesterday = D(0)
@@ -233,15 +278,15 @@ class Exchange:
         return True
 
     def _thaw(self, order: VenueOrder, quantity: D) -> None:
-        holding = self.holding(order.symbol, _held_side(order))
+        holding = self.holding(order.symbol, self.held_side(order))
         today = min(quantity, order.frozen_today)
         order.frozen_today -= today
         order.frozen_yesterday -= quantity - today
         holding.frozen_today -= today
         holding.frozen_yesterday -= quantity - today
 
-
-def _held_side(order: VenueOrder) -> int:
-    buys = order.side == common.SIDE_BUY
-    opens_long = buys != order.closing
-    return common.POSITION_SIDE_LONG if opens_long else common.POSITION_SIDE_SHORT
+    @staticmethod
+    def held_side(order: VenueOrder) -> int:
+        """The side of what it opens or closes."""
+        opens_long = (order.side == common.SIDE_BUY) != order.closing
+        return common.POSITION_SIDE_LONG if opens_long else common.POSITION_SIDE_SHORT

@@ -13,6 +13,7 @@ class Follower:
     def __init__(self, user: str) -> None:
         self.user = user
         self.running = False
+        self.lease_s = 0
         self.sequence: int | None = None
         self.complete = False
         self.orders: dict[str, Any] = {}
@@ -39,6 +40,8 @@ class Follower:
             request.resume_after_sequence = self.sequence
         else:
             self._clear()
+        if self.lease_s:
+            request.cancel_on_disconnect.FromSeconds(self.lease_s)
         stream = run.orders(self.user).StreamOrders(request)
         try:
             async for message in stream:

@@ -4,7 +4,8 @@ import contextlib
 import random
 from collections.abc import Callable, Sequence
 
-from tests.trading.model.driver import Model, Op, Violation
+from tests.trading.model.base import Op, Violation
+from tests.trading.model.driver import Model
 from tests.trading.model.loop import simulated
 
 # How often, and up to what each number is.
@@ -15,12 +16,16 @@ RULES: dict[str, tuple[int, tuple[int, ...]]] = {
     "replace": (8, (12, 18, 5)),
     "cancel_all": (1, (12,)),
     "close": (4, (4, 12)),
-    "follow_anew": (1, (6,)),
+    "follow_anew": (2, (24,)),
     "price": (12, (4, 13)),
     "fill": (22, (12, 6)),
     "venue_ends": (2, (12, 2)),
     "foreign": (1, (4, 6)),
-    "day": (1, (1,)),
+    "bust": (2, (12, 2)),
+    "adopt": (1, (12,)),
+    "admin_cancels": (1, (12,)),
+    "engine_forgets": (1, ()),
+    "day": (2, (4,)),
     "line": (2, (2, 1)),
     "faults": (3, (3,)),
     "streams": (1, ()),

@@ -21,7 +21,7 @@ from services.kernel import channels, database, identifiers, server, writer
 from services.kernel.clock import ManualClock
 from services.kernel.errors import Unavailable
 
-START = datetime(2026, 1, 5, 2, 0, tzinfo=UTC)  # Monday, 10:00 in Shanghai
+START = datetime(2026, 1, 5, 1, 30, tzinfo=UTC)  # Monday, 9:30 in Shanghai
 
 
 class SimulatedLoop(asyncio.SelectorEventLoop):

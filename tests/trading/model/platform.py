@@ -11,6 +11,7 @@ from typing import Any
 
 from redfire.trading.v1.account_service_pb2_grpc import AccountServiceStub
 from redfire.trading.v1.order_service_pb2_grpc import OrderServiceStub
+from redfire.trading.v1.reconciliation_service_pb2_grpc import ReconciliationServiceStub
 
 from services import registry
 from services.kernel import settings as kernel_settings
@@ -76,6 +77,12 @@ class Run:
 
     def orders(self, user_id: str) -> Any:
         return self.stub(OrderServiceStub, user_id)
+
+    def reconciliation(self) -> Any:
+        return self.stub(ReconciliationServiceStub, "admin", "admin")
+
+    def of_risk(self) -> Any:
+        return OrderServiceStub(LocalChannel(self.host.handlers, "risk"))
 
     def accounts(self, user_id: str) -> Any:
         return self.stub(AccountServiceStub, user_id)

@@ -13,7 +13,8 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_state_machine_as_test
 
-from tests.trading.model.driver import Model, Op
+from tests.trading.model.base import Op
+from tests.trading.model.driver import Model
 from tests.trading.model.generate import NOISE, RULES, operations, run
 from tests.trading.model.loop import simulated
 
@@ -55,11 +56,12 @@ class Machine(RuleBasedStateMachine):
 
 
 def _rule(name: str, limits: tuple[int, ...]) -> Any:
-    @rule(numbers=st.tuples(*(st.integers(0, limit - 1) for limit in limits)), noise=st.integers(0, NOISE))
     def happens(self: Machine, numbers: tuple[int, ...], noise: int) -> None:
         self.happens(Op(name, numbers, noise))
 
-    return happens
+    happens.__name__ = name
+    numbers = st.tuples(*(st.integers(0, limit - 1) for limit in limits))
+    return rule(numbers=numbers, noise=st.integers(0, NOISE))(happens)
 
 
 TradingMachine = type(

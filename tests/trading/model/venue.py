@@ -14,10 +14,12 @@ from redfire.reasons import Reason
 from redfire.risk.v1 import risk_pb2, risk_pb2_grpc
 
 from services.kernel.errors import FailedPrecondition, NotFound, Unavailable
+from services.quant.calendar import Calendar
 from tests.trading.fakes import complete
-from tests.trading.model.exchange import GATEWAYS, KEEPS_ORDERS, LISTINGS, Exchange, VenueOrder, VenueTrade
+from tests.trading.model.exchange import GATEWAYS, KEEPS_ORDERS, LISTINGS, Exchange, TradeReport, VenueOrder, VenueTrade
 from tests.trading.model.loop import SimulatedClock
 
+CALENDAR = Calendar.load()
 MATCHED_AT_ONCE = (common.TIME_IN_FORCE_IOC, common.TIME_IN_FORCE_FOK)
 
 
@@ -42,13 +44,17 @@ BAD = Faults(0.06, 0.08, 0.03, 0.03, 0.15, 0.2, 0.1, 0.5)
 class Venue:
     """One engine process after the other, before one exchange."""
 
-    def __init__(self, rng: random.Random, clock: SimulatedClock, trading_day: int) -> None:
+    def __init__(self, rng: random.Random, clock: SimulatedClock) -> None:
         self.rng, self.clock = rng, clock
-        self.exchange = Exchange(trading_day)
+        self.exchange = Exchange(CALENDAR.chinese_trading_day(clock.now_ns()))
+        # It dies with the next order for TTS, and does not know afterwards which one that is.
+        self.forgets_next = False
+        self.on_stopped: Callable[[], None] = lambda: None
         self.faults = GOOD
         self.prices = {symbol: listing.price for symbol, listing in LISTINGS.items()}
         self.connected = dict.fromkeys(GATEWAYS, True)
         self.up = True
+        self.in_flight = 0
         self.run = 0
         self.epoch = "run-0"
         self.sequence = 0
@@ -81,7 +87,10 @@ class Venue:
             if not answer.done() and not hangs:
                 answer.set_exception(Unavailable("the line is cut"))
 
+        self.in_flight += 1
+
         def arrive() -> None:
+            self.in_flight -= 1
             if lost_before or not self.up or run != self.run:
                 self.count("lost before")
                 loop.call_later(back_s, fail)
@@ -174,13 +183,14 @@ class Venue:
         update.time.FromNanoseconds(self.clock.now_ns())
         return update
 
-    def trade_update(self, trade: VenueTrade) -> engine_pb2.TradeUpdate:
+    def trade_update(self, report: TradeReport) -> engine_pb2.TradeUpdate:
+        trade = report.trade
         order = self.exchange.orders[trade.venue_order_id]
         update = engine_pb2.TradeUpdate(
             gateway_name=trade.gateway, order_id="" if order.anonymous else trade.reference,
             venue_order_id=trade.venue_order_id, venue_trade_id=trade.venue_trade_id, symbol=trade.symbol,
-            side=trade.side, position_effect=trade.effect, price=str(trade.price), quantity=str(trade.quantity),
-            trading_day=trade.trading_day, kind=engine_pb2.TRADE_UPDATE_KIND_NEW,
+            side=trade.side, position_effect=trade.effect, price=str(report.price), quantity=str(report.quantity),
+            trading_day=trade.trading_day, kind=report.kind,
         )  # fmt: skip
         update.time.FromNanoseconds(trade.time_ns)
         return update
@@ -195,33 +205,56 @@ class Venue:
         price = order.price if order.price is not None else D(self.prices[order.symbol])
         if order.price is not None and self.chance(0.2):
             price += -1 if order.side == common.SIDE_BUY else 1  # better than asked for
-        trade = self.exchange.fill(order, quantity, price, self.clock.now_ns())
+        trade = self.trade_update(self.exchange.fill(order, quantity, price, self.clock.now_ns()))
         if self.chance(0.5):
-            self.report(trade=self.trade_update(trade))
+            self.report(trade=trade)
             self.tell_order(order)
         else:
             self.tell_order(order)
-            self.report(trade=self.trade_update(trade))
+            self.report(trade=trade)
 
     def end(self, order: VenueOrder, status: int, reason: int = 0, message: str = "") -> None:
         if self.exchange.end(order, status, reason, message):
             self.tell_order(order)
 
-    def begin_day(self, trading_day: int) -> None:
-        """Another trading day, told of or not."""
-        for order in self.exchange.begin_day(trading_day, self.clock.now_ns()):
+    def bust(self, trade: VenueTrade, corrects: bool) -> None:
+        """Take a trade back, or give it another price."""
+        price = trade.price + self.rng.randint(1, 3)
+        report = self.exchange.correct(trade, price) if corrects else self.exchange.bust(trade)
+        self.count("corrections" if corrects else "busts")
+        self.report(trade=self.trade_update(report))
+
+    def is_trading(self, symbol: str) -> bool:
+        """SIM trades round the clock, TTS in its sessions."""
+        return LISTINGS[symbol].gateway in KEEPS_ORDERS or CALENDAR.takes_orders(symbol, self.clock.now_ns())
+
+    def time_has_passed(self) -> None:
+        """The clock went on: sessions may be over, and another trading day may have begun, told of or not."""
+        now_ns = self.clock.now_ns()
+        for order in self.exchange.orders.values():
+            if order.gateway not in KEEPS_ORDERS and order.is_open:
+                end_ns = CALENDAR.day_end_ns(order.symbol, self.exchange.trading_day)
+                if now_ns >= end_ns and self.chance(0.7):
+                    self.end(order, common.ORDER_STATUS_CANCELED)
+        trading_day = CALENDAR.chinese_trading_day(now_ns)
+        if trading_day == self.exchange.trading_day:
+            return
+        for order in self.exchange.begin_day(trading_day, now_ns):
             self.tell_order(order)
         if self.chance(0.7):
             for name in GATEWAYS:
                 self.report(trading_day=engine_pb2.TradingDayUpdate(gateway_name=name, trading_day=trading_day))
 
     def send(self, request: engine_pb2.SendOrderRequest) -> engine_pb2.SendOrderResponse:
+        forgets = self.forgets_next and request.gateway_name not in KEEPS_ORDERS
         known = self.exchange.by_reference.get(request.order_id)
         if known is not None:
             self.exchange.violations.append(f"sent twice: {request.order_id}")
             return engine_pb2.SendOrderResponse(venue_order_id=known.venue_order_id)
         if not self.connected[request.gateway_name]:
             raise FailedPrecondition("the line is cut", reason=Reason.GATEWAY_DISCONNECTED)
+        if not self.is_trading(request.symbol):
+            raise FailedPrecondition("the market is closed", reason=Reason.MARKET_CLOSED)
         if self.chance(self.faults.refuse):
             raise FailedPrecondition("the gateway refuses", reason=Reason.GATEWAY_REJECTED)
         if LISTINGS[request.symbol].gateway != request.gateway_name:
@@ -235,17 +268,23 @@ class Venue:
         if order.time_in_force not in self.gateway(order.gateway).time_in_forces:
             self.count("unsupported time in force")
         loop = asyncio.get_running_loop()
+        order.anonymous = forgets
         if refusal := self.exchange.accept(order):
             self.count("closes refused")
             self.exchange.violations.append(f"refused a close: {order}")
             order.message = refusal
             self.tell_order(order)
-        elif self.chance(self.faults.refuse):
+        elif self.chance(self.faults.refuse) or (request.post_only and self.chance(0.3)):
             loop.call_later(self.rng.random(), self.end, order, common.ORDER_STATUS_REJECTED, 0, "refused later")
         else:
             self.tell_order(order)
             if order.type == common.ORDER_TYPE_MARKET or order.time_in_force in MATCHED_AT_ONCE:
                 loop.call_later(self.rng.random() * 0.2, self.match, order)
+        if forgets:
+            self.forgets_next = False
+            self.count("forgotten")
+            self.stop()
+            self.on_stopped()
         return engine_pb2.SendOrderResponse(venue_order_id=order.venue_order_id)
 
     def match(self, order: VenueOrder) -> None:
@@ -264,6 +303,8 @@ class Venue:
         if not self.connected[request.gateway_name]:
             raise FailedPrecondition("the line is cut", reason=Reason.GATEWAY_DISCONNECTED)
         if order is None or order.anonymous:
+            order = self.exchange.orders.get(request.venue_order_id)
+        if order is None:
             raise NotFound("order", request.order_id)
         delay_s = self.rng.random() * self.faults.slow_s
         asyncio.get_running_loop().call_later(delay_s, self.end, order, common.ORDER_STATUS_CANCELED)
@@ -292,16 +333,29 @@ class Venue:
         orders = [
             order
             for order in exchange.orders.values()
-            if order.gateway == gateway and (order.is_open or (order.reference in asked and not order.anonymous))
+            if order.gateway == gateway
+            and (order.is_open or (order.reference in asked and not order.anonymous and not self._is_forgotten(order)))
         ]
-        of_day = [t for t in exchange.trades if t.gateway == gateway and t.trading_day == exchange.trading_day]
+        of_day = [
+            report
+            for report in exchange.tape
+            if report.trade.gateway == gateway
+            # Told of for longer: what is taken back, as nobody asks for an order that is over, and what has no
+            # reference that could be asked for.
+            and (
+                report.trade.trading_day == exchange.trading_day
+                or report.kind != engine_pb2.TRADE_UPDATE_KIND_NEW
+                or not report.trade.reference
+                or exchange.orders[report.trade.venue_order_id].anonymous
+            )
+        ]
         if not whole:
             orders, of_day = orders[::2], of_day[: len(of_day) // 2]
         names = {order.venue_order_id for order in orders if order.reference in asked}
         start = int(request.trades_cursor.partition("@")[0]) if request.trades_cursor.endswith(self._cursor()) else 0
         size = 3 if self.chance(0.3) else 2000
         page = of_day[start : start + size]
-        page += [trade for trade in exchange.trades if trade.venue_order_id in names and trade not in page]
+        page += [report for report in exchange.tape if report.trade.venue_order_id in names and report not in page]
         positions = [
             engine_pb2.PositionUpdate(
                 gateway_name=gateway, symbol=symbol, side=side, quantity=str(holding.today + holding.yesterday),
@@ -313,11 +367,15 @@ class Venue:
         anonymous = [name for name in request.order_ids if name in exchange.by_reference]
         return engine_pb2.QueryStateResponse(
             sequence=self.sequence, epoch=self.epoch, orders=[self.order_update(order) for order in orders],
-            trades=[self.trade_update(trade) for trade in page], positions=positions,
+            trades=[self.trade_update(report) for report in page], positions=positions,
             trading_day=exchange.trading_day, complete=whole, more_trades=start + size < len(of_day),
             next_trades_cursor=f"{min(start + size, len(of_day))}{self._cursor()}",
             uncertain_order_ids=[name for name in anonymous if exchange.by_reference[name].anonymous],
         )  # fmt: skip
+
+    def _is_forgotten(self, order: VenueOrder) -> bool:
+        """TTS knows nothing of an earlier day's orders, but what they traded."""
+        return order.gateway not in KEEPS_ORDERS and not order.filled and order.day < self.exchange.trading_day
 
     def _cursor(self) -> str:
         return f"@{self.exchange.trading_day}/{self.epoch}"

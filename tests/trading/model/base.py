@@ -1,0 +1,111 @@
+"""What the model's parts share: its words, its state, and how a client calls."""
+
+import asyncio
+import contextlib
+import random
+from collections.abc import Awaitable
+from dataclasses import dataclass
+from decimal import Decimal as D
+from typing import Any, NamedTuple
+
+from services.kernel.errors import RedFireError
+from tests.trading.model.follower import Follower
+from tests.trading.model.loop import SimulatedClock, SimulatedLoop
+from tests.trading.model.platform import Platform, Run
+from tests.trading.model.venue import Venue
+
+USERS = ("u-1", "u-2")
+LATELY = 12  # orders among which an operation chooses
+
+
+class Violation(AssertionError):
+    """Something that must always hold does not."""
+
+
+class Op(NamedTuple):
+    """An operation: its name, its numbers, and the seed of what chance does until the next one."""
+
+    name: str
+    numbers: tuple[int, ...]
+    noise: int
+
+
+@dataclass
+class Intent:
+    """An order as a client wants it, and what he knows of it. `close` says by which RPC."""
+
+    user: str
+    account_id: str
+    client_order_id: str
+    request: Any
+    close: bool
+    most: D
+    order_id: str = ""
+    refused: bool = False
+    unsure: bool = False
+
+
+class Base:
+    """The model's state."""
+
+    loop: SimulatedLoop
+    rng: random.Random
+    clock: SimulatedClock
+    venue: Venue
+    platform: Platform
+    accounts: list[tuple[str, str, str]]  # user, gateway, account
+    intents: dict[str, Intent]
+    by_order: dict[str, Intent]
+    acknowledged: list[str]
+    followers: dict[str, Follower]
+    faults_found: list[str]
+
+    @property
+    def run(self) -> Run:
+        assert self.platform.run is not None
+        return self.platform.run
+
+    def account(self, a: int) -> tuple[str, str, str]:
+        return self.accounts[a % len(self.accounts)]
+
+    def some(self, a: int) -> Intent | None:
+        """One of the last orders that trading acknowledged."""
+        if self.platform.run is None or not self.acknowledged:
+            return None
+        lately = self.acknowledged[-LATELY:]
+        return self.by_order[lately[a % len(lately)]]
+
+    def client(self, call: Awaitable[Any], patience: int = 0) -> None:
+        """A client's call, which he may leave before it is answered."""
+        if self.platform.run is None:
+            close = getattr(call, "close", None)
+            if close is not None:
+                close()
+            return
+        limit_s = self.rng.random() * 0.02 if patience % 7 == 6 else None
+
+        async def run() -> None:
+            with contextlib.suppress(RedFireError, TimeoutError):
+                async with asyncio.timeout(limit_s):
+                    await call
+
+        self.call(run())
+
+    def call(self, coroutine: Any) -> None:
+        """Something that ends with this life of trading."""
+        task = self.loop.create_task(coroutine)
+        task.add_done_callback(self._called)
+
+    def _called(self, task: asyncio.Task[Any]) -> None:
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self.faults_found.append(f"a client met {error!r}")
+
+    def follow(self) -> None:
+        """Every client follows his orders."""
+        run = self.platform.run
+        if run is None:
+            return
+        for follower in self.followers.values():
+            if not follower.running:
+                follower.running = True
+                self.call(follower.follow(run))
