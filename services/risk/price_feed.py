@@ -167,6 +167,10 @@ class PriceFeed:
             price = Decimal(str(tick.last_price))
             calendars = self._calendar.trading_day(tick.symbol, tick.time_ns)
             trading_day = tick.trading_day or calendars
+            if trading_day > self._portfolio.trading_day:
+                # A day that no clock has reached would hold back all days to come.
+                present = self._calendar.trading_day(tick.symbol, self._clock.now_ns())
+                trading_day = min(trading_day, present)
             self._portfolio.apply_price(tick.symbol, price, tick.time_ns, trading_day, tick.gateway)
             is_present = trading_day == calendars and abs(self._clock.now_ns() - tick.time_ns) < PRESENT_NS
             self._present = tick.symbol if is_present else ""

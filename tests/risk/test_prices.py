@@ -204,3 +204,12 @@ def test_a_trading_day_begins_while_nothing_ticks_unless_ticks_are_recorded(tick
     risk.clock.advance(hours=3)
     prices._begin_day()
     assert risk.portfolio.trading_day == expected
+
+
+def test_a_tick_of_a_day_that_no_clock_has_reached_does_not_hold_back_the_next_ones() -> None:
+    risk = Risk()
+    prices = PriceFeed(None, None, risk.portfolio, Calendar.load(), risk.clock, 1.0)  # type: ignore[arg-type]
+    now_ns = risk.clock.now_ns()
+    for day, expected in ((20991231, 20260105), (20260104, 20260105)):
+        prices._apply(market_pb2.Tick(symbol="rb2105.SHFE", time_ns=now_ns, last_price=4300.0, trading_day=day))
+        assert risk.portfolio.trading_day == expected
