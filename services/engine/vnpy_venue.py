@@ -191,6 +191,8 @@ class VnpyVenue:
         await asyncio.wait([task], timeout=self._timeout_s)
         call = self._calls.get(order_id)
         if not task.done() and not (call is not None and self._thread.withdraw(call)):
+            # From now on what the venue shows may be it: a gateway that hangs may never answer.
+            self._calls.pop(order_id, None)
             raise DeadlineExceeded(f"gateway {self._name} has not answered; whether it has the order is not known")
         return await asyncio.shield(task)
 
@@ -274,13 +276,14 @@ class VnpyVenue:
         day = self._calendar.trading_day(request.symbol, self._clock.now_ns())
         order = VenueOrder.of_request(request, day, self._clock.now())
         await self._orders.begin(order)
+        call: Call | None = None
         try:
             call = self._calls[order.order_id] = self._thread.call(Urgency.ORDER, partial(self._call, order, request))
             venue_order_id = str(await call.future)
         except asyncio.CancelledError:
             raise
         except Exception as error:
-            if self._calls.get(order.order_id) is not None and not isinstance(error, NotMade):
+            if call is not None and not isinstance(error, NotMade):
                 raise DeadlineExceeded(
                     f"gateway {self._name} failed while it took the order: {type(error).__name__}: {error}"
                 ) from error

@@ -79,6 +79,23 @@ async def test_a_gateway_that_fails_while_it_takes_an_order_leaves_the_outcome_u
         assert [o.order_id for o in state.orders] == [order_id] and not state.uncertain_order_ids
 
 
+async def test_an_order_that_a_hanging_gateway_has_taken_is_found_before_it_answers(front, tmp_path, monkeypatch):
+    monkeypatch.setattr(vnpy_venue, "_ANSWER_S", 0.05)
+    async with engine_at(front, tmp_path, send_timeout_s=0.2) as desk:
+        front.answers.clear()
+        with pytest.raises(grpc.aio.AioRpcError):
+            await send(desk, order_id=(order_id := new_id()))
+        front.disconnect()
+        front.reconnect()
+        await desk.status(order_id, "NEW")
+        state = await desk.state(order_id, gateway="CTP")
+        assert [o.order_id for o in state.orders] == [order_id] and not state.uncertain_order_ids
+        front.answers.set()
+        again, _ = await send(desk, price="3001")
+        await desk.status(again, "NEW")
+        assert front.inserts == 2
+
+
 async def test_an_order_that_is_being_sent_is_not_taken_for_a_lost_one_of_the_same_content(front, tmp_path):
     async with engine_at(front, tmp_path) as desk:
         front.swallowed_inserts = 1
@@ -106,16 +123,17 @@ async def test_an_order_that_is_being_sent_is_not_taken_for_a_lost_one_of_the_sa
 
 async def test_what_is_told_of_an_order_before_its_gateway_answers_is_ours_once_it_does(front, tmp_path, monkeypatch):
     monkeypatch.setattr(vnpy_venue, "_ANSWER_S", 0.05)
-    async with engine_at(front, tmp_path, send_timeout_s=0.2) as desk:
+    async with engine_at(front, tmp_path, send_timeout_s=30) as desk:
         front.answers.clear()
         order_id = new_id()
-        with pytest.raises(grpc.aio.AioRpcError):
-            await send(desk, order_id=order_id)
+        sending = asyncio.create_task(send(desk, order_id=order_id))
+        await until(lambda: [m for m in desk.events if m.HasField("order")])
         front.fill(next(iter(front.orders.values())), 1)
         await until(lambda: [m for m in desk.events if m.HasField("trade")])
         assert not desk.trades(order_id)  # nobody knows yet whose it is
         cursor = (await desk.state(gateway="CTP")).next_trades_cursor
         front.answers.set()
+        await sending
         await desk.status(order_id, "PARTIALLY_FILLED")
         assert len(await until(lambda: desk.trades(order_id))) == 1
         again = await desk.engine.QueryState(pb.QueryStateRequest(gateway_name="CTP", trades_cursor=cursor))
