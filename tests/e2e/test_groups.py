@@ -2,7 +2,7 @@
 
 from uuid import uuid4
 
-from tests.running import Client, until
+from tests.running import Client, Running, until
 
 SYMBOL = "rb2701.SHFE"
 GROUPS = "/api/trading/orderGroups"
@@ -85,3 +85,27 @@ def test_a_stream_that_is_left_takes_its_working_orders_along(trader: Client) ->
 def test_a_reduce_only_order_without_a_position_is_refused(trader: Client) -> None:
     answer = trader.post("/api/trading/orders", {**order("SELL", "MARKET"), "reduceOnly": True})
     assert answer.status_code == 400 and "REDUCE_ONLY" in answer.text
+
+
+def test_a_bracket_and_a_lease_outlive_a_kill() -> None:
+    with Running("--feed", "sim:7") as running:
+        trader = running.register("k" + uuid4().hex[:12])
+        group = trader.post(GROUPS, bracket(trader)).json()["orderGroup"]
+        path = f"{GROUPS}/{group['orderGroupId']}"
+
+        def covered() -> bool:
+            _, *exits = trader.get(path).json()["orderGroup"]["orders"]
+            live = [(one["status"], one["quantity"]) for one in exits]
+            position = trader.get("/api/trading/positions").json()["positions"][0]
+            return live == [("ORDER_STATUS_NEW", "2")] * 2 and position["frozenQuantity"] == "2"
+
+        until(covered, timeout_s=20)
+        for message in trader.lines("/api/trading/orders:stream", cancelOnDisconnect="30s"):
+            if "lease" in message:
+                running.kill9()
+                break
+        running.start()
+        trader = running.client(trader.token)
+        until(covered, timeout_s=20)
+        trader.post(f"{path}:cancel", {})
+        until(lambda: trader.get(path).json()["orderGroup"]["status"] == "ORDER_GROUP_STATUS_DONE", timeout_s=20)
