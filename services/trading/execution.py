@@ -287,6 +287,8 @@ def settle(book: Book, order: Order, changes: Changes) -> None:
     if order.day_over and status is OrderStatus.CANCELED and not _is_to_end(order):
         status, ended.announced_reason = OrderStatus.EXPIRED, Reason.ORDER_EXPIRED  # its day, or its time, is over
     if order.triggered and ended.announced_reason in TEMPORARY and not _is_to_end(order):
+        if order.replace_step is not ReplaceStep.NONE:
+            adopt_replacement(book, order, changes)  # it is sent again as it was wanted
         rearm(order, ended.announced_reason, changes)
         return
     if status is OrderStatus.REJECTED and order.cumulative_quantity:

@@ -127,10 +127,9 @@ class Stops:
                     with self._desk.step(order.user_id) as changes:
                         changes.order(order)
                         self._desk.commit(changes)
-            now_ns = self._desk.clock.now_ns()
             for held in list(self._held.values()):
                 for order in list(held.values()):
-                    if (order.expire_time_ns and order.expire_time_ns <= now_ns) or self._is_of_yesterday(order):
+                    if self._is_over(order):
                         self._expire(order)
 
     async def retry(self) -> None:
@@ -162,7 +161,7 @@ class Stops:
             return
         if not self._desk.is_open or order.dormant:
             return  # the next price comes after the books are read, or its entry is filled
-        if self._is_of_yesterday(order):
+        if self._is_over(order):
             self._expire(order)
             return
         if order.type is OrderType.TRAILING_STOP:
@@ -171,8 +170,10 @@ class Stops:
             log.info("stop %s is triggered by %s", order.order_id, price)
             self._trigger(order)
 
-    def _is_of_yesterday(self, order: Order) -> bool:
-        """Whether it is a DAY order of a trading day that is over, whether anybody said so or not."""
+    def _is_over(self, order: Order) -> bool:
+        """Whether its time, or the trading day of a DAY order, is over, whether anybody said so or not."""
+        if 0 < order.expire_time_ns <= self._desk.clock.now_ns():
+            return True
         if order.time_in_force is not TimeInForce.DAY or not order.trading_day or order.dormant:
             return False
         return self._desk.book.days.of(order.gateway, order.symbol) > order.trading_day
@@ -277,6 +278,10 @@ class Stops:
         order = self._desk.book.orders.get(order_id)
         if order is None or not order.is_held or not order.hold_reason:
             self._rearmed.pop(order_id, None)
+            return
+        if self._is_over(order):
+            self._rearmed.pop(order_id, None)
+            self._expire(order)
             return
         quote = self._quotes.find(order.symbol, order.gateway)
         if order.is_closing or (quote is not None and _is_beyond(order, quote.last_price)):

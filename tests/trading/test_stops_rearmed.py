@@ -203,3 +203,14 @@ async def test_a_reduce_only_stop_that_could_not_be_sent_keeps_what_it_took(trad
     trader.engine.before_send = None
     await until(lambda: len(trader.engine.sends) == 2)
     assert trader.engine.sends[1].quantity == "2"
+
+
+async def test_an_armed_stop_of_the_day_ends_with_it(trader):
+    await long(trader)
+    stop = await trader.create("SELL", effect="CLOSE", type="STOP", stop_price="3900", tif="DAY")
+    trader.engine.before_send = cut(Reason.MARKET_CLOSED)
+    trader.market.price(SYMBOL, 3899.0)
+    await held_for(trader, stop.order_id, "MARKET_CLOSED")
+    trader.engine.trading_day = 20260106
+    trader.engine.emit(trading_day={"gateway_name": "SIM", "trading_day": 20260106})
+    await trader.becomes(stop.order_id, "EXPIRED")
