@@ -34,6 +34,7 @@ class Intake:
         self._doubt = doubt
         self._epoch = ""
         self._sequence = 0
+        self._changes_of_gateways = 0
         # How often reports could not be booked.
         self._attempts: dict[str, int] = {}
         # Busts and corrections, one at a time, and those that came before their fill, the oldest first.
@@ -56,6 +57,7 @@ class Intake:
                 elif isinstance(event, TradingDayBegan):
                     self.begin_day(event.gateway, event.trading_day)
                 elif isinstance(event, GatewayChanged):
+                    self._changes_of_gateways += 1
                     self.connected[event.gateway] = event.connected
                     if event.connected:
                         self._stops.on_connected(event.gateway)
@@ -180,6 +182,20 @@ class Intake:
                 correct(self._desk.book, order, current, report, len(versions), changes)
             written = self._desk.commit(changes)
         await written
+
+    async def compare_gateways(self) -> None:
+        """Ask which gateways are connected: an event that was missed must not keep orders from one for ever."""
+        changes = self._changes_of_gateways
+        found = await self._venue.connected_gateways()
+        if changes != self._changes_of_gateways or not self.connected:
+            return  # what was heard meanwhile is newer
+        for gateway, connected in found.items():
+            if self.connected.get(gateway) is connected:
+                continue
+            log.warning("gateway %s is %s, and no event said so", gateway, "connected" if connected else "cut")
+            self.connected[gateway] = connected
+            if connected:
+                self._stops.on_connected(gateway)
 
     async def reference_of(self, report: OrderReport | TradeReport) -> str:
         """Our reference of a report's order, also of one that was adopted; empty when it is not ours."""

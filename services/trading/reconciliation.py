@@ -127,6 +127,10 @@ class Reconciliation:
         book = self._desk.book
         if not self.intake.connected:
             return True  # the engine is gone; when it is back, that is an event
+        try:
+            await self.intake.compare_gateways()
+        except RedFireError as error:
+            log.warning("the engine cannot be asked for its gateways: %s", error.message)
         gateways = {account.gateway for account in book.accounts.values()}
         gateways |= {name for name, connected in self.intake.connected.items() if connected}
         asking = []

@@ -162,6 +162,8 @@ class Trader:
             net[trade.symbol] = net.get(trade.symbol, D(0)) + (
                 trade.quantity if trade.side == Side.BUY else -trade.quantity
             )
+        # What is busted leaves no net position, though it may leave one on either side.
+        net |= {trade.symbol: net.get(trade.symbol, D(0)) for trade in self.trades}
         held = dict.fromkeys(net, D(0))
         for (symbol, side), position in account.positions.items():
             held[symbol] += position.quantity if side == 1 else -position.quantity

@@ -67,7 +67,8 @@ class FakeEngine(engine_pb2_grpc.EngineServiceServicer):
 
     def emit(self, **event):
         self.sequence += 1
-        if "gateway" in event:  # it always says all of itself
+        if "gateway" in event:  # it always says all of itself, and the same when it is asked
+            self.connected = event["gateway"]["status"] == engine_pb2.GATEWAY_STATUS_CONNECTED
             event["gateway"] = {
                 "simulated": self.simulated, "time_in_forces": self.time_in_forces, **event["gateway"]
             }  # fmt: skip

@@ -299,3 +299,27 @@ async def test_a_report_that_cannot_be_booked_does_not_hold_up_those_behind_it_f
     await until(booked, 10)
     assert "cannot be booked" in caplog.text
     assert (await trader.positions())[0].quantity == "1"
+
+
+async def test_a_gateway_whose_return_nobody_told_of_is_used_again():
+    async with trading(reconcile_interval_s=0.1) as trader:
+        trader.engine.connected = False
+        trader.engine.emit(gateway={"gateway_name": "SIM", "status": 1})
+
+        async def refused_for_now():
+            try:
+                await trader.create()
+            except grpc.aio.AioRpcError as error:
+                return reason_of(error) == "GATEWAY_DISCONNECTED"
+
+        await until(refused_for_now)
+        trader.engine.connected = True  # without an event
+
+        async def accepted():
+            try:
+                return await trader.create(coid="again")
+            except grpc.aio.AioRpcError:
+                return None
+
+        order = await until(accepted)
+        await trader.becomes(order.order_id, "NEW")
