@@ -31,8 +31,8 @@ from services.kernel.writer import Write
 log = logging.getLogger(__name__)
 Handler = Callable[[Event], Awaitable[None]]
 BATCH = 500
-# A commit wakes the relay; this is for what another process left.
-POLL_S = 30.0
+# A commit wakes the relay; this is for what another process left, such as `redfire admin create-user`.
+POLL_S = 1.0
 MOST_ATTEMPTS = 25
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.05, 5.0
 DEAD_LETTERS_EVERY_S = 600.0
