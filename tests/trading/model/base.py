@@ -43,6 +43,19 @@ class Intent:
     order_id: str = ""
     refused: bool = False
     unsure: bool = False
+    # The group that it was asked for with.
+    group: "GroupIntent | None" = None
+
+
+@dataclass
+class GroupIntent:
+    """A group as a client wants it."""
+
+    user: str
+    account_id: str
+    request: Any
+    intents: list[Intent]
+    order_group_id: str = ""
 
 
 class Base:
@@ -55,6 +68,7 @@ class Base:
     platform: Platform
     accounts: list[tuple[str, str, str]]  # user, gateway, account
     intents: dict[str, Intent]
+    groups: list[GroupIntent]
     by_order: dict[str, Intent]
     acknowledged: list[str]
     followers: dict[str, Follower]
@@ -90,6 +104,16 @@ class Base:
                     await call
 
         self.call(run())
+
+    def acknowledge(self, intent: Intent, order: Any) -> None:
+        """Trading answered with an order; the same one each time."""
+        if intent.order_id and intent.order_id != order.order_id:
+            self.faults_found.append(f"{intent.client_order_id}: two orders, {intent.order_id} and {order.order_id}")
+        if not intent.order_id:
+            self.acknowledged.append(order.order_id)
+        intent.order_id = order.order_id
+        intent.most = max(intent.most, D(order.quantity))
+        self.by_order[order.order_id] = intent
 
     def call(self, coroutine: Any) -> None:
         """Something that ends with this life of trading."""

@@ -10,6 +10,7 @@ from redfire.trading.v1 import account_service_pb2 as account_pb
 from redfire.trading.v1 import order_service_pb2 as order_pb
 
 from services.kernel.errors import RedFireError
+from tests.trading.model import group_checks
 from tests.trading.model.exchange import CLOSES, LISTINGS
 
 RESTING = frozenset({common.ORDER_STATUS_NEW, common.ORDER_STATUS_PARTIALLY_FILLED})
@@ -32,6 +33,7 @@ class Books:
         self.entries: list[Any] = []
         self.positions: list[Any] = []
         self.snapshots: dict[str, Any] = {}
+        self.groups: dict[str, Any] = {}
 
 
 async def read(model: Any) -> Books:
@@ -50,6 +52,7 @@ async def read(model: Any) -> Books:
         books.trades += await _all(accounts.ListTrades, account_pb.ListTradesRequest, "trades")
         books.entries += await _all(accounts.ListLedgerEntries, account_pb.ListLedgerEntriesRequest, "entries")
         books.positions += (await accounts.ListPositions(account_pb.ListPositionsRequest(page_size=1000))).positions
+    books.groups = await group_checks.groups_of(model, books.orders)
     return books
 
 
@@ -72,6 +75,7 @@ async def problems(model: Any) -> list[str]:
         return [f"the books cannot be read: {error!r}"]
     exchange = model.venue.exchange
     return [
+        *group_checks.problems(books.groups),
         *_orders(model, books, exchange),
         *_trades(books, exchange),
         *_positions(books),
@@ -100,6 +104,9 @@ def _orders(model: Any, books: Books, exchange: Any) -> list[str]:
         status = common.OrderStatus.Name(order.status)
         legs = live.get(order.order_id, [])
         waits = order.type in (3, 4, 5) and not order.triggered
+        group = books.groups.get(order.order_group_id)
+        if group is not None and not legs and group_checks.is_dormant(group, order):
+            continue
         if order.status not in RESTING:
             found.append(f"{_name(order)} is {status}")
         elif legs:
@@ -263,7 +270,6 @@ def _held(model: Any, books: Books) -> list[str]:
     prices = _reserve_prices(model)
     money: dict[str, D] = defaultdict(D)
     contracts: dict[tuple[str, str, int], D] = defaultdict(D)
-    groups: dict[tuple[str, str, int, str], D] = defaultdict(D)
     for order in books.open.values():
         leaves = D(order.leaves_quantity)
         if order.position_effect in CLOSES:
@@ -271,9 +277,7 @@ def _held(model: Any, books: Books) -> list[str]:
                 continue  # it takes what is there when it triggers
             side = common.POSITION_SIDE_SHORT if order.side == 1 else common.POSITION_SIDE_LONG
             key = (order.account_id, order.symbol, side)
-            if order.order_group_id:
-                groups[*key, order.order_group_id] = max(groups[*key, order.order_group_id], leaves)
-            else:
+            if not order.order_group_id:
                 contracts[key] += leaves
             continue
         price = prices.get(order.order_id, D(0))
@@ -281,8 +285,8 @@ def _held(model: Any, books: Books) -> list[str]:
             found.append(f"{_name(order)}: money is held for {price}, its limit is {order.price}")
         notional = price * leaves * D(LISTINGS[order.symbol].contract_size)
         money[order.account_id] += notional * MARGIN_RATE + notional * COMMISSION_RATE
-    for key, leaves in groups.items():
-        contracts[key[:3]] += leaves
+    for key, leaves in group_checks.contracts_held(books.groups, books.open).items():
+        contracts[key] += leaves
     for account_id, account in books.accounts.items():
         if abs(D(account.frozen) - money[account_id]) > ROUNDING:
             found.append(f"frozen {account.frozen}, its orders need {money[account_id]}")

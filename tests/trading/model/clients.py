@@ -120,31 +120,29 @@ class Clients(Base):
                     await self._adopt(order, order_id=order.reference[:36])
 
     async def _create(self, intent: Intent) -> None:
-        run = self.run
+        run, group = self.run, intent.group
+        asked = group.intents if group else [intent]
         try:
-            if intent.close:
+            if group:
+                answer = await run.orders(intent.user).CreateOrderGroup(group.request)
+            elif intent.close:
                 answer = await run.accounts(intent.user).ClosePosition(intent.request)
             else:
                 answer = await run.orders(intent.user).CreateOrder(intent.request)
-        except (Unavailable, DeadlineExceeded):
-            intent.unsure = True
-            raise
-        except asyncio.CancelledError:
-            intent.unsure = True
+        except (Unavailable, DeadlineExceeded, asyncio.CancelledError):
+            for one in asked:
+                one.unsure = True
             raise
         except RedFireError as refusal:
             if intent.order_id and not isinstance(refusal, Internal):
                 self.faults_found.append(f"{intent.client_order_id}: acknowledged, then refused: {refusal!r}")
-            intent.refused = True
+            for one in asked:
+                one.refused = True
             raise
-        order = answer.order
-        if intent.order_id and intent.order_id != order.order_id:
-            self.faults_found.append(f"{intent.client_order_id}: two orders, {intent.order_id} and {order.order_id}")
-        if not intent.order_id:
-            self.acknowledged.append(order.order_id)
-        intent.order_id = order.order_id
-        intent.most = max(intent.most, D(order.quantity))
-        self.by_order[order.order_id] = intent
+        for one, order in zip(asked, answer.order_group.orders if group else [answer.order], strict=True):
+            self.acknowledge(one, order)
+        if group:
+            group.order_group_id = answer.order_group.order_group_id
 
     async def cancel(self, a: int) -> None:
         """A cancel."""

@@ -13,9 +13,9 @@ from sqlalchemy.exc import OperationalError
 
 from tests.trading.model import checks
 from tests.trading.model.base import USERS, Op, Violation
-from tests.trading.model.clients import Clients
 from tests.trading.model.exchange import GATEWAYS, SYMBOLS
 from tests.trading.model.follower import Follower
+from tests.trading.model.groups import Groups
 from tests.trading.model.loop import SimulatedClock, SimulatedLoop, SimulatedWriter
 from tests.trading.model.platform import Platform
 from tests.trading.model.venue import BAD, GOOD, Venue
@@ -25,7 +25,7 @@ from tests.trading.model.world import World
 SETTLED_FROM_S, SETTLED_S = 13, 150
 
 
-class Model(Clients, World):
+class Model(Groups, World):
     """Clients, venue and trading. `steps` counts operations."""
 
     def __init__(self, loop: SimulatedLoop, seed: int) -> None:
@@ -37,7 +37,8 @@ class Model(Clients, World):
         self.venue.on_stopped = self._start_engine
         self.platform = Platform(loop, self.venue, self.clock)
         self.platform.on_killed = self._killed
-        self.accounts = []
+        self.venue.exchange.siblings_of = self._siblings_of
+        self.accounts, self.groups = [], []
         self.intents, self.by_order, self.acknowledged = {}, {}, []
         self.followers = {user: Follower(user) for user in USERS}
         self.steps = self.kills = 0
@@ -95,6 +96,10 @@ class Model(Clients, World):
     def _most_of(self, order_id: str) -> Any:
         intent = self.by_order.get(order_id)
         return float("inf") if intent is None else intent.most
+
+    def _siblings_of(self, order_id: str) -> set[str]:
+        intent = self.by_order.get(order_id)
+        return {one.order_id for one in intent.group.intents} - {order_id, ""} if intent and intent.group else set()
 
     async def _ticks(self) -> None:
         while True:

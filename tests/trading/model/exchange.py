@@ -141,6 +141,8 @@ class Exchange:
     violations: list[str] = field(default_factory=list)
     # The most that was ever asked for of an order.
     most_of: Callable[[str], D] = lambda order_id: D("Infinity")
+    # The other orders of an order's group.
+    siblings_of: Callable[[str], set[str]] = lambda order_id: set()
     _count: int = 0
 
     def holding(self, symbol: str, side: int) -> Holding:
@@ -158,10 +160,15 @@ class Exchange:
             if order.reference in self.by_reference:
                 self.violations.append(f"sent twice: {order.reference}")
             legs = [other for other in self.orders.values() if other.reference[:36] == base]
-            if any(leg.is_open and (leg.effect == order.effect or not order.closing) for leg in legs):
+            siblings = self.siblings_of(base) if order.closing else set()
+            # A close may be split into today's and yesterday's; a group's exit grows by another leg.
+            if any(leg.is_open and (leg.effect == order.effect or not order.closing) for leg in legs) and not siblings:
                 self.violations.append(f"two live legs: {order.reference}")
             if sum(leg.filled + leg.leaves for leg in legs) + order.quantity > self.most_of(base):
                 self.violations.append(f"more than asked for may be filled: {order.reference}")
+            for other in self.orders.values():
+                if other.reference[:36] in siblings and other.is_open and other.closing:
+                    self.violations.append(f"two closing orders of a group: {other.reference}, {order.reference}")
             self.by_reference[order.reference] = order
         self.orders[order.venue_order_id] = order
         if order.closing and not self._freeze(order, order.quantity):
