@@ -32,7 +32,6 @@ _JOURNAL = models.JournalRow.__table__
 _FIXED = (
     "client_order_id", "account_id", "gateway", "symbol", "side", "type", "time_in_force", "position_effect",
     "trailing_offset", "expire_time_ns", "strategy_id", "trace_id", "traceparent", "fingerprint", "create_time_ns",
-    "trading_day",
 )  # fmt: skip
 IN_AT_ONCE = 500
 

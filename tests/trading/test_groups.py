@@ -478,6 +478,9 @@ async def test_day_exits_of_a_good_till_canceled_entry_begin_their_day_when_it_f
     trader.engine.fill(entry, 3, "4000")
     await until(lambda: live(trader, profit) == 3)
     await shows(trader, stop, status=2, quantity="3")
+    # Written, too: else a restart would end them as yesterday's.
+    listed = {listed.order_id: listed.trading_day for listed in await trader.open()}
+    assert listed == {profit: 20260106, stop: 20260106}
     await until(lambda: trader.market.listeners)
     trader.market.price(SYMBOL, 3899.0)
     await until(lambda: sent(trader, stop))

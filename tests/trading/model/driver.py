@@ -204,7 +204,7 @@ class Model(Groups, World):
 class _Errors(logging.Handler):
     """Errors of trading that nobody made happen."""
 
-    EXPECTED = ("cannot be written", "could not be written", "books are read anew", "stays UNKNOWN")
+    EXPECTED = ("cannot be written", "could not be written", "books are read anew", "stays UNKNOWN", "was closed since")
 
     def __init__(self) -> None:
         super().__init__(logging.ERROR)

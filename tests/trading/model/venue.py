@@ -158,7 +158,8 @@ class Venue:
 
     def connect(self, gateway: str, connected: bool) -> None:
         self.connected[gateway] = connected
-        self.report(gateway=self.gateway(gateway))
+        # The engine's own word: never late.
+        self._publish(engine_pb2.StreamEventsResponse(gateway=self.gateway(gateway)), self.run)
 
     def gateway(self, name: str) -> engine_pb2.Gateway:
         status = "CONNECTED" if self.connected[name] else "DISCONNECTED"
