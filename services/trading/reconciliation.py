@@ -266,6 +266,8 @@ class Reconciliation:
         """
         if not 0 < leg.trading_day < state.trading_day:
             return False
+        if leg.delivery is Delivery.UNCERTAIN and order.reference(leg) in state.uncertain:
+            return False  # it may have been there under no name of ours, and traded: its day's end does not tell that
         kept = self._desk.book.keeps_overnight(order.gateway)
         if kept and order.time_in_force in (TimeInForce.GTC, TimeInForce.GTD):
             return False

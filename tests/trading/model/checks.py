@@ -119,6 +119,11 @@ def _orders(model: Any, books: Books, exchange: Any) -> list[str]:
             found.append(f"{_name(order)} is {status}, and not at the venue")
         if waits and legs:
             found.append(f"{_name(order)} waits here and is at the venue")
+    for order in exchange.orders.values():
+        if order.anonymous and not order.adopted:
+            ours = books.orders.get(order.reference[:36])
+            status = common.OrderStatus.Name(ours.status) if ours is not None else "unknown"
+            found.append(f"an administrator cannot adopt {order}, which is {status} here")
     for intent in model.by_order.values():
         legs = [order for order in exchange.orders.values() if order.owner == intent.order_id]
         filled = sum((leg.filled for leg in legs), D(0))
@@ -381,7 +386,10 @@ async def dump(model: Any) -> dict[str, Any]:
     result |= {f"trade {trade.trade_id}": trade for trade in books.trades}
     result |= {f"entry {entry.entry_id}": entry for entry in books.entries}
     result |= {f"position {p.account_id} {p.symbol} {p.side}": _plain(p) for p in books.positions}
-    return result | {f"account {name}": _plain(account) for name, account in books.accounts.items()}
+    for name, account in books.accounts.items():
+        result[f"account {name}"] = copy = _plain(account)
+        copy.ClearField("frozen")  # a stop that cannot be sent is valued anew with each try
+    return result
 
 
 def _lasting(order: Any) -> Any:

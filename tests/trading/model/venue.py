@@ -53,6 +53,8 @@ class Venue:
         self.faults = GOOD
         self.prices = {symbol: listing.price for symbol, listing in LISTINGS.items()}
         self.connected = dict.fromkeys(GATEWAYS, True)
+        # When it last did what trading could not know before it is told.
+        self.surprised_at = -100.0
         self.up = True
         self.in_flight = 0
         self.run = 0
@@ -220,6 +222,7 @@ class Venue:
 
     def bust(self, trade: VenueTrade, corrects: bool) -> None:
         """Take a trade back, or give it another price."""
+        self.surprised_at = self.clock.monotonic()
         price = trade.price + self.rng.randint(1, 3)
         report = self.exchange.correct(trade, price) if corrects else self.exchange.bust(trade)
         self.count("corrections" if corrects else "busts")
@@ -237,6 +240,7 @@ class Venue:
                 end_ns = CALENDAR.day_end_ns(order.symbol, self.exchange.trading_day)
                 if now_ns >= end_ns and self.chance(0.7):
                     self.end(order, common.ORDER_STATUS_CANCELED)
+        self.surprised_at = self.clock.monotonic()
         trading_day = CALENDAR.chinese_trading_day(now_ns)
         if trading_day == self.exchange.trading_day:
             return
@@ -272,7 +276,9 @@ class Venue:
         order.anonymous = forgets
         if refusal := self.exchange.accept(order):
             self.count("closes refused")
-            self.exchange.violations.append(f"refused a close: {order}")
+            # Trading may not have heard yet of a bust, or of the new day.
+            if self.clock.monotonic() - self.surprised_at > 30:
+                self.exchange.violations.append(f"refused a close: {order}")
             order.message = refusal
             self.tell_order(order)
         elif self.chance(self.faults.refuse) or (request.post_only and self.chance(0.3)):

@@ -68,20 +68,17 @@ class World(Base):
             return False
         if trade.effect in CLOSES:
             return True
-        account_id = exchange.orders[trade.venue_order_id].account_id
-        held = D(0)
-        for other in exchange.trades:
-            order = exchange.orders[other.venue_order_id]
-            same = order.account_id == account_id and other.symbol == trade.symbol and not other.busted
-            if same and exchange.held_side(order) == exchange.held_side(exchange.orders[trade.venue_order_id]):
-                held += -other.quantity if other.effect in CLOSES else other.quantity
-        closing = sum(
-            order.quantity - order.filled
-            for order in exchange.orders.values()
-            if order.closing and order.account_id == account_id and order.symbol == trade.symbol
-        )
-        holding = exchange.holding(trade.symbol, exchange.held_side(exchange.orders[trade.venue_order_id]))
-        return held - closing >= trade.quantity and holding.today - holding.frozen_today >= trade.quantity
+        order = exchange.orders[trade.venue_order_id]
+        # What was opened by it must not be on its way to be closed: then it would be missing, here and there.
+        if any(
+            one.account_id == order.account_id
+            and one.request.symbol == trade.symbol
+            and (one.close or one.request.position_effect in CLOSES)
+            for one in self.intents.values()
+        ):
+            return False
+        holding = exchange.holding(trade.symbol, exchange.held_side(order))
+        return holding.today - holding.frozen_today >= trade.quantity
 
     async def day(self, a: int) -> None:
         """The clock goes on: to the afternoon's end, to the night session, or to the next morning."""
