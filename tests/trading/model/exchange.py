@@ -165,7 +165,7 @@ class Exchange:
             if any(leg.is_open and (leg.effect == order.effect or not order.closing) for leg in legs) and not siblings:
                 self.violations.append(f"two live legs: {order.reference}")
             if sum(leg.filled + leg.leaves for leg in legs) + order.quantity > self.most_of(base):
-                self.violations.append(f"more than asked for may be filled: {order.reference}")
+                self.violations.append(f"more than asked for may be filled: {order}, after {legs}")
             for other in self.orders.values():
                 if other.reference[:36] in siblings and other.is_open and other.closing:
                     self.violations.append(f"two closing orders of a group: {other.reference}, {order.reference}")

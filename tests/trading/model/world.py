@@ -66,9 +66,12 @@ class World(Base):
         exchange = self.venue.exchange
         if trade.busted or trade.trading_day != exchange.trading_day or not exchange.orders[trade.venue_order_id].owner:
             return False
+        order = exchange.orders[trade.venue_order_id]
+        intent = self.by_order.get(order.owner)
+        if order.is_open or intent is None or intent.group is not None:
+            return False
         if trade.effect in CLOSES:
             return True
-        order = exchange.orders[trade.venue_order_id]
         # What was opened by it must not be on its way to be closed: then it would be missing, here and there.
         if any(
             one.account_id == order.account_id
