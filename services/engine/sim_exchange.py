@@ -100,8 +100,10 @@ class SimExchange:
         self._open = False
 
     def restore(self, orders: Iterable[SimOrder], trading_day: int) -> None:
-        """Go on where a run before this one stopped."""
+        """Go on where a run before this one stopped; the trading day is 0 for the first run."""
         self.trading_day = trading_day or self.trading_day
+        # Now, not when it changes: the next run must see that its day is another one.
+        self._ledger.remember(TRADING_DAY_KEY, self.trading_day)
         for order in orders:
             self._orders[order.venue_order_id] = order
             self._time(order)

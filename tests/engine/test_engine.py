@@ -1,6 +1,7 @@
 """The whole engine on a real loopback server, as trading, market and an administrator see it."""
 
 import asyncio
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 import grpc
@@ -10,6 +11,7 @@ from redfire.common.v1 import error_reason_pb2 as reasons
 from redfire.engine.v1 import engine_pb2 as pb
 
 from services.engine.settings import EngineSettings
+from services.kernel.clock import ManualClock
 from services.kernel.errors import StartError
 from services.kernel.identifiers import new_id
 from tests.engine.recordings import real_ticks, row, write
@@ -80,6 +82,24 @@ async def test_a_restart_looks_like_a_reconnect(tmp_path):
         await desk.engine.CancelOrder(pb.CancelOrderRequest(gateway_name="SIM", order_id=resting))
         await desk.status(resting, "CANCELED")
         assert not [o for o in (await desk.state()).orders if o.order_id == resting]
+
+
+async def test_a_day_that_begins_while_the_engine_is_down_ends_day_orders_and_turns_positions(tmp_path):
+    """Also where no day had begun before that: the first run's day is known to the second."""
+    monday = datetime(2026, 11, 23, 2, tzinfo=UTC)
+    async with running_engine(tmp_path, feed="sim:7", clock=ManualClock(monday)) as desk:
+        await until(lambda: any(t.symbol == SYMBOL for t in desk.ticks))
+        await desk.status((await desk.send())[0], "FILLED")
+        of_the_day, _ = await desk.send(price=far_below(desk))
+        good_till_canceled, _ = await desk.send(price=far_below(desk), tif="GTC")
+        assert (await desk.state()).positions[0].yesterday_quantity == "0"
+    async with running_engine(tmp_path, feed="sim:7", clock=ManualClock(monday + timedelta(days=1))) as desk:
+        await until(lambda: any(t.symbol == SYMBOL for t in desk.ticks))
+        state = await desk.state(of_the_day, good_till_canceled)
+        status = {order.order_id: order.status for order in state.orders}
+        assert status[of_the_day] == common.ORDER_STATUS_EXPIRED
+        assert status[good_till_canceled] == common.ORDER_STATUS_NEW
+        assert state.trading_day == 20261124 and state.positions[0].yesterday_quantity == "1"
 
 
 async def test_cancel_and_amend(tmp_path):
