@@ -29,6 +29,7 @@ class Contracts:
         self._remembered = remembered
         self._offers: dict[str, dict[str, Instrument]] = {}
         self._primary: dict[str, str] = {}
+        self._all: list[tuple[Instrument, str]] | None = None
 
     def announce(self, contract: Any) -> str:
         """A gateway's vnpy ContractData; the symbol's primary gateway when that is another one by now, else empty.
@@ -44,6 +45,7 @@ class Contracts:
             known = _told(contract, known)
         elif known is None:
             return ""
+        self._all = None
         before = self.primary(symbol)
         self._offers.setdefault(symbol, {})[gateway_name] = known
         del self._primary[symbol]
@@ -62,13 +64,14 @@ class Contracts:
         return {symbol: name for symbol in symbols if (name := self.primary(symbol)) != self._simulated}
 
     def all(self) -> list[tuple[Instrument, str]]:
-        """Instruments with their gateways, by symbol."""
-        found = []
-        for symbol, offers in sorted(self._offers.items()):
-            name = self.primary(symbol)
-            if name in offers:
-                found.append((offers[name], name))
-        return found
+        """Instruments with their gateways, by symbol; the same list until another contract is announced."""
+        if self._all is None:
+            self._all = []
+            for symbol, offers in sorted(self._offers.items()):
+                name = self.primary(symbol)
+                if name in offers:
+                    self._all.append((offers[name], name))
+        return self._all
 
     def gateway_of(self, symbol: str) -> str:
         """The gateway that trades a symbol; empty when it has not announced it."""

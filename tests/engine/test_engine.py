@@ -10,6 +10,7 @@ from redfire.common.v1 import common_pb2 as common
 from redfire.common.v1 import error_reason_pb2 as reasons
 from redfire.engine.v1 import engine_pb2 as pb
 
+from services.engine import convert
 from services.engine.settings import EngineSettings
 from services.kernel.clock import ManualClock
 from services.kernel.errors import StartError
@@ -237,6 +238,26 @@ async def test_instruments_of_ones_own_trade_on_the_simulated_market(tmp_path):
         order_id, _ = await desk.send(symbol="sc2701.INE")
         await desk.status(order_id, "FILLED")
         assert Decimal(desk.trades(order_id)[0].price) % Decimal("0.1") == 0
+
+
+async def test_contracts_are_converted_once_and_again_when_another_is_announced(tmp_path, monkeypatch):
+    """A guest who asks for what does not exist makes market ask for all of them, each second."""
+    converted = []
+    convert_one = convert.instrument_message
+    monkeypatch.setattr(convert, "instrument_message", lambda *of: converted.append(of[0].symbol) or convert_one(*of))
+    async with running_engine(tmp_path, gateways={"FAKE": FAKE | {"auto_connect": False}}) as desk:
+        before = await desk.engine.ListContracts(pb.ListContractsRequest())
+        once = len(converted)
+        assert await desk.engine.ListContracts(pb.ListContractsRequest()) == before
+        assert len(converted) == once >= len(before.instruments)
+        await desk.admin.ConnectGateway(pb.ConnectGatewayRequest(gateway_name="FAKE"))
+        await until(lambda: connected(desk, "FAKE"))
+
+        async def lists_oil():
+            found = (await desk.engine.ListContracts(pb.ListContractsRequest())).instruments
+            return any(one.symbol == "sc2701.INE" and one.gateway_name == "FAKE" for one in found)
+
+        await until(lists_oil)
 
 
 async def test_a_gateway_of_another_package_trades(tmp_path):

@@ -23,8 +23,8 @@ from services.quant.calendar.product import Product, product_of
 from services.quant.calendar.session import Session, SessionKind, SessionState, SessionStatus
 from services.quant.calendar.table import Table, load_table
 
-MOST_CACHED = 4096
-"""Symbols, and days of products, that are remembered."""
+MOST_CACHED = 1 << 15
+"""Symbols, and days of products, that are remembered: CTP announces about 20,000 contracts, most of them options."""
 _STATES = {SessionKind.AUCTION: SessionState.AUCTION, SessionKind.CONTINUOUS: SessionState.OPEN}
 _LATEST = 99991231
 Hours: TypeAlias = tuple[tuple[str, str], ...]
@@ -51,8 +51,10 @@ class Calendar:
         self._chinese = ChineseDays(closures.closes)
         self._always = RoundTheClock()
         self._days: dict[str, Days] = {}
-        self._products: dict[str, Product | None] = {}
-        self._timelines: dict[tuple[str, int], _Timeline] = {}
+        self._products: dict[str, Product | None] = {}  # by symbol
+        self._named: dict[tuple[str, str], Product] = {}  # by exchange and product
+        self._timelines: dict[tuple[Product, int], _Timeline] = {}
+        self._hours: dict[tuple[Product, int], Hours] = {}
 
     @classmethod
     def load(cls) -> "Calendar":
@@ -139,6 +141,15 @@ class Calendar:
         product = self._product_of_symbol(symbol)
         if product is None:
             return (("00:00", "24:00"),)
+        key = (product, day)
+        found = self._hours.get(key)
+        if found is None:
+            if len(self._hours) >= MOST_CACHED:
+                self._hours.clear()
+            found = self._hours[key] = self._hours_of(product, day)
+        return found
+
+    def _hours_of(self, product: Product, day: int) -> Hours:
         hours, night_end = product.hours(to_date(day))
         if hours is None:
             return ()
@@ -177,7 +188,7 @@ class Calendar:
         return self.status(symbol, time_ns, last_day).state.takes_orders
 
     def _timeline(self, symbol: str, product: Product, trading_day: int) -> _Timeline:
-        key = (symbol, trading_day)
+        key = (product, trading_day)
         found = self._timelines.get(key)
         if found is None:
             if len(self._timelines) >= MOST_CACHED:
@@ -219,7 +230,15 @@ class Calendar:
     def _product(self, exchange: str, product: str) -> Product | None:
         """A product of a Chinese exchange; None for one that is open round the clock."""
         entry = self._table.exchanges.get(exchange)
-        return None if entry is None else Product(self._table, entry, product, self._chinese)
+        if entry is None:
+            return None
+        key = (exchange, product)
+        found = self._named.get(key)
+        if found is None:
+            if len(self._named) >= MOST_CACHED:
+                self._named.clear()
+            found = self._named[key] = Product(self._table, entry, product, self._chinese)
+        return found
 
 
 _DAYS_AHEAD = 400

@@ -259,3 +259,12 @@ def test_what_is_remembered_is_bounded(calendar: Calendar) -> None:
     assert len(calendar._days) <= MOST_CACHED
     assert len(calendar._products) <= MOST_CACHED
     assert len(calendar._timelines) <= MOST_CACHED
+
+
+def test_contracts_and_options_of_a_product_share_what_is_remembered() -> None:
+    calendar = Calendar.load()
+    moment = ns("2026-11-25 10:00")
+    for number in range(100):
+        assert calendar.status(f"rb2701C{number}.SHFE", moment).state == SessionState.OPEN
+        assert calendar.hours(f"rb2701C{number}.SHFE")[0] == ("21:00", "23:00")
+    assert len(calendar._timelines) == len(calendar._named) == len(calendar._hours) == 1
