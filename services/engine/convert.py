@@ -172,6 +172,7 @@ def position_message(update: PositionUpdate) -> pb.PositionUpdate:
         side=_POSITION_SIDES[update.side],
         quantity=plain(update.quantity),
         yesterday_quantity=plain(update.yesterday_quantity),
+        average_price=to_text(update.average_price),
     )
 
 

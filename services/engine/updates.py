@@ -145,6 +145,7 @@ class PositionUpdate:
     side: PositionSide
     quantity: Decimal
     yesterday_quantity: Decimal
+    average_price: Decimal | None = None  # where the venue says it
 
 
 @dataclass(frozen=True, slots=True)

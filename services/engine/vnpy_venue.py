@@ -15,7 +15,15 @@ from vnpy.trader.object import OrderData, SubscribeRequest, TradeData
 from services.engine.gateway_thread import Call, GatewayThread, NotMade, Urgency
 from services.engine.models import GatewayOrderRow, GatewayTradeRow
 from services.engine.repository import EngineRepository
-from services.engine.updates import OrderRequest, OrderUpdate, TradeUpdate, Update, VenueState
+from services.engine.updates import (
+    OrderRequest,
+    OrderUpdate,
+    PositionSide,
+    PositionUpdate,
+    TradeUpdate,
+    Update,
+    VenueState,
+)
 from services.engine.venue_orders import SendState, VenueOrder, VenueOrders
 from services.engine.venue_reports import VenueReports, expired, trade_of_row
 from services.engine.vnpy_words import (
@@ -139,6 +147,10 @@ class VnpyVenue:
         if self._settled.is_set():
             self._cut_time = self._clock.now()
         self._settled.clear()
+        # A position that is closed meanwhile is never told of again.
+        held = self._main.get_engine("oms").positions
+        for position in [one for one in list(held.values()) if one.gateway_name == self._name]:
+            held.pop(position.vt_positionid, None)
 
     def renew(self) -> None:
         """The gateway was closed; the next connect makes another, with a thread of its own."""
@@ -242,7 +254,7 @@ class VnpyVenue:
         return VenueState(
             orders=list(orders.values()),
             trades=trades,
-            positions=self._readable(position_update, positions),
+            positions=[self._position(data) for data in positions],
             trading_day=day,
             complete=complete,
             trades_cursor=cursor,
@@ -359,6 +371,14 @@ class VnpyVenue:
             return
         update = update if order is None else order.latest(update)
         orders[update.venue_order_id] = update
+
+    def _position(self, data: Any) -> PositionUpdate:
+        """A position; one that is unreadable has no number: what is left out would be taken for flat."""
+        try:
+            return position_update(data)
+        except (Unreadable, KeyError, AttributeError):
+            nothing = Decimal("NaN")
+            return PositionUpdate(self._name, readable(data.vt_symbol), PositionSide.LONG, nothing, nothing)
 
     @staticmethod
     def _readable(convert: Callable[[Any], Any], items: Iterable[Any]) -> list[Any]:

@@ -240,7 +240,14 @@ def position_update(data: PositionData) -> PositionUpdate:
         return update
     long = data.direction.name == "LONG" or (data.direction.name == "NET" and data.volume >= 0)
     side = PositionSide.LONG if long else PositionSide.SHORT
-    return PositionUpdate(data.gateway_name, data.vt_symbol, side, exact(abs(data.volume)), exact(abs(data.yd_volume)))
+    return PositionUpdate(
+        data.gateway_name,
+        data.vt_symbol,
+        side,
+        exact(abs(data.volume)),
+        exact(abs(data.yd_volume)),
+        exact(data.price) if data.volume and data.price and abs(data.price) < _LARGEST else None,
+    )
 
 
 def account_update(data: AccountData, now: datetime) -> AccountUpdate:

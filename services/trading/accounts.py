@@ -10,6 +10,7 @@ from services.trading.money import ZERO
 from services.trading.orders import PositionSide
 from services.trading.positions import Position
 from services.trading.reports import AccountReport
+from services.trading.trades import Trade
 
 
 class AccountKind(IntEnum):
@@ -52,6 +53,8 @@ class Account:
     # Whether a fill was booked since the last report, and a difference that the next one must confirm.
     traded: bool = False
     suspected: Decimal | None = None
+    # Of a LIVE account: its trades of late that no order made, by the venue's id (external_trades).
+    external_trades: dict[str, Trade] = field(default_factory=dict)
 
     def drop_flat(self, position: Position) -> None:
         """Keep of a position that is flat only what it realised."""

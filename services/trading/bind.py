@@ -32,6 +32,7 @@ from services.trading.leases import Leases
 from services.trading.margin_calls import MarginCalls
 from services.trading.order_groups import GroupSettlement
 from services.trading.outbox_events import OutboxEvents
+from services.trading.position_adjustments import PositionAdjustments
 from services.trading.preview import Previews
 from services.trading.quotes import Quotes
 from services.trading.reconciliation import Reconciliation
@@ -108,14 +109,19 @@ def bind(process: Process) -> None:
         cancel_first.complete(changes)
         stops.arm(settlement.complete(changes))
         cancel_first.complete(changes)  # an order may wait for one that its group has just ended
+        for trade in changes.trades:
+            if not trade.order_id:
+                quotes.watch(trade.symbol)  # a position that nobody here asked for
 
     desk.on_commit(complete)
     reduce_only = ReduceOnly(book)
     desk.on_commit(reduce_only.complete)
     desk.on_reloaded(reduce_only.rebuild)
     external_repositories = database.repositories(ExternalRepository)
-    externals = Externals(desk, database, external_repositories)
-    reconciliation = Reconciliation(desk, venue, settings, external_repositories, process.tasks)
+    instruments = Instruments(market, book.instruments)
+    externals = Externals(desk, database, external_repositories, instruments)
+    adjustments = PositionAdjustments(desk, instruments, quotes)
+    reconciliation = Reconciliation(desk, venue, settings, external_repositories, process.tasks, adjustments)
     dispatcher = Dispatcher(desk, venue, process.tasks, start.senders, reconciliation.want)
     intake = Intake(desk, stops, venue, externals, reconciliation.want)
     reconciliation.intake, reconciliation.dispatcher = intake, dispatcher
@@ -123,7 +129,6 @@ def bind(process: Process) -> None:
 
     day_ends = DayEnds(desk, calendar, connected)
     accounts = Accounts(desk, venue, settings)
-    instruments = Instruments(market, book.instruments)
     orders = OrderService(
         desk, accounts, instruments, quotes, acceptance, risk, stops, reduce_only, cancel_first, repositories
     )

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from services.kernel.clock import Clock
 from services.kernel.database import Repositories
 from services.kernel.errors import NotFound, Unavailable
-from services.trading import metrics
+from services.trading import external_trades, metrics
 from services.trading.account_views import AccountView, PositionView, view_account, view_position
 from services.trading.accounts import Account
 from services.trading.book import Book
@@ -238,7 +238,7 @@ class Desk:
     async def load(self) -> None:
         """Read the books."""
         async with self._repositories.read() as repository:
-            loaded = await repository.load()
+            loaded = await repository.load(self.clock.now_ns() - external_trades.REMEMBERED_NS)
         book = self.book
         book.clear()
         for instrument in loaded.instruments:
@@ -249,6 +249,8 @@ class Desk:
             book.add_account(account)
         for account_id, symbol, side, realized in loaded.realized:
             book.accounts[account_id].realized_of[symbol, PositionSide(side)] = realized
+        for trade in loaded.external_trades:
+            external_trades.remember(book.accounts[trade.account_id], trade)
         for position in loaded.positions:
             book.add_position(position)
         for order in loaded.orders:

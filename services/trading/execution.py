@@ -5,7 +5,7 @@ import logging
 from redfire.reasons import Reason
 
 from services.kernel.identifiers import new_id
-from services.trading import ledger, metrics
+from services.trading import external_trades, ledger, metrics
 from services.trading.book import Book
 from services.trading.changes import Changes
 from services.trading.ledger import LedgerEntryKind
@@ -108,7 +108,15 @@ def apply_trade_report(
     effect = order.position_effect if leg is None else leg.position_effect
     trade_id = new_id()
     trading_day = book.learn_day(order.gateway, order.symbol, report.trading_day, changes)
+    # What is booked in its place, because it was not known to be ours, or not told of in time.
+    stands_for = (
+        external_trades.standing_for(book, account, report, order.side, effect) if account.external_trades else []
+    )
+    if stands_for and order.is_closing:
+        external_trades.make_way(book, account, report, stands_for, changes)
     realized, closed_today = book_position(book, account, order, effect, report, trading_day, changes)
+    if stands_for and not order.is_closing:
+        external_trades.make_way(book, account, report, stands_for, changes)
     commission = book.terms(account, order.symbol).commission(report.price, report.quantity, closed_today)
     changes.entries += ledger.post(account, LedgerEntryKind.COMMISSION, -commission, trade_id, changes.now_ns)
     changes.entries += ledger.post(account, LedgerEntryKind.REALIZED_PNL, realized, trade_id, changes.now_ns)

@@ -11,6 +11,7 @@ from services.kernel.paging import Page, Slice
 from services.trading import models
 from services.trading.external_rows import ExternalOrder, ExternalTrade, order_from_row, trade_from_row
 from services.trading.orders import FINISHED
+from services.trading.reports import TradeReport
 
 _ORDERS = models.ExternalOrderRow.__table__
 _TRADES = models.ExternalTradeRow.__table__
@@ -45,6 +46,16 @@ class ExternalRepository:
         """Whether an external trade is written."""
         query = select(_TRADES.c.external_trade_id).where(_TRADES.c.external_trade_id == external_trade_id)
         return bool(await self._all(query))
+
+    async def is_booked(self, report: TradeReport) -> bool:
+        """Whether a venue's trade is in the books, of whatever order."""
+        query = select(_BOOKED.c.trade_id).where(
+            _BOOKED.c.gateway == report.gateway,
+            _BOOKED.c.venue_trade_id == report.venue_trade_id,
+            _BOOKED.c.symbol == report.symbol,
+            _BOOKED.c.side == int(report.side or 0),
+        )
+        return bool(await self._all(query.limit(1)))
 
     async def trades_of(self, external_order_id: str) -> list[ExternalTrade]:
         """All trades of an external order, oldest first."""
@@ -89,7 +100,7 @@ class ExternalRepository:
         """External trades, newest first."""
         query = _narrow(select(_TRADES), _TRADES, wanted)
         if not wanted.include_adopted:
-            adopted = select(_ORDERS.c.external_order_id).where(_ORDERS.c.order_id != "")
+            adopted = select(_ORDERS.c.external_order_id).where(_ORDERS.c.account_id != "")
             query = query.where(_TRADES.c.external_order_id.not_in(adopted))
         rows = await self._all(_paged(query, _TRADES, "external_trade_id", page))
         return page.cut(

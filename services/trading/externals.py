@@ -8,11 +8,15 @@ from decimal import Decimal
 from uuid import UUID, uuid5
 
 from services.kernel.database import Database, Repositories
+from services.kernel.errors import RedFireError
 from services.trading import metrics, models
+from services.trading.accounts import Account
 from services.trading.changes import Changes
 from services.trading.desk import Desk
 from services.trading.external_repository import ExternalRepository
 from services.trading.external_rows import ExternalActivity, ExternalOrder, ExternalTrade, order_row, trade_row
+from services.trading.external_trades import book_external, live_account
+from services.trading.instruments import Instruments
 from services.trading.money import ZERO
 from services.trading.orders import FINISHED, OrderStatus
 from services.trading.reports import OrderReport, TradeKind, TradeReport, UnreadableReport
@@ -27,8 +31,15 @@ _NAMESPACE = UUID("6f1d5a0e-3c58-4b0e-9a3c-4d1f7a6f2b11")
 class Externals:
     """Keeps external orders and trades, each once, and which order of ours an adopted one is."""
 
-    def __init__(self, desk: Desk, database: Database, repositories: Repositories[ExternalRepository]) -> None:
+    def __init__(
+        self,
+        desk: Desk,
+        database: Database,
+        repositories: Repositories[ExternalRepository],
+        instruments: Instruments,
+    ) -> None:
         self._desk = desk
+        self._instruments = instruments
         self._repositories = repositories
         self._upsert_order = database.upsert(
             models.ExternalOrderRow, ["external_order_id"], fixed=("create_time_ns", "gateway", "venue_order_id")
@@ -139,6 +150,7 @@ class Externals:
             self._trades.popitem(last=False)
         external_order_id = order_id_of(report.gateway, venue_order_id)
         order = None if written else await self.find_order(external_order_id)
+        account = None if written else await self._live_account(report)
         if written or not self._desk.is_open:
             return
         with self._desk.step("") as changes:
@@ -164,15 +176,39 @@ class Externals:
                     external_order_id, report.gateway, venue_order_id, report.reference, report.symbol, report.side,
                     report.position_effect, quantity=report.quantity, price=None, cumulative_quantity=report.quantity,
                     status=OrderStatus.UNKNOWN, create_time_ns=changes.now_ns, update_time_ns=changes.now_ns,
+                    account_id="" if account is None else account.account_id,
                 )  # fmt: skip
                 self._write_order(order, changes)
-            elif order.status is OrderStatus.UNKNOWN and report.kind is TradeKind.NEW:
-                traded = order.cumulative_quantity + report.quantity
-                self._write_order(
-                    replace(order, quantity=traded, cumulative_quantity=traded, update_time_ns=changes.now_ns), changes
-                )
+            else:
+                after = order
+                if order.status is OrderStatus.UNKNOWN and report.kind is TradeKind.NEW:
+                    traded = order.cumulative_quantity + report.quantity
+                    after = replace(order, quantity=traded, cumulative_quantity=traded)
+                if account is not None:
+                    after = replace(after, account_id=account.account_id)
+                if after != order:
+                    self._write_order(replace(after, update_time_ns=changes.now_ns), changes)
+            if account is not None:
+                book_external(self._desk.book, account, report, changes)
             self._tell("trade", report.gateway, report.symbol, report.venue_trade_id, report.quantity, changes)
             self._desk.commit(changes)
+
+    async def _live_account(self, report: TradeReport) -> Account | None:
+        """The LIVE account that a hand trade is booked to; None where there is none, or it is booked already."""
+        if live_account(self._desk.book.accounts.values(), report.gateway) is None:
+            return None
+        try:
+            await self._instruments.require(report.symbol)
+            await self._desk.journal.durable()
+        except RedFireError as error:
+            # As a difference of positions it comes into the books once its instrument is known.
+            log.warning("trade %s in %s cannot be booked now: %s", report.venue_trade_id, report.symbol, error.message)
+            return None
+        if report.kind is TradeKind.NEW:
+            async with self._repositories.read() as repository:
+                if await repository.is_booked(report):
+                    return None
+        return live_account(self._desk.book.accounts.values(), report.gateway)
 
     def _unreadable(self, report: UnreadableReport) -> None:
         key = f"unreadable {report.gateway} {report.kind} {report.venue_id or report.reference} {report.problem}"

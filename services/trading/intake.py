@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -41,6 +42,8 @@ class Intake:
         self._amending = asyncio.Lock()
         self._early: dict[tuple[str, str], list[TradeReport]] = {}
         self.connected: dict[str, bool] = {}
+        # How often each gateway has told of its account since its line stands.
+        self.account_reports: Counter[str] = Counter()
         self.live_accounts = LiveAccounts(desk)
 
     async def follow(self) -> None:
@@ -53,12 +56,14 @@ class Intake:
                 if isinstance(event, OrderReport | TradeReport | UnreadableReport):
                     await self.take(event)
                 elif isinstance(event, AccountReport):
+                    self.account_reports[event.gateway] += 1
                     self.live_accounts.apply(event)
                 elif isinstance(event, TradingDayBegan):
                     self.begin_day(event.gateway, event.trading_day)
                 elif isinstance(event, GatewayChanged):
                     self._changes_of_gateways += 1
                     self.connected[event.gateway] = event.connected
+                    self.account_reports.pop(event.gateway, None)
                     if event.connected:
                         self._stops.on_connected(event.gateway)
                         self._doubt()
@@ -68,6 +73,7 @@ class Intake:
             log.warning("the engine's events are not to be had: %s", error.message)
         finally:
             self.connected.clear()
+            self.account_reports.clear()
 
     async def take(self, report: OrderReport | TradeReport | UnreadableReport, stale_amend_after_ns: int = 0) -> None:
         """Book a report. What is not ours is recorded as external, and left alone.

@@ -13,5 +13,6 @@ unreadable = Counter(
 )
 busted = Counter("trading_busted_trades_total", "Trades that venues took back.", ["gateway"])
 uncertain = Counter("trading_uncertain_orders_total", "Orders whose outcome was not known.", ["gateway"])
+adjusted = Counter("trading_position_adjustments_total", "Positions taken over from gateways.", ["gateway"])
 differences = Gauge("trading_position_differences", "Positions of a venue that the books do not have.", ["gateway"])
 processing = Histogram("order_processing_seconds", "From an order's request until it is durable.", buckets=SECONDS)

@@ -1,16 +1,17 @@
-"""Puts fills into positions: what a fill opens, closes and realises."""
+"""Puts fills into positions and takes them out again: what a fill opens, closes and realises."""
 
 import logging
 from decimal import Decimal
 
-from services.trading import positions
+from services.trading import money, positions
 from services.trading.accounts import Account
 from services.trading.book import Book
 from services.trading.changes import Changes
 from services.trading.money import ZERO
-from services.trading.orders import Order, PositionEffect, PositionSide
-from services.trading.positions import Position
+from services.trading.orders import Order, PositionEffect, PositionSide, Side
+from services.trading.positions import Position, split
 from services.trading.reports import TradeReport
+from services.trading.trades import Trade
 
 log = logging.getLogger(__name__)
 
@@ -88,8 +89,8 @@ def _take(
     return today, yesterday
 
 
-def position_of(book: Book, account: Account, order: Order, side: PositionSide) -> Position:
-    """The account's position on this side of the order's instrument, a flat one where there is none."""
+def position_of(book: Book, account: Account, order: Order | Trade, side: PositionSide) -> Position:
+    """The account's position on this side of the instrument of an order or a trade, a flat one where there is none."""
     position = account.positions.get((order.symbol, side))
     if position is None:
         instrument = book.terms(account, order.symbol)
@@ -117,3 +118,52 @@ def _open(
     position.open(report.price, quantity, position.trading_day == trading_day)
     account.margin += position.margin
     changes.position(position)
+
+
+def unbook_position(book: Book, account: Account, trade: Trade, changes: Changes) -> Decimal:
+    """Take a trade out of the positions; what that realises, because it does not fit any more."""
+    account.traded = True
+    opened = trade.position_effect is PositionEffect.OPEN
+    is_long = (trade.side is Side.BUY) == opened
+    side = PositionSide.LONG if is_long else PositionSide.SHORT
+    if opened:
+        return _take_out(book, account, side, trade, changes)
+    position = position_of(book, account, trade, side)
+    book.roll(position, changes)
+    value = money.amount(money.product(trade.price, trade.quantity, position.contract_size))
+    cost = value - trade.realized_pnl if is_long else value + trade.realized_pnl
+    of_today = trade.position_effect is PositionEffect.CLOSE_TODAY and trade.trading_day == position.trading_day
+    account.margin -= position.margin
+    position.put_back(cost, trade.quantity, of_today)
+    # What it realised is taken back from the ledger, and from the position's sum.
+    position.realized_pnl -= trade.realized_pnl
+    account.margin += position.margin
+    changes.position(position)
+    return ZERO
+
+
+def _take_out(book: Book, account: Account, side: PositionSide, trade: Trade, changes: Changes) -> Decimal:
+    position = account.positions.get((trade.symbol, side))
+    taken, realized = ZERO, ZERO
+    if position is not None:
+        book.roll(position, changes)
+        taken = min(trade.quantity, position.quantity)
+        today_first = trade.trading_day == position.trading_day
+        today, older = split(taken, position.day_quantity, position.older_quantity, today_first)
+        account.margin -= position.margin
+        realized = position.take_out(trade.price, today, older)
+        account.margin += position.margin
+        changes.position(position)
+        book.trim_holds(position, changes)
+        account.drop_flat(position)
+    if excess := trade.quantity - taken:
+        # Closed since: the contracts that never were are missing now, which is the other side.
+        log.error("busted trade %s: %s of it was closed since", trade.venue_trade_id, excess)
+        other = PositionSide.LONG if side is PositionSide.SHORT else PositionSide.SHORT
+        opposite = position_of(book, account, trade, other)
+        book.roll(opposite, changes)
+        account.margin -= opposite.margin
+        opposite.open(trade.price, excess, trade.trading_day == opposite.trading_day)
+        account.margin += opposite.margin
+        changes.position(opposite)
+    return realized

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from decimal import Decimal
 
 from services.kernel.database import Repositories
@@ -17,6 +17,8 @@ from services.trading.external_rows import ExternalActivity
 from services.trading.intake import Intake
 from services.trading.money import ZERO
 from services.trading.orders import Delivery, Leg, Order, OrderStatus, PositionSide, ReplaceStep, TimeInForce
+from services.trading.position_adjustments import SETTLES_S as DIFFERENCE_SETTLES_S
+from services.trading.position_adjustments import PositionAdjustments, PositionDifference
 from services.trading.reports import TradeKind, TradeReport, VenueState
 from services.trading.settings import TradingSettings
 from services.trading.venue import Venue
@@ -33,23 +35,6 @@ PATIENCE_S = 2.0
 AT_ONCE = 200
 
 
-@dataclass(frozen=True, slots=True)
-class PositionDifference:
-    """A position that a gateway and the books see differently."""
-
-    gateway: str
-    symbol: str
-    side: PositionSide
-    venue_quantity: Decimal
-    book_quantity: Decimal
-    since_ns: int
-
-    @property
-    def quantity(self) -> Decimal:
-        """The venue's less the books'."""
-        return self.venue_quantity - self.book_quantity
-
-
 class Reconciliation:
     """Asks gateways what they have and books the difference."""
 
@@ -60,12 +45,14 @@ class Reconciliation:
         settings: Live[TradingSettings],
         externals: Repositories[ExternalRepository],
         tasks: Tasks,
+        adjustments: PositionAdjustments,
     ) -> None:
         self._desk = desk
         self._venue = venue
         self._settings = settings
         self._externals = externals
         self._tasks = tasks
+        self._adjustments = adjustments
         self._wanted = asyncio.Event()
         # By gateway: what asks it now, and whether it shall be asked once more after that.
         self._asking: dict[str, asyncio.Task[bool]] = {}
@@ -110,6 +97,8 @@ class Reconciliation:
                 pause_s, retry_s = min(pause_s, retry_s), min(retry_s * 1.2, pause_s)
             else:
                 retry_s = RETRY_S
+            if any(self._adjustments.applies_to(gateway) for gateway, found in self._differences.items() if found):
+                pause_s = min(pause_s, DIFFERENCE_SETTLES_S / 4)
             try:
                 async with asyncio.timeout(pause_s):
                     await self._wanted.wait()
@@ -192,6 +181,7 @@ class Reconciliation:
         known = {await self.intake.reference_of(report) for report in state.orders}
         self._compare_orders(asked, known, state, now_ns)
         self._compare_positions(gateway, state)
+        await self._adjust_positions(gateway, state)
 
     async def _take_trades(self, gateway: str, state: VenueState) -> None:
         """All trades since the last time, whoever's, in parts between which the loop goes on."""
@@ -303,16 +293,23 @@ class Reconciliation:
                 key = (position.symbol, position.side)
                 theirs[key] = theirs.get(key, ZERO) + position.quantity
         before = self._differences.get(gateway, {})
+        reports = self.intake.account_reports[gateway]
         found: dict[tuple[str, PositionSide], PositionDifference] = {}
         with self._desk.step("") as changes:
             for key in ours.keys() | theirs.keys():
                 symbol, side = key
-                difference = PositionDifference(gateway, symbol, side, theirs.get(key, ZERO), ours.get(key, ZERO), 0)
+                difference = PositionDifference(
+                    gateway, symbol, side, theirs.get(key, ZERO), ours.get(key, ZERO), 0, changes.now_ns, reports
+                )
                 if not difference.quantity:
                     continue
                 earlier = before.get(key)
                 if earlier is not None and earlier.quantity == difference.quantity:
                     difference = replace(difference, since_ns=earlier.since_ns or changes.now_ns)
+                    if reports >= earlier.account_reports:  # else the line is another
+                        difference = replace(
+                            difference, seen_ns=earlier.seen_ns, account_reports=earlier.account_reports
+                        )
                     if not earlier.since_ns:
                         log.warning(
                             "gateway %s holds %s more %s of %s than the books",
@@ -324,9 +321,20 @@ class Reconciliation:
                         changes.external.append(ExternalActivity(gateway, "position", symbol, "", difference.quantity))
                 found[key] = difference
             self._differences[gateway] = found
-            metrics.differences.labels(gateway).set(sum(1 for difference in found.values() if difference.since_ns))
+            self._count_differences(gateway)
             if changes:
                 self._desk.commit(changes)
+
+    async def _adjust_positions(self, gateway: str, state: VenueState) -> None:
+        found = self._differences[gateway]
+        reports = self.intake.account_reports[gateway]
+        for booked in await self._adjustments.take_over(list(found.values()), state, reports):
+            found.pop((booked.symbol, booked.side), None)
+        self._count_differences(gateway)
+
+    def _count_differences(self, gateway: str) -> None:
+        found = self._differences[gateway].values()
+        metrics.differences.labels(gateway).set(sum(1 for difference in found if difference.since_ns))
 
     def _begin_anew(self) -> None:
         """The books were read: trades that were taken and not written are asked for again."""

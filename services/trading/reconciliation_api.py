@@ -12,7 +12,7 @@ from services.trading.convert import order_to_pb, time_to_pb
 from services.trading.external_repository import ExternalFilter
 from services.trading.external_rows import ExternalOrder, ExternalTrade
 from services.trading.orders import OrderStatus, PositionSide
-from services.trading.reconciliation import PositionDifference
+from services.trading.position_adjustments import PositionDifference
 from services.trading.reconciliation_service import ReconciliationService
 from services.trading.reports import TradeKind
 

@@ -15,6 +15,7 @@ from services.trading.accounts import Account
 from services.trading.desk import Desk
 from services.trading.external_repository import ExternalFilter, ExternalRepository
 from services.trading.external_rows import ExternalOrder, ExternalTrade
+from services.trading.external_trades import take_back
 from services.trading.externals import Externals
 from services.trading.instruments import Instruments
 from services.trading.money import ZERO
@@ -31,9 +32,11 @@ from services.trading.orders import (
     TimeInForce,
     fingerprint,
 )
-from services.trading.reconciliation import PositionDifference, Reconciliation
+from services.trading.position_adjustments import PositionDifference
+from services.trading.reconciliation import Reconciliation
 from services.trading.reports import OrderReport, TradeKind, TradeReport
 from services.trading.service import ClientOrderIdReused, OrderNotOpen
+from services.trading.trades import Trade
 from services.trading.venue import Venue
 
 
@@ -138,11 +141,15 @@ class ReconciliationService:
                 leg = _leg_for(order, external)
             else:
                 order, leg = self._as_order(external, trades, account_id), None
+            account = self._desk.book.accounts[order.account_id]
             with self._desk.step(order.user_id) as changes:
                 if leg is None:
                     if self._desk.book.instruments.get(instrument.symbol) is not instrument:
                         self._desk.book.instruments[instrument.symbol] = instrument
                     changes.instruments.append(instrument)
+                    if order.is_closing:
+                        for booked in _booked(account, trades):  # as hand trades; as the order's they come again
+                            take_back(self._desk.book, account, booked, changes)
                     self._desk.book.accept(order, changes)
                     leg = Leg(0, order.position_effect, order.quantity, trading_day=order.trading_day)
                     order.legs, order.leg_count = [leg], 1
@@ -296,16 +303,17 @@ class ReconciliationService:
         )
         if external.type is OrderType.MARKET or external.price is None:
             order.type, order.price = OrderType.MARKET, None
-        self._require_position(order)
+        booked = _booked(self._desk.book.accounts[account_id], trades)
+        self._require_position(order, sum((trade.quantity for trade in booked), ZERO))
         return order
 
-    def _require_position(self, order: Order) -> None:
-        """What closes must be there to be closed. Raises InsufficientPosition."""
+    def _require_position(self, order: Order, closed: Decimal = ZERO) -> None:
+        """What closes must be there to be closed, or `closed` by it already. Raises InsufficientPosition."""
         if not order.is_closing:
             return
         account = self._desk.book.accounts[order.account_id]
         position = account.positions.get((order.symbol, order.position_side))
-        closable = position.closable(order.position_effect) if position is not None else ZERO
+        closable = closed + (position.closable(order.position_effect) if position is not None else ZERO)
         if closable < order.quantity:
             raise InsufficientPosition(closable=plain(closable), quantity=plain(order.quantity))
 
@@ -317,6 +325,12 @@ def is_uncertain(order: Order) -> bool:
         or order.hold_reason == Reason.OUTCOME_UNKNOWN
         or any(leg.is_live and leg.delivery is Delivery.UNCERTAIN for leg in order.legs)
     )
+
+
+def _booked(account: Account, trades: list[ExternalTrade]) -> list[Trade]:
+    """Those of an external order's trades that are in the account's books as hand trades."""
+    found = (account.external_trades.get(trade.venue_trade_id) for trade in trades)
+    return [trade for trade in found if trade is not None]
 
 
 def _leg_for(order: Order, external: ExternalOrder) -> Leg:

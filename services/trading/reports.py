@@ -75,6 +75,8 @@ class PositionReport:
     symbol: str
     side: PositionSide
     quantity: Decimal
+    yesterday_quantity: Decimal = Decimal(0)
+    average_price: Decimal | None = None
 
 
 @dataclass(frozen=True, slots=True)

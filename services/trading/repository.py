@@ -85,6 +85,8 @@ class Loaded:
     gateways: dict[str, tuple[int, bool]]
     # What flat positions realised: (account id, symbol, side, amount).
     realized: list[tuple[str, str, int, Decimal]]
+    # Without an order, of late.
+    external_trades: list[Trade]
     last_sequence: int
     trimmed_through: int
 
@@ -95,8 +97,8 @@ class TradingRepository:
     def __init__(self, session: AsyncSession) -> None:
         self._session = session
 
-    async def load(self) -> Loaded:
-        """All that is open."""
+    async def load(self, external_since_ns: int) -> Loaded:
+        """All that is open, and the trades since a time that no order made."""
         instruments = [rows.instrument_from_row(row) for row in await self._all(select(models.InstrumentRow.__table__))]
         accounts = await self._all(select(models.AccountRow.__table__).order_by(models.AccountRow.create_time_ns))
         positions = await self._all(select(models.PositionRow.__table__).where(models.PositionRow.is_open))
@@ -105,6 +107,8 @@ class TradingRepository:
         gateways = await self._all(select(models.GatewayRow.__table__))
         flat = select(_POSITIONS.c.account_id, _POSITIONS.c.symbol, _POSITIONS.c.side, _POSITIONS.c.realized_pnl)
         realized = await self._session.execute(flat.where(~_POSITIONS.c.is_open, _POSITIONS.c.realized_pnl != ZERO))
+        external = select(_TRADES).where(_TRADES.c.order_id == "", _TRADES.c.create_time_ns >= external_since_ns)
+        external_trades = await self._all(external.where(~_TRADES.c.busted).order_by(_TRADES.c.trade_id))
         last = await self._session.scalar(select(func.max(_JOURNAL.c.sequence)))
         # Of the oldest row: sequences grow with the rows, and only those of the rows' ends are indexed.
         first = await self._session.scalar(select(_JOURNAL.c.first_sequence).order_by(_JOURNAL.c.sequence).limit(1))
@@ -118,6 +122,7 @@ class TradingRepository:
             instruments,
             {row["gateway"]: (row["trading_day"], row["keeps_own_days"]) for row in gateways},
             [(row[0], row[1], row[2], row[3]) for row in realized],
+            [rows.trade_from_row(row) for row in external_trades],
             last or 0,
             (first or 1) - 1,
         )

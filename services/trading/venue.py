@@ -208,7 +208,14 @@ def read_report(update: Any) -> OrderReport | TradeReport | PositionReport | Acc
         if not update.side:
             return None
         side = PositionSide(update.side)
-        return PositionReport(update.gateway_name, update.symbol, side, _number(update.quantity or "0"))
+        return PositionReport(
+            update.gateway_name,
+            update.symbol,
+            side,
+            _number(update.quantity or "0"),
+            _number(update.yesterday_quantity or "0"),
+            _number(update.average_price) if update.average_price else None,
+        )
     except (ArithmeticError, ValueError) as error:
         kinds = {"OrderUpdate": "order", "TradeUpdate": "trade", "AccountUpdate": "balance"}
         kind = kinds.get(type(update).__name__, "position")
@@ -251,13 +258,15 @@ def _order_report(update: engine_pb2.OrderUpdate) -> OrderReport:
 
 def _account_report(update: engine_pb2.AccountUpdate) -> AccountReport:
     balance, frozen = _number(update.balance), _number(update.frozen or "0")
+    available = _number(update.available) if update.available else balance - frozen
+    # vnpy's gateways tell no margin: it is what is neither available nor frozen by orders.
     return AccountReport(
         update.gateway_name,
         update.venue_account_id,
         update.currency,
         balance,
-        _number(update.available) if update.available else balance - frozen,
-        _number(update.margin) if update.margin else None,
+        available,
+        _number(update.margin) if update.margin else max(balance - available - frozen, Decimal(0)) or None,
         frozen,
         update.time.seconds * 1_000_000_000 + update.time.nanos,
     )

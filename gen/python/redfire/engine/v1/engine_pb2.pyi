@@ -309,18 +309,20 @@ class AccountUpdate(_message.Message):
     def __init__(self, gateway_name: _Optional[str] = ..., venue_account_id: _Optional[str] = ..., currency: _Optional[str] = ..., balance: _Optional[str] = ..., available: _Optional[str] = ..., margin: _Optional[str] = ..., frozen: _Optional[str] = ..., time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
 
 class PositionUpdate(_message.Message):
-    __slots__ = ("gateway_name", "symbol", "side", "quantity", "yesterday_quantity")
+    __slots__ = ("gateway_name", "symbol", "side", "quantity", "yesterday_quantity", "average_price")
     GATEWAY_NAME_FIELD_NUMBER: _ClassVar[int]
     SYMBOL_FIELD_NUMBER: _ClassVar[int]
     SIDE_FIELD_NUMBER: _ClassVar[int]
     QUANTITY_FIELD_NUMBER: _ClassVar[int]
     YESTERDAY_QUANTITY_FIELD_NUMBER: _ClassVar[int]
+    AVERAGE_PRICE_FIELD_NUMBER: _ClassVar[int]
     gateway_name: str
     symbol: str
     side: _common_pb2.PositionSide
     quantity: str
     yesterday_quantity: str
-    def __init__(self, gateway_name: _Optional[str] = ..., symbol: _Optional[str] = ..., side: _Optional[_Union[_common_pb2.PositionSide, str]] = ..., quantity: _Optional[str] = ..., yesterday_quantity: _Optional[str] = ...) -> None: ...
+    average_price: str
+    def __init__(self, gateway_name: _Optional[str] = ..., symbol: _Optional[str] = ..., side: _Optional[_Union[_common_pb2.PositionSide, str]] = ..., quantity: _Optional[str] = ..., yesterday_quantity: _Optional[str] = ..., average_price: _Optional[str] = ...) -> None: ...
 
 class TradingDayUpdate(_message.Message):
     __slots__ = ("gateway_name", "trading_day")

@@ -1,0 +1,355 @@
+"""What the gateway of a LIVE account holds is the account's: from yesterday, by hand, and never booked twice."""
+
+from contextlib import asynccontextmanager
+from decimal import Decimal as D
+
+import pytest
+from google.protobuf import timestamp_pb2
+from redfire.engine.v1 import engine_pb2
+from redfire.trading.v1 import account_service_pb2 as account_pb
+from redfire.trading.v1 import reconciliation_service_pb2 as pb
+from redfire.trading.v1.reconciliation_service_pb2_grpc import ReconciliationServiceStub
+
+from services.kernel.identifiers import new_id
+from services.trading import position_adjustments
+from tests.trading.conftest import Client, trading
+from tests.trading.fakes import SYMBOL, Peers
+from tests.waiting import until
+
+DAY = 20260105
+OPEN, CLOSE, CLOSE_TODAY = 1, 2, 3
+BUY, SELL = 1, 2
+LONG, SHORT = 1, 2
+
+
+class Shop(Client):
+    """The owner of a LIVE account, and what happens at the broker."""
+
+    account_id = ""
+
+    def hold(self, quantity, yesterday="0", price="", side=LONG):
+        """The venue's position is this."""
+        self.engine.positions = [p for p in self.engine.positions if p["side"] != side] + [
+            {
+                "gateway_name": "SIM", "symbol": SYMBOL, "side": side, "quantity": str(quantity),
+                "yesterday_quantity": str(yesterday), "average_price": price,
+            }
+        ]  # fmt: skip
+
+    def report(self):
+        """The gateway tells of the account."""
+        now = timestamp_pb2.Timestamp()
+        now.GetCurrentTime()
+        self.engine.emit(
+            account={
+                "gateway_name": "SIM", "venue_account_id": "888", "balance": "5000000", "available": "4000000",
+                "frozen": "0", "time": now,
+            }
+        )  # fmt: skip
+
+    def hand_trade(self, trade_id, quantity="1", side=BUY, effect=OPEN, price="4000", day=DAY, seconds=0, **more):
+        """Somebody trades at the broker's terminal."""
+        return {
+            "gateway_name": "SIM", "venue_order_id": f"o-{trade_id}", "venue_trade_id": trade_id, "symbol": SYMBOL,
+            "side": side, "position_effect": effect, "price": price, "quantity": quantity, "trading_day": day,
+            "time": timestamp_pb2.Timestamp(seconds=seconds or self.now()), **more,
+        }  # fmt: skip
+
+    def tell(self, trade, silent=False):
+        self.engine.trades.append(engine_pb2.TradeUpdate(**trade))
+        if not silent:
+            self.engine.emit(trade=trade)
+
+    def now(self):
+        return int(self.platform.host.clock.now_ns() / 1e9)
+
+    async def held(self):
+        answer = await self.accounts.ListPositions(account_pb.ListPositionsRequest(account_id=self.account_id))
+        return {p.side: (p.today_quantity, p.yesterday_quantity, p.average_price) for p in answer.positions}
+
+    async def holds(self, quantity, side=LONG, reporting=True):
+        """Wait until the account's position is so large."""
+
+        async def reached():
+            if reporting:
+                self.report()
+            today, yesterday, _ = (await self.held()).get(side, ("0", "0", ""))
+            return D(today) + D(yesterday) == D(quantity)
+
+        await until(reached)
+
+    async def differences(self):
+        answer = await self.admin.ListPositionDifferences(pb.ListPositionDifferencesRequest())
+        return list(answer.position_differences)
+
+    async def booked(self, **narrow):
+        """Trades that count."""
+        return [trade for trade in await self.trades() if not trade.busted]
+
+    async def agrees(self):
+        """Positions are the sum of the trades that count, and cash that of the ledger."""
+        sums = {}
+        for trade in await self.booked():
+            opens = trade.position_effect == OPEN
+            side = LONG if (trade.side == BUY) == opens else SHORT
+            sums[side] = sums.get(side, D(0)) + (D(trade.quantity) if opens else -D(trade.quantity))
+        held = {side: D(today) + D(older) for side, (today, older, _) in (await self.held()).items()}
+        assert held == {side: quantity for side, quantity in sums.items() if quantity}
+        entries = [e for e in await self.entries() if e.ledger_account == f"cash:{self.account_id}"]
+        assert D((await self.account(self.account_id)).balance) == sum((D(e.amount) for e in entries), D(0))
+
+
+@asynccontextmanager
+async def shop(peers=None, data_dir=None, user_id="u-1", opens=True):
+    peers = peers or Peers()
+    peers.engine.simulated = False
+    peers.engine.listeners.clear()
+    async with trading(peers, data_dir, user_id, reconcile_interval_s=0.05) as trader:
+        client = Shop(trader.platform, trader.platform.identity(user_id, role="admin"))
+        client.engine, client.market = peers.engine, peers.market
+        client.admin = client.user.stub(ReconciliationServiceStub)
+        if opens:
+            request = account_pb.OpenAccountRequest(display_name="x", kind=2, gateway="SIM", request_id="live")
+            client.account_id = (await client.accounts.OpenAccount(request)).account.account_id
+        client.report()
+        yield client
+
+
+@pytest.fixture(autouse=True)
+def soon(monkeypatch):
+    monkeypatch.setattr(position_adjustments, "SETTLES_S", 0.2)
+
+
+async def test_positions_from_before_redfire_are_the_accounts_and_can_be_closed(tmp_path):
+    heard = []
+
+    async def hear(event):
+        heard.append(event.external_activity)
+
+    async with shop(data_dir=tmp_path) as client:
+        client.platform.host.events.subscribe("trading.external_activity", hear)
+        client.hold(5, yesterday=3, price="3990")
+        await client.holds(5)
+        assert (await client.held())[LONG] == ("2", "3", "3990")
+        trades = await client.booked()
+        assert {(t.order_id, t.commission, t.venue_trade_id[:11]) for t in trades} == {("", "0", "adjustment:")}
+        assert {t.quantity for t in trades} == {"2", "3"}
+        await until(lambda: {one.venue_id for one in heard} >= {t.venue_trade_id for t in trades})
+        assert {one.kind for one in heard} == {"position"}
+        await client.agrees()
+        assert not await client.differences()
+        order = await client.create("SELL", 5, effect="CLOSE", account_id=client.account_id, price="4000")
+        await client.becomes(order.order_id, "NEW")
+    async with shop(_peers(client), tmp_path) as client:
+        await client.holds(5)
+        assert (await client.held())[LONG] == ("2", "3", "3990")
+        client.engine.fill(order.order_id, 5, "4000")
+        client.engine.positions = []
+        await client.becomes(order.order_id, "FILLED")
+        await client.holds(0)
+        await client.agrees()
+
+
+def _peers(client):
+    peers = Peers()
+    peers.engine, peers.market = client.engine, client.market
+    return peers
+
+
+async def test_a_hand_trade_is_the_accounts_at_once_and_once_also_over_a_restart(tmp_path):
+    async with shop(data_dir=tmp_path) as client:
+        for _ in range(2):
+            client.tell(client.hand_trade("h1", "2"))
+        client.hold(2)
+        await client.holds(2, reporting=False)
+        (trade,) = await client.booked()
+        assert (trade.order_id, trade.venue_trade_id, trade.price) == ("", "h1", "4000")
+        assert D(trade.commission) == 2 * 4000 * 300 * D("0.000023")
+        assert not await client.differences()
+        listed = await client.admin.ListExternalTrades(pb.ListExternalTradesRequest())
+        assert not listed.external_trades
+        listed = await client.admin.ListExternalTrades(pb.ListExternalTradesRequest(include_adopted=True))
+        assert [one.venue_trade_id for one in listed.external_trades] == ["h1"]
+    # While RedFire is down, another one.
+    client.tell(client.hand_trade("h2", seconds=1_800_000_000), silent=True)
+    client.hold(3)
+    async with shop(_peers(client), tmp_path) as client:
+        await client.holds(3)
+        assert sorted(t.venue_trade_id for t in await client.booked()) == ["h1", "h2"]
+        await client.agrees()
+        client.tell(client.hand_trade("h3", "3", SELL, CLOSE))
+        client.hold(0)
+        await client.holds(0)
+        await client.agrees()
+
+
+async def test_a_hand_close_of_what_the_books_did_not_have_never_turns_the_position_round(tmp_path):
+    async with shop(data_dir=tmp_path) as client:
+        client.tell(client.hand_trade("h1", "1", SELL, CLOSE, "4010"), silent=True)
+        client.hold(4, yesterday=4, price="3990")
+        await client.holds(4)
+        assert (await client.held()).keys() == {LONG}
+        await client.agrees()
+
+
+async def test_what_the_venue_has_no_more_leaves_the_books_and_equity_stays(tmp_path):
+    async with shop(data_dir=tmp_path) as client:
+        client.hold(5, yesterday=5, price="3990")
+        await client.holds(5)
+        stop = await client.create("SELL", 4, "STOP", stop_price="3900", effect="CLOSE", account_id=client.account_id)
+        client.hold(2, yesterday=2, price="3990")
+        await client.holds(2)
+        assert (await client.held())[LONG] == ("0", "2", "3990")
+        closing = [t for t in await client.booked() if t.position_effect != OPEN]
+        assert [(t.quantity, t.price) for t in closing] == [("3", "4000")]
+        await client.agrees()
+        await client.cancel(stop.order_id)
+
+
+async def test_a_fill_that_is_told_after_its_quantity_was_taken_over_is_not_booked_twice(tmp_path):
+    async with shop(data_dir=tmp_path) as client:
+        early = client.now() - 60
+        order = await client.create("BUY", 3, account_id=client.account_id)
+        await client.becomes(order.order_id, "NEW")
+        client.hold(5, price="4001")
+        await client.holds(5)
+    # The reports come after a restart: two of ours and three of a hand trade.
+    async with shop(_peers(client), tmp_path) as client:
+        trade = client.engine.fill(order.order_id, 2, "3999", silent=True)
+        trade.time.seconds = early
+        client.engine.emit(trade=trade)
+        await client.becomes(order.order_id, "PARTIALLY_FILLED")
+        assert (await client.held())[LONG][0] == "5"
+        client.tell(client.hand_trade("h1", "3", price="3998", seconds=early))
+
+        async def replaced():
+            return not [t for t in await client.booked() if t.venue_trade_id.startswith("adjustment:")]
+
+        await until(replaced)
+        assert (await client.held())[LONG] == ("5", "0", "3998.4")
+        await client.agrees()
+        # A new trade is booked besides.
+        client.tell(client.hand_trade("h2", "1", seconds=client.now() + 60))
+        client.hold(6)
+        await client.holds(6)
+        await client.agrees()
+        assert not await client.differences()
+
+
+async def test_a_close_that_is_told_after_it_was_taken_over_is_not_booked_twice(tmp_path):
+    async with shop(data_dir=tmp_path) as client:
+        early = client.now() - 60
+        client.tell(client.hand_trade("h1", "3", seconds=early))
+        client.hold(3)
+        await client.holds(3)
+        client.hold(1)
+        await client.holds(1)
+        client.tell(client.hand_trade("h2", "2", SELL, CLOSE_TODAY, "4020", seconds=early))
+
+        async def replaced():
+            return {t.venue_trade_id for t in await client.booked()} == {"h1", "h2"}
+
+        await until(replaced)
+        assert (await client.held()) == {LONG: ("1", "0", "4000")}
+        await client.agrees()
+
+
+async def test_a_hand_trade_that_turns_out_to_be_an_orders_moves_to_the_order(tmp_path):
+    async with shop(data_dir=tmp_path) as client:
+        order = await client.create("BUY", 2, account_id=client.account_id)
+        await client.becomes(order.order_id, "NEW")
+        trade = client.hand_trade("t1", "2", venue_order_id="unknown")
+        client.tell(trade)
+        client.hold(2)
+        await client.holds(2)
+        client.engine.emit(trade={**trade, "order_id": order.order_id})
+        done = await client.becomes(order.order_id, "FILLED", "PARTIALLY_FILLED")
+        assert done.cumulative_quantity == "2"
+        (booked,) = await client.booked()
+        assert booked.order_id == order.order_id and (await client.held())[LONG][0] == "2"
+        await client.agrees()
+
+
+async def test_an_administrator_makes_an_order_of_a_hand_close_that_is_booked_already(tmp_path):
+    async with shop(data_dir=tmp_path) as client:
+        client.hold(3, yesterday=3, price="3990")
+        await client.holds(3)
+        external = engine_pb2.OrderUpdate(
+            gateway_name="SIM", venue_order_id="o-h1", symbol=SYMBOL, side=SELL, position_effect=CLOSE, type=2,
+            price="4000", quantity="2", cumulative_quantity="1", status=3,
+        )  # fmt: skip
+        client.engine.orders["o-h1"] = external
+        client.engine.emit(order=external)
+        client.tell(client.hand_trade("h1", "1", SELL, CLOSE))
+        client.hold(2, yesterday=2)
+        await client.holds(2)
+        (listed,) = (await client.admin.ListExternalOrders(pb.ListExternalOrdersRequest())).external_orders
+        adopted = await client.admin.AdoptExternalOrder(
+            pb.AdoptExternalOrderRequest(external_order_id=listed.external_order_id, account_id=client.account_id)
+        )
+        assert adopted.order.cumulative_quantity == "1"
+        await client.holds(2)
+        await client.agrees()
+
+
+async def test_a_hand_trade_that_the_venue_busts_or_corrects_is_taken_back(tmp_path):
+    async with shop(data_dir=tmp_path) as client:
+        trade = client.hand_trade("h1", "2")
+        client.tell(trade)
+        client.hold(2)
+        await client.holds(2)
+        client.tell({**trade, "kind": 3, "price": "3990"})
+
+        async def corrected():
+            return (await client.held()).get(LONG) == ("2", "0", "3990")
+
+        await until(corrected)
+        await client.agrees()
+        other = client.hand_trade("h2", "1")
+        client.tell(other)
+        await client.holds(3, reporting=False)
+        client.tell({**other, "kind": 2})
+        client.hold(2)
+        await client.holds(2)
+        await client.agrees()
+
+
+async def test_nothing_is_taken_over_while_a_fill_is_on_its_way_or_the_account_is_not_reported(tmp_path):
+    async with shop(data_dir=tmp_path) as client:
+        order = await client.create("BUY", 2, account_id=client.account_id)
+        await client.becomes(order.order_id, "NEW")
+        client.hold(2)
+        client.engine.update(order.order_id, "FILLED", cumulative_quantity="2")  # its trade comes later
+        await until(client.differences)
+        queries = client.engine.queries
+        await until(lambda: client.engine.queries > queries + 10)
+        assert not await client.held() and await client.differences()
+        client.tell({**client.hand_trade("t1", "2"), "order_id": order.order_id})
+        await client.becomes(order.order_id, "FILLED")
+        await client.holds(2)
+        (trade,) = await client.trades()
+        assert trade.order_id == order.order_id
+
+
+async def test_a_paper_gateways_differences_are_an_administrators(trader):
+    trader.engine.positions = [{"gateway_name": "SIM", "symbol": SYMBOL, "side": 1, "quantity": "4"}]
+    trade = {"gateway_name": "SIM", "venue_order_id": new_id(), "venue_trade_id": "h", "symbol": SYMBOL, "side": 1,
+             "position_effect": 1, "price": "1", "quantity": "4", "trading_day": DAY}  # fmt: skip
+    trader.engine.emit(trade=trade)
+    admin = trader.platform.identity(role="admin").stub(ReconciliationServiceStub)
+
+    async def listed():
+        return (await admin.ListExternalTrades(pb.ListExternalTradesRequest())).external_trades
+
+    await until(listed)
+    assert not await trader.positions() and not await trader.trades()
+
+
+async def test_the_margin_is_what_is_neither_available_nor_frozen(tmp_path):
+    async with shop(data_dir=tmp_path) as client:
+
+        async def told():
+            account = await client.account(client.account_id)
+            return account.margin == "1000000" and account.available == "4000000"
+
+        await until(told)
