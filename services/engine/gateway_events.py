@@ -77,7 +77,7 @@ class GatewayEvents:
         self._gateways.heard(data.gateway_name)
         try:
             self._take(kind, data)
-        except (Unreadable, KeyError, AttributeError) as error:
+        except (Unreadable, KeyError, AttributeError, TypeError) as error:
             unreadable.labels(data.gateway_name, type(data).__name__).inc()
             log.exception("gateway %s: %s is unreadable", data.gateway_name, type(data).__name__)
             if kind in (EVENT_ORDER, EVENT_TRADE):

@@ -130,7 +130,7 @@ class VnpyVenue:
         for data in self._all_orders():
             try:
                 update = order_update(data, "", self._clock.now())
-            except (Unreadable, KeyError):
+            except Unreadable:
                 continue
             if self._orders.owner(update.venue_order_id, update.symbol, update.side) is None:
                 strangers.append(update)
@@ -181,7 +181,11 @@ class VnpyVenue:
         self._end_orders()
         for data in self._all_orders():
             order = self._owner(data)
-            if (self.reports.moment(data)[1] if order is None else order.trading_day) < day:
+            try:
+                of_day = self.reports.moment(data)[1] if order is None else order.trading_day
+            except Unreadable:
+                of_day = 0
+            if of_day < day:
                 oms = self._main.get_engine("oms")
                 oms.orders.pop(data.vt_orderid, None)
                 oms.active_orders.pop(data.vt_orderid, None)
@@ -367,7 +371,7 @@ class VnpyVenue:
     def _add(self, orders: dict[str, OrderUpdate], data: Any, order: VenueOrder | None) -> None:
         try:
             update = order_update(data, "" if order is None else order.order_id, self._clock.now())
-        except (Unreadable, KeyError):
+        except Unreadable:
             return
         update = update if order is None else order.latest(update)
         orders[update.venue_order_id] = update
@@ -386,6 +390,6 @@ class VnpyVenue:
         for item in items:
             try:
                 found.append(convert(item))
-            except (Unreadable, KeyError):
+            except Unreadable:
                 log.warning("gateway %s: %s is unreadable", item.gateway_name, type(item).__name__)
         return found

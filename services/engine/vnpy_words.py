@@ -1,10 +1,12 @@
 """Between vnpy's words and ours: requests, orders, trades, positions. vnpy's enums are mapped by name: their values
 depend on the language of the machine."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from typing import Any
+from functools import wraps
+from typing import Any, ParamSpec, TypeVar
 
 from redfire.reasons import Reason
 from vnpy.trader.constant import Direction, Exchange, Offset, Status
@@ -26,6 +28,8 @@ from services.engine.updates import (
     TradeUpdate,
 )
 
+P = ParamSpec("P")
+R = TypeVar("R")
 UPDATE = "redfire_update"
 _LARGEST = 1e15
 _DAY = timedelta(days=1)
@@ -179,6 +183,22 @@ class Unreadable(ValueError):
     """A gateway's report has a number that is none, or a word that vnpy does not know."""
 
 
+def _reading(convert: Callable[P, R]) -> Callable[P, R]:
+    """Let a conversion fail in one way. Gateways are others' code: where a table of theirs lacks a word, it is None."""
+
+    @wraps(convert)
+    def read(*args: P.args, **named: P.kwargs) -> R:
+        try:
+            return convert(*args, **named)
+        except Unreadable:
+            raise
+        except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+            raise Unreadable(f"{convert.__name__}: {type(error).__name__}: {error}") from error
+
+    return read
+
+
+@_reading
 def order_update(data: OrderData, order_id: str, now: datetime) -> OrderUpdate:
     """What a gateway says of an order; `order_id` is ours, if it is ours."""
     if data.extra and UPDATE in data.extra:
@@ -206,6 +226,7 @@ def order_update(data: OrderData, order_id: str, now: datetime) -> OrderUpdate:
     )
 
 
+@_reading
 def trade_update(data: TradeData, order_id: str, time: datetime, trading_day: int) -> TradeUpdate:
     """What a gateway says of a fill.
 
@@ -233,6 +254,7 @@ def trade_update(data: TradeData, order_id: str, time: datetime, trading_day: in
     )
 
 
+@_reading
 def position_update(data: PositionData) -> PositionUpdate:
     """What a gateway says of a position; a net position is long or short by its sign."""
     if data.extra and UPDATE in data.extra:
@@ -250,6 +272,7 @@ def position_update(data: PositionData) -> PositionUpdate:
     )
 
 
+@_reading
 def account_update(data: AccountData, now: datetime) -> AccountUpdate:
     """What a gateway says of an account."""
     return AccountUpdate(
@@ -281,6 +304,7 @@ def order_side(direction: Any) -> Side:
     return Side.SELL if direction is not None and direction.name == "SHORT" else Side.BUY
 
 
+@_reading
 def exchange_time(time: datetime | None, now: datetime) -> datetime:
     """When it was, in UTC. DCE and GFEX write the trading day as the date of what was done the evening before: what
     seems to be in the future was at the same time of an earlier day."""

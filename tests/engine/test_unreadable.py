@@ -4,8 +4,8 @@ import math
 
 import pytest
 from redfire.engine.v1 import engine_pb2 as pb
-from vnpy.trader.constant import Direction, Exchange, Offset
-from vnpy.trader.object import TickData, TradeData
+from vnpy.trader.constant import Direction, Exchange, Offset, Status
+from vnpy.trader.object import AccountData, OrderData, PositionData, TickData, TradeData
 
 from services.engine.convert import tick_frame
 from services.engine.updates import TradeUpdate
@@ -14,7 +14,7 @@ from services.kernel.clock import Clock
 from services.kernel.telemetry import total
 from tests.engine import ctp_front as ctp
 from tests.engine.ctp_front import SC, garble
-from tests.engine.running import FAKE, Desk, complete, engine_at, running_engine, send, venue_of
+from tests.engine.running import FAKE, Desk, complete, engine_at, is_status, running_engine, send, venue_of
 from tests.waiting import until
 
 
@@ -148,3 +148,50 @@ async def test_a_report_with_a_symbol_that_nothing_takes_holds_up_no_other(front
         assert total("engine_unreadable_reports_total") == counted + 2
         contracts = (await desk.engine.ListContracts(pb.ListContractsRequest())).instruments
         assert contracts and (await desk.state(gateway="CTP")).complete
+
+
+def order_of(orderid, **words):
+    data = OrderData(
+        gateway_name="CTP", symbol="rb2701", exchange=Exchange.SHFE, orderid=orderid, direction=Direction.LONG,
+        offset=Offset.OPEN, price=3100, volume=1, datetime=Clock().now(), status=Status.NOTTRADED,
+    )  # fmt: skip
+    data.__dict__.update(words)
+    return data
+
+
+@pytest.mark.parametrize(
+    "words",
+    [{"type": None}, {"offset": None}, {"status": None}, {"volume": None}, {"datetime": "today"}, {"price": "?"}],
+)
+async def test_an_order_with_words_that_are_none_holds_up_neither_the_answer_nor_the_next_login(front, tmp_path, words):
+    """Gateways look their venue's words up in tables; where one is missing, some tell None."""
+    async with engine_at(front, tmp_path) as desk:
+        order_id, _ = await send(desk)
+        await desk.status(order_id, "NEW")
+        venue = venue_of(desk)
+        gateway = venue._main.get_gateway("CTP")
+        counted = total("engine_unreadable_reports_total")
+        gateway.on_order(order_of("1_2_3", **words))
+        await until(lambda: total("engine_unreadable_reports_total") > counted)
+        assert [o.order_id for o in (await desk.state(gateway="CTP")).orders] == [order_id]
+        front.disconnect()
+        await until(lambda: is_status(desk, pb.GATEWAY_STATUS_CONNECTING))
+        front.reconnect()
+        await until(lambda: complete(desk))
+        venue.begin_day(20270104)
+
+
+async def test_positions_and_accounts_with_numbers_that_are_none_are_left_out(front, tmp_path):
+    async with engine_at(front, tmp_path) as desk:
+        gateway = venue_of(desk)._main.get_gateway("CTP")
+        counted = total("engine_unreadable_reports_total")
+        position = PositionData(gateway_name="CTP", symbol="x1", exchange=Exchange.SHFE, direction=Direction.LONG)
+        position.yd_volume = None
+        gateway.on_position(position)
+        account = AccountData(gateway_name="CTP", accountid="of none")
+        account.balance = None
+        gateway.on_account(account)
+        await until(lambda: total("engine_unreadable_reports_total") == counted + 2)
+        state = await desk.state(gateway="CTP")
+        assert "x1.SHFE" not in {p.symbol for p in state.positions}
+        assert "of none" not in {a.venue_account_id for a in state.accounts}
