@@ -103,6 +103,13 @@ class PostOnlyUnsupported(FailedPrecondition):
     reason = Reason.UNSUPPORTED
 
 
+def expiry_violation(order: NewOrder, now_ns: int) -> Invalid | None:
+    """Why a GTD order's time is none."""
+    if 0 < order.expire_time_ns <= now_ns:
+        return Invalid("expire_time: in the past", field="expire_time")
+    return None
+
+
 class Acceptance:
     """Checks orders against instrument, market, gateway, position and funds, in this order."""
 
@@ -250,12 +257,10 @@ class Acceptance:
         self, account: Account, instrument: Instrument, order: NewOrder, price: Decimal
     ) -> list[RedFireError]:
         """Whether there is enough to close, or enough money to open. Asked again at the moment of acceptance."""
-        if order.reduce_only:
-            return []  # cut to what there is
         if order.position_effect is not PositionEffect.OPEN:
             position = self._position(account, order)
             closable = position.closable(order.position_effect) if position is not None else ZERO
-            if order.quantity > closable:
+            if order.quantity > closable and not order.reduce_only:  # that is cut to what there is
                 return [InsufficientPosition(closable=plain(closable), quantity=plain(order.quantity))]
             today_first = self._book.closes_today_first(order.symbol)
             violation = split_violation(instrument, position, order, today_first)
@@ -265,6 +270,10 @@ class Acceptance:
         if needed > available:
             return [InsufficientFunds(needed=plain(needed), available=plain(available))]
         return []
+
+    def terms(self, account: Account, instrument: Instrument) -> Instrument:
+        """The instrument's terms in the account's currency; as they are, where there is no rate."""
+        return self._book.terms_of(account, instrument)
 
     def closable(self, account: Account, order: NewOrder) -> Decimal:
         """What there is to close that no other order holds."""

@@ -134,7 +134,7 @@ def bind(process: Process) -> None:
     )
     replacement = Replacement(desk, instruments, quotes, acceptance, risk, stops, venue, process.tasks)
     leases = Leases(desk, accounts, repositories, database.writer(), statements, orders.cancel_leased)
-    previews = Previews(accounts, instruments, quotes, acceptance, risk, leases)
+    previews = Previews(accounts, instruments, quotes, acceptance, risk, leases, process.clock)
     groups = GroupService(desk, accounts, orders, acceptance, risk, stops, repositories)
     process.serve(OrderApi(orders, groups, replacement, previews, streams, leases))
     process.serve(

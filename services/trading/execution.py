@@ -269,6 +269,8 @@ def settle(book: Book, order: Order, changes: Changes) -> None:
     if not order.is_open:
         return
     growing = order.replace_step is ReplaceStep.AMENDING and (order.pending_quantity or ZERO) > order.quantity
+    if any(leg.announced_status is OrderStatus.FILLED for leg in order.legs):
+        growing = False  # it was filled before the amend came
     if order.cumulative_quantity >= order.quantity and not growing:
         if _is_live(order):
             changes.cancels.append(order.order_id)  # more was sent than is wanted by now

@@ -5,7 +5,7 @@ from typing import TypeVar
 from services.kernel.decimals import plain
 from services.kernel.errors import Invalid, RedFireError
 from services.trading.order_group import OrderGroupKind
-from services.trading.orders import STOP_TYPES, NewOrder, OrderType, PositionEffect, Side
+from services.trading.orders import STOP_TYPES, NewOrder, OrderType, PositionEffect, Side, TimeInForce
 
 E = TypeVar("E", bound=RedFireError)
 
@@ -45,10 +45,13 @@ def _require_bracket(orders: list[NewOrder]) -> None:
             raise _invalid(index, "side", "the exits are of the other side than the entry")
         if order.position_effect is PositionEffect.OPEN:
             raise _invalid(index, "position_effect", "the exits close")
+        if order.position_effect is PositionEffect.CLOSE_YESTERDAY:
+            raise _invalid(index, "position_effect", "what the entry opens is today's")
         if order.position_effect is not profit.position_effect:
             raise _invalid(index, "position_effect", "the exits close the same contracts")
     if profit.type is not OrderType.LIMIT:
         raise _invalid(1, "type", "the take profit is a LIMIT order")
+    _require_resting(1, profit)
     if stop.type not in STOP_TYPES:
         raise _invalid(2, "type", "the stop is a STOP, STOP_LIMIT or TRAILING_STOP order")
     if profit.price is not None and stop.stop_price is not None:
@@ -64,6 +67,7 @@ def _require_oco(orders: list[NewOrder]) -> None:
     for index, order in enumerate(orders):
         if order.type is OrderType.MARKET:
             raise _invalid(index, "type", "an order of an OCO waits: LIMIT, STOP, STOP_LIMIT or TRAILING_STOP")
+        _require_resting(index, order)
         if order.position_effect is not first.position_effect:
             raise _invalid(index, "position_effect", "the orders of an OCO open, or they close the same contracts")
         if order.reduce_only is not first.reduce_only:
@@ -76,6 +80,11 @@ def _require_oco(orders: list[NewOrder]) -> None:
         if resting > 1:
             text = "at most one closing order of a group rests at the venue, the others are stops"
             raise _invalid(index, "type", text)
+
+
+def _require_resting(index: int, order: NewOrder) -> None:
+    if order.type is OrderType.LIMIT and order.time_in_force in (TimeInForce.IOC, TimeInForce.FOK):
+        raise _invalid(index, "time_in_force", "a LIMIT order that waits for another is DAY, GTC or GTD")
 
 
 def _invalid(index: int, field: str, text: str) -> Invalid:

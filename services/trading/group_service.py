@@ -82,19 +82,19 @@ class GroupService:
         key, mark = (account.account_id, client_order_group_id), fingerprint(kind, *body)
         running = self._accepting.get(key)
         if running is not None:
-            if running.fingerprint != mark:
-                raise ClientOrderGroupIdReused(client_order_group_id=client_order_group_id)
-            return await running.outcome()
+            return await _outcome(running, mark, client_order_group_id)
         earlier = await self._find(*key)
         if earlier is not None:
             return _same(earlier, mark)
         try:
             return await self._accept(key, account, kind, orders, mark, traceparent)
-        except IntegrityError:
-            # Written before this process began, or by a request whose answer was lost.
+        except (ClientOrderIdReused, IntegrityError) as refusal:
+            # Written before this process began, by a request whose answer was lost, or while the database was read.
             earlier = await self._find(*key)
             if earlier is not None:
                 return _same(earlier, mark)
+            if isinstance(refusal, ClientOrderIdReused):
+                raise
             for order in orders:
                 if await self._desk.find_by_client(account.account_id, order.client_order_id) is not None:
                     raise ClientOrderIdReused(client_order_id=order.client_order_id) from None
@@ -151,7 +151,7 @@ class GroupService:
         claims: dict[tuple[str, str], Accepting[Order]] = {}
         started = self._desk.clock.monotonic()
         if key in self._accepting:  # asked for a second time while the database was read
-            return await self._accepting[key].outcome()
+            return await _outcome(self._accepting[key], mark, key[1])
         for index, new in enumerate(orders):
             claim = (account.account_id, new.client_order_id)
             if claim in self._orders.accepting or self._book.find_by_client(*claim) is not None:
@@ -262,6 +262,12 @@ class GroupService:
         elif violations := self._acceptance.holding_violations(account, first.instrument, first.new, first.price):
             raise violations[0]
         return list(appraised)
+
+
+async def _outcome(running: Accepting[OrderGroup], mark: str, client_order_group_id: str) -> OrderGroup:
+    if running.fingerprint != mark:
+        raise ClientOrderGroupIdReused(client_order_group_id=client_order_group_id)
+    return await running.outcome()
 
 
 def _same(group: OrderGroup, mark: str) -> OrderGroup:

@@ -33,6 +33,8 @@ from services.trading.orders import STOP_TYPES, Order, OrderStatus, ReplaceStep
 
 log = logging.getLogger(__name__)
 _WORKING = frozenset({OrderStatus.NEW, OrderStatus.PARTIALLY_FILLED})
+# A leg that ended so is not sent again while others of its order live: the venue would say the same, again and again.
+_UNFILLED = frozenset({OrderStatus.CANCELED, OrderStatus.REJECTED, OrderStatus.EXPIRED})
 
 
 def settle_group(book: Book, group: OrderGroup, changes: Changes) -> list[Order]:
@@ -115,7 +117,7 @@ def _stand_for(
             order.pending_quantity = order.cumulative_quantity + remaining
             book.reserve(order)
             changes.order(order)
-    elif remaining > live:
+    elif remaining > live and not any(leg.announced_status in _UNFILLED for leg in order.legs):
         _resize(book, order, order.cumulative_quantity + remaining, changes)
         _send(book, group, order, changes)
     elif remaining < live and order.status in _WORKING:

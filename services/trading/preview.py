@@ -3,9 +3,10 @@
 from dataclasses import dataclass
 from decimal import Decimal
 
+from services.kernel.clock import Clock
 from services.kernel.errors import RedFireError
 from services.kernel.identifiers import new_id
-from services.trading.acceptance import Acceptance, NothingToReduce
+from services.trading.acceptance import Acceptance, NothingToReduce, expiry_violation
 from services.trading.account_opening import Accounts
 from services.trading.instruments import Instruments, UnknownSymbol
 from services.trading.lease import Lease
@@ -40,7 +41,9 @@ class Previews:
         acceptance: Acceptance,
         risk: RiskGate,
         leases: Leases,
+        clock: Clock,
     ) -> None:
+        self._clock = clock
         self._leases = leases
         self._accounts = accounts
         self._instruments = instruments
@@ -64,6 +67,8 @@ class Previews:
         except NothingToReduce as nothing:
             reducing.append(nothing)
         violations = self._acceptance.violations(account, instrument, quote, new, price) + reducing
+        if expired := expiry_violation(new, self._clock.now_ns()):
+            violations.append(expired)
         if price is None:
             return OrderPreview(violations, ZERO, ZERO, ZERO, None, lease)
         answer = await self._risk.check(
@@ -72,11 +77,12 @@ class Previews:
         most = self._acceptance.max_quantity(account, instrument, new, price)
         if answer.max_quantity is not None:
             most = min(most, answer.max_quantity)
+        terms = self._acceptance.terms(account, instrument)
         opening = new.position_effect is PositionEffect.OPEN
         return OrderPreview(
             violations + answer.refusals,
-            instrument.margin(price, new.quantity) if opening else ZERO,
-            instrument.commission(price, new.quantity),
+            terms.margin(price, new.quantity) if opening else ZERO,
+            terms.commission(price, new.quantity),
             most,
             price,
             lease,

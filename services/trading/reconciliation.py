@@ -160,7 +160,10 @@ class Reconciliation:
             for order in desk.book.orders.values()
             if order.gateway == gateway
             for leg in order.legs
-            if leg.is_live and not sending(reference := order.reference(leg))
+            if (
+                leg.is_live or order.replace_step is ReplaceStep.AMENDING
+            )  # filled, and the amend's outcome is not known
+            and not sending(reference := order.reference(leg))
         }
         now_ns = desk.clock.now_ns()
         again = gateway in self._read_again

@@ -112,7 +112,7 @@ class Replacement:
     def _with(order: Order, wanted: Wanted) -> NewOrder:
         if wanted.price is not None and order.type not in LIMIT_TYPES:
             raise Invalid("price: only LIMIT and STOP_LIMIT orders have one", field="price")
-        if wanted.stop_price is not None and not (order.type in STOP_TYPES and order.is_held):
+        if wanted.stop_price is not None and not (order.type in STOP_TYPES and order.is_held and not order.triggered):
             raise Invalid("stop_price: only a stop that waits for its trigger has one", field="stop_price")
         quantity = order.quantity if wanted.quantity is None else wanted.quantity
         if quantity <= order.cumulative_quantity:

@@ -9,11 +9,11 @@ from redfire.reasons import Reason
 from sqlalchemy.exc import IntegrityError
 
 from services.kernel.database import Repositories
-from services.kernel.errors import Conflict, FailedPrecondition, Invalid, NotFound, RedFireError, Unavailable
+from services.kernel.errors import Conflict, FailedPrecondition, NotFound, RedFireError, Unavailable
 from services.kernel.identifiers import new_id
 from services.kernel.paging import Page, Slice
 from services.trading import execution, metrics
-from services.trading.acceptance import Acceptance
+from services.trading.acceptance import Acceptance, expiry_violation
 from services.trading.accepting import Accepting
 from services.trading.account_opening import Accounts
 from services.trading.accounts import Account
@@ -307,8 +307,8 @@ class OrderService:
         if holds and new.reduce_only:
             new = self._acceptance.reduced(account, new)
         price = self._acceptance.reserve_price(new, quote)
-        if new.expire_time_ns and new.expire_time_ns <= self._desk.clock.now_ns():
-            raise Invalid("expire_time: in the past", field="expire_time")
+        if expired := expiry_violation(new, self._desk.clock.now_ns()):
+            raise expired
         if violations := self._acceptance.violations(account, instrument, quote, new, price, holds):
             raise violations[0]
         assert price is not None

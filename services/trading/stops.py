@@ -206,7 +206,7 @@ class Stops:
     async def _check(self, order_id: str) -> None:
         """Ask risk, and look for the margin, once more: both were asked when the price was another."""
         order = self._desk.book.orders[order_id]
-        new = _as_asked(order)
+        new, stop_price = _as_asked(order), order.stop_price
         instrument = self._desk.book.instruments[order.symbol]
         quote = self._quotes.find(order.symbol, order.gateway)
         price = self._acceptance.reserve_price(new, quote) or order.reserve_price
@@ -219,6 +219,9 @@ class Stops:
         found = self._desk.book.orders.get(order_id)
         if found is None or not found.is_held or not self._desk.is_open:
             return  # canceled meanwhile, or the books are read anew
+        if found.stop_price != stop_price:
+            self.add(found)  # it was moved meanwhile, and may wait again
+            return
         refusal = next(iter(answer.refusals), None) or self._acceptance.margin_violation(found, price)
         if refusal is None:
             self._send(found, price, " ".join(answer.cancel_first))

@@ -6,6 +6,7 @@ import grpc
 import pytest
 from google.protobuf import timestamp_pb2
 from redfire.trading.v1 import account_service_pb2 as account_pb
+from redfire.trading.v1 import order_service_pb2 as order_pb
 
 from tests.trading.conftest import Client, refused, trading
 from tests.waiting import until
@@ -235,10 +236,13 @@ async def test_an_instrument_in_another_currency_is_refused_without_a_rate(trade
 async def test_with_a_rate_margin_commission_and_profit_are_in_the_accounts_currency(tmp_path):
     async with trading(data_dir=tmp_path, user_id="u-1", currency_rates={"USD/CNY": "7.1"}) as trader:
         in_dollars(trader)
+        asked = trader.request(symbol="CL2701.NYMEX", price="70").SerializeToString()
+        preview = await trader.orders.PreviewOrder(order_pb.PreviewOrderRequest.FromString(asked))
         order = await trader.create(symbol="CL2701.NYMEX", price="70")
         fee = 2 * D("7.1") + 70 * 1000 * D("7.1") * D("0.000023")
         margin = 70 * 1000 * D("7.1") * D("0.12")
         assert D((await trader.account()).frozen) == margin + fee
+        assert (D(preview.margin), D(preview.commission)) == (margin, fee)
         await trader.becomes(order.order_id, "NEW")
         trader.engine.fill(order.order_id, 1, "70")
         await trader.becomes(order.order_id, "FILLED")

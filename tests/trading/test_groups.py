@@ -3,6 +3,7 @@
 import asyncio
 from decimal import Decimal as D
 
+import grpc
 import pytest
 from google.protobuf import duration_pb2
 from redfire.common.v1 import common_pb2
@@ -13,7 +14,7 @@ from redfire.trading.v1 import trading_pb2
 
 from services.kernel.errors import FailedPrecondition
 from services.kernel.identifiers import new_id
-from tests.trading.conftest import refused, trading
+from tests.trading.conftest import reason_of, refused, trading
 from tests.trading.fakes import OTHER, SYMBOL
 from tests.waiting import until
 
@@ -331,6 +332,9 @@ async def test_one_bad_order_leaves_nothing(trader):
         ("orders[1].type", bracket(profit=order("SELL", type="STOP", stop_price="3900"))),
         ("orders[2].stop_price", bracket(stop=order("SELL", type="STOP", stop_price="4200"))),
         ("orders[1].position_effect", bracket(profit=order("SELL", price="4100", effect="OPEN"))),
+        ("orders[1].position_effect", bracket(profit=order("SELL", price="4100", effect="CLOSE_YESTERDAY"))),
+        ("orders[1].time_in_force", bracket(profit=order("SELL", price="4100", tif="IOC"))),
+        ("orders[0].time_in_force", oco(order("BUY", price="3990", tif="FOK"), order("BUY", price="3980"))),
         ("orders[0].position_effect", bracket(entry=order("BUY", price="4000", effect="CLOSE"))),
         ("orders[1].client_order_id", oco(order("BUY", price="3990", coid="a"), order("BUY", price="3980", coid="a"))),
         (
@@ -484,3 +488,36 @@ async def test_day_exits_of_a_good_till_canceled_entry_begin_their_day_when_it_f
     await until(lambda: trader.market.listeners)
     trader.market.price(SYMBOL, 3899.0)
     await until(lambda: sent(trader, stop))
+
+
+async def test_two_groups_of_one_id_at_the_same_moment_are_one_or_refused(trader):
+    one, other = bracket(coid="g"), bracket(quantity=2, coid="g")
+    wanted = [create(trader, request) for request in (one, one, other)]
+    answers = await asyncio.gather(*wanted, return_exceptions=True)
+    assert answers[0].order_group_id == answers[1].order_group_id
+    assert isinstance(answers[2], grpc.aio.AioRpcError) and reason_of(answers[2]) == "CLIENT_ORDER_ID_REUSED"
+    assert len(await trader.open()) == 3
+
+
+async def test_what_the_venue_refuses_of_an_exit_is_not_sent_again_and_again(trader):
+    group = await create(trader, bracket())
+    entry, profit, stop = group.orders
+    await trader.becomes(entry.order_id, "NEW")
+    trader.engine.fill(entry.order_id, 1, "4000")
+    await until(lambda: live(trader, profit.order_id) == 1)
+    tries = []
+
+    async def refuse(request):
+        tries.append(request.order_id)
+        raise FailedPrecondition("slowly", reason=Reason.RATE_LIMITED)
+
+    trader.engine.before_send = refuse
+    trader.engine.fill(entry.order_id, 2, "4000")
+    await shows(trader, stop.order_id, quantity="3")
+    await until(lambda: tries)
+    trader.engine.before_send = None
+    # What is at the venue stays there, and the stop protects all.
+    trader.engine.fill(profit.order_id, 1, "4100")
+    await trader.becomes(profit.order_id, "CANCELED")
+    await shows(trader, stop.order_id, quantity="2")
+    assert tries == [f"{profit.order_id}-1"] and len(sent(trader, profit.order_id)) == 1

@@ -88,6 +88,8 @@ async def test_a_fill_or_kill_that_would_need_two_legs_is_refused_and_says_what_
     async with refused("UNSUPPORTED", grpc.StatusCode.FAILED_PRECONDITION) as caught:
         await trader.create("SELL", 4, effect="CLOSE", symbol=OTHER, price="3500", tif="FOK")
     assert "CLOSE_TODAY 1 and CLOSE_YESTERDAY 3" in caught.value.details()
+    async with refused("UNSUPPORTED"):
+        await trader.create("SELL", 4, effect="CLOSE", symbol=OTHER, price="3500", tif="FOK", reduce_only=True)
     await trader.create("SELL", 3, effect="CLOSE", symbol=OTHER, price="3500", tif="FOK")
     await until(lambda: trader.engine.sends)
     assert _sent(trader) == {(YESTERDAY, "3")}

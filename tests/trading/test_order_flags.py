@@ -1,5 +1,6 @@
 """Reduce-only and post-only orders, and what market's prices decide: of their own gateway, and not too old."""
 
+from google.protobuf import timestamp_pb2
 from redfire.common.v1 import error_reason_pb2
 from redfire.trading.v1 import order_service_pb2 as order_pb
 
@@ -104,3 +105,11 @@ async def test_a_market_order_is_not_valued_at_a_price_that_is_too_old():
 
         await until(fresh)
         await trader.create(type="MARKET")
+
+
+async def test_a_preview_refuses_a_time_that_is_over_as_create_order_does(trader):
+    request = trader.request(tif="GTD", expire_time=timestamp_pb2.Timestamp(seconds=1))
+    async with refused("INVALID_FIELD"):
+        await trader.orders.CreateOrder(request)
+    preview = order_pb.PreviewOrderRequest.FromString(request.SerializeToString())
+    assert not (await trader.orders.PreviewOrder(preview)).would_accept

@@ -1,10 +1,12 @@
 """Triggered stops that cannot be sent: those that protect stay armed, opening ones are checked again."""
 
+import asyncio
+
 from redfire.common.v1 import error_reason_pb2 as reasons
 from redfire.reasons import Reason
 
 from services.kernel.errors import FailedPrecondition, Unavailable
-from tests.trading.conftest import trading
+from tests.trading.conftest import refused, trading
 from tests.trading.fakes import SYMBOL
 from tests.waiting import until
 
@@ -214,3 +216,34 @@ async def test_an_armed_stop_of_the_day_ends_with_it(trader):
     trader.engine.trading_day = 20260106
     trader.engine.emit(trading_day={"gateway_name": "SIM", "trading_day": 20260106})
     await trader.becomes(stop.order_id, "EXPIRED")
+
+
+async def test_the_trigger_of_a_stop_that_has_triggered_is_not_moved(trader):
+    await long(trader)
+    stop = await trader.create("SELL", type="STOP", stop_price="3900", effect="CLOSE")
+    trader.engine.before_send = cut(Reason.MARKET_CLOSED)
+    trader.market.price(SYMBOL, 3890.0)
+    await held_for(trader, stop.order_id, "MARKET_CLOSED")
+    async with refused("INVALID_FIELD"):
+        await trader.replace(stop.order_id, stop_price="3800")
+
+
+async def test_an_opening_stop_whose_trigger_is_moved_while_risk_is_asked_waits_for_it(trader):
+    stop = await trader.create(type="STOP", stop_price="4100")
+    await until(lambda: trader.market.listeners)
+    asked, answer = asyncio.Event(), asyncio.Event()
+
+    async def hold():
+        if not asked.is_set():
+            asked.set()
+            await answer.wait()
+
+    trader.risk.hold = hold
+    trader.market.price(SYMBOL, 4101.0)
+    await asked.wait()
+    await trader.replace(stop.order_id, stop_price="4200")
+    answer.set()
+    trader.market.price(SYMBOL, 4150.0)
+    trader.market.price(SYMBOL, 4201.0)
+    await until(lambda: trader.engine.sends)
+    assert [check.stop_price for check in trader.risk.checks if check.triggered] == ["4100", "4200"]
