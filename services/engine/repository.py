@@ -136,3 +136,8 @@ class EngineRepository:
 def _chunks(values: Iterable[Any]) -> Iterable[list[Any]]:
     items = list(values)
     return (items[at : at + _CHUNK] for at in range(0, len(items), _CHUNK))
+
+
+def row_number(text: str) -> int | None:
+    """A row's number that was given out as text; None for what is none."""
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 19 else None

@@ -5,7 +5,7 @@ from typing import Any
 
 from redfire.reasons import Reason
 
-from services.engine.repository import EngineRepository
+from services.engine.repository import EngineRepository, row_number
 from services.engine.sim_exchange import SimExchange
 from services.engine.sim_gateway import SimGateway
 from services.engine.sim_ledger import SimLedger
@@ -88,7 +88,7 @@ class SimVenue:
         async with self._repositories.read() as repository:
             rows = {row.venue_order_id: row for row in await repository.list_open_sim_orders()}
             rows.update((row.venue_order_id, row) for row in await repository.list_sim_orders(order_ids))
-            day, after = self._exchange.trading_day, int(trades_cursor) if trades_cursor.isdigit() else None
+            day, after = self._exchange.trading_day, row_number(trades_cursor)
             of_day = list(await repository.list_sim_trades_of_day(day, after, TRADES_PAGE + 1))
             more, of_day = len(of_day) > TRADES_PAGE, of_day[:TRADES_PAGE]
             trades = {row.venue_trade_id: row for row in [*of_day, *await repository.list_sim_trades(rows)]}
@@ -109,7 +109,7 @@ class SimVenue:
         return str(self._gateway.gateway_name)
 
     async def _find(self, order_id: str, venue_order_id: str) -> SimOrder:
-        number = int(venue_order_id) if venue_order_id.isdigit() else self._order_ids.find(order_id)
+        number = row_number(venue_order_id) or self._order_ids.find(order_id)
         order = None if number is None else self._exchange.find(number)
         if order is not None:
             return order

@@ -14,7 +14,7 @@ from vnpy.trader.object import OrderData, SubscribeRequest, TradeData
 
 from services.engine.gateway_thread import Call, GatewayThread, NotMade, Urgency
 from services.engine.models import GatewayOrderRow, GatewayTradeRow
-from services.engine.repository import EngineRepository
+from services.engine.repository import EngineRepository, row_number
 from services.engine.updates import (
     OrderRequest,
     OrderUpdate,
@@ -268,7 +268,7 @@ class VnpyVenue:
         )
 
     async def _trades(self, order_ids: list[str], cursor: str, day: int) -> tuple[list[TradeUpdate], str, bool]:
-        after = int(cursor) if cursor.isascii() and cursor.isdigit() else None
+        after = row_number(cursor)
         async with self._repositories.read() as repository:
             rows = await repository.list_gateway_trades(self._name, day, after, TRADES_PAGE + 1)
             more = len(rows) > TRADES_PAGE

@@ -4,6 +4,7 @@ import base64
 import hashlib
 import json
 import math
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
@@ -16,6 +17,8 @@ from services.kernel.errors import Invalid
 T = TypeVar("T")
 DEFAULT_SIZE = 100
 MAX_SIZE = 1000
+# NUL and halves of surrogate pairs: JSON can hold them, a database cannot.
+_NO_TEXT = re.compile("[\0\ud800-\udfff]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,4 +86,4 @@ def _is_plain(value: Any) -> bool:
         case float():
             return math.isfinite(value)
         case _:
-            return "\0" not in value
+            return _NO_TEXT.search(value) is None

@@ -240,6 +240,17 @@ async def test_instruments_of_ones_own_trade_on_the_simulated_market(tmp_path):
         assert Decimal(desk.trades(order_id)[0].price) % Decimal("0.1") == 0
 
 
+@pytest.mark.parametrize("cursor", ["9" * 30, "9" * 128, "\u00b2", "-1", "1e3"])
+async def test_a_trades_cursor_that_is_none_asks_for_the_day(tmp_path, cursor):
+    async with running_engine(tmp_path, gateways={"FAKE": FAKE}) as desk:
+        await until(lambda: connected(desk, "FAKE"))
+        await desk.filled((await desk.send())[0])
+        await desk.filled((await desk.send(symbol="sc2701.INE", price="500.1", gateway="FAKE"))[0])
+        for gateway in ("SIM", "FAKE"):
+            query = pb.QueryStateRequest(gateway_name=gateway, trades_cursor=cursor)
+            assert len((await desk.engine.QueryState(query)).trades) == 1
+
+
 async def test_contracts_are_converted_once_and_again_when_another_is_announced(tmp_path, monkeypatch):
     """A guest who asks for what does not exist makes market ask for all of them, each second."""
     converted = []

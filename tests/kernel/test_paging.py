@@ -64,7 +64,7 @@ def test_a_cursor_that_a_client_made_up_is_refused(cursor):
         Page.of(ListUsersRequest(page_token=token), cursor=(int,))
 
 
-@pytest.mark.parametrize("cursor", [["a\0"], [1], [None], ["a", "b"]])
+@pytest.mark.parametrize("cursor", [["a\0"], ["a\ud800"], [1], [None], ["a", "b"]])
 def test_by_default_a_cursor_is_one_text(cursor):
     token = Page.of(ListUsersRequest()).cut(range(101), lambda i: cursor).next_page_token
     with pytest.raises(Invalid):
