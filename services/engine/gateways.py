@@ -42,6 +42,7 @@ class _Line:
     last_log: str = ""
     connect_time: datetime | None = None
     made: bool = False
+    attempt: int = 0  # the number of the last connect or disconnect: of an earlier one nothing is believed
     settle: asyncio.TimerHandle | None = None
     telling_since: float = 0.0
     decided: asyncio.Event = field(default_factory=asyncio.Event)
@@ -109,13 +110,15 @@ class Gateways:
         line = self._line(name)
         if line.status not in (GatewayStatus.CONNECTED, GatewayStatus.CONNECTING):
             line.decided.clear()
+            line.attempt = attempt = line.attempt + 1
             self._set(line, GatewayStatus.CONNECTING, "")
             self._watch(line)
             try:
                 await self._connect(line)
             except Exception as error:
                 log.exception("gateway %s cannot be connected", name)
-                self._fail(line, f"{type(error).__name__}: {error}")
+                if attempt == line.attempt:
+                    self._fail(line, f"{type(error).__name__}: {error}")
         if wait_s:
             try:
                 async with asyncio.timeout(wait_s):
@@ -127,6 +130,7 @@ class Gateways:
     async def disconnect(self, name: str) -> Gateway:
         """Cut the line."""
         line = self._line(name)
+        line.attempt += 1
         if line.watchdog is not None:
             line.watchdog.cancel()
         gateway = self._engine.main.gateways.get(name)

@@ -14,8 +14,13 @@ class FakeGateway(BaseGateway):
     exchanges: ClassVar = [Exchange.INE]
     sent: ClassVar[list] = []
     canceled: ClassVar[list] = []
+    gate: ClassVar = None  # of the next connect, which waits for it
 
     def connect(self, setting):
+        gate, FakeGateway.gate = FakeGateway.gate, None
+        if gate is not None:
+            gate.wait(30)
+            return
         if setting["mood"] == "angry":
             raise RuntimeError(setting["words"])
         if setting["mood"] == "silent":

@@ -1,6 +1,7 @@
 """The whole engine on a real loopback server, as trading, market and an administrator see it."""
 
 import asyncio
+import threading
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
@@ -327,3 +328,23 @@ async def test_gateways_that_fail_say_why_and_the_engine_lives(tmp_path):
         answer = await desk.admin.ConnectGateway(pb.ConnectGatewayRequest(gateway_name="LATER"))
         assert answer.gateway.status == pb.GATEWAY_STATUS_CONNECTED
         await desk.status((await desk.send())[0], "FILLED")
+
+
+async def test_an_attempt_to_connect_that_was_given_up_says_nothing_of_the_next_one(tmp_path):
+    from tests.engine.fake_gateway import FakeGateway
+
+    settings = {"gateways": {"FAKE": {**FAKE, "auto_connect": False}}, "connect_timeout_s": 1.0}
+    gate = FakeGateway.gate = threading.Event()
+    async with running_engine(tmp_path, **settings) as desk:
+        connect = pb.ConnectGatewayRequest(gateway_name="FAKE")
+        try:
+            hanging = asyncio.ensure_future(desk.admin.ConnectGateway(connect))
+            await until(lambda: FakeGateway.gate is None)
+            await desk.admin.DisconnectGateway(pb.DisconnectGatewayRequest(gateway_name="FAKE"))
+            await desk.admin.ConnectGateway(connect)
+            assert await connected(desk, "FAKE")
+            await hanging
+        finally:
+            gate.set()
+        told = [m.gateway.status for m in desk.events if m.HasField("gateway") and m.gateway.gateway_name == "FAKE"]
+        assert pb.GATEWAY_STATUS_ERROR not in told and await connected(desk, "FAKE")
