@@ -68,7 +68,7 @@ class WorkingOrder:
     notional: Decimal  # of what is left
     cancelling: bool = False
     changing: bool = False  # a cancel or replace is on its way
-    held: bool = False  # a stop that waits for its trigger
+    held: bool = False  # it waits at trading: a stop for its trigger, an exit for its entry
     immediate: bool = False  # IOC or FOK: it never rests
 
 

@@ -207,7 +207,9 @@ class TradingFeed:
         )
         if status in CHANGING:
             working.changing = True
-        if order.type in STOPS and not order.triggered:
+        # A stop that waits for its trigger, or the exit of a group that waits for its entry: it is not at the venue.
+        waits = status == common_pb2.ORDER_STATUS_PENDING_NEW and order.order_group_id and not working.opens
+        if waits or (order.type in STOPS and not order.triggered):
             working.held = True
         if book.resting_orders is not None:
             working.immediate = order.time_in_force in IMMEDIATE

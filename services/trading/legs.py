@@ -44,8 +44,11 @@ def _parts(order: Order, instrument: Instrument | None) -> list[tuple[PositionEf
             leaves -= leg.leaves_quantity
             if leg.position_effect is PositionEffect.CLOSE_TODAY:
                 today -= leg.leaves_quantity
-    if order.position_effect is not PositionEffect.CLOSE or instrument is None or not instrument.splits_close:
-        return [(order.position_effect, leaves)]
+    effect = order.position_effect
+    if effect is PositionEffect.CLOSE_TODAY and order.hold_yesterday:
+        effect = PositionEffect.CLOSE  # held over the night: what was today's is yesterday's now
+    if effect is not PositionEffect.CLOSE or instrument is None or not instrument.splits_close:
+        return [(effect, leaves)]
     today = max(min(today, leaves), ZERO)
     parts = [(PositionEffect.CLOSE_TODAY, today), (PositionEffect.CLOSE_YESTERDAY, leaves - today)]
     return [(effect, quantity) for effect, quantity in parts if quantity]

@@ -219,6 +219,24 @@ async def test_an_order_that_would_meet_an_own_one_is_refused(world: World) -> N
     await until(gone)
 
 
+async def test_the_exit_of_a_bracket_that_waits_for_its_entry_trades_with_nobody(world: World) -> None:
+    await world.limit(self_trade_prevention=pb.SELF_TRADE_PREVENTION_CANCEL_RESTING)
+    exit_ = {"side": 2, "position_effect": common.POSITION_EFFECT_CLOSE, "order_group_id": new_id()}
+    profit = accept(world, price="4010", status=common.ORDER_STATUS_PENDING_NEW, **exit_)
+    resting = accept(world, side=2, price="4020")
+
+    async def met() -> list[str]:
+        return list((await world.check(dry_run=True, **MARKET)).cancel_first_order_ids)
+
+    assert await until(met) == [resting]
+    accept(world, profit, price="4010", **exit_)
+
+    async def both() -> bool:
+        return await met() == [profit, resting]
+
+    await until(both)
+
+
 async def test_two_orders_on_their_way_do_not_meet(world: World) -> None:
     await world.limit(self_trade_prevention=pb.SELF_TRADE_PREVENTION_CANCEL_NEW)
     first = new_id()

@@ -168,3 +168,28 @@ def test_an_open_order_of_a_version_before_legs_goes_on_with_its_second_life():
     (leg,) = again.legs
     assert (leg.number, leg.quantity, leg.filled, leg.announced) == (1, D(3), D(1), D(2))
     assert again.reference(leg) == f"{order.order_id}-1" and again.leg_count == 2 and again.hold_today == 1
+
+
+@pytest.mark.parametrize(("symbol", "stop_price", "effect"), [(OTHER, "3400", YESTERDAY), ("IF2606.CFFEX", "3900", 2)])
+async def test_a_stop_of_todays_contracts_closes_yesterdays_when_it_triggers_the_day_after(
+    trader, symbol, stop_price, effect
+):
+    await _hold(trader, 0, 2, symbol)
+    await trader.create("SELL", 2, type="STOP", stop_price=stop_price, effect="CLOSE_TODAY", symbol=symbol)
+    trader.engine.trading_day += 1
+    trader.engine.emit(trading_day={"gateway_name": "SIM", "trading_day": trader.engine.trading_day})
+
+    async def yesterdays():
+        return (await trader.positions())[0].yesterday_quantity == "2"
+
+    await until(yesterdays)
+    await until(lambda: trader.market.listeners)
+    trader.market.price(symbol, float(stop_price))
+    await until(lambda: trader.engine.sends)
+    assert _sent(trader) == {(effect, "2")}
+    trader.engine.fill(trader.engine.sends[0].order_id, 2, stop_price)
+
+    async def flat():
+        return not await trader.positions()
+
+    await until(flat)
