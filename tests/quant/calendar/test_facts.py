@@ -55,6 +55,21 @@ def test_there_were_no_nights_during_the_epidemic(calendar: Calendar) -> None:
     assert has_night(calendar, "cu2006.SHFE", 20200507)
 
 
+def test_there_was_no_night_before_the_mid_autumn_that_was_a_sunday(calendar: Calendar) -> None:
+    for symbol in ("rb1601.SHFE", "m1601.DCE", "SR601.CZCE"):
+        assert not has_night(calendar, symbol, 20150928)
+        assert has_night(calendar, symbol, 20150925) and has_night(calendar, symbol, 20150929)
+    assert "2015-09-28 08:55-09:00" in spans(calendar.sessions_of("rb1601.SHFE", 20150928), SessionKind.AUCTION)
+
+
+def test_holidays_by_law_are_known_before_the_years_notice(calendar: Calendar) -> None:
+    """The evening before New Year needs no new version of a package."""
+    assert calendar.next_trading_day("SHFE", 20261231) == 20270104
+    status = calendar.status("rb2705.SHFE", ns("2026-12-31 21:30"))
+    assert (status.state, status.trading_day) == (SessionState.CLOSED, 20270104)
+    assert not calendar.knows_holidays("SHFE", 20270104)
+
+
 def test_there_is_no_night_on_the_evening_before_a_holiday(calendar: Calendar) -> None:
     assert not has_night(calendar, "au2612.SHFE", 20261008)  # the evening of 30 September
     assert not has_night(calendar, "au2612.SHFE", 20260928)  # 24 September, before Mid-Autumn on a Friday
