@@ -128,13 +128,16 @@ class CalendarService:
         self._streams += 1
         try:
             sent: dict[str, SessionStatus] = {}
+            due_ns = 0
             while not self._end_reason:
-                changed, due_ns = self._statuses(wanted, sent)
-                if changed:
+                # Not at each heartbeat: 500 symbols take milliseconds of everybody's loop.
+                if self._clock.now_ns() >= due_ns:
+                    changed, due_ns = self._statuses(wanted, sent)
                     for symbol, status in changed:
                         sent[symbol] = status
                         yield symbol, status
-                    continue  # time has passed while they were written
+                    if changed:
+                        continue  # time has passed while they were written
                 self._due_ns = min(self._due_ns, due_ns)
                 try:
                     await asyncio.wait_for(self._changed.wait(), heartbeat_s or settings.heartbeat_s)

@@ -13,6 +13,7 @@ from redfire.market.v1 import calendar_service_pb2 as pb
 from redfire.market.v1.calendar_service_pb2_grpc import CalendarServiceStub
 
 from services.kernel.clock import ManualClock
+from services.quant.calendar import Calendar, SessionStatus
 from tests.harness import FakeService, Platform, platform
 from tests.market.fake_engine import FakeEngine
 from tests.market.test_api import refused
@@ -215,6 +216,28 @@ async def test_a_stream_beats_while_nothing_changes(served: Served) -> None:
     assert (await call.read()).WhichOneof("event") == "session"
     beat = await asyncio.wait_for(call.read(), 10)
     assert beat.heartbeat.time.ToDatetime(UTC) == served.clock.now()
+    call.cancel()
+
+
+async def test_a_beating_stream_asks_the_calendar_only_when_something_may_have_changed(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Guests may ask for ten beats a second of 500 symbols."""
+    asked: list[str] = []
+    status = Calendar.status
+
+    def counting(calendar: Calendar, symbol: str, *rest: int) -> SessionStatus:
+        asked.append(symbol)
+        return status(calendar, symbol, *rest)
+
+    monkeypatch.setattr(Calendar, "status", counting)
+    request = pb.StreamSessionsRequest(symbols=[RB, IF])
+    request.heartbeat_interval.FromMilliseconds(100)
+    call = served.stub.StreamSessions(request)
+    assert [(await call.read()).WhichOneof("event") for _ in range(6)] == ["session"] * 2 + ["heartbeat"] * 4
+    assert len(asked) <= 4
+    served.turn_to("2026-11-24 20:55")
+    assert {(await read(call)).session.state for _ in range(2)} == {AUCTION, CLOSED}
     call.cancel()
 
 
