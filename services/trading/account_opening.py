@@ -10,12 +10,14 @@ from services.trading.account_rules import GatewayNotAllowed, gateway_violation
 from services.trading.accounts import Account, AccountKind
 from services.trading.desk import Desk
 from services.trading.ledger import LedgerEntryKind
+from services.trading.orders import fingerprint
 from services.trading.settings import TradingSettings
 from services.trading.venue import Venue
 
 # The key of idempotency of the account that every user has.
 FIRST = "user.registered"
 MOST_ACCOUNTS = 100
+MOST_OF_KEY = 64
 
 
 class LiveAccountsAreForAdministrators(Denied):
@@ -75,7 +77,7 @@ class Accounts:
                 raise
         if violation := gateway_violation(kind, gateway, self._venue.simulated):
             raise violation
-        return await self._open(user_id, display_name, kind, gateway, f"open:{request_id}" if request_id else new_id())
+        return await self._open(user_id, display_name, kind, gateway, _key(request_id) if request_id else new_id())
 
     async def _open(self, user_id: str, name: str, kind: AccountKind, gateway: str, request_id: str) -> Account:
         desk, settings = self._desk, self._settings.value
@@ -111,3 +113,9 @@ class Accounts:
             written = desk.commit(changes)
         await written
         return account
+
+
+def _key(request_id: str) -> str:
+    """The key of idempotency of a request, in the 64 characters that its column takes."""
+    key = f"open:{request_id}"
+    return key if len(key) <= MOST_OF_KEY else f"open#{fingerprint(request_id)}"

@@ -42,6 +42,11 @@ class ReduceOnly:
                 followed.pop(order.order_id, None)
                 if not followed:
                     del self._orders[key]
+        # Of an order that was given more by its owner, too.
+        changed = [order for order in changes.orders.values() if order.reduce_only]
+        for order in changed:
+            if order.order_id in self._orders.get((order.account_id, order.symbol, order.position_side), {}):
+                self._cut(order, changes)
         for key in list(changes.positions):
             for order in list(self._orders.get(key, {}).values()):
                 self._cut(order, changes)

@@ -239,3 +239,23 @@ async def test_a_service_that_lacks_an_rpc_does_not_start():
     with pytest.raises(ValueError, match="not implemented"):
         async with platform(fakes={"config": FakeService(lambda _: [Half()])}):
             pass
+
+
+TRACE = f"00-{'a' * 32}-{'b' * 16}-01"
+
+
+@pytest.mark.parametrize(
+    ("given", "taken"),
+    [
+        (TRACE, TRACE),
+        (f"01-{TRACE[3:]}-of-a-later-version", f"01-{TRACE[3:]}"),
+        (f"{TRACE}-{'x' * 5000}", ""),
+        (f"00-{'z' * 32}-{'b' * 16}-01", ""),
+        (f"00-{'0' * 32}-{'b' * 16}-01", ""),
+        (f"{'0' * 5000}-{TRACE[3:]}", ""),
+        (f"ff-{TRACE[3:]}", ""),
+    ],
+)
+def test_a_traceparent_is_taken_only_where_it_is_one(given, taken):
+    found = Origin({"traceparent": given}).call("/x").traceparent
+    assert found == taken if taken else found != given and len(found) == len(TRACE)

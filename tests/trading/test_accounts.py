@@ -1,5 +1,7 @@
 """What accounts may trade at, in which currency, and where the money of live ones comes from."""
 
+import contextlib
+import sqlite3
 from decimal import Decimal as D
 
 import grpc
@@ -8,6 +10,7 @@ from google.protobuf import timestamp_pb2
 from redfire.trading.v1 import account_service_pb2 as account_pb
 from redfire.trading.v1 import order_service_pb2 as order_pb
 
+from services.trading import models
 from tests.trading.conftest import Client, refused, trading
 from tests.waiting import until
 
@@ -258,3 +261,16 @@ async def test_with_a_rate_margin_commission_and_profit_are_in_the_accounts_curr
         trader.engine.fill(order.order_id, 1, "71")
         await trader.becomes(order.order_id, "FILLED")
         assert (await trader.account()).realized_pnl == "7100"
+
+
+async def test_the_longest_request_id_opens_one_account_and_fits_its_column(tmp_path):
+    async with trading(data_dir=tmp_path, user_id="u-1") as trader:
+        first = await open_account(trader, request_id="r" * 64)
+        assert (await open_account(trader, request_id="r" * 64)).account_id == first.account_id
+        assert (await open_account(trader, request_id="r" * 63 + "s")).account_id != first.account_id
+    async with trading(peers=trader.peers, data_dir=tmp_path, user_id="u-1") as trader:
+        assert (await open_account(trader, request_id="r" * 64)).account_id == first.account_id
+    (path,) = tmp_path.rglob("trading_db.sqlite")
+    with contextlib.closing(sqlite3.connect(path)) as database:
+        (longest,) = database.execute("select max(length(request_id)) from accounts").fetchone()
+    assert longest <= models.AccountRow.request_id.type.length

@@ -113,3 +113,12 @@ async def test_a_preview_refuses_a_time_that_is_over_as_create_order_does(trader
         await trader.orders.CreateOrder(request)
     preview = order_pb.PreviewOrderRequest.FromString(request.SerializeToString())
     assert not (await trader.orders.PreviewOrder(preview)).would_accept
+
+
+async def test_a_reduce_only_stop_is_never_replaced_to_more_than_is_held(trader):
+    await long(trader, 2)
+    stop = await trader.create(
+        "SELL", quantity=1, type="STOP", stop_price="3900", effect="UNSPECIFIED", reduce_only=True
+    )
+    assert (await trader.replace(stop.order_id, quantity="5")).quantity == "2"
+    assert (await trader.replace(stop.order_id, stop_price="3910")).quantity == "2"
