@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
 from services.kernel.database import Repositories
-from services.kernel.errors import Unavailable
+from services.kernel.errors import RedFireError, Unavailable
 from services.kernel.writer import GroupWriter, Write
 from services.trading import rows
 from services.trading.account_opening import Accounts
@@ -88,8 +88,12 @@ class Leases:
             await asyncio.sleep(LOOK_EVERY_S)
             now_ns = self._desk.clock.now_ns()
             for lease in [lease for lease in self._leases.values() if 0 < lease.deadline_ns <= now_ns]:
-                if self._desk.is_open:
+                if not self._desk.is_open:
+                    continue
+                try:
                     await self._end(lease)
+                except RedFireError as error:
+                    log.warning("account %s: its orders cannot be canceled yet: %s", lease.account_id, error.message)
 
     def _release(self, account_id: str) -> None:
         left = self._streams[account_id] - 1

@@ -117,10 +117,12 @@ def _orders(model: Any, books: Books, exchange: Any) -> list[str]:
                 found.append(f"{_name(order)}: at {order.price} here, at {legs[0].price} at the venue")
         elif not waits and not order.hold_reason and not _waits_for_group(order):
             found.append(f"{_name(order)} is {status}, and not at the venue")
+        if order.hold_reason and order.triggered and not legs and model.venue.is_trading(order.symbol):
+            found.append(f"{_name(order)} waits ({order.hold_reason}) and could be sent")
         if waits and legs:
             found.append(f"{_name(order)} waits here and is at the venue")
     for order in exchange.orders.values():
-        if order.anonymous and not order.adopted:
+        if order.anonymous and not order.adopted and (order.filled or order.is_open):
             ours = books.orders.get(order.reference[:36])
             status = common.OrderStatus.Name(ours.status) if ours is not None else "unknown"
             found.append(f"an administrator cannot adopt {order}, which is {status} here")

@@ -95,6 +95,8 @@ class Clients(Base):
 
     async def _tell_end(self, order: VenueOrder, order_id: str) -> None:
         """What ended unheard of, an administrator reads in the venue's own terminal."""
+        if any(leg.is_open and leg.reference[:36] == order_id for leg in self.venue.exchange.orders.values()):
+            return
         request = reconciliation_pb.ResolveUncertainOrderRequest(
             order_id=order_id, status=order.status, reason="seen at the venue"
         )

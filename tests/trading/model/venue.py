@@ -104,7 +104,7 @@ class Venue:
             loop.call_later(back_s, come_back, result, error)
 
         def come_back(result: Any, error: Exception | None) -> None:
-            if lost_after or hangs or run != self.run:
+            if lost_after or hangs or run != self.run or not self.up:
                 self.count("lost after")
                 fail()
             elif not answer.done():
