@@ -318,7 +318,9 @@ def _is_held_over(book: Book, order: Order, status: OrderStatus, ended: Leg, now
     if book.keeps_overnight(order.gateway) or 0 < order.expire_time_ns <= now_ns:
         return False
     reason = ended.announced_reason
-    again = status is OrderStatus.REJECTED and ended.number > 0 and (reason in TEMPORARY or reason == Reason.NOT_SENT)
+    refused = status is OrderStatus.REJECTED and (reason in TEMPORARY or reason == Reason.NOT_SENT)
+    # A stop that has triggered does not wait for a day: it stays armed, and is tried again until it can be sent.
+    again = refused and ended.number > 0 and not order.triggered
     return again or status is OrderStatus.EXPIRED or (order.day_over and status is OrderStatus.CANCELED)
 
 

@@ -1,5 +1,6 @@
 """Orders at a gateway that knows only DAY and tells of no day's end, as vnpy's are."""
 
+import asyncio
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 
@@ -10,6 +11,7 @@ from redfire.reasons import Reason
 
 from services.kernel.clock import ManualClock
 from services.kernel.errors import FailedPrecondition, Unavailable
+from services.trading.stops import Stops
 from tests.trading.conftest import trading
 from tests.trading.fakes import OTHER, Peers
 from tests.waiting import until
@@ -201,3 +203,35 @@ async def test_an_order_that_cannot_be_sent_again_now_waits_and_is_tried_again(c
         trader.engine.before_send = None
         await until(lambda: len(trader.engine.sends) == 2)
         await trader.becomes(order.order_id, "NEW")
+
+
+async def test_a_triggered_stop_whose_later_send_is_refused_late_is_tried_until_it_can_be_sent(clock, monkeypatch):
+    attempts, looks, gate = [], [], asyncio.Event()
+    look = Stops._try_again
+
+    def counted(self, order_id, now):
+        looks.append(len(attempts))
+        look(self, order_id, now)
+
+    async def closed(request):
+        attempts.append(request.order_id)
+        if len(attempts) == 2:
+            await gate.wait()
+        raise FailedPrecondition("the market is closed", reason=Reason.MARKET_CLOSED)
+
+    async def meanwhile(condition):
+        clock.advance(0.5)
+        return condition()
+
+    monkeypatch.setattr(Stops, "_try_again", counted)
+    async with at(clock) as trader:
+        trader.engine.before_send = closed
+        order = await trader.create(symbol=OTHER, type="STOP", stop_price="3510", tif="GTC")
+        await until(lambda: trader.market.listeners)
+        trader.market.price(OTHER, 3511.0)
+        await until(lambda: meanwhile(lambda: len(attempts) == 2))
+        await until(lambda: meanwhile(lambda: looks[-1] == 2))  # the stop's next try comes while it is being sent
+        trader.engine.before_send = None
+        gate.set()
+        await until(lambda: meanwhile(lambda: trader.engine.sends))
+        assert [send.order_id[:36] for send in trader.engine.sends] == [order.order_id]

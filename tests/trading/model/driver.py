@@ -95,7 +95,10 @@ class Model(Groups, World):
 
     def _most_of(self, order_id: str) -> Any:
         intent = self.by_order.get(order_id)
-        return float("inf") if intent is None else intent.most
+        if intent is None:
+            return float("inf")
+        # An exit stands for what its entry has filled, which may have been given another quantity.
+        return max(one.most for one in (intent.group.intents if intent.group else [intent]))
 
     def _siblings_of(self, order_id: str) -> set[str]:
         intent = self.by_order.get(order_id)
