@@ -221,20 +221,23 @@ class SimExchange:
             if order is None:
                 self._timed.pop(venue_order_id, None)
             else:
-                is_gtd = order.request.time_in_force is TimeInForce.GTD
-                why = "its expire_time has come" if is_gtd else "the trading day is over"
+                by_time = order.request.expire_time is not None and order.request.expire_time <= now
+                why = "its expire_time has come" if by_time else "the trading day is over"
                 self._end(order, OrderStatus.EXPIRED, Reason.ORDER_EXPIRED, why)
 
     def _time(self, order: SimOrder) -> None:
         """Note when an order is to end by the clock."""
-        request = order.request
-        if request.time_in_force is TimeInForce.GTD:
-            if request.expire_time is not None:
-                self._timed[order.venue_order_id] = request.expire_time
-        elif self._hours is not None and request.time_in_force is not TimeInForce.GTC:
-            self._timed[order.venue_order_id] = self._hours.day_end(request.symbol, order.trading_day)
-        elif self._hours is not None and (last := self._hours.last_end(request.symbol)) is not None:
-            self._timed[order.venue_order_id] = last
+        request, lifetime = order.request, order.request.time_in_force
+        ends = []
+        if lifetime is TimeInForce.GTD and request.expire_time is not None:
+            ends.append(request.expire_time)
+        if self._hours is not None:
+            if lifetime not in (TimeInForce.GTC, TimeInForce.GTD):
+                ends.append(self._hours.day_end(request.symbol, order.trading_day))
+            elif (last := self._hours.last_end(request.symbol)) is not None:
+                ends.append(last)
+        if ends:
+            self._timed[order.venue_order_id] = min(ends)
 
     def _roll(self, trading_day: int) -> None:
         log.info("SIM: trading day %d", trading_day)

@@ -1,7 +1,7 @@
 """SIM where the exchanges' hours are kept: refusals, auctions, the end of DAY orders, and ticks in sessions only."""
 
 import asyncio
-from datetime import datetime
+from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -119,11 +119,14 @@ def test_a_day_order_that_a_restart_slept_over_ends(desk):
 
 def test_a_contract_ends_with_its_last_day(desk):
     desk.turn_to("2026-12-18 14:59")  # IF2612's last one
-    order = desk.send(price="4400", tif="GTC")
-    assert desk.last(order).status is OrderStatus.NEW
+    orders = [
+        desk.send(price="4400", tif="GTC"),
+        desk.send(price="4400", tif="GTD", expire=desk.clock.now() + timedelta(days=30)),
+    ]
+    assert [desk.last(order).status for order in orders] == [OrderStatus.NEW] * 2
     desk.turn_to("2026-12-18 15:00")
     desk.exchange.expire()
-    assert desk.last(order).status is OrderStatus.EXPIRED
+    assert [desk.last(order).status for order in orders] == [OrderStatus.EXPIRED] * 2
     desk.turn_to("2026-12-21 10:00")
     assert desk.refusal(price="4400") is Reason.CONTRACT_EXPIRED
     assert desk.hours.state("rb2701.SHFE").takes_orders
