@@ -22,3 +22,15 @@ def front():
     made.answers.set()
     made.instruments_ready.set()
     del FRONTS["tcp://front"]
+
+
+@pytest.fixture
+def shop(tmp_path, monkeypatch):
+    """A platform that trades at the front, and its trader."""
+    from tests.engine.ctp_gateway import FRONTS
+    from tests.engine.ctp_shop import Shop
+
+    made = Shop(tmp_path, monkeypatch)
+    yield made
+    made.front.gate.set()
+    del FRONTS["tcp://front"]

@@ -285,7 +285,10 @@ class TdApi:
                     position.yd_volume = row["Position"]
             else:
                 position.yd_volume = row["Position"] - row["TodayPosition"]
+            cost = position.price * position.volume * contract.size + row["PositionCost"]
             position.volume += row["Position"]
+            if position.volume:
+                position.price = cost / (position.volume * contract.size)
         for position in positions.values():
             self.gateway.on_position(position)
 
