@@ -21,7 +21,7 @@ from decimal import Decimal
 
 from services.kernel.decimals import plain
 from services.kernel.identifiers import new_id
-from services.trading import ledger, metrics, position_booking
+from services.trading import ledger, metrics, money, position_booking
 from services.trading.accounts import Account, AccountKind
 from services.trading.book import Book
 from services.trading.changes import Changes
@@ -96,7 +96,6 @@ def adjust(
     price: Decimal,
     seen_ns: int,
     changes: Changes,
-    corrects_trade_id: str = "",
 ) -> None:
     """Open so many contracts, or close them when negative, of today and of before; as the venue had it at `seen_ns`."""
     day = book.days.of(account.gateway, symbol)
@@ -117,9 +116,7 @@ def adjust(
         trading_day = day if of_today or not opens else 0
         if opens and not of_today:
             book.roll(position_booking.position_of(book, account, order, side), changes)
-        trade = _book(book, account, order, report, trading_day, False, changes, corrects_trade_id)
-        if corrects_trade_id:
-            continue
+        trade = _book(book, account, order, report, trading_day, False, changes, "")
         metrics.adjusted.labels(account.gateway).inc()
         log.warning(
             "account %s: %s %s of %s at %s, as gateway %s has it",
@@ -164,7 +161,7 @@ def standing_for(book: Book, account: Account, report: TradeReport, side: Side, 
     same = account.external_trades.get(report.venue_trade_id)
     if same is not None:
         return [same]
-    return [
+    found = [
         trade
         for trade in account.external_trades.values()
         if trade.venue_trade_id.startswith(ADJUSTMENT)
@@ -173,6 +170,7 @@ def standing_for(book: Book, account: Account, report: TradeReport, side: Side, 
         and report.time_ns <= trade.time_ns + CLOCKS_DIFFER_NS
         and _is_of_its_day(book, account, trade, report)
     ]
+    return sorted(found, key=lambda trade: trade.time_ns)  # what is told now was in the first that came after it
 
 
 def _is_of_its_day(book: Book, account: Account, trade: Trade, report: TradeReport) -> bool:
@@ -184,7 +182,7 @@ def _is_of_its_day(book: Book, account: Account, trade: Trade, report: TradeRepo
 def make_way(book: Book, account: Account, report: TradeReport, stands_for: Iterable[Trade], changes: Changes) -> None:
     """Take back what stands for a reported trade: before a closing one is booked, after an opening one.
 
-    Together as many contracts as it has; of the last one the rest is booked again.
+    Together as many contracts as it has; the rest of the last one stays.
     """
     quantity = report.quantity
     for trade in stands_for:
@@ -192,29 +190,33 @@ def make_way(book: Book, account: Account, report: TradeReport, stands_for: Iter
             return
         taken = min(quantity, trade.quantity)
         quantity -= taken
-        rest = trade.quantity - taken
-        take_back(book, account, trade, changes)
-        if rest:
-            opens = trade.position_effect is PositionEffect.OPEN
-            today = trade.trading_day != 0 if opens else trade.position_effect is PositionEffect.CLOSE_TODAY
-            side = PositionSide.LONG if (trade.side is Side.BUY) is opens else PositionSide.SHORT
-            signed = rest if opens else -rest
-            adjust(
-                book, account, trade.symbol, side, signed if today else ZERO, ZERO if today else signed, trade.price,
-                trade.time_ns, changes, trade.trade_id,
-            )  # fmt: skip
+        take_back(book, account, trade, changes, taken)
 
 
-def take_back(book: Book, account: Account, trade: Trade, changes: Changes) -> None:
-    """Reverse a trade without an order, as a bust does."""
+def take_back(book: Book, account: Account, trade: Trade, changes: Changes, quantity: Decimal | None = None) -> None:
+    """Reverse a trade without an order, as a bust does; where only so much of it is reversed, the rest is another."""
     account.external_trades.pop(trade.venue_trade_id, None)
-    realized = position_booking.unbook_position(book, account, trade, changes)
+    changes.trade_updates.append(replace(trade, busted=True))
+    if quantity is not None and quantity < trade.quantity:
+        realized = money.share(trade.realized_pnl, quantity, trade.quantity)
+        rest = replace(
+            trade,
+            trade_id=new_id(),
+            venue_trade_id=ADJUSTMENT + new_id(),
+            quantity=trade.quantity - quantity,
+            realized_pnl=trade.realized_pnl - realized,
+            create_time_ns=changes.now_ns,
+            corrects_trade_id=trade.trade_id,
+        )
+        changes.trades.append(rest)
+        remember(account, rest)
+        trade = replace(trade, quantity=quantity, realized_pnl=realized)
+    left = position_booking.unbook_position(book, account, trade, changes)
     for kind, amount in (
         (LedgerEntryKind.COMMISSION, trade.commission),
-        (LedgerEntryKind.REALIZED_PNL, realized - trade.realized_pnl),
+        (LedgerEntryKind.REALIZED_PNL, left - trade.realized_pnl),
     ):
         changes.entries += ledger.reverse(account, kind, amount, trade.trade_id, changes.now_ns)
-    changes.trade_updates.append(replace(trade, busted=True))
     changes.accounts[account.account_id] = changes.account_rows[account.account_id] = account
 
 

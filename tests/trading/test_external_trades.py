@@ -1,0 +1,120 @@
+"""Property test of a LIVE account's books: own and hand trades, told late, around what is taken over."""
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from services.trading.accounts import AccountKind
+from services.trading.execution import apply_order_report, apply_trade_report
+from services.trading.external_trades import adjust, book_external
+from services.trading.orders import OrderStatus, PositionEffect, PositionSide, Side
+from services.trading.position_adjustments import PositionDifference, _parts
+from services.trading.reports import OrderReport, TradeReport
+from tests.trading.books import D, Trader
+
+SYMBOL = "IF2606.CFFEX"
+OPEN, CLOSE = PositionEffect.OPEN, PositionEffect.CLOSE
+MINUTE_NS = 60_000_000_000
+
+
+class Venue:
+    """What is held at the venue, and what it has not told of yet."""
+
+    def __init__(self):
+        self.trader = Trader()
+        self.account, self.book = self.trader.account, self.trader.book
+        self.account.kind = AccountKind.LIVE
+        self.day, self.time_ns, self.count = 20260105, MINUTE_NS, 0
+        self.held = dict.fromkeys(PositionSide, 0)
+        self.untold = []
+        self.resting = []
+        self.trader.begin_day(self.day)
+        self.book.last_prices[SYMBOL] = D(4000)
+
+    def trade(self, side, effect, quantity, price, order=None):
+        opens = effect is OPEN
+        held = PositionSide.LONG if (side is Side.BUY) is opens else PositionSide.SHORT
+        quantity = quantity if opens else min(quantity, self.held[held])
+        if not quantity:
+            return
+        self.held[held] += quantity if opens else -quantity
+        self.count += 1
+        reference = "" if order is None else order.reference(order.legs[-1])
+        report = TradeReport(
+            "SIM", reference, f"t{self.count}", SYMBOL, D(price), D(quantity), self.time_ns, self.day,
+            side=side, position_effect=effect,
+        )  # fmt: skip
+        self.untold.append((order, report))
+
+    def send(self, side, effect, quantity):
+        if effect is CLOSE:
+            position = self.account.positions.get(
+                (SYMBOL, PositionSide.SHORT if side is Side.BUY else PositionSide.LONG)
+            )
+            if position is None or position.closable(CLOSE) < quantity:
+                return
+        order = self.trader.order(side, quantity, effect=effect)
+        changes = self.trader.step()
+        report = OrderReport("SIM", order.order_id, "v", SYMBOL, order.quantity, order.price, D(0), OrderStatus.NEW)
+        apply_order_report(self.book, order, report, changes)
+        self.trader.record(changes)
+        self.resting.append(order)
+
+    def tell(self, place):
+        order, report = self.untold.pop(place)
+        changes = self.trader.step()
+        if order is None:
+            book_external(self.book, self.account, report, changes)
+        else:
+            apply_trade_report(self.book, order, report, changes)
+        self.trader.record(changes)
+
+    def take_over(self):
+        for side, quantity in self.held.items():
+            position = self.account.positions.get((SYMBOL, side))
+            held = D(0) if position is None else position.quantity
+            difference = PositionDifference("SIM", SYMBOL, side, D(quantity), held, 0)
+            if not difference.quantity:
+                continue
+            today, older = _parts(self.account, difference, D(0))
+            changes = self.trader.step()
+            adjust(self.book, self.account, SYMBOL, side, today, older, D(4000), self.time_ns, changes)
+            self.trader.record(changes)
+
+    def agrees(self):
+        return {side: quantity for side, quantity in self.held.items() if quantity} == {
+            side: position.quantity for (_, side), position in self.account.positions.items()
+        }
+
+
+@settings(max_examples=200, deadline=None)
+@given(data=st.data(), in_order=st.booleans())
+def test_no_trade_is_booked_twice_whatever_was_taken_over_before_it_was_told(data, in_order):
+    venue = Venue()
+    sides, effects = st.sampled_from(Side), st.sampled_from([OPEN, OPEN, CLOSE])
+    quantities = st.integers(1, 4)
+    for _ in range(data.draw(st.integers(1, 25))):
+        venue.time_ns += MINUTE_NS
+        action = data.draw(st.sampled_from(["send", "fill", "hand", "hand", "tell", "tell", "take over"]))
+        if action == "send":
+            venue.send(data.draw(sides), data.draw(effects), data.draw(quantities))
+        elif action == "fill" and venue.resting:
+            order = venue.resting.pop(0)
+            venue.trade(
+                order.side, order.position_effect, int(order.quantity), data.draw(st.integers(3900, 4100)), order
+            )
+        elif action == "hand":
+            price = data.draw(st.integers(3900, 4100))
+            venue.trade(data.draw(sides), data.draw(effects), data.draw(quantities), price)
+        elif action == "tell" and venue.untold:
+            venue.tell(0 if in_order else data.draw(st.integers(0, len(venue.untold) - 1)))
+        elif action == "take over":
+            venue.take_over()
+        venue.trader.check()
+    venue.time_ns += MINUTE_NS
+    while venue.untold:
+        venue.tell(0)
+        venue.trader.check()
+    assert venue.agrees() or not in_order
+    venue.take_over()
+    venue.trader.check()
+    assert venue.agrees()
