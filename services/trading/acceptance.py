@@ -27,7 +27,7 @@ from services.trading.orders import (
     Side,
 )
 from services.trading.positions import Position
-from services.trading.quotes import Quote, Quotes
+from services.trading.quotes import PRICELESS, Quote, Quotes
 from services.trading.settings import TradingSettings
 
 
@@ -191,6 +191,9 @@ class Acceptance:
         tick = instrument.price_tick
         for field in ("price", "stop_price", "trailing_offset"):
             value: Decimal | None = getattr(order, field)
+            if value is not None and abs(value) >= PRICELESS:
+                # With a last price or the buffer on top they would be more than an amount may be.
+                found.append(Invalid(f"{field}: no market has such prices", field=field))
             if value is not None and not money.is_multiple(value, tick):
                 text = f"{field}: a multiple of {plain(tick)}"
                 found.append(PriceOffTick(text, field=field, price_tick=plain(tick)))

@@ -1,5 +1,6 @@
 """Reduce-only and post-only orders, and what market's prices decide: of their own gateway, and not too old."""
 
+import pytest
 from google.protobuf import timestamp_pb2
 from redfire.common.v1 import error_reason_pb2
 from redfire.trading.v1 import order_service_pb2 as order_pb
@@ -122,3 +123,19 @@ async def test_a_reduce_only_stop_is_never_replaced_to_more_than_is_held(trader)
     )
     assert (await trader.replace(stop.order_id, quantity="5")).quantity == "2"
     assert (await trader.replace(stop.order_id, stop_price="3910")).quantity == "2"
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"type": "TRAILING_STOP", "trailing_offset": "999999999999999998"},
+        {"type": "STOP", "stop_price": "999999999999999998"},
+    ],
+)
+async def test_a_trigger_that_no_amount_can_hold_is_refused(trader, fields):
+    short = await trader.create("SELL")
+    await trader.becomes(short.order_id, "NEW")
+    trader.engine.fill(short.order_id, 1, "4000")
+    await trader.becomes(short.order_id, "FILLED")
+    async with refused("INVALID_FIELD"):
+        await trader.create("BUY", effect="CLOSE", **fields)
