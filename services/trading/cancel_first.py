@@ -77,7 +77,7 @@ class CancelFirst:
             del self._waiting[order_id]
             order.cancel_first = order.hold_reason = ""
             changes.order(order)
-            if not order.order_group_id:
+            if not order.order_group_id and not execution.expire(self._book, order, changes):
                 execution.send(self._book, order, changes)
 
     def _others(self, order: Order) -> list[Order]:

@@ -389,3 +389,11 @@ def send(book: Book, order: Order, changes: Changes) -> None:
     order.hold_reason, order.day_over, order.held_day = "", False, 0
     changes.order(order)
     changes.sends.append(order.order_id)
+
+
+def expire(book: Book, order: Order, changes: Changes) -> bool:
+    """End an order that waited here beyond its own time; a stop that has triggered waits only to be sent."""
+    if order.legs or order.triggered or not 0 < order.expire_time_ns <= changes.now_ns:
+        return False
+    book.finish(order, OrderStatus.EXPIRED, changes, Reason.ORDER_EXPIRED)
+    return True

@@ -52,6 +52,8 @@ def settle_group(book: Book, group: OrderGroup, changes: Changes) -> list[Order]
         execution.send(book, entry, changes)
     entry_open = entry is not None and entry.is_open
     for other in members:
+        if execution.expire(book, other, changes):
+            continue
         # Whether at the venue or held for its next session: with the stop it would be one order too many there.
         if triggered and not other.triggered and (other.legs or other.type not in STOP_TYPES) and not _is_ending(other):
             execution.cancel(book, other, changes, Reason.ORDER_GROUP_ENDED)

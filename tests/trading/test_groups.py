@@ -5,13 +5,14 @@ from decimal import Decimal as D
 
 import grpc
 import pytest
-from google.protobuf import duration_pb2
+from google.protobuf import duration_pb2, timestamp_pb2
 from redfire.common.v1 import common_pb2
 from redfire.common.v1 import error_reason_pb2 as reasons
 from redfire.reasons import Reason
 from redfire.trading.v1 import order_service_pb2 as order_pb
 from redfire.trading.v1 import trading_pb2
 
+from services.kernel.clock import ManualClock
 from services.kernel.errors import FailedPrecondition
 from services.kernel.identifiers import new_id
 from tests.trading.conftest import reason_of, refused, trading
@@ -521,3 +522,22 @@ async def test_what_the_venue_refuses_of_an_exit_is_not_sent_again_and_again(tra
     await trader.becomes(profit.order_id, "CANCELED")
     await shows(trader, stop.order_id, quantity="2")
     assert tries == [f"{profit.order_id}-1"] and len(sent(trader, profit.order_id)) == 1
+
+
+async def test_an_exit_whose_time_is_over_before_its_entry_fills_is_never_sent():
+    clock = ManualClock()
+    async with trading(clock=clock) as trader:
+        time = timestamp_pb2.Timestamp()
+        time.FromNanoseconds(clock.now_ns() + 60_000_000_000)
+        group = await create(
+            trader, bracket(profit=order("SELL", price="4100", quantity=3, tif="GTD", expire_time=time))
+        )
+        entry, profit, stop = group.orders
+        await trader.becomes(entry.order_id, "NEW")
+        clock.advance(60)
+        trader.engine.fill(entry.order_id, 3, "4000")
+        await trader.becomes(profit.order_id, "EXPIRED")
+        await shows(trader, stop.order_id, quantity="3", status=common_pb2.ORDER_STATUS_NEW)
+        assert not sent(trader, profit.order_id)
+        # What the stop may close is the group's still.
+        assert (await trader.positions())[0].frozen_quantity == "3"
