@@ -147,6 +147,8 @@ class Gateways:
                         await self._run_blocking(gateway.close)
                 except TimeoutError:
                     log.warning("gateway %s does not close", name)
+                except Exception:
+                    log.exception("gateway %s does not close well", name)
         self._set(line, GatewayStatus.DISCONNECTED, "")
         return _state(line)
 

@@ -14,9 +14,11 @@ class FakeGateway(BaseGateway):
     exchanges: ClassVar = [Exchange.INE]
     sent: ClassVar[list] = []
     canceled: ClassVar[list] = []
+    mood = ""
     gate: ClassVar = None  # of the next connect, which waits for it
 
     def connect(self, setting):
+        self.mood = setting["mood"]
         gate, FakeGateway.gate = FakeGateway.gate, None
         if gate is not None:
             gate.wait(30)
@@ -40,7 +42,8 @@ class FakeGateway(BaseGateway):
         self.on_account(AccountData(gateway_name=self.gateway_name, accountid="1", balance=1e6))
 
     def close(self):
-        pass
+        if self.mood == "sour":
+            raise RuntimeError("there is nothing to close")
 
     def subscribe(self, req):
         tick = TickData(

@@ -330,6 +330,16 @@ async def test_gateways_that_fail_say_why_and_the_engine_lives(tmp_path):
         await desk.status((await desk.send())[0], "FILLED")
 
 
+async def test_a_gateway_that_fails_to_close_is_disconnected_and_connects_again(tmp_path):
+    async with running_engine(tmp_path, gateways={"FAKE": {**FAKE, "setting": {"mood": "sour"}}}) as desk:
+        for _ in range(2):
+            await until(lambda: connected(desk, "FAKE"))
+            answer = await desk.admin.DisconnectGateway(pb.DisconnectGatewayRequest(gateway_name="FAKE"))
+            assert answer.gateway.status == pb.GATEWAY_STATUS_DISCONNECTED
+            await desk.admin.ConnectGateway(pb.ConnectGatewayRequest(gateway_name="FAKE"))
+        await desk.filled((await desk.send(symbol="sc2701.INE", price="500.1", gateway="FAKE"))[0])
+
+
 async def test_an_attempt_to_connect_that_was_given_up_says_nothing_of_the_next_one(tmp_path):
     from tests.engine.fake_gateway import FakeGateway
 
