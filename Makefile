@@ -59,7 +59,7 @@ lint: setup-dev ## Check style, types, the layers and the contract
 	$(BIN)/lint-imports
 	$(BIN)/python -m services.mesh.generate --lint
 
-gen: setup-dev ## Regenerate gen/ and envoy/ from proto/
+gen: setup-dev ## Regenerate gen/ and envoy/ from proto/ and the settings
 	$(BIN)/python -m services.mesh.generate
 
 lock: $(VENV)/.made ## Renew the lock files from pyproject.toml, to the newest versions

@@ -1,4 +1,4 @@
-"""`make gen`: everything that is made from `proto/`, the same bytes each time and from whatever folder."""
+"""`make gen`: everything that is made from `proto/`, and the table of settings; the same bytes each time, anywhere."""
 
 import argparse
 import filecmp
@@ -10,13 +10,16 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from services import registry
 from services.kernel.service_config import service_config
+from services.kernel.settings import KERNEL_SECTIONS
 from services.kernel.version import VERSION
 from services.mesh.contract import Contract
 from services.mesh.edge import render_edge, to_yaml
 from services.mesh.edge_options import EdgeOptions
 from services.mesh.openapi import render_openapi
 from services.mesh.reasons import render_reasons
+from services.mesh.settings_table import render_settings
 from services.mesh.stubs import ProtocError, write_stubs
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -61,6 +64,7 @@ def generate(target: Path) -> None:
     contract = Contract(descriptors)
     write(target / OPENAPI, to_json(render_openapi(contract, VERSION)))
     write(target / "gen/service_config.json", to_json(service_config(rpc.policy for rpc in contract.rpcs)))
+    write(target / "gen/settings.md", render_settings((*KERNEL_SECTIONS, *registry.sections())).encode())
     write(target / "envoy/edge.yaml", to_yaml(render_edge(contract, reference_options(contract))).encode())
 
 

@@ -1,33 +1,30 @@
-"""README.md as tests read it: its sections, its fenced blocks, its table of settings."""
+"""The documents as tests read them: their headings, and their fenced blocks."""
 
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from services import registry
-from services.kernel.settings import KERNEL_SECTIONS, BaseSection, describe
-
 ROOT = Path(__file__).resolve().parents[2]
 README = ROOT / "README.md"
+TOUR = ROOT / "tests/readme/TOUR.md"
+STRATEGY = ROOT / "services/strategy/README.md"
+BACKTEST = ROOT / "services/strategy/backtest/README.md"
+DOCUMENTS = (
+    README, TOUR, STRATEGY, BACKTEST, ROOT / "proto/README.md", ROOT / "services/README.md",
+    ROOT / "services/trading/README.md", ROOT / "deploy/README.md",
+)  # fmt: skip
+TRANSLATIONS = {README: ROOT / "README.zh.md", STRATEGY: ROOT / "services/strategy/README.zh.md"}
+"""The English document, and the one that says the same in Chinese."""
 _BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-_TABLE = re.compile(r"(<!-- settings: .*? -->\n).*?(<!-- /settings -->)", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """A block of shell commands and what README says they print; empty when it says nothing."""
+    """A block of shell commands and what the document says they print; empty when it says nothing."""
 
     commands: str
     expected: str
-
-
-def section(title: str) -> str:
-    """The text below a heading, up to the next one of its level or above."""
-    found = re.search(rf"^(#+) {re.escape(title)}\n(.*)", README.read_text(), re.MULTILINE | re.DOTALL)
-    assert found, f"README has no section {title!r}"
-    end = re.search(rf"^#{{1,{len(found[1])}}} ", _without_blocks(found[2]), re.MULTILINE)
-    return found[2][: end.start()] if end else found[2]
 
 
 def blocks(text: str) -> Iterator[tuple[str, str]]:
@@ -35,10 +32,15 @@ def blocks(text: str) -> Iterator[tuple[str, str]]:
     return ((found[1], found[2]) for found in _BLOCK.finditer(text))
 
 
+def with_blocks(text: str, contents: Iterator[str]) -> str:
+    """The text with other contents of its fenced blocks, in their order."""
+    return _BLOCK.sub(lambda block: f"```{block[1]}\n{_whole_lines(next(contents))}```", text)
+
+
 def steps(text: str) -> list[Step]:
     """The `sh` blocks in order, each with the `text` block that follows it."""
     found = list(blocks(text))
-    after = [*found[1:], ("", "")]
+    after = [*found, ("", "")][1:]
     return [
         Step(commands, expected if language == "text" else "")
         for (own, commands), (language, expected) in zip(found, after, strict=True)
@@ -54,33 +56,16 @@ def files(text: str) -> dict[str, str]:
     return {Path(name[1]).name: content for name, content in named if name}
 
 
-def settings_table() -> str:
-    """All settings, section by section, as Markdown."""
-    lines = []
-    for settings in (*KERNEL_SECTIONS, *registry.sections()):
-        lines += [
-            "",
-            f"**{settings.section}**: {_sentence(settings)}",
-            "",
-            "| variable | default | meaning |",
-            "|---|---|---|",
-        ]
-        for variable, kind, default, meaning in describe(settings):
-            shown = "" if default in ("", "None") else f"`{default}`"
-            choices = f" One of {kind}." if ", " in kind else ""
-            lines.append(f"| `{variable}` | {shown} | {meaning.rstrip('.').replace('|', chr(92) + '|')}.{choices} |")
-    return "\n".join(lines[1:]) + "\n"
+def prose(text: str) -> str:
+    """The text without its fenced blocks, whose comments look like headings."""
+    return _BLOCK.sub("", text)
 
 
-def with_table(text: str) -> str:
-    """README's text with the table as it is now."""
-    return _TABLE.sub(lambda marks: f"{marks[1]}\n{settings_table()}\n{marks[2]}", text)
+def headings(text: str) -> list[tuple[int, str]]:
+    """Headings in order: level and title."""
+    return [(len(found[1]), found[2]) for found in re.finditer(r"^(#+) (.*)$", prose(text), re.MULTILINE)]
 
 
-def _sentence(settings: type[BaseSection]) -> str:
-    return (settings.__doc__ or "").strip().split("\n")[0]
-
-
-def _without_blocks(text: str) -> str:
-    """The same length of text without fenced blocks, whose comments look like headings."""
-    return _BLOCK.sub(lambda block: " " * len(block[0]), text)
+def _whole_lines(content: str) -> str:
+    """An output's trailing spaces and a missing last newline are no part of a document."""
+    return "".join(f"{line.rstrip()}\n" for line in content.splitlines())

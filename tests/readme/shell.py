@@ -8,8 +8,6 @@ import time
 from pathlib import Path
 from uuid import uuid4
 
-from tests.readme.document import ROOT
-
 
 class Failed(AssertionError):
     """A command of a block failed, or said nothing in time."""
@@ -18,9 +16,9 @@ class Failed(AssertionError):
 class Shell:
     """`sh -e`: a block ends it at its first command that fails."""
 
-    def __init__(self) -> None:
+    def __init__(self, folder: Path) -> None:
         self._process = subprocess.Popen(
-            ["sh", "-e"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, cwd=ROOT,
+            ["sh", "-e"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, cwd=folder,
             env={**os.environ, "no_proxy": "localhost,127.0.0.1"},
         )  # fmt: skip
         self._folder = tempfile.TemporaryDirectory(prefix="redfire-tour-")

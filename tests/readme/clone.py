@@ -1,0 +1,91 @@
+"""A folder that looks like a fresh clone, with a platform that runs there: what a document's reader has before them."""
+
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from tests.readme.document import README, ROOT, STRATEGY, Step, blocks, files, steps
+from tests.readme.likeness import difference
+from tests.readme.shell import Failed, Shell
+from tests.running import Running
+
+# A block that only reads is run again until it shows what the document shows: whoever pastes is slower than a test.
+PATIENCE_S = 15
+_CHANGES = (" -d ", " -X ", "redfire optimize", "redfire backtest ", "redfire data ")
+
+
+class Clone:
+    """The project's files, a data folder of its own, a platform with the strategies of the guide, and a shell."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        for name in ("gen", "proto", "services", "deploy", "envoy"):
+            (folder / name).symlink_to(ROOT / name)
+        (folder / ".venv").symlink_to(Path(sys.executable).parent.parent)
+        (folder / "my_strategies").mkdir()
+        for name, content in files(STRATEGY.read_text()).items():
+            (folder / "my_strategies" / name).write_text(content)
+        (folder / "my_strategies" / "broken.py").write_text("import no_such_module\n")
+        self.up = Running(
+            "--demo", "--strategies", str(folder / "my_strategies"), data_dir=folder / ".redfire", limits="on"
+        )
+        self.shell = Shell(folder)
+
+    def run(self, commands: str, timeout_s: float = 60) -> str:
+        """What a block prints here."""
+        return self.shell.run(commands.replace("localhost:8080", self.edge), timeout_s)
+
+    @property
+    def edge(self) -> str:
+        """The edge's address, which is another one than in the documents."""
+        return f"localhost:{self.up.addresses['edge'].rpartition(':')[2]}"
+
+    def walk(self, step: Step) -> None:
+        """Run a block, and hold its output against the document's."""
+        end = time.monotonic() + PATIENCE_S
+        while True:
+            try:
+                printed, found = self.run(step.commands), ""
+            except Failed as error:
+                raise AssertionError(str(error)) from None
+            found = difference(step.expected, printed) if step.expected else ""
+            if not found:
+                return
+            again = not any(word in step.commands for word in _CHANGES) and time.monotonic() < end
+            assert again, f"{found}\n--- document\n{step.commands}{step.expected}--- here\n{printed}"
+            time.sleep(0.2)
+
+    def log_in(self) -> None:
+        """What other documents take from the tour of README: its variables, a user who is logged in."""
+        tour = steps(README.read_text())
+        for step in tour[:2]:
+            self.run(step.commands)
+
+
+@contextmanager
+def clone(folder: Path) -> Iterator[Clone]:
+    """A clone whose platform runs."""
+    made = Clone(folder)
+    try:
+        with made.up:
+            yield made
+    finally:
+        made.shell.close()
+
+
+def walked(document: Path) -> list[Step]:
+    """The steps of a document that need no more than `make run` and curl."""
+    return [step for step in steps(document.read_text()) if not needs_grpcurl(step)]
+
+
+def needs_grpcurl(step: Step) -> bool:
+    """Whether a block calls grpcurl, which not everybody has."""
+    return "grpcurl " in step.commands
+
+
+def needs_login(document: Path) -> bool:
+    """Whether a document goes on where README's tour has logged in."""
+    commands = "".join(content for language, content in blocks(document.read_text()) if language == "sh")
+    return "$AUTH" in commands and "AUTH=" not in commands
