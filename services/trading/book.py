@@ -241,6 +241,7 @@ class Book:
         """End an order and release what it holds."""
         move(order, status)
         order.pending_quantity = order.pending_price = None
+        order.hold_reason = ""
         order.reject_reason = reason or order.reject_reason
         order.reject_message = message or order.reject_message
         self._release(order, changes)

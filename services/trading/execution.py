@@ -133,6 +133,8 @@ def apply_trade_report(
     if leg is not None:
         leg.filled += report.quantity
         leg.delivery = Delivery.SENT
+        if order.hold_reason == Reason.OUTCOME_UNKNOWN:
+            order.hold_reason = ""
     changes.order(order)
     changes.accounts[account.account_id] = changes.account_rows[account.account_id] = account
     if not order.is_open:

@@ -185,6 +185,21 @@ async def test_an_order_that_the_venue_shows_no_more_stays_unknown_until_it_does
         await trader.becomes(order.order_id, "FILLED")
 
 
+async def test_a_fill_of_an_order_that_was_in_doubt_ends_the_doubt(trader):
+    async def hide(request):
+        trader.engine.hidden.add(request.order_id)
+        await _fail(request)
+
+    trader.engine.ack, trader.engine.after_send = False, hide
+    order = await trader.create(quantity=2)
+    await until(lambda: _doubtful(trader, order.order_id))
+    trader.engine.before_query = _never
+    trader.engine.emit(trade=trader.engine.fill(order.order_id, 1, "4000", silent=True))
+    assert not (await trader.becomes(order.order_id, "PARTIALLY_FILLED")).hold_reason
+    trader.engine.emit(trade=trader.engine.fill(order.order_id, 1, "4000", silent=True))
+    assert not (await trader.becomes(order.order_id, "FILLED")).hold_reason
+
+
 async def test_what_was_sent_before_a_restart_is_never_ended_by_our_own_hand(tmp_path):
     async with trading(data_dir=tmp_path, user_id="u-1") as trader:
         trader.engine.ack = False

@@ -247,3 +247,12 @@ async def test_an_opening_stop_whose_trigger_is_moved_while_risk_is_asked_waits_
     trader.market.price(SYMBOL, 4201.0)
     await until(lambda: trader.engine.sends)
     assert [check.stop_price for check in trader.risk.checks if check.triggered] == ["4100", "4200"]
+
+
+async def test_a_stop_that_is_canceled_while_it_cannot_be_sent_waits_for_nothing_any_more(trader):
+    await long(trader)
+    stop = await trader.create("SELL", type="STOP", stop_price="3900", effect="CLOSE")
+    trader.engine.before_send = cut(Reason.MARKET_CLOSED)
+    trader.market.price(SYMBOL, 3890.0)
+    await held_for(trader, stop.order_id, "MARKET_CLOSED")
+    assert not (await trader.cancel(stop.order_id)).hold_reason
