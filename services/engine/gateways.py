@@ -3,13 +3,15 @@
 import asyncio
 import importlib
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 from redfire.reasons import Reason
 
+from services.engine.gateway_thread import GatewayThread, Urgency
 from services.engine.settings import GatewaySettings
 from services.engine.updates import Gateway, GatewayStatus
 from services.engine.venue import Venue
@@ -64,14 +66,12 @@ class Gateways:
         connect_timeout_s: float,
         settle_s: float,
         tell: Callable[[Gateway], None],
-        run_blocking: Callable[..., Awaitable[Any]],
     ) -> None:
         self._engine = engine
         self._clock = clock
         self._timeout_s = connect_timeout_s
         self._settle_s = settle_s
         self._tell = tell
-        self._run_blocking = run_blocking
         self._lines: dict[str, _Line] = {}
 
     def add(
@@ -144,7 +144,7 @@ class Gateways:
                 self._engine.events.silence(gateway)
                 try:
                     async with asyncio.timeout(self._timeout_s):
-                        await self._run_blocking(gateway.close)
+                        await _apart(line.name, gateway.close)
                 except TimeoutError:
                     log.warning("gateway %s does not close", name)
                 except Exception:
@@ -194,7 +194,7 @@ class Gateways:
             line.made = True
         setting = {**self._engine.main.get_gateway(line.name).get_default_setting(), **line.settings.setting}
         async with asyncio.timeout(self._timeout_s):
-            await self._run_blocking(self._engine.main.connect, setting, line.name)
+            await _apart(line.name, self._engine.main.connect, setting, line.name)
 
     def _is_logged_in(self, line: _Line) -> bool | None:
         """Whether a gateway of CTP's kind is logged in; None for others, or before it was made."""
@@ -263,6 +263,15 @@ class Gateways:
         if line is None:
             raise NotFound("gateway", name)
         return line
+
+
+async def _apart(name: str, function: Callable[..., Any], *args: Any) -> None:
+    """Run what may hang for good on a thread of its own: the process's few for such work are everybody's."""
+    thread = GatewayThread(name)
+    try:
+        await thread.call(Urgency.OTHER, partial(function, *args)).future
+    finally:
+        thread.renew()
 
 
 def _load(settings: GatewaySettings) -> Any:

@@ -91,7 +91,6 @@ class Engine:
             self._settings.connect_timeout_s,
             self._settings.settle_s,
             self._events.publish,
-            process.run_blocking,
         )
         self._trade_numbers = itertools.count(1)
         self._venues = {name: self._make_venue(name) for name in self._settings.gateways}

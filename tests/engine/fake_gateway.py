@@ -1,5 +1,6 @@
 """A small gateway of a third party, as other packages bring them: it knows no RedFire."""
 
+import threading
 from datetime import datetime
 from typing import ClassVar
 
@@ -15,6 +16,7 @@ class FakeGateway(BaseGateway):
     sent: ClassVar[list] = []
     canceled: ClassVar[list] = []
     mood = ""
+    hold: ClassVar = threading.Event()
     gate: ClassVar = None  # of the next connect, which waits for it
 
     def connect(self, setting):
@@ -22,6 +24,9 @@ class FakeGateway(BaseGateway):
         gate, FakeGateway.gate = FakeGateway.gate, None
         if gate is not None:
             gate.wait(30)
+            return
+        if setting["mood"] == "hanging":
+            self.hold.wait(30)
             return
         if setting["mood"] == "angry":
             raise RuntimeError(setting["words"])

@@ -330,6 +330,23 @@ async def test_gateways_that_fail_say_why_and_the_engine_lives(tmp_path):
         await desk.status((await desk.send())[0], "FILLED")
 
 
+async def test_gateways_that_hang_while_they_connect_hold_up_nobody(tmp_path):
+    """Also not the services beside the engine, with which it shares the threads for what blocks."""
+    from tests.engine.fake_gateway import FakeGateway
+
+    FakeGateway.hold.clear()
+    hanging = {f"HANGS{number}": {**FAKE, "setting": {"mood": "hanging"}} for number in range(8)}
+    try:
+        async with running_engine(tmp_path, gateways=hanging, connect_timeout_s=10.0) as desk:
+            for name in hanging:
+                assert (await desk.gateway(name)).status == pb.GATEWAY_STATUS_CONNECTING
+            threads = desk.platform.host.threads
+            await asyncio.wait_for(asyncio.get_running_loop().run_in_executor(threads, int), 5)
+            await desk.status((await desk.send())[0], "FILLED")
+    finally:
+        FakeGateway.hold.set()
+
+
 async def test_a_gateway_that_fails_to_close_is_disconnected_and_connects_again(tmp_path):
     async with running_engine(tmp_path, gateways={"FAKE": {**FAKE, "setting": {"mood": "sour"}}}) as desk:
         for _ in range(2):
