@@ -81,6 +81,8 @@ def _parse_yaml(text: str) -> Json:
         _require_bounded(text)
         return yaml.load(text, Loader=_Reader)  # noqa: S506  a SafeLoader
     except yaml.YAMLError as error:
+        if "nesting depth" in str(error):  # libyaml's own bound, from 0.2.6 on
+            raise InvalidDocument(f"nested deeper than {MAX_NESTING} levels") from None
         raise InvalidDocument(f"not YAML: {' '.join(str(error).split())[:300]}") from None
     except (ValueError, RecursionError) as error:
         raise InvalidDocument(f"not YAML: {error}") from None

@@ -24,6 +24,8 @@ from services.strategy.backtest.optimise.point import Answer, Task
 from services.strategy.runner.strategy_class import ClassDescription
 
 _CONNECT_S = 10
+# Workers that a point ended are started anew by their cluster.
+_WORKERS_S = 30
 _POLL_S = 0.1
 # Points on their way to each thread of the cluster: a network's answer takes longer than a pipe's.
 _AHEAD = 3
@@ -52,10 +54,12 @@ class ClusterWorkers:
         except (OSError, TimeoutError, ValueError) as error:
             what = str(error).splitlines()[0][:_SAID] if str(error) else type(error).__name__
             raise BacktestError(f"no Dask scheduler answers at {address}: {what}", "dask") from None
-        threads = self._client.nthreads()
-        if not threads:
+        try:
+            self._client.wait_for_workers(1, timeout=_WORKERS_S)
+        except TimeoutError:
             self._client.close()
-            raise BacktestError(f"the Dask cluster at {address} has no workers", "dask")
+            raise BacktestError(f"the Dask cluster at {address} has no workers", "dask") from None
+        threads = self._client.nthreads()
         self.count = len(threads)
         with tempfile.TemporaryDirectory(prefix="redfire-optimise-") as folder:
             path = Path(folder, "data.arrow")
