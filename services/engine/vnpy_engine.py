@@ -108,16 +108,20 @@ class SteadyEventEngine(EventEngine):
             self._process(event)
 
     def _run_timer(self) -> None:
-        # Here, and not on the events' thread: a gateway that asks its venue something may hang.
+        # Each on a thread of its own: a gateway that asks its venue something may hang, and misses its next turns.
+        running: dict[Any, threading.Thread] = {}
         while not self._stopping.wait(self._interval):
-            self._process(Event(EVENT_TIMER))
+            running = {handler: thread for handler, thread in running.items() if thread.is_alive()}
+            for handler in (*self._handlers.get(EVENT_TIMER, ()), *self._general_handlers):
+                if handler not in running:
+                    running[handler] = threading.Thread(
+                        target=_handle, args=(handler, Event(EVENT_TIMER)), name="vnpy-timer-handler", daemon=True
+                    )
+                    running[handler].start()
 
     def _process(self, event: Event) -> None:
         for handler in (*self._handlers.get(event.type, ()), *self._general_handlers):
-            try:
-                handler(event)
-            except Exception:
-                log.exception("a handler of vnpy's event %s failed", event.type)
+            _handle(handler, event)
 
 
 class _Main(MainEngine):
@@ -245,6 +249,13 @@ class VnpyEngine:
             self._finished_orders.append(event.data.vt_orderid)
             if len(self._finished_orders) > _KEPT_FINISHED:
                 self._oms.orders.pop(self._finished_orders.popleft(), None)
+
+
+def _handle(handler: Callable[[Event], None], event: Event) -> None:
+    try:
+        handler(event)
+    except Exception:
+        log.exception("a handler of vnpy's event %s failed", event.type)
 
 
 def _close(name: str, gateway: BaseGateway) -> None:

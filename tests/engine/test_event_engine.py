@@ -1,9 +1,10 @@
 """vnpy's event engine: what is processed in place, what is queued, and that nothing is lost."""
 
 import asyncio
+import threading
 
 import pytest
-from vnpy.event import Event
+from vnpy.event import EVENT_TIMER, Event
 from vnpy.trader.event import EVENT_TICK
 
 from services.engine.vnpy_engine import VnpyEngine
@@ -70,3 +71,24 @@ async def test_a_handler_that_came_later_runs_on_vnpys_thread_and_never_on_the_l
     engine.events.put(Event(EVENT_TICK, "a"))
     await until(lambda: len(ticks) == 1, 5)
     await until(lambda: seen == [False], 5)
+
+
+async def test_a_handler_of_the_timer_that_hangs_costs_the_others_no_turn(heard):
+    """Gateways ask their venues for accounts and positions at these events."""
+    engine, _ = heard
+    gate, calls = threading.Event(), []
+
+    def hangs(event: Event) -> None:
+        calls.append("hangs")
+        gate.wait(30)
+
+    engine.events._interval = 0.05
+    engine.events.register(EVENT_TIMER, hangs)
+    engine.events.register(EVENT_TIMER, lambda event: calls.append("other"))
+    try:
+        await until(lambda: calls.count("other") >= 3, 5)
+        assert calls.count("hangs") == 1
+        gate.set()
+        await until(lambda: calls.count("hangs") >= 2, 5)
+    finally:
+        gate.set()
