@@ -6,6 +6,7 @@ One seed again: `--seed 7 --runs 1 --trace`; the least of it that fails: `--shri
 import argparse
 import logging
 import os
+import signal
 import sys
 import time
 from collections import Counter
@@ -52,7 +53,9 @@ def main() -> int:
         if asked.trace:
             print("\n".join(model.history))
 
-    while time.monotonic() < end or counts["seeds"] < asked.runs:
+    stopping = []
+    signal.signal(signal.SIGTERM, lambda *_: stopping.append(True))
+    while not stopping and (time.monotonic() < end or counts["seeds"] < asked.runs):
         ops = operations(seed, asked.steps)
         counts["seeds"] += 1
         violation = run(seed, ops, note)
