@@ -173,6 +173,6 @@ def bind(process: Process) -> None:
     process.background("leases", leases.keep)
     process.background("instruments", instruments.refresh)
     process.background("trim", trim)
+    process.background("settlement", Settlement(desk, quotes).run)
     if start.enforce_sessions:
-        process.background("settlement", Settlement(desk, quotes).run)
         process.background("margin-calls", MarginCalls(desk).run)

@@ -10,6 +10,9 @@ fill. Days that the platform slept through are settled as one: profits add up to
 change at 17:00, after all closes and before any night. Vendors' ticks carry no settlement price. Without a price a
 position changes its day only, and the next settlement makes up for it.
 
+Where no hours are kept (`trading.enforce_sessions` is off) nothing is settled or expires: the pass brings positions
+into the day that has begun, so that who follows a stream hears of it.
+
 **Expiry.** After a contract's last trading day its open orders end EXPIRED, new ones are refused (CONTRACT_EXPIRED),
 and what is held is closed at the settlement price by a trade without an order, once no order of it is open any more.
 
@@ -36,6 +39,8 @@ from services.trading.trades import Trade
 
 log = logging.getLogger(__name__)
 PASS_EVERY_S = 1.0
+# Where no hours are kept the pass only tells streams which contracts a new trading day made yesterday's.
+ROLL_EVERY_S = 5.0
 # After so many accounts or orders others have their turn.
 AT_ONCE = 50
 
@@ -45,24 +50,26 @@ class Settlement:
 
     def __init__(self, desk: Desk, quotes: Quotes) -> None:
         self._desk = desk
+        self._every_s = PASS_EVERY_S if desk.book.enforces_sessions else ROLL_EVERY_S
         self._quotes = quotes
         self._unpriced: set[tuple[str, str]] = set()
 
     async def run(self) -> None:
         """Look at everything again and again, until cancelled."""
         while True:
-            await asyncio.sleep(PASS_EVERY_S)
+            await asyncio.sleep(self._every_s)
             await self.settle()
 
     async def settle(self) -> None:
         """Settle what is due now, in parts."""
-        for number, order in enumerate(list(self._desk.book.orders.values())):
+        enforced = self._desk.book.enforces_sessions
+        for number, order in enumerate(list(self._desk.book.orders.values()) if enforced else ()):
             self._expire_order(order)
             await self._yield(number)
         for number, account in enumerate(list(self._desk.book.accounts.values())):
             if account.positions:
                 self._settle_account(account)
-                for position in list(account.positions.values()):
+                for position in list(account.positions.values()) if enforced else ():
                     await self._expire_position(account, position)
             await self._yield(number)
 

@@ -7,6 +7,7 @@ from zoneinfo import ZoneInfo
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from redfire.trading.v1 import order_service_pb2 as order_pb
 from sqlalchemy.exc import OperationalError
 
 from services.kernel import writer as kernel_writer
@@ -212,3 +213,18 @@ async def test_days_and_holds_are_as_they_were_after_a_restart(tmp_path):
 
 async def _today_is(trader, quantity):
     return (await trader.positions())[0].today_quantity == quantity
+
+
+async def test_a_stream_hears_which_contracts_a_new_day_made_yesterdays(monkeypatch):
+    monkeypatch.setattr("services.trading.settlement.ROLL_EVERY_S", 0.05)
+    async with trading() as trader:
+        order = await trader.create(quantity=3)
+        await trader.becomes(order.order_id, "NEW")
+        trader.engine.fill(order.order_id, 3, "4000")
+        await trader.becomes(order.order_id, "FILLED")
+        stream = trader.orders.StreamOrders(order_pb.StreamOrdersRequest())
+        trader.engine.trading_day = TUE
+        trader.engine.emit(trading_day={"gateway_name": "SIM", "trading_day": TUE})
+        async for message in stream:
+            if (message.position.today_quantity, message.position.yesterday_quantity) == ("0", "3"):
+                break

@@ -16,8 +16,6 @@ from tests.trading.model.exchange import CLOSES, LISTINGS
 RESTING = frozenset({common.ORDER_STATUS_NEW, common.ORDER_STATUS_PARTIALLY_FILLED})
 MARGIN_RATE, COMMISSION_RATE = D("0.12"), D("0.000023")
 ROUNDING = D("0.001")
-# Findings 1: a position that a new trading day rolls is not told of.
-ROLLED = ("today_quantity", "yesterday_quantity")
 # What follows from the last prices, which no change of ours brings about.
 PRICED = ("last_price", "unrealized_pnl", "available", "equity", "margin_call")
 
@@ -111,7 +109,9 @@ def _orders(model: Any, books: Books, exchange: Any) -> list[str]:
             found.append(f"{_name(order)} is {status}")
         elif legs:
             leaves = sum((leg.leaves for leg in legs), D(0))
-            if D(order.leaves_quantity) != leaves:
+            # The venue may have refused the leg by which a group's exit was to grow; its stop stands for all.
+            less = group is not None and leaves < D(order.leaves_quantity)
+            if D(order.leaves_quantity) != leaves and not less:
                 found.append(f"{_name(order)}: {order.leaves_quantity} left here, {leaves} at the venue")
             if order.price and legs[0].price is not None and D(order.price) != legs[0].price:
                 found.append(f"{_name(order)}: at {order.price} here, at {legs[0].price} at the venue")
@@ -356,7 +356,7 @@ def _streams(model: Any, books: Books) -> list[str]:
             if key not in shown and D(told.quantity):
                 found.append(f"the stream's position {told} is not there")
         for key, position in shown.items():
-            if key not in follower.positions or _rolled(follower.positions[key]) != _rolled(position):
+            if key not in follower.positions or _plain(follower.positions[key]) != _plain(position):
                 found.append(f"the stream's position {follower.positions.get(key)}\nis not {position}")
         for account_id in mine:
             told, account = follower.accounts.get(account_id), books.accounts[account_id]
@@ -371,13 +371,6 @@ def _plain(message: Any) -> Any:
     for name in PRICED:
         if name in copy.DESCRIPTOR.fields_by_name:
             copy.ClearField(name)
-    return copy
-
-
-def _rolled(position: Any) -> Any:
-    copy = _plain(position)
-    for name in ROLLED:
-        copy.ClearField(name)
     return copy
 
 
