@@ -62,6 +62,8 @@ class Dispatcher:
         self._cancels: dict[str, _Queue] = {}
         # References of legs whose send waits or runs.
         self._sending: set[str] = set()
+        # Orders that their gateways did not cancel when they were asked last.
+        self._uncanceled: set[str] = set()
         self._workers = 0
         self._idle = asyncio.Event()
         self._idle.set()
@@ -87,6 +89,12 @@ class Dispatcher:
     def is_sending(self, reference: str) -> bool:
         """Whether a send of the leg waits or runs: what the gateway says of it now may be old the next moment."""
         return reference in self._sending
+
+    @property
+    def has_uncanceled(self) -> bool:
+        """Whether the cancel of an open order failed: it is to be asked for again."""
+        self._uncanceled &= self._desk.book.orders.keys()
+        return bool(self._uncanceled)
 
     async def idle(self) -> None:
         """Wait until everything handed over is through."""
@@ -158,7 +166,7 @@ class Dispatcher:
             await self._cancel(order_id)
 
     async def _cancel(self, order_id: str, _: str = "") -> None:
-        order = self._desk.book.find_order(order_id)
+        order, failed = self._desk.book.find_order(order_id), False
         if order is not None:
             _join_trace(order)
         for leg in list(order.legs) if order is not None else ():
@@ -168,8 +176,14 @@ class Dispatcher:
             try:
                 await self._venue.cancel(order, leg)
             except RedFireError as error:
-                log.warning("order %s: the cancel failed: %s", order.reference(leg), error.message)
-                self._doubt()
+                failed = True
+                if order_id not in self._uncanceled:
+                    log.warning("order %s: the cancel failed: %s", order.reference(leg), error.message)
+                    self._doubt()  # it may be over; else it is tried again from time to time
+        if failed:
+            self._uncanceled.add(order_id)
+        else:
+            self._uncanceled.discard(order_id)
 
     def _current(self, order_id: str, reference: str) -> tuple[Order, Leg] | None:
         """The open order and its leg, unless it went on to another leg meanwhile."""

@@ -92,7 +92,8 @@ class Reconciliation:
         retry_s = RETRY_S
         while True:
             pause_s = self._settings.value.reconcile_interval_s
-            if self._missing or any(_is_doubtful(order) for order in self._desk.book.orders.values()):
+            doubtful = any(_is_doubtful(order) for order in self._desk.book.orders.values())
+            if doubtful or self._missing or self.dispatcher.has_uncanceled:
                 # Soon at first; what stays unknown for hours is not asked for twice a second.
                 pause_s, retry_s = min(pause_s, retry_s), min(retry_s * 1.2, pause_s)
             else:
@@ -233,7 +234,8 @@ class Reconciliation:
                     self._desk.commit(changes)
                 continue
             if reference in known:
-                if order.status is OrderStatus.PENDING_CANCEL or order.replace_step is ReplaceStep.CANCELING:
+                ending = order.status is OrderStatus.PENDING_CANCEL or order.day_over
+                if ending or order.replace_step is ReplaceStep.CANCELING:
                     self.dispatcher.cancel(order_id)  # the first request may be lost
                 continue
             since_ns = missing[reference] = self._missing.get(reference, now_ns)

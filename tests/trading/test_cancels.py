@@ -1,10 +1,16 @@
 """Cancels: risk has a word on a user's, none on the platform's."""
 
+import asyncio
+
 from redfire.common.v1 import error_reason_pb2 as reasons
+from redfire.reasons import Reason
 from redfire.trading.v1 import order_service_pb2 as order_pb
 from redfire.trading.v1.order_service_pb2_grpc import OrderServiceStub
 
-from tests.trading.conftest import refused
+from services.kernel.errors import FailedPrecondition
+from tests.trading.conftest import refused, trading
+from tests.trading.fakes import Peers
+from tests.waiting import until
 
 
 async def working(trader, **values):
@@ -52,3 +58,25 @@ async def test_the_platforms_own_cancels_ask_nobody_and_may_leave_closing_orders
         done = await trader.becomes(order_id, "CANCELED")
         assert done.reject_reason == reasons.RISK_LIMIT_MAX_DAILY_LOSS
     assert (await trader.get(closing)).status == 2
+
+
+async def test_a_cancel_that_the_venue_refuses_is_asked_again_from_time_to_time_until_it_does(monkeypatch):
+    peers = Peers()
+    tries, cancel, closed = [], peers.engine.CancelOrder, True
+
+    async def refuse(request, call):
+        tries.append(asyncio.get_running_loop().time())
+        if closed:
+            raise FailedPrecondition("no cancels in an auction", reason=Reason.MARKET_CLOSED)
+        return await cancel(request, call)
+
+    peers.engine.CancelOrder = refuse
+    monkeypatch.setattr("services.trading.reconciliation.RETRY_S", 0.1)
+    async with trading(peers) as trader:
+        order = await working(trader)
+        assert (await trader.cancel(order)).status == 5
+        await until(lambda: len(tries) >= 5)
+        # The second at once, as it may be over by now; then after pauses, which grow.
+        assert tries[4] - tries[1] >= 0.3
+        closed = False
+        await trader.becomes(order, "CANCELED")

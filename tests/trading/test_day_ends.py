@@ -88,6 +88,25 @@ async def test_a_day_order_that_could_not_be_canceled_expires_when_a_later_day_d
         assert (await trader.becomes(order.order_id, "EXPIRED")).reject_reason == ORDER_EXPIRED
 
 
+async def test_a_gtd_order_whose_cancel_failed_at_its_time_is_canceled_again(clock):
+    peers = Peers()
+    cancel, tries = peers.engine.CancelOrder, []
+
+    async def fail_once(request, call):
+        tries.append(request.order_id)
+        if len(tries) == 1:
+            raise Unavailable("cut")
+        return await cancel(request, call)
+
+    peers.engine.CancelOrder = fail_once
+    async with at(clock, peers) as trader:
+        time = Timestamp()
+        time.FromDatetime(shanghai(14, 45))
+        order = await _working(trader, tif="GTD", expire_time=time)
+        turn(clock, shanghai(14, 45))
+        assert (await trader.becomes(order.order_id, "EXPIRED")).reject_reason == ORDER_EXPIRED
+
+
 async def test_a_gtc_order_is_there_for_the_day_waits_over_the_break_and_is_sent_again_for_what_is_left(clock):
     async with at(clock) as trader:
         order = await _working(trader, quantity=3, tif="GTC")
