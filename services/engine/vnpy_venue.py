@@ -366,7 +366,7 @@ class VnpyVenue:
         return order is not None and order.create_time <= self._cut_time
 
     def _owner(self, data: Any) -> VenueOrder | None:
-        return self._orders.owner(readable(data.orderid), data.vt_symbol, order_side(data.direction))
+        return self._orders.owner(readable(str(data.orderid)), data.vt_symbol, order_side(data.direction))
 
     def _add(self, orders: dict[str, OrderUpdate], data: Any, order: VenueOrder | None) -> None:
         try:
@@ -380,7 +380,7 @@ class VnpyVenue:
         """A position; one that is unreadable has no number: what is left out would be taken for flat."""
         try:
             return position_update(data)
-        except (Unreadable, KeyError, AttributeError):
+        except Unreadable:
             nothing = Decimal("NaN")
             return PositionUpdate(self._name, readable(data.vt_symbol), PositionSide.LONG, nothing, nothing)
 

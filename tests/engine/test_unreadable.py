@@ -150,9 +150,9 @@ async def test_a_report_with_a_symbol_that_nothing_takes_holds_up_no_other(front
         assert contracts and (await desk.state(gateway="CTP")).complete
 
 
-def order_of(orderid, **words):
+def order_of(**words):
     data = OrderData(
-        gateway_name="CTP", symbol="rb2701", exchange=Exchange.SHFE, orderid=orderid, direction=Direction.LONG,
+        gateway_name="CTP", symbol="rb2701", exchange=Exchange.SHFE, orderid="1_2_3", direction=Direction.LONG,
         offset=Offset.OPEN, price=3100, volume=1, datetime=Clock().now(), status=Status.NOTTRADED,
     )  # fmt: skip
     data.__dict__.update(words)
@@ -161,7 +161,7 @@ def order_of(orderid, **words):
 
 @pytest.mark.parametrize(
     "words",
-    [{"type": None}, {"offset": None}, {"status": None}, {"volume": None}, {"datetime": "today"}, {"price": "?"}],
+    [{"type": None}, {"offset": None}, {"status": None}, {"volume": None}, {"orderid": 7}, {"datetime": "today"}],
 )
 async def test_an_order_with_words_that_are_none_holds_up_neither_the_answer_nor_the_next_login(front, tmp_path, words):
     """Gateways look their venue's words up in tables; where one is missing, some tell None."""
@@ -171,7 +171,7 @@ async def test_an_order_with_words_that_are_none_holds_up_neither_the_answer_nor
         venue = venue_of(desk)
         gateway = venue._main.get_gateway("CTP")
         counted = total("engine_unreadable_reports_total")
-        gateway.on_order(order_of("1_2_3", **words))
+        gateway.on_order(order_of(**words))
         await until(lambda: total("engine_unreadable_reports_total") > counted)
         assert [o.order_id for o in (await desk.state(gateway="CTP")).orders] == [order_id]
         front.disconnect()
@@ -181,7 +181,8 @@ async def test_an_order_with_words_that_are_none_holds_up_neither_the_answer_nor
         venue.begin_day(20270104)
 
 
-async def test_positions_and_accounts_with_numbers_that_are_none_are_left_out(front, tmp_path):
+async def test_positions_and_accounts_with_numbers_that_are_none_spoil_the_answer_for_nobody(front, tmp_path):
+    """An account is left out; a position that is left out would be taken for flat, so that it has no number."""
     async with engine_at(front, tmp_path) as desk:
         gateway = venue_of(desk)._main.get_gateway("CTP")
         counted = total("engine_unreadable_reports_total")
@@ -193,5 +194,5 @@ async def test_positions_and_accounts_with_numbers_that_are_none_are_left_out(fr
         gateway.on_account(account)
         await until(lambda: total("engine_unreadable_reports_total") == counted + 2)
         state = await desk.state(gateway="CTP")
-        assert "x1.SHFE" not in {p.symbol for p in state.positions}
+        assert ("x1.SHFE", "NaN") in {(p.symbol, p.quantity) for p in state.positions}
         assert "of none" not in {a.venue_account_id for a in state.accounts}
