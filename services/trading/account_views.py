@@ -50,6 +50,7 @@ class PositionView:
     unrealized_pnl: Decimal
     realized_pnl: Decimal
     margin: Decimal
+    venue_difference: Decimal = ZERO
 
 
 def view_account(account: Account, last_prices: Mapping[str, Decimal]) -> AccountView:
@@ -93,4 +94,5 @@ def view_position(position: Position, last_prices: Mapping[str, Decimal]) -> Pos
         position.unrealized_pnl(last_price),
         position.realized_pnl,
         position.margin,
+        position.venue_difference,
     )

@@ -229,6 +229,7 @@ def position_to_pb(view: PositionView) -> trading_pb2.Position:
         unrealized_pnl=plain(view.unrealized_pnl),
         realized_pnl=plain(view.realized_pnl),
         margin=plain(view.margin),
+        venue_difference=plain(view.venue_difference) if view.venue_difference else "",
     )
 
 

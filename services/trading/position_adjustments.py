@@ -9,7 +9,7 @@ later still, that trade puts right (external_trades).
 
 import asyncio
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 
@@ -62,6 +62,21 @@ class PositionAdjustments:
         """Whether the gateway has a LIVE account."""
         return live_account(self._desk.book.accounts.values(), gateway) is not None
 
+    def show(self, gateway: str, differences: Mapping[tuple[str, PositionSide], PositionDifference]) -> None:
+        """Say of each position of the LIVE account what its gateway holds more."""
+        account = live_account(self._desk.book.accounts.values(), gateway)
+        if account is None:
+            return
+        with self._desk.step(account.user_id) as changes:
+            for key, position in account.positions.items():
+                difference = differences.get(key)
+                more = ZERO if difference is None or not difference.since_ns else difference.quantity
+                if position.venue_difference != more:
+                    position.venue_difference = more
+                    changes.position(position)
+            if changes:
+                self._desk.commit(changes)
+
     async def take_over(
         self, differences: Iterable[PositionDifference], state: VenueState, account_reports: int
     ) -> list[PositionDifference]:
@@ -109,6 +124,8 @@ class PositionAdjustments:
         if not price or not (today or older):
             return False
         with self._desk.step(account.user_id) as changes:
+            if position is not None:
+                position.venue_difference = ZERO
             adjust(book, account, symbol, side, today, older, price, difference.seen_ns, changes)
             written = self._desk.commit(changes)
         await asyncio.wait([written])

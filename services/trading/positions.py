@@ -35,6 +35,8 @@ class Position:
     # Held by open closing orders.
     frozen_day: Decimal = ZERO
     frozen_older: Decimal = ZERO
+    # In memory only: what the gateway of a LIVE account holds more, since it was seen twice.
+    venue_difference: Decimal = ZERO
 
     @property
     def key(self) -> tuple[str, PositionSide]:

@@ -332,6 +332,7 @@ class Reconciliation:
 
     async def _adjust_positions(self, gateway: str, state: VenueState) -> None:
         found = self._differences[gateway]
+        self._adjustments.show(gateway, found)
         reports = self.intake.account_reports[gateway]
         for booked in await self._adjustments.take_over(list(found.values()), state, reports):
             found.pop((booked.symbol, booked.side), None)

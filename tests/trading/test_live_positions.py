@@ -331,6 +331,23 @@ async def test_nothing_is_taken_over_while_a_fill_is_on_its_way_or_the_account_i
         assert trade.order_id == order.order_id
 
 
+async def test_a_position_says_how_it_differs_until_it_is_taken_over(tmp_path, monkeypatch):
+    async with shop(data_dir=tmp_path) as client:
+        client.hold(3, price="3990")
+        await client.holds(3)
+        monkeypatch.setattr(position_adjustments, "SETTLES_S", 1000)
+        client.hold(1, price="3990")
+
+        async def shown(difference):
+            answer = await client.accounts.ListPositions(account_pb.ListPositionsRequest(account_id=client.account_id))
+            return [p.venue_difference for p in answer.positions] == [difference]
+
+        await until(lambda: shown("-2"))
+        monkeypatch.setattr(position_adjustments, "SETTLES_S", 0.2)
+        await client.holds(1)
+        assert await shown("")
+
+
 async def test_a_paper_gateways_differences_are_an_administrators(trader):
     trader.engine.positions = [{"gateway_name": "SIM", "symbol": SYMBOL, "side": 1, "quantity": "4"}]
     trade = {"gateway_name": "SIM", "venue_order_id": new_id(), "venue_trade_id": "h", "symbol": SYMBOL, "side": 1,

@@ -201,7 +201,7 @@ class VenueAccount(_message.Message):
     def __init__(self, venue_account_id: _Optional[str] = ..., currency: _Optional[str] = ..., balance: _Optional[str] = ..., available: _Optional[str] = ..., margin: _Optional[str] = ..., frozen: _Optional[str] = ..., update_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., balance_difference: _Optional[str] = ...) -> None: ...
 
 class Position(_message.Message):
-    __slots__ = ("account_id", "symbol", "side", "quantity", "today_quantity", "yesterday_quantity", "frozen_quantity", "average_price", "last_price", "unrealized_pnl", "realized_pnl", "margin")
+    __slots__ = ("account_id", "symbol", "side", "quantity", "today_quantity", "yesterday_quantity", "frozen_quantity", "average_price", "last_price", "unrealized_pnl", "realized_pnl", "margin", "venue_difference")
     ACCOUNT_ID_FIELD_NUMBER: _ClassVar[int]
     SYMBOL_FIELD_NUMBER: _ClassVar[int]
     SIDE_FIELD_NUMBER: _ClassVar[int]
@@ -214,6 +214,7 @@ class Position(_message.Message):
     UNREALIZED_PNL_FIELD_NUMBER: _ClassVar[int]
     REALIZED_PNL_FIELD_NUMBER: _ClassVar[int]
     MARGIN_FIELD_NUMBER: _ClassVar[int]
+    VENUE_DIFFERENCE_FIELD_NUMBER: _ClassVar[int]
     account_id: str
     symbol: str
     side: _common_pb2.PositionSide
@@ -226,7 +227,8 @@ class Position(_message.Message):
     unrealized_pnl: str
     realized_pnl: str
     margin: str
-    def __init__(self, account_id: _Optional[str] = ..., symbol: _Optional[str] = ..., side: _Optional[_Union[_common_pb2.PositionSide, str]] = ..., quantity: _Optional[str] = ..., today_quantity: _Optional[str] = ..., yesterday_quantity: _Optional[str] = ..., frozen_quantity: _Optional[str] = ..., average_price: _Optional[str] = ..., last_price: _Optional[str] = ..., unrealized_pnl: _Optional[str] = ..., realized_pnl: _Optional[str] = ..., margin: _Optional[str] = ...) -> None: ...
+    venue_difference: str
+    def __init__(self, account_id: _Optional[str] = ..., symbol: _Optional[str] = ..., side: _Optional[_Union[_common_pb2.PositionSide, str]] = ..., quantity: _Optional[str] = ..., today_quantity: _Optional[str] = ..., yesterday_quantity: _Optional[str] = ..., frozen_quantity: _Optional[str] = ..., average_price: _Optional[str] = ..., last_price: _Optional[str] = ..., unrealized_pnl: _Optional[str] = ..., realized_pnl: _Optional[str] = ..., margin: _Optional[str] = ..., venue_difference: _Optional[str] = ...) -> None: ...
 
 class Trade(_message.Message):
     __slots__ = ("trade_id", "order_id", "account_id", "symbol", "side", "position_effect", "price", "quantity", "commission", "realized_pnl", "time", "venue_trade_id", "strategy_id", "trading_day", "busted", "corrects_trade_id", "trace_id")
