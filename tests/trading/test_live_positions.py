@@ -314,7 +314,7 @@ async def test_a_hand_trade_that_the_venue_busts_or_corrects_is_taken_back(tmp_p
         await client.agrees()
 
 
-async def test_nothing_is_taken_over_while_a_fill_is_on_its_way_or_the_account_is_not_reported(tmp_path):
+async def test_nothing_is_taken_over_while_a_fill_is_on_its_way(tmp_path):
     async with shop(data_dir=tmp_path) as client:
         order = await client.create("BUY", 2, account_id=client.account_id)
         await client.becomes(order.order_id, "NEW")
@@ -322,13 +322,40 @@ async def test_nothing_is_taken_over_while_a_fill_is_on_its_way_or_the_account_i
         client.engine.update(order.order_id, "FILLED", cumulative_quantity="2")  # its trade comes later
         await until(client.differences)
         queries = client.engine.queries
-        await until(lambda: client.engine.queries > queries + 10)
+
+        async def waited():
+            client.report()
+            return client.engine.queries > queries + 15
+
+        await until(waited)
         assert not await client.held() and await client.differences()
         client.tell({**client.hand_trade("t1", "2"), "order_id": order.order_id})
         await client.becomes(order.order_id, "FILLED")
         await client.holds(2)
         (trade,) = await client.trades()
         assert trade.order_id == order.order_id
+
+
+async def test_nothing_is_taken_over_before_the_gateway_has_told_of_its_account_again(tmp_path):
+    async with shop(data_dir=tmp_path) as client:
+        client.tell(client.hand_trade("h1", "2"))
+        client.hold(2)
+        await client.holds(2)
+        client.engine.emit(gateway={"gateway_name": "SIM", "status": 1})
+        client.engine.positions = []  # a new line has not told of its positions yet
+        client.engine.emit(gateway={"gateway_name": "SIM", "status": 3})
+        await until(client.differences)
+        queries = client.engine.queries
+        await until(lambda: client.engine.queries > queries + 15)
+        assert (await client.held())[LONG][0] == "2"
+        client.hold(2)
+
+        async def none():
+            client.report()
+            return not await client.differences()
+
+        await until(none)
+        assert (await client.held())[LONG][0] == "2" and len(await client.trades()) == 1
 
 
 async def test_a_position_says_how_it_differs_until_it_is_taken_over(tmp_path, monkeypatch):
