@@ -129,8 +129,9 @@ def _orders(model: Any, books: Books, exchange: Any) -> list[str]:
     for intent in model.by_order.values():
         legs = [order for order in exchange.orders.values() if order.owner == intent.order_id]
         filled = sum((leg.filled for leg in legs), D(0))
-        if filled > intent.most:
-            found.append(f"{intent.client_order_id}: the venue filled {filled}, at most {intent.most} was asked for")
+        most = model.most_of(intent.order_id)
+        if filled > most:
+            found.append(f"{intent.client_order_id}: the venue filled {filled}, at most {most} was asked for")
     return found
 
 
@@ -377,7 +378,11 @@ def _plain(message: Any) -> Any:
 async def dump(model: Any) -> dict[str, Any]:
     """All that a restart must not change."""
     books = await read(model)
-    result: dict[str, Any] = {f"order {name}": _lasting(order) for name, order in books.orders.items()}
+    # What the engine cannot name ends unheard of, and is found out about later.
+    nameless = {order.reference[:36] for order in model.venue.exchange.orders.values() if order.anonymous}
+    result: dict[str, Any] = {
+        f"order {name}": _lasting(order) for name, order in books.orders.items() if name not in nameless
+    }
     result |= {f"trade {trade.trade_id}": trade for trade in books.trades}
     result |= {f"entry {entry.entry_id}": entry for entry in books.entries}
     result |= {f"position {p.account_id} {p.symbol} {p.side}": _plain(p) for p in books.positions}

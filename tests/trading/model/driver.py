@@ -33,7 +33,7 @@ class Model(Groups, World):
         self.rng = random.Random(seed)
         self.clock = SimulatedClock(loop)
         self.venue = Venue(self.rng, self.clock)
-        self.venue.exchange.most_of = self._most_of
+        self.venue.exchange.most_of = self.most_of
         self.venue.on_stopped = self._start_engine
         self.platform = Platform(loop, self.venue, self.clock)
         self.platform.on_killed = self._killed
@@ -93,7 +93,7 @@ class Model(Groups, World):
             await asyncio.sleep(self.rng.random() * 8)
         self._raise_violations()
 
-    def _most_of(self, order_id: str) -> Any:
+    def most_of(self, order_id: str) -> Any:
         intent = self.by_order.get(order_id)
         if intent is None:
             return float("inf")
