@@ -117,8 +117,8 @@ def _orders(model: Any, books: Books, exchange: Any) -> list[str]:
                 found.append(f"{_name(order)}: at {order.price} here, at {legs[0].price} at the venue")
         elif not waits and not order.hold_reason and not _waits_for_group(order):
             found.append(f"{_name(order)} is {status}, and not at the venue")
-        if order.hold_reason and order.triggered and not legs and model.venue.is_trading(order.symbol):
-            found.append(f"{_name(order)} waits ({order.hold_reason}) and could be sent")
+        if order.triggered and not legs and model.venue.is_trading(order.symbol):
+            found.append(f"{_name(order)} has triggered, and is not at the venue ({order.hold_reason})")
         if waits and legs:
             found.append(f"{_name(order)} waits here and is at the venue")
     for order in exchange.orders.values():
