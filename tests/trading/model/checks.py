@@ -94,6 +94,8 @@ def _orders(model: Any, books: Books, exchange: Any) -> list[str]:
     for order in exchange.orders.values():
         if order.is_open and order.owner:
             live[order.owner].append(order)
+        if order.is_open and order.type == common.ORDER_TYPE_MARKET:
+            found.append(f"is being matched: {order}")
     for order_id, legs in live.items():
         if order_id not in books.open:
             status = common.OrderStatus.Name(books.orders[order_id].status) if order_id in books.orders else "unknown"
