@@ -298,7 +298,12 @@ def settle(book: Book, order: Order, changes: Changes) -> None:
         return
     if order.day_over and status is OrderStatus.CANCELED and not _is_to_end(order):
         status, ended.announced_reason = OrderStatus.EXPIRED, Reason.ORDER_EXPIRED  # its day, or its time, is over
-    if order.triggered and ended.announced_reason in TEMPORARY and not _is_to_end(order):
+    killed = (
+        ended.announced_reason == Reason.NO_LIQUIDITY
+        and order.time_in_force in (TimeInForce.IOC, TimeInForce.FOK)
+        and not order.is_closing
+    )  # it was to be filled at once or not at all, and protects nothing
+    if order.triggered and ended.announced_reason in TEMPORARY and not killed and not _is_to_end(order):
         if order.replace_step is not ReplaceStep.NONE:
             adopt_replacement(book, order, changes)  # it is sent again as it was wanted
         rearm(order, ended.announced_reason, changes)

@@ -256,3 +256,14 @@ async def test_a_stop_that_is_canceled_while_it_cannot_be_sent_waits_for_nothing
     trader.market.price(SYMBOL, 3890.0)
     await held_for(trader, stop.order_id, "MARKET_CLOSED")
     assert not (await trader.cancel(stop.order_id)).hold_reason
+
+
+async def test_an_opening_stop_that_was_to_be_filled_at_once_or_not_at_all_is_sent_once(trader):
+    await trader.create()
+    stop = await trader.create(type="STOP_LIMIT", stop_price="4100", price="4100", tif="IOC")
+    await until(lambda: trader.market.listeners)
+    trader.market.price(SYMBOL, 4101.0)
+    await until(lambda: len(trader.engine.sends) == 2)
+    trader.engine.update(stop.order_id, "CANCELED", reason=reasons.NO_LIQUIDITY)
+    done = await trader.becomes(stop.order_id, "CANCELED")
+    assert done.reject_reason == reasons.NO_LIQUIDITY and len(trader.engine.sends) == 2
