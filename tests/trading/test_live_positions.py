@@ -11,7 +11,7 @@ from redfire.trading.v1 import reconciliation_service_pb2 as pb
 from redfire.trading.v1.reconciliation_service_pb2_grpc import ReconciliationServiceStub
 
 from services.kernel.identifiers import new_id
-from services.trading import position_adjustments
+from services.trading import external_trades, position_adjustments
 from tests.trading.conftest import Client, trading
 from tests.trading.fakes import SYMBOL, Peers
 from tests.waiting import until
@@ -180,6 +180,33 @@ async def test_a_hand_trade_is_the_accounts_at_once_and_once_also_over_a_restart
         client.tell(client.hand_trade("h3", "3", SELL, CLOSE))
         client.hold(0)
         await client.holds(0)
+        await client.agrees()
+
+
+@pytest.mark.parametrize("what", ["a hand trade", "a takeover"])
+async def test_a_step_that_fails_half_way_is_done_once_from_what_the_database_has(tmp_path, monkeypatch, what):
+    real, failures = external_trades.Trade, []
+
+    def fails_once(*args, **kwargs):
+        if not failures:
+            failures.append(what)
+            raise ValueError("a fault in the middle")
+        return real(*args, **kwargs)
+
+    async with shop(data_dir=tmp_path) as client:
+        monkeypatch.setattr(external_trades, "Trade", fails_once)
+        if what == "a hand trade":
+            client.tell(client.hand_trade("h1", "2"))
+        client.hold(2, price="3990")
+
+        async def held():
+            if client.platform.host.lifecycle.waiting_for("trading"):
+                return False
+            client.report()
+            return (await client.held()).get(LONG, ("0",))[0] == "2"
+
+        await until(held, 10)
+        assert failures and len(await client.trades()) == 1
         await client.agrees()
 
 
