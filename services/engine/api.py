@@ -1,5 +1,6 @@
 """The engine over gRPC: convert, call the service, convert."""
 
+import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
@@ -14,6 +15,9 @@ from services.kernel.call import Call
 from services.kernel.clock import Clock
 from services.kernel.decimals import from_text
 from services.kernel.paging import Page
+
+CONVERTED_AT_ONCE = 200
+"""Instruments between two turns of the loop."""
 
 
 class EngineApi(rpc.EngineServiceServicer):
@@ -51,10 +55,15 @@ class EngineApi(rpc.EngineServiceServicer):
     async def ListContracts(self, request: pb.ListContractsRequest, call: Call) -> pb.ListContractsResponse:
         """All instruments. Those of CTP, 20,000, take half a second to convert: it is done once for each list."""
         contracts = self._engine.list_contracts()
-        if contracts is not self._listed:
-            instruments = [convert.instrument_message(*contract) for contract in contracts]
-            self._listed, self._contracts = contracts, pb.ListContractsResponse(instruments=instruments)
-        return self._contracts
+        if contracts is self._listed:
+            return self._contracts
+        answer = pb.ListContractsResponse()
+        for number, contract in enumerate(contracts, 1):
+            answer.instruments.append(convert.instrument_message(*contract))
+            if number % CONVERTED_AT_ONCE == 0:
+                await asyncio.sleep(0)  # orders go between
+        self._listed, self._contracts = contracts, answer
+        return answer
 
     async def SendOrder(self, request: pb.SendOrderRequest, call: Call) -> pb.SendOrderResponse:
         """Send an order, once."""
