@@ -286,7 +286,7 @@ def settle(book: Book, order: Order, changes: Changes) -> None:
     ends = [leg.announced_status for leg in order.legs]
     if not ends or (growing and None in ends):
         return
-    if order.replace_step is ReplaceStep.CANCELING and OrderStatus.CANCELED in ends:
+    if order.replace_step is ReplaceStep.CANCELING and OrderStatus.CANCELED in ends and not order.day_over:
         _begin_replacement(book, order, changes)
         return
     # Of legs that ended differently the least expected end counts.
