@@ -35,7 +35,8 @@ class Model(Groups, World):
         self.venue = Venue(self.rng, self.clock)
         self.venue.exchange.most_of = self.most_of
         self.venue.on_stopped = self._start_engine
-        self.platform = Platform(loop, self.venue, self.clock)
+        # In one run of four the exchanges' hours are kept, and positions are settled daily.
+        self.platform = Platform(loop, self.venue, self.clock, keeps_hours=seed % 4 == 3)
         self.platform.on_killed = self._killed
         self.venue.exchange.siblings_of = self._siblings_of
         self.accounts, self.groups = [], []

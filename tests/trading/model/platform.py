@@ -57,7 +57,9 @@ class _Host(Host):
 class Run:
     """One life of trading."""
 
-    def __init__(self, number: int, folder: Path, venue: Venue, clock: SimulatedClock, mint: TokenMint) -> None:
+    def __init__(
+        self, number: int, folder: Path, venue: Venue, clock: SimulatedClock, mint: TokenMint, keeps_hours: bool
+    ) -> None:
         self.number, self.folder, self.mint = number, folder, mint
         fakes = {
             "engine": FakeService(lambda process: [EngineApi(venue)]),
@@ -65,7 +67,8 @@ class Run:
             "risk": FakeService(lambda process: [RiskApi(venue)], calls=["trading"]),
         }
         flags: dict[str, dict[str, Any]] = {
-            "platform": {"data_dir": folder}, "identity": {"service_secret": SECRET}, "trading": dict(SETTINGS),
+            "platform": {"data_dir": folder}, "identity": {"service_secret": SECRET},
+            "trading": {**SETTINGS, "enforce_sessions": keeps_hours},
         }  # fmt: skip
         loaded = kernel_settings.load(registry.sections(), flags=flags, environ={})
         self.host = _Host({**registry.SERVICES, **fakes}, ["trading", *fakes], loaded, clock, mint.keys)
@@ -109,7 +112,8 @@ class _Authorized:
 class Platform:
     """Trading across its lives. What it did not make durable is gone with each."""
 
-    def __init__(self, loop: SimulatedLoop, venue: Venue, clock: SimulatedClock) -> None:
+    def __init__(self, loop: SimulatedLoop, venue: Venue, clock: SimulatedClock, keeps_hours: bool = False) -> None:
+        self._keeps_hours = keeps_hours
         self.loop, self.venue, self.clock = loop, venue, clock
         self.root = Path(tempfile.mkdtemp(prefix="redfire-model-", dir=MEMORY if MEMORY.is_dir() else None))
         self.mint = TokenMint()
@@ -138,7 +142,7 @@ class Platform:
             shutil.rmtree(old.folder, ignore_errors=True)
         self._remains.clear()
         number = next(self._numbers)
-        run = Run(number, self._next_folder, self.venue, self.clock, self.mint)
+        run = Run(number, self._next_folder, self.venue, self.clock, self.mint, self._keeps_hours)
         self.run = run
         starting = self.loop.create_task(run.host.start())
         try:
