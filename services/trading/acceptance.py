@@ -30,6 +30,9 @@ from services.trading.positions import Position
 from services.trading.quotes import PRICELESS, Quote, Quotes
 from services.trading.settings import TradingSettings
 
+# Compared as a decimal: with a float it would take ten times as long.
+_PRICELESS = Decimal(PRICELESS)
+
 
 class QuantityOffStep(Invalid):
     """The quantity is not a multiple of the instrument's step, or below its least."""
@@ -191,7 +194,7 @@ class Acceptance:
         tick = instrument.price_tick
         for field in ("price", "stop_price", "trailing_offset"):
             value: Decimal | None = getattr(order, field)
-            if value is not None and abs(value) >= PRICELESS:
+            if value is not None and abs(value) >= _PRICELESS:
                 # With a last price or the buffer on top they would be more than an amount may be.
                 found.append(Invalid(f"{field}: no market has such prices", field=field))
             if value is not None and not money.is_multiple(value, tick):
