@@ -22,9 +22,9 @@ from services.kernel.errors import (
 from services.kernel.tasks import Tasks
 from services.trading.account_rules import gateway_violation
 from services.trading.desk import Desk
-from services.trading.execution import apply_order_report
+from services.trading.execution import apply_order_report, end_leg
 from services.trading.order_states import may_follow, move
-from services.trading.orders import Delivery, Leg, Order, OrderStatus
+from services.trading.orders import Delivery, Leg, Order, OrderStatus, TimeInForce
 from services.trading.reports import OrderReport
 from services.trading.venue import Venue
 
@@ -141,6 +141,12 @@ class Dispatcher:
         if current is None or current[1].delivery is not Delivery.QUEUED or not current[1].is_live:
             return
         order, leg = current
+        if self._is_of_earlier_day(order, leg):
+            # It waited too long: nobody asked for it to trade on this day.
+            with self._desk.step(order.user_id) as changes:
+                end_leg(self._desk.book, order, leg, changes)
+                self._desk.commit(changes)
+            return
         leg.delivery = Delivery.SENDING
         _join_trace(order)
         try:
@@ -184,6 +190,13 @@ class Dispatcher:
             self._uncanceled.add(order_id)
         else:
             self._uncanceled.discard(order_id)
+
+    def _is_of_earlier_day(self, order: Order, leg: Leg) -> bool:
+        book = self._desk.book
+        if not 0 < leg.trading_day < book.days.of(order.gateway, order.symbol):
+            return False
+        good_till = order.time_in_force in (TimeInForce.GTC, TimeInForce.GTD)
+        return not (good_till and book.keeps_overnight(order.gateway))
 
     def _current(self, order_id: str, reference: str) -> tuple[Order, Leg] | None:
         """The open order and its leg, unless it went on to another leg meanwhile."""

@@ -271,3 +271,22 @@ async def test_a_triggered_stop_whose_later_send_is_refused_late_is_tried_until_
         gate.set()
         await until(lambda: meanwhile(lambda: trader.engine.sends))
         assert [send.order_id[:36] for send in trader.engine.sends] == [order.order_id]
+
+
+@pytest.mark.parametrize(("tif", "sent"), [("DAY", 1), ("GTC", 2)])
+async def test_an_order_that_waited_for_its_gateway_into_the_next_day_is_not_sent_as_yesterdays(clock, tif, sent):
+    gate = asyncio.Event()
+
+    async def hang(request):
+        await gate.wait()
+
+    async with at(clock, senders=1) as trader:
+        trader.engine.before_send = hang
+        await trader.create(symbol=OTHER, price="3500", tif="IOC")
+        waits = await trader.create(symbol=OTHER, price="3500", tif=tif)
+        trader.engine.trading_day = 20260106
+        turn(clock, shanghai(21))
+        gate.set()
+        await trader.becomes(waits.order_id, "EXPIRED" if tif == "DAY" else "NEW")
+        await until(lambda: len(trader.engine.sends) == sent)
+        assert waits.order_id not in [send.order_id for send in trader.engine.sends]
