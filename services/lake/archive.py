@@ -86,10 +86,13 @@ class Archive:
                 path.unlink()
         return True
 
-    def rows(self, symbol: str, day: int, until: int, start_ns: int, end_ns: int) -> Iterator[dict[str, Any]]:
+    def rows(
+        self, symbol: str, day: int, until: int, start_ns: int, end_ns: int, recorded_from: int
+    ) -> Iterator[dict[str, Any]]:
         """A partition's rows from `start_ns` on and before `end_ns`, in order, read piece by piece.
 
-        Files of checkpoints after `until` are left out: their rows are still in memory as well.
+        What was recorded before `recorded_from` is left out, what was imported is not: see `supersede`. Files of
+        checkpoints after `until` are left out: their rows are still in memory as well.
         Raises: MovedError.
         """
         import pyarrow as pa
@@ -114,8 +117,9 @@ class Archive:
             column = reader.schema_arrow.get_field_index(time_column)
             for index in range(reader.num_row_groups):
                 statistics = reader.metadata.row_group(index).column(column).statistics
-                if statistics.max >= start_ns and statistics.min < end_ns:
-                    read = _reader(reader, index)
+                low = 0 if path.name == IMPORTED else recorded_from
+                if statistics.max >= max(start_ns, low) and statistics.min < end_ns:
+                    read = _reader(reader, index, time_column, low if statistics.min < low else 0)
                     pieces.append((statistics.min, statistics.max, read))
         pieces.sort(key=lambda piece: piece[:2])
         while pieces:
@@ -142,9 +146,17 @@ class Archive:
         import pyarrow.parquet as pq
 
         wanted = list(columns) if columns is not None else None
+        recorded_from, time_column = self.recorded_from(symbol), self._order[0]
         for attempt in range(_TRIES):
             try:
-                tables = [pq.ParquetFile(path).read(columns=wanted) for path in self.files(symbol, day)]
+                tables = []
+                for path in self.files(symbol, day):
+                    reader = pq.ParquetFile(path)
+                    if recorded_from and path.name != IMPORTED:
+                        table = _from(reader.read(), time_column, recorded_from)
+                        tables.append(table if wanted is None else table.select(wanted))
+                    else:
+                        tables.append(reader.read(columns=wanted))
             except FileNotFoundError as error:
                 if attempt == _TRIES - 1:
                     raise MovedError from error
@@ -171,6 +183,37 @@ class Archive:
             table = table.sort_by([(name, "ascending") for name in self._order])
         self._write(folder / IMPORTED, table)
 
+    def supersede(self, symbol: str, before_ns: int) -> None:
+        """From now on nothing that was recorded of a symbol before a moment is read; what was imported is.
+
+        The rows stay on disk: another market told of them under the same symbol.
+        """
+        path = self._superseded(symbol)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        unfinished = path.with_suffix(".unfinished")
+        with unfinished.open("w") as file:
+            file.write(str(before_ns))
+            file.flush()
+            os.fsync(file.fileno())
+        unfinished.replace(path)
+
+    def recorded_from(self, symbol: str) -> int:
+        """The first moment of what was recorded that is read, in nanoseconds; 0 for all."""
+        try:
+            return int(self._superseded(symbol).read_text())
+        except FileNotFoundError:
+            return 0
+
+    def superseded(self) -> dict[str, int]:
+        """The symbols that `supersede` was called for, with their moments."""
+        folder = self._folder.with_name(f"{self._folder.name}-superseded")
+        if not folder.is_dir():
+            return {}
+        return {path.stem: self.recorded_from(path.stem) for path in folder.glob("*.ns")}
+
+    def _superseded(self, symbol: str) -> Path:
+        return self._folder.with_name(f"{self._folder.name}-superseded") / f"{symbol}.ns"
+
     def _partition(self, symbol: str, day: int) -> Path:
         return self._folder / f"symbol={symbol}" / f"day={day}"
 
@@ -195,8 +238,16 @@ class Archive:
         unfinished.replace(path)
 
 
-def _reader(file: Any, row_group: int) -> Callable[[], Any]:
-    return lambda: file.read_row_group(row_group)
+def _reader(file: Any, row_group: int, time_column: str, low_ns: int) -> Callable[[], Any]:
+    if not low_ns:
+        return lambda: file.read_row_group(row_group)
+    return lambda: _from(file.read_row_group(row_group), time_column, low_ns)
+
+
+def _from(table: Any, time_column: str, low_ns: int) -> Any:
+    import pyarrow.compute as pc
+
+    return table.filter(pc.greater_equal(table.column(time_column), low_ns))
 
 
 def _name(first: int, last: int) -> str:

@@ -61,7 +61,12 @@ def bind(process: Process) -> None:
         calendar.drain(SHUTTING_DOWN)
 
     news = TickNews()
-    hub: Hub[pb.Tick] = Hub(news, settings.ring_frames, lambda symbol: bars.forget(symbol))
+
+    def move(symbol: str, gateway: str) -> None:
+        bars.forget(symbol)
+        history.move(symbol, gateway)
+
+    hub: Hub[pb.Tick] = Hub(news, settings.ring_frames, move)
     hub.sinks.append(on_ticks)
     bar_streams = BarStreams(bar_frame)
     bars = Bars(clock, on_bar)

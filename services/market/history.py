@@ -6,6 +6,9 @@ ticks to `state.json`, and a new journal begins. A start loads the state and tak
 `kill -9` loses at most the ticks of the last `flush_s`, and of bars no more than these ticks.
 
 Ticks and bars come in on the event loop; one thread writes, other threads read.
+
+A symbol's history is of one market. Where a real gateway takes a symbol over from a simulated one, what was recorded
+before is read no more; where a simulated one serves a symbol that a real one has served, it is not recorded.
 """
 
 import asyncio
@@ -52,6 +55,8 @@ class Mark:
     newest_ns: int = 0
     known_until_ns: int = 0
     """A replay that begins again is not recorded up to here: it is in the archive already."""
+    gateway: str = ""
+    """Of the last tick."""
 
 
 @dataclass(slots=True)
@@ -96,6 +101,9 @@ class History:
         self._busy = asyncio.Lock()
         self._touched: tuple[list[tuple[str, int]], ...] = ([], [])
         self._stopping = False
+        self._real_gateways: frozenset[str] = frozenset()
+        # By symbol that a real gateway served: from when on what was recorded counts.
+        self._real_from: dict[str, int] = {}
         self.dropped_ticks = 0
 
     def record(self, frames: Sequence[bytes], ticks: Ticks) -> None:
@@ -109,13 +117,19 @@ class History:
             elif sequence != mark.sequence + 1 and time_ns <= mark.newest_ns:
                 mark.known_until_ns = mark.newest_ns
             mark.sequence = sequence
+            if tick.gateway != mark.gateway:
+                self.move(symbol, tick.gateway)
             if time_ns > mark.newest_ns:
                 mark.newest_ns = time_ns
             elif time_ns <= mark.known_until_ns:
                 known = True
-        if known:
-            pairs = zip(frames, ticks, strict=True)
-            frames = [frame for frame, tick in pairs if tick.time_ns > marks[tick.symbol].known_until_ns]
+        if known or self._real_from:
+            frames = [
+                frame
+                for frame, tick in zip(frames, ticks, strict=True)
+                if tick.time_ns > marks[tick.symbol].known_until_ns
+                and not (tick.symbol in self._real_from and self._is_simulated(tick.gateway))
+            ]
         if not frames:
             return
         if self.held_bytes > self._settings.history_backlog_mb << 20:
@@ -129,7 +143,38 @@ class History:
 
     def record_bar(self, bar: Bar) -> None:
         """Take a closed bar (event loop)."""
+        if bar.symbol in self._real_from and self._is_simulated(self._marks[bar.symbol].gateway):
+            return
         self._segment.bars.append(bar)
+
+    def learn_real_gateways(self, names: Iterable[str]) -> None:
+        """Which gateways are not simulated; until it is known, no market is told from another."""
+        self._real_gateways = frozenset(names)
+        for symbol, mark in self._marks.items():
+            if mark.gateway in self._real_gateways and symbol not in self._real_from:
+                self._begin_real(symbol, 0)
+
+    def move(self, symbol: str, gateway: str) -> None:
+        """Another gateway serves the symbol from now on (event loop)."""
+        mark = self._marks.get(symbol)
+        if mark is None:
+            return
+        before, mark.gateway = mark.gateway, gateway
+        if gateway not in self._real_gateways or symbol in self._real_from:
+            return
+        if before and before not in self._real_gateways:
+            _log.info("%s is %s's now: what %s told of it is no part of its history", symbol, gateway, before)
+            self._begin_real(symbol, mark.newest_ns + 1)
+        else:
+            self._begin_real(symbol, 0)
+
+    def _is_simulated(self, gateway: str) -> bool:
+        return bool(self._real_gateways) and gateway not in self._real_gateways
+
+    def _begin_real(self, symbol: str, from_ns: int) -> None:
+        self._real_from[symbol] = from_ns
+        for archive in (self._ticks, self._bars):
+            self._writer.submit(archive.supersede, symbol, from_ns)
 
     @property
     def held_bytes(self) -> int:
@@ -147,12 +192,13 @@ class History:
     async def restore(self, take: Callable[[Sequence[bytes], Ticks], None]) -> None:
         """Go on where the last run stopped: open bars, and the last ticks through `take`, the journal's in order."""
         state, batches = await self._write(self._load)
+        self._real_from = await self._write(self._ticks.superseded)
         self._segment.checkpoint = state.get("checkpoint", 0) + 1
         self._open_bars.load(state.get("bars", {}))
         frames = [base64.b64decode(text) for text in state.get("last_frames", {}).values()]
         last = parse_ticks(b"".join(frames))
         for tick in last:
-            self._marks[tick.symbol] = Mark(tick.sequence, tick.time_ns)
+            self._marks[tick.symbol] = Mark(tick.sequence, tick.time_ns, gateway=tick.gateway)
         take(frames, last)
         for batch in batches:
             ticks = parse_ticks(batch)
@@ -160,6 +206,7 @@ class History:
                 self._open_bars.on_tick(tick)
                 mark = self._marks.setdefault(tick.symbol, Mark())
                 mark.sequence, mark.newest_ns = tick.sequence, max(tick.time_ns, mark.newest_ns)
+                mark.gateway = tick.gateway
             take(split(batch), ticks)
             self._segment.batches.append(batch)
             self._segment.bytes += len(batch)
@@ -229,10 +276,11 @@ class History:
         """At most `limit` ticks from `start_ns` on and before `end_ns`, oldest first, after a (time, sequence)."""
         low, high = start_ns or 0, LATEST_NS if end_ns is None else end_ns
         low = max(low, after[0]) if after else low
+        since = max(low, self._real_from.get(symbol, 0))
 
         def read(segments: list[Segment], until: int) -> list[pb.Tick]:
             ticks = (tick for segment in segments for batch in segment.batches for tick in parse_ticks(batch))
-            fresh = sorted((t for t in ticks if t.symbol == symbol and low <= t.time_ns < high), key=_tick_order)
+            fresh = sorted((t for t in ticks if t.symbol == symbol and since <= t.time_ns < high), key=_tick_order)
             found = merge(self._archived_ticks(symbol, low, high, until), fresh, key=_tick_order)
             return list(islice((tick for tick in found if after is None or _tick_order(tick) > after), limit))
 
@@ -244,11 +292,12 @@ class History:
         """At most `limit` closed bars that start from `start_ns` on and before `end_ns`, oldest first."""
         low, high = start_ns or 0, LATEST_NS if end_ns is None else end_ns
         low = max(low, after + 1) if after is not None else low
+        since = max(low, self._real_from.get(symbol, 0))
 
         def read(segments: list[Segment], until: int) -> list[Bar]:
             days = self._days(self._bars, symbol, low, high)
             archived = (bar for day in days for bar in self._archived_bars(symbol, interval, day, low, high, until))
-            found = merge(archived, _fresh_bars(segments, symbol, interval, low, high), key=_bar_order)
+            found = merge(archived, _fresh_bars(segments, symbol, interval, since, high), key=_bar_order)
             # The same bar again is a replay's that was run twice: the later one counts.
             return list(islice((list(same)[-1] for _, same in groupby(found, key=_bar_order)), limit))
 
@@ -257,6 +306,7 @@ class History:
     async def bars_before(self, symbol: str, interval: Interval, end_ns: int | None, count: int) -> list[Bar]:
         """The last `count` closed bars that start before `end_ns`, oldest first."""
         high = LATEST_NS if end_ns is None else end_ns
+        since = self._real_from.get(symbol, 0)
 
         def read(segments: list[Segment], until: int) -> list[Bar]:
             found: dict[int, Bar] = {}
@@ -264,7 +314,7 @@ class History:
                 found.update((bar.start_ns, bar) for bar in self._archived_bars(symbol, interval, day, 0, high, until))
                 if len(found) >= count:
                     break
-            found.update((bar.start_ns, bar) for bar in _fresh_bars(segments, symbol, interval, 0, high))
+            found.update((bar.start_ns, bar) for bar in _fresh_bars(segments, symbol, interval, since, high))
             return [found[start_ns] for start_ns in sorted(found)[-count:]] if count else []
 
         return await self._read(read)
@@ -371,13 +421,13 @@ class History:
 
     def _archived_ticks(self, symbol: str, low_ns: int, high_ns: int, until: int) -> Iterator[pb.Tick]:
         for day in self._days(self._ticks, symbol, low_ns, high_ns):
-            for row in self._ticks.rows(symbol, day, until, low_ns, high_ns):
+            for row in self._ticks.rows(symbol, day, until, low_ns, high_ns, self._real_from.get(symbol, 0)):
                 yield tick_from_row(symbol, row)
 
     def _archived_bars(
         self, symbol: str, interval: Interval, day: int, low_ns: int, high_ns: int, until: int
     ) -> Iterator[Bar]:
-        for row in self._bars.rows(symbol, day, until, low_ns, high_ns):
+        for row in self._bars.rows(symbol, day, until, low_ns, high_ns, self._real_from.get(symbol, 0)):
             if row.pop("interval") == interval:
                 del row["checkpoint"]
                 yield Bar(symbol=symbol, interval=interval, trading_day=day, **row)

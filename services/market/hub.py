@@ -74,7 +74,12 @@ class Hub(Generic[T]):
     that it need not be looked for at each tick.
     """
 
-    def __init__(self, news: TickNews, ring_frames: int, on_moved: Callable[[str], None] = lambda symbol: None) -> None:
+    def __init__(
+        self,
+        news: TickNews,
+        ring_frames: int,
+        on_moved: Callable[[str, str], None] = lambda symbol, gateway: None,
+    ) -> None:
         self.paced = False
         self.recorded = False
         """Whether the feed is a replay: then ticks of an earlier run of ours are no beginning of its streams."""
@@ -158,7 +163,7 @@ class Hub(Generic[T]):
         route = self._routes.get(symbol)
         tick = route.channel.tick if route is not None else None
         if route is not None and tick is not None and gateway and tick.gateway and tick.gateway != gateway:
-            self._move(route)
+            self._move(route, gateway)
 
     def restore(self, frames: Sequence[bytes], ticks: Sequence[T]) -> None:
         """Take ticks of an earlier run, before anybody subscribes: last ticks and rings, nothing else."""
@@ -252,10 +257,10 @@ class Hub(Generic[T]):
             except TimeoutError:
                 continue
 
-    def _move(self, route: Route[T]) -> None:
+    def _move(self, route: Route[T], gateway: str) -> None:
         _log.info("another gateway serves %s from now on", route.channel.symbol)
         route.channel.forget()
-        self._on_moved(route.channel.symbol)
+        self._on_moved(route.channel.symbol, gateway)
 
     def _wake_soon(self, groups: dict[Group, None]) -> None:
         """Wake the groups' writers: at once, or so rarely that many streams' writes leave the loop room."""
@@ -297,7 +302,7 @@ class Hub(Generic[T]):
         """Whether a tick out of turn is taken: a gap is told, a step back needs a new run of the engine."""
         last_tick = route.channel.tick
         if last_tick is not None and last_tick.gateway != tick.gateway:
-            self._move(route)
+            self._move(route, tick.gateway)
         symbol, last = route.channel.symbol, route.channel.sequence
         restored, route.channel.restored = route.channel.restored, False
         if restored and self.recorded:

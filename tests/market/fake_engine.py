@@ -45,6 +45,10 @@ class FakeEngine(rpc.EngineServiceServicer):
         ]
         return pb.ListContractsResponse(instruments=instruments)
 
+    async def ListGateways(self, request: pb.ListGatewaysRequest, call: Call) -> pb.ListGatewaysResponse:
+        gateways = [pb.Gateway(gateway_name="SIM", simulated=True), pb.Gateway(gateway_name="CTP")]
+        return pb.ListGatewaysResponse(gateways=gateways)
+
     async def Subscribe(self, request: pb.SubscribeRequest, call: Call) -> pb.SubscribeResponse:
         self.subscribed.update(request.symbols)
         return pb.SubscribeResponse()
@@ -74,7 +78,6 @@ async def _unused_stream(self: FakeEngine, request: Any, call: Call) -> AsyncIte
 
 
 for _name in (
-    "ListGateways",
     "ConnectGateway",
     "DisconnectGateway",
     "SendOrder",

@@ -26,7 +26,7 @@ class Recorder:
 
     def __init__(self, folder: Path, **settings: object) -> None:
         clock = LocalClock("Asia/Shanghai")
-        self.hub: Hub[pb.Tick] = Hub(TickNews(), 100)
+        self.hub: Hub[pb.Tick] = Hub(TickNews(), 100, self._move)
         self.bars = Bars(clock, lambda bar: self.history.record_bar(bar))
         self.history = History(folder, MarketSettings(**settings), clock, self.bars, self.hub.last_frames)  # type: ignore[arg-type]
         self.hub.sinks.append(self._on_ticks)
@@ -35,6 +35,10 @@ class Recorder:
         for one in ticks:
             self.bars.on_tick(one)
         self.history.record(frames, ticks)
+
+    def _move(self, symbol: str, gateway: str) -> None:
+        self.bars.forget(symbol)
+        self.history.move(symbol, gateway)
 
     def publish(self, *ticks: pb.Tick) -> None:
         self.hub.publish(split(batch(*ticks)), ticks)
@@ -223,3 +227,44 @@ async def test_recorded_days_are_kept_to_the_last_tick(tmp_path: Path) -> None:
                 await one.history.checkpoint()
     async with recorder(tmp_path) as two:
         assert await two.all_ticks(page=1000) == sent
+
+
+async def test_a_real_gateways_history_has_nothing_that_the_simulated_market_told(tmp_path: Path) -> None:
+    def minutes(first: int, gateway: str) -> list[pb.Tick]:
+        """A tick every twenty seconds for six minutes."""
+        return [
+            tick(first + n, time_ns=at("2026-11-20 09:30:00") + (first + n) * 20_000_000_000, gateway=gateway)
+            for n in range(18)
+        ]
+
+    async with recorder(tmp_path) as one:
+        one.history.learn_real_gateways(["CTP"])
+        one.publish(*minutes(1, "SIM"))
+        await one.history.checkpoint()
+        one.publish(*minutes(19, "SIM"))
+        assert {row.gateway for row in await one.all_ticks()} <= {"", "SIM"}
+        one.publish(*minutes(38, "CTP"))
+        first_real = at("2026-11-20 09:30:00") + 38 * 20_000_000_000
+        for _ in range(2):  # in memory, then on disk
+            assert [row.time_ns for row in await one.all_ticks()] == [row.time_ns for row in minutes(38, "CTP")]
+            bars = await one.history.list_bars(SYMBOL, Interval.MINUTE, None, None, None, 100)
+            assert bars and all(bar.start_ns + Interval.MINUTE.length_ns > first_real for bar in bars)
+            assert await one.history.bars_before(SYMBOL, Interval.MINUTE, None, 100) == bars
+            await one.history.checkpoint()
+        # What backtests read is the same.
+        table = one.history._ticks.table(SYMBOL, 20261120, ["sequence"])
+        assert sorted(table.column("sequence").to_pylist()) == list(range(38, 56))
+    async with recorder(tmp_path) as two:
+        two.history.learn_real_gateways(["CTP"])
+        assert len(await two.all_ticks()) == 18
+        # The real gateway is gone, the simulated market serves the symbol again: that is no part of its history.
+        two.publish(*minutes(57, "SIM"))
+        two.publish(*minutes(76, "CTP"))
+        expected = [row.time_ns for row in (*minutes(38, "CTP"), *minutes(76, "CTP"))]
+        assert [row.time_ns for row in await two.all_ticks()] == expected
+        two.bars.close_all()
+        bars = await two.history.list_bars(SYMBOL, Interval.MINUTE, None, None, None, 1000)
+        simulated = range(
+            at("2026-11-20 09:30:00") + 57 * 20_000_000_000, at("2026-11-20 09:30:00") + 75 * 20_000_000_000
+        )
+        assert not [bar for bar in bars if bar.start_ns in simulated and bar.start_ns + 60_000_000_000 in simulated]

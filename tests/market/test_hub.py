@@ -90,27 +90,27 @@ async def test_a_stream_starts_with_its_id_then_the_last_tick_then_what_comes(hu
 
 
 async def test_a_symbol_that_another_gateway_serves_begins_anew() -> None:
-    moved: list[str] = []
-    hub: Hub[pb.Tick] = Hub(TickNews(), 64, moved.append)
+    moved: list[tuple[str, str]] = []
+    hub: Hub[pb.Tick] = Hub(TickNews(), 64, lambda *what: moved.append(what))
     publish(hub, tick(1, gateway="SIM"), tick(2, gateway="SIM"))
     reader = lossless(hub).start()
     publish(hub, tick(4, gateway="CTP"), tick(5, gateway="CTP"))
     resumed = lossless(hub, after=1).start()
     await until(lambda: resumed.ticks() == [4, 5] and reader.ticks() == [2, 4, 5])
-    assert moved == [SYMBOL] and reader.news()[1:] == resumed.news()[1:] == ["gap"]
+    assert moved == [(SYMBOL, "CTP")] and reader.news()[1:] == resumed.news()[1:] == ["gap"]
     await reader.stop()
     await resumed.stop()
 
 
 async def test_a_last_tick_of_a_gateway_that_serves_the_symbol_no_more_is_forgotten() -> None:
-    moved: list[str] = []
-    hub: Hub[pb.Tick] = Hub(TickNews(), 64, moved.append)
+    moved: list[tuple[str, str]] = []
+    hub: Hub[pb.Tick] = Hub(TickNews(), 64, lambda *what: moved.append(what))
     publish(hub, tick(1, gateway="SIM"))
     hub.move(SYMBOL, "SIM")
     hub.move(OTHER, "CTP")
     assert hub.find_tick(SYMBOL) is not None and not moved
     hub.move(SYMBOL, "CTP")
-    assert hub.find_tick(SYMBOL) is None and moved == [SYMBOL] and not hub.last_frames()
+    assert hub.find_tick(SYMBOL) is None and moved == [(SYMBOL, "CTP")] and not hub.last_frames()
     late = lossless(hub).start()
     publish(hub, tick(3, gateway="CTP"))
     await until(lambda: late.ticks() == [3])
