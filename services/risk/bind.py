@@ -29,6 +29,8 @@ from services.risk.settings import RiskSettings
 from services.risk.trading_feed import TradingFeed
 from services.risk.trading_state import EVERYBODY, NO_STATES, AccountStates, TradingStates
 
+ONE = Decimal(1)
+
 
 def bind(process: Process) -> None:
     """Checks in memory, fed by trading and the market, with limits, states, days and events in a database."""
@@ -55,7 +57,13 @@ def bind(process: Process) -> None:
     trading = process.peer(OrderServiceStub)
     market, engine = process.peer(MarketServiceStub), process.peer(EngineServiceStub)
     calendar = Calendar.load()
-    prices = PriceFeed(market, engine, portfolio, calendar, process.clock, settings.value.price_interval_s)
+    accounts_currency, rates = process.setting("trading", "currency"), process.setting("trading", "currency_rates")
+
+    def rate(currency: str) -> Decimal:
+        # Without a rate trading refuses the instrument's orders.
+        return ONE if currency in ("", accounts_currency) else rates.get(f"{currency}/{accounts_currency}", ONE)
+
+    prices = PriceFeed(market, engine, portfolio, calendar, process.clock, settings.value.price_interval_s, rate)
     counts = DayCounts(calendar)
     feed = TradingFeed(trading, portfolio, counts, prices.catalogue_loaded, process.clock)
     enforcer = Enforcer(trading, states, portfolio, process.clock)

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import math
+from collections.abc import Callable
 from decimal import Decimal
 
 from google.protobuf import duration_pb2
@@ -41,7 +42,9 @@ class PriceFeed:
         calendar: Calendar,
         clock: Clock,
         interval_s: float,
+        rate: Callable[[str], Decimal],
     ) -> None:
+        """`rate(currency)` is what a unit of an instrument's currency is in that of the accounts."""
         self._market = market
         self._engine = engine
         self._portfolio = portfolio
@@ -51,6 +54,7 @@ class PriceFeed:
         # The symbol that ticked last, while ticks are of now: a recording keeps days of its own.
         self._present = ""
         self._interval_s = interval_s
+        self._rate = rate
         self._listed: set[str] = set()
         # Each stream follows up to MAX_SYMBOLS symbols; it is opened anew when one is added to it.
         self._streams: list[tuple[set[str], asyncio.Task[None]]] = []
@@ -95,7 +99,7 @@ class PriceFeed:
                 listed.add(instrument.symbol)
                 self._prices.gateways[instrument.symbol] = instrument.gateway_name
                 if size := from_text(instrument.contract_size):
-                    sizes[instrument.symbol] = size
+                    sizes[instrument.symbol] = size * self._rate(instrument.currency)
             token = page.next_page_token
             if not token:
                 break

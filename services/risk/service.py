@@ -256,6 +256,8 @@ class RiskService:
         now, prices = self._clock.monotonic(), self._portfolio.prices
         book = self._portfolio.book_for_check(candidate.account_id, candidate.user_id, candidate.gateway)
         unsized = ""
+        # The catalogue's size is in the accounts' currency, trading's in the instrument's own.
+        candidate.contract_size = prices.sizes.get(candidate.symbol, candidate.contract_size)
         if prices.unsized or not candidate.contract_size or candidate.symbol not in prices.used:
             unsized = self._size(book, candidate)
         book.expire(now)
@@ -280,9 +282,7 @@ class RiskService:
         """A symbol whose contract size would have to be known. What trading knows, risk knows from now on."""
         prices = self._portfolio.prices
         prices.use(candidate.symbol)
-        if not candidate.contract_size:
-            candidate.contract_size = prices.sizes.get(candidate.symbol, ZERO)
-        elif candidate.symbol not in prices.sizes:
+        if candidate.contract_size and candidate.symbol not in prices.sizes:
             self._portfolio.learn_sizes({candidate.symbol: candidate.contract_size})
         if not candidate.contract_size:
             return candidate.symbol

@@ -104,12 +104,17 @@ async def refused(call: Any) -> tuple[grpc.StatusCode, str]:
 
 
 async def running(
-    *names: str, data_dir: Any = None, old: World | None = None, price: float | None = 4000, **risk: Any
+    *names: str,
+    data_dir: Any = None,
+    old: World | None = None,
+    price: float | None = 4000,
+    trading_settings: Any = None,
+    **risk: Any,
 ) -> AsyncIterator[World]:
     trading, market, played = fakes(old.trading if old else None)
     if price is not None:
         market.tick(price)
-    settings = {"risk": {**SETTINGS["risk"], **risk}}
+    settings = {"risk": {**SETTINGS["risk"], **risk}, "trading": trading_settings or {}}
     async with platform("risk", *names, fakes=played, settings=settings, data_dir=data_dir) as p:
         alice = p.identity(old.alice.user_id if old else "")
         account_id = old.account_id if old else trading.account(alice.user_id)

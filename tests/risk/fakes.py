@@ -153,6 +153,7 @@ class FakeMarket(MarketServiceServicer):
     def __init__(self) -> None:
         self.watchers: dict[asyncio.Queue[Any], set[str]] = {}
         self.sizes = {SYMBOL: SIZE}
+        self.currencies: dict[str, str] = {}
         self.last: dict[str, market_pb2.Tick] = {}
         self.asked: list[str] = []
 
@@ -171,7 +172,10 @@ class FakeMarket(MarketServiceServicer):
             watcher.put_nowait(None)
 
     async def ListInstruments(self, request: Any, call: Any) -> Any:
-        instruments = [market_pb2.Instrument(symbol=symbol, contract_size=size) for symbol, size in self.sizes.items()]
+        instruments = [
+            market_pb2.Instrument(symbol=symbol, contract_size=size, currency=self.currencies.get(symbol, ""))
+            for symbol, size in self.sizes.items()
+        ]
         return market_pb2.ListInstrumentsResponse(instruments=instruments)
 
     async def GetTick(self, request: Any, call: Any) -> Any:

@@ -90,6 +90,23 @@ async def test_the_first_order_of_an_instrument_waits_for_its_price_and_is_compa
         assert world.market.asked.count(LATE) < 50
 
 
+async def test_what_is_quoted_in_dollars_counts_in_the_accounts_currency() -> None:
+    rates = {"currency_rates": {"USD/CNY": "7.1"}}
+    async for world in running(trading_settings=rates, max_order_notional="100000"):
+        world.market.currencies[LATE] = "USD"
+        world.market.sizes[LATE] = "10"
+        world.market.last[LATE] = market_pb2.Tick(symbol=LATE, last_price=3000)
+        world.trading.position(world.alice.user_id, world.account_id, 2, average=3000, symbol=LATE)
+
+        async def valued() -> bool:
+            return (await world.exposure()).gross_notional == "426000"
+
+        await until(valued)
+        # One contract is 30,000 dollars; trading tells the instrument's own size.
+        order = {"symbol": LATE, "contract_size": "10", "price": "3000", "reference_price": "3000", "dry_run": True}
+        assert await world.reasons(**order) == ["RISK_LIMIT_MAX_ORDER_NOTIONAL"]
+
+
 async def test_an_instrument_that_is_gone_does_not_end_the_prices_of_others() -> None:
     async for world in running():
         world.market.sizes[LATE] = "10"
@@ -187,7 +204,7 @@ def test_orders_are_valued_anew_when_their_contract_size_comes() -> None:
 def test_a_tick_without_a_trading_day_has_the_calendars(utc: str, expected: int) -> None:
     time_ns = int(datetime.fromisoformat(utc).replace(tzinfo=UTC).timestamp()) * 10**9
     risk = Risk()
-    prices = PriceFeed(None, None, risk.portfolio, Calendar.load(), risk.clock, 1.0)  # type: ignore[arg-type]
+    prices = PriceFeed(None, None, risk.portfolio, Calendar.load(), risk.clock, 1.0, lambda currency: Decimal(1))  # type: ignore[arg-type]
     prices._apply(market_pb2.Tick(symbol="rb2105.SHFE", time_ns=time_ns, last_price=4300.0))
     assert risk.portfolio.trading_day == expected
 
@@ -196,7 +213,7 @@ def test_a_tick_without_a_trading_day_has_the_calendars(utc: str, expected: int)
 def test_a_trading_day_begins_while_nothing_ticks_unless_ticks_are_recorded(ticked: str, expected: int) -> None:
     risk = Risk()
     risk.clock = ManualClock(datetime.fromisoformat("2026-11-24 15:00:00+08:00"))
-    prices = PriceFeed(None, None, risk.portfolio, Calendar.load(), risk.clock, 1.0)  # type: ignore[arg-type]
+    prices = PriceFeed(None, None, risk.portfolio, Calendar.load(), risk.clock, 1.0, lambda currency: Decimal(1))  # type: ignore[arg-type]
     time_ns = int(datetime.fromisoformat(f"{ticked}+08:00").timestamp()) * 10**9
     prices._apply(market_pb2.Tick(symbol="rb2105.SHFE", time_ns=time_ns, last_price=4300.0))
     prices._begin_day()
@@ -208,7 +225,7 @@ def test_a_trading_day_begins_while_nothing_ticks_unless_ticks_are_recorded(tick
 
 def test_a_tick_of_a_day_that_no_clock_has_reached_does_not_hold_back_the_next_ones() -> None:
     risk = Risk()
-    prices = PriceFeed(None, None, risk.portfolio, Calendar.load(), risk.clock, 1.0)  # type: ignore[arg-type]
+    prices = PriceFeed(None, None, risk.portfolio, Calendar.load(), risk.clock, 1.0, lambda currency: Decimal(1))  # type: ignore[arg-type]
     now_ns = risk.clock.now_ns()
     for day, expected in ((20991231, 20260105), (20260104, 20260105)):
         prices._apply(market_pb2.Tick(symbol="rb2105.SHFE", time_ns=now_ns, last_price=4300.0, trading_day=day))
