@@ -7,12 +7,10 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 
 from services.kernel.errors import Unauthenticated
-from services.kernel.identifiers import new_id
+from services.kernel.identifiers import REQUEST_ID_LENGTH, new_id
 from services.kernel.identity import ANONYMOUS, Identity
 
 _TRACEPARENT = re.compile("(?!ff)([0-9a-f]{2})-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(?![^-])")
-REQUEST_ID_LENGTH = 128
-"""What is kept and given back of an x-request-id, however long a client makes it."""
 
 
 @dataclass(slots=True)

@@ -4,6 +4,8 @@ import random
 import threading
 import time
 
+REQUEST_ID_LENGTH = 128
+"""What is kept and given back of an x-request-id, however long a client makes it."""
 _lock = threading.Lock()
 _last = 0
 

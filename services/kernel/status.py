@@ -9,7 +9,7 @@ from google.rpc import code_pb2, error_details_pb2, status_pb2
 from redfire.reasons import Reason
 
 from services.kernel import errors
-from services.kernel.call import REQUEST_ID_LENGTH
+from services.kernel.identifiers import REQUEST_ID_LENGTH
 
 DOMAIN = "redfire"
 

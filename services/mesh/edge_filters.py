@@ -3,7 +3,7 @@
 import re
 from typing import TypeAlias
 
-from services.kernel.call import REQUEST_ID_LENGTH
+from services.kernel.identifiers import REQUEST_ID_LENGTH
 from services.kernel.identity import EDGE_KEY
 from services.mesh import rest_check
 from services.mesh.contract import Contract
