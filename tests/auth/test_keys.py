@@ -12,7 +12,7 @@ from redfire.auth.v1.auth_pb2_grpc import AuthServiceStub
 from services.auth.keys import FILE, PUBLISH_AHEAD_S, KeyRing, rotate
 from services.auth.settings import LONGEST_ACCESS_TOKEN_S
 from services.kernel.errors import StartError
-from tests.auth.test_refresh import begin, is_dead
+from tests.auth.session import begin, is_dead
 from tests.harness import Platform
 from tests.waiting import until
 

@@ -13,26 +13,9 @@ from redfire.user.v1.user_pb2_grpc import UserServiceStub
 from services.kernel.errors import Unauthenticated
 from services.kernel.status import from_rpc_error
 from tests.auth.refusal import refused
-from tests.harness import PASSWORD, Platform, platform
+from tests.auth.session import begin, is_dead, refresh
+from tests.harness import Platform, platform
 from tests.waiting import until
-
-
-async def begin(p: Platform, name: str = "alice", register: bool = True) -> auth_pb2.LoginResponse:
-    if register:
-        await p.user(name)
-    return await p.stub(AuthServiceStub).Login(auth_pb2.LoginRequest(username=name, password=PASSWORD))
-
-
-def refresh(p: Platform, token: str):
-    return p.stub(AuthServiceStub).RefreshToken(auth_pb2.RefreshTokenRequest(refresh_token=token))
-
-
-async def is_dead(p: Platform, token: str) -> bool:
-    try:
-        await p.stub(UserServiceStub, token).GetUser(user_pb2.GetUserRequest(user_id="me"))
-    except grpc.aio.AioRpcError as failure:
-        return from_rpc_error(failure).reason == Reason.SESSION_REVOKED
-    return False
 
 
 async def test_refreshing_gives_new_tokens_of_the_same_session(p: Platform):

@@ -8,7 +8,7 @@ from services.strategy.backtest.job import BacktestError
 from services.strategy.backtest.optimise import Space, run_optimisation
 from services.strategy.backtest.optimise.walk_forward import Windows, run_walk_forward
 from tests.backtest import generated
-from tests.backtest.test_optimise import DATA, JOB, SPACE, STRATEGY, odd
+from tests.backtest.optimised import DATA, JOB, SPACE, STRATEGY, odd
 
 
 @pytest.fixture(scope="module")

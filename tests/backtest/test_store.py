@@ -20,7 +20,7 @@ from services.strategy.backtest.job import INTERVALS_S, BacktestError
 from services.strategy.backtest.store import DataStore, Imported
 from tests.backtest.generated import NIGHT, times_ns
 from tests.backtest.recordings import if_ticks, rb_bars
-from tests.market.test_history import recorder, ticks
+from tests.market.recorder import recorder, ticks
 from tests.market.ticks import SYMBOL, at
 
 COLUMNS = ("time_ns", *BAR_VALUES)

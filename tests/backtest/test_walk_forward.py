@@ -10,7 +10,7 @@ from services.strategy.backtest.optimise import Space, run_optimisation
 from services.strategy.backtest.optimise.walk_forward import Span, Windows, run_walk_forward
 from services.strategy.backtest.run import run_backtest
 from tests.backtest import generated
-from tests.backtest.test_optimise import JOB, STRATEGY, odd
+from tests.backtest.optimised import JOB, STRATEGY, odd
 from tests.backtest.vnpy_oracle import shipped
 
 DATA = generated.bars(days=40)

@@ -7,16 +7,9 @@ from redfire.options.v1.options_pb2 import RATE_LIMIT_UNSPECIFIED
 
 from services import registry
 from services.kernel.identity import PERMISSIONS, ROLE_PERMISSIONS
-from services.kernel.policy import MethodPolicy, contract_services, descriptor_set, service_policies
+from services.kernel.policy import contract_services
+from tests.contract.policies import POLICIES
 
-# Loads every stub, so that all descriptors are known.
-for _file in descriptor_set().file:
-    if _file.package.startswith("redfire."):
-        __import__(_file.name.removesuffix(".proto").replace("/", ".") + "_pb2_grpc")
-
-POLICIES: list[MethodPolicy] = [
-    policy for names in contract_services().values() for name in names for policy in service_policies(name).values()
-]
 ids = [policy.full_name.removeprefix("/redfire.") for policy in POLICIES]
 
 

@@ -15,7 +15,7 @@ import pytest
 
 from services.kernel.policy import descriptor_set
 from services.mesh.contract import PATH_FIELD, Contract
-from tests.contract.test_policies import POLICIES
+from tests.contract.policies import POLICIES
 from tests.e2e.jobs import BACKTEST, jobs_of
 from tests.edge.answers import error_of, reason_of
 from tests.edge.requests import bad_requests

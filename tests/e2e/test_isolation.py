@@ -6,7 +6,7 @@ from uuid import uuid4
 import pytest
 from google.protobuf import descriptor_pool
 
-from tests.contract.test_policies import POLICIES
+from tests.contract.policies import POLICIES
 from tests.e2e.jobs import jobs_of
 from tests.running import Client, reason, until
 

@@ -8,7 +8,7 @@ import pytest
 
 from services.kernel.identity import ROLE_PERMISSIONS
 from services.kernel.policy import MethodPolicy
-from tests.contract.test_policies import POLICIES
+from tests.contract.policies import POLICIES
 
 NOT_REACHED = {
     grpc.StatusCode.UNAUTHENTICATED,

@@ -19,7 +19,7 @@ from services.kernel.clock import ManualClock
 from services.kernel.identifiers import new_id
 from services.simulation.catalogue import Catalogue
 from tests.engine.recordings import row, write
-from tests.engine.test_sim_exchange import SYMBOL, Desk
+from tests.engine.sim_desk import SYMBOL, Desk
 from tests.harness import platform
 from tests.waiting import until
 

@@ -8,8 +8,6 @@ from typing import Any
 
 import grpc
 import pytest
-from google.rpc import error_details_pb2
-from grpc_status import rpc_status
 from redfire.common.v1 import common_pb2
 from redfire.engine.v1 import engine_pb2
 from redfire.market.v1 import market_pb2 as pb
@@ -17,6 +15,7 @@ from redfire.market.v1.market_pb2_grpc import MarketServiceStub
 
 from tests.harness import FakeService, Platform, platform
 from tests.market.fake_engine import FakeEngine
+from tests.market.refusal import refused
 from tests.market.ticks import SYMBOL, at, daily, recorded, tick
 from tests.waiting import until
 
@@ -67,24 +66,6 @@ async def running(
 async def market() -> AsyncIterator[Market]:
     async with running() as found:
         yield found
-
-
-async def refused(call: Any) -> tuple[grpc.StatusCode, str, list[str]]:
-    """Code, reason and fields of a refusal."""
-    with pytest.raises(grpc.aio.AioRpcError) as error:
-        if hasattr(call, "__aiter__") and not hasattr(call, "__await__"):
-            async for _ in call:
-                pass
-        else:
-            await call
-    reason, fields = "", []
-    for detail in rpc_status.from_call(error.value).details:
-        info, bad = error_details_pb2.ErrorInfo(), error_details_pb2.BadRequest()
-        if detail.Unpack(info):
-            reason = info.reason
-        elif detail.Unpack(bad):
-            fields = [violation.field for violation in bad.field_violations]
-    return error.value.code(), reason, fields
 
 
 async def read_ticks(call: Any, count: int) -> list[int]:

@@ -16,7 +16,7 @@ from services.kernel.clock import ManualClock
 from services.quant.calendar import Calendar, SessionStatus
 from tests.harness import FakeService, Platform, platform
 from tests.market.fake_engine import FakeEngine
-from tests.market.test_api import refused
+from tests.market.refusal import refused
 from tests.waiting import until
 
 RB, IF = "rb2105.SHFE", "IF2101.CFFEX"

@@ -4,31 +4,14 @@ import grpc
 import pytest
 from google.protobuf.json_format import ParseDict
 from google.protobuf.struct_pb2 import Struct
-from google.rpc import error_details_pb2
-from grpc_status import rpc_status
 from redfire.strategy.v1 import strategy_pb2 as pb
 from redfire.strategy.v1.strategy_pb2_grpc import StrategyServiceStub, WorkerServiceStub
 
 from services.kernel.identifiers import new_id
-from tests.strategy.test_worker_processes import _ticks_until
+from tests.strategy.refusal import fields_of, reason_of
 from tests.strategy.user_files import GOOD
+from tests.strategy.worker_processes import ticks_until
 from tests.waiting import until
-
-
-def reason_of(error: grpc.aio.AioRpcError) -> str:
-    info = error_details_pb2.ErrorInfo()
-    for detail in rpc_status.from_call(error).details:
-        if detail.Unpack(info):
-            return info.reason
-    return ""
-
-
-def fields_of(error: grpc.aio.AioRpcError) -> set[str]:
-    bad = error_details_pb2.BadRequest()
-    for detail in rpc_status.from_call(error).details:
-        if detail.Unpack(bad):
-            return {violation.field for violation in bad.field_violations}
-    return set()
 
 
 @pytest.fixture
@@ -233,7 +216,7 @@ async def test_events_begin_with_the_strategy_and_follow_it(desk):
     await desk.start(made.strategy_id)
     await desk.until_status(made.strategy_id, "RUNNING")
     await until(lambda: desk.world.market.streams)
-    await _ticks_until(desk.world, lambda: desk.world.book.trades)
+    await ticks_until(desk.world, lambda: desk.world.book.trades)
     states, lines, sequence = [], [], first.sequence
     while not lines:
         event = await stream.read()
@@ -255,7 +238,7 @@ async def test_a_refused_order_is_told_and_logged(desk):
     async def logged():
         return [log for log in await desk.logs(strategy_id) if "INSUFFICIENT_FUNDS" in log.message]
 
-    await _ticks_until(desk.world, logged)
+    await ticks_until(desk.world, logged)
     assert (await desk.get(strategy_id)).status == pb.STRATEGY_STATUS_RUNNING
 
 

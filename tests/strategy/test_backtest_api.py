@@ -14,7 +14,7 @@ from redfire.strategy.v1 import backtest_service_pb2 as rpc
 from services.kernel.identifiers import new_id
 from tests.strategy.backtests import ENDED, STRATEGIES, BacktestDesk, store_bars
 from tests.strategy.fakes import SYMBOL
-from tests.strategy.test_api import fields_of, reason_of
+from tests.strategy.refusal import fields_of, reason_of
 
 
 def time(year: int, month: int, day: int) -> Timestamp:

@@ -22,7 +22,7 @@ from services.strategy.jobs.job import Status
 from services.strategy.jobs.repository import JobRepository
 from tests.strategy.backtests import STRATEGIES, BacktestDesk, store_bars
 from tests.strategy.fakes import SYMBOL
-from tests.strategy.test_api import fields_of, reason_of
+from tests.strategy.refusal import fields_of, reason_of
 from tests.waiting import until
 
 MISCHIEF = '''

@@ -245,7 +245,7 @@ def _processes() -> list[JobProcess]:
 
 
 async def test_a_user_may_not_have_too_many_waiting(lab):
-    from tests.strategy.test_api import reason_of
+    from tests.strategy.refusal import reason_of
 
     async with lab(max_backtests=1, backtest_queue=2) as p:
         desk, other = BacktestDesk(p.identity()), BacktestDesk(p.identity())

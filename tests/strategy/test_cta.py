@@ -11,7 +11,7 @@ from services.strategy.runner.events import Effect, Order, OrderKind, OrderState
 from services.strategy.runner.guard import Guard
 from tests.strategy.fakes import START_NS, SYMBOL
 from tests.strategy.paper_broker import PaperBroker
-from tests.strategy.test_worker_processes import _ticks_until, _workers
+from tests.strategy.worker_processes import ticks_until, workers
 from tests.waiting import until
 
 SHIPPED = [
@@ -144,8 +144,8 @@ async def test_all_shipped_strategies_run_in_one_worker(world, serve, desk_of):
             world.market.push(price, step_s=20)
             await asyncio.sleep(0.002)
         for name in ("TestStrategy", "DoubleMaStrategy", "MultiSignalStrategy"):
-            await _ticks_until(world, lambda n=name: any(t.strategy_id == ids[n] for t in world.book.trades))
-        [worker] = _workers(p)
+            await ticks_until(world, lambda n=name: any(t.strategy_id == ids[n] for t in world.book.trades))
+        [worker] = workers(p)
         assert psutil.Process(worker).memory_info().rss < 170e6
         for name, strategy_id in ids.items():
             found = await desk.get(strategy_id)

@@ -15,7 +15,7 @@ from pathlib import Path
 from tests.harness import platform
 from tests.strategy.conftest import Desk
 from tests.strategy.fakes import World
-from tests.strategy.test_worker_processes import _workers
+from tests.strategy.worker_processes import workers
 
 async def main():
     world = World()
@@ -24,7 +24,7 @@ async def main():
         p.mint = world.auth.mint
         desk = Desk(world, p.identity(user_id=sys.argv[3]))
         strategy_id = await desk.run("Counter")
-        print(strategy_id, *_workers(p), flush=True)
+        print(strategy_id, *workers(p), flush=True)
         await asyncio.sleep(600)
 
 asyncio.run(main())

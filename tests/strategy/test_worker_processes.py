@@ -8,18 +8,8 @@ from pathlib import Path
 from redfire.strategy.v1 import strategy_pb2 as pb
 
 from tests.strategy.user_files import BAD, GOOD
+from tests.strategy.worker_processes import ticks_until, workers
 from tests.waiting import until
-
-
-async def _ticks_until(world, condition, timeout_s=20.0, price=5000.0):
-    """Push ticks until something happens."""
-
-    async def step():
-        world.market.push(price)
-        value = condition()
-        return await value if asyncio.iscoroutine(value) else value
-
-    return await until(step, timeout_s, 0.02)
 
 
 async def test_a_native_strategy_trades_and_stops(world, serve, desk_of, strategies_dir):
@@ -27,13 +17,13 @@ async def test_a_native_strategy_trades_and_stops(world, serve, desk_of, strateg
     async with serve() as p:
         desk = desk_of(p)
         strategy_id = await desk.run("Counter", quantity=2, note="hello")
-        await _ticks_until(world, lambda: world.book.position(strategy_id) == 2)
+        await ticks_until(world, lambda: world.book.position(strategy_id) == 2)
 
         async def shown():
             found = await desk.get(strategy_id)
             return found.position == "2" and found.variables["trades"] == 1
 
-        await _ticks_until(world, shown)
+        await ticks_until(world, shown)
         stopped = await desk.stop(strategy_id)
         assert stopped.status == pb.STRATEGY_STATUS_STOPPED
         assert (await desk.get(strategy_id)).variables["note_seen"] == "hello"
@@ -49,7 +39,7 @@ async def test_stopping_cancels_open_orders(world, serve, desk_of, strategies_di
     async with serve() as p:
         desk = desk_of(p)
         strategy_id = await desk.run("Rester")
-        await _ticks_until(world, lambda: world.book.of_strategy(strategy_id))
+        await ticks_until(world, lambda: world.book.of_strategy(strategy_id))
         assert world.book.is_open(world.book.of_strategy(strategy_id)[0])
         await desk.stop(strategy_id)
         assert not [order for order in world.book.of_strategy(strategy_id) if world.book.is_open(order)]
@@ -72,7 +62,7 @@ async def test_one_that_raises_fails_alone(world, serve, desk_of, strategies_dir
         assert any("bad.py" in log.message and "on_tick" in log.message and log.level == "ERROR" for log in logs)
         assert not any("runner.py" in log.message for log in logs)
         assert not [order for order in world.book.of_strategy(bad) if world.book.is_open(order)]
-        await _ticks_until(world, lambda: world.book.position(good) == 1)
+        await ticks_until(world, lambda: world.book.position(good) == 1)
         assert (await desk.get(good)).status == pb.STRATEGY_STATUS_RUNNING
 
 
@@ -86,16 +76,16 @@ async def test_one_that_blocks_or_exits_fails_and_the_others_resume(world, serve
     async with serve() as p:
         desk = desk_of(p)
         good = await desk.run("Counter")
-        await _ticks_until(world, lambda: world.book.position(good) == 1)
+        await ticks_until(world, lambda: world.book.position(good) == 1)
         await until(lambda: _shows(desk, good, "ticks", 3), 5)
         endings = {"Blocker": "blocked for more than 1 s in on_tick", "Exiter": "ended its worker in on_tick"}
         for class_name, words in endings.items():
             bad = await desk.run(class_name)
-            await _ticks_until(world, lambda b=bad: _is(desk, b, pb.STRATEGY_STATUS_ERROR))
+            await ticks_until(world, lambda b=bad: _is(desk, b, pb.STRATEGY_STATUS_ERROR))
             assert words in (await desk.get(bad)).error
-            await _ticks_until(world, lambda: _is(desk, good, pb.STRATEGY_STATUS_RUNNING))
+            await ticks_until(world, lambda: _is(desk, good, pb.STRATEGY_STATUS_RUNNING))
         before = (await desk.get(good)).variables["ticks"]
-        await _ticks_until(world, lambda: _shows(desk, good, "ticks", before + 3))
+        await ticks_until(world, lambda: _shows(desk, good, "ticks", before + 3))
         # Its position came back from trading, and it did not buy a second time.
         assert (await desk.get(good)).position == "1"
         assert world.book.position(good) == 1
@@ -112,22 +102,11 @@ async def test_a_killed_worker_is_replaced(world, serve, desk_of, strategies_dir
         desk = desk_of(p)
         good = await desk.run("Counter")
         for _ in range(2):
-            os.kill(await until(lambda: next(iter(_workers(p)), None), 10), signal.SIGKILL)
+            os.kill(await until(lambda: next(iter(workers(p)), None), 10), signal.SIGKILL)
             await until(lambda: not world.market.streams, 5)
-            await _ticks_until(world, lambda: bool(world.market.streams))
-        await _ticks_until(world, lambda: _shows(desk, good, "ticks", 1))
+            await ticks_until(world, lambda: bool(world.market.streams))
+        await ticks_until(world, lambda: _shows(desk, good, "ticks", 1))
         assert (await desk.get(good)).status == pb.STRATEGY_STATUS_RUNNING
-
-
-def _workers(p) -> list[int]:
-    """Pids of the worker processes that this process started."""
-    import psutil
-
-    return [
-        child.pid
-        for child in psutil.Process().children()
-        if child.status() != psutil.STATUS_ZOMBIE and "services.strategy.runner.main" in " ".join(child.cmdline())
-    ]
 
 
 async def test_running_strategies_resume_after_a_restart(world, serve, desk_of, strategies_dir, tmp_path: Path):
@@ -137,9 +116,9 @@ async def test_running_strategies_resume_after_a_restart(world, serve, desk_of, 
         desk = desk_of(p)
         user_id = desk.user.user_id
         strategy_id = await desk.run("Counter")
-        await _ticks_until(world, lambda: world.book.position(strategy_id) == 1)
-        await _ticks_until(world, lambda: _shows(desk, strategy_id, "ticks", 5))
-        pids = _workers(p)
+        await ticks_until(world, lambda: world.book.position(strategy_id) == 1)
+        await ticks_until(world, lambda: _shows(desk, strategy_id, "ticks", 5))
+        pids = workers(p)
     assert pids
     await until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in pids), 5)
     async with serve(data_dir) as p:
@@ -147,7 +126,7 @@ async def test_running_strategies_resume_after_a_restart(world, serve, desk_of, 
         desk.user.user_id, desk.user.token = user_id, p.mint.token(user_id)
         desk.__init__(world, desk.user)
         await desk.until_status(strategy_id, "RUNNING")
-        await _ticks_until(world, lambda: _shows(desk, strategy_id, "ticks", 8))
+        await ticks_until(world, lambda: _shows(desk, strategy_id, "ticks", 8))
         found = await desk.get(strategy_id)
         assert found.position == "1"
         assert world.book.position(strategy_id) == 1
@@ -165,7 +144,7 @@ async def test_the_moving_average_trades_and_its_worker_stays_small(world, serve
             world.market.push(price)
             await asyncio.sleep(0.01)
         await until(lambda: len(world.book.trades) >= 3, 10)
-        [worker] = _workers(p)
+        [worker] = workers(p)
         assert psutil.Process(worker).memory_info().rss < 100e6
         assert abs(world.book.position(strategy_id)) <= 1
         found = await desk.get(strategy_id)

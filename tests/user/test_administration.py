@@ -14,7 +14,7 @@ from services.kernel.errors import Denied, FailedPrecondition, NotFound
 from services.kernel.identifiers import new_id
 from services.kernel.status import from_rpc_error
 from tests.auth.refusal import refused
-from tests.auth.test_refresh import begin, is_dead
+from tests.auth.session import begin, is_dead
 from tests.harness import Platform, User, platform
 from tests.waiting import until
 

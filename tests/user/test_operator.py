@@ -12,7 +12,7 @@ from services.kernel.errors import FailedPrecondition, Invalid, NotFound
 from services.user.admin import user_admin
 from services.user.repository import UsernameTaken
 from tests.auth.refusal import refused
-from tests.auth.test_refresh import begin, is_dead
+from tests.auth.session import begin, is_dead
 from tests.harness import PASSWORD, Platform, platform
 from tests.waiting import until
 

@@ -1,0 +1,27 @@
+"""Worker processes of strategies, and ticks until they did something."""
+
+import asyncio
+
+import psutil
+
+from tests.waiting import until
+
+
+async def ticks_until(world, condition, timeout_s=20.0, price=5000.0):
+    """Push ticks until something happens."""
+
+    async def step():
+        world.market.push(price)
+        value = condition()
+        return await value if asyncio.iscoroutine(value) else value
+
+    return await until(step, timeout_s, 0.02)
+
+
+def workers(p) -> list[int]:
+    """Pids of the worker processes that this process started."""
+    return [
+        child.pid
+        for child in psutil.Process().children()
+        if child.status() != psutil.STATUS_ZOMBIE and "services.strategy.runner.main" in " ".join(child.cmdline())
+    ]
