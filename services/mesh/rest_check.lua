@@ -9,13 +9,17 @@ local DEEPEST = 100  -- as deep as protobuf reads messages
 local LONGEST = 120  -- bytes of an offending name that are given back
 
 -- What a field holds. Only message, list and map have `fields` or `item`.
-local SCALAR, MESSAGE, LIST, MAP, ANY, OBJECT, ARRAY = 1, 2, 3, 4, 5, 6, 7
+local SCALAR, MESSAGE, LIST, MAP, ANY, OBJECT, ARRAY, BOOL, ENUM = 1, 2, 3, 4, 5, 6, 7, 8, 9
 local EXPECTED = {
   "must not be an object or an array", "must be an object", "must be an array", "must be an object", "",
-  "must be an object", "must be an array",
+  "must be an object", "must be an array", "must be true or false, without quotes",
+  "must be the name of a value, or its number without quotes",
 }
 local ANYTHING = { kind = ANY }
-local WELL_KNOWN = { ["*"] = ANYTHING, ["{*}"] = { kind = OBJECT }, ["[*]"] = { kind = ARRAY } }
+local WELL_KNOWN = {
+  ["*"] = ANYTHING, ["{*}"] = { kind = OBJECT }, ["[*]"] = { kind = ARRAY }, ["?"] = { kind = BOOL },
+  ["#"] = { kind = ENUM },
+}
 
 -- The fields of a message by both their names, made when first asked for.
 local fields_of = setmetatable({}, { __index = function(all, message)
@@ -268,8 +272,17 @@ check_value = function(i, depth, field, is_item)
       refuse(depth, "must not be null")
     end
     return i + 4
-  elseif kind == SCALAR or kind == ANY then
+  elseif kind == SCALAR or kind == ANY or kind == BOOL and c ~= 34 then
     return check_scalar(i, depth)
+  elseif kind == ENUM then
+    local last, first = check_scalar(i, depth), byte(text, i + 1)
+    if first == 92 then
+      first = byte(unescaped(sub(text, i + 1, last - 2)))
+    end
+    -- Names begin with a letter; the transcoder takes a number in quotes as well.
+    if c ~= 34 or first > 57 then
+      return last
+    end
   end
   refuse(depth, EXPECTED[kind])
 end
@@ -289,7 +302,7 @@ end
 -- Names are compared as they are sent: the transcoder, too, reads no escapes in them.
 local function check_query(query, message)
   for parameter in query:gmatch("[^&]+") do
-    local name, equals = parameter:match("^([^=]*)(=?)")
+    local name, equals, value = parameter:match("^([^=]*)(=?)(.*)")
     local fields, depth, field = fields_of[message], 0, nil
     for step in (name .. "."):gmatch("([^.]*)%.") do
       field = fields and fields[step]
@@ -303,6 +316,8 @@ local function check_query(query, message)
     local found = path(depth)
     if equals == "" then
       refuse(name, "has no value")
+    elseif field.kind == BOOL and value ~= "true" and value ~= "false" then
+      refuse(name, "must be true or false")
     elseif given[found] and not (given[found] == "query" and field.kind == LIST) then
       refuse(name, given[found] == "path" and "is given by the path already" or "is given twice")
     end

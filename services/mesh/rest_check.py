@@ -7,7 +7,8 @@ before a service is asked.
 `keep_body` stands before the transcoder: it refuses what is not sent as JSON and puts the body, as it is, into the
 call's dynamic metadata. `check` stands after it, last of all, where `:path` is the RPC: no path is matched twice, so
 none can be matched differently; what was not kept is not let through. It reads the body once, along the request's
-message type; names, nesting and JSON's grammar are its business, values remain the transcoder's. gRPC calls pass by.
+message type; names, nesting and JSON's grammar are its business, and that a bool is not "true", "yes" or 1 in quotes,
+nor an enum its number in quotes. All other values remain the transcoder's. gRPC calls pass by.
 
 Why Lua: an external processor is a hop more, and its own process to run; a body is too large for a header to a service;
 and a module for Envoy would have to be built. It costs 45 to 65 µs of Envoy's CPU a request, on top of about 400
@@ -124,7 +125,8 @@ def _item(field: FieldDescriptor) -> FieldDescriptor:
 
 
 def _field(field: FieldDescriptor) -> str:
-    """`name=jsonName`, then `[]` or `{}`, then the kind: `:redfire.risk.v1.RiskLimits`, or nothing for a scalar."""
+    """`name=jsonName`, then `[]` or `{}`, then the kind: `:redfire.risk.v1.RiskLimits`, `:?` for a bool, `:#` for an
+    enum, nothing for another scalar."""
     item = _item(field)
     suffix = "{}" if item is not field else "[]" if field.is_repeated else ""
     kind = _kind(item)
@@ -133,6 +135,8 @@ def _field(field: FieldDescriptor) -> str:
 
 def _kind(field: FieldDescriptor) -> str:
     message = field.message_type
-    if message is None or (message.file.package == "google.protobuf" and message.name in _SCALARS):
+    if message is None:
+        return {FieldDescriptor.TYPE_BOOL: "?", FieldDescriptor.TYPE_ENUM: "#"}.get(field.type, "")
+    if message.file.package == "google.protobuf" and message.name in _SCALARS:
         return ""
     return _ANY_JSON.get(message.full_name, message.full_name)

@@ -75,6 +75,8 @@ def wrong_queries(message: Descriptor, route: RestRoute) -> Iterator[tuple[str, 
             yield f"{field.json_name}={value}&{field.name}={value}", field.name, f"{field.name} twice in the query"
             yield field.json_name, field.json_name, f"{field.name} without a value"
             yield f"{field.json_name}x={value}", f"{field.json_name}x", f"{field.name} misspelt in the query"
+            for other in ("1", "") if field.type == FieldDescriptor.TYPE_BOOL else ():
+                yield f"{field.name}={other}", field.name, f"{field.name} is {other} in the query"
 
 
 def wrong_bodies(message: Descriptor) -> Iterator[tuple[str, str, str]]:
@@ -90,6 +92,8 @@ def wrong_bodies(message: Descriptor) -> Iterator[tuple[str, str, str]]:
             for first in {name, field.name}:
                 twice = f'{before}{{"{first}": {value}, "{name}": {value}}}{after}'
                 yield twice, at + name, f"{at}{name} twice, first as {first}"
+            for other in values_of_another_type(field):
+                yield f'{before}{{"{name}": {other}}}{after}', at + name, f"{at}{name} is {other}"
 
 
 def places(message: Descriptor, above: tuple[str, ...]) -> Iterator[tuple[str, str, str, Descriptor]]:
@@ -113,6 +117,20 @@ def places(message: Descriptor, above: tuple[str, ...]) -> Iterator[tuple[str, s
                 f"{field.json_name}{step}{rest}",
                 deeper,
             )
+
+
+def values_of_another_type(field: FieldDescriptor) -> Iterator[str]:
+    """What only looks like a value of the field: a bool in quotes, an enum's number in quotes."""
+    entry = field.message_type
+    if entry is not None and entry.GetOptions().map_entry:
+        yield from (f'{{"1": {other}}}' for other in values_of_another_type(entry.fields_by_name["value"]))
+        return
+    others: tuple[str, ...] = ()
+    if field.type == FieldDescriptor.TYPE_BOOL:
+        others = ("true", "0")
+    elif field.type == FieldDescriptor.TYPE_ENUM:
+        others = ("1", "\\u0031")
+    yield from (f'["{other}"]' if field.is_repeated else f'"{other}"' for other in others)
 
 
 def sample(field: FieldDescriptor) -> Any:

@@ -38,7 +38,7 @@ async def test_every_route_names_what_it_does_not_know_and_asks_no_service(
     for request in wrong_requests(contract):
         answer = await http.request(request.verb, request.path, content=request.body, headers=headers)
         count += 1
-        message = answer.json().get("message", "")
+        message = answer.json().get("message", "") if answer.content else ""
         if answer.status_code != 400 or request.field not in message or backend.arrived:
             wrong.append(f"{request.name}: {answer.status_code} {answer.text[:200]}")
             backend.arrived.clear()
@@ -97,6 +97,34 @@ async def test_what_would_have_done_something_else_is_refused(
 
 
 @pytest.mark.parametrize(
+    ("body", "violation"),
+    [
+        ('{"reduceOnly": "true"}', ("reduceOnly", "must be true or false, without quotes")),
+        ('{"type": "1"}', ("type", "must be the name of a value, or its number without quotes")),
+        ('{"type": "+1"}', ("type", "must be the name of a value, or its number without quotes")),
+        ('{"type": [1]}', ("type", "must be the name of a value, or its number without quotes")),
+        ('{"reduceOnly": {}}', ("reduceOnly", "must be true or false, without quotes")),
+    ],
+)
+async def test_a_value_of_another_type_is_refused_and_the_violation_says_what_is_expected(
+    backend: Backend, http: httpx.AsyncClient, body: str, violation: tuple[str, str]
+) -> None:
+    answer = await http.post(ORDERS, content=body, headers=backend.bearer() | JSON)
+    assert answer.status_code == 400
+    assert reason_of(answer) == "INVALID_FIELD"
+    assert violation_of(answer) == violation
+    assert not backend.arrived
+
+
+@pytest.mark.parametrize("value", ["t", "yes", "True", "FALSE", "1", "%74rue"])
+async def test_a_bool_in_a_query_is_true_or_false(backend: Backend, http: httpx.AsyncClient, value: str) -> None:
+    answer = await http.post(f"{ORDERS}?reduceOnly={value}", content="{}", headers=backend.bearer() | JSON)
+    assert answer.status_code == 400
+    assert "reduceOnly" in answer.json()["message"]
+    assert not backend.arrived
+
+
+@pytest.mark.parametrize(
     "body",
     [
         '{price: "1"}', "{'price': '1'}", '{"price": "1",}', '{"price": "1"} {}', '{"price": "1"}]', '"one"', "[]",
@@ -139,6 +167,7 @@ async def test_only_utf_8_is_a_body(backend: Backend, http: httpx.AsyncClient, b
         "{}", " { } ", '\r\n\t{"clientOrderId"\t:\n"one" ,"price":null}\n',
         "", '{"symbol": "测试 \\u6d4b \\ud83d\\ude00"}',
         '{"symbol": "\\"\\\\\\/\\b\\f\\n\\r\\t"}', '{"client\\u004frderId": "one"}', '{"type": 2, "side": "SIDE_BUY"}',
+        '{"type": "\\u004fRDER_TYPE_LIMIT", "reduceOnly": true, "postOnly": null, "side": null}', '{"side": 1e0}',
     ],
 )  # fmt: skip
 async def test_all_of_json_is_a_body(backend: Backend, http: httpx.AsyncClient, body: str) -> None:
