@@ -33,6 +33,11 @@ class RiskApi(rpc.RiskServiceServicer):
         found = self._risk.check_cancel(request.account_id, request.symbol, request.order_id)
         return pb.CheckCancelResponse(violations=[convert.to_violation(violation) for violation in found])
 
+    async def ReleaseOrders(self, request: pb.ReleaseOrdersRequest, call: Call) -> pb.ReleaseOrdersResponse:
+        """Takes back what was counted of orders that were refused after all."""
+        self._risk.release_orders(request.account_id, request.order_ids)
+        return pb.ReleaseOrdersResponse()
+
     async def GetLimits(self, request: pb.GetLimitsRequest, call: Call) -> pb.GetLimitsResponse:
         """The limits of an account."""
         account_id, limits = await self._risk.get_limits(call.identity, request.account_id)

@@ -167,11 +167,22 @@ class AccountBook:
             order_id, reservation = next(iter(self.reservations.items()))
             if reservation.until > now:
                 return
-            self.release(order_id)
-            # It never became an order.
-            self.behaviour.forget(reservation.repeat_key, order_id)
-            if self.resting_orders is not None and (reservation.replaces or order_id not in self.orders):
-                self.resting_orders.drop(order_id, wanted=reservation.replaces)
+            self._drop(order_id, reservation)
+
+    def withdraw(self, order_id: str) -> None:
+        """Forget a new order that was let through and never became one: it does not count for the rate either."""
+        reservation = self.reservations.get(order_id)
+        if reservation is not None and not reservation.replaces:
+            self._drop(order_id, reservation)
+            if self._admitted:
+                self._admitted.pop()
+
+    def _drop(self, order_id: str, reservation: Reservation) -> None:
+        self.release(order_id)
+        # It never became an order.
+        self.behaviour.forget(reservation.repeat_key, order_id)
+        if self.resting_orders is not None and (reservation.replaces or order_id not in self.orders):
+            self.resting_orders.drop(order_id, wanted=reservation.replaces)
 
     def adopt(self, old: "AccountBook") -> None:
         """Take over from the book before a new snapshot what trading does not know of."""

@@ -1,7 +1,7 @@
 """Rules of risk: who may see and change what, and the check that every order passes."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Hashable, Sequence
+from collections.abc import AsyncIterator, Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TypeVar
@@ -138,6 +138,12 @@ class RiskService:
         else:
             book.behaviour.ask(order_id, symbol, now + self._settings.value.reservation_s)
         return found
+
+    def release_orders(self, account_id: str, order_ids: Iterable[str]) -> None:
+        """Take back what was counted of new orders that trading refused after all: they leave nothing."""
+        if (book := self._portfolio.find(account_id)) is not None:
+            for order_id in order_ids:
+                book.withdraw(order_id)
 
     def _count(self, book: AccountBook, candidate: OrderCandidate, growth: Growth, now: float) -> None:
         reserved = book.reservations.get(candidate.order_id)

@@ -186,7 +186,11 @@ class GroupService:
 
         outcome = running.outcome()
         written.add_done_callback(ended)
-        return await outcome
+        try:
+            return await outcome
+        except IntegrityError:
+            await self._risk.release(account.account_id, [order.order_id for order in group.orders])
+            raise
 
     async def _accept_new(
         self,
@@ -206,18 +210,15 @@ class GroupService:
                 raise of_order(error, index) from None
         order_ids = [new_id() for _ in orders]
         self._require_holdings(account, kind, appraised)
-        for index, (order_id, one) in enumerate(zip(order_ids, appraised, strict=True)):
-            answer = await self._risk.check(
-                account.user_id, account.account_id, order_id, one.new, one.price, one.instrument, account.gateway
-            )
-            if answer.refusals:
-                raise of_order(answer.refusals[0], index)
-            if answer.cancel_first:
-                raise of_order(SelfTrade(), index)
-        # Risk was awaited: others may have been accepted, or the books read anew, meanwhile.
-        self._desk.require_open()
-        account = self._book.accounts[account.account_id]
-        appraised = self._require_holdings(account, kind, appraised)
+        try:
+            await self._check_risk(account, order_ids, appraised)
+            # Risk was awaited: others may have been accepted, or the books read anew, meanwhile.
+            self._desk.require_open()
+            account = self._book.accounts[account.account_id]
+            appraised = self._require_holdings(account, kind, appraised)
+        except BaseException:
+            await self._risk.release(account.account_id, order_ids)
+            raise
         if not appraised[0].opens:
             self._desk.roll(account, appraised[0].new.symbol)
         with self._desk.step(account.user_id) as changes:
@@ -242,6 +243,16 @@ class GroupService:
                 else:
                     execution.send(self._book, entry, changes)
             return group, armed, self._desk.commit(changes, refusable=True)
+
+    async def _check_risk(self, account: Account, order_ids: list[str], appraised: Sequence[Appraisal]) -> None:
+        for index, (order_id, one) in enumerate(zip(order_ids, appraised, strict=True)):
+            answer = await self._risk.check(
+                account.user_id, account.account_id, order_id, one.new, one.price, one.instrument, account.gateway
+            )
+            if answer.refusals:
+                raise of_order(answer.refusals[0], index)
+            if answer.cancel_first:
+                raise of_order(SelfTrade(), index)
 
     def _require_holdings(
         self, account: Account, kind: OrderGroupKind, appraised: Sequence[Appraisal]

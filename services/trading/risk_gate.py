@@ -90,6 +90,14 @@ class RiskGate:
             _refusals(answer.violations), from_text(answer.max_quantity), tuple(answer.cancel_first_order_ids)
         )
 
+    async def release(self, account_id: str, order_ids: Iterable[str]) -> None:
+        """Take back what risk counted of orders that are refused after all; without its answer that ends by itself."""
+        request = risk_pb2.ReleaseOrdersRequest(account_id=account_id, order_ids=order_ids)
+        try:
+            await self._risk.ReleaseOrders(request, timeout=TIMEOUT_S)
+        except RedFireError as error:
+            log.warning("risk does not answer: %s", error.message)
+
     async def check_cancel(self, order: Order) -> RedFireError | None:
         """Why a user may not cancel an order now. Without risk every cancel passes: it takes nothing on."""
         if order.is_held:

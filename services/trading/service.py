@@ -293,7 +293,11 @@ class OrderService:
 
         outcome = running.outcome()
         written.add_done_callback(end)
-        return await outcome
+        try:
+            return await outcome
+        except IntegrityError:
+            await self._risk.release(account.account_id, [order.order_id])
+            raise
 
     async def appraise(self, account: Account, new: NewOrder, holds: bool = True) -> Appraisal:
         """Look at an order before risk does; raises what refuses it.
@@ -329,15 +333,19 @@ class OrderService:
         )
         if answer.refusals:
             raise answer.refusals[0]
-        # Risk was awaited: others may have been accepted, or the books read anew, meanwhile.
-        self._desk.require_open()
-        account = self._book.accounts[account.account_id]
-        if new.position_effect is not PositionEffect.OPEN:
-            self._desk.roll(account, new.symbol)
-        if new.reduce_only:
-            one.new = self._acceptance.reduced(account, one.new)
-        if violations := self._acceptance.holding_violations(account, instrument, one.new, one.price):
-            raise violations[0]
+        try:
+            # Risk was awaited: others may have been accepted, or the books read anew, meanwhile.
+            self._desk.require_open()
+            account = self._book.accounts[account.account_id]
+            if new.position_effect is not PositionEffect.OPEN:
+                self._desk.roll(account, new.symbol)
+            if new.reduce_only:
+                one.new = self._acceptance.reduced(account, one.new)
+            if violations := self._acceptance.holding_violations(account, instrument, one.new, one.price):
+                raise violations[0]
+        except RedFireError:
+            await self._risk.release(account.account_id, [order_id])
+            raise
         with self._desk.step(account.user_id) as changes:
             order = make_order(order_id, account, one, traceparent, fingerprint, changes.now_ns)
             self.note_instrument(instrument, changes)

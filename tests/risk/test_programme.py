@@ -357,3 +357,17 @@ async def test_counts_survive_a_kill(tmp_path: Any, monkeypatch: pytest.MonkeyPa
         else:
             assert await world.reasons() == [ORDERS]
             assert await world.cancel_reasons(kept[1]) == [CANCELS]
+
+
+async def test_orders_that_trading_refused_after_all_count_for_nothing(world: World) -> None:
+    await world.limit(duplicate_window=duration_pb2.Duration(seconds=60), max_orders_per_second=2, max_open_orders=2)
+    refused_ids = [new_id(), new_id()]
+    for order_id, price in zip(refused_ids, ("4000", "3999"), strict=True):
+        assert await world.reasons(order_id=order_id, price=price) == []
+    stub = world.platform.service_stub(RiskServiceStub, "trading")
+    for _ in range(2):  # again changes nothing
+        await stub.ReleaseOrders(pb.ReleaseOrdersRequest(account_id=world.account_id, order_ids=refused_ids))
+    assert (await world.exposure()).open_orders == 0
+    for price in ("4000", "3999"):
+        assert await world.reasons(price=price) == []
+    assert (await world.exposure()).open_orders == 2

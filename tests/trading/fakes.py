@@ -267,6 +267,8 @@ class FakeRisk(risk_pb2_grpc.RiskServiceServicer):
         self.down = False
         self.hold = None
         self.checks = []
+        self.released = []
+        self.refused_types = (1, 2, 3, 4, 5)
         self.cancel_checks = []
         self.keep = ""
 
@@ -277,13 +279,17 @@ class FakeRisk(risk_pb2_grpc.RiskServiceServicer):
             return risk_pb2.CheckCancelResponse(violations=[risk_pb2.RiskViolation(reason=reason, message="no")])
         return risk_pb2.CheckCancelResponse()
 
+    async def ReleaseOrders(self, request, call):
+        self.released += request.order_ids
+        return risk_pb2.ReleaseOrdersResponse()
+
     async def CheckOrder(self, request, call):
         self.checks.append(request)
         if self.hold:
             await self.hold()
         if self.down:
             raise Unavailable("risk is down")
-        if self.refuse:
+        if self.refuse and request.type in self.refused_types:
             reason = error_reason_pb2.ErrorReason.Value(self.refuse)
             return risk_pb2.CheckOrderResponse(violations=[risk_pb2.RiskViolation(reason=reason, message="no")])
         return risk_pb2.CheckOrderResponse(cancel_first_order_ids=self.cancel_first)

@@ -4,11 +4,13 @@ import asyncio
 
 import grpc
 import pytest
+from redfire.common.v1 import common_pb2
 from redfire.trading.v1 import order_service_pb2 as order_pb
 
 from tests.trading.conftest import reason_of, refused
 from tests.trading.fakes import OTHER
 from tests.trading.group_orders import bracket, create, oco, order
+from tests.waiting import until
 
 
 async def test_the_same_group_is_answered_again_and_another_body_is_refused(trader):
@@ -92,3 +94,30 @@ async def test_groups_of_one_id_at_the_same_moment_are_one_and_another_body_is_r
             assert [o.client_order_id for o in answer.orders] == [o.client_order_id for o in asked.orders]
     assert sum(isinstance(answer, grpc.aio.AioRpcError) for answer in answers) == 2
     assert len(await trader.open()) == 3
+
+
+async def test_a_group_that_is_refused_at_a_later_order_leaves_nothing_in_risk(trader):
+    trader.risk.refuse, trader.risk.refused_types = "RISK_LIMIT_MAX_ORDER_QUANTITY", (common_pb2.ORDER_TYPE_STOP,)
+    async with refused("RISK_LIMIT_MAX_ORDER_QUANTITY"):
+        await create(trader, bracket())
+    checked = {check.order_id for check in trader.risk.checks}
+    assert len(checked) == 3 and checked == set(trader.risk.released)
+
+
+async def test_a_group_for_which_the_money_went_while_risk_was_asked_leaves_nothing_in_risk(trader):
+    release = asyncio.Event()
+
+    async def hold():
+        if len(trader.risk.checks) == 1:
+            await release.wait()
+
+    trader.risk.hold = hold
+    asked = asyncio.create_task(create(trader, bracket(4)))
+    await until(lambda: trader.risk.checks)
+    await trader.create(quantity=4)
+    release.set()
+    async with refused("INSUFFICIENT_FUNDS"):
+        await asked
+    assert len(trader.risk.released) == 3
+    # An order on its own is taken back the same way.
+    assert not {o.order_id for o in await trader.open()} & set(trader.risk.released)

@@ -169,6 +169,18 @@ class CheckCancelRequest(_message.Message):
     order_id: str
     def __init__(self, user_id: _Optional[str] = ..., account_id: _Optional[str] = ..., symbol: _Optional[str] = ..., order_id: _Optional[str] = ...) -> None: ...
 
+class ReleaseOrdersRequest(_message.Message):
+    __slots__ = ("account_id", "order_ids")
+    ACCOUNT_ID_FIELD_NUMBER: _ClassVar[int]
+    ORDER_IDS_FIELD_NUMBER: _ClassVar[int]
+    account_id: str
+    order_ids: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, account_id: _Optional[str] = ..., order_ids: _Optional[_Iterable[str]] = ...) -> None: ...
+
+class ReleaseOrdersResponse(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
 class CheckCancelResponse(_message.Message):
     __slots__ = ("violations",)
     VIOLATIONS_FIELD_NUMBER: _ClassVar[int]

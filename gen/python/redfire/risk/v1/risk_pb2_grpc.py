@@ -45,6 +45,11 @@ class RiskServiceStub:
                 request_serializer=redfire_dot_risk_dot_v1_dot_risk__pb2.CheckCancelRequest.SerializeToString,
                 response_deserializer=redfire_dot_risk_dot_v1_dot_risk__pb2.CheckCancelResponse.FromString,
                 _registered_method=True)
+        self.ReleaseOrders = channel.unary_unary(
+                '/redfire.risk.v1.RiskService/ReleaseOrders',
+                request_serializer=redfire_dot_risk_dot_v1_dot_risk__pb2.ReleaseOrdersRequest.SerializeToString,
+                response_deserializer=redfire_dot_risk_dot_v1_dot_risk__pb2.ReleaseOrdersResponse.FromString,
+                _registered_method=True)
         self.GetLimits = channel.unary_unary(
                 '/redfire.risk.v1.RiskService/GetLimits',
                 request_serializer=redfire_dot_risk_dot_v1_dot_risk__pb2.GetLimitsRequest.SerializeToString,
@@ -96,6 +101,14 @@ class RiskServiceServicer:
     def CheckCancel(self, request, context):
         """Says whether a user may cancel an order, and counts it against the limits until it is seen. For trading, which does not ask
         for cancels of the platform itself, nor lets a cancel fail because risk does not answer.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ReleaseOrders(self, request, context):
+        """Takes back what CheckOrder counted of new orders that trading refused after all, for instance all of a group of which one is
+        refused. For trading.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -165,6 +178,11 @@ def add_RiskServiceServicer_to_server(servicer, server):
                     servicer.CheckCancel,
                     request_deserializer=redfire_dot_risk_dot_v1_dot_risk__pb2.CheckCancelRequest.FromString,
                     response_serializer=redfire_dot_risk_dot_v1_dot_risk__pb2.CheckCancelResponse.SerializeToString,
+            ),
+            'ReleaseOrders': grpc.unary_unary_rpc_method_handler(
+                    servicer.ReleaseOrders,
+                    request_deserializer=redfire_dot_risk_dot_v1_dot_risk__pb2.ReleaseOrdersRequest.FromString,
+                    response_serializer=redfire_dot_risk_dot_v1_dot_risk__pb2.ReleaseOrdersResponse.SerializeToString,
             ),
             'GetLimits': grpc.unary_unary_rpc_method_handler(
                     servicer.GetLimits,
@@ -257,6 +275,33 @@ class RiskService:
             '/redfire.risk.v1.RiskService/CheckCancel',
             redfire_dot_risk_dot_v1_dot_risk__pb2.CheckCancelRequest.SerializeToString,
             redfire_dot_risk_dot_v1_dot_risk__pb2.CheckCancelResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ReleaseOrders(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/redfire.risk.v1.RiskService/ReleaseOrders',
+            redfire_dot_risk_dot_v1_dot_risk__pb2.ReleaseOrdersRequest.SerializeToString,
+            redfire_dot_risk_dot_v1_dot_risk__pb2.ReleaseOrdersResponse.FromString,
             options,
             channel_credentials,
             insecure,
