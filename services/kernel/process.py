@@ -75,6 +75,10 @@ class Process:
         """Settings as they are now: config's values laid over those at start."""
         return self._host.live(self.service_name, section)
 
+    def live_section(self, section: str) -> Live[Any]:
+        """Another service's settings as they are now, by the section's name."""
+        return self._host.live(section, type(self._host.settings.sections()[section]))
+
     def setting_schemas(self) -> dict[str, dict[str, dict[str, Any]]]:
         """JSON schemas of all settings: by section, by key."""
         return {name: json_schemas(type(s)) for name, s in self._host.settings.sections().items()}

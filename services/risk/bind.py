@@ -15,6 +15,7 @@ from services.quant.calendar import Calendar
 from services.risk import models
 from services.risk.api import RiskApi
 from services.risk.book import AccountBook
+from services.risk.currency_rates import CurrencyRates
 from services.risk.day_counts import DayCounts
 from services.risk.enforcer import Enforcer
 from services.risk.journal import Journal
@@ -28,8 +29,6 @@ from services.risk.setting_store import SettingStore
 from services.risk.settings import RiskSettings
 from services.risk.trading_feed import TradingFeed
 from services.risk.trading_state import EVERYBODY, NO_STATES, AccountStates, TradingStates
-
-ONE = Decimal(1)
 
 
 def bind(process: Process) -> None:
@@ -57,13 +56,10 @@ def bind(process: Process) -> None:
     trading = process.peer(OrderServiceStub)
     market, engine = process.peer(MarketServiceStub), process.peer(EngineServiceStub)
     calendar = Calendar.load()
-    accounts_currency, rates = process.setting("trading", "currency"), process.setting("trading", "currency_rates")
-
-    def rate(currency: str) -> Decimal:
-        # Without a rate trading refuses the instrument's orders.
-        return ONE if currency in ("", accounts_currency) else rates.get(f"{currency}/{accounts_currency}", ONE)
-
-    prices = PriceFeed(market, engine, portfolio, calendar, process.clock, settings.value.price_interval_s, rate)
+    trading_settings = process.live_section("trading")
+    rates = CurrencyRates(trading_settings)
+    prices = PriceFeed(market, engine, portfolio, calendar, process.clock, settings.value.price_interval_s, rates.rate)
+    trading_settings.on_change(lambda _: prices.revalue())
     counts = DayCounts(calendar)
     feed = TradingFeed(trading, portfolio, counts, prices.catalogue_loaded, process.clock)
     enforcer = Enforcer(trading, states, portfolio, process.clock)

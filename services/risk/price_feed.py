@@ -55,6 +55,7 @@ class PriceFeed:
         self._present = ""
         self._interval_s = interval_s
         self._rate = rate
+        self._own_sizes: dict[str, tuple[Decimal, str]] = {}  # the contract size in the instrument's currency, and that
         self._listed: set[str] = set()
         # Each stream follows up to MAX_SYMBOLS symbols; it is opened anew when one is added to it.
         self._streams: list[tuple[set[str], asyncio.Task[None]]] = []
@@ -90,8 +91,13 @@ class PriceFeed:
             log.debug("there is no last price of %s: %s", symbol, error.message)
         self._without_price.put(symbol, True)
 
+    def revalue(self) -> None:
+        """The rates of currencies may have changed."""
+        sizes = {symbol: size * self._rate(currency) for symbol, (size, currency) in self._own_sizes.items()}
+        self._portfolio.learn_sizes(sizes)
+
     async def _load_catalogue(self) -> None:
-        token, sizes, listed = "", dict[str, Decimal](), set[str]()
+        token, listed = "", set[str]()
         while True:
             request = market_pb2.ListInstrumentsRequest(page_size=1000, page_token=token)
             page = await self._market.ListInstruments(request)
@@ -99,13 +105,13 @@ class PriceFeed:
                 listed.add(instrument.symbol)
                 self._prices.gateways[instrument.symbol] = instrument.gateway_name
                 if size := from_text(instrument.contract_size):
-                    sizes[instrument.symbol] = size * self._rate(instrument.currency)
+                    self._own_sizes[instrument.symbol] = size, instrument.currency
             token = page.next_page_token
             if not token:
                 break
         self._listed = listed
         await self._load_gateways()
-        self._portfolio.learn_sizes(sizes)
+        self.revalue()
 
     async def _load_gateways(self) -> None:
         try:

@@ -6,9 +6,12 @@ from typing import Any
 
 import pytest
 from redfire.common.v1 import common_pb2 as common
+from redfire.config.v1 import config_pb2
+from redfire.config.v1.config_pb2_grpc import ConfigServiceStub
 from redfire.market.v1 import market_pb2
 from redfire.trading.v1 import trading_pb2
 
+from services.config.convert import to_value
 from services.kernel.clock import ManualClock
 from services.quant.calendar import Calendar
 from services.risk import price_feed
@@ -105,6 +108,30 @@ async def test_what_is_quoted_in_dollars_counts_in_the_accounts_currency() -> No
         # One contract is 30,000 dollars; trading tells the instrument's own size.
         order = {"symbol": LATE, "contract_size": "10", "price": "3000", "reference_price": "3000", "dry_run": True}
         assert await world.reasons(**order) == ["RISK_LIMIT_MAX_ORDER_NOTIONAL"]
+
+
+async def test_currency_rates_are_followed_while_risk_runs() -> None:
+    async for world in running("config", trading_settings={"currency_rates": {"USD/CNY": "7.1"}}):
+        world.market.currencies[LATE] = "USD"
+        world.market.sizes[LATE] = "10"
+        world.trading.position(world.alice.user_id, world.account_id, 2, average=3000, symbol=LATE)
+        configs = world.platform.identity(role="admin").stub(ConfigServiceStub)
+        key = {"environment": "development", "service_name": "trading", "key": "currency_rates"}
+
+        async def valued(notional: str) -> None:
+            async def is_valued() -> bool:
+                return (await world.exposure()).gross_notional == notional
+
+            await until(is_valued)
+
+        await valued("426000")
+        await configs.SetConfig(config_pb2.SetConfigRequest(**key, value=to_value({"USD/CNY": "7.2"})))
+        await valued("432000")
+        # Positions keep their rates at trading, and risk the last one that it knew.
+        await configs.SetConfig(config_pb2.SetConfigRequest(**key, value=to_value({"HKD/CNY": "0.9"})))
+        world.market.tick(4001)
+        world.trading.position(world.alice.user_id, world.account_id, 3, average=3000, symbol=LATE)
+        await valued("648000")
 
 
 async def test_an_instrument_that_is_gone_does_not_end_the_prices_of_others() -> None:
