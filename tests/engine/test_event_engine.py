@@ -5,7 +5,7 @@ import threading
 
 import pytest
 from vnpy.event import EVENT_TIMER, Event
-from vnpy.trader.event import EVENT_TICK
+from vnpy.trader.event import EVENT_CONTRACT, EVENT_TICK
 
 from services.engine.vnpy_engine import VnpyEngine
 from tests.waiting import until
@@ -13,18 +13,19 @@ from tests.waiting import until
 
 @pytest.fixture
 async def heard():
-    """(engine, ticks that reached the loop)."""
+    """(engine, ticks that reached the loop, contracts that did)."""
     ticks: list[str] = []
-    engine = VnpyEngine(asyncio.get_running_loop(), ticks.extend, lambda kind, data: None)
-    engine._oms.process_tick_event = lambda event: None
-    engine.events._handlers[EVENT_TICK] = [engine._arrive]
+    others: list[str] = []
+    engine = VnpyEngine(asyncio.get_running_loop(), ticks.extend, lambda kind, data: others.append(data))
+    for kind in (EVENT_TICK, EVENT_CONTRACT):
+        engine.events._handlers[kind] = [engine._arrive]
     engine.events.process_in_place()
-    yield engine, ticks
+    yield engine, ticks, others
     await asyncio.to_thread(engine.close)
 
 
 async def test_what_the_loop_puts_arrives_in_the_same_round(heard):
-    engine, ticks = heard
+    engine, ticks, _ = heard
     engine.events.put(Event(EVENT_TICK, "a"))
     engine.events.put(Event(EVENT_TICK, "b"))
     await asyncio.sleep(0)
@@ -32,7 +33,7 @@ async def test_what_the_loop_puts_arrives_in_the_same_round(heard):
 
 
 async def test_a_silenced_object_is_called_no_more(heard):
-    engine, _ = heard
+    engine, *_ = heard
 
     class Gateway:
         calls = 0
@@ -50,14 +51,30 @@ async def test_a_silenced_object_is_called_no_more(heard):
 
 
 async def test_what_a_gateways_thread_puts_arrives_too(heard):
-    engine, ticks = heard
+    engine, ticks, _ = heard
     await asyncio.to_thread(lambda: [engine.events.put(Event(EVENT_TICK, number)) for number in range(100)])
     await until(lambda: len(ticks) == 100, 5)
     assert ticks == list(range(100))
 
 
+async def test_thousands_of_contracts_told_at_once_leave_the_loop_to_others_in_between(heard):
+    engine, ticks, contracts = heard
+    for number in range(5_000):
+        engine.events.put(Event(EVENT_CONTRACT, number))
+        if number % 1_000 == 0:
+            engine.events.put(Event(EVENT_TICK, number))
+    longest = 0
+    while len(contracts) < 5_000:
+        before = len(contracts)
+        await asyncio.sleep(0)
+        longest = max(longest, len(contracts) - before)
+    assert longest <= 200
+    assert contracts == list(range(5_000))
+    assert ticks == list(range(0, 5_000, 1_000))
+
+
 async def test_a_handler_that_came_later_runs_on_vnpys_thread_and_never_on_the_loop(heard):
-    engine, ticks = heard
+    engine, ticks, _ = heard
     seen: list[bool] = []
 
     def slow(event: Event) -> None:
@@ -75,7 +92,7 @@ async def test_a_handler_that_came_later_runs_on_vnpys_thread_and_never_on_the_l
 
 async def test_a_handler_of_the_timer_that_hangs_costs_the_others_no_turn(heard):
     """Gateways ask their venues for accounts and positions at these events."""
-    engine, _ = heard
+    engine, *_ = heard
     gate, calls = threading.Event(), []
 
     def hangs(event: Event) -> None:
