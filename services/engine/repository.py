@@ -89,6 +89,13 @@ class EngineRepository:
         """An order that was sent to another gateway."""
         return await self._session.get(GatewayOrderRow, order_id)
 
+    async def list_gateway_orders_of(self, order_ids: Iterable[str]) -> list[GatewayOrderRow]:
+        """Those of the orders that were sent to another gateway."""
+        rows: list[GatewayOrderRow] = []
+        for chunk in _chunks(order_ids):
+            rows += await self._session.scalars(select(GatewayOrderRow).where(GatewayOrderRow.order_id.in_(chunk)))
+        return rows
+
     async def find_gateway_order_of(self, gateway_name: str, venue_order_id: str) -> GatewayOrderRow | None:
         """The youngest order that a gateway gave this id."""
         query = select(GatewayOrderRow).where(

@@ -2,7 +2,7 @@
 
 import logging
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -207,6 +207,17 @@ class VenueOrders:
             # It may have begun meanwhile.
             order = self._orders.get(order_id) or (VenueOrder.of_row(row) if row is not None else None)
         return order
+
+    async def find_all(self, order_ids: Iterable[str]) -> dict[str, VenueOrder]:
+        """Those of the orders that were sent here, by our id; what is not in memory is looked up at once."""
+        wanted = list(order_ids)
+        rows: Sequence[GatewayOrderRow] = ()
+        if missing := [order_id for order_id in wanted if order_id not in self._orders]:
+            async with self._repositories.read() as repository:
+                rows = await repository.list_gateway_orders_of(missing)
+        found = {row.order_id: VenueOrder.of_row(row) for row in rows}
+        # They may have begun meanwhile.
+        return found | {order_id: self._orders[order_id] for order_id in wanted if order_id in self._orders}
 
     def owner(self, venue_order_id: str, symbol: str, side: Side) -> VenueOrder | None:
         """An order in memory by the venue's id. Ids come again another day: the content must agree."""

@@ -241,8 +241,9 @@ class VnpyVenue:
             if not self._is_unconfirmed(data) and (complete or self._owner(data) is not None):
                 self._add(orders, data, self._owner(data))
         uncertain = []
+        asked = await self._orders.find_all(order_ids)
         for order_id in order_ids:
-            order = await self._orders.find(order_id)
+            order = asked.get(order_id)
             if order is None or order.state is SendState.REFUSED:
                 continue
             data = self._main.get_order(f"{self._name}.{order.venue_order_id}") if order.venue_order_id else None

@@ -13,8 +13,10 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from redfire.common.v1 import common_pb2 as common
 from redfire.common.v1 import error_reason_pb2 as reasons
 from redfire.engine.v1 import engine_pb2 as pb
+from sqlalchemy import event
 
 from services.engine import sim_venue, venue_orders, vnpy_engine, vnpy_venue
+from services.engine.models import Base
 from services.kernel.clock import ManualClock
 from services.kernel.identifiers import new_id
 from tests.engine import ctp_front as ctp
@@ -63,6 +65,21 @@ async def test_orders_that_left_the_memory_are_still_ours(front, tmp_path, monke
         front.fill(front.find(resting_id), 2)
         await desk.status(resting, "FILLED")
         assert not [m for m in desk.events if m.HasField("trade") and not m.trade.order_id]
+
+
+async def test_orders_that_a_gateway_never_had_are_looked_up_together(front, tmp_path, monkeypatch):
+    monkeypatch.setattr(venue_orders, "FINISHED_KEPT", 0)
+    async with engine_at(front, tmp_path) as desk:
+        order_id, venue_order_id = await send(desk, quantity="1")
+        front.fill(front.find(venue_order_id), 1)
+        await desk.filled(order_id)
+        statements = []
+        engine = desk.platform.host.database("engine", Base)._engine.sync_engine
+        event.listen(engine, "before_cursor_execute", lambda *of: statements.append(of[2]))
+        state = await desk.state(order_id, *(new_id() for _ in range(300)), gateway="CTP")
+        assert [order.order_id for order in state.orders] == [order_id]
+        assert not state.uncertain_order_ids
+        assert len(statements) < 10
 
 
 async def test_a_fill_of_another_symbol_is_not_booked_on_ours_though_vnpy_says_so(front, tmp_path):
