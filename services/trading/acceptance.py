@@ -1,6 +1,6 @@
 """The rules that an order must meet before it is one, and what it would hold."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from decimal import ROUND_FLOOR, Decimal
 
@@ -306,17 +306,29 @@ class Acceptance:
         """The most that position or funds allow now, in whole steps."""
         if order.position_effect is not PositionEffect.OPEN:
             return self._reducible(account, order) if order.reduce_only else self.closable(account, order)
+        return self.affordable(account, instrument, [price], order.quantity)
+
+    def affordable(
+        self, account: Account, instrument: Instrument, prices: Sequence[Decimal], unpriced: Decimal
+    ) -> Decimal:
+        """The most that the funds allow of opening orders of one quantity at these prices together, in whole steps.
+
+        `unpriced` where they need no funds at all.
+        """
         available = account.available(self._book.last_prices)
         step = instrument.quantity_step or Decimal(1)
         instrument = self._book.terms_of(account, instrument)
-        one = instrument.funds(price, step)
+
+        def funds(steps: Decimal) -> Decimal:
+            return money.total(instrument.funds(price, steps * step) for price in prices)
+
         if available <= 0:
             return ZERO
-        if not one:
-            return order.quantity
+        if not (one := funds(Decimal(1))):
+            return unpriced
         steps = (available / one).to_integral_value(rounding=ROUND_FLOOR)
-        # Amounts are rounded once for the whole order, so a step's amount times steps may be a little off.
-        while steps > 0 and instrument.funds(price, steps * step) > available:
+        # Amounts are rounded once for a whole order, so a step's amount times steps may be a little off.
+        while steps > 0 and funds(steps) > available:
             steps -= 1
         result = steps * step
         return result if result >= instrument.min_quantity else ZERO

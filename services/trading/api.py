@@ -104,6 +104,13 @@ class OrderApi(rpc.OrderServiceServicer):
         )
         return pb.CreateOrderGroupResponse(order_group=convert.order_group_to_pb(group))
 
+    async def PreviewOrderGroup(self, request: pb.PreviewOrderGroupRequest, call: Call) -> pb.PreviewOrderGroupResponse:
+        """What would become of a group."""
+        orders = convert.group_orders_from_pb(request)
+        kind = OrderGroupKind(request.kind)
+        preview = await self._previews.preview_order_group(call.user_id, request.account_id, kind, orders)
+        return convert.group_preview_to_pb(preview)
+
     async def GetOrderGroup(self, request: pb.GetOrderGroupRequest, call: Call) -> pb.GetOrderGroupResponse:
         """A group with its orders."""
         group = await self._groups.get_order_group(call.user_id, request.order_group_id)

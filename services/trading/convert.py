@@ -15,7 +15,7 @@ from services.trading.lease import Lease
 from services.trading.ledger import LedgerEntry
 from services.trading.order_group import OrderGroup
 from services.trading.orders import STOP_TYPES, NewOrder, Order, OrderType, PositionEffect, Side, TimeInForce
-from services.trading.preview import OrderPreview
+from services.trading.preview import OrderGroupPreview, OrderPreview
 from services.trading.repository import OrderFilter
 from services.trading.streams import News, NewsKind
 from services.trading.trades import Trade
@@ -39,8 +39,10 @@ def time_of(message: Any, name: str) -> int:
     return min(max(found.seconds * _NS + found.nanos, 1), _LATEST_NS)
 
 
-def group_orders_from_pb(request: order_service_pb2.CreateOrderGroupRequest) -> list[NewOrder]:
-    """The orders of a CreateOrderGroupRequest; the exits of a BRACKET close where they do not say. Raises Invalid."""
+def group_orders_from_pb(
+    request: order_service_pb2.CreateOrderGroupRequest | order_service_pb2.PreviewOrderGroupRequest,
+) -> list[NewOrder]:
+    """The orders of a group that is asked for; the exits of a BRACKET close where they do not say. Raises Invalid."""
     result = []
     for index, order in enumerate(request.orders):
         exits = request.kind == trading_pb2.ORDER_GROUP_KIND_BRACKET and index > 0
@@ -309,6 +311,21 @@ def preview_to_pb(preview: OrderPreview) -> order_service_pb2.PreviewOrderRespon
         commission=to_text(preview.commission),
         max_quantity=to_text(preview.max_quantity),
         reference_price=to_text(preview.reference_price),
+    )
+    if preview.lease is not None:
+        message.cancel_on_disconnect.FromNanoseconds(preview.lease.duration_ns)
+    return message
+
+
+def group_preview_to_pb(preview: OrderGroupPreview) -> order_service_pb2.PreviewOrderGroupResponse:
+    """What would become of a group."""
+    message = order_service_pb2.PreviewOrderGroupResponse(
+        would_accept=preview.would_accept,
+        violations=[violation_to_pb(violation) for violation in preview.violations],
+        orders=[preview_to_pb(order) for order in preview.orders],
+        reserved_funds=to_text(preview.reserved_funds),
+        closing_quantity=to_text(preview.closing_quantity),
+        max_quantity=to_text(preview.max_quantity),
     )
     if preview.lease is not None:
         message.cancel_on_disconnect.FromNanoseconds(preview.lease.duration_ns)

@@ -2,12 +2,20 @@
 
 from typing import TypeVar
 
+from redfire.reasons import Reason
+
 from services.kernel.decimals import plain
-from services.kernel.errors import Invalid, RedFireError
+from services.kernel.errors import FailedPrecondition, Invalid, RedFireError
 from services.trading.order_group import OrderGroupKind
 from services.trading.orders import STOP_TYPES, NewOrder, OrderType, PositionEffect, Side, TimeInForce
 
 E = TypeVar("E", bound=RedFireError)
+
+
+class SelfTrade(FailedPrecondition):
+    """An order of the group would trade with one of the same owner."""
+
+    reason = Reason.SELF_TRADE
 
 
 def of_order(error: E, index: int) -> E:

@@ -8,7 +8,7 @@ from redfire.reasons import Reason
 from sqlalchemy.exc import IntegrityError
 
 from services.kernel.database import Repositories
-from services.kernel.errors import Conflict, FailedPrecondition, RedFireError, Unavailable
+from services.kernel.errors import Conflict, RedFireError, Unavailable
 from services.kernel.identifiers import new_id
 from services.trading import execution
 from services.trading.acceptance import Acceptance, NothingToReduce
@@ -16,7 +16,7 @@ from services.trading.accepting import Accepting
 from services.trading.account_opening import Accounts
 from services.trading.accounts import Account
 from services.trading.desk import Desk
-from services.trading.group_checks import of_order, require_shape
+from services.trading.group_checks import SelfTrade, of_order, require_shape
 from services.trading.order_group import OrderGroup, OrderGroupKind
 from services.trading.order_groups import settle_group
 from services.trading.orders import STOP_TYPES, NewOrder, Order, OrderStatus, fingerprint
@@ -30,12 +30,6 @@ class ClientOrderGroupIdReused(Conflict):
     """This client_order_group_id was used for another group of the account."""
 
     reason = Reason.CLIENT_ORDER_ID_REUSED
-
-
-class SelfTrade(FailedPrecondition):
-    """An order of the group would trade with one of the same owner."""
-
-    reason = Reason.SELF_TRADE
 
 
 class GroupService:

@@ -35,6 +35,9 @@ def bracket(client: Client, **more: str) -> dict[str, object]:
 
 def test_a_bracket_protects_what_its_entry_filled_and_is_canceled_as_one(trader: Client) -> None:
     body = bracket(trader)
+    preview = trader.post(f"{GROUPS}:preview", body).json()
+    assert preview["wouldAccept"] and float(preview["reservedFunds"]) > 0 and preview["closingQuantity"] == "0"
+    assert [float(one["margin"]) > 0 for one in preview["orders"]] == [True, False, False]
     group = trader.post(GROUPS, body).json()["orderGroup"]
     path = f"{GROUPS}/{group['orderGroupId']}"
     assert group["status"] == "ORDER_GROUP_STATUS_ACTIVE" and len(group["orders"]) == 3

@@ -151,6 +151,20 @@ def attempts(alice: Alice, mallory: Client) -> dict[str, list]:
                 },
             )
         ],
+        "PreviewOrderGroup": [
+            m.post(
+                "/api/trading/orderGroups:preview",
+                {
+                    "clientOrderGroupId": uuid4().hex,
+                    "kind": "ORDER_GROUP_KIND_OCO",
+                    "accountId": a.account_id,
+                    "orders": [
+                        {**new, "type": "ORDER_TYPE_LIMIT", "price": a.price, "clientOrderId": uuid4().hex}
+                        for _ in range(2)
+                    ],
+                },
+            )
+        ],
         "GetOrderGroup": [m.get(f"/api/trading/orderGroups/{a.order_group_id}")],
         "CancelOrderGroup": [m.post(f"/api/trading/orderGroups/{a.order_group_id}:cancel", {})],
         "StreamOrders": [m.get(f"/api/trading/orders:stream?{account}")],

@@ -1,10 +1,12 @@
 """Order groups are accepted as one, once, or leave nothing."""
 
 import asyncio
+from decimal import Decimal as D
 
 import grpc
 import pytest
 from redfire.common.v1 import common_pb2
+from redfire.common.v1.error_reason_pb2 import ErrorReason
 from redfire.trading.v1 import order_service_pb2 as order_pb
 
 from tests.trading.conftest import reason_of, refused
@@ -121,3 +123,83 @@ async def test_a_group_for_which_the_money_went_while_risk_was_asked_leaves_noth
     assert len(trader.risk.released) == 3
     # An order on its own is taken back the same way.
     assert not {o.order_id for o in await trader.open()} & set(trader.risk.released)
+
+
+async def preview(trader, request):
+    """The answer to a preview, and the reasons against the group, then against each of its orders."""
+    asked = order_pb.PreviewOrderGroupRequest.FromString(request.SerializeToString())
+    answer = await trader.orders.PreviewOrderGroup(asked)
+    return answer, [
+        [ErrorReason.Name(violation.reason) for violation in one.violations] for one in (answer, *answer.orders)
+    ]
+
+
+async def test_a_preview_of_a_bracket_reserves_for_its_entry_alone_and_changes_nothing(trader):
+    request = bracket(2)
+    answer, reasons = await preview(trader, request)
+    assert answer.would_accept and not any(reasons)
+    entry, profit, stop = answer.orders
+    assert D(entry.margin) == D("4000") * 2 * 300 * D("0.12") and (profit.margin, stop.margin) == ("0", "0")
+    assert D(profit.commission) == D("4100") * 2 * 300 * D("0.000023")
+    assert D(answer.reserved_funds) == D(entry.margin) + D(entry.commission) and answer.closing_quantity == "0"
+    assert not await trader.open() and D((await trader.account()).frozen) == 0
+    # It is what the group then reserves; and the most that is said is the most that is accepted.
+    await create(trader, request)
+    assert D((await trader.account()).frozen) == D(answer.reserved_funds)
+    most = (await preview(trader, bracket(1)))[0].max_quantity
+    assert (await preview(trader, bracket(int(most))))[0].would_accept
+    _, reasons = await preview(trader, bracket(int(most) + 1))
+    assert reasons == [["INSUFFICIENT_FUNDS"], [], [], []]
+    async with refused("INSUFFICIENT_FUNDS"):
+        await create(trader, bracket(int(most) + 1))
+    await create(trader, bracket(int(most)))
+
+
+async def test_a_preview_counts_the_closing_quantity_of_an_oco_once_and_the_margin_of_each_opening_order(trader):
+    closing = oco(
+        order("SELL", price="4100", effect="CLOSE"), order("SELL", type="STOP", stop_price="3900", effect="CLOSE")
+    )
+    assert (await preview(trader, closing))[1] == [["INSUFFICIENT_POSITION"], [], []]
+    held = await trader.create(quantity=3)
+    await trader.becomes(held.order_id, "NEW")
+    trader.engine.fill(held.order_id, 3, "4000")
+    await trader.becomes(held.order_id, "FILLED")
+    answer, _ = await preview(trader, closing)
+    assert answer.would_accept and (answer.closing_quantity, answer.max_quantity) == ("3", "3")
+    assert answer.reserved_funds == "0"
+    await create(trader, closing)
+    opening = oco(order("BUY", price="3990", quantity=1), order("BUY", price="3980", quantity=1))
+    answer, _ = await preview(trader, opening)
+    await create(trader, opening)
+    assert answer.would_accept and D(answer.reserved_funds) == D((await trader.account()).frozen)
+
+
+async def test_a_preview_says_every_reason_at_its_order_and_refuses_what_is_no_group(trader):
+    trader.risk.refuse, trader.risk.refused_types = "RISK_LIMIT_MAX_ORDER_QUANTITY", (common_pb2.ORDER_TYPE_STOP,)
+    answer, reasons = await preview(trader, bracket(profit=order("SELL", price="4100.1")))
+    assert not answer.would_accept
+    assert reasons == [[], [], ["PRICE_OFF_TICK"], ["RISK_LIMIT_MAX_ORDER_QUANTITY"]]
+    assert [one.would_accept for one in answer.orders] == [True, False, False]
+    async with refused("INVALID_FIELD"):
+        await preview(trader, bracket(profit=order("BUY", price="4100")))
+    lost = oco(
+        order("SELL", price="1", effect="CLOSE", symbol="no9999.SHFE"),
+        order("SELL", type="STOP", stop_price="1", effect="CLOSE", symbol="no9999.SHFE"),
+    )
+    assert (await preview(trader, lost))[1] == [[], ["UNKNOWN_SYMBOL"], ["UNKNOWN_SYMBOL"]]
+
+
+async def test_a_preview_of_reduce_only_orders_says_what_is_left_of_them(trader):
+    def reducing():
+        return oco(
+            order("SELL", price="4100", reduce_only=True),
+            order("SELL", type="STOP", stop_price="3900", reduce_only=True),
+        )
+
+    assert (await preview(trader, reducing()))[1] == [["REDUCE_ONLY"], [], []]
+    held = await trader.create(quantity=2)
+    await trader.becomes(held.order_id, "NEW")
+    trader.engine.fill(held.order_id, 2, "4000")
+    await trader.becomes(held.order_id, "FILLED")
+    answer, _ = await preview(trader, reducing())
+    assert answer.would_accept and answer.closing_quantity == "2"

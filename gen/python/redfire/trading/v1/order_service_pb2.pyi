@@ -124,6 +124,36 @@ class CreateOrderGroupResponse(_message.Message):
     order_group: _trading_pb2.OrderGroup
     def __init__(self, order_group: _Optional[_Union[_trading_pb2.OrderGroup, _Mapping]] = ...) -> None: ...
 
+class PreviewOrderGroupRequest(_message.Message):
+    __slots__ = ("client_order_group_id", "kind", "orders", "account_id")
+    CLIENT_ORDER_GROUP_ID_FIELD_NUMBER: _ClassVar[int]
+    KIND_FIELD_NUMBER: _ClassVar[int]
+    ORDERS_FIELD_NUMBER: _ClassVar[int]
+    ACCOUNT_ID_FIELD_NUMBER: _ClassVar[int]
+    client_order_group_id: str
+    kind: _trading_pb2.OrderGroupKind
+    orders: _containers.RepeatedCompositeFieldContainer[GroupOrder]
+    account_id: str
+    def __init__(self, client_order_group_id: _Optional[str] = ..., kind: _Optional[_Union[_trading_pb2.OrderGroupKind, str]] = ..., orders: _Optional[_Iterable[_Union[GroupOrder, _Mapping]]] = ..., account_id: _Optional[str] = ...) -> None: ...
+
+class PreviewOrderGroupResponse(_message.Message):
+    __slots__ = ("would_accept", "violations", "orders", "reserved_funds", "closing_quantity", "max_quantity", "cancel_on_disconnect")
+    WOULD_ACCEPT_FIELD_NUMBER: _ClassVar[int]
+    VIOLATIONS_FIELD_NUMBER: _ClassVar[int]
+    ORDERS_FIELD_NUMBER: _ClassVar[int]
+    RESERVED_FUNDS_FIELD_NUMBER: _ClassVar[int]
+    CLOSING_QUANTITY_FIELD_NUMBER: _ClassVar[int]
+    MAX_QUANTITY_FIELD_NUMBER: _ClassVar[int]
+    CANCEL_ON_DISCONNECT_FIELD_NUMBER: _ClassVar[int]
+    would_accept: bool
+    violations: _containers.RepeatedCompositeFieldContainer[Violation]
+    orders: _containers.RepeatedCompositeFieldContainer[PreviewOrderResponse]
+    reserved_funds: str
+    closing_quantity: str
+    max_quantity: str
+    cancel_on_disconnect: _duration_pb2.Duration
+    def __init__(self, would_accept: _Optional[bool] = ..., violations: _Optional[_Iterable[_Union[Violation, _Mapping]]] = ..., orders: _Optional[_Iterable[_Union[PreviewOrderResponse, _Mapping]]] = ..., reserved_funds: _Optional[str] = ..., closing_quantity: _Optional[str] = ..., max_quantity: _Optional[str] = ..., cancel_on_disconnect: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ...) -> None: ...
+
 class GetOrderGroupRequest(_message.Message):
     __slots__ = ("order_group_id",)
     ORDER_GROUP_ID_FIELD_NUMBER: _ClassVar[int]

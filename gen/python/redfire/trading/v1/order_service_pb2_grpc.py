@@ -80,6 +80,11 @@ class OrderServiceStub:
                 request_serializer=redfire_dot_trading_dot_v1_dot_order__service__pb2.CreateOrderGroupRequest.SerializeToString,
                 response_deserializer=redfire_dot_trading_dot_v1_dot_order__service__pb2.CreateOrderGroupResponse.FromString,
                 _registered_method=True)
+        self.PreviewOrderGroup = channel.unary_unary(
+                '/redfire.trading.v1.OrderService/PreviewOrderGroup',
+                request_serializer=redfire_dot_trading_dot_v1_dot_order__service__pb2.PreviewOrderGroupRequest.SerializeToString,
+                response_deserializer=redfire_dot_trading_dot_v1_dot_order__service__pb2.PreviewOrderGroupResponse.FromString,
+                _registered_method=True)
         self.GetOrderGroup = channel.unary_unary(
                 '/redfire.trading.v1.OrderService/GetOrderGroup',
                 request_serializer=redfire_dot_trading_dot_v1_dot_order__service__pb2.GetOrderGroupRequest.SerializeToString,
@@ -177,6 +182,13 @@ class OrderServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def PreviewOrderGroup(self, request, context):
+        """Says what CreateOrderGroup would, of each order and of the whole, and what the group would reserve; changes nothing.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def GetOrderGroup(self, request, context):
         """Reads a group with its orders.
         """
@@ -260,6 +272,11 @@ def add_OrderServiceServicer_to_server(servicer, server):
                     servicer.CreateOrderGroup,
                     request_deserializer=redfire_dot_trading_dot_v1_dot_order__service__pb2.CreateOrderGroupRequest.FromString,
                     response_serializer=redfire_dot_trading_dot_v1_dot_order__service__pb2.CreateOrderGroupResponse.SerializeToString,
+            ),
+            'PreviewOrderGroup': grpc.unary_unary_rpc_method_handler(
+                    servicer.PreviewOrderGroup,
+                    request_deserializer=redfire_dot_trading_dot_v1_dot_order__service__pb2.PreviewOrderGroupRequest.FromString,
+                    response_serializer=redfire_dot_trading_dot_v1_dot_order__service__pb2.PreviewOrderGroupResponse.SerializeToString,
             ),
             'GetOrderGroup': grpc.unary_unary_rpc_method_handler(
                     servicer.GetOrderGroup,
@@ -531,6 +548,33 @@ class OrderService:
             '/redfire.trading.v1.OrderService/CreateOrderGroup',
             redfire_dot_trading_dot_v1_dot_order__service__pb2.CreateOrderGroupRequest.SerializeToString,
             redfire_dot_trading_dot_v1_dot_order__service__pb2.CreateOrderGroupResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def PreviewOrderGroup(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/redfire.trading.v1.OrderService/PreviewOrderGroup',
+            redfire_dot_trading_dot_v1_dot_order__service__pb2.PreviewOrderGroupRequest.SerializeToString,
+            redfire_dot_trading_dot_v1_dot_order__service__pb2.PreviewOrderGroupResponse.FromString,
             options,
             channel_credentials,
             insecure,
