@@ -15,12 +15,13 @@ class Contracts:
     """Instruments that gateways have announced; prices and orders of a symbol are those of its primary gateway alone.
 
     The primary gateway is the one that the setting names (the exact symbol, else the longest pattern that matches);
-    otherwise, of the real gateways that announced the symbol, the first by name; otherwise the one that did so before
-    a restart (`remembered`), as a real gateway takes a while to announce; otherwise the simulated one.
+    otherwise the real one that was it before (`remembered`), whether it has announced the symbol again or not: a choice
+    holds, and where that gateway is not there the symbol is not traded; otherwise, of the real gateways that announced
+    the symbol, the first by name; otherwise the simulated one.
     """
 
     def __init__(
-        self, catalogue: Catalogue, simulated: str, primary: Mapping[str, str], remembered: Mapping[str, str]
+        self, catalogue: Catalogue, simulated: str, primary: Mapping[str, str], remembered: dict[str, str]
     ) -> None:
         self._catalogue = catalogue
         self._simulated = simulated
@@ -30,6 +31,8 @@ class Contracts:
         self._offers: dict[str, dict[str, Instrument]] = {}
         self._primary: dict[str, str] = {}
         self._all: list[tuple[Instrument, str]] | None = None
+        self.unkept = False
+        """Whether a real gateway has announced something since choices were kept."""
 
     def announce(self, contract: Any) -> str:
         """A gateway's vnpy ContractData; the symbol's primary gateway when that is another one by now, else empty.
@@ -43,6 +46,7 @@ class Contracts:
         known = self._catalogue.find(symbol)
         if gateway_name != self._simulated:
             known = _told(contract, known)
+            self.unkept = True
         elif known is None:
             return ""
         self._all = None
@@ -82,14 +86,31 @@ class Contracts:
         """Whether a gateway has announced a symbol, be it the symbol's primary one or not."""
         return gateway_name in self._offers.get(symbol, ())
 
+    def keep(self) -> dict[str, list[str]]:
+        """Choices hold from now on. The symbols that are to be remembered of each real gateway, without those that it
+        announces no more."""
+        self.unkept = False
+        for symbol, offers in self._offers.items():
+            if (name := self.primary(symbol)) in offers and name != self._simulated:
+                self._remembered[symbol] = name
+        announced = {name for offers in self._offers.values() for name in offers}
+        kept: dict[str, list[str]] = {}
+        for symbol, name in self._remembered.items():
+            symbols = kept.setdefault(name, [])
+            if name not in announced or name in self._offers.get(symbol, ()):
+                symbols.append(symbol)
+        return kept
+
     def _find_primary(self, symbol: str) -> str:
         if symbol in self._named:
             return self._named[symbol]
         for pattern, name in self._patterns:
             if fnmatchcase(symbol, pattern):
                 return name
+        if symbol in self._remembered:
+            return self._remembered[symbol]
         real = [name for name in self._offers.get(symbol, ()) if name != self._simulated]
-        return min(real) if real else self._remembered.get(symbol, self._simulated)
+        return min(real, default=self._simulated)
 
 
 def _told(contract: Any, known: Instrument | None) -> Instrument:

@@ -100,6 +100,15 @@ class Gateways:
             raise GatewayDisconnected(f"gateway {name} is {line.status.lower()}", gateway_name=name)
         return line.venue
 
+    @property
+    def is_decided(self) -> bool:
+        """Whether all real gateways have told what they have, or are not about to."""
+        return not any(
+            line.status is GatewayStatus.CONNECTING or line.settle is not None
+            for line in self._lines.values()
+            if line.settings is not None
+        )
+
     def is_connected(self, name: str) -> bool:
         """Whether a gateway's line stands."""
         line = self._lines.get(name)

@@ -45,6 +45,7 @@ log = logging.getLogger(__name__)
 SIM = "SIM"
 BEGAN_KEY = "began_ms"
 PRIMARY_KEY = "primary:"
+SERVED_KEY = "served:"
 SEEN_KEY = "seen:"
 # What a venue tells again after a login is of its trading day, which lasts from Friday's night to Monday.
 _DAYS_KEPT = timedelta(days=4)
@@ -103,6 +104,7 @@ class Engine:
         self.api = EngineApi(service, self._ticks, self._events, self._clock)
         self._exchange: SimExchange | None = None
         self._wanted: set[str] = set()
+        self._rivals: set[tuple[str, str]] = set()
         self._market: SimMarketRunner | None = None
         self._ledger_task: asyncio.Task[None] | None = None
 
@@ -154,6 +156,7 @@ class Engine:
         if self._market is not None:
             await self._market.stop()
             self._market.save_now()
+        self._keep_primaries()
         self._remember_seen()
         for venue in self._venues.values():
             await venue.stop()
@@ -186,6 +189,8 @@ class Engine:
             positions = await repository.list_sim_positions()
             state = await repository.sim_state()
         primary = {key.removeprefix(PRIMARY_KEY): name for key, name in state.items() if key.startswith(PRIMARY_KEY)}
+        for name in self._venues:
+            primary |= dict.fromkeys(state.get(SERVED_KEY + name, ()), name)
         self._remembered.update({symbol: name for symbol, name in primary.items() if name in self._venues})
         # Sequences and ids grow across restarts, even when the clock goes back or the database was made anew.
         began_ms = max(self._clock.now_ns() // 1_000_000, state.get(BEGAN_KEY, 0) + 1_000)
@@ -217,9 +222,25 @@ class Engine:
         symbol, name = contract.vt_symbol, contract.gateway_name
         if moved:
             self._move(symbol, moved)
+        primary = self._contracts.primary(symbol)
         # What was asked of another gateway, or of this one before it was made anew, it does not know.
-        if symbol in self._wanted and name != SIM and self._contracts.primary(symbol) == name:
+        if symbol in self._wanted and name != SIM and primary == name:
             self._venues[name].subscribe(symbol)
+        if SIM not in (primary, name) and primary != name and (primary, name) not in self._rivals:
+            self._rivals.add((primary, name))
+            absent = "" if self._contracts.gateway_of(symbol) else ", which has not announced it since the start"
+            log.warning(
+                "gateway %s offers %s, too, but it is traded at gateway %s%s: where both offer a symbol, "
+                "engine.primary_gateways decides otherwise",
+                *(name, symbol, primary, absent),
+            )
+
+    def _keep_primaries(self) -> None:
+        """Once all real gateways have told what they have, the choice between those of one symbol holds for good."""
+        if self._contracts.unkept and self._gateways.is_decided:
+            kept = self._contracts.keep()
+            for name in self._venues:
+                self._ledger.remember(SERVED_KEY + name, kept.get(name, []))
 
     def _move(self, symbol: str, gateway_name: str) -> None:
         """Another gateway serves a symbol from now on."""
@@ -287,6 +308,7 @@ class Engine:
         while True:
             await asyncio.sleep(_LOOK_S)
             self._gateways.look()
+            self._keep_primaries()
             looks += 1
             if looks % _LOOKS_BETWEEN_SEEN == 0:
                 self._remember_seen()

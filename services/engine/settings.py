@@ -33,8 +33,8 @@ class EngineSettings(Section):
     primary_gateways: dict[str, str] = Field(
         default_factory=dict,
         description="Which gateway a symbol's prices and orders are of, where several have it: "
-        "`{rb2701.SHFE: CTP, '*.DCE': CTP2}`. By default a real gateway goes before SIM, and the first by name before "
-        "others.",
+        "`{rb2701.SHFE: CTP, '*.DCE': CTP2}`. By default a real gateway goes before SIM, of real ones that of "
+        "before, else the first by name.",
     )
     send_timeout_s: float = Field(
         default=3.0, gt=0, description="How long a gateway may take over an order before its outcome is not known."

@@ -11,7 +11,8 @@ from redfire.engine.v1 import engine_pb2 as pb
 
 from services.kernel.errors import StartError
 from services.kernel.telemetry import total
-from tests.engine.ctp_front import RB
+from tests.engine.ctp_front import RB, CtpFront
+from tests.engine.ctp_gateway import FRONTS
 from tests.engine.running import CTP, complete, connected, engine_at, reason_of, running_engine
 from tests.waiting import until
 
@@ -29,6 +30,15 @@ def ticks(desk, symbol=SYMBOL):
 async def listed_at(desk, symbol=SYMBOL):
     contracts = (await desk.engine.ListContracts(pb.ListContractsRequest())).instruments
     return [contract.gateway_name for contract in contracts if contract.symbol == symbol]
+
+
+async def serves(desk, name) -> bool:
+    return await listed_at(desk) == [name]
+
+
+async def settled(desk, *names) -> bool:
+    """The gateways have told what they have."""
+    return all([(await desk.state(gateway=name)).complete for name in names])
 
 
 async def test_a_real_gateways_symbol_has_its_prices_alone_and_sim_serves_it_no_more(front, tmp_path):
@@ -129,6 +139,59 @@ async def test_the_setting_decides_whatever_comes_first(front, tmp_path):
         assert {t.gateway for t in ticks(desk, "m2701.DCE") if t.last_price == 500.0} == {"CTP"}
         assert {t.gateway for t in ticks(desk, "sc2701.INE") if t.last_price == 500.0} == {"OTHER"}
     assert total("engine_foreign_ticks_total") >= dropped
+
+
+@pytest.fixture
+def other_front():
+    """Another broker's CTP front, at tcp://other."""
+    FRONTS["tcp://other"] = made = CtpFront()
+    yield made
+    made.instruments_ready.set()
+    del FRONTS["tcp://other"]
+
+
+async def refused_at(desk, name):
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await desk.send(gateway=name, symbol=SYMBOL, price="3100")
+    return reason_of(caught.value)
+
+
+async def test_of_two_real_gateways_the_one_that_had_the_symbol_before_a_restart_has_it_again(
+    front, other_front, tmp_path, caplog
+):
+    gateways = {"ALPHA": gateway(), "BETA": gateway("tcp://other")}
+    async with running_engine(tmp_path, gateways=gateways, settle_s=0.05) as desk:
+        await until(lambda: serves(desk, "ALPHA"))
+        assert await refused_at(desk, "BETA") == "SYMBOL_AT_OTHER_GATEWAY"
+        await until(lambda: settled(desk, *gateways))
+    front.instruments_ready.clear()
+    async with running_engine(tmp_path, gateways=gateways, settle_s=0.05) as desk:
+        await until(lambda: settled(desk, "BETA"))
+        # It is nobody's to trade while the one that had it is away.
+        assert await listed_at(desk) == []
+        assert await refused_at(desk, "BETA") == "SYMBOL_AT_OTHER_GATEWAY"
+        assert "traded at gateway ALPHA" in caplog.text
+        front.instruments_ready.set()
+        await until(lambda: serves(desk, "ALPHA"))
+        assert await refused_at(desk, "BETA") == "SYMBOL_AT_OTHER_GATEWAY"
+
+
+async def test_a_gateway_that_is_added_does_not_take_the_symbols_of_another(front, other_front, tmp_path):
+    gateways = {"BETA": gateway("tcp://other")}
+    async with running_engine(tmp_path, gateways=gateways, settle_s=0.05) as desk:
+        await until(lambda: serves(desk, "BETA"))
+        await until(lambda: settled(desk, "BETA"))
+    gateways["ALPHA"] = gateway()
+    async with running_engine(tmp_path, gateways=gateways, settle_s=0.05) as desk:
+        await until(lambda: settled(desk, *gateways))
+        assert await listed_at(desk) == ["BETA"]
+        assert await refused_at(desk, "ALPHA") == "SYMBOL_AT_OTHER_GATEWAY"
+    # The setting goes before what was, and what it said holds after it.
+    for primary in ({SYMBOL: "ALPHA"}, {}):
+        async with running_engine(tmp_path, gateways=gateways, settle_s=0.05, primary_gateways=primary) as desk:
+            await until(lambda: settled(desk, *gateways))
+            assert await listed_at(desk) == ["ALPHA"]
+            assert await listed_at(desk, "m2701.DCE") == ["BETA"]
 
 
 async def test_a_primary_gateway_that_there_is_not_stops_the_start(tmp_path):
