@@ -11,6 +11,7 @@ from services.trading.changes import Changes
 from services.trading.currencies import Currencies
 from services.trading.instruments import Instrument
 from services.trading.ledger import LedgerEntryKind
+from services.trading.legs import needs_one_leg
 from services.trading.money import ZERO
 from services.trading.order_group import OrderGroup
 from services.trading.order_states import move
@@ -224,6 +225,8 @@ class Book:
             self.roll(position, changes)
             today_first = self.closes_today_first(order.symbol)
             hold = position.hold_for(order.position_effect, order.quantity, today_first)
+            if needs_one_leg(order, self.instruments[order.symbol]):
+                hold = position.hold_one_part(order.quantity, today_first) or hold
             assert hold is not None
             order.hold_today, order.hold_yesterday = hold
             changes.position(position)

@@ -255,18 +255,20 @@ class GroupService:
 
         Closing orders need one quantity together; opening ones the margin of each, as each of them may be filled.
         """
-        members = appraised[:1] if kind is OrderGroupKind.BRACKET else appraised
+        members = list(appraised[:1] if kind is OrderGroupKind.BRACKET else appraised)
         first = members[0]
         if first.new.reduce_only:
             most = self._acceptance.closable(account, first.new)
             if most <= 0:
                 raise NothingToReduce(f"there is nothing of {first.new.symbol} to reduce", symbol=first.new.symbol)
-            return [replace(one, new=replace(one.new, quantity=min(one.new.quantity, most))) for one in appraised]
+            members = [replace(one, new=replace(one.new, quantity=min(one.new.quantity, most))) for one in members]
         if first.opens:
             self._acceptance.require_funds(account, [(one.instrument, one.price, one.new.quantity) for one in members])
-        elif violations := self._acceptance.holding_violations(account, first.instrument, first.new, first.price):
-            raise violations[0]
-        return list(appraised)
+        else:
+            for index, one in enumerate(members):
+                if violations := self._acceptance.holding_violations(account, one.instrument, one.new, one.price):
+                    raise of_order(violations[0], index)
+        return [*members, *appraised[len(members) :]]
 
 
 async def _outcome(running: Accepting[OrderGroup], mark: str, client_order_group_id: str) -> OrderGroup:

@@ -2,7 +2,8 @@
 
 SHFE and INE know no plain close of today's contracts: CLOSE there means yesterday's (CTP's THOST_FTDC_OF_Close), and
 today's need CLOSE_TODAY. A CLOSE that needs both is split, as vnpy's OffsetConverter does; other exchanges take CLOSE
-as it is.
+as it is. FOK is one order or none: it takes the contracts of whichever day has enough. Where neither has, it is refused
+(UNSUPPORTED); a stop that comes to that when it triggers stays armed, says so, and is sent when one leg can carry it.
 """
 
 from decimal import Decimal
@@ -54,16 +55,23 @@ def _parts(order: Order, instrument: Instrument | None) -> list[tuple[PositionEf
     return [(effect, quantity) for effect, quantity in parts if quantity]
 
 
+def needs_one_leg(order: Order | NewOrder, instrument: Instrument) -> bool:
+    """Whether an order that is filled or killed as one might go as two."""
+    return (
+        order.time_in_force is TimeInForce.FOK
+        and order.position_effect is PositionEffect.CLOSE
+        and instrument.splits_close
+    )
+
+
 def split_violation(
     instrument: Instrument, position: Position | None, order: NewOrder, today_first: bool
 ) -> FillOrKillNeedsOneLeg | None:
-    """Why an order that closes both today's and yesterday's contracts cannot be FOK."""
-    if order.time_in_force is not TimeInForce.FOK or not instrument.splits_close or position is None:
-        return None
-    if order.position_effect is not PositionEffect.CLOSE:
+    """Why an order that must close both today's and yesterday's contracts cannot be FOK."""
+    if position is None or not needs_one_leg(order, instrument):
         return None
     hold = position.hold_for(order.position_effect, order.quantity, today_first)
-    if hold is None or not all(hold):
+    if hold is None or not all(hold) or position.hold_one_part(order.quantity, today_first) is not None:
         return None
     today, yesterday = (plain(part) for part in hold)
     return FillOrKillNeedsOneLeg(

@@ -26,6 +26,8 @@ from services.trading import execution
 from services.trading.book import Book
 from services.trading.changes import Changes
 from services.trading.desk import Desk
+from services.trading.fill_or_kill import send_triggered
+from services.trading.legs import needs_one_leg
 from services.trading.money import ZERO
 from services.trading.order_group import OrderGroup
 from services.trading.order_states import move
@@ -120,6 +122,8 @@ def _stand_for(
             book.reserve(order)
             changes.order(order)
     elif remaining > live and not any(leg.announced_status in _UNFILLED for leg in order.legs):
+        if needs_one_leg(order, book.instruments[order.symbol]):
+            return  # it is filled or killed in a moment; what it left is sent as one then
         _resize(book, order, order.cumulative_quantity + remaining, changes)
         _send(book, group, order, changes)
     elif remaining < live and order.status in _WORKING:
@@ -139,7 +143,7 @@ def _send(book: Book, group: OrderGroup, order: Order, changes: Changes) -> None
                 order.hold_today, other.hold_today = order.hold_today + other.hold_today, ZERO
                 order.hold_yesterday, other.hold_yesterday = order.hold_yesterday + other.hold_yesterday, ZERO
                 changes.order(other)
-    execution.send(book, order, changes)
+    send_triggered(book, order, changes)
 
 
 def _hold(book: Book, members: list[Order], wanted: Decimal, changes: Changes) -> Decimal:

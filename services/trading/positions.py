@@ -104,6 +104,14 @@ class Position:
             return None
         return split(quantity, today, yesterday, today_first)
 
+    def hold_one_part(self, quantity: Decimal, today_first: bool) -> tuple[Decimal, Decimal] | None:
+        """The same of contracts of one kind alone; None when there is not enough of either."""
+        effects = (PositionEffect.CLOSE_TODAY, PositionEffect.CLOSE_YESTERDAY)
+        for effect in effects if today_first else effects[::-1]:
+            if (hold := self.hold_for(effect, quantity, today_first)) is not None:
+                return hold
+        return None
+
     def held(self, effect: PositionEffect) -> Decimal:
         """What there is of the contracts that an order with this effect closes, whoever holds them."""
         if effect is PositionEffect.CLOSE_TODAY:

@@ -10,7 +10,7 @@ from services.trading import money
 from services.trading.acceptance import Acceptance, NothingToReduce, expiry_violation
 from services.trading.account_opening import Accounts
 from services.trading.accounts import Account
-from services.trading.group_checks import SelfTrade, require_shape
+from services.trading.group_checks import SelfTrade, of_order, require_shape
 from services.trading.instruments import Instrument, Instruments, UnknownSymbol
 from services.trading.lease import Lease
 from services.trading.leases import Leases
@@ -131,7 +131,10 @@ class Previews:
         else:
             closing = orders[0].quantity if not violations else ZERO
             bounds.append(self._acceptance.closable(account, first))
-            violations += self._acceptance.holding_violations(account, instrument, orders[0], ZERO)
+            for index, order in enumerate(orders):
+                for violation in self._acceptance.holding_violations(account, instrument, order, ZERO):
+                    if violation.reason not in {known.reason for known in violations}:
+                        violations.append(of_order(violation, index))
         most = min(bounds)
         previews = [replace(preview, max_quantity=most) for preview, _ in looked_at]
         return OrderGroupPreview(violations, previews, reserved, closing, most, lease)

@@ -21,6 +21,7 @@ from services.trading import execution
 from services.trading.acceptance import Acceptance, GatewayDisconnected, InsufficientPosition
 from services.trading.changes import Changes
 from services.trading.desk import Desk
+from services.trading.fill_or_kill import send_triggered
 from services.trading.money import ZERO
 from services.trading.orders import STOP_TYPES, NewOrder, Order, OrderStatus, OrderType, Side, TimeInForce
 from services.trading.quotes import Quote, Quotes
@@ -247,7 +248,7 @@ class Stops:
             elif order.order_group_id:
                 order.hold_reason = ""  # its group sends it when the others of it are gone from the venue
             elif not order.reduce_only or self._take_position(order, changes):
-                execution.send(book, order, changes)
+                send_triggered(book, order, changes)
             self._desk.commit(changes)
 
     def _take_position(self, order: Order, changes: Changes) -> bool:

@@ -10,9 +10,9 @@ from redfire.trading.v1 import order_service_pb2 as order_pb
 
 from services.kernel.clock import ManualClock
 from services.kernel.errors import FailedPrecondition
-from tests.trading.conftest import trading
-from tests.trading.fakes import SYMBOL
-from tests.trading.group_orders import bracket, create, entered, group_of, live, order, sent, shows
+from tests.trading.conftest import refused, trading
+from tests.trading.fakes import OTHER, SYMBOL
+from tests.trading.group_orders import bracket, create, entered, group_of, live, oco, order, sent, shows
 from tests.waiting import until
 
 
@@ -175,3 +175,48 @@ async def test_an_exit_whose_time_is_over_before_its_entry_fills_is_never_sent()
         assert not sent(trader, profit.order_id)
         # What the stop may close is the group's still.
         assert (await trader.positions())[0].frozen_quantity == "3"
+
+
+async def test_a_fill_or_kill_stop_of_a_group_that_needs_two_legs_is_refused_or_waits_for_the_next_day(trader):
+    def close(side, tif="GTC", **values):
+        return order(side, quantity=2, symbol=OTHER, tif=tif, **values)
+
+    async def begin_day():
+        trader.engine.trading_day += 1
+        trader.engine.emit(trading_day={"gateway_name": "SIM", "trading_day": trader.engine.trading_day})
+
+    group = await create(
+        trader,
+        bracket(
+            entry=close("BUY", price="3500"), profit=close("SELL", price="3600"),
+            stop=close("SELL", "FOK", type="STOP", stop_price="3400"),
+        ),
+    )  # fmt: skip
+    entry, profit, stop = (o.order_id for o in group.orders)
+    await trader.becomes(entry, "NEW")
+    await begin_day()
+    trader.engine.fill(entry, 1, "3500")
+    await until(lambda: live(trader, profit) == 1)
+    await begin_day()
+    trader.engine.fill(entry, 1, "3500")
+    await until(lambda: live(trader, profit) == 2)
+    await until(lambda: trader.market.listeners)
+    trader.market.price(OTHER, 3399.0)
+    await shows(trader, stop, hold_reason=reasons.UNSUPPORTED)
+    await trader.becomes(profit, "CANCELED")
+    # What could be known is refused at once.
+    trader.market.price(OTHER, 3500.0)
+    await trader.orders.CancelOrderGroup(order_pb.CancelOrderGroupRequest(order_group_id=group.order_group_id))
+    await trader.becomes(stop, "CANCELED")
+    exits = oco(
+        close("SELL", price="3600", effect="CLOSE"),
+        close("SELL", "FOK", type="STOP", stop_price="3400", effect="CLOSE"),
+    )
+    async with refused("UNSUPPORTED") as caught:
+        await create(trader, exits)
+    assert "orders[1]" in caught.value.details() and "CLOSE_TODAY 1 and CLOSE_YESTERDAY 1" in caught.value.details()
+    await begin_day()
+    _, stop = (o.order_id for o in (await create(trader, exits)).orders)
+    trader.market.price(OTHER, 3399.0)
+    await until(lambda: sent(trader, stop))
+    assert sent(trader, stop) == [(stop, "2")]

@@ -4,6 +4,7 @@ import grpc
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from redfire.common.v1 import error_reason_pb2
 from redfire.trading.v1 import account_service_pb2 as account_pb
 
 from services.kernel.identifiers import new_id
@@ -193,3 +194,64 @@ async def test_a_stop_of_todays_contracts_closes_yesterdays_when_it_triggers_the
         return not await trader.positions()
 
     await until(flat)
+
+
+async def test_a_fill_or_kill_that_one_days_contracts_can_carry_takes_these(trader):
+    await _hold(trader, 1, 3)
+    await trader.create("SELL", 2, effect="CLOSE", symbol=OTHER, price="3500", tif="FOK")
+    await until(lambda: trader.engine.sends)
+    assert _sent(trader) == {(TODAY, "2")}
+
+
+async def test_a_fill_or_kill_stop_takes_the_one_days_contracts_that_can_carry_it_when_it_triggers(trader):
+    await _hold(trader, 0, 2)
+    stop = await trader.create(
+        "SELL", 2, type="STOP", stop_price="3400", effect="CLOSE", symbol=OTHER, tif="FOK", reduce_only=True
+    )
+    await _roll_and_buy(trader, 2)
+    await trader.create("SELL", 1, effect="CLOSE_YESTERDAY", symbol=OTHER, price="3600")
+    await until(lambda: trader.engine.sends)
+    trader.engine.sends.clear()
+    trader.market.price(OTHER, 3399.0)
+    await until(lambda: trader.engine.sends)
+    assert [(s.order_id, s.position_effect, s.quantity) for s in trader.engine.sends] == [(stop.order_id, TODAY, "2")]
+
+
+async def test_a_fill_or_kill_stop_that_needs_two_legs_stays_armed_says_so_and_is_sent_when_it_needs_one(trader):
+    await _hold(trader, 0, 2)
+    stop = await trader.create(
+        "SELL", 2, type="STOP", stop_price="3400", effect="CLOSE", symbol=OTHER, tif="FOK", reduce_only=True
+    )
+    await _roll_and_buy(trader, 1)
+    sold = await trader.create("SELL", 1, effect="CLOSE_YESTERDAY", symbol=OTHER, price="3500")
+    await trader.becomes(sold.order_id, "NEW")
+    trader.engine.fill(sold.order_id, 1, "3500")
+    await trader.becomes(sold.order_id, "FILLED")
+    trader.engine.sends.clear()
+    trader.market.price(OTHER, 3399.0)
+
+    async def waits():
+        return (await trader.get(stop.order_id)).hold_reason == error_reason_pb2.UNSUPPORTED
+
+    await until(waits)
+    assert not trader.engine.sends
+    # On the next day all of them are yesterday's.
+    trader.engine.trading_day += 1
+    trader.engine.emit(trading_day={"gateway_name": "SIM", "trading_day": trader.engine.trading_day})
+    await until(lambda: trader.engine.sends)
+    assert _sent(trader) == {(YESTERDAY, "2")}
+    trader.engine.fill(stop.order_id, 2, "3398")
+    await trader.becomes(stop.order_id, "FILLED")
+    assert not await trader.positions()
+
+
+async def _roll_and_buy(trader, quantity):
+    """Another trading day, on which so many more are bought."""
+    trader.engine.trading_day += 1
+    trader.engine.emit(trading_day={"gateway_name": "SIM", "trading_day": trader.engine.trading_day})
+    bought = await trader.create(quantity=quantity, symbol=OTHER, price="3500")
+    await trader.becomes(bought.order_id, "NEW")
+    trader.engine.fill(bought.order_id, quantity, "3500")
+    await trader.becomes(bought.order_id, "FILLED")
+    await until(lambda: trader.market.listeners)
+    trader.engine.sends.clear()
