@@ -353,12 +353,12 @@ class Book:
         changes.entries += ledger.post(account, LedgerEntryKind.SETTLEMENT, realized, reference, changes.now_ns)
         changes.accounts[account.account_id] = changes.account_rows[account.account_id] = account
 
-    def begin_day(self, gateway: str, trading_day: int, now_ns: int, answer: bool = False) -> list[Changes]:
-        """The gateway says, or answers, that it is in this trading day: a step that writes it, none when it is known.
+    def begin_day(self, gateway: str, trading_day: int, now_ns: int, asked_ns: int = 0) -> list[Changes]:
+        """The step that writes a gateway's trading day, as it told or answered; none when it is known.
 
         Positions come into it when they are read or changed.
         """
-        if not self.days.begin(gateway, trading_day, answer):
+        if not self.days.begin(gateway, trading_day, asked_ns):
             return []
         return [Changes("", now_ns, gateways={gateway: self.days.reported(gateway)})]
 

@@ -125,6 +125,7 @@ def apply_trade_report(
             trade_id, order.order_id, order.user_id, order.account_id, order.symbol, order.side, effect,
             report.price, report.quantity, commission, realized, report.time_ns, changes.now_ns, order.gateway,
             report.venue_trade_id, order.strategy_id, trading_day, False, corrects_trade_id, order.trace_id,
+            closed_today,
         )
     )  # fmt: skip
     order.cumulative_quantity += report.quantity

@@ -145,7 +145,7 @@ def _book(
     trade = Trade(
         trade_id, "", account.user_id, account.account_id, order.symbol, order.side, effect, report.price,
         report.quantity, commission, realized, report.time_ns, changes.now_ns, account.gateway, report.venue_trade_id,
-        "", trading_day, False, corrects_trade_id,
+        "", trading_day, False, corrects_trade_id, closed_today=closed_today,
     )  # fmt: skip
     changes.trades.append(trade)
     instrument = book.instruments[order.symbol]
@@ -199,18 +199,20 @@ def take_back(book: Book, account: Account, trade: Trade, changes: Changes, quan
     changes.trade_updates.append(replace(trade, busted=True))
     if quantity is not None and quantity < trade.quantity:
         realized = money.share(trade.realized_pnl, quantity, trade.quantity)
+        closed_today = min(quantity, trade.closed_today)
         rest = replace(
             trade,
             trade_id=new_id(),
             venue_trade_id=ADJUSTMENT + new_id(),
             quantity=trade.quantity - quantity,
             realized_pnl=trade.realized_pnl - realized,
+            closed_today=trade.closed_today - closed_today,
             create_time_ns=changes.now_ns,
             corrects_trade_id=trade.trade_id,
         )
         changes.trades.append(rest)
         remember(account, rest)
-        trade = replace(trade, quantity=quantity, realized_pnl=realized)
+        trade = replace(trade, quantity=quantity, realized_pnl=realized, closed_today=closed_today)
     left = position_booking.unbook_position(book, account, trade, changes)
     for kind, amount in (
         (LedgerEntryKind.COMMISSION, trade.commission),

@@ -133,12 +133,12 @@ class Intake:
         if self._desk.journal.waiting > MOST_WAITING:
             await self._desk.journal.durable()
 
-    def begin_day(self, gateway: str, trading_day: int, answer: bool = False) -> None:
-        """A gateway's trading day, as it told or answered."""
+    def begin_day(self, gateway: str, trading_day: int, asked_ns: int = 0) -> None:
+        """A gateway's trading day, as it told, or answered to what was asked at `asked_ns`."""
         if not self._desk.is_open or not trading_day:
             return
         before = self._desk.book.days.reported(gateway)[0]
-        steps = self._desk.book.begin_day(gateway, trading_day, self._desk.clock.now_ns(), answer)
+        steps = self._desk.book.begin_day(gateway, trading_day, self._desk.clock.now_ns(), asked_ns)
         for changes in steps:
             self._desk.commit(changes)
         if steps and before not in (0, trading_day):

@@ -124,6 +124,7 @@ class TradeRow(Base):
     corrects_trade_id: Mapped[str] = mapped_column(String(36), server_default="")
     trace_id: Mapped[str] = mapped_column(String(32), server_default="")
     trading_day: Mapped[int] = mapped_column(Integer, server_default="0")
+    closed_today: Mapped[Decimal] = mapped_column(Amount, server_default="0")
 
 
 class LedgerRow(Base):

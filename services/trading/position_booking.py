@@ -132,9 +132,10 @@ def unbook_position(book: Book, account: Account, trade: Trade, changes: Changes
     book.roll(position, changes)
     value = money.amount(money.product(trade.price, trade.quantity, position.contract_size))
     cost = value - trade.realized_pnl if is_long else value + trade.realized_pnl
-    of_today = trade.position_effect is PositionEffect.CLOSE_TODAY and trade.trading_day == position.trading_day
+    # Not by its effect: what an order sent yesterday closes of today's contracts is yesterday's when it trades.
+    today = trade.closed_today if trade.trading_day == position.trading_day else ZERO
     account.margin -= position.margin
-    position.put_back(cost, trade.quantity, of_today)
+    position.put_back(cost, today, trade.quantity - today)
     # What it realised is taken back from the ledger, and from the position's sum.
     position.realized_pnl -= trade.realized_pnl
     account.margin += position.margin

@@ -161,13 +161,11 @@ class Position:
         self._margin()
         return realized
 
-    def put_back(self, cost: Decimal, quantity: Decimal, of_today: bool) -> None:
+    def put_back(self, cost: Decimal, today: Decimal, older: Decimal) -> None:
         """Undo the closing of contracts that had cost so much."""
         self.cost += cost
-        if of_today:
-            self.day_quantity += quantity
-        else:
-            self.older_quantity += quantity
+        self.day_quantity += today
+        self.older_quantity += older
         self._margin()
 
     def freeze(self, today: Decimal, yesterday: Decimal) -> None:

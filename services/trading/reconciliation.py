@@ -174,7 +174,7 @@ class Reconciliation:
             self._read_again.discard(gateway)
         # An order that was being written was not sent yet, and by now it is on its way.
         await desk.journal.durable()
-        self.intake.begin_day(gateway, state.trading_day, answer=True)
+        self.intake.begin_day(gateway, state.trading_day, asked_ns=now_ns)
         await self._take_trades(gateway, state)
         for number, report in enumerate(state.orders):
             await self.intake.take(report, now_ns - int(AMEND_SETTLES_S * 1e9))

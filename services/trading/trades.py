@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from decimal import Decimal
 
+from services.trading.money import ZERO
 from services.trading.orders import PositionEffect, Side
 
 
@@ -31,3 +32,4 @@ class Trade:
     busted: bool = False
     corrects_trade_id: str = ""
     trace_id: str = ""
+    closed_today: Decimal = ZERO  # how much of it closed contracts of its own trading day

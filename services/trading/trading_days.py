@@ -43,18 +43,22 @@ class TradingDays:
         """(the day that a gateway reported last or 0, whether it keeps days of its own)."""
         return self._reported.get(gateway, (0, False))
 
-    def begin(self, gateway: str, trading_day: int, answer: bool = False) -> bool:
+    def begin(self, gateway: str, trading_day: int, asked_ns: int = 0) -> bool:
         """The gateway says that it is in this trading day; False when that is known.
 
-        An `answer` to a question may have been overtaken by what the gateway told since: it takes no day back.
+        An answer to what was asked at `asked_ns` may have been overtaken by what the gateway told since, or by the
+        day's change: it takes no day back.
         """
         doubted = gateway in self._doubted
         self._doubted.discard(gateway)
         before, was_own = self._reported.get(gateway, (0, False))
-        if answer and not doubted and (trading_day < before or (trading_day == before and not was_own)):
+        if asked_ns and not doubted and (trading_day < before or (trading_day == before and not was_own)):
             return False
         calendar = self._calendar
-        is_own = calendar is None or trading_day != calendar.chinese_trading_day(self._now_ns())
+        now_ns = self._now_ns()
+        is_own = calendar is None or trading_day not in (
+            calendar.chinese_trading_day(now_ns), calendar.chinese_trading_day(asked_ns or now_ns),
+        )  # fmt: skip
         if self._reported.get(gateway) == (trading_day, is_own):
             return False
         self._reported[gateway] = (trading_day, is_own)

@@ -160,3 +160,35 @@ def test_a_bust_of_what_an_open_order_traded_leaves_it_working():
     trader.record(changes)
     assert order.status is OrderStatus.NEW and order.cumulative_quantity == 0
     trader.check()
+
+
+def test_a_busted_close_of_yesterdays_contracts_brings_yesterdays_back_whatever_its_order_was_sent_as():
+    trader = Trader(instrument("rb2610.SHFE", contract_size=D(10), price_tick=D(1)))
+    trader.begin_day(20260105)
+    trader.fill(trader.order(quantity=3, symbol="rb2610.SHFE"), 3, day=20260105)
+    close = trader.order(Side.SELL, 2, effect=PositionEffect.CLOSE, symbol="rb2610.SHFE")
+    assert close.legs[0].position_effect is PositionEffect.CLOSE_TODAY
+    trader.begin_day(20260106)  # SIM keeps it: what it closes is yesterday's by now
+    trader.fill(close, 2, day=20260106)
+    changes = trader.step()
+    bust(trader.book, close, trader.trades[-1], changes)
+    trader.record(changes)
+    (position,) = trader.account.positions.values()
+    assert (position.today_quantity, position.yesterday_quantity) == (0, 3)
+    trader.check()
+
+
+def test_a_busted_close_of_todays_contracts_brings_todays_back_where_the_exchange_decides_which_it_closes():
+    trader = Trader()
+    trader.begin_day(20260105)
+    trader.fill(trader.order(quantity=1), 1, day=20260105)
+    trader.begin_day(20260106)
+    trader.fill(trader.order(quantity=2), 2, day=20260106)
+    close = trader.order(Side.SELL, 2, effect=PositionEffect.CLOSE)
+    trader.fill(close, 2, day=20260106)  # yesterday's one, and one of today's
+    changes = trader.step()
+    bust(trader.book, close, trader.trades[-1], changes)
+    trader.record(changes)
+    (position,) = trader.account.positions.values()
+    assert (position.today_quantity, position.yesterday_quantity) == (2, 1)
+    trader.check()

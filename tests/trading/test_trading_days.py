@@ -147,19 +147,28 @@ def test_an_answer_that_the_days_change_overtook_takes_no_day_back_but_a_restart
     days = TradingDays(Calendar.load(), lambda: now)
     days.begin("SIM", 20260109)
     now = shanghai("2026-01-09 17:30")
-    assert not days.begin("SIM", 20260109, answer=True) and days.of("SIM", "rb2605.SHFE") == 20260112
+    assert not days.begin("SIM", 20260109, asked_ns=now) and days.of("SIM", "rb2605.SHFE") == 20260112
     days.begin("SIM", 20260112)
-    assert not days.begin("SIM", 20260109, answer=True) and days.of("SIM", "rb2605.SHFE") == 20260112
+    assert not days.begin("SIM", 20260109, asked_ns=now) and days.of("SIM", "rb2605.SHFE") == 20260112
     days.doubt()
-    assert days.begin("SIM", 20260109, answer=True) and days.of("SIM", "rb2605.SHFE") == 20260109
+    assert days.begin("SIM", 20260109, asked_ns=now) and days.of("SIM", "rb2605.SHFE") == 20260109
     # What is the calendar's day again is no day of its own any more.
     days.begin("SIM", 20260113)
     now = shanghai("2026-01-13 09:01")
-    assert days.begin("SIM", 20260113, answer=True)
+    assert days.begin("SIM", 20260113, asked_ns=now)
     now = shanghai("2026-01-13 21:00")
     assert days.of("SIM", "rb2605.SHFE") == 20260114
     days.restore("SIM", 20260109, True)
-    assert days.begin("SIM", 20210104, answer=True) and days.of("SIM", "rb2605.SHFE") == 20210104
+    assert days.begin("SIM", 20210104, asked_ns=now) and days.of("SIM", "rb2605.SHFE") == 20210104
+
+
+def test_an_answer_that_the_days_change_overtook_after_a_restart_begins_no_days_of_the_gateways_own():
+    now = asked_ns = shanghai("2026-01-09 16:59:59")
+    days = TradingDays(Calendar.load(), lambda: now)
+    days.restore("CTP", 20260109, False)
+    now = shanghai("2026-01-09 17:00:01")
+    days.begin("CTP", 20260109, asked_ns)
+    assert days.of("CTP", "rb2605.SHFE") == 20260112
 
 
 @pytest.mark.parametrize("groups", [1, 512])

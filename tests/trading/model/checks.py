@@ -6,6 +6,7 @@ from decimal import Decimal as D
 from typing import Any
 
 from redfire.common.v1 import common_pb2 as common
+from redfire.common.v1.error_reason_pb2 import ErrorReason
 from redfire.trading.v1 import account_service_pb2 as account_pb
 from redfire.trading.v1 import order_service_pb2 as order_pb
 
@@ -77,6 +78,8 @@ async def problems(model: Any) -> list[str]:
         *_orders(model, books, exchange),
         *_trades(books, exchange),
         *_positions(books),
+        *_days(model),
+        *_leases(model),
         *_cash(books),
         *_held(model, books),
         *await _acknowledged(model, books),
@@ -119,7 +122,10 @@ def _orders(model: Any, books: Books, exchange: Any) -> list[str]:
                 found.append(f"{_name(order)}: at {order.price} here, at {legs[0].price} at the venue")
         elif not waits and not order.hold_reason and not _waits_for_group(order):
             found.append(f"{_name(order)} is {status}, and not at the venue")
-        if order.triggered and not legs and model.venue.is_trading(order.symbol):
+        if _waits_for_contracts(order):
+            if free := _free(books, order):
+                found.append(f"{_name(order)} waits for contracts, of which {free} are free")
+        elif order.triggered and not legs and model.venue.is_trading(order.symbol):
             found.append(f"{_name(order)} has triggered, and is not at the venue ({order.hold_reason})")
         if waits and legs:
             found.append(f"{_name(order)} waits here and is at the venue")
@@ -135,6 +141,23 @@ def _orders(model: Any, books: Books, exchange: Any) -> list[str]:
         if filled > most:
             found.append(f"{intent.client_order_id}: the venue filled {filled}, at most {most} was asked for")
     return found
+
+
+def _waits_for_contracts(order: Any) -> bool:
+    """Whether all that a reduce-only stop could close is held by other orders."""
+    return order.triggered and order.reduce_only and order.hold_reason == ErrorReason.INSUFFICIENT_POSITION
+
+
+def _free(books: Books, order: Any) -> D:
+    """At least so many contracts that an order could close are held by none."""
+    side = common.POSITION_SIDE_SHORT if order.side == 1 else common.POSITION_SIDE_LONG
+    free = D(0)
+    for position in books.positions:
+        if (position.account_id, position.symbol, position.side) == (order.account_id, order.symbol, side):
+            of_effect = {3: position.today_quantity, 4: position.yesterday_quantity}
+            held = D(of_effect.get(order.position_effect, position.quantity))
+            free = max(held - D(position.frozen_quantity), D(0))
+    return free
 
 
 def _waits_for_group(order: Any) -> bool:
@@ -283,7 +306,7 @@ def _held(model: Any, books: Books) -> list[str]:
     for order in books.open.values():
         leaves = D(order.leaves_quantity)
         if order.position_effect in CLOSES:
-            if order.reduce_only and order.type in (3, 4, 5) and not order.triggered:
+            if order.reduce_only and order.type in (3, 4, 5) and (not order.triggered or _waits_for_contracts(order)):
                 continue  # it takes what is there when it triggers
             side = common.POSITION_SIDE_SHORT if order.side == 1 else common.POSITION_SIDE_LONG
             key = (order.account_id, order.symbol, side)
@@ -313,15 +336,30 @@ def _held(model: Any, books: Books) -> list[str]:
 
 
 def _reserve_prices(model: Any) -> dict[str, D]:
-    path = next(model.run.folder.glob("trading*.sqlite"))
-    connection = sqlite3.connect(path)
+    rows = _rows(model, "SELECT order_id, reserve_price FROM orders WHERE is_open")
+    return {order_id: D(str(price or 0)) for order_id, price in rows}
+
+
+def _rows(model: Any, query: str) -> list[Any]:
+    """What is on disk and no RPC tells."""
+    connection = sqlite3.connect(next(model.run.folder.glob("trading*.sqlite")))
     try:
-        names = {row[1] for row in connection.execute("PRAGMA table_info(orders)")}
-        column = "reserve_price" if "reserve_price" in names else "price"
-        rows = connection.execute(f"SELECT order_id, {column} FROM orders WHERE is_open").fetchall()
+        return connection.execute(query).fetchall()
     finally:
         connection.close()
-    return {order_id: D(str(price or 0)) for order_id, price in rows}
+
+
+def _leases(model: Any) -> list[str]:
+    """No lease is about to end: its orders were canceled, or a client came back for it."""
+    rows = _rows(model, "SELECT account_id FROM leases WHERE deadline_ns > 0")
+    return [f"the lease of account {account_id} has not ended" for (account_id,) in rows]
+
+
+def _days(model: Any) -> list[str]:
+    """Every position came into the present day, and was settled with it where the exchanges' hours are kept."""
+    rows = _rows(model, "SELECT account_id, symbol, side, trading_day FROM positions WHERE is_open")
+    today = model.venue.exchange.trading_day
+    return [f"position {key} is still in {day}, not in {today}" for *key, day in rows if day != today]
 
 
 async def _acknowledged(model: Any, books: Books) -> list[str]:

@@ -196,7 +196,9 @@ class Model(Groups, World):
             await asyncio.sleep(left_s)
         before = await checks.dump(self)
         self.platform.kill()
-        await asyncio.sleep(15)
+        for _ in range(15):
+            await asyncio.sleep(1)
+            self.follow()
         await self._until_ready()
         await asyncio.sleep(SETTLED_FROM_S)
         if changed := checks.differences(before, await checks.dump(self)):

@@ -1,5 +1,6 @@
 """A client's stream of orders, folded into what the client believes."""
 
+import asyncio
 from typing import Any
 
 from redfire.trading.v1 import order_service_pb2 as order_pb
@@ -21,6 +22,7 @@ class Follower:
         self.accounts: dict[str, Any] = {}
         self.trades: dict[str, Any] = {}
         self._life = 0
+        self._task: asyncio.Task[Any] | None = None
 
     def forget(self) -> None:
         """Begin with a snapshot next time."""
@@ -28,13 +30,16 @@ class Follower:
         self.complete = False
 
     def stop(self) -> None:
-        """What comes on the present stream is not heard any more."""
+        """End the present stream."""
         self._life += 1
         self.running = False
+        if self._task is not None:
+            self._task.cancel()
 
     async def follow(self, run: Any) -> None:
         """One stream, to its end."""
         life = self._life = self._life + 1
+        self._task = asyncio.current_task()
         request = order_pb.StreamOrdersRequest()
         if self.sequence is not None and self.complete:
             request.resume_after_sequence = self.sequence

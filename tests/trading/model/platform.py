@@ -18,6 +18,7 @@ from services.kernel import settings as kernel_settings
 from services.kernel.channels import LocalChannel
 from services.kernel.host import Host
 from services.kernel.process import Process
+from services.kernel.tasks import Tasks
 from tests.harness import SECRET, FakeService, TokenMint
 from tests.trading.model.loop import SimulatedClock, SimulatedLoop, SimulatedWriter
 from tests.trading.model.venue import EngineApi, MarketApi, RiskApi, Venue
@@ -30,10 +31,23 @@ SETTINGS = {
 LIFE_S = 86400 * 365 * 20.0
 
 
+class _Tasks(Tasks):
+    """What a dead process begins does not begin."""
+
+    dead = False
+
+    def spawn(self, name: str, coroutine: Coroutine[Any, Any, Any], *, awaited: bool = False) -> asyncio.Task[Any]:
+        task = super().spawn(name, coroutine, awaited=awaited)
+        if self.dead:
+            task.cancel()
+        return task
+
+
 class _Host(Host):
     """A host without a network: services of one process call each other past the socket, through the same gate."""
 
     async def start(self) -> None:
+        self.tasks = _Tasks()
         for name in self.names:
             self._registry[name].bind(name, Process(self, name))
         for database in self._databases.values():
@@ -44,6 +58,7 @@ class _Host(Host):
 
     def kill(self) -> None:
         """Nothing is written, sent or answered any more."""
+        self.tasks.dead = True
         for database in self._databases.values():
             if database._writer is not None:
                 database._writer.dead = True
