@@ -92,7 +92,11 @@ class Accounts:
         if kind is AccountKind.LIVE and any(
             other.kind is kind and other.gateway == gateway for other in desk.book.accounts.values()
         ):
-            raise GatewayNotAllowed(f"{gateway} has a LIVE account already", gateway=gateway)
+            raise GatewayNotAllowed(
+                f"gateway {gateway} has its one LIVE account already; "
+                "another account at the broker needs a gateway of its own, with its login",
+                gateway=gateway,
+            )
         with desk.step(user_id) as changes:
             account = Account(
                 new_id(),
