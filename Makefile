@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 UV := VIRTUAL_ENV=$(VENV) $(BIN)/uv
 # On a terminal uv shows how far it is.
 INSTALL = $(UV) pip install $(shell test -t 2 || echo --quiet) --require-hashes --no-deps
-BACKTEST := services/strategy/backtest
+BACKTEST := services/quant/backtest/engine
 ARGS ?=
 # For every platform and Python that RedFire runs on; no registry's name is written.
 LOCK := --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate
@@ -44,7 +44,7 @@ $(VENV)/.dev: $(VENV)/.run requirements-dev.lock
 
 # The quick core of backtests; without a C compiler one line says so, and the pure Python one is used.
 core: $(VENV)/.run
-	@$(BIN)/python -m services.strategy.backtest.compile
+	@$(BIN)/python -m services.quant.backtest.engine.compile
 
 run: setup ## Start the platform with a demo user and a strategy that trades; ARGS="--port 9090 …" goes to redfire up
 	@$(BIN)/redfire up --demo $(ARGS)

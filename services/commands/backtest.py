@@ -43,7 +43,7 @@ def backtest(
         show(results[0], report)
     else:
         from services.commands.comparison_screen import show as show_all
-        from services.strategy.backtest.report.comparison import named
+        from services.quant.backtest.report.comparison import named
 
         show_all(named(results), report)
     errors = [result.error for result in results if result.error]
@@ -55,8 +55,8 @@ def backtest(
 
 def _run(wanted: Sequence[Given], check_lookahead: bool, tell: bool) -> tuple[list[Any], Any]:
     """The results, and the data that they are of."""
-    from services.strategy.backtest.lookahead import check_lookahead as find_lookahead
-    from services.strategy.backtest.run import run_backtest
+    from services.quant.backtest.analysis.lookahead import check_lookahead as find_lookahead
+    from services.quant.backtest.run import run_backtest
 
     classes = [inputs.load_class(given) for given in wanted]
     for given, strategy_class in zip(wanted, classes, strict=True):
@@ -93,7 +93,7 @@ def _print_json(results: Sequence[Any]) -> None:
 
 
 def _rendered(results: Sequence[Any], data: Any, lang: str) -> str:
-    from services.strategy.backtest import report
+    from services.quant.backtest import report
 
     if len(results) == 1:
         return report.render_report(results[0], data, lang=lang)

@@ -6,10 +6,10 @@ from dataclasses import fields, replace
 from datetime import date, datetime
 from typing import Any
 
-from services.strategy.backtest.dataset import Finding
-from services.strategy.backtest.job import BacktestError, BacktestJob
-from services.strategy.backtest.result import BacktestResult, Day, Fill
-from services.strategy.runner.values import plain
+from services.quant.backtest.data.dataset import Finding
+from services.quant.backtest.job import BacktestError, BacktestJob
+from services.quant.backtest.result import BacktestResult, Day, Fill
+from services.quant.sdk.values import plain
 
 _DAY_NAMES = {"daily_return": "return"}
 """Ours → the column of vnpy's table."""

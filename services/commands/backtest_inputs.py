@@ -12,7 +12,7 @@ import click
 
 from services.commands.backtest_options import DEFAULT, Given
 from services.commands.one_line import BadInput, column_names, named_values, progress_bar, required_symbol
-from services.strategy.backtest.job import BacktestJob, check_days
+from services.quant.backtest.job import BacktestJob, check_days
 
 _TRUE, _FALSE = ("true", "yes", "on", "1"), ("false", "no", "off", "0")
 
@@ -25,8 +25,8 @@ def check_strategies(given: Given) -> None:
 
 def load_class(given: Given) -> type:
     """The strategy class. Raises: BadInput; a file that raises while it is imported ends with its traceback."""
-    from services.strategy.backtest.vnpy_import import prepare_vnpy
-    from services.strategy.runner.loading import Loader, UnknownClass
+    from services.quant.backtest.engine.vnpy_import import prepare_vnpy
+    from services.quant.sdk.loading import Loader, UnknownClass
 
     check_strategies(given)
     prepare_vnpy()
@@ -42,7 +42,7 @@ def load_class(given: Given) -> type:
 
 def parameters(given: Given, strategy_class: type) -> dict[str, Any]:
     """All of the class's parameters, those that were given of their default's type. Raises: BadInput."""
-    from services.strategy.runner.strategy_class import describe
+    from services.quant.sdk.strategy_class import describe
 
     known = {parameter.name: parameter for parameter in describe(strategy_class).parameters}
     values = {name: one.default for name, one in known.items() if isinstance(one.default, bool | int | float | str)}
@@ -95,7 +95,7 @@ def make_job(given: Given, strategy_class: type, interval: str) -> BacktestJob:
         timezone=given.timezone,
     )
     if given.size is None or given.pricetick is None:
-        from services.simulation.catalogue import Catalogue
+        from services.quant.catalogue import Catalogue
 
         known = Catalogue.load().find(symbol)
         if known is not None and given.size is None:
@@ -107,8 +107,8 @@ def make_job(given: Given, strategy_class: type, interval: str) -> BacktestJob:
 
 def load_data(given: Given) -> Any:
     """The rows, with all that is odd about them in their findings. Raises: BacktestError, BadInput."""
-    from services.strategy.backtest.quality import inspect
-    from services.strategy.backtest.times import zone_of
+    from services.quant.backtest.data.quality import inspect
+    from services.quant.backtest.data.times import zone_of
 
     symbol = required_symbol(given.symbol)
     zone = zone_of(given.timezone)
@@ -116,7 +116,7 @@ def load_data(given: Given) -> Any:
     if given.data is None:
         data = _from_store(given, symbol)
     else:
-        from services.strategy.backtest.files import read_dataset
+        from services.quant.backtest.data.files import read_dataset
 
         with progress_bar(f"reading {given.data.name}") as progress:
             data = read_dataset(
@@ -128,7 +128,7 @@ def load_data(given: Given) -> Any:
 
 def show_findings(data: Any, job: BacktestJob) -> None:
     """Say what is odd about the data, before anything runs on them; where nothing can, the error is all there is."""
-    from services.strategy.backtest.times import day_start_ns
+    from services.quant.backtest.data.times import day_start_ns
 
     first = data.time_ns.searchsorted(day_start_ns(job.start, job.zone)) if job.start else 0
     end = data.time_ns.searchsorted(day_start_ns(job.end + timedelta(1), job.zone)) if job.end else len(data)
@@ -137,7 +137,7 @@ def show_findings(data: Any, job: BacktestJob) -> None:
 
 
 def _from_store(given: Given, symbol: str) -> Any:
-    from services.strategy.backtest.store import DataStore
+    from services.quant.backtest.data.store import DataStore
 
     store = DataStore(given.data_dir, given.timezone)
     interval = given.interval

@@ -11,7 +11,7 @@ import click
 
 from services.commands.data_folder import data_dir_option
 from services.commands.one_line import BadInput
-from services.strategy.backtest.job import FILLS, FIRST_DAY, LAST_DAY, TICK, BacktestJob
+from services.quant.backtest.job import FILLS, FIRST_DAY, LAST_DAY, TICK, BacktestJob
 
 DEFAULT = BacktestJob(class_name="", symbol="any.ANY", interval=TICK)
 """What is not given is as in this one."""
@@ -158,6 +158,6 @@ def check_report(report: Path | None) -> None:
 
 def write_report(report: Path, page: str) -> None:
     """The file is whole or not there. Raises: BacktestError."""
-    from services.strategy.backtest.whole_file import write_whole
+    from services.quant.backtest.atomic_write import write_whole
 
     write_whole(page.encode(), report)

@@ -9,8 +9,8 @@ import click
 
 from services.commands import backtest_options as shared
 from services.commands.one_line import BadInput, Command
-from services.strategy.backtest.job import BacktestError
-from services.strategy.backtest.result import BacktestResult
+from services.quant.backtest.job import BacktestError
+from services.quant.backtest.result import BacktestResult
 
 
 @click.command(cls=Command)
@@ -20,7 +20,7 @@ def compare(files: tuple[Path, ...], report: Path | None, lang: str) -> None:
     """Show runs that `redfire backtest --json > RUN.json` kept side by side: other data, dates, costs, fills …"""
     shared.check_report(report)
     from services.commands.comparison_screen import show
-    from services.strategy.backtest.report.comparison import named, render_comparison
+    from services.quant.backtest.report.comparison import named, render_comparison
 
     read = [(file.stem, result) for file in files for result in _read(file)]
     runs = named([result for _, result in read])

@@ -7,9 +7,9 @@ from rich.table import Table
 from rich.text import Text
 
 from services.commands.terminal_tables import TITLED, wide_console
-from services.strategy.backtest.report.catalogue import catalogue
-from services.strategy.backtest.report.comparison import Named, differences, lines
-from services.strategy.backtest.result import BacktestResult
+from services.quant.backtest.report.catalogue import catalogue
+from services.quant.backtest.report.comparison import Named, differences, lines
+from services.quant.backtest.result import BacktestResult
 
 _SHOWN = (
     "start_date", "end_date", "total_days", "end_balance", "total_net_pnl", "total_return", "annual_return",

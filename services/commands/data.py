@@ -65,10 +65,10 @@ def import_(
         raise BadInput(f"--interval {interval}: ticks have none")
     if kind == "bars" and interval == "tick":
         raise BadInput("--interval tick: bars are 1m, 5m, 1h, 1d …")
-    from services.strategy.backtest.files import read_dataset
-    from services.strategy.backtest.quality import inspect
-    from services.strategy.backtest.store import DataStore
-    from services.strategy.backtest.times import zone_of
+    from services.quant.backtest.data.files import read_dataset
+    from services.quant.backtest.data.quality import inspect
+    from services.quant.backtest.data.store import DataStore
+    from services.quant.backtest.data.times import zone_of
 
     open_private(data_dir)
     with progress_bar(f"importing {file.name}") as bar:
@@ -114,8 +114,8 @@ def import_(
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON list.")
 def list_(data_dir: Path, timezone: str, as_json: bool) -> None:
     """Show the recorded and imported data of the data folder."""
-    from services.strategy.backtest.store import DataStore
-    from services.strategy.backtest.times import zone_of
+    from services.quant.backtest.data.store import DataStore
+    from services.quant.backtest.data.times import zone_of
 
     zone = zone_of(timezone)
     rows: list[dict[str, Any]] = []

@@ -50,7 +50,7 @@ def sample(
     """
     from services.engine.sim_feed import SimMarket
     from services.quant.calendar import Calendar, SessionKind
-    from services.simulation.catalogue import Catalogue
+    from services.quant.catalogue import Catalogue
 
     instrument = Catalogue.load().find(symbol)
     if instrument is None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from services.strategy.backtest.job import BacktestError
+from services.quant.backtest.job import BacktestError
 
 Fraction = Callable[[float], None]
 

@@ -16,7 +16,7 @@ from services.commands import backtest_inputs as inputs
 from services.commands import backtest_options as shared
 from services.commands.backtest_options import Given
 from services.commands.one_line import Command, named_values
-from services.strategy.backtest.job import BacktestError
+from services.quant.backtest.job import BacktestError
 
 
 @click.command(cls=Command, pairs=("--param", "--columns", "--range"))
@@ -67,10 +67,10 @@ def optimize(
 
     CLASS is one of your own (--strategies), one that ships with RedFire, or one of vnpy's.
     """
-    from services.strategy.backtest.optimise import Genetic, Space, run_optimisation
-    from services.strategy.backtest.optimise.document import check_file, document, write_result
-    from services.strategy.backtest.optimise.target import check_target
-    from services.strategy.backtest.optimise.walk_forward import WalkForwardResult, Windows, run_walk_forward
+    from services.quant.backtest.optimise import Genetic, Space, run_optimisation
+    from services.quant.backtest.optimise.document import check_file, document, write_result
+    from services.quant.backtest.optimise.target import check_target
+    from services.quant.backtest.optimise.walk_forward import WalkForwardResult, Windows, run_walk_forward
 
     given = replace(given, class_name=class_name)
     space = Space.parse(ranges)
@@ -128,8 +128,8 @@ def optimize(
 
 
 def _rendered(result: Any, data: Any, lang: str) -> str:
-    from services.strategy.backtest.optimise import OptimisationResult
-    from services.strategy.backtest.report import render_optimisation, render_walk_forward
+    from services.quant.backtest.optimise import OptimisationResult
+    from services.quant.backtest.report import render_optimisation, render_walk_forward
 
     if isinstance(result, OptimisationResult):
         return render_optimisation(result, lang)
@@ -137,7 +137,7 @@ def _rendered(result: Any, data: Any, lang: str) -> str:
 
 
 def _fixed(given: Given) -> dict[str, Any]:
-    from services.strategy.backtest.optimise.space import value_of
+    from services.quant.backtest.optimise.space import value_of
 
     return {name: value_of(text) for name, text in named_values(given.param, "--param").items()}
 

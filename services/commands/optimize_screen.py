@@ -11,9 +11,9 @@ from rich.table import Table
 from rich.text import Text
 
 from services.commands.terminal_tables import TITLED, wide_console
-from services.strategy.backtest.optimise import OptimisationResult
-from services.strategy.backtest.optimise.point import Progress as SearchProgress
-from services.strategy.backtest.optimise.walk_forward import WalkForwardResult
+from services.quant.backtest.optimise import OptimisationResult
+from services.quant.backtest.optimise.point import Progress as SearchProgress
+from services.quant.backtest.optimise.walk_forward import WalkForwardResult
 
 _BESIDE = ("total_return", "sharpe_ratio", "max_ddpercent", "total_trade_count", "win_rate")
 _SHOWN_ERRORS = 3

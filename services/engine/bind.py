@@ -4,7 +4,7 @@ from services.engine import vnpy_home
 from services.engine.feed import parse_feed
 from services.engine.settings import EngineSettings
 from services.kernel.process import Process
-from services.simulation.catalogue import Catalogue
+from services.quant.catalogue import Catalogue
 
 
 def bind(process: Process) -> None:

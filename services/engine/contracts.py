@@ -6,7 +6,7 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 from services.engine.vnpy_words import Unreadable, exact, readable
-from services.simulation.catalogue import Catalogue, Instrument
+from services.quant.catalogue import Catalogue, Instrument
 
 _KINDS = {"ETF": "FUND", "FOREX": "SPOT", "BOND": "EQUITY", "CFD": "SPOT", "SPREAD": "FUTURES", "SWAP": "FUTURES"}
 

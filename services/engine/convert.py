@@ -36,7 +36,7 @@ from services.engine.vnpy_words import readable
 from services.kernel.decimals import plain, to_text
 from services.kernel.errors import Invalid
 from services.quant.calendar import Calendar
-from services.simulation.catalogue import Instrument
+from services.quant.catalogue import Instrument
 
 log = logging.getLogger(__name__)
 U = TypeVar("U")

@@ -38,7 +38,7 @@ from services.kernel.errors import StartError
 from services.kernel.identifiers import new_id
 from services.kernel.process import Process
 from services.quant.calendar import Calendar
-from services.simulation.catalogue import Catalogue, Instrument
+from services.quant.catalogue import Catalogue, Instrument
 
 log = logging.getLogger(__name__)
 

@@ -16,7 +16,7 @@ from services.engine.feed import ReplayFeedSpec, open_recording
 from services.engine.quote import Quote
 from services.kernel.clock import Clock
 from services.quant.calendar import Calendar
-from services.simulation.catalogue import Catalogue
+from services.quant.catalogue import Catalogue
 
 log = logging.getLogger(__name__)
 

@@ -11,7 +11,7 @@ from services.engine.updates import Gateway, OrderRequest, OrderType, VenueState
 from services.engine.venue import Subscriber, Venue
 from services.kernel.errors import FailedPrecondition, Invalid, NotFound, RedFireError
 from services.kernel.telemetry import Tracing
-from services.simulation.catalogue import Instrument
+from services.quant.catalogue import Instrument
 
 _CONNECT_WAIT_S = 5.0
 

@@ -27,8 +27,8 @@ from services.engine.updates import (
 )
 from services.kernel.clock import Clock
 from services.quant.calendar import Calendar, SessionState
-from services.simulation.catalogue import Catalogue, Instrument
-from services.simulation.matching import Book, Fill, Level, Lifetime, MatchOrder
+from services.quant.catalogue import Catalogue, Instrument
+from services.quant.matching import Book, Fill, Level, Lifetime, MatchOrder
 
 log = logging.getLogger(__name__)
 

@@ -11,7 +11,7 @@ from services.engine.quote import Quote
 from services.engine.sim_hours import SimHours
 from services.kernel.clock import Clock
 from services.quant.calendar import Calendar, SessionState
-from services.simulation.catalogue import Instrument, SimulatedMarket
+from services.quant.catalogue import Instrument, SimulatedMarket
 
 LEVELS = 5
 # The fair price is a slow random walk that returns to its start, plus fast jitter; all in ticks and seconds. With these

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 from services.kernel.clock import Clock
 from services.quant.calendar import Calendar, SessionState
 from services.quant.calendar.days import to_number
-from services.simulation.catalogue import Catalogue
+from services.quant.catalogue import Catalogue
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 

@@ -27,9 +27,6 @@ from typing import Any, TypeVar
 
 from redfire.market.v1 import market_pb2 as pb
 
-from services.lake import layout
-from services.lake.archive import Archive, MovedError
-from services.lake.layout import BAR_COLUMNS
 from services.market import journal
 from services.market.bars import Bar, Bars, Interval
 from services.market.convert import LATEST_NS, parse_ticks, tick_from_row
@@ -37,6 +34,9 @@ from services.market.frames import split
 from services.market.local_clock import LocalClock
 from services.market.settings import MarketSettings
 from services.market.tick_columns import tick_columns
+from services.quant.archive import layout
+from services.quant.archive.archive import Archive, MovedError
+from services.quant.archive.layout import BAR_COLUMNS
 
 _log = logging.getLogger(__name__)
 

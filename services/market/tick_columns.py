@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 from redfire.market.v1 import market_pb2 as pb
 
-from services.lake.layout import TICK_COLUMNS, TICK_LISTS
 from services.market.convert import parse_ticks
 from services.market.frames import split, varint
+from services.quant.archive.layout import TICK_COLUMNS, TICK_LISTS
 
 ALIKE = 16
 """So many frames must be alike for a matrix to pay."""

@@ -1,1 +1,3 @@
-"""The quant's library, which no service owns and which imports none: today the calendar."""
+"""The quant's library, which no service owns and which imports none: calendar, catalogue of instruments, matching,
+recorded data, the strategies' SDK, and backtests.
+"""

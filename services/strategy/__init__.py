@@ -3,7 +3,7 @@
 `from services.strategy import BaseStrategy, Tick, Bar, Order, Trade` is all that a strategy of one's own needs.
 """
 
-from services.strategy.runner.base import BaseStrategy
-from services.strategy.runner.events import Bar, Interval, Order, OrderState, Side, Tick, Trade
+from services.quant.sdk.base import BaseStrategy
+from services.quant.sdk.events import Bar, Interval, Order, OrderState, Side, Tick, Trade
 
 __all__ = ["Bar", "BaseStrategy", "Interval", "Order", "OrderState", "Side", "Tick", "Trade"]

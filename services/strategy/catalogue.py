@@ -13,8 +13,8 @@ from redfire.reasons import Reason
 from services.kernel.database import Repositories
 from services.kernel.errors import FailedPrecondition, NotFound
 from services.kernel.version import VERSION
+from services.quant.sdk.strategy_class import ClassDescription, Family, Parameter
 from services.strategy.repository import StrategyRepository
-from services.strategy.runner.strategy_class import ClassDescription, Family, Parameter
 
 _PATIENCE_S = 8.0
 _LOOK_S = 5.0

@@ -6,9 +6,9 @@ from typing import Any
 from redfire.reasons import Reason
 
 from services.kernel.errors import Invalid
-from services.strategy.runner.base import BaseStrategy
-from services.strategy.runner.moving_average import MovingAverageStrategy
-from services.strategy.runner.strategy_class import ClassDescription, Parameter, describe
+from services.quant.sdk.base import BaseStrategy
+from services.quant.sdk.moving_average import MovingAverageStrategy
+from services.quant.sdk.strategy_class import ClassDescription, Parameter, describe
 
 _MOST_TEXT = 1000
 # Asked here for their own rules. A user's class never is, also where it has the name of one of these: their code runs

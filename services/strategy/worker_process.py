@@ -12,9 +12,9 @@ from pathlib import Path
 
 import psutil
 
+from services.quant.sdk.worker_heartbeat import Running, WatchFile
 from services.strategy.runner.main import Orders
 from services.strategy.settings import StrategySettings
-from services.strategy.watch_file import Running, WatchFile
 
 _POLL_S = 0.2
 _LOG_BYTES = 10_000_000

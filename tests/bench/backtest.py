@@ -22,14 +22,14 @@ from dataclasses import asdict, dataclass
 from statistics import median
 from typing import Any
 
-from services.strategy.backtest.compile import is_built
-from services.strategy.backtest.dataset import Dataset
-from services.strategy.backtest.job import TICK, BacktestJob
-from services.strategy.backtest.replay import Replay
-from services.strategy.backtest.run import run_backtest
-from services.strategy.backtest.variant import Variant, variant
-from tests.backtest import generated
-from tests.backtest.vnpy_oracle import SHIPPED, same, shipped, vnpy_engine
+from services.quant.backtest.data.dataset import Dataset
+from services.quant.backtest.engine.compile import is_built
+from services.quant.backtest.engine.replay import Replay
+from services.quant.backtest.engine.variant import Variant, variant
+from services.quant.backtest.job import TICK, BacktestJob
+from services.quant.backtest.run import run_backtest
+from tests.quant.backtest import generated
+from tests.quant.backtest.vnpy_oracle import SHIPPED, same, shipped, vnpy_engine
 
 NO_OP = "no-op"
 NAMES = (*SHIPPED, NO_OP)

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from services.strategy.backtest.dataset import Bars
+from services.quant.backtest.data.dataset import Bars
 
 PACKAGES = {"backtesting.py": "backtesting", "backtrader": "backtrader", "nautilus_trader": "nautilus_trader"}
 COLUMNS = ("time_ns", "open", "high", "low", "close", "volume")

@@ -18,10 +18,10 @@ from typing import Any
 
 import numpy as np
 
-from services.strategy.backtest.dataset import Bars
-from services.strategy.backtest.job import BacktestJob
-from services.strategy.backtest.optimise import Space, run_optimisation
-from tests.backtest import generated
+from services.quant.backtest.data.dataset import Bars
+from services.quant.backtest.job import BacktestJob
+from services.quant.backtest.optimise import Space, run_optimisation
+from tests.quant.backtest import generated
 
 RANGES = {"fast_window": (2, 20, 2), "slow_window": (15, 110, 5)}
 TARGET = "total_net_pnl"

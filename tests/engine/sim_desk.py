@@ -16,7 +16,7 @@ from services.engine.updates import (
     TradeUpdate,
 )
 from services.kernel.clock import ManualClock
-from services.simulation.catalogue import Catalogue
+from services.quant.catalogue import Catalogue
 
 SYMBOL = "IF2612.CFFEX"
 

@@ -5,7 +5,7 @@ import time
 from services.engine.feed import ReplayFeedSpec
 from services.engine.replay_feed import MALFORMED, OUT_OF_ORDER, ReplayFeed
 from services.kernel.clock import Clock
-from services.simulation.catalogue import Catalogue
+from services.quant.catalogue import Catalogue
 from tests.engine.recordings import HEADER, real_ticks, row, write
 
 

@@ -3,7 +3,7 @@ from datetime import UTC, datetime
 
 from services.engine.sim_feed import SimFeed, SimMarket, restored_state
 from services.kernel.clock import Clock, ManualClock
-from services.simulation.catalogue import Catalogue
+from services.quant.catalogue import Catalogue
 
 DAY = 20261123
 

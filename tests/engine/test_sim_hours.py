@@ -17,7 +17,7 @@ from services.engine.sim_hours import SimHours
 from services.engine.updates import OrderStatus
 from services.kernel.clock import ManualClock
 from services.kernel.identifiers import new_id
-from services.simulation.catalogue import Catalogue
+from services.quant.catalogue import Catalogue
 from tests.engine.recordings import row, write
 from tests.engine.sim_desk import SYMBOL, Desk
 from tests.harness import platform

@@ -7,9 +7,9 @@ import pyarrow as pa
 import pytest
 from redfire.market.v1 import market_pb2 as pb
 
-from services.lake.layout import TICK_COLUMNS, TICK_LISTS
 from services.market.frames import frame
 from services.market.tick_columns import tick_columns
+from services.quant.archive.layout import TICK_COLUMNS, TICK_LISTS
 from tests.market.ticks import SYMBOL, recorded, tick
 
 DAY = 20260102

@@ -9,7 +9,7 @@ ROOT = Path(__file__).resolve().parents[2]
 README = ROOT / "README.md"
 TOUR = ROOT / "tests/readme/TOUR.md"
 STRATEGY = ROOT / "services/strategy/README.md"
-BACKTEST = ROOT / "services/strategy/backtest/README.md"
+BACKTEST = ROOT / "services/quant/backtest/README.md"
 DOCUMENTS = (
     README, TOUR, STRATEGY, BACKTEST, ROOT / "proto/README.md", ROOT / "services/README.md",
     ROOT / "services/trading/README.md", ROOT / "deploy/README.md",

@@ -13,8 +13,8 @@ from redfire.strategy.v1 import backtest_pb2
 from redfire.strategy.v1 import backtest_service_pb2 as pb
 from redfire.strategy.v1.backtest_service_pb2_grpc import BacktestServiceStub
 
-from services.strategy.backtest.files import read_dataset
-from services.strategy.backtest.store import DataStore
+from services.quant.backtest.data.files import read_dataset
+from services.quant.backtest.data.store import DataStore
 from tests.harness import User
 from tests.strategy.fakes import SYMBOL
 from tests.waiting import until

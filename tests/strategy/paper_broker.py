@@ -5,8 +5,8 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from services.strategy.runner.broker import OrderRequest
-from services.strategy.runner.events import (
+from services.quant.sdk.broker import OrderRequest
+from services.quant.sdk.events import (
     Bar,
     Instrument,
     Interval,

@@ -140,7 +140,7 @@ async def test_what_cannot_be_run_is_refused_with_its_reason(desk):
 
 async def test_a_longer_interval_is_made_of_the_stored_one_and_a_shorter_is_not(desk, tmp_path):
     assert (await desk.finished("Trader", {"every": 5}, interval=common.INTERVAL_15M)).trade_count > 3
-    from services.strategy.backtest.store import DataStore
+    from services.quant.backtest.data.store import DataStore
 
     store_bars(tmp_path / "other", count=240 * 60)
     bars = DataStore(tmp_path / "other").load(SYMBOL, "5m")

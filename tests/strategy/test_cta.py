@@ -7,8 +7,8 @@ import psutil
 import pytest
 from redfire.strategy.v1 import strategy_pb2 as pb
 
-from services.strategy.runner.events import Effect, Order, OrderKind, OrderState, Side, Tick, Trade
-from services.strategy.runner.guard import Guard
+from services.quant.sdk.events import Effect, Order, OrderKind, OrderState, Side, Tick, Trade
+from services.quant.sdk.guard import Guard
 from tests.strategy.fakes import START_NS, SYMBOL
 from tests.strategy.paper_broker import PaperBroker
 from tests.strategy.worker_processes import ticks_until, workers
@@ -32,8 +32,8 @@ def tick(price: float, seconds: float, **more: object) -> Tick:
 
 
 def make_host(class_name: str, broker: PaperBroker, **settings: object):
+    from services.quant.sdk.loading import Loader
     from services.strategy.runner.cta import CtaHost
-    from services.strategy.runner.loading import Loader
 
     host = CtaHost(Loader(None).load(class_name), class_name, dict(settings), broker, Guard())
     broker.host = host

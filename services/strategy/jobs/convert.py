@@ -17,7 +17,7 @@ from redfire.strategy.v1 import backtest_pb2 as pb
 from services.kernel.clock import Clock
 from services.kernel.decimals import from_text, plain
 from services.kernel.errors import Invalid
-from services.strategy.backtest.job import TICK
+from services.quant.backtest.job import TICK
 from services.strategy.jobs.job import Job, Progress, Range, Search, Status
 from services.strategy.jobs.repository import Order
 from services.strategy.jobs.service import Wanted

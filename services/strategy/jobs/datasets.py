@@ -7,11 +7,11 @@ from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
-from services.lake import layout
-from services.lake.archive import Archive
-from services.strategy.backtest.dataset import Dataset
-from services.strategy.backtest.job import INTERVALS_S, TICK, BacktestError
-from services.strategy.backtest.times import day_start_ns
+from services.quant.archive import layout
+from services.quant.archive.archive import Archive
+from services.quant.backtest.data.dataset import Dataset
+from services.quant.backtest.data.times import day_start_ns
+from services.quant.backtest.job import INTERVALS_S, TICK, BacktestError
 from services.strategy.jobs.job import TIMEZONE, Setup
 
 _PATIENCE_S = 3.0
@@ -22,8 +22,8 @@ _NIGHT = timedelta(16)
 
 def load(data_dir: Path, setup: Setup) -> Dataset:
     """All rows up to the last day: those before the first warm the strategy up. Raises BacktestError."""
-    from services.strategy.backtest.quality import inspect
-    from services.strategy.backtest.store import DataStore
+    from services.quant.backtest.data.quality import inspect
+    from services.quant.backtest.data.store import DataStore
 
     job = setup.backtest_job()
     # A night's trading day is not the day that the clock shows: what is left over is after the job's end.
@@ -36,7 +36,7 @@ def check(data_dir: Path, setup: Setup) -> None:
     """Raises BacktestError when there are no rows for this setup, without reading them all, or no such target."""
     job = setup.backtest_job()
     if setup.search is not None:
-        from services.strategy.backtest.optimise.target import check_target
+        from services.quant.backtest.optimise.target import check_target
 
         check_target(job, setup.search.target)
     folder = data_dir / layout.FOLDER

@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from services.strategy.backtest.result import Day
+from services.quant.backtest.result import Day
 from services.strategy.jobs.found import Found, cleaned
 from services.strategy.jobs.job import Failure
 

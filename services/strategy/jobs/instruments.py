@@ -9,7 +9,7 @@ from redfire.market.v1.market_pb2_grpc import MarketServiceStub
 
 from services.kernel.decimals import from_text
 from services.kernel.errors import NotFound
-from services.strategy.backtest.job import TICK, BacktestJob
+from services.quant.backtest.job import TICK, BacktestJob
 
 DEFAULTS = BacktestJob(class_name="", symbol="any.ANY", interval=TICK)
 """As `redfire backtest` has them."""

@@ -8,7 +8,7 @@ from enum import StrEnum
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from services.strategy.backtest.job import BacktestJob
+from services.quant.backtest.job import BacktestJob
 
 TIMEZONE = ZoneInfo("Asia/Shanghai")
 """The exchanges' zone, in which the days of a job begin."""

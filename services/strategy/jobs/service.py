@@ -17,8 +17,9 @@ from services.kernel.errors import FailedPrecondition, Invalid, NotFound, Resour
 from services.kernel.identifiers import new_id
 from services.kernel.paging import Page, Slice
 from services.kernel.tasks import Tasks
+from services.quant.backtest.job import BacktestError
+from services.quant.sdk.strategy_class import ClassDescription
 from services.strategy import parameters as parameter_rules
-from services.strategy.backtest.job import BacktestError
 from services.strategy.catalogue import Catalogue
 from services.strategy.jobs.folder import DAYS, POINTS, TRADES, BadResult, JobFolder
 from services.strategy.jobs.instruments import DEFAULTS, Instruments
@@ -26,7 +27,6 @@ from services.strategy.jobs.job import Job, Kind, Search, Setup, Status
 from services.strategy.jobs.repository import JobRepository, Order, cursor
 from services.strategy.jobs.scheduler import Scheduler
 from services.strategy.jobs.watchers import News, Watchers
-from services.strategy.runner.strategy_class import ClassDescription
 from services.strategy.settings import StrategySettings
 
 _TABLES = {Kind.BACKTEST: (TRADES, DAYS), Kind.OPTIMIZATION: (POINTS,)}

@@ -10,14 +10,14 @@ from pathlib import Path
 from typing import Any
 
 from services.kernel.decimals import plain
+from services.quant.backtest.job import BacktestJob
+from services.quant.backtest.result import BacktestResult, Day, Fill
 from services.quant.calendar.days import to_number
-from services.strategy.backtest.job import BacktestJob
-from services.strategy.backtest.result import BacktestResult, Day, Fill
+from services.quant.sdk.loading import Loader
 from services.strategy.jobs import datasets
 from services.strategy.jobs.folder import DAYS, LANGUAGES, POINTS, TRADES, JobFolder, Outcome
 from services.strategy.jobs.job import Failure, Kind, Range, Setup
 from services.strategy.jobs.worker import Orders
-from services.strategy.runner.loading import Loader
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _LINES = 1000
@@ -56,8 +56,8 @@ def _backtest(
     report: Report,
     printed: Callable[[], list[str]],
 ) -> Outcome:
-    from services.strategy.backtest.report import render_report
-    from services.strategy.backtest.run import run_backtest
+    from services.quant.backtest.report import render_report
+    from services.quant.backtest.run import run_backtest
 
     job = setup.backtest_job()
     rounds = 2 if setup.check_lookahead else 1
@@ -65,7 +65,7 @@ def _backtest(
     result = run_backtest(strategy_class, job, data, progress=lambda done, total: report(done, total * rounds))
     if setup.check_lookahead and not result.error:
         # What takes its time is the shortened data: how many rows that are it alone knows.
-        from services.strategy.backtest.lookahead import check_lookahead
+        from services.quant.backtest.analysis.lookahead import check_lookahead
 
         seen = check_lookahead(
             strategy_class, job, data, progress=lambda done, total: report(*_second(done, total, len(data)))
@@ -99,8 +99,8 @@ def _optimise(
     report: Report,
     should_stop: Callable[[], bool],
 ) -> Outcome:
-    from services.strategy.backtest.optimise import Axis, Space, run_optimisation
-    from services.strategy.backtest.report import prepare, render_optimisation
+    from services.quant.backtest.optimise import Axis, Space, run_optimisation
+    from services.quant.backtest.report import prepare, render_optimisation
 
     prepare()  # now, since a cancel does not wait
     assert setup.search is not None

@@ -124,7 +124,7 @@ def _limit(memory_bytes: int) -> None:
 
 def _run(orders: Orders, printed: Printed, should_stop: Callable[[], bool]) -> int:
     """The job, whatever user code does to it; the exit code."""
-    from services.strategy.backtest.job import BacktestError
+    from services.quant.backtest.job import BacktestError
     from services.strategy.jobs.folder import JobFolder, Outcome
     from services.strategy.jobs.job import Failure
     from services.strategy.jobs.progress_file import ProgressFile

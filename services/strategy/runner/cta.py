@@ -13,11 +13,11 @@ from vnpy.trader.object import BarData, TickData
 from vnpy_ctastrategy.base import STOPORDER_PREFIX, EngineType, StopOrder, StopOrderStatus
 from vnpy_ctastrategy.template import CtaTemplate
 
-from services.strategy.runner.broker import Broker, OrderRequest
-from services.strategy.runner.events import Order, OrderKind, Tick, Trade
-from services.strategy.runner.guard import Guard
-from services.strategy.runner.rounding import to_step
-from services.strategy.runner.values import plain, restored
+from services.quant.sdk.broker import Broker, OrderRequest
+from services.quant.sdk.events import Order, OrderKind, Tick, Trade
+from services.quant.sdk.guard import Guard
+from services.quant.sdk.rounding import to_step
+from services.quant.sdk.values import plain, restored
 from services.strategy.runner.vnpy_objects import GATEWAY, INTERVALS, VnpyObjects, effect_of, side_of
 
 # How far through the market a triggered stop is priced.

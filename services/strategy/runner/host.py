@@ -2,12 +2,12 @@
 
 from typing import Any, Protocol
 
-from services.strategy.runner.bar_builder import BarBuilder
-from services.strategy.runner.base import BaseStrategy
-from services.strategy.runner.broker import Broker
-from services.strategy.runner.events import Order, Tick, Trade
-from services.strategy.runner.guard import Guard
-from services.strategy.runner.values import plain, restored
+from services.quant.sdk.bar_builder import BarBuilder
+from services.quant.sdk.base import BaseStrategy
+from services.quant.sdk.broker import Broker
+from services.quant.sdk.events import Order, Tick, Trade
+from services.quant.sdk.guard import Guard
+from services.quant.sdk.values import plain, restored
 
 
 class Host(Protocol):

@@ -11,9 +11,8 @@ from redfire.trading.v1 import order_service_pb2 as pb
 from services.kernel.clock import Clock
 from services.kernel.errors import DeadlineExceeded, Internal, NotFound, RedFireError, Unauthenticated, Unavailable
 from services.kernel.identifiers import new_id
-from services.strategy.runner.broker import OrderRequest
-from services.strategy.runner.connections import Access, Connections, answer
-from services.strategy.runner.events import (
+from services.quant.sdk.broker import OrderRequest
+from services.quant.sdk.events import (
     EXCHANGE_TIME,
     Bar,
     Instrument,
@@ -23,6 +22,7 @@ from services.strategy.runner.events import (
     Tick,
     Trade,
 )
+from services.strategy.runner.connections import Access, Connections, answer
 from services.strategy.runner.history import History
 from services.strategy.runner.recent_keys import RecentKeys
 from services.strategy.runner.wire import create_order_request, order_of

@@ -17,10 +17,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from services.kernel.clock import Clock
+from services.quant.sdk.loading import Loader
+from services.quant.sdk.worker_heartbeat import WatchFile
 from services.strategy.runner.connections import Connections
-from services.strategy.runner.loading import Loader
 from services.strategy.runner.worker import Worker
-from services.strategy.watch_file import WatchFile
 
 _PR_SET_PDEATHSIG = 1
 

@@ -16,18 +16,19 @@ from redfire.trading.v1 import trading_pb2
 
 from services.kernel.clock import Clock
 from services.kernel.errors import RedFireError
-from services.strategy.runner.base import BaseStrategy
+from services.quant.sdk import guard
+from services.quant.sdk.base import BaseStrategy
+from services.quant.sdk.events import Instrument, Order, Trade
+from services.quant.sdk.guard import Guard
+from services.quant.sdk.loading import Loader
+from services.quant.sdk.rounding import decimal_text
+from services.quant.sdk.strategy_class import Family, family_of
 from services.strategy.runner.connections import Access, Connections
-from services.strategy.runner.events import Instrument, Order, Trade
 from services.strategy.runner.feeds import OrderFeed, TickFeed
-from services.strategy.runner.guard import Guard
 from services.strategy.runner.host import Host, NativeHost
 from services.strategy.runner.live_broker import LiveBroker
-from services.strategy.runner.loading import Loader
 from services.strategy.runner.recent_keys import RecentKeys
 from services.strategy.runner.report import Phase, Report
-from services.strategy.runner.rounding import decimal_text
-from services.strategy.runner.strategy_class import Family, family_of
 from services.strategy.runner.wire import instrument_of, order_of, signed_quantity, tick_of, trade_of
 
 # More ticks than this are left in the connection, whose flow control holds them back.
@@ -357,7 +358,7 @@ def _traceback(error: BaseException) -> str:
     """Where it happened, without the platform's own frames above the strategy's."""
     if isinstance(error, RedFireError):
         return f"{error.reason.value}: {error.message}"
-    own = str(Path(__file__).parent)
+    own = (str(Path(__file__).parent), str(Path(guard.__file__)))
     found = error.__traceback__
     while found is not None and found.tb_frame.f_code.co_filename.startswith(own):
         found = found.tb_next

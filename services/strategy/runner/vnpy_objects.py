@@ -9,7 +9,7 @@ from vnpy.trader.constant import Direction, Exchange, Offset, OrderType, Status
 from vnpy.trader.constant import Interval as VnpyInterval
 from vnpy.trader.object import BarData, OrderData, TickData, TradeData
 
-from services.strategy.runner.events import Bar, Effect, Interval, Order, OrderKind, OrderState, Side, Tick, Trade
+from services.quant.sdk.events import Bar, Effect, Interval, Order, OrderKind, OrderState, Side, Tick, Trade
 
 # vnpy puts the gateway's name before order ids; strategies only compare them.
 GATEWAY = "REDFIRE"

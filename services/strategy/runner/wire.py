@@ -10,8 +10,8 @@ from redfire.common.v1.error_reason_pb2 import ErrorReason
 from redfire.market.v1 import market_pb2
 from redfire.trading.v1 import order_service_pb2, trading_pb2
 
-from services.strategy.runner.broker import OrderRequest
-from services.strategy.runner.events import (
+from services.quant.sdk.broker import OrderRequest
+from services.quant.sdk.events import (
     Bar,
     Effect,
     Instrument,
@@ -24,7 +24,7 @@ from services.strategy.runner.events import (
     Trade,
     exchange_time,
 )
-from services.strategy.runner.rounding import decimal_text, to_step
+from services.quant.sdk.rounding import decimal_text, to_step
 
 _SIDES = {common_pb2.SIDE_BUY: Side.BUY, common_pb2.SIDE_SELL: Side.SELL}
 _EFFECTS = {

@@ -10,13 +10,13 @@ from redfire.strategy.v1 import strategy_pb2 as pb
 
 from services.kernel.clock import Clock
 from services.kernel.errors import Denied, RedFireError, Unauthenticated
+from services.quant.sdk.guard import Guard
+from services.quant.sdk.loading import Loader
+from services.quant.sdk.strategy_class import ClassDescription
+from services.quant.sdk.worker_heartbeat import Slot, WatchFile
 from services.strategy.runner.connections import Connections, answer, messages
-from services.strategy.runner.guard import Guard
-from services.strategy.runner.loading import Loader
 from services.strategy.runner.report import Phase
 from services.strategy.runner.runner import StrategyRunner
-from services.strategy.runner.strategy_class import ClassDescription
-from services.strategy.watch_file import Slot, WatchFile
 
 log = logging.getLogger(__name__)
 _BEAT_S = 0.25

@@ -1,0 +1,1 @@
+"""Recorded ticks and bars on disk: Parquet files that market writes, and others read and add to."""

@@ -1,0 +1,32 @@
+"""What the lake's files hold: columns, their order, and the numbers that stand for intervals."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from services.quant.archive.archive import Archive
+
+FOLDER = "market"
+"""Below the data folder."""
+TICK_LISTS = ("bid_prices", "bid_quantities", "ask_prices", "ask_quantities")
+TICK_COLUMNS = (
+    "time_ns", "sequence", "last_price", "last_quantity", "volume", "turnover", "open_interest", "open_price",
+    "high_price", "low_price", "pre_close_price", "limit_up", "limit_down", *TICK_LISTS, "trading_day",
+)  # fmt: skip
+"""The fields of market.v1.Tick, in its order, without the symbol and the gateway: a symbol has one at a time."""
+BAR_COLUMNS = ("interval", "start_ns", "open", "high", "low", "close", "volume", "turnover", "open_interest")
+INTERVALS: Mapping[str, int] = {
+    "1m": 1, "5m": 2, "15m": 3, "30m": 4, "1h": 5, "4h": 6, "1d": 7,
+    "3m": 1003, "10m": 1010, "2h": 1120, "1w": 11080,
+}  # fmt: skip
+"""Numbers as in common.v1.Interval; for those that it does not have 1000 + minutes: market leaves them alone."""
+
+
+def ticks(folder: Path) -> Archive:
+    """The ticks below the lake's folder."""
+    return Archive(folder / "ticks", ("time_ns", "sequence"), ("time_ns", "sequence", "trading_day"), TICK_LISTS)
+
+
+def bars(folder: Path) -> Archive:
+    """The bars below the lake's folder. Of the same bar twice the one of the later checkpoint counts."""
+    order = ("start_ns", "interval", "checkpoint")
+    return Archive(folder / "bars", order, order)

@@ -1,0 +1,73 @@
+"""The history that a strategy asks for before its run: what it asked for, and what the data had of it."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from services.quant.backtest.engine.replay import Replay, vnpy_interval
+from services.quant.backtest.job import TICK
+
+_KEPT = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """One question: rows of `symbol` from `first` on, before the start; `interval` is the name of vnpy's, "" when any
+    would do. `found` rows came."""
+
+    symbol: str
+    interval: str
+    first: datetime
+    found: int
+
+
+class WarmUp:
+    """The source of a core's history: the data's own rows, as vnpy's database would have them."""
+
+    def __init__(self, replay: Replay) -> None:
+        self.replay = replay
+        self.asked: list[Asked] = []
+        """The first questions."""
+
+    def history(self, vt_symbol: str, interval: Any, first: datetime, last: datetime) -> list[Any]:
+        """Rows from `first` to `last`, both included."""
+        rows = self.replay.history(vt_symbol, interval, first, last)
+        self._note(Asked(vt_symbol, interval.name, first, len(rows)))
+        return rows
+
+    def before(self, first: datetime, last: datetime) -> list[Any]:
+        """The same of whatever interval the data have."""
+        rows = self.replay.rows(*self.replay.between(first, last))
+        self._note(Asked(self.replay.symbol, "", first, len(rows)))
+        return rows
+
+    def shortfalls(self, start: datetime) -> list[str]:
+        """What the data did not have, as sentences."""
+        replay = self.replay
+        first_day = replay.first_day()
+        found = []
+        for asked in self.asked:
+            days = (start - asked.first).total_seconds() / 86_400
+            request = f"To warm up it asked for the {days:g} days before {start.date()}"
+            own = vnpy_interval(replay.interval).name
+            data = "ticks" if replay.interval == TICK else f"{replay.interval} bars"
+            if asked.symbol != replay.symbol:
+                sentence = f"{request}, of {asked.symbol}: the data are of {replay.symbol}, so it got nothing."
+            elif asked.interval not in ("", own):
+                wanted = "ticks" if asked.interval == "TICK" else f"{asked.interval.lower()} bars"
+                sentence = f"{request}, as {wanted}: the data are {data}, so it got nothing."
+            elif first_day > asked.first.date():
+                got = f"only {asked.found:,} rows" if asked.found else "nothing"
+                sentence = (
+                    f"{request}, which is more than there is: the data begin on {first_day}, so it got {got}. Use data "
+                    "that begin earlier, or a later start."
+                )
+            else:
+                continue
+            if sentence not in found:
+                found.append(sentence)
+        return found
+
+    def _note(self, asked: Asked) -> None:
+        if len(self.asked) < _KEPT:
+            self.asked.append(asked)

@@ -1,0 +1,44 @@
+"""A million bars need little memory: read from a file and run in a fresh process, as `redfire backtest` does it."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.csv
+
+from tests.quant.backtest import generated
+
+BARS = 1_000_000
+MOST_MB = 300
+# Of this program alone: what getrusage tells begins with the size of the process that started it.
+RUN = """
+import sys
+from pathlib import Path
+from services.commands.backtest import backtest
+try:
+    backtest(sys.argv[1:])
+finally:
+    status = Path("/proc/self/status").read_text()
+    print(int(status.split("VmHWM:")[1].split()[0]) // 1024, file=sys.stderr)
+"""
+
+
+def test_a_million_bars_with_the_turtle_strategy_need_less_than_300_mb(tmp_path: Path):
+    bars = generated.bars(BARS, sessions=((9, 0, 240),))
+    columns = {name: getattr(bars, name) for name in ("open", "high", "low", "close", "volume", "turnover")}
+    table = pa.table({"datetime": pa.array(bars.time_ns, pa.timestamp("ns", "UTC")), **columns})
+    pyarrow.csv.write_csv(table, tmp_path / "bars.csv")
+    del bars, columns, table
+    options = ["--symbol", "rb2501.SHFE", "--data", "bars.csv", "--interval", "1m", "--capital", "1e8", "--json"]
+    ran = subprocess.run(
+        [sys.executable, "-c", RUN, "TurtleSignalStrategy", *options],
+        capture_output=True,
+        text=True,
+        timeout=250,
+        cwd=tmp_path,
+    )
+    assert ran.returncode == 0, ran.stderr
+    assert json.loads(ran.stdout)["rows"] == BARS
+    assert int(ran.stderr.split()[-1]) <= MOST_MB
