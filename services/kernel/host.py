@@ -34,7 +34,7 @@ from services.kernel.policy import contract_services
 from services.kernel.process import Process
 from services.kernel.reflection import add_reflection
 from services.kernel.revocations import Revocations
-from services.kernel.server import Handlers
+from services.kernel.server import Handlers, UnknownMethods
 from services.kernel.settings import (
     BaseSection,
     DatabaseSettings,
@@ -172,6 +172,7 @@ class Host:
         self._health = HealthReporter(self.lifecycle, self.handlers.services)
         self._health.add_to(self._server)
         add_reflection(self._server)
+        self._server.add_generic_rpc_handlers((UnknownMethods(),))
         try:
             self.port = self._server.add_insecure_port(f"{where.host}:{where.port}")
         except RuntimeError:

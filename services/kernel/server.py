@@ -20,7 +20,7 @@ from google.protobuf.message import DecodeError, Message
 
 from services.kernel import status, telemetry
 from services.kernel.call import Call, Origin, current_call
-from services.kernel.errors import DeadlineExceeded, Internal, Invalid, RedFireError, Unauthenticated
+from services.kernel.errors import DeadlineExceeded, Internal, Invalid, RedFireError, Unauthenticated, Unsupported
 from services.kernel.gate import Gate
 from services.kernel.policy import MethodPolicy, service_policies
 from services.kernel.tasks import TimeLimit
@@ -364,6 +364,19 @@ async def _abort(context: Any, error: RedFireError, origin: Origin) -> None:
     found = status.to_status(error, origin.text("x-request-id"))
     context.set_trailing_metadata(((status.DETAILS_KEY, found.SerializeToString()),))
     await context.abort(status.grpc_code(found.code), found.message)
+
+
+class UnknownMethods(grpc.GenericRpcHandler):
+    """The last of a server's handlers: refuses what none of them knows, with a reason as all other errors have."""
+
+    def service(self, handler_call_details: grpc.HandlerCallDetails) -> Any:
+        """A handler that takes any request and answers that there is no such RPC."""
+        error = Unsupported(f"there is no RPC {handler_call_details.method}")
+
+        async def refuse(requests: AsyncIterator[bytes], context: Any) -> None:
+            await _abort(context, error, _origin(context))
+
+        return grpc.stream_stream_rpc_method_handler(refuse)
 
 
 class _Capture:

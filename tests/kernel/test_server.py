@@ -120,6 +120,16 @@ async def test_an_expired_token_is_refused_also_when_it_was_known(served):
     assert await until(refused) == "TOKEN_EXPIRED"
 
 
+@pytest.mark.parametrize("path", ["/redfire.config.v1.ConfigService/NoSuch", "/redfire.no.v1.Such/Get", "/x"])
+async def test_an_rpc_that_there_is_not_is_refused_with_a_reason(served, path):
+    channel = served.channel
+    for call in (channel.unary_unary(path)(b"\xff"), channel.unary_stream(path)(b"").read()):
+        failure = await failure_of(call)
+        assert failure.code() is grpc.StatusCode.UNIMPLEMENTED
+        assert error_info(failure).reason == "UNSUPPORTED"
+        assert path in failure.details()
+
+
 async def test_a_broken_rule_of_the_contract_names_the_field(served):
     stub = served.identity(role="admin").stub(config_pb2_grpc.ConfigServiceStub)
     failure = await failure_of(
