@@ -1,6 +1,5 @@
 """What must be true once all is settled."""
 
-import sqlite3
 from collections import defaultdict
 from decimal import Decimal as D
 from typing import Any
@@ -11,7 +10,7 @@ from redfire.trading.v1 import account_service_pb2 as account_pb
 from redfire.trading.v1 import order_service_pb2 as order_pb
 
 from services.kernel.errors import RedFireError
-from tests.trading.model import group_checks
+from tests.trading.model import disk, group_checks
 from tests.trading.model.exchange import CLOSES, LISTINGS
 
 RESTING = frozenset({common.ORDER_STATUS_NEW, common.ORDER_STATUS_PARTIALLY_FILLED})
@@ -78,8 +77,8 @@ async def problems(model: Any) -> list[str]:
         *_orders(model, books, exchange),
         *_trades(books, exchange),
         *_positions(books),
-        *_days(model),
-        *_leases(model),
+        *disk.days(model),
+        *disk.leases(model),
         *_cash(books),
         *_held(model, books),
         *await _acknowledged(model, books),
@@ -300,7 +299,7 @@ def _cash(books: Books) -> list[str]:
 def _held(model: Any, books: Books) -> list[str]:
     """Frozen money and frozen positions are what open orders need."""
     found = []
-    prices = _reserve_prices(model)
+    prices = disk.reserve_prices(model)
     money: dict[str, D] = defaultdict(D)
     contracts: dict[tuple[str, str, int], D] = defaultdict(D)
     for order in books.open.values():
@@ -333,33 +332,6 @@ def _held(model: Any, books: Books) -> list[str]:
             found.append(f"position {key}: {position.frozen_quantity} frozen, its orders close {needed}")
     found += [f"{key}: orders close {needed} that is not held" for key, needed in contracts.items() if needed]
     return found + holdings(books, model)
-
-
-def _reserve_prices(model: Any) -> dict[str, D]:
-    rows = _rows(model, "SELECT order_id, reserve_price FROM orders WHERE is_open")
-    return {order_id: D(str(price or 0)) for order_id, price in rows}
-
-
-def _rows(model: Any, query: str) -> list[Any]:
-    """What is on disk and no RPC tells."""
-    connection = sqlite3.connect(next(model.run.folder.glob("trading*.sqlite")))
-    try:
-        return connection.execute(query).fetchall()
-    finally:
-        connection.close()
-
-
-def _leases(model: Any) -> list[str]:
-    """No lease is about to end: its orders were canceled, or a client came back for it."""
-    rows = _rows(model, "SELECT account_id FROM leases WHERE deadline_ns > 0")
-    return [f"the lease of account {account_id} has not ended" for (account_id,) in rows]
-
-
-def _days(model: Any) -> list[str]:
-    """Every position came into the present day, and was settled with it where the exchanges' hours are kept."""
-    rows = _rows(model, "SELECT account_id, symbol, side, trading_day FROM positions WHERE is_open")
-    today = model.venue.exchange.trading_day
-    return [f"position {key} is still in {day}, not in {today}" for *key, day in rows if day != today]
 
 
 async def _acknowledged(model: Any, books: Books) -> list[str]:
@@ -397,56 +369,20 @@ def _streams(model: Any, books: Books) -> list[str]:
             if key not in shown and D(told.quantity):
                 found.append(f"the stream's position {told} is not there")
         for key, position in shown.items():
-            if key not in follower.positions or _plain(follower.positions[key]) != _plain(position):
+            if key not in follower.positions or plain(follower.positions[key]) != plain(position):
                 found.append(f"the stream's position {follower.positions.get(key)}\nis not {position}")
         for account_id in mine:
             told, account = follower.accounts.get(account_id), books.accounts[account_id]
-            if told is None or _plain(told) != _plain(account):
+            if told is None or plain(told) != plain(account):
                 found.append(f"the stream's account {told}\nis not {account}")
     return found
 
 
-def _plain(message: Any) -> Any:
+def plain(message: Any) -> Any:
+    """Without what follows from the last prices."""
     copy = type(message)()
     copy.CopyFrom(message)
     for name in PRICED:
         if name in copy.DESCRIPTOR.fields_by_name:
             copy.ClearField(name)
     return copy
-
-
-async def dump(model: Any) -> dict[str, Any]:
-    """All that a restart must not change."""
-    books = await read(model)
-    # What the engine cannot name ends unheard of, and is found out about later.
-    nameless = {order.reference[:36] for order in model.venue.exchange.orders.values() if order.anonymous}
-    result: dict[str, Any] = {
-        f"order {name}": _lasting(order) for name, order in books.orders.items() if name not in nameless
-    }
-    result |= {f"trade {trade.trade_id}": trade for trade in books.trades}
-    result |= {f"entry {entry.entry_id}": entry for entry in books.entries}
-    result |= {f"position {p.account_id} {p.symbol} {p.side}": _plain(p) for p in books.positions}
-    for name, account in books.accounts.items():
-        result[f"account {name}"] = copy = _plain(account)
-        copy.ClearField("frozen")  # a stop that cannot be sent is valued anew with each try
-    return result
-
-
-def _lasting(order: Any) -> Any:
-    """What a stop that cannot be sent shows changes with each try."""
-    if order.order_id and order.type in (3, 4, 5) and D(order.leaves_quantity):
-        copy = type(order)()
-        copy.CopyFrom(order)
-        for name in ("update_time", "hold_reason", "triggered"):
-            copy.ClearField(name)
-        return copy
-    return order
-
-
-def differences(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
-    """What is not the same."""
-    return [
-        f"{name}: {before.get(name)} → {after.get(name)}"
-        for name in sorted(before.keys() | after.keys())
-        if before.get(name) != after.get(name)
-    ]

@@ -11,7 +11,7 @@ from typing import Any
 from redfire.trading.v1 import account_service_pb2 as account_pb
 from sqlalchemy.exc import OperationalError
 
-from tests.trading.model import checks
+from tests.trading.model import checks, restarts
 from tests.trading.model.base import USERS, Op, Violation
 from tests.trading.model.exchange import GATEWAYS, SYMBOLS
 from tests.trading.model.follower import Follower
@@ -194,14 +194,14 @@ class Model(Groups, World):
         left_s = (soon_ns - self.clock.now_ns()) / 1e9 + 8
         if left_s > 0:  # what expired a moment ago may not be noticed yet
             await asyncio.sleep(left_s)
-        before = await checks.dump(self)
+        before = await restarts.dump(self)
         self.platform.kill()
         for _ in range(15):
             await asyncio.sleep(1)
             self.follow()
         await self._until_ready()
         await asyncio.sleep(SETTLED_FROM_S)
-        if changed := checks.differences(before, await checks.dump(self)):
+        if changed := restarts.differences(before, await restarts.dump(self)):
             raise Violation("a restart changed:\n" + "\n".join(changed[:10]))
         await self._settled()
 

@@ -1,0 +1,32 @@
+"""What is on disk of trading, and no RPC tells."""
+
+import sqlite3
+from decimal import Decimal as D
+from typing import Any
+
+
+def reserve_prices(model: Any) -> dict[str, D]:
+    """What open orders hold money at."""
+    rows = _rows(model, "SELECT order_id, reserve_price FROM orders WHERE is_open")
+    return {order_id: D(str(price or 0)) for order_id, price in rows}
+
+
+def leases(model: Any) -> list[str]:
+    """No lease is about to end: its orders were canceled, or a client came back for it."""
+    rows = _rows(model, "SELECT account_id FROM leases WHERE deadline_ns > 0")
+    return [f"the lease of account {account_id} has not ended" for (account_id,) in rows]
+
+
+def days(model: Any) -> list[str]:
+    """Every position came into the present day, and was settled with it where the exchanges' hours are kept."""
+    rows = _rows(model, "SELECT account_id, symbol, side, trading_day FROM positions WHERE is_open")
+    today = model.venue.exchange.trading_day
+    return [f"position {key} is still in {day}, not in {today}" for *key, day in rows if day != today]
+
+
+def _rows(model: Any, query: str) -> list[Any]:
+    connection = sqlite3.connect(next(model.run.folder.glob("trading*.sqlite")))
+    try:
+        return connection.execute(query).fetchall()
+    finally:
+        connection.close()
