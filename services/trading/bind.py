@@ -114,6 +114,7 @@ def bind(process: Process) -> None:
                 quotes.watch(trade.symbol)  # a position that nobody here asked for
 
     desk.on_commit(complete)
+    desk.on_commit(stops.complete)
     reduce_only = ReduceOnly(book)
     desk.on_commit(reduce_only.complete)
     desk.on_reloaded(reduce_only.rebuild)

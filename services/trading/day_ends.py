@@ -77,7 +77,7 @@ class DayEnds:
     @staticmethod
     def _waits_again(order: Order) -> bool:
         """Whether it was sent on an earlier day, and could not be sent again yet."""
-        return bool(order.hold_reason) and order.leg_count > 0 and not order.triggered
+        return bool(order.hold_reason) and order.leg_count > 0 and not order.is_retried
 
     def _may_send(self, order: Order, now_ns: int) -> bool:
         return (

@@ -304,7 +304,7 @@ def settle(book: Book, order: Order, changes: Changes) -> None:
         and order.time_in_force in (TimeInForce.IOC, TimeInForce.FOK)
         and not order.is_closing
     )  # it was to be filled at once or not at all, and protects nothing
-    if order.triggered and ended.announced_reason in TEMPORARY and not killed and not _is_to_end(order):
+    if order.is_retried and ended.announced_reason in TEMPORARY and not killed and not _is_to_end(order):
         if order.replace_step is not ReplaceStep.NONE:
             adopt_replacement(book, order, changes)  # it is sent again as it was wanted
         rearm(order, ended.announced_reason, changes)
@@ -327,8 +327,8 @@ def _is_held_over(book: Book, order: Order, status: OrderStatus, ended: Leg, now
         return False
     reason = ended.announced_reason
     refused = status is OrderStatus.REJECTED and (reason in TEMPORARY or reason == Reason.NOT_SENT)
-    # A stop that has triggered does not wait for a day: it stays armed, and is tried again until it can be sent.
-    again = refused and ended.number > 0 and not order.triggered
+    # What protects does not wait for a day: it stays armed, and is tried again until it can be sent.
+    again = refused and ended.number > 0 and not order.is_retried
     return again or status is OrderStatus.EXPIRED or (order.day_over and status is OrderStatus.CANCELED)
 
 
@@ -360,7 +360,7 @@ def _is_to_end(order: Order) -> bool:
 
 
 def rearm(order: Order, reason: str, changes: Changes) -> None:
-    """Keep a triggered stop that cannot be sent now; none of it is at the venue. Stops try it again."""
+    """Keep a triggered stop, or an exit, that cannot be sent now; none of it is at the venue. Stops try it again."""
     if order.hold_reason == reason and not order.legs:
         return
     order.legs = []

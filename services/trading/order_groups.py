@@ -31,11 +31,12 @@ from services.trading.legs import needs_one_leg
 from services.trading.money import ZERO
 from services.trading.order_group import OrderGroup
 from services.trading.order_states import move
-from services.trading.orders import STOP_TYPES, Order, OrderStatus, ReplaceStep
+from services.trading.orders import STOP_TYPES, Leg, Order, OrderStatus, ReplaceStep
 
 log = logging.getLogger(__name__)
 _WORKING = frozenset({OrderStatus.NEW, OrderStatus.PARTIALLY_FILLED})
-# A leg that ended so is not sent again while others of its order live: the venue would say the same, again and again.
+# A leg that ended so is not sent again at once while others of its order live: the venue would say the same, again and
+# again. Where the reason says nothing of the order itself, Stops try it again at growing intervals.
 _UNFILLED = frozenset({OrderStatus.CANCELED, OrderStatus.REJECTED, OrderStatus.EXPIRED})
 
 
@@ -121,7 +122,12 @@ def _stand_for(
             order.pending_quantity = order.cumulative_quantity + remaining
             book.reserve(order)
             changes.order(order)
-    elif remaining > live and not any(leg.announced_status in _UNFILLED for leg in order.legs):
+    elif remaining > live and (refused := _refused_leg(order)) is not None:
+        if refused.announced_reason in execution.TEMPORARY and not order.hold_reason:
+            order.hold_reason = refused.announced_reason
+            changes.order(order)
+            changes.rearmed.append(order)
+    elif remaining > live:
         if needs_one_leg(order, book.instruments[order.symbol]):
             return  # it is filled or killed in a moment; what it left is sent as one then
         _resize(book, order, order.cumulative_quantity + remaining, changes)
@@ -133,6 +139,11 @@ def _stand_for(
         book.reserve(order)
         changes.order(order)
         changes.cancels.append(order.order_id)
+
+
+def _refused_leg(order: Order) -> Leg | None:
+    """A leg that is over and left something: that is not sent again by itself while others of its order live."""
+    return next((leg for leg in order.legs if leg.announced_status in _UNFILLED), None)
 
 
 def _send(book: Book, group: OrderGroup, order: Order, changes: Changes) -> None:

@@ -244,6 +244,11 @@ class Order:
         return self.position_effect is not PositionEffect.OPEN
 
     @property
+    def is_retried(self) -> bool:
+        """Whether what cannot be sent of it now is tried again: a stop that has triggered, or an exit of a group."""
+        return self.triggered or (self.is_closing and bool(self.order_group_id))
+
+    @property
     def leaves_quantity(self) -> Decimal:
         """What may still trade; 0 when it is finished."""
         return max(self.quantity - self.cumulative_quantity, ZERO) if self.is_open else ZERO

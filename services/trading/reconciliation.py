@@ -281,8 +281,7 @@ class Reconciliation:
         self._missing.pop(order.reference(leg), None)
         log.warning("order %s: the gateway did not get it", order.reference(leg))
         with self._desk.step(order.user_id) as changes:
-            protects = order.triggered or (order.order_group_id and order.is_closing)
-            if protects and order.status is not OrderStatus.PENDING_CANCEL:
+            if order.is_retried and order.status is not OrderStatus.PENDING_CANCEL:
                 order.legs.remove(leg)
                 execution.send(self._desk.book, order, changes)  # a stop, or an exit, outlives a restart
             else:

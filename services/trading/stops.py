@@ -5,7 +5,8 @@ closes protects a position and is sent as it is. Where it cannot be sent now (th
 risk does not answer) it stays armed: `hold_reason` says why, `trading.stop_rearmed` tells the user, and it is tried
 again when the gateway is back and at growing intervals. A closing stop is tried whatever the price does meanwhile; an
 opening one only while the price is beyond its trigger, else it waits for its trigger again. Where the venue, or risk,
-refuses the order itself, it ends with that reason.
+refuses the order itself, it ends with that reason. What cannot be sent of another exit of a group (its take profit, or
+what an exit grew by) is tried again the same way.
 """
 
 import asyncio
@@ -23,7 +24,7 @@ from services.trading.changes import Changes
 from services.trading.desk import Desk
 from services.trading.fill_or_kill import send_triggered
 from services.trading.money import ZERO
-from services.trading.orders import STOP_TYPES, NewOrder, Order, OrderStatus, OrderType, Side, TimeInForce
+from services.trading.orders import STOP_TYPES, Delivery, NewOrder, Order, OrderStatus, OrderType, Side, TimeInForce
 from services.trading.quotes import Quote, Quotes
 from services.trading.risk_gate import RiskGate
 
@@ -58,7 +59,6 @@ class Stops:
         # Triggered ones that could not be sent: (pause, when to try again), in seconds of the monotonic clock.
         self._rearmed: dict[str, tuple[float, float]] = {}
         quotes.on_price = self.on_price
-        desk.on_commit(self._complete)
         desk.on_reloaded(self.rebuild)
 
     def arm(self, orders: Iterable[Order]) -> None:
@@ -83,6 +83,8 @@ class Stops:
         self._moved.clear()
         self._rearmed.clear()
         for order in list(self._desk.book.orders.values()):
+            if order.is_retried and order.hold_reason in execution.TEMPORARY and _is_sent_by_group(order):
+                self._rearmed[order.order_id] = (FIRST_PAUSE_S, self._desk.clock.monotonic())
             if (
                 not order.is_held
                 or order.type not in STOP_TYPES
@@ -280,7 +282,13 @@ class Stops:
 
     def _try_again(self, order_id: str, now: float) -> None:
         order = self._desk.book.orders.get(order_id)
-        if order is None or not order.is_held or not order.hold_reason:
+        if order is None or not order.hold_reason or order.held_day:
+            self._rearmed.pop(order_id, None)
+            return
+        if _is_sent_by_group(order):
+            self._send_rest(order)
+            return
+        if not order.is_held:
             self._rearmed.pop(order_id, None)
             return
         if self._is_over(order):
@@ -300,14 +308,30 @@ class Stops:
             self._desk.commit(changes)
         self.add(order)
 
+    def _send_rest(self, order: Order) -> None:
+        """Have a group send what could not be sent of its exit."""
+        self._postpone(order.order_id)
+        if order.status is OrderStatus.PENDING_CANCEL or order.hold_reason not in execution.TEMPORARY:
+            return  # it ends, or only its gateway can tell what became of it
+        if order.is_held and self._is_over(order):
+            self._expire(order)
+        elif self._connected(order.gateway):
+            with self._desk.step(order.user_id) as changes:
+                order.hold_reason = ""
+                order.legs = [leg for leg in order.legs if leg.is_live or leg.delivery is Delivery.UNCERTAIN]
+                changes.order(order)
+                self._desk.commit(changes)
+
     def _postpone(self, order_id: str) -> None:
         pause_s, _ = self._rearmed.get(order_id, (FIRST_PAUSE_S, 0.0))
         self._rearmed[order_id] = (min(2 * pause_s, LONGEST_PAUSE_S), self._desk.clock.monotonic() + pause_s)
 
-    def _complete(self, changes: Changes) -> None:
+    def complete(self, changes: Changes) -> None:
         """Keep an eye on what a step armed again."""
+        now = self._desk.clock.monotonic()
         for order in changes.rearmed:
-            self._postpone(order.order_id)
+            if self._rearmed.get(order.order_id, (0.0, now))[1] <= now:  # else it was just tried again, and waits
+                self._postpone(order.order_id)
 
     def _expire(self, order: Order) -> None:
         self._drop(order)
@@ -328,6 +352,11 @@ class Stops:
 def _is_beyond(order: Order, price: Decimal) -> bool:
     stop = order.stop_price
     return stop is not None and (price >= stop if order.side is Side.BUY else price <= stop)
+
+
+def _is_sent_by_group(order: Order) -> bool:
+    """Whether it is an exit that has no trigger, or is at the venue with a part of it: its group sends the rest."""
+    return order.is_closing and bool(order.order_group_id) and (order.type not in STOP_TYPES or bool(order.legs))
 
 
 def _as_asked(order: Order) -> NewOrder:

@@ -144,7 +144,7 @@ async def test_what_the_venue_refuses_of_an_exit_is_not_sent_again_and_again(tra
 
     async def refuse(request):
         tries.append(request.order_id)
-        raise FailedPrecondition("slowly", reason=Reason.RATE_LIMITED)
+        raise FailedPrecondition("no", reason=Reason.GATEWAY_REJECTED)
 
     trader.engine.before_send = refuse
     trader.engine.fill(entry.order_id, 2, "4000")
@@ -220,3 +220,67 @@ async def test_a_fill_or_kill_stop_of_a_group_that_needs_two_legs_is_refused_or_
     trader.market.price(OTHER, 3399.0)
     await until(lambda: sent(trader, stop))
     assert sent(trader, stop) == [(stop, "2")]
+
+
+async def _refused_growth(trader, reason):
+    """A bracket whose take profit is at the venue with 1 of 3: the rest is refused; the attempts."""
+    group = await create(trader, bracket())
+    entry, profit, stop = (o.order_id for o in group.orders)
+    await trader.becomes(entry, "NEW")
+    trader.engine.fill(entry, 1, "4000")
+    await until(lambda: live(trader, profit) == 1)
+    tries = []
+
+    async def refuse(request):
+        tries.append(request.order_id)
+        raise FailedPrecondition("later", reason=reason)
+
+    trader.engine.before_send = refuse
+    trader.engine.fill(entry, 2, "4000")
+    await shows(trader, profit, quantity="3", hold_reason=getattr(reasons, reason))
+    return profit, stop, tries
+
+
+async def test_what_cannot_be_sent_of_an_exit_is_told_of_and_tried_again_at_growing_intervals():
+    clock = ManualClock()
+    async with trading(clock=clock) as trader:
+        profit, stop, tries = await _refused_growth(trader, Reason.RATE_LIMITED)
+        assert len(tries) == 1
+        for pause_s in (0.5, 1.0, 2.0):
+            before = len(tries)
+            clock.advance(pause_s)
+            await until(lambda before=before: len(tries) == before + 1)
+            await shows(trader, profit, hold_reason=reasons.RATE_LIMITED)
+        # What rests meanwhile keeps its place, and the stop protects all.
+        assert (live(trader, profit), (await trader.get(stop)).quantity) == (1, "3")
+        trader.engine.before_send = None
+        clock.advance(4)
+        await until(lambda: live(trader, profit) == 3)
+        await shows(trader, profit, hold_reason=0)
+
+
+async def test_an_exit_whose_rest_waits_to_be_sent_outlives_what_of_it_was_filled(tmp_path):
+    async with trading(data_dir=tmp_path, user_id="u-1") as trader:
+        profit, stop, _ = await _refused_growth(trader, Reason.GATEWAY_DISCONNECTED)
+        trader.engine.fill(profit, 1, "4100")
+        await shows(trader, profit, cumulative_quantity="1", hold_reason=reasons.GATEWAY_DISCONNECTED)
+        await shows(trader, stop, quantity="2")
+    trader.engine.before_send = None
+    async with trading(trader.peers, data_dir=tmp_path, user_id="u-1") as trader:
+        await until(lambda: live(trader, profit) == 2)
+
+
+async def test_a_take_profit_that_cannot_be_sent_when_its_entry_fills_is_tried_again(trader):
+    group = await create(trader, bracket())
+    entry, profit, stop = (o.order_id for o in group.orders)
+    await trader.becomes(entry, "NEW")
+
+    async def refuse(request):
+        raise FailedPrecondition("later", reason=Reason.RATE_LIMITED)
+
+    trader.engine.before_send = refuse
+    trader.engine.fill(entry, 3, "4000")
+    await shows(trader, profit, hold_reason=reasons.RATE_LIMITED)
+    await shows(trader, stop, status=common_pb2.ORDER_STATUS_NEW, quantity="3")
+    trader.engine.before_send = None
+    await until(lambda: live(trader, profit) == 3)
