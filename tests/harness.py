@@ -20,13 +20,13 @@ from redfire.user.v1 import user_pb2
 from redfire.user.v1.user_pb2_grpc import UserServiceStub
 
 from services import registry
-from services.kernel import settings as kernel_settings
 from services.kernel.clock import Clock
 from services.kernel.errors import Unavailable
-from services.kernel.host import Host
 from services.kernel.identifiers import new_id
 from services.kernel.policy import contract_services, descriptor_set
-from services.kernel.process import Process
+from services.kernel.runtime import settings as kernel_settings
+from services.kernel.runtime.host import Host
+from services.kernel.runtime.service_context import Process
 
 SECRET = "a-secret-of-tests-that-is-long-enough"
 PASSWORD = "correct-Horse-9"

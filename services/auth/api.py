@@ -11,9 +11,9 @@ from services.auth.keys import KeyRing
 from services.auth.revocation_feed import RevocationFeed
 from services.auth.service import SessionService
 from services.auth.session import Client
-from services.kernel.call import Call
 from services.kernel.clock import Clock
 from services.kernel.paging import Page
+from services.kernel.rpc.call import Call
 
 
 class AuthApi(rpc.AuthServiceServicer):

@@ -11,10 +11,10 @@ from services.auth.revocation_feed import RevocationFeed
 from services.auth.session import Revocation
 from services.auth.tokens import API_KEY_PREFIX, hash_of, new_secret
 from services.kernel.clock import Clock
-from services.kernel.database import Repositories
+from services.kernel.data.database import Repositories
 from services.kernel.errors import Denied, Invalid, NotFound, Unauthenticated
 from services.kernel.identifiers import new_id
-from services.kernel.identity import ADMIN_ALL, PERMISSIONS, ROLE_PERMISSIONS, Identity
+from services.kernel.identity.identity import ADMIN_ALL, PERMISSIONS, ROLE_PERMISSIONS, Identity
 from services.kernel.paging import Page, Slice
 
 # Services look a key up again after a minute; streams that it opened are told by then even after an outage.

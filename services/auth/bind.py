@@ -15,7 +15,7 @@ from services.auth.settings import AuthSettings
 from services.auth.throttle import LoginThrottle
 from services.auth.tokens import AccessTokenMint
 from services.auth.upkeep import Upkeep
-from services.kernel.process import Process
+from services.kernel.runtime.service_context import Process
 
 
 def bind(process: Process) -> None:

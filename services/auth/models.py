@@ -5,7 +5,7 @@ from datetime import datetime
 from sqlalchemy import Index, String, Text, UniqueConstraint
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-from services.kernel.columns import JsonDocument, UtcTime
+from services.kernel.data.columns import JsonDocument, UtcTime
 
 
 class Base(DeclarativeBase):

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Iterable
 from services.auth.repository import AuthRepository
 from services.auth.session import Revocation, WatchMark
 from services.kernel.clock import Clock
-from services.kernel.database import Repositories
+from services.kernel.data.database import Repositories
 
 HEARTBEAT_S = 1.0
 BUFFER = 10_000

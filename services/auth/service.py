@@ -14,12 +14,12 @@ from services.auth.settings import AuthSettings
 from services.auth.throttle import LoginThrottle
 from services.auth.tokens import AccessTokenMint, hash_of, new_secret
 from services.kernel.clock import Clock
-from services.kernel.database import Repositories
+from services.kernel.data.database import Repositories
 from services.kernel.errors import Denied, NotFound, Unauthenticated
 from services.kernel.identifiers import new_id
-from services.kernel.identity import ADMIN_ALL, PERMISSIONS, ROLE_PERMISSIONS
-from services.kernel.live import Live
+from services.kernel.identity.identity import ADMIN_ALL, PERMISSIONS, ROLE_PERMISSIONS
 from services.kernel.paging import Page, Slice
+from services.kernel.runtime.live_settings import Live
 
 EXCHANGED_TOKEN_S = 900
 LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)

@@ -5,7 +5,7 @@ from typing import ClassVar
 
 from pydantic import Field
 
-from services.kernel.settings import Section
+from services.kernel.runtime.settings import Section
 
 # Superseded keys stay published this long: no access token lives longer.
 LONGEST_ACCESS_TOKEN_S = 7 * 86_400

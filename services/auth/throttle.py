@@ -13,7 +13,7 @@ from services.auth.settings import AuthSettings
 from services.kernel.cache import TtlCache
 from services.kernel.clock import Clock
 from services.kernel.errors import ResourceExhausted
-from services.kernel.live import Live
+from services.kernel.runtime.live_settings import Live
 
 MAX_KEYS = 20_000
 KNOWN_FOR_S = 30 * 86_400.0

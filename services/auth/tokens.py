@@ -10,7 +10,7 @@ import jwt
 from services.auth.keys import KeyRing
 from services.auth.session import AuthUser
 from services.kernel.identifiers import new_id
-from services.kernel.identity import AUDIENCE, ISSUER
+from services.kernel.identity.identity import AUDIENCE, ISSUER
 
 API_KEY_PREFIX = "rfk_"
 

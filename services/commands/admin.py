@@ -12,10 +12,10 @@ import click
 
 from services import registry
 from services.commands.data_folder import data_dir_option, open_private
-from services.kernel import settings
 from services.kernel.errors import StartError
-from services.kernel.identity import ROLE_PERMISSIONS
-from services.kernel.settings import DatabaseSettings
+from services.kernel.identity.identity import ROLE_PERMISSIONS
+from services.kernel.runtime import settings
+from services.kernel.runtime.settings import DatabaseSettings
 
 ROLES = click.Choice(sorted(ROLE_PERMISSIONS))
 

@@ -6,8 +6,8 @@ from pathlib import Path
 import click
 
 from services import registry
-from services.kernel import settings
 from services.kernel.policy import descriptor_file, descriptor_set
+from services.kernel.runtime import settings
 
 DEFAULT_PORTS = 50051
 
@@ -82,9 +82,9 @@ def edge_token(config: Path | None) -> None:
     Made from identity.service_secret. Only from an edge that has it do services take the addresses of callers; behind
     any other all callers have the edge's address.
     """
-    from services.kernel.host import service_secret
-    from services.kernel.identity import ServiceTokens
-    from services.kernel.settings import IdentitySettings
+    from services.kernel.identity.identity import ServiceTokens
+    from services.kernel.runtime.host import service_secret
+    from services.kernel.runtime.settings import IdentitySettings
 
     identity = settings.load(registry.sections(), config).of(IdentitySettings)
     click.echo(ServiceTokens(service_secret(identity)).edge_token)

@@ -20,8 +20,8 @@ from redfire.user.v1 import user_pb2
 from redfire.user.v1.user_pb2_grpc import UserServiceStub
 
 from services.commands.data_folder import write_private
-from services.kernel import telemetry
-from services.kernel.host import Host
+from services.kernel.runtime import telemetry
+from services.kernel.runtime.host import Host
 
 DEMO_USER = "demo"
 DEMO_SYMBOL = "rb2701.SHFE"

@@ -8,10 +8,10 @@ import click
 from services import registry
 from services.commands.data_folder import data_dir_option, open_private
 from services.commands.running import StopSignal, run
-from services.kernel import settings, telemetry
 from services.kernel.errors import StartError
-from services.kernel.host import Host
-from services.kernel.settings import PlatformSettings, Settings, TelemetrySettings
+from services.kernel.runtime import settings, telemetry
+from services.kernel.runtime.host import Host
+from services.kernel.runtime.settings import PlatformSettings, Settings, TelemetrySettings
 
 HELP = f"""Run the named services until SIGTERM, which drains them.
 

@@ -14,7 +14,7 @@ from redfire.market.v1.market_pb2_grpc import MarketServiceStub
 
 from services.commands.data_folder import data_dir_option, read_addresses
 from services.kernel.errors import RedFireError
-from services.kernel.status import from_rpc_error
+from services.kernel.rpc.status import from_rpc_error
 
 
 @click.command()

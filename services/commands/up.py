@@ -13,11 +13,11 @@ from services import registry
 from services.commands import data_folder
 from services.commands.data_folder import Lock, data_dir_option, service_secret_file, write_addresses
 from services.commands.running import StopSignal, run
-from services.kernel import settings, telemetry
 from services.kernel.errors import StartError
-from services.kernel.host import Host
 from services.kernel.policy import descriptor_file, descriptor_set
-from services.kernel.settings import Settings, TelemetrySettings
+from services.kernel.runtime import settings, telemetry
+from services.kernel.runtime.host import Host
+from services.kernel.runtime.settings import Settings, TelemetrySettings
 
 log = logging.getLogger(__name__)
 

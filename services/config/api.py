@@ -12,9 +12,9 @@ from services.config.document import parse_document, render_document
 from services.config.service import ConfigService
 from services.config.transfer import ConfigTransfer
 from services.config.watch import End
-from services.kernel.call import Call
 from services.kernel.clock import Clock
 from services.kernel.paging import Page
+from services.kernel.rpc.call import Call
 
 # Runs a blocking function away from the event loop: documents may be long.
 RunBlocking = Callable[..., Awaitable[Any]]

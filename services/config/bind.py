@@ -9,7 +9,7 @@ from services.config.service import ConfigService
 from services.config.settings import ConfigSettings
 from services.config.transfer import ConfigTransfer
 from services.config.watch import Followers
-from services.kernel.process import Process
+from services.kernel.runtime.service_context import Process
 
 
 def bind(process: Process) -> None:

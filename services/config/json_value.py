@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any, TypeAlias
 
 from services.kernel.errors import Invalid
-from services.kernel.wellformed import has_control
+from services.kernel.rpc.input_checks import has_control
 
 # None, bool, int, float, str, list and dict: what JSON has, and nothing else.
 Json: TypeAlias = Any

@@ -6,7 +6,7 @@ from typing import Any
 from sqlalchemy import BigInteger, Boolean, String
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-from services.kernel.columns import JsonDocument, UtcTime
+from services.kernel.data.columns import JsonDocument, UtcTime
 
 
 class Base(DeclarativeBase):

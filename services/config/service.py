@@ -12,7 +12,7 @@ from services.config.secret_rule import is_reference, require_references
 from services.config.settings import ConfigSettings
 from services.config.watch import End, Followers
 from services.kernel.clock import Clock
-from services.kernel.database import Repositories
+from services.kernel.data.database import Repositories
 from services.kernel.errors import Aborted, FailedPrecondition, Invalid, NotFound
 from services.kernel.paging import Page, Slice
 

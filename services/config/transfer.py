@@ -9,7 +9,7 @@ from services.config.service import ConfigService, next_version
 from services.config.settings import ConfigSettings
 from services.config.watch import Followers
 from services.kernel.clock import Clock
-from services.kernel.database import Repositories
+from services.kernel.data.database import Repositories
 
 
 class ConfigTransfer:

@@ -11,10 +11,10 @@ from services.engine import convert
 from services.engine.event_stream import EventStream
 from services.engine.service import EngineService
 from services.engine.tick_stream import StreamNews, TickStream
-from services.kernel.call import Call
 from services.kernel.clock import Clock
 from services.kernel.decimals import from_text
 from services.kernel.paging import Page
+from services.kernel.rpc.call import Call
 
 CONVERTED_AT_ONCE = 200
 """Instruments between two turns of the loop."""

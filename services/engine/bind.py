@@ -3,7 +3,7 @@
 from services.engine import vnpy_home
 from services.engine.feed import parse_feed
 from services.engine.settings import EngineSettings
-from services.kernel.process import Process
+from services.kernel.runtime.service_context import Process
 from services.quant.catalogue import Catalogue
 
 

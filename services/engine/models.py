@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy import BigInteger, Boolean, Index, Integer, String, Text, UniqueConstraint, false
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-from services.kernel.columns import Amount, JsonDocument, UtcTime
+from services.kernel.data.columns import Amount, JsonDocument, UtcTime
 
 
 class Base(DeclarativeBase):

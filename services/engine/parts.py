@@ -36,7 +36,7 @@ from services.engine.vnpy_venue import VnpyVenue
 from services.engine.vnpy_words import split_symbol
 from services.kernel.errors import StartError
 from services.kernel.identifiers import new_id
-from services.kernel.process import Process
+from services.kernel.runtime.service_context import Process
 from services.quant.calendar import Calendar
 from services.quant.catalogue import Catalogue, Instrument
 

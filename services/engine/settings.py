@@ -4,7 +4,7 @@ from typing import Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from services.kernel.settings import Section
+from services.kernel.runtime.settings import Section
 
 
 class GatewaySettings(BaseModel):

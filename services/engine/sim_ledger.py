@@ -10,9 +10,9 @@ from sqlalchemy.exc import IntegrityError
 from services.engine.models import SimOrderRow, SimPositionRow, SimStateRow, SimTradeRow
 from services.engine.sim_order import SimOrder
 from services.engine.updates import PositionUpdate, TradeUpdate, Update
-from services.kernel.database import Database
+from services.kernel.data.database import Database
+from services.kernel.data.group_commit import Write
 from services.kernel.errors import Unavailable
-from services.kernel.writer import Write
 
 log = logging.getLogger(__name__)
 

@@ -13,7 +13,7 @@ from services.engine.sim_order import SimOrder, position_of_row, trade_of_row
 from services.engine.sim_order_ids import SimOrderIds
 from services.engine.updates import OrderRequest, VenueState
 from services.engine.vnpy_words import cancel_request, to_vnpy
-from services.kernel.database import Repositories
+from services.kernel.data.database import Repositories
 from services.kernel.errors import NotFound
 
 TRADES_PAGE = 2_000

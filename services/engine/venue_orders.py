@@ -20,8 +20,8 @@ from services.engine.updates import (
     Side,
     TimeInForce,
 )
-from services.kernel.database import Database
-from services.kernel.writer import Write
+from services.kernel.data.database import Database
+from services.kernel.data.group_commit import Write
 
 log = logging.getLogger(__name__)
 

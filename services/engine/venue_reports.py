@@ -19,9 +19,9 @@ from services.engine.updates import OrderStatus, OrderUpdate, PositionEffect, Si
 from services.engine.venue_orders import VenueOrder, VenueOrders
 from services.engine.vnpy_words import exchange_time, order_side, order_update, readable, trade_update
 from services.kernel.clock import Clock
-from services.kernel.database import Database
+from services.kernel.data.database import Database
+from services.kernel.data.group_commit import Write
 from services.kernel.errors import Unavailable
-from services.kernel.writer import Write
 from services.quant.calendar import Calendar
 
 log = logging.getLogger(__name__)

@@ -39,7 +39,7 @@ from services.engine.vnpy_words import (
     vnpy_type,
 )
 from services.kernel.clock import Clock
-from services.kernel.database import Database
+from services.kernel.data.database import Database
 from services.kernel.errors import DeadlineExceeded, FailedPrecondition, NotFound
 from services.kernel.tasks import Tasks
 from services.quant.calendar import Calendar

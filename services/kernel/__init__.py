@@ -1,1 +1,5 @@
-"""What every service needs and none owns: server, channels, errors, settings, database, events, identity, lifecycle."""
+"""What every service needs and none owns.
+
+RPCs are in `rpc`, callers in `identity`, databases and events in `data`, the process in `runtime`, and here is what all
+of these are written with.
+"""

@@ -6,8 +6,8 @@ from contextlib import aclosing
 from redfire.market.v1 import market_pb2 as pb
 from redfire.market.v1 import market_pb2_grpc as rpc
 
-from services.kernel.call import Call
 from services.kernel.paging import Page
+from services.kernel.rpc.call import Call
 from services.market.convert import bar_to_pb, interval_of, range_of, seconds_of, series_to_pb
 from services.market.service import MarketService
 

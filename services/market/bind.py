@@ -7,7 +7,7 @@ from redfire.engine.v1 import engine_pb2
 from redfire.engine.v1.engine_pb2_grpc import EngineServiceStub
 from redfire.market.v1 import market_pb2 as pb
 
-from services.kernel.process import Process
+from services.kernel.runtime.service_context import Process
 from services.market.api import MarketApi
 from services.market.bar_streams import BarStreams
 from services.market.bars import Bar, Bars

@@ -8,10 +8,10 @@ from typing import Any
 from redfire.market.v1 import calendar_service_pb2 as pb
 from redfire.market.v1 import calendar_service_pb2_grpc as rpc
 
-from services.kernel.call import Call
 from services.kernel.clock import Clock
 from services.kernel.errors import Invalid
 from services.kernel.paging import Page
+from services.kernel.rpc.call import Call
 from services.market.calendar_service import CalendarService, DaysQuery, TradingDay
 from services.market.convert import seconds_of, stamp
 from services.quant.calendar import Session, SessionKind, SessionState, SessionStatus

@@ -4,7 +4,7 @@ from typing import ClassVar
 
 from pydantic import Field
 
-from services.kernel.settings import Section
+from services.kernel.runtime.settings import Section
 
 
 class MarketSettings(Section):

@@ -4,7 +4,7 @@ import re
 from typing import TypeAlias
 
 from services.kernel.identifiers import REQUEST_ID_LENGTH
-from services.kernel.identity import EDGE_KEY
+from services.kernel.identity.identity import EDGE_KEY
 from services.mesh import rest_check
 from services.mesh.contract import Contract
 from services.mesh.edge_options import EDGE_TOKEN, EdgeOptions, RateLimits

@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from services import registry
-from services.kernel.service_config import service_config
-from services.kernel.settings import KERNEL_SECTIONS
+from services.kernel.rpc.service_config import service_config
+from services.kernel.runtime.settings import KERNEL_SECTIONS
 from services.kernel.version import VERSION
 from services.mesh.contract import Contract
 from services.mesh.edge import render_edge, to_yaml

@@ -7,9 +7,9 @@ from redfire.common.v1 import common_pb2
 from redfire.risk.v1 import risk_pb2 as pb
 from redfire.risk.v1 import risk_pb2_grpc as rpc
 
-from services.kernel.call import Call
 from services.kernel.clock import Clock
 from services.kernel.paging import Page
+from services.kernel.rpc.call import Call
 from services.risk import convert
 from services.risk.journal import End
 from services.risk.risk_event import RiskEvent

@@ -10,7 +10,7 @@ from redfire.reasons import Reason
 from redfire.trading.v1.order_service_pb2_grpc import OrderServiceStub
 
 from services.kernel.decimals import plain
-from services.kernel.process import Process
+from services.kernel.runtime.service_context import Process
 from services.quant.calendar import Calendar
 from services.risk import models
 from services.risk.api import RiskApi

@@ -3,7 +3,7 @@
 from decimal import Decimal
 from typing import Any
 
-from services.kernel.live import Live
+from services.kernel.runtime.live_settings import Live
 
 ONE = Decimal(1)
 

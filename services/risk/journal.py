@@ -9,7 +9,7 @@ from enum import Enum
 from redfire.reasons import Reason
 
 from services.kernel.clock import Clock
-from services.kernel.database import Repositories
+from services.kernel.data.database import Repositories
 from services.kernel.identifiers import new_id
 from services.risk.repository import RiskRepository
 from services.risk.risk_event import RiskEvent

@@ -3,7 +3,7 @@
 import asyncio
 
 from services.kernel.clock import Clock
-from services.kernel.database import Repositories
+from services.kernel.data.database import Repositories
 from services.kernel.tasks import set_within
 from services.risk.daily import DailyPnl
 from services.risk.day_counts import DayCounts, oldest_kept

@@ -6,7 +6,7 @@ from decimal import Decimal
 from sqlalchemy import BigInteger, Boolean, Index, Integer, String
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-from services.kernel.columns import Amount, JsonDocument, UtcTime
+from services.kernel.data.columns import Amount, JsonDocument, UtcTime
 
 
 class Base(DeclarativeBase):

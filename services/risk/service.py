@@ -9,12 +9,12 @@ from typing import TypeVar
 from redfire.reasons import Reason
 
 from services.kernel.clock import Clock
-from services.kernel.database import Repositories
+from services.kernel.data.database import Repositories
 from services.kernel.decimals import plain
 from services.kernel.errors import Denied, NotFound, Unavailable
-from services.kernel.identity import Identity
-from services.kernel.live import Live
+from services.kernel.identity.identity import Identity
 from services.kernel.paging import Page, Slice
+from services.kernel.runtime.live_settings import Live
 from services.risk.book import ZERO, AccountBook
 from services.risk.check import Circumstances, Growth, growth_of, max_quantity, violations
 from services.risk.day_counts import DayCounts

@@ -5,7 +5,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, WithJsonSchema
 
-from services.kernel.settings import Section
+from services.kernel.runtime.settings import Section
 from services.risk.limits import NAMES, Limits, SelfTradePrevention
 
 LimitValue = Annotated[

@@ -5,10 +5,10 @@ from collections.abc import AsyncIterator
 from redfire.strategy.v1 import strategy_pb2 as pb
 from redfire.strategy.v1 import strategy_pb2_grpc as rpc
 
-from services.kernel.call import Call
 from services.kernel.clock import Clock
 from services.kernel.errors import Denied
 from services.kernel.paging import Page
+from services.kernel.rpc.call import Call
 from services.strategy import convert
 from services.strategy.assignments import Assignments
 from services.strategy.catalogue import Catalogue

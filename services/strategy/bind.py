@@ -6,7 +6,7 @@ from redfire.trading.v1.account_service_pb2_grpc import AccountServiceStub
 from redfire.trading.v1.order_service_pb2_grpc import OrderServiceStub
 
 from services.kernel.identifiers import new_id
-from services.kernel.process import Process
+from services.kernel.runtime.service_context import Process
 from services.strategy import models
 from services.strategy.api import StrategyApi, WorkerApi
 from services.strategy.assignments import Assignments

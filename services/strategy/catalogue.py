@@ -10,7 +10,7 @@ from typing import Any
 
 from redfire.reasons import Reason
 
-from services.kernel.database import Repositories
+from services.kernel.data.database import Repositories
 from services.kernel.errors import FailedPrecondition, NotFound
 from services.kernel.version import VERSION
 from services.quant.sdk.strategy_class import ClassDescription, Family, Parameter

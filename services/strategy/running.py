@@ -11,9 +11,9 @@ from prometheus_client import Gauge
 from redfire.events.v1.events_pb2 import StrategyFailed
 
 from services.kernel.clock import Clock
-from services.kernel.database import Repositories
+from services.kernel.data.database import Repositories
+from services.kernel.data.events import Outbox
 from services.kernel.errors import RedFireError
-from services.kernel.events import Outbox
 from services.kernel.tasks import Tasks
 from services.strategy.assignments import Assignments
 from services.strategy.events import StrategyEvents

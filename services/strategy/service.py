@@ -10,7 +10,7 @@ from sqlalchemy.exc import IntegrityError
 
 from services.kernel.cache import TtlCache
 from services.kernel.clock import Clock
-from services.kernel.database import Repositories
+from services.kernel.data.database import Repositories
 from services.kernel.errors import FailedPrecondition, ResourceExhausted
 from services.kernel.identifiers import new_id
 from services.kernel.paging import Page, Slice

@@ -8,7 +8,7 @@ from redfire.reasons import Reason
 
 from services.kernel.decimals import plain, to_text
 from services.kernel.errors import FailedPrecondition, Invalid, RedFireError
-from services.kernel.live import Live
+from services.kernel.runtime.live_settings import Live
 from services.trading import money
 from services.trading.account_rules import CurrencyMismatch, account_violations
 from services.trading.accounts import Account

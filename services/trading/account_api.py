@@ -3,9 +3,9 @@
 from redfire.trading.v1 import account_service_pb2 as pb
 from redfire.trading.v1 import account_service_pb2_grpc as rpc
 
-from services.kernel.call import Call
 from services.kernel.decimals import from_text
 from services.kernel.paging import Page
+from services.kernel.rpc.call import Call
 from services.trading import convert
 from services.trading.account_service import AccountService
 from services.trading.accounts import AccountKind

@@ -4,7 +4,7 @@ from redfire.reasons import Reason
 
 from services.kernel.errors import Denied, FailedPrecondition, NotFound, RedFireError
 from services.kernel.identifiers import new_id
-from services.kernel.live import Live
+from services.kernel.runtime.live_settings import Live
 from services.trading import ledger
 from services.trading.account_rules import GatewayNotAllowed, gateway_violation
 from services.trading.accounts import Account, AccountKind

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, TypeVar
 
-from services.kernel.database import Repositories
+from services.kernel.data.database import Repositories
 from services.kernel.errors import Invalid
 from services.kernel.paging import Page, Slice
 from services.trading.acceptance import InsufficientPosition

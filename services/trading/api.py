@@ -7,10 +7,10 @@ from redfire.common.v1.error_reason_pb2 import ErrorReason
 from redfire.trading.v1 import order_service_pb2 as pb
 from redfire.trading.v1 import order_service_pb2_grpc as rpc
 
-from services.kernel.call import Call
 from services.kernel.decimals import from_text
 from services.kernel.errors import Denied, Invalid
 from services.kernel.paging import Page
+from services.kernel.rpc.call import Call
 from services.trading import convert
 from services.trading.group_service import GroupService
 from services.trading.leases import Leases

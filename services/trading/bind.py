@@ -7,7 +7,7 @@ from redfire.events.v1.events_pb2 import Event
 from redfire.market.v1.market_pb2_grpc import MarketServiceStub
 from redfire.risk.v1.risk_pb2_grpc import RiskServiceStub
 
-from services.kernel.process import Process
+from services.kernel.runtime.service_context import Process
 from services.quant.calendar import Calendar
 from services.trading import convert, models
 from services.trading.acceptance import Acceptance

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Self
 
-from services.kernel.writer import Write
+from services.kernel.data.group_commit import Write
 from services.trading.accounts import Account
 from services.trading.external_rows import ExternalActivity
 from services.trading.instruments import Instrument

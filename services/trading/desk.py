@@ -8,7 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from services.kernel.clock import Clock
-from services.kernel.database import Repositories
+from services.kernel.data.database import Repositories
 from services.kernel.errors import NotFound, Unavailable
 from services.trading import external_trades, metrics
 from services.trading.account_views import AccountView, PositionView, view_account, view_position

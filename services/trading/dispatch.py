@@ -8,7 +8,6 @@ from typing import Any
 
 from redfire.reasons import Reason
 
-from services.kernel.call import Call, current_call
 from services.kernel.errors import (
     Conflict,
     Denied,
@@ -19,6 +18,7 @@ from services.kernel.errors import (
     ResourceExhausted,
     Unsupported,
 )
+from services.kernel.rpc.call import Call, current_call
 from services.kernel.tasks import Tasks
 from services.trading.account_rules import gateway_violation
 from services.trading.desk import Desk

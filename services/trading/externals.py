@@ -7,7 +7,7 @@ from dataclasses import replace
 from decimal import Decimal
 from uuid import UUID, uuid5
 
-from services.kernel.database import Database, Repositories
+from services.kernel.data.database import Database, Repositories
 from services.kernel.errors import RedFireError
 from services.trading import metrics, models
 from services.trading.accounts import Account

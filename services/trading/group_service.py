@@ -7,7 +7,7 @@ from dataclasses import replace
 from redfire.reasons import Reason
 from sqlalchemy.exc import IntegrityError
 
-from services.kernel.database import Repositories
+from services.kernel.data.database import Repositories
 from services.kernel.errors import Conflict, RedFireError, Unavailable
 from services.kernel.identifiers import new_id
 from services.trading import execution

@@ -10,8 +10,8 @@ from typing import Protocol
 
 from sqlalchemy.exc import IntegrityError
 
+from services.kernel.data.group_commit import GroupWriter, Lane, Write
 from services.kernel.errors import Unavailable
-from services.kernel.writer import GroupWriter, Lane, Write
 from services.trading import rows
 from services.trading.account_views import AccountView, PositionView, view_account, view_position
 from services.trading.changes import Changes

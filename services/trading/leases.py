@@ -5,9 +5,9 @@ import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
-from services.kernel.database import Repositories
+from services.kernel.data.database import Repositories
+from services.kernel.data.group_commit import GroupWriter, Write
 from services.kernel.errors import RedFireError, Unavailable
-from services.kernel.writer import GroupWriter, Write
 from services.trading import rows
 from services.trading.account_opening import Accounts
 from services.trading.desk import Desk

@@ -8,8 +8,8 @@ from decimal import Decimal
 from sqlalchemy import BigInteger, Boolean, Index, Integer, LargeBinary, String, Text, UniqueConstraint, false
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-from services.kernel.columns import Amount, JsonDocument
-from services.kernel.events import OutboxColumns
+from services.kernel.data.columns import Amount, JsonDocument
+from services.kernel.data.events import OutboxColumns
 
 
 class Base(DeclarativeBase):

@@ -1,8 +1,8 @@
 """What trading tells other services through its outbox."""
 
+from services.kernel.data.events import Outbox
+from services.kernel.data.group_commit import Write
 from services.kernel.decimals import plain
-from services.kernel.events import Outbox
-from services.kernel.writer import Write
 from services.trading.changes import Changes
 
 ACCEPTED, FILLED, FINISHED = "trading.order_accepted", "trading.order_filled", "trading.order_finished"

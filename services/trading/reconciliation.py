@@ -5,9 +5,9 @@ import logging
 from dataclasses import replace
 from decimal import Decimal
 
-from services.kernel.database import Repositories
+from services.kernel.data.database import Repositories
 from services.kernel.errors import RedFireError
-from services.kernel.live import Live
+from services.kernel.runtime.live_settings import Live
 from services.kernel.tasks import Tasks
 from services.trading import execution, metrics
 from services.trading.desk import Desk

@@ -5,9 +5,9 @@ from decimal import Decimal
 from redfire.trading.v1 import reconciliation_service_pb2 as pb
 from redfire.trading.v1 import reconciliation_service_pb2_grpc as rpc
 
-from services.kernel.call import Call
 from services.kernel.decimals import plain, to_text
 from services.kernel.paging import Page
+from services.kernel.rpc.call import Call
 from services.trading.convert import order_to_pb, time_to_pb
 from services.trading.external_repository import ExternalFilter
 from services.trading.external_rows import ExternalOrder, ExternalTrade

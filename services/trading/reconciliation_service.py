@@ -4,7 +4,7 @@ from decimal import Decimal
 
 from redfire.reasons import Reason
 
-from services.kernel.database import Repositories
+from services.kernel.data.database import Repositories
 from services.kernel.decimals import plain
 from services.kernel.errors import Aborted, Conflict, FailedPrecondition, NotFound
 from services.kernel.identifiers import new_id

@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import Executable, Select, and_, bindparam, delete, func, insert, or_, select, tuple_
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from services.kernel.database import Database
+from services.kernel.data.database import Database
 from services.kernel.errors import NotFound
 from services.kernel.paging import Page, Slice
 from services.trading import models, rows

@@ -8,7 +8,7 @@ from decimal import Decimal
 from redfire.reasons import Reason
 from sqlalchemy.exc import IntegrityError
 
-from services.kernel.database import Repositories
+from services.kernel.data.database import Repositories
 from services.kernel.errors import Conflict, FailedPrecondition, NotFound, RedFireError, Unavailable
 from services.kernel.identifiers import new_id
 from services.kernel.paging import Page, Slice

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from services.kernel.settings import Section
+from services.kernel.runtime.settings import Section
 
 
 class CloseFirst(StrEnum):

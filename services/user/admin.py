@@ -11,12 +11,12 @@ from functools import partial
 from pathlib import Path
 
 from services.kernel.clock import Clock
-from services.kernel.database import Database
+from services.kernel.data.database import Database
+from services.kernel.data.events import EventBus, Outbox
 from services.kernel.errors import Invalid
-from services.kernel.events import EventBus, Outbox
-from services.kernel.identity import ROLE_PERMISSIONS
-from services.kernel.live import Live
-from services.kernel.settings import DatabaseSettings
+from services.kernel.identity.identity import ROLE_PERMISSIONS
+from services.kernel.runtime.live_settings import Live
+from services.kernel.runtime.settings import DatabaseSettings
 from services.user import models
 from services.user.administration import Administration
 from services.user.announcements import Announcements

@@ -6,10 +6,10 @@ from dataclasses import replace
 from redfire.reasons import Reason
 
 from services.kernel.clock import Clock
-from services.kernel.database import Repositories
+from services.kernel.data.database import Repositories
 from services.kernel.errors import FailedPrecondition
 from services.kernel.identifiers import new_id
-from services.kernel.identity import ROLE_PERMISSIONS
+from services.kernel.identity.identity import ROLE_PERMISSIONS
 from services.kernel.paging import Page, Slice
 from services.user.repository import UserRepository
 from services.user.session_endings import SessionEndings

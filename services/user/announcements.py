@@ -2,7 +2,7 @@
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from services.kernel.events import Outbox
+from services.kernel.data.events import Outbox
 from services.user.user import User
 
 

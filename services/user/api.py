@@ -3,9 +3,9 @@
 from redfire.user.v1 import user_pb2 as pb
 from redfire.user.v1 import user_pb2_grpc as rpc
 
-from services.kernel.call import Call
-from services.kernel.identity import ADMIN_ALL
+from services.kernel.identity.identity import ADMIN_ALL
 from services.kernel.paging import Page
+from services.kernel.rpc.call import Call
 from services.user import convert
 from services.user.administration import Administration
 from services.user.service import UserService

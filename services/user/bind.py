@@ -5,7 +5,7 @@ from functools import partial
 from redfire.auth.v1 import auth_pb2
 from redfire.auth.v1.auth_pb2_grpc import AuthServiceStub
 
-from services.kernel.process import Process
+from services.kernel.runtime.service_context import Process
 from services.user import models
 from services.user.administration import Administration
 from services.user.announcements import Announcements

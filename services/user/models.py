@@ -5,8 +5,8 @@ from datetime import datetime
 from sqlalchemy import Boolean, String, UniqueConstraint
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-from services.kernel.columns import UtcTime
-from services.kernel.events import OutboxColumns
+from services.kernel.data.columns import UtcTime
+from services.kernel.data.events import OutboxColumns
 
 
 class Base(DeclarativeBase):

@@ -8,10 +8,10 @@ from redfire.reasons import Reason
 
 from services.kernel.cache import TtlCache
 from services.kernel.clock import Clock
-from services.kernel.database import Repositories
+from services.kernel.data.database import Repositories
 from services.kernel.errors import Invalid, NotFound, ResourceExhausted, Unauthenticated
 from services.kernel.identifiers import new_id
-from services.kernel.live import Live
+from services.kernel.runtime.live_settings import Live
 from services.user.announcements import Announcements
 from services.user.contact import parse_email, parse_phone
 from services.user.passwords import Passwords, check_password

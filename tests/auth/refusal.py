@@ -7,7 +7,7 @@ import grpc
 import pytest
 
 from services.kernel.errors import RedFireError
-from services.kernel.status import from_rpc_error
+from services.kernel.rpc.status import from_rpc_error
 
 
 async def refused(call: Awaitable[Any]) -> RedFireError:

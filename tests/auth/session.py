@@ -7,7 +7,7 @@ from redfire.reasons import Reason
 from redfire.user.v1 import user_pb2
 from redfire.user.v1.user_pb2_grpc import UserServiceStub
 
-from services.kernel.status import from_rpc_error
+from services.kernel.rpc.status import from_rpc_error
 from tests.harness import PASSWORD, Platform
 
 

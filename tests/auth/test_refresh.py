@@ -11,7 +11,7 @@ from redfire.user.v1 import user_pb2
 from redfire.user.v1.user_pb2_grpc import UserServiceStub
 
 from services.kernel.errors import Unauthenticated
-from services.kernel.status import from_rpc_error
+from services.kernel.rpc.status import from_rpc_error
 from tests.auth.refusal import refused
 from tests.auth.session import begin, is_dead, refresh
 from tests.harness import Platform, platform

@@ -13,7 +13,7 @@ from redfire.user.v1 import user_pb2
 from redfire.user.v1.user_pb2_grpc import UserServiceStub
 
 from services.kernel.errors import Denied, NotFound
-from services.kernel.status import from_rpc_error
+from services.kernel.rpc.status import from_rpc_error
 from tests.auth.refusal import refused
 from tests.auth.session import begin, is_dead
 from tests.harness import Platform, User, platform

@@ -8,7 +8,7 @@ from services.auth import throttle as throttle_module
 from services.auth.settings import AuthSettings
 from services.auth.throttle import LoginThrottle, TooManyLogins
 from services.kernel.clock import ManualClock
-from services.kernel.live import Live
+from services.kernel.runtime.live_settings import Live
 
 HERE, THERE = "192.0.2.1", "198.51.100.7"
 

@@ -25,7 +25,7 @@ from redfire.engine.v1 import engine_pb2
 from redfire.market.v1 import market_pb2 as pb
 from redfire.market.v1.market_pb2_grpc import MarketServiceStub
 
-from services.kernel.call import Call
+from services.kernel.rpc.call import Call
 from services.market.frames import frame
 from tests.harness import FakeService, platform
 from tests.market.fake_engine import FakeEngine
@@ -165,7 +165,7 @@ async def measure(subscribers: int, count: int, rate: float, limit_s: float) -> 
 
 
 def _open_streams() -> int:
-    from services.kernel import telemetry
+    from services.kernel.runtime import telemetry
 
     samples = (sample for metric in telemetry.streams.collect() for sample in metric.samples)
     return sum(int(one.value) for one in samples if "redfire.market.v1.MarketService" in one.labels.values())

@@ -6,7 +6,7 @@ from redfire.options.v1 import options_pb2
 from redfire.options.v1.options_pb2 import RATE_LIMIT_UNSPECIFIED
 
 from services import registry
-from services.kernel.identity import PERMISSIONS, ROLE_PERMISSIONS
+from services.kernel.identity.identity import PERMISSIONS, ROLE_PERMISSIONS
 from services.kernel.policy import contract_services
 from tests.contract.policies import POLICIES
 

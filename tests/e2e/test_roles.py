@@ -6,7 +6,7 @@ from uuid import uuid4
 import grpc
 import pytest
 
-from services.kernel.identity import ROLE_PERMISSIONS
+from services.kernel.identity.identity import ROLE_PERMISSIONS
 from services.kernel.policy import MethodPolicy
 from tests.contract.policies import POLICIES
 
@@ -79,7 +79,7 @@ def test_internal_rpcs_are_not_to_be_reached_from_outside(up, metadata, role):
 
 
 def test_a_services_own_token_opens_nothing_from_outside(up):
-    from services.kernel.identity import ServiceTokens
+    from services.kernel.identity.identity import ServiceTokens
 
     token = ServiceTokens((up.data_dir / "service-secret").read_text().strip()).make("trading")
     with up.channel() as channel:

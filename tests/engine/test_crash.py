@@ -14,7 +14,7 @@ from redfire.engine.v1 import engine_pb2 as pb
 from redfire.engine.v1.engine_pb2_grpc import EngineServiceStub
 
 from services.kernel.identifiers import new_id
-from services.kernel.identity import SERVICE_KEY, ServiceTokens
+from services.kernel.identity.identity import SERVICE_KEY, ServiceTokens
 from tests.harness import SECRET, _WithMetadata
 
 ROOT = Path(__file__).parents[2]

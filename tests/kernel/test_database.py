@@ -13,8 +13,8 @@ from sqlalchemy import Index, String, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-from services.kernel.columns import Amount, JsonDocument, UtcTime
-from services.kernel.database import Database
+from services.kernel.data.columns import Amount, JsonDocument, UtcTime
+from services.kernel.data.database import Database
 from services.kernel.decimals import plain
 from services.kernel.errors import StartError, Unavailable
 from services.kernel.identifiers import new_id

@@ -7,11 +7,11 @@ import pytest
 from sqlalchemy import select
 from sqlalchemy.orm import DeclarativeBase
 
-from services.kernel import events as events_module
 from services.kernel.clock import Clock
-from services.kernel.database import Database
+from services.kernel.data import events as events_module
+from services.kernel.data.database import Database
+from services.kernel.data.events import EventBus, Outbox, OutboxColumns
 from services.kernel.errors import Unavailable
-from services.kernel.events import EventBus, Outbox, OutboxColumns
 from tests.waiting import until
 
 

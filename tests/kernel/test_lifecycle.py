@@ -2,7 +2,7 @@
 
 import pytest
 
-from services.kernel.lifecycle import Lifecycle
+from services.kernel.runtime.lifecycle import Lifecycle
 
 
 async def test_services_that_did_not_begin_to_start_are_not_stopped():

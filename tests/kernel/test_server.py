@@ -9,9 +9,9 @@ from grpc_status import rpc_status
 from redfire.config.v1 import config_pb2, config_pb2_grpc
 from redfire.reasons import Reason
 
-from services.kernel.call import Call, Origin
-from services.kernel.channels import LocalChannel
 from services.kernel.errors import Aborted, Denied, Invalid, NotFound, Unauthenticated
+from services.kernel.rpc.call import Call, Origin
+from services.kernel.rpc.channels import LocalChannel
 from tests.harness import FakeService, platform
 from tests.waiting import until
 

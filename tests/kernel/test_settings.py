@@ -7,9 +7,9 @@ import pytest
 from pydantic import Field
 
 from services import registry
-from services.kernel import settings
 from services.kernel.errors import StartError
-from services.kernel.settings import KERNEL_SECTIONS, IdentitySettings, Section, ServerSettings
+from services.kernel.runtime import settings
+from services.kernel.runtime.settings import KERNEL_SECTIONS, IdentitySettings, Section, ServerSettings
 
 
 class TeaSettings(Section):

@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from redfire.market.v1 import market_pb2
 from redfire.reasons import Reason
 
-from services.kernel import status
 from services.kernel.errors import Invalid, ResourceExhausted
-from services.kernel.server import MAX_VIOLATIONS, violations_of
+from services.kernel.rpc import status
+from services.kernel.rpc.server import MAX_VIOLATIONS, violations_of
 
 # As anything may be in it: lone surrogates too, of which protobuf has none.
 ANY = st.characters()

@@ -8,7 +8,7 @@ from redfire.market.v1.market_pb2 import StreamTicksRequest
 from redfire.risk.v1.risk_pb2 import ListRiskEventsRequest
 from redfire.user.v1.user_pb2 import UpdateUserRequest
 
-from services.kernel.wellformed import malformed_of
+from services.kernel.rpc.input_checks import malformed_of
 
 
 @pytest.mark.parametrize(

@@ -10,10 +10,10 @@ from sqlalchemy import ForeignKey, String, create_engine, select, update
 from sqlalchemy.exc import IntegrityError, OperationalError
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-from services.kernel import writer as writer_module
-from services.kernel.database import Database
+from services.kernel.data import group_commit as writer_module
+from services.kernel.data.database import Database
+from services.kernel.data.group_commit import GroupWriter, Lane
 from services.kernel.errors import Unavailable
-from services.kernel.writer import GroupWriter, Lane
 
 
 class Base(DeclarativeBase):

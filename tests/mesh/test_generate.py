@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 from services.kernel.policy import descriptor_set
-from services.kernel.service_config import service_config
+from services.kernel.rpc.service_config import service_config
 from services.mesh.contract import Contract
 from services.mesh.generate import OPENAPI, ROOT, differences, generate, publish
 

@@ -6,7 +6,7 @@ import time
 from redfire.trading.v1 import account_service_pb2 as account_pb
 from redfire.trading.v1 import order_service_pb2 as pb
 
-from services.kernel.call import new_traceparent
+from services.kernel.rpc.call import new_traceparent
 from tests.trading.conftest import trading
 from tests.trading.fakes import OTHER, Peers
 from tests.waiting import until

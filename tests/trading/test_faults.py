@@ -9,7 +9,7 @@ from redfire.common.v1.error_reason_pb2 import OUTCOME_UNKNOWN
 from redfire.engine.v1 import engine_pb2
 from sqlalchemy.exc import OperationalError
 
-from services.kernel import writer as kernel_writer
+from services.kernel.data import group_commit as kernel_writer
 from services.kernel.errors import Unavailable
 from services.trading import intake
 from tests.harness import platform

@@ -7,8 +7,8 @@ import grpc
 import pytest
 from redfire.trading.v1 import order_service_pb2 as pb
 
-from services.kernel import writer as kernel_writer
 from services.kernel.clock import Clock
+from services.kernel.data import group_commit as kernel_writer
 from services.trading import risk_gate
 from services.trading.streams import News, NewsKind, Snapshot, Streams
 from tests.trading.conftest import trading

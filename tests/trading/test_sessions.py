@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqlalchemy.exc import OperationalError
 
-from services.kernel import writer as kernel_writer
 from services.kernel.clock import ManualClock
+from services.kernel.data import group_commit as kernel_writer
 from services.trading.orders import PositionEffect, Side
 from tests.trading.books import Trader, instrument
 from tests.trading.conftest import refused, trading

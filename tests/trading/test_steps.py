@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from services.kernel import writer as kernel_writer
+from services.kernel.data import group_commit as kernel_writer
 from services.trading import execution
 from services.trading import repository as repository_module
 from tests.trading.conftest import trading

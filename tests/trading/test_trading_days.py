@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from redfire.trading.v1 import order_service_pb2 as order_pb
 from sqlalchemy.exc import OperationalError
 
-from services.kernel import writer as kernel_writer
+from services.kernel.data import group_commit as kernel_writer
 from services.quant.calendar import Calendar
 from services.trading.orders import PositionEffect, Side
 from services.trading.trading_days import TradingDays

@@ -10,7 +10,7 @@ from redfire.user.v1 import user_pb2
 from redfire.user.v1.user_pb2_grpc import UserServiceStub
 
 from services.kernel.errors import Conflict, Invalid
-from services.kernel.status import from_rpc_error
+from services.kernel.rpc.status import from_rpc_error
 from tests.auth.refusal import refused
 from tests.harness import PASSWORD, Platform, platform
 from tests.waiting import until

@@ -6,9 +6,9 @@ from google.api.httpbody_pb2 import HttpBody
 from redfire.strategy.v1 import backtest_service_pb2 as pb
 from redfire.strategy.v1 import backtest_service_pb2_grpc as rpc
 
-from services.kernel.call import Call
 from services.kernel.clock import Clock
 from services.kernel.paging import Page
+from services.kernel.rpc.call import Call
 from services.strategy.jobs import convert
 from services.strategy.jobs.folder import DAYS, POINTS, TRADES
 from services.strategy.jobs.job import Kind

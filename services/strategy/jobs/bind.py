@@ -5,8 +5,8 @@ from functools import partial
 
 from redfire.market.v1.market_pb2_grpc import MarketServiceStub
 
-from services.kernel.database import Database
-from services.kernel.process import Process
+from services.kernel.data.database import Database
+from services.kernel.runtime.service_context import Process
 from services.strategy.catalogue import Catalogue
 from services.strategy.jobs import datasets
 from services.strategy.jobs.api import BacktestApi

@@ -6,7 +6,7 @@ from typing import Any
 from sqlalchemy import Float, Index, Integer, String, Text
 from sqlalchemy.orm import Mapped, mapped_column
 
-from services.kernel.columns import JsonDocument, UtcTime
+from services.kernel.data.columns import JsonDocument, UtcTime
 from services.strategy.models import Base
 
 NO_STATISTIC = -1e308

@@ -12,8 +12,8 @@ from pathlib import Path
 from sqlalchemy.exc import OperationalError
 
 from services.kernel.clock import Clock
-from services.kernel.database import Repositories
-from services.kernel.process import Process
+from services.kernel.data.database import Repositories
+from services.kernel.runtime.service_context import Process
 from services.strategy.jobs.folder import LOG, BadResult, JobFolder, Outcome, list_job_ids
 from services.strategy.jobs.job import Failure, Job, Kind, Progress, Status
 from services.strategy.jobs.process import Ending, JobProcess, Limits, kill_left

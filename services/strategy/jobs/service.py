@@ -12,7 +12,7 @@ from redfire.reasons import Reason
 from sqlalchemy.exc import IntegrityError
 
 from services.kernel.clock import Clock
-from services.kernel.database import Repositories
+from services.kernel.data.database import Repositories
 from services.kernel.errors import FailedPrecondition, Invalid, NotFound, ResourceExhausted
 from services.kernel.identifiers import new_id
 from services.kernel.paging import Page, Slice

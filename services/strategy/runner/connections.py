@@ -10,7 +10,7 @@ from redfire.strategy.v1.strategy_pb2_grpc import WorkerServiceStub
 from redfire.trading.v1.account_service_pb2_grpc import AccountServiceStub
 from redfire.trading.v1.order_service_pb2_grpc import OrderServiceStub
 
-from services.kernel.status import from_rpc_error
+from services.kernel.rpc.status import from_rpc_error
 
 R = TypeVar("R")
 Metadata = tuple[tuple[str, str], ...]

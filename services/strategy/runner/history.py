@@ -8,7 +8,7 @@ import grpc
 from redfire.market.v1 import market_pb2
 
 from services.kernel.clock import Clock
-from services.kernel.status import from_rpc_error
+from services.kernel.rpc.status import from_rpc_error
 from services.quant.sdk.events import Bar, Interval, Tick
 from services.strategy.runner.connections import Access, Connections
 from services.strategy.runner.wire import bar_of, interval_to_pb, tick_of, time_to_pb

@@ -17,9 +17,11 @@ from unittest import mock
 
 import aiosqlite.core
 
-from services.kernel import channels, database, identifiers, server, writer
+from services.kernel import identifiers
 from services.kernel.clock import ManualClock
+from services.kernel.data import database, group_commit
 from services.kernel.errors import Unavailable
+from services.kernel.rpc import channels, server
 
 START = datetime(2026, 1, 5, 1, 30, tzinfo=UTC)  # Monday, 9:30 in Shanghai
 
@@ -71,7 +73,7 @@ class SimulatedClock(ManualClock):
         return super().monotonic() + self._loop.time()
 
 
-class SimulatedWriter(writer.GroupWriter):
+class SimulatedWriter(group_commit.GroupWriter):
     """The group-commit writer without its thread: a group is committed some simulated time after it is submitted.
 
     `fault` may fail a transaction, or tell that the process dies just before or after its commit.
@@ -81,7 +83,7 @@ class SimulatedWriter(writer.GroupWriter):
     fault: Callable[[str], None] = staticmethod(lambda moment: None)
 
     def __init__(self, connect: Callable[[], Any]) -> None:
-        with mock.patch.object(writer.threading, "Thread"):
+        with mock.patch.object(group_commit.threading, "Thread"):
             super().__init__(connect)
         self._connection: Any = None
         self._answers: list[tuple[Any, Any]] = []
@@ -95,7 +97,7 @@ class SimulatedWriter(writer.GroupWriter):
     def _commit_waiting(self) -> None:
         if not self._waiting or self.dead:
             return
-        group = [self._waiting.popleft() for _ in range(min(len(self._waiting), writer.LARGEST_GROUP))]
+        group = [self._waiting.popleft() for _ in range(min(len(self._waiting), group_commit.LARGEST_GROUP))]
         outcomes: list[BaseException | None] = []
         try:
             if self._connection is None:
@@ -106,7 +108,7 @@ class SimulatedWriter(writer.GroupWriter):
             self._commit(self._connection, group, outcomes)
             self.fault("after commit")
         except Exception as error:
-            writer._discard(self._connection)
+            group_commit._discard(self._connection)
             self._connection = None
             for submission in group[len(outcomes) :]:
                 if submission.lane is not None:
@@ -115,7 +117,7 @@ class SimulatedWriter(writer.GroupWriter):
         if self.dead:
             return
         loop = asyncio.get_running_loop()
-        loop.call_soon(writer._answer, group, outcomes)
+        loop.call_soon(group_commit._answer, group, outcomes)
         if self._waiting:
             loop.call_soon(self._commit_waiting)
 
@@ -123,7 +125,7 @@ class SimulatedWriter(writer.GroupWriter):
         self._closing = True
         while self._waiting and not self.dead:
             self._commit_waiting()
-        writer._discard(self._connection)
+        group_commit._discard(self._connection)
         self._connection = None
 
 

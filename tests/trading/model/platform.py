@@ -14,10 +14,10 @@ from redfire.trading.v1.order_service_pb2_grpc import OrderServiceStub
 from redfire.trading.v1.reconciliation_service_pb2_grpc import ReconciliationServiceStub
 
 from services import registry
-from services.kernel import settings as kernel_settings
-from services.kernel.channels import LocalChannel
-from services.kernel.host import Host
-from services.kernel.process import Process
+from services.kernel.rpc.channels import LocalChannel
+from services.kernel.runtime import settings as kernel_settings
+from services.kernel.runtime.host import Host
+from services.kernel.runtime.service_context import Process
 from services.kernel.tasks import Tasks
 from tests.harness import SECRET, FakeService, TokenMint
 from tests.trading.model.loop import SimulatedClock, SimulatedLoop, SimulatedWriter

@@ -12,13 +12,13 @@ from typing import Any
 
 import grpc
 
-from services.kernel import status
-from services.kernel.call import Origin, current_call
 from services.kernel.errors import DeadlineExceeded, Unavailable
-from services.kernel.identity import SERVICE_KEY, Identity, ServiceTokens
+from services.kernel.identity.identity import SERVICE_KEY, Identity, ServiceTokens
 from services.kernel.policy import policies_of
-from services.kernel.server import Handlers
-from services.kernel.service_config import service_config
+from services.kernel.rpc import status
+from services.kernel.rpc.call import Origin, current_call
+from services.kernel.rpc.server import Handlers
+from services.kernel.rpc.service_config import service_config
 
 Metadata = tuple[tuple[str, str], ...]
 KEEPALIVE_OPTIONS = (

@@ -5,8 +5,8 @@ import asyncio
 import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
-from services.kernel import telemetry
-from services.kernel.lifecycle import Lifecycle
+from services.kernel.runtime import telemetry
+from services.kernel.runtime.lifecycle import Lifecycle
 
 PERIOD_S = 0.2
 

@@ -18,24 +18,24 @@ from redfire.auth.v1.auth_pb2_grpc import AuthServiceStub
 from redfire.config.v1.config_pb2_grpc import ConfigServiceStub
 from sqlalchemy.orm import DeclarativeBase
 
-from services.kernel import telemetry
-from services.kernel.channels import Channels
 from services.kernel.clock import Clock
-from services.kernel.database import Database
+from services.kernel.data.database import Database
+from services.kernel.data.events import EventBus
 from services.kernel.errors import RedFireError, StartError, Unavailable
-from services.kernel.events import EventBus
-from services.kernel.gate import Gate
-from services.kernel.health import HealthReporter
-from services.kernel.identity import AccessTokens, Identity, ServiceTokens
-from services.kernel.lifecycle import Lifecycle
-from services.kernel.live import ConfigFollower, Live
-from services.kernel.operations import OperationsServer
+from services.kernel.identity.identity import AccessTokens, Identity, ServiceTokens
+from services.kernel.identity.revocations import Revocations
 from services.kernel.policy import contract_services
-from services.kernel.process import Process
-from services.kernel.reflection import add_reflection
-from services.kernel.revocations import Revocations
-from services.kernel.server import Handlers, UnknownMethods
-from services.kernel.settings import (
+from services.kernel.rpc.authorization import Gate
+from services.kernel.rpc.channels import Channels
+from services.kernel.rpc.health import HealthReporter
+from services.kernel.rpc.reflection import add_reflection
+from services.kernel.rpc.server import Handlers, UnknownMethods
+from services.kernel.runtime import telemetry
+from services.kernel.runtime.lifecycle import Lifecycle
+from services.kernel.runtime.live_settings import ConfigFollower, Live
+from services.kernel.runtime.operations import OperationsServer
+from services.kernel.runtime.service_context import Process
+from services.kernel.runtime.settings import (
     BaseSection,
     DatabaseSettings,
     IdentitySettings,

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from redfire.reasons import Reason
 
 from services.kernel.errors import Unauthenticated
-from services.kernel.identity import Identity
+from services.kernel.identity.identity import Identity
 
 
 class Revocations:

@@ -19,8 +19,8 @@ from sqlalchemy.orm import DeclarativeBase
 from sqlalchemy.schema import CreateColumn
 from sqlalchemy.sql.dml import Insert
 
+from services.kernel.data.group_commit import GroupWriter
 from services.kernel.errors import StartError
-from services.kernel.writer import GroupWriter
 
 R = TypeVar("R")
 BUSY_TIMEOUT_MS = 5000

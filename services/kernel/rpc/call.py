@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from services.kernel.errors import Unauthenticated
 from services.kernel.identifiers import REQUEST_ID_LENGTH, new_id
-from services.kernel.identity import ANONYMOUS, Identity
+from services.kernel.identity.identity import ANONYMOUS, Identity
 
 _TRACEPARENT = re.compile("(?!ff)([0-9a-f]{2})-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(?![^-])")
 

@@ -7,9 +7,8 @@ from collections.abc import Awaitable, Callable, Mapping
 from redfire.reasons import Reason
 
 from services.kernel.cache import TtlCache
-from services.kernel.call import Call, Origin
 from services.kernel.errors import Denied, Unauthenticated
-from services.kernel.identity import (
+from services.kernel.identity.identity import (
     ANONYMOUS,
     EDGE_KEY,
     SERVICE_KEY,
@@ -18,8 +17,9 @@ from services.kernel.identity import (
     ServiceTokens,
     require_caller,
 )
+from services.kernel.identity.revocations import Revocations
 from services.kernel.policy import MethodPolicy
-from services.kernel.revocations import Revocations
+from services.kernel.rpc.call import Call, Origin
 
 VerifyApiKey = Callable[[str, str], Awaitable[Identity]]
 

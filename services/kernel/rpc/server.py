@@ -18,13 +18,14 @@ import grpc
 import protovalidate
 from google.protobuf.message import DecodeError, Message
 
-from services.kernel import status, telemetry
-from services.kernel.call import Call, Origin, current_call
 from services.kernel.errors import DeadlineExceeded, Internal, Invalid, RedFireError, Unauthenticated, Unsupported
-from services.kernel.gate import Gate
 from services.kernel.policy import MethodPolicy, service_policies
+from services.kernel.rpc import status
+from services.kernel.rpc.authorization import Gate
+from services.kernel.rpc.call import Call, Origin, current_call
+from services.kernel.rpc.input_checks import malformed_of
+from services.kernel.runtime import telemetry
 from services.kernel.tasks import TimeLimit
-from services.kernel.wellformed import malformed_of
 
 log = logging.getLogger(__name__)
 _validator = protovalidate.Validator()

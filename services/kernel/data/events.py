@@ -22,11 +22,11 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from services.kernel.clock import Clock
-from services.kernel.database import Database
+from services.kernel.data.database import Database
+from services.kernel.data.group_commit import Write
 from services.kernel.errors import RedFireError
 from services.kernel.identifiers import new_id
 from services.kernel.tasks import set_within
-from services.kernel.writer import Write
 
 log = logging.getLogger(__name__)
 Handler = Callable[[Event], Awaitable[None]]

@@ -9,17 +9,17 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from sqlalchemy.orm import DeclarativeBase
 
-from services.kernel.channels import LocalChannel, NetworkChannel
 from services.kernel.clock import Clock
-from services.kernel.database import Database
-from services.kernel.events import EventBus, Outbox
-from services.kernel.live import Live
-from services.kernel.settings import BaseSection, json_schemas
+from services.kernel.data.database import Database
+from services.kernel.data.events import EventBus, Outbox
+from services.kernel.rpc.channels import LocalChannel, NetworkChannel
+from services.kernel.runtime.live_settings import Live
+from services.kernel.runtime.settings import BaseSection, json_schemas
+from services.kernel.runtime.telemetry import Tracing
 from services.kernel.tasks import Tasks
-from services.kernel.telemetry import Tracing
 
 if TYPE_CHECKING:
-    from services.kernel.host import Host
+    from services.kernel.runtime.host import Host
 
 S = TypeVar("S", bound=BaseSection)
 T = TypeVar("T")

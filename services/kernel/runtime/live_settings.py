@@ -9,7 +9,7 @@ from pydantic import ValidationError
 from redfire.config.v1 import config_pb2
 
 from services.kernel.errors import RedFireError
-from services.kernel.settings import BaseSection
+from services.kernel.runtime.settings import BaseSection
 
 log = logging.getLogger(__name__)
 S = TypeVar("S", bound=BaseSection)

@@ -1,0 +1,1 @@
+"""What a service keeps: database, column types, group commit, events."""

@@ -1,0 +1,1 @@
+"""Who calls: identities, roles, tokens, and sessions that were ended."""
