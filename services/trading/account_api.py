@@ -8,8 +8,8 @@ from services.kernel.paging import Page
 from services.kernel.rpc.call import Call
 from services.trading import convert
 from services.trading.account_service import AccountService
-from services.trading.accounts import AccountKind
-from services.trading.orders import PositionSide
+from services.trading.domain.account import AccountKind
+from services.trading.domain.order import PositionSide
 
 
 class AccountApi(rpc.AccountServiceServicer):

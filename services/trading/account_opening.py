@@ -5,14 +5,14 @@ from redfire.reasons import Reason
 from services.kernel.errors import Denied, FailedPrecondition, NotFound, RedFireError
 from services.kernel.identifiers import new_id
 from services.kernel.runtime.live_settings import Live
-from services.trading import ledger
-from services.trading.account_rules import GatewayNotAllowed, gateway_violation
-from services.trading.accounts import Account, AccountKind
-from services.trading.desk import Desk
-from services.trading.ledger import LedgerEntryKind
-from services.trading.orders import fingerprint
+from services.trading.domain import ledger
+from services.trading.domain.account import Account, AccountKind
+from services.trading.domain.account_rules import GatewayNotAllowed, gateway_violation
+from services.trading.domain.ledger import LedgerEntryKind
+from services.trading.domain.order import fingerprint
 from services.trading.settings import TradingSettings
-from services.trading.venue import Venue
+from services.trading.state.store import Desk
+from services.trading.venue.engine_client import Venue
 
 # The key of idempotency of the account that every user has.
 FIRST = "user.registered"

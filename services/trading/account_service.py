@@ -8,16 +8,16 @@ from typing import Any, TypeVar
 from services.kernel.data.database import Repositories
 from services.kernel.errors import Invalid
 from services.kernel.paging import Page, Slice
-from services.trading.acceptance import InsufficientPosition
 from services.trading.account_opening import Accounts
-from services.trading.account_views import AccountView, PositionView, view_account, view_position
-from services.trading.accounts import AccountKind
-from services.trading.desk import Desk
-from services.trading.ledger import LedgerEntry
-from services.trading.orders import NewOrder, Order, OrderType, PositionEffect, PositionSide, Side, fingerprint
+from services.trading.domain.account import AccountKind
+from services.trading.domain.account_views import AccountView, PositionView, view_account, view_position
+from services.trading.domain.ledger import LedgerEntry
+from services.trading.domain.order import NewOrder, Order, OrderType, PositionEffect, PositionSide, Side, fingerprint
+from services.trading.domain.pre_trade_checks import InsufficientPosition
+from services.trading.domain.trade import Trade
 from services.trading.repository import OrderFilter, TradingRepository
 from services.trading.service import OrderService
-from services.trading.trades import Trade
+from services.trading.state.store import Desk
 
 T = TypeVar("T")
 

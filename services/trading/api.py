@@ -12,13 +12,13 @@ from services.kernel.errors import Denied, Invalid
 from services.kernel.paging import Page
 from services.kernel.rpc.call import Call
 from services.trading import convert
+from services.trading.domain.order_group import OrderGroupKind
+from services.trading.emulation.leases import Leases
 from services.trading.group_service import GroupService
-from services.trading.leases import Leases
-from services.trading.order_group import OrderGroupKind
-from services.trading.preview import Previews
-from services.trading.replacement import Replacement, Wanted
+from services.trading.preview_service import Previews
+from services.trading.replace_service import Replacement, Wanted
 from services.trading.service import OrderService
-from services.trading.streams import NewsKind, Streams
+from services.trading.state.streams import NewsKind, Streams
 
 HEARTBEAT_S = 10.0
 CANCELS = "trading:delete"

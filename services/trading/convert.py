@@ -9,16 +9,16 @@ from redfire.trading.v1 import account_service_pb2, order_service_pb2, trading_p
 
 from services.kernel.decimals import from_text, plain, to_text
 from services.kernel.errors import Invalid, RedFireError
-from services.trading.account_views import AccountView, PositionView
-from services.trading.group_checks import of_order
-from services.trading.lease import Lease
-from services.trading.ledger import LedgerEntry
-from services.trading.order_group import OrderGroup
-from services.trading.orders import STOP_TYPES, NewOrder, Order, OrderType, PositionEffect, Side, TimeInForce
-from services.trading.preview import OrderGroupPreview, OrderPreview
+from services.trading.domain.account_views import AccountView, PositionView
+from services.trading.domain.group_checks import of_order
+from services.trading.domain.lease import Lease
+from services.trading.domain.ledger import LedgerEntry
+from services.trading.domain.order import STOP_TYPES, NewOrder, Order, OrderType, PositionEffect, Side, TimeInForce
+from services.trading.domain.order_group import OrderGroup
+from services.trading.domain.trade import Trade
+from services.trading.preview_service import OrderGroupPreview, OrderPreview
 from services.trading.repository import OrderFilter
-from services.trading.streams import News, NewsKind
-from services.trading.trades import Trade
+from services.trading.state.streams import News, NewsKind
 
 _REASONS: dict[str, int] = dict(ErrorReason.items())
 _NS = 1_000_000_000

@@ -9,9 +9,9 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from services.kernel.paging import Page, Slice
 from services.trading import models
-from services.trading.external_rows import ExternalOrder, ExternalTrade, order_from_row, trade_from_row
-from services.trading.orders import FINISHED
-from services.trading.reports import TradeReport
+from services.trading.domain.external_orders import ExternalOrder, ExternalTrade, order_from_row, trade_from_row
+from services.trading.domain.order import FINISHED
+from services.trading.domain.reports import TradeReport
 
 _ORDERS = models.ExternalOrderRow.__table__
 _TRADES = models.ExternalTradeRow.__table__

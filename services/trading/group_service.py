@@ -10,20 +10,20 @@ from sqlalchemy.exc import IntegrityError
 from services.kernel.data.database import Repositories
 from services.kernel.errors import Conflict, RedFireError, Unavailable
 from services.kernel.identifiers import new_id
-from services.trading import execution
-from services.trading.acceptance import Acceptance, NothingToReduce
-from services.trading.accepting import Accepting
 from services.trading.account_opening import Accounts
-from services.trading.accounts import Account
-from services.trading.desk import Desk
-from services.trading.group_checks import SelfTrade, of_order, require_shape
-from services.trading.order_group import OrderGroup, OrderGroupKind
-from services.trading.order_groups import settle_group
-from services.trading.orders import STOP_TYPES, NewOrder, Order, OrderStatus, fingerprint
+from services.trading.domain import apply_reports
+from services.trading.domain.account import Account
+from services.trading.domain.group_checks import SelfTrade, of_order, require_shape
+from services.trading.domain.order import STOP_TYPES, NewOrder, Order, OrderStatus, fingerprint
+from services.trading.domain.order_group import OrderGroup, OrderGroupKind
+from services.trading.domain.pre_trade_checks import Acceptance, NothingToReduce
+from services.trading.emulation.order_groups import settle_group
+from services.trading.emulation.stops import Stops
+from services.trading.peers.risk_client import RiskGate
 from services.trading.repository import TradingRepository
-from services.trading.risk_gate import RiskGate
 from services.trading.service import Appraisal, ClientOrderIdReused, OrderService, make_order
-from services.trading.stops import Stops
+from services.trading.state.accepting import Accepting
+from services.trading.state.store import Desk
 
 
 class ClientOrderGroupIdReused(Conflict):
@@ -118,7 +118,7 @@ class GroupService:
         with self._desk.step(user_id) as changes:
             for order in [order for order in group.orders if order.is_open][::-1]:
                 if order.status is not OrderStatus.PENDING_CANCEL:
-                    execution.cancel(self._book, order, changes)
+                    apply_reports.cancel(self._book, order, changes)
             written = self._desk.commit(changes) if changes else None
         if written is not None:
             await written
@@ -235,7 +235,7 @@ class GroupService:
                 if entry.type in STOP_TYPES:
                     armed.append(entry)
                 else:
-                    execution.send(self._book, entry, changes)
+                    apply_reports.send(self._book, entry, changes)
             return group, armed, self._desk.commit(changes, refusable=True)
 
     async def _check_risk(self, account: Account, order_ids: list[str], appraised: Sequence[Appraisal]) -> None:

@@ -9,12 +9,12 @@ from services.kernel.decimals import plain, to_text
 from services.kernel.paging import Page
 from services.kernel.rpc.call import Call
 from services.trading.convert import order_to_pb, time_to_pb
+from services.trading.domain.external_orders import ExternalOrder, ExternalTrade
+from services.trading.domain.order import OrderStatus, PositionSide
+from services.trading.domain.reports import TradeKind
 from services.trading.external_repository import ExternalFilter
-from services.trading.external_rows import ExternalOrder, ExternalTrade
-from services.trading.orders import OrderStatus, PositionSide
-from services.trading.position_adjustments import PositionDifference
 from services.trading.reconciliation_service import ReconciliationService
-from services.trading.reports import TradeKind
+from services.trading.venue.position_adjustments import PositionDifference
 
 
 class ReconciliationApi(rpc.ReconciliationServiceServicer):

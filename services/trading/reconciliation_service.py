@@ -9,17 +9,12 @@ from services.kernel.decimals import plain
 from services.kernel.errors import Aborted, Conflict, FailedPrecondition, NotFound
 from services.kernel.identifiers import new_id
 from services.kernel.paging import Page, Slice
-from services.trading import execution
-from services.trading.acceptance import InsufficientPosition
-from services.trading.accounts import Account
-from services.trading.desk import Desk
-from services.trading.external_repository import ExternalFilter, ExternalRepository
-from services.trading.external_rows import ExternalOrder, ExternalTrade
-from services.trading.external_trades import take_back
-from services.trading.externals import Externals
-from services.trading.instruments import Instruments
-from services.trading.money import ZERO
-from services.trading.orders import (
+from services.trading.domain import apply_reports
+from services.trading.domain.account import Account
+from services.trading.domain.external_orders import ExternalOrder, ExternalTrade
+from services.trading.domain.external_trades import take_back
+from services.trading.domain.money import ZERO
+from services.trading.domain.order import (
     FINISHED,
     Delivery,
     Leg,
@@ -32,12 +27,17 @@ from services.trading.orders import (
     TimeInForce,
     fingerprint,
 )
-from services.trading.position_adjustments import PositionDifference
-from services.trading.reconciliation import Reconciliation
-from services.trading.reports import OrderReport, TradeKind, TradeReport
+from services.trading.domain.pre_trade_checks import InsufficientPosition
+from services.trading.domain.reports import OrderReport, TradeKind, TradeReport
+from services.trading.domain.trade import Trade
+from services.trading.external_repository import ExternalFilter, ExternalRepository
+from services.trading.peers.instruments import Instruments
 from services.trading.service import ClientOrderIdReused, OrderNotOpen
-from services.trading.trades import Trade
-from services.trading.venue import Venue
+from services.trading.state.store import Desk
+from services.trading.venue.engine_client import Venue
+from services.trading.venue.externals import Externals
+from services.trading.venue.position_adjustments import PositionDifference
+from services.trading.venue.reconciliation import Reconciliation
 
 
 class ExternalOrderAdopted(Conflict):
@@ -157,10 +157,10 @@ class ReconciliationService:
                 order.hold_reason = ""
                 reference = order.reference(leg)
                 for trade in trades:
-                    execution.apply_trade_report(self._desk.book, order, _trade_report(trade, reference), changes)
+                    apply_reports.apply_trade_report(self._desk.book, order, _trade_report(trade, reference), changes)
                 report = _order_report(external, reference)
                 if external.status is not OrderStatus.UNKNOWN:
-                    execution.apply_order_report(self._desk.book, order, report, changes)
+                    apply_reports.apply_order_report(self._desk.book, order, report, changes)
                 changes.order(order)
                 adopted = self._externals.adopt(external, reference, order.account_id, changes)
                 written = self._desk.commit(changes)
@@ -229,7 +229,7 @@ class ReconciliationService:
             self._desk.book.accept(order, changes)
             order.legs = [Leg(0, order.position_effect, order.quantity, Delivery.SENT, trading_day=order.trading_day)]
             order.leg_count = 1
-            execution.apply_trade_report(self._desk.book, order, report, changes)
+            apply_reports.apply_trade_report(self._desk.book, order, report, changes)
             written = self._desk.commit(changes)
         await written
         self._reconciliation.want()
@@ -249,7 +249,7 @@ class ReconciliationService:
         if not is_uncertain(order):
             raise OutcomeKnown
         with self._desk.step(order.user_id) as changes:
-            execution.resolve(self._desk.book, order, status, reason, changes)
+            apply_reports.resolve(self._desk.book, order, status, reason, changes)
             written = self._desk.commit(changes)
         await written
         return order

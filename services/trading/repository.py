@@ -13,15 +13,15 @@ from services.kernel.data.database import Database
 from services.kernel.errors import NotFound
 from services.kernel.paging import Page, Slice
 from services.trading import models, rows
-from services.trading.accounts import Account
-from services.trading.instruments import Instrument
-from services.trading.lease import Lease
-from services.trading.ledger import LedgerEntry
-from services.trading.money import ZERO
-from services.trading.order_group import OrderGroup
-from services.trading.orders import Order
-from services.trading.positions import Position
-from services.trading.trades import Trade
+from services.trading.domain.account import Account
+from services.trading.domain.lease import Lease
+from services.trading.domain.ledger import LedgerEntry
+from services.trading.domain.money import ZERO
+from services.trading.domain.order import Order
+from services.trading.domain.order_group import OrderGroup
+from services.trading.domain.position import Position
+from services.trading.domain.trade import Trade
+from services.trading.peers.instruments import Instrument
 
 _ORDERS = models.OrderRow.__table__
 _TRADES = models.TradeRow.__table__

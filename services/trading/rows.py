@@ -8,12 +8,10 @@ from operator import attrgetter
 from typing import Any
 
 from services.kernel.decimals import plain
-from services.trading.accounts import Account, AccountKind
-from services.trading.instruments import Instrument
-from services.trading.lease import Lease
-from services.trading.ledger import LedgerEntry, LedgerEntryKind
-from services.trading.order_group import OrderGroup, OrderGroupKind
-from services.trading.orders import (
+from services.trading.domain.account import Account, AccountKind
+from services.trading.domain.lease import Lease
+from services.trading.domain.ledger import LedgerEntry, LedgerEntryKind
+from services.trading.domain.order import (
     Delivery,
     Leg,
     Order,
@@ -25,9 +23,11 @@ from services.trading.orders import (
     Side,
     TimeInForce,
 )
-from services.trading.positions import Position
-from services.trading.reports import AccountReport
-from services.trading.trades import Trade
+from services.trading.domain.order_group import OrderGroup, OrderGroupKind
+from services.trading.domain.position import Position
+from services.trading.domain.reports import AccountReport
+from services.trading.domain.trade import Trade
+from services.trading.peers.instruments import Instrument
 
 
 def order_row(order: Order) -> dict[str, Any]:

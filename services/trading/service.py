@@ -12,22 +12,23 @@ from services.kernel.data.database import Repositories
 from services.kernel.errors import Conflict, FailedPrecondition, NotFound, RedFireError, Unavailable
 from services.kernel.identifiers import new_id
 from services.kernel.paging import Page, Slice
-from services.trading import execution, metrics
-from services.trading.acceptance import Acceptance, expiry_violation
-from services.trading.accepting import Accepting
+from services.trading import metrics
 from services.trading.account_opening import Accounts
-from services.trading.accounts import Account
-from services.trading.cancel_first import CancelFirst
-from services.trading.changes import Changes
-from services.trading.desk import Desk
-from services.trading.instruments import Instrument, Instruments
-from services.trading.lease import Lease
-from services.trading.orders import STOP_TYPES, NewOrder, Order, OrderStatus, OrderType, PositionEffect, Side
-from services.trading.quotes import Quote, Quotes
-from services.trading.reduce_only import ReduceOnly
+from services.trading.domain import apply_reports
+from services.trading.domain.account import Account
+from services.trading.domain.change_set import Changes
+from services.trading.domain.lease import Lease
+from services.trading.domain.order import STOP_TYPES, NewOrder, Order, OrderStatus, OrderType, PositionEffect, Side
+from services.trading.domain.pre_trade_checks import Acceptance, expiry_violation
+from services.trading.domain.reduce_only import ReduceOnly
+from services.trading.emulation.self_trade_prevention import CancelFirst
+from services.trading.emulation.stops import Stops
+from services.trading.peers.instruments import Instrument, Instruments
+from services.trading.peers.quotes import Quote, Quotes
+from services.trading.peers.risk_client import RiskGate
 from services.trading.repository import OrderFilter, TradingRepository
-from services.trading.risk_gate import RiskGate
-from services.trading.stops import Stops
+from services.trading.state.accepting import Accepting
+from services.trading.state.store import Desk
 
 # Orders canceled in one step: others are served between the steps.
 CANCELED_PART = 50
@@ -167,7 +168,7 @@ class OrderService:
         order = self._book.find_order(order_id) or order
         if order.is_open and order.status is not OrderStatus.PENDING_CANCEL:
             with self._desk.step(user_id) as changes:
-                execution.cancel(self._book, order, changes)
+                apply_reports.cancel(self._book, order, changes)
                 written = self._desk.commit(changes)
             await written
         return order
@@ -246,7 +247,7 @@ class OrderService:
                         # were read anew.
                         current = self._book.orders.get(order.order_id)
                         if current is not None and current.status is not OrderStatus.PENDING_CANCEL:
-                            execution.cancel(self._book, current, changes, reason)
+                            apply_reports.cancel(self._book, current, changes, reason)
                             canceled.append(current)
                     if changes:
                         written.append(self._desk.commit(changes))
@@ -354,7 +355,7 @@ class OrderService:
             if answer.cancel_first and order.type not in STOP_TYPES:
                 order.cancel_first, order.hold_reason = " ".join(answer.cancel_first), Reason.SELF_TRADE
             elif order.type not in STOP_TYPES:
-                execution.send(self._book, order, changes)
+                apply_reports.send(self._book, order, changes)
             return order, instrument, self._desk.commit(changes, refusable=True)
 
 

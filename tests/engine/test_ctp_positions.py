@@ -5,7 +5,7 @@ from decimal import Decimal
 import pytest
 from redfire.common.v1 import common_pb2 as common
 
-from services.trading import position_adjustments
+from services.trading.venue import position_adjustments
 from tests.engine import ctp_front as ctp
 from tests.engine.ctp_front import RB, M
 from tests.waiting import until

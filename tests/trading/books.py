@@ -3,15 +3,16 @@
 from decimal import Decimal as D
 
 from services.kernel.identifiers import new_id
-from services.trading import ledger, rows
-from services.trading.accounts import Account, AccountKind
-from services.trading.book import Book
-from services.trading.changes import Changes
-from services.trading.execution import apply_order_report, apply_trade_report, send
-from services.trading.instruments import Instrument
-from services.trading.ledger import LedgerEntryKind
-from services.trading.orders import Order, OrderStatus, OrderType, PositionEffect, Side, TimeInForce
-from services.trading.reports import OrderReport, TradeReport
+from services.trading import rows
+from services.trading.domain import ledger
+from services.trading.domain.account import Account, AccountKind
+from services.trading.domain.apply_reports import apply_order_report, apply_trade_report, send
+from services.trading.domain.cache import Book
+from services.trading.domain.change_set import Changes
+from services.trading.domain.ledger import LedgerEntryKind
+from services.trading.domain.order import Order, OrderStatus, OrderType, PositionEffect, Side, TimeInForce
+from services.trading.domain.reports import OrderReport, TradeReport
+from services.trading.peers.instruments import Instrument
 
 
 def instrument(symbol="IF2606.CFFEX", **over):

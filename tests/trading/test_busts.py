@@ -3,10 +3,10 @@
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from services.trading.busts import bust, correct
-from services.trading.execution import apply_trade_report
-from services.trading.orders import OrderStatus, PositionEffect, Side
-from services.trading.reports import TradeKind, TradeReport
+from services.trading.domain.apply_reports import apply_trade_report
+from services.trading.domain.busts import bust, correct
+from services.trading.domain.order import OrderStatus, PositionEffect, Side
+from services.trading.domain.reports import TradeKind, TradeReport
 from tests.trading.books import D, Trader, instrument
 from tests.trading.conftest import trading
 from tests.waiting import until

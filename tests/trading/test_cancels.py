@@ -71,7 +71,7 @@ async def test_a_cancel_that_the_venue_refuses_is_asked_again_from_time_to_time_
         return await cancel(request, call)
 
     peers.engine.CancelOrder = refuse
-    monkeypatch.setattr("services.trading.reconciliation.RETRY_S", 0.1)
+    monkeypatch.setattr("services.trading.venue.reconciliation.RETRY_S", 0.1)
     async with trading(peers) as trader:
         order = await working(trader)
         assert (await trader.cancel(order)).status == 5

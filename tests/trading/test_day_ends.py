@@ -11,7 +11,7 @@ from redfire.reasons import Reason
 
 from services.kernel.clock import ManualClock
 from services.kernel.errors import FailedPrecondition, Unavailable
-from services.trading.stops import Stops
+from services.trading.emulation.stops import Stops
 from tests.trading.conftest import trading
 from tests.trading.fakes import OTHER, Peers
 from tests.waiting import until
@@ -21,7 +21,7 @@ DAY, GTC, GTD = 1, 2, 5
 
 @pytest.fixture(autouse=True)
 def often(monkeypatch):
-    monkeypatch.setattr("services.trading.day_ends.CHECK_S", 0.02)
+    monkeypatch.setattr("services.trading.day.day_ends.CHECK_S", 0.02)
 
 
 @asynccontextmanager

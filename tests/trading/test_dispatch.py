@@ -53,7 +53,7 @@ async def test_a_gateway_that_hangs_holds_up_no_other_one():
 
 
 async def test_a_gateway_that_does_not_answer_what_it_has_holds_up_no_other_ones_reconciliation(monkeypatch):
-    monkeypatch.setattr("services.trading.reconciliation.PATIENCE_S", 0.05)
+    monkeypatch.setattr("services.trading.venue.reconciliation.PATIENCE_S", 0.05)
     peers = Peers()
     peers.engine.gateways, peers.market.gateway = ["SIM", "SIM2"], ""
     async with trading(peers, reconcile_interval_s=0.1) as trader:

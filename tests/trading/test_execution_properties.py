@@ -5,9 +5,8 @@ from decimal import Decimal as D
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from services.trading.execution import apply_order_report, apply_trade_report
-from services.trading.order_states import TRANSITIONS, may_follow, move
-from services.trading.orders import (
+from services.trading.domain.apply_reports import apply_order_report, apply_trade_report
+from services.trading.domain.order import (
     FINISHED,
     Delivery,
     OrderStatus,
@@ -15,7 +14,8 @@ from services.trading.orders import (
     ReplaceStep,
     Side,
 )
-from services.trading.reports import OrderReport, TradeReport
+from services.trading.domain.order_states import TRANSITIONS, may_follow, move
+from services.trading.domain.reports import OrderReport, TradeReport
 from tests.trading.books import Trader, instrument
 
 SYMBOLS = ("IF2606.CFFEX", "rb2610.SHFE")

@@ -11,7 +11,7 @@ from sqlalchemy.exc import OperationalError
 
 from services.kernel.data import group_commit as kernel_writer
 from services.kernel.errors import Unavailable
-from services.trading import intake
+from services.trading.venue import report_handler
 from tests.harness import platform
 from tests.trading.conftest import FAST, Client, reason_of, refused, trading
 from tests.waiting import until
@@ -172,7 +172,7 @@ async def test_a_lost_cancel_is_asked_again(trader):
 
 
 async def test_an_order_that_the_venue_shows_no_more_stays_unknown_until_it_does(monkeypatch):
-    monkeypatch.setattr("services.trading.reconciliation.FORGOTTEN_S", 0.2)
+    monkeypatch.setattr("services.trading.venue.reconciliation.FORGOTTEN_S", 0.2)
     async with trading(reconcile_interval_s=0.15) as trader:
         order = await trader.create(quantity=2)
         await trader.becomes(order.order_id, "NEW")
@@ -293,7 +293,7 @@ async def test_a_trade_whose_numbers_are_none_is_refused_and_the_next_one_booked
 async def test_a_report_that_cannot_be_booked_does_not_hold_up_those_behind_it_for_ever(trader, monkeypatch, caplog):
     order = await trader.create(quantity=2)
     await trader.becomes(order.order_id, "NEW")
-    book = intake.apply_trade_report
+    book = report_handler.apply_trade_report
 
     def poisoned(books, order, report, changes, *more):
         booked = book(books, order, report, changes, *more)
@@ -301,7 +301,7 @@ async def test_a_report_that_cannot_be_booked_does_not_hold_up_those_behind_it_f
             raise ZeroDivisionError
         return booked
 
-    monkeypatch.setattr(intake, "apply_trade_report", poisoned)
+    monkeypatch.setattr(report_handler, "apply_trade_report", poisoned)
     trader.engine.fill(order.order_id, 1, "4000", "poison")
     trader.engine.fill(order.order_id, 1, "4000", "good")
 

@@ -10,14 +10,23 @@ from redfire.reasons import Reason
 
 from services.kernel.identifiers import new_id
 from services.trading import rows
-from services.trading.accounts import Account, AccountKind
-from services.trading.book import Book
-from services.trading.changes import Changes
-from services.trading.execution import apply_order_report, apply_trade_report, cancel, send
-from services.trading.order_group import OrderGroup, OrderGroupKind
-from services.trading.order_groups import GroupSettlement, settle_group
-from services.trading.orders import FINISHED, Delivery, Order, OrderStatus, OrderType, PositionEffect, Side, TimeInForce
-from services.trading.reports import OrderReport, TradeReport
+from services.trading.domain.account import Account, AccountKind
+from services.trading.domain.apply_reports import apply_order_report, apply_trade_report, cancel, send
+from services.trading.domain.cache import Book
+from services.trading.domain.change_set import Changes
+from services.trading.domain.order import (
+    FINISHED,
+    Delivery,
+    Order,
+    OrderStatus,
+    OrderType,
+    PositionEffect,
+    Side,
+    TimeInForce,
+)
+from services.trading.domain.order_group import OrderGroup, OrderGroupKind
+from services.trading.domain.reports import OrderReport, TradeReport
+from services.trading.emulation.order_groups import GroupSettlement, settle_group
 from tests.trading.books import instrument
 
 SYMBOLS = ("IF2606.CFFEX", "rb2610.SHFE")

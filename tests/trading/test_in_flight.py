@@ -9,8 +9,8 @@ from redfire.trading.v1 import order_service_pb2 as pb
 
 from services.kernel.clock import Clock
 from services.kernel.data import group_commit as kernel_writer
-from services.trading import risk_gate
-from services.trading.streams import News, NewsKind, Snapshot, Streams
+from services.trading.peers import risk_client
+from services.trading.state.streams import News, NewsKind, Snapshot, Streams
 from tests.trading.conftest import trading
 from tests.waiting import until
 
@@ -122,7 +122,7 @@ async def test_many_news_at_once_pass_a_stream_in_parts_between_which_it_can_end
 
 async def test_whoever_leaves_before_an_order_is_written_leaves_nothing_and_its_key_is_free(trader, monkeypatch):
     answered = asyncio.Event()
-    monkeypatch.setattr(risk_gate, "TIMEOUT_S", 10)
+    monkeypatch.setattr(risk_client, "TIMEOUT_S", 10)
     monkeypatch.setattr(trader.risk, "hold", answered.wait)
     request = trader.request(coid="left")
     first = asyncio.ensure_future(trader.orders.CreateOrder(request, timeout=0.3))

@@ -9,7 +9,7 @@ from redfire.trading.v1 import account_service_pb2 as account_pb
 
 from services.kernel.identifiers import new_id
 from services.trading import rows
-from services.trading.orders import Delivery, Leg, OrderStatus, PositionEffect, Side
+from services.trading.domain.order import Delivery, Leg, OrderStatus, PositionEffect, Side
 from tests.trading.books import D, Trader, instrument
 from tests.trading.conftest import refused, trading
 from tests.trading.fakes import OTHER

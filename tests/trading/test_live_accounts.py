@@ -5,11 +5,11 @@ from decimal import Decimal as D
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from services.trading.accounts import AccountKind
-from services.trading.execution import apply_order_report, apply_trade_report
-from services.trading.live_accounts import NOISE, LiveAccounts
-from services.trading.orders import OrderStatus, PositionEffect, Side
-from services.trading.reports import AccountReport, OrderReport, TradeReport
+from services.trading.domain.account import AccountKind
+from services.trading.domain.apply_reports import apply_order_report, apply_trade_report
+from services.trading.domain.order import OrderStatus, PositionEffect, Side
+from services.trading.domain.reports import AccountReport, OrderReport, TradeReport
+from services.trading.venue.live_accounts import NOISE, LiveAccounts
 from tests.trading.books import Trader, instrument
 
 SYMBOL = "IF2606.CFFEX"

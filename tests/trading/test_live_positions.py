@@ -12,7 +12,8 @@ from redfire.trading.v1 import reconciliation_service_pb2 as pb
 from redfire.trading.v1.reconciliation_service_pb2_grpc import ReconciliationServiceStub
 
 from services.kernel.identifiers import new_id
-from services.trading import external_trades, position_adjustments
+from services.trading.domain import external_trades
+from services.trading.venue import position_adjustments
 from tests.trading.conftest import Client, trading
 from tests.trading.fakes import SYMBOL, Peers
 from tests.waiting import until

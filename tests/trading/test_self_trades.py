@@ -28,7 +28,7 @@ async def test_a_new_order_is_sent_when_the_resting_one_is_gone(trader):
 
 
 async def test_an_order_that_waits_too_long_is_refused_and_never_sent(trader, monkeypatch):
-    monkeypatch.setattr("services.trading.cancel_first.LONGEST_WAIT_S", 0.2)
+    monkeypatch.setattr("services.trading.emulation.self_trade_prevention.LONGEST_WAIT_S", 0.2)
     await resting(trader)
     trader.engine.auto_cancel = False
     new = await trader.create(price="4010")

@@ -10,7 +10,7 @@ from sqlalchemy.exc import OperationalError
 
 from services.kernel.clock import ManualClock
 from services.kernel.data import group_commit as kernel_writer
-from services.trading.orders import PositionEffect, Side
+from services.trading.domain.order import PositionEffect, Side
 from tests.trading.books import Trader, instrument
 from tests.trading.conftest import refused, trading
 from tests.trading.fakes import SYMBOL, Peers

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from services.kernel.data import group_commit as kernel_writer
-from services.trading import execution
 from services.trading import repository as repository_module
+from services.trading.domain import apply_reports
 from tests.trading.conftest import trading
 from tests.trading.fakes import SYMBOL
 from tests.waiting import until
@@ -19,7 +19,7 @@ from tests.waiting import until
 async def test_a_fill_whose_step_fails_half_way_is_booked_once_from_what_the_database_has(trader, where, monkeypatch):
     order = await trader.create(quantity=2)
     await trader.becomes(order.order_id, "NEW")
-    real, failures = getattr(execution, where), []
+    real, failures = getattr(apply_reports, where), []
 
     def fails_once(*args, **kwargs):
         if not failures:
@@ -29,7 +29,7 @@ async def test_a_fill_whose_step_fails_half_way_is_booked_once_from_what_the_dat
             raise ValueError("a fault in the middle")
         return real(*args, **kwargs)
 
-    monkeypatch.setattr(execution, where, fails_once)
+    monkeypatch.setattr(apply_reports, where, fails_once)
     trader.engine.fill(order.order_id, 1, "4000")
     await until(lambda: failures)
     await until(lambda: _trades(trader, 1), 10)
@@ -54,7 +54,7 @@ async def test_a_report_that_can_never_be_booked_keeps_no_other_from_it(trader, 
     orders = [await trader.create() for _ in range(2)]
     for order in orders:
         await trader.becomes(order.order_id, "NEW")
-    real, tried = execution.book_position, []
+    real, tried = apply_reports.book_position, []
 
     def fails(book, account, order, *rest):
         if order.order_id == orders[0].order_id:
@@ -62,7 +62,7 @@ async def test_a_report_that_can_never_be_booked_keeps_no_other_from_it(trader, 
             raise ValueError("a fault for ever")
         return real(book, account, order, *rest)
 
-    monkeypatch.setattr(execution, "book_position", fails)
+    monkeypatch.setattr(apply_reports, "book_position", fails)
     trader.engine.fill(orders[0].order_id, 1, "4000")
     await until(lambda: len(tried) >= 3, 10)
     trader.engine.fill(orders[1].order_id, 1, "4000")
@@ -96,9 +96,10 @@ async def test_more_steps_at_once_than_the_writer_takes_go_through(monkeypatch):
 
 
 async def test_the_journal_is_trimmed_in_parts_and_streams_resume_after_that(tmp_path, monkeypatch):
-    from services.trading import bind, desk
+    from services.trading import bind
+    from services.trading.state import store
 
-    monkeypatch.setattr(desk, "TRIMMED_AT_ONCE", 7)
+    monkeypatch.setattr(store, "TRIMMED_AT_ONCE", 7)
     monkeypatch.setattr(bind, "TRIM_EVERY_S", 0.05)
     parts, trim = [], repository_module.TradingRepository.trim_journal
 

@@ -6,7 +6,7 @@ from redfire.trading.v1 import account_service_pb2 as account_pb
 from redfire.trading.v1 import order_service_pb2 as pb
 from redfire.trading.v1.order_service_pb2_grpc import OrderServiceStub
 
-from services.trading.streams import News, NewsKind, Subscription
+from services.trading.state.streams import News, NewsKind, Subscription
 from tests.trading.conftest import Client, refused, trading
 from tests.waiting import until
 

@@ -12,8 +12,8 @@ from sqlalchemy.exc import OperationalError
 
 from services.kernel.data import group_commit as kernel_writer
 from services.quant.calendar import Calendar
-from services.trading.orders import PositionEffect, Side
-from services.trading.trading_days import TradingDays
+from services.trading.domain.order import PositionEffect, Side
+from services.trading.domain.trading_days import TradingDays
 from tests.trading.books import Trader, instrument
 from tests.trading.conftest import trading
 from tests.waiting import until
@@ -225,7 +225,7 @@ async def _today_is(trader, quantity):
 
 
 async def test_a_stream_hears_which_contracts_a_new_day_made_yesterdays(monkeypatch):
-    monkeypatch.setattr("services.trading.settlement.ROLL_EVERY_S", 0.05)
+    monkeypatch.setattr("services.trading.day.settlement.ROLL_EVERY_S", 0.05)
     async with trading() as trader:
         order = await trader.create(quantity=3)
         await trader.becomes(order.order_id, "NEW")

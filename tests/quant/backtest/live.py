@@ -31,7 +31,7 @@ from services.strategy.runner.connections import Connections
 from services.strategy.runner.live_broker import LiveBroker
 from services.strategy.runner.report import Phase
 from services.strategy.runner.runner import StrategyRunner
-from services.trading.quotes import Quotes
+from services.trading.peers.quotes import Quotes
 from tests.harness import platform
 from tests.waiting import until
 

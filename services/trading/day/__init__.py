@@ -1,0 +1,1 @@
+"""The end of trading days: DAY orders, settlement, margin calls."""

@@ -1,0 +1,75 @@
+"""Margin calls, where the exchanges' hours are kept: an account whose equity is below its margin may only reduce.
+
+Looked at once a second with the last prices, and so soon after each settlement. Where it begins, opening orders that
+rest are canceled (MARGIN_CALL), new ones are refused, and the owner is notified; it ends when the equity suffices.
+"""
+
+import asyncio
+import logging
+from decimal import Decimal
+
+from redfire.reasons import Reason
+
+from services.kernel.decimals import plain
+from services.trading.domain import apply_reports
+from services.trading.domain.account import Account, AccountKind
+from services.trading.domain.change_set import MarginCall
+from services.trading.domain.order import OrderStatus
+from services.trading.state.store import Desk
+
+log = logging.getLogger(__name__)
+PASS_EVERY_S = 1.0
+AT_ONCE = 100
+
+
+class MarginCalls:
+    """Begins and ends margin calls."""
+
+    def __init__(self, desk: Desk) -> None:
+        self._desk = desk
+
+    async def run(self) -> None:
+        """Look at all accounts again and again, until cancelled."""
+        while True:
+            await asyncio.sleep(PASS_EVERY_S)
+            await self.check()
+
+    async def check(self) -> None:
+        """Look at all accounts, in parts."""
+        for number, account in enumerate(list(self._desk.book.accounts.values())):
+            if account.positions or account.margin_call:
+                self._check_account(account)
+            if number % AT_ONCE == AT_ONCE - 1:
+                await asyncio.sleep(0)
+
+    def _check_account(self, account: Account) -> None:
+        desk, book = self._desk, self._desk.book
+        if not desk.is_open or book.accounts.get(account.account_id) is not account:
+            return
+        found = self._equity_and_margin(account)
+        if found is None:
+            return
+        equity, margin = found
+        if (equity < margin) == account.margin_call:
+            return
+        with desk.step(account.user_id) as changes:
+            account.margin_call = equity < margin
+            changes.accounts[account.account_id] = changes.account_rows[account.account_id] = account
+            changes.margin_calls.append(MarginCall(account.user_id, account.account_id, account.margin_call, *found))
+            if account.margin_call:
+                for order in book.open_orders(account.account_id):
+                    if not order.is_closing and order.status is not OrderStatus.PENDING_CANCEL:
+                        apply_reports.cancel(book, order, changes, Reason.MARGIN_CALL)
+            desk.commit(changes)
+        text = "account %s: a margin call %s: equity %s, margin %s"
+        state = "begins" if account.margin_call else "is over"
+        log.warning(text, account.account_id, state, plain(equity), plain(margin))
+
+    def _equity_and_margin(self, account: Account) -> tuple[Decimal, Decimal] | None:
+        """None while what the positions are worth is not known."""
+        prices = self._desk.book.last_prices
+        if account.kind is AccountKind.LIVE and account.venue is not None and account.venue.margin is not None:
+            return account.venue.balance, account.venue.margin
+        if any(symbol not in prices for symbol, _ in account.positions):
+            return None
+        return account.equity(prices), account.margin

@@ -1,0 +1,1 @@
+"""Orders, positions, accounts, trades and the rules between them: nothing here waits, reads or sends."""

@@ -1,0 +1,86 @@
+"""What an account may trade at all: by its kind, its gateway, its currency, and whether it may open anything now."""
+
+from collections.abc import Mapping
+
+from redfire.reasons import Reason
+
+from services.kernel.decimals import plain
+from services.kernel.errors import FailedPrecondition, RedFireError
+from services.trading.domain.account import Account, AccountKind
+from services.trading.domain.cache import Book
+from services.trading.domain.order import STOP_TYPES, NewOrder, PositionEffect
+from services.trading.peers.instruments import Instrument
+
+
+class GatewayNotAllowed(FailedPrecondition):
+    """Paper accounts trade at simulated gateways, live ones at the real one that an administrator opened them for."""
+
+    reason = Reason.GATEWAY_NOT_ALLOWED
+
+
+class CurrencyMismatch(FailedPrecondition):
+    """The instrument's currency is not the account's, and no rate is configured."""
+
+    reason = Reason.CURRENCY_MISMATCH
+
+
+class ContractExpired(FailedPrecondition):
+    """The contract's last trading day is over."""
+
+    reason = Reason.CONTRACT_EXPIRED
+
+
+class MarginCalled(FailedPrecondition):
+    """The equity is below the margin: only what reduces passes."""
+
+    reason = Reason.MARGIN_CALL
+
+
+class NotReported(FailedPrecondition):
+    """The gateway has not reported the account since the platform started: nobody knows what it may use."""
+
+    reason = Reason.INSUFFICIENT_FUNDS
+
+
+def gateway_violation(kind: AccountKind, gateway: str, simulated: Mapping[str, bool]) -> GatewayNotAllowed | None:
+    """Why accounts of a kind may not trade at a gateway; `simulated` says it of each gateway that the engine knows."""
+    is_simulated = simulated.get(gateway)
+    if is_simulated is None:
+        return GatewayNotAllowed(f"there is no gateway {gateway}", gateway=gateway)
+    if is_simulated is (kind is AccountKind.PAPER):
+        return None
+    nature = "simulated" if is_simulated else "real"
+    return GatewayNotAllowed(f"{gateway} is a {nature} gateway, the account is {kind.name}", gateway=gateway)
+
+
+class MarketClosed(FailedPrecondition):
+    """The market is not in a session, and the exchanges' hours are kept."""
+
+    reason = Reason.MARKET_CLOSED
+
+
+def account_violations(book: Book, account: Account, instrument: Instrument, order: NewOrder) -> list[RedFireError]:
+    """Why the account may not trade the instrument now, whatever the order's quantity and price."""
+    found: list[RedFireError] = []
+    # A gateway that is not known yet is not connected, which is said of it anyway.
+    if account.gateway in book.simulated:
+        violation = gateway_violation(account.kind, account.gateway, book.simulated)
+        if violation is not None:
+            found.append(violation)
+    if book.is_expired(account.gateway, instrument):
+        found.append(ContractExpired(symbol=instrument.symbol, expire_date=str(instrument.expire_date)))
+    elif book.enforces_sessions and not (
+        order.type in STOP_TYPES or book.days.takes_orders(account.gateway, instrument.symbol)  # stops wait here
+    ):
+        found.append(MarketClosed(f"{instrument.symbol} is not in a session now", symbol=instrument.symbol))
+    if order.position_effect is not PositionEffect.OPEN:
+        return found
+    if book.currencies.terms(instrument, account.currency) is None:
+        text = f"{instrument.symbol} is in {instrument.currency}, the account in {account.currency}, and no rate is set"
+        found.append(CurrencyMismatch(text, currency=instrument.currency, account_currency=account.currency))
+    if account.margin_call:
+        equity = account.equity(book.last_prices)
+        found.append(MarginCalled(equity=plain(equity), margin=plain(account.margin)))
+    if account.kind is AccountKind.LIVE and not account.is_reported:
+        found.append(NotReported(f"{account.gateway} has not reported the account yet", gateway=account.gateway))
+    return found

@@ -1,0 +1,408 @@
+"""What a venue's reports do to the books, whatever their order, and however often they come."""
+
+import logging
+
+from redfire.reasons import Reason
+
+from services.kernel.identifiers import new_id
+from services.trading import metrics
+from services.trading.domain import external_trades, ledger
+from services.trading.domain.cache import Book
+from services.trading.domain.change_set import Changes
+from services.trading.domain.ledger import LedgerEntryKind
+from services.trading.domain.leg import begin_legs
+from services.trading.domain.money import ZERO, product
+from services.trading.domain.order import (
+    FINISHED,
+    Delivery,
+    Leg,
+    Order,
+    OrderStatus,
+    ReplaceStep,
+    TimeInForce,
+)
+from services.trading.domain.order_states import may_follow, move
+from services.trading.domain.position_booking import book_position
+from services.trading.domain.reports import OrderReport, TradeReport
+from services.trading.domain.trade import Trade
+
+log = logging.getLogger(__name__)
+_WORKING = frozenset({OrderStatus.NEW, OrderStatus.PARTIALLY_FILLED})
+# Why an order could not be sent, or was ended unfilled, that says nothing of the order itself.
+TEMPORARY = frozenset(
+    {
+        Reason.GATEWAY_DISCONNECTED, Reason.INSUFFICIENT_POSITION, Reason.MARKET_CLOSED, Reason.NOT_SENT,
+        Reason.NO_LIQUIDITY, Reason.OVERLOADED, Reason.RATE_LIMITED, Reason.RISK_UNAVAILABLE, Reason.SHUTTING_DOWN,
+        Reason.STALE_PRICE, Reason.UNAVAILABLE,
+    }
+)  # fmt: skip
+
+
+def apply_order_report(
+    book: Book, order: Order, report: OrderReport, changes: Changes, stale_amend: bool = False
+) -> None:
+    """Take over what a report says that is news.
+
+    With `stale_amend` the report answers a question asked long after an amend: what it shows is the amend's outcome.
+
+    A status is only ever taken where the table of order_states allows it; an end is put off until the trades that the
+    venue counts have come, so that the order, its trades, the position and the ledger agree at any time.
+    """
+    leg = order.find_leg(report.reference)
+    if leg is None:
+        return  # of a leg that is over
+    if not order.is_open:
+        _report_after_end(order, leg, report, changes)
+        return
+    news = False
+    if report.venue_order_id and leg.venue_order_id != report.venue_order_id:
+        leg.venue_order_id = report.venue_order_id
+        news = True
+    if leg.delivery is not Delivery.SENT:
+        leg.delivery = Delivery.SENT
+        news = True
+    if order.hold_reason == Reason.OUTCOME_UNKNOWN:
+        order.hold_reason = ""
+        news = True
+    if report.cumulative_quantity > leg.announced:
+        leg.announced = report.cumulative_quantity
+        news = True
+    if order.replace_step is ReplaceStep.AMENDING:
+        if _is_amended(order, leg, report):
+            adopt_replacement(book, order, changes)
+        elif report.amend_rejected or stale_amend:
+            abandon_replacement(book, order, changes)
+    if report.status in FINISHED:
+        if leg.announced_status is None:
+            leg.announced_status = report.status
+            leg.announced_reason, leg.announced_message = report.reason, report.message
+            news = True
+    elif report.status in _WORKING:
+        _work(order, changes)
+    if news:
+        changes.order(order)
+    settle(book, order, changes)
+
+
+def _report_after_end(order: Order, leg: Leg, report: OrderReport, changes: Changes) -> None:
+    """What lives at the venue though its order ended here is ended there, too; what it trades is booked."""
+    if report.status in FINISHED:
+        if leg.announced_status is None:
+            leg.announced_status, leg.announced = report.status, leg.filled
+        leg.delivery = Delivery.SENT
+    elif report.status in _WORKING and (leg.is_live or leg.delivery is not Delivery.SENT):
+        log.warning("order %s is alive at the venue though it ended here; it is canceled there", order.order_id)
+        leg.announced_status = None
+        leg.venue_order_id = report.venue_order_id or leg.venue_order_id
+        changes.cancels.append(order.order_id)
+
+
+def apply_trade_report(
+    book: Book, order: Order, report: TradeReport, changes: Changes, corrects_trade_id: str = ""
+) -> bool:
+    """Book a fill, once; False when it is booked already."""
+    if report.venue_trade_id in order.trade_ids:
+        return False
+    order.trade_ids.add(report.venue_trade_id)
+    account = book.accounts[order.account_id]
+    leg = order.find_leg(report.reference)
+    effect = order.position_effect if leg is None else leg.position_effect
+    trade_id = new_id()
+    trading_day = book.learn_day(order.gateway, order.symbol, report.trading_day, changes)
+    # What is booked in its place, because it was not known to be ours, or not told of in time.
+    stands_for = (
+        external_trades.standing_for(book, account, report, order.side, effect) if account.external_trades else []
+    )
+    if stands_for and order.is_closing:
+        external_trades.make_way(book, account, report, stands_for, changes)
+    realized, closed_today = book_position(book, account, order, effect, report, trading_day, changes)
+    if stands_for and not order.is_closing:
+        external_trades.make_way(book, account, report, stands_for, changes)
+    commission = book.terms(account, order.symbol).commission(report.price, report.quantity, closed_today)
+    changes.entries += ledger.post(account, LedgerEntryKind.COMMISSION, -commission, trade_id, changes.now_ns)
+    changes.entries += ledger.post(account, LedgerEntryKind.REALIZED_PNL, realized, trade_id, changes.now_ns)
+    changes.trades.append(
+        Trade(
+            trade_id, order.order_id, order.user_id, order.account_id, order.symbol, order.side, effect,
+            report.price, report.quantity, commission, realized, report.time_ns, changes.now_ns, order.gateway,
+            report.venue_trade_id, order.strategy_id, trading_day, False, corrects_trade_id, order.trace_id,
+            closed_today,
+        )
+    )  # fmt: skip
+    order.cumulative_quantity += report.quantity
+    order.filled_notional += product(report.price, report.quantity)
+    order.commission += commission
+    if leg is not None:
+        leg.filled += report.quantity
+        leg.delivery = Delivery.SENT
+        if order.hold_reason == Reason.OUTCOME_UNKNOWN:
+            order.hold_reason = ""
+    changes.order(order)
+    changes.accounts[account.account_id] = changes.account_rows[account.account_id] = account
+    if not order.is_open:
+        _trade_after_end(order, report)
+        return True
+    if leg is not None:
+        _work(order, changes)
+    if order.replace_step is ReplaceStep.AMENDING and order.cumulative_quantity > order.quantity:
+        adopt_replacement(book, order, changes)
+    book.reserve(order)
+    settle(book, order, changes)
+    return True
+
+
+def _trade_after_end(order: Order, report: TradeReport) -> None:
+    """Fills are facts: an order that ended in belief, or was completed after its end, says so."""
+    full = order.cumulative_quantity >= order.quantity
+    if order.status is OrderStatus.REJECTED:
+        log.error("order %s counted as rejected, and traded: %s", order.order_id, report.venue_trade_id)
+        order.reject_reason = order.reject_message = ""
+        move(order, OrderStatus.FILLED if full else OrderStatus.CANCELED)
+    elif full and order.status in (OrderStatus.CANCELED, OrderStatus.EXPIRED):
+        move(order, OrderStatus.FILLED)
+
+
+def cancel(book: Book, order: Order, changes: Changes, reason: str = "") -> None:
+    """Ask for an open order's end: what certainly was not sent ends here, the rest when the venue says so.
+
+    `reason` becomes the order's reject_reason when it ends so.
+    """
+    order.cancel_reason = reason or order.cancel_reason
+    for leg in order.legs:
+        if leg.delivery is Delivery.QUEUED and leg.announced_status is None:
+            leg.announced_status = OrderStatus.CANCELED  # what is queued is looked at again before it is sent
+    if not any(leg.is_live for leg in order.legs):
+        book.finish(order, OrderStatus.CANCELED, changes, order.cancel_reason)
+        return
+    if order.replace_step is ReplaceStep.CANCELING:
+        order.replace_step = ReplaceStep.NONE
+        order.pending_quantity = order.pending_price = None
+        book.reserve(order)
+    move(order, OrderStatus.PENDING_CANCEL)
+    changes.order(order)
+    changes.cancels.append(order.order_id)
+
+
+def adopt_replacement(book: Book, order: Order, changes: Changes) -> None:
+    """The wanted values are the order's own now."""
+    assert order.pending_quantity is not None
+    for leg in order.legs:  # one: an order of several is replaced by canceling them
+        leg.quantity += order.pending_quantity - order.quantity
+    order.quantity = order.pending_quantity
+    if order.pending_price is not None:
+        order.reserve_price = order.pending_price
+        order.price = order.pending_price
+    _end_replacement(book, order, changes)
+
+
+def abandon_replacement(book: Book, order: Order, changes: Changes) -> None:
+    """The order stays as it was."""
+    _end_replacement(book, order, changes)
+
+
+def _end_replacement(book: Book, order: Order, changes: Changes) -> None:
+    order.pending_quantity = order.pending_price = None
+    order.replace_step = ReplaceStep.NONE
+    if order.status is OrderStatus.PENDING_REPLACE:
+        move(order, _working_status(order))
+    book.reserve(order)
+    book.trim_hold(order, changes)
+    changes.order(order)
+    changes.accounts[order.account_id] = book.accounts[order.account_id]
+
+
+def _is_amended(order: Order, leg: Leg, report: OrderReport) -> bool:
+    assert order.pending_quantity is not None
+    price = order.price if order.pending_price is None else order.pending_price
+    return report.quantity == leg.quantity + order.pending_quantity - order.quantity and report.price == price
+
+
+def _working_status(order: Order) -> OrderStatus:
+    return OrderStatus.PARTIALLY_FILLED if order.cumulative_quantity else OrderStatus.NEW
+
+
+def _work(order: Order, changes: Changes) -> None:
+    """The venue works on it. A cancel or an amend on its way stays on its way: only their outcome ends that."""
+    waiting = order.status is OrderStatus.PENDING_REPLACE and order.replace_step is ReplaceStep.NONE
+    fresh = order.status in (OrderStatus.PENDING_NEW, OrderStatus.UNKNOWN, OrderStatus.NEW)
+    if (fresh or waiting) and move(order, _working_status(order)):
+        changes.order(order)
+
+
+def doubt(order: Order, changes: Changes) -> None:
+    """Only the venue can tell what became of an open order: it stays open, and says so."""
+    if order.hold_reason == Reason.OUTCOME_UNKNOWN:
+        return
+    order.hold_reason = Reason.OUTCOME_UNKNOWN
+    if order.status is not OrderStatus.PENDING_CANCEL and may_follow(order.status, OrderStatus.UNKNOWN):
+        move(order, OrderStatus.UNKNOWN)
+    metrics.uncertain.labels(order.gateway).inc()
+    changes.uncertain.append(order)
+    changes.order(order)
+
+
+def not_sent(book: Book, order: Order, leg: Leg, changes: Changes) -> None:
+    """A leg certainly never was at the venue."""
+    leg.announced_status, leg.announced = OrderStatus.REJECTED, leg.filled
+    leg.announced_reason, leg.announced_message = Reason.NOT_SENT, "the gateway never had it"
+    held_over = _is_held_over(book, order, OrderStatus.REJECTED, leg, changes.now_ns)
+    if order.status is OrderStatus.PENDING_CANCEL or (leg.number and not held_over):
+        leg.announced_status = OrderStatus.CANCELED  # it was a replacement, or its cancel was wanted anyway
+    changes.order(order)
+    settle(book, order, changes)
+
+
+def resolve(book: Book, order: Order, status: OrderStatus, message: str, changes: Changes) -> None:
+    """An administrator says what became of the legs that nobody knows of; a later word of the venue still counts."""
+    for leg in order.legs:
+        if leg.is_live:
+            leg.announced_status, leg.announced = status, leg.filled
+            leg.announced_reason, leg.announced_message = Reason.OUTCOME_UNKNOWN, message
+            leg.delivery = Delivery.UNCERTAIN
+    changes.order(order)
+    settle(book, order, changes)
+
+
+def _is_live(order: Order) -> bool:
+    """Whether any leg may trade, or has trades to come."""
+    return any(leg.is_live for leg in order.legs)
+
+
+def settle(book: Book, order: Order, changes: Changes) -> None:
+    """End the order, or begin its next legs, when all its legs are over and all their trades are booked."""
+    if not order.is_open:
+        return
+    growing = order.replace_step is ReplaceStep.AMENDING and (order.pending_quantity or ZERO) > order.quantity
+    if any(leg.announced_status is OrderStatus.FILLED for leg in order.legs):
+        growing = False  # it was filled before the amend came
+    if order.cumulative_quantity >= order.quantity and not growing:
+        if _is_live(order):
+            changes.cancels.append(order.order_id)  # more was sent than is wanted by now
+        elif order.entry_open and not _is_to_end(order):
+            order.legs = []  # an exit that may come to stand for more: its group decides
+            return
+        book.finish(order, OrderStatus.FILLED, changes)
+        return
+    if _is_live(order):
+        return
+    ends = [leg.announced_status for leg in order.legs]
+    if not ends or (growing and None in ends):
+        return
+    if order.replace_step is ReplaceStep.CANCELING and OrderStatus.CANCELED in ends and not order.day_over:
+        _begin_replacement(book, order, changes)
+        return
+    # Of legs that ended differently the least expected end counts.
+    order_of = (OrderStatus.REJECTED, OrderStatus.EXPIRED, OrderStatus.CANCELED)
+    status = next((status for status in order_of if status in ends), OrderStatus.CANCELED)
+    ended = next((leg for leg in order.legs if leg.announced_status is status), order.legs[0])
+    if _is_held_over(book, order, status, ended, changes.now_ns):
+        hold(book, order, ended, changes)
+        return
+    if order.day_over and status is OrderStatus.CANCELED and not _is_to_end(order):
+        status, ended.announced_reason = OrderStatus.EXPIRED, Reason.ORDER_EXPIRED  # its day, or its time, is over
+    killed = (
+        ended.announced_reason == Reason.NO_LIQUIDITY
+        and order.time_in_force in (TimeInForce.IOC, TimeInForce.FOK)
+        and not order.is_closing
+    )  # it was to be filled at once or not at all, and protects nothing
+    if order.is_retried and ended.announced_reason in TEMPORARY and not killed and not _is_to_end(order):
+        if order.replace_step is not ReplaceStep.NONE:
+            adopt_replacement(book, order, changes)  # it is sent again as it was wanted
+        rearm(order, ended.announced_reason, changes)
+        return
+    if status is OrderStatus.REJECTED and order.cumulative_quantity:
+        status = OrderStatus.CANCELED  # a later leg was refused: what was filled before is not undone
+    reason = ended.announced_reason
+    if status is OrderStatus.CANCELED and order.cancel_reason:
+        reason = order.cancel_reason  # what was asked for, and why
+        if reason == Reason.CONTRACT_EXPIRED:
+            status = OrderStatus.EXPIRED
+    book.finish(order, status, changes, reason, ended.announced_message)
+
+
+def _is_held_over(book: Book, order: Order, status: OrderStatus, ended: Leg, now_ns: int) -> bool:
+    """Whether an order whose legs are over waits here for the next trading day: GTC and GTD where only DAY is known."""
+    if _is_to_end(order) or order.time_in_force not in (TimeInForce.GTC, TimeInForce.GTD):
+        return False
+    if book.keeps_overnight(order.gateway) or 0 < order.expire_time_ns <= now_ns:
+        return False
+    reason = ended.announced_reason
+    refused = status is OrderStatus.REJECTED and (reason in TEMPORARY or reason == Reason.NOT_SENT)
+    # What protects does not wait for a day: it stays armed, and is tried again until it can be sent.
+    again = refused and ended.number > 0 and not order.is_retried
+    return again or status is OrderStatus.EXPIRED or (order.day_over and status is OrderStatus.CANCELED)
+
+
+def hold(book: Book, order: Order, ended: Leg, changes: Changes) -> None:
+    """Keep a good-till order here until its market opens on another trading day; none of it is at the venue."""
+    again = ended.announced_status is OrderStatus.REJECTED
+    order.hold_reason = ended.announced_reason if again else Reason.MARKET_CLOSED
+    order.held_day = 0 if again else ended.trading_day
+    order.legs, order.day_over = [], False
+    if order.replace_step is not ReplaceStep.NONE:
+        adopt_replacement(book, order, changes)
+    if order.status in (OrderStatus.UNKNOWN, OrderStatus.PENDING_NEW):
+        move(order, _working_status(order))
+    changes.order(order)
+
+
+def end_leg(book: Book, order: Order, leg: Leg, changes: Changes) -> None:
+    """A leg's trading day is over at the venue: whatever was said of it, it trades no more."""
+    if leg.announced > leg.filled:
+        log.error("order %s: %s fills were told of and never came", order.reference(leg), leg.announced - leg.filled)
+    leg.announced_status, leg.announced = OrderStatus.EXPIRED, leg.filled
+    leg.announced_reason, leg.announced_message = Reason.ORDER_EXPIRED, "its trading day is over"
+    changes.order(order)
+    settle(book, order, changes)
+
+
+def _is_to_end(order: Order) -> bool:
+    return order.status is OrderStatus.PENDING_CANCEL or bool(order.cancel_reason)
+
+
+def rearm(order: Order, reason: str, changes: Changes) -> None:
+    """Keep a triggered stop, or an exit, that cannot be sent now; none of it is at the venue. Stops try it again."""
+    if order.hold_reason == reason and not order.legs:
+        return
+    order.legs = []
+    order.hold_reason = reason
+    if order.status in (OrderStatus.UNKNOWN, OrderStatus.PENDING_NEW, OrderStatus.PENDING_REPLACE):
+        move(order, _working_status(order))
+    changes.order(order)
+    changes.rearmed.append(order)
+
+
+def _begin_replacement(book: Book, order: Order, changes: Changes) -> None:
+    """The old legs are gone for certain: the replacement may be sent, under a name of its own."""
+    assert order.pending_quantity is not None
+    order.quantity = max(order.pending_quantity, order.cumulative_quantity)
+    if order.pending_price is not None:
+        order.price = order.reserve_price = order.pending_price
+    order.pending_quantity = order.pending_price = None
+    order.replace_step = ReplaceStep.NONE
+    if order.cumulative_quantity >= order.quantity:
+        book.finish(order, OrderStatus.FILLED, changes)
+        return
+    book.reserve(order)
+    book.trim_hold(order, changes)
+    send(book, order, changes)
+    changes.accounts[order.account_id] = book.accounts[order.account_id]
+
+
+def send(book: Book, order: Order, changes: Changes) -> None:
+    """Begin legs for what of the order is not at its venue, to be sent once the step is durable."""
+    position = book.accounts[order.account_id].positions.get((order.symbol, order.position_side))
+    if position is not None and order.is_closing:
+        book.roll(position, changes)  # what of it is today's decides how it is split
+    begin_legs(order, book.instruments.get(order.symbol), book.days.of(order.gateway, order.symbol))
+    order.hold_reason, order.day_over, order.held_day = "", False, 0
+    changes.order(order)
+    changes.sends.append(order.order_id)
+
+
+def expire(book: Book, order: Order, changes: Changes) -> bool:
+    """End an order that waited here beyond its own time; a stop that has triggered waits only to be sent."""
+    if order.legs or order.triggered or not 0 < order.expire_time_ns <= changes.now_ns:
+        return False
+    book.finish(order, OrderStatus.EXPIRED, changes, Reason.ORDER_EXPIRED)
+    return True

@@ -1,0 +1,47 @@
+"""Amounts in an account's currency: rates that the operator configured, and an instrument's terms by them."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from decimal import Decimal
+
+from services.trading.domain import money
+from services.trading.peers.instruments import Instrument
+
+ONE = Decimal(1)
+
+
+class Currencies:
+    """Converts what instruments cost. Never silently: without a rate there is no conversion."""
+
+    def __init__(self, rates: Callable[[], Mapping[str, Decimal]] = dict) -> None:
+        """`rates()` by pair: `{"USD/CNY": Decimal("7.1")}` is what one dollar is in yuan."""
+        self._rates = rates
+        self._terms: dict[tuple[str, str, Decimal], tuple[Instrument, Instrument]] = {}
+
+    def rate(self, currency: str, into: str) -> Decimal | None:
+        """What a unit of a currency is in another; None when nobody said."""
+        if not currency or currency == into:
+            return ONE
+        return self._rates().get(f"{currency}/{into}")
+
+    def terms(self, instrument: Instrument, into: str) -> Instrument | None:
+        """The instrument with its contract size and fixed fees in a currency; None without a rate."""
+        if not instrument.currency or instrument.currency == into:
+            return instrument
+        rate = self.rate(instrument.currency, into)
+        return None if rate is None else self.at_rate(instrument, into, rate)
+
+    def at_rate(self, instrument: Instrument, into: str, rate: Decimal) -> Instrument:
+        """The instrument's terms at a rate."""
+        key = (instrument.symbol, into, rate)
+        found = self._terms.get(key)
+        if found is None or found[0] is not instrument:
+            converted = replace(
+                instrument,
+                currency=into,
+                contract_size=money.amount(money.product(instrument.contract_size, rate)),
+                commission_fixed=money.amount(money.product(instrument.commission_fixed, rate)),
+                close_today_commission_fixed=money.amount(money.product(instrument.close_today_commission_fixed, rate)),
+            )
+            found = self._terms[key] = (instrument, converted)
+        return found[1]

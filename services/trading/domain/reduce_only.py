@@ -1,0 +1,64 @@
+"""Reduce-only orders follow their position: they never ask for more than is held at any moment."""
+
+from decimal import Decimal
+
+from redfire.reasons import Reason
+
+from services.trading.domain import apply_reports
+from services.trading.domain.cache import Book
+from services.trading.domain.change_set import Changes
+from services.trading.domain.money import ZERO
+from services.trading.domain.order import Order, PositionSide
+
+_Key = tuple[str, str, PositionSide]
+
+
+class ReduceOnly:
+    """Cuts reduce-only orders in the step that makes their position smaller; those of groups are their group's."""
+
+    def __init__(self, book: Book) -> None:
+        self._book = book
+        self._orders: dict[_Key, dict[str, Order]] = {}
+
+    def rebuild(self) -> None:
+        """Follow what the books have."""
+        self._orders.clear()
+        for order in self._book.orders.values():
+            self.add(order)
+
+    def add(self, order: Order) -> None:
+        """Follow an open order, if it is one that reduces only."""
+        if order.reduce_only and not order.order_group_id:
+            key = (order.account_id, order.symbol, order.position_side)
+            self._orders.setdefault(key, {})[order.order_id] = order
+
+    def complete(self, changes: Changes) -> None:
+        """Cut what is more than is held after a step."""
+        if not self._orders:
+            return
+        for order in changes.finished:
+            key = (order.account_id, order.symbol, order.position_side)
+            if (followed := self._orders.get(key)) is not None:
+                followed.pop(order.order_id, None)
+                if not followed:
+                    del self._orders[key]
+        # Of an order that was given more by its owner, too.
+        changed = [order for order in changes.orders.values() if order.reduce_only]
+        for order in changed:
+            if order.order_id in self._orders.get((order.account_id, order.symbol, order.position_side), {}):
+                self._cut(order, changes)
+        for key in list(changes.positions):
+            for order in list(self._orders.get(key, {}).values()):
+                self._cut(order, changes)
+
+    def _cut(self, order: Order, changes: Changes) -> None:
+        position = self._book.accounts[order.account_id].positions.get((order.symbol, order.position_side))
+        held: Decimal = position.held(order.position_effect) if position is not None else ZERO
+        if order.leaves_quantity <= held:
+            return
+        if held <= 0 or order.legs:
+            # At the venue nothing is cut in place: what is left of the position may be closed by a new order.
+            apply_reports.cancel(self._book, order, changes, Reason.REDUCE_ONLY)
+        else:
+            order.quantity = order.cumulative_quantity + held
+            changes.order(order)

@@ -1,0 +1,35 @@
+"""A trade: a fill that is booked."""
+
+from dataclasses import dataclass
+from decimal import Decimal
+
+from services.trading.domain.money import ZERO
+from services.trading.domain.order import PositionEffect, Side
+
+
+@dataclass(frozen=True, slots=True)
+class Trade:
+    """A fill that is booked."""
+
+    trade_id: str
+    order_id: str
+    user_id: str
+    account_id: str
+    symbol: str
+    side: Side
+    position_effect: PositionEffect
+    price: Decimal
+    quantity: Decimal
+    commission: Decimal
+    realized_pnl: Decimal
+    time_ns: int
+    create_time_ns: int
+    gateway: str
+    venue_trade_id: str
+    strategy_id: str
+    trading_day: int = 0  # YYYYMMDD
+    # The venue took it back: it counts no more. A correction names the trade that it stands for.
+    busted: bool = False
+    corrects_trade_id: str = ""
+    trace_id: str = ""
+    closed_today: Decimal = ZERO  # how much of it closed contracts of its own trading day

@@ -1,0 +1,1 @@
+"""What trading does with orders that venues do not do themselves: stops, groups, leases, self-trade prevention."""

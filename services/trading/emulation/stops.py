@@ -1,0 +1,388 @@
+"""Stops, stop-limits and trailing stops, held here until the last price triggers them, once.
+
+A stop that has triggered is an order of its own. What opens is checked by risk again, and must find its margin; what
+closes protects a position and is sent as it is. Where it cannot be sent now (the gateway is cut, the market is closed,
+risk does not answer) it stays armed: `hold_reason` says why, `trading.stop_rearmed` tells the user, and it is tried
+again when the gateway is back and at growing intervals. A closing stop is tried whatever the price does meanwhile; an
+opening one only while the price is beyond its trigger, else it waits for its trigger again. Where the venue, or risk,
+refuses the order itself, it ends with that reason. What cannot be sent of another exit of a group (its take profit, or
+what an exit grew by) is tried again the same way.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterable
+from decimal import Decimal
+
+from redfire.reasons import Reason
+
+from services.kernel.errors import RedFireError
+from services.kernel.tasks import Tasks
+from services.trading.domain import apply_reports
+from services.trading.domain.change_set import Changes
+from services.trading.domain.fill_or_kill import send_triggered
+from services.trading.domain.money import ZERO
+from services.trading.domain.order import (
+    STOP_TYPES,
+    Delivery,
+    NewOrder,
+    Order,
+    OrderStatus,
+    OrderType,
+    Side,
+    TimeInForce,
+)
+from services.trading.domain.pre_trade_checks import Acceptance, GatewayDisconnected, InsufficientPosition
+from services.trading.peers.quotes import Quote, Quotes
+from services.trading.peers.risk_client import RiskGate
+from services.trading.state.store import Desk
+
+log = logging.getLogger(__name__)
+HOUSEKEEPING_S = 1.0
+RETRY_EVERY_S = 0.1
+FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.5, 30.0
+
+
+class Stops:
+    """Watches the last prices for held orders. What triggers, and where a trailing stop is, is in the database."""
+
+    def __init__(
+        self,
+        desk: Desk,
+        quotes: Quotes,
+        acceptance: Acceptance,
+        risk: RiskGate,
+        tasks: Tasks,
+        connected: Callable[[str], bool],
+    ) -> None:
+        self._desk = desk
+        self._quotes = quotes
+        self._acceptance = acceptance
+        self._risk = risk
+        self._tasks = tasks
+        self._connected = connected
+        self._held: dict[str, dict[str, Order]] = {}
+        self._moved: set[str] = set()
+        # Triggered ones that risk is asked for.
+        self._checking: set[str] = set()
+        # Triggered ones that could not be sent: (pause, when to try again), in seconds of the monotonic clock.
+        self._rearmed: dict[str, tuple[float, float]] = {}
+        quotes.on_price = self.on_price
+        desk.on_reloaded(self.rebuild)
+
+    def arm(self, orders: Iterable[Order]) -> None:
+        """Hold those that are not held yet, after the step that is being made."""
+        for order in orders:
+            if order.order_id not in self._held.get(order.symbol, ()):
+                asyncio.get_running_loop().call_soon(self.add, order)
+
+    def add(self, order: Order) -> None:
+        """Hold a stop that is durable; the last price may trigger it at once."""
+        if order.order_id in self._checking or not order.is_held or order.type not in STOP_TYPES or order.triggered:
+            return
+        self._held.setdefault(order.symbol, {})[order.order_id] = order
+        self._quotes.watch(order.symbol)
+        quote = self._quotes.find(order.symbol, order.gateway)
+        if quote is not None and not self._acceptance.is_stale(order.symbol, order.gateway, quote):
+            self._on_order_price(order, quote.last_price)
+
+    def rebuild(self) -> None:
+        """Hold what the books say is held, and watch what they hold positions of."""
+        self._held.clear()
+        self._moved.clear()
+        self._rearmed.clear()
+        for order in list(self._desk.book.orders.values()):
+            if order.is_retried and order.hold_reason in apply_reports.TEMPORARY and _is_sent_by_group(order):
+                self._rearmed[order.order_id] = (FIRST_PAUSE_S, self._desk.clock.monotonic())
+            if (
+                not order.is_held
+                or order.type not in STOP_TYPES
+                or order.dormant
+                or order.cancel_first
+                or order.held_day
+            ):
+                continue
+            if order.hold_reason and order.triggered:
+                self._rearmed[order.order_id] = (FIRST_PAUSE_S, self._desk.clock.monotonic())
+            else:
+                self.add(order)
+        for account in self._desk.book.accounts.values():
+            for symbol, _ in account.positions:
+                self._quotes.watch(symbol)
+
+    def on_price(self, symbol: str, quote: Quote) -> None:
+        """A new last price: it counts for the orders of its own gateway."""
+        held = self._held.get(symbol)
+        if held:
+            for order in list(held.values()):
+                if self._quotes.counts_for(quote, order.gateway):
+                    self._on_order_price(order, quote.last_price)
+
+    def on_connected(self, gateway: str) -> None:
+        """A gateway is back: what could not be sent to it is tried again now."""
+        now = self._desk.clock.monotonic()
+        for order_id in self._rearmed:
+            order = self._desk.book.orders.get(order_id)
+            if order is not None and order.gateway == gateway:
+                self._rearmed[order_id] = (FIRST_PAUSE_S, now)
+
+    async def keep(self) -> None:
+        """Write down how far trailing stops have moved, and end orders whose time is over, until cancelled."""
+        while True:
+            await asyncio.sleep(HOUSEKEEPING_S)
+            if not self._desk.is_open:
+                continue
+            for order_id in list(self._moved):
+                self._moved.discard(order_id)
+                order = self._desk.book.orders.get(order_id)
+                if order is not None and order.is_held:
+                    with self._desk.step(order.user_id) as changes:
+                        changes.order(order)
+                        self._desk.commit(changes)
+            for held in list(self._held.values()):
+                for order in list(held.values()):
+                    if self._is_over(order):
+                        self._expire(order)
+
+    async def retry(self) -> None:
+        """Try again what could not be sent, until cancelled."""
+        while True:
+            await asyncio.sleep(RETRY_EVERY_S)
+            now = self._desk.clock.monotonic()
+            for order_id, (_, due) in list(self._rearmed.items()):
+                if due <= now and self._desk.is_open:
+                    self._try_again(order_id, now)
+
+    def begin_day(self, gateway: str) -> None:
+        """A trading day is over: held DAY orders end with it."""
+        for order in list(self._desk.book.orders.values()):
+            if (
+                order.gateway == gateway
+                and order.time_in_force is TimeInForce.DAY
+                and order.is_held
+                and order.type in STOP_TYPES
+                and not order.dormant  # its day begins when its entry fills
+            ):
+                self._expire(order)
+
+    # Prices
+
+    def _on_order_price(self, order: Order, price: Decimal) -> None:
+        if not order.is_open or not order.is_held:
+            self._drop(order)
+            return
+        if not self._desk.is_open or order.dormant:
+            return  # the next price comes after the books are read, or its entry is filled
+        if self._is_over(order):
+            self._expire(order)
+            return
+        if order.type is OrderType.TRAILING_STOP:
+            self._trail(order, price)
+        if _is_beyond(order, price):
+            log.info("stop %s is triggered by %s", order.order_id, price)
+            self._trigger(order)
+
+    def _is_over(self, order: Order) -> bool:
+        """Whether its time, or the trading day of a DAY order, is over, whether anybody said so or not."""
+        if 0 < order.expire_time_ns <= self._desk.clock.now_ns():
+            return True
+        if order.time_in_force is not TimeInForce.DAY or not order.trading_day or order.dormant:
+            return False
+        return self._desk.book.days.of(order.gateway, order.symbol) > order.trading_day
+
+    def _trail(self, order: Order, price: Decimal) -> None:
+        """Follow the best price; never loosen."""
+        assert order.trailing_offset is not None
+        if order.side is Side.BUY:
+            wanted = price + order.trailing_offset
+            better = order.stop_price is None or wanted < order.stop_price
+        else:
+            wanted = price - order.trailing_offset
+            better = order.stop_price is None or wanted > order.stop_price
+        if better:
+            order.stop_price = wanted
+            self._moved.add(order.order_id)
+
+    # Sending
+
+    def _trigger(self, order: Order) -> None:
+        self._drop(order)
+        if not self._connected(order.gateway):
+            self._rearm(order, GatewayDisconnected(gateway=order.gateway))
+        elif order.is_closing:
+            self._send(order)
+        else:
+            self._checking.add(order.order_id)
+            self._tasks.spawn("trading.stop", self._check(order.order_id))
+
+    async def _check(self, order_id: str) -> None:
+        """Ask risk, and look for the margin, once more: both were asked when the price was another."""
+        order = self._desk.book.orders[order_id]
+        new, stop_price = _as_asked(order), order.stop_price
+        instrument = self._desk.book.instruments[order.symbol]
+        quote = self._quotes.find(order.symbol, order.gateway)
+        price = self._acceptance.reserve_price(new, quote) or order.reserve_price
+        try:
+            answer = await self._risk.check(
+                order.user_id, order.account_id, order_id, new, price, instrument, order.gateway, triggered=True
+            )
+        finally:
+            self._checking.discard(order_id)
+        found = self._desk.book.orders.get(order_id)
+        if found is None or not found.is_held or not self._desk.is_open:
+            return  # canceled meanwhile, or the books are read anew
+        if found.stop_price != stop_price:
+            self.add(found)  # it was moved meanwhile, and may wait again
+            return
+        refusal = next(iter(answer.refusals), None) or self._acceptance.margin_violation(found, price)
+        if refusal is None:
+            self._send(found, price, " ".join(answer.cancel_first))
+        elif refusal.reason in apply_reports.TEMPORARY:
+            self._rearm(found, refusal)
+        else:
+            with self._desk.step(found.user_id) as changes:
+                found.triggered = True
+                self._desk.book.finish(found, OrderStatus.REJECTED, changes, refusal.reason, refusal.message)
+                self._desk.commit(changes)
+
+    def _send(self, order: Order, price: Decimal | None = None, cancel_first: str = "") -> None:
+        book = self._desk.book
+        with self._desk.step(order.user_id) as changes:
+            order.triggered = True
+            changes.order(order)
+            if price is not None:
+                order.reserve_price = price
+                book.reserve(order)
+                changes.accounts[order.account_id] = book.accounts[order.account_id]
+            if cancel_first:
+                order.cancel_first, order.hold_reason = cancel_first, Reason.SELF_TRADE
+            elif order.order_group_id:
+                order.hold_reason = ""  # its group sends it when the others of it are gone from the venue
+            elif not order.reduce_only or self._take_position(order, changes):
+                send_triggered(book, order, changes)
+            self._desk.commit(changes)
+
+    def _take_position(self, order: Order, changes: Changes) -> bool:
+        """Cut a reduce-only stop to what is there now, and hold it; False when there is nothing."""
+        book = self._desk.book
+        position = book.accounts[order.account_id].positions.get((order.symbol, order.position_side))
+        held = position.held(order.position_effect) if position is not None else ZERO
+        if position is None or held <= 0:
+            text = "there is nothing to reduce any more"
+            book.finish(order, OrderStatus.CANCELED, changes, Reason.REDUCE_ONLY, text)
+            return False
+        own = order.hold_today + order.hold_yesterday  # of an attempt before
+        quantity = min(order.leaves_quantity, position.closable(order.position_effect) + own)
+        if quantity <= 0 or (quantity > own and not book.hold_more(order, quantity - own, changes)):
+            apply_reports.rearm(order, InsufficientPosition.reason, changes)
+            return False
+        order.quantity = order.cumulative_quantity + quantity
+        return True
+
+    def _rearm(self, order: Order, refusal: RedFireError) -> None:
+        if order.triggered and order.hold_reason == refusal.reason:
+            self._postpone(order.order_id)  # nothing new to write
+            return
+        with self._desk.step(order.user_id) as changes:
+            order.triggered = True
+            apply_reports.rearm(order, refusal.reason, changes)
+            log.warning("stop %s cannot be sent, it stays armed: %s", order.order_id, refusal.message)
+            self._desk.commit(changes)
+
+    def _try_again(self, order_id: str, now: float) -> None:
+        order = self._desk.book.orders.get(order_id)
+        if order is None or not order.hold_reason or order.held_day:
+            self._rearmed.pop(order_id, None)
+            return
+        if _is_sent_by_group(order):
+            self._send_rest(order)
+            return
+        if not order.is_held:
+            self._rearmed.pop(order_id, None)
+            return
+        if self._is_over(order):
+            self._rearmed.pop(order_id, None)
+            self._expire(order)
+            return
+        quote = self._quotes.find(order.symbol, order.gateway)
+        if order.is_closing or (quote is not None and _is_beyond(order, quote.last_price)):
+            self._postpone(order_id)
+            self._trigger(order)
+            return
+        # The price has gone back: an opening stop waits for its trigger as before.
+        self._rearmed.pop(order_id, None)
+        with self._desk.step(order.user_id) as changes:
+            order.triggered, order.hold_reason = False, ""
+            changes.order(order)
+            self._desk.commit(changes)
+        self.add(order)
+
+    def _send_rest(self, order: Order) -> None:
+        """Have a group send what could not be sent of its exit."""
+        self._postpone(order.order_id)
+        if order.status is OrderStatus.PENDING_CANCEL or order.hold_reason not in apply_reports.TEMPORARY:
+            return  # it ends, or only its gateway can tell what became of it
+        if order.is_held and self._is_over(order):
+            self._expire(order)
+        elif self._connected(order.gateway):
+            with self._desk.step(order.user_id) as changes:
+                order.hold_reason = ""
+                order.legs = [leg for leg in order.legs if leg.is_live or leg.delivery is Delivery.UNCERTAIN]
+                changes.order(order)
+                self._desk.commit(changes)
+
+    def _postpone(self, order_id: str) -> None:
+        pause_s, _ = self._rearmed.get(order_id, (FIRST_PAUSE_S, 0.0))
+        self._rearmed[order_id] = (min(2 * pause_s, LONGEST_PAUSE_S), self._desk.clock.monotonic() + pause_s)
+
+    def complete(self, changes: Changes) -> None:
+        """Keep an eye on what a step armed again."""
+        now = self._desk.clock.monotonic()
+        for order in changes.rearmed:
+            if self._rearmed.get(order.order_id, (0.0, now))[1] <= now:  # else it was just tried again, and waits
+                self._postpone(order.order_id)
+
+    def _expire(self, order: Order) -> None:
+        self._drop(order)
+        if order.is_open and order.is_held:
+            with self._desk.step(order.user_id) as changes:
+                self._desk.book.finish(order, OrderStatus.EXPIRED, changes, Reason.ORDER_EXPIRED)
+                self._desk.commit(changes)
+
+    def _drop(self, order: Order) -> None:
+        self._moved.discard(order.order_id)
+        held = self._held.get(order.symbol)
+        if held is not None:
+            held.pop(order.order_id, None)
+            if not held:
+                del self._held[order.symbol]
+
+
+def _is_beyond(order: Order, price: Decimal) -> bool:
+    stop = order.stop_price
+    return stop is not None and (price >= stop if order.side is Side.BUY else price <= stop)
+
+
+def _is_sent_by_group(order: Order) -> bool:
+    """Whether it is an exit that has no trigger, or is at the venue with a part of it: its group sends the rest."""
+    return order.is_closing and bool(order.order_group_id) and (order.type not in STOP_TYPES or bool(order.legs))
+
+
+def _as_asked(order: Order) -> NewOrder:
+    """What is left of a stop, as it would be asked for now."""
+    return NewOrder(
+        client_order_id=order.client_order_id,
+        symbol=order.symbol,
+        side=order.side,
+        type=order.type,
+        quantity=order.leaves_quantity,
+        account_id=order.account_id,
+        price=order.price,
+        stop_price=order.stop_price,
+        trailing_offset=order.trailing_offset,
+        time_in_force=order.time_in_force,
+        expire_time_ns=order.expire_time_ns,
+        position_effect=order.position_effect,
+        strategy_id=order.strategy_id,
+        reduce_only=order.reduce_only,
+    )

@@ -1,0 +1,1 @@
+"""What trading follows of other services: quotes and instruments of market, risk's checks."""

@@ -1,0 +1,263 @@
+"""Replacing orders: in place where the venue can, else the old one is canceled first; never are two live."""
+
+import asyncio
+import logging
+from dataclasses import dataclass
+from decimal import Decimal
+
+from redfire.reasons import Reason
+
+from services.kernel.decimals import plain
+from services.kernel.errors import Invalid, RedFireError
+from services.kernel.tasks import Tasks
+from services.trading.domain.apply_reports import abandon_replacement
+from services.trading.domain.money import ZERO
+from services.trading.domain.order import (
+    LIMIT_TYPES,
+    STOP_TYPES,
+    NewOrder,
+    Order,
+    OrderStatus,
+    OrderType,
+    ReplaceStep,
+)
+from services.trading.domain.order_states import move
+from services.trading.domain.pre_trade_checks import Acceptance, InsufficientFunds, InsufficientPosition
+from services.trading.emulation.stops import Stops
+from services.trading.peers.instruments import Instruments
+from services.trading.peers.quotes import Quotes
+from services.trading.peers.risk_client import RiskGate
+from services.trading.service import OrderNotOpen
+from services.trading.state.store import Desk
+from services.trading.venue.engine_client import Venue
+from services.trading.venue.order_router import REFUSALS
+
+log = logging.getLogger(__name__)
+_WORKING = frozenset({OrderStatus.NEW, OrderStatus.PARTIALLY_FILLED})
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """The values that an order shall have; None: as it is."""
+
+    quantity: Decimal | None = None
+    price: Decimal | None = None
+    stop_price: Decimal | None = None
+
+
+class Replacement:
+    """Gives open orders other values."""
+
+    def __init__(
+        self,
+        desk: Desk,
+        instruments: Instruments,
+        quotes: Quotes,
+        acceptance: Acceptance,
+        risk: RiskGate,
+        stops: Stops,
+        venue: Venue,
+        tasks: Tasks,
+    ) -> None:
+        self._desk = desk
+        self._instruments = instruments
+        self._quotes = quotes
+        self._acceptance = acceptance
+        self._risk = risk
+        self._stops = stops
+        self._venue = venue
+        self._tasks = tasks
+
+    async def replace_order(self, user_id: str, order_id: str, wanted: Wanted) -> Order:
+        """Change an open order to the wanted values; these again change nothing.
+
+        Waits for an order that is not confirmed yet, as long as the caller does. Raises NotFound, OrderNotOpen,
+        Invalid for values that this order cannot have, and what refuses a new order.
+        """
+        while True:
+            self._desk.require_open()
+            order = await self._desk.get_order(user_id, order_id)
+            order = self._desk.book.find_order(order_id) or order
+            if not order.is_open or order.status is OrderStatus.PENDING_CANCEL:
+                raise OrderNotOpen(f"the order is {order.status.name}", status=order.status.name)
+            if self._is_wanted(order, wanted):
+                return order
+            if order.is_held or (order.status in _WORKING and order.replace_step is ReplaceStep.NONE):
+                break
+            await self._desk.changed(order_id)
+        new = self._with(order, wanted)
+        self._require_own_quantity(order, new)
+        await self._check(order, new)
+        # Risk was awaited: look again.
+        self._desk.require_open()
+        found = self._desk.book.orders.get(order_id)
+        if found is None or not (found.is_held or found.status in _WORKING):
+            raise OrderNotOpen
+        order = found
+        if order.is_held:
+            return await self._replace_held(order, new)
+        return await self._replace_at_venue(order, new)
+
+    @staticmethod
+    def _is_wanted(order: Order, wanted: Wanted) -> bool:
+        quantity = order.quantity if order.pending_quantity is None else order.pending_quantity
+        price = order.price if order.pending_price is None else order.pending_price
+        return (
+            wanted.quantity in (None, quantity)
+            and wanted.price in (None, price)
+            and wanted.stop_price in (None, order.stop_price)
+        )
+
+    @staticmethod
+    def _with(order: Order, wanted: Wanted) -> NewOrder:
+        if wanted.price is not None and order.type not in LIMIT_TYPES:
+            raise Invalid("price: only LIMIT and STOP_LIMIT orders have one", field="price")
+        if wanted.stop_price is not None and not (order.type in STOP_TYPES and order.is_held and not order.triggered):
+            raise Invalid("stop_price: only a stop that waits for its trigger has one", field="stop_price")
+        quantity = order.quantity if wanted.quantity is None else wanted.quantity
+        if quantity <= order.cumulative_quantity:
+            done = plain(order.cumulative_quantity)
+            raise Invalid(f"quantity: more than what is filled, {done}", field="quantity")
+        return NewOrder(
+            client_order_id=order.client_order_id,
+            symbol=order.symbol,
+            side=order.side,
+            type=order.type,
+            quantity=quantity,
+            account_id=order.account_id,
+            price=order.price if wanted.price is None else wanted.price,
+            # Where a trailing stop is now need not be on a tick of its own accord.
+            stop_price=wanted.stop_price
+            if order.type is OrderType.TRAILING_STOP
+            else wanted.stop_price or order.stop_price,
+            trailing_offset=order.trailing_offset,
+            time_in_force=order.time_in_force,
+            expire_time_ns=order.expire_time_ns,
+            position_effect=order.position_effect,
+            strategy_id=order.strategy_id,
+        )
+
+    def _require_own_quantity(self, order: Order, new: NewOrder) -> None:
+        """Raises Invalid for another quantity of an order of a group, except an entry: the group decides it."""
+        group = self._desk.book.groups.get(order.order_group_id)
+        if group is not None and order is not group.entry and new.quantity != order.quantity:
+            raise Invalid("quantity: an order of a group has the group's", field="quantity")
+
+    async def _check(self, order: Order, new: NewOrder) -> None:
+        instrument = await self._instruments.require(order.symbol)
+        quote = self._quotes.find(order.symbol, order.gateway)
+        if violations := self._acceptance.value_violations(instrument, quote, new):
+            raise violations[0]
+        price = self._acceptance.reserve_price(new, quote) or order.reserve_price
+        answer = await self._risk.check(
+            order.user_id, order.account_id, order.order_id, new, price, instrument, order.gateway, replaces=True
+        )
+        if answer.refusals:
+            raise answer.refusals[0]
+
+    def _contracts_needed(self, order: Order, new: NewOrder, price: Decimal) -> Decimal:
+        """What the new values need of the position beyond what the order holds, and whether there is money for them.
+
+        Raises InsufficientFunds, InsufficientPosition.
+        """
+        book = self._desk.book
+        if order.is_closing and (order.order_group_id or (order.reduce_only and order.is_held)):
+            return ZERO  # its group holds the position, or nothing does until it triggers
+        account = book.accounts[order.account_id]
+        if order.is_closing:
+            more = new.quantity - order.cumulative_quantity - order.hold_today - order.hold_yesterday
+            if more <= 0:
+                return ZERO
+            position = account.positions.get((order.symbol, order.position_side))
+            first = book.closes_today_first(order.symbol)
+            if position is None or position.hold_for(order.position_effect, more, first) is None:
+                raise InsufficientPosition
+            return more
+        more = book.reservation(order, new.quantity - order.cumulative_quantity, price) - order.reserved
+        available = account.available(book.last_prices)
+        if more > max(available, ZERO):
+            raise InsufficientFunds(needed=plain(more), available=plain(available))
+        return ZERO
+
+    async def _replace_held(self, order: Order, new: NewOrder) -> Order:
+        """A stop that waits here is changed here."""
+        price = (
+            self._acceptance.reserve_price(new, self._quotes.find(order.symbol, order.gateway)) or order.reserve_price
+        )
+        more = self._contracts_needed(order, new, price)
+        with self._desk.step(order.user_id) as changes:
+            if more:
+                self._desk.book.hold_more(order, more, changes)
+            order.quantity, order.price, order.reserve_price = new.quantity, new.price, price
+            if new.stop_price is not None:
+                order.stop_price = new.stop_price
+            self._desk.book.reserve(order)
+            self._desk.book.trim_hold(order, changes)
+            changes.order(order)
+            changes.accounts[order.account_id] = self._desk.book.accounts[order.account_id]
+            written = self._desk.commit(changes)
+        await written
+        if order.is_open and order.is_held and order.type in STOP_TYPES and not order.held_day:
+            self._stops.add(order)
+        return order
+
+    async def _replace_at_venue(self, order: Order, new: NewOrder) -> Order:
+        price = order.reserve_price if new.price is None else new.price
+        more = self._contracts_needed(order, new, max(price, order.reserve_price))
+        with self._desk.step(order.user_id) as changes:
+            if more:
+                self._desk.book.hold_more(order, more, changes)
+            move(order, OrderStatus.PENDING_REPLACE)
+            # Several legs are never amended: which of them had which quantity would depend on who answers first.
+            amends = len(order.legs) == 1
+            order.replace_step = ReplaceStep.AMENDING if amends else ReplaceStep.CANCELING
+            order.pending_quantity, order.pending_price = new.quantity, new.price
+            self._desk.book.reserve(order)
+            changes.order(order)
+            changes.accounts[order.account_id] = self._desk.book.accounts[order.account_id]
+            if not amends:
+                changes.cancels.append(order.order_id)
+            written = self._desk.commit(changes)
+        await written
+        if not amends:
+            return order
+        # A task of its own: what is asked of the venue is seen through though the caller leaves.
+        await asyncio.shield(self._tasks.spawn("trading.amend", self._amend(order.order_id, new), awaited=True))
+        return self._desk.book.find_order(order.order_id) or order
+
+    async def _amend(self, order_id: str, new: NewOrder) -> None:
+        order = self._amending(order_id)
+        if order is None:
+            return
+        try:
+            leg = order.legs[0]
+            await self._venue.amend(order, leg, leg.quantity + new.quantity - order.quantity, new.price)
+        except REFUSALS as refusal:
+            order = self._amending(order_id)
+            if order is None:
+                return
+            with self._desk.step(order.user_id) as changes:
+                if refusal.reason == Reason.UNSUPPORTED:
+                    order.replace_step = ReplaceStep.CANCELING
+                    changes.order(order)
+                    changes.cancels.append(order_id)
+                else:
+                    abandon_replacement(self._desk.book, order, changes)
+                written = self._desk.commit(changes)
+            await written
+            if refusal.reason != Reason.UNSUPPORTED:
+                raise
+        except RedFireError as error:
+            # The venue may have it or not: reconciliation tells.
+            log.warning("order %s: amended, and the outcome is not known: %s", order_id, error.message)
+
+    def _amending(self, order_id: str) -> Order | None:
+        order = self._desk.book.orders.get(order_id)
+        return (
+            order
+            if order is not None
+            and order.replace_step is ReplaceStep.AMENDING
+            and len(order.legs) == 1
+            and self._desk.is_open
+            else None
+        )

@@ -1,0 +1,207 @@
+"""Steps on their way to the database: sequence, rows, one commit; published in order, once they are durable."""
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Protocol
+
+from sqlalchemy.exc import IntegrityError
+
+from services.kernel.data.group_commit import GroupWriter, Lane, Write
+from services.kernel.errors import Unavailable
+from services.trading import rows
+from services.trading.domain.account_views import AccountView, PositionView, view_account, view_position
+from services.trading.domain.change_set import Changes
+from services.trading.domain.order import Order
+from services.trading.domain.order_group import OrderGroup
+from services.trading.domain.trade import Trade
+from services.trading.repository import Statements
+from services.trading.state.streams import News, NewsKind
+
+log = logging.getLogger(__name__)
+Encode = Callable[[int, Order | OrderGroup | Trade | PositionView | AccountView], bytes]
+
+
+class Events(Protocol):
+    """Makes the outbox rows that tell other services of a step."""
+
+    def writes(self, changes: Changes) -> list[Write]:
+        """Rows for the same transaction."""
+        ...
+
+    def committed(self) -> None:
+        """Rows that were made are durable."""
+        ...
+
+
+@dataclass(slots=True)
+class _Step:
+    changes: Changes
+    news: list[News]
+    last_sequence: int
+    # Given out, so that whoever waits for it and leaves cancels it; nobody else may then be told by it.
+    done: "asyncio.Future[None]"
+    written: "asyncio.Future[None]"
+    has_events: bool
+    failed: bool = False
+
+
+class Journal:
+    """Writes steps in the order they were made and publishes them in that order."""
+
+    def __init__(
+        self,
+        writer: GroupWriter,
+        statements: Statements,
+        events: Events,
+        encode: Encode,
+        last_prices: Mapping[str, Decimal],
+    ) -> None:
+        self._writer = writer
+        self._statements = statements
+        self._events = events
+        self._encode = encode
+        self._last_prices = last_prices
+        self._lane = Lane()
+        self._closed = False
+        self._steps: deque[_Step] = deque()
+        self.sequence = 0
+        self.published = 0
+        # Sequences up to this one are not kept any more.
+        self.trimmed_through = 0
+        self.on_published: Callable[[Changes, list[News]], None] = lambda changes, news: None
+        self.on_failure: Callable[[], None] = lambda: None
+
+    def begin(self, last_sequence: int, trimmed_through: int) -> None:
+        """Go on after what was read from the database; a sequence that was given out is never given again."""
+        self.sequence = self.published = max(last_sequence, self.sequence)
+        self.trimmed_through = trimmed_through
+        self._lane.broken = False
+        self._closed = False
+
+    def close(self) -> None:
+        """Take no more steps until `begin`; those that were taken are written."""
+        self._closed = True
+
+    @property
+    def waiting(self) -> int:
+        """How many steps are not durable yet."""
+        return len(self._steps)
+
+    def commit(self, changes: Changes, refusable: bool = False) -> "asyncio.Future[None]":
+        """Write a step; the future resolves when it is durable and published.
+
+        Fails with IntegrityError where a `refusable` step breaks a unique key (alone), else with Unavailable, and then
+        all later steps fail too: the books must be read anew.
+        """
+        if self._closed:
+            raise Unavailable("the books are being read anew")
+        news = self._news(changes)
+        events = self._events.writes(changes)
+        writes = self._writes(changes, news) + events
+        try:
+            written = self._writer.submit(writes, self._lane, refusable)
+        except Unavailable:
+            self._closed = True
+            self.on_failure()
+            raise
+        done: asyncio.Future[None] = written.get_loop().create_future()
+        done.add_done_callback(_heard)
+        self._steps.append(_Step(changes, news, self.sequence, done, written, bool(events)))
+        written.add_done_callback(self._advance)
+        return done
+
+    async def durable(self) -> None:
+        """Wait until all that was done so far is durable. Raises Unavailable when it could not be written."""
+        if self._steps:
+            last = self._steps[-1]
+            await asyncio.wait([last.written])
+            if last.failed:
+                raise Unavailable("the books are being read anew")
+
+    async def idle(self) -> None:
+        """Wait until nothing is on its way, whether it could be written or not."""
+        while self._steps:
+            await asyncio.wait([self._steps[-1].written])
+
+    def _advance(self, _: object) -> None:
+        while self._steps and self._steps[0].written.done():
+            step = self._steps.popleft()
+            error = step.written.exception()
+            if error is None:
+                self.published = step.last_sequence
+                if step.has_events:
+                    self._events.committed()
+                self.on_published(step.changes, step.news)
+                if not step.done.done():
+                    step.done.set_result(None)
+                continue
+            if not isinstance(error, IntegrityError) or self._lane.broken:
+                log.error("a step of trading could not be written: %s", error)
+                error, step.failed = Unavailable("the order could not be written; nothing was done"), True
+                self._closed = True
+                self.on_failure()
+            if not step.done.done():
+                step.done.set_exception(error)
+
+    def _news(self, changes: Changes) -> list[News]:
+        return [self._change(changes.user_id, item) for item in self._items(changes)]
+
+    def _items(self, changes: Changes) -> Iterator[Order | OrderGroup | Trade | PositionView | AccountView]:
+        yield from changes.created.values()
+        yield from changes.orders.values()
+        yield from changes.groups.values()
+        yield from changes.trades
+        yield from changes.trade_updates
+        for position in changes.positions.values():
+            yield view_position(position, self._last_prices)
+        for account in changes.accounts.values():
+            yield view_account(account, self._last_prices)
+
+    def _change(self, user_id: str, item: Order | OrderGroup | Trade | PositionView | AccountView) -> News:
+        self.sequence += 1
+        payload = self._encode(self.sequence, item)
+        return News(NewsKind.CHANGE, self.sequence, user_id, item.account_id, payload)
+
+    def _writes(self, changes: Changes, news: list[News]) -> list[Write]:
+        to = self._statements
+        writes: list[Write] = [(to.upsert_order, rows.order_row(order)) for order in changes.created.values()]
+        writes += [(to.upsert_order, rows.order_row(order)) for order in changes.orders.values()]
+        writes += [(to.upsert_order_group, rows.order_group_row(group)) for group in changes.groups.values()]
+        writes += [(to.insert_trade, rows.trade_row(trade)) for trade in changes.trades]
+        writes += [(to.upsert_trade, rows.trade_row(trade)) for trade in changes.trade_updates]
+        writes += [(to.insert_entry, rows.entry_row(entry)) for entry in changes.entries]
+        writes += [(to.upsert_position, rows.position_row(position)) for position in changes.positions.values()]
+        writes += [(to.upsert_account, rows.account_row(account)) for account in changes.account_rows.values()]
+        writes += [(to.upsert_instrument, rows.instrument_row(instrument)) for instrument in changes.instruments]
+        writes += [
+            (to.upsert_gateway, {"gateway": gateway, "trading_day": day, "keeps_own_days": is_own})
+            for gateway, (day, is_own) in changes.gateways.items()
+        ]
+        if news:
+            row = {
+                "sequence": news[-1].sequence,
+                "first_sequence": news[0].sequence,
+                "user_id": changes.user_id,
+                "payload": b"".join(len(item.payload).to_bytes(4) + item.payload for item in news),
+            }
+            writes.append((to.insert_journal, row))
+        return writes + changes.writes
+
+
+def messages(payload: bytes) -> Iterator[bytes]:
+    """The messages of a journal row."""
+    at = 0
+    while at < len(payload):
+        size = int.from_bytes(payload[at : at + 4])
+        yield payload[at + 4 : at + 4 + size]
+        at += 4 + size
+
+
+def _heard(done: "asyncio.Future[None]") -> None:
+    # Nobody need wait for a step; its failure is dealt with by on_failure.
+    if not done.cancelled():
+        done.exception()

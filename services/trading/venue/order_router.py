@@ -1,0 +1,242 @@
+"""Orders and cancels on their way to the venue, after their step is durable."""
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from redfire.reasons import Reason
+
+from services.kernel.errors import (
+    Conflict,
+    Denied,
+    FailedPrecondition,
+    Invalid,
+    NotFound,
+    RedFireError,
+    ResourceExhausted,
+    Unsupported,
+)
+from services.kernel.rpc.call import Call, current_call
+from services.kernel.tasks import Tasks
+from services.trading.domain.account_rules import gateway_violation
+from services.trading.domain.apply_reports import apply_order_report, end_leg
+from services.trading.domain.order import Delivery, Leg, Order, OrderStatus, TimeInForce
+from services.trading.domain.order_states import may_follow, move
+from services.trading.domain.reports import OrderReport
+from services.trading.state.store import Desk
+from services.trading.venue.engine_client import Venue
+
+log = logging.getLogger(__name__)
+# The engine's word that the order is not at the venue; everything else leaves that open.
+REFUSALS = (Conflict, Denied, FailedPrecondition, Invalid, NotFound, ResourceExhausted, Unsupported)
+_Work = Callable[[str, str], Coroutine[Any, Any, None]]
+
+
+class _Queue:
+    """What waits for one gateway, sends or cancels, and how many workers it has."""
+
+    __slots__ = ("waiting", "workers")
+
+    def __init__(self) -> None:
+        self.waiting: deque[tuple[str, str]] = deque()
+        self.workers = 0
+
+
+class Dispatcher:
+    """Sends what the desk hands over, each leg once, several at a time.
+
+    Each gateway has a queue of orders and one of cancels with workers of their own: a gateway that hangs holds up no
+    other one, and no cancel waits behind an order.
+    """
+
+    def __init__(self, desk: Desk, venue: Venue, tasks: Tasks, senders: int, doubt: Callable[[], None]) -> None:
+        """`senders` calls of each queue run at once; `doubt()` is called when only the gateway knows an outcome."""
+        self._desk = desk
+        self._venue = venue
+        self._tasks = tasks
+        self._senders = senders
+        self._doubt = doubt
+        self._orders: dict[str, _Queue] = {}
+        self._cancels: dict[str, _Queue] = {}
+        # References of legs whose send waits or runs.
+        self._sending: set[str] = set()
+        # Orders that their gateways did not cancel when they were asked last.
+        self._uncanceled: set[str] = set()
+        self._workers = 0
+        self._idle = asyncio.Event()
+        self._idle.set()
+        desk.on_reloaded(self._keep_queued)
+
+    def send(self, order_id: str) -> None:
+        """Send the legs of an order that are durable and were not sent."""
+        order = self._desk.book.orders.get(order_id)
+        if order is None:
+            return
+        for leg in order.legs:
+            reference = order.reference(leg)
+            if leg.delivery is Delivery.QUEUED and leg.is_live and reference not in self._sending:
+                self._sending.add(reference)
+                self._put(self._orders, order.gateway, (order_id, reference), self._send)
+
+    def cancel(self, order_id: str) -> None:
+        """Cancel at the venue what may be there of an order."""
+        order = self._desk.book.find_order(order_id)
+        if order is not None:
+            self._put(self._cancels, order.gateway, (order_id, ""), self._cancel)
+
+    def is_sending(self, reference: str) -> bool:
+        """Whether a send of the leg waits or runs: what the gateway says of it now may be old the next moment."""
+        return reference in self._sending
+
+    @property
+    def has_uncanceled(self) -> bool:
+        """Whether the cancel of an open order failed: it is to be asked for again."""
+        self._uncanceled &= self._desk.book.orders.keys()
+        return bool(self._uncanceled)
+
+    async def idle(self) -> None:
+        """Wait until everything handed over is through."""
+        await self._idle.wait()
+
+    def _put(self, queues: dict[str, _Queue], gateway: str, item: tuple[str, str], work: _Work) -> None:
+        queue = queues.get(gateway)
+        if queue is None:
+            queue = queues[gateway] = _Queue()
+        queue.waiting.append(item)
+        if queue.workers < self._senders:
+            queue.workers += 1
+            self._workers += 1
+            self._idle.clear()
+            self._tasks.spawn("trading.send", self._work(queue, work))
+
+    async def _work(self, queue: _Queue, work: _Work) -> None:
+        try:
+            while queue.waiting:
+                order_id, reference = queue.waiting.popleft()
+                try:
+                    await work(order_id, reference)
+                except Exception:
+                    log.exception("order %s: it could not be sent or canceled", order_id)
+                    self._doubt()
+                finally:
+                    self._sending.discard(reference)
+        finally:
+            queue.workers -= 1
+            self._workers -= 1
+            if not self._workers:
+                self._idle.set()
+
+    def _keep_queued(self) -> None:
+        """The books were read anew: what still waits here certainly was not sent."""
+        for queue in self._orders.values():
+            for order_id, reference in queue.waiting:
+                current = self._current(order_id, reference)
+                if current is not None and current[1].delivery is Delivery.UNCERTAIN:
+                    current[1].delivery = Delivery.QUEUED
+
+    async def _send(self, order_id: str, reference: str) -> None:
+        current = self._current(order_id, reference)
+        if current is None or current[1].delivery is not Delivery.QUEUED or not current[1].is_live:
+            return
+        order, leg = current
+        if self._is_of_earlier_day(order, leg):
+            # It waited too long: nobody asked for it to trade on this day.
+            with self._desk.step(order.user_id) as changes:
+                end_leg(self._desk.book, order, leg, changes)
+                self._desk.commit(changes)
+            return
+        leg.delivery = Delivery.SENDING
+        _join_trace(order)
+        try:
+            # Whatever led here: no order of a paper account leaves for a real gateway.
+            account = self._desk.book.accounts[order.account_id]
+            if violation := gateway_violation(account.kind, order.gateway, self._venue.simulated):
+                raise violation
+            await self._venue.send(order, leg)
+        except REFUSALS as refusal:
+            self._refused(order_id, reference, refusal)
+            return
+        except Exception as error:
+            log.warning("order %s: sent, and the outcome is not known: %s", reference, error)
+            self._uncertain(order_id, reference)
+            return
+        current = self._current(order_id, reference)
+        if current is None:
+            return
+        order, leg = current
+        # Not written: it follows from the next report, which tells, and writes, the venue's id.
+        leg.delivery = Delivery.SENT
+        if order.status is OrderStatus.PENDING_CANCEL:
+            await self._cancel(order_id)
+
+    async def _cancel(self, order_id: str, _: str = "") -> None:
+        order, failed = self._desk.book.find_order(order_id), False
+        if order is not None:
+            _join_trace(order)
+        for leg in list(order.legs) if order is not None else ():
+            # A send that waits looks first, and one that runs cancels when it is through.
+            if order is None or not leg.is_live or leg.delivery in (Delivery.QUEUED, Delivery.SENDING):
+                continue
+            try:
+                await self._venue.cancel(order, leg)
+            except RedFireError as error:
+                failed = True
+                if order_id not in self._uncanceled:
+                    log.warning("order %s: the cancel failed: %s", order.reference(leg), error.message)
+                    self._doubt()  # it may be over; else it is tried again from time to time
+        if failed:
+            self._uncanceled.add(order_id)
+        else:
+            self._uncanceled.discard(order_id)
+
+    def _is_of_earlier_day(self, order: Order, leg: Leg) -> bool:
+        book = self._desk.book
+        if not 0 < leg.trading_day < book.days.of(order.gateway, order.symbol):
+            return False
+        good_till = order.time_in_force in (TimeInForce.GTC, TimeInForce.GTD)
+        return not (good_till and book.keeps_overnight(order.gateway))
+
+    def _current(self, order_id: str, reference: str) -> tuple[Order, Leg] | None:
+        """The open order and its leg, unless it went on to another leg meanwhile."""
+        order = self._desk.book.orders.get(order_id)
+        leg = order.find_leg(reference) if order is not None else None
+        return (order, leg) if order is not None and leg is not None else None
+
+    def _refused(self, order_id: str, reference: str, refusal: RedFireError) -> None:
+        current = self._current(order_id, reference)
+        if current is None or not self._desk.is_open:
+            self._doubt()
+            return
+        order, leg = current
+        reason = (
+            refusal.reason if refusal.reason not in (Reason.INTERNAL, Reason.INVALID_FIELD) else Reason.GATEWAY_REJECTED
+        )
+        report = OrderReport(
+            order.gateway, reference, "", order.symbol, leg.quantity, order.price, leg.announced,
+            OrderStatus.REJECTED, reason, refusal.message,
+        )  # fmt: skip
+        with self._desk.step(order.user_id) as changes:
+            apply_order_report(self._desk.book, order, report, changes)
+            self._desk.commit(changes)
+
+    def _uncertain(self, order_id: str, reference: str) -> None:
+        current = self._current(order_id, reference)
+        if current is not None and self._desk.is_open and current[1].delivery is Delivery.SENDING:
+            order, leg = current
+            with self._desk.step(order.user_id) as changes:
+                leg.delivery = Delivery.UNCERTAIN
+                if order.status is not OrderStatus.PENDING_CANCEL and may_follow(order.status, OrderStatus.UNKNOWN):
+                    move(order, OrderStatus.UNKNOWN)
+                changes.order(order)  # its hold_reason says so only when the gateway cannot tell either
+                self._desk.commit(changes)
+        self._doubt()
+
+
+def _join_trace(order: Order) -> None:
+    """What is asked of the venue belongs to the order's trace, and not to whoever's call the worker was begun in.
+
+    Nor does that call's deadline bound it.
+    """
+    current_call.set(Call("trading.send", request_id=order.order_id, traceparent=order.traceparent))

@@ -1,0 +1,352 @@
+"""Makes the books agree with what gateways have: at start, after every gap, and from time to time."""
+
+import asyncio
+import logging
+from dataclasses import replace
+from decimal import Decimal
+
+from services.kernel.data.database import Repositories
+from services.kernel.errors import RedFireError
+from services.kernel.runtime.live_settings import Live
+from services.kernel.tasks import Tasks
+from services.trading import metrics
+from services.trading.domain import apply_reports
+from services.trading.domain.external_orders import ExternalActivity
+from services.trading.domain.money import ZERO
+from services.trading.domain.order import Delivery, Leg, Order, OrderStatus, PositionSide, ReplaceStep, TimeInForce
+from services.trading.domain.reports import TradeKind, TradeReport, VenueState
+from services.trading.external_repository import ExternalRepository
+from services.trading.settings import TradingSettings
+from services.trading.state.store import Desk
+from services.trading.venue.engine_client import Venue
+from services.trading.venue.order_router import Dispatcher
+from services.trading.venue.position_adjustments import SETTLES_S as DIFFERENCE_SETTLES_S
+from services.trading.venue.position_adjustments import PositionAdjustments, PositionDifference
+from services.trading.venue.report_handler import Intake
+
+log = logging.getLogger(__name__)
+RETRY_S = 0.5
+AMEND_SETTLES_S = 5.0
+# A gateway that has just come back may not have all its orders together at once.
+FORGOTTEN_S = 10.0
+SETTLES_S = 1.0
+# How long one gateway's answer is waited for before the others are asked again.
+PATIENCE_S = 2.0
+# Reports taken between two turns of the loop.
+AT_ONCE = 200
+
+
+class Reconciliation:
+    """Asks gateways what they have and books the difference."""
+
+    def __init__(
+        self,
+        desk: Desk,
+        venue: Venue,
+        settings: Live[TradingSettings],
+        externals: Repositories[ExternalRepository],
+        tasks: Tasks,
+        adjustments: PositionAdjustments,
+    ) -> None:
+        self._desk = desk
+        self._venue = venue
+        self._settings = settings
+        self._externals = externals
+        self._tasks = tasks
+        self._adjustments = adjustments
+        self._wanted = asyncio.Event()
+        # By gateway: what asks it now, and whether it shall be asked once more after that.
+        self._asking: dict[str, asyncio.Task[bool]] = {}
+        self._again: set[str] = set()
+        # References that their gateway does not have, and since when it says so.
+        self._missing: dict[str, int] = {}
+        # Where each gateway's trades of the day were read to.
+        self._cursors: dict[str, str] = {}
+        self._read_again: set[str] = set()
+        self._differences: dict[str, dict[tuple[str, PositionSide], PositionDifference]] = {}
+        self.done_once = False
+        self.intake: Intake
+        self.dispatcher: Dispatcher
+        desk.on_reloaded(self._begin_anew)
+
+    @property
+    def position_differences(self) -> list[PositionDifference]:
+        """Positions that differed the last two times they were compared: once may be a fill that is on its way."""
+        return [
+            difference
+            for differences in self._differences.values()
+            for difference in differences.values()
+            if difference.since_ns
+        ]
+
+    def want(self) -> None:
+        """Something may have been missed: ask now."""
+        self._wanted.set()
+
+    def read_again(self, gateway: str) -> None:
+        """Trades that were passed by belong to the books now: ask for all of the day."""
+        self._read_again.add(gateway)
+        self.want()
+
+    async def run(self) -> None:
+        """Ask whenever it is wanted, and from time to time."""
+        retry_s = RETRY_S
+        while True:
+            pause_s = self._settings.value.reconcile_interval_s
+            doubtful = any(_is_doubtful(order) for order in self._desk.book.orders.values())
+            if doubtful or self._missing or self.dispatcher.has_uncanceled:
+                # Soon at first; what stays unknown for hours is not asked for twice a second.
+                pause_s, retry_s = min(pause_s, retry_s), min(retry_s * 1.2, pause_s)
+            else:
+                retry_s = RETRY_S
+            if any(self._adjustments.applies_to(gateway) for gateway, found in self._differences.items() if found):
+                pause_s = min(pause_s, DIFFERENCE_SETTLES_S / 4)
+            try:
+                async with asyncio.timeout(pause_s):
+                    await self._wanted.wait()
+            except TimeoutError:
+                pass
+            else:
+                retry_s = RETRY_S
+            self._wanted.clear()
+            if self._desk.is_open and not await self.reconcile():
+                await asyncio.sleep(RETRY_S)
+                self._wanted.set()
+
+    async def reconcile(self) -> bool:
+        """Ask every gateway that is used, all at once; False when one could not be asked, or hangs."""
+        book = self._desk.book
+        if not self.intake.connected:
+            return True  # the engine is gone; when it is back, that is an event
+        try:
+            await self.intake.compare_gateways()
+        except RedFireError as error:
+            log.warning("the engine cannot be asked for its gateways: %s", error.message)
+        gateways = {account.gateway for account in book.accounts.values()}
+        gateways |= {name for name, connected in self.intake.connected.items() if connected}
+        asking = []
+        for gateway in sorted(gateways):
+            if self.intake.connected.get(gateway) is False:
+                continue  # when it is connected again, that is an event, and it is asked
+            running = self._asking.get(gateway)
+            if running is None:
+                running = self._asking[gateway] = self._tasks.spawn("trading.reconcile", self._ask(gateway))
+            else:
+                self._again.add(gateway)  # what it is telling may be older than what was missed
+            asking.append(running)
+        if asking:
+            await asyncio.wait(asking, timeout=PATIENCE_S)
+        complete = all(task.done() and task.result() for task in asking)
+        self.done_once = self.done_once or complete
+        return complete
+
+    async def _ask(self, gateway: str) -> bool:
+        """Ask one gateway, as often as it is wanted meanwhile; False when it could not be asked."""
+        try:
+            while True:
+                self._again.discard(gateway)
+                await self._reconcile(gateway)
+                if gateway not in self._again:
+                    return True
+        except RedFireError as error:
+            log.warning("gateway %s cannot be asked what it has: %s", gateway, error.message)
+            return False
+        finally:
+            del self._asking[gateway]
+
+    async def _reconcile(self, gateway: str) -> None:
+        desk, sending = self._desk, self.dispatcher.is_sending
+        # What is being sent at this moment may or may not be in the answer: it is left for the next time.
+        asked = {
+            reference: order.order_id
+            for order in desk.book.orders.values()
+            if order.gateway == gateway
+            for leg in order.legs
+            if (
+                leg.is_live or order.replace_step is ReplaceStep.AMENDING
+            )  # filled, and the amend's outcome is not known
+            and not sending(reference := order.reference(leg))
+        }
+        now_ns = desk.clock.now_ns()
+        again = gateway in self._read_again
+        cursor = "" if again else self._cursors.get(gateway, "")
+        state = await self._venue.state(gateway, list(asked), cursor)
+        if again:
+            self._read_again.discard(gateway)
+        # An order that was being written was not sent yet, and by now it is on its way.
+        await desk.journal.durable()
+        self.intake.begin_day(gateway, state.trading_day, asked_ns=now_ns)
+        await self._take_trades(gateway, state)
+        for number, report in enumerate(state.orders):
+            await self.intake.take(report, now_ns - int(AMEND_SETTLES_S * 1e9))
+            if number % AT_ONCE == AT_ONCE - 1:
+                await asyncio.sleep(0)
+        if not state.complete or not desk.is_open:
+            return
+        known = {await self.intake.reference_of(report) for report in state.orders}
+        self._compare_orders(asked, known, state, now_ns)
+        self._compare_positions(gateway, state)
+        await self._adjust_positions(gateway, state)
+
+    async def _take_trades(self, gateway: str, state: VenueState) -> None:
+        """All trades since the last time, whoever's, in parts between which the loop goes on."""
+        while True:
+            for account in state.accounts:
+                self.intake.live_accounts.apply(account)
+            for unreadable in state.unreadable:
+                await self.intake.take(unreadable)
+            for start in range(0, len(state.trades), AT_ONCE):
+                part = [trade for trade in state.trades[start : start + AT_ONCE] if not self._is_booked(trade)]
+                # Of orders that are not in memory, the database tells which trades are booked.
+                others = [trade.venue_trade_id for trade in part if trade.reference[:36] not in self._desk.book.orders]
+                if others:
+                    async with self._externals.read() as repository:
+                        booked = await repository.booked(gateway, others)
+                    part = [
+                        trade
+                        for trade in part
+                        if trade.kind is not TradeKind.NEW or (trade.venue_trade_id, trade.reference[:36]) not in booked
+                    ]
+                for trade in part:
+                    await self.intake.take(trade)
+                await asyncio.sleep(0)
+            if not self._desk.is_open:
+                return
+            self._cursors[gateway] = state.next_trades_cursor
+            if not state.more_trades:
+                return
+            state = await self._venue.state(gateway, [], state.next_trades_cursor)
+
+    def _is_booked(self, trade: TradeReport) -> bool:
+        order = self._desk.book.find_order(trade.reference[:36])
+        return order is not None and trade.kind is TradeKind.NEW and trade.venue_trade_id in order.trade_ids
+
+    def _compare_orders(self, asked: dict[str, str], known: set[str], state: VenueState, now_ns: int) -> None:
+        """Deal with each leg that may trade, by what a complete answer says of it; it shows the `known` ones."""
+        missing = {}
+        for reference, order_id in asked.items():
+            order = self._desk.book.orders.get(order_id)
+            leg = order.find_leg(reference) if order is not None else None
+            if order is None or leg is None or not leg.is_live or self.dispatcher.is_sending(reference):
+                continue
+            if self._is_of_earlier_day(order, leg, known, state):
+                with self._desk.step(order.user_id) as changes:
+                    apply_reports.end_leg(self._desk.book, order, leg, changes)
+                    self._desk.commit(changes)
+                continue
+            if reference in known:
+                ending = order.status is OrderStatus.PENDING_CANCEL or order.day_over
+                if ending or order.replace_step is ReplaceStep.CANCELING:
+                    self.dispatcher.cancel(order_id)  # the first request may be lost
+                continue
+            since_ns = missing[reference] = self._missing.get(reference, now_ns)
+            waited_s = (now_ns - since_ns) / 1e9
+            if reference in state.uncertain or leg.delivery is not Delivery.UNCERTAIN:
+                # It is there, or was, though the gateway does not show it now: never ended by our own hand. What the
+                # gateway took a moment ago may come into its answers a little later.
+                patience_s = SETTLES_S if reference in state.uncertain else FORGOTTEN_S
+                if leg.delivery is Delivery.UNCERTAIN or waited_s >= patience_s:
+                    self._doubt(order)
+            elif waited_s >= self._settings.value.unknown_grace_s:
+                self._never_sent(order, leg)
+        self._missing = missing | {
+            name: since_ns
+            for name, since_ns in self._missing.items()
+            if name not in asked and name[:36] in self._desk.book.orders
+        }
+
+    def _is_of_earlier_day(self, order: Order, leg: Leg, known: set[str], state: VenueState) -> bool:
+        """Whether a leg was good for a day that is over at its venue, which does not know it any more.
+
+        Where the gateway tells of no day's end it may still show it: as it was before that.
+        """
+        if not 0 < leg.trading_day < state.trading_day:
+            return False
+        if leg.delivery is Delivery.UNCERTAIN and order.reference(leg) in state.uncertain:
+            return False  # it may have been there under no name of ours, and traded: its day's end does not tell that
+        kept = self._desk.book.keeps_overnight(order.gateway)
+        if kept and order.time_in_force in (TimeInForce.GTC, TimeInForce.GTD):
+            return False
+        return not (kept and order.reference(leg) in known)
+
+    def _doubt(self, order: Order) -> None:
+        """Only the venue can tell what became of it: say so, once."""
+        with self._desk.step(order.user_id) as changes:
+            apply_reports.doubt(order, changes)
+            if changes:
+                log.error("order %s: its gateway does not show it; it stays UNKNOWN", order.order_id)
+                self._desk.commit(changes)
+
+    def _never_sent(self, order: Order, leg: Leg) -> None:
+        """The gateway never had it, and nobody sends it any more."""
+        self._missing.pop(order.reference(leg), None)
+        log.warning("order %s: the gateway did not get it", order.reference(leg))
+        with self._desk.step(order.user_id) as changes:
+            if order.is_retried and order.status is not OrderStatus.PENDING_CANCEL:
+                order.legs.remove(leg)
+                apply_reports.send(self._desk.book, order, changes)  # a stop, or an exit, outlives a restart
+            else:
+                apply_reports.not_sent(self._desk.book, order, leg, changes)
+            self._desk.commit(changes)
+
+    def _compare_positions(self, gateway: str, state: VenueState) -> None:
+        """Note positions that differ twice in a row: once may be a fill that is on its way."""
+        ours = self._desk.book.net_quantities(gateway)
+        theirs: dict[tuple[str, PositionSide], Decimal] = {}
+        for position in state.positions:
+            if position.gateway in ("", gateway):
+                key = (position.symbol, position.side)
+                theirs[key] = theirs.get(key, ZERO) + position.quantity
+        before = self._differences.get(gateway, {})
+        reports = self.intake.account_reports[gateway]
+        found: dict[tuple[str, PositionSide], PositionDifference] = {}
+        with self._desk.step("") as changes:
+            for key in ours.keys() | theirs.keys():
+                symbol, side = key
+                difference = PositionDifference(
+                    gateway, symbol, side, theirs.get(key, ZERO), ours.get(key, ZERO), 0, changes.now_ns, reports
+                )
+                if not difference.quantity:
+                    continue
+                earlier = before.get(key)
+                if earlier is not None and earlier.quantity == difference.quantity:
+                    difference = replace(difference, since_ns=earlier.since_ns or changes.now_ns)
+                    if reports >= earlier.account_reports:  # else the line is another
+                        difference = replace(
+                            difference, seen_ns=earlier.seen_ns, account_reports=earlier.account_reports
+                        )
+                    if not earlier.since_ns:
+                        log.warning(
+                            "gateway %s holds %s more %s of %s than the books",
+                            gateway,
+                            difference.quantity,
+                            side.name,
+                            symbol,
+                        )
+                        changes.external.append(ExternalActivity(gateway, "position", symbol, "", difference.quantity))
+                found[key] = difference
+            self._differences[gateway] = found
+            self._count_differences(gateway)
+            if changes:
+                self._desk.commit(changes)
+
+    async def _adjust_positions(self, gateway: str, state: VenueState) -> None:
+        found = self._differences[gateway]
+        self._adjustments.show(gateway, found)
+        reports = self.intake.account_reports[gateway]
+        for booked in await self._adjustments.take_over(list(found.values()), state, reports):
+            found.pop((booked.symbol, booked.side), None)
+        self._count_differences(gateway)
+
+    def _count_differences(self, gateway: str) -> None:
+        found = self._differences[gateway].values()
+        metrics.differences.labels(gateway).set(sum(1 for difference in found if difference.since_ns))
+
+    def _begin_anew(self) -> None:
+        """The books were read: trades that were taken and not written are asked for again."""
+        self._cursors.clear()
+        self.want()
+
+
+def _is_doubtful(order: Order) -> bool:
+    return order.status is OrderStatus.UNKNOWN or any(leg.delivery is Delivery.UNCERTAIN for leg in order.legs)

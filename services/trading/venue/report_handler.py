@@ -1,0 +1,222 @@
+"""Takes in what gateways say: finds the order, books it in one step, and keeps which gateways are connected."""
+
+import asyncio
+import logging
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import replace
+
+from services.kernel.errors import RedFireError
+from services.trading.domain.apply_reports import apply_order_report, apply_trade_report
+from services.trading.domain.busts import bust, correct
+from services.trading.domain.order import Order, order_id_of
+from services.trading.domain.reports import AccountReport, OrderReport, TradeKind, TradeReport, UnreadableReport
+from services.trading.emulation.stops import Stops
+from services.trading.state.store import Desk
+from services.trading.venue.engine_client import GatewayChanged, StreamStarted, TradingDayBegan, Venue
+from services.trading.venue.externals import Externals
+from services.trading.venue.live_accounts import LiveAccounts
+
+log = logging.getLogger(__name__)
+MOST_EARLY = 1000
+MOST_WAITING = 2000
+MOST_ATTEMPTS = 3
+
+
+class Intake:
+    """Follows the engine's event stream."""
+
+    def __init__(self, desk: Desk, stops: Stops, venue: Venue, externals: Externals, doubt: Callable[[], None]) -> None:
+        """`doubt()` is called when something may have been missed."""
+        self._desk = desk
+        self._stops = stops
+        self._venue = venue
+        self._externals = externals
+        self._doubt = doubt
+        self._epoch = ""
+        self._sequence = 0
+        self._changes_of_gateways = 0
+        # How often reports could not be booked.
+        self._attempts: dict[str, int] = {}
+        # Busts and corrections, one at a time, and those that came before their fill, the oldest first.
+        self._amending = asyncio.Lock()
+        self._early: dict[tuple[str, str], list[TradeReport]] = {}
+        self.connected: dict[str, bool] = {}
+        # How often each gateway has told of its account since its line stands.
+        self.account_reports: Counter[str] = Counter()
+        self.live_accounts = LiveAccounts(desk)
+
+    async def follow(self) -> None:
+        """One event stream, to its end; the caller starts it again."""
+        try:
+            async for sequence, event in self._venue.events(self._epoch, self._sequence):
+                if isinstance(event, StreamStarted):
+                    await self._started(event)
+                    continue
+                if isinstance(event, OrderReport | TradeReport | UnreadableReport):
+                    await self.take(event)
+                elif isinstance(event, AccountReport):
+                    self.account_reports[event.gateway] += 1
+                    self.live_accounts.apply(event)
+                elif isinstance(event, TradingDayBegan):
+                    self.begin_day(event.gateway, event.trading_day)
+                elif isinstance(event, GatewayChanged):
+                    self._changes_of_gateways += 1
+                    self.connected[event.gateway] = event.connected
+                    self.account_reports.pop(event.gateway, None)
+                    if event.connected:
+                        self._stops.on_connected(event.gateway)
+                        self._doubt()
+                if sequence:
+                    self._sequence = sequence
+        except RedFireError as error:
+            log.warning("the engine's events are not to be had: %s", error.message)
+        finally:
+            self.connected.clear()
+            self.account_reports.clear()
+
+    async def take(self, report: OrderReport | TradeReport | UnreadableReport, stale_amend_after_ns: int = 0) -> None:
+        """Book a report. What is not ours is recorded as external, and left alone.
+
+        One that cannot be booked, for whatever fault of ours, holds up those behind it for a few attempts (the books
+        are read anew after each) and is then surfaced as unreadable.
+        """
+        if isinstance(report, UnreadableReport):
+            await self._externals.record(report)
+            return
+        if self._attempts and self._attempts.get(_key(report), 0) >= MOST_ATTEMPTS:
+            return  # it is told of again and again, and was surfaced
+        try:
+            await self._book(report, stale_amend_after_ns)
+        except RedFireError:
+            raise
+        except Exception as error:
+            key = _key(report)
+            attempts = self._attempts[key] = self._attempts.get(key, 0) + 1
+            if attempts < MOST_ATTEMPTS:
+                raise
+            log.exception("%s cannot be booked", key)
+            kind, venue_id = ("trade", report.venue_trade_id) if isinstance(report, TradeReport) else ("order", "")
+            venue_id = venue_id or report.venue_order_id
+            await self._externals.record(
+                UnreadableReport(report.gateway, kind, report.reference, venue_id, report.symbol, repr(error))
+            )
+
+    async def _book(self, report: OrderReport | TradeReport, stale_amend_after_ns: int) -> None:
+        order = self._desk.book.orders.get(report.reference[:36])
+        if order is None:
+            report, order = await self._recall(report)
+        if not self._desk.is_open:
+            return  # all is asked again once the books are read
+        if order is None:
+            if await self._externals.record(report):
+                return
+            report, order = await self._recall(report)  # adopted meanwhile
+            if order is None or not self._desk.is_open:
+                return
+        if isinstance(report, TradeReport) and report.kind is not TradeKind.NEW:
+            await self._amend_trade(order, report)
+            return
+        with self._desk.step(order.user_id) as changes:
+            if isinstance(report, TradeReport):
+                apply_trade_report(self._desk.book, order, report, changes)
+            else:
+                stale = 0 < order.update_time_ns < stale_amend_after_ns
+                apply_order_report(self._desk.book, order, report, changes, stale)
+            if self._externals.has_unclaimed:
+                self._externals.claim(report, order.account_id, changes)
+            if changes:
+                self._desk.commit(changes)
+        if self._early and isinstance(report, TradeReport):
+            for early in self._early.pop((order.order_id, report.venue_trade_id), ()):
+                await self._amend_trade(order, early)
+        if self._desk.journal.waiting > MOST_WAITING:
+            await self._desk.journal.durable()
+
+    def begin_day(self, gateway: str, trading_day: int, asked_ns: int = 0) -> None:
+        """A gateway's trading day, as it told, or answered to what was asked at `asked_ns`."""
+        if not self._desk.is_open or not trading_day:
+            return
+        before = self._desk.book.days.reported(gateway)[0]
+        steps = self._desk.book.begin_day(gateway, trading_day, self._desk.clock.now_ns(), asked_ns)
+        for changes in steps:
+            self._desk.commit(changes)
+        if steps and before not in (0, trading_day):
+            self._stops.begin_day(gateway)
+
+    async def _started(self, event: StreamStarted) -> None:
+        missed = not event.resumed or event.epoch != self._epoch
+        if missed:
+            self._epoch, self._sequence = event.epoch, event.sequence
+            self._desk.book.days.doubt()
+        self.connected.update(await self._venue.connected_gateways())
+        for gateway, connected in self.connected.items():
+            if connected:
+                self._stops.on_connected(gateway)
+        if missed:
+            self._doubt()
+
+    async def _amend_trade(self, order: Order, report: TradeReport) -> None:
+        """A bust or a correction; the same again changes nothing."""
+        async with self._amending:
+            await self._amend_trade_alone(order, report)
+
+    async def _amend_trade_alone(self, order: Order, report: TradeReport) -> None:
+        versions = await self._desk.find_trades(order.order_id, report.venue_trade_id)
+        if not self._desk.is_open:
+            return
+        order = self._desk.book.find_order(order.order_id) or order
+        current = next((trade for trade in reversed(versions) if not trade.busted), None)
+        if current is None:
+            if not versions:
+                # It has overtaken its fill; or that is never told of, and somebody must look at it.
+                self._early.setdefault((order.order_id, report.venue_trade_id), []).append(report)
+                if len(self._early) > MOST_EARLY:
+                    del self._early[next(iter(self._early))]
+                await self._externals.record(report)
+            return
+        # A corrected trade may be corrected again: the earlier corrections come again, too.
+        known = [current, *versions[1:]]
+        if report.kind is TradeKind.CORRECTION and (report.price, report.quantity) in (
+            (trade.price, trade.quantity) for trade in known
+        ):
+            return
+        with self._desk.step(order.user_id) as changes:
+            if report.kind is TradeKind.BUST:
+                bust(self._desk.book, order, current, changes)
+            else:
+                correct(self._desk.book, order, current, report, len(versions), changes)
+            written = self._desk.commit(changes)
+        await written
+
+    async def compare_gateways(self) -> None:
+        """Ask which gateways are connected: an event that was missed must not keep orders from one for ever."""
+        changes = self._changes_of_gateways
+        found = await self._venue.connected_gateways()
+        if changes != self._changes_of_gateways or not self.connected:
+            return  # what was heard meanwhile is newer
+        for gateway, connected in found.items():
+            if self.connected.get(gateway) is connected:
+                continue
+            log.warning("gateway %s is %s, and no event said so", gateway, "connected" if connected else "cut")
+            self.connected[gateway] = connected
+            if connected:
+                self._stops.on_connected(gateway)
+
+    async def reference_of(self, report: OrderReport | TradeReport) -> str:
+        """Our reference of a report's order, also of one that was adopted; empty when it is not ours."""
+        return await self._externals.reference_of(report)
+
+    async def _recall(self, report: OrderReport | TradeReport) -> tuple[OrderReport | TradeReport, Order | None]:
+        """The report under our reference, if it is adopted, and its order, read back if it is finished."""
+        reference = await self._externals.reference_of(report)
+        if not reference:
+            return report, None
+        return replace(report, reference=reference), await self._desk.recall(order_id_of(reference))
+
+
+def _key(report: OrderReport | TradeReport) -> str:
+    """What tells a report from others."""
+    if isinstance(report, TradeReport):
+        return f"{report.gateway} {report.reference} trade {report.venue_trade_id} {report.kind}"
+    return f"{report.gateway} {report.reference} {report.venue_order_id} {report.status} {report.cumulative_quantity}"
