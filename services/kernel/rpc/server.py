@@ -23,6 +23,7 @@ from services.kernel.policy import MethodPolicy, service_policies
 from services.kernel.rpc import status
 from services.kernel.rpc.authorization import Gate
 from services.kernel.rpc.call import Call, Origin, current_call
+from services.kernel.rpc.contract_rules import certain_check
 from services.kernel.rpc.input_checks import malformed_of
 from services.kernel.runtime import telemetry
 from services.kernel.tasks import TimeLimit
@@ -89,12 +90,16 @@ class Handlers:
         wrap = self._stream if policy.streams else self._unary
         request_class = raw.request_deserializer.__self__
         # A message type's first validation takes milliseconds: do it now, not in somebody's order.
-        if not violations_of(request_class()):
-            pass
+        violations_of(request_class())
         response_from_bytes = _response_class(policy).FromString
-        return Handler(policy, wrap(policy, behavior), raw.request_deserializer, response_from_bytes, request_class)
+        check = _checked(request_class, policy)
+        return Handler(
+            policy, wrap(policy, behavior, check), raw.request_deserializer, response_from_bytes, request_class
+        )
 
-    def _unary(self, policy: MethodPolicy, behavior: Callable[[Any, Call], Awaitable[Any]]) -> Unary:
+    def _unary(
+        self, policy: MethodPolicy, behavior: Callable[[Any, Call], Awaitable[Any]], check: Callable[[Message], None]
+    ) -> Unary:
         observe = telemetry.handling.labels(*_labels(policy)).observe
         count = _counter(policy)
         admit = self._gate.admit
@@ -114,12 +119,9 @@ class Handlers:
             token = current_call.set(call)
             try:
                 await admit(policy, origin, call)
-                if not policy.internal:
-                    require_wellformed(request)
-                    validate(request)
-                elif origin.service is None:
-                    # What services of this process tell each other was made by our own code, of validated requests.
-                    validate(request)
+                # What services of this process tell each other was made by our own code, of validated requests.
+                if origin.service is None or not policy.internal:
+                    check(request)
                 if call.deadline is None:
                     return await behavior(request, call)
                 limit = TimeLimit(call.deadline - time.perf_counter())
@@ -155,7 +157,12 @@ class Handlers:
 
         return unary
 
-    def _stream(self, policy: MethodPolicy, behavior: Callable[[Any, Call], AsyncGenerator[Any, None]]) -> Stream:
+    def _stream(
+        self,
+        policy: MethodPolicy,
+        behavior: Callable[[Any, Call], AsyncGenerator[Any, None]],
+        check: Callable[[Message], None],
+    ) -> Stream:
         count = _counter(policy)
         running = telemetry.streams.labels(*_labels(policy))
         gate = self._gate
@@ -169,9 +176,7 @@ class Handlers:
             running.inc()
             try:
                 await gate.admit(policy, origin, call)
-                if not policy.internal:
-                    require_wellformed(request)
-                validate(request)
+                check(request)
                 watch = gate.watch(call.identity)
                 async with aclosing(behavior(request, call)) as items:
                     async for item in items:
@@ -211,6 +216,19 @@ class Handlers:
                     current_call.set(None)
 
         return stream
+
+
+def _checked(request_class: type[Message], policy: MethodPolicy) -> Callable[[Message], None]:
+    """What refuses a request that is not as the contract says: nearly all certainly are, which is quickly seen."""
+    is_certain = certain_check(request_class)
+
+    def check(request: Message) -> None:
+        if not is_certain(request):
+            if not policy.internal:
+                require_wellformed(request)
+            validate(request)
+
+    return check
 
 
 def require_wellformed(request: Message) -> None:
