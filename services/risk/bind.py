@@ -39,6 +39,7 @@ def bind(process: Process) -> None:
         day=database.upsert(models.DayRow, ["user_id", "account_id"]),
         event=database.upsert(models.EventRow, ["user_id", "event_id"]),
         counts=database.upsert(models.CountRow, ["user_id", "account_id", "symbol", "trading_day"]),
+        feed=database.upsert(models.FeedRow, ["stream"]),
     )
     repositories = database.repositories(partial(RiskRepository, upserts=upserts))
     journal = Journal(repositories, process.clock, settings.value.event_buffer)

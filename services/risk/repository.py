@@ -27,6 +27,7 @@ class Upserts(NamedTuple):
     day: Insert
     event: Insert
     counts: Insert
+    feed: Insert
 
 
 class AccountKey(NamedTuple):
@@ -119,14 +120,14 @@ class RiskRepository:
         for start in range(0, len(counts), _GROUP):
             rows = [row._asdict() for row in counts[start : start + _GROUP]]
             await self._session.execute(self._upserts.counts, rows)
-        row = models.FeedRow(
-            stream=_TRADING,
-            sequence=position.sequence,
-            time_ns=position.time_ns,
-            canceling=list(position.canceling),
-            replacing=list(position.replacing),
-        )
-        await self._session.merge(row)
+        feed = {
+            "stream": _TRADING,
+            "sequence": position.sequence,
+            "time_ns": position.time_ns,
+            "canceling": list(position.canceling),
+            "replacing": list(position.replacing),
+        }
+        await self._session.execute(self._upserts.feed, [feed])
 
     async def delete_counts(self, before: int) -> None:
         """Delete the counts of trading days before this one."""

@@ -9,15 +9,15 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from redfire.trading.v1.order_service_pb2 import CancelOrderRequest, CreateOrderRequest, GetOrderRequest
 
-from services.kernel.rpc.contract_rules import certain_check
 from services.kernel.policy import ROOT, descriptor_set
-from services.kernel.rpc.server import violations_of
+from services.kernel.rpc.contract_rules import certain_check
 from services.kernel.rpc.input_checks import malformed_of
+from services.kernel.rpc.server import violations_of
 
 UUID = "019b8bc8-a29f-76ba-abb1-bd175428ddaa"
 TEXTS = [
     "", "a", "b" * 64, "c" * 65, "d" * 300, "IF2101.CFFEX", "if2101", "1", "0", "-1", "1.5", "1.123456789", "0.0",
-    "1e3", ".5", "1\n", "a\n", "\n", "x\0", "é", "\u2028", UUID, UUID + "\n", "a@example.com", "http://example.com", "٣",
+    "1e3", ".5", "1\n", "a\n", "\n", "x\0", "é", "\u2028", UUID, UUID + "\n", "a@example.com", "٣",
 ]  # fmt: skip
 NUMBERS = [-1, 0, 1, 2, 3, 4, 5, 6, 10, 100, 1000, 1001, 100_000]
 INTEGERS = {FieldDescriptor.CPPTYPE_INT32, FieldDescriptor.CPPTYPE_INT64}
@@ -100,6 +100,7 @@ ORDER = {
 }
 
 
+@settings(deadline=None)
 @given(st.fixed_dictionaries({name: st.sampled_from(values) for name, values in ORDER.items()}))
 def test_of_an_order_without_an_end_everything_is_certain_that_protovalidate_takes(values):
     request = CreateOrderRequest(**values)

@@ -112,7 +112,8 @@ async def test_a_reached_loss_is_kept_at_once() -> None:
         world.trading.position(world.alice.user_id, world.account_id, 1, average=4000)
         world.market.tick(3990)
         database = world.platform.host.database("risk", models.Base)
-        upserts = Upserts(*(database.insert(model) for model in (models.DayRow, models.EventRow, models.CountRow)))
+        rows = models.DayRow, models.EventRow, models.CountRow, models.FeedRow
+        upserts = Upserts(*(database.insert(model) for model in rows))
         repositories = database.repositories(lambda session: RiskRepository(session, upserts))
 
         async def kept() -> bool:

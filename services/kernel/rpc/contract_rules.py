@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from google.protobuf.descriptor import Descriptor, FieldDescriptor
+from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
 
 Certain = Callable[[Message], bool]
@@ -45,7 +45,7 @@ def _unsure(_: Message) -> bool:
     return False
 
 
-def _terms(message: Descriptor, known: dict[str, Any]) -> Iterator[str]:
+def _terms(message: Any, known: dict[str, Any]) -> Iterator[str]:
     """Expressions over a message `m` of which all must be true."""
     if any(oneof.GetOptions().ListFields() for oneof in message.oneofs):
         raise _Unknown
@@ -113,7 +113,7 @@ def _term(
     elif kind == "string" and rule.name in ("min_len", "max_len"):
         return f"len({value}) {'>=' if rule.name == 'min_len' else '<='} {int(wanted)}"
     elif kind == "enum" and rule.name == "defined_only" and wanted:
-        return f"{value} in {_named(frozenset(field.enum_type.values_by_number), known)}"
+        return f"{value} in {_named(frozenset(field.enum_type.values_by_number if field.enum_type else ()), known)}"
     elif kind == "enum" and rule.name == "not_in":
         return f"{value} not in {_named(frozenset(wanted), known)}"
     elif kind in _INTEGERS and rule.name in _COMPARISONS:

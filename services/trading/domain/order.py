@@ -113,17 +113,27 @@ class NewOrder:
 
     def fingerprint(self) -> str:
         """Equal for two requests that ask for the same order, however their numbers are written."""
-        flags = [name for name in ("reduce_only", "post_only") if getattr(self, name)]
-        return fingerprint(
-            self.symbol, self.side, self.type, self.quantity, self.price, self.stop_price, self.trailing_offset,
-            self.time_in_force, self.expire_time_ns, self.position_effect, self.strategy_id, *flags,
-        )  # fmt: skip
+        # What `fingerprint` makes of these values and the flags that are set, in one piece.
+        text = (
+            f"{self.symbol}|{self.side:d}|{self.type:d}|{plain(self.quantity)}|{_text(self.price)}"
+            f"|{_text(self.stop_price)}|{_text(self.trailing_offset)}|{self.time_in_force:d}|{self.expire_time_ns}"
+            f"|{self.position_effect:d}|{self.strategy_id}"
+        )
+        if self.reduce_only:
+            text += "|reduce_only"
+        if self.post_only:
+            text += "|post_only"
+        return blake2b(text.encode(), digest_size=16).hexdigest()
 
 
 def fingerprint(*values: object) -> str:
     """A short digest of a request's values; decimals count by value."""
     parts = [plain(value) if isinstance(value, Decimal) else str(value) for value in values]
     return blake2b("|".join(parts).encode(), digest_size=16).hexdigest()
+
+
+def _text(value: Decimal | None) -> str:
+    return "None" if value is None else plain(value)
 
 
 @dataclass(slots=True)

@@ -167,20 +167,28 @@ class Journal:
         return News(NewsKind.CHANGE, self.sequence, user_id, item.account_id, payload)
 
     def _writes(self, changes: Changes, news: list[News]) -> list[Write]:
-        to = self._statements
-        writes: list[Write] = [(to.upsert_order, rows.order_row(order)) for order in changes.created.values()]
-        writes += [(to.upsert_order, rows.order_row(order)) for order in changes.orders.values()]
-        writes += [(to.upsert_order_group, rows.order_group_row(group)) for group in changes.groups.values()]
-        writes += [(to.insert_trade, rows.trade_row(trade)) for trade in changes.trades]
-        writes += [(to.upsert_trade, rows.trade_row(trade)) for trade in changes.trade_updates]
-        writes += [(to.insert_entry, rows.entry_row(entry)) for entry in changes.entries]
-        writes += [(to.upsert_position, rows.position_row(position)) for position in changes.positions.values()]
-        writes += [(to.upsert_account, rows.account_row(account)) for account in changes.account_rows.values()]
-        writes += [(to.upsert_instrument, rows.instrument_row(instrument)) for instrument in changes.instruments]
-        writes += [
-            (to.upsert_gateway, {"gateway": gateway, "trading_day": day, "keeps_own_days": is_own})
-            for gateway, (day, is_own) in changes.gateways.items()
-        ]
+        # Most of it is empty, and a loop over nothing costs less than a comprehension.
+        to, writes = self._statements, list[Write]()
+        for order in changes.created.values():
+            writes.append((to.upsert_order, rows.order_row(order)))
+        for order in changes.orders.values():
+            writes.append((to.upsert_order, rows.order_row(order)))
+        for group in changes.groups.values():
+            writes.append((to.upsert_order_group, rows.order_group_row(group)))
+        for trade in changes.trades:
+            writes.append((to.insert_trade, rows.trade_row(trade)))
+        for trade in changes.trade_updates:
+            writes.append((to.upsert_trade, rows.trade_row(trade)))
+        for entry in changes.entries:
+            writes.append((to.insert_entry, rows.entry_row(entry)))
+        for position in changes.positions.values():
+            writes.append((to.upsert_position, rows.position_row(position)))
+        for account in changes.account_rows.values():
+            writes.append((to.upsert_account, rows.account_row(account)))
+        for instrument in changes.instruments:
+            writes.append((to.upsert_instrument, rows.instrument_row(instrument)))
+        for gateway, (day, is_own) in changes.gateways.items():
+            writes.append((to.upsert_gateway, {"gateway": gateway, "trading_day": day, "keeps_own_days": is_own}))
         if news:
             row = {
                 "sequence": news[-1].sequence,
@@ -189,7 +197,8 @@ class Journal:
                 "payload": b"".join(len(item.payload).to_bytes(4) + item.payload for item in news),
             }
             writes.append((to.insert_journal, row))
-        return writes + changes.writes
+        writes += changes.writes
+        return writes
 
 
 def messages(payload: bytes) -> Iterator[bytes]:

@@ -20,21 +20,21 @@ class OutboxEvents:
         """All events of a step, to be written with what they tell of, where they are heard."""
         result: list[Write] = []
         wants = self._outbox.wants
-        for order in changes.created.values() if wants(ACCEPTED) else ():
+        for order in changes.created.values() if changes.created and wants(ACCEPTED) else ():
             event = self._outbox.event(ACCEPTED)
             event.order_accepted.user_id = order.user_id
             event.order_accepted.order_id = order.order_id
             event.order_accepted.account_id = order.account_id
             event.order_accepted.symbol = order.symbol
             result.append(self._outbox.write(event))
-        for call in changes.margin_calls if wants(MARGIN_CALL) else ():
+        for call in changes.margin_calls if changes.margin_calls and wants(MARGIN_CALL) else ():
             event = self._outbox.event(MARGIN_CALL)
             event.margin_call.user_id = call.user_id
             event.margin_call.account_id = call.account_id
             event.margin_call.begins = call.begins
             event.margin_call.equity, event.margin_call.margin = plain(call.equity), plain(call.margin)
             result.append(self._outbox.write(event))
-        for trade in changes.trades if wants(FILLED) else ():
+        for trade in changes.trades if changes.trades and wants(FILLED) else ():
             if not trade.order_id:
                 continue  # an expiry
             event = self._outbox.event(FILLED)
@@ -43,19 +43,19 @@ class OutboxEvents:
             event.order_filled.trade_id = trade.trade_id
             event.order_filled.price, event.order_filled.quantity = plain(trade.price), plain(trade.quantity)
             result.append(self._outbox.write(event))
-        for order in changes.finished if wants(FINISHED) else ():
+        for order in changes.finished if changes.finished and wants(FINISHED) else ():
             event = self._outbox.event(FINISHED)
             event.order_finished.user_id = order.user_id
             event.order_finished.order_id = order.order_id
             event.order_finished.status = f"ORDER_STATUS_{order.status.name}"
             result.append(self._outbox.write(event))
-        for order in changes.uncertain if wants(UNCERTAIN) else ():
+        for order in changes.uncertain if changes.uncertain and wants(UNCERTAIN) else ():
             event = self._outbox.event(UNCERTAIN)
             event.order_uncertain.user_id = order.user_id
             event.order_uncertain.order_id = order.order_id
             event.order_uncertain.account_id = order.account_id
             result.append(self._outbox.write(event))
-        for activity in changes.external if wants(EXTERNAL) else ():
+        for activity in changes.external if changes.external and wants(EXTERNAL) else ():
             event = self._outbox.event(EXTERNAL)
             event.external_activity.gateway = activity.gateway
             event.external_activity.kind = activity.kind
@@ -63,7 +63,7 @@ class OutboxEvents:
             event.external_activity.venue_id = activity.venue_id
             event.external_activity.quantity = plain(activity.quantity)
             result.append(self._outbox.write(event))
-        for order in changes.rearmed if wants(REARMED) else ():
+        for order in changes.rearmed if changes.rearmed and wants(REARMED) else ():
             event = self._outbox.event(REARMED)
             event.stop_rearmed.user_id = order.user_id
             event.stop_rearmed.order_id = order.order_id

@@ -1,0 +1,33 @@
+"""An order's fingerprint is in the database for ever: what makes it must not change."""
+
+from decimal import Decimal
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from services.trading.orders import NewOrder, OrderType, PositionEffect, Side, TimeInForce, fingerprint
+
+amounts = st.decimals(allow_nan=False, allow_infinity=False, places=8, min_value=-(10**17), max_value=10**17)
+
+
+@given(
+    st.builds(
+        NewOrder,
+        client_order_id=st.just("a"), symbol=st.text(), side=st.sampled_from(Side), type=st.sampled_from(OrderType),
+        quantity=amounts, price=st.none() | amounts, stop_price=st.none() | amounts,
+        trailing_offset=st.none() | amounts, time_in_force=st.sampled_from(TimeInForce), expire_time_ns=st.integers(),
+        position_effect=st.sampled_from(PositionEffect), strategy_id=st.text(), reduce_only=st.booleans(),
+        post_only=st.booleans(),
+    )
+)  # fmt: skip
+def test_an_orders_fingerprint_is_that_of_its_values(order):
+    flags = [name for name in ("reduce_only", "post_only") if getattr(order, name)]
+    assert order.fingerprint() == fingerprint(
+        order.symbol, order.side, order.type, order.quantity, order.price, order.stop_price, order.trailing_offset,
+        order.time_in_force, order.expire_time_ns, order.position_effect, order.strategy_id, *flags,
+    )  # fmt: skip
+
+
+def test_an_orders_fingerprint_is_what_it_was():
+    order = NewOrder("a", "IF2101.CFFEX", Side.BUY, OrderType.LIMIT, Decimal("1.50"), price=Decimal("3456.2"))
+    assert order.fingerprint() == "5ddc43c8fb459fd957997989d04da7dc"
