@@ -6,12 +6,14 @@ UV := VIRTUAL_ENV=$(VENV) $(BIN)/uv
 # On a terminal uv shows how far it is.
 INSTALL = $(UV) pip install $(shell test -t 2 || echo --quiet) --require-hashes --no-deps
 BACKTEST := services/quant/backtest/engine
+CLIENTS := tests/edge/clients
+BUILT := $(VENV)/clients
 ARGS ?=
 # For every platform and Python that RedFire runs on; no registry's name is written.
 LOCK := --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev core run test lint gen lock clean
+.PHONY: help setup setup-dev core run test lint gen lock clients clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-9s %s\n", $$1, $$2}'
@@ -65,6 +67,23 @@ gen: setup-dev ## Regenerate gen/ and envoy/ from proto/ and the settings
 lock: $(VENV)/.made ## Renew the lock files from pyproject.toml, to the newest versions
 	@$(UV) pip compile $(LOCK) --upgrade -o requirements.lock pyproject.toml
 	@$(UV) pip compile $(LOCK) --upgrade -c requirements.lock --extra cluster --group dev -o requirements-dev.lock pyproject.toml
+
+clients: $(BUILT)/go/client $(BUILT)/java/Client.class $(BUILT)/node/client.js ## Build the gRPC clients in Go, Java and Node.js that tests of the edge run
+
+$(BUILT)/go/client: $(wildcard $(CLIENTS)/go/*)
+	@mkdir -p $(@D)
+	@cd $(CLIENTS)/go && go build -o $(abspath $@) .
+
+$(BUILT)/java/Client.class: $(wildcard $(CLIENTS)/java/*)
+	@mkdir -p $(@D)
+	@mvn --quiet --batch-mode --file $(CLIENTS)/java/pom.xml dependency:copy-dependencies -DoutputDirectory=$(abspath $(@D))
+	@javac -cp '$(@D)/*' -d $(@D) $(CLIENTS)/java/Client.java
+
+$(BUILT)/node/client.js: $(wildcard $(CLIENTS)/node/*)
+	@mkdir -p $(@D)
+	@cp $(CLIENTS)/node/package*.json $(@D)
+	@cd $(@D) && npm ci --silent --ignore-scripts --no-audit --no-fund
+	@cp $(CLIENTS)/node/client.js $@
 
 clean: ## Remove what setup and tests made, but no data
 	rm -rf $(VENV) $(BACKTEST)/*.so $(BACKTEST)/_compiled.stamp .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,7 +1,7 @@
 """Calls that fail with much to say, and the calls of others that share the edge's connection to the services.
 
 The clients here take as little metadata as any does by default: 8 KiB (grpc-java, grpc-go from 1.82, C-core's soft
-limit; Node's 64 KiB is far away).
+limit; Node's 64 KiB is far away), and those of `clients` are what programs in Go, Java and Node.js use.
 """
 
 import asyncio
@@ -31,6 +31,7 @@ from services.mesh.edge_options import EdgeOptions
 from services.mesh.envoy import EnvoyProcess
 from services.registry import SERVICES
 from tests.edge.answers import error_of, reason_of
+from tests.edge.client_programs import COMMANDS, client_in, require
 from tests.edge.conftest import OPENAPI
 from tests.harness import FakeService, Platform, User, platform
 from tests.waiting import until
@@ -53,6 +54,19 @@ def violations(count: int) -> Invalid:
     error = Invalid("; ".join(f"parameter_{i} is unknown" for i in range(count)))
     error.fields = {f"parameters.parameter_{i}": f"there is no parameter_{i} " + "z" * 100 for i in range(count)}
     return error
+
+
+STREAM = order_service_pb2.StreamOrdersRequest(heartbeat_interval=duration_pb2.Duration(nanos=100_000_000))
+BAD_REQUESTS = {
+    "symbols": ("/redfire.market.v1.MarketService/StreamTicks", market_pb2.StreamTicksRequest(symbols=["1"] * 900)),
+    **{
+        key: (
+            "/redfire.config.v1.ConfigService/GetConfig",
+            config_pb2.GetConfigRequest(environment="development", service_name="risk", key=key),
+        )
+        for key in ERRORS
+    },
+}
 
 
 class TalkativeConfigs(ConfigServiceServicer):
@@ -217,4 +231,28 @@ async def test_long_request_headers_end_nobody_elses_calls(
             assert answer.status_code == 400, (name, size, answer.text)
             error_of(answer)
             assert len(answer.headers["x-request-id"]) <= 128
+    await neighbour[0].is_well(neighbour[1])
+
+
+@pytest.mark.parametrize("language", COMMANDS)
+async def test_a_client_of_another_language_gets_long_errors_and_its_streams_and_calls_go_on(
+    whole: Platform, edge: EnvoyProcess, neighbour: tuple[Neighbour, asyncio.Task[None]], language: str
+) -> None:
+    require(language)
+    orders = "/redfire.trading.v1.OrderService/"
+    trader, admin = await whole.user(role="trader"), await whole.admin()
+    # Whoever sends what is refused has a connection of its own, as has the one that must not suffer.
+    async with (
+        client_in(language, edge.address, trader.token) as other,
+        client_in(language, edge.address, admin.token) as client,
+    ):
+        for one in (other, client):
+            assert await one.ask("stream", orders + "StreamOrders", STREAM) == (0, 0)
+        for name, (path, request) in BAD_REQUESTS.items():
+            code, size = await client.call(path, request)
+            assert code in (grpc.StatusCode.INVALID_ARGUMENT.value[0], grpc.StatusCode.NOT_FOUND.value[0]), (name, code)
+            assert 0 < size < 8192, name
+            for one in (other, client):
+                assert await one.ask("heard") == (0, 0), name
+                assert await one.call(orders + "ListOrders", order_service_pb2.ListOrdersRequest()) == (0, 0), name
     await neighbour[0].is_well(neighbour[1])
