@@ -154,6 +154,7 @@ def order_group_to_pb(group: OrderGroup) -> trading_pb2.OrderGroup:
         status=status,
         create_time=time_to_pb(group.create_time_ns),
         update_time=time_to_pb(max(group.update_time_ns, *(order.update_time_ns for order in group.orders))),
+        unprotected_quantity=plain(group.unprotected_quantity),
     )
 
 

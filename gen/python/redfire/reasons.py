@@ -154,3 +154,5 @@ class Reason(StrEnum):
     OUTCOME_UNKNOWN = "OUTCOME_UNKNOWN"
     # The venue has an order, a trade or a position that the books do not know.
     EXTERNAL_ACTIVITY = "EXTERNAL_ACTIVITY"
+    # The venue took a trade of the order back.
+    TRADE_BUSTED = "TRADE_BUSTED"

@@ -3,10 +3,16 @@
 A bust is booked as if the trade had never been: what it opened leaves the position at the trade's own price, what it
 closed comes back at the cost that it took away, and commission and realised profit return as REVERSAL entries. What
 does not fit any more, because it was closed since, is realised. A correction is a bust and a new trade.
+
+What was busted trades no more: an order that still works is for so much less from then on, as the venue has no more of
+it. The exits of a group are for what its entry filled and they have not closed, and so protect again what a busted one
+had closed (see group_restatement).
 """
 
 import logging
 from dataclasses import replace
+
+from redfire.reasons import Reason
 
 from services.trading import metrics
 from services.trading.domain import ledger, money
@@ -23,8 +29,8 @@ from services.trading.domain.trade import Trade
 log = logging.getLogger(__name__)
 
 
-def bust(book: Book, order: Order, trade: Trade, changes: Changes) -> None:
-    """Take a booked trade back. Its order does not return to the market: what was busted trades no more."""
+def bust(book: Book, order: Order, trade: Trade, changes: Changes, corrected: bool = False) -> None:
+    """Take a booked trade back; `corrected`: another one takes its place in the same step."""
     account = book.accounts[order.account_id]
     log.warning("trade %s of order %s is busted", trade.venue_trade_id, order.order_id)
     metrics.busted.labels(trade.gateway).inc()
@@ -35,11 +41,14 @@ def bust(book: Book, order: Order, trade: Trade, changes: Changes) -> None:
     ):
         changes.entries += ledger.reverse(account, kind, amount, trade.trade_id, changes.now_ns)
     changes.trade_updates.append(replace(trade, busted=True))
+    if not corrected:
+        _trade_no_more(book, order, trade, changes)
     order.cumulative_quantity -= trade.quantity
     order.filled_notional -= money.product(trade.price, trade.quantity)
     order.commission -= trade.commission
     if order.status is OrderStatus.FILLED and order.cumulative_quantity < order.quantity:
         move(order, OrderStatus.CANCELED)
+        order.reject_reason = Reason.TRADE_BUSTED
     elif order.status is OrderStatus.PARTIALLY_FILLED and not order.cumulative_quantity:
         move(order, OrderStatus.NEW)
     book.reserve(order)
@@ -47,11 +56,26 @@ def bust(book: Book, order: Order, trade: Trade, changes: Changes) -> None:
     changes.accounts[account.account_id] = changes.account_rows[account.account_id] = account
 
 
+def _trade_no_more(book: Book, order: Order, trade: Trade, changes: Changes) -> None:
+    group = book.groups.get(order.order_group_id)
+    if group is not None and any(order.order_id == member.order_id for member in group.members):
+        if group.closes:
+            return  # its group decides
+        group.quantity -= trade.quantity
+        changes.groups[group.order_group_id] = group
+    if order.leaves_quantity:
+        order.quantity -= trade.quantity
+        if order.pending_quantity is not None:
+            order.pending_quantity -= trade.quantity
+
+
 def correct(book: Book, order: Order, trade: Trade, report: TradeReport, version: int, changes: Changes) -> None:
     """Book the corrected trade in place of the booked one."""
-    bust(book, order, trade, changes)
+    bust(book, order, trade, changes, corrected=True)
     leg = order.find_leg(report.reference)
     if leg is not None:
         leg.filled -= trade.quantity
     name = f"{report.venue_trade_id}#{version}"
     apply_trade_report(book, order, replace(report, venue_trade_id=name), changes, corrects_trade_id=trade.trade_id)
+    if order.status is OrderStatus.FILLED and order.reject_reason == Reason.TRADE_BUSTED:
+        order.reject_reason = ""

@@ -27,6 +27,16 @@ class MarginCall:
     margin: Decimal
 
 
+@dataclass(frozen=True, slots=True)
+class GroupRestatement:
+    """A group whose orders stand for something else, because of what its venue took back or told of late."""
+
+    group: OrderGroup
+    cause: str
+    quantity: Decimal
+    unprotected_quantity: Decimal
+
+
 @dataclass(slots=True)
 class Changes:
     """Orders, positions and accounts are written as they are at the end of the step.
@@ -59,6 +69,7 @@ class Changes:
     external: list[ExternalActivity] = field(default_factory=list)
     # Other rows of the same transaction.
     writes: list[Write] = field(default_factory=list)
+    restated: list[GroupRestatement] = field(default_factory=list)
     margin_calls: list[MarginCall] = field(default_factory=list)
     # Once it is durable: the ids of orders to send, and of orders to cancel at the venue.
     sends: list[str] = field(default_factory=list)

@@ -57,6 +57,16 @@ class OrderGroup:
         total = self.quantity if self.entry is None else self.entry.cumulative_quantity
         return max(total - sum((order.cumulative_quantity for order in self.members), ZERO), ZERO)
 
+    @property
+    def protected_quantity(self) -> Decimal:
+        """What its open members stand for, each of them, at most."""
+        return max((order.leaves_quantity for order in self.members if order.is_open), default=ZERO)
+
+    @property
+    def unprotected_quantity(self) -> Decimal:
+        """What its closing members neither closed nor stand for; what other orders closed counts, too."""
+        return max(self.remaining - self.protected_quantity, ZERO) if self.closes else ZERO
+
     def adopt(self, order: Order) -> None:
         """Take the books' own object of an order: a finished one may have been read anew."""
         for index, mine in enumerate(self.orders):

@@ -12,6 +12,8 @@ are gone. So what closes never exceeds what is held, whatever the venue fills me
 Orders that open may rest at the venue side by side. Where both fill before the venue hears of the cancel, each fill is
 a fact: more may be opened than one quantity, at most what the venue fills between the fill's report and the cancel.
 
+What a venue takes back, or tells of after the exits were over, is in group_restatement.py.
+
 An order that is canceled or refused by itself leaves the others as they are; when an entry ends, its exits go on for
 what it filled. `settle_group` depends on the orders alone and changes nothing when called again: after a restart it
 goes on from the rows.
@@ -26,6 +28,7 @@ from services.trading.domain import apply_reports
 from services.trading.domain.cache import Book
 from services.trading.domain.change_set import Changes
 from services.trading.domain.fill_or_kill import send_triggered
+from services.trading.domain.group_restatement import cause_of_restatement, reopen_exits, restatement
 from services.trading.domain.leg import needs_one_leg
 from services.trading.domain.money import ZERO
 from services.trading.domain.order import STOP_TYPES, Leg, Order, OrderStatus, ReplaceStep
@@ -235,6 +238,10 @@ class GroupSettlement:
                     touched.add(group.order_group_id)
         armed: list[Order] = []
         for order_group_id in sorted(touched):
-            if (found := groups.get(order_group_id)) is not None:
-                armed += settle_group(self._book, found, changes)
+            group = groups[order_group_id]
+            if cause := cause_of_restatement(group, changes):
+                reopen_exits(self._book, group, changes)
+            armed += settle_group(self._book, group, changes)
+            if cause:
+                changes.restated.append(restatement(self._book, group, cause))
         return armed

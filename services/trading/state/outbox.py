@@ -7,6 +7,7 @@ from services.trading.domain.change_set import Changes
 
 ACCEPTED, FILLED, FINISHED = "trading.order_accepted", "trading.order_filled", "trading.order_finished"
 UNCERTAIN, EXTERNAL = "trading.order_uncertain", "trading.external_activity"
+RESTATED = "trading.order_group_restated"
 MARGIN_CALL, REARMED = "trading.margin_call", "trading.stop_rearmed"
 
 
@@ -62,6 +63,16 @@ class OutboxEvents:
             event.external_activity.symbol = activity.symbol
             event.external_activity.venue_id = activity.venue_id
             event.external_activity.quantity = plain(activity.quantity)
+            result.append(self._outbox.write(event))
+        for restated in changes.restated if changes.restated and wants(RESTATED) else ():
+            event = self._outbox.event(RESTATED)
+            event.order_group_restated.user_id = restated.group.user_id
+            event.order_group_restated.order_group_id = restated.group.order_group_id
+            event.order_group_restated.account_id = restated.group.account_id
+            event.order_group_restated.symbol = restated.group.orders[0].symbol
+            event.order_group_restated.cause = restated.cause
+            event.order_group_restated.quantity = plain(restated.quantity)
+            event.order_group_restated.unprotected_quantity = plain(restated.unprotected_quantity)
             result.append(self._outbox.write(event))
         for order in changes.rearmed if changes.rearmed and wants(REARMED) else ():
             event = self._outbox.event(REARMED)

@@ -159,6 +159,22 @@ class Desk:
                 order = found
         return order
 
+    async def recall_group(self, order: Order) -> None:
+        """Put the group of a finished order back into the books for the step that tells of a trade of it."""
+        if not order.order_group_id or order.order_group_id in self.book.groups:
+            return
+        with suppress(Unavailable):
+            await self.journal.durable()
+        async with self._repositories.read() as repository:
+            group = await repository.get_order_group(order.user_id, order.order_group_id)
+        if self.is_open and order.order_group_id not in self.book.groups:
+            for one in group.orders:
+                if (mine := self.book.find_order(one.order_id)) is not None:
+                    group.adopt(mine)
+                else:
+                    self.book.remember_finished(one)
+            self.book.add_group(group)
+
     async def find_trades(self, order_id: str, venue_trade_id: str) -> list[Trade]:
         """A venue's trade of an order and its corrections, oldest first."""
         with suppress(Unavailable):

@@ -117,6 +117,11 @@ class Intake:
         if isinstance(report, TradeReport) and report.kind is not TradeKind.NEW:
             await self._amend_trade(order, report)
             return
+        if not order.is_open and isinstance(report, TradeReport) and report.venue_trade_id not in order.trade_ids:
+            await self._desk.recall_group(order)
+            if not self._desk.is_open:
+                return
+            order = self._desk.book.find_order(order.order_id) or order
         with self._desk.step(order.user_id) as changes:
             if isinstance(report, TradeReport):
                 apply_trade_report(self._desk.book, order, report, changes)
@@ -181,6 +186,10 @@ class Intake:
             (trade.price, trade.quantity) for trade in known
         ):
             return
+        await self._desk.recall_group(order)
+        if not self._desk.is_open:
+            return
+        order = self._desk.book.find_order(order.order_id) or order
         with self._desk.step(order.user_id) as changes:
             if report.kind is TradeKind.BUST:
                 bust(self._desk.book, order, current, changes)

@@ -81,6 +81,7 @@ class ErrorReason(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     MARGIN_CALL: _ClassVar[ErrorReason]
     OUTCOME_UNKNOWN: _ClassVar[ErrorReason]
     EXTERNAL_ACTIVITY: _ClassVar[ErrorReason]
+    TRADE_BUSTED: _ClassVar[ErrorReason]
 ERROR_REASON_UNSPECIFIED: ErrorReason
 INVALID_FIELD: ErrorReason
 INVALID_PAGE_TOKEN: ErrorReason
@@ -156,3 +157,4 @@ SELF_TRADE: ErrorReason
 MARGIN_CALL: ErrorReason
 OUTCOME_UNKNOWN: ErrorReason
 EXTERNAL_ACTIVITY: ErrorReason
+TRADE_BUSTED: ErrorReason

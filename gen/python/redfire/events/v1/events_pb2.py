@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1eredfire/events/v1/events.proto\x12\x11redfire.events.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\x84\x05\n\x05\x45vent\x12\x10\n\x08\x65vent_id\x18\x01 \x01(\t\x12\x13\n\x0brouting_key\x18\x02 \x01(\t\x12/\n\x0b\x63reate_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12<\n\x0fuser_registered\x18\x04 \x01(\x0b\x32!.redfire.events.v1.UserRegisteredH\x00\x12:\n\x0eorder_accepted\x18\x05 \x01(\x0b\x32 .redfire.events.v1.OrderAcceptedH\x00\x12\x36\n\x0corder_filled\x18\x06 \x01(\x0b\x32\x1e.redfire.events.v1.OrderFilledH\x00\x12:\n\x0eorder_finished\x18\x07 \x01(\x0b\x32 .redfire.events.v1.OrderFinishedH\x00\x12<\n\x0fstrategy_failed\x18\x08 \x01(\x0b\x32!.redfire.events.v1.StrategyFailedH\x00\x12\x36\n\x0cstop_rearmed\x18\t \x01(\x0b\x32\x1e.redfire.events.v1.StopRearmedH\x00\x12@\n\x11\x65xternal_activity\x18\n \x01(\x0b\x32#.redfire.events.v1.ExternalActivityH\x00\x12\x34\n\x0bmargin_call\x18\x0b \x01(\x0b\x32\x1d.redfire.events.v1.MarginCallH\x00\x12<\n\x0forder_uncertain\x18\x0c \x01(\x0b\x32!.redfire.events.v1.OrderUncertainH\x00\x42\t\n\x07payload\"d\n\x0bStopRearmed\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12\x10\n\x08order_id\x18\x02 \x01(\t\x12\x12\n\naccount_id\x18\x03 \x01(\t\x12\x0e\n\x06symbol\x18\x04 \x01(\t\x12\x0e\n\x06reason\x18\x05 \x01(\t\"e\n\x10\x45xternalActivity\x12\x0f\n\x07gateway\x18\x01 \x01(\t\x12\x0c\n\x04kind\x18\x02 \x01(\t\x12\x0e\n\x06symbol\x18\x03 \x01(\t\x12\x10\n\x08venue_id\x18\x04 \x01(\t\x12\x10\n\x08quantity\x18\x05 \x01(\t\"a\n\nMarginCall\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12\x12\n\naccount_id\x18\x02 \x01(\t\x12\x0e\n\x06\x62\x65gins\x18\x03 \x01(\x08\x12\x0e\n\x06\x65quity\x18\x04 \x01(\t\x12\x0e\n\x06margin\x18\x05 \x01(\t\"G\n\x0eOrderUncertain\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12\x10\n\x08order_id\x18\x02 \x01(\t\x12\x12\n\naccount_id\x18\x03 \x01(\t\"B\n\x0eUserRegistered\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12\x10\n\x08username\x18\x02 \x01(\t\x12\r\n\x05\x65mail\x18\x03 \x01(\t\"V\n\rOrderAccepted\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12\x10\n\x08order_id\x18\x02 \x01(\t\x12\x12\n\naccount_id\x18\x03 \x01(\t\x12\x0e\n\x06symbol\x18\x04 \x01(\t\"c\n\x0bOrderFilled\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12\x10\n\x08order_id\x18\x02 \x01(\t\x12\x10\n\x08trade_id\x18\x03 \x01(\t\x12\r\n\x05price\x18\x04 \x01(\t\x12\x10\n\x08quantity\x18\x05 \x01(\t\"B\n\rOrderFinished\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12\x10\n\x08order_id\x18\x02 \x01(\t\x12\x0e\n\x06status\x18\x03 \x01(\t\"E\n\x0eStrategyFailed\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12\x13\n\x0bstrategy_id\x18\x02 \x01(\t\x12\r\n\x05\x65rror\x18\x03 \x01(\tb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1eredfire/events/v1/events.proto\x12\x11redfire.events.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xcb\x05\n\x05\x45vent\x12\x10\n\x08\x65vent_id\x18\x01 \x01(\t\x12\x13\n\x0brouting_key\x18\x02 \x01(\t\x12/\n\x0b\x63reate_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12<\n\x0fuser_registered\x18\x04 \x01(\x0b\x32!.redfire.events.v1.UserRegisteredH\x00\x12:\n\x0eorder_accepted\x18\x05 \x01(\x0b\x32 .redfire.events.v1.OrderAcceptedH\x00\x12\x36\n\x0corder_filled\x18\x06 \x01(\x0b\x32\x1e.redfire.events.v1.OrderFilledH\x00\x12:\n\x0eorder_finished\x18\x07 \x01(\x0b\x32 .redfire.events.v1.OrderFinishedH\x00\x12<\n\x0fstrategy_failed\x18\x08 \x01(\x0b\x32!.redfire.events.v1.StrategyFailedH\x00\x12\x36\n\x0cstop_rearmed\x18\t \x01(\x0b\x32\x1e.redfire.events.v1.StopRearmedH\x00\x12@\n\x11\x65xternal_activity\x18\n \x01(\x0b\x32#.redfire.events.v1.ExternalActivityH\x00\x12\x34\n\x0bmargin_call\x18\x0b \x01(\x0b\x32\x1d.redfire.events.v1.MarginCallH\x00\x12<\n\x0forder_uncertain\x18\x0c \x01(\x0b\x32!.redfire.events.v1.OrderUncertainH\x00\x12\x45\n\x14order_group_restated\x18\r \x01(\x0b\x32%.redfire.events.v1.OrderGroupRestatedH\x00\x42\t\n\x07payload\"d\n\x0bStopRearmed\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12\x10\n\x08order_id\x18\x02 \x01(\t\x12\x12\n\naccount_id\x18\x03 \x01(\t\x12\x0e\n\x06symbol\x18\x04 \x01(\t\x12\x0e\n\x06reason\x18\x05 \x01(\t\"\xa0\x01\n\x12OrderGroupRestated\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12\x16\n\x0eorder_group_id\x18\x02 \x01(\t\x12\x12\n\naccount_id\x18\x03 \x01(\t\x12\x0e\n\x06symbol\x18\x04 \x01(\t\x12\r\n\x05\x63\x61use\x18\x05 \x01(\t\x12\x10\n\x08quantity\x18\x06 \x01(\t\x12\x1c\n\x14unprotected_quantity\x18\x07 \x01(\t\"e\n\x10\x45xternalActivity\x12\x0f\n\x07gateway\x18\x01 \x01(\t\x12\x0c\n\x04kind\x18\x02 \x01(\t\x12\x0e\n\x06symbol\x18\x03 \x01(\t\x12\x10\n\x08venue_id\x18\x04 \x01(\t\x12\x10\n\x08quantity\x18\x05 \x01(\t\"a\n\nMarginCall\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12\x12\n\naccount_id\x18\x02 \x01(\t\x12\x0e\n\x06\x62\x65gins\x18\x03 \x01(\x08\x12\x0e\n\x06\x65quity\x18\x04 \x01(\t\x12\x0e\n\x06margin\x18\x05 \x01(\t\"G\n\x0eOrderUncertain\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12\x10\n\x08order_id\x18\x02 \x01(\t\x12\x12\n\naccount_id\x18\x03 \x01(\t\"B\n\x0eUserRegistered\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12\x10\n\x08username\x18\x02 \x01(\t\x12\r\n\x05\x65mail\x18\x03 \x01(\t\"V\n\rOrderAccepted\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12\x10\n\x08order_id\x18\x02 \x01(\t\x12\x12\n\naccount_id\x18\x03 \x01(\t\x12\x0e\n\x06symbol\x18\x04 \x01(\t\"c\n\x0bOrderFilled\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12\x10\n\x08order_id\x18\x02 \x01(\t\x12\x10\n\x08trade_id\x18\x03 \x01(\t\x12\r\n\x05price\x18\x04 \x01(\t\x12\x10\n\x08quantity\x18\x05 \x01(\t\"B\n\rOrderFinished\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12\x10\n\x08order_id\x18\x02 \x01(\t\x12\x0e\n\x06status\x18\x03 \x01(\t\"E\n\x0eStrategyFailed\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12\x13\n\x0bstrategy_id\x18\x02 \x01(\t\x12\r\n\x05\x65rror\x18\x03 \x01(\tb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -33,23 +33,25 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'redfire.events.v1.events_pb
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_EVENT']._serialized_start=87
-  _globals['_EVENT']._serialized_end=731
-  _globals['_STOPREARMED']._serialized_start=733
-  _globals['_STOPREARMED']._serialized_end=833
-  _globals['_EXTERNALACTIVITY']._serialized_start=835
-  _globals['_EXTERNALACTIVITY']._serialized_end=936
-  _globals['_MARGINCALL']._serialized_start=938
-  _globals['_MARGINCALL']._serialized_end=1035
-  _globals['_ORDERUNCERTAIN']._serialized_start=1037
-  _globals['_ORDERUNCERTAIN']._serialized_end=1108
-  _globals['_USERREGISTERED']._serialized_start=1110
-  _globals['_USERREGISTERED']._serialized_end=1176
-  _globals['_ORDERACCEPTED']._serialized_start=1178
-  _globals['_ORDERACCEPTED']._serialized_end=1264
-  _globals['_ORDERFILLED']._serialized_start=1266
-  _globals['_ORDERFILLED']._serialized_end=1365
-  _globals['_ORDERFINISHED']._serialized_start=1367
-  _globals['_ORDERFINISHED']._serialized_end=1433
-  _globals['_STRATEGYFAILED']._serialized_start=1435
-  _globals['_STRATEGYFAILED']._serialized_end=1504
+  _globals['_EVENT']._serialized_end=802
+  _globals['_STOPREARMED']._serialized_start=804
+  _globals['_STOPREARMED']._serialized_end=904
+  _globals['_ORDERGROUPRESTATED']._serialized_start=907
+  _globals['_ORDERGROUPRESTATED']._serialized_end=1067
+  _globals['_EXTERNALACTIVITY']._serialized_start=1069
+  _globals['_EXTERNALACTIVITY']._serialized_end=1170
+  _globals['_MARGINCALL']._serialized_start=1172
+  _globals['_MARGINCALL']._serialized_end=1269
+  _globals['_ORDERUNCERTAIN']._serialized_start=1271
+  _globals['_ORDERUNCERTAIN']._serialized_end=1342
+  _globals['_USERREGISTERED']._serialized_start=1344
+  _globals['_USERREGISTERED']._serialized_end=1410
+  _globals['_ORDERACCEPTED']._serialized_start=1412
+  _globals['_ORDERACCEPTED']._serialized_end=1498
+  _globals['_ORDERFILLED']._serialized_start=1500
+  _globals['_ORDERFILLED']._serialized_end=1599
+  _globals['_ORDERFINISHED']._serialized_start=1601
+  _globals['_ORDERFINISHED']._serialized_end=1667
+  _globals['_STRATEGYFAILED']._serialized_start=1669
+  _globals['_STRATEGYFAILED']._serialized_end=1738
 # @@protoc_insertion_point(module_scope)

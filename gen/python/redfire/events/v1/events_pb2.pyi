@@ -9,7 +9,7 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class Event(_message.Message):
-    __slots__ = ("event_id", "routing_key", "create_time", "user_registered", "order_accepted", "order_filled", "order_finished", "strategy_failed", "stop_rearmed", "external_activity", "margin_call", "order_uncertain")
+    __slots__ = ("event_id", "routing_key", "create_time", "user_registered", "order_accepted", "order_filled", "order_finished", "strategy_failed", "stop_rearmed", "external_activity", "margin_call", "order_uncertain", "order_group_restated")
     EVENT_ID_FIELD_NUMBER: _ClassVar[int]
     ROUTING_KEY_FIELD_NUMBER: _ClassVar[int]
     CREATE_TIME_FIELD_NUMBER: _ClassVar[int]
@@ -22,6 +22,7 @@ class Event(_message.Message):
     EXTERNAL_ACTIVITY_FIELD_NUMBER: _ClassVar[int]
     MARGIN_CALL_FIELD_NUMBER: _ClassVar[int]
     ORDER_UNCERTAIN_FIELD_NUMBER: _ClassVar[int]
+    ORDER_GROUP_RESTATED_FIELD_NUMBER: _ClassVar[int]
     event_id: str
     routing_key: str
     create_time: _timestamp_pb2.Timestamp
@@ -34,7 +35,8 @@ class Event(_message.Message):
     external_activity: ExternalActivity
     margin_call: MarginCall
     order_uncertain: OrderUncertain
-    def __init__(self, event_id: _Optional[str] = ..., routing_key: _Optional[str] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., user_registered: _Optional[_Union[UserRegistered, _Mapping]] = ..., order_accepted: _Optional[_Union[OrderAccepted, _Mapping]] = ..., order_filled: _Optional[_Union[OrderFilled, _Mapping]] = ..., order_finished: _Optional[_Union[OrderFinished, _Mapping]] = ..., strategy_failed: _Optional[_Union[StrategyFailed, _Mapping]] = ..., stop_rearmed: _Optional[_Union[StopRearmed, _Mapping]] = ..., external_activity: _Optional[_Union[ExternalActivity, _Mapping]] = ..., margin_call: _Optional[_Union[MarginCall, _Mapping]] = ..., order_uncertain: _Optional[_Union[OrderUncertain, _Mapping]] = ...) -> None: ...
+    order_group_restated: OrderGroupRestated
+    def __init__(self, event_id: _Optional[str] = ..., routing_key: _Optional[str] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., user_registered: _Optional[_Union[UserRegistered, _Mapping]] = ..., order_accepted: _Optional[_Union[OrderAccepted, _Mapping]] = ..., order_filled: _Optional[_Union[OrderFilled, _Mapping]] = ..., order_finished: _Optional[_Union[OrderFinished, _Mapping]] = ..., strategy_failed: _Optional[_Union[StrategyFailed, _Mapping]] = ..., stop_rearmed: _Optional[_Union[StopRearmed, _Mapping]] = ..., external_activity: _Optional[_Union[ExternalActivity, _Mapping]] = ..., margin_call: _Optional[_Union[MarginCall, _Mapping]] = ..., order_uncertain: _Optional[_Union[OrderUncertain, _Mapping]] = ..., order_group_restated: _Optional[_Union[OrderGroupRestated, _Mapping]] = ...) -> None: ...
 
 class StopRearmed(_message.Message):
     __slots__ = ("user_id", "order_id", "account_id", "symbol", "reason")
@@ -49,6 +51,24 @@ class StopRearmed(_message.Message):
     symbol: str
     reason: str
     def __init__(self, user_id: _Optional[str] = ..., order_id: _Optional[str] = ..., account_id: _Optional[str] = ..., symbol: _Optional[str] = ..., reason: _Optional[str] = ...) -> None: ...
+
+class OrderGroupRestated(_message.Message):
+    __slots__ = ("user_id", "order_group_id", "account_id", "symbol", "cause", "quantity", "unprotected_quantity")
+    USER_ID_FIELD_NUMBER: _ClassVar[int]
+    ORDER_GROUP_ID_FIELD_NUMBER: _ClassVar[int]
+    ACCOUNT_ID_FIELD_NUMBER: _ClassVar[int]
+    SYMBOL_FIELD_NUMBER: _ClassVar[int]
+    CAUSE_FIELD_NUMBER: _ClassVar[int]
+    QUANTITY_FIELD_NUMBER: _ClassVar[int]
+    UNPROTECTED_QUANTITY_FIELD_NUMBER: _ClassVar[int]
+    user_id: str
+    order_group_id: str
+    account_id: str
+    symbol: str
+    cause: str
+    quantity: str
+    unprotected_quantity: str
+    def __init__(self, user_id: _Optional[str] = ..., order_group_id: _Optional[str] = ..., account_id: _Optional[str] = ..., symbol: _Optional[str] = ..., cause: _Optional[str] = ..., quantity: _Optional[str] = ..., unprotected_quantity: _Optional[str] = ...) -> None: ...
 
 class ExternalActivity(_message.Message):
     __slots__ = ("gateway", "kind", "symbol", "venue_id", "quantity")

@@ -125,7 +125,7 @@ class Order(_message.Message):
     def __init__(self, order_id: _Optional[str] = ..., client_order_id: _Optional[str] = ..., account_id: _Optional[str] = ..., symbol: _Optional[str] = ..., side: _Optional[_Union[_common_pb2.Side, str]] = ..., type: _Optional[_Union[_common_pb2.OrderType, str]] = ..., time_in_force: _Optional[_Union[_common_pb2.TimeInForce, str]] = ..., position_effect: _Optional[_Union[_common_pb2.PositionEffect, str]] = ..., quantity: _Optional[str] = ..., price: _Optional[str] = ..., stop_price: _Optional[str] = ..., trailing_offset: _Optional[str] = ..., status: _Optional[_Union[_common_pb2.OrderStatus, str]] = ..., cumulative_quantity: _Optional[str] = ..., leaves_quantity: _Optional[str] = ..., average_price: _Optional[str] = ..., commission: _Optional[str] = ..., reject_reason: _Optional[_Union[_error_reason_pb2.ErrorReason, str]] = ..., reject_message: _Optional[str] = ..., venue_order_id: _Optional[str] = ..., strategy_id: _Optional[str] = ..., trace_id: _Optional[str] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., update_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., expire_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., triggered: _Optional[bool] = ..., order_group_id: _Optional[str] = ..., reduce_only: _Optional[bool] = ..., post_only: _Optional[bool] = ..., hold_reason: _Optional[_Union[_error_reason_pb2.ErrorReason, str]] = ..., trading_day: _Optional[int] = ...) -> None: ...
 
 class OrderGroup(_message.Message):
-    __slots__ = ("order_group_id", "client_order_group_id", "kind", "orders", "account_id", "status", "create_time", "update_time")
+    __slots__ = ("order_group_id", "client_order_group_id", "kind", "orders", "account_id", "status", "create_time", "update_time", "unprotected_quantity")
     ORDER_GROUP_ID_FIELD_NUMBER: _ClassVar[int]
     CLIENT_ORDER_GROUP_ID_FIELD_NUMBER: _ClassVar[int]
     KIND_FIELD_NUMBER: _ClassVar[int]
@@ -134,6 +134,7 @@ class OrderGroup(_message.Message):
     STATUS_FIELD_NUMBER: _ClassVar[int]
     CREATE_TIME_FIELD_NUMBER: _ClassVar[int]
     UPDATE_TIME_FIELD_NUMBER: _ClassVar[int]
+    UNPROTECTED_QUANTITY_FIELD_NUMBER: _ClassVar[int]
     order_group_id: str
     client_order_group_id: str
     kind: OrderGroupKind
@@ -142,7 +143,8 @@ class OrderGroup(_message.Message):
     status: OrderGroupStatus
     create_time: _timestamp_pb2.Timestamp
     update_time: _timestamp_pb2.Timestamp
-    def __init__(self, order_group_id: _Optional[str] = ..., client_order_group_id: _Optional[str] = ..., kind: _Optional[_Union[OrderGroupKind, str]] = ..., orders: _Optional[_Iterable[_Union[Order, _Mapping]]] = ..., account_id: _Optional[str] = ..., status: _Optional[_Union[OrderGroupStatus, str]] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., update_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+    unprotected_quantity: str
+    def __init__(self, order_group_id: _Optional[str] = ..., client_order_group_id: _Optional[str] = ..., kind: _Optional[_Union[OrderGroupKind, str]] = ..., orders: _Optional[_Iterable[_Union[Order, _Mapping]]] = ..., account_id: _Optional[str] = ..., status: _Optional[_Union[OrderGroupStatus, str]] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., update_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., unprotected_quantity: _Optional[str] = ...) -> None: ...
 
 class Account(_message.Message):
     __slots__ = ("account_id", "display_name", "kind", "gateway", "currency", "balance", "available", "margin", "frozen", "unrealized_pnl", "realized_pnl", "equity", "commission", "create_time", "venue", "margin_call")

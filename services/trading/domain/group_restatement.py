@@ -1,0 +1,108 @@
+"""What becomes of a group when its venue takes a trade back, or tells of one after the group's exits were over.
+
+What filled is protected, never more. A busted entry fill makes the exits smaller. What a busted exit had closed is open
+again: the exits that are open stand for it again, and where none is, new ones are opened with the values that the first
+ones had last. So are they for a fill that an entry is told of when its exits have ended. Exits are opened anew only
+where their group ended them or they were filled: what their owner canceled, the venue refused, or whose time is over,
+stays so, and the user is told how much is unprotected.
+"""
+
+from dataclasses import replace
+from decimal import Decimal
+
+from redfire.reasons import Reason
+
+from services.kernel.identifiers import new_id
+from services.trading.domain.cache import Book
+from services.trading.domain.change_set import Changes, GroupRestatement
+from services.trading.domain.money import ZERO
+from services.trading.domain.order import Order, OrderStatus, ReplaceStep
+from services.trading.domain.order_group import OrderGroup
+
+TRADE_BUSTED, LATE_FILL = "TRADE_BUSTED", "LATE_FILL"
+_ENDED_BY_GROUP = frozenset({Reason.ORDER_GROUP_ENDED, Reason.TRADE_BUSTED})
+_KEPT_OF_ID = 25
+
+
+def cause_of_restatement(group: OrderGroup, changes: Changes) -> str:
+    """Why a step changes what a group stands for otherwise than by its own orders' fills; empty: it does not."""
+    order_ids = {order.order_id for order in group.orders}
+    if any(trade.order_id in order_ids for trade in changes.trade_updates):
+        return TRADE_BUSTED
+    entry = group.entry
+    if entry is not None and not _has_exits(group) and any(t.order_id == entry.order_id for t in changes.trades):
+        return LATE_FILL
+    return ""
+
+
+def reopen_exits(book: Book, group: OrderGroup, changes: Changes) -> None:
+    """Give a group that has something to protect, and no exit that could, its exits anew."""
+    if not group.closes or not group.remaining or _has_exits(group):
+        return
+    latest: dict[int, Order] = {}
+    for place, order in enumerate(group.orders):
+        if order is not group.entry:
+            latest[_place(order, place)] = order
+    for place, order in latest.items():
+        ended_by_group = order.status is OrderStatus.FILLED or order.reject_reason in _ENDED_BY_GROUP
+        if ended_by_group and not 0 < order.expire_time_ns <= changes.now_ns:
+            opened = _anew(group, order, place, changes.now_ns)
+            book.accept(opened, changes, holds=False)
+            group.orders.append(opened)
+            book.add_group(group)
+            changes.groups[group.order_group_id] = group
+
+
+def restatement(book: Book, group: OrderGroup, cause: str) -> GroupRestatement:
+    """What the user is told: what the group's orders stand for now, and what is held and unprotected."""
+    first = group.members[0]
+    position = book.accounts[group.account_id].positions.get((first.symbol, first.position_side))
+    held = position.quantity if position is not None else ZERO
+    return GroupRestatement(
+        group, cause, min(group.protected_quantity, group.remaining), min(group.unprotected_quantity, held)
+    )
+
+
+def _has_exits(group: OrderGroup) -> bool:
+    return any(order.is_open and order.status is not OrderStatus.PENDING_CANCEL for order in group.members)
+
+
+def _place(order: Order, place: int) -> int:
+    """Which of the orders that were asked for it is, or stands for."""
+    opened_anew = order.client_order_id.endswith(f".{order.order_id}")
+    return int(order.client_order_id.split(".")[-2]) if opened_anew else place
+
+
+def _anew(group: OrderGroup, order: Order, place: int, now_ns: int) -> Order:
+    first, order_id, none = group.orders[place], new_id(), Decimal(0)
+    return replace(
+        order,
+        order_id=order_id,
+        client_order_id=f"{first.client_order_id[:_KEPT_OF_ID]}.{place}.{order_id}",
+        quantity=group.remaining,
+        create_time_ns=now_ns,
+        update_time_ns=now_ns,
+        status=OrderStatus.PENDING_NEW,
+        cumulative_quantity=none,
+        filled_notional=none,
+        commission=none,
+        reject_reason="",
+        reject_message="",
+        triggered=False,
+        legs=[],
+        leg_count=0,
+        hold_reason="",
+        day_over=False,
+        held_day=0,
+        cancel_reason="",
+        cancel_first="",
+        entry_open=False,
+        replace_step=ReplaceStep.NONE,
+        pending_quantity=None,
+        pending_price=None,
+        hold_today=none,
+        hold_yesterday=none,
+        dormant=False,
+        reserved=none,
+        trade_ids=set(),
+    )
