@@ -15,8 +15,8 @@ import click
 from services.commands.one_line import BadInput, Command, progress_bar
 
 if TYPE_CHECKING:
-    from services.engine.quote import Quote
-    from services.engine.sim_feed import SimMarket
+    from services.engine.feeds.quote import Quote
+    from services.engine.feeds.simulated import SimMarket
 
 _ZONE = ZoneInfo("Asia/Shanghai")
 _SECONDS = {"1m": 60, "5m": 300, "15m": 900, "30m": 1800, "1h": 3600}
@@ -48,7 +48,7 @@ def sample(
 
     Bars have the time of their start; ticks have vnpy's column names, so that `--feed replay:FILE` plays them.
     """
-    from services.engine.sim_feed import SimMarket
+    from services.engine.feeds.simulated import SimMarket
     from services.quant.calendar import Calendar, SessionKind
     from services.quant.catalogue import Catalogue
 

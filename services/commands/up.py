@@ -157,7 +157,7 @@ async def _until_healthy(host: Host, timeout_s: float = 60.0) -> None:
 
 
 def _check_feed(loaded: Settings) -> None:
-    from services.engine.feed import parse_feed
+    from services.engine.feeds.feed import parse_feed
     from services.engine.settings import EngineSettings
 
     parse_feed(loaded.of(EngineSettings).feed)

@@ -1,8 +1,8 @@
 """What the engine is made of."""
 
-from services.engine import vnpy_home
-from services.engine.feed import parse_feed
+from services.engine.feeds.feed import parse_feed
 from services.engine.settings import EngineSettings
+from services.engine.vnpy import home as vnpy_home
 from services.kernel.runtime.service_context import Process
 from services.quant.catalogue import Catalogue
 

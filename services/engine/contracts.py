@@ -5,7 +5,7 @@ from decimal import Decimal
 from fnmatch import fnmatchcase
 from typing import Any
 
-from services.engine.vnpy_words import Unreadable, exact, readable
+from services.engine.vnpy.mapping import Unreadable, exact, readable
 from services.quant.catalogue import Catalogue, Instrument
 
 _KINDS = {"ETF": "FUND", "FOREX": "SPOT", "BOND": "EQUITY", "CFD": "SPOT", "SPREAD": "FUTURES", "SWAP": "FUTURES"}

@@ -32,7 +32,7 @@ from services.engine.updates import (
     TradingDayUpdate,
     VenueState,
 )
-from services.engine.vnpy_words import readable
+from services.engine.vnpy.mapping import readable
 from services.kernel.decimals import plain, to_text
 from services.kernel.errors import Invalid
 from services.quant.calendar import Calendar

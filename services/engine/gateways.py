@@ -11,11 +11,11 @@ from typing import Any
 
 from redfire.reasons import Reason
 
-from services.engine.gateway_thread import GatewayThread, Urgency
 from services.engine.settings import GatewaySettings
 from services.engine.updates import Gateway, GatewayStatus
 from services.engine.venue import Venue
-from services.engine.vnpy_engine import VnpyEngine
+from services.engine.vnpy.engine import VnpyEngine
+from services.engine.vnpy.gateway_thread import GatewayThread, Urgency
 from services.kernel.clock import Clock
 from services.kernel.errors import FailedPrecondition, NotFound
 

@@ -13,27 +13,27 @@ from services.engine import convert
 from services.engine.api import EngineApi
 from services.engine.contracts import Contracts
 from services.engine.event_stream import EventStream
-from services.engine.feed import Feed, FeedSpec, SimFeedSpec
-from services.engine.gateway_events import GatewayEvents
+from services.engine.feeds.feed import Feed, FeedSpec, SimFeedSpec
+from services.engine.feeds.replay import ReplayFeed
+from services.engine.feeds.simulated import SimFeed
 from services.engine.gateways import Gateways
 from services.engine.models import Base
-from services.engine.replay_feed import ReplayFeed
 from services.engine.repository import EngineRepository
 from services.engine.service import EngineService
 from services.engine.settings import EngineSettings
-from services.engine.sim_exchange import TRADING_DAY_KEY, SimExchange
-from services.engine.sim_feed import SimFeed
-from services.engine.sim_gateway import SimGateway
-from services.engine.sim_hours import SimHours
-from services.engine.sim_ledger import SimLedger
-from services.engine.sim_market import MARKET_KEY, SimMarketRunner
-from services.engine.sim_order import SimOrder, position_of_row
-from services.engine.sim_order_ids import KEPT, SimOrderIds
-from services.engine.sim_venue import SimVenue
+from services.engine.sim.exchange import TRADING_DAY_KEY, SimExchange
+from services.engine.sim.gateway import SimGateway
+from services.engine.sim.hours import SimHours
+from services.engine.sim.market import MARKET_KEY, SimMarketRunner
+from services.engine.sim.order import SimOrder, position_of_row
+from services.engine.sim.order_ids import KEPT, SimOrderIds
+from services.engine.sim.store import SimLedger
+from services.engine.sim.venue import SimVenue
 from services.engine.tick_stream import FeedNature, TickStream
-from services.engine.vnpy_engine import VnpyEngine
-from services.engine.vnpy_venue import VnpyVenue
-from services.engine.vnpy_words import split_symbol
+from services.engine.vnpy.engine import VnpyEngine
+from services.engine.vnpy.gateway_events import GatewayEvents
+from services.engine.vnpy.mapping import split_symbol
+from services.engine.vnpy.venue import VnpyVenue
 from services.kernel.errors import StartError
 from services.kernel.identifiers import new_id
 from services.kernel.runtime.service_context import Process

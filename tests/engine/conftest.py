@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from services.engine import vnpy_home
+from services.engine.vnpy import home as vnpy_home
 
 # Before any test module imports vnpy: its folder must not be made in the home folder.
 vnpy_home.prepare(Path(tempfile.mkdtemp(prefix="redfire-vnpy-")))

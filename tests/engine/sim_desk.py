@@ -3,9 +3,9 @@
 from datetime import UTC, datetime
 from decimal import Decimal as D
 
-from services.engine.quote import Quote
+from services.engine.feeds.quote import Quote
 from services.engine.settings import EngineSettings
-from services.engine.sim_exchange import SimExchange
+from services.engine.sim.exchange import SimExchange
 from services.engine.updates import (
     OrderRequest,
     OrderType,

@@ -8,7 +8,7 @@ import pytest
 from redfire.common.v1 import common_pb2 as common
 from redfire.engine.v1 import engine_pb2 as pb
 
-from services.engine import vnpy_venue
+from services.engine.vnpy import venue as vnpy_venue
 from services.kernel.identifiers import new_id
 from tests.engine import ctp_front as ctp
 from tests.engine.ctp_front import RB, SC

@@ -15,8 +15,11 @@ from redfire.common.v1 import error_reason_pb2 as reasons
 from redfire.engine.v1 import engine_pb2 as pb
 from sqlalchemy import event
 
-from services.engine import sim_venue, venue_orders, vnpy_engine, vnpy_venue
 from services.engine.models import Base
+from services.engine.sim import venue as sim_venue
+from services.engine.vnpy import engine as vnpy_engine
+from services.engine.vnpy import venue as vnpy_venue
+from services.engine.vnpy import venue_orders
 from services.kernel.clock import ManualClock
 from services.kernel.identifiers import new_id
 from tests.engine import ctp_front as ctp

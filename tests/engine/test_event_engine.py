@@ -7,7 +7,7 @@ import pytest
 from vnpy.event import EVENT_TIMER, Event
 from vnpy.trader.event import EVENT_CONTRACT, EVENT_TICK
 
-from services.engine.vnpy_engine import VnpyEngine
+from services.engine.vnpy.engine import VnpyEngine
 from tests.waiting import until
 
 

@@ -2,7 +2,7 @@ import gzip
 
 import pytest
 
-from services.engine.feed import FeedError, ReplayFeedSpec, SimFeedSpec, parse_feed
+from services.engine.feeds.feed import FeedError, ReplayFeedSpec, SimFeedSpec, parse_feed
 from services.kernel.errors import StartError
 from tests.engine.recordings import HEADER, row, write
 

@@ -5,8 +5,8 @@ import threading
 
 import pytest
 
-from services.engine import gateway_thread
-from services.engine.gateway_thread import GatewayThread, NotMade, Urgency
+from services.engine.vnpy import gateway_thread
+from services.engine.vnpy.gateway_thread import GatewayThread, NotMade, Urgency
 from services.kernel.errors import ResourceExhausted
 from tests.waiting import until
 

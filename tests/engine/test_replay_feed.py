@@ -2,8 +2,8 @@ import asyncio
 import gzip
 import time
 
-from services.engine.feed import ReplayFeedSpec
-from services.engine.replay_feed import MALFORMED, OUT_OF_ORDER, ReplayFeed
+from services.engine.feeds.feed import ReplayFeedSpec
+from services.engine.feeds.replay import MALFORMED, OUT_OF_ORDER, ReplayFeed
 from services.kernel.clock import Clock
 from services.quant.catalogue import Catalogue
 from tests.engine.recordings import HEADER, real_ticks, row, write

@@ -1,7 +1,7 @@
 import asyncio
 from datetime import UTC, datetime
 
-from services.engine.sim_feed import SimFeed, SimMarket, restored_state
+from services.engine.feeds.simulated import SimFeed, SimMarket, restored_state
 from services.kernel.clock import Clock, ManualClock
 from services.quant.catalogue import Catalogue
 

@@ -1,6 +1,6 @@
 from datetime import UTC, datetime, timedelta
 
-from services.engine.sim_order_ids import SimOrderIds
+from services.engine.sim.order_ids import SimOrderIds
 from services.kernel.identifiers import new_id
 
 NOW = datetime.now(UTC)

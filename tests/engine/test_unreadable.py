@@ -9,7 +9,7 @@ from vnpy.trader.object import AccountData, OrderData, PositionData, TickData, T
 
 from services.engine.convert import tick_frame
 from services.engine.updates import TradeUpdate
-from services.engine.vnpy_words import trade_update
+from services.engine.vnpy.mapping import trade_update
 from services.kernel.clock import Clock
 from services.kernel.runtime.telemetry import total
 from tests.engine import ctp_front as ctp

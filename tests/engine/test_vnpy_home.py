@@ -11,7 +11,7 @@ def test_a_start_in_the_same_process_brings_a_deleted_folder_back(tmp_path: Path
     code = f"""
 import shutil
 from pathlib import Path
-from services.engine import vnpy_home
+from services.engine.vnpy import home as vnpy_home
 folder = Path({str(tmp_path)!r})
 vnpy_home.prepare(folder)
 from vnpy.trader.utility import TEMP_DIR, save_json
@@ -30,7 +30,7 @@ def test_a_new_process_makes_its_folder_again_and_leaves_the_home_folder_alone(t
     home.mkdir()
     code = f"""
 from pathlib import Path
-from services.engine import vnpy_home
+from services.engine.vnpy import home as vnpy_home
 vnpy_home.prepare(Path({str(data)!r}))
 from vnpy.trader.utility import TEMP_DIR
 print(TEMP_DIR)

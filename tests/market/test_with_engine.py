@@ -7,7 +7,7 @@ import pytest
 from redfire.market.v1 import market_pb2 as pb
 from redfire.market.v1.market_pb2_grpc import MarketServiceStub
 
-from services.engine import vnpy_home
+from services.engine.vnpy import home as vnpy_home
 from tests.harness import platform
 from tests.market.ticks import DAILY, RECORDED, SYMBOL, daily, data_file
 from tests.waiting import until

@@ -21,8 +21,8 @@ from redfire.strategy.v1 import strategy_pb2
 from redfire.trading.v1 import account_service_pb2
 from redfire.trading.v1.account_service_pb2_grpc import AccountServiceStub
 
-from services.engine.replay_feed import ReplayFeed
-from services.engine.sim_ledger import SimLedger
+from services.engine.feeds.replay import ReplayFeed
+from services.engine.sim.store import SimLedger
 from services.kernel.clock import Clock
 from services.kernel.identifiers import new_id
 from services.quant.sdk.events import EXCHANGE_TIME

@@ -2,7 +2,7 @@
 
 import gzip
 
-from services.engine.feed import parse_feed
+from services.engine.feeds.feed import parse_feed
 
 
 def test_the_same_seed_writes_the_same_bars_which_a_backtest_reads(redfire, tmp_path):

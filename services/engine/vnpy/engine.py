@@ -24,7 +24,7 @@ from vnpy.trader.event import (
 from vnpy.trader.gateway import BaseGateway
 from vnpy.trader.object import CancelRequest, OrderRequest
 
-from services.engine.vnpy_words import UPDATE
+from services.engine.vnpy.mapping import UPDATE
 
 log = logging.getLogger(__name__)
 

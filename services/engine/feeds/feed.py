@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, TextIO, cast
 
-from services.engine.quote import Quote
+from services.engine.feeds.quote import Quote
 from services.kernel.errors import StartError
 
 FORMS = "sim | sim:SEED | replay:FILE[@SPEED|@max][?start=subscribe]"

@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy.exc import IntegrityError
 
 from services.engine.models import SimOrderRow, SimPositionRow, SimStateRow, SimTradeRow
-from services.engine.sim_order import SimOrder
+from services.engine.sim.order import SimOrder
 from services.engine.updates import PositionUpdate, TradeUpdate, Update
 from services.kernel.data.database import Database
 from services.kernel.data.group_commit import Write

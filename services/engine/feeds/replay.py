@@ -12,8 +12,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TextIO
 
-from services.engine.feed import ReplayFeedSpec, open_recording
-from services.engine.quote import Quote
+from services.engine.feeds.feed import ReplayFeedSpec, open_recording
+from services.engine.feeds.quote import Quote
 from services.kernel.clock import Clock
 from services.quant.calendar import Calendar
 from services.quant.catalogue import Catalogue

@@ -12,7 +12,6 @@ from redfire.reasons import Reason
 from vnpy.trader.constant import Status
 from vnpy.trader.object import OrderData, SubscribeRequest, TradeData
 
-from services.engine.gateway_thread import Call, GatewayThread, NotMade, Urgency
 from services.engine.models import GatewayOrderRow, GatewayTradeRow
 from services.engine.repository import EngineRepository, row_number
 from services.engine.updates import (
@@ -24,9 +23,8 @@ from services.engine.updates import (
     Update,
     VenueState,
 )
-from services.engine.venue_orders import SendState, VenueOrder, VenueOrders
-from services.engine.venue_reports import VenueReports, expired, trade_of_row
-from services.engine.vnpy_words import (
+from services.engine.vnpy.gateway_thread import Call, GatewayThread, NotMade, Urgency
+from services.engine.vnpy.mapping import (
     Unreadable,
     account_update,
     cancel_request,
@@ -38,6 +36,8 @@ from services.engine.vnpy_words import (
     to_vnpy,
     vnpy_type,
 )
+from services.engine.vnpy.venue_orders import SendState, VenueOrder, VenueOrders
+from services.engine.vnpy.venue_reports import VenueReports, expired, trade_of_row
 from services.kernel.clock import Clock
 from services.kernel.data.database import Database
 from services.kernel.errors import DeadlineExceeded, FailedPrecondition, NotFound

@@ -4,12 +4,12 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 
-from services.engine.feed import Feed
-from services.engine.quote import Quote
-from services.engine.sim_exchange import SimExchange
-from services.engine.sim_feed import SimFeed
-from services.engine.sim_gateway import SimGateway
-from services.engine.sim_ledger import SimLedger
+from services.engine.feeds.feed import Feed
+from services.engine.feeds.quote import Quote
+from services.engine.feeds.simulated import SimFeed
+from services.engine.sim.exchange import SimExchange
+from services.engine.sim.gateway import SimGateway
+from services.engine.sim.store import SimLedger
 
 log = logging.getLogger(__name__)
 

@@ -16,8 +16,8 @@ from vnpy.trader.object import OrderData, TradeData
 from services.engine.metrics import unreadable
 from services.engine.models import GatewayTradeRow
 from services.engine.updates import OrderStatus, OrderUpdate, PositionEffect, Side, TradeUpdate, Update
-from services.engine.venue_orders import VenueOrder, VenueOrders
-from services.engine.vnpy_words import exchange_time, order_side, order_update, readable, trade_update
+from services.engine.vnpy.mapping import exchange_time, order_side, order_update, readable, trade_update
+from services.engine.vnpy.venue_orders import VenueOrder, VenueOrders
 from services.kernel.clock import Clock
 from services.kernel.data.database import Database
 from services.kernel.data.group_commit import Write

@@ -12,9 +12,9 @@ from services.engine.gateways import Gateways
 from services.engine.metrics import foreign_ticks, unreadable
 from services.engine.tick_stream import TickStream
 from services.engine.updates import PositionUpdate, TradingDayUpdate
-from services.engine.vnpy_engine import EVENT_FEED_ENDED, EVENT_TRADING_DAY
-from services.engine.vnpy_venue import VnpyVenue
-from services.engine.vnpy_words import UPDATE, Unreadable, account_update, position_update, readable
+from services.engine.vnpy.engine import EVENT_FEED_ENDED, EVENT_TRADING_DAY
+from services.engine.vnpy.mapping import UPDATE, Unreadable, account_update, position_update, readable
+from services.engine.vnpy.venue import VnpyVenue
 from services.kernel.clock import Clock
 from services.quant.calendar import Calendar
 

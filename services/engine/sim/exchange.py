@@ -11,12 +11,12 @@ from decimal import Decimal
 
 from redfire.reasons import Reason
 
-from services.engine.quote import Quote
+from services.engine.feeds.quote import Quote
 from services.engine.settings import EngineSettings
-from services.engine.sim_hours import SimHours
-from services.engine.sim_ledger import SimLedger
-from services.engine.sim_order import SimOrder
-from services.engine.sim_positions import SimPositions
+from services.engine.sim.hours import SimHours
+from services.engine.sim.order import SimOrder
+from services.engine.sim.positions import SimPositions
+from services.engine.sim.store import SimLedger
 from services.engine.updates import (
     OrderRequest,
     OrderStatus,

@@ -6,13 +6,13 @@ from typing import Any
 from redfire.reasons import Reason
 
 from services.engine.repository import EngineRepository, row_number
-from services.engine.sim_exchange import SimExchange
-from services.engine.sim_gateway import SimGateway
-from services.engine.sim_ledger import SimLedger
-from services.engine.sim_order import SimOrder, position_of_row, trade_of_row
-from services.engine.sim_order_ids import SimOrderIds
+from services.engine.sim.exchange import SimExchange
+from services.engine.sim.gateway import SimGateway
+from services.engine.sim.order import SimOrder, position_of_row, trade_of_row
+from services.engine.sim.order_ids import SimOrderIds
+from services.engine.sim.store import SimLedger
 from services.engine.updates import OrderRequest, VenueState
-from services.engine.vnpy_words import cancel_request, to_vnpy
+from services.engine.vnpy.mapping import cancel_request, to_vnpy
 from services.kernel.data.database import Repositories
 from services.kernel.errors import NotFound
 

@@ -17,12 +17,12 @@ from vnpy.trader.object import (
     TickData,
 )
 
-from services.engine.quote import Quote
-from services.engine.sim_exchange import SimExchange
-from services.engine.sim_order_ids import SimOrderIds
+from services.engine.feeds.quote import Quote
+from services.engine.sim.exchange import SimExchange
+from services.engine.sim.order_ids import SimOrderIds
 from services.engine.updates import OrderUpdate, PositionUpdate, TradeUpdate, TradingDayUpdate, Update
-from services.engine.vnpy_engine import EVENT_FEED_ENDED, EVENT_TRADING_DAY
-from services.engine.vnpy_words import to_order_data, to_position_data, to_request, to_trade_data
+from services.engine.vnpy.engine import EVENT_FEED_ENDED, EVENT_TRADING_DAY
+from services.engine.vnpy.mapping import to_order_data, to_position_data, to_request, to_trade_data
 from services.quant.catalogue import Instrument
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)

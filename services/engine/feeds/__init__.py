@@ -1,0 +1,1 @@
+"""Where SIM's market comes from: a seeded random one, or a recorded one replayed."""

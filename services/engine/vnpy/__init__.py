@@ -1,0 +1,1 @@
+"""vnpy's MainEngine without windows, and its gateways as the engine's service sees them."""
