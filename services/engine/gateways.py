@@ -46,6 +46,7 @@ class _Line:
     made: bool = False
     attempt: int = 0  # the number of the last connect or disconnect: of an earlier one nothing is believed
     settle: asyncio.TimerHandle | None = None
+    telling: object | None = None  # one for each time that it begins to tell what it has; None when it has
     telling_since: float = 0.0
     decided: asyncio.Event = field(default_factory=asyncio.Event)
     watchdog: asyncio.TimerHandle | None = None
@@ -104,7 +105,7 @@ class Gateways:
     def is_decided(self) -> bool:
         """Whether all real gateways have told what they have, or are not about to."""
         return not any(
-            line.status is GatewayStatus.CONNECTING or line.settle is not None
+            line.status is GatewayStatus.CONNECTING or line.telling is not None
             for line in self._lines.values()
             if line.settings is not None
         )
@@ -233,10 +234,16 @@ class Gateways:
             line.telling_since = loop.time() + _LOOK_S
         if loop.time() - line.telling_since >= self._settle_s:
             line.settle = None
-            line.venue.settle()
-            self._tell(_state(line))
+            self._engine.after_all(partial(self._settled, line, line.telling))
         else:
             line.settle = loop.call_later(_LOOK_S, self._settle, line)
+
+    def _settled(self, line: _Line, telling: object) -> None:
+        """All that it told is taken; what it told before it was cut does not count."""
+        if line.telling is telling is not None:
+            line.telling = None
+            line.venue.settle()
+            self._tell(_state(line))
 
     def _watch(self, line: _Line) -> None:
         def too_late() -> None:
@@ -255,10 +262,11 @@ class Gateways:
         line.last_error = error or line.last_error
         if line.settle is not None:
             line.settle.cancel()
-            line.settle = None
+        line.settle = line.telling = None
         if status is GatewayStatus.CONNECTED:
             line.last_error = ""
             if line.settings is not None:
+                line.telling = object()
                 line.telling_since = asyncio.get_running_loop().time()
                 self._settle(line)
         elif line.settings is not None:

@@ -48,6 +48,17 @@ async def test_more_trades_than_fit_in_a_page_or_in_vnpys_memory(front, tmp_path
         assert [trade.venue_trade_id for trade in again.trades] == seen[:40] and again.more_trades
 
 
+async def test_what_a_gateway_has_is_complete_when_all_its_contracts_and_orders_were_taken(
+    front, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(vnpy_engine, "_OTHERS_AT_ONCE", 1)
+    for number in range(3_000):
+        front.instruments[f"x{number}"] = ctp.Instrument(f"x{number}", "SHFE", 10, 1.0)
+    async with engine_at(front, tmp_path, settle_s=0) as desk:
+        contracts = (await desk.engine.ListContracts(pb.ListContractsRequest())).instruments
+        assert sum(contract.gateway_name == "CTP" for contract in contracts) == 3_003
+
+
 async def test_orders_that_left_the_memory_are_still_ours(front, tmp_path, monkeypatch):
     monkeypatch.setattr(venue_orders, "FINISHED_KEPT", 2)
     async with engine_at(front, tmp_path) as desk:

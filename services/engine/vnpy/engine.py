@@ -31,6 +31,7 @@ log = logging.getLogger(__name__)
 # Events of our own, which travel with the others so that they keep their place among them.
 EVENT_FEED_ENDED = "eRedFireFeedEnded"
 EVENT_TRADING_DAY = "eRedFireTradingDay"
+_EVENT_CALL = "eRedFireCall"
 
 BRIDGED = (
     EVENT_TICK,
@@ -47,7 +48,7 @@ _CLOSE_S = 3.0
 _KEPT_FINISHED = 5_000
 # Between two turns of the loop: ticks, which cost little, and of all else, such as contracts at 50 µs.
 _TICKS_AT_ONCE = 2_000
-_OTHERS_AT_ONCE = 100
+_OTHERS_AT_ONCE = 50
 
 
 class SteadyEventEngine(EventEngine):
@@ -177,6 +178,12 @@ class VnpyEngine:
         for kind in BRIDGED:
             self.events.register(kind, self._arrive)
         self.events.process_in_place()
+        # After that, so that it goes the way of what gateways' threads put.
+        self.events.register(_EVENT_CALL, self._arrive)
+
+    def after_all(self, function: Callable[[], None]) -> None:
+        """Call a function on the loop when all that gateways have told by now was taken."""
+        self.events.put(Event(_EVENT_CALL, function))
 
     def add_gateway(self, gateway_class: type[BaseGateway], name: str) -> Any:
         """Make a gateway; one of the same name before it is forgotten."""
@@ -240,7 +247,10 @@ class VnpyEngine:
 
     def _pass_on(self, event: Event) -> None:
         try:
-            self._on_event(event.type, event.data)
+            if event.type == _EVENT_CALL:
+                event.data()
+            else:
+                self._on_event(event.type, event.data)
         except Exception:
             log.exception("vnpy's event %s could not be taken", event.type)
 
