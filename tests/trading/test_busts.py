@@ -192,3 +192,44 @@ def test_a_busted_close_of_todays_contracts_brings_todays_back_where_the_exchang
     (position,) = trader.account.positions.values()
     assert (position.today_quantity, position.yesterday_quantity) == (2, 1)
     trader.check()
+
+
+def test_a_corrected_close_closes_the_same_contracts_again():
+    trader = Trader(instrument("rb2610.SHFE", contract_size=D(10), price_tick=D(1)))
+    trader.begin_day(20260105)
+    trader.fill(trader.order(quantity=3, symbol="rb2610.SHFE"), 3, day=20260105)
+    close = trader.order(Side.SELL, 2, effect=PositionEffect.CLOSE, symbol="rb2610.SHFE")
+    trader.begin_day(20260106)  # SIM keeps it: what it closes is yesterday's by now
+    trader.fill(close, 2, day=20260106)
+    trader.fill(trader.order(quantity=2, symbol="rb2610.SHFE"), 2, day=20260106)
+    trade = next(trade for trade in trader.trades if trade.order_id == close.order_id)
+    report = TradeReport("SIM", close.order_id, trade.venue_trade_id, "rb2610.SHFE", D(4001), D(2), 1, 20260106)
+    changes = trader.step()
+    correct(trader.book, close, trade, report, 1, changes)
+    trader.record(changes)
+    (position,) = trader.account.positions.values()
+    assert (position.today_quantity, position.yesterday_quantity) == (2, 1)
+    assert trader.trades[-1].commission == instrument("rb2610.SHFE", contract_size=D(10)).commission(
+        D(4001), D(2), D(0)
+    )
+    trader.check()
+
+
+def test_a_close_that_is_corrected_a_day_later_closes_nothing_of_that_day():
+    trader = Trader(instrument("rb2610.SHFE", contract_size=D(10), price_tick=D(1)))
+    trader.begin_day(20260105)
+    trader.fill(trader.order(quantity=3, symbol="rb2610.SHFE"), 3, day=20260105)
+    close = trader.order(Side.SELL, 2, effect=PositionEffect.CLOSE, symbol="rb2610.SHFE")
+    trader.fill(close, 2, day=20260105)
+    trade = trader.trades[-1]
+    trader.begin_day(20260106)
+    trader.fill(trader.order(quantity=2, symbol="rb2610.SHFE"), 2, day=20260106)
+    report = TradeReport("SIM", close.order_id, trade.venue_trade_id, "rb2610.SHFE", D(4001), D(2), 1, 20260105)
+    changes = trader.step()
+    correct(trader.book, close, trade, report, 1, changes)
+    trader.record(changes)
+    (position,) = trader.account.positions.values()
+    assert (position.today_quantity, position.yesterday_quantity) == (2, 1)
+    same_day = instrument("rb2610.SHFE", contract_size=D(10)).commission(D(4001), D(2), D(2))
+    assert trader.trades[-1].commission == same_day and trade.commission < same_day
+    trader.check()

@@ -98,9 +98,9 @@ def _report_after_end(order: Order, leg: Leg, report: OrderReport, changes: Chan
 
 
 def apply_trade_report(
-    book: Book, order: Order, report: TradeReport, changes: Changes, corrects_trade_id: str = ""
+    book: Book, order: Order, report: TradeReport, changes: Changes, corrects: Trade | None = None
 ) -> bool:
-    """Book a fill, once; False when it is booked already."""
+    """Book a fill, once, or what stands for one that was taken out; False when it is booked already."""
     if report.venue_trade_id in order.trade_ids:
         return False
     order.trade_ids.add(report.venue_trade_id)
@@ -115,7 +115,10 @@ def apply_trade_report(
     )
     if stands_for and order.is_closing:
         external_trades.make_way(book, account, report, stands_for, changes)
-    realized, closed_today = book_position(book, account, order, effect, report, trading_day, changes)
+    closes = effect if corrects is None else corrects.closed_effect
+    realized, closed_today = book_position(book, account, order, closes, report, trading_day, changes)
+    if corrects is not None:
+        closed_today = min(corrects.closed_today, report.quantity)  # on its own day, which may be over
     if stands_for and not order.is_closing:
         external_trades.make_way(book, account, report, stands_for, changes)
     commission = book.terms(account, order.symbol).commission(report.price, report.quantity, closed_today)
@@ -125,8 +128,8 @@ def apply_trade_report(
         Trade(
             trade_id, order.order_id, order.user_id, order.account_id, order.symbol, order.side, effect,
             report.price, report.quantity, commission, realized, report.time_ns, changes.now_ns, order.gateway,
-            report.venue_trade_id, order.strategy_id, trading_day, False, corrects_trade_id, order.trace_id,
-            closed_today,
+            report.venue_trade_id, order.strategy_id, trading_day, False,
+            "" if corrects is None else corrects.trade_id, order.trace_id, closed_today,
         )
     )  # fmt: skip
     order.cumulative_quantity += report.quantity

@@ -76,6 +76,6 @@ def correct(book: Book, order: Order, trade: Trade, report: TradeReport, version
     if leg is not None:
         leg.filled -= trade.quantity
     name = f"{report.venue_trade_id}#{version}"
-    apply_trade_report(book, order, replace(report, venue_trade_id=name), changes, corrects_trade_id=trade.trade_id)
+    apply_trade_report(book, order, replace(report, venue_trade_id=name), changes, corrects=trade)
     if order.status is OrderStatus.FILLED and order.reject_reason == Reason.TRADE_BUSTED:
         order.reject_reason = ""

@@ -38,7 +38,7 @@ def book_position(
         today = yesterday = ZERO
     else:
         _roll(book, position, trading_day, changes)
-        today, yesterday = _take(book, order, effect, position, report.quantity)
+        today, yesterday = _take(book, order, effect, position, report.quantity, trading_day)
     realized = ZERO
     if position is not None and today + yesterday:
         account.margin -= position.margin
@@ -63,7 +63,7 @@ def _roll(book: Book, position: Position, trading_day: int, changes: Changes) ->
 
 
 def _take(
-    book: Book, order: Order, effect: PositionEffect, position: Position, quantity: Decimal
+    book: Book, order: Order, effect: PositionEffect, position: Position, quantity: Decimal, trading_day: int
 ) -> tuple[Decimal, Decimal]:
     """(today's, yesterday's) contracts that a closing fill takes.
 
@@ -72,6 +72,8 @@ def _take(
     today_first = effect is PositionEffect.CLOSE_TODAY or (
         effect is PositionEffect.CLOSE and book.closes_today_first(order.symbol)
     )
+    if trading_day != position.trading_day:
+        today_first = False  # it is of an earlier day, on which these were not there
     today, yesterday = split(quantity, order.hold_today, order.hold_yesterday, today_first)
     order.hold_today -= today
     order.hold_yesterday -= yesterday

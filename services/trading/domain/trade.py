@@ -33,3 +33,9 @@ class Trade:
     corrects_trade_id: str = ""
     trace_id: str = ""
     closed_today: Decimal = ZERO  # how much of it closed contracts of its own trading day
+
+    @property
+    def closed_effect(self) -> PositionEffect:
+        """The effect that closes again the contracts that it closed, whatever it was sent as."""
+        all_today = self.closed_today == self.quantity
+        return PositionEffect.CLOSE_TODAY if all_today else PositionEffect.CLOSE_YESTERDAY
