@@ -23,6 +23,7 @@ from services.trading.domain.currencies import Currencies
 from services.trading.domain.pre_trade_checks import Acceptance
 from services.trading.domain.reduce_only import ReduceOnly
 from services.trading.domain.trading_days import TradingDays
+from services.trading.emulation.exit_checks import ExitChecks
 from services.trading.emulation.leases import Leases
 from services.trading.emulation.order_groups import GroupSettlement
 from services.trading.emulation.self_trade_prevention import CancelFirst
@@ -101,7 +102,7 @@ def bind(process: Process) -> None:
         posts=lambda gateway: venue.simulated.get(gateway, True),  # vnpy's gateways have no post-only orders
         takes_orders=takes_orders,
     )
-    settlement = GroupSettlement(desk)
+    settlement = GroupSettlement(desk, ExitChecks(desk, risk, process.tasks))
     stops = Stops(desk, quotes, acceptance, risk, process.tasks, connected)
     cancel_first = CancelFirst(desk)
 

@@ -13,6 +13,7 @@ from services.kernel.identifiers import new_id
 from services.trading.account_opening import Accounts
 from services.trading.domain import apply_reports
 from services.trading.domain.account import Account
+from services.trading.domain.crossing import crossing_orders
 from services.trading.domain.group_checks import SelfTrade, of_order, require_shape
 from services.trading.domain.order import STOP_TYPES, NewOrder, Order, OrderStatus, fingerprint
 from services.trading.domain.order_group import OrderGroup, OrderGroupKind
@@ -226,6 +227,8 @@ class GroupService:
                 order.order_group_id = group.order_group_id
                 self._orders.note_instrument(one.instrument, changes)
                 self._book.accept(order, changes, holds=False)
+                if not waits and order.type not in STOP_TYPES:  # it is sent now, and risk was just asked
+                    order.crossed = {other.order_id: False for other in crossing_orders(self._book, order)}
                 group.orders.append(order)
             self._book.add_group(group)
             changes.groups[group.order_group_id] = group

@@ -14,6 +14,7 @@ from services.trading.domain.account import Account, AccountKind
 from services.trading.domain.apply_reports import apply_order_report, apply_trade_report, cancel, send
 from services.trading.domain.cache import Book
 from services.trading.domain.change_set import Changes
+from services.trading.domain.crossing import crossing_orders
 from services.trading.domain.order import (
     FINISHED,
     Delivery,
@@ -46,6 +47,23 @@ class AtVenue:
     @property
     def is_live(self):
         return self.status in LIVE
+
+
+class NothingPrevented:
+    """Answers at the next step that exits may meet orders of their owner."""
+
+    def __init__(self, book):
+        self.book = book
+        self.held = set()
+
+    def look_at(self, changes):
+        for order in changes.exits_held:
+            order.crossed.update({other.order_id: False for other in crossing_orders(self.book, order)})
+            self.held.add(order.order_group_id)
+
+    def ended(self, changes):
+        held, self.held = self.held, set()
+        return held & self.book.groups.keys()
 
 
 class Groups(RuleBasedStateMachine):
@@ -108,7 +126,7 @@ class Groups(RuleBasedStateMachine):
         book.instruments[self.symbol] = instrument(self.symbol)
         book.add_account(Account("a", "u", "n", AccountKind.PAPER, "SIM", "CNY", 0, "r", balance=D(10**9)))
         desk = SimpleNamespace(book=book, on_reloaded=lambda listener: None)
-        self.settlement = GroupSettlement(desk)
+        self.settlement = GroupSettlement(desk, NothingPrevented(book))
 
     def _seed_position(self, quantity, yesterday):
         opening = self._order(Side.BUY, PositionEffect.OPEN, OrderType.LIMIT)

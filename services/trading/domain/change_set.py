@@ -61,6 +61,8 @@ class Changes:
     finished: list[Order] = field(default_factory=list)
     # Triggered stops that cannot be sent now and stay armed.
     rearmed: list[Order] = field(default_factory=list)
+    # Exits of groups that may not be sent yet, since they would trade with their owner's orders.
+    exits_held: list[Order] = field(default_factory=list)
     instruments: list[Instrument] = field(default_factory=list)
     # What gateways reported: (trading day, whether it is one of their own).
     gateways: dict[str, tuple[int, bool]] = field(default_factory=dict)

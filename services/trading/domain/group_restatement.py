@@ -105,4 +105,5 @@ def _anew(group: OrderGroup, order: Order, place: int, now_ns: int) -> Order:
         dormant=False,
         reserved=none,
         trade_ids=set(),
+        crossed={},
     )

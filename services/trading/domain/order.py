@@ -236,6 +236,8 @@ class Order:
     # In memory only.
     dormant: bool = False  # of an exit of a group: there is nothing yet that it could close
     reserved: Decimal = ZERO
+    # Of an exit: the owner's orders that it would meet and risk was asked about, and whether they must be gone first.
+    crossed: dict[str, bool] = field(default_factory=dict)
     trade_ids: set[str] = field(default_factory=set)
 
     @property

@@ -27,6 +27,7 @@ from redfire.reasons import Reason
 from services.trading.domain import apply_reports
 from services.trading.domain.cache import Book
 from services.trading.domain.change_set import Changes
+from services.trading.domain.crossing import crossing_orders
 from services.trading.domain.fill_or_kill import send_triggered
 from services.trading.domain.group_restatement import cause_of_restatement, reopen_exits, restatement
 from services.trading.domain.leg import needs_one_leg
@@ -34,6 +35,7 @@ from services.trading.domain.money import ZERO
 from services.trading.domain.order import STOP_TYPES, Leg, Order, OrderStatus, ReplaceStep
 from services.trading.domain.order_group import OrderGroup
 from services.trading.domain.order_states import move
+from services.trading.emulation.exit_checks import ExitChecks
 from services.trading.state.store import Desk
 
 log = logging.getLogger(__name__)
@@ -108,6 +110,9 @@ def _stand_for(
         return
     live = sum((leg.leaves_quantity for leg in order.legs if leg.is_live), ZERO)
     others = [other for other in group.members if other is not order and _may_be_at_venue(other)]
+    if order.legs and remaining <= live and order.hold_reason == Reason.SELF_TRADE:
+        order.hold_reason = ""  # nothing of it waits any more
+        changes.order(order)
     if not order.legs:
         _resize(book, order, order.cumulative_quantity + remaining, changes)
         if order.type in STOP_TYPES and not order.triggered:
@@ -115,8 +120,12 @@ def _stand_for(
                 move(order, OrderStatus.NEW)
                 changes.order(order)
             armed.append(order)
-        elif not (order.hold_reason or order.cancel_first or (others and (group.closes or order.triggered))):
+        elif _is_held_back(order) or order.cancel_first:
+            return
+        elif not (others and (group.closes or order.triggered)):
             _send(book, group, order, changes)
+        elif order.triggered:
+            _meets_own_orders(book, group, order, changes)  # they go together with the others of its group
     elif order.pending_quantity is not None:
         if (
             order.replace_step is ReplaceStep.CANCELING
@@ -149,8 +158,26 @@ def _refused_leg(order: Order) -> Leg | None:
     return next((leg for leg in order.legs if leg.announced_status in _UNFILLED), None)
 
 
+def _is_held_back(order: Order) -> bool:
+    """Whether something else than an order of its owner's, which is looked for each time, keeps it from being sent."""
+    return bool(order.hold_reason) and order.hold_reason != Reason.SELF_TRADE
+
+
+def _meets_own_orders(book: Book, group: OrderGroup, order: Order, changes: Changes) -> bool:
+    """Whether an exit would trade with orders of its owner that must be gone first; then it says so."""
+    if not group.closes or not any(order.crossed.get(other.order_id, True) for other in crossing_orders(book, order)):
+        return False
+    changes.exits_held.append(order)
+    if order.hold_reason != Reason.SELF_TRADE:
+        order.hold_reason = Reason.SELF_TRADE
+        changes.order(order)
+    return True
+
+
 def _send(book: Book, group: OrderGroup, order: Order, changes: Changes) -> None:
     """Send what is not at the venue yet, with all that the group holds behind it."""
+    if _meets_own_orders(book, group, order, changes):
+        return
     if group.closes:
         for other in group.members:
             if other is not order and (other.hold_today or other.hold_yesterday):
@@ -208,8 +235,9 @@ def _may_be_at_venue(order: Order) -> bool:
 class GroupSettlement:
     """Settles the groups that a step touches, in that step."""
 
-    def __init__(self, desk: Desk) -> None:
+    def __init__(self, desk: Desk, exits: ExitChecks) -> None:
         self._desk = desk
+        self._exits = exits
         self._book = desk.book
         desk.on_reloaded(self.rebuild)
 
@@ -220,13 +248,15 @@ class GroupSettlement:
                 settle_group(self._book, group, changes)
                 if changes:
                     self._desk.commit(changes)
+                else:
+                    self._exits.look_at(changes)
 
     def complete(self, changes: Changes) -> list[Order]:
         """Settle what a step changed; answers the stops to arm."""
         groups = self._book.groups
         if not groups:
             return []
-        touched = set()
+        touched = self._exits.ended(changes)
         for order in changes.orders.values():
             if order.order_group_id and (group := groups.get(order.order_group_id)) is not None:
                 group.adopt(order)
@@ -244,4 +274,5 @@ class GroupSettlement:
             armed += settle_group(self._book, group, changes)
             if cause:
                 changes.restated.append(restatement(self._book, group, cause))
+        self._exits.look_at(changes)
         return armed

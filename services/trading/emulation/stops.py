@@ -218,7 +218,7 @@ class Stops:
     async def _check(self, order_id: str) -> None:
         """Ask risk, and look for the margin, once more: both were asked when the price was another."""
         order = self._desk.book.orders[order_id]
-        new, stop_price = _as_asked(order), order.stop_price
+        new, stop_price = as_asked(order), order.stop_price
         instrument = self._desk.book.instruments[order.symbol]
         quote = self._quotes.find(order.symbol, order.gateway)
         price = self._acceptance.reserve_price(new, quote) or order.reserve_price
@@ -368,7 +368,7 @@ def _is_sent_by_group(order: Order) -> bool:
     return order.is_closing and bool(order.order_group_id) and (order.type not in STOP_TYPES or bool(order.legs))
 
 
-def _as_asked(order: Order) -> NewOrder:
+def as_asked(order: Order) -> NewOrder:
     """What is left of a stop, as it would be asked for now."""
     return NewOrder(
         client_order_id=order.client_order_id,

@@ -1,0 +1,29 @@
+"""Which resting orders an order would trade with, of those of its own owner."""
+
+from decimal import Decimal
+
+from services.trading.domain.cache import Book
+from services.trading.domain.order import LIMIT_TYPES, Order, Side, TimeInForce
+
+_IMMEDIATE = frozenset({TimeInForce.IOC, TimeInForce.FOK})
+
+
+def crossing_orders(book: Book, order: Order) -> list[Order]:
+    """The owner's orders, of any account, that rest at the gateway, or are about to, where it would meet them."""
+    limit = order.price if order.type in LIMIT_TYPES else None
+    return [
+        other
+        for account in book.accounts_of[order.user_id]
+        if account.gateway == order.gateway
+        for other in book.open_orders(account.account_id)
+        if other.symbol == order.symbol and other.side is not order.side and _is_met(other, order.side, limit)
+    ]
+
+
+def _is_met(other: Order, side: Side, limit: Decimal | None) -> bool:
+    if other.type not in LIMIT_TYPES or other.time_in_force in _IMMEDIATE or not any(leg.is_live for leg in other.legs):
+        return False
+    assert other.price is not None
+    if limit is None:
+        return True
+    return other.price <= limit if side is Side.BUY else other.price >= limit

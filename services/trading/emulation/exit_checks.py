@@ -1,0 +1,72 @@
+"""Self-trade prevention for exits of groups, which are sent long after they were accepted (FIX 2964).
+
+An exit was accepted before the order that it would meet, and protects a position: whether resting orders are canceled
+or new ones refused, here the resting one goes first, and the exit is sent when it is certainly gone. Until then the
+exit says SELF_TRADE. Risk is asked only where there is such an order, once about each; without its answer the exit is
+sent.
+"""
+
+from redfire.reasons import Reason
+
+from services.kernel.tasks import Tasks
+from services.trading.domain import apply_reports
+from services.trading.domain.change_set import Changes
+from services.trading.domain.crossing import crossing_orders
+from services.trading.domain.order import OrderStatus
+from services.trading.emulation.stops import as_asked
+from services.trading.peers.risk_client import RiskGate
+from services.trading.state.store import Desk
+
+
+class ExitChecks:
+    """Asks risk about exits that wait, and knows whose groups are to be settled when an order is gone."""
+
+    def __init__(self, desk: Desk, risk: RiskGate, tasks: Tasks) -> None:
+        self._desk = desk
+        self._book = desk.book
+        self._risk = risk
+        self._tasks = tasks
+        # Exits that risk is being asked about.
+        self._asking: set[str] = set()
+        # Groups with an exit that waits.
+        self._waiting: set[str] = set()
+
+    def ended(self, changes: Changes) -> set[str]:
+        """The groups whose exits may wait no more, as orders ended in a step."""
+        if not self._waiting or not changes.finished:
+            return set()
+        found = {name for name in self._waiting if name in self._book.groups}
+        self._waiting.clear()  # those that still wait say so again
+        return found
+
+    def look_at(self, changes: Changes) -> None:
+        """Ask about the exits that a step holds back."""
+        for order in changes.exits_held:
+            self._waiting.add(order.order_group_id)
+            unknown = any(other.order_id not in order.crossed for other in crossing_orders(self._book, order))
+            if unknown and order.order_id not in self._asking:
+                self._asking.add(order.order_id)
+                self._tasks.spawn("trading.exit", self._ask(order.order_id))
+
+    async def _ask(self, order_id: str) -> None:
+        order = self._book.orders[order_id]
+        asked = [other.order_id for other in crossing_orders(self._book, order)]
+        instrument = self._book.instruments[order.symbol]
+        try:
+            answer = await self._risk.check(
+                order.user_id, order.account_id, order_id, as_asked(order), order.reserve_price, instrument,
+                order.gateway, triggered=True,
+            )  # fmt: skip
+        finally:
+            self._asking.discard(order_id)
+        found = self._book.orders.get(order_id)
+        if found is None or not self._desk.is_open:
+            return  # it ended meanwhile, or is asked about again when the books are read
+        with self._desk.step(found.user_id) as changes:
+            for other_id in asked:
+                found.crossed[other_id] = other_id in answer.cancel_first
+                other = self._book.orders.get(other_id)
+                if found.crossed[other_id] and other is not None and other.status is not OrderStatus.PENDING_CANCEL:
+                    apply_reports.cancel(self._book, other, changes, Reason.SELF_TRADE)
+            changes.order(found)  # its group is settled with the step
+            self._desk.commit(changes)
