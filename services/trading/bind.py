@@ -102,8 +102,9 @@ def bind(process: Process) -> None:
         posts=lambda gateway: venue.simulated.get(gateway, True),  # vnpy's gateways have no post-only orders
         takes_orders=takes_orders,
     )
-    settlement = GroupSettlement(desk, ExitChecks(desk, risk, process.tasks))
-    stops = Stops(desk, quotes, acceptance, risk, process.tasks, connected)
+    exits = ExitChecks(desk, risk, process.tasks)
+    settlement = GroupSettlement(desk, exits)
+    stops = Stops(desk, quotes, acceptance, risk, exits, process.tasks, connected)
     cancel_first = CancelFirst(desk)
 
     def complete(changes: Changes) -> None:

@@ -92,3 +92,23 @@ async def test_an_exit_that_waits_goes_on_after_a_restart(tmp_path):
         assert not sent(trader, profit)
         trader.engine.update(resting, "CANCELED")
         await until(lambda: live(trader, profit) == 3)
+
+
+async def test_a_closing_stop_of_its_own_waits_the_same_way_and_takes_what_is_there_then(trader):
+    held = await trader.create(quantity=3)
+    await trader.becomes(held.order_id, "NEW")
+    trader.engine.fill(held.order_id, 3, "4000")
+    await trader.becomes(held.order_id, "FILLED")
+    stop = await trader.create("SELL", 3, type="STOP", stop_price="3900", effect="UNSPECIFIED", reduce_only=True)
+    resting = await trader.create(price="3880")
+    await trader.becomes(resting.order_id, "NEW")
+    await until(lambda: trader.market.listeners)
+    trader.engine.auto_cancel, trader.risk.cancel_first = False, [resting.order_id]
+    trader.market.price(SYMBOL, 3899.0)
+    await shows(trader, stop.order_id, hold_reason=reasons.SELF_TRADE)
+    await until(lambda: resting.order_id in trader.engine.cancels)
+    assert not sent(trader, stop.order_id)
+    trader.engine.update(resting.order_id, "CANCELED")
+    await until(lambda: sent(trader, stop.order_id))
+    assert sent(trader, stop.order_id) == [(stop.order_id, "3")]
+    await shows(trader, stop.order_id, hold_reason=0)

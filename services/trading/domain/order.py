@@ -293,6 +293,25 @@ class Order:
                 return leg
         return None
 
+    def asked_again(self) -> NewOrder:
+        """What is left of it, as it would be asked for now."""
+        return NewOrder(
+            client_order_id=self.client_order_id,
+            symbol=self.symbol,
+            side=self.side,
+            type=self.type,
+            quantity=self.leaves_quantity,
+            account_id=self.account_id,
+            price=self.price,
+            stop_price=self.stop_price,
+            trailing_offset=self.trailing_offset,
+            time_in_force=self.time_in_force,
+            expire_time_ns=self.expire_time_ns,
+            position_effect=self.position_effect,
+            strategy_id=self.strategy_id,
+            reduce_only=self.reduce_only,
+        )
+
     @property
     def venue_type(self) -> OrderType:
         """What the venue sees: stops are trading's own."""

@@ -1,4 +1,4 @@
-"""Self-trade prevention for exits of groups, which are sent long after they were accepted (FIX 2964).
+"""Self-trade prevention for exits: closing stops, and orders of groups, which are sent long after they were accepted.
 
 An exit was accepted before the order that it would meet, and protects a position: whether resting orders are canceled
 or new ones refused, here the resting one goes first, and the exit is sent when it is certainly gone. Until then the
@@ -12,8 +12,7 @@ from services.kernel.tasks import Tasks
 from services.trading.domain import apply_reports
 from services.trading.domain.change_set import Changes
 from services.trading.domain.crossing import crossing_orders
-from services.trading.domain.order import OrderStatus
-from services.trading.emulation.stops import as_asked
+from services.trading.domain.order import Order, OrderStatus
 from services.trading.peers.risk_client import RiskGate
 from services.trading.state.store import Desk
 
@@ -43,10 +42,14 @@ class ExitChecks:
         """Ask about the exits that a step holds back."""
         for order in changes.exits_held:
             self._waiting.add(order.order_group_id)
-            unknown = any(other.order_id not in order.crossed for other in crossing_orders(self._book, order))
-            if unknown and order.order_id not in self._asking:
-                self._asking.add(order.order_id)
-                self._tasks.spawn("trading.exit", self._ask(order.order_id))
+            self.ask(order)
+
+    def ask(self, order: Order) -> None:
+        """Ask about the orders that an exit would meet and nothing is known of; the answer is a step that has it."""
+        unknown = any(other.order_id not in order.crossed for other in crossing_orders(self._book, order))
+        if unknown and order.order_id not in self._asking:
+            self._asking.add(order.order_id)
+            self._tasks.spawn("trading.exit", self._ask(order.order_id))
 
     async def _ask(self, order_id: str) -> None:
         order = self._book.orders[order_id]
@@ -54,7 +57,7 @@ class ExitChecks:
         instrument = self._book.instruments[order.symbol]
         try:
             answer = await self._risk.check(
-                order.user_id, order.account_id, order_id, as_asked(order), order.reserve_price, instrument,
+                order.user_id, order.account_id, order_id, order.asked_again(), order.reserve_price, instrument,
                 order.gateway, triggered=True,
             )  # fmt: skip
         finally:
@@ -68,5 +71,5 @@ class ExitChecks:
                 other = self._book.orders.get(other_id)
                 if found.crossed[other_id] and other is not None and other.status is not OrderStatus.PENDING_CANCEL:
                     apply_reports.cancel(self._book, other, changes, Reason.SELF_TRADE)
-            changes.order(found)  # its group is settled with the step
+            changes.order(found)  # its group is settled with the step, or Stops look at it again
             self._desk.commit(changes)

@@ -6,7 +6,8 @@ risk does not answer) it stays armed: `hold_reason` says why, `trading.stop_rear
 again when the gateway is back and at growing intervals. A closing stop is tried whatever the price does meanwhile; an
 opening one only while the price is beyond its trigger, else it waits for its trigger again. Where the venue, or risk,
 refuses the order itself, it ends with that reason. What cannot be sent of another exit of a group (its take profit, or
-what an exit grew by) is tried again the same way.
+what an exit grew by) is tried again the same way. A closing stop that would trade with an order of its owner waits
+until that is gone, where self-trades are prevented (see exit_checks).
 """
 
 import asyncio
@@ -20,12 +21,12 @@ from services.kernel.errors import RedFireError
 from services.kernel.tasks import Tasks
 from services.trading.domain import apply_reports
 from services.trading.domain.change_set import Changes
+from services.trading.domain.crossing import crossing_orders
 from services.trading.domain.fill_or_kill import send_triggered
 from services.trading.domain.money import ZERO
 from services.trading.domain.order import (
     STOP_TYPES,
     Delivery,
-    NewOrder,
     Order,
     OrderStatus,
     OrderType,
@@ -33,6 +34,7 @@ from services.trading.domain.order import (
     TimeInForce,
 )
 from services.trading.domain.pre_trade_checks import Acceptance, GatewayDisconnected, InsufficientPosition
+from services.trading.emulation.exit_checks import ExitChecks
 from services.trading.peers.quotes import Quote, Quotes
 from services.trading.peers.risk_client import RiskGate
 from services.trading.state.store import Desk
@@ -52,6 +54,7 @@ class Stops:
         quotes: Quotes,
         acceptance: Acceptance,
         risk: RiskGate,
+        exits: ExitChecks,
         tasks: Tasks,
         connected: Callable[[str], bool],
     ) -> None:
@@ -59,6 +62,7 @@ class Stops:
         self._quotes = quotes
         self._acceptance = acceptance
         self._risk = risk
+        self._exits = exits
         self._tasks = tasks
         self._connected = connected
         self._held: dict[str, dict[str, Order]] = {}
@@ -67,6 +71,8 @@ class Stops:
         self._checking: set[str] = set()
         # Triggered ones that could not be sent: (pause, when to try again), in seconds of the monotonic clock.
         self._rearmed: dict[str, tuple[float, float]] = {}
+        # Triggered closing ones that wait for an order of their owner to be gone.
+        self._meeting: set[str] = set()
         quotes.on_price = self.on_price
         desk.on_reloaded(self.rebuild)
 
@@ -91,6 +97,7 @@ class Stops:
         self._held.clear()
         self._moved.clear()
         self._rearmed.clear()
+        self._meeting.clear()
         for order in list(self._desk.book.orders.values()):
             if order.is_retried and order.hold_reason in apply_reports.TEMPORARY and _is_sent_by_group(order):
                 self._rearmed[order.order_id] = (FIRST_PAUSE_S, self._desk.clock.monotonic())
@@ -210,15 +217,34 @@ class Stops:
         if not self._connected(order.gateway):
             self._rearm(order, GatewayDisconnected(gateway=order.gateway))
         elif order.is_closing:
-            self._send(order)
+            if order.order_group_id or not self._meets_own_orders(order):
+                self._send(order)
         else:
             self._checking.add(order.order_id)
             self._tasks.spawn("trading.stop", self._check(order.order_id))
 
+    def _meets_own_orders(self, order: Order) -> bool:
+        """Whether a closing stop waits for orders of its owner that it would trade with; its group looks by itself."""
+        if not any(order.crossed.get(one.order_id, True) for one in crossing_orders(self._desk.book, order)):
+            return False
+        if order.hold_reason != Reason.SELF_TRADE:
+            with self._desk.step(order.user_id) as changes:
+                order.triggered, order.hold_reason = True, Reason.SELF_TRADE
+                changes.order(order)
+                self._desk.commit(changes)
+        self._meeting.add(order.order_id)
+        self._exits.ask(order)
+        return True
+
+    def _meet_again(self, order_id: str) -> None:
+        order = self._desk.book.orders.get(order_id)
+        if order is not None and order.is_held and order.hold_reason == Reason.SELF_TRADE and self._desk.is_open:
+            self._trigger(order)
+
     async def _check(self, order_id: str) -> None:
         """Ask risk, and look for the margin, once more: both were asked when the price was another."""
         order = self._desk.book.orders[order_id]
-        new, stop_price = as_asked(order), order.stop_price
+        new, stop_price = order.asked_again(), order.stop_price
         instrument = self._desk.book.instruments[order.symbol]
         quote = self._quotes.find(order.symbol, order.gateway)
         price = self._acceptance.reserve_price(new, quote) or order.reserve_price
@@ -337,6 +363,10 @@ class Stops:
 
     def complete(self, changes: Changes) -> None:
         """Keep an eye on what a step armed again."""
+        if self._meeting and (changes.finished or not self._meeting.isdisjoint(changes.orders)):
+            for order_id in self._meeting:
+                asyncio.get_running_loop().call_soon(self._meet_again, order_id)
+            self._meeting.clear()
         now = self._desk.clock.monotonic()
         for order in changes.rearmed:
             if self._rearmed.get(order.order_id, (0.0, now))[1] <= now:  # else it was just tried again, and waits
@@ -366,23 +396,3 @@ def _is_beyond(order: Order, price: Decimal) -> bool:
 def _is_sent_by_group(order: Order) -> bool:
     """Whether it is an exit that has no trigger, or is at the venue with a part of it: its group sends the rest."""
     return order.is_closing and bool(order.order_group_id) and (order.type not in STOP_TYPES or bool(order.legs))
-
-
-def as_asked(order: Order) -> NewOrder:
-    """What is left of a stop, as it would be asked for now."""
-    return NewOrder(
-        client_order_id=order.client_order_id,
-        symbol=order.symbol,
-        side=order.side,
-        type=order.type,
-        quantity=order.leaves_quantity,
-        account_id=order.account_id,
-        price=order.price,
-        stop_price=order.stop_price,
-        trailing_offset=order.trailing_offset,
-        time_in_force=order.time_in_force,
-        expire_time_ns=order.expire_time_ns,
-        position_effect=order.position_effect,
-        strategy_id=order.strategy_id,
-        reduce_only=order.reduce_only,
-    )
