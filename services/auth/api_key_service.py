@@ -6,10 +6,10 @@ from datetime import datetime, timedelta
 
 from services.auth.api_key import ApiKey, NewApiKey, VerifiedKey, is_allowed, is_within, parse_networks
 from services.auth.api_key_repository import ApiKeyRepository
-from services.auth.directory import UserDirectory
 from services.auth.revocation_feed import RevocationFeed
 from services.auth.session import Revocation
 from services.auth.tokens import API_KEY_PREFIX, hash_of, new_secret
+from services.auth.user_client import UserDirectory
 from services.kernel.clock import Clock
 from services.kernel.data.database import Repositories
 from services.kernel.errors import Denied, Invalid, NotFound, Unauthenticated

@@ -6,15 +6,15 @@ from services.auth import models
 from services.auth.api import AuthApi
 from services.auth.api_key_repository import ApiKeyRepository
 from services.auth.api_key_service import ApiKeyService
-from services.auth.directory import UserDirectory
 from services.auth.keys import KeyRing
+from services.auth.maintenance import Upkeep
 from services.auth.repository import AuthRepository
 from services.auth.revocation_feed import RevocationFeed
 from services.auth.service import SessionService
 from services.auth.settings import AuthSettings
 from services.auth.throttle import LoginThrottle
 from services.auth.tokens import AccessTokenMint
-from services.auth.upkeep import Upkeep
+from services.auth.user_client import UserDirectory
 from services.kernel.runtime.service_context import Process
 
 

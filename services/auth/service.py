@@ -6,13 +6,13 @@ from datetime import UTC, datetime, timedelta
 from redfire.reasons import Reason
 
 from services.auth.api_key_service import ApiKeyService
-from services.auth.directory import UserDirectory
 from services.auth.repository import AuthRepository
 from services.auth.revocation_feed import RevocationFeed
 from services.auth.session import AuthUser, Client, ExchangedToken, Mark, RefreshToken, Revocation, Session, Tokens
 from services.auth.settings import AuthSettings
 from services.auth.throttle import LoginThrottle
 from services.auth.tokens import AccessTokenMint, hash_of, new_secret
+from services.auth.user_client import UserDirectory
 from services.kernel.clock import Clock
 from services.kernel.data.database import Repositories
 from services.kernel.errors import Denied, NotFound, Unauthenticated

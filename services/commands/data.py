@@ -9,9 +9,9 @@ from zoneinfo import ZoneInfo
 
 import click
 
+from services.commands.click_command import BadInput, Command, column_names, progress_bar, required_symbol
 from services.commands.data_folder import data_dir_option, open_private
 from services.commands.data_sample import sample
-from services.commands.one_line import BadInput, Command, column_names, progress_bar, required_symbol
 
 _READ_PART = 0.6
 """Of the bar: reading takes about this part, writing the rest."""

@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo
 
 import click
 
-from services.commands.one_line import BadInput, Command, progress_bar
+from services.commands.click_command import BadInput, Command, progress_bar
 
 if TYPE_CHECKING:
     from services.engine.feeds.quote import Quote

@@ -88,7 +88,7 @@ def up(
 
 
 async def _run(stop: StopSignal, wanted: Wanted, loaded: Settings) -> None:
-    from services.commands.screen import Screen
+    from services.commands.terminal import Screen
     from services.mesh.envoy import EnvoyFailed, EnvoyProcess, PortInUse
 
     new = not (wanted.data_dir / "admin-password").exists()

@@ -9,20 +9,20 @@ from redfire.market.v1 import market_pb2 as pb
 
 from services.kernel.runtime.service_context import Process
 from services.market.api import MarketApi
-from services.market.bar_streams import BarStreams
-from services.market.bars import Bar, Bars
+from services.market.bars.bar_streams import BarStreams
+from services.market.bars.bars import Bar, Bars
 from services.market.calendar_api import CalendarApi
 from services.market.calendar_service import CalendarService
+from services.market.control_messages import BarNews, TickNews
 from services.market.convert import bar_frame
-from services.market.history import History
-from services.market.hub import Hub
 from services.market.instruments import Instruments
 from services.market.local_clock import SECOND_NS, LocalClock
-from services.market.news import BarNews, TickNews
+from services.market.recording.history import History
 from services.market.service import MarketService
 from services.market.settings import MarketSettings
-from services.market.subscriber import SHUTTING_DOWN
-from services.market.upstream import Upstream
+from services.market.ticks.hub import Hub
+from services.market.ticks.subscriber import SHUTTING_DOWN
+from services.market.ticks.upstream import Upstream
 from services.quant.calendar import Calendar
 
 STREAM_TICKS = "/redfire.engine.v1.EngineService/StreamTicks"

@@ -9,15 +9,15 @@ from redfire.reasons import Reason
 
 from services.kernel.errors import Invalid, NotFound, ResourceExhausted
 from services.kernel.identifiers import new_id
-from services.market import indicators
-from services.market.bar_streams import BarStreams
-from services.market.bars import Bar, Interval
-from services.market.channel import T
-from services.market.hub import Hub
+from services.market.bars import indicators
+from services.market.bars.bar_streams import BarStreams
+from services.market.bars.bars import Bar, Interval
+from services.market.control_messages import News
 from services.market.instruments import Instruments, UnknownSymbol
-from services.market.news import News
 from services.market.settings import MarketSettings
-from services.market.subscriber import ConflatedSubscriber, LosslessSubscriber, Subscriber
+from services.market.ticks.hub import Hub
+from services.market.ticks.subscriber import ConflatedSubscriber, LosslessSubscriber, Subscriber
+from services.market.ticks.tick_ring import T
 
 MAX_SYMBOLS = 500
 DEFAULT_INDICATOR_BARS = 500

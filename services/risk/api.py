@@ -11,10 +11,10 @@ from services.kernel.clock import Clock
 from services.kernel.paging import Page
 from services.kernel.rpc.call import Call
 from services.risk import convert
-from services.risk.journal import End
-from services.risk.risk_event import RiskEvent
+from services.risk.domain.risk_event import RiskEvent
+from services.risk.domain.trading_state import TradingState
 from services.risk.service import RiskService
-from services.risk.trading_state import TradingState
+from services.risk.state.risk_event_log import End
 
 
 class RiskApi(rpc.RiskServiceServicer):

@@ -14,21 +14,21 @@ from services.kernel.runtime.service_context import Process
 from services.quant.calendar import Calendar
 from services.risk import models
 from services.risk.api import RiskApi
-from services.risk.book import AccountBook
 from services.risk.currency_rates import CurrencyRates
-from services.risk.day_counts import DayCounts
-from services.risk.enforcer import Enforcer
-from services.risk.journal import Journal
-from services.risk.keeper import Keeper
-from services.risk.limits import NO_CHANGES, AccountLimits
-from services.risk.portfolio import Portfolio
-from services.risk.price_feed import PriceFeed
+from services.risk.domain.book import AccountBook
+from services.risk.domain.day_counts import DayCounts
+from services.risk.domain.limits import NO_CHANGES, AccountLimits
+from services.risk.domain.portfolio import Portfolio
+from services.risk.domain.trading_state import EVERYBODY, NO_STATES, AccountStates, TradingStates
+from services.risk.peers.price_feed import PriceFeed
+from services.risk.peers.trading_feed import TradingFeed
 from services.risk.repository import AccountKey, RiskRepository, Upserts
 from services.risk.service import RiskService
-from services.risk.setting_store import SettingStore
 from services.risk.settings import RiskSettings
-from services.risk.trading_feed import TradingFeed
-from services.risk.trading_state import EVERYBODY, NO_STATES, AccountStates, TradingStates
+from services.risk.state.checkpointer import Keeper
+from services.risk.state.enforcer import Enforcer
+from services.risk.state.risk_event_log import Journal
+from services.risk.state.setting_store import SettingStore
 
 
 def bind(process: Process) -> None:

@@ -10,12 +10,12 @@ from redfire.reasons import Reason
 from redfire.risk.v1 import risk_pb2 as pb
 
 from services.kernel.decimals import from_text, plain, to_text
-from services.risk.exposure import Exposure, SymbolExposure
-from services.risk.limits import COUNTS, NAMES, Limits, SelfTradePrevention
-from services.risk.order import OrderCandidate, number
-from services.risk.risk_event import RiskEvent
-from services.risk.trading_feed import OPENING, STOPS
-from services.risk.violation import PASSED, Verdict, Violation
+from services.risk.domain.exposure import Exposure, SymbolExposure
+from services.risk.domain.limits import COUNTS, NAMES, Limits, SelfTradePrevention
+from services.risk.domain.order import OrderCandidate, number
+from services.risk.domain.risk_event import RiskEvent
+from services.risk.domain.violation import PASSED, Verdict, Violation
+from services.risk.peers.trading_feed import OPENING, STOPS
 
 _PREVENTIONS = {
     pb.SELF_TRADE_PREVENTION_CANCEL_RESTING: SelfTradePrevention.CANCEL_RESTING,

@@ -10,12 +10,12 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.sql.dml import Insert
 
 from services.risk import models
-from services.risk.daily import DailyPnl
-from services.risk.day_counts import CountRow, FeedPosition
-from services.risk.limits import AccountLimits, Limits
+from services.risk.domain.daily import DailyPnl
+from services.risk.domain.day_counts import CountRow, FeedPosition
+from services.risk.domain.limits import AccountLimits, Limits
+from services.risk.domain.risk_event import RiskEvent
+from services.risk.domain.trading_state import AccountStates, StateSetting, TradingState
 from services.risk.models import DayRow, EventRow, LimitsRow, StateRow
-from services.risk.risk_event import RiskEvent
-from services.risk.trading_state import AccountStates, StateSetting, TradingState
 
 _TRADING = "trading"
 _GROUP = 500

@@ -15,24 +15,24 @@ from services.kernel.errors import Denied, NotFound, Unavailable
 from services.kernel.identity.identity import Identity
 from services.kernel.paging import Page, Slice
 from services.kernel.runtime.live_settings import Live
-from services.risk.book import ZERO, AccountBook
-from services.risk.check import Circumstances, Growth, growth_of, max_quantity, violations
-from services.risk.day_counts import DayCounts
-from services.risk.enforcer import Enforcer
-from services.risk.exposure import Exposure, exposure_of
-from services.risk.journal import End, Journal
-from services.risk.limits import AccountLimits, Limits
-from services.risk.order import OrderCandidate
-from services.risk.portfolio import Portfolio
-from services.risk.price_feed import PriceFeed
-from services.risk.programme import cancel_violations, crossed
+from services.risk.domain.book import ZERO, AccountBook
+from services.risk.domain.check import Circumstances, Growth, growth_of, max_quantity, violations
+from services.risk.domain.day_counts import DayCounts
+from services.risk.domain.exposure import Exposure, exposure_of
+from services.risk.domain.limits import AccountLimits, Limits
+from services.risk.domain.order import OrderCandidate
+from services.risk.domain.portfolio import Portfolio
+from services.risk.domain.programme import cancel_violations, crossed
+from services.risk.domain.risk_event import RiskEvent
+from services.risk.domain.trading_state import EVERYBODY, AccountStates, StateSetting, TradingState, TradingStates
+from services.risk.domain.violation import PASSED, Verdict, Violation
+from services.risk.peers.price_feed import PriceFeed
+from services.risk.peers.trading_feed import TradingFeed
 from services.risk.repository import AccountKey, RiskRepository
-from services.risk.risk_event import RiskEvent
-from services.risk.setting_store import SettingStore
 from services.risk.settings import RiskSettings
-from services.risk.trading_feed import TradingFeed
-from services.risk.trading_state import EVERYBODY, AccountStates, StateSetting, TradingState, TradingStates
-from services.risk.violation import PASSED, Verdict, Violation
+from services.risk.state.enforcer import Enforcer
+from services.risk.state.risk_event_log import End, Journal
+from services.risk.state.setting_store import SettingStore
 
 K = TypeVar("K", bound=Hashable)
 T = TypeVar("T")

@@ -6,7 +6,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field, WithJsonSchema
 
 from services.kernel.runtime.settings import Section
-from services.risk.limits import NAMES, Limits, SelfTradePrevention
+from services.risk.domain.limits import NAMES, Limits, SelfTradePrevention
 
 LimitValue = Annotated[
     Decimal,

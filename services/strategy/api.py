@@ -10,9 +10,9 @@ from services.kernel.errors import Denied
 from services.kernel.paging import Page
 from services.kernel.rpc.call import Call
 from services.strategy import convert
+from services.strategy.active_strategies import Running
 from services.strategy.assignments import Assignments
 from services.strategy.catalogue import Catalogue
-from services.strategy.running import Running
 from services.strategy.service import StrategyService
 from services.strategy.supervisor import Supervisor
 

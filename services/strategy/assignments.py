@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from services.kernel.errors import Denied, RedFireError, Unavailable
 from services.kernel.identifiers import new_id
-from services.strategy.owners import Owners
+from services.strategy.platform_client import Owners
 from services.strategy.strategy import Strategy
 
 HEARTBEAT_S = 5.0

@@ -8,14 +8,14 @@ from redfire.trading.v1.order_service_pb2_grpc import OrderServiceStub
 from services.kernel.identifiers import new_id
 from services.kernel.runtime.service_context import Process
 from services.strategy import models
+from services.strategy.active_strategies import Running
 from services.strategy.api import StrategyApi, WorkerApi
 from services.strategy.assignments import Assignments
 from services.strategy.catalogue import Catalogue
 from services.strategy.events import StrategyEvents
 from services.strategy.jobs.bind import bind_jobs
-from services.strategy.owners import Owners
+from services.strategy.platform_client import Owners
 from services.strategy.repository import StrategyRepository
-from services.strategy.running import Running
 from services.strategy.service import StrategyService
 from services.strategy.settings import StrategySettings
 from services.strategy.supervisor import Supervisor, Where

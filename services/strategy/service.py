@@ -17,12 +17,12 @@ from services.kernel.paging import Page, Slice
 from services.quant.calendar import Calendar
 from services.quant.sdk.strategy_class import ClassDescription
 from services.strategy import parameters as parameter_rules
+from services.strategy.active_strategies import Running
 from services.strategy.catalogue import Catalogue
 from services.strategy.events import StrategyEvent, StrategyEvents
 from services.strategy.metrics import Performance, performance
-from services.strategy.owners import Owners
+from services.strategy.platform_client import Owners
 from services.strategy.repository import StrategyRepository
-from services.strategy.running import Running
 from services.strategy.settings import StrategySettings
 from services.strategy.strategy import LogLine, Status, Strategy
 

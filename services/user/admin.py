@@ -19,13 +19,13 @@ from services.kernel.runtime.live_settings import Live
 from services.kernel.runtime.settings import DatabaseSettings
 from services.user import models
 from services.user.administration import Administration
-from services.user.announcements import Announcements
 from services.user.passwords import Passwords
 from services.user.repository import UserRepository
 from services.user.service import UserService
-from services.user.session_endings import SessionEndings
+from services.user.session_revocations import SessionEndings
 from services.user.settings import UsersSettings
 from services.user.user import User
+from services.user.user_events import Announcements
 
 # Three times as long as a running service takes to look.
 SETTLE_S = 1.0

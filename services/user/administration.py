@@ -12,7 +12,7 @@ from services.kernel.identifiers import new_id
 from services.kernel.identity.identity import ROLE_PERMISSIONS
 from services.kernel.paging import Page, Slice
 from services.user.repository import UserRepository
-from services.user.session_endings import SessionEndings
+from services.user.session_revocations import SessionEndings
 from services.user.user import SessionEnding, User, UserFilter, UserStatus
 
 

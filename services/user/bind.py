@@ -8,15 +8,15 @@ from redfire.auth.v1.auth_pb2_grpc import AuthServiceStub
 from services.kernel.runtime.service_context import Process
 from services.user import models
 from services.user.administration import Administration
-from services.user.announcements import Announcements
 from services.user.api import UserApi
 from services.user.first_admin import ensure_admin
 from services.user.passwords import Passwords
 from services.user.repository import UserRepository
 from services.user.service import UserService
-from services.user.session_endings import SessionEndings
+from services.user.session_revocations import SessionEndings
 from services.user.settings import UsersSettings
 from services.user.user import SessionEnding
+from services.user.user_events import Announcements
 
 
 def bind(process: Process) -> None:

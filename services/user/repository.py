@@ -11,10 +11,10 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.sql.expression import ColumnElement
 
 from services.kernel.errors import Conflict, NotFound
-from services.user.announcements import Announcements
 from services.user.contact import email_key
 from services.user.models import SessionEndingRow, UserRow
 from services.user.user import Credentials, SessionEnding, User, UserFilter, UserStatus
+from services.user.user_events import Announcements
 
 
 class UsernameTaken(Conflict):

@@ -12,13 +12,13 @@ from services.kernel.data.database import Repositories
 from services.kernel.errors import Invalid, NotFound, ResourceExhausted, Unauthenticated
 from services.kernel.identifiers import new_id
 from services.kernel.runtime.live_settings import Live
-from services.user.announcements import Announcements
 from services.user.contact import parse_email, parse_phone
 from services.user.passwords import Passwords, check_password
 from services.user.repository import UserRepository
-from services.user.session_endings import SessionEndings
+from services.user.session_revocations import SessionEndings
 from services.user.settings import UsersSettings
 from services.user.user import ProfileChange, SessionEnding, User, UserStatus
+from services.user.user_events import Announcements
 
 ME = "me"
 USERNAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{2,49}")

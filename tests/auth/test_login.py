@@ -86,7 +86,7 @@ async def test_failed_logins_are_slowed_and_say_for_how_long(p: Platform):
 async def test_a_login_that_began_before_a_suspension_gets_no_session(p: Platform, monkeypatch):
     alice = await p.user("alice")
     admin = await p.admin()
-    from services.auth.directory import UserDirectory
+    from services.auth.user_client import UserDirectory
 
     verify = UserDirectory.verify_password
 

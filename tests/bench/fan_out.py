@@ -26,7 +26,7 @@ from redfire.market.v1 import market_pb2 as pb
 from redfire.market.v1.market_pb2_grpc import MarketServiceStub
 
 from services.kernel.rpc.call import Call
-from services.market.frames import frame
+from services.market.ticks.frames import frame
 from tests.harness import FakeService, platform
 from tests.market.fake_engine import FakeEngine
 from tests.market.ticks import SYMBOL

@@ -6,13 +6,13 @@ from pathlib import Path
 
 from redfire.market.v1 import market_pb2 as pb
 
-from services.market.bars import Bars
-from services.market.frames import split
-from services.market.history import History
-from services.market.hub import Hub
+from services.market.bars.bars import Bars
+from services.market.control_messages import TickNews
 from services.market.local_clock import LocalClock
-from services.market.news import TickNews
+from services.market.recording.history import History
 from services.market.settings import MarketSettings
+from services.market.ticks.frames import split
+from services.market.ticks.hub import Hub
 from tests.market.ticks import SYMBOL, batch, tick
 
 

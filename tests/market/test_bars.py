@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from redfire.market.v1 import market_pb2 as pb
 
-from services.market.bars import Bar, Bars, Interval
+from services.market.bars.bars import Bar, Bars, Interval
 from services.market.local_clock import LocalClock
 from tests.market.ticks import SHANGHAI, SYMBOL, at, daily, recorded, tick
 

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from redfire.engine.v1 import engine_pb2
 from redfire.market.v1 import market_pb2 as pb
 
-from services.market.frames import MalformedBatchError, frame, split
+from services.market.ticks.frames import MalformedBatchError, frame, split
 
 ticks = st.builds(
     pb.Tick,

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from redfire.market.v1 import market_pb2 as pb
 
-from services.market.bars import Interval
+from services.market.bars.bars import Interval
 from tests.market.recorder import recorder, ticks
 from tests.market.ticks import SYMBOL, at, recorded, tick
 

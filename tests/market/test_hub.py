@@ -9,10 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from redfire.market.v1 import market_pb2 as pb
 
-from services.market.frames import split
-from services.market.hub import Hub
-from services.market.news import TickNews
-from services.market.subscriber import ConflatedSubscriber, LosslessSubscriber, Subscriber
+from services.market.control_messages import TickNews
+from services.market.ticks.frames import split
+from services.market.ticks.hub import Hub
+from services.market.ticks.subscriber import ConflatedSubscriber, LosslessSubscriber, Subscriber
 from tests.market.ticks import SYMBOL, batch, tick
 from tests.waiting import until
 

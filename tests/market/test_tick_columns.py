@@ -7,8 +7,8 @@ import pyarrow as pa
 import pytest
 from redfire.market.v1 import market_pb2 as pb
 
-from services.market.frames import frame
-from services.market.tick_columns import tick_columns
+from services.market.recording.tick_columns import tick_columns
+from services.market.ticks.frames import frame
 from services.quant.archive.layout import TICK_COLUMNS, TICK_LISTS
 from tests.market.ticks import SYMBOL, recorded, tick
 
@@ -58,7 +58,7 @@ def some(seed: int) -> list[pb.Tick]:
 def test_ticks_of_a_gateway_are_not_parsed_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
     ticks = [tick(number, gateway="SIM") for number in range(1, 65)]
     expected = plain(ticks)
-    monkeypatch.setattr("services.market.tick_columns._values", None)
+    monkeypatch.setattr("services.market.recording.tick_columns._values", None)
     assert decoded(encoded(ticks)) == expected
 
 

@@ -16,7 +16,7 @@ from redfire.risk.v1.risk_pb2_grpc import RiskServiceStub
 
 from services.kernel.identifiers import new_id
 from services.risk import models
-from services.risk.day_counts import CountRow
+from services.risk.domain.day_counts import CountRow
 from services.risk.repository import RiskRepository
 from tests.harness import Platform, User, platform
 from tests.risk.fakes import SYMBOL, FakeMarket, FakeTrading, fakes

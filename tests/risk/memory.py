@@ -8,11 +8,11 @@ from redfire.trading.v1 import order_service_pb2
 
 from services.kernel.clock import ManualClock
 from services.quant.calendar import Calendar
-from services.risk.book import AccountBook
-from services.risk.day_counts import DayCounts
-from services.risk.limits import Limits
-from services.risk.portfolio import Portfolio
-from services.risk.trading_feed import TradingFeed
+from services.risk.domain.book import AccountBook
+from services.risk.domain.day_counts import DayCounts
+from services.risk.domain.limits import Limits
+from services.risk.domain.portfolio import Portfolio
+from services.risk.peers.trading_feed import TradingFeed
 
 SYMBOLS = ["IF2101.CFFEX", "rb2105.SHFE"]
 

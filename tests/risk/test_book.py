@@ -7,8 +7,8 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from services.risk.book import ZERO, AccountBook, Position
-from services.risk.order import OrderCandidate, WorkingOrder
+from services.risk.domain.book import ZERO, AccountBook, Position
+from services.risk.domain.order import OrderCandidate, WorkingOrder
 
 IDS = st.sampled_from(["a", "b", "c", "d"])
 SYMBOLS = st.sampled_from(["IF.CFFEX", "rb.SHFE"])

@@ -7,12 +7,12 @@ from typing import Any
 import pytest
 from redfire.reasons import Reason
 
-from services.risk.book import ZERO, AccountBook, Position
-from services.risk.check import Circumstances, growth_of, max_quantity, violations
-from services.risk.limits import Limits
-from services.risk.order import OrderCandidate, WorkingOrder
+from services.risk.domain.book import ZERO, AccountBook, Position
+from services.risk.domain.check import Circumstances, growth_of, max_quantity, violations
+from services.risk.domain.limits import Limits
+from services.risk.domain.order import OrderCandidate, WorkingOrder
+from services.risk.domain.trading_state import TradingState
 from services.risk.settings import RiskSettings
-from services.risk.trading_state import TradingState
 
 D = Decimal
 ACTIVE = Circumstances(TradingState.ACTIVE, "", ZERO, D(100), False, ZERO, 10.0)

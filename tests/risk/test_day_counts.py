@@ -13,11 +13,11 @@ from redfire.trading.v1 import order_service_pb2, trading_pb2
 
 from services.kernel.clock import ManualClock
 from services.quant.calendar import Calendar
-from services.risk.behaviour import MOST_RECENT, Behaviour
-from services.risk.day_counts import DAYS, CountRow, DayCounts, FeedPosition
-from services.risk.limits import Limits
-from services.risk.portfolio import Portfolio
-from services.risk.trading_feed import OPEN, TradingFeed
+from services.risk.domain.behaviour import MOST_RECENT, Behaviour
+from services.risk.domain.day_counts import DAYS, CountRow, DayCounts, FeedPosition
+from services.risk.domain.limits import Limits
+from services.risk.domain.portfolio import Portfolio
+from services.risk.peers.trading_feed import OPEN, TradingFeed
 
 CALENDAR = Calendar.load()
 SYMBOLS = ["IF2101.CFFEX", "rb2105.SHFE"]

@@ -10,8 +10,9 @@ from redfire.common.v1 import common_pb2 as common
 from redfire.common.v1 import error_reason_pb2
 from redfire.risk.v1 import risk_pb2 as pb
 
-from services.risk import models, setting_store
+from services.risk import models
 from services.risk.repository import RiskRepository, Upserts
+from services.risk.state import setting_store
 from tests.risk.conftest import ACTIVE, HALTED, REDUCING, World, refused, running
 from tests.risk.fakes import SYMBOL
 from tests.waiting import until

@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from redfire.trading.v1 import trading_pb2
 
-from services.risk.exposure import exposure_of
-from services.risk.limits import Limits
-from services.risk.trading_feed import OPEN
+from services.risk.domain.exposure import exposure_of
+from services.risk.domain.limits import Limits
+from services.risk.peers.trading_feed import OPEN
 from tests.risk.memory import SYMBOLS, Risk
 
 ACCOUNTS = ["one", "two"]

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.risk.limits import COUNTS, NAMES, AccountLimits, LimitLoosened, Limits, SelfTradePrevention
+from services.risk.domain.limits import COUNTS, NAMES, AccountLimits, LimitLoosened, Limits, SelfTradePrevention
 
 
 def values(name: str) -> st.SearchStrategy[Any]:

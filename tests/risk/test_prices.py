@@ -14,10 +14,10 @@ from redfire.trading.v1 import trading_pb2
 from services.config.convert import to_value
 from services.kernel.clock import ManualClock
 from services.quant.calendar import Calendar
-from services.risk import price_feed
-from services.risk.exposure import exposure_of
-from services.risk.price_feed import PriceFeed
-from services.risk.prices import Prices
+from services.risk.domain.exposure import exposure_of
+from services.risk.domain.prices import Prices
+from services.risk.peers import price_feed
+from services.risk.peers.price_feed import PriceFeed
 from tests.risk.conftest import running
 from tests.risk.memory import SYMBOLS, Risk
 from tests.waiting import until

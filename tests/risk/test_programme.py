@@ -10,7 +10,7 @@ from redfire.risk.v1 import risk_pb2 as pb
 from redfire.risk.v1.risk_pb2_grpc import RiskServiceStub
 
 from services.kernel.identifiers import new_id
-from services.risk.keeper import Keeper
+from services.risk.state.checkpointer import Keeper
 from tests.risk.conftest import World, refused, running
 from tests.risk.fakes import SYMBOL
 from tests.waiting import until

@@ -6,9 +6,9 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from services.risk.book import ZERO, AccountBook
-from services.risk.order import OrderCandidate, WorkingOrder
-from services.risk.resting import RestingOrders, Side
+from services.risk.domain.book import ZERO, AccountBook
+from services.risk.domain.order import OrderCandidate, WorkingOrder
+from services.risk.domain.resting import RestingOrders, Side
 
 IDS = st.sampled_from("abcdef")
 PRICES = st.integers(-3, 3).map(Decimal)

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from services.risk import setting_store
-from services.risk.setting_store import NotDurable, SettingStore
+from services.risk.state import setting_store
+from services.risk.state.setting_store import NotDurable, SettingStore
 from tests.waiting import until
 
 

@@ -22,7 +22,7 @@ from redfire.trading.v1.order_service_pb2_grpc import OrderServiceStub
 
 from services.config.convert import to_value
 from services.kernel.identifiers import new_id
-from services.risk.keeper import Keeper
+from services.risk.state.checkpointer import Keeper
 from tests.harness import User, platform
 from tests.waiting import until
 

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from services.quant.backtest.result import Day
-from services.strategy.jobs.found import Found, cleaned
 from services.strategy.jobs.job import Failure
+from services.strategy.jobs.job_result import Found, cleaned
 
 TRADES = "trades.parquet"
 DAYS = "days.parquet"

@@ -7,8 +7,8 @@ from datetime import datetime
 
 import pytest
 
-from services.commands.backtest_inputs import typed
-from services.commands.one_line import BadInput
+from services.commands.backtest.inputs import typed
+from services.commands.click_command import BadInput
 from services.quant.backtest.engine.vnpy_import import prepare_vnpy
 from services.quant.backtest.job import BacktestJob
 from services.quant.backtest.run import run_backtest

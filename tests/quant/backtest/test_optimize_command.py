@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner
 
-from services.commands.optimize import optimize
+from services.commands.backtest.optimize import optimize
 from tests.quant.backtest import generated
 from tests.waiting import until
 
@@ -145,7 +145,7 @@ async def test_ctrl_c_ends_the_search_with_the_table_so_far(data_file, tmp_path)
         )
     )
     command = [
-        sys.executable, "-c", "from services.commands.optimize import optimize; optimize()",
+        sys.executable, "-c", "from services.commands.backtest.optimize import optimize; optimize()",
         "Slow", "--strategies", str(tmp_path), "--symbol", "rb2501.SHFE", "--data", str(data_file), "--json",
         "--range", "number=1:5:1", "--param", f"folder={tmp_path}", "--workers", "1", "--target", "end_balance",
     ]  # fmt: skip

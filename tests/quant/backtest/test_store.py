@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from redfire.market.v1 import market_pb2 as pb
 
-from services.market.bars import Interval
+from services.market.bars.bars import Interval
 from services.quant.archive.layout import BAR_COLUMNS, INTERVALS, TICK_COLUMNS
 from services.quant.backtest.data.dataset import BAR_VALUES, Bars, first_rows
 from services.quant.backtest.data.store import DataStore, Imported

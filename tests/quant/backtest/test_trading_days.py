@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from vnpy_ctastrategy import CtaTemplate
 
-from services.commands.backtest_document import document
+from services.commands.backtest.document import document
 from services.quant.backtest.data.dataset import Bars
 from services.quant.backtest.engine.native_objects import folded
 from services.quant.backtest.job import BacktestJob

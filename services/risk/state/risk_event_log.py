@@ -11,8 +11,8 @@ from redfire.reasons import Reason
 from services.kernel.clock import Clock
 from services.kernel.data.database import Repositories
 from services.kernel.identifiers import new_id
+from services.risk.domain.risk_event import RiskEvent
 from services.risk.repository import RiskRepository
-from services.risk.risk_event import RiskEvent
 
 log = logging.getLogger(__name__)
 _GROUP = 500

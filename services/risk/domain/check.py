@@ -7,12 +7,12 @@ from decimal import ROUND_DOWN, Decimal
 from redfire.reasons import Reason
 
 from services.kernel.decimals import plain
-from services.risk.book import ZERO, AccountBook
-from services.risk.day_counts import NONE, Counts
-from services.risk.order import OrderCandidate
-from services.risk.programme import behaviour_violations
-from services.risk.trading_state import TradingState
-from services.risk.violation import Violation, above, refusal
+from services.risk.domain.book import ZERO, AccountBook
+from services.risk.domain.day_counts import NONE, Counts
+from services.risk.domain.order import OrderCandidate
+from services.risk.domain.programme import behaviour_violations
+from services.risk.domain.trading_state import TradingState
+from services.risk.domain.violation import Violation, above, refusal
 
 # Another quantity would pass, or the same a moment later.
 _OF_QUANTITY_OR_MOMENT = frozenset(

@@ -17,7 +17,7 @@ from services.kernel.errors import RedFireError
 from services.kernel.tasks import Tasks
 from services.strategy.assignments import Assignments
 from services.strategy.events import StrategyEvents
-from services.strategy.owners import Owners
+from services.strategy.platform_client import Owners
 from services.strategy.repository import StrategyRepository
 from services.strategy.strategy import LogLine, Report, Status, Strategy
 from services.strategy.supervisor import Supervisor

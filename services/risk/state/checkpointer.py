@@ -5,13 +5,13 @@ import asyncio
 from services.kernel.clock import Clock
 from services.kernel.data.database import Repositories
 from services.kernel.tasks import set_within
-from services.risk.daily import DailyPnl
-from services.risk.day_counts import DayCounts, oldest_kept
-from services.risk.limits import AccountLimits
-from services.risk.portfolio import Portfolio
+from services.risk.domain.daily import DailyPnl
+from services.risk.domain.day_counts import DayCounts, oldest_kept
+from services.risk.domain.limits import AccountLimits
+from services.risk.domain.portfolio import Portfolio
+from services.risk.domain.trading_state import AccountStates
 from services.risk.repository import AccountKey, RiskRepository
-from services.risk.setting_store import SettingStore
-from services.risk.trading_state import AccountStates
+from services.risk.state.setting_store import SettingStore
 
 # So many accounts are valued at a time: orders are not kept waiting.
 GROUP = 200

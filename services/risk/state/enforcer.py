@@ -12,8 +12,8 @@ from services.kernel.clock import Clock
 from services.kernel.errors import RedFireError
 from services.kernel.tasks import set_within
 from services.risk.convert import to_reason
-from services.risk.portfolio import Portfolio
-from services.risk.trading_state import EVERYBODY, TradingState, TradingStates
+from services.risk.domain.portfolio import Portfolio
+from services.risk.domain.trading_state import EVERYBODY, TradingState, TradingStates
 
 log = logging.getLogger(__name__)
 LOOK_S = 0.5

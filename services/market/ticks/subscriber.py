@@ -10,8 +10,8 @@ from collections.abc import AsyncGenerator, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from services.market.channel import Channel
-from services.market.news import News
+from services.market.control_messages import News
+from services.market.ticks.tick_ring import Channel
 
 MESSAGE_BYTES = 256 * 1024
 """A message ends at this size; gRPC clients refuse messages above 4 MiB by default."""

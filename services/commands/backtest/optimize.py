@@ -12,10 +12,10 @@ from typing import Any
 
 import click
 
-from services.commands import backtest_inputs as inputs
-from services.commands import backtest_options as shared
-from services.commands.backtest_options import Given
-from services.commands.one_line import Command, named_values
+from services.commands.backtest import inputs
+from services.commands.backtest import options as shared
+from services.commands.backtest.options import Given
+from services.commands.click_command import Command, named_values
 from services.quant.backtest.job import BacktestError
 
 
@@ -111,7 +111,7 @@ def optimize(
         found = document(result) | {"diagnostics": [finding.sentence for finding in data.findings]}
         click.echo(json.dumps(found, ensure_ascii=False, allow_nan=False))
     else:
-        from services.commands import optimize_screen as screen
+        from services.commands.backtest import optimize_screen as screen
 
         if isinstance(result, WalkForwardResult):
             screen.show_windows(result)
@@ -165,7 +165,7 @@ def _progress(text: str) -> Iterator[Callable[[Any], None] | None]:
     if not sys.stderr.isatty():
         yield None
         return
-    from services.commands.optimize_screen import progress_bar
+    from services.commands.backtest.optimize_screen import progress_bar
 
     with progress_bar(text) as progress:
         yield progress

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from services.kernel.clock import Clock
-from services.risk.book import ZERO, AccountBook
-from services.risk.daily import DailyPnl
-from services.risk.limits import NO_CHANGES, AccountLimits, Limits
-from services.risk.prices import Prices
-from services.risk.resting import RestingOrders
+from services.risk.domain.book import ZERO, AccountBook
+from services.risk.domain.daily import DailyPnl
+from services.risk.domain.limits import NO_CHANGES, AccountLimits, Limits
+from services.risk.domain.prices import Prices
+from services.risk.domain.resting import RestingOrders
 
 _DAY_NS = 86_400 * 10**9
 

@@ -6,11 +6,11 @@ from decimal import ROUND_UP, Decimal
 from redfire.reasons import Reason
 
 from services.kernel.decimals import plain
-from services.risk.book import AccountBook
-from services.risk.day_counts import Counts
-from services.risk.limits import SelfTradePrevention
-from services.risk.order import OrderCandidate
-from services.risk.violation import Violation, above, refusal
+from services.risk.domain.book import AccountBook
+from services.risk.domain.day_counts import Counts
+from services.risk.domain.limits import SelfTradePrevention
+from services.risk.domain.order import OrderCandidate
+from services.risk.domain.violation import Violation, above, refusal
 
 # The cancel ratio counts from this order of the day on.
 RATIO_FROM = 20

@@ -27,13 +27,13 @@ from typing import Any, TypeVar
 
 from redfire.market.v1 import market_pb2 as pb
 
-from services.market import journal
-from services.market.bars import Bar, Bars, Interval
+from services.market.bars.bars import Bar, Bars, Interval
 from services.market.convert import LATEST_NS, parse_ticks, tick_from_row
-from services.market.frames import split
 from services.market.local_clock import LocalClock
+from services.market.recording import tick_wal
+from services.market.recording.tick_columns import tick_columns
 from services.market.settings import MarketSettings
-from services.market.tick_columns import tick_columns
+from services.market.ticks.frames import split
 from services.quant.archive import layout
 from services.quant.archive.archive import Archive, MovedError
 from services.quant.archive.layout import BAR_COLUMNS
@@ -89,7 +89,7 @@ class History:
         self._bars = layout.bars(folder)
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="market-history")
         self._readers = ThreadPoolExecutor(2, thread_name_prefix="market-query")
-        self._journal: journal.Journal | None = None
+        self._journal: tick_wal.Journal | None = None
         self._segment = Segment(1)
         self._closing: Segment | None = None
         self._pending: list[bytes] = []
@@ -361,11 +361,11 @@ class History:
         path = self._folder / "state.json"
         state: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
         name = _journal_name(state.get("checkpoint", 0) + 1)
-        batches = list(journal.read(self._folder / name))
+        batches = list(tick_wal.read(self._folder / name))
         for other in self._folder.glob("journal-*"):
             if other.name != name:
                 other.unlink()
-        self._journal = journal.Journal(self._folder / name)
+        self._journal = tick_wal.Journal(self._folder / name)
         return state, batches
 
     def _append(self, batch: bytes) -> None:
@@ -391,7 +391,7 @@ class History:
             json.dump(state, file)
             file.flush()
             os.fsync(file.fileno())
-        following = journal.Journal(self._folder / _journal_name(closing.checkpoint + 1))
+        following = tick_wal.Journal(self._folder / _journal_name(closing.checkpoint + 1))
         unfinished.replace(self._folder / "state.json")
         assert self._journal is not None
         self._journal.close()

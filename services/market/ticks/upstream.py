@@ -8,12 +8,12 @@ from typing import Any
 from redfire.engine.v1 import engine_pb2
 
 from services.kernel.errors import RedFireError
-from services.market.bars import Bars
+from services.market.bars.bars import Bars
 from services.market.convert import parse_batch
-from services.market.frames import split
-from services.market.history import History
-from services.market.hub import Hub
 from services.market.instruments import Instruments
+from services.market.recording.history import History
+from services.market.ticks.frames import split
+from services.market.ticks.hub import Hub
 
 _log = logging.getLogger(__name__)
 FIRST_PAUSE_S = 0.05

@@ -9,8 +9,8 @@ from typing import Any
 
 import click
 
+from services.commands.click_command import BadInput
 from services.commands.data_folder import data_dir_option
-from services.commands.one_line import BadInput
 from services.quant.backtest.job import FILLS, FIRST_DAY, LAST_DAY, TICK, BacktestJob
 
 DEFAULT = BacktestJob(class_name="", symbol="any.ANY", interval=TICK)

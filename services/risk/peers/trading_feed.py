@@ -14,10 +14,10 @@ from redfire.trading.v1.order_service_pb2_grpc import OrderServiceStub
 from services.kernel.clock import Clock
 from services.kernel.decimals import from_text
 from services.kernel.errors import RedFireError
-from services.risk.book import ZERO, AccountBook, Position
-from services.risk.day_counts import DayCounts
-from services.risk.order import WorkingOrder, number, repeat_key
-from services.risk.portfolio import AccountNews, Portfolio
+from services.risk.domain.book import ZERO, AccountBook, Position
+from services.risk.domain.day_counts import DayCounts
+from services.risk.domain.order import WorkingOrder, number, repeat_key
+from services.risk.domain.portfolio import AccountNews, Portfolio
 
 log = logging.getLogger(__name__)
 PAUSE_S = 0.2

@@ -9,10 +9,10 @@ from typing import Any
 
 import click
 
-from services.commands import backtest_inputs as inputs
-from services.commands import backtest_options as shared
-from services.commands.backtest_options import Given
-from services.commands.one_line import Command, progress_bar
+from services.commands.backtest import inputs
+from services.commands.backtest import options as shared
+from services.commands.backtest.options import Given
+from services.commands.click_command import Command, progress_bar
 
 
 @click.command(cls=Command, pairs=("--param", "--columns"))
@@ -38,11 +38,11 @@ def backtest(
     if as_json:
         _print_json(results)
     elif len(results) == 1:
-        from services.commands.backtest_screen import show
+        from services.commands.backtest.screen import show
 
         show(results[0], report)
     else:
-        from services.commands.comparison_screen import show as show_all
+        from services.commands.backtest.comparison_screen import show as show_all
         from services.quant.backtest.report.comparison import named
 
         show_all(named(results), report)
@@ -82,7 +82,7 @@ def _run(wanted: Sequence[Given], check_lookahead: bool, tell: bool) -> tuple[li
 
 
 def _print_json(results: Sequence[Any]) -> None:
-    from services.commands.backtest_document import written
+    from services.commands.backtest.document import written
 
     before, between, after = ("", "", "\n") if len(results) == 1 else ('{"runs": [', ", ", "]}\n")
     for result in results:

@@ -5,10 +5,10 @@ from collections.abc import Mapping, Set
 from dataclasses import dataclass
 from decimal import Decimal
 
-from services.risk.behaviour import Behaviour
-from services.risk.limits import Limits
-from services.risk.order import OrderCandidate, Reservation, WorkingOrder
-from services.risk.resting import RestingOrders, Side
+from services.risk.domain.behaviour import Behaviour
+from services.risk.domain.limits import Limits
+from services.risk.domain.order import OrderCandidate, Reservation, WorkingOrder
+from services.risk.domain.resting import RestingOrders, Side
 
 ZERO = Decimal(0)
 

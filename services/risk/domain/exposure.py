@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from decimal import Decimal
 
-from services.risk.book import ZERO, AccountBook
-from services.risk.portfolio import Portfolio
+from services.risk.domain.book import ZERO, AccountBook
+from services.risk.domain.portfolio import Portfolio
 
 
 @dataclass(frozen=True, slots=True)

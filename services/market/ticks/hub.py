@@ -11,9 +11,16 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Generic
 
 from services.market import metrics
-from services.market.channel import Channel, T
-from services.market.news import TickNews
-from services.market.subscriber import FEED_ENDED, Backlog, Chunk, ConflatedSubscriber, LosslessSubscriber, Subscriber
+from services.market.control_messages import TickNews
+from services.market.ticks.subscriber import (
+    FEED_ENDED,
+    Backlog,
+    Chunk,
+    ConflatedSubscriber,
+    LosslessSubscriber,
+    Subscriber,
+)
+from services.market.ticks.tick_ring import Channel, T
 
 _log = logging.getLogger(__name__)
 

@@ -2,8 +2,8 @@
 
 from collections.abc import Callable
 
-from services.market.bars import Bar, Interval
-from services.market.subscriber import Chunk, LosslessSubscriber
+from services.market.bars.bars import Bar, Interval
+from services.market.ticks.subscriber import Chunk, LosslessSubscriber
 
 
 class BarStreams:

@@ -10,8 +10,8 @@ from typing import Any
 
 import click
 
-from services.commands.backtest_options import DEFAULT, Given
-from services.commands.one_line import BadInput, column_names, named_values, progress_bar, required_symbol
+from services.commands.backtest.options import DEFAULT, Given
+from services.commands.click_command import BadInput, column_names, named_values, progress_bar, required_symbol
 from services.quant.backtest.job import BacktestJob, check_days
 
 _TRUE, _FALSE = ("true", "yes", "on", "1"), ("false", "no", "off", "0")

@@ -7,8 +7,8 @@ from typing import Any
 
 import click
 
-from services.commands import backtest_options as shared
-from services.commands.one_line import BadInput, Command
+from services.commands.backtest import options as shared
+from services.commands.click_command import BadInput, Command
 from services.quant.backtest.job import BacktestError
 from services.quant.backtest.result import BacktestResult
 
@@ -19,7 +19,7 @@ from services.quant.backtest.result import BacktestResult
 def compare(files: tuple[Path, ...], report: Path | None, lang: str) -> None:
     """Show runs that `redfire backtest --json > RUN.json` kept side by side: other data, dates, costs, fills …"""
     shared.check_report(report)
-    from services.commands.comparison_screen import show
+    from services.commands.backtest.comparison_screen import show
     from services.quant.backtest.report.comparison import named, render_comparison
 
     read = [(file.stem, result) for file in files for result in _read(file)]
@@ -36,7 +36,7 @@ def compare(files: tuple[Path, ...], report: Path | None, lang: str) -> None:
 
 def _read(file: Path) -> list[BacktestResult]:
     """The runs in a file: one, or the several of a comparison."""
-    from services.commands.backtest_document import result_of
+    from services.commands.backtest.document import result_of
 
     try:
         found: Any = json.loads(file.read_bytes())

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from redfire.market.v1 import market_pb2 as pb
 
 from services.market.convert import parse_ticks
-from services.market.frames import split, varint
+from services.market.ticks.frames import split, varint
 from services.quant.archive.layout import TICK_COLUMNS, TICK_LISTS
 
 ALIKE = 16

@@ -18,7 +18,7 @@ from services.kernel.decimals import from_text
 from services.kernel.errors import NotFound, RedFireError
 from services.kernel.tasks import set_within
 from services.quant.calendar import Calendar
-from services.risk.portfolio import Portfolio
+from services.risk.domain.portfolio import Portfolio
 
 log = logging.getLogger(__name__)
 # The most symbols that one stream of the contract takes. A smaller catalogue is followed as a whole.

@@ -1,0 +1,1 @@
+"""`redfire backtest`, `optimize` and `compare`: options, inputs, and what they print."""

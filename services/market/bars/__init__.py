@@ -1,0 +1,1 @@
+"""Bars made of ticks, their streams, and indicators over them."""

@@ -1,0 +1,1 @@
+"""Recorded ticks and bars: on disk, or on their way there."""

@@ -1,0 +1,1 @@
+"""What risk follows: trading's accounts and orders, market's instruments and prices."""

@@ -1,0 +1,1 @@
+"""What risk writes: settings, days, events; and what it enforces."""
