@@ -6,7 +6,8 @@ from typing import Any
 import yaml
 
 from services.mesh.contract import Contract
-from services.mesh.edge_filters import Json, http_filters, local_replies
+from services.mesh.edge_errors import local_replies
+from services.mesh.edge_filters import Json, http_filters
 from services.mesh.edge_options import EdgeOptions
 from services.mesh.edge_routes import NOWHERE, route_configuration
 

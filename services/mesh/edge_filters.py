@@ -1,6 +1,5 @@
-"""The edge's HTTP filters, in the order that a request meets them, and the JSON of errors that Envoy answers itself."""
+"""The edge's HTTP filters, in the order that a request meets them."""
 
-import re
 from typing import TypeAlias
 
 from services.kernel.identifiers import REQUEST_ID_LENGTH
@@ -11,37 +10,12 @@ from services.mesh.edge_options import EDGE_TOKEN, EdgeOptions, RateLimits
 
 FILTERS = "type.googleapis.com/envoy.extensions.filters.http."
 
-CEL_FILTER = "type.googleapis.com/envoy.extensions.access_loggers.filters.cel.v3.ExpressionFilter"
-
 # redfire.options.v1.RateLimit → what its RPCs' routes say, and thereby what they are counted by.
 CLASSES = {1: ("caller_class", "default"), 2: ("address_class", "auth"), 3: ("caller_class", "trading")}
 CALLER = "x-redfire-caller"
 SUBJECT = "x-redfire-subject"
-DOMAIN = "redfire"
 METADATA = "redfire"  # the key of our part of a route's metadata
-BODY = "%LOCAL_REPLY_BODY%"
 ADDRESS = "%DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT%"
-# HTTP status of an answer made by Envoy → google.rpc.Code, reason, text (None: what Envoy says).
-LOCAL_REPLIES: dict[int, tuple[int, str, str | None]] = {
-    400: (3, "INVALID_FIELD", None),
-    401: (16, "UNAUTHENTICATED", None),
-    403: (7, "PERMISSION_DENIED", None),
-    404: (5, "NOT_FOUND", "no such route"),
-    405: (12, "UNSUPPORTED", "this path does not take this method"),
-    408: (4, "DEADLINE_EXCEEDED", None),
-    413: (8, "INVALID_FIELD", "the body is too large"),
-    415: (3, "INVALID_FIELD", None),
-    426: (3, "INVALID_FIELD", None),
-    429: (8, "RATE_LIMITED", "too many calls; x-ratelimit-reset says when to come back"),
-    431: (3, "INVALID_FIELD", "the headers are too large"),
-    499: (1, "INTERNAL", None),
-    500: (13, "INTERNAL", None),
-    501: (12, "UNSUPPORTED", None),
-    502: (14, "UNAVAILABLE", None),
-    503: (14, "UNAVAILABLE", "the service does not answer"),
-    504: (4, "DEADLINE_EXCEEDED", "the service did not answer in time"),
-}
-
 # Metadata that gRPC parses and no client of ours sends. What it cannot parse spoils the connection, which Envoy shares
 # among all callers: afterwards it answers others' calls with the same error.
 GRPC_INTERNAL = "(?i)grpc-(status|message|retry-pushback-ms|previous-rpc-attempts|internal-.*|server-.*)|lb-.*|.*-bin"
@@ -120,7 +94,12 @@ def name_caller() -> Json:
 
 def set_header(name: str, value: str) -> Json:
     """A mutation that sets a header, unless the value comes out empty."""
-    return {"append": {"header": {"key": name, "value": value}, "append_action": "OVERWRITE_IF_EXISTS_OR_ADD"}}
+    return {"append": header(name, value)}
+
+
+def header(name: str, value: str) -> Json:
+    """A header that takes the place of others of its name."""
+    return {"header": {"key": name, "value": value}, "append_action": "OVERWRITE_IF_EXISTS_OR_ADD"}
 
 
 def transcoder(contract: Contract, options: EdgeOptions, *, server_sent_events: bool = False) -> Json:
@@ -242,76 +221,3 @@ def descriptor(per_minute: int, **entries: str) -> Json:
 def bucket(per_minute: int) -> Json:
     """A bucket that fills within a minute."""
     return {"max_tokens": per_minute, "tokens_per_fill": per_minute, "fill_interval": "60s"}
-
-
-def local_replies(contract: Contract, options: EdgeOptions) -> Json:
-    """Errors that Envoy answers itself, in the shape that services give theirs."""
-    plain = {"text_format_source": {"inline_string": BODY}}
-    native_grpc = [
-        {"header_filter": {"header": {"name": "content-type", "string_match": {"prefix": "application/grpc"}}}},
-        # The transcoder has changed the content type, and left this note.
-        {"header_filter": {"header": {"name": "x-envoy-original-method", "present_match": True, "invert_match": True}}},
-    ]
-    mappers: list[Json] = [
-        # There the text becomes grpc-message.
-        {"filter": {"and_filter": {"filters": native_grpc}}, "body_format_override": plain},
-        {"filter": status_filter("LE", 399), "body_format_override": plain},
-    ]
-    expired = {"and_filter": {"filters": [status_filter("EQ", 401), cel("response.code_details.contains('expired')")]}}
-    wrong_field = {"metadata_filter": {"matcher": field_matcher(), "match_if_key_not_found": False}}
-    violation: Json = {
-        "@type": "type.googleapis.com/google.rpc.BadRequest",
-        "fieldViolations": [{"field": checked("field"), "description": checked("problem")}],
-    }
-    mappers.append({"filter": wrong_field, "body_format_override": error_body(3, "INVALID_FIELD", BODY, violation)})
-    mappers.append({"filter": expired, "body_format_override": error_body(16, "TOKEN_EXPIRED", BODY)})
-    if options.rate_limits is not None:
-        mappers += [too_many_calls(contract, name, options.rate_limits) for name in CLASSES]
-    for status, (code, reason, text) in LOCAL_REPLIES.items():
-        body = error_body(code, reason, text or BODY)
-        mappers.append({"filter": status_filter("EQ", status), "body_format_override": body})
-    return {"mappers": mappers, "body_format": error_body(2, "INTERNAL", BODY)}
-
-
-def field_matcher() -> Json:
-    """Matches calls in which the check of REST requests has found a field wrong."""
-    any_text: Json = {"string_match": {"safe_regex": {"regex": ".+"}}}
-    return {"filter": rest_check.CHECK, "path": [{"key": "field"}], "value": any_text}
-
-
-def checked(key: str) -> str:
-    """What that check has to say."""
-    return f"%DYNAMIC_METADATA({rest_check.CHECK}:{key})%"
-
-
-def status_filter(comparison: str, status: int) -> Json:
-    """Matches answers by HTTP status. The runtime key is asked for by Envoy's schema, and never set."""
-    value = {"default_value": status, "runtime_key": f"redfire.status_{status}"}
-    return {"status_code_filter": {"comparison": {"op": comparison, "value": value}}}
-
-
-def too_many_calls(contract: Contract, rate_limit: int, limits: RateLimits) -> Json:
-    """The answer to calls of one class beyond its quota: it says when the next one fits."""
-    paths = sorted(rpc.policy.full_name for rpc in contract.edge_rpcs if rpc.policy.rate_limit == rate_limit)
-    header = {"name": ":path", "string_match": {"safe_regex": {"regex": "|".join(map(re.escape, paths))}}}
-    retry: Json = {
-        "@type": "type.googleapis.com/google.rpc.RetryInfo",
-        "retryDelay": f"{60 / getattr(limits, CLASSES[rate_limit][1]):.3g}s",
-    }
-    code, reason, text = LOCAL_REPLIES[429]
-    return {
-        "filter": {"and_filter": {"filters": [status_filter("EQ", 429), {"header_filter": {"header": header}}]}},
-        "body_format_override": error_body(code, reason, text or BODY, retry),
-    }
-
-
-def cel(expression: str) -> Json:
-    """Matches answers by an expression over Envoy's attributes."""
-    config = {"@type": CEL_FILTER, "expression": expression}
-    return {"extension_filter": {"name": "envoy.access_loggers.extension_filters.cel", "typed_config": config}}
-
-
-def error_body(code: int, reason: str, message: str, *details: Json) -> Json:
-    """google.rpc.Status in JSON with ErrorInfo, as the transcoder writes those of services."""
-    info = {"@type": "type.googleapis.com/google.rpc.ErrorInfo", "reason": reason, "domain": DOMAIN, "metadata": {}}
-    return {"json_format": {"code": code, "message": message, "details": [info, *details]}}

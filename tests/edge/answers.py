@@ -1,6 +1,9 @@
 """What every answer of the edge must look like when it refuses."""
 
+import grpc
 import httpx
+from google.rpc import error_details_pb2
+from grpc_status import rpc_status
 
 
 def error_of(response: httpx.Response) -> dict[str, object]:
@@ -20,3 +23,11 @@ def reason_of(response: httpx.Response) -> str:
     return next(
         d["reason"] for d in details if d["@type"].endswith("google.rpc.ErrorInfo") and d["domain"] == "redfire"
     )
+
+
+def grpc_reason_of(error: grpc.aio.AioRpcError) -> str:
+    """The reason in ErrorInfo of a call that failed, as grpc_status finds it."""
+    info = error_details_pb2.ErrorInfo()
+    assert any(detail.Unpack(info) for detail in rpc_status.from_call(error).details)
+    assert info.domain == "redfire"
+    return info.reason

@@ -2,7 +2,9 @@
 
 import asyncio
 import base64
+import time
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import grpc
@@ -15,7 +17,9 @@ from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoRe
 
 from services.mesh.contract import Contract
 from services.mesh.envoy import EnvoyProcess
+from tests.edge.answers import grpc_reason_of
 from tests.edge.backend import Backend
+from tests.edge.conftest import options_for
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -24,6 +28,9 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 async def channel(edge: EnvoyProcess) -> AsyncIterator[grpc.aio.Channel]:
     async with grpc.aio.insecure_channel(edge.address) as channel:
         yield channel
+
+
+LIST_ORDERS = "/redfire.trading.v1.OrderService/ListOrders"
 
 
 def bearer(backend: Backend) -> tuple[tuple[str, str], ...]:
@@ -44,18 +51,40 @@ async def test_every_rpc_for_the_outside_is_routed_and_no_other(
             code = await call.code()
         if rpc.policy.internal:
             assert code is grpc.StatusCode.UNIMPLEMENTED, rpc.policy.full_name
+            assert await reason_of(call) == "UNSUPPORTED"
             assert not backend.arrived
         else:
             assert code is grpc.StatusCode.OK, (rpc.policy.full_name, await call.details())
             assert backend.arrived[-1].rpc == rpc.policy.full_name
 
 
-async def test_a_refused_token_is_unauthenticated(backend: Backend, channel: grpc.aio.Channel) -> None:
-    call = channel.unary_unary("/redfire.trading.v1.OrderService/ListOrders")
-    with pytest.raises(grpc.aio.AioRpcError) as refused:
-        await call(b"", metadata=(("authorization", "Bearer nonsense"),), timeout=5)
-    assert refused.value.code() is grpc.StatusCode.UNAUTHENTICATED
-    assert "{" not in (refused.value.details() or "")
+async def reason_of(call: Any) -> str:
+    """The reason why a call fails."""
+    with pytest.raises(grpc.aio.AioRpcError) as failed:
+        await anext(aiter(call)) if isinstance(call, grpc.aio.UnaryStreamCall) else await call
+    return grpc_reason_of(failed.value)
+
+
+@pytest.mark.parametrize(("expires_s", "reason"), [(None, "UNAUTHENTICATED"), (-60, "TOKEN_EXPIRED")])
+async def test_a_refused_token_is_unauthenticated(
+    backend: Backend, channel: grpc.aio.Channel, expires_s: int | None, reason: str
+) -> None:
+    token = "nonsense" if expires_s is None else backend.token(exp=int(time.time()) + expires_s)
+    call = channel.unary_unary(LIST_ORDERS)(b"", metadata=(("authorization", f"Bearer {token}"),), timeout=5)
+    assert await reason_of(call) == reason
+    assert await call.code() is grpc.StatusCode.UNAUTHENTICATED
+    assert "{" not in await call.details()
+
+
+async def test_a_service_that_does_not_answer_is_unavailable_with_a_reason(backend: Backend, tmp_path: Path) -> None:
+    options = options_for(backend, services=dict.fromkeys(backend.contract.services, ("127.0.0.1:1",)))
+    async with (
+        EnvoyProcess(backend.contract, options, tmp_path, concurrency=1) as envoy,
+        grpc.aio.insecure_channel(envoy.address) as channel,
+    ):
+        call = channel.unary_unary(LIST_ORDERS)(b"", metadata=bearer(backend), timeout=5)
+        assert await reason_of(call) == "UNAVAILABLE"
+        assert await call.code() is grpc.StatusCode.UNAVAILABLE
 
 
 async def test_a_client_that_leaves_ends_the_services_stream(backend: Backend, channel: grpc.aio.Channel) -> None:

@@ -9,7 +9,7 @@ import pytest_asyncio
 
 from services.mesh.edge_options import RateLimits
 from services.mesh.envoy import EnvoyProcess
-from tests.edge.answers import reason_of
+from tests.edge.answers import grpc_reason_of, reason_of
 from tests.edge.backend import Backend
 from tests.edge.conftest import options_for
 
@@ -98,3 +98,4 @@ async def test_grpc_calls_count_as_rest_calls_do(backend: Backend, http: httpx.A
         with pytest.raises(grpc.aio.AioRpcError) as refused:
             await call(b"", metadata=tuple(backend.bearer("alice").items()), timeout=5)
     assert refused.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+    assert grpc_reason_of(refused.value) == "RATE_LIMITED"
