@@ -58,8 +58,7 @@ class Gate:
         if policy.internal:
             if service is None:
                 raise Denied("only services may call this")
-            require_caller(service, self._callers.get(policy.service, frozenset()), policy.full_name)
-            call.identity = service
+            self.admit_service(policy, service, call)
             return
         try:
             identity = await self._user(origin, call)
@@ -79,6 +78,11 @@ class Gate:
         call.identity = identity
         if not policy.public and not identity.has(policy.permission):
             raise Denied(f"the permission {policy.permission} is needed", permission=policy.permission)
+
+    def admit_service(self, policy: MethodPolicy, service: Identity, call: Call) -> None:
+        """Set the identity of a service's call of an internal RPC. Raises Denied when the registry does not say so."""
+        require_caller(service, self._callers.get(policy.service, frozenset()), policy.full_name)
+        call.identity = service
 
     def watch(self, identity: Identity) -> "Watch":
         """Watch a stream's caller; see Watch."""

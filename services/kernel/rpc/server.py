@@ -26,6 +26,7 @@ from services.kernel.rpc.call import Call, Origin, current_call
 from services.kernel.rpc.contract_rules import certain_check
 from services.kernel.rpc.input_checks import malformed_of
 from services.kernel.runtime import telemetry
+from services.kernel.runtime.rpc_metrics import rpc_metrics
 from services.kernel.tasks import TimeLimit
 
 log = logging.getLogger(__name__)
@@ -100,9 +101,8 @@ class Handlers:
     def _unary(
         self, policy: MethodPolicy, behavior: Callable[[Any, Call], Awaitable[Any]], check: Callable[[Message], None]
     ) -> Unary:
-        observe = telemetry.handling.labels(*_labels(policy)).observe
-        count = _counter(policy)
-        admit = self._gate.admit
+        metric = rpc_metrics.of(*_labels(policy))
+        admit, admit_service = self._gate.admit, self._gate.admit_service
         tracing = self._tracing
         policy_deadline_s = policy.deadline_s
 
@@ -118,9 +118,11 @@ class Handlers:
                 call.traceparent = tracing.traceparent(span)
             token = current_call.set(call)
             try:
-                await admit(policy, origin, call)
-                # What services of this process tell each other was made by our own code, of validated requests.
-                if origin.service is None or not policy.internal:
+                if policy.internal and origin.service is not None:
+                    # What services of this process tell each other was made by our own code, of validated requests.
+                    admit_service(policy, origin.service, call)
+                else:
+                    await admit(policy, origin, call)
                     check(request)
                 if call.deadline is None:
                     return await behavior(request, call)
@@ -148,8 +150,8 @@ class Handlers:
                 raise Internal("internal error", request_id=call.request_id) from None
             finally:
                 current_call.reset(token)
-                observe(time.perf_counter() - started)
-                count(code)
+                metric.took(time.perf_counter() - started)
+                metric.ended(code)
                 if span is not None:
                     tracing.end(span, code)
                 if policy.audit:
@@ -163,7 +165,7 @@ class Handlers:
         behavior: Callable[[Any, Call], AsyncGenerator[Any, None]],
         check: Callable[[Message], None],
     ) -> Stream:
-        count = _counter(policy)
+        count = rpc_metrics.of(*_labels(policy)).ended
         running = telemetry.streams.labels(*_labels(policy))
         gate = self._gate
         farewell = _farewell(policy)
@@ -315,18 +317,6 @@ def _farewell(policy: MethodPolicy) -> Callable[[str], Message] | None:
 
 def _labels(policy: MethodPolicy) -> tuple[str, str]:
     return policy.full_name[1:].rpartition("/")[0], policy.name
-
-
-def _counter(policy: MethodPolicy) -> Callable[[str], None]:
-    children: dict[str, Any] = {}
-
-    def count(code: str) -> None:
-        child = children.get(code)
-        if child is None:
-            child = children[code] = telemetry.handled.labels(*_labels(policy), code)
-        child.inc()
-
-    return count
 
 
 def _audit(call: Call, code: str) -> None:

@@ -17,17 +17,12 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from opentelemetry.sdk.trace.sampling import ParentBased, TraceIdRatioBased
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
-from prometheus_client import REGISTRY, Counter, Gauge, Histogram
+from prometheus_client import REGISTRY, Gauge, Histogram
 
 from services.kernel.rpc.call import current_call
+from services.kernel.runtime.rpc_metrics import SECONDS
 from services.kernel.version import VERSION
 
-SECONDS = (0.0005, 0.001, 0.002, 0.004, 0.008, 0.016, 0.032, 0.064, 0.128, 0.256, 0.512, 1, 2, 4, 8)
-
-handled = Counter("grpc_server_handled_total", "RPCs that ended.", ["grpc_service", "grpc_method", "grpc_code"])
-handling = Histogram(
-    "grpc_server_handling_seconds", "How long unary RPCs took.", ["grpc_service", "grpc_method"], buckets=SECONDS
-)
 streams = Gauge("grpc_server_streams", "Streams that are open.", ["grpc_service", "grpc_method"])
 service_info = Gauge("service_info", "Which version of a service runs here.", ["service", "version"])
 service_up = Gauge("service_up", "Whether a service is ready.", ["service"])
