@@ -13,7 +13,7 @@ ARGS ?=
 LOCK := --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev core run test lint gen lock clients clean
+.PHONY: help setup setup-dev core run test test-fast lint gen lock clients clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-9s %s\n", $$1, $$2}'
@@ -53,6 +53,9 @@ run: setup ## Start the platform with a demo user and a strategy that trades; AR
 
 test: setup-dev ## Run all tests against real servers; ARGS="-k name" goes to pytest
 	$(BIN)/python -m pytest $(ARGS)
+
+test-fast: setup-dev ## Run what takes two minutes: nothing that starts the whole platform or a browser, kills, or replays days
+	$(BIN)/python -m pytest -n $(shell nproc 2>/dev/null || echo 2) --dist worksteal -m "not slow" -q $(ARGS)
 
 lint: setup-dev ## Check style, types, the layers and the contract
 	$(BIN)/ruff check .

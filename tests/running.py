@@ -75,10 +75,9 @@ class Running:
     def url(self) -> str:
         return f"http://{self.addresses['edge']}"
 
-    def stop(self, timeout_s: float = 15) -> float:
-        """SIGTERM; the seconds it took."""
+    def stop(self, timeout_s: float = 15) -> None:
+        """SIGTERM, and wait."""
         assert self.process is not None
-        started = time.monotonic()
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
             try:
@@ -86,7 +85,6 @@ class Running:
             except subprocess.TimeoutExpired:
                 self.kill9()
                 raise AssertionError(f"redfire up does not stop within {timeout_s} s:\n{self.log()[-3000:]}") from None
-        return time.monotonic() - started
 
     def kill9(self, children_too: bool = False) -> None:
         """As a crash: only redfire itself, whose children must go with it, or all at once."""

@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 T = TypeVar("T")
+STILL = 20  # times that a value is the same before it counts as no longer changing
 
 
 async def until(condition: Callable[[], T | Awaitable[T]], timeout_s: float = 5.0, step_s: float = 0.01) -> T:
@@ -21,3 +22,15 @@ async def until(condition: Callable[[], T | Awaitable[T]], timeout_s: float = 5.
         if time.monotonic() > end:
             raise AssertionError(f"not true within {timeout_s} s")
         await asyncio.sleep(step_s)
+
+
+async def until_still(read: Callable[[], T], timeout_s: float = 20.0) -> T:
+    """The first value that stays the same for a while; fails when it goes on changing."""
+    seen: list[T] = []
+
+    def still() -> bool:
+        seen.append(read())
+        return len(seen) > STILL and seen[-STILL:] == [seen[-1]] * STILL
+
+    await until(still, timeout_s)
+    return seen[-1]

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from services.mesh import rest_check
 from services.mesh.contract import Contract, Rpc
 from services.mesh.edge_filters import CALLER, CLASSES, FILTERS, METADATA, Json, jwt_requirement, transcoder
+from services.mesh.edge_index import index
 from services.mesh.edge_options import EdgeOptions
 
 OPENAPI_BYTES = 8 << 20
@@ -59,6 +60,7 @@ def route_configuration(contract: Contract, options: EdgeOptions) -> Json:
                 "request_headers_to_remove": [CALLER],
                 "routes": [
                     *unreadable(options),
+                    *({**route, "typed_per_filter_config": not_transcoded(options)} for route in index()),
                     health(options),
                     openapi(options),
                     *rest(contract, options),

@@ -72,21 +72,21 @@ def check_books(client: Client, acknowledged: dict[str, str]) -> None:
     lost = {key for key, order_id in acknowledged.items() if by_key.get(key, {}).get("orderId") != order_id}
     assert not lost, f"acknowledged and lost: {lost}"
 
-    def agreed():
+    said: list[str] = []
+
+    def agreed() -> bool:
         try:
             compare(client)
         except AssertionError as error:
-            return str(error)
-        return "agreed"
+            said.append(str(error))
+            return False
+        return True
 
     # Fills go on while pages are read: what does not agree at one moment must agree at another.
-    said = ""
-    for _ in range(20):
-        said = agreed()
-        if said == "agreed":
-            return
-        time.sleep(0.2)
-    raise AssertionError(said)
+    try:
+        until(agreed, timeout_s=20, step_s=0.2)
+    except AssertionError:
+        raise AssertionError(said[-1]) from None
 
 
 def compare(client: Client) -> None:

@@ -10,7 +10,7 @@ from tests.edge.answers import error_of
 from tests.edge.backend import Backend
 from tests.edge.requests import bad_requests
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.slow]
 
 
 async def test_every_route_refuses_what_makes_no_sense(

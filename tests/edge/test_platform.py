@@ -18,7 +18,7 @@ from tests.edge.conftest import OPENAPI
 from tests.edge.requests import bad_requests
 from tests.harness import Platform, platform
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.slow]
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")

@@ -5,7 +5,6 @@ import os
 import signal
 import socket
 import sys
-import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -80,10 +79,10 @@ async def test_stopping_lets_running_calls_end_and_takes_no_new_ones(backend: Ba
     assert envoy.pid is None
 
 
-async def test_stopping_does_not_wait_for_ever(backend: Backend, tmp_path: Path) -> None:
+async def test_stopping_does_not_wait_for_a_call_that_never_ends(backend: Backend, tmp_path: Path) -> None:
     async def endless(request: Any, context: Any, response: Any) -> AsyncIterator[Any]:
         yield response(ticks=[{"sequence": 1}])
-        await asyncio.sleep(60)
+        await asyncio.Event().wait()
 
     backend.answers["StreamTicks"] = endless
     envoy = process(backend, tmp_path)
@@ -92,9 +91,8 @@ async def test_stopping_does_not_wait_for_ever(backend: Backend, tmp_path: Path)
         path = "/api/market/ticks:stream?symbols=IF.CFFEX"
         async with http.stream("GET", path, headers=backend.bearer()) as answer:
             assert answer.status_code == 200
-            started = time.monotonic()
             await envoy.stop(grace_s=0.2)
-            assert time.monotonic() - started < 3
+    assert envoy.pid is None
 
 
 async def test_it_does_not_outlive_a_parent_that_is_killed(backend: Backend, tmp_path: Path) -> None:

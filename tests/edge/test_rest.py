@@ -1,6 +1,7 @@
 """REST through a real Envoy."""
 
 import json
+import re
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -125,7 +126,7 @@ async def test_a_stream_has_no_deadline(backend: Backend, http: httpx.AsyncClien
     assert backend.arrived[-1].time_left_s is None
 
 
-@pytest.mark.parametrize("path", ["/", "/nope", "/api/nope", "/api/trading", "/redfire.trading.v1.OrderService/Nope"])
+@pytest.mark.parametrize("path", ["/nope", "/api/nope", "/api/trading", "/redfire.trading.v1.OrderService/Nope"])
 async def test_an_unknown_path_is_404_in_json(http: httpx.AsyncClient, path: str) -> None:
     answer = await http.get(path)
     assert answer.status_code == 404
@@ -193,6 +194,26 @@ async def test_health_openapi_and_keys_are_for_everybody(http: httpx.AsyncClient
     assert answer.headers["content-type"] == "application/json"
     assert len(answer.json()["paths"]) > 40
     assert (await http.get("/.well-known/jwks.json")).json() == {"keys": []}
+
+
+async def test_the_index_is_a_page_without_scripts_whose_links_answer(http: httpx.AsyncClient) -> None:
+    answer = await http.get("/", headers={"accept": "text/html"})
+    assert (answer.status_code, answer.headers["content-type"]) == (200, "text/html; charset=utf-8")
+    assert "default-src 'none'" in answer.headers["content-security-policy"]
+    assert "<script" not in answer.text and "<style" not in answer.text
+    links = re.findall('href="([^"]+)"', answer.text)
+    as_json = await http.get("/", headers={"accept": "application/json"})
+    assert as_json.headers["content-type"] == "application/json"
+    assert list(as_json.json()["links"]) == links
+    assert {"/healthz", "/openapi.json"} <= set(links)
+    for link in links:
+        assert (await http.get(link)).status_code == 200, link
+
+
+async def test_the_index_takes_no_posts_and_hides_no_other_path(http: httpx.AsyncClient) -> None:
+    assert (await http.post("/")).status_code == 404
+    assert (await http.get("/index")).status_code == 404
+    assert (await http.get("/", headers={"authorization": "Bearer nonsense"})).status_code == 200
 
 
 async def test_the_ops_servers_other_paths_are_not_routed(http: httpx.AsyncClient) -> None:

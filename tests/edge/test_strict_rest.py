@@ -29,6 +29,7 @@ def violation_of(answer: httpx.Response) -> tuple[str, str]:
     return violation["field"], violation["description"]
 
 
+@pytest.mark.slow
 async def test_every_route_names_what_it_does_not_know_and_asks_no_service(
     backend: Backend, http: httpx.AsyncClient, contract: Contract
 ) -> None:

@@ -16,7 +16,7 @@ from tests.edge.answers import error_of
 from tests.edge.backend import Backend
 from tests.edge.strict_requests import WELL_KNOWN, routes, sample_of_one
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.slow]
 
 # With what bodies have: scalars, messages, lists of messages, free values.
 ROUTES = {

@@ -9,6 +9,7 @@ from decimal import Decimal
 from pathlib import Path
 
 import grpc
+import pytest
 from redfire.common.v1 import common_pb2 as common
 from redfire.engine.v1 import engine_pb2 as pb
 from redfire.engine.v1.engine_pb2_grpc import EngineServiceStub
@@ -16,6 +17,8 @@ from redfire.engine.v1.engine_pb2_grpc import EngineServiceStub
 from services.kernel.identifiers import new_id
 from services.kernel.identity.identity import SERVICE_KEY, ServiceTokens
 from tests.harness import SECRET, _WithMetadata
+
+pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[2]
 SYMBOL = "rb2701.SHFE"

@@ -199,6 +199,7 @@ async def test_an_order_sent_by_an_engine_that_was_killed_is_found_by_its_conten
         assert (await send(desk, order_id=order_id))[1] == venue_order_id and front.inserts == 1
 
 
+@pytest.mark.slow
 async def test_two_orders_of_the_same_content_are_not_guessed_about(front, tmp_path):
     order_id, venue_order_id = await kill_while_sending(front, tmp_path)
     front.external(RB, ctp.BUY, ctp.OPEN, 3100.0, 2)
@@ -242,6 +243,7 @@ async def refuse(desk) -> str:
     return order_id
 
 
+@pytest.mark.slow
 async def test_trades_of_the_day_are_told_in_pages_whoevers_they_are_and_after_a_restart(front, tmp_path):
     async with engine_at(front, tmp_path) as desk:
         order_id, venue_order_id = await send(desk, quantity="3")

@@ -1,20 +1,22 @@
 import asyncio
 import gzip
-import time
+
+import pytest
 
 from services.engine.feeds.feed import ReplayFeedSpec
 from services.engine.feeds.replay import MALFORMED, OUT_OF_ORDER, ReplayFeed
 from services.kernel.clock import Clock
 from services.quant.catalogue import Catalogue
 from tests.engine.recordings import HEADER, real_ticks, row, write
+from tests.simulated_time import SimulatedClock, in_simulated_time
 
 
 async def no_wait() -> None:
     """There is always room."""
 
 
-async def replayed(file, *, speed=None, report=None):
-    feed = ReplayFeed(ReplayFeedSpec(file, speed), Catalogue.load(), Clock(), report)
+async def replayed(file, *, speed=None, report=None, clock=None):
+    feed = ReplayFeed(ReplayFeedSpec(file, speed), Catalogue.load(), clock or Clock(), report)
     quotes = []
     await feed.run(quotes.append, no_wait)
     return quotes, feed.report
@@ -71,13 +73,13 @@ async def test_the_largest_double_is_no_price(tmp_path):
     assert quotes[0].bids == [] and not report.counts
 
 
+@in_simulated_time
 async def test_gaps_are_divided_by_the_speed_and_long_ones_shortened(tmp_path):
     file = write(tmp_path / "t.csv", [row(0), row(10), row(5400), row(5410)])
-    started = time.perf_counter()
-    quotes, _ = await replayed(file, speed=400)
-    took = time.perf_counter() - started
+    clock = SimulatedClock(asyncio.get_running_loop())
+    quotes, _ = await replayed(file, speed=400, clock=clock)
     assert len(quotes) == 4
-    assert 0.2 <= took < 1.0  # 10 s + 60 s + 10 s at 400
+    assert clock.monotonic() == pytest.approx((10 + 60 + 10) / 400)
 
 
 async def test_it_waits_for_the_first_subscription_of_one_of_its_symbols(tmp_path):

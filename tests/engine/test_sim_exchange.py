@@ -15,7 +15,7 @@ from services.engine.updates import (
     TradingDayUpdate,
 )
 from tests.engine.sim_desk import SYMBOL, TODAY, Desk
-from tests.waiting import until
+from tests.simulated_time import in_simulated_time
 
 
 @pytest.fixture
@@ -160,14 +160,18 @@ def test_a_gtd_order_ends_at_its_time(desk):
     assert desk.last(order).status is OrderStatus.EXPIRED
 
 
+@in_simulated_time
 async def test_latency_keeps_an_order_out_of_the_book_and_it_can_be_canceled_on_its_way():
     desk = Desk(sim_latency_ms=20)
     desk.quote()
     first, second = desk.send(), desk.send()
     assert desk.last(first).status is OrderStatus.PENDING_NEW
     desk.exchange.cancel(second)
-    await until(lambda: desk.last(first).status is OrderStatus.FILLED)
-    await asyncio.sleep(0.03)
+    await asyncio.sleep(0.019)
+    assert desk.last(first).status is OrderStatus.PENDING_NEW
+    await asyncio.sleep(0.002)
+    assert desk.last(first).status is OrderStatus.FILLED
+    await asyncio.sleep(60)
     assert not desk.fills(second)
 
 

@@ -1,9 +1,12 @@
 import asyncio
 from datetime import UTC, datetime
 
+import pytest
+
 from services.engine.feeds.simulated import SimFeed, SimMarket, restored_state
-from services.kernel.clock import Clock, ManualClock
+from services.kernel.clock import ManualClock
 from services.quant.catalogue import Catalogue
+from tests.simulated_time import SimulatedClock, in_simulated_time
 
 DAY = 20261123
 
@@ -69,19 +72,21 @@ async def test_prices_go_on_from_a_saved_state():
     assert restored_state({"steps": 1}) is None
 
 
+@in_simulated_time
 async def test_the_rate_follows_its_setting():
-    rate = 200.0
-    feed = SimFeed(Catalogue.load().listed()[:1], 1, Clock(), lambda: rate)
+    rate = 20.0
+    clock = SimulatedClock(asyncio.get_running_loop())
+    feed = SimFeed(Catalogue.load().listed()[:1], 1, clock, lambda: rate)
     quotes = []
 
     async def room() -> None:
         """Always."""
 
     task = asyncio.create_task(feed.run(quotes.append, room))
-    await asyncio.sleep(0.5)
+    await asyncio.sleep(10.01)
     slow = len(quotes)
-    rate = 2000.0
-    await asyncio.sleep(0.5)
+    rate = 200.0
+    await asyncio.sleep(10)
     task.cancel()
-    assert 20 <= slow <= 140
-    assert len(quotes) - slow > slow * 2
+    assert slow == pytest.approx(1 + 10 * 20, abs=1)
+    assert len(quotes) - slow == pytest.approx(10 * 200, rel=0.02)

@@ -3,7 +3,9 @@
 import asyncio
 import contextlib
 import sqlite3
+import threading
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from sqlalchemy import ForeignKey, String, create_engine, select, update
@@ -14,6 +16,7 @@ from services.kernel.data import group_commit as writer_module
 from services.kernel.data.database import Database
 from services.kernel.data.group_commit import GroupWriter, Lane
 from services.kernel.errors import Unavailable
+from tests.waiting import until
 
 
 class Base(DeclarativeBase):
@@ -224,7 +227,13 @@ async def test_a_group_of_many_rows_is_written_whole_and_in_order(database):
 
 
 async def test_under_load_groups_are_gathered_and_a_lone_submission_does_not_wait(database, monkeypatch):
-    monkeypatch.setattr(writer_module, "BUSY_INTERVAL_S", 0.3)
+    pauses, go_on = [], threading.Event()
+
+    def pause(seconds):
+        pauses.append(seconds)
+        go_on.wait(10)
+
+    monkeypatch.setattr(writer_module, "time", SimpleNamespace(monotonic=lambda: 0.0, sleep=pause))
     groups: list[int] = []
     transaction = writer_module._transaction
 
@@ -234,17 +243,17 @@ async def test_under_load_groups_are_gathered_and_a_lone_submission_does_not_wai
 
     monkeypatch.setattr(writer_module, "_transaction", counted)
     writer = database.writer()
-    started = asyncio.get_running_loop().time()
     await writer.submit([cup("a")])
     await writer.submit([cup("b")])
-    assert asyncio.get_running_loop().time() - started < 0.3
     await asyncio.gather(*(writer.submit([cup(f"c{number}")]) for number in range(writer_module.BUSY_FROM)))
     scattered = []
     for number in range(writer_module.BUSY_WHILE - 1):
         scattered.append(writer.submit([cup(f"d{number}")]))
-        await asyncio.sleep(0.01)
+        await until(lambda: pauses)
+    go_on.set()
     await asyncio.gather(*scattered)
     await writer.submit([cup("e")])
+    assert pauses == [writer_module.BUSY_INTERVAL_S]
     assert groups == [1, 1, writer_module.BUSY_FROM, writer_module.BUSY_WHILE - 1, 1]
 
 

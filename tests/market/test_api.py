@@ -17,7 +17,7 @@ from tests.harness import FakeService, Platform, platform
 from tests.market.fake_engine import FakeEngine
 from tests.market.refusal import refused
 from tests.market.ticks import SYMBOL, at, daily, recorded, tick
-from tests.waiting import until
+from tests.waiting import until, until_still
 
 OTHER = "rb2105.SHFE"
 
@@ -271,8 +271,7 @@ async def test_a_paced_feed_is_read_as_fast_as_the_slowest_lossless_stream_takes
         for first in range(1, 20_001, 50):
             engine.send(*[tick(n, bid_prices=blob) for n in range(first, first + 50)])
         await until(lambda: engine.taken > 5)
-        await asyncio.sleep(0.2)
-        assert engine.taken < 400
+        assert await until_still(lambda: engine.taken) < 400
         assert await read_ticks(call, 20_000) == list(range(1, 20_001))
 
 

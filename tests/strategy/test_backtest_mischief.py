@@ -25,6 +25,8 @@ from tests.strategy.fakes import SYMBOL
 from tests.strategy.refusal import fields_of, reason_of
 from tests.waiting import until
 
+pytestmark = pytest.mark.slow
+
 MISCHIEF = '''
 import json
 import os

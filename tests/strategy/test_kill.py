@@ -6,8 +6,12 @@ import signal
 import sys
 from pathlib import Path
 
+import pytest
+
 from tests.strategy.user_files import GOOD
 from tests.waiting import until
+
+pytestmark = pytest.mark.slow
 
 HOSTING = """
 import asyncio, sys

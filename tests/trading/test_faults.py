@@ -130,14 +130,15 @@ async def test_nothing_is_lost_or_doubled_by_a_restart(tmp_path):
         await trader.becomes(resting.order_id, "NEW")
         trader.engine.fill(resting.order_id, 1, "4000", "t1")
         await trader.becomes(resting.order_id, "PARTIALLY_FILLED")
-        gate = asyncio.Event()
+        sending = asyncio.Event()
 
         async def never(request):
-            await gate.wait()
+            sending.set()
+            await asyncio.Event().wait()
 
         trader.engine.before_send = never
         unsent = await trader.create()
-        await asyncio.sleep(0.05)
+        await sending.wait()
         before = await trader.account()
     peers = trader.peers
     peers.engine.before_send = None

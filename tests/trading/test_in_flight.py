@@ -9,9 +9,10 @@ from redfire.trading.v1 import order_service_pb2 as pb
 
 from services.kernel.clock import Clock
 from services.kernel.data import group_commit as kernel_writer
+from services.kernel.identifiers import new_id
 from services.trading.peers import risk_client
 from services.trading.state.streams import News, NewsKind, Snapshot, Streams
-from tests.trading.conftest import trading
+from tests.trading.conftest import refused, trading
 from tests.waiting import until
 
 
@@ -50,6 +51,13 @@ def commits(monkeypatch):
     found.open()
 
 
+async def _later_is_answered(trader):
+    """What was asked before has begun by now: what is refused at once, asked after it, was answered."""
+    for _ in range(3):
+        async with refused("NOT_FOUND"):
+            await trader.orders.GetOrder(pb.GetOrderRequest(order_id=new_id()))
+
+
 async def test_whoever_leaves_while_a_cancel_is_written_takes_nobody_along(trader, commits):
     order = await trader.create()
     await trader.becomes(order.order_id, "NEW")
@@ -58,7 +66,7 @@ async def test_whoever_leaves_while_a_cancel_is_written_takes_nobody_along(trade
         await trader.orders.CancelOrder(pb.CancelOrderRequest(order_id=order.order_id), timeout=0.2)
     assert caught.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
     asked = asyncio.ensure_future(trader.get(order.order_id))
-    await asyncio.sleep(0.2)
+    await _later_is_answered(trader)
     assert not asked.done()  # what is not durable is not told
     commits.open()
     assert (await asked).order_id == order.order_id
@@ -77,7 +85,7 @@ async def test_an_order_that_is_refused_while_all_are_canceled_disturbs_nobody(c
         first = asyncio.ensure_future(trader.create(coid="first"))
         await until(lambda: commits.arrived == 1)
         canceled = asyncio.ensure_future(trader.orders.CancelAllOrders(pb.CancelAllOrdersRequest()))
-        await asyncio.sleep(0.1)
+        await _later_is_answered(trader)
         again = asyncio.ensure_future(trader.create(coid="old", quantity=2))
         await until(lambda: len(trader.risk.checks) == 4)
         commits.let(1)

@@ -1,6 +1,7 @@
 """Stops are held by trading: triggered once, persisted, never loosened."""
 
-import asyncio
+import contextlib
+import sqlite3
 from decimal import Decimal as D
 
 from tests.trading.conftest import refused, trading
@@ -56,9 +57,18 @@ async def test_a_held_stop_is_replaced_and_canceled_here(trader):
     async with refused("INVALID_FIELD"):
         await trader.replace(order.order_id, price="4020")
     assert (await trader.cancel(order.order_id)).status == 6
+    assert D((await trader.account()).frozen) == 0
+    later = await trader.create(type="STOP", stop_price="4020")
     trader.market.price(SYMBOL, 4030.0)
-    await asyncio.sleep(0.1)
-    assert not trader.engine.sends and D((await trader.account()).frozen) == 0
+    await trader.becomes(later.order_id, "NEW")
+    assert [sent.order_id for sent in trader.engine.sends] == [later.order_id]
+
+
+def _written_stop_price(folder, order_id):
+    """The trigger price in the database: trails are written once a second."""
+    (path,) = folder.rglob("trading_db.sqlite")
+    with contextlib.closing(sqlite3.connect(path)) as database:
+        return D(database.execute("SELECT stop_price FROM orders WHERE order_id = ?", (order_id,)).fetchone()[0])
 
 
 async def test_stops_and_trails_survive_a_restart(tmp_path):
@@ -68,7 +78,7 @@ async def test_stops_and_trails_survive_a_restart(tmp_path):
         await until(lambda: trader.market.listeners)
         trader.market.price(SYMBOL, 4050.0)
         await until(lambda: _stop_price(trader, trail.order_id, "4040"))
-        await asyncio.sleep(1.2)  # trails are written down once a second
+        await until(lambda: _written_stop_price(tmp_path, trail.order_id) == D("4040"))
         frozen = (await trader.account()).frozen
     trader.market.prices[SYMBOL] = 4045.0
     async with trading(trader.peers, data_dir=tmp_path, user_id="u-1") as trader:

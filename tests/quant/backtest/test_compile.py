@@ -63,6 +63,7 @@ def test_a_stamp_of_other_sources_is_no_build(tree: Path, monkeypatch: pytest.Mo
 
 
 @pytest.mark.skipif(not building.compiler(), reason="there is no C compiler")
+@pytest.mark.slow
 def test_two_builds_at_once_and_a_third_leave_one_that_is_whole(tree: Path):
     both = [subprocess.Popen(SCRIPT, cwd=tree, stdout=subprocess.PIPE, text=True) for _ in range(2)]
     said = [process.communicate(timeout=280)[0] for process in both]

@@ -10,6 +10,8 @@ from services.quant.backtest.optimise.walk_forward import Windows, run_walk_forw
 from tests.quant.backtest import generated
 from tests.quant.backtest.optimised import DATA, JOB, SPACE, STRATEGY, odd
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def address():

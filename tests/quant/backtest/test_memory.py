@@ -7,8 +7,11 @@ from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.csv
+import pytest
 
 from tests.quant.backtest import generated
+
+pytestmark = pytest.mark.slow
 
 BARS = 1_000_000
 MOST_MB = 300

@@ -5,6 +5,8 @@ import pytest
 from tests.readme.clone import clone, walked
 from tests.readme.document import BACKTEST
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.timeout(300)
 def test_backtests_print_what_their_readme_shows(tmp_path):

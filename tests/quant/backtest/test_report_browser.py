@@ -21,6 +21,8 @@ from services.quant.backtest.result import BacktestResult
 from tests.quant.backtest.generated import bars
 from tests.quant.backtest.report_samples import searched, turning, walked
 
+pytestmark = pytest.mark.slow
+
 READY_MS = 60_000
 PRICE = "document.getElementById('chart-price')"
 

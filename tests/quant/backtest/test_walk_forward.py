@@ -46,6 +46,7 @@ def test_windows_that_mean_nothing_are_refused(text):
         Windows.parse(text)
 
 
+@pytest.mark.slow
 def test_each_window_is_an_optimisation_and_a_backtest_of_its_best():
     found = run_walk_forward(None, JOB, DATA, SPACE, "total_return", Windows.parse("15d:10d"), workers=2)
     assert len(found.windows) == 3 and not found.stopped

@@ -9,8 +9,8 @@ from decimal import Decimal as D
 from typing import Any, NamedTuple
 
 from services.kernel.errors import RedFireError
+from tests.simulated_time import SimulatedClock, SimulatedLoop
 from tests.trading.model.follower import Follower
-from tests.trading.model.loop import SimulatedClock, SimulatedLoop
 from tests.trading.model.platform import Platform, Run
 from tests.trading.model.venue import Venue
 

@@ -11,12 +11,13 @@ from typing import Any
 from redfire.trading.v1 import account_service_pb2 as account_pb
 from sqlalchemy.exc import OperationalError
 
+from tests.simulated_time import SimulatedClock, SimulatedLoop
 from tests.trading.model import checks, restarts
 from tests.trading.model.base import USERS, Op, Violation
 from tests.trading.model.exchange import GATEWAYS, SYMBOLS
 from tests.trading.model.follower import Follower
 from tests.trading.model.groups import Groups
-from tests.trading.model.loop import SimulatedClock, SimulatedLoop, SimulatedWriter
+from tests.trading.model.loop import SimulatedWriter
 from tests.trading.model.platform import Platform
 from tests.trading.model.venue import BAD, GOOD, Venue
 from tests.trading.model.world import World

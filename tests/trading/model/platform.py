@@ -20,7 +20,8 @@ from services.kernel.runtime.host import Host
 from services.kernel.runtime.service_context import Process
 from services.kernel.tasks import Tasks
 from tests.harness import SECRET, FakeService, TokenMint
-from tests.trading.model.loop import SimulatedClock, SimulatedLoop, SimulatedWriter
+from tests.simulated_time import SimulatedClock, SimulatedLoop
+from tests.trading.model.loop import SimulatedWriter
 from tests.trading.model.venue import EngineApi, MarketApi, RiskApi, Venue
 
 MEMORY = Path("/dev/shm")

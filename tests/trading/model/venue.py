@@ -15,9 +15,9 @@ from redfire.risk.v1 import risk_pb2, risk_pb2_grpc
 
 from services.kernel.errors import FailedPrecondition, NotFound, Unavailable
 from services.quant.calendar import Calendar
+from tests.simulated_time import SimulatedClock
 from tests.trading.fakes import complete
 from tests.trading.model.exchange import GATEWAYS, KEEPS_ORDERS, LISTINGS, Exchange, TradeReport, VenueOrder, VenueTrade
-from tests.trading.model.loop import SimulatedClock
 
 CALENDAR = Calendar.load()
 MATCHED_AT_ONCE = (common.TIME_IN_FORCE_IOC, common.TIME_IN_FORCE_FOK)
