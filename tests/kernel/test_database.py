@@ -190,3 +190,24 @@ def test_plain_decimals_have_no_exponent_or_trailing_zeros_and_mean_the_same(val
 def test_identifiers_grow():
     made = [new_id() for _ in range(5000)]
     assert made == sorted(set(made))
+
+
+async def test_a_database_that_cannot_be_written_is_known_and_known_to_be_well_again(database, tmp_path):
+    file, away = tmp_path / "cups.sqlite", tmp_path / "away.sqlite"
+    await database.writer().submit([(Database.insert(Cup), cup("a"))])
+    database.probe()
+    assert database.writable
+    file.rename(away)
+    database.probe()
+    assert not database.writable
+    assert not file.exists()
+    away.rename(file)
+    database.probe()
+    assert database.writable
+
+
+async def test_a_database_that_another_writes_for_long_is_not_taken_for_one_that_cannot_be_written(database, tmp_path):
+    with contextlib.closing(sqlite3.connect(tmp_path / "cups.sqlite", isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        database.probe()
+        assert database.writable

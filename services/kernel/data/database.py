@@ -7,8 +7,12 @@ NULL or have a `server_default` are added at start. Any other difference stops t
 """
 
 import asyncio
+import contextlib
+import logging
+import sqlite3
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from sqlalchemy import Column, Connection, Engine, Table, create_engine, event, insert, inspect, make_url
@@ -22,6 +26,7 @@ from sqlalchemy.sql.dml import Insert
 from services.kernel.data.group_commit import GroupWriter
 from services.kernel.errors import StartError
 
+log = logging.getLogger(__name__)
 R = TypeVar("R")
 BUSY_TIMEOUT_MS = 5000
 NAMED = 3  # differences that an error names
@@ -69,6 +74,8 @@ class Database:
         )
         if self.dialect == "sqlite":
             _prepare_sqlite(self._engine.sync_engine)
+        self.writable = True
+        """What the last `probe` found."""
         self._writer: GroupWriter | None = None
         self._writer_engine: Engine | None = None
 
@@ -98,6 +105,33 @@ class Database:
         if self.dialect == "sqlite":
             return self._url.database or ":memory:"
         return self._url.render_as_string(hide_password=True)
+
+    def probe(self) -> None:
+        """Try to write, and keep in `writable` what came of it; a database that is only busy stays as it was. Blocks.
+
+        A new connection each time, since one that is open writes on into a file that was removed or made read-only.
+        """
+        file = self._url.database
+        if self.dialect != "sqlite" or not file or file == ":memory:":
+            return
+        try:
+            with contextlib.closing(
+                sqlite3.connect(f"{Path(file).absolute().as_uri()}?mode=rw", uri=True)
+            ) as connection:
+                # A number that nothing here uses is set to what it was: a real write, which need not outlive a crash.
+                connection.execute("PRAGMA synchronous=OFF")
+                version = connection.execute("PRAGMA user_version").fetchone()[0]
+                connection.execute(f"PRAGMA user_version={version}")
+        except (sqlite3.Error, OSError) as error:
+            if getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_BUSY:
+                return
+            if self.writable:
+                log.error("the database cannot be written", extra={"database": self.name, "error": str(error)})
+            self.writable = False
+        else:
+            if not self.writable:
+                log.info("the database can be written again", extra={"database": self.name})
+            self.writable = True
 
     async def close(self) -> None:
         """Commit what waits and close."""

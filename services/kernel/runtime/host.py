@@ -52,6 +52,7 @@ from services.kernel.version import VERSION
 log = logging.getLogger(__name__)
 S = TypeVar("S", bound=BaseSection)
 # Every service verifies tokens and follows its configuration.
+PROBE_INTERVAL_S = 2.0
 KERNEL_CALLS = frozenset({"auth", "config"})
 REVOCATIONS_TIMEOUT_S = 3.0
 SERVER_OPTIONS = (
@@ -138,7 +139,8 @@ class Host:
         """A service's database; asked again, the same."""
         if name not in self._databases:
             url = self.settings.of(DatabaseSettings).url.format(data_dir=self.data_dir, name=name)
-            self._databases[name] = Database(url, base)
+            database = self._databases[name] = Database(url, base)
+            self.lifecycle.ready_when(name, "its database to be writable", lambda: database.writable)
         return self._databases[name]
 
     def background(self, name: str, run: Callable[[], Awaitable[None]]) -> None:
@@ -188,6 +190,7 @@ class Host:
         await self._server.start()
         await self.operations.start(where.host, where.ops_port)
         self.tasks.forever("kernel.health", self._health.run)
+        self.tasks.forever("kernel.databases", self._probe_databases)
         self.tasks.forever("kernel.loop_lag", _measure_lag)
         for name in self.names:
             telemetry.service_info.labels(name, VERSION).set(1)
@@ -226,6 +229,13 @@ class Host:
     async def _auth_keys(self) -> Sequence[Any]:
         stub = AuthServiceStub(self.channels.to("auth", self.names[0]))
         return (await stub.GetJwks(auth_pb2.GetJwksRequest())).keys
+
+    async def _probe_databases(self) -> None:
+        """Find out which databases can be written: a service whose cannot is not SERVING."""
+        while True:
+            for database in self._databases.values():
+                await asyncio.to_thread(database.probe)
+            await asyncio.sleep(PROBE_INTERVAL_S)
 
     async def _fetch_keys_now(self) -> Sequence[Any]:
         return await self._fetch_keys()
