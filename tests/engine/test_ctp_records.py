@@ -51,7 +51,7 @@ async def test_more_trades_than_fit_in_a_page_or_in_vnpys_memory(front, tmp_path
 async def test_what_a_gateway_has_is_complete_when_all_its_contracts_and_orders_were_taken(
     front, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr(vnpy_engine, "_OTHERS_AT_ONCE", 1)
+    monkeypatch.setattr(vnpy_engine, "_CONTRACTS_AT_ONCE", 1)
     for number in range(3_000):
         front.instruments[f"x{number}"] = ctp.Instrument(f"x{number}", "SHFE", 10, 1.0)
     async with engine_at(front, tmp_path, settle_s=0) as desk:

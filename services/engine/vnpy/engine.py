@@ -46,9 +46,9 @@ BRIDGED = (
 )
 _CLOSE_S = 3.0
 _KEPT_FINISHED = 5_000
-# Between two turns of the loop: ticks, which cost little, and of all else, such as contracts at 50 µs.
-_TICKS_AT_ONCE = 2_000
-_OTHERS_AT_ONCE = 50
+# Between two turns of the loop. A contract costs 50 µs, anything else much less.
+_EVENTS_AT_ONCE = 2_000
+_CONTRACTS_AT_ONCE = 50
 
 
 class SteadyEventEngine(EventEngine):
@@ -226,10 +226,8 @@ class VnpyEngine:
         self._woken = False
         arrived = self._arrived
         ticks: list[Any] = []
-        others = 0
-        for _ in range(min(len(arrived), _TICKS_AT_ONCE)):
-            if others == _OTHERS_AT_ONCE:
-                break
+        contracts = 0
+        for _ in range(min(len(arrived), _EVENTS_AT_ONCE)):
             event = arrived.popleft()
             if event.type == EVENT_TICK:
                 ticks.append(event.data)
@@ -238,7 +236,10 @@ class VnpyEngine:
                 self._on_ticks(ticks)
                 ticks = []
             self._pass_on(event)
-            others += 1
+            if event.type == EVENT_CONTRACT:
+                contracts += 1
+                if contracts == _CONTRACTS_AT_ONCE:
+                    break
         if ticks:
             self._on_ticks(ticks)
         if arrived and not self._woken:
