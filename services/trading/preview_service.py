@@ -10,14 +10,16 @@ from services.trading.account_opening import Accounts
 from services.trading.domain import money
 from services.trading.domain.account import Account
 from services.trading.domain.group_checks import SelfTrade, of_order, require_shape
+from services.trading.domain.instrument import Instrument, UnknownSymbol
 from services.trading.domain.lease import Lease
 from services.trading.domain.money import ZERO
 from services.trading.domain.order import NewOrder, PositionEffect
 from services.trading.domain.order_group import OrderGroupKind
 from services.trading.domain.pre_trade_checks import Acceptance, NothingToReduce, expiry_violation
+from services.trading.domain.quote import Quote
 from services.trading.emulation.leases import Leases
-from services.trading.peers.instruments import Instrument, Instruments, UnknownSymbol
-from services.trading.peers.quotes import Quote, Quotes
+from services.trading.peers.instruments import Instruments
+from services.trading.peers.quotes import Quotes
 from services.trading.peers.risk_client import RiskGate
 
 

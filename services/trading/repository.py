@@ -14,6 +14,7 @@ from services.kernel.errors import NotFound
 from services.kernel.paging import Page, Slice
 from services.trading import models, rows
 from services.trading.domain.account import Account
+from services.trading.domain.instrument import Instrument
 from services.trading.domain.lease import Lease
 from services.trading.domain.ledger import LedgerEntry
 from services.trading.domain.money import ZERO
@@ -21,7 +22,6 @@ from services.trading.domain.order import Order
 from services.trading.domain.order_group import OrderGroup
 from services.trading.domain.position import Position
 from services.trading.domain.trade import Trade
-from services.trading.peers.instruments import Instrument
 
 _ORDERS = models.OrderRow.__table__
 _TRADES = models.TradeRow.__table__

@@ -9,6 +9,7 @@ from typing import Any
 
 from services.kernel.decimals import plain
 from services.trading.domain.account import Account, AccountKind
+from services.trading.domain.instrument import Instrument
 from services.trading.domain.lease import Lease
 from services.trading.domain.ledger import LedgerEntry, LedgerEntryKind
 from services.trading.domain.order import (
@@ -27,7 +28,6 @@ from services.trading.domain.order_group import OrderGroup, OrderGroupKind
 from services.trading.domain.position import Position
 from services.trading.domain.reports import AccountReport
 from services.trading.domain.trade import Trade
-from services.trading.peers.instruments import Instrument
 
 
 def order_row(order: Order) -> dict[str, Any]:

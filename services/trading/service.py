@@ -17,14 +17,16 @@ from services.trading.account_opening import Accounts
 from services.trading.domain import apply_reports
 from services.trading.domain.account import Account
 from services.trading.domain.change_set import Changes
+from services.trading.domain.instrument import Instrument
 from services.trading.domain.lease import Lease
 from services.trading.domain.order import STOP_TYPES, NewOrder, Order, OrderStatus, OrderType, PositionEffect, Side
 from services.trading.domain.pre_trade_checks import Acceptance, expiry_violation
+from services.trading.domain.quote import Quote
 from services.trading.domain.reduce_only import ReduceOnly
 from services.trading.emulation.self_trade_prevention import CancelFirst
 from services.trading.emulation.stops import Stops
-from services.trading.peers.instruments import Instrument, Instruments
-from services.trading.peers.quotes import Quote, Quotes
+from services.trading.peers.instruments import Instruments
+from services.trading.peers.quotes import Quotes
 from services.trading.peers.risk_client import RiskGate
 from services.trading.repository import OrderFilter, TradingRepository
 from services.trading.state.accepting import Accepting

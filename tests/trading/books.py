@@ -9,10 +9,10 @@ from services.trading.domain.account import Account, AccountKind
 from services.trading.domain.apply_reports import apply_order_report, apply_trade_report, send
 from services.trading.domain.cache import Book
 from services.trading.domain.change_set import Changes
+from services.trading.domain.instrument import Instrument
 from services.trading.domain.ledger import LedgerEntryKind
 from services.trading.domain.order import Order, OrderStatus, OrderType, PositionEffect, Side, TimeInForce
 from services.trading.domain.reports import OrderReport, TradeReport
-from services.trading.peers.instruments import Instrument
 
 
 def instrument(symbol="IF2606.CFFEX", **over):

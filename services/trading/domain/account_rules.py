@@ -8,8 +8,8 @@ from services.kernel.decimals import plain
 from services.kernel.errors import FailedPrecondition, RedFireError
 from services.trading.domain.account import Account, AccountKind
 from services.trading.domain.cache import Book
+from services.trading.domain.instrument import Instrument
 from services.trading.domain.order import STOP_TYPES, NewOrder, PositionEffect
-from services.trading.peers.instruments import Instrument
 
 
 class GatewayNotAllowed(FailedPrecondition):

@@ -9,6 +9,7 @@ from services.trading.domain import ledger
 from services.trading.domain.account import Account, AccountKind
 from services.trading.domain.change_set import Changes
 from services.trading.domain.currencies import Currencies
+from services.trading.domain.instrument import Instrument
 from services.trading.domain.ledger import LedgerEntryKind
 from services.trading.domain.leg import needs_one_leg
 from services.trading.domain.money import ZERO
@@ -17,7 +18,6 @@ from services.trading.domain.order_group import OrderGroup
 from services.trading.domain.order_states import move
 from services.trading.domain.position import Position
 from services.trading.domain.trading_days import TradingDays
-from services.trading.peers.instruments import Instrument
 from services.trading.settings import CloseFirst
 
 log = logging.getLogger(__name__)

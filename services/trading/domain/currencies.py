@@ -5,7 +5,7 @@ from dataclasses import replace
 from decimal import Decimal
 
 from services.trading.domain import money
-from services.trading.peers.instruments import Instrument
+from services.trading.domain.instrument import Instrument
 
 ONE = Decimal(1)
 

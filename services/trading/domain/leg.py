@@ -12,10 +12,10 @@ from redfire.reasons import Reason
 
 from services.kernel.decimals import plain
 from services.kernel.errors import FailedPrecondition
+from services.trading.domain.instrument import Instrument
 from services.trading.domain.money import ZERO
 from services.trading.domain.order import Delivery, Leg, NewOrder, Order, PositionEffect, TimeInForce
 from services.trading.domain.position import Position
-from services.trading.peers.instruments import Instrument
 
 
 class FillOrKillNeedsOneLeg(FailedPrecondition):

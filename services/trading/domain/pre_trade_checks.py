@@ -13,6 +13,7 @@ from services.trading.domain import money
 from services.trading.domain.account import Account
 from services.trading.domain.account_rules import CurrencyMismatch, account_violations
 from services.trading.domain.cache import Book
+from services.trading.domain.instrument import Instrument
 from services.trading.domain.leg import split_violation
 from services.trading.domain.money import ZERO
 from services.trading.domain.order import (
@@ -26,8 +27,7 @@ from services.trading.domain.order import (
     Side,
 )
 from services.trading.domain.position import Position
-from services.trading.peers.instruments import Instrument
-from services.trading.peers.quotes import PRICELESS, Quote, Quotes
+from services.trading.domain.quote import PRICELESS, Quote, QuoteRules
 from services.trading.settings import TradingSettings
 
 # Compared as a decimal: with a float it would take ten times as long.
@@ -120,7 +120,7 @@ class Acceptance:
         self,
         book: Book,
         settings: Live[TradingSettings],
-        quotes: Quotes,
+        quotes: QuoteRules,
         connected: Callable[[str], bool],
         posts: Callable[[str], bool],
         takes_orders: Callable[[str, str], bool],

@@ -34,8 +34,9 @@ from services.trading.domain.order import (
     TimeInForce,
 )
 from services.trading.domain.pre_trade_checks import Acceptance, GatewayDisconnected, InsufficientPosition
+from services.trading.domain.quote import Quote
 from services.trading.emulation.exit_checks import ExitChecks
-from services.trading.peers.quotes import Quote, Quotes
+from services.trading.peers.quotes import Quotes
 from services.trading.peers.risk_client import RiskGate
 from services.trading.state.store import Desk
 

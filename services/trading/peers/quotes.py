@@ -3,7 +3,6 @@
 import asyncio
 import logging
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from decimal import Decimal
 
 from redfire.market.v1 import market_pb2
@@ -12,26 +11,10 @@ from redfire.market.v1.market_pb2_grpc import MarketServiceStub
 from services.kernel.clock import Clock
 from services.kernel.errors import NotFound, RedFireError
 from services.kernel.tasks import Tasks
+from services.trading.domain.quote import PRICELESS, Quote
 
 log = logging.getLogger(__name__)
 SYMBOLS_PER_STREAM = 500
-# No price is so high.
-PRICELESS = 1e15
-
-
-# Not frozen: an unchanged price that is told again makes the quote younger.
-@dataclass(slots=True)
-class Quote:
-    """An instrument's last price and the day's limits; None without one. `bid` and `ask` are 0 without one."""
-
-    last_price: Decimal
-    limit_up: Decimal | None
-    limit_down: Decimal | None
-    bid: float = 0.0
-    ask: float = 0.0
-    gateway: str = ""  # empty where market does not say
-    # When it came, in seconds of the monotonic clock: a recording's ticks carry old times.
-    received_s: float = 0.0
 
 
 class Quotes:

@@ -12,8 +12,8 @@ from redfire.risk.v1.risk_pb2_grpc import RiskServiceStub
 
 from services.kernel.decimals import from_text, plain, to_text
 from services.kernel.errors import FailedPrecondition, RedFireError
+from services.trading.domain.instrument import Instrument
 from services.trading.domain.order import NewOrder, Order, PositionEffect
-from services.trading.peers.instruments import Instrument
 
 log = logging.getLogger(__name__)
 TIMEOUT_S = 1.0
