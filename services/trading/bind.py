@@ -72,12 +72,12 @@ def bind(process: Process) -> None:
         Currencies(lambda: settings.value.currency_rates),
         venue.simulated,
         venue.time_in_forces,
+        start.enforce_sessions,
     )
-    book.enforces_sessions = start.enforce_sessions
     statements = Statements(database)
     journal = Journal(database.writer(), statements, OutboxEvents(outbox), convert.encode_change, book.last_prices)
     desk = Desk(book, journal, repositories, process.clock, convert.encode_change, convert.describe_change)
-    desk.streams = streams = Streams(
+    streams = Streams(
         process.clock,
         lambda: settings.value.stream_buffer,
         desk.snapshot,
@@ -85,9 +85,6 @@ def bind(process: Process) -> None:
         lambda: (journal.trimmed_through, journal.published),
     )
     quotes = Quotes(market, process.tasks, book.last_prices, process.clock, venue.simulated)
-
-    def connected(gateway: str) -> bool:
-        return intake.connected.get(gateway, False)
 
     def takes_orders(symbol: str, gateway: str) -> bool:
         # The simulated exchange is open round the clock, unless it keeps the exchanges' hours.
@@ -98,13 +95,13 @@ def bind(process: Process) -> None:
         book,
         settings,
         quotes,
-        connected=connected,
+        connected=venue.is_connected,
         posts=lambda gateway: venue.simulated.get(gateway, True),  # vnpy's gateways have no post-only orders
         takes_orders=takes_orders,
     )
     exits = ExitChecks(desk, risk, process.tasks)
     settlement = GroupSettlement(desk, exits)
-    stops = Stops(desk, quotes, acceptance, risk, exits, process.tasks, connected)
+    stops = Stops(desk, quotes, acceptance, risk, exits, process.tasks, venue.is_connected)
     cancel_first = CancelFirst(desk)
 
     def complete(changes: Changes) -> None:
@@ -124,13 +121,15 @@ def bind(process: Process) -> None:
     instruments = Instruments(market, book.instruments)
     externals = Externals(desk, database, external_repositories, instruments)
     adjustments = PositionAdjustments(desk, instruments, quotes)
-    reconciliation = Reconciliation(desk, venue, settings, external_repositories, process.tasks, adjustments)
-    dispatcher = Dispatcher(desk, venue, process.tasks, start.senders, reconciliation.want)
-    intake = Intake(desk, stops, venue, externals, reconciliation.want)
-    reconciliation.intake, reconciliation.dispatcher = intake, dispatcher
-    desk.send, desk.cancel = dispatcher.send, dispatcher.cancel
+    reconcile = asyncio.Event()
+    dispatcher = Dispatcher(desk, venue, process.tasks, start.senders, reconcile.set)
+    intake = Intake(desk, stops, venue, externals, reconcile.set)
+    reconciliation = Reconciliation(
+        desk, venue, settings, external_repositories, process.tasks, adjustments, dispatcher, intake, reconcile
+    )
+    desk.on_published(lambda changes, news: streams.publish(changes.user_id, news) if news else None)
 
-    day_ends = DayEnds(desk, calendar, connected)
+    day_ends = DayEnds(desk, calendar, venue.is_connected)
     accounts = Accounts(desk, venue, settings)
     orders = OrderService(
         desk, accounts, instruments, quotes, acceptance, risk, stops, reduce_only, cancel_first, repositories

@@ -35,6 +35,7 @@ class Book:
         currencies: Currencies | None = None,
         simulated: Mapping[str, bool] | None = None,
         time_in_forces: Mapping[str, frozenset[int]] | None = None,
+        enforces_sessions: bool = False,
     ) -> None:
         """`simulated` says of each gateway that the engine told of whether its money is simulated."""
         self.accounts: dict[str, Account] = {}
@@ -50,7 +51,7 @@ class Book:
         self.currencies = currencies or Currencies()
         self.simulated: Mapping[str, bool] = {} if simulated is None else simulated
         # Whether the exchanges' hours, settlements and expiries are kept.
-        self.enforces_sessions = False
+        self.enforces_sessions = enforces_sessions
         # Those of which some order is open.
         self.groups: dict[str, OrderGroup] = {}
         self._groups_of: dict[str, dict[str, OrderGroup]] = {}

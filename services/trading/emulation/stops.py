@@ -74,7 +74,7 @@ class Stops:
         self._rearmed: dict[str, tuple[float, float]] = {}
         # Triggered closing ones that wait for an order of their owner to be gone.
         self._meeting: set[str] = set()
-        quotes.on_price = self.on_price
+        quotes.on_price(self.on_price)
         desk.on_reloaded(self.rebuild)
 
     def arm(self, orders: Iterable[Order]) -> None:

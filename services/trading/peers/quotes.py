@@ -18,7 +18,7 @@ SYMBOLS_PER_STREAM = 500
 
 
 class Quotes:
-    """Follows the ticks of watched symbols, the latest of each; `on_price` hears each new last price."""
+    """Follows the ticks of watched symbols, the latest of each; listeners get each new last price."""
 
     def __init__(
         self,
@@ -41,7 +41,11 @@ class Quotes:
         # Each stream follows up to 500 symbols; it is opened anew when one is added to it.
         self._streams: list[tuple[set[str], asyncio.Task[None]]] = []
         self._changed = asyncio.Event()
-        self.on_price: Callable[[str, Quote], None] = lambda symbol, quote: None
+        self._listeners: list[Callable[[str, Quote], None]] = []
+
+    def on_price(self, listener: Callable[[str, Quote], None]) -> None:
+        """Call `listener(symbol, quote)` at each new last price."""
+        self._listeners.append(listener)
 
     def watch(self, symbol: str) -> None:
         """Follow a symbol from now on."""
@@ -133,7 +137,8 @@ class Quotes:
         self._raw[symbol] = raw
         self._touch(quote, tick)
         self._last_prices[symbol] = quote.last_price
-        self.on_price(symbol, quote)
+        for listener in self._listeners:
+            listener(symbol, quote)
 
     def _touch(self, quote: Quote, tick: market_pb2.Tick) -> None:
         quote.bid = tick.bid_prices[0] if tick.bid_prices else 0.0

@@ -72,8 +72,16 @@ class Journal:
         self.published = 0
         # Sequences up to this one are not kept any more.
         self.trimmed_through = 0
-        self.on_published: Callable[[Changes, list[News]], None] = lambda changes, news: None
-        self.on_failure: Callable[[], None] = lambda: None
+        self._published: list[Callable[[Changes, list[News]], None]] = []
+        self._failed: list[Callable[[], None]] = []
+
+    def on_published(self, listener: Callable[[Changes, list[News]], None]) -> None:
+        """Call `listener(changes, news)` for each step that is durable, in order."""
+        self._published.append(listener)
+
+    def on_failure(self, listener: Callable[[], None]) -> None:
+        """Call `listener` when a step could not be written."""
+        self._failed.append(listener)
 
     def begin(self, last_sequence: int, trimmed_through: int) -> None:
         """Go on after what was read from the database; a sequence that was given out is never given again."""
@@ -105,8 +113,7 @@ class Journal:
         try:
             written = self._writer.submit(writes, self._lane, refusable)
         except Unavailable:
-            self._closed = True
-            self.on_failure()
+            self._fail()
             raise
         done: asyncio.Future[None] = written.get_loop().create_future()
         done.add_done_callback(_heard)
@@ -135,17 +142,22 @@ class Journal:
                 self.published = step.last_sequence
                 if step.has_events:
                     self._events.committed()
-                self.on_published(step.changes, step.news)
+                for listener in self._published:
+                    listener(step.changes, step.news)
                 if not step.done.done():
                     step.done.set_result(None)
                 continue
             if not isinstance(error, IntegrityError) or self._lane.broken:
                 log.error("a step of trading could not be written: %s", error)
                 error, step.failed = Unavailable("the order could not be written; nothing was done"), True
-                self._closed = True
-                self.on_failure()
+                self._fail()
             if not step.done.done():
                 step.done.set_exception(error)
+
+    def _fail(self) -> None:
+        self._closed = True
+        for listener in self._failed:
+            listener()
 
     def _news(self, changes: Changes) -> list[News]:
         return [self._change(changes.user_id, item) for item in self._items(changes)]

@@ -21,7 +21,7 @@ from services.trading.domain.order_group import OrderGroup
 from services.trading.domain.trade import Trade
 from services.trading.repository import TradingRepository
 from services.trading.state.commit_log import Encode, Journal, messages
-from services.trading.state.streams import News, NewsKind, Snapshot, Streams
+from services.trading.state.streams import News, NewsKind, Snapshot
 
 log = logging.getLogger(__name__)
 READ_AT_ONCE = 500
@@ -64,11 +64,8 @@ class Desk:
         self._lookups: dict[tuple[str, str], _Lookup] = {}
         self._lookup_lock = asyncio.Lock()
         self._waiters: dict[str, list[asyncio.Future[None]]] = {}
-        self.send: Callable[[str], None] = lambda order_id: None
-        self.cancel: Callable[[str], None] = lambda order_id: None
-        self.streams: Streams | None = None
-        journal.on_published = self._published
-        journal.on_failure = self._on_failure
+        journal.on_published(self._published)
+        journal.on_failure(self._on_failure)
 
     @property
     def is_open(self) -> bool:
@@ -85,6 +82,10 @@ class Desk:
     def on_reloaded(self, listener: Callable[[], None]) -> None:
         """Call `listener` whenever the books were read."""
         self._reloaded.append(listener)
+
+    def on_published(self, listener: Callable[[Changes, list[News]], None]) -> None:
+        """Call `listener(changes, news)` for each step that is durable, in order."""
+        self.journal.on_published(listener)
 
     def on_commit(self, complete: Callable[[Changes], None]) -> None:
         """Call `complete(changes)` in each step before it is written: it adds what follows, without awaiting."""
@@ -326,12 +327,6 @@ class Desk:
             metrics.orders.inc(len(changes.created))
         if changes.trades:
             metrics.trades.inc(len(changes.trades))
-        for order_id in changes.sends:
-            self.send(order_id)
-        for order_id in changes.cancels:
-            self.cancel(order_id)
-        if self.streams is not None and news:
-            self.streams.publish(changes.user_id, news)
         if self._waiters:
             for order_id in (*changes.orders, *changes.created):
                 for waiter in self._waiters.get(order_id, ()):

@@ -80,6 +80,8 @@ class Venue:
 
     def __init__(self, engine: EngineServiceStub) -> None:
         self._engine = engine
+        # Of each gateway that the event stream, while it stands, told of: whether it is connected.
+        self.connected: dict[str, bool] = {}
         # Of each gateway that the engine told of: whether its money is simulated.
         self.simulated: dict[str, bool] = {}
         # And the times in force that it keeps by itself.
@@ -169,6 +171,10 @@ class Venue:
             if number % READ_AT_ONCE == READ_AT_ONCE - 1:
                 await asyncio.sleep(0)  # ten thousand of them would hold up orders
         return state
+
+    def is_connected(self, gateway: str) -> bool:
+        """Whether orders can be sent to this gateway, as far as is known."""
+        return self.connected.get(gateway, False)
 
     async def connected_gateways(self) -> dict[str, bool]:
         """Every gateway, and whether it is connected."""

@@ -22,6 +22,7 @@ from services.kernel.rpc.call import Call, current_call
 from services.kernel.tasks import Tasks
 from services.trading.domain.account_rules import gateway_violation
 from services.trading.domain.apply_reports import apply_order_report, end_leg
+from services.trading.domain.change_set import Changes
 from services.trading.domain.order import Delivery, Leg, Order, OrderStatus, TimeInForce
 from services.trading.domain.order_states import may_follow, move
 from services.trading.domain.reports import OrderReport
@@ -68,6 +69,13 @@ class Dispatcher:
         self._idle = asyncio.Event()
         self._idle.set()
         desk.on_reloaded(self._keep_queued)
+        desk.on_published(self._on_published)
+
+    def _on_published(self, changes: Changes, _: object) -> None:
+        for order_id in changes.sends:
+            self.send(order_id)
+        for order_id in changes.cancels:
+            self.cancel(order_id)
 
     def send(self, order_id: str) -> None:
         """Send the legs of an order that are durable and were not sent."""

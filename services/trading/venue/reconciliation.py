@@ -47,14 +47,20 @@ class Reconciliation:
         externals: Repositories[ExternalRepository],
         tasks: Tasks,
         adjustments: PositionAdjustments,
+        dispatcher: Dispatcher,
+        intake: Intake,
+        requested: asyncio.Event,
     ) -> None:
+        """`requested` is set by whatever may have missed something; it is asked then."""
         self._desk = desk
         self._venue = venue
         self._settings = settings
         self._externals = externals
         self._tasks = tasks
         self._adjustments = adjustments
-        self._wanted = asyncio.Event()
+        self._dispatcher = dispatcher
+        self._intake = intake
+        self._requested = requested
         # By gateway: what asks it now, and whether it shall be asked once more after that.
         self._asking: dict[str, asyncio.Task[bool]] = {}
         self._again: set[str] = set()
@@ -65,8 +71,6 @@ class Reconciliation:
         self._read_again: set[str] = set()
         self._differences: dict[str, dict[tuple[str, PositionSide], PositionDifference]] = {}
         self.done_once = False
-        self.intake: Intake
-        self.dispatcher: Dispatcher
         desk.on_reloaded(self._begin_anew)
 
     @property
@@ -81,7 +85,7 @@ class Reconciliation:
 
     def want(self) -> None:
         """Something may have been missed: ask now."""
-        self._wanted.set()
+        self._requested.set()
 
     def read_again(self, gateway: str) -> None:
         """Trades that were passed by belong to the books now: ask for all of the day."""
@@ -94,7 +98,7 @@ class Reconciliation:
         while True:
             pause_s = self._settings.value.reconcile_interval_s
             doubtful = any(_is_doubtful(order) for order in self._desk.book.orders.values())
-            if doubtful or self._missing or self.dispatcher.has_uncanceled:
+            if doubtful or self._missing or self._dispatcher.has_uncanceled:
                 # Soon at first; what stays unknown for hours is not asked for twice a second.
                 pause_s, retry_s = min(pause_s, retry_s), min(retry_s * 1.2, pause_s)
             else:
@@ -103,30 +107,30 @@ class Reconciliation:
                 pause_s = min(pause_s, DIFFERENCE_SETTLES_S / 4)
             try:
                 async with asyncio.timeout(pause_s):
-                    await self._wanted.wait()
+                    await self._requested.wait()
             except TimeoutError:
                 pass
             else:
                 retry_s = RETRY_S
-            self._wanted.clear()
+            self._requested.clear()
             if self._desk.is_open and not await self.reconcile():
                 await asyncio.sleep(RETRY_S)
-                self._wanted.set()
+                self._requested.set()
 
     async def reconcile(self) -> bool:
         """Ask every gateway that is used, all at once; False when one could not be asked, or hangs."""
         book = self._desk.book
-        if not self.intake.connected:
+        if not self._venue.connected:
             return True  # the engine is gone; when it is back, that is an event
         try:
-            await self.intake.compare_gateways()
+            await self._intake.compare_gateways()
         except RedFireError as error:
             log.warning("the engine cannot be asked for its gateways: %s", error.message)
         gateways = {account.gateway for account in book.accounts.values()}
-        gateways |= {name for name, connected in self.intake.connected.items() if connected}
+        gateways |= {name for name, connected in self._venue.connected.items() if connected}
         asking = []
         for gateway in sorted(gateways):
-            if self.intake.connected.get(gateway) is False:
+            if self._venue.connected.get(gateway) is False:
                 continue  # when it is connected again, that is an event, and it is asked
             running = self._asking.get(gateway)
             if running is None:
@@ -155,7 +159,7 @@ class Reconciliation:
             del self._asking[gateway]
 
     async def _reconcile(self, gateway: str) -> None:
-        desk, sending = self._desk, self.dispatcher.is_sending
+        desk, sending = self._desk, self._dispatcher.is_sending
         # What is being sent at this moment may or may not be in the answer: it is left for the next time.
         asked = {
             reference: order.order_id
@@ -175,15 +179,15 @@ class Reconciliation:
             self._read_again.discard(gateway)
         # An order that was being written was not sent yet, and by now it is on its way.
         await desk.journal.durable()
-        self.intake.begin_day(gateway, state.trading_day, asked_ns=now_ns)
+        self._intake.begin_day(gateway, state.trading_day, asked_ns=now_ns)
         await self._take_trades(gateway, state)
         for number, report in enumerate(state.orders):
-            await self.intake.take(report, now_ns - int(AMEND_SETTLES_S * 1e9))
+            await self._intake.take(report, now_ns - int(AMEND_SETTLES_S * 1e9))
             if number % AT_ONCE == AT_ONCE - 1:
                 await asyncio.sleep(0)
         if not state.complete or not desk.is_open:
             return
-        known = {await self.intake.reference_of(report) for report in state.orders}
+        known = {await self._intake.reference_of(report) for report in state.orders}
         self._compare_orders(asked, known, state, now_ns)
         self._compare_positions(gateway, state)
         await self._adjust_positions(gateway, state)
@@ -192,9 +196,9 @@ class Reconciliation:
         """All trades since the last time, whoever's, in parts between which the loop goes on."""
         while True:
             for account in state.accounts:
-                self.intake.live_accounts.apply(account)
+                self._intake.live_accounts.apply(account)
             for unreadable in state.unreadable:
-                await self.intake.take(unreadable)
+                await self._intake.take(unreadable)
             for start in range(0, len(state.trades), AT_ONCE):
                 part = [trade for trade in state.trades[start : start + AT_ONCE] if not self._is_booked(trade)]
                 # Of orders that are not in memory, the database tells which trades are booked.
@@ -208,7 +212,7 @@ class Reconciliation:
                         if trade.kind is not TradeKind.NEW or (trade.venue_trade_id, trade.reference[:36]) not in booked
                     ]
                 for trade in part:
-                    await self.intake.take(trade)
+                    await self._intake.take(trade)
                 await asyncio.sleep(0)
             if not self._desk.is_open:
                 return
@@ -227,7 +231,7 @@ class Reconciliation:
         for reference, order_id in asked.items():
             order = self._desk.book.orders.get(order_id)
             leg = order.find_leg(reference) if order is not None else None
-            if order is None or leg is None or not leg.is_live or self.dispatcher.is_sending(reference):
+            if order is None or leg is None or not leg.is_live or self._dispatcher.is_sending(reference):
                 continue
             if self._is_of_earlier_day(order, leg, known, state):
                 with self._desk.step(order.user_id) as changes:
@@ -237,7 +241,7 @@ class Reconciliation:
             if reference in known:
                 ending = order.status is OrderStatus.PENDING_CANCEL or order.day_over
                 if ending or order.replace_step is ReplaceStep.CANCELING:
-                    self.dispatcher.cancel(order_id)  # the first request may be lost
+                    self._dispatcher.cancel(order_id)  # the first request may be lost
                 continue
             since_ns = missing[reference] = self._missing.get(reference, now_ns)
             waited_s = (now_ns - since_ns) / 1e9
@@ -298,7 +302,7 @@ class Reconciliation:
                 key = (position.symbol, position.side)
                 theirs[key] = theirs.get(key, ZERO) + position.quantity
         before = self._differences.get(gateway, {})
-        reports = self.intake.account_reports[gateway]
+        reports = self._intake.account_reports[gateway]
         found: dict[tuple[str, PositionSide], PositionDifference] = {}
         with self._desk.step("") as changes:
             for key in ours.keys() | theirs.keys():
@@ -333,7 +337,7 @@ class Reconciliation:
     async def _adjust_positions(self, gateway: str, state: VenueState) -> None:
         found = self._differences[gateway]
         self._adjustments.show(gateway, found)
-        reports = self.intake.account_reports[gateway]
+        reports = self._intake.account_reports[gateway]
         for booked in await self._adjustments.take_over(list(found.values()), state, reports):
             found.pop((booked.symbol, booked.side), None)
         self._count_differences(gateway)

@@ -41,7 +41,6 @@ class Intake:
         # Busts and corrections, one at a time, and those that came before their fill, the oldest first.
         self._amending = asyncio.Lock()
         self._early: dict[tuple[str, str], list[TradeReport]] = {}
-        self.connected: dict[str, bool] = {}
         # How often each gateway has told of its account since its line stands.
         self.account_reports: Counter[str] = Counter()
         self.live_accounts = LiveAccounts(desk)
@@ -62,7 +61,7 @@ class Intake:
                     self.begin_day(event.gateway, event.trading_day)
                 elif isinstance(event, GatewayChanged):
                     self._changes_of_gateways += 1
-                    self.connected[event.gateway] = event.connected
+                    self._venue.connected[event.gateway] = event.connected
                     self.account_reports.pop(event.gateway, None)
                     if event.connected:
                         self._stops.on_connected(event.gateway)
@@ -72,7 +71,7 @@ class Intake:
         except RedFireError as error:
             log.warning("the engine's events are not to be had: %s", error.message)
         finally:
-            self.connected.clear()
+            self._venue.connected.clear()
             self.account_reports.clear()
 
     async def take(self, report: OrderReport | TradeReport | UnreadableReport, stale_amend_after_ns: int = 0) -> None:
@@ -154,8 +153,8 @@ class Intake:
         if missed:
             self._epoch, self._sequence = event.epoch, event.sequence
             self._desk.book.days.doubt()
-        self.connected.update(await self._venue.connected_gateways())
-        for gateway, connected in self.connected.items():
+        self._venue.connected.update(await self._venue.connected_gateways())
+        for gateway, connected in self._venue.connected.items():
             if connected:
                 self._stops.on_connected(gateway)
         if missed:
@@ -202,13 +201,13 @@ class Intake:
         """Ask which gateways are connected: an event that was missed must not keep orders from one for ever."""
         changes = self._changes_of_gateways
         found = await self._venue.connected_gateways()
-        if changes != self._changes_of_gateways or not self.connected:
+        if changes != self._changes_of_gateways or not self._venue.connected:
             return  # what was heard meanwhile is newer
         for gateway, connected in found.items():
-            if self.connected.get(gateway) is connected:
+            if self._venue.connected.get(gateway) is connected:
                 continue
             log.warning("gateway %s is %s, and no event said so", gateway, "connected" if connected else "cut")
-            self.connected[gateway] = connected
+            self._venue.connected[gateway] = connected
             if connected:
                 self._stops.on_connected(gateway)
 
