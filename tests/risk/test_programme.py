@@ -237,6 +237,22 @@ async def test_the_exit_of_a_bracket_that_waits_for_its_entry_trades_with_nobody
     await until(both)
 
 
+@pytest.mark.parametrize("mode", [pb.SELF_TRADE_PREVENTION_CANCEL_RESTING, pb.SELF_TRADE_PREVENTION_CANCEL_NEW])
+async def test_for_an_exit_that_is_sent_the_resting_order_goes_in_either_mode(world: World, mode: Any) -> None:
+    await world.limit(self_trade_prevention=mode)
+    resting = accept(world, price="4010")
+    profit = accept(world, side=2, price="4005", position_effect=2, status=common.ORDER_STATUS_PENDING_NEW)
+    exit_ = {"order_id": profit, "side": 2, "position_effect": common.POSITION_EFFECT_CLOSE, "triggered": True}
+
+    async def met() -> bool:
+        answer = await world.check(price="4005", **exit_)
+        return (list(answer.violations), list(answer.cancel_first_order_ids)) == ([], [resting])
+
+    await until(met)
+    stop = await world.check(**{**exit_, **MARKET, "side": 2, "order_id": new_id(), "type": common.ORDER_TYPE_STOP})
+    assert list(stop.cancel_first_order_ids) == [resting]
+
+
 async def test_two_orders_on_their_way_do_not_meet(world: World) -> None:
     await world.limit(self_trade_prevention=pb.SELF_TRADE_PREVENTION_CANCEL_NEW)
     first = new_id()

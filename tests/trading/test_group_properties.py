@@ -12,6 +12,7 @@ from services.kernel.identifiers import new_id
 from services.trading import rows
 from services.trading.domain.account import Account, AccountKind
 from services.trading.domain.apply_reports import apply_order_report, apply_trade_report, cancel, send
+from services.trading.domain.busts import bust
 from services.trading.domain.cache import Book
 from services.trading.domain.change_set import Changes
 from services.trading.domain.crossing import crossing_orders
@@ -73,7 +74,8 @@ class Groups(RuleBasedStateMachine):
         super().__init__()
         self.venue = {}
         self.written = {}
-        self.trades = D(0)
+        self.trades = []
+        self.group = None
         self.canceled = set()
 
     # What is made
@@ -143,7 +145,10 @@ class Groups(RuleBasedStateMachine):
 
     def _record(self, changes):
         """The step is completed, written, and what follows from it reaches the venue."""
+        self.group = self.book.groups.get("g", self.group)
         self.settlement.complete(changes)
+        if self.group is not None:
+            self.names = [order.order_id for order in self.group.orders]
         for order in (*changes.created.values(), *changes.orders.values()):
             self.written["order", order.order_id] = rows.order_row(order)
         for position in changes.positions.values():
@@ -169,11 +174,7 @@ class Groups(RuleBasedStateMachine):
             self._tell(reference, self.venue[reference])
 
     def _find(self, order_id):
-        return self.book.find_order(order_id) or self.finished[order_id]
-
-    @property
-    def finished(self):
-        return {o.order_id: o for g in self.book.groups.values() for o in g.orders}
+        return self.book.find_order(order_id)
 
     def _orders(self):
         return [self._find(name) for name in self.names]
@@ -206,9 +207,29 @@ class Groups(RuleBasedStateMachine):
             self._tell(reference, at)
         changes = Changes("u", 1)
         apply_trade_report(self.book, order, trade, changes)
+        self.trades += changes.trades
         self._record(changes)
         if not late:
             self._tell(reference, at)
+
+    @precondition(lambda self: self.trades)
+    @rule(data=st.data())
+    def take_back(self, data):
+        trade = data.draw(st.sampled_from(self.trades))
+        position = next(iter(self.account_now().positions.values()), None)
+        opened = self.closes and trade.side is Side.BUY
+        if opened and (position is None or position.quantity < trade.quantity):
+            return  # what was closed since is realised: nothing of the group
+        self.trades.remove(trade)
+        if "g" not in self.book.groups:
+            self.book.add_group(self.group)
+        changes = Changes("u", 1)
+        bust(self.book, self._find(trade.order_id), trade, changes)
+        self._record(changes)
+        # Until the venue has canceled what was to close it, more may be closed than is held.
+        for reference in [r for r, at in self.venue.items() if opened and at.is_live and at.cancel_asked]:
+            self.venue[reference].status = OrderStatus.CANCELED
+            self._tell(reference, self.venue[reference])
 
     @precondition(lambda self: any(at.is_live and at.cancel_asked for at in self.venue.values()))
     @rule(data=st.data())
@@ -264,7 +285,7 @@ class Groups(RuleBasedStateMachine):
                     if order.reference(leg) in self.venue:
                         leg.delivery = Delivery.SENT  # reconciliation found it
                 (self.book.add_order if order.is_open else self.book.remember_finished)(order)
-        group = rows.order_group_from_row(self.written["group", "g"], orders)
+        self.group = group = rows.order_group_from_row(self.written["group", "g"], orders)
         if group.is_open:
             self.book.add_group(group)
             changes = Changes("u", 1)
@@ -283,7 +304,7 @@ class Groups(RuleBasedStateMachine):
         side = {position.side.name: position for position in self.account_now().positions.values()}
         assert "SHORT" not in side
         held = side["LONG"].quantity if "LONG" in side else D(0)
-        members = self.names[-2:]
+        members = [order.order_id for order in self.group.members]
         live = {
             name: sum(
                 (at.quantity - at.filled for at in self.venue.values() if at.order_id == name and at.is_live), D(0)
@@ -301,7 +322,7 @@ class Groups(RuleBasedStateMachine):
         if not self.venue or not self.closes:
             return
         position = next(iter(self.account_now().positions.values()), None)
-        stop = self._find(self.names[-1])
+        stop = [order for order in self._orders() if order.type is OrderType.STOP][-1]
         if stop.order_id in self.canceled:
             return
         held = position.quantity if position is not None else D(0)
@@ -341,8 +362,9 @@ class Groups(RuleBasedStateMachine):
             at_venue = any(at.is_live for at in self.venue.values() if at.order_id == order.order_id)
             assert order.status not in FINISHED or not at_venue
         if self.closes:
-            bought = self.start + (self._find(self.names[0]).cumulative_quantity if len(self.names) == 3 else D(0))
-            sold = sum((self._find(name).cumulative_quantity for name in self.names[-2:]), D(0))
+            entry = self.group.entry
+            bought = self.start + (self._find(entry.order_id).cumulative_quantity if entry is not None else D(0))
+            sold = sum((self._find(order.order_id).cumulative_quantity for order in self.group.members), D(0))
             held = sum((p.quantity for p in self.account_now().positions.values()), D(0))
             assert held == bought - sold >= 0
 
