@@ -27,6 +27,8 @@ COMMANDS = {
     "version": "Print the version.",
 }
 HIDDEN = {"strategy-worker": "strategy_worker"}
+# Commands that share files have a folder.
+FOLDERS = {"backtest": "backtest.backtest", "compare": "backtest.compare", "optimize": "backtest.optimize"}
 
 
 class _Lazy(click.Group):
@@ -40,7 +42,7 @@ class _Lazy(click.Group):
             return version
         if cmd_name in COMMANDS or cmd_name in HIDDEN:
             name = HIDDEN.get(cmd_name, cmd_name)
-            command: click.Command = getattr(import_module(f"services.commands.{name}"), name)
+            command: click.Command = getattr(import_module(f"services.commands.{FOLDERS.get(name, name)}"), name)
             return command
         return None
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+import logging
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
@@ -16,6 +17,7 @@ from services.kernel.version import VERSION
 from services.quant.sdk.strategy_class import ClassDescription, Family, Parameter
 from services.strategy.repository import StrategyRepository
 
+log = logging.getLogger(__name__)
 _PATIENCE_S = 8.0
 _LOOK_S = 5.0
 
@@ -74,7 +76,10 @@ class Catalogue:
         return found
 
     async def report(self, classes: Sequence[ClassDescription]) -> None:
-        """A worker has looked."""
+        """A worker has looked. What does not import is a line in log and terminal, once."""
+        for item in classes:
+            if item.error and self._classes.get(item.name) != item:
+                log.warning("strategies of %s cannot be run: %s", item.name, item.error)
         self._take(classes)
         fingerprint = self._scanned_fingerprint
         async with self._repositories() as repository:

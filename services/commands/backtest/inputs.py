@@ -1,9 +1,8 @@
 """What a backtest or a search is run with, out of its options: the class, its parameters, the data, the job."""
 
 import difflib
+import logging
 import math
-import sys
-import traceback
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -14,6 +13,7 @@ from services.commands.backtest.options import DEFAULT, Given
 from services.commands.click_command import BadInput, column_names, named_values, progress_bar, required_symbol
 from services.quant.backtest.job import BacktestJob, check_days
 
+log = logging.getLogger(__name__)
 _TRUE, _FALSE = ("true", "yes", "on", "1"), ("false", "no", "off", "0")
 
 
@@ -24,9 +24,9 @@ def check_strategies(given: Given) -> None:
 
 
 def load_class(given: Given) -> type:
-    """The strategy class. Raises: BadInput; a file that raises while it is imported ends with its traceback."""
+    """The strategy class. Raises: BadInput, also where its file does not import."""
     from services.quant.backtest.engine.vnpy_import import prepare_vnpy
-    from services.quant.sdk.loading import Loader, UnknownClass
+    from services.quant.sdk.loading import Loader, UnknownClass, import_error
 
     check_strategies(given)
     prepare_vnpy()
@@ -35,9 +35,9 @@ def load_class(given: Given) -> type:
         return loader.load(given.class_name)
     except UnknownClass:
         raise BadInput(_unknown_class(given.class_name, loader)) from None
-    except Exception:
-        traceback.print_exc()
-        sys.exit(1)
+    except Exception as error:
+        log.debug("%s does not import", given.class_name, exc_info=True)
+        raise BadInput(import_error(error, given.strategies)) from None
 
 
 def parameters(given: Given, strategy_class: type) -> dict[str, Any]:

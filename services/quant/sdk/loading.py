@@ -161,9 +161,15 @@ class Loader:
 
 
 def import_error(error: BaseException, path: Path | None) -> str:
-    """One or two lines for whoever wrote the file: what, and in which line of it."""
+    """One line for whoever wrote the file, `file:line: error`; without the place where that is not in `path`.
+
+    `path`: the file that was imported, or the folder that it is in.
+    """
     what = traceback.format_exception_only(error)[-1].strip()
-    if isinstance(error, SyntaxError):
-        return f"{what} (line {error.lineno})"
-    lines = [f.lineno for f in traceback.extract_tb(error.__traceback__) if path and Path(f.filename) == path]
-    return f"{what} (line {lines[-1]})" if lines else what
+    if isinstance(error, SyntaxError) and error.filename:
+        return f"{Path(error.filename).name}:{error.lineno}: {what}"
+    for frame in reversed(traceback.extract_tb(error.__traceback__)):
+        file = Path(frame.filename)
+        if path is not None and path in (file, *file.parents):
+            return f"{file.name}:{frame.lineno}: {what}"
+    return what

@@ -224,3 +224,19 @@ def test_a_symbol_is_asked_for(redfire, tmp_path):
     assert redfire("backtest", "DoubleMaStrategy", "--data", recorded(RB))[2].startswith("redfire: --symbol is missing")
     nothing = redfire("backtest", "DoubleMaStrategy", "--symbol", "rb888.SHFE", "--data-dir", tmp_path)
     assert (nothing[0], "there is nothing of rb888.SHFE in the store" in nothing[2]) == (2, True)
+
+
+@pytest.mark.parametrize(
+    ("body", "line"),
+    [
+        ("\nimport no_such_thing\n", "broken.py:2: ModuleNotFoundError: No module named 'no_such_thing'"),
+        ("x = 1\n\nraise ValueError('not today')\n", "broken.py:3: ValueError: not today"),
+        ("def (:\n", "broken.py:1: SyntaxError: invalid syntax"),
+    ],
+)
+def test_a_file_that_does_not_import_is_one_line_with_its_place(redfire, tmp_path, body, line):
+    (tmp_path / "broken.py").write_text(body + "class Broken: pass\n")
+    asked = ("--symbol", "rb888.SHFE", "--data", "x.csv", "--strategies", tmp_path)
+    code, out, err = redfire("backtest", "Broken", *asked)
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert err.endswith(f" {line}\n")
