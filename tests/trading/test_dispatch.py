@@ -3,9 +3,11 @@
 import asyncio
 import time
 
+from redfire.engine.v1 import engine_pb2
 from redfire.trading.v1 import account_service_pb2 as account_pb
 from redfire.trading.v1 import order_service_pb2 as pb
 
+from services.kernel.errors import Unavailable
 from services.kernel.rpc.call import new_traceparent
 from tests.trading.conftest import trading
 from tests.trading.fakes import OTHER, Peers
@@ -73,6 +75,53 @@ async def test_a_gateway_that_does_not_answer_what_it_has_holds_up_no_other_ones
         trader.engine.fill(order.order_id, 2, "4000", silent=True)
         await trader.becomes(order.order_id, "FILLED")
         hangs.set()
+
+
+async def test_a_gateway_that_takes_long_to_say_what_it_has_is_not_asked_again_for_that(monkeypatch):
+    # With thousands of open orders every answer takes longer than the others are kept waiting for it.
+    monkeypatch.setattr("services.trading.venue.reconciliation.PATIENCE_S", 0.02)
+    monkeypatch.setattr("services.trading.venue.reconciliation.RETRY_S", 0.02)
+    async with trading() as trader:
+        order = await trader.create()
+        await trader.becomes(order.order_id, "NEW")
+        release, asked = asyncio.Event(), []
+
+        async def take_long(request):
+            asked.append(request)
+            await release.wait()
+
+        trader.engine.before_query = take_long
+        trader.engine.emit(gateway={"gateway_name": "SIM", "status": engine_pb2.GATEWAY_STATUS_CONNECTED})
+        await until(lambda: asked)
+        due = time.monotonic() + 0.3  # several times as long as others wait for it
+        await until(lambda: time.monotonic() > due)
+        release.set()
+        later = await trader.create()
+        await trader.becomes(later.order_id, "NEW")
+        assert len(asked) == 1
+        trader.engine.emit(gateway={"gateway_name": "SIM", "status": engine_pb2.GATEWAY_STATUS_CONNECTED})
+        await until(lambda: len(asked) == 2)
+
+
+async def test_a_gateway_that_could_not_say_what_it_has_is_asked_again(monkeypatch):
+    monkeypatch.setattr("services.trading.venue.reconciliation.PATIENCE_S", 0.02)
+    monkeypatch.setattr("services.trading.venue.reconciliation.RETRY_S", 0.02)
+    async with trading() as trader:
+        release, asked = asyncio.Event(), []
+
+        async def fail_late(request):
+            asked.append(request)
+            await release.wait()
+            if len(asked) == 1:
+                raise Unavailable("the gateway does not answer")
+
+        trader.engine.before_query = fail_late
+        trader.engine.emit(gateway={"gateway_name": "SIM", "status": engine_pb2.GATEWAY_STATUS_CONNECTED})
+        await until(lambda: asked)
+        due = time.monotonic() + 0.1
+        await until(lambda: time.monotonic() > due)
+        release.set()
+        await until(lambda: len(asked) == 2)
 
 
 async def test_the_callers_deadline_bounds_the_wait_and_not_what_is_sent(trader):

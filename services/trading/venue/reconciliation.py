@@ -62,8 +62,10 @@ class Reconciliation:
         self._intake = intake
         self._requested = requested
         # By gateway: what asks it now, and whether it shall be asked once more after that.
-        self._asking: dict[str, asyncio.Task[bool]] = {}
+        self._asking: dict[str, asyncio.Task[None]] = {}
         self._again: set[str] = set()
+        # Those that have not answered since all were asked last.
+        self._unanswered: set[str] = set()
         # References that their gateway does not have, and since when it says so.
         self._missing: dict[str, int] = {}
         # Where each gateway's trades of the day were read to.
@@ -113,15 +115,14 @@ class Reconciliation:
             else:
                 retry_s = RETRY_S
             self._requested.clear()
-            if self._desk.is_open and not await self.reconcile():
-                await asyncio.sleep(RETRY_S)
-                self._requested.set()
+            if self._desk.is_open:
+                await self.reconcile()
 
-    async def reconcile(self) -> bool:
-        """Ask every gateway that is used, all at once; False when one could not be asked, or hangs."""
+    async def reconcile(self) -> None:
+        """Ask every gateway that is used, all at once; one that could not be asked is asked again soon."""
         book = self._desk.book
         if not self._venue.connected:
-            return True  # the engine is gone; when it is back, that is an event
+            return  # the engine is gone; when it is back, that is an event
         try:
             await self._intake.compare_gateways()
         except RedFireError as error:
@@ -129,6 +130,7 @@ class Reconciliation:
         gateways = {account.gateway for account in book.accounts.values()}
         gateways |= {name for name, connected in self._venue.connected.items() if connected}
         asking = []
+        self._unanswered.clear()
         for gateway in sorted(gateways):
             if self._venue.connected.get(gateway) is False:
                 continue  # when it is connected again, that is an event, and it is asked
@@ -137,26 +139,31 @@ class Reconciliation:
                 running = self._asking[gateway] = self._tasks.spawn("trading.reconcile", self._ask(gateway))
             else:
                 self._again.add(gateway)  # what it is telling may be older than what was missed
+            self._unanswered.add(gateway)
             asking.append(running)
         if asking:
-            await asyncio.wait(asking, timeout=PATIENCE_S)
-        complete = all(task.done() and task.result() for task in asking)
-        self.done_once = self.done_once or complete
-        return complete
+            # One that takes longer goes on by itself: to ask it once more would only make it longer.
+            for task in (await asyncio.wait(asking, timeout=PATIENCE_S))[0]:
+                task.result()
+        self.done_once = self.done_once or not self._unanswered
 
-    async def _ask(self, gateway: str) -> bool:
-        """Ask one gateway, as often as it is wanted meanwhile; False when it could not be asked."""
+    async def _ask(self, gateway: str) -> None:
+        """Ask one gateway, as often as it is wanted meanwhile, and soon again when it could not be asked."""
+        answered = False
         try:
-            while True:
+            while not answered:
                 self._again.discard(gateway)
                 await self._reconcile(gateway)
-                if gateway not in self._again:
-                    return True
+                answered = gateway not in self._again
         except RedFireError as error:
             log.warning("gateway %s cannot be asked what it has: %s", gateway, error.message)
-            return False
         finally:
             del self._asking[gateway]
+            if answered:
+                self._unanswered.discard(gateway)
+                self.done_once = self.done_once or not self._unanswered
+            else:
+                asyncio.get_running_loop().call_later(RETRY_S, self.want)
 
     async def _reconcile(self, gateway: str) -> None:
         desk, sending = self._desk, self._dispatcher.is_sending
