@@ -11,7 +11,7 @@ from redfire.trading.v1 import order_service_pb2 as order_pb
 
 from services.kernel.errors import RedFireError
 from tests.trading.model import disk, group_checks
-from tests.trading.model.exchange import CLOSES, LISTINGS
+from tests.trading.model.exchange import CLOSES, KEEPS_ORDERS, LISTINGS
 
 RESTING = frozenset({common.ORDER_STATUS_NEW, common.ORDER_STATUS_PARTIALLY_FILLED})
 MARGIN_RATE, COMMISSION_RATE = D("0.12"), D("0.000023")
@@ -124,7 +124,7 @@ def _orders(model: Any, books: Books, exchange: Any) -> list[str]:
         if _waits_for_contracts(order):
             if free := _free(books, order):
                 found.append(f"{_name(order)} waits for contracts, of which {free} are free")
-        elif order.triggered and not legs and model.venue.is_trading(order.symbol):
+        elif order.triggered and not legs and model.venue.is_trading(order.symbol) and not _is_over(exchange, order):
             found.append(f"{_name(order)} has triggered, and is not at the venue ({order.hold_reason})")
         if waits and legs:
             found.append(f"{_name(order)} waits here and is at the venue")
@@ -140,6 +140,17 @@ def _orders(model: Any, books: Books, exchange: Any) -> list[str]:
         if filled > most:
             found.append(f"{intent.client_order_id}: the venue filled {filled}, at most {most} was asked for")
     return found
+
+
+def _is_over(exchange: Any, order: Any) -> bool:
+    """Whether the venue expired an order on this trading day: one that is good longer is sent on the next."""
+    return order.time_in_force in (common.TIME_IN_FORCE_GTC, common.TIME_IN_FORCE_GTD) and any(
+        leg.owner == order.order_id
+        and leg.day == exchange.trading_day
+        and leg.status == common.ORDER_STATUS_EXPIRED
+        and leg.gateway not in KEEPS_ORDERS
+        for leg in exchange.orders.values()
+    )
 
 
 def _waits_for_contracts(order: Any) -> bool:
