@@ -4,6 +4,7 @@ from decimal import Decimal as D
 from typing import Any
 
 from tests.trading.model import checks
+from tests.trading.model.exchange import CLOSES
 
 
 async def dump(model: Any) -> dict[str, Any]:
@@ -24,8 +25,9 @@ async def dump(model: Any) -> dict[str, Any]:
 
 
 def _lasting(order: Any) -> Any:
-    """What a stop that cannot be sent shows changes with each try."""
-    if order.order_id and order.type in (3, 4, 5) and D(order.leaves_quantity):
+    """What a stop, or an exit of a group, that cannot be sent shows changes with each try."""
+    tried_again = order.type in (3, 4, 5) or (order.order_group_id and order.position_effect in CLOSES)
+    if order.order_id and tried_again and D(order.leaves_quantity):
         copy = type(order)()
         copy.CopyFrom(order)
         for name in ("update_time", "hold_reason", "triggered"):
