@@ -12,7 +12,7 @@ from redfire.trading.v1 import account_service_pb2 as account_pb
 from sqlalchemy.exc import OperationalError
 
 from tests.simulated_time import SimulatedClock, SimulatedLoop
-from tests.trading.model import checks, restarts
+from tests.trading.model import checks, disk, restarts
 from tests.trading.model.base import USERS, Op, Violation
 from tests.trading.model.exchange import GATEWAYS, SYMBOLS
 from tests.trading.model.follower import Follower
@@ -96,15 +96,17 @@ class Model(Groups, World):
         self._raise_violations()
 
     def most_of(self, order_id: str) -> Any:
-        intent = self.by_order.get(order_id)
-        if intent is None:
-            return float("inf")
+        intents = [self.by_order[one] for one in {order_id, *self._siblings_of(order_id)} if one in self.by_order]
         # An exit stands for what its entry has filled, which may have been given another quantity.
-        return max(one.most for one in (intent.group.intents if intent.group else [intent]))
+        return max((one.most for one in intents), default=float("inf"))
 
     def _siblings_of(self, order_id: str) -> set[str]:
+        """The other orders of its group: those that were asked for, and exits that were opened anew."""
         intent = self.by_order.get(order_id)
-        return {one.order_id for one in intent.group.intents} - {order_id, ""} if intent and intent.group else set()
+        if intent is not None and intent.group is None:
+            return set()
+        asked = {one.order_id for one in intent.group.intents} if intent is not None and intent.group else set()
+        return (asked | disk.group_of(self.platform.folder, order_id)) - {order_id, ""}
 
     async def _ticks(self) -> None:
         while True:

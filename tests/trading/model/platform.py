@@ -148,6 +148,11 @@ class Platform:
         task.add_done_callback(self._own.discard)
         return task
 
+    @property
+    def folder(self) -> Path:
+        """Where the data of this life are, or of the next one."""
+        return self.run.folder if self.run is not None else self._next_folder
+
     async def start(self) -> Run | None:
         """Begin another life; None when it was killed at once."""
         assert self.run is None
