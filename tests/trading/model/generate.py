@@ -24,7 +24,7 @@ RULES: dict[str, tuple[int, tuple[int, ...]]] = {
     "bracket": (6, (4, 4, 60)),
     "oco": (4, (4, 4, 60)),
     "cancel_group": (1, (4,)),
-    "bust": (2, (12, 2)),
+    "bust": (4, (12, 2)),
     "adopt": (1, (12,)),
     "admin_cancels": (1, (12,)),
     "engine_forgets": (1, ()),

@@ -68,7 +68,7 @@ class World(Base):
             return False
         order = exchange.orders[trade.venue_order_id]
         intent = self.by_order.get(order.owner)
-        if order.is_open or intent is None or intent.group is not None:
+        if order.is_open or intent is None:
             return False
         if trade.effect in CLOSES:
             return True
