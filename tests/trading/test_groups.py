@@ -107,6 +107,20 @@ async def test_an_exit_that_closed_all_so_far_closes_what_the_entry_fills_later_
     assert not await trader.positions()
 
 
+async def test_a_stop_that_stands_for_a_later_fill_triggers_by_the_price_that_came_before_it(trader):
+    _, entry, profit, stop = await entered(trader, filled=1)
+    trader.engine.fill(profit, 1, "4100")
+    await until(lambda: not live(trader, profit))
+    await shows(trader, profit, cumulative_quantity="1", quantity="3")
+    other = await trader.create("SELL", type="STOP", stop_price="3899")
+    trader.market.price(SYMBOL, 3899.0)
+    await until(lambda: sent(trader, other.order_id))  # the price has come
+    assert not sent(trader, stop)
+    trader.engine.fill(entry, 2, "4000")
+    await until(lambda: sent(trader, stop))
+    assert sent(trader, stop) == [(stop, "2")]
+
+
 async def test_an_entry_that_ends_without_a_fill_ends_its_exits(trader):
     group = await create(trader, bracket())
     entry, *exits = group.orders

@@ -4,6 +4,7 @@ import contextlib
 import sqlite3
 from decimal import Decimal as D
 
+from services.kernel.clock import ManualClock
 from tests.trading.conftest import refused, trading
 from tests.trading.fakes import OTHER, SYMBOL
 from tests.waiting import until
@@ -137,3 +138,21 @@ async def test_the_venues_id_of_a_stop_is_written_though_the_answer_came_before_
         return listed[order.order_id].venue_order_id == "v0"
 
     await until(written)
+
+
+async def test_a_stop_that_an_old_price_did_not_trigger_is_triggered_by_the_same_price_once_it_is_told_again():
+    clock = ManualClock()
+    async with trading(clock=clock, max_quote_age_s=60) as trader:
+        first = await trader.create(type="STOP", stop_price="4011")
+        await until(lambda: trader.market.listeners)
+        trader.market.price(SYMBOL, 4012.0)
+        await until(lambda: _triggered(trader, first.order_id))
+        clock.advance(61)
+        order = await trader.create(type="STOP", stop_price="4010")
+        assert not order.triggered
+        trader.market.price(SYMBOL, 4012.0)
+        await until(lambda: _triggered(trader, order.order_id))
+
+
+async def _triggered(trader, order_id):
+    return (await trader.get(order_id)).triggered

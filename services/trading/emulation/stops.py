@@ -179,8 +179,11 @@ class Stops:
         if not order.is_open or not order.is_held:
             self._drop(order)
             return
-        if not self._desk.is_open or order.dormant:
-            return  # the next price comes after the books are read, or its entry is filled
+        if not self._desk.is_open:
+            return  # it is held anew when the books are read
+        if order.dormant:
+            self._drop(order)  # held anew, by the last price, when its entry fills
+            return
         if self._is_over(order):
             self._expire(order)
             return

@@ -15,6 +15,8 @@ from services.trading.domain.quote import PRICELESS, Quote
 
 log = logging.getLogger(__name__)
 SYMBOLS_PER_STREAM = 500
+# A price that is told again after so long is told to listeners, too: it may have been too old for them before.
+CONFIRMED_AFTER_S = 1.0
 
 
 class Quotes:
@@ -44,7 +46,7 @@ class Quotes:
         self._listeners: list[Callable[[str, Quote], None]] = []
 
     def on_price(self, listener: Callable[[str, Quote], None]) -> None:
-        """Call `listener(symbol, quote)` at each new last price."""
+        """Call `listener(symbol, quote)` at each new last price, and at one that is told again after a while."""
         self._listeners.append(listener)
 
     def watch(self, symbol: str) -> None:
@@ -126,7 +128,10 @@ class Quotes:
         if quote is not None and raw == self._raw[symbol]:
             # A stream that is opened anew begins with the tick that is known already: that makes it no younger.
             if not tick.sequence or tick.sequence != self._sequences.get(symbol):
+                was_old = self.age_s(quote) > CONFIRMED_AFTER_S
                 self._touch(quote, tick)
+                if was_old:
+                    self._tell(symbol, quote)
             return
         last_price = _price(tick.last_price)
         if last_price is None:
@@ -137,6 +142,9 @@ class Quotes:
         self._raw[symbol] = raw
         self._touch(quote, tick)
         self._last_prices[symbol] = quote.last_price
+        self._tell(symbol, quote)
+
+    def _tell(self, symbol: str, quote: Quote) -> None:
         for listener in self._listeners:
             listener(symbol, quote)
 

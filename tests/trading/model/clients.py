@@ -141,7 +141,9 @@ class Clients(Base):
             for one in asked:
                 one.refused = True
             raise
-        for one, order in zip(asked, answer.order_group.orders if group else [answer.order], strict=True):
+        # Exits that were opened anew stand behind those that were asked for.
+        answered = answer.order_group.orders[: len(asked)] if group else [answer.order]
+        for one, order in zip(asked, answered, strict=True):
             self.acknowledge(one, order)
         if group:
             group.order_group_id = answer.order_group.order_group_id
