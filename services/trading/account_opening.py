@@ -10,9 +10,9 @@ from services.trading.domain.account import Account, AccountKind
 from services.trading.domain.account_rules import GatewayNotAllowed, gateway_violation
 from services.trading.domain.ledger import LedgerEntryKind
 from services.trading.domain.order import fingerprint
+from services.trading.peers.engine_client import Venue
 from services.trading.settings import TradingSettings
 from services.trading.state.store import Desk
-from services.trading.venue.engine_client import Venue
 
 # The key of idempotency of the account that every user has.
 FIRST = "user.registered"

@@ -30,6 +30,7 @@ from services.trading.emulation.self_trade_prevention import CancelFirst
 from services.trading.emulation.stops import Stops
 from services.trading.external_repository import ExternalRepository
 from services.trading.group_service import GroupService
+from services.trading.peers.engine_client import Venue
 from services.trading.peers.instruments import Instruments
 from services.trading.peers.quotes import Quotes
 from services.trading.peers.risk_client import RiskGate
@@ -44,7 +45,6 @@ from services.trading.state.commit_log import Journal
 from services.trading.state.outbox import OutboxEvents
 from services.trading.state.store import Desk
 from services.trading.state.streams import Streams
-from services.trading.venue.engine_client import Venue
 from services.trading.venue.externals import Externals
 from services.trading.venue.order_router import Dispatcher
 from services.trading.venue.position_adjustments import PositionAdjustments

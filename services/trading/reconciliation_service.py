@@ -31,10 +31,10 @@ from services.trading.domain.pre_trade_checks import InsufficientPosition
 from services.trading.domain.reports import OrderReport, TradeKind, TradeReport
 from services.trading.domain.trade import Trade
 from services.trading.external_repository import ExternalFilter, ExternalRepository
+from services.trading.peers.engine_client import Venue
 from services.trading.peers.instruments import Instruments
 from services.trading.service import ClientOrderIdReused, OrderNotOpen
 from services.trading.state.store import Desk
-from services.trading.venue.engine_client import Venue
 from services.trading.venue.externals import Externals
 from services.trading.venue.position_adjustments import PositionDifference
 from services.trading.venue.reconciliation import Reconciliation

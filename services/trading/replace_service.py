@@ -24,12 +24,12 @@ from services.trading.domain.order import (
 from services.trading.domain.order_states import move
 from services.trading.domain.pre_trade_checks import Acceptance, InsufficientFunds, InsufficientPosition
 from services.trading.emulation.stops import Stops
+from services.trading.peers.engine_client import Venue
 from services.trading.peers.instruments import Instruments
 from services.trading.peers.quotes import Quotes
 from services.trading.peers.risk_client import RiskGate
 from services.trading.service import OrderNotOpen
 from services.trading.state.store import Desk
-from services.trading.venue.engine_client import Venue
 from services.trading.venue.order_router import REFUSALS
 
 log = logging.getLogger(__name__)

@@ -1,1 +1,1 @@
-"""What trading follows of other services: quotes and instruments of market, risk's checks."""
+"""Other services as trading sees them: the engine, market's quotes and instruments, risk's checks."""

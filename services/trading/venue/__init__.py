@@ -1,1 +1,1 @@
-"""Venues: orders on their way to the engine, reports on their way back, and making both sides agree."""
+"""Venues: orders on their way there, reports on their way back, and making both sides agree."""

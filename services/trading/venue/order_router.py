@@ -26,8 +26,8 @@ from services.trading.domain.change_set import Changes
 from services.trading.domain.order import Delivery, Leg, Order, OrderStatus, TimeInForce
 from services.trading.domain.order_states import may_follow, move
 from services.trading.domain.reports import OrderReport
+from services.trading.peers.engine_client import Venue
 from services.trading.state.store import Desk
-from services.trading.venue.engine_client import Venue
 
 log = logging.getLogger(__name__)
 # The engine's word that the order is not at the venue; everything else leaves that open.

@@ -16,9 +16,9 @@ from services.trading.domain.money import ZERO
 from services.trading.domain.order import Delivery, Leg, Order, OrderStatus, PositionSide, ReplaceStep, TimeInForce
 from services.trading.domain.reports import TradeKind, TradeReport, VenueState
 from services.trading.external_repository import ExternalRepository
+from services.trading.peers.engine_client import Venue
 from services.trading.settings import TradingSettings
 from services.trading.state.store import Desk
-from services.trading.venue.engine_client import Venue
 from services.trading.venue.order_router import Dispatcher
 from services.trading.venue.position_adjustments import SETTLES_S as DIFFERENCE_SETTLES_S
 from services.trading.venue.position_adjustments import PositionAdjustments, PositionDifference

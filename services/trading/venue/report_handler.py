@@ -12,8 +12,8 @@ from services.trading.domain.busts import bust, correct
 from services.trading.domain.order import Order, order_id_of
 from services.trading.domain.reports import AccountReport, OrderReport, TradeKind, TradeReport, UnreadableReport
 from services.trading.emulation.stops import Stops
+from services.trading.peers.engine_client import GatewayChanged, StreamStarted, TradingDayBegan, Venue
 from services.trading.state.store import Desk
-from services.trading.venue.engine_client import GatewayChanged, StreamStarted, TradingDayBegan, Venue
 from services.trading.venue.externals import Externals
 from services.trading.venue.live_accounts import LiveAccounts
 
