@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from importlib import import_module
 from importlib.util import find_spec
 
-from services.kernel.runtime.service_context import Process
+from services.kernel.runtime.service_context import ServiceContext
 from services.kernel.runtime.settings import BaseSection
 
 
@@ -15,9 +15,9 @@ class Service:
 
     calls: Sequence[str] = ()
 
-    def bind(self, name: str, process: Process) -> None:
+    def bind(self, name: str, context: ServiceContext) -> None:
         """Build it; its modules are imported only where it runs."""
-        import_module(f"services.{name}.bind").bind(process)
+        import_module(f"services.{name}.bind").bind(context)
 
 
 SERVICES: dict[str, Service] = {

@@ -26,7 +26,7 @@ from services.kernel.identifiers import new_id
 from services.kernel.policy import contract_services, descriptor_set
 from services.kernel.runtime import settings as kernel_settings
 from services.kernel.runtime.host import Host
-from services.kernel.runtime.service_context import Process
+from services.kernel.runtime.service_context import ServiceContext
 
 SECRET = "a-secret-of-tests-that-is-long-enough"
 PASSWORD = "correct-Horse-9"
@@ -42,14 +42,14 @@ class FakeService:
         self.calls = calls
         self._make = make
 
-    def bind(self, name: str, process: Process) -> None:
-        servicers = self._make(process)
+    def bind(self, name: str, context: ServiceContext) -> None:
+        servicers = self._make(context)
         bases = {base.__name__ for servicer in servicers for base in type(servicer).__mro__}
         for servicer in servicers:
-            process.serve(servicer)
+            context.serve(servicer)
         for service in contract_services().get(name, ()):
             if f"{service.rpartition('.')[2]}Servicer" not in bases:
-                process.serve(_unplayed(service))
+                context.serve(_unplayed(service))
 
 
 def _unplayed(service: str) -> Any:

@@ -15,7 +15,7 @@ from services.kernel.data.database import Repositories
 from services.kernel.errors import Denied, Invalid, NotFound, Unauthenticated
 from services.kernel.identifiers import new_id
 from services.kernel.identity.identity import ADMIN_ALL, PERMISSIONS, ROLE_PERMISSIONS, Identity
-from services.kernel.paging import Page, Slice
+from services.kernel.paging import Page, PageResult
 
 # Services look a key up again after a minute; streams that it opened are told by then even after an outage.
 REMEMBERED = timedelta(days=1)
@@ -65,12 +65,12 @@ class ApiKeyService:
             await keys.add(key, hash_of(secret))
         return NewApiKey(key, secret)
 
-    async def list_keys(self, user_id: str, page: Page) -> Slice[ApiKey]:
+    async def list_keys(self, user_id: str, page: Page) -> PageResult[ApiKey]:
         """A page of the user's keys, newest first."""
         async with self._keys.read() as keys:
             before_id = str(page.after[0]) if page.after else None
             rows = await keys.list_open(user_id, self._clock.now(), before_id, page.size + 1)
-        return page.cut(rows, key=lambda key: [key.api_key_id])
+        return page.slice(rows, key=lambda key: [key.api_key_id])
 
     async def revoke(self, user_id: str, api_key_id: str) -> None:
         """End one of the user's keys. Raises NotFound for others' and ended ones."""

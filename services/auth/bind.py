@@ -15,24 +15,24 @@ from services.auth.settings import AuthSettings
 from services.auth.throttle import LoginThrottle
 from services.auth.tokens import AccessTokenMint
 from services.auth.user_client import UserDirectory
-from services.kernel.runtime.service_context import Process
+from services.kernel.runtime.service_context import ServiceContext
 
 
-def bind(process: Process) -> None:
+def bind(context: ServiceContext) -> None:
     """Sessions and API keys in a database, signing keys in a folder, users at the user service."""
-    clock = process.clock
-    settings = process.live(AuthSettings)
-    keys = KeyRing(settings.value.keys_dir or process.data_dir / "auth" / "keys", lambda: clock.now_ns() / 1e9)
+    clock = context.clock
+    settings = context.live(AuthSettings)
+    keys = KeyRing(settings.value.keys_dir or context.data_dir / "auth" / "keys", lambda: clock.now_ns() / 1e9)
     keys.open()
-    database = process.database("auth", models.Base)
+    database = context.database("auth", models.Base)
     auth = database.repositories(AuthRepository)
-    users = UserDirectory(process.peer(UserServiceStub))
+    users = UserDirectory(context.peer(UserServiceStub))
     feed = RevocationFeed(auth, clock)
     api_keys = ApiKeyService(database.repositories(ApiKeyRepository), users, feed, clock)
     throttle = LoginThrottle(settings, clock)
     sessions = SessionService(auth, users, api_keys, AccessTokenMint(keys), feed, throttle, settings, clock)
-    upkeep = Upkeep(keys, auth, clock, process.run_blocking)
-    process.serve(AuthApi(sessions, api_keys, keys, feed, clock))
-    process.background("keys", upkeep.watch_keys)
-    process.background("upkeep", upkeep.tidy)
-    process.on_drain(feed.drain)
+    upkeep = Upkeep(keys, auth, clock, context.run_blocking)
+    context.serve(AuthApi(sessions, api_keys, keys, feed, clock))
+    context.background("keys", upkeep.watch_keys)
+    context.background("upkeep", upkeep.tidy)
+    context.on_drain(feed.drain)

@@ -18,8 +18,8 @@ from services.kernel.data.database import Repositories
 from services.kernel.errors import Denied, NotFound, Unauthenticated
 from services.kernel.identifiers import new_id
 from services.kernel.identity.identity import ADMIN_ALL, PERMISSIONS, ROLE_PERMISSIONS
-from services.kernel.paging import Page, Slice
-from services.kernel.runtime.live_settings import Live
+from services.kernel.paging import Page, PageResult
+from services.kernel.runtime.live_settings import LiveSettings
 
 EXCHANGED_TOKEN_S = 900
 LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
@@ -66,7 +66,7 @@ class SessionService:
         mint: AccessTokenMint,
         feed: RevocationFeed,
         throttle: LoginThrottle,
-        settings: Live[AuthSettings],
+        settings: LiveSettings[AuthSettings],
         clock: Clock,
     ) -> None:
         self._auth = auth
@@ -129,12 +129,12 @@ class SessionService:
         elif session_id:
             await self._end(user_id, only=session_id)
 
-    async def list_sessions(self, user_id: str, page: Page) -> Slice[Session]:
+    async def list_sessions(self, user_id: str, page: Page) -> PageResult[Session]:
         """A page of the user's open sessions, newest first."""
         async with self._auth.read() as auth:
             before_id = str(page.after[0]) if page.after else None
             rows = await auth.list_open_sessions(user_id, self._clock.now(), before_id, page.size + 1)
-        return page.cut(rows, key=lambda session: [session.session_id])
+        return page.slice(rows, key=lambda session: [session.session_id])
 
     async def revoke_session(self, user_id: str, session_id: str) -> None:
         """End one of the user's sessions. Raises NotFound for others' and ended ones."""

@@ -13,7 +13,7 @@ from services.auth.settings import AuthSettings
 from services.kernel.cache import TtlCache
 from services.kernel.clock import Clock
 from services.kernel.errors import ResourceExhausted
-from services.kernel.runtime.live_settings import Live
+from services.kernel.runtime.live_settings import LiveSettings
 
 MAX_KEYS = 20_000
 KNOWN_FOR_S = 30 * 86_400.0
@@ -89,7 +89,7 @@ class FailureCount:
 class LoginThrottle:
     """Says whether a login may be tried now: `admit`, then `failed` or `succeeded`."""
 
-    def __init__(self, settings: Live[AuthSettings], clock: Clock) -> None:
+    def __init__(self, settings: LiveSettings[AuthSettings], clock: Clock) -> None:
         self._settings = settings
         self._clock = clock
         self._pairs = FailureCount()

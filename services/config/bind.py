@@ -9,15 +9,15 @@ from services.config.service import ConfigService
 from services.config.settings import ConfigSettings
 from services.config.transfer import ConfigTransfer
 from services.config.watch import Followers
-from services.kernel.runtime.service_context import Process
+from services.kernel.runtime.service_context import ServiceContext
 
 
-def bind(process: Process) -> None:
+def bind(context: ServiceContext) -> None:
     """Configuration in a database, with streams of its changes."""
-    settings = process.section(ConfigSettings)
-    configs = process.database("config", models.Base).repositories(ConfigRepository)
+    settings = context.section(ConfigSettings)
+    configs = context.database("config", models.Base).repositories(ConfigRepository)
     followers = Followers(settings.watch_buffer)
-    service = ConfigService(configs, followers, settings, process.clock, cache(process.setting_schemas))
-    transfer = ConfigTransfer(configs, service, followers, settings, process.clock)
-    process.serve(ConfigApi(service, transfer, process.run_blocking, process.clock))
-    process.on_drain(followers.drain)
+    service = ConfigService(configs, followers, settings, context.clock, cache(context.setting_schemas))
+    transfer = ConfigTransfer(configs, service, followers, settings, context.clock)
+    context.serve(ConfigApi(service, transfer, context.run_blocking, context.clock))
+    context.on_drain(followers.drain)

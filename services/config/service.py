@@ -14,7 +14,7 @@ from services.config.watch import End, Followers
 from services.kernel.clock import Clock
 from services.kernel.data.database import Repositories
 from services.kernel.errors import Aborted, FailedPrecondition, Invalid, NotFound
-from services.kernel.paging import Page, Slice
+from services.kernel.paging import Page, PageResult
 
 # {service: {key: JSON schema}} of the settings that services declare themselves.
 SettingSchemas = dict[str, dict[str, dict[str, Json]]]
@@ -93,21 +93,21 @@ class ConfigService:
             self._followers.publish([config])
         return config
 
-    async def list_configs(self, environment: str, service_name: str, page: Page) -> Slice[Config]:
+    async def list_configs(self, environment: str, service_name: str, page: Page) -> PageResult[Config]:
         """A service's values by key."""
         after = str(page.after[0]) if page.after else ""
         async with self._configs.read() as configs:
             found = await configs.list_service(environment, service_name, after_key=after, limit=page.size + 1)
-        return page.cut(found, lambda config: [config.name.key])
+        return page.slice(found, lambda config: [config.name.key])
 
-    async def list_config_versions(self, name: ConfigName, page: Page) -> Slice[Config]:
+    async def list_config_versions(self, name: ConfigName, page: Page) -> PageResult[Config]:
         """A value's versions, newest first. Raises NotFound when there never was one."""
         before = int(page.after[0]) if page.after else None
         async with self._configs.read() as configs:
             found = await configs.list_versions(name, before=before, limit=page.size + 1)
         if not found and before is None:
             raise NotFound("config", str(name))
-        return page.cut(found, lambda config: [config.version])
+        return page.slice(found, lambda config: [config.version])
 
     async def diff_configs(self, service_name: str, environment: str, other: str) -> Sequence[ConfigChange]:
         """What differs between two environments, by key."""

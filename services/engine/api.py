@@ -36,7 +36,7 @@ class EngineApi(rpc.EngineServiceServicer):
         page = Page.of(request)
         after = page.after[0] if page.after else ""
         gateways = [gateway for gateway in self._engine.list_gateways() if gateway.gateway_name > after]
-        found = page.cut(gateways[: page.size + 1], key=lambda gateway: [gateway.gateway_name])
+        found = page.slice(gateways[: page.size + 1], key=lambda gateway: [gateway.gateway_name])
         return pb.ListGatewaysResponse(
             gateways=[convert.gateway_message(gateway) for gateway in found.items],
             next_page_token=found.next_page_token,

@@ -9,7 +9,7 @@ from redfire.reasons import Reason
 
 from services.engine.updates import Update
 from services.kernel.errors import ResourceExhausted
-from services.kernel.tasks import set_within
+from services.kernel.tasks import wait_for_event
 
 
 class TooSlow(ResourceExhausted):
@@ -80,7 +80,7 @@ class EventStream:
                 if self._closed:
                     return
                 wake.clear()
-                if not await set_within(wake, self._heartbeat_s):
+                if not await wait_for_event(wake, self._heartbeat_s):
                     yield Numbered(last, None)
         finally:
             self._wakes.discard(wake)

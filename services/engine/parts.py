@@ -36,7 +36,7 @@ from services.engine.vnpy.mapping import split_symbol
 from services.engine.vnpy.venue import VnpyVenue
 from services.kernel.errors import StartError
 from services.kernel.identifiers import new_id
-from services.kernel.runtime.service_context import Process
+from services.kernel.runtime.service_context import ServiceContext
 from services.quant.calendar import Calendar
 from services.quant.catalogue import Catalogue, Instrument
 
@@ -57,15 +57,15 @@ _LOOKS_BETWEEN_SEEN = 120
 class Engine:
     """All parts of the engine service, from start to stop."""
 
-    def __init__(self, process: Process, catalogue: Catalogue, feed: FeedSpec) -> None:
+    def __init__(self, context: ServiceContext, catalogue: Catalogue, feed: FeedSpec) -> None:
         _check_exchanges(catalogue)
-        self._process = process
-        self._clock = process.clock
+        self._context = context
+        self._clock = context.clock
         self._catalogue = catalogue
-        self._settings = process.section(EngineSettings)
-        self._live = process.live(EngineSettings)
+        self._settings = context.section(EngineSettings)
+        self._live = context.live(EngineSettings)
         self._feed_spec = feed
-        self._database = process.database("engine", Base)
+        self._database = context.database("engine", Base)
         self._repositories = self._database.repositories(EngineRepository)
         self._vnpy = VnpyEngine(asyncio.get_running_loop(), self._take_ticks, self._take)
         self._calendar = Calendar.load()
@@ -100,7 +100,7 @@ class Engine:
         )
         self._gateway: SimGateway = self._vnpy.add_gateway(SimGateway, SIM)
         self._ledger = SimLedger(self._database, self._gateway.tell)
-        service = EngineService(self._gateways, self._contracts, self._events, self._subscribe, process.tracing)
+        service = EngineService(self._gateways, self._contracts, self._events, self._subscribe, context.tracing)
         self.api = EngineApi(service, self._ticks, self._events, self._clock)
         self._exchange: SimExchange | None = None
         self._wanted: set[str] = set()
@@ -128,7 +128,7 @@ class Engine:
         await self._gateways.connect(SIM, wait_s=5)
         for name, settings in self._settings.gateways.items():
             if settings.auto_connect:
-                self._process.tasks.spawn(f"engine.connect.{name}", self._gateways.connect(name))
+                self._context.tasks.spawn(f"engine.connect.{name}", self._gateways.connect(name))
 
     async def run(self) -> None:
         """What is done from time to time."""
@@ -164,7 +164,7 @@ class Engine:
             self._ledger_task.cancel()
             await asyncio.wait([self._ledger_task])
             await self._ledger.flush()
-        await self._process.run_blocking(self._vnpy.close)
+        await self._context.run_blocking(self._vnpy.close)
 
     def _make_venue(self, name: str) -> VnpyVenue:
         return VnpyVenue(
@@ -261,7 +261,7 @@ class Engine:
         simulated = isinstance(self._feed_spec, SimFeedSpec)
         return (
             SimHours(self._clock, self._catalogue)
-            if simulated and self._process.setting("trading", "enforce_sessions")
+            if simulated and self._context.setting("trading", "enforce_sessions")
             else None
         )
 
@@ -275,7 +275,7 @@ class Engine:
                 saved,
                 hours,
             )
-        report = self._process.data_dir / "engine" / "replay-problems.txt"
+        report = self._context.data_dir / "engine" / "replay-problems.txt"
         feed = ReplayFeed(self._feed_spec, self._catalogue, self._clock, report)
         for symbol in feed.symbols:
             self._catalogue.find(symbol)  # what is recorded is listed, too

@@ -12,7 +12,7 @@ from redfire.reasons import Reason
 
 from services.engine.metrics import unreadable
 from services.kernel.errors import ResourceExhausted
-from services.kernel.tasks import set_within
+from services.kernel.tasks import wait_for_event
 
 log = logging.getLogger(__name__)
 
@@ -168,7 +168,7 @@ class TickStream:
                     return
                 else:
                     reader.wake.clear()
-                    if not await set_within(reader.wake, self._heartbeat_s):
+                    if not await wait_for_event(reader.wake, self._heartbeat_s):
                         yield StreamNews.HEARTBEAT
         finally:
             self._readers.discard(reader)

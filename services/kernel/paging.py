@@ -22,7 +22,7 @@ _NO_TEXT = re.compile("[\0\ud800-\udfff]")
 
 
 @dataclass(frozen=True, slots=True)
-class Slice(Generic[T]):
+class PageResult(Generic[T]):
     """A page's items, and the token of the next page or the empty string."""
 
     items: Sequence[T]
@@ -53,13 +53,13 @@ class Page:
         query = hashlib.sha256(text).hexdigest()[:16]
         return cls(min(size or DEFAULT_SIZE, MAX_SIZE), _decode(token, query, cursor) if token else None, query)
 
-    def cut(self, rows: Sequence[T], key: Callable[[T], list[Any]]) -> Slice[T]:
+    def slice(self, rows: Sequence[T], key: Callable[[T], list[Any]]) -> PageResult[T]:
         """The page out of rows that were read with limit `size + 1`; `key` gives a row's cursor."""
         if len(rows) <= self.size:
-            return Slice(rows, "")
+            return PageResult(rows, "")
         items = rows[: self.size]
         cursor = json.dumps([self.query, key(items[-1])], separators=(",", ":"), default=str)
-        return Slice(items, base64.urlsafe_b64encode(cursor.encode()).decode().rstrip("="))
+        return PageResult(items, base64.urlsafe_b64encode(cursor.encode()).decode().rstrip("="))
 
 
 def _decode(token: str, query: str, cursor: Sequence[type]) -> list[Any]:

@@ -25,7 +25,7 @@ class Tasks:
         task.add_done_callback(self._heard if awaited else self._ended)
         return task
 
-    def forever(self, name: str, run: Callable[[], Awaitable[None]]) -> asyncio.Task[Any]:
+    def supervise(self, name: str, run: Callable[[], Awaitable[None]]) -> asyncio.Task[Any]:
         """Run `run` until it is cancelled; when it raises, log it and start it again, later each time."""
         return self.spawn(name, self._restarting(name, run))
 
@@ -65,7 +65,7 @@ class Tasks:
             pause_s = min(pause_s * 2, LONGEST_PAUSE_S)
 
 
-async def set_within(event: asyncio.Event, seconds: float) -> bool:
+async def wait_for_event(event: asyncio.Event, seconds: float) -> bool:
     """Wait for an event; False when it is not set in time."""
     limit = TimeLimit(seconds)
     try:

@@ -23,7 +23,7 @@ class MarketApi(rpc.MarketServiceServicer):
         page = Page.of(request)
         after = str(page.after[0]) if page.after else ""
         rows = self._market.list_instruments(after, page.size + 1, request.exchange, request.product, request.query)
-        cut = page.cut(rows, lambda instrument: [instrument.symbol])
+        cut = page.slice(rows, lambda instrument: [instrument.symbol])
         return pb.ListInstrumentsResponse(instruments=cut.items, next_page_token=cut.next_page_token)
 
     async def GetInstrument(self, request: pb.GetInstrumentRequest, call: Call) -> pb.GetInstrumentResponse:
@@ -67,7 +67,7 @@ class MarketApi(rpc.MarketServiceServicer):
         page = Page.of(request, cursor=(int, int))
         after = (page.after[0], page.after[1]) if page.after else None
         rows = await self._market.list_ticks(request.symbol, *range_of(request), after, page.size + 1)
-        cut = page.cut(rows, lambda tick: [tick.time_ns, tick.sequence])
+        cut = page.slice(rows, lambda tick: [tick.time_ns, tick.sequence])
         return pb.ListTicksResponse(ticks=cut.items, next_page_token=cut.next_page_token)
 
     async def ListBars(self, request: pb.ListBarsRequest, call: Call) -> pb.ListBarsResponse:
@@ -75,7 +75,7 @@ class MarketApi(rpc.MarketServiceServicer):
         page = Page.of(request, cursor=(int,))
         interval, after = interval_of(request.interval), page.after[0] if page.after else None
         rows = await self._market.list_bars(request.symbol, interval, *range_of(request), after, page.size + 1)
-        cut = page.cut(rows, lambda bar: [bar.start_ns])
+        cut = page.slice(rows, lambda bar: [bar.start_ns])
         return pb.ListBarsResponse(bars=map(bar_to_pb, cut.items), next_page_token=cut.next_page_token)
 
     async def StreamBars(self, request: pb.StreamBarsRequest, call: Call) -> AsyncGenerator[bytes, None]:

@@ -7,7 +7,7 @@ from redfire.engine.v1 import engine_pb2
 from redfire.engine.v1.engine_pb2_grpc import EngineServiceStub
 from redfire.market.v1 import market_pb2 as pb
 
-from services.kernel.runtime.service_context import Process
+from services.kernel.runtime.service_context import ServiceContext
 from services.market.api import MarketApi
 from services.market.bars.bar_streams import BarStreams
 from services.market.bars.bars import Bar, Bars
@@ -28,11 +28,11 @@ from services.quant.calendar import Calendar
 STREAM_TICKS = "/redfire.engine.v1.EngineService/StreamTicks"
 
 
-def bind(process: Process) -> None:
+def bind(context: ServiceContext) -> None:
     """Serve market data."""
-    settings = process.section(MarketSettings)
-    live = process.live(MarketSettings)
-    engine = process.peer(EngineServiceStub)
+    settings = context.section(MarketSettings)
+    live = context.live(MarketSettings)
+    engine = context.peer(EngineServiceStub)
     clock = LocalClock(settings.timezone)
 
     async def fetch() -> Iterable[pb.Instrument]:
@@ -51,7 +51,7 @@ def bind(process: Process) -> None:
         while True:
             await asyncio.sleep(0.25)
             if upstream.realtime:
-                bars.close_until(process.clock.now_ns() - int(live.value.bar_grace_s * SECOND_NS))
+                bars.close_until(context.clock.now_ns() - int(live.value.bar_grace_s * SECOND_NS))
 
     async def restore() -> None:
         await history.restore(hub.restore)
@@ -70,9 +70,9 @@ def bind(process: Process) -> None:
     hub.sinks.append(on_ticks)
     bar_streams = BarStreams(bar_frame)
     bars = Bars(clock, on_bar)
-    history = History(process.data_dir / "market", settings, clock, bars, hub.last_frames)
-    instruments: Instruments[pb.Instrument] = Instruments(fetch, process.clock)
-    stream = process.channel_to("engine").raw_stream(STREAM_TICKS)
+    history = History(context.data_dir / "market", settings, clock, bars, hub.last_frames)
+    instruments: Instruments[pb.Instrument] = Instruments(fetch, context.clock)
+    stream = context.channel_to("engine").raw_stream(STREAM_TICKS)
     upstream = Upstream(engine, stream, hub, bars, history, instruments, lambda: live.value.stall_s)
     market = MarketService(
         hub,
@@ -80,19 +80,19 @@ def bind(process: Process) -> None:
         history,
         instruments,
         upstream.want,
-        process.run_blocking,
+        context.run_blocking,
         (news, BarNews()),
         lambda: live.value,
     )
-    calendar = CalendarService(Calendar.load(), instruments, process.clock, lambda: live.value)
-    process.serve(MarketApi(market))
-    process.serve(CalendarApi(calendar, process.clock))
-    process.on_start(restore)
-    process.background("upstream", upstream.run)
-    process.background("instruments", upstream.refresh)
-    process.background("history", history.run)
-    process.background("bars", close_bars)
-    process.background("sessions", calendar.run)
-    process.on_drain(drain)
-    process.on_stop(history.close)
-    process.ready_when("engine", lambda: upstream.connected and bool(instruments.symbols))
+    calendar = CalendarService(Calendar.load(), instruments, context.clock, lambda: live.value)
+    context.serve(MarketApi(market))
+    context.serve(CalendarApi(calendar, context.clock))
+    context.on_start(restore)
+    context.background("upstream", upstream.run)
+    context.background("instruments", upstream.refresh)
+    context.background("history", history.run)
+    context.background("bars", close_bars)
+    context.background("sessions", calendar.run)
+    context.on_drain(drain)
+    context.on_stop(history.close)
+    context.ready_when("engine", lambda: upstream.connected and bool(instruments.symbols))

@@ -37,7 +37,7 @@ class CalendarApi(rpc.CalendarServiceServicer):
         # As a date: a client can make up tokens, and not every number is one.
         after = _day(page.after[0], "page_token") if page.after else 0
         rows = self._calendar.list_trading_days(query, after, page.size + 1)
-        cut = page.cut(rows, lambda day: [_iso(day.number)])
+        cut = page.slice(rows, lambda day: [_iso(day.number)])
         return pb.ListTradingDaysResponse(days=map(_trading_day_to_pb, cut.items), next_page_token=cut.next_page_token)
 
     async def GetSession(self, request: pb.GetSessionRequest, call: Call) -> pb.GetSessionResponse:

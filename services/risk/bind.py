@@ -10,7 +10,7 @@ from redfire.reasons import Reason
 from redfire.trading.v1.order_service_pb2_grpc import OrderServiceStub
 
 from services.kernel.decimals import plain
-from services.kernel.runtime.service_context import Process
+from services.kernel.runtime.service_context import ServiceContext
 from services.quant.calendar import Calendar
 from services.risk import models
 from services.risk.api import RiskApi
@@ -31,10 +31,10 @@ from services.risk.state.risk_event_log import Journal
 from services.risk.state.setting_store import SettingStore
 
 
-def bind(process: Process) -> None:
+def bind(context: ServiceContext) -> None:
     """Checks in memory, fed by trading and the market, with limits, states, days and events in a database."""
-    settings = process.live(RiskSettings)
-    database = process.database("risk", models.Base)
+    settings = context.live(RiskSettings)
+    database = context.database("risk", models.Base)
     upserts = Upserts(
         day=database.upsert(models.DayRow, ["user_id", "account_id"]),
         event=database.upsert(models.EventRow, ["user_id", "event_id"]),
@@ -42,7 +42,7 @@ def bind(process: Process) -> None:
         feed=database.upsert(models.FeedRow, ["stream"]),
     )
     repositories = database.repositories(partial(RiskRepository, upserts=upserts))
-    journal = Journal(repositories, process.clock, settings.value.event_buffer)
+    journal = Journal(repositories, context.clock, settings.value.event_buffer)
 
     def record_loss(book: AccountBook, daily_pnl: Decimal) -> None:
         limit = "" if book.limits.max_daily_loss is None else plain(book.limits.max_daily_loss)
@@ -52,18 +52,18 @@ def bind(process: Process) -> None:
         enforcer.begin(book.account_id)
         keeper.save_soon()
 
-    portfolio = Portfolio(process.clock, settings.value.default_limits(), record_loss)
+    portfolio = Portfolio(context.clock, settings.value.default_limits(), record_loss)
     states = TradingStates()
-    trading = process.peer(OrderServiceStub)
-    market, engine = process.peer(MarketServiceStub), process.peer(EngineServiceStub)
+    trading = context.peer(OrderServiceStub)
+    market, engine = context.peer(MarketServiceStub), context.peer(EngineServiceStub)
     calendar = Calendar.load()
-    trading_settings = process.live_section("trading")
+    trading_settings = context.live_section("trading")
     rates = CurrencyRates(trading_settings)
-    prices = PriceFeed(market, engine, portfolio, calendar, process.clock, settings.value.price_interval_s, rates.rate)
+    prices = PriceFeed(market, engine, portfolio, calendar, context.clock, settings.value.price_interval_s, rates.rate)
     trading_settings.on_change(lambda _: prices.revalue())
     counts = DayCounts(calendar)
-    feed = TradingFeed(trading, portfolio, counts, prices.catalogue_loaded, process.clock)
-    enforcer = Enforcer(trading, states, portfolio, process.clock)
+    feed = TradingFeed(trading, portfolio, counts, prices.catalogue_loaded, context.clock)
+    enforcer = Enforcer(trading, states, portfolio, context.clock)
 
     async def write_limits(account: AccountKey, limits: AccountLimits) -> None:
         async with repositories() as repository:
@@ -79,7 +79,7 @@ def bind(process: Process) -> None:
     limit_store = SettingStore(NO_CHANGES, write_limits, apply_limits)
     state_store = SettingStore(NO_STATES, write_states, states.put)
     keeper = Keeper(
-        repositories, portfolio, limit_store, state_store, counts, process.clock, settings.value.save_interval_s
+        repositories, portfolio, limit_store, state_store, counts, context.clock, settings.value.save_interval_s
     )
     risk = RiskService(
         repositories,
@@ -93,7 +93,7 @@ def bind(process: Process) -> None:
         enforcer,
         journal,
         settings,
-        process.clock,
+        context.clock,
     )
 
     def take_defaults(changed: RiskSettings) -> None:
@@ -103,18 +103,18 @@ def bind(process: Process) -> None:
             journal.record("", EVERYBODY, None, "default limits were changed", defaults.to_document())
 
     settings.on_change(take_defaults)
-    process.serve(RiskApi(risk, process.clock))
-    process.on_start(keeper.load)
-    process.background("prices", prices.run)
-    process.background("trading", feed.run)
-    process.background("enforcer", enforcer.run)
-    process.background("limits", limit_store.run)
-    process.background("states", state_store.run)
-    process.background("journal", journal.write)
-    process.background("days", keeper.run)
-    process.ready_when("trading's snapshot", lambda: feed.complete)
-    process.on_drain(journal.drain)
-    process.on_stop(journal.flush)
-    process.on_stop(keeper.save)
+    context.serve(RiskApi(risk, context.clock))
+    context.on_start(keeper.load)
+    context.background("prices", prices.run)
+    context.background("trading", feed.run)
+    context.background("enforcer", enforcer.run)
+    context.background("limits", limit_store.run)
+    context.background("states", state_store.run)
+    context.background("journal", journal.write)
+    context.background("days", keeper.run)
+    context.ready_when("trading's snapshot", lambda: feed.complete)
+    context.on_drain(journal.drain)
+    context.on_stop(journal.flush)
+    context.on_stop(keeper.save)
     for store in (limit_store, state_store):
-        process.on_stop(store.flush)
+        context.on_stop(store.flush)

@@ -3,7 +3,7 @@
 from decimal import Decimal
 from typing import Any
 
-from services.kernel.runtime.live_settings import Live
+from services.kernel.runtime.live_settings import LiveSettings
 
 ONE = Decimal(1)
 
@@ -14,7 +14,7 @@ class CurrencyRates:
     Where there never was a rate an amount counts as it stands: trading refuses the orders of such an instrument.
     """
 
-    def __init__(self, trading: Live[Any]) -> None:
+    def __init__(self, trading: LiveSettings[Any]) -> None:
         """`trading` has trading's `currency` and `currency_rates`."""
         self._trading = trading
         self._last: dict[str, Decimal] = {}

@@ -13,8 +13,8 @@ from services.kernel.data.database import Repositories
 from services.kernel.decimals import plain
 from services.kernel.errors import Denied, NotFound, Unavailable
 from services.kernel.identity.identity import Identity
-from services.kernel.paging import Page, Slice
-from services.kernel.runtime.live_settings import Live
+from services.kernel.paging import Page, PageResult
+from services.kernel.runtime.live_settings import LiveSettings
 from services.risk.domain.book import ZERO, AccountBook
 from services.risk.domain.check import Circumstances, Growth, growth_of, max_quantity, violations
 from services.risk.domain.day_counts import DayCounts
@@ -77,7 +77,7 @@ class RiskService:
         prices: PriceFeed,
         enforcer: Enforcer,
         journal: Journal,
-        settings: Live[RiskSettings],
+        settings: LiveSettings[RiskSettings],
         clock: Clock,
     ) -> None:
         self._repositories = repositories
@@ -237,14 +237,14 @@ class RiskService:
 
     async def list_events(
         self, caller: Identity, account_id: str, start: datetime | None, end: datetime | None, page: Page
-    ) -> Slice[RiskEvent]:
+    ) -> PageResult[RiskEvent]:
         """Events newest first. Raises NotFound for an account that is not the caller's."""
         if account_id:
             await self._account(caller, account_id)
         before = str(page.after[0]) if page.after else None
         async with self._repositories.read() as repository:
             found = await repository.list_events(caller.user_id, account_id, start, end, before, page.size + 1)
-        return page.cut(found, lambda event: [event.event_id])
+        return page.slice(found, lambda event: [event.event_id])
 
     async def stream_events(
         self, caller: Identity, account_id: str, heartbeat_s: float | None

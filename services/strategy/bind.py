@@ -2,11 +2,12 @@
 
 from redfire.auth.v1.auth_pb2_grpc import AuthServiceStub
 from redfire.market.v1.market_pb2_grpc import MarketServiceStub
+from redfire.strategy.v1 import strategy_pb2
 from redfire.trading.v1.account_service_pb2_grpc import AccountServiceStub
 from redfire.trading.v1.order_service_pb2_grpc import OrderServiceStub
 
 from services.kernel.identifiers import new_id
-from services.kernel.runtime.service_context import Process
+from services.kernel.runtime.service_context import ServiceContext
 from services.strategy import models
 from services.strategy.active_strategies import Running
 from services.strategy.api import StrategyApi, WorkerApi
@@ -20,23 +21,31 @@ from services.strategy.service import StrategyService
 from services.strategy.settings import StrategySettings
 from services.strategy.supervisor import Supervisor, Where
 
+# All that a worker's token is good for.
+WORKER_RPCS = f"/{strategy_pb2.DESCRIPTOR.services_by_name['WorkerService'].full_name}/"
+WORKER_TOKEN_LIFE_S = 86400 * 365.0
 
-def bind(process: Process) -> None:
+
+def bind(context: ServiceContext) -> None:
     """Strategies in a database, run by worker processes that are plain clients of the platform."""
-    live = process.live(StrategySettings)
-    database = process.database("strategy", models.Base)
+    live = context.live(StrategySettings)
+    database = context.database("strategy", models.Base)
     repositories = database.repositories(StrategyRepository)
-    outbox = process.outbox(database, models.OutboxRow)
+    outbox = context.outbox(database, models.OutboxRow)
     owners = Owners(
-        process.peer(AuthServiceStub),
-        process.peer(MarketServiceStub),
-        process.peer(OrderServiceStub),
-        process.peer(AccountServiceStub),
-        process.clock,
+        context.peer(AuthServiceStub),
+        context.peer(MarketServiceStub),
+        context.peer(OrderServiceStub),
+        context.peer(AccountServiceStub),
+        context.clock,
     )
     assignments = Assignments(owners)
-    where = Where(process.data_dir / "strategy", process.address_of, process.worker_token)
-    supervisor = Supervisor(assignments, where, lambda: live.value, process.clock)
+
+    def worker_token(worker_id: str) -> str:
+        return context.service_token(f"worker:{worker_id}", [WORKER_RPCS], WORKER_TOKEN_LIFE_S)
+
+    where = Where(context.data_dir / "strategy", context.address_of, worker_token)
+    supervisor = Supervisor(assignments, where, lambda: live.value, context.clock)
     events = StrategyEvents()
 
     async def scan(fresh: bool) -> bool:
@@ -50,20 +59,20 @@ def bind(process: Process) -> None:
         events,
         owners,
         outbox,
-        process.tasks,
-        process.clock,
-        process.section(StrategySettings).log_lines,
+        context.tasks,
+        context.clock,
+        context.section(StrategySettings).log_lines,
     )
-    service = StrategyService(repositories, catalogue, running, events, owners, lambda: live.value, process.clock)
-    process.serve(StrategyApi(service, process.clock))
-    process.serve(WorkerApi(assignments, running, catalogue, supervisor, process.clock))
-    process.on_start(catalogue.load)
-    process.on_start(running.resume)
-    process.background("workers", supervisor.run)
-    process.background("tokens", running.keep_tokens)
-    process.background("classes", catalogue.follow)
-    process.on_drain(events.drain)
-    process.on_drain(supervisor.drain)
-    process.on_stop(supervisor.stop)
-    process.on_stop(catalogue.stop)
-    bind_jobs(process, database, catalogue, lambda: live.value)
+    service = StrategyService(repositories, catalogue, running, events, owners, lambda: live.value, context.clock)
+    context.serve(StrategyApi(service, context.clock))
+    context.serve(WorkerApi(assignments, running, catalogue, supervisor, context.clock))
+    context.on_start(catalogue.load)
+    context.on_start(running.resume)
+    context.background("workers", supervisor.run)
+    context.background("tokens", running.keep_tokens)
+    context.background("classes", catalogue.follow)
+    context.on_drain(events.drain)
+    context.on_drain(supervisor.drain)
+    context.on_stop(supervisor.stop)
+    context.on_stop(catalogue.stop)
+    bind_jobs(context, database, catalogue, lambda: live.value)

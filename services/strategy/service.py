@@ -13,7 +13,7 @@ from services.kernel.clock import Clock
 from services.kernel.data.database import Repositories
 from services.kernel.errors import FailedPrecondition, ResourceExhausted
 from services.kernel.identifiers import new_id
-from services.kernel.paging import Page, Slice
+from services.kernel.paging import Page, PageResult
 from services.quant.calendar import Calendar
 from services.quant.sdk.strategy_class import ClassDescription
 from services.strategy import parameters as parameter_rules
@@ -66,12 +66,12 @@ class StrategyService:
         self._deposits: TtlCache[str, Decimal] = TtlCache(10_000, _DEPOSITS_S, clock)
         self._performances: TtlCache[str, Performance] = TtlCache(1_000, _PERFORMANCE_S, clock)
 
-    async def list_classes(self, page: Page) -> Slice[ClassDescription]:
+    async def list_classes(self, page: Page) -> PageResult[ClassDescription]:
         """The classes that can be run, and the files that did not import, by name."""
         classes: Sequence[ClassDescription] = await self._catalogue.list_classes()
         if page.after is not None:
             classes = [item for item in classes if item.name > page.after[0]]
-        return page.cut(classes[: page.size + 1], key=lambda item: [item.name])
+        return page.slice(classes[: page.size + 1], key=lambda item: [item.name])
 
     async def create(
         self,
@@ -130,13 +130,15 @@ class StrategyService:
         async with self._repositories.read() as repository:
             return await repository.get(user_id, strategy_id)
 
-    async def list_owned(self, user_id: str, page: Page, *, status: Status | None, class_name: str) -> Slice[Strategy]:
+    async def list_owned(
+        self, user_id: str, page: Page, *, status: Status | None, class_name: str
+    ) -> PageResult[Strategy]:
         """The user's strategies, newest first."""
         async with self._repositories.read() as repository:
             rows = await repository.list_owned(
                 user_id, status=status, class_name=class_name, after=page.after, limit=page.size + 1
             )
-        return page.cut(rows, key=lambda strategy: [strategy.strategy_id])
+        return page.slice(rows, key=lambda strategy: [strategy.strategy_id])
 
     async def update(
         self, user_id: str, strategy_id: str, *, display_name: str, parameters: Mapping[str, Any]
@@ -213,12 +215,12 @@ class StrategyService:
         self._performances.put(strategy_id, found)
         return found
 
-    async def list_logs(self, user_id: str, strategy_id: str, page: Page, level: str) -> Slice[LogLine]:
+    async def list_logs(self, user_id: str, strategy_id: str, page: Page, level: str) -> PageResult[LogLine]:
         """Lines of its log, newest first."""
         async with self._repositories.read() as repository:
             await repository.get(user_id, strategy_id)
             rows = await repository.list_logs(user_id, strategy_id, level=level, after=page.after, limit=page.size + 1)
-        return page.cut(rows, key=lambda line: [line.sequence])
+        return page.slice(rows, key=lambda line: [line.sequence])
 
     async def stream_events(
         self, user_id: str, strategy_id: str, heartbeat_s: float

@@ -4,7 +4,7 @@ from redfire.reasons import Reason
 
 from services.kernel.errors import Denied, FailedPrecondition, NotFound, RedFireError
 from services.kernel.identifiers import new_id
-from services.kernel.runtime.live_settings import Live
+from services.kernel.runtime.live_settings import LiveSettings
 from services.trading.domain import ledger
 from services.trading.domain.account import Account, AccountKind
 from services.trading.domain.account_rules import GatewayNotAllowed, gateway_violation
@@ -33,7 +33,7 @@ class TooManyAccounts(FailedPrecondition):
 class Accounts:
     """The accounts of users."""
 
-    def __init__(self, desk: Desk, venue: Venue, settings: Live[TradingSettings]) -> None:
+    def __init__(self, desk: Desk, venue: Venue, settings: LiveSettings[TradingSettings]) -> None:
         self._desk = desk
         self._venue = venue
         self._settings = settings

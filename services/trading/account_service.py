@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 from services.kernel.data.database import Repositories
 from services.kernel.errors import Invalid
-from services.kernel.paging import Page, Slice
+from services.kernel.paging import Page, PageResult
 from services.trading.account_opening import Accounts
 from services.trading.domain.account import AccountKind
 from services.trading.domain.account_views import AccountView, PositionView, view_account, view_position
@@ -43,7 +43,7 @@ class AccountService:
         self._orders = orders
         self._repositories = repositories
 
-    async def list_accounts(self, user_id: str, page: Page) -> Slice[AccountView]:
+    async def list_accounts(self, user_id: str, page: Page) -> PageResult[AccountView]:
         """The user's accounts, oldest first."""
         views = [view_account(account, self._desk.book.last_prices) for account in self._accounts.of_user(user_id)]
         await self._desk.journal.durable()
@@ -63,7 +63,7 @@ class AccountService:
         account = await self._accounts.open(user_id, display_name, kind, gateway, request_id, is_admin)
         return view_account(account, self._desk.book.last_prices)
 
-    async def list_positions(self, user_id: str, account_id: str, symbol: str, page: Page) -> Slice[PositionView]:
+    async def list_positions(self, user_id: str, account_id: str, symbol: str, page: Page) -> PageResult[PositionView]:
         """What is held, by symbol."""
         if account_id:
             accounts = [await self._accounts.resolve(user_id, account_id)]
@@ -117,13 +117,13 @@ class AccountService:
         )
         return await self._orders.create_order(user_id, new, traceparent, key)
 
-    async def list_trades(self, user_id: str, wanted: OrderFilter, page: Page) -> Slice[Trade]:
+    async def list_trades(self, user_id: str, wanted: OrderFilter, page: Page) -> PageResult[Trade]:
         """The user's trades, newest first."""
         await self._desk.journal.durable()
         async with self._repositories.read() as repository:
             return await repository.list_trades(user_id, wanted, page)
 
-    async def list_entries(self, user_id: str, wanted: OrderFilter, page: Page) -> Slice[LedgerEntry]:
+    async def list_entries(self, user_id: str, wanted: OrderFilter, page: Page) -> PageResult[LedgerEntry]:
         """The user's ledger entries, newest first."""
         await self._desk.journal.durable()
         async with self._repositories.read() as repository:
@@ -143,7 +143,7 @@ def _position_key(view: PositionView) -> list[Any]:
     return [view.symbol, view.account_id, int(view.side)]
 
 
-def _cut(views: Sequence[T], page: Page, key: Callable[[T], list[Any]]) -> Slice[T]:
+def _cut(views: Sequence[T], page: Page, key: Callable[[T], list[Any]]) -> PageResult[T]:
     """A page of what is in memory, in the order of `key`."""
     rest = views if page.after is None else [view for view in views if key(view) > page.after]
-    return page.cut(rest[: page.size + 1], key)
+    return page.slice(rest[: page.size + 1], key)

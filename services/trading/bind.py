@@ -7,7 +7,7 @@ from redfire.events.v1.events_pb2 import Event
 from redfire.market.v1.market_pb2_grpc import MarketServiceStub
 from redfire.risk.v1.risk_pb2_grpc import RiskServiceStub
 
-from services.kernel.runtime.service_context import Process
+from services.kernel.runtime.service_context import ServiceContext
 from services.quant.calendar import Calendar
 from services.trading import convert, models
 from services.trading.account_api import AccountApi
@@ -54,7 +54,7 @@ from services.trading.venue.report_handler import Intake
 TRIM_EVERY_S = 60.0
 
 
-def bind(process: Process) -> None:
+def bind(process: ServiceContext) -> None:
     """Build the service."""
     start, settings = process.section(TradingSettings), process.live(TradingSettings)
     database = process.database("trading", models.Base)

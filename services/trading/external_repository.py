@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy import and_, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from services.kernel.paging import Page, Slice
+from services.kernel.paging import Page, PageResult
 from services.trading import models
 from services.trading.domain.external_orders import ExternalOrder, ExternalTrade, order_from_row, trade_from_row
 from services.trading.domain.order import FINISHED
@@ -84,7 +84,7 @@ class ExternalRepository:
             result |= {(row[0], row[1]) for row in await self._session.execute(query)}
         return result
 
-    async def list_orders(self, wanted: ExternalFilter, page: Page) -> Slice[ExternalOrder]:
+    async def list_orders(self, wanted: ExternalFilter, page: Page) -> PageResult[ExternalOrder]:
         """External orders, newest first."""
         query = _narrow(select(_ORDERS), _ORDERS, wanted)
         if wanted.open_only:
@@ -92,18 +92,18 @@ class ExternalRepository:
         if not wanted.include_adopted:
             query = query.where(_ORDERS.c.order_id == "")
         rows = await self._all(_paged(query, _ORDERS, "external_order_id", page))
-        return page.cut(
+        return page.slice(
             [order_from_row(row) for row in rows], lambda order: [order.create_time_ns, order.external_order_id]
         )
 
-    async def list_trades(self, wanted: ExternalFilter, page: Page) -> Slice[ExternalTrade]:
+    async def list_trades(self, wanted: ExternalFilter, page: Page) -> PageResult[ExternalTrade]:
         """External trades, newest first."""
         query = _narrow(select(_TRADES), _TRADES, wanted)
         if not wanted.include_adopted:
             adopted = select(_ORDERS.c.external_order_id).where(_ORDERS.c.account_id != "")
             query = query.where(_TRADES.c.external_order_id.not_in(adopted))
         rows = await self._all(_paged(query, _TRADES, "external_trade_id", page))
-        return page.cut(
+        return page.slice(
             [trade_from_row(row) for row in rows], lambda trade: [trade.create_time_ns, trade.external_trade_id]
         )
 

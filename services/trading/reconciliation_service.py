@@ -8,7 +8,7 @@ from services.kernel.data.database import Repositories
 from services.kernel.decimals import plain
 from services.kernel.errors import Aborted, Conflict, FailedPrecondition, NotFound
 from services.kernel.identifiers import new_id
-from services.kernel.paging import Page, Slice
+from services.kernel.paging import Page, PageResult
 from services.trading.domain import apply_reports
 from services.trading.domain.account import Account
 from services.trading.domain.external_orders import ExternalOrder, ExternalTrade
@@ -83,19 +83,19 @@ class ReconciliationService:
         self._instruments = instruments
         self._venue = venue
 
-    async def list_external_orders(self, wanted: ExternalFilter, page: Page) -> Slice[ExternalOrder]:
+    async def list_external_orders(self, wanted: ExternalFilter, page: Page) -> PageResult[ExternalOrder]:
         """External orders, newest first."""
         await self._desk.journal.durable()
         async with self._repositories.read() as repository:
             return await repository.list_orders(wanted, page)
 
-    async def list_external_trades(self, wanted: ExternalFilter, page: Page) -> Slice[ExternalTrade]:
+    async def list_external_trades(self, wanted: ExternalFilter, page: Page) -> PageResult[ExternalTrade]:
         """External trades, newest first."""
         await self._desk.journal.durable()
         async with self._repositories.read() as repository:
             return await repository.list_trades(wanted, page)
 
-    def list_position_differences(self, gateway: str, page: Page) -> Slice[PositionDifference]:
+    def list_position_differences(self, gateway: str, page: Page) -> PageResult[PositionDifference]:
         """Differences, by gateway, symbol and side."""
 
         def key(difference: PositionDifference) -> list[str]:
@@ -104,9 +104,9 @@ class ReconciliationService:
         found = sorted(self._reconciliation.position_differences, key=key)
         if gateway:
             found = [difference for difference in found if difference.gateway == gateway]
-        return page.cut([one for one in found if page.after is None or key(one) > page.after][: page.size + 1], key)
+        return page.slice([one for one in found if page.after is None or key(one) > page.after][: page.size + 1], key)
 
-    def list_uncertain_orders(self, gateway: str, page: Page) -> Slice[Order]:
+    def list_uncertain_orders(self, gateway: str, page: Page) -> PageResult[Order]:
         """Uncertain orders, oldest first."""
         self._desk.require_open()
         found = [
@@ -116,7 +116,7 @@ class ReconciliationService:
             and (not gateway or order.gateway == gateway)
             and (page.after is None or order_id > page.after[0])
         ]
-        return page.cut(found[: page.size + 1], lambda order: [order.order_id])
+        return page.slice(found[: page.size + 1], lambda order: [order.order_id])
 
     async def adopt_external_order(
         self, external_order_id: str, account_id: str, order_id: str

@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from services.kernel.data.database import Database
 from services.kernel.errors import NotFound
-from services.kernel.paging import Page, Slice
+from services.kernel.paging import Page, PageResult
 from services.trading import models, rows
 from services.trading.domain.account import Account
 from services.trading.domain.instrument import Instrument
@@ -175,7 +175,7 @@ class TradingRepository:
         found = await self._groups(await self._all(query), {})
         return found[0] if found else None
 
-    async def list_orders(self, user_id: str, wanted: OrderFilter, page: Page) -> Slice[Order]:
+    async def list_orders(self, user_id: str, wanted: OrderFilter, page: Page) -> PageResult[Order]:
         """A user's orders, newest first."""
         query = _narrow(select(_ORDERS), _ORDERS, user_id, wanted, page, "order_id")
         if wanted.statuses:
@@ -183,19 +183,19 @@ class TradingRepository:
         if wanted.open_only:
             query = query.where(_ORDERS.c.is_open)
         found = [rows.order_from_row(row, set()) for row in await self._all(query)]
-        return page.cut(found, lambda order: [order.create_time_ns, order.order_id])
+        return page.slice(found, lambda order: [order.create_time_ns, order.order_id])
 
-    async def list_trades(self, user_id: str, wanted: OrderFilter, page: Page) -> Slice[Trade]:
+    async def list_trades(self, user_id: str, wanted: OrderFilter, page: Page) -> PageResult[Trade]:
         """A user's trades, newest first."""
         found = await self._all(_narrow(select(_TRADES), _TRADES, user_id, wanted, page, "trade_id"))
-        return page.cut(
+        return page.slice(
             [rows.trade_from_row(row) for row in found], lambda trade: [trade.create_time_ns, trade.trade_id]
         )
 
-    async def list_entries(self, user_id: str, wanted: OrderFilter, page: Page) -> Slice[LedgerEntry]:
+    async def list_entries(self, user_id: str, wanted: OrderFilter, page: Page) -> PageResult[LedgerEntry]:
         """A user's ledger entries, newest first."""
         found = await self._all(_narrow(select(_LEDGER), _LEDGER, user_id, wanted, page, "entry_id"))
-        return page.cut(
+        return page.slice(
             [rows.entry_from_row(row) for row in found], lambda entry: [entry.create_time_ns, entry.entry_id]
         )
 

@@ -11,7 +11,7 @@ from sqlalchemy.exc import IntegrityError
 from services.kernel.data.database import Repositories
 from services.kernel.errors import Conflict, FailedPrecondition, NotFound, RedFireError, Unavailable
 from services.kernel.identifiers import new_id
-from services.kernel.paging import Page, Slice
+from services.kernel.paging import Page, PageResult
 from services.trading import metrics
 from services.trading.account_opening import Accounts
 from services.trading.domain import apply_reports
@@ -146,7 +146,7 @@ class OrderService:
         """The same, or None."""
         return await self._desk.find_by_client(account_id, client_order_id)
 
-    async def list_orders(self, user_id: str, wanted: OrderFilter, page: Page) -> Slice[Order]:
+    async def list_orders(self, user_id: str, wanted: OrderFilter, page: Page) -> PageResult[Order]:
         """The user's orders, newest first."""
         await self._desk.journal.durable()
         async with self._repositories.read() as repository:

@@ -15,7 +15,7 @@ from services.kernel.data.database import Database
 from services.kernel.data.events import EventBus, Outbox
 from services.kernel.errors import Invalid
 from services.kernel.identity.identity import ROLE_PERMISSIONS
-from services.kernel.runtime.live_settings import Live
+from services.kernel.runtime.live_settings import LiveSettings
 from services.kernel.runtime.settings import DatabaseSettings
 from services.user import models
 from services.user.administration import Administration
@@ -81,7 +81,7 @@ async def user_admin(
         announcements = Announcements(Outbox(database, models.OutboxRow, EventBus(), clock))
         users = database.repositories(partial(UserRepository, announcements=announcements))
         endings = SessionEndings(users, end_sessions=None)
-        service = UserService(users, passwords, endings, announcements, Live(chosen), clock)
+        service = UserService(users, passwords, endings, announcements, LiveSettings(chosen), clock)
         yield UserAdmin(service, Administration(users, endings, clock), endings)
     finally:
         await passwords.close()

@@ -10,7 +10,7 @@ from services.kernel.data.database import Repositories
 from services.kernel.errors import FailedPrecondition
 from services.kernel.identifiers import new_id
 from services.kernel.identity.identity import ROLE_PERMISSIONS
-from services.kernel.paging import Page, Slice
+from services.kernel.paging import Page, PageResult
 from services.user.repository import UserRepository
 from services.user.session_revocations import SessionEndings
 from services.user.user import SessionEnding, User, UserFilter, UserStatus
@@ -36,11 +36,11 @@ class Administration:
         self._endings = endings
         self._clock = clock
 
-    async def list_users(self, wanted: UserFilter, page: Page) -> Slice[User]:
+    async def list_users(self, wanted: UserFilter, page: Page) -> PageResult[User]:
         """A page of users, newest first."""
         async with self._users.read() as users:
             rows = await users.list_page(wanted, str(page.after[0]) if page.after else None, page.size + 1)
-        return page.cut(rows, key=lambda user: [user.user_id])
+        return page.slice(rows, key=lambda user: [user.user_id])
 
     async def set_status(self, user_id: str, status: UserStatus) -> User:
         """Set a user's status; other than ACTIVE it ends the user's sessions and API keys.

@@ -5,7 +5,7 @@ from functools import partial
 from redfire.auth.v1 import auth_pb2
 from redfire.auth.v1.auth_pb2_grpc import AuthServiceStub
 
-from services.kernel.runtime.service_context import Process
+from services.kernel.runtime.service_context import ServiceContext
 from services.user import models
 from services.user.administration import Administration
 from services.user.api import UserApi
@@ -19,14 +19,14 @@ from services.user.user import SessionEnding
 from services.user.user_events import Announcements
 
 
-def bind(process: Process) -> None:
+def bind(context: ServiceContext) -> None:
     """Users in a database, their passwords in a thread, their sessions in auth's hands."""
-    settings = process.section(UsersSettings)
-    database = process.database("user", models.Base)
-    announcements = Announcements(process.outbox(database, models.OutboxRow))
+    settings = context.section(UsersSettings)
+    database = context.database("user", models.Base)
+    announcements = Announcements(context.outbox(database, models.OutboxRow))
     users = database.repositories(partial(UserRepository, announcements=announcements))
     passwords = Passwords(settings.argon2_time_cost, settings.argon2_memory_kib, settings.password_queue)
-    auth = process.peer(AuthServiceStub)
+    auth = context.peer(AuthServiceStub)
 
     async def end_sessions(ending: SessionEnding) -> None:
         request = auth_pb2.RevokeUserSessionsRequest(
@@ -35,10 +35,10 @@ def bind(process: Process) -> None:
         await auth.RevokeUserSessions(request)
 
     endings = SessionEndings(users, end_sessions)
-    service = UserService(users, passwords, endings, announcements, process.live(UsersSettings), process.clock)
-    process.serve(UserApi(service, Administration(users, endings, process.clock)))
-    process.background("session_endings", endings.run)
+    service = UserService(users, passwords, endings, announcements, context.live(UsersSettings), context.clock)
+    context.serve(UserApi(service, Administration(users, endings, context.clock)))
+    context.background("session_endings", endings.run)
     # What `redfire admin` did while the platform was stopped counts before the first login.
-    process.on_start(endings.settle_all)
-    process.on_start(partial(ensure_admin, service, process.data_dir))
-    process.on_stop(passwords.close)
+    context.on_start(endings.settle_all)
+    context.on_start(partial(ensure_admin, service, context.data_dir))
+    context.on_stop(passwords.close)

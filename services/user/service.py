@@ -11,7 +11,7 @@ from services.kernel.clock import Clock
 from services.kernel.data.database import Repositories
 from services.kernel.errors import Invalid, NotFound, ResourceExhausted, Unauthenticated
 from services.kernel.identifiers import new_id
-from services.kernel.runtime.live_settings import Live
+from services.kernel.runtime.live_settings import LiveSettings
 from services.user.contact import parse_email, parse_phone
 from services.user.passwords import Passwords, check_password
 from services.user.repository import UserRepository
@@ -41,7 +41,7 @@ class UserService:
         passwords: Passwords,
         endings: SessionEndings,
         announcements: Announcements,
-        settings: Live[UsersSettings],
+        settings: LiveSettings[UsersSettings],
         clock: Clock,
     ) -> None:
         self._users = users

@@ -8,7 +8,7 @@ from services.auth import throttle as throttle_module
 from services.auth.settings import AuthSettings
 from services.auth.throttle import LoginThrottle, TooManyLogins
 from services.kernel.clock import ManualClock
-from services.kernel.runtime.live_settings import Live
+from services.kernel.runtime.live_settings import LiveSettings
 
 HERE, THERE = "192.0.2.1", "198.51.100.7"
 
@@ -20,7 +20,7 @@ def clock() -> ManualClock:
 
 @pytest.fixture
 def throttle(clock: ManualClock) -> LoginThrottle:
-    return LoginThrottle(Live(AuthSettings()), clock)
+    return LoginThrottle(LiveSettings(AuthSettings()), clock)
 
 
 def fail(throttle: LoginThrottle, name: str = "alice", address: str = HERE) -> float:
@@ -121,7 +121,7 @@ def test_memory_is_bounded(throttle: LoginThrottle, monkeypatch):
 @given(st.lists(st.tuples(st.booleans(), st.floats(0, 100)), max_size=60))
 def test_whatever_happens_the_wait_is_bounded_and_then_over(steps):
     clock = ManualClock()
-    throttle = LoginThrottle(Live(AuthSettings()), clock)
+    throttle = LoginThrottle(LiveSettings(AuthSettings()), clock)
     for succeeds, pause in steps:
         clock.advance(pause)
         try:

@@ -201,7 +201,7 @@ async def test_sims_trades_of_the_day_come_in_pages_too(tmp_path, monkeypatch):
 async def test_the_engines_span_joins_the_orders_trace(front, tmp_path):
     async with engine_at(front, tmp_path) as desk:
         exporter = InMemorySpanExporter()
-        tracing = desk.platform.host.tracing
+        tracing = desk.platform.host.resources.tracing
         tracing.provider = TracerProvider()
         tracing.provider.add_span_processor(SimpleSpanProcessor(exporter))
         tracing._tracer = tracing.provider.get_tracer("test")

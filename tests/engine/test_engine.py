@@ -217,7 +217,7 @@ async def test_the_feeds_rate_follows_its_live_setting(tmp_path):
     async with running_engine(tmp_path, sim_ticks_per_second=0.2) as desk:
         live = desk.platform.host.live("engine", EngineSettings)
         await until(lambda: desk.ticks)
-        live.lay_over({"sim_ticks_per_second": 100})
+        live.overlay({"sim_ticks_per_second": 100})
         await until(lambda: len(desk.ticks) >= 400, 60)
 
 
@@ -337,7 +337,7 @@ async def test_gateways_that_hang_while_they_connect_hold_up_nobody(tmp_path):
         async with running_engine(tmp_path, gateways=hanging, connect_timeout_s=10.0) as desk:
             for name in hanging:
                 assert (await desk.gateway(name)).status == pb.GATEWAY_STATUS_CONNECTING
-            threads = desk.platform.host.threads
+            threads = desk.platform.host.resources.threads
             await asyncio.wait_for(asyncio.get_running_loop().run_in_executor(threads, int), 5)
             await desk.status((await desk.send())[0], "FILLED")
     finally:

@@ -17,7 +17,7 @@ def read(items: list[int], size: int, owner: str = "") -> list[int]:
         page = Page.of(ListUsersRequest(page_size=size, page_token=token), owner, (int,))
         after = page.after[0] if page.after else -1
         rows = [i for i in items if i > after][: page.size + 1]
-        part = page.cut(rows, lambda i: [i])
+        part = page.slice(rows, lambda i: [i])
         found += part.items
         token = part.next_page_token
         if not token:
@@ -46,26 +46,26 @@ def test_size_defaults_to_100_and_is_clamped_to_1000():
     ],
 )
 def test_a_token_of_another_query_or_owner_is_refused(other):
-    token = Page.of(ListUsersRequest(page_size=1), "alice").cut([1, 2], lambda i: [i]).next_page_token
+    token = Page.of(ListUsersRequest(page_size=1), "alice").slice([1, 2], lambda i: [i]).next_page_token
     with pytest.raises(Invalid) as caught:
         Page.of(*other(token))
     assert caught.value.reason is Reason.INVALID_PAGE_TOKEN
 
 
 def test_the_page_size_may_change_between_pages():
-    token = Page.of(ListUsersRequest(page_size=1), "a").cut([1, 2], lambda i: [i]).next_page_token
+    token = Page.of(ListUsersRequest(page_size=1), "a").slice([1, 2], lambda i: [i]).next_page_token
     assert Page.of(ListUsersRequest(page_size=7, page_token=token), "a", (int,)).after == [1]
 
 
 @pytest.mark.parametrize("cursor", [[], ["a"], [1, "a"], [True], [None], [1.0], [1 << 63], [-1 << 64], [[1]], [{}]])
 def test_a_cursor_that_a_client_made_up_is_refused(cursor):
-    token = Page.of(ListUsersRequest()).cut(range(101), lambda i: cursor).next_page_token
+    token = Page.of(ListUsersRequest()).slice(range(101), lambda i: cursor).next_page_token
     with pytest.raises(Invalid):
         Page.of(ListUsersRequest(page_token=token), cursor=(int,))
 
 
 @pytest.mark.parametrize("cursor", [["a\0"], ["a\ud800"], [1], [None], ["a", "b"]])
 def test_by_default_a_cursor_is_one_text(cursor):
-    token = Page.of(ListUsersRequest()).cut(range(101), lambda i: cursor).next_page_token
+    token = Page.of(ListUsersRequest()).slice(range(101), lambda i: cursor).next_page_token
     with pytest.raises(Invalid):
         Page.of(ListUsersRequest(page_token=token))

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from services.kernel.tasks import TimeLimit, set_within
+from services.kernel.tasks import TimeLimit, wait_for_event
 from tests.simulated_time import in_simulated_time
 
 
@@ -57,6 +57,6 @@ async def test_an_outer_limit_ends_what_an_inner_one_allows():
 
 async def test_an_event_that_is_set_in_time_is_told_from_one_that_is_not():
     event = asyncio.Event()
-    assert not await set_within(event, 0.01)
+    assert not await wait_for_event(event, 0.01)
     asyncio.get_running_loop().call_soon(event.set)
-    assert await set_within(event, 10)
+    assert await wait_for_event(event, 10)

@@ -26,7 +26,7 @@ from services.kernel.data.database import Database
 from services.kernel.data.group_commit import Write
 from services.kernel.errors import RedFireError
 from services.kernel.identifiers import new_id
-from services.kernel.tasks import set_within
+from services.kernel.tasks import wait_for_event
 
 log = logging.getLogger(__name__)
 Handler = Callable[[Event], Awaitable[None]]
@@ -126,7 +126,7 @@ class Outbox:
                 continue
             pause_s = FIRST_PAUSE_S
             if len(rows) < BATCH:
-                await set_within(self._fresh, POLL_S)
+                await wait_for_event(self._fresh, POLL_S)
 
     async def _rows(self, query: Select[Any]) -> list[tuple[str, bytes]]:
         async with self._database.repositories(lambda session: session).read() as session:

@@ -5,9 +5,7 @@ import gc
 import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 import grpc
@@ -16,11 +14,8 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from redfire.auth.v1 import auth_pb2
 from redfire.auth.v1.auth_pb2_grpc import AuthServiceStub
 from redfire.config.v1.config_pb2_grpc import ConfigServiceStub
-from sqlalchemy.orm import DeclarativeBase
 
 from services.kernel.clock import Clock
-from services.kernel.data.database import Database
-from services.kernel.data.events import EventBus
 from services.kernel.errors import RedFireError, StartError, Unavailable
 from services.kernel.identity.identity import AccessTokens, Identity, ServiceTokens
 from services.kernel.identity.revocations import Revocations
@@ -31,16 +26,14 @@ from services.kernel.rpc.health import HealthReporter
 from services.kernel.rpc.reflection import add_reflection
 from services.kernel.rpc.server import Handlers, UnknownMethods
 from services.kernel.runtime import telemetry
-from services.kernel.runtime.lifecycle import Lifecycle
-from services.kernel.runtime.live_settings import ConfigFollower, Live
+from services.kernel.runtime.live_settings import ConfigFollower
 from services.kernel.runtime.operations import OperationsServer
-from services.kernel.runtime.service_context import Process
+from services.kernel.runtime.resources import Resources
+from services.kernel.runtime.service_context import ServiceContext
 from services.kernel.runtime.settings import (
     BaseSection,
-    DatabaseSettings,
     IdentitySettings,
     PeersSettings,
-    PlatformSettings,
     Section,
     ServerSettings,
     Settings,
@@ -75,7 +68,7 @@ class ServiceEntry(Protocol):
     def calls(self) -> Sequence[str]:
         """The services it calls as itself."""
 
-    def bind(self, name: str, process: Process) -> None:
+    def bind(self, name: str, context: ServiceContext) -> None:
         """Build the service."""
 
 
@@ -89,24 +82,16 @@ class Host:
         settings: Settings,
         clock: Clock | None = None,
         fetch_keys: Callable[[], Awaitable[Sequence[Any]]] | None = None,
+        tasks: Tasks | None = None,
     ) -> None:
-        """`fetch_keys` stands in for auth's GetJwks where auth is not to be asked."""
+        """`fetch_keys` stands in for auth's GetJwks where there is no auth."""
         self.names = list(names)
         self.settings = settings
-        self.clock = clock or Clock()
-        self.environment = settings.of(PlatformSettings).environment
-        self.data_dir: Path = settings.of(PlatformSettings).data_dir.absolute()
-        self.data_dir.mkdir(parents=True, exist_ok=True)
-        self.lifecycle = Lifecycle()
-        self.events = EventBus()
-        self.tasks = Tasks()
-        self.threads = ThreadPoolExecutor(4, thread_name_prefix="blocking")
         self.service_tokens = ServiceTokens(service_secret(settings.of(IdentitySettings)))
         self.revocations = Revocations()
         self._revocations_known = asyncio.Event()
         self._fetch_keys = fetch_keys or self._auth_keys
         traced = settings.of(TelemetrySettings)
-        self.tracing = telemetry.Tracing(traced.otlp_endpoint, traced.sample_ratio)
         gate = Gate(
             AccessTokens(lambda: self._fetch_keys()),
             self.service_tokens,
@@ -114,58 +99,39 @@ class Host:
             self._verify_api_key,
             _callers(registry),
         )
-        self.handlers = Handlers(gate, self.tracing)
+        tracing = telemetry.Tracing(traced.otlp_endpoint, traced.sample_ratio)
+        self.handlers = Handlers(gate, tracing)
         self._addresses = settings.of(PeersSettings).addresses
         self.channels = Channels(self.handlers, self.service_tokens, frozenset(names), self._addresses)
+        self.tasks = tasks or Tasks()
+        self.resources = Resources(
+            settings,
+            self.names,
+            clock or Clock(),
+            self.tasks,
+            tracing,
+            self.service_tokens,
+            self.handlers,
+            self.channels,
+        )
+        self.lifecycle, self.events = self.resources.lifecycle, self.resources.events
+        self.clock, self.data_dir = self.resources.clock, self.resources.data_dir
         self._registry = registry
-        self._databases: dict[str, Database] = {}
-        self._background: list[tuple[str, Callable[[], Awaitable[None]]]] = []
-        self._lives: dict[tuple[str, type[BaseSection]], Live[Any]] = {}
         self._server: grpc.aio.Server | None = None
         self.operations = OperationsServer(self.health, self._fetch_keys_now)
         self._health: HealthReporter | None = None
-        self.port = 0
-
-    # What services are built with (kernel.process) ---------------------------------------------------------------
-
-    def live(self, service: str, section: type[S]) -> Live[S]:
-        """The present values of a section."""
-        key = (service, section)
-        if key not in self._lives:
-            self._lives[key] = Live(self.settings.of(section))
-        return self._lives[key]
-
-    def database(self, name: str, base: type[DeclarativeBase]) -> Database:
-        """A service's database; asked again, the same."""
-        if name not in self._databases:
-            url = self.settings.of(DatabaseSettings).url.format(data_dir=self.data_dir, name=name)
-            database = self._databases[name] = Database(url, base)
-            self.lifecycle.ready_when(name, "its database to be writable", lambda: database.writable)
-        return self._databases[name]
-
-    def background(self, name: str, run: Callable[[], Awaitable[None]]) -> None:
-        """Run from start to stop."""
-        self._background.append((name, run))
-        if self.lifecycle.started:
-            self.tasks.forever(name, run)
-
-    def address_of(self, service: str) -> str:
-        """The network address of a service."""
-        if service in self._addresses:
-            return self._addresses[service]
-        return f"{self.settings.of(ServerSettings).host}:{self.port}" if service in self.names else ""
 
     @property
     def address(self) -> str:
-        """Where this process serves gRPC."""
-        return f"{self.settings.of(ServerSettings).host}:{self.port}"
+        """The address at which this process serves gRPC."""
+        return self.resources.address
 
     # From start to stop ------------------------------------------------------------------------------------------
 
     async def start(self) -> None:
         """Bind the services, make their tables, run their start hooks, and listen. Raises StartError."""
         for name in self.names:
-            self._registry[name].bind(name, Process(self, name))
+            self._registry[name].bind(name, ServiceContext(self.resources, name))
             self._follow_log_level(name)
         self._refuse_missing()
         where = self.settings.of(ServerSettings)
@@ -176,22 +142,21 @@ class Host:
         add_reflection(self._server)
         self._server.add_generic_rpc_handlers((UnknownMethods(),))
         try:
-            self.port = self._server.add_insecure_port(f"{where.host}:{where.port}")
+            self.resources.listen_on(self._server.add_insecure_port(f"{where.host}:{where.port}"))
         except RuntimeError:
             raise StartError(f"port {where.port} on {where.host} is in use") from None
-        for database in self._databases.values():
+        for database in self.resources.databases:
             await database.start()
-        self.tasks.forever("kernel.revocations", self._follow_revocations)
+        self.tasks.supervise("kernel.revocations", self._follow_revocations)
         self._follow_config()
         await self.lifecycle.start()
         await self._know_revocations()
-        for name, run in self._background:
-            self.tasks.forever(name, run)
+        self.resources.start_background()
         await self._server.start()
         await self.operations.start(where.host, where.ops_port)
-        self.tasks.forever("kernel.health", self._health.run)
-        self.tasks.forever("kernel.databases", self._probe_databases)
-        self.tasks.forever("kernel.loop_lag", _measure_lag)
+        self.tasks.supervise("kernel.health", self._health.run)
+        self.tasks.supervise("kernel.databases", self._probe_databases)
+        self.tasks.supervise("kernel.loop_lag", _measure_lag)
         for name in self.names:
             telemetry.service_info.labels(name, VERSION).set(1)
         gc.collect()
@@ -202,7 +167,7 @@ class Host:
     async def stop(self) -> None:
         """Take no new work, let running RPCs and streams end properly, stop the services. At most about 9 s."""
         grace_s = self.settings.of(ServerSettings).grace_s
-        self.lifecycle.draining = True
+        self.lifecycle.begin_draining()
         if self._health is not None:
             await self._health.publish()
         await self.lifecycle.drain(grace_s / 2)
@@ -212,10 +177,10 @@ class Host:
         await self.lifecycle.stop(grace_s)
         await self.operations.stop()
         await self.channels.close()
-        for database in self._databases.values():
+        for database in self.resources.databases:
             await database.close()
-        self.tracing.close()
-        self.threads.shutdown(wait=False, cancel_futures=True)
+        self.resources.tracing.close()
+        self.resources.threads.shutdown(wait=False, cancel_futures=True)
 
     async def health(self) -> dict[str, str]:
         """Each service that is served here or has an address: SERVING or NOT_SERVING."""
@@ -233,7 +198,7 @@ class Host:
     async def _probe_databases(self) -> None:
         """Find out which databases can be written: a service whose cannot is not SERVING."""
         while True:
-            for database in self._databases.values():
+            for database in self.resources.databases:
                 await asyncio.to_thread(database.probe)
             await asyncio.sleep(PROBE_INTERVAL_S)
 
@@ -278,21 +243,18 @@ class Host:
     def _follow_config(self) -> None:
         if "config" not in self.names and "config" not in self._addresses:
             return
-        by_section: dict[str, list[Live[Any]]] = {}
-        for (_, section), live in self._lives.items():
-            by_section.setdefault(section.section, []).append(live)
         stub = ConfigServiceStub(self.channels.to("config", self.names[0]))
-        for section_name, lives in by_section.items():
-            follower = ConfigFollower(stub, self.environment, section_name, lives)
-            self.tasks.forever(f"kernel.config.{section_name}", follower.run)
+        for section_name, live in self.resources.live_by_section().items():
+            follower = ConfigFollower(stub, self.resources.environment, section_name, live)
+            self.tasks.supervise(f"kernel.config.{section_name}", follower.run)
 
     def _follow_log_level(self, name: str) -> None:
         """`telemetry.log_level` is everybody's level, a service's own `log_level` its own."""
-        everybody = self.live("kernel", TelemetrySettings)
+        everybody = self.resources.live("kernel", TelemetrySettings)
         everybody.on_change(partial(_set_level, logging.getLogger("services")))
         for section_name, section in self.settings.sections().items():
             if isinstance(section, Section) and type(section).__module__.split(".")[1:2] == [name]:
-                own = self.live(name, type(section))
+                own = self.resources.live(name, type(section))
                 logger = logging.getLogger(f"services.{name}")
                 if own.value.log_level != "INFO":
                     logger.setLevel(own.value.log_level)

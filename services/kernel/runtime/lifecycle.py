@@ -52,6 +52,10 @@ class Lifecycle:
             await hook()
         self.started = True
 
+    def begin_draining(self) -> None:
+        """Stop being ready: nothing new is sent here from now on."""
+        self.draining = True
+
     async def drain(self, timeout_s: float) -> None:
         """Run the drain hooks, all at once and each for at most `timeout_s`."""
         self.draining = True

@@ -15,7 +15,7 @@ log = logging.getLogger(__name__)
 S = TypeVar("S", bound=BaseSection)
 
 
-class Live(Generic[S]):
+class LiveSettings(Generic[S]):
     """A section's present values. A value of config that the section refuses is left out and logged."""
 
     def __init__(self, base: S) -> None:
@@ -27,7 +27,7 @@ class Live(Generic[S]):
         """Call `listener` with the new values whenever one has changed."""
         self._listeners.append(listener)
 
-    def lay_over(self, values: Mapping[str, Any]) -> None:
+    def overlay(self, values: Mapping[str, Any]) -> None:
         """Take config's values for this section; keys that are not the section's are somebody else's business."""
         merged = self._base
         for key, value in values.items():
@@ -54,7 +54,7 @@ def _values(section: BaseSection) -> dict[str, Any]:
 class ConfigFollower:
     """Follows config's values of one service for as long as it runs, and lays them over its sections."""
 
-    def __init__(self, stub: Any, environment: str, service_name: str, lives: list[Live[Any]]) -> None:
+    def __init__(self, stub: Any, environment: str, service_name: str, lives: list[LiveSettings[Any]]) -> None:
         self._stub = stub
         self._request = config_pb2.WatchConfigsRequest(environment=environment, service_name=service_name)
         self._lives = lives
@@ -77,7 +77,7 @@ class ConfigFollower:
                     self._values, snapshot = fresh, False
                 if not snapshot and kind in ("config", "snapshot_complete"):
                     for live in self._lives:
-                        live.lay_over(self._values)
+                        live.overlay(self._values)
         except RedFireError as error:
             # Without config the last known values stay in force.
             log.debug("config of %s is not to be had: %s", self._request.service_name, error.message)

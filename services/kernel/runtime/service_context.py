@@ -5,7 +5,7 @@ import logging
 from collections.abc import Awaitable, Callable
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 from sqlalchemy.orm import DeclarativeBase
 
@@ -13,134 +13,128 @@ from services.kernel.clock import Clock
 from services.kernel.data.database import Database
 from services.kernel.data.events import EventBus, Outbox
 from services.kernel.rpc.channels import LocalChannel, NetworkChannel
-from services.kernel.runtime.live_settings import Live
+from services.kernel.runtime.live_settings import LiveSettings
+from services.kernel.runtime.resources import Resources
 from services.kernel.runtime.settings import BaseSection, json_schemas
 from services.kernel.runtime.telemetry import Tracing
 from services.kernel.tasks import Tasks
-
-if TYPE_CHECKING:
-    from services.kernel.runtime.host import Host
 
 S = TypeVar("S", bound=BaseSection)
 T = TypeVar("T")
 P = TypeVar("P")
 
 
-class Process:
+class ServiceContext:
     """What the kernel offers to one service."""
 
-    def __init__(self, host: "Host", service_name: str) -> None:
-        self._host = host
+    def __init__(self, resources: Resources, service_name: str) -> None:
+        self._resources = resources
         self.service_name = service_name
 
     @property
     def data_dir(self) -> Path:
         """The folder for what is kept; it exists."""
-        return self._host.data_dir
+        return self._resources.data_dir
 
     @property
     def clock(self) -> Clock:
         """The time."""
-        return self._host.clock
+        return self._resources.clock
 
     @property
     def events(self) -> EventBus:
         """To subscribe to other services' events."""
-        return self._host.events
+        return self._resources.events
 
     @property
     def tasks(self) -> Tasks:
         """Tasks that end with the process."""
-        return self._host.tasks
+        return self._resources.tasks
 
     @property
     def tracing(self) -> Tracing:
         """Spans of our own; none without a collector."""
-        return self._host.tracing
+        return self._resources.tracing
 
     @property
     def environment(self) -> str:
         """The environment whose configuration is used."""
-        return self._host.environment
+        return self._resources.environment
 
     def section(self, section: type[S]) -> S:
         """Settings as they were at start."""
-        return self._host.settings.of(section)
+        return self._resources.settings.of(section)
 
     def setting(self, section: str, key: str) -> Any:
         """Another service's setting as it was at start, by name: for the few that two services must see alike."""
-        return getattr(self._host.settings.sections()[section], key)
+        return getattr(self._resources.settings.sections()[section], key)
 
-    def live(self, section: type[S]) -> Live[S]:
+    def live(self, section: type[S]) -> LiveSettings[S]:
         """Settings as they are now: config's values laid over those at start."""
-        return self._host.live(self.service_name, section)
+        return self._resources.live(self.service_name, section)
 
-    def live_section(self, section: str) -> Live[Any]:
+    def live_section(self, section: str) -> LiveSettings[Any]:
         """Another service's settings as they are now, by the section's name."""
-        return self._host.live(section, type(self._host.settings.sections()[section]))
+        return self._resources.live(section, type(self._resources.settings.sections()[section]))
 
     def setting_schemas(self) -> dict[str, dict[str, dict[str, Any]]]:
         """JSON schemas of all settings: by section, by key."""
-        return {name: json_schemas(type(s)) for name, s in self._host.settings.sections().items()}
+        return {name: json_schemas(type(s)) for name, s in self._resources.settings.sections().items()}
 
     def database(self, name: str, base: type[DeclarativeBase]) -> Database:
         """The service's own database, its tables made at start."""
-        return self._host.database(name, base)
+        return self._resources.database(name, base)
 
     def outbox(self, database: Database, row: type[DeclarativeBase]) -> Outbox:
         """The service's outbox, relayed while the process runs."""
-        outbox = Outbox(database, row, self._host.events, self._host.clock)
+        outbox = Outbox(database, row, self._resources.events, self._resources.clock)
         self.background("outbox", outbox.relay)
         return outbox
 
     def peer(self, stub: Callable[[Any], P]) -> P:
-        """A stub of another service: `process.peer(MarketServiceStub)`."""
+        """A stub of another service: `context.peer(MarketServiceStub)`."""
         return stub(self.channel_to(_service_of(stub)))
 
     def channel_to(self, service: str) -> LocalChannel | NetworkChannel:
         """The channel that `peer` uses; `raw_stream` yields encoded messages."""
-        return self._host.channels.to(service, self.service_name)
+        return self._resources.channels.to(service, self.service_name)
 
     def address_of(self, service: str) -> str:
         """Where a service is reached over the network; known once the start hooks run."""
-        return self._host.address_of(service)
+        return self._resources.address_of(service)
 
     def service_token(self, subject: str, rpcs: list[str], life_s: float) -> str:
         """A token in `x-redfire-service` for a helper process, good only for RPCs with these path prefixes."""
-        return self._host.service_tokens.make(subject, rpcs, life_s)
-
-    def worker_token(self, worker_id: str, life_s: float = 86400 * 365) -> str:
-        """A token that is good for the strategy workers' RPCs only."""
-        return self.service_token(f"worker:{worker_id}", ["/redfire.strategy.v1.WorkerService/"], life_s)
+        return self._resources.service_tokens.make(subject, rpcs, life_s)
 
     def serve(self, servicer: Any) -> None:
         """Serve a generated service's implementation; every RPC of it."""
-        self._host.handlers.add(self.service_name, servicer)
+        self._resources.handlers.add(self.service_name, servicer)
 
     def background(self, name: str, run: Callable[[], Awaitable[None]]) -> None:
         """Run `run` from start to stop; when it raises it is logged and started again, later each time."""
-        self._host.background(f"{self.service_name}.{name}", run)
+        self._resources.background(f"{self.service_name}.{name}", run)
 
     def on_start(self, hook: Callable[[], Awaitable[None]]) -> None:
         """Done at start, in order of registration, before RPCs are taken from the network."""
-        self._host.lifecycle.on_start(self.service_name, hook)
+        self._resources.lifecycle.on_start(self.service_name, hook)
 
     def on_drain(self, hook: Callable[[], Awaitable[None]]) -> None:
         """Done when the process begins to stop: end streams properly, take no new work."""
-        self._host.lifecycle.on_drain(self.service_name, hook)
+        self._resources.lifecycle.on_drain(self.service_name, hook)
 
     def on_stop(self, hook: Callable[[], Awaitable[None]]) -> None:
         """Done at the end, in reverse order, with the databases still open."""
-        self._host.lifecycle.on_stop(self.service_name, hook)
+        self._resources.lifecycle.on_stop(self.service_name, hook)
 
     def ready_when(self, name: str, condition: Callable[[], bool]) -> None:
         """The service says NOT_SERVING while the condition is false."""
-        self._host.lifecycle.ready_when(self.service_name, name, condition)
+        self._resources.lifecycle.ready_when(self.service_name, name, condition)
 
     async def run_blocking(self, function: Callable[..., T], *args: Any, **kwargs: Any) -> T:
         """Run what would block the loop in a small pool of threads."""
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._host.threads, partial(function, *args, **kwargs))
+        return await loop.run_in_executor(self._resources.threads, partial(function, *args, **kwargs))
 
     def logger(self) -> logging.Logger:
         """The service's logger, whose level follows its setting `log_level`."""

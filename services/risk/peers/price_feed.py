@@ -16,7 +16,7 @@ from services.kernel.cache import TtlCache
 from services.kernel.clock import Clock
 from services.kernel.decimals import from_text
 from services.kernel.errors import NotFound, RedFireError
-from services.kernel.tasks import set_within
+from services.kernel.tasks import wait_for_event
 from services.quant.calendar import Calendar
 from services.risk.domain.portfolio import Portfolio
 
@@ -133,7 +133,7 @@ class PriceFeed:
             if not met and not self._prices.used <= self._listed | unlisted:
                 met, end = True, min(end, soon)
                 continue
-            await set_within(self._prices.used_more, left)
+            await wait_for_event(self._prices.used_more, left)
         return met
 
     def _follow(self, tasks: asyncio.TaskGroup) -> None:

@@ -4,7 +4,7 @@ import asyncio
 
 from services.kernel.clock import Clock
 from services.kernel.data.database import Repositories
-from services.kernel.tasks import set_within
+from services.kernel.tasks import wait_for_event
 from services.risk.domain.daily import DailyPnl
 from services.risk.domain.day_counts import DayCounts, oldest_kept
 from services.risk.domain.limits import AccountLimits
@@ -53,7 +53,7 @@ class Keeper:
     async def run(self) -> None:
         """Keep the days for as long as the process runs."""
         while True:
-            await set_within(self._soon, self._save_interval_s)
+            await wait_for_event(self._soon, self._save_interval_s)
             self._soon.clear()
             await self.save()
 

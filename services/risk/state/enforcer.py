@@ -10,7 +10,7 @@ from redfire.trading.v1.order_service_pb2_grpc import OrderServiceStub
 
 from services.kernel.clock import Clock
 from services.kernel.errors import RedFireError
-from services.kernel.tasks import set_within
+from services.kernel.tasks import wait_for_event
 from services.risk.convert import to_reason
 from services.risk.domain.portfolio import Portfolio
 from services.risk.domain.trading_state import EVERYBODY, TradingState, TradingStates
@@ -61,7 +61,7 @@ class Enforcer:
                     await self._cancel(key, target)
                 if self._wake.is_set():
                     break  # a halt does not wait for many others
-            await set_within(self._wake, LOOK_S)
+            await wait_for_event(self._wake, LOOK_S)
             self._wake.clear()
 
     def _targets(self) -> dict[tuple[str, bool], Target]:

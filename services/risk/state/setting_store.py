@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
 from services.kernel.errors import Unavailable
-from services.kernel.tasks import set_within
+from services.kernel.tasks import wait_for_event
 
 log = logging.getLogger(__name__)
 K = TypeVar("K", bound=Hashable)
@@ -109,7 +109,7 @@ class SettingStore(Generic[K, T]):
                 await self._wake.wait()
                 pause_s = FIRST_PAUSE_S
             else:
-                await set_within(self._wake, pause_s)
+                await wait_for_event(self._wake, pause_s)
                 pause_s = min(pause_s * 2, LONGEST_PAUSE_S)
             self._wake.clear()
 

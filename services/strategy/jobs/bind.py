@@ -6,7 +6,7 @@ from functools import partial
 from redfire.market.v1.market_pb2_grpc import MarketServiceStub
 
 from services.kernel.data.database import Database
-from services.kernel.runtime.service_context import Process
+from services.kernel.runtime.service_context import ServiceContext
 from services.strategy.catalogue import Catalogue
 from services.strategy.jobs import datasets
 from services.strategy.jobs.api import BacktestApi
@@ -19,28 +19,28 @@ from services.strategy.settings import StrategySettings
 
 
 def bind_jobs(
-    process: Process, database: Database, catalogue: Catalogue, settings: Callable[[], StrategySettings]
+    context: ServiceContext, database: Database, catalogue: Catalogue, settings: Callable[[], StrategySettings]
 ) -> None:
     """Jobs in the strategy service's database, each run by a process of its own."""
     repositories = database.repositories(JobRepository)
     watchers = Watchers()
-    scheduler = Scheduler(process, repositories, watchers, settings, process.clock)
+    scheduler = Scheduler(context, repositories, watchers, settings, context.clock)
     service = JobService(
         repositories,
         scheduler,
         watchers,
         catalogue,
-        Instruments(process.peer(MarketServiceStub)),
-        partial(datasets.check, process.data_dir),
-        process.run_blocking,
+        Instruments(context.peer(MarketServiceStub)),
+        partial(datasets.check, context.data_dir),
+        context.run_blocking,
         settings,
-        process.clock,
-        process.tasks,
+        context.clock,
+        context.tasks,
     )
-    process.serve(BacktestApi(service, process.clock))
-    process.on_start(scheduler.resume)
-    process.background("backtests", scheduler.run)
-    process.background("old backtests", scheduler.prune)
-    process.on_drain(watchers.drain)
-    process.on_drain(scheduler.stop)
-    process.on_stop(scheduler.stop)
+    context.serve(BacktestApi(service, context.clock))
+    context.on_start(scheduler.resume)
+    context.background("backtests", scheduler.run)
+    context.background("old backtests", scheduler.prune)
+    context.on_drain(watchers.drain)
+    context.on_drain(scheduler.stop)
+    context.on_stop(scheduler.stop)

@@ -13,7 +13,7 @@ from sqlalchemy.exc import OperationalError
 
 from services.kernel.clock import Clock
 from services.kernel.data.database import Repositories
-from services.kernel.runtime.service_context import Process
+from services.kernel.runtime.service_context import ServiceContext
 from services.strategy.jobs.folder import LOG, BadResult, JobFolder, Outcome, list_job_ids
 from services.strategy.jobs.job import Failure, Job, Kind, Progress, Status
 from services.strategy.jobs.process import Ending, JobProcess, Limits, kill_left
@@ -46,7 +46,7 @@ class Scheduler:
 
     def __init__(
         self,
-        process: Process,
+        process: ServiceContext,
         repositories: Repositories[JobRepository],
         watchers: Watchers,
         settings: Callable[[], StrategySettings],

@@ -15,7 +15,7 @@ from services.kernel.clock import Clock
 from services.kernel.data.database import Repositories
 from services.kernel.errors import FailedPrecondition, Invalid, NotFound, ResourceExhausted
 from services.kernel.identifiers import new_id
-from services.kernel.paging import Page, Slice
+from services.kernel.paging import Page, PageResult
 from services.kernel.tasks import Tasks
 from services.quant.backtest.job import BacktestError
 from services.quant.sdk.strategy_class import ClassDescription
@@ -172,7 +172,7 @@ class JobService:
         class_name: str = "",
         symbol: str = "",
         order: Order = Order.NEWEST,
-    ) -> Slice[Job]:
+    ) -> PageResult[Job]:
         """The user's jobs."""
         async with self._repositories.read() as repository:
             rows = await repository.list_owned(
@@ -185,7 +185,7 @@ class JobService:
                 after=page.after,
                 limit=page.size + 1,
             )
-        found = page.cut(rows, key=lambda job: cursor(job, order))
+        found = page.slice(rows, key=lambda job: cursor(job, order))
         return replace(found, items=[self._scheduler.find(job.job_id) or job for job in found.items])
 
     async def cancel(self, user_id: str, kind: Kind, job_id: str) -> Job:
@@ -223,13 +223,13 @@ class JobService:
 
     async def list_rows(
         self, user_id: str, kind: Kind, job_id: str, table: str, page: Page
-    ) -> Slice[tuple[int, Mapping[str, Any]]]:
+    ) -> PageResult[tuple[int, Mapping[str, Any]]]:
         """Rows of one of the tables that a job wrote, with their numbers from 1. Raises JobNotFinished."""
         assert table in _TABLES[kind]
         folder = await self._results(user_id, kind, job_id)
         offset = max(page.after[0], 0) if page.after is not None else 0
         rows: Sequence[Mapping[str, Any]] = await self._read(folder.read_rows, table, offset, page.size + 1)
-        return page.cut(list(enumerate(rows, offset + 1)), key=lambda item: [item[0]])
+        return page.slice(list(enumerate(rows, offset + 1)), key=lambda item: [item[0]])
 
     async def get_report(self, user_id: str, kind: Kind, job_id: str, lang: str) -> bytes:
         """A job's report. Raises JobNotFinished."""

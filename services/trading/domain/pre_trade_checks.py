@@ -8,7 +8,7 @@ from redfire.reasons import Reason
 
 from services.kernel.decimals import plain, to_text
 from services.kernel.errors import FailedPrecondition, Invalid, RedFireError
-from services.kernel.runtime.live_settings import Live
+from services.kernel.runtime.live_settings import LiveSettings
 from services.trading.domain import money
 from services.trading.domain.account import Account
 from services.trading.domain.account_rules import CurrencyMismatch, account_violations
@@ -119,7 +119,7 @@ class Acceptance:
     def __init__(
         self,
         book: Book,
-        settings: Live[TradingSettings],
+        settings: LiveSettings[TradingSettings],
         quotes: QuoteRules,
         connected: Callable[[str], bool],
         posts: Callable[[str], bool],

@@ -119,7 +119,7 @@ class Quotes:
             except RedFireError as error:
                 log.warning("ticks: unavailable: %s", error.message)
 
-        return self._tasks.forever("trading.ticks", stream)
+        return self._tasks.supervise("trading.ticks", stream)
 
     def _take(self, tick: market_pb2.Tick) -> None:
         symbol = tick.symbol

@@ -9,7 +9,7 @@ from enum import Enum, auto
 from redfire.reasons import Reason
 
 from services.kernel.clock import Clock
-from services.kernel.tasks import set_within
+from services.kernel.tasks import wait_for_event
 
 # News that pass a stream as one. Between two of them it can end, when the caller's session is revoked.
 AT_ONCE = 100
@@ -73,7 +73,7 @@ class Subscription:
         """What waits; empty after `timeout_s` of silence, or at the end."""
         if not self._waiting and not self.overflowed and not self.closed:
             self._wake.clear()
-            if not await set_within(self._wake, timeout_s):
+            if not await wait_for_event(self._wake, timeout_s):
                 return []
         taken = list(self._waiting)
         self._waiting.clear()

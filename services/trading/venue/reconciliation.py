@@ -7,7 +7,7 @@ from decimal import Decimal
 
 from services.kernel.data.database import Repositories
 from services.kernel.errors import RedFireError
-from services.kernel.runtime.live_settings import Live
+from services.kernel.runtime.live_settings import LiveSettings
 from services.kernel.tasks import Tasks
 from services.trading import metrics
 from services.trading.domain import apply_reports
@@ -43,7 +43,7 @@ class Reconciliation:
         self,
         desk: Desk,
         venue: Venue,
-        settings: Live[TradingSettings],
+        settings: LiveSettings[TradingSettings],
         externals: Repositories[ExternalRepository],
         tasks: Tasks,
         adjustments: PositionAdjustments,

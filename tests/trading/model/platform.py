@@ -17,7 +17,7 @@ from services import registry
 from services.kernel.rpc.channels import LocalChannel
 from services.kernel.runtime import settings as kernel_settings
 from services.kernel.runtime.host import Host
-from services.kernel.runtime.service_context import Process
+from services.kernel.runtime.service_context import ServiceContext
 from services.kernel.tasks import Tasks
 from tests.harness import SECRET, FakeService, TokenMint
 from tests.simulated_time import SimulatedClock, SimulatedLoop
@@ -48,26 +48,24 @@ class _Host(Host):
     """A host without a network: services of one process call each other past the socket, through the same gate."""
 
     async def start(self) -> None:
-        self.tasks = _Tasks()
         for name in self.names:
-            self._registry[name].bind(name, Process(self, name))
-        for database in self._databases.values():
+            self._registry[name].bind(name, ServiceContext(self.resources, name))
+        for database in self.resources.databases:
             await database.start()
         await self.lifecycle.start()
-        for name, run in self._background:
-            self.tasks.forever(name, run)
+        self.resources.start_background()
 
     def kill(self) -> None:
         """Nothing is written, sent or answered any more."""
         self.tasks.dead = True
-        for database in self._databases.values():
+        for database in self.resources.databases:
             if database._writer is not None:
                 database._writer.dead = True
 
     async def close(self) -> None:
-        for database in self._databases.values():
+        for database in self.resources.databases:
             await database.close()
-        self.tracing.close()
+        self.resources.tracing.close()
 
 
 class Run:
@@ -87,7 +85,7 @@ class Run:
             "trading": {**SETTINGS, "enforce_sessions": keeps_hours},
         }  # fmt: skip
         loaded = kernel_settings.load(registry.sections(), flags=flags, environ={})
-        self.host = _Host({**registry.SERVICES, **fakes}, ["trading", *fakes], loaded, clock, mint.keys)
+        self.host = _Host({**registry.SERVICES, **fakes}, ["trading", *fakes], loaded, clock, mint.keys, _Tasks())
         self.dead = False
 
     def stub(self, stub: Any, user_id: str, role: str = "trader") -> Any:
@@ -207,4 +205,4 @@ class Platform:
 
 def writer_of(run: Run) -> SimulatedWriter:
     """The writer of a run's trading database."""
-    return run.host._databases["trading"]._writer  # type: ignore[return-value]
+    return run.host.resources.databases[0]._writer  # type: ignore[return-value]

@@ -1,0 +1,118 @@
+"""Resources of one operating-system process that all its services share."""
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, TypeVar
+
+from sqlalchemy.orm import DeclarativeBase
+
+from services.kernel.clock import Clock
+from services.kernel.data.database import Database
+from services.kernel.data.events import EventBus
+from services.kernel.identity.identity import ServiceTokens
+from services.kernel.rpc.channels import Channels
+from services.kernel.rpc.server import Handlers
+from services.kernel.runtime.lifecycle import Lifecycle
+from services.kernel.runtime.live_settings import LiveSettings
+from services.kernel.runtime.settings import (
+    BaseSection,
+    DatabaseSettings,
+    PeersSettings,
+    PlatformSettings,
+    ServerSettings,
+    Settings,
+)
+from services.kernel.runtime.telemetry import Tracing
+from services.kernel.tasks import Tasks
+
+S = TypeVar("S", bound=BaseSection)
+
+
+class Resources:
+    """Settings, time, tasks, databases, and the ways in and out: made once by the host, offered by ServiceContext."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        names: Sequence[str],
+        clock: Clock,
+        tasks: Tasks,
+        tracing: Tracing,
+        service_tokens: ServiceTokens,
+        handlers: Handlers,
+        channels: Channels,
+    ) -> None:
+        """`names` are the services of this process."""
+        self.settings = settings
+        self.names = names
+        self.clock = clock
+        self.tasks = tasks
+        self.tracing = tracing
+        self.service_tokens = service_tokens
+        self.handlers = handlers
+        self.channels = channels
+        self.environment = settings.of(PlatformSettings).environment
+        self.data_dir: Path = settings.of(PlatformSettings).data_dir.absolute()
+        self.data_dir.mkdir(parents=True, exist_ok=True)
+        self.lifecycle = Lifecycle()
+        self.events = EventBus()
+        self.threads = ThreadPoolExecutor(4, thread_name_prefix="blocking")
+        self._addresses: Mapping[str, str] = settings.of(PeersSettings).addresses
+        self._port = 0
+        self._databases: dict[str, Database] = {}
+        self._live: dict[tuple[str, type[BaseSection]], LiveSettings[Any]] = {}
+        self._background: list[tuple[str, Callable[[], Awaitable[None]]]] = []
+
+    @property
+    def databases(self) -> Sequence[Database]:
+        """Databases of all services."""
+        return list(self._databases.values())
+
+    def database(self, name: str, base: type[DeclarativeBase]) -> Database:
+        """A service's database; asked again, the same."""
+        if name not in self._databases:
+            url = self.settings.of(DatabaseSettings).url.format(data_dir=self.data_dir, name=name)
+            database = self._databases[name] = Database(url, base)
+            self.lifecycle.ready_when(name, "its database to be writable", lambda: database.writable)
+        return self._databases[name]
+
+    def live(self, service: str, section: type[S]) -> LiveSettings[S]:
+        """The present values of a section."""
+        key = (service, section)
+        if key not in self._live:
+            self._live[key] = LiveSettings(self.settings.of(section))
+        return self._live[key]
+
+    def live_by_section(self) -> dict[str, list[LiveSettings[Any]]]:
+        """Live settings by the name of their section."""
+        by_section: dict[str, list[LiveSettings[Any]]] = {}
+        for (_, section), live in self._live.items():
+            by_section.setdefault(section.section, []).append(live)
+        return by_section
+
+    def background(self, name: str, run: Callable[[], Awaitable[None]]) -> None:
+        """Run `run` from start to stop."""
+        self._background.append((name, run))
+        if self.lifecycle.started:
+            self.tasks.supervise(name, run)
+
+    def start_background(self) -> None:
+        """Start what was registered with `background`; once, after the start hooks."""
+        for name, run in self._background:
+            self.tasks.supervise(name, run)
+
+    def listen_on(self, port: int) -> None:
+        """Note the port on which this process serves gRPC."""
+        self._port = port
+
+    @property
+    def address(self) -> str:
+        """The address at which this process serves gRPC; port 0 before it listens."""
+        return f"{self.settings.of(ServerSettings).host}:{self._port}"
+
+    def address_of(self, service: str) -> str:
+        """The network address of a service; empty when it is not known."""
+        if service in self._addresses:
+            return self._addresses[service]
+        return self.address if service in self.names else ""
