@@ -8,8 +8,10 @@ import grpc
 from google.protobuf import duration_pb2
 from redfire.trading.v1 import order_service_pb2 as order_pb
 from redfire.trading.v1.order_service_pb2_grpc import OrderServiceStub
+from sqlalchemy.exc import OperationalError
 
 from services.kernel.clock import ManualClock
+from services.kernel.data import group_commit as kernel_writer
 from tests.trading.conftest import Client, refused, trading
 from tests.waiting import until
 
@@ -187,6 +189,30 @@ async def test_a_lease_outlives_a_restart_and_orders_end_unless_their_client_com
         clock.advance(61)
         await other.is_over()
         assert (await trader.get(kept.order_id)).status == 2
+
+
+async def test_a_lease_whose_end_could_not_be_written_ends_when_it_can_be(monkeypatch):
+    clock, write, failed = ManualClock(), kernel_writer._transaction, []
+
+    def transaction(connection, group, prepared):
+        ends = any("ended_account_id" in row for submission in group for _, row in submission.writes)
+        if ends and not failed:
+            failed.append(group)
+            raise OperationalError("the disk is full", {}, Exception("the disk is full"))
+        write(connection, group, prepared)
+
+    monkeypatch.setattr(kernel_writer, "_transaction", transaction)
+    async with trading(clock=clock) as trader:
+        working = await trader.create(price="3900")
+        await trader.becomes(working.order_id, "NEW")
+        stream = trader.orders.StreamOrders(lease(), timeout=None)
+        await armed(stream)
+        stream.cancel()
+        await until(lambda: running_out(trader, working.account_id))
+        clock.advance(2)
+        # Else the next start would cancel whatever is working then.
+        await until(lambda: failed and not running_out(trader, working.account_id))
+        await trader.becomes(working.order_id, "CANCELED")
 
 
 async def test_only_who_may_cancel_may_arm_a_lease(trader):

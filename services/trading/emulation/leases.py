@@ -114,8 +114,10 @@ class Leases:
         log.warning("account %s: its stream ended, %s of its orders are canceled", lease.account_id, count)
         # A stream may have come meanwhile: then the lease is another one's.
         if self._leases.get(lease.account_id) is lease and lease.deadline_ns:
-            del self._leases[lease.account_id]
-            self._submit([(self._statements.delete_lease, {"ended_account_id": lease.account_id})])
+            # Not over before that is written: the next start would cancel whatever is working then.
+            await self._submit([(self._statements.delete_lease, {"ended_account_id": lease.account_id})])
+            if self._leases.get(lease.account_id) is lease:
+                del self._leases[lease.account_id]
 
     def _write(self, lease: Lease) -> "asyncio.Future[None]":
         return self._submit([(self._statements.upsert_lease, rows.lease_row(lease))])
