@@ -14,8 +14,8 @@ from pathlib import Path
 import psutil
 
 from services.strategy.jobs.job import Failure
+from services.strategy.jobs.job_spec import JobSpec
 from services.strategy.jobs.progress_file import ProgressReader
-from services.strategy.jobs.worker import Orders
 from services.strategy.worker_process import environment, signal_name
 
 _POLL_S = 0.1
@@ -50,11 +50,11 @@ class Ending:
 class JobProcess:
     """Starts one process and waits for its end."""
 
-    def __init__(self, orders: Orders, limits: Limits, log_file: Path) -> None:
-        self._orders = orders
+    def __init__(self, spec: JobSpec, limits: Limits, log_file: Path) -> None:
+        self._spec = spec
         self._limits = limits
         self._log_file = log_file
-        self._folder = Path(orders.folder)
+        self._folder = Path(spec.folder)
         self._next_look = 0.0
         self._process: asyncio.subprocess.Process | None = None
         self._seen: dict[int, psutil.Process] = {}
@@ -72,15 +72,15 @@ class JobProcess:
                 stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.DEVNULL,
                 stderr=log,
-                env=environment() | {_MARK: self._orders.folder},
-                cwd=self._orders.home,
+                env=environment() | {_MARK: self._spec.folder},
+                cwd=self._spec.home,
                 start_new_session=True,
             )
             if self._killed:
                 self.kill()
             try:
                 assert process.stdin is not None
-                process.stdin.write(json.dumps(asdict(self._orders)).encode() + b"\n")
+                process.stdin.write(json.dumps(asdict(self._spec)).encode() + b"\n")
                 await process.stdin.drain()
             except (BrokenPipeError, ConnectionResetError):
                 pass  # it ended: its code says how

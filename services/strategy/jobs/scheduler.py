@@ -16,11 +16,11 @@ from services.kernel.data.database import Repositories
 from services.kernel.runtime.service_context import ServiceContext
 from services.strategy.jobs.folder import LOG, BadResult, JobFolder, Outcome, list_job_ids
 from services.strategy.jobs.job import Failure, Job, Kind, Progress, Status
+from services.strategy.jobs.job_spec import JobSpec
 from services.strategy.jobs.process import Ending, JobProcess, Limits, kill_left
 from services.strategy.jobs.queue import FairQueue
 from services.strategy.jobs.repository import JobRepository
 from services.strategy.jobs.watchers import Watchers
-from services.strategy.jobs.worker import Orders
 from services.strategy.settings import StrategySettings
 
 log = logging.getLogger(__name__)
@@ -258,7 +258,7 @@ class Scheduler:
         home = Path(self._root.parent, "home")
         home.mkdir(exist_ok=True)
         memory_bytes = settings.backtest_memory_bytes
-        orders = Orders(
+        spec = JobSpec(
             job_id=job.job_id,
             kind=job.kind.value,
             setup=job.setup.to_json(),
@@ -276,7 +276,7 @@ class Scheduler:
         # A search shares its data by a file, which is no larger than it is in memory.
         disk_bytes = settings.backtest_result_bytes + memory_bytes
         limits = Limits(timeout_s, memory_bytes * (1 + workers), workers, disk_bytes)
-        return JobProcess(orders, limits, folder.part / LOG)
+        return JobProcess(spec, limits, folder.part / LOG)
 
     async def _put(self, job: Job) -> None:
         async with self._repositories() as repository:

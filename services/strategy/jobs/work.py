@@ -17,7 +17,7 @@ from services.quant.sdk.loading import Loader
 from services.strategy.jobs import datasets
 from services.strategy.jobs.folder import DAYS, LANGUAGES, POINTS, TRADES, JobFolder, Outcome
 from services.strategy.jobs.job import Failure, Kind, Range, Setup
-from services.strategy.jobs.worker import Orders
+from services.strategy.jobs.job_spec import JobSpec
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _LINES = 1000
@@ -30,7 +30,7 @@ Report = Callable[[int, int], None]
 
 
 def run_job(
-    orders: Orders,
+    spec: JobSpec,
     folder: JobFolder,
     report: Report,
     printed: Callable[[], list[str]],
@@ -40,11 +40,11 @@ def run_job(
 
     Raises whatever user code raises, and BacktestError.
     """
-    setup = Setup.from_json(orders.setup)
-    strategies = Path(orders.strategies_dir) if orders.strategies_dir else None
-    data = datasets.load(Path(orders.data_dir), setup)
-    if orders.kind == Kind.OPTIMIZATION:
-        return _optimise(strategies, setup, data, orders, folder, report, should_stop)
+    setup = Setup.from_json(spec.setup)
+    strategies = Path(spec.strategies_dir) if spec.strategies_dir else None
+    data = datasets.load(Path(spec.data_dir), setup)
+    if spec.kind == Kind.OPTIMIZATION:
+        return _optimise(strategies, setup, data, spec, folder, report, should_stop)
     return _backtest(Loader(strategies).load(setup.class_name), setup, data, folder, report, printed)
 
 
@@ -94,7 +94,7 @@ def _optimise(
     strategies: Path | None,
     setup: Setup,
     data: Any,
-    orders: Orders,
+    spec: JobSpec,
     folder: JobFolder,
     report: Report,
     should_stop: Callable[[], bool],
@@ -112,9 +112,9 @@ def _optimise(
         Space(tuple(Axis.parse(_axis(item)) for item in search.ranges)),
         search.target,
         search.method,
-        workers=orders.workers,
+        workers=spec.workers,
         progress=lambda now: report(now.done, now.total),
-        point_timeout_s=orders.point_timeout_s,
+        point_timeout_s=spec.point_timeout_s,
         should_stop=should_stop,
     )
     varied = {item.name for item in search.ranges}

@@ -1,6 +1,6 @@
 """The process of one backtest or optimisation: imports the user's class, runs it, writes what it found, ends.
 
-What it needs comes as one line of JSON on standard input (see `Orders`). It holds no token and talks to nobody. When
+What it needs comes as one line of JSON on standard input (see `JobSpec`). It holds no token and talks to nobody. When
 that input ends its parent is gone, and so it ends too. A second line asks it to end with what it has found so far.
 """
 
@@ -15,8 +15,9 @@ import threading
 import traceback
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
+
+from services.strategy.jobs.job_spec import JobSpec
 
 _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
@@ -27,24 +28,6 @@ _PRINTED = 100_000
 _NICE = 10
 TEMPORARY = "tmp"
 """Where libraries and user code put what they need for a while, below the job's folder."""
-
-
-@dataclass(frozen=True, slots=True)
-class Orders:
-    """What a job's process is told when it starts."""
-
-    job_id: str
-    kind: str
-    setup: dict[str, object]
-    root: str
-    folder: str
-    data_dir: str
-    strategies_dir: str
-    home: str
-    parent: int
-    memory_bytes: int
-    workers: int
-    point_timeout_s: float
 
 
 class Printed:
@@ -73,11 +56,11 @@ def main() -> None:
     """Run one job."""
     line = sys.stdin.readline()
     try:
-        orders = Orders(**json.loads(line))
+        spec = JobSpec(**json.loads(line))
     except (ValueError, TypeError) as error:
-        print(f"a job's orders come as JSON on standard input: {error}", file=sys.stderr)  # noqa: T201
+        print(f"a job's specification is one line of JSON on standard input: {error}", file=sys.stderr)  # noqa: T201
         sys.exit(2)
-    bind_to(orders.parent)
+    bind_to(spec.parent)
     asked_to_end = threading.Event()
     threading.Thread(target=_end_with_input, args=(asked_to_end,), daemon=True).start()
     # Ctrl-C at the terminal is for the service, which says when a job ends.
@@ -85,15 +68,15 @@ def main() -> None:
     sys.dont_write_bytecode = True
     os.umask(0o077)
     logging.basicConfig(level="WARNING")
-    _limit(orders.memory_bytes)
-    Path(orders.home, ".vntrader").mkdir(parents=True, exist_ok=True)
-    os.chdir(orders.home)
-    temporary = Path(orders.folder, TEMPORARY)
+    _limit(spec.memory_bytes)
+    Path(spec.home, ".vntrader").mkdir(parents=True, exist_ok=True)
+    os.chdir(spec.home)
+    temporary = Path(spec.folder, TEMPORARY)
     temporary.mkdir()
     os.environ["TMPDIR"] = str(temporary)
     printed = Printed()
     sys.stdout = printed
-    code = _run(orders, printed, asked_to_end.is_set)
+    code = _run(spec, printed, asked_to_end.is_set)
     # Threads that user code left behind do not keep it alive.
     os._exit(code)
 
@@ -122,7 +105,7 @@ def _limit(memory_bytes: int) -> None:
         Path("/proc/self/oom_score_adj").write_text("1000")
 
 
-def _run(orders: Orders, printed: Printed, should_stop: Callable[[], bool]) -> int:
+def _run(spec: JobSpec, printed: Printed, should_stop: Callable[[], bool]) -> int:
     """The job, whatever user code does to it; the exit code."""
     from services.quant.backtest.job import BacktestError
     from services.strategy.jobs.folder import JobFolder, Outcome
@@ -130,14 +113,14 @@ def _run(orders: Orders, printed: Printed, should_stop: Callable[[], bool]) -> i
     from services.strategy.jobs.progress_file import ProgressFile
     from services.strategy.jobs.work import run_job
 
-    folder = JobFolder(Path(orders.root), orders.job_id)
-    progress = ProgressFile(Path(orders.folder) / "progress")
+    folder = JobFolder(Path(spec.root), spec.job_id)
+    progress = ProgressFile(Path(spec.folder) / "progress")
     try:
-        outcome = run_job(orders, folder, progress.write, printed.lines, should_stop)
+        outcome = run_job(spec, folder, progress.write, printed.lines, should_stop)
     except BacktestError as error:
         outcome = Outcome(Failure.INVALID, str(error))
     except MemoryError:
-        outcome = Outcome(Failure.OUT_OF_MEMORY, f"it used more than {orders.memory_bytes >> 20} MiB of memory")
+        outcome = Outcome(Failure.OUT_OF_MEMORY, f"it used more than {spec.memory_bytes >> 20} MiB of memory")
     except SystemExit as error:
         outcome = Outcome(Failure.EXITED, f"the strategy ended its process (sys.exit({error.code!r}))")
     except BaseException as error:

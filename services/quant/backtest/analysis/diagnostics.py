@@ -8,7 +8,7 @@ from collections import Counter, deque
 from collections.abc import Iterator, Sequence
 from datetime import timedelta
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -16,11 +16,9 @@ from services.quant.backtest.data.dataset import Bars, Ticks
 from services.quant.backtest.data.zone_offsets import local_us
 from services.quant.backtest.engine.native_objects import AT_MARKET
 from services.quant.backtest.engine.overrides import is_native, overridden
+from services.quant.backtest.engine.run import Run
 from services.quant.backtest.pluralize import counted
 from services.quant.backtest.result import Day, last_line
-
-if TYPE_CHECKING:
-    from services.quant.backtest.run import Run
 
 _SHOWN = 3
 _VISITED = 500
@@ -33,7 +31,7 @@ _MINUTE_US = 60_000_000
 _PLAIN = (str, bytes, int, float, complex, type(None), np.ndarray, np.generic, type)
 
 
-def diagnose(run: "Run", strategy: Any, days: Sequence[Day]) -> tuple[str, ...]:
+def diagnose(run: Run, strategy: Any, days: Sequence[Day]) -> tuple[str, ...]:
     """The sentences on a run that is over; `strategy` None when its __init__ raised."""
     found = _error(run)
     user = strategy.strategy if is_native(strategy) else strategy
@@ -56,7 +54,7 @@ def diagnose(run: "Run", strategy: Any, days: Sequence[Day]) -> tuple[str, ...]:
     return (*found, *_unfilled(run), *_refusals(run), *windows)
 
 
-def _error(run: "Run") -> list[str]:
+def _error(run: Run) -> list[str]:
     if not run.error:
         return []
     line = last_line(run.error)
@@ -118,7 +116,7 @@ def _arrays(held: list[tuple[str, Any]]) -> list[str]:
     ]
 
 
-def _windows(run: "Run", held: list[tuple[str, Any]]) -> list[str]:
+def _windows(run: Run, held: list[tuple[str, Any]]) -> list[str]:
     """BarGenerators whose window was opened and never closed."""
     from vnpy.trader.utility import BarGenerator
 
@@ -134,7 +132,7 @@ def _windows(run: "Run", held: list[tuple[str, Any]]) -> list[str]:
     return sentences
 
 
-def _window(run: "Run", generator: Any) -> str:
+def _window(run: Run, generator: Any) -> str:
     first, last = (run.replay.rows(row, row + 1)[0].datetime for row in (run.low, run.high - 1))
     kind = generator.interval.name
     window = int(generator.window)
@@ -166,7 +164,7 @@ def _window(run: "Run", generator: Any) -> str:
     return f"it takes {counted(window, 'minute')}, and the end of one was not reached in these {data}"
 
 
-def _deafness(run: "Run", strategy: Any) -> list[str]:
+def _deafness(run: Run, strategy: Any) -> list[str]:
     """A strategy that does nothing with the kind of rows there are."""
     if strategy is None:
         return []
@@ -187,7 +185,7 @@ def _deafness(run: "Run", strategy: Any) -> list[str]:
 # What its orders met.
 
 
-def _unfilled(run: "Run") -> list[str]:
+def _unfilled(run: Run) -> list[str]:
     core = run.core
     resting = [*core.limits.values(), *core.stops.values()]
     refused = getattr(core.fill_model, "refused", 0)
@@ -207,7 +205,7 @@ def _unfilled(run: "Run") -> list[str]:
     return sentences
 
 
-def _no_market(run: "Run") -> list[str]:
+def _no_market(run: Run) -> list[str]:
     data = run.replay.data
     if isinstance(data, Ticks):
         sides = ("bid_price_1", "ask_price_1", *(("bid_volume_1", "ask_volume_1") if run.job.fill == "sim" else ()))
@@ -220,7 +218,7 @@ def _no_market(run: "Run") -> list[str]:
     return []
 
 
-def _resting(run: "Run", ticket: Any) -> str:
+def _resting(run: Run, ticket: Any) -> str:
     replay, low, high = run.replay, run.low, run.high
     side = "buy" if ticket.is_long else "sell"
     kind = "stop" if ticket.is_stop else "limit"
@@ -250,7 +248,7 @@ def _resting(run: "Run", ticket: Any) -> str:
     return f"{text}; prices since then were {bottom:.10g} to {top:.10g}."
 
 
-def _refusals(run: "Run") -> list[str]:
+def _refusals(run: Run) -> list[str]:
     model = run.core.fill_model
     refused = getattr(model, "refused", 0)
     if not refused:

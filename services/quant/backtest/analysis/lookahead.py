@@ -20,11 +20,12 @@ from services.quant.backtest.analysis.signals import Recorder, Signal, Signals
 from services.quant.backtest.data.dataset import Dataset, first_rows
 from services.quant.backtest.engine.native import creator
 from services.quant.backtest.engine.replay import Replay
+from services.quant.backtest.engine.run import OnRows, Run, check_parameters, replay_of
 from services.quant.backtest.engine.substitution import substituted
 from services.quant.backtest.execution.models import models_for
 from services.quant.backtest.job import BacktestJob
 from services.quant.backtest.result import last_line
-from services.quant.backtest.run import OnRows, Run, check_parameters, replay_of
+from services.quant.backtest.run import finish
 from services.quant.sdk.strategy_class import Family, family_of
 
 AT_SIGNALS = 16
@@ -120,7 +121,7 @@ class _Check:
             strategy = run.created(creator(strategy_class, self._job, replay) if is_native else strategy_class)
             recorder = None if strategy is None else Recorder(run.core, strategy, self._names)
             begin, share = self._span
-            result = run.finish(strategy, lambda done, rows: self._tell(begin + share * done / max(rows, 1)))
+            result = finish(run, strategy, lambda done, rows: self._tell(begin + share * done / max(rows, 1)))
         if recorder is None:
             return _Made(Signals(self._names, *[np.empty(0)] * 4), result.error)  # type: ignore[arg-type]
         return _Made(recorder.signals(result), result.error)

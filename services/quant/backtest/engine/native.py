@@ -13,15 +13,9 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from services.quant.backtest.data.dataset import Dataset
 from services.quant.backtest.engine.native_objects import AT_MARKET, TickMaker, bar_of, built, closing_tick, folded
 from services.quant.backtest.engine.replay import Replay
-from services.quant.backtest.engine.substitution import substituted
-from services.quant.backtest.engine.variant import Variant
-from services.quant.backtest.execution.models import models_for
 from services.quant.backtest.job import INTERVALS_S, BacktestError, BacktestJob
-from services.quant.backtest.result import BacktestResult
-from services.quant.backtest.run import OnRows, Run, check_parameters, replay_of
 from services.quant.sdk.bar_builder import BarBuilder
 from services.quant.sdk.base import BaseStrategy
 from services.quant.sdk.broker import OrderRequest
@@ -59,24 +53,6 @@ class WaitsInBacktest(RuntimeError):
     """A callback waits for something: in a backtest nothing would ever come of it."""
 
 
-def run(
-    strategy_class: type,
-    job: BacktestJob,
-    data: Dataset | Replay,
-    *,
-    progress: OnRows | None = None,
-    build: Variant | None = None,
-) -> BacktestResult:
-    """Run a BaseStrategy; see run_backtest."""
-    check_parameters(strategy_class, job)
-    _check_values(strategy_class, job)
-    replay = replay_of(job, data)
-
-    with substituted(build) as chosen:
-        made = Run(job, replay, models_for(job), chosen)
-        return made.finish(made.created(creator(strategy_class, job, replay)), progress)
-
-
 def creator(strategy_class: type, job: BacktestJob, replay: Replay) -> Any:
     """What `Run.created` takes in the place of a CtaTemplate class."""
 
@@ -86,7 +62,8 @@ def creator(strategy_class: type, job: BacktestJob, replay: Replay) -> Any:
     return create
 
 
-def _check_values(strategy_class: Any, job: BacktestJob) -> None:
+def check_values(strategy_class: Any, job: BacktestJob) -> None:
+    """Raises BacktestError that names the parameters whose values the class refuses."""
     values = {name: job.parameters.get(name, getattr(strategy_class, name, None)) for name in strategy_class.parameters}
     if problems := strategy_class.parameter_problems(values):
         raise BacktestError("; ".join(problems.values()), "parameters")

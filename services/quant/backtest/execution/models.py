@@ -1,45 +1,13 @@
 """The models of one run: which orders are filled, and what a trade costs; chosen by the job's `fill`."""
 
-from dataclasses import dataclass
-from typing import Any, Protocol
-
-from services.quant.backtest.execution.costs import FeeModel, FixedSlippage, RateFee, SlippageModel
+from services.quant.backtest.execution import sim_fill
+from services.quant.backtest.execution.costs import FixedSlippage, RateFee
+from services.quant.backtest.execution.fill_model import Models
 from services.quant.backtest.job import BacktestJob
-
-
-class FillModel(Protocol):
-    """Says what becomes of limit orders and when stops are triggered. It acts on the core by execute, acknowledge,
-    trigger, reject and withdraw; `core.limits` and `core.stops` have the tickets in the order in which they were sent,
-    `core.strategy.pos` the position. Cancelled stops are gone from `core.stops` without its being asked.
-    """
-
-    def accept(self, core: Any, ticket: Any) -> None:
-        """An order has just been sent (it rests already); reject or fill it later, in cross or settle."""
-
-    def cancel(self, core: Any, ticket: Any) -> None:
-        """The strategy asks for the end of a limit order: withdraw it now or later."""
-
-    def cross(self, core: Any, row: Any) -> None:
-        """A row, before the strategy sees it."""
-
-    def settle(self, core: Any) -> None:
-        """The strategy has seen the row."""
-
-
-@dataclass(frozen=True, slots=True)
-class Models:
-    """`fill` None: vnpy's matching, which is part of the core (core.py, cross_limits and cross_stops)."""
-
-    fee: FeeModel
-    slippage: SlippageModel
-    fill: FillModel | None = None
 
 
 def models_for(job: BacktestJob) -> Models:
     """The models of a job, by its `fill`."""
     if job.fill == "vnpy":
         return Models(RateFee(job.rate), FixedSlippage(job.slippage))
-    # sim_fill.py is made of what is here.
-    from services.quant.backtest.execution import sim_fill
-
     return sim_fill.models(job)

@@ -104,7 +104,7 @@ class Evaluator:
 
     def prepare(self) -> None:
         """Make the data ready before the first point. Raises BacktestError when they do not fit the job."""
-        from services.quant.backtest.run import replay_of
+        from services.quant.backtest.engine.run import replay_of
 
         replay_of(self._setup.job, self._replay)
 

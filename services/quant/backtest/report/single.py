@@ -1,7 +1,7 @@
 """The report of one backtest."""
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -12,17 +12,17 @@ from services.quant.backtest.report import numbers, tables
 from services.quant.backtest.report.catalogue import Catalogue, catalogue
 from services.quant.backtest.report.page import page
 from services.quant.backtest.report.price_series import MAX_TRADES, price_series
+from services.quant.backtest.report.walk_forward_section import WalkForwardSection
 from services.quant.backtest.result import BacktestResult, Day
-
-if TYPE_CHECKING:
-    from services.quant.backtest.report.walk_forward import Walk
 
 LOG_LINES = 200
 _BINS = 40  # even: none has both gains and losses
 _YUAN_EXCHANGES = frozenset({"CFFEX", "SHFE", "INE", "DCE", "CZCE", "GFEX", "SSE", "SZSE", "BSE", "SGE"})
 
 
-def render_report(result: BacktestResult, data: Dataset | None, lang: str = "en", walk: "Walk | None" = None) -> str:
+def render_report(
+    result: BacktestResult, data: Dataset | None, lang: str = "en", walk: WalkForwardSection | None = None
+) -> str:
     """The report of `result` as the text of an HTML file. `data` is what the backtest ran on: without it the price
     chart has the days' closes only. `walk`: it is the tests of a walk-forward, joined. Raises BacktestError for a
     language that there is none of.

@@ -1,42 +1,19 @@
 """The report of a walk-forward: in-sample beside out-of-sample, then the tests joined as one backtest."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
 
 from services.quant.backtest.data.dataset import Dataset
+from services.quant.backtest.optimise.walk_forward import WalkForwardResult
 from services.quant.backtest.report import numbers
 from services.quant.backtest.report.catalogue import Statistic, catalogue
 from services.quant.backtest.report.single import render_report
+from services.quant.backtest.report.walk_forward_section import WalkForwardSection, WindowRow
 from services.quant.backtest.result import BacktestResult
-
-if TYPE_CHECKING:
-    from services.quant.backtest.optimise.walk_forward import WalkForwardResult
 
 _BESIDE = ("annual_return", "total_return")
 
 
-@dataclass(frozen=True, slots=True)
-class WindowRow:
-    """A window as text: (in sample, out of sample) of each statistic; `error` where there was no test."""
-
-    train: str
-    test: str
-    parameters: str
-    pairs: Sequence[tuple[str, str]]
-    error: str
-
-
-@dataclass(frozen=True, slots=True)
-class Walk:
-    """What the report of a walk-forward has besides a backtest's."""
-
-    statistics: Sequence[Statistic]
-    rows: Sequence[WindowRow]
-    efficiency: str
-
-
-def render_walk_forward(found: "WalkForwardResult", data: Dataset | None, lang: str = "en") -> str:
+def render_walk_forward(found: WalkForwardResult, data: Dataset | None, lang: str = "en") -> str:
     """The walk-forward as the text of an HTML file. Raises BacktestError for an unknown language."""
     texts = catalogue(lang)
     shown = [texts.statistic(name) for name in (found.target, next(name for name in _BESIDE if name != found.target))]
@@ -58,7 +35,7 @@ def render_walk_forward(found: "WalkForwardResult", data: Dataset | None, lang: 
         found.job, found.fills, found.days, found.statistics,
         findings=data.findings if data is not None else (), row_count=0 if data is None else len(data),
     )  # fmt: skip
-    return render_report(joined, data, lang, Walk(shown, rows, efficiency))
+    return render_report(joined, data, lang, WalkForwardSection(shown, rows, efficiency))
 
 
 def _shown(statistics: Mapping[str, object] | None, one: Statistic) -> str:
