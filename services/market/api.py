@@ -8,7 +8,7 @@ from redfire.market.v1 import market_pb2_grpc as rpc
 
 from services.kernel.paging import Page
 from services.kernel.rpc.call import Call
-from services.market.convert import bar_to_pb, interval_of, range_of, seconds_of, series_to_pb
+from services.market.convert import bar_to_pb, interval_from_pb, range_from_pb, seconds_from_pb, series_to_pb
 from services.market.service import MarketService
 
 
@@ -40,8 +40,8 @@ class MarketApi(rpc.MarketServiceServicer):
             _owner(call),
             request.symbols,
             conflated=request.mode == pb.DELIVERY_MODE_CONFLATED,
-            min_interval_s=seconds_of(request, "min_interval") or 0.0,
-            heartbeat_s=seconds_of(request, "heartbeat_interval"),
+            min_interval_s=seconds_from_pb(request, "min_interval") or 0.0,
+            heartbeat_s=seconds_from_pb(request, "heartbeat_interval"),
             resume_after=request.resume_after_sequence,
             starts_feed=_starts_feed(call),
         )
@@ -66,21 +66,21 @@ class MarketApi(rpc.MarketServiceServicer):
         """Recorded ticks."""
         page = Page.of(request, cursor=(int, int))
         after = (page.after[0], page.after[1]) if page.after else None
-        rows = await self._market.list_ticks(request.symbol, *range_of(request), after, page.size + 1)
+        rows = await self._market.list_ticks(request.symbol, *range_from_pb(request), after, page.size + 1)
         cut = page.slice(rows, lambda tick: [tick.time_ns, tick.sequence])
         return pb.ListTicksResponse(ticks=cut.items, next_page_token=cut.next_page_token)
 
     async def ListBars(self, request: pb.ListBarsRequest, call: Call) -> pb.ListBarsResponse:
         """Closed bars."""
         page = Page.of(request, cursor=(int,))
-        interval, after = interval_of(request.interval), page.after[0] if page.after else None
-        rows = await self._market.list_bars(request.symbol, interval, *range_of(request), after, page.size + 1)
+        interval, after = interval_from_pb(request.interval), page.after[0] if page.after else None
+        rows = await self._market.list_bars(request.symbol, interval, *range_from_pb(request), after, page.size + 1)
         cut = page.slice(rows, lambda bar: [bar.start_ns])
         return pb.ListBarsResponse(bars=map(bar_to_pb, cut.items), next_page_token=cut.next_page_token)
 
     async def StreamBars(self, request: pb.StreamBarsRequest, call: Call) -> AsyncGenerator[bytes, None]:
         """Bars as they close, encoded already."""
-        interval, heartbeat_s = interval_of(request.interval), seconds_of(request, "heartbeat_interval")
+        interval, heartbeat_s = interval_from_pb(request.interval), seconds_from_pb(request, "heartbeat_interval")
         stream = self._market.stream_bars(
             _owner(call), request.symbols, interval, heartbeat_s, starts_feed=_starts_feed(call)
         )
@@ -91,13 +91,13 @@ class MarketApi(rpc.MarketServiceServicer):
     async def ComputeIndicators(self, request: pb.ComputeIndicatorsRequest, call: Call) -> pb.ComputeIndicatorsResponse:
         """Indicators over closed bars."""
         series = await self._market.compute_indicators(
-            request.symbol, interval_of(request.interval), request.names, *range_of(request)
+            request.symbol, interval_from_pb(request.interval), request.names, *range_from_pb(request)
         )
         return pb.ComputeIndicatorsResponse(series=series_to_pb(series))
 
 
 def _owner(call: Call) -> str:
-    """Whose streams these are: a user's, or a service's own."""
+    """The owner of the caller's streams: a user, or a service."""
     return call.identity.user_id or f"service:{call.identity.service}"
 
 

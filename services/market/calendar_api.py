@@ -13,7 +13,7 @@ from services.kernel.errors import Invalid
 from services.kernel.paging import Page
 from services.kernel.rpc.call import Call
 from services.market.calendar_service import CalendarService, DaysQuery, TradingDay
-from services.market.convert import seconds_of, stamp
+from services.market.convert import seconds_from_pb, timestamp_to_pb
 from services.quant.calendar import Session, SessionKind, SessionState, SessionStatus
 
 _KINDS: dict[SessionKind, Any] = {kind: pb.SessionKind.Value(f"SESSION_KIND_{kind.name}") for kind in SessionKind}
@@ -41,19 +41,19 @@ class CalendarApi(rpc.CalendarServiceServicer):
         return pb.ListTradingDaysResponse(days=map(_trading_day_to_pb, cut.items), next_page_token=cut.next_page_token)
 
     async def GetSession(self, request: pb.GetSessionRequest, call: Call) -> pb.GetSessionResponse:
-        """What a market does now."""
+        """The present session of a market."""
         status = await self._calendar.get_session(request.symbol)
         return pb.GetSessionResponse(session=_session_to_pb(request.symbol, status))
 
     async def StreamSessions(
         self, request: pb.StreamSessionsRequest, call: Call
     ) -> AsyncGenerator[pb.StreamSessionsResponse, None]:
-        """What markets do, as it changes."""
-        stream = self._calendar.stream_sessions(request.symbols, seconds_of(request, "heartbeat_interval"))
+        """Sessions of markets as they change."""
+        stream = self._calendar.stream_sessions(request.symbols, seconds_from_pb(request, "heartbeat_interval"))
         async with aclosing(stream):
             async for change in stream:
                 if change is None:
-                    yield pb.StreamSessionsResponse(heartbeat={"time": stamp(self._clock.now_ns())})
+                    yield pb.StreamSessionsResponse(heartbeat={"time": timestamp_to_pb(self._clock.now_ns())})
                 else:
                     yield pb.StreamSessionsResponse(session=_session_to_pb(*change))
         yield pb.StreamSessionsResponse(end={"reason": self._calendar.end_reason})
@@ -77,7 +77,11 @@ def _trading_day_to_pb(day: TradingDay) -> pb.TradingDay:
 
 
 def _span_to_pb(session: Session) -> pb.SessionSpan:
-    return pb.SessionSpan(start_time=stamp(session.start_ns), end_time=stamp(session.end_ns), kind=_KINDS[session.kind])
+    return pb.SessionSpan(
+        start_time=timestamp_to_pb(session.start_ns),
+        end_time=timestamp_to_pb(session.end_ns),
+        kind=_KINDS[session.kind],
+    )
 
 
 def _session_to_pb(symbol: str, status: SessionStatus) -> pb.Session:
@@ -86,5 +90,5 @@ def _session_to_pb(symbol: str, status: SessionStatus) -> pb.Session:
         state=_STATES[status.state],
         trading_day=status.trading_day,
         next_state=_STATES[status.next_state],
-        next_change_time=stamp(status.next_change_ns) if status.next_change_ns else None,
+        next_change_time=timestamp_to_pb(status.next_change_ns) if status.next_change_ns else None,
     )

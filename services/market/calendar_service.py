@@ -1,4 +1,4 @@
-"""The exchanges' calendar for callers: trading days, sessions, and streams of what markets do."""
+"""The exchanges' calendar for callers: trading days, sessions, and streams of session changes."""
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Collection, Iterable
@@ -20,7 +20,7 @@ _NEVER = 1 << 63
 
 
 class Instrument(Protocol):
-    """What is looked at here."""
+    """The fields of an instrument that the calendar reads."""
 
     @property
     def expire_date(self) -> str:
@@ -52,7 +52,7 @@ class TradingDay:
 
 @dataclass(frozen=True, slots=True)
 class DaysQuery:
-    """Which trading days: YYYYMMDD, 0 where not given; the sessions are those of `product` or of `symbol`."""
+    """A range of trading days: YYYYMMDD, 0 where not given; the sessions are those of `product` or of `symbol`."""
 
     exchange: str
     start: int
@@ -99,17 +99,17 @@ class CalendarService:
         if end > days_after(start, MOST_DAYS):
             raise Invalid(f"end_date: is more than {MOST_DAYS} days after start_date", field="end_date")
         first = max(start, days_after(after, 1) if after else 0)
-        found: list[TradingDay] = []
+        days: list[TradingDay] = []
         if first <= end:
             for day in self._calendar.iterate_trading_days(exchange, first, end):
                 sessions = self._calendar.sessions(exchange, product, day)
-                found.append(TradingDay(day, sessions, not self._calendar.knows_holidays(exchange, day)))
-                if len(found) == limit:
+                days.append(TradingDay(day, sessions, not self._calendar.knows_holidays(exchange, day)))
+                if len(days) == limit:
                     break
-        return found
+        return days
 
     async def get_session(self, symbol: str) -> SessionStatus:
-        """What the market of an instrument does now. Raises: UnknownSymbol, Unavailable."""
+        """The present session of an instrument's market. Raises: UnknownSymbol, Unavailable."""
         await self._instruments.require((symbol,))
         return self._status(symbol, self._clock.now_ns())
 
@@ -118,10 +118,10 @@ class CalendarService:
     ) -> AsyncGenerator[tuple[str, SessionStatus] | None, None]:
         """Yield each symbol's status now and at each change, and None when nothing happened for a while.
 
-        Ends when the service does; `end_reason` says so. Raises: UnknownSymbol, Unavailable, TooManyStreams.
+        Ends when the service does; `end_reason` gives the reason. Raises: UnknownSymbol, Unavailable, TooManyStreams.
         """
-        wanted = sorted(set(symbols))
-        await self._instruments.require(wanted)
+        unique_symbols = sorted(set(symbols))
+        await self._instruments.require(unique_symbols)
         settings = self._settings()
         if self._streams >= settings.max_streams:
             raise TooManyStreams(limit=settings.max_streams)
@@ -132,7 +132,7 @@ class CalendarService:
             while not self._end_reason:
                 # Not at each heartbeat: 500 symbols take milliseconds of everybody's loop.
                 if self._clock.now_ns() >= due_ns:
-                    changed, due_ns = self._statuses(wanted, sent)
+                    changed, due_ns = self._statuses(unique_symbols, sent)
                     for symbol, status in changed:
                         sent[symbol] = status
                         yield symbol, status
@@ -148,7 +148,7 @@ class CalendarService:
 
     @property
     def end_reason(self) -> str:
-        """Why streams end; empty while they go on."""
+        """The reason why streams end; empty while they go on."""
         return self._end_reason
 
     async def run(self) -> None:

@@ -1,4 +1,4 @@
-"""News: the encoded messages that tell a subscriber about its stream itself, for ticks and for bars."""
+"""Control messages: the encoded messages about a stream itself, for tick streams and bar streams."""
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -8,11 +8,11 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from redfire.market.v1 import market_pb2 as pb
 
 
-class News(Protocol):
-    """What a stream can say of itself, as bytes of its response message."""
+class ControlMessages(Protocol):
+    """Messages that every stream has, as bytes of its response message."""
 
     def heartbeat(self) -> bytes:
-        """Nothing happened for a while."""
+        """Nothing was sent for a while."""
 
     def end(self, reason: str, resume_after: Mapping[str, int]) -> bytes:
         """The stream ends, and what to resume after, per symbol."""
@@ -24,15 +24,15 @@ def _now() -> Timestamp:
     return stamp
 
 
-class TickNews:
-    """News of tick streams."""
+class TickControlMessages:
+    """Control messages of tick streams."""
 
     def started(self, stream_id: str) -> bytes:
         """A stream begins."""
         return pb.StreamTicksResponse(started={"stream_id": stream_id}).SerializeToString()
 
     def heartbeat(self) -> bytes:
-        """Nothing happened for a while."""
+        """Nothing was sent for a while."""
         return pb.StreamTicksResponse(heartbeat={"time": _now()}).SerializeToString()
 
     def gap(self, symbol: str, first: int, last: int) -> bytes:
@@ -46,13 +46,13 @@ class TickNews:
         return pb.StreamTicksResponse(end=end).SerializeToString()
 
 
-class BarNews:
-    """News of bar streams."""
+class BarControlMessages:
+    """Control messages of bar streams."""
 
     def heartbeat(self) -> bytes:
-        """Nothing happened for a while."""
+        """Nothing was sent for a while."""
         return pb.StreamBarsResponse(heartbeat={"time": _now()}).SerializeToString()
 
     def end(self, reason: str, resume_after: Mapping[str, int]) -> bytes:
-        """The stream ends; bars are found again in history, so there is nothing to resume after."""
+        """The stream ends; bars are read again from history, so there is nothing to resume after."""
         return pb.StreamBarsResponse(end={"reason": reason}).SerializeToString()

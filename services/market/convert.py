@@ -17,7 +17,7 @@ LATEST_NS = 1 << 62
 
 
 def parse_batch(batch: bytes) -> engine_pb2.StreamTicksResponse:
-    """A batch of upstream: its ticks and its news."""
+    """A batch of upstream: its ticks and its control message."""
     return engine_pb2.StreamTicksResponse.FromString(batch)
 
 
@@ -31,7 +31,7 @@ def tick_from_row(symbol: str, row: Mapping[str, Any]) -> pb.Tick:
     return pb.Tick(symbol=symbol, **row)
 
 
-def stamp(time_ns: int) -> Timestamp:
+def timestamp_to_pb(time_ns: int) -> Timestamp:
     """Nanoseconds since 1970 as a Timestamp."""
     return Timestamp(seconds=time_ns // SECOND_NS, nanos=time_ns % SECOND_NS)
 
@@ -41,7 +41,7 @@ def bar_to_pb(bar: Bar) -> pb.Bar:
     return pb.Bar(
         symbol=bar.symbol,
         interval=int(bar.interval),  # type: ignore[arg-type]
-        start_time=stamp(bar.start_ns),
+        start_time=timestamp_to_pb(bar.start_ns),
         open=bar.open,
         high=bar.high,
         low=bar.low,
@@ -60,34 +60,36 @@ def bar_frame(bar: Bar) -> bytes:
 def series_to_pb(series: Iterable[Series]) -> list[pb.IndicatorSeries]:
     """Indicators' messages."""
     return [
-        pb.IndicatorSeries(name=one.name, times=[stamp(time_ns) for time_ns in one.times_ns], values=one.values)
+        pb.IndicatorSeries(
+            name=one.name, times=[timestamp_to_pb(time_ns) for time_ns in one.times_ns], values=one.values
+        )
         for one in series
     ]
 
 
-def interval_of(number: int) -> Interval:
-    """The interval asked for; one minute when none is stated."""
+def interval_from_pb(number: int) -> Interval:
+    """The requested interval; one minute when none is stated."""
     return Interval(number or Interval.MINUTE)
 
 
-def range_of(request: Any) -> tuple[int | None, int | None]:
+def range_from_pb(request: Any) -> tuple[int | None, int | None]:
     """start_time and end_time in nanoseconds, None where not given.
 
     Raises: Invalid when the end is before the start.
     """
-    start_ns = _moment(request.start_time) if request.HasField("start_time") else None
-    end_ns = _moment(request.end_time) if request.HasField("end_time") else None
+    start_ns = _ns_from_pb(request.start_time) if request.HasField("start_time") else None
+    end_ns = _ns_from_pb(request.end_time) if request.HasField("end_time") else None
     if start_ns is not None and end_ns is not None and end_ns < start_ns:
         raise Invalid("end_time: is before start_time", field="end_time")
     return start_ns, end_ns
 
 
-def _moment(time: Timestamp) -> int:
-    """Nanoseconds within what 64 bits hold, which a Timestamp exceeds."""
+def _ns_from_pb(time: Timestamp) -> int:
+    """Nanoseconds, clamped to 64 bits, which a Timestamp exceeds."""
     return min(max(time.seconds * SECOND_NS + time.nanos, 0), LATEST_NS)
 
 
-def seconds_of(request: Any, name: str) -> float | None:
+def seconds_from_pb(request: Any, name: str) -> float | None:
     """A Duration field in seconds, None where not given."""
     duration = getattr(request, name)
     return duration.seconds + duration.nanos / SECOND_NS if request.HasField(name) else None

@@ -12,7 +12,7 @@ REFRESH_PAUSE_S = 1.0
 
 
 class Instrument(Protocol):
-    """What is looked at here."""
+    """The fields of an instrument that are read here."""
 
     @property
     def symbol(self) -> str:
@@ -20,7 +20,7 @@ class Instrument(Protocol):
 
     @property
     def display_name(self) -> str:
-        """What people call it."""
+        """Its name for people."""
 
     @property
     def exchange(self) -> str:
@@ -63,7 +63,7 @@ class Instruments(Generic[I]):
         return self._by_symbol.values()
 
     async def refresh(self) -> None:
-        """Ask the engine. What it no longer lists is kept while we run: streams may be open on it."""
+        """Ask the engine. Instruments that it no longer lists are kept while we run: streams may be open on it."""
         self._fetched_at = self._clock.monotonic()
         fetched = {instrument.symbol: instrument for instrument in await self._fetch()}
         self._by_symbol = dict(sorted({**self._by_symbol, **fetched}.items()))
@@ -75,7 +75,7 @@ class Instruments(Generic[I]):
     async def get(self, symbol: str) -> I:
         """The instrument.
 
-        Raises: UnknownSymbol, Unavailable when the engine has not told its instruments yet.
+        Raises: UnknownSymbol, Unavailable when the engine has not sent its instruments yet.
         """
         await self.require((symbol,))
         return self._by_symbol[symbol]
@@ -91,22 +91,22 @@ class Instruments(Generic[I]):
                     raise
             unknown = [symbol for symbol in unknown if symbol not in self._by_symbol]
         if not self._by_symbol:
-            raise Unavailable("the engine has not told its instruments yet")
+            raise Unavailable("the engine has not sent its instruments yet")
         if unknown:
             raise UnknownSymbol("instrument", unknown[0], symbol=unknown[0])
 
     def list_after(self, after: str, limit: int, exchange: str, product: int, query: str) -> Sequence[I]:
         """At most `limit` of them by symbol, after the symbol `after`; empty filters let everything through."""
-        wanted = query.casefold()
-        found: list[I] = []
+        text = query.casefold()
+        matches: list[I] = []
         for symbol, instrument in self._by_symbol.items():
             if symbol <= after or (exchange and instrument.exchange != exchange):
                 continue
             if product and instrument.product != product:
                 continue
-            if wanted and wanted not in symbol.casefold() and wanted not in instrument.display_name.casefold():
+            if text and text not in symbol.casefold() and text not in instrument.display_name.casefold():
                 continue
-            found.append(instrument)
-            if len(found) == limit:
+            matches.append(instrument)
+            if len(matches) == limit:
                 break
-        return found
+        return matches

@@ -1,4 +1,4 @@
-"""What is counted of market data."""
+"""Counters of market data."""
 
 from prometheus_client import Counter
 

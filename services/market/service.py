@@ -1,4 +1,4 @@
-"""What market data is asked for: streams and their owners, last ticks, history, indicators."""
+"""Market data for callers: streams and their owners, last ticks, history, indicators."""
 
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import aclosing
@@ -12,7 +12,7 @@ from services.kernel.identifiers import new_id
 from services.market.bars import indicators
 from services.market.bars.bar_streams import BarStreams
 from services.market.bars.bars import Bar, Interval
-from services.market.control_messages import News
+from services.market.control_messages import ControlMessages, TickControlMessages
 from services.market.instruments import Instruments, UnknownSymbol
 from services.market.settings import MarketSettings
 from services.market.ticks.hub import Hub
@@ -42,7 +42,7 @@ class TooManyStreams(ResourceExhausted):
 
 
 class Records(Protocol):
-    """What is read of history."""
+    """The queries of history."""
 
     async def list_ticks(
         self, symbol: str, start_ns: int | None, end_ns: int | None, after: tuple[int, int] | None, limit: int
@@ -58,11 +58,11 @@ class Records(Protocol):
         """The last bars before a moment, oldest first."""
 
     async def knows(self, symbol: str) -> bool:
-        """Whether there is anything of this symbol."""
+        """Return true when ticks or bars of this symbol are recorded."""
 
 
 class MarketService(Generic[T]):
-    """Market data for callers. `want` tells upstream which symbols have readers; `settings` gives the present ones."""
+    """Market data for callers. `subscribe` asks upstream for symbols that have readers."""
 
     def __init__(
         self,
@@ -70,18 +70,20 @@ class MarketService(Generic[T]):
         bar_streams: BarStreams,
         records: Records,
         instruments: Instruments[Any],
-        want: Callable[[Iterable[str]], Awaitable[None]],
+        subscribe: Callable[[Iterable[str]], Awaitable[None]],
         run_blocking: Callable[..., Awaitable[Any]],
-        news: tuple[News, News],
+        tick_control: TickControlMessages,
+        bar_control: ControlMessages,
         settings: Callable[[], MarketSettings],
     ) -> None:
         self._hub = hub
         self._bar_streams = bar_streams
         self._records = records
         self._instruments = instruments
-        self._want = want
+        self._subscribe = subscribe
         self._run_blocking = run_blocking
-        self._tick_news, self._bar_news = news
+        self._tick_control = tick_control
+        self._bar_control = bar_control
         self._settings = settings
 
     def get_tick(self, symbol: str) -> T:
@@ -114,21 +116,23 @@ class MarketService(Generic[T]):
 
         Raises: UnknownSymbol, TooManyStreams, before the first message.
         """
-        wanted = frozenset(symbols)
-        await self._instruments.require(wanted)
+        symbol_set = frozenset(symbols)
+        await self._instruments.require(symbol_set)
         settings = self._admit(owner)
         stream_id, beat_s = new_id(), heartbeat_s or settings.heartbeat_s
         subscriber: Subscriber
         if conflated:
-            subscriber = ConflatedSubscriber(stream_id, owner, wanted, self._tick_news, beat_s, min_interval_s)
+            subscriber = ConflatedSubscriber(stream_id, owner, symbol_set, self._tick_control, beat_s, min_interval_s)
         else:
-            limit, on_room = settings.buffer_ticks, self._hub.on_room
-            subscriber = LosslessSubscriber(stream_id, owner, wanted, self._tick_news, beat_s, limit, on_room)
+            limit, on_capacity = settings.buffer_ticks, self._hub.on_capacity
+            subscriber = LosslessSubscriber(
+                stream_id, owner, symbol_set, self._tick_control, beat_s, limit, on_capacity
+            )
         # Registered first, so that the tick that a waiting feed begins with is not missed.
         self._hub.add(subscriber, resume_after)
         try:
             if starts_feed:
-                await self._want(wanted)
+                await self._subscribe(symbol_set)
             async with aclosing(subscriber.messages()) as messages:
                 async for message in messages:
                     yield message
@@ -150,7 +154,7 @@ class MarketService(Generic[T]):
             raise Invalid(f"add_symbols: a stream carries at most {MAX_SYMBOLS} symbols", field="add_symbols")
         self._hub.change(stream, new, removed)
         if starts_feed:
-            await self._want(new)
+            await self._subscribe(new)
         return sorted(stream.symbols)
 
     async def stream_bars(
@@ -163,17 +167,17 @@ class MarketService(Generic[T]):
         starts_feed: bool = True,
     ) -> AsyncGenerator[bytes, None]:
         """Yield the encoded messages of a bar stream. Raises as stream_ticks does."""
-        wanted = frozenset(symbols)
-        await self._instruments.require(wanted)
+        symbol_set = frozenset(symbols)
+        await self._instruments.require(symbol_set)
         settings = self._admit(owner)
         beat_s, limit = heartbeat_s or settings.heartbeat_s, settings.buffer_ticks
-        on_room = self._hub.on_room
-        subscriber = LosslessSubscriber(new_id(), owner, wanted, self._bar_news, beat_s, limit, on_room)
+        on_capacity = self._hub.on_capacity
+        subscriber = LosslessSubscriber(new_id(), owner, symbol_set, self._bar_control, beat_s, limit, on_capacity)
         self._bar_streams.add(subscriber, interval)
         self._hub.register(subscriber)
         try:
             if starts_feed:
-                await self._want(wanted)
+                await self._subscribe(symbol_set)
             async with aclosing(subscriber.messages()) as messages:
                 async for message in messages:
                     yield message
@@ -202,9 +206,9 @@ class MarketService(Generic[T]):
 
         Raises: UnknownSymbol; Invalid for a name or a range with too many bars.
         """
-        wanted = indicators.parse(names)
+        parsed = indicators.parse(names)
         await self._require_known(symbol)
-        look_back = max(one.look_back for one in wanted)
+        look_back = max(one.look_back for one in parsed)
         most = self._settings().max_indicator_bars
         if start_ns is None:
             bars = await self._records.bars_before(symbol, interval, end_ns, DEFAULT_INDICATOR_BARS + look_back)
@@ -215,7 +219,7 @@ class MarketService(Generic[T]):
                 raise Invalid(f"start_time: the range has more than {most} bars", field="start_time")
             bars = await self._records.bars_before(symbol, interval, start_ns, look_back) + bars
             first_ns = start_ns
-        compute = partial(indicators.compute, wanted, bars, first_ns)
+        compute = partial(indicators.compute, parsed, bars, first_ns)
         return list(await self._run_blocking(compute))
 
     def _admit(self, owner: str) -> MarketSettings:

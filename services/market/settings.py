@@ -8,7 +8,7 @@ from services.kernel.runtime.settings import Section
 
 
 class MarketSettings(Section):
-    """How ticks are fanned out, kept and recorded."""
+    """Fan-out, ring and recording of ticks."""
 
     section: ClassVar[str] = "market"
 
@@ -19,7 +19,7 @@ class MarketSettings(Section):
     buffer_ticks: int = Field(
         default=8192, ge=16, le=1 << 20, description="Ticks that a lossless stream may be behind before it is ended."
     )
-    heartbeat_s: float = Field(default=10.0, ge=0.1, le=3600, description="Silence after which a stream says so.")
+    heartbeat_s: float = Field(default=10.0, ge=0.1, le=3600, description="Silence after which a heartbeat is sent.")
     stall_s: float = Field(
         default=30.0, ge=0.1, le=3600, description="How long a replay at @max waits for a stream that takes nothing."
     )
@@ -29,10 +29,17 @@ class MarketSettings(Section):
         default=1.0, ge=0, le=60, description="How long after a bar's end the clock waits for late ticks to close it."
     )
     flush_s: float = Field(
-        default=0.5, gt=0, le=60, description="How often new ticks go to the journal: what `kill -9` can lose."
+        default=0.5,
+        gt=0,
+        le=60,
+        description="How often new ticks go to the write-ahead log: `kill -9` can lose so much.",
     )
-    checkpoint_s: float = Field(default=60.0, gt=0, le=3600, description="How often the journal goes to Parquet.")
-    checkpoint_mb: int = Field(default=8, ge=1, le=1024, description="The journal's size that does not wait for it.")
+    checkpoint_s: float = Field(
+        default=60.0, gt=0, le=3600, description="How often the write-ahead log goes to Parquet."
+    )
+    checkpoint_mb: int = Field(
+        default=8, ge=1, le=1024, description="The write-ahead log's size that does not wait for it."
+    )
     history_backlog_mb: int = Field(
         default=64, ge=1, description="Ticks held in memory for a disk that is too slow; more are not recorded."
     )

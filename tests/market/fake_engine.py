@@ -1,4 +1,4 @@
-"""A small engine: a real servicer of EngineService that says what a test tells it."""
+"""A small engine: a real servicer of EngineService that sends what a test gives it."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -25,9 +25,9 @@ class FakeEngine(rpc.EngineServiceServicer):
 
     def send(self, *ticks: market_pb2.Tick) -> None:
         """Send ticks as one batch."""
-        self.tell(pb.StreamTicksResponse(ticks=ticks))
+        self.send_message(pb.StreamTicksResponse(ticks=ticks))
 
-    def tell(self, item: Item) -> None:
+    def send_message(self, item: Item) -> None:
         """Send a message; None breaks the streams."""
         for queue in self.queues:
             queue.put_nowait(item)

@@ -1,4 +1,4 @@
-"""What a refusal of market says."""
+"""The parts of a refusal by market."""
 
 from typing import Any
 

@@ -44,10 +44,10 @@ class Market:
 
     async def last(self, symbol: str, sequence: int) -> bool:
         try:
-            found = await self.stub.GetTick(pb.GetTickRequest(symbol=symbol))
+            response = await self.stub.GetTick(pb.GetTickRequest(symbol=symbol))
         except grpc.aio.AioRpcError:
             return False
-        return bool(found.tick.sequence >= sequence)
+        return bool(response.tick.sequence >= sequence)
 
 
 @asynccontextmanager
@@ -56,25 +56,25 @@ async def running(
 ) -> AsyncIterator[Market]:
     engine = engine or FakeEngine()
     fakes = {"engine": FakeService(lambda process: [engine])}
-    async with platform("market", fakes=fakes, settings={"market": settings}, data_dir=data_dir) as found:
-        market = Market(found, engine)
+    async with platform("market", fakes=fakes, settings={"market": settings}, data_dir=data_dir) as running_platform:
+        market = Market(running_platform, engine)
         await market.ready()
         yield market
 
 
 @pytest.fixture
 async def market() -> AsyncIterator[Market]:
-    async with running() as found:
-        yield found
+    async with running() as market:
+        yield market
 
 
 async def read_ticks(call: Any, count: int) -> list[int]:
-    found: list[int] = []
-    while len(found) < count:
+    sequences: list[int] = []
+    while len(sequences) < count:
         message = await call.read()
         assert message is not grpc.aio.EOF
-        found += [one.sequence for one in message.ticks]
-    return found
+        sequences += [one.sequence for one in message.ticks]
+    return sequences
 
 
 async def test_instruments_are_listed_by_symbol_filtered_and_paged(market: Market) -> None:
@@ -121,13 +121,13 @@ async def test_unknown_symbols_are_not_found(market: Market) -> None:
 
 
 async def test_a_refusal_says_once_what_is_not_found(market: Market) -> None:
-    for call, said in (
+    for call, message in (
         (market.stub.GetInstrument(pb.GetInstrumentRequest(symbol="ZZ9999.SHFE")), "instrument ZZ9999.SHFE not found"),
         (market.stub.GetTick(pb.GetTickRequest(symbol=SYMBOL)), f"no tick of {SYMBOL} was seen yet"),
     ):
         with pytest.raises(grpc.aio.AioRpcError) as failed:
             await call
-        assert failed.value.details() == said
+        assert failed.value.details() == message
 
 
 async def test_the_last_tick_is_what_the_engine_sent(market: Market) -> None:
@@ -183,10 +183,10 @@ async def test_a_stream_takes_other_symbols_while_it_runs_but_only_from_its_owne
     for _ in range(2):
         assert list((await market.stub.UpdateSubscription(update)).symbols) == [OTHER]
     market.engine.send(tick(2), tick(2, OTHER))
-    found: list[tuple[str, int]] = []
-    while len(found) < 2:
-        found += [(one.symbol, one.sequence) for one in (await call.read()).ticks]
-    assert found == [(OTHER, 1), (OTHER, 2)]
+    pairs: list[tuple[str, int]] = []
+    while len(pairs) < 2:
+        pairs += [(one.symbol, one.sequence) for one in (await call.read()).ticks]
+    assert pairs == [(OTHER, 1), (OTHER, 2)]
     unknown = pb.UpdateSubscriptionRequest(stream_id=stream_id, add_symbols=["ZZ9999.SHFE"])
     assert await refused(market.stub.UpdateSubscription(unknown)) == (grpc.StatusCode.NOT_FOUND, "UNKNOWN_SYMBOL", [])
     call.cancel()
@@ -223,7 +223,7 @@ async def test_the_engine_may_go_away_and_come_back_and_what_was_lost_is_told(ma
     call = market.stub.StreamTicks(pb.StreamTicksRequest(symbols=[SYMBOL]))
     await call.read()
     assert await read_ticks(call, 1) == [1]
-    market.engine.tell(None)
+    market.engine.send_message(None)
     await until(lambda: not market.engine.queues)
     market.engine.subscribed.clear()
     await until(lambda: market.engine.queues and market.engine.subscribed)
@@ -240,7 +240,7 @@ async def test_a_feed_that_waits_for_readers_is_subscribed_when_the_first_stream
         call = market.stub.StreamTicks(pb.StreamTicksRequest(symbols=[SYMBOL]))
         await until(lambda: engine.subscribed == {SYMBOL})
         engine.send(tick(1), tick(2))
-        engine.tell(engine_pb2.StreamTicksResponse(feed_ended=True))
+        engine.send_message(engine_pb2.StreamTicksResponse(feed_ended=True))
         messages = [message async for message in call]
         assert [one.sequence for message in messages for one in message.ticks] == [1, 2]
         assert messages[-1].end.reason == "FEED_ENDED"
@@ -380,11 +380,11 @@ async def test_recorded_days_reach_a_subscriber_whole_and_their_bars_equal_the_e
         sent = list(recorded())
         for first in range(0, len(sent), 200):
             engine.send(*sent[first : first + 200])
-        engine.tell(engine_pb2.StreamTicksResponse(feed_ended=True))
-        found: list[pb.Tick] = []
+        engine.send_message(engine_pb2.StreamTicksResponse(feed_ended=True))
+        ticks_read: list[pb.Tick] = []
         async for message in call:
-            found += message.ticks
-        assert found == sent
+            ticks_read += message.ticks
+        assert ticks_read == sent
         request = pb.ListBarsRequest(symbol=SYMBOL, interval=common_pb2.INTERVAL_1D)
         bars = (await market.stub.ListBars(request)).bars
         assert [(bar.open, bar.high, bar.low, bar.close, bar.volume) for bar in bars] == [

@@ -15,11 +15,12 @@ CLOCK = LocalClock("Asia/Shanghai")
 
 
 class Made:
-    """Bars and what they closed."""
+    """Bars, and those that were closed."""
 
     def __init__(self) -> None:
         self.closed: list[Bar] = []
-        self.bars = Bars(CLOCK, self.closed.append)
+        self.bars = Bars(CLOCK)
+        self.bars.on_closed(self.closed.append)
 
     def take(self, *ticks: pb.Tick) -> None:
         for one in ticks:

@@ -51,9 +51,9 @@ class Served:
         return list((await self.stub.ListTradingDays(pb.ListTradingDaysRequest(**fields))).days)
 
     async def session(self, symbol: str) -> tuple[int, int, int, str]:
-        found = (await self.stub.GetSession(pb.GetSessionRequest(symbol=symbol))).session
-        assert found.symbol == symbol
-        return found.state, found.trading_day, found.next_state, text(found.next_change_time)
+        session = (await self.stub.GetSession(pb.GetSessionRequest(symbol=symbol))).session
+        assert session.symbol == symbol
+        return session.state, session.trading_day, session.next_state, text(session.next_change_time)
 
 
 @pytest.fixture
@@ -61,9 +61,9 @@ async def served() -> AsyncIterator[Served]:
     clock = ManualClock(at("2026-11-24 16:50"))
     fakes = {"engine": FakeService(lambda process: [FakeEngine()])}
     async with platform("market", fakes=fakes, clock=clock) as running:
-        found = Served(running, clock)
-        await until(lambda: _knows(found))
-        yield found
+        served = Served(running, clock)
+        await until(lambda: _knows(served))
+        yield served
 
 
 async def _knows(served: Served) -> bool:
@@ -125,17 +125,17 @@ async def test_years_whose_holidays_are_not_known_are_provisional(served: Served
 
 async def test_days_come_in_pages(served: Served) -> None:
     asked = {"exchange": "CFFEX", "start_date": "2026-01-01", "end_date": "2026-12-31", "page_size": 100}
-    found: list[int] = []
+    days: list[int] = []
     token = ""
     while True:
         page = await served.stub.ListTradingDays(pb.ListTradingDaysRequest(**asked, page_token=token))
         assert len(page.days) <= 100
-        found += [day.trading_day for day in page.days]
+        days += [day.trading_day for day in page.days]
         token = page.next_page_token
         if not token:
             break
-    assert found == sorted(set(found))
-    assert (found[0], found[-1], len(found)) == (20260105, 20261231, 242)
+    assert days == sorted(set(days))
+    assert (days[0], days[-1], len(days)) == (20260105, 20261231, 242)
     other = pb.ListTradingDaysRequest(**{**asked, "exchange": "SHFE"}, page_token="bm90IG91cnM")
     assert (await refused(served.stub.ListTradingDays(other)))[1:] == ("INVALID_PAGE_TOKEN", ["page_token"])
 

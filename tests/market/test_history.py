@@ -18,9 +18,9 @@ async def test_ticks_come_back_as_they_were_from_memory_journal_and_archive(tmp_
     sent = ticks(1000)
     async with recorder(tmp_path) as one:
         one.publish(*sent[:400])
-        await one.history.checkpoint()
+        await one.recorder.checkpoint()
         one.publish(*sent[400:700])
-        await one.history.flush()
+        await one.recorder.flush()
         one.publish(*sent[700:])
         assert await one.all_ticks(page=99) == sent
     async with recorder(tmp_path) as two:
@@ -32,10 +32,10 @@ async def test_a_range_has_its_start_and_not_its_end(tmp_path: Path) -> None:
     sent = ticks(100)
     async with recorder(tmp_path) as one:
         one.publish(*sent[:50])
-        await one.history.checkpoint()
+        await one.recorder.checkpoint()
         one.publish(*sent[50:])
-        found = await one.history.list_ticks(SYMBOL, sent[10].time_ns, sent[60].time_ns, None, 1000)
-        assert found == sent[10:60]
+        rows = await one.history.list_ticks(SYMBOL, sent[10].time_ns, sent[60].time_ns, None, 1000)
+        assert rows == sent[10:60]
         assert await one.history.list_ticks("ZZ9999.SHFE", None, None, None, 10) == []
 
 
@@ -43,14 +43,14 @@ async def test_a_kill_loses_only_what_was_not_flushed(tmp_path: Path) -> None:
     sent = ticks(600)
     async with recorder(tmp_path, kill=True) as one:
         one.publish(*sent[:200])
-        await one.history.checkpoint()
+        await one.recorder.checkpoint()
         one.publish(*sent[200:400])
-        await one.history.flush()
+        await one.recorder.flush()
         one.publish(*sent[400:])
     async with recorder(tmp_path) as two:
         assert await two.all_ticks() == sent[:400]
         two.publish(*sent[400:])
-        await two.history.checkpoint()
+        await two.recorder.checkpoint()
         assert await two.all_ticks() == sent
         bars = await two.history.list_bars(SYMBOL, Interval.MINUTE, None, None, None, 100)
         assert [bar.volume for bar in bars] == [119.0, *[120.0] * 4]
@@ -62,13 +62,13 @@ async def test_a_torn_journal_gives_what_is_whole_and_goes_on(tmp_path: Path) ->
     async with recorder(tmp_path, kill=True) as one:
         for start in (0, 10, 20):
             one.publish(*sent[start : start + 10])
-            await one.history.flush()
+            await one.recorder.flush()
     (path,) = tmp_path.glob("journal-*")
     path.write_bytes(path.read_bytes()[:-7])
     async with recorder(tmp_path, kill=True) as two:
         assert await two.all_ticks() == sent[:20]
         two.publish(*ticks(5, first=40))
-        await two.history.flush()
+        await two.recorder.flush()
     async with recorder(tmp_path) as three:
         assert await three.all_ticks() == sent[:20] + ticks(5, first=40)
 
@@ -77,14 +77,14 @@ async def test_a_kill_between_archive_and_state_doubles_nothing(tmp_path: Path) 
     sent = ticks(300)
     async with recorder(tmp_path / "a", kill=True) as one:
         one.publish(*sent)
-        await one.history.flush()
+        await one.recorder.flush()
         shutil.copytree(tmp_path / "a", tmp_path / "b")
-        await one.history.checkpoint()
+        await one.recorder.checkpoint()
     shutil.copytree(tmp_path / "a" / "ticks", tmp_path / "b" / "ticks")
     shutil.copytree(tmp_path / "a" / "bars", tmp_path / "b" / "bars")
     async with recorder(tmp_path / "b") as two:
         assert await two.all_ticks() == sent
-        await two.history.checkpoint()
+        await two.recorder.checkpoint()
         assert await two.all_ticks() == sent
         assert len(await two.history.list_bars(SYMBOL, Interval.MINUTE, None, None, None, 100)) == 2
 
@@ -94,7 +94,7 @@ async def test_many_small_files_become_one_while_they_are_read(tmp_path: Path) -
     async with recorder(tmp_path, compact_files=4) as one:
         for start in range(0, 400, 20):
             one.publish(*sent[start : start + 20])
-            checkpoint = asyncio.create_task(one.history.checkpoint())
+            checkpoint = asyncio.create_task(one.recorder.checkpoint())
             assert await one.all_ticks(page=64) == sent[: start + 20]
             await checkpoint
         assert len(list(tmp_path.glob("ticks/symbol=*/day=*/*.parquet"))) <= 5
@@ -106,9 +106,9 @@ async def test_a_failed_checkpoint_loses_nothing(tmp_path: Path, monkeypatch: py
     async with recorder(tmp_path) as one:
         one.publish(*sent[:30])
         with monkeypatch.context() as patch:
-            patch.setattr(one.history._ticks, "write", lambda *_: (_ for _ in ()).throw(OSError("disk full")))
+            patch.setattr(one.store.ticks, "write", lambda *_: (_ for _ in ()).throw(OSError("disk full")))
             with pytest.raises(OSError, match="disk full"):
-                await one.history.checkpoint()
+                await one.recorder.checkpoint()
         one.publish(*sent[30:])
         assert await one.all_ticks() == sent
     async with recorder(tmp_path) as two:
@@ -119,8 +119,8 @@ async def test_memory_is_bounded_when_the_disk_does_not_keep_up(tmp_path: Path) 
     async with recorder(tmp_path, history_backlog_mb=1) as one:
         for first in range(1, 40_000, 1000):
             one.publish(*ticks(1000, first=first))
-        assert one.history.held_bytes < 2 << 20
-        assert one.history.dropped_ticks > 0
+        assert one.recorder.held_bytes < 2 << 20
+        assert one.recorder.dropped_ticks > 0
 
 
 async def test_a_replay_run_twice_is_recorded_once(tmp_path: Path) -> None:
@@ -151,7 +151,7 @@ async def test_bars_of_many_days_are_listed_oldest_first_and_from_the_end(tmp_pa
                     for n in range(3)
                 )
             )
-            await one.history.checkpoint()
+            await one.recorder.checkpoint()
         one.bars.close_all()
         days = await one.history.list_bars(SYMBOL, Interval.DAY, None, None, None, 100)
         assert [bar.trading_day for bar in days] == [20261102 + n for n in range(5)]
@@ -169,7 +169,7 @@ async def test_recorded_days_are_kept_to_the_last_tick(tmp_path: Path) -> None:
         for start in range(0, len(sent), 500):
             one.publish(*sent[start : start + 500])
             if start % 10_000 == 0:
-                await one.history.checkpoint()
+                await one.recorder.checkpoint()
     async with recorder(tmp_path) as two:
         assert await two.all_ticks(page=1000) == sent
 
@@ -183,9 +183,9 @@ async def test_a_real_gateways_history_has_nothing_that_the_simulated_market_tol
         ]
 
     async with recorder(tmp_path) as one:
-        one.history.learn_real_gateways(["CTP"])
+        one.recorder.learn_real_gateways(["CTP"])
         one.publish(*minutes(1, "SIM"))
-        await one.history.checkpoint()
+        await one.recorder.checkpoint()
         one.publish(*minutes(19, "SIM"))
         assert {row.gateway for row in await one.all_ticks()} <= {"", "SIM"}
         one.publish(*minutes(38, "CTP"))
@@ -195,12 +195,12 @@ async def test_a_real_gateways_history_has_nothing_that_the_simulated_market_tol
             bars = await one.history.list_bars(SYMBOL, Interval.MINUTE, None, None, None, 100)
             assert bars and all(bar.start_ns + Interval.MINUTE.length_ns > first_real for bar in bars)
             assert await one.history.bars_before(SYMBOL, Interval.MINUTE, None, 100) == bars
-            await one.history.checkpoint()
+            await one.recorder.checkpoint()
         # What backtests read is the same.
-        table = one.history._ticks.table(SYMBOL, 20261120, ["sequence"])
+        table = one.store.ticks.table(SYMBOL, 20261120, ["sequence"])
         assert sorted(table.column("sequence").to_pylist()) == list(range(38, 56))
     async with recorder(tmp_path) as two:
-        two.history.learn_real_gateways(["CTP"])
+        two.recorder.learn_real_gateways(["CTP"])
         assert len(await two.all_ticks()) == 18
         # The real gateway is gone, the simulated market serves the symbol again: that is no part of its history.
         two.publish(*minutes(57, "SIM"))

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from redfire.market.v1 import market_pb2 as pb
 
-from services.market.control_messages import TickNews
+from services.market.control_messages import TickControlMessages
 from services.market.ticks.frames import split
 from services.market.ticks.hub import Hub
 from services.market.ticks.subscriber import ConflatedSubscriber, LosslessSubscriber, Subscriber
@@ -21,7 +21,7 @@ OTHER = "rb2105.SHFE"
 
 
 class Reader:
-    """Reads a subscriber's stream into lists, when it is told to."""
+    """Reads a subscriber's stream into lists, when started."""
 
     def __init__(self, subscriber: Subscriber) -> None:
         self.subscriber = subscriber
@@ -54,13 +54,13 @@ class Reader:
     def ticks(self, symbol: str = SYMBOL) -> list[int]:
         return [t.sequence for message in self.messages for t in message.ticks if t.symbol == symbol]
 
-    def news(self) -> list[str]:
+    def events(self) -> list[str]:
         return [kind for message in self.messages if (kind := message.WhichOneof("event"))]
 
 
 @pytest.fixture
 def hub() -> Hub[pb.Tick]:
-    return Hub(TickNews(), 64)
+    return Hub(TickControlMessages(), 64)
 
 
 def publish(hub: Hub[pb.Tick], *ticks: pb.Tick) -> None:
@@ -69,14 +69,18 @@ def publish(hub: Hub[pb.Tick], *ticks: pb.Tick) -> None:
 
 def lossless(hub: Hub[pb.Tick], *symbols: str, limit: int = 100, heartbeat_s: float = 10.0, **resume: int) -> Reader:
     names = frozenset(symbols or (SYMBOL,))
-    subscriber = LosslessSubscriber(f"s{hub.stream_count}", "alice", names, TickNews(), heartbeat_s, limit, hub.on_room)
+    subscriber = LosslessSubscriber(
+        f"s{hub.stream_count}", "alice", names, TickControlMessages(), heartbeat_s, limit, hub.on_capacity
+    )
     hub.add(subscriber, {SYMBOL: resume["after"]} if "after" in resume else {})
     return Reader(subscriber)
 
 
 def conflated(hub: Hub[pb.Tick], *symbols: str, min_interval_s: float = 0.0) -> Reader:
     names = frozenset(symbols or (SYMBOL,))
-    subscriber = ConflatedSubscriber(f"c{hub.stream_count}", "alice", names, TickNews(), 10.0, min_interval_s)
+    subscriber = ConflatedSubscriber(
+        f"c{hub.stream_count}", "alice", names, TickControlMessages(), 10.0, min_interval_s
+    )
     hub.add(subscriber, {})
     return Reader(subscriber)
 
@@ -92,20 +96,22 @@ async def test_a_stream_starts_with_its_id_then_the_last_tick_then_what_comes(hu
 
 async def test_a_symbol_that_another_gateway_serves_begins_anew() -> None:
     moved: list[tuple[str, str]] = []
-    hub: Hub[pb.Tick] = Hub(TickNews(), 64, lambda *what: moved.append(what))
+    hub: Hub[pb.Tick] = Hub(TickControlMessages(), 64)
+    hub.on_moved(lambda *change: moved.append(change))
     publish(hub, tick(1, gateway="SIM"), tick(2, gateway="SIM"))
     reader = lossless(hub).start()
     publish(hub, tick(4, gateway="CTP"), tick(5, gateway="CTP"))
     resumed = lossless(hub, after=1).start()
     await until(lambda: resumed.ticks() == [4, 5] and reader.ticks() == [2, 4, 5])
-    assert moved == [(SYMBOL, "CTP")] and reader.news()[1:] == resumed.news()[1:] == ["gap"]
+    assert moved == [(SYMBOL, "CTP")] and reader.events()[1:] == resumed.events()[1:] == ["gap"]
     await reader.stop()
     await resumed.stop()
 
 
 async def test_a_last_tick_of_a_gateway_that_serves_the_symbol_no_more_is_forgotten() -> None:
     moved: list[tuple[str, str]] = []
-    hub: Hub[pb.Tick] = Hub(TickNews(), 64, lambda *what: moved.append(what))
+    hub: Hub[pb.Tick] = Hub(TickControlMessages(), 64)
+    hub.on_moved(lambda *change: moved.append(change))
     publish(hub, tick(1, gateway="SIM"))
     hub.move(SYMBOL, "SIM")
     hub.move(OTHER, "CTP")
@@ -162,7 +168,7 @@ async def test_a_lossless_reader_that_falls_behind_is_ended_with_what_to_resume_
         await anext(reader._stream)
     again = lossless(hub, after=1).start()
     await until(lambda: again.ticks() == list(range(2, 20)))
-    assert "gap" not in again.news()
+    assert "gap" not in again.events()
     await again.stop()
 
 
@@ -257,7 +263,7 @@ async def test_a_jump_of_upstream_is_told_as_a_gap_in_its_place(hub: Hub[pb.Tick
 
 async def test_a_tick_told_twice_is_delivered_once(hub: Hub[pb.Tick]) -> None:
     seen: list[int] = []
-    hub.sinks.append(lambda frames, ticks: seen.extend(t.sequence for t in ticks))
+    hub.on_published(lambda frames, ticks: seen.extend(t.sequence for t in ticks))
     reader = lossless(hub).start()
     publish(hub, tick(1), tick(2))
     publish(hub, tick(2), tick(3))
@@ -274,7 +280,7 @@ async def test_ticks_of_an_earlier_run_are_no_beginning_of_a_replay(hub: Hub[pb.
     reader = lossless(hub).start()
     publish(hub, tick(1 << 30), tick((1 << 30) + 1))
     await until(lambda: reader.ticks() == [1 << 30, (1 << 30) + 1])
-    assert reader.news() == ["started"]
+    assert reader.events() == ["started"]
     await reader.stop()
 
 
@@ -344,7 +350,7 @@ async def test_a_paced_feed_waits_for_the_slowest_lossless_stream_and_loses_noth
     async def feed() -> None:
         for n in range(1, 201):
             publish(hub, tick(n))
-            await hub.wait_for_room(30)
+            await hub.wait_for_capacity(30)
 
     feeding = asyncio.create_task(feed())
     await until(lambda: slow.subscriber.waiting == 10)  # type: ignore[attr-defined]
@@ -363,7 +369,7 @@ async def test_a_paced_feed_ends_a_stream_that_takes_nothing_and_goes_on(hub: Hu
     await stuck.next()
     for n in range(1, 20):
         publish(hub, tick(n))
-        await asyncio.wait_for(hub.wait_for_room(0.1), 5)
+        await asyncio.wait_for(hub.wait_for_capacity(0.1), 5)
     assert (await stuck.next()).end.reason == "SLOW_CONSUMER"
 
 
@@ -371,7 +377,7 @@ async def test_a_reader_that_leaves_lets_a_paced_feed_go_on(hub: Hub[pb.Tick]) -
     hub.begin_feed(paced=True, realtime=False)
     reader = lossless(hub, limit=4)
     publish(hub, tick(1), tick(2), tick(3))
-    waiting = asyncio.create_task(hub.wait_for_room(30))
+    waiting = asyncio.create_task(hub.wait_for_capacity(30))
     await asyncio.sleep(0)
     hub.remove(reader.subscriber)
     await asyncio.wait_for(waiting, 1)
@@ -429,7 +435,7 @@ steps = st.lists(
 @settings(max_examples=150, deadline=None)
 def test_whatever_happens_each_stream_is_contiguous_but_for_told_gaps(script: list[tuple[str, object]]) -> None:
     async def play() -> None:
-        hub: Hub[pb.Tick] = Hub(TickNews(), 8)
+        hub: Hub[pb.Tick] = Hub(TickControlMessages(), 8)
         last = {SYMBOL: 0, OTHER: 0}
         readers: list[Reader] = []
         for kind, value in script:

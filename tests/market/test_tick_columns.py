@@ -24,12 +24,12 @@ def plain(ticks: list[pb.Tick]) -> dict[tuple[str, int], list[dict[str, Any]]]:
             for value in [getattr(one, name)]
         }
         rows.setdefault((one.symbol, one.trading_day or DAY), []).append(row)
-    return {key: sorted(found, key=str) for key, found in rows.items()}
+    return {key: sorted(column_rows, key=str) for key, column_rows in rows.items()}
 
 
 def decoded(*batches: bytes) -> dict[tuple[str, int], list[dict[str, Any]]]:
     columns = tick_columns(batches, lambda symbol, time_ns: DAY, lambda: None)
-    return {key: sorted(pa.table(found).to_pylist(), key=str) for key, found in columns.items()}
+    return {key: sorted(pa.table(column_rows).to_pylist(), key=str) for key, column_rows in columns.items()}
 
 
 def encoded(ticks: list[pb.Tick]) -> bytes:

@@ -34,14 +34,14 @@ async def market(feed: str) -> AsyncIterator[MarketServiceStub]:
 async def test_a_replay_at_full_speed_arrives_complete_and_in_order_with_the_exchanges_daily_bars() -> None:
     data_file(DAILY)
     async with market(f"replay:{data_file(RECORDED)}@max?start=subscribe") as stub:
-        found: list[pb.Tick] = []
-        news: list[str] = []
+        ticks: list[pb.Tick] = []
+        events: list[str] = []
         async for message in stub.StreamTicks(pb.StreamTicksRequest(symbols=[SYMBOL]), timeout=120):
-            found += message.ticks
-            news += filter(None, [message.WhichOneof("event")])
-        assert len(found) == 84_347
-        assert [one.sequence for one in found] == list(range(found[0].sequence, found[0].sequence + 84_347))
-        assert [kind for kind in news if kind != "heartbeat"] == ["started", "end"]
+            ticks += message.ticks
+            events += filter(None, [message.WhichOneof("event")])
+        assert len(ticks) == 84_347
+        assert [one.sequence for one in ticks] == list(range(ticks[0].sequence, ticks[0].sequence + 84_347))
+        assert [kind for kind in events if kind != "heartbeat"] == ["started", "end"]
         days = (await stub.ListBars(pb.ListBarsRequest(symbol=SYMBOL, interval=7))).bars
         for bar, day in zip(days, (20210104, 20210105, 20210106), strict=True):
             names = ("open", "high", "low", "close", "volume", "turnover", "open_interest")

@@ -1,4 +1,4 @@
-"""Streams of closed bars: each bar is encoded once, when somebody wants it."""
+"""Streams of closed bars: each bar is encoded once, if it has subscribers."""
 
 from collections.abc import Callable
 
@@ -14,7 +14,7 @@ class BarStreams:
         self._subscribers: dict[tuple[str, Interval], list[LosslessSubscriber]] = {}
 
     def publish(self, bar: Bar) -> None:
-        """Give a closed bar to those who want it."""
+        """Send a closed bar to its subscribers."""
         subscribers = self._subscribers.get((bar.symbol, bar.interval))
         if subscribers:
             chunk = Chunk(self._encode(bar), 1)

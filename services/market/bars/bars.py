@@ -6,7 +6,7 @@ figures in the ticks. A span in which nothing was traded has no bar: snapshots t
 exchanges send after the close) open none; ticks of the second after a session's end belong to its last minute.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
 from enum import IntEnum
 from typing import Any, Protocol
@@ -39,7 +39,7 @@ LONGER = (Interval.MINUTES_5, Interval.MINUTES_15, Interval.MINUTES_30, Interval
 
 @dataclass(slots=True)
 class Bar:
-    """What happened from `start_ns` on. Mutable while it is open; a closed one is changed no more."""
+    """A bar that begins at `start_ns`. Mutable while it is open; a closed one is changed no more."""
 
     symbol: str
     interval: Interval
@@ -60,7 +60,7 @@ class Bar:
 
 
 class Tick(Protocol):
-    """What bars read of a tick; volume and turnover are the trading day's so far."""
+    """The fields of a tick that bars read; volume and turnover are the trading day's so far."""
 
     symbol: str
     sequence: int
@@ -77,7 +77,7 @@ class Tick(Protocol):
 
 
 class SymbolBars:
-    """The open bars of one symbol, and what of its last tick the next one is compared with."""
+    """The open bars of one symbol, and the fields of its last tick that the next one is compared with."""
 
     __slots__ = (
         "_clock",
@@ -124,7 +124,7 @@ class SymbolBars:
         self.own_time_until_ns = 0
 
     def on_tick(self, tick: Tick, close: Callable[[Bar], None]) -> None:
-        """Take a tick; bars that end before it are closed first."""
+        """Apply a tick; bars that end before it are closed first."""
         price = tick.last_price
         if not 0.0 < price < 1e300:  # CTP writes the largest double where it has no price
             return
@@ -286,7 +286,7 @@ class SymbolBars:
         return state
 
     def load(self, state: dict[str, Any]) -> None:
-        """Go on from what dump() gave."""
+        """Go on from a dump()."""
         for name in _PLAIN:
             setattr(self, name, state[name])
         self.minute = _bar(state["minute"]) if state["minute"] else None
@@ -300,18 +300,32 @@ _PLAIN = tuple(name for name in SymbolBars.__slots__ if name not in _NOT_KEPT)
 
 
 class Bars:
-    """All symbols' open bars. Closed ones go to `on_close`, in order of their end per symbol."""
+    """All symbols' open bars. Closed ones go to the listeners, in order of their end per symbol."""
 
-    def __init__(self, clock: LocalClock, on_close: Callable[[Bar], None]) -> None:
+    def __init__(self, clock: LocalClock) -> None:
         self._clock = clock
-        self._on_close = on_close
+        self._listeners: list[Callable[[Bar], None]] = []
+        self._on_close = self._closed  # bound once, not with each tick
         self._symbols: dict[str, SymbolBars] = {}
 
     def __iter__(self) -> Iterator[SymbolBars]:
         return iter(self._symbols.values())
 
+    def on_closed(self, listener: Callable[[Bar], None]) -> None:
+        """Register a listener of closed bars."""
+        self._listeners.append(listener)
+
+    def _closed(self, bar: Bar) -> None:
+        for listener in self._listeners:
+            listener(bar)
+
+    def on_ticks(self, ticks: Iterable[Tick]) -> None:
+        """Apply ticks, in order."""
+        for tick in ticks:
+            self.on_tick(tick)
+
     def on_tick(self, tick: Tick) -> None:
-        """Take a tick."""
+        """Apply a tick."""
         symbol = tick.symbol
         bars = self._symbols.get(symbol)
         if bars is None:
@@ -338,7 +352,7 @@ class Bars:
         return {symbol: bars.dump() for symbol, bars in self._symbols.items()}
 
     def load(self, state: dict[str, dict[str, Any]]) -> None:
-        """Go on from what dump() gave."""
+        """Go on from a dump()."""
         for symbol, one in state.items():
             self._symbols[symbol] = SymbolBars(symbol, self._clock)
             self._symbols[symbol].load(one)

@@ -17,7 +17,7 @@ WARM_UP = 250
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """How an indicator is computed: TA-Lib's function, what it reads of bars, its parameters and its outputs."""
+    """Computation of an indicator: TA-Lib's function, the columns that it reads, its parameters and its outputs."""
 
     function: str
     inputs: tuple[str, ...]
@@ -83,7 +83,7 @@ KINDS: dict[str, Kind] = {
 
 @dataclass(frozen=True, slots=True)
 class Indicator:
-    """An indicator as it was asked for, with all its parameters."""
+    """A requested indicator with all its parameters."""
 
     name: str
     kind: Kind
@@ -91,7 +91,7 @@ class Indicator:
 
     @property
     def look_back(self) -> int:
-        """How many bars before the first value it needs, at most."""
+        """Number of bars that it needs before its first value, at most."""
         periods = sum(value for key, value in self.parameters.items() if "period" in key)
         return 3 * int(periods) + WARM_UP
 
@@ -124,7 +124,7 @@ def compute(indicators: Sequence[Indicator], bars: Sequence[Bar], first_ns: int 
         for name in {column for one in indicators for column in one.kind.inputs}
     }
     times = np.array([bar.start_ns for bar in bars], dtype=np.int64)
-    wanted = times >= (first_ns if first_ns is not None else times[0])
+    in_range = times >= (first_ns if first_ns is not None else times[0])
     series: list[Series] = []
     for one in indicators:
         function, parameters = _function(one.kind.function), one.parameters
@@ -137,8 +137,8 @@ def compute(indicators: Sequence[Indicator], bars: Sequence[Bar], first_ns: int 
         except Exception as error:  # TA-Lib raises plain Exception for a number outside its range
             raise Invalid(f"names: {one.name!r} is refused: {error}", field="names") from error
         for output, values in zip(one.kind.outputs, result if isinstance(result, tuple) else (result,), strict=True):
-            there = wanted & ~np.isnan(values)
-            series.append(Series(_output_name(one, output), times[there].tolist(), values[there].tolist()))
+            present = in_range & ~np.isnan(values)
+            series.append(Series(_output_name(one, output), times[present].tolist(), values[present].tolist()))
     return series
 
 

@@ -1,8 +1,8 @@
-"""Columns of ticks, straight from the bytes of many at a time: what history writes to Parquet.
+"""Columns of ticks, straight from the bytes of many at a time: history writes them to Parquet.
 
 Ticks of a symbol are mostly encoded alike: the same fields at the same places, doubles and lists of doubles, so that
 frames below each other are a matrix whose slices are the columns. That takes a tenth of the time of reading each field
-of each tick, and numpy leaves the event loop's thread its turns meanwhile. What is encoded in a way of its own is
+of each tick, and numpy leaves the event loop's thread its turns meanwhile. A tick encoded in a way of its own is
 parsed and read field by field.
 """
 
@@ -49,17 +49,17 @@ def tick_columns(
 
     `trading_day` gives the day of a tick without one; `pause` is called now and then to let other threads run.
     """
-    found: dict[tuple[str, int], list[Columns]] = {}
+    parts: dict[tuple[str, int], list[Columns]] = {}
     for head, frames in _by_head(batches, pause).items():
         for first in range(0, len(frames), ROWS):
             pause()
             rest = frames[first : first + ROWS]
             if head:
                 for symbol, columns in _matrices(rest):
-                    _by_day(found, symbol, columns, trading_day)
+                    _by_day(parts, symbol, columns, trading_day)
             for symbol, columns in _parsed(rest):
-                _by_day(found, symbol, columns, trading_day)
-    return {key: _joined(parts) for key, parts in found.items()}
+                _by_day(parts, symbol, columns, trading_day)
+    return {key: _joined(group) for key, group in parts.items()}
 
 
 def _by_head(batches: Iterable[bytes], pause: Callable[[], None]) -> dict[bytes, list[bytes]]:
@@ -96,7 +96,7 @@ def _matrices(frames: list[bytes]) -> Iterable[tuple[str, Columns]]:
 
 
 class _Layout:
-    """Where the fields are in frames that are encoded like this one. `usual` says whether it could be understood."""
+    """The places of fields in frames that are encoded like this one. `usual` is false when it could not be read."""
 
     def __init__(self, frame: bytes) -> None:
         self.symbol = ""
@@ -110,7 +110,7 @@ class _Layout:
             position = self._read(frame, position)
 
     def _read(self, frame: bytes, position: int) -> int:
-        """Take in a field; where the next one begins."""
+        """Read a field; return the position of the next one."""
         tag, start = varint(frame, position)
         name, kind = _FIELDS.get(tag >> 3, ("", -1))
         if kind != tag & 7 or name in self._places:
@@ -131,22 +131,22 @@ class _Layout:
         return end
 
     def match(self, matrix: Bytes) -> NDArray[np.bool_]:
-        """Which rows are encoded like this one."""
+        """A mask of the rows that are encoded like this one."""
         return np.asarray(((matrix & self._mask) == (self._model & self._mask)).all(axis=1))
 
     def columns(self, matrix: Bytes) -> Columns:
         """The fields of rows that match; what is absent is zero or empty."""
-        found: Columns = {}
+        columns: Columns = {}
         for name in TICK_COLUMNS:
             start, end = self._places.get(name, (0, 0))
             part = np.ascontiguousarray(matrix[:, start:end])
             if _KINDS[name] == _VARINT:
-                found[name] = _numbers(part)
+                columns[name] = _numbers(part)
             elif _KINDS[name] == _LENGTH:
-                found[name] = _lists(part.view("<f8").ravel() if end > start else np.empty(0), len(part))
+                columns[name] = _lists(part.view("<f8").ravel() if end > start else np.empty(0), len(part))
             else:
-                found[name] = part.view("<f8").ravel() if end > start else np.zeros(len(part))
-        return found
+                columns[name] = part.view("<f8").ravel() if end > start else np.zeros(len(part))
+        return columns
 
 
 def _parsed(frames: Sequence[bytes]) -> Iterable[tuple[str, Columns]]:
@@ -168,7 +168,7 @@ def _values(name: str, ticks: Sequence[pb.Tick]) -> Any:
 
 
 def _by_day(
-    found: dict[tuple[str, int], list[Columns]], symbol: str, columns: Columns, trading_day: Callable[[str, int], int]
+    parts: dict[tuple[str, int], list[Columns]], symbol: str, columns: Columns, trading_day: Callable[[str, int], int]
 ) -> None:
     days = columns["trading_day"].copy()
     for row in np.flatnonzero(days == 0):
@@ -176,7 +176,7 @@ def _by_day(
     for day in np.unique(days).tolist():
         rows = np.flatnonzero(days == day)
         part = columns if len(rows) == len(days) else {name: column.take(rows) for name, column in columns.items()}
-        found.setdefault((symbol, day), []).append(part)
+        parts.setdefault((symbol, day), []).append(part)
 
 
 def _joined(parts: list[Columns]) -> Columns:

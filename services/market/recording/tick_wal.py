@@ -1,4 +1,4 @@
-"""The journal: the ticks since the last checkpoint, appended to one file as they came, so that a kill loses little.
+"""The write-ahead log: the ticks since the last checkpoint, appended to one file as they came.
 
 A record is its length and CRC-32 (both little-endian, 4 bytes) and a batch's bytes. A record that a kill tore off ends
 the reading. Appending hands the bytes to the operating system: they outlive the process, but not a power failure.
@@ -13,7 +13,7 @@ from typing import BinaryIO
 _HEADER = struct.Struct("<II")
 
 
-class Journal:
+class TickWal:
     """One open file; used by the writer thread only."""
 
     def __init__(self, path: Path) -> None:
@@ -30,7 +30,7 @@ class Journal:
 
 
 def read(path: Path) -> Iterator[bytes]:
-    """The whole records of a journal in order; nothing when there is none. The torn rest is cut off the file."""
+    """The whole records of a log in order; nothing when there is none. The torn rest is cut off the file."""
     if not path.exists():
         return
     whole = 0

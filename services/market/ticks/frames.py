@@ -13,7 +13,7 @@ class MalformedBatchError(ValueError):
 
 
 def split(batch: bytes) -> list[bytes]:
-    """The frames of field 1 in order; other fields (news of the stream) are left out.
+    """The frames of field 1 in order; other fields (control messages) are left out.
 
     Raises: MalformedBatchError when the bytes end within a field.
     """

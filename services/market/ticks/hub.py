@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Generic
 
 from services.market import metrics
-from services.market.control_messages import TickNews
+from services.market.control_messages import TickControlMessages
 from services.market.ticks.subscriber import (
     FEED_ENDED,
     Backlog,
@@ -20,7 +20,7 @@ from services.market.ticks.subscriber import (
     LosslessSubscriber,
     Subscriber,
 )
-from services.market.ticks.tick_ring import Channel, T
+from services.market.ticks.tick_ring import T, TickRing
 
 _log = logging.getLogger(__name__)
 
@@ -29,7 +29,7 @@ NEW_EPOCH = 1 << 20
 
 MANY_STREAMS = 8
 WRITE_S = 60e-6
-"""What a message costs the loop, about (measured)."""
+"""The cost of a message for the loop, about (measured)."""
 LONGEST_PAUSE_S = 0.002
 
 
@@ -55,59 +55,62 @@ class Group:
         for subscriber in self.subscribers:
             subscriber.offer(chunk, bounded=bounded, wake=False)
 
-    def tell(self, news: bytes, bounded: bool) -> None:
-        """Hand news to every subscriber, in their place between the ticks."""
+    def offer_control(self, message: bytes, bounded: bool) -> None:
+        """Queue a control message for every subscriber, in its place between the ticks."""
         self.flush(bounded)
-        chunk = Chunk(news)
+        chunk = Chunk(message)
         for subscriber in self.subscribers:
             subscriber.offer(chunk)
 
 
 class Route(Generic[T]):
-    """A symbol's channel and who wants it."""
+    """A symbol's ring and its subscribers."""
 
-    __slots__ = ("channel", "conflated", "groups")
+    __slots__ = ("conflated", "groups", "ring")
 
     def __init__(self, symbol: str, ring_frames: int) -> None:
-        self.channel: Channel[T] = Channel(symbol, ring_frames)
+        self.ring: TickRing[T] = TickRing(symbol, ring_frames)
         self.groups: list[Group] = []
         self.conflated: dict[ConflatedSubscriber, None] = {}
 
 
 class Hub(Generic[T]):
-    """Takes batches from upstream and gives them to subscribers. `sinks` see each batch after the subscribers did.
+    """Takes batches from upstream and gives them to subscribers, then to the listeners of `on_published`.
 
-    `on_moved` hears of a symbol that another gateway serves from now on. The engine leaves out a sequence there, so
-    that it need not be looked for at each tick.
+    Listeners of `on_moved` are called for a symbol that another gateway serves from now on. The engine leaves out a
+    sequence there, so that it need not be looked for at each tick.
     """
 
-    def __init__(
-        self,
-        news: TickNews,
-        ring_frames: int,
-        on_moved: Callable[[str, str], None] = lambda symbol, gateway: None,
-    ) -> None:
+    def __init__(self, control: TickControlMessages, ring_frames: int) -> None:
         self.paced = False
         self.recorded = False
-        """Whether the feed is a replay: then ticks of an earlier run of ours are no beginning of its streams."""
+        """True for a replay: then ticks of an earlier run of ours are no beginning of its streams."""
         self.feed_ended = False
-        self.sinks: list[Callable[[Sequence[bytes], Sequence[T]], None]] = []
-        self._news = news
-        self._on_moved = on_moved
+        self._published_listeners: list[Callable[[Sequence[bytes], Sequence[T]], None]] = []
+        self._moved_listeners: list[Callable[[str, str], None]] = []
+        self._control = control
         self._ring_frames = ring_frames
         self._routes: dict[str, Route[T]] = {}
         self._groups: dict[frozenset[str], Group] = {}
         self._streams: dict[str, Subscriber] = {}
-        self._room = asyncio.Event()
+        self._capacity = asyncio.Event()
         self._drained = ""
         self._unwoken: dict[Group, None] = {}
         self._woken_at = 0.0
         self._wake_timer: asyncio.TimerHandle | None = None
 
+    def on_published(self, listener: Callable[[Sequence[bytes], Sequence[T]], None]) -> None:
+        """Register a listener of published batches: frames, and the same parsed."""
+        self._published_listeners.append(listener)
+
+    def on_moved(self, listener: Callable[[str, str], None]) -> None:
+        """Register a listener of symbols that another gateway serves from now on: symbol, name of the gateway."""
+        self._moved_listeners.append(listener)
+
     def find_tick(self, symbol: str) -> T | None:
         """The symbol's last tick, or None when none was seen."""
         route = self._routes.get(symbol)
-        return route.channel.tick if route is not None else None
+        return route.ring.tick if route is not None else None
 
     def find_stream(self, stream_id: str) -> Subscriber | None:
         """The running stream of this id."""
@@ -115,17 +118,17 @@ class Hub(Generic[T]):
 
     @property
     def stream_count(self) -> int:
-        """How many streams are open."""
+        """Number of open streams."""
         return len(self._streams)
 
     def streams_of(self, user_id: str) -> int:
-        """How many streams a user has open."""
+        """Number of streams that a user has open."""
         return sum(1 for stream in self._streams.values() if stream.user_id == user_id)
 
     def publish(self, frames: Sequence[bytes], ticks: Sequence[T]) -> None:
         """Fan a batch out. `ticks` are the frames parsed, in the same order.
 
-        A jump of a symbol's sequence is told to its lossless subscribers as a gap; a tick seen before is dropped.
+        A jump of a symbol's sequence is sent to its lossless subscribers as a gap; a tick seen before is dropped.
         """
         routes = self._routes
         bounded = not self.paced
@@ -138,12 +141,12 @@ class Hub(Generic[T]):
             route = routes.get(symbol)
             if route is None:
                 route = self._open(symbol)
-            channel = route.channel
-            if sequence != channel.sequence + 1 and channel.sequence and not self._accept_jump(route, sequence, tick):
+            ring = route.ring
+            if sequence != ring.sequence + 1 and ring.sequence and not self._accept_jump(route, sequence, tick):
                 if fresh is None:
                     fresh = list(zip(frames[:index], ticks[:index], strict=True))
                 continue
-            channel.put(frame, tick, sequence)
+            ring.put(frame, tick, sequence)
             for group in route.groups:
                 group.frames.append(frame)
                 group.sequences[symbol] = sequence
@@ -156,43 +159,43 @@ class Hub(Generic[T]):
             group.flush(bounded)
         self._wake_soon(touched)
         for symbol, route in changed.items():
-            latest = (route.channel.frame, route.channel.sequence)
+            latest = (route.ring.frame, route.ring.sequence)
             for subscriber in route.conflated:
                 subscriber.offer(symbol, latest)
         if fresh is not None:
             frames, ticks = [frame for frame, _ in fresh], [tick for _, tick in fresh]
         metrics.ticks.inc(len(frames))
-        for sink in self.sinks:
-            sink(frames, ticks)
+        for listener in self._published_listeners:
+            listener(frames, ticks)
 
     def move(self, symbol: str, gateway: str) -> None:
-        """A gateway serves a symbol: what another one told of it is forgotten."""
+        """A gateway serves a symbol: ticks of another one are forgotten."""
         route = self._routes.get(symbol)
-        tick = route.channel.tick if route is not None else None
+        tick = route.ring.tick if route is not None else None
         if route is not None and tick is not None and gateway and tick.gateway and tick.gateway != gateway:
             self._move(route, gateway)
 
     def restore(self, frames: Sequence[bytes], ticks: Sequence[T]) -> None:
-        """Take ticks of an earlier run, before anybody subscribes: last ticks and rings, nothing else."""
+        """Load ticks of an earlier run, before anybody subscribes: last ticks and rings, nothing else."""
         for frame, tick in zip(frames, ticks, strict=True):
             route = self._routes.get(tick.symbol) or self._open(tick.symbol)
-            if tick.sequence > route.channel.sequence:
-                route.channel.put(frame, tick, tick.sequence)
-                route.channel.restored = True
+            if tick.sequence > route.ring.sequence:
+                route.ring.put(frame, tick, tick.sequence)
+                route.ring.restored = True
 
     def last_frames(self) -> dict[str, bytes]:
         """Each symbol's last tick as it came."""
-        return {symbol: route.channel.frame for symbol, route in self._routes.items() if route.channel.frame}
+        return {symbol: route.ring.frame for symbol, route in self._routes.items() if route.ring.frame}
 
     def register(self, subscriber: Subscriber) -> None:
-        """Open a stream that somebody else feeds: it counts, ends and holds back a paced feed like the others."""
+        """Open a stream that another publisher feeds: it counts, ends and holds back a paced feed like the others."""
         self._streams[subscriber.stream_id] = subscriber
         self._end_at_once(subscriber)
 
     def add(self, subscriber: Subscriber, resume_after: Mapping[str, int]) -> None:
         """Open a stream: its snapshot (or what was missed) first, then everything that is published from now on."""
         self._streams[subscriber.stream_id] = subscriber
-        subscriber.tell(self._news.started(subscriber.stream_id))
+        subscriber.offer_control(self._control.started(subscriber.stream_id))
         for symbol in sorted(subscriber.symbols):
             self._catch_up(subscriber, symbol, resume_after.get(symbol))
         self._route(subscriber)
@@ -216,19 +219,19 @@ class Hub(Generic[T]):
         """Forget a stream whose reader left."""
         if self._streams.pop(subscriber.stream_id, None) is not None:
             self._unroute(subscriber)
-            self._room.set()
+            self._capacity.set()
 
     def begin_feed(self, *, paced: bool, realtime: bool) -> None:
-        """Upstream says what its feed is."""
+        """Begin a feed of this kind."""
         self.paced, self.recorded, self.feed_ended = paced, not realtime, False
 
     def end_feed(self) -> None:
-        """A replay came to its end: every stream ends once it delivered what it has."""
+        """A replay came to its end: every stream ends once it delivered all it has."""
         self.feed_ended = True
         self.end_streams(FEED_ENDED)
 
     def end_streams(self, reason: str) -> None:
-        """End every stream once it delivered what it has."""
+        """End every stream once it delivered all it has."""
         for stream in self._streams.values():
             stream.end(reason)
 
@@ -237,11 +240,11 @@ class Hub(Generic[T]):
         self._drained = reason
         self.end_streams(reason)
 
-    def on_room(self) -> None:
-        """A full subscriber has room again."""
-        self._room.set()
+    def on_capacity(self) -> None:
+        """Wake the paced feed: a full subscriber has capacity again."""
+        self._capacity.set()
 
-    async def wait_for_room(self, stall_s: float) -> None:
+    async def wait_for_capacity(self, stall_s: float) -> None:
         """Wait until no lossless subscriber is full; one that took nothing for `stall_s` meanwhile is ended."""
         loop = asyncio.get_running_loop()
         since = loop.time()
@@ -250,7 +253,7 @@ class Hub(Generic[T]):
             full = [stream for stream in lossless if stream.full]
             if not full:
                 return
-            self._room.clear()
+            self._capacity.clear()
             left_s = max(since, min(stream.taken_at for stream in full)) + stall_s - loop.time()
             if left_s <= 0:
                 for stream in full:
@@ -260,17 +263,18 @@ class Hub(Generic[T]):
                 continue
             try:
                 async with asyncio.timeout(left_s):
-                    await self._room.wait()
+                    await self._capacity.wait()
             except TimeoutError:
                 continue
 
     def _move(self, route: Route[T], gateway: str) -> None:
-        _log.info("another gateway serves %s from now on", route.channel.symbol)
-        route.channel.forget()
-        self._on_moved(route.channel.symbol, gateway)
+        _log.info("another gateway serves %s from now on", route.ring.symbol)
+        route.ring.forget()
+        for listener in self._moved_listeners:
+            listener(route.ring.symbol, gateway)
 
     def _wake_soon(self, groups: dict[Group, None]) -> None:
-        """Wake the groups' writers: at once, or so rarely that many streams' writes leave the loop room."""
+        """Wake the groups' writers: at once, or so rarely that many streams' writes leave the loop time."""
         self._unwoken.update(groups)
         if self._wake_timer is not None:
             return
@@ -306,19 +310,19 @@ class Hub(Generic[T]):
         return route
 
     def _accept_jump(self, route: Route[T], sequence: int, tick: T) -> bool:
-        """Whether a tick out of turn is taken: a gap is told, a step back needs a new run of the engine."""
-        last_tick = route.channel.tick
+        """Accept a tick out of turn or not: a gap is sent, a step back needs a new run of the engine."""
+        last_tick = route.ring.tick
         if last_tick is not None and last_tick.gateway != tick.gateway:
             self._move(route, tick.gateway)
-        symbol, last = route.channel.symbol, route.channel.sequence
-        restored, route.channel.restored = route.channel.restored, False
+        symbol, last = route.ring.symbol, route.ring.sequence
+        restored, route.ring.restored = route.ring.restored, False
         if restored and self.recorded:
             return True
         if sequence > last:
             metrics.gaps.inc()
-            news = self._news.gap(symbol, last + 1, sequence - 1)
+            message = self._control.gap(symbol, last + 1, sequence - 1)
             for group in route.groups:
-                group.tell(news, bounded=not self.paced)
+                group.offer_control(message, bounded=not self.paced)
             return True
         if last - sequence < NEW_EPOCH:
             metrics.duplicates.inc()
@@ -329,19 +333,19 @@ class Hub(Generic[T]):
     def _catch_up(self, subscriber: Subscriber, symbol: str, after: int | None) -> None:
         """Give the snapshot or, resumed after a sequence, what was missed since."""
         route = self._routes.get(symbol)
-        if route is None or not route.channel.frame or (route.channel.restored and self.recorded):
+        if route is None or not route.ring.frame or (route.ring.restored and self.recorded):
             return
-        channel = route.channel
+        ring = route.ring
         if isinstance(subscriber, LosslessSubscriber):
-            if after is None or after > channel.sequence:
-                subscriber.offer(Chunk(channel.frame, 1, {symbol: channel.sequence}), bounded=False)
+            if after is None or after > ring.sequence:
+                subscriber.offer(Chunk(ring.frame, 1, {symbol: ring.sequence}), bounded=False)
             else:
                 # An end before its turn comes must not forget where it was to resume.
                 subscriber.sent[symbol] = after
-                if after < channel.sequence:
-                    subscriber.resume(Backlog(channel, after, self._news.gap))
-        elif isinstance(subscriber, ConflatedSubscriber) and after != channel.sequence:
-            subscriber.offer(symbol, (channel.frame, channel.sequence))
+                if after < ring.sequence:
+                    subscriber.resume(Backlog(ring, after, self._control.gap))
+        elif isinstance(subscriber, ConflatedSubscriber) and after != ring.sequence:
+            subscriber.offer(symbol, (ring.frame, ring.sequence))
 
     def _route(self, subscriber: Subscriber) -> None:
         if isinstance(subscriber, ConflatedSubscriber):

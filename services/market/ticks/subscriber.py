@@ -10,8 +10,8 @@ from collections.abc import AsyncGenerator, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from services.market.control_messages import News
-from services.market.ticks.tick_ring import Channel
+from services.market.control_messages import ControlMessages
+from services.market.ticks.tick_ring import TickRing
 
 MESSAGE_BYTES = 256 * 1024
 """A message ends at this size; gRPC clients refuse messages above 4 MiB by default."""
@@ -29,7 +29,7 @@ FEED_ENDED = "FEED_ENDED"
 
 @dataclass(slots=True, frozen=True)
 class Chunk:
-    """Joined frames that several subscribers share, or news of the stream (then count is 0)."""
+    """Joined frames that several subscribers share, or a control message (then count is 0)."""
 
     data: bytes
     count: int = 0
@@ -38,46 +38,48 @@ class Chunk:
 
 
 class Backlog:
-    """What a resumed subscriber missed of one symbol, read from the ring piece by piece as it is written.
+    """The frames of one symbol that a resumed subscriber missed, read from the ring piece by piece as it is written.
 
     So a stream that resumes far back costs no memory; what leaves the ring before its turn becomes a gap.
     """
 
-    __slots__ = ("_channel", "_last", "_next", "_tell_gap", "count")
+    __slots__ = ("_gap_message", "_last", "_next", "_ring", "count")
 
-    def __init__(self, channel: Channel[Any], after: int, tell_gap: Callable[[str, int, int], bytes]) -> None:
-        self._channel = channel
-        self.count = channel.sequence - max(after, channel.first_sequence - 1)
+    def __init__(self, ring: TickRing[Any], after: int, gap_message: Callable[[str, int, int], bytes]) -> None:
+        self._ring = ring
+        self.count = ring.sequence - max(after, ring.first_sequence - 1)
         self._next = after + 1
-        self._last = channel.sequence
-        self._tell_gap = tell_gap
+        self._last = ring.sequence
+        self._gap_message = gap_message
 
     def take(self) -> Chunk | None:
         """The next piece or a gap, None when nothing is left."""
         if self._next > self._last:
             return None
-        channel = self._channel
-        first = min(channel.first_sequence, self._last + 1)
-        if channel.sequence < self._last or first > self._next:
-            lost = max(first - 1, self._next) if channel.sequence >= self._last else self._last
-            gap = self._tell_gap(channel.symbol, self._next, lost)
+        ring = self._ring
+        first = min(ring.first_sequence, self._last + 1)
+        if ring.sequence < self._last or first > self._next:
+            lost = max(first - 1, self._next) if ring.sequence >= self._last else self._last
+            gap = self._gap_message(ring.symbol, self._next, lost)
             self._next = lost + 1
             return Chunk(gap)
         last = min(self._next + BACKLOG_FRAMES - 1, self._last)
-        frames = channel.frames(self._next, last)
+        frames = ring.frames(self._next, last)
         self._next = last + 1
-        return Chunk(b"".join(frames), len(frames), {channel.symbol: last})
+        return Chunk(b"".join(frames), len(frames), {ring.symbol: last})
 
 
 class Subscriber:
-    """What both kinds have: waiting, the heartbeat, the end.
+    """The part that both kinds share: waiting, the heartbeat, the end.
 
     `messages()` is the stream: encoded response messages until the stream ended or its reader left.
     """
 
     lossless = True
 
-    def __init__(self, stream_id: str, user_id: str, symbols: frozenset[str], news: News, heartbeat_s: float) -> None:
+    def __init__(
+        self, stream_id: str, user_id: str, symbols: frozenset[str], control: ControlMessages, heartbeat_s: float
+    ) -> None:
         self.stream_id = stream_id
         self.user_id = user_id
         self.symbols = symbols
@@ -85,14 +87,14 @@ class Subscriber:
         self.end_reason = ""
         self._loop = asyncio.get_running_loop()
         self.taken_at = self._loop.time()
-        self._news = news
+        self._control = control
         self._heartbeat_s = heartbeat_s
         self._waiter: asyncio.Future[None] | None = None
         self._beat: asyncio.TimerHandle | None = None
         self._beat_due = False
 
     async def messages(self) -> AsyncGenerator[bytes, None]:
-        """Yield messages as they form; the last one says why the stream ended."""
+        """Yield messages as they form; the last one gives the reason of the end."""
         loop = self._loop
         self._beat = loop.call_later(self._heartbeat_s, self._on_beat)
         try:
@@ -100,7 +102,7 @@ class Subscriber:
                 data = self._take()
                 if not data:
                     if self.end_reason:
-                        yield self._news.end(self.end_reason, self.sent)
+                        yield self._control.end(self.end_reason, self.sent)
                         return
                     if not self._beat_due:
                         self._waiter = loop.create_future()
@@ -109,7 +111,7 @@ class Subscriber:
                         finally:
                             self._waiter = None
                         continue
-                    data = self._news.heartbeat()
+                    data = self._control.heartbeat()
                 self._beat_due = False
                 yield data
                 self.taken_at = loop.time()
@@ -131,8 +133,8 @@ class Subscriber:
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
 
-    def tell(self, news: bytes) -> None:
-        """Take news of the stream, in their place."""
+    def offer_control(self, message: bytes) -> None:
+        """Queue a control message, in its place."""
         raise NotImplementedError
 
     def _take(self) -> bytes:
@@ -163,25 +165,25 @@ class LosslessSubscriber(Subscriber):
         stream_id: str,
         user_id: str,
         symbols: frozenset[str],
-        news: News,
+        control: ControlMessages,
         heartbeat_s: float,
         limit: int,
-        on_room: Callable[[], None] | None = None,
+        on_capacity: Callable[[], None] | None = None,
     ) -> None:
-        super().__init__(stream_id, user_id, symbols, news, heartbeat_s)
+        super().__init__(stream_id, user_id, symbols, control, heartbeat_s)
         self.waiting = 0
         self._limit = limit
         self._allowance = 0
-        self._on_room = on_room
+        self._on_capacity = on_capacity
         self._chunks: deque[Chunk | Backlog] = deque()
 
     @property
     def full(self) -> bool:
-        """Whether a paced feed should wait for this subscriber."""
+        """True while a paced feed should wait for this subscriber."""
         return self.waiting * 2 >= self._limit and not self.end_reason
 
     def offer(self, chunk: Chunk, *, bounded: bool = True, wake: bool = True) -> None:
-        """Take a chunk. Above the limit the stream ends, unless it is not `bounded` (a snapshot, a paced feed)."""
+        """Queue a chunk. Above the limit the stream ends, unless it is not `bounded` (a snapshot, a paced feed)."""
         if self.end_reason:
             return
         if bounded and self.waiting + chunk.count > self._limit + self._allowance:
@@ -192,18 +194,18 @@ class LosslessSubscriber(Subscriber):
         if wake:
             self.wake()
 
-    def tell(self, news: bytes) -> None:
-        """Take news of the stream, in their place between the ticks."""
-        self.offer(Chunk(news))
+    def offer_control(self, message: bytes) -> None:
+        """Queue a control message, in its place between the ticks."""
+        self.offer(Chunk(message))
 
     def overrun(self) -> None:
-        """End as too slow. What waits is let go at once: the client resumes after what it was sent."""
+        """End as too slow. Queued chunks are dropped at once: the client resumes after the last one sent."""
         self._chunks.clear()
         self.waiting = 0
         self.end(SLOW_CONSUMER)
 
     def resume(self, backlog: Backlog) -> None:
-        """Take what was missed; it is read when its turn comes."""
+        """Queue a backlog; it is read when its turn comes."""
         self._chunks.append(backlog)
         self._allowance = min(self._allowance + backlog.count, CATCH_UP * self._limit)
 
@@ -231,7 +233,7 @@ class LosslessSubscriber(Subscriber):
             parts, size = [data], len(data)
             while chunks:
                 following = chunks[0]
-                # News and backlogs keep their place between ticks.
+                # Control messages and backlogs keep their place between ticks.
                 if isinstance(following, Backlog) or not following.count:
                     break
                 size += len(following.data)
@@ -245,8 +247,8 @@ class LosslessSubscriber(Subscriber):
         self.waiting -= count
         if self._allowance and self.waiting <= self._limit and not any(isinstance(one, Backlog) for one in chunks):
             self._allowance = 0
-        if was_full and self._on_room is not None and not self.full:
-            self._on_room()
+        if was_full and self._on_capacity is not None and not self.full:
+            self._on_capacity()
         return data
 
 
@@ -260,24 +262,24 @@ class ConflatedSubscriber(Subscriber):
         stream_id: str,
         user_id: str,
         symbols: frozenset[str],
-        news: News,
+        control: ControlMessages,
         heartbeat_s: float,
         min_interval_s: float,
     ) -> None:
-        super().__init__(stream_id, user_id, symbols, news, heartbeat_s)
+        super().__init__(stream_id, user_id, symbols, control, heartbeat_s)
         self._min_interval_s = min_interval_s
         self._latest: dict[str, tuple[bytes, int]] = {}
         self._preamble: deque[bytes] = deque()
         self._due: dict[str, float] = {}
         self._alarm: asyncio.TimerHandle | None = None
 
-    def tell(self, news: bytes) -> None:
-        """Take news of the stream: before any tick."""
-        self._preamble.append(news)
+    def offer_control(self, message: bytes) -> None:
+        """Queue a control message: it is sent before any tick."""
+        self._preamble.append(message)
         self.wake()
 
     def offer(self, symbol: str, latest: tuple[bytes, int]) -> None:
-        """Take a symbol's latest frame and its sequence."""
+        """Queue a symbol's latest frame and its sequence."""
         self._latest[symbol] = latest
         waiter = self._waiter
         if waiter is None or waiter.done():
@@ -286,7 +288,7 @@ class ConflatedSubscriber(Subscriber):
             waiter.set_result(None)
 
     def forget(self, symbol: str) -> None:
-        """Drop what waits of a symbol that is no longer wanted."""
+        """Drop the frame of a symbol that is no longer subscribed."""
         self._latest.pop(symbol, None)
         self._due.pop(symbol, None)
 

@@ -1,4 +1,4 @@
-"""A channel: one symbol's last tick and its ring of recent frames, which has no gap inside."""
+"""One symbol's last tick and its ring of recent frames, which has no gap inside."""
 
 from collections import deque
 from itertools import islice
@@ -6,7 +6,7 @@ from typing import Generic, Protocol, TypeVar
 
 
 class Tick(Protocol):
-    """What the tick path reads of a parsed tick for routing."""
+    """The fields of a parsed tick that routing reads."""
 
     symbol: str
     sequence: int
@@ -16,40 +16,40 @@ class Tick(Protocol):
 T = TypeVar("T", bound=Tick)
 
 
-class Channel(Generic[T]):
+class TickRing(Generic[T]):
     """The symbol's state; `sequence` is 0 until a tick was seen."""
 
-    __slots__ = ("frame", "restored", "ring", "sequence", "symbol", "tick")
+    __slots__ = ("frame", "recent", "restored", "sequence", "symbol", "tick")
 
     def __init__(self, symbol: str, ring_frames: int) -> None:
         self.symbol = symbol
         self.sequence = 0
         self.frame = b""
         self.tick: T | None = None
-        self.ring: deque[bytes] = deque(maxlen=ring_frames)
+        self.recent: deque[bytes] = deque(maxlen=ring_frames)
         self.restored = False
-        """Whether the last tick is one of an earlier run of ours."""
+        """True while the last tick is one of an earlier run of ours."""
 
     @property
     def first_sequence(self) -> int:
         """The oldest one in the ring; above `sequence` when the ring is empty."""
-        return self.sequence - len(self.ring) + 1
+        return self.sequence - len(self.recent) + 1
 
     def put(self, frame: bytes, tick: T, sequence: int) -> None:
-        """Take the next tick. One that does not follow the last one starts the ring anew."""
+        """Add the next tick. One that does not follow the last one starts the ring anew."""
         if sequence != self.sequence + 1:
-            self.ring.clear()
+            self.recent.clear()
         self.sequence = sequence
         self.frame = frame
         self.tick = tick
-        self.ring.append(frame)
+        self.recent.append(frame)
 
     def forget(self) -> None:
-        """Another gateway serves the symbol: what was seen is not its market."""
+        """Another gateway serves the symbol: the ticks seen are not of its market."""
         self.frame, self.tick = b"", None
-        self.ring.clear()
+        self.recent.clear()
 
     def frames(self, first: int, last: int) -> list[bytes]:
         """The frames of these sequences; all of them must be in the ring."""
         start = first - self.first_sequence
-        return list(islice(self.ring, start, start + last - first + 1))
+        return list(islice(self.recent, start, start + last - first + 1))

@@ -1,4 +1,4 @@
-"""The one feed from the engine, followed for ever: subscribed again and again, slowed down where it can wait."""
+"""The one feed from the engine, followed until cancelled: subscribed again after breaks, slowed where it can wait."""
 
 import asyncio
 import logging
@@ -11,7 +11,7 @@ from services.kernel.errors import RedFireError
 from services.market.bars.bars import Bars
 from services.market.convert import parse_batch
 from services.market.instruments import Instruments
-from services.market.recording.history import History
+from services.market.recording.recorder import Recorder
 from services.market.ticks.frames import split
 from services.market.ticks.hub import Hub
 
@@ -31,7 +31,7 @@ class Upstream:
         stream: Callable[[Any], AsyncIterator[bytes]],
         hub: Hub[Any],
         bars: Bars,
-        history: History,
+        recorder: Recorder,
         instruments: Instruments[Any],
         stall_s: Callable[[], float],
     ) -> None:
@@ -39,10 +39,10 @@ class Upstream:
         self._stream = stream
         self._hub = hub
         self._bars = bars
-        self._history = history
+        self._recorder = recorder
         self._instruments = instruments
         self._stall_s = stall_s
-        self._wanted: set[str] = set()
+        self._demanded: set[str] = set()
         self._subscribed: set[str] = set()
         self.connected = False
         self.on_demand = False
@@ -56,7 +56,7 @@ class Upstream:
                 await self._follow()
                 _log.info("the engine ended its tick stream")
             except RedFireError as error:
-                _log.info("ticks of the engine are not to be had: %s", error.message)
+                _log.info("the engine's ticks are unavailable: %s", error.message)
             finally:
                 was_connected, self.connected = self.connected, False
                 self._subscribed.clear()
@@ -71,12 +71,12 @@ class Upstream:
                 if self.connected and not self.on_demand:
                     await self._subscribe(self._instruments.symbols)
             except RedFireError as error:
-                _log.debug("instruments are not to be had: %s", error.message)
+                _log.debug("instruments are unavailable: %s", error.message)
             await asyncio.sleep(REFRESH_S if self._instruments.symbols else EMPTY_PAUSE_S)
 
-    async def want(self, symbols: Iterable[str]) -> None:
+    async def subscribe_on_demand(self, symbols: Iterable[str]) -> None:
         """A stream for these symbols is open: a feed that waits for readers is asked for them."""
-        self._wanted.update(symbols)
+        self._demanded.update(symbols)
         if self.connected and self.on_demand:
             await self._subscribe(symbols)
 
@@ -88,8 +88,8 @@ class Upstream:
                 hub.feed_ended = False
                 hub.publish(split(batch), message.ticks)
                 if hub.paced:
-                    await hub.wait_for_room(self._stall_s())
-                    await self._history.wait_for_room()
+                    await hub.wait_for_capacity(self._stall_s())
+                    await self._recorder.wait_for_capacity()
             match message.WhichOneof("event"):
                 case "started":
                     await self._begin(message.started)
@@ -101,19 +101,19 @@ class Upstream:
         self.on_demand, self.realtime, self.connected = started.on_demand, started.realtime, True
         if not self.on_demand:
             await self._refresh()
-        await self._subscribe(self._wanted if self.on_demand else self._instruments.symbols)
+        await self._subscribe(self._demanded if self.on_demand else self._instruments.symbols)
 
     async def _refresh(self) -> None:
         await self._instruments.refresh()
         answer = await self._engine.ListGateways(engine_pb2.ListGatewaysRequest(page_size=1000), timeout=5.0)
-        self._history.learn_real_gateways(g.gateway_name for g in answer.gateways if not g.simulated)
+        self._recorder.learn_real_gateways(g.gateway_name for g in answer.gateways if not g.simulated)
         for instrument in self._instruments.all():
             self._hub.move(instrument.symbol, instrument.gateway_name)
 
     async def _end(self) -> None:
         self._bars.close_all()
         self._hub.end_feed()
-        await self._history.checkpoint()
+        await self._recorder.checkpoint()
 
     async def _subscribe(self, symbols: Iterable[str]) -> None:
         new = set(symbols) - self._subscribed
