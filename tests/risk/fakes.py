@@ -61,7 +61,7 @@ class FakeTrading(OrderServiceServicer):
     def tell(self, user_id: str, key: tuple[str, ...], **news: Any) -> None:
         self.sequence += 1
         response = order_service_pb2.StreamOrdersResponse(sequence=self.sequence, **news)
-        message = order_service_pb2.WatchTradingResponse(user_id=user_id, news=response)
+        message = order_service_pb2.WatchTradingResponse(user_id=user_id, update=response)
         self.state[key] = message
         self.history.append(message)
         for watcher in self.watchers:
@@ -114,24 +114,24 @@ class FakeTrading(OrderServiceServicer):
             if after is not None and after < self.trimmed:
                 gap = order_service_pb2.StreamOrdersResponse.Gap()
                 news = order_service_pb2.StreamOrdersResponse(sequence=self.sequence, gap=gap)
-                yield order_service_pb2.WatchTradingResponse(news=news)
+                yield order_service_pb2.WatchTradingResponse(update=news)
                 after = None
             if after is not None:
                 self.resumes.append(after)
                 if not self.mute:
-                    for message in [one for one in self.history if one.news.sequence > after]:
+                    for message in [one for one in self.history if one.update.sequence > after]:
                         yield message
                     beat = order_service_pb2.StreamOrdersResponse.Heartbeat(time=now())
                     news = order_service_pb2.StreamOrdersResponse(sequence=self.sequence, heartbeat=beat)
-                    yield order_service_pb2.WatchTradingResponse(news=news)
+                    yield order_service_pb2.WatchTradingResponse(update=news)
             else:
                 self.snapshots += 1
                 for message in list(self.state.values()):
-                    if message.news.order.status not in FINISHED:
+                    if message.update.order.status not in FINISHED:
                         yield message
                 done = order_service_pb2.StreamOrdersResponse.SnapshotComplete()
                 news = order_service_pb2.StreamOrdersResponse(sequence=self.sequence, snapshot_complete=done)
-                yield order_service_pb2.WatchTradingResponse(news=news)
+                yield order_service_pb2.WatchTradingResponse(update=news)
             while (message := await queue.get()) is not None:
                 yield message
             raise Unavailable("cut")

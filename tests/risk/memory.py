@@ -32,7 +32,7 @@ class Risk:
     def news(self, **news: Any) -> None:
         self.sequence += 1
         response = order_service_pb2.StreamOrdersResponse(sequence=self.sequence, **news)
-        self.feed._apply(order_service_pb2.WatchTradingResponse(user_id="user", news=response))
+        self.feed._apply(order_service_pb2.WatchTradingResponse(user_id="user", update=response))
 
     def snapshot(self, messages: list[dict[str, Any]], *, gap: bool) -> None:
         if gap:

@@ -46,7 +46,7 @@ class Trading:
         order.update_time.FromNanoseconds(self.time_ns)
         sequence = len(self.history) + 1
         news = order_service_pb2.StreamOrdersResponse(sequence=sequence, order=order)
-        self.history.append(order_service_pb2.WatchTradingResponse(user_id="user", news=news))
+        self.history.append(order_service_pb2.WatchTradingResponse(user_id="user", update=news))
         return self.history[-1]
 
     def create(self, symbol: str) -> order_service_pb2.WatchTradingResponse:
@@ -77,7 +77,7 @@ class Trading:
             yield message
         beat = order_service_pb2.StreamOrdersResponse.Heartbeat()
         news = order_service_pb2.StreamOrdersResponse(sequence=len(self.history), heartbeat=beat)
-        yield order_service_pb2.WatchTradingResponse(news=news)
+        yield order_service_pb2.WatchTradingResponse(update=news)
 
 
 class Counting:
@@ -97,11 +97,11 @@ class Counting:
         for order in self.trading.orders.values():
             if order.status in OPEN:
                 news = order_service_pb2.StreamOrdersResponse(sequence=through, order=order)
-                self.feed._apply(order_service_pb2.WatchTradingResponse(user_id="user", news=news))
+                self.feed._apply(order_service_pb2.WatchTradingResponse(user_id="user", update=news))
         await self.feed._count_missed(through)
         done = order_service_pb2.StreamOrdersResponse.SnapshotComplete()
         news = order_service_pb2.StreamOrdersResponse(sequence=through, snapshot_complete=done)
-        self.feed._apply(order_service_pb2.WatchTradingResponse(news=news))
+        self.feed._apply(order_service_pb2.WatchTradingResponse(update=news))
 
 
 STEPS = st.lists(

@@ -106,7 +106,7 @@ class Reason(StrEnum):
     UNAVAILABLE = "UNAVAILABLE"
     # It took longer than the deadline; the outcome is not known.
     DEADLINE_EXCEEDED = "DEADLINE_EXCEEDED"
-    # A fault of ours; the request id finds it in the log.
+    # An internal error; the request id finds it in the log.
     INTERNAL = "INTERNAL"
     # Too much is waiting already.
     OVERLOADED = "OVERLOADED"

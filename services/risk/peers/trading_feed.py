@@ -101,8 +101,8 @@ class TradingFeed:
                 self._sequence = None
                 return
         async for message in stream:
-            if message.news.WhichOneof("event") == "snapshot_complete":
-                await self._count_missed(message.news.sequence)
+            if message.update.WhichOneof("event") == "snapshot_complete":
+                await self._count_missed(message.update.sequence)
             if not self._apply(message):
                 return
 
@@ -118,7 +118,7 @@ class TradingFeed:
         begun = set[str]()
         async with asyncio.timeout(MISSED_S), aclosing(missed):
             async for message in missed:
-                news = message.news
+                news = message.update
                 kind = news.WhichOneof("event")
                 if kind == "gap":
                     self._count_from_snapshot()
@@ -147,7 +147,7 @@ class TradingFeed:
 
     def _apply(self, message: order_service_pb2.WatchTradingResponse) -> bool:
         """Take one message; False when it is the stream's last."""
-        news = message.news
+        news = message.update
         kind = news.WhichOneof("event")
         if self.complete and self._sequence is not None:
             self._connected = True

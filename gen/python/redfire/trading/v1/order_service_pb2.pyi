@@ -408,12 +408,12 @@ class WatchTradingRequest(_message.Message):
     def __init__(self, resume_after_sequence: _Optional[int] = ...) -> None: ...
 
 class WatchTradingResponse(_message.Message):
-    __slots__ = ("user_id", "news")
+    __slots__ = ("user_id", "update")
     USER_ID_FIELD_NUMBER: _ClassVar[int]
-    NEWS_FIELD_NUMBER: _ClassVar[int]
+    UPDATE_FIELD_NUMBER: _ClassVar[int]
     user_id: str
-    news: StreamOrdersResponse
-    def __init__(self, user_id: _Optional[str] = ..., news: _Optional[_Union[StreamOrdersResponse, _Mapping]] = ...) -> None: ...
+    update: StreamOrdersResponse
+    def __init__(self, user_id: _Optional[str] = ..., update: _Optional[_Union[StreamOrdersResponse, _Mapping]] = ...) -> None: ...
 
 class CancelAccountOrdersRequest(_message.Message):
     __slots__ = ("user_id", "account_id", "opening_only", "reason")
