@@ -102,13 +102,8 @@ class Stops:
         for order in list(self._desk.book.orders.values()):
             if order.is_retried and order.hold_reason in apply_reports.TEMPORARY and _is_sent_by_group(order):
                 self._rearmed[order.order_id] = (FIRST_PAUSE_S, self._desk.clock.monotonic())
-            if (
-                not order.is_held
-                or order.type not in STOP_TYPES
-                or order.dormant
-                or order.cancel_first
-                or order.held_day
-            ):
+            waits = order.is_held and not (order.dormant or order.cancel_first or order.held_day)
+            if not waits or order.type not in STOP_TYPES:
                 continue
             if order.hold_reason and order.triggered:
                 self._rearmed[order.order_id] = (FIRST_PAUSE_S, self._desk.clock.monotonic())
