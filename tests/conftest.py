@@ -1,11 +1,22 @@
-"""What all tests share: the mark of slow folders, and a place for temporary files that is removed at the end."""
+"""What all tests share: the mark of slow folders, and a temporary folder of their own that goes with them."""
 
+import os
+import shutil
+import tempfile
 from pathlib import Path
 
 import pytest
 
 SLOW_FOLDERS = ("chaos", "e2e", "readme")
 """Here every test starts a whole platform."""
+
+# Also for the processes that tests start; some of these are killed, and leave what they had there.
+TEMPORARY = os.environ["TMPDIR"] = tempfile.tempdir = tempfile.mkdtemp(prefix="rf-tests-")
+
+
+def pytest_unconfigure() -> None:
+    """Remove the temporary folder."""
+    shutil.rmtree(TEMPORARY, ignore_errors=True)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

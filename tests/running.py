@@ -14,22 +14,10 @@ from typing import Any
 import grpc
 import httpx
 import psutil
-import pytest
 
 REDFIRE = Path(sys.executable).parent / "redfire"
 ROOT = Path(__file__).resolve().parents[1]
-DATA = ROOT.parent / "shared" / "data"
 PASSWORD = "correct-Horse-9"
-
-
-def recorded(name: str) -> Path:
-    """A file of recorded market data; without it the test is skipped, under CI it fails."""
-    file = DATA / name
-    if not file.exists():
-        if os.environ.get("CI"):
-            pytest.fail(f"recorded data {name} is missing beside the project (../shared/data)")
-        pytest.skip(f"recorded data {name} is not beside the project (../shared/data)")
-    return file
 
 
 class Running:

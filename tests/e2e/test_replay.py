@@ -9,7 +9,8 @@ import pytest
 from redfire.market.v1 import market_pb2
 from redfire.market.v1.market_pb2_grpc import MarketServiceStub
 
-from tests.running import Running, recorded, until
+from tests.recorded_days import IF, IF_DAILY, recorded, recorded_days
+from tests.running import Running, until
 
 SYMBOL = "IF2101.CFFEX"
 DAY = "20210104"
@@ -19,7 +20,7 @@ DAY = "20210104"
 def day(tmp_path_factory) -> tuple[Path, list[dict[str, str]]]:
     """The first recorded day, as a file of its own and as rows."""
     file = tmp_path_factory.mktemp("day") / "day.csv.gz"
-    with gzip.open(recorded("ticks_CFFEX_IF2101_20210104-06.csv.gz"), "rt", newline="") as whole:
+    with gzip.open(recorded(IF), "rt", newline="") as whole:
         reader = csv.DictReader(whole)
         rows = [row for row in reader if row["trading_day"] == DAY]
         fields = reader.fieldnames
@@ -84,7 +85,7 @@ def test_a_whole_day_reaches_every_lossless_subscriber_complete_and_in_order(day
             return clients[0].get(f"/api/market/bars/{SYMBOL}", interval="INTERVAL_1D").json()["bars"]
 
         bar = until(day_bar)[0]
-    with gzip.open(recorded("bars_1d_CFFEX_IF_HOT_2010-2021.csv.gz"), "rt") as bars:
+    with gzip.open(recorded_days(IF_DAILY), "rt") as bars:
         expected = next(row for row in csv.DictReader(bars) if row["datetime"].startswith("2021-01-04"))
     found = {key: bar[key] for key in ("open", "high", "low", "close", "volume")}
     assert found == {key: float(expected[key]) for key in found}

@@ -1,16 +1,12 @@
 """Small recordings for tests, and where the real one is."""
 
 import gzip
-import os
 from pathlib import Path
-
-import pytest
 
 HEADER = (
     "datetime,symbol,exchange,last_price,volume,bid_price_1,bid_volume_1,ask_price_1,ask_volume_1,"
     "limit_up,limit_down,trading_day"
 )
-REAL_TICKS = Path(__file__).parents[3] / "shared" / "data" / "ticks_CFFEX_IF2101_20210104-06.csv.gz"
 
 
 def row(second: float, price: float = 5000.0, *, shown: int = 5, symbol: str = "IF2101", day: int = 20210104) -> str:
@@ -29,13 +25,3 @@ def write(path: Path, rows: list[str], *, header: str = HEADER, gzipped: bool = 
     else:
         path.write_text(text)
     return path
-
-
-def real_ticks() -> Path:
-    """The recorded days. Absent: the test is skipped, except under CI."""
-    if not REAL_TICKS.exists():
-        message = f"the recorded ticks are not there: {REAL_TICKS}"
-        if os.environ.get("CI"):
-            pytest.fail(message)
-        pytest.skip(message)
-    return REAL_TICKS

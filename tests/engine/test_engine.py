@@ -16,8 +16,9 @@ from services.engine.settings import EngineSettings
 from services.kernel.clock import ManualClock
 from services.kernel.errors import StartError
 from services.kernel.identifiers import new_id
-from tests.engine.recordings import real_ticks, row, write
+from tests.engine.recordings import row, write
 from tests.engine.running import FAKE, SYMBOL, Desk, connected, reason_of, running_engine
+from tests.recorded_days import IF, recorded_days
 from tests.waiting import until
 
 
@@ -202,7 +203,7 @@ async def test_a_replay_at_max_waits_for_its_subscription_and_fills_orders_by_it
 
 
 async def test_the_recorded_days_reach_a_reader_complete_and_in_order(tmp_path):
-    feed = f"replay:{real_ticks()}@max?start=subscribe"
+    feed = f"replay:{recorded_days(IF)}@max?start=subscribe"
     async with running_engine(tmp_path, feed=feed) as desk:
         await desk.engine.Subscribe(pb.SubscribeRequest(symbols=["IF2101.CFFEX"]))
         await until(lambda: any(m.feed_ended for m in desk.news), 120)

@@ -7,7 +7,8 @@ from services.engine.feeds.feed import ReplayFeedSpec
 from services.engine.feeds.replay import MALFORMED, OUT_OF_ORDER, ReplayFeed
 from services.kernel.clock import Clock
 from services.quant.catalogue import Catalogue
-from tests.engine.recordings import HEADER, real_ticks, row, write
+from tests.engine.recordings import HEADER, row, write
+from tests.recorded_days import IF, recorded_days
 from tests.simulated_time import SimulatedClock, in_simulated_time
 
 
@@ -115,7 +116,7 @@ async def test_a_paced_feed_stops_while_there_is_no_room(tmp_path):
 
 
 async def test_three_real_days_come_complete():
-    quotes, report = await replayed(real_ticks())
+    quotes, report = await replayed(recorded_days(IF))
     assert (report.rows, report.delivered) == (84_347, 84_347)
     by_day = {}
     for quote in quotes:

@@ -9,7 +9,8 @@ from redfire.market.v1.market_pb2_grpc import MarketServiceStub
 
 from services.engine.vnpy import home as vnpy_home
 from tests.harness import platform
-from tests.market.ticks import DAILY, RECORDED, SYMBOL, daily, data_file
+from tests.market.ticks import SYMBOL, daily
+from tests.recorded_days import IF, recorded_days
 from tests.waiting import until
 
 
@@ -32,8 +33,8 @@ async def market(feed: str) -> AsyncIterator[MarketServiceStub]:
 
 
 async def test_a_replay_at_full_speed_arrives_complete_and_in_order_with_the_exchanges_daily_bars() -> None:
-    data_file(DAILY)
-    async with market(f"replay:{data_file(RECORDED)}@max?start=subscribe") as stub:
+    days = daily()
+    async with market(f"replay:{recorded_days(IF)}@max?start=subscribe") as stub:
         ticks: list[pb.Tick] = []
         events: list[str] = []
         async for message in stub.StreamTicks(pb.StreamTicksRequest(symbols=[SYMBOL]), timeout=120):
@@ -45,7 +46,7 @@ async def test_a_replay_at_full_speed_arrives_complete_and_in_order_with_the_exc
         days = (await stub.ListBars(pb.ListBarsRequest(symbol=SYMBOL, interval=7))).bars
         for bar, day in zip(days, (20210104, 20210105, 20210106), strict=True):
             names = ("open", "high", "low", "close", "volume", "turnover", "open_interest")
-            assert [getattr(bar, name) for name in names] == [daily()[day][name] for name in names]
+            assert [getattr(bar, name) for name in names] == [days[day][name] for name in names]
 
 
 async def test_the_simulated_feed_streams_all_its_symbols_without_a_gap() -> None:

@@ -2,32 +2,18 @@
 
 import csv
 import gzip
-import os
 from collections.abc import Iterator
 from datetime import datetime
-from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
-import pytest
 from redfire.market.v1 import market_pb2 as pb
+
+from tests import recorded_days
+from tests.recorded_days import IF, IF_DAILY
 
 SHANGHAI = ZoneInfo("Asia/Shanghai")
 SYMBOL = "IF2101.CFFEX"
-RECORDED = "ticks_CFFEX_IF2101_20210104-06.csv.gz"
-DAILY = "bars_1d_CFFEX_IF_HOT_2010-2021.csv.gz"
-
-
-def data_file(name: str) -> Path:
-    """A file of the shared data folder; without it the test is skipped, and fails under CI."""
-    folder = Path(os.environ.get("REDFIRE_TEST_DATA", Path(__file__).parents[3] / "shared" / "data"))
-    path = folder / name
-    if not path.exists():
-        message = f"recorded market data are absent: {path}"
-        if os.environ.get("CI"):
-            pytest.fail(message)
-        pytest.skip(message)
-    return path
 
 
 def at(text: str) -> int:
@@ -50,7 +36,7 @@ def batch(*ticks: pb.Tick) -> bytes:
 
 def recorded(first_sequence: int = 1) -> Iterator[pb.Tick]:
     """The recorded days of IF2101, in order."""
-    with gzip.open(data_file(RECORDED), "rt") as file:
+    with gzip.open(recorded_days.recorded(IF), "rt") as file:
         for sequence, row in enumerate(csv.DictReader(file), first_sequence):
             number = {
                 key: float(value or 0) for key, value in row.items() if key not in {"datetime", "symbol", "exchange"}
@@ -78,7 +64,7 @@ def recorded(first_sequence: int = 1) -> Iterator[pb.Tick]:
 
 def daily() -> dict[int, dict[str, float]]:
     """The recorded daily bars of IF by trading day."""
-    with gzip.open(data_file(DAILY), "rt") as file:
+    with gzip.open(recorded_days.recorded_days(IF_DAILY), "rt") as file:
         rows = list(csv.DictReader(file))
     return {
         int(row["datetime"].replace("-", "")): {key: float(value) for key, value in row.items() if key != "datetime"}

@@ -7,7 +7,7 @@ import pytest
 from services import cli
 from services.quant.backtest.engine.vnpy_import import prepare_vnpy
 from tests.quant.backtest.recordings import RB
-from tests.running import recorded
+from tests.recorded_days import recorded
 
 prepare_vnpy()  # before any test's module imports vnpy: it would make a folder in the home of who runs the tests
 

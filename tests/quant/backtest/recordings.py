@@ -9,11 +9,9 @@ from zoneinfo import ZoneInfo
 import numpy as np
 
 from services.quant.backtest.data.dataset import Bars, Ticks
-from tests.running import recorded
+from tests.recorded_days import IF, RB, recorded
 
 ZONE = ZoneInfo("Asia/Shanghai")
-RB, IF = "bars_5m_SHFE_rb_HOT_2019-2020.csv.gz", "ticks_CFFEX_IF2101_20210104-06.csv.gz"
-"""The names of the files."""
 _TEXT = {"datetime", "symbol", "exchange", "trading_day", "pre_settle"}
 
 

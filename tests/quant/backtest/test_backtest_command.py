@@ -13,7 +13,8 @@ from services.quant.backtest.engine.vnpy_import import prepare_vnpy
 from services.quant.backtest.job import BacktestJob
 from services.quant.backtest.run import run_backtest
 from tests.quant.backtest.recordings import IF, RB, rb_bars
-from tests.running import REDFIRE, recorded
+from tests.recorded_days import recorded
+from tests.running import REDFIRE
 
 DATA = ("--symbol", "rb888.SHFE", "--label", "end", "--data")
 FILES = {

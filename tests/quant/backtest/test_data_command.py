@@ -5,7 +5,7 @@ import json
 import pytest
 
 from tests.quant.backtest.recordings import IF, RB, rb_bars
-from tests.running import recorded
+from tests.recorded_days import recorded
 
 
 def test_a_file_is_imported_once_however_often_it_comes(redfire, tmp_path):

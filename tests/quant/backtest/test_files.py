@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from services.quant.backtest.data.files import read_dataset
 from services.quant.backtest.job import BacktestError
 from tests.quant.backtest.recordings import IF, RB, if_ticks, rb_bars
-from tests.running import recorded
+from tests.recorded_days import IF_DAILY, recorded, recorded_days
 
 START = pd.Timestamp("2021-01-04 09:05", tz="Asia/Shanghai").value
 MINUTE = 60 * 10**9
@@ -49,7 +49,7 @@ def test_recorded_ticks_have_vnpy_columns():
 
 
 def test_recorded_days_begin_at_their_midnight():
-    bars = read_dataset(recorded("bars_1d_CFFEX_IF_HOT_2010-2021.csv.gz"), symbol="IF888.CFFEX", label="end")
+    bars = read_dataset(recorded_days(IF_DAILY), symbol="IF888.CFFEX", label="end")
     assert bars.interval == "1d"
     assert bars.time_ns[0] == pd.Timestamp("2010-04-16", tz="Asia/Shanghai").value
     assert bars.turnover[0] == 50538805320.0

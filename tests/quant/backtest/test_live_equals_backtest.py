@@ -19,7 +19,7 @@ from services.quant.sdk.moving_average import MovingAverageStrategy
 from tests.quant.backtest.live import Made, live_trades
 from tests.quant.backtest.recordings import IF, if_ticks
 from tests.quant.backtest.vnpy_oracle import shipped
-from tests.running import recorded
+from tests.recorded_days import recorded
 
 SYMBOL = "IF2101.CFFEX"
 JOB: Mapping[str, Any] = {"rate": 0.0, "size": 300, "pricetick": 0.2, "fill": "sim"}

@@ -19,7 +19,7 @@ from services.quant.sdk.moving_average import MovingAverageStrategy
 from tests.quant.backtest import generated
 from tests.quant.backtest.recordings import RB, if_ticks, rb_bars
 from tests.quant.backtest.vnpy_oracle import shipped
-from tests.running import recorded
+from tests.recorded_days import recorded
 
 
 def bars(rows=3000) -> Bars:
