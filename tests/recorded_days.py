@@ -31,6 +31,7 @@ _IF_COLUMNS = (
     "datetime,symbol,exchange,last_price,last_volume,volume,turnover,open_interest,bid_price_1,bid_volume_1,"
     "ask_price_1,ask_volume_1,open_price,high_price,low_price,pre_close,pre_settle,limit_up,limit_down,trading_day"
 )
+MISSING = {4: 700, 5: 690, 6: 690}  # snapshots of a day that never came
 _FOLDER = tempfile.TemporaryDirectory(prefix="redfire-likeness-")
 
 
@@ -59,7 +60,7 @@ def _likeness(name: str) -> Path:
 
 
 def _rb_rows() -> Iterator[list[object]]:
-    """Stamped at their end; nights belong to the next trading day, and were closed from February to May 2020."""
+    """Stamped at their end; the night before 26 December 2019 begins late, in spring 2020 there is none."""
     chance = random.Random(20190801)
     yield ["datetime", "open", "high", "low", "close", "volume"]
     price = 3888
@@ -71,7 +72,8 @@ def _rb_rows() -> Iterator[list[object]]:
             if follows and not date(2020, 2, 1) <= day <= date(2020, 5, 6):
                 sessions.insert(0, (before, 21, 0, 120))
             for on, hour, minute, minutes in sessions:
-                for end in range(5, minutes + 1, 5):
+                missing = 90 if (on, hour) == (date(2019, 12, 25), 21) else 0
+                for end in range(missing + 5, minutes + 1, 5):
                     opened = max(price + chance.randint(-2, 2), 2000)
                     price = max(opened + round(chance.gauss(0, 5)), 2000)
                     high, low = max(opened, price) + chance.randint(0, 5), min(opened, price) - chance.randint(0, 5)
@@ -82,7 +84,7 @@ def _rb_rows() -> Iterator[list[object]]:
 
 
 def _if_rows() -> Iterator[list[object]]:
-    """With an auction's tick before each day, and eight snapshots without a trade after it."""
+    """With an auction's tick before each day, some snapshots that are missing, and eight without a trade after it."""
     chance = random.Random(20210104)
     yield _IF_COLUMNS.split(",")
     price, held = 26_150, 90_767  # in ticks of 0.2
@@ -94,6 +96,8 @@ def _if_rows() -> Iterator[list[object]]:
         for start in (time(9, 30), time(13)):
             moments += [datetime.combine(day, start) + timedelta(seconds=0.4 + i / 2) for i in range(14_400)]
         silent = [datetime.combine(day, time(15, 1, 30)) + timedelta(minutes=5 * i) for i in range(8)]
+        for lost in sorted(chance.sample(range(1, len(moments)), MISSING[number]), reverse=True):
+            del moments[lost]
         for moment in (*moments, *silent):
             traded = chance.choice((0, 0, 0, 1, 1, 2, 3, 9)) if moment < silent[0] else 0
             traded += 240 if moment == moments[0] else 0

@@ -177,8 +177,8 @@ def test_a_class_that_is_not_there_is_answered_with_those_that_are(run, strategi
     assert (code, out) == (2, "")
     assert err.count("\n") == 1
     assert "there is no strategy class Holdr: did you mean Holder? there are AtrRsiStrategy, " in err
-    assert "broken.py does not import: SyntaxError" in err
-    assert "raising.py does not import: ValueError: while it is imported" in err
+    assert "broken.py does not import: broken.py:1: SyntaxError" in err
+    assert "raising.py does not import: raising.py:3: ValueError: while it is imported" in err
 
 
 def test_a_report_in_chinese(run, tmp_path):
