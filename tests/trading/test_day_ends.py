@@ -1,6 +1,7 @@
 """Orders at a gateway that knows only DAY and tells of no day's end, as vnpy's are."""
 
 import asyncio
+import itertools
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 
@@ -17,6 +18,7 @@ from tests.trading.fakes import OTHER, Peers
 from tests.waiting import until
 
 DAY, GTC, GTD = 1, 2, 5
+NEW = 2
 
 
 @pytest.fixture(autouse=True)
@@ -290,3 +292,44 @@ async def test_an_order_that_waited_for_its_gateway_into_the_next_day_is_not_sen
         await trader.becomes(waits.order_id, "EXPIRED" if tif == "DAY" else "NEW")
         await until(lambda: len(trader.engine.sends) == sent)
         assert waits.order_id not in [send.order_id for send in trader.engine.sends]
+
+
+async def test_a_stop_for_the_new_day_outlives_its_gateways_word_of_that_day_and_yesterdays_ends(clock):
+    async with at(clock) as trader:
+        yesterdays = await trader.create(symbol=OTHER, type="STOP", stop_price="3600", tif="DAY")
+        turn(clock, shanghai(20, 30))  # a trading day begins at 17:00, and gateways log in before the night
+        todays = await trader.create(symbol=OTHER, type="STOP", stop_price="3600", tif="DAY")
+        trader.engine.trading_day = 20260106
+        trader.engine.emit(trading_day={"gateway_name": "SIM", "trading_day": 20260106})
+        await trader.becomes(yesterdays.order_id, "EXPIRED")
+        assert (await trader.get(todays.order_id)).status == NEW
+
+
+async def test_many_stops_end_with_their_day_in_parts_between_which_others_are_served(clock, monkeypatch):
+    ended, real = [], Stops._expire
+
+    def expire(self, order):
+        ended.append(asyncio.get_running_loop().time())
+        real(self, order)
+
+    monkeypatch.setattr(Stops, "_expire", expire)
+    monkeypatch.setattr("services.trading.emulation.stops.AT_ONCE", 10)
+    turns = []
+
+    async def others():
+        while True:
+            turns.append(len(ended))
+            await asyncio.sleep(0)
+
+    async with at(clock, paper_cash="900000000000") as trader:
+        stops = await asyncio.gather(
+            *(trader.create(symbol=OTHER, type="STOP", stop_price="3600", tif="DAY") for _ in range(100))
+        )
+        serving = asyncio.create_task(others())
+        turn(clock, shanghai(20, 30))
+        trader.engine.trading_day = 20260106
+        trader.engine.emit(trading_day={"gateway_name": "SIM", "trading_day": 20260106})
+        for stop in stops:
+            await trader.becomes(stop.order_id, "EXPIRED")
+        serving.cancel()
+    assert max(after - before for before, after in itertools.pairwise(turns)) <= 10

@@ -44,6 +44,8 @@ log = logging.getLogger(__name__)
 HOUSEKEEPING_S = 1.0
 RETRY_EVERY_S = 0.1
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.5, 30.0
+# Orders ended between two turns of the loop.
+AT_ONCE = 200
 
 
 class Stops:
@@ -142,10 +144,9 @@ class Stops:
                     with self._desk.step(order.user_id) as changes:
                         changes.order(order)
                         self._desk.commit(changes)
-            for held in list(self._held.values()):
-                for order in list(held.values()):
-                    if self._is_over(order):
-                        self._expire(order)
+            await self._expire_all(
+                [order for held in self._held.values() for order in held.values() if self._is_over(order)]
+            )
 
     async def retry(self) -> None:
         """Try again what could not be sent, until cancelled."""
@@ -157,16 +158,27 @@ class Stops:
                     self._try_again(order_id, now)
 
     def begin_day(self, gateway: str) -> None:
-        """A trading day is over: held DAY orders end with it."""
-        for order in list(self._desk.book.orders.values()):
-            if (
-                order.gateway == gateway
-                and order.time_in_force is TimeInForce.DAY
-                and order.is_held
-                and order.type in STOP_TYPES
-                and not order.dormant  # its day begins when its entry fills
-            ):
+        """A trading day is over: held DAY orders end with it, in parts."""
+        orders = [
+            order
+            for order in self._desk.book.orders.values()
+            if order.gateway == gateway
+            and order.time_in_force is TimeInForce.DAY
+            and order.is_held
+            and order.type in STOP_TYPES
+            and not order.dormant  # its day begins when its entry fills
+            # The gateway may tell of the new day later than the calendar: what was accepted since is of that day.
+            and order.trading_day != self._desk.book.days.of(order.gateway, order.symbol)
+        ]
+        if orders:
+            self._tasks.spawn("trading.stop", self._expire_all(orders))
+
+    async def _expire_all(self, orders: Iterable[Order]) -> None:
+        for number, order in enumerate(orders, 1):
+            if self._desk.is_open and self._desk.book.orders.get(order.order_id) is order:
                 self._expire(order)
+            if number % AT_ONCE == 0:
+                await asyncio.sleep(0)
 
     # Prices
 
