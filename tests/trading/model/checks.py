@@ -119,7 +119,7 @@ def _orders(model: Any, books: Books, exchange: Any) -> list[str]:
                 found.append(f"{_name(order)}: {order.leaves_quantity} left here, {leaves} at the venue")
             if order.price and legs[0].price is not None and D(order.price) != legs[0].price:
                 found.append(f"{_name(order)}: at {order.price} here, at {legs[0].price} at the venue")
-        elif not waits and not order.hold_reason and not _waits_for_group(order):
+        elif not waits and not order.hold_reason and not order.order_group_id:
             found.append(f"{_name(order)} is {status}, and not at the venue")
         if _waits_for_contracts(order):
             if free := _free(books, order):
@@ -136,6 +136,8 @@ def _orders(model: Any, books: Books, exchange: Any) -> list[str]:
     for intent in model.by_order.values():
         legs = [order for order in exchange.orders.values() if order.owner == intent.order_id]
         filled = sum((leg.filled for leg in legs), D(0))
+        if intent.group is not None and any(leg.closing for leg in legs):
+            filled -= exchange.busted_of(intent.order_id)  # closed again
         most = model.most_of(intent.order_id)
         if filled > most:
             found.append(f"{intent.client_order_id}: the venue filled {filled}, at most {most} was asked for")
@@ -168,10 +170,6 @@ def _free(books: Books, order: Any) -> D:
             held = D(of_effect.get(order.position_effect, position.quantity))
             free = max(held - D(position.frozen_quantity), D(0))
     return free
-
-
-def _waits_for_group(order: Any) -> bool:
-    return bool(order.order_group_id)
 
 
 def _trades(books: Books, exchange: Any) -> list[str]:

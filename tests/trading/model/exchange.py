@@ -164,7 +164,9 @@ class Exchange:
             # A close may be split into today's and yesterday's; a group's exit grows by another leg.
             if any(leg.is_open and (leg.effect == order.effect or not order.closing) for leg in legs) and not siblings:
                 self.violations.append(f"two live legs: {order.reference}")
-            if sum(leg.filled + leg.leaves for leg in legs) + order.quantity > self.most_of(base):
+            # What an exit had closed and the venue took back, its group closes again.
+            gone = self.busted_of(base) if siblings else D(0)
+            if sum(leg.filled + leg.leaves for leg in legs) + order.quantity - gone > self.most_of(base):
                 self.violations.append(f"more than asked for may be filled: {order}, after {legs}")
             for other in self.orders.values():
                 if other.reference[:36] in siblings and other.is_open and other.closing:
@@ -175,6 +177,10 @@ class Exchange:
             self._end(order, common.ORDER_STATUS_REJECTED)
             return "not that much to close"
         return ""
+
+    def busted_of(self, base: str) -> D:
+        """How much of an order's trades was taken back."""
+        return sum((trade.quantity for trade in self.trades if trade.busted and trade.reference[:36] == base), D(0))
 
     def fill(self, order: VenueOrder, quantity: D, price: D, now_ns: int) -> TradeReport:
         """Trade some of an order."""
