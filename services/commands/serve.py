@@ -9,7 +9,8 @@ from services import registry
 from services.commands.data_folder import data_dir_option, open_private
 from services.commands.running import StopSignal, run
 from services.kernel.errors import StartError
-from services.kernel.runtime import settings, telemetry
+from services.kernel.rpc import telemetry
+from services.kernel.runtime import settings
 from services.kernel.runtime.host import Host
 from services.kernel.runtime.settings import PlatformSettings, Settings, TelemetrySettings
 

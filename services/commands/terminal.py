@@ -20,7 +20,7 @@ from redfire.user.v1 import user_pb2
 from redfire.user.v1.user_pb2_grpc import UserServiceStub
 
 from services.commands.data_folder import write_private
-from services.kernel.runtime import telemetry
+from services.kernel.rpc import telemetry
 from services.kernel.runtime.host import Host
 
 DEMO_USER = "demo"

@@ -15,7 +15,8 @@ from services.commands.data_folder import Lock, data_dir_option, service_secret_
 from services.commands.running import StopSignal, run
 from services.kernel.errors import StartError
 from services.kernel.policy import descriptor_file, descriptor_set
-from services.kernel.runtime import settings, telemetry
+from services.kernel.rpc import telemetry
+from services.kernel.runtime import settings
 from services.kernel.runtime.host import Host
 from services.kernel.runtime.settings import Settings, TelemetrySettings
 

@@ -10,7 +10,7 @@ from services.engine.gateways import Gateways
 from services.engine.updates import Gateway, OrderRequest, OrderType, VenueState
 from services.engine.venue import Subscriber, Venue
 from services.kernel.errors import FailedPrecondition, Invalid, NotFound, RedFireError
-from services.kernel.runtime.telemetry import Tracing
+from services.kernel.rpc.telemetry import Tracing
 from services.quant.catalogue import Instrument
 
 _CONNECT_WAIT_S = 5.0

@@ -2,7 +2,7 @@
 
 from prometheus_client import Counter, Gauge, Histogram
 
-from services.kernel.runtime.rpc_metrics import SECONDS
+from services.kernel.rpc.rpc_metrics import SECONDS
 
 orders = Counter("orders_total", "Orders that were accepted.")
 trades = Counter("trades_total", "Trades that were booked.")

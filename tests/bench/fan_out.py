@@ -165,7 +165,7 @@ async def measure(subscribers: int, count: int, rate: float, limit_s: float) -> 
 
 
 def _open_streams() -> int:
-    from services.kernel.runtime import telemetry
+    from services.kernel.rpc import telemetry
 
     samples = (sample for metric in telemetry.streams.collect() for sample in metric.samples)
     return sum(int(one.value) for one in samples if "redfire.market.v1.MarketService" in one.labels.values())

@@ -10,7 +10,7 @@ from redfire.common.v1 import error_reason_pb2 as reasons
 from redfire.engine.v1 import engine_pb2 as pb
 
 from services.kernel.errors import StartError
-from services.kernel.runtime.telemetry import total
+from services.kernel.rpc.telemetry import total
 from tests.engine.ctp_front import RB, CtpFront
 from tests.engine.ctp_gateway import FRONTS
 from tests.engine.running import CTP, complete, connected, engine_at, reason_of, running_engine

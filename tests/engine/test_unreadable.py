@@ -11,7 +11,7 @@ from services.engine.convert import tick_frame
 from services.engine.updates import TradeUpdate
 from services.engine.vnpy.mapping import trade_update
 from services.kernel.clock import Clock
-from services.kernel.runtime.telemetry import total
+from services.kernel.rpc.telemetry import total
 from tests.engine import ctp_front as ctp
 from tests.engine.ctp_front import SC, garble
 from tests.engine.running import FAKE, Desk, complete, engine_at, is_status, running_engine, send, venue_of

@@ -6,7 +6,7 @@ import logging
 
 import pytest
 
-from services.kernel.runtime.telemetry import JsonFormatter, LogFile
+from services.kernel.rpc.telemetry import JsonFormatter, LogFile
 from tests.waiting import until
 
 

@@ -5,7 +5,7 @@ from prometheus_client import REGISTRY
 from prometheus_client.exposition import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
-from services.kernel.runtime.rpc_metrics import SECONDS, rpc_metrics
+from services.kernel.rpc.rpc_metrics import SECONDS, rpc_metrics
 
 
 def samples(method):

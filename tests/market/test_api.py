@@ -314,7 +314,7 @@ async def test_closed_bars_are_streamed_and_listed(market: Market) -> None:
 
 
 def _streams(market: Market) -> int:
-    from services.kernel.runtime import telemetry
+    from services.kernel.rpc import telemetry
 
     return sum(
         int(sample.value)

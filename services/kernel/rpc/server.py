@@ -20,13 +20,12 @@ from google.protobuf.message import DecodeError, Message
 
 from services.kernel.errors import DeadlineExceeded, Internal, Invalid, RedFireError, Unauthenticated, Unsupported
 from services.kernel.policy import MethodPolicy, service_policies
-from services.kernel.rpc import status
+from services.kernel.rpc import status, telemetry
 from services.kernel.rpc.authorization import Gate
 from services.kernel.rpc.call import Call, Origin, current_call
 from services.kernel.rpc.contract_rules import certain_check
 from services.kernel.rpc.input_checks import malformed_of
-from services.kernel.runtime import telemetry
-from services.kernel.runtime.rpc_metrics import rpc_metrics
+from services.kernel.rpc.rpc_metrics import rpc_metrics
 from services.kernel.tasks import TimeLimit
 
 log = logging.getLogger(__name__)

@@ -20,12 +20,12 @@ from services.kernel.errors import RedFireError, StartError, Unavailable
 from services.kernel.identity.identity import AccessTokens, Identity, ServiceTokens
 from services.kernel.identity.revocations import Revocations
 from services.kernel.policy import contract_services
+from services.kernel.rpc import telemetry
 from services.kernel.rpc.authorization import Gate
 from services.kernel.rpc.channels import Channels
-from services.kernel.rpc.health import HealthReporter
 from services.kernel.rpc.reflection import add_reflection
 from services.kernel.rpc.server import Handlers, UnknownMethods
-from services.kernel.runtime import telemetry
+from services.kernel.runtime.health import HealthReporter
 from services.kernel.runtime.live_settings import ConfigFollower
 from services.kernel.runtime.operations import OperationsServer
 from services.kernel.runtime.resources import Resources

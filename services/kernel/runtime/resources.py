@@ -13,6 +13,7 @@ from services.kernel.data.events import EventBus
 from services.kernel.identity.identity import ServiceTokens
 from services.kernel.rpc.channels import Channels
 from services.kernel.rpc.server import Handlers
+from services.kernel.rpc.telemetry import Tracing
 from services.kernel.runtime.lifecycle import Lifecycle
 from services.kernel.runtime.live_settings import LiveSettings
 from services.kernel.runtime.settings import (
@@ -23,7 +24,6 @@ from services.kernel.runtime.settings import (
     ServerSettings,
     Settings,
 )
-from services.kernel.runtime.telemetry import Tracing
 from services.kernel.tasks import Tasks
 
 S = TypeVar("S", bound=BaseSection)

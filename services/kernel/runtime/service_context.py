@@ -13,10 +13,10 @@ from services.kernel.clock import Clock
 from services.kernel.data.database import Database
 from services.kernel.data.events import EventBus, Outbox
 from services.kernel.rpc.channels import LocalChannel, NetworkChannel
+from services.kernel.rpc.telemetry import Tracing
 from services.kernel.runtime.live_settings import LiveSettings
 from services.kernel.runtime.resources import Resources
 from services.kernel.runtime.settings import BaseSection, json_schemas
-from services.kernel.runtime.telemetry import Tracing
 from services.kernel.tasks import Tasks
 
 S = TypeVar("S", bound=BaseSection)

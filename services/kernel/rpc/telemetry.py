@@ -20,7 +20,7 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 from prometheus_client import REGISTRY, Gauge, Histogram
 
 from services.kernel.rpc.call import current_call
-from services.kernel.runtime.rpc_metrics import SECONDS
+from services.kernel.rpc.rpc_metrics import SECONDS
 from services.kernel.version import VERSION
 
 streams = Gauge("grpc_server_streams", "Streams that are open.", ["grpc_service", "grpc_method"])

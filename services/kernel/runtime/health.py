@@ -5,7 +5,7 @@ import asyncio
 import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
-from services.kernel.runtime import telemetry
+from services.kernel.rpc import telemetry
 from services.kernel.runtime.lifecycle import Lifecycle
 
 PERIOD_S = 0.2
