@@ -1,12 +1,12 @@
-"""Tells everybody who watches that sessions and API keys are dead, as it happens."""
+"""Streams of revoked sessions and API keys, as it happens."""
 
-import asyncio
 from collections.abc import AsyncIterator, Iterable
 
 from services.auth.repository import AuthRepository
 from services.auth.session import Revocation, WatchMark
 from services.kernel.clock import Clock
 from services.kernel.data.database import Repositories
+from services.kernel.streams import End, Subscriber, Subscribers
 
 HEARTBEAT_S = 1.0
 BUFFER = 10_000
@@ -18,53 +18,29 @@ class RevocationFeed:
     def __init__(self, auth: Repositories[AuthRepository], clock: Clock) -> None:
         self._auth = auth
         self._clock = clock
-        self._queues: set[asyncio.Queue[Revocation | None]] = set()
-        self._draining = False
+        # A watcher that is too slow begins anew with a snapshot: what waited is of no use to it.
+        self._subscribers: Subscribers[None, Revocation] = Subscribers(lambda: Subscriber(BUFFER, discards=True))
 
     def publish(self, revocations: Iterable[Revocation]) -> None:
-        """They are committed: tell those who watch. One who is too slow is ended, and begins anew with a snapshot."""
-        for revocation in revocations:
-            for queue in list(self._queues):
-                if queue.qsize() >= BUFFER:
-                    self._queues.discard(queue)
-                    _end(queue)
-                else:
-                    queue.put_nowait(revocation)
+        """Send revocations that are committed to all watchers."""
+        self._subscribers.publish(None, list(revocations))
 
     async def watch(self) -> AsyncIterator[Revocation | WatchMark]:
         """All that is not yet expired, the mark, then each as it happens; a heartbeat when a second was silent."""
-        if self._draining:
+        if self._subscribers.draining:
             return
-        queue: asyncio.Queue[Revocation | None] = asyncio.Queue()
         # First listening, then reading: what happens in between comes twice rather than never.
-        self._queues.add(queue)
-        try:
+        with self._subscribers.follow(None) as subscriber:
             async with self._auth.read() as auth:
                 snapshot = await auth.list_revocations(self._clock.now())
             for revocation in snapshot:
                 yield revocation
             yield WatchMark.SNAPSHOT_COMPLETE
-            while True:
-                try:
-                    async with asyncio.timeout(HEARTBEAT_S):
-                        item = await queue.get()
-                except TimeoutError:
-                    yield WatchMark.HEARTBEAT
-                    continue
-                if item is None:
+            async for item in subscriber.items(HEARTBEAT_S):
+                if isinstance(item, End):
                     return
-                yield item
-        finally:
-            self._queues.discard(queue)
+                yield WatchMark.HEARTBEAT if item is None else item
 
     async def drain(self) -> None:
         """End all streams."""
-        self._draining = True
-        for queue in self._queues:
-            _end(queue)
-
-
-def _end(queue: asyncio.Queue[Revocation | None]) -> None:
-    while not queue.empty():
-        queue.get_nowait()
-    queue.put_nowait(None)
+        await self._subscribers.drain()

@@ -11,10 +11,10 @@ from services.config.config import Config
 from services.config.document import parse_document, render_document
 from services.config.service import ConfigService
 from services.config.transfer import ConfigTransfer
-from services.config.watch import End
 from services.kernel.clock import Clock
 from services.kernel.paging import Page
 from services.kernel.rpc.call import Call
+from services.kernel.streams import End
 
 # Runs a blocking function away from the event loop: documents may be long.
 RunBlocking = Callable[..., Awaitable[Any]]
@@ -103,7 +103,7 @@ class ConfigApi(rpc.ConfigServiceServicer):
             if isinstance(item, Config):
                 yield pb.WatchConfigsResponse(config=convert.to_config(item))
             elif isinstance(item, End):
-                yield pb.WatchConfigsResponse(end=item.value)
+                yield pb.WatchConfigsResponse(end=item.reason)
             elif item:
                 yield pb.WatchConfigsResponse(snapshot_complete=True)
             else:

@@ -1,7 +1,7 @@
 """Rules of configuration: what may be written over what, and what every value must fulfil."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from datetime import datetime
 
 from services.config.config import Config, ConfigChange, ConfigName
@@ -10,14 +10,16 @@ from services.config.json_value import Json, require_json, same
 from services.config.repository import ConfigRepository
 from services.config.secret_rule import is_reference, require_references
 from services.config.settings import ConfigSettings
-from services.config.watch import End, Followers
 from services.kernel.clock import Clock
 from services.kernel.data.database import Repositories
 from services.kernel.errors import Aborted, FailedPrecondition, Invalid, NotFound
 from services.kernel.paging import Page, PageResult
+from services.kernel.streams import End, Subscribers
 
 # {service: {key: JSON schema}} of the settings that services declare themselves.
 SettingSchemas = dict[str, dict[str, dict[str, Json]]]
+# Open streams by (environment, service).
+Watchers = Subscribers[tuple[str, str], Config]
 
 
 class StaleEtag(Aborted):
@@ -36,13 +38,13 @@ class ConfigService:
     def __init__(
         self,
         configs: Repositories[ConfigRepository],
-        followers: Followers,
+        watchers: Watchers,
         settings: ConfigSettings,
         clock: Clock,
         setting_schemas: Callable[[], SettingSchemas],
     ) -> None:
         self._configs = configs
-        self._followers = followers
+        self._watchers = watchers
         self._settings = settings
         self._clock = clock
         self._setting_schemas = setting_schemas
@@ -64,7 +66,7 @@ class ConfigService:
                 self.require_fits(name, value, await configs.find_schema(name.service_name, name.key))
                 config = next_version(name, before, value, user_id, self._clock.now())
                 await configs.add([config])
-            self._followers.publish([config])
+            publish(self._watchers, [config])
         return config
 
     async def delete_config(self, name: ConfigName, etag: str, user_id: str) -> None:
@@ -75,7 +77,7 @@ class ConfigService:
                 _require_etag(before, etag)
                 config = next_version(name, before, None, user_id, self._clock.now(), deleted=True)
                 await configs.add([config])
-            self._followers.publish([config])
+            publish(self._watchers, [config])
 
     async def rollback_config(self, name: ConfigName, version: int, user_id: str) -> Config:
         """Write an earlier version's value again. Raises NotFound, Invalid for one that deleted, SchemaViolation."""
@@ -90,7 +92,7 @@ class ConfigService:
                 before = await configs.find(name)
                 config = next_version(name, before, earlier.value, user_id, self._clock.now())
                 await configs.add([config])
-            self._followers.publish([config])
+            publish(self._watchers, [config])
         return config
 
     async def list_configs(self, environment: str, service_name: str, page: Page) -> PageResult[Config]:
@@ -148,7 +150,7 @@ class ConfigService:
 
     async def watch_configs(self, environment: str, service_name: str) -> AsyncIterator[Config | bool | End | None]:
         """All present values, then True, then each change; None where nothing happened for a while; End at last."""
-        with self._followers.follow(environment, service_name) as follower:
+        with self._watchers.follow((environment, service_name)) as watcher:
             # Following begins before the snapshot is read: what is committed in between comes twice, never not at all.
             async with self._configs.read() as configs:
                 snapshot = await configs.list_service(environment, service_name)
@@ -156,13 +158,9 @@ class ConfigService:
             for config in snapshot:
                 yield config
             yield True
-            while True:
-                item = await follower.next(self._settings.heartbeat_s)
-                if isinstance(item, Config) and item.version <= sent.get(item.name.key, 0):
-                    continue
-                yield item
-                if isinstance(item, End):
-                    return
+            async for item in watcher.items(self._settings.heartbeat_s):
+                if not isinstance(item, Config) or item.version > sent.get(item.name.key, 0):
+                    yield item
 
     def writing(self) -> asyncio.Lock:
         """Held from a write's first read until it is published: followers see versions in the order of commits."""
@@ -179,6 +177,12 @@ class ConfigService:
 
     def _declared(self, service_name: str, key: str) -> dict[str, Json] | None:
         return self._setting_schemas().get(service_name, {}).get(key)
+
+
+def publish(watchers: Watchers, configs: Iterable[Config]) -> None:
+    """Send changes to those who watch; after the commit and in the order of commits."""
+    for config in configs:
+        watchers.publish((config.name.environment, config.name.service_name), [config])
 
 
 def next_version(

@@ -5,9 +5,8 @@ from services.config.document import Document
 from services.config.json_value import require_json, same
 from services.config.repository import ConfigRepository
 from services.config.secret_rule import require_references
-from services.config.service import ConfigService, next_version
+from services.config.service import ConfigService, Watchers, next_version, publish
 from services.config.settings import ConfigSettings
-from services.config.watch import Followers
 from services.kernel.clock import Clock
 from services.kernel.data.database import Repositories
 
@@ -19,13 +18,13 @@ class ConfigTransfer:
         self,
         configs: Repositories[ConfigRepository],
         service: ConfigService,
-        followers: Followers,
+        watchers: Watchers,
         settings: ConfigSettings,
         clock: Clock,
     ) -> None:
         self._configs = configs
         self._service = service
-        self._followers = followers
+        self._watchers = watchers
         self._settings = settings
         self._clock = clock
 
@@ -69,7 +68,7 @@ class ConfigTransfer:
                 if not dry_run:
                     await configs.add(written)
             if not dry_run:
-                self._followers.publish(written)
+                publish(self._watchers, written)
         return sorted(changes, key=lambda change: (change.service_name, change.key))
 
     def _require_allowed(self, document: Document) -> None:

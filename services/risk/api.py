@@ -10,11 +10,11 @@ from redfire.risk.v1 import risk_pb2_grpc as rpc
 from services.kernel.clock import Clock
 from services.kernel.paging import Page
 from services.kernel.rpc.call import Call
+from services.kernel.streams import End
 from services.risk import convert
 from services.risk.domain.risk_event import RiskEvent
 from services.risk.domain.trading_state import TradingState
 from services.risk.service import RiskService
-from services.risk.state.risk_event_log import End
 
 
 class RiskApi(rpc.RiskServiceServicer):
@@ -90,7 +90,7 @@ class RiskApi(rpc.RiskServiceServicer):
             if isinstance(item, RiskEvent):
                 yield pb.StreamRiskEventsResponse(event=convert.to_event(item))
             elif isinstance(item, End):
-                yield pb.StreamRiskEventsResponse(end=item.value)
+                yield pb.StreamRiskEventsResponse(end=item.reason)
             else:
                 yield pb.StreamRiskEventsResponse(heartbeat=convert.to_timestamp(self._clock.now()))
 

@@ -15,6 +15,7 @@ from services.kernel.errors import Denied, NotFound, Unavailable
 from services.kernel.identity.identity import Identity
 from services.kernel.paging import Page, PageResult
 from services.kernel.runtime.live_settings import LiveSettings
+from services.kernel.streams import End
 from services.risk.domain.book import ZERO, AccountBook
 from services.risk.domain.check import Circumstances, Growth, growth_of, max_quantity, violations
 from services.risk.domain.day_counts import DayCounts
@@ -31,7 +32,7 @@ from services.risk.peers.trading_feed import TradingFeed
 from services.risk.repository import AccountKey, RiskRepository
 from services.risk.settings import RiskSettings
 from services.risk.state.enforcer import Enforcer
-from services.risk.state.risk_event_log import End, Journal
+from services.risk.state.risk_event_log import Journal
 from services.risk.state.setting_store import SettingStore
 
 K = TypeVar("K", bound=Hashable)

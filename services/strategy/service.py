@@ -229,7 +229,7 @@ class StrategyService:
         with self._events.follow(strategy_id) as follower:
             sequence = self._events.sequence
             yield StrategyEvent(sequence, strategy=await self.get(user_id, strategy_id))
-            events = follower.events(heartbeat_s, sequence)
+            events = self._events.events(follower, heartbeat_s, sequence)
             try:
                 async for event in events:
                     yield event

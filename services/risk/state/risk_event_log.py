@@ -4,26 +4,19 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import AsyncIterator
-from enum import Enum
 
 from redfire.reasons import Reason
 
 from services.kernel.clock import Clock
 from services.kernel.data.database import Repositories
 from services.kernel.identifiers import new_id
+from services.kernel.streams import End, Subscriber, Subscribers
 from services.risk.domain.risk_event import RiskEvent
 from services.risk.repository import RiskRepository
 
 log = logging.getLogger(__name__)
 _GROUP = 500
-_FOLLOWER_BUFFER = 1000
-
-
-class End(Enum):
-    """Why a stream ends; the names are those of the contract."""
-
-    SLOW_CONSUMER = "SLOW_CONSUMER"
-    SHUTTING_DOWN = "SHUTTING_DOWN"
+_SUBSCRIBER_BUFFER = 1000
 
 
 class Journal:
@@ -36,8 +29,8 @@ class Journal:
         self._buffer = buffer
         self._lost = 0
         self._news = asyncio.Event()
-        self._followers: set[_Follower] = set()
-        self._draining = False
+        # By user and account: of an account, or of all of a user's where the account is empty.
+        self._subscribers: Subscribers[tuple[str, str], RiskEvent] = Subscribers(lambda: Subscriber(_SUBSCRIBER_BUFFER))
 
     def record(
         self, user_id: str, account_id: str, reason: Reason | None, message: str, metadata: dict[str, str]
@@ -50,8 +43,9 @@ class Journal:
         else:
             self._waiting.append(event)
             self._news.set()
-        for follower in self._followers:
-            follower.offer(event)
+        for followed_user, followed_account in self._subscribers.keys:
+            if account_id == followed_account if followed_account else user_id in (followed_user, ""):
+                self._subscribers.publish((followed_user, followed_account), [event])
 
     async def write(self) -> None:
         """Write what waits, for as long as the process runs."""
@@ -74,58 +68,10 @@ class Journal:
 
     async def follow(self, user_id: str, account_id: str, heartbeat_s: float) -> AsyncIterator[RiskEvent | End | None]:
         """Events as they happen, of one account or all of a user's; None where nothing happened for a while."""
-        follower = _Follower(user_id, account_id)
-        if self._draining:
-            follower.end(End.SHUTTING_DOWN)
-        self._followers.add(follower)
-        try:
-            while True:
-                item = await follower.next(heartbeat_s)
+        with self._subscribers.follow((user_id, account_id)) as subscriber:
+            async for item in subscriber.items(heartbeat_s):
                 yield item
-                if isinstance(item, End):
-                    return
-        finally:
-            self._followers.discard(follower)
 
     async def drain(self) -> None:
         """End all streams, and those to come."""
-        self._draining = True
-        for follower in self._followers:
-            follower.end(End.SHUTTING_DOWN)
-
-
-class _Follower:
-    """What one stream has not sent yet, its end included."""
-
-    def __init__(self, user_id: str, account_id: str) -> None:
-        self._user_id = user_id
-        self._account_id = account_id
-        self._items: deque[RiskEvent | End] = deque()
-        self._ended = False
-        self._news = asyncio.Event()
-
-    def offer(self, event: RiskEvent) -> None:
-        mine = event.account_id == self._account_id if self._account_id else event.user_id in (self._user_id, "")
-        if not mine or self._ended:
-            return
-        if len(self._items) >= _FOLLOWER_BUFFER:
-            self.end(End.SLOW_CONSUMER)
-            return
-        self._items.append(event)
-        self._news.set()
-
-    def end(self, reason: End) -> None:
-        if not self._ended:
-            self._ended = True
-            self._items.append(reason)
-            self._news.set()
-
-    async def next(self, timeout_s: float) -> RiskEvent | End | None:
-        if not self._items:
-            self._news.clear()
-            try:
-                async with asyncio.timeout(timeout_s):
-                    await self._news.wait()
-            except TimeoutError:
-                return None
-        return self._items.popleft()
+        await self._subscribers.drain()

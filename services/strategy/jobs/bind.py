@@ -14,7 +14,7 @@ from services.strategy.jobs.instruments import Instruments
 from services.strategy.jobs.repository import JobRepository
 from services.strategy.jobs.scheduler import Scheduler
 from services.strategy.jobs.service import JobService
-from services.strategy.jobs.watchers import Watchers
+from services.strategy.jobs.watchers import job_watchers
 from services.strategy.settings import StrategySettings
 
 
@@ -23,7 +23,7 @@ def bind_jobs(
 ) -> None:
     """Jobs in the strategy service's database, each run by a process of its own."""
     repositories = database.repositories(JobRepository)
-    watchers = Watchers()
+    watchers = job_watchers()
     scheduler = Scheduler(context, repositories, watchers, settings, context.clock)
     service = JobService(
         repositories,

@@ -210,7 +210,7 @@ class Scheduler:
             elapsed_s, before = self._clock.monotonic() - started, self._jobs[job.job_id].progress
             now = Progress(done, total, elapsed_s, before.prepared_s if before.total else elapsed_s)
             self._jobs[job.job_id] = replace(job, progress=now)
-            self._watchers.publish(self._jobs[job.job_id])
+            self._watchers.publish(job.job_id, [self._jobs[job.job_id]])
 
         ending = Ending() if running.canceled else await process.run(further)
         progress = replace(self._jobs[job.job_id].progress, elapsed_s=self._clock.monotonic() - started)
@@ -282,7 +282,7 @@ class Scheduler:
         async with self._repositories() as repository:
             await repository.put(job)
         self._jobs[job.job_id] = job
-        self._watchers.publish(job)
+        self._watchers.publish(job.job_id, [job])
 
     async def _patiently(self, write: Callable[[Job], Awaitable[None]], job: Job) -> None:
         """Until the database takes it: while its disk is full, nothing begins and nothing has ended."""
@@ -299,4 +299,4 @@ class Scheduler:
         async with self._repositories() as repository:
             await repository.put(job)
         self._jobs.pop(job.job_id, None)
-        self._watchers.publish(job)
+        self._watchers.publish(job.job_id, [job])

@@ -26,7 +26,7 @@ from services.strategy.jobs.instruments import DEFAULTS, Instruments
 from services.strategy.jobs.job import Job, Kind, Search, Setup, Status
 from services.strategy.jobs.repository import JobRepository, Order, cursor
 from services.strategy.jobs.scheduler import Scheduler
-from services.strategy.jobs.watchers import News, Watchers
+from services.strategy.jobs.watchers import News, Watchers, news_of
 from services.strategy.settings import StrategySettings
 
 _TABLES = {Kind.BACKTEST: (TRADES, DAYS), Kind.OPTIMIZATION: (POINTS,)}
@@ -212,7 +212,7 @@ class JobService:
             yield News(job)
             if job.status.has_ended:
                 return
-            news = watcher.news(heartbeat_s)
+            news = news_of(watcher, heartbeat_s)
             try:
                 async for item in news:
                     yield item
