@@ -163,7 +163,7 @@ async def test_market_serves_imports_at_once_and_its_own_bars_go_before_them(tmp
     async with recorder(tmp_path / "market") as one:
         one.publish(*ticks(400))
         one.bars.close_all()
-        await one.history.checkpoint()
+        await one.recorder.checkpoint()
         mine = await one.history.list_bars(SYMBOL, Interval.MINUTE, None, None, None, 100)
         assert mine
         start = mine[0].start_ns
@@ -214,7 +214,7 @@ async def test_imports_while_market_records_and_compacts_lose_nothing(tmp_path):
         for begin in range(0, 3000, 100):
             one.publish(*ticks(100, begin + 1))
             one.bars.close_until(start + begin * 500_000_000)
-            await one.history.checkpoint()
+            await one.recorder.checkpoint()
             await one.history.list_bars(SYMBOL, Interval.MINUTE, None, None, None, 100)
         await asyncio.to_thread(thread.join)
         listed = await one.history.list_bars(SYMBOL, Interval.MINUTE, None, None, None, 100)
