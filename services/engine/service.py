@@ -74,7 +74,7 @@ class EngineService:
         """Send an order; the venue's id, once the gateway has it for good. The same order_id again sends nothing.
 
         Raises: NotFound for an unknown gateway or symbol, GatewayDisconnected, SymbolAtOtherGateway, Invalid for a
-        limit without a price, FailedPrecondition (UNSUPPORTED, GATEWAY_REJECTED), DeadlineExceeded when the outcome
+        limit without a price, FailedPrecondition (UNSUPPORTED, NOT_SENT), DeadlineExceeded when the outcome
         is not known.
         """
         try:

@@ -21,7 +21,7 @@ class Venue(Protocol):
     async def sent_before(self, order_id: str) -> str:
         """The venue's id of an order that was sent, empty when it never was.
 
-        Raises: DeadlineExceeded when whether it was is not known, RefusedByGateway when the gateway refused it.
+        Raises: DeadlineExceeded when whether it was is not known, NotSent when the gateway did not take it.
         """
 
     async def state(self, order_ids: list[str], trades_cursor: str = "") -> VenueState:

@@ -42,6 +42,7 @@ LIMIT_PRICE, ANY_PRICE = "2", "1"
 IOC, GFD = "1", "3"
 ANY_VOLUME, COMPLETE_VOLUME = "1", "3"
 TODAY_EXCHANGES = ("SHFE", "INE")
+LIMIT_ONLY_EXCHANGES = ("SHFE", "INE")  # they take no market orders
 
 
 @dataclass(frozen=True)
@@ -228,7 +229,7 @@ class CtpFront:
                 return -1
             now = self.clock.monotonic()
             self._insert_times = [at for at in self._insert_times if now - at < 1]
-            if self.orders_per_second and len(self._insert_times) >= self.orders_per_second:
+            if self.orders_per_second and len(self._insert_times) >= max(self.orders_per_second, 0):
                 return -3
             self._insert_times.append(now)
             self.inserts += 1
@@ -425,6 +426,9 @@ class CtpFront:
         state = self._state(order)
         if not state.takes_orders:
             self.end(order, f"已撤单报单被拒绝{order.exchange}:当前状态禁止此项操作")
+            return
+        if order.price_type == ANY_PRICE and order.exchange in LIMIT_ONLY_EXCHANGES:
+            self.end(order, f"已撤单报单被拒绝{order.exchange}:不被支持的报单类型")
             return
         self._tell_order(order)  # and has sent it on
         order.status, order.message = QUEUEING, "未成交"

@@ -49,7 +49,7 @@ async def test_a_gateway_that_hangs_holds_up_neither_the_loop_nor_another_gatewa
         # What never began is known not to be there, and is refused; what began is not known.
         with pytest.raises(grpc.aio.AioRpcError) as caught:
             await send(desk, order_id=(behind := new_id()))
-        assert reason_of(caught.value) == "GATEWAY_REJECTED"
+        assert reason_of(caught.value) == "NOT_SENT"
         assert list((await desk.state(order_id, behind, gateway="CTP")).uncertain_order_ids) == [order_id]
         with pytest.raises(grpc.aio.AioRpcError) as caught:
             await send(desk, order_id=order_id)
@@ -175,11 +175,11 @@ async def kill_while_sending(front, folder, **order):
         await desk.status(order_id, "NEW")
         from services.engine.models import GatewayOrderRow
 
-        database = desk.platform.host.database("engine", None)
+        database = desk.platform.host.resources.database("engine", None)
         venue = venue_of(desk)
         row = (await venue._orders.find(order_id)).row()
     async with engine_at(front, folder, ready=False, gateways={}) as desk:
-        database = desk.platform.host.database("engine", None)
+        database = desk.platform.host.resources.database("engine", None)
         upsert = database.upsert(GatewayOrderRow, ["order_id"])
         row |= {"venue_order_id": "", "state": "SENDING", "status": "PENDING_NEW", "is_open": True}
         await database.writer().submit([(upsert, row)])
@@ -239,7 +239,7 @@ async def refuse(desk) -> str:
     try:
         await send(desk, order_id=order_id, price="2999")
     except grpc.aio.AioRpcError as error:
-        assert reason_of(error) == "GATEWAY_REJECTED" and "-3" in error.details()
+        assert reason_of(error) == "NOT_SENT" and "-3" in error.details()
     return order_id
 
 

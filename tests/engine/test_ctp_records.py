@@ -88,7 +88,7 @@ async def test_orders_that_a_gateway_never_had_are_looked_up_together(front, tmp
         front.fill(front.find(venue_order_id), 1)
         await desk.filled(order_id)
         statements = []
-        engine = desk.platform.host.database("engine", Base)._engine.sync_engine
+        engine = desk.platform.host.resources.database("engine", Base)._engine.sync_engine
         event.listen(engine, "before_cursor_execute", lambda *of: statements.append(of[2]))
         state = await desk.state(order_id, *(new_id() for _ in range(300)), gateway="CTP")
         assert [order.order_id for order in state.orders] == [order_id]

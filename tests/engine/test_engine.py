@@ -216,7 +216,7 @@ async def test_the_recorded_days_reach_a_reader_complete_and_in_order(tmp_path):
 async def test_the_feeds_rate_follows_its_live_setting(tmp_path):
     # At first eight symbols tick once in 5 s: 400 ticks would take four minutes.
     async with running_engine(tmp_path, sim_ticks_per_second=0.2) as desk:
-        live = desk.platform.host.live("engine", EngineSettings)
+        live = desk.platform.host.resources.live("engine", EngineSettings)
         await until(lambda: desk.ticks)
         live.overlay({"sim_ticks_per_second": 100})
         await until(lambda: len(desk.ticks) >= 400, 60)
@@ -292,7 +292,7 @@ async def test_a_gateway_of_another_package_trades(tmp_path):
         assert {o.order_id for o in state.orders} == {order_id, resting} and len(state.trades) == 1
         await desk.engine.CancelOrder(pb.CancelOrderRequest(gateway_name="FAKE", order_id=resting))
         assert FakeGateway.canceled[-1] == venue_id
-        for bad, reason in (({"tif": "GTC"}, "UNSUPPORTED"), ({"quantity": "101"}, "GATEWAY_REJECTED")):
+        for bad, reason in (({"tif": "GTC"}, "UNSUPPORTED"), ({"quantity": "101"}, "NOT_SENT")):
             with pytest.raises(grpc.aio.AioRpcError) as caught:
                 await desk.send(symbol="sc2701.INE", price="500.1", gateway="FAKE", **bad)
             assert reason_of(caught.value) == reason

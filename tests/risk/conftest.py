@@ -70,7 +70,7 @@ class World:
 
     async def kept_counts(self) -> list[CountRow]:
         """The counts of days in the database."""
-        database = self.platform.host.database("risk", models.Base)
+        database = self.platform.host.resources.database("risk", models.Base)
         repositories = database.repositories(lambda session: RiskRepository(session, None))  # type: ignore[arg-type]
         async with repositories.read() as repository:
             return (await repository.list_counts())[1]

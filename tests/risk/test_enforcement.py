@@ -112,7 +112,7 @@ async def test_a_reached_loss_is_kept_at_once() -> None:
     async for world in running(max_daily_loss="1000", save_interval_s=3600.0):
         world.trading.position(world.alice.user_id, world.account_id, 1, average=4000)
         world.market.tick(3990)
-        database = world.platform.host.database("risk", models.Base)
+        database = world.platform.host.resources.database("risk", models.Base)
         rows = models.DayRow, models.EventRow, models.CountRow, models.FeedRow
         upserts = Upserts(*(database.insert(model) for model in rows))
         repositories = database.repositories(lambda session: RiskRepository(session, upserts))

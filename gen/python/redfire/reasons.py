@@ -86,7 +86,7 @@ class Reason(StrEnum):
     ORDER_NOT_OPEN = "ORDER_NOT_OPEN"
     # There is no quote to trade against or to price the order by.
     NO_LIQUIDITY = "NO_LIQUIDITY"
-    # It was never sent: the platform stopped before.
+    # It was never sent: its gateway did not take it (flow control, a full queue), or the platform stopped before.
     NOT_SENT = "NOT_SENT"
     # The stream is gone; open another.
     STREAM_NOT_FOUND = "STREAM_NOT_FOUND"

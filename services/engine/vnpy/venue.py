@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from datetime import datetime
 from decimal import Decimal
 from functools import partial
@@ -16,9 +17,11 @@ from services.engine.models import GatewayOrderRow, GatewayTradeRow
 from services.engine.repository import EngineRepository, row_number
 from services.engine.updates import (
     OrderRequest,
+    OrderType,
     OrderUpdate,
     PositionSide,
     PositionUpdate,
+    Side,
     TradeUpdate,
     Update,
     VenueState,
@@ -28,6 +31,7 @@ from services.engine.vnpy.mapping import (
     Unreadable,
     account_update,
     cancel_request,
+    exact,
     order_side,
     order_update,
     position_update,
@@ -53,6 +57,8 @@ _LOGIN_S = 60.0
 _FLUSH_S = 2.0
 # Reports of a day's last moments come within this time after its end.
 _LATE_NS = 60_000_000_000
+# Exchanges that take no market orders: they cancel them at once.
+_LIMIT_ONLY = frozenset({"SHFE", "INE"})
 
 
 class Unsupported(FailedPrecondition):
@@ -61,10 +67,16 @@ class Unsupported(FailedPrecondition):
     reason = Reason.UNSUPPORTED
 
 
-class RefusedByGateway(FailedPrecondition):
-    """The gateway did not take the order."""
+class NotSent(FailedPrecondition):
+    """The gateway did not take the order (flow control, a full queue, a cut line): the venue never had it."""
 
-    reason = Reason.GATEWAY_REJECTED
+    reason = Reason.NOT_SENT
+
+
+class NoPriceLimit(FailedPrecondition):
+    """The day's limit price, which stands for a market order, is not known."""
+
+    reason = Reason.NO_LIQUIDITY
 
 
 class VnpyVenue:
@@ -250,7 +262,7 @@ class VnpyVenue:
             if data is not None and data.vt_symbol == order.symbol and not self._is_unconfirmed(data):
                 self._add(orders, data, order)
             elif order.state is SendState.SENT and not order.status.is_open:
-                orders[order.venue_order_id] = order.update()
+                orders[order.venue_order_id] = order.explained(order.update(), self._calendar)
             else:
                 uncertain.append(order_id)
         trades, cursor, more = await self._trades(order_ids, trades_cursor, day)
@@ -290,6 +302,7 @@ class VnpyVenue:
             split_symbol(request.symbol)
         except ValueError:
             raise Unsupported(f"{request.symbol}: vnpy does not know its exchange") from None
+        request = self._placeable(request)
         day = self._calendar.trading_day(request.symbol, self._clock.now_ns())
         order = VenueOrder.of_request(request, day, self._clock.now())
         await self._orders.begin(order)
@@ -305,12 +318,12 @@ class VnpyVenue:
                     f"gateway {self._name} failed while it took the order: {type(error).__name__}: {error}"
                 ) from error
             await self._refused(order)
-            raise RefusedByGateway(f"gateway {self._name} is too slow; the order was not sent") from error
+            raise NotSent(f"gateway {self._name} is too slow; the order was not sent") from error
         finally:
             self._calls.pop(order.order_id, None)
         if not venue_order_id:
             await self._refused(order)
-            raise RefusedByGateway(f"gateway {self._name} refused the order; it said last: {self._last_log()}")
+            raise NotSent(f"gateway {self._name} did not take the order; it said last: {self._last_log()}")
         if self._orders.is_stranger(venue_order_id):
             # What the gateway told of it before it answered was taken for somebody else's.
             data = self._main.get_order(f"{self._name}.{venue_order_id}")
@@ -318,6 +331,20 @@ class VnpyVenue:
             self.reports.claim(order, told)
         await self._orders.save(order)
         return venue_order_id
+
+    def _placeable(self, request: OrderRequest) -> OrderRequest:
+        """A market order for an exchange that takes none: a limit order at the day's limit, as traders place it."""
+        if request.type is not OrderType.MARKET or request.symbol.rpartition(".")[2] not in _LIMIT_ONLY:
+            return request
+        tick = self._main.get_tick(request.symbol)
+        limit = 0.0 if tick is None else tick.limit_up if request.side is Side.BUY else tick.limit_down
+        try:
+            price = exact(limit)
+        except Unreadable:
+            price = Decimal(0)
+        if not price or tick.gateway_name != self._name:
+            raise NoPriceLimit(f"the day's limits of {request.symbol}, which takes no market orders, are not known")
+        return replace(request, type=OrderType.LIMIT, price=price)
 
     def _call(self, order: VenueOrder, request: OrderRequest) -> str:
         """On the gateway's thread."""
@@ -333,7 +360,7 @@ class VnpyVenue:
 
     def _outcome(self, order: VenueOrder, *, cancel: bool = False) -> str:
         if order.state is SendState.REFUSED:
-            raise NotFound("order", order.order_id) if cancel else RefusedByGateway
+            raise NotFound("order", order.order_id) if cancel else NotSent
         if not order.venue_order_id:
             raise DeadlineExceeded(f"whether gateway {self._name} has the order is not known")
         return order.venue_order_id
@@ -374,7 +401,7 @@ class VnpyVenue:
             update = order_update(data, "" if order is None else order.order_id, self._clock.now())
         except Unreadable:
             return
-        update = update if order is None else order.latest(update)
+        update = update if order is None else order.explained(order.latest(update), self._calendar)
         orders[update.venue_order_id] = update
 
     def _position(self, data: Any) -> PositionUpdate:

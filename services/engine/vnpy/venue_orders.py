@@ -9,6 +9,8 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import Any
 
+from redfire.reasons import Reason
+
 from services.engine.models import GatewayOrderRow
 from services.engine.repository import EngineRepository
 from services.engine.updates import (
@@ -22,6 +24,7 @@ from services.engine.updates import (
 )
 from services.kernel.data.database import Database
 from services.kernel.data.group_commit import Write
+from services.quant.calendar import Calendar, SessionState
 
 log = logging.getLogger(__name__)
 
@@ -129,6 +132,20 @@ class VenueOrder:
         if _STAGES.get(update.status, _OVER) < _STAGES.get(self.status, _OVER) or (lower and update.status.is_open):
             return self.update()
         return replace(update, cumulative_quantity=self.cumulative_quantity) if lower else update
+
+    def explained(self, update: OrderUpdate, calendar: Calendar) -> OrderUpdate:
+        """An update with the reason of an end, which vnpy does not tell: exchanges cancel what comes while they are
+        closed, and what a market order, IOC or FOK does not find at once."""
+        if update.status not in (OrderStatus.CANCELED, OrderStatus.REJECTED):
+            return update
+        state = calendar.status(self.symbol, int(self.create_time.timestamp() * 1e9)).state
+        was_open = state is SessionState.OPEN or (state.takes_orders and self.type is OrderType.LIMIT)
+        at_once = self.type is OrderType.MARKET or self.time_in_force in (TimeInForce.IOC, TimeInForce.FOK)
+        if not was_open and not update.cumulative_quantity:
+            return replace(update, reason=Reason.MARKET_CLOSED)
+        if at_once and update.status is OrderStatus.CANCELED:
+            return replace(update, reason=Reason.NO_LIQUIDITY)
+        return update
 
     def matches(self, update: OrderUpdate) -> bool:
         """Whether an order that the venue shows may be this one: equal in content, and entered when it was sent."""

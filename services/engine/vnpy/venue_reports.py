@@ -162,6 +162,7 @@ class VenueReports:
             latest = order.latest(update)
             if latest.status is not update.status:
                 return  # told before
+            latest = order.explained(latest, self._calendar)
             self._progress(order, latest, writes)
             update = latest
         updates.append(update)

@@ -211,6 +211,10 @@ class Acceptance:
             found.append(Invalid("stop_price: this market has no such prices", field="stop_price"))
         return found
 
+    def takes_orders(self, symbol: str, gateway: str) -> bool:
+        """Whether the market is in an auction or open now."""
+        return self._takes_orders(symbol, gateway)
+
     def is_stale(self, symbol: str, gateway: str, quote: Quote) -> bool:
         """Whether the quote is older than max_quote_age_s, in a market whose prices move now."""
         if self._quotes.age_s(quote) <= self._settings.value.max_quote_age_s:

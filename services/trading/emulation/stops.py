@@ -341,6 +341,9 @@ class Stops:
             self._rearmed.pop(order_id, None)
             self._expire(order)
             return
+        if order.hold_reason == Reason.MARKET_CLOSED and not self._acceptance.takes_orders(order.symbol, order.gateway):
+            self._rearmed[order_id] = (FIRST_PAUSE_S, now + FIRST_PAUSE_S)
+            return
         quote = self._quotes.find(order.symbol, order.gateway)
         if order.is_closing or (quote is not None and _is_beyond(order, quote.last_price)):
             self._postpone(order_id)
