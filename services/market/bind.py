@@ -24,7 +24,7 @@ from services.market.service import MarketService
 from services.market.settings import MarketSettings
 from services.market.ticks.hub import Hub
 from services.market.ticks.subscriber import SHUTTING_DOWN
-from services.market.ticks.upstream import Upstream
+from services.market.upstream import Upstream
 from services.quant.calendar import Calendar
 
 STREAM_TICKS = "/redfire.engine.v1.EngineService/StreamTicks"

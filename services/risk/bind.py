@@ -1,4 +1,4 @@
-"""What the risk service is made of."""
+"""Wiring of the risk service."""
 
 from collections.abc import Sequence
 from decimal import Decimal
@@ -15,19 +15,19 @@ from services.quant.calendar import Calendar
 from services.risk import models
 from services.risk.api import RiskApi
 from services.risk.currency_rates import CurrencyRates
-from services.risk.domain.book import AccountBook
+from services.risk.domain.account_exposure import AccountExposure
 from services.risk.domain.day_counts import DayCounts
 from services.risk.domain.limits import NO_CHANGES, AccountLimits
 from services.risk.domain.portfolio import Portfolio
 from services.risk.domain.trading_state import EVERYBODY, NO_STATES, AccountStates, TradingStates
+from services.risk.peers.halt_enforcer import HaltEnforcer
 from services.risk.peers.price_feed import PriceFeed
 from services.risk.peers.trading_feed import TradingFeed
 from services.risk.repository import AccountKey, RiskRepository, Upserts
 from services.risk.service import RiskService
 from services.risk.settings import RiskSettings
-from services.risk.state.checkpointer import Keeper
-from services.risk.state.enforcer import Enforcer
-from services.risk.state.risk_event_log import Journal
+from services.risk.state.checkpointer import Checkpointer
+from services.risk.state.risk_event_log import RiskEventLog
 from services.risk.state.setting_store import SettingStore
 
 
@@ -42,17 +42,9 @@ def bind(context: ServiceContext) -> None:
         feed=database.upsert(models.FeedRow, ["stream"]),
     )
     repositories = database.repositories(partial(RiskRepository, upserts=upserts))
-    journal = Journal(repositories, context.clock, settings.value.event_buffer)
+    event_log = RiskEventLog(repositories, context.clock, settings.value.event_buffer)
 
-    def record_loss(book: AccountBook, daily_pnl: Decimal) -> None:
-        limit = "" if book.limits.max_daily_loss is None else plain(book.limits.max_daily_loss)
-        numbers = {"limit": limit, "value": plain(-daily_pnl)}
-        reason = Reason.RISK_LIMIT_MAX_DAILY_LOSS
-        journal.record(book.user_id, book.account_id, reason, "the day's loss has reached max_daily_loss", numbers)
-        enforcer.begin(book.account_id)
-        keeper.save_soon()
-
-    portfolio = Portfolio(context.clock, settings.value.default_limits(), record_loss)
+    portfolio = Portfolio(context.clock, settings.value.default_limits())
     states = TradingStates()
     trading = context.peer(OrderServiceStub)
     market, engine = context.peer(MarketServiceStub), context.peer(EngineServiceStub)
@@ -63,7 +55,7 @@ def bind(context: ServiceContext) -> None:
     trading_settings.on_change(lambda _: prices.revalue())
     counts = DayCounts(calendar)
     feed = TradingFeed(trading, portfolio, counts, prices.catalogue_loaded, context.clock)
-    enforcer = Enforcer(trading, states, portfolio, context.clock)
+    enforcer = HaltEnforcer(trading, states, portfolio, context.clock)
 
     async def write_limits(account: AccountKey, limits: AccountLimits) -> None:
         async with repositories() as repository:
@@ -78,9 +70,21 @@ def bind(context: ServiceContext) -> None:
 
     limit_store = SettingStore(NO_CHANGES, write_limits, apply_limits)
     state_store = SettingStore(NO_STATES, write_states, states.put)
-    keeper = Keeper(
+    checkpointer = Checkpointer(
         repositories, portfolio, limit_store, state_store, counts, context.clock, settings.value.save_interval_s
     )
+
+    def record_loss(account: AccountExposure, daily_pnl: Decimal) -> None:
+        limit = "" if account.limits.max_daily_loss is None else plain(account.limits.max_daily_loss)
+        numbers = {"limit": limit, "value": plain(-daily_pnl)}
+        reason = Reason.RISK_LIMIT_MAX_DAILY_LOSS
+        event_log.record(
+            account.user_id, account.account_id, reason, "the day's loss has reached max_daily_loss", numbers
+        )
+        enforcer.begin(account.account_id)
+        checkpointer.save_soon()
+
+    portfolio.on_loss_reached(record_loss)
     risk = RiskService(
         repositories,
         portfolio,
@@ -91,30 +95,30 @@ def bind(context: ServiceContext) -> None:
         feed,
         prices,
         enforcer,
-        journal,
+        event_log,
         settings,
         context.clock,
     )
 
-    def take_defaults(changed: RiskSettings) -> None:
+    def apply_defaults(changed: RiskSettings) -> None:
         defaults = changed.default_limits()
         if defaults != portfolio.defaults:
             portfolio.set_defaults(defaults)
-            journal.record("", EVERYBODY, None, "default limits were changed", defaults.to_document())
+            event_log.record("", EVERYBODY, None, "default limits were changed", defaults.to_document())
 
-    settings.on_change(take_defaults)
+    settings.on_change(apply_defaults)
     context.serve(RiskApi(risk, context.clock))
-    context.on_start(keeper.load)
+    context.on_start(checkpointer.load)
     context.background("prices", prices.run)
     context.background("trading", feed.run)
     context.background("enforcer", enforcer.run)
     context.background("limits", limit_store.run)
     context.background("states", state_store.run)
-    context.background("journal", journal.write)
-    context.background("days", keeper.run)
+    context.background("event_log", event_log.write)
+    context.background("days", checkpointer.run)
     context.ready_when("trading's snapshot", lambda: feed.complete)
-    context.on_drain(journal.drain)
-    context.on_stop(journal.flush)
-    context.on_stop(keeper.save)
+    context.on_drain(event_log.drain)
+    context.on_stop(event_log.flush)
+    context.on_stop(checkpointer.save)
     for store in (limit_store, state_store):
         context.on_stop(store.flush)

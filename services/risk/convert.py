@@ -10,13 +10,17 @@ from redfire.reasons import Reason
 from redfire.risk.v1 import risk_pb2 as pb
 
 from services.kernel.decimals import from_text, plain, to_text
-from services.risk.domain.exposure import Exposure, SymbolExposure
+from services.risk.domain.exposure_view import ExposureView, SymbolExposure
 from services.risk.domain.limits import COUNTS, NAMES, Limits, SelfTradePrevention
 from services.risk.domain.order import OrderCandidate, number
 from services.risk.domain.risk_event import RiskEvent
+from services.risk.domain.trading_state import TradingState
 from services.risk.domain.violation import PASSED, Verdict, Violation
-from services.risk.peers.trading_feed import OPENING, STOPS
 
+OPENING_EFFECTS = frozenset({common_pb2.POSITION_EFFECT_UNSPECIFIED, common_pb2.POSITION_EFFECT_OPEN})
+STOP_TYPES = frozenset(
+    {common_pb2.ORDER_TYPE_STOP, common_pb2.ORDER_TYPE_STOP_LIMIT, common_pb2.ORDER_TYPE_TRAILING_STOP}
+)
 _PREVENTIONS = {
     pb.SELF_TRADE_PREVENTION_CANCEL_RESTING: SelfTradePrevention.CANCEL_RESTING,
     pb.SELF_TRADE_PREVENTION_CANCEL_NEW: SelfTradePrevention.CANCEL_NEW,
@@ -25,18 +29,18 @@ _PREVENTIONS = {
 _PASSED = pb.CheckOrderResponse()
 
 
-def to_candidate(request: pb.CheckOrderRequest) -> OrderCandidate:
-    """The order that wants to be accepted."""
+def candidate_from_pb(request: pb.CheckOrderRequest) -> OrderCandidate:
+    """The order to check."""
     price = number(request.price) if request.price else None
     kind, effect = request.type, request.position_effect
-    stop = kind in STOPS
+    stop = kind in STOP_TYPES
     return OrderCandidate(
         user_id=request.user_id,
         account_id=request.account_id,
         order_id=request.order_id,
         symbol=request.symbol,
         buys=request.side == common_pb2.SIDE_BUY,
-        opens=effect in OPENING,
+        opens=effect in OPENING_EFFECTS,
         quantity=number(request.quantity),
         value_price=number(request.reference_price) if price is None else price,
         contract_size=number(request.contract_size),
@@ -52,23 +56,25 @@ def to_candidate(request: pb.CheckOrderRequest) -> OrderCandidate:
     )
 
 
-def to_check(verdict: Verdict) -> pb.CheckOrderResponse:
-    """What is said of an order; of one that passes it is always the same."""
+def verdict_to_pb(verdict: Verdict) -> pb.CheckOrderResponse:
+    """The verdict on an order; the message of one that passes is made once."""
     if verdict is PASSED:
         return _PASSED
     return pb.CheckOrderResponse(
-        violations=[to_violation(violation) for violation in verdict.violations],
+        violations=[violation_to_pb(violation) for violation in verdict.violations],
         max_quantity=to_text(verdict.max_quantity),
         cancel_first_order_ids=verdict.cancel_first,
     )
 
 
-def to_violation(violation: Violation) -> pb.RiskViolation:
+def violation_to_pb(violation: Violation) -> pb.RiskViolation:
     """A reason why an order may not be accepted."""
-    return pb.RiskViolation(reason=to_reason(violation.reason), message=violation.message, metadata=violation.metadata)
+    return pb.RiskViolation(
+        reason=reason_to_pb(violation.reason), message=violation.message, metadata=violation.metadata
+    )
 
 
-def from_limits(limits: pb.RiskLimits) -> Limits:
+def limits_from_pb(limits: pb.RiskLimits) -> Limits:
     """The limits that are set in a message."""
     values: dict[str, Any] = {}
     for name in NAMES:
@@ -85,7 +91,7 @@ def from_limits(limits: pb.RiskLimits) -> Limits:
     return Limits(**values)
 
 
-def to_limits(limits: Limits) -> pb.RiskLimits:
+def limits_to_pb(limits: Limits) -> pb.RiskLimits:
     """Limits; those that are not limited are empty."""
     given: dict[str, Any] = limits.given()
     window, prevention = given.pop("duplicate_window", None), given.pop("self_trade_prevention", None)
@@ -98,8 +104,8 @@ def to_limits(limits: Limits) -> pb.RiskLimits:
     return message
 
 
-def to_exposure(exposure: Exposure) -> pb.Exposure:
-    """What an account has at stake."""
+def exposure_to_pb(exposure: ExposureView) -> pb.Exposure:
+    """The exposure of an account."""
     message = pb.Exposure(
         account_id=exposure.account_id,
         gross_notional=plain(exposure.gross_notional),
@@ -107,43 +113,48 @@ def to_exposure(exposure: Exposure) -> pb.Exposure:
         open_orders=exposure.open_orders,
         unrealized_pnl=plain(exposure.unrealized_pnl),
         daily_pnl=plain(exposure.daily_pnl),
-        symbols=[_to_symbol(symbol) for symbol in exposure.symbols],
+        symbols=[_symbol_to_pb(symbol) for symbol in exposure.symbols],
     )
     if exposure.update_time_ns:
         message.update_time.FromNanoseconds(exposure.update_time_ns)
     return message
 
 
-def to_event(event: RiskEvent) -> pb.RiskEvent:
+def event_to_pb(event: RiskEvent) -> pb.RiskEvent:
     """An event."""
     return pb.RiskEvent(
         event_id=event.event_id,
         account_id=event.account_id,
-        reason=to_reason(event.reason) if event.reason else error_reason_pb2.ERROR_REASON_UNSPECIFIED,
+        reason=reason_to_pb(event.reason) if event.reason else error_reason_pb2.ERROR_REASON_UNSPECIFIED,
         message=event.message,
         metadata=event.metadata,
-        create_time=to_timestamp(event.create_time),
+        create_time=timestamp_to_pb(event.create_time),
     )
 
 
-def to_reason(reason: Reason) -> error_reason_pb2.ErrorReason:
+def reason_to_pb(reason: Reason) -> error_reason_pb2.ErrorReason:
     """The contract's number of a reason."""
     return cast(error_reason_pb2.ErrorReason, error_reason_pb2.ErrorReason.Value(reason.value))
 
 
-def to_timestamp(time: datetime) -> timestamp_pb2.Timestamp:
+def state_to_pb(state: TradingState) -> common_pb2.TradingState:
+    """The contract's number of a state, which is the same."""
+    return cast(common_pb2.TradingState, int(state))
+
+
+def timestamp_to_pb(time: datetime) -> timestamp_pb2.Timestamp:
     """A Timestamp of an aware datetime."""
     stamp = timestamp_pb2.Timestamp()
     stamp.FromDatetime(time)
     return stamp
 
 
-def from_timestamp(stamp: timestamp_pb2.Timestamp) -> datetime:
+def timestamp_from_pb(stamp: timestamp_pb2.Timestamp) -> datetime:
     """An aware datetime of a Timestamp."""
     return stamp.ToDatetime(UTC)
 
 
-def _to_symbol(symbol: SymbolExposure) -> pb.SymbolExposure:
+def _symbol_to_pb(symbol: SymbolExposure) -> pb.SymbolExposure:
     return pb.SymbolExposure(
         symbol=symbol.symbol,
         long_quantity=to_text(symbol.long_quantity),

@@ -20,7 +20,7 @@ class CurrencyRates:
         self._last: dict[str, Decimal] = {}
 
     def rate(self, currency: str) -> Decimal:
-        """What a unit of a currency is in that of the accounts."""
+        """The value of a unit of a currency in that of the accounts."""
         accounts = self._trading.value.currency
         if currency in ("", accounts):
             return ONE

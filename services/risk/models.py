@@ -14,7 +14,7 @@ class Base(DeclarativeBase):
 
 
 class LimitsRow(Base):
-    """What differs from the default limits for one account."""
+    """Limits of one account that differ from the defaults."""
 
     __tablename__ = "account_limits"
 
@@ -54,7 +54,7 @@ class DayRow(Base):
 
 
 class CountRow(Base):
-    """What an account did in a symbol on one trading day."""
+    """Counts of an account in a symbol on one trading day."""
 
     __tablename__ = "day_counts"
 
@@ -68,7 +68,7 @@ class CountRow(Base):
 
 
 class FeedRow(Base):
-    """How far trading's stream is in `day_counts`: the one row of the stream `trading`."""
+    """Position up to which trading's stream is in `day_counts`: the one row of the stream `trading`."""
 
     __tablename__ = "feed_positions"
 

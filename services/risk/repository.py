@@ -45,7 +45,7 @@ class RiskRepository:
         self._upserts = upserts
 
     async def list_limits(self) -> dict[AccountKey, AccountLimits]:
-        """What differs from the defaults, by account."""
+        """Limits that differ from the defaults, by account."""
         return {
             AccountKey(row.user_id, row.account_id): AccountLimits(
                 Limits.from_document(row.granted), Limits.from_document(row.own)
@@ -107,7 +107,7 @@ class RiskRepository:
         await self._session.execute(self._upserts.day, rows)
 
     async def list_counts(self) -> tuple[FeedPosition | None, list[CountRow]]:
-        """What was counted of trading's stream, and how far."""
+        """Counts of trading's stream, and the position up to which they go."""
         feed = await self._session.get(models.FeedRow, _TRADING)
         if feed is None:
             return None, []
@@ -170,7 +170,7 @@ class RiskRepository:
             query = query.where(EventRow.create_time < end_time)
         if before_id is not None:
             query = query.where(EventRow.event_id < before_id)
-        return [_to_event(row) for row in await self._session.scalars(query)]
+        return [_event_from_row(row) for row in await self._session.scalars(query)]
 
 
 def _state_row(user_id: str, setting: StateSetting) -> StateRow:
@@ -184,7 +184,7 @@ def _state_row(user_id: str, setting: StateSetting) -> StateRow:
     )
 
 
-def _to_event(row: EventRow) -> RiskEvent:
+def _event_from_row(row: EventRow) -> RiskEvent:
     return RiskEvent(
         event_id=row.event_id,
         user_id=row.user_id,

@@ -16,10 +16,10 @@ from services.kernel.identity.identity import Identity
 from services.kernel.paging import Page, PageResult
 from services.kernel.runtime.live_settings import LiveSettings
 from services.kernel.streams import End
-from services.risk.domain.book import ZERO, AccountBook
+from services.risk.domain.account_exposure import ZERO, AccountExposure
 from services.risk.domain.check import Circumstances, Growth, growth_of, max_quantity, violations
 from services.risk.domain.day_counts import DayCounts
-from services.risk.domain.exposure import Exposure, exposure_of
+from services.risk.domain.exposure_view import ExposureView, view_exposure
 from services.risk.domain.limits import AccountLimits, Limits
 from services.risk.domain.order import OrderCandidate
 from services.risk.domain.portfolio import Portfolio
@@ -27,17 +27,17 @@ from services.risk.domain.programme import cancel_violations, crossed
 from services.risk.domain.risk_event import RiskEvent
 from services.risk.domain.trading_state import EVERYBODY, AccountStates, StateSetting, TradingState, TradingStates
 from services.risk.domain.violation import PASSED, Verdict, Violation
+from services.risk.peers.halt_enforcer import HaltEnforcer
 from services.risk.peers.price_feed import PriceFeed
 from services.risk.peers.trading_feed import TradingFeed
 from services.risk.repository import AccountKey, RiskRepository
 from services.risk.settings import RiskSettings
-from services.risk.state.enforcer import Enforcer
-from services.risk.state.risk_event_log import Journal
+from services.risk.state.risk_event_log import RiskEventLog
 from services.risk.state.setting_store import SettingStore
 
 K = TypeVar("K", bound=Hashable)
 T = TypeVar("T")
-# Whoever has it sees and changes every account's limits and state.
+# A caller that has it sees and changes every account's limits and state.
 RISK_WRITE = "risk:write"
 _STATE_REASONS = {
     TradingState.ACTIVE: None,
@@ -64,7 +64,7 @@ class StateView:
 
 
 class RiskService:
-    """Checks orders in memory; what tightens limits and states counts at once, what loosens when it is written."""
+    """Checks orders in memory; tighter limits and states count at once, looser ones when they are written."""
 
     def __init__(
         self,
@@ -76,8 +76,8 @@ class RiskService:
         counts: DayCounts,
         feed: TradingFeed,
         prices: PriceFeed,
-        enforcer: Enforcer,
-        journal: Journal,
+        enforcer: HaltEnforcer,
+        event_log: RiskEventLog,
         settings: LiveSettings[RiskSettings],
         clock: Clock,
     ) -> None:
@@ -90,114 +90,114 @@ class RiskService:
         self._feed = feed
         self._prices = prices
         self._enforcer = enforcer
-        self._journal = journal
+        self._event_log = event_log
         self._settings = settings
         self._clock = clock
 
-    async def check(self, candidate: OrderCandidate) -> Verdict:
-        """Whether the order may be accepted; if so it counts from now on. In dry runs nothing is counted.
+    async def check_order(self, candidate: OrderCandidate) -> Verdict:
+        """Check whether the order may be accepted; if so it counts from now on. In dry runs nothing is counted.
 
         Raises RiskUnavailable.
         """
-        book, now = self._prepare(candidate)
-        growth = growth_of(book, candidate)
-        found = list(violations(book, candidate, now, growth))
-        if found and any(violation.reason is Reason.NO_LIQUIDITY for violation in found):
+        account, now = self._prepare(candidate)
+        growth = growth_of(account, candidate)
+        refusals = list(violations(account, candidate, now, growth))
+        if refusals and any(violation.reason is Reason.NO_LIQUIDITY for violation in refusals):
             # The first order of an instrument: its price has not come by itself yet.
             await self._prices.fetch(candidate.symbol)
-            book, now = self._prepare(candidate)
-            growth = growth_of(book, candidate)
-            found = list(violations(book, candidate, now, growth))
+            account, now = self._prepare(candidate)
+            growth = growth_of(account, candidate)
+            refusals = list(violations(account, candidate, now, growth))
         if candidate.dry_run:
-            return Verdict(found, max_quantity(book, candidate, now, found), now.crossed)
-        if found:
-            self._record_refusal(candidate, found)
-            return Verdict(found)
-        self._count(book, candidate, growth, now.now)
-        return Verdict(found, None, now.crossed) if now.crossed else PASSED
+            return Verdict(refusals, max_quantity(account, candidate, now, refusals), now.crossed)
+        if refusals:
+            self._record_refusal(candidate, refusals)
+            return Verdict(refusals)
+        self._count(account, candidate, growth, now.now)
+        return Verdict(refusals, None, now.crossed) if now.crossed else PASSED
 
     def check_cancel(self, account_id: str, symbol: str, order_id: str) -> list[Violation]:
-        """Why a user may not cancel an order. Without trading's news everything may be canceled."""
-        book = self._portfolio.find(account_id)
-        if book is None or not book.limits.counts_cancels:
+        """Violations that a user's cancel would be. Without updates of trading everything may be canceled."""
+        account = self._portfolio.find(account_id)
+        if account is None or not account.limits.counts_cancels:
             return []
-        now, order = self._clock.monotonic(), book.orders.get(order_id)
+        now, order = self._clock.monotonic(), account.orders.get(order_id)
         # Nothing more goes to the venue for a cancel that is on its way, and nothing at all for a stop that waits here.
-        if order_id in self._counts.canceling or book.behaviour.is_asked(order_id, now):
+        if order_id in self._counts.canceling or account.behaviour.is_cancel_pending(order_id, now):
             return []
         if order is not None:
             if order.held:
                 return []
             symbol = order.symbol
         counts = self._counts.of(account_id, symbol, self._clock.now_ns())
-        found = list(cancel_violations(book, symbol, counts, now, replaces=False))
-        if found:
+        refusals = list(cancel_violations(account, symbol, counts, now, replaces=False))
+        if refusals:
             numbers = {"order_id": order_id}
-            for violation in found:
+            for violation in refusals:
                 metadata = {**violation.metadata, **numbers}
-                self._journal.record(book.user_id, account_id, violation.reason, violation.message, metadata)
+                self._event_log.record(account.user_id, account_id, violation.reason, violation.message, metadata)
         else:
-            book.behaviour.ask(order_id, symbol, now + self._settings.value.reservation_s)
-        return found
+            account.behaviour.add_pending_cancel(order_id, symbol, now + self._settings.value.reservation_s)
+        return refusals
 
     def release_orders(self, account_id: str, order_ids: Iterable[str]) -> None:
         """Take back what was counted of new orders that trading refused after all: they leave nothing."""
-        if (book := self._portfolio.find(account_id)) is not None:
+        if (account := self._portfolio.find(account_id)) is not None:
             for order_id in order_ids:
-                book.withdraw(order_id)
+                account.withdraw(order_id)
 
-    def _count(self, book: AccountBook, candidate: OrderCandidate, growth: Growth, now: float) -> None:
-        reserved = book.reservations.get(candidate.order_id)
+    def _count(self, account: AccountExposure, candidate: OrderCandidate, growth: Growth, now: float) -> None:
+        reserved = account.reservations.get(candidate.order_id)
         leaves, notional, key = growth.leaves, growth.notional, 0
         if reserved is not None:
             leaves, notional = leaves + reserved.leaves, notional + reserved.notional
         if growth.orders:
-            book.admit(now)
+            account.admit(now)
         until = now + self._settings.value.reservation_s
-        if book.watched:
-            if not (candidate.replaces or candidate.triggered) and (window := book.limits.duplicate_window):
+        if account.watched:
+            if not (candidate.replaces or candidate.triggered) and (window := account.limits.duplicate_window):
                 key = candidate.repeat_key
-                book.behaviour.remember(key, candidate.order_id, now, float(window))
-            if candidate.replaces and book.limits.counts_cancels and not candidate.held:
-                book.behaviour.ask(candidate.order_id, candidate.symbol, until)
+                account.behaviour.remember(key, candidate.order_id, now, float(window))
+            if candidate.replaces and account.limits.counts_cancels and not candidate.held:
+                account.behaviour.add_pending_cancel(candidate.order_id, candidate.symbol, until)
         # A smaller replace adds nothing, and the smaller order is not counted before trading shows it.
-        if candidate.order_id not in book.orders or leaves > 0 or notional > 0:
-            book.reserve(candidate, leaves, notional, until, key)
+        if candidate.order_id not in account.orders or leaves > 0 or notional > 0:
+            account.reserve(candidate, leaves, notional, until, key)
 
     async def get_limits(self, caller: Identity, account_id: str) -> tuple[str, Limits]:
         """The account and the limits in force. Raises NotFound."""
-        book = await self._account(caller, account_id)
-        return book.account_id, book.limits
+        account = await self._account(caller, account_id)
+        return account.account_id, account.limits
 
-    async def update_limits(self, caller: Identity, account_id: str, wanted: Limits) -> tuple[str, Limits]:
+    async def update_limits(self, caller: Identity, account_id: str, changes: Limits) -> tuple[str, Limits]:
         """Change the limits that are given; what is stricter counts at once.
 
-        Raises NotFound, LimitLoosened, and NotDurable, which says whether it counts all the same.
+        Raises NotFound, LimitLoosened, and NotDurable; its `in_force` gives whether it counts all the same.
         """
-        book = await self._account(caller, account_id)
-        account, grants = AccountKey(book.user_id, book.account_id), caller.has(RISK_WRITE)
-        before, defaults = self._limit_store.wanted(account), self._portfolio.defaults
+        account = await self._account(caller, account_id)
+        key, grants = AccountKey(account.user_id, account.account_id), caller.has(RISK_WRITE)
+        before, defaults = self._limit_store.latest(key), self._portfolio.defaults
         if not grants:
-            before.require_tighter(wanted, defaults)
+            before.require_tighter(changes, defaults)
 
         def change(limits: AccountLimits) -> AccountLimits:
-            return limits.granting(wanted) if grants else limits.owning(wanted)
+            return limits.granting(changes) if grants else limits.owning(changes)
 
         def record() -> None:
-            changed = {**wanted.to_document(), "updated_by": caller.user_id or caller.service}
-            self._journal.record(book.user_id, book.account_id, None, "limits were changed", changed)
+            changed = {**changes.to_document(), "updated_by": caller.user_id or caller.service}
+            self._event_log.record(account.user_id, account.account_id, None, "limits were changed", changed)
 
-        if change(before) != before or not self._limit_store.is_written(account):
+        if change(before) != before or not self._limit_store.is_written(key):
             present = before.in_force(defaults)
             loosens = present.strictest(change(before).in_force(defaults)) == present
-            await self._change(self._limit_store, account, change, record, loosens=loosens)
-        return book.account_id, self._portfolio.limits_of(book.account_id)
+            await self._change(self._limit_store, key, change, record, loosens=loosens)
+        return account.account_id, self._portfolio.limits_of(account.account_id)
 
-    async def get_exposure(self, caller: Identity, account_id: str) -> Exposure:
-        """What an account has at stake. Raises NotFound."""
-        book = await self._account(caller, account_id)
-        book.expire(self._clock.monotonic())
-        return exposure_of(self._portfolio, book)
+    async def get_exposure(self, caller: Identity, account_id: str) -> ExposureView:
+        """The exposure of an account. Raises NotFound."""
+        account = await self._account(caller, account_id)
+        account.expire(self._clock.monotonic())
+        return view_exposure(self._portfolio, account)
 
     async def get_trading_state(self, caller: Identity, account_id: str) -> StateView:
         """The state in force. Raises NotFound. An administrator without an account sees everybody's."""
@@ -214,11 +214,11 @@ class RiskService:
         """Set the state of an account, or of everybody; answer the one in force. Raises NotFound, Denied."""
         owner = ""
         if account_id or not caller.has(RISK_WRITE):
-            book = await self._account(caller, account_id)
-            account_id, owner = book.account_id, book.user_id
+            account = await self._account(caller, account_id)
+            account_id, owner = account.account_id, account.user_id
         by, grants = caller.user_id or caller.service, caller.has(RISK_WRITE)
         setting = StateSetting(account_id, owner, state, reason, by, self._clock.now())
-        before = self._state_store.wanted(account_id)
+        before = self._state_store.latest(account_id)
         if not grants and before.admin is not None and state < before.admin.state:
             raise Denied("this state was set by an administrator, who alone may loosen it", permission=RISK_WRITE)
 
@@ -228,7 +228,7 @@ class RiskService:
 
         def record() -> None:
             message, numbers = f"trading state {state.name}: {reason}", {"state": state.name, "updated_by": by}
-            self._journal.record(owner, account_id, _STATE_REASONS[state], message, numbers)
+            self._event_log.record(owner, account_id, _STATE_REASONS[state], message, numbers)
 
         loosens = change(before).state < before.state
         # It looks at the states when this has changed them and waits for the database.
@@ -236,7 +236,7 @@ class RiskService:
         await self._change(self._state_store, account_id, change, record, loosens=loosens)
         return account_id, self._states.in_force(account_id)[0]
 
-    async def list_events(
+    async def list_risk_events(
         self, caller: Identity, account_id: str, start: datetime | None, end: datetime | None, page: Page
     ) -> PageResult[RiskEvent]:
         """Events newest first. Raises NotFound for an account that is not the caller's."""
@@ -244,82 +244,86 @@ class RiskService:
             await self._account(caller, account_id)
         before = str(page.after[0]) if page.after else None
         async with self._repositories.read() as repository:
-            found = await repository.list_events(caller.user_id, account_id, start, end, before, page.size + 1)
-        return page.slice(found, lambda event: [event.event_id])
+            events = await repository.list_events(caller.user_id, account_id, start, end, before, page.size + 1)
+        return page.slice(events, lambda event: [event.event_id])
 
-    async def stream_events(
+    async def stream_risk_events(
         self, caller: Identity, account_id: str, heartbeat_s: float | None
     ) -> AsyncIterator[RiskEvent | End | None]:
         """Events as they happen; None where nothing happened for a while. Raises NotFound."""
         if account_id:
             await self._account(caller, account_id)
         heartbeat_s = heartbeat_s or self._settings.value.heartbeat_s
-        async for item in self._journal.follow(caller.user_id, account_id, heartbeat_s):
+        async for item in self._event_log.follow(caller.user_id, account_id, heartbeat_s):
             yield item
 
-    def _prepare(self, candidate: OrderCandidate) -> tuple[AccountBook, Circumstances]:
+    def _prepare(self, candidate: OrderCandidate) -> tuple[AccountExposure, Circumstances]:
         if not self._feed.reliable(self._settings.value.stale_after_s):
             raise RiskUnavailable
         now, prices = self._clock.monotonic(), self._portfolio.prices
-        book = self._portfolio.book_for_check(candidate.account_id, candidate.user_id, candidate.gateway)
+        account = self._portfolio.account_for_check(candidate.account_id, candidate.user_id, candidate.gateway)
         unsized = ""
         # The catalogue's size is in the accounts' currency, trading's in the instrument's own.
         candidate.contract_size = prices.sizes.get(candidate.symbol, candidate.contract_size)
         if prices.unsized or not candidate.contract_size or candidate.symbol not in prices.used:
-            unsized = self._size(book, candidate)
-        book.expire(now)
+            unsized = self._size(account, candidate)
+        account.expire(now)
         state, state_reason = self._states.in_force(candidate.account_id)
-        lost = self._portfolio.loss_reached(book)
+        lost = self._portfolio.loss_reached(account)
         circumstances = Circumstances(
             state=state,
             state_reason=state_reason,
-            gross_notional=ZERO if book.limits.max_gross_notional is None else self._portfolio.gross_notional(book),
-            last_price=prices.last(book.market, candidate.symbol),
+            gross_notional=ZERO
+            if account.limits.max_gross_notional is None
+            else self._portfolio.gross_notional(account),
+            last_price=prices.last(account.market, candidate.symbol),
             loss_reached=lost,
-            daily_pnl=self._portfolio.daily_pnl(book) if lost else ZERO,
+            daily_pnl=self._portfolio.daily_pnl(account) if lost else ZERO,
             now=now,
             unsized=unsized,
         )
-        if book.watched:
-            circumstances.counts = self._counts.of(book.account_id, candidate.symbol, self._clock.now_ns())
-            circumstances.crossed = crossed(book, candidate)
-        return book, circumstances
+        if account.watched:
+            circumstances.counts = self._counts.of(account.account_id, candidate.symbol, self._clock.now_ns())
+            circumstances.crossed = crossed(account, candidate)
+        return account, circumstances
 
-    def _size(self, book: AccountBook, candidate: OrderCandidate) -> str:
-        """A symbol whose contract size would have to be known. What trading knows, risk knows from now on."""
+    def _size(self, account: AccountExposure, candidate: OrderCandidate) -> str:
+        """A symbol whose contract size would have to be known. Sizes that trading knows, risk knows from now on."""
         prices = self._portfolio.prices
         prices.use(candidate.symbol)
         if candidate.contract_size and candidate.symbol not in prices.sizes:
             self._portfolio.learn_sizes({candidate.symbol: candidate.contract_size})
         if not candidate.contract_size:
             return candidate.symbol
-        return min(self._portfolio.unsized(book), default="") if prices.unsized else ""
+        return min(self._portfolio.unsized(account), default="") if prices.unsized else ""
 
-    def _record_refusal(self, candidate: OrderCandidate, found: Sequence[Violation]) -> None:
+    def _record_refusal(self, candidate: OrderCandidate, refusals: Sequence[Violation]) -> None:
         order = {"order_id": candidate.order_id, "symbol": candidate.symbol, "quantity": plain(candidate.quantity)}
-        for violation in found:
+        for violation in refusals:
             metadata = {**violation.metadata, **order}
-            self._journal.record(candidate.user_id, candidate.account_id, violation.reason, violation.message, metadata)
+            self._event_log.record(
+                candidate.user_id, candidate.account_id, violation.reason, violation.message, metadata
+            )
 
-    async def _account(self, caller: Identity, account_id: str) -> AccountBook:
+    async def _account(self, caller: Identity, account_id: str) -> AccountExposure:
         """An account of the caller's, the first when the id is empty; waits a little for one that is being opened."""
         try:
             async with asyncio.timeout(self._settings.value.account_wait_s):
-                while (book := self._find(caller, account_id)) is None:
+                while (account := self._find(caller, account_id)) is None:
                     await self._portfolio.arrival()
         except TimeoutError:
             if not self._feed.complete:
                 raise RiskUnavailable("accounts are not known yet") from None
             raise NotFound("account", account_id) from None
-        return book
+        return account
 
-    def _find(self, caller: Identity, account_id: str) -> AccountBook | None:
+    def _find(self, caller: Identity, account_id: str) -> AccountExposure | None:
         if not account_id:
             return self._portfolio.find_first(caller.user_id)
-        book = self._portfolio.find(account_id)
-        if book is None or book.provisional or not (caller.has(RISK_WRITE) or book.user_id == caller.user_id):
+        account = self._portfolio.find(account_id)
+        if account is None or account.provisional or not (caller.has(RISK_WRITE) or account.user_id == caller.user_id):
             return None
-        return book
+        return account
 
     @staticmethod
     async def _change(

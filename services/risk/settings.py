@@ -58,7 +58,9 @@ class RiskSettings(Section):
         default="off", description="Which order is canceled where two of the same owner would trade with each other."
     )
     stale_after_s: float = Field(
-        default=5.0, ge=0, description="How long orders are checked without news of trading before risk is unavailable."
+        default=5.0,
+        ge=0,
+        description="How long orders are checked without updates of trading before risk is unavailable.",
     )
     reservation_s: float = Field(
         default=5.0, gt=0, description="How long an order that was let through counts without being seen at trading."

@@ -14,7 +14,7 @@ from redfire.trading.v1.order_service_pb2_grpc import OrderServiceStub
 
 from services.kernel.clock import ManualClock
 from services.kernel.identifiers import new_id
-from services.market.ticks import upstream
+from services.market import upstream
 from tests.engine import ctp_front as ctp
 from tests.engine.ctp_front import RB, CtpFront, at
 from tests.engine.ctp_gateway import FRONTS

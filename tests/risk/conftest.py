@@ -57,14 +57,14 @@ class World:
         return [error_reason_pb2.ErrorReason.Name(violation.reason) for violation in answer.violations]
 
     async def cancel_reasons(self, order_id: str, symbol: str = SYMBOL, **fields: Any) -> list[str]:
-        """Why trading may not cancel an order for its user."""
+        """Reasons why trading may not cancel an order for its user."""
         values = {"user_id": self.alice.user_id, "account_id": self.account_id, **fields}
         request = pb.CheckCancelRequest(order_id=order_id, symbol=symbol, **values)
         answer = await self.platform.service_stub(RiskServiceStub, "trading").CheckCancel(request)
         return [error_reason_pb2.ErrorReason.Name(violation.reason) for violation in answer.violations]
 
     async def limit(self, stub: Any = None, **limits: Any) -> pb.RiskLimits:
-        """Change limits of the account, as its owner unless told otherwise; the limits in force."""
+        """Change limits of the account, as its owner unless another stub is given; the limits in force."""
         request = pb.UpdateLimitsRequest(account_id=self.account_id, limits=pb.RiskLimits(**limits))
         return (await (stub or self.risk).UpdateLimits(request)).limits
 

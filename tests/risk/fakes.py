@@ -41,7 +41,7 @@ def now() -> timestamp_pb2.Timestamp:
 
 
 class FakeTrading(OrderServiceServicer):
-    """Keeps accounts, positions and orders as last told, and tells them to whoever watches."""
+    """Keeps accounts, positions and orders as last sent, and sends them to the watching streams."""
 
     def __init__(self) -> None:
         self.state: dict[tuple[str, ...], order_service_pb2.WatchTradingResponse] = {}
@@ -58,9 +58,9 @@ class FakeTrading(OrderServiceServicer):
         self.cancel_requests: list[Any] = []
         self.cancel_fails = 0
 
-    def tell(self, user_id: str, key: tuple[str, ...], **news: Any) -> None:
+    def send_update(self, user_id: str, key: tuple[str, ...], **fields: Any) -> None:
         self.sequence += 1
-        response = order_service_pb2.StreamOrdersResponse(sequence=self.sequence, **news)
+        response = order_service_pb2.StreamOrdersResponse(sequence=self.sequence, **fields)
         message = order_service_pb2.WatchTradingResponse(user_id=user_id, update=response)
         self.state[key] = message
         self.history.append(message)
@@ -70,7 +70,7 @@ class FakeTrading(OrderServiceServicer):
     def account(self, user_id: str, account_id: str = "", **fields: Any) -> str:
         account_id = account_id or new_id()
         account = trading_pb2.Account(account_id=account_id, **{"create_time": now(), "balance": "1000000", **fields})
-        self.tell(user_id, ("account", account_id), account=account)
+        self.send_update(user_id, ("account", account_id), account=account)
         return account_id
 
     def position(
@@ -80,7 +80,7 @@ class FakeTrading(OrderServiceServicer):
         position = trading_pb2.Position(
             account_id=account_id, symbol=symbol, side=side, quantity=str(quantity), average_price=str(average)
         )
-        self.tell(user_id, ("position", account_id, symbol, str(long)), position=position)
+        self.send_update(user_id, ("position", account_id, symbol, str(long)), position=position)
 
     def order(self, user_id: str, account_id: str, order_id: str = "", status: int = 2, **fields: Any) -> str:
         order_id = order_id or new_id()
@@ -97,7 +97,7 @@ class FakeTrading(OrderServiceServicer):
         time = values.setdefault("update_time", now())
         values.setdefault("create_time", self.created.setdefault(order_id, time))
         order = trading_pb2.Order(order_id=order_id, account_id=account_id, status=status, **values)
-        self.tell(user_id, ("order", order_id), order=order)
+        self.send_update(user_id, ("order", order_id), order=order)
         return order_id
 
     def cut(self) -> None:
@@ -113,8 +113,8 @@ class FakeTrading(OrderServiceServicer):
             after = request.resume_after_sequence if request.HasField("resume_after_sequence") else None
             if after is not None and after < self.trimmed:
                 gap = order_service_pb2.StreamOrdersResponse.Gap()
-                news = order_service_pb2.StreamOrdersResponse(sequence=self.sequence, gap=gap)
-                yield order_service_pb2.WatchTradingResponse(update=news)
+                update = order_service_pb2.StreamOrdersResponse(sequence=self.sequence, gap=gap)
+                yield order_service_pb2.WatchTradingResponse(update=update)
                 after = None
             if after is not None:
                 self.resumes.append(after)
@@ -122,16 +122,16 @@ class FakeTrading(OrderServiceServicer):
                     for message in [one for one in self.history if one.update.sequence > after]:
                         yield message
                     beat = order_service_pb2.StreamOrdersResponse.Heartbeat(time=now())
-                    news = order_service_pb2.StreamOrdersResponse(sequence=self.sequence, heartbeat=beat)
-                    yield order_service_pb2.WatchTradingResponse(update=news)
+                    update = order_service_pb2.StreamOrdersResponse(sequence=self.sequence, heartbeat=beat)
+                    yield order_service_pb2.WatchTradingResponse(update=update)
             else:
                 self.snapshots += 1
                 for message in list(self.state.values()):
                     if message.update.order.status not in FINISHED:
                         yield message
                 done = order_service_pb2.StreamOrdersResponse.SnapshotComplete()
-                news = order_service_pb2.StreamOrdersResponse(sequence=self.sequence, snapshot_complete=done)
-                yield order_service_pb2.WatchTradingResponse(update=news)
+                update = order_service_pb2.StreamOrdersResponse(sequence=self.sequence, snapshot_complete=done)
+                yield order_service_pb2.WatchTradingResponse(update=update)
             while (message := await queue.get()) is not None:
                 yield message
             raise Unavailable("cut")

@@ -270,12 +270,12 @@ async def test_the_days_loss_lets_only_reducing_orders_through_until_the_next_da
     # The new day began at the last price of the old one.
     assert (await world.exposure()).daily_pnl == "-5400"
 
-    async def told() -> bool:
+    async def received() -> bool:
         return "RISK_LIMIT_MAX_DAILY_LOSS" in [
             error_reason_pb2.ErrorReason.Name(e.reason) for e in await world.events()
         ]
 
-    await until(told)
+    await until(received)
 
 
 async def test_limits_states_and_the_days_loss_survive_a_restart(tmp_path: Any) -> None:

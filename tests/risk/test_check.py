@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from redfire.reasons import Reason
 
-from services.risk.domain.book import ZERO, AccountBook, Position
+from services.risk.domain.account_exposure import ZERO, AccountExposure, Position
 from services.risk.domain.check import Circumstances, growth_of, max_quantity, violations
 from services.risk.domain.limits import Limits
 from services.risk.domain.order import OrderCandidate, WorkingOrder
@@ -19,8 +19,8 @@ ACTIVE = Circumstances(TradingState.ACTIVE, "", ZERO, D(100), False, ZERO, 10.0)
 ORDER = OrderCandidate("u", "a", "o", "IF.CFFEX", True, True, D(5), D(100), D(10), D(100))
 
 
-def book(**limits: Any) -> AccountBook:
-    made = AccountBook("a", "u")
+def account(**limits: Any) -> AccountExposure:
+    made = AccountExposure("a", "u")
     made.limits = Limits(**limits)
     return made
 
@@ -31,13 +31,13 @@ def working(
     return WorkingOrder(order_id, "IF.CFFEX", buys, opens, D(quantity), D(leaves), D(100), D(100), D(leaves) * 1000)
 
 
-def reasons(made: AccountBook, order: OrderCandidate = ORDER, now: Circumstances = ACTIVE) -> list[Reason]:
+def reasons(made: AccountExposure, order: OrderCandidate = ORDER, now: Circumstances = ACTIVE) -> list[Reason]:
     return [violation.reason for violation in violations(made, order, now, growth_of(made, order))]
 
 
-def most(made: AccountBook, now: Circumstances) -> Decimal | None:
-    found = list(violations(made, ORDER, now, growth_of(made, ORDER)))
-    return max_quantity(made, ORDER, now, found)
+def most(made: AccountExposure, now: Circumstances) -> Decimal | None:
+    refusals = list(violations(made, ORDER, now, growth_of(made, ORDER)))
+    return max_quantity(made, ORDER, now, refusals)
 
 
 @pytest.mark.parametrize(
@@ -62,7 +62,7 @@ def most(made: AccountBook, now: Circumstances) -> Decimal | None:
     ],
 )
 def test_a_limit_is_reached_but_not_exceeded(limits: Any, at: Any, above: Any, reason: Reason) -> None:
-    made = book(**limits)
+    made = account(**limits)
     made.apply_position("IF.CFFEX", True, Position(D(3), D(100), ZERO, None))
     made.apply_order(working())
     assert reasons(made, replace(ORDER, **at)) == []
@@ -70,7 +70,7 @@ def test_a_limit_is_reached_but_not_exceeded(limits: Any, at: Any, above: Any, r
 
 
 def test_open_orders_and_rate_count_what_is_reserved() -> None:
-    made = book(max_open_orders=2, max_orders_per_second=1)
+    made = account(max_open_orders=2, max_orders_per_second=1)
     made.apply_order(working())
     assert reasons(made) == []
     made.reserve(ORDER, ORDER.quantity, ORDER.notional, 20.0)
@@ -82,7 +82,7 @@ def test_open_orders_and_rate_count_what_is_reserved() -> None:
 
 
 def test_the_collar_is_only_for_the_aggressive_side_and_only_for_limits() -> None:
-    made = book(price_collar_ratio=D("0.1"))
+    made = account(price_collar_ratio=D("0.1"))
     assert reasons(made, replace(ORDER, price=D(1))) == []
     assert reasons(made, replace(ORDER, buys=False, price=D(1000))) == []
     assert reasons(made, replace(ORDER, price=None, value_price=D(1000))) == []
@@ -92,22 +92,22 @@ def test_the_collar_is_only_for_the_aggressive_side_and_only_for_limits() -> Non
 
 
 def test_without_a_last_price_the_collar_lets_only_closing_limits_through() -> None:
-    made, unknown = book(price_collar_ratio=D("0.1")), replace(ACTIVE, last_price=None)
+    made, unknown = account(price_collar_ratio=D("0.1")), replace(ACTIVE, last_price=None)
     assert reasons(made, ORDER, unknown) == [Reason.NO_LIQUIDITY]
     assert most(made, unknown) == 0
     assert reasons(made, replace(ORDER, price=None), unknown) == []
     assert reasons(made, replace(ORDER, buys=False, opens=False, price=D(1)), unknown) == []
-    assert reasons(book(), ORDER, unknown) == []
+    assert reasons(account(), ORDER, unknown) == []
 
 
 def test_while_a_contract_size_is_unknown_only_closing_orders_pass() -> None:
     unknown = replace(ACTIVE, unsized="au2612.SHFE")
     order = replace(ORDER, contract_size=D(0))
-    (violation,) = violations(book(), order, unknown, growth_of(book(), order))
+    (violation,) = violations(account(), order, unknown, growth_of(account(), order))
     assert violation.reason is Reason.UNKNOWN_SYMBOL
     assert violation.metadata == {"symbol": "au2612.SHFE"}
-    assert most(book(), unknown) == 0
-    assert reasons(book(), CLOSE, unknown) == []
+    assert most(account(), unknown) == 0
+    assert reasons(account(), CLOSE, unknown) == []
 
 
 CLOSE = replace(ORDER, buys=False, opens=False)
@@ -123,20 +123,20 @@ CLOSE = replace(ORDER, buys=False, opens=False)
 )
 def test_states_let_through_what_they_say(now: Any, opening: list[Reason], closing: list[Reason]) -> None:
     circumstances = replace(ACTIVE, **now)
-    assert reasons(book(), ORDER, circumstances) == opening
-    assert reasons(book(), CLOSE, circumstances) == closing
-    assert most(book(), circumstances) == 0
+    assert reasons(account(), ORDER, circumstances) == opening
+    assert reasons(account(), CLOSE, circumstances) == closing
+    assert most(account(), circumstances) == 0
 
 
 def test_closing_is_not_held_back_by_limits_on_positions() -> None:
-    assert reasons(book(max_position_quantity=D(0), max_gross_notional=D(0)), CLOSE) == []
+    assert reasons(account(max_position_quantity=D(0), max_gross_notional=D(0)), CLOSE) == []
 
 
 @pytest.mark.parametrize(
     ("quantity", "expected"), [(4, []), (3, []), (7, []), (8, [Reason.RISK_LIMIT_MAX_POSITION_QUANTITY])]
 )
 def test_of_a_replace_only_the_growth_is_new(quantity: int, expected: list[Reason]) -> None:
-    made = book(max_position_quantity=D(5), max_open_orders=1)
+    made = account(max_position_quantity=D(5), max_open_orders=1)
     made.apply_order(working("o", quantity=4, leaves=2))
     order = replace(ORDER, quantity=D(quantity), replaces=True)
     assert reasons(made, order) == expected
@@ -153,17 +153,17 @@ RESTING = WorkingOrder("o", "IF.CFFEX", True, True, D(4), D(3), D(100), D(100), 
 def test_a_replace_that_reduces_passes_where_opening_is_not_allowed(
     circumstances: Any, quantity: int, price: int, passes: bool
 ) -> None:
-    made = book(max_order_quantity=D(1), max_order_notional=D(1))
+    made = account(max_order_quantity=D(1), max_order_notional=D(1))
     made.apply_order(RESTING)
-    wanted = replace(ORDER, quantity=D(quantity), price=D(price), replaces=True)
+    replaced = replace(ORDER, quantity=D(quantity), price=D(price), replaces=True)
     now = replace(ACTIVE, **circumstances)
-    assert (reasons(made, wanted, now) == []) is passes
-    assert reasons(made, wanted, replace(ACTIVE, state=TradingState.HALTED))[0] is Reason.TRADING_HALTED
-    assert reasons(made, replace(wanted, order_id="another"), now) != []
+    assert (reasons(made, replaced, now) == []) is passes
+    assert reasons(made, replaced, replace(ACTIVE, state=TradingState.HALTED))[0] is Reason.TRADING_HALTED
+    assert reasons(made, replace(replaced, order_id="another"), now) != []
 
 
 def test_what_stops_all_opening_is_said_before_what_stops_this_order() -> None:
-    made = book(max_orders_per_day=0, max_order_quantity=D(1))
+    made = account(max_orders_per_day=0, max_order_quantity=D(1))
     made.watched = True
     now = replace(ACTIVE, state=TradingState.REDUCING)
     expected = [Reason.REDUCE_ONLY, Reason.RISK_LIMIT_MAX_ORDERS_PER_DAY, Reason.RISK_LIMIT_MAX_ORDER_QUANTITY]
@@ -171,11 +171,11 @@ def test_what_stops_all_opening_is_said_before_what_stops_this_order() -> None:
 
 
 def test_a_selling_replace_reduces_at_a_higher_price() -> None:
-    made, now = book(), replace(ACTIVE, state=TradingState.REDUCING)
+    made, now = account(), replace(ACTIVE, state=TradingState.REDUCING)
     made.apply_order(replace(RESTING, buys=False))
-    wanted = replace(ORDER, buys=False, quantity=D(4), replaces=True)
-    assert reasons(made, replace(wanted, price=D(101)), now) == []
-    assert reasons(made, replace(wanted, price=D(99)), now) == [Reason.REDUCE_ONLY]
+    replaced = replace(ORDER, buys=False, quantity=D(4), replaces=True)
+    assert reasons(made, replace(replaced, price=D(101)), now) == []
+    assert reasons(made, replace(replaced, price=D(99)), now) == [Reason.REDUCE_ONLY]
 
 
 TRIGGERED = replace(ORDER, quantity=D(4), price=None, triggered=True)
@@ -194,7 +194,7 @@ TRIGGERED = replace(ORDER, quantity=D(4), price=None, triggered=True)
     ],
 )
 def test_an_opening_stop_is_checked_again_when_it_triggers(limits: Any, circumstances: Any, reason: Reason) -> None:
-    made = book(**limits)
+    made = account(**limits)
     made.apply_order(replace(RESTING, price=None, leaves=D(4), notional=D(4000)))
     made.apply_position("IF.CFFEX", True, Position(D(3), D(100), ZERO, None))
     now = replace(ACTIVE, **circumstances)
@@ -204,16 +204,16 @@ def test_an_opening_stop_is_checked_again_when_it_triggers(limits: Any, circumst
 
 
 def test_a_stop_that_triggers_is_no_new_order() -> None:
-    made = book(max_open_orders=1, max_orders_per_second=0, max_position_quantity=D(4), price_collar_ratio=D("0.1"))
+    made = account(max_open_orders=1, max_orders_per_second=0, max_position_quantity=D(4), price_collar_ratio=D("0.1"))
     made.apply_order(replace(RESTING, price=None, leaves=D(4), notional=D(4000)))
     assert reasons(made, TRIGGERED) == []
     assert reasons(made, replace(TRIGGERED, price=D(110))) == []
     assert reasons(made, replace(TRIGGERED, price=D(111))) == [Reason.RISK_LIMIT_PRICE_COLLAR]
-    assert reasons(book(max_orders_per_second=0), replace(TRIGGERED, order_id="not seen yet")) == []
+    assert reasons(account(max_orders_per_second=0), replace(TRIGGERED, order_id="not seen yet")) == []
 
 
 def test_the_most_that_is_accepted_is_accepted_and_no_more() -> None:
-    made = book(
+    made = account(
         max_order_quantity=D(50),
         max_order_notional=D(20_000),
         max_position_quantity=D(11),
@@ -224,11 +224,11 @@ def test_the_most_that_is_accepted_is_accepted_and_no_more() -> None:
     assert accepted == 7
     assert reasons(made, replace(ORDER, quantity=accepted)) == []
     assert reasons(made, replace(ORDER, quantity=accepted + D("0.00000001"))) != []
-    assert most(book(), ACTIVE) is None
+    assert most(account(), ACTIVE) is None
 
 
 def test_the_default_limits_let_a_paper_account_trade() -> None:
-    made = book()
+    made = account()
     made.limits = RiskSettings().default_limits()
     lots = replace(ORDER, quantity=D(3), value_price=D(4000), price=D(4000), contract_size=D(300))
     assert reasons(made, lots, replace(ACTIVE, last_price=D(4000))) == []
@@ -246,7 +246,7 @@ class Unread(dict[Any, Any]):
 
 
 def test_a_check_of_a_busy_account_does_not_read_through_its_orders() -> None:
-    made = book()
+    made = account()
     made.limits = RiskSettings().default_limits()
     for n in range(100):
         made.apply_order(working(str(n), quantity=1, leaves=1))

@@ -1,4 +1,4 @@
-"""What is counted of a day is what happened, whenever risk was killed, and whatever the clock does."""
+"""The counts of a day are those of its updates, whenever risk was killed, and whatever the clock does."""
 
 import asyncio
 from collections import Counter
@@ -45,8 +45,8 @@ class Trading:
         self.time_ns += 1000
         order.update_time.FromNanoseconds(self.time_ns)
         sequence = len(self.history) + 1
-        news = order_service_pb2.StreamOrdersResponse(sequence=sequence, order=order)
-        self.history.append(order_service_pb2.WatchTradingResponse(user_id="user", update=news))
+        update = order_service_pb2.StreamOrdersResponse(sequence=sequence, order=order)
+        self.history.append(order_service_pb2.WatchTradingResponse(user_id="user", update=update))
         return self.history[-1]
 
     def create(self, symbol: str) -> order_service_pb2.WatchTradingResponse:
@@ -76,18 +76,18 @@ class Trading:
         for message in self.history[request.resume_after_sequence :]:
             yield message
         beat = order_service_pb2.StreamOrdersResponse.Heartbeat()
-        news = order_service_pb2.StreamOrdersResponse(sequence=len(self.history), heartbeat=beat)
-        yield order_service_pb2.WatchTradingResponse(update=news)
+        update = order_service_pb2.StreamOrdersResponse(sequence=len(self.history), heartbeat=beat)
+        yield order_service_pb2.WatchTradingResponse(update=update)
 
 
 class Counting:
-    """Risk's feed with its counts, begun from what was kept."""
+    """Risk's feed with its counts, begun from stored counts."""
 
-    def __init__(self, trading: Trading, kept: tuple[FeedPosition | None, list[CountRow]]) -> None:
+    def __init__(self, trading: Trading, stored: tuple[FeedPosition | None, list[CountRow]]) -> None:
         self.counts = DayCounts(CALENDAR)
-        self.counts.load(*kept)
+        self.counts.load(*stored)
         clock = ManualClock()
-        portfolio = Portfolio(clock, Limits(), lambda *_: None)
+        portfolio = Portfolio(clock, Limits())
         self.feed = TradingFeed(trading, portfolio, self.counts, asyncio.Event(), clock)  # type: ignore[arg-type]
         self.trading = trading
 
@@ -96,12 +96,12 @@ class Counting:
         self.feed._begin_snapshot()
         for order in self.trading.orders.values():
             if order.status in OPEN:
-                news = order_service_pb2.StreamOrdersResponse(sequence=through, order=order)
-                self.feed._apply(order_service_pb2.WatchTradingResponse(user_id="user", update=news))
+                update = order_service_pb2.StreamOrdersResponse(sequence=through, order=order)
+                self.feed._apply(order_service_pb2.WatchTradingResponse(user_id="user", update=update))
         await self.feed._count_missed(through)
         done = order_service_pb2.StreamOrdersResponse.SnapshotComplete()
-        news = order_service_pb2.StreamOrdersResponse(sequence=through, snapshot_complete=done)
-        self.feed._apply(order_service_pb2.WatchTradingResponse(update=news))
+        update = order_service_pb2.StreamOrdersResponse(sequence=through, snapshot_complete=done)
+        self.feed._apply(order_service_pb2.WatchTradingResponse(update=update))
 
 
 STEPS = st.lists(
@@ -117,7 +117,7 @@ STEPS = st.lists(
 def test_each_order_cancel_and_replace_counts_once_wherever_risk_is_killed(steps: list[Any]) -> None:
     async def play() -> None:
         trading = Trading()
-        kept: dict[tuple[str, int], CountRow] = {}
+        stored: dict[tuple[str, int], CountRow] = {}
         position: FeedPosition | None = None
         risk = Counting(trading, (None, []))
         await risk.start()
@@ -125,7 +125,7 @@ def test_each_order_cancel_and_replace_counts_once_wherever_risk_is_killed(steps
         def save() -> None:
             nonlocal position
             position = risk.counts.position()
-            kept.update(((row.symbol, row.trading_day), row) for row in risk.counts.take_changed())
+            stored.update(((row.symbol, row.trading_day), row) for row in risk.counts.take_changed())
 
         listening = True
         for kind, one, two in steps:
@@ -137,7 +137,7 @@ def test_each_order_cancel_and_replace_counts_once_wherever_risk_is_killed(steps
             elif kind == "save":
                 save()
             elif kind == "kill":
-                risk = Counting(trading, (position, list(kept.values())))
+                risk = Counting(trading, (position, list(stored.values())))
                 await risk.start()
                 listening = True
             elif kind == "snapshot":
@@ -242,12 +242,14 @@ def test_cancels_on_their_way_are_counted_by_symbol_until_they_are_seen_or_too_o
     behaviour, expected, now = Behaviour(), dict[str, tuple[str, float]](), 0.0
     for kind, order_id, symbol in asks:
         if kind == "ask":
-            behaviour.ask(order_id, symbol, now + 5)
+            behaviour.add_pending_cancel(order_id, symbol, now + 5)
             expected[order_id] = symbol, now + 5
         elif kind == "seen":
-            behaviour.seen(order_id)
+            behaviour.confirm_cancel(order_id)
             expected.pop(order_id, None)
         else:
             now += 2
         for one in SYMBOLS:
-            assert behaviour.asked_in(one, now) == sum(s == one and until > now for s, until in expected.values())
+            assert behaviour.pending_cancels(one, now) == sum(
+                s == one and until > now for s, until in expected.values()
+            )

@@ -1,4 +1,4 @@
-"""Who may trade less has no orders left that may not rest, and what restricts holds whatever the database does."""
+"""An account that may trade less has no orders left that may not rest; restrictions hold whatever the database does."""
 
 from typing import Any
 
@@ -51,7 +51,7 @@ async def set_state(stub: Any, state: Any, account_id: str = "") -> pb.SetTradin
     return await stub.SetTradingState(pb.SetTradingStateRequest(state=state, reason="test", account_id=account_id))
 
 
-async def told(call: Any) -> dict[str, str]:
+async def metadata_of(call: Any) -> dict[str, str]:
     with pytest.raises(grpc.aio.AioRpcError) as failed:
         await call
     assert failed.value.code() is grpc.StatusCode.UNAVAILABLE
@@ -62,7 +62,7 @@ async def told(call: Any) -> dict[str, str]:
 
 
 async def sweeps(world: World, reason: int, count: int) -> bool:
-    """Whether trading was asked so often to cancel the account's opening orders, and nothing else."""
+    """Return true when trading was asked so often to cancel the account's opening orders, and nothing else."""
     expected = (world.alice.user_id, world.account_id, True, reason)
     asked = [(r.user_id, r.account_id, r.opening_only, r.reason) for r in world.trading.cancel_requests]
     assert set(asked) <= {expected}
@@ -138,14 +138,14 @@ async def test_a_halt_holds_while_it_cannot_be_written_and_is_written_when_it_ca
     async for world in running(data_dir=tmp_path):
         old = world
         disk.full = True
-        assert await told(set_state(world.risk, HALTED)) == {"in_force": "true"}
+        assert await metadata_of(set_state(world.risk, HALTED)) == {"in_force": "true"}
         assert await world.reasons() == ["TRADING_HALTED"]
         await until(lambda: world.trading.cancels)
         assert (await world.risk.GetTradingState(pb.GetTradingStateRequest())).state == HALTED
         refusals = disk.refused
         await until(lambda: disk.refused > refusals)
         # Nothing that cannot be written loosens.
-        assert await told(set_state(world.risk, ACTIVE)) == {"in_force": "false"}
+        assert await metadata_of(set_state(world.risk, ACTIVE)) == {"in_force": "false"}
         assert await world.reasons() == ["TRADING_HALTED"]
         disk.full = False
         # The same again is answered when it is durable.
@@ -160,15 +160,15 @@ async def test_tighter_limits_hold_while_they_cannot_be_written(tmp_path: Any, d
     async for world in running(data_dir=tmp_path):
         old = world
         disk.full = True
-        assert await told(world.risk.UpdateLimits(tighter)) == {"in_force": "true"}
+        assert await metadata_of(world.risk.UpdateLimits(tighter)) == {"in_force": "true"}
         assert await world.reasons(quantity="2") == ["RISK_LIMIT_MAX_ORDER_QUANTITY"]
         looser = pb.UpdateLimitsRequest(account_id=world.account_id, limits=pb.RiskLimits(max_order_quantity="5"))
-        assert await told(world.admin.UpdateLimits(looser)) == {"in_force": "false"}
+        assert await metadata_of(world.admin.UpdateLimits(looser)) == {"in_force": "false"}
         assert await world.reasons(quantity="2") == ["RISK_LIMIT_MAX_ORDER_QUANTITY"]
         # One is tightened and one loosened: the one counts now, the other when it is written.
         mixed = pb.RiskLimits(max_order_quantity="5", max_position_quantity="3")
         request = pb.UpdateLimitsRequest(account_id=world.account_id, limits=mixed)
-        assert await told(world.admin.UpdateLimits(request)) == {"in_force": "true"}
+        assert await metadata_of(world.admin.UpdateLimits(request)) == {"in_force": "true"}
         limits = (await world.risk.GetLimits(pb.GetLimitsRequest())).limits
         assert (limits.max_order_quantity, limits.max_position_quantity) == ("1", "3")
         disk.full = False

@@ -1,4 +1,4 @@
-"""Whatever news came, in whatever order, exposure is what a fresh start from the last snapshot would say."""
+"""Whatever updates came, in whatever order, exposure is that of a fresh start from the last snapshot."""
 
 from dataclasses import replace
 from decimal import Decimal
@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from redfire.trading.v1 import trading_pb2
 
-from services.risk.domain.exposure import exposure_of
+from services.risk.domain.exposure_view import view_exposure
 from services.risk.domain.limits import Limits
 from services.risk.peers.trading_feed import OPEN
 from tests.risk.memory import SYMBOLS, Risk
@@ -58,7 +58,7 @@ def test_exposure_is_that_of_a_start_from_scratch(events: list[Any]) -> None:
         elif isinstance(event, tuple):
             risk.portfolio.apply_price(event[0], Decimal(event[1]), 0, 20210104)
         else:
-            risk.news(**event)
+            risk.update(**event)
             ((kind, message),) = event.items()
             if kind == "order" and message.status not in OPEN:
                 now.pop(("order", message.order_id), None)
@@ -72,13 +72,13 @@ def test_exposure_is_that_of_a_start_from_scratch(events: list[Any]) -> None:
     fresh.portfolio.prices = risk.portfolio.prices
     fresh.snapshot(list(now.values()), gap=False)
     for account in ACCOUNTS:
-        seen = exposure_of(risk.portfolio, risk.book(account))
-        expected = exposure_of(fresh.portfolio, fresh.book(account))
+        seen = view_exposure(risk.portfolio, risk.account(account))
+        expected = view_exposure(fresh.portfolio, fresh.account(account))
         assert replace(seen, daily_pnl=Decimal(0), update_time_ns=0) == replace(
             expected, daily_pnl=Decimal(0), update_time_ns=0
         )
-        assert risk.book(account).pending_notional == fresh.book(account).pending_notional
-        assert risk.portfolio.total_pnl(risk.book(account)) == fresh.portfolio.total_pnl(fresh.book(account))
+        assert risk.account(account).pending_notional == fresh.account(account).pending_notional
+        assert risk.portfolio.total_pnl(risk.account(account)) == fresh.portfolio.total_pnl(fresh.account(account))
 
 
 def with_loss_limit() -> Risk:
@@ -92,23 +92,23 @@ def test_the_loss_is_told_once_and_stays_until_the_next_day() -> None:
     risk = with_loss_limit()
     risk.portfolio.apply_price(SYMBOLS[1], Decimal(100), 0, 20210104)
     for realized in ("-999", "-1000", "-1500", "0"):
-        risk.news(account=trading_pb2.Account(account_id="one", realized_pnl=realized))
+        risk.update(account=trading_pb2.Account(account_id="one", realized_pnl=realized))
     assert risk.losses == [Decimal(-1000)]
-    assert risk.portfolio.loss_reached(risk.book("one"))
+    assert risk.portfolio.loss_reached(risk.account("one"))
     risk.portfolio.apply_price(SYMBOLS[1], Decimal(100), 0, 20210105)
-    assert not risk.portfolio.loss_reached(risk.book("one"))
+    assert not risk.portfolio.loss_reached(risk.account("one"))
 
 
 def test_a_looser_limit_frees_the_account_and_a_tighter_one_locks_it_at_once() -> None:
     risk = with_loss_limit()
-    risk.news(account=trading_pb2.Account(account_id="one", realized_pnl="-1000"))
-    assert risk.portfolio.loss_reached(risk.book("one"))
+    risk.update(account=trading_pb2.Account(account_id="one", realized_pnl="-1000"))
+    assert risk.portfolio.loss_reached(risk.account("one"))
     risk.portfolio.set_defaults(Limits(max_daily_loss=Decimal(2000)))
-    assert not risk.portfolio.loss_reached(risk.book("one"))
+    assert not risk.portfolio.loss_reached(risk.account("one"))
     risk.portfolio.set_defaults(Limits(max_daily_loss=Decimal(500)))
-    assert risk.portfolio.loss_reached(risk.book("one"))
+    assert risk.portfolio.loss_reached(risk.account("one"))
     risk.portfolio.set_defaults(Limits())
-    assert not risk.portfolio.loss_reached(risk.book("one"))
+    assert not risk.portfolio.loss_reached(risk.account("one"))
 
 
 def test_a_tick_of_an_earlier_day_does_not_turn_the_day_back() -> None:

@@ -21,7 +21,7 @@ LIMITS = st.builds(Limits, **{name: values(name) for name in NAMES})
 
 
 def no_looser(one: Limits, other: Limits) -> bool:
-    """Whether `one` allows nothing that `other` does not."""
+    """Return true when `one` allows nothing that `other` does not."""
     for name in NAMES:
         mine, theirs = getattr(one, name), getattr(other, name)
         if name == "self_trade_prevention":
@@ -44,9 +44,9 @@ def test_whatever_an_owner_asks_for_never_loosens(granted: Limits, defaults: Lim
             limits.require_tighter(wish, defaults)
             limits = limits.owning(wish)
         except LimitLoosened:
-            wanted = Limits(**{**{n: getattr(before, n) for n in NAMES}, **wish.given()})
+            changes = Limits(**{**{n: getattr(before, n) for n in NAMES}, **wish.given()})
             chosen = bool(wish.self_trade_prevention) and bool(before.self_trade_prevention)
-            assert not no_looser(wanted, before) or chosen, "only what an administrator chose is refused otherwise"
+            assert not no_looser(changes, before) or chosen, "only what an administrator chose is refused otherwise"
         after = limits.in_force(defaults)
         assert no_looser(after, before)
 
@@ -64,9 +64,9 @@ def test_limits_are_the_same_after_being_written(limits: Limits) -> None:
 
 
 def test_stricter_defaults_count_for_an_owner_who_tightened_less() -> None:
-    wanted = Limits(max_order_quantity=Decimal(900))
-    AccountLimits().require_tighter(wanted, Limits(max_order_quantity=Decimal(1000)))
-    own = AccountLimits().owning(wanted)
+    changes = Limits(max_order_quantity=Decimal(900))
+    AccountLimits().require_tighter(changes, Limits(max_order_quantity=Decimal(1000)))
+    own = AccountLimits().owning(changes)
     assert own.in_force(Limits(max_order_quantity=Decimal(500))).max_order_quantity == 500
     assert own.in_force(Limits(max_order_quantity=Decimal(5000))).max_order_quantity == 900
 

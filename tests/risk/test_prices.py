@@ -1,4 +1,4 @@
-"""Contract sizes and prices: what is not known is not guessed, and is learned as soon as the market tells it."""
+"""Contract sizes and prices: what is not known is not guessed, and is learned as soon as the market sends it."""
 
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -14,7 +14,7 @@ from redfire.trading.v1 import trading_pb2
 from services.config.convert import to_value
 from services.kernel.clock import ManualClock
 from services.quant.calendar import Calendar
-from services.risk.domain.exposure import exposure_of
+from services.risk.domain.exposure_view import view_exposure
 from services.risk.domain.prices import Prices
 from services.risk.peers import price_feed
 from services.risk.peers.price_feed import PriceFeed
@@ -105,7 +105,7 @@ async def test_what_is_quoted_in_dollars_counts_in_the_accounts_currency() -> No
             return (await world.exposure()).gross_notional == "426000"
 
         await until(valued)
-        # One contract is 30,000 dollars; trading tells the instrument's own size.
+        # One contract is 30,000 dollars; trading sends the instrument's own size.
         order = {"symbol": LATE, "contract_size": "10", "price": "3000", "reference_price": "3000", "dry_run": True}
         assert await world.reasons(**order) == ["RISK_LIMIT_MAX_ORDER_NOTIONAL"]
 
@@ -191,7 +191,7 @@ def test_a_simulated_price_moves_no_real_position() -> None:
     for gateway, expected in (("SIM", "5"), ("TTS", "3000"), ("SIM", "3000")):
         price = Decimal(1 if gateway == "SIM" else 4010)
         risk.portfolio.apply_price(SYMBOLS[0], price, 0, 20210104, gateway)
-        assert exposure_of(risk.portfolio, risk.book("one")).unrealized_pnl == Decimal(expected)
+        assert view_exposure(risk.portfolio, risk.account("one")).unrealized_pnl == Decimal(expected)
 
 
 def test_prices_stay_when_it_becomes_known_that_a_gateway_is_real() -> None:
@@ -210,11 +210,11 @@ def test_orders_are_valued_anew_when_their_contract_size_comes() -> None:
         order_id="o", account_id="one", symbol=LATE, side=1, quantity="3", leaves_quantity="2", price="10", status=2
     )
     risk.snapshot([{"account": trading_pb2.Account(account_id="one")}, {"order": order}], gap=False)
-    book = risk.book("one")
-    assert (book.pending_notional, risk.portfolio.unsized(book)) == (0, {LATE})
+    exposure = risk.account("one")
+    assert (exposure.pending_notional, risk.portfolio.unsized(exposure)) == (0, {LATE})
     for size in (10, 20):
         risk.portfolio.learn_sizes({LATE: Decimal(size)})
-        assert (book.pending_notional, risk.portfolio.unsized(book)) == (20 * size, set())
+        assert (exposure.pending_notional, risk.portfolio.unsized(exposure)) == (20 * size, set())
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from redfire.risk.v1 import risk_pb2 as pb
 from redfire.risk.v1.risk_pb2_grpc import RiskServiceStub
 
 from services.kernel.identifiers import new_id
-from services.risk.state.checkpointer import Keeper
+from services.risk.state.checkpointer import Checkpointer
 from tests.risk.conftest import World, refused, running
 from tests.risk.fakes import SYMBOL
 from tests.waiting import until
@@ -83,10 +83,10 @@ async def test_cancels_of_a_day_are_limited_by_instrument(world: World) -> None:
     assert await world.reasons(order_id=stop, replaces=True, type=common.ORDER_TYPE_STOP, price="") == []
     assert await world.reasons() == []
 
-    async def told() -> bool:
+    async def received() -> bool:
         return any(event.metadata.get("order_id") == orders[2] for event in await world.events())
 
-    await until(told)
+    await until(received)
 
 
 async def test_a_replace_counts_as_a_cancel_but_not_as_an_order(world: World) -> None:
@@ -352,7 +352,7 @@ async def test_counts_survive_a_kill(tmp_path: Any, monkeypatch: pytest.MonkeyPa
         async def killed(self: Any) -> None:
             return None
 
-        monkeypatch.setattr(Keeper, "_save_counts", killed)
+        monkeypatch.setattr(Checkpointer, "_save_counts", killed)
         # Not written by risk any more, but by trading.
         late = [accept(world) for _ in range(3)]
         accept(world, late[0], status=PENDING_CANCEL)

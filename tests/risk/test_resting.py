@@ -1,4 +1,4 @@
-"""Orders that a new one would trade with are found whatever came and went before."""
+"""Orders that a new one would trade with are matched whatever came and went before."""
 
 from decimal import Decimal
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from services.risk.domain.book import ZERO, AccountBook
+from services.risk.domain.account_exposure import ZERO, AccountExposure
 from services.risk.domain.order import OrderCandidate, WorkingOrder
 from services.risk.domain.resting import RestingOrders, Side
 
@@ -23,13 +23,13 @@ EVENTS = st.lists(
 @given(events=EVENTS, buys=st.booleans(), price=st.none() | PRICES)
 def test_all_that_cross_are_found_and_no_others(events: list[Any], buys: bool, price: Decimal | None) -> None:
     resting, places = RestingOrders(), dict[tuple[str, bool], tuple[bool, Decimal]]()
-    for kind, order_id, side, at, wanted in events:
+    for kind, order_id, side, at, replacing in events:
         if kind == "put":
-            resting.put(order_id, Side("SIM", "rb.SHFE", side), at, wanted=wanted)
-            places[order_id, wanted] = side, at
+            resting.put(order_id, Side("SIM", "rb.SHFE", side), at, replacing=replacing)
+            places[order_id, replacing] = side, at
         else:
-            resting.drop(order_id, wanted=wanted)
-            places.pop((order_id, wanted), None)
+            resting.drop(order_id, replacing=replacing)
+            places.pop((order_id, replacing), None)
     expected = {
         order_id
         for (order_id, _), (side, at) in places.items()
@@ -42,18 +42,20 @@ def test_all_that_cross_are_found_and_no_others(events: list[Any], buys: bool, p
 
 
 def test_a_replace_on_its_way_rests_at_both_prices() -> None:
-    book, resting = AccountBook("a", "u"), RestingOrders()
+    exposure, resting = AccountExposure("a", "u"), RestingOrders()
     order = WorkingOrder("o", "rb.SHFE", False, True, Decimal(1), Decimal(1), Decimal(20), Decimal(20), ZERO)
-    book.apply_order(order)
-    book.rest_among(resting)
-    wanted = OrderCandidate("u", "a", "o", "rb.SHFE", False, True, Decimal(2), Decimal(10), Decimal(1), Decimal(10))
-    book.reserve(wanted, Decimal(1), Decimal(10), 99.0)
+    exposure.apply_order(order)
+    exposure.rest_among(resting)
+    replacement = OrderCandidate(
+        "u", "a", "o", "rb.SHFE", False, True, Decimal(2), Decimal(10), Decimal(1), Decimal(10)
+    )
+    exposure.reserve(replacement, Decimal(1), Decimal(10), 99.0)
 
     def crosses(price: int) -> bool:
         return resting.crossing("", "rb.SHFE", True, Decimal(price), "new") == ["o"]
 
     assert [crosses(price) for price in (9, 10, 20)] == [False, True, True]
-    book.expire(100.0)
+    exposure.expire(100.0)
     assert [crosses(price) for price in (9, 10, 20)] == [False, False, True]
-    book.finish_order("o")
+    exposure.finish_order("o")
     assert not crosses(20)

@@ -1,4 +1,4 @@
-"""What tightens counts at once and stays; what loosens counts when it is written, or not at all."""
+"""A tighter value counts at once and stays; a looser one counts when it is written, or not at all."""
 
 import asyncio
 from typing import Any
@@ -13,7 +13,7 @@ from tests.waiting import until
 
 
 class Written:
-    """A database of numbers, the greater the stricter, that fails as often as it is told to."""
+    """A database of numbers, the greater the stricter, that fails as often as the test asks."""
 
     def __init__(self) -> None:
         self.values: dict[str, int] = {}
@@ -34,7 +34,7 @@ class Written:
         self.in_force = max(values)
 
     async def set(self, value: int) -> None:
-        await self.store.change("a", lambda _: value, loosens=value < self.store.wanted("a"))
+        await self.store.change("a", lambda _: value, loosens=value < self.store.latest("a"))
 
 
 @pytest.fixture(autouse=True)
@@ -48,9 +48,9 @@ async def test_what_tightens_counts_before_it_is_written_and_when_it_cannot_be()
     db = Written()
     running = asyncio.create_task(db.store.run())
     db.failures = 3
-    with pytest.raises(NotDurable) as told:
+    with pytest.raises(NotDurable) as refused:
         await db.set(2)
-    assert told.value.metadata == {"in_force": "true"}
+    assert refused.value.metadata == {"in_force": "true"}
     assert db.in_force == 2
     await until(lambda: db.values == {"a": 2})
     running.cancel()
@@ -61,10 +61,10 @@ async def test_what_cannot_be_written_is_not_loosened() -> None:
     running = asyncio.create_task(db.store.run())
     await db.set(2)
     db.failures = 1
-    with pytest.raises(NotDurable) as told:
+    with pytest.raises(NotDurable) as refused:
         await db.set(1)
-    assert told.value.metadata == {"in_force": "false"}
-    assert (db.in_force, db.store.wanted("a")) == (2, 2)
+    assert refused.value.metadata == {"in_force": "false"}
+    assert (db.in_force, db.store.latest("a")) == (2, 2)
     # Whether the failed write took hold nobody knows: so it is written once more as it is.
     db.values["a"] = 1
     await until(lambda: db.values == {"a": 2})
@@ -77,7 +77,7 @@ async def test_tightening_during_a_slow_loosening_counts_at_once_and_is_the_last
     await db.set(2)
     db.gate.clear()
     loosening = asyncio.create_task(db.set(0))
-    await until(lambda: db.store.wanted("a") == 0)
+    await until(lambda: db.store.latest("a") == 0)
     assert db.in_force == 2, "not written yet"
     tightening = asyncio.create_task(db.set(3))
     await until(lambda: db.in_force == 3)
@@ -131,6 +131,6 @@ def test_never_is_less_in_force_than_what_is_written_or_was_tightened(steps: lis
         db.failures = 0
         await db.store.flush()
         await asyncio.gather(*callers, return_exceptions=True)
-        assert db.in_force == db.store.wanted("a") == db.values.get("a", 0)
+        assert db.in_force == db.store.latest("a") == db.values.get("a", 0)
 
     asyncio.run(play())

@@ -1,4 +1,4 @@
-"""Risk beside the real trading, market and engine: what it says of an account is what trading says."""
+"""Risk beside the real trading, market and engine: its exposure of an account is trading's."""
 
 from decimal import Decimal
 from typing import Any
@@ -22,7 +22,7 @@ from redfire.trading.v1.order_service_pb2_grpc import OrderServiceStub
 
 from services.config.convert import to_value
 from services.kernel.identifiers import new_id
-from services.risk.state.checkpointer import Keeper
+from services.risk.state.checkpointer import Checkpointer
 from tests.harness import User, platform
 from tests.waiting import until
 
@@ -108,8 +108,8 @@ async def test_what_risk_says_is_what_trading_says() -> None:
 
         async def canceled() -> bool:
             request = order_service_pb2.GetOrderRequest(order_id=resting.order_id)
-            found = (await alice.stub(OrderServiceStub).GetOrder(request)).order
-            return found.status == common.ORDER_STATUS_CANCELED
+            order = (await alice.stub(OrderServiceStub).GetOrder(request)).order
+            return order.status == common.ORDER_STATUS_CANCELED
 
         await until(canceled, timeout_s=20)
         await risk.SetTradingState(pb.SetTradingStateRequest(state=common.TRADING_STATE_REDUCING, reason="test"))
@@ -134,10 +134,10 @@ async def test_what_risk_says_is_what_trading_says() -> None:
 async def trading(user: User) -> tuple[str, str, Decimal, Decimal]:
     """The user's account, opened; an instrument, and prices far below and above its last one."""
     accounts, market = user.stub(AccountServiceStub), user.stub(MarketServiceStub)
-    found = (await accounts.ListAccounts(account_service_pb2.ListAccountsRequest())).accounts
-    if not found:
+    open_accounts = (await accounts.ListAccounts(account_service_pb2.ListAccountsRequest())).accounts
+    if not open_accounts:
         request = account_service_pb2.OpenAccountRequest(display_name="paper")
-        found = [(await accounts.OpenAccount(request)).account]
+        open_accounts = [(await accounts.OpenAccount(request)).account]
     instruments = (await market.ListInstruments(market_pb2.ListInstrumentsRequest(query="rb"))).instruments
     symbol, step = instruments[0].symbol, Decimal(instruments[0].price_tick)
 
@@ -149,7 +149,7 @@ async def trading(user: User) -> tuple[str, str, Decimal, Decimal]:
 
     last = Decimal(str((await until(tick, timeout_s=20)).last_price))
     low, high = last * Decimal("0.97"), last * Decimal("1.03")
-    return found[0].account_id, symbol, low - low % step, high - high % step
+    return open_accounts[0].account_id, symbol, low - low % step, high - high % step
 
 
 @pytest.mark.timeout(120)
@@ -157,7 +157,7 @@ async def test_limits_of_programme_trading_hold_across_a_kill(tmp_path: Any, mon
     user_id, services = new_id(), ("engine", "market", "trading", "risk")
 
     async def reason(user: User, symbol: str, **fields: Any) -> str:
-        """Why an order is refused; empty for one that is accepted."""
+        """The reason of a refused order; empty for one that is accepted."""
         try:
             await order(user, symbol, **fields)
         except grpc.aio.AioRpcError as error:
@@ -197,7 +197,7 @@ async def test_limits_of_programme_trading_hold_across_a_kill(tmp_path: Any, mon
         async def killed(self: Any) -> None:
             return None
 
-        monkeypatch.setattr(Keeper, "_save_counts", killed)
+        monkeypatch.setattr(Checkpointer, "_save_counts", killed)
         assert await reason(alice, symbol, **limit, quantity="3") == ""
         assert await reason(alice, symbol, **limit, quantity="4") == ""
         assert await reason(alice, symbol, **limit, quantity="5") == "RISK_LIMIT_MAX_ORDERS_PER_DAY"
@@ -222,13 +222,13 @@ async def test_limits_of_programme_trading_hold_across_a_kill(tmp_path: Any, mon
         with pytest.raises(grpc.aio.AioRpcError) as refusal:
             await orders.CancelOrder(order_service_pb2.CancelOrderRequest(order_id=own[1].order_id))
         assert reason_of(refusal.value) == "RISK_LIMIT_MAX_CANCELS_PER_DAY"
-        # REDUCING takes all others away from the venue all the same, and says why.
+        # REDUCING takes all others away from the venue all the same, and gives the reason.
         state = pb.SetTradingStateRequest(state=common.TRADING_STATE_REDUCING, reason="test")
         await alice.stub(RiskServiceStub).SetTradingState(state)
 
         async def ended() -> bool:
-            found = (await orders.ListOrders(order_service_pb2.ListOrdersRequest())).orders
-            reasons = {(one.status, one.reject_reason) for one in found}
+            rows = (await orders.ListOrders(order_service_pb2.ListOrdersRequest())).orders
+            reasons = {(one.status, one.reject_reason) for one in rows}
             canceled = common.ORDER_STATUS_CANCELED
             return reasons == {(canceled, error_reason_pb2.REDUCE_ONLY), (canceled, 0)}
 

@@ -7,7 +7,7 @@ from decimal import ROUND_DOWN, Decimal
 from redfire.reasons import Reason
 
 from services.kernel.decimals import plain
-from services.risk.domain.book import ZERO, AccountBook
+from services.risk.domain.account_exposure import ZERO, AccountExposure
 from services.risk.domain.day_counts import NONE, Counts
 from services.risk.domain.order import OrderCandidate
 from services.risk.domain.programme import behaviour_violations
@@ -31,7 +31,7 @@ _STEP = Decimal("0.00000001")
 # Not frozen, as one is made for each order: that would take four times as long.
 @dataclass(slots=True)
 class Circumstances:
-    """What a check depends on besides the account's book."""
+    """Inputs of a check besides the account's exposure."""
 
     state: TradingState
     state_reason: str
@@ -50,16 +50,16 @@ class Circumstances:
 # Not frozen, as one is made for each order: that would take four times as long.
 @dataclass(slots=True)
 class Growth:
-    """What an order would add to what is counted already."""
+    """Quantity and notional that an order would add to those counted already."""
 
     leaves: Decimal
     notional: Decimal
     orders: int
 
 
-def growth_of(book: AccountBook, candidate: OrderCandidate) -> Growth:
+def growth_of(account: AccountExposure, candidate: OrderCandidate) -> Growth:
     """The whole order when it is new; of one that is counted already only what is new."""
-    working, reserved = book.orders.get(candidate.order_id), book.reservations.get(candidate.order_id)
+    working, reserved = account.orders.get(candidate.order_id), account.reservations.get(candidate.order_id)
     if working is not None:
         leaves = max(ZERO, working.leaves + candidate.quantity - working.quantity)
         notional = abs(candidate.value_price) * leaves * candidate.contract_size
@@ -72,9 +72,9 @@ def growth_of(book: AccountBook, candidate: OrderCandidate) -> Growth:
     return Growth(added, worth, 0 if known else 1)
 
 
-def reduces(book: AccountBook, candidate: OrderCandidate) -> bool:
-    """Whether a replace makes a working order smaller or less eager, and nothing about it greater: it adds no risk."""
-    order = book.orders.get(candidate.order_id)
+def reduces(account: AccountExposure, candidate: OrderCandidate) -> bool:
+    """Return true when a replace adds no risk: it makes a working order smaller or less eager, and nothing greater."""
+    order = account.orders.get(candidate.order_id)
     if order is None or candidate.quantity > order.quantity:
         return False
     if candidate.price is None or order.price is None:
@@ -82,23 +82,25 @@ def reduces(book: AccountBook, candidate: OrderCandidate) -> bool:
     return candidate.price <= order.price if candidate.buys else candidate.price >= order.price
 
 
-def violations(book: AccountBook, candidate: OrderCandidate, now: Circumstances, growth: Growth) -> Iterator[Violation]:
+def violations(
+    account: AccountExposure, candidate: OrderCandidate, now: Circumstances, growth: Growth
+) -> Iterator[Violation]:
     """All reasons why the order may not be accepted, the gravest first; `growth` is `growth_of` the same.
 
     Closing stops that have triggered are stopped by a halt alone, replaces that reduce also by the rules of programme
     trading.
     """
-    limits = book.limits
+    limits = account.limits
     if now.state is TradingState.HALTED:
         yield refusal(Reason.TRADING_HALTED, "trading is halted", state_reason=now.state_reason)
     if candidate.triggered and not candidate.opens:
         return
-    reducing = candidate.replaces and reduces(book, candidate)
+    reducing = candidate.replaces and reduces(account, candidate)
     restricted = now.state is not TradingState.ACTIVE or now.loss_reached or now.unsized
     if restricted and candidate.opens and not reducing:
-        yield from _opening_violations(book, now)
-    if book.watched:
-        yield from behaviour_violations(book, candidate, now.counts, now.crossed, now.now)
+        yield from _opening_violations(account, now)
+    if account.watched:
+        yield from behaviour_violations(account, candidate, now.counts, now.crossed, now.now)
     if reducing:
         return
     if limits.max_order_quantity is not None:
@@ -107,25 +109,25 @@ def violations(book: AccountBook, candidate: OrderCandidate, now: Circumstances,
         yield from above(Reason.RISK_LIMIT_MAX_ORDER_NOTIONAL, limits.max_order_notional, candidate.notional)
     # A stop that triggers adds nothing to what was counted when it was accepted; positions and limits may have changed.
     if candidate.opens and (growth.leaves > 0 or candidate.triggered) and limits.max_position_quantity is not None:
-        value = _position_with_orders(book, candidate) + growth.leaves
+        value = _position_with_orders(account, candidate) + growth.leaves
         yield from above(Reason.RISK_LIMIT_MAX_POSITION_QUANTITY, limits.max_position_quantity, value)
     if candidate.opens and (growth.notional > 0 or candidate.triggered) and limits.max_gross_notional is not None:
-        value = now.gross_notional + book.pending_notional + growth.notional
+        value = now.gross_notional + account.pending_notional + growth.notional
         yield from above(Reason.RISK_LIMIT_MAX_GROSS_NOTIONAL, limits.max_gross_notional, value)
     if growth.orders and limits.max_open_orders is not None:
-        value = Decimal(book.open_orders + 1)
+        value = Decimal(account.open_orders + 1)
         yield from above(Reason.RISK_LIMIT_MAX_OPEN_ORDERS, Decimal(limits.max_open_orders), value)
     if growth.orders and limits.max_orders_per_second is not None:
-        value = Decimal(book.orders_in_last_second(now.now) + 1)
+        value = Decimal(account.orders_in_last_second(now.now) + 1)
         yield from above(Reason.RISK_LIMIT_MAX_ORDERS_PER_SECOND, Decimal(limits.max_orders_per_second), value)
-    yield from _collar(book, candidate, now.last_price)
+    yield from _collar(account, candidate, now.last_price)
 
 
-def _opening_violations(book: AccountBook, now: Circumstances) -> Iterator[Violation]:
+def _opening_violations(account: AccountExposure, now: Circumstances) -> Iterator[Violation]:
     if now.state is TradingState.REDUCING:
         yield refusal(Reason.REDUCE_ONLY, "only orders that reduce a position", state_reason=now.state_reason)
     if now.loss_reached:
-        limit = book.limits.max_daily_loss
+        limit = account.limits.max_daily_loss
         yield refusal(
             Reason.RISK_LIMIT_MAX_DAILY_LOSS,
             "the day's loss has reached max_daily_loss; until the next trading day only reducing orders",
@@ -133,37 +135,37 @@ def _opening_violations(book: AccountBook, now: Circumstances) -> Iterator[Viola
             value=plain(-now.daily_pnl),
         )
     if now.unsized:
-        message = f"the contract size of {now.unsized} is not known yet, and so not what the account has at stake"
+        message = f"the contract size of {now.unsized} is not known yet, and so not the account's exposure"
         yield refusal(Reason.UNKNOWN_SYMBOL, message, symbol=now.unsized)
 
 
 def max_quantity(
-    book: AccountBook, candidate: OrderCandidate, now: Circumstances, found: Sequence[Violation]
+    account: AccountExposure, candidate: OrderCandidate, now: Circumstances, refusals: Sequence[Violation]
 ) -> Decimal | None:
-    """The most that would be accepted at this price; None: not limited. 0 where `found` has more than the quantity."""
-    limits = book.limits
-    if any(violation.reason not in _OF_QUANTITY_OR_MOMENT for violation in found):
+    """The most that would be accepted at this price; None: not limited. 0 where more than the quantity is refused."""
+    limits = account.limits
+    if any(violation.reason not in _OF_QUANTITY_OR_MOMENT for violation in refusals):
         return ZERO
     worth = abs(candidate.value_price) * candidate.contract_size
     most = [limits.max_order_quantity]
     if limits.max_order_notional is not None and worth:
         most.append(limits.max_order_notional / worth)
     if candidate.opens and limits.max_position_quantity is not None:
-        most.append(limits.max_position_quantity - _position_with_orders(book, candidate))
+        most.append(limits.max_position_quantity - _position_with_orders(account, candidate))
     if candidate.opens and limits.max_gross_notional is not None and worth:
-        most.append((limits.max_gross_notional - now.gross_notional - book.pending_notional) / worth)
+        most.append((limits.max_gross_notional - now.gross_notional - account.pending_notional) / worth)
     bounds = [bound for bound in most if bound is not None]
     return max(ZERO, min(bounds)).quantize(_STEP, ROUND_DOWN) if bounds else None
 
 
-def _position_with_orders(book: AccountBook, candidate: OrderCandidate) -> Decimal:
+def _position_with_orders(account: AccountExposure, candidate: OrderCandidate) -> Decimal:
     side = candidate.symbol, candidate.buys
-    position = book.positions.get(side)
-    return (position.quantity if position else ZERO) + book.pending.get(side, ZERO)
+    position = account.positions.get(side)
+    return (position.quantity if position else ZERO) + account.pending.get(side, ZERO)
 
 
-def _collar(book: AccountBook, candidate: OrderCandidate, last: Decimal | None) -> Iterator[Violation]:
-    ratio, price = book.limits.price_collar_ratio, candidate.price
+def _collar(account: AccountExposure, candidate: OrderCandidate, last: Decimal | None) -> Iterator[Violation]:
+    ratio, price = account.limits.price_collar_ratio, candidate.price
     if ratio is None or price is None or candidate.held:
         return
     if last is None:

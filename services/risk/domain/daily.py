@@ -8,7 +8,7 @@ from decimal import Decimal
 class DailyPnl:
     """Totals since the account was opened: `baseline` when the trading day began, `last_total` now.
 
-    `trading_day` is YYYYMMDD, 0 before any tick told it. `loss_reached` stays set until the next trading day.
+    `trading_day` is YYYYMMDD, 0 before any tick showed it. `loss_reached` stays set until the next trading day.
     """
 
     account_id: str
@@ -20,14 +20,14 @@ class DailyPnl:
     _saved: tuple[int, Decimal, Decimal, bool] | None = field(default=None, compare=False)
 
     def begin(self, trading_day: int) -> None:
-        """A trading day begins. The first one that is heard of is the one that it was all along."""
+        """A trading day begins. The first one that is known is the one that it was all along."""
         if self.trading_day:
             self.baseline, self.loss_reached = self.last_total, False
         self.trading_day = trading_day
 
     @property
     def changed(self) -> bool:
-        """Whether it is not as it was written last."""
+        """Return true when it differs from the last one written."""
         return self._saved != self._state()
 
     def saved(self, done: bool = True) -> None:

@@ -18,7 +18,7 @@ KEPT_FOR = timedelta(days=20)
 # Not frozen, as it counts.
 @dataclass(eq=False, slots=True)
 class Counts:
-    """What an account did in a symbol on one trading day. At a venue a replace is a cancel and an order."""
+    """Counts of an account in a symbol on one trading day. At a venue a replace is a cancel and an order."""
 
     orders: int = 0
     cancels: int = 0
@@ -29,7 +29,7 @@ NONE = Counts()
 
 
 class CountRow(NamedTuple):
-    """Counts as they are kept."""
+    """Counts as they are stored."""
 
     user_id: str
     account_id: str
@@ -41,10 +41,10 @@ class CountRow(NamedTuple):
 
 
 class FeedPosition(NamedTuple):
-    """How far trading's stream is counted, the last order's time, and orders with a cancel or replace on its way."""
+    """Position up to which trading's stream is counted, and orders with a cancel or replace on its way then."""
 
     sequence: int
-    time_ns: int
+    time_ns: int  # of the last order
     canceling: tuple[str, ...] = ()
     replacing: tuple[str, ...] = ()
 
@@ -82,7 +82,7 @@ class DayCounts:
         self.saved = 0
 
     def load(self, position: FeedPosition | None, rows: Iterable[CountRow]) -> None:
-        """Take what was kept."""
+        """Load the stored counts."""
         if position is not None:
             self.sequence = self.saved = position.sequence
             self.counted_ns = position.time_ns
@@ -101,7 +101,7 @@ class DayCounts:
         return days.counts[days.day]
 
     def count(self, user_id: str, order: trading_pb2.Order, time_ns: int, *, new: bool) -> None:
-        """Count what a message of trading's stream tells of an order; `new`: it is the order's first."""
+        """Count a message of trading's stream about an order; `new`: it is the order's first."""
         status, order_id = order.status, order.order_id
         if new:
             self._add(user_id, order, time_ns).orders += 1
@@ -119,13 +119,13 @@ class DayCounts:
             self.replacing.discard(order_id)
 
     def position(self) -> FeedPosition | None:
-        """How far everything is counted now; None before the first snapshot."""
+        """Position up to which everything is counted; None before the first snapshot."""
         if self.sequence is None:
             return None
         return FeedPosition(self.sequence, self.counted_ns, tuple(self.canceling), tuple(self.replacing))
 
     def take_changed(self) -> list[CountRow]:
-        """What has to be written."""
+        """Take the rows that have to be written."""
         changed, self._changed = self._changed, []
         rows = []
         for days in changed:
@@ -136,7 +136,7 @@ class DayCounts:
         return rows
 
     def put_back(self, rows: Iterable[CountRow]) -> None:
-        """These could not be written."""
+        """Put back rows that could not be written."""
         for key in {(row.account_id, row.symbol) for row in rows}:
             if (days := self._days.get(key)) is not None:
                 self._change(days)

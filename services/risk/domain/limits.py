@@ -19,7 +19,7 @@ class LimitLoosened(Denied):
 
 
 class SelfTradePrevention(IntEnum):
-    """What is done about an order that would trade with one of the same owner; numbers are the contract's."""
+    """Treatment of an order that would trade with one of the same owner; numbers are the contract's."""
 
     OFF = 0
     CANCEL_RESTING = 1
@@ -47,7 +47,7 @@ class Limits:
 
     @property
     def watches_behaviour(self) -> bool:
-        """Whether any limit of programme trading is on."""
+        """Return true when any limit of programme trading is on."""
         return (
             self.max_orders_per_day is not None
             or self.counts_cancels
@@ -57,7 +57,7 @@ class Limits:
 
     @property
     def counts_cancels(self) -> bool:
-        """Whether cancels are limited."""
+        """Return true when cancels are limited."""
         return self.max_cancels_per_day is not None or self.max_cancel_ratio is not None
 
     def given(self) -> dict[str, Any]:
@@ -74,7 +74,7 @@ class Limits:
 
     @classmethod
     def from_document(cls, document: Mapping[str, str]) -> "Limits":
-        """What `to_document` wrote."""
+        """Limits of a document that `to_document` made."""
         values: dict[str, Any] = {name: _KINDS.get(name, Decimal)(text) for name, text in document.items()}
         return cls(**values)
 
@@ -92,7 +92,7 @@ NO_LIMITS = Limits()
 
 @dataclass(frozen=True, slots=True)
 class AccountLimits:
-    """What differs from the defaults for one account. `granted` replaces a default, `own` tightens what comes of it."""
+    """Limits of one account besides the defaults. `granted` replaces a default, `own` tightens what comes of it."""
 
     granted: Limits = NO_LIMITS
     own: Limits = NO_LIMITS
@@ -101,13 +101,13 @@ class AccountLimits:
         """The limits that count. Defaults that become stricter stay stricter than what an owner chose before."""
         return Limits(**{name: self._value(name, defaults) for name in NAMES})
 
-    def require_tighter(self, wanted: Limits, defaults: Limits) -> None:
-        """Raise LimitLoosened where an owner wants less strictness than is in force.
+    def require_tighter(self, changes: Limits, defaults: Limits) -> None:
+        """Raise LimitLoosened where an owner would loosen a limit that is in force.
 
         Of the two ways to prevent self-trades neither is stricter: an owner chooses where no administrator did.
         """
-        present, future = self.in_force(defaults), self.owning(wanted).in_force(defaults)
-        for name, value in wanted.given().items():
+        present, future = self.in_force(defaults), self.owning(changes).in_force(defaults)
+        for name, value in changes.given().items():
             limit = getattr(present, name)
             off = name in _MAY_BE_OFF and not value
             if off and not limit:
@@ -120,14 +120,14 @@ class AccountLimits:
                     value=_text(value),
                 )
 
-    def owning(self, wanted: Limits) -> "AccountLimits":
-        """With what the owner wants."""
-        return replace(self, own=replace(self.own, **wanted.given()))
+    def owning(self, changes: Limits) -> "AccountLimits":
+        """With changes by the owner."""
+        return replace(self, own=replace(self.own, **changes.given()))
 
-    def granting(self, wanted: Limits) -> "AccountLimits":
-        """With what an administrator wants, whatever the owner chose before."""
-        freed = dict.fromkeys(wanted.given())
-        return AccountLimits(replace(self.granted, **wanted.given()), replace(self.own, **freed))
+    def granting(self, changes: Limits) -> "AccountLimits":
+        """With changes by an administrator, whatever the owner chose before."""
+        freed = dict.fromkeys(changes.given())
+        return AccountLimits(replace(self.granted, **changes.given()), replace(self.own, **freed))
 
     def _value(self, name: str, defaults: Limits) -> Any:
         granted = getattr(self.granted, name)

@@ -1,4 +1,4 @@
-"""Orders as risk sees them: one that wants to be accepted, and one that works."""
+"""Orders as risk sees them: one to check, and one that works."""
 
 from dataclasses import dataclass
 from decimal import Decimal
@@ -15,7 +15,7 @@ def number(text: str) -> Decimal:
 # Not frozen, as one is made for each order: that would take four times as long.
 @dataclass(slots=True)
 class OrderCandidate:
-    """An order that wants to be accepted, or (`replaces`) what an accepted one wants to become."""
+    """An order to check, or (`replaces`) an accepted order with its new quantity and price."""
 
     user_id: str
     account_id: str
@@ -41,21 +41,21 @@ class OrderCandidate:
 
     @property
     def repeat_key(self) -> int:
-        """Equal for two orders that ask for the same."""
+        """A number that is equal for two orders with the same content."""
         return repeat_key(
             self.symbol, self.buys, self.effect, self.type, self.quantity, self.price, number(self.stop_price)
         )
 
     @property
     def notional(self) -> Decimal:
-        """What the whole order is worth."""
+        """Notional of the whole order."""
         return abs(self.value_price) * self.quantity * self.contract_size
 
 
 # Not frozen, as one is made for each order: that would take four times as long.
 @dataclass(slots=True)
 class WorkingOrder:
-    """What is left of an accepted order. `cancelling`: a cancel is on its way, or its state is not known."""
+    """The open part of an accepted order. `cancelling`: a cancel is on its way, or its state is not known."""
 
     order_id: str
     symbol: str
@@ -90,5 +90,5 @@ class Reservation:
 
 
 def repeat_key(*values: object) -> int:
-    """A number for what an order asks for; a thousand orders fit into a few kilobytes."""
+    """A number for the content of an order; a thousand orders fit into a few kilobytes."""
     return hash(values)

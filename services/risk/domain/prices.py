@@ -6,7 +6,7 @@ from decimal import Decimal
 
 
 class Prices:
-    """What the market says, as far as risk needs it. Nothing here is guessed: what is not known is not there.
+    """Market data as far as risk needs it. Nothing here is guessed: what is not known is not there.
 
     Real gateways trade one market: the price of any of them counts for accounts at all of them. A simulated gateway is
     a market of its own, and so is one of which it is not known yet whether it is real.
@@ -24,7 +24,7 @@ class Prices:
         self._real: frozenset[str] = frozenset()
 
     def use(self, symbol: str) -> None:
-        """A symbol is traded or held: its price and size are wanted."""
+        """Note a symbol that is traded or held: its price and size are needed."""
         if symbol not in self.used:
             self.used.add(symbol)
             if symbol not in self.sizes:

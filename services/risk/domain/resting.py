@@ -21,19 +21,19 @@ class RestingOrders:
         # By order: where it rests, and where it will when its replace is through.
         self._places: dict[tuple[str, bool], tuple[Side, Decimal]] = {}
 
-    def put(self, order_id: str, side: Side, price: Decimal, *, wanted: bool = False) -> None:
-        """An order rests here; `wanted`: when its replace is through."""
-        place = self._places.get((order_id, wanted))
+    def put(self, order_id: str, side: Side, price: Decimal, *, replacing: bool = False) -> None:
+        """An order rests here; `replacing`: when its replace is through."""
+        place = self._places.get((order_id, replacing))
         if place == (side, price):
             return
         if place is not None:
-            self.drop(order_id, wanted=wanted)
-        self._places[order_id, wanted] = side, price
+            self.drop(order_id, replacing=replacing)
+        self._places[order_id, replacing] = side, price
         insort(self._sides.setdefault(side, []), (price, order_id))
 
-    def drop(self, order_id: str, *, wanted: bool = False) -> None:
+    def drop(self, order_id: str, *, replacing: bool = False) -> None:
         """It rests no more."""
-        place = self._places.pop((order_id, wanted), None)
+        place = self._places.pop((order_id, replacing), None)
         if place is not None:
             side, price = place
             orders = self._sides[side]

@@ -1,4 +1,4 @@
-"""What risk did or refused, as an event."""
+"""An event: an action or a refusal of risk."""
 
 from dataclasses import dataclass, field
 from datetime import datetime

@@ -1,4 +1,4 @@
-"""What orders are let through: everybody's state and each account's; the stricter one counts."""
+"""Trading states: everybody's state and each account's; the stricter one counts."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
@@ -19,7 +19,7 @@ class TradingState(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class StateSetting:
-    """A state that somebody set, of an account or of everybody."""
+    """A state set for an account or of everybody."""
 
     account_id: str
     user_id: str  # whose account; empty: everybody's, or not known
@@ -30,13 +30,13 @@ class StateSetting:
 
     @property
     def by_owner(self) -> bool:
-        """Whether the account's owner set it, not an administrator."""
+        """Return true when the account's owner set it, not an administrator."""
         return self.user_id != "" and self.updated_by == self.user_id
 
 
 @dataclass(frozen=True, slots=True)
 class AccountStates:
-    """What an administrator set of an account and what its owner did: an owner who halts and goes on again does not
+    """The states of an account by an administrator and by its owner: an owner who halts and goes on again does not
     undo the administrator's."""
 
     admin: StateSetting | None = None
@@ -44,7 +44,7 @@ class AccountStates:
 
     @classmethod
     def of(cls, settings: Iterable[StateSetting]) -> "AccountStates":
-        """From what was kept."""
+        """States from stored settings."""
         states = NO_STATES
         for setting in settings:
             states = replace(states, owner=setting) if setting.by_owner else replace(states, admin=setting)
@@ -52,12 +52,12 @@ class AccountStates:
 
     @property
     def settings(self) -> list[StateSetting]:
-        """What is set."""
+        """The states that are set."""
         return [setting for setting in (self.admin, self.owner) if setting is not None]
 
     @property
     def strictest(self) -> StateSetting | None:
-        """What counts; None when nothing is set."""
+        """The state that counts; None when none is set."""
         return max(self.settings, key=lambda setting: setting.state, default=None)
 
     @property

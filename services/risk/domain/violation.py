@@ -1,4 +1,4 @@
-"""Why an order or a cancel may not be."""
+"""Violations: reasons to refuse an order or a cancel."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ class Violation:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """Why an order may not be accepted, or that it may.
+    """The result of a check: none or more violations.
 
     In dry runs the most that would be (None: not limited); and resting orders that have to be canceled first.
     """

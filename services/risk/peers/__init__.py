@@ -1,1 +1,1 @@
-"""What risk follows: trading's accounts and orders, market's instruments and prices."""
+"""Feeds from trading and market, and the enforcement at trading."""

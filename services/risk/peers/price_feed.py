@@ -44,7 +44,7 @@ class PriceFeed:
         interval_s: float,
         rate: Callable[[str], Decimal],
     ) -> None:
-        """`rate(currency)` is what a unit of an instrument's currency is in that of the accounts."""
+        """`rate(currency)` is the value of a unit of an instrument's currency in that of the accounts."""
         self._market = market
         self._engine = engine
         self._portfolio = portfolio
@@ -64,7 +64,7 @@ class PriceFeed:
         self.catalogue_loaded = asyncio.Event()
 
     async def run(self) -> None:
-        """Follow, whatever breaks."""
+        """Follow until cancelled, whatever breaks."""
         self._streams, self._followed, pause_s = [], set(), SOON_S
         async with asyncio.TaskGroup() as tasks:
             while True:
@@ -137,16 +137,16 @@ class PriceFeed:
         return met
 
     def _follow(self, tasks: asyncio.TaskGroup) -> None:
-        wanted = self._listed if len(self._listed) <= MAX_SYMBOLS else self._prices.used & self._listed
-        fresh = sorted(wanted - self._followed)
+        to_follow = self._listed if len(self._listed) <= MAX_SYMBOLS else self._prices.used & self._listed
+        fresh = sorted(to_follow - self._followed)
         self._followed.update(fresh)
         while fresh:
             symbols: set[str] = set()
             if self._streams and len(self._streams[-1][0]) < MAX_SYMBOLS:
                 symbols, stream = self._streams.pop()
                 stream.cancel()
-            room = MAX_SYMBOLS - len(symbols)
-            symbols, fresh = symbols | set(fresh[:room]), fresh[room:]
+            free = MAX_SYMBOLS - len(symbols)
+            symbols, fresh = symbols | set(fresh[:free]), fresh[free:]
             self._streams.append((symbols, tasks.create_task(self._stream(symbols), name="risk.prices")))
 
     async def _stream(self, symbols: set[str]) -> None:

@@ -1,1 +1,1 @@
-"""What risk writes: settings, days, events; and what it enforces."""
+"""State in the database: limits, trading states, days, events."""

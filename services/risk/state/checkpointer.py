@@ -19,8 +19,8 @@ GROUP = 200
 STEPS = 1000
 
 
-class Keeper:
-    """What survives a restart."""
+class Checkpointer:
+    """Loads and saves the state that survives a restart."""
 
     def __init__(
         self,
@@ -64,9 +64,9 @@ class Keeper:
     async def save(self) -> None:
         """Write the days and counts that have changed."""
         await self._save_counts()
-        books = list(self._portfolio.books())
-        for start in range(0, len(books), GROUP):
-            await self._save(self._portfolio.total_up(books[start : start + GROUP]))
+        accounts = list(self._portfolio.accounts())
+        for start in range(0, len(accounts), GROUP):
+            await self._save(self._portfolio.total_up(accounts[start : start + GROUP]))
             await asyncio.sleep(0)
 
     async def _save_counts(self) -> None:

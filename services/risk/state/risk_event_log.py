@@ -1,4 +1,4 @@
-"""The journal of risk events: told to streams at once, written to the database in the background."""
+"""The log of risk events: sent to streams at once, written to the database in the background."""
 
 import asyncio
 import logging
@@ -19,7 +19,7 @@ _GROUP = 500
 _SUBSCRIBER_BUFFER = 1000
 
 
-class Journal:
+class RiskEventLog:
     """Events never slow a check: recording one is an append to a bounded queue."""
 
     def __init__(self, repositories: Repositories[RiskRepository], clock: Clock, buffer: int) -> None:
@@ -28,21 +28,21 @@ class Journal:
         self._waiting: deque[RiskEvent] = deque()
         self._buffer = buffer
         self._lost = 0
-        self._news = asyncio.Event()
+        self._added = asyncio.Event()
         # By user and account: of an account, or of all of a user's where the account is empty.
         self._subscribers: Subscribers[tuple[str, str], RiskEvent] = Subscribers(lambda: Subscriber(_SUBSCRIBER_BUFFER))
 
     def record(
         self, user_id: str, account_id: str, reason: Reason | None, message: str, metadata: dict[str, str]
     ) -> None:
-        """Something happened to an account, or to everybody when both ids are empty."""
+        """Record an event of an account, or to everybody when both ids are empty."""
         event = RiskEvent(new_id(), user_id, account_id, reason, message, self._clock.now(), metadata)
         if len(self._waiting) >= self._buffer:
-            # The oldest are kept: they tell how it began.
+            # The oldest are kept: they show how it began.
             self._lost += 1
         else:
             self._waiting.append(event)
-            self._news.set()
+            self._added.set()
         for followed_user, followed_account in self._subscribers.keys:
             if account_id == followed_account if followed_account else user_id in (followed_user, ""):
                 self._subscribers.publish((followed_user, followed_account), [event])
@@ -50,8 +50,8 @@ class Journal:
     async def write(self) -> None:
         """Write what waits, for as long as the process runs."""
         while True:
-            await self._news.wait()
-            self._news.clear()
+            await self._added.wait()
+            self._added.clear()
             await self.flush()
 
     async def flush(self) -> None:

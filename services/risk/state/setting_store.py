@@ -1,4 +1,4 @@
-"""Settings that guard accounts: what tightens counts at once, what loosens counts when it is written."""
+"""Settings that guard accounts: tighter values count at once, looser ones when they are written."""
 
 import asyncio
 import logging
@@ -14,7 +14,7 @@ K = TypeVar("K", bound=Hashable)
 T = TypeVar("T")
 FIRST_PAUSE_S = 0.2
 LONGEST_PAUSE_S = 5.0
-# Shorter than the deadline of the RPCs, so that a caller is told the truth instead of nothing.
+# Shorter than the deadline of the RPCs, so that a caller gets an answer instead of a timeout.
 WAIT_S = 3.0
 MOST_PENDING = 100
 
@@ -44,7 +44,7 @@ class _Chain(Generic[T]):
 
 
 class SettingStore(Generic[K, T]):
-    """Settings by key, each written as a whole. `on_change(key, values)` is told all values that may be in force.
+    """Settings by key, each written as a whole. `on_change(key, values)` gets all values that may be in force.
 
     The strictest of them counts: so a change that tightens holds before it is written, and still holds when it cannot
     be written, which is tried again until it is; one that loosens is given up when it cannot be written.
@@ -64,12 +64,12 @@ class SettingStore(Generic[K, T]):
         self._wake = asyncio.Event()
 
     def load(self, values: Mapping[K, T]) -> None:
-        """Take what was kept."""
+        """Load the stored values."""
         for key, value in values.items():
             self._chains[key] = _Chain(value)
             self._on_change(key, (value,))
 
-    def wanted(self, key: K) -> T:
+    def latest(self, key: K) -> T:
         """The value as it is when all changes are written."""
         chain = self._chains.get(key)
         return self._default if chain is None else chain.values()[-1]
@@ -77,7 +77,7 @@ class SettingStore(Generic[K, T]):
     async def change(self, key: K, apply: Callable[[T], T], *, loosens: bool) -> None:
         """Change a value and wait until it is written; `loosens`: nothing of it is stricter than before.
 
-        Raises NotDurable, which says whether the change is in force all the same.
+        Raises NotDurable; its `in_force` gives whether the change is in force all the same.
         """
         chain = self._chains.setdefault(key, _Chain(self._default))
         if len(chain.pending) >= MOST_PENDING:
@@ -97,7 +97,7 @@ class SettingStore(Generic[K, T]):
         raise NotDurable("the change is not written yet; it counts when it is", in_force="false")
 
     def is_written(self, key: K) -> bool:
-        """Whether the value that is wanted is in the database."""
+        """Return true when the latest value is in the database."""
         return key not in self._unwritten
 
     async def run(self) -> None:

@@ -19,17 +19,20 @@ class Position:
 
     quantity: Decimal
     average_price: Decimal
-    unrealized_pnl: Decimal  # as trading last said it
+    unrealized_pnl: Decimal  # as trading last sent it
     last_price: Decimal | None  # likewise
 
 
-class AccountBook:
-    """What an account has at stake. The sums follow each change, so that a check costs the same for a busy account."""
+class AccountExposure:
+    """Positions, orders and reservations of an account.
+
+    The sums follow each change, so that a check costs the same for a busy account.
+    """
 
     def __init__(self, account_id: str, user_id: str, *, provisional: bool = False) -> None:
         self.account_id = account_id
         self.user_id = user_id
-        # Known from a check only; trading has not told of it yet.
+        # Known from a check only; trading has not sent it yet.
         self.provisional = provisional
         # Where it trades, and the market whose prices count for it (see Prices).
         self.gateway = ""
@@ -71,14 +74,14 @@ class AccountBook:
             self._count(before, -1)
             self._count_resting(before, -1)
         reserved = self.reservations.get(order.order_id)
-        # A replace is seen when the order has the wanted quantity; a new order when it is there at all.
+        # A replace is seen when the order has the new quantity; a new order when it is there at all.
         if reserved is not None and (not reserved.replaces or order.quantity == reserved.quantity):
             self.release(order.order_id)
         self.orders[order.order_id] = order
         self._count(order, 1)
         self._count_resting(order, 1)
         if order.changing:
-            self.behaviour.seen(order.order_id)
+            self.behaviour.confirm_cancel(order.order_id)
         if self.resting_orders is not None:
             self.place(self.resting_orders, order)
 
@@ -91,10 +94,10 @@ class AccountBook:
         if order_id in self.reservations:
             self.release(order_id)
         if self.watched:
-            self.behaviour.seen(order_id)
+            self.behaviour.confirm_cancel(order_id)
         if self.resting_orders is not None:
             self.resting_orders.drop(order_id)
-            self.resting_orders.drop(order_id, wanted=True)
+            self.resting_orders.drop(order_id, replacing=True)
 
     def rest_among(self, resting: RestingOrders) -> None:
         """Put the working orders among those of the user's accounts, from now on each as it changes."""
@@ -109,7 +112,7 @@ class AccountBook:
         else:
             resting.put(order.order_id, Side(self.gateway, order.symbol, order.buys), order.price)
         if not order.changing:
-            resting.drop(order.order_id, wanted=True)
+            resting.drop(order.order_id, replacing=True)
 
     def apply_position(self, symbol: str, long: bool, position: Position) -> None:
         """A position as it is now at trading."""
@@ -146,7 +149,7 @@ class AccountBook:
         self._enter(candidate.order_id, reservation)
         if self.resting_orders is not None and candidate.price is not None and not candidate.held:
             side = Side(self.gateway, candidate.symbol, candidate.buys)
-            self.resting_orders.put(candidate.order_id, side, candidate.price, wanted=reservation.replaces)
+            self.resting_orders.put(candidate.order_id, side, candidate.price, replacing=reservation.replaces)
 
     def release(self, order_id: str) -> None:
         """Stop counting a reservation, if there is one."""
@@ -182,10 +185,10 @@ class AccountBook:
         # It never became an order.
         self.behaviour.forget(reservation.repeat_key, order_id)
         if self.resting_orders is not None and (reservation.replaces or order_id not in self.orders):
-            self.resting_orders.drop(order_id, wanted=reservation.replaces)
+            self.resting_orders.drop(order_id, replacing=reservation.replaces)
 
-    def adopt(self, old: "AccountBook") -> None:
-        """Take over from the book before a new snapshot what trading does not know of."""
+    def adopt(self, old: "AccountExposure") -> None:
+        """Take over what trading does not know of from the exposure before a new snapshot."""
         self._admitted, self.behaviour = old._admitted, old.behaviour
         for order_id, reservation in old.reservations.items():
             order = self.orders.get(order_id)

@@ -1,4 +1,4 @@
-"""The sums of a book are those of a book made from scratch, whatever happened before."""
+"""The sums of an exposure are those of one made from scratch, whatever happened before."""
 
 from collections.abc import Iterable
 from decimal import Decimal
@@ -7,7 +7,7 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from services.risk.domain.book import ZERO, AccountBook, Position
+from services.risk.domain.account_exposure import ZERO, AccountExposure, Position
 from services.risk.domain.order import OrderCandidate, WorkingOrder
 
 IDS = st.sampled_from(["a", "b", "c", "d"])
@@ -47,48 +47,50 @@ def candidate(order: WorkingOrder) -> OrderCandidate:
     )
 
 
-def play(events: Iterable[Any]) -> AccountBook:
-    book, until = AccountBook("account", "user"), 0.0
+def play(events: Iterable[Any]) -> AccountExposure:
+    exposure, until = AccountExposure("account", "user"), 0.0
     for kind, *what in events:
         if kind == "order":
-            book.finish_order(what[0].order_id) if what[1] else book.apply_order(what[0])
+            exposure.finish_order(what[0].order_id) if what[1] else exposure.apply_order(what[0])
         elif kind == "reserve":
             until = max(until, what[1])
-            book.reserve(candidate(what[0]), what[0].quantity, what[0].quantity * 10, until)
+            exposure.reserve(candidate(what[0]), what[0].quantity, what[0].quantity * 10, until)
         elif kind == "position":
-            book.apply_position(what[0], what[1], Position(what[2], Decimal(10), ZERO, None))
+            exposure.apply_position(what[0], what[1], Position(what[2], Decimal(10), ZERO, None))
         elif kind == "expire":
-            book.expire(what[0])
+            exposure.expire(what[0])
         else:
-            fresh = AccountBook("account", "user")
-            for order in book.orders.values():
+            fresh = AccountExposure("account", "user")
+            for order in exposure.orders.values():
                 fresh.apply_order(order)
-            for (symbol, long), position in book.positions.items():
+            for (symbol, long), position in exposure.positions.items():
                 fresh.apply_position(symbol, long, position)
-            fresh.adopt(book)
-            book = fresh
-    return book
+            fresh.adopt(exposure)
+            exposure = fresh
+    return exposure
 
 
 @settings(max_examples=300, deadline=None)
 @given(events=EVENTS)
 def test_the_sums_are_those_of_a_book_made_from_scratch(events: list[Any]) -> None:
-    book = play(events)
-    counted = [*book.orders.values(), *book.reservations.values()]
+    exposure = play(events)
+    counted = [*exposure.orders.values(), *exposure.reservations.values()]
     pending: dict[tuple[str, bool], Decimal] = {}
     for one in counted:
         if one.opens and one.leaves:
             pending[one.symbol, one.buys] = pending.get((one.symbol, one.buys), ZERO) + one.leaves
-    assert book.pending == pending
-    assert book.pending_notional == sum((one.notional for one in counted if one.opens), ZERO)
-    assert book.resting == sum(not order.cancelling for order in book.orders.values())
-    assert book.resting_opening == sum(order.opens and not order.cancelling for order in book.orders.values())
-    assert book.open_orders == len(book.orders) + sum(not one.replaces for one in book.reservations.values())
-    assert all(position.quantity for position in book.positions.values())
+    assert exposure.pending == pending
+    assert exposure.pending_notional == sum((one.notional for one in counted if one.opens), ZERO)
+    assert exposure.resting == sum(not order.cancelling for order in exposure.orders.values())
+    assert exposure.resting_opening == sum(order.opens and not order.cancelling for order in exposure.orders.values())
+    assert exposure.open_orders == len(exposure.orders) + sum(
+        not one.replaces for one in exposure.reservations.values()
+    )
+    assert all(position.quantity for position in exposure.positions.values())
 
 
 def test_the_rate_counts_a_sliding_second() -> None:
-    book = AccountBook("account", "user")
+    exposure = AccountExposure("account", "user")
     for at in (0.0, 0.4, 0.9):
-        book.admit(at)
-    assert [book.orders_in_last_second(at) for at in (0.95, 1.0, 1.5, 2.0)] == [3, 2, 1, 0]
+        exposure.admit(at)
+    assert [exposure.orders_in_last_second(at) for at in (0.95, 1.0, 1.5, 2.0)] == [3, 2, 1, 0]

@@ -1,4 +1,4 @@
-"""Takes resting orders away from the venue that may not rest any more, and again until none is left."""
+"""Cancels resting orders that may not rest any more, and again until none is left."""
 
 import asyncio
 import logging
@@ -11,7 +11,7 @@ from redfire.trading.v1.order_service_pb2_grpc import OrderServiceStub
 from services.kernel.clock import Clock
 from services.kernel.errors import RedFireError
 from services.kernel.tasks import wait_for_event
-from services.risk.convert import to_reason
+from services.risk.convert import reason_to_pb
 from services.risk.domain.portfolio import Portfolio
 from services.risk.domain.trading_state import EVERYBODY, TradingState, TradingStates
 
@@ -31,9 +31,11 @@ class Target:
     reason: Reason
 
 
-class Enforcer:
-    """Looks after whoever is HALTED (no order may rest), and who is REDUCING or has reached the day's loss (no opening
-    one may). An order may pass its check just before and rest just after: so it is looked after, not done once."""
+class HaltEnforcer:
+    """Cancels orders of accounts that are HALTED (no order may rest), REDUCING or over the day's loss (no opening one).
+
+    An order may pass its check just before and rest just after: so this is repeated, not done once.
+    """
 
     def __init__(self, trading: OrderServiceStub, states: TradingStates, portfolio: Portfolio, clock: Clock) -> None:
         self._trading = trading
@@ -51,7 +53,7 @@ class Enforcer:
         self._wake.set()
 
     async def run(self) -> None:
-        """Look after them for as long as the process runs."""
+        """Cancel such orders until cancelled."""
         while True:
             targets = self._targets()
             for key in self._next.keys() - targets.keys():
@@ -72,10 +74,10 @@ class Enforcer:
             key = setting.account_id, not halted
             targets[key] = Target(setting.account_id, not halted, setting.user_id, reason)
         for account_id in self._portfolio.lost:
-            book = self._portfolio.find(account_id)
-            if book is not None:
+            account = self._portfolio.find(account_id)
+            if account is not None:
                 reason = Reason.RISK_LIMIT_MAX_DAILY_LOSS
-                targets.setdefault((account_id, True), Target(account_id, True, book.user_id, reason))
+                targets.setdefault((account_id, True), Target(account_id, True, account.user_id, reason))
         return targets
 
     def _due(self, key: tuple[str, bool]) -> bool:
@@ -85,28 +87,30 @@ class Enforcer:
             return False
         account_id, opening_only = key
         if account_id == EVERYBODY:
-            return any(book.resting_opening if opening_only else book.resting for book in self._portfolio.books())
-        book = self._portfolio.find(account_id)
-        return book is not None and (book.resting_opening if opening_only else book.resting) > 0
+            return any(
+                account.resting_opening if opening_only else account.resting for account in self._portfolio.accounts()
+            )
+        account = self._portfolio.find(account_id)
+        return account is not None and (account.resting_opening if opening_only else account.resting) > 0
 
     async def _cancel(self, key: tuple[str, bool], target: Target) -> None:
         request = order_service_pb2.CancelAccountOrdersRequest(
             user_id=target.user_id,
             account_id=target.account_id,
             opening_only=target.opening_only,
-            reason=to_reason(target.reason),
+            reason=reason_to_pb(target.reason),
         )
-        whose = target.account_id or "everybody"
+        owner = target.account_id or "everybody"
         _, pause_s = self._next.get(key, (0.0, FIRST_PAUSE_S))
-        # What `begin` says meanwhile is not undone by this.
+        # A `begin` meanwhile is not undone by this.
         self._next[key] = self._clock.monotonic() + LOOK_S, pause_s
         try:
             answer = await self._trading.CancelAccountOrders(request)
         except RedFireError as error:
-            log.warning("orders of %s could not be canceled yet: %s", whose, error.message)
+            log.warning("orders of %s could not be canceled yet: %s", owner, error.message)
             # Also when none rests as far as is known: some may be on their way.
             self._next.pop(key, None)
             return
         if key in self._next:
             self._next[key] = self._clock.monotonic() + pause_s, min(pause_s * 2, LONGEST_PAUSE_S)
-        log.info("%s of %s: %d orders are being canceled", target.reason.value, whose, answer.count)
+        log.info("%s of %s: %d orders are being canceled", target.reason.value, owner, answer.count)
