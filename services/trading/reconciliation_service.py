@@ -135,6 +135,8 @@ class ReconciliationService:
                 return external, await self._adopted_as(external, account_id, order_id)
             async with self._repositories.read() as repository:
                 trades = [one for one in await repository.trades_of(external_order_id) if one.kind is TradeKind.NEW]
+            if not order_id and await self._desk.find_by_client(account_id, _client_order_id(external)) is not None:
+                raise ClientOrderIdReused(client_order_id=_client_order_id(external))
             self._desk.require_open()
             if order_id:
                 order = self._uncertain(order_id)
@@ -196,9 +198,7 @@ class ReconciliationService:
         digest = fingerprint("difference", gateway, symbol, int(side), price, quantity)
         earlier = await self._desk.find_by_client(account_id, client_order_id)
         if earlier is not None:
-            if earlier.fingerprint != digest:
-                raise ClientOrderIdReused(client_order_id=client_order_id)
-            return earlier
+            return _same(earlier, digest)
         found = {(one.gateway, one.symbol, one.side): one for one in self._reconciliation.position_differences}
         current = found.get(difference)
         if current is None:
@@ -206,7 +206,14 @@ class ReconciliationService:
         if current.quantity != quantity:
             raise DifferenceChanged(quantity=plain(current.quantity))
         instrument = await self._instruments.require(symbol)
+        # Others may have booked it meanwhile, and it is compared again only after that.
+        if (earlier := await self._desk.find_by_client(account_id, client_order_id)) is not None:
+            return _same(earlier, digest)
         self._desk.require_open()
+        account = self._account(account_id, gateway)
+        held = self._desk.book.net_quantities(gateway).get((symbol, side), ZERO)
+        if held != current.book_quantity:
+            raise DifferenceChanged(quantity=plain(current.venue_quantity - held))
         opens = quantity > 0
         order = _order(
             account,
@@ -292,7 +299,7 @@ class ReconciliationService:
         price = external.price or (trades[-1].price if trades else None)
         order = _order(
             account,
-            f"external:{external.external_order_id}",
+            _client_order_id(external),
             fingerprint("external", external.external_order_id),
             external.symbol,
             external.side,
@@ -316,6 +323,16 @@ class ReconciliationService:
         closable = closed + (position.closable(order.position_effect) if position is not None else ZERO)
         if closable < order.quantity:
             raise InsufficientPosition(closable=plain(closable), quantity=plain(order.quantity))
+
+
+def _client_order_id(external: ExternalOrder) -> str:
+    return f"external:{external.external_order_id}"
+
+
+def _same(order: Order, digest: str) -> Order:
+    if order.fingerprint != digest:
+        raise ClientOrderIdReused(client_order_id=order.client_order_id)
+    return order
 
 
 def is_uncertain(order: Order) -> bool:

@@ -1,5 +1,7 @@
 """What the venue has and the books do not: shown, told of, and adopted, canceled or closed by administrators."""
 
+import asyncio
+
 import grpc
 import pytest
 from redfire.common.v1.error_reason_pb2 import OUTCOME_UNKNOWN
@@ -11,7 +13,7 @@ from redfire.trading.v1.reconciliation_service_pb2_grpc import ReconciliationSer
 from services.kernel.errors import Unavailable
 from services.kernel.identifiers import new_id
 from tests.trading.books import D
-from tests.trading.conftest import refused, trading
+from tests.trading.conftest import reason_of, refused, trading
 from tests.trading.fakes import SYMBOL
 from tests.waiting import until
 
@@ -320,3 +322,45 @@ async def test_a_position_difference_is_shown_and_booked_to_an_account(monkeypat
         assert (await trader.positions())[0].quantity == "1"
         found = await trader.orders.LookupOrder(order_pb.LookupOrderRequest(client_order_id="fix-2"))
         assert found.order.status == FILLED
+
+
+async def test_a_position_difference_is_booked_once_though_two_administrators_ask_at_once():
+    async with trading(reconcile_interval_s=0.1) as trader:
+        admin = admin_of(trader)
+        trader.engine.positions = [{"gateway_name": "SIM", "symbol": SYMBOL, "side": 1, "quantity": "3"}]
+        await until(lambda: _differences(admin))
+        account_id = (await trader.account()).account_id
+        same, other = (
+            pb.ClosePositionDifferenceRequest(
+                client_order_id=name, gateway="SIM", symbol=SYMBOL, side=1, price="4010", account_id=account_id,
+                quantity="3",
+            )
+            for name in ("fix-1", "fix-2")
+        )  # fmt: skip
+        answers = await asyncio.gather(
+            *(admin.ClosePositionDifference(request) for request in (same, same, other, other)), return_exceptions=True
+        )
+        booked = {answer.order.order_id for answer in answers if not isinstance(answer, Exception)}
+        refusals = {reason_of(answer) for answer in answers if isinstance(answer, Exception)}
+        assert len(booked) == 1 and refusals == {"EXTERNAL_ACTIVITY"}
+        assert [position.quantity for position in await trader.positions()] == ["3"]
+        assert len(await trader.trades()) == 1
+
+
+async def _differences(admin):
+    return list((await admin.ListPositionDifferences(pb.ListPositionDifferencesRequest())).position_differences)
+
+
+async def test_an_order_whose_id_a_client_has_taken_is_not_adopted_and_trading_goes_on(trader):
+    admin = admin_of(trader)
+    _at_venue(trader, status=3, cumulative="1")
+    trader.engine.emit(trade=_trade("t1"))
+    await until(lambda: _external_trades(admin))
+    (external,) = await _externals(admin)
+    await trader.create(coid=f"external:{external.external_order_id}")
+    account = await trader.account()
+    request = pb.AdoptExternalOrderRequest(external_order_id=external.external_order_id, account_id=account.account_id)
+    async with refused("CLIENT_ORDER_ID_REUSED", grpc.StatusCode.ALREADY_EXISTS):
+        await admin.AdoptExternalOrder(request)
+    assert await trader.positions() == []
+    await trader.create()
