@@ -50,7 +50,7 @@ class RefreshTokenReused(Unauthenticated):
 
 
 class RefreshTokenExpired(Unauthenticated):
-    """The refresh token's time is over."""
+    """The refresh token has expired."""
 
     reason = Reason.TOKEN_EXPIRED
 

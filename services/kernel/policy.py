@@ -1,5 +1,6 @@
 """The contract at run time: every RPC of `redfire.*` with its policy, read from the descriptors."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
@@ -8,6 +9,7 @@ from pathlib import Path
 from google.protobuf import descriptor_pb2, descriptor_pool
 from google.protobuf.descriptor import MethodDescriptor
 from redfire.options.v1 import options_pb2
+from redfire.user.v1 import user_pb2
 
 ROOT = "redfire."
 
@@ -57,6 +59,15 @@ def service_policies(service_full_name: str) -> dict[str, MethodPolicy]:
 def policies_of(service: str) -> list[MethodPolicy]:
     """The policies of all RPCs of a RedFire service (`trading`)."""
     return [policy for name in contract_services()[service] for policy in service_policies(name).values()]
+
+
+def role_grants() -> dict[str, frozenset[str]]:
+    """Permissions of each role, as user/v1/user.proto states them, the least first."""
+    grants: dict[str, frozenset[str]] = {}
+    roles: Iterable[options_pb2.RoleGrant] = user_pb2.DESCRIPTOR.GetOptions().Extensions[options_pb2.role]  # type: ignore[index]
+    for role in roles:
+        grants[role.name] = frozenset(role.permissions) | (grants[role.includes] if role.includes else frozenset())
+    return grants
 
 
 def descriptor_file() -> Path:

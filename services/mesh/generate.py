@@ -17,8 +17,8 @@ from services.kernel.version import VERSION
 from services.mesh.contract import Contract
 from services.mesh.edge import render_edge, to_yaml
 from services.mesh.edge_options import EdgeOptions
+from services.mesh.enums import render_enums, render_reasons
 from services.mesh.openapi import render_openapi
-from services.mesh.reasons import render_reasons
 from services.mesh.settings_table import render_settings
 from services.mesh.stubs import ProtocError, write_stubs
 
@@ -61,6 +61,7 @@ def generate(target: Path) -> None:
     descriptors = write_stubs(PROTO, target / "gen/python")
     write(target / DESCRIPTORS, descriptors.SerializeToString(deterministic=True))
     write(target / "gen/python/redfire/reasons.py", render_reasons(descriptors).encode())
+    write(target / "gen/python/redfire/enums.py", render_enums(descriptors).encode())
     contract = Contract(descriptors)
     write(target / OPENAPI, to_json(render_openapi(contract, VERSION)))
     write(target / "gen/service_config.json", to_json(service_config(rpc.policy for rpc in contract.rpcs)))

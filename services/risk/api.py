@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 
+from redfire.enums import TradingState
 from redfire.risk.v1 import risk_pb2 as pb
 from redfire.risk.v1 import risk_pb2_grpc as rpc
 
@@ -11,7 +12,6 @@ from services.kernel.rpc.call import Call
 from services.kernel.streams import End
 from services.risk import convert
 from services.risk.domain.risk_event import RiskEvent
-from services.risk.domain.trading_state import TradingState
 from services.risk.service import RiskService
 
 

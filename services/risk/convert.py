@@ -6,6 +6,7 @@ from typing import Any, cast
 
 from google.protobuf import timestamp_pb2
 from redfire.common.v1 import common_pb2, error_reason_pb2
+from redfire.enums import TradingState
 from redfire.reasons import Reason
 from redfire.risk.v1 import risk_pb2 as pb
 
@@ -14,7 +15,6 @@ from services.risk.domain.exposure_view import ExposureView, SymbolExposure
 from services.risk.domain.limits import COUNTS, NAMES, Limits, SelfTradePrevention
 from services.risk.domain.order import OrderCandidate, number
 from services.risk.domain.risk_event import RiskEvent
-from services.risk.domain.trading_state import TradingState
 from services.risk.domain.violation import PASSED, Verdict, Violation
 
 OPENING_EFFECTS = frozenset({common_pb2.POSITION_EFFECT_UNSPECIFIED, common_pb2.POSITION_EFFECT_OPEN})

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import NamedTuple
 
+from redfire.enums import TradingState
 from redfire.reasons import Reason
 from sqlalchemy import delete, select
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -14,7 +15,7 @@ from services.risk.domain.daily import DailyPnl
 from services.risk.domain.day_counts import CountRow, FeedPosition
 from services.risk.domain.limits import AccountLimits, Limits
 from services.risk.domain.risk_event import RiskEvent
-from services.risk.domain.trading_state import AccountStates, StateSetting, TradingState
+from services.risk.domain.trading_state import AccountStates, StateSetting
 from services.risk.models import DayRow, EventRow, LimitsRow, StateRow
 
 _TRADING = "trading"

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TypeVar
 
+from redfire.enums import TradingState
 from redfire.reasons import Reason
 
 from services.kernel.clock import Clock
@@ -25,7 +26,7 @@ from services.risk.domain.order import OrderCandidate
 from services.risk.domain.portfolio import Portfolio
 from services.risk.domain.programme import cancel_violations, crossed
 from services.risk.domain.risk_event import RiskEvent
-from services.risk.domain.trading_state import EVERYBODY, AccountStates, StateSetting, TradingState, TradingStates
+from services.risk.domain.trading_state import EVERYBODY, AccountStates, StateSetting, TradingStates
 from services.risk.domain.violation import PASSED, Verdict, Violation
 from services.risk.peers.halt_enforcer import HaltEnforcer
 from services.risk.peers.price_feed import PriceFeed

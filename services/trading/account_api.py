@@ -1,5 +1,6 @@
 """Accounts over gRPC: convert, call the service, convert."""
 
+from redfire.enums import AccountKind, PositionSide
 from redfire.trading.v1 import account_service_pb2 as pb
 from redfire.trading.v1 import account_service_pb2_grpc as rpc
 
@@ -8,8 +9,6 @@ from services.kernel.paging import Page
 from services.kernel.rpc.call import Call
 from services.trading import convert
 from services.trading.account_service import AccountService
-from services.trading.domain.account import AccountKind
-from services.trading.domain.order import PositionSide
 
 
 class AccountApi(rpc.AccountServiceServicer):

@@ -1,14 +1,14 @@
 """Opening accounts, and finding the caller's."""
 
+from redfire.enums import AccountKind, LedgerEntryKind
 from redfire.reasons import Reason
 
 from services.kernel.errors import Denied, FailedPrecondition, NotFound, RedFireError
 from services.kernel.identifiers import new_id
 from services.kernel.runtime.live_settings import LiveSettings
 from services.trading.domain import ledger
-from services.trading.domain.account import Account, AccountKind
+from services.trading.domain.account import Account
 from services.trading.domain.account_rules import GatewayNotAllowed, gateway_violation
-from services.trading.domain.ledger import LedgerEntryKind
 from services.trading.domain.order import fingerprint
 from services.trading.peers.engine_client import Venue
 from services.trading.settings import TradingSettings

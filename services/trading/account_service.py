@@ -5,14 +5,15 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, TypeVar
 
+from redfire.enums import AccountKind, OrderType, PositionEffect, PositionSide, Side
+
 from services.kernel.data.database import Repositories
 from services.kernel.errors import Invalid
 from services.kernel.paging import Page, PageResult
 from services.trading.account_opening import Accounts
-from services.trading.domain.account import AccountKind
 from services.trading.domain.account_views import AccountView, PositionView, view_account, view_position
 from services.trading.domain.ledger import LedgerEntry
-from services.trading.domain.order import NewOrder, Order, OrderType, PositionEffect, PositionSide, Side, fingerprint
+from services.trading.domain.order import NewOrder, Order, fingerprint
 from services.trading.domain.pre_trade_checks import InsufficientPosition
 from services.trading.domain.trade import Trade
 from services.trading.repository import OrderFilter, TradingRepository

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 
 from redfire.common.v1.error_reason_pb2 import ErrorReason
+from redfire.enums import OrderGroupKind
 from redfire.trading.v1 import order_service_pb2 as pb
 from redfire.trading.v1 import order_service_pb2_grpc as rpc
 
@@ -12,7 +13,6 @@ from services.kernel.errors import Denied, Invalid
 from services.kernel.paging import Page
 from services.kernel.rpc.call import Call
 from services.trading import convert
-from services.trading.domain.order_group import OrderGroupKind
 from services.trading.emulation.leases import Leases
 from services.trading.group_service import GroupService
 from services.trading.preview_service import Previews

@@ -5,6 +5,7 @@ from typing import Any
 
 from google.protobuf.timestamp_pb2 import Timestamp
 from redfire.common.v1.error_reason_pb2 import ErrorReason
+from redfire.enums import OrderType, PositionEffect, Side, TimeInForce
 from redfire.trading.v1 import account_service_pb2, order_service_pb2, trading_pb2
 
 from services.kernel.decimals import from_text, plain, to_text
@@ -13,7 +14,7 @@ from services.trading.domain.account_views import AccountView, PositionView
 from services.trading.domain.group_checks import of_order
 from services.trading.domain.lease import Lease
 from services.trading.domain.ledger import LedgerEntry
-from services.trading.domain.order import STOP_TYPES, NewOrder, Order, OrderType, PositionEffect, Side, TimeInForce
+from services.trading.domain.order import STOP_TYPES, NewOrder, Order
 from services.trading.domain.order_group import OrderGroup
 from services.trading.domain.trade import Trade
 from services.trading.preview_service import OrderGroupPreview, OrderPreview

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import replace
 
+from redfire.enums import OrderGroupKind, OrderStatus
 from redfire.reasons import Reason
 from sqlalchemy.exc import IntegrityError
 
@@ -15,8 +16,8 @@ from services.trading.domain import apply_reports
 from services.trading.domain.account import Account
 from services.trading.domain.crossing import crossing_orders
 from services.trading.domain.group_checks import SelfTrade, of_order, require_shape
-from services.trading.domain.order import STOP_TYPES, NewOrder, Order, OrderStatus, fingerprint
-from services.trading.domain.order_group import OrderGroup, OrderGroupKind
+from services.trading.domain.order import STOP_TYPES, NewOrder, Order, fingerprint
+from services.trading.domain.order_group import OrderGroup
 from services.trading.domain.pre_trade_checks import Acceptance, NothingToReduce
 from services.trading.emulation.order_groups import settle_group
 from services.trading.emulation.stops import Stops

@@ -3,6 +3,8 @@
 from dataclasses import dataclass, replace
 from decimal import Decimal
 
+from redfire.enums import OrderGroupKind, PositionEffect
+
 from services.kernel.clock import Clock
 from services.kernel.errors import RedFireError
 from services.kernel.identifiers import new_id
@@ -13,8 +15,7 @@ from services.trading.domain.group_checks import SelfTrade, of_order, require_sh
 from services.trading.domain.instrument import Instrument, UnknownSymbol
 from services.trading.domain.lease import Lease
 from services.trading.domain.money import ZERO
-from services.trading.domain.order import NewOrder, PositionEffect
-from services.trading.domain.order_group import OrderGroupKind
+from services.trading.domain.order import NewOrder
 from services.trading.domain.pre_trade_checks import Acceptance, NothingToReduce, expiry_violation
 from services.trading.domain.quote import Quote
 from services.trading.emulation.leases import Leases

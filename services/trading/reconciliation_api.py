@@ -2,6 +2,7 @@
 
 from decimal import Decimal
 
+from redfire.enums import OrderStatus, PositionSide
 from redfire.trading.v1 import reconciliation_service_pb2 as pb
 from redfire.trading.v1 import reconciliation_service_pb2_grpc as rpc
 
@@ -10,7 +11,6 @@ from services.kernel.paging import Page
 from services.kernel.rpc.call import Call
 from services.trading.convert import order_to_pb, time_to_pb
 from services.trading.domain.external_orders import ExternalOrder, ExternalTrade
-from services.trading.domain.order import OrderStatus, PositionSide
 from services.trading.domain.reports import TradeKind
 from services.trading.external_repository import ExternalFilter
 from services.trading.reconciliation_service import ReconciliationService

@@ -2,6 +2,7 @@
 
 from decimal import Decimal
 
+from redfire.enums import OrderStatus, OrderType, PositionEffect, PositionSide, Side, TimeInForce
 from redfire.reasons import Reason
 
 from services.kernel.data.database import Repositories
@@ -14,19 +15,7 @@ from services.trading.domain.account import Account
 from services.trading.domain.external_orders import ExternalOrder, ExternalTrade
 from services.trading.domain.external_trades import take_back
 from services.trading.domain.money import ZERO
-from services.trading.domain.order import (
-    FINISHED,
-    Delivery,
-    Leg,
-    Order,
-    OrderStatus,
-    OrderType,
-    PositionEffect,
-    PositionSide,
-    Side,
-    TimeInForce,
-    fingerprint,
-)
+from services.trading.domain.order import FINISHED, Delivery, Leg, Order, fingerprint
 from services.trading.domain.pre_trade_checks import InsufficientPosition
 from services.trading.domain.reports import OrderReport, TradeKind, TradeReport
 from services.trading.domain.trade import Trade

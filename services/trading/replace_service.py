@@ -5,6 +5,7 @@ import logging
 from dataclasses import dataclass
 from decimal import Decimal
 
+from redfire.enums import OrderStatus, OrderType
 from redfire.reasons import Reason
 
 from services.kernel.decimals import plain
@@ -12,15 +13,7 @@ from services.kernel.errors import Invalid, RedFireError
 from services.kernel.tasks import Tasks
 from services.trading.domain.apply_reports import abandon_replacement
 from services.trading.domain.money import ZERO
-from services.trading.domain.order import (
-    LIMIT_TYPES,
-    STOP_TYPES,
-    NewOrder,
-    Order,
-    OrderStatus,
-    OrderType,
-    ReplaceStep,
-)
+from services.trading.domain.order import LIMIT_TYPES, STOP_TYPES, NewOrder, Order, ReplaceStep
 from services.trading.domain.order_states import move
 from services.trading.domain.pre_trade_checks import Acceptance, InsufficientFunds, InsufficientPosition
 from services.trading.emulation.stops import Stops

@@ -7,24 +7,25 @@ from decimal import Decimal
 from operator import attrgetter
 from typing import Any
 
-from services.kernel.decimals import plain
-from services.trading.domain.account import Account, AccountKind
-from services.trading.domain.instrument import Instrument
-from services.trading.domain.lease import Lease
-from services.trading.domain.ledger import LedgerEntry, LedgerEntryKind
-from services.trading.domain.order import (
-    Delivery,
-    Leg,
-    Order,
+from redfire.enums import (
+    AccountKind,
+    LedgerEntryKind,
+    OrderGroupKind,
     OrderStatus,
     OrderType,
     PositionEffect,
     PositionSide,
-    ReplaceStep,
     Side,
     TimeInForce,
 )
-from services.trading.domain.order_group import OrderGroup, OrderGroupKind
+
+from services.kernel.decimals import plain
+from services.trading.domain.account import Account
+from services.trading.domain.instrument import Instrument
+from services.trading.domain.lease import Lease
+from services.trading.domain.ledger import LedgerEntry
+from services.trading.domain.order import Delivery, Leg, Order, ReplaceStep
+from services.trading.domain.order_group import OrderGroup
 from services.trading.domain.position import Position
 from services.trading.domain.reports import AccountReport
 from services.trading.domain.trade import Trade

@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from decimal import Decimal
 
+from redfire.enums import OrderStatus, OrderType, PositionEffect, Side
 from redfire.reasons import Reason
 from sqlalchemy.exc import IntegrityError
 
@@ -19,7 +20,7 @@ from services.trading.domain.account import Account
 from services.trading.domain.change_set import Changes
 from services.trading.domain.instrument import Instrument
 from services.trading.domain.lease import Lease
-from services.trading.domain.order import STOP_TYPES, NewOrder, Order, OrderStatus, OrderType, PositionEffect, Side
+from services.trading.domain.order import STOP_TYPES, NewOrder, Order
 from services.trading.domain.pre_trade_checks import Acceptance, expiry_violation
 from services.trading.domain.quote import Quote
 from services.trading.domain.reduce_only import ReduceOnly

@@ -5,13 +5,13 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
+from redfire.enums import TradingState
 from redfire.reasons import Reason
 
 from services.risk.domain.account_exposure import ZERO, AccountExposure, Position
 from services.risk.domain.check import Circumstances, growth_of, max_quantity, violations
 from services.risk.domain.limits import Limits
 from services.risk.domain.order import OrderCandidate, WorkingOrder
-from services.risk.domain.trading_state import TradingState
 from services.risk.settings import RiskSettings
 
 D = Decimal

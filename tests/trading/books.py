@@ -2,16 +2,17 @@
 
 from decimal import Decimal as D
 
+from redfire.enums import AccountKind, LedgerEntryKind, OrderStatus, OrderType, PositionEffect, Side, TimeInForce
+
 from services.kernel.identifiers import new_id
 from services.trading import rows
 from services.trading.domain import ledger
-from services.trading.domain.account import Account, AccountKind
+from services.trading.domain.account import Account
 from services.trading.domain.apply_reports import apply_order_report, apply_trade_report, send
 from services.trading.domain.cache import Book
 from services.trading.domain.change_set import Changes
 from services.trading.domain.instrument import Instrument
-from services.trading.domain.ledger import LedgerEntryKind
-from services.trading.domain.order import Order, OrderStatus, OrderType, PositionEffect, Side, TimeInForce
+from services.trading.domain.order import Order
 from services.trading.domain.reports import OrderReport, TradeReport
 
 

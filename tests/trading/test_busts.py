@@ -2,10 +2,10 @@
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from redfire.enums import OrderStatus, PositionEffect, Side
 
 from services.trading.domain.apply_reports import apply_trade_report
 from services.trading.domain.busts import bust, correct
-from services.trading.domain.order import OrderStatus, PositionEffect, Side
 from services.trading.domain.reports import TradeKind, TradeReport
 from tests.trading.books import D, Trader, instrument
 from tests.trading.conftest import trading

@@ -4,16 +4,10 @@ from decimal import Decimal as D
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from redfire.enums import OrderStatus, PositionEffect, Side
 
 from services.trading.domain.apply_reports import apply_order_report, apply_trade_report
-from services.trading.domain.order import (
-    FINISHED,
-    Delivery,
-    OrderStatus,
-    PositionEffect,
-    ReplaceStep,
-    Side,
-)
+from services.trading.domain.order import FINISHED, Delivery, ReplaceStep
 from services.trading.domain.order_states import TRANSITIONS, may_follow, move
 from services.trading.domain.reports import OrderReport, TradeReport
 from tests.trading.books import Trader, instrument

@@ -2,11 +2,10 @@
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from redfire.enums import AccountKind, OrderStatus, PositionEffect, PositionSide, Side
 
-from services.trading.domain.account import AccountKind
 from services.trading.domain.apply_reports import apply_order_report, apply_trade_report
 from services.trading.domain.external_trades import adjust, book_external
-from services.trading.domain.order import OrderStatus, PositionEffect, PositionSide, Side
 from services.trading.domain.reports import OrderReport, TradeReport
 from services.trading.venue.position_adjustments import PositionDifference, _parts
 from tests.trading.books import D, Trader

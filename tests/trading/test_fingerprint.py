@@ -4,8 +4,9 @@ from decimal import Decimal
 
 from hypothesis import given
 from hypothesis import strategies as st
+from redfire.enums import OrderType, PositionEffect, Side, TimeInForce
 
-from services.trading.domain.order import NewOrder, OrderType, PositionEffect, Side, TimeInForce, fingerprint
+from services.trading.domain.order import NewOrder, fingerprint
 
 amounts = st.decimals(allow_nan=False, allow_infinity=False, places=8, min_value=-(10**17), max_value=10**17)
 

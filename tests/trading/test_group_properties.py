@@ -6,27 +6,19 @@ from types import SimpleNamespace
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from redfire.enums import AccountKind, OrderGroupKind, OrderStatus, OrderType, PositionEffect, Side, TimeInForce
 from redfire.reasons import Reason
 
 from services.kernel.identifiers import new_id
 from services.trading import rows
-from services.trading.domain.account import Account, AccountKind
+from services.trading.domain.account import Account
 from services.trading.domain.apply_reports import apply_order_report, apply_trade_report, cancel, send
 from services.trading.domain.busts import bust
 from services.trading.domain.cache import Book
 from services.trading.domain.change_set import Changes
 from services.trading.domain.crossing import crossing_orders
-from services.trading.domain.order import (
-    FINISHED,
-    Delivery,
-    Order,
-    OrderStatus,
-    OrderType,
-    PositionEffect,
-    Side,
-    TimeInForce,
-)
-from services.trading.domain.order_group import OrderGroup, OrderGroupKind
+from services.trading.domain.order import FINISHED, Delivery, Order
+from services.trading.domain.order_group import OrderGroup
 from services.trading.domain.reports import OrderReport, TradeReport
 from services.trading.emulation.order_groups import GroupSettlement, settle_group
 from tests.trading.books import instrument

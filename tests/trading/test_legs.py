@@ -5,11 +5,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from redfire.common.v1 import error_reason_pb2
+from redfire.enums import OrderStatus, PositionEffect, Side
 from redfire.trading.v1 import account_service_pb2 as account_pb
 
 from services.kernel.identifiers import new_id
 from services.trading import rows
-from services.trading.domain.order import Delivery, Leg, OrderStatus, PositionEffect, Side
+from services.trading.domain.order import Delivery, Leg
 from tests.trading.books import D, Trader, instrument
 from tests.trading.conftest import refused, trading
 from tests.trading.fakes import OTHER

@@ -4,10 +4,9 @@ from decimal import Decimal as D
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from redfire.enums import AccountKind, OrderStatus, PositionEffect, Side
 
-from services.trading.domain.account import AccountKind
 from services.trading.domain.apply_reports import apply_order_report, apply_trade_report
-from services.trading.domain.order import OrderStatus, PositionEffect, Side
 from services.trading.domain.reports import AccountReport, OrderReport, TradeReport
 from services.trading.venue.live_accounts import NOISE, LiveAccounts
 from tests.trading.books import Trader, instrument

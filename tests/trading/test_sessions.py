@@ -6,11 +6,11 @@ from decimal import Decimal as D
 import grpc
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from redfire.enums import PositionEffect, Side
 from sqlalchemy.exc import OperationalError
 
 from services.kernel.clock import ManualClock
 from services.kernel.data import group_commit as kernel_writer
-from services.trading.domain.order import PositionEffect, Side
 from tests.trading.books import Trader, instrument
 from tests.trading.conftest import refused, trading
 from tests.trading.fakes import SYMBOL, Peers

@@ -7,12 +7,12 @@ from zoneinfo import ZoneInfo
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from redfire.enums import PositionEffect, Side
 from redfire.trading.v1 import order_service_pb2 as order_pb
 from sqlalchemy.exc import OperationalError
 
 from services.kernel.data import group_commit as kernel_writer
 from services.quant.calendar import Calendar
-from services.trading.domain.order import PositionEffect, Side
 from services.trading.domain.trading_days import TradingDays
 from tests.trading.books import Trader, instrument
 from tests.trading.conftest import trading

@@ -16,7 +16,8 @@ import jwt
 from redfire.reasons import Reason
 
 from services.kernel.cache import TtlCache
-from services.kernel.errors import Denied, RedFireError, Unauthenticated
+from services.kernel.errors import Denied, Unauthenticated
+from services.kernel.policy import role_grants
 
 ISSUER = "redfire"
 AUDIENCE = "redfire"
@@ -26,18 +27,9 @@ EDGE_KEY = "x-redfire-edge"
 SERVICE_TOKEN_LIFE_S = 300
 ADMIN_ALL = "admin:all"
 
-_GUEST = frozenset({"user:read"})
-_USER = _GUEST | {"user:write", "trading:read", "strategy:read", "market:read"}
-_TRADER = _USER | {"trading:write", "trading:delete", "strategy:write", "strategy:delete"}
-PERMISSIONS = _TRADER | {"user:delete", "config:read", "config:write", "risk:write", "engine:write", ADMIN_ALL}
-
-# What each role permits (CONTRACT: permissions); admin:all grants every permission.
-ROLE_PERMISSIONS: dict[str, frozenset[str]] = {
-    "guest": _GUEST,
-    "user": _USER,
-    "trader": _TRADER,
-    "admin": PERMISSIONS,
-}
+# Permissions of each role, from the contract; admin:all grants every permission.
+ROLE_PERMISSIONS = role_grants()
+PERMISSIONS = frozenset[str]().union(*ROLE_PERMISSIONS.values())
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +118,7 @@ class AccessTokens:
         """The caller of a token that was verified before and has not ended."""
         identity = self._verified.get(token)
         if identity is not None and identity.expires_at <= time.time():
-            raise Unauthenticated("the token's time is over", reason=Reason.TOKEN_EXPIRED)
+            raise Unauthenticated("the token has expired", reason=Reason.TOKEN_EXPIRED)
         return identity
 
     async def verify(self, token: str) -> Identity:
@@ -151,7 +143,7 @@ class AccessTokens:
                 options={"require": ["exp", "sub", "role"], "verify_iat": False},
             )
         except jwt.ExpiredSignatureError:
-            raise Unauthenticated("the token's time is over", reason=Reason.TOKEN_EXPIRED) from None
+            raise Unauthenticated("the token has expired", reason=Reason.TOKEN_EXPIRED) from None
         except jwt.InvalidTokenError:
             raise Unauthenticated("not a valid token") from None
         identity = identity_of(claims)
@@ -162,11 +154,8 @@ class AccessTokens:
         # An unknown key id may be nonsense from outside: ask at most twice a second.
         if time.monotonic() - self._fetched_at < 0.5:
             return
-        try:
-            keys = await self._fetch_keys()
-        except RedFireError:
-            # Not asked: the next call asks again.
-            raise
+        # Where this fails, the next call asks again.
+        keys = await self._fetch_keys()
         self._fetched_at = time.monotonic()
         self._keys = {
             key.kid: jwt.PyJWK({"kty": key.kty, "crv": key.crv, "x": key.x, "alg": key.alg, "use": key.use}).key

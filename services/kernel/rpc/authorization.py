@@ -133,7 +133,7 @@ class Watch:
             revocations.check(identity)
         left_s = identity.expires_at - time.time()
         if left_s <= 0:
-            raise Unauthenticated("the token's time is over", reason=Reason.TOKEN_EXPIRED)
+            raise Unauthenticated("the token has expired", reason=Reason.TOKEN_EXPIRED)
         if left_s < 86400 * 365:
             self._stops.append(asyncio.get_running_loop().call_later(left_s, self._expire).cancel)
 
@@ -149,7 +149,7 @@ class Watch:
             stop()
 
     def _expire(self) -> None:
-        self.reason, self.text = Reason.TOKEN_EXPIRED, "the token's time is over"
+        self.reason, self.text = Reason.TOKEN_EXPIRED, "the token has expired"
         self._end()
 
     def _end(self) -> None:

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from decimal import ROUND_DOWN, Decimal
 
+from redfire.enums import TradingState
 from redfire.reasons import Reason
 
 from services.kernel.decimals import plain
@@ -11,7 +12,6 @@ from services.risk.domain.account_exposure import ZERO, AccountExposure
 from services.risk.domain.day_counts import NONE, Counts
 from services.risk.domain.order import OrderCandidate
 from services.risk.domain.programme import behaviour_violations
-from services.risk.domain.trading_state import TradingState
 from services.risk.domain.violation import Violation, above, refusal
 
 # Another quantity would pass, or the same a moment later.

@@ -3,18 +3,11 @@
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime
-from enum import IntEnum
+
+from redfire.enums import TradingState
 
 # Stands for all accounts.
 EVERYBODY = ""
-
-
-class TradingState(IntEnum):
-    """Numbers are the contract's, and a greater one is stricter."""
-
-    ACTIVE = 1
-    REDUCING = 2
-    HALTED = 3
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ import asyncio
 import logging
 from dataclasses import dataclass
 
+from redfire.enums import TradingState
 from redfire.reasons import Reason
 from redfire.trading.v1 import order_service_pb2
 from redfire.trading.v1.order_service_pb2_grpc import OrderServiceStub
@@ -13,7 +14,7 @@ from services.kernel.errors import RedFireError
 from services.kernel.tasks import wait_for_event
 from services.risk.convert import reason_to_pb
 from services.risk.domain.portfolio import Portfolio
-from services.risk.domain.trading_state import EVERYBODY, TradingState, TradingStates
+from services.risk.domain.trading_state import EVERYBODY, TradingStates
 
 log = logging.getLogger(__name__)
 LOOK_S = 0.5

@@ -9,11 +9,12 @@ begins only when the venue has ended the one before it, or when a complete answe
 import asyncio
 from collections.abc import Callable
 
+from redfire.enums import OrderStatus, TimeInForce
 from redfire.reasons import Reason
 
 from services.quant.calendar import Calendar
 from services.trading.domain import apply_reports
-from services.trading.domain.order import Order, OrderStatus, TimeInForce
+from services.trading.domain.order import Order
 from services.trading.state.store import Desk
 
 CHECK_S = 1.0

@@ -8,13 +8,13 @@ import asyncio
 import logging
 from decimal import Decimal
 
+from redfire.enums import AccountKind, OrderStatus
 from redfire.reasons import Reason
 
 from services.kernel.decimals import plain
 from services.trading.domain import apply_reports
-from services.trading.domain.account import Account, AccountKind
+from services.trading.domain.account import Account
 from services.trading.domain.change_set import MarginCall
-from services.trading.domain.order import OrderStatus
 from services.trading.state.store import Desk
 
 log = logging.getLogger(__name__)

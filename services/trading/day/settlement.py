@@ -24,14 +24,14 @@ import logging
 from contextlib import suppress
 from decimal import Decimal
 
+from redfire.enums import LedgerEntryKind, OrderStatus, PositionEffect, PositionSide, Side
 from redfire.reasons import Reason
 
 from services.kernel.errors import Unavailable
 from services.kernel.identifiers import new_id
 from services.trading.domain import apply_reports, ledger
 from services.trading.domain.account import Account
-from services.trading.domain.ledger import LedgerEntryKind
-from services.trading.domain.order import Order, OrderStatus, PositionEffect, PositionSide, Side
+from services.trading.domain.order import Order
 from services.trading.domain.position import Position
 from services.trading.domain.trade import Trade
 from services.trading.peers.quotes import Quotes

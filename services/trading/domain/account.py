@@ -3,21 +3,14 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
-from enum import IntEnum
+
+from redfire.enums import AccountKind, PositionSide
 
 from services.trading.domain import money
 from services.trading.domain.money import ZERO
-from services.trading.domain.order import PositionSide
 from services.trading.domain.position import Position
 from services.trading.domain.reports import AccountReport
 from services.trading.domain.trade import Trade
-
-
-class AccountKind(IntEnum):
-    """Whether the money is real."""
-
-    PAPER = 1
-    LIVE = 2
 
 
 @dataclass(slots=True)

@@ -2,14 +2,15 @@
 
 from collections.abc import Mapping
 
+from redfire.enums import AccountKind, PositionEffect
 from redfire.reasons import Reason
 
 from services.kernel.decimals import plain
 from services.kernel.errors import FailedPrecondition, RedFireError
-from services.trading.domain.account import Account, AccountKind
+from services.trading.domain.account import Account
 from services.trading.domain.cache import Book
 from services.trading.domain.instrument import Instrument
-from services.trading.domain.order import STOP_TYPES, NewOrder, PositionEffect
+from services.trading.domain.order import STOP_TYPES, NewOrder
 
 
 class GatewayNotAllowed(FailedPrecondition):

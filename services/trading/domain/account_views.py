@@ -4,9 +4,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 
-from services.trading.domain.account import Account, AccountKind
+from redfire.enums import AccountKind, PositionSide
+
+from services.trading.domain.account import Account
 from services.trading.domain.money import ZERO
-from services.trading.domain.order import PositionSide
 from services.trading.domain.position import Position
 from services.trading.domain.reports import AccountReport
 

@@ -2,6 +2,7 @@
 
 import logging
 
+from redfire.enums import LedgerEntryKind, OrderStatus, TimeInForce
 from redfire.reasons import Reason
 
 from services.kernel.identifiers import new_id
@@ -9,18 +10,9 @@ from services.trading import metrics
 from services.trading.domain import external_trades, ledger
 from services.trading.domain.cache import Book
 from services.trading.domain.change_set import Changes
-from services.trading.domain.ledger import LedgerEntryKind
 from services.trading.domain.leg import begin_legs
 from services.trading.domain.money import ZERO, product
-from services.trading.domain.order import (
-    FINISHED,
-    Delivery,
-    Leg,
-    Order,
-    OrderStatus,
-    ReplaceStep,
-    TimeInForce,
-)
+from services.trading.domain.order import FINISHED, Delivery, Leg, Order, ReplaceStep
 from services.trading.domain.order_states import may_follow, move
 from services.trading.domain.position_booking import book_position
 from services.trading.domain.reports import OrderReport, TradeReport

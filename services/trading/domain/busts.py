@@ -12,6 +12,7 @@ had closed (see group_restatement).
 import logging
 from dataclasses import replace
 
+from redfire.enums import LedgerEntryKind, OrderStatus
 from redfire.reasons import Reason
 
 from services.trading import metrics
@@ -19,8 +20,7 @@ from services.trading.domain import ledger, money
 from services.trading.domain.apply_reports import apply_trade_report
 from services.trading.domain.cache import Book
 from services.trading.domain.change_set import Changes
-from services.trading.domain.ledger import LedgerEntryKind
-from services.trading.domain.order import Order, OrderStatus
+from services.trading.domain.order import Order
 from services.trading.domain.order_states import move
 from services.trading.domain.position_booking import unbook_position
 from services.trading.domain.reports import TradeReport

@@ -5,15 +5,16 @@ from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from decimal import Decimal
 
+from redfire.enums import AccountKind, LedgerEntryKind, OrderStatus, PositionSide, TimeInForce
+
 from services.trading.domain import ledger
-from services.trading.domain.account import Account, AccountKind
+from services.trading.domain.account import Account
 from services.trading.domain.change_set import Changes
 from services.trading.domain.currencies import Currencies
 from services.trading.domain.instrument import Instrument
-from services.trading.domain.ledger import LedgerEntryKind
 from services.trading.domain.leg import needs_one_leg
 from services.trading.domain.money import ZERO
-from services.trading.domain.order import Order, OrderStatus, PositionSide, TimeInForce
+from services.trading.domain.order import Order
 from services.trading.domain.order_group import OrderGroup
 from services.trading.domain.order_states import move
 from services.trading.domain.position import Position

@@ -5,12 +5,14 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Self
 
+from redfire.enums import PositionSide
+
 from services.kernel.data.group_commit import Write
 from services.trading.domain.account import Account
 from services.trading.domain.external_orders import ExternalActivity
 from services.trading.domain.instrument import Instrument
 from services.trading.domain.ledger import LedgerEntry
-from services.trading.domain.order import Order, PositionSide
+from services.trading.domain.order import Order
 from services.trading.domain.order_group import OrderGroup
 from services.trading.domain.position import Position
 from services.trading.domain.trade import Trade

@@ -2,8 +2,10 @@
 
 from decimal import Decimal
 
+from redfire.enums import Side, TimeInForce
+
 from services.trading.domain.cache import Book
-from services.trading.domain.order import LIMIT_TYPES, Order, Side, TimeInForce
+from services.trading.domain.order import LIMIT_TYPES, Order
 
 _IMMEDIATE = frozenset({TimeInForce.IOC, TimeInForce.FOK})
 

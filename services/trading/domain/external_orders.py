@@ -5,8 +5,9 @@ from dataclasses import dataclass, fields
 from decimal import Decimal
 from typing import Any
 
+from redfire.enums import OrderStatus, OrderType, PositionEffect, Side
+
 from services.trading.domain.money import ZERO
-from services.trading.domain.order import OrderStatus, OrderType, PositionEffect, Side
 from services.trading.domain.reports import TradeKind
 
 

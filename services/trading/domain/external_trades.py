@@ -19,17 +19,18 @@ from collections.abc import Iterable
 from dataclasses import replace
 from decimal import Decimal
 
+from redfire.enums import AccountKind, LedgerEntryKind, OrderType, PositionEffect, PositionSide, Side, TimeInForce
+
 from services.kernel.decimals import plain
 from services.kernel.identifiers import new_id
 from services.trading import metrics
 from services.trading.domain import ledger, money, position_booking
-from services.trading.domain.account import Account, AccountKind
+from services.trading.domain.account import Account
 from services.trading.domain.cache import Book
 from services.trading.domain.change_set import Changes
 from services.trading.domain.external_orders import ExternalActivity
-from services.trading.domain.ledger import LedgerEntryKind
 from services.trading.domain.money import ZERO
-from services.trading.domain.order import Order, OrderType, PositionEffect, PositionSide, Side, TimeInForce
+from services.trading.domain.order import Order
 from services.trading.domain.reports import TradeKind, TradeReport
 from services.trading.domain.trade import Trade
 

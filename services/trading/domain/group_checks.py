@@ -2,12 +2,12 @@
 
 from typing import TypeVar
 
+from redfire.enums import OrderGroupKind, OrderType, PositionEffect, Side, TimeInForce
 from redfire.reasons import Reason
 
 from services.kernel.decimals import plain
 from services.kernel.errors import FailedPrecondition, Invalid, RedFireError
-from services.trading.domain.order import STOP_TYPES, NewOrder, OrderType, PositionEffect, Side, TimeInForce
-from services.trading.domain.order_group import OrderGroupKind
+from services.trading.domain.order import STOP_TYPES, NewOrder
 
 E = TypeVar("E", bound=RedFireError)
 

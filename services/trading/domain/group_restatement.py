@@ -10,13 +10,14 @@ stays so, and the user is told how much is unprotected.
 from dataclasses import replace
 from decimal import Decimal
 
+from redfire.enums import OrderStatus
 from redfire.reasons import Reason
 
 from services.kernel.identifiers import new_id
 from services.trading.domain.cache import Book
 from services.trading.domain.change_set import Changes, GroupRestatement
 from services.trading.domain.money import ZERO
-from services.trading.domain.order import Order, OrderStatus, ReplaceStep
+from services.trading.domain.order import Order, ReplaceStep
 from services.trading.domain.order_group import OrderGroup
 
 TRADE_BUSTED, LATE_FILL = "TRADE_BUSTED", "LATE_FILL"

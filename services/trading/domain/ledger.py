@@ -2,22 +2,11 @@
 
 from dataclasses import dataclass
 from decimal import Decimal
-from enum import IntEnum
+
+from redfire.enums import AccountKind, LedgerEntryKind
 
 from services.kernel.identifiers import new_id
-from services.trading.domain.account import Account, AccountKind
-
-
-class LedgerEntryKind(IntEnum):
-    """What a movement is for."""
-
-    DEPOSIT = 1
-    WITHDRAWAL = 2
-    COMMISSION = 3
-    REALIZED_PNL = 4
-    SETTLEMENT = 5
-    REVERSAL = 6
-    ADJUSTMENT = 7
+from services.trading.domain.account import Account
 
 
 @dataclass(frozen=True, slots=True)

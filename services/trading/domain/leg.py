@@ -8,13 +8,14 @@ as it is. FOK is one order or none: it takes the contracts of whichever day has 
 
 from decimal import Decimal
 
+from redfire.enums import PositionEffect, TimeInForce
 from redfire.reasons import Reason
 
 from services.kernel.decimals import plain
 from services.kernel.errors import FailedPrecondition
 from services.trading.domain.instrument import Instrument
 from services.trading.domain.money import ZERO
-from services.trading.domain.order import Delivery, Leg, NewOrder, Order, PositionEffect, TimeInForce
+from services.trading.domain.order import Delivery, Leg, NewOrder, Order
 from services.trading.domain.position import Position
 
 

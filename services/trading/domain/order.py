@@ -5,67 +5,11 @@ from decimal import Decimal
 from enum import IntEnum
 from hashlib import blake2b
 
+from redfire.enums import OrderStatus, OrderType, PositionEffect, PositionSide, Side, TimeInForce
+
 from services.kernel.decimals import plain
 from services.trading.domain import money
 from services.trading.domain.money import ZERO
-
-
-class Side(IntEnum):
-    """FIX 54."""
-
-    BUY = 1
-    SELL = 2
-
-
-class OrderType(IntEnum):
-    """FIX 40."""
-
-    MARKET = 1
-    LIMIT = 2
-    STOP = 3
-    STOP_LIMIT = 4
-    TRAILING_STOP = 5
-
-
-class TimeInForce(IntEnum):
-    """FIX 59."""
-
-    DAY = 1
-    GTC = 2
-    IOC = 3
-    FOK = 4
-    GTD = 5
-
-
-class PositionEffect(IntEnum):
-    """FIX 77."""
-
-    OPEN = 1
-    CLOSE = 2
-    CLOSE_TODAY = 3
-    CLOSE_YESTERDAY = 4
-
-
-class PositionSide(IntEnum):
-    """The side of a position."""
-
-    LONG = 1
-    SHORT = 2
-
-
-class OrderStatus(IntEnum):
-    """FIX 39; what may follow what is in order_states.py."""
-
-    PENDING_NEW = 1
-    NEW = 2
-    PARTIALLY_FILLED = 3
-    FILLED = 4
-    PENDING_CANCEL = 5
-    CANCELED = 6
-    PENDING_REPLACE = 7
-    REJECTED = 8
-    EXPIRED = 9
-    UNKNOWN = 10
 
 
 class Delivery(IntEnum):

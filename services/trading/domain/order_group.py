@@ -2,17 +2,11 @@
 
 from dataclasses import dataclass
 from decimal import Decimal
-from enum import IntEnum
+
+from redfire.enums import OrderGroupKind
 
 from services.trading.domain.money import ZERO
 from services.trading.domain.order import Order
-
-
-class OrderGroupKind(IntEnum):
-    """How the orders of a group depend on each other (FIX 1385, ContingencyType)."""
-
-    OCO = 1
-    BRACKET = 2
 
 
 @dataclass(slots=True)

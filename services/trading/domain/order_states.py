@@ -1,6 +1,8 @@
 """The legal transitions of an order's state (FIX 4.4, volume 4, appendix D): one table for every change of a status."""
 
-from services.trading.domain.order import Order, OrderStatus
+from redfire.enums import OrderStatus
+
+from services.trading.domain.order import Order
 
 _S = OrderStatus
 

@@ -3,9 +3,10 @@
 from dataclasses import dataclass
 from decimal import Decimal
 
+from redfire.enums import PositionEffect, PositionSide
+
 from services.trading.domain import money
 from services.trading.domain.money import ZERO
-from services.trading.domain.order import PositionEffect, PositionSide
 from services.trading.domain.trading_days import TradingDays
 
 

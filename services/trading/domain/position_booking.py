@@ -3,12 +3,14 @@
 import logging
 from decimal import Decimal
 
+from redfire.enums import PositionEffect, PositionSide, Side
+
 from services.trading.domain import money
 from services.trading.domain.account import Account
 from services.trading.domain.cache import Book
 from services.trading.domain.change_set import Changes
 from services.trading.domain.money import ZERO
-from services.trading.domain.order import Order, PositionEffect, PositionSide, Side
+from services.trading.domain.order import Order
 from services.trading.domain.position import Position, split
 from services.trading.domain.reports import TradeReport
 from services.trading.domain.trade import Trade

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from decimal import ROUND_FLOOR, Decimal
 
+from redfire.enums import OrderType, PositionEffect, PositionSide, Side
 from redfire.reasons import Reason
 
 from services.kernel.decimals import plain, to_text
@@ -16,16 +17,7 @@ from services.trading.domain.cache import Book
 from services.trading.domain.instrument import Instrument
 from services.trading.domain.leg import split_violation
 from services.trading.domain.money import ZERO
-from services.trading.domain.order import (
-    LIMIT_TYPES,
-    STOP_TYPES,
-    NewOrder,
-    Order,
-    OrderType,
-    PositionEffect,
-    PositionSide,
-    Side,
-)
+from services.trading.domain.order import LIMIT_TYPES, STOP_TYPES, NewOrder, Order
 from services.trading.domain.position import Position
 from services.trading.domain.quote import PRICELESS, Quote, QuoteRules
 from services.trading.settings import TradingSettings

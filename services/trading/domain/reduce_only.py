@@ -2,13 +2,14 @@
 
 from decimal import Decimal
 
+from redfire.enums import PositionSide
 from redfire.reasons import Reason
 
 from services.trading.domain import apply_reports
 from services.trading.domain.cache import Book
 from services.trading.domain.change_set import Changes
 from services.trading.domain.money import ZERO
-from services.trading.domain.order import Order, PositionSide
+from services.trading.domain.order import Order
 
 _Key = tuple[str, str, PositionSide]
 

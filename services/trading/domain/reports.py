@@ -4,7 +4,7 @@ from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from enum import IntEnum
 
-from services.trading.domain.order import OrderStatus, OrderType, PositionEffect, PositionSide, Side
+from redfire.enums import OrderStatus, OrderType, PositionEffect, PositionSide, Side
 
 
 # Not frozen, as one is made for each order: that would take four times as long.

@@ -3,8 +3,9 @@
 from dataclasses import dataclass
 from decimal import Decimal
 
+from redfire.enums import PositionEffect, Side
+
 from services.trading.domain.money import ZERO
-from services.trading.domain.order import PositionEffect, Side
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,13 +6,14 @@ exit says SELF_TRADE. Risk is asked only where there is such an order, once abou
 sent.
 """
 
+from redfire.enums import OrderStatus
 from redfire.reasons import Reason
 
 from services.kernel.tasks import Tasks
 from services.trading.domain import apply_reports
 from services.trading.domain.change_set import Changes
 from services.trading.domain.crossing import crossing_orders
-from services.trading.domain.order import Order, OrderStatus
+from services.trading.domain.order import Order
 from services.trading.peers.risk_client import RiskGate
 from services.trading.state.store import Desk
 

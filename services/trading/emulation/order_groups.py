@@ -22,6 +22,7 @@ goes on from the rows.
 import logging
 from decimal import Decimal
 
+from redfire.enums import OrderStatus
 from redfire.reasons import Reason
 
 from services.trading.domain import apply_reports
@@ -32,7 +33,7 @@ from services.trading.domain.fill_or_kill import send_triggered
 from services.trading.domain.group_restatement import cause_of_restatement, reopen_exits, restatement
 from services.trading.domain.leg import needs_one_leg
 from services.trading.domain.money import ZERO
-from services.trading.domain.order import STOP_TYPES, Leg, Order, OrderStatus, ReplaceStep
+from services.trading.domain.order import STOP_TYPES, Leg, Order, ReplaceStep
 from services.trading.domain.order_group import OrderGroup
 from services.trading.domain.order_states import move
 from services.trading.emulation.exit_checks import ExitChecks

@@ -2,11 +2,12 @@
 
 import asyncio
 
+from redfire.enums import OrderStatus
 from redfire.reasons import Reason
 
 from services.trading.domain import apply_reports
 from services.trading.domain.change_set import Changes
-from services.trading.domain.order import Order, OrderStatus
+from services.trading.domain.order import Order
 from services.trading.state.store import Desk
 
 LOOK_EVERY_S = 0.2

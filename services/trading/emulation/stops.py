@@ -15,6 +15,7 @@ import logging
 from collections.abc import Callable, Iterable
 from decimal import Decimal
 
+from redfire.enums import OrderStatus, OrderType, Side, TimeInForce
 from redfire.reasons import Reason
 
 from services.kernel.errors import RedFireError
@@ -24,15 +25,7 @@ from services.trading.domain.change_set import Changes
 from services.trading.domain.crossing import crossing_orders
 from services.trading.domain.fill_or_kill import send_triggered
 from services.trading.domain.money import ZERO
-from services.trading.domain.order import (
-    STOP_TYPES,
-    Delivery,
-    Order,
-    OrderStatus,
-    OrderType,
-    Side,
-    TimeInForce,
-)
+from services.trading.domain.order import STOP_TYPES, Delivery, Order
 from services.trading.domain.pre_trade_checks import Acceptance, GatewayDisconnected, InsufficientPosition
 from services.trading.domain.quote import Quote
 from services.trading.emulation.exit_checks import ExitChecks

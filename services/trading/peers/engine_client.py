@@ -10,18 +10,10 @@ from typing import Any
 from redfire.common.v1 import error_reason_pb2
 from redfire.engine.v1 import engine_pb2
 from redfire.engine.v1.engine_pb2_grpc import EngineServiceStub
+from redfire.enums import OrderStatus, OrderType, PositionEffect, PositionSide, Side, TimeInForce
 
 from services.kernel.decimals import plain, to_text
-from services.trading.domain.order import (
-    Leg,
-    Order,
-    OrderStatus,
-    OrderType,
-    PositionEffect,
-    PositionSide,
-    Side,
-    TimeInForce,
-)
+from services.trading.domain.order import Leg, Order
 from services.trading.domain.reports import (
     AccountReport,
     OrderReport,

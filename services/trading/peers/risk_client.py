@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from redfire.common.v1 import error_reason_pb2
+from redfire.enums import PositionEffect
 from redfire.reasons import Reason
 from redfire.risk.v1 import risk_pb2
 from redfire.risk.v1.risk_pb2_grpc import RiskServiceStub
@@ -13,7 +14,7 @@ from redfire.risk.v1.risk_pb2_grpc import RiskServiceStub
 from services.kernel.decimals import from_text, plain, to_text
 from services.kernel.errors import FailedPrecondition, RedFireError
 from services.trading.domain.instrument import Instrument
-from services.trading.domain.order import NewOrder, Order, PositionEffect
+from services.trading.domain.order import NewOrder, Order
 
 log = logging.getLogger(__name__)
 TIMEOUT_S = 1.0

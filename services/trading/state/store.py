@@ -7,6 +7,8 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
 from dataclasses import dataclass
 
+from redfire.enums import PositionSide
+
 from services.kernel.clock import Clock
 from services.kernel.data.database import Repositories
 from services.kernel.errors import NotFound, Unavailable
@@ -16,7 +18,7 @@ from services.trading.domain.account import Account
 from services.trading.domain.account_views import AccountView, PositionView, view_account, view_position
 from services.trading.domain.cache import Book
 from services.trading.domain.change_set import Changes
-from services.trading.domain.order import Order, PositionSide
+from services.trading.domain.order import Order
 from services.trading.domain.order_group import OrderGroup
 from services.trading.domain.trade import Trade
 from services.trading.repository import TradingRepository

@@ -7,6 +7,8 @@ from dataclasses import replace
 from decimal import Decimal
 from uuid import UUID, uuid5
 
+from redfire.enums import OrderStatus
+
 from services.kernel.data.database import Database, Repositories
 from services.kernel.errors import RedFireError
 from services.trading import metrics, models
@@ -15,7 +17,7 @@ from services.trading.domain.change_set import Changes
 from services.trading.domain.external_orders import ExternalActivity, ExternalOrder, ExternalTrade, order_row, trade_row
 from services.trading.domain.external_trades import book_external, live_account
 from services.trading.domain.money import ZERO
-from services.trading.domain.order import FINISHED, OrderStatus
+from services.trading.domain.order import FINISHED
 from services.trading.domain.reports import OrderReport, TradeKind, TradeReport, UnreadableReport
 from services.trading.external_repository import ExternalRepository
 from services.trading.peers.instruments import Instruments

@@ -22,10 +22,11 @@ from collections.abc import Iterable
 from dataclasses import replace
 from decimal import Decimal
 
+from redfire.enums import AccountKind, LedgerEntryKind
+
 from services.kernel.decimals import plain
 from services.trading.domain import ledger, money
-from services.trading.domain.account import Account, AccountKind
-from services.trading.domain.ledger import LedgerEntryKind
+from services.trading.domain.account import Account
 from services.trading.domain.money import ZERO
 from services.trading.domain.order import Delivery, Order
 from services.trading.domain.reports import AccountReport

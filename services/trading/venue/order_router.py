@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Callable, Coroutine
 from typing import Any
 
+from redfire.enums import OrderStatus, TimeInForce
 from redfire.reasons import Reason
 
 from services.kernel.errors import (
@@ -23,7 +24,7 @@ from services.kernel.tasks import Tasks
 from services.trading.domain.account_rules import gateway_violation
 from services.trading.domain.apply_reports import apply_order_report, end_leg
 from services.trading.domain.change_set import Changes
-from services.trading.domain.order import Delivery, Leg, Order, OrderStatus, TimeInForce
+from services.trading.domain.order import Delivery, Leg, Order
 from services.trading.domain.order_states import may_follow, move
 from services.trading.domain.reports import OrderReport
 from services.trading.peers.engine_client import Venue

@@ -13,11 +13,13 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 
+from redfire.enums import PositionSide
+
 from services.kernel.errors import RedFireError
 from services.trading.domain.account import Account
 from services.trading.domain.external_trades import adjust, live_account
 from services.trading.domain.money import ZERO
-from services.trading.domain.order import Delivery, PositionSide
+from services.trading.domain.order import Delivery
 from services.trading.domain.reports import PositionReport, VenueState
 from services.trading.peers.instruments import Instruments
 from services.trading.peers.quotes import Quotes

@@ -5,6 +5,8 @@ import logging
 from dataclasses import replace
 from decimal import Decimal
 
+from redfire.enums import OrderStatus, PositionSide, TimeInForce
+
 from services.kernel.data.database import Repositories
 from services.kernel.errors import RedFireError
 from services.kernel.runtime.live_settings import LiveSettings
@@ -13,7 +15,7 @@ from services.trading import metrics
 from services.trading.domain import apply_reports
 from services.trading.domain.external_orders import ExternalActivity
 from services.trading.domain.money import ZERO
-from services.trading.domain.order import Delivery, Leg, Order, OrderStatus, PositionSide, ReplaceStep, TimeInForce
+from services.trading.domain.order import Delivery, Leg, Order, ReplaceStep
 from services.trading.domain.reports import TradeKind, TradeReport, VenueState
 from services.trading.external_repository import ExternalRepository
 from services.trading.peers.engine_client import Venue
