@@ -4,11 +4,12 @@ import os
 import shutil
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-SLOW_FOLDERS = ("chaos", "e2e", "readme")
-"""Here every test starts a whole platform."""
+SLOW_FOLDERS = ("chaos", "e2e", "readme", "trading/model")
+"""Here every test starts a whole platform, or kills trading over and over."""
 
 # Also for the processes that tests start; some of these are killed, and leave what they had there.
 TEMPORARY = os.environ["TMPDIR"] = tempfile.tempdir = tempfile.mkdtemp(prefix="rf-tests-")
@@ -23,5 +24,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark as slow what is in a slow folder; other slow tests are marked where they stand."""
     here = Path(__file__).parent
     for item in items:
-        if item.path.relative_to(here).parts[0] in SLOW_FOLDERS:
+        if item.path.relative_to(here).as_posix().startswith(SLOW_FOLDERS):
             item.add_marker(pytest.mark.slow)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Any:
+    """Reports that another process can be told of: gateways' words, which some tests log, need not be Unicode."""
+    report = yield
+    report.sections = [(name, text.encode(errors="replace").decode()) for name, text in report.sections]
+    return report

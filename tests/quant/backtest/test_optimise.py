@@ -18,6 +18,8 @@ from tests.quant.backtest import generated
 from tests.quant.backtest.optimised import DATA, JOB, SPACE, STRATEGY, odd
 from tests.quant.backtest.vnpy_oracle import shipped, vnpy_run
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def strategies(tmp_path):
@@ -119,7 +121,6 @@ def test_a_worker_that_is_killed_from_outside_costs_no_point():
     assert killed and len(found.points) == 12 and not found.failures
 
 
-@pytest.mark.slow
 def test_the_genetic_search_finds_the_grids_best_and_the_same_points_with_the_same_seed():
     space = Space.parse(["fast_window=2:9:1", "slow_window=10:40:2"])
     grid = run_optimisation(None, JOB, DATA, space, "total_return", workers=2)

@@ -18,6 +18,8 @@ from services.commands.backtest.optimize import optimize
 from tests.quant.backtest import generated
 from tests.waiting import until
 
+pytestmark = pytest.mark.slow
+
 DATA = generated.bars(days=20)
 RANGES = ("--range", "fast_window=2:8:2", "--range", "slow_window=10,20")
 
