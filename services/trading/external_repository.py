@@ -11,7 +11,7 @@ from services.kernel.paging import Page, PageResult
 from services.trading import models
 from services.trading.domain.external_orders import ExternalOrder, ExternalTrade, order_from_row, trade_from_row
 from services.trading.domain.order import FINISHED
-from services.trading.domain.reports import TradeReport
+from services.trading.domain.reports import FillReport
 
 _ORDERS = models.ExternalOrderRow.__table__
 _TRADES = models.ExternalTradeRow.__table__
@@ -47,7 +47,7 @@ class ExternalRepository:
         query = select(_TRADES.c.external_trade_id).where(_TRADES.c.external_trade_id == external_trade_id)
         return bool(await self._all(query))
 
-    async def is_booked(self, report: TradeReport) -> bool:
+    async def is_booked(self, report: FillReport) -> bool:
         """Whether a venue's trade is in the books, of whatever order."""
         query = select(_BOOKED.c.trade_id).where(
             _BOOKED.c.gateway == report.gateway,

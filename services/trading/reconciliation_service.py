@@ -17,7 +17,7 @@ from services.trading.domain.external_trades import take_back
 from services.trading.domain.money import ZERO
 from services.trading.domain.order import FINISHED, Delivery, Leg, Order, fingerprint
 from services.trading.domain.pre_trade_checks import InsufficientPosition
-from services.trading.domain.reports import OrderReport, TradeKind, TradeReport
+from services.trading.domain.reports import FillReport, OrderStatusReport, TradeKind
 from services.trading.domain.trade import Trade
 from services.trading.external_repository import ExternalFilter, ExternalRepository
 from services.trading.peers.engine_client import Venue
@@ -217,7 +217,7 @@ class ReconciliationService:
         )
         self._require_position(order)
         self._desk.book.instruments.setdefault(symbol, instrument)
-        report = TradeReport(
+        report = FillReport(
             gateway, order.order_id, f"difference:{order.order_id}", symbol, price, abs(quantity), order.create_time_ns
         )
         with self._desk.step(order.user_id) as changes:
@@ -386,15 +386,15 @@ def _order(
     )
 
 
-def _trade_report(trade: ExternalTrade, reference: str) -> TradeReport:
-    return TradeReport(
+def _trade_report(trade: ExternalTrade, reference: str) -> FillReport:
+    return FillReport(
         trade.gateway, reference, trade.venue_trade_id, trade.symbol, trade.price, trade.quantity, trade.time_ns,
         trade.trading_day, TradeKind.NEW, trade.venue_order_id, trade.side, trade.position_effect,
     )  # fmt: skip
 
 
-def _order_report(external: ExternalOrder, reference: str) -> OrderReport:
-    return OrderReport(
+def _order_report(external: ExternalOrder, reference: str) -> OrderStatusReport:
+    return OrderStatusReport(
         external.gateway, reference, external.venue_order_id, external.symbol, external.quantity, external.price,
         external.cumulative_quantity, external.status,
     )  # fmt: skip

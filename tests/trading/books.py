@@ -13,7 +13,7 @@ from services.trading.domain.cache import Book
 from services.trading.domain.change_set import Changes
 from services.trading.domain.instrument import Instrument
 from services.trading.domain.order import Order
-from services.trading.domain.reports import OrderReport, TradeReport
+from services.trading.domain.reports import FillReport, OrderStatusReport
 
 
 def instrument(symbol="IF2606.CFFEX", **over):
@@ -74,7 +74,7 @@ class Trader:
         """The venue fills an order's last leg; then everything must be right."""
         changes = self.step()
         reference = order.reference(order.legs[-1])
-        report = TradeReport("SIM", reference, new_id(), order.symbol, D(price), D(quantity), 1, day)
+        report = FillReport("SIM", reference, new_id(), order.symbol, D(price), D(quantity), 1, day)
         apply_trade_report(self.book, order, report, changes)
         self.record(changes)
         self.check()
@@ -82,7 +82,7 @@ class Trader:
     def cancel(self, order):
         """The venue ends an order's last leg."""
         changes = self.step()
-        report = OrderReport(
+        report = OrderStatusReport(
             "SIM", order.reference(order.legs[-1]), "v", order.symbol, order.quantity, order.price,
             order.cumulative_quantity, OrderStatus.CANCELED,
         )  # fmt: skip

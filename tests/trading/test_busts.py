@@ -6,7 +6,7 @@ from redfire.enums import OrderStatus, PositionEffect, Side
 
 from services.trading.domain.apply_reports import apply_trade_report
 from services.trading.domain.busts import bust, correct
-from services.trading.domain.reports import TradeKind, TradeReport
+from services.trading.domain.reports import FillReport, TradeKind
 from tests.trading.books import D, Trader, instrument
 from tests.trading.conftest import trading
 from tests.waiting import until
@@ -120,7 +120,7 @@ def test_whatever_is_busted_or_corrected_the_books_agree(data):
             for leg in order.legs:
                 if part := data.draw(st.integers(0, int(leg.quantity))):
                     reference = order.reference(leg)
-                    report = TradeReport("SIM", reference, f"{reference}/{number}", symbol, price, D(part), 1, day)
+                    report = FillReport("SIM", reference, f"{reference}/{number}", symbol, price, D(part), 1, day)
                     changes = trader.step()
                     apply_trade_report(trader.book, order, report, changes)
                     reports[changes.trades[0].trade_id] = report
@@ -135,7 +135,7 @@ def test_whatever_is_busted_or_corrected_the_books_agree(data):
                 bust(trader.book, order, trade, changes)
             else:
                 report = reports[trade.trade_id]
-                new = TradeReport(
+                new = FillReport(
                     "SIM", report.reference, f"{report.venue_trade_id}x", symbol=trade.symbol, price=price,
                     quantity=D(data.draw(st.integers(1, int(trade.quantity)))), time_ns=1, trading_day=day,
                     kind=TradeKind.CORRECTION,
@@ -151,7 +151,7 @@ def test_a_bust_of_what_an_open_order_traded_leaves_it_working():
     order = trader.order(quantity=3)
     changes = trader.step()
     apply_trade_report(
-        trader.book, order, TradeReport("SIM", order.order_id, "t", order.symbol, D(4000), D(1), 1), changes
+        trader.book, order, FillReport("SIM", order.order_id, "t", order.symbol, D(4000), D(1), 1), changes
     )
     (trade,) = changes.trades
     trader.record(changes)
@@ -203,7 +203,7 @@ def test_a_corrected_close_closes_the_same_contracts_again():
     trader.fill(close, 2, day=20260106)
     trader.fill(trader.order(quantity=2, symbol="rb2610.SHFE"), 2, day=20260106)
     trade = next(trade for trade in trader.trades if trade.order_id == close.order_id)
-    report = TradeReport("SIM", close.order_id, trade.venue_trade_id, "rb2610.SHFE", D(4001), D(2), 1, 20260106)
+    report = FillReport("SIM", close.order_id, trade.venue_trade_id, "rb2610.SHFE", D(4001), D(2), 1, 20260106)
     changes = trader.step()
     correct(trader.book, close, trade, report, 1, changes)
     trader.record(changes)
@@ -224,7 +224,7 @@ def test_a_close_that_is_corrected_a_day_later_closes_nothing_of_that_day():
     trade = trader.trades[-1]
     trader.begin_day(20260106)
     trader.fill(trader.order(quantity=2, symbol="rb2610.SHFE"), 2, day=20260106)
-    report = TradeReport("SIM", close.order_id, trade.venue_trade_id, "rb2610.SHFE", D(4001), D(2), 1, 20260105)
+    report = FillReport("SIM", close.order_id, trade.venue_trade_id, "rb2610.SHFE", D(4001), D(2), 1, 20260105)
     changes = trader.step()
     correct(trader.book, close, trade, report, 1, changes)
     trader.record(changes)

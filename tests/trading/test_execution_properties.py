@@ -9,7 +9,7 @@ from redfire.enums import OrderStatus, PositionEffect, Side
 from services.trading.domain.apply_reports import apply_order_report, apply_trade_report
 from services.trading.domain.order import FINISHED, Delivery, ReplaceStep
 from services.trading.domain.order_states import TRANSITIONS, may_follow, move
-from services.trading.domain.reports import OrderReport, TradeReport
+from services.trading.domain.reports import FillReport, OrderStatusReport
 from tests.trading.books import Trader, instrument
 
 SYMBOLS = ("IF2606.CFFEX", "rb2610.SHFE")
@@ -23,7 +23,7 @@ def story(order, fills, end, leg=None):
     done = D(0)
     for index, (quantity, price) in enumerate(fills):
         done += quantity
-        reports.append(TradeReport("SIM", reference, f"{reference}/{index}", order.symbol, price, quantity, 1))
+        reports.append(FillReport("SIM", reference, f"{reference}/{index}", order.symbol, price, quantity, 1))
         status = OrderStatus.FILLED if done == leg.quantity else OrderStatus.PARTIALLY_FILLED
         reports.append(_report(order, status, done, leg))
     if done < leg.quantity and end is not None:
@@ -33,7 +33,9 @@ def story(order, fills, end, leg=None):
 
 def _report(order, status, cumulative, leg=None):
     leg = leg or order.legs[-1]
-    return OrderReport("SIM", order.reference(leg), "v1", order.symbol, leg.quantity, order.price, cumulative, status)
+    return OrderStatusReport(
+        "SIM", order.reference(leg), "v1", order.symbol, leg.quantity, order.price, cumulative, status
+    )
 
 
 @st.composite
@@ -57,7 +59,7 @@ def apply(trader, report):
     order = trader.orders[report.reference[:36]]
     changes = trader.step()
     before = (order.status, order.cumulative_quantity)
-    if isinstance(report, TradeReport):
+    if isinstance(report, FillReport):
         apply_trade_report(trader.book, order, report, changes)
     else:
         apply_order_report(trader.book, order, report, changes)
@@ -188,9 +190,9 @@ def test_an_amend_whose_fills_come_before_its_answer_ends_right(data):
     changes.order(order)
     trader.record(changes)
     old = _report(order, OrderStatus.NEW, D(0))
-    amended = OrderReport("SIM", order.order_id, "v1", order.symbol, D(5), order.price, D(0), OrderStatus.NEW)
-    trades = [TradeReport("SIM", order.order_id, f"t{i}", order.symbol, D("4000"), D(1), 1) for i in range(5)]
-    filled = OrderReport("SIM", order.order_id, "v1", order.symbol, D(5), order.price, D(5), OrderStatus.FILLED)
+    amended = OrderStatusReport("SIM", order.order_id, "v1", order.symbol, D(5), order.price, D(0), OrderStatus.NEW)
+    trades = [FillReport("SIM", order.order_id, f"t{i}", order.symbol, D("4000"), D(1), 1) for i in range(5)]
+    filled = OrderStatusReport("SIM", order.order_id, "v1", order.symbol, D(5), order.price, D(5), OrderStatus.FILLED)
     for report in data.draw(shuffled([old, amended, *trades, filled])):
         apply(trader, report)
     assert order.status is OrderStatus.FILLED and order.quantity == 5 and order.cumulative_quantity == 5
@@ -202,7 +204,7 @@ def test_an_end_that_overtakes_its_trades_waits_for_them():
     apply(trader, _report(order, OrderStatus.FILLED, D(3)))
     assert order.status is OrderStatus.PENDING_NEW and order.cumulative_quantity == 0
     for index in range(3):
-        apply(trader, TradeReport("SIM", order.order_id, f"t{index}", order.symbol, D("3999.8"), D(1), 1))
+        apply(trader, FillReport("SIM", order.order_id, f"t{index}", order.symbol, D("3999.8"), D(1), 1))
     assert order.status is OrderStatus.FILLED
 
 
@@ -212,7 +214,7 @@ def test_a_finished_order_stays_finished_but_its_late_trade_is_booked():
     apply(trader, _report(order, OrderStatus.CANCELED, D(0)))
     apply(trader, _report(order, OrderStatus.NEW, D(0)))
     assert order.status is OrderStatus.CANCELED
-    apply(trader, TradeReport("SIM", order.order_id, "t1", order.symbol, D("4000"), D(1), 1))
+    apply(trader, FillReport("SIM", order.order_id, "t1", order.symbol, D("4000"), D(1), 1))
     assert order.status is OrderStatus.CANCELED and order.cumulative_quantity == 1
 
 
@@ -294,7 +296,7 @@ def test_a_venue_that_fills_more_than_it_was_asked_for_leaves_no_negative_hold(d
             leg = data.draw(st.sampled_from(order.legs))
             quantity = D(data.draw(st.integers(1, 5)))  # whatever was asked for
             reference = order.reference(leg)
-            apply(trader, TradeReport("SIM", reference, f"t{number}", order.symbol, D("4000"), quantity, 1, day))
+            apply(trader, FillReport("SIM", reference, f"t{number}", order.symbol, D("4000"), quantity, 1, day))
         for position in trader.account.positions.values():
             assert D(0) <= position.frozen_today <= position.today_quantity
             assert D(0) <= position.frozen_yesterday <= position.yesterday_quantity

@@ -6,7 +6,7 @@ from redfire.enums import AccountKind, OrderStatus, PositionEffect, PositionSide
 
 from services.trading.domain.apply_reports import apply_order_report, apply_trade_report
 from services.trading.domain.external_trades import adjust, book_external
-from services.trading.domain.reports import OrderReport, TradeReport
+from services.trading.domain.reports import FillReport, OrderStatusReport
 from services.trading.venue.position_adjustments import PositionDifference, _parts
 from tests.trading.books import D, Trader
 
@@ -38,7 +38,7 @@ class Venue:
         self.held[held] += quantity if opens else -quantity
         self.count += 1
         reference = "" if order is None else order.reference(order.legs[-1])
-        report = TradeReport(
+        report = FillReport(
             "SIM", reference, f"t{self.count}", SYMBOL, D(price), D(quantity), self.time_ns, self.day,
             side=side, position_effect=effect,
         )  # fmt: skip
@@ -53,7 +53,9 @@ class Venue:
                 return
         order = self.trader.order(side, quantity, effect=effect)
         changes = self.trader.step()
-        report = OrderReport("SIM", order.order_id, "v", SYMBOL, order.quantity, order.price, D(0), OrderStatus.NEW)
+        report = OrderStatusReport(
+            "SIM", order.order_id, "v", SYMBOL, order.quantity, order.price, D(0), OrderStatus.NEW
+        )
         apply_order_report(self.book, order, report, changes)
         self.trader.record(changes)
         self.resting.append(order)

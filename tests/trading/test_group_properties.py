@@ -19,7 +19,7 @@ from services.trading.domain.change_set import Changes
 from services.trading.domain.crossing import crossing_orders
 from services.trading.domain.order import FINISHED, Delivery, Order
 from services.trading.domain.order_group import OrderGroup
-from services.trading.domain.reports import OrderReport, TradeReport
+from services.trading.domain.reports import FillReport, OrderStatusReport
 from services.trading.emulation.order_groups import GroupSettlement, settle_group
 from tests.trading.books import instrument
 
@@ -130,7 +130,7 @@ class Groups(RuleBasedStateMachine):
         send(self.book, opening, changes)
         for part, day in ((yesterday, 20260104), (quantity - yesterday, 20260105)):
             if part:
-                report = TradeReport("SIM", opening.order_id, new_id(), self.symbol, D(4000), part, 1, day)
+                report = FillReport("SIM", opening.order_id, new_id(), self.symbol, D(4000), part, 1, day)
                 apply_trade_report(self.book, opening, report, changes)
         changes.sends.clear()
         self._record(changes)
@@ -172,7 +172,7 @@ class Groups(RuleBasedStateMachine):
         return [self._find(name) for name in self.names]
 
     def _report(self, reference, at, status, reason=""):
-        return OrderReport(
+        return OrderStatusReport(
             "SIM", reference, "v", self.symbol, at.quantity, None, at.filled, status, reason, "",
         )  # fmt: skip
 
@@ -193,7 +193,7 @@ class Groups(RuleBasedStateMachine):
         at.filled += part
         at.status = OrderStatus.FILLED if at.filled == at.quantity else OrderStatus.PARTIALLY_FILLED
         order = self._find(at.order_id)
-        trade = TradeReport("SIM", reference, new_id(), self.symbol, D(4000), part, 1, 20260105)
+        trade = FillReport("SIM", reference, new_id(), self.symbol, D(4000), part, 1, 20260105)
         late = data.draw(st.booleans())
         if late:
             self._tell(reference, at)

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from redfire.enums import AccountKind, OrderStatus, PositionEffect, Side
 
 from services.trading.domain.apply_reports import apply_order_report, apply_trade_report
-from services.trading.domain.reports import AccountReport, OrderReport, TradeReport
+from services.trading.domain.reports import AccountReport, FillReport, OrderStatusReport
 from services.trading.venue.live_accounts import NOISE, LiveAccounts
 from tests.trading.books import Trader, instrument
 
@@ -63,9 +63,12 @@ class Gateway:
         reference = order.reference(order.legs[-1])
         book = self.trader.book
         apply_order_report(
-            book, order, OrderReport("SIM", reference, "v", SYMBOL, D(1), order.price, D(0), OrderStatus.NEW), changes
+            book,
+            order,
+            OrderStatusReport("SIM", reference, "v", SYMBOL, D(1), order.price, D(0), OrderStatus.NEW),
+            changes,
         )
-        apply_trade_report(book, order, TradeReport("SIM", reference, trade_id, SYMBOL, price, D(1), 1), changes)
+        apply_trade_report(book, order, FillReport("SIM", reference, trade_id, SYMBOL, price, D(1), 1), changes)
         self.trader.record(changes)
 
     def hear_report(self):

@@ -15,7 +15,7 @@ from services.trading.domain.money import ZERO, product
 from services.trading.domain.order import FINISHED, Delivery, Leg, Order, ReplaceStep
 from services.trading.domain.order_states import may_follow, move
 from services.trading.domain.position_booking import book_position
-from services.trading.domain.reports import OrderReport, TradeReport
+from services.trading.domain.reports import FillReport, OrderStatusReport
 from services.trading.domain.trade import Trade
 
 log = logging.getLogger(__name__)
@@ -31,7 +31,7 @@ TEMPORARY = frozenset(
 
 
 def apply_order_report(
-    book: Book, order: Order, report: OrderReport, changes: Changes, stale_amend: bool = False
+    book: Book, order: Order, report: OrderStatusReport, changes: Changes, stale_amend: bool = False
 ) -> None:
     """Take over what a report says that is news.
 
@@ -76,7 +76,7 @@ def apply_order_report(
     settle(book, order, changes)
 
 
-def _report_after_end(order: Order, leg: Leg, report: OrderReport, changes: Changes) -> None:
+def _report_after_end(order: Order, leg: Leg, report: OrderStatusReport, changes: Changes) -> None:
     """What lives at the venue though its order ended here is ended there, too; what it trades is booked."""
     if report.status in FINISHED:
         if leg.announced_status is None:
@@ -90,7 +90,7 @@ def _report_after_end(order: Order, leg: Leg, report: OrderReport, changes: Chan
 
 
 def apply_trade_report(
-    book: Book, order: Order, report: TradeReport, changes: Changes, corrects: Trade | None = None
+    book: Book, order: Order, report: FillReport, changes: Changes, corrects: Trade | None = None
 ) -> bool:
     """Book a fill, once, or what stands for one that was taken out; False when it is booked already."""
     if report.venue_trade_id in order.trade_ids:
@@ -146,7 +146,7 @@ def apply_trade_report(
     return True
 
 
-def _trade_after_end(order: Order, report: TradeReport) -> None:
+def _trade_after_end(order: Order, report: FillReport) -> None:
     """Fills are facts: an order that ended in belief, or was completed after its end, says so."""
     full = order.cumulative_quantity >= order.quantity
     if order.status is OrderStatus.REJECTED:
@@ -206,7 +206,7 @@ def _end_replacement(book: Book, order: Order, changes: Changes) -> None:
     changes.accounts[order.account_id] = book.accounts[order.account_id]
 
 
-def _is_amended(order: Order, leg: Leg, report: OrderReport) -> bool:
+def _is_amended(order: Order, leg: Leg, report: OrderStatusReport) -> bool:
     assert order.pending_quantity is not None
     price = order.price if order.pending_price is None else order.pending_price
     return report.quantity == leg.quantity + order.pending_quantity - order.quantity and report.price == price

@@ -23,7 +23,7 @@ from services.trading.domain.change_set import Changes
 from services.trading.domain.order import Order
 from services.trading.domain.order_states import move
 from services.trading.domain.position_booking import unbook_position
-from services.trading.domain.reports import TradeReport
+from services.trading.domain.reports import FillReport
 from services.trading.domain.trade import Trade
 
 log = logging.getLogger(__name__)
@@ -69,7 +69,7 @@ def _trade_no_more(book: Book, order: Order, trade: Trade, changes: Changes) -> 
             order.pending_quantity -= trade.quantity
 
 
-def correct(book: Book, order: Order, trade: Trade, report: TradeReport, version: int, changes: Changes) -> None:
+def correct(book: Book, order: Order, trade: Trade, report: FillReport, version: int, changes: Changes) -> None:
     """Book the corrected trade in place of the booked one."""
     bust(book, order, trade, changes, corrected=True)
     leg = order.find_leg(report.reference)

@@ -31,7 +31,7 @@ from services.trading.domain.change_set import Changes
 from services.trading.domain.external_orders import ExternalActivity
 from services.trading.domain.money import ZERO
 from services.trading.domain.order import Order
-from services.trading.domain.reports import TradeKind, TradeReport
+from services.trading.domain.reports import FillReport, TradeKind
 from services.trading.domain.trade import Trade
 
 log = logging.getLogger(__name__)
@@ -55,7 +55,7 @@ def remember(account: Account, trade: Trade) -> None:
         del account.external_trades[next(iter(account.external_trades))]
 
 
-def book_external(book: Book, account: Account, report: TradeReport, changes: Changes) -> None:
+def book_external(book: Book, account: Account, report: FillReport, changes: Changes) -> None:
     """Book what a gateway reports of a hand trade: a fill, its bust, or its correction. Its instrument is known."""
     booked = account.external_trades.get(report.venue_trade_id)
     if report.kind is TradeKind.NEW:
@@ -69,7 +69,7 @@ def book_external(book: Book, account: Account, report: TradeReport, changes: Ch
             _book_new(book, account, again, changes, corrects_trade_id=booked.trade_id)
 
 
-def _book_new(book: Book, account: Account, report: TradeReport, changes: Changes, corrects_trade_id: str = "") -> None:
+def _book_new(book: Book, account: Account, report: FillReport, changes: Changes, corrects_trade_id: str = "") -> None:
     assert report.side is not None
     order = _order(account, report.symbol, report.side, report.position_effect, report.quantity)
     stands_for = standing_for(book, account, report, report.side, report.position_effect)
@@ -110,7 +110,7 @@ def adjust(
             effect = PositionEffect.CLOSE_TODAY if of_today else PositionEffect.CLOSE_YESTERDAY
         bought = opens is (side is PositionSide.LONG)
         order = _order(account, symbol, Side.BUY if bought else Side.SELL, effect, abs(quantity))
-        report = TradeReport(
+        report = FillReport(
             account.gateway, "", ADJUSTMENT + new_id(), symbol, price, abs(quantity), seen_ns, side=order.side,
             position_effect=effect,
         )  # fmt: skip
@@ -131,7 +131,7 @@ def _book(
     book: Book,
     account: Account,
     order: Order,
-    report: TradeReport,
+    report: FillReport,
     trading_day: int,
     costs: bool,
     changes: Changes,
@@ -158,7 +158,7 @@ def _book(
     return trade
 
 
-def standing_for(book: Book, account: Account, report: TradeReport, side: Side, effect: PositionEffect) -> list[Trade]:
+def standing_for(book: Book, account: Account, report: FillReport, side: Side, effect: PositionEffect) -> list[Trade]:
     """What is booked in place of a reported trade of this side and effect: itself as nobody's, else adjustments."""
     same = account.external_trades.get(report.venue_trade_id)
     if same is not None:
@@ -175,13 +175,13 @@ def standing_for(book: Book, account: Account, report: TradeReport, side: Side, 
     return sorted(found, key=lambda trade: trade.time_ns)  # what is told now was in the first that came after it
 
 
-def _is_of_its_day(book: Book, account: Account, trade: Trade, report: TradeReport) -> bool:
+def _is_of_its_day(book: Book, account: Account, trade: Trade, report: FillReport) -> bool:
     today = book.days.of(account.gateway, report.symbol)
     reported = report.trading_day or today
     return reported == trade.trading_day if trade.trading_day else reported < today
 
 
-def make_way(book: Book, account: Account, report: TradeReport, stands_for: Iterable[Trade], changes: Changes) -> None:
+def make_way(book: Book, account: Account, report: FillReport, stands_for: Iterable[Trade], changes: Changes) -> None:
     """Take back what stands for a reported trade: before a closing one is booked, after an opening one.
 
     Together as many contracts as it has; the rest of the last one stays.

@@ -12,7 +12,7 @@ from services.trading.domain.change_set import Changes
 from services.trading.domain.money import ZERO
 from services.trading.domain.order import Order
 from services.trading.domain.position import Position, split
-from services.trading.domain.reports import TradeReport
+from services.trading.domain.reports import FillReport
 from services.trading.domain.trade import Trade
 
 log = logging.getLogger(__name__)
@@ -23,7 +23,7 @@ def book_position(
     account: Account,
     order: Order,
     effect: PositionEffect,
-    report: TradeReport,
+    report: FillReport,
     trading_day: int,
     changes: Changes,
 ) -> tuple[Decimal, Decimal]:
@@ -111,7 +111,7 @@ def _open(
     account: Account,
     order: Order,
     side: PositionSide,
-    report: TradeReport,
+    report: FillReport,
     quantity: Decimal,
     trading_day: int,
     changes: Changes,

@@ -9,7 +9,7 @@ from redfire.enums import OrderStatus, OrderType, PositionEffect, PositionSide, 
 
 # Not frozen, as one is made for each order: that would take four times as long.
 @dataclass(slots=True)
-class OrderReport:
+class OrderStatusReport:
     """An order as the venue sees it. `reference` is the name it was sent under; empty for one that is not ours."""
 
     gateway: str
@@ -38,7 +38,7 @@ class TradeKind(IntEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class TradeReport:
+class FillReport:
     """A fill as the venue sees it. `trading_day` is YYYYMMDD, 0 when it does not say."""
 
     gateway: str
@@ -103,8 +103,8 @@ class AccountReport:
 class VenueState:
     """What a gateway has: open and asked orders, trades of its trading day after a cursor, positions."""
 
-    orders: list[OrderReport]
-    trades: list[TradeReport]
+    orders: list[OrderStatusReport]
+    trades: list[FillReport]
     positions: list[PositionReport]
     trading_day: int
     complete: bool

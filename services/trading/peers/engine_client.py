@@ -16,10 +16,10 @@ from services.kernel.decimals import plain, to_text
 from services.trading.domain.order import Leg, Order
 from services.trading.domain.reports import (
     AccountReport,
-    OrderReport,
+    FillReport,
+    OrderStatusReport,
     PositionReport,
     TradeKind,
-    TradeReport,
     UnreadableReport,
     VenueState,
 )
@@ -59,8 +59,8 @@ VenueEvent = (
     StreamStarted
     | GatewayChanged
     | TradingDayBegan
-    | OrderReport
-    | TradeReport
+    | OrderStatusReport
+    | FillReport
     | UnreadableReport
     | PositionReport
     | AccountReport
@@ -152,9 +152,9 @@ class Venue:
             report = read_report(update)
             if isinstance(report, UnreadableReport):
                 state.unreadable.append(report)
-            elif isinstance(report, OrderReport):
+            elif isinstance(report, OrderStatusReport):
                 state.orders.append(report)
-            elif isinstance(report, TradeReport):
+            elif isinstance(report, FillReport):
                 state.trades.append(report)
             elif isinstance(report, AccountReport):
                 state.accounts.append(report)
@@ -204,7 +204,9 @@ class Venue:
             yield message.sequence, event
 
 
-def read_report(update: Any) -> OrderReport | TradeReport | PositionReport | AccountReport | UnreadableReport | None:
+def read_report(
+    update: Any,
+) -> OrderStatusReport | FillReport | PositionReport | AccountReport | UnreadableReport | None:
     """An update of orders, trades, positions or accounts in trading's terms; None for a position of no side."""
     try:
         if isinstance(update, engine_pb2.OrderUpdate):
@@ -247,8 +249,8 @@ def _number(text: str) -> Decimal:
     return value
 
 
-def _order_report(update: engine_pb2.OrderUpdate) -> OrderReport:
-    return OrderReport(
+def _order_report(update: engine_pb2.OrderUpdate) -> OrderStatusReport:
+    return OrderStatusReport(
         update.gateway_name,
         update.order_id,
         update.venue_order_id,
@@ -282,12 +284,12 @@ def _account_report(update: engine_pb2.AccountUpdate) -> AccountReport:
     )
 
 
-def _trade_report(update: engine_pb2.TradeUpdate) -> TradeReport:
+def _trade_report(update: engine_pb2.TradeUpdate) -> FillReport:
     kind = TradeKind(update.kind or TradeKind.NEW)
     price, quantity = update.price, update.quantity
     if kind is TradeKind.BUST:  # what never was needs no values
         price, quantity = price or "0", quantity or "0"
-    report = TradeReport(
+    report = FillReport(
         update.gateway_name,
         update.order_id,
         update.venue_trade_id,

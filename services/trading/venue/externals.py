@@ -18,7 +18,7 @@ from services.trading.domain.external_orders import ExternalActivity, ExternalOr
 from services.trading.domain.external_trades import book_external, live_account
 from services.trading.domain.money import ZERO
 from services.trading.domain.order import FINISHED
-from services.trading.domain.reports import OrderReport, TradeKind, TradeReport, UnreadableReport
+from services.trading.domain.reports import FillReport, OrderStatusReport, TradeKind, UnreadableReport
 from services.trading.external_repository import ExternalRepository
 from services.trading.peers.instruments import Instruments
 from services.trading.state.store import Desk
@@ -59,13 +59,13 @@ class Externals:
         self.lock = asyncio.Lock()
         desk.on_reloaded(self._forget)
 
-    async def reference_of(self, report: OrderReport | TradeReport) -> str:
+    async def reference_of(self, report: OrderStatusReport | FillReport) -> str:
         """Our reference of a report's order: the venue's word, or what an administrator made of it; empty if none."""
         adopted = await self._load()
         reference, symbol = adopted.get((report.gateway, report.venue_order_id), ("", ""))
         return reference if reference and symbol == report.symbol else report.reference
 
-    async def record(self, report: OrderReport | TradeReport | UnreadableReport) -> bool:
+    async def record(self, report: OrderStatusReport | FillReport | UnreadableReport) -> bool:
         """Write down an external order or trade; False when it was adopted meanwhile, and belongs to the books."""
         if isinstance(report, UnreadableReport):
             self._unreadable(report)
@@ -76,7 +76,7 @@ class Externals:
         async with self.lock:
             if await self.reference_of(report) != report.reference:
                 return False
-            if isinstance(report, OrderReport):
+            if isinstance(report, OrderStatusReport):
                 await self._record_order(report)
             else:
                 await self._record_trade(report)
@@ -96,7 +96,7 @@ class Externals:
         self._write_order(adopted, changes)
         return adopted
 
-    def claim(self, report: OrderReport | TradeReport, account_id: str, changes: Changes) -> None:
+    def claim(self, report: OrderStatusReport | FillReport, account_id: str, changes: Changes) -> None:
         """The gateway has found out by itself that what was told of as external is an order of ours."""
         external_order_id = self._unclaimed.get((report.gateway, report.venue_order_id))
         if external_order_id is not None and external_order_id in self._orders:
@@ -107,7 +107,7 @@ class Externals:
         """Whether any external order that was told of lately is not adopted."""
         return bool(self._unclaimed)
 
-    async def _record_order(self, report: OrderReport) -> None:
+    async def _record_order(self, report: OrderStatusReport) -> None:
         external_order_id = order_id_of(report.gateway, report.venue_order_id or report.reference)
         before = await self.find_order(external_order_id)
         if before is None and report.status in FINISHED and not report.cumulative_quantity:
@@ -140,7 +140,7 @@ class Externals:
             self._write_order(replace(order, update_time_ns=changes.now_ns), changes)
             self._desk.commit(changes)
 
-    async def _record_trade(self, report: TradeReport) -> None:
+    async def _record_trade(self, report: FillReport) -> None:
         venue_order_id = report.venue_order_id or report.reference
         trade_id = str(uuid5(_NAMESPACE, f"{report.gateway}\n{report.venue_trade_id}\n{venue_order_id}\n{report.kind}"))
         if trade_id in self._trades:
@@ -195,7 +195,7 @@ class Externals:
             self._tell("trade", report.gateway, report.symbol, report.venue_trade_id, report.quantity, changes)
             self._desk.commit(changes)
 
-    async def _live_account(self, report: TradeReport) -> Account | None:
+    async def _live_account(self, report: FillReport) -> Account | None:
         """The LIVE account that a hand trade is booked to; None where there is none, or it is booked already."""
         if live_account(self._desk.book.accounts.values(), report.gateway) is None:
             return None

@@ -26,7 +26,7 @@ from services.trading.domain.apply_reports import apply_order_report, end_leg
 from services.trading.domain.change_set import Changes
 from services.trading.domain.order import Delivery, Leg, Order
 from services.trading.domain.order_states import may_follow, move
-from services.trading.domain.reports import OrderReport
+from services.trading.domain.reports import OrderStatusReport
 from services.trading.peers.engine_client import Venue
 from services.trading.state.store import Desk
 
@@ -222,7 +222,7 @@ class Dispatcher:
         reason = (
             refusal.reason if refusal.reason not in (Reason.INTERNAL, Reason.INVALID_FIELD) else Reason.GATEWAY_REJECTED
         )
-        report = OrderReport(
+        report = OrderStatusReport(
             order.gateway, reference, "", order.symbol, leg.quantity, order.price, leg.announced,
             OrderStatus.REJECTED, reason, refusal.message,
         )  # fmt: skip

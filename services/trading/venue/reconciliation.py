@@ -16,7 +16,7 @@ from services.trading.domain import apply_reports
 from services.trading.domain.external_orders import ExternalActivity
 from services.trading.domain.money import ZERO
 from services.trading.domain.order import Delivery, Leg, Order, ReplaceStep
-from services.trading.domain.reports import TradeKind, TradeReport, VenueState
+from services.trading.domain.reports import FillReport, TradeKind, VenueState
 from services.trading.external_repository import ExternalRepository
 from services.trading.peers.engine_client import Venue
 from services.trading.settings import TradingSettings
@@ -230,7 +230,7 @@ class Reconciliation:
                 return
             state = await self._venue.state(gateway, [], state.next_trades_cursor)
 
-    def _is_booked(self, trade: TradeReport) -> bool:
+    def _is_booked(self, trade: FillReport) -> bool:
         order = self._desk.book.find_order(trade.reference[:36])
         return order is not None and trade.kind is TradeKind.NEW and trade.venue_trade_id in order.trade_ids
 

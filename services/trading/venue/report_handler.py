@@ -10,7 +10,7 @@ from services.kernel.errors import RedFireError
 from services.trading.domain.apply_reports import apply_order_report, apply_trade_report
 from services.trading.domain.busts import bust, correct
 from services.trading.domain.order import Order, order_id_of
-from services.trading.domain.reports import AccountReport, OrderReport, TradeKind, TradeReport, UnreadableReport
+from services.trading.domain.reports import AccountReport, FillReport, OrderStatusReport, TradeKind, UnreadableReport
 from services.trading.emulation.stops import Stops
 from services.trading.peers.engine_client import GatewayChanged, StreamStarted, TradingDayBegan, Venue
 from services.trading.state.store import Desk
@@ -40,7 +40,7 @@ class Intake:
         self._attempts: dict[str, int] = {}
         # Busts and corrections, one at a time, and those that came before their fill, the oldest first.
         self._amending = asyncio.Lock()
-        self._early: dict[tuple[str, str], list[TradeReport]] = {}
+        self._early: dict[tuple[str, str], list[FillReport]] = {}
         # How often each gateway has told of its account since its line stands.
         self.account_reports: Counter[str] = Counter()
         self.live_accounts = LiveAccounts(desk)
@@ -52,7 +52,7 @@ class Intake:
                 if isinstance(event, StreamStarted):
                     await self._started(event)
                     continue
-                if isinstance(event, OrderReport | TradeReport | UnreadableReport):
+                if isinstance(event, OrderStatusReport | FillReport | UnreadableReport):
                     await self.take(event)
                 elif isinstance(event, AccountReport):
                     self.account_reports[event.gateway] += 1
@@ -74,7 +74,9 @@ class Intake:
             self._venue.connected.clear()
             self.account_reports.clear()
 
-    async def take(self, report: OrderReport | TradeReport | UnreadableReport, stale_amend_after_ns: int = 0) -> None:
+    async def take(
+        self, report: OrderStatusReport | FillReport | UnreadableReport, stale_amend_after_ns: int = 0
+    ) -> None:
         """Book a report. What is not ours is recorded as external, and left alone.
 
         One that cannot be booked, for whatever fault of ours, holds up those behind it for a few attempts (the books
@@ -95,13 +97,13 @@ class Intake:
             if attempts < MOST_ATTEMPTS:
                 raise
             log.exception("%s cannot be booked", key)
-            kind, venue_id = ("trade", report.venue_trade_id) if isinstance(report, TradeReport) else ("order", "")
+            kind, venue_id = ("trade", report.venue_trade_id) if isinstance(report, FillReport) else ("order", "")
             venue_id = venue_id or report.venue_order_id
             await self._externals.record(
                 UnreadableReport(report.gateway, kind, report.reference, venue_id, report.symbol, repr(error))
             )
 
-    async def _book(self, report: OrderReport | TradeReport, stale_amend_after_ns: int) -> None:
+    async def _book(self, report: OrderStatusReport | FillReport, stale_amend_after_ns: int) -> None:
         order = self._desk.book.orders.get(report.reference[:36])
         if order is None:
             report, order = await self._recall(report)
@@ -113,16 +115,16 @@ class Intake:
             report, order = await self._recall(report)  # adopted meanwhile
             if order is None or not self._desk.is_open:
                 return
-        if isinstance(report, TradeReport) and report.kind is not TradeKind.NEW:
+        if isinstance(report, FillReport) and report.kind is not TradeKind.NEW:
             await self._amend_trade(order, report)
             return
-        if not order.is_open and isinstance(report, TradeReport) and report.venue_trade_id not in order.trade_ids:
+        if not order.is_open and isinstance(report, FillReport) and report.venue_trade_id not in order.trade_ids:
             await self._desk.recall_group(order)
             if not self._desk.is_open:
                 return
             order = self._desk.book.find_order(order.order_id) or order
         with self._desk.step(order.user_id) as changes:
-            if isinstance(report, TradeReport):
+            if isinstance(report, FillReport):
                 apply_trade_report(self._desk.book, order, report, changes)
             else:
                 stale = 0 < order.update_time_ns < stale_amend_after_ns
@@ -131,7 +133,7 @@ class Intake:
                 self._externals.claim(report, order.account_id, changes)
             if changes:
                 self._desk.commit(changes)
-        if self._early and isinstance(report, TradeReport):
+        if self._early and isinstance(report, FillReport):
             for early in self._early.pop((order.order_id, report.venue_trade_id), ()):
                 await self._amend_trade(order, early)
         if self._desk.journal.waiting > MOST_WAITING:
@@ -160,12 +162,12 @@ class Intake:
         if missed:
             self._doubt()
 
-    async def _amend_trade(self, order: Order, report: TradeReport) -> None:
+    async def _amend_trade(self, order: Order, report: FillReport) -> None:
         """A bust or a correction; the same again changes nothing."""
         async with self._amending:
             await self._amend_trade_alone(order, report)
 
-    async def _amend_trade_alone(self, order: Order, report: TradeReport) -> None:
+    async def _amend_trade_alone(self, order: Order, report: FillReport) -> None:
         versions = await self._desk.find_trades(order.order_id, report.venue_trade_id)
         if not self._desk.is_open:
             return
@@ -211,11 +213,13 @@ class Intake:
             if connected:
                 self._stops.on_connected(gateway)
 
-    async def reference_of(self, report: OrderReport | TradeReport) -> str:
+    async def reference_of(self, report: OrderStatusReport | FillReport) -> str:
         """Our reference of a report's order, also of one that was adopted; empty when it is not ours."""
         return await self._externals.reference_of(report)
 
-    async def _recall(self, report: OrderReport | TradeReport) -> tuple[OrderReport | TradeReport, Order | None]:
+    async def _recall(
+        self, report: OrderStatusReport | FillReport
+    ) -> tuple[OrderStatusReport | FillReport, Order | None]:
         """The report under our reference, if it is adopted, and its order, read back if it is finished."""
         reference = await self._externals.reference_of(report)
         if not reference:
@@ -223,8 +227,8 @@ class Intake:
         return replace(report, reference=reference), await self._desk.recall(order_id_of(reference))
 
 
-def _key(report: OrderReport | TradeReport) -> str:
+def _key(report: OrderStatusReport | FillReport) -> str:
     """What tells a report from others."""
-    if isinstance(report, TradeReport):
+    if isinstance(report, FillReport):
         return f"{report.gateway} {report.reference} trade {report.venue_trade_id} {report.kind}"
     return f"{report.gateway} {report.reference} {report.venue_order_id} {report.status} {report.cumulative_quantity}"

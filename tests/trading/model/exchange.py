@@ -107,7 +107,7 @@ class VenueTrade:
 
 
 @dataclass(frozen=True)
-class TradeReport:
+class FillReport:
     """What was said of a trade: that it is, that it is not, or what it is instead."""
 
     trade: VenueTrade
@@ -134,7 +134,7 @@ class Exchange:
     orders: dict[str, VenueOrder] = field(default_factory=dict)
     trades: list[VenueTrade] = field(default_factory=list)
     # All that was said of trades, in order.
-    tape: list[TradeReport] = field(default_factory=list)
+    tape: list[FillReport] = field(default_factory=list)
     holdings: dict[tuple[str, int], Holding] = field(default_factory=dict)
     by_reference: dict[str, VenueOrder] = field(default_factory=dict)
     # What must never happen, and did.
@@ -182,7 +182,7 @@ class Exchange:
         """How much of an order's trades was taken back."""
         return sum((trade.quantity for trade in self.trades if trade.busted and trade.reference[:36] == base), D(0))
 
-    def fill(self, order: VenueOrder, quantity: D, price: D, now_ns: int) -> TradeReport:
+    def fill(self, order: VenueOrder, quantity: D, price: D, now_ns: int) -> FillReport:
         """Trade some of an order."""
         quantity = min(quantity, order.leaves)
         holding = self.holding(order.symbol, self.held_side(order))
@@ -208,7 +208,7 @@ class Exchange:
         self.trades.append(trade)
         return self._said(trade, engine_pb2.TRADE_UPDATE_KIND_NEW)
 
-    def bust(self, trade: VenueTrade) -> TradeReport:
+    def bust(self, trade: VenueTrade) -> FillReport:
         """Take a trade back: what it opened is gone, what it closed is there again."""
         order = self.orders[trade.venue_order_id]
         holding = self.holding(trade.symbol, self.held_side(order))
@@ -220,13 +220,13 @@ class Exchange:
         trade.busted = True
         return self._said(trade, engine_pb2.TRADE_UPDATE_KIND_BUST)
 
-    def correct(self, trade: VenueTrade, price: D) -> TradeReport:
+    def correct(self, trade: VenueTrade, price: D) -> FillReport:
         """Give a trade another price."""
         trade.price, trade.corrected = price, True
         return self._said(trade, engine_pb2.TRADE_UPDATE_KIND_CORRECTION)
 
-    def _said(self, trade: VenueTrade, kind: int) -> TradeReport:
-        report = TradeReport(trade, kind, trade.price, trade.quantity)
+    def _said(self, trade: VenueTrade, kind: int) -> FillReport:
+        report = FillReport(trade, kind, trade.price, trade.quantity)
         self.tape.append(report)
         return report
 

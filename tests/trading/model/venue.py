@@ -17,7 +17,7 @@ from services.kernel.errors import FailedPrecondition, NotFound, Unavailable
 from services.quant.calendar import Calendar
 from tests.simulated_time import SimulatedClock
 from tests.trading.fakes import complete
-from tests.trading.model.exchange import GATEWAYS, KEEPS_ORDERS, LISTINGS, Exchange, TradeReport, VenueOrder, VenueTrade
+from tests.trading.model.exchange import GATEWAYS, KEEPS_ORDERS, LISTINGS, Exchange, FillReport, VenueOrder, VenueTrade
 
 CALENDAR = Calendar.load()
 MATCHED_AT_ONCE = (common.TIME_IN_FORCE_IOC, common.TIME_IN_FORCE_FOK)
@@ -186,7 +186,7 @@ class Venue:
         update.time.FromNanoseconds(self.clock.now_ns())
         return update
 
-    def trade_update(self, report: TradeReport) -> engine_pb2.TradeUpdate:
+    def trade_update(self, report: FillReport) -> engine_pb2.TradeUpdate:
         trade = report.trade
         order = self.exchange.orders[trade.venue_order_id]
         update = engine_pb2.TradeUpdate(
