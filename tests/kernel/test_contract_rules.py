@@ -12,7 +12,7 @@ from redfire.trading.v1.order_service_pb2 import CancelOrderRequest, CreateOrder
 from services.kernel.policy import ROOT, descriptor_set
 from services.kernel.rpc.contract_rules import certain_check
 from services.kernel.rpc.input_checks import malformed_of
-from services.kernel.rpc.server import violations_of
+from services.kernel.rpc.validation import violations_of
 
 UUID = "019b8bc8-a29f-76ba-abb1-bd175428ddaa"
 TEXTS = [

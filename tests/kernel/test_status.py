@@ -11,7 +11,7 @@ from redfire.reasons import Reason
 
 from services.kernel.errors import Invalid, ResourceExhausted
 from services.kernel.rpc import status
-from services.kernel.rpc.server import MAX_VIOLATIONS, violations_of
+from services.kernel.rpc.validation import MAX_VIOLATIONS, violations_of
 
 # As anything may be in it: lone surrogates too, of which protobuf has none.
 ANY = st.characters()

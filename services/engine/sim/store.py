@@ -17,7 +17,7 @@ from services.kernel.errors import Unavailable
 log = logging.getLogger(__name__)
 
 _RETRY_S = 0.2
-# After a group of so many updates others are waited for: see kernel.writer.
+# After a group of so many updates others are waited for: see kernel.data.group_commit.
 _BUSY_GROUP = 3
 _BUSY_PAUSE_S = 0.003
 

@@ -1,6 +1,6 @@
 """One service's database: units of work for the slow paths, the group-commit writer for the hot one.
 
-SQLite files in the data folder by default. Nothing outside this file and `kernel.writer` knows which database it is.
+SQLite files in the data folder by default. Nothing outside this file and `group_commit` knows which it is.
 
 A version that only adds to the tables starts on the data of the one before: tables, indexes, and columns that may be
 NULL or have a `server_default` are added at start. Any other difference stops the start.
@@ -23,7 +23,7 @@ from sqlalchemy.orm import DeclarativeBase
 from sqlalchemy.schema import CreateColumn
 from sqlalchemy.sql.dml import Insert
 
-from services.kernel.data.group_commit import GroupWriter
+from services.kernel.data.group_commit import GroupCommitWriter
 from services.kernel.errors import StartError
 
 log = logging.getLogger(__name__)
@@ -76,7 +76,7 @@ class Database:
             _prepare_sqlite(self._engine.sync_engine)
         self.writable = True
         """What the last `probe` found."""
-        self._writer: GroupWriter | None = None
+        self._writer: GroupCommitWriter | None = None
         self._writer_engine: Engine | None = None
 
     async def start(self) -> None:
@@ -145,10 +145,10 @@ class Database:
         """Units of work with a repository."""
         return Repositories(self._engine, repository)
 
-    def writer(self) -> GroupWriter:
+    def writer(self) -> GroupCommitWriter:
         """The one writer of the hot path; every call answers the same."""
         if self._writer is None:
-            self._writer = GroupWriter(self._connect_writer)
+            self._writer = GroupCommitWriter(self._connect_writer)
         return self._writer
 
     def upsert(self, model: type[DeclarativeBase], key: Sequence[str], fixed: Sequence[str] = ()) -> Insert:

@@ -34,8 +34,8 @@ PARTS = 8
 ROWS_AT_ONCE = 32
 
 
-class Lane:
-    """Submissions that build on each other: after one fails, all later ones fail until the owner mends the lane.
+class WriteSequence:
+    """Submissions that build on each other: after one fails, all later ones fail until the owner mends the sequence.
 
     An owner that keeps its state in memory reads it anew from the database, and mends, before it submits again. It
     bounds itself: a change that was made in memory must not be refused for lack of room.
@@ -48,20 +48,20 @@ class Lane:
 
 
 class _Submission:
-    __slots__ = ("future", "lane", "loop", "refusable", "writes")
+    __slots__ = ("future", "loop", "refusable", "sequence", "writes")
 
     def __init__(
-        self, writes: Sequence[Write], loop: asyncio.AbstractEventLoop, lane: Lane | None, refusable: bool
+        self, writes: Sequence[Write], loop: asyncio.AbstractEventLoop, sequence: WriteSequence | None, refusable: bool
     ) -> None:
         self.writes = writes
         self.loop = loop
-        self.lane = lane
+        self.sequence = sequence
         self.refusable = refusable
         self.future: asyncio.Future[None] = loop.create_future()
 
 
-class GroupWriter:
-    """Commits submissions in groups, in order. Beyond 20,000 waiting, those without a lane are refused: Unavailable."""
+class GroupCommitWriter:
+    """Commits submissions in groups, in order; beyond 20,000 waiting, those without a sequence are Unavailable."""
 
     def __init__(self, connect: Callable[[], Connection]) -> None:
         self._connect = connect
@@ -75,22 +75,22 @@ class GroupWriter:
         self._thread.start()
 
     def submit(
-        self, writes: Sequence[Write], lane: Lane | None = None, refusable: bool = False
+        self, writes: Sequence[Write], sequence: WriteSequence | None = None, refusable: bool = False
     ) -> "asyncio.Future[None]":
         """Commit `(statement, row)` pairs together; the future resolves after the commit, or raises.
 
         Pairs with the same statement object become one executemany, in order; different statements of a group run
         in the order they first appear, so a submission's rows in different tables must not depend on that order.
-        A failure breaks its lane, save an IntegrityError of a `refusable` submission: nothing builds on that one yet.
+        A failure breaks its sequence, save an IntegrityError of a `refusable` one: nothing builds on it yet.
         """
         # Asked for once: on Python 3.11 it costs a system call.
         loop = self._loop
         if loop is None or loop.is_closed():
             loop, self._waking = asyncio.get_running_loop(), False
             self._loop = loop
-        submission = _Submission(writes, loop, lane, refusable)
+        submission = _Submission(writes, loop, sequence, refusable)
         with self._wake:
-            if self._closing or (lane is None and len(self._waiting) >= MAX_WAITING):
+            if self._closing or (sequence is None and len(self._waiting) >= MAX_WAITING):
                 raise Unavailable("the database does not keep up" if not self._closing else "the database is closing")
             self._waiting.append(submission)
             # At the end of the loop's round: what it submits meanwhile comes into the same group, and the thread does
@@ -137,8 +137,8 @@ class GroupWriter:
                 _discard(connection)
                 connection = None
                 for submission in group[len(outcomes) :]:
-                    if submission.lane is not None:
-                        submission.lane.broken = True
+                    if submission.sequence is not None:
+                        submission.sequence.broken = True
                     outcomes.append(Unavailable(f"the database cannot be written: {type(error).__name__}"))
                 time.sleep(0.05)
             _answer(group, outcomes)
@@ -146,7 +146,7 @@ class GroupWriter:
 
     def _commit(self, connection: Connection, group: list[_Submission], outcomes: list[BaseException | None]) -> None:
         """Append what became of each submission, once that is certain: all of a group are committed together."""
-        if not any(submission.lane is not None and submission.lane.broken for submission in group):
+        if not any(submission.sequence is not None and submission.sequence.broken for submission in group):
             try:
                 _transaction(connection, group, self._prepared)
             except OperationalError:
@@ -173,7 +173,7 @@ class _Prepared:
     def __init__(self, statement: Executable, dialect: Dialect, keys: Sequence[str]) -> None:
         self.statement = statement  # kept: its id is what the cache finds it by
         self._sql = ""
-        # Around the values of an INSERT, so that they can be repeated: SQLite's driver lets go of the interpreter for
+        # Around the values of an INSERT, so that they can be repeated: SQLite's driver releases the GIL for
         # each execution, and getting it back from a busy event loop takes longer than the row.
         self._around: tuple[str, str, str] | None = None
         self._sql_by_rows: dict[int, str] = {}
@@ -246,7 +246,7 @@ def _write_in_parts(
     size = max(1, -(-len(group) // PARTS))
     for start in range(0, len(group), size):
         part = group[start : start + size]
-        if any(submission.lane is not None and submission.lane.broken for submission in part):
+        if any(submission.sequence is not None and submission.sequence.broken for submission in part):
             if len(part) == 1:
                 outcomes.append(Unavailable("a write that this one builds on has failed"))
             else:
@@ -261,9 +261,9 @@ def _write_in_parts(
             connection.exec_driver_sql("ROLLBACK TO SAVEPOINT part")
             connection.exec_driver_sql("RELEASE SAVEPOINT part")
             if len(part) == 1:
-                lane = part[0].lane
-                if lane is not None and not (part[0].refusable and isinstance(error, IntegrityError)):
-                    lane.broken = True
+                sequence = part[0].sequence
+                if sequence is not None and not (part[0].refusable and isinstance(error, IntegrityError)):
+                    sequence.broken = True
                 outcomes.append(error)
             else:
                 _write_in_parts(connection, part, prepared, outcomes)

@@ -1,4 +1,4 @@
-"""The gate that every call passes: identity, then permission; and the watch that ends streams of ended sessions."""
+"""Authorization of every call: identity, then permission; and the guard that ends streams of ended sessions."""
 
 import asyncio
 import time
@@ -24,11 +24,11 @@ from services.kernel.rpc.call import Call, Origin
 VerifyApiKey = Callable[[str, str], Awaitable[Identity]]
 
 STALLED_S = 10.0
-"""How long an ended stream waits for a client that does not read."""
+"""Seconds that an ended stream waits for a client that does not read."""
 
 
-class Gate:
-    """Finds out who calls and whether they may."""
+class Authorizer:
+    """Establishes the caller's identity and checks its permission."""
 
     def __init__(
         self,
@@ -63,7 +63,7 @@ class Gate:
         try:
             identity = await self._user(origin, call)
         except Unauthenticated:
-            # A public RPC does not ask who calls: whoever logs in again may still send the token that has ended.
+            # A public RPC does not ask who calls: a client that logs in again may still send the token that has ended.
             if not policy.public:
                 raise
             identity = None
@@ -84,9 +84,9 @@ class Gate:
         require_caller(service, self._callers.get(policy.service, frozenset()), policy.full_name)
         call.identity = service
 
-    def watch(self, identity: Identity) -> "Watch":
-        """Watch a stream's caller; see Watch."""
-        return Watch(identity, self._revocations)
+    def guard(self, identity: Identity) -> "StreamGuard":
+        """Guard a stream of a caller; see StreamGuard."""
+        return StreamGuard(identity, self._revocations)
 
     def _service(self, origin: Origin) -> Identity | None:
         if origin.service is not None:
@@ -113,11 +113,11 @@ class Gate:
         return identity
 
 
-class Watch:
+class StreamGuard:
     """Cancels the task that serves a stream when its caller's session is revoked or the token ends.
 
     Not while the stream is `away`, its item being sent: a cancellation there ends the RPC without a status, and its
-    client waits for ever. It ends when it comes `back`, or is let go when its client takes nothing for STALLED_S.
+    client waits without end. It ends when it comes `back`, or is let go when its client takes nothing for STALLED_S.
     """
 
     def __init__(self, identity: Identity, revocations: Revocations) -> None:

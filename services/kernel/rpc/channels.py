@@ -37,7 +37,7 @@ _NONE: dict[str, str | bytes] = {}
 
 
 class LocalChannel:
-    """A channel into handlers of this process: no socket, no bytes, the same gate."""
+    """A channel into handlers of this process: no socket, no bytes, the same checks."""
 
     def __init__(self, handlers: Handlers, caller: str) -> None:
         self._handlers = handlers

@@ -1,7 +1,7 @@
 """Handlers, each wrapped once: identity, permission, validation, deadline, errors, metrics, spans, audit.
 
 The wrapped handlers serve the network and the direct calls of services in the same process alike, so that both pass
-the same gate. The server refuses a service that is registered twice, lacks an RPC, or an RPC without a policy.
+the same checks. The server refuses a service that is registered twice, lacks an RPC, or an RPC without a policy.
 """
 
 import asyncio
@@ -11,28 +11,21 @@ import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import aclosing
 from dataclasses import dataclass
-from itertools import islice
 from typing import Any
 
 import grpc
-import protovalidate
 from google.protobuf.message import DecodeError, Message
 
 from services.kernel.errors import DeadlineExceeded, Internal, Invalid, RedFireError, Unauthenticated, Unsupported
 from services.kernel.policy import MethodPolicy, service_policies
 from services.kernel.rpc import status, telemetry
-from services.kernel.rpc.authorization import Gate
+from services.kernel.rpc.authorization import Authorizer, StreamGuard
 from services.kernel.rpc.call import Call, Origin, current_call
-from services.kernel.rpc.contract_rules import certain_check
-from services.kernel.rpc.input_checks import malformed_of
 from services.kernel.rpc.rpc_metrics import rpc_metrics
+from services.kernel.rpc.validation import request_check
 from services.kernel.tasks import TimeLimit
 
 log = logging.getLogger(__name__)
-_validator = protovalidate.Validator()
-MAX_VIOLATIONS = 20
-"""How many wrong fields one answer names."""
-
 Unary = Callable[[Any, Origin], Awaitable[Any]]
 Stream = Callable[[Any, Origin], AsyncIterator[Any]]
 
@@ -41,7 +34,7 @@ Stream = Callable[[Any, Origin], AsyncIterator[Any]]
 class Handler:
     """A wrapped RPC: `invoke(request, origin)` answers a message, or yields messages or their bytes.
 
-    What a stream has at once it may yield as a list of them, which passes the wrapper and the gate as one.
+    What a stream has at once it may yield as a list of them, which passes the wrapper as one.
     """
 
     policy: MethodPolicy
@@ -54,8 +47,8 @@ class Handler:
 class Handlers:
     """All RPCs that this process serves."""
 
-    def __init__(self, gate: Gate, tracing: telemetry.Tracing) -> None:
-        self._gate = gate
+    def __init__(self, authorizer: Authorizer, tracing: telemetry.Tracing) -> None:
+        self._authorizer = authorizer
         self._tracing = tracing
         self.by_path: dict[str, Handler] = {}
         self.services: dict[str, str] = {}  # gRPC service → RedFire service
@@ -89,10 +82,8 @@ class Handlers:
         behavior = raw.unary_stream if policy.streams else raw.unary_unary
         wrap = self._stream if policy.streams else self._unary
         request_class = raw.request_deserializer.__self__
-        # A message type's first validation takes milliseconds: do it now, not in somebody's order.
-        violations_of(request_class())
         response_from_bytes = _response_class(policy).FromString
-        check = _checked(request_class, policy)
+        check = request_check(request_class, policy)
         return Handler(
             policy, wrap(policy, behavior, check), raw.request_deserializer, response_from_bytes, request_class
         )
@@ -101,7 +92,7 @@ class Handlers:
         self, policy: MethodPolicy, behavior: Callable[[Any, Call], Awaitable[Any]], check: Callable[[Message], None]
     ) -> Unary:
         metric = rpc_metrics.of(*_labels(policy))
-        admit, admit_service = self._gate.admit, self._gate.admit_service
+        admit, admit_service = self._authorizer.admit, self._authorizer.admit_service
         tracing = self._tracing
         policy_deadline_s = policy.deadline_s
 
@@ -166,36 +157,36 @@ class Handlers:
     ) -> Stream:
         count = rpc_metrics.of(*_labels(policy)).ended
         running = telemetry.streams.labels(*_labels(policy))
-        gate = self._gate
-        farewell = _farewell(policy)
+        authorizer = self._authorizer
+        end_message = _end_message(policy)
 
         async def stream(request: Any, origin: Origin) -> AsyncIterator[Any]:
             code = "OK"
             call = origin.call(policy.full_name)
             token = current_call.set(call)
-            watch = None
+            guard: StreamGuard | None = None
             running.inc()
             try:
-                await gate.admit(policy, origin, call)
+                await authorizer.admit(policy, origin, call)
                 check(request)
-                watch = gate.watch(call.identity)
+                guard = authorizer.guard(call.identity)
                 async with aclosing(behavior(request, call)) as items:
                     async for item in items:
-                        watch.away = True
+                        guard.away = True
                         yield item
-                        watch.back()
+                        guard.back()
             except RedFireError as error:
                 code = status.grpc_code(status.code_of(error)).name
                 raise
             except asyncio.CancelledError:
-                if watch is None or not watch.ended:
+                if guard is None or not guard.ended:
                     code = "CANCELLED"
                     raise
                 code = "UNAUTHENTICATED"
                 # Over HTTP/1.1 the error below cannot be seen any more.
-                if farewell is not None:
-                    yield farewell(watch.reason)
-                raise Unauthenticated(watch.text, reason=watch.reason) from None
+                if end_message is not None:
+                    yield end_message(guard.reason)
+                raise Unauthenticated(guard.text, reason=guard.reason) from None
             except GeneratorExit:
                 code = "CANCELLED"
                 raise
@@ -204,8 +195,8 @@ class Handlers:
                 log.exception("%s failed", policy.full_name)
                 raise Internal("internal error", request_id=call.request_id) from None
             finally:
-                if watch is not None:
-                    watch.stop()
+                if guard is not None:
+                    guard.stop()
                 running.dec()
                 count(code)
                 if policy.audit:
@@ -219,82 +210,6 @@ class Handlers:
         return stream
 
 
-def _checked(request_class: type[Message], policy: MethodPolicy) -> Callable[[Message], None]:
-    """What refuses a request that is not as the contract says: nearly all certainly are, which is quickly seen."""
-    is_certain = certain_check(request_class)
-
-    def check(request: Message) -> None:
-        if not is_certain(request):
-            if not policy.internal:
-                require_wellformed(request)
-            validate(request)
-
-    return check
-
-
-def require_wellformed(request: Message) -> None:
-    """Invalid, with the fields that hold what no request may hold: the first MAX_VIOLATIONS."""
-    if wrong := dict(islice(malformed_of(request), MAX_VIOLATIONS)):
-        raise _invalid(wrong)
-
-
-def validate(request: Message) -> None:
-    """Invalid, with the fields that break a rule of the contract: the first MAX_VIOLATIONS."""
-    if violations := violations_of(request):
-        raise _invalid({field or "request": text for field, text in violations})
-
-
-def _invalid(fields: dict[str, str]) -> Invalid:
-    """The error of wrong fields; its message has the first five."""
-    texts = [text if field == "request" else f"{field}: {text}" for field, text in fields.items()]
-    if (more := len(texts) - 5) > 0:
-        texts[5:] = [f"and {'at least ' if len(fields) == MAX_VIOLATIONS else ''}{more} more"]
-    error = Invalid("; ".join(texts))
-    error.fields = fields
-    return error
-
-
-def violations_of(request: Message) -> list[tuple[str, str]]:
-    """The first MAX_VIOLATIONS fields of a request that break a rule of the contract, with what they should be."""
-    first = _validator.collect_violations(request, fail_fast=True)
-    if not first:
-        return []
-    # Each costs 7 µs and a request has room for millions: the others are looked for in a copy with short lists.
-    sample = type(request)()
-    sample.CopyFrom(request)
-    _shorten_lists(sample)
-    found = dict.fromkeys(_field_and_text(v.proto) for v in (*first, *_validator.collect_violations(sample)))
-    return list(found)[:MAX_VIOLATIONS]
-
-
-def _shorten_lists(message: Message) -> None:
-    for field, value in message.ListFields():
-        if not field.is_repeated:
-            if field.message_type is not None:
-                _shorten_lists(value)
-        elif field.message_type is not None and field.message_type.GetOptions().map_entry:
-            for key in list(value)[MAX_VIOLATIONS:]:
-                del value[key]
-        else:
-            del value[MAX_VIOLATIONS:]
-            if field.message_type is not None:
-                for item in value:
-                    _shorten_lists(item)
-
-
-def _field_and_text(violation: Any) -> tuple[str, str]:
-    path = ""
-    for element in violation.field.elements if violation.field else ():
-        path += ("." if path else "") + element.field_name
-        if element.subscript is not None and element.subscript:
-            path += f"[{element.subscript.value}]"
-    # Rules over a whole message name the field before a colon.
-    head, colon, tail = violation.message.partition(": ")
-    if not path and colon and head.isidentifier():
-        return head, tail
-    return path, violation.message
-
-
 def _response_class(policy: MethodPolicy) -> Any:
     from google.protobuf import descriptor_pool, message_factory
 
@@ -303,8 +218,8 @@ def _response_class(policy: MethodPolicy) -> Any:
     return message_factory.GetMessageClass(descriptor.output_type)
 
 
-def _farewell(policy: MethodPolicy) -> Callable[[str], Message] | None:
-    """What makes the last message of a stream that the kernel ends, where the stream's messages have an `end`."""
+def _end_message(policy: MethodPolicy) -> Callable[[str], Message] | None:
+    """Make the last message of a stream that the kernel ends; None where the stream's messages have no `end`."""
     response = _response_class(policy)
     end = response.DESCRIPTOR.fields_by_name.get("end")
     if end is None:
@@ -396,9 +311,9 @@ class _Capture:
         self.handlers: dict[str, Any] = {}
 
     def add_generic_rpc_handlers(self, handlers: Any) -> None:
-        """Newer generated code also calls add_registered_method_handlers, which says the same plainly."""
+        """Newer generated code also calls add_registered_method_handlers, which has the handlers by name."""
 
     def add_registered_method_handlers(self, service_name: str, handlers: dict[str, Any]) -> None:
-        """What generated code tells."""
+        """Keep the handlers that generated code registers."""
         self.service_name = service_name
         self.handlers = handlers

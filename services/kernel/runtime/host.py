@@ -21,7 +21,7 @@ from services.kernel.identity.identity import AccessTokens, Identity, ServiceTok
 from services.kernel.identity.revocations import Revocations
 from services.kernel.policy import contract_services
 from services.kernel.rpc import telemetry
-from services.kernel.rpc.authorization import Gate
+from services.kernel.rpc.authorization import Authorizer
 from services.kernel.rpc.channels import Channels
 from services.kernel.rpc.reflection import add_reflection
 from services.kernel.rpc.server import Handlers, UnknownMethods
@@ -92,7 +92,7 @@ class Host:
         self._revocations_known = asyncio.Event()
         self._fetch_keys = fetch_keys or self._auth_keys
         traced = settings.of(TelemetrySettings)
-        gate = Gate(
+        authorizer = Authorizer(
             AccessTokens(lambda: self._fetch_keys()),
             self.service_tokens,
             self.revocations,
@@ -100,7 +100,7 @@ class Host:
             _callers(registry),
         )
         tracing = telemetry.Tracing(traced.otlp_endpoint, traced.sample_ratio)
-        self.handlers = Handlers(gate, tracing)
+        self.handlers = Handlers(authorizer, tracing)
         self._addresses = settings.of(PeersSettings).addresses
         self.channels = Channels(self.handlers, self.service_tokens, frozenset(names), self._addresses)
         self.tasks = tasks or Tasks()

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
 from services.kernel.data.database import Repositories
-from services.kernel.data.group_commit import GroupWriter, Write
+from services.kernel.data.group_commit import GroupCommitWriter, Write
 from services.kernel.errors import RedFireError, Unavailable
 from services.trading import rows
 from services.trading.account_opening import Accounts
@@ -32,7 +32,7 @@ class Leases:
         desk: Desk,
         accounts: Accounts,
         repositories: Repositories[TradingRepository],
-        writer: GroupWriter,
+        writer: GroupCommitWriter,
         statements: Statements,
         cancel: Callable[[Lease], Awaitable[int]],
     ) -> None:

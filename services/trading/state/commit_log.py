@@ -10,7 +10,7 @@ from typing import Protocol
 
 from sqlalchemy.exc import IntegrityError
 
-from services.kernel.data.group_commit import GroupWriter, Lane, Write
+from services.kernel.data.group_commit import GroupCommitWriter, Write, WriteSequence
 from services.kernel.errors import Unavailable
 from services.trading import rows
 from services.trading.domain.account_views import AccountView, PositionView, view_account, view_position
@@ -54,7 +54,7 @@ class Journal:
 
     def __init__(
         self,
-        writer: GroupWriter,
+        writer: GroupCommitWriter,
         statements: Statements,
         events: Events,
         encode: Encode,
@@ -65,7 +65,7 @@ class Journal:
         self._events = events
         self._encode = encode
         self._last_prices = last_prices
-        self._lane = Lane()
+        self._write_sequence = WriteSequence()
         self._closed = False
         self._steps: deque[_Step] = deque()
         self.sequence = 0
@@ -87,7 +87,7 @@ class Journal:
         """Go on after what was read from the database; a sequence that was given out is never given again."""
         self.sequence = self.published = max(last_sequence, self.sequence)
         self.trimmed_through = trimmed_through
-        self._lane.broken = False
+        self._write_sequence.broken = False
         self._closed = False
 
     def close(self) -> None:
@@ -111,7 +111,7 @@ class Journal:
         events = self._events.writes(changes)
         writes = self._writes(changes, news) + events
         try:
-            written = self._writer.submit(writes, self._lane, refusable)
+            written = self._writer.submit(writes, self._write_sequence, refusable)
         except Unavailable:
             self._fail()
             raise
@@ -147,7 +147,7 @@ class Journal:
                 if not step.done.done():
                     step.done.set_result(None)
                 continue
-            if not isinstance(error, IntegrityError) or self._lane.broken:
+            if not isinstance(error, IntegrityError) or self._write_sequence.broken:
                 log.error("a step of trading could not be written: %s", error)
                 error, step.failed = Unavailable("the order could not be written; nothing was done"), True
                 self._fail()

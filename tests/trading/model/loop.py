@@ -22,7 +22,7 @@ from services.kernel.rpc import channels, server
 from tests.simulated_time import START, SimulatedLoop
 
 
-class SimulatedWriter(group_commit.GroupWriter):
+class SimulatedWriter(group_commit.GroupCommitWriter):
     """The group-commit writer without its thread: a group is committed some simulated time after it is submitted.
 
     `fault` may fail a transaction, or tell that the process dies just before or after its commit.
@@ -60,8 +60,8 @@ class SimulatedWriter(group_commit.GroupWriter):
             group_commit._discard(self._connection)
             self._connection = None
             for submission in group[len(outcomes) :]:
-                if submission.lane is not None:
-                    submission.lane.broken = True
+                if submission.sequence is not None:
+                    submission.sequence.broken = True
                 outcomes.append(Unavailable(f"the database cannot be written: {type(error).__name__}"))
         if self.dead:
             return
@@ -109,7 +109,7 @@ def simulated(seed: int) -> Iterator[SimulatedLoop]:
     with (
         mock.patch.object(aiosqlite.core, "SimpleQueue", _InlineQueue),
         mock.patch.object(aiosqlite.core, "Thread", mock.Mock()),
-        mock.patch.object(database, "GroupWriter", SimulatedWriter),
+        mock.patch.object(database, "GroupCommitWriter", SimulatedWriter),
         mock.patch.object(identifiers, "time", clock),
         mock.patch.object(identifiers, "_last", 0),
         mock.patch.object(server, "time", clock),

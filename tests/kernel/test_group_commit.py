@@ -14,7 +14,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from services.kernel.data import group_commit as writer_module
 from services.kernel.data.database import Database
-from services.kernel.data.group_commit import GroupWriter, Lane
+from services.kernel.data.group_commit import GroupCommitWriter, WriteSequence
 from services.kernel.errors import Unavailable
 from tests.waiting import until
 
@@ -104,43 +104,43 @@ async def test_one_failing_member_of_a_large_group_fails_alone(database, place):
 
 
 async def test_what_builds_on_a_failed_write_fails_until_its_lane_is_mended(database):
-    writer, lane, other = database.writer(), Lane(), Lane()
+    writer, sequence, other = database.writer(), WriteSequence(), WriteSequence()
     found = await outcomes(
-        writer.submit([cup("a")], lane),
-        writer.submit([cup("b", None)], lane),
-        writer.submit([cup("c")], lane),
+        writer.submit([cup("a")], sequence),
+        writer.submit([cup("b", None)], sequence),
+        writer.submit([cup("c")], sequence),
         writer.submit([cup("d")], other),
         writer.submit([cup("e")]),
     )
     assert found == ["done", "IntegrityError", "Unavailable", "done", "done"]
-    assert (lane.broken, other.broken) == (True, False)
-    assert await outcomes(writer.submit([cup("f")], lane)) == ["Unavailable"]
-    lane.broken = False
-    assert await outcomes(writer.submit([cup("g")], lane)) == ["done"]
+    assert (sequence.broken, other.broken) == (True, False)
+    assert await outcomes(writer.submit([cup("f")], sequence)) == ["Unavailable"]
+    sequence.broken = False
+    assert await outcomes(writer.submit([cup("g")], sequence)) == ["done"]
     assert set(await levels(database)) == {"a", "d", "e", "g"}
 
 
 async def test_a_refused_submission_breaks_no_lane(database):
-    writer, lane = database.writer(), Lane()
+    writer, sequence = database.writer(), WriteSequence()
     found = await outcomes(
-        writer.submit([cup("a")], lane, refusable=True),
-        writer.submit([cup("a")], lane, refusable=True),
-        writer.submit([cup("b")], lane),
+        writer.submit([cup("a")], sequence, refusable=True),
+        writer.submit([cup("a")], sequence, refusable=True),
+        writer.submit([cup("b")], sequence),
     )
     assert found == ["done", "IntegrityError", "done"]
-    assert not lane.broken
+    assert not sequence.broken
     assert set(await levels(database)) == {"a", "b"}
 
 
 async def test_a_refusable_submission_that_fails_otherwise_breaks_its_lane(database):
-    writer, lane = database.writer(), Lane()
+    writer, sequence = database.writer(), WriteSequence()
     found = await outcomes(
-        writer.submit([cup("a", [])], lane, refusable=True),
-        writer.submit([cup("b")], lane),
+        writer.submit([cup("a", [])], sequence, refusable=True),
+        writer.submit([cup("b")], sequence),
     )
     assert found[0] not in ("done", "IntegrityError")
     assert found[1] == "Unavailable"
-    assert lane.broken
+    assert sequence.broken
     assert await levels(database) == {}
 
 
@@ -164,11 +164,11 @@ async def test_an_unreachable_database_fails_its_group_and_lanes_and_serves_agai
             raise OSError("gone")
         return engine.connect()
 
-    writer, lane = GroupWriter(connect), Lane()
-    assert await outcomes(writer.submit([cup("a")], lane), writer.submit([cup("b")])) == ["Unavailable"] * 2
-    assert lane.broken
+    writer, sequence = GroupCommitWriter(connect), WriteSequence()
+    assert await outcomes(writer.submit([cup("a")], sequence), writer.submit([cup("b")])) == ["Unavailable"] * 2
+    assert sequence.broken
     away = False
-    assert await outcomes(writer.submit([cup("c")]), writer.submit([cup("d")], lane)) == ["done", "Unavailable"]
+    assert await outcomes(writer.submit([cup("c")]), writer.submit([cup("d")], sequence)) == ["done", "Unavailable"]
     await writer.close()
     with engine.connect() as connection:
         assert connection.scalars(select(Cup.name)).all() == ["c"]
@@ -194,8 +194,8 @@ async def test_no_more_waits_than_the_bound(database, monkeypatch):
 async def test_a_stop_commits_what_waits_in_order_and_takes_nothing_more(tmp_path):
     database = Database(f"sqlite:///{tmp_path}/cups.sqlite", Base)
     await database.start()
-    upsert, writer, lane = database.upsert(Cup, ["name"]), database.writer(), Lane()
-    waiting = [writer.submit([(upsert, {"name": "a", "level": number})], lane) for number in range(1500)]
+    upsert, writer, sequence = database.upsert(Cup, ["name"]), database.writer(), WriteSequence()
+    waiting = [writer.submit([(upsert, {"name": "a", "level": number})], sequence) for number in range(1500)]
     closing = asyncio.ensure_future(database.close())
     await asyncio.sleep(0)
     with pytest.raises(Unavailable):
@@ -266,7 +266,7 @@ async def test_a_database_that_goes_away_in_a_group_with_a_bad_row_leaves_nothin
         write(connection, part, prepared)
 
     monkeypatch.setattr(writer_module, "_write", gone_at_third)
-    writer, first, later = database.writer(), Lane(), Lane()
+    writer, first, later = database.writer(), WriteSequence(), WriteSequence()
     found = await outcomes(
         writer.submit([cup("first")], first),
         writer.submit([cup("bad", None)]),
@@ -280,8 +280,8 @@ async def test_a_database_that_goes_away_in_a_group_with_a_bad_row_leaves_nothin
 
 
 async def test_a_group_with_repeated_keys_is_one_transaction(database, monkeypatch):
-    lane, writer = Lane(), database.writer()
-    await asyncio.gather(*(writer.submit([cup(f"old{number}")], lane) for number in range(5)))
+    sequence, writer = WriteSequence(), database.writer()
+    await asyncio.gather(*(writer.submit([cup(f"old{number}")], sequence) for number in range(5)))
     commits = []
 
     class Counting:
@@ -295,19 +295,19 @@ async def test_a_group_with_repeated_keys_is_one_transaction(database, monkeypat
             commits.append(1)
             self._connection.commit()
 
-    commit = GroupWriter._commit
+    commit = GroupCommitWriter._commit
     monkeypatch.setattr(
-        GroupWriter, "_commit", lambda self, connection, *rest: commit(self, Counting(connection), *rest)
+        GroupCommitWriter, "_commit", lambda self, connection, *rest: commit(self, Counting(connection), *rest)
     )
     names = [f"old{number // 100}" if number % 100 == 50 else f"new{number}" for number in range(500)]
-    found = await outcomes(*(writer.submit([cup(name)], lane, refusable=True) for name in names))
+    found = await outcomes(*(writer.submit([cup(name)], sequence, refusable=True) for name in names))
     assert [number for number, outcome in enumerate(found) if outcome != "done"] == [50, 150, 250, 350, 450]
-    assert len(commits) == 1 and not lane.broken
+    assert len(commits) == 1 and not sequence.broken
     assert len(await levels(database)) == 500
 
 
 async def test_a_lane_is_never_refused_for_lack_of_room(database, monkeypatch):
     monkeypatch.setattr(writer_module, "MAX_WAITING", 5)
-    writer, lane = database.writer(), Lane()
-    await asyncio.gather(*(writer.submit([cup(f"cup{number}")], lane) for number in range(2000)))
-    assert len(await levels(database)) == 2000 and not lane.broken
+    writer, sequence = database.writer(), WriteSequence()
+    await asyncio.gather(*(writer.submit([cup(f"cup{number}")], sequence) for number in range(2000)))
+    assert len(await levels(database)) == 2000 and not sequence.broken
