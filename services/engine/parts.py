@@ -15,6 +15,7 @@ from services.engine.contracts import Contracts
 from services.engine.event_stream import EventStream
 from services.engine.feeds.feed import Feed, FeedSpec, SimFeedSpec
 from services.engine.feeds.replay import ReplayFeed
+from services.engine.feeds.sim_hours import SimHours
 from services.engine.feeds.simulated import SimFeed
 from services.engine.gateways import Gateways
 from services.engine.models import Base
@@ -23,7 +24,6 @@ from services.engine.service import EngineService
 from services.engine.settings import EngineSettings
 from services.engine.sim.exchange import TRADING_DAY_KEY, SimExchange
 from services.engine.sim.gateway import SimGateway
-from services.engine.sim.hours import SimHours
 from services.engine.sim.market import MARKET_KEY, SimMarketRunner
 from services.engine.sim.order import SimOrder, position_of_row
 from services.engine.sim.order_ids import KEPT, SimOrderIds

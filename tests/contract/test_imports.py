@@ -148,7 +148,4 @@ def test_attributes_that_are_set_later_are_found():
 # Circles that are there yet, of rooms: (importing, imported), one edge of each.
 KNOWN = {
     ("services.quant.backtest.engine", "services.quant.backtest.execution"),
-    ("services.engine.feeds", "services.engine.sim"),
-    ("services.market.bars", "services.market.ticks"),
-    ("services.market.ticks", "services.market.recording"),
 }

@@ -11,9 +11,9 @@ from redfire.engine.v1 import engine_pb2 as pb
 from redfire.engine.v1.engine_pb2_grpc import EngineServiceStub
 from redfire.reasons import Reason
 
+from services.engine.feeds.sim_hours import SimHours
 from services.engine.feeds.simulated import SimFeed
 from services.engine.sim.exchange import SimExchange
-from services.engine.sim.hours import SimHours
 from services.engine.updates import OrderStatus
 from services.kernel.clock import ManualClock
 from services.kernel.identifiers import new_id

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from services.engine.feeds.quote import Quote
-from services.engine.sim.hours import SimHours
+from services.engine.feeds.sim_hours import SimHours
 from services.kernel.clock import Clock
 from services.quant.calendar import Calendar, SessionState
 from services.quant.catalogue import Instrument, SimulatedMarket

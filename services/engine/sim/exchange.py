@@ -12,8 +12,8 @@ from decimal import Decimal
 from redfire.reasons import Reason
 
 from services.engine.feeds.quote import Quote
+from services.engine.feeds.sim_hours import SimHours
 from services.engine.settings import EngineSettings
-from services.engine.sim.hours import SimHours
 from services.engine.sim.order import SimOrder
 from services.engine.sim.positions import SimPositions
 from services.engine.sim.store import SimLedger
