@@ -53,7 +53,9 @@ class Subscriber(Generic[T]):
             while len(waiting) > self._size:
                 waiting.pop()
             self.end_reason = Reason.SLOW_CONSUMER.value
-        self._wake.set()
+            self._wake.set()
+        elif waiting:
+            self._wake.set()
 
     def end(self, reason: str) -> None:
         """End the stream after what waits; only the first reason counts."""

@@ -155,7 +155,7 @@ def bind(process: ServiceContext) -> None:
             await desk.trim(settings.value.resume_window)
 
     async def drain() -> None:
-        streams.close()
+        await streams.drain()
         await dispatcher.idle()
 
     process.events.subscribe("user.registered", open_first_account)

@@ -98,10 +98,10 @@ async def test_risk_watches_everybody(trader):
     follower = Follower(
         trader.platform.service_stub(OrderServiceStub, "risk"), pb.WatchTradingRequest(), "WatchTrading"
     )
-    await until(lambda: any(m.news.HasField("snapshot_complete") for m in follower.messages))
+    await until(lambda: any(m.update.HasField("snapshot_complete") for m in follower.messages))
     theirs = await other.create()
-    await until(lambda: any(m.news.order.order_id == theirs.order_id for m in follower.messages))
-    users = {m.news.order.order_id: m.user_id for m in follower.messages if m.news.HasField("order")}
+    await until(lambda: any(m.update.order.order_id == theirs.order_id for m in follower.messages))
+    users = {m.update.order.order_id: m.user_id for m in follower.messages if m.update.HasField("order")}
     assert users == {mine.order_id: trader.user.user_id, theirs.order_id: other.user.user_id}
     stub = trader.platform.service_stub(OrderServiceStub, "risk")
     answer = await stub.CancelAccountOrders(pb.CancelAccountOrdersRequest(user_id=other.user.user_id))
@@ -126,7 +126,8 @@ async def test_a_slow_follower_is_told_and_holds_no_memory():
     subscription.offer([News(NewsKind.CHANGE, n) for n in range(3)])
     assert len(await subscription.take(1)) == 3
     subscription.offer([News(NewsKind.CHANGE, n) for n in range(4)])
-    assert subscription.overflowed and await subscription.take(1) == []
+    assert subscription.has_ended and await subscription.take(1) == []
+    assert subscription.end_reason == "SLOW_CONSUMER"
 
 
 async def test_sequences_go_on_after_a_restart(tmp_path):
