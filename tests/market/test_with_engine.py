@@ -33,7 +33,7 @@ async def market(feed: str) -> AsyncIterator[MarketServiceStub]:
 
 
 async def test_a_replay_at_full_speed_arrives_complete_and_in_order_with_the_exchanges_daily_bars() -> None:
-    days = daily()
+    daily_bars = daily()
     async with market(f"replay:{recorded_days(IF)}@max?start=subscribe") as stub:
         ticks: list[pb.Tick] = []
         events: list[str] = []
@@ -46,7 +46,7 @@ async def test_a_replay_at_full_speed_arrives_complete_and_in_order_with_the_exc
         days = (await stub.ListBars(pb.ListBarsRequest(symbol=SYMBOL, interval=7))).bars
         for bar, day in zip(days, (20210104, 20210105, 20210106), strict=True):
             names = ("open", "high", "low", "close", "volume", "turnover", "open_interest")
-            assert [getattr(bar, name) for name in names] == [days[day][name] for name in names]
+            assert [getattr(bar, name) for name in names] == [daily_bars[day][name] for name in names]
 
 
 async def test_the_simulated_feed_streams_all_its_symbols_without_a_gap() -> None:
