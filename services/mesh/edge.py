@@ -109,6 +109,10 @@ def listener(contract: Contract, options: EdgeOptions) -> Json:
             "max_concurrent_streams": 1000,
             "initial_stream_window_size": 65_536,
             "initial_connection_window_size": 1 << 20,
+            "connection_keepalive": {
+                "interval": f"{options.client_silence_s / 2:g}s",
+                "timeout": f"{options.client_silence_s / 2:g}s",
+            },
         },
         "local_reply_config": local_replies(contract, options),
         "http_filters": http_filters(contract, options),
@@ -124,9 +128,26 @@ def listener(contract: Contract, options: EdgeOptions) -> Json:
         "address": socket(f"{options.host}:{options.port}"),
         # Two Envoys must not share a port by mistake.
         "enable_reuse_port": False,
+        "socket_options": silence_options(options.client_silence_s),
         "per_connection_buffer_limit_bytes": 256 << 10,
         "filter_chains": [{"filters": [connections]}],
     }
+
+
+def silence_options(silence_s: int) -> list[Json]:
+    """End a connection whose client acknowledges nothing for so long: one that is gone closes nothing.
+
+    HTTP/2 has pings of its own; these are Linux's for HTTP/1: SO_KEEPALIVE and TCP_KEEPIDLE, _KEEPINTVL, _KEEPCNT where
+    nothing is sent, TCP_USER_TIMEOUT (in ms) where something is.
+    """
+    numbers = (
+        (1, 9, 1),
+        (6, 4, max(silence_s // 2, 1)),
+        (6, 5, max(silence_s // 4, 1)),
+        (6, 6, 2),
+        (6, 18, silence_s * 1000),
+    )
+    return [{"level": level, "name": name, "int_value": value} for level, name, value in numbers]
 
 
 def access_log(path: str) -> Json:

@@ -44,6 +44,8 @@ class EdgeOptions:
     max_body_bytes: int = 1 << 20
     # Larger ones are read up to this and then refused: most clients read no answer before they have sent all.
     max_refused_bytes: int = 16 << 20
+    # A client that gives no sign of life for so long is gone: its streams end, and leases on them begin to run.
+    client_silence_s: int = 20
     max_heap_bytes: int = 1 << 30  # beyond it Envoy refuses calls, and ends those that hold most
     max_response_bytes: int = 16 << 20  # of one message, by REST
     tracing: str = ""  # OTLP over gRPC; none when empty
