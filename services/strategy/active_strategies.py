@@ -17,7 +17,7 @@ from services.kernel.errors import RedFireError
 from services.kernel.tasks import Tasks
 from services.strategy.assignments import Assignments
 from services.strategy.events import StrategyEvents
-from services.strategy.platform_client import Owners
+from services.strategy.platform_client import PlatformClient
 from services.strategy.repository import StrategyRepository
 from services.strategy.strategy import LogLine, Report, Status, Strategy
 from services.strategy.supervisor import Supervisor
@@ -44,7 +44,7 @@ class _Entry:
     ending: bool = False
 
 
-class Running:
+class ActiveStrategies:
     """The strategies that a worker has or will have."""
 
     def __init__(
@@ -53,7 +53,7 @@ class Running:
         assignments: Assignments,
         supervisor: Supervisor,
         events: StrategyEvents,
-        owners: Owners,
+        platform: PlatformClient,
         outbox: Outbox,
         tasks: Tasks,
         clock: Clock,
@@ -63,7 +63,7 @@ class Running:
         self._assignments = assignments
         self._supervisor = supervisor
         self._events = events
-        self._owners = owners
+        self._platform = platform
         self._outbox = outbox
         self._tasks = tasks
         self._clock = clock
@@ -124,7 +124,7 @@ class Running:
             log.info("strategy %s takes long to stop", strategy_id)
         return entry.strategy
 
-    async def report(self, worker_id: str, reports: Sequence[Report]) -> None:
+    async def report_strategies(self, worker_id: str, reports: Sequence[Report]) -> None:
         """A worker says how its strategies are."""
         for report in reports:
             self._assignments.require(worker_id, report.strategy_id)
@@ -197,7 +197,7 @@ class Running:
         """The worker has cancelled them; this is for the one that could not."""
         try:
             await asyncio.wait_for(
-                self._owners.cancel_open_orders(strategy.user_id, strategy.account_id, strategy.strategy_id), _SWEEP_S
+                self._platform.cancel_open_orders(strategy.user_id, strategy.account_id, strategy.strategy_id), _SWEEP_S
             )
         except (RedFireError, TimeoutError) as failure:
             log.warning("orders of strategy %s may be open: %s", strategy.strategy_id, failure)

@@ -10,7 +10,7 @@ from services.kernel.errors import Denied
 from services.kernel.paging import Page
 from services.kernel.rpc.call import Call
 from services.strategy import convert
-from services.strategy.active_strategies import Running
+from services.strategy.active_strategies import ActiveStrategies
 from services.strategy.assignments import Assignments
 from services.strategy.catalogue import Catalogue
 from services.strategy.service import StrategyService
@@ -30,35 +30,35 @@ class StrategyApi(rpc.StrategyServiceServicer):
         self, request: pb.ListStrategyClassesRequest, call: Call
     ) -> pb.ListStrategyClassesResponse:
         """The classes that can be run."""
-        page = await self._strategies.list_classes(Page.of(request))
+        page = await self._strategies.list_strategy_classes(Page.of(request))
         return pb.ListStrategyClassesResponse(
             classes=[convert.class_to_pb(item) for item in page.items], next_page_token=page.next_page_token
         )
 
     async def CreateStrategy(self, request: pb.CreateStrategyRequest, call: Call) -> pb.CreateStrategyResponse:
         """A new strategy."""
-        strategy = await self._strategies.create(
+        strategy = await self._strategies.create_strategy(
             call.user_id,
             display_name=request.display_name,
             class_name=request.class_name,
             symbol=request.symbol,
             account_id=request.account_id,
-            parameters=convert.values_of(request.parameters),
+            parameters=convert.values_from_pb(request.parameters),
             request_id=request.request_id,
         )
         return pb.CreateStrategyResponse(strategy=convert.strategy_to_pb(strategy))
 
     async def GetStrategy(self, request: pb.GetStrategyRequest, call: Call) -> pb.GetStrategyResponse:
         """A strategy."""
-        strategy = await self._strategies.get(call.user_id, request.strategy_id)
+        strategy = await self._strategies.get_strategy(call.user_id, request.strategy_id)
         return pb.GetStrategyResponse(strategy=convert.strategy_to_pb(strategy))
 
     async def ListStrategies(self, request: pb.ListStrategiesRequest, call: Call) -> pb.ListStrategiesResponse:
         """The caller's strategies."""
-        page = await self._strategies.list_owned(
+        page = await self._strategies.list_strategies(
             call.user_id,
             Page.of(request, owner=call.user_id),
-            status=convert.status_of(request.status),
+            status=convert.status_from_pb(request.status),
             class_name=request.class_name,
         )
         return pb.ListStrategiesResponse(
@@ -67,37 +67,37 @@ class StrategyApi(rpc.StrategyServiceServicer):
 
     async def UpdateStrategy(self, request: pb.UpdateStrategyRequest, call: Call) -> pb.UpdateStrategyResponse:
         """Other parameters."""
-        strategy = await self._strategies.update(
+        strategy = await self._strategies.update_strategy(
             call.user_id,
             request.strategy_id,
             display_name=request.display_name,
-            parameters=convert.values_of(request.parameters),
+            parameters=convert.values_from_pb(request.parameters),
         )
         return pb.UpdateStrategyResponse(strategy=convert.strategy_to_pb(strategy))
 
     async def DeleteStrategy(self, request: pb.DeleteStrategyRequest, call: Call) -> pb.DeleteStrategyResponse:
         """The end of a strategy."""
-        await self._strategies.delete(call.user_id, request.strategy_id)
+        await self._strategies.delete_strategy(call.user_id, request.strategy_id)
         return pb.DeleteStrategyResponse()
 
     async def StartStrategy(self, request: pb.StartStrategyRequest, call: Call) -> pb.StartStrategyResponse:
         """Have it run."""
-        strategy = await self._strategies.start(call.user_id, request.strategy_id)
+        strategy = await self._strategies.start_strategy(call.user_id, request.strategy_id)
         return pb.StartStrategyResponse(strategy=convert.strategy_to_pb(strategy))
 
     async def StopStrategy(self, request: pb.StopStrategyRequest, call: Call) -> pb.StopStrategyResponse:
         """Have it stop."""
-        strategy = await self._strategies.stop(call.user_id, request.strategy_id)
+        strategy = await self._strategies.stop_strategy(call.user_id, request.strategy_id)
         return pb.StopStrategyResponse(strategy=convert.strategy_to_pb(strategy))
 
     async def GetPerformance(self, request: pb.GetPerformanceRequest, call: Call) -> pb.GetPerformanceResponse:
         """How it has done."""
-        found = await self._strategies.get_performance(call.user_id, request.strategy_id)
-        return pb.GetPerformanceResponse(performance=convert.performance_to_pb(found))
+        performance = await self._strategies.get_performance(call.user_id, request.strategy_id)
+        return pb.GetPerformanceResponse(performance=convert.performance_to_pb(performance))
 
     async def ListStrategyLogs(self, request: pb.ListStrategyLogsRequest, call: Call) -> pb.ListStrategyLogsResponse:
         """What it wrote."""
-        page = await self._strategies.list_logs(
+        page = await self._strategies.list_strategy_logs(
             call.user_id, request.strategy_id, Page.of(request, call.user_id, (int,)), request.level
         )
         return pb.ListStrategyLogsResponse(
@@ -109,7 +109,7 @@ class StrategyApi(rpc.StrategyServiceServicer):
     ) -> AsyncIterator[pb.StreamStrategyEventsResponse]:
         """What happens to it."""
         heartbeat_s = request.heartbeat_interval.ToNanoseconds() / 1e9 or _HEARTBEAT_S
-        events = self._strategies.stream_events(call.user_id, request.strategy_id, heartbeat_s)
+        events = self._strategies.stream_strategy_events(call.user_id, request.strategy_id, heartbeat_s)
         try:
             async for event in events:
                 yield convert.event_to_pb(event, self._clock.now())
@@ -123,13 +123,13 @@ class WorkerApi(rpc.WorkerServiceServicer):
     def __init__(
         self,
         assignments: Assignments,
-        running: Running,
+        active: ActiveStrategies,
         catalogue: Catalogue,
         supervisor: Supervisor,
         clock: Clock,
     ) -> None:
         self._assignments = assignments
-        self._running = running
+        self._active = active
         self._catalogue = catalogue
         self._supervisor = supervisor
         self._clock = clock
@@ -139,7 +139,7 @@ class WorkerApi(rpc.WorkerServiceServicer):
     ) -> AsyncIterator[pb.WatchAssignmentsResponse]:
         """What a worker is to run."""
         _require_own(call, request.worker_id)
-        assigned = self._assignments.watch(request.worker_id)
+        assigned = self._assignments.watch_assignments(request.worker_id)
         try:
             async for assignment in assigned:
                 yield convert.assignment_to_pb(assignment, self._clock.now())
@@ -149,7 +149,9 @@ class WorkerApi(rpc.WorkerServiceServicer):
     async def ReportStrategies(self, request: pb.ReportStrategiesRequest, call: Call) -> pb.ReportStrategiesResponse:
         """What became of it."""
         _require_own(call, request.worker_id)
-        await self._running.report(request.worker_id, [convert.report_of(report) for report in request.reports])
+        await self._active.report_strategies(
+            request.worker_id, [convert.report_from_pb(report) for report in request.reports]
+        )
         return pb.ReportStrategiesResponse()
 
     async def ReportClasses(self, request: pb.ReportClassesRequest, call: Call) -> pb.ReportClassesResponse:
@@ -157,7 +159,7 @@ class WorkerApi(rpc.WorkerServiceServicer):
         _require_own(call, request.worker_id)
         if not self._supervisor.is_scan(request.worker_id):
             raise Denied("this worker was not asked for classes")
-        await self._catalogue.report([convert.class_of(item) for item in request.classes])
+        await self._catalogue.report_classes([convert.class_from_pb(item) for item in request.classes])
         return pb.ReportClassesResponse()
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from services.kernel.errors import Denied, RedFireError, Unavailable
 from services.kernel.identifiers import new_id
-from services.strategy.platform_client import Owners
+from services.strategy.platform_client import PlatformClient
 from services.strategy.strategy import Strategy
 
 HEARTBEAT_S = 5.0
@@ -61,8 +61,8 @@ class _Assigned:
 class Assignments:
     """Strategies by worker group; `None` in a worker's queue ends its stream."""
 
-    def __init__(self, owners: Owners) -> None:
-        self._owners = owners
+    def __init__(self, platform: PlatformClient) -> None:
+        self._platform = platform
         self._assigned: dict[str, _Assigned] = {}
         self._groups: dict[str, str] = {}
         self._queues: dict[str, asyncio.Queue[Assignment]] = {}
@@ -72,10 +72,10 @@ class Assignments:
 
     def groups(self) -> dict[str, list[str]]:
         """The groups that have strategies, with these."""
-        found: dict[str, list[str]] = {}
+        members: dict[str, list[str]] = {}
         for strategy_id, assigned in self._assigned.items():
-            found.setdefault(assigned.group, []).append(strategy_id)
-        return found
+            members.setdefault(assigned.group, []).append(strategy_id)
+        return members
 
     def new_worker(self, group: str) -> str:
         """The id of a group's new worker; an older one of the group is no longer heard."""
@@ -147,7 +147,7 @@ class Assignments:
         if group is None or (assigned is not None and assigned.group != group):
             raise Denied("this worker has been replaced")
 
-    async def watch(self, worker_id: str) -> AsyncGenerator[Assignment, None]:
+    async def watch_assignments(self, worker_id: str) -> AsyncGenerator[Assignment, None]:
         """What a worker is to do: all that is assigned, a heartbeat, then changes."""
         self.require(worker_id)
         queue: asyncio.Queue[Assignment] = asyncio.Queue()
@@ -184,7 +184,7 @@ class Assignments:
             if queue is None or not assigned.renew_at or monotonic < assigned.renew_at:
                 continue
             try:
-                token, life_s = await self._owners.new_token(assigned.strategy.user_id)
+                token, life_s = await self._platform.new_token(assigned.strategy.user_id)
             except RedFireError as error:
                 if not isinstance(error, Unavailable):
                     self._denied.append((strategy_id, error.message))
@@ -202,7 +202,7 @@ class Assignments:
         if assigned is None or assigned.stopping:
             return None
         try:
-            token, life_s = await self._owners.new_token(start.strategy.user_id)
+            token, life_s = await self._platform.new_token(start.strategy.user_id)
         except RedFireError as error:
             if isinstance(error, Unavailable):
                 asyncio.get_running_loop().call_later(_ASK_AGAIN_S, queue.put_nowait, start)

@@ -9,17 +9,17 @@ from redfire.trading.v1.order_service_pb2_grpc import OrderServiceStub
 from services.kernel.identifiers import new_id
 from services.kernel.runtime.service_context import ServiceContext
 from services.strategy import models
-from services.strategy.active_strategies import Running
+from services.strategy.active_strategies import ActiveStrategies
 from services.strategy.api import StrategyApi, WorkerApi
 from services.strategy.assignments import Assignments
 from services.strategy.catalogue import Catalogue
 from services.strategy.events import StrategyEvents
 from services.strategy.jobs.bind import bind_jobs
-from services.strategy.platform_client import Owners
+from services.strategy.platform_client import PlatformClient
 from services.strategy.repository import StrategyRepository
 from services.strategy.service import StrategyService
 from services.strategy.settings import StrategySettings
-from services.strategy.supervisor import Supervisor, Where
+from services.strategy.supervisor import PlatformAccess, Supervisor
 
 # All that a worker's token is good for.
 WORKER_RPCS = f"/{strategy_pb2.DESCRIPTOR.services_by_name['WorkerService'].full_name}/"
@@ -32,44 +32,44 @@ def bind(context: ServiceContext) -> None:
     database = context.database("strategy", models.Base)
     repositories = database.repositories(StrategyRepository)
     outbox = context.outbox(database, models.OutboxRow)
-    owners = Owners(
+    platform = PlatformClient(
         context.peer(AuthServiceStub),
         context.peer(MarketServiceStub),
         context.peer(OrderServiceStub),
         context.peer(AccountServiceStub),
         context.clock,
     )
-    assignments = Assignments(owners)
+    assignments = Assignments(platform)
 
     def worker_token(worker_id: str) -> str:
         return context.service_token(f"worker:{worker_id}", [WORKER_RPCS], WORKER_TOKEN_LIFE_S)
 
-    where = Where(context.data_dir / "strategy", context.address_of, worker_token)
-    supervisor = Supervisor(assignments, where, lambda: live.value, context.clock)
+    access = PlatformAccess(context.data_dir / "strategy", context.address_of, worker_token)
+    supervisor = Supervisor(assignments, access, lambda: live.value, context.clock)
     events = StrategyEvents()
 
     async def scan(fresh: bool) -> bool:
         return await supervisor.scan(new_id(), fresh)
 
     catalogue = Catalogue(repositories, lambda: live.value.strategies_dir, scan)
-    running = Running(
+    active = ActiveStrategies(
         repositories,
         assignments,
         supervisor,
         events,
-        owners,
+        platform,
         outbox,
         context.tasks,
         context.clock,
         context.section(StrategySettings).log_lines,
     )
-    service = StrategyService(repositories, catalogue, running, events, owners, lambda: live.value, context.clock)
+    service = StrategyService(repositories, catalogue, active, events, platform, lambda: live.value, context.clock)
     context.serve(StrategyApi(service, context.clock))
-    context.serve(WorkerApi(assignments, running, catalogue, supervisor, context.clock))
+    context.serve(WorkerApi(assignments, active, catalogue, supervisor, context.clock))
     context.on_start(catalogue.load)
-    context.on_start(running.resume)
+    context.on_start(active.resume)
     context.background("workers", supervisor.run)
-    context.background("tokens", running.keep_tokens)
+    context.background("tokens", active.keep_tokens)
     context.background("classes", catalogue.follow)
     context.on_drain(events.drain)
     context.on_drain(supervisor.drain)

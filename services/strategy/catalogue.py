@@ -68,14 +68,14 @@ class Catalogue:
     async def get(self, class_name: str) -> ClassDescription:
         """Raises UnknownStrategyClass, BrokenStrategyClass."""
         await self._refresh()
-        found = self._classes.get(class_name)
-        if found is None:
+        description = self._classes.get(class_name)
+        if description is None:
             raise UnknownStrategyClass("strategy class", class_name, class_name=class_name)
-        if found.error:
-            raise BrokenStrategyClass(f"{class_name} cannot be run: {found.error}", class_name=class_name)
-        return found
+        if description.error:
+            raise BrokenStrategyClass(f"{class_name} cannot be run: {description.error}", class_name=class_name)
+        return description
 
-    async def report(self, classes: Sequence[ClassDescription]) -> None:
+    async def report_classes(self, classes: Sequence[ClassDescription]) -> None:
         """A worker has looked. What does not import is a line in log and terminal, once."""
         for item in classes:
             if item.error and self._classes.get(item.name) != item:

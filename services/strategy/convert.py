@@ -35,12 +35,12 @@ def strategy_to_pb(strategy: Strategy) -> pb.Strategy:
     )
 
 
-def status_of(value: int) -> Status | None:
+def status_from_pb(value: int) -> Status | None:
     """A status; None when unspecified."""
     return Status(pb.StrategyStatus.Name(value).removeprefix("STRATEGY_STATUS_")) if value else None
 
 
-def values_of(struct: Struct) -> dict[str, Any]:
+def values_from_pb(struct: Struct) -> dict[str, Any]:
     """A Struct's values."""
     return MessageToDict(struct)
 
@@ -59,7 +59,7 @@ def class_to_pb(description: ClassDescription) -> pb.StrategyClass:
     return made
 
 
-def class_of(message: pb.StrategyClass) -> ClassDescription:
+def class_from_pb(message: pb.StrategyClass) -> ClassDescription:
     """A class that a worker reports."""
     parameters = tuple(_parameter(item) for item in message.parameters)
     family = Family(pb.StrategyFamily.Name(message.family).removeprefix("STRATEGY_FAMILY_"))
@@ -73,13 +73,13 @@ def log_to_pb(line: LogLine) -> pb.StrategyLog:
     )
 
 
-def report_of(message: pb.ReportStrategiesRequest.Report) -> Report:
+def report_from_pb(message: pb.ReportStrategiesRequest.Report) -> Report:
     """What a worker says about a strategy."""
     lines = tuple(LogLine(log.level or "INFO", log.message, log.create_time.ToDatetime(UTC)) for log in message.logs)
     return Report(
         strategy_id=message.strategy_id,
-        status=status_of(message.status) or Status.STARTING,
-        variables=values_of(message.variables),
+        status=status_from_pb(message.status) or Status.STARTING,
+        variables=values_from_pb(message.variables),
         position=Decimal(message.position or 0),
         error=message.error,
         lines=lines,
@@ -118,24 +118,24 @@ def assignment_to_pb(assignment: assignments.Assignment, now: datetime) -> pb.Wa
     return made
 
 
-def performance_to_pb(found: Performance) -> pb.Performance:
+def performance_to_pb(performance: Performance) -> pb.Performance:
     """A performance."""
     made = pb.Performance(
-        total_return=found.total_return,
-        annual_return=found.annual_return,
-        annual_volatility=found.annual_volatility,
-        sharpe_ratio=found.sharpe_ratio,
-        sortino_ratio=found.sortino_ratio,
-        max_drawdown=found.max_drawdown,
-        win_rate=found.win_rate,
-        profit_factor=found.profit_factor,
-        turnover=plain(found.turnover),
-        trade_count=found.trade_count,
-        realized_pnl=plain(found.realized_pnl),
-        unrealized_pnl=plain(found.unrealized_pnl),
-        commission=plain(found.commission),
+        total_return=performance.total_return,
+        annual_return=performance.annual_return,
+        annual_volatility=performance.annual_volatility,
+        sharpe_ratio=performance.sharpe_ratio,
+        sortino_ratio=performance.sortino_ratio,
+        max_drawdown=performance.max_drawdown,
+        win_rate=performance.win_rate,
+        profit_factor=performance.profit_factor,
+        turnover=plain(performance.turnover),
+        trade_count=performance.trade_count,
+        realized_pnl=plain(performance.realized_pnl),
+        unrealized_pnl=plain(performance.unrealized_pnl),
+        commission=plain(performance.commission),
     )
-    for day in found.daily:
+    for day in performance.daily:
         made.daily.add(
             date=day.date.isoformat(),
             net_pnl=plain(day.net_pnl),

@@ -32,7 +32,7 @@ class UnknownSymbol(NotFound):
     reason = Reason.UNKNOWN_SYMBOL
 
 
-class Owners:
+class PlatformClient:
     """Market and trading as strategies' owners see them."""
 
     def __init__(
@@ -53,7 +53,7 @@ class Owners:
     async def new_token(self, user_id: str) -> tuple[str, float]:
         """A token to act for a user, and the seconds until it ends."""
         answer = await self._auth.ExchangeToken(auth_pb2.ExchangeTokenRequest(user_id=user_id, scopes=SCOPES))
-        # Reused for a short while only: a suspended user's strategies are found out by asking.
+        # Reused for a short while only: a suspended user's strategies are noticed at the next exchange.
         self._tokens.put(user_id, answer.access_token, min(60.0, answer.expires_in / 2))
         return answer.access_token, float(answer.expires_in)
 
@@ -87,8 +87,10 @@ class Owners:
     async def trades(self, user_id: str, account_id: str, strategy_id: str) -> Sequence[Fill]:
         """A strategy's trades, oldest first."""
         request = account_service_pb2.ListTradesRequest(account_id=account_id, strategy_id=strategy_id, page_size=_PAGE)
-        found = [_fill(trade) async for trade in self._pages(user_id, self._accounts.ListTrades, request, "trades")]
-        return found[::-1]
+        newest_first = [
+            _fill(trade) async for trade in self._pages(user_id, self._accounts.ListTrades, request, "trades")
+        ]
+        return newest_first[::-1]
 
     async def deposits(self, user_id: str, account_id: str) -> Decimal:
         """What was paid into an account, less what was paid out."""

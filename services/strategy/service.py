@@ -17,11 +17,11 @@ from services.kernel.paging import Page, PageResult
 from services.quant.calendar import Calendar
 from services.quant.sdk.strategy_class import ClassDescription
 from services.strategy import parameters as parameter_rules
-from services.strategy.active_strategies import Running
+from services.strategy.active_strategies import ActiveStrategies
 from services.strategy.catalogue import Catalogue
 from services.strategy.events import StrategyEvent, StrategyEvents
 from services.strategy.metrics import Performance, performance
-from services.strategy.platform_client import Owners
+from services.strategy.platform_client import PlatformClient
 from services.strategy.repository import StrategyRepository
 from services.strategy.settings import StrategySettings
 from services.strategy.strategy import LogLine, Status, Strategy
@@ -49,31 +49,31 @@ class StrategyService:
         self,
         repositories: Repositories[StrategyRepository],
         catalogue: Catalogue,
-        running: Running,
+        active: ActiveStrategies,
         events: StrategyEvents,
-        owners: Owners,
+        platform: PlatformClient,
         settings: Callable[[], StrategySettings],
         clock: Clock,
     ) -> None:
         self._repositories = repositories
         self._catalogue = catalogue
-        self._running = running
+        self._active = active
         self._events = events
-        self._owners = owners
+        self._platform = platform
         self._settings = settings
         self._clock = clock
         self._calendar = Calendar.load()
         self._deposits: TtlCache[str, Decimal] = TtlCache(10_000, _DEPOSITS_S, clock)
         self._performances: TtlCache[str, Performance] = TtlCache(1_000, _PERFORMANCE_S, clock)
 
-    async def list_classes(self, page: Page) -> PageResult[ClassDescription]:
+    async def list_strategy_classes(self, page: Page) -> PageResult[ClassDescription]:
         """The classes that can be run, and the files that did not import, by name."""
         classes: Sequence[ClassDescription] = await self._catalogue.list_classes()
         if page.after is not None:
             classes = [item for item in classes if item.name > page.after[0]]
         return page.slice(classes[: page.size + 1], key=lambda item: [item.name])
 
-    async def create(
+    async def create_strategy(
         self,
         user_id: str,
         *,
@@ -95,8 +95,8 @@ class StrategyService:
                     return made
         description = await self._catalogue.get(class_name)
         values = parameter_rules.merged(description, parameters)
-        await self._owners.require_symbol(symbol)
-        account_id = await self._owners.account_id(user_id, account_id)
+        await self._platform.require_symbol(symbol)
+        account_id = await self._platform.account_id(user_id, account_id)
         now = self._clock.now()
         strategy = Strategy(
             user_id=user_id,
@@ -122,15 +122,15 @@ class StrategyService:
             return made
         return strategy
 
-    async def get(self, user_id: str, strategy_id: str) -> Strategy:
+    async def get_strategy(self, user_id: str, strategy_id: str) -> Strategy:
         """Raises NotFound, whether it does not exist or belongs to somebody else."""
-        known = self._running.find(strategy_id)
+        known = self._active.find(strategy_id)
         if known is not None and known.user_id == user_id:
             return known
         async with self._repositories.read() as repository:
             return await repository.get(user_id, strategy_id)
 
-    async def list_owned(
+    async def list_strategies(
         self, user_id: str, page: Page, *, status: Status | None, class_name: str
     ) -> PageResult[Strategy]:
         """The user's strategies, newest first."""
@@ -140,11 +140,11 @@ class StrategyService:
             )
         return page.slice(rows, key=lambda strategy: [strategy.strategy_id])
 
-    async def update(
+    async def update_strategy(
         self, user_id: str, strategy_id: str, *, display_name: str, parameters: Mapping[str, Any]
     ) -> Strategy:
         """Other parameters, or another name. Raises StrategyIsRunning, InvalidParameter."""
-        strategy = await self.get(user_id, strategy_id)
+        strategy = await self.get_strategy(user_id, strategy_id)
         values = strategy.parameters
         if parameters:
             description = await self._catalogue.get(strategy.class_name)
@@ -162,48 +162,48 @@ class StrategyService:
         self._events.publish(strategy_id, strategy=strategy)
         return strategy
 
-    async def delete(self, user_id: str, strategy_id: str) -> None:
+    async def delete_strategy(self, user_id: str, strategy_id: str) -> None:
         """Forget a strategy and its log; its orders and trades stay. Raises StrategyIsRunning."""
         async with self._repositories() as repository:
             self._require_stopped(await repository.get(user_id, strategy_id))
             await repository.delete(user_id, strategy_id)
         self._events.end(strategy_id, "DELETED")
 
-    async def start(self, user_id: str, strategy_id: str) -> Strategy:
+    async def start_strategy(self, user_id: str, strategy_id: str) -> Strategy:
         """Start a strategy; running already: as it is. Raises BrokenStrategyClass, TooManyStrategies."""
-        strategy = await self.get(user_id, strategy_id)
+        strategy = await self.get_strategy(user_id, strategy_id)
         if strategy.status in (Status.STARTING, Status.RUNNING):
             return strategy
         if strategy.status is Status.STOPPING:
             raise StrategyIsRunning("it is still stopping")
         await self._catalogue.get(strategy.class_name)
-        if len(self._running) >= self._settings().max_running:
+        if len(self._active) >= self._settings().max_running:
             raise TooManyStrategies("too many strategies run already", max_running=self._settings().max_running)
         # Read again: it may have been started or deleted while the classes were looked up.
-        strategy = await self.get(user_id, strategy_id)
-        return strategy if strategy.status.is_active else await self._running.start(strategy)
+        strategy = await self.get_strategy(user_id, strategy_id)
+        return strategy if strategy.status.is_active else await self._active.start(strategy)
 
-    async def stop(self, user_id: str, strategy_id: str) -> Strategy:
+    async def stop_strategy(self, user_id: str, strategy_id: str) -> Strategy:
         """Stop a strategy and cancel its open orders; stopped already: as it is."""
-        strategy = await self.get(user_id, strategy_id)
+        strategy = await self.get_strategy(user_id, strategy_id)
         if not strategy.status.is_active:
             return strategy
-        stopped = await self._running.stop(strategy_id, self._settings().stop_timeout_s)
-        return stopped or await self.get(user_id, strategy_id)
+        stopped = await self._active.stop(strategy_id, self._settings().stop_timeout_s)
+        return stopped or await self.get_strategy(user_id, strategy_id)
 
     async def get_performance(self, user_id: str, strategy_id: str) -> Performance:
         """How it has done so far, from its trades; capital is what was paid into its account."""
-        strategy = await self.get(user_id, strategy_id)
+        strategy = await self.get_strategy(user_id, strategy_id)
         if known := self._performances.get(strategy_id):
             return known
-        contract_size = await self._owners.contract_size(strategy.symbol)
-        trades = await self._owners.trades(user_id, strategy.account_id, strategy_id)
+        contract_size = await self._platform.contract_size(strategy.symbol)
+        trades = await self._platform.trades(user_id, strategy.account_id, strategy_id)
         capital = self._deposits.get(strategy.account_id)
         if capital is None:
-            capital = await self._owners.deposits(user_id, strategy.account_id)
+            capital = await self._platform.deposits(user_id, strategy.account_id)
             self._deposits.put(strategy.account_id, capital)
-        price = await self._owners.last_price(user_id, strategy.symbol)
-        found = performance(
+        price = await self._platform.last_price(user_id, strategy.symbol)
+        computed = performance(
             trades,
             contract_size,
             capital,
@@ -212,23 +212,23 @@ class StrategyService:
             self._calendar,
             self._clock.now() if strategy.status.is_active else None,
         )
-        self._performances.put(strategy_id, found)
-        return found
+        self._performances.put(strategy_id, computed)
+        return computed
 
-    async def list_logs(self, user_id: str, strategy_id: str, page: Page, level: str) -> PageResult[LogLine]:
+    async def list_strategy_logs(self, user_id: str, strategy_id: str, page: Page, level: str) -> PageResult[LogLine]:
         """Lines of its log, newest first."""
         async with self._repositories.read() as repository:
             await repository.get(user_id, strategy_id)
             rows = await repository.list_logs(user_id, strategy_id, level=level, after=page.after, limit=page.size + 1)
         return page.slice(rows, key=lambda line: [line.sequence])
 
-    async def stream_events(
+    async def stream_strategy_events(
         self, user_id: str, strategy_id: str, heartbeat_s: float
     ) -> AsyncGenerator[StrategyEvent, None]:
         """The strategy as it is now, then its changes and log lines."""
         with self._events.follow(strategy_id) as follower:
             sequence = self._events.sequence
-            yield StrategyEvent(sequence, strategy=await self.get(user_id, strategy_id))
+            yield StrategyEvent(sequence, strategy=await self.get_strategy(user_id, strategy_id))
             events = self._events.events(follower, heartbeat_s, sequence)
             try:
                 async for event in events:
@@ -237,5 +237,5 @@ class StrategyService:
                 await events.aclose()
 
     def _require_stopped(self, strategy: Strategy) -> None:
-        if strategy.status.is_active or self._running.find(strategy.strategy_id):
+        if strategy.status.is_active or self._active.find(strategy.strategy_id):
             raise StrategyIsRunning

@@ -1,4 +1,4 @@
-"""Keeps workers alive: one per group of strategies, replaced when it dies, and whoever is to blame is found."""
+"""Keeps workers alive: one per group of strategies, replaced when it exits; the strategy that caused this fails."""
 
 import asyncio
 import logging
@@ -10,16 +10,16 @@ from pathlib import Path
 from services.kernel.clock import Clock
 from services.kernel.identifiers import new_id
 from services.strategy.assignments import Assignments
-from services.strategy.runner.main import Orders
+from services.strategy.runner.main import WorkerConfig
 from services.strategy.settings import StrategySettings
-from services.strategy.worker_process import Death, WorkerProcess
+from services.strategy.worker_process import WorkerExit, WorkerProcess
 
 log = logging.getLogger(__name__)
 _CHECK_S = 0.5
 _IDLE_S = 5.0
 _FIRST_PAUSE_S = 0.1
 _LONGEST_PAUSE_S = 10.0
-# Deaths that nobody is blamed for count together when they come within this time.
+# Exits without a known cause count together when they come within this time.
 _TOGETHER_S = 60.0
 _LEAVE_S = 2.3
 _SCAN_TRIES = 20
@@ -27,8 +27,8 @@ OnFailed = Callable[[str, str], Awaitable[None]]
 
 
 @dataclass(frozen=True, slots=True)
-class Where:
-    """What the supervisor needs of the platform: folder, addresses (known once it listens), tokens for workers."""
+class PlatformAccess:
+    """The platform as the supervisor needs it: folder, addresses (known once it listens), tokens for workers."""
 
     folder: Path
     address_of: Callable[[str], str]
@@ -40,7 +40,7 @@ class _Group:
     task: asyncio.Task[None]
     process: WorkerProcess | None = None
     worker_id: str = ""
-    deaths: list[float] = field(default_factory=list)
+    exits: list[float] = field(default_factory=list)
     idle_since: float = 0.0
 
 
@@ -48,10 +48,10 @@ class Supervisor:
     """All worker processes of this service."""
 
     def __init__(
-        self, assignments: Assignments, where: Where, settings: Callable[[], StrategySettings], clock: Clock
+        self, assignments: Assignments, access: PlatformAccess, settings: Callable[[], StrategySettings], clock: Clock
     ) -> None:
         self._assignments = assignments
-        self._where = where
+        self._access = access
         self._settings = settings
         self._clock = clock
         self._groups: dict[str, _Group] = {}
@@ -95,18 +95,18 @@ class Supervisor:
             process = self._new_process(worker_id, "scan")
             self._scans[worker_id] = process
             try:
-                death = await process.run()
+                worker_exit = await process.run()
             finally:
                 del self._scans[worker_id]
-            if death.clean:
+            if worker_exit.clean:
                 return True
-            sources = [running.owner.removeprefix("import:") for running in death.blamed]
+            sources = [running.owner.removeprefix("import:") for running in worker_exit.blamed]
             if not sources:
-                log.warning("strategy classes could not be listed: %s", death.reason)
+                log.warning("strategy classes could not be listed: %s", worker_exit.reason)
                 return False
             for source in sources:
-                log.warning("strategy file %s: %s", source, death.reason)
-                self._skip[source] = death.reason
+                log.warning("strategy file %s: %s", source, worker_exit.reason)
+                self._skip[source] = worker_exit.reason
         return False
 
     def is_scan(self, worker_id: str) -> bool:
@@ -134,22 +134,22 @@ class Supervisor:
         await asyncio.gather(*tasks, return_exceptions=True)
 
     def _match(self) -> None:
-        wanted = self._assignments.groups()
+        groups = self._assignments.groups()
         now = self._clock.monotonic()
         for name in [name for name, group in self._groups.items() if group.task.done()]:
             if not self._groups[name].task.cancelled() and (error := self._groups[name].task.exception()):
-                log.error("a worker's keeper failed", exc_info=error)
-            if name not in wanted or self._draining:
+                log.error("supervision of a strategy worker failed", exc_info=error)
+            if name not in groups or self._draining:
                 del self._groups[name]
-        for name in wanted:
+        for name in groups:
             group = self._groups.get(name)
             if group is not None:
                 group.idle_since = 0.0
             if not self._draining and (group is None or group.task.done()):
                 task = asyncio.get_running_loop().create_task(self._keep(name), name=f"strategy worker {name}")
-                self._groups[name] = _Group(task, deaths=group.deaths if group else [])
+                self._groups[name] = _Group(task, exits=group.exits if group else [])
         for name, group in self._groups.items():
-            if name in wanted or group.process is None:
+            if name in groups or group.process is None:
                 continue
             group.idle_since = group.idle_since or now
             if now - group.idle_since > _IDLE_S:
@@ -165,14 +165,14 @@ class Supervisor:
             group.process = self._new_process(group.worker_id, "run")
             started = self._clock.monotonic()
             try:
-                death = await group.process.run()
+                worker_exit = await group.process.run()
             finally:
                 group.process = None
                 self._assignments.end_worker(group.worker_id)
-            if death.clean or self._draining:
+            if worker_exit.clean or self._draining:
                 return
-            log.warning("a strategy worker died: %s", death.reason)
-            await self._blame(name, group, death)
+            log.warning("a strategy worker exited: %s", worker_exit.reason)
+            await self._blame(name, group, worker_exit)
             if name not in self._assignments.groups():
                 return
             if self._clock.monotonic() - started > _TOGETHER_S:
@@ -180,40 +180,40 @@ class Supervisor:
             await asyncio.sleep(pause_s)
             pause_s = min(pause_s * 2, _LONGEST_PAUSE_S)
 
-    async def _blame(self, name: str, group: _Group, death: Death) -> None:
-        """Whose code it was goes to ERROR. When nobody knows, a second death within a minute splits the group in two,
-        and one who is alone at the third is the one."""
+    async def _blame(self, name: str, group: _Group, worker_exit: WorkerExit) -> None:
+        """Fail the strategy whose code it was. When that is not known, a second exit within a minute splits the group
+        in two; a strategy that is alone at the third is the one."""
         present = self._assignments.groups().get(name, [])
-        blamed = [running.owner for running in death.blamed if running.owner in present]
+        blamed = [running.owner for running in worker_exit.blamed if running.owner in present]
         now = self._clock.monotonic()
         if not blamed:
-            group.deaths = [at for at in group.deaths if now - at < _TOGETHER_S] + [now]
-            if len(group.deaths) >= 2 and len(present) > 1:
+            group.exits = [at for at in group.exits if now - at < _TOGETHER_S] + [now]
+            if len(group.exits) >= 2 and len(present) > 1:
                 self._assignments.split(present)
-            elif len(group.deaths) >= 3 and len(present) == 1:
+            elif len(group.exits) >= 3 and len(present) == 1:
                 blamed = present
         for strategy_id in blamed:
             assert self._on_failed is not None
-            await self._on_failed(strategy_id, death.reason)
+            await self._on_failed(strategy_id, worker_exit.reason)
         self._wake.set()
 
     def _new_process(self, worker_id: str, mode: str) -> WorkerProcess:
         settings = self._settings()
-        folder = self._where.folder
+        folder = self._access.folder
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         home = folder / "home"
         home.mkdir(exist_ok=True)
-        orders = Orders(
+        config = WorkerConfig(
             worker_id=worker_id,
-            token=self._where.worker_token(worker_id),
-            strategy=self._where.address_of("strategy"),
-            market=self._where.address_of("market"),
-            trading=self._where.address_of("trading"),
+            token=self._access.worker_token(worker_id),
+            strategy=self._access.address_of("strategy"),
+            market=self._access.address_of("market"),
+            trading=self._access.address_of("trading"),
             mode=mode,
             strategies_dir=str(settings.strategies_dir.absolute()) if settings.strategies_dir else "",
             home=str(home),
-            watch_file=str(folder / f"watch-{new_id()}"),
+            heartbeat_file=str(folder / f"heartbeat-{new_id()}"),
             parent=os.getpid(),
             skip=dict(self._skip),
         )
-        return WorkerProcess(orders, self._settings, folder / "worker.log")
+        return WorkerProcess(config, self._settings, folder / "worker.log")

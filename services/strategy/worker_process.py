@@ -12,8 +12,8 @@ from pathlib import Path
 
 import psutil
 
-from services.quant.sdk.worker_heartbeat import Running, WatchFile
-from services.strategy.runner.main import Orders
+from services.quant.sdk.worker_heartbeat import HeartbeatFile, RunningCallback
+from services.strategy.runner.main import WorkerConfig
 from services.strategy.settings import StrategySettings
 
 _POLL_S = 0.2
@@ -23,26 +23,26 @@ _PASSED_ON = ("PATH", "HOME", "TZ", "TMPDIR", "LD_LIBRARY_PATH", "SSL_CERT_FILE"
 
 
 @dataclass(frozen=True, slots=True)
-class Death:
+class WorkerExit:
     """How a worker ended. `blamed`: whose code did it, as far as is known; `clean`: it was meant to end."""
 
     clean: bool
     reason: str
-    blamed: tuple[Running, ...] = ()
+    blamed: tuple[RunningCallback, ...] = ()
 
 
 class WorkerProcess:
     """Starts one worker and waits for its end."""
 
-    def __init__(self, orders: Orders, settings: Callable[[], StrategySettings], log_file: Path) -> None:
-        self.orders = orders
+    def __init__(self, config: WorkerConfig, settings: Callable[[], StrategySettings], log_file: Path) -> None:
+        self.config = config
         self._settings = settings
         self._log_file = log_file
         self._process: asyncio.subprocess.Process | None = None
-        self._watch = WatchFile.create(Path(orders.watch_file))
+        self._heartbeat = HeartbeatFile.create(Path(config.heartbeat_file))
         self._ending = False
 
-    async def run(self) -> Death:
+    async def run(self) -> WorkerExit:
         """The worker's whole life. Cancelled, it kills it."""
         with open(self._log_file, "ab") as log:  # noqa: ASYNC230, PTH123
             process = self._process = await asyncio.create_subprocess_exec(
@@ -53,25 +53,25 @@ class WorkerProcess:
                 stdout=log,
                 stderr=log,
                 env=environment(),
-                cwd=self.orders.home,
+                cwd=self.config.home,
                 start_new_session=True,
             )
         assert process.stdin is not None
         try:
-            process.stdin.write(json.dumps(asdict(self.orders)).encode() + b"\n")
+            process.stdin.write(json.dumps(asdict(self.config)).encode() + b"\n")
             await process.stdin.drain()
             return await self._follow(process)
         except (BrokenPipeError, ConnectionResetError):
             await process.wait()
-            return Death(False, "it did not start")
+            return WorkerExit(False, "it did not start")
         finally:
             self.kill()
             await process.wait()
-            self._watch.close()
-            self._watch.remove()
+            self._heartbeat.close()
+            self._heartbeat.remove()
 
     def expect_end(self) -> None:
-        """It was told to end: its end is no death."""
+        """It was told to end: its end is no failure."""
         self._ending = True
 
     def kill(self) -> None:
@@ -79,55 +79,55 @@ class WorkerProcess:
         if self._process is not None and self._process.returncode is None:
             self._process.kill()
 
-    async def _follow(self, process: asyncio.subprocess.Process) -> Death:
+    async def _follow(self, process: asyncio.subprocess.Process) -> WorkerExit:
         waiting = asyncio.ensure_future(process.wait())
         try:
             while True:
                 done, _ = await asyncio.wait([waiting], timeout=_POLL_S)
                 if done:
                     return self._ended(process.returncode or 0)
-                if death := self._check(process.pid):
+                if worker_exit := self._check(process.pid):
                     self.kill()
                     await process.wait()
-                    return death
+                    return worker_exit
         finally:
             waiting.cancel()
 
-    def _check(self, pid: int) -> Death | None:
+    def _check(self, pid: int) -> WorkerExit | None:
         settings = self._settings()
         blocked = tuple(
             running
-            for running in self._watch.running()
+            for running in self._heartbeat.running()
             if running.seconds
             > (settings.import_timeout_s if running.callback == "import" else settings.callback_timeout_s)
         )
         if blocked:
             limit_s = settings.import_timeout_s if blocked[0].callback == "import" else settings.callback_timeout_s
-            return Death(False, f"blocked for more than {limit_s:g} s in {blocked[0].callback}", blocked)
-        if self._watch.silent_s() > settings.callback_timeout_s * 2 and self.orders.mode == "run":
-            return Death(False, "the worker was blocked, outside of all callbacks")
+            return WorkerExit(False, f"blocked for more than {limit_s:g} s in {blocked[0].callback}", blocked)
+        if self._heartbeat.silent_s() > settings.callback_timeout_s * 2 and self.config.mode == "run":
+            return WorkerExit(False, "the worker was blocked, outside of all callbacks")
         try:
             resident = psutil.Process(pid).memory_info().rss
         except psutil.Error:
             return None
         if resident > settings.worker_memory_bytes:
             reason = f"the worker used more than {settings.worker_memory_bytes} bytes of memory"
-            return Death(False, reason, tuple(self._watch.running()))
+            return WorkerExit(False, reason, tuple(self._heartbeat.running()))
         # Users' code may have deleted it.
         with suppress(FileNotFoundError):
             if self._log_file.stat().st_size > _LOG_BYTES:
                 os.truncate(self._log_file, 0)
         return None
 
-    def _ended(self, code: int) -> Death:
+    def _ended(self, code: int) -> WorkerExit:
         if self._ending and code == 0:
-            return Death(True, "")
+            return WorkerExit(True, "")
         how = f"exit code {code}" if code >= 0 else f"signal {signal_name(-code)}"
-        running = tuple(self._watch.running())
+        running = tuple(self._heartbeat.running())
         where = f" in {running[0].callback}" if running else ""
-        if code == 0 and self.orders.mode == "scan" and not running:
-            return Death(True, "")
-        return Death(False, f"ended its worker{where} ({how})", running)
+        if code == 0 and self.config.mode == "scan" and not running:
+            return WorkerExit(True, "")
+        return WorkerExit(False, f"ended its worker{where} ({how})", running)
 
 
 def signal_name(number: int) -> str:

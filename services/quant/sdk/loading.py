@@ -18,7 +18,7 @@ from typing import Any
 
 from services.quant.sdk.guard import Guard
 from services.quant.sdk.strategy_class import ClassDescription, describe, family_of
-from services.quant.sdk.worker_heartbeat import WatchFile
+from services.quant.sdk.worker_heartbeat import HeartbeatFile
 
 ENTRY_POINTS = "redfire.strategies"
 _OWN = ("services.quant.sdk.moving_average",)
@@ -58,20 +58,20 @@ class Loader:
         self._dir = strategies_dir
         self._skip = skip or {}
 
-    def scan(self, watch: WatchFile | None = None) -> Iterator[list[ClassDescription]]:
+    def scan(self, heartbeat: HeartbeatFile | None = None) -> Iterator[list[ClassDescription]]:
         """What each source has, source after source; a source that fails is one description with its error."""
         known: dict[str, str] = {}
         for source in self._sources():
-            found: list[ClassDescription] = []
-            for description in self._scan_source(source, watch):
+            descriptions: list[ClassDescription] = []
+            for description in self._scan_source(source, heartbeat):
                 if description.name in known and not description.error:
                     if not source.path or source.module:
                         continue  # shipped, and replaced by the user's
                     error = f"{description.name} is defined in {known[description.name]} already"
                     description = ClassDescription(source.label, error=error)
                 known.setdefault(description.name, source.label)
-                found.append(description)
-            yield found
+                descriptions.append(description)
+            yield descriptions
 
     def load(self, class_name: str) -> type:
         """The class of this name, from a fresh import when its file has changed. Raises UnknownClass, or whatever
@@ -98,18 +98,18 @@ class Loader:
                 if not path.name.startswith("_"):
                     yield Source(path.name, path, f"{_VNPY}.strategies.{path.stem}")
 
-    def _scan_source(self, source: Source, watch: WatchFile | None) -> list[ClassDescription]:
+    def _scan_source(self, source: Source, heartbeat: HeartbeatFile | None) -> list[ClassDescription]:
         if source.label in self._skip:
             return [ClassDescription(source.label, error=self._skip[source.label])]
-        slot = watch.take(f"import:{source.label}") if watch else None
+        slot = heartbeat.take(f"import:{source.label}") if heartbeat else None
         try:
             module = Guard(slot).call("import", self._import, source)
             return [describe(strategy_class) for strategy_class in self._classes(module, source)]
         except (Exception, SystemExit) as error:
             return [ClassDescription(source.label, error=import_error(error, source.path))]
         finally:
-            if watch and slot:
-                watch.release(slot)
+            if heartbeat and slot:
+                heartbeat.release(slot)
 
     def _import(self, source: Source) -> Any:
         if source.entry is not None:

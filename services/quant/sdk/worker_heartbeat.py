@@ -24,7 +24,7 @@ _SIZE = _SLOT_SIZE * (SLOTS + 1)
 
 
 @dataclass(frozen=True, slots=True)
-class Running:
+class RunningCallback:
     """User code that was running when the file was read."""
 
     owner: str
@@ -54,7 +54,7 @@ class Slot:
         _CALL.pack_into(self._memory, self._offset + _OWNER_SIZE, b"", 0)
 
 
-class WatchFile:
+class HeartbeatFile:
     """The file, mapped into memory: written by one worker, read by its supervisor."""
 
     def __init__(self, path: Path) -> None:
@@ -65,13 +65,13 @@ class WatchFile:
         self._free = list(range(SLOTS - 1, -1, -1))
 
     @staticmethod
-    def create(path: Path) -> "WatchFile":
+    def create(path: Path) -> "HeartbeatFile":
         """A new, empty file; an older one of the same name is replaced, not shared."""
         path.unlink(missing_ok=True)
         with path.open("xb") as file:
             file.truncate(_SIZE)
         path.chmod(0o600)
-        return WatchFile(path)
+        return HeartbeatFile(path)
 
     def take(self, owner: str) -> Slot:
         """A slot for an owner."""
@@ -95,7 +95,7 @@ class WatchFile:
         (beat_ns,) = _HEADER.unpack(self._read(0, _HEADER.size))
         return (time.monotonic_ns() - beat_ns) / 1e9 if beat_ns else 0.0
 
-    def running(self) -> Iterator[Running]:
+    def running(self) -> Iterator[RunningCallback]:
         """The user code that is running now, or was when the worker died."""
         now_ns = time.monotonic_ns()
         (used,) = _USED.unpack(self._read(_HEADER.size, _USED.size))
@@ -104,7 +104,7 @@ class WatchFile:
             callback, since_ns = _CALL.unpack_from(slots, offset + _OWNER_SIZE)
             if since_ns:
                 (owner,) = _OWNER.unpack_from(slots, offset)
-                yield Running(_text(owner), _text(callback), (now_ns - since_ns) / 1e9)
+                yield RunningCallback(_text(owner), _text(callback), (now_ns - since_ns) / 1e9)
 
     def remove(self) -> None:
         """Delete the file."""

@@ -29,10 +29,10 @@ class BacktestApi(rpc.BacktestServiceServicer):
 
     async def CreateBacktest(self, request: pb.CreateBacktestRequest, call: Call) -> pb.CreateBacktestResponse:
         """A new backtest."""
-        job = await self._jobs.create(
+        job = await self._jobs.create_job(
             call.user_id,
             _BACKTEST,
-            convert.wanted_of(request),
+            convert.request_from_pb(request),
             display_name=request.display_name,
             request_id=request.request_id,
         )
@@ -40,17 +40,17 @@ class BacktestApi(rpc.BacktestServiceServicer):
 
     async def GetBacktest(self, request: pb.GetBacktestRequest, call: Call) -> pb.GetBacktestResponse:
         """A backtest."""
-        job = await self._jobs.get(call.user_id, _BACKTEST, request.backtest_id)
+        job = await self._jobs.get_job(call.user_id, _BACKTEST, request.backtest_id)
         return pb.GetBacktestResponse(backtest=convert.backtest_to_pb(job))
 
     async def ListBacktests(self, request: pb.ListBacktestsRequest, call: Call) -> pb.ListBacktestsResponse:
         """The caller's backtests."""
-        order = convert.order_of(request.order)
-        page = await self._jobs.list_owned(
+        order = convert.order_from_pb(request.order)
+        page = await self._jobs.list_jobs(
             call.user_id,
             _BACKTEST,
             Page.of(request, call.user_id, cursor_types(order)),
-            status=convert.status_of(request.status),
+            status=convert.status_from_pb(request.status),
             class_name=request.class_name,
             symbol=request.symbol,
             order=order,
@@ -61,13 +61,13 @@ class BacktestApi(rpc.BacktestServiceServicer):
         )
 
     async def DeleteBacktest(self, request: pb.DeleteBacktestRequest, call: Call) -> pb.DeleteBacktestResponse:
-        """The end of a backtest and of what it found."""
-        await self._jobs.delete(call.user_id, _BACKTEST, request.backtest_id)
+        """The end of a backtest and of its results."""
+        await self._jobs.delete_job(call.user_id, _BACKTEST, request.backtest_id)
         return pb.DeleteBacktestResponse()
 
     async def CancelBacktest(self, request: pb.CancelBacktestRequest, call: Call) -> pb.CancelBacktestResponse:
         """Its end before its time."""
-        job = await self._jobs.cancel(call.user_id, _BACKTEST, request.backtest_id)
+        job = await self._jobs.cancel_job(call.user_id, _BACKTEST, request.backtest_id)
         return pb.CancelBacktestResponse(backtest=convert.backtest_to_pb(job))
 
     async def WatchBacktest(
@@ -75,7 +75,7 @@ class BacktestApi(rpc.BacktestServiceServicer):
     ) -> AsyncIterator[pb.WatchBacktestResponse]:
         """How far it is."""
         heartbeat_s = convert.heartbeat_s(request)
-        watched = self._jobs.watch(call.user_id, _BACKTEST, request.backtest_id, heartbeat_s)
+        watched = self._jobs.watch_job(call.user_id, _BACKTEST, request.backtest_id, heartbeat_s)
         to_pb = convert.NewsOf(pb.WatchBacktestResponse, "backtest", convert.backtest_to_pb, self._clock)
         try:
             async for news in watched:
@@ -88,32 +88,32 @@ class BacktestApi(rpc.BacktestServiceServicer):
     ) -> pb.ListBacktestTradesResponse:
         """Its trades."""
         page = Page.of(request, call.user_id, (int,))
-        found = await self._jobs.list_rows(call.user_id, _BACKTEST, request.backtest_id, TRADES, page)
+        rows = await self._jobs.list_job_rows(call.user_id, _BACKTEST, request.backtest_id, TRADES, page)
         return pb.ListBacktestTradesResponse(
-            trades=[convert.trade_to_pb(row) for _, row in found.items], next_page_token=found.next_page_token
+            trades=[convert.trade_to_pb(row) for _, row in rows.items], next_page_token=rows.next_page_token
         )
 
     async def ListBacktestDays(self, request: pb.ListBacktestDaysRequest, call: Call) -> pb.ListBacktestDaysResponse:
         """Its days."""
         page = Page.of(request, call.user_id, (int,))
-        found = await self._jobs.list_rows(call.user_id, _BACKTEST, request.backtest_id, DAYS, page)
+        rows = await self._jobs.list_job_rows(call.user_id, _BACKTEST, request.backtest_id, DAYS, page)
         return pb.ListBacktestDaysResponse(
-            days=[convert.day_to_pb(row) for _, row in found.items], next_page_token=found.next_page_token
+            days=[convert.day_to_pb(row) for _, row in rows.items], next_page_token=rows.next_page_token
         )
 
     async def GetBacktestReport(self, request: pb.GetBacktestReportRequest, call: Call) -> pb.GetBacktestReportResponse:
         """Its report."""
-        page = await self._jobs.get_report(call.user_id, _BACKTEST, request.backtest_id, request.lang or "en")
+        page = await self._jobs.get_job_report(call.user_id, _BACKTEST, request.backtest_id, request.lang or "en")
         return pb.GetBacktestReportResponse(report=HttpBody(content_type=_HTML, data=page))
 
     async def CreateOptimization(
         self, request: pb.CreateOptimizationRequest, call: Call
     ) -> pb.CreateOptimizationResponse:
         """A new optimisation."""
-        job = await self._jobs.create(
+        job = await self._jobs.create_job(
             call.user_id,
             _OPTIMIZATION,
-            convert.wanted_of(request, convert.search_of(request)),
+            convert.request_from_pb(request, convert.search_from_pb(request)),
             display_name=request.display_name,
             request_id=request.request_id,
         )
@@ -121,16 +121,16 @@ class BacktestApi(rpc.BacktestServiceServicer):
 
     async def GetOptimization(self, request: pb.GetOptimizationRequest, call: Call) -> pb.GetOptimizationResponse:
         """An optimisation."""
-        job = await self._jobs.get(call.user_id, _OPTIMIZATION, request.optimization_id)
+        job = await self._jobs.get_job(call.user_id, _OPTIMIZATION, request.optimization_id)
         return pb.GetOptimizationResponse(optimization=convert.optimization_to_pb(job))
 
     async def ListOptimizations(self, request: pb.ListOptimizationsRequest, call: Call) -> pb.ListOptimizationsResponse:
         """The caller's optimisations."""
-        page = await self._jobs.list_owned(
+        page = await self._jobs.list_jobs(
             call.user_id,
             _OPTIMIZATION,
             Page.of(request, call.user_id),
-            status=convert.status_of(request.status),
+            status=convert.status_from_pb(request.status),
             class_name=request.class_name,
             symbol=request.symbol,
         )
@@ -142,15 +142,15 @@ class BacktestApi(rpc.BacktestServiceServicer):
     async def DeleteOptimization(
         self, request: pb.DeleteOptimizationRequest, call: Call
     ) -> pb.DeleteOptimizationResponse:
-        """The end of an optimisation and of what it found."""
-        await self._jobs.delete(call.user_id, _OPTIMIZATION, request.optimization_id)
+        """The end of an optimisation and of its results."""
+        await self._jobs.delete_job(call.user_id, _OPTIMIZATION, request.optimization_id)
         return pb.DeleteOptimizationResponse()
 
     async def CancelOptimization(
         self, request: pb.CancelOptimizationRequest, call: Call
     ) -> pb.CancelOptimizationResponse:
         """Its end before its time."""
-        job = await self._jobs.cancel(call.user_id, _OPTIMIZATION, request.optimization_id)
+        job = await self._jobs.cancel_job(call.user_id, _OPTIMIZATION, request.optimization_id)
         return pb.CancelOptimizationResponse(optimization=convert.optimization_to_pb(job))
 
     async def WatchOptimization(
@@ -158,7 +158,7 @@ class BacktestApi(rpc.BacktestServiceServicer):
     ) -> AsyncIterator[pb.WatchOptimizationResponse]:
         """How far it is."""
         heartbeat_s = convert.heartbeat_s(request)
-        watched = self._jobs.watch(call.user_id, _OPTIMIZATION, request.optimization_id, heartbeat_s)
+        watched = self._jobs.watch_job(call.user_id, _OPTIMIZATION, request.optimization_id, heartbeat_s)
         to_pb = convert.NewsOf(pb.WatchOptimizationResponse, "optimization", convert.optimization_to_pb, self._clock)
         try:
             async for news in watched:
@@ -171,14 +171,16 @@ class BacktestApi(rpc.BacktestServiceServicer):
     ) -> pb.ListOptimizationPointsResponse:
         """Its points."""
         page = Page.of(request, call.user_id, (int,))
-        found = await self._jobs.list_rows(call.user_id, _OPTIMIZATION, request.optimization_id, POINTS, page)
+        rows = await self._jobs.list_job_rows(call.user_id, _OPTIMIZATION, request.optimization_id, POINTS, page)
         return pb.ListOptimizationPointsResponse(
-            points=[convert.point_to_pb(row) for _, row in found.items], next_page_token=found.next_page_token
+            points=[convert.point_to_pb(row) for _, row in rows.items], next_page_token=rows.next_page_token
         )
 
     async def GetOptimizationReport(
         self, request: pb.GetOptimizationReportRequest, call: Call
     ) -> pb.GetOptimizationReportResponse:
         """Its report."""
-        page = await self._jobs.get_report(call.user_id, _OPTIMIZATION, request.optimization_id, request.lang or "en")
+        page = await self._jobs.get_job_report(
+            call.user_id, _OPTIMIZATION, request.optimization_id, request.lang or "en"
+        )
         return pb.GetOptimizationReportResponse(report=HttpBody(content_type=_HTML, data=page))

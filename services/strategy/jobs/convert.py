@@ -1,4 +1,4 @@
-"""Jobs and what they found as the contract's messages, and requests as ours."""
+"""Jobs and what they result as the contract's messages, and requests as ours."""
 
 import json
 import math
@@ -20,7 +20,7 @@ from services.kernel.errors import Invalid
 from services.quant.backtest.job import TICK
 from services.strategy.jobs.job import Job, Progress, Range, Search, Status
 from services.strategy.jobs.repository import Order
-from services.strategy.jobs.service import Wanted
+from services.strategy.jobs.service import BacktestRequest
 from services.strategy.jobs.watchers import News
 
 _HEARTBEAT_S = 10.0
@@ -38,10 +38,10 @@ _MONEY = (
 )  # fmt: skip
 
 
-def wanted_of(request: Any, search: Search | None = None) -> Wanted:
+def request_from_pb(request: Any, search: Search | None = None) -> BacktestRequest:
     """The settings that CreateBacktest and CreateOptimization share."""
     interval = common_pb2.Interval.Name(request.interval).removeprefix("INTERVAL_").lower()
-    return Wanted(
+    return BacktestRequest(
         class_name=request.class_name,
         symbol=request.symbol,
         interval=TICK if request.ticks else interval,
@@ -71,7 +71,7 @@ def _parameters(struct: Struct) -> dict[str, Any]:
     return values
 
 
-def search_of(request: Any) -> Search:
+def search_from_pb(request: Any) -> Search:
     """What CreateOptimization has besides."""
     return Search(
         ranges=tuple(Range(item.name, item.start, item.stop, item.step) for item in request.ranges),
@@ -80,12 +80,12 @@ def search_of(request: Any) -> Search:
     )
 
 
-def status_of(value: int) -> Status | None:
+def status_from_pb(value: int) -> Status | None:
     """A status; None when unspecified."""
     return Status(pb.JobStatus.Name(value).removeprefix("JOB_STATUS_")) if value else None
 
 
-def order_of(value: int) -> Order:
+def order_from_pb(value: int) -> Order:
     """The order of a list."""
     return Order(pb.BacktestOrder.Name(value or pb.BACKTEST_ORDER_NEWEST).removeprefix("BACKTEST_ORDER_"))
 
@@ -97,19 +97,19 @@ def heartbeat_s(request: Any) -> float:
 
 def backtest_to_pb(job: Job, with_logs: bool = True) -> pb.Backtest:
     """A backtest."""
-    found = job.found
+    result = job.result
     made = pb.Backtest(
         backtest_id=job.job_id,
-        diagnostics=found.get("diagnostics", ()),
-        findings=[pb.DataFinding(**finding) for finding in found.get("findings", ())],
-        logs=found.get("logs", ()) if with_logs else (),
-        trade_count=found.get("trade_count", 0),
+        diagnostics=result.get("diagnostics", ()),
+        findings=[pb.DataFinding(**finding) for finding in result.get("findings", ())],
+        logs=result.get("logs", ()) if with_logs else (),
+        trade_count=result.get("trade_count", 0),
     )
     made.check_lookahead = job.setup.check_lookahead
     _fill(made, job)
-    if "statistics" in found:
-        made.statistics.CopyFrom(ParseDict(found["statistics"], Struct()))
-        made.variables.CopyFrom(ParseDict(found.get("variables", {}), Struct()))
+    if "statistics" in result:
+        made.statistics.CopyFrom(ParseDict(result["statistics"], Struct()))
+        made.variables.CopyFrom(ParseDict(result.get("variables", {}), Struct()))
     return made
 
 
@@ -117,8 +117,8 @@ def optimization_to_pb(job: Job) -> pb.Optimization:
     """An optimisation."""
     made = pb.Optimization(
         optimization_id=job.job_id,
-        best=[_point(**point) for point in job.found.get("best", ())],
-        point_count=job.found.get("point_count", 0),
+        best=[_point(**point) for point in job.result.get("best", ())],
+        point_count=job.result.get("point_count", 0),
     )
     _fill(made, job)
     search = job.setup.search

@@ -48,13 +48,13 @@ def check(data_dir: Path, setup: Setup) -> None:
         raise BacktestError(f"the store has no {what} of {setup.dataset}", "dataset")
     first = _number(job.start) if job.start else 0
     last = _number(job.end + _NIGHT) if job.end else 99_999_999
-    wanted = [day for day in days if first <= day <= last]
+    chosen = [day for day in days if first <= day <= last]
     until = time.monotonic() + _PATIENCE_S
     start_ns = day_start_ns(job.start, TIMEZONE) if job.start else 0
     end_ns = day_start_ns(job.end + timedelta(1), TIMEZONE) if job.end else 1 << 62
     seen: set[int] = set()
     empty = True
-    for times, intervals in _columns(archive, setup.dataset, wanted, ticks):
+    for times, intervals in _columns(archive, setup.dataset, chosen, ticks):
         if time.monotonic() > until:
             return
         inside = (times >= start_ns) & (times < end_ns)

@@ -1,4 +1,4 @@
-"""A job's folder: where its process writes what it found, and where the service reads it.
+"""A job's folder: its process writes its results, and the service reads them.
 
 The process writes to `<id>.part`, `outcome.json` last. What is complete is renamed to `<id>` at once. User code ran in
 that process, so nothing in the folder is believed to be small or well-formed.
@@ -15,7 +15,7 @@ from typing import Any
 
 from services.quant.backtest.result import Day
 from services.strategy.jobs.job import Failure
-from services.strategy.jobs.job_result import Found, cleaned
+from services.strategy.jobs.job_result import JobResult, cleaned
 
 TRADES = "trades.parquet"
 DAYS = "days.parquet"
@@ -53,12 +53,12 @@ class BadResult(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How a job ended by itself. `found`: JSON that is kept in the database."""
+    """How a job ended by itself. `result`: JSON that is kept in the database."""
 
     failure: Failure = Failure.NONE
     error: str = ""
     error_detail: str = ""
-    found: Mapping[str, Any] = field(default_factory=dict)
+    result: Mapping[str, Any] = field(default_factory=dict)
 
 
 class JobFolder:
@@ -160,18 +160,18 @@ class JobFolder:
         file = self.part / _OUTCOME
         try:
             if file.stat().st_size > _OUTCOME_BYTES:
-                raise BadResult("what it found is too large")
+                raise BadResult("its result is too large")
             document = json.loads(file.read_bytes())
             return Outcome(
                 Failure(document["failure"]),
                 cleaned(str(document["error"]))[:_LINE],
                 cleaned(str(document["error_detail"]))[-_DETAIL:],
-                Found.checked(document["found"]),
+                JobResult.checked(document["result"]),
             )
         except FileNotFoundError:
             return None
         except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
-            raise BadResult("what it found cannot be read") from error
+            raise BadResult("its result cannot be read") from error
 
     def read_rows(self, name: str, offset: int, limit: int) -> list[dict[str, Any]]:
         """Rows of a table from `offset` on. Raises BadResult."""

@@ -1,4 +1,4 @@
-"""A job: a backtest or an optimisation that somebody asked for, from the queue to what it found."""
+"""A job: a backtest or an optimisation that was asked for, from the queue to its result."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -168,7 +168,7 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """A backtest or an optimisation. `found`: what it brought, in JSON; `progress` is kept when it ends."""
+    """A backtest or an optimisation. `result`: what it brought, in JSON; `progress` is kept when it ends."""
 
     user_id: str
     job_id: str
@@ -181,7 +181,7 @@ class Job:
     failure: Failure = Failure.NONE
     error: str = ""
     error_detail: str = ""
-    found: Mapping[str, Any] = field(default_factory=dict)
+    result: Mapping[str, Any] = field(default_factory=dict)
     run_time: datetime | None = None
     end_time: datetime | None = None
     attempts: int = 0

@@ -1,4 +1,4 @@
-"""What a job found, as it is kept in the database: checked, since users' code could have written it."""
+"""The result of a job, as it is kept in the database: checked, since users' code could have written it."""
 
 from typing import Annotated, Any, TypeAlias
 
@@ -29,7 +29,7 @@ class _Point(_Part):
     error: str = Field(max_length=1000)
 
 
-class Found(_Part):
+class JobResult(_Part):
     """Of a backtest all but `best` and `point_count`, of an optimisation these two."""
 
     statistics: Scalars = {}

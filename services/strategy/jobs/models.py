@@ -38,7 +38,7 @@ class JobRow(Base):
     failure: Mapped[str] = mapped_column(String(32))
     error: Mapped[str] = mapped_column(Text)
     error_detail: Mapped[str] = mapped_column(Text)
-    found: Mapped[dict[str, Any]] = mapped_column(JsonDocument)
+    result: Mapped[dict[str, Any]] = mapped_column("found", JsonDocument)
     sharpe_ratio: Mapped[float] = mapped_column(Float)
     total_return: Mapped[float] = mapped_column(Float)
     create_time: Mapped[datetime] = mapped_column(UtcTime)

@@ -40,8 +40,8 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True)
-class Ending:
-    """How a process ended; no failure: by itself, and its folder says what it found."""
+class ProcessExit:
+    """The exit of a process; no failure: by itself, with its result in its folder."""
 
     failure: Failure = Failure.NONE
     error: str = ""
@@ -60,7 +60,7 @@ class JobProcess:
         self._seen: dict[int, psutil.Process] = {}
         self._killed = False
 
-    async def run(self, on_progress: Callable[[int, int], None]) -> Ending:
+    async def run(self, on_progress: Callable[[int, int], None]) -> ProcessExit:
         """Its whole life; cancelled, it kills it. `on_progress(done, total)` is called when it has come further."""
         progress = ProgressReader(self._folder / "progress")
         log = self._log_file.open("ab")
@@ -93,7 +93,7 @@ class JobProcess:
             log.close()
 
     def ask_to_end(self) -> None:
-        """Have it write down what it has found so far, and end; who asks kills it when that takes too long."""
+        """Have it write down its results so far, and end; the caller kills it when that takes too long."""
         if self._process is not None and self._process.stdin is not None and not self._process.stdin.is_closing():
             self._process.stdin.write(b"\n")
 
@@ -119,7 +119,7 @@ class JobProcess:
         progress: ProgressReader,
         log: int,
         on_progress: Callable[[int, int], None],
-    ) -> Ending:
+    ) -> ProcessExit:
         deadline = time.monotonic() + self._limits.timeout_s
         waiting = asyncio.ensure_future(process.wait())
         last = (0, 0)
@@ -131,26 +131,26 @@ class JobProcess:
                     on_progress(*now)
                 if done:
                     return self._ended(process.returncode or 0)
-                if ending := self._check(deadline):
-                    return ending
+                if process_exit := self._check(deadline):
+                    return process_exit
                 if os.fstat(log).st_size > _LOG_BYTES:
                     os.ftruncate(log, 0)
         finally:
             waiting.cancel()
 
-    def _check(self, deadline: float) -> Ending | None:
+    def _check(self, deadline: float) -> ProcessExit | None:
         limits = self._limits
         if time.monotonic() > deadline:
-            return Ending(Failure.TIMED_OUT, f"it took longer than {limits.timeout_s:g} s")
+            return ProcessExit(Failure.TIMED_OUT, f"it took longer than {limits.timeout_s:g} s")
         memory = self._look()
         if memory > limits.memory_bytes:
-            return Ending(Failure.OUT_OF_MEMORY, f"it used more than {limits.memory_bytes >> 20} MiB of memory")
+            return ProcessExit(Failure.OUT_OF_MEMORY, f"it used more than {limits.memory_bytes >> 20} MiB of memory")
         if len(self._seen) > limits.processes + _SPARE_PROCESSES:
-            return Ending(Failure.EXITED, "it started too many processes")
+            return ProcessExit(Failure.EXITED, "it started too many processes")
         if time.monotonic() > self._next_look:
             self._next_look = time.monotonic() + _DISK_S
             if _is_full(self._folder, limits.disk_bytes):
-                return Ending(Failure.BAD_RESULT, f"it put more than {limits.disk_bytes >> 20} MiB on the disk")
+                return ProcessExit(Failure.BAD_RESULT, f"it put more than {limits.disk_bytes >> 20} MiB on the disk")
         return None
 
     def _look(self) -> int:
@@ -173,11 +173,11 @@ class JobProcess:
             shared = max(shared, memory.shared)
         return private + shared
 
-    def _ended(self, code: int) -> Ending:
+    def _ended(self, code: int) -> ProcessExit:
         if code == 0:
-            return Ending()
+            return ProcessExit()
         how = f"exit code {code}" if code > 0 else f"signal {signal_name(-code)}"
-        return Ending(Failure.EXITED, f"the strategy ended its process ({how})")
+        return ProcessExit(Failure.EXITED, f"the strategy ended its process ({how})")
 
 
 def kill_left(folder: Path) -> None:

@@ -99,22 +99,22 @@ class JobRepository:
     async def list_beyond(self, keep: int, limit: int) -> Sequence[Job]:
         """The oldest ended jobs of owners who have more than `keep`."""
         crowded = select(JobRow.user_id).where(JobRow.status.in_(_ENDED)).group_by(JobRow.user_id)
-        found: list[Job] = []
+        jobs: list[Job] = []
         for user_id in await self._session.scalars(crowded.having(func.count() > keep)):
             query = select(JobRow).where(JobRow.user_id == user_id, JobRow.status.in_(_ENDED))
             rows = await self._session.scalars(query.order_by(JobRow.job_id.desc()).offset(keep).limit(limit))
-            found += [_to_domain(row) for row in rows]
-        return found[:limit]
+            jobs += [_to_domain(row) for row in rows]
+        return jobs[:limit]
 
     async def known(self, job_ids: Collection[str]) -> set[str]:
         """Those of these ids that are jobs."""
-        wanted = list(job_ids)
-        found: set[str] = set()
+        ids = list(job_ids)
+        known: set[str] = set()
         # Databases take so many parameters of a statement and no more.
-        for start in range(0, len(wanted), _AT_ONCE):
-            some = wanted[start : start + _AT_ONCE]
-            found.update(await self._session.scalars(select(JobRow.job_id).where(JobRow.job_id.in_(some))))
-        return found
+        for start in range(0, len(ids), _AT_ONCE):
+            some = ids[start : start + _AT_ONCE]
+            known.update(await self._session.scalars(select(JobRow.job_id).where(JobRow.job_id.in_(some))))
+        return known
 
     async def add(self, job: Job, request_id: str) -> None:
         """A new job."""
@@ -156,7 +156,7 @@ def cursor_types(order: Order) -> tuple[type, ...]:
 
 
 def _statistic(job: Job, name: str) -> float:
-    value = job.found.get("statistics", {}).get(name)
+    value = job.result.get("statistics", {}).get(name)
     number = isinstance(value, int | float) and not isinstance(value, bool)
     return max(float(value), NO_STATISTIC) if number else NO_STATISTIC
 
@@ -166,7 +166,7 @@ def _write(row: JobRow, job: Job) -> None:
     row.failure = job.failure.value
     row.done, row.total, row.elapsed_s = job.progress.done, job.progress.total, job.progress.elapsed_s
     row.error, row.error_detail = job.error, job.error_detail
-    row.found = dict(job.found)
+    row.result = dict(job.result)
     row.sharpe_ratio = _statistic(job, Order.SHARPE_RATIO.statistic)
     row.total_return = _statistic(job, Order.TOTAL_RETURN.statistic)
     row.run_time, row.end_time, row.attempts = job.run_time, job.end_time, job.attempts
@@ -185,7 +185,7 @@ def _to_domain(row: JobRow) -> Job:
         failure=Failure(row.failure),
         error=row.error,
         error_detail=row.error_detail,
-        found=row.found,
+        result=row.result,
         run_time=row.run_time,
         end_time=row.end_time,
         attempts=row.attempts,

@@ -17,7 +17,7 @@ from services.kernel.runtime.service_context import ServiceContext
 from services.strategy.jobs.folder import LOG, BadResult, JobFolder, Outcome, list_job_ids
 from services.strategy.jobs.job import Failure, Job, Kind, Progress, Status
 from services.strategy.jobs.job_spec import JobSpec
-from services.strategy.jobs.process import Ending, JobProcess, Limits, kill_left
+from services.strategy.jobs.process import JobProcess, Limits, ProcessExit, kill_left
 from services.strategy.jobs.queue import FairQueue
 from services.strategy.jobs.repository import JobRepository
 from services.strategy.jobs.watchers import Watchers
@@ -159,7 +159,7 @@ class Scheduler:
                 await asyncio.sleep(_PRUNE_S)
 
     async def delete(self, job: Job) -> None:
-        """Forget a job that has ended, and all that it found."""
+        """Delete a job that has ended, and its results."""
         async with self._repositories() as repository:
             await repository.delete(job.user_id, job.job_id)
         self._watchers.end(job.job_id, "DELETED")
@@ -190,8 +190,8 @@ class Scheduler:
             raise
         except Exception:
             log.exception("job %s failed", job_id)
-            job = replace(job, found={})  # it may be what could not be written
-            job = job.failed(self._clock.now(), Failure.INTERNAL, "a fault of the platform")
+            job = replace(job, result={})  # it may be what could not be written
+            job = job.failed(self._clock.now(), Failure.INTERNAL, "internal error")
             await self._patiently(self._end, job)
         finally:
             del self._running[job_id]
@@ -212,40 +212,40 @@ class Scheduler:
             self._jobs[job.job_id] = replace(job, progress=now)
             self._watchers.publish(job.job_id, [self._jobs[job.job_id]])
 
-        ending = Ending() if running.canceled else await process.run(further)
+        process_exit = ProcessExit() if running.canceled else await process.run(further)
         progress = replace(self._jobs[job.job_id].progress, elapsed_s=self._clock.monotonic() - started)
         job = replace(job, progress=progress)
         if running.canceled:
             if job.kind is Kind.OPTIMIZATION:
                 # What it has written down counts, though it was killed then.
-                job = replace(job, found=(await self._host.run_blocking(self._outcome, folder, Ending())).found)
+                job = replace(job, result=(await self._host.run_blocking(self._outcome, folder, ProcessExit())).result)
             else:
                 await self._host.run_blocking(folder.delete)
             return job.ended(self._clock.now(), Status.CANCELED)
-        outcome = await self._host.run_blocking(self._outcome, folder, ending)
-        job = replace(job, found=outcome.found)
+        outcome = await self._host.run_blocking(self._outcome, folder, process_exit)
+        job = replace(job, result=outcome.result)
         if outcome.failure is Failure.NONE:
             job = replace(job, progress=replace(progress, done=progress.total))
             return job.ended(self._clock.now(), Status.FINISHED)
         return job.failed(self._clock.now(), outcome.failure, outcome.error, outcome.error_detail)
 
-    def _outcome(self, folder: JobFolder, ending: Ending) -> Outcome:
+    def _outcome(self, folder: JobFolder, process_exit: ProcessExit) -> Outcome:
         """What its folder says, unless it was killed or ended early. What is worth reading is kept."""
         try:
             folder.tidy()
-            outcome = None if ending.failure is not Failure.NONE else folder.read_outcome()
+            outcome = None if process_exit.failure is not Failure.NONE else folder.read_outcome()
             if outcome is not None:
                 folder.check_tables()
             if outcome is not None and folder.size() > self._settings().backtest_result_bytes:
-                raise BadResult(f"what it found is larger than {self._settings().backtest_result_bytes >> 20} MiB")
+                raise BadResult(f"its result is larger than {self._settings().backtest_result_bytes >> 20} MiB")
         except BadResult as error:
             outcome = Outcome(Failure.BAD_RESULT, str(error))
         except OSError:
             outcome = Outcome(Failure.BAD_RESULT, "its folder is gone or cannot be read")
         if outcome is None:
-            failure = Failure.EXITED if ending.failure is Failure.NONE else ending.failure
-            outcome = Outcome(failure, ending.error or "the strategy ended its process (exit code 0)")
-        if outcome.found:
+            failure = Failure.EXITED if process_exit.failure is Failure.NONE else process_exit.failure
+            outcome = Outcome(failure, process_exit.error or "the strategy ended its process (exit code 0)")
+        if outcome.result:
             folder.publish()
         else:
             folder.delete()

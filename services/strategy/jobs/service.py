@@ -68,7 +68,7 @@ class DatasetNotFound(NotFound):
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class BacktestRequest:
     """What an owner asks for; None where they leave it to us."""
 
     class_name: str
@@ -118,7 +118,9 @@ class JobService:
         self._entering = asyncio.Lock()
         self._checking = asyncio.Semaphore(_CHECKS)
 
-    async def create(self, user_id: str, kind: Kind, wanted: Wanted, *, display_name: str, request_id: str) -> Job:
+    async def create_job(
+        self, user_id: str, kind: Kind, request: BacktestRequest, *, display_name: str, request_id: str
+    ) -> Job:
         """A new job, waiting; the same request_id again gives the one that it asked for.
 
         Raises UnknownStrategyClass, BrokenStrategyClass, InvalidParameter, DatasetNotFound, EmptyDateRange, Invalid,
@@ -127,12 +129,12 @@ class JobService:
         if request_id and (made := await self._find(user_id, kind, request_id)):
             return made
         self._require_room(user_id)
-        setup = await self._setup(wanted)
+        setup = await self._setup(request)
         job = Job(
             user_id=user_id,
             job_id=new_id(),
             kind=kind,
-            display_name=display_name or wanted.class_name,
+            display_name=display_name or request.class_name,
             setup=setup,
             create_time=self._clock.now(),
         )
@@ -140,7 +142,7 @@ class JobService:
         return await asyncio.shield(self._tasks.spawn("new job", self._enter(job, request_id), awaited=True))
 
     async def _enter(self, job: Job, request_id: str) -> Job:
-        # One at a time, so that nobody gets past the limit by asking often at once.
+        # One at a time, so that parallel calls do not get past the limit.
         async with self._entering:
             self._require_room(job.user_id)
             try:
@@ -154,7 +156,7 @@ class JobService:
             self._scheduler.submit(job)
         return self._scheduler.find(job.job_id) or job
 
-    async def get(self, user_id: str, kind: Kind, job_id: str) -> Job:
+    async def get_job(self, user_id: str, kind: Kind, job_id: str) -> Job:
         """Raises NotFound, whether it does not exist or belongs to somebody else."""
         known = self._scheduler.find(job_id)
         if known is not None and known.user_id == user_id and known.kind is kind:
@@ -162,7 +164,7 @@ class JobService:
         async with self._repositories.read() as repository:
             return await repository.get(user_id, kind, job_id)
 
-    async def list_owned(
+    async def list_jobs(
         self,
         user_id: str,
         kind: Kind,
@@ -185,30 +187,30 @@ class JobService:
                 after=page.after,
                 limit=page.size + 1,
             )
-        found = page.slice(rows, key=lambda job: cursor(job, order))
-        return replace(found, items=[self._scheduler.find(job.job_id) or job for job in found.items])
+        owned = page.slice(rows, key=lambda job: cursor(job, order))
+        return replace(owned, items=[self._scheduler.find(job.job_id) or job for job in owned.items])
 
-    async def cancel(self, user_id: str, kind: Kind, job_id: str) -> Job:
+    async def cancel_job(self, user_id: str, kind: Kind, job_id: str) -> Job:
         """End a job; canceled already: as it is. Raises JobEnded."""
-        job = await self.get(user_id, kind, job_id)
+        job = await self.get_job(user_id, kind, job_id)
         if not job.status.has_ended:
             await self._scheduler.cancel(job_id)
-            job = await self.get(user_id, kind, job_id)
+            job = await self.get_job(user_id, kind, job_id)
         if job.status is not Status.CANCELED:
             raise JobEnded(f"it has ended already: {job.status}", status=job.status)
         return job
 
-    async def delete(self, user_id: str, kind: Kind, job_id: str) -> None:
-        """Forget a job and what it found; one that waits or runs is ended before."""
-        job = await self.get(user_id, kind, job_id)
+    async def delete_job(self, user_id: str, kind: Kind, job_id: str) -> None:
+        """Delete a job and its results; one that waits or runs is ended before."""
+        job = await self.get_job(user_id, kind, job_id)
         if not job.status.has_ended:
             await self._scheduler.cancel(job_id)
         await self._scheduler.delete(job)
 
-    async def watch(self, user_id: str, kind: Kind, job_id: str, heartbeat_s: float) -> AsyncGenerator[News, None]:
+    async def watch_job(self, user_id: str, kind: Kind, job_id: str, heartbeat_s: float) -> AsyncGenerator[News, None]:
         """The job as it is now, then its changes, to its end."""
         with self._watchers.follow(job_id) as watcher:
-            job = await self.get(user_id, kind, job_id)
+            job = await self.get_job(user_id, kind, job_id)
             yield News(job)
             if job.status.has_ended:
                 return
@@ -221,7 +223,7 @@ class JobService:
             finally:
                 await news.aclose()
 
-    async def list_rows(
+    async def list_job_rows(
         self, user_id: str, kind: Kind, job_id: str, table: str, page: Page
     ) -> PageResult[tuple[int, Mapping[str, Any]]]:
         """Rows of one of the tables that a job wrote, with their numbers from 1. Raises JobNotFinished."""
@@ -231,7 +233,7 @@ class JobService:
         rows: Sequence[Mapping[str, Any]] = await self._read(folder.read_rows, table, offset, page.size + 1)
         return page.slice(list(enumerate(rows, offset + 1)), key=lambda item: [item[0]])
 
-    async def get_report(self, user_id: str, kind: Kind, job_id: str, lang: str) -> bytes:
+    async def get_job_report(self, user_id: str, kind: Kind, job_id: str, lang: str) -> bytes:
         """A job's report. Raises JobNotFinished."""
         folder = await self._results(user_id, kind, job_id)
         page: bytes | None = await self._read(folder.read_report, lang)
@@ -239,28 +241,28 @@ class JobService:
             raise JobNotFinished("it has no report: it failed before its end")
         return page
 
-    async def _setup(self, wanted: Wanted) -> Setup:
-        description = await self._catalogue.get(wanted.class_name)
+    async def _setup(self, request: BacktestRequest) -> Setup:
+        description = await self._catalogue.get(request.class_name)
         search = None
-        if wanted.search is not None:
-            search = replace(wanted.search, target=wanted.search.target or _TARGET)
-            self._check_ranges(description, search, wanted.parameters)
-        terms = await self._instruments.terms(wanted.symbol, wanted.contract_size, wanted.price_tick)
+        if request.search is not None:
+            search = replace(request.search, target=request.search.target or _TARGET)
+            self._check_ranges(description, search, request.parameters)
+        terms = await self._instruments.terms(request.symbol, request.contract_size, request.price_tick)
         setup = Setup(
-            class_name=wanted.class_name,
-            symbol=wanted.symbol,
-            interval=wanted.interval,
-            dataset=wanted.dataset or wanted.symbol,
-            start_time=wanted.start_time,
-            end_time=wanted.end_time,
-            parameters=_fixed(parameter_rules.merged(description, wanted.parameters), search),
-            capital=_or(wanted.capital, DEFAULTS.capital),
-            commission_rate=_or(wanted.commission_rate, DEFAULTS.rate),
-            slippage=_or(wanted.slippage, DEFAULTS.slippage),
+            class_name=request.class_name,
+            symbol=request.symbol,
+            interval=request.interval,
+            dataset=request.dataset or request.symbol,
+            start_time=request.start_time,
+            end_time=request.end_time,
+            parameters=_fixed(parameter_rules.merged(description, request.parameters), search),
+            capital=_or(request.capital, DEFAULTS.capital),
+            commission_rate=_or(request.commission_rate, DEFAULTS.rate),
+            slippage=_or(request.slippage, DEFAULTS.slippage),
             contract_size=terms.contract_size,
             price_tick=terms.price_tick,
-            fill_model=wanted.fill_model,
-            check_lookahead=wanted.check_lookahead,
+            fill_model=request.fill_model,
+            check_lookahead=request.check_lookahead,
             search=search,
         )
         try:
@@ -299,9 +301,9 @@ class JobService:
         return made and (self._scheduler.find(made.job_id) or made)
 
     async def _results(self, user_id: str, kind: Kind, job_id: str) -> JobFolder:
-        job = await self.get(user_id, kind, job_id)
-        if not job.found:
-            raise JobNotFinished("it failed before it found anything" if job.status is Status.FAILED else "")
+        job = await self.get_job(user_id, kind, job_id)
+        if not job.result:
+            raise JobNotFinished("it failed before it had a result" if job.status is Status.FAILED else "")
         return self._scheduler.folder(job_id)
 
     async def _read(self, read: Callable[..., Any], *arguments: Any) -> Any:

@@ -1,4 +1,4 @@
-"""What a job's process does: import the class, load the data, run, and put what was found into the job's folder."""
+"""What a job's process does: import the class, load the data, run, and put what was summary into the job's folder."""
 
 import json
 import math
@@ -25,7 +25,7 @@ _LINE = 1000
 _SENTENCES = 100
 _BEST = 10
 _POINTS = 100_000
-_NO_LOOKAHEAD = "No look-ahead was found: signals are the same on shortened data."
+_NO_LOOKAHEAD = "No look-ahead was summary: signals are the same on shortened data."
 Report = Callable[[int, int], None]
 
 
@@ -74,15 +74,15 @@ def _backtest(
         result = replace(result, diagnostics=diagnostics)
     folder.write_rows(TRADES, [_fill_row(fill, result.job) for fill in result.trades])
     folder.write_rows(DAYS, [_day_row(day) for day in result.days])
-    found = _summary(result, printed())
+    summary = _summary(result, printed())
     detail = result.error.strip()
     line = detail.rpartition("\n")[2]
     if line.startswith("MemoryError"):
         line = "the strategy asked for more memory than there is for it"
-        return Outcome(Failure.OUT_OF_MEMORY, line, detail, found)
+        return Outcome(Failure.OUT_OF_MEMORY, line, detail, summary)
     for lang in LANGUAGES:
         folder.write_report(lang, render_report(result, data, lang=lang))
-    return Outcome(Failure.STRATEGY_RAISED if detail else Failure.NONE, line, detail, found)
+    return Outcome(Failure.STRATEGY_RAISED if detail else Failure.NONE, line, detail, summary)
 
 
 def _second(done: int, total: int, rows: int) -> tuple[int, int]:
@@ -125,7 +125,7 @@ def _optimise(
         for row in rows[:_POINTS]
     ]
     folder.write_rows(POINTS, texts)
-    outcome = Outcome(found={"best": rows[:_BEST], "point_count": len(rows)})
+    outcome = Outcome(result={"best": rows[:_BEST], "point_count": len(rows)})
     if result.stopped:
         folder.write_outcome(outcome)  # there may be no time for more
     for lang in LANGUAGES:

@@ -1,7 +1,7 @@
-"""The process of one backtest or optimisation: imports the user's class, runs it, writes what it found, ends.
+"""The process of one backtest or optimisation: imports the user's class, runs it, writes what it result, ends.
 
 What it needs comes as one line of JSON on standard input (see `JobSpec`). It holds no token and talks to nobody. When
-that input ends its parent is gone, and so it ends too. A second line asks it to end with what it has found so far.
+that input ends its parent is gone, and so it ends too. A second line asks it to end with what it has result so far.
 """
 
 import ctypes
@@ -30,7 +30,7 @@ TEMPORARY = "tmp"
 """Where libraries and user code put what they need for a while, below the job's folder."""
 
 
-class Printed:
+class CapturedOutput:
     """What user code prints, the first of it: standard output of the process leads nowhere."""
 
     def __init__(self) -> None:
@@ -74,7 +74,7 @@ def main() -> None:
     temporary = Path(spec.folder, TEMPORARY)
     temporary.mkdir()
     os.environ["TMPDIR"] = str(temporary)
-    printed = Printed()
+    printed = CapturedOutput()
     sys.stdout = printed
     code = _run(spec, printed, asked_to_end.is_set)
     # Threads that user code left behind do not keep it alive.
@@ -105,7 +105,7 @@ def _limit(memory_bytes: int) -> None:
         Path("/proc/self/oom_score_adj").write_text("1000")
 
 
-def _run(spec: JobSpec, printed: Printed, should_stop: Callable[[], bool]) -> int:
+def _run(spec: JobSpec, printed: CapturedOutput, should_stop: Callable[[], bool]) -> int:
     """The job, whatever user code does to it; the exit code."""
     from services.quant.backtest.job import BacktestError
     from services.strategy.jobs.folder import JobFolder, Outcome

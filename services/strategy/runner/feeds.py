@@ -119,14 +119,14 @@ class OrderFeed:
         request = account_service_pb2.ListTradesRequest(
             account_id=self._account_id, strategy_id=self._strategy_id, page_size=1000
         )
-        found: list[trading_pb2.Trade] = []
+        trades: list[trading_pb2.Trade] = []
         while True:
             page = await self.ask(self._connections.accounts.ListTrades, request)
             fresh = [trade for trade in page.trades if trade.trade_id not in seen]
-            found.extend(fresh)
+            trades.extend(fresh)
             # Newest first: a page with a known one ends what is new.
             if not page.next_page_token or len(fresh) < len(page.trades):
-                return found[::-1]
+                return trades[::-1]
             request.page_token = page.next_page_token
 
     async def order(self, order_id: str) -> trading_pb2.Order:

@@ -11,7 +11,7 @@ from services.kernel.clock import Clock
 from services.kernel.rpc.status import from_rpc_error
 from services.quant.sdk.events import Bar, Interval, Tick
 from services.strategy.runner.connections import Access, Connections
-from services.strategy.runner.wire import bar_of, interval_to_pb, tick_of, time_to_pb
+from services.strategy.runner.convert import bar_from_pb, interval_to_pb, tick_from_pb, time_to_pb
 
 _PAGE = 1000
 _TIMEOUT_S = 10.0
@@ -32,26 +32,26 @@ class History:
         """Closed bars of the last days, oldest first."""
         request = market_pb2.ListBarsRequest(symbol=self._symbol, interval=interval_to_pb(interval))
         rpc = self._connections.blocking_market().ListBars
-        return [bar_of(pb) for pb in self._pages(rpc, request, days, lambda page: page.bars)]
+        return [bar_from_pb(pb) for pb in self._pages(rpc, request, days, lambda page: page.bars)]
 
     def ticks(self, days: float) -> list[Tick]:
         """Ticks of the last days, oldest first."""
         request = market_pb2.ListTicksRequest(symbol=self._symbol)
         rpc = self._connections.blocking_market().ListTicks
-        return [tick_of(pb) for pb in self._pages(rpc, request, days, lambda page: page.ticks)]
+        return [tick_from_pb(pb) for pb in self._pages(rpc, request, days, lambda page: page.ticks)]
 
     def _pages(self, rpc: Any, request: Any, days: float, items: Callable[[Any], Any]) -> list[Any]:
         end: datetime = self._clock.now()
         request.start_time.CopyFrom(time_to_pb(end - timedelta(days=days)))
         request.end_time.CopyFrom(time_to_pb(end))
         request.page_size = _PAGE
-        found: list[Any] = []
+        rows: list[Any] = []
         while True:
             try:
                 page = rpc(request, timeout=_TIMEOUT_S, metadata=self._access.metadata)
             except grpc.RpcError as failure:
                 raise from_rpc_error(failure) from None
-            found.extend(items(page))
-            if not page.next_page_token or len(found) >= _MOST:
-                return found
+            rows.extend(items(page))
+            if not page.next_page_token or len(rows) >= _MOST:
+                return rows
             request.page_token = page.next_page_token

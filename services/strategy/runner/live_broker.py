@@ -23,9 +23,9 @@ from services.quant.sdk.events import (
     Trade,
 )
 from services.strategy.runner.connections import Access, Connections, answer
+from services.strategy.runner.convert import order_from_pb, order_request_to_pb
 from services.strategy.runner.history import History
 from services.strategy.runner.recent_keys import RecentKeys
-from services.strategy.runner.wire import create_order_request, order_of
 
 _TIMEOUT_S = 5.0
 _PAUSE_S = 0.2
@@ -79,7 +79,7 @@ class LiveBroker:
     def send(self, request: OrderRequest) -> str:
         """Put an order in the queue; its id is chosen here, so that sending it twice makes one order."""
         client_order_id = new_id()
-        made = create_order_request(request, self.instrument, client_order_id, self._account_id, self._strategy_id)
+        made = order_request_to_pb(request, self.instrument, client_order_id, self._account_id, self._strategy_id)
         self._open[client_order_id] = Order(
             client_order_id,
             self.instrument.symbol,
@@ -232,7 +232,7 @@ class LiveBroker:
             self._owed[client_order_id] = owed
 
     def _accepted(self, order: object) -> None:
-        made = order_of(order)  # type: ignore[arg-type]
+        made = order_from_pb(order)  # type: ignore[arg-type]
         self._client_ids[made.order_id] = made.client_order_id
         known = self._open.get(made.client_order_id)
         if known is not None and not known.order_id:

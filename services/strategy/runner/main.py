@@ -1,7 +1,7 @@
 """`redfire strategy-worker`: the process in which users' strategies run.
 
-What it needs comes as one line of JSON on standard input (see `Orders`): the token in it is seen neither in the list
-of processes nor in the environment. When that input ends its parent is gone, and so it ends too.
+Its configuration comes as one line of JSON on standard input (see `WorkerConfig`): the token in it is seen neither in
+the list of processes nor in the environment. When that input ends its parent is gone, and so it ends too.
 """
 
 import asyncio
@@ -18,7 +18,7 @@ from pathlib import Path
 
 from services.kernel.clock import Clock
 from services.quant.sdk.loading import Loader
-from services.quant.sdk.worker_heartbeat import WatchFile
+from services.quant.sdk.worker_heartbeat import HeartbeatFile
 from services.strategy.runner.connections import Connections
 from services.strategy.runner.worker import Worker
 
@@ -26,8 +26,8 @@ _PR_SET_PDEATHSIG = 1
 
 
 @dataclass(frozen=True, slots=True)
-class Orders:
-    """What a worker is told when it starts. Addresses are host:port."""
+class WorkerConfig:
+    """The configuration of a worker, given when it starts. Addresses are host:port."""
 
     worker_id: str
     token: str
@@ -37,7 +37,7 @@ class Orders:
     mode: str = "run"
     strategies_dir: str = ""
     home: str = ""
-    watch_file: str = ""
+    heartbeat_file: str = ""
     parent: int = 0
     skip: dict[str, str] = field(default_factory=dict)
 
@@ -46,36 +46,36 @@ def main() -> None:
     """Run a worker until its service or its parent ends."""
     line = sys.stdin.readline()
     try:
-        orders = Orders(**json.loads(line))
+        config = WorkerConfig(**json.loads(line))
     except (ValueError, TypeError) as error:
-        print(f"redfire strategy-worker: its orders come as JSON on standard input: {error}", file=sys.stderr)  # noqa: T201
+        print(f"a worker's configuration is one line of JSON on standard input: {error}", file=sys.stderr)  # noqa: T201
         sys.exit(2)
-    _bind_to_parent(orders.parent)
+    _bind_to_parent(config.parent)
     # No byte code beside users' files, and a changed file is never taken for an old one.
     sys.dont_write_bytecode = True
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     logging.basicConfig(level="WARNING", format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    if orders.home:
+    if config.home:
         # vnpy writes into the working folder when it has this one.
-        Path(orders.home, ".vntrader").mkdir(parents=True, exist_ok=True)
-        os.chdir(orders.home)
+        Path(config.home, ".vntrader").mkdir(parents=True, exist_ok=True)
+        os.chdir(config.home)
     try:
         import uvloop
     except ImportError:
-        asyncio.run(_run(orders))
+        asyncio.run(_run(config))
     else:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(_run(orders))
+            runner.run(_run(config))
 
 
-async def _run(orders: Orders) -> None:
+async def _run(config: WorkerConfig) -> None:
     _stop_calmly()
-    connections = Connections(orders.strategy, orders.market, orders.trading, orders.token)
-    watch = WatchFile(Path(orders.watch_file)) if orders.watch_file else None
-    loader = Loader(Path(orders.strategies_dir) if orders.strategies_dir else None, orders.skip)
-    worker = Worker(orders.worker_id, connections, loader, Clock(), watch)
+    connections = Connections(config.strategy, config.market, config.trading, config.token)
+    heartbeat = HeartbeatFile(Path(config.heartbeat_file)) if config.heartbeat_file else None
+    loader = Loader(Path(config.strategies_dir) if config.strategies_dir else None, config.skip)
+    worker = Worker(config.worker_id, connections, loader, Clock(), heartbeat)
     try:
-        await (worker.scan() if orders.mode == "scan" else worker.run())
+        await (worker.scan() if config.mode == "scan" else worker.run())
     finally:
         await connections.close()
 

@@ -24,12 +24,18 @@ from services.quant.sdk.loading import Loader
 from services.quant.sdk.rounding import decimal_text
 from services.quant.sdk.strategy_class import Family, family_of
 from services.strategy.runner.connections import Access, Connections
+from services.strategy.runner.convert import (
+    instrument_from_pb,
+    order_from_pb,
+    signed_quantity,
+    tick_from_pb,
+    trade_from_pb,
+)
 from services.strategy.runner.feeds import OrderFeed, TickFeed
 from services.strategy.runner.host import Host, NativeHost
 from services.strategy.runner.live_broker import LiveBroker
 from services.strategy.runner.recent_keys import RecentKeys
 from services.strategy.runner.report import Phase, Report
-from services.strategy.runner.wire import instrument_of, order_of, signed_quantity, tick_of, trade_of
 
 # More ticks than this are left in the connection, whose flow control holds them back.
 _WAITING_TICKS = 2000
@@ -171,7 +177,7 @@ class StrategyRunner:
         if self._ticks:
             tick = self._ticks.popleft()
             self._room.set()
-            await self._host.tick(tick_of(tick))
+            await self._host.tick(tick_from_pb(tick))
             return True
         return False
 
@@ -220,7 +226,7 @@ class StrategyRunner:
 
     async def _instrument(self) -> Instrument:
         request = market_pb2.GetInstrumentRequest(symbol=self._strategy.symbol)
-        return instrument_of((await self._orders.ask(self._connections.market.GetInstrument, request)).instrument)
+        return instrument_from_pb((await self._orders.ask(self._connections.market.GetInstrument, request)).instrument)
 
     async def _rebuild_position(self) -> None:
         """Its own trades added up: the source of truth, whatever was saved."""
@@ -258,7 +264,7 @@ class StrategyRunner:
 
     async def _on_order(self, message: trading_pb2.Order) -> None:
         assert self._broker is not None
-        order = order_of(message)
+        order = order_from_pb(message)
         if self._broker.learn(order):
             self._tell(order)
 
@@ -272,7 +278,7 @@ class StrategyRunner:
         if client_order_id is None:
             await self._on_order(await self._orders.order(message.order_id))
             client_order_id = self._broker.client_order_id(message.order_id) or ""
-        trade = trade_of(message, client_order_id)
+        trade = trade_from_pb(message, client_order_id)
         self._broker.traded(trade)
         if self._host is not None:
             self._tell(trade)
@@ -359,7 +365,7 @@ def _traceback(error: BaseException) -> str:
     if isinstance(error, RedFireError):
         return f"{error.reason.value}: {error.message}"
     own = (str(Path(__file__).parent), str(Path(guard.__file__)))
-    found = error.__traceback__
-    while found is not None and found.tb_frame.f_code.co_filename.startswith(own):
-        found = found.tb_next
-    return "".join(traceback.format_exception(type(error), error, found or error.__traceback__)).rstrip()
+    frames = error.__traceback__
+    while frames is not None and frames.tb_frame.f_code.co_filename.startswith(own):
+        frames = frames.tb_next
+    return "".join(traceback.format_exception(type(error), error, frames or error.__traceback__)).rstrip()

@@ -13,7 +13,7 @@ from services.kernel.errors import Denied, RedFireError, Unauthenticated
 from services.quant.sdk.guard import Guard
 from services.quant.sdk.loading import Loader
 from services.quant.sdk.strategy_class import ClassDescription
-from services.quant.sdk.worker_heartbeat import Slot, WatchFile
+from services.quant.sdk.worker_heartbeat import HeartbeatFile, Slot
 from services.strategy.runner.connections import Connections, answer, messages
 from services.strategy.runner.report import Phase
 from services.strategy.runner.runner import StrategyRunner
@@ -30,13 +30,13 @@ class Worker:
     """Runs strategies until the service ends the stream of assignments."""
 
     def __init__(
-        self, worker_id: str, connections: Connections, loader: Loader, clock: Clock, watch: WatchFile | None
+        self, worker_id: str, connections: Connections, loader: Loader, clock: Clock, heartbeat: HeartbeatFile | None
     ) -> None:
         self._worker_id = worker_id
         self._connections = connections
         self._loader = loader
         self._clock = clock
-        self._watch = watch
+        self._heartbeat = heartbeat
         self._runners: dict[str, StrategyRunner] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._slots: dict[str, Slot] = {}
@@ -57,12 +57,12 @@ class Worker:
 
     async def scan(self) -> None:
         """Report the classes that there are."""
-        found: list[ClassDescription] = []
-        if self._watch:
-            self._watch.beat()
-        for descriptions in self._loader.scan(self._watch):
-            found.extend(descriptions)
-        request = pb.ReportClassesRequest(worker_id=self._worker_id, classes=[_class_to_pb(d) for d in found])
+        classes: list[ClassDescription] = []
+        if self._heartbeat:
+            self._heartbeat.beat()
+        for descriptions in self._loader.scan(self._heartbeat):
+            classes.extend(descriptions)
+        request = pb.ReportClassesRequest(worker_id=self._worker_id, classes=[_class_to_pb(one) for one in classes])
         while True:
             try:
                 await answer(self._connections.worker.ReportClasses(request, **self._with()))
@@ -115,7 +115,7 @@ class Worker:
 
     def _start(self, start: pb.WatchAssignmentsResponse.Start) -> None:
         strategy_id = start.strategy.strategy_id
-        slot = self._watch.take(strategy_id) if self._watch else None
+        slot = self._heartbeat.take(strategy_id) if self._heartbeat else None
         if slot is not None:
             self._slots[strategy_id] = slot
         runner = StrategyRunner(start, self._connections, self._loader, Guard(slot), self._clock, self._news.set)
@@ -171,14 +171,14 @@ class Worker:
         self._ended.add(task := self._tasks.pop(strategy_id))
         task.add_done_callback(self._ended.discard)
         del self._runners[strategy_id]
-        if self._watch and (slot := self._slots.pop(strategy_id, None)):
-            self._watch.release(slot)
+        if self._heartbeat and (slot := self._slots.pop(strategy_id, None)):
+            self._heartbeat.release(slot)
         if again := self._again.pop(strategy_id, None):
             self._start(again)
 
     async def _beat(self) -> None:
-        while self._watch is not None:
-            self._watch.beat()
+        while self._heartbeat is not None:
+            self._heartbeat.beat()
             await asyncio.sleep(_BEAT_S)
 
     def _with(self) -> dict[str, object]:

@@ -41,7 +41,7 @@ _KINDS = {
 }
 
 
-def tick_of(pb: market_pb2.Tick) -> Tick:
+def tick_from_pb(pb: market_pb2.Tick) -> Tick:
     """A tick."""
     return Tick(
         pb.symbol,
@@ -65,13 +65,13 @@ def tick_of(pb: market_pb2.Tick) -> Tick:
     )
 
 
-def bar_of(pb: market_pb2.Bar) -> Bar:
+def bar_from_pb(pb: market_pb2.Bar) -> Bar:
     """A closed bar, stamped at its start."""
     time = exchange_time(pb.start_time.ToNanoseconds())
     return Bar(pb.symbol, time, pb.open, pb.high, pb.low, pb.close, pb.volume, pb.turnover, pb.open_interest)
 
 
-def order_of(pb: trading_pb2.Order) -> Order:
+def order_from_pb(pb: trading_pb2.Order) -> Order:
     """An order as it is now; `reason` is the refusal's, with the venue's words."""
     reason = ErrorReason.Name(pb.reject_reason) if pb.reject_reason else ""
     return Order(
@@ -91,7 +91,7 @@ def order_of(pb: trading_pb2.Order) -> Order:
     )
 
 
-def trade_of(pb: trading_pb2.Trade, client_order_id: str) -> Trade:
+def trade_from_pb(pb: trading_pb2.Trade, client_order_id: str) -> Trade:
     """A fill."""
     return Trade(
         trade_id=pb.trade_id,
@@ -111,7 +111,7 @@ def signed_quantity(pb: trading_pb2.Trade) -> Decimal:
     return Decimal(pb.quantity) * _SIDES[pb.side].sign
 
 
-def instrument_of(pb: market_pb2.Instrument) -> Instrument:
+def instrument_from_pb(pb: market_pb2.Instrument) -> Instrument:
     """The instrument."""
     return Instrument(
         symbol=pb.symbol,
@@ -134,7 +134,7 @@ def time_to_pb(time: datetime) -> Timestamp:
     return stamp
 
 
-def create_order_request(
+def order_request_to_pb(
     request: OrderRequest, instrument: Instrument, client_order_id: str, account_id: str, strategy_id: str
 ) -> order_service_pb2.CreateOrderRequest:
     """The order on the instrument's grid of prices and quantities."""
