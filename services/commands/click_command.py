@@ -13,7 +13,7 @@ Fraction = Callable[[float], None]
 
 
 class BadInput(click.ClickException):
-    """What the user gave cannot be; the message is one line."""
+    """Arguments that cannot be; the message is one line."""
 
     exit_code = 2
 
@@ -62,7 +62,7 @@ class Command(click.Command):
 
 
 def _is_pair(arg: str) -> bool:
-    """Whether it is `name=value`, and not `CLASS:name=value`."""
+    """Return whether it is `name=value`, and not `CLASS:name=value`."""
     name, sign, _ = arg.partition("=")
     return bool(sign) and ":" not in name
 

@@ -100,7 +100,7 @@ def write_addresses(folder: Path, edge: str, services: dict[str, str], operation
 
 
 def read_addresses(folder: Path) -> dict[str, Any]:
-    """Where things are. Raises StartError when nothing runs on the folder."""
+    """The addresses of a running platform. Raises StartError when nothing runs on the folder."""
     try:
         document: dict[str, Any] = json.loads((folder / ADDRESSES).read_text())
     except (OSError, ValueError):

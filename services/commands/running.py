@@ -36,7 +36,7 @@ class StopSignal:
 
     @property
     def is_set(self) -> bool:
-        """Whether it is time to stop."""
+        """True once the process is to stop."""
         return self._event.is_set()
 
     async def wait(self, timeout_s: float | None = None) -> bool:

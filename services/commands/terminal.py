@@ -1,4 +1,4 @@
-"""What `redfire up` shows: addresses, the demo's credentials and commands, then one quiet status line."""
+"""Output of `redfire up`: addresses, the demo's credentials and commands, then one quiet status line."""
 
 import asyncio
 import contextlib
@@ -43,7 +43,7 @@ class Screen:
         self._line = sys.stdout.isatty()
 
     def show_start(self, new_admin: bool) -> None:
-        """Where everything is; the administrator's password once."""
+        """Show the addresses; the administrator's password once."""
         click.echo(f"RedFire is up: http://{self._edge} (REST, gRPC and gRPC-Web), data in {self._data_dir}")
         if new_admin:
             password = (self._data_dir / "admin-password").read_text().strip()

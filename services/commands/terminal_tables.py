@@ -1,4 +1,4 @@
-"""How tables look on the terminal, those of backtests and of searches alike."""
+"""Styles of tables on the terminal, those of backtests and of searches alike."""
 
 import sys
 from collections.abc import Mapping

@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What the flags ask for."""
+    """The flags of `redfire up`."""
 
     host: str
     port: int

@@ -36,7 +36,7 @@ class _Entry(BaseModel):
 
 
 class SimulatedMarket(_Entry):
-    """How the random market of an instrument looks."""
+    """Parameters of an instrument's random market."""
 
     price: Positive
     depth: int = Field(default=20, gt=0)
@@ -44,7 +44,7 @@ class SimulatedMarket(_Entry):
 
 
 class Instrument(_Entry):
-    """What is traded, with all that an exchange's contract specification says."""
+    """An instrument, with all that an exchange's contract specification says."""
 
     symbol: str
     name: str

@@ -18,7 +18,7 @@ MARKET_PRICE = 1 << 62
 
 
 class Lifetime(Enum):
-    """What becomes of what does not fill at once."""
+    """The time in force of the part that does not fill at once."""
 
     RESTS = "rests"
     IOC = "ioc"
@@ -53,7 +53,7 @@ class Fill:
 
 @dataclass(slots=True)
 class Level:
-    """What is left at a price of the snapshot."""
+    """The quantity left at a price of the snapshot."""
 
     price: int
     lots: int
@@ -75,7 +75,7 @@ class Book:
         self._orders: dict[int, MatchOrder] = {}
 
     def __len__(self) -> int:
-        """How many orders rest."""
+        """The number of resting orders."""
         return len(self._orders)
 
     def get(self, order_id: int) -> MatchOrder | None:
@@ -125,7 +125,7 @@ class Book:
         return order
 
     def reachable(self, order: MatchOrder) -> int:
-        """How many lots the snapshot still offers an order."""
+        """The number of lots that the snapshot still offers an order."""
         return sum(level.lots for level in self._sides[order.buy].levels if _crosses(order, level))
 
     def _take(self, side: _Side, order: MatchOrder, fills: list[Fill], *, resting: bool) -> bool:

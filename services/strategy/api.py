@@ -20,7 +20,7 @@ _HEARTBEAT_S = 10.0
 
 
 class StrategyApi(rpc.StrategyServiceServicer):
-    """What owners call."""
+    """RPCs of owners."""
 
     def __init__(self, strategies: StrategyService, clock: Clock) -> None:
         self._strategies = strategies
@@ -91,12 +91,12 @@ class StrategyApi(rpc.StrategyServiceServicer):
         return pb.StopStrategyResponse(strategy=convert.strategy_to_pb(strategy))
 
     async def GetPerformance(self, request: pb.GetPerformanceRequest, call: Call) -> pb.GetPerformanceResponse:
-        """How it has done."""
+        """Its performance."""
         performance = await self._strategies.get_performance(call.user_id, request.strategy_id)
         return pb.GetPerformanceResponse(performance=convert.performance_to_pb(performance))
 
     async def ListStrategyLogs(self, request: pb.ListStrategyLogsRequest, call: Call) -> pb.ListStrategyLogsResponse:
-        """What it wrote."""
+        """Lines of its log."""
         page = await self._strategies.list_strategy_logs(
             call.user_id, request.strategy_id, Page.of(request, call.user_id, (int,)), request.level
         )
@@ -107,7 +107,7 @@ class StrategyApi(rpc.StrategyServiceServicer):
     async def StreamStrategyEvents(
         self, request: pb.StreamStrategyEventsRequest, call: Call
     ) -> AsyncIterator[pb.StreamStrategyEventsResponse]:
-        """What happens to it."""
+        """Its changes and log lines."""
         heartbeat_s = request.heartbeat_interval.ToNanoseconds() / 1e9 or _HEARTBEAT_S
         events = self._strategies.stream_strategy_events(call.user_id, request.strategy_id, heartbeat_s)
         try:
@@ -118,7 +118,7 @@ class StrategyApi(rpc.StrategyServiceServicer):
 
 
 class WorkerApi(rpc.WorkerServiceServicer):
-    """What workers call."""
+    """RPCs of workers."""
 
     def __init__(
         self,
@@ -137,7 +137,7 @@ class WorkerApi(rpc.WorkerServiceServicer):
     async def WatchAssignments(
         self, request: pb.WatchAssignmentsRequest, call: Call
     ) -> AsyncIterator[pb.WatchAssignmentsResponse]:
-        """What a worker is to run."""
+        """Assignments of a worker."""
         _require_own(call, request.worker_id)
         assigned = self._assignments.watch_assignments(request.worker_id)
         try:
@@ -147,7 +147,7 @@ class WorkerApi(rpc.WorkerServiceServicer):
             await assigned.aclose()
 
     async def ReportStrategies(self, request: pb.ReportStrategiesRequest, call: Call) -> pb.ReportStrategiesResponse:
-        """What became of it."""
+        """Reports on assigned strategies."""
         _require_own(call, request.worker_id)
         await self._active.report_strategies(
             request.worker_id, [convert.report_from_pb(report) for report in request.reports]

@@ -1,4 +1,4 @@
-"""Which worker is to run which strategy, and the streams by which workers are told.
+"""Assignments of strategies to workers, and the streams that carry them.
 
 Workers come in groups of one live process each; strategies belong to groups, so that a worker that died is replaced
 by another that gets the same strategies.
@@ -113,7 +113,7 @@ class Assignments:
             queue.put_nowait(Start(strategy, "", strategy.ran))
 
     def update(self, strategy: Strategy) -> None:
-        """What a new worker of its group would start it with."""
+        """Update the strategy that a new worker of its group would start."""
         if assigned := self._assigned.get(strategy.strategy_id):
             assigned.strategy = strategy
 
@@ -125,7 +125,7 @@ class Assignments:
                 queue.put_nowait(Stop(strategy_id))
 
     def connected(self, strategy_id: str) -> bool:
-        """Whether a worker that may run it listens."""
+        """Return whether a worker that may run it is connected."""
         assigned = self._assigned.get(strategy_id)
         return assigned is not None and self._queue_of(assigned.group) is not None
 
@@ -148,7 +148,7 @@ class Assignments:
             raise Denied("this worker has been replaced")
 
     async def watch_assignments(self, worker_id: str) -> AsyncGenerator[Assignment, None]:
-        """What a worker is to do: all that is assigned, a heartbeat, then changes."""
+        """Yield a worker's assignments: all that is assigned, a heartbeat, then changes."""
         self.require(worker_id)
         queue: asyncio.Queue[Assignment] = asyncio.Queue()
         if older := self._queues.get(worker_id):

@@ -1,4 +1,4 @@
-"""What the strategy service is made of."""
+"""Wiring of the strategy service."""
 
 from redfire.auth.v1.auth_pb2_grpc import AuthServiceStub
 from redfire.market.v1.market_pb2_grpc import MarketServiceStub

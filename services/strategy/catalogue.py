@@ -53,7 +53,7 @@ class Catalogue:
         self._scanning: asyncio.Task[None] | None = None
 
     async def load(self) -> None:
-        """What was reported before the restart is known at once."""
+        """Load the classes that were reported before the restart."""
         async with self._repositories.read() as repository:
             saved = await repository.find_classes()
         if saved is not None:
@@ -115,7 +115,7 @@ class Catalogue:
         self._classes = {item.name: item for item in classes}
 
     def _present(self) -> str:
-        """What would change the list: versions, and names, sizes and times of the user's files."""
+        """A hash of everything that changes the list: versions, and names, sizes and times of the user's files."""
         parts = [VERSION, *(_version(name) for name in ("vnpy_ctastrategy", "vnpy"))]
         folder = self._strategies_dir()
         if folder is not None and folder.is_dir():

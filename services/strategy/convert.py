@@ -74,7 +74,7 @@ def log_to_pb(line: LogLine) -> pb.StrategyLog:
 
 
 def report_from_pb(message: pb.ReportStrategiesRequest.Report) -> Report:
-    """What a worker says about a strategy."""
+    """A worker's report on a strategy."""
     lines = tuple(LogLine(log.level or "INFO", log.message, log.create_time.ToDatetime(UTC)) for log in message.logs)
     return Report(
         strategy_id=message.strategy_id,
@@ -101,7 +101,7 @@ def event_to_pb(event: StrategyEvent, now: datetime) -> pb.StreamStrategyEventsR
 
 
 def assignment_to_pb(assignment: assignments.Assignment, now: datetime) -> pb.WatchAssignmentsResponse:
-    """What a worker is told."""
+    """A message to a worker."""
     made = pb.WatchAssignmentsResponse()
     match assignment:
         case assignments.Start(strategy, token, resume):

@@ -1,4 +1,4 @@
-"""How a strategy has done, computed from its trades: pure functions over plain values."""
+"""Performance of a strategy, computed from its trades: pure functions over plain values."""
 
 import math
 from collections.abc import Sequence
@@ -45,7 +45,7 @@ class Day:
 
 @dataclass(frozen=True, slots=True)
 class Performance:
-    """How a strategy has done. Ratios are parts, not percent; annual figures count 240 trading days."""
+    """The performance of a strategy. Ratios are parts, not percent; annual figures count 240 trading days."""
 
     total_return: float
     annual_return: float
@@ -127,7 +127,7 @@ def performance(
 
 
 def unrealized(fills: Sequence[Fill], contract_size: Decimal, last_price: Decimal | None) -> Decimal:
-    """What closing now would bring: all cash flows and the position at the last price, less what is realised."""
+    """Profit that closing now would bring: all cash flows and the position at the last price, less what is realised."""
     if last_price is None:
         return _ZERO
     position = sum((fill.quantity * fill.sign for fill in fills), _ZERO)

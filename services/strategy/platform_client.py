@@ -93,7 +93,7 @@ class PlatformClient:
         return newest_first[::-1]
 
     async def deposits(self, user_id: str, account_id: str) -> Decimal:
-        """What was paid into an account, less what was paid out."""
+        """Deposits into an account, less withdrawals."""
         request = account_service_pb2.ListLedgerEntriesRequest(account_id=account_id, page_size=_PAGE)
         kinds = (trading_pb2.LEDGER_ENTRY_KIND_DEPOSIT, trading_pb2.LEDGER_ENTRY_KIND_WITHDRAWAL)
         total = Decimal(0)

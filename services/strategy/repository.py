@@ -38,7 +38,7 @@ class StrategyRepository:
         return _to_domain(row) if row else None
 
     async def count(self, user_id: str) -> int:
-        """How many an owner has."""
+        """The number that an owner has."""
         query = select(func.count()).select_from(StrategyRow).where(StrategyRow.user_id == user_id)
         return await self._session.scalar(query) or 0
 

@@ -43,7 +43,7 @@ class TooManyStrategies(ResourceExhausted):
 
 
 class StrategyService:
-    """What owners do with their strategies."""
+    """Operations of owners on their strategies."""
 
     def __init__(
         self,
@@ -192,7 +192,7 @@ class StrategyService:
         return stopped or await self.get_strategy(user_id, strategy_id)
 
     async def get_performance(self, user_id: str, strategy_id: str) -> Performance:
-        """How it has done so far, from its trades; capital is what was paid into its account."""
+        """Its performance so far, from its trades; capital is what was paid into its account."""
         strategy = await self.get_strategy(user_id, strategy_id)
         if known := self._performances.get(strategy_id):
             return known

@@ -9,7 +9,7 @@ from services.kernel.runtime.settings import Section
 
 
 class StrategySettings(Section):
-    """Where strategies come from, and what bounds the workers that run them."""
+    """The source of strategies, and the limits of the workers that run them."""
 
     section: ClassVar[str] = "strategy"
 

@@ -19,7 +19,7 @@ class Status(StrEnum):
 
     @property
     def is_active(self) -> bool:
-        """Whether a worker has or will have it."""
+        """True if a worker has or will have it."""
         return self in (Status.STARTING, Status.RUNNING, Status.STOPPING)
 
 
@@ -55,7 +55,7 @@ class LogLine:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What a worker says about one of its strategies."""
+    """A worker's report on one of its strategies."""
 
     strategy_id: str
     status: Status

@@ -110,7 +110,7 @@ class Supervisor:
         return False
 
     def is_scan(self, worker_id: str) -> bool:
-        """Whether this worker lists classes."""
+        """Return whether this worker lists classes."""
         return worker_id in self._scans
 
     async def drain(self) -> None:

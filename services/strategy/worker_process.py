@@ -24,7 +24,7 @@ _PASSED_ON = ("PATH", "HOME", "TZ", "TMPDIR", "LD_LIBRARY_PATH", "SSL_CERT_FILE"
 
 @dataclass(frozen=True, slots=True)
 class WorkerExit:
-    """How a worker ended. `blamed`: whose code did it, as far as is known; `clean`: it was meant to end."""
+    """The exit of a worker. `blamed`: the code that caused it, as far as is known; `clean`: it was meant to end."""
 
     clean: bool
     reason: str
@@ -139,7 +139,7 @@ def signal_name(number: int) -> str:
 
 
 def environment() -> dict[str, str]:
-    """What a process that runs users' code has as its environment."""
+    """The environment of a process that runs users' code."""
     passed = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
     # One language, so that vnpy's enums have one value; one thread and one arena for numpy's sake of memory.
     return passed | {

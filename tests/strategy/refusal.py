@@ -1,4 +1,4 @@
-"""What a refusal of strategy says."""
+"""The contents of strategy's refusals."""
 
 import grpc
 from google.rpc import error_details_pb2

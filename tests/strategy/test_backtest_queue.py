@@ -1,4 +1,4 @@
-"""Who is next: order within an owner, fairness between them."""
+"""Order of jobs: order within an owner, fairness between them."""
 
 from hypothesis import given
 from hypothesis import strategies as st

@@ -1,4 +1,4 @@
-"""What a backtest or a search is run with, out of its options: the class, its parameters, the data, the job."""
+"""The inputs of a backtest or a search, out of its options: the class, its parameters, the data, the job."""
 
 import difflib
 import logging

@@ -144,7 +144,7 @@ def _fixed(given: Given) -> dict[str, Any]:
 
 @contextmanager
 def _stop_on_ctrl_c() -> Iterator[Callable[[], bool]]:
-    """Whether Ctrl-C was pressed; pressed again it ends the command at once."""
+    """Return whether Ctrl-C was pressed; pressed again it ends the command at once."""
     pressed: list[int] = []
 
     def stop(number: int, frame: FrameType | None) -> None:

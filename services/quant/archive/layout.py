@@ -1,4 +1,4 @@
-"""What the lake's files hold: columns, their order, and the numbers that stand for intervals."""
+"""The contents of the archive's files: columns, their order, and the numbers that stand for intervals."""
 
 from collections.abc import Mapping
 from pathlib import Path

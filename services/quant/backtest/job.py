@@ -1,4 +1,4 @@
-"""What a backtest is asked to do: the settings, validated once, that every entrance (command line, RPC) makes."""
+"""The job of a backtest: the settings, validated once, that every entrance (command line, RPC) makes."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -90,7 +90,7 @@ class BacktestJob:
 
     @property
     def is_intraday(self) -> bool:
-        """Whether the data are ticks or bars shorter than a day."""
+        """True if the data are ticks or bars shorter than a day."""
         return INTERVALS_S.get(self.interval, 0) < INTERVALS_S["1d"]
 
     def trading_day(self, time: datetime) -> date:

@@ -1,4 +1,4 @@
-"""What a backtest found: trades, days, statistics, and sentences that say what to think of them."""
+"""The result of a backtest: trades, days, statistics, and sentences that comment on them."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -11,7 +11,7 @@ _LONGEST_LINE = 300
 
 
 def last_line(traceback: str) -> str:
-    """What a traceback comes to: the exception, in one line that is not too long for a sentence."""
+    """Return the exception of a traceback, in one line that is not too long for a sentence."""
     return traceback.strip().rpartition("\n")[2][:_LONGEST_LINE]
 
 

@@ -65,11 +65,11 @@ class Calendar:
         return cls(load_table(), load_closures())
 
     def knows(self, exchange: str) -> bool:
-        """Whether the table has the exchange; others are open round the clock."""
+        """Return whether the table has the exchange; others are open round the clock."""
         return exchange in self._table.exchanges
 
     def knows_holidays(self, exchange: str, day: int) -> bool:
-        """Whether the holidays of the day's year are known; where there are none they are."""
+        """Return whether the holidays of the day's year are known; where there are none they are."""
         return not self.knows(exchange) or self.known_from <= day <= self.known_until
 
     # Trading days
@@ -88,7 +88,7 @@ class Calendar:
         return self._chinese.of(time_ns)
 
     def is_trading_day(self, exchange: str, day: int) -> bool:
-        """Whether the exchange is open on a day (YYYYMMDD)."""
+        """Return whether the exchange is open on a day (YYYYMMDD)."""
         return self._days_of_exchange(exchange).is_open(day_of_number(day))
 
     def trading_days(self, exchange: str, start: int, end: int) -> list[int]:
@@ -109,12 +109,12 @@ class Calendar:
         return day_number(last_open(self._days_of_exchange(exchange), day_of_number(day) - 1))
 
     def day_begin_ns(self, symbol: str, trading_day: int) -> int:
-        """When the first session of a trading day begins, its auction included."""
+        """Begin of the first session of a trading day, its auction included."""
         sessions = self.sessions_of(symbol, trading_day)
         return sessions[0].start_ns if sessions else self.day_span_ns(symbol, trading_day)[0]
 
     def day_end_ns(self, symbol: str, trading_day: int) -> int:
-        """When the last session of a trading day ends: DAY orders end. Of a day without sessions, its span's end."""
+        """End of the last session of a trading day: DAY orders end. Of a day without sessions, its span's end."""
         sessions = self.sessions_of(symbol, trading_day)
         return sessions[-1].end_ns if sessions else self.day_span_ns(symbol, trading_day)[1]
 
@@ -184,7 +184,7 @@ class Calendar:
         return SessionStatus(SessionState.CLOSED, trading_day, SessionState.CLOSED, 0)
 
     def takes_orders(self, symbol: str, time_ns: int, last_day: int = 0) -> bool:
-        """Whether the market is in an auction or open."""
+        """Return whether the market is in an auction or open."""
         return self.status(symbol, time_ns, last_day).state.takes_orders
 
     def _timeline(self, symbol: str, product: Product, trading_day: int) -> _Timeline:

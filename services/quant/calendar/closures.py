@@ -22,7 +22,7 @@ class Closures:
     _told: bool = False
 
     def closes(self, day: int) -> bool:
-        """Whether a day is one of them. The first day that is not known is said, once."""
+        """Return whether a day is one of them. The first day that is not known is logged, once."""
         if not (self.first <= day <= self.last or self._told):
             self._told = True
             known = day_number(self.first), day_number(self.last)

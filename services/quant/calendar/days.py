@@ -50,7 +50,7 @@ class Days(Protocol):
     """When a day ends on the local clock, counted from midnight."""
 
     def is_open(self, day: int) -> bool:
-        """Whether the day is a trading day."""
+        """Return whether the day is a trading day."""
 
     def of(self, time_ns: int) -> int:
         """The trading day (YYYYMMDD) of a moment."""

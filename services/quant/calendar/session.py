@@ -5,14 +5,14 @@ from enum import Enum
 
 
 class SessionKind(Enum):
-    """How a session trades."""
+    """The kind of trading in a session."""
 
     AUCTION = "auction"
     CONTINUOUS = "continuous"
 
 
 class SessionState(Enum):
-    """What a market does at a moment (FIX 340 TradSesStatus is coarser)."""
+    """The state of a market at a moment (FIX 340 TradSesStatus is coarser)."""
 
     AUCTION = "auction"
     OPEN = "open"
@@ -21,7 +21,7 @@ class SessionState(Enum):
 
     @property
     def takes_orders(self) -> bool:
-        """Whether orders may be placed."""
+        """True if orders may be placed."""
         return self in (SessionState.AUCTION, SessionState.OPEN)
 
 

@@ -70,7 +70,7 @@ class Night(_Entry):
 
 
 class NightsOfProducts(_Entry):
-    """When the night sessions of some products end, by the trading day from which it holds."""
+    """The ends of some products' night sessions, by the trading day from which it holds."""
 
     products: tuple[str, ...]
     ends: EndsByDay

@@ -1,1 +1,1 @@
-"""What strategies are written with: base class, events, broker, parameters, loading of classes."""
+"""The SDK of strategies: base class, events, broker, parameters, loading of classes."""

@@ -45,7 +45,7 @@ class BaseStrategy:
 
     @classmethod
     def parameter_problems(cls, parameters: Mapping[str, Any]) -> dict[str, str]:
-        """What is wrong with these parameters (all of them, of the right types), by parameter.
+        """Problems of these parameters (all of them, of the right types), by parameter.
 
         Asked when a strategy starts, which then ends in ERROR; of RedFire's own classes when it is created or changed.
         """

@@ -20,18 +20,18 @@ class OrderRequest:
 
 
 class Broker(Protocol):
-    """What one strategy may do. All of it is synchronous: nothing here waits for the platform, but history.
+    """The operations of one strategy. All of it is synchronous: nothing here waits for the platform, but history.
 
     An order's fate comes back as events (`Host.order`, `Host.trade`), a refusal as an order in state REJECTED.
     """
 
     @property
     def instrument(self) -> Instrument:
-        """What the strategy trades."""
+        """The instrument that the strategy trades."""
 
     @property
     def live(self) -> bool:
-        """Whether orders go to the platform; False in a backtest."""
+        """True if orders go to the platform; False in a backtest."""
 
     def now(self) -> datetime:
         """The time, aware, in the exchanges' zone; in a backtest that of the data."""

@@ -1,4 +1,4 @@
-"""What a strategy is told: ticks, bars, its orders and its trades. Plain values, no protobuf, no vnpy.
+"""Events of a strategy: ticks, bars, its orders and its trades. Plain values, no protobuf, no vnpy.
 
 Prices and quantities are floats here, as strategies compute with them; the broker turns them into decimals.
 """
@@ -13,7 +13,7 @@ EXCHANGE_TIME = ZoneInfo("Asia/Shanghai")
 
 
 class Side(StrEnum):
-    """Which way an order or a trade goes."""
+    """The side of an order or a trade."""
 
     BUY = "BUY"
     SELL = "SELL"
@@ -25,7 +25,7 @@ class Side(StrEnum):
 
 
 class Effect(StrEnum):
-    """Whether an order opens or closes a position."""
+    """The position effect of an order: whether it opens or closes."""
 
     OPEN = "OPEN"
     CLOSE = "CLOSE"
@@ -34,7 +34,7 @@ class Effect(StrEnum):
 
 
 class OrderKind(StrEnum):
-    """How an order is priced."""
+    """The type of an order."""
 
     MARKET = "MARKET"
     LIMIT = "LIMIT"
@@ -57,7 +57,7 @@ class OrderState(StrEnum):
 
     @property
     def is_open(self) -> bool:
-        """Whether it may still be filled."""
+        """True if it may still be filled."""
         return self not in _FINISHED
 
 
@@ -117,7 +117,7 @@ class Tick:
 
 @dataclass(slots=True)
 class Bar:
-    """What happened in a span of time; `time` is its START, aware, in Asia/Shanghai."""
+    """The prices of a span of time; `time` is its START, aware, in Asia/Shanghai."""
 
     symbol: str
     time: datetime
@@ -150,7 +150,7 @@ class Order:
 
     @property
     def is_open(self) -> bool:
-        """Whether it may still be filled."""
+        """True if it may still be filled."""
         return self.state.is_open
 
 
@@ -176,7 +176,7 @@ class Trade:
 
 @dataclass(frozen=True, slots=True)
 class Instrument:
-    """What a strategy needs to know of the thing it trades."""
+    """The terms of an instrument as far as a strategy needs them."""
 
     symbol: str
     price_tick: float

@@ -41,7 +41,7 @@ class Source:
     entry: Any = None
 
     def may_define(self, class_name: str) -> bool:
-        """Whether importing it may bring the class: files are read, not run."""
+        """Return whether importing it may bring the class: files are read, not run."""
         if self.path is None:
             return self.entry is None or class_name in (self.entry.name, self.entry.value.rpartition(":")[2])
         try:
@@ -59,7 +59,7 @@ class Loader:
         self._skip = skip or {}
 
     def scan(self, heartbeat: HeartbeatFile | None = None) -> Iterator[list[ClassDescription]]:
-        """What each source has, source after source; a source that fails is one description with its error."""
+        """Yield the classes of each source, one after the other; a source that fails is one description with its error."""
         known: dict[str, str] = {}
         for source in self._sources():
             descriptions: list[ClassDescription] = []

@@ -73,7 +73,7 @@ class MovingAverageStrategy(BaseStrategy):
         await self._move()
 
     async def on_order(self, order: Order) -> None:
-        """When an order is finished the next step may be taken; a refused one waits for the next bar."""
+        """Take the next step when an order is finished; a refused one waits for the next bar."""
         if not order.is_open:
             self._working.discard(order.client_order_id)
 

@@ -1,4 +1,4 @@
-"""What a strategy class is to the platform: its family, its parameters with types and defaults, its docstring."""
+"""A strategy class as the platform knows it: its family, its parameters with types and defaults, its docstring."""
 
 import inspect
 from dataclasses import dataclass, field
@@ -13,7 +13,7 @@ _TEMPLATES = {"BaseStrategy", "CtaTemplate", "TargetPosTemplate"}
 
 
 class Family(StrEnum):
-    """Where a class comes from; UNSPECIFIED: the file did not import."""
+    """The family of a class; UNSPECIFIED: the file did not import."""
 
     UNSPECIFIED = "UNSPECIFIED"
     NATIVE = "NATIVE"

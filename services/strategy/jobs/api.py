@@ -21,7 +21,7 @@ _HTML = "text/html; charset=utf-8"
 
 
 class BacktestApi(rpc.BacktestServiceServicer):
-    """What owners call."""
+    """RPCs of owners."""
 
     def __init__(self, jobs: JobService, clock: Clock) -> None:
         self._jobs = jobs
@@ -73,7 +73,7 @@ class BacktestApi(rpc.BacktestServiceServicer):
     async def WatchBacktest(
         self, request: pb.WatchBacktestRequest, call: Call
     ) -> AsyncIterator[pb.WatchBacktestResponse]:
-        """How far it is."""
+        """Its progress, until it ends."""
         heartbeat_s = convert.heartbeat_s(request)
         watched = self._jobs.watch_job(call.user_id, _BACKTEST, request.backtest_id, heartbeat_s)
         to_pb = convert.NewsOf(pb.WatchBacktestResponse, "backtest", convert.backtest_to_pb, self._clock)
@@ -156,7 +156,7 @@ class BacktestApi(rpc.BacktestServiceServicer):
     async def WatchOptimization(
         self, request: pb.WatchOptimizationRequest, call: Call
     ) -> AsyncIterator[pb.WatchOptimizationResponse]:
-        """How far it is."""
+        """Its progress, until it ends."""
         heartbeat_s = convert.heartbeat_s(request)
         watched = self._jobs.watch_job(call.user_id, _OPTIMIZATION, request.optimization_id, heartbeat_s)
         to_pb = convert.NewsOf(pb.WatchOptimizationResponse, "optimization", convert.optimization_to_pb, self._clock)

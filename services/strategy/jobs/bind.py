@@ -1,4 +1,4 @@
-"""What backtests and optimisations as a service are made of."""
+"""Wiring of backtests and optimisations as a service."""
 
 from collections.abc import Callable
 from functools import partial

@@ -72,7 +72,7 @@ def _parameters(struct: Struct) -> dict[str, Any]:
 
 
 def search_from_pb(request: Any) -> Search:
-    """What CreateOptimization has besides."""
+    """The search of CreateOptimization."""
     return Search(
         ranges=tuple(Range(item.name, item.start, item.stop, item.step) for item in request.ranges),
         target=request.target,
@@ -91,7 +91,7 @@ def order_from_pb(value: int) -> Order:
 
 
 def heartbeat_s(request: Any) -> float:
-    """How long a stream may be silent."""
+    """Seconds between heartbeats of a stream."""
     return request.heartbeat_interval.ToNanoseconds() / 1e9 or _HEARTBEAT_S
 
 
@@ -186,7 +186,7 @@ class NewsOf:
 
 
 def _fill(made: Any, job: Job) -> None:
-    """What backtests and optimisations share."""
+    """Fill the fields that backtests and optimisations share."""
     setup = job.setup
     made.display_name = job.display_name
     made.class_name = setup.class_name

@@ -82,7 +82,7 @@ def _columns(archive: Archive, symbol: str, days: Sequence[int], ticks: bool) ->
 
 
 def _makes(number: int, interval: str) -> bool:
-    """Whether bars of a stored interval can be put together to the wanted one."""
+    """Return whether bars of a stored interval can be resampled to this one."""
     length_s = next((INTERVALS_S[name] for name, stored in layout.INTERVALS.items() if stored == number), 0)
     return length_s > 0 and INTERVALS_S[interval] % length_s == 0
 

@@ -48,12 +48,12 @@ _DETAIL = 20_000
 
 
 class BadResult(Exception):
-    """What a process wrote is too large or cannot be read."""
+    """Results of a process that are too large or cannot be read."""
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How a job ended by itself. `result`: JSON that is kept in the database."""
+    """The outcome of a job that ended by itself. `result`: JSON that is kept in the database."""
 
     failure: Failure = Failure.NONE
     error: str = ""
@@ -74,7 +74,7 @@ class JobFolder:
         self.part.mkdir(parents=True, mode=0o700)
 
     def publish(self) -> None:
-        """What was written is complete."""
+        """Publish the folder: it is complete."""
         self.part.rename(self.path)
 
     def delete(self) -> None:

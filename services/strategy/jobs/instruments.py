@@ -17,7 +17,7 @@ DEFAULTS = BacktestJob(class_name="", symbol="any.ANY", interval=TICK)
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """What an instrument's trades are reckoned with."""
+    """The terms of an instrument that a backtest needs."""
 
     contract_size: Decimal
     price_tick: Decimal
@@ -30,7 +30,7 @@ class Instruments:
         self._market = market
 
     async def terms(self, symbol: str, contract_size: Decimal | None, price_tick: Decimal | None) -> Terms:
-        """What is given, then what market knows of the symbol, then the defaults."""
+        """Return the given terms, else those that market has for the symbol, else the defaults."""
         known = market_pb2.Instrument()
         if contract_size is None or price_tick is None:
             # A continuous contract, or one that expired, is not in it: data may be there all the same.

@@ -15,7 +15,7 @@ TIMEZONE = ZoneInfo("Asia/Shanghai")
 
 
 class Kind(StrEnum):
-    """What a job does."""
+    """The kind of a job."""
 
     BACKTEST = "BACKTEST"
     OPTIMIZATION = "OPTIMIZATION"
@@ -32,7 +32,7 @@ class Status(StrEnum):
 
     @property
     def has_ended(self) -> bool:
-        """Whether it stays as it is."""
+        """True if it stays as it is."""
         return self in (Status.FINISHED, Status.FAILED, Status.CANCELED)
 
 
@@ -61,7 +61,7 @@ class Range:
 
     @property
     def count(self) -> int:
-        """How many values there are; half a billionth of a step is forgiven, as floats are."""
+        """The number of values; half a billionth of a step is forgiven, as floats are."""
         steps = (self.stop - self.start) / self.step
         # What floats cannot hold is infinite here.
         return int(min(steps, 1e18) + 5e-10) + 1
@@ -69,7 +69,7 @@ class Range:
 
 @dataclass(frozen=True, slots=True)
 class Search:
-    """What an optimisation does besides a backtest's settings."""
+    """The search of an optimisation, beside a backtest's settings."""
 
     ranges: tuple[Range, ...]
     target: str
@@ -145,7 +145,7 @@ _TIMES = ("start_time", "end_time")
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far a job is: rows of data, of an optimisation points."""
+    """The progress of a job: rows of data, of an optimisation points."""
 
     done: int = 0
     total: int = 0

@@ -31,7 +31,7 @@ _MARK = "REDFIRE_JOB"
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What a process and its children may use together."""
+    """Limits of a process and its children together."""
 
     timeout_s: float
     memory_bytes: int
@@ -203,7 +203,7 @@ def _is_of(process: psutil.Process, folder: Path) -> bool:
 
 
 def _is_full(folder: Path, most_bytes: int) -> bool:
-    """Whether there are more bytes, or a flood of files; counts no further than that."""
+    """Return whether there are more bytes, or a flood of files; counts no further than that."""
     files = size = 0
     for path, _, names in os.walk(folder):
         for name in names:

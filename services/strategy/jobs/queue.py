@@ -1,4 +1,4 @@
-"""Who is next: everybody's jobs in the order in which they were asked for, fair between owners."""
+"""Queue of jobs in the order in which they were created, fair between owners."""
 
 from collections import deque
 from collections.abc import Mapping
@@ -22,7 +22,7 @@ class FairQueue:
         self._waiting[owner].append(job_id)
 
     def remove(self, owner: str, job_id: str) -> bool:
-        """Whether it was waiting."""
+        """Remove a job; returns whether it was waiting."""
         jobs = self._waiting.get(owner, ())
         if job_id not in jobs:
             return False
@@ -41,11 +41,11 @@ class FairQueue:
         return job_id
 
     def count(self, owner: str) -> int:
-        """How many jobs of an owner wait."""
+        """The number of an owner's jobs that wait."""
         return len(self._waiting.get(owner, ()))
 
     def position(self, owner: str, job_id: str) -> int:
-        """How many of the owner's jobs come before this one."""
+        """The number of the owner's jobs that come before this one."""
         jobs = self._waiting.get(owner)
         return jobs.index(job_id) if jobs and job_id in jobs else 0
 

@@ -146,7 +146,7 @@ class JobRepository:
 
 
 def cursor(job: Job, order: Order) -> list[Any]:
-    """What `list_owned` goes on after."""
+    """The position after which `list_owned` continues."""
     return [_statistic(job, order.statistic), job.job_id] if order.statistic else [job.job_id]
 
 

@@ -65,7 +65,7 @@ class Scheduler:
         self._draining = False
 
     def folder(self, job_id: str) -> JobFolder:
-        """Where a job's results are."""
+        """The folder of a job's results."""
         return JobFolder(self._root, job_id)
 
     def find(self, job_id: str) -> Job | None:
@@ -76,7 +76,7 @@ class Scheduler:
         return replace(job, queue_position=self._queue.position(job.user_id, job_id))
 
     def waiting(self, user_id: str) -> int:
-        """How many jobs of a user wait."""
+        """The number of a user's jobs that wait."""
         return self._queue.count(user_id)
 
     async def resume(self) -> None:
@@ -230,7 +230,7 @@ class Scheduler:
         return job.failed(self._clock.now(), outcome.failure, outcome.error, outcome.error_detail)
 
     def _outcome(self, folder: JobFolder, process_exit: ProcessExit) -> Outcome:
-        """What its folder says, unless it was killed or ended early. What is worth reading is kept."""
+        """Read the outcome in its folder, unless it was killed or ended early. Results that can be read are kept."""
         try:
             folder.tidy()
             outcome = None if process_exit.failure is not Failure.NONE else folder.read_outcome()

@@ -69,7 +69,7 @@ class DatasetNotFound(NotFound):
 
 @dataclass(frozen=True, slots=True)
 class BacktestRequest:
-    """What an owner asks for; None where they leave it to us."""
+    """A request for a backtest or an optimisation; None where a default is to be taken."""
 
     class_name: str
     symbol: str
@@ -89,7 +89,7 @@ class BacktestRequest:
 
 
 class JobService:
-    """What owners do with their backtests and optimisations."""
+    """Operations of owners on their backtests and optimisations."""
 
     def __init__(
         self,

@@ -1,4 +1,4 @@
-"""What a job's process does: import the class, load the data, run, and put what was summary into the job's folder."""
+"""The work of a job's process: import the class, load the data, run, and write the results into the job's folder."""
 
 import json
 import math

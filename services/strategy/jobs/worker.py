@@ -31,7 +31,7 @@ TEMPORARY = "tmp"
 
 
 class CapturedOutput:
-    """What user code prints, the first of it: standard output of the process leads nowhere."""
+    """Captures the first of user code's output: standard output of the process leads nowhere."""
 
     def __init__(self) -> None:
         self._parts: list[str] = []
@@ -48,7 +48,7 @@ class CapturedOutput:
         """Nothing waits."""
 
     def lines(self) -> list[str]:
-        """What was printed, line by line."""
+        """The captured output, line by line."""
         return [line for line in "".join(self._parts).splitlines() if line.strip()]
 
 

@@ -1,1 +1,1 @@
-"""What runs in the worker process: strategies of both kinds, and the broker through which they see the platform."""
+"""The worker process: strategies of both kinds, and the broker through which they see the platform."""

@@ -33,7 +33,7 @@ class Access:
 
     @property
     def metadata(self) -> Metadata:
-        """What goes with each call."""
+        """The metadata of each call."""
         return (("authorization", f"Bearer {self._token}"),)
 
     def renew(self, token: str) -> None:

@@ -107,7 +107,7 @@ def trade_from_pb(pb: trading_pb2.Trade, client_order_id: str) -> Trade:
 
 
 def signed_quantity(pb: trading_pb2.Trade) -> Decimal:
-    """What a trade adds to the position, exactly."""
+    """The signed quantity of a trade, exactly."""
     return Decimal(pb.quantity) * _SIDES[pb.side].sign
 
 

@@ -256,5 +256,5 @@ class CtaHost:
         self._guard.call("on_trade", self._engine.process_trade, self._strategy, trade)
 
     def variables(self) -> dict[str, Any]:
-        """What it shows."""
+        """The values of its variables."""
         return {name: plain(value) for name, value in self._strategy.get_variables().items()}

@@ -39,7 +39,7 @@ class Host(Protocol):
         """One of its orders was filled: adds to the position, then tells it."""
 
     def variables(self) -> dict[str, Any]:
-        """What it shows, as JSON has it."""
+        """The values of its variables, as JSON has them."""
 
 
 class NativeHost:
@@ -109,5 +109,5 @@ class NativeHost:
         self._broker.changed()
 
     def variables(self) -> dict[str, Any]:
-        """What it shows."""
+        """The values of its variables."""
         return {name: plain(getattr(self._strategy, name, None)) for name in self._strategy.variables}

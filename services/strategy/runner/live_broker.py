@@ -147,7 +147,7 @@ class LiveBroker:
 
     @property
     def settled(self) -> bool:
-        """Whether no order is open and all trades of those that ended have come."""
+        """True if no order is open and all trades of those that ended have come."""
         return not self._open and not self._owed
 
     def client_order_id(self, order_id: str) -> str | None:
@@ -198,7 +198,7 @@ class LiveBroker:
         await self._look_up(client_order_id)
 
     async def _look_up(self, client_order_id: str) -> None:
-        """Whether an order came to be is asked until it is known: a strategy must not send another meanwhile."""
+        """Ask whether an order exists until it is known: a strategy must not send another meanwhile."""
         request = pb.LookupOrderRequest(client_order_id=client_order_id, account_id=self._account_id)
         while True:
             try:

@@ -1,4 +1,4 @@
-"""What a strategy's runner has to tell the service: its state, what it shows, new lines of its log."""
+"""Reports of a strategy's runner to the service: its state, its variables, new lines of its log."""
 
 import time
 from collections import deque
@@ -14,7 +14,7 @@ _LONGEST_LINE = 20_000
 
 
 class Phase(StrEnum):
-    """Where a runner is; the names are the contract's."""
+    """The phase of a runner; the names are the contract's."""
 
     STARTING = "STARTING"
     RUNNING = "RUNNING"
@@ -34,7 +34,7 @@ class Line:
 
 @dataclass(slots=True)
 class Report:
-    """One strategy's news since the last time they were sent."""
+    """One strategy's changes since the last report."""
 
     strategy_id: str
     phase: Phase = Phase.STARTING

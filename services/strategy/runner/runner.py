@@ -325,7 +325,7 @@ class StrategyRunner:
         self.report.changed = True
 
     async def _unless_stopped(self, preparing: Any) -> bool:
-        """Whether the preparation came to its end; it may wait for the platform for long."""
+        """Return whether the preparation came to its end; it may wait for the platform for long."""
         work = asyncio.ensure_future(preparing)
         stop = asyncio.ensure_future(self._stop_asked.wait())
         try:
@@ -361,7 +361,7 @@ def _typed(settings: dict[str, Any], strategy_class: type) -> dict[str, Any]:
 
 
 def _traceback(error: BaseException) -> str:
-    """Where it happened, without the platform's own frames above the strategy's."""
+    """The traceback, without the platform's own frames above the strategy's."""
     if isinstance(error, RedFireError):
         return f"{error.reason.value}: {error.message}"
     own = (str(Path(__file__).parent), str(Path(guard.__file__)))

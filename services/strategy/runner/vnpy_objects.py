@@ -45,7 +45,7 @@ def exchange_of(symbol: str) -> tuple[str, Exchange]:
 
 
 def side_of(direction: Direction) -> Side:
-    """Which way."""
+    """The side of a direction."""
     return Side.BUY if direction.name == "LONG" else Side.SELL
 
 

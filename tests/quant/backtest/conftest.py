@@ -1,4 +1,4 @@
-"""What tests of backtests share: the command line in this process, and vnpy kept out of the home folder."""
+"""Fixtures of tests of backtests: the command line in this process, and vnpy kept out of the home folder."""
 
 import sys
 

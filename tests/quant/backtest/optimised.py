@@ -1,4 +1,4 @@
-"""What searches are tried on."""
+"""Strategies and data of tests of searches."""
 
 from dataclasses import replace
 

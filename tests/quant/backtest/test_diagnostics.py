@@ -1,4 +1,4 @@
-"""What a backtest says of itself when it finds nothing, or something odd: shipped strategies on recorded data."""
+"""Diagnostics of backtests without trades, or with something odd: shipped strategies on recorded data."""
 
 import re
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""What is odd in data: each kind is named with its count and place, and nothing where nothing is odd."""
+"""Findings on data: each kind is named with its count and place, and nothing where nothing is odd."""
 
 from dataclasses import replace
 from zoneinfo import ZoneInfo

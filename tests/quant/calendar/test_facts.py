@@ -1,4 +1,4 @@
-"""What happened on exchanges, and what their rules say."""
+"""Facts of exchanges, and their rules."""
 
 import logging
 from datetime import date

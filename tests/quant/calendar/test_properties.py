@@ -1,4 +1,4 @@
-"""What holds for every product, day and moment."""
+"""Properties of every product, day and moment."""
 
 import pytest
 from hypothesis import given

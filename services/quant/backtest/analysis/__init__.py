@@ -1,1 +1,1 @@
-"""What follows from a run: days, statistics, round trips, diagnostics, look-ahead."""
+"""Results that follow from a run: days, statistics, round trips, diagnostics, look-ahead."""

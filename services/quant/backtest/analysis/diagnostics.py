@@ -1,4 +1,4 @@
-"""Why a backtest may have found nothing, and what is odd in one that did: sentences from what is left after the run.
+"""Diagnostics: sentences on why a backtest made no trades, and on oddities of one that did, from its state at the end.
 
 Nothing is recorded while it lasts. What the strategy holds (vnpy's ArrayManager and BarGenerator, wherever in its
 attributes) and what the core and its fill model hold tell enough.

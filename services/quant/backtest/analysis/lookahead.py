@@ -141,7 +141,7 @@ class _Check:
         return rows
 
     def _may_end(self, row: int) -> bool:
-        """Whether it is one of the run's, and there are rows after it."""
+        """Return whether it is one of the run's, and there are rows after it."""
         return self._rows[0] <= row < len(self._replay) - 1
 
     def _rows_of(self, time_us: Any) -> Any:
@@ -243,7 +243,7 @@ def _shown(signals: list[Signal]) -> str:
 
 
 class _Nowhere(TextIOBase):
-    """What a strategy prints was shown by its first run."""
+    """Swallows a strategy's output, which its first run has shown."""
 
     def write(self, text: str) -> int:
         return len(text)

@@ -1,4 +1,4 @@
-"""Which column of a file is what: the names that recorded data come with, in English and Chinese."""
+"""Recognition of a file's columns: the names that recorded data come with, in English and Chinese."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -73,7 +73,7 @@ _TICKS.update(_levels())
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """Where things are in a file, by position. `time` is one column or a day and a clock time."""
+    """The positions of columns in a file. `time` is one column or a day and a clock time."""
 
     ticks: bool
     time: tuple[int, ...]
@@ -88,7 +88,7 @@ class Layout:
 
 
 def find_layout(header: Sequence[str], named: Mapping[str, str], ticks: bool | None, source: str) -> Layout:
-    """What the columns of `header` are; `named` (our name → the file's) goes before what is recognised.
+    """Return the layout of `header`; `named` (our name → the file's) goes before what is recognised.
 
     `ticks` None: told from the columns. Raises: BacktestError naming the file and the column.
     """

@@ -103,7 +103,7 @@ def _release() -> None:
 
 
 def _starts(ends_ns: Any, interval: str, zone: Any) -> Any:
-    """Where bars begin that end there. A day's bar carries its day's date: it begins with that day."""
+    """Start times of bars that end there. A day's bar carries its day's date: it begins with that day."""
     if length_ns(interval) < DAY_NS:
         return ends_ns - length_ns(interval)
     return ends_ns - to_local(ends_ns, zone) % DAY_NS

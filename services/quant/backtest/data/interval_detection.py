@@ -1,4 +1,4 @@
-"""How far apart bars are: which interval data have, and whether a stated one fits."""
+"""Detection of the interval of bars, and a check of a stated one."""
 
 from collections.abc import Mapping
 from zoneinfo import ZoneInfo

@@ -1,4 +1,4 @@
-"""What is odd about data before a run: gaps inside sessions, runs without volume, jumps, days locked at their limit."""
+"""Findings on data before a run: gaps inside sessions, runs without volume, jumps, days locked at their limit."""
 
 from collections.abc import Iterator
 from zoneinfo import ZoneInfo
@@ -26,7 +26,7 @@ _NAMED = 3
 
 
 def inspect(data: Dataset, zone: ZoneInfo) -> tuple[Finding, ...]:
-    """What there is to say, each with its count; nothing where nothing is odd."""
+    """Return the findings, each with its count; empty where there are none."""
     if not len(data):
         return ()
     local = to_local(data.time_ns, zone)

@@ -178,12 +178,12 @@ def bad_rows(reasons: list[tuple[int, str]], bad: int, read: int) -> Finding:
 
 
 def no_rows(source: str, finding: Finding | None) -> BacktestError:
-    """What to say of a file without a usable row."""
+    """The error message for a file without a usable row."""
     return BacktestError(f"{source}: no usable row" + (f": {finding.sentence}" if finding else ": it is empty"), "data")
 
 
 def other_symbols(symbols: set[str], symbol: str, source: str) -> BacktestError | None:
-    """What to say when a file has several symbols and not the one asked for."""
+    """The error message for a file that has several symbols and not the one asked for."""
     if len(symbols) < 2 or any(_same(name, symbol) for name in symbols):
         return None
     shown = ", ".join(sorted(symbols)[:5]) + (", …" if len(symbols) > 5 else "")

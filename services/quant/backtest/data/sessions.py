@@ -1,4 +1,4 @@
-"""When trading is, as the data themselves show it: what is missing inside of sessions, nights and holidays aside."""
+"""Sessions as the data themselves show them, and the rows missing inside of them, nights and holidays aside."""
 
 from typing import TypeAlias
 
@@ -16,7 +16,7 @@ _SLOTS_TOGETHER = 1 << 18
 
 
 def missing_slots(local_ns: Times, length_ns: int, days: Times) -> tuple[Times, Times]:
-    """Where bars are missing that the sessions should have: the first missing moment of each place, and how many.
+    """Return the gaps inside sessions: the first missing moment of each place, and how many.
 
     `local_ns` is sorted, on the exchange's clock, `days` the trading day of each. A slot of the day is expected where
     most days have it, by weekday and by month. It is missing when trading went on that day before and after it, or
@@ -66,7 +66,7 @@ _Small: TypeAlias = npt.NDArray[np.int32]
 
 
 class _Pattern:
-    """Which slots of the day are usual, by weekday and by month."""
+    """The usual slots of the day, by weekday and by month."""
 
     def __init__(self, local_ns: Times, length_ns: int) -> None:
         self._length = length_ns
@@ -81,7 +81,7 @@ class _Pattern:
         self._by_month = self._usual(months, slot, np.bincount(date_months), overall)
 
     def has(self, local_ns: Times) -> npt.NDArray[np.bool_]:
-        """Whether these moments are expected to be there."""
+        """Return whether these moments are expected to be there."""
         day, slot = self._split(local_ns)
         months = np.clip(self._months(day) - self._first_month, 0, len(self._by_month) - 1)
         found: npt.NDArray[np.bool_] = self._weekdays[_weekday(day), slot] & self._by_month[months, slot]

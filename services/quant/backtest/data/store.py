@@ -37,7 +37,7 @@ _NAMES = {number: name for name, number in layout.INTERVALS.items()}
 
 @dataclass(frozen=True, slots=True)
 class Imported:
-    """What an import changed."""
+    """The counts of an import."""
 
     added: int
     known: int
@@ -46,7 +46,7 @@ class Imported:
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """What the store has of a symbol: `kind` bars or ticks, times in ns, the size on disk."""
+    """A symbol's data in the store: `kind` bars or ticks, times in ns, the size on disk."""
 
     symbol: str
     kind: str
@@ -95,7 +95,7 @@ class DataStore:
         raise self._nothing(symbol, interval, start, end)
 
     def list(self) -> Sequence[Stored]:
-        """What there is, by symbol."""
+        """List the data sets, by symbol."""
         found = [stored for symbol in self._bars.symbols() for stored in self._list_bars(symbol)]
         found += [stored for symbol in self._ticks.symbols() for stored in self._list_ticks(symbol)]
         return sorted(found, key=lambda stored: (stored.symbol, stored.kind, INTERVALS_S.get(stored.interval, 0)))
@@ -251,7 +251,7 @@ class DataStore:
 
 
 def _unknown(time_ns: Times, known: list[Any]) -> Any:
-    """Which of these moments are not known."""
+    """Select those of these moments that are not known."""
     if not known:
         return np.ones(len(time_ns), dtype=bool)
     return ~np.isin(time_ns, np.concatenate(known))

@@ -22,7 +22,7 @@ def utc_us(time: datetime) -> int:
 
 
 def to_local(time_ns: Times, zone: ZoneInfo) -> Times:
-    """What a clock in this zone shows, as if it were UTC: days begin at multiples of a day's nanoseconds."""
+    """Return the clock time in this zone as if it were UTC: days begin at multiples of a day's nanoseconds."""
     if not len(time_ns):
         return time_ns
     changes, offsets = _changes(*_span_s(time_ns), zone)
@@ -52,7 +52,7 @@ def local_us(time_ns: Times, zone: ZoneInfo) -> tuple[Times, Mask | None]:
 
 
 def clock_times(local: Times, folds: Mask | None, zone: ZoneInfo) -> list[datetime]:
-    """What `local_us` found as aware datetimes."""
+    """Return the results of `local_us` as aware datetimes."""
     # Aware times are added to by their clock, not by elapsed time: many times quicker than to make each anew.
     epoch = datetime(1970, 1, 1, tzinfo=zone)
     times = [epoch + since for since in local.astype("timedelta64[us]").tolist()]

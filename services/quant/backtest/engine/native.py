@@ -54,7 +54,7 @@ class WaitsInBacktest(RuntimeError):
 
 
 def creator(strategy_class: type, job: BacktestJob, replay: Replay) -> Any:
-    """What `Run.created` takes in the place of a CtaTemplate class."""
+    """Return a factory that `Run.created` takes in the place of a CtaTemplate class."""
 
     def create(core: Any, *_: Any) -> NativeStrategy:
         return NativeStrategy(strategy_class, job, replay, core)
@@ -162,7 +162,7 @@ class NativeStrategy:
         self._call("on_trade", self.strategy.on_trade, made)
 
     def get_variables(self) -> dict[str, Any]:
-        """What it shows."""
+        """The values of its variables."""
         return {name: getattr(self.strategy, name, None) for name in self.strategy.variables}
 
     # The rest.
@@ -221,7 +221,7 @@ def _waits(name: str, what: str) -> str:
 
 
 class BacktestBroker:
-    """What a BaseStrategy may do in a backtest: the runner's Broker on a core."""
+    """The Broker of a BaseStrategy in a backtest, on a core."""
 
     live = False
 

@@ -75,7 +75,7 @@ def bar_of(symbol: str, row: Any) -> Bar:
 
 
 def closing_tick(symbol: str, row: Any, seconds: int) -> Tick:
-    """What a bar leaves to those who look at ticks: its last price at its end, without a book."""
+    """Return a bar as a tick: its last price at its end, without a book."""
     return Tick(
         symbol,
         utc_us(row.datetime) * 1000 + seconds * 1_000_000_000,

@@ -1,4 +1,4 @@
-"""What a class tells of its strategy: whether it is a BaseStrategy, and which callbacks do anything at all."""
+"""Inspection of a strategy's class: whether it is a BaseStrategy, and which callbacks do anything at all."""
 
 import dis
 from types import FunctionType
@@ -6,7 +6,7 @@ from typing import Any
 
 
 def overridden(strategy: Any, name: str) -> bool:
-    """Whether calling the strategy's method of this name, with one argument, may have an effect."""
+    """Return whether calling the strategy's method of this name, with one argument, may have an effect."""
     if name in getattr(strategy, "__dict__", {}):
         return True
     for base in type(strategy).__mro__:
@@ -16,12 +16,12 @@ def overridden(strategy: Any, name: str) -> bool:
 
 
 def is_native(strategy: Any) -> bool:
-    """Whether it is a BaseStrategy, as native.py gives it to the core, and no CtaTemplate."""
+    """Return whether it is a BaseStrategy, as native.py gives it to the core, and no CtaTemplate."""
     return bool(getattr(type(strategy), "is_native", False))
 
 
 def replaced(strategy: Any, name: str) -> bool:
-    """Whether the strategy has a method of its own in the place of CtaTemplate's."""
+    """Return whether the strategy has a method of its own in the place of CtaTemplate's."""
     from vnpy_ctastrategy.template import CtaTemplate
 
     return name in getattr(strategy, "__dict__", {}) or getattr(type(strategy), name, None) is not getattr(

@@ -55,7 +55,7 @@ class Replay:
         return date.fromordinal(_EPOCH_DAY + int(self._day_numbers[-1]))
 
     def between(self, first: datetime, last: datetime) -> tuple[int, int]:
-        """Where the rows of these exchange times, both included, begin and end."""
+        """Return the range of rows of these exchange times, both included."""
         low = np.searchsorted(self._local_us, _microseconds(first), side="left")
         high = np.searchsorted(self._local_us, _microseconds(last), side="right")
         return int(low), max(int(low), int(high))
@@ -75,7 +75,7 @@ class Replay:
             index += 1
 
     def _trading_days(self) -> tuple[Times, Times]:
-        """Where trading days begin, and which they are."""
+        """Return the first rows of trading days, and the days."""
         if self._trading is None:
             days = trading_day_column(Calendar.load(), self.symbol, self.data.time_ns)
             starts = np.flatnonzero(np.diff(days, prepend=days[:1] - 1))
@@ -101,7 +101,7 @@ class Replay:
         return found
 
     def history(self, vt_symbol: str, interval: Any, first: datetime, last: datetime) -> list[Any]:
-        """What vnpy's database would give, had it these rows and no others."""
+        """Return the rows that vnpy's database would give, had it these and no others."""
         if vt_symbol != self.symbol or interval is not vnpy_interval(self.interval):
             return []
         return self.rows(*self.between(first, last))

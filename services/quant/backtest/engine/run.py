@@ -133,7 +133,7 @@ class Run:
 
 
 class _Pace:
-    """How many rows to play before looking at the clock, and what then is due."""
+    """The pace of a run: rows between looks at the clock, and progress and collections that are due then."""
 
     def __init__(self, progress: OnRows | None, total: int) -> None:
         self._progress = progress

@@ -42,7 +42,7 @@ class WarmUp:
         return rows
 
     def shortfalls(self, start: datetime) -> list[str]:
-        """What the data did not have, as sentences."""
+        """Sentences on history that was asked for and is not in the data."""
         replay = self.replay
         first_day = replay.first_day()
         found = []

@@ -1,1 +1,1 @@
-"""Which orders of a run are filled, at which price, and what a trade costs."""
+"""Execution: fills of a run's orders, their prices, and the costs of trades."""

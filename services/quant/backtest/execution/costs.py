@@ -1,4 +1,4 @@
-"""What trading costs: small objects that say so for each trade, exchangeable with the fill model (see models.py)."""
+"""Costs of trades: small objects, exchangeable with the fill model (see models.py)."""
 
 from dataclasses import dataclass
 from typing import Protocol
@@ -13,7 +13,7 @@ class FeeModel(Protocol):
 
 
 class SlippageModel(Protocol):
-    """What one trade loses beyond its recorded price, in currency."""
+    """The loss of one trade beyond its recorded price, in currency."""
 
     def slippage(self, price: float, volume: float, size: float) -> float:
         """`size` is the contract's."""

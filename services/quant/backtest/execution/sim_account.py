@@ -17,8 +17,8 @@ OPEN, CLOSE, CLOSE_TODAY, CLOSE_YESTERDAY = "OPEN", "CLOSE", "CLOSETODAY", "CLOS
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """What an instrument trades on: the catalogue's rules with the job's contract size. Of a symbol that the catalogue
-    does not know all is the job's: its commission rate for all trades, its price tick, no margin, no price limits."""
+    """Terms of an instrument: the catalogue's rules with the job's contract size. Of a symbol that the catalogue does not
+    know all is the job's: its commission rate for all trades, its price tick, no margin, no price limits."""
 
     contract_size: Decimal
     price_tick: Decimal
@@ -63,7 +63,7 @@ class Terms:
         return (paid + closed_today * (unit * self.close_today_rate + self.close_today_fixed)).quantize(_SCALE)
 
     def closes_today_first(self, price: Decimal) -> bool:
-        """Whether a CLOSE takes today's contracts first: at SHFE and INE, where it costs no more (close_first auto)."""
+        """True if a CLOSE takes today's contracts first: at SHFE and INE, where it costs no more (close_first auto)."""
         return self.today_first and self.commission(price, _ONE, _ONE) <= self.commission(price, _ONE)
 
     def margin(self, price: Decimal, quantity: Decimal) -> Decimal:
@@ -79,8 +79,8 @@ def _catalogue() -> Catalogue:
 
 @dataclass(slots=True)
 class Held:
-    """What an order holds of the account while it may trade. `effect` is OPEN, CLOSE …; `price` what a unit is valued
-    at, `left` what may still trade."""
+    """The part of the account that an order reserves while it may trade. `effect` is OPEN, CLOSE …; `price` the value of
+    a unit, `left` the quantity that may still trade."""
 
     buy: bool
     effect: str
@@ -115,7 +115,7 @@ class SimAccount:
     short: _Position = field(default_factory=_Position)
 
     def available(self, last: Decimal | None) -> Decimal:
-        """What new orders may use: losses count at once, profits only when they are realised."""
+        """Money for new orders: losses count at once, profits only when they are realised."""
         margin = self._margin(self.long) + self._margin(self.short)
         unrealized = _ZERO
         if last is not None:
@@ -126,7 +126,7 @@ class SimAccount:
     def reserve_price(
         self, buy: bool, limit: Decimal | None, last: Decimal | None, up: Decimal | None
     ) -> Decimal | None:
-        """What a unit of an order is valued at; None when nothing tells. `limit` None: at the market."""
+        """The price at which a unit of an order is valued; None without a market. `limit` None: at the market."""
         if limit is not None:
             return limit if buy or last is None else max(limit, last)
         if last is None:
@@ -135,7 +135,7 @@ class SimAccount:
         return price if up is None else min(price, max(up, last))
 
     def refusal(self, order: Held, last: Decimal | None) -> str:
-        """Why trading would not accept it: not enough to close, or not enough money to open. Empty: it would."""
+        """The reason to reject it: not enough to close, or not enough money to open. Empty: there is none."""
         if order.effect == OPEN:
             needed, available = self._funds(order), self.available(last)
             if needed > available:

@@ -112,7 +112,7 @@ class ClusterWorkers:
         self.close()
 
     def _result(self, future: Any) -> Any:
-        """What it brought; one line of text when it brought nothing, for instance because its worker died."""
+        """Return its result; one line of text when it has none, for instance because its worker died."""
         try:
             return future.result()
         except Exception as error:

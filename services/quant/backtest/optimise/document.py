@@ -1,4 +1,4 @@
-"""What a search found, as JSON's types and as a table in a file: JSON, CSV or Parquet by the file's ending."""
+"""The result of a search, as JSON's types and as a table in a file: JSON, CSV or Parquet by the file's ending."""
 
 import csv
 import io

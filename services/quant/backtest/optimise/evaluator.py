@@ -1,4 +1,4 @@
-"""What one worker process holds of a search: the strategy class, the data made ready once, and how a point is run."""
+"""Evaluation of points in one worker process: the strategy class, the data made ready once, a run for each point."""
 
 import contextlib
 import gc
@@ -22,8 +22,8 @@ from services.quant.sdk.strategy_class import ClassDescription, describe
 
 @dataclass(frozen=True, slots=True)
 class ClassSource:
-    """Where workers find the strategy class: the user's folder, its files' text for machines that do not have it, or
-    the module that it can be imported from.
+    """The source of the strategy class for workers: the user's folder, its files' text for machines that do not have it,
+    or the module that it can be imported from.
     """
 
     folder: Path | None = None
@@ -32,7 +32,7 @@ class ClassSource:
 
     @classmethod
     def of(cls, strategy_class: type) -> "ClassSource":
-        """Where a class that is imported already came from."""
+        """Return the source of a class that is imported already."""
         module = sys.modules[strategy_class.__module__]
         if module.__name__.startswith(USER_MODULE) and module.__file__:
             return cls(Path(module.__file__).parent)
@@ -66,7 +66,7 @@ class ClassSource:
 
 @dataclass(frozen=True, slots=True)
 class Setup:
-    """What a worker is given before its first task. `data` is the Arrow file, or its bytes for another machine;
+    """The setup of a worker, sent before its first task. `data` is the Arrow file, or its bytes for another machine;
     `scratch` a folder for vnpy's files (a machine of a cluster makes its own).
     """
 

@@ -15,7 +15,7 @@ Place: TypeAlias = tuple[int, ...]
 
 @dataclass(frozen=True, slots=True)
 class Genetic:
-    """How a genetic search goes; population, generations and crossover are vnpy's. The same seed runs the same
+    """Settings of a genetic search; population, generations and crossover are vnpy's. The same seed runs the same
     points."""
 
     population: int = 100

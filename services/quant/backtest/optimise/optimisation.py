@@ -27,7 +27,7 @@ ShouldStop: TypeAlias = Callable[[], bool]
 
 
 class Workers(Protocol):
-    """Who runs the points: LocalWorkers or ClusterWorkers."""
+    """Runs points: LocalWorkers or ClusterWorkers."""
 
     count: int
 
@@ -43,7 +43,7 @@ class Workers(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class OptimisationResult:
-    """What a search found. `points` ran to their end, best first; `failures` did not, in the grid's order.
+    """The result of a search. `points` ran to their end, best first; `failures` did not, in the grid's order.
 
     `total` is how many points there were to run, `size` how many the space has; `stopped`: it ended early, by request.
     """
@@ -66,7 +66,7 @@ class OptimisationResult:
 
     @property
     def size(self) -> int:
-        """How many points the space has."""
+        """The number of points in the space."""
         return self.space.size
 
 
@@ -104,7 +104,7 @@ def run_optimisation(
 
 
 def check_search(job: BacktestJob, data: Dataset, target: str, method: str) -> None:
-    """What can be known to be wrong before any process starts. Raises BacktestError."""
+    """Check a search before any process starts. Raises BacktestError."""
     if method not in METHODS:
         raise BacktestError(f"method {method!r} is none of {', '.join(METHODS)}", "method")
     check_target(job, target)
@@ -157,7 +157,7 @@ def _source(given: ClassSource | Path | type | None) -> ClassSource:
 
 @dataclass(slots=True)
 class _Found:
-    """What a search has found so far."""
+    """The results of a search so far."""
 
     began: float
     points: list[Point] = field(default_factory=list)

@@ -27,7 +27,7 @@ class Task:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What became of a task: statistics, or the last line of what went wrong and its traceback."""
+    """The answer to a task: statistics, or the last line of its error and the traceback."""
 
     task: Task
     statistics: Statistics = field(default_factory=dict)
@@ -58,7 +58,7 @@ class Failure:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far a search is. `left_s` is None until the first point is done; `total` may shrink in a genetic search."""
+    """The progress of a search. `left_s` is None before the first point; `total` may shrink in a genetic search."""
 
     done: int
     total: int

@@ -72,12 +72,12 @@ class Space:
 
     @property
     def size(self) -> int:
-        """How many points the grid has."""
+        """The number of points in the grid."""
         return math.prod(len(axis.values) for axis in self.axes)
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """How many values each axis has."""
+        """The number of values on each axis."""
         return tuple(len(axis.values) for axis in self.axes)
 
     @property

@@ -18,7 +18,7 @@ _HERE = Path(__file__).parent
 
 @dataclass(frozen=True, slots=True)
 class Statistic:
-    """How one statistic is shown; `name` is its key in BacktestResult.statistics, vnpy's where vnpy has it.
+    """The presentation of one statistic; `name` is its key in BacktestResult.statistics, vnpy's where vnpy has it.
 
     `unit` is money, percent, ratio, count, days, hours, date or text; `better` high, low or none.
     """
@@ -44,7 +44,7 @@ class Catalogue:
         return self.texts[key].format(**values) if values else self.texts[key]
 
     def statistic(self, name: str) -> Statistic:
-        """How `name` is shown; one that the catalogue does not know yet is shown by its bare name."""
+        """Return the presentation of `name`; one that the catalogue does not know yet is shown by its bare name."""
         return self.statistics.get(name) or Statistic(name, "other", "text", "none", name, "")
 
 

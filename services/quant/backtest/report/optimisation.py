@@ -58,7 +58,7 @@ def _row(
 
 
 def _warnings(found: "OptimisationResult", texts: Catalogue) -> list[str]:
-    """What is to be known before the table is believed."""
+    """Warnings to be read before the table."""
     said = []
     done = len(found.points) + len(found.failures)
     if found.stopped:

@@ -25,7 +25,7 @@ _FINEST_STEP = 1e-6
 
 
 def price_series(result: BacktestResult, data: Dataset | None, trips: Sequence[RoundTrip]) -> dict[str, Any] | None:
-    """What charts.js draws trades on; None when there is neither data nor a day.
+    """Return the prices on which charts.js draws trades; None when there is neither data nor a day.
 
     Columns are packed (see `packed`): `time` in seconds of the exchange's own clock, prices in steps of `step`,
     trades and round trips by the row that they happened in.

@@ -95,7 +95,7 @@ def settings(job: BacktestJob, texts: Catalogue) -> list[tuple[str, object]]:
 
 
 def interval(job: BacktestJob, texts: Catalogue) -> str:
-    """What the backtest ran on, in words."""
+    """Name the interval of the backtest's data."""
     return texts("ticks_of") if job.interval == TICK else texts("bars_of", interval=job.interval)
 
 

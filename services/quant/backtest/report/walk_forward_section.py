@@ -19,7 +19,7 @@ class WindowRow:
 
 @dataclass(frozen=True, slots=True)
 class WalkForwardSection:
-    """What the report of a walk-forward has besides a backtest's: both samples' statistics, and the efficiency."""
+    """Additions of a walk-forward to a backtest's report: both samples' statistics, and the efficiency."""
 
     statistics: Sequence[Statistic]
     rows: Sequence[WindowRow]
