@@ -10,7 +10,6 @@ import base64
 import fcntl
 import hashlib
 import json
-import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -22,6 +21,7 @@ from typing import Any
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from services.auth.settings import LONGEST_ACCESS_TOKEN_S
+from services.kernel.data.atomic_file import PRIVATE, write_atomically
 from services.kernel.errors import StartError
 
 FILE = "keys.json"
@@ -162,15 +162,7 @@ def _write(folder: Path, keys: Sequence[SigningKey]) -> None:
         }
         for key in keys
     ]
-    staged = folder / f"{FILE}.new"
-    staged.unlink(missing_ok=True)
-    # Made with its final mode: nobody else can open it in between.
-    descriptor = os.open(staged, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "w") as stream:
-        json.dump({"keys": entries}, stream)
-        stream.flush()
-        os.fsync(stream.fileno())
-    staged.replace(folder / FILE)
+    write_atomically(folder / FILE, json.dumps({"keys": entries}).encode(), mode=PRIVATE)
 
 
 @contextmanager

@@ -10,6 +10,7 @@ from typing import Any
 
 import click
 
+from services.kernel.data.atomic_file import PRIVATE, write_atomically
 from services.kernel.errors import StartError
 
 DEFAULT = Path(".redfire")
@@ -51,7 +52,7 @@ def _is_ours(folder: Path) -> bool:
 
 
 class Lock:
-    """Holds a data folder for one process, also against `kill -9`: the kernel lets go of it."""
+    """Holds a data folder for one process, also against `kill -9`: the kernel releases it."""
 
     def __init__(self, folder: Path) -> None:
         open_private(folder)
@@ -69,7 +70,7 @@ class Lock:
         os.write(self._file, str(os.getpid()).encode())
 
     def release(self) -> None:
-        """Let go."""
+        """Release it."""
         os.close(self._file)
 
 
@@ -77,26 +78,14 @@ def service_secret_file(folder: Path) -> Path:
     """The secret by which services know each other, made at the first start (0600)."""
     file = folder / SERVICE_SECRET
     if not file.exists():
-        write_private(file, secrets.token_urlsafe(48))
+        write_atomically(file, secrets.token_urlsafe(48).encode(), mode=PRIVATE)
     return file
 
 
-def write_private(file: Path, text: str) -> None:
-    """Write a file that only its owner may read; it is whole or not there."""
-    half = file.with_name(f".{file.name}.{os.getpid()}")
-    with os.fdopen(os.open(half, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as out:
-        out.write(text)
-        out.flush()
-        os.fsync(out.fileno())
-    half.replace(file)
-
-
 def write_addresses(folder: Path, edge: str, services: dict[str, str], operations: str) -> None:
-    """Tell where things are, once everything is healthy."""
+    """Publish the addresses, once everything is healthy."""
     document = {"edge": edge, "services": services, "operations": operations, "pid": os.getpid()}
-    half = folder / f".{ADDRESSES}.{os.getpid()}"
-    half.write_text(json.dumps(document, indent=2) + "\n")
-    half.replace(folder / ADDRESSES)
+    write_atomically(folder / ADDRESSES, (json.dumps(document, indent=2) + "\n").encode())
 
 
 def read_addresses(folder: Path) -> dict[str, Any]:

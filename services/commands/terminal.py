@@ -19,7 +19,7 @@ from redfire.trading.v1.account_service_pb2_grpc import AccountServiceStub
 from redfire.user.v1 import user_pb2
 from redfire.user.v1.user_pb2_grpc import UserServiceStub
 
-from services.commands.data_folder import write_private
+from services.kernel.data.atomic_file import PRIVATE, write_atomically
 from services.kernel.rpc import telemetry
 from services.kernel.runtime.host import Host
 
@@ -53,7 +53,7 @@ class Screen:
         """The demo user with its strategy, made at the first start; and three commands to paste."""
         password_file = self._data_dir / "demo-password"
         if not password_file.exists():
-            write_private(password_file, secrets.token_urlsafe(12))
+            write_atomically(password_file, secrets.token_urlsafe(12).encode(), mode=PRIVATE)
         password = password_file.read_text().strip()
         await self._register(password)
         await self._login(password)
@@ -121,7 +121,7 @@ class Screen:
     async def _login(self, password: str) -> None:
         request = auth_pb2.LoginRequest(username=DEMO_USER, password=password)
         self._token = (await AuthServiceStub(self._channel).Login(request, timeout=10)).access_token
-        write_private(self._data_dir / "demo-token", self._token)
+        write_atomically(self._data_dir / "demo-token", self._token.encode(), mode=PRIVATE)
 
     async def _start_strategy(self) -> None:
         stub = StrategyServiceStub(self._channel)

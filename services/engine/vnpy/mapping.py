@@ -27,6 +27,7 @@ from services.engine.updates import (
     TimeInForce,
     TradeUpdate,
 )
+from services.quant.sdk.vnpy_names import OFFSETS, STATUSES
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -36,21 +37,9 @@ _DAY = timedelta(days=1)
 # How far ahead of ours an exchange's clock may be.
 _FUTURE = timedelta(hours=1)
 
-_OFFSETS = {
-    PositionEffect.OPEN: Offset.OPEN,
-    PositionEffect.CLOSE: Offset.CLOSE,
-    PositionEffect.CLOSE_TODAY: Offset.CLOSETODAY,
-    PositionEffect.CLOSE_YESTERDAY: Offset.CLOSEYESTERDAY,
-}
+_OFFSETS = {PositionEffect(effect): Offset[name] for effect, name in OFFSETS.items()}
 _EFFECTS = {**{offset.name: effect for effect, offset in _OFFSETS.items()}, Offset.NONE.name: PositionEffect.OPEN}
-_STATUSES = {
-    "SUBMITTING": OrderStatus.PENDING_NEW,
-    "NOTTRADED": OrderStatus.NEW,
-    "PARTTRADED": OrderStatus.PARTIALLY_FILLED,
-    "ALLTRADED": OrderStatus.FILLED,
-    "CANCELLED": OrderStatus.CANCELED,
-    "REJECTED": OrderStatus.REJECTED,
-}
+_STATUSES = {name: OrderStatus(status) for status, name in STATUSES.items()}
 _VNPY_STATUSES = {
     **{ours: Status[theirs] for theirs, ours in _STATUSES.items()},
     OrderStatus.EXPIRED: Status.CANCELLED,

@@ -10,7 +10,8 @@ PRIVATE = 0o600
 def write_atomically(path: Path, content: bytes, *, mode: int = 0o666) -> None:
     """Write a file that is whole or not there, also after a crash: readers see the old content or the new.
 
-    `mode`, less the process's umask, is the file's from its first moment: nobody can open it in between. Raises OSError.
+    `mode`, less the process's umask, holds from the file's first moment: nobody else can open it in between.
+    Raises OSError.
     """
     staged = path.with_name(f".{path.name}.{os.getpid()}")
     staged.unlink(missing_ok=True)

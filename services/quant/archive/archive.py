@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from services.kernel.data.atomic_file import write_atomically
+
 ROW_GROUP_ROWS = 16_384
 COMPACT_BYTES = 16 * 1024 * 1024
 """Files above this size are not compacted again."""
@@ -190,12 +192,7 @@ class Archive:
         """
         path = self._superseded(symbol)
         path.parent.mkdir(parents=True, exist_ok=True)
-        unfinished = path.with_suffix(".unfinished")
-        with unfinished.open("w") as file:
-            file.write(str(before_ns))
-            file.flush()
-            os.fsync(file.fileno())
-        unfinished.replace(path)
+        write_atomically(path, str(before_ns).encode())
 
     def recorded_from(self, symbol: str) -> int:
         """The first moment of what was recorded that is read, in nanoseconds; 0 for all."""

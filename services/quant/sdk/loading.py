@@ -59,7 +59,7 @@ class Loader:
         self._skip = skip or {}
 
     def scan(self, heartbeat: HeartbeatFile | None = None) -> Iterator[list[ClassDescription]]:
-        """Yield the classes of each source, one after the other; a source that fails is one description with its error."""
+        """Yield the classes of each source, in turn; a source that fails is one description with its error."""
         known: dict[str, str] = {}
         for source in self._sources():
             descriptions: list[ClassDescription] = []

@@ -18,6 +18,7 @@ from services.kernel.clock import Clock
 from services.kernel.decimals import from_text, plain
 from services.kernel.errors import Invalid
 from services.quant.backtest.job import TICK
+from services.quant.sdk.vnpy_names import OFFSETS
 from services.strategy.jobs.job import Job, Progress, Range, Search, Status
 from services.strategy.jobs.repository import Order
 from services.strategy.jobs.service import BacktestRequest
@@ -25,12 +26,7 @@ from services.strategy.jobs.watchers import News
 
 _HEARTBEAT_S = 10.0
 _SIDES = {"LONG": common_pb2.SIDE_BUY, "SHORT": common_pb2.SIDE_SELL}
-_EFFECTS = {
-    "OPEN": common_pb2.POSITION_EFFECT_OPEN,
-    "CLOSE": common_pb2.POSITION_EFFECT_CLOSE,
-    "CLOSETODAY": common_pb2.POSITION_EFFECT_CLOSE_TODAY,
-    "CLOSEYESTERDAY": common_pb2.POSITION_EFFECT_CLOSE_YESTERDAY,
-}
+_EFFECTS = {name: f"POSITION_EFFECT_{effect}" for effect, name in OFFSETS.items()}
 _METHODS = {"grid": pb.OPTIMIZATION_METHOD_GRID, "genetic": pb.OPTIMIZATION_METHOD_GENETIC}
 _MONEY = (
     "close_price", "pre_close", "start_pos", "end_pos", "turnover", "commission", "slippage", "trading_pnl",
@@ -136,7 +132,7 @@ def trade_to_pb(row: Mapping[str, Any]) -> pb.BacktestTrade:
         trade_id=row["trade_id"],
         order_id=row["order_id"],
         side=_SIDES.get(row["direction"], common_pb2.SIDE_UNSPECIFIED),
-        position_effect=_EFFECTS.get(row["offset"], common_pb2.POSITION_EFFECT_UNSPECIFIED),
+        position_effect=_EFFECTS.get(row["offset"], "POSITION_EFFECT_UNSPECIFIED"),
         price=_decimal(row["price"]),
         quantity=_decimal(row["volume"]),
         commission=_decimal(row["commission"]),

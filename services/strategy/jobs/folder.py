@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from services.kernel.data.atomic_file import write_atomically
 from services.quant.backtest.result import Day
 from services.strategy.jobs.job import Failure
 from services.strategy.jobs.job_result import JobResult, cleaned
@@ -100,15 +101,11 @@ class JobFolder:
 
     def write_report(self, lang: str, page: str) -> None:
         """The report in one language."""
-        file = self.part / f"{_report(lang)}.new"
-        file.write_bytes(gzip.compress(page.encode(), compresslevel=5))
-        file.rename(self.part / _report(lang))
+        write_atomically(self.part / _report(lang), gzip.compress(page.encode(), compresslevel=5))
 
     def write_outcome(self, outcome: Outcome) -> None:
         """The end: all else is written."""
-        file = self.part / f"{_OUTCOME}.new"
-        file.write_text(json.dumps(asdict(outcome), default=str))
-        file.rename(self.part / _OUTCOME)
+        write_atomically(self.part / _OUTCOME, json.dumps(asdict(outcome), default=str).encode())
 
     # By the service.
 

@@ -4,7 +4,6 @@ What it needs comes as one line of JSON on standard input (see `JobSpec`). It ho
 that input ends its parent is gone, and so it ends too. A second line asks it to end with what it has result so far.
 """
 
-import ctypes
 import json
 import logging
 import os
@@ -17,10 +16,9 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
+from services.kernel.runtime.parent_death import become_subreaper, end_with_parent
 from services.strategy.jobs.job_spec import JobSpec
 
-_PR_SET_PDEATHSIG = 1
-_PR_SET_CHILD_SUBREAPER = 36
 _FILE_BYTES = 1 << 30
 # Address space beside the limit of memory: libraries and maps that are never touched.
 _SPARE_BYTES = 4 << 30
@@ -60,7 +58,9 @@ def main() -> None:
     except (ValueError, TypeError) as error:
         print(f"a job's specification is one line of JSON on standard input: {error}", file=sys.stderr)  # noqa: T201
         sys.exit(2)
-    bind_to(spec.parent)
+    # Children that others leave behind become this process's: it is killed with all of them.
+    become_subreaper()
+    end_with_parent(spec.parent)
     asked_to_end = threading.Event()
     threading.Thread(target=_end_with_input, args=(asked_to_end,), daemon=True).start()
     # Ctrl-C at the terminal is for the service, which says when a job ends.
@@ -79,17 +79,6 @@ def main() -> None:
     code = _run(spec, printed, asked_to_end.is_set)
     # Threads that user code left behind do not keep it alive.
     os._exit(code)
-
-
-def bind_to(parent: int) -> None:
-    """End with the parent, and let what children leave behind be children of this process."""
-    if sys.platform != "linux":
-        return
-    prctl = ctypes.CDLL(None, use_errno=True).prctl
-    prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    prctl(_PR_SET_CHILD_SUBREAPER, 1)
-    if os.getppid() != parent:
-        os._exit(0)
 
 
 def _limit(memory_bytes: int) -> None:

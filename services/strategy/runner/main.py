@@ -5,7 +5,6 @@ the list of processes nor in the environment. When that input ends its parent is
 """
 
 import asyncio
-import ctypes
 import json
 import logging
 import os
@@ -17,12 +16,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from services.kernel.clock import Clock
+from services.kernel.runtime.parent_death import end_with_parent
 from services.quant.sdk.loading import Loader
 from services.quant.sdk.worker_heartbeat import HeartbeatFile
 from services.strategy.runner.connections import Connections
 from services.strategy.runner.worker import Worker
-
-_PR_SET_PDEATHSIG = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,10 +86,7 @@ def _stop_calmly() -> None:
 def _bind_to_parent(parent: int) -> None:
     if not parent:
         return
-    if sys.platform == "linux":
-        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-        if os.getppid() != parent:
-            os._exit(0)
+    end_with_parent(parent)
     threading.Thread(target=_end_with_input, daemon=True).start()
 
 

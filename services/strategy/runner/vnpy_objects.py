@@ -10,29 +10,20 @@ from vnpy.trader.constant import Interval as VnpyInterval
 from vnpy.trader.object import BarData, OrderData, TickData, TradeData
 
 from services.quant.sdk.events import Bar, Effect, Interval, Order, OrderKind, OrderState, Side, Tick, Trade
+from services.quant.sdk.vnpy_names import OFFSETS, STATUSES
 
 # vnpy puts the gateway's name before order ids; strategies only compare them.
 GATEWAY = "REDFIRE"
 
 INTERVALS: dict[str, Interval] = {"MINUTE": Interval.M1, "HOUR": Interval.H1, "DAILY": Interval.D1}
 _DIRECTIONS = {Side.BUY: Direction.LONG, Side.SELL: Direction.SHORT}
-_OFFSETS = {
-    Effect.OPEN: Offset.OPEN,
-    Effect.CLOSE: Offset.CLOSE,
-    Effect.CLOSE_TODAY: Offset.CLOSETODAY,
-    Effect.CLOSE_YESTERDAY: Offset.CLOSEYESTERDAY,
-}
+_OFFSETS = {Effect(effect): Offset[name] for effect, name in OFFSETS.items()}
 _EFFECTS = {offset.name: effect for effect, offset in _OFFSETS.items()}
 _TYPES = {OrderKind.LIMIT: OrderType.LIMIT, OrderKind.MARKET: OrderType.MARKET, OrderKind.STOP: OrderType.STOP}
 _STATUSES = {
-    OrderState.PENDING_NEW: Status.SUBMITTING,
+    **{OrderState(status): Status[name] for status, name in STATUSES.items()},
     OrderState.UNKNOWN: Status.SUBMITTING,
-    OrderState.NEW: Status.NOTTRADED,
-    OrderState.PARTIALLY_FILLED: Status.PARTTRADED,
-    OrderState.FILLED: Status.ALLTRADED,
-    OrderState.CANCELED: Status.CANCELLED,
     OrderState.EXPIRED: Status.CANCELLED,
-    OrderState.REJECTED: Status.REJECTED,
 }
 
 

@@ -32,21 +32,9 @@ from services.quant.sdk.events import (
     Trade,
 )
 from services.quant.sdk.rounding import to_step
+from services.quant.sdk.vnpy_names import OFFSETS, STATUSES
 
-_OFFSETS = {
-    Effect.OPEN: "OPEN",
-    Effect.CLOSE: "CLOSE",
-    Effect.CLOSE_TODAY: "CLOSETODAY",
-    Effect.CLOSE_YESTERDAY: "CLOSEYESTERDAY",
-}
-_STATES = {
-    "SUBMITTING": OrderState.PENDING_NEW,
-    "NOTTRADED": OrderState.NEW,
-    "PARTTRADED": OrderState.PARTIALLY_FILLED,
-    "ALLTRADED": OrderState.FILLED,
-    "CANCELLED": OrderState.CANCELED,
-    "REJECTED": OrderState.REJECTED,
-}
+_STATES = {name: OrderState(status) for status, name in STATUSES.items()}
 
 
 class WaitsInBacktest(RuntimeError):
@@ -240,7 +228,7 @@ class BacktestBroker:
         from vnpy.trader.constant import Direction, Offset
 
         self._directions = {Side.BUY: Direction.LONG, Side.SELL: Direction.SHORT}
-        self._offsets = {effect: Offset[name] for effect, name in _OFFSETS.items()}
+        self._offsets = {Effect(effect): Offset[name] for effect, name in OFFSETS.items()}
 
     def now(self) -> datetime:
         """The time of the tick, or of the bar's end."""

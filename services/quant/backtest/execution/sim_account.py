@@ -6,19 +6,20 @@ from functools import cache
 
 from services.quant.backtest.job import BacktestJob
 from services.quant.catalogue import Catalogue
+from services.quant.sdk.vnpy_names import OFFSETS
 
 _ZERO, _ONE = Decimal(0), Decimal(1)
 _SCALE = Decimal("0.00000001")
 _BUFFER = Decimal("0.02")
 """How far above the last price a market order's money is reserved: trading's default."""
 _TODAY_FIRST = ("SHFE", "INE")
-OPEN, CLOSE, CLOSE_TODAY, CLOSE_YESTERDAY = "OPEN", "CLOSE", "CLOSETODAY", "CLOSEYESTERDAY"
+OPEN, CLOSE, CLOSE_TODAY, CLOSE_YESTERDAY = OFFSETS.values()
 
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """Terms of an instrument: the catalogue's rules with the job's contract size. Of a symbol that the catalogue does not
-    know all is the job's: its commission rate for all trades, its price tick, no margin, no price limits."""
+    """Terms of an instrument: the catalogue's rules with the job's contract size. Of a symbol that it does not know
+    all is the job's: its commission rate for all trades, its price tick, no margin, no price limits."""
 
     contract_size: Decimal
     price_tick: Decimal
@@ -79,7 +80,7 @@ def _catalogue() -> Catalogue:
 
 @dataclass(slots=True)
 class Held:
-    """The part of the account that an order reserves while it may trade. `effect` is OPEN, CLOSE …; `price` the value of
+    """The part of the account that an order reserves while it is open. `effect` is OPEN, CLOSE …; `price` the value of
     a unit, `left` the quantity that may still trade."""
 
     buy: bool

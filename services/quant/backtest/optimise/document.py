@@ -9,10 +9,10 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-from services.quant.backtest.atomic_write import write_whole
 from services.quant.backtest.job import BacktestError, BacktestJob
 from services.quant.backtest.optimise.optimisation import OptimisationResult
 from services.quant.backtest.optimise.walk_forward import WalkForwardResult
+from services.quant.backtest.output_file import write_output
 
 ENDINGS = (".json", ".csv", ".parquet")
 
@@ -37,7 +37,7 @@ def write_result(result: OptimisationResult | WalkForwardResult, path: Path) -> 
         content = _csv(rows(result))
     else:
         content = _parquet(rows(result))
-    write_whole(content, path)
+    write_output(content, path)
 
 
 def document(result: OptimisationResult | WalkForwardResult) -> dict[str, Any]:

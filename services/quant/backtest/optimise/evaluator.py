@@ -22,8 +22,8 @@ from services.quant.sdk.strategy_class import ClassDescription, describe
 
 @dataclass(frozen=True, slots=True)
 class ClassSource:
-    """The source of the strategy class for workers: the user's folder, its files' text for machines that do not have it,
-    or the module that it can be imported from.
+    """The source of the strategy class for workers: the user's folder, its files' text for machines without it, or the
+    module that it can be imported from.
     """
 
     folder: Path | None = None

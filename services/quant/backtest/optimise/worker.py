@@ -3,15 +3,13 @@
 Started as a program of its own, not by multiprocessing, which would import the caller's main module into it.
 """
 
-import ctypes
-import os
 import resource
 import signal
 import sys
 from multiprocessing.connection import Connection
 from typing import Any
 
-_PR_SET_PDEATHSIG = 1
+from services.kernel.runtime.parent_death import end_with_parent
 
 
 def main() -> None:
@@ -19,10 +17,7 @@ def main() -> None:
     descriptor, parent = map(int, sys.argv[1:3])
     # Ctrl-C reaches the whole group of processes: the parent alone says when a worker ends.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    if sys.platform == "linux":
-        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-        if os.getppid() != parent:
-            return
+    end_with_parent(parent)
     sys.dont_write_bytecode = True
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     with Connection(descriptor) as connection:
