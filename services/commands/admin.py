@@ -46,7 +46,7 @@ def create_user(
     """Make the user USERNAME."""
     password = _password(password_stdin)
     user = _act(data_dir, config, lambda users: users.create_user(username, email, password, role))
-    _tell(as_json, f"user {user.username} ({role}) made", user, None if password_stdin else password)
+    _print_user(as_json, f"user {user.username} ({role}) made", user, None if password_stdin else password)
 
 
 @admin.command("set-role")
@@ -56,7 +56,7 @@ def create_user(
 def set_role(username: str, role: str, data_dir: Path, config: Path | None, as_json: bool) -> None:
     """Give USERNAME the role ROLE; the user's sessions end."""
     user = _act(data_dir, config, lambda users: users.set_role(username, role))
-    _tell(as_json, f"user {user.username} is {role}", user)
+    _print_user(as_json, f"user {user.username} is {role}", user)
 
 
 @admin.command("reset-password")
@@ -67,7 +67,7 @@ def reset_password(username: str, password_stdin: bool, data_dir: Path, config: 
     """Give USERNAME another password; the user's sessions end."""
     password = _password(password_stdin)
     user = _act(data_dir, config, lambda users: users.reset_password(username, password))
-    _tell(as_json, f"password of {user.username} reset", user, None if password_stdin else password)
+    _print_user(as_json, f"password of {user.username} reset", user, None if password_stdin else password)
 
 
 @admin.command("rotate-keys")
@@ -111,7 +111,7 @@ def _password(from_stdin: bool) -> str:
     return sys.stdin.readline().rstrip("\n") if from_stdin else secrets.token_urlsafe(12)
 
 
-def _tell(as_json: bool, sentence: str, user: Any, password: str | None = None) -> None:
+def _print_user(as_json: bool, sentence: str, user: Any, password: str | None = None) -> None:
     if as_json:
         body = {"user_id": user.user_id, "username": user.username, "role": user.role}
         click.echo(json.dumps(body | ({"password": password} if password else {})))

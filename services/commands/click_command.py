@@ -69,13 +69,13 @@ def _is_pair(arg: str) -> bool:
 
 def named_values(pairs: Sequence[str], option: str) -> dict[str, str]:
     """`name=value` of a repeated option. Raises: BadInput."""
-    found: dict[str, str] = {}
+    values: dict[str, str] = {}
     for pair in pairs:
         name, sign, value = pair.partition("=")
         if not sign or not name.strip():
             raise BadInput(f"{option} {pair!r} is not of the form name=value")
-        found[name.strip()] = value.strip()
-    return found
+        values[name.strip()] = value.strip()
+    return values
 
 
 def required_symbol(symbol: str | None) -> str:
@@ -93,7 +93,7 @@ def column_names(pairs: Sequence[str]) -> dict[str, str]:
 
 @contextmanager
 def progress_bar(text: str) -> Iterator[Fraction | None]:
-    """A bar on the terminal's error stream, told how much is done from 0 to 1; None where there is no terminal."""
+    """A bar on the error stream; its caller passes the part done, from 0 to 1. None where there is no terminal."""
     if not sys.stderr.isatty():
         yield None
         return

@@ -1,4 +1,4 @@
-"""`redfire data sample`: a recording of SIM's random market, for whoever has no recorded data at hand."""
+"""`redfire data sample`: a recording of SIM's random market, for users who have no recorded data at hand."""
 
 import csv
 import gzip

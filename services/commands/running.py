@@ -1,4 +1,4 @@
-"""Running a host until it is told to stop."""
+"""Running a host until a stop signal."""
 
 import asyncio
 import signal
@@ -17,7 +17,7 @@ def run(main: Callable[["StopSignal"], Coroutine[Any, Any, None]]) -> None:
     async def with_signals() -> None:
         await main(StopSignal(asyncio.get_running_loop()))
 
-    # The loop shares the interpreter with vnpy's and the database's threads: none waits 5 ms (the default) for it.
+    # The loop shares the GIL with vnpy's and the database's threads: none waits 5 ms (the default) for it.
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     uvloop.run(with_signals())
 

@@ -31,7 +31,7 @@ REFRESH_S = 1.0
 RENEW_S = 6 * 3600
 
 
-class Screen:
+class Terminal:
     """The terminal of a running platform."""
 
     def __init__(self, host: Host, edge: str, data_dir: Path) -> None:
@@ -75,7 +75,7 @@ class Screen:
         )
 
     async def run(self) -> None:
-        """Refresh the status line for ever."""
+        """Refresh the status line until cancelled."""
         renewed, before = time.monotonic(), (time.monotonic(), telemetry.total("market_ticks_total"))
         while True:
             await asyncio.sleep(REFRESH_S)
@@ -141,7 +141,7 @@ class Screen:
         await stub.StartStrategy(start, metadata=metadata, timeout=10)
 
     async def _until_class_is_known(self, stub: StrategyServiceStub) -> None:
-        """The worker tells its classes some moments after the start; so does trading of the new account."""
+        """Retry: the worker reports its classes some moments after the start, and so does trading the new account."""
         request = strategy_pb2.ListStrategyClassesRequest()
         for _ in range(300):
             try:

@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class UpOptions:
     """The flags of `redfire up`."""
 
     host: str
@@ -68,7 +68,7 @@ def up(
     ):
         if value is not None:
             flags.setdefault(section, {})[key] = value
-    # Whoever types one command on their own machine wants to trade.
+    # The users of a single machine's platform trade: that is their role by default.
     own: dict[str, dict[str, Any]] = {
         "users": {"default_role": "trader"},
         "identity": {"service_secret_file": data_dir.absolute() / data_folder.SERVICE_SECRET},
@@ -81,25 +81,25 @@ def up(
         service_secret_file(data_dir.absolute())
         (data_dir / data_folder.ADDRESSES).unlink(missing_ok=True)
         telemetry.set_up_logging(loaded.of(TelemetrySettings).log_level, data_dir / "redfire.log")
-        wanted = Wanted(host, port, data_dir.absolute(), rate_limits == "on", demo)
-        run(lambda stop: _run(stop, wanted, loaded))
+        options = UpOptions(host, port, data_dir.absolute(), rate_limits == "on", demo)
+        run(lambda stop: _run(stop, options, loaded))
     finally:
         (data_dir / data_folder.ADDRESSES).unlink(missing_ok=True)
         lock.release()
 
 
-async def _run(stop: StopSignal, wanted: Wanted, loaded: Settings) -> None:
-    from services.commands.terminal import Screen
+async def _run(stop: StopSignal, options: UpOptions, loaded: Settings) -> None:
+    from services.commands.terminal import Terminal
     from services.mesh.envoy import EnvoyFailed, EnvoyProcess, PortInUse
 
-    new = not (wanted.data_dir / "admin-password").exists()
+    new = not (options.data_dir / "admin-password").exists()
     host = Host(registry.SERVICES, list(registry.SERVICES), loaded)
     edge: EnvoyProcess | None = None
-    screen: Screen | None = None
+    terminal: Terminal | None = None
     try:
         if not await stop.unless(host.start()):
             return
-        edge = _edge(wanted, host)
+        edge = _edge(options, host)
         try:
             if not await stop.unless(edge.start()):
                 return
@@ -108,18 +108,18 @@ async def _run(stop: StopSignal, wanted: Wanted, loaded: Settings) -> None:
         if not await stop.unless(_until_healthy(host)):
             return
         services = dict.fromkeys(host.names, host.address)
-        write_addresses(wanted.data_dir, edge.address, services, f"127.0.0.1:{host.operations.port}")
-        screen = Screen(host, edge.address, wanted.data_dir)
-        screen.show_start(new_admin=new)
-        if wanted.demo:
-            await stop.unless(screen.start_demo())
-        await stop.unless(screen.run())
+        write_addresses(options.data_dir, edge.address, services, f"127.0.0.1:{host.operations.port}")
+        terminal = Terminal(host, edge.address, options.data_dir)
+        terminal.show_start(new_admin=new)
+        if options.demo:
+            await stop.unless(terminal.start_demo())
+        await stop.unless(terminal.run())
         await stop.wait()
     finally:
-        (wanted.data_dir / data_folder.ADDRESSES).unlink(missing_ok=True)
-        if screen is not None:
-            await screen.close()
-        # Streams hear from the services that they end before the edge goes.
+        (options.data_dir / data_folder.ADDRESSES).unlink(missing_ok=True)
+        if terminal is not None:
+            await terminal.close()
+        # Services end their streams before the edge goes.
         if edge is not None:
             await edge.drain()
         await host.stop()
@@ -127,29 +127,29 @@ async def _run(stop: StopSignal, wanted: Wanted, loaded: Settings) -> None:
             await edge.stop(grace_s=1.0)
 
 
-def _edge(wanted: Wanted, host: Host) -> Any:
+def _edge(options: UpOptions, host: Host) -> Any:
     from services.mesh.contract import Contract
     from services.mesh.edge_options import EdgeOptions, RateLimits
     from services.mesh.envoy import EnvoyProcess
 
     descriptors = descriptor_file()
-    options = EdgeOptions(
+    edge_options = EdgeOptions(
         services=dict.fromkeys(host.names, (host.address,)),
         ops=f"127.0.0.1:{host.operations.port}",
         descriptors=str(descriptors),
         openapi=str(descriptors.parents[1] / "openapi" / "redfire.openapi.json"),
-        host=wanted.host,
-        port=wanted.port,
-        rate_limits=RateLimits() if wanted.rate_limits else None,
+        host=options.host,
+        port=options.port,
+        rate_limits=RateLimits() if options.rate_limits else None,
     )
     token = host.service_tokens.edge_token
-    return EnvoyProcess(Contract(descriptor_set()), options, wanted.data_dir / "envoy", edge_token=token)
+    return EnvoyProcess(Contract(descriptor_set()), edge_options, options.data_dir / "envoy", edge_token=token)
 
 
 async def _until_healthy(host: Host, timeout_s: float = 60.0) -> None:
     try:
         async with asyncio.timeout(timeout_s):
-            while set((await host.health()).values()) != {"SERVING"}:  # noqa: ASYNC110 asked, not told
+            while set((await host.health()).values()) != {"SERVING"}:  # noqa: ASYNC110 polled: health has no event
                 await asyncio.sleep(0.02)
     except TimeoutError:
         waiting = {name: host.lifecycle.waiting_for(name) for name in host.names}

@@ -106,17 +106,17 @@ class Catalogue:
 
     def __iter__(self) -> Iterator[Instrument]:
         """All instruments known so far, by symbol."""
-        return iter([found for _, found in sorted({**self._instruments, **self._derived}.items())])
+        return iter([instrument for _, instrument in sorted({**self._instruments, **self._derived}.items())])
 
     def listed(self) -> list[Instrument]:
         """The instruments that the catalogue names: what the simulated market trades."""
-        return [found for _, found in sorted(self._instruments.items())]
+        return [instrument for _, instrument in sorted(self._instruments.items())]
 
     def find(self, symbol: str) -> Instrument | None:
         """The instrument of a symbol: listed, or derived from its product; None when neither is known."""
-        found = self._instruments.get(symbol) or self._derived.get(symbol)
-        if found is not None:
-            return found
+        instrument = self._instruments.get(symbol) or self._derived.get(symbol)
+        if instrument is not None:
+            return instrument
         match = _SYMBOL.match(symbol)
         if match is None or f"{match[1]}.{match[2]}" not in self._products:
             return None

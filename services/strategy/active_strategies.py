@@ -1,4 +1,4 @@
-"""Strategies that run: what workers report of them is kept, told to followers, and acted upon."""
+"""Strategies that run: what workers report of them is kept, published to followers, and acted upon."""
 
 import asyncio
 import contextvars
@@ -34,7 +34,7 @@ _MISSING_TIMES = 3
 
 @dataclass(slots=True)
 class _Entry:
-    """One active strategy: as it is, and as was last `kept` and told. Its lock keeps writes in order; `over` is set
+    """An active strategy: as it is, and as was last `kept` and published. Its lock keeps writes in order; `over` is set
     once it is stopped or failed."""
 
     strategy: Strategy
@@ -125,7 +125,7 @@ class ActiveStrategies:
         return entry.strategy
 
     async def report_strategies(self, worker_id: str, reports: Sequence[Report]) -> None:
-        """A worker says how its strategies are."""
+        """Take a worker's report on its strategies."""
         for report in reports:
             self._assignments.require(worker_id, report.strategy_id)
             entry = self._entries.get(report.strategy_id)
@@ -148,13 +148,13 @@ class ActiveStrategies:
                 await self._finish(entry, status, report.error, report.lines)
 
     async def failed(self, strategy_id: str, error: str) -> None:
-        """A strategy blocked or ended its worker, or its owner may not trade any more."""
+        """Set a strategy to ERROR: it blocked or ended its worker, or its owner may not trade any more."""
         if (entry := self._entries.get(strategy_id)) and not entry.ending:
             line = LogLine("ERROR", error, self._clock.now())
             await self._finish(entry, Status.ERROR, error, (line,), sweep_again=True)
 
     async def keep_tokens(self) -> None:
-        """Renew workers' tokens before they end, for ever."""
+        """Renew workers' tokens before they end, until cancelled."""
         while True:
             await asyncio.sleep(_RENEW_S)
             await self._assignments.renew_tokens(asyncio.get_running_loop().time())

@@ -44,7 +44,7 @@ class Token:
 
 @dataclass(frozen=True, slots=True)
 class Heartbeat:
-    """All was told that there is to tell."""
+    """A heartbeat; the first one follows all assignments that there were."""
 
 
 Assignment = Start | Stop | Token | Heartbeat | None
@@ -78,7 +78,7 @@ class Assignments:
         return members
 
     def new_worker(self, group: str) -> str:
-        """The id of a group's new worker; an older one of the group is no longer heard."""
+        """The id of a group's new worker; an older one of the group is refused from now on."""
         worker_id = new_id()
         for old in [known for known, of in self._groups.items() if of == group]:
             self.end_worker(old)
@@ -97,7 +97,7 @@ class Assignments:
             queue.put_nowait(None)
 
     def split(self, strategy_ids: Iterable[str]) -> None:
-        """Move half of them to a group of their own: somebody among them kills workers, and nobody knows who."""
+        """Move half of them to a group of their own: one of them kills workers, and it is not known which."""
         moved = sorted(strategy_ids)
         group = new_id()
         for strategy_id in moved[: len(moved) // 2]:
@@ -107,7 +107,7 @@ class Assignments:
     # For the service.
 
     def assign(self, strategy: Strategy) -> None:
-        """Have a strategy run; told to its worker at once when there is one."""
+        """Have a strategy run; sent to its worker at once when there is one."""
         assigned = self._assigned[strategy.strategy_id] = _Assigned(strategy, _SHARED)
         if queue := self._queue_of(assigned.group):
             queue.put_nowait(Start(strategy, "", strategy.ran))
@@ -141,7 +141,7 @@ class Assignments:
     # For workers.
 
     def require(self, worker_id: str, strategy_id: str = "") -> None:
-        """Denied for a worker that is not one any more, or a strategy that another one runs."""
+        """Raises Denied for a worker that is not one any more, or a strategy that another one runs."""
         group = self._groups.get(worker_id)
         assigned = self._assigned.get(strategy_id)
         if group is None or (assigned is not None and assigned.group != group):

@@ -93,7 +93,7 @@ class Catalogue:
             await asyncio.gather(self._scanning, return_exceptions=True)
 
     async def follow(self) -> None:
-        """Look now and then whether files have changed, so that it is known before somebody asks."""
+        """Look now and then whether files have changed, so that the list is ready before it is asked for."""
         while True:
             await self._refresh()
             await asyncio.sleep(_LOOK_S)

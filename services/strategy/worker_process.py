@@ -71,7 +71,7 @@ class WorkerProcess:
             self._heartbeat.remove()
 
     def expect_end(self) -> None:
-        """It was told to end: its end is no failure."""
+        """Expect its end: it was asked to."""
         self._ending = True
 
     def kill(self) -> None:

@@ -1,4 +1,4 @@
-"""Backtests as a client sees them: data to run on, strategies good and hostile, and a desk to ask from."""
+"""Backtests as a client sees them: data to run on, strategies good and hostile, and a client to ask from."""
 
 import math
 from datetime import datetime, timedelta
@@ -181,7 +181,7 @@ def store_bars(data_dir: Path, symbol: str = SYMBOL, count: int = 1200, price: f
     file.unlink()
 
 
-class BacktestDesk:
+class BacktestClient:
     """One user's backtests."""
 
     def __init__(self, user: User) -> None:

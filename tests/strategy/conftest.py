@@ -12,16 +12,16 @@ from redfire.strategy.v1 import strategy_pb2 as pb
 from redfire.strategy.v1.strategy_pb2_grpc import StrategyServiceStub
 
 from tests.harness import Platform, User, platform
-from tests.strategy.fakes import SYMBOL, World
+from tests.strategy.fakes import SYMBOL, FakePlatform
 from tests.waiting import until
 
 
-class Desk:
+class StrategyClient:
     """One user's strategies, as a client sees them."""
 
     stub_class = StrategyServiceStub
 
-    def __init__(self, world: World, user: User) -> None:
+    def __init__(self, world: FakePlatform, user: User) -> None:
         self.world = world
         self.user = user
         self.stub = user.stub(StrategyServiceStub)
@@ -69,8 +69,8 @@ class Desk:
 
 
 @pytest.fixture
-def world() -> World:
-    return World()
+def world() -> FakePlatform:
+    return FakePlatform()
 
 
 @pytest.fixture
@@ -84,7 +84,7 @@ Serve = Callable[..., AbstractAsyncContextManager[Platform]]
 
 
 @pytest.fixture
-def serve(world: World, strategies_dir: Path) -> Serve:
+def serve(world: FakePlatform, strategies_dir: Path) -> Serve:
     """`async with serve() as p`: the service, its fakes, and the folder of the user's strategies."""
 
     @asynccontextmanager
@@ -98,5 +98,5 @@ def serve(world: World, strategies_dir: Path) -> Serve:
 
 
 @pytest.fixture
-def desk_of(world: World) -> Callable[[Platform], Desk]:
-    return lambda p: Desk(world, p.identity())
+def client_of(world: FakePlatform) -> Callable[[Platform], StrategyClient]:
+    return lambda p: StrategyClient(world, p.identity())

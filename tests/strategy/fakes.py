@@ -305,7 +305,7 @@ class FakeAccounts(account_service_pb2_grpc.AccountServiceServicer):
         return account_service_pb2.ListLedgerEntriesResponse(entries=[entry])
 
 
-class World:
+class FakePlatform:
     """The fakes of one test, and the fake registry entries that serve them."""
 
     def __init__(self) -> None:

@@ -15,15 +15,15 @@ from tests.waiting import until
 
 
 @pytest.fixture
-async def desk(serve, desk_of, strategies_dir):
+async def client(serve, client_of, strategies_dir):
     (strategies_dir / "good.py").write_text(GOOD)
     async with serve() as p:
-        found = desk_of(p)
+        found = client_of(p)
         found.platform = p
         yield found
 
 
-async def test_classes_of_all_sources_are_listed_and_a_broken_file_with_its_error(desk, strategies_dir):
+async def test_classes_of_all_sources_are_listed_and_a_broken_file_with_its_error(client, strategies_dir):
     (strategies_dir / "broken.py").write_text("import no_such_thing\n")
     (strategies_dir / "typo.py").write_text("def f(:\n")
     (strategies_dir / "leaver.py").write_text("import os\nos._exit(1)\n")
@@ -31,7 +31,7 @@ async def test_classes_of_all_sources_are_listed_and_a_broken_file_with_its_erro
     request = pb.ListStrategyClassesRequest()
 
     async def listed():
-        found = {item.name: item for item in (await desk.stub.ListStrategyClasses(request, timeout=15)).classes}
+        found = {item.name: item for item in (await client.stub.ListStrategyClasses(request, timeout=15)).classes}
         return found if "leaver.py" in found else None
 
     classes = await until(listed, 20)
@@ -46,24 +46,24 @@ async def test_classes_of_all_sources_are_listed_and_a_broken_file_with_its_erro
     assert "already" in classes["good.py"].error, "the same class in two files is told"
     # A file that is repaired is seen without a restart.
     (strategies_dir / "typo.py").write_text(GOOD.replace("Counter", "Repaired").replace("Rester", "Repaired2"))
-    made = await desk.create("Repaired")
+    made = await client.create("Repaired")
     assert made.class_name == "Repaired"
 
 
-async def test_a_strategy_is_created_with_all_parameters_and_the_first_account(desk):
-    made = await desk.create("Counter", quantity=3)
+async def test_a_strategy_is_created_with_all_parameters_and_the_first_account(client):
+    made = await client.create("Counter", quantity=3)
     assert made.status == pb.STRATEGY_STATUS_CREATED
     assert dict(made.parameters) == {"quantity": 3, "note": "x"}
-    assert made.account_id == desk.world.book.account_of(desk.user.user_id)
+    assert made.account_id == client.world.book.account_of(client.user.user_id)
     assert made.display_name == "Counter"
-    assert (await desk.get(made.strategy_id)) == made
+    assert (await client.get(made.strategy_id)) == made
 
 
-async def test_the_same_request_id_creates_one_strategy(desk):
+async def test_the_same_request_id_creates_one_strategy(client):
     request = pb.CreateStrategyRequest(class_name="Counter", symbol="IF2101.CFFEX", request_id="once")
-    first = (await desk.stub.CreateStrategy(request)).strategy
-    assert (await desk.stub.CreateStrategy(request)).strategy.strategy_id == first.strategy_id
-    assert len((await desk.stub.ListStrategies(pb.ListStrategiesRequest())).strategies) == 1
+    first = (await client.stub.CreateStrategy(request)).strategy
+    assert (await client.stub.CreateStrategy(request)).strategy.strategy_id == first.strategy_id
+    assert len((await client.stub.ListStrategies(pb.ListStrategiesRequest())).strategies) == 1
 
 
 REFUSALS = [
@@ -80,29 +80,29 @@ REFUSALS = [
 ]
 
 
-async def test_what_cannot_be_is_refused(desk):
+async def test_what_cannot_be_is_refused(client):
     for change, code, reason, field in REFUSALS:
         values = {"class_name": "Counter", "symbol": "IF2101.CFFEX", **change}
         values["parameters"] = ParseDict(values.get("parameters", {}), Struct())
         with pytest.raises(grpc.aio.AioRpcError) as refused:
-            await desk.stub.CreateStrategy(pb.CreateStrategyRequest(**values))
+            await client.stub.CreateStrategy(pb.CreateStrategyRequest(**values))
         assert (refused.value.code().name, reason_of(refused.value)) == (code, reason), change
         assert not field or field in fields_of(refused.value), change
 
 
-async def test_a_refusal_names_what_is_not_found_once(desk):
+async def test_a_refusal_names_what_is_not_found_once(client):
     for class_name, symbol, said in (
         ("Nobody", "IF2101.CFFEX", "strategy class Nobody not found"),
         ("Counter", "XX99.CFFEX", "instrument XX99.CFFEX not found"),
     ):
         with pytest.raises(grpc.aio.AioRpcError) as refused:
-            await desk.create(class_name, symbol)
+            await client.create(class_name, symbol)
         assert refused.value.details() == said
 
 
-async def test_somebody_elses_strategy_is_not_found(desk):
-    made = await desk.create("Counter")
-    mallory = desk.platform.identity().stub(StrategyServiceStub)
+async def test_somebody_elses_strategy_is_not_found(client):
+    made = await client.create("Counter")
+    mallory = client.platform.identity().stub(StrategyServiceStub)
     sid = {"strategy_id": made.strategy_id}
     calls = [
         mallory.GetStrategy(pb.GetStrategyRequest(**sid)),
@@ -119,34 +119,34 @@ async def test_somebody_elses_strategy_is_not_found(desk):
             await call
         assert refused.value.code() == grpc.StatusCode.NOT_FOUND
     assert not (await mallory.ListStrategies(pb.ListStrategiesRequest())).strategies
-    assert (await desk.get(made.strategy_id)).display_name == "Counter"
+    assert (await client.get(made.strategy_id)).display_name == "Counter"
 
 
-async def test_a_running_strategy_is_neither_changed_nor_deleted(desk):
-    strategy_id = await desk.run("Rester")
+async def test_a_running_strategy_is_neither_changed_nor_deleted(client):
+    strategy_id = await client.run("Rester")
     for call in (
-        desk.stub.UpdateStrategy(pb.UpdateStrategyRequest(strategy_id=strategy_id, display_name="x")),
-        desk.stub.DeleteStrategy(pb.DeleteStrategyRequest(strategy_id=strategy_id)),
+        client.stub.UpdateStrategy(pb.UpdateStrategyRequest(strategy_id=strategy_id, display_name="x")),
+        client.stub.DeleteStrategy(pb.DeleteStrategyRequest(strategy_id=strategy_id)),
     ):
         with pytest.raises(grpc.aio.AioRpcError) as refused:
             await call
         assert reason_of(refused.value) == "STRATEGY_RUNNING"
-    assert (await desk.start(strategy_id)).status == pb.STRATEGY_STATUS_RUNNING
-    await desk.stop(strategy_id)
-    changed = await desk.stub.UpdateStrategy(pb.UpdateStrategyRequest(strategy_id=strategy_id, display_name="x"))
+    assert (await client.start(strategy_id)).status == pb.STRATEGY_STATUS_RUNNING
+    await client.stop(strategy_id)
+    changed = await client.stub.UpdateStrategy(pb.UpdateStrategyRequest(strategy_id=strategy_id, display_name="x"))
     assert changed.strategy.display_name == "x"
-    await desk.stub.DeleteStrategy(pb.DeleteStrategyRequest(strategy_id=strategy_id))
+    await client.stub.DeleteStrategy(pb.DeleteStrategyRequest(strategy_id=strategy_id))
     with pytest.raises(grpc.aio.AioRpcError):
-        await desk.get(strategy_id)
+        await client.get(strategy_id)
 
 
-async def test_parameters_are_changed_one_by_one(desk):
-    made = await desk.create("Counter", quantity=3)
+async def test_parameters_are_changed_one_by_one(client):
+    made = await client.create("Counter", quantity=3)
     request = pb.UpdateStrategyRequest(strategy_id=made.strategy_id, parameters=ParseDict({"note": "y"}, Struct()))
-    assert dict((await desk.stub.UpdateStrategy(request)).strategy.parameters) == {"quantity": 3, "note": "y"}
+    assert dict((await client.stub.UpdateStrategy(request)).strategy.parameters) == {"quantity": 3, "note": "y"}
 
 
-async def test_parameters_that_our_own_class_cannot_trade_with_are_refused(desk):
+async def test_parameters_that_our_own_class_cannot_trade_with_are_refused(client):
     for wrong, field in (
         ({"fast_window": 0}, "parameters.fast_window"),
         ({"fast_window": -3}, "parameters.fast_window"),
@@ -156,14 +156,14 @@ async def test_parameters_that_our_own_class_cannot_trade_with_are_refused(desk)
         ({"quantity": -1}, "parameters.quantity"),
     ):
         with pytest.raises(grpc.aio.AioRpcError) as refused:
-            await desk.create("MovingAverageStrategy", **wrong)
+            await client.create("MovingAverageStrategy", **wrong)
         assert (refused.value.code().name, reason_of(refused.value)) == ("INVALID_ARGUMENT", "INVALID_PARAMETER"), wrong
         assert fields_of(refused.value) == {field}, wrong
-    made = await desk.create("MovingAverageStrategy", fast_window=2, slow_window=4)
+    made = await client.create("MovingAverageStrategy", fast_window=2, slow_window=4)
     changed = ParseDict({"fast_window": 4}, Struct())
     with pytest.raises(grpc.aio.AioRpcError, match="4 is not more than 4"):
-        await desk.stub.UpdateStrategy(pb.UpdateStrategyRequest(strategy_id=made.strategy_id, parameters=changed))
-    assert (await desk.get(made.strategy_id)).parameters["fast_window"] == 2
+        await client.stub.UpdateStrategy(pb.UpdateStrategyRequest(strategy_id=made.strategy_id, parameters=changed))
+    assert (await client.get(made.strategy_id)).parameters["fast_window"] == 2
 
 
 OWN_RULES = """
@@ -182,41 +182,41 @@ class MovingAverageStrategy(BaseStrategy):
 
 
 async def test_a_users_class_of_the_same_name_has_its_own_rules_which_only_a_worker_asks(
-    serve, desk_of, strategies_dir
+    serve, client_of, strategies_dir
 ):
     (strategies_dir / "theirs.py").write_text(OWN_RULES)
     async with serve() as p:
-        desk = desk_of(p)
-        await desk.create("MovingAverageStrategy", fast_window=30, slow_window=3)
-        made = await desk.create("MovingAverageStrategy", fast_window=7)
-        await desk.start(made.strategy_id)
-        failed = await desk.until_status(made.strategy_id, "ERROR")
+        client = client_of(p)
+        await client.create("MovingAverageStrategy", fast_window=30, slow_window=3)
+        made = await client.create("MovingAverageStrategy", fast_window=7)
+        await client.start(made.strategy_id)
+        failed = await client.until_status(made.strategy_id, "ERROR")
         assert "seven is not lucky" in failed.error
 
 
-async def test_lists_are_paged_newest_first(desk):
-    made = [(await desk.create("Counter")).strategy_id for _ in range(5)]
+async def test_lists_are_paged_newest_first(client):
+    made = [(await client.create("Counter")).strategy_id for _ in range(5)]
     found, token = [], ""
     while True:
-        page = await desk.stub.ListStrategies(pb.ListStrategiesRequest(page_size=2, page_token=token))
+        page = await client.stub.ListStrategies(pb.ListStrategiesRequest(page_size=2, page_token=token))
         found += [item.strategy_id for item in page.strategies]
         if not (token := page.next_page_token):
             break
     assert found == made[::-1]
 
 
-async def test_events_begin_with_the_strategy_and_follow_it(desk):
-    made = await desk.create("Counter")
+async def test_events_begin_with_the_strategy_and_follow_it(client):
+    made = await client.create("Counter")
     request = pb.StreamStrategyEventsRequest(strategy_id=made.strategy_id)
     request.heartbeat_interval.FromMilliseconds(200)
-    stream = desk.stub.StreamStrategyEvents(request, timeout=60)
+    stream = client.stub.StreamStrategyEvents(request, timeout=60)
     first = await stream.read()
     assert first.strategy.status == pb.STRATEGY_STATUS_CREATED
     assert (await stream.read()).WhichOneof("event") == "heartbeat"
-    await desk.start(made.strategy_id)
-    await desk.until_status(made.strategy_id, "RUNNING")
-    await until(lambda: desk.world.market.streams)
-    await ticks_until(desk.world, lambda: desk.world.book.trades)
+    await client.start(made.strategy_id)
+    await client.until_status(made.strategy_id, "RUNNING")
+    await until(lambda: client.world.market.streams)
+    await ticks_until(client.world, lambda: client.world.book.trades)
     states, lines, sequence = [], [], first.sequence
     while not lines:
         event = await stream.read()
@@ -226,37 +226,37 @@ async def test_events_begin_with_the_strategy_and_follow_it(desk):
             states.append(event.strategy.status)
         elif event.WhichOneof("event") == "log":
             lines.append(event.log.message)
-        desk.world.market.push(5000)
+        client.world.market.push(5000)
     assert states[0] == pb.STRATEGY_STATUS_STARTING and pb.STRATEGY_STATUS_RUNNING in states
     assert lines == ["position 1"]
 
 
-async def test_a_refused_order_is_told_and_logged(desk):
-    desk.world.book.refuse = "INSUFFICIENT_FUNDS"
-    strategy_id = await desk.run("Counter")
+async def test_a_refused_order_is_told_and_logged(client):
+    client.world.book.refuse = "INSUFFICIENT_FUNDS"
+    strategy_id = await client.run("Counter")
 
     async def logged():
-        return [log for log in await desk.logs(strategy_id) if "INSUFFICIENT_FUNDS" in log.message]
+        return [log for log in await client.logs(strategy_id) if "INSUFFICIENT_FUNDS" in log.message]
 
-    await ticks_until(desk.world, logged)
-    assert (await desk.get(strategy_id)).status == pb.STRATEGY_STATUS_RUNNING
+    await ticks_until(client.world, logged)
+    assert (await client.get(strategy_id)).status == pb.STRATEGY_STATUS_RUNNING
 
 
-async def test_an_owner_who_may_not_trade_stops_his_strategies(desk):
-    made = await desk.create("Counter")
-    desk.world.auth.refuse.add(desk.user.user_id)
-    await desk.start(made.strategy_id)
+async def test_an_owner_who_may_not_trade_stops_his_strategies(client):
+    made = await client.create("Counter")
+    client.world.auth.refuse.add(client.user.user_id)
+    await client.start(made.strategy_id)
 
     async def failed():
-        return (await desk.get(made.strategy_id)).status == pb.STRATEGY_STATUS_ERROR
+        return (await client.get(made.strategy_id)).status == pb.STRATEGY_STATUS_ERROR
 
     await until(failed, 20, 0.1)
-    assert "suspended" in (await desk.get(made.strategy_id)).error
+    assert "suspended" in (await client.get(made.strategy_id)).error
 
 
-async def test_only_workers_call_the_worker_service(desk):
-    p = desk.platform
-    for stub in (desk.user.stub(WorkerServiceStub), p.service_stub(WorkerServiceStub, "trading")):
+async def test_only_workers_call_the_worker_service(client):
+    p = client.platform
+    for stub in (client.user.stub(WorkerServiceStub), p.service_stub(WorkerServiceStub, "trading")):
         with pytest.raises(grpc.aio.AioRpcError) as refused:
             await stub.ReportClasses(pb.ReportClassesRequest(worker_id="w"))
         assert refused.value.code() == grpc.StatusCode.PERMISSION_DENIED

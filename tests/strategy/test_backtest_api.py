@@ -11,7 +11,7 @@ from redfire.strategy.v1 import backtest_pb2 as pb
 from redfire.strategy.v1 import backtest_service_pb2 as rpc
 
 from services.kernel.identifiers import new_id
-from tests.strategy.backtests import ENDED, STRATEGIES, BacktestDesk, store_bars
+from tests.strategy.backtests import ENDED, STRATEGIES, BacktestClient, store_bars
 from tests.strategy.fakes import SYMBOL
 from tests.strategy.refusal import fields_of, reason_of
 
@@ -23,12 +23,12 @@ def time(year: int, month: int, day: int) -> Timestamp:
 
 
 @pytest.fixture
-async def desk(serve, strategies_dir, tmp_path):
+async def client(serve, strategies_dir, tmp_path):
     (strategies_dir / "mine.py").write_text(STRATEGIES)
     (strategies_dir / "broken.py").write_text("class Broken:\n    pass\n\nimport no_such_module\n")
     store_bars(tmp_path / "data")
     async with serve(data_dir=tmp_path / "data", max_backtests=2) as p:
-        found = BacktestDesk(p.identity())
+        found = BacktestClient(p.identity())
         found.platform = p
         yield found
 
@@ -39,8 +39,8 @@ async def refused(call) -> tuple[str, str, set[str]]:
     return caught.value.code().name, reason_of(caught.value), fields_of(caught.value)
 
 
-async def test_a_backtest_from_its_beginning_to_its_report(desk):
-    made = await desk.create(
+async def test_a_backtest_from_its_beginning_to_its_report(client):
+    made = await client.create(
         "Trader",
         {"every": 15},
         start_time=time(2021, 1, 5),
@@ -55,7 +55,7 @@ async def test_a_backtest_from_its_beginning_to_its_report(desk):
     assert (made.contract_size, made.price_tick) == ("300", "0.2"), "of the instrument"
     assert (made.capital, made.commission_rate, made.slippage) == ("500000.5", "0.00023", "0.2")
     assert (made.dataset, made.display_name, made.fill_model) == (SYMBOL, "mine", pb.FILL_MODEL_VNPY)
-    found = await desk.ended(made.backtest_id)
+    found = await client.ended(made.backtest_id)
     assert found.status == pb.JOB_STATUS_FINISHED, (found.error, found.error_detail)
     assert (found.progress.done, found.progress.percent) == (found.progress.total, 100)
     assert found.statistics["start_date"] == "2021-01-05"
@@ -68,7 +68,7 @@ async def test_a_backtest_from_its_beginning_to_its_report(desk):
     trades: list[pb.BacktestTrade] = []
     token = ""
     while True:
-        page = await desk.stub.ListBacktestTrades(
+        page = await client.stub.ListBacktestTrades(
             rpc.ListBacktestTradesRequest(backtest_id=found.backtest_id, page_size=7, page_token=token)
         )
         trades += page.trades
@@ -81,23 +81,23 @@ async def test_a_backtest_from_its_beginning_to_its_report(desk):
     assert (first.side, first.position_effect) == (common.SIDE_BUY, common.POSITION_EFFECT_OPEN)
     assert (second.side, second.position_effect) == (common.SIDE_SELL, common.POSITION_EFFECT_CLOSE)
     assert first.quantity == "1" and float(first.price) > 3900 and float(first.commission) > 0
-    days = (await desk.stub.ListBacktestDays(rpc.ListBacktestDaysRequest(backtest_id=found.backtest_id))).days
+    days = (await client.stub.ListBacktestDays(rpc.ListBacktestDaysRequest(backtest_id=found.backtest_id))).days
     assert [day.date for day in days] == ["2021-01-05", "2021-01-06", "2021-01-07"]
     assert sum(day.trade_count for day in days) == len(trades)
     assert float(days[-1].balance) == pytest.approx(found.statistics["end_balance"], rel=1e-9)
 
     for lang, word in (("", "Sharpe"), ("zh", "夏普")):
-        report = (await desk.stub.GetBacktestReport(rpc.GetBacktestReportRequest(backtest_id=made.backtest_id, lang=lang))).report  # noqa: E501 # fmt: skip
+        report = (await client.stub.GetBacktestReport(rpc.GetBacktestReportRequest(backtest_id=made.backtest_id, lang=lang))).report  # noqa: E501 # fmt: skip
         assert report.content_type == "text/html; charset=utf-8"
         page = report.data.decode()
         assert page.lstrip().lower().startswith("<!doctype html>")
         assert word in page
 
 
-async def test_watching_begins_with_a_snapshot_and_ends_with_the_final_state(desk):
-    made = await desk.create("Slow", {"every": 30}, end_time=time(2021, 1, 4))
+async def test_watching_begins_with_a_snapshot_and_ends_with_the_final_state(client):
+    made = await client.create("Slow", {"every": 30}, end_time=time(2021, 1, 4))
     heard = []
-    async for message in desk.stub.WatchBacktest(rpc.WatchBacktestRequest(backtest_id=made.backtest_id), timeout=60):
+    async for message in client.stub.WatchBacktest(rpc.WatchBacktestRequest(backtest_id=made.backtest_id), timeout=60):
         heard.append(message)
     kinds = [message.WhichOneof("event") for message in heard]
     assert kinds[0] == kinds[-1] == "backtest"
@@ -109,12 +109,12 @@ async def test_watching_begins_with_a_snapshot_and_ends_with_the_final_state(des
     assert all(0 <= step.percent <= 100 for step in steps)
     middle = steps[len(steps) // 2]
     assert middle.total == 240 and middle.elapsed.ToMilliseconds() > 0 and middle.time_left.ToMilliseconds() > 0
-    again = [m async for m in desk.stub.WatchBacktest(rpc.WatchBacktestRequest(backtest_id=made.backtest_id))]
+    again = [m async for m in client.stub.WatchBacktest(rpc.WatchBacktestRequest(backtest_id=made.backtest_id))]
     assert [m.backtest.status for m in again] == [pb.JOB_STATUS_FINISHED]
 
 
-async def test_what_cannot_be_run_is_refused_with_its_reason(desk):
-    create = desk.create
+async def test_what_cannot_be_run_is_refused_with_its_reason(client):
+    create = client.create
     name = "Trader"
     assert await refused(create("NoSuchClass")) == ("NOT_FOUND", "UNKNOWN_STRATEGY_CLASS", set())
     assert (await refused(create(name, {"evry": 3})))[1:] == ("INVALID_PARAMETER", {"parameters.evry"})
@@ -134,11 +134,11 @@ async def test_what_cannot_be_run_is_refused_with_its_reason(desk):
         assert (await refused(create(name, dataset=dataset)))[::2] == ("INVALID_ARGUMENT", {"dataset"})
     for field, value in (("capital", "0"), ("capital", "1e6"), ("slippage", "-1"), ("contract_size", "-3")):
         assert (await refused(create(name, **{field: value})))[2] == {field}
-    assert not (await desk.stub.ListBacktests(rpc.ListBacktestsRequest())).backtests
+    assert not (await client.stub.ListBacktests(rpc.ListBacktestsRequest())).backtests
 
 
-async def test_a_longer_interval_is_made_of_the_stored_one_and_a_shorter_is_not(desk, tmp_path):
-    assert (await desk.finished("Trader", {"every": 5}, interval=common.INTERVAL_15M)).trade_count > 3
+async def test_a_longer_interval_is_made_of_the_stored_one_and_a_shorter_is_not(client, tmp_path):
+    assert (await client.finished("Trader", {"every": 5}, interval=common.INTERVAL_15M)).trade_count > 3
     from services.quant.backtest.data.store import DataStore
 
     store_bars(tmp_path / "other", count=240 * 60)
@@ -146,33 +146,35 @@ async def test_a_longer_interval_is_made_of_the_stored_one_and_a_shorter_is_not(
     object.__setattr__(bars, "symbol", "IH2101.CFFEX")
     DataStore(tmp_path / "data").import_dataset(bars)
     with pytest.raises(grpc.aio.AioRpcError) as caught:
-        await desk.create("Trader", dataset="IH2101.CFFEX")
+        await client.create("Trader", dataset="IH2101.CFFEX")
     assert fields_of(caught.value) == {"interval"}
     assert "5m" in caught.value.details()
 
 
-async def test_the_same_request_id_asks_once(desk):
-    ids = [(await desk.create("Trader", request_id="once")).backtest_id for _ in range(2)]
-    ids += [one.backtest_id for one in await asyncio.gather(*(desk.create("Trader", request_id="x") for _ in range(4)))]
+async def test_the_same_request_id_asks_once(client):
+    ids = [(await client.create("Trader", request_id="once")).backtest_id for _ in range(2)]
+    ids += [
+        one.backtest_id for one in await asyncio.gather(*(client.create("Trader", request_id="x") for _ in range(4)))
+    ]
     assert len(set(ids)) == 2
-    other = BacktestDesk(desk.platform.identity())
+    other = BacktestClient(client.platform.identity())
     assert (await other.create("Trader", request_id="once")).backtest_id not in ids
     for one in set(ids):
-        await desk.ended(one)
+        await client.ended(one)
 
 
-async def test_lists_are_paged_filtered_and_ordered(desk):
+async def test_lists_are_paged_filtered_and_ordered(client):
     sizes = [1, 4, 2, 3]
-    made = [(await desk.create("Trader", {"size": size})).backtest_id for size in sizes]
-    slow = (await desk.create("Slow")).backtest_id
-    found = [await desk.ended(backtest_id) for backtest_id in made]
+    made = [(await client.create("Trader", {"size": size})).backtest_id for size in sizes]
+    slow = (await client.create("Slow")).backtest_id
+    found = [await client.ended(backtest_id) for backtest_id in made]
 
     async def listed(**fields) -> list[str]:
         ids: list[str] = []
         token = ""
         while True:
             request = rpc.ListBacktestsRequest(page_size=2, page_token=token, **fields)
-            page = await desk.stub.ListBacktests(request)
+            page = await client.stub.ListBacktests(request)
             assert not any(one.logs for one in page.backtests)
             ids += [one.backtest_id for one in page.backtests]
             if not (token := page.next_page_token):
@@ -188,19 +190,19 @@ async def test_lists_are_paged_filtered_and_ordered(desk):
     assert await listed(class_name="Slow") == [slow]
     assert await listed(status=pb.JOB_STATUS_FINISHED) == newest[1:]
     assert await listed(symbol="IF2102.CFFEX") == []
-    first = await desk.stub.ListBacktests(rpc.ListBacktestsRequest(page_size=1))
+    first = await client.stub.ListBacktests(rpc.ListBacktestsRequest(page_size=1))
     for request in (
         rpc.ListBacktestsRequest(page_token=first.next_page_token, class_name="Slow"),
         rpc.ListBacktestsRequest(page_token=first.next_page_token, order=pb.BACKTEST_ORDER_SHARPE_RATIO),
         rpc.ListBacktestsRequest(page_token="nonsense"),
     ):
-        assert (await refused(desk.stub.ListBacktests(request)))[1] == "INVALID_PAGE_TOKEN"
+        assert (await refused(client.stub.ListBacktests(request)))[1] == "INVALID_PAGE_TOKEN"
 
 
-async def test_somebody_elses_are_not_found_and_unharmed(desk):
-    mallory = BacktestDesk(desk.platform.identity())
-    made = await desk.create("Slow")
-    done = (await desk.finished("Trader")).backtest_id
+async def test_somebody_elses_are_not_found_and_unharmed(client):
+    mallory = BacktestClient(client.platform.identity())
+    made = await client.create("Slow")
+    done = (await client.finished("Trader")).backtest_id
     stub = mallory.stub
     for backtest_id in (made.backtest_id, done, new_id()):
         of = {"backtest_id": backtest_id}
@@ -212,40 +214,40 @@ async def test_somebody_elses_are_not_found_and_unharmed(desk):
             stub.ListBacktestDays(rpc.ListBacktestDaysRequest(**of)),
             stub.GetBacktestReport(rpc.GetBacktestReportRequest(**of)),
             stub.WatchBacktest(rpc.WatchBacktestRequest(**of)).read(),
-            desk.stub.GetOptimization(rpc.GetOptimizationRequest(optimization_id=backtest_id)),
+            client.stub.GetOptimization(rpc.GetOptimizationRequest(optimization_id=backtest_id)),
         ):
             assert (await refused(call))[:2] == ("NOT_FOUND", "NOT_FOUND")
     assert not (await stub.ListBacktests(rpc.ListBacktestsRequest())).backtests
-    assert (await desk.get(made.backtest_id)).status == pb.JOB_STATUS_RUNNING
-    assert len((await desk.stub.ListBacktests(rpc.ListBacktestsRequest())).backtests) == 2
+    assert (await client.get(made.backtest_id)).status == pb.JOB_STATUS_RUNNING
+    assert len((await client.stub.ListBacktests(rpc.ListBacktestsRequest())).backtests) == 2
 
 
-async def test_what_has_not_ended_has_no_results_and_what_has_is_not_canceled(desk, tmp_path):
-    made = (await desk.create("Slow")).backtest_id
+async def test_what_has_not_ended_has_no_results_and_what_has_is_not_canceled(client, tmp_path):
+    made = (await client.create("Slow")).backtest_id
     of = {"backtest_id": made}
     for call in (
-        desk.stub.ListBacktestTrades(rpc.ListBacktestTradesRequest(**of)),
-        desk.stub.ListBacktestDays(rpc.ListBacktestDaysRequest(**of)),
-        desk.stub.GetBacktestReport(rpc.GetBacktestReportRequest(**of)),
+        client.stub.ListBacktestTrades(rpc.ListBacktestTradesRequest(**of)),
+        client.stub.ListBacktestDays(rpc.ListBacktestDaysRequest(**of)),
+        client.stub.GetBacktestReport(rpc.GetBacktestReportRequest(**of)),
     ):
         assert (await refused(call))[:2] == ("FAILED_PRECONDITION", "JOB_NOT_FINISHED")
-    watch = desk.stub.WatchBacktest(rpc.WatchBacktestRequest(**of), timeout=30)
+    watch = client.stub.WatchBacktest(rpc.WatchBacktestRequest(**of), timeout=30)
     assert (await watch.read()).HasField("backtest")
-    await desk.until_running(made)
-    await desk.stub.DeleteBacktest(rpc.DeleteBacktestRequest(**of))
+    await client.until_running(made)
+    await client.stub.DeleteBacktest(rpc.DeleteBacktestRequest(**of))
     while (message := await watch.read()) is not grpc.aio.EOF:
         last = message
     assert last.backtest.status == pb.JOB_STATUS_CANCELED, "who watches hears of the end"
-    assert (await refused(desk.get(made)))[0] == "NOT_FOUND"
-    done = (await desk.finished("Trader")).backtest_id
-    assert (await refused(desk.cancel(done)))[:2] == ("FAILED_PRECONDITION", "JOB_ENDED")
+    assert (await refused(client.get(made)))[0] == "NOT_FOUND"
+    done = (await client.finished("Trader")).backtest_id
+    assert (await refused(client.cancel(done)))[:2] == ("FAILED_PRECONDITION", "JOB_ENDED")
     folder = tmp_path / "data/strategy/backtests" / done
     assert folder.is_dir()
-    await desk.stub.DeleteBacktest(rpc.DeleteBacktestRequest(backtest_id=done))
+    await client.stub.DeleteBacktest(rpc.DeleteBacktestRequest(backtest_id=done))
     assert not folder.exists()
 
 
-async def test_an_optimisation_finds_the_best_points(desk):
+async def test_an_optimisation_finds_the_best_points(client):
     def request(**fields) -> rpc.CreateOptimizationRequest:
         values = {"class_name": "Trader", "symbol": SYMBOL, "interval": common.INTERVAL_1M, **fields}
         return rpc.CreateOptimizationRequest(**values)
@@ -254,28 +256,28 @@ async def test_an_optimisation_finds_the_best_points(desk):
         pb.ParameterRange(name="every", start=10, stop=30, step=10),
         pb.ParameterRange(name="size", start=0.5, stop=1, step=0.5),
     ]
-    made = (await desk.stub.CreateOptimization(request(ranges=ranges, target="total_net_pnl"))).optimization
+    made = (await client.stub.CreateOptimization(request(ranges=ranges, target="total_net_pnl"))).optimization
     assert (made.method, made.target) == (pb.OPTIMIZATION_METHOD_GRID, "total_net_pnl")
     assert dict(made.parameters) == {"note": ""}
     of = {"optimization_id": made.optimization_id}
     last = None
-    async for message in desk.stub.WatchOptimization(rpc.WatchOptimizationRequest(**of), timeout=60):
+    async for message in client.stub.WatchOptimization(rpc.WatchOptimizationRequest(**of), timeout=60):
         last = message
     assert last is not None
     found = last.optimization
     assert found.status == pb.JOB_STATUS_FINISHED, (found.error, found.error_detail)
     assert (found.progress.total, found.point_count) == (6, 6)
-    assert found == (await desk.stub.GetOptimization(rpc.GetOptimizationRequest(**of))).optimization
+    assert found == (await client.stub.GetOptimization(rpc.GetOptimizationRequest(**of))).optimization
     targets = [point.target for point in found.best]
     assert targets == sorted(targets, reverse=True)
     assert found.best[0].statistics["total_net_pnl"] == pytest.approx(targets[0])
-    page = await desk.stub.ListOptimizationPoints(rpc.ListOptimizationPointsRequest(**of, page_size=4))
+    page = await client.stub.ListOptimizationPoints(rpc.ListOptimizationPointsRequest(**of, page_size=4))
     assert list(page.points) == list(found.best)[:4]
     best = dict(found.best[0].parameters)
     assert set(best) == {"every", "size"}
-    alone = await desk.finished("Trader", best)
+    alone = await client.finished("Trader", best)
     assert alone.statistics["total_net_pnl"] == pytest.approx(targets[0], rel=1e-9)
-    listed = (await desk.stub.ListOptimizations(rpc.ListOptimizationsRequest())).optimizations
+    listed = (await client.stub.ListOptimizations(rpc.ListOptimizationsRequest())).optimizations
     assert [one.optimization_id for one in listed] == [made.optimization_id]
     for bad, fields in (
         ({"ranges": []}, {"ranges"}),
@@ -285,12 +287,12 @@ async def test_an_optimisation_finds_the_best_points(desk):
         ({"ranges": [pb.ParameterRange(name="every", start=1, stop=2, step=0.5)]}, {"ranges[0]"}),
         ({"ranges": [pb.ParameterRange(name="size", start=1, stop=2, step=1e-9)]}, {"ranges"}),
     ):
-        assert (await refused(desk.stub.CreateOptimization(request(**bad))))[::2] == ("INVALID_ARGUMENT", fields)
+        assert (await refused(client.stub.CreateOptimization(request(**bad))))[::2] == ("INVALID_ARGUMENT", fields)
     slow = [pb.ParameterRange(name="every", start=2, stop=400, step=1)]
-    long = (await desk.stub.CreateOptimization(request(class_name="Slow", ranges=slow))).optimization.optimization_id
-    canceled = await desk.stub.CancelOptimization(rpc.CancelOptimizationRequest(optimization_id=long))
+    long = (await client.stub.CreateOptimization(request(class_name="Slow", ranges=slow))).optimization.optimization_id
+    canceled = await client.stub.CancelOptimization(rpc.CancelOptimizationRequest(optimization_id=long))
     assert canceled.optimization.status == pb.JOB_STATUS_CANCELED
-    await desk.stub.DeleteOptimization(rpc.DeleteOptimizationRequest(optimization_id=long))
+    await client.stub.DeleteOptimization(rpc.DeleteOptimizationRequest(optimization_id=long))
     assert pb.JOB_STATUS_CANCELED in ENDED
 
 
@@ -311,23 +313,23 @@ class Peeking(CtaTemplate):
 """
 
 
-async def test_look_ahead_is_told_in_the_diagnostics_and_so_is_that_there_is_none(desk, strategies_dir):
+async def test_look_ahead_is_told_in_the_diagnostics_and_so_is_that_there_is_none(client, strategies_dir):
     (strategies_dir / "peeking.py").write_text(PEEKING)
-    honest = await desk.create("Trader", {"every": 15}, end_time=time(2021, 1, 5), check_lookahead=True)
-    peeking = await desk.create("Peeking", {}, end_time=time(2021, 1, 5), check_lookahead=True)
+    honest = await client.create("Trader", {"every": 15}, end_time=time(2021, 1, 5), check_lookahead=True)
+    peeking = await client.create("Peeking", {}, end_time=time(2021, 1, 5), check_lookahead=True)
     assert honest.check_lookahead
-    found = await desk.ended(honest.backtest_id)
+    found = await client.ended(honest.backtest_id)
     assert found.status == pb.JOB_STATUS_FINISHED, found.error_detail
     assert list(found.diagnostics) == ["No look-ahead was found: signals are the same on shortened data."]
     assert found.progress.percent == 100
-    found = await desk.ended(peeking.backtest_id)
+    found = await client.ended(peeking.backtest_id)
     assert found.status == pb.JOB_STATUS_FINISHED, found.error_detail
     told = [line.startswith("Look-ahead: the signals of ") for line in found.diagnostics].index(True)
     first = found.diagnostics[told + 1]
     assert first.startswith("2021-01-0") and "LONG OPEN 1 at" in first
 
 
-async def test_a_backtest_without_trades_says_why(desk):
-    made = await desk.create("Trader", {"every": 100_000}, end_time=time(2021, 1, 5))
-    found = await desk.ended(made.backtest_id)
+async def test_a_backtest_without_trades_says_why(client):
+    made = await client.create("Trader", {"every": 100_000}, end_time=time(2021, 1, 5))
+    found = await client.ended(made.backtest_id)
     assert [line for line in found.diagnostics if line.startswith("There are no trades: in ")]

@@ -14,7 +14,7 @@ from redfire.strategy.v1 import backtest_service_pb2 as rpc
 
 from services.strategy.jobs import scheduler
 from services.strategy.jobs.process import JobProcess
-from tests.strategy.backtests import HOSTILE, STRATEGIES, BacktestDesk, store_bars
+from tests.strategy.backtests import HOSTILE, STRATEGIES, BacktestClient, store_bars
 from tests.strategy.fakes import SYMBOL
 from tests.waiting import until
 
@@ -68,36 +68,36 @@ async def test_hostile_strategies_fail_with_their_reason_and_harm_nobody(lab):
         "Bomb": (pb.JOB_FAILURE_EXITED, "too many processes"),
     }
     async with lab(**SMALL, max_backtests=4) as p:
-        desk = BacktestDesk(p.identity())
-        made = {name: (await desk.create(name)).backtest_id for name in expected}
-        found = {name: await desk.ended(backtest_id) for name, backtest_id in made.items()}
+        client = BacktestClient(p.identity())
+        made = {name: (await client.create(name)).backtest_id for name in expected}
+        found = {name: await client.ended(backtest_id) for name, backtest_id in made.items()}
         for name, (failure, text) in expected.items():
             one = found[name]
             assert (one.status, one.failure) == (pb.JOB_STATUS_FAILED, failure), (name, one.error, one.error_detail)
             assert text in one.error, (name, one.error)
         assert "hostile.py" in found["Raiser"].error_detail
         # What it did until it raised can be read.
-        report = await desk.stub.GetBacktestReport(rpc.GetBacktestReportRequest(backtest_id=made["Raiser"]))
+        report = await client.stub.GetBacktestReport(rpc.GetBacktestReportRequest(backtest_id=made["Raiser"]))
         assert "ValueError: no such luck" in report.report.data.decode()
-        days = await desk.stub.ListBacktestDays(rpc.ListBacktestDaysRequest(backtest_id=made["Raiser"]))
+        days = await client.stub.ListBacktestDays(rpc.ListBacktestDaysRequest(backtest_id=made["Raiser"]))
         assert days is not None
-        assert (await desk.finished("Trader")).trade_count > 10
+        assert (await client.finished("Trader")).trade_count > 10
         assert workers() == []
 
 
 async def test_what_runs_for_ever_is_ended_when_its_time_is_over(lab):
     async with lab(backtest_timeout_s=2.0) as p:
-        desk = BacktestDesk(p.identity())
-        made = [await desk.create(name) for name in ("Looper", "Defiant")]
+        client = BacktestClient(p.identity())
+        made = [await client.create(name) for name in ("Looper", "Defiant")]
         for one in made:
-            found = await desk.ended(one.backtest_id)
+            found = await client.ended(one.backtest_id)
             assert (found.failure, found.error) == (pb.JOB_FAILURE_TIMED_OUT, "it took longer than 2 s")
         assert workers() == []
 
 
 async def test_a_flood_of_output_is_cut_and_does_no_harm(lab, tmp_path):
     async with lab() as p:
-        found = await BacktestDesk(p.identity()).finished("Flooder")
+        found = await BacktestClient(p.identity()).finished("Flooder")
     assert 900 < len(found.logs) <= 1001
     assert max(map(len, found.logs)) <= 1000
     folder = tmp_path / "data" / "strategy" / "backtests" / found.backtest_id
@@ -107,51 +107,51 @@ async def test_a_flood_of_output_is_cut_and_does_no_harm(lab, tmp_path):
 async def test_cancel_ends_what_would_never_end_and_leaves_no_process(lab, tmp_path):
     note = tmp_path / "pid"
     async with lab() as p:
-        desk = BacktestDesk(p.identity())
+        client = BacktestClient(p.identity())
         for name in ("Breeder", "Looper"):
-            made = await desk.create(name, {"note": str(note)})
+            made = await client.create(name, {"note": str(note)})
             await until(lambda name=name: note.exists() if name == "Breeder" else workers(), 20)
             child = int(note.read_text() or 0) if name == "Breeder" else 0
             await until(lambda: workers())
-            canceled = await desk.cancel(made.backtest_id)
+            canceled = await client.cancel(made.backtest_id)
             assert canceled.status == pb.JOB_STATUS_CANCELED
             assert workers() == []
             if child:
                 await until(lambda child=child: not alive(child))
-        assert (await desk.cancel(made.backtest_id)).status == pb.JOB_STATUS_CANCELED
+        assert (await client.cancel(made.backtest_id)).status == pb.JOB_STATUS_CANCELED
 
 
 @pytest.mark.timeout(60)
 async def test_a_canceled_optimisation_keeps_the_points_so_far(lab, monkeypatch):
     monkeypatch.setattr(scheduler, "_GRACE_S", 30)  # this machine may be busy
     async with lab() as p:
-        desk = BacktestDesk(p.identity())
+        client = BacktestClient(p.identity())
         request = rpc.CreateOptimizationRequest(
             class_name="Trader",
             symbol=SYMBOL,
             interval=common.INTERVAL_1M,
             ranges=[pb.ParameterRange(name="every", start=2, stop=1000, step=1)],
         )
-        of = {"optimization_id": (await desk.stub.CreateOptimization(request)).optimization.optimization_id}
+        of = {"optimization_id": (await client.stub.CreateOptimization(request)).optimization.optimization_id}
 
         async def some() -> bool:
-            now = (await desk.stub.GetOptimization(rpc.GetOptimizationRequest(**of))).optimization
+            now = (await client.stub.GetOptimization(rpc.GetOptimizationRequest(**of))).optimization
             return now.progress.done > 3
 
         await until(some, timeout_s=40)
-        canceled = (await desk.stub.CancelOptimization(rpc.CancelOptimizationRequest(**of), timeout=40)).optimization
+        canceled = (await client.stub.CancelOptimization(rpc.CancelOptimizationRequest(**of), timeout=40)).optimization
         assert canceled.status == pb.JOB_STATUS_CANCELED
         assert 3 < canceled.point_count < 999
-        page = await desk.stub.ListOptimizationPoints(rpc.ListOptimizationPointsRequest(**of, page_size=3))
+        page = await client.stub.ListOptimizationPoints(rpc.ListOptimizationPointsRequest(**of, page_size=3))
         assert list(page.points) == list(canceled.best)[:3]
-        report = (await desk.stub.GetOptimizationReport(rpc.GetOptimizationReportRequest(**of))).report
+        report = (await client.stub.GetOptimizationReport(rpc.GetOptimizationReportRequest(**of))).report
         assert report.content_type.startswith("text/html") and b"Stopped early" in report.data
         assert workers() == []
 
 
 async def test_so_many_run_at_once_and_the_others_wait_in_order_fair_between_users(lab):
     async with lab(max_backtests=1) as p:
-        alice, bob = BacktestDesk(p.identity()), BacktestDesk(p.identity())
+        alice, bob = BacktestClient(p.identity()), BacktestClient(p.identity())
         first = await alice.create("Slow")
         await alice.until_running(first.backtest_id)
         asked = [(alice, await alice.create("Trader")) for _ in range(2)] + [(bob, await bob.create("Trader"))]
@@ -159,7 +159,7 @@ async def test_so_many_run_at_once_and_the_others_wait_in_order_fair_between_use
         assert [job.queue_position for _, job in asked] == [0, 1, 0]
         assert len(workers()) == 1
         await alice.cancel(first.backtest_id)
-        ended = [await desk.ended(job.backtest_id) for desk, job in asked]
+        ended = [await client.ended(job.backtest_id) for client, job in asked]
         assert [job.status for job in ended] == [pb.JOB_STATUS_FINISHED] * 3
         begun = [job.run_time.ToNanoseconds() for job in ended]
         assert begun[2] < begun[1], "bob waits for one of alice's, not for all"
@@ -171,25 +171,25 @@ async def test_so_many_run_at_once_and_the_others_wait_in_order_fair_between_use
 async def test_a_stop_in_the_middle_has_it_run_again_and_the_queue_go_on(lab, tmp_path):
     async with lab(max_backtests=1) as p:
         user = p.identity()
-        desk = BacktestDesk(user)
-        running = await desk.create("Slow", {"every": 7})
-        waiting = await desk.create("Trader")
-        gone = await desk.create("Trader")
-        await desk.until_running(running.backtest_id)
-        await desk.cancel(gone.backtest_id)
+        client = BacktestClient(user)
+        running = await client.create("Slow", {"every": 7})
+        waiting = await client.create("Trader")
+        gone = await client.create("Trader")
+        await client.until_running(running.backtest_id)
+        await client.cancel(gone.backtest_id)
         pids = [process.pid for process in workers()]
         (tmp_path / "data/strategy/backtests/00000000-0000-7000-8000-000000000000.part").mkdir()
     assert pids and not any(map(alive, pids))
     async with lab(max_backtests=1) as p:
-        desk = BacktestDesk(p.identity(user.user_id))
-        await desk.until_running(running.backtest_id)
-        again = await desk.get(running.backtest_id)
+        client = BacktestClient(p.identity(user.user_id))
+        await client.until_running(running.backtest_id)
+        again = await client.get(running.backtest_id)
         assert (again.status, again.attempts) == (pb.JOB_STATUS_RUNNING, 1), "an orderly stop does not count"
         assert again.error.startswith("interrupted: the platform stopped")
-        assert (await desk.get(waiting.backtest_id)).status == pb.JOB_STATUS_QUEUED
-        await desk.cancel(running.backtest_id)
-        assert (await desk.ended(waiting.backtest_id)).status == pb.JOB_STATUS_FINISHED
-        assert (await desk.get(gone.backtest_id)).status == pb.JOB_STATUS_CANCELED
+        assert (await client.get(waiting.backtest_id)).status == pb.JOB_STATUS_QUEUED
+        await client.cancel(running.backtest_id)
+        assert (await client.ended(waiting.backtest_id)).status == pb.JOB_STATUS_FINISHED
+        assert (await client.get(gone.backtest_id)).status == pb.JOB_STATUS_CANCELED
         folders = {folder.name for folder in (tmp_path / "data/strategy/backtests").iterdir()}
         assert folders == {waiting.backtest_id}, "what belongs to no job is swept"
 
@@ -200,10 +200,10 @@ async def test_what_was_killed_is_run_again_but_not_for_ever(lab, monkeypatch, t
 
     async with lab() as p:
         user = p.identity()
-        desk = BacktestDesk(user)
-        made = [await desk.create("Slow") for _ in range(2)]
+        client = BacktestClient(user)
+        made = [await client.create("Slow") for _ in range(2)]
         for one in made:
-            await desk.until_running(one.backtest_id)
+            await client.until_running(one.backtest_id)
         with monkeypatch.context() as patch:
             patch.setattr("services.strategy.jobs.scheduler.Scheduler._put", killed)
             await p.host.stop()
@@ -213,26 +213,26 @@ async def test_what_was_killed_is_run_again_but_not_for_ever(lab, monkeypatch, t
         third = made[1].backtest_id
         database.execute("UPDATE strategy_jobs SET attempts = 3 WHERE job_id = ?", (third,))
     async with lab() as p:
-        desk = BacktestDesk(p.identity(user.user_id))
-        given_up = await desk.get(third)
+        client = BacktestClient(p.identity(user.user_id))
+        given_up = await client.get(third)
         assert (given_up.status, given_up.failure) == (pb.JOB_STATUS_FAILED, pb.JOB_FAILURE_INTERRUPTED)
         assert "3 times" in given_up.error
-        assert (await desk.until_running(made[0].backtest_id)).attempts == 2
+        assert (await client.until_running(made[0].backtest_id)).attempts == 2
 
 
 async def test_a_worker_does_not_outlive_its_service(lab, tmp_path):
     """The pipe on its standard input ends with the service, whatever way it goes."""
     note = tmp_path / "pid"
     async with lab() as p:
-        desk = BacktestDesk(p.identity())
-        made = await desk.create("Slow", {"note": str(note)})
+        client = BacktestClient(p.identity())
+        made = await client.create("Slow", {"note": str(note)})
         await until(lambda: note.exists() and note.read_text(), 20)
         pid = int(note.read_text())
         assert alive(pid) and os.getsid(pid) == pid
         transport = next(o for o in _processes() if o._orders.job_id == made.backtest_id)._process
         transport.stdin.close()
         await until(lambda: not alive(pid))
-        assert (await desk.ended(made.backtest_id)).failure == pb.JOB_FAILURE_EXITED
+        assert (await client.ended(made.backtest_id)).failure == pb.JOB_FAILURE_EXITED
 
 
 def _processes() -> list[JobProcess]:
@@ -245,10 +245,10 @@ async def test_a_user_may_not_have_too_many_waiting(lab):
     from tests.strategy.refusal import reason_of
 
     async with lab(max_backtests=1, backtest_queue=2) as p:
-        desk, other = BacktestDesk(p.identity()), BacktestDesk(p.identity())
-        first = await desk.create("Slow")
-        await desk.until_running(first.backtest_id)
-        tried = await asyncio.gather(*(desk.create("Trader") for _ in range(6)), return_exceptions=True)
+        client, other = BacktestClient(p.identity()), BacktestClient(p.identity())
+        first = await client.create("Slow")
+        await client.until_running(first.backtest_id)
+        tried = await asyncio.gather(*(client.create("Trader") for _ in range(6)), return_exceptions=True)
         refused = [error for error in tried if isinstance(error, Exception)]
         assert len(refused) == 4
         assert {(error.code().name, reason_of(error)) for error in refused} == {("RESOURCE_EXHAUSTED", "OVERLOADED")}
@@ -258,14 +258,14 @@ async def test_a_user_may_not_have_too_many_waiting(lab):
 async def test_old_and_many_backtests_are_deleted(lab, tmp_path):
     root = Path(tmp_path / "data/strategy/backtests")
     async with lab() as p:
-        desk = BacktestDesk(user := p.identity())
-        ids = [(await desk.create("Trader")).backtest_id for _ in range(4)]
+        client = BacktestClient(user := p.identity())
+        ids = [(await client.create("Trader")).backtest_id for _ in range(4)]
         for backtest_id in ids:
-            await desk.ended(backtest_id)
+            await client.ended(backtest_id)
     with sqlite3.connect(tmp_path / "data/strategy_db.sqlite") as database:
         database.execute("UPDATE strategy_jobs SET end_time = 5 WHERE job_id = ?", (ids[3],))
     async with lab(backtest_keep=2) as p:
         await until(lambda: len(list(root.iterdir())) <= 2)
-        listed = await BacktestDesk(p.identity(user.user_id)).stub.ListBacktests(rpc.ListBacktestsRequest())
+        listed = await BacktestClient(p.identity(user.user_id)).stub.ListBacktests(rpc.ListBacktestsRequest())
         assert {one.backtest_id for one in listed.backtests} == {folder.name for folder in root.iterdir()}
         assert ids[3] not in {one.backtest_id for one in listed.backtests}

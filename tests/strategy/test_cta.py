@@ -130,15 +130,15 @@ async def test_the_position_is_right_before_on_trade_and_orders_carry_the_ids_of
     assert OrderState.FILLED in [o.state for o in broker.told if isinstance(o, Order)]
 
 
-async def test_all_shipped_strategies_run_in_one_worker(world, serve, desk_of):
+async def test_all_shipped_strategies_run_in_one_worker(world, serve, client_of):
     world.set_bars(wave(2500))
     async with serve(callback_timeout_s=10) as p:
-        desk = desk_of(p)
-        ids = {name: (await desk.create(name)).strategy_id for name in SHIPPED}
+        client = client_of(p)
+        ids = {name: (await client.create(name)).strategy_id for name in SHIPPED}
         for strategy_id in ids.values():
-            await desk.start(strategy_id)
+            await client.start(strategy_id)
         for strategy_id in ids.values():
-            await desk.until_status(strategy_id, "RUNNING", 40)
+            await client.until_status(strategy_id, "RUNNING", 40)
         await until(lambda: len(world.market.streams) == len(ids), 10)
         for price in wave(600):
             world.market.push(price, step_s=20)
@@ -148,10 +148,10 @@ async def test_all_shipped_strategies_run_in_one_worker(world, serve, desk_of):
         [worker] = workers(p)
         assert psutil.Process(worker).memory_info().rss < 170e6
         for name, strategy_id in ids.items():
-            found = await desk.get(strategy_id)
+            found = await client.get(strategy_id)
             assert found.status == pb.STRATEGY_STATUS_RUNNING, (name, found.error)
-            stopped = await desk.stop(strategy_id)
+            stopped = await client.stop(strategy_id)
             assert stopped.status == pb.STRATEGY_STATUS_STOPPED, name
         assert not [order for order in world.book.orders.values() if world.book.is_open(order)]
         for strategy_id in ids.values():
-            assert float((await desk.get(strategy_id)).position) == float(world.book.position(strategy_id))
+            assert float((await client.get(strategy_id)).position) == float(world.book.position(strategy_id))

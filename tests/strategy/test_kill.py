@@ -17,17 +17,17 @@ HOSTING = """
 import asyncio, sys
 from pathlib import Path
 from tests.harness import platform
-from tests.strategy.conftest import Desk
-from tests.strategy.fakes import World
+from tests.strategy.conftest import StrategyClient
+from tests.strategy.fakes import FakePlatform
 from tests.strategy.worker_processes import workers
 
 async def main():
-    world = World()
+    world = FakePlatform()
     settings = {"strategy": {"strategies_dir": sys.argv[1]}}
     async with platform("strategy", settings=settings, fakes=world.fakes(), data_dir=Path(sys.argv[2])) as p:
         p.mint = world.auth.mint
-        desk = Desk(world, p.identity(user_id=sys.argv[3]))
-        strategy_id = await desk.run("Counter")
+        client = StrategyClient(world, p.identity(user_id=sys.argv[3]))
+        strategy_id = await client.run("Counter")
         print(strategy_id, *workers(p), flush=True)
         await asyncio.sleep(600)
 
@@ -35,7 +35,7 @@ asyncio.run(main())
 """
 
 
-async def test_after_kill_9_no_worker_is_left_and_strategies_resume(serve, desk_of, world, strategies_dir, tmp_path):
+async def test_after_kill_9_no_worker_is_left_and_strategies_resume(serve, client_of, world, strategies_dir, tmp_path):
     (strategies_dir / "good.py").write_text(GOOD)
     user_id = "0197f3a0-0000-7000-8000-000000000001"
     data_dir = tmp_path / "data"
@@ -52,6 +52,6 @@ async def test_after_kill_9_no_worker_is_left_and_strategies_resume(serve, desk_
         await host.wait()
     await until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in pids), 5)
     async with serve(data_dir) as p:
-        desk = desk_of(p)
-        desk.stub = p.identity(user_id=user_id).stub(type(desk).stub_class)
-        await desk.until_status(strategy_id, "RUNNING", 30)
+        client = client_of(p)
+        client.stub = p.identity(user_id=user_id).stub(type(client).stub_class)
+        await client.until_status(strategy_id, "RUNNING", 30)

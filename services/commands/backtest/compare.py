@@ -19,7 +19,7 @@ from services.quant.backtest.result import BacktestResult
 def compare(files: tuple[Path, ...], report: Path | None, lang: str) -> None:
     """Show runs that `redfire backtest --json > RUN.json` kept side by side: other data, dates, costs, fills …"""
     shared.check_report(report)
-    from services.commands.backtest.comparison_screen import show
+    from services.commands.backtest.comparison_table import show
     from services.quant.backtest.report.comparison import named, render_comparison
 
     read = [(file.stem, result) for file in files for result in _read(file)]
@@ -39,13 +39,13 @@ def _read(file: Path) -> list[BacktestResult]:
     from services.commands.backtest.document import result_of
 
     try:
-        found: Any = json.loads(file.read_bytes())
+        content: Any = json.loads(file.read_bytes())
     except OSError as error:
         raise BadInput(f"{file}: {error.strerror}") from None
     except ValueError as error:
         raise BadInput(f"{file} is not JSON: {error}") from None
     try:
-        runs = found["runs"] if isinstance(found, dict) and "runs" in found else [found]
+        runs = content["runs"] if isinstance(content, dict) and "runs" in content else [content]
         return [result_of(run) for run in runs]
     except (BacktestError, TypeError) as error:
         raise BadInput(f"{file}: {error}") from None

@@ -26,7 +26,7 @@ def document(result: BacktestResult) -> dict[str, Any]:
             {_DAY_NAMES.get(field.name, field.name): _plain(getattr(day, field.name)) for field in fields(day)}
             for day in result.days
         ],
-        # All that is to be said, what is odd in the data too: a reader of this list alone misses nothing.
+        # Findings on the data too: a reader of this list alone misses nothing.
         "diagnostics": [*result.diagnostics, *(finding.sentence for finding in result.findings)],
         "findings": [
             {"kind": one.kind, "count": one.count, "sentence": one.sentence, "lines": list(one.lines)}
@@ -58,28 +58,28 @@ def written(result: BacktestResult) -> Iterator[str]:
     yield "}"
 
 
-def result_of(found: Mapping[str, Any]) -> BacktestResult:
+def result_of(saved: Mapping[str, Any]) -> BacktestResult:
     """The result that `document` made this of, without its logs. Raises BacktestError for what is no such object."""
     try:
-        job = dict(found["job"])
+        job = dict(saved["job"])
         job |= {name: job[name] and date.fromisoformat(job[name]) for name in ("start", "end")}
-        findings = [Finding(one["kind"], one["count"], one["sentence"]) for one in found["findings"]]
+        findings = [Finding(one["kind"], one["count"], one["sentence"]) for one in saved["findings"]]
         sentences = {finding.sentence for finding in findings}
         return BacktestResult(
             BacktestJob(**job),
-            [_fill(trade) for trade in found["trades"]],
-            [_day(day) for day in found["daily"]],
+            [_fill(trade) for trade in saved["trades"]],
+            [_day(day) for day in saved["daily"]],
             {
                 name: date.fromisoformat(value) if name in _DATES and value else _number(value)
-                for name, value in found["statistics"].items()
+                for name, value in saved["statistics"].items()
             },
-            [one for one in found["diagnostics"] if one not in sentences],
+            [one for one in saved["diagnostics"] if one not in sentences],
             findings,
-            row_count=found["rows"],
-            order_count=found["orders"],
-            elapsed_s=_number(found["elapsed_s"]),
-            variables=found["variables"],
-            error=found["error"],
+            row_count=saved["rows"],
+            order_count=saved["orders"],
+            elapsed_s=_number(saved["elapsed_s"]),
+            variables=saved["variables"],
+            error=saved["error"],
         )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise BacktestError(

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from services.commands.backtest.options import DEFAULT, Given
+from services.commands.backtest.options import DEFAULT, BacktestOptions
 from services.commands.click_command import BadInput, column_names, named_values, progress_bar, required_symbol
 from services.quant.backtest.job import BacktestJob, check_days
 
@@ -17,13 +17,13 @@ log = logging.getLogger(__name__)
 _TRUE, _FALSE = ("true", "yes", "on", "1"), ("false", "no", "off", "0")
 
 
-def check_strategies(given: Given) -> None:
+def check_strategies(given: BacktestOptions) -> None:
     """Raises: BadInput where the user's folder is none."""
     if given.strategies is not None and not given.strategies.is_dir():
         raise BadInput(f"--strategies {given.strategies}: no such folder")
 
 
-def load_class(given: Given) -> type:
+def load_class(given: BacktestOptions) -> type:
     """The strategy class. Raises: BadInput, also where its file does not import."""
     from services.quant.backtest.engine.vnpy_import import prepare_vnpy
     from services.quant.sdk.loading import Loader, UnknownClass, import_error
@@ -40,7 +40,7 @@ def load_class(given: Given) -> type:
         raise BadInput(import_error(error, given.strategies)) from None
 
 
-def parameters(given: Given, strategy_class: type) -> dict[str, Any]:
+def parameters(given: BacktestOptions, strategy_class: type) -> dict[str, Any]:
     """All of the class's parameters, those that were given of their default's type. Raises: BadInput."""
     from services.quant.sdk.strategy_class import describe
 
@@ -76,7 +76,7 @@ def typed(name: str, text: str, kind: str) -> Any:
     return text
 
 
-def make_job(given: Given, strategy_class: type, interval: str) -> BacktestJob:
+def make_job(given: BacktestOptions, strategy_class: type, interval: str) -> BacktestJob:
     """The job; what a contract is known to be stands in for what was not given. Raises: BadInput, BacktestError."""
     symbol = required_symbol(given.symbol)
     job = BacktestJob(
@@ -105,7 +105,7 @@ def make_job(given: Given, strategy_class: type, interval: str) -> BacktestJob:
     return job
 
 
-def load_data(given: Given) -> Any:
+def load_data(given: BacktestOptions) -> Any:
     """The rows, with all that is odd about them in their findings. Raises: BacktestError, BadInput."""
     from services.quant.backtest.data.quality import inspect
     from services.quant.backtest.data.times import zone_of
@@ -136,7 +136,7 @@ def show_findings(data: Any, job: BacktestJob) -> None:
         click.echo(f"data: {finding.sentence}")
 
 
-def _from_store(given: Given, symbol: str) -> Any:
+def _from_store(given: BacktestOptions, symbol: str) -> Any:
     from services.quant.backtest.data.store import DataStore
 
     store = DataStore(given.data_dir, given.timezone)
@@ -152,9 +152,9 @@ def _from_store(given: Given, symbol: str) -> Any:
 
 
 def _unknown_class(name: str, loader: Any) -> str:
-    found = [description for descriptions in loader.scan() for description in descriptions]
-    names = [description.name for description in found if not description.error]
-    broken = [f"{d.name} does not import: {d.error}" for d in found if d.error]
+    classes = [description for descriptions in loader.scan() for description in descriptions]
+    names = [description.name for description in classes if not description.error]
+    broken = [f"{d.name} does not import: {d.error}" for d in classes if d.error]
     near = difflib.get_close_matches(name, names, n=1)
     hint = f"did you mean {near[0]}? " if near else ""
     return "; ".join([f"there is no strategy class {name}: {hint}there are {', '.join(sorted(names))}", *broken])

@@ -14,7 +14,7 @@ import click
 
 from services.commands.backtest import inputs
 from services.commands.backtest import options as shared
-from services.commands.backtest.options import Given
+from services.commands.backtest.options import BacktestOptions
 from services.commands.click_command import Command, named_values
 from services.quant.backtest.job import BacktestError
 
@@ -47,7 +47,7 @@ from services.quant.backtest.job import BacktestError
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object and nothing else.")
 def optimize(
     class_name: str,
-    given: Given,
+    given: BacktestOptions,
     ranges: tuple[str, ...],
     target: str,
     method: str,
@@ -108,15 +108,15 @@ def optimize(
     if report is not None:
         shared.write_report(report, _rendered(result, data, lang))
     if as_json:
-        found = document(result) | {"diagnostics": [finding.sentence for finding in data.findings]}
-        click.echo(json.dumps(found, ensure_ascii=False, allow_nan=False))
+        output = document(result) | {"diagnostics": [finding.sentence for finding in data.findings]}
+        click.echo(json.dumps(output, ensure_ascii=False, allow_nan=False))
     else:
-        from services.commands.backtest import optimize_screen as screen
+        from services.commands.backtest import search_tables
 
         if isinstance(result, WalkForwardResult):
-            screen.show_windows(result)
+            search_tables.show_windows(result)
         else:
-            screen.show_points(result, top)
+            search_tables.show_points(result, top)
         for file in (out, report):
             if file is not None:
                 click.echo(f"written: {file}")
@@ -136,7 +136,7 @@ def _rendered(result: Any, data: Any, lang: str) -> str:
     return render_walk_forward(result, data, lang)
 
 
-def _fixed(given: Given) -> dict[str, Any]:
+def _fixed(given: BacktestOptions) -> dict[str, Any]:
     from services.quant.backtest.optimise.space import value_of
 
     return {name: value_of(text) for name, text in named_values(given.param, "--param").items()}
@@ -165,7 +165,7 @@ def _progress(text: str) -> Iterator[Callable[[Any], None] | None]:
     if not sys.stderr.isatty():
         yield None
         return
-    from services.commands.backtest.optimize_screen import progress_bar
+    from services.commands.backtest.search_tables import progress_bar
 
     with progress_bar(text) as progress:
         yield progress

@@ -18,7 +18,7 @@ DEFAULT = BacktestJob(class_name="", symbol="any.ANY", interval=TICK)
 
 
 @dataclass(frozen=True, slots=True)
-class Given:
+class BacktestOptions:
     """The options as they were given; None where they were not. The class is an argument of its own: see `of`."""
 
     symbol: str | None
@@ -41,7 +41,7 @@ class Given:
     strategies: Path | None
     class_name: str = ""
 
-    def of(self, named: str) -> "Given":
+    def of(self, named: str) -> "BacktestOptions":
         """The same for a class, which may bring parameters of its own: `Class:name=value,name=value`."""
         class_name, _, own = named.partition(":")
         pairs = tuple(pair for pair in own.split(",") if pair)
@@ -83,7 +83,7 @@ class Number(click.ParamType[float]):
 
 
 def options(function: Callable[..., Any]) -> Callable[..., Any]:
-    """The options of Given, which the function gets as one argument `given`."""
+    """The options of BacktestOptions, which the function gets as one argument `given`."""
     listed: tuple[Callable[[Any], Any], ...] = (
         click.option("--symbol", help="The contract, for instance rb888.SHFE."),
         click.option(
@@ -124,8 +124,8 @@ def options(function: Callable[..., Any]) -> Callable[..., Any]:
     )  # fmt: skip
 
     def gathered(**arguments: Any) -> Any:
-        names = [name for name in Given.__dataclass_fields__ if name != "class_name"]
-        given = Given(**{name: arguments.pop(name) for name in names})
+        names = [name for name in BacktestOptions.__dataclass_fields__ if name != "class_name"]
+        given = BacktestOptions(**{name: arguments.pop(name) for name in names})
         return function(given=given, **arguments)
 
     gathered.__doc__, gathered.__name__ = function.__doc__, function.__name__

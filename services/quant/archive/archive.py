@@ -147,7 +147,7 @@ class Archive:
         import pyarrow as pa
         import pyarrow.parquet as pq
 
-        wanted = list(columns) if columns is not None else None
+        names = list(columns) if columns is not None else None
         recorded_from, time_column = self.recorded_from(symbol), self._order[0]
         for attempt in range(_TRIES):
             try:
@@ -156,9 +156,9 @@ class Archive:
                     reader = pq.ParquetFile(path)
                     if recorded_from and path.name != IMPORTED:
                         table = _from(reader.read(), time_column, recorded_from)
-                        tables.append(table if wanted is None else table.select(wanted))
+                        tables.append(table if names is None else table.select(names))
                     else:
-                        tables.append(reader.read(columns=wanted))
+                        tables.append(reader.read(columns=names))
             except FileNotFoundError as error:
                 if attempt == _TRIES - 1:
                     raise MovedError from error
@@ -188,7 +188,7 @@ class Archive:
     def supersede(self, symbol: str, before_ns: int) -> None:
         """From now on nothing that was recorded of a symbol before a moment is read; what was imported is.
 
-        The rows stay on disk: another market told of them under the same symbol.
+        The rows stay on disk: another market published them under the same symbol.
         """
         path = self._superseded(symbol)
         path.parent.mkdir(parents=True, exist_ok=True)

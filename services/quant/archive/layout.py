@@ -27,6 +27,6 @@ def ticks(folder: Path) -> Archive:
 
 
 def bars(folder: Path) -> Archive:
-    """The bars below the lake's folder. Of the same bar twice the one of the later checkpoint counts."""
+    """The bars below the lake's folder. Of duplicate bars the one of the later checkpoint counts."""
     order = ("start_ns", "interval", "checkpoint")
     return Archive(folder / "bars", order, order)

@@ -142,12 +142,12 @@ class Calendar:
         if product is None:
             return (("00:00", "24:00"),)
         key = (product, day)
-        found = self._hours.get(key)
-        if found is None:
+        hours = self._hours.get(key)
+        if hours is None:
             if len(self._hours) >= MOST_CACHED:
                 self._hours.clear()
-            found = self._hours[key] = self._hours_of(product, day)
-        return found
+            hours = self._hours[key] = self._hours_of(product, day)
+        return hours
 
     def _hours_of(self, product: Product, day: int) -> Hours:
         hours, night_end = product.hours(to_date(day))
@@ -189,14 +189,14 @@ class Calendar:
 
     def _timeline(self, symbol: str, product: Product, trading_day: int) -> _Timeline:
         key = (product, trading_day)
-        found = self._timelines.get(key)
-        if found is None:
+        timeline = self._timelines.get(key)
+        if timeline is None:
             if len(self._timelines) >= MOST_CACHED:
                 self._timelines.clear()
             begin, _ = self.day_span_ns(symbol, trading_day)
             midnight_ns = day_of_number(trading_day) * DAY_NS - self._chinese.offset_ns
-            found = self._timelines[key] = _timeline(begin, midnight_ns, product.sessions(trading_day))
-        return found
+            timeline = self._timelines[key] = _timeline(begin, midnight_ns, product.sessions(trading_day))
+        return timeline
 
     def _sessions(self, product: Product | None, trading_day: int) -> tuple[Session, ...]:
         if product is None:
@@ -211,12 +211,12 @@ class Calendar:
 
     def days_of(self, symbol: str) -> Days:
         """The days of a symbol's exchange."""
-        found = self._days.get(symbol)
-        if found is None:
+        days = self._days.get(symbol)
+        if days is None:
             if len(self._days) >= MOST_CACHED:
                 self._days.clear()
-            found = self._days[symbol] = self._days_of_exchange(symbol.rpartition(".")[2])
-        return found
+            days = self._days[symbol] = self._days_of_exchange(symbol.rpartition(".")[2])
+        return days
 
     def _product_of_symbol(self, symbol: str) -> Product | None:
         if symbol in self._products:
@@ -224,8 +224,8 @@ class Calendar:
         if len(self._products) >= MOST_CACHED:
             self._products.clear()
         code, _, exchange = symbol.rpartition(".")
-        found = self._products[symbol] = self._product(exchange, product_of(code))
-        return found
+        known = self._products[symbol] = self._product(exchange, product_of(code))
+        return known
 
     def _product(self, exchange: str, product: str) -> Product | None:
         """A product of a Chinese exchange; None for one that is open round the clock."""
@@ -233,12 +233,12 @@ class Calendar:
         if entry is None:
             return None
         key = (exchange, product)
-        found = self._named.get(key)
-        if found is None:
+        named = self._named.get(key)
+        if named is None:
             if len(self._named) >= MOST_CACHED:
                 self._named.clear()
-            found = self._named[key] = Product(self._table, entry, product, self._chinese)
-        return found
+            named = self._named[key] = Product(self._table, entry, product, self._chinese)
+        return named
 
 
 _DAYS_AHEAD = 400

@@ -19,12 +19,12 @@ class Closures:
     days: frozenset[int]
     first: int
     last: int
-    _told: bool = False
+    _logged: bool = False
 
     def closes(self, day: int) -> bool:
         """Return whether a day is one of them. The first day that is not known is logged, once."""
-        if not (self.first <= day <= self.last or self._told):
-            self._told = True
+        if not (self.first <= day <= self.last or self._logged):
+            self._logged = True
             known = day_number(self.first), day_number(self.last)
             log.warning("holidays are known from %d to %d; outside only weekends are closed", *known)
         return day in self.days

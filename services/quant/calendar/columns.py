@@ -17,12 +17,12 @@ def trading_day_column(calendar: Calendar, symbol: str, time_ns: Times) -> Times
     """Trading days, as days since 1970, of a symbol's moments in nanoseconds since the epoch."""
     days = calendar.days_of(symbol)
     after_roll = days.offset_ns + DAY_NS - days.roll_ns
-    found = np.empty(len(time_ns), np.int64)
+    column = np.empty(len(time_ns), np.int64)
     for first in range(0, len(time_ns), _PIECE):
         piece = (time_ns[first : first + _PIECE] + after_roll) // DAY_NS
         unique, inverse = np.unique(piece, return_inverse=True)
-        found[first : first + _PIECE] = np.array([next_open(days, int(day)) for day in unique], np.int64)[inverse]
-    return found
+        column[first : first + _PIECE] = np.array([next_open(days, int(day)) for day in unique], np.int64)[inverse]
+    return column
 
 
 def day_numbers(days: Times) -> Times:
@@ -33,5 +33,5 @@ def day_numbers(days: Times) -> Times:
     year = dates.astype("datetime64[Y]").astype(np.int64) + 1970
     month = months.astype(np.int64) % 12 + 1
     day = (dates - months).astype(np.int64) + 1
-    found: Times = (year * 10_000 + month * 100 + day)[inverse]
-    return found
+    column: Times = (year * 10_000 + month * 100 + day)[inverse]
+    return column

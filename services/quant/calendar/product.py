@@ -44,21 +44,21 @@ class Product:
         hours, night_end = self.hours(when)
         if hours is None or not self._days.is_open(today):
             return ()
-        found: list[Session] = []
+        sessions: list[Session] = []
         before = last_open(self._days, today - 1)
         if night_end is not None and self._holds_night(before, today, when):
             night = self._table.night
-            found.append(_auction(before, night.auction))
+            sessions.append(_auction(before, night.auction))
             end = before * DAY_NS + night_end + (DAY_NS if night_end < ROLL_NS else 0) - SHANGHAI_NS
-            found.append(Session(before * DAY_NS + night.start - SHANGHAI_NS, end, SessionKind.CONTINUOUS))
+            sessions.append(Session(before * DAY_NS + night.start - SHANGHAI_NS, end, SessionKind.CONTINUOUS))
         since = self._exchange.morning_auction_after_night
-        if not found or (since is not None and when >= since):
-            found.append(_auction(today, hours.auction))
+        if not sessions or (since is not None and when >= since):
+            sessions.append(_auction(today, hours.auction))
         midnight = today * DAY_NS - SHANGHAI_NS
-        found += (Session(midnight + a, midnight + b, SessionKind.CONTINUOUS) for a, b in hours.continuous)
+        sessions += (Session(midnight + a, midnight + b, SessionKind.CONTINUOUS) for a, b in hours.continuous)
         if hours.closing_auction:
-            found.append(_auction(today, hours.closing_auction))
-        return tuple(found)
+            sessions.append(_auction(today, hours.closing_auction))
+        return tuple(sessions)
 
     def _holds_night(self, before: int, today: int, when: date) -> bool:
         """Nothing but a weekend lies between, and nights are not suspended."""

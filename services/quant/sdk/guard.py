@@ -1,4 +1,4 @@
-"""The gate through which all user code is entered, so that the supervisor can tell who blocks or kills a worker."""
+"""The guard through which all user code is entered, so that the supervisor knows which strategy blocks its worker."""
 
 import inspect
 import types

@@ -152,7 +152,7 @@ class Loader:
         return [v for v in values if family_of(v) and (source.entry or v.__module__ == imported.__name__)]
 
     def _prepare_vnpy(self) -> None:
-        """Vnpy reads and writes below the working folder, and takes over logging unless told not to."""
+        """Vnpy reads and writes below the working folder, and takes over logging unless its settings say no."""
         if "vnpy.trader.setting" in sys.modules:
             return
         from vnpy.trader.setting import SETTINGS
@@ -161,7 +161,7 @@ class Loader:
 
 
 def import_error(error: BaseException, path: Path | None) -> str:
-    """One line for whoever wrote the file, `file:line: error`; without the place where that is not in `path`.
+    """One line for the file's author, `file:line: error`; without the place where that is not in `path`.
 
     `path`: the file that was imported, or the folder that it is in.
     """

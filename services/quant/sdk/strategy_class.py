@@ -47,7 +47,7 @@ def family_of(value: Any) -> Family | None:
     names = {(base.__module__, base.__name__) for base in value.__mro__}
     if value.__name__ in _TEMPLATES and value.__module__ in _TEMPLATE_MODULES:
         return None
-    # By name, so that telling them apart does not import vnpy.
+    # By name, so that this does not import vnpy.
     if ("vnpy_ctastrategy.template", "CtaTemplate") in names:
         return Family.VNPY_CTA
     if ("services.quant.sdk.base", "BaseStrategy") in names:

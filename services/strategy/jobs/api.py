@@ -76,10 +76,10 @@ class BacktestApi(rpc.BacktestServiceServicer):
         """Its progress, until it ends."""
         heartbeat_s = convert.heartbeat_s(request)
         watched = self._jobs.watch_job(call.user_id, _BACKTEST, request.backtest_id, heartbeat_s)
-        to_pb = convert.NewsOf(pb.WatchBacktestResponse, "backtest", convert.backtest_to_pb, self._clock)
+        to_pb = convert.JobMessages(pb.WatchBacktestResponse, "backtest", convert.backtest_to_pb, self._clock)
         try:
-            async for news in watched:
-                yield to_pb(news)
+            async for update in watched:
+                yield to_pb(update)
         finally:
             await watched.aclose()
 
@@ -159,10 +159,12 @@ class BacktestApi(rpc.BacktestServiceServicer):
         """Its progress, until it ends."""
         heartbeat_s = convert.heartbeat_s(request)
         watched = self._jobs.watch_job(call.user_id, _OPTIMIZATION, request.optimization_id, heartbeat_s)
-        to_pb = convert.NewsOf(pb.WatchOptimizationResponse, "optimization", convert.optimization_to_pb, self._clock)
+        to_pb = convert.JobMessages(
+            pb.WatchOptimizationResponse, "optimization", convert.optimization_to_pb, self._clock
+        )
         try:
-            async for news in watched:
-                yield to_pb(news)
+            async for update in watched:
+                yield to_pb(update)
         finally:
             await watched.aclose()
 

@@ -159,8 +159,8 @@ def point_to_pb(row: Mapping[str, Any]) -> pb.OptimizationPoint:
     return _point(**documents, target=row["target"], error=row["error"])
 
 
-class NewsOf:
-    """News of one stream as its messages: the job when its status has changed, otherwise its progress alone."""
+class JobMessages:
+    """Updates of one stream as its messages: the job when its status has changed, otherwise its progress alone."""
 
     def __init__(self, message: type[Any], noun: str, to_pb: Callable[[Job], Any], clock: Clock) -> None:
         self._message = message
@@ -169,16 +169,16 @@ class NewsOf:
         self._clock = clock
         self._status: Status | None = None
 
-    def __call__(self, news: News) -> Any:
+    def __call__(self, update: News) -> Any:
         """The next message."""
-        if news.end:
-            return self._message(end=news.end)
-        if news.job is None:
+        if update.end:
+            return self._message(end=update.end)
+        if update.job is None:
             return self._message(heartbeat=_time(self._clock.now()))
-        if news.job.status is self._status:
-            return self._message(progress=_progress(news.job.progress))
-        self._status = news.job.status
-        return self._message(**{self._noun: self._to_pb(news.job)})
+        if update.job.status is self._status:
+            return self._message(progress=_progress(update.job.progress))
+        self._status = update.job.status
+        return self._message(**{self._noun: self._to_pb(update.job)})
 
 
 def _fill(made: Any, job: Job) -> None:

@@ -1,7 +1,7 @@
 """A job's folder: its process writes its results, and the service reads them.
 
 The process writes to `<id>.part`, `outcome.json` last. What is complete is renamed to `<id>` at once. User code ran in
-that process, so nothing in the folder is believed to be small or well-formed.
+that process, so nothing in the folder is trusted to be small or well-formed.
 """
 
 import gzip
@@ -110,7 +110,7 @@ class JobFolder:
     # By the service.
 
     def tidy(self) -> None:
-        """Leave what a job may leave, as plain files: to open a pipe or a device in its place would take for ever.
+        """Leave what a job may leave, as plain files: opening a pipe or a device in its place would not return.
 
         Raises BadResult, OSError.
         """

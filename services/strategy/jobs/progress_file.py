@@ -1,4 +1,4 @@
-"""The file through which a job's process shows how far it is: fixed in size, so that nobody can flood it."""
+"""The file through which a job's process reports its progress: fixed in size, so that it cannot be flooded."""
 
 import mmap
 import os
@@ -26,10 +26,10 @@ class ProgressFile:
 
 
 class ProgressReader:
-    """The same file as the process's keeper sees it: read, since who maps a file dies when somebody shortens it."""
+    """The same file in the service: read, not mapped, since a map of a file that is shortened kills its process."""
 
     def __init__(self, path: Path) -> None:
-        """Makes a file that says nothing yet."""
+        """Create a file without progress."""
         self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         os.write(self._file, bytes(_NUMBERS.size))
 
@@ -40,5 +40,5 @@ class ProgressReader:
         return min(max(done, 0), total), total
 
     def close(self) -> None:
-        """Let go of it."""
+        """Close it."""
         os.close(self._file)

@@ -42,7 +42,7 @@ class _Running:
 
 
 class Scheduler:
-    """All jobs that have not ended, in memory; what happens to them is written before it is told."""
+    """All jobs that have not ended, in memory; changes are written before they are published."""
 
     def __init__(
         self,
@@ -80,7 +80,7 @@ class Scheduler:
         return self._queue.count(user_id)
 
     async def resume(self) -> None:
-        """Take up what the last process left: what ran is run again, from its beginning, and not for ever."""
+        """Take up what the last process left: what ran is run again, from its beginning, and not without end."""
         await self._host.run_blocking(kill_left, self._root.absolute())
         async with self._repositories() as repository:
             for job in await repository.list_not_ended():
@@ -109,7 +109,7 @@ class Scheduler:
             return None
         if self._queue.remove(job.user_id, job_id):
             job = job.ended(self._clock.now(), Status.CANCELED)
-            # To its end, also when who asked does not wait for it: it is in no queue any more.
+            # To its end, also when the caller disconnects: it is in no queue any more.
             await asyncio.shield(
                 self._host.tasks.spawn(f"cancel {job_id}", self._patiently(self._end, job), awaited=True)
             )
@@ -285,7 +285,7 @@ class Scheduler:
         self._watchers.publish(job.job_id, [job])
 
     async def _patiently(self, write: Callable[[Job], Awaitable[None]], job: Job) -> None:
-        """Until the database takes it: while its disk is full, nothing begins and nothing has ended."""
+        """Retry until the database takes it: while its disk is full, nothing begins and nothing has ended."""
         pause_s = _RETRY_S
         while True:
             try:

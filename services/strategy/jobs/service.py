@@ -138,7 +138,7 @@ class JobService:
             setup=setup,
             create_time=self._clock.now(),
         )
-        # To its end, also when who asked does not wait for it: what is in the database alone would never run.
+        # To its end, also when the caller disconnects: what is in the database alone would never run.
         return await asyncio.shield(self._tasks.spawn("new job", self._enter(job, request_id), awaited=True))
 
     async def _enter(self, job: Job, request_id: str) -> Job:

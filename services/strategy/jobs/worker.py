@@ -1,7 +1,7 @@
-"""The process of one backtest or optimisation: imports the user's class, runs it, writes what it result, ends.
+"""The process of one backtest or optimisation: imports the user's class, runs it, writes the results, ends.
 
-What it needs comes as one line of JSON on standard input (see `JobSpec`). It holds no token and talks to nobody. When
-that input ends its parent is gone, and so it ends too. A second line asks it to end with what it has result so far.
+Its specification comes as one line of JSON on standard input (`JobSpec`). It has no token and no connections. When
+that input ends its parent is gone, and so it ends too. A second line asks it to end with its results so far.
 """
 
 import json
@@ -33,13 +33,13 @@ class CapturedOutput:
 
     def __init__(self) -> None:
         self._parts: list[str] = []
-        self._room = _PRINTED
+        self._left = _PRINTED
 
     def write(self, text: str) -> int:
         """Keep it while there is room."""
-        if self._room > 0:
-            self._parts.append(text[: self._room])
-            self._room -= len(text)
+        if self._left > 0:
+            self._parts.append(text[: self._left])
+            self._left -= len(text)
         return len(text)
 
     def flush(self) -> None:

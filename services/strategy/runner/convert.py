@@ -1,4 +1,4 @@
-"""The platform's messages as what strategies are told, and their orders as the platform takes them."""
+"""The platform's messages as strategies' events, and strategies' orders as the platform takes them."""
 
 from datetime import datetime
 from decimal import Decimal

@@ -35,7 +35,7 @@ class CtaEngine:
         self._objects = VnpyObjects(broker.instrument.symbol)
         self._stop_orders: dict[str, StopOrder] = {}
         self._stop_count = 0
-        self._lock_told = False
+        self._lock_logged = False
 
     # What strategies call.
 
@@ -54,8 +54,8 @@ class CtaEngine:
         instrument = self._broker.instrument
         price = float(to_step(price, instrument.price_tick))
         volume = float(to_step(volume, instrument.quantity_step))
-        if (lock or net) and not self._lock_told:
-            self._lock_told = True
+        if (lock or net) and not self._lock_logged:
+            self._lock_logged = True
             self.write_log("lock and net are not supported: orders open and close as they say", strategy)
         if stop:
             return [self._keep_stop(strategy, direction, offset, price, volume, lock, net)]
@@ -96,11 +96,11 @@ class CtaEngine:
         self, vt_symbol: str, days: int, interval: Interval, callback: Callable[[BarData], None], use_database: bool
     ) -> list[BarData]:
         """Closed bars of the last days, oldest first, stamped at their start."""
-        wanted = INTERVALS.get(interval.name)
-        if wanted is None:
+        known = INTERVALS.get(interval.name)
+        if known is None:
             raise ValueError(f"load_bar: the platform keeps no {interval.name} bars")
         with self._guard.outside():
-            bars = self._broker.load_bars(days, wanted)
+            bars = self._broker.load_bars(days, known)
         return self._guard.each([self._objects.bar(bar, interval) for bar in bars])
 
     def load_tick(self, vt_symbol: str, days: int, callback: Callable[[TickData], None]) -> list[TickData]:
@@ -121,7 +121,7 @@ class CtaEngine:
         """There is no mail yet: the text goes to the log."""
         self._broker.log(f"e-mail: {msg}")
 
-    # What the host tells.
+    # What the host calls.
 
     def process_tick(self, strategy: CtaTemplate, tick: Tick) -> None:
         """Trigger local stops, then on_tick; vnpy's order."""

@@ -1,6 +1,6 @@
 """The streams that a running strategy lives on: ticks of its symbol, orders and trades of its account.
 
-Both go on by themselves after anything that ends them, from where they were; what was missed is fetched or told.
+Both go on by themselves after anything that ends them, from where they were; what was missed is fetched or logged.
 """
 
 import asyncio
@@ -34,7 +34,7 @@ class TickFeed:
         self._last = 0
 
     async def ticks(self) -> AsyncIterator[market_pb2.Tick]:
-        """The ticks, for ever. Raises NotFound, Invalid or Denied: those would not change by trying again."""
+        """The ticks, until cancelled. Raises NotFound, Invalid or Denied: those would not change by trying again."""
         pause_s = _FIRST_PAUSE_S
         while True:
             request = market_pb2.StreamTicksRequest(symbols=[self._symbol], mode=market_pb2.DELIVERY_MODE_LOSSLESS)
@@ -43,8 +43,8 @@ class TickFeed:
                 request.resume_after_sequence[self._symbol] = self._last
             try:
                 stream = self._connections.market.StreamTicks(request, metadata=self._access.metadata)
-                async with aclosing(_until_silent(stream)) as news:
-                    async for message in news:
+                async with aclosing(_until_silent(stream)) as updates:
+                    async for message in updates:
                         pause_s = _FIRST_PAUSE_S
                         for tick in message.ticks:
                             if tick.sequence > self._last or not tick.sequence:
@@ -82,8 +82,8 @@ class OrderFeed:
         on_trade: Callable[[trading_pb2.Trade], Awaitable[None]],
         on_snapshot: Callable[[], Awaitable[None]],
     ) -> None:
-        """Hand over what comes, for ever. `on_snapshot`: open orders were handed over, but what finished and what
-        was filled while nobody listened was not."""
+        """Hand over what comes, until cancelled. `on_snapshot`: open orders were handed over, but orders that finished
+        and fills that came while the stream was down were not."""
         pause_s = _FIRST_PAUSE_S
         while True:
             request = order_service_pb2.StreamOrdersRequest(account_id=self._account_id)
@@ -92,8 +92,8 @@ class OrderFeed:
                 request.resume_after_sequence = self._sequence
             try:
                 stream = self._connections.orders.StreamOrders(request, metadata=self._access.metadata)
-                async with aclosing(_until_silent(stream)) as news:
-                    async for message in news:
+                async with aclosing(_until_silent(stream)) as updates:
+                    async for message in updates:
                         pause_s = _FIRST_PAUSE_S
                         kind = message.WhichOneof("event")
                         if kind == "order" and message.order.strategy_id == self._strategy_id:

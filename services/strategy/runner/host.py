@@ -36,7 +36,7 @@ class Host(Protocol):
         """One of its orders changed."""
 
     async def trade(self, trade: Trade) -> None:
-        """One of its orders was filled: adds to the position, then tells it."""
+        """One of its orders was filled: adds to the position, then calls its callback."""
 
     def variables(self) -> dict[str, Any]:
         """The values of its variables, as JSON has them."""

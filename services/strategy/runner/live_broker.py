@@ -66,7 +66,7 @@ class LiveBroker:
         self._open: dict[str, Order] = {}
         self._client_ids: RecentKeys[str] = RecentKeys()
         self._cancelling: set[str] = set()
-        # What orders say was filled, less what trades said: an order's news and its trades' come one by one.
+        # What orders say was filled, less what trades said: updates of an order and of its trades come one by one.
         self._owed: dict[str, float] = {}
         self._outgoing: asyncio.Queue[pb.CreateOrderRequest | str] = asyncio.Queue()
 
@@ -125,10 +125,10 @@ class LiveBroker:
 
     def learn(self, order: Order) -> bool:
         """An order's state came from the platform; False when it says nothing new."""
-        told = order.order_id in self._client_ids
+        known_before = order.order_id in self._client_ids
         self._client_ids[order.order_id] = order.client_order_id
         known = self._open.get(order.client_order_id)
-        if known is None and told and not order.is_open:
+        if known is None and known_before and not order.is_open:
             return False
         if known is not None and known.order_id and (known.state, known.filled) == (order.state, order.filled):
             return False
@@ -159,7 +159,7 @@ class LiveBroker:
         return list(self._open.values())
 
     async def run(self) -> None:
-        """Send what is queued, for ever."""
+        """Send what is queued, until cancelled."""
         while True:
             item = await self._outgoing.get()
             try:
@@ -236,7 +236,7 @@ class LiveBroker:
         self._client_ids[made.order_id] = made.client_order_id
         known = self._open.get(made.client_order_id)
         if known is not None and not known.order_id:
-            # Its id, so that it can be cancelled; its state is told by the stream, in the right order.
+            # Its id, so that it can be cancelled; its state comes by the stream, in the right order.
             self._open[made.client_order_id] = replace(known, order_id=made.order_id)
 
     def _refused(self, client_order_id: str, reason: str) -> None:

@@ -54,7 +54,7 @@ class Report:
         self.changed = True
 
     def move(self, phase: Phase, error: str = "") -> None:
-        """The runner is in another phase: to be told at once."""
+        """The runner is in another phase: to be reported at once."""
         self.phase, self.error = phase, error
         self.changed = self.urgent = True
 
@@ -79,7 +79,7 @@ class Report:
         return message, lines
 
     def put_back(self, lines: list[Line], urgent: bool) -> None:
-        """It did not arrive: tell it again."""
+        """Report it again: it did not arrive."""
         self.lines.extendleft(reversed(lines[-(_LINES - len(self.lines)) :] if len(self.lines) < _LINES else []))
         self.changed = True
         self.urgent = self.urgent or urgent

@@ -68,10 +68,10 @@ class StrategyRunner:
         self.report = Report(start.strategy.strategy_id, position=start.strategy.position or "0")
         self._position = Decimal(0)
         self._seen_trades: RecentKeys[bool] = RecentKeys()
-        self._news: deque[Order | Trade] = deque()
+        self._updates: deque[Order | Trade] = deque()
         self._ticks: deque[market_pb2.Tick] = deque()
-        self._something = asyncio.Event()
-        self._room = asyncio.Event()
+        self._wakeup = asyncio.Event()
+        self._capacity = asyncio.Event()
         self._stop_asked = asyncio.Event()
         self._snapshot = asyncio.Event()
         self._suspending = False
@@ -83,10 +83,10 @@ class StrategyRunner:
 
     def stop(self, *, suspend: bool = False) -> None:
         """Ask for its end. `suspend`: the platform stops and it will go on later; its orders are cancelled, on_stop is
-        called, but it stays RUNNING in the books."""
+        called, but its status stays RUNNING."""
         self._suspending = suspend
         self._stop_asked.set()
-        self._something.set()
+        self._wakeup.set()
 
     async def run(self) -> None:
         """The whole life; never raises but when it is cancelled."""
@@ -118,7 +118,7 @@ class StrategyRunner:
             self._connections,
             self.access,
             self._clock,
-            on_order=self._tell,
+            on_order=self._enqueue,
             on_log=self._log,
             on_change=self._changed,
         )
@@ -149,7 +149,7 @@ class StrategyRunner:
 
     async def _loop(self, tasks: list[asyncio.Task[None]]) -> None:
         for task in tasks:
-            task.add_done_callback(lambda _: self._something.set())
+            task.add_done_callback(lambda _: self._wakeup.set())
         turn_end = self._clock.monotonic() + _TURN_S
         while not self._stop_asked.is_set():
             if await self._step():
@@ -160,23 +160,23 @@ class StrategyRunner:
             for task in tasks:
                 if task.done():
                     task.result()  # a feed that ended did so because trying again is useless
-            self._something.clear()
-            await self._something.wait()
+            self._wakeup.clear()
+            await self._wakeup.wait()
             turn_end = self._clock.monotonic() + _TURN_S
 
     async def _step(self) -> bool:
         """Hand over one thing that waits; False when nothing does."""
         assert self._host is not None
-        if self._news:
-            news = self._news.popleft()
-            if isinstance(news, Trade):
-                await self._host.trade(news)
+        if self._updates:
+            update = self._updates.popleft()
+            if isinstance(update, Trade):
+                await self._host.trade(update)
             else:
-                await self._host.order(news)
+                await self._host.order(update)
             return True
         if self._ticks:
             tick = self._ticks.popleft()
-            self._room.set()
+            self._capacity.set()
             await self._host.tick(tick_from_pb(tick))
             return True
         return False
@@ -200,14 +200,14 @@ class StrategyRunner:
         assert self._broker is not None
         end = self._clock.monotonic() + _CLEAR_S / 2
         while self._clock.monotonic() < end:
-            while self._news:
+            while self._updates:
                 await self._step()
             if self._broker.settled:
                 return
-            self._something.clear()
+            self._wakeup.clear()
             with suppress(TimeoutError):
                 async with asyncio.timeout(0.2):
-                    await self._something.wait()
+                    await self._wakeup.wait()
 
     async def _fail(self, error: BaseException) -> None:
         line = traceback.format_exception_only(error)[-1].strip()
@@ -243,11 +243,11 @@ class StrategyRunner:
         self._broker.cancel_all()
         end = self._clock.monotonic() + _CLEAR_S
         while self._broker.open_orders() and self._clock.monotonic() < end:
-            self._something.clear()
+            self._wakeup.clear()
             with suppress(TimeoutError):
                 async with asyncio.timeout(0.2):
-                    await self._something.wait()
-        self._news.clear()
+                    await self._wakeup.wait()
+        self._updates.clear()
 
     def _make_host(self, strategy_class: type, settings: dict[str, Any], instrument: Instrument) -> Host:
         assert self._broker is not None
@@ -266,7 +266,7 @@ class StrategyRunner:
         assert self._broker is not None
         order = order_from_pb(message)
         if self._broker.learn(order):
-            self._tell(order)
+            self._enqueue(order)
 
     async def _on_trade(self, message: trading_pb2.Trade) -> None:
         assert self._broker is not None
@@ -281,7 +281,7 @@ class StrategyRunner:
         trade = trade_from_pb(message, client_order_id)
         self._broker.traded(trade)
         if self._host is not None:
-            self._tell(trade)
+            self._enqueue(trade)
 
     async def _on_snapshot(self) -> None:
         assert self._broker is not None
@@ -296,14 +296,14 @@ class StrategyRunner:
     async def _read_ticks(self, feed: TickFeed) -> None:
         async for tick in feed.ticks():
             self._ticks.append(tick)
-            self._something.set()
+            self._wakeup.set()
             if len(self._ticks) >= _WAITING_TICKS:
-                self._room.clear()
-                await self._room.wait()
+                self._capacity.clear()
+                await self._capacity.wait()
 
-    def _tell(self, news: Order | Trade) -> None:
-        self._news.append(news)
-        self._something.set()
+    def _enqueue(self, update: Order | Trade) -> None:
+        self._updates.append(update)
+        self._wakeup.set()
 
     # What it reports ---------------------------------------------------------------------------------------------
 
@@ -365,7 +365,7 @@ def _traceback(error: BaseException) -> str:
     if isinstance(error, RedFireError):
         return f"{error.reason.value}: {error.message}"
     own = (str(Path(__file__).parent), str(Path(guard.__file__)))
-    frames = error.__traceback__
-    while frames is not None and frames.tb_frame.f_code.co_filename.startswith(own):
-        frames = frames.tb_next
-    return "".join(traceback.format_exception(type(error), error, frames or error.__traceback__)).rstrip()
+    frame = error.__traceback__
+    while frame is not None and frame.tb_frame.f_code.co_filename.startswith(own):
+        frame = frame.tb_next
+    return "".join(traceback.format_exception(type(error), error, frame or error.__traceback__)).rstrip()

@@ -1,4 +1,4 @@
-"""A worker process: takes assignments from the strategy service, runs them, reports what becomes of them."""
+"""A worker process: takes assignments from the strategy service, runs them, reports their state."""
 
 import asyncio
 import logging
@@ -42,11 +42,11 @@ class Worker:
         self._slots: dict[str, Slot] = {}
         self._again: dict[str, pb.WatchAssignmentsResponse.Start] = {}
         self._ended: set[asyncio.Task[None]] = set()
-        self._news = asyncio.Event()
+        self._changed = asyncio.Event()
 
     async def run(self) -> None:
         """Until the service says that it is over; then strategies leave the market in order."""
-        helpers = [asyncio.create_task(self._beat()), asyncio.create_task(self._report_forever())]
+        helpers = [asyncio.create_task(self._beat()), asyncio.create_task(self._report_until_cancelled())]
         try:
             await self._follow()
             await self._leave()
@@ -118,28 +118,28 @@ class Worker:
         slot = self._heartbeat.take(strategy_id) if self._heartbeat else None
         if slot is not None:
             self._slots[strategy_id] = slot
-        runner = StrategyRunner(start, self._connections, self._loader, Guard(slot), self._clock, self._news.set)
+        runner = StrategyRunner(start, self._connections, self._loader, Guard(slot), self._clock, self._changed.set)
         self._runners[strategy_id] = runner
         self._tasks[strategy_id] = asyncio.create_task(runner.run(), name=strategy_id)
 
     async def _leave(self) -> None:
-        """The platform stops: cancel orders, tell where everything stands."""
+        """Cancel orders and report all states: the platform stops."""
         for runner in self._runners.values():
             runner.stop(suspend=True)
         if self._tasks:
             await asyncio.wait(list(self._tasks.values()), timeout=_LEAVE_S)
         await self._report(final=True)
 
-    async def _report_forever(self) -> None:
+    async def _report_until_cancelled(self) -> None:
         while True:
             with suppress(TimeoutError):
                 async with asyncio.timeout(_REPORT_S):
-                    await self._news.wait()
-            urgent = self._news.is_set()
-            self._news.clear()
+                    await self._changed.wait()
+            urgent = self._changed.is_set()
+            self._changed.clear()
             if not await self._report(only_urgent=urgent):
                 await asyncio.sleep(_RETRY_S)
-                self._news.set()
+                self._changed.set()
 
     async def _report(self, *, only_urgent: bool = False, final: bool = False) -> bool:
         """Send what changed; False when it did not arrive. Strategies that are over are forgotten once it did."""

@@ -101,7 +101,7 @@ class _Runner(StrategyRunner):
         return (
             host.ticks >= ticks
             and len(host.trades) >= trades
-            and not self._news
+            and not self._updates
             and not broker._outgoing._unfinished_tasks  # type: ignore[attr-defined]
             and not broker._owed
             and not broker._cancelling

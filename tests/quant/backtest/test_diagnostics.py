@@ -21,7 +21,7 @@ from tests.quant.backtest.vnpy_oracle import shipped
 RB, IF = "rb888.SHFE", "IF2101.CFFEX"
 
 
-def said(strategy_class, data, build="pure", **more):
+def diagnosed(strategy_class, data, build="pure", **more):
     """The run's diagnostics, as one text."""
     interval = getattr(data, "interval", "tick")
     result = run_backtest(
@@ -41,7 +41,7 @@ def first_ticks(count, **columns):
     [("BollChannelStrategy", "bg", 15), ("KingKeltnerStrategy", "bg", 5), ("MultiTimeframeStrategy", "bg5", 5)],
 )
 def test_a_window_that_never_completes_is_named_with_what_it_waits_for(name, generator, minutes, build):
-    result, text = said(shipped(name), rb_bars(), build)
+    result, text = diagnosed(shipped(name), rb_bars(), build)
     assert not result.trades
     assert text.startswith("There are no trades: in 15,738 bars the strategy sent no order; see below what may be why.")
     assert f"The window of {generator} never completes: vnpy's BarGenerator closes a {minutes}-minute bar" in text
@@ -52,7 +52,7 @@ def test_a_window_that_never_completes_is_named_with_what_it_waits_for(name, gen
 
 @pytest.mark.parametrize("build", BUILDS)
 def test_a_window_inside_a_signal_is_found_and_told_beside_trades(build):
-    result, text = said(shipped("MultiSignalStrategy"), rb_bars(), build)
+    result, text = diagnosed(shipped("MultiSignalStrategy"), rb_bars(), build)
     assert result.trades
     assert text.startswith("The window of ma_signal.bg never completes")
     assert "no trades" not in text
@@ -61,9 +61,9 @@ def test_a_window_inside_a_signal_is_found_and_told_beside_trades(build):
 @pytest.mark.parametrize("build", BUILDS)
 def test_windows_that_complete_are_not_named(build):
     data = generated.bars(days=6)
-    result, text = said(shipped("BollChannelStrategy"), data, build)
+    result, text = diagnosed(shipped("BollChannelStrategy"), data, build)
     assert "window" not in text
-    result, text = said(shipped("DoubleMaStrategy"), rb_bars(), build)
+    result, text = diagnosed(shipped("DoubleMaStrategy"), rb_bars(), build)
     assert result.trades
     assert text == ""
 
@@ -107,39 +107,39 @@ def test_hour_day_and_minute_windows_are_told_apart(window, kind, end, sessions,
 
     parameters = {"window": window, "kind": kind, "end": time.fromisoformat(end) if end else None}
     data = generated.bars(days=3, sessions=sessions)
-    _, text = said(HourStrategy, data, build, parameters=parameters)
+    _, text = diagnosed(HourStrategy, data, build, parameters=parameters)
     assert sentence in text
     assert ("never completes" in text) == bool(sentence)
 
 
 def test_fewer_bars_than_an_array_holds():
-    _, text = said(shipped("DoubleMaStrategy"), rb_bars(), end=date(2019, 7, 31))
+    _, text = diagnosed(shipped("DoubleMaStrategy"), rb_bars(), end=date(2019, 7, 31))
     assert "am never left the warm-up: it needs 100 bars and got 24" in text
     assert "it asked for the 10 days before 2019-07-31, which is more than there is: the data begin on" in text
     assert "so it got nothing" in text
 
 
 def test_a_warm_up_longer_than_the_data_is_told_where_a_start_was_given():
-    result, text = said(shipped("DoubleMaStrategy"), rb_bars(), start=date(2019, 8, 5))
+    result, text = diagnosed(shipped("DoubleMaStrategy"), rb_bars(), start=date(2019, 8, 5))
     assert result.trades
     assert text == (
         "To warm up it asked for the 10 days before 2019-08-05, which is more than there is: the data begin on "
         "2019-07-31, so it got only 162 rows. Use data that begin earlier, or a later start."
     )
-    assert said(shipped("DoubleMaStrategy"), rb_bars(), start=date(2019, 9, 5))[1] == ""
+    assert diagnosed(shipped("DoubleMaStrategy"), rb_bars(), start=date(2019, 9, 5))[1] == ""
 
 
 def test_bars_asked_for_where_there_are_ticks():
-    _, text = said(shipped("TurtleSignalStrategy"), first_ticks(2000))
+    _, text = diagnosed(shipped("TurtleSignalStrategy"), first_ticks(2000))
     assert "To warm up it asked for the 20 days before 2021-01-04, as minute bars: the data are ticks" in text
 
 
 def test_a_strategy_of_ticks_on_bars_and_the_other_way_round():
     assert (
         "It does nothing in on_bar, and the data are bars: it needs ticks."
-        in said(shipped("TestStrategy"), rb_bars())[1]
+        in diagnosed(shipped("TestStrategy"), rb_bars())[1]
     )
-    _, text = said(Sender, first_ticks(50))
+    _, text = diagnosed(Sender, first_ticks(50))
     assert "It does nothing in on_tick, and the data are ticks: it needs bars." in text
 
 
@@ -173,44 +173,44 @@ class Ticker(Sender):
 
 
 def test_an_order_far_from_the_market_is_shown_beside_the_prices():
-    _, text = said(Sender, rb_bars())
+    _, text = diagnosed(Sender, rb_bars())
     assert "There are no trades: 1 order was sent, 1 still open at the end." in text
     shown = r"Open since 2019-07-31 21:45:00: buy 2 at (\d+) \(limit\); prices since then were (\d+) to (\d+)\."
     bought, lowest, highest = map(int, re.search(shown, text).groups())
     assert bought < lowest < highest
-    _, text = said(Sender, rb_bars(), parameters={"away": 2.0, "stop": True})
+    _, text = diagnosed(Sender, rb_bars(), parameters={"away": 2.0, "stop": True})
     bought, lowest, highest = map(int, re.search(r"buy 2 at (\d+) \(stop\); prices .* (\d+) to (\d+)", text).groups())
     assert lowest < highest < bought
 
 
 def test_orders_that_are_cancelled_are_counted():
-    _, text = said(Sender, rb_bars(), parameters={"cancels": True})
+    _, text = diagnosed(Sender, rb_bars(), parameters={"cancels": True})
     assert text == "There are no trades: 1 order was sent, 1 cancelled before the market reached it."
 
 
 def test_an_order_on_the_last_row_had_no_chance():
-    _, text = said(Sender, rb_bars(), parameters={"at_end": len(rb_bars()), "away": 1.1})
+    _, text = diagnosed(Sender, rb_bars(), parameters={"at_end": len(rb_bars()), "away": 1.1})
     assert re.search(r"Open: buy 2 at \d+ \(limit\), sent with the last row: none was left to fill it\.", text)
 
 
 def test_an_order_outside_the_price_limits():
-    _, text = said(Ticker, first_ticks(200), parameters={"away": 0.8}, pricetick=0.2)
+    _, text = diagnosed(Ticker, first_ticks(200), parameters={"away": 0.8}, pricetick=0.2)
     outside = re.search(
         r"buy 1 at ([\d.]+) \(limit\), which is outside the day's price limits \(limit_down ([\d.]+)\)", text
     )
     assert float(outside[1]) < float(outside[2])
-    _, text = said(Ticker, first_ticks(200), parameters={"away": 0.8}, pricetick=0.2, fill="sim")
+    _, text = diagnosed(Ticker, first_ticks(200), parameters={"away": 0.8}, pricetick=0.2, fill="sim")
     assert "1 order was sent, 1 refused" in text
     assert f"1 order of 1 was refused. Reasons: 1 × PRICE_OUTSIDE_LIMITS (the first: {outside[1]}:" in text
 
 
 def test_ticks_without_quotes():
-    _, text = said(Ticker, first_ticks(200, ask_price_1=np.zeros(200)), parameters={"away": 1.0}, pricetick=0.2)
+    _, text = diagnosed(Ticker, first_ticks(200, ask_price_1=np.zeros(200)), parameters={"away": 1.0}, pricetick=0.2)
     assert "The ticks have no ask_price_1: limit orders cannot be filled." in text
 
 
 def test_refusals_of_fill_sim_are_counted_by_reason():
-    _, text = said(shipped("DoubleMaStrategy"), rb_bars(), fill="sim", capital=1000.0)
+    _, text = diagnosed(shipped("DoubleMaStrategy"), rb_bars(), fill="sim", capital=1000.0)
     shown = r"(\d+) orders of (\d+) were refused. Reasons: (\d+) × INSUFFICIENT_FUNDS \(the first: [\d.]+ needed"
     refused, of, reasons = map(int, re.search(shown, text).groups())
     assert refused == of == reasons > 500
@@ -222,7 +222,7 @@ def test_a_strategy_that_raises_says_when_and_what():
             if bar.datetime.hour == 14:
                 raise KeyError("what")
 
-    result, text = said(Thrower, rb_bars())
+    result, text = diagnosed(Thrower, rb_bars())
     assert result.error
     assert text.startswith("The strategy raised KeyError: 'what' at 2019-08-01 14:00:00: the run ended there")
 
@@ -230,11 +230,11 @@ def test_a_strategy_that_raises_says_when_and_what():
         def __init__(self, *args):
             raise ValueError("no")
 
-    assert "ValueError: no before the first row" in said(Unborn, rb_bars())[1]
+    assert "ValueError: no before the first row" in diagnosed(Unborn, rb_bars())[1]
 
 
 def test_ruin_and_trades_of_nothing_are_told():
-    result, text = said(shipped("DoubleMaStrategy"), rb_bars(), capital=10.0)
+    result, text = diagnosed(shipped("DoubleMaStrategy"), rb_bars(), capital=10.0)
     assert result.trades
     assert "no account could have gone on from there" in text
 
@@ -242,7 +242,7 @@ def test_ruin_and_trades_of_nothing_are_told():
         def on_bar(self, bar):
             self.buy(bar.close_price + 5, 0)
 
-    assert "All trades have the volume 0." in said(Nothing, rb_bars())[1]
+    assert "All trades have the volume 0." in diagnosed(Nothing, rb_bars())[1]
 
 
 class Native(BaseStrategy):
@@ -263,11 +263,11 @@ class Native(BaseStrategy):
 
 @pytest.mark.parametrize("build", BUILDS)
 def test_a_base_strategy_says_why_too(build):
-    _, text = said(Native, rb_bars(), build)
+    _, text = diagnosed(Native, rb_bars(), build)
     assert "There are no trades: in 15,738 bars the strategy sent no order" in text
     assert "arrays never left the warm-up: it needs 10 bars and got none" in text
     assert "To warm up it asked for the 5 days before 2019-07-31, which is more than there is" in text
-    _, text = said(Native, rb_bars(), build, parameters={"price": 100.0})
+    _, text = diagnosed(Native, rb_bars(), build, parameters={"price": 100.0})
     assert "1 order was sent, 1 still open at the end" in text
     assert "buy 1 at 100 (limit); prices since then were" in text
 
@@ -276,12 +276,12 @@ def test_a_base_strategy_that_never_gets_bars():
     class Blind(Native):
         bar_seconds = 0
 
-    assert "Its bar_seconds is 0: of ticks no bars are made for its on_bar." in said(Blind, first_ticks(50))[1]
+    assert "Its bar_seconds is 0: of ticks no bars are made for its on_bar." in diagnosed(Blind, first_ticks(50))[1]
 
     class Deaf(BaseStrategy):
         pass
 
-    assert "It has neither on_tick nor on_bar: it never looks at the market." in said(Deaf, first_ticks(50))[1]
+    assert "It has neither on_tick nor on_bar: it never looks at the market." in diagnosed(Deaf, first_ticks(50))[1]
 
 
 def test_attributes_that_lead_round_and_round_do_no_harm():
@@ -295,7 +295,7 @@ def test_attributes_that_lead_round_and_round_do_no_harm():
         def __getattr__(self, name):
             raise RuntimeError(name)
 
-    assert "There are no trades" in said(Knot, rb_bars())[1]
+    assert "There are no trades" in diagnosed(Knot, rb_bars())[1]
 
 
 def test_a_strategy_that_keeps_many_bars_is_still_looked_through():
@@ -308,4 +308,4 @@ def test_a_strategy_that_keeps_many_bars_is_still_looked_through():
             self.bars.append(bar)
             self.index[bar.datetime] = bar
 
-    assert "late['am'] never left the warm-up: it needs 7 bars and got none" in said(Keeper, rb_bars())[1]
+    assert "late['am'] never left the warm-up: it needs 7 bars and got none" in diagnosed(Keeper, rb_bars())[1]

@@ -90,7 +90,7 @@ def test_a_strategy_that_reads_the_next_rows_is_reported_with_its_signals_times(
     data = bars()
     found = checked(Peeking, data, parameters={"ahead": ahead})
     assert found[0].startswith("Look-ahead: the signals of ")
-    assert "cannot be had in trading" in found[0]
+    assert "unavailable in trading" in found[0]
     first, second = found[1:3]
     # A signal on the last row of shortened data changes: what came after it is not there.
     time, text = first.split(": ", 1)
@@ -288,8 +288,8 @@ def test_a_strategy_that_raises_is_not_checked():
     assert checked(Thrower, bars()) == ["Look-ahead was not looked for: the strategy raised ValueError: no."]
 
 
-def test_the_cost_is_bounded_and_its_progress_told():
-    told: list[tuple[int, int]] = []
+def test_the_cost_is_bounded_and_its_progress_reported():
+    reported: list[tuple[int, int]] = []
     seen: list[int] = []
 
     class Counting(shipped("DoubleMaStrategy")):
@@ -297,11 +297,11 @@ def test_the_cost_is_bounded_and_its_progress_told():
             seen.append(len(self.cta_engine.source.replay))
 
     data = bars()
-    assert checked(Counting, data, progress=lambda done, total: told.append((done, total))) == []
+    assert checked(Counting, data, progress=lambda done, total: reported.append((done, total))) == []
     assert len(seen) <= 2 + AT_SIGNALS + ELSEWHERE
     assert seen[:2] == [len(data)] * 2
     assert len(set(seen)) == len(seen) - 1
-    parts = [done / total for done, total in told]
+    parts = [done / total for done, total in reported]
     assert parts == sorted(parts)
     assert parts[-1] == 1.0
     assert len(parts) > 10
@@ -313,8 +313,8 @@ def test_the_command_shows_it(tmp_path, redfire):
     asked += ("--strategies", tmp_path, "--check-lookahead")
     code, out, err = redfire("backtest", "Keeping", *asked, "--json")
     assert code == 0, err
-    told = json.loads(out)["diagnostics"]
-    assert any(sentence.startswith("Look-ahead: the signals of ") for sentence in told)
+    reported = json.loads(out)["diagnostics"]
+    assert any(sentence.startswith("Look-ahead: the signals of ") for sentence in reported)
     code, out, err = redfire("backtest", "DoubleMaStrategy", *asked)
     assert code == 0, err
     assert "No look-ahead was found: signals are the same on shortened data." in " ".join(out.split())

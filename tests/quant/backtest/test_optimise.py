@@ -140,7 +140,7 @@ def test_a_genetic_search_runs_no_place_twice_and_ends_when_the_grid_is_done():
     seen = []
     for places in search.generations():
         seen += places
-        search.tell({place: float(sum(place)) for place in places})
+        search.record({place: float(sum(place)) for place in places})
     assert sorted(seen) == list(space.places())
 
 
@@ -151,7 +151,7 @@ def test_a_genetic_search_climbs_a_large_grid():
     for places in search.generations():
         values = {place: -sum((index - 42) ** 2 for index in place) for place in places}
         best, count = max(best, *values.values()), count + len(values)
-        search.tell(values)
+        search.record(values)
     assert count == 1800 and best > -100
 
 

@@ -9,7 +9,7 @@ from vnpy_ctastrategy import CtaTemplate
 
 from services.commands.backtest.document import document
 from services.quant.backtest.data.dataset import Bars
-from services.quant.backtest.engine.native_objects import folded
+from services.quant.backtest.engine.native_objects import resampled
 from services.quant.backtest.job import BacktestJob
 from services.quant.backtest.result import BacktestResult
 from services.quant.backtest.run import run_backtest
@@ -86,11 +86,11 @@ def test_days_of_vnpys_fills_are_dates_of_the_clock_as_vnpy_has_them():
 )  # fmt: skip
 def test_longer_bars_of_a_strategy_are_those_of_market(seconds, starts, volumes):
     bars = [Bar(SYMBOL, at(text), 1.0, 1.0, 1.0, 1.0, volume=1.0) for text in TIMES]
-    found = folded(bars, 60, seconds)
+    found = resampled(bars, 60, seconds)
     assert [bar.time for bar in found] == [at(text) for text in starts]
     assert [bar.volume for bar in found] == volumes
 
 
 def test_daily_bars_keep_their_dates():
     bars = [Bar(SYMBOL, at(f"2024-02-{day:02} 00:00"), 1.0, 1.0, 1.0, 1.0, volume=1.0) for day in (7, 8, 19, 26)]
-    assert [bar.time.day for bar in folded(bars, 86_400, 604_800)] == [5, 19, 26]
+    assert [bar.time.day for bar in resampled(bars, 86_400, 604_800)] == [5, 19, 26]

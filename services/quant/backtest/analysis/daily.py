@@ -77,12 +77,12 @@ def with_balance(days: Sequence[Day], capital: float) -> list[Day]:
     """The same days with what follows from those before: balance, drawdown (≤ 0) and logarithmic return."""
     balances = np.cumsum([day.net_pnl for day in days]) + capital
     highest = np.maximum.accumulate(balances) if len(balances) else balances
-    found: list[Day] = []
+    results: list[Day] = []
     before = capital
     for day, balance, high in zip(days, balances.tolist(), highest.tolist(), strict=True):
         ratio = balance / before if before else math.nan
         drawdown = balance - high
-        found.append(
+        results.append(
             replace(
                 day,
                 balance=balance,
@@ -92,4 +92,4 @@ def with_balance(days: Sequence[Day], capital: float) -> list[Day]:
             )
         )
         before = balance
-    return found
+    return results

@@ -1,7 +1,7 @@
 """Diagnostics: sentences on why a backtest made no trades, and on oddities of one that did, from its state at the end.
 
 Nothing is recorded while it lasts. What the strategy holds (vnpy's ArrayManager and BarGenerator, wherever in its
-attributes) and what the core and its fill model hold tell enough.
+attributes) and what the core and its fill model hold is enough.
 """
 
 from collections import Counter, deque
@@ -17,7 +17,7 @@ from services.quant.backtest.data.zone_offsets import local_us
 from services.quant.backtest.engine.native_objects import AT_MARKET
 from services.quant.backtest.engine.overrides import is_native, overridden
 from services.quant.backtest.engine.run import Run
-from services.quant.backtest.pluralize import counted
+from services.quant.backtest.pluralize import pluralize
 from services.quant.backtest.result import Day, last_line
 
 _SHOWN = 3
@@ -33,25 +33,25 @@ _PLAIN = (str, bytes, int, float, complex, type(None), np.ndarray, np.generic, t
 
 def diagnose(run: Run, strategy: Any, days: Sequence[Day]) -> tuple[str, ...]:
     """The sentences on a run that is over; `strategy` None when its __init__ raised."""
-    found = _error(run)
+    sentences = _error(run)
     user = strategy.strategy if is_native(strategy) else strategy
     held = list(_held(user, {id(run.core), id(run.replay), id(run.core.source)}))
     windows = _windows(run, held)
     if len(run.fills):
-        found += _no_market(run) + windows + _refusals(run)
+        sentences += _no_market(run) + windows + _refusals(run)
         if run.job.start is not None:
-            found += run.core.source.shortfalls(run.core.start)
-        return (*found, *_account(days))
+            sentences += run.core.source.shortfalls(run.core.start)
+        return (*sentences, *_account(days))
     if not run.core.sent_count:
-        reasons = _deafness(run, strategy) + windows + _arrays(held)
+        reasons = _unhandled_rows(run, strategy) + windows + _arrays(held)
         if strategy is not None:
             reasons += run.core.source.shortfalls(run.core.start)
-        rows = counted(run.high - run.low, "bar" if run.replay.is_bars else "tick")
+        rows = pluralize(run.high - run.low, "bar" if run.replay.is_bars else "tick")
         if not run.error:
             why = "see below what may be why" if reasons else "its conditions for a signal were never met"
-            found.append(f"There are no trades: in {rows} the strategy sent no order; {why}.")
-        return (*found, *reasons)
-    return (*found, *_unfilled(run), *_refusals(run), *windows)
+            sentences.append(f"There are no trades: in {rows} the strategy sent no order; {why}.")
+        return (*sentences, *reasons)
+    return (*sentences, *_unfilled(run), *_refusals(run), *windows)
 
 
 def _error(run: Run) -> list[str]:
@@ -96,10 +96,10 @@ def _held(strategy: Any, others: set[int]) -> Iterator[tuple[str, Any]]:
 
 def _attributes(value: Any) -> dict[str, Any]:
     try:
-        found = object.__getattribute__(value, "__dict__")
+        attributes = object.__getattribute__(value, "__dict__")
     except AttributeError:
         return {}
-    return found if isinstance(found, dict) else {}
+    return attributes if isinstance(attributes, dict) else {}
 
 
 def _arrays(held: list[tuple[str, Any]]) -> list[str]:
@@ -148,7 +148,7 @@ def _window(run: Run, generator: Any) -> str:
         open_bar = open_bar or generator.hour_bar
         if open_bar is None or open_bar.datetime > first:
             return ""
-        return f"it takes {counted(window, 'hour')}, which these {data} never filled"
+        return f"it takes {pluralize(window, 'hour')}, which these {data} never filled"
     if open_bar is None or not window or first < open_bar.datetime > last - _DAY:
         return ""
     local = local_us(run.replay.data.time_ns[run.low : run.high], run.replay.zone)[0]
@@ -161,18 +161,18 @@ def _window(run: Run, generator: Any) -> str:
         )
     if open_bar.datetime > first:
         return ""
-    return f"it takes {counted(window, 'minute')}, and the end of one was not reached in these {data}"
+    return f"it takes {pluralize(window, 'minute')}, and the end of one was not reached in these {data}"
 
 
-def _deafness(run: Run, strategy: Any) -> list[str]:
+def _unhandled_rows(run: Run, strategy: Any) -> list[str]:
     """A strategy that does nothing with the kind of rows there are."""
     if strategy is None:
         return []
     is_bars = run.replay.is_bars
     if is_native(strategy):
-        if not strategy.hears_ticks and not strategy.hears_bars:
+        if not strategy.handles_ticks and not strategy.handles_bars:
             return ["It has neither on_tick nor on_bar: it never looks at the market."]
-        if not is_bars and not strategy.hears_ticks and not int(strategy.strategy.bar_seconds):
+        if not is_bars and not strategy.handles_ticks and not int(strategy.strategy.bar_seconds):
             return ["Its bar_seconds is 0: of ticks no bars are made for its on_bar."]
         return []
     if is_bars and not overridden(strategy, "on_bar"):
@@ -195,9 +195,9 @@ def _unfilled(run: Run) -> list[str]:
         (refused, "refused", "refused"),
         (len(resting), "still open at the end", "still open at the end"),
     ]
-    told = [f"{number:,} {one if number == 1 else many}" for number, many, one in parts if number]
+    shown = [f"{number:,} {one if number == 1 else many}" for number, many, one in parts if number]
     was = "was" if core.sent_count == 1 else "were"
-    sentences = [f"There are no trades: {counted(core.sent_count, 'order')} {was} sent, {', '.join(told)}."]
+    sentences = [f"There are no trades: {pluralize(core.sent_count, 'order')} {was} sent, {', '.join(shown)}."]
     sentences += _no_market(run)
     sentences += [_resting(run, ticket) for ticket in resting[:_SHOWN]]
     if len(resting) > _SHOWN:
@@ -258,10 +258,10 @@ def _refusals(run: Run) -> list[str]:
     for reason in model.reasons.values():
         kind, _, detail = reason.partition(" ")
         examples.setdefault(kind, detail)
-    told = "; ".join(f"{number:,} × {kind} (the first: {examples[kind]})" for kind, number in kinds.most_common())
+    shown = "; ".join(f"{number:,} × {kind} (the first: {examples[kind]})" for kind, number in kinds.most_common())
     of = f" Of the first {len(model.reasons):,}" if refused > len(model.reasons) else ""
     was = "was" if refused == 1 else "were"
-    return [f"{counted(refused, 'order')} of {run.core.limit_count:,} {was} refused.{of or ' Reasons'}: {told}."]
+    return [f"{pluralize(refused, 'order')} of {run.core.limit_count:,} {was} refused.{of or ' Reasons'}: {shown}."]
 
 
 def _account(days: Sequence[Day]) -> list[str]:

@@ -35,7 +35,7 @@ MORE_ROWS = 4_000_000
 MORE = 200
 """Where look-ahead was found, so many rows are played again, at most so often, to find more signals that change."""
 SHOWN = 50
-"""Changed signals that are told one by one."""
+"""Changed signals that are listed one by one."""
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _WHOLE, _FIRST = 0.2, 0.7
 """How far the progress is after the runs on the whole data, and after the first shortened ones."""
@@ -46,8 +46,8 @@ def check_lookahead(
 ) -> list[str]:
     """Sentences on what changes, the first with the counts; empty: nothing does. Raises BacktestError as run_backtest.
 
-    Takes as long as a dozen runs, longer when there is something to tell. At most SHOWN + 3 sentences; one when the
-    strategy's signals are different in each run, or when it raises, for then nothing can be said.
+    Takes as long as a dozen runs, longer when something changes. At most SHOWN + 3 sentences; one when the
+    strategy's signals are different in each run, or when it raises, for then nothing can be concluded.
     """
     with redirect_stdout(_Nowhere()):
         return _Check(strategy_class, job, data, progress or (lambda done, total: None)).sentences()
@@ -94,8 +94,8 @@ class _Check:
             more = {cut for cut in more if self._may_end(cut)} - set(cuts)
             self._cut(whole.signals, sorted(more), _FIRST, 1.0)
             cuts += more
-        self._tell(1.0)
-        return self._told(len(cuts), len(np.unique(whole.signals.time_us)))
+        self._report(1.0)
+        return self._sentences(len(cuts), len(np.unique(whole.signals.time_us)))
 
     def _cut(self, whole: Signals, cuts: list[int], begin: float, end: float) -> None:
         """Run on data that end with each of these rows."""
@@ -121,7 +121,7 @@ class _Check:
             strategy = run.created(creator(strategy_class, self._job, replay) if is_native else strategy_class)
             recorder = None if strategy is None else Recorder(run.core, strategy, self._names)
             begin, share = self._span
-            result = finish(run, strategy, lambda done, rows: self._tell(begin + share * done / max(rows, 1)))
+            result = finish(run, strategy, lambda done, rows: self._report(begin + share * done / max(rows, 1)))
         if recorder is None:
             return _Made(Signals(self._names, *[np.empty(0)] * 4), result.error)  # type: ignore[arg-type]
         return _Made(recorder.signals(result), result.error)
@@ -150,17 +150,17 @@ class _Check:
 
     def _compare(self, whole: Signals, made: _Made, cut: int) -> None:
         end_us = int(self._data.time_ns[cut]) // 1000
-        expected, found = whole.until(end_us), made.signals.until(end_us)
+        expected, actual = whole.until(end_us), made.signals.until(end_us)
         end = self._time(end_us)
         if made.error:
             self._errors.append(
                 f"On data that end at {end} it raises {last_line(made.error)}; on the whole data it does not."
             )
-        first = expected.first_difference(found)
+        first = expected.first_difference(actual)
         if first is None:
             return
         room = SHOWN * 4
-        ours, theirs = expected.by_time(first, room), found.by_time(first, room)
+        ours, theirs = expected.by_time(first, room), actual.by_time(first, room)
         for time_us in sorted(ours.keys() | theirs.keys())[:room]:
             before, after = ours.get(time_us, []), theirs.get(time_us, [])
             if before != after and time_us not in self._changes:
@@ -169,26 +169,26 @@ class _Check:
                     f"{end}."
                 )
 
-    def _told(self, cuts: int, times_of_signals: int) -> list[str]:
+    def _sentences(self, cuts: int, times_of_signals: int) -> list[str]:
         changes, errors = self._changes, self._errors
         if not changes and not errors:
             return []
-        found = []
+        sentences = []
         if changes:
             times = "the signals of 1 time" if len(changes) == 1 else f"the signals of {len(changes):,} times"
             change = "changes" if len(changes) == 1 else "change"
-            found.append(
+            sentences.append(
                 f"Look-ahead: {times} {change} when later rows are not there (tried with {cuts} earlier ends of the "
-                f"data; there are signals at {times_of_signals:,} times). A signal that needs rows after it cannot be "
-                "had in trading."
+                f"data; there are signals at {times_of_signals:,} times). A signal that needs rows after it is "
+                "unavailable in trading."
             )
         else:
-            found.append("Look-ahead: the strategy needs rows that come later.")
-        found += errors[:1]
-        found += [changes[time_us] for time_us in sorted(changes)[:SHOWN]]
+            sentences.append("Look-ahead: the strategy needs rows that come later.")
+        sentences += errors[:1]
+        sentences += [changes[time_us] for time_us in sorted(changes)[:SHOWN]]
         if len(changes) > SHOWN:
-            found.append(f"And {len(changes) - SHOWN:,} more.")
-        return found
+            sentences.append(f"And {len(changes) - SHOWN:,} more.")
+        return sentences
 
     def _by_chance(self, one: Signals, other: Signals, first: int) -> str:
         ones, others = one.by_time(first, 1), other.by_time(first, 1)
@@ -199,7 +199,7 @@ class _Check:
             f"{_shown(ones.get(time_us, []))}, then {_shown(others.get(time_us, []))}."
         )
 
-    def _tell(self, part: float) -> None:
+    def _report(self, part: float) -> None:
         self._progress(int(part * 1000), 1000)
 
     def _time(self, time_us: int) -> str:
@@ -208,12 +208,12 @@ class _Check:
 
 
 @contextmanager
-def _one_of_its_own(strategy_class: type, wanted: bool) -> Iterator[type]:
+def _one_of_its_own(strategy_class: type, fresh: bool) -> Iterator[type]:
     """The class out of its module's file, executed anew for this run; the class itself where that cannot be."""
     name = strategy_class.__module__
     known = sys.modules.get(name)
     file = getattr(known, "__file__", None)
-    if not wanted or known is None or not file or not file.endswith(".py") or "." in strategy_class.__qualname__:
+    if not fresh or known is None or not file or not file.endswith(".py") or "." in strategy_class.__qualname__:
         yield strategy_class
         return
     spec = spec_from_file_location(name, file)

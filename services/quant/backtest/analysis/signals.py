@@ -49,14 +49,14 @@ class Signals:
     def by_time(self, first: int, most: int) -> dict[int, list[Signal]]:
         """Signals from number `first` on, those of each time together, of at most so many times."""
         labels = list(self.names)
-        found: dict[int, list[Signal]] = {}
+        grouped: dict[int, list[Signal]] = {}
         for index in range(first, len(self)):
             time_us = int(self.time_us[index])
-            if time_us not in found and len(found) == most:
+            if time_us not in grouped and len(grouped) == most:
                 break
             signal = (labels[self.kinds[index]], float(self.prices[index]), float(self.volumes[index]))
-            found.setdefault(time_us, []).append(signal)
-        return found
+            grouped.setdefault(time_us, []).append(signal)
+        return grouped
 
 
 class Recorder:

@@ -25,12 +25,12 @@ def vnpy_statistics(job: BacktestJob, days: Sequence[Day]) -> dict[str, float | 
     to 0 or below. What has no finite value (one day's standard deviation) is 0."""
     if not days:
         return {}
-    found = {**_ZERO, "capital": job.capital}
+    figures = {**_ZERO, "capital": job.capital}
     if all(day.balance > 0 for day in days):
         with np.errstate(all="ignore"):
-            found |= _positive(job, days)
+            figures |= _positive(job, days)
     return {
-        name: 0.0 if isinstance(value, float) and not math.isfinite(value) else value for name, value in found.items()
+        name: 0.0 if isinstance(value, float) and not math.isfinite(value) else value for name, value in figures.items()
     }
 
 

@@ -49,7 +49,7 @@ _CHINESE_LEVEL = "一二三四五"
 
 
 def _levels() -> dict[str, tuple[str, ...]]:
-    found: dict[str, tuple[str, ...]] = {}
+    aliases: dict[str, tuple[str, ...]] = {}
     for side, chinese in (("bid", "买"), ("ask", "卖")):
         for what, short, word in (("price", "", "价"), ("volume", "vol", "量")):
             for level in _LEVELS:
@@ -64,8 +64,8 @@ def _levels() -> dict[str, tuple[str, ...]]:
                     names += [f"{side}qty{level}", f"{side}quantity{level}", f"{side}size{level}"]
                 if level == 1:
                     names += [f"{side}{what}", side] if what == "price" else [f"{side}{what}", f"{side}vol"]
-                found[f"{side}_{what}_{level}"] = tuple(names)
-    return found
+                aliases[f"{side}_{what}_{level}"] = tuple(names)
+    return aliases
 
 
 _TICKS.update(_levels())
@@ -90,7 +90,7 @@ class Layout:
 def find_layout(header: Sequence[str], named: Mapping[str, str], ticks: bool | None, source: str) -> Layout:
     """Return the layout of `header`; `named` (our name → the file's) goes before what is recognised.
 
-    `ticks` None: told from the columns. Raises: BacktestError naming the file and the column.
+    `ticks` None: detected by the columns. Raises: BacktestError naming the file and the column.
     """
     positions = {_plain(name): at for at, name in reversed(list(enumerate(header)))}
     own = _named(header, named, ticks, source)

@@ -14,7 +14,7 @@ import numpy as np
 
 from services.quant.backtest.data.columns import BAR_EXTRAS, Layout, find_layout
 from services.quant.backtest.data.dataset import Bars, Dataset, Finding, Ticks
-from services.quant.backtest.data.interval_detection import check, infer, length_ns
+from services.quant.backtest.data.interval_detection import detect_interval, length_ns, require_interval
 from services.quant.backtest.data.rows import REPORTED, Block, Rows, bad_rows, no_rows, other_symbols
 from services.quant.backtest.data.times import DAY_NS, zone_of
 from services.quant.backtest.data.zone_offsets import to_local
@@ -44,7 +44,7 @@ def read_dataset(
 ) -> Dataset:
     """The bars or ticks of a file, sorted, without bad rows and duplicates; what was wrong is in the findings.
 
-    `interval` is a bar's, `tick` for ticks, None when the file shall tell; `kind` (bars or ticks) says which of the two
+    `interval` is a bar's, `tick` for ticks, None: detected from its times; `kind` (bars or ticks) says which of the two
     it is where the interval does not. `label` says which end of a bar its time is; times without an offset are of
     `timezone`. `columns` names the file's columns that are not recognised (our name → the file's). `strict` refuses a
     file with bad rows.
@@ -73,8 +73,8 @@ def read_dataset(
     if layout.ticks:
         return Ticks(symbol, time_ns, values, tuple(findings))
     if interval is None:
-        interval = infer(time_ns, zone, path.name)
-    check(time_ns, interval, zone, path.name)
+        interval = detect_interval(time_ns, zone, path.name)
+    require_interval(time_ns, interval, zone, path.name)
     _release()
     if label == "end":
         time_ns = _starts(time_ns, interval, zone)
@@ -168,7 +168,7 @@ class _Csv:
         import pyarrow.csv as arrow_csv
 
         names = [f"{at}" for at in range(len(self.header))]
-        wanted = {at: f"{at}" for at in layout.positions}
+        selected = {at: f"{at}" for at in layout.positions}
 
         def put_aside(row: Any) -> str:
             self.misshapen.append((row.number, f"{row.actual_columns} fields instead of {row.expected_columns}"))
@@ -188,12 +188,12 @@ class _Csv:
                         delimiter=self._delimiter, ignore_empty_lines=False, invalid_row_handler=put_aside
                     ),
                     convert_options=arrow_csv.ConvertOptions(
-                        column_types=dict.fromkeys(names, pa.string()), include_columns=list(wanted.values()),
+                        column_types=dict.fromkeys(names, pa.string()), include_columns=list(selected.values()),
                         check_utf8=False, strings_can_be_null=True, null_values=[""],
                     ),
                 )  # fmt: skip
                 for batch in reader:
-                    yield {at: batch.column(name) for at, name in wanted.items()}, len(batch), file.tell() / size
+                    yield {at: batch.column(name) for at, name in selected.items()}, len(batch), file.tell() / size
         except (pa.ArrowInvalid, UnicodeDecodeError, OSError) as error:
             if "Empty CSV file" in str(error):
                 return
@@ -229,12 +229,12 @@ class _Parquet:
         """Columns by position, how many rows, and which part of the file is read."""
         import pyarrow as pa
 
-        wanted = {at: self.header[at] for at in layout.positions}
+        selected = {at: self.header[at] for at in layout.positions}
         done, total = 0, max(1, self._file.metadata.num_rows)
         try:
-            for batch in self._file.iter_batches(_BATCH_ROWS, columns=list(wanted.values())):
+            for batch in self._file.iter_batches(_BATCH_ROWS, columns=list(selected.values())):
                 done += len(batch)
-                yield {at: batch.column(name) for at, name in wanted.items()}, len(batch), done / total
+                yield {at: batch.column(name) for at, name in selected.items()}, len(batch), done / total
         except (pa.ArrowInvalid, OSError) as error:
             raise BacktestError(f"{self._path.name}: damaged: {str(error).splitlines()[0]}", "data") from None
 

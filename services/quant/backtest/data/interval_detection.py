@@ -20,19 +20,21 @@ def length_ns(interval: str) -> int:
     return INTERVALS_S[interval] * SECOND_NS
 
 
-def infer(time_ns: Times, zone: ZoneInfo, source: str) -> str:
+def detect_interval(time_ns: Times, zone: ZoneInfo, source: str) -> str:
     """The interval that most neighbours are apart. `time_ns` is sorted. Raises: BacktestError when there is none."""
     names: Mapping[int, str] = {seconds * SECOND_NS: name for name, seconds in INTERVALS_S.items()}
     steps = _steps(time_ns, zone)
     if len(steps):
         apart, counts = np.unique(steps, return_counts=True)
-        found = names.get(int(apart[counts.argmax()]))
-        if found is not None and not _misfit(steps, found):
-            return found
-    raise BacktestError(f"{source}: the interval cannot be told from its times: state it with --interval", "interval")
+        name = names.get(int(apart[counts.argmax()]))
+        if name is not None and not _misfit(steps, name):
+            return name
+    raise BacktestError(
+        f"{source}: the interval cannot be detected from its times: state it with --interval", "interval"
+    )
 
 
-def check(time_ns: Times, interval: str, zone: ZoneInfo, source: str) -> None:
+def require_interval(time_ns: Times, interval: str, zone: ZoneInfo, source: str) -> None:
     """That bars of this interval may be so far apart. `time_ns` is sorted. Raises: BacktestError."""
     steps = _steps(time_ns, zone)
     if len(steps) and _misfit(steps, interval):

@@ -10,7 +10,7 @@ from services.quant.backtest.data.interval_detection import length_ns
 from services.quant.backtest.data.sessions import missing_slots
 from services.quant.backtest.data.times import DAY_NS, SECOND_NS, show
 from services.quant.backtest.data.zone_offsets import to_local
-from services.quant.backtest.pluralize import counted
+from services.quant.backtest.pluralize import pluralize
 from services.quant.calendar import Calendar
 from services.quant.calendar.columns import trading_day_column
 
@@ -30,26 +30,26 @@ def inspect(data: Dataset, zone: ZoneInfo) -> tuple[Finding, ...]:
     if not len(data):
         return ()
     local = to_local(data.time_ns, zone)
-    found = [*_order(data, local)]
-    if found:  # what follows compares neighbours
-        return tuple(found)
+    findings = [*_order(data, local)]
+    if findings:  # what follows compares neighbours
+        return tuple(findings)
     days = trading_day_column(Calendar.load(), data.symbol, data.time_ns)
     if isinstance(data, Ticks):
         return (*_silence(local, days), *_tick_values(data, days, zone))
     intraday = length_ns(data.interval) < DAY_NS
     if not intraday:
         days = local // DAY_NS
-    found += _gaps(local, length_ns(data.interval), days) if intraday else _long_gaps(local, data.interval)
+    findings += _gaps(local, length_ns(data.interval), days) if intraday else _long_gaps(local, data.interval)
     del local
-    return (*found, *_bar_values(data, days, zone))
+    return (*findings, *_bar_values(data, days, zone))
 
 
 def _order(data: Dataset, local: Times) -> Iterator[Finding]:
     steps = np.diff(local)
     if late := int((steps < 0).sum()):
-        yield Finding("disorder", late, f"{counted(late, 'row is', 'rows are')} older than the one before.")
+        yield Finding("disorder", late, f"{pluralize(late, 'row is', 'rows are')} older than the one before.")
     if isinstance(data, Bars) and (again := int((steps == 0).sum())):
-        yield Finding("duplicate", again, f"{counted(again, 'bar is', 'bars are')} there twice.")
+        yield Finding("duplicate", again, f"{pluralize(again, 'duplicate bar')}.")
 
 
 def _gaps(local: Times, length: int, days: Times) -> Iterator[Finding]:
@@ -59,8 +59,8 @@ def _gaps(local: Times, length: int, days: Times) -> Iterator[Finding]:
         yield Finding(
             "gap",
             total,
-            f"{counted(total, 'bar is', 'bars are')} missing inside sessions, in "
-            f"{counted(len(starts), 'place', 'places')} ({_places(starts, counts)}).",
+            f"{pluralize(total, 'bar is', 'bars are')} missing inside sessions, in "
+            f"{pluralize(len(starts), 'place', 'places')} ({_places(starts, counts)}).",
         )
 
 
@@ -74,8 +74,8 @@ def _silence(local: Times, days: Times) -> Iterator[Finding]:
         yield Finding(
             "gap",
             total,
-            f"{counted(total, 'minute', 'minutes')} of sessions without a tick, in "
-            f"{counted(len(starts), 'place', 'places')} ({_places(starts, counts)}).",
+            f"{pluralize(total, 'minute', 'minutes')} of sessions without a tick, in "
+            f"{pluralize(len(starts), 'place', 'places')} ({_places(starts, counts)}).",
         )
 
 
@@ -87,7 +87,7 @@ def _long_gaps(local: Times, interval: str) -> Iterator[Finding]:
         yield Finding(
             "gap",
             len(at),
-            f"{counted(len(at), 'time', 'times')} more than {LONGEST_HOLIDAY_DAYS} days are missing "
+            f"{pluralize(len(at), 'time', 'times')} more than {LONGEST_HOLIDAY_DAYS} days are missing "
             f"({shown}{_more(len(at))}).",
         )
 
@@ -99,7 +99,7 @@ def _bar_values(bars: Bars, days: Times, zone: ZoneInfo) -> Iterator[Finding]:
         yield Finding(
             "inconsistent",
             len(outside),
-            f"{counted(len(outside), 'bar opens or closes', 'bars open or close')} outside of high and low "
+            f"{pluralize(len(outside), 'bar opens or closes', 'bars open or close')} outside of high and low "
             f"(first {show(int(bars.time_ns[outside[0]]), zone)}).",
         )
     yield from _quiet(bars, zone)
@@ -112,7 +112,7 @@ def _tick_values(ticks: Ticks, days: Times, zone: ZoneInfo) -> Iterator[Finding]
     if price is not None:
         usable = price > 0
         if (without := int((~usable).sum())) > 0:
-            yield Finding("zero_price", without, f"{counted(without, 'tick has', 'ticks have')} no last price.")
+            yield Finding("zero_price", without, f"{pluralize(without, 'tick has', 'ticks have')} no last price.")
         kept = price[usable]
         yield from _jumps(ticks.time_ns[usable], kept[1:] / kept[:-1] - 1, np.zeros(0), zone)
     volume = ticks.columns.get("volume")
@@ -122,7 +122,7 @@ def _tick_values(ticks: Ticks, days: Times, zone: ZoneInfo) -> Iterator[Finding]
             yield Finding(
                 "volume",
                 len(fell),
-                f"{counted(len(fell), 'time', 'times')} the day's volume falls within the day "
+                f"{pluralize(len(fell), 'time', 'times')} the day's volume falls within the day "
                 f"(first {show(int(ticks.time_ns[fell[0] + 1]), zone)}): "
                 "it is not cumulative, or ticks are out of order.",
             )
@@ -144,7 +144,7 @@ def _quiet(bars: Bars, zone: ZoneInfo) -> Iterator[Finding]:
         yield Finding(
             "zero_volume",
             total,
-            f"{counted(total, 'bar', 'bars')} without volume in {counted(int(long.sum()), 'run', 'runs')} of "
+            f"{pluralize(total, 'bar', 'bars')} without volume in {pluralize(int(long.sum()), 'run', 'runs')} of "
             f"{_QUIET_ROWS} or more (longest {int(lengths[longest])} from "
             f"{show(int(bars.time_ns[starts[longest]]), zone)}).",
         )
@@ -164,7 +164,7 @@ def _jumps(time_ns: Times, between: Floats, within: Floats, zone: ZoneInfo) -> I
         yield Finding(
             "jump",
             len(at),
-            f"{counted(len(at), 'price is', 'prices are')} more than {_JUMP:.1%} from the one before (largest "
+            f"{pluralize(len(at), 'price is', 'prices are')} more than {_JUMP:.1%} from the one before (largest "
             f"{sizes[largest]:+.1%} at {show(int(time_ns[largest]), zone)}): "
             "a wrong price, a change of contract, or a wild day.",
         )
@@ -181,7 +181,7 @@ def _flat_days(bars: Bars, days: Times) -> Iterator[Finding]:
         yield Finding(
             "limit_day",
             len(at),
-            f"{counted(len(at), 'day has', 'days have')} one price only ({shown}{_more(len(at))}): "
+            f"{pluralize(len(at), 'day has', 'days have')} one price only ({shown}{_more(len(at))}): "
             "locked at the limit, where orders are not filled in reality.",
         )
 

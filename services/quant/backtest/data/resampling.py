@@ -12,7 +12,7 @@ from services.quant.calendar import Calendar
 from services.quant.calendar.columns import trading_day_column
 
 
-def fold(bars: Bars, interval: str, zone: ZoneInfo) -> Bars:
+def resample(bars: Bars, interval: str, zone: ZoneInfo) -> Bars:
     """Bars of a longer interval, as market makes them: they start at multiples of their length from local midnight;
     a day's covers the trading day, night session included, and a week's begins on Monday."""
     length, local = length_ns(interval), to_local(bars.time_ns, zone)

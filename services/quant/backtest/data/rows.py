@@ -12,7 +12,7 @@ from services.quant.backtest.data.columns import BAR_PRICES, TICK_PRICES, Layout
 from services.quant.backtest.data.dataset import Finding, Floats, Mask, Times
 from services.quant.backtest.data.times import NEVER, join, parse_times, show, texts
 from services.quant.backtest.job import BacktestError
-from services.quant.backtest.pluralize import counted
+from services.quant.backtest.pluralize import pluralize
 
 REPORTED = 10
 """Line numbers and reasons that a finding names."""
@@ -77,14 +77,14 @@ class Rows:
 
         names = column.cast(pa.string())
         self.symbols.update(name for name in texts(pc.unique(names)) if name)
-        wanted = [name for name in self.symbols if _same(name, self.symbol)]
-        if len(self.symbols) < 2 or not wanted:
-            self._other = not wanted
+        matching = [name for name in self.symbols if _same(name, self.symbol)]
+        if len(self.symbols) < 2 or not matching:
+            self._other = not matching
             return np.ones(length, dtype=bool)
         if self._other:  # what came before was another symbol's after all
             self._other = False
             self._times, self._indices, self._columns = [], [], {}
-        return np.asarray(pc.fill_null(pc.is_in(names, value_set=pa.array(wanted)), False), dtype=bool)
+        return np.asarray(pc.fill_null(pc.is_in(names, value_set=pa.array(matching)), False), dtype=bool)
 
     def _explain(self, block: Block, time_ns: Times, columns: Mapping[str, Floats], bad: Mask, length: int) -> None:
         blank = np.ones(length, dtype=bool)
@@ -134,7 +134,7 @@ class Rows:
             late = np.flatnonzero(time_ns < np.maximum.accumulate(time_ns))
             lines = tuple(line_of(int(indices[at])) for at in late[:REPORTED])
             named = _lines(lines, len(late))
-            sentence = f"{counted(len(late), 'row is', 'rows are')} older than one before: sorted ({named})."
+            sentence = f"{pluralize(len(late), 'row is', 'rows are')} older than one before: sorted ({named})."
             findings.append(Finding("disorder", len(late), sentence, lines))
             order = np.argsort(time_ns, kind="stable")
             time_ns, indices = time_ns[order], indices[order]
@@ -156,9 +156,7 @@ class Rows:
             lines = tuple(sorted(line_of(int(indices[at + 1])) for at in np.flatnonzero(again)[:REPORTED]))
             times = show(int(time_ns[np.flatnonzero(again)[0]]), self.zone)
             other = f", {differ} of them with other values: the later row counts" if differ else ""
-            sentence = (
-                f"{counted(count, 'row is', 'rows are')} there twice{other} (first {times}; {_lines(lines, count)})."
-            )
+            sentence = f"{pluralize(count, 'duplicate row')}{other} (first {times}; {_lines(lines, count)})."
             findings.append(Finding("duplicate", count, sentence, lines))
             time_ns = time_ns[~again]
             columns = {name: values[~again] for name, values in columns.items()}

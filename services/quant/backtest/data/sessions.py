@@ -28,10 +28,10 @@ def missing_slots(local_ns: Times, length_ns: int, days: Times) -> tuple[Times, 
     expected = _Pattern(local_ns, length_ns)
     # Some pauses at a time: every night of years of minutes has hundreds of slots to look at.
     together = max(1, _SLOTS_TOGETHER * length_ns // (2 * DAY_NS))
-    found = [
+    parts = [
         _missing_in(at[i : i + together], local_ns, length_ns, days, expected) for i in range(0, len(at), together)
     ]
-    return np.concatenate([moments for moments, _ in found]), np.concatenate([counts for _, counts in found])
+    return np.concatenate([moments for moments, _ in parts]), np.concatenate([counts for _, counts in parts])
 
 
 def _missing_in(
@@ -47,15 +47,15 @@ def _missing_in(
     pair, offset = _ranges(head + tail)
     offset = np.where(offset < head[pair], offset + 1, between[pair] - (head + tail)[pair] + offset + 1)
     moments = local_ns[at][pair] + offset * length_ns
-    wanted = expected.has(moments)
+    in_session = expected.has(moments)
     first = np.append(0, (head + tail).cumsum())[:-1]
     last = (head + tail).cumsum() - 1
     position = np.arange(len(pair))
     # Up to the first slot that is not expected, and from the last such one on.
-    stop = np.minimum.reduceat(np.where(wanted, len(pair), position), first)
-    resume = np.maximum.reduceat(np.where(wanted, -1, position), first)
+    stop = np.minimum.reduceat(np.where(in_session, len(pair), position), first)
+    resume = np.maximum.reduceat(np.where(in_session, -1, position), first)
     same_day = ((days[at] == days[at + 1]) & (steps < DAY_NS))[pair]
-    counted = wanted & (same_day | (position < stop[pair]) | (position > resume[pair]))
+    counted = in_session & (same_day | (position < stop[pair]) | (position > resume[pair]))
     counts = np.add.reduceat(counted.astype(np.int64), first)
     begins = np.minimum.reduceat(np.where(counted, position, last[pair]), first)
     there = counts > 0
@@ -84,8 +84,8 @@ class _Pattern:
         """Return whether these moments are expected to be there."""
         day, slot = self._split(local_ns)
         months = np.clip(self._months(day) - self._first_month, 0, len(self._by_month) - 1)
-        found: npt.NDArray[np.bool_] = self._weekdays[_weekday(day), slot] & self._by_month[months, slot]
-        return found
+        expected: npt.NDArray[np.bool_] = self._weekdays[_weekday(day), slot] & self._by_month[months, slot]
+        return expected
 
     def _usual(
         self, group: _Small, slot: _Small, dates: npt.NDArray[np.int64], otherwise: npt.NDArray[np.bool_] | None

@@ -21,7 +21,7 @@ from services.quant.archive.archive import Archive
 from services.quant.backtest.data.dataset import BAR_VALUES, Bars, Dataset, Ticks, Times
 from services.quant.backtest.data.files import OnPart
 from services.quant.backtest.data.interval_detection import length_ns
-from services.quant.backtest.data.resampling import fold
+from services.quant.backtest.data.resampling import resample
 from services.quant.backtest.data.snapshots import from_lake, to_lake
 from services.quant.backtest.data.times import DAY_NS, day_start_ns, zone_of
 from services.quant.backtest.data.zone_offsets import to_local
@@ -91,14 +91,14 @@ class DataStore:
         for name in sorted(shorter, key=lambda name: -INTERVALS_S[name]):
             bars = self._read_bars(symbol, name, start, end)
             if bars is not None:
-                return bars if name == interval else fold(bars, interval, self._zone)
+                return bars if name == interval else resample(bars, interval, self._zone)
         raise self._nothing(symbol, interval, start, end)
 
     def list(self) -> Sequence[Stored]:
         """List the data sets, by symbol."""
-        found = [stored for symbol in self._bars.symbols() for stored in self._list_bars(symbol)]
-        found += [stored for symbol in self._ticks.symbols() for stored in self._list_ticks(symbol)]
-        return sorted(found, key=lambda stored: (stored.symbol, stored.kind, INTERVALS_S.get(stored.interval, 0)))
+        listed = [stored for symbol in self._bars.symbols() for stored in self._list_bars(symbol)]
+        listed += [stored for symbol in self._ticks.symbols() for stored in self._list_ticks(symbol)]
+        return sorted(listed, key=lambda stored: (stored.symbol, stored.kind, INTERVALS_S.get(stored.interval, 0)))
 
     @contextmanager
     def _importing(self) -> Iterator[None]:

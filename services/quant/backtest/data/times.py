@@ -156,18 +156,18 @@ def _numbers(column: Any, zone: ZoneInfo) -> Times:
         values = _integers(column)
         size = np.abs(np.where(values == NEVER, 0, values))
         scale = np.select([size < 10**11, size < 10**14, size < 10**17], [SECOND_NS, 10**6, 10**3], 1)
-        found = np.where(values == NEVER, NEVER, np.where(values == NEVER, 0, values) * scale)
+        result_ns = np.where(values == NEVER, NEVER, np.where(values == NEVER, 0, values) * scale)
     else:
         floats = np.asarray(column.cast(pa.float64()).to_numpy(zero_copy_only=False), dtype=np.float64)
         floats = np.where(np.isfinite(floats), floats, 0.0)
         values, size = floats.astype(np.int64), np.abs(floats)
         factor = np.select([size < 1e11, size < 1e14, size < 1e17], [1e9, 1e6, 1e3], 1.0)
-        found = np.where(floats == 0.0, NEVER, np.rint(floats * (factor / 1e3)).astype(np.int64) * 1000)
+        result_ns = np.where(floats == 0.0, NEVER, np.rint(floats * (factor / 1e3)).astype(np.int64) * 1000)
     days = (values >= _EARLIEST_YEAR * 10_000) & (values < _LATEST_YEAR * 10_000)
     compact = (values >= 10**13 * 1.9) & (values < 10**13 * 2.2)
     for at in np.flatnonzero(days | compact):
-        found[at] = _one(str(values[at]), zone)
-    return found
+        result_ns[at] = _one(str(values[at]), zone)
+    return result_ns
 
 
 def _one(text: str | None, zone: ZoneInfo) -> int:

@@ -3,7 +3,7 @@
 Callbacks are coroutines that never wait here: each is stepped by hand to its end, without an event loop. On bars
 `on_bar` gets the data's bars, whatever `bar_seconds` says, and `on_tick` one tick a bar before it, its close; on ticks
 the live BarBuilder makes the bars. Market orders are filled at the next row's open or best quote by vnpy's rules, at
-once from the book with fill "sim". Callbacks never nest: news that a callback brings about waits for its end, as live.
+once from the book with fill "sim". Callbacks never nest: events that a callback brings about wait for its end, as live.
 """
 
 import inspect
@@ -13,7 +13,14 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from services.quant.backtest.engine.native_objects import AT_MARKET, TickMaker, bar_of, built, closing_tick, folded
+from services.quant.backtest.engine.native_objects import (
+    AT_MARKET,
+    TickMaker,
+    bar_of,
+    bars_from_ticks,
+    closing_tick,
+    resampled,
+)
 from services.quant.backtest.engine.replay import Replay
 from services.quant.backtest.job import INTERVALS_S, BacktestError, BacktestJob
 from services.quant.sdk.bar_builder import BarBuilder
@@ -69,16 +76,16 @@ class NativeStrategy:
         self.trading = False
         self.pos: float = 0
         self._core = core
-        self._news: deque[tuple[str, Callable[..., Any], Any]] = deque()
+        self._pending: deque[tuple[str, Callable[..., Any], Any]] = deque()
         self._inside = False
         self._filled: Order | None = None
         self._values: dict[str, tuple[float, float]] = {}
         self.broker = BacktestBroker(self, job, replay, core)
         self.strategy = strategy = strategy_class(self.broker, self.strategy_name, job.symbol, dict(job.parameters))
         self._bars: BarBuilder | None = None
-        self.hears_ticks = type(strategy).on_tick is not BaseStrategy.on_tick
-        self.hears_bars = type(strategy).on_bar is not BaseStrategy.on_bar
-        if self.hears_ticks or self.hears_bars:
+        self.handles_ticks = type(strategy).on_tick is not BaseStrategy.on_tick
+        self.handles_bars = type(strategy).on_bar is not BaseStrategy.on_bar
+        if self.handles_ticks or self.handles_bars:
             # Where they are on the object the core knows that they do something.
             if replay.is_bars:
                 self.__dict__["on_bar"] = self._bar_row
@@ -92,8 +99,8 @@ class NativeStrategy:
         strategy = self.strategy
         self._call("initialize", strategy.initialize)
         seconds = int(strategy.bar_seconds)
-        self._bars = BarBuilder(seconds) if seconds and self.hears_bars else None
-        if self.hears_bars and self.broker.bar_seconds not in (0, seconds):
+        self._bars = BarBuilder(seconds) if seconds and self.handles_bars else None
+        if self.handles_bars and self.broker.bar_seconds not in (0, seconds):
             self.broker.log(f"its bars last {seconds} s and the data's {self.broker.bar_seconds} s: it gets the data's")
 
     def on_start(self) -> None:
@@ -115,7 +122,7 @@ class NativeStrategy:
         """The same."""
 
     def on_order(self, order: Any) -> None:
-        """One of its limit orders changed; what a fill changes is told with the trade, as live with its price."""
+        """One of its limit orders changed; what a fill changes comes with the trade, as live with its price."""
         made = self.broker.order_of(order)
         if made.state in (OrderState.FILLED, OrderState.PARTIALLY_FILLED):
             self._filled = made
@@ -157,26 +164,26 @@ class NativeStrategy:
 
     def _tick_row(self, row: Any) -> None:
         tick = self.broker.tick_of(row)
-        if self.hears_ticks:
+        if self.handles_ticks:
             self._call("on_tick", self.strategy.on_tick, tick)
         if self._bars is not None and (bar := self._bars.add(tick)) is not None:
             self._call("on_bar", self.strategy.on_bar, bar)
 
     def _bar_row(self, row: Any) -> None:
-        if self.hears_ticks:
+        if self.handles_ticks:
             self._call("on_tick", self.strategy.on_tick, self.broker.tick_of(row))
-        if self.hears_bars:
+        if self.handles_bars:
             self._call("on_bar", self.strategy.on_bar, bar_of(self.vt_symbol, row))
 
     def _call(self, name: str, callback: Callable[..., Any], *arguments: Any) -> None:
         if self._inside:
-            self._news.append((name, callback, arguments))
+            self._pending.append((name, callback, arguments))
             return
         self._inside = True
         try:
             step(name, callback(*arguments))
-            while self._news:
-                name, callback, arguments = self._news.popleft()
+            while self._pending:
+                name, callback, arguments = self._pending.popleft()
                 step(name, callback(*arguments))
         finally:
             self._inside = False
@@ -259,16 +266,16 @@ class BacktestBroker:
         self._core.cancel_all(self._owner)
 
     def load_bars(self, days: float, interval: Interval) -> Sequence[Bar]:
-        """Closed bars before the start; longer ones are folded of the data's, shorter ones there are none."""
+        """Closed bars before the start; longer ones are resampled from the data's, shorter ones there are none."""
         rows = self._before(days)
-        wanted = INTERVALS_S[interval.lower()]
+        length_s = INTERVALS_S[interval.lower()]
         if not self.bar_seconds:
-            return built((self.tick_of(row) for row in rows), wanted)
+            return bars_from_ticks((self.tick_of(row) for row in rows), length_s)
         bars = [bar_of(self._owner.vt_symbol, row) for row in rows]
-        if wanted % self.bar_seconds:
+        if length_s % self.bar_seconds:
             self.log(f"load_bars: the data are {self._replay.interval} bars, of which no {interval} bars can be made")
             return []
-        return bars if wanted == self.bar_seconds else folded(bars, self.bar_seconds, wanted)
+        return bars if length_s == self.bar_seconds else resampled(bars, self.bar_seconds, length_s)
 
     def load_ticks(self, days: float) -> Sequence[Tick]:
         """Ticks before the start; of bars their closes."""
@@ -281,7 +288,7 @@ class BacktestBroker:
     def changed(self) -> None:
         """Nobody watches."""
 
-    # What the strategy is told.
+    # Objects that the strategy gets.
 
     def tick_of(self, row: Any) -> Tick:
         """A row as a tick."""

@@ -1,4 +1,4 @@
-"""Rows of a backtest as BaseStrategy has them: ticks, bars, and bars folded into longer ones."""
+"""Rows of a backtest as BaseStrategy has them: ticks, bars, and bars resampled to longer ones."""
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
@@ -89,12 +89,12 @@ def closing_tick(symbol: str, row: Any, seconds: int) -> Tick:
     )
 
 
-def folded(bars: Sequence[Bar], bar_seconds: int, seconds: int) -> list[Bar]:
+def resampled(bars: Sequence[Bar], bar_seconds: int, seconds: int) -> list[Bar]:
     """Bars of `seconds` out of those of `bar_seconds`, as market makes them.
 
     A day's are the trading day's, a week's begin on Monday; both start at midnight.
     """
-    found: list[Bar] = []
+    longer: list[Bar] = []
     before: datetime | None = None
     calendar, length = Calendar.load(), timedelta(seconds=seconds)
     for bar in bars:
@@ -109,18 +109,18 @@ def folded(bars: Sequence[Bar], bar_seconds: int, seconds: int) -> list[Bar]:
                 start -= timedelta(days=start.weekday())
         if start != before:
             before = start
-            found.append(Bar(bar.symbol, start, bar.open, bar.high, bar.low, bar.close))
-        last = found[-1]
+            longer.append(Bar(bar.symbol, start, bar.open, bar.high, bar.low, bar.close))
+        last = longer[-1]
         last.high = max(last.high, bar.high)
         last.low = min(last.low, bar.low)
         last.close = bar.close
         last.volume += bar.volume
         last.turnover += bar.turnover
         last.open_interest = bar.open_interest
-    return found
+    return longer
 
 
-def built(ticks: Iterable[Tick], seconds: int) -> list[Bar]:
+def bars_from_ticks(ticks: Iterable[Tick], seconds: int) -> list[Bar]:
     """The closed bars of ticks."""
     builder = BarBuilder(seconds)
     return [bar for tick in ticks if (bar := builder.add(tick)) is not None]

@@ -88,7 +88,7 @@ class Replay:
             return []
         if self._kept is None:
             return self._made(low, high)
-        found: list[Any] = []
+        collected: list[Any] = []
         while low < high:
             chunk = low // CHUNK
             begin = chunk * CHUNK
@@ -96,9 +96,9 @@ class Replay:
             made = self._kept.get(chunk)
             if made is None:
                 made = self._kept[chunk] = self._made(begin, min(begin + CHUNK, len(self)))
-            found += made[low - begin : stop - begin]
+            collected += made[low - begin : stop - begin]
             low = stop
-        return found
+        return collected
 
     def history(self, vt_symbol: str, interval: Any, first: datetime, last: datetime) -> list[Any]:
         """Return the rows that vnpy's database would give, had it these and no others."""

@@ -138,7 +138,7 @@ class _Pace:
     def __init__(self, progress: OnRows | None, total: int) -> None:
         self._progress = progress
         self._total = total
-        self._told = self._collected = self._seen = time.perf_counter()
+        self._reported = self._collected = self._seen = time.perf_counter()
         self.rows = 64
 
     def advance(self, done: int) -> None:
@@ -149,8 +149,8 @@ class _Pace:
             self.rows = min(self.rows * 2, 4096)
         elif took > _REPORT_EVERY_S:
             self.rows = max(self.rows // 2, 1)
-        if self._progress and now - self._told >= _REPORT_EVERY_S and done < self._total:
-            self._told = now
+        if self._progress and now - self._reported >= _REPORT_EVERY_S and done < self._total:
+            self._reported = now
             self._progress(done, self._total)
         if now - self._collected >= _COLLECT_EVERY_S:
             gc.collect(1)

@@ -57,8 +57,8 @@ def _replace(classes: dict[type, type]) -> list[tuple[dict[str, Any], str]]:
         space = getattr(module, "__dict__", None)
         if space is None or (module_name in sources and module_name.startswith("services.")):
             continue
-        found = names & space.keys()
-        for name in found:
+        shared = names & space.keys()
+        for name in shared:
             made = classes.get(space[name]) if isinstance(space[name], type) else None
             if made is not None:
                 space[name] = made

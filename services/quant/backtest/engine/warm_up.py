@@ -13,12 +13,12 @@ _KEPT = 20
 @dataclass(frozen=True, slots=True)
 class Asked:
     """One question: rows of `symbol` from `first` on, before the start; `interval` is the name of vnpy's, "" when any
-    would do. `found` rows came."""
+    would do. `row_count` rows came."""
 
     symbol: str
     interval: str
     first: datetime
-    found: int
+    row_count: int
 
 
 class WarmUp:
@@ -45,7 +45,7 @@ class WarmUp:
         """Sentences on history that was asked for and is not in the data."""
         replay = self.replay
         first_day = replay.first_day()
-        found = []
+        sentences = []
         for asked in self.asked:
             days = (start - asked.first).total_seconds() / 86_400
             request = f"To warm up it asked for the {days:g} days before {start.date()}"
@@ -54,19 +54,19 @@ class WarmUp:
             if asked.symbol != replay.symbol:
                 sentence = f"{request}, of {asked.symbol}: the data are of {replay.symbol}, so it got nothing."
             elif asked.interval not in ("", own):
-                wanted = "ticks" if asked.interval == "TICK" else f"{asked.interval.lower()} bars"
-                sentence = f"{request}, as {wanted}: the data are {data}, so it got nothing."
+                rows_named = "ticks" if asked.interval == "TICK" else f"{asked.interval.lower()} bars"
+                sentence = f"{request}, as {rows_named}: the data are {data}, so it got nothing."
             elif first_day > asked.first.date():
-                got = f"only {asked.found:,} rows" if asked.found else "nothing"
+                got = f"only {asked.row_count:,} rows" if asked.row_count else "nothing"
                 sentence = (
                     f"{request}, which is more than there is: the data begin on {first_day}, so it got {got}. Use data "
                     "that begin earlier, or a later start."
                 )
             else:
                 continue
-            if sentence not in found:
-                found.append(sentence)
-        return found
+            if sentence not in sentences:
+                sentences.append(sentence)
+        return sentences
 
     def _note(self, asked: Asked) -> None:
         if len(self.asked) < _KEPT:

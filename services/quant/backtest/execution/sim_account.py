@@ -37,23 +37,23 @@ class Terms:
     def of(cls, job: BacktestJob) -> "Terms":
         """The terms of a job's symbol."""
         size = Decimal(str(job.size))
-        found = _catalogue().find(job.symbol)
-        if found is None:
+        instrument = _catalogue().find(job.symbol)
+        if instrument is None:
             rate = Decimal(str(job.rate))
             tick = Decimal(str(job.pricetick))
             return cls(size, tick, commission_rate=rate, close_today_rate=rate)
         return cls(
             contract_size=size,
-            price_tick=found.price_tick,
-            quantity_step=found.quantity_step,
-            min_quantity=found.min_quantity,
-            margin_rate=found.margin_rate,
-            commission_rate=found.commission_rate,
-            commission_fixed=found.commission_fixed,
-            close_today_rate=found.close_today_commission_rate,
-            close_today_fixed=found.close_today_commission_fixed,
-            price_limit_ratio=found.price_limit_ratio,
-            today_first=found.exchange in _TODAY_FIRST,
+            price_tick=instrument.price_tick,
+            quantity_step=instrument.quantity_step,
+            min_quantity=instrument.min_quantity,
+            margin_rate=instrument.margin_rate,
+            commission_rate=instrument.commission_rate,
+            commission_fixed=instrument.commission_fixed,
+            close_today_rate=instrument.close_today_commission_rate,
+            close_today_fixed=instrument.close_today_commission_fixed,
+            price_limit_ratio=instrument.price_limit_ratio,
+            today_first=instrument.exchange in _TODAY_FIRST,
         )
 
     def commission(self, price: Decimal, quantity: Decimal, closed_today: Decimal = _ZERO) -> Decimal:

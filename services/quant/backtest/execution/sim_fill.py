@@ -5,8 +5,8 @@ live each order reaches SIM, and each fill the strategy, before the next tick of
 - An order meets the quote of the tick that the strategy saw when it sent it, after what it sent or cancelled before:
   it takes level after level at the levels' prices, what is left rests, and fills at its own price when later ticks
   cross it. All orders together take at most what a tick shows. A cancel comes too late for what a tick has filled.
-- The strategy sees a tick before it hears what the tick has filled: ticks travel faster than fills, which are durable
-  first. Then it hears its fills, before the next tick; orders that it sends on them meet the same tick. What a tick has
+- The strategy sees a tick before it gets what the tick has filled: ticks travel faster than fills, which are durable
+  first. Then it gets its fills, before the next tick; orders that it sends on them meet the same tick. What a tick has
   filled is booked before the orders are checked that it prompted: what it opened they may close.
 - Refused are orders off the catalogue's price tick or quantity step, outside limit_up and limit_down, at the market
   before the first tick, that open for more than margin and fee allow, or close more than is held. They come back
@@ -16,7 +16,7 @@ live each order reaches SIM, and each fill the strategy, before the next tick of
 Not modelled: risk's limits (1000 contracts an order, a collar of 10 %, orders a second), sim_latency_ms and
 sim_reject_ratio, and other users' orders at SIM (all share what a tick shows). A feed replayed faster than orders
 travel is another market: there orders are late, and trades differ from these. And live an order sent on a tick may be
-faster than the news of what that tick filled: then a close of just that is refused.
+faster than the report of what that tick filled: then a close of just that is refused.
 
 On bars it is an approximation, for there is no book: orders sent on a bar meet the next bar's open, where a tenth of
 its volume is for sale and wanted; resting orders are then filled at their own price when the bar trades THROUGH it by
@@ -165,12 +165,12 @@ class SimFill:
         return self._book.quote(bids, asks)
 
     def _levels(self, side: str) -> list[Level]:
-        row, found = self._row, []
+        row, levels = self._row, []
         for place in (1, 2, 3, 4, 5):
             price, shown = getattr(row, f"{side}_price_{place}"), getattr(row, f"{side}_volume_{place}")
             if price and shown:
-                found.append(Level(round(price / self._tick), int(shown / self._lot + 1e-9)))
-        return found
+                levels.append(Level(round(price / self._tick), int(shown / self._lot + 1e-9)))
+        return levels
 
     # Bars.
 

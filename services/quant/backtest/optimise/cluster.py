@@ -46,8 +46,8 @@ class ClusterWorkers:
         try:
             from distributed import Client
         except ImportError:
-            said = "the packages of a Dask cluster are not installed: .venv/bin/uv pip install -e '.[cluster]'"
-            raise BacktestError(said, "dask") from None
+            missing = "the packages of a Dask cluster are not installed: .venv/bin/uv pip install -e '.[cluster]'"
+            raise BacktestError(missing, "dask") from None
 
         try:
             self._client = Client(address, timeout=_CONNECT_S, set_as_default=False)
@@ -70,13 +70,13 @@ class ClusterWorkers:
         self._client.register_plugin(_plugin(self._key, setup), name=self._key)
 
     def describe(self) -> ClassDescription:
-        """The class as a worker sees it. Raises BacktestError when it cannot be had."""
-        found = self._result(self._client.submit(_describe, self._key, pure=False))
-        if isinstance(found, tuple):
-            raise BacktestError(*found)
-        if not isinstance(found, ClassDescription):
-            raise BacktestError(f"the Dask cluster cannot run backtests: {found}", "dask")
-        return found
+        """The class as a worker sees it. Raises BacktestError when it cannot be loaded."""
+        result = self._result(self._client.submit(_describe, self._key, pure=False))
+        if isinstance(result, tuple):
+            raise BacktestError(*result)
+        if not isinstance(result, ClassDescription):
+            raise BacktestError(f"the Dask cluster cannot run backtests: {result}", "dask")
+        return result
 
     def answers(self, tasks: Iterable[Task], should_stop: Callable[[], bool]) -> Iterator[Answer]:
         """Each task's answer, as they come. Ends early when `should_stop`."""
@@ -95,8 +95,8 @@ class ClusterWorkers:
             except TimeoutError:
                 continue
             for future in done:
-                task, found = running.pop(future), self._result(future)
-                yield found if isinstance(found, Answer) else Answer(task, error=str(found))
+                task, result = running.pop(future), self._result(future)
+                yield result if isinstance(result, Answer) else Answer(task, error=str(result))
         self._client.cancel(list(running))
 
     def close(self) -> None:

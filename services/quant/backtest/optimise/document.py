@@ -42,9 +42,9 @@ def write_result(result: OptimisationResult | WalkForwardResult, path: Path) -> 
 
 def document(result: OptimisationResult | WalkForwardResult) -> dict[str, Any]:
     """The result in JSON's types: dates in ISO 8601, null for what is no finite number."""
-    found: dict[str, Any] = {"job": _job(result.job), "target": result.target, "stopped": result.stopped}
+    content: dict[str, Any] = {"job": _job(result.job), "target": result.target, "stopped": result.stopped}
     if isinstance(result, WalkForwardResult):
-        return found | {
+        return content | {
             "windows": [
                 {
                     "train": [window.train_start.isoformat(), window.train_end.isoformat()],
@@ -65,7 +65,7 @@ def document(result: OptimisationResult | WalkForwardResult) -> dict[str, Any]:
                 for day in result.days
             ],
         }
-    return found | {
+    return content | {
         "method": result.method,
         "size": result.size,
         "total": result.total,
@@ -97,8 +97,8 @@ def rows(result: OptimisationResult | WalkForwardResult) -> list[dict[str, Any]]
             }
             for window in result.windows
         ]
-    found = [{**point.parameters, **point.statistics, "error": ""} for point in result.points]
-    return [*found, *({**one.parameters, "error": one.error} for one in result.failures)]
+    rows = [{**point.parameters, **point.statistics, "error": ""} for point in result.points]
+    return [*rows, *({**one.parameters, "error": one.error} for one in result.failures)]
 
 
 def plain(value: Any) -> Any:

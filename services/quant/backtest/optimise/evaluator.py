@@ -48,8 +48,8 @@ class ClassSource:
         """The class of this name. Raises BacktestError with one line when there is none or its file fails."""
         try:
             if self.module:
-                found: type = getattr(importlib.import_module(self.module), class_name)
-                return found
+                loaded: type = getattr(importlib.import_module(self.module), class_name)
+                return loaded
             return Loader(self._unpacked(scratch) if self.files else self.folder).load(class_name)
         except UnknownClass as unknown:
             raise BacktestError(str(unknown), "class_name") from None

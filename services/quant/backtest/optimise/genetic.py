@@ -36,7 +36,7 @@ class Genetic:
 
 
 class GeneticSearch:
-    """Asks for places to run, generation after generation, and is told their values; the caller runs them.
+    """Asks for places to run, generation after generation, and records their values; the caller runs them.
 
     A child is never a place that was run before while there are others: small grids are searched through, and end.
     """
@@ -59,7 +59,7 @@ class GeneticSearch:
         self._fitness: Any = fitness
 
     def generations(self) -> Iterator[list[Place]]:
-        """The places of each generation, none twice; `tell` their values before the next."""
+        """The places of each generation, none twice; `record` their values before the next."""
         yield self._new(self._first())
         for _ in range(self._settings.generations - 1):
             places = self._new(self._children())
@@ -67,16 +67,16 @@ class GeneticSearch:
                 return  # the grid has no others
             yield places
 
-    def tell(self, values: Mapping[Place, float]) -> None:
+    def record(self, values: Mapping[Place, float]) -> None:
         """The values of the last generation; a place without one failed, and has no children."""
-        told = []
+        scored = []
         for place, value in sorted(values.items()):
             individual = self._individual(place)
             individual.fitness = self._fitness((value,))
-            told.append(individual)
+            scored.append(individual)
         # The best of old and new live on, as with vnpy's (μ + λ); ties by place, so that a seed says it all.
-        everybody = sorted(self._parents + told, key=lambda one: (-one.fitness.values[0], list(one)))
-        self._parents = self._tools.selBest(everybody, max(2, int(self._settings.population * 0.8)))
+        individuals = sorted(self._parents + scored, key=lambda one: (-one.fitness.values[0], list(one)))
+        self._parents = self._tools.selBest(individuals, max(2, int(self._settings.population * 0.8)))
 
     def _new(self, places: list[Place]) -> list[Place]:
         self._seen.update(places)
@@ -88,18 +88,18 @@ class GeneticSearch:
             return [self._space.place(number) for number in random.sample(range(self._space.size), count)]
 
     def _children(self) -> list[Place]:
-        wanted = min(self._settings.population, self._space.size - len(self._seen))
-        found: dict[Place, None] = {}
+        count = min(self._settings.population, self._space.size - len(self._seen))
+        chosen: dict[Place, None] = {}
         with self._random():
-            while len(found) < wanted:
+            while len(chosen) < count:
                 child = self._child()
-                if child is not None and child not in found:
-                    found[child] = None
+                if child is not None and child not in chosen:
+                    chosen[child] = None
                     continue
                 # Around the parents all is known: somebody from elsewhere.
-                stranger = self._stranger(found)
-                found[stranger] = None
-        return list(found)
+                newcomer = self._newcomer(chosen)
+                chosen[newcomer] = None
+        return list(chosen)
 
     def _child(self) -> Place | None:
         if len(self._parents) < 2:
@@ -126,12 +126,12 @@ class GeneticSearch:
                 step = random.choice((-2, -1, 1, 2))
                 individual[axis] = min(max(individual[axis] + step, 0), shape[axis] - 1)
 
-    def _stranger(self, found: Mapping[Place, None]) -> Place:
+    def _newcomer(self, chosen: Mapping[Place, None]) -> Place:
         for _ in range(self._TRIES):
             place = self._space.place(random.randrange(self._space.size))
-            if place not in self._seen and place not in found:
+            if place not in self._seen and place not in chosen:
                 return place
-        return next(place for place in self._space.places() if place not in self._seen and place not in found)
+        return next(place for place in self._space.places() if place not in self._seen and place not in chosen)
 
     @contextmanager
     def _random(self) -> Iterator[None]:

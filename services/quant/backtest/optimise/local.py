@@ -75,7 +75,7 @@ class LocalWorkers:
             raise
 
     def describe(self) -> ClassDescription:
-        """The class as the first worker that has it sees it. Raises BacktestError when it cannot be had."""
+        """The class as the first worker that has it sees it. Raises BacktestError when it cannot be loaded."""
         while self._description is None:
             self._step(deque(), {}, None)
         return self._description
@@ -139,25 +139,25 @@ class LocalWorkers:
 
     def _step(self, again: deque[Task], tries: dict[int, int], timeout_s: float | None) -> list[Answer]:
         """Wait for something to happen, and see to it."""
-        found = []
+        answers = []
         by_connection = {worker.connection: worker for worker in self._workers}
         for connection in wait(list(by_connection), timeout_s):
             worker = by_connection[connection]  # type: ignore[index]
             try:
                 message = worker.connection.recv()
             except (EOFError, OSError):
-                found += self._replace(worker, again, tries, self._how_it_ended(worker))
+                answers += self._replace(worker, again, tries, self._how_it_ended(worker))
             else:
-                found += self._heard(worker, message)
+                answers += self._received(worker, message)
         if self._timeout_s is not None:
             for worker in list(self._workers):
                 if worker.ready and worker.tasks and time.monotonic() - worker.since > self._timeout_s:
                     reason = f"took longer than {self._timeout_s:g} s"
                     tries[worker.tasks[0].number] = _TRIES
-                    found += self._replace(worker, again, tries, reason)
-        return found
+                    answers += self._replace(worker, again, tries, reason)
+        return answers
 
-    def _heard(self, worker: _Worker, message: object) -> list[Answer]:
+    def _received(self, worker: _Worker, message: object) -> list[Answer]:
         now = time.monotonic()
         match message:
             case Answer() as answer:
@@ -190,20 +190,22 @@ class LocalWorkers:
         self._workers[place] = fresh = self._start()
         with suppress(OSError):
             fresh.connection.send(self._setup)
-        found = []
+        answers = []
         if worker.ready and worker.tasks:
             first = worker.tasks.popleft()
             tries[first.number] = tries.get(first.number, 0) + 1
             if tries[first.number] < _TRIES:
                 again.append(first)
             else:
-                found.append(Answer(first, error=reason))
+                answers.append(Answer(first, error=reason))
         again.extend(worker.tasks)
-        return found
+        return answers
 
     def _how_it_ended(self, worker: _Worker) -> str:
         code = worker.process.wait()
         names = {one.value: one.name for one in Signals}  # real-time signals have none
         how = f"exit code {code}" if code >= 0 else f"signal {names.get(-code, -code)}"
-        said = [line for line in worker.log.read_text(errors="replace").splitlines() if line.strip()]
-        return f"the worker process ended with {how}" + (f": {said[-1].strip()}" if said and code > 0 else "")
+        last_lines = [line for line in worker.log.read_text(errors="replace").splitlines() if line.strip()]
+        return f"the worker process ended with {how}" + (
+            f": {last_lines[-1].strip()}" if last_lines and code > 0 else ""
+        )

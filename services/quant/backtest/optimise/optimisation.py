@@ -32,7 +32,7 @@ class Workers(Protocol):
     count: int
 
     def describe(self) -> ClassDescription:
-        """The class, as a worker sees it. Raises BacktestError when it cannot be had."""
+        """The class, as a worker sees it. Raises BacktestError when it cannot be loaded."""
 
     def answers(self, tasks: Iterable[Task], should_stop: ShouldStop) -> Iterator[Answer]:
         """Each task's answer, in any order; fewer when `should_stop` says so."""
@@ -156,7 +156,7 @@ def _source(given: ClassSource | Path | type | None) -> ClassSource:
 
 
 @dataclass(slots=True)
-class _Found:
+class _Results:
     """The results of a search so far."""
 
     began: float
@@ -200,22 +200,22 @@ class Search:
 
     def run(self, start: date | None = None, end: date | None = None, stage: str = "") -> OptimisationResult:
         """Search; the dates replace the job's. `stage` goes to the progress."""
-        found = _Found(time.perf_counter())
+        results = _Results(time.perf_counter())
         if self._method == "grid":
             total = self._space.size
-            self._run(self._space.places(), total, found, start, end, stage)
+            self._run(self._space.places(), total, results, start, end, stage)
         else:
-            total = self._run_generations(found, start, end, stage)
+            total = self._run_generations(results, start, end, stage)
         return OptimisationResult(
             job=replace(self._job, start=start or self._job.start, end=end or self._job.end),
             space=self._space,
             target=self._target,
             method=self._method,
-            points=tuple(best_first(found.points)),
-            failures=tuple(sorted(found.failures, key=lambda failure: failure.number)),
+            points=tuple(best_first(results.points)),
+            failures=tuple(sorted(results.failures, key=lambda failure: failure.number)),
             total=total,
             workers=self._workers.count,
-            elapsed_s=time.perf_counter() - found.began,
+            elapsed_s=time.perf_counter() - results.began,
             stopped=self._should_stop(),
         )
 
@@ -224,44 +224,48 @@ class Search:
         task = Task(0, parameters, start, end, whole=True)
         return next(iter(self._workers.answers([task], self._should_stop)), None)
 
-    def _run_generations(self, found: _Found, start: date | None, end: date | None, stage: str) -> int:
+    def _run_generations(self, results: _Results, start: date | None, end: date | None, stage: str) -> int:
         total = self._genetic.most(self._space)
         search = GeneticSearch(self._space, self._genetic)
         for places in search.generations():
-            known = len(found.points)
-            self._run(places, total, found, start, end, stage)
+            known = len(results.points)
+            self._run(places, total, results, start, end, stage)
             if self._should_stop():
                 break
-            search.tell({self._space.place(p.number): p.value for p in found.points[known:] if not math.isnan(p.value)})
+            search.record(
+                {self._space.place(p.number): p.value for p in results.points[known:] if not math.isnan(p.value)}
+            )
         return total
 
     def _run(
-        self, places: Iterable[Place], total: int, found: _Found, start: date | None, end: date | None, stage: str
+        self, places: Iterable[Place], total: int, results: _Results, start: date | None, end: date | None, stage: str
     ) -> None:
         tasks = (
             Task(self._space.number(at), {**self._fixed, **self._space.parameters(at)}, start, end) for at in places
         )
-        self._tell(found, total, stage)
+        self._report(results, total, stage)
         for answer in self._workers.answers(tasks, self._should_stop):
-            self._take(answer, found)
-            self._tell(found, total, stage)
+            self._take(answer, results)
+            self._report(results, total, stage)
 
-    def _take(self, answer: Answer, found: _Found) -> None:
-        if found.first_s is None:
-            found.first_s = time.perf_counter()
+    def _take(self, answer: Answer, results: _Results) -> None:
+        if results.first_s is None:
+            results.first_s = time.perf_counter()
         parameters, number = answer.task.parameters, answer.task.number
         value = answer.statistics.get(self._target)
         if answer.error or not isinstance(value, int | float):
             error = answer.error or "it has no days"
-            found.failures.append(Failure(parameters, error, number, answer.traceback))
+            results.failures.append(Failure(parameters, error, number, answer.traceback))
             return
         point = Point(parameters, float(value), answer.statistics, number)
-        found.points.append(point)
-        found.best = point if found.best is None else best_first([found.best, point])[0]
+        results.points.append(point)
+        results.best = point if results.best is None else best_first([results.best, point])[0]
 
-    def _tell(self, found: _Found, total: int, stage: str) -> None:
+    def _report(self, results: _Results, total: int, stage: str) -> None:
         now = time.perf_counter()
         left_s = None
-        if found.first_s is not None and found.done > 1:
-            left_s = (now - found.first_s) / (found.done - 1) * (total - found.done)
-        self._progress(Progress(found.done, total, len(found.failures), found.best, now - found.began, left_s, stage))
+        if results.first_s is not None and results.done > 1:
+            left_s = (now - results.first_s) / (results.done - 1) * (total - results.done)
+        self._progress(
+            Progress(results.done, total, len(results.failures), results.best, now - results.began, left_s, stage)
+        )

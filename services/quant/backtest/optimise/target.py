@@ -14,8 +14,8 @@ def statistic_names(job: BacktestJob) -> list[str]:
 
     zeros = dict.fromkeys(Day.__dataclass_fields__, 0)
     day = Day(**{**zeros, "date": date(2000, 1, 1), "balance": job.capital})  # type: ignore[arg-type]
-    found: Statistics = vnpy_statistics(job, [day]) | extra_statistics(job, [day], [])
-    return [name for name, value in found.items() if isinstance(value, int | float)]
+    statistics: Statistics = vnpy_statistics(job, [day]) | extra_statistics(job, [day], [])
+    return [name for name, value in statistics.items() if isinstance(value, int | float)]
 
 
 def check_target(job: BacktestJob, target: str) -> None:

@@ -156,11 +156,11 @@ def run_walk_forward(
         search = Search(with_workers, job, space, target, method, genetic, progress, should_stop)
         stopped = False
         for number, span in enumerate(spans, 1):
-            found = search.run(span[0], span[1], stage=f"window {number} of {len(spans)}")
-            stopped = found.stopped
+            optimised = search.run(span[0], span[1], stage=f"window {number} of {len(spans)}")
+            stopped = optimised.stopped
             if stopped:
                 break
-            window, test = _tested(search, found, span)
+            window, test = _tested(search, optimised, span)
             done.append(window)
             if test is not None:
                 tests.append(test)
@@ -180,16 +180,16 @@ def run_walk_forward(
 
 
 def _tested(
-    search: Search, found: OptimisationResult, span: tuple[date, date, date, date]
+    search: Search, optimised: OptimisationResult, span: tuple[date, date, date, date]
 ) -> tuple[Window, BacktestResult | None]:
-    window = Window(*span, best=found.best)
-    if found.best is None:
-        why = found.failures[0].error if found.failures else "there are no points"
+    window = Window(*span, best=optimised.best)
+    if optimised.best is None:
+        why = optimised.failures[0].error if optimised.failures else "there are no points"
         return replace(window, error=f"no point ran to its end: {why}"), None
-    answer = search.result_of(found.best.parameters, span[2], span[3])
+    answer = search.result_of(optimised.best.parameters, span[2], span[3])
     if answer is None or answer.result is None:
         return replace(window, error=answer.error if answer else "stopped"), None
-    value = answer.statistics.get(found.target)
+    value = answer.statistics.get(optimised.target)
     return (
         replace(
             window,

@@ -17,33 +17,33 @@ _FAILURES = 10
 _BESIDE = ("total_return", "annual_return", "sharpe_ratio", "max_ddpercent", "total_trade_count", "win_rate")
 
 
-def render_optimisation(found: "OptimisationResult", lang: str = "en") -> str:
+def render_optimisation(result: "OptimisationResult", lang: str = "en") -> str:
     """The points of an optimisation as the text of an HTML file: a heat map over any two parameters that vary, and the
     best combinations with their statistics. Raises BacktestError for an unknown language.
     """
     texts = catalogue(lang)
-    names = found.space.varied
-    varying = [name for name in names if len({repr(point.parameters.get(name)) for point in found.points}) > 1]
-    ordered = [point for point in found.points if math.isfinite(point.value)]
-    beside = [texts.statistic(name) for name in _BESIDE if name != found.target]
+    names = result.space.varied
+    varying = [name for name in names if len({repr(point.parameters.get(name)) for point in result.points}) > 1]
+    ordered = [point for point in result.points if math.isfinite(point.value)]
+    beside = [texts.statistic(name) for name in _BESIDE if name != result.target]
     return page(
         "optimisation.html",
         texts,
         {
             "points": [[*(_axis(point.parameters.get(name)) for name in varying), point.value] for point in ordered],
             "parameters": [plain(name) for name in varying],
-            "target": plain(texts.statistic(found.target).label),
+            "target": plain(texts.statistic(result.target).label),
         },
-        found=found,
-        interval=interval(found.job, texts),
-        target=texts.statistic(found.target),
-        warnings=_warnings(found, texts),
+        result=result,
+        interval=interval(result.job, texts),
+        target=texts.statistic(result.target),
+        warnings=_warnings(result, texts),
         names=names,
         varying=varying,
         beside=beside,
-        top=[_row(point, names, found.target, beside, texts) for point in ordered[:TOP]],
-        settings_shown=[(label, numbers.plain(value)) for label, value in settings(found.job, texts)],
-        fixed=[(name, numbers.plain(value)) for name, value in found.job.parameters.items() if name not in names],
+        top=[_row(point, names, result.target, beside, texts) for point in ordered[:TOP]],
+        settings_shown=[(label, numbers.plain(value)) for label, value in settings(result.job, texts)],
+        fixed=[(name, numbers.plain(value)) for name, value in result.job.parameters.items() if name not in names],
     )
 
 
@@ -57,20 +57,20 @@ def _row(
     return [numbers.plain(point.parameters.get(name, numbers.NONE)) for name in names], value, others
 
 
-def _warnings(found: "OptimisationResult", texts: Catalogue) -> list[str]:
+def _warnings(result: "OptimisationResult", texts: Catalogue) -> list[str]:
     """Warnings to be read before the table."""
-    said = []
-    done = len(found.points) + len(found.failures)
-    if found.stopped:
-        said.append(texts("points_stopped", done=numbers.number(done, 0), size=numbers.number(found.size, 0)))
-    if idle := sum(point.statistics.get("total_trade_count") == 0 for point in found.points):
-        said.append(texts("points_idle", count=numbers.number(idle, 0)))
-    if found.failures:
-        said.append(texts("points_failed", count=numbers.number(len(found.failures), 0)))
-    for failure in found.failures[:_FAILURES]:
-        given = ", ".join(f"{name}={failure.parameters[name]}" for name in found.space.varied)
-        said.append(f"{given}: {failure.error}")
-    return said
+    warnings = []
+    done = len(result.points) + len(result.failures)
+    if result.stopped:
+        warnings.append(texts("points_stopped", done=numbers.number(done, 0), size=numbers.number(result.size, 0)))
+    if idle := sum(point.statistics.get("total_trade_count") == 0 for point in result.points):
+        warnings.append(texts("points_idle", count=numbers.number(idle, 0)))
+    if result.failures:
+        warnings.append(texts("points_failed", count=numbers.number(len(result.failures), 0)))
+    for failure in result.failures[:_FAILURES]:
+        given = ", ".join(f"{name}={failure.parameters[name]}" for name in result.space.varied)
+        warnings.append(f"{given}: {failure.error}")
+    return warnings
 
 
 def _axis(value: object) -> float | str:

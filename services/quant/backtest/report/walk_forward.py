@@ -13,10 +13,10 @@ from services.quant.backtest.result import BacktestResult
 _BESIDE = ("annual_return", "total_return")
 
 
-def render_walk_forward(found: WalkForwardResult, data: Dataset | None, lang: str = "en") -> str:
+def render_walk_forward(result: WalkForwardResult, data: Dataset | None, lang: str = "en") -> str:
     """The walk-forward as the text of an HTML file. Raises BacktestError for an unknown language."""
     texts = catalogue(lang)
-    shown = [texts.statistic(name) for name in (found.target, next(name for name in _BESIDE if name != found.target))]
+    shown = [texts.statistic(name) for name in (result.target, next(name for name in _BESIDE if name != result.target))]
     rows = [
         WindowRow(
             f"{window.train_start} – {window.train_end}",
@@ -28,11 +28,11 @@ def render_walk_forward(found: WalkForwardResult, data: Dataset | None, lang: st
             ],
             window.error,
         )
-        for window in found.windows
+        for window in result.windows
     ]
-    efficiency = texts("no_efficiency") if found.efficiency is None else numbers.number(found.efficiency)
+    efficiency = texts("no_efficiency") if result.efficiency is None else numbers.number(result.efficiency)
     joined = BacktestResult(
-        found.job, found.fills, found.days, found.statistics,
+        result.job, result.fills, result.days, result.statistics,
         findings=data.findings if data is not None else (), row_count=0 if data is None else len(data),
     )  # fmt: skip
     return render_report(joined, data, lang, WalkForwardSection(shown, rows, efficiency))

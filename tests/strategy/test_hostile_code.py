@@ -20,14 +20,14 @@ from sqlalchemy.exc import OperationalError
 
 from services.strategy.jobs.job import Status
 from services.strategy.jobs.repository import JobRepository
-from tests.strategy.backtests import STRATEGIES, BacktestDesk, store_bars
+from tests.strategy.backtests import STRATEGIES, BacktestClient, store_bars
 from tests.strategy.fakes import SYMBOL
 from tests.strategy.refusal import fields_of, reason_of
 from tests.waiting import until
 
 pytestmark = pytest.mark.slow
 
-MISCHIEF = '''
+HOSTILE = '''
 import json
 import os
 import resource
@@ -160,7 +160,7 @@ def alive(pid: int) -> bool:
 def lab(serve, strategies_dir, tmp_path):
     """`async with lab() as p`: a service with data and strategies that meddle."""
     (strategies_dir / "mine.py").write_text(STRATEGIES)
-    (strategies_dir / "mischief.py").write_text(MISCHIEF)
+    (strategies_dir / "hostile.py").write_text(HOSTILE)
     store_bars(tmp_path / "data")
     return lambda **settings: serve(data_dir=tmp_path / "data", **settings)
 
@@ -178,36 +178,36 @@ def lab(serve, strategies_dir, tmp_path):
 )
 async def test_what_a_job_leaves_in_place_of_its_results_harms_nobody(lab, name, failure, text):
     async with lab() as p:
-        desk = BacktestDesk(p.identity())
-        found = await desk.run(name)
+        client = BacktestClient(p.identity())
+        found = await client.run(name)
         assert (found.status, found.failure) == (pb.JOB_STATUS_FAILED, failure), (found.error, found.error_detail)
         assert text in found.error
-        assert len((await desk.stub.ListBacktests(rpc.ListBacktestsRequest())).backtests) == 1
+        assert len((await client.stub.ListBacktests(rpc.ListBacktestsRequest())).backtests) == 1
 
 
 @pytest.mark.timeout(60)
 async def test_a_report_that_is_no_file_is_not_there(lab):
     async with lab() as p:
-        desk = BacktestDesk(p.identity())
-        made = await desk.run("PipedReport")
+        client = BacktestClient(p.identity())
+        made = await client.run("PipedReport")
         with pytest.raises(grpc.aio.AioRpcError) as caught:
-            await desk.stub.GetBacktestReport(rpc.GetBacktestReportRequest(backtest_id=made.backtest_id), timeout=10)
+            await client.stub.GetBacktestReport(rpc.GetBacktestReportRequest(backtest_id=made.backtest_id), timeout=10)
         assert reason_of(caught.value) == "JOB_NOT_FINISHED"
 
 
 @pytest.mark.timeout(60)
 async def test_a_job_that_spoils_what_it_is_watched_by_harms_itself_alone(lab):
     async with lab() as p:
-        desk = BacktestDesk(p.identity())
-        found = await desk.run("Shortener")
+        client = BacktestClient(p.identity())
+        found = await client.run("Shortener")
         assert (found.failure, found.error.rpartition(" ")[2]) == (pb.JOB_FAILURE_EXITED, "SIGBUS)")
-        await desk.finished("LogRemover")
+        await client.finished("LogRemover")
 
 
 async def test_what_a_job_leaves_running_is_ended_with_it(lab, tmp_path):
     note = tmp_path / "pid"
     async with lab() as p:
-        found = await BacktestDesk(p.identity()).run("Daemon", {"note": str(note)})
+        found = await BacktestClient(p.identity()).run("Daemon", {"note": str(note)})
         assert found.failure == pb.JOB_FAILURE_EXITED
         pid = int(note.read_text())
         try:
@@ -220,7 +220,7 @@ async def test_what_a_job_leaves_running_is_ended_with_it(lab, tmp_path):
 @pytest.mark.timeout(60)
 async def test_a_job_that_fills_the_disk_is_ended(lab):
     async with lab(backtest_result_bytes=64 << 20, backtest_memory_bytes=300 << 20) as p:
-        found = await BacktestDesk(p.identity()).run("Hoarder")
+        found = await BacktestClient(p.identity()).run("Hoarder")
         assert (found.failure, found.status) == (pb.JOB_FAILURE_BAD_RESULT, pb.JOB_STATUS_FAILED), found.error
         assert "disk" in found.error
 
@@ -233,7 +233,7 @@ async def test_a_job_inherits_neither_secrets_nor_files_nor_rights(lab, tmp_path
     old = os.umask(0o022)
     try:
         async with lab() as p:
-            await BacktestDesk(p.identity()).finished("Prober", {"note": str(tmp_path / "probe")})
+            await BacktestClient(p.identity()).finished("Prober", {"note": str(tmp_path / "probe")})
     finally:
         os.umask(old)
         secret.close()
@@ -256,14 +256,14 @@ async def refused(call) -> tuple[str, str, set[str]]:
 
 async def test_numbers_and_days_out_of_this_world_are_refused(lab):
     async with lab() as p:
-        desk = BacktestDesk(p.identity())
+        client = BacktestClient(p.identity())
         for wrong in (float("nan"), float("inf")):
             parameters = Struct()
             parameters.fields["size"].number_value = wrong
             request = rpc.CreateBacktestRequest(
                 class_name="Trader", symbol=SYMBOL, interval=common.INTERVAL_1M, parameters=parameters
             )
-            code, _, fields = await refused(desk.stub.CreateBacktest(request))
+            code, _, fields = await refused(client.stub.CreateBacktest(request))
             assert (code, fields) == ("INVALID_ARGUMENT", {"parameters.size"})
         for name, start, stop, step in (
             ("size", -1e308, 1e308, 1.0),
@@ -278,11 +278,11 @@ async def test_numbers_and_days_out_of_this_world_are_refused(lab):
                 ranges=[pb.ParameterRange(name=name, start=start, stop=stop, step=step)],
             )
             # Who wrote the points out would not come to an end.
-            code, _, fields = await refused(desk.stub.CreateOptimization(request, timeout=30))
+            code, _, fields = await refused(client.stub.CreateOptimization(request, timeout=30))
             assert (code, fields) == ("INVALID_ARGUMENT", {"ranges"}), (name, start, stop, step)
         stamp = Timestamp()
         stamp.FromDatetime(datetime(9999, 12, 20, tzinfo=UTC))
-        code, reason, _ = await refused(desk.create("Trader", end_time=stamp))
+        code, reason, _ = await refused(client.create("Trader", end_time=stamp))
         assert (code, reason) == ("INVALID_ARGUMENT", "EMPTY_DATE_RANGE")
 
 
@@ -303,36 +303,36 @@ async def test_who_does_not_wait_for_the_answer_leaves_nothing_half_done(lab, mo
             await slow.wait()
 
     async with lab(max_backtests=1) as p:
-        desk = BacktestDesk(p.identity())
-        first = await desk.create("Slow")
-        await desk.until_running(first.backtest_id)
+        client = BacktestClient(p.identity())
+        first = await client.create("Slow")
+        await client.until_running(first.backtest_id)
         with monkeypatch.context() as patch:
             patch.setattr(JobRepository, "add", add)
-            asking = asyncio.ensure_future(desk.create("Trader"))
+            asking = asyncio.ensure_future(client.create("Trader"))
             await entered.wait()
             asking.cancel()
             await until(asking.done)
             slow.set()
-        await until(lambda: only(desk, first.backtest_id), 5)
-        waiting = await only(desk, first.backtest_id)
+        await until(lambda: only(client, first.backtest_id), 5)
+        waiting = await only(client, first.backtest_id)
         assert (waiting.status, waiting.queue_position) == (pb.JOB_STATUS_QUEUED, 0)
         slow.clear()
         entered.clear()
         with monkeypatch.context() as patch:
             patch.setattr(JobRepository, "put", put)
-            asking = asyncio.ensure_future(desk.cancel(waiting.backtest_id))
+            asking = asyncio.ensure_future(client.cancel(waiting.backtest_id))
             await entered.wait()
             asking.cancel()
             await until(asking.done)
             slow.set()
-            assert (await desk.ended(waiting.backtest_id, 5)).status == pb.JOB_STATUS_CANCELED
-        again = await desk.create("Trader")
-        await desk.cancel(first.backtest_id)
-        assert (await desk.ended(again.backtest_id)).status == pb.JOB_STATUS_FINISHED
+            assert (await client.ended(waiting.backtest_id, 5)).status == pb.JOB_STATUS_CANCELED
+        again = await client.create("Trader")
+        await client.cancel(first.backtest_id)
+        assert (await client.ended(again.backtest_id)).status == pb.JOB_STATUS_FINISHED
 
 
-async def only(desk: BacktestDesk, other: str) -> pb.Backtest | None:
-    listed = (await desk.stub.ListBacktests(rpc.ListBacktestsRequest())).backtests
+async def only(client: BacktestClient, other: str) -> pb.Backtest | None:
+    listed = (await client.stub.ListBacktests(rpc.ListBacktestsRequest())).backtests
     return next((one for one in listed if one.backtest_id != other), None)
 
 
@@ -353,18 +353,18 @@ async def test_what_a_full_disk_refuses_is_written_when_there_is_room(lab, monke
     day = Timestamp()
     day.FromDatetime(datetime(2021, 1, 4, 4, tzinfo=UTC))
     async with lab() as p:
-        desk = BacktestDesk(p.identity())
-        made = await desk.create("Slow", end_time=day)
+        client = BacktestClient(p.identity())
+        made = await client.create("Slow", end_time=day)
         await until(lambda: refused)
-        assert (await desk.get(made.backtest_id)).status == pb.JOB_STATUS_QUEUED
+        assert (await client.get(made.backtest_id)).status == pb.JOB_STATUS_QUEUED
         full = False
         folder = p.host.data_dir / "strategy/backtests" / made.backtest_id
-        await desk.until_running(made.backtest_id)
+        await client.until_running(made.backtest_id)
         full = True
         await until(folder.is_dir, 20)
-        assert (await desk.get(made.backtest_id)).status == pb.JOB_STATUS_RUNNING
+        assert (await client.get(made.backtest_id)).status == pb.JOB_STATUS_RUNNING
         full = False
-        found = await desk.ended(made.backtest_id)
+        found = await client.ended(made.backtest_id)
         assert (found.status, found.statistics["total_days"]) == (pb.JOB_STATUS_FINISHED, 1)
 
 

@@ -22,7 +22,7 @@ _WHOLE_FROM = 1000
 
 @contextmanager
 def progress_bar(text: str) -> Iterator[Callable[[SearchProgress], None]]:
-    """A bar on the error stream, to be told how far the search is."""
+    """A bar on the error stream that shows the search's progress."""
     columns = (
         TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(),
         TextColumn("{task.fields[left]}"), TextColumn("{task.fields[best]}"),
@@ -30,7 +30,7 @@ def progress_bar(text: str) -> Iterator[Callable[[SearchProgress], None]]:
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
         task = progress.add_task(f"{text}: starting", total=None, left="", best="")
 
-        def tell(now: SearchProgress) -> None:
+        def update(now: SearchProgress) -> None:
             stage = f", {now.stage}" if now.stage else ""
             left = "" if now.left_s is None else f"{timedelta(seconds=round(now.left_s))} left"
             best = "" if now.best is None else f"best {_number(now.best.value)}"
@@ -39,11 +39,11 @@ def progress_bar(text: str) -> Iterator[Callable[[SearchProgress], None]]:
                 task, description=text + stage, completed=now.done, total=now.total, left=left, best=best + failed
             )
 
-        yield tell
+        yield update
 
 
 def show_points(result: OptimisationResult, top: int) -> None:
-    """The best points, then what is to be said of the others."""
+    """Print the best points, then the counts of the others and the failures."""
     console = wide_console()
     names = result.space.varied
     beside = [name for name in _BESIDE if name != result.target]

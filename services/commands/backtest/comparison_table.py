@@ -30,9 +30,9 @@ def show(runs: Named, report: Path | None) -> None:
     for number in range(1, len(runs) + 1):
         table.add_column(f"{number} ", justify="right")
     texts = catalogue("en")
-    told = {texts("class_name"), *(name for result in results for name in result.job.parameters)}
+    shown = {texts("class_name"), *(name for result in results for name in result.job.parameters)}
     for label, values in differences(results, texts):
-        if label not in told:
+        if label not in shown:
             table.add_row(Text(label.lower(), style="dim"), *(Text(f"{value} ") for value in values))
     found = {line.statistic.name: line for _, group in lines(results, texts) for line in group}
     for name in _SHOWN:

@@ -23,7 +23,7 @@ _SIGNED = {"total_return", "annual_return", "total_net_pnl", "daily_net_pnl", "a
 
 
 def show(result: Any, report: Path | None) -> None:
-    """Print the statistics, then what is to be said of the run."""
+    """Print the statistics, then the diagnostics of the run."""
     console = Console(highlight=False, soft_wrap=True)
     job = result.job
     table = Table(title=f"{job.class_name} on {job.symbol}, {job.interval}", show_header=False, **TITLED)
