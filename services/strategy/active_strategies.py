@@ -15,12 +15,12 @@ from services.kernel.data.database import Repositories
 from services.kernel.data.events import Outbox
 from services.kernel.errors import RedFireError
 from services.kernel.tasks import Tasks
-from services.strategy.assignments import Assignments
 from services.strategy.events import StrategyEvents
 from services.strategy.platform_client import PlatformClient
 from services.strategy.repository import StrategyRepository
 from services.strategy.strategy import LogLine, Report, Status, Strategy
-from services.strategy.supervisor import Supervisor
+from services.strategy.workers.assignments import Assignments
+from services.strategy.workers.supervisor import Supervisor
 
 log = logging.getLogger(__name__)
 active_strategies = Gauge("active_strategies", "Strategies that run or are about to.")

@@ -11,10 +11,10 @@ from services.kernel.paging import Page
 from services.kernel.rpc.call import Call
 from services.strategy import convert
 from services.strategy.active_strategies import ActiveStrategies
-from services.strategy.assignments import Assignments
 from services.strategy.catalogue import Catalogue
 from services.strategy.service import StrategyService
-from services.strategy.supervisor import Supervisor
+from services.strategy.workers.assignments import Assignments
+from services.strategy.workers.supervisor import Supervisor
 
 _HEARTBEAT_S = 10.0
 

@@ -11,7 +11,6 @@ from services.kernel.runtime.service_context import ServiceContext
 from services.strategy import models
 from services.strategy.active_strategies import ActiveStrategies
 from services.strategy.api import StrategyApi, WorkerApi
-from services.strategy.assignments import Assignments
 from services.strategy.catalogue import Catalogue
 from services.strategy.events import StrategyEvents
 from services.strategy.jobs.bind import bind_jobs
@@ -19,7 +18,8 @@ from services.strategy.platform_client import PlatformClient
 from services.strategy.repository import StrategyRepository
 from services.strategy.service import StrategyService
 from services.strategy.settings import StrategySettings
-from services.strategy.supervisor import PlatformAccess, Supervisor
+from services.strategy.workers.assignments import Assignments
+from services.strategy.workers.supervisor import PlatformAccess, Supervisor
 
 # All that a worker's token is good for.
 WORKER_RPCS = f"/{strategy_pb2.DESCRIPTOR.services_by_name['WorkerService'].full_name}/"

@@ -11,10 +11,10 @@ from redfire.strategy.v1 import strategy_pb2 as pb
 
 from services.kernel.decimals import plain
 from services.quant.sdk.strategy_class import ClassDescription, Family, Parameter
-from services.strategy import assignments
 from services.strategy.events import StrategyEvent
 from services.strategy.metrics import Performance
 from services.strategy.strategy import LogLine, Report, Status, Strategy
+from services.strategy.workers import assignments
 
 
 def strategy_to_pb(strategy: Strategy) -> pb.Strategy:

@@ -29,7 +29,7 @@ from services.quant.backtest.engine.variant import Variant, variant
 from services.quant.backtest.job import TICK, BacktestJob
 from services.quant.backtest.run import run_backtest
 from tests.quant.backtest import generated
-from tests.quant.backtest.vnpy_oracle import SHIPPED, same, shipped, vnpy_engine
+from tests.quant.backtest.engine.vnpy_oracle import SHIPPED, same, shipped, vnpy_engine
 
 NO_OP = "no-op"
 NAMES = (*SHIPPED, NO_OP)

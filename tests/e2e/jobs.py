@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.running import Client, until
-from tests.strategy.backtests import store_bars
+from tests.strategy.jobs.backtests import store_bars
 
 SYMBOL = "rb2101.SHFE"
 BACKTEST: dict[str, Any] = {

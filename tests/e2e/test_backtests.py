@@ -66,7 +66,7 @@ def running_now(client, backtest_id):
 
 
 def jobs_processes(home) -> list[psutil.Process]:
-    return [p for p in home.children() if "services.strategy.jobs.worker" in p.cmdline()]
+    return [p for p in home.children() if "services.strategy.jobs.execution.worker" in p.cmdline()]
 
 
 def test_a_backtest_by_rest_from_create_to_report(home, alice):

@@ -10,7 +10,7 @@ from services.kernel.clock import Clock
 from services.kernel.paging import Page
 from services.kernel.rpc.call import Call
 from services.strategy.jobs import convert
-from services.strategy.jobs.folder import DAYS, POINTS, TRADES
+from services.strategy.jobs.execution.folder import DAYS, POINTS, TRADES
 from services.strategy.jobs.job import Kind
 from services.strategy.jobs.repository import cursor_types
 from services.strategy.jobs.service import JobService

@@ -14,10 +14,10 @@ from sqlalchemy.exc import OperationalError
 from services.kernel.clock import Clock
 from services.kernel.data.database import Repositories
 from services.kernel.runtime.service_context import ServiceContext
-from services.strategy.jobs.folder import LOG, BadResult, JobFolder, Outcome, list_job_ids
+from services.strategy.jobs.execution.folder import LOG, BadResult, JobFolder, Outcome, list_job_ids
+from services.strategy.jobs.execution.job_spec import JobSpec
+from services.strategy.jobs.execution.process import JobProcess, Limits, ProcessExit, kill_left
 from services.strategy.jobs.job import Failure, Job, Kind, Progress, Status
-from services.strategy.jobs.job_spec import JobSpec
-from services.strategy.jobs.process import JobProcess, Limits, ProcessExit, kill_left
 from services.strategy.jobs.queue import FairQueue
 from services.strategy.jobs.repository import JobRepository
 from services.strategy.jobs.watchers import Watchers

@@ -21,7 +21,7 @@ from services.quant.backtest.job import BacktestError
 from services.quant.sdk.strategy_class import ClassDescription
 from services.strategy import parameters as parameter_rules
 from services.strategy.catalogue import Catalogue
-from services.strategy.jobs.folder import DAYS, POINTS, TRADES, BadResult, JobFolder
+from services.strategy.jobs.execution.folder import DAYS, POINTS, TRADES, BadResult, JobFolder
 from services.strategy.jobs.instruments import DEFAULTS, Instruments
 from services.strategy.jobs.job import Job, Kind, Search, Setup, Status
 from services.strategy.jobs.repository import JobRepository, Order, cursor

@@ -28,9 +28,9 @@ from services.quant.backtest.report.catalogue import LANGUAGES, catalogue, read
 from services.quant.backtest.report.price_series import MAX_ROWS, packed
 from services.quant.backtest.result import BacktestResult
 from services.quant.backtest.run import run_backtest
+from tests.quant.backtest.engine.vnpy_oracle import shipped
 from tests.quant.backtest.generated import NIGHT, bars, ticks
-from tests.quant.backtest.report_samples import day, finished, searched, turning, walked
-from tests.quant.backtest.vnpy_oracle import shipped
+from tests.quant.backtest.report.report_samples import day, finished, searched, turning, walked
 
 EVIL = "</script><script>alert(1)</script><img src=x onerror=alert(2)>\"'&"
 FOLDER = Path(report_package.__file__).parent

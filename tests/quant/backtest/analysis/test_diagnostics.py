@@ -15,8 +15,8 @@ from services.quant.backtest.run import run_backtest
 from services.quant.sdk.base import BaseStrategy
 from tests.quant.backtest import generated
 from tests.quant.backtest.builds import BUILDS
+from tests.quant.backtest.engine.vnpy_oracle import shipped
 from tests.quant.backtest.recordings import if_ticks, rb_bars
-from tests.quant.backtest.vnpy_oracle import shipped
 
 RB, IF = "rb888.SHFE", "IF2101.CFFEX"
 

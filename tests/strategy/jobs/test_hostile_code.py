@@ -20,8 +20,8 @@ from sqlalchemy.exc import OperationalError
 
 from services.strategy.jobs.job import Status
 from services.strategy.jobs.repository import JobRepository
-from tests.strategy.backtests import STRATEGIES, BacktestClient, store_bars
 from tests.strategy.fakes import SYMBOL
+from tests.strategy.jobs.backtests import STRATEGIES, BacktestClient, store_bars
 from tests.strategy.refusal import fields_of, reason_of
 from tests.waiting import until
 

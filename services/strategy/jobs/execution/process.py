@@ -13,10 +13,10 @@ from pathlib import Path
 
 import psutil
 
+from services.strategy.jobs.execution.job_spec import JobSpec
+from services.strategy.jobs.execution.progress_file import ProgressReader
 from services.strategy.jobs.job import Failure
-from services.strategy.jobs.job_spec import JobSpec
-from services.strategy.jobs.progress_file import ProgressReader
-from services.strategy.worker_process import environment, signal_name
+from services.strategy.workers.worker_process import environment, signal_name
 
 _POLL_S = 0.1
 _LOG_BYTES = 10_000_000
@@ -68,7 +68,7 @@ class JobProcess:
             process = self._process = await asyncio.create_subprocess_exec(
                 sys.executable,
                 "-m",
-                "services.strategy.jobs.worker",
+                "services.strategy.jobs.execution.worker",
                 stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.DEVNULL,
                 stderr=log,

@@ -17,7 +17,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from services.kernel.runtime.parent_death import become_subreaper, end_with_parent
-from services.strategy.jobs.job_spec import JobSpec
+from services.strategy.jobs.execution.job_spec import JobSpec
 
 _FILE_BYTES = 1 << 30
 # Address space beside the limit of memory: libraries and maps that are never touched.
@@ -97,10 +97,10 @@ def _limit(memory_bytes: int) -> None:
 def _run(spec: JobSpec, printed: CapturedOutput, should_stop: Callable[[], bool]) -> int:
     """The job, whatever user code does to it; the exit code."""
     from services.quant.backtest.job import BacktestError
-    from services.strategy.jobs.folder import JobFolder, Outcome
+    from services.strategy.jobs.execution.folder import JobFolder, Outcome
+    from services.strategy.jobs.execution.progress_file import ProgressFile
+    from services.strategy.jobs.execution.work import run_job
     from services.strategy.jobs.job import Failure
-    from services.strategy.jobs.progress_file import ProgressFile
-    from services.strategy.jobs.work import run_job
 
     folder = JobFolder(Path(spec.root), spec.job_id)
     progress = ProgressFile(Path(spec.folder) / "progress")

@@ -9,10 +9,10 @@ from pathlib import Path
 
 from services.kernel.clock import Clock
 from services.kernel.identifiers import new_id
-from services.strategy.assignments import Assignments
 from services.strategy.runner.main import WorkerConfig
 from services.strategy.settings import StrategySettings
-from services.strategy.worker_process import WorkerExit, WorkerProcess
+from services.strategy.workers.assignments import Assignments
+from services.strategy.workers.worker_process import WorkerExit, WorkerProcess
 
 log = logging.getLogger(__name__)
 _CHECK_S = 0.5

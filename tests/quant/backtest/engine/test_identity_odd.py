@@ -15,7 +15,7 @@ from services.quant.backtest.job import BacktestJob
 from services.quant.backtest.run import run_backtest
 from tests.quant.backtest import generated
 from tests.quant.backtest.builds import BUILDS
-from tests.quant.backtest.vnpy_oracle import same, shipped, vnpy_run
+from tests.quant.backtest.engine.vnpy_oracle import same, shipped, vnpy_run
 
 
 class Restless(CtaTemplate):

@@ -13,9 +13,9 @@ from redfire.strategy.v1 import backtest_pb2 as pb
 from redfire.strategy.v1 import backtest_service_pb2 as rpc
 
 from services.strategy.jobs import scheduler
-from services.strategy.jobs.process import JobProcess
-from tests.strategy.backtests import HOSTILE, STRATEGIES, BacktestClient, store_bars
+from services.strategy.jobs.execution.process import JobProcess
 from tests.strategy.fakes import SYMBOL
+from tests.strategy.jobs.backtests import HOSTILE, STRATEGIES, BacktestClient, store_bars
 from tests.waiting import until
 
 SMALL = {"backtest_memory_bytes": 400 << 20}
@@ -33,7 +33,7 @@ def workers() -> list[psutil.Process]:
     found = []
     for process in psutil.Process().children(recursive=True):
         try:
-            if "services.strategy.jobs.worker" in process.cmdline():
+            if "services.strategy.jobs.execution.worker" in process.cmdline():
                 found.append(process)
         except psutil.Error:
             continue

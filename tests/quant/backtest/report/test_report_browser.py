@@ -18,7 +18,7 @@ from services.quant.backtest.report import (
 )
 from services.quant.backtest.result import BacktestResult
 from tests.quant.backtest.generated import bars
-from tests.quant.backtest.report_samples import searched, turning, walked
+from tests.quant.backtest.report.report_samples import searched, turning, walked
 
 pytestmark = pytest.mark.slow
 

@@ -16,9 +16,9 @@ from services.quant.backtest.run import run_backtest
 from services.quant.sdk.base import BaseStrategy
 from services.quant.sdk.events import Order, Tick, Trade
 from services.quant.sdk.moving_average import MovingAverageStrategy
-from tests.quant.backtest.live import Made, live_trades
+from tests.quant.backtest.engine.live import Made, live_trades
+from tests.quant.backtest.engine.vnpy_oracle import shipped
 from tests.quant.backtest.recordings import IF, if_ticks
-from tests.quant.backtest.vnpy_oracle import shipped
 from tests.recorded_days import recorded
 
 SYMBOL = "IF2101.CFFEX"

@@ -15,9 +15,9 @@ from services.quant.backtest.result import BacktestResult, Day, Fill
 from services.quant.calendar.days import to_number
 from services.quant.sdk.loading import Loader
 from services.strategy.jobs import datasets
-from services.strategy.jobs.folder import DAYS, LANGUAGES, POINTS, TRADES, JobFolder, Outcome
+from services.strategy.jobs.execution.folder import DAYS, LANGUAGES, POINTS, TRADES, JobFolder, Outcome
+from services.strategy.jobs.execution.job_spec import JobSpec
 from services.strategy.jobs.job import Failure, Kind, Range, Setup
-from services.strategy.jobs.job_spec import JobSpec
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _LINES = 1000

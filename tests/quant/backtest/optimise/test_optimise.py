@@ -15,8 +15,8 @@ from services.quant.backtest.optimise.arrow_file import read_arrow, write_arrow
 from services.quant.backtest.optimise.genetic import GeneticSearch
 from services.quant.backtest.run import run_backtest
 from tests.quant.backtest import generated
-from tests.quant.backtest.optimised import DATA, JOB, SPACE, STRATEGY, odd
-from tests.quant.backtest.vnpy_oracle import shipped, vnpy_run
+from tests.quant.backtest.engine.vnpy_oracle import shipped, vnpy_run
+from tests.quant.backtest.optimise.optimised import DATA, JOB, SPACE, STRATEGY, odd
 
 pytestmark = pytest.mark.slow
 

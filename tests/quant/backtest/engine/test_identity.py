@@ -13,7 +13,7 @@ from services.quant.backtest.job import BacktestJob
 from services.quant.backtest.run import run_backtest
 from tests.quant.backtest import generated, recordings
 from tests.quant.backtest.builds import BUILDS
-from tests.quant.backtest.vnpy_oracle import SHIPPED, same, shipped, vnpy_run
+from tests.quant.backtest.engine.vnpy_oracle import SHIPPED, same, shipped, vnpy_run
 
 
 def check(name: str, job: BacktestJob, data, builds=BUILDS) -> int:

@@ -12,10 +12,10 @@ from services.quant.backtest.analysis.performance import extra_statistics
 from services.quant.backtest.analysis.round_trip import round_trips
 from services.quant.backtest.job import BacktestJob
 from services.quant.backtest.run import run_backtest
+from tests.quant.backtest.engine.vnpy_oracle import shipped
 from tests.quant.backtest.generated import bars
 from tests.quant.backtest.recordings import rb_bars
-from tests.quant.backtest.report_samples import ZONE, day, fill, finished, turning
-from tests.quant.backtest.vnpy_oracle import shipped
+from tests.quant.backtest.report.report_samples import ZONE, day, fill, finished, turning
 
 START = datetime(2024, 1, 2, 9, 0, tzinfo=ZONE)
 JOB = BacktestJob("S", "rb2501.SHFE", "1m", size=10, rate=0, slippage=0)

@@ -15,8 +15,8 @@ from typing import Any
 
 from services.kernel.data.atomic_file import write_atomically
 from services.quant.backtest.result import Day
+from services.strategy.jobs.execution.job_result import JobResult, cleaned
 from services.strategy.jobs.job import Failure
-from services.strategy.jobs.job_result import JobResult, cleaned
 
 TRADES = "trades.parquet"
 DAYS = "days.parquet"

@@ -8,7 +8,7 @@ from services.quant.backtest.job import BacktestError
 from services.quant.backtest.optimise import Space, run_optimisation
 from services.quant.backtest.optimise.walk_forward import Windows, run_walk_forward
 from tests.quant.backtest import generated
-from tests.quant.backtest.optimised import DATA, JOB, SPACE, STRATEGY, odd
+from tests.quant.backtest.optimise.optimised import DATA, JOB, SPACE, STRATEGY, odd
 
 pytestmark = pytest.mark.slow
 

@@ -17,8 +17,8 @@ from services.quant.sdk.base import BaseStrategy
 from services.quant.sdk.loading import Loader
 from services.quant.sdk.moving_average import MovingAverageStrategy
 from tests.quant.backtest import generated
+from tests.quant.backtest.engine.vnpy_oracle import shipped
 from tests.quant.backtest.recordings import RB, if_ticks, rb_bars
-from tests.quant.backtest.vnpy_oracle import shipped
 from tests.recorded_days import recorded
 
 

@@ -10,8 +10,8 @@ from services.quant.backtest.optimise import Space, run_optimisation
 from services.quant.backtest.optimise.walk_forward import Span, Windows, run_walk_forward
 from services.quant.backtest.run import run_backtest
 from tests.quant.backtest import generated
-from tests.quant.backtest.optimised import JOB, STRATEGY, odd
-from tests.quant.backtest.vnpy_oracle import shipped
+from tests.quant.backtest.engine.vnpy_oracle import shipped
+from tests.quant.backtest.optimise.optimised import JOB, STRATEGY, odd
 
 DATA = generated.bars(days=40)
 SPACE = Space.parse(["fast_window=2:6:2", "slow_window=10,20"])

@@ -11,8 +11,8 @@ from redfire.strategy.v1 import backtest_pb2 as pb
 from redfire.strategy.v1 import backtest_service_pb2 as rpc
 
 from services.kernel.identifiers import new_id
-from tests.strategy.backtests import ENDED, STRATEGIES, BacktestClient, store_bars
 from tests.strategy.fakes import SYMBOL
+from tests.strategy.jobs.backtests import ENDED, STRATEGIES, BacktestClient, store_bars
 from tests.strategy.refusal import fields_of, reason_of
 
 
