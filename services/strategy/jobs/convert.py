@@ -22,7 +22,7 @@ from services.quant.sdk.vnpy_names import OFFSETS
 from services.strategy.jobs.job import Job, Progress, Range, Search, Status
 from services.strategy.jobs.repository import Order
 from services.strategy.jobs.service import BacktestRequest
-from services.strategy.jobs.watchers import News
+from services.strategy.jobs.watchers import JobUpdate
 
 _HEARTBEAT_S = 10.0
 _SIDES = {"LONG": common_pb2.SIDE_BUY, "SHORT": common_pb2.SIDE_SELL}
@@ -169,7 +169,7 @@ class JobMessages:
         self._clock = clock
         self._status: Status | None = None
 
-    def __call__(self, update: News) -> Any:
+    def __call__(self, update: JobUpdate) -> Any:
         """The next message."""
         if update.end:
             return self._message(end=update.end)

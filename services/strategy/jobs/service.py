@@ -26,7 +26,7 @@ from services.strategy.jobs.instruments import DEFAULTS, Instruments
 from services.strategy.jobs.job import Job, Kind, Search, Setup, Status
 from services.strategy.jobs.repository import JobRepository, Order, cursor
 from services.strategy.jobs.scheduler import Scheduler
-from services.strategy.jobs.watchers import News, Watchers, news_of
+from services.strategy.jobs.watchers import JobUpdate, Watchers, job_updates
 from services.strategy.settings import StrategySettings
 
 _TABLES = {Kind.BACKTEST: (TRADES, DAYS), Kind.OPTIMIZATION: (POINTS,)}
@@ -207,21 +207,23 @@ class JobService:
             await self._scheduler.cancel(job_id)
         await self._scheduler.delete(job)
 
-    async def watch_job(self, user_id: str, kind: Kind, job_id: str, heartbeat_s: float) -> AsyncGenerator[News, None]:
+    async def watch_job(
+        self, user_id: str, kind: Kind, job_id: str, heartbeat_s: float
+    ) -> AsyncGenerator[JobUpdate, None]:
         """The job as it is now, then its changes, to its end."""
         with self._watchers.follow(job_id) as watcher:
             job = await self.get_job(user_id, kind, job_id)
-            yield News(job)
+            yield JobUpdate(job)
             if job.status.has_ended:
                 return
-            news = news_of(watcher, heartbeat_s)
+            updates = job_updates(watcher, heartbeat_s)
             try:
-                async for item in news:
+                async for item in updates:
                     yield item
                     if item.end or (item.job is not None and item.job.status.has_ended):
                         return
             finally:
-                await news.aclose()
+                await updates.aclose()
 
     async def list_job_rows(
         self, user_id: str, kind: Kind, job_id: str, table: str, page: Page

@@ -10,7 +10,7 @@ Watchers = Subscribers[str, Job]
 
 
 @dataclass(frozen=True, slots=True)
-class News:
+class JobUpdate:
     """The job as it is now, or the reason why the stream ends; neither: nothing happened for a while."""
 
     job: Job | None = None
@@ -22,7 +22,7 @@ def job_watchers() -> Watchers:
     return Subscribers(lambda: LatestSubscriber(lambda job: job.status.has_ended))
 
 
-async def news_of(watcher: Subscriber[Job], heartbeat_s: float) -> AsyncGenerator[News, None]:
+async def job_updates(watcher: Subscriber[Job], heartbeat_s: float) -> AsyncGenerator[JobUpdate, None]:
     """States as they come, with a heartbeat whenever it is silent for so long, to the end."""
     async for item in watcher.items(heartbeat_s):
-        yield News(end=item.reason) if isinstance(item, End) else News(item)
+        yield JobUpdate(end=item.reason) if isinstance(item, End) else JobUpdate(item)
