@@ -14,9 +14,9 @@ import numpy as np
 
 from services.quant.backtest.data.dataset import Bars, Ticks
 from services.quant.backtest.data.zone_offsets import local_us
-from services.quant.backtest.engine.native_objects import AT_MARKET
-from services.quant.backtest.engine.overrides import is_native, overridden
+from services.quant.backtest.engine.overrides import overridden
 from services.quant.backtest.engine.run import Run
+from services.quant.backtest.execution.fill_model import AT_MARKET, is_native
 from services.quant.backtest.pluralize import pluralize
 from services.quant.backtest.result import Day, last_line
 

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from services.quant.backtest.data.zone_offsets import utc_us
-from services.quant.backtest.engine.overrides import is_native
+from services.quant.backtest.execution.fill_model import is_native
 from services.quant.backtest.result import BacktestResult
 
 Signal: TypeAlias = tuple[str, float, float]

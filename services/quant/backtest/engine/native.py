@@ -14,7 +14,6 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from services.quant.backtest.engine.native_objects import (
-    AT_MARKET,
     TickMaker,
     bar_of,
     bars_from_ticks,
@@ -22,6 +21,7 @@ from services.quant.backtest.engine.native_objects import (
     resampled,
 )
 from services.quant.backtest.engine.replay import Replay
+from services.quant.backtest.execution.fill_model import AT_MARKET
 from services.quant.backtest.job import INTERVALS_S, BacktestError, BacktestJob
 from services.quant.sdk.bar_builder import BarBuilder
 from services.quant.sdk.base import BaseStrategy

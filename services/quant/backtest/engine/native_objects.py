@@ -11,8 +11,6 @@ from services.quant.sdk.bar_builder import BarBuilder
 from services.quant.sdk.events import Bar, Tick
 
 DAY_S = 86_400
-AT_MARKET = 1e12
-"""The limit that stands for a market order to buy, its negative for one to sell: it crosses whatever there is."""
 _LEVELS = [
     tuple(f"{side}_{what}_{level}" for side in ("bid", "ask") for what in ("price", "volume")) for level in range(1, 6)
 ]

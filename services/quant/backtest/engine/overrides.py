@@ -1,4 +1,4 @@
-"""Inspection of a strategy's class: whether it is a BaseStrategy, and which callbacks do anything at all."""
+"""Inspection of a strategy's class: which of its callbacks do anything at all."""
 
 import dis
 from types import FunctionType
@@ -13,11 +13,6 @@ def overridden(strategy: Any, name: str) -> bool:
         if name in base.__dict__:
             return not _does_nothing(base.__dict__[name])
     return True
-
-
-def is_native(strategy: Any) -> bool:
-    """Return whether it is a BaseStrategy, as native.py gives it to the core, and no CtaTemplate."""
-    return bool(getattr(type(strategy), "is_native", False))
 
 
 def replaced(strategy: Any, name: str) -> bool:

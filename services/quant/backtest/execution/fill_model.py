@@ -5,6 +5,14 @@ from typing import Any, Protocol
 
 from services.quant.backtest.execution.costs import FeeModel, SlippageModel
 
+AT_MARKET = 1e12
+"""The limit that stands for a market order to buy, its negative for one to sell: it crosses whatever there is."""
+
+
+def is_native(strategy: Any) -> bool:
+    """Return whether it is a BaseStrategy, as native.py gives it to the core, and no CtaTemplate."""
+    return bool(getattr(type(strategy), "is_native", False))
+
 
 class FillModel(Protocol):
     """Says what becomes of limit orders and when stops are triggered. It acts on the core by execute, acknowledge,

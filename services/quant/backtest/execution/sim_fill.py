@@ -32,10 +32,8 @@ from decimal import Decimal
 from typing import Any
 
 from services.quant.backtest.data.zone_offsets import utc_us
-from services.quant.backtest.engine.native_objects import AT_MARKET
-from services.quant.backtest.engine.overrides import is_native
 from services.quant.backtest.execution.costs import FixedSlippage
-from services.quant.backtest.execution.fill_model import Models
+from services.quant.backtest.execution.fill_model import AT_MARKET, Models, is_native
 from services.quant.backtest.execution.sim_account import OPEN, Held, SimAccount, Terms
 from services.quant.backtest.job import TICK, BacktestJob
 from services.quant.calendar import Calendar

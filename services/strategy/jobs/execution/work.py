@@ -25,7 +25,7 @@ _LINE = 1000
 _SENTENCES = 100
 _BEST = 10
 _POINTS = 100_000
-_NO_LOOKAHEAD = "No look-ahead was summary: signals are the same on shortened data."
+_NO_LOOKAHEAD = "No look-ahead was found: signals are the same on shortened data."
 Report = Callable[[int, int], None]
 
 
