@@ -8,7 +8,7 @@ from redfire.strategy.v1 import strategy_pb2, strategy_pb2_grpc
 from redfire.trading.v1 import account_service_pb2, account_service_pb2_grpc, trading_pb2
 from redfire.user.v1 import user_pb2, user_pb2_grpc
 
-from services.commands.terminal import Screen
+from services.commands.terminal import Terminal
 
 
 class Auth(auth_pb2_grpc.AuthServiceServicer):
@@ -58,8 +58,8 @@ async def test_the_demo_starts_although_the_first_worker_is_slow(tmp_path):
     strategy_pb2_grpc.add_StrategyServiceServicer_to_server(strategies, server)
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
-    screen = Screen(SimpleNamespace(address=f"127.0.0.1:{port}"), "127.0.0.1:1", tmp_path)
-    await screen.start_demo()
+    terminal = Terminal(SimpleNamespace(address=f"127.0.0.1:{port}"), "127.0.0.1:1", tmp_path)
+    await terminal.start_demo()
     assert (strategies.asked, strategies.started) == (2, True)
-    await screen.close()
+    await terminal.close()
     await server.stop(None)
