@@ -26,7 +26,6 @@ COMMANDS = {
     "mesh": "Write what the mesh needs from the contract.",
     "version": "Print the version.",
 }
-HIDDEN = {"strategy-worker": "strategy_worker"}
 # Commands that share files have a folder.
 FOLDERS = {"backtest": "backtest.backtest", "compare": "backtest.compare", "optimize": "backtest.optimize"}
 
@@ -40,9 +39,10 @@ class _Lazy(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name == "version":
             return version
-        if cmd_name in COMMANDS or cmd_name in HIDDEN:
-            name = HIDDEN.get(cmd_name, cmd_name)
-            command: click.Command = getattr(import_module(f"services.commands.{FOLDERS.get(name, name)}"), name)
+        if cmd_name in COMMANDS:
+            command: click.Command = getattr(
+                import_module(f"services.commands.{FOLDERS.get(cmd_name, cmd_name)}"), cmd_name
+            )
             return command
         return None
 

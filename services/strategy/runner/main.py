@@ -1,4 +1,4 @@
-"""`redfire strategy-worker`: the process in which users' strategies run.
+"""`python -m services.strategy.runner.main`: the process in which users' strategies run.
 
 Its configuration comes as one line of JSON on standard input (see `WorkerConfig`): the token in it is seen neither in
 the list of processes nor in the environment. When that input ends its parent is gone, and so it ends too.
