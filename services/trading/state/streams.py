@@ -37,21 +37,16 @@ class News:
     reason: str = ""
 
 
-class Subscription(Subscriber[News]):
-    """One stream's buffer, of one account's changes where it names one.
-
-    Beyond its size it gives up everything and says so: nothing is dropped silently.
-    """
+class AccountSubscriber(Subscriber[News]):
+    """The buffer of a stream of one account."""
 
     def __init__(self, account_id: str, size: int) -> None:
         super().__init__(size, discards=True)
         self._account_id = account_id
 
     def offer(self, items: Iterable[News]) -> None:
-        """Put changes into the buffer."""
-        if self._account_id:
-            items = [item for item in items if item.account_id == self._account_id]
-        super().offer(items)
+        """Put the account's changes into the buffer."""
+        super().offer([item for item in items if item.account_id == self._account_id])
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +75,10 @@ class Streams:
         self._missed = missed
         self._kept = kept
         # By user; the empty one follows everybody.
-        self._subscribers: Subscribers[str, News] = Subscribers(lambda: Subscription("", buffer()))
+        self._subscribers: Subscribers[str, News] = Subscribers(
+            # Beyond its size it gives up everything and says so: nothing is dropped silently.
+            lambda: Subscriber(buffer(), discards=True)
+        )
 
     def publish(self, user_id: str, news: Sequence[News]) -> None:
         """Send to a user's followers, and to those of everybody."""
@@ -96,7 +94,8 @@ class Streams:
         self, user_id: str, account_id: str, resume_after: int | None, heartbeat_s: float
     ) -> AsyncIterator[list[News]]:
         """The news of a user, or of everybody when empty, as they come: snapshot or what was missed first."""
-        with self._subscribers.follow(user_id, Subscription(account_id, self._buffer())) as subscriber:
+        of_account = AccountSubscriber(account_id, self._buffer()) if account_id else None
+        with self._subscribers.follow(user_id, of_account) as subscriber:
             sent = 0
             async for item in self._beginning(user_id, account_id, resume_after):
                 sent = item.sequence
