@@ -80,7 +80,7 @@ class AuthApi(rpc.AuthServiceServicer):
     async def WatchRevocations(
         self, request: pb.WatchRevocationsRequest, call: Call
     ) -> AsyncIterator[pb.WatchRevocationsResponse]:
-        """What is revoked, as it happens."""
+        """Stream revocations as they happen."""
         async for item in self._feed.watch():
             yield convert.to_watch(item, self._clock.now())
 
@@ -90,7 +90,7 @@ class AuthApi(rpc.AuthServiceServicer):
         return pb.ExchangeTokenResponse(access_token=made.access_token, expires_in=made.expires_in_s)
 
     async def VerifyApiKey(self, request: pb.VerifyApiKeyRequest, call: Call) -> pb.VerifyApiKeyResponse:
-        """Whose API key it is."""
+        """Identify the owner of an API key."""
         return convert.to_verified(await self._api_keys.verify(request.secret, request.client_address))
 
     async def RevokeUserSessions(

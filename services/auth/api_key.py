@@ -52,7 +52,7 @@ def parse_networks(texts: Sequence[str]) -> tuple[str, ...]:
 
 
 def is_allowed(address: str, allowed_cidrs: Iterable[str]) -> bool:
-    """Whether an address is in one of the networks; without networks every address is."""
+    """Test an address: is it in one of the networks? Without networks every address is."""
     networks = [ipaddress.ip_network(text) for text in allowed_cidrs]
     if not networks:
         return True
@@ -68,7 +68,7 @@ def is_allowed(address: str, allowed_cidrs: Iterable[str]) -> bool:
 
 
 def is_within(inner: Iterable[str], outer: Sequence[str]) -> bool:
-    """Whether `inner` allows no address that `outer` does not."""
+    """Test that `inner` allows no address that `outer` does not."""
     if not outer:
         return True
     inner_networks = [ipaddress.ip_network(text) for text in inner]

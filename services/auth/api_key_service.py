@@ -9,7 +9,7 @@ from services.auth.api_key_repository import ApiKeyRepository
 from services.auth.revocation_feed import RevocationFeed
 from services.auth.session import Revocation
 from services.auth.tokens import API_KEY_PREFIX, hash_of, new_secret
-from services.auth.user_client import UserDirectory
+from services.auth.user_client import UserClient
 from services.kernel.clock import Clock
 from services.kernel.data.database import Repositories
 from services.kernel.errors import Denied, Invalid, NotFound, Unauthenticated
@@ -27,7 +27,7 @@ class ApiKeyService:
     def __init__(
         self,
         keys: Repositories[ApiKeyRepository],
-        users: UserDirectory,
+        users: UserClient,
         feed: RevocationFeed,
         clock: Clock,
     ) -> None:
@@ -82,7 +82,7 @@ class ApiKeyService:
         await self._revoke(user_id)
 
     async def verify(self, secret: str, client_address: str) -> VerifiedKey:
-        """Whose key it is, with the scopes that the owner has at present. Raises Unauthenticated, always the same."""
+        """Return the key, with the scopes that the owner has at present. Raises Unauthenticated, always the same."""
         now = self._clock.now()
         async with self._keys.read() as keys:
             key = await keys.find_by_hash(hash_of(secret))

@@ -1,4 +1,4 @@
-"""What the auth service is made of."""
+"""Composition of the auth service."""
 
 from redfire.user.v1.user_pb2_grpc import UserServiceStub
 
@@ -7,14 +7,14 @@ from services.auth.api import AuthApi
 from services.auth.api_key_repository import ApiKeyRepository
 from services.auth.api_key_service import ApiKeyService
 from services.auth.keys import KeyRing
-from services.auth.maintenance import Upkeep
+from services.auth.maintenance import Maintenance
 from services.auth.repository import AuthRepository
 from services.auth.revocation_feed import RevocationFeed
 from services.auth.service import SessionService
 from services.auth.settings import AuthSettings
 from services.auth.throttle import LoginThrottle
 from services.auth.tokens import AccessTokenMint
-from services.auth.user_client import UserDirectory
+from services.auth.user_client import UserClient
 from services.kernel.runtime.service_context import ServiceContext
 
 
@@ -26,13 +26,13 @@ def bind(context: ServiceContext) -> None:
     keys.open()
     database = context.database("auth", models.Base)
     auth = database.repositories(AuthRepository)
-    users = UserDirectory(context.peer(UserServiceStub))
+    users = UserClient(context.peer(UserServiceStub))
     feed = RevocationFeed(auth, clock)
     api_keys = ApiKeyService(database.repositories(ApiKeyRepository), users, feed, clock)
     throttle = LoginThrottle(settings, clock)
     sessions = SessionService(auth, users, api_keys, AccessTokenMint(keys), feed, throttle, settings, clock)
-    upkeep = Upkeep(keys, auth, clock, context.run_blocking)
+    maintenance = Maintenance(keys, auth, clock, context.run_blocking)
     context.serve(AuthApi(sessions, api_keys, keys, feed, clock))
-    context.background("keys", upkeep.watch_keys)
-    context.background("upkeep", upkeep.tidy)
+    context.background("keys", maintenance.watch_keys)
+    context.background("maintenance", maintenance.tidy)
     context.on_drain(feed.drain)

@@ -7,12 +7,12 @@ from redfire.auth.v1 import auth_pb2 as pb
 
 from services.auth.api_key import ApiKey, VerifiedKey
 from services.auth.keys import SigningKey
-from services.auth.session import Revocation, Session, Tokens, WatchMark
+from services.auth.session import Revocation, Session, Tokens, WatchControlMessage
 from services.kernel.errors import Invalid
 
 
 def to_login(tokens: Tokens) -> pb.LoginResponse:
-    """What a login answers."""
+    """Convert an issued session to a login's answer."""
     return pb.LoginResponse(
         access_token=tokens.access_token,
         refresh_token=tokens.refresh_token,
@@ -24,7 +24,7 @@ def to_login(tokens: Tokens) -> pb.LoginResponse:
 
 
 def to_refresh(tokens: Tokens) -> pb.RefreshTokenResponse:
-    """What a refresh answers: the same fields."""
+    """Convert an issued session to a refresh's answer: the same fields."""
     return pb.RefreshTokenResponse.FromString(to_login(tokens).SerializeToString())
 
 
@@ -54,7 +54,7 @@ def to_api_key(key: ApiKey) -> pb.ApiKey:
 
 
 def to_verified(found: VerifiedKey) -> pb.VerifyApiKeyResponse:
-    """Whose key it is, for the wire."""
+    """Convert a verified key."""
     return pb.VerifyApiKeyResponse(
         api_key_id=found.api_key.api_key_id,
         user_id=found.api_key.user_id,
@@ -69,12 +69,12 @@ def to_jwk(key: SigningKey) -> pb.JsonWebKey:
     return pb.JsonWebKey(kty="OKP", use="sig", alg="EdDSA", crv="Ed25519", kid=key.kid, x=key.x)
 
 
-def to_watch(item: Revocation | WatchMark, now: datetime) -> pb.WatchRevocationsResponse:
+def to_watch(item: Revocation | WatchControlMessage, now: datetime) -> pb.WatchRevocationsResponse:
     """A message of the stream of revocations."""
     if isinstance(item, Revocation):
         revocation = pb.Revocation(id=item.revoked_id, expire_time=to_time(item.expire_time))
         return pb.WatchRevocationsResponse(revocation=revocation)
-    if item is WatchMark.SNAPSHOT_COMPLETE:
+    if item is WatchControlMessage.SNAPSHOT_COMPLETE:
         return pb.WatchRevocationsResponse(snapshot_complete=True)
     return pb.WatchRevocationsResponse(heartbeat=to_time(now))
 
@@ -87,7 +87,7 @@ def to_time(time: datetime) -> Timestamp:
 
 
 def from_expire_time(request: pb.CreateApiKeyRequest) -> datetime | None:
-    """When a key is to end; None: never. Raises Invalid for times that are none."""
+    """Time at which a key ends; None: never. Raises Invalid for times that are none."""
     if not request.HasField("expire_time"):
         return None
     try:

@@ -46,7 +46,7 @@ class SigningKey:
 
 @dataclass(frozen=True, slots=True)
 class Rotation:
-    """What a rotation did: the key that signs from then on."""
+    """Outcome of a rotation: the key that signs from then on."""
 
     kid: str
     signs_from: datetime

@@ -1,4 +1,4 @@
-"""What auth does by itself: notice rotated keys, count sessions, forget what is over."""
+"""Periodic work of auth: notice rotated keys, count sessions, delete what has expired."""
 
 import asyncio
 import logging
@@ -18,7 +18,7 @@ COUNT_S = 15.0
 FORGET_S = 600.0
 
 
-class Upkeep:
+class Maintenance:
     """The two loops of the auth service."""
 
     def __init__(
@@ -40,12 +40,12 @@ class Upkeep:
                 if await self._run_blocking(self._keys.refresh):
                     log.info("the signing keys were rotated")
             except (OSError, ValueError, KeyError, TypeError) as error:
-                # The keys in memory stay in use. Of the error only its kind is told: it may quote the file.
+                # The keys in memory stay in use. Only the error's type is logged: its text may quote the file.
                 log.error("the signing keys cannot be read: %s", type(error).__name__)
             await asyncio.sleep(KEYS_S)
 
     async def tidy(self) -> None:
-        """Count the open sessions, and now and then delete what is over."""
+        """Count the open sessions, and now and then delete what has expired."""
         forget_at = self._clock.monotonic() + FORGET_S
         while True:
             async with self._auth.read() as auth:

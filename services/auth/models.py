@@ -41,8 +41,8 @@ class RefreshTokenRow(Base):
     use_time: Mapped[datetime | None] = mapped_column(UtcTime)
 
 
-class MarkRow(Base):
-    """What is known of a user besides sessions: when they were last ended, and the id of what acts for the user."""
+class SessionWatermarkRow(Base):
+    """A user's state besides sessions: when they were last ended, and the id of what acts for the user."""
 
     __tablename__ = "user_marks"
 

@@ -1,4 +1,4 @@
-"""Sessions, refresh tokens and marks of users in the database. What users ask for is scoped by the user."""
+"""Sessions, refresh tokens and watermarks of users in the database. What users ask for is scoped by the user."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -6,9 +6,9 @@ from datetime import datetime
 from sqlalchemy import delete, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
-from services.auth.models import ApiKeyRow, MarkRow, RefreshTokenRow, RevocationRow, SessionRow
+from services.auth.models import ApiKeyRow, RefreshTokenRow, RevocationRow, SessionRow, SessionWatermarkRow
 from services.auth.revocation_repository import RevocationRepository
-from services.auth.session import Mark, RefreshToken, Revocation, Session
+from services.auth.session import RefreshToken, Revocation, Session, SessionWatermark
 from services.kernel.identifiers import new_id
 
 
@@ -63,7 +63,7 @@ class AuthRepository(RevocationRepository):
         return [_session(row) for row in await self._session.scalars(query)]
 
     async def count_open_sessions(self, now: datetime) -> int:
-        """How many sessions there are."""
+        """Number of sessions."""
         query = select(func.count()).where(SessionRow.revoke_time.is_(None), SessionRow.expire_time > now)
         return await self._session.scalar(query) or 0
 
@@ -110,33 +110,33 @@ class AuthRepository(RevocationRepository):
         )
         return used.first() is not None
 
-    # Marks, and what is over --------------------------------------------------------------------------------------
+    # Watermarks, and deletion of what has expired -----------------------------------------------------------------
 
-    async def find_mark(self, user_id: str) -> Mark | None:
-        """A user's mark."""
-        row = await self._session.get(MarkRow, user_id)
-        return Mark(row.end_time, row.delegation_id) if row else None
+    async def find_watermark(self, user_id: str) -> SessionWatermark | None:
+        """A user's watermark."""
+        row = await self._session.get(SessionWatermarkRow, user_id)
+        return SessionWatermark(row.end_time, row.delegation_id) if row else None
 
-    async def lock_mark(self, user_id: str, long_ago: datetime) -> Mark:
-        """A user's mark, which nobody else changes before this transaction ends; made where there is none."""
-        row = await self._session.get(MarkRow, user_id, with_for_update=True)
+    async def lock_watermark(self, user_id: str, long_ago: datetime) -> SessionWatermark:
+        """A user's watermark, which nobody else changes before this transaction ends; made where there is none."""
+        row = await self._session.get(SessionWatermarkRow, user_id, with_for_update=True)
         if row is None:
             try:
                 async with self._session.begin_nested():
                     values = {"user_id": user_id, "end_time": long_ago, "delegation_id": new_id()}
-                    await self._session.execute(insert(MarkRow).values(**values))
+                    await self._session.execute(insert(SessionWatermarkRow).values(**values))
             except IntegrityError:
                 # Somebody else made it at the same time.
                 pass
-            row = await self._session.get_one(MarkRow, user_id, with_for_update=True)
-        return Mark(row.end_time, row.delegation_id)
+            row = await self._session.get_one(SessionWatermarkRow, user_id, with_for_update=True)
+        return SessionWatermark(row.end_time, row.delegation_id)
 
-    async def set_mark(self, user_id: str, mark: Mark) -> None:
-        """Change a user's mark."""
+    async def set_watermark(self, user_id: str, watermark: SessionWatermark) -> None:
+        """Change a user's watermark."""
         await self._session.execute(
-            update(MarkRow)
-            .where(MarkRow.user_id == user_id)
-            .values(end_time=mark.end_time, delegation_id=mark.delegation_id)
+            update(SessionWatermarkRow)
+            .where(SessionWatermarkRow.user_id == user_id)
+            .values(end_time=watermark.end_time, delegation_id=watermark.delegation_id)
         )
 
     async def forget_expired(self, now: datetime) -> None:

@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator, Iterable
 
 from services.auth.repository import AuthRepository
-from services.auth.session import Revocation, WatchMark
+from services.auth.session import Revocation, WatchControlMessage
 from services.kernel.clock import Clock
 from services.kernel.data.database import Repositories
 from services.kernel.streams import End, Subscriber, Subscribers
@@ -25,8 +25,8 @@ class RevocationFeed:
         """Send revocations that are committed to all watchers."""
         self._subscribers.publish(None, list(revocations))
 
-    async def watch(self) -> AsyncIterator[Revocation | WatchMark]:
-        """All that is not yet expired, the mark, then each as it happens; a heartbeat when a second was silent."""
+    async def watch(self) -> AsyncIterator[Revocation | WatchControlMessage]:
+        """Revocations that have not expired, the end of this snapshot, then each as it happens; heartbeats between."""
         if self._subscribers.draining:
             return
         # First listening, then reading: what happens in between comes twice rather than never.
@@ -35,11 +35,11 @@ class RevocationFeed:
                 snapshot = await auth.list_revocations(self._clock.now())
             for revocation in snapshot:
                 yield revocation
-            yield WatchMark.SNAPSHOT_COMPLETE
+            yield WatchControlMessage.SNAPSHOT_COMPLETE
             async for item in subscriber.items(HEARTBEAT_S):
                 if isinstance(item, End):
                     return
-                yield WatchMark.HEARTBEAT if item is None else item
+                yield WatchControlMessage.HEARTBEAT if item is None else item
 
     async def drain(self) -> None:
         """End all streams."""

@@ -11,13 +11,13 @@ from services.auth.session import Revocation
 
 
 class RevocationRepository:
-    """What is dead before its tokens end; written in the transaction that ends it."""
+    """Sessions and keys that are revoked before their tokens expire; written in the transaction that ends them."""
 
     def __init__(self, session: AsyncSession) -> None:
         self._session = session
 
     async def add_revocations(self, revocations: Iterable[Revocation]) -> None:
-        """What is dead from now on."""
+        """Add a revocation."""
         rows = [{"revoked_id": r.revoked_id, "expire_time": r.expire_time} for r in revocations]
         if rows:
             await self._session.execute(insert(RevocationRow), rows)

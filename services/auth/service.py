@@ -8,11 +8,20 @@ from redfire.reasons import Reason
 from services.auth.api_key_service import ApiKeyService
 from services.auth.repository import AuthRepository
 from services.auth.revocation_feed import RevocationFeed
-from services.auth.session import AuthUser, Client, ExchangedToken, Mark, RefreshToken, Revocation, Session, Tokens
+from services.auth.session import (
+    AuthUser,
+    Client,
+    ExchangedToken,
+    RefreshToken,
+    Revocation,
+    Session,
+    SessionWatermark,
+    Tokens,
+)
 from services.auth.settings import AuthSettings
 from services.auth.throttle import LoginThrottle
 from services.auth.tokens import AccessTokenMint, hash_of, new_secret
-from services.auth.user_client import UserDirectory
+from services.auth.user_client import UserClient
 from services.kernel.clock import Clock
 from services.kernel.data.database import Repositories
 from services.kernel.errors import Denied, NotFound, Unauthenticated
@@ -61,7 +70,7 @@ class SessionService:
     def __init__(
         self,
         auth: Repositories[AuthRepository],
-        users: UserDirectory,
+        users: UserClient,
         api_keys: ApiKeyService,
         mint: AccessTokenMint,
         feed: RevocationFeed,
@@ -149,15 +158,15 @@ class SessionService:
         """
         now = self._clock.now()
         async with self._auth() as auth:
-            mark = await auth.lock_mark(user_id, LONG_AGO)
+            watermark = await auth.lock_watermark(user_id, LONG_AGO)
             revocations = await auth.end_sessions(user_id, now, but=except_session_id)
-            delegation_id = mark.delegation_id
+            delegation_id = watermark.delegation_id
             if not except_session_id:
                 dead = Revocation(delegation_id, now + timedelta(seconds=EXCHANGED_TOKEN_S))
                 await auth.add_revocations([dead])
                 revocations.append(dead)
                 delegation_id = new_id()
-            await auth.set_mark(user_id, Mark(now, delegation_id))
+            await auth.set_watermark(user_id, SessionWatermark(now, delegation_id))
         self._feed.publish(revocations)
         if api_keys:
             await self._api_keys.revoke_all(user_id)
@@ -167,7 +176,7 @@ class SessionService:
 
         Raises: NotFound, AccountInactive, Denied when no scope is left.
         """
-        # The mark is read before the user: who is suspended in between has another mark, and this token is dead.
+        # The watermark is read before the user: a user suspended in between has another one, and this token is revoked.
         delegation_id = await self._delegation_id(user_id)
         user = await self._users.find(user_id)
         if user is None:
@@ -196,7 +205,7 @@ class SessionService:
             access_expire_time=access_ends,
         )
         async with self._auth() as auth:
-            if (await auth.lock_mark(user.user_id, LONG_AGO)).end_time > started:
+            if (await auth.lock_watermark(user.user_id, LONG_AGO)).end_time > started:
                 # Suspended, or given another password or role, while this login was under way.
                 raise InvalidCredentials
             await auth.add_session(session)
@@ -234,8 +243,8 @@ class SessionService:
 
     async def _delegation_id(self, user_id: str) -> str:
         async with self._auth.read() as auth:
-            mark = await auth.find_mark(user_id)
-        if mark is None:
+            watermark = await auth.find_watermark(user_id)
+        if watermark is None:
             async with self._auth() as auth:
-                mark = await auth.lock_mark(user_id, LONG_AGO)
-        return mark.delegation_id
+                watermark = await auth.lock_watermark(user_id, LONG_AGO)
+        return watermark.delegation_id

@@ -15,7 +15,7 @@ class Client:
 
 @dataclass(frozen=True, slots=True)
 class AuthUser:
-    """What auth needs to know of a user."""
+    """A user as auth needs it."""
 
     user_id: str
     role: str
@@ -49,7 +49,7 @@ class RefreshToken:
 
 @dataclass(frozen=True, slots=True)
 class Tokens:
-    """What a login or refresh answers; the tokens are never shown."""
+    """Tokens of a login or refresh, which no representation shows."""
 
     access_token: str = field(repr=False)
     refresh_token: str = field(repr=False)
@@ -67,8 +67,8 @@ class ExchangedToken:
 
 
 @dataclass(frozen=True, slots=True)
-class Mark:
-    """When a user's sessions were last ended, and the session id of what acts for the user."""
+class SessionWatermark:
+    """Time at which a user's sessions were last ended, and the session id of what acts for the user."""
 
     end_time: datetime
     delegation_id: str
@@ -82,8 +82,8 @@ class Revocation:
     expire_time: datetime
 
 
-class WatchMark(Enum):
-    """What a stream of revocations says besides revocations."""
+class WatchControlMessage(Enum):
+    """Items of a stream of revocations besides revocations."""
 
     SNAPSHOT_COMPLETE = "snapshot_complete"
     HEARTBEAT = "heartbeat"

@@ -12,7 +12,7 @@ LONGEST_ACCESS_TOKEN_S = 7 * 86_400
 
 
 class AuthSettings(Section):
-    """How long tokens live, where their keys are, and when failed logins are slowed; all but keys_dir change live."""
+    """Lifetimes of tokens, the folder of their keys, and delays of failed logins; all but keys_dir change live."""
 
     section: ClassVar[str] = "auth"
 

@@ -54,7 +54,7 @@ class FailureCount:
         self._records: OrderedDict[str, _Record] = OrderedDict()
 
     def wait_s(self, key: str, now: float) -> float:
-        """How long the next attempt has to wait."""
+        """Seconds that the next attempt has to wait."""
         record = self._records.get(key)
         return max(0.0, record.not_before - now) if record else 0.0
 

@@ -49,5 +49,5 @@ def new_secret(prefix: str = "") -> str:
 
 
 def hash_of(secret: str) -> str:
-    """What is kept of a random secret. Being random it needs no salt and no slow hash."""
+    """Hash of a random secret, as it is kept. Being random it needs no salt and no slow hash."""
     return hashlib.sha256(secret.encode()).hexdigest()

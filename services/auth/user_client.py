@@ -8,8 +8,8 @@ from services.auth.session import AuthUser
 from services.kernel.errors import NotFound
 
 
-class UserDirectory:
-    """Whose password it is, and what a user may do at present."""
+class UserClient:
+    """Client of the user service: owners of passwords, and the present role and status of users."""
 
     def __init__(self, users: Any) -> None:
         """`users` is a stub of UserService."""

@@ -90,7 +90,7 @@ def rotate_keys(data_dir: Path, config: Path | None, as_json: bool) -> None:
 
 def _act(data_dir: Path, config: Path | None, action: Callable[[Any], Awaitable[Any]]) -> Any:
     from services.user.admin import user_admin
-    from services.user.settings import UsersSettings
+    from services.user.settings import UserSettings
 
     if not data_dir.is_dir():
         raise StartError(f"data folder {data_dir}: no such folder")
@@ -98,7 +98,7 @@ def _act(data_dir: Path, config: Path | None, action: Callable[[Any], Awaitable[
     loaded = settings.load(registry.sections(), config)
 
     folder = data_dir.absolute()
-    chosen = loaded.of(UsersSettings), loaded.of(DatabaseSettings)
+    chosen = loaded.of(UserSettings), loaded.of(DatabaseSettings)
 
     async def act() -> Any:
         async with user_admin(folder, *chosen) as users:

@@ -70,7 +70,7 @@ def up(
             flags.setdefault(section, {})[key] = value
     # The users of a single machine's platform trade: that is their role by default.
     own: dict[str, dict[str, Any]] = {
-        "users": {"default_role": "trader"},
+        "user": {"default_role": "trader"},
         "identity": {"service_secret_file": data_dir.absolute() / data_folder.SERVICE_SECRET},
     }
     loaded = settings.load(registry.sections(), config, flags, defaults=own)

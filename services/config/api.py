@@ -67,7 +67,7 @@ class ConfigApi(rpc.ConfigServiceServicer):
         return pb.RollbackConfigResponse(config=convert.to_config(config))
 
     async def DiffConfigs(self, request: pb.DiffConfigsRequest, call: Call) -> pb.DiffConfigsResponse:
-        """What differs between two environments."""
+        """List differences between two environments."""
         changes = await self._configs.diff_configs(request.service_name, request.environment, request.other_environment)
         return pb.DiffConfigsResponse(changes=[convert.to_change(change) for change in changes])
 
@@ -111,5 +111,5 @@ class ConfigApi(rpc.ConfigServiceServicer):
 
 
 def writer(call: Call) -> str:
-    """Who writes: a user's id, or a service's name."""
+    """The writer's user id, or a service's name."""
     return call.identity.user_id or call.identity.service or ""

@@ -1,4 +1,4 @@
-"""What the config service is made of."""
+"""Composition of the config service."""
 
 from functools import cache
 

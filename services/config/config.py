@@ -1,4 +1,4 @@
-"""What the config service speaks of: a value in one of its versions, and a difference."""
+"""Values in their versions, and differences between environments."""
 
 import hashlib
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from services.config.json_value import Json
 
 
 class ConfigName(NamedTuple):
-    """What names a value."""
+    """The name of a value."""
 
     environment: str
     service_name: str

@@ -21,7 +21,7 @@ _Pairs = list[tuple[str, Json]]
 
 
 class DocumentFormat(Enum):
-    """How a document is written."""
+    """Format of a document."""
 
     YAML = "YAML"
     JSON = "JSON"

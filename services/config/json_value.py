@@ -17,7 +17,7 @@ MAX_DEPTH = 32
 
 
 def path_of(root: str, parts: Iterable[object]) -> str:
-    """Where something is, for instance `value.limits[0]`."""
+    """Path of a part, for instance `value.limits[0]`."""
     return root + "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in parts)
 
 
@@ -65,7 +65,7 @@ def require_json(value: Json, path: str, max_bytes: int) -> None:
 
 
 def same(one: Json, other: Json) -> bool:
-    """Whether two values are the same JSON: 1 and 1.0 are, 1 and true are not."""
+    """Compare two values as JSON: 1 and 1.0 are the same, 1 and true are not."""
     if isinstance(one, bool) or isinstance(other, bool):
         return one is other
     if isinstance(one, dict) and isinstance(other, dict):

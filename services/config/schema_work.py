@@ -1,4 +1,4 @@
-"""How much work a JSON schema may make: which schemas are too much from the start, and a meter while one is used.
+"""Bounds of the work a JSON schema may make: schemas that are too much from the start, and a meter while one is used.
 
 A few lines of `$ref`s to pairs of `$ref`s are exponential work, and validation holds up the process meanwhile.
 """
@@ -23,7 +23,7 @@ MAX_LEVELS = 100
 MAX_STEPS = 200_000
 """Keywords looked at and errors found for one value: several times what a value of 64 KiB needs."""
 MAX_CPU_S = 0.5
-"""What single steps cost differs: no more of the thread's own time than this."""
+"""Seconds of the thread's own time at most, since single steps differ in cost."""
 
 _DEFINITIONS = ("$defs", "definitions")
 
@@ -104,7 +104,7 @@ class _Expansion:
         self._under_way: set[int] = set()
 
     def measure(self, part: Json, level: int) -> tuple[int, int]:
-        """How many parts it has, and how many levels."""
+        """Number of its parts, and of its levels."""
         if not isinstance(part, dict | list):
             return int(isinstance(part, bool)), 0
         if id(part) in self._under_way:

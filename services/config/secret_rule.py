@@ -15,7 +15,7 @@ _CONTENTS = (
 
 
 def is_reference(value: Json) -> bool:
-    """Whether a value is `{"secret": "name"}`."""
+    """Test for `{"secret": "name"}`."""
     return isinstance(value, dict) and value.keys() == {"secret"} and isinstance(value["secret"], str)
 
 

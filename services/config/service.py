@@ -112,7 +112,7 @@ class ConfigService:
         return page.slice(found, lambda config: [config.version])
 
     async def diff_configs(self, service_name: str, environment: str, other: str) -> Sequence[ConfigChange]:
-        """What differs between two environments, by key."""
+        """List differences between two environments, by key."""
         async with self._configs.read() as configs:
             here = {config.name.key: config for config in await configs.list_service(environment, service_name)}
             there = {config.name.key: config for config in await configs.list_service(other, service_name)}

@@ -8,7 +8,7 @@ from services.kernel.runtime.settings import Section
 
 
 class ConfigSettings(Section):
-    """How configuration is kept and followed."""
+    """Bounds of values and of their streams."""
 
     section: ClassVar[str] = "config"
 

@@ -19,7 +19,7 @@ class TtlCache(Generic[K, V]):
         self._items: OrderedDict[K, tuple[float, V]] = OrderedDict()
 
     def get(self, key: K) -> V | None:
-        """The value, or None when there is none or its time is over."""
+        """The value, or None when there is none or it has expired."""
         item = self._items.get(key)
         if item is None:
             return None

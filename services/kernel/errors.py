@@ -8,7 +8,7 @@ from redfire.reasons import Reason
 
 
 class RedFireError(Exception):
-    """Something that a caller is told: a sentence, a reason of the catalogue, and the numbers that explain it."""
+    """An error for a caller: a sentence, a reason of the catalogue, and the numbers that explain it."""
 
     reason: Reason = Reason.INTERNAL
 
@@ -110,7 +110,7 @@ class Unsupported(RedFireError):
 
 
 class Internal(RedFireError):
-    """A fault of ours."""
+    """Internal error."""
 
     reason = Reason.INTERNAL
 

@@ -5,7 +5,7 @@ import threading
 import time
 
 REQUEST_ID_LENGTH = 128
-"""What is kept and given back of an x-request-id, however long a client makes it."""
+"""Characters that are kept and given back of an x-request-id, however long a client makes it."""
 _lock = threading.Lock()
 _last = 0
 

@@ -1,4 +1,4 @@
-"""Pages of lists: size, opaque token, and the cut that makes the next token."""
+"""Pages of lists: size, opaque token, and the slice that makes the next token."""
 
 import base64
 import hashlib
@@ -31,7 +31,7 @@ class PageResult(Generic[T]):
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """How many items are wanted (`size`) and after which one (`after`, the cursor of the page before, or None)."""
+    """A requested page: its `size`, and the cursor `after` which it begins, or None."""
 
     size: int
     after: list[Any] | None
@@ -75,7 +75,7 @@ def _decode(token: str, query: str, cursor: Sequence[type]) -> list[Any]:
 
 
 def _fits(after: list[Any], cursor: Sequence[type]) -> bool:
-    """Whether these are values of the wanted types that every database can take."""
+    """Test that these values have the cursor's types and that every database can take them."""
     return [type(value) for value in after] == list(cursor) and all(map(_is_plain, after))
 
 

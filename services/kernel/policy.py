@@ -16,7 +16,7 @@ ROOT = "redfire."
 
 @dataclass(frozen=True, slots=True)
 class MethodPolicy:
-    """What one RPC states about itself (redfire.options.v1.MethodPolicy)."""
+    """Policy of one RPC (redfire.options.v1.MethodPolicy)."""
 
     full_name: str  # /redfire.trading.v1.OrderService/CreateOrder
     service: str  # trading

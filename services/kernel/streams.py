@@ -38,7 +38,7 @@ class Subscriber(Generic[T]):
 
     @property
     def has_ended(self) -> bool:
-        """Whether it is at its end: no item waits, and none will come."""
+        """Test for the end: no item waits, and none will come."""
         return bool(self.end_reason) and not self._waiting
 
     def offer(self, items: Iterable[T]) -> None:

@@ -1,4 +1,4 @@
-"""Owned tasks: every task has a name and an owner, is awaited when the owner stops, and its failure is heard."""
+"""Owned tasks: every task has a name and an owner, is awaited when the owner stops, and its failure is logged."""
 
 import asyncio
 import logging
@@ -19,7 +19,7 @@ class Tasks:
         self._tasks: set[asyncio.Task[Any]] = set()
 
     def spawn(self, name: str, coroutine: Coroutine[Any, Any, Any], *, awaited: bool = False) -> asyncio.Task[Any]:
-        """Run a coroutine; its exception is logged, unless it is a refusal that somebody is `awaited` to hear."""
+        """Run a coroutine; its exception is logged, unless it is a refusal and a caller has `awaited` it."""
         task = asyncio.get_running_loop().create_task(coroutine, name=name)
         self._tasks.add(task)
         task.add_done_callback(self._heard if awaited else self._ended)
@@ -96,12 +96,12 @@ class TimeLimit:
         self._timer = loop.call_later(max(0.0, seconds), self._expire)
 
     def ends(self) -> bool:
-        """Whether a CancelledError that came is the limit's own; asked once, where it came."""
+        """Test whether a CancelledError is the limit's own; once, where it was caught."""
         expired, self._expired = self._expired, False
         return expired and self._task.uncancel() <= self._cancelling
 
     def stop(self) -> None:
-        """What was limited is over."""
+        """End the limit."""
         self._timer.cancel()
         if self._expired:
             self._task.uncancel()

@@ -34,7 +34,7 @@ def render_edge(contract: Contract, options: EdgeOptions) -> Json:
 
 
 def overload(options: EdgeOptions) -> Json:
-    """What gives way when memory or connections run out: the calls that hold most, then all new ones."""
+    """Overload actions when memory or connections run out: end the calls that hold most, then refuse all new ones."""
     monitors = "envoy.resource_monitors."
     heap = monitors + "fixed_heap"
 
@@ -281,7 +281,7 @@ def socket(address: str) -> Json:
 
 
 def is_ip(address: str) -> bool:
-    """Whether the host of `host:port` needs no DNS."""
+    """Test that the host of `host:port` needs no DNS."""
     try:
         ipaddress.ip_address(address.rpartition(":")[0].strip("[]"))
     except ValueError:

@@ -104,7 +104,7 @@ def field_matcher() -> Json:
 
 
 def checked(key: str) -> str:
-    """What that check has to say."""
+    """The verdict of that check."""
     return f"%DYNAMIC_METADATA({rest_check.CHECK}:{key})%"
 
 

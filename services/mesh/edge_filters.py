@@ -198,7 +198,7 @@ def local_ratelimit(limits: RateLimits) -> Json:
 
 
 def rate_class(key: str) -> Json:
-    """What the route's metadata says under a key; routes without it have no such limit."""
+    """Metadata of the route under a key; routes without it have no such limit."""
     where = {"key": METADATA, "path": [{"key": key}]}
     return {"metadata": {"descriptor_key": key, "metadata_key": where, "source": "ROUTE_ENTRY"}}
 

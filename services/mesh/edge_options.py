@@ -1,4 +1,4 @@
-"""What an edge is told besides the contract: where it listens, where the services are, how much it lets through."""
+"""Options of an edge besides the contract: its address, the services' addresses, its limits."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field

@@ -75,7 +75,7 @@ def route_configuration(contract: Contract, options: EdgeOptions) -> Json:
 
 
 def cors(options: EdgeOptions) -> Json:
-    """Which pages may call. Tokens travel in a header, so cookies need not be let through."""
+    """CORS: the pages that may call. Tokens travel in a header, so cookies need not be let through."""
     return {
         "@type": FILTERS + "cors.v3.CorsPolicy",
         "allow_origin_string_match": [{"safe_regex": {"regex": origin}} for origin in options.cors_origins],
@@ -133,7 +133,7 @@ def overwritten(headers: Mapping[str, str]) -> list[Json]:
 
 
 def rest(contract: Contract, options: EdgeOptions) -> list[Json]:
-    """Where REST calls are seen before the transcoder turns them into gRPC calls, and are routed again.
+    """Routes of REST calls before the transcoder turns them into gRPC calls, which are routed again.
 
     It finds no route action here but for CORS, which ignores routes with an answer of their own.
     """
@@ -193,7 +193,7 @@ def rpc_route(rpc: Rpc) -> Json:
 
 
 def retries(rpc: Rpc) -> Json:
-    """What is tried again: RPCs that did not arrive; what may be repeated also when the service was not available."""
+    """Retry policy: RPCs that did not arrive; idempotent ones also when the service was not available."""
     deadline_s = rpc.policy.deadline_s or 0.0
     back_off = {"base_interval": "0.025s", "max_interval": "0.25s"}
     if rpc.policy.idempotent:

@@ -80,7 +80,7 @@ class EnvoyProcess:
 
     @property
     def address(self) -> str:
-        """Where it listens, `host:port`."""
+        """Its address, `host:port`."""
         host = f"[{self.options.host}]" if ":" in self.options.host else self.options.host
         return f"{host}:{self.options.port}"
 
@@ -208,7 +208,7 @@ class EnvoyProcess:
             raise EnvoyFailed(f"envoy does not answer at {self.address}: {self._last_words()}") from None
 
     async def _answers(self) -> bool:
-        """Whether the listener is open: it opens once the keys that verify tokens are here."""
+        """Test the listener: it opens once the keys that verify tokens are here."""
         host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.options.host, self.options.host)  # noqa: S104
         try:
             _, writer = await asyncio.open_connection(host, self.options.port)

@@ -91,7 +91,7 @@ def write(path: Path, content: bytes) -> None:
 
 
 def differences(made: Path, committed: Path) -> Iterator[tuple[str, str]]:
-    """How `committed` differs from what was `made`: missing, changed or stale, and the file."""
+    """Differences of `committed` from what was `made`: missing, changed or stale, and the file."""
     new, old = files(made), files(committed)
     for path in sorted(new | old):
         if path not in old:
@@ -109,7 +109,7 @@ def files(root: Path) -> set[str]:
 
 
 def publish(made: Path, target: Path, changes: list[tuple[str, str]]) -> None:
-    """Bring `target` up to date; files that are right already stay untouched, for whoever is importing them."""
+    """Bring `target` up to date; files that are right already stay untouched, since processes may import them."""
     for _, path in changes:
         if (made / path).exists():
             (target / path).parent.mkdir(parents=True, exist_ok=True)

@@ -99,7 +99,7 @@ def operation(contract: Contract, schemas: Schemas, rpc: Rpc, route: RestRoute) 
 
 
 def notes(rpc: Rpc) -> list[str]:
-    """What the policy says, for readers."""
+    """The policy in words."""
     policy = rpc.policy
     found = [f"gRPC: `{policy.full_name}`."]
     if policy.permission:

@@ -88,7 +88,7 @@ def check_script(contract: Contract) -> str:
 
 
 def _rules(rpc: Rpc) -> Iterator[str]:
-    """What may be where in the requests of one RPC."""
+    """Places of fields in the requests of one RPC."""
     route = rpc.routes[0]
     if len(rpc.routes) > 1 or route.body not in ("", "*"):
         raise ValueError(f"{rpc.policy.full_name}: the edge checks RPCs of one route, whose body is all or nothing")
@@ -119,7 +119,7 @@ def _collect(message: Descriptor, found: dict[str, Descriptor]) -> None:
 
 
 def _item(field: FieldDescriptor) -> FieldDescriptor:
-    """What a field holds, for a map what its values are."""
+    """Type of a field; for a map that of its values."""
     entry = field.message_type
     return entry.fields_by_name["value"] if entry is not None and entry.GetOptions().map_entry else field
 

@@ -107,7 +107,7 @@ class Schemas:
 
 
 def string_rules(rules: validate_pb2.StringRules) -> Json:
-    """What a string must look like. An empty one stands for none where the field is not required."""
+    """Pattern of a string. An empty one stands for none where the field is not required."""
     schema = present(rules, {"minLength": "min_len", "maxLength": "max_len", "pattern": "pattern"})
     if rules.uuid:
         schema["format"] = "uuid"

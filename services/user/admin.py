@@ -22,22 +22,22 @@ from services.user.administration import Administration
 from services.user.passwords import Passwords
 from services.user.repository import UserRepository
 from services.user.service import UserService
-from services.user.session_revocations import SessionEndings
-from services.user.settings import UsersSettings
+from services.user.session_revocations import SessionRevocations
+from services.user.settings import UserSettings
 from services.user.user import User
-from services.user.user_events import Announcements
+from services.user.user_events import UserEvents
 
 # Three times as long as a running service takes to look.
-SETTLE_S = 1.0
+DELIVERY_S = 1.0
 
 
 class UserAdmin:
-    """What an operator may do without an account."""
+    """Operations of an operator without an account."""
 
-    def __init__(self, users: UserService, administration: Administration, endings: SessionEndings) -> None:
+    def __init__(self, users: UserService, administration: Administration, revocations: SessionRevocations) -> None:
         self._users = users
         self._administration = administration
-        self._endings = endings
+        self._revocations = revocations
 
     async def create_user(self, username: str, email: str, password: str, role: str = "") -> User:
         """A new user. Raises Invalid, UsernameTaken, EmailTaken."""
@@ -59,30 +59,30 @@ class UserAdmin:
         return user
 
     async def sessions_ended(self) -> bool:
-        """Whether a running platform has ended the sessions; False: the next start does.
+        """Return True once a running platform has ended the sessions; False: the next start does.
 
-        Waited for after each change: a login right after the command must not fall to the ending of the old ones.
+        Waited for after each change: a login right after the command must not fall to the revocation of the old ones.
         """
-        return await self._endings.settled(SETTLE_S)
+        return await self._revocations.delivered(DELIVERY_S)
 
 
 @asynccontextmanager
 async def user_admin(
-    data_dir: Path, settings: UsersSettings | None = None, database_settings: DatabaseSettings | None = None
+    data_dir: Path, settings: UserSettings | None = None, database_settings: DatabaseSettings | None = None
 ) -> AsyncIterator[UserAdmin]:
     """The operator's hands in a data folder."""
-    chosen = settings or UsersSettings()
+    chosen = settings or UserSettings()
     url = (database_settings or DatabaseSettings()).url.format(data_dir=data_dir, name="user")
     database = Database(url, models.Base)
     await database.start()
     passwords = Passwords(chosen.argon2_time_cost, chosen.argon2_memory_kib, max_waiting=1)
     try:
         clock = Clock()
-        announcements = Announcements(Outbox(database, models.OutboxRow, EventBus(), clock))
-        users = database.repositories(partial(UserRepository, announcements=announcements))
-        endings = SessionEndings(users, end_sessions=None)
-        service = UserService(users, passwords, endings, announcements, LiveSettings(chosen), clock)
-        yield UserAdmin(service, Administration(users, endings, clock), endings)
+        user_events = UserEvents(Outbox(database, models.OutboxRow, EventBus(), clock))
+        users = database.repositories(partial(UserRepository, user_events=user_events))
+        revocations = SessionRevocations(users, end_sessions=None)
+        service = UserService(users, passwords, revocations, user_events, LiveSettings(chosen), clock)
+        yield UserAdmin(service, Administration(users, revocations, clock), revocations)
     finally:
         await passwords.close()
         await database.close()

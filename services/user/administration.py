@@ -1,4 +1,4 @@
-"""What administrators do with users: list them, and set their status and role."""
+"""Administration of users: list them, and set their status and role."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -12,8 +12,8 @@ from services.kernel.identifiers import new_id
 from services.kernel.identity.identity import ROLE_PERMISSIONS
 from services.kernel.paging import Page, PageResult
 from services.user.repository import UserRepository
-from services.user.session_revocations import SessionEndings
-from services.user.user import SessionEnding, User, UserFilter, UserStatus
+from services.user.session_revocations import SessionRevocations
+from services.user.user import SessionRevocation, User, UserFilter, UserStatus
 
 
 class LastAdmin(FailedPrecondition):
@@ -31,9 +31,9 @@ class UserClosed(FailedPrecondition):
 class Administration:
     """Lists users and sets what they may do."""
 
-    def __init__(self, users: Repositories[UserRepository], endings: SessionEndings, clock: Clock) -> None:
+    def __init__(self, users: Repositories[UserRepository], revocations: SessionRevocations, clock: Clock) -> None:
         self._users = users
-        self._endings = endings
+        self._revocations = revocations
         self._clock = clock
 
     async def list_users(self, wanted: UserFilter, page: Page) -> PageResult[User]:
@@ -70,7 +70,7 @@ class Administration:
     async def _change(
         self, user_id: str, change: Callable[[User], User], ends_api_keys: Callable[[User], bool]
     ) -> User:
-        ending: SessionEnding | None = None
+        revocation: SessionRevocation | None = None
         async with self._users() as users:
             # Administrators are locked first and in order, so that two who demote each other wait and do not deadlock.
             admins = await users.count_active_admins()
@@ -83,10 +83,10 @@ class Administration:
             changed = replace(changed, update_time=self._clock.now())
             await users.save(changed)
             if changed.role != user.role or changed.status is not UserStatus.ACTIVE:
-                ending = SessionEnding(new_id(), user_id, api_keys=ends_api_keys(user))
-                await users.add_ending(ending)
-        if ending is not None:
-            await self._endings.settle(ending)
+                revocation = SessionRevocation(new_id(), user_id, api_keys=ends_api_keys(user))
+                await users.add_revocation(revocation)
+        if revocation is not None:
+            await self._revocations.deliver(revocation)
         return changed
 
 

@@ -1,4 +1,4 @@
-"""What the user service is made of."""
+"""Composition of the user service."""
 
 from functools import partial
 
@@ -13,32 +13,32 @@ from services.user.first_admin import ensure_admin
 from services.user.passwords import Passwords
 from services.user.repository import UserRepository
 from services.user.service import UserService
-from services.user.session_revocations import SessionEndings
-from services.user.settings import UsersSettings
-from services.user.user import SessionEnding
-from services.user.user_events import Announcements
+from services.user.session_revocations import SessionRevocations
+from services.user.settings import UserSettings
+from services.user.user import SessionRevocation
+from services.user.user_events import UserEvents
 
 
 def bind(context: ServiceContext) -> None:
     """Users in a database, their passwords in a thread, their sessions in auth's hands."""
-    settings = context.section(UsersSettings)
+    settings = context.section(UserSettings)
     database = context.database("user", models.Base)
-    announcements = Announcements(context.outbox(database, models.OutboxRow))
-    users = database.repositories(partial(UserRepository, announcements=announcements))
+    user_events = UserEvents(context.outbox(database, models.OutboxRow))
+    users = database.repositories(partial(UserRepository, user_events=user_events))
     passwords = Passwords(settings.argon2_time_cost, settings.argon2_memory_kib, settings.password_queue)
     auth = context.peer(AuthServiceStub)
 
-    async def end_sessions(ending: SessionEnding) -> None:
+    async def end_sessions(revocation: SessionRevocation) -> None:
         request = auth_pb2.RevokeUserSessionsRequest(
-            user_id=ending.user_id, except_session_id=ending.except_session_id, api_keys=ending.api_keys
+            user_id=revocation.user_id, except_session_id=revocation.except_session_id, api_keys=revocation.api_keys
         )
         await auth.RevokeUserSessions(request)
 
-    endings = SessionEndings(users, end_sessions)
-    service = UserService(users, passwords, endings, announcements, context.live(UsersSettings), context.clock)
-    context.serve(UserApi(service, Administration(users, endings, context.clock)))
-    context.background("session_endings", endings.run)
+    revocations = SessionRevocations(users, end_sessions)
+    service = UserService(users, passwords, revocations, user_events, context.live(UserSettings), context.clock)
+    context.serve(UserApi(service, Administration(users, revocations, context.clock)))
+    context.background("session_endings", revocations.run)
     # What `redfire admin` did while the platform was stopped counts before the first login.
-    context.on_start(endings.settle_all)
+    context.on_start(revocations.deliver_all)
     context.on_start(partial(ensure_admin, service, context.data_dir))
     context.on_stop(passwords.close)

@@ -33,13 +33,13 @@ def from_status(status: int) -> UserStatus:
 
 
 def from_filter(request: pb.ListUsersRequest) -> UserFilter:
-    """Which users are wanted."""
+    """Convert a filter of users."""
     status = from_status(request.status) if request.status else None
     return UserFilter(query=request.query, role=request.role, status=status)
 
 
 def from_update(request: pb.UpdateUserRequest) -> ProfileChange:
-    """What to change: the mask's fields, or all that are set without one. Raises Invalid for any other field."""
+    """Convert changes: the mask's fields, or all that are set without one. Raises Invalid for any other field."""
     if request.update_mask.paths:
         paths = [path.removeprefix("user.") for path in request.update_mask.paths]
         for path in paths:

@@ -38,7 +38,7 @@ class UserRow(Base):
     update_time: Mapped[datetime] = mapped_column(UtcTime)
 
 
-class SessionEndingRow(Base):
+class SessionRevocationRow(Base):
     """Sessions that auth has still to end."""
 
     __tablename__ = "session_endings"

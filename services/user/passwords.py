@@ -52,11 +52,11 @@ class Passwords:
         return await self._run(lambda: self._hasher.hash(password))
 
     async def verify(self, password: str, password_hash: str | None) -> bool:
-        """Whether it is the password; without a hash False, after the same work. Raises TooManyPasswords."""
+        """Verify a password; without a hash False, after the same work. Raises TooManyPasswords."""
         return await self._run(lambda: self._verify(password, password_hash))
 
     def is_outdated(self, password_hash: str) -> bool:
-        """Whether the hash was made with other parameters than today's."""
+        """Test that the hash was made with other parameters than today's."""
         return self._hasher.check_needs_rehash(password_hash)
 
     async def close(self) -> None:

@@ -1,4 +1,4 @@
-"""Users in the database, and the session endings that auth has still to hear of."""
+"""Users in the database, and the session revocations that auth has not taken yet."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -12,9 +12,9 @@ from sqlalchemy.sql.expression import ColumnElement
 
 from services.kernel.errors import Conflict, NotFound
 from services.user.contact import email_key
-from services.user.models import SessionEndingRow, UserRow
-from services.user.user import Credentials, SessionEnding, User, UserFilter, UserStatus
-from services.user.user_events import Announcements
+from services.user.models import SessionRevocationRow, UserRow
+from services.user.user import Credentials, SessionRevocation, User, UserFilter, UserStatus
+from services.user.user_events import UserEvents
 
 
 class UsernameTaken(Conflict):
@@ -32,15 +32,15 @@ class EmailTaken(Conflict):
 class UserRepository:
     """All reads and writes of the user database."""
 
-    def __init__(self, session: AsyncSession, announcements: Announcements) -> None:
+    def __init__(self, session: AsyncSession, user_events: UserEvents) -> None:
         self._session = session
-        self._announcements = announcements
+        self._user_events = user_events
 
     async def add(self, user: User, password_hash: str) -> None:
         """Write a new user and tell the others. Raises UsernameTaken, EmailTaken."""
         values = {"password_hash": password_hash, "user_id": user.user_id, "create_time": user.create_time}
         await self._write(insert(UserRow).values(**values, **_values(user)))
-        await self._announcements.registered(self._session, user)
+        await self._user_events.registered(self._session, user)
 
     async def save(self, user: User) -> None:
         """Write a user's changed values. Raises EmailTaken."""
@@ -106,7 +106,7 @@ class UserRepository:
         return len((await self._session.scalars(query)).all())
 
     async def has_admin(self) -> bool:
-        """Whether there is an administrator at all."""
+        """Test for any administrator."""
         return await self._exists(UserRow.role == "admin")
 
     async def replace_password(self, user_id: str, old_hash: str, new_hash: str, now: datetime) -> bool:
@@ -119,25 +119,26 @@ class UserRepository:
         )
         return changed.first() is not None
 
-    async def add_ending(self, ending: SessionEnding) -> None:
+    async def add_revocation(self, revocation: SessionRevocation) -> None:
         """Auth has to end these sessions, however long it takes to reach it."""
         self._session.add(
-            SessionEndingRow(
-                ending_id=ending.ending_id,
-                user_id=ending.user_id,
-                except_session_id=ending.except_session_id,
-                api_keys=ending.api_keys,
+            SessionRevocationRow(
+                ending_id=revocation.revocation_id,
+                user_id=revocation.user_id,
+                except_session_id=revocation.except_session_id,
+                api_keys=revocation.api_keys,
             )
         )
 
-    async def list_endings(self) -> Sequence[SessionEnding]:
-        """What auth has still to end, oldest first."""
-        rows = await self._session.scalars(select(SessionEndingRow).order_by(SessionEndingRow.ending_id).limit(100))
-        return [SessionEnding(r.ending_id, r.user_id, r.except_session_id, r.api_keys) for r in rows]
+    async def list_revocations(self) -> Sequence[SessionRevocation]:
+        """Pending revocations of sessions, oldest first."""
+        query = select(SessionRevocationRow).order_by(SessionRevocationRow.ending_id).limit(100)
+        rows = await self._session.scalars(query)
+        return [SessionRevocation(r.ending_id, r.user_id, r.except_session_id, r.api_keys) for r in rows]
 
-    async def remove_ending(self, ending_id: str) -> None:
+    async def remove_revocation(self, revocation_id: str) -> None:
         """Auth has ended them."""
-        await self._session.execute(delete(SessionEndingRow).where(SessionEndingRow.ending_id == ending_id))
+        await self._session.execute(delete(SessionRevocationRow).where(SessionRevocationRow.ending_id == revocation_id))
 
     async def _exists(self, condition: ColumnElement[bool]) -> bool:
         return bool(await self._session.scalar(select(func.count()).select_from(UserRow).where(condition)))

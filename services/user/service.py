@@ -15,10 +15,10 @@ from services.kernel.runtime.live_settings import LiveSettings
 from services.user.contact import parse_email, parse_phone
 from services.user.passwords import Passwords, check_password
 from services.user.repository import UserRepository
-from services.user.session_revocations import SessionEndings
-from services.user.settings import UsersSettings
-from services.user.user import ProfileChange, SessionEnding, User, UserStatus
-from services.user.user_events import Announcements
+from services.user.session_revocations import SessionRevocations
+from services.user.settings import UserSettings
+from services.user.user import ProfileChange, SessionRevocation, User, UserStatus
+from services.user.user_events import UserEvents
 
 ME = "me"
 USERNAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{2,49}")
@@ -33,21 +33,21 @@ class InvalidCredentials(Unauthenticated):
 
 
 class UserService:
-    """Who users are, and whether a password is theirs."""
+    """Users, and the check of their passwords."""
 
     def __init__(
         self,
         users: Repositories[UserRepository],
         passwords: Passwords,
-        endings: SessionEndings,
-        announcements: Announcements,
-        settings: LiveSettings[UsersSettings],
+        revocations: SessionRevocations,
+        user_events: UserEvents,
+        settings: LiveSettings[UserSettings],
         clock: Clock,
     ) -> None:
         self._users = users
         self._passwords = passwords
-        self._endings = endings
-        self._announcements = announcements
+        self._revocations = revocations
+        self._user_events = user_events
         self._settings = settings
         self._clock = clock
         self._wrong_changes: TtlCache[str, int] = TtlCache(10_000, FAILURES_WINDOW_S, clock)
@@ -183,18 +183,18 @@ class UserService:
         password_hash = await self._passwords.hash(password)
         async with self._users() as users:
             await users.add(user, password_hash)
-        self._announcements.wake()
+        self._user_events.wake()
         return user
 
     async def _set_password(self, user_id: str, old_hash: str, new_password: str, except_session_id: str) -> None:
         fresh = await self._passwords.hash(new_password)
-        ending = SessionEnding(new_id(), user_id, except_session_id)
+        revocation = SessionRevocation(new_id(), user_id, except_session_id)
         async with self._users() as users:
             if not await users.replace_password(user_id, old_hash, fresh, self._clock.now()):
                 # Somebody changed it a moment ago: what was verified is the old password no more.
                 raise InvalidCredentials
-            await users.add_ending(ending)
-        await self._endings.settle(ending)
+            await users.add_revocation(revocation)
+        await self._revocations.deliver(revocation)
 
 
 def own(caller_id: str, user_id: str) -> str:

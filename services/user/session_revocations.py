@@ -1,6 +1,6 @@
-"""Sees to it that auth ends sessions: at once, and again until it has heard.
+"""Delivery of session revocations to auth: at once, and again until auth has taken them.
 
-The order is written in the transaction of its reason (another password, role or status), also by `redfire admin`
+A revocation is written in the transaction of its reason (another password, role or status), also by `redfire admin`
 from outside; so nobody who was suspended goes on because auth did not answer just then.
 """
 
@@ -11,56 +11,56 @@ from collections.abc import Awaitable, Callable, Sequence
 from services.kernel.data.database import Repositories
 from services.kernel.errors import RedFireError
 from services.user.repository import UserRepository
-from services.user.user import SessionEnding
+from services.user.user import SessionRevocation
 
 log = logging.getLogger(__name__)
 POLL_S = 0.3
 
 
-class SessionEndings:
-    """Carries out what is in the table of session endings."""
+class SessionRevocations:
+    """Delivers the rows of the table of session revocations."""
 
     def __init__(
-        self, users: Repositories[UserRepository], end_sessions: Callable[[SessionEnding], Awaitable[None]] | None
+        self, users: Repositories[UserRepository], end_sessions: Callable[[SessionRevocation], Awaitable[None]] | None
     ) -> None:
-        """`end_sessions` tells auth; without it that is left to the service that shares the table."""
+        """`end_sessions` calls auth; without it that is left to the service that shares the table."""
         self._users = users
         self._end_sessions = end_sessions
         self._running: set[str] = set()
 
-    async def settle(self, ending: SessionEnding) -> None:
-        """Tell auth; when it does not answer, it is told again by `run`."""
-        if self._end_sessions is None or ending.ending_id in self._running:
+    async def deliver(self, revocation: SessionRevocation) -> None:
+        """Deliver to auth; where auth does not answer, `run` delivers again."""
+        if self._end_sessions is None or revocation.revocation_id in self._running:
             return
-        self._running.add(ending.ending_id)
+        self._running.add(revocation.revocation_id)
         try:
-            await self._end_sessions(ending)
+            await self._end_sessions(revocation)
             async with self._users() as users:
-                await users.remove_ending(ending.ending_id)
+                await users.remove_revocation(revocation.revocation_id)
         except RedFireError as error:
-            log.warning("sessions of user %s are not ended yet: %s", ending.user_id, error.message)
+            log.warning("sessions of user %s are not ended yet: %s", revocation.user_id, error.message)
         finally:
-            self._running.discard(ending.ending_id)
+            self._running.discard(revocation.revocation_id)
 
-    async def settle_all(self) -> None:
-        """Tell auth what it has not heard yet."""
-        for ending in await self._waiting():
-            await self.settle(ending)
+    async def deliver_all(self) -> None:
+        """Deliver all that auth has not taken yet."""
+        for revocation in await self._waiting():
+            await self.deliver(revocation)
 
     async def run(self) -> None:
-        """Tell auth what it has not heard yet, for ever."""
+        """Deliver what auth has not taken yet, until cancelled."""
         while True:
-            await self.settle_all()
+            await self.deliver_all()
             await asyncio.sleep(POLL_S)
 
-    async def settled(self, timeout_s: float) -> bool:
-        """Whether within this time a running service has had all of them ended."""
+    async def delivered(self, timeout_s: float) -> bool:
+        """Wait until a running service has had all of them ended; False when it takes longer."""
         for _ in range(max(1, round(timeout_s / 0.05))):
             if not await self._waiting():
                 return True
             await asyncio.sleep(0.05)
         return False
 
-    async def _waiting(self) -> Sequence[SessionEnding]:
+    async def _waiting(self) -> Sequence[SessionRevocation]:
         async with self._users.read() as users:
-            return await users.list_endings()
+            return await users.list_revocations()

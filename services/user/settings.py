@@ -7,13 +7,14 @@ from pydantic import Field
 from services.kernel.runtime.settings import Section
 
 
-class UsersSettings(Section):
-    """How users register, and what their passwords cost."""
+class UserSettings(Section):
+    """Registration of users, and the cost of their passwords."""
 
-    section: ClassVar[str] = "users"
+    section: ClassVar[str] = "user"
+    former_section: ClassVar[str] = "users"
 
     default_role: Literal["guest", "user", "trader"] = Field(
-        default="user", description="The role of who registers; may change while running."
+        default="user", description="The role of a newly registered user; may change while running."
     )
     argon2_time_cost: int = Field(default=2, ge=1, le=20, description="Argon2id: passes over the memory.")
     argon2_memory_kib: int = Field(default=19 * 1024, ge=8, le=1024 * 1024, description="Argon2id: memory, KiB.")

@@ -6,7 +6,7 @@ from enum import StrEnum
 
 
 class UserStatus(StrEnum):
-    """Whether a user may log in."""
+    """Status of a user: active ones may log in."""
 
     ACTIVE = "ACTIVE"
     SUSPENDED = "SUSPENDED"
@@ -15,7 +15,7 @@ class UserStatus(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class User:
-    """Who somebody is and what they may do; the password is no part of it."""
+    """A user and their role; the password is no part of it."""
 
     user_id: str
     username: str
@@ -47,7 +47,7 @@ class ProfileChange:
 
 @dataclass(frozen=True, slots=True)
 class UserFilter:
-    """Which users to list; empty parts match all."""
+    """Filter of users; empty parts match all."""
 
     query: str = ""
     role: str = ""
@@ -55,10 +55,10 @@ class UserFilter:
 
 
 @dataclass(frozen=True, slots=True)
-class SessionEnding:
+class SessionRevocation:
     """The order to end a user's sessions but one, and perhaps the API keys; auth carries it out."""
 
-    ending_id: str
+    revocation_id: str
     user_id: str
     except_session_id: str = ""
     api_keys: bool = False

@@ -1,4 +1,4 @@
-"""What the user service tells the others: the event `user.registered`."""
+"""Events of the user service: `user.registered`."""
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -6,7 +6,7 @@ from services.kernel.data.events import Outbox
 from services.user.user import User
 
 
-class Announcements:
+class UserEvents:
     """Writes events into the outbox, in the transaction of their change."""
 
     def __init__(self, outbox: Outbox) -> None:

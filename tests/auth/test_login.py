@@ -86,18 +86,18 @@ async def test_failed_logins_are_slowed_and_say_for_how_long(p: Platform):
 async def test_a_login_that_began_before_a_suspension_gets_no_session(p: Platform, monkeypatch):
     alice = await p.user("alice")
     admin = await p.admin()
-    from services.auth.user_client import UserDirectory
+    from services.auth.user_client import UserClient
 
-    verify = UserDirectory.verify_password
+    verify = UserClient.verify_password
 
-    async def suspended_meanwhile(self: UserDirectory, username: str, password: str):
+    async def suspended_meanwhile(self: UserClient, username: str, password: str):
         user = await verify(self, username, password)
         await admin.stub(UserServiceStub).SetUserStatus(
             user_pb2.SetUserStatusRequest(user_id=alice.user_id, status=user_pb2.USER_STATUS_SUSPENDED)
         )
         return user
 
-    monkeypatch.setattr(UserDirectory, "verify_password", suspended_meanwhile)
+    monkeypatch.setattr(UserClient, "verify_password", suspended_meanwhile)
     assert (await refused(login(p, "alice"))).reason == Reason.INVALID_CREDENTIALS
 
 

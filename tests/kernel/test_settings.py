@@ -9,6 +9,7 @@ from pydantic import Field
 from services import registry
 from services.kernel.errors import StartError
 from services.kernel.runtime import settings
+from services.kernel.runtime.live_settings import LiveSettings
 from services.kernel.runtime.settings import KERNEL_SECTIONS, IdentitySettings, Section, ServerSettings
 
 
@@ -16,6 +17,7 @@ class TeaSettings(Section):
     """A section of a test."""
 
     section = "tea"
+    former_section = "teas"
     sugar: Decimal = Field(default=Decimal(1), ge=0)
     kinds: dict[str, str] = Field(default_factory=dict)
 
@@ -49,6 +51,26 @@ def test_values_of_one_section_may_come_from_several_places(tmp_path):
     file.write_text("tea: {sugar: 2}\n")
     loaded = load({"REDFIRE_TEA__LOG_LEVEL": "ERROR"}, {"tea": {"kinds": {"a": "b"}}}, file).of(TeaSettings)
     assert (loaded.sugar, loaded.log_level, loaded.kinds) == (2, "ERROR", {"a": "b"})
+
+
+def test_a_section_is_still_read_by_its_former_name_with_a_warning(tmp_path, caplog):
+    file = tmp_path / "redfire.yaml"
+    file.write_text("teas: {sugar: 2, log_level: ERROR}\ntea: {sugar: 3}\n")
+    loaded = load(file=file).of(TeaSettings)
+    assert (loaded.sugar, loaded.log_level) == (3, "ERROR")
+    assert load({"REDFIRE_TEAS__SUGAR": "4"}, file=file).of(TeaSettings).sugar == 4
+    assert load({"REDFIRE_TEAS__SUGAR": "4", "REDFIRE_TEA__SUGAR": "5"}).of(TeaSettings).sugar == 5
+    assert "section teas is now called tea" in caplog.text
+    assert "REDFIRE_TEAS__SUGAR is now called REDFIRE_TEA__SUGAR" in caplog.text
+
+
+def test_config_values_under_a_former_name_count_less_than_those_under_the_present_one():
+    live = LiveSettings(TeaSettings())
+    live.overlay({"sugar": 2, "log_level": "ERROR"}, "teas")
+    live.overlay({"sugar": 3}, "tea")
+    assert (live.value.sugar, live.value.log_level) == (3, "ERROR")
+    live.overlay({}, "tea")
+    assert live.value.sugar == 2
 
 
 @pytest.mark.parametrize(

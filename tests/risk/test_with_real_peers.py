@@ -43,7 +43,7 @@ async def order(user: User, symbol: str, **fields: Any) -> Any:
 
 @pytest.mark.timeout(120)
 async def test_what_risk_says_is_what_trading_says() -> None:
-    async with platform(*NAMES, settings={"users": {"default_role": "trader"}}) as p:
+    async with platform(*NAMES, settings={"user": {"default_role": "trader"}}) as p:
         alice = await p.user("alice")
         risk, market = alice.stub(RiskServiceStub), alice.stub(MarketServiceStub)
         # At once after registration.

@@ -148,7 +148,7 @@ async def test_a_hash_of_other_parameters_is_renewed_at_login(tmp_path):
         await p.user("alice")
     before = password_hash()
     assert before.startswith("$argon2id$v=19$m=19456,t=2,p=1$")
-    async with platform("auth", "user", data_dir=tmp_path, settings={"users": {"argon2_time_cost": 3}}) as p:
+    async with platform("auth", "user", data_dir=tmp_path, settings={"user": {"argon2_time_cost": 3}}) as p:
         await begin(p, register=False)
         await begin(p, register=False)
     assert password_hash().startswith("$argon2id$v=19$m=19456,t=3,p=1$")

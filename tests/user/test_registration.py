@@ -74,7 +74,7 @@ async def test_a_wrong_field_is_named(p: Platform, username, fields, field):
 
 
 async def test_the_role_of_new_users_is_a_setting():
-    async with platform("auth", "user", settings={"users": {"default_role": "trader"}}) as p:
+    async with platform("auth", "user", settings={"user": {"default_role": "trader"}}) as p:
         assert (await register(p)).user.role == "trader"
 
 
@@ -97,7 +97,7 @@ async def test_others_hear_of_a_new_user_and_not_of_one_who_was_refused(p: Platf
 
 async def test_too_many_waiting_passwords_are_sent_away():
     slow = {"argon2_time_cost": 20, "argon2_memory_kib": 65536, "password_queue": 2}
-    async with platform("auth", "user", settings={"users": slow}) as p:
+    async with platform("auth", "user", settings={"user": slow}) as p:
         answers = await asyncio.gather(*(register(p, f"user{n}") for n in range(6)), return_exceptions=True)
         reasons = [from_rpc_error(a).reason for a in answers if isinstance(a, grpc.aio.AioRpcError)]
         assert reasons == [Reason.OVERLOADED] * 4

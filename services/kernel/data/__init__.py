@@ -1,1 +1,1 @@
-"""What a service keeps: database, column types, group commit, events."""
+"""Persistence: database, column types, group commit, events."""

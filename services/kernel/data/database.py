@@ -75,7 +75,7 @@ class Database:
         if self.dialect == "sqlite":
             _prepare_sqlite(self._engine.sync_engine)
         self.writable = True
-        """What the last `probe` found."""
+        """Outcome of the last `probe`: the database can be written."""
         self._writer: GroupCommitWriter | None = None
         self._writer_engine: Engine | None = None
 
@@ -101,7 +101,7 @@ class Database:
 
     @property
     def name(self) -> str:
-        """What people know it by: the file, or the address without its password."""
+        """Name for people: the file, or the address without its password."""
         if self.dialect == "sqlite":
             return self._url.database or ":memory:"
         return self._url.render_as_string(hide_password=True)

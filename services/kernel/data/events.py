@@ -1,4 +1,4 @@
-"""Facts that services tell each other: written with the change they tell of, delivered at least once.
+"""Events between services: written in the transaction of their change, delivered at least once.
 
 A producer adds an event to its outbox in the transaction of the change; the relay delivers it to the subscribers of
 this process and forgets it once all have taken it. Subscribers apply an event once however often it comes.
@@ -48,7 +48,7 @@ class OutboxColumns:
 
 
 class EventBus:
-    """Who of this process wants to hear what."""
+    """Subscriptions of this process to events."""
 
     def __init__(self) -> None:
         self._handlers: dict[str, list[Handler]] = {}
@@ -58,11 +58,11 @@ class EventBus:
         self._handlers.setdefault(routing_key, []).append(handler)
 
     def wants(self, routing_key: str) -> bool:
-        """Whether anybody hears events with this key. A broker would, of all keys: it carries them out of here."""
+        """Test for a subscriber of this key. A broker subscribes to all keys: it carries them out of here."""
         return routing_key in self._handlers
 
     async def deliver(self, event: Event) -> None:
-        """Hand an event to all who want it."""
+        """Hand an event to all its subscribers."""
         for handler in self._handlers.get(event.routing_key, ()):
             await handler(event)
 
@@ -86,7 +86,7 @@ class Outbox:
         self._attempts: tuple[str, int] = ("", 0)
 
     def wants(self, routing_key: str) -> bool:
-        """Whether such an event reaches anybody: on the order path, what nobody hears need not be written."""
+        """Test for a subscriber: on the order path, an event without one need not be written."""
         return self._bus.wants(routing_key)
 
     def event(self, routing_key: str) -> Event:

@@ -1,1 +1,1 @@
-"""Who calls: identities, roles, tokens, and sessions that were ended."""
+"""Callers: identities, roles, tokens, and sessions that were ended."""

@@ -1,4 +1,4 @@
-"""Who calls: identities, what their roles permit, and the tokens that prove them.
+"""Callers: identities, the permissions of their roles, and the tokens that prove them.
 
 Users and programs prove themselves with an access token (EdDSA, signed by auth, verified everywhere) or an API key.
 Services prove themselves to each other with a token of their own in `x-redfire-service`, signed with a secret that
@@ -48,12 +48,12 @@ class Identity:
     expires_at: float = field(default=float("inf"), compare=False)
 
     def has(self, permission: str) -> bool:
-        """Whether the caller may do what needs `permission`. Services may do what the registry says."""
+        """Test for a permission. Services may do what the registry says."""
         return self.kind == "service" or permission in self.permissions or ADMIN_ALL in self.permissions
 
     @property
     def revocable_id(self) -> str:
-        """What a revocation names: the API key, or the session."""
+        """Id that a revocation names: the API key's, or the session's."""
         return self.api_key_id or self.session_id
 
 
@@ -86,7 +86,7 @@ class ServiceTokens:
         return made[1]
 
     def is_edge(self, token: str) -> bool:
-        """Whether a call with this in `x-redfire-edge` came by the edge."""
+        """Test the value of `x-redfire-edge`: did the call come by the edge?"""
         return hmac.compare_digest(token.encode(), self.edge_token.encode())
 
     def verify(self, token: str) -> Identity:

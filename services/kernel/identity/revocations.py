@@ -1,4 +1,4 @@
-"""Sessions and API keys that are dead before their tokens end, known everywhere within a second."""
+"""Sessions and API keys that are revoked before their tokens expire, known everywhere within a second."""
 
 import time
 from collections.abc import Callable
@@ -10,7 +10,7 @@ from services.kernel.identity.identity import Identity
 
 
 class Revocations:
-    """What auth has revoked, as followed on its WatchRevocations stream."""
+    """Revocations by auth, as followed on its WatchRevocations stream."""
 
     def __init__(self) -> None:
         self._revoked: dict[str, float] = {}
@@ -18,7 +18,7 @@ class Revocations:
         self._swept_at = time.time()
 
     def add(self, revoked_id: str, expires_at: float) -> None:
-        """A session or key is dead; its running streams are told. After `expires_at` no token of it is good anyway."""
+        """Note that a session or key is revoked, and end its streams; after `expires_at` its tokens have expired."""
         self._revoked[revoked_id] = expires_at
         for tell in list(self._watchers.get(revoked_id, ())):
             tell()

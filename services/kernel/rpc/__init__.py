@@ -1,1 +1,1 @@
-"""How RPCs are served and called: handlers, channels, checks of each call, health, reflection, Status."""
+"""RPCs, served and called: handlers, channels, checks of each call, telemetry, reflection, Status."""

@@ -44,7 +44,7 @@ current_call: ContextVar[Call | None] = ContextVar("current_call", default=None)
 
 @dataclass(slots=True)
 class Origin:
-    """Where a call comes from, before it is admitted: metadata of the wire, or a service of this process."""
+    """Origin of a call before it is admitted: metadata of the wire, or a service of this process."""
 
     metadata: Mapping[str, str | bytes]
     deadline: float | None = None

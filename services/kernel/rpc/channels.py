@@ -1,4 +1,4 @@
-"""How services call each other: one channel per peer, through the network or straight into the wrapped handler.
+"""Channels between services: one per peer, through the network or straight into the wrapped handler.
 
 Both kinds look like a gRPC channel to a generated stub, carry the caller's deadline, request id and trace, and raise
 the errors of `kernel.errors`. Only RPCs marked idempotent are retried, by the service config made from the contract.

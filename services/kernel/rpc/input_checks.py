@@ -1,7 +1,7 @@
-"""What no request from outside may hold whatever its rules say: control characters, times and durations that are none.
+"""Checks of input that no rule allows: control characters, times and durations that are none.
 
 PostgreSQL takes no NUL in a text, and Python has no datetime for such times: they would fail deep inside a service.
-Other control characters would reach terminals and logs of whoever looks at them.
+Other control characters would reach terminals and logs.
 """
 
 import re
@@ -38,7 +38,7 @@ def malformed_of(message: Message, path: str = "") -> Iterator[tuple[str, str]]:
 
 
 def has_control(text: str) -> bool:
-    """Whether a text holds a control character other than a tab or the end of a line."""
+    """Test a text for a control character other than a tab or the end of a line."""
     # Nearly all texts are printable, which is quicker to see.
     return not text.isprintable() and _CONTROL.search(text) is not None
 

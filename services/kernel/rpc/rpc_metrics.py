@@ -17,7 +17,7 @@ _BOUNDS = [*(str(float(bound)) for bound in SECONDS), "+Inf"]
 
 
 class RpcMetric:
-    """What is counted of one RPC."""
+    """Metrics of one RPC."""
 
     __slots__ = ("buckets", "by_code", "seconds")
 

@@ -1,4 +1,4 @@
-"""What operators see: metrics (Prometheus), spans (OpenTelemetry), and log lines (JSON)."""
+"""Telemetry: metrics (Prometheus), spans (OpenTelemetry), and log lines (JSON)."""
 
 import asyncio
 import json

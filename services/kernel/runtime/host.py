@@ -62,7 +62,7 @@ SERVER_OPTIONS = (
 
 
 class ServiceEntry(Protocol):
-    """A line of the registry: whom the service calls, and what makes it."""
+    """A line of the registry: the services that it calls, and its bind."""
 
     @property
     def calls(self) -> Sequence[str]:
@@ -225,7 +225,7 @@ class Host:
         try:
             await asyncio.wait_for(self._revocations_known.wait(), REVOCATIONS_TIMEOUT_S)
         except TimeoutError:
-            log.warning("auth does not tell what is revoked; serving without it until it does")
+            log.warning("auth sends no revocations yet: tokens of ended sessions are accepted until it does")
 
     async def _follow_revocations(self) -> None:
         stub = AuthServiceStub(self.channels.to("auth", self.names[0]))
@@ -244,7 +244,7 @@ class Host:
         if "config" not in self.names and "config" not in self._addresses:
             return
         stub = ConfigServiceStub(self.channels.to("config", self.names[0]))
-        for section_name, live in self.resources.live_by_section().items():
+        for section_name, live in self.resources.live_by_name().items():
             follower = ConfigFollower(stub, self.resources.environment, section_name, live)
             self.tasks.supervise(f"kernel.config.{section_name}", follower.run)
 
@@ -269,7 +269,7 @@ class Host:
 
 
 def _callers(registry: Mapping[str, ServiceEntry]) -> dict[str, frozenset[str]]:
-    """Turn who calls whom around: by service, who may call it."""
+    """Invert the registry: by service, the services that may call it."""
     everybody = frozenset(registry)
     return {
         name: everybody

@@ -1,4 +1,4 @@
-"""Start and stop hooks in order, and whether the process is ready or draining."""
+"""Start and stop hooks in order; readiness and draining."""
 
 import asyncio
 import logging
@@ -9,7 +9,7 @@ Hook = Callable[[], Awaitable[None]]
 
 
 class Lifecycle:
-    """What is done at start, when draining, and at stop; and what must be true to be ready."""
+    """Hooks of start, drain and stop; and the conditions of being ready."""
 
     def __init__(self) -> None:
         self._start: list[tuple[str, Hook]] = []
@@ -21,15 +21,15 @@ class Lifecycle:
         self.draining = False
 
     def on_start(self, name: str, hook: Hook) -> None:
-        """Done at start, in order of registration; one that raises stops the start."""
+        """Run a hook at start, in order of registration; one that raises stops the start."""
         self._start.append((name, hook))
 
     def on_drain(self, name: str, hook: Hook) -> None:
-        """Done when the process begins to stop: take no new work, tell streams that they end."""
+        """Run a hook when the process begins to stop: take no new work, end streams properly."""
         self._drain.append((name, hook))
 
     def on_stop(self, name: str, hook: Hook) -> None:
-        """Done at the end, in reverse order."""
+        """Run a hook at the end, in reverse order."""
         self._stop.append((name, hook))
 
     def ready_when(self, service: str, name: str, condition: Callable[[], bool]) -> None:
@@ -37,7 +37,7 @@ class Lifecycle:
         self._ready.setdefault(service, []).append((name, condition))
 
     def waiting_for(self, service: str) -> str:
-        """Why a service is not ready; the empty string when it is."""
+        """Condition that a service waits for; the empty string when it is ready."""
         if self.draining:
             return "draining"
         if not self.started:

@@ -1,4 +1,4 @@
-"""Settings that change while the process runs: the section as read, with config's values laid over it."""
+"""Settings that change while the process runs: the section as read, overlaid with config's values."""
 
 import logging
 from collections.abc import Callable, Mapping
@@ -21,16 +21,24 @@ class LiveSettings(Generic[S]):
     def __init__(self, base: S) -> None:
         self._base = base
         self.value: S = base
+        self._overlays: dict[str, Mapping[str, Any]] = {}
         self._listeners: list[Callable[[S], None]] = []
 
     def on_change(self, listener: Callable[[S], None]) -> None:
         """Call `listener` with the new values whenever one has changed."""
         self._listeners.append(listener)
 
-    def overlay(self, values: Mapping[str, Any]) -> None:
-        """Take config's values for this section; keys that are not the section's are somebody else's business."""
+    @property
+    def names(self) -> list[str]:
+        """Names under which config has values of the section; those of a later name count more."""
+        return [name for name in (self._base.former_section, self._base.section) if name]
+
+    def overlay(self, values: Mapping[str, Any], name: str = "") -> None:
+        """Overlay config's values for this section; other sections' keys are ignored."""
         merged = self._base
-        for key, value in values.items():
+        self._overlays[name or self._base.section] = dict(values)
+        overlaid = {key: value for name in self.names for key, value in self._overlays.get(name, {}).items()}
+        for key, value in overlaid.items():
             if key not in type(self._base).model_fields:
                 continue
             try:
@@ -52,12 +60,13 @@ def _values(section: BaseSection) -> dict[str, Any]:
 
 
 class ConfigFollower:
-    """Follows config's values of one service for as long as it runs, and lays them over its sections."""
+    """Follows config's values of one service, and overlays them on its sections."""
 
     def __init__(self, stub: Any, environment: str, service_name: str, lives: list[LiveSettings[Any]]) -> None:
         self._stub = stub
         self._request = config_pb2.WatchConfigsRequest(environment=environment, service_name=service_name)
         self._lives = lives
+        self._service_name = service_name
         self._values: dict[str, Any] = {}
 
     async def run(self) -> None:
@@ -77,7 +86,7 @@ class ConfigFollower:
                     self._values, snapshot = fresh, False
                 if not snapshot and kind in ("config", "snapshot_complete"):
                     for live in self._lives:
-                        live.overlay(self._values)
+                        live.overlay(self._values, self._service_name)
         except RedFireError as error:
             # Without config the last known values stay in force.
-            log.debug("config of %s is not to be had: %s", self._request.service_name, error.message)
+            log.debug("config of %s is unavailable: %s", self._request.service_name, error.message)

@@ -84,12 +84,13 @@ class Resources:
             self._live[key] = LiveSettings(self.settings.of(section))
         return self._live[key]
 
-    def live_by_section(self) -> dict[str, list[LiveSettings[Any]]]:
-        """Live settings by the name of their section."""
-        by_section: dict[str, list[LiveSettings[Any]]] = {}
-        for (_, section), live in self._live.items():
-            by_section.setdefault(section.section, []).append(live)
-        return by_section
+    def live_by_name(self) -> dict[str, list[LiveSettings[Any]]]:
+        """Live settings by the names under which config has their values."""
+        by_name: dict[str, list[LiveSettings[Any]]] = {}
+        for live in self._live.values():
+            for name in live.names:
+                by_name.setdefault(name, []).append(live)
+        return by_name
 
     def background(self, name: str, run: Callable[[], Awaitable[None]]) -> None:
         """Run `run` from start to stop."""

@@ -25,7 +25,7 @@ P = TypeVar("P")
 
 
 class ServiceContext:
-    """What the kernel offers to one service."""
+    """The kernel as one service sees it."""
 
     def __init__(self, resources: Resources, service_name: str) -> None:
         self._resources = resources
@@ -43,7 +43,7 @@ class ServiceContext:
 
     @property
     def events(self) -> EventBus:
-        """To subscribe to other services' events."""
+        """Events of other services, to subscribe to."""
         return self._resources.events
 
     @property
@@ -79,7 +79,9 @@ class ServiceContext:
 
     def setting_schemas(self) -> dict[str, dict[str, dict[str, Any]]]:
         """JSON schemas of all settings: by section, by key."""
-        return {name: json_schemas(type(s)) for name, s in self._resources.settings.sections().items()}
+        sections = [type(section) for section in self._resources.settings.sections().values()]
+        former = {section.former_section: json_schemas(section) for section in sections if section.former_section}
+        return {**former, **{section.section: json_schemas(section) for section in sections}}
 
     def database(self, name: str, base: type[DeclarativeBase]) -> Database:
         """The service's own database, its tables made at start."""
@@ -100,7 +102,7 @@ class ServiceContext:
         return self._resources.channels.to(service, self.service_name)
 
     def address_of(self, service: str) -> str:
-        """Where a service is reached over the network; known once the start hooks run."""
+        """Network address of a service; known once the start hooks run."""
         return self._resources.address_of(service)
 
     def service_token(self, subject: str, rpcs: list[str], life_s: float) -> str:
@@ -116,15 +118,15 @@ class ServiceContext:
         self._resources.background(f"{self.service_name}.{name}", run)
 
     def on_start(self, hook: Callable[[], Awaitable[None]]) -> None:
-        """Done at start, in order of registration, before RPCs are taken from the network."""
+        """Run a hook at start, in order of registration, before RPCs are taken from the network."""
         self._resources.lifecycle.on_start(self.service_name, hook)
 
     def on_drain(self, hook: Callable[[], Awaitable[None]]) -> None:
-        """Done when the process begins to stop: end streams properly, take no new work."""
+        """Run a hook when the process begins to stop: end streams properly, take no new work."""
         self._resources.lifecycle.on_drain(self.service_name, hook)
 
     def on_stop(self, hook: Callable[[], Awaitable[None]]) -> None:
-        """Done at the end, in reverse order, with the databases still open."""
+        """Run a hook at the end, in reverse order, with the databases still open."""
         self._resources.lifecycle.on_stop(self.service_name, hook)
 
     def ready_when(self, name: str, condition: Callable[[], bool]) -> None:

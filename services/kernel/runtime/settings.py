@@ -3,6 +3,7 @@
 A section is a class of a service (or of the kernel). A wrong key or value stops the start with one line that names it.
 """
 
+import logging
 import os
 import types
 from collections.abc import Mapping
@@ -20,6 +21,7 @@ from pydantic_settings import (
 
 from services.kernel.errors import StartError
 
+log = logging.getLogger(__name__)
 LogLevel = Literal["DEBUG", "INFO", "WARNING", "ERROR"]
 PREFIX = "REDFIRE_"
 SECRET_BYTES = 32
@@ -30,6 +32,8 @@ class BaseSection(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
     section: ClassVar[str]
+    former_section: ClassVar[str] = ""
+    """Name that the section had in an earlier version; it is still read, with a warning."""
 
 
 class Section(BaseSection):
@@ -50,7 +54,7 @@ class PlatformSettings(BaseSection):
 
 
 class ServerSettings(BaseSection):
-    """Where the process listens."""
+    """Addresses at which the process listens."""
 
     section = "server"
     host: str = Field(default="127.0.0.1", description="The address that gRPC and operations listen on.")
@@ -60,7 +64,7 @@ class ServerSettings(BaseSection):
 
 
 class PeersSettings(BaseSection):
-    """Where services are that are not served by this process."""
+    """Addresses of services that another process serves."""
 
     section = "peers"
     addresses: dict[str, str] = Field(default_factory=dict, description='By service: `{"trading": "host:port"}`.')
@@ -93,7 +97,7 @@ class TelemetrySettings(BaseSection):
 
 
 class DatabaseSettings(BaseSection):
-    """Where services keep their data."""
+    """Databases of services."""
 
     section = "database"
     url: str = Field(
@@ -143,7 +147,9 @@ def load(
     """
     environ = dict(os.environ if environ is None else environ)
     classes = {cls.section: cls for cls in (*KERNEL_SECTIONS, *section_classes)}
-    written = _read_yaml(config_file, classes) if config_file else {}
+    former = {cls.former_section: cls.section for cls in classes.values() if cls.former_section}
+    environ = _rename_variables(environ, former)
+    written = _read_yaml(config_file, classes, former) if config_file else {}
     problems = _unknown_variables(environ, classes)
     fields: dict[str, Any] = {name: (cls, Field(default_factory=cls)) for name, cls in classes.items()}
 
@@ -215,7 +221,7 @@ def _plain(message: str) -> str:
     return message.removeprefix("Value error, ").replace("Extra inputs are not permitted", "there is no such key")
 
 
-def _read_yaml(file: Path, classes: Mapping[str, type[BaseSection]]) -> dict[str, Any]:
+def _read_yaml(file: Path, classes: Mapping[str, type[BaseSection]], former: Mapping[str, str]) -> dict[str, Any]:
     try:
         document = yaml.safe_load(file.read_text(encoding="utf-8")) or {}
     except OSError as error:
@@ -224,12 +230,28 @@ def _read_yaml(file: Path, classes: Mapping[str, type[BaseSection]]) -> dict[str
         raise StartError(f"config file {file}: {' '.join(str(error).split())}") from None
     if not isinstance(document, dict):
         raise StartError(f"config file {file}: sections with keys are expected")
+    for old, new in former.items():
+        if isinstance(document.get(old), dict) and isinstance(document.get(new, {}), dict):
+            log.warning("config file %s: section %s is now called %s", file, old, new)
+            document[new] = {**document.pop(old), **document.get(new, {})}
     for name, values in document.items():
         if name not in classes:
             raise StartError(f"config file {file}: there is no section {name}")
         if values is not None and not isinstance(values, dict):
             raise StartError(f"config file {file}: section {name}: keys with values are expected")
     return {name: values for name, values in document.items() if values}
+
+
+def _rename_variables(environ: Mapping[str, str], former: Mapping[str, str]) -> dict[str, str]:
+    """Give variables of sections that were renamed their present name; where both are set, the present one counts."""
+    renamed = dict(environ)
+    for variable in environ:
+        section, delimiter, key = variable.upper().removeprefix(PREFIX).partition("__")
+        if variable.upper().startswith(PREFIX) and delimiter and (new := former.get(section.lower())):
+            name = f"{PREFIX}{new.upper()}__{key}"
+            log.warning("%s is now called %s", variable, name)
+            renamed.setdefault(name, renamed.pop(variable))
+    return renamed
 
 
 def _unknown_variables(environ: Mapping[str, str], classes: Mapping[str, type[BaseSection]]) -> list[str]:
