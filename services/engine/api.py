@@ -10,7 +10,7 @@ from redfire.engine.v1 import engine_pb2_grpc as rpc
 from services.engine import convert
 from services.engine.event_stream import EventStream
 from services.engine.service import EngineService
-from services.engine.tick_stream import StreamNews, TickStream
+from services.engine.tick_stream import ControlMessage, TickStream
 from services.kernel.clock import Clock
 from services.kernel.decimals import from_text
 from services.kernel.paging import Page
@@ -38,19 +38,19 @@ class EngineApi(rpc.EngineServiceServicer):
         gateways = [gateway for gateway in self._engine.list_gateways() if gateway.gateway_name > after]
         found = page.slice(gateways[: page.size + 1], key=lambda gateway: [gateway.gateway_name])
         return pb.ListGatewaysResponse(
-            gateways=[convert.gateway_message(gateway) for gateway in found.items],
+            gateways=[convert.gateway_to_pb(gateway) for gateway in found.items],
             next_page_token=found.next_page_token,
         )
 
     async def ConnectGateway(self, request: pb.ConnectGatewayRequest, call: Call) -> pb.ConnectGatewayResponse:
         """Connect one."""
         gateway = await self._engine.connect_gateway(request.gateway_name)
-        return pb.ConnectGatewayResponse(gateway=convert.gateway_message(gateway))
+        return pb.ConnectGatewayResponse(gateway=convert.gateway_to_pb(gateway))
 
     async def DisconnectGateway(self, request: pb.DisconnectGatewayRequest, call: Call) -> pb.DisconnectGatewayResponse:
         """Disconnect one."""
         gateway = await self._engine.disconnect_gateway(request.gateway_name)
-        return pb.DisconnectGatewayResponse(gateway=convert.gateway_message(gateway))
+        return pb.DisconnectGatewayResponse(gateway=convert.gateway_to_pb(gateway))
 
     async def ListContracts(self, request: pb.ListContractsRequest, call: Call) -> pb.ListContractsResponse:
         """All instruments. Those of CTP, 20,000, take half a second to convert: it is done once for each list."""
@@ -59,7 +59,7 @@ class EngineApi(rpc.EngineServiceServicer):
             return self._contracts
         answer = pb.ListContractsResponse()
         for number, contract in enumerate(contracts, 1):
-            answer.instruments.append(convert.instrument_message(*contract))
+            answer.instruments.append(convert.instrument_to_pb(*contract))
             if number % CONVERTED_AT_ONCE == 0:
                 await asyncio.sleep(0)  # orders go between
         self._listed, self._contracts = contracts, answer
@@ -67,7 +67,7 @@ class EngineApi(rpc.EngineServiceServicer):
 
     async def SendOrder(self, request: pb.SendOrderRequest, call: Call) -> pb.SendOrderResponse:
         """Send an order, once."""
-        venue_order_id = await self._engine.send_order(convert.order_request(request))
+        venue_order_id = await self._engine.send_order(convert.order_from_pb(request))
         return pb.SendOrderResponse(venue_order_id=venue_order_id)
 
     async def CancelOrder(self, request: pb.CancelOrderRequest, call: Call) -> pb.CancelOrderResponse:
@@ -97,9 +97,9 @@ class EngineApi(rpc.EngineServiceServicer):
         )
         async with aclosing(self._ticks.read()) as stream:
             async for item in stream:
-                if item is StreamNews.HEARTBEAT:
-                    yield pb.StreamTicksResponse(heartbeat=convert.timestamp(self._clock.now()))
-                elif item is StreamNews.FEED_ENDED:
+                if item is ControlMessage.HEARTBEAT:
+                    yield pb.StreamTicksResponse(heartbeat=convert.timestamp_to_pb(self._clock.now()))
+                elif item is ControlMessage.FEED_ENDED:
                     yield pb.StreamTicksResponse(feed_ended=True)
                 else:
                     yield item
@@ -110,11 +110,11 @@ class EngineApi(rpc.EngineServiceServicer):
         """What gateways say, numbered."""
         async with aclosing(self._events.read(request.resume_after_sequence, request.epoch)) as stream:
             async for event in stream:
-                yield convert.event_message(event, self._clock.now(), self._engine.find_gateway)
+                yield convert.event_to_pb(event, self._clock.now(), self._engine.find_gateway)
 
     async def QueryState(self, request: pb.QueryStateRequest, call: Call) -> pb.QueryStateResponse:
         """What a gateway has."""
         sequence, state = await self._engine.query_state(
             request.gateway_name, list(request.order_ids), request.trades_cursor
         )
-        return convert.state_message(sequence, self._events.epoch, state)
+        return convert.state_to_pb(sequence, self._events.epoch, state)

@@ -1,24 +1,94 @@
-"""What the engine is made of."""
+"""Wiring of the engine: vnpy's MainEngine, SIM with its exchange and feed, and the other gateways."""
 
-from services.engine.feeds.feed import parse_feed
+import asyncio
+
+from services.engine.feeds.feed import SimFeedSpec, parse_feed
+from services.engine.models import Base
+from services.engine.repository import EngineRepository
 from services.engine.settings import EngineSettings
 from services.engine.vnpy import home as vnpy_home
+from services.kernel.identifiers import new_id
 from services.kernel.runtime.service_context import ServiceContext
+from services.quant.calendar import Calendar
 from services.quant.catalogue import Catalogue
 
 
 def bind(context: ServiceContext) -> None:
-    """Build the engine."""
+    """Serve the engine."""
     settings = context.section(EngineSettings)
     catalogue = Catalogue.load(settings.instruments_file)
     feed = parse_feed(settings.feed)
+    # vnpy decides about its folder while it is imported, which the modules below do: they come after this.
     vnpy_home.prepare(context.data_dir / "engine")
-    from services.engine.parts import Engine
+    from services.engine import convert
+    from services.engine.api import EngineApi
+    from services.engine.event_stream import EventStream
+    from services.engine.lifecycle import EngineLifecycle
+    from services.engine.service import EngineService
+    from services.engine.sim.simulation import SIM, Simulation
+    from services.engine.symbol_owners import SymbolOwners, check_settings
+    from services.engine.tick_stream import FeedNature, TickStream
+    from services.engine.vnpy.contracts import Contracts
+    from services.engine.vnpy.engine import VnpyEngine
+    from services.engine.vnpy.gateway_events import GatewayEvents
+    from services.engine.vnpy.gateways import Gateways
+    from services.engine.vnpy.venues import VnpyVenues
 
-    engine = Engine(context, catalogue, feed)
-    context.serve(engine.api)
-    context.on_start(engine.start)
-    context.background("clockwork", engine.run)
-    context.on_drain(engine.drain)
-    context.on_stop(engine.stop)
-    context.ready_when("sim", lambda: engine.ready)
+    check_settings(settings, catalogue)
+    live, clock = context.live(EngineSettings), context.clock
+    database = context.database("engine", Base)
+    vnpy = VnpyEngine(asyncio.get_running_loop())
+    contracts = Contracts(catalogue, SIM, settings.primary_gateways)
+    events = EventStream(new_id(), settings.event_history, settings.heartbeat_s)
+    simulated = isinstance(feed, SimFeedSpec)
+    ticks = TickStream(
+        FeedNature(
+            paced=not isinstance(feed, SimFeedSpec) and feed.speed is None,
+            realtime=simulated,
+            on_demand=not isinstance(feed, SimFeedSpec) and feed.on_subscribe,
+        ),
+        convert.tick_frame,
+        vnpy.backlog,
+        limit=settings.stream_buffer_ticks,
+        heartbeat_s=settings.heartbeat_s,
+    )
+    gateways = Gateways(vnpy, clock, settings.connect_timeout_s, settings.settle_s, events.publish)
+    venues = VnpyVenues(vnpy, settings, database, clock, Calendar.load(), gateways, events.publish)
+    simulation = Simulation(
+        vnpy,
+        database,
+        catalogue,
+        feed,
+        ticks,
+        clock,
+        lambda: live.value,
+        lambda symbol: contracts.primary(symbol) == SIM,
+        context.data_dir / "engine" / "replay-problems.txt",
+        enforces_sessions=bool(context.setting("trading", "enforce_sessions")),
+    )
+    gateways.add(SIM, simulation.venue, simulated=True, exchanges=simulation.exchanges, settings=None)
+    owners = SymbolOwners(contracts, catalogue, gateways, venues, simulation, ticks)
+    incoming = GatewayEvents(gateways, contracts, events, ticks, venues.by_name, clock, owners.on_contract)
+    vnpy.on_ticks(incoming.on_ticks)
+    vnpy.on_event(incoming.on_event)
+    service = EngineService(gateways, contracts, events, owners.subscribe, context.tracing)
+    lifecycle = EngineLifecycle(
+        settings,
+        database.repositories(EngineRepository),
+        vnpy,
+        gateways,
+        simulation,
+        venues,
+        owners,
+        incoming,
+        ticks,
+        events,
+        context.tasks,
+        context.run_blocking,
+    )
+    context.serve(EngineApi(service, ticks, events, clock))
+    context.on_start(lifecycle.start)
+    context.background("clockwork", lifecycle.run)
+    context.on_drain(lifecycle.drain)
+    context.on_stop(lifecycle.stop)
+    context.ready_when("sim", lambda: simulation.is_running)

@@ -66,33 +66,33 @@ _BY_NUMBER: dict[Any, dict[Any, Any]] = {
 }
 
 
-def order_request(request: pb.SendOrderRequest) -> OrderRequest:
+def order_from_pb(request: pb.SendOrderRequest) -> OrderRequest:
     """The order of a request. Raises Invalid for enums that say nothing."""
-    order_type = _member(OrderType, request.type, "type")
+    order_type = _enum_from_pb(OrderType, request.type, "type")
     return OrderRequest(
         gateway_name=request.gateway_name,
         order_id=request.order_id,
         account_id=request.account_id,
         symbol=request.symbol,
-        side=_member(Side, request.side, "side"),
+        side=_enum_from_pb(Side, request.side, "side"),
         type=order_type,
-        time_in_force=_member(TimeInForce, request.time_in_force, "time_in_force"),
-        position_effect=_member(PositionEffect, request.position_effect, "position_effect"),
+        time_in_force=_enum_from_pb(TimeInForce, request.time_in_force, "time_in_force"),
+        position_effect=_enum_from_pb(PositionEffect, request.position_effect, "position_effect"),
         quantity=Decimal(request.quantity),
         price=Decimal(request.price) if request.price and order_type is OrderType.LIMIT else None,
-        expire_time=_time(request.expire_time) if request.HasField("expire_time") else None,
+        expire_time=_time_from_pb(request.expire_time) if request.HasField("expire_time") else None,
         post_only=request.post_only,
         traceparent=request.traceparent,
     )
 
 
-def gateway_message(gateway: Gateway) -> pb.Gateway:
+def gateway_to_pb(gateway: Gateway) -> pb.Gateway:
     """A gateway's state."""
     return pb.Gateway(
         gateway_name=gateway.gateway_name,
         status=_GATEWAY_STATUSES[gateway.status],
         last_error=readable(gateway.last_error),
-        connect_time=timestamp(gateway.connect_time) if gateway.connect_time else None,
+        connect_time=timestamp_to_pb(gateway.connect_time) if gateway.connect_time else None,
         exchanges=gateway.exchanges,
         simulated=gateway.simulated,
         time_in_forces=[_LIFETIMES[lifetime] for lifetime in gateway.time_in_forces],
@@ -100,7 +100,7 @@ def gateway_message(gateway: Gateway) -> pb.Gateway:
     )
 
 
-def instrument_message(instrument: Instrument, gateway_name: str) -> market.Instrument:
+def instrument_to_pb(instrument: Instrument, gateway_name: str) -> market.Instrument:
     """An instrument."""
     return market.Instrument(
         symbol=instrument.symbol,
@@ -125,7 +125,7 @@ def instrument_message(instrument: Instrument, gateway_name: str) -> market.Inst
     )
 
 
-def order_message(update: OrderUpdate) -> pb.OrderUpdate:
+def order_to_pb(update: OrderUpdate) -> pb.OrderUpdate:
     """What a gateway says of an order."""
     return pb.OrderUpdate(
         gateway_name=update.gateway_name,
@@ -140,13 +140,13 @@ def order_message(update: OrderUpdate) -> pb.OrderUpdate:
         status=_STATUSES[update.status],
         reason=update.reason.value if update.reason else None,
         message=readable(update.message),
-        time=timestamp(update.time),
+        time=timestamp_to_pb(update.time),
         amend_rejected=update.amend_rejected,
         type=_TYPES[update.type] if update.type else None,
     )
 
 
-def trade_message(update: TradeUpdate) -> pb.TradeUpdate:
+def trade_to_pb(update: TradeUpdate) -> pb.TradeUpdate:
     """A fill."""
     return pb.TradeUpdate(
         gateway_name=update.gateway_name,
@@ -158,13 +158,13 @@ def trade_message(update: TradeUpdate) -> pb.TradeUpdate:
         position_effect=_EFFECTS[update.position_effect],
         price=plain(update.price),
         quantity=plain(update.quantity),
-        time=timestamp(update.time),
+        time=timestamp_to_pb(update.time),
         trading_day=update.trading_day,
         kind=pb.TRADE_UPDATE_KIND_NEW,
     )
 
 
-def position_message(update: PositionUpdate) -> pb.PositionUpdate:
+def position_to_pb(update: PositionUpdate) -> pb.PositionUpdate:
     """A position."""
     return pb.PositionUpdate(
         gateway_name=update.gateway_name,
@@ -176,7 +176,7 @@ def position_message(update: PositionUpdate) -> pb.PositionUpdate:
     )
 
 
-def account_message(update: AccountUpdate) -> pb.AccountUpdate:
+def account_to_pb(update: AccountUpdate) -> pb.AccountUpdate:
     """An account."""
     return pb.AccountUpdate(
         gateway_name=update.gateway_name,
@@ -184,19 +184,19 @@ def account_message(update: AccountUpdate) -> pb.AccountUpdate:
         balance=plain(update.balance),
         available=plain(update.available),
         frozen=plain(update.frozen),
-        time=timestamp(update.time),
+        time=timestamp_to_pb(update.time),
     )
 
 
-def state_message(sequence: int, epoch: str, state: VenueState) -> pb.QueryStateResponse:
+def state_to_pb(sequence: int, epoch: str, state: VenueState) -> pb.QueryStateResponse:
     """What a gateway has. What cannot be put into a message is left out, and logged."""
     return pb.QueryStateResponse(
         sequence=sequence,
         epoch=epoch,
-        orders=_messages(order_message, state.orders),
-        trades=_messages(trade_message, state.trades),
-        positions=_messages(position_message, state.positions),
-        accounts=_messages(account_message, state.accounts),
+        orders=_messages(order_to_pb, state.orders),
+        trades=_messages(trade_to_pb, state.trades),
+        positions=_messages(position_to_pb, state.positions),
+        accounts=_messages(account_to_pb, state.accounts),
         trading_day=state.trading_day,
         complete=state.complete,
         next_trades_cursor=state.trades_cursor,
@@ -220,7 +220,7 @@ def _poison(update: Any) -> None:
     log.exception("gateway %s: %s cannot be put into a message", update.gateway_name, type(update).__name__)
 
 
-def event_message(
+def event_to_pb(
     event: Started | Numbered, now: datetime, gateway: Callable[[str], Gateway | None]
 ) -> pb.StreamEventsResponse:
     """A message of StreamEvents.
@@ -229,36 +229,36 @@ def event_message(
     reads it asks the gateway anew, as after any change of its state.
     """
     try:
-        return _event_message(event, now)
+        return _readable_event_to_pb(event, now)
     except Exception:
         assert isinstance(event, Numbered)
         _poison(event.update)
         found = gateway(event.update.gateway_name) if event.update is not None else None
         if found is None:
-            return pb.StreamEventsResponse(sequence=event.sequence, heartbeat=timestamp(now))
-        return pb.StreamEventsResponse(sequence=event.sequence, gateway=gateway_message(found))
+            return pb.StreamEventsResponse(sequence=event.sequence, heartbeat=timestamp_to_pb(now))
+        return pb.StreamEventsResponse(sequence=event.sequence, gateway=gateway_to_pb(found))
 
 
-def _event_message(event: Started | Numbered, now: datetime) -> pb.StreamEventsResponse:
+def _readable_event_to_pb(event: Started | Numbered, now: datetime) -> pb.StreamEventsResponse:
     if isinstance(event, Started):
         started = pb.StreamEventsResponse.Started(epoch=event.epoch, resumed=event.resumed, sequence=event.sequence)
         return pb.StreamEventsResponse(sequence=event.sequence, started=started)
     match event.update:
         case None:
-            return pb.StreamEventsResponse(sequence=event.sequence, heartbeat=timestamp(now))
+            return pb.StreamEventsResponse(sequence=event.sequence, heartbeat=timestamp_to_pb(now))
         case OrderUpdate() as order:
-            return pb.StreamEventsResponse(sequence=event.sequence, order=order_message(order))
+            return pb.StreamEventsResponse(sequence=event.sequence, order=order_to_pb(order))
         case TradeUpdate() as trade:
-            return pb.StreamEventsResponse(sequence=event.sequence, trade=trade_message(trade))
+            return pb.StreamEventsResponse(sequence=event.sequence, trade=trade_to_pb(trade))
         case PositionUpdate() as position:
-            return pb.StreamEventsResponse(sequence=event.sequence, position=position_message(position))
+            return pb.StreamEventsResponse(sequence=event.sequence, position=position_to_pb(position))
         case AccountUpdate() as account:
-            return pb.StreamEventsResponse(sequence=event.sequence, account=account_message(account))
+            return pb.StreamEventsResponse(sequence=event.sequence, account=account_to_pb(account))
         case TradingDayUpdate() as day:
             update = pb.TradingDayUpdate(gateway_name=day.gateway_name, trading_day=day.trading_day)
             return pb.StreamEventsResponse(sequence=event.sequence, trading_day=update)
         case Gateway() as gateway:
-            return pb.StreamEventsResponse(sequence=event.sequence, gateway=gateway_message(gateway))
+            return pb.StreamEventsResponse(sequence=event.sequence, gateway=gateway_to_pb(gateway))
 
 
 def tick_frame(tick: Any, sequence: int) -> bytes:
@@ -341,18 +341,18 @@ def _varint(number: int) -> bytes:
     return bytes(out)
 
 
-def _member(enum: Any, number: int, field: str) -> Any:
+def _enum_from_pb(enum: Any, number: int, field: str) -> Any:
     found = _BY_NUMBER[enum].get(number)
     if found is None:
         raise Invalid(f"{field} is not one that a gateway takes", field=field)
     return found
 
 
-def timestamp(time: datetime) -> Timestamp:
+def timestamp_to_pb(time: datetime) -> Timestamp:
     """A time on the wire."""
     since = time - _EPOCH
     return Timestamp(seconds=since.days * 86_400 + since.seconds, nanos=since.microseconds * 1_000)
 
 
-def _time(timestamp: Timestamp) -> datetime:
+def _time_from_pb(timestamp: Timestamp) -> datetime:
     return timestamp.ToDatetime(tzinfo=UTC)

@@ -4,11 +4,11 @@ from decimal import Decimal
 
 from redfire.reasons import Reason
 
-from services.engine.contracts import Contracts
 from services.engine.event_stream import EventStream
-from services.engine.gateways import Gateways
 from services.engine.updates import Gateway, OrderRequest, OrderType, VenueState
 from services.engine.venue import Subscriber, Venue
+from services.engine.vnpy.contracts import Contracts
+from services.engine.vnpy.gateways import Gateways
 from services.kernel.errors import FailedPrecondition, Invalid, NotFound, RedFireError
 from services.kernel.rpc.telemetry import Tracing
 from services.quant.catalogue import Instrument

@@ -17,7 +17,7 @@ from services.kernel.tasks import wait_for_event
 log = logging.getLogger(__name__)
 
 _BATCH_BYTES = 256 * 1024
-_ON_THEIR_WAY = 4096
+_MOST_IN_FLIGHT = 4096
 _POLL_S = 0.001
 
 
@@ -27,7 +27,7 @@ class TooSlow(ResourceExhausted):
     reason = Reason.SLOW_CONSUMER
 
 
-class StreamNews(Enum):
+class ControlMessage(Enum):
     """What a stream says besides ticks."""
 
     HEARTBEAT = "heartbeat"
@@ -76,21 +76,21 @@ class TickReader:
 class TickStream:
     """Fans ticks out. `encode(tick, sequence)` makes a frame: the bytes of field 1 of a StreamTicksResponse.
 
-    `first_sequence` is what each symbol's sequence begins at in this run; it is set before the first tick.
+    Sequences of symbols begin where `begin` says, which is called before the first tick.
     """
 
     def __init__(
         self,
         nature: FeedNature,
         encode: Callable[[Any, int], bytes],
-        on_their_way: Callable[[], int],
+        in_flight: Callable[[], int],
         limit: int,
         heartbeat_s: float,
     ) -> None:
         self.nature = nature
         self._encode = encode
-        self._on_their_way = on_their_way
-        self.first_sequence = 1
+        self._in_flight = in_flight
+        self._first_sequence = 1
         self._limit = limit
         self._heartbeat_s = heartbeat_s
         self._sequences: dict[str, int] = {}
@@ -106,10 +106,14 @@ class TickStream:
         """How many read."""
         return len(self._readers)
 
+    def begin(self, first_sequence: int) -> None:
+        """Let each symbol's sequence begin here in this run."""
+        self._first_sequence = first_sequence
+
     def publish(self, ticks: Sequence[Any]) -> None:
         """Ticks of the gateways, in order."""
         for tick in ticks:
-            sequence = self._sequences.get(tick.vt_symbol, self.first_sequence)
+            sequence = self._sequences.get(tick.vt_symbol, self._first_sequence)
             try:
                 frame = self._encode(tick, sequence)
             except Exception:
@@ -140,20 +144,20 @@ class TickStream:
         for reader in self._readers:
             reader.wake.set()
 
-    async def room(self, paced: bool) -> None:
+    async def wait_for_capacity(self, paced: bool) -> None:
         """Return when the readers can take more; a paced feed also waits until there is a reader at all."""
-        while self._on_their_way() > _ON_THEIR_WAY:  # noqa: ASYNC110 - vnpy's thread sets no events
+        while self._in_flight() > _MOST_IN_FLIGHT:  # noqa: ASYNC110 - vnpy's thread sets no events
             await asyncio.sleep(_POLL_S)
         while self._is_full() or (paced and not self._readers):
             self._changed.clear()
             await self._changed.wait()
 
-    async def read(self) -> AsyncGenerator[bytes | StreamNews, None]:
+    async def read(self) -> AsyncGenerator[bytes | ControlMessage, None]:
         """Batches of frames as they come, and news. Raises: TooSlow."""
         reader = TickReader(self._limit)
         self._readers.add(reader)
         self._changed.set()
-        ended_told = False
+        end_sent = False
         try:
             while True:
                 if reader.too_slow:
@@ -161,15 +165,15 @@ class TickStream:
                 if reader.frames:
                     yield reader.take()
                     self._changed.set()
-                elif self._ended and not ended_told:
-                    ended_told = True
-                    yield StreamNews.FEED_ENDED
+                elif self._ended and not end_sent:
+                    end_sent = True
+                    yield ControlMessage.FEED_ENDED
                 elif self._closed:
                     return
                 else:
                     reader.wake.clear()
                     if not await wait_for_event(reader.wake, self._heartbeat_s):
-                        yield StreamNews.HEARTBEAT
+                        yield ControlMessage.HEARTBEAT
         finally:
             self._readers.discard(reader)
             self._changed.set()

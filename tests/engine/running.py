@@ -131,7 +131,7 @@ def venue_of(desk):
     for handler in desk.platform.host.handlers.by_path.values():
         if handler.policy.name == "QueryState":
             api = inspect.getclosurevars(handler.invoke).nonlocals["behavior"].__self__
-            return api._engine._gateways._lines["CTP"].venue
+            return api._engine._gateways._connections["CTP"].venue
     raise AssertionError
 
 

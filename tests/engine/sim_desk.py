@@ -24,28 +24,28 @@ SYMBOL = "IF2612.CFFEX"
 TODAY = 20261123
 
 
-class FakeLedger:
-    """Keeps what is said, in order."""
+class FakeStore:
+    """Keeps published updates, in order."""
 
     def __init__(self) -> None:
-        self.said = []
-        self.kept = {}
+        self.published = []
+        self.state = {}
 
     def order(self, order, update):
-        self.said.append(update)
+        self.published.append(update)
 
     def trade(self, venue_trade_id, venue_order_id, trade):
         assert trade.venue_trade_id == str(venue_trade_id)
-        self.said.append(trade)
+        self.published.append(trade)
 
     def position(self, position):
-        self.said.append(position)
+        self.published.append(position)
 
-    def say(self, update):
-        self.said.append(update)
+    def publish(self, update):
+        self.published.append(update)
 
-    def remember(self, key, value):
-        self.kept[key] = value
+    def put_state(self, key, value):
+        self.state[key] = value
 
 
 class Desk:
@@ -53,9 +53,9 @@ class Desk:
 
     def __init__(self, **settings) -> None:
         self.clock = ManualClock(datetime(2026, 11, 23, 2, 0, tzinfo=UTC))
-        self.ledger = FakeLedger()
+        self.store = FakeStore()
         self.settings = EngineSettings(**settings)
-        self.exchange = SimExchange("SIM", Catalogue.load(), self.ledger, self.clock, lambda: self.settings, 1)
+        self.exchange = SimExchange("SIM", Catalogue.load(), self.store, self.clock, lambda: self.settings)
         self.number = 0
 
     def quote(self, bid=4500.0, ask=4500.2, shown=5, day=TODAY, levels=1):
@@ -102,8 +102,10 @@ class Desk:
         return self.orders(venue_order_id)[-1]
 
     def orders(self, venue_order_id) -> list[OrderUpdate]:
-        return [u for u in self.ledger.said if isinstance(u, OrderUpdate) and u.venue_order_id == str(venue_order_id)]
+        return [
+            u for u in self.store.published if isinstance(u, OrderUpdate) and u.venue_order_id == str(venue_order_id)
+        ]
 
     def fills(self, venue_order_id) -> list[tuple[D, D]]:
-        trades = [u for u in self.ledger.said if isinstance(u, TradeUpdate)]
+        trades = [u for u in self.store.published if isinstance(u, TradeUpdate)]
         return [(t.price, t.quantity) for t in trades if t.venue_order_id == str(venue_order_id)]

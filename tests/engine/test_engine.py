@@ -253,8 +253,8 @@ async def test_a_trades_cursor_that_is_none_asks_for_the_day(tmp_path, cursor):
 async def test_contracts_are_converted_once_and_again_when_another_is_announced(tmp_path, monkeypatch):
     """A guest who asks for what does not exist makes market ask for all of them, each second."""
     converted = []
-    convert_one = convert.instrument_message
-    monkeypatch.setattr(convert, "instrument_message", lambda *of: converted.append(of[0].symbol) or convert_one(*of))
+    convert_one = convert.instrument_to_pb
+    monkeypatch.setattr(convert, "instrument_to_pb", lambda *of: converted.append(of[0].symbol) or convert_one(*of))
     async with running_engine(tmp_path, gateways={"FAKE": FAKE | {"auto_connect": False}}) as desk:
         before = await desk.engine.ListContracts(pb.ListContractsRequest())
         once = len(converted)

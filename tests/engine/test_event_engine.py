@@ -12,11 +12,13 @@ from tests.waiting import until
 
 
 @pytest.fixture
-async def heard():
+async def bridge():
     """(engine, ticks that reached the loop, contracts that did)."""
     ticks: list[str] = []
     others: list[str] = []
-    engine = VnpyEngine(asyncio.get_running_loop(), ticks.extend, lambda kind, data: others.append(data))
+    engine = VnpyEngine(asyncio.get_running_loop())
+    engine.on_ticks(ticks.extend)
+    engine.on_event(lambda kind, data: others.append(data))
     for kind in (EVENT_TICK, EVENT_CONTRACT):
         engine.events._handlers[kind] = [engine._arrive]
     engine.events.process_in_place()
@@ -24,16 +26,16 @@ async def heard():
     await asyncio.to_thread(engine.close)
 
 
-async def test_what_the_loop_puts_arrives_in_the_same_round(heard):
-    engine, ticks, _ = heard
+async def test_what_the_loop_puts_arrives_in_the_same_round(bridge):
+    engine, ticks, _ = bridge
     engine.events.put(Event(EVENT_TICK, "a"))
     engine.events.put(Event(EVENT_TICK, "b"))
     await asyncio.sleep(0)
     assert ticks == ["a", "b"]
 
 
-async def test_a_silenced_object_is_called_no_more(heard):
-    engine, *_ = heard
+async def test_a_silenced_object_is_called_no_more(bridge):
+    engine, *_ = bridge
 
     class Gateway:
         calls = 0
@@ -50,15 +52,15 @@ async def test_a_silenced_object_is_called_no_more(heard):
     assert closed.calls == 0
 
 
-async def test_what_a_gateways_thread_puts_arrives_too(heard):
-    engine, ticks, _ = heard
+async def test_what_a_gateways_thread_puts_arrives_too(bridge):
+    engine, ticks, _ = bridge
     await asyncio.to_thread(lambda: [engine.events.put(Event(EVENT_TICK, number)) for number in range(100)])
     await until(lambda: len(ticks) == 100, 5)
     assert ticks == list(range(100))
 
 
-async def test_thousands_of_contracts_told_at_once_leave_the_loop_to_others_in_between(heard):
-    engine, ticks, contracts = heard
+async def test_thousands_of_contracts_told_at_once_leave_the_loop_to_others_in_between(bridge):
+    engine, ticks, contracts = bridge
     for number in range(5_000):
         engine.events.put(Event(EVENT_CONTRACT, number))
         if number % 1_000 == 0:
@@ -73,8 +75,8 @@ async def test_thousands_of_contracts_told_at_once_leave_the_loop_to_others_in_b
     assert ticks == list(range(0, 5_000, 1_000))
 
 
-async def test_a_handler_that_came_later_runs_on_vnpys_thread_and_never_on_the_loop(heard):
-    engine, ticks, _ = heard
+async def test_a_handler_that_came_later_runs_on_vnpys_thread_and_never_on_the_loop(bridge):
+    engine, ticks, _ = bridge
     seen: list[bool] = []
 
     def slow(event: Event) -> None:
@@ -90,9 +92,9 @@ async def test_a_handler_that_came_later_runs_on_vnpys_thread_and_never_on_the_l
     await until(lambda: seen == [False], 5)
 
 
-async def test_a_handler_of_the_timer_that_hangs_costs_the_others_no_turn(heard):
+async def test_a_handler_of_the_timer_that_hangs_costs_the_others_no_turn(bridge):
     """Gateways ask their venues for accounts and positions at these events."""
-    engine, *_ = heard
+    engine, *_ = bridge
     gate, calls = threading.Event(), []
 
     def hangs(event: Event) -> None:

@@ -102,10 +102,10 @@ async def test_a_paced_feed_stops_while_there_is_no_room(tmp_path):
     quotes = []
     room = asyncio.Event()
 
-    async def wait_for_room() -> None:
+    async def wait_for_capacity() -> None:
         await room.wait()
 
-    running = asyncio.create_task(feed.run(quotes.append, wait_for_room))
+    running = asyncio.create_task(feed.run(quotes.append, wait_for_capacity))
     for _ in range(20):
         await asyncio.sleep(0)
     held = len(quotes)

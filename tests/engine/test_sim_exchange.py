@@ -135,9 +135,9 @@ def test_the_trading_day_ends_day_orders_and_turns_positions(desk):
     desk.quote(day=TODAY + 1)
     assert desk.last(day).status is OrderStatus.EXPIRED
     assert desk.last(gtc).status is OrderStatus.NEW
-    assert TradingDayUpdate("SIM", TODAY + 1) in desk.ledger.said
+    assert TradingDayUpdate("SIM", TODAY + 1) in desk.store.published
     assert desk.exchange.positions.all() == [PositionUpdate("SIM", SYMBOL, PositionSide.LONG, D(2), D(2))]
-    assert desk.ledger.kept == {"trading_day": TODAY + 1}
+    assert desk.store.state == {"trading_day": TODAY + 1}
 
 
 def test_days_only_go_forward_though_a_replay_may_begin_in_the_past():

@@ -64,7 +64,8 @@ async def test_prices_go_on_from_a_saved_state():
     instruments = Catalogue.load().listed()
     feed = SimFeed(instruments, 7, clock, lambda: 10.0)
     first = [m.step(0.1, clock.now_ns(), DAY) for m in feed._markets for _ in range(500)]
-    again = SimFeed(instruments, 7, clock, lambda: 10.0, feed.state())
+    again = SimFeed(instruments, 7, clock, lambda: 10.0)
+    again.restore(feed.state())
     for m, quote in zip(again._markets, first[499::500], strict=True):
         following = m.step(0.1, clock.now_ns(), DAY)
         assert abs(following.last_price - quote.last_price) < quote.last_price * 0.005

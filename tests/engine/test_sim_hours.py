@@ -33,13 +33,11 @@ class HoursDesk(Desk):
     def __init__(self) -> None:
         super().__init__()
         self.hours = SimHours(self.clock, Catalogue.load())
-        self.restart(1)
+        self.restart()
 
-    def restart(self, first_id: int = 1000) -> None:
+    def restart(self) -> None:
         settings = self.settings
-        self.exchange = SimExchange(
-            "SIM", Catalogue.load(), self.ledger, self.clock, lambda: settings, first_id, self.hours
-        )
+        self.exchange = SimExchange("SIM", Catalogue.load(), self.store, self.clock, lambda: settings, self.hours)
 
     def turn_to(self, text: str) -> None:
         moment = datetime.fromisoformat(text).replace(tzinfo=SHANGHAI)
@@ -112,7 +110,7 @@ def test_a_day_order_that_a_restart_slept_over_ends(desk):
     kept = desk.exchange.find(order)
     desk.turn_to("2026-11-24 10:00")
     desk.restart()
-    desk.exchange.restore([kept], 20261123)
+    desk.exchange.restore([kept], 20261123, 1000)
     desk.exchange.expire()
     assert desk.last(order).status is OrderStatus.EXPIRED
 

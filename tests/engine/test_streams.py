@@ -5,7 +5,7 @@ import pytest
 
 from services.engine.event_stream import EventStream, Numbered, Started
 from services.engine.event_stream import TooSlow as TooFarBehind
-from services.engine.tick_stream import FeedNature, StreamNews, TickStream, TooSlow
+from services.engine.tick_stream import ControlMessage, FeedNature, TickStream, TooSlow
 from services.engine.updates import TradingDayUpdate
 
 
@@ -20,7 +20,7 @@ def tick(symbol="A.X"):
 def ticks_stream(limit=100, heartbeat_s=5.0) -> TickStream:
     nature = FeedNature(paced=True, realtime=False, on_demand=False)
     stream = TickStream(nature, lambda t, n: f"{t.vt_symbol}{n};".encode(), lambda: 0, limit, heartbeat_s)
-    stream.first_sequence = 10
+    stream.begin(10)
     return stream
 
 
@@ -54,7 +54,7 @@ async def test_a_reader_that_is_too_slow_is_ended():
 
 async def test_a_paced_feed_waits_for_a_reader_and_for_its_queue():
     stream = ticks_stream(limit=40)
-    room = asyncio.ensure_future(stream.room(True))
+    room = asyncio.ensure_future(stream.wait_for_capacity(True))
     await asyncio.sleep(0)
     assert not room.done()
     reader = stream.read()
@@ -63,7 +63,7 @@ async def test_a_paced_feed_waits_for_a_reader_and_for_its_queue():
     stream.publish([tick()] * 20)
     await first
     stream.publish([tick()] * 20)
-    room = asyncio.ensure_future(stream.room(True))
+    room = asyncio.ensure_future(stream.wait_for_capacity(True))
     await asyncio.sleep(0)
     assert not room.done()
     await anext(reader)
@@ -81,11 +81,11 @@ async def test_the_feeds_end_comes_after_the_last_tick_also_for_late_readers_and
     stream.end_feed()
     assert [await first, await anext(reader), await anext(reader)] == [
         b"A.X10;",
-        StreamNews.FEED_ENDED,
-        StreamNews.HEARTBEAT,
+        ControlMessage.FEED_ENDED,
+        ControlMessage.HEARTBEAT,
     ]
     late = stream.read()
-    assert await anext(late) is StreamNews.FEED_ENDED
+    assert await anext(late) is ControlMessage.FEED_ENDED
     stream.close()
     assert [item async for item in late] == []
 

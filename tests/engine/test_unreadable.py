@@ -9,7 +9,7 @@ from vnpy.trader.object import AccountData, OrderData, PositionData, TickData, T
 
 from services.engine.convert import tick_frame
 from services.engine.updates import TradeUpdate
-from services.engine.vnpy.mapping import trade_update
+from services.engine.vnpy.mapping import trade_from_vnpy
 from services.kernel.clock import Clock
 from services.kernel.rpc.telemetry import total
 from tests.engine import ctp_front as ctp
@@ -109,7 +109,7 @@ def test_a_tick_without_a_last_price_is_none(price):
 def test_both_sides_of_a_trade_with_oneself_are_two_trades():
     now = Clock().now()
     made = [
-        trade_update(
+        trade_from_vnpy(
             TradeData(
                 gateway_name="CTP",
                 symbol="rb2701",

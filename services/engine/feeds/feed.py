@@ -52,7 +52,7 @@ class Feed(Protocol):
     def on_demand(self) -> bool:
         """Whether it begins only when one of its symbols is subscribed."""
 
-    async def run(self, deliver: Callable[[Quote], None], room: Callable[[], Awaitable[None]]) -> None:
+    async def run(self, deliver: Callable[[Quote], None], wait_for_capacity: Callable[[], Awaitable[None]]) -> None:
         """Deliver quotes until the feed ends; `room` returns when the readers can take more."""
 
     def subscribe(self, symbol: str) -> None:

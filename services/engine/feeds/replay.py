@@ -107,7 +107,7 @@ class ReplayFeed:
         if symbol in self._symbols:
             self._started.set()
 
-    async def run(self, deliver: Callable[[Quote], None], room: Callable[[], Awaitable[None]]) -> None:
+    async def run(self, deliver: Callable[[Quote], None], wait_for_capacity: Callable[[], Awaitable[None]]) -> None:
         """Deliver all rows, then return."""
         await self._started.wait()
         self.report = ReplayReport(self.report.file)
@@ -122,14 +122,14 @@ class ReplayFeed:
                     due += gap_ns / 1e9 / self._spec.speed
                     ahead = due - self._clock.monotonic()
                     if ahead > 0.001:
-                        await room()
+                        await wait_for_capacity()
                         await asyncio.sleep(due - self._clock.monotonic())
                         pause_in = _ROWS_BETWEEN_PAUSES
                     elif ahead < -1:
                         due -= ahead  # the readers held it up: the lost time is not made good in one burst
                 if pause_in <= 0:
                     pause_in = _ROWS_BETWEEN_PAUSES
-                    await room()
+                    await wait_for_capacity()
                     await asyncio.sleep(0)
                 last_ns = max(last_ns, quote.time_ns)
                 self.report.delivered += 1

@@ -152,16 +152,21 @@ class SimFeed:
         seed: int,
         clock: Clock,
         ticks_per_second: Callable[[], float],
-        saved: dict[str, dict[str, Any]] | None = None,
         hours: SimHours | None = None,
     ) -> None:
         self._clock = clock
         self._hours = hours
         self._calendar = Calendar.load()
         self._rate = ticks_per_second
+        self._instruments = list(instruments)
+        self._seed = seed
+        self._markets = [SimMarket(instrument, seed) for instrument in self._instruments]
+
+    def restore(self, saved: dict[str, dict[str, Any]]) -> None:
+        """Go on from states that `state` returned, before the feed runs."""
         self._markets = [
-            SimMarket(instrument, seed, restored_state((saved or {}).get(instrument.symbol)))
-            for instrument in instruments
+            SimMarket(instrument, self._seed, restored_state(saved.get(instrument.symbol)))
+            for instrument in self._instruments
         ]
 
     def subscribe(self, symbol: str) -> None:
@@ -171,7 +176,7 @@ class SimFeed:
         """What is to be saved, by symbol."""
         return {market.symbol: asdict(market.state) for market in self._markets}
 
-    async def run(self, deliver: Callable[[Quote], None], room: Callable[[], Awaitable[None]]) -> None:
+    async def run(self, deliver: Callable[[Quote], None], wait_for_capacity: Callable[[], Awaitable[None]]) -> None:
         """Tick until cancelled. All symbols tick once at first, so that there is a market at once; then in turn."""
         for market in self._markets:
             if self._is_open(market):
@@ -181,7 +186,7 @@ class SimFeed:
         while self._markets:
             rate = self._rate()
             due += 1 / (rate * len(self._markets))
-            await room()
+            await wait_for_capacity()
             ahead = due - self._clock.monotonic()
             if ahead > 0:
                 await asyncio.sleep(max(ahead, 0.001))

@@ -5,7 +5,6 @@ import itertools
 import logging
 import random
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
@@ -14,9 +13,10 @@ from redfire.reasons import Reason
 from services.engine.feeds.quote import Quote
 from services.engine.feeds.sim_hours import SimHours
 from services.engine.settings import EngineSettings
+from services.engine.sim.listing import Listing, Refused, check_price, check_quantity, lots, match_order, would_take
 from services.engine.sim.order import SimOrder
 from services.engine.sim.positions import SimPositions
-from services.engine.sim.store import SimLedger
+from services.engine.sim.store import SimStore
 from services.engine.updates import (
     OrderRequest,
     OrderStatus,
@@ -27,8 +27,8 @@ from services.engine.updates import (
 )
 from services.kernel.clock import Clock
 from services.quant.calendar import Calendar, SessionState
-from services.quant.catalogue import Catalogue, Instrument
-from services.quant.matching import Book, Fill, Level, Lifetime, MatchOrder
+from services.quant.catalogue import Catalogue
+from services.quant.matching import Book, Fill, Level, Lifetime
 
 log = logging.getLogger(__name__)
 
@@ -40,31 +40,10 @@ _ELSEWHERE = "the symbol is traded, and priced, at another gateway"
 _LIFETIMES = {TimeInForce.IOC: Lifetime.IOC, TimeInForce.FOK: Lifetime.FOK}
 
 
-class Refused(Exception):
-    """The exchange does not take an order or an amendment."""
-
-    def __init__(self, reason: Reason, message: str) -> None:
-        self.reason, self.message = reason, message
-        super().__init__(message)
-
-
-@dataclass(slots=True)
-class _Listing:
-    """An instrument with its book and what the last snapshot said."""
-
-    instrument: Instrument
-    tick: float
-    lot: float
-    book: Book
-    limit_up: float = 0.0
-    limit_down: float = 0.0
-    quote: Quote | None = None
-
-
 class SimExchange:
     """The venue behind the gateway SIM. It lives on the event loop; its matching is `matching.Book`, one per symbol.
 
-    Orders and trades become durable through the ledger before anybody hears of them. A DAY order ends with the trading
+    Orders and trades become durable through the store before anybody hears of them. A DAY order ends with the trading
     day, a GTD order at its time. Finished orders leave the memory; the database has them.
 
     With `hours` orders outside of sessions are refused, an auction takes limit orders, which wait for the first quote
@@ -75,10 +54,9 @@ class SimExchange:
         self,
         gateway_name: str,
         catalogue: Catalogue,
-        ledger: SimLedger,
+        store: SimStore,
         clock: Clock,
         settings: Callable[[], EngineSettings],
-        first_id: int,
         hours: SimHours | None = None,
         serves: Callable[[str], bool] = lambda symbol: True,
     ) -> None:
@@ -86,24 +64,26 @@ class SimExchange:
         self._name = gateway_name
         self._hours = hours
         self._catalogue = catalogue
-        self._ledger = ledger
+        self._store = store
         self._clock = clock
         self._settings = settings
         self._serves = serves
-        self._ids = itertools.count(first_id)
-        self._chance = random.Random(first_id)  # noqa: S311 - refusals at random, not a secret
-        self._listings: dict[str, _Listing] = {}
+        self._ids = itertools.count(1)
+        self._chance = random.Random(1)  # noqa: S311 - refusals at random, not a secret
+        self._listings: dict[str, Listing] = {}
         self._orders: dict[int, SimOrder] = {}
         self._timed: dict[int, datetime] = {}
         self.positions = SimPositions(gateway_name)
         self.trading_day = Calendar.load().chinese_trading_day(clock.now_ns())
         self._open = False
 
-    def restore(self, orders: Iterable[SimOrder], trading_day: int) -> None:
-        """Go on where a run before this one stopped; the trading day is 0 for the first run."""
+    def restore(self, orders: Iterable[SimOrder], trading_day: int, first_id: int) -> None:
+        """Go on where a run before this one stopped; the trading day is 0 for the first run, `first_id` the next id."""
+        self._ids = itertools.count(first_id)
+        self._chance.seed(first_id)
         self.trading_day = trading_day or self.trading_day
         # Now, not when it changes: the next run must see that its day is another one.
-        self._ledger.remember(TRADING_DAY_KEY, self.trading_day)
+        self._store.put_state(TRADING_DAY_KEY, self.trading_day)
         for order in orders:
             self._orders[order.venue_order_id] = order
             self._time(order)
@@ -117,7 +97,7 @@ class SimExchange:
             if listing is None:
                 self._end(order, OrderStatus.CANCELED, Reason.UNKNOWN_SYMBOL, "the instrument is no longer listed")
                 continue
-            listing.book.rest(_match_order(listing, order))
+            listing.book.rest(match_order(listing, order))
 
     def __len__(self) -> int:
         """How many orders are open."""
@@ -132,7 +112,7 @@ class SimExchange:
         return next(self._ids)
 
     def send(self, request: OrderRequest, venue_order_id: int) -> None:
-        """A new order under an id from `new_id`. What becomes of it is told by the ledger, refusals, too."""
+        """A new order under an id from `new_id`. What becomes of it is told by the store, refusals, too."""
         if self._hours is not None:
             self.expire()
         now = self._clock.now()
@@ -141,7 +121,7 @@ class SimExchange:
         )
         self._orders[venue_order_id] = order
         if self._settings().sim_latency_ms:
-            self._ledger.order(order, order.update())
+            self._store.order(order, order.update())
             self._arrive_later(order)
         else:
             self._arrive(order)
@@ -175,16 +155,16 @@ class SimExchange:
             listing = self._check_amendment(order, new_quantity, new_price)
         except Refused as refusal:
             rejected = order.update(amend_rejected=True, reason=refusal.reason, message=refusal.message)
-            self._ledger.order(order, rejected)
+            self._store.order(order, rejected)
             return True
         keeps_place = new_price == order.price and new_quantity <= order.quantity
         order.quantity, order.price = new_quantity, new_price
-        self._ledger.order(order, order.update())
+        self._store.order(order, order.update())
         resting = listing.book.get(venue_order_id)
         if resting is None:
             return True  # it has not reached the book yet
         if keeps_place:
-            resting.lots = _lots(listing, order.left)
+            resting.lots = lots(listing, order.left)
             return True
         listing.book.remove(venue_order_id)
         order.priority = self.new_id()
@@ -242,13 +222,13 @@ class SimExchange:
     def _roll(self, trading_day: int) -> None:
         log.info("SIM: trading day %d", trading_day)
         self.trading_day = trading_day
-        self._ledger.remember(TRADING_DAY_KEY, trading_day)
+        self._store.put_state(TRADING_DAY_KEY, trading_day)
         for order in list(self._orders.values()):
             if order.request.time_in_force not in (TimeInForce.GTC, TimeInForce.GTD):
                 self._end(order, OrderStatus.EXPIRED, Reason.ORDER_EXPIRED, "the trading day is over")
         for position in self.positions.roll():
-            self._ledger.position(position)
-        self._ledger.say(TradingDayUpdate(self._name, trading_day))
+            self._store.position(position)
+        self._store.publish(TradingDayUpdate(self._name, trading_day))
 
     def _arrive_later(self, order: SimOrder) -> None:
         delay_s = self._settings().sim_latency_ms / 1000
@@ -265,18 +245,18 @@ class SimExchange:
             self._end(order, OrderStatus.REJECTED, refusal.reason, refusal.message)
             return
         order.status = OrderStatus.NEW
-        self._ledger.order(order, order.update())
+        self._store.order(order, order.update())
         self._time(order)
         self._match(listing, order, _LIFETIMES.get(order.request.time_in_force, Lifetime.RESTS))
 
-    def _match(self, listing: _Listing, order: SimOrder, lifetime: Lifetime) -> None:
+    def _match(self, listing: Listing, order: SimOrder, lifetime: Lifetime) -> None:
         if self._hours is not None and self._hours.state(order.request.symbol) is SessionState.AUCTION:
-            listing.book.rest(_match_order(listing, order))
+            listing.book.rest(match_order(listing, order))
             return
-        if order.request.post_only and _would_take(listing, order):
+        if order.request.post_only and would_take(listing, order):
             self._end(order, OrderStatus.CANCELED, Reason.POST_ONLY_WOULD_TRADE, "it would have traded at once")
             return
-        for fill in listing.book.submit(_match_order(listing, order), lifetime):
+        for fill in listing.book.submit(match_order(listing, order), lifetime):
             self._fill(listing, order, fill)
         if order.status.is_open and lifetime is not Lifetime.RESTS:
             why = (
@@ -284,7 +264,7 @@ class SimExchange:
             )
             self._end(order, OrderStatus.CANCELED, Reason.NO_LIQUIDITY, why)
 
-    def _fill(self, listing: _Listing, order: SimOrder, fill: Fill) -> None:
+    def _fill(self, listing: Listing, order: SimOrder, fill: Fill) -> None:
         instrument, request = listing.instrument, order.request
         quantity = fill.lots * instrument.quantity_step
         trade_id = self.new_id()
@@ -303,15 +283,15 @@ class SimExchange:
         )
         order.cumulative_quantity += quantity
         order.update_time = self._clock.now()
-        self._ledger.trade(trade_id, order.venue_order_id, trade)
+        self._store.trade(trade_id, order.venue_order_id, trade)
         if order.left > 0:
             order.status = OrderStatus.PARTIALLY_FILLED
-            self._ledger.order(order, order.update())
+            self._store.order(order, order.update())
         else:
             self._end(order, OrderStatus.FILLED)
-        self._ledger.position(self.positions.apply(trade))
+        self._store.position(self.positions.apply(trade))
 
-    def _venue_time(self, listing: _Listing) -> datetime:
+    def _venue_time(self, listing: Listing) -> datetime:
         """The time at the exchange: in a replay the recorded one."""
         now = self._clock.now()
         if listing.quote is None:
@@ -328,19 +308,19 @@ class SimExchange:
         listing = self._listings.get(order.request.symbol)
         if listing is not None:
             listing.book.remove(order.venue_order_id)
-        self._ledger.order(order, order.update())
+        self._store.order(order, order.update())
 
-    def _listing(self, symbol: str) -> _Listing | None:
+    def _listing(self, symbol: str) -> Listing | None:
         listing = self._listings.get(symbol)
         if listing is None:
             instrument = self._catalogue.find(symbol)
             if instrument is None:
                 return None
             tick, lot = float(instrument.price_tick), float(instrument.quantity_step)
-            listing = self._listings[symbol] = _Listing(instrument, tick, lot, Book())
+            listing = self._listings[symbol] = Listing(instrument, tick, lot, Book())
         return listing
 
-    def _check(self, order: SimOrder) -> _Listing:
+    def _check(self, order: SimOrder) -> Listing:
         """Raises: Refused for what the exchange's rules forbid."""
         request = order.request
         listing = self._listing(request.symbol)
@@ -352,9 +332,9 @@ class SimExchange:
         ratio = self._settings().sim_reject_ratio
         if ratio and self._chance.random() < ratio:
             raise Refused(Reason.GATEWAY_REJECTED, "refused at random, as sim_reject_ratio asks for")
-        _check_quantity(listing.instrument, order.quantity)
+        check_quantity(listing.instrument, order.quantity)
         if request.type is OrderType.LIMIT:
-            _check_price(listing, order.price)
+            check_price(listing, order.price)
         elif listing.quote is None:
             raise Refused(Reason.NO_LIQUIDITY, f"{request.symbol} has no market yet")
         if request.post_only and (request.type is not OrderType.LIMIT or request.time_in_force in _LIFETIMES):
@@ -379,53 +359,18 @@ class SimExchange:
         if state is SessionState.AUCTION and at_once:
             raise Refused(Reason.MARKET_CLOSED, f"{request.symbol} is in an auction, which takes limit orders only")
 
-    def _check_amendment(self, order: SimOrder, quantity: Decimal, price: Decimal | None) -> _Listing:
+    def _check_amendment(self, order: SimOrder, quantity: Decimal, price: Decimal | None) -> Listing:
         listing = self._listing(order.request.symbol)
         if listing is None:
             raise Refused(Reason.UNKNOWN_SYMBOL, f"{order.request.symbol} is not listed")
         self._check_hours(order.request)
-        _check_quantity(listing.instrument, quantity)
+        check_quantity(listing.instrument, quantity)
         if quantity <= order.cumulative_quantity:
             raise Refused(Reason.GATEWAY_REJECTED, f"{order.cumulative_quantity} is filled already")
         if order.request.type is OrderType.LIMIT:
-            _check_price(listing, price)
-            if order.request.post_only and price != order.price and _would_take(listing, order, price):
+            check_price(listing, price)
+            if order.request.post_only and price != order.price and would_take(listing, order, price):
                 raise Refused(Reason.POST_ONLY_WOULD_TRADE, "it would trade at once")
         elif price is not None:
             raise Refused(Reason.UNSUPPORTED, "a market order has no price")
         return listing
-
-
-def _match_order(listing: _Listing, order: SimOrder) -> MatchOrder:
-    price = None if order.price is None else int(order.price / listing.instrument.price_tick)
-    buy = order.request.side.value == "BUY"
-    return MatchOrder(order.venue_order_id, buy, price, _lots(listing, order.left), order.priority)
-
-
-def _would_take(listing: _Listing, order: SimOrder, price: Decimal | None = None) -> bool:
-    wanted = _match_order(listing, order)
-    if price is not None:
-        wanted = replace(wanted, price=int(price / listing.instrument.price_tick))
-    return listing.book.reachable(wanted) > 0
-
-
-def _lots(listing: _Listing, quantity: Decimal) -> int:
-    return int(quantity / listing.instrument.quantity_step)
-
-
-def _check_quantity(instrument: Instrument, quantity: Decimal) -> None:
-    if quantity < instrument.min_quantity or quantity % instrument.quantity_step:
-        what = f"at least {instrument.min_quantity}, in steps of {instrument.quantity_step}"
-        raise Refused(Reason.QUANTITY_OFF_STEP, f"quantity {quantity}: it must be {what}")
-
-
-def _check_price(listing: _Listing, price: Decimal | None) -> None:
-    tick = listing.instrument.price_tick
-    if price is None or price <= 0:
-        raise Refused(Reason.INVALID_FIELD, "a limit order needs a price above 0")
-    if price % tick:
-        raise Refused(Reason.PRICE_OFF_TICK, f"price {price}: it must be a multiple of {tick}")
-    ticks = float(price / tick)
-    up, down = listing.limit_up, listing.limit_down
-    if (up and ticks > up / listing.tick + 1e-6) or (down and ticks < down / listing.tick - 1e-6):
-        raise Refused(Reason.PRICE_OUTSIDE_LIMITS, f"price {price}: today's limits are {down} and {up}")

@@ -22,14 +22,14 @@ from services.engine.sim.exchange import SimExchange
 from services.engine.sim.order_ids import SimOrderIds
 from services.engine.updates import OrderUpdate, PositionUpdate, TradeUpdate, TradingDayUpdate, Update
 from services.engine.vnpy.engine import EVENT_FEED_ENDED, EVENT_TRADING_DAY
-from services.engine.vnpy.mapping import to_order_data, to_position_data, to_request, to_trade_data
+from services.engine.vnpy.mapping import order_to_vnpy, position_to_vnpy, request_from_vnpy, trade_to_vnpy
 from services.quant.catalogue import Instrument
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class SimGateway(BaseGateway):
-    """vnpy's side of the simulated exchange, which `attach` gives it. Its methods may be called by any thread."""
+    """vnpy's side of the simulated exchange. Its methods may be called by any thread."""
 
     default_name = "SIM"
     default_setting: ClassVar[dict[str, Any]] = {}
@@ -42,45 +42,52 @@ class SimGateway(BaseGateway):
         Exchange.GFEX,
     ]
 
-    def __init__(self, event_engine: Any, gateway_name: str) -> None:
-        super().__init__(event_engine, gateway_name)
-        self.connected = False
-        self._codes: dict[str, tuple[str, Exchange]] = {}
-
-    def attach(
+    def __init__(
         self,
         exchange: SimExchange,
         order_ids: SimOrderIds,
         instruments: Callable[[], list[Instrument]],
-        on_connection: Callable[[bool], None],
-        subscribe: Callable[[str], None],
+        event_engine: Any,
+        gateway_name: str,
     ) -> None:
-        """Where its orders go, which instruments it announces, and whom it tells that it is connected or subscribed."""
+        """`instruments` are those that it announces."""
+        super().__init__(event_engine, gateway_name)
+        self.connected = False
+        self._codes: dict[str, tuple[str, Exchange]] = {}
         self._loop = asyncio.get_running_loop()
         self._thread = threading.get_ident()
         self._exchange = exchange
         self._order_ids = order_ids
         self._instruments = instruments
-        self._on_connection = on_connection
-        self._subscribe = subscribe
+        self._connection_listeners: list[Callable[[bool], None]] = []
+        self._subscribe_listeners: list[Callable[[str], None]] = []
+
+    def on_connection(self, listener: Callable[[bool], None]) -> None:
+        """Register a listener of the connection: whether it stands from now on."""
+        self._connection_listeners.append(listener)
+
+    def on_subscribe(self, listener: Callable[[str], None]) -> None:
+        """Register a listener of symbols that are subscribed."""
+        self._subscribe_listeners.append(listener)
 
     def connect(self, setting: dict[str, Any]) -> None:
         """Announce the contracts, then let the market begin."""
         self._on_loop(self._connect)
 
     def close(self) -> None:
-        """The line is cut: no orders, no ticks. The exchange keeps the book."""
+        """Disconnect: no orders, no ticks. The exchange keeps the book."""
         self._on_loop(self._close)
 
     def subscribe(self, req: SubscribeRequest) -> None:
         """Every symbol's ticks come anyway; a replay on demand begins with this."""
-        self._on_loop(self._subscribe, req.vt_symbol)
+        for listener in self._subscribe_listeners:
+            self._on_loop(listener, req.vt_symbol)
 
     def send_order(self, req: OrderRequest) -> str:
         """A new order; the same reference again is the same order. Empty when the gateway is not connected."""
         if not self.connected:
             return ""
-        request = getattr(req, "request", None) or to_request(req, self.gateway_name)
+        request = getattr(req, "request", None) or request_from_vnpy(req, self.gateway_name)
         known = self._order_ids.find(request.order_id)
         if known is not None:
             return f"{self.gateway_name}.{known}"
@@ -98,11 +105,11 @@ class SimGateway(BaseGateway):
         """Accounts are trading's business."""
 
     def query_position(self) -> None:
-        """Tell all positions."""
-        self._on_loop(self._tell_positions)
+        """Send all positions."""
+        self._on_loop(self._send_positions)
 
     def announce(self, instrument: Instrument) -> None:
-        """Tell of an instrument."""
+        """Announce an instrument."""
         self.on_contract(
             ContractData(
                 gateway_name=self.gateway_name,
@@ -147,14 +154,14 @@ class SimGateway(BaseGateway):
         tick.extra = {"trading_day": quote.trading_day, "time_ns": quote.time_ns}
         self.on_tick(tick)
 
-    def tell(self, update: Update) -> None:
-        """The exchange says something, which is durable by now."""
+    def publish(self, update: Update) -> None:
+        """Send an update of the exchange, which is durable by now, as vnpy's event."""
         if isinstance(update, OrderUpdate):
-            self.on_order(to_order_data(update))
+            self.on_order(order_to_vnpy(update))
         elif isinstance(update, TradeUpdate):
-            self.on_trade(to_trade_data(update))
+            self.on_trade(trade_to_vnpy(update))
         elif isinstance(update, PositionUpdate):
-            self.on_position(to_position_data(update))
+            self.on_position(position_to_vnpy(update))
         elif isinstance(update, TradingDayUpdate):
             self.on_event(EVENT_TRADING_DAY, update)
 
@@ -166,21 +173,23 @@ class SimGateway(BaseGateway):
         self.connected = True
         for instrument in self._instruments():
             self.announce(instrument)
-        # Contracts first, then the account: with it a client of vnpy knows that the connection stands.
+        # Contracts first, then the account: with it a client of vnpy knows that the gateway is connected.
         self.on_account(AccountData(gateway_name=self.gateway_name, accountid=self.gateway_name))
-        self._tell_positions()
+        self._send_positions()
         self.write_log("SIM is connected")
-        self._on_connection(True)
+        for listener in self._connection_listeners:
+            listener(True)
 
     def _close(self) -> None:
         if not self.connected:
             return
         self.connected = False
-        self._on_connection(False)
+        for listener in self._connection_listeners:
+            listener(False)
 
-    def _tell_positions(self) -> None:
+    def _send_positions(self) -> None:
         for position in self._exchange.positions.all():
-            self.on_position(to_position_data(position))
+            self.on_position(position_to_vnpy(position))
 
     def _on_loop(self, function: Callable[..., Any], *args: Any) -> None:
         if threading.get_ident() == self._thread:

@@ -3,13 +3,14 @@
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
+from typing import Any
 
 from services.engine.feeds.feed import Feed
 from services.engine.feeds.quote import Quote
 from services.engine.feeds.simulated import SimFeed
 from services.engine.sim.exchange import SimExchange
 from services.engine.sim.gateway import SimGateway
-from services.engine.sim.store import SimLedger
+from services.engine.sim.store import SimStore
 
 log = logging.getLogger(__name__)
 
@@ -27,20 +28,25 @@ class SimMarketRunner:
         feed: Feed,
         exchange: SimExchange,
         gateway: SimGateway,
-        ledger: SimLedger,
-        room: Callable[[bool], Awaitable[None]],
+        store: SimStore,
+        wait_for_capacity: Callable[[bool], Awaitable[None]],
         serves: Callable[[str], bool] = lambda symbol: True,
     ) -> None:
         """`serves(symbol)`: whether the symbol is traded here, and at no other gateway."""
         self._feed = feed
         self._exchange = exchange
         self._gateway = gateway
-        self._ledger = ledger
-        self._room = room
+        self._store = store
+        self._wait_for_readers = wait_for_capacity
         self._serves = serves
         self._connected = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self.ended = False
+
+    def restore(self, saved: dict[str, dict[str, Any]]) -> None:
+        """Let simulated prices go on where they stood, by symbol."""
+        if isinstance(self._feed, SimFeed):
+            self._feed.restore(saved)
 
     def on_connection(self, connected: bool) -> None:
         """The gateway's line stands, or is cut."""
@@ -61,7 +67,7 @@ class SimMarketRunner:
         """Where simulated prices stand."""
         if isinstance(self._feed, SimFeed):
             for symbol, state in self._feed.state().items():
-                self._ledger.remember(MARKET_KEY + symbol, state)
+                self._store.put_state(MARKET_KEY + symbol, state)
 
     async def expire(self) -> None:
         """GTD orders end at their time whether the market moves or not."""
@@ -81,7 +87,7 @@ class SimMarketRunner:
     async def _run(self) -> None:
         while True:
             try:
-                await self._feed.run(self._deliver, self._wait_for_room)
+                await self._feed.run(self._deliver, self._wait_for_capacity)
             except Exception:
                 log.exception("the feed failed")
                 if self._feed.realtime:
@@ -101,8 +107,8 @@ class SimMarketRunner:
             log.exception("SIM cannot match by a quote of %s", quote.symbol)
         self._gateway.market(quote)
 
-    async def _wait_for_room(self) -> None:
+    async def _wait_for_capacity(self) -> None:
         if not self._connected.is_set():
             await self._connected.wait()
         if not self._feed.realtime:
-            await self._room(self._feed.paced)
+            await self._wait_for_readers(self._feed.paced)

@@ -21,9 +21,13 @@ class SimOrderIds:
         self._kept = kept
         self._ids: OrderedDict[str, tuple[int, datetime]] = OrderedDict()
         self._forgotten_until: datetime | None = None
+        self.restore(recent)
+
+    def restore(self, recent: Iterable[tuple[str, int, datetime]]) -> None:
+        """Take the youngest ids of earlier runs, oldest first."""
         for order_id, venue_order_id, time in recent:
             self.add(order_id, venue_order_id, time)
-        if len(self._ids) >= kept:
+        if len(self._ids) >= self._kept:
             self._forgotten_until = next(iter(self._ids.values()))[1]
 
     def add(self, order_id: str, venue_order_id: int, time: datetime) -> None:

@@ -22,15 +22,15 @@ _BUSY_GROUP = 3
 _BUSY_PAUSE_S = 0.003
 
 
-class SimLedger:
+class SimStore:
     """Gathers changes while a commit runs, and commits them as the next group.
 
-    Updates are handed to `tell` in the order they were made, each after the commit of what it says.
+    Updates are handed to the listeners in the order they were made, each after the commit of what it says.
     """
 
-    def __init__(self, database: Database, tell: Callable[[Update], None]) -> None:
+    def __init__(self, database: Database) -> None:
         self._writer = database.writer()
-        self._tell = tell
+        self._listeners: list[Callable[[Update], None]] = []
         self._order_upsert = database.upsert(SimOrderRow, ["venue_order_id"])
         self._trade_upsert = database.upsert(SimTradeRow, ["venue_trade_id"])
         self._position_upsert = database.upsert(SimPositionRow, ["symbol", "side"])
@@ -46,10 +46,14 @@ class SimLedger:
         self._flushed = 0
         self._loop: asyncio.AbstractEventLoop | None = None
 
+    def on_committed(self, listener: Callable[[Update], None]) -> None:
+        """Register a listener of updates that are durable."""
+        self._listeners.append(listener)
+
     def order(self, order: SimOrder, update: Update) -> None:
         """An order changed."""
         self._orders[order.venue_order_id] = order
-        self.say(update)
+        self.publish(update)
 
     def trade(self, venue_trade_id: int, venue_order_id: int, trade: TradeUpdate) -> None:
         """An order was filled."""
@@ -67,7 +71,7 @@ class SimLedger:
                 "trading_day": trade.trading_day,
             }
         )
-        self.say(trade)
+        self.publish(trade)
 
     def position(self, position: PositionUpdate) -> None:
         """A position changed."""
@@ -77,19 +81,19 @@ class SimLedger:
             "quantity": position.quantity,
             "yesterday_quantity": position.yesterday_quantity,
         }
-        self.say(position)
+        self.publish(position)
 
-    def remember(self, key: str, value: Any) -> None:
+    def put_state(self, key: str, value: Any) -> None:
         """Keep a value under a key."""
         self._state[key] = value
         self._work.set()
 
-    def say(self, update: Update) -> None:
+    def publish(self, update: Update) -> None:
         """Tell something after what was written before it is durable."""
         self._updates.append(update)
         self._work.set()
 
-    def settled(self) -> "asyncio.Future[None]":
+    def flushed(self) -> "asyncio.Future[None]":
         """Resolves when all that was written until now is durable and told."""
         if self._loop is None:
             self._loop = asyncio.get_running_loop()
@@ -125,7 +129,8 @@ class SimLedger:
         finally:
             self._busy = False
         for update in updates:
-            self._tell(update)
+            for listener in self._listeners:
+                listener(update)
         _answer(waiting, None)
 
     async def _commit(self, writes: list[Write]) -> None:

@@ -10,9 +10,9 @@ from services.engine.sim.exchange import SimExchange
 from services.engine.sim.gateway import SimGateway
 from services.engine.sim.order import SimOrder, position_of_row, trade_of_row
 from services.engine.sim.order_ids import SimOrderIds
-from services.engine.sim.store import SimLedger
+from services.engine.sim.store import SimStore
 from services.engine.updates import OrderRequest, VenueState
-from services.engine.vnpy.mapping import cancel_request, to_vnpy
+from services.engine.vnpy.mapping import cancel_to_vnpy, request_to_vnpy
 from services.kernel.data.database import Repositories
 from services.kernel.errors import NotFound
 
@@ -27,14 +27,14 @@ class SimVenue:
         main_engine: Any,
         gateway: SimGateway,
         exchange: SimExchange,
-        ledger: SimLedger,
+        store: SimStore,
         order_ids: SimOrderIds,
         repositories: Repositories[EngineRepository],
     ) -> None:
         self._main = main_engine
         self._gateway = gateway
         self._exchange = exchange
-        self._ledger = ledger
+        self._store = store
         self._order_ids = order_ids
         self._repositories = repositories
 
@@ -62,29 +62,29 @@ class SimVenue:
             row = await self._find_row(request.order_id)
             if row is not None:
                 return str(row.venue_order_id)
-        vt_orderid: str = self._main.send_order(to_vnpy(request), request.gateway_name)
-        await self._ledger.settled()
+        vt_orderid: str = self._main.send_order(request_to_vnpy(request), request.gateway_name)
+        await self._store.flushed()
         return vt_orderid.partition(".")[2]
 
     async def cancel(self, order_id: str, venue_order_id: str, symbol: str) -> None:
         """Ask for a cancel; a finished order's end is told once more."""
         order = await self._find(order_id, venue_order_id)
         if order.status.is_open:
-            self._main.cancel_order(cancel_request(str(order.venue_order_id), order.request.symbol), self._name)
+            self._main.cancel_order(cancel_to_vnpy(str(order.venue_order_id), order.request.symbol), self._name)
         else:
-            self._ledger.say(order.update())
+            self._store.publish(order.update())
 
     async def amend(self, order_id: str, venue_order_id: str, quantity: Decimal | None, price: Decimal | None) -> None:
         """Change an order in place; a finished order's end is told once more, as a refusal of the amendment."""
         order = await self._find(order_id, venue_order_id)
         if not self._exchange.amend(order.venue_order_id, quantity, price):
-            self._ledger.say(
+            self._store.publish(
                 order.update(amend_rejected=True, reason=Reason.ORDER_NOT_OPEN, message="the order is finished")
             )
 
     async def state(self, order_ids: list[str], trades_cursor: str = "") -> VenueState:
         """What is in SIM's book on disk."""
-        await self._ledger.settled()
+        await self._store.flushed()
         async with self._repositories.read() as repository:
             rows = {row.venue_order_id: row for row in await repository.list_open_sim_orders()}
             rows.update((row.venue_order_id, row) for row in await repository.list_sim_orders(order_ids))
@@ -113,7 +113,7 @@ class SimVenue:
         order = None if number is None else self._exchange.find(number)
         if order is not None:
             return order
-        await self._ledger.settled()
+        await self._store.flushed()
         row = await self._find_row(order_id, number or 0)
         if row is None:
             raise NotFound("order", order_id)

@@ -152,18 +152,13 @@ class _NoConverters(dict[str, Any]):
 
 
 class VnpyEngine:
-    """Hosts the MainEngine. `on_ticks` and `on_event` are called on the loop, in the order of the events."""
+    """Hosts the MainEngine. Listeners are called on the loop, in the order of the events."""
 
-    def __init__(
-        self,
-        loop: asyncio.AbstractEventLoop,
-        on_ticks: Callable[[list[Any]], None],
-        on_event: Callable[[str, Any], None],
-    ) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
         self._loop_thread = threading.get_ident()
-        self._on_ticks = on_ticks
-        self._on_event = on_event
+        self._tick_listeners: list[Callable[[list[Any]], None]] = []
+        self._event_listeners: list[Callable[[str, Any], None]] = []
         self._arrived: deque[Event] = deque()
         self._woken = False
         self._finished_orders: deque[str] = deque()
@@ -181,13 +176,21 @@ class VnpyEngine:
         # After that, so that it goes the way of what gateways' threads put.
         self.events.register(_EVENT_CALL, self._arrive)
 
+    def on_ticks(self, listener: Callable[[list[Any]], None]) -> None:
+        """Register a listener of ticks, which come in batches."""
+        self._tick_listeners.append(listener)
+
+    def on_event(self, listener: Callable[[str, Any], None]) -> None:
+        """Register a listener of all other events: the kind, and vnpy's data."""
+        self._event_listeners.append(listener)
+
     def after_all(self, function: Callable[[], None]) -> None:
         """Call a function on the loop when all that gateways have told by now was taken."""
         self.events.put(Event(_EVENT_CALL, function))
 
-    def add_gateway(self, gateway_class: type[BaseGateway], name: str) -> Any:
-        """Make a gateway; one of the same name before it is forgotten."""
-        return self.main.add_gateway(gateway_class, name)
+    def add_gateway(self, make: Callable[[EventEngine, str], BaseGateway], name: str) -> Any:
+        """Make a gateway, by its class or another callable; one of the same name before it is forgotten."""
+        return self.main.add_gateway(make, name)
 
     def backlog(self) -> int:
         """How many events are on their way to the loop."""
@@ -233,7 +236,7 @@ class VnpyEngine:
                 ticks.append(event.data)
                 continue
             if ticks:
-                self._on_ticks(ticks)
+                self._deliver_ticks(ticks)
                 ticks = []
             self._pass_on(event)
             if event.type == EVENT_CONTRACT:
@@ -241,17 +244,22 @@ class VnpyEngine:
                 if contracts == _CONTRACTS_AT_ONCE:
                     break
         if ticks:
-            self._on_ticks(ticks)
+            self._deliver_ticks(ticks)
         if arrived and not self._woken:
             self._woken = True
             self._loop.call_soon(self._drain)
+
+    def _deliver_ticks(self, ticks: list[Any]) -> None:
+        for listener in self._tick_listeners:
+            listener(ticks)
 
     def _pass_on(self, event: Event) -> None:
         try:
             if event.type == _EVENT_CALL:
                 event.data()
             else:
-                self._on_event(event.type, event.data)
+                for listener in self._event_listeners:
+                    listener(event.type, event.data)
         except Exception:
             log.exception("vnpy's event %s could not be taken", event.type)
 

@@ -1,19 +1,19 @@
 """Takes what vnpy's gateways say, on the loop: updates go to the event stream, ticks to the tick stream."""
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from vnpy.trader.event import EVENT_ACCOUNT, EVENT_CONTRACT, EVENT_LOG, EVENT_ORDER, EVENT_POSITION, EVENT_TRADE
 
-from services.engine.contracts import Contracts
 from services.engine.event_stream import EventStream
-from services.engine.gateways import Gateways
 from services.engine.metrics import foreign_ticks, unreadable
 from services.engine.tick_stream import TickStream
 from services.engine.updates import PositionUpdate, TradingDayUpdate
+from services.engine.vnpy.contracts import Contracts
 from services.engine.vnpy.engine import EVENT_FEED_ENDED, EVENT_TRADING_DAY
-from services.engine.vnpy.mapping import UPDATE, Unreadable, account_update, position_update, readable
+from services.engine.vnpy.gateways import Gateways
+from services.engine.vnpy.mapping import UPDATE, Unreadable, account_from_vnpy, position_from_vnpy, readable
 from services.engine.vnpy.venue import VnpyVenue
 from services.kernel.clock import Clock
 from services.quant.calendar import Calendar
@@ -32,7 +32,7 @@ class GatewayEvents:
         contracts: Contracts,
         events: EventStream,
         ticks: TickStream,
-        venues: dict[str, VnpyVenue],
+        venues: Mapping[str, VnpyVenue],
         clock: Clock,
         on_contract: Callable[[Any, str], None],
     ) -> None:
@@ -48,10 +48,10 @@ class GatewayEvents:
         self._foreign: set[tuple[str, str]] = set()
         self._positions: dict[tuple[str, str, str], PositionUpdate] = {}
 
-    def take_ticks(self, ticks: list[Any]) -> None:
+    def on_ticks(self, ticks: list[Any]) -> None:
         """Ticks of all gateways, in order; those of a symbol's primary gateway go on."""
         for name in {tick.gateway_name for tick in ticks}:
-            self._gateways.heard(name)
+            self._gateways.mark_alive(name)
         if self._venues:
             primary = self._contracts.primary
             own = [tick for tick in ticks if primary(tick.vt_symbol) == tick.gateway_name]
@@ -60,10 +60,10 @@ class GatewayEvents:
             ticks = own
         self._ticks.publish(ticks)
 
-    def take(self, kind: str, data: Any) -> None:
+    def on_event(self, kind: str, data: Any) -> None:
         """Anything else. What cannot be understood is logged, counted and told as the gateway's last error."""
         if kind == EVENT_LOG:
-            self._gateways.logged(data.gateway_name, readable(data.msg))
+            self._gateways.record_log(data.gateway_name, readable(data.msg))
             # vnpy tells of every order it sends: that is for debugging; what other gateways say of themselves is news.
             told = data.level if data.gateway_name in self._venues else max(data.level - 10, logging.DEBUG)
             gateway_log.log(told, "%s: %s", data.gateway_name, readable(data.msg))
@@ -74,14 +74,14 @@ class GatewayEvents:
         if kind == EVENT_FEED_ENDED:
             self._ticks.end_feed()
             return
-        self._gateways.heard(data.gateway_name)
+        self._gateways.mark_alive(data.gateway_name)
         try:
-            self._take(kind, data)
+            self._apply(kind, data)
         except (Unreadable, KeyError, AttributeError, TypeError) as error:
             unreadable.labels(data.gateway_name, type(data).__name__).inc()
             log.exception("gateway %s: %s is unreadable", data.gateway_name, type(data).__name__)
             if kind in (EVENT_ORDER, EVENT_TRADE):
-                self._gateways.complain(data.gateway_name, f"{type(data).__name__} is unreadable: {error}")
+                self._gateways.report_error(data.gateway_name, f"{type(data).__name__} is unreadable: {error}")
 
     def roll(self) -> None:
         """Tell the connected gateways' trading day when it has changed; SIM tells its own."""
@@ -94,7 +94,7 @@ class GatewayEvents:
             if self._gateways.is_connected(name):
                 self._events.publish(TradingDayUpdate(name, day))
 
-    def _take(self, kind: str, data: Any) -> None:
+    def _apply(self, kind: str, data: Any) -> None:
         venue = self._venues.get(data.gateway_name)
         if kind == EVENT_CONTRACT:
             self._on_contract(data, self._contracts.announce(data))
@@ -104,14 +104,14 @@ class GatewayEvents:
             elif data.extra and UPDATE in data.extra:
                 self._events.publish(data.extra[UPDATE])
         elif kind == EVENT_POSITION:
-            position = position_update(data)
+            position = position_from_vnpy(data)
             # CTP's gateway asks for all positions every few seconds: what is new is told.
             key = data.gateway_name, position.symbol, position.side
             if self._positions.get(key) != position:
                 self._positions[key] = position
                 self._events.publish(position)
         elif kind == EVENT_ACCOUNT and venue is not None:
-            self._events.publish(account_update(data, self._clock.now()))
+            self._events.publish(account_from_vnpy(data, self._clock.now()))
 
     def _drop(self, ticks: Iterable[Any]) -> None:
         for tick in ticks:

@@ -71,7 +71,7 @@ def vnpy_type(request: OrderRequest) -> VnpyOrderType | None:
     return _VNPY_TYPES.get((request.type, request.time_in_force))
 
 
-def to_vnpy(request: OrderRequest) -> EngineOrderRequest:
+def request_to_vnpy(request: OrderRequest) -> EngineOrderRequest:
     """An order for vnpy's gateways."""
     code, exchange = split_symbol(request.symbol)
     fallback = VnpyOrderType.LIMIT if request.type is OrderType.LIMIT else VnpyOrderType.MARKET
@@ -88,7 +88,7 @@ def to_vnpy(request: OrderRequest) -> EngineOrderRequest:
     )
 
 
-def to_request(request: VnpyOrderRequest, gateway_name: str) -> OrderRequest:
+def request_from_vnpy(request: VnpyOrderRequest, gateway_name: str) -> OrderRequest:
     """An order that came from a part of vnpy, not through us."""
     market = request.type.name == "MARKET"
     lifetimes = {"FAK": TimeInForce.IOC, "FOK": TimeInForce.FOK}
@@ -106,13 +106,13 @@ def to_request(request: VnpyOrderRequest, gateway_name: str) -> OrderRequest:
     )
 
 
-def cancel_request(venue_order_id: str, symbol: str) -> CancelRequest:
+def cancel_to_vnpy(venue_order_id: str, symbol: str) -> CancelRequest:
     """A cancel for vnpy's gateways."""
     code, exchange = split_symbol(symbol)
     return CancelRequest(orderid=venue_order_id, symbol=code, exchange=exchange)
 
 
-def to_order_data(update: OrderUpdate) -> OrderData:
+def order_to_vnpy(update: OrderUpdate) -> OrderData:
     """Our update in vnpy's dress; the update itself travels with it, since vnpy has no place for some of it."""
     code, exchange = split_symbol(update.symbol)
     data = OrderData(
@@ -134,7 +134,7 @@ def to_order_data(update: OrderUpdate) -> OrderData:
     return data
 
 
-def to_trade_data(update: TradeUpdate) -> TradeData:
+def trade_to_vnpy(update: TradeUpdate) -> TradeData:
     """Our fill in vnpy's dress."""
     code, exchange = split_symbol(update.symbol)
     data = TradeData(
@@ -153,7 +153,7 @@ def to_trade_data(update: TradeUpdate) -> TradeData:
     return data
 
 
-def to_position_data(update: PositionUpdate) -> PositionData:
+def position_to_vnpy(update: PositionUpdate) -> PositionData:
     """Our position in vnpy's dress."""
     code, exchange = split_symbol(update.symbol)
     data = PositionData(
@@ -188,7 +188,7 @@ def _reading(convert: Callable[P, R]) -> Callable[P, R]:
 
 
 @_reading
-def order_update(data: OrderData, order_id: str, now: datetime) -> OrderUpdate:
+def order_from_vnpy(data: OrderData, order_id: str, now: datetime) -> OrderUpdate:
     """What a gateway says of an order; `order_id` is ours, if it is ours."""
     if data.extra and UPDATE in data.extra:
         update: OrderUpdate = data.extra[UPDATE]
@@ -216,7 +216,7 @@ def order_update(data: OrderData, order_id: str, now: datetime) -> OrderUpdate:
 
 
 @_reading
-def trade_update(data: TradeData, order_id: str, time: datetime, trading_day: int) -> TradeUpdate:
+def trade_from_vnpy(data: TradeData, order_id: str, time: datetime, trading_day: int) -> TradeUpdate:
     """What a gateway says of a fill.
 
     An exchange counts its trades anew each day, two exchanges may give the same number, and so may both sides of a
@@ -244,7 +244,7 @@ def trade_update(data: TradeData, order_id: str, time: datetime, trading_day: in
 
 
 @_reading
-def position_update(data: PositionData) -> PositionUpdate:
+def position_from_vnpy(data: PositionData) -> PositionUpdate:
     """What a gateway says of a position; a net position is long or short by its sign."""
     if data.extra and UPDATE in data.extra:
         update: PositionUpdate = data.extra[UPDATE]
@@ -262,7 +262,7 @@ def position_update(data: PositionData) -> PositionUpdate:
 
 
 @_reading
-def account_update(data: AccountData, now: datetime) -> AccountUpdate:
+def account_from_vnpy(data: AccountData, now: datetime) -> AccountUpdate:
     """What a gateway says of an account."""
     return AccountUpdate(
         data.gateway_name,

@@ -29,15 +29,15 @@ from services.engine.updates import (
 from services.engine.vnpy.gateway_thread import Call, GatewayThread, NotMade, Urgency
 from services.engine.vnpy.mapping import (
     Unreadable,
-    account_update,
-    cancel_request,
+    account_from_vnpy,
+    cancel_to_vnpy,
     exact,
+    order_from_vnpy,
     order_side,
-    order_update,
-    position_update,
+    position_from_vnpy,
     readable,
+    request_to_vnpy,
     split_symbol,
-    to_vnpy,
     vnpy_type,
 )
 from services.engine.vnpy.venue_orders import SendState, VenueOrder, VenueOrders
@@ -138,15 +138,15 @@ class VnpyVenue:
 
     def settle(self) -> None:
         """The gateway has told all its orders and trades: find those that were being sent when something broke."""
-        strangers = []
+        external = []
         for data in self._all_orders():
             try:
-                update = order_update(data, "", self._clock.now())
+                update = order_from_vnpy(data, "", self._clock.now())
             except Unreadable:
                 continue
             if self._orders.owner(update.venue_order_id, update.symbol, update.side) is None:
-                strangers.append(update)
-        for order, update in self._orders.match(strangers, self._calls):
+                external.append(update)
+        for order, update in self._orders.match(external, self._calls):
             log.warning("order %s is %s at gateway %s", order.order_id, update.venue_order_id, self._name)
             self._orders.named(order, update.venue_order_id)
             update.order_id = order.order_id
@@ -232,7 +232,7 @@ class VnpyVenue:
         data = self._main.get_order(f"{self._name}.{venue_order_id}")
         if not venue_order_id or (data is None and not symbol):
             raise NotFound("order", order_id)
-        request = cancel_request(venue_order_id, symbol or data.vt_symbol)
+        request = cancel_to_vnpy(venue_order_id, symbol or data.vt_symbol)
         call = self._thread.call(Urgency.CANCEL, partial(self._main.cancel_order, request, self._name))
         await asyncio.wait([call.future], timeout=self._timeout_s)
         if not call.future.done() or call.future.exception() is not None:
@@ -244,7 +244,7 @@ class VnpyVenue:
 
     async def state(self, order_ids: list[str], trades_cursor: str = "") -> VenueState:
         """What the gateway has told, and what we wrote down of it."""
-        complete = self.is_settled and await self.reports.settled(_FLUSH_S) and self.is_settled
+        complete = self.is_settled and await self.reports.flushed(_FLUSH_S) and self.is_settled
         now = self._clock.now()
         day = self._calendar.chinese_trading_day(self._clock.now_ns())
         orders: dict[str, OrderUpdate] = {}
@@ -277,7 +277,7 @@ class VnpyVenue:
             trades_cursor=cursor,
             more_trades=more,
             uncertain_order_ids=uncertain,
-            accounts=self._readable(partial(account_update, now=now), accounts),
+            accounts=self._readable(partial(account_from_vnpy, now=now), accounts),
         )
 
     async def _trades(self, order_ids: list[str], cursor: str, day: int) -> tuple[list[TradeUpdate], str, bool]:
@@ -324,10 +324,10 @@ class VnpyVenue:
         if not venue_order_id:
             await self._refused(order)
             raise NotSent(f"gateway {self._name} did not take the order; it said last: {self._last_log()}")
-        if self._orders.is_stranger(venue_order_id):
+        if self._orders.is_external(venue_order_id):
             # What the gateway told of it before it answered was taken for somebody else's.
             data = self._main.get_order(f"{self._name}.{venue_order_id}")
-            told = None if data is None else order_update(data, order.order_id, self._clock.now())
+            told = None if data is None else order_from_vnpy(data, order.order_id, self._clock.now())
             self.reports.claim(order, told)
         await self._orders.save(order)
         return venue_order_id
@@ -348,7 +348,7 @@ class VnpyVenue:
 
     def _call(self, order: VenueOrder, request: OrderRequest) -> str:
         """On the gateway's thread."""
-        vt_orderid: str = self._main.send_order(to_vnpy(request), self._name)
+        vt_orderid: str = self._main.send_order(request_to_vnpy(request), self._name)
         venue_order_id = readable(vt_orderid.partition(".")[2])
         if venue_order_id:
             self._orders.named(order, venue_order_id)
@@ -378,7 +378,7 @@ class VnpyVenue:
             self._waited_for = running
             await asyncio.wait([running.future], timeout=_ANSWER_S)
         asks = self._orders.has_lost and self._settled.is_set() and isinstance(data, OrderData)
-        if asks and self._orders.may_be_lost(order_update(data, "", self._clock.now())):
+        if asks and self._orders.may_be_lost(order_from_vnpy(data, "", self._clock.now())):
             self.settle()
 
     def _all_orders(self, *, active: bool = False) -> list[Any]:
@@ -398,7 +398,7 @@ class VnpyVenue:
 
     def _add(self, orders: dict[str, OrderUpdate], data: Any, order: VenueOrder | None) -> None:
         try:
-            update = order_update(data, "" if order is None else order.order_id, self._clock.now())
+            update = order_from_vnpy(data, "" if order is None else order.order_id, self._clock.now())
         except Unreadable:
             return
         update = update if order is None else order.explained(order.latest(update), self._calendar)
@@ -407,7 +407,7 @@ class VnpyVenue:
     def _position(self, data: Any) -> PositionUpdate:
         """A position; one that is unreadable has no number: what is left out would be taken for flat."""
         try:
-            return position_update(data)
+            return position_from_vnpy(data)
         except Unreadable:
             nothing = Decimal("NaN")
             return PositionUpdate(self._name, readable(data.vt_symbol), PositionSide.LONG, nothing, nothing)

@@ -30,7 +30,7 @@ log = logging.getLogger(__name__)
 
 # Finished orders beyond these are looked up in the database.
 FINISHED_KEPT = 50_000
-STRANGERS_KEPT = 10_000
+EXTERNAL_IDS_KEPT = 10_000
 # The venue's time of an order is in whole seconds, by its own clock; no order waits for its gateway longer than this.
 _EARLIEST, _LATEST = timedelta(seconds=-5), timedelta(minutes=2)
 _NO_DIFFERENCE = {PositionEffect.CLOSE_YESTERDAY: PositionEffect.CLOSE}
@@ -172,7 +172,7 @@ class VenueOrders:
         self._by_venue_id: dict[str, VenueOrder] = {}
         self._unnamed: dict[str, VenueOrder] = {}
         self._finished: OrderedDict[str, None] = OrderedDict()
-        self._strangers: OrderedDict[str, None] = OrderedDict()
+        self._external_ids: OrderedDict[str, None] = OrderedDict()
 
     def restore(self, rows: Iterable[GatewayOrderRow]) -> None:
         """Go on where a run before this one stopped."""
@@ -244,30 +244,30 @@ class VenueOrders:
     async def find_owner(self, venue_order_id: str, symbol: str, side: Side) -> VenueOrder | None:
         """An order by the venue's id, also one that left the memory."""
         order = self.owner(venue_order_id, symbol, side)
-        if order is not None or venue_order_id in self._strangers:
+        if order is not None or venue_order_id in self._external_ids:
             return order
         async with self._repositories.read() as repository:
             row = await repository.find_gateway_order_of(self._name, venue_order_id)
         if row is not None and row.symbol == symbol and row.side in (side.value, ""):
             row.side = side.value
             return self.owner(venue_order_id, symbol, side) or self._remember(VenueOrder.of_row(row))
-        self._strangers[venue_order_id] = None
-        if len(self._strangers) > STRANGERS_KEPT:
-            self._strangers.popitem(last=False)
+        self._external_ids[venue_order_id] = None
+        if len(self._external_ids) > EXTERNAL_IDS_KEPT:
+            self._external_ids.popitem(last=False)
         return self.owner(venue_order_id, symbol, side)
 
-    def is_stranger(self, venue_order_id: str) -> bool:
+    def is_external(self, venue_order_id: str) -> bool:
         """Whether an id was said to be somebody else's lately."""
-        return venue_order_id in self._strangers
+        return venue_order_id in self._external_ids
 
-    def match(self, strangers: Iterable[OrderUpdate], in_flight: Iterable[str]) -> list[tuple[VenueOrder, OrderUpdate]]:
+    def match(self, external: Iterable[OrderUpdate], in_flight: Iterable[str]) -> list[tuple[VenueOrder, OrderUpdate]]:
         """Orders that may be at the venue, with the one order there that each must be.
 
         Only where there is exactly one candidate on either side: a wrong match would book somebody else's fills.
         """
         flying = set(in_flight)
         unnamed = [order for order in self._unnamed.values() if not order.venue_order_id]
-        shown = list(strangers)
+        shown = list(external)
         found = []
         for order in unnamed:
             candidates = [update for update in shown if order.matches(update)]

@@ -16,7 +16,7 @@ from vnpy.trader.object import OrderData, TradeData
 from services.engine.metrics import unreadable
 from services.engine.models import GatewayTradeRow
 from services.engine.updates import OrderStatus, OrderUpdate, PositionEffect, Side, TradeUpdate, Update
-from services.engine.vnpy.mapping import exchange_time, order_side, order_update, readable, trade_update
+from services.engine.vnpy.mapping import exchange_time, order_from_vnpy, order_side, readable, trade_from_vnpy
 from services.engine.vnpy.venue_orders import VenueOrder, VenueOrders
 from services.kernel.clock import Clock
 from services.kernel.data.database import Database
@@ -97,7 +97,7 @@ class VenueReports:
         """An order ended without a word of its gateway."""
         self._put(_Ended(order, update))
 
-    async def settled(self, timeout_s: float) -> bool:
+    async def flushed(self, timeout_s: float) -> bool:
         """Wait until all that was taken is written and published; False when that takes too long."""
         try:
             async with asyncio.timeout(timeout_s):
@@ -157,7 +157,7 @@ class VenueReports:
 
     async def _order(self, data: OrderData, writes: list[Write], updates: list[Update]) -> None:
         order = await self._owner(data)
-        update = order_update(data, "" if order is None else order.order_id, self._clock.now())
+        update = order_from_vnpy(data, "" if order is None else order.order_id, self._clock.now())
         if order is not None:
             latest = order.latest(update)
             if latest.status is not update.status:
@@ -170,7 +170,7 @@ class VenueReports:
     async def _trade(self, data: TradeData, writes: list[Write], updates: list[Update]) -> None:
         time, day = self.moment(data)
         order = await self._owner(data)
-        trade = trade_update(data, "" if order is None else order.order_id, time, day)
+        trade = trade_from_vnpy(data, "" if order is None else order.order_id, time, day)
         known = self._trades.get(trade.venue_trade_id)
         if known is None:
             self._book(trade, writes, updates)

@@ -22,7 +22,7 @@ from redfire.trading.v1 import account_service_pb2
 from redfire.trading.v1.account_service_pb2_grpc import AccountServiceStub
 
 from services.engine.feeds.replay import ReplayFeed
-from services.engine.sim.store import SimLedger
+from services.engine.sim.store import SimStore
 from services.kernel.clock import Clock
 from services.kernel.identifiers import new_id
 from services.quant.sdk.events import EXCHANGE_TIME
@@ -122,9 +122,9 @@ async def live_trades(
     runner: _Runner | None = None
     counts = {"ticks": 0, "trades": 0, "by_tick": 0, "trading": 0}
 
-    async def lockstep(feed: ReplayFeed, deliver: Any, room: Any) -> None:
+    async def lockstep(feed: ReplayFeed, deliver: Any, wait_for_capacity: Any) -> None:
         await feed._started.wait()
-        await room()
+        await wait_for_capacity()
         for quote in feed._quotes():
             counts["ticks"] += 1
             deliver(quote)
@@ -139,20 +139,20 @@ async def live_trades(
                 await asyncio.sleep(0.0002)
         ended.set()
 
-    count_trade = SimLedger.trade
+    count_trade = SimStore.trade
 
-    def counted(ledger: SimLedger, *args: Any) -> None:
+    def counted(store: SimStore, *args: Any) -> None:
         counts["trades"] += 1
-        count_trade(ledger, *args)
+        count_trade(store, *args)
 
-    flush = SimLedger.flush
+    flush = SimStore.flush
 
-    async def after_the_tick(ledger: SimLedger) -> None:
+    async def after_the_tick(store: SimStore) -> None:
         # A fill is told when it is durable, the tick that brought it at once: on a machine with time to spare the tick
         # is first, as it is here on any.
         while runner and runner.host and runner.host.ticks < counts["ticks"] and not ended.is_set():
             await asyncio.sleep(0.0002)
-        await flush(ledger)
+        await flush(store)
 
     take = Quotes._take
 
@@ -181,8 +181,8 @@ async def live_trades(
     monkeypatch.setattr(LiveBroker, "_cancel", late(LiveBroker._cancel))
     monkeypatch.setattr(Quotes, "_take", taken)
     monkeypatch.setattr(ReplayFeed, "run", lockstep)
-    monkeypatch.setattr(SimLedger, "flush", after_the_tick)
-    monkeypatch.setattr(SimLedger, "trade", counted)
+    monkeypatch.setattr(SimStore, "flush", after_the_tick)
+    monkeypatch.setattr(SimStore, "trade", counted)
     settings: Mapping[str, Any] = {
         "engine": {"feed": f"replay:{recording}@max?start=subscribe"},
         "risk": NO_LIMITS,

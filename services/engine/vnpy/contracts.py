@@ -20,19 +20,21 @@ class Contracts:
     the symbol, the first by name; otherwise the simulated one.
     """
 
-    def __init__(
-        self, catalogue: Catalogue, simulated: str, primary: Mapping[str, str], remembered: dict[str, str]
-    ) -> None:
+    def __init__(self, catalogue: Catalogue, simulated: str, primary: Mapping[str, str]) -> None:
         self._catalogue = catalogue
         self._simulated = simulated
         self._patterns = sorted(primary.items(), key=lambda item: (-len(item[0]), item[0]))
         self._named = dict(primary)
-        self._remembered = remembered
+        self._remembered: dict[str, str] = {}
         self._offers: dict[str, dict[str, Instrument]] = {}
         self._primary: dict[str, str] = {}
         self._all: list[tuple[Instrument, str]] | None = None
         self.unkept = False
         """Whether a real gateway has announced something since choices were kept."""
+
+    def restore(self, remembered: Mapping[str, str]) -> None:
+        """Take the gateways that real gateways' symbols had before, for those not announced again yet."""
+        self._remembered.update(remembered)
 
     def announce(self, contract: Any) -> str:
         """A gateway's vnpy ContractData; the symbol's primary gateway when that is another one by now, else empty.
