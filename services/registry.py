@@ -34,7 +34,7 @@ SERVICES: dict[str, Service] = {
 
 def sections() -> tuple[type[BaseSection], ...]:
     """The settings of all services, by convention in `services/<name>/settings.py`."""
-    found: list[type[BaseSection]] = []
+    classes: list[type[BaseSection]] = []
     for name in SERVICES:
         module = f"services.{name}.settings"
         if find_spec(module) is None:
@@ -42,5 +42,5 @@ def sections() -> tuple[type[BaseSection], ...]:
         for item in vars(import_module(module)).values():
             own = isinstance(item, type) and issubclass(item, BaseSection) and item.__module__ == module
             if own and "section" in vars(item):
-                found.append(item)
-    return tuple(found)
+                classes.append(item)
+    return tuple(classes)

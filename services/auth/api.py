@@ -31,11 +31,11 @@ class AuthApi(rpc.AuthServiceServicer):
     async def Login(self, request: pb.LoginRequest, call: Call) -> pb.LoginResponse:
         """Logs in."""
         client = Client(call.client_address, call.user_agent)
-        return convert.to_login(await self._sessions.login(request.username, request.password, client))
+        return convert.login_to_pb(await self._sessions.login(request.username, request.password, client))
 
     async def RefreshToken(self, request: pb.RefreshTokenRequest, call: Call) -> pb.RefreshTokenResponse:
         """Exchanges a refresh token for new tokens."""
-        return convert.to_refresh(await self._sessions.refresh(request.refresh_token))
+        return convert.refresh_to_pb(await self._sessions.refresh(request.refresh_token))
 
     async def Logout(self, request: pb.LogoutRequest, call: Call) -> pb.LogoutResponse:
         """Ends the caller's session, or all."""
@@ -44,9 +44,9 @@ class AuthApi(rpc.AuthServiceServicer):
 
     async def ListSessions(self, request: pb.ListSessionsRequest, call: Call) -> pb.ListSessionsResponse:
         """Lists the caller's sessions."""
-        found = await self._sessions.list_sessions(call.user_id, Page.of(request, owner=call.user_id))
-        sessions = [convert.to_session(session, call.identity.session_id) for session in found.items]
-        return pb.ListSessionsResponse(sessions=sessions, next_page_token=found.next_page_token)
+        page = await self._sessions.list_sessions(call.user_id, Page.of(request, owner=call.user_id))
+        sessions = [convert.session_to_pb(session, call.identity.session_id) for session in page.items]
+        return pb.ListSessionsResponse(sessions=sessions, next_page_token=page.next_page_token)
 
     async def RevokeSession(self, request: pb.RevokeSessionRequest, call: Call) -> pb.RevokeSessionResponse:
         """Ends one of the caller's sessions."""
@@ -56,17 +56,17 @@ class AuthApi(rpc.AuthServiceServicer):
     async def CreateApiKey(self, request: pb.CreateApiKeyRequest, call: Call) -> pb.CreateApiKeyResponse:
         """Makes an API key."""
         _ = call.user_id  # services have none and make none
-        expire_time = convert.from_expire_time(request)
+        expire_time = convert.expire_time_from_pb(request)
         made = await self._api_keys.create(
             call.identity, request.display_name, request.scopes, expire_time, request.allowed_cidrs
         )
-        return pb.CreateApiKeyResponse(api_key=convert.to_api_key(made.api_key), secret=made.secret)
+        return pb.CreateApiKeyResponse(api_key=convert.api_key_to_pb(made.api_key), secret=made.secret)
 
     async def ListApiKeys(self, request: pb.ListApiKeysRequest, call: Call) -> pb.ListApiKeysResponse:
         """Lists the caller's API keys."""
-        found = await self._api_keys.list_keys(call.user_id, Page.of(request, owner=call.user_id))
-        keys = [convert.to_api_key(key) for key in found.items]
-        return pb.ListApiKeysResponse(api_keys=keys, next_page_token=found.next_page_token)
+        page = await self._api_keys.list_keys(call.user_id, Page.of(request, owner=call.user_id))
+        keys = [convert.api_key_to_pb(key) for key in page.items]
+        return pb.ListApiKeysResponse(api_keys=keys, next_page_token=page.next_page_token)
 
     async def RevokeApiKey(self, request: pb.RevokeApiKeyRequest, call: Call) -> pb.RevokeApiKeyResponse:
         """Ends one of the caller's API keys."""
@@ -75,14 +75,14 @@ class AuthApi(rpc.AuthServiceServicer):
 
     async def GetJwks(self, request: pb.GetJwksRequest, call: Call) -> pb.GetJwksResponse:
         """The public keys."""
-        return pb.GetJwksResponse(keys=[convert.to_jwk(key) for key in self._keys.public_keys()])
+        return pb.GetJwksResponse(keys=[convert.jwk_to_pb(key) for key in self._keys.public_keys()])
 
     async def WatchRevocations(
         self, request: pb.WatchRevocationsRequest, call: Call
     ) -> AsyncIterator[pb.WatchRevocationsResponse]:
         """Stream revocations as they happen."""
         async for item in self._feed.watch():
-            yield convert.to_watch(item, self._clock.now())
+            yield convert.revocation_to_pb(item, self._clock.now())
 
     async def ExchangeToken(self, request: pb.ExchangeTokenRequest, call: Call) -> pb.ExchangeTokenResponse:
         """A token to act for a user."""
@@ -91,7 +91,7 @@ class AuthApi(rpc.AuthServiceServicer):
 
     async def VerifyApiKey(self, request: pb.VerifyApiKeyRequest, call: Call) -> pb.VerifyApiKeyResponse:
         """Identify the owner of an API key."""
-        return convert.to_verified(await self._api_keys.verify(request.secret, request.client_address))
+        return convert.verified_to_pb(await self._api_keys.verify(request.secret, request.client_address))
 
     async def RevokeUserSessions(
         self, request: pb.RevokeUserSessionsRequest, call: Call

@@ -36,7 +36,7 @@ class ApiKeyRepository(RevocationRepository):
         return _api_key(row) if row else None
 
     async def find_by_hash(self, secret_hash: str) -> ApiKey | None:
-        """The key whose secret has this hash; how long the look-up takes tells nothing of any secret."""
+        """The key whose secret has this hash; the time of the look-up reveals nothing of any secret."""
         row = await self._session.scalar(select(ApiKeyRow).where(ApiKeyRow.secret_hash == secret_hash))
         return _api_key(row) if row else None
 

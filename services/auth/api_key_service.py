@@ -17,7 +17,7 @@ from services.kernel.identifiers import new_id
 from services.kernel.identity.identity import ADMIN_ALL, PERMISSIONS, ROLE_PERMISSIONS, Identity
 from services.kernel.paging import Page, PageResult
 
-# Services look a key up again after a minute; streams that it opened are told by then even after an outage.
+# Services look a key up again after a minute; streams that it opened are ended by then even after an outage.
 REMEMBERED = timedelta(days=1)
 
 

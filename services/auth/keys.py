@@ -1,7 +1,7 @@
 """The keys that sign access tokens: a file in the data folder, rotated from outside while the service runs.
 
 The file holds keys in the order of their use. The last one is always the next: it is published but does not sign yet,
-so that whoever verifies tokens knows it beforehand (the edge asks for keys every few seconds only). Rotating lets it
+so that verifiers of tokens know it beforehand (the edge asks for keys every few seconds only). Rotating lets it
 sign, as soon as it has been published for long enough, and adds another next one. Superseded keys stay published
 until the last token that they may have signed has ended.
 """
@@ -98,7 +98,7 @@ class KeyRing:
             ensure_keys(self._folder, self._now())
             self.refresh()
         except (OSError, ValueError, KeyError, TypeError) as error:
-            # The message of a parser may quote what it read: only its kind is told.
+            # The message of a parser may quote what it read: only its type is logged.
             raise StartError(f"signing keys in {self._folder}: {type(error).__name__}") from None
 
     def refresh(self) -> bool:
@@ -125,7 +125,7 @@ class KeyRing:
 
 
 def _first_keys(now: float) -> list[SigningKey]:
-    # Nobody has an older list of keys than this one: the second may sign as soon as it is wanted.
+    # Nobody has an older list of keys than this one: the second may sign at once.
     return [_new_key(0.0, now), _new_key(0.0, None)]
 
 

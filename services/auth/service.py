@@ -235,7 +235,7 @@ class SessionService:
         return tokens, access_ends, now + timedelta(seconds=settings.refresh_token_s)
 
     async def _end(self, user_id: str, *, only: str | None = None) -> bool:
-        """End sessions and tell everybody; whether there was one."""
+        """End sessions and publish that; False when there was none."""
         async with self._auth() as auth:
             revocations = await auth.end_sessions(user_id, self._clock.now(), only=only)
         self._feed.publish(revocations)

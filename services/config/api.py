@@ -34,13 +34,13 @@ class ConfigApi(rpc.ConfigServiceServicer):
     async def GetConfig(self, request: pb.GetConfigRequest, call: Call) -> pb.GetConfigResponse:
         """Reads a value."""
         config = await self._configs.get_config(convert.name_of(request))
-        return pb.GetConfigResponse(config=convert.to_config(config))
+        return pb.GetConfigResponse(config=convert.config_to_pb(config))
 
     async def SetConfig(self, request: pb.SetConfigRequest, call: Call) -> pb.SetConfigResponse:
         """Writes a value."""
-        value = convert.from_value(request.value)
+        value = convert.value_from_pb(request.value)
         config = await self._configs.set_config(convert.name_of(request), value, request.etag, writer(call))
-        return pb.SetConfigResponse(config=convert.to_config(config))
+        return pb.SetConfigResponse(config=convert.config_to_pb(config))
 
     async def DeleteConfig(self, request: pb.DeleteConfigRequest, call: Call) -> pb.DeleteConfigResponse:
         """Deletes a value."""
@@ -49,38 +49,38 @@ class ConfigApi(rpc.ConfigServiceServicer):
 
     async def ListConfigs(self, request: pb.ListConfigsRequest, call: Call) -> pb.ListConfigsResponse:
         """Lists a service's values."""
-        found = await self._configs.list_configs(request.environment, request.service_name, Page.of(request))
-        configs = [convert.to_config(config) for config in found.items]
-        return pb.ListConfigsResponse(configs=configs, next_page_token=found.next_page_token)
+        page = await self._configs.list_configs(request.environment, request.service_name, Page.of(request))
+        configs = [convert.config_to_pb(config) for config in page.items]
+        return pb.ListConfigsResponse(configs=configs, next_page_token=page.next_page_token)
 
     async def ListConfigVersions(
         self, request: pb.ListConfigVersionsRequest, call: Call
     ) -> pb.ListConfigVersionsResponse:
         """Lists the versions of a value."""
-        found = await self._configs.list_config_versions(convert.name_of(request), Page.of(request, cursor=(int,)))
-        versions = [convert.to_config(config) for config in found.items]
-        return pb.ListConfigVersionsResponse(versions=versions, next_page_token=found.next_page_token)
+        page = await self._configs.list_config_versions(convert.name_of(request), Page.of(request, cursor=(int,)))
+        versions = [convert.config_to_pb(config) for config in page.items]
+        return pb.ListConfigVersionsResponse(versions=versions, next_page_token=page.next_page_token)
 
     async def RollbackConfig(self, request: pb.RollbackConfigRequest, call: Call) -> pb.RollbackConfigResponse:
         """Writes an earlier version's value again."""
         config = await self._configs.rollback_config(convert.name_of(request), request.version, writer(call))
-        return pb.RollbackConfigResponse(config=convert.to_config(config))
+        return pb.RollbackConfigResponse(config=convert.config_to_pb(config))
 
     async def DiffConfigs(self, request: pb.DiffConfigsRequest, call: Call) -> pb.DiffConfigsResponse:
         """List differences between two environments."""
         changes = await self._configs.diff_configs(request.service_name, request.environment, request.other_environment)
-        return pb.DiffConfigsResponse(changes=[convert.to_change(change) for change in changes])
+        return pb.DiffConfigsResponse(changes=[convert.change_to_pb(change) for change in changes])
 
     async def SetConfigSchema(self, request: pb.SetConfigSchemaRequest, call: Call) -> pb.SetConfigSchemaResponse:
         """Sets a key's JSON schema."""
-        schema = convert.from_struct(request.schema, "schema")
+        schema = convert.struct_from_pb(request.schema, "schema")
         schema = await self._configs.set_schema(request.service_name, request.key, schema, writer(call))
-        return pb.SetConfigSchemaResponse(schema=convert.to_struct(schema))
+        return pb.SetConfigSchemaResponse(schema=convert.struct_to_pb(schema))
 
     async def GetConfigSchema(self, request: pb.GetConfigSchemaRequest, call: Call) -> pb.GetConfigSchemaResponse:
         """Reads a key's JSON schema."""
         schema = await self._configs.get_schema(request.service_name, request.key)
-        return pb.GetConfigSchemaResponse(schema=convert.to_struct(schema))
+        return pb.GetConfigSchemaResponse(schema=convert.struct_to_pb(schema))
 
     async def ImportConfigs(self, request: pb.ImportConfigsRequest, call: Call) -> pb.ImportConfigsResponse:
         """Makes an environment as a document says."""
@@ -89,7 +89,7 @@ class ConfigApi(rpc.ConfigServiceServicer):
         changes = await self._transfer.import_configs(
             request.environment, document, writer(call), prune=request.prune, dry_run=request.dry_run
         )
-        return pb.ImportConfigsResponse(changes=[convert.to_change(change) for change in changes])
+        return pb.ImportConfigsResponse(changes=[convert.change_to_pb(change) for change in changes])
 
     async def ExportConfigs(self, request: pb.ExportConfigsRequest, call: Call) -> pb.ExportConfigsResponse:
         """Writes an environment as a document."""
@@ -101,13 +101,13 @@ class ConfigApi(rpc.ConfigServiceServicer):
         """All values of a service, then each change."""
         async for item in self._configs.watch_configs(request.environment, request.service_name):
             if isinstance(item, Config):
-                yield pb.WatchConfigsResponse(config=convert.to_config(item))
+                yield pb.WatchConfigsResponse(config=convert.config_to_pb(item))
             elif isinstance(item, End):
                 yield pb.WatchConfigsResponse(end=item.reason)
             elif item:
                 yield pb.WatchConfigsResponse(snapshot_complete=True)
             else:
-                yield pb.WatchConfigsResponse(heartbeat=convert.to_timestamp(self._clock.now()))
+                yield pb.WatchConfigsResponse(heartbeat=convert.time_to_pb(self._clock.now()))
 
 
 def writer(call: Call) -> str:

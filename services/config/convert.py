@@ -28,13 +28,13 @@ def name_of(
     return ConfigName(request.environment, request.service_name, request.key)
 
 
-def from_value(value: struct_pb2.Value, path: str = "value") -> Json:
+def value_from_pb(value: struct_pb2.Value, path: str = "value") -> Json:
     """The JSON of a google.protobuf.Value; its numbers are doubles, and whole ones become integers again."""
     kind = value.WhichOneof("kind")
     if kind == "struct_value":
-        return from_struct(value.struct_value, path)
+        return struct_from_pb(value.struct_value, path)
     if kind == "list_value":
-        return [from_value(item, f"{path}[{index}]") for index, item in enumerate(value.list_value.values)]
+        return [value_from_pb(item, f"{path}[{index}]") for index, item in enumerate(value.list_value.values)]
     if kind == "number_value":
         number = value.number_value
         return int(number) if number.is_integer() and abs(number) <= MAX_INTEGER else number
@@ -45,12 +45,12 @@ def from_value(value: struct_pb2.Value, path: str = "value") -> Json:
     return getattr(value, kind)
 
 
-def from_struct(struct: struct_pb2.Struct, path: str) -> dict[str, Json]:
+def struct_from_pb(struct: struct_pb2.Struct, path: str) -> dict[str, Json]:
     """The JSON object of a google.protobuf.Struct."""
-    return {key: from_value(item, f"{path}.{key}") for key, item in struct.fields.items()}
+    return {key: value_from_pb(item, f"{path}.{key}") for key, item in struct.fields.items()}
 
 
-def to_value(value: Json) -> struct_pb2.Value:
+def value_to_pb(value: Json) -> struct_pb2.Value:
     """The google.protobuf.Value of JSON."""
     if value is None:
         return struct_pb2.Value(null_value=struct_pb2.NULL_VALUE)
@@ -61,41 +61,41 @@ def to_value(value: Json) -> struct_pb2.Value:
     if isinstance(value, str):
         return struct_pb2.Value(string_value=value)
     if isinstance(value, dict):
-        return struct_pb2.Value(struct_value=to_struct(value))
-    return struct_pb2.Value(list_value=struct_pb2.ListValue(values=[to_value(item) for item in value]))
+        return struct_pb2.Value(struct_value=struct_to_pb(value))
+    return struct_pb2.Value(list_value=struct_pb2.ListValue(values=[value_to_pb(item) for item in value]))
 
 
-def to_struct(value: dict[str, Json]) -> struct_pb2.Struct:
+def struct_to_pb(value: dict[str, Json]) -> struct_pb2.Struct:
     """The google.protobuf.Struct of a JSON object."""
-    return struct_pb2.Struct(fields={key: to_value(item) for key, item in value.items()})
+    return struct_pb2.Struct(fields={key: value_to_pb(item) for key, item in value.items()})
 
 
-def to_config(config: Config) -> pb.Config:
+def config_to_pb(config: Config) -> pb.Config:
     """A version of a value; one that deleted it has none."""
     return pb.Config(
         environment=config.name.environment,
         service_name=config.name.service_name,
         key=config.name.key,
-        value=None if config.deleted else to_value(config.value),
+        value=None if config.deleted else value_to_pb(config.value),
         version=config.version,
         etag=config.etag,
         updated_by=config.updated_by,
-        update_time=to_timestamp(config.update_time),
+        update_time=time_to_pb(config.update_time),
         deleted=config.deleted,
     )
 
 
-def to_change(change: ConfigChange) -> pb.ConfigChange:
+def change_to_pb(change: ConfigChange) -> pb.ConfigChange:
     """A difference; the value that is not there is unset."""
     return pb.ConfigChange(
         service_name=change.service_name,
         key=change.key,
-        old_value=to_value(change.old.value) if change.old and not change.old.deleted else None,
-        new_value=to_value(change.new.value) if change.new and not change.new.deleted else None,
+        old_value=value_to_pb(change.old.value) if change.old and not change.old.deleted else None,
+        new_value=value_to_pb(change.new.value) if change.new and not change.new.deleted else None,
     )
 
 
-def to_timestamp(time: datetime) -> timestamp_pb2.Timestamp:
+def time_to_pb(time: datetime) -> timestamp_pb2.Timestamp:
     """A Timestamp of an aware datetime."""
     stamp = timestamp_pb2.Timestamp()
     stamp.FromDatetime(time)

@@ -59,11 +59,11 @@ def render_document(document: Document, kind: DocumentFormat) -> str:
 
 def _parse_json(text: str) -> Json:
     def unique(pairs: _Pairs) -> dict[str, Json]:
-        found = dict(pairs)
-        if len(found) < len(pairs):
+        mapping = dict(pairs)
+        if len(mapping) < len(pairs):
             twice = next(key for key, _ in pairs if sum(key == other for other, _ in pairs) > 1)
             raise InvalidDocument(f"the key {twice!r} is there twice")
-        return found
+        return mapping
 
     def refuse(constant: str) -> Json:
         raise InvalidDocument(f"JSON has no {constant}")

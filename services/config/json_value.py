@@ -11,7 +11,7 @@ from services.kernel.rpc.input_checks import has_control
 # None, bool, int, float, str, list and dict: what JSON has, and nothing else.
 Json: TypeAlias = Any
 
-# Beyond this a double, which is what google.protobuf.Value has, no longer tells one integer from the next.
+# Beyond this a double, which is what google.protobuf.Value has, no longer distinguishes one integer from the next.
 MAX_INTEGER = 2**53
 MAX_DEPTH = 32
 

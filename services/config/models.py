@@ -22,7 +22,7 @@ class ConfigRow(Base):
     environment: Mapped[str] = mapped_column(String(32), primary_key=True)
     key: Mapped[str] = mapped_column(String(128), primary_key=True)
     version: Mapped[int] = mapped_column(BigInteger)
-    # {"value": …}: in JSON columns a bare null is not told from SQL's on every database.
+    # {"value": …}: in JSON columns not every database distinguishes a bare null from SQL's.
     content: Mapped[dict[str, Any]] = mapped_column(JsonDocument)
     deleted: Mapped[bool] = mapped_column(Boolean)
     updated_by: Mapped[str] = mapped_column(String(64))
@@ -30,7 +30,7 @@ class ConfigRow(Base):
 
 
 class VersionRow(Base):
-    """All versions of all values, kept for ever."""
+    """All versions of all values; none is deleted."""
 
     __tablename__ = "config_versions"
 

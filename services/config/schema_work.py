@@ -72,9 +72,9 @@ def metered_keyword(keyword: Callable[..., Any]) -> Callable[..., Iterator[Valid
     return look
 
 
-def unique_items(validator: Any, wanted: Any, instance: Any, schema: Any) -> Iterator[ValidationError]:
+def unique_items(validator: Any, unique: Any, instance: Any, schema: Any) -> Iterator[ValidationError]:
     """The keyword `uniqueItems` of JSON schema in linear time: jsonschema's own compares objects pair by pair."""
-    if wanted and isinstance(instance, list):
+    if unique and isinstance(instance, list):
         keys = [_key(item) for item in instance]
         if len(set(keys)) < len(keys):
             yield ValidationError(f"{instance!r} has non-unique elements")

@@ -1,4 +1,4 @@
-"""Secrets are references (`{"secret": "name"}`), never values: how one is told from the other."""
+"""Secrets are references (`{"secret": "name"}`), never values: the rule that distinguishes them."""
 
 import re
 

@@ -99,17 +99,17 @@ class ConfigService:
         """A service's values by key."""
         after = str(page.after[0]) if page.after else ""
         async with self._configs.read() as configs:
-            found = await configs.list_service(environment, service_name, after_key=after, limit=page.size + 1)
-        return page.slice(found, lambda config: [config.name.key])
+            rows = await configs.list_service(environment, service_name, after_key=after, limit=page.size + 1)
+        return page.slice(rows, lambda config: [config.name.key])
 
     async def list_config_versions(self, name: ConfigName, page: Page) -> PageResult[Config]:
         """A value's versions, newest first. Raises NotFound when there never was one."""
         before = int(page.after[0]) if page.after else None
         async with self._configs.read() as configs:
-            found = await configs.list_versions(name, before=before, limit=page.size + 1)
-        if not found and before is None:
+            versions = await configs.list_versions(name, before=before, limit=page.size + 1)
+        if not versions and before is None:
             raise NotFound("config", str(name))
-        return page.slice(found, lambda config: [config.version])
+        return page.slice(versions, lambda config: [config.version])
 
     async def diff_configs(self, service_name: str, environment: str, other: str) -> Sequence[ConfigChange]:
         """List differences between two environments, by key."""

@@ -31,9 +31,9 @@ class ConfigTransfer:
     async def export_configs(self, environment: str) -> Document:
         """All present values of an environment."""
         async with self._configs.read() as configs:
-            found = await configs.list_environment(environment)
+            stored = await configs.list_environment(environment)
         document: Document = {}
-        for config in found:
+        for config in stored:
             if not config.deleted:
                 document.setdefault(config.name.service_name, {})[config.name.key] = config.value
         return document

@@ -87,9 +87,9 @@ def descriptor_set() -> descriptor_pb2.FileDescriptorSet:
 @cache
 def contract_services() -> dict[str, list[str]]:
     """The gRPC services of each package: `{"trading": ["redfire.trading.v1.OrderService", …]}`."""
-    found: dict[str, list[str]] = {}
+    services: dict[str, list[str]] = {}
     for file in descriptor_set().file:
         if file.package.startswith(ROOT):
             for service in file.service:
-                found.setdefault(file.package.split(".")[1], []).append(f"{file.package}.{service.name}")
-    return found
+                services.setdefault(file.package.split(".")[1], []).append(f"{file.package}.{service.name}")
+    return services

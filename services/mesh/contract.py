@@ -83,14 +83,14 @@ class Contract:
     @cached_property
     def comments(self) -> dict[str, str]:
         """The comments before messages, fields, enums, values, services and RPCs, by full name."""
-        found: dict[str, str] = {}
+        comments: dict[str, str] = {}
         for file in self.descriptors.file:
             if file.package.startswith(ROOT):
                 for place in file.source_code_info.location:
                     if place.leading_comments:
                         text = "\n".join(line.strip() for line in place.leading_comments.strip().splitlines())
-                        found[full_name(file, list(place.path))] = text
-        return found
+                        comments[full_name(file, list(place.path))] = text
+        return comments
 
 
 def routes_of(method: MethodDescriptor) -> tuple[RestRoute, ...]:

@@ -198,17 +198,17 @@ def tracing(options: EdgeOptions) -> Json:
 
 def clusters(options: EdgeOptions) -> list[Json]:
     """The services, by name, and what the edge itself asks."""
-    found = [service_cluster(name, options.services[name]) for name in sorted(options.services)]
-    found.append(cluster("ops", (options.ops,)))
-    found.append({"name": NOWHERE, "type": "STATIC", "connect_timeout": "0.1s"})
+    all_clusters = [service_cluster(name, options.services[name]) for name in sorted(options.services)]
+    all_clusters.append(cluster("ops", (options.ops,)))
+    all_clusters.append({"name": NOWHERE, "type": "STATIC", "connect_timeout": "0.1s"})
     if options.tracing:
-        found.append(cluster("otlp", (options.tracing,)) | {"typed_extension_protocol_options": http2()})
-    return found
+        all_clusters.append(cluster("otlp", (options.tracing,)) | {"typed_extension_protocol_options": http2()})
+    return all_clusters
 
 
 def service_cluster(name: str, addresses: tuple[str, ...]) -> Json:
     """A service's processes. Only one of several is ever put aside: the last one must be asked, whatever it answers."""
-    found = cluster(name, addresses) | {
+    made = cluster(name, addresses) | {
         "typed_extension_protocol_options": http2(),
         "circuit_breakers": {
             "thresholds": [
@@ -223,8 +223,8 @@ def service_cluster(name: str, addresses: tuple[str, ...]) -> Json:
         },
     }
     if len(addresses) > 1:
-        found["lb_policy"] = "LEAST_REQUEST"
-        found["outlier_detection"] = {
+        made["lb_policy"] = "LEAST_REQUEST"
+        made["outlier_detection"] = {
             # By connections that fail alone: an INTERNAL or UNIMPLEMENTED of one RPC says nothing about the process.
             "split_external_local_origin_errors": True,
             "consecutive_local_origin_failure": 3,
@@ -235,7 +235,7 @@ def service_cluster(name: str, addresses: tuple[str, ...]) -> Json:
             "base_ejection_time": "2s",
             "max_ejection_percent": 50,
         }
-    return found
+    return made
 
 
 def cluster(name: str, addresses: tuple[str, ...]) -> Json:
@@ -290,7 +290,7 @@ def is_ip(address: str) -> bool:
 
 
 class _Plain(getattr(yaml, "CSafeDumper", yaml.SafeDumper)):  # type: ignore[misc]
-    """YAML without anchors: what is said twice is written twice."""
+    """YAML without anchors: what occurs twice is written twice."""
 
     def ignore_aliases(self, data: Any) -> bool:
         """Never an alias."""

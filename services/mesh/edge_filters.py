@@ -165,7 +165,7 @@ def jwt_requirement(name: str) -> Json:
 def local_ratelimit(limits: RateLimits) -> Json:
     """The quotas of the contract, per caller or address, each with a bucket of its own that is made when needed.
 
-    A route's metadata says its class. A call takes from all buckets that it matches; the header tells of the tightest.
+    A route's metadata has its class. A call takes from all buckets that it matches; the header has the tightest.
     """
     percent = {"default_value": {"numerator": 100, "denominator": "HUNDRED"}}
     address: Json = {"remote_address": {}}
@@ -214,8 +214,8 @@ def api_key_only() -> Json:
 
 def descriptor(per_minute: int, **entries: str) -> Json:
     """A bucket for each combination of values; an empty value stands for any."""
-    found = [{"key": key, "value": value} if value else {"key": key} for key, value in entries.items()]
-    return {"entries": found, "token_bucket": bucket(per_minute)}
+    descriptor_entries = [{"key": key, "value": value} if value else {"key": key} for key, value in entries.items()]
+    return {"entries": descriptor_entries, "token_bucket": bucket(per_minute)}
 
 
 def bucket(per_minute: int) -> Json:

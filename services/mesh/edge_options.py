@@ -15,7 +15,7 @@ class RateLimits:
     auth: int = 10  # per client address
     trading: int = 300  # per caller
     total: int = 1000  # per caller, whatever the class
-    # API keys are not verified here. Whoever makes them up is stopped by this one, per client address.
+    # API keys are not verified here. Made-up ones are stopped by this limit, per client address.
     unverified: int = 3000
 
 

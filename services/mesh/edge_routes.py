@@ -170,13 +170,13 @@ def rpc_route(rpc: Rpc) -> Json:
     """The route of one RPC, by gRPC, gRPC-Web and, once transcoded, REST."""
     policy = rpc.policy
     route: Json = {"cluster": policy.service}
-    found: Json = {"match": {"path": policy.full_name}, "route": route}
+    entry: Json = {"match": {"path": policy.full_name}, "route": route}
     if policy.deadline_s is None:
         route |= STREAM_DEADLINE | {"retry_policy": {"retry_on": NEVER_ARRIVED, "num_retries": 2}}
     else:
         # Envoy keeps no time for REST calls upstream by itself.
         deadline = {"key": "grpc-timeout", "value": f"{round(policy.deadline_s * 1000)}m"}
-        found["request_headers_to_add"] = [{"header": deadline, "append_action": "ADD_IF_ABSENT"}]
+        entry["request_headers_to_add"] = [{"header": deadline, "append_action": "ADD_IF_ABSENT"}]
         route |= {
             "timeout": seconds(policy.deadline_s + SLACK_S),
             "max_stream_duration": {"grpc_timeout_header_max": seconds(policy.deadline_s + SLACK_S)},
@@ -184,12 +184,12 @@ def rpc_route(rpc: Rpc) -> Json:
         }
     if policy.rate_limit in CLASSES:
         key, value = CLASSES[policy.rate_limit]
-        found["metadata"] = {"filter_metadata": {METADATA: {key: value, "counted": "total"}}}
+        entry["metadata"] = {"filter_metadata": {METADATA: {key: value, "counted": "total"}}}
     if any(rest_route.response_body for rest_route in rpc.routes):
-        found["response_headers_to_add"] = overwritten(PAGE_HEADERS)
+        entry["response_headers_to_add"] = overwritten(PAGE_HEADERS)
     if policy.public:
-        found["typed_per_filter_config"] = {"envoy.filters.http.jwt_authn": jwt_requirement("public")}
-    return found
+        entry["typed_per_filter_config"] = {"envoy.filters.http.jwt_authn": jwt_requirement("public")}
+    return entry
 
 
 def retries(rpc: Rpc) -> Json:
@@ -203,7 +203,7 @@ def retries(rpc: Rpc) -> Json:
 
 
 def operators(options: EdgeOptions) -> list[Json]:
-    """Reflection and grpc.health.v1, for grpcurl and whoever watches: any process answers for all it hosts."""
+    """Reflection and grpc.health.v1, for grpcurl and monitoring: any process answers for all it hosts."""
     cluster = min(options.services)
     config = {"envoy.filters.http.jwt_authn": jwt_requirement("public"), **not_limited(options)}
     return [
@@ -217,7 +217,7 @@ def operators(options: EdgeOptions) -> list[Json]:
 
 
 def not_limited(options: EdgeOptions) -> Json:
-    """Per-route configuration of what no quota counts, so that no header tells of one."""
+    """Per-route configuration of what no quota counts, so that no header states one."""
     if options.rate_limits is None:
         return {}
     disabled = {"@type": "type.googleapis.com/envoy.config.route.v3.FilterConfig", "disabled": True}

@@ -104,8 +104,8 @@ def differences(made: Path, committed: Path) -> Iterator[tuple[str, str]]:
 
 def files(root: Path) -> set[str]:
     """The generated files below a folder, by relative path."""
-    found = (path for folder in GENERATED for path in (root / folder).rglob("*") if path.is_file())
-    return {path.relative_to(root).as_posix() for path in found if "__pycache__" not in path.parts}
+    paths = (path for folder in GENERATED for path in (root / folder).rglob("*") if path.is_file())
+    return {path.relative_to(root).as_posix() for path in paths if "__pycache__" not in path.parts}
 
 
 def publish(made: Path, target: Path, changes: list[tuple[str, str]]) -> None:

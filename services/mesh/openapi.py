@@ -79,7 +79,7 @@ def operation(contract: Contract, schemas: Schemas, rpc: Rpc, route: RestRoute) 
     """One route of one RPC."""
     policy, method = rpc.policy, rpc.method
     comment = contract.comments.get(method.full_name, "")
-    found: Json = {
+    rendered: Json = {
         "operationId": f"{method.containing_service.name}_{method.name}",
         "tags": [method.containing_service.name],
         "summary": comment.split(". ")[0].split("\n")[0].rstrip(".:"),
@@ -87,28 +87,28 @@ def operation(contract: Contract, schemas: Schemas, rpc: Rpc, route: RestRoute) 
         "security": [] if policy.public else [{"accessToken": []}, {"apiKey": []}],
     }
     if parameters := [*path_parameters(schemas, rpc, route), *query_parameters(schemas, rpc, route)]:
-        found["parameters"] = parameters
+        rendered["parameters"] = parameters
     if route.body:
-        found["requestBody"] = request_body(schemas, rpc, route)
-    found["responses"] = {"200": answer(contract, schemas, rpc, route)} | {
+        rendered["requestBody"] = request_body(schemas, rpc, route)
+    rendered["responses"] = {"200": answer(contract, schemas, rpc, route)} | {
         status: {"$ref": f"#/components/responses/{name}"}
         for status, (name, _) in ERRORS.items()
         if not (policy.public and status == "403") and not (not route.body and status == "413")
     }
-    return found
+    return rendered
 
 
 def notes(rpc: Rpc) -> list[str]:
     """The policy in words."""
     policy = rpc.policy
-    found = [f"gRPC: `{policy.full_name}`."]
+    sentences = [f"gRPC: `{policy.full_name}`."]
     if policy.permission:
-        found.append(f"Permission: `{policy.permission}`.")
+        sentences.append(f"Permission: `{policy.permission}`.")
     if limit := LIMITS[policy.rate_limit]:
-        found.append(f"Quota: {limit}.")
+        sentences.append(f"Quota: {limit}.")
     if policy.idempotent and not policy.streams:
-        found.append("Repeating it changes nothing more.")
-    return found
+        sentences.append("Repeating it changes nothing more.")
+    return sentences
 
 
 def path_parameters(schemas: Schemas, rpc: Rpc, route: RestRoute) -> list[Json]:
@@ -131,28 +131,28 @@ def query_parameters(schemas: Schemas, rpc: Rpc, route: RestRoute) -> list[Json]
 
 def leaves(message: Descriptor, prefix: str) -> list[tuple[str, FieldDescriptor]]:
     """The fields that a query can carry, by path: `orderId`, `range.startTime`."""
-    found: list[tuple[str, FieldDescriptor]] = []
+    fields: list[tuple[str, FieldDescriptor]] = []
     for field in message.fields:
         name = prefix + field.json_name
         inner = field.message_type
         if inner is None or inner.full_name in IN_QUERIES:
-            found.append((name, field))
+            fields.append((name, field))
         elif not field.is_repeated and not inner.full_name.startswith("google."):
-            found += leaves(inner, name + ".")
-    return found
+            fields += leaves(inner, name + ".")
+    return fields
 
 
 def parameter(schemas: Schemas, field: FieldDescriptor, name: str, place: str) -> Json:
     """A field in the path or the query."""
     schema = schemas.field(field)
-    found: Json = {"name": name, "in": place}
+    rendered: Json = {"name": name, "in": place}
     if text := schema.pop("description", ""):
-        found["description"] = text
+        rendered["description"] = text
     if place == "path" or rules_of(field).required:
-        found["required"] = True
+        rendered["required"] = True
     if place == "query" and field.is_repeated:
-        found |= {"style": "form", "explode": True}
-    return found | {"schema": schema}
+        rendered |= {"style": "form", "explode": True}
+    return rendered | {"schema": schema}
 
 
 def request_body(schemas: Schemas, rpc: Rpc, route: RestRoute) -> Json:

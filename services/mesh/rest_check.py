@@ -108,14 +108,14 @@ def _json_path(message: Descriptor | None, field_path: str) -> str:
     return ".".join(names)
 
 
-def _collect(message: Descriptor, found: dict[str, Descriptor]) -> None:
-    if message.full_name in found:
+def _collect(message: Descriptor, messages: dict[str, Descriptor]) -> None:
+    if message.full_name in messages:
         return
-    found[message.full_name] = message
+    messages[message.full_name] = message
     for field in message.fields:
         item = _item(field)
         if item.message_type is not None and _kind(item) == item.message_type.full_name:
-            _collect(item.message_type, found)
+            _collect(item.message_type, messages)
 
 
 def _item(field: FieldDescriptor) -> FieldDescriptor:

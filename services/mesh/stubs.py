@@ -22,7 +22,7 @@ THIRD_PARTY = (
 
 
 class ProtocError(Exception):
-    """Protoc refused the contract; it has said why on standard error."""
+    """Protoc refused the contract; the reason is on standard error."""
 
 
 def write_stubs(proto: Path, python: Path) -> descriptor_pb2.FileDescriptorSet:

@@ -36,10 +36,10 @@ class Administration:
         self._revocations = revocations
         self._clock = clock
 
-    async def list_users(self, wanted: UserFilter, page: Page) -> PageResult[User]:
+    async def list_users(self, filter_: UserFilter, page: Page) -> PageResult[User]:
         """A page of users, newest first."""
         async with self._users.read() as users:
-            rows = await users.list_page(wanted, str(page.after[0]) if page.after else None, page.size + 1)
+            rows = await users.list_page(filter_, str(page.after[0]) if page.after else None, page.size + 1)
         return page.slice(rows, key=lambda user: [user.user_id])
 
     async def set_status(self, user_id: str, status: UserStatus) -> User:

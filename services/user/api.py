@@ -23,18 +23,18 @@ class UserApi(rpc.UserServiceServicer):
         user = await self._users.register_user(
             request.username, request.email, request.password, request.phone, request.display_name
         )
-        return pb.RegisterUserResponse(user=convert.to_user(user))
+        return pb.RegisterUserResponse(user=convert.user_to_pb(user))
 
     async def GetUser(self, request: pb.GetUserRequest, call: Call) -> pb.GetUserResponse:
         """Reads a user."""
         any_user = call.identity.has(ADMIN_ALL)
         user = await self._users.get_user(call.user_id, request.user_id, any_user=any_user)
-        return pb.GetUserResponse(user=convert.to_user(user))
+        return pb.GetUserResponse(user=convert.user_to_pb(user))
 
     async def UpdateUser(self, request: pb.UpdateUserRequest, call: Call) -> pb.UpdateUserResponse:
         """Changes the caller's profile."""
-        user = await self._users.update_user(call.user_id, request.user_id, convert.from_update(request))
-        return pb.UpdateUserResponse(user=convert.to_user(user))
+        user = await self._users.update_user(call.user_id, request.user_id, convert.update_from_pb(request))
+        return pb.UpdateUserResponse(user=convert.user_to_pb(user))
 
     async def ChangePassword(self, request: pb.ChangePasswordRequest, call: Call) -> pb.ChangePasswordResponse:
         """Changes the caller's password."""
@@ -45,25 +45,25 @@ class UserApi(rpc.UserServiceServicer):
 
     async def ListUsers(self, request: pb.ListUsersRequest, call: Call) -> pb.ListUsersResponse:
         """Lists users."""
-        found = await self._administration.list_users(convert.from_filter(request), Page.of(request, call.user_id))
-        users = [convert.to_user(user) for user in found.items]
-        return pb.ListUsersResponse(users=users, next_page_token=found.next_page_token)
+        page = await self._administration.list_users(convert.filter_from_pb(request), Page.of(request, call.user_id))
+        users = [convert.user_to_pb(user) for user in page.items]
+        return pb.ListUsersResponse(users=users, next_page_token=page.next_page_token)
 
     async def SetUserStatus(self, request: pb.SetUserStatusRequest, call: Call) -> pb.SetUserStatusResponse:
         """Sets a user's status."""
-        user = await self._administration.set_status(request.user_id, convert.from_status(request.status))
-        return pb.SetUserStatusResponse(user=convert.to_user(user))
+        user = await self._administration.set_status(request.user_id, convert.status_from_pb(request.status))
+        return pb.SetUserStatusResponse(user=convert.user_to_pb(user))
 
     async def SetUserRole(self, request: pb.SetUserRoleRequest, call: Call) -> pb.SetUserRoleResponse:
         """Sets a user's role."""
         user = await self._administration.set_role(request.user_id, request.role)
-        return pb.SetUserRoleResponse(user=convert.to_user(user))
+        return pb.SetUserRoleResponse(user=convert.user_to_pb(user))
 
     async def VerifyPassword(self, request: pb.VerifyPasswordRequest, call: Call) -> pb.VerifyPasswordResponse:
         """Says whose password it is."""
         user = await self._users.verify_password(request.username, request.password)
-        return pb.VerifyPasswordResponse(user=convert.to_user(user))
+        return pb.VerifyPasswordResponse(user=convert.user_to_pb(user))
 
     async def LookupUser(self, request: pb.LookupUserRequest, call: Call) -> pb.LookupUserResponse:
         """Reads any user."""
-        return pb.LookupUserResponse(user=convert.to_user(await self._users.lookup_user(request.user_id)))
+        return pb.LookupUserResponse(user=convert.user_to_pb(await self._users.lookup_user(request.user_id)))

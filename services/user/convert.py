@@ -9,7 +9,7 @@ from services.user.user import ProfileChange, User, UserFilter, UserStatus
 CHANGEABLE = ("email", "phone", "display_name")
 
 
-def to_user(user: User) -> pb.User:
+def user_to_pb(user: User) -> pb.User:
     """A user for the wire."""
     message = pb.User(
         user_id=user.user_id,
@@ -27,18 +27,18 @@ def to_user(user: User) -> pb.User:
     return message
 
 
-def from_status(status: int) -> UserStatus:
+def status_from_pb(status: int) -> UserStatus:
     """A status from the wire."""
     return UserStatus(pb.UserStatus.Name(status).removeprefix("USER_STATUS_"))
 
 
-def from_filter(request: pb.ListUsersRequest) -> UserFilter:
+def filter_from_pb(request: pb.ListUsersRequest) -> UserFilter:
     """Convert a filter of users."""
-    status = from_status(request.status) if request.status else None
+    status = status_from_pb(request.status) if request.status else None
     return UserFilter(query=request.query, role=request.role, status=status)
 
 
-def from_update(request: pb.UpdateUserRequest) -> ProfileChange:
+def update_from_pb(request: pb.UpdateUserRequest) -> ProfileChange:
     """Convert changes: the mask's fields, or all that are set without one. Raises Invalid for any other field."""
     if request.update_mask.paths:
         paths = [path.removeprefix("user.") for path in request.update_mask.paths]

@@ -17,7 +17,7 @@ class UserRow(Base):
     """A user. The `…_key` columns hold what must be unique, without case."""
 
     __tablename__ = "users"
-    # The repository tells by these names which of the two is taken.
+    # By these names the repository knows which of the two is taken.
     __table_args__ = (
         UniqueConstraint("username_key", name="uq_users_username_key"),
         UniqueConstraint("email_key", name="uq_users_email_key"),

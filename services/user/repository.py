@@ -37,7 +37,7 @@ class UserRepository:
         self._user_events = user_events
 
     async def add(self, user: User, password_hash: str) -> None:
-        """Write a new user and tell the others. Raises UsernameTaken, EmailTaken."""
+        """Write a new user and its event. Raises UsernameTaken, EmailTaken."""
         values = {"password_hash": password_hash, "user_id": user.user_id, "create_time": user.create_time}
         await self._write(insert(UserRow).values(**values, **_values(user)))
         await self._user_events.registered(self._session, user)
@@ -77,24 +77,24 @@ class UserRepository:
             # PostgreSQL refuses such text with an error of its own.
             return None
         # No user name has an @.
-        wanted = (
+        condition = (
             UserRow.email_key == email_key(username)
             if "@" in username
             else UserRow.username_key == username.strip().casefold()
         )
-        row = await self._session.scalar(select(UserRow).where(wanted))
+        row = await self._session.scalar(select(UserRow).where(condition))
         return Credentials(_user(row), row.password_hash) if row else None
 
-    async def list_page(self, wanted: UserFilter, before_id: str | None, limit: int) -> Sequence[User]:
+    async def list_page(self, filter_: UserFilter, before_id: str | None, limit: int) -> Sequence[User]:
         """Users, newest first: ids grow with time."""
         query = select(UserRow).order_by(UserRow.user_id.desc()).limit(limit)
         if before_id is not None:
             query = query.where(UserRow.user_id < before_id)
-        if wanted.role:
-            query = query.where(UserRow.role == wanted.role)
-        if wanted.status:
-            query = query.where(UserRow.status == wanted.status.value)
-        if text := wanted.query.replace("\0", "").strip().casefold():
+        if filter_.role:
+            query = query.where(UserRow.role == filter_.role)
+        if filter_.status:
+            query = query.where(UserRow.status == filter_.status.value)
+        if text := filter_.query.replace("\0", "").strip().casefold():
             matches = (column.contains(text, autoescape=True) for column in (UserRow.username_key, UserRow.email_key))
             query = query.where(or_(*matches))
         return [_user(row) for row in await self._session.scalars(query)]

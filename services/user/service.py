@@ -93,8 +93,7 @@ class UserService:
 
     async def get_user(self, caller_id: str, user_id: str, *, any_user: bool = False) -> User:
         """A user: `me`, the caller's own id, or with `any_user` anybody's. Raises NotFound."""
-        wanted = user_id if any_user and user_id != ME else own(caller_id, user_id)
-        return await self.lookup_user(wanted)
+        return await self.lookup_user(user_id if any_user and user_id != ME else own(caller_id, user_id))
 
     async def lookup_user(self, user_id: str) -> User:
         """Any user. Raises NotFound."""

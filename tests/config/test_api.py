@@ -13,7 +13,7 @@ from grpc_status import rpc_status
 from redfire.config.v1 import config_pb2 as pb
 from redfire.config.v1.config_pb2_grpc import ConfigServiceStub
 
-from services.config.convert import from_value, to_struct, to_value
+from services.config.convert import struct_to_pb, value_from_pb, value_to_pb
 from tests.harness import Platform, platform
 from tests.waiting import until
 
@@ -37,11 +37,11 @@ def configs(p: Platform) -> Any:
 
 async def put(configs: Any, value: Any, key: str = "fast_window", **more: Any) -> pb.Config:
     target = {**name(key), **more}
-    return (await configs.SetConfig(pb.SetConfigRequest(**target, value=to_value(value)))).config
+    return (await configs.SetConfig(pb.SetConfigRequest(**target, value=value_to_pb(value)))).config
 
 
 async def get(configs: Any, key: str = "fast_window", **more: Any) -> Any:
-    return from_value((await configs.GetConfig(pb.GetConfigRequest(**{**name(key), **more}))).config.value)
+    return value_from_pb((await configs.GetConfig(pb.GetConfigRequest(**{**name(key), **more}))).config.value)
 
 
 async def refused(call: Any) -> tuple[grpc.StatusCode, str, list[str]]:
@@ -110,7 +110,7 @@ async def test_a_rollback_writes_the_earlier_value_again(configs: Any) -> None:
         await put(configs, value)
     await configs.DeleteConfig(pb.DeleteConfigRequest(**name()))
     config = (await configs.RollbackConfig(pb.RollbackConfigRequest(**name(), version=1))).config
-    assert (config.version, from_value(config.value)) == (4, "a")
+    assert (config.version, value_from_pb(config.value)) == (4, "a")
     deleted = configs.RollbackConfig(pb.RollbackConfigRequest(**name(), version=3))
     assert await refused(deleted) == (grpc.StatusCode.INVALID_ARGUMENT, "INVALID_FIELD", ["version"])
     absent = configs.RollbackConfig(pb.RollbackConfigRequest(**name(), version=9))
@@ -118,7 +118,7 @@ async def test_a_rollback_writes_the_earlier_value_again(configs: Any) -> None:
 
 
 async def set_schema(configs: Any, schema: dict[str, Any], key: str = "fast_window") -> Any:
-    return await configs.SetConfigSchema(pb.SetConfigSchemaRequest(**name(key), schema=to_struct(schema)))
+    return await configs.SetConfigSchema(pb.SetConfigSchemaRequest(**name(key), schema=struct_to_pb(schema)))
 
 
 async def test_a_schema_counts_in_all_environments_and_names_the_path(configs: Any) -> None:
@@ -192,7 +192,7 @@ async def test_lists_are_paged_by_key(configs: Any) -> None:
 def changes(answer: Any) -> dict[str, tuple[Any, Any]]:
     return {
         f"{c.service_name}.{c.key}": tuple(
-            from_value(getattr(c, side)) if c.HasField(side) else "absent" for side in ("old_value", "new_value")
+            value_from_pb(getattr(c, side)) if c.HasField(side) else "absent" for side in ("old_value", "new_value")
         )
         for c in answer.changes
     }

@@ -188,15 +188,15 @@ class Database:
     def _differences(self, connection: Connection) -> list[str]:
         """The columns by which tables that are there differ from ours, save those that can be added."""
         inspector = inspect(connection)
-        found = []
+        differences = []
         for table in self._metadata.sorted_tables:
             if inspector.has_table(table.name):
                 there = {column["name"] for column in inspector.get_columns(table.name)}
                 ours = set(table.columns.keys())
                 missing = [name for name in sorted(ours - there) if not _can_be_added(table.columns[name])]
-                found += [f"{table.name}.{name} is missing" for name in missing]
-                found += [f"{table.name}.{name} is unknown" for name in sorted(there - ours)]
-        return found
+                differences += [f"{table.name}.{name} is missing" for name in missing]
+                differences += [f"{table.name}.{name} is unknown" for name in sorted(there - ours)]
+        return differences
 
     def _connect_writer(self) -> Connection:
         # A synchronous engine in a thread of its own: aiosqlite's hop per cursor call costs ten times the work.

@@ -157,14 +157,14 @@ class GroupCommitWriter:
             else:
                 outcomes += [None] * len(group)
                 return
-        found: list[BaseException | None] = []
+        in_parts: list[BaseException | None] = []
         try:
-            _write_in_parts(connection, group, self._prepared, found)
+            _write_in_parts(connection, group, self._prepared, in_parts)
             connection.commit()
         except BaseException:
             connection.rollback()
             raise
-        outcomes += found
+        outcomes += in_parts
 
 
 class _Prepared:
@@ -187,8 +187,8 @@ class _Prepared:
                 for name in compiled.positiontup
             ]
             values = f"({', '.join('?' * len(self._columns))})"
-            head, found, tail = self._sql.partition(f" VALUES {values}")
-            if found and dialect.paramstyle == "qmark" and head.startswith("INSERT ") and "?" not in tail:
+            head, separator, tail = self._sql.partition(f" VALUES {values}")
+            if separator and dialect.paramstyle == "qmark" and head.startswith("INSERT ") and "?" not in tail:
                 self._around = f"{head} VALUES ", values, tail
 
     def execute(self, connection: Connection, rows: list[Mapping[str, Any]]) -> None:
@@ -206,12 +206,12 @@ class _Prepared:
             connection.exec_driver_sql(self._sql_for(len(part)), tuple(chain.from_iterable(part)))
 
     def _sql_for(self, rows: int) -> str:
-        found = self._sql_by_rows.get(rows)
-        if found is None:
+        sql = self._sql_by_rows.get(rows)
+        if sql is None:
             assert self._around is not None
             head, row, tail = self._around
-            found = self._sql_by_rows[rows] = head + ", ".join([row] * rows) + tail
-        return found
+            sql = self._sql_by_rows[rows] = head + ", ".join([row] * rows) + tail
+        return sql
 
 
 def _transaction(
@@ -230,10 +230,10 @@ def _write(
             by_statement.setdefault(id(statement), (statement, []))[1].append(row)
     for statement, rows in by_statement.values():
         key = (id(statement), tuple(rows[0]))
-        found = prepared.get(key)
-        if found is None:
-            found = prepared[key] = _Prepared(statement, connection.dialect, key[1])
-        found.execute(connection, rows)
+        entry = prepared.get(key)
+        if entry is None:
+            entry = prepared[key] = _Prepared(statement, connection.dialect, key[1])
+        entry.execute(connection, rows)
 
 
 def _write_in_parts(

@@ -20,8 +20,8 @@ class Revocations:
     def add(self, revoked_id: str, expires_at: float) -> None:
         """Note that a session or key is revoked, and end its streams; after `expires_at` its tokens have expired."""
         self._revoked[revoked_id] = expires_at
-        for tell in list(self._watchers.get(revoked_id, ())):
-            tell()
+        for listener in list(self._watchers.get(revoked_id, ())):
+            listener()
         if time.time() - self._swept_at > 60:
             self._swept_at = time.time()
             self._revoked = {key: end for key, end in self._revoked.items() if end > self._swept_at}
@@ -31,13 +31,13 @@ class Revocations:
         if identity.revocable_id in self._revoked:
             raise Unauthenticated("the session was ended", reason=Reason.SESSION_REVOKED)
 
-    def watch(self, identity: Identity, tell: Callable[[], None]) -> Callable[[], None]:
-        """Call `tell` when the caller's session or key is revoked; the answer stops watching."""
+    def watch(self, identity: Identity, listener: Callable[[], None]) -> Callable[[], None]:
+        """Call `listener` when the caller's session or key is revoked; the answer stops watching."""
         watchers = self._watchers.setdefault(identity.revocable_id, set())
-        watchers.add(tell)
+        watchers.add(listener)
 
         def stop() -> None:
-            watchers.discard(tell)
+            watchers.discard(listener)
             if not watchers:
                 self._watchers.pop(identity.revocable_id, None)
 

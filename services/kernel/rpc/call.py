@@ -50,7 +50,7 @@ class Origin:
     deadline: float | None = None
     peer: str = ""
     service: Identity | None = None
-    # The call of this process that it is made for, where that is all there is to tell of.
+    # The call of this process that it is made for, where there is nothing else to carry.
     parent: Call | None = None
 
     def text(self, key: str) -> str:
@@ -80,8 +80,8 @@ def new_traceparent() -> str:
 
 def _valid_traceparent(value: str) -> str:
     # Of a later version only what this one knows: orders carry it to the database, which takes no more.
-    found = _TRACEPARENT.match(value)
-    return found[0] if found is not None and (len(value) == len(found[0]) or found[1] != "00") else ""
+    match = _TRACEPARENT.match(value)
+    return match[0] if match is not None and (len(value) == len(match[0]) or match[1] != "00") else ""
 
 
 def _host(peer: str) -> str:

@@ -92,7 +92,9 @@ def _field_terms(field: FieldDescriptor, value: str, rules: Any, known: dict[str
         elif rule.name == "ignore" and rule.enum_type.values_by_number[content].name == "IGNORE_IF_ZERO_VALUE":
             if_set = True
         elif rule.name in _INTEGERS or rule.name in ("string", "enum"):
-            terms += [_term(field, rule.name, option, wanted, value, known) for option, wanted in content.ListFields()]
+            terms += [
+                _term(field, rule.name, option, expected, value, known) for option, expected in content.ListFields()
+            ]
         else:
             raise _Unknown
     for term in terms:
@@ -100,24 +102,24 @@ def _field_terms(field: FieldDescriptor, value: str, rules: Any, known: dict[str
 
 
 def _term(
-    field: FieldDescriptor, kind: str, rule: FieldDescriptor, wanted: Any, value: str, known: dict[str, Any]
+    field: FieldDescriptor, kind: str, rule: FieldDescriptor, expected: Any, value: str, known: dict[str, Any]
 ) -> str:
-    if rule.is_extension and wanted is True:
+    if rule.is_extension and expected is True:
         for option, predefined in rule.GetOptions().ListFields():
             if option.full_name == "buf.validate.predefined":
                 return " and ".join(_Expression(cel.expression, known, value).python() for cel in predefined.cel)
     elif kind == "string" and rule.name == "pattern":
-        return _match(wanted, value, known)
-    elif kind == "string" and rule.name == "uuid" and wanted:
+        return _match(expected, value, known)
+    elif kind == "string" and rule.name == "uuid" and expected:
         return _match(_UUID, value, known)
     elif kind == "string" and rule.name in ("min_len", "max_len"):
-        return f"len({value}) {'>=' if rule.name == 'min_len' else '<='} {int(wanted)}"
-    elif kind == "enum" and rule.name == "defined_only" and wanted:
+        return f"len({value}) {'>=' if rule.name == 'min_len' else '<='} {int(expected)}"
+    elif kind == "enum" and rule.name == "defined_only" and expected:
         return f"{value} in {_named(frozenset(field.enum_type.values_by_number if field.enum_type else ()), known)}"
     elif kind == "enum" and rule.name == "not_in":
-        return f"{value} not in {_named(frozenset(wanted), known)}"
+        return f"{value} not in {_named(frozenset(expected), known)}"
     elif kind in _INTEGERS and rule.name in _COMPARISONS:
-        return f"{value} {_COMPARISONS[rule.name]} {int(wanted)}"
+        return f"{value} {_COMPARISONS[rule.name]} {int(expected)}"
     raise _Unknown
 
 
@@ -145,11 +147,11 @@ class _Expression:
         self._tokens: list[tuple[str, str]] = []
         at = 0
         while at < len(text.rstrip()):
-            found = _TOKEN.match(text, at)
-            if found is None:
+            token = _TOKEN.match(text, at)
+            if token is None:
                 raise _Unknown
-            self._tokens.append((str(found.lastgroup), found[found.lastgroup or 0]))
-            at = found.end()
+            self._tokens.append((str(token.lastgroup), token[token.lastgroup or 0]))
+            at = token.end()
         self._at = 0
 
     def python(self) -> str:
@@ -159,15 +161,15 @@ class _Expression:
             raise _Unknown
         return result
 
-    def _take(self, *wanted: str) -> str:
+    def _take(self, *expected: str) -> str:
         """The next token where it is one of these, else nothing."""
-        if self._at < len(self._tokens) and self._tokens[self._at][1] in wanted:
+        if self._at < len(self._tokens) and self._tokens[self._at][1] in expected:
             self._at += 1
             return self._tokens[self._at - 1][1]
         return ""
 
-    def _require(self, wanted: str) -> None:
-        if not self._take(wanted):
+    def _require(self, expected: str) -> None:
+        if not self._take(expected):
             raise _Unknown
 
     def _either(self) -> str:

@@ -10,7 +10,7 @@ from services.kernel.policy import contract_services, descriptor_set
 
 
 class ContractReflection(reflection.aio.ReflectionServicer):
-    """Answers from the committed descriptor set; lists every service of the contract, whoever serves it."""
+    """Answers from the committed descriptor set; lists every service of the contract, also those of other processes."""
 
     def __init__(self) -> None:
         names = [name for names in contract_services().values() for name in names]
@@ -33,18 +33,18 @@ class ContractReflection(reflection.aio.ReflectionServicer):
         name = fully_qualified_name
         while name and name not in self._by_symbol:
             name = name.rpartition(".")[0]
-        found = self._answer(request, self._by_symbol.get(name, ""))
-        return found or super()._file_containing_symbol(request, fully_qualified_name)
+        answer = self._answer(request, self._by_symbol.get(name, ""))
+        return answer or super()._file_containing_symbol(request, fully_qualified_name)
 
     def _answer(self, request: Any, filename: str) -> Any:
         if filename not in self._files:
             return None
-        wanted, order = [filename], []
-        while wanted:
-            name = wanted.pop()
+        pending, order = [filename], []
+        while pending:
+            name = pending.pop()
             if name not in order:
                 order.append(name)
-                wanted += self._files[name].dependency
+                pending += self._files[name].dependency
         files = [self._files[name].SerializeToString() for name in order]
         answer = pb.FileDescriptorResponse(file_descriptor_proto=files)
         return pb.ServerReflectionResponse(file_descriptor_response=answer, original_request=request)

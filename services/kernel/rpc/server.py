@@ -109,7 +109,7 @@ class Handlers:
             token = current_call.set(call)
             try:
                 if policy.internal and origin.service is not None:
-                    # What services of this process tell each other was made by our own code, of validated requests.
+                    # Requests between services of this process are made by our own code, of validated ones.
                     admit_service(policy, origin.service, call)
                 else:
                     await admit(policy, origin, call)
@@ -284,9 +284,9 @@ def _origin(context: Any) -> Origin:
 
 
 async def _abort(context: Any, error: RedFireError, origin: Origin) -> None:
-    found = status.to_status(error, origin.text("x-request-id"))
-    context.set_trailing_metadata(((status.DETAILS_KEY, found.SerializeToString()),))
-    await context.abort(status.grpc_code(found.code), found.message)
+    details = status.to_status(error, origin.text("x-request-id"))
+    context.set_trailing_metadata(((status.DETAILS_KEY, details.SerializeToString()),))
+    await context.abort(status.grpc_code(details.code), details.message)
 
 
 class UnknownMethods(grpc.GenericRpcHandler):

@@ -25,10 +25,10 @@ def service_config(policies: Iterable[MethodPolicy]) -> dict[str, Any]:
 
 def _method_config(policy: MethodPolicy) -> dict[str, Any]:
     service, _, method = policy.full_name[1:].partition("/")
-    found: dict[str, Any] = {"name": [{"service": service, "method": method}]}
+    config: dict[str, Any] = {"name": [{"service": service, "method": method}]}
     if policy.deadline_s is not None:
-        found["timeout"] = f"{policy.deadline_s:g}s"
+        config["timeout"] = f"{policy.deadline_s:g}s"
     # A stream that is opened again begins again: its reader must know.
     if policy.idempotent and not policy.streams:
-        found["retryPolicy"] = RETRY_POLICY
-    return found
+        config["retryPolicy"] = RETRY_POLICY
+    return config

@@ -65,7 +65,7 @@ def to_status(error: errors.RedFireError, request_id: str = "") -> status_pb2.St
     Together with its message as grpc-message it takes at most STATUS_BYTES of trailers. What is too long is clipped,
     and field violations are left out from the end.
     """
-    found = status_pb2.Status(code=code_of(error), message=_clipped_message(error.message))
+    answer = status_pb2.Status(code=code_of(error), message=_clipped_message(error.message))
     info = error_details_pb2.ErrorInfo(reason=error.reason.value, domain=DOMAIN, metadata=_clipped_metadata(error))
     rest: list[Message] = []
     if error.retry_after_s is not None:
@@ -76,15 +76,15 @@ def to_status(error: errors.RedFireError, request_id: str = "") -> status_pb2.St
         rest.append(error_details_pb2.RequestInfo(request_id=request_id[:REQUEST_ID_LENGTH]))
     if error.fields:
         # Space for what packing adds, and for the count of those left out.
-        room = (STATUS_BYTES - _encoded_size(found.message)) * 3 // 4 - found.ByteSize() - 128
+        room = (STATUS_BYTES - _encoded_size(answer.message)) * 3 // 4 - answer.ByteSize() - 128
         room -= sum(detail.ByteSize() + 64 for detail in (info, *rest))
         bad = _clipped_violations(error.fields, room)
         if omitted := len(error.fields) - len(bad.field_violations):
             info.metadata[OMITTED] = str(omitted)
         rest.insert(0, bad)
     for detail in (info, *rest):
-        found.details.add().Pack(detail)
-    return found
+        answer.details.add().Pack(detail)
+    return answer
 
 
 def clipped(text: str, limit: int) -> str:
@@ -106,15 +106,15 @@ def _encoded_size(message: str) -> int:
 
 
 def _clipped_metadata(error: errors.RedFireError) -> dict[str, str]:
-    found: dict[str, str] = {}
+    kept: dict[str, str] = {}
     room = METADATA_BYTES
     for key, value in error.metadata.items():
         key, value = clipped(key, VALUE_BYTES), clipped(value, VALUE_BYTES)
         room -= len(key.encode()) + len(value.encode()) + 8
         if room < 0:
             break
-        found[key] = value
-    return found
+        kept[key] = value
+    return kept
 
 
 def _clipped_violations(fields: dict[str, str], room: int) -> error_details_pb2.BadRequest:

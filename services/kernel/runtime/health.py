@@ -1,4 +1,4 @@
-"""grpc.health.v1: what each service of the process says of itself, told to watchers when it changes."""
+"""grpc.health.v1: the status of each service of the process, sent to watchers when it changes."""
 
 import asyncio
 
@@ -30,7 +30,7 @@ class HealthReporter:
         return {owner: "NOT_SERVING" if self._lifecycle.waiting_for(owner) else "SERVING" for owner in owners}
 
     async def publish(self) -> None:
-        """Tell the present state."""
+        """Publish the present state."""
         states = self.states()
         for owner, state in states.items():
             telemetry.service_up.labels(owner).set(state == "SERVING")
@@ -40,7 +40,7 @@ class HealthReporter:
         await self._set("", "SERVING" if all(s == "SERVING" for s in states.values()) else "NOT_SERVING")
 
     async def run(self) -> None:
-        """Follow the state for ever."""
+        """Publish changes of the state until cancelled."""
         while True:
             await self.publish()
             await asyncio.sleep(PERIOD_S)

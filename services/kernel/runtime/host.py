@@ -207,14 +207,14 @@ class Host:
 
     async def _verify_api_key(self, secret: str, client_address: str) -> Identity:
         stub = AuthServiceStub(self.channels.to("auth", self.names[0]))
-        found = await stub.VerifyApiKey(auth_pb2.VerifyApiKeyRequest(secret=secret, client_address=client_address))
-        expires = found.expire_time.ToNanoseconds() / 1e9 if found.HasField("expire_time") else float("inf")
+        key = await stub.VerifyApiKey(auth_pb2.VerifyApiKeyRequest(secret=secret, client_address=client_address))
+        expires = key.expire_time.ToNanoseconds() / 1e9 if key.HasField("expire_time") else float("inf")
         return Identity(
             kind="user",
-            user_id=found.user_id,
-            role=found.role,
-            permissions=frozenset(found.scopes),
-            api_key_id=found.api_key_id,
+            user_id=key.user_id,
+            role=key.role,
+            permissions=frozenset(key.scopes),
+            api_key_id=key.api_key_id,
             expires_at=expires,
         )
 

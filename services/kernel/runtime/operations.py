@@ -26,7 +26,7 @@ class OperationsServer:
         self.port = 0
 
     async def start(self, host: str, port: int) -> None:
-        """Listen; with port 0 on a free one, told by `port`."""
+        """Listen; with port 0 on a free one, which `port` has."""
         app = web.Application()
         app.router.add_get("/healthz", self._healthz)
         app.router.add_get("/livez", self._livez)
