@@ -2,16 +2,20 @@
 
 import ast
 import asyncio
+import itertools
+from datetime import UTC, datetime
 from decimal import Decimal as D
 from pathlib import Path
 
 import pytest
 
+from services.kernel.clock import ManualClock
 from services.kernel.data import group_commit as kernel_writer
 from services.trading import repository as repository_module
 from services.trading.domain import apply_reports
+from services.trading.emulation.stops import Stops
 from tests.trading.conftest import trading
-from tests.trading.fakes import SYMBOL
+from tests.trading.fakes import OTHER, SYMBOL
 from tests.waiting import until
 
 
@@ -118,3 +122,68 @@ async def test_the_journal_is_trimmed_in_parts_and_streams_resume_after_that(tmp
         await until(lambda: parts.count(False) and len(parts) > 3, 10)
     async with trading(peers=trader.peers, data_dir=tmp_path, user_id="u-1") as trader:
         await trader.create()
+
+
+@pytest.fixture
+def in_parts(monkeypatch):
+    """At most ten at once; answers the largest number of steps that were made between two turns of the loop."""
+    from services.trading.day import margin_calls
+    from services.trading.emulation import stops
+
+    monkeypatch.setattr(stops, "AT_ONCE", 10)
+    monkeypatch.setattr(margin_calls, "CANCELED_PART", 10)
+
+    async def largest(made, enough):
+        turns = []
+        while len(made) < enough:
+            turns.append(len(made))
+            await asyncio.sleep(0)
+        return max(after - before for before, after in itertools.pairwise([*turns, len(made)]))
+
+    return largest
+
+
+async def test_stops_that_one_price_triggers_are_sent_in_parts_each_once(in_parts, monkeypatch):
+    triggered, real = [], Stops._send
+
+    def send(self, order, *rest):
+        triggered.append(order.order_id)
+        real(self, order, *rest)
+
+    monkeypatch.setattr(Stops, "_send", send)
+    async with trading(paper_cash="900000000000") as trader:
+        held = await trader.create(quantity=100)
+        await trader.becomes(held.order_id, "NEW")
+        trader.engine.fill(held.order_id, 100, "4000")
+        await trader.becomes(held.order_id, "FILLED")
+        closing = {"side": "SELL", "effect": "CLOSE", "type": "STOP", "stop_price": "3900"}
+        stops = await asyncio.gather(*(trader.create(**closing) for _ in range(100)))
+        await until(lambda: trader.market.listeners)
+        watched = asyncio.create_task(in_parts(triggered, 100))
+        trader.market.price(SYMBOL, 3890.0)
+        trader.market.price(SYMBOL, 4000.0)  # what was triggered is, though the price has gone back
+        await until(lambda: len(trader.engine.sends) == 101, 10)
+        assert await watched <= 10
+        assert sorted(triggered) == sorted(stop.order_id for stop in stops)
+
+
+async def test_a_margin_call_cancels_in_parts(in_parts, monkeypatch):
+    canceled, real = [], apply_reports.cancel
+
+    def cancel(book, order, *rest):
+        canceled.append(order.order_id)
+        real(book, order, *rest)
+
+    async with trading(clock=ManualClock(datetime(2026, 1, 5, 2, tzinfo=UTC)), enforce_sessions=True) as trader:
+        held = await trader.create(quantity=3)
+        await trader.becomes(held.order_id, "NEW")
+        trader.engine.fill(held.order_id, 3, "4000")
+        await trader.becomes(held.order_id, "FILLED")
+        resting = await asyncio.gather(*(trader.create(symbol=OTHER, price="3400") for _ in range(40)))
+        await until(lambda: trader.market.listeners)
+        monkeypatch.setattr(apply_reports, "cancel", cancel)
+        watched = asyncio.create_task(in_parts(canceled, 40))
+        trader.market.price(SYMBOL, 3200.0)
+        for order in resting:
+            await trader.becomes(order.order_id, "CANCELED")
+        assert await watched <= 10 and sorted(canceled) == sorted(order.order_id for order in resting)

@@ -15,11 +15,13 @@ from services.kernel.decimals import plain
 from services.trading.domain import apply_reports
 from services.trading.domain.account import Account
 from services.trading.domain.change_set import MarginCall
+from services.trading.domain.order import Order
 from services.trading.state.store import Desk
 
 log = logging.getLogger(__name__)
 PASS_EVERY_S = 1.0
 AT_ONCE = 100
+CANCELED_PART = 50
 
 
 class MarginCalls:
@@ -39,6 +41,8 @@ class MarginCalls:
         for number, account in enumerate(list(self._desk.book.accounts.values())):
             if account.positions or account.margin_call:
                 self._check_account(account)
+            if account.margin_call:
+                await self._cancel_opening(account)
             if number % AT_ONCE == AT_ONCE - 1:
                 await asyncio.sleep(0)
 
@@ -56,14 +60,25 @@ class MarginCalls:
             account.margin_call = equity < margin
             changes.accounts[account.account_id] = changes.account_rows[account.account_id] = account
             changes.margin_calls.append(MarginCall(account.user_id, account.account_id, account.margin_call, *found))
-            if account.margin_call:
-                for order in book.open_orders(account.account_id):
-                    if not order.is_closing and order.status is not OrderStatus.PENDING_CANCEL:
-                        apply_reports.cancel(book, order, changes, Reason.MARGIN_CALL)
             desk.commit(changes)
         text = "account %s: a margin call %s: equity %s, margin %s"
         state = "begins" if account.margin_call else "is over"
         log.warning(text, account.account_id, state, plain(equity), plain(margin))
+
+    async def _cancel_opening(self, account: Account) -> None:
+        """Cancel opening orders, in parts, at each look: whatever stops in between, none is left."""
+        desk, book = self._desk, self._desk.book
+        opening = [order for order in book.open_orders(account.account_id) if _is_to_cancel(order)]
+        for start in range(0, len(opening), CANCELED_PART):
+            if not desk.is_open or book.accounts.get(account.account_id) is not account:
+                return
+            with desk.step(account.user_id) as changes:
+                for order in opening[start : start + CANCELED_PART]:
+                    if book.orders.get(order.order_id) is order and _is_to_cancel(order):
+                        apply_reports.cancel(book, order, changes, Reason.MARGIN_CALL)
+                if changes:
+                    desk.commit(changes)
+            await asyncio.sleep(0)
 
     def _equity_and_margin(self, account: Account) -> tuple[Decimal, Decimal] | None:
         """None while what the positions are worth is not known."""
@@ -73,3 +88,7 @@ class MarginCalls:
         if any(symbol not in prices for symbol, _ in account.positions):
             return None
         return account.equity(prices), account.margin
+
+
+def _is_to_cancel(order: Order) -> bool:
+    return not order.is_closing and order.status is not OrderStatus.PENDING_CANCEL

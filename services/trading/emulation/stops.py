@@ -37,7 +37,7 @@ log = logging.getLogger(__name__)
 HOUSEKEEPING_S = 1.0
 RETRY_EVERY_S = 0.1
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.5, 30.0
-# Orders ended between two turns of the loop.
+# Orders ended, or sent, between two turns of the loop.
 AT_ONCE = 200
 
 
@@ -85,8 +85,10 @@ class Stops:
         self._held.setdefault(order.symbol, {})[order.order_id] = order
         self._quotes.watch(order.symbol)
         quote = self._quotes.find(order.symbol, order.gateway)
-        if quote is not None and not self._acceptance.is_stale(order.symbol, order.gateway, quote):
-            self._on_order_price(order, quote.last_price)
+        if quote is None or self._acceptance.is_stale(order.symbol, order.gateway, quote):
+            return
+        if self._desk.is_open and self._is_triggered(order, quote.last_price):
+            self._trigger_all([(order, order.stop_price)])
 
     def rebuild(self) -> None:
         """Hold what the books say is held, and watch what they hold positions of."""
@@ -111,10 +113,16 @@ class Stops:
     def on_price(self, symbol: str, quote: Quote) -> None:
         """A new last price: it counts for the orders of its own gateway."""
         held = self._held.get(symbol)
-        if held:
-            for order in list(held.values()):
-                if self._quotes.counts_for(quote, order.gateway):
-                    self._on_order_price(order, quote.last_price)
+        if not held or not self._desk.is_open:
+            return  # they are held anew when the books are read
+        triggered = [
+            (order, order.stop_price)
+            for order in list(held.values())
+            if self._quotes.counts_for(quote, order.gateway) and self._is_triggered(order, quote.last_price)
+        ]
+        self._trigger_all(triggered[:AT_ONCE])
+        if len(triggered) > AT_ONCE:
+            self._tasks.spawn("trading.stop", self._trigger_rest(triggered[AT_ONCE:]))
 
     def on_connected(self, gateway: str) -> None:
         """A gateway is back: what could not be sent to it is tried again now."""
@@ -175,23 +183,32 @@ class Stops:
 
     # Prices
 
-    def _on_order_price(self, order: Order, price: Decimal) -> None:
-        if not order.is_open or not order.is_held:
-            self._drop(order)
-            return
-        if not self._desk.is_open:
-            return  # it is held anew when the books are read
-        if order.dormant:
+    def _is_triggered(self, order: Order, price: Decimal) -> bool:
+        """Whether a held stop triggers at this price; a trailing one follows it."""
+        if not order.is_open or not order.is_held or order.dormant:
             self._drop(order)  # held anew, by the last price, when its entry fills
-            return
+            return False
         if self._is_over(order):
-            self._expire(order)
-            return
+            return False  # it is ended in a moment
         if order.type is OrderType.TRAILING_STOP:
             self._trail(order, price)
-        if _is_beyond(order, price):
-            log.info("stop %s is triggered by %s", order.order_id, price)
-            self._trigger(order)
+        return _is_beyond(order, price)
+
+    def _trigger_all(self, triggered: Iterable[tuple[Order, Decimal | None]]) -> None:
+        """Send stops that have triggered by these prices, unless they ended or were moved since."""
+        for order, stop_price in triggered:
+            held = self._held.get(order.symbol, {}).get(order.order_id) is order
+            if held and order.is_open and order.is_held and not order.dormant and order.stop_price == stop_price:
+                log.info("stop %s is triggered, its stop price is %s", order.order_id, stop_price)
+                self._trigger(order)
+
+    async def _trigger_rest(self, triggered: list[tuple[Order, Decimal | None]]) -> None:
+        """The same in parts: a price may trigger thousands."""
+        for start in range(0, len(triggered), AT_ONCE):
+            await asyncio.sleep(0)
+            if not self._desk.is_open:
+                return  # they are held anew, and triggered by the last price, when the books are read
+            self._trigger_all(triggered[start : start + AT_ONCE])
 
     def _is_over(self, order: Order) -> bool:
         """Whether its time, or the trading day of a DAY order, is over, whether anybody said so or not."""
