@@ -10,9 +10,9 @@ from services.trading.domain import ledger
 from services.trading.domain.account import Account
 from services.trading.domain.account_rules import GatewayNotAllowed, gateway_violation
 from services.trading.domain.order import fingerprint
-from services.trading.peers.engine_client import Venue
+from services.trading.peers.engine_client import EngineClient
 from services.trading.settings import TradingSettings
-from services.trading.state.store import Desk
+from services.trading.state.store import TradingStore
 
 # The key of idempotency of the account that every user has.
 FIRST = "user.registered"
@@ -33,28 +33,28 @@ class TooManyAccounts(FailedPrecondition):
 class Accounts:
     """The accounts of users."""
 
-    def __init__(self, desk: Desk, venue: Venue, settings: LiveSettings[TradingSettings]) -> None:
-        self._desk = desk
-        self._venue = venue
+    def __init__(self, store: TradingStore, engine: EngineClient, settings: LiveSettings[TradingSettings]) -> None:
+        self._store = store
+        self._engine = engine
         self._settings = settings
 
     async def resolve(self, user_id: str, account_id: str = "") -> Account:
         """The user's account, the first when `account_id` is empty. Raises NotFound, also for somebody else's."""
-        self._desk.require_open()
-        book = self._desk.book
+        self._store.require_open()
+        cache = self._store.cache
         if account_id:
-            account = book.accounts.get(account_id)
+            account = cache.accounts.get(account_id)
             if account is None or account.user_id != user_id:
                 raise NotFound("account", account_id)
             return account
-        mine = book.accounts_of.get(user_id)
+        mine = cache.accounts_of.get(user_id)
         # Told of at registration; a request may come before that event.
         return mine[0] if mine else await self.open_first(user_id)
 
     def of_user(self, user_id: str) -> list[Account]:
         """The user's accounts, oldest first."""
-        self._desk.require_open()
-        return list(self._desk.book.accounts_of.get(user_id, ()))
+        self._store.require_open()
+        return list(self._store.cache.accounts_of.get(user_id, ()))
 
     async def open_first(self, user_id: str) -> Account:
         """Open the paper account that every user has; asked again, the same."""
@@ -71,33 +71,33 @@ class Accounts:
             raise LiveAccountsAreForAdministrators
         gateway = gateway or self._settings.value.paper_gateway
         try:
-            await self._venue.connected_gateways()  # also says which of them are simulated
+            await self._engine.connected_gateways()  # also says which of them are simulated
         except RedFireError:
-            if gateway not in self._venue.simulated:
+            if gateway not in self._engine.simulated:
                 raise
-        if violation := gateway_violation(kind, gateway, self._venue.simulated):
+        if violation := gateway_violation(kind, gateway, self._engine.simulated):
             raise violation
         return await self._open(user_id, display_name, kind, gateway, _key(request_id) if request_id else new_id())
 
     async def _open(self, user_id: str, name: str, kind: AccountKind, gateway: str, request_id: str) -> Account:
-        desk, settings = self._desk, self._settings.value
-        desk.require_open()
-        mine = desk.book.accounts_of.get(user_id, [])
+        store, settings = self._store, self._settings.value
+        store.require_open()
+        mine = store.cache.accounts_of.get(user_id, [])
         for account in mine:
             if account.request_id == request_id:
-                await desk.journal.durable()
+                await store.commit_log.durable()
                 return account
         if len(mine) >= MOST_ACCOUNTS:
             raise TooManyAccounts(limit=MOST_ACCOUNTS)
         if kind is AccountKind.LIVE and any(
-            other.kind is kind and other.gateway == gateway for other in desk.book.accounts.values()
+            other.kind is kind and other.gateway == gateway for other in store.cache.accounts.values()
         ):
             raise GatewayNotAllowed(
                 f"gateway {gateway} has its one LIVE account already; "
                 "another account at the broker needs a gateway of its own, with its login",
                 gateway=gateway,
             )
-        with desk.step(user_id) as changes:
+        with store.begin(user_id) as changes:
             account = Account(
                 new_id(),
                 user_id,
@@ -112,9 +112,9 @@ class Accounts:
                 changes.entries += ledger.post(
                     account, LedgerEntryKind.DEPOSIT, settings.paper_cash, account.account_id, changes.now_ns
                 )
-            desk.book.add_account(account)
+            store.cache.add_account(account)
             changes.accounts[account.account_id] = changes.account_rows[account.account_id] = account
-            written = desk.commit(changes)
+            written = store.commit(changes)
         await written
         return account
 

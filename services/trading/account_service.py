@@ -18,7 +18,7 @@ from services.trading.domain.pre_trade_checks import InsufficientPosition
 from services.trading.domain.trade import Trade
 from services.trading.repository import OrderFilter, TradingRepository
 from services.trading.service import OrderService
-from services.trading.state.store import Desk
+from services.trading.state.store import TradingStore
 
 T = TypeVar("T")
 
@@ -37,24 +37,28 @@ class AccountService:
     """Accounts, positions, trades and ledger of users."""
 
     def __init__(
-        self, desk: Desk, accounts: Accounts, orders: OrderService, repositories: Repositories[TradingRepository]
+        self,
+        store: TradingStore,
+        accounts: Accounts,
+        orders: OrderService,
+        repositories: Repositories[TradingRepository],
     ) -> None:
-        self._desk = desk
+        self._store = store
         self._accounts = accounts
         self._orders = orders
         self._repositories = repositories
 
     async def list_accounts(self, user_id: str, page: Page) -> PageResult[AccountView]:
         """The user's accounts, oldest first."""
-        views = [view_account(account, self._desk.book.last_prices) for account in self._accounts.of_user(user_id)]
-        await self._desk.journal.durable()
+        views = [view_account(account, self._store.cache.last_prices) for account in self._accounts.of_user(user_id)]
+        await self._store.commit_log.durable()
         return _cut(views, page, lambda view: [view.create_time_ns, view.account_id])
 
     async def get_account(self, user_id: str, account_id: str) -> AccountView:
         """An account, the first when `account_id` is empty. Raises NotFound."""
         account = await self._accounts.resolve(user_id, account_id)
-        view = view_account(account, self._desk.book.last_prices)
-        await self._desk.journal.durable()
+        view = view_account(account, self._store.cache.last_prices)
+        await self._store.commit_log.durable()
         return view
 
     async def open_account(
@@ -62,7 +66,7 @@ class AccountService:
     ) -> AccountView:
         """Open another account; asked again with the same request_id, the same one."""
         account = await self._accounts.open(user_id, display_name, kind, gateway, request_id, is_admin)
-        return view_account(account, self._desk.book.last_prices)
+        return view_account(account, self._store.cache.last_prices)
 
     async def list_positions(self, user_id: str, account_id: str, symbol: str, page: Page) -> PageResult[PositionView]:
         """What is held, by symbol."""
@@ -71,12 +75,12 @@ class AccountService:
         else:
             accounts = self._accounts.of_user(user_id)
         views = [
-            view_position(position, self._desk.book.last_prices)
+            view_position(position, self._store.cache.last_prices)
             for account in accounts
             for position in account.positions.values()
             if not symbol or position.symbol == symbol
         ]
-        await self._desk.journal.durable()
+        await self._store.commit_log.durable()
         views.sort(key=_position_key)
         return _cut(views, page, _position_key)
 
@@ -120,23 +124,23 @@ class AccountService:
 
     async def list_trades(self, user_id: str, wanted: OrderFilter, page: Page) -> PageResult[Trade]:
         """The user's trades, newest first."""
-        await self._desk.journal.durable()
+        await self._store.commit_log.durable()
         async with self._repositories.read() as repository:
             return await repository.list_trades(user_id, wanted, page)
 
     async def list_entries(self, user_id: str, wanted: OrderFilter, page: Page) -> PageResult[LedgerEntry]:
         """The user's ledger entries, newest first."""
-        await self._desk.journal.durable()
+        await self._store.commit_log.durable()
         async with self._repositories.read() as repository:
             return await repository.list_entries(user_id, wanted, page)
 
     async def get_snapshot(self, user_id: str, account_id: str) -> OpenState:
         """All that is open of an account. Raises NotFound."""
         account = await self._accounts.resolve(user_id, account_id)
-        prices = self._desk.book.last_prices
+        prices = self._store.cache.last_prices
         view = view_account(account, prices)
         positions = [view_position(position, prices) for position in account.positions.values()]
-        orders, sequence = await self._desk.open_copies(account.account_id)
+        orders, sequence = await self._store.open_copies(account.account_id)
         return OpenState(view, orders[::-1], positions, sequence)
 
 

@@ -15,10 +15,10 @@ from services.kernel.rpc.call import Call
 from services.trading import convert
 from services.trading.emulation.leases import Leases
 from services.trading.group_service import GroupService
-from services.trading.preview_service import Previews
-from services.trading.replace_service import Replacement, Wanted
+from services.trading.preview_service import PreviewService
+from services.trading.replace_service import ReplaceService, Wanted
 from services.trading.service import OrderService
-from services.trading.state.streams import NewsKind, Streams
+from services.trading.state.streams import Streams, UpdateKind
 
 HEARTBEAT_S = 10.0
 CANCELS = "trading:delete"
@@ -33,8 +33,8 @@ class OrderApi(rpc.OrderServiceServicer):
         self,
         orders: OrderService,
         groups: GroupService,
-        replacement: Replacement,
-        previews: Previews,
+        replacement: ReplaceService,
+        previews: PreviewService,
         streams: Streams,
         leases: Leases,
     ) -> None:
@@ -122,7 +122,7 @@ class OrderApi(rpc.OrderServiceServicer):
         return pb.CancelOrderGroupResponse(order_group=convert.order_group_to_pb(group))
 
     async def StreamOrders(self, request: pb.StreamOrdersRequest, call: Call) -> AsyncIterator[list[bytes]]:
-        """News of the caller's accounts; with cancel_on_disconnect the stream holds a lease on their orders."""
+        """Updates of the caller's accounts; with cancel_on_disconnect the stream holds a lease on their orders."""
         resume = request.resume_after_sequence if request.HasField("resume_after_sequence") else None
         heartbeat_s = request.heartbeat_interval.ToTimedelta().total_seconds() or HEARTBEAT_S
         await self._orders.require_account(call.user_id, request.account_id)
@@ -132,8 +132,8 @@ class OrderApi(rpc.OrderServiceServicer):
                 raise Invalid(
                     "cancel_protective_stops: only with cancel_on_disconnect", field="cancel_protective_stops"
                 )
-            async for news in following:
-                yield [convert.encode_news(one) for one in news]
+            async for updates in following:
+                yield [convert.encode_news(one) for one in updates]
             return
         if not call.identity.has(CANCELS):
             raise Denied(f"cancel_on_disconnect: the permission {CANCELS} is needed", permission=CANCELS)
@@ -141,18 +141,18 @@ class OrderApi(rpc.OrderServiceServicer):
         terms = (call.user_id, request.account_id, duration_s, request.cancel_protective_stops)
         async with self._leases.held(*terms) as leases:
             told = False
-            async for news in following:
-                yield [convert.encode_news(one) for one in news]
+            async for updates in following:
+                yield [convert.encode_news(one) for one in updates]
                 # Once the beginning is through: a sequence that is told before could be resumed from.
-                if not told and news[-1].kind in (NewsKind.SNAPSHOT_COMPLETE, NewsKind.HEARTBEAT):
+                if not told and updates[-1].kind in (UpdateKind.SNAPSHOT_COMPLETE, UpdateKind.HEARTBEAT):
                     told = True
-                    yield [convert.lease_to_pb(lease, news[-1].sequence) for lease in leases]
+                    yield [convert.lease_to_pb(lease, updates[-1].sequence) for lease in leases]
 
     async def WatchTrading(self, request: pb.WatchTradingRequest, call: Call) -> AsyncIterator[list[bytes]]:
-        """News of all accounts."""
+        """Updates of all accounts."""
         resume = request.resume_after_sequence if request.HasField("resume_after_sequence") else None
-        async for news in self._streams.follow("", "", resume, HEARTBEAT_S):
-            yield [convert.encode_watched(one) for one in news]
+        async for updates in self._streams.follow("", "", resume, HEARTBEAT_S):
+            yield [convert.encode_watched(one) for one in updates]
 
     async def CancelAccountOrders(
         self, request: pb.CancelAccountOrdersRequest, call: Call

@@ -17,39 +17,39 @@ from services.trading.api import OrderApi
 from services.trading.day.day_ends import DayEnds
 from services.trading.day.margin_calls import MarginCalls
 from services.trading.day.settlement import Settlement
-from services.trading.domain.cache import Book
-from services.trading.domain.change_set import Changes
+from services.trading.domain.cache import TradingCache
+from services.trading.domain.change_set import ChangeSet
 from services.trading.domain.currencies import Currencies
-from services.trading.domain.pre_trade_checks import Acceptance
+from services.trading.domain.pre_trade_checks import PreTradeChecks
 from services.trading.domain.reduce_only import ReduceOnly
 from services.trading.domain.trading_days import TradingDays
 from services.trading.emulation.exit_checks import ExitChecks
 from services.trading.emulation.leases import Leases
 from services.trading.emulation.order_groups import GroupSettlement
-from services.trading.emulation.self_trade_prevention import CancelFirst
+from services.trading.emulation.self_trade_prevention import SelfTradePrevention
 from services.trading.emulation.stops import Stops
 from services.trading.external_repository import ExternalRepository
 from services.trading.group_service import GroupService
-from services.trading.peers.engine_client import Venue
+from services.trading.peers.engine_client import EngineClient
 from services.trading.peers.instruments import Instruments
 from services.trading.peers.quotes import Quotes
-from services.trading.peers.risk_client import RiskGate
-from services.trading.preview_service import Previews
+from services.trading.peers.risk_client import RiskClient
+from services.trading.preview_service import PreviewService
 from services.trading.reconciliation_api import ReconciliationApi
 from services.trading.reconciliation_service import ReconciliationService
-from services.trading.replace_service import Replacement
+from services.trading.replace_service import ReplaceService
 from services.trading.repository import Statements, TradingRepository
 from services.trading.service import OrderService
 from services.trading.settings import TradingSettings
-from services.trading.state.commit_log import Journal
+from services.trading.state.commit_log import CommitLog
 from services.trading.state.outbox import OutboxEvents
-from services.trading.state.store import Desk
+from services.trading.state.store import TradingStore
 from services.trading.state.streams import Streams
 from services.trading.venue.externals import Externals
-from services.trading.venue.order_router import Dispatcher
+from services.trading.venue.order_router import OrderRouter
 from services.trading.venue.position_adjustments import PositionAdjustments
 from services.trading.venue.reconciliation import Reconciliation
-from services.trading.venue.report_handler import Intake
+from services.trading.venue.report_handler import ReportHandler
 
 TRIM_EVERY_S = 60.0
 
@@ -60,91 +60,110 @@ def bind(process: ServiceContext) -> None:
     database = process.database("trading", models.Base)
     repositories = database.repositories(TradingRepository)
     outbox = process.outbox(database, models.OutboxRow)
-    market, venue = process.peer(MarketServiceStub), Venue(process.peer(EngineServiceStub))
-    risk = RiskGate(process.peer(RiskServiceStub))
+    market, engine = process.peer(MarketServiceStub), EngineClient(process.peer(EngineServiceStub))
+    risk = RiskClient(process.peer(RiskServiceStub))
 
     calendar = Calendar.load()
     days = TradingDays(calendar, process.clock.now_ns)
-    book = Book(
+    cache = TradingCache(
         start.kept_finished_orders,
         lambda: settings.value.close_first,
         days,
         Currencies(lambda: settings.value.currency_rates),
-        venue.simulated,
-        venue.time_in_forces,
+        engine.simulated,
+        engine.time_in_forces,
         start.enforce_sessions,
     )
     statements = Statements(database)
-    journal = Journal(database.writer(), statements, OutboxEvents(outbox), convert.encode_change, book.last_prices)
-    desk = Desk(book, journal, repositories, process.clock, convert.encode_change, convert.describe_change)
+    commit_log = CommitLog(
+        database.writer(), statements, OutboxEvents(outbox), convert.encode_change, cache.last_prices
+    )
+    store = TradingStore(cache, commit_log, repositories, process.clock, convert.encode_change, convert.describe_change)
     streams = Streams(
         process.clock,
         lambda: settings.value.stream_buffer,
-        desk.snapshot,
-        desk.missed,
-        lambda: (journal.trimmed_through, journal.published),
+        store.snapshot,
+        store.missed,
+        lambda: (commit_log.trimmed_through, commit_log.published),
     )
-    quotes = Quotes(market, process.tasks, book.last_prices, process.clock, venue.simulated)
+    quotes = Quotes(market, process.tasks, cache.last_prices, process.clock, engine.simulated)
 
     def takes_orders(symbol: str, gateway: str) -> bool:
         # The simulated exchange is open round the clock, unless it keeps the exchanges' hours.
-        round_the_clock = venue.simulated.get(gateway, True) and not book.enforces_sessions
+        round_the_clock = engine.simulated.get(gateway, True) and not cache.enforces_sessions
         return round_the_clock or calendar.takes_orders(symbol, process.clock.now_ns())
 
-    acceptance = Acceptance(
-        book,
+    pre_trade_checks = PreTradeChecks(
+        cache,
         settings,
         quotes,
-        connected=venue.is_connected,
-        posts=lambda gateway: venue.simulated.get(gateway, True),  # vnpy's gateways have no post-only orders
+        connected=engine.is_connected,
+        posts=lambda gateway: engine.simulated.get(gateway, True),  # vnpy's gateways have no post-only orders
         takes_orders=takes_orders,
     )
-    exits = ExitChecks(desk, risk, process.tasks)
-    settlement = GroupSettlement(desk, exits)
-    stops = Stops(desk, quotes, acceptance, risk, exits, process.tasks, venue.is_connected)
-    cancel_first = CancelFirst(desk)
+    exits = ExitChecks(store, risk, process.tasks)
+    settlement = GroupSettlement(store, exits)
+    stops = Stops(store, quotes, pre_trade_checks, risk, exits, process.tasks, engine.is_connected)
+    self_trade_prevention = SelfTradePrevention(store)
 
-    def complete(changes: Changes) -> None:
-        cancel_first.complete(changes)
+    def complete(changes: ChangeSet) -> None:
+        self_trade_prevention.complete(changes)
         stops.arm(settlement.complete(changes))
-        cancel_first.complete(changes)  # an order may wait for one that its group has just ended
+        self_trade_prevention.complete(changes)  # an order may wait for one that its group has just ended
         for trade in changes.trades:
             if not trade.order_id:
                 quotes.watch(trade.symbol)  # a position that nobody here asked for
 
-    desk.on_commit(complete)
-    desk.on_commit(stops.complete)
-    reduce_only = ReduceOnly(book)
-    desk.on_commit(reduce_only.complete)
-    desk.on_reloaded(reduce_only.rebuild)
+    store.on_commit(complete)
+    store.on_commit(stops.complete)
+    reduce_only = ReduceOnly(cache)
+    store.on_commit(reduce_only.complete)
+    store.on_reloaded(reduce_only.rebuild)
     external_repositories = database.repositories(ExternalRepository)
-    instruments = Instruments(market, book.instruments)
-    externals = Externals(desk, database, external_repositories, instruments)
-    adjustments = PositionAdjustments(desk, instruments, quotes)
+    instruments = Instruments(market, cache.instruments)
+    externals = Externals(store, database, external_repositories, instruments)
+    adjustments = PositionAdjustments(store, instruments, quotes)
     reconcile = asyncio.Event()
-    dispatcher = Dispatcher(desk, venue, process.tasks, start.senders, reconcile.set)
-    intake = Intake(desk, stops, venue, externals, reconcile.set)
+    order_router = OrderRouter(store, engine, process.tasks, start.senders, reconcile.set)
+    report_handler = ReportHandler(store, stops, engine, externals, reconcile.set)
     reconciliation = Reconciliation(
-        desk, venue, settings, external_repositories, process.tasks, adjustments, dispatcher, intake, reconcile
+        store,
+        engine,
+        settings,
+        external_repositories,
+        process.tasks,
+        adjustments,
+        order_router,
+        report_handler,
+        reconcile,
     )
-    desk.on_published(lambda changes, news: streams.publish(changes.user_id, news) if news else None)
+    store.on_published(lambda changes, updates: streams.publish(changes.user_id, updates) if updates else None)
 
-    day_ends = DayEnds(desk, calendar, venue.is_connected)
-    accounts = Accounts(desk, venue, settings)
+    day_ends = DayEnds(store, calendar, engine.is_connected)
+    accounts = Accounts(store, engine, settings)
     orders = OrderService(
-        desk, accounts, instruments, quotes, acceptance, risk, stops, reduce_only, cancel_first, repositories
+        store,
+        accounts,
+        instruments,
+        quotes,
+        pre_trade_checks,
+        risk,
+        stops,
+        reduce_only,
+        self_trade_prevention,
+        repositories,
     )
-    replacement = Replacement(desk, instruments, quotes, acceptance, risk, stops, venue, process.tasks)
-    leases = Leases(desk, accounts, repositories, database.writer(), statements, orders.cancel_leased)
-    previews = Previews(accounts, instruments, quotes, acceptance, risk, leases, process.clock)
-    groups = GroupService(desk, accounts, orders, acceptance, risk, stops, repositories)
+    replacement = ReplaceService(store, instruments, quotes, pre_trade_checks, risk, stops, engine, process.tasks)
+    leases = Leases(store, accounts, repositories, database.writer(), statements, orders.cancel_leased)
+    previews = PreviewService(accounts, instruments, quotes, pre_trade_checks, risk, leases, process.clock)
+    groups = GroupService(store, accounts, orders, pre_trade_checks, risk, stops, repositories)
     process.serve(OrderApi(orders, groups, replacement, previews, streams, leases))
     process.serve(
         ReconciliationApi(
-            ReconciliationService(desk, externals, external_repositories, reconciliation, instruments, venue)
+            ReconciliationService(store, externals, external_repositories, reconciliation, instruments, engine)
         )
     )
-    process.serve(AccountApi(AccountService(desk, accounts, orders, repositories)))
+    process.serve(AccountApi(AccountService(store, accounts, orders, repositories)))
 
     async def open_first_account(event: Event) -> None:
         await accounts.open_first(event.user_registered.user_id)
@@ -152,29 +171,29 @@ def bind(process: ServiceContext) -> None:
     async def trim() -> None:
         while True:
             await asyncio.sleep(TRIM_EVERY_S)
-            await desk.trim(settings.value.resume_window)
+            await store.trim(settings.value.resume_window)
 
     async def drain() -> None:
         await streams.drain()
-        await dispatcher.idle()
+        await order_router.idle()
 
     process.events.subscribe("user.registered", open_first_account)
-    process.on_start(desk.load)
+    process.on_start(store.load)
     process.on_start(leases.load)
     process.on_drain(drain)
-    process.ready_when("books", lambda: desk.is_open)
+    process.ready_when("books", lambda: store.is_open)
     process.ready_when("gateways", lambda: reconciliation.done_once)
-    process.background("recover", desk.recover)
-    process.background("events", intake.follow)
+    process.background("recover", store.recover)
+    process.background("events", report_handler.follow)
     process.background("reconcile", reconciliation.run)
     process.background("prices", quotes.follow)
     process.background("stops", stops.keep)
     process.background("stops-retry", stops.retry)
     process.background("day-ends", day_ends.keep)
-    process.background("self-trades", cancel_first.keep)
+    process.background("self-trades", self_trade_prevention.keep)
     process.background("leases", leases.keep)
     process.background("instruments", instruments.refresh)
     process.background("trim", trim)
-    process.background("settlement", Settlement(desk, quotes).run)
+    process.background("settlement", Settlement(store, quotes).run)
     if start.enforce_sessions:
-        process.background("margin-calls", MarginCalls(desk).run)
+        process.background("margin-calls", MarginCalls(store).run)

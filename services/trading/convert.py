@@ -19,7 +19,7 @@ from services.trading.domain.order_group import OrderGroup
 from services.trading.domain.trade import Trade
 from services.trading.preview_service import OrderGroupPreview, OrderPreview
 from services.trading.repository import OrderFilter
-from services.trading.state.streams import News, NewsKind
+from services.trading.state.streams import StreamUpdate, UpdateKind
 
 _REASONS: dict[str, int] = dict(ErrorReason.items())
 _NS = 1_000_000_000
@@ -267,25 +267,25 @@ def encode_change(sequence: int, item: Order | OrderGroup | Trade | PositionView
     return b"".join((b"\x08", _varint(sequence), field, _varint(len(payload)), payload))
 
 
-def encode_news(news: News) -> bytes:
-    """What a stream says: a change, already encoded, or news of the stream itself."""
-    if news.kind is NewsKind.CHANGE:
-        return news.payload
-    message = order_service_pb2.StreamOrdersResponse(sequence=news.sequence)
-    if news.kind is NewsKind.SNAPSHOT_COMPLETE:
+def encode_news(updates: StreamUpdate) -> bytes:
+    """What a stream says: a change, already encoded, or a control message of the stream."""
+    if updates.kind is UpdateKind.CHANGE:
+        return updates.payload
+    message = order_service_pb2.StreamOrdersResponse(sequence=updates.sequence)
+    if updates.kind is UpdateKind.SNAPSHOT_COMPLETE:
         message.snapshot_complete.SetInParent()
-    elif news.kind is NewsKind.HEARTBEAT:
-        message.heartbeat.time.CopyFrom(time_to_pb(news.time_ns))
-    elif news.kind is NewsKind.GAP:
-        message.gap.first_sequence, message.gap.last_sequence = news.first_sequence, news.last_sequence
+    elif updates.kind is UpdateKind.HEARTBEAT:
+        message.heartbeat.time.CopyFrom(time_to_pb(updates.time_ns))
+    elif updates.kind is UpdateKind.GAP:
+        message.gap.first_sequence, message.gap.last_sequence = updates.first_sequence, updates.last_sequence
     else:
-        message.end.reason, message.end.resume_after_sequence = news.reason, news.sequence
+        message.end.reason, message.end.resume_after_sequence = updates.reason, updates.sequence
     return message.SerializeToString()
 
 
-def encode_watched(news: News) -> bytes:
+def encode_watched(updates: StreamUpdate) -> bytes:
     """The same as a message of WatchTrading: field 1 is the user, field 2 the message as it is, encoded once."""
-    payload, user = encode_news(news), news.user_id.encode()
+    payload, user = encode_news(updates), updates.user_id.encode()
     return b"".join((b"\x0a", _varint(len(user)), user, b"\x12", _varint(len(payload)), payload))
 
 

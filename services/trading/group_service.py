@@ -18,14 +18,14 @@ from services.trading.domain.crossing import crossing_orders
 from services.trading.domain.group_checks import SelfTrade, of_order, require_shape
 from services.trading.domain.order import STOP_TYPES, NewOrder, Order, fingerprint
 from services.trading.domain.order_group import OrderGroup
-from services.trading.domain.pre_trade_checks import Acceptance, NothingToReduce
+from services.trading.domain.pre_trade_checks import NothingToReduce, PreTradeChecks
 from services.trading.emulation.order_groups import settle_group
 from services.trading.emulation.stops import Stops
-from services.trading.peers.risk_client import RiskGate
+from services.trading.peers.risk_client import RiskClient
 from services.trading.repository import TradingRepository
 from services.trading.service import Appraisal, ClientOrderIdReused, OrderService, make_order
 from services.trading.state.accepting import Accepting
-from services.trading.state.store import Desk
+from services.trading.state.store import TradingStore
 
 
 class ClientOrderGroupIdReused(Conflict):
@@ -39,19 +39,19 @@ class GroupService:
 
     def __init__(
         self,
-        desk: Desk,
+        store: TradingStore,
         accounts: Accounts,
         orders: OrderService,
-        acceptance: Acceptance,
-        risk: RiskGate,
+        pre_trade_checks: PreTradeChecks,
+        risk: RiskClient,
         stops: Stops,
         repositories: Repositories[TradingRepository],
     ) -> None:
-        self._desk = desk
-        self._book = desk.book
+        self._store = store
+        self._cache = store.cache
         self._accounts = accounts
         self._orders = orders
-        self._acceptance = acceptance
+        self._pre_trade_checks = pre_trade_checks
         self._risk = risk
         self._stops = stops
         self._repositories = repositories
@@ -92,15 +92,15 @@ class GroupService:
             if isinstance(refusal, ClientOrderIdReused):
                 raise
             for order in orders:
-                if await self._desk.find_by_client(account.account_id, order.client_order_id) is not None:
+                if await self._store.find_by_client(account.account_id, order.client_order_id) is not None:
                     raise ClientOrderIdReused(client_order_id=order.client_order_id) from None
             raise
 
     async def get_order_group(self, user_id: str, order_group_id: str) -> OrderGroup:
         """A group of the user with its orders. Raises NotFound."""
-        self._desk.require_open()
-        group = self._book.groups.get(order_group_id)
-        await self._desk.journal.durable()
+        self._store.require_open()
+        group = self._cache.groups.get(order_group_id)
+        await self._store.commit_log.durable()
         if group is not None and group.user_id == user_id:
             return group
         async with self._repositories.read() as repository:
@@ -115,23 +115,23 @@ class GroupService:
         for order in group.orders:
             if order.is_open and (refusal := await self._risk.check_cancel(order)) is not None:
                 raise refusal
-        self._desk.require_open()
-        group = self._book.groups.get(order_group_id) or group
-        with self._desk.step(user_id) as changes:
+        self._store.require_open()
+        group = self._cache.groups.get(order_group_id) or group
+        with self._store.begin(user_id) as changes:
             for order in [order for order in group.orders if order.is_open][::-1]:
                 if order.status is not OrderStatus.PENDING_CANCEL:
-                    apply_reports.cancel(self._book, order, changes)
-            written = self._desk.commit(changes) if changes else None
+                    apply_reports.cancel(self._cache, order, changes)
+            written = self._store.commit(changes) if changes else None
         if written is not None:
             await written
         return group
 
     async def _find(self, account_id: str, client_order_group_id: str) -> OrderGroup | None:
-        for group in self._book.groups_of(account_id):
+        for group in self._cache.groups_of(account_id):
             if group.client_order_group_id == client_order_group_id:
-                await self._desk.journal.durable()
+                await self._store.commit_log.durable()
                 return group
-        await self._desk.journal.durable()
+        await self._store.commit_log.durable()
         async with self._repositories.read() as repository:
             return await repository.find_order_group_by_client(account_id, client_order_group_id)
 
@@ -145,12 +145,12 @@ class GroupService:
         traceparent: str,
     ) -> OrderGroup:
         claims: dict[tuple[str, str], Accepting[Order]] = {}
-        started = self._desk.clock.monotonic()
+        started = self._store.clock.monotonic()
         if key in self._accepting:  # asked for a second time while the database was read
             return await _outcome(self._accepting[key], mark, key[1])
         for index, new in enumerate(orders):
             claim = (account.account_id, new.client_order_id)
-            if claim in self._orders.accepting or self._book.find_by_client(*claim) is not None:
+            if claim in self._orders.accepting or self._cache.find_by_client(*claim) is not None:
                 raise of_order(ClientOrderIdReused(client_order_id=new.client_order_id), index)
             claims[claim] = Accepting(fingerprint(mark, index), started)
         running = self._accepting[key] = Accepting(mark, started)
@@ -171,10 +171,10 @@ class GroupService:
 
         def ended(done: "asyncio.Future[None]") -> None:
             error = done.exception()
-            if isinstance(error, IntegrityError) and self._book.groups.get(group.order_group_id) is group:
-                self._book.forget_group(group)
+            if isinstance(error, IntegrityError) and self._cache.groups.get(group.order_group_id) is group:
+                self._cache.forget_group(group)
                 for order in group.orders:
-                    self._book.withdraw(order)
+                    self._cache.withdraw(order)
             end(group, error)
             # Last, as one may trigger at once: a step of its own, whose failure is not the group's.
             if error is None:
@@ -209,15 +209,15 @@ class GroupService:
         try:
             await self._check_risk(account, order_ids, appraised)
             # Risk was awaited: others may have been accepted, or the books read anew, meanwhile.
-            self._desk.require_open()
-            account = self._book.accounts[account.account_id]
+            self._store.require_open()
+            account = self._cache.accounts[account.account_id]
             appraised = self._require_holdings(account, kind, appraised)
         except BaseException:
             await self._risk.release(account.account_id, order_ids)
             raise
         if not appraised[0].opens:
-            self._desk.roll(account, appraised[0].new.symbol)
-        with self._desk.step(account.user_id) as changes:
+            self._store.roll(account, appraised[0].new.symbol)
+        with self._store.begin(account.user_id) as changes:
             group = OrderGroup(
                 new_id(), client_id, account.user_id, account.account_id, kind, mark, appraised[0].new.quantity, [],
                 changes.now_ns, changes.now_ns,
@@ -227,20 +227,20 @@ class GroupService:
                 order = make_order(order_id, account, one, traceparent, fingerprint(mark, index), changes.now_ns, waits)
                 order.order_group_id = group.order_group_id
                 self._orders.note_instrument(one.instrument, changes)
-                self._book.accept(order, changes, holds=False)
+                self._cache.accept(order, changes, holds=False)
                 if not waits and order.type not in STOP_TYPES:  # it is sent now, and risk was just asked
-                    order.crossed = {other.order_id: False for other in crossing_orders(self._book, order)}
+                    order.crossed = {other.order_id: False for other in crossing_orders(self._cache, order)}
                 group.orders.append(order)
-            self._book.add_group(group)
+            self._cache.add_group(group)
             changes.groups[group.order_group_id] = group
-            armed = settle_group(self._book, group, changes)
+            armed = settle_group(self._cache, group, changes)
             entry = group.entry
             if entry is not None:
                 if entry.type in STOP_TYPES:
                     armed.append(entry)
                 else:
-                    apply_reports.send(self._book, entry, changes)
-            return group, armed, self._desk.commit(changes, refusable=True)
+                    apply_reports.send(self._cache, entry, changes)
+            return group, armed, self._store.commit(changes, refusable=True)
 
     async def _check_risk(self, account: Account, order_ids: list[str], appraised: Sequence[Appraisal]) -> None:
         for index, (order_id, one) in enumerate(zip(order_ids, appraised, strict=True)):
@@ -262,15 +262,17 @@ class GroupService:
         members = list(appraised[:1] if kind is OrderGroupKind.BRACKET else appraised)
         first = members[0]
         if first.new.reduce_only:
-            most = self._acceptance.closable(account, first.new)
+            most = self._pre_trade_checks.closable(account, first.new)
             if most <= 0:
                 raise NothingToReduce(f"there is nothing of {first.new.symbol} to reduce", symbol=first.new.symbol)
             members = [replace(one, new=replace(one.new, quantity=min(one.new.quantity, most))) for one in members]
         if first.opens:
-            self._acceptance.require_funds(account, [(one.instrument, one.price, one.new.quantity) for one in members])
+            self._pre_trade_checks.require_funds(
+                account, [(one.instrument, one.price, one.new.quantity) for one in members]
+            )
         else:
             for index, one in enumerate(members):
-                if violations := self._acceptance.holding_violations(account, one.instrument, one.new, one.price):
+                if violations := self._pre_trade_checks.holding_violations(account, one.instrument, one.new, one.price):
                     raise of_order(violations[0], index)
         return [*members, *appraised[len(members) :]]
 

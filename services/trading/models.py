@@ -47,7 +47,7 @@ class OrderRow(Base):
 
     __tablename__ = "orders"
     __table_args__ = (
-        # Unique for ever: the second of two orders with the same key cannot be written.
+        # Unique without limit of time: the second of two orders with the same key cannot be written.
         UniqueConstraint("account_id", "client_order_id"),
         Index("orders_by_time", "user_id", "create_time_ns", "order_id"),
         Index("orders_by_id", "order_id"),
@@ -205,8 +205,8 @@ class LeaseRow(Base):
     deadline_ns: Mapped[int] = mapped_column(BigInteger)
 
 
-class JournalRow(Base):
-    """What one step told the streams: what a stream resumes from. Old rows are trimmed, never the last one."""
+class CommitLogRow(Base):
+    """The updates of one step, from which streams resume. Old rows are trimmed, never the last one."""
 
     __tablename__ = "journal"
     __table_args__ = (Index("journal_by_user", "user_id", "sequence"),)

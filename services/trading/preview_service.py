@@ -16,12 +16,12 @@ from services.trading.domain.instrument import Instrument, UnknownSymbol
 from services.trading.domain.lease import Lease
 from services.trading.domain.money import ZERO
 from services.trading.domain.order import NewOrder
-from services.trading.domain.pre_trade_checks import Acceptance, NothingToReduce, expiry_violation
+from services.trading.domain.pre_trade_checks import NothingToReduce, PreTradeChecks, expiry_violation
 from services.trading.domain.quote import Quote
 from services.trading.emulation.leases import Leases
 from services.trading.peers.instruments import Instruments
 from services.trading.peers.quotes import Quotes
-from services.trading.peers.risk_client import RiskGate
+from services.trading.peers.risk_client import RiskClient
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +55,7 @@ class OrderGroupPreview:
         return not self.violations and not any(order.violations for order in self.orders)
 
 
-class Previews:
+class PreviewService:
     """Looks at orders without accepting them."""
 
     def __init__(
@@ -63,8 +63,8 @@ class Previews:
         accounts: Accounts,
         instruments: Instruments,
         quotes: Quotes,
-        acceptance: Acceptance,
-        risk: RiskGate,
+        pre_trade_checks: PreTradeChecks,
+        risk: RiskClient,
         leases: Leases,
         clock: Clock,
     ) -> None:
@@ -73,7 +73,7 @@ class Previews:
         self._accounts = accounts
         self._instruments = instruments
         self._quotes = quotes
-        self._acceptance = acceptance
+        self._pre_trade_checks = pre_trade_checks
         self._risk = risk
 
     async def preview_order(self, user_id: str, new: NewOrder) -> OrderPreview:
@@ -86,7 +86,7 @@ class Previews:
         quote = await self._quotes.fetch(new.symbol, account.gateway)
         reducing: list[RedFireError] = []
         try:
-            new = self._acceptance.reduced(account, new)
+            new = self._pre_trade_checks.reduced(account, new)
         except NothingToReduce as nothing:
             reducing.append(nothing)
         preview, _ = await self._look_at(account, instrument, quote, new)
@@ -113,7 +113,7 @@ class Previews:
         wanted = first.quantity
         violations: list[RedFireError] = []
         if first.reduce_only:
-            most = self._acceptance.closable(account, first)
+            most = self._pre_trade_checks.closable(account, first)
             if most > 0:
                 orders = [replace(order, quantity=min(order.quantity, most)) for order in orders]
             else:
@@ -124,18 +124,18 @@ class Previews:
         if first.position_effect is PositionEffect.OPEN:
             prices = [preview.reference_price for preview, _ in looked_at[: len(members)]]
             priced = [price for price in prices if price is not None]
-            terms = self._acceptance.terms(account, instrument)
+            terms = self._pre_trade_checks.terms(account, instrument)
             reserved = money.total(terms.funds(price, wanted) for price in priced)
-            bounds.append(self._acceptance.affordable(account, instrument, priced, wanted) if priced else ZERO)
+            bounds.append(self._pre_trade_checks.affordable(account, instrument, priced, wanted) if priced else ZERO)
             try:
-                self._acceptance.require_funds(account, [(instrument, price, wanted) for price in priced])
+                self._pre_trade_checks.require_funds(account, [(instrument, price, wanted) for price in priced])
             except RedFireError as refusal:
                 violations.append(refusal)
         else:
             closing = orders[0].quantity if not violations else ZERO
-            bounds.append(self._acceptance.closable(account, first))
+            bounds.append(self._pre_trade_checks.closable(account, first))
             for index, order in enumerate(orders):
-                for violation in self._acceptance.holding_violations(account, instrument, order, ZERO):
+                for violation in self._pre_trade_checks.holding_violations(account, instrument, order, ZERO):
                     if violation.reason not in {known.reason for known in violations}:
                         violations.append(of_order(violation, index))
         most = min(bounds)
@@ -150,8 +150,8 @@ class Previews:
         Without `holds` it is one of a group: what there is to close or to open with is the group's affair.
         """
         lease = self._leases.find(account.account_id)
-        price = self._acceptance.reserve_price(new, quote)
-        violations = self._acceptance.violations(account, instrument, quote, new, price, holds)
+        price = self._pre_trade_checks.reserve_price(new, quote)
+        violations = self._pre_trade_checks.violations(account, instrument, quote, new, price, holds)
         if expired := expiry_violation(new, self._clock.now_ns()):
             violations.append(expired)
         if price is None:
@@ -162,10 +162,10 @@ class Previews:
         violations += answer.refusals
         if answer.cancel_first and not holds:
             violations.append(SelfTrade())
-        most = self._acceptance.max_quantity(account, instrument, new, price)
+        most = self._pre_trade_checks.max_quantity(account, instrument, new, price)
         if answer.max_quantity is not None:
             most = min(most, answer.max_quantity)
-        terms = self._acceptance.terms(account, instrument)
+        terms = self._pre_trade_checks.terms(account, instrument)
         opening = new.position_effect is PositionEffect.OPEN
         margin = terms.margin(price, new.quantity) if opening else ZERO
         preview = OrderPreview(violations, margin, terms.commission(price, new.quantity), most, price, lease)

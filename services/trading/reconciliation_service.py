@@ -20,10 +20,10 @@ from services.trading.domain.pre_trade_checks import InsufficientPosition
 from services.trading.domain.reports import FillReport, OrderStatusReport, TradeKind
 from services.trading.domain.trade import Trade
 from services.trading.external_repository import ExternalFilter, ExternalRepository
-from services.trading.peers.engine_client import Venue
+from services.trading.peers.engine_client import EngineClient
 from services.trading.peers.instruments import Instruments
 from services.trading.service import ClientOrderIdReused, OrderNotOpen
-from services.trading.state.store import Desk
+from services.trading.state.store import TradingStore
 from services.trading.venue.externals import Externals
 from services.trading.venue.position_adjustments import PositionDifference
 from services.trading.venue.reconciliation import Reconciliation
@@ -58,29 +58,29 @@ class ReconciliationService:
 
     def __init__(
         self,
-        desk: Desk,
+        store: TradingStore,
         externals: Externals,
         repositories: Repositories[ExternalRepository],
         reconciliation: Reconciliation,
         instruments: Instruments,
-        venue: Venue,
+        engine: EngineClient,
     ) -> None:
-        self._desk = desk
+        self._store = store
         self._externals = externals
         self._repositories = repositories
         self._reconciliation = reconciliation
         self._instruments = instruments
-        self._venue = venue
+        self._engine = engine
 
     async def list_external_orders(self, wanted: ExternalFilter, page: Page) -> PageResult[ExternalOrder]:
         """External orders, newest first."""
-        await self._desk.journal.durable()
+        await self._store.commit_log.durable()
         async with self._repositories.read() as repository:
             return await repository.list_orders(wanted, page)
 
     async def list_external_trades(self, wanted: ExternalFilter, page: Page) -> PageResult[ExternalTrade]:
         """External trades, newest first."""
-        await self._desk.journal.durable()
+        await self._store.commit_log.durable()
         async with self._repositories.read() as repository:
             return await repository.list_trades(wanted, page)
 
@@ -97,10 +97,10 @@ class ReconciliationService:
 
     def list_uncertain_orders(self, gateway: str, page: Page) -> PageResult[Order]:
         """Uncertain orders, oldest first."""
-        self._desk.require_open()
+        self._store.require_open()
         found = [
             order
-            for order_id, order in sorted(self._desk.book.orders.items())
+            for order_id, order in sorted(self._store.cache.orders.items())
             if is_uncertain(order)
             and (not gateway or order.gateway == gateway)
             and (page.after is None or order_id > page.after[0])
@@ -115,7 +115,7 @@ class ReconciliationService:
         Raises: NotFound, ExternalOrderAdopted, OrdersDiffer, OutcomeKnown, InsufficientPosition where it closes what
         the account does not have.
         """
-        self._desk.require_open()
+        self._store.require_open()
         # Before the lock: what venues report meanwhile does not wait for market's answer.
         instrument = await self._instruments.require((await self._get(external_order_id)).symbol)
         async with self._externals.lock:
@@ -124,37 +124,37 @@ class ReconciliationService:
                 return external, await self._adopted_as(external, account_id, order_id)
             async with self._repositories.read() as repository:
                 trades = [one for one in await repository.trades_of(external_order_id) if one.kind is TradeKind.NEW]
-            if not order_id and await self._desk.find_by_client(account_id, _client_order_id(external)) is not None:
+            if not order_id and await self._store.find_by_client(account_id, _client_order_id(external)) is not None:
                 raise ClientOrderIdReused(client_order_id=_client_order_id(external))
-            self._desk.require_open()
+            self._store.require_open()
             if order_id:
                 order = self._uncertain(order_id)
                 leg = _leg_for(order, external)
             else:
                 order, leg = self._as_order(external, trades, account_id), None
-            account = self._desk.book.accounts[order.account_id]
-            with self._desk.step(order.user_id) as changes:
+            account = self._store.cache.accounts[order.account_id]
+            with self._store.begin(order.user_id) as changes:
                 if leg is None:
-                    if self._desk.book.instruments.get(instrument.symbol) is not instrument:
-                        self._desk.book.instruments[instrument.symbol] = instrument
+                    if self._store.cache.instruments.get(instrument.symbol) is not instrument:
+                        self._store.cache.instruments[instrument.symbol] = instrument
                     changes.instruments.append(instrument)
                     if order.is_closing:
                         for booked in _booked(account, trades):  # as hand trades; as the order's they come again
-                            take_back(self._desk.book, account, booked, changes)
-                    self._desk.book.accept(order, changes)
+                            take_back(self._store.cache, account, booked, changes)
+                    self._store.cache.accept(order, changes)
                     leg = Leg(0, order.position_effect, order.quantity, trading_day=order.trading_day)
                     order.legs, order.leg_count = [leg], 1
                 leg.delivery, leg.venue_order_id = Delivery.SENT, external.venue_order_id
                 order.hold_reason = ""
                 reference = order.reference(leg)
                 for trade in trades:
-                    apply_reports.apply_trade_report(self._desk.book, order, _trade_report(trade, reference), changes)
+                    apply_reports.apply_trade_report(self._store.cache, order, _trade_report(trade, reference), changes)
                 report = _order_report(external, reference)
                 if external.status is not OrderStatus.UNKNOWN:
-                    apply_reports.apply_order_report(self._desk.book, order, report, changes)
+                    apply_reports.apply_order_report(self._store.cache, order, report, changes)
                 changes.order(order)
                 adopted = self._externals.adopt(external, reference, order.account_id, changes)
-                written = self._desk.commit(changes)
+                written = self._store.commit(changes)
         await written
         # Its fills may have been busted or corrected since, and others of it passed by.
         self._reconciliation.read_again(order.gateway)
@@ -166,7 +166,7 @@ class ReconciliationService:
         if external.order_id:
             raise ExternalOrderAdopted("cancel the order that it is", order_id=external.order_id)
         if external.status not in FINISHED:
-            await self._venue.cancel_external(external.gateway, external.venue_order_id, external.symbol)
+            await self._engine.cancel_external(external.gateway, external.venue_order_id, external.symbol)
         return external
 
     async def close_position_difference(
@@ -185,7 +185,7 @@ class ReconciliationService:
         gateway, symbol, side = difference
         account = self._account(account_id, gateway)
         digest = fingerprint("difference", gateway, symbol, int(side), price, quantity)
-        earlier = await self._desk.find_by_client(account_id, client_order_id)
+        earlier = await self._store.find_by_client(account_id, client_order_id)
         if earlier is not None:
             return _same(earlier, digest)
         found = {(one.gateway, one.symbol, one.side): one for one in self._reconciliation.position_differences}
@@ -196,11 +196,11 @@ class ReconciliationService:
             raise DifferenceChanged(quantity=plain(current.quantity))
         instrument = await self._instruments.require(symbol)
         # Others may have booked it meanwhile, and it is compared again only after that.
-        if (earlier := await self._desk.find_by_client(account_id, client_order_id)) is not None:
+        if (earlier := await self._store.find_by_client(account_id, client_order_id)) is not None:
             return _same(earlier, digest)
-        self._desk.require_open()
+        self._store.require_open()
         account = self._account(account_id, gateway)
-        held = self._desk.book.net_quantities(gateway).get((symbol, side), ZERO)
+        held = self._store.cache.net_quantities(gateway).get((symbol, side), ZERO)
         if held != current.book_quantity:
             raise DifferenceChanged(quantity=plain(current.venue_quantity - held))
         opens = quantity > 0
@@ -213,29 +213,29 @@ class ReconciliationService:
             PositionEffect.OPEN if opens else PositionEffect.CLOSE,
             abs(quantity),
             price,
-            self._desk.clock.now_ns(),
+            self._store.clock.now_ns(),
         )
         self._require_position(order)
-        self._desk.book.instruments.setdefault(symbol, instrument)
+        self._store.cache.instruments.setdefault(symbol, instrument)
         report = FillReport(
             gateway, order.order_id, f"difference:{order.order_id}", symbol, price, abs(quantity), order.create_time_ns
         )
-        with self._desk.step(order.user_id) as changes:
+        with self._store.begin(order.user_id) as changes:
             changes.instruments.append(instrument)
-            self._desk.book.accept(order, changes)
+            self._store.cache.accept(order, changes)
             order.legs = [Leg(0, order.position_effect, order.quantity, Delivery.SENT, trading_day=order.trading_day)]
             order.leg_count = 1
-            apply_reports.apply_trade_report(self._desk.book, order, report, changes)
-            written = self._desk.commit(changes)
+            apply_reports.apply_trade_report(self._store.cache, order, report, changes)
+            written = self._store.commit(changes)
         await written
         self._reconciliation.want()
         return order
 
     async def resolve_uncertain_order(self, order_id: str, status: OrderStatus, reason: str) -> Order:
         """End an order whose outcome its venue does not tell. Raises NotFound, OutcomeKnown, OrderNotOpen."""
-        self._desk.require_open()
-        order = await self._desk.recall(order_id)
-        self._desk.require_open()
+        self._store.require_open()
+        order = await self._store.recall(order_id)
+        self._store.require_open()
         if order is None:
             raise NotFound("order", order_id)
         if not order.is_open:
@@ -244,9 +244,9 @@ class ReconciliationService:
             raise OrderNotOpen(f"the order is {order.status.name}", status=order.status.name)
         if not is_uncertain(order):
             raise OutcomeKnown
-        with self._desk.step(order.user_id) as changes:
-            apply_reports.resolve(self._desk.book, order, status, reason, changes)
-            written = self._desk.commit(changes)
+        with self._store.begin(order.user_id) as changes:
+            apply_reports.resolve(self._store.cache, order, status, reason, changes)
+            written = self._store.commit(changes)
         await written
         return order
 
@@ -257,14 +257,14 @@ class ReconciliationService:
         return found
 
     async def _adopted_as(self, external: ExternalOrder, account_id: str, order_id: str) -> Order:
-        order = await self._desk.recall(external.order_id)
+        order = await self._store.recall(external.order_id)
         if order is None or order_id not in ("", external.order_id) or account_id not in ("", external.account_id):
             raise ExternalOrderAdopted(order_id=external.order_id)
-        await self._desk.journal.durable()
+        await self._store.commit_log.durable()
         return order
 
     def _uncertain(self, order_id: str) -> Order:
-        order = self._desk.book.orders.get(order_id)
+        order = self._store.cache.orders.get(order_id)
         if order is None:
             raise NotFound("order", order_id)
         if not is_uncertain(order):
@@ -272,8 +272,8 @@ class ReconciliationService:
         return order
 
     def _account(self, account_id: str, gateway: str) -> Account:
-        self._desk.require_open()
-        account = self._desk.book.accounts.get(account_id)
+        self._store.require_open()
+        account = self._store.cache.accounts.get(account_id)
         if account is None:
             raise NotFound("account", account_id)
         if account.gateway != gateway:
@@ -294,12 +294,12 @@ class ReconciliationService:
             external.side,
             external.position_effect,
             max(external.quantity, external.cumulative_quantity, traded),
-            price if price is not None else self._desk.book.last_prices.get(external.symbol, ZERO),
-            self._desk.clock.now_ns(),
+            price if price is not None else self._store.cache.last_prices.get(external.symbol, ZERO),
+            self._store.clock.now_ns(),
         )
         if external.type is OrderType.MARKET or external.price is None:
             order.type, order.price = OrderType.MARKET, None
-        booked = _booked(self._desk.book.accounts[account_id], trades)
+        booked = _booked(self._store.cache.accounts[account_id], trades)
         self._require_position(order, sum((trade.quantity for trade in booked), ZERO))
         return order
 
@@ -307,7 +307,7 @@ class ReconciliationService:
         """What closes must be there to be closed, or `closed` by it already. Raises InsufficientPosition."""
         if not order.is_closing:
             return
-        account = self._desk.book.accounts[order.account_id]
+        account = self._store.cache.accounts[order.account_id]
         position = account.positions.get((order.symbol, order.position_side))
         closable = closed + (position.closable(order.position_effect) if position is not None else ZERO)
         if closable < order.quantity:

@@ -15,14 +15,14 @@ from services.trading.domain.apply_reports import abandon_replacement
 from services.trading.domain.money import ZERO
 from services.trading.domain.order import LIMIT_TYPES, STOP_TYPES, NewOrder, Order, ReplaceStep
 from services.trading.domain.order_states import move
-from services.trading.domain.pre_trade_checks import Acceptance, InsufficientFunds, InsufficientPosition
+from services.trading.domain.pre_trade_checks import InsufficientFunds, InsufficientPosition, PreTradeChecks
 from services.trading.emulation.stops import Stops
-from services.trading.peers.engine_client import Venue
+from services.trading.peers.engine_client import EngineClient
 from services.trading.peers.instruments import Instruments
 from services.trading.peers.quotes import Quotes
-from services.trading.peers.risk_client import RiskGate
+from services.trading.peers.risk_client import RiskClient
 from services.trading.service import OrderNotOpen
-from services.trading.state.store import Desk
+from services.trading.state.store import TradingStore
 from services.trading.venue.order_router import REFUSALS
 
 log = logging.getLogger(__name__)
@@ -38,27 +38,27 @@ class Wanted:
     stop_price: Decimal | None = None
 
 
-class Replacement:
+class ReplaceService:
     """Gives open orders other values."""
 
     def __init__(
         self,
-        desk: Desk,
+        store: TradingStore,
         instruments: Instruments,
         quotes: Quotes,
-        acceptance: Acceptance,
-        risk: RiskGate,
+        pre_trade_checks: PreTradeChecks,
+        risk: RiskClient,
         stops: Stops,
-        venue: Venue,
+        engine: EngineClient,
         tasks: Tasks,
     ) -> None:
-        self._desk = desk
+        self._store = store
         self._instruments = instruments
         self._quotes = quotes
-        self._acceptance = acceptance
+        self._pre_trade_checks = pre_trade_checks
         self._risk = risk
         self._stops = stops
-        self._venue = venue
+        self._engine = engine
         self._tasks = tasks
 
     async def replace_order(self, user_id: str, order_id: str, wanted: Wanted) -> Order:
@@ -68,22 +68,22 @@ class Replacement:
         Invalid for values that this order cannot have, and what refuses a new order.
         """
         while True:
-            self._desk.require_open()
-            order = await self._desk.get_order(user_id, order_id)
-            order = self._desk.book.find_order(order_id) or order
+            self._store.require_open()
+            order = await self._store.get_order(user_id, order_id)
+            order = self._store.cache.find_order(order_id) or order
             if not order.is_open or order.status is OrderStatus.PENDING_CANCEL:
                 raise OrderNotOpen(f"the order is {order.status.name}", status=order.status.name)
             if self._is_wanted(order, wanted):
                 return order
             if order.is_held or (order.status in _WORKING and order.replace_step is ReplaceStep.NONE):
                 break
-            await self._desk.changed(order_id)
+            await self._store.changed(order_id)
         new = self._with(order, wanted)
         self._require_own_quantity(order, new)
         await self._check(order, new)
         # Risk was awaited: look again.
-        self._desk.require_open()
-        found = self._desk.book.orders.get(order_id)
+        self._store.require_open()
+        found = self._store.cache.orders.get(order_id)
         if found is None or not (found.is_held or found.status in _WORKING):
             raise OrderNotOpen
         order = found
@@ -132,16 +132,16 @@ class Replacement:
 
     def _require_own_quantity(self, order: Order, new: NewOrder) -> None:
         """Raises Invalid for another quantity of an order of a group, except an entry: the group decides it."""
-        group = self._desk.book.groups.get(order.order_group_id)
+        group = self._store.cache.groups.get(order.order_group_id)
         if group is not None and order is not group.entry and new.quantity != order.quantity:
             raise Invalid("quantity: an order of a group has the group's", field="quantity")
 
     async def _check(self, order: Order, new: NewOrder) -> None:
         instrument = await self._instruments.require(order.symbol)
         quote = self._quotes.find(order.symbol, order.gateway)
-        if violations := self._acceptance.value_violations(instrument, quote, new):
+        if violations := self._pre_trade_checks.value_violations(instrument, quote, new):
             raise violations[0]
-        price = self._acceptance.reserve_price(new, quote) or order.reserve_price
+        price = self._pre_trade_checks.reserve_price(new, quote) or order.reserve_price
         answer = await self._risk.check(
             order.user_id, order.account_id, order.order_id, new, price, instrument, order.gateway, replaces=True
         )
@@ -153,21 +153,21 @@ class Replacement:
 
         Raises InsufficientFunds, InsufficientPosition.
         """
-        book = self._desk.book
+        cache = self._store.cache
         if order.is_closing and (order.order_group_id or (order.reduce_only and order.is_held)):
             return ZERO  # its group holds the position, or nothing does until it triggers
-        account = book.accounts[order.account_id]
+        account = cache.accounts[order.account_id]
         if order.is_closing:
             more = new.quantity - order.cumulative_quantity - order.hold_today - order.hold_yesterday
             if more <= 0:
                 return ZERO
             position = account.positions.get((order.symbol, order.position_side))
-            first = book.closes_today_first(order.symbol)
+            first = cache.closes_today_first(order.symbol)
             if position is None or position.hold_for(order.position_effect, more, first) is None:
                 raise InsufficientPosition
             return more
-        more = book.reservation(order, new.quantity - order.cumulative_quantity, price) - order.reserved
-        available = account.available(book.last_prices)
+        more = cache.reservation(order, new.quantity - order.cumulative_quantity, price) - order.reserved
+        available = account.available(cache.last_prices)
         if more > max(available, ZERO):
             raise InsufficientFunds(needed=plain(more), available=plain(available))
         return ZERO
@@ -175,20 +175,21 @@ class Replacement:
     async def _replace_held(self, order: Order, new: NewOrder) -> Order:
         """A stop that waits here is changed here."""
         price = (
-            self._acceptance.reserve_price(new, self._quotes.find(order.symbol, order.gateway)) or order.reserve_price
+            self._pre_trade_checks.reserve_price(new, self._quotes.find(order.symbol, order.gateway))
+            or order.reserve_price
         )
         more = self._contracts_needed(order, new, price)
-        with self._desk.step(order.user_id) as changes:
+        with self._store.begin(order.user_id) as changes:
             if more:
-                self._desk.book.hold_more(order, more, changes)
+                self._store.cache.hold_more(order, more, changes)
             order.quantity, order.price, order.reserve_price = new.quantity, new.price, price
             if new.stop_price is not None:
                 order.stop_price = new.stop_price
-            self._desk.book.reserve(order)
-            self._desk.book.trim_hold(order, changes)
+            self._store.cache.reserve(order)
+            self._store.cache.trim_hold(order, changes)
             changes.order(order)
-            changes.accounts[order.account_id] = self._desk.book.accounts[order.account_id]
-            written = self._desk.commit(changes)
+            changes.accounts[order.account_id] = self._store.cache.accounts[order.account_id]
+            written = self._store.commit(changes)
         await written
         if order.is_open and order.is_held and order.type in STOP_TYPES and not order.held_day:
             self._stops.add(order)
@@ -197,26 +198,26 @@ class Replacement:
     async def _replace_at_venue(self, order: Order, new: NewOrder) -> Order:
         price = order.reserve_price if new.price is None else new.price
         more = self._contracts_needed(order, new, max(price, order.reserve_price))
-        with self._desk.step(order.user_id) as changes:
+        with self._store.begin(order.user_id) as changes:
             if more:
-                self._desk.book.hold_more(order, more, changes)
+                self._store.cache.hold_more(order, more, changes)
             move(order, OrderStatus.PENDING_REPLACE)
             # Several legs are never amended: which of them had which quantity would depend on who answers first.
             amends = len(order.legs) == 1
             order.replace_step = ReplaceStep.AMENDING if amends else ReplaceStep.CANCELING
             order.pending_quantity, order.pending_price = new.quantity, new.price
-            self._desk.book.reserve(order)
+            self._store.cache.reserve(order)
             changes.order(order)
-            changes.accounts[order.account_id] = self._desk.book.accounts[order.account_id]
+            changes.accounts[order.account_id] = self._store.cache.accounts[order.account_id]
             if not amends:
                 changes.cancels.append(order.order_id)
-            written = self._desk.commit(changes)
+            written = self._store.commit(changes)
         await written
         if not amends:
             return order
         # A task of its own: what is asked of the venue is seen through though the caller leaves.
         await asyncio.shield(self._tasks.spawn("trading.amend", self._amend(order.order_id, new), awaited=True))
-        return self._desk.book.find_order(order.order_id) or order
+        return self._store.cache.find_order(order.order_id) or order
 
     async def _amend(self, order_id: str, new: NewOrder) -> None:
         order = self._amending(order_id)
@@ -224,19 +225,19 @@ class Replacement:
             return
         try:
             leg = order.legs[0]
-            await self._venue.amend(order, leg, leg.quantity + new.quantity - order.quantity, new.price)
+            await self._engine.amend(order, leg, leg.quantity + new.quantity - order.quantity, new.price)
         except REFUSALS as refusal:
             order = self._amending(order_id)
             if order is None:
                 return
-            with self._desk.step(order.user_id) as changes:
+            with self._store.begin(order.user_id) as changes:
                 if refusal.reason == Reason.UNSUPPORTED:
                     order.replace_step = ReplaceStep.CANCELING
                     changes.order(order)
                     changes.cancels.append(order_id)
                 else:
-                    abandon_replacement(self._desk.book, order, changes)
-                written = self._desk.commit(changes)
+                    abandon_replacement(self._store.cache, order, changes)
+                written = self._store.commit(changes)
             await written
             if refusal.reason != Reason.UNSUPPORTED:
                 raise
@@ -245,12 +246,12 @@ class Replacement:
             log.warning("order %s: amended, and the outcome is not known: %s", order_id, error.message)
 
     def _amending(self, order_id: str) -> Order | None:
-        order = self._desk.book.orders.get(order_id)
+        order = self._store.cache.orders.get(order_id)
         return (
             order
             if order is not None
             and order.replace_step is ReplaceStep.AMENDING
             and len(order.legs) == 1
-            and self._desk.is_open
+            and self._store.is_open
             else None
         )

@@ -28,7 +28,7 @@ _TRADES = models.TradeRow.__table__
 _GROUPS = models.OrderGroupRow.__table__
 _LEDGER = models.LedgerRow.__table__
 _POSITIONS = models.PositionRow.__table__
-_JOURNAL = models.JournalRow.__table__
+_COMMIT_LOG = models.CommitLogRow.__table__
 _FIXED = (
     "client_order_id", "account_id", "gateway", "symbol", "side", "type", "time_in_force", "position_effect",
     "trailing_offset", "expire_time_ns", "strategy_id", "trace_id", "traceparent", "fingerprint", "create_time_ns",
@@ -45,7 +45,7 @@ class Statements:
         self.insert_trade: Executable = insert(models.TradeRow)
         self.upsert_trade: Executable = database.upsert(models.TradeRow, ["user_id", "trade_id"])
         self.insert_entry: Executable = insert(models.LedgerRow)
-        self.insert_journal: Executable = insert(models.JournalRow)
+        self.insert_updates: Executable = insert(models.CommitLogRow)
         self.upsert_account: Executable = database.upsert(models.AccountRow, ["user_id", "account_id"])
         self.upsert_position: Executable = database.upsert(
             models.PositionRow, ["user_id", "account_id", "symbol", "side"]
@@ -109,9 +109,11 @@ class TradingRepository:
         realized = await self._session.execute(flat.where(~_POSITIONS.c.is_open, _POSITIONS.c.realized_pnl != ZERO))
         external = select(_TRADES).where(_TRADES.c.order_id == "", _TRADES.c.create_time_ns >= external_since_ns)
         external_trades = await self._all(external.where(~_TRADES.c.busted).order_by(_TRADES.c.trade_id))
-        last = await self._session.scalar(select(func.max(_JOURNAL.c.sequence)))
+        last = await self._session.scalar(select(func.max(_COMMIT_LOG.c.sequence)))
         # Of the oldest row: sequences grow with the rows, and only those of the rows' ends are indexed.
-        first = await self._session.scalar(select(_JOURNAL.c.first_sequence).order_by(_JOURNAL.c.sequence).limit(1))
+        first = await self._session.scalar(
+            select(_COMMIT_LOG.c.first_sequence).order_by(_COMMIT_LOG.c.sequence).limit(1)
+        )
         open_orders = [rows.order_from_row(row, trade_ids.get(row["order_id"], set())) for row in orders]
         groups = await self._all(select(_GROUPS).where(_GROUPS.c.is_open).order_by(_GROUPS.c.create_time_ns))
         return Loaded(
@@ -203,21 +205,23 @@ class TradingRepository:
         """All leases."""
         return [Lease(**row) for row in await self._all(select(models.LeaseRow.__table__))]
 
-    async def journal(self, after: int, through: int, user_id: str, limit: int) -> list[tuple[int, str, bytes]]:
-        """What the streams were told after a sequence: (last sequence, user, messages); of all users when empty."""
-        query = select(_JOURNAL.c.sequence, _JOURNAL.c.user_id, _JOURNAL.c.payload)
-        query = query.where(_JOURNAL.c.sequence > after, _JOURNAL.c.sequence <= through)
+    async def commit_log(self, after: int, through: int, user_id: str, limit: int) -> list[tuple[int, str, bytes]]:
+        """The updates after a sequence: (last sequence, user, messages); of all users when empty."""
+        query = select(_COMMIT_LOG.c.sequence, _COMMIT_LOG.c.user_id, _COMMIT_LOG.c.payload)
+        query = query.where(_COMMIT_LOG.c.sequence > after, _COMMIT_LOG.c.sequence <= through)
         if user_id:
-            query = query.where(_JOURNAL.c.user_id == user_id)
-        found = await self._session.execute(query.order_by(_JOURNAL.c.sequence).limit(limit))
+            query = query.where(_COMMIT_LOG.c.user_id == user_id)
+        found = await self._session.execute(query.order_by(_COMMIT_LOG.c.sequence).limit(limit))
         return [(row[0], row[1], row[2]) for row in found]
 
-    async def trim_journal(self, through: int, most: int) -> bool:
-        """Forget the oldest `most` rows of what the streams were told up to a sequence; whether there are more."""
-        oldest = select(_JOURNAL.c.sequence).where(_JOURNAL.c.sequence <= through).order_by(_JOURNAL.c.sequence)
+    async def trim_commit_log(self, through: int, most: int) -> bool:
+        """Delete the oldest `most` rows of the commit log up to a sequence; returns whether there are more."""
+        oldest = (
+            select(_COMMIT_LOG.c.sequence).where(_COMMIT_LOG.c.sequence <= through).order_by(_COMMIT_LOG.c.sequence)
+        )
         last = await self._session.scalar(oldest.offset(most - 1).limit(1))
         until = through if last is None else last
-        await self._session.execute(delete(_JOURNAL).where(_JOURNAL.c.sequence <= until))  # type: ignore[arg-type]
+        await self._session.execute(delete(_COMMIT_LOG).where(_COMMIT_LOG.c.sequence <= until))  # type: ignore[arg-type]
         return last is not None
 
     async def _groups(self, found: Sequence[Any], orders: dict[str, Order]) -> list[OrderGroup]:

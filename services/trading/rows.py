@@ -59,7 +59,7 @@ def order_row(order: Order) -> dict[str, Any]:
         "update_time_ns": order.update_time_ns,
         "reserve_price": order.reserve_price,
         "status": int(order.status),
-        "delivery": int(order.legs[0].delivery if order.legs else Delivery.HELD),
+        "delivery": int(order.legs[0].delivery if order.legs else Delivery.EMULATED),
         "cumulative_quantity": order.cumulative_quantity,
         "filled_notional": plain(order.filled_notional),
         "commission": order.commission,
@@ -93,7 +93,7 @@ def order_from_row(row: Mapping[str, Any], trade_ids: set[str]) -> Order:
     order = Order(**values, trade_ids=trade_ids)
     if legs is not None:
         order.legs = [Leg(*(parse(text) for parse, text in zip(_LEG.values(), leg, strict=True))) for leg in legs]
-    elif delivery != Delivery.HELD:
+    elif delivery != Delivery.EMULATED:
         order.legs = [_usual_leg(order, Delivery(delivery), venue_order_id)]
         if older and order.is_open:
             _make_older(order, order.legs[0], older)

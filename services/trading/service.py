@@ -17,21 +17,21 @@ from services.trading import metrics
 from services.trading.account_opening import Accounts
 from services.trading.domain import apply_reports
 from services.trading.domain.account import Account
-from services.trading.domain.change_set import Changes
+from services.trading.domain.change_set import ChangeSet
 from services.trading.domain.instrument import Instrument
 from services.trading.domain.lease import Lease
 from services.trading.domain.order import STOP_TYPES, NewOrder, Order
-from services.trading.domain.pre_trade_checks import Acceptance, expiry_violation
+from services.trading.domain.pre_trade_checks import PreTradeChecks, expiry_violation
 from services.trading.domain.quote import Quote
 from services.trading.domain.reduce_only import ReduceOnly
-from services.trading.emulation.self_trade_prevention import CancelFirst
+from services.trading.emulation.self_trade_prevention import SelfTradePrevention
 from services.trading.emulation.stops import Stops
 from services.trading.peers.instruments import Instruments
 from services.trading.peers.quotes import Quotes
-from services.trading.peers.risk_client import RiskGate
+from services.trading.peers.risk_client import RiskClient
 from services.trading.repository import OrderFilter, TradingRepository
 from services.trading.state.accepting import Accepting
-from services.trading.state.store import Desk
+from services.trading.state.store import TradingStore
 
 # Orders canceled in one step: others are served between the steps.
 CANCELED_PART = 50
@@ -70,28 +70,28 @@ class OrderService:
 
     def __init__(
         self,
-        desk: Desk,
+        store: TradingStore,
         accounts: Accounts,
         instruments: Instruments,
         quotes: Quotes,
-        acceptance: Acceptance,
-        risk: RiskGate,
+        pre_trade_checks: PreTradeChecks,
+        risk: RiskClient,
         stops: Stops,
         reduce_only: ReduceOnly,
-        cancel_first: CancelFirst,
+        self_trade_prevention: SelfTradePrevention,
         repositories: Repositories[TradingRepository],
     ) -> None:
-        self._desk = desk
+        self._store = store
         self._accounts = accounts
         self._instruments = instruments
         self._quotes = quotes
-        self._acceptance = acceptance
+        self._pre_trade_checks = pre_trade_checks
         self._risk = risk
         self._stops = stops
         self._reduce_only = reduce_only
-        self._cancel_first = cancel_first
+        self._self_trade_prevention = self_trade_prevention
         self._repositories = repositories
-        self._book = desk.book
+        self._cache = store.cache
         self._written_instruments: dict[str, Instrument] = {}
         # By account and client_order_id: what is being accepted now.
         self.accepting: dict[tuple[str, str], Accepting[Order]] = {}
@@ -111,29 +111,29 @@ class OrderService:
         try:
             if running is not None:
                 return await running.outcome()
-            known = self._book.find_by_client(*key)
+            known = self._cache.find_by_client(*key)
             if known is None:
                 return await self._accept(key, account, new, traceparent, fingerprint)
         except (RedFireError, IntegrityError) as refusal:
             # An order of long ago may have this id: then that one is the answer, whatever would be said of a new one.
             if not isinstance(refusal, Unavailable):
-                earlier = await self._desk.find_by_client(*key)
+                earlier = await self._store.find_by_client(*key)
                 if earlier is not None:
                     return _same(earlier, fingerprint)
             if isinstance(refusal, RedFireError):
                 metrics.refused.labels(refusal.reason).inc()
             raise
-        await self._desk.journal.durable()
+        await self._store.commit_log.durable()
         return _same(known, fingerprint)
 
     async def get_order(self, user_id: str, order_id: str) -> Order:
         """An order of the user. Raises NotFound."""
-        return await self._desk.get_order(user_id, order_id)
+        return await self._store.get_order(user_id, order_id)
 
     async def lookup_order(self, user_id: str, account_id: str, client_order_id: str) -> Order:
         """The order with the client's id. Raises NotFound."""
         account = await self._accounts.resolve(user_id, account_id)
-        order = await self._desk.find_by_client(account.account_id, client_order_id)
+        order = await self._store.find_by_client(account.account_id, client_order_id)
         if order is None:
             raise NotFound("order", client_order_id)
         return order
@@ -145,20 +145,20 @@ class OrderService:
 
     async def find_by_client(self, account_id: str, client_order_id: str) -> Order | None:
         """The same, or None."""
-        return await self._desk.find_by_client(account_id, client_order_id)
+        return await self._store.find_by_client(account_id, client_order_id)
 
     async def list_orders(self, user_id: str, wanted: OrderFilter, page: Page) -> PageResult[Order]:
         """The user's orders, newest first."""
-        await self._desk.journal.durable()
+        await self._store.commit_log.durable()
         async with self._repositories.read() as repository:
             return await repository.list_orders(user_id, wanted, page)
 
     async def cancel_order(self, user_id: str, order_id: str) -> Order:
         """Ask for a cancel; of a canceled order, the same answer. Raises NotFound, OrderNotOpen, RiskRefused."""
-        self._desk.require_open()
-        order = await self._desk.get_order(user_id, order_id)
-        self._desk.require_open()
-        order = self._book.find_order(order_id) or order
+        self._store.require_open()
+        order = await self._store.get_order(user_id, order_id)
+        self._store.require_open()
+        order = self._cache.find_order(order_id) or order
         if order.status is OrderStatus.CANCELED:
             return order
         if not order.is_open:
@@ -167,12 +167,12 @@ class OrderService:
             return order
         if (refusal := await self._risk.check_cancel(order)) is not None:
             raise refusal
-        self._desk.require_open()
-        order = self._book.find_order(order_id) or order
+        self._store.require_open()
+        order = self._cache.find_order(order_id) or order
         if order.is_open and order.status is not OrderStatus.PENDING_CANCEL:
-            with self._desk.step(user_id) as changes:
-                apply_reports.cancel(self._book, order, changes)
-                written = self._desk.commit(changes)
+            with self._store.begin(user_id) as changes:
+                apply_reports.cancel(self._cache, order, changes)
+                written = self._store.commit(changes)
             await written
         return order
 
@@ -196,10 +196,10 @@ class OrderService:
 
         With `opening_only` closing orders stay. `reason` becomes the orders' reject_reason.
         """
-        self._desk.require_open()
+        self._store.require_open()
         accounts = [
             account
-            for account in self._book.accounts.values()
+            for account in self._cache.accounts.values()
             if (not user_id or account.user_id == user_id) and (not account_id or account.account_id == account_id)
         ]
         return len(await self._cancel_accounts(accounts, lambda order: not (opening_only and order.is_closing), reason))
@@ -209,7 +209,7 @@ class OrderService:
 
         Closing stops protect a position whoever looks: they stay unless the lease says otherwise.
         """
-        account = self._book.accounts[lease.account_id]
+        account = self._cache.accounts[lease.account_id]
 
         def wanted(order: Order) -> bool:
             return lease.cancel_protective_stops or not (order.is_closing and order.type in STOP_TYPES)
@@ -225,13 +225,13 @@ class OrderService:
     ) -> list[Order]:
         # Orders that are just being written are there when that is through.
         await asyncio.gather(*self._acceptances({account.account_id for account in accounts}), return_exceptions=True)
-        self._desk.require_open()
+        self._store.require_open()
         canceled: list[Order] = []
         written, refusals = [], []
         for account in accounts:
             open_orders = [
                 order
-                for order in self._book.open_orders(account.account_id)
+                for order in self._cache.open_orders(account.account_id)
                 if wanted(order)
                 and order.status is not OrderStatus.PENDING_CANCEL
                 # Asked for since: it may still be refused, and nothing may build on it before.
@@ -243,19 +243,19 @@ class OrderService:
                     answers = [await check(order) for order in part]
                     refusals += [refusal for refusal in answers if refusal is not None]
                     part = [order for order, refusal in zip(part, answers, strict=True) if refusal is None]
-                    self._desk.require_open()
-                with self._desk.step(account.user_id) as changes:
+                    self._store.require_open()
+                with self._store.begin(account.user_id) as changes:
                     for order in part:
                         # Others were served between the parts: it may have ended, or be another one since the books
                         # were read anew.
-                        current = self._book.orders.get(order.order_id)
+                        current = self._cache.orders.get(order.order_id)
                         if current is not None and current.status is not OrderStatus.PENDING_CANCEL:
-                            apply_reports.cancel(self._book, current, changes, reason)
+                            apply_reports.cancel(self._cache, current, changes, reason)
                             canceled.append(current)
                     if changes:
-                        written.append(self._desk.commit(changes))
+                        written.append(self._store.commit(changes))
                 await asyncio.sleep(0)
-                self._desk.require_open()
+                self._store.require_open()
         for step in written:
             await step
         if refusals and not canceled:
@@ -268,7 +268,7 @@ class OrderService:
     async def _accept(
         self, key: tuple[str, str], account: Account, new: NewOrder, traceparent: str, fingerprint: str
     ) -> Order:
-        running = self.accepting[key] = Accepting(fingerprint, self._desk.clock.monotonic())
+        running = self.accepting[key] = Accepting(fingerprint, self._store.clock.monotonic())
         try:
             order, instrument, written = await self._accept_new(account, new, traceparent, fingerprint)
         except BaseException as refusal:
@@ -282,16 +282,16 @@ class OrderService:
             error = done.exception()
             if error is None:
                 self._written_instruments[instrument.symbol] = instrument
-                metrics.processing.observe(self._desk.clock.monotonic() - running.started)
-            elif isinstance(error, IntegrityError) and self._book.orders.get(order.order_id) is order:
-                self._book.withdraw(order)
+                metrics.processing.observe(self._store.clock.monotonic() - running.started)
+            elif isinstance(error, IntegrityError) and self._cache.orders.get(order.order_id) is order:
+                self._cache.withdraw(order)
             running.end(order, error)
             if error is None and order.reduce_only and order.is_open:
                 self._reduce_only.add(order)
             # Last, as it may trigger at once: a step of its own, whose failure is not this order's.
             if error is None and order.is_held:
                 if order.cancel_first:
-                    self._cancel_first.add(order)
+                    self._self_trade_prevention.add(order)
                 else:
                     self._stops.add(order)
 
@@ -313,16 +313,16 @@ class OrderService:
         if quote is None:
             quote = await self._quotes.fetch(new.symbol, account.gateway)
         if holds and new.reduce_only:
-            new = self._acceptance.reduced(account, new)
-        price = self._acceptance.reserve_price(new, quote)
-        if expired := expiry_violation(new, self._desk.clock.now_ns()):
+            new = self._pre_trade_checks.reduced(account, new)
+        price = self._pre_trade_checks.reserve_price(new, quote)
+        if expired := expiry_violation(new, self._store.clock.now_ns()):
             raise expired
-        if violations := self._acceptance.violations(account, instrument, quote, new, price, holds):
+        if violations := self._pre_trade_checks.violations(account, instrument, quote, new, price, holds):
             raise violations[0]
         assert price is not None
         return Appraisal(new, instrument, quote, price)
 
-    def note_instrument(self, instrument: Instrument, changes: Changes) -> None:
+    def note_instrument(self, instrument: Instrument, changes: ChangeSet) -> None:
         """Write an instrument down with the first order in it."""
         if self._written_instruments.get(instrument.symbol) is not instrument:
             changes.instruments.append(instrument)
@@ -339,27 +339,27 @@ class OrderService:
             raise answer.refusals[0]
         try:
             # Risk was awaited: others may have been accepted, or the books read anew, meanwhile.
-            self._desk.require_open()
-            account = self._book.accounts[account.account_id]
+            self._store.require_open()
+            account = self._cache.accounts[account.account_id]
             if new.position_effect is not PositionEffect.OPEN:
-                self._desk.roll(account, new.symbol)
+                self._store.roll(account, new.symbol)
             if new.reduce_only:
-                one.new = self._acceptance.reduced(account, one.new)
-            if violations := self._acceptance.holding_violations(account, instrument, one.new, one.price):
+                one.new = self._pre_trade_checks.reduced(account, one.new)
+            if violations := self._pre_trade_checks.holding_violations(account, instrument, one.new, one.price):
                 raise violations[0]
         except RedFireError:
             await self._risk.release(account.account_id, [order_id])
             raise
-        with self._desk.step(account.user_id) as changes:
+        with self._store.begin(account.user_id) as changes:
             order = make_order(order_id, account, one, traceparent, fingerprint, changes.now_ns)
             self.note_instrument(instrument, changes)
             # A reduce-only stop holds nothing while it waits, so that others may close the position meanwhile.
-            self._book.accept(order, changes, holds=not (order.reduce_only and order.type in STOP_TYPES))
+            self._cache.accept(order, changes, holds=not (order.reduce_only and order.type in STOP_TYPES))
             if answer.cancel_first and order.type not in STOP_TYPES:
                 order.cancel_first, order.hold_reason = " ".join(answer.cancel_first), Reason.SELF_TRADE
             elif order.type not in STOP_TYPES:
-                apply_reports.send(self._book, order, changes)
-            return order, instrument, self._desk.commit(changes, refusable=True)
+                apply_reports.send(self._cache, order, changes)
+            return order, instrument, self._store.commit(changes, refusable=True)
 
 
 def _same(order: Order, fingerprint: str) -> Order:

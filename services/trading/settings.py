@@ -60,10 +60,10 @@ class TradingSettings(Section):
         description="How long a gateway says that it never had an order that may have been sent before that counts.",
     )
     resume_window: int = Field(
-        default=200_000, ge=1000, description="How many news of orders are kept for streams that resume."
+        default=200_000, ge=1000, description="How many updates of orders are kept for streams that resume."
     )
     stream_buffer: int = Field(
-        default=10_000, ge=10, description="How many news may wait for a subscriber before its stream is ended."
+        default=10_000, ge=10, description="How many updates may wait for a subscriber before its stream is ended."
     )
     kept_finished_orders: int = Field(default=5000, ge=0, description="How many finished orders are kept in memory.")
     senders: int = Field(

@@ -9,8 +9,8 @@ from services.trading import rows
 from services.trading.domain import ledger
 from services.trading.domain.account import Account
 from services.trading.domain.apply_reports import apply_order_report, apply_trade_report, send
-from services.trading.domain.cache import Book
-from services.trading.domain.change_set import Changes
+from services.trading.domain.cache import TradingCache
+from services.trading.domain.change_set import ChangeSet
 from services.trading.domain.instrument import Instrument
 from services.trading.domain.order import Order
 from services.trading.domain.reports import FillReport, OrderStatusReport
@@ -39,19 +39,19 @@ class Trader:
     """A book with one account, and a record of all that was written."""
 
     def __init__(self, *instruments, cash=D(10_000_000)):
-        self.book = Book()
+        self.cache = TradingCache()
         for item in instruments or (instrument(),):
-            self.book.instruments[item.symbol] = item
+            self.cache.instruments[item.symbol] = item
         self.account = Account(new_id(), "user-1", "test", AccountKind.PAPER, "SIM", "CNY", 0, "r")
         self.entries = ledger.post(self.account, LedgerEntryKind.DEPOSIT, cash, "deposit", 0)
-        self.book.add_account(self.account)
+        self.cache.add_account(self.account)
         self.trades = []
         self.orders = {}
         # What the database has: orders and positions as they were written last, and what gateways reported.
         self.written = {}
 
     def step(self):
-        return Changes("user-1", 1)
+        return ChangeSet("user-1", 1)
 
     def record(self, changes):
         self.entries += changes.entries
@@ -67,7 +67,7 @@ class Trader:
         return changes
 
     def begin_day(self, trading_day, gateway="SIM"):
-        for changes in self.book.begin_day(gateway, trading_day, 1):
+        for changes in self.cache.begin_day(gateway, trading_day, 1):
             self.record(changes)
 
     def fill(self, order, quantity, price="4000", day=0):
@@ -75,7 +75,7 @@ class Trader:
         changes = self.step()
         reference = order.reference(order.legs[-1])
         report = FillReport("SIM", reference, new_id(), order.symbol, D(price), D(quantity), 1, day)
-        apply_trade_report(self.book, order, report, changes)
+        apply_trade_report(self.cache, order, report, changes)
         self.record(changes)
         self.check()
 
@@ -86,29 +86,29 @@ class Trader:
             "SIM", order.reference(order.legs[-1]), "v", order.symbol, order.quantity, order.price,
             order.cumulative_quantity, OrderStatus.CANCELED,
         )  # fmt: skip
-        apply_order_report(self.book, order, report, changes)
+        apply_order_report(self.cache, order, report, changes)
         self.record(changes)
         self.check()
 
     def reloaded(self):
         """The book that a restart makes of what was written."""
-        book = Book()
-        book.instruments.update(self.book.instruments)
+        cache = TradingCache()
+        cache.instruments.update(self.cache.instruments)
         account = Account(self.account.account_id, "user-1", "test", AccountKind.PAPER, "SIM", "CNY", 0, "r")
         found = {kind: [value for (k, _), value in self.written.items() if k == kind] for kind in ("order", "position")}
         for (kind, name), value in self.written.items():
             if kind == "gateway":
-                book.days.restore(name, *value)
-        book.add_account(account)
+                cache.days.restore(name, *value)
+        cache.add_account(account)
         for row in found["position"]:
             if row["is_open"]:
-                book.add_position(rows.position_from_row(row))
+                cache.add_position(rows.position_from_row(row))
             elif row["realized_pnl"]:
                 account.realized_of[row["symbol"], row["side"]] = row["realized_pnl"]
         for row in found["order"]:
             if row["is_open"]:
-                book.add_order(rows.order_from_row(row, set()))
-        return book
+                cache.add_order(rows.order_from_row(row, set()))
+        return cache
 
     def order(
         self, side=Side.BUY, quantity=1, price=D("4000"), effect=PositionEffect.OPEN, symbol="IF2606.CFFEX", **over
@@ -138,20 +138,20 @@ class Trader:
         }
         order = Order(**{**values, **over})
         changes = self.step()
-        self.book.accept(order, changes)
-        send(self.book, order, changes)
+        self.cache.accept(order, changes)
+        send(self.cache, order, changes)
         self.record(changes)
         self.orders[order.order_id] = order
         return order
 
     def check(self):
         """Orders, trades, positions and ledger agree to the last digit."""
-        account, book = self.account, self.book
+        account, cache = self.account, self.cache
         for order in self.orders.values():
             mine = [t for t in self.trades if t.order_id == order.order_id and not t.busted]
             assert order.cumulative_quantity == sum((t.quantity for t in mine), D(0))
             assert order.commission == sum((t.commission for t in mine), D(0))
-            assert (order.order_id in book.orders) == order.is_open
+            assert (order.order_id in cache.orders) == order.is_open
             if order.is_open:
                 # Never two live for the same quantity.
                 live = sum((leg.leaves_quantity for leg in order.legs), D(0))
@@ -173,7 +173,7 @@ class Trader:
             assert 0 <= position.frozen_day <= position.day_quantity
             assert 0 <= position.frozen_older <= position.older_quantity
             holders = [
-                o for o in book.orders.values() if o.is_closing and (o.symbol, o.position_side) == (symbol, side)
+                o for o in cache.orders.values() if o.is_closing and (o.symbol, o.position_side) == (symbol, side)
             ]
             assert position.frozen_quantity == sum((o.hold_today + o.hold_yesterday for o in holders), D(0))
         assert net == held
@@ -183,9 +183,9 @@ class Trader:
         assert all(total == 0 for total in transactions.values())
         cash = [e.amount for e in self.entries if e.ledger_account == f"cash:{account.account_id}"]
         assert account.balance == sum(cash, D(0))
-        assert account.frozen == sum((o.reserved for o in book.orders.values()), D(0))
+        assert account.frozen == sum((o.reserved for o in cache.orders.values()), D(0))
         assert account.margin == sum((p.margin for p in account.positions.values()), D(0))
-        assert all(o.reserved == book.reservation(o) for o in book.orders.values() if o.pending_quantity is None)
+        assert all(o.reserved == cache.reservation(o) for o in cache.orders.values() if o.pending_quantity is None)
         self.check_reloaded()
         # What is flat has realised what came in less what went out.
         if not account.positions:
@@ -193,7 +193,7 @@ class Trader:
             for trade in self.trades:
                 if trade.busted:
                     continue
-                value = trade.price * trade.quantity * book.instruments[trade.symbol].contract_size
+                value = trade.price * trade.quantity * cache.instruments[trade.symbol].contract_size
                 flow += -value if trade.side == Side.BUY else value
             assert account.realized_pnl == flow
 
@@ -207,7 +207,7 @@ class Trader:
         assert theirs.positions.keys() == mine.positions.keys()
         assert theirs.realized_of == {key: amount for key, amount in mine.realized_of.items() if amount}
         assert (theirs.margin, theirs.frozen) == (mine.margin, mine.frozen)
-        assert again.orders.keys() == self.book.orders.keys()
+        assert again.orders.keys() == self.cache.orders.keys()
 
 
 def _figures(position):

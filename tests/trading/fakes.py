@@ -207,7 +207,7 @@ class FakeMarket(market_pb2_grpc.MarketServiceServicer):
         self.gateway = self.tick_gateway = "SIM"
         self.listeners = set()
 
-    def book(self, symbol, bid, ask):
+    def cache(self, symbol, bid, ask):
         self.books[symbol] = (bid, ask)
         self.price(symbol, self.prices[symbol])
 

@@ -103,7 +103,7 @@ def test_whatever_is_busted_or_corrected_the_books_agree(data):
     trader.begin_day(day)
     for number in range(data.draw(st.integers(1, 10))):
         action = data.draw(st.sampled_from(["open", "open", "close", "roll", "bust", "correct"]))
-        symbol = data.draw(st.sampled_from(list(trader.book.instruments)))
+        symbol = data.draw(st.sampled_from(list(trader.cache.instruments)))
         side, quantity = data.draw(st.sampled_from(Side)), data.draw(st.integers(1, 4))
         price = D(data.draw(st.integers(3900, 4100)))
         if action == "roll":
@@ -122,7 +122,7 @@ def test_whatever_is_busted_or_corrected_the_books_agree(data):
                     reference = order.reference(leg)
                     report = FillReport("SIM", reference, f"{reference}/{number}", symbol, price, D(part), 1, day)
                     changes = trader.step()
-                    apply_trade_report(trader.book, order, report, changes)
+                    apply_trade_report(trader.cache, order, report, changes)
                     reports[changes.trades[0].trade_id] = report
                     trader.record(changes)
         else:
@@ -132,7 +132,7 @@ def test_whatever_is_busted_or_corrected_the_books_agree(data):
             trade = data.draw(st.sampled_from(live))
             order, changes = trader.orders[trade.order_id], trader.step()
             if action == "bust":
-                bust(trader.book, order, trade, changes)
+                bust(trader.cache, order, trade, changes)
             else:
                 report = reports[trade.trade_id]
                 new = FillReport(
@@ -140,7 +140,7 @@ def test_whatever_is_busted_or_corrected_the_books_agree(data):
                     quantity=D(data.draw(st.integers(1, int(trade.quantity)))), time_ns=1, trading_day=day,
                     kind=TradeKind.CORRECTION,
                 )  # fmt: skip
-                correct(trader.book, order, trade, new, number, changes)
+                correct(trader.cache, order, trade, new, number, changes)
                 reports[changes.trades[0].trade_id] = new
             trader.record(changes)
         trader.check()
@@ -151,12 +151,12 @@ def test_a_bust_of_what_an_open_order_traded_leaves_it_working():
     order = trader.order(quantity=3)
     changes = trader.step()
     apply_trade_report(
-        trader.book, order, FillReport("SIM", order.order_id, "t", order.symbol, D(4000), D(1), 1), changes
+        trader.cache, order, FillReport("SIM", order.order_id, "t", order.symbol, D(4000), D(1), 1), changes
     )
     (trade,) = changes.trades
     trader.record(changes)
     changes = trader.step()
-    bust(trader.book, order, trade, changes)
+    bust(trader.cache, order, trade, changes)
     trader.record(changes)
     assert order.status is OrderStatus.NEW and order.cumulative_quantity == 0
     trader.check()
@@ -171,7 +171,7 @@ def test_a_busted_close_of_yesterdays_contracts_brings_yesterdays_back_whatever_
     trader.begin_day(20260106)  # SIM keeps it: what it closes is yesterday's by now
     trader.fill(close, 2, day=20260106)
     changes = trader.step()
-    bust(trader.book, close, trader.trades[-1], changes)
+    bust(trader.cache, close, trader.trades[-1], changes)
     trader.record(changes)
     (position,) = trader.account.positions.values()
     assert (position.today_quantity, position.yesterday_quantity) == (0, 3)
@@ -187,7 +187,7 @@ def test_a_busted_close_of_todays_contracts_brings_todays_back_where_the_exchang
     close = trader.order(Side.SELL, 2, effect=PositionEffect.CLOSE)
     trader.fill(close, 2, day=20260106)  # yesterday's one, and one of today's
     changes = trader.step()
-    bust(trader.book, close, trader.trades[-1], changes)
+    bust(trader.cache, close, trader.trades[-1], changes)
     trader.record(changes)
     (position,) = trader.account.positions.values()
     assert (position.today_quantity, position.yesterday_quantity) == (2, 1)
@@ -205,7 +205,7 @@ def test_a_corrected_close_closes_the_same_contracts_again():
     trade = next(trade for trade in trader.trades if trade.order_id == close.order_id)
     report = FillReport("SIM", close.order_id, trade.venue_trade_id, "rb2610.SHFE", D(4001), D(2), 1, 20260106)
     changes = trader.step()
-    correct(trader.book, close, trade, report, 1, changes)
+    correct(trader.cache, close, trade, report, 1, changes)
     trader.record(changes)
     (position,) = trader.account.positions.values()
     assert (position.today_quantity, position.yesterday_quantity) == (2, 1)
@@ -226,7 +226,7 @@ def test_a_close_that_is_corrected_a_day_later_closes_nothing_of_that_day():
     trader.fill(trader.order(quantity=2, symbol="rb2610.SHFE"), 2, day=20260106)
     report = FillReport("SIM", close.order_id, trade.venue_trade_id, "rb2610.SHFE", D(4001), D(2), 1, 20260105)
     changes = trader.step()
-    correct(trader.book, close, trade, report, 1, changes)
+    correct(trader.cache, close, trade, report, 1, changes)
     trader.record(changes)
     (position,) = trader.account.positions.values()
     assert (position.today_quantity, position.yesterday_quantity) == (2, 1)

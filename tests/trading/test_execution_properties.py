@@ -60,9 +60,9 @@ def apply(trader, report):
     changes = trader.step()
     before = (order.status, order.cumulative_quantity)
     if isinstance(report, FillReport):
-        apply_trade_report(trader.book, order, report, changes)
+        apply_trade_report(trader.cache, order, report, changes)
     else:
-        apply_order_report(trader.book, order, report, changes)
+        apply_order_report(trader.cache, order, report, changes)
     assert order.status is before[0] or order.status in reachable(before[0])
     assert order.cumulative_quantity >= before[1]
     trader.record(changes)
@@ -155,7 +155,7 @@ def test_replacing_by_cancel_never_has_two_orders_live(data):
     wanted = data.draw(st.integers(1, 8))
     move(order, OrderStatus.PENDING_REPLACE)
     order.replace_step, order.pending_quantity, order.pending_price = ReplaceStep.CANCELING, D(wanted), D("4000.2")
-    trader.book.reserve(order)
+    trader.cache.reserve(order)
     changes = trader.step()
     changes.order(order)
     trader.record(changes)
@@ -185,7 +185,7 @@ def test_an_amend_whose_fills_come_before_its_answer_ends_right(data):
     apply(trader, _report(order, OrderStatus.NEW, D(0)))
     move(order, OrderStatus.PENDING_REPLACE)
     order.replace_step, order.pending_quantity, order.pending_price = ReplaceStep.AMENDING, D(5), None
-    trader.book.reserve(order)
+    trader.cache.reserve(order)
     changes = trader.step()
     changes.order(order)
     trader.record(changes)
@@ -248,7 +248,7 @@ def test_replacing_a_split_close_has_never_more_live_than_is_left(data):
     wanted = data.draw(st.integers(1, 6))
     changes = trader.step()
     more = wanted - order.cumulative_quantity - order.hold_today - order.hold_yesterday
-    if more > 0 and not trader.book.hold_more(order, more, changes):
+    if more > 0 and not trader.cache.hold_more(order, more, changes):
         return
     move(order, OrderStatus.PENDING_REPLACE)
     order.replace_step, order.pending_quantity = ReplaceStep.CANCELING, D(wanted)

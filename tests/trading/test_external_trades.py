@@ -15,19 +15,19 @@ OPEN, CLOSE = PositionEffect.OPEN, PositionEffect.CLOSE
 MINUTE_NS = 60_000_000_000
 
 
-class Venue:
+class EngineClient:
     """What is held at the venue, and what it has not told of yet."""
 
     def __init__(self):
         self.trader = Trader()
-        self.account, self.book = self.trader.account, self.trader.book
+        self.account, self.cache = self.trader.account, self.trader.cache
         self.account.kind = AccountKind.LIVE
         self.day, self.time_ns, self.count = 20260105, MINUTE_NS, 0
         self.held = dict.fromkeys(PositionSide, 0)
         self.untold = []
         self.resting = []
         self.trader.begin_day(self.day)
-        self.book.last_prices[SYMBOL] = D(4000)
+        self.cache.last_prices[SYMBOL] = D(4000)
 
     def trade(self, side, effect, quantity, price, order=None):
         opens = effect is OPEN
@@ -56,7 +56,7 @@ class Venue:
         report = OrderStatusReport(
             "SIM", order.order_id, "v", SYMBOL, order.quantity, order.price, D(0), OrderStatus.NEW
         )
-        apply_order_report(self.book, order, report, changes)
+        apply_order_report(self.cache, order, report, changes)
         self.trader.record(changes)
         self.resting.append(order)
 
@@ -64,9 +64,9 @@ class Venue:
         order, report = self.untold.pop(place)
         changes = self.trader.step()
         if order is None:
-            book_external(self.book, self.account, report, changes)
+            book_external(self.cache, self.account, report, changes)
         else:
-            apply_trade_report(self.book, order, report, changes)
+            apply_trade_report(self.cache, order, report, changes)
         self.trader.record(changes)
 
     def take_over(self):
@@ -78,7 +78,7 @@ class Venue:
                 continue
             today, older = _parts(self.account, difference, D(0))
             changes = self.trader.step()
-            adjust(self.book, self.account, SYMBOL, side, today, older, D(4000), self.time_ns, changes)
+            adjust(self.cache, self.account, SYMBOL, side, today, older, D(4000), self.time_ns, changes)
             self.trader.record(changes)
 
     def agrees(self):
@@ -90,7 +90,7 @@ class Venue:
 @settings(max_examples=200, deadline=None)
 @given(data=st.data(), in_order=st.booleans())
 def test_no_trade_is_booked_twice_whatever_was_taken_over_before_it_was_told(data, in_order):
-    venue = Venue()
+    venue = EngineClient()
     sides, effects = st.sampled_from(Side), st.sampled_from([OPEN, OPEN, CLOSE])
     quantities = st.integers(1, 4)
     for _ in range(data.draw(st.integers(1, 25))):

@@ -294,10 +294,10 @@ async def test_a_trade_whose_numbers_are_none_is_refused_and_the_next_one_booked
 async def test_a_report_that_cannot_be_booked_does_not_hold_up_those_behind_it_for_ever(trader, monkeypatch, caplog):
     order = await trader.create(quantity=2)
     await trader.becomes(order.order_id, "NEW")
-    book = report_handler.apply_trade_report
+    cache = report_handler.apply_trade_report
 
     def poisoned(books, order, report, changes, *more):
-        booked = book(books, order, report, changes, *more)
+        booked = cache(books, order, report, changes, *more)
         if report.venue_trade_id == "poison":
             raise ZeroDivisionError
         return booked

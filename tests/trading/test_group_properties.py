@@ -14,8 +14,8 @@ from services.trading import rows
 from services.trading.domain.account import Account
 from services.trading.domain.apply_reports import apply_order_report, apply_trade_report, cancel, send
 from services.trading.domain.busts import bust
-from services.trading.domain.cache import Book
-from services.trading.domain.change_set import Changes
+from services.trading.domain.cache import TradingCache
+from services.trading.domain.change_set import ChangeSet
 from services.trading.domain.crossing import crossing_orders
 from services.trading.domain.order import FINISHED, Delivery, Order
 from services.trading.domain.order_group import OrderGroup
@@ -45,18 +45,18 @@ class AtVenue:
 class NothingPrevented:
     """Answers at the next step that exits may meet orders of their owner."""
 
-    def __init__(self, book):
-        self.book = book
+    def __init__(self, cache):
+        self.cache = cache
         self.held = set()
 
     def look_at(self, changes):
         for order in changes.exits_held:
-            order.crossed.update({other.order_id: False for other in crossing_orders(self.book, order)})
+            order.crossed.update({other.order_id: False for other in crossing_orders(self.cache, order)})
             self.held.add(order.order_group_id)
 
     def ended(self, changes):
         held, self.held = self.held, set()
-        return held & self.book.groups.keys()
+        return held & self.cache.groups.keys()
 
 
 class Groups(RuleBasedStateMachine):
@@ -79,9 +79,9 @@ class Groups(RuleBasedStateMachine):
     def begin(self, bracket, closes, symbol, quantity, yesterday, limits):
         self.symbol, self.quantity = symbol, D(quantity)
         self.closes = bracket or closes
-        self._make_book(Book())
-        self.book.days.begin("SIM", 20260105)
-        self.account = self.book.accounts["a"]
+        self._make_book(TradingCache())
+        self.cache.days.begin("SIM", 20260105)
+        self.account = self.cache.accounts["a"]
         held = D(0) if bracket or not closes else self.quantity
         if held:
             self._seed_position(held, min(D(yesterday), held))
@@ -95,14 +95,14 @@ class Groups(RuleBasedStateMachine):
         elif not closes and limits:
             orders.append(self._order(*out, OrderType.LIMIT))
         group = OrderGroup("g", "c", "u", "a", kind, "f", self.quantity, orders, 1, 1)
-        changes = Changes("u", 1)
+        changes = ChangeSet("u", 1)
         for order in orders:
-            self.book.accept(order, changes, holds=False)
-        self.book.add_group(group)
+            self.cache.accept(order, changes, holds=False)
+        self.cache.add_group(group)
         changes.groups["g"] = group
-        settle_group(self.book, group, changes)
+        settle_group(self.cache, group, changes)
         if bracket:
-            send(self.book, orders[0], changes)
+            send(self.cache, orders[0], changes)
         self._record(changes)
         self.names = [order.order_id for order in orders]
         self.start = held
@@ -115,29 +115,29 @@ class Groups(RuleBasedStateMachine):
             order_group_id="g",
         )  # fmt: skip
 
-    def _make_book(self, book):
-        self.book = book
-        book.instruments[self.symbol] = instrument(self.symbol)
-        book.add_account(Account("a", "u", "n", AccountKind.PAPER, "SIM", "CNY", 0, "r", balance=D(10**9)))
-        desk = SimpleNamespace(book=book, on_reloaded=lambda listener: None)
-        self.settlement = GroupSettlement(desk, NothingPrevented(book))
+    def _make_book(self, cache):
+        self.cache = cache
+        cache.instruments[self.symbol] = instrument(self.symbol)
+        cache.add_account(Account("a", "u", "n", AccountKind.PAPER, "SIM", "CNY", 0, "r", balance=D(10**9)))
+        store = SimpleNamespace(cache=cache, on_reloaded=lambda listener: None)
+        self.settlement = GroupSettlement(store, NothingPrevented(cache))
 
     def _seed_position(self, quantity, yesterday):
         opening = self._order(Side.BUY, PositionEffect.OPEN, OrderType.LIMIT)
         opening.quantity, opening.order_group_id = quantity, ""
-        changes = Changes("u", 1)
-        self.book.accept(opening, changes)
-        send(self.book, opening, changes)
+        changes = ChangeSet("u", 1)
+        self.cache.accept(opening, changes)
+        send(self.cache, opening, changes)
         for part, day in ((yesterday, 20260104), (quantity - yesterday, 20260105)):
             if part:
                 report = FillReport("SIM", opening.order_id, new_id(), self.symbol, D(4000), part, 1, day)
-                apply_trade_report(self.book, opening, report, changes)
+                apply_trade_report(self.cache, opening, report, changes)
         changes.sends.clear()
         self._record(changes)
 
     def _record(self, changes):
         """The step is completed, written, and what follows from it reaches the venue."""
-        self.group = self.book.groups.get("g", self.group)
+        self.group = self.cache.groups.get("g", self.group)
         self.settlement.complete(changes)
         if self.group is not None:
             self.names = [order.order_id for order in self.group.orders]
@@ -149,7 +149,7 @@ class Groups(RuleBasedStateMachine):
             self.written["group", group.order_group_id] = rows.order_group_row(group)
         fresh = []
         for order_id in changes.sends:
-            order = self.book.orders.get(order_id)
+            order = self.cache.orders.get(order_id)
             for leg in order.legs if order is not None else ():
                 if leg.delivery is Delivery.QUEUED and leg.is_live:
                     leg.delivery = Delivery.SENT
@@ -166,7 +166,7 @@ class Groups(RuleBasedStateMachine):
             self._tell(reference, self.venue[reference])
 
     def _find(self, order_id):
-        return self.book.find_order(order_id)
+        return self.cache.find_order(order_id)
 
     def _orders(self):
         return [self._find(name) for name in self.names]
@@ -178,8 +178,8 @@ class Groups(RuleBasedStateMachine):
 
     def _tell(self, reference, at, reason=""):
         order = self._find(at.order_id)
-        changes = Changes("u", 1)
-        apply_order_report(self.book, order, self._report(reference, at, at.status, reason), changes)
+        changes = ChangeSet("u", 1)
+        apply_order_report(self.cache, order, self._report(reference, at, at.status, reason), changes)
         self._record(changes)
 
     # What happens
@@ -197,8 +197,8 @@ class Groups(RuleBasedStateMachine):
         late = data.draw(st.booleans())
         if late:
             self._tell(reference, at)
-        changes = Changes("u", 1)
-        apply_trade_report(self.book, order, trade, changes)
+        changes = ChangeSet("u", 1)
+        apply_trade_report(self.cache, order, trade, changes)
         self.trades += changes.trades
         self._record(changes)
         if not late:
@@ -213,10 +213,10 @@ class Groups(RuleBasedStateMachine):
         if opened and (position is None or position.quantity < trade.quantity):
             return  # what was closed since is realised: nothing of the group
         self.trades.remove(trade)
-        if "g" not in self.book.groups:
-            self.book.add_group(self.group)
-        changes = Changes("u", 1)
-        bust(self.book, self._find(trade.order_id), trade, changes)
+        if "g" not in self.cache.groups:
+            self.cache.add_group(self.group)
+        changes = ChangeSet("u", 1)
+        bust(self.cache, self._find(trade.order_id), trade, changes)
         self._record(changes)
         # Until the venue has canceled what was to close it, more may be closed than is held.
         for reference in [r for r, at in self.venue.items() if opened and at.is_live and at.cancel_asked]:
@@ -247,7 +247,7 @@ class Groups(RuleBasedStateMachine):
     def trigger(self):
         for order in self._orders():
             if order.is_open and order.is_held and order.type is OrderType.STOP and not order.dormant:
-                changes = Changes("u", 1)
+                changes = ChangeSet("u", 1)
                 order.triggered, order.hold_reason = True, ""
                 changes.order(order)
                 self._record(changes)
@@ -257,35 +257,35 @@ class Groups(RuleBasedStateMachine):
         order = self._find(data.draw(st.sampled_from(self.names)))
         if order.is_open and order.status is not OrderStatus.PENDING_CANCEL:
             self.canceled.add(order.order_id)
-            changes = Changes("u", 1)
-            cancel(self.book, order, changes)
+            changes = ChangeSet("u", 1)
+            cancel(self.cache, order, changes)
             self._record(changes)
 
     @rule()
     def restart(self):
-        book = self.book
-        self._make_book(Book())
-        self.book.days.restore("SIM", *book.days.reported("SIM"))
+        cache = self.cache
+        self._make_book(TradingCache())
+        self.cache.days.restore("SIM", *cache.days.reported("SIM"))
         orders = {}
         for (kind, _), row in self.written.items():
             if kind == "position" and row["is_open"]:
-                self.book.add_position(rows.position_from_row(row))
+                self.cache.add_position(rows.position_from_row(row))
         for (kind, _), row in sorted(self.written.items(), key=lambda item: str(item[0])):
             if kind == "order":
                 order = orders[row["order_id"]] = rows.order_from_row(row, set())
                 for leg in order.legs:
                     if order.reference(leg) in self.venue:
                         leg.delivery = Delivery.SENT  # reconciliation found it
-                (self.book.add_order if order.is_open else self.book.remember_finished)(order)
+                (self.cache.add_order if order.is_open else self.cache.remember_finished)(order)
         self.group = group = rows.order_group_from_row(self.written["group", "g"], orders)
         if group.is_open:
-            self.book.add_group(group)
-            changes = Changes("u", 1)
+            self.cache.add_group(group)
+            changes = ChangeSet("u", 1)
             before = [(o.quantity, o.status, len(o.legs)) for o in group.orders]
-            settle_group(self.book, group, changes)
+            settle_group(self.cache, group, changes)
             assert [(o.quantity, o.status, len(o.legs)) for o in group.orders] == before
             assert not changes.sends and not changes.cancels
-        self.account = self.book.accounts["a"]
+        self.account = self.cache.accounts["a"]
 
     # What must be true
 
@@ -306,7 +306,7 @@ class Groups(RuleBasedStateMachine):
         assert sum(live.values()) <= held
         assert sum(1 for quantity in live.values() if quantity) <= 1
         if "LONG" in side:
-            holds = sum((o.hold_today + o.hold_yesterday for o in self.book.orders.values()), D(0))
+            holds = sum((o.hold_today + o.hold_yesterday for o in self.cache.orders.values()), D(0))
             assert side["LONG"].frozen_quantity == holds <= held
 
     @invariant()
@@ -335,7 +335,7 @@ class Groups(RuleBasedStateMachine):
                 assert order.leaves_quantity <= max(self.quantity - filled, D(0))
 
     def account_now(self):
-        return self.book.accounts["a"]
+        return self.cache.accounts["a"]
 
     def teardown(self):
         if not self.venue:

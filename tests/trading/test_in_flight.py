@@ -11,7 +11,7 @@ from services.kernel.clock import Clock
 from services.kernel.data import group_commit as kernel_writer
 from services.kernel.identifiers import new_id
 from services.trading.peers import risk_client
-from services.trading.state.streams import News, NewsKind, Snapshot, Streams
+from services.trading.state.streams import Snapshot, Streams, StreamUpdate, UpdateKind
 from tests.trading.conftest import refused, trading
 from tests.waiting import until
 
@@ -118,8 +118,8 @@ async def test_many_news_at_once_pass_a_stream_in_parts_between_which_it_can_end
 
     streams = Streams(Clock(), lambda: 5000, snapshot, None, lambda: (0, 0))
     stream = streams.follow("u", "", None, 10.0)
-    assert [item.kind for item in await anext(stream)] == [NewsKind.SNAPSHOT_COMPLETE]
-    streams.publish("u", [News(NewsKind.CHANGE, number, "u", "a", b"") for number in range(1, 1001)])
+    assert [item.kind for item in await anext(stream)] == [UpdateKind.SNAPSHOT_COMPLETE]
+    streams.publish("u", [StreamUpdate(UpdateKind.CHANGE, number, "u", "a", b"") for number in range(1, 1001)])
     parts, seen = [], []
     while len(seen) < 1000:
         parts.append(await anext(stream))

@@ -14,13 +14,13 @@ from tests.trading.books import Trader, instrument
 SYMBOL = "IF2606.CFFEX"
 
 
-class Desk:
-    """A desk whose steps are recorded at once."""
+class RecordingStore:
+    """A store whose steps are recorded at once."""
 
     is_open = True
 
     def __init__(self, trader):
-        self.book, self.step = trader.book, lambda user_id: trader.step()
+        self.cache, self.begin = trader.cache, lambda user_id: trader.step()
         self.commit = trader.record
 
 
@@ -31,8 +31,8 @@ class Gateway:
         self.trader = Trader(instrument(close_today_commission_rate=D("0.000023")), cash=D(0))
         self.account = self.trader.account
         self.account.kind = AccountKind.LIVE
-        self.live = LiveAccounts(Desk(self.trader))
-        self.trader.book.last_prices[SYMBOL] = self.price = D(4000)
+        self.live = LiveAccounts(RecordingStore(self.trader))
+        self.trader.cache.last_prices[SYMBOL] = self.price = D(4000)
         self.money, self.held, self.cost, self.time, self.trades = D(1_000_000), 0, D(0), 10**18, 0
         self.fills, self.reports = [], []
 
@@ -61,20 +61,20 @@ class Gateway:
         order, price, trade_id = self.fills.pop(0)
         changes = self.trader.step()
         reference = order.reference(order.legs[-1])
-        book = self.trader.book
+        cache = self.trader.cache
         apply_order_report(
-            book,
+            cache,
             order,
             OrderStatusReport("SIM", reference, "v", SYMBOL, D(1), order.price, D(0), OrderStatus.NEW),
             changes,
         )
-        apply_trade_report(book, order, FillReport("SIM", reference, trade_id, SYMBOL, price, D(1), 1), changes)
+        apply_trade_report(cache, order, FillReport("SIM", reference, trade_id, SYMBOL, price, D(1), 1), changes)
         self.trader.record(changes)
 
     def hear_report(self):
         self.live.apply(self.reports.pop(0))
         reported = self.account.venue.available
-        assert self.account.available(self.trader.book.last_prices) <= reported
+        assert self.account.available(self.trader.cache.last_prices) <= reported
 
     def check(self):
         cash = [e.amount for e in self.trader.entries if e.ledger_account.startswith("cash:")]
@@ -103,7 +103,7 @@ def test_after_any_order_of_fills_and_reports_the_books_have_what_the_gateway_ha
             gateway.report()
         elif action == "price":
             gateway.price = D(data.draw(st.integers(3900, 4100)))
-            gateway.trader.book.last_prices[SYMBOL] = gateway.price
+            gateway.trader.cache.last_prices[SYMBOL] = gateway.price
         elif action == "pay":
             gateway.money += data.draw(st.sampled_from([D(-10_000), D(50_000)]))
         elif action == "hear" and (gateway.fills or gateway.reports):
@@ -117,5 +117,5 @@ def test_after_any_order_of_fills_and_reports_the_books_have_what_the_gateway_ha
     while gateway.reports:
         gateway.hear_report()
         gateway.check()
-    difference = gateway.account.equity(gateway.trader.book.last_prices) - gateway.equity
+    difference = gateway.account.equity(gateway.trader.cache.last_prices) - gateway.equity
     assert abs(difference) <= NOISE * gateway.price * gateway.held * 300 + D("0.00000001")

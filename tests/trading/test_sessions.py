@@ -233,22 +233,22 @@ async def _margin_call(trader, is_on):
 @given(data=st.data())
 def test_settlements_keep_ledger_positions_and_what_a_restart_makes_of_them_right(data):
     trader = Trader(instrument(), instrument("rb2610.SHFE", contract_size=D(10)))
-    trader.book.enforces_sessions = True
+    trader.cache.enforces_sessions = True
     day = 20260101
     trader.begin_day(day)
     for _ in range(data.draw(st.integers(1, 15))):
         action = data.draw(st.sampled_from(["open", "close", "fill", "day", "cancel", "price", "settle"]))
         symbol = data.draw(st.sampled_from(["IF2606.CFFEX", "rb2610.SHFE"]))
-        resting = [order for order in trader.book.orders.values() if order.legs]
+        resting = [order for order in trader.cache.orders.values() if order.legs]
         if action == "price":
-            trader.book.last_prices[symbol] = D(data.draw(st.integers(1, 9000)))
+            trader.cache.last_prices[symbol] = D(data.draw(st.integers(1, 9000)))
         elif action == "day":
             day += 1
             trader.begin_day(day)
         elif action == "settle":
             changes = trader.step()
             for position in list(trader.account.positions.values()):
-                trader.book.roll(position, changes)
+                trader.cache.roll(position, changes)
             trader.record(changes)
             assert all(p.today_quantity + p.yesterday_quantity == p.quantity for p in trader.account.positions.values())
         elif action == "open":

@@ -60,11 +60,11 @@ async def test_a_report_that_can_never_be_booked_keeps_no_other_from_it(trader, 
         await trader.becomes(order.order_id, "NEW")
     real, tried = apply_reports.book_position, []
 
-    def fails(book, account, order, *rest):
+    def fails(cache, account, order, *rest):
         if order.order_id == orders[0].order_id:
             tried.append(order.order_id)
             raise ValueError("a fault for ever")
-        return real(book, account, order, *rest)
+        return real(cache, account, order, *rest)
 
     monkeypatch.setattr(apply_reports, "book_position", fails)
     trader.engine.fill(orders[0].order_id, 1, "4000")
@@ -82,7 +82,8 @@ def test_every_step_is_a_block():
         steps = [
             node
             for node in ast.walk(tree)
-            if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "step"
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "begin"
+            if ast.unparse(node.func.value) in (("self",) if file.name == "store.py" else ("store", "self._store"))
         ]
         assert all(step in blocks for step in steps), file.name
         found += len(steps)
@@ -102,20 +103,20 @@ async def test_more_steps_at_once_than_the_writer_takes_go_through(monkeypatch):
         assert {send.order_id for send in trader.engine.sends} == {stop.order_id for stop in stops}
 
 
-async def test_the_journal_is_trimmed_in_parts_and_streams_resume_after_that(tmp_path, monkeypatch):
+async def test_the_commit_log_is_trimmed_in_parts_and_streams_resume_after_that(tmp_path, monkeypatch):
     from services.trading import bind
     from services.trading.state import store
 
     monkeypatch.setattr(store, "TRIMMED_AT_ONCE", 7)
     monkeypatch.setattr(bind, "TRIM_EVERY_S", 0.05)
-    parts, trim = [], repository_module.TradingRepository.trim_journal
+    parts, trim = [], repository_module.TradingRepository.trim_commit_log
 
     async def counted(self, through, most):
         more = await trim(self, through, most)
         parts.append(more)
         return more
 
-    monkeypatch.setattr(repository_module.TradingRepository, "trim_journal", counted)
+    monkeypatch.setattr(repository_module.TradingRepository, "trim_commit_log", counted)
     async with trading(data_dir=tmp_path, user_id="u-1", resume_window=1000, paper_cash="900000000000") as trader:
         for _ in range(12):
             await asyncio.gather(*(trader.create() for _ in range(50)))
@@ -170,9 +171,9 @@ async def test_stops_that_one_price_triggers_are_sent_in_parts_each_once(in_part
 async def test_a_margin_call_cancels_in_parts(in_parts, monkeypatch):
     canceled, real = [], apply_reports.cancel
 
-    def cancel(book, order, *rest):
+    def cancel(cache, order, *rest):
         canceled.append(order.order_id)
-        real(book, order, *rest)
+        real(cache, order, *rest)
 
     async with trading(clock=ManualClock(datetime(2026, 1, 5, 2, tzinfo=UTC)), enforce_sessions=True) as trader:
         held = await trader.create(quantity=3)

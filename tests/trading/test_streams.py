@@ -6,7 +6,7 @@ from redfire.trading.v1 import account_service_pb2 as account_pb
 from redfire.trading.v1 import order_service_pb2 as pb
 from redfire.trading.v1.order_service_pb2_grpc import OrderServiceStub
 
-from services.trading.state.streams import AccountSubscriber, News, NewsKind
+from services.trading.state.streams import AccountSubscriber, StreamUpdate, UpdateKind
 from tests.trading.conftest import Client, refused, trading
 from tests.waiting import until
 
@@ -123,9 +123,9 @@ async def test_the_stream_ends_properly_when_the_platform_stops():
 
 async def test_a_slow_follower_is_told_and_holds_no_memory():
     subscription = AccountSubscriber("a", 3)
-    subscription.offer([News(NewsKind.CHANGE, n, account_id="a") for n in range(3)])
+    subscription.offer([StreamUpdate(UpdateKind.CHANGE, n, account_id="a") for n in range(3)])
     assert len(await subscription.take(1)) == 3
-    subscription.offer([News(NewsKind.CHANGE, n, account_id="a") for n in range(4)])
+    subscription.offer([StreamUpdate(UpdateKind.CHANGE, n, account_id="a") for n in range(4)])
     assert subscription.has_ended and await subscription.take(1) == []
     assert subscription.end_reason == "SLOW_CONSUMER"
 

@@ -93,7 +93,7 @@ def test_books_and_what_a_restart_makes_of_them_agree_across_days_late_fills_and
     for _ in range(data.draw(st.integers(1, 15))):
         action = data.draw(st.sampled_from(["open", "close", "fill", "day", "cancel"]))
         symbol = data.draw(st.sampled_from(["IF2606.CFFEX", "rb2610.SHFE"]))
-        resting = [order for order in trader.book.orders.values() if order.legs]
+        resting = [order for order in trader.cache.orders.values() if order.legs]
         if action == "day":
             day += 1
             if data.draw(st.booleans()):
@@ -120,7 +120,7 @@ def test_books_and_what_a_restart_makes_of_them_agree_across_days_late_fills_and
         trader.check()
     if all(trade.position_effect is PositionEffect.OPEN for trade in trader.trades):
         for key, position in trader.account.positions.items():
-            now = trader.book.days.of("SIM", key[0])
+            now = trader.cache.days.of("SIM", key[0])
             assert position.today_quantity == opened[key].get(now, 0)
 
 
@@ -150,7 +150,7 @@ def test_an_answer_that_the_days_change_overtook_takes_no_day_back_but_a_restart
     assert not days.begin("SIM", 20260109, asked_ns=now) and days.of("SIM", "rb2605.SHFE") == 20260112
     days.begin("SIM", 20260112)
     assert not days.begin("SIM", 20260109, asked_ns=now) and days.of("SIM", "rb2605.SHFE") == 20260112
-    days.doubt()
+    days.suspect()
     assert days.begin("SIM", 20260109, asked_ns=now) and days.of("SIM", "rb2605.SHFE") == 20260109
     # What is the calendar's day again is no day of its own any more.
     days.begin("SIM", 20260113)

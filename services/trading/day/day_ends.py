@@ -15,7 +15,7 @@ from redfire.reasons import Reason
 from services.quant.calendar import Calendar
 from services.trading.domain import apply_reports
 from services.trading.domain.order import Order
-from services.trading.state.store import Desk
+from services.trading.state.store import TradingStore
 
 CHECK_S = 1.0
 # Orders looked at, or changed, between two turns of the loop.
@@ -26,8 +26,8 @@ _GOOD_TILL = frozenset({TimeInForce.GTC, TimeInForce.GTD})
 class DayEnds:
     """Ends, holds and sends again."""
 
-    def __init__(self, desk: Desk, calendar: Calendar, connected: Callable[[str], bool]) -> None:
-        self._desk = desk
+    def __init__(self, store: TradingStore, calendar: Calendar, connected: Callable[[str], bool]) -> None:
+        self._store = store
         self._calendar = calendar
         self._connected = connected
 
@@ -39,41 +39,41 @@ class DayEnds:
 
     async def check(self) -> None:
         """Do what is due now."""
-        book = self._desk.book
-        for account in list(book.accounts.values()):
+        cache = self._store.cache
+        for account in list(cache.accounts.values()):
             # A replayed recording has days of its own, which the calendar does not know.
-            if book.keeps_overnight(account.gateway) or book.days.reported(account.gateway)[1]:
+            if cache.keeps_overnight(account.gateway) or cache.days.reported(account.gateway)[1]:
                 continue
-            for number, order in enumerate(book.open_orders(account.account_id)):
-                if self._desk.is_open and book.orders.get(order.order_id) is order:
+            for number, order in enumerate(cache.open_orders(account.account_id)):
+                if self._store.is_open and cache.orders.get(order.order_id) is order:
                     self._check(order)
                 if number % AT_ONCE == AT_ONCE - 1:
                     await asyncio.sleep(0)
 
     def _check(self, order: Order) -> None:
-        now_ns = self._desk.clock.now_ns()
+        now_ns = self._store.clock.now_ns()
         is_over = 0 < order.expire_time_ns <= now_ns
         if order.is_held:
             if not order.held_day and not self._waits_again(order):
                 return  # a stop, or an order of a group, that others watch
             if is_over:
-                with self._desk.step(order.user_id) as changes:
-                    self._desk.book.finish(order, OrderStatus.EXPIRED, changes, Reason.ORDER_EXPIRED)
-                    self._desk.commit(changes)
+                with self._store.begin(order.user_id) as changes:
+                    self._store.cache.finish(order, OrderStatus.EXPIRED, changes, Reason.ORDER_EXPIRED)
+                    self._store.commit(changes)
             elif self._may_send(order, now_ns):
-                with self._desk.step(order.user_id) as changes:
-                    apply_reports.send(self._desk.book, order, changes)
-                    self._desk.commit(changes)
+                with self._store.begin(order.user_id) as changes:
+                    apply_reports.send(self._store.cache, order, changes)
+                    self._store.commit(changes)
             return
         if order.day_over or order.status is OrderStatus.PENDING_CANCEL:
             return
         day = max((leg.trading_day for leg in order.legs), default=order.trading_day)
         if is_over or (day and now_ns >= self._calendar.day_end_ns(order.symbol, day)):
-            with self._desk.step(order.user_id) as changes:
+            with self._store.begin(order.user_id) as changes:
                 order.day_over = True
                 changes.order(order)
                 changes.cancels.append(order.order_id)
-                self._desk.commit(changes)
+                self._store.commit(changes)
 
     @staticmethod
     def _waits_again(order: Order) -> bool:

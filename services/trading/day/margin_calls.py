@@ -16,7 +16,7 @@ from services.trading.domain import apply_reports
 from services.trading.domain.account import Account
 from services.trading.domain.change_set import MarginCall
 from services.trading.domain.order import Order
-from services.trading.state.store import Desk
+from services.trading.state.store import TradingStore
 
 log = logging.getLogger(__name__)
 PASS_EVERY_S = 1.0
@@ -27,8 +27,8 @@ CANCELED_PART = 50
 class MarginCalls:
     """Begins and ends margin calls."""
 
-    def __init__(self, desk: Desk) -> None:
-        self._desk = desk
+    def __init__(self, store: TradingStore) -> None:
+        self._store = store
 
     async def run(self) -> None:
         """Look at all accounts again and again, until cancelled."""
@@ -38,7 +38,7 @@ class MarginCalls:
 
     async def check(self) -> None:
         """Look at all accounts, in parts."""
-        for number, account in enumerate(list(self._desk.book.accounts.values())):
+        for number, account in enumerate(list(self._store.cache.accounts.values())):
             if account.positions or account.margin_call:
                 self._check_account(account)
             if account.margin_call:
@@ -47,8 +47,8 @@ class MarginCalls:
                 await asyncio.sleep(0)
 
     def _check_account(self, account: Account) -> None:
-        desk, book = self._desk, self._desk.book
-        if not desk.is_open or book.accounts.get(account.account_id) is not account:
+        store, cache = self._store, self._store.cache
+        if not store.is_open or cache.accounts.get(account.account_id) is not account:
             return
         found = self._equity_and_margin(account)
         if found is None:
@@ -56,33 +56,33 @@ class MarginCalls:
         equity, margin = found
         if (equity < margin) == account.margin_call:
             return
-        with desk.step(account.user_id) as changes:
+        with store.begin(account.user_id) as changes:
             account.margin_call = equity < margin
             changes.accounts[account.account_id] = changes.account_rows[account.account_id] = account
             changes.margin_calls.append(MarginCall(account.user_id, account.account_id, account.margin_call, *found))
-            desk.commit(changes)
+            store.commit(changes)
         text = "account %s: a margin call %s: equity %s, margin %s"
         state = "begins" if account.margin_call else "is over"
         log.warning(text, account.account_id, state, plain(equity), plain(margin))
 
     async def _cancel_opening(self, account: Account) -> None:
         """Cancel opening orders, in parts, at each look: whatever stops in between, none is left."""
-        desk, book = self._desk, self._desk.book
-        opening = [order for order in book.open_orders(account.account_id) if _is_to_cancel(order)]
+        store, cache = self._store, self._store.cache
+        opening = [order for order in cache.open_orders(account.account_id) if _is_to_cancel(order)]
         for start in range(0, len(opening), CANCELED_PART):
-            if not desk.is_open or book.accounts.get(account.account_id) is not account:
+            if not store.is_open or cache.accounts.get(account.account_id) is not account:
                 return
-            with desk.step(account.user_id) as changes:
+            with store.begin(account.user_id) as changes:
                 for order in opening[start : start + CANCELED_PART]:
-                    if book.orders.get(order.order_id) is order and _is_to_cancel(order):
-                        apply_reports.cancel(book, order, changes, Reason.MARGIN_CALL)
+                    if cache.orders.get(order.order_id) is order and _is_to_cancel(order):
+                        apply_reports.cancel(cache, order, changes, Reason.MARGIN_CALL)
                 if changes:
-                    desk.commit(changes)
+                    store.commit(changes)
             await asyncio.sleep(0)
 
     def _equity_and_margin(self, account: Account) -> tuple[Decimal, Decimal] | None:
         """None while what the positions are worth is not known."""
-        prices = self._desk.book.last_prices
+        prices = self._store.cache.last_prices
         if account.kind is AccountKind.LIVE and account.venue is not None and account.venue.margin is not None:
             return account.venue.balance, account.venue.margin
         if any(symbol not in prices for symbol, _ in account.positions):

@@ -35,7 +35,7 @@ from services.trading.domain.order import Order
 from services.trading.domain.position import Position
 from services.trading.domain.trade import Trade
 from services.trading.peers.quotes import Quotes
-from services.trading.state.store import Desk
+from services.trading.state.store import TradingStore
 
 log = logging.getLogger(__name__)
 PASS_EVERY_S = 1.0
@@ -48,9 +48,9 @@ AT_ONCE = 50
 class Settlement:
     """Settles positions, and ends what is over."""
 
-    def __init__(self, desk: Desk, quotes: Quotes) -> None:
-        self._desk = desk
-        self._every_s = PASS_EVERY_S if desk.book.enforces_sessions else ROLL_EVERY_S
+    def __init__(self, store: TradingStore, quotes: Quotes) -> None:
+        self._store = store
+        self._every_s = PASS_EVERY_S if store.cache.enforces_sessions else ROLL_EVERY_S
         self._quotes = quotes
         self._unpriced: set[tuple[str, str]] = set()
 
@@ -62,11 +62,11 @@ class Settlement:
 
     async def settle(self) -> None:
         """Settle what is due now, in parts."""
-        enforced = self._desk.book.enforces_sessions
-        for number, order in enumerate(list(self._desk.book.orders.values()) if enforced else ()):
+        enforced = self._store.cache.enforces_sessions
+        for number, order in enumerate(list(self._store.cache.orders.values()) if enforced else ()):
             self._expire_order(order)
             await self._yield(number)
-        for number, account in enumerate(list(self._desk.book.accounts.values())):
+        for number, account in enumerate(list(self._store.cache.accounts.values())):
             if account.positions:
                 self._settle_account(account)
                 for position in list(account.positions.values()) if enforced else ():
@@ -76,49 +76,49 @@ class Settlement:
     async def _yield(self, number: int) -> None:
         if number % AT_ONCE == AT_ONCE - 1:
             await asyncio.sleep(0)
-            if self._desk.journal.waiting > 2 * AT_ONCE:
+            if self._store.commit_log.waiting > 2 * AT_ONCE:
                 with suppress(Unavailable):
-                    await self._desk.journal.durable()
+                    await self._store.commit_log.durable()
 
     def _is_current(self, account: Account) -> bool:
-        return self._desk.is_open and self._desk.book.accounts.get(account.account_id) is account
+        return self._store.is_open and self._store.cache.accounts.get(account.account_id) is account
 
     def _settle_account(self, account: Account) -> None:
         due = [position for position in account.positions.values() if not position.is_current]
         if not due or not self._is_current(account):
             return
-        with self._desk.step(account.user_id) as changes:
+        with self._store.begin(account.user_id) as changes:
             for position in due:
-                self._desk.book.roll(position, changes)
-            self._desk.commit(changes)
+                self._store.cache.roll(position, changes)
+            self._store.commit(changes)
 
     def _expire_order(self, order: Order) -> None:
-        desk, book = self._desk, self._desk.book
-        instrument = book.instruments.get(order.symbol)
-        if instrument is None or not book.is_expired(order.gateway, instrument):
+        store, cache = self._store, self._store.cache
+        instrument = cache.instruments.get(order.symbol)
+        if instrument is None or not cache.is_expired(order.gateway, instrument):
             return
-        if not desk.is_open or book.orders.get(order.order_id) is not order:
+        if not store.is_open or cache.orders.get(order.order_id) is not order:
             return
         if order.status is OrderStatus.PENDING_CANCEL:
             return
-        with desk.step(order.user_id) as changes:
+        with store.begin(order.user_id) as changes:
             if order.is_held:
-                book.finish(order, OrderStatus.EXPIRED, changes, Reason.CONTRACT_EXPIRED)
+                cache.finish(order, OrderStatus.EXPIRED, changes, Reason.CONTRACT_EXPIRED)
             else:
-                apply_reports.cancel(book, order, changes, Reason.CONTRACT_EXPIRED)
-            desk.commit(changes)
+                apply_reports.cancel(cache, order, changes, Reason.CONTRACT_EXPIRED)
+            store.commit(changes)
 
     async def _expire_position(self, account: Account, position: Position) -> None:
-        book = self._desk.book
-        instrument = book.instruments.get(position.symbol)
-        if instrument is None or not book.is_expired(position.gateway, instrument):
+        cache = self._store.cache
+        instrument = cache.instruments.get(position.symbol)
+        if instrument is None or not cache.is_expired(position.gateway, instrument):
             return
-        if any(order.symbol == position.symbol for order in book.open_orders(account.account_id)):
+        if any(order.symbol == position.symbol for order in cache.open_orders(account.account_id)):
             return  # a fill of it may still be on its way
-        price = book.last_prices.get(position.symbol)
+        price = cache.last_prices.get(position.symbol)
         if price is None:
             await self._quotes.fetch(position.symbol, position.gateway)
-            price = book.last_prices.get(position.symbol)
+            price = cache.last_prices.get(position.symbol)
         if not self._is_current(account) or account.positions.get(position.key) is not position:
             return
         if price is None:
@@ -129,8 +129,8 @@ class Settlement:
         self._close_out(account, position, price, instrument.expire_date)
 
     def _close_out(self, account: Account, position: Position, price: Decimal, trading_day: int) -> None:
-        with self._desk.step(account.user_id) as changes:
-            self._desk.book.roll(position, changes)
+        with self._store.begin(account.user_id) as changes:
+            self._store.cache.roll(position, changes)
             quantity, trade_id = position.quantity, new_id()
             account.margin -= position.margin
             realized = position.close(price, position.day_quantity, position.older_quantity)
@@ -148,4 +148,4 @@ class Settlement:
             )  # fmt: skip
             changes.accounts[account.account_id] = changes.account_rows[account.account_id] = account
             log.info("account %s: %s has expired and is settled at %s", account.account_id, position.symbol, price)
-            self._desk.commit(changes)
+            self._store.commit(changes)

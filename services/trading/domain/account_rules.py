@@ -8,7 +8,7 @@ from redfire.reasons import Reason
 from services.kernel.decimals import plain
 from services.kernel.errors import FailedPrecondition, RedFireError
 from services.trading.domain.account import Account
-from services.trading.domain.cache import Book
+from services.trading.domain.cache import TradingCache
 from services.trading.domain.instrument import Instrument
 from services.trading.domain.order import STOP_TYPES, NewOrder
 
@@ -60,27 +60,29 @@ class MarketClosed(FailedPrecondition):
     reason = Reason.MARKET_CLOSED
 
 
-def account_violations(book: Book, account: Account, instrument: Instrument, order: NewOrder) -> list[RedFireError]:
+def account_violations(
+    cache: TradingCache, account: Account, instrument: Instrument, order: NewOrder
+) -> list[RedFireError]:
     """Why the account may not trade the instrument now, whatever the order's quantity and price."""
     found: list[RedFireError] = []
     # A gateway that is not known yet is not connected, which is said of it anyway.
-    if account.gateway in book.simulated:
-        violation = gateway_violation(account.kind, account.gateway, book.simulated)
+    if account.gateway in cache.simulated:
+        violation = gateway_violation(account.kind, account.gateway, cache.simulated)
         if violation is not None:
             found.append(violation)
-    if book.is_expired(account.gateway, instrument):
+    if cache.is_expired(account.gateway, instrument):
         found.append(ContractExpired(symbol=instrument.symbol, expire_date=str(instrument.expire_date)))
-    elif book.enforces_sessions and not (
-        order.type in STOP_TYPES or book.days.takes_orders(account.gateway, instrument.symbol)  # stops wait here
+    elif cache.enforces_sessions and not (
+        order.type in STOP_TYPES or cache.days.takes_orders(account.gateway, instrument.symbol)  # stops wait here
     ):
         found.append(MarketClosed(f"{instrument.symbol} is not in a session now", symbol=instrument.symbol))
     if order.position_effect is not PositionEffect.OPEN:
         return found
-    if book.currencies.terms(instrument, account.currency) is None:
+    if cache.currencies.terms(instrument, account.currency) is None:
         text = f"{instrument.symbol} is in {instrument.currency}, the account in {account.currency}, and no rate is set"
         found.append(CurrencyMismatch(text, currency=instrument.currency, account_currency=account.currency))
     if account.margin_call:
-        equity = account.equity(book.last_prices)
+        equity = account.equity(cache.last_prices)
         found.append(MarginCalled(equity=plain(equity), margin=plain(account.margin)))
     if account.kind is AccountKind.LIVE and not account.is_reported:
         found.append(NotReported(f"{account.gateway} has not reported the account yet", gateway=account.gateway))

@@ -8,8 +8,8 @@ from redfire.reasons import Reason
 from services.kernel.identifiers import new_id
 from services.trading import metrics
 from services.trading.domain import external_trades, ledger
-from services.trading.domain.cache import Book
-from services.trading.domain.change_set import Changes
+from services.trading.domain.cache import TradingCache
+from services.trading.domain.change_set import ChangeSet
 from services.trading.domain.leg import begin_legs
 from services.trading.domain.money import ZERO, product
 from services.trading.domain.order import FINISHED, Delivery, Leg, Order, ReplaceStep
@@ -31,7 +31,7 @@ TEMPORARY = frozenset(
 
 
 def apply_order_report(
-    book: Book, order: Order, report: OrderStatusReport, changes: Changes, stale_amend: bool = False
+    cache: TradingCache, order: Order, report: OrderStatusReport, changes: ChangeSet, stale_amend: bool = False
 ) -> None:
     """Take over what a report says that is news.
 
@@ -46,37 +46,37 @@ def apply_order_report(
     if not order.is_open:
         _report_after_end(order, leg, report, changes)
         return
-    news = False
+    updates = False
     if report.venue_order_id and leg.venue_order_id != report.venue_order_id:
         leg.venue_order_id = report.venue_order_id
-        news = True
+        updates = True
     if leg.delivery is not Delivery.SENT:
         leg.delivery = Delivery.SENT
-        news = True
+        updates = True
     if order.hold_reason == Reason.OUTCOME_UNKNOWN:
         order.hold_reason = ""
-        news = True
+        updates = True
     if report.cumulative_quantity > leg.announced:
         leg.announced = report.cumulative_quantity
-        news = True
+        updates = True
     if order.replace_step is ReplaceStep.AMENDING:
         if _is_amended(order, leg, report):
-            adopt_replacement(book, order, changes)
+            adopt_replacement(cache, order, changes)
         elif report.amend_rejected or stale_amend:
-            abandon_replacement(book, order, changes)
+            abandon_replacement(cache, order, changes)
     if report.status in FINISHED:
         if leg.announced_status is None:
             leg.announced_status = report.status
             leg.announced_reason, leg.announced_message = report.reason, report.message
-            news = True
+            updates = True
     elif report.status in _WORKING:
         _work(order, changes)
-    if news:
+    if updates:
         changes.order(order)
-    settle(book, order, changes)
+    settle(cache, order, changes)
 
 
-def _report_after_end(order: Order, leg: Leg, report: OrderStatusReport, changes: Changes) -> None:
+def _report_after_end(order: Order, leg: Leg, report: OrderStatusReport, changes: ChangeSet) -> None:
     """What lives at the venue though its order ended here is ended there, too; what it trades is booked."""
     if report.status in FINISHED:
         if leg.announced_status is None:
@@ -90,30 +90,30 @@ def _report_after_end(order: Order, leg: Leg, report: OrderStatusReport, changes
 
 
 def apply_trade_report(
-    book: Book, order: Order, report: FillReport, changes: Changes, corrects: Trade | None = None
+    cache: TradingCache, order: Order, report: FillReport, changes: ChangeSet, corrects: Trade | None = None
 ) -> bool:
     """Book a fill, once, or what stands for one that was taken out; False when it is booked already."""
     if report.venue_trade_id in order.trade_ids:
         return False
     order.trade_ids.add(report.venue_trade_id)
-    account = book.accounts[order.account_id]
+    account = cache.accounts[order.account_id]
     leg = order.find_leg(report.reference)
     effect = order.position_effect if leg is None else leg.position_effect
     trade_id = new_id()
-    trading_day = book.learn_day(order.gateway, order.symbol, report.trading_day, changes)
+    trading_day = cache.learn_day(order.gateway, order.symbol, report.trading_day, changes)
     # What is booked in its place, because it was not known to be ours, or not told of in time.
     stands_for = (
-        external_trades.standing_for(book, account, report, order.side, effect) if account.external_trades else []
+        external_trades.standing_for(cache, account, report, order.side, effect) if account.external_trades else []
     )
     if stands_for and order.is_closing:
-        external_trades.make_way(book, account, report, stands_for, changes)
+        external_trades.make_way(cache, account, report, stands_for, changes)
     closes = effect if corrects is None else corrects.closed_effect
-    realized, closed_today = book_position(book, account, order, closes, report, trading_day, changes)
+    realized, closed_today = book_position(cache, account, order, closes, report, trading_day, changes)
     if corrects is not None:
         closed_today = min(corrects.closed_today, report.quantity)  # on its own day, which may be over
     if stands_for and not order.is_closing:
-        external_trades.make_way(book, account, report, stands_for, changes)
-    commission = book.terms(account, order.symbol).commission(report.price, report.quantity, closed_today)
+        external_trades.make_way(cache, account, report, stands_for, changes)
+    commission = cache.terms(account, order.symbol).commission(report.price, report.quantity, closed_today)
     changes.entries += ledger.post(account, LedgerEntryKind.COMMISSION, -commission, trade_id, changes.now_ns)
     changes.entries += ledger.post(account, LedgerEntryKind.REALIZED_PNL, realized, trade_id, changes.now_ns)
     changes.trades.append(
@@ -140,9 +140,9 @@ def apply_trade_report(
     if leg is not None:
         _work(order, changes)
     if order.replace_step is ReplaceStep.AMENDING and order.cumulative_quantity > order.quantity:
-        adopt_replacement(book, order, changes)
-    book.reserve(order)
-    settle(book, order, changes)
+        adopt_replacement(cache, order, changes)
+    cache.reserve(order)
+    settle(cache, order, changes)
     return True
 
 
@@ -157,7 +157,7 @@ def _trade_after_end(order: Order, report: FillReport) -> None:
         move(order, OrderStatus.FILLED)
 
 
-def cancel(book: Book, order: Order, changes: Changes, reason: str = "") -> None:
+def cancel(cache: TradingCache, order: Order, changes: ChangeSet, reason: str = "") -> None:
     """Ask for an open order's end: what certainly was not sent ends here, the rest when the venue says so.
 
     `reason` becomes the order's reject_reason when it ends so.
@@ -167,18 +167,18 @@ def cancel(book: Book, order: Order, changes: Changes, reason: str = "") -> None
         if leg.delivery is Delivery.QUEUED and leg.announced_status is None:
             leg.announced_status = OrderStatus.CANCELED  # what is queued is looked at again before it is sent
     if not any(leg.is_live for leg in order.legs):
-        book.finish(order, OrderStatus.CANCELED, changes, order.cancel_reason)
+        cache.finish(order, OrderStatus.CANCELED, changes, order.cancel_reason)
         return
     if order.replace_step is ReplaceStep.CANCELING:
         order.replace_step = ReplaceStep.NONE
         order.pending_quantity = order.pending_price = None
-        book.reserve(order)
+        cache.reserve(order)
     move(order, OrderStatus.PENDING_CANCEL)
     changes.order(order)
     changes.cancels.append(order.order_id)
 
 
-def adopt_replacement(book: Book, order: Order, changes: Changes) -> None:
+def adopt_replacement(cache: TradingCache, order: Order, changes: ChangeSet) -> None:
     """The wanted values are the order's own now."""
     assert order.pending_quantity is not None
     for leg in order.legs:  # one: an order of several is replaced by canceling them
@@ -187,23 +187,23 @@ def adopt_replacement(book: Book, order: Order, changes: Changes) -> None:
     if order.pending_price is not None:
         order.reserve_price = order.pending_price
         order.price = order.pending_price
-    _end_replacement(book, order, changes)
+    _end_replacement(cache, order, changes)
 
 
-def abandon_replacement(book: Book, order: Order, changes: Changes) -> None:
+def abandon_replacement(cache: TradingCache, order: Order, changes: ChangeSet) -> None:
     """The order stays as it was."""
-    _end_replacement(book, order, changes)
+    _end_replacement(cache, order, changes)
 
 
-def _end_replacement(book: Book, order: Order, changes: Changes) -> None:
+def _end_replacement(cache: TradingCache, order: Order, changes: ChangeSet) -> None:
     order.pending_quantity = order.pending_price = None
     order.replace_step = ReplaceStep.NONE
     if order.status is OrderStatus.PENDING_REPLACE:
         move(order, _working_status(order))
-    book.reserve(order)
-    book.trim_hold(order, changes)
+    cache.reserve(order)
+    cache.trim_hold(order, changes)
     changes.order(order)
-    changes.accounts[order.account_id] = book.accounts[order.account_id]
+    changes.accounts[order.account_id] = cache.accounts[order.account_id]
 
 
 def _is_amended(order: Order, leg: Leg, report: OrderStatusReport) -> bool:
@@ -216,7 +216,7 @@ def _working_status(order: Order) -> OrderStatus:
     return OrderStatus.PARTIALLY_FILLED if order.cumulative_quantity else OrderStatus.NEW
 
 
-def _work(order: Order, changes: Changes) -> None:
+def _work(order: Order, changes: ChangeSet) -> None:
     """The venue works on it. A cancel or an amend on its way stays on its way: only their outcome ends that."""
     waiting = order.status is OrderStatus.PENDING_REPLACE and order.replace_step is ReplaceStep.NONE
     fresh = order.status in (OrderStatus.PENDING_NEW, OrderStatus.UNKNOWN, OrderStatus.NEW)
@@ -224,7 +224,7 @@ def _work(order: Order, changes: Changes) -> None:
         changes.order(order)
 
 
-def doubt(order: Order, changes: Changes) -> None:
+def mark_uncertain(order: Order, changes: ChangeSet) -> None:
     """Only the venue can tell what became of an open order: it stays open, and says so."""
     if order.hold_reason == Reason.OUTCOME_UNKNOWN:
         return
@@ -236,18 +236,18 @@ def doubt(order: Order, changes: Changes) -> None:
     changes.order(order)
 
 
-def not_sent(book: Book, order: Order, leg: Leg, changes: Changes) -> None:
+def not_sent(cache: TradingCache, order: Order, leg: Leg, changes: ChangeSet) -> None:
     """A leg certainly never was at the venue."""
     leg.announced_status, leg.announced = OrderStatus.REJECTED, leg.filled
     leg.announced_reason, leg.announced_message = Reason.NOT_SENT, "the gateway never had it"
-    held_over = _is_held_over(book, order, OrderStatus.REJECTED, leg, changes.now_ns)
+    held_over = _is_held_over(cache, order, OrderStatus.REJECTED, leg, changes.now_ns)
     if order.status is OrderStatus.PENDING_CANCEL or (leg.number and not held_over):
         leg.announced_status = OrderStatus.CANCELED  # it was a replacement, or its cancel was wanted anyway
     changes.order(order)
-    settle(book, order, changes)
+    settle(cache, order, changes)
 
 
-def resolve(book: Book, order: Order, status: OrderStatus, message: str, changes: Changes) -> None:
+def resolve(cache: TradingCache, order: Order, status: OrderStatus, message: str, changes: ChangeSet) -> None:
     """An administrator says what became of the legs that nobody knows of; a later word of the venue still counts."""
     for leg in order.legs:
         if leg.is_live:
@@ -255,7 +255,7 @@ def resolve(book: Book, order: Order, status: OrderStatus, message: str, changes
             leg.announced_reason, leg.announced_message = Reason.OUTCOME_UNKNOWN, message
             leg.delivery = Delivery.UNCERTAIN
     changes.order(order)
-    settle(book, order, changes)
+    settle(cache, order, changes)
 
 
 def _is_live(order: Order) -> bool:
@@ -263,7 +263,7 @@ def _is_live(order: Order) -> bool:
     return any(leg.is_live for leg in order.legs)
 
 
-def settle(book: Book, order: Order, changes: Changes) -> None:
+def settle(cache: TradingCache, order: Order, changes: ChangeSet) -> None:
     """End the order, or begin its next legs, when all its legs are over and all their trades are booked."""
     if not order.is_open:
         return
@@ -276,7 +276,7 @@ def settle(book: Book, order: Order, changes: Changes) -> None:
         elif order.entry_open and not _is_to_end(order):
             order.legs = []  # an exit that may come to stand for more: its group decides
             return
-        book.finish(order, OrderStatus.FILLED, changes)
+        cache.finish(order, OrderStatus.FILLED, changes)
         return
     if _is_live(order):
         return
@@ -284,14 +284,14 @@ def settle(book: Book, order: Order, changes: Changes) -> None:
     if not ends or (growing and None in ends):
         return
     if order.replace_step is ReplaceStep.CANCELING and OrderStatus.CANCELED in ends and not order.day_over:
-        _begin_replacement(book, order, changes)
+        _begin_replacement(cache, order, changes)
         return
     # Of legs that ended differently the least expected end counts.
     order_of = (OrderStatus.REJECTED, OrderStatus.EXPIRED, OrderStatus.CANCELED)
     status = next((status for status in order_of if status in ends), OrderStatus.CANCELED)
     ended = next((leg for leg in order.legs if leg.announced_status is status), order.legs[0])
-    if _is_held_over(book, order, status, ended, changes.now_ns):
-        hold(book, order, ended, changes)
+    if _is_held_over(cache, order, status, ended, changes.now_ns):
+        hold(cache, order, ended, changes)
         return
     if order.day_over and status is OrderStatus.CANCELED and not _is_to_end(order):
         status, ended.announced_reason = OrderStatus.EXPIRED, Reason.ORDER_EXPIRED  # its day, or its time, is over
@@ -302,7 +302,7 @@ def settle(book: Book, order: Order, changes: Changes) -> None:
     )  # it was to be filled at once or not at all, and protects nothing
     if order.is_retried and ended.announced_reason in TEMPORARY and not killed and not _is_to_end(order):
         if order.replace_step is not ReplaceStep.NONE:
-            adopt_replacement(book, order, changes)  # it is sent again as it was wanted
+            adopt_replacement(cache, order, changes)  # it is sent again as it was wanted
         rearm(order, ended.announced_reason, changes)
         return
     if status is OrderStatus.REJECTED and order.cumulative_quantity:
@@ -312,14 +312,14 @@ def settle(book: Book, order: Order, changes: Changes) -> None:
         reason = order.cancel_reason  # what was asked for, and why
         if reason == Reason.CONTRACT_EXPIRED:
             status = OrderStatus.EXPIRED
-    book.finish(order, status, changes, reason, ended.announced_message)
+    cache.finish(order, status, changes, reason, ended.announced_message)
 
 
-def _is_held_over(book: Book, order: Order, status: OrderStatus, ended: Leg, now_ns: int) -> bool:
+def _is_held_over(cache: TradingCache, order: Order, status: OrderStatus, ended: Leg, now_ns: int) -> bool:
     """Whether an order whose legs are over waits here for the next trading day: GTC and GTD where only DAY is known."""
     if _is_to_end(order) or order.time_in_force not in (TimeInForce.GTC, TimeInForce.GTD):
         return False
-    if book.keeps_overnight(order.gateway) or 0 < order.expire_time_ns <= now_ns:
+    if cache.keeps_overnight(order.gateway) or 0 < order.expire_time_ns <= now_ns:
         return False
     reason = ended.announced_reason
     refused = status is OrderStatus.REJECTED and (reason in TEMPORARY or reason == Reason.NOT_SENT)
@@ -328,34 +328,34 @@ def _is_held_over(book: Book, order: Order, status: OrderStatus, ended: Leg, now
     return again or status is OrderStatus.EXPIRED or (order.day_over and status is OrderStatus.CANCELED)
 
 
-def hold(book: Book, order: Order, ended: Leg, changes: Changes) -> None:
+def hold(cache: TradingCache, order: Order, ended: Leg, changes: ChangeSet) -> None:
     """Keep a good-till order here until its market opens on another trading day; none of it is at the venue."""
     again = ended.announced_status is OrderStatus.REJECTED
     order.hold_reason = ended.announced_reason if again else Reason.MARKET_CLOSED
     order.held_day = 0 if again else ended.trading_day
     order.legs, order.day_over = [], False
     if order.replace_step is not ReplaceStep.NONE:
-        adopt_replacement(book, order, changes)
+        adopt_replacement(cache, order, changes)
     if order.status in (OrderStatus.UNKNOWN, OrderStatus.PENDING_NEW):
         move(order, _working_status(order))
     changes.order(order)
 
 
-def end_leg(book: Book, order: Order, leg: Leg, changes: Changes) -> None:
+def end_leg(cache: TradingCache, order: Order, leg: Leg, changes: ChangeSet) -> None:
     """A leg's trading day is over at the venue: whatever was said of it, it trades no more."""
     if leg.announced > leg.filled:
         log.error("order %s: %s fills were told of and never came", order.reference(leg), leg.announced - leg.filled)
     leg.announced_status, leg.announced = OrderStatus.EXPIRED, leg.filled
     leg.announced_reason, leg.announced_message = Reason.ORDER_EXPIRED, "its trading day is over"
     changes.order(order)
-    settle(book, order, changes)
+    settle(cache, order, changes)
 
 
 def _is_to_end(order: Order) -> bool:
     return order.status is OrderStatus.PENDING_CANCEL or bool(order.cancel_reason)
 
 
-def rearm(order: Order, reason: str, changes: Changes) -> None:
+def rearm(order: Order, reason: str, changes: ChangeSet) -> None:
     """Keep a triggered stop, or an exit, that cannot be sent now; none of it is at the venue. Stops try it again."""
     if order.hold_reason == reason and not order.legs:
         return
@@ -367,7 +367,7 @@ def rearm(order: Order, reason: str, changes: Changes) -> None:
     changes.rearmed.append(order)
 
 
-def _begin_replacement(book: Book, order: Order, changes: Changes) -> None:
+def _begin_replacement(cache: TradingCache, order: Order, changes: ChangeSet) -> None:
     """The old legs are gone for certain: the replacement may be sent, under a name of its own."""
     assert order.pending_quantity is not None
     order.quantity = max(order.pending_quantity, order.cumulative_quantity)
@@ -376,28 +376,28 @@ def _begin_replacement(book: Book, order: Order, changes: Changes) -> None:
     order.pending_quantity = order.pending_price = None
     order.replace_step = ReplaceStep.NONE
     if order.cumulative_quantity >= order.quantity:
-        book.finish(order, OrderStatus.FILLED, changes)
+        cache.finish(order, OrderStatus.FILLED, changes)
         return
-    book.reserve(order)
-    book.trim_hold(order, changes)
-    send(book, order, changes)
-    changes.accounts[order.account_id] = book.accounts[order.account_id]
+    cache.reserve(order)
+    cache.trim_hold(order, changes)
+    send(cache, order, changes)
+    changes.accounts[order.account_id] = cache.accounts[order.account_id]
 
 
-def send(book: Book, order: Order, changes: Changes) -> None:
+def send(cache: TradingCache, order: Order, changes: ChangeSet) -> None:
     """Begin legs for what of the order is not at its venue, to be sent once the step is durable."""
-    position = book.accounts[order.account_id].positions.get((order.symbol, order.position_side))
+    position = cache.accounts[order.account_id].positions.get((order.symbol, order.position_side))
     if position is not None and order.is_closing:
-        book.roll(position, changes)  # what of it is today's decides how it is split
-    begin_legs(order, book.instruments.get(order.symbol), book.days.of(order.gateway, order.symbol))
+        cache.roll(position, changes)  # what of it is today's decides how it is split
+    begin_legs(order, cache.instruments.get(order.symbol), cache.days.of(order.gateway, order.symbol))
     order.hold_reason, order.day_over, order.held_day = "", False, 0
     changes.order(order)
     changes.sends.append(order.order_id)
 
 
-def expire(book: Book, order: Order, changes: Changes) -> bool:
+def expire(cache: TradingCache, order: Order, changes: ChangeSet) -> bool:
     """End an order that waited here beyond its own time; a stop that has triggered waits only to be sent."""
     if order.legs or order.triggered or not 0 < order.expire_time_ns <= changes.now_ns:
         return False
-    book.finish(order, OrderStatus.EXPIRED, changes, Reason.ORDER_EXPIRED)
+    cache.finish(order, OrderStatus.EXPIRED, changes, Reason.ORDER_EXPIRED)
     return True

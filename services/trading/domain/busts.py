@@ -18,8 +18,8 @@ from redfire.reasons import Reason
 from services.trading import metrics
 from services.trading.domain import ledger, money
 from services.trading.domain.apply_reports import apply_trade_report
-from services.trading.domain.cache import Book
-from services.trading.domain.change_set import Changes
+from services.trading.domain.cache import TradingCache
+from services.trading.domain.change_set import ChangeSet
 from services.trading.domain.order import Order
 from services.trading.domain.order_states import move
 from services.trading.domain.position_booking import unbook_position
@@ -29,12 +29,12 @@ from services.trading.domain.trade import Trade
 log = logging.getLogger(__name__)
 
 
-def bust(book: Book, order: Order, trade: Trade, changes: Changes, corrected: bool = False) -> None:
+def bust(cache: TradingCache, order: Order, trade: Trade, changes: ChangeSet, corrected: bool = False) -> None:
     """Take a booked trade back; `corrected`: another one takes its place in the same step."""
-    account = book.accounts[order.account_id]
+    account = cache.accounts[order.account_id]
     log.warning("trade %s of order %s is busted", trade.venue_trade_id, order.order_id)
     metrics.busted.labels(trade.gateway).inc()
-    realized = unbook_position(book, account, trade, changes)
+    realized = unbook_position(cache, account, trade, changes)
     for kind, amount in (
         (LedgerEntryKind.COMMISSION, trade.commission),
         (LedgerEntryKind.REALIZED_PNL, realized - trade.realized_pnl),
@@ -42,7 +42,7 @@ def bust(book: Book, order: Order, trade: Trade, changes: Changes, corrected: bo
         changes.entries += ledger.reverse(account, kind, amount, trade.trade_id, changes.now_ns)
     changes.trade_updates.append(replace(trade, busted=True))
     if not corrected:
-        _trade_no_more(book, order, trade, changes)
+        _trade_no_more(cache, order, trade, changes)
     order.cumulative_quantity -= trade.quantity
     order.filled_notional -= money.product(trade.price, trade.quantity)
     order.commission -= trade.commission
@@ -51,13 +51,13 @@ def bust(book: Book, order: Order, trade: Trade, changes: Changes, corrected: bo
         order.reject_reason = Reason.TRADE_BUSTED
     elif order.status is OrderStatus.PARTIALLY_FILLED and not order.cumulative_quantity:
         move(order, OrderStatus.NEW)
-    book.reserve(order)
+    cache.reserve(order)
     changes.order(order)
     changes.accounts[account.account_id] = changes.account_rows[account.account_id] = account
 
 
-def _trade_no_more(book: Book, order: Order, trade: Trade, changes: Changes) -> None:
-    group = book.groups.get(order.order_group_id)
+def _trade_no_more(cache: TradingCache, order: Order, trade: Trade, changes: ChangeSet) -> None:
+    group = cache.groups.get(order.order_group_id)
     if group is not None and any(order.order_id == member.order_id for member in group.members):
         if group.closes:
             return  # its group decides
@@ -69,13 +69,15 @@ def _trade_no_more(book: Book, order: Order, trade: Trade, changes: Changes) -> 
             order.pending_quantity -= trade.quantity
 
 
-def correct(book: Book, order: Order, trade: Trade, report: FillReport, version: int, changes: Changes) -> None:
+def correct(
+    cache: TradingCache, order: Order, trade: Trade, report: FillReport, version: int, changes: ChangeSet
+) -> None:
     """Book the corrected trade in place of the booked one."""
-    bust(book, order, trade, changes, corrected=True)
+    bust(cache, order, trade, changes, corrected=True)
     leg = order.find_leg(report.reference)
     if leg is not None:
         leg.filled -= trade.quantity
     name = f"{report.venue_trade_id}#{version}"
-    apply_trade_report(book, order, replace(report, venue_trade_id=name), changes, corrects=trade)
+    apply_trade_report(cache, order, replace(report, venue_trade_id=name), changes, corrects=trade)
     if order.status is OrderStatus.FILLED and order.reject_reason == Reason.TRADE_BUSTED:
         order.reject_reason = ""

@@ -9,7 +9,7 @@ from redfire.enums import AccountKind, LedgerEntryKind, OrderStatus, PositionSid
 
 from services.trading.domain import ledger
 from services.trading.domain.account import Account
-from services.trading.domain.change_set import Changes
+from services.trading.domain.change_set import ChangeSet
 from services.trading.domain.currencies import Currencies
 from services.trading.domain.instrument import Instrument
 from services.trading.domain.leg import needs_one_leg
@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 ONE = Decimal(1)
 
 
-class Book:
+class TradingCache:
     """All that is open. It knows no database and awaits nothing: every change is one synchronous step."""
 
     def __init__(
@@ -219,7 +219,7 @@ class Book:
                 account.used.append((order.update_time_ns, held - order.reserved))
             order.reserved = held
 
-    def accept(self, order: Order, changes: Changes, holds: bool = True) -> None:
+    def accept(self, order: Order, changes: ChangeSet, holds: bool = True) -> None:
         """Put a new order into the books; what it needs was checked. A closing one may hold its contracts later."""
         order.trading_day = self.days.of(order.gateway, order.symbol)
         if order.is_closing and holds:
@@ -242,7 +242,9 @@ class Book:
         self._forget(order)
         self._by_client.pop((order.account_id, order.client_order_id), None)
 
-    def finish(self, order: Order, status: OrderStatus, changes: Changes, reason: str = "", message: str = "") -> None:
+    def finish(
+        self, order: Order, status: OrderStatus, changes: ChangeSet, reason: str = "", message: str = ""
+    ) -> None:
         """End an order and release what it holds."""
         move(order, status)
         order.pending_quantity = order.pending_price = None
@@ -256,7 +258,7 @@ class Book:
         changes.finished.append(order)
         changes.accounts[order.account_id] = self.accounts[order.account_id]
 
-    def hold_more(self, order: Order, quantity: Decimal, changes: Changes) -> bool:
+    def hold_more(self, order: Order, quantity: Decimal, changes: ChangeSet) -> bool:
         """Let a closing order that shall grow hold `quantity` more of the position; False when there is not enough."""
         position = self.accounts[order.account_id].positions.get((order.symbol, order.position_side))
         if position is None:
@@ -271,7 +273,7 @@ class Book:
         changes.position(position)
         return True
 
-    def trim_hold(self, order: Order, changes: Changes) -> None:
+    def trim_hold(self, order: Order, changes: ChangeSet) -> None:
         """Release what a closing order holds beyond what may still trade of it."""
         wanted = max(order.leaves_quantity, (order.pending_quantity or ZERO) - order.cumulative_quantity)
         excess = order.hold_today + order.hold_yesterday - wanted
@@ -281,7 +283,7 @@ class Book:
         self.roll(position, changes)
         self._release_hold(order, position, excess, changes)
 
-    def release_hold(self, order: Order, quantity: Decimal, changes: Changes) -> Decimal:
+    def release_hold(self, order: Order, quantity: Decimal, changes: ChangeSet) -> Decimal:
         """Release at most so much of what a closing order holds; how much it was."""
         position = self.accounts[order.account_id].positions.get((order.symbol, order.position_side))
         released = min(quantity, order.hold_today + order.hold_yesterday)
@@ -292,7 +294,7 @@ class Book:
         changes.order(order)
         return released
 
-    def trim_holds(self, position: Position, changes: Changes) -> None:
+    def trim_holds(self, position: Position, changes: ChangeSet) -> None:
         """Let open orders, the newest first, hold no more than there is: a venue filled more than it was asked for."""
         beyond_day, beyond_older = (
             max(position.frozen_day - position.day_quantity, ZERO),
@@ -310,7 +312,7 @@ class Book:
                 changes.order(order)
         changes.position(position)
 
-    def _release_hold(self, order: Order, position: Position, quantity: Decimal, changes: Changes) -> None:
+    def _release_hold(self, order: Order, position: Position, quantity: Decimal, changes: ChangeSet) -> None:
         yesterday = min(quantity, order.hold_yesterday)
         today = min(quantity - yesterday, order.hold_today)
         order.hold_yesterday -= yesterday
@@ -328,7 +330,7 @@ class Book:
 
     # Trading days
 
-    def roll(self, position: Position, changes: Changes, trading_day: int = 0) -> None:
+    def roll(self, position: Position, changes: ChangeSet, trading_day: int = 0) -> None:
         """Bring a position into a trading day, today when 0, with what open orders hold of it: before it changes."""
         day = trading_day or self.days.of(position.gateway, position.symbol)
         had_holds = position.frozen_day
@@ -343,7 +345,7 @@ class Book:
                 order.hold_today = ZERO
                 changes.order(order)
 
-    def _settle(self, position: Position, changes: Changes) -> None:
+    def _settle(self, position: Position, changes: ChangeSet) -> None:
         """Mark a position to the settlement price of the day that it was in; a gateway settles its live accounts."""
         account, price = self.accounts[position.account_id], self.last_prices.get(position.symbol)
         if price is None or not position.quantity or account.kind is AccountKind.LIVE:
@@ -355,16 +357,16 @@ class Book:
         changes.entries += ledger.post(account, LedgerEntryKind.SETTLEMENT, realized, reference, changes.now_ns)
         changes.accounts[account.account_id] = changes.account_rows[account.account_id] = account
 
-    def begin_day(self, gateway: str, trading_day: int, now_ns: int, asked_ns: int = 0) -> list[Changes]:
+    def begin_day(self, gateway: str, trading_day: int, now_ns: int, asked_ns: int = 0) -> list[ChangeSet]:
         """The step that writes a gateway's trading day, as it told or answered; none when it is known.
 
         Positions come into it when they are read or changed.
         """
         if not self.days.begin(gateway, trading_day, asked_ns):
             return []
-        return [Changes("", now_ns, gateways={gateway: self.days.reported(gateway)})]
+        return [ChangeSet("", now_ns, gateways={gateway: self.days.reported(gateway)})]
 
-    def learn_day(self, gateway: str, symbol: str, trading_day: int, changes: Changes) -> int:
+    def learn_day(self, gateway: str, symbol: str, trading_day: int, changes: ChangeSet) -> int:
         """The trading day of a fill: its own, else today."""
         if not trading_day:
             return self.days.of(gateway, symbol)
@@ -389,7 +391,7 @@ class Book:
             if not of_account:
                 del self._open_of[order.account_id]
 
-    def _release(self, order: Order, changes: Changes | None) -> None:
+    def _release(self, order: Order, changes: ChangeSet | None) -> None:
         account = self.accounts[order.account_id]
         account.frozen -= order.reserved
         order.reserved = ZERO

@@ -40,12 +40,12 @@ class GroupRestatement:
 
 
 @dataclass(slots=True)
-class Changes:
+class ChangeSet:
     """Orders, positions and accounts are written as they are at the end of the step.
 
-    A step is a block, `with desk.step(user_id) as changes:`, in which the books are changed and the step is committed.
-    A block that is left by an exception may have changed half of what it should: `abandon` then has the books read
-    anew. What may refuse a step is therefore asked before it.
+    A step is a block, `with store.begin(user_id) as changes:`, in which the books are changed and the step is
+    committed. A block that is left by an exception may have changed half of what it should: `abandon` then has the
+    books read anew. What may refuse a step is therefore asked before it.
     """
 
     user_id: str

@@ -4,20 +4,20 @@ from decimal import Decimal
 
 from redfire.enums import Side, TimeInForce
 
-from services.trading.domain.cache import Book
+from services.trading.domain.cache import TradingCache
 from services.trading.domain.order import LIMIT_TYPES, Order
 
 _IMMEDIATE = frozenset({TimeInForce.IOC, TimeInForce.FOK})
 
 
-def crossing_orders(book: Book, order: Order) -> list[Order]:
+def crossing_orders(cache: TradingCache, order: Order) -> list[Order]:
     """The owner's orders, of any account, that rest at the gateway, or are about to, where it would meet them."""
     limit = order.price if order.type in LIMIT_TYPES else None
     return [
         other
-        for account in book.accounts_of[order.user_id]
+        for account in cache.accounts_of[order.user_id]
         if account.gateway == order.gateway
-        for other in book.open_orders(account.account_id)
+        for other in cache.open_orders(account.account_id)
         if other.symbol == order.symbol and other.side is not order.side and _is_met(other, order.side, limit)
     ]
 

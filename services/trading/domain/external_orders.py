@@ -55,7 +55,7 @@ class ExternalTrade:
 
 @dataclass(frozen=True, slots=True)
 class ExternalActivity:
-    """News of something external, for the outbox: an order, a trade, a position."""
+    """An update of something external, for the outbox: an order, a trade, a position."""
 
     gateway: str
     kind: str

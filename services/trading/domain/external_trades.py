@@ -26,8 +26,8 @@ from services.kernel.identifiers import new_id
 from services.trading import metrics
 from services.trading.domain import ledger, money, position_booking
 from services.trading.domain.account import Account
-from services.trading.domain.cache import Book
-from services.trading.domain.change_set import Changes
+from services.trading.domain.cache import TradingCache
+from services.trading.domain.change_set import ChangeSet
 from services.trading.domain.external_orders import ExternalActivity
 from services.trading.domain.money import ZERO
 from services.trading.domain.order import Order
@@ -55,41 +55,43 @@ def remember(account: Account, trade: Trade) -> None:
         del account.external_trades[next(iter(account.external_trades))]
 
 
-def book_external(book: Book, account: Account, report: FillReport, changes: Changes) -> None:
+def book_external(cache: TradingCache, account: Account, report: FillReport, changes: ChangeSet) -> None:
     """Book what a gateway reports of a hand trade: a fill, its bust, or its correction. Its instrument is known."""
     booked = account.external_trades.get(report.venue_trade_id)
     if report.kind is TradeKind.NEW:
         if booked is None and report.side is not None:
-            _book_new(book, account, report, changes)
+            _book_new(cache, account, report, changes)
     elif booked is not None:
-        take_back(book, account, booked, changes)
+        take_back(cache, account, booked, changes)
         if report.kind is TradeKind.CORRECTION:
             again = replace(report, side=booked.side, position_effect=booked.position_effect)
             again = replace(again, venue_trade_id=f"{report.venue_trade_id}#1", trading_day=booked.trading_day)
-            _book_new(book, account, again, changes, corrects_trade_id=booked.trade_id)
+            _book_new(cache, account, again, changes, corrects_trade_id=booked.trade_id)
 
 
-def _book_new(book: Book, account: Account, report: FillReport, changes: Changes, corrects_trade_id: str = "") -> None:
+def _book_new(
+    cache: TradingCache, account: Account, report: FillReport, changes: ChangeSet, corrects_trade_id: str = ""
+) -> None:
     assert report.side is not None
     order = _order(account, report.symbol, report.side, report.position_effect, report.quantity)
-    stands_for = standing_for(book, account, report, report.side, report.position_effect)
+    stands_for = standing_for(cache, account, report, report.side, report.position_effect)
     if order.is_closing:
-        make_way(book, account, report, stands_for, changes)
+        make_way(cache, account, report, stands_for, changes)
         position = account.positions.get((order.symbol, order.position_side))
         missing = report.quantity - (position.quantity if position is not None else ZERO)
         if missing > 0:  # it was held at the venue, or it could not have been closed
             of_today = report.position_effect is PositionEffect.CLOSE_TODAY
             opened = missing if of_today else ZERO
-            adjust(book, account, order.symbol, order.position_side, opened, missing - opened, report.price,
+            adjust(cache, account, order.symbol, order.position_side, opened, missing - opened, report.price,
                    report.time_ns, changes)  # fmt: skip
-    trading_day = book.learn_day(account.gateway, report.symbol, report.trading_day, changes)
-    _book(book, account, order, report, trading_day, True, changes, corrects_trade_id)
+    trading_day = cache.learn_day(account.gateway, report.symbol, report.trading_day, changes)
+    _cache(cache, account, order, report, trading_day, True, changes, corrects_trade_id)
     if not order.is_closing:
-        make_way(book, account, report, stands_for, changes)
+        make_way(cache, account, report, stands_for, changes)
 
 
 def adjust(
-    book: Book,
+    cache: TradingCache,
     account: Account,
     symbol: str,
     side: PositionSide,
@@ -97,10 +99,10 @@ def adjust(
     older: Decimal,
     price: Decimal,
     seen_ns: int,
-    changes: Changes,
+    changes: ChangeSet,
 ) -> None:
     """Open so many contracts, or close them when negative, of today and of before; as the venue had it at `seen_ns`."""
-    day = book.days.of(account.gateway, symbol)
+    day = cache.days.of(account.gateway, symbol)
     for quantity, of_today in ((older, False), (today, True)):
         if not quantity:
             continue
@@ -117,8 +119,8 @@ def adjust(
         # What was opened before today is of no day that anybody told of.
         trading_day = day if of_today or not opens else 0
         if opens and not of_today:
-            book.roll(position_booking.position_of(book, account, order, side), changes)
-        trade = _book(book, account, order, report, trading_day, False, changes, "")
+            cache.roll(position_booking.position_of(cache, account, order, side), changes)
+        trade = _cache(cache, account, order, report, trading_day, False, changes, "")
         metrics.adjusted.labels(account.gateway).inc()
         log.warning(
             "account %s: %s %s of %s at %s, as gateway %s has it",
@@ -127,21 +129,21 @@ def adjust(
         changes.external.append(ExternalActivity(account.gateway, "position", symbol, trade.venue_trade_id, quantity))
 
 
-def _book(
-    book: Book,
+def _cache(
+    cache: TradingCache,
     account: Account,
     order: Order,
     report: FillReport,
     trading_day: int,
     costs: bool,
-    changes: Changes,
+    changes: ChangeSet,
     corrects_trade_id: str,
 ) -> Trade:
     effect, trade_id = order.position_effect, new_id()
-    realized, closed_today = position_booking.book_position(book, account, order, effect, report, trading_day, changes)
+    realized, closed_today = position_booking.book_position(cache, account, order, effect, report, trading_day, changes)
     commission = ZERO
     if costs:
-        commission = book.terms(account, order.symbol).commission(report.price, report.quantity, closed_today)
+        commission = cache.terms(account, order.symbol).commission(report.price, report.quantity, closed_today)
     for kind, amount in ((LedgerEntryKind.COMMISSION, -commission), (LedgerEntryKind.REALIZED_PNL, realized)):
         changes.entries += ledger.post(account, kind, amount, trade_id, changes.now_ns)
     trade = Trade(
@@ -150,7 +152,7 @@ def _book(
         "", trading_day, False, corrects_trade_id, closed_today=closed_today,
     )  # fmt: skip
     changes.trades.append(trade)
-    instrument = book.instruments[order.symbol]
+    instrument = cache.instruments[order.symbol]
     if instrument not in changes.instruments:
         changes.instruments.append(instrument)
     changes.accounts[account.account_id] = changes.account_rows[account.account_id] = account
@@ -158,7 +160,9 @@ def _book(
     return trade
 
 
-def standing_for(book: Book, account: Account, report: FillReport, side: Side, effect: PositionEffect) -> list[Trade]:
+def standing_for(
+    cache: TradingCache, account: Account, report: FillReport, side: Side, effect: PositionEffect
+) -> list[Trade]:
     """What is booked in place of a reported trade of this side and effect: itself as nobody's, else adjustments."""
     same = account.external_trades.get(report.venue_trade_id)
     if same is not None:
@@ -170,18 +174,20 @@ def standing_for(book: Book, account: Account, report: FillReport, side: Side, e
         and (trade.symbol, trade.side) == (report.symbol, side)
         and (trade.position_effect is PositionEffect.OPEN) == (effect is PositionEffect.OPEN)
         and report.time_ns <= trade.time_ns + CLOCKS_DIFFER_NS
-        and _is_of_its_day(book, account, trade, report)
+        and _is_of_its_day(cache, account, trade, report)
     ]
     return sorted(found, key=lambda trade: trade.time_ns)  # what is told now was in the first that came after it
 
 
-def _is_of_its_day(book: Book, account: Account, trade: Trade, report: FillReport) -> bool:
-    today = book.days.of(account.gateway, report.symbol)
+def _is_of_its_day(cache: TradingCache, account: Account, trade: Trade, report: FillReport) -> bool:
+    today = cache.days.of(account.gateway, report.symbol)
     reported = report.trading_day or today
     return reported == trade.trading_day if trade.trading_day else reported < today
 
 
-def make_way(book: Book, account: Account, report: FillReport, stands_for: Iterable[Trade], changes: Changes) -> None:
+def make_way(
+    cache: TradingCache, account: Account, report: FillReport, stands_for: Iterable[Trade], changes: ChangeSet
+) -> None:
     """Take back what stands for a reported trade: before a closing one is booked, after an opening one.
 
     Together as many contracts as it has; the rest of the last one stays.
@@ -192,10 +198,12 @@ def make_way(book: Book, account: Account, report: FillReport, stands_for: Itera
             return
         taken = min(quantity, trade.quantity)
         quantity -= taken
-        take_back(book, account, trade, changes, taken)
+        take_back(cache, account, trade, changes, taken)
 
 
-def take_back(book: Book, account: Account, trade: Trade, changes: Changes, quantity: Decimal | None = None) -> None:
+def take_back(
+    cache: TradingCache, account: Account, trade: Trade, changes: ChangeSet, quantity: Decimal | None = None
+) -> None:
     """Reverse a trade without an order, as a bust does; where only so much of it is reversed, the rest is another."""
     account.external_trades.pop(trade.venue_trade_id, None)
     changes.trade_updates.append(replace(trade, busted=True))
@@ -215,7 +223,7 @@ def take_back(book: Book, account: Account, trade: Trade, changes: Changes, quan
         changes.trades.append(rest)
         remember(account, rest)
         trade = replace(trade, quantity=quantity, realized_pnl=realized, closed_today=closed_today)
-    left = position_booking.unbook_position(book, account, trade, changes)
+    left = position_booking.unbook_position(cache, account, trade, changes)
     for kind, amount in (
         (LedgerEntryKind.COMMISSION, trade.commission),
         (LedgerEntryKind.REALIZED_PNL, left - trade.realized_pnl),

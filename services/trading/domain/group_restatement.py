@@ -14,8 +14,8 @@ from redfire.enums import OrderStatus
 from redfire.reasons import Reason
 
 from services.kernel.identifiers import new_id
-from services.trading.domain.cache import Book
-from services.trading.domain.change_set import Changes, GroupRestatement
+from services.trading.domain.cache import TradingCache
+from services.trading.domain.change_set import ChangeSet, GroupRestatement
 from services.trading.domain.money import ZERO
 from services.trading.domain.order import Order, ReplaceStep
 from services.trading.domain.order_group import OrderGroup
@@ -25,7 +25,7 @@ _ENDED_BY_GROUP = frozenset({Reason.ORDER_GROUP_ENDED, Reason.TRADE_BUSTED})
 _KEPT_OF_ID = 25
 
 
-def cause_of_restatement(group: OrderGroup, changes: Changes) -> str:
+def cause_of_restatement(group: OrderGroup, changes: ChangeSet) -> str:
     """Why a step changes what a group stands for otherwise than by its own orders' fills; empty: it does not."""
     order_ids = {order.order_id for order in group.orders}
     if any(trade.order_id in order_ids for trade in changes.trade_updates):
@@ -36,7 +36,7 @@ def cause_of_restatement(group: OrderGroup, changes: Changes) -> str:
     return ""
 
 
-def reopen_exits(book: Book, group: OrderGroup, changes: Changes) -> None:
+def reopen_exits(cache: TradingCache, group: OrderGroup, changes: ChangeSet) -> None:
     """Give a group that has something to protect, and no exit that could, its exits anew."""
     if not group.closes or not group.remaining or _has_exits(group):
         return
@@ -48,16 +48,16 @@ def reopen_exits(book: Book, group: OrderGroup, changes: Changes) -> None:
         ended_by_group = order.status is OrderStatus.FILLED or order.reject_reason in _ENDED_BY_GROUP
         if ended_by_group and not 0 < order.expire_time_ns <= changes.now_ns:
             opened = _anew(group, order, place, changes.now_ns)
-            book.accept(opened, changes, holds=False)
+            cache.accept(opened, changes, holds=False)
             group.orders.append(opened)
-            book.add_group(group)
+            cache.add_group(group)
             changes.groups[group.order_group_id] = group
 
 
-def restatement(book: Book, group: OrderGroup, cause: str) -> GroupRestatement:
+def restatement(cache: TradingCache, group: OrderGroup, cause: str) -> GroupRestatement:
     """What the user is told: what the group's orders stand for now, and what is held and unprotected."""
     first = group.members[0]
-    position = book.accounts[group.account_id].positions.get((first.symbol, first.position_side))
+    position = cache.accounts[group.account_id].positions.get((first.symbol, first.position_side))
     held = position.quantity if position is not None else ZERO
     return GroupRestatement(
         group, cause, min(group.protected_quantity, group.remaining), min(group.unprotected_quantity, held)

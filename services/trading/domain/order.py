@@ -15,7 +15,7 @@ from services.trading.domain.money import ZERO
 class Delivery(IntEnum):
     """How far a leg is on its way to the venue. In the database QUEUED and SENDING mean: perhaps sent."""
 
-    HELD = 1  # of an order without a leg: it waits here, for instance a stop for its trigger
+    EMULATED = 1  # of an order without a leg: it waits here, for instance a stop for its trigger
     QUEUED = 2  # to be sent; nothing left this process yet
     SENDING = 3
     SENT = 4  # the venue has it

@@ -7,8 +7,8 @@ from redfire.enums import PositionEffect, PositionSide, Side
 
 from services.trading.domain import money
 from services.trading.domain.account import Account
-from services.trading.domain.cache import Book
-from services.trading.domain.change_set import Changes
+from services.trading.domain.cache import TradingCache
+from services.trading.domain.change_set import ChangeSet
 from services.trading.domain.money import ZERO
 from services.trading.domain.order import Order
 from services.trading.domain.position import Position, split
@@ -19,13 +19,13 @@ log = logging.getLogger(__name__)
 
 
 def book_position(
-    book: Book,
+    cache: TradingCache,
     account: Account,
     order: Order,
     effect: PositionEffect,
     report: FillReport,
     trading_day: int,
-    changes: Changes,
+    changes: ChangeSet,
 ) -> tuple[Decimal, Decimal]:
     """Put a fill of a trading day, which had `effect` at the venue, into the positions.
 
@@ -33,46 +33,46 @@ def book_position(
     """
     account.traded = True
     if not order.is_closing:
-        _open(book, account, order, order.position_side, report, report.quantity, trading_day, changes)
+        _open(cache, account, order, order.position_side, report, report.quantity, trading_day, changes)
         return ZERO, ZERO
     position = account.positions.get((order.symbol, order.position_side))
     if position is None:
         today = yesterday = ZERO
     else:
-        _roll(book, position, trading_day, changes)
-        today, yesterday = _take(book, order, effect, position, report.quantity, trading_day)
+        _roll(cache, position, trading_day, changes)
+        today, yesterday = _take(cache, order, effect, position, report.quantity, trading_day)
     realized = ZERO
     if position is not None and today + yesterday:
         account.margin -= position.margin
         realized = position.close(report.price, today, yesterday)
         account.margin += position.margin
         changes.position(position)
-        book.trim_holds(position, changes)
+        cache.trim_holds(position, changes)
         account.drop_flat(position)
     excess = report.quantity - today - yesterday
     if excess:
         # The venue closed more than is held here. The position stays the sum of its trades: the rest opens the other.
         log.error("trade %s closes %s more than is held", report.venue_trade_id, excess)
         other = PositionSide.LONG if order.position_side is PositionSide.SHORT else PositionSide.SHORT
-        _open(book, account, order, other, report, excess, trading_day, changes)
+        _open(cache, account, order, other, report, excess, trading_day, changes)
     return realized, today
 
 
-def _roll(book: Book, position: Position, trading_day: int, changes: Changes) -> None:
+def _roll(cache: TradingCache, position: Position, trading_day: int, changes: ChangeSet) -> None:
     """Bring the position into the fill's day; not when the fill is late, and the position in a later day already."""
-    if trading_day > position.trading_day or trading_day == book.days.of(position.gateway, position.symbol):
-        book.roll(position, changes, trading_day)
+    if trading_day > position.trading_day or trading_day == cache.days.of(position.gateway, position.symbol):
+        cache.roll(position, changes, trading_day)
 
 
 def _take(
-    book: Book, order: Order, effect: PositionEffect, position: Position, quantity: Decimal, trading_day: int
+    cache: TradingCache, order: Order, effect: PositionEffect, position: Position, quantity: Decimal, trading_day: int
 ) -> tuple[Decimal, Decimal]:
     """(today's, yesterday's) contracts that a closing fill takes.
 
     First what the order holds, then what is free, and of a venue's overfill what other orders hold.
     """
     today_first = effect is PositionEffect.CLOSE_TODAY or (
-        effect is PositionEffect.CLOSE and book.closes_today_first(order.symbol)
+        effect is PositionEffect.CLOSE and cache.closes_today_first(order.symbol)
     )
     if trading_day != position.trading_day:
         today_first = False  # it is of an earlier day, on which these were not there
@@ -93,47 +93,47 @@ def _take(
     return today, yesterday
 
 
-def position_of(book: Book, account: Account, order: Order | Trade, side: PositionSide) -> Position:
+def position_of(cache: TradingCache, account: Account, order: Order | Trade, side: PositionSide) -> Position:
     """The account's position on this side of the instrument of an order or a trade, a flat one where there is none."""
     position = account.positions.get((order.symbol, side))
     if position is None:
-        instrument = book.terms(account, order.symbol)
+        instrument = cache.terms(account, order.symbol)
         position = Position(
             account.user_id, account.account_id, order.symbol, side, order.gateway, instrument.contract_size,
-            instrument.margin_rate, realized_pnl=account.realized_of.pop((order.symbol, side), ZERO), days=book.days,
+            instrument.margin_rate, realized_pnl=account.realized_of.pop((order.symbol, side), ZERO), days=cache.days,
         )  # fmt: skip
         account.positions[position.key] = position
     return position
 
 
 def _open(
-    book: Book,
+    cache: TradingCache,
     account: Account,
     order: Order,
     side: PositionSide,
     report: FillReport,
     quantity: Decimal,
     trading_day: int,
-    changes: Changes,
+    changes: ChangeSet,
 ) -> None:
-    position = position_of(book, account, order, side)
-    _roll(book, position, trading_day, changes)
+    position = position_of(cache, account, order, side)
+    _roll(cache, position, trading_day, changes)
     account.margin -= position.margin
     position.open(report.price, quantity, position.trading_day == trading_day)
     account.margin += position.margin
     changes.position(position)
 
 
-def unbook_position(book: Book, account: Account, trade: Trade, changes: Changes) -> Decimal:
+def unbook_position(cache: TradingCache, account: Account, trade: Trade, changes: ChangeSet) -> Decimal:
     """Take a trade out of the positions; what that realises, because it does not fit any more."""
     account.traded = True
     opened = trade.position_effect is PositionEffect.OPEN
     is_long = (trade.side is Side.BUY) == opened
     side = PositionSide.LONG if is_long else PositionSide.SHORT
     if opened:
-        return _take_out(book, account, side, trade, changes)
-    position = position_of(book, account, trade, side)
-    book.roll(position, changes)
+        return _take_out(cache, account, side, trade, changes)
+    position = position_of(cache, account, trade, side)
+    cache.roll(position, changes)
     value = money.amount(money.product(trade.price, trade.quantity, position.contract_size))
     cost = value - trade.realized_pnl if is_long else value + trade.realized_pnl
     # Not by its effect: what an order sent yesterday closes of today's contracts is yesterday's when it trades.
@@ -147,11 +147,11 @@ def unbook_position(book: Book, account: Account, trade: Trade, changes: Changes
     return ZERO
 
 
-def _take_out(book: Book, account: Account, side: PositionSide, trade: Trade, changes: Changes) -> Decimal:
+def _take_out(cache: TradingCache, account: Account, side: PositionSide, trade: Trade, changes: ChangeSet) -> Decimal:
     position = account.positions.get((trade.symbol, side))
     taken, realized = ZERO, ZERO
     if position is not None:
-        book.roll(position, changes)
+        cache.roll(position, changes)
         taken = min(trade.quantity, position.quantity)
         today_first = trade.trading_day == position.trading_day
         today, older = split(taken, position.day_quantity, position.older_quantity, today_first)
@@ -159,14 +159,14 @@ def _take_out(book: Book, account: Account, side: PositionSide, trade: Trade, ch
         realized = position.take_out(trade.price, today, older)
         account.margin += position.margin
         changes.position(position)
-        book.trim_holds(position, changes)
+        cache.trim_holds(position, changes)
         account.drop_flat(position)
     if excess := trade.quantity - taken:
         # Closed since: the contracts that never were are missing now, which is the other side.
         log.error("busted trade %s: %s of it was closed since", trade.venue_trade_id, excess)
         other = PositionSide.LONG if side is PositionSide.SHORT else PositionSide.SHORT
-        opposite = position_of(book, account, trade, other)
-        book.roll(opposite, changes)
+        opposite = position_of(cache, account, trade, other)
+        cache.roll(opposite, changes)
         account.margin -= opposite.margin
         opposite.open(trade.price, excess, trade.trading_day == opposite.trading_day)
         account.margin += opposite.margin

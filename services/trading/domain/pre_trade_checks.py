@@ -13,7 +13,7 @@ from services.kernel.runtime.live_settings import LiveSettings
 from services.trading.domain import money
 from services.trading.domain.account import Account
 from services.trading.domain.account_rules import CurrencyMismatch, account_violations
-from services.trading.domain.cache import Book
+from services.trading.domain.cache import TradingCache
 from services.trading.domain.instrument import Instrument
 from services.trading.domain.leg import split_violation
 from services.trading.domain.money import ZERO
@@ -105,12 +105,12 @@ def expiry_violation(order: NewOrder, now_ns: int) -> Invalid | None:
     return None
 
 
-class Acceptance:
+class PreTradeChecks:
     """Checks orders against instrument, market, gateway, position and funds, in this order."""
 
     def __init__(
         self,
-        book: Book,
+        cache: TradingCache,
         settings: LiveSettings[TradingSettings],
         quotes: QuoteRules,
         connected: Callable[[str], bool],
@@ -118,7 +118,7 @@ class Acceptance:
         takes_orders: Callable[[str, str], bool],
     ) -> None:
         """`posts(gateway)`: it has post-only orders; `takes_orders(symbol, gateway)`: the market is open now."""
-        self._book = book
+        self._cache = cache
         self._settings = settings
         self._quotes = quotes
         self._connected = connected
@@ -162,7 +162,7 @@ class Acceptance:
         if instrument.gateway and not self._quotes.same_market(instrument.gateway, account.gateway):
             text = f"{order.symbol} is traded at {instrument.gateway}, the account trades at {account.gateway}"
             found.append(SymbolAtOtherGateway(text, symbol_gateway=instrument.gateway, gateway=account.gateway))
-        refused = account_violations(self._book, account, instrument, order)
+        refused = account_violations(self._cache, account, instrument, order)
         found += refused
         if not self._connected(account.gateway):
             found.append(
@@ -264,18 +264,18 @@ class Acceptance:
             closable = position.closable(order.position_effect) if position is not None else ZERO
             if order.quantity > closable and not order.reduce_only:  # that is cut to what there is
                 return [InsufficientPosition(closable=plain(closable), quantity=plain(order.quantity))]
-            today_first = self._book.closes_today_first(order.symbol)
+            today_first = self._cache.closes_today_first(order.symbol)
             violation = split_violation(instrument, position, order, today_first)
             return [violation] if violation is not None else []
-        needed = self._book.terms_of(account, instrument).funds(price, order.quantity)
-        available = account.available(self._book.last_prices)
+        needed = self._cache.terms_of(account, instrument).funds(price, order.quantity)
+        available = account.available(self._cache.last_prices)
         if needed > available:
             return [InsufficientFunds(needed=plain(needed), available=plain(available))]
         return []
 
     def terms(self, account: Account, instrument: Instrument) -> Instrument:
         """The instrument's terms in the account's currency; as they are, where there is no rate."""
-        return self._book.terms_of(account, instrument)
+        return self._cache.terms_of(account, instrument)
 
     def closable(self, account: Account, order: NewOrder) -> Decimal:
         """What there is to close that no other order holds."""
@@ -284,16 +284,16 @@ class Acceptance:
 
     def require_funds(self, account: Account, orders: Iterable[tuple[Instrument, Decimal, Decimal]]) -> None:
         """Raises InsufficientFunds where (instrument, price, quantity) of all together need more than there is."""
-        terms = self._book.terms_of
+        terms = self._cache.terms_of
         needed = money.total(terms(account, one).funds(price, quantity) for one, price, quantity in orders)
-        available = account.available(self._book.last_prices)
+        available = account.available(self._cache.last_prices)
         if needed > available:
             raise InsufficientFunds(needed=plain(needed), available=plain(available))
 
     def margin_violation(self, order: Order, price: Decimal) -> RedFireError | None:
         """Why an accepted opening order cannot be sent at this price: it would need more margin than there is."""
-        more = self._book.reservation(order, None, price) - order.reserved
-        available = self._book.accounts[order.account_id].available(self._book.last_prices)
+        more = self._cache.reservation(order, None, price) - order.reserved
+        available = self._cache.accounts[order.account_id].available(self._cache.last_prices)
         if more > available:
             return InsufficientFunds(needed=plain(more), available=plain(available))
         return None
@@ -311,9 +311,9 @@ class Acceptance:
 
         `unpriced` where they need no funds at all.
         """
-        available = account.available(self._book.last_prices)
+        available = account.available(self._cache.last_prices)
         step = instrument.quantity_step or Decimal(1)
-        instrument = self._book.terms_of(account, instrument)
+        instrument = self._cache.terms_of(account, instrument)
 
         def funds(steps: Decimal) -> Decimal:
             return money.total(instrument.funds(price, steps * step) for price in prices)

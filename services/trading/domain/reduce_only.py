@@ -6,8 +6,8 @@ from redfire.enums import PositionSide
 from redfire.reasons import Reason
 
 from services.trading.domain import apply_reports
-from services.trading.domain.cache import Book
-from services.trading.domain.change_set import Changes
+from services.trading.domain.cache import TradingCache
+from services.trading.domain.change_set import ChangeSet
 from services.trading.domain.money import ZERO
 from services.trading.domain.order import Order
 
@@ -17,14 +17,14 @@ _Key = tuple[str, str, PositionSide]
 class ReduceOnly:
     """Cuts reduce-only orders in the step that makes their position smaller; those of groups are their group's."""
 
-    def __init__(self, book: Book) -> None:
-        self._book = book
+    def __init__(self, cache: TradingCache) -> None:
+        self._cache = cache
         self._orders: dict[_Key, dict[str, Order]] = {}
 
     def rebuild(self) -> None:
         """Follow what the books have."""
         self._orders.clear()
-        for order in self._book.orders.values():
+        for order in self._cache.orders.values():
             self.add(order)
 
     def add(self, order: Order) -> None:
@@ -33,7 +33,7 @@ class ReduceOnly:
             key = (order.account_id, order.symbol, order.position_side)
             self._orders.setdefault(key, {})[order.order_id] = order
 
-    def complete(self, changes: Changes) -> None:
+    def complete(self, changes: ChangeSet) -> None:
         """Cut what is more than is held after a step."""
         if not self._orders:
             return
@@ -52,14 +52,14 @@ class ReduceOnly:
             for order in list(self._orders.get(key, {}).values()):
                 self._cut(order, changes)
 
-    def _cut(self, order: Order, changes: Changes) -> None:
-        position = self._book.accounts[order.account_id].positions.get((order.symbol, order.position_side))
+    def _cut(self, order: Order, changes: ChangeSet) -> None:
+        position = self._cache.accounts[order.account_id].positions.get((order.symbol, order.position_side))
         held: Decimal = position.held(order.position_effect) if position is not None else ZERO
         if order.leaves_quantity <= held:
             return
         if held <= 0 or order.legs:
             # At the venue nothing is cut in place: what is left of the position may be closed by a new order.
-            apply_reports.cancel(self._book, order, changes, Reason.REDUCE_ONLY)
+            apply_reports.cancel(self._cache, order, changes, Reason.REDUCE_ONLY)
         else:
             order.quantity = order.cumulative_quantity + held
             changes.order(order)

@@ -1,6 +1,6 @@
 """The trading day that each gateway's symbols are in, which decides what of a position is today's.
 
-Nothing needs to happen for a day to begin: whoever reads a position asks for the day of that moment. A gateway that
+Nothing needs to happen for a day to begin: each reader of a position asks for the day of that moment. A gateway that
 goes with the present has the calendar's days; a fill that carries a later one is believed. One that reports another day
 than the calendar's (a recording that is replayed) keeps days of its own: the one that it began last, or the later one
 that a fill of its carries.
@@ -78,7 +78,7 @@ class TradingDays:
         self._reported[gateway] = (trading_day, is_own)
         self._doubted.add(gateway)
 
-    def doubt(self) -> None:
+    def suspect(self) -> None:
         """Something was missed of what gateways told, or they were started anew."""
         self._doubted.update(self._reported)
 

@@ -11,19 +11,19 @@ from redfire.reasons import Reason
 
 from services.kernel.tasks import Tasks
 from services.trading.domain import apply_reports
-from services.trading.domain.change_set import Changes
+from services.trading.domain.change_set import ChangeSet
 from services.trading.domain.crossing import crossing_orders
 from services.trading.domain.order import Order
-from services.trading.peers.risk_client import RiskGate
-from services.trading.state.store import Desk
+from services.trading.peers.risk_client import RiskClient
+from services.trading.state.store import TradingStore
 
 
 class ExitChecks:
     """Asks risk about exits that wait, and knows whose groups are to be settled when an order is gone."""
 
-    def __init__(self, desk: Desk, risk: RiskGate, tasks: Tasks) -> None:
-        self._desk = desk
-        self._book = desk.book
+    def __init__(self, store: TradingStore, risk: RiskClient, tasks: Tasks) -> None:
+        self._store = store
+        self._cache = store.cache
         self._risk = risk
         self._tasks = tasks
         # Exits that risk is being asked about.
@@ -31,15 +31,15 @@ class ExitChecks:
         # Groups with an exit that waits.
         self._waiting: set[str] = set()
 
-    def ended(self, changes: Changes) -> set[str]:
+    def ended(self, changes: ChangeSet) -> set[str]:
         """The groups whose exits may wait no more, as orders ended in a step."""
         if not self._waiting or not changes.finished:
             return set()
-        found = {name for name in self._waiting if name in self._book.groups}
+        found = {name for name in self._waiting if name in self._cache.groups}
         self._waiting.clear()  # those that still wait say so again
         return found
 
-    def look_at(self, changes: Changes) -> None:
+    def look_at(self, changes: ChangeSet) -> None:
         """Ask about the exits that a step holds back."""
         for order in changes.exits_held:
             self._waiting.add(order.order_group_id)
@@ -47,15 +47,15 @@ class ExitChecks:
 
     def ask(self, order: Order) -> None:
         """Ask about the orders that an exit would meet and nothing is known of; the answer is a step that has it."""
-        unknown = any(other.order_id not in order.crossed for other in crossing_orders(self._book, order))
+        unknown = any(other.order_id not in order.crossed for other in crossing_orders(self._cache, order))
         if unknown and order.order_id not in self._asking:
             self._asking.add(order.order_id)
             self._tasks.spawn("trading.exit", self._ask(order.order_id))
 
     async def _ask(self, order_id: str) -> None:
-        order = self._book.orders[order_id]
-        asked = [other.order_id for other in crossing_orders(self._book, order)]
-        instrument = self._book.instruments[order.symbol]
+        order = self._cache.orders[order_id]
+        asked = [other.order_id for other in crossing_orders(self._cache, order)]
+        instrument = self._cache.instruments[order.symbol]
         try:
             answer = await self._risk.check(
                 order.user_id, order.account_id, order_id, order.asked_again(), order.reserve_price, instrument,
@@ -63,14 +63,14 @@ class ExitChecks:
             )  # fmt: skip
         finally:
             self._asking.discard(order_id)
-        found = self._book.orders.get(order_id)
-        if found is None or not self._desk.is_open:
+        found = self._cache.orders.get(order_id)
+        if found is None or not self._store.is_open:
             return  # it ended meanwhile, or is asked about again when the books are read
-        with self._desk.step(found.user_id) as changes:
+        with self._store.begin(found.user_id) as changes:
             for other_id in asked:
                 found.crossed[other_id] = other_id in answer.cancel_first
-                other = self._book.orders.get(other_id)
+                other = self._cache.orders.get(other_id)
                 if found.crossed[other_id] and other is not None and other.status is not OrderStatus.PENDING_CANCEL:
-                    apply_reports.cancel(self._book, other, changes, Reason.SELF_TRADE)
+                    apply_reports.cancel(self._cache, other, changes, Reason.SELF_TRADE)
             changes.order(found)  # its group is settled with the step, or Stops look at it again
-            self._desk.commit(changes)
+            self._store.commit(changes)

@@ -12,7 +12,7 @@ from services.trading import rows
 from services.trading.account_opening import Accounts
 from services.trading.domain.lease import Lease
 from services.trading.repository import Statements, TradingRepository
-from services.trading.state.store import Desk
+from services.trading.state.store import TradingStore
 
 log = logging.getLogger(__name__)
 LOOK_EVERY_S = 0.2
@@ -29,7 +29,7 @@ class Leases:
 
     def __init__(
         self,
-        desk: Desk,
+        store: TradingStore,
         accounts: Accounts,
         repositories: Repositories[TradingRepository],
         writer: GroupCommitWriter,
@@ -37,7 +37,7 @@ class Leases:
         cancel: Callable[[Lease], Awaitable[int]],
     ) -> None:
         """`cancel(lease)` cancels the account's working orders and answers how many."""
-        self._desk = desk
+        self._store = store
         self._accounts = accounts
         self._repositories = repositories
         self._writer = writer
@@ -54,7 +54,7 @@ class Leases:
         """Read the leases; no stream holds one yet."""
         async with self._repositories.read() as repository:
             leases = await repository.list_leases()
-        now_ns = self._desk.clock.now_ns()
+        now_ns = self._store.clock.now_ns()
         for lease in leases:
             lease.deadline_ns = max(
                 lease.deadline_ns or now_ns + lease.duration_ns, now_ns + int(RESTART_GRACE_S * 1e9)
@@ -86,9 +86,9 @@ class Leases:
         """Cancel the orders of leases whose time is over, until cancelled."""
         while True:
             await asyncio.sleep(LOOK_EVERY_S)
-            now_ns = self._desk.clock.now_ns()
+            now_ns = self._store.clock.now_ns()
             for lease in [lease for lease in self._leases.values() if 0 < lease.deadline_ns <= now_ns]:
-                if not self._desk.is_open:
+                if not self._store.is_open:
                     continue
                 try:
                     await self._end(lease)
@@ -102,7 +102,7 @@ class Leases:
             return
         del self._streams[account_id]
         lease = self._leases[account_id]
-        lease.deadline_ns = self._desk.clock.now_ns() + lease.duration_ns
+        lease.deadline_ns = self._store.clock.now_ns() + lease.duration_ns
         try:
             self._write(lease)
         except Unavailable:

@@ -26,8 +26,8 @@ from redfire.enums import OrderStatus
 from redfire.reasons import Reason
 
 from services.trading.domain import apply_reports
-from services.trading.domain.cache import Book
-from services.trading.domain.change_set import Changes
+from services.trading.domain.cache import TradingCache
+from services.trading.domain.change_set import ChangeSet
 from services.trading.domain.crossing import crossing_orders
 from services.trading.domain.fill_or_kill import send_triggered
 from services.trading.domain.group_restatement import cause_of_restatement, reopen_exits, restatement
@@ -37,7 +37,7 @@ from services.trading.domain.order import STOP_TYPES, Leg, Order, ReplaceStep
 from services.trading.domain.order_group import OrderGroup
 from services.trading.domain.order_states import move
 from services.trading.emulation.exit_checks import ExitChecks
-from services.trading.state.store import Desk
+from services.trading.state.store import TradingStore
 
 log = logging.getLogger(__name__)
 _WORKING = frozenset({OrderStatus.NEW, OrderStatus.PARTIALLY_FILLED})
@@ -46,7 +46,7 @@ _WORKING = frozenset({OrderStatus.NEW, OrderStatus.PARTIALLY_FILLED})
 _UNFILLED = frozenset({OrderStatus.CANCELED, OrderStatus.REJECTED, OrderStatus.EXPIRED})
 
 
-def settle_group(book: Book, group: OrderGroup, changes: Changes) -> list[Order]:
+def settle_group(cache: TradingCache, group: OrderGroup, changes: ChangeSet) -> list[Order]:
     """Bring a group's orders to what they stand for now; answers the stops that are to be armed.
 
     Part of the step that changed one of them.
@@ -56,20 +56,20 @@ def settle_group(book: Book, group: OrderGroup, changes: Changes) -> list[Order]
     triggered = any(order.triggered for order in members)
     if entry is not None and entry.is_open and triggered and not _is_ending(entry):
         # The trade is over: what the entry fills until the venue has canceled it, the stop closes, too.
-        apply_reports.cancel(book, entry, changes, Reason.ORDER_GROUP_ENDED)
+        apply_reports.cancel(cache, entry, changes, Reason.ORDER_GROUP_ENDED)
     if entry is not None and entry.is_held and entry.triggered and not (entry.hold_reason or entry.cancel_first):
-        apply_reports.send(book, entry, changes)
+        apply_reports.send(cache, entry, changes)
     entry_open = entry is not None and entry.is_open
     for other in members:
-        if apply_reports.expire(book, other, changes):
+        if apply_reports.expire(cache, other, changes):
             continue
         # Whether at the venue or held for its next session: with the stop it would be one order too many there.
         if triggered and not other.triggered and (other.legs or other.type not in STOP_TYPES) and not _is_ending(other):
-            apply_reports.cancel(book, other, changes, Reason.ORDER_GROUP_ENDED)
+            apply_reports.cancel(cache, other, changes, Reason.ORDER_GROUP_ENDED)
     members = [order for order in members if order.is_open]
     remaining = group.remaining
     if group.closes and members:
-        remaining = _hold(book, members, remaining, changes)
+        remaining = _hold(cache, members, remaining, changes)
     for order in members:
         if order.entry_open != entry_open:
             order.entry_open = entry_open
@@ -79,32 +79,32 @@ def settle_group(book: Book, group: OrderGroup, changes: Changes) -> list[Order]
         if remaining:
             if begins and not order.legs:
                 # A DAY exit lives on the day that it begins on, whenever it was asked for.
-                order.trading_day = book.days.of(order.gateway, order.symbol)
-            _stand_for(book, group, order, remaining, armed, changes)
+                order.trading_day = cache.days.of(order.gateway, order.symbol)
+            _stand_for(cache, group, order, remaining, armed, changes)
         elif entry_open and not order.legs:
             # What it may come to stand for.
             assert entry is not None
             order.dormant = True
-            _resize(book, order, order.cumulative_quantity + entry.leaves_quantity, changes)
+            _resize(cache, order, order.cumulative_quantity + entry.leaves_quantity, changes)
         else:
-            _end(book, group, order, changes)
+            _end(cache, group, order, changes)
     if not group.is_open:
         filled = sum((order.cumulative_quantity for order in group.members), ZERO)
         if not group.closes and filled > group.quantity:
             log.warning("group %s opened %s, %s were wanted", group.order_group_id, filled, group.quantity)
-        book.forget_group(group)
+        cache.forget_group(group)
         group.update_time_ns = changes.now_ns
         changes.groups[group.order_group_id] = group
     return armed
 
 
 def _stand_for(
-    book: Book,
+    cache: TradingCache,
     group: OrderGroup,
     order: Order,
     remaining: Decimal,
     armed: list[Order],
-    changes: Changes,
+    changes: ChangeSet,
 ) -> None:
     """Let an open order stand for `remaining`, at the venue or here."""
     if _is_ending(order):
@@ -115,7 +115,7 @@ def _stand_for(
         order.hold_reason = ""  # nothing of it waits any more
         changes.order(order)
     if not order.legs:
-        _resize(book, order, order.cumulative_quantity + remaining, changes)
+        _resize(cache, order, order.cumulative_quantity + remaining, changes)
         if order.type in STOP_TYPES and not order.triggered:
             if order.status is OrderStatus.PENDING_NEW:
                 move(order, OrderStatus.NEW)
@@ -124,16 +124,16 @@ def _stand_for(
         elif _is_held_back(order) or order.cancel_first:
             return
         elif not (others and (group.closes or order.triggered)):
-            _send(book, group, order, changes)
+            _send(cache, group, order, changes)
         elif order.triggered:
-            _meets_own_orders(book, group, order, changes)  # they go together with the others of its group
+            _meets_own_orders(cache, group, order, changes)  # they go together with the others of its group
     elif order.pending_quantity is not None:
         if (
             order.replace_step is ReplaceStep.CANCELING
             and order.pending_quantity != order.cumulative_quantity + remaining
         ):
             order.pending_quantity = order.cumulative_quantity + remaining
-            book.reserve(order)
+            cache.reserve(order)
             changes.order(order)
     elif remaining > live and (refused := _refused_leg(order)) is not None:
         if refused.announced_reason in apply_reports.TEMPORARY and not order.hold_reason:
@@ -141,15 +141,15 @@ def _stand_for(
             changes.order(order)
             changes.rearmed.append(order)
     elif remaining > live:
-        if needs_one_leg(order, book.instruments[order.symbol]):
+        if needs_one_leg(order, cache.instruments[order.symbol]):
             return  # it is filled or killed in a moment; what it left is sent as one then
-        _resize(book, order, order.cumulative_quantity + remaining, changes)
-        _send(book, group, order, changes)
+        _resize(cache, order, order.cumulative_quantity + remaining, changes)
+        _send(cache, group, order, changes)
     elif remaining < live and order.status in _WORKING:
         move(order, OrderStatus.PENDING_REPLACE)
         order.replace_step = ReplaceStep.CANCELING
         order.pending_quantity = order.cumulative_quantity + remaining
-        book.reserve(order)
+        cache.reserve(order)
         changes.order(order)
         changes.cancels.append(order.order_id)
 
@@ -164,9 +164,9 @@ def _is_held_back(order: Order) -> bool:
     return bool(order.hold_reason) and order.hold_reason != Reason.SELF_TRADE
 
 
-def _meets_own_orders(book: Book, group: OrderGroup, order: Order, changes: Changes) -> bool:
+def _meets_own_orders(cache: TradingCache, group: OrderGroup, order: Order, changes: ChangeSet) -> bool:
     """Whether an exit would trade with orders of its owner that must be gone first; then it says so."""
-    if not group.closes or not any(order.crossed.get(other.order_id, True) for other in crossing_orders(book, order)):
+    if not group.closes or not any(order.crossed.get(other.order_id, True) for other in crossing_orders(cache, order)):
         return False
     changes.exits_held.append(order)
     if order.hold_reason != Reason.SELF_TRADE:
@@ -175,9 +175,9 @@ def _meets_own_orders(book: Book, group: OrderGroup, order: Order, changes: Chan
     return True
 
 
-def _send(book: Book, group: OrderGroup, order: Order, changes: Changes) -> None:
+def _send(cache: TradingCache, group: OrderGroup, order: Order, changes: ChangeSet) -> None:
     """Send what is not at the venue yet, with all that the group holds behind it."""
-    if _meets_own_orders(book, group, order, changes):
+    if _meets_own_orders(cache, group, order, changes):
         return
     if group.closes:
         for other in group.members:
@@ -185,26 +185,26 @@ def _send(book: Book, group: OrderGroup, order: Order, changes: Changes) -> None
                 order.hold_today, other.hold_today = order.hold_today + other.hold_today, ZERO
                 order.hold_yesterday, other.hold_yesterday = order.hold_yesterday + other.hold_yesterday, ZERO
                 changes.order(other)
-    send_triggered(book, order, changes)
+    send_triggered(cache, order, changes)
 
 
-def _hold(book: Book, members: list[Order], wanted: Decimal, changes: Changes) -> Decimal:
+def _hold(cache: TradingCache, members: list[Order], wanted: Decimal, changes: ChangeSet) -> Decimal:
     """Let the members together hold `wanted` of the position, or what there is; answers how much they hold."""
     first = next((order for order in members if order.legs), members[0])
     held = sum((order.hold_today + order.hold_yesterday for order in members), ZERO)
     if held < wanted:
-        position = book.accounts[first.account_id].positions.get((first.symbol, first.position_side))
+        position = cache.accounts[first.account_id].positions.get((first.symbol, first.position_side))
         more = min(wanted - held, position.closable(first.position_effect)) if position is not None else ZERO
-        if more > 0 and book.hold_more(first, more, changes):
+        if more > 0 and cache.hold_more(first, more, changes):
             changes.order(first)
             held += more
     for order in sorted(members, key=lambda order: bool(order.legs)):
         if held > wanted:
-            held -= book.release_hold(order, held - wanted, changes)
+            held -= cache.release_hold(order, held - wanted, changes)
     return min(held, wanted)
 
 
-def _end(book: Book, group: OrderGroup, order: Order, changes: Changes) -> None:
+def _end(cache: TradingCache, group: OrderGroup, order: Order, changes: ChangeSet) -> None:
     """An order for which nothing is left is done when it filled all itself, else its group ends it."""
     if _is_ending(order):
         return
@@ -212,17 +212,17 @@ def _end(book: Book, group: OrderGroup, order: Order, changes: Changes) -> None:
     total = group.quantity if entry is None else entry.cumulative_quantity
     if not order.legs and order.cumulative_quantity and order.cumulative_quantity >= total:
         order.quantity = order.cumulative_quantity
-        book.finish(order, OrderStatus.FILLED, changes)
+        cache.finish(order, OrderStatus.FILLED, changes)
     else:
-        apply_reports.cancel(book, order, changes, Reason.ORDER_GROUP_ENDED)
+        apply_reports.cancel(cache, order, changes, Reason.ORDER_GROUP_ENDED)
 
 
-def _resize(book: Book, order: Order, quantity: Decimal, changes: Changes) -> None:
+def _resize(cache: TradingCache, order: Order, quantity: Decimal, changes: ChangeSet) -> None:
     if order.quantity != quantity:
         order.quantity = quantity
-        book.reserve(order)
+        cache.reserve(order)
         changes.order(order)
-        changes.accounts[order.account_id] = book.accounts[order.account_id]
+        changes.accounts[order.account_id] = cache.accounts[order.account_id]
 
 
 def _is_ending(order: Order) -> bool:
@@ -236,25 +236,25 @@ def _may_be_at_venue(order: Order) -> bool:
 class GroupSettlement:
     """Settles the groups that a step touches, in that step."""
 
-    def __init__(self, desk: Desk, exits: ExitChecks) -> None:
-        self._desk = desk
+    def __init__(self, store: TradingStore, exits: ExitChecks) -> None:
+        self._store = store
         self._exits = exits
-        self._book = desk.book
-        desk.on_reloaded(self.rebuild)
+        self._cache = store.cache
+        store.on_reloaded(self.rebuild)
 
     def rebuild(self) -> None:
         """Settle all groups after the books were read."""
-        for group in list(self._book.groups.values()):
-            with self._desk.step(group.user_id) as changes:
-                settle_group(self._book, group, changes)
+        for group in list(self._cache.groups.values()):
+            with self._store.begin(group.user_id) as changes:
+                settle_group(self._cache, group, changes)
                 if changes:
-                    self._desk.commit(changes)
+                    self._store.commit(changes)
                 else:
                     self._exits.look_at(changes)
 
-    def complete(self, changes: Changes) -> list[Order]:
+    def complete(self, changes: ChangeSet) -> list[Order]:
         """Settle what a step changed; answers the stops to arm."""
-        groups = self._book.groups
+        groups = self._cache.groups
         if not groups:
             return []
         touched = self._exits.ended(changes)
@@ -263,7 +263,7 @@ class GroupSettlement:
                 group.adopt(order)
                 touched.add(order.order_group_id)
         for account_id, symbol, side in changes.positions:
-            for group in self._book.groups_of(account_id):
+            for group in self._cache.groups_of(account_id):
                 first = group.members[0]
                 if first.is_closing and first.symbol == symbol and first.position_side is side:
                     touched.add(group.order_group_id)
@@ -271,9 +271,9 @@ class GroupSettlement:
         for order_group_id in sorted(touched):
             group = groups[order_group_id]
             if cause := cause_of_restatement(group, changes):
-                reopen_exits(self._book, group, changes)
-            armed += settle_group(self._book, group, changes)
+                reopen_exits(self._cache, group, changes)
+            armed += settle_group(self._cache, group, changes)
             if cause:
-                changes.restated.append(restatement(self._book, group, cause))
+                changes.restated.append(restatement(self._cache, group, cause))
         self._exits.look_at(changes)
         return armed

@@ -6,35 +6,35 @@ from redfire.enums import OrderStatus
 from redfire.reasons import Reason
 
 from services.trading.domain import apply_reports
-from services.trading.domain.change_set import Changes
+from services.trading.domain.change_set import ChangeSet
 from services.trading.domain.order import Order
-from services.trading.state.store import Desk
+from services.trading.state.store import TradingStore
 
 LOOK_EVERY_S = 0.2
 # A venue that cancels takes far less; without its word the order is not sent.
 LONGEST_WAIT_S = 10.0
 
 
-class CancelFirst:
+class SelfTradePrevention:
     """Cancels what an order names in `cancel_first`, and sends it when all of that is certainly gone.
 
     It waits at most LONGEST_WAIT_S, then it is refused (SELF_TRADE). After a restart the wait begins anew.
     """
 
-    def __init__(self, desk: Desk) -> None:
-        self._desk = desk
-        self._book = desk.book
+    def __init__(self, store: TradingStore) -> None:
+        self._store = store
+        self._cache = store.cache
         # Waiting orders: when their wait is over, in seconds of the monotonic clock.
         self._waiting: dict[str, float] = {}
-        desk.on_reloaded(self._rebuild)
+        store.on_reloaded(self._rebuild)
 
     def add(self, order: Order) -> None:
         """Begin the wait of a new order that is durable."""
-        with self._desk.step(order.user_id) as changes:
+        with self._store.begin(order.user_id) as changes:
             self._begin(order, changes)
-            self._desk.commit(changes)
+            self._store.commit(changes)
 
-    def complete(self, changes: Changes) -> None:
+    def complete(self, changes: ChangeSet) -> None:
         """Begin the waits, and end those, that a step brings."""
         for order in list(changes.orders.values()):
             if order.cancel_first and order.is_held and order.order_id not in self._waiting:
@@ -47,40 +47,40 @@ class CancelFirst:
         """Refuse what has waited too long, until cancelled."""
         while True:
             await asyncio.sleep(LOOK_EVERY_S)
-            now = self._desk.clock.monotonic()
+            now = self._store.clock.monotonic()
             for order_id in [name for name, end in self._waiting.items() if end <= now]:
-                order = self._book.orders.get(order_id)
-                if order is None or not self._desk.is_open:
+                order = self._cache.orders.get(order_id)
+                if order is None or not self._store.is_open:
                     continue
-                with self._desk.step(order.user_id) as changes:
+                with self._store.begin(order.user_id) as changes:
                     text = "the resting orders that it would trade with were not canceled in time"
-                    self._book.finish(order, OrderStatus.REJECTED, changes, Reason.SELF_TRADE, text)
-                    self._desk.commit(changes)
+                    self._cache.finish(order, OrderStatus.REJECTED, changes, Reason.SELF_TRADE, text)
+                    self._store.commit(changes)
 
     def _rebuild(self) -> None:
         self._waiting.clear()
-        for order in list(self._book.orders.values()):
+        for order in list(self._cache.orders.values()):
             if order.cancel_first and order.is_held:
                 self.add(order)
 
-    def _begin(self, order: Order, changes: Changes) -> None:
-        self._waiting[order.order_id] = self._desk.clock.monotonic() + LONGEST_WAIT_S
+    def _begin(self, order: Order, changes: ChangeSet) -> None:
+        self._waiting[order.order_id] = self._store.clock.monotonic() + LONGEST_WAIT_S
         for other in self._others(order):
             if other.status is not OrderStatus.PENDING_CANCEL:
-                apply_reports.cancel(self._book, other, changes, Reason.SELF_TRADE)
+                apply_reports.cancel(self._cache, other, changes, Reason.SELF_TRADE)
         self._look(order.order_id, changes)
 
-    def _look(self, order_id: str, changes: Changes) -> None:
-        order = self._book.orders.get(order_id)
+    def _look(self, order_id: str, changes: ChangeSet) -> None:
+        order = self._cache.orders.get(order_id)
         if order is None or not order.is_held:
             self._waiting.pop(order_id, None)
         elif order.user_id == changes.user_id and not self._others(order):
             del self._waiting[order_id]
             order.cancel_first = order.hold_reason = ""
             changes.order(order)
-            if not order.order_group_id and not apply_reports.expire(self._book, order, changes):
-                apply_reports.send(self._book, order, changes)
+            if not order.order_group_id and not apply_reports.expire(self._cache, order, changes):
+                apply_reports.send(self._cache, order, changes)
 
     def _others(self, order: Order) -> list[Order]:
-        found = (self._book.orders.get(order_id) for order_id in order.cancel_first.split())
+        found = (self._cache.orders.get(order_id) for order_id in order.cancel_first.split())
         return [other for other in found if other is not None and other.user_id == order.user_id]

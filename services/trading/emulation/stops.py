@@ -21,17 +21,17 @@ from redfire.reasons import Reason
 from services.kernel.errors import RedFireError
 from services.kernel.tasks import Tasks
 from services.trading.domain import apply_reports
-from services.trading.domain.change_set import Changes
+from services.trading.domain.change_set import ChangeSet
 from services.trading.domain.crossing import crossing_orders
 from services.trading.domain.fill_or_kill import send_triggered
 from services.trading.domain.money import ZERO
 from services.trading.domain.order import STOP_TYPES, Delivery, Order
-from services.trading.domain.pre_trade_checks import Acceptance, GatewayDisconnected, InsufficientPosition
+from services.trading.domain.pre_trade_checks import GatewayDisconnected, InsufficientPosition, PreTradeChecks
 from services.trading.domain.quote import Quote
 from services.trading.emulation.exit_checks import ExitChecks
 from services.trading.peers.quotes import Quotes
-from services.trading.peers.risk_client import RiskGate
-from services.trading.state.store import Desk
+from services.trading.peers.risk_client import RiskClient
+from services.trading.state.store import TradingStore
 
 log = logging.getLogger(__name__)
 HOUSEKEEPING_S = 1.0
@@ -46,17 +46,17 @@ class Stops:
 
     def __init__(
         self,
-        desk: Desk,
+        store: TradingStore,
         quotes: Quotes,
-        acceptance: Acceptance,
-        risk: RiskGate,
+        pre_trade_checks: PreTradeChecks,
+        risk: RiskClient,
         exits: ExitChecks,
         tasks: Tasks,
         connected: Callable[[str], bool],
     ) -> None:
-        self._desk = desk
+        self._store = store
         self._quotes = quotes
-        self._acceptance = acceptance
+        self._pre_trade_checks = pre_trade_checks
         self._risk = risk
         self._exits = exits
         self._tasks = tasks
@@ -70,7 +70,7 @@ class Stops:
         # Triggered closing ones that wait for an order of their owner to be gone.
         self._meeting: set[str] = set()
         quotes.on_price(self.on_price)
-        desk.on_reloaded(self.rebuild)
+        store.on_reloaded(self.rebuild)
 
     def arm(self, orders: Iterable[Order]) -> None:
         """Hold those that are not held yet, after the step that is being made."""
@@ -85,9 +85,9 @@ class Stops:
         self._held.setdefault(order.symbol, {})[order.order_id] = order
         self._quotes.watch(order.symbol)
         quote = self._quotes.find(order.symbol, order.gateway)
-        if quote is None or self._acceptance.is_stale(order.symbol, order.gateway, quote):
+        if quote is None or self._pre_trade_checks.is_stale(order.symbol, order.gateway, quote):
             return
-        if self._desk.is_open and self._is_triggered(order, quote.last_price):
+        if self._store.is_open and self._is_triggered(order, quote.last_price):
             self._trigger_all([(order, order.stop_price)])
 
     def rebuild(self) -> None:
@@ -96,24 +96,24 @@ class Stops:
         self._moved.clear()
         self._rearmed.clear()
         self._meeting.clear()
-        for order in list(self._desk.book.orders.values()):
+        for order in list(self._store.cache.orders.values()):
             if order.is_retried and order.hold_reason in apply_reports.TEMPORARY and _is_sent_by_group(order):
-                self._rearmed[order.order_id] = (FIRST_PAUSE_S, self._desk.clock.monotonic())
+                self._rearmed[order.order_id] = (FIRST_PAUSE_S, self._store.clock.monotonic())
             waits = order.is_held and not (order.dormant or order.cancel_first or order.held_day)
             if not waits or order.type not in STOP_TYPES:
                 continue
             if order.hold_reason and order.triggered:
-                self._rearmed[order.order_id] = (FIRST_PAUSE_S, self._desk.clock.monotonic())
+                self._rearmed[order.order_id] = (FIRST_PAUSE_S, self._store.clock.monotonic())
             else:
                 self.add(order)
-        for account in self._desk.book.accounts.values():
+        for account in self._store.cache.accounts.values():
             for symbol, _ in account.positions:
                 self._quotes.watch(symbol)
 
     def on_price(self, symbol: str, quote: Quote) -> None:
         """A new last price: it counts for the orders of its own gateway."""
         held = self._held.get(symbol)
-        if not held or not self._desk.is_open:
+        if not held or not self._store.is_open:
             return  # they are held anew when the books are read
         triggered = [
             (order, order.stop_price)
@@ -126,9 +126,9 @@ class Stops:
 
     def on_connected(self, gateway: str) -> None:
         """A gateway is back: what could not be sent to it is tried again now."""
-        now = self._desk.clock.monotonic()
+        now = self._store.clock.monotonic()
         for order_id in self._rearmed:
-            order = self._desk.book.orders.get(order_id)
+            order = self._store.cache.orders.get(order_id)
             if order is not None and order.gateway == gateway:
                 self._rearmed[order_id] = (FIRST_PAUSE_S, now)
 
@@ -136,15 +136,15 @@ class Stops:
         """Write down how far trailing stops have moved, and end orders whose time is over, until cancelled."""
         while True:
             await asyncio.sleep(HOUSEKEEPING_S)
-            if not self._desk.is_open:
+            if not self._store.is_open:
                 continue
             for order_id in list(self._moved):
                 self._moved.discard(order_id)
-                order = self._desk.book.orders.get(order_id)
+                order = self._store.cache.orders.get(order_id)
                 if order is not None and order.is_held:
-                    with self._desk.step(order.user_id) as changes:
+                    with self._store.begin(order.user_id) as changes:
                         changes.order(order)
-                        self._desk.commit(changes)
+                        self._store.commit(changes)
             await self._expire_all(
                 [order for held in self._held.values() for order in held.values() if self._is_over(order)]
             )
@@ -153,30 +153,30 @@ class Stops:
         """Try again what could not be sent, until cancelled."""
         while True:
             await asyncio.sleep(RETRY_EVERY_S)
-            now = self._desk.clock.monotonic()
+            now = self._store.clock.monotonic()
             for order_id, (_, due) in list(self._rearmed.items()):
-                if due <= now and self._desk.is_open:
+                if due <= now and self._store.is_open:
                     self._try_again(order_id, now)
 
     def begin_day(self, gateway: str) -> None:
         """A trading day is over: held DAY orders end with it, in parts."""
         orders = [
             order
-            for order in self._desk.book.orders.values()
+            for order in self._store.cache.orders.values()
             if order.gateway == gateway
             and order.time_in_force is TimeInForce.DAY
             and order.is_held
             and order.type in STOP_TYPES
             and not order.dormant  # its day begins when its entry fills
             # The gateway may tell of the new day later than the calendar: what was accepted since is of that day.
-            and order.trading_day != self._desk.book.days.of(order.gateway, order.symbol)
+            and order.trading_day != self._store.cache.days.of(order.gateway, order.symbol)
         ]
         if orders:
             self._tasks.spawn("trading.stop", self._expire_all(orders))
 
     async def _expire_all(self, orders: Iterable[Order]) -> None:
         for number, order in enumerate(orders, 1):
-            if self._desk.is_open and self._desk.book.orders.get(order.order_id) is order:
+            if self._store.is_open and self._store.cache.orders.get(order.order_id) is order:
                 self._expire(order)
             if number % AT_ONCE == 0:
                 await asyncio.sleep(0)
@@ -206,17 +206,17 @@ class Stops:
         """The same in parts: a price may trigger thousands."""
         for start in range(0, len(triggered), AT_ONCE):
             await asyncio.sleep(0)
-            if not self._desk.is_open:
+            if not self._store.is_open:
                 return  # they are held anew, and triggered by the last price, when the books are read
             self._trigger_all(triggered[start : start + AT_ONCE])
 
     def _is_over(self, order: Order) -> bool:
         """Whether its time, or the trading day of a DAY order, is over, whether anybody said so or not."""
-        if 0 < order.expire_time_ns <= self._desk.clock.now_ns():
+        if 0 < order.expire_time_ns <= self._store.clock.now_ns():
             return True
         if order.time_in_force is not TimeInForce.DAY or not order.trading_day or order.dormant:
             return False
-        return self._desk.book.days.of(order.gateway, order.symbol) > order.trading_day
+        return self._store.cache.days.of(order.gateway, order.symbol) > order.trading_day
 
     def _trail(self, order: Order, price: Decimal) -> None:
         """Follow the best price; never loosen."""
@@ -246,81 +246,81 @@ class Stops:
 
     def _meets_own_orders(self, order: Order) -> bool:
         """Whether a closing stop waits for orders of its owner that it would trade with; its group looks by itself."""
-        if not any(order.crossed.get(one.order_id, True) for one in crossing_orders(self._desk.book, order)):
+        if not any(order.crossed.get(one.order_id, True) for one in crossing_orders(self._store.cache, order)):
             return False
         if order.hold_reason != Reason.SELF_TRADE:
-            with self._desk.step(order.user_id) as changes:
+            with self._store.begin(order.user_id) as changes:
                 order.triggered, order.hold_reason = True, Reason.SELF_TRADE
                 changes.order(order)
-                self._desk.commit(changes)
+                self._store.commit(changes)
         self._meeting.add(order.order_id)
         self._exits.ask(order)
         return True
 
     def _meet_again(self, order_id: str) -> None:
-        order = self._desk.book.orders.get(order_id)
-        if order is not None and order.is_held and order.hold_reason == Reason.SELF_TRADE and self._desk.is_open:
+        order = self._store.cache.orders.get(order_id)
+        if order is not None and order.is_held and order.hold_reason == Reason.SELF_TRADE and self._store.is_open:
             self._trigger(order)
 
     async def _check(self, order_id: str) -> None:
         """Ask risk, and look for the margin, once more: both were asked when the price was another."""
-        order = self._desk.book.orders[order_id]
+        order = self._store.cache.orders[order_id]
         new, stop_price = order.asked_again(), order.stop_price
-        instrument = self._desk.book.instruments[order.symbol]
+        instrument = self._store.cache.instruments[order.symbol]
         quote = self._quotes.find(order.symbol, order.gateway)
-        price = self._acceptance.reserve_price(new, quote) or order.reserve_price
+        price = self._pre_trade_checks.reserve_price(new, quote) or order.reserve_price
         try:
             answer = await self._risk.check(
                 order.user_id, order.account_id, order_id, new, price, instrument, order.gateway, triggered=True
             )
         finally:
             self._checking.discard(order_id)
-        found = self._desk.book.orders.get(order_id)
-        if found is None or not found.is_held or not self._desk.is_open:
+        found = self._store.cache.orders.get(order_id)
+        if found is None or not found.is_held or not self._store.is_open:
             return  # canceled meanwhile, or the books are read anew
         if found.stop_price != stop_price:
             self.add(found)  # it was moved meanwhile, and may wait again
             return
-        refusal = next(iter(answer.refusals), None) or self._acceptance.margin_violation(found, price)
+        refusal = next(iter(answer.refusals), None) or self._pre_trade_checks.margin_violation(found, price)
         if refusal is None:
             self._send(found, price, " ".join(answer.cancel_first))
         elif refusal.reason in apply_reports.TEMPORARY:
             self._rearm(found, refusal)
         else:
-            with self._desk.step(found.user_id) as changes:
+            with self._store.begin(found.user_id) as changes:
                 found.triggered = True
-                self._desk.book.finish(found, OrderStatus.REJECTED, changes, refusal.reason, refusal.message)
-                self._desk.commit(changes)
+                self._store.cache.finish(found, OrderStatus.REJECTED, changes, refusal.reason, refusal.message)
+                self._store.commit(changes)
 
     def _send(self, order: Order, price: Decimal | None = None, cancel_first: str = "") -> None:
-        book = self._desk.book
-        with self._desk.step(order.user_id) as changes:
+        cache = self._store.cache
+        with self._store.begin(order.user_id) as changes:
             order.triggered = True
             changes.order(order)
             if price is not None:
                 order.reserve_price = price
-                book.reserve(order)
-                changes.accounts[order.account_id] = book.accounts[order.account_id]
+                cache.reserve(order)
+                changes.accounts[order.account_id] = cache.accounts[order.account_id]
             if cancel_first:
                 order.cancel_first, order.hold_reason = cancel_first, Reason.SELF_TRADE
             elif order.order_group_id:
                 order.hold_reason = ""  # its group sends it when the others of it are gone from the venue
             elif not order.reduce_only or self._take_position(order, changes):
-                send_triggered(book, order, changes)
-            self._desk.commit(changes)
+                send_triggered(cache, order, changes)
+            self._store.commit(changes)
 
-    def _take_position(self, order: Order, changes: Changes) -> bool:
+    def _take_position(self, order: Order, changes: ChangeSet) -> bool:
         """Cut a reduce-only stop to what is there now, and hold it; False when there is nothing."""
-        book = self._desk.book
-        position = book.accounts[order.account_id].positions.get((order.symbol, order.position_side))
+        cache = self._store.cache
+        position = cache.accounts[order.account_id].positions.get((order.symbol, order.position_side))
         held = position.held(order.position_effect) if position is not None else ZERO
         if position is None or held <= 0:
             text = "there is nothing to reduce any more"
-            book.finish(order, OrderStatus.CANCELED, changes, Reason.REDUCE_ONLY, text)
+            cache.finish(order, OrderStatus.CANCELED, changes, Reason.REDUCE_ONLY, text)
             return False
         own = order.hold_today + order.hold_yesterday  # of an attempt before
         quantity = min(order.leaves_quantity, position.closable(order.position_effect) + own)
-        if quantity <= 0 or (quantity > own and not book.hold_more(order, quantity - own, changes)):
+        if quantity <= 0 or (quantity > own and not cache.hold_more(order, quantity - own, changes)):
             apply_reports.rearm(order, InsufficientPosition.reason, changes)
             return False
         order.quantity = order.cumulative_quantity + quantity
@@ -330,14 +330,14 @@ class Stops:
         if order.triggered and order.hold_reason == refusal.reason:
             self._postpone(order.order_id)  # nothing new to write
             return
-        with self._desk.step(order.user_id) as changes:
+        with self._store.begin(order.user_id) as changes:
             order.triggered = True
             apply_reports.rearm(order, refusal.reason, changes)
             log.warning("stop %s cannot be sent, it stays armed: %s", order.order_id, refusal.message)
-            self._desk.commit(changes)
+            self._store.commit(changes)
 
     def _try_again(self, order_id: str, now: float) -> None:
-        order = self._desk.book.orders.get(order_id)
+        order = self._store.cache.orders.get(order_id)
         if order is None or not order.hold_reason or order.held_day:
             self._rearmed.pop(order_id, None)
             return
@@ -351,7 +351,9 @@ class Stops:
             self._rearmed.pop(order_id, None)
             self._expire(order)
             return
-        if order.hold_reason == Reason.MARKET_CLOSED and not self._acceptance.takes_orders(order.symbol, order.gateway):
+        if order.hold_reason == Reason.MARKET_CLOSED and not self._pre_trade_checks.takes_orders(
+            order.symbol, order.gateway
+        ):
             self._rearmed[order_id] = (FIRST_PAUSE_S, now + FIRST_PAUSE_S)
             return
         quote = self._quotes.find(order.symbol, order.gateway)
@@ -361,10 +363,10 @@ class Stops:
             return
         # The price has gone back: an opening stop waits for its trigger as before.
         self._rearmed.pop(order_id, None)
-        with self._desk.step(order.user_id) as changes:
+        with self._store.begin(order.user_id) as changes:
             order.triggered, order.hold_reason = False, ""
             changes.order(order)
-            self._desk.commit(changes)
+            self._store.commit(changes)
         self.add(order)
 
     def _send_rest(self, order: Order) -> None:
@@ -375,23 +377,23 @@ class Stops:
         if order.is_held and self._is_over(order):
             self._expire(order)
         elif self._connected(order.gateway):
-            with self._desk.step(order.user_id) as changes:
+            with self._store.begin(order.user_id) as changes:
                 order.hold_reason = ""
                 order.legs = [leg for leg in order.legs if leg.is_live or leg.delivery is Delivery.UNCERTAIN]
                 changes.order(order)
-                self._desk.commit(changes)
+                self._store.commit(changes)
 
     def _postpone(self, order_id: str) -> None:
         pause_s, _ = self._rearmed.get(order_id, (FIRST_PAUSE_S, 0.0))
-        self._rearmed[order_id] = (min(2 * pause_s, LONGEST_PAUSE_S), self._desk.clock.monotonic() + pause_s)
+        self._rearmed[order_id] = (min(2 * pause_s, LONGEST_PAUSE_S), self._store.clock.monotonic() + pause_s)
 
-    def complete(self, changes: Changes) -> None:
+    def complete(self, changes: ChangeSet) -> None:
         """Keep an eye on what a step armed again."""
         if self._meeting and (changes.finished or not self._meeting.isdisjoint(changes.orders)):
             for order_id in self._meeting:
                 asyncio.get_running_loop().call_soon(self._meet_again, order_id)
             self._meeting.clear()
-        now = self._desk.clock.monotonic()
+        now = self._store.clock.monotonic()
         for order in changes.rearmed:
             if self._rearmed.get(order.order_id, (0.0, now))[1] <= now:  # else it was just tried again, and waits
                 self._postpone(order.order_id)
@@ -399,9 +401,9 @@ class Stops:
     def _expire(self, order: Order) -> None:
         self._drop(order)
         if order.is_open and order.is_held:
-            with self._desk.step(order.user_id) as changes:
-                self._desk.book.finish(order, OrderStatus.EXPIRED, changes, Reason.ORDER_EXPIRED)
-                self._desk.commit(changes)
+            with self._store.begin(order.user_id) as changes:
+                self._store.cache.finish(order, OrderStatus.EXPIRED, changes, Reason.ORDER_EXPIRED)
+                self._store.commit(changes)
 
     def _drop(self, order: Order) -> None:
         self._moved.discard(order.order_id)

@@ -67,7 +67,7 @@ VenueEvent = (
 )
 
 
-class Venue:
+class EngineClient:
     """The engine's RPCs in trading's terms. Errors are the kernel's."""
 
     def __init__(self, engine: EngineServiceStub) -> None:

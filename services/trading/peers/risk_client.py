@@ -40,7 +40,7 @@ class RiskAnswer:
     cancel_first: tuple[str, ...] = ()
 
 
-class RiskGate:
+class RiskClient:
     """Asks RiskService.CheckOrder."""
 
     def __init__(self, risk: RiskServiceStub) -> None:

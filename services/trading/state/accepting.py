@@ -1,4 +1,4 @@
-"""What is being written now, and those who wait for it."""
+"""Requests that are being written now, and the calls that wait for them."""
 
 import asyncio
 from typing import Generic, TypeVar
@@ -23,7 +23,7 @@ class Accepting(Generic[T]):
         return future
 
     def end(self, written: T | None, error: BaseException | None) -> None:
-        """Tell everybody."""
+        """Wake all that wait."""
         for future in self._waiting:
             if future.done():
                 continue

@@ -14,21 +14,21 @@ from services.kernel.data.group_commit import GroupCommitWriter, Write, WriteSeq
 from services.kernel.errors import Unavailable
 from services.trading import rows
 from services.trading.domain.account_views import AccountView, PositionView, view_account, view_position
-from services.trading.domain.change_set import Changes
+from services.trading.domain.change_set import ChangeSet
 from services.trading.domain.order import Order
 from services.trading.domain.order_group import OrderGroup
 from services.trading.domain.trade import Trade
 from services.trading.repository import Statements
-from services.trading.state.streams import News, NewsKind
+from services.trading.state.streams import StreamUpdate, UpdateKind
 
 log = logging.getLogger(__name__)
 Encode = Callable[[int, Order | OrderGroup | Trade | PositionView | AccountView], bytes]
 
 
 class Events(Protocol):
-    """Makes the outbox rows that tell other services of a step."""
+    """Makes the outbox rows by which other services learn of a step."""
 
-    def writes(self, changes: Changes) -> list[Write]:
+    def writes(self, changes: ChangeSet) -> list[Write]:
         """Rows for the same transaction."""
         ...
 
@@ -39,17 +39,17 @@ class Events(Protocol):
 
 @dataclass(slots=True)
 class _Step:
-    changes: Changes
-    news: list[News]
+    changes: ChangeSet
+    updates: list[StreamUpdate]
     last_sequence: int
-    # Given out, so that whoever waits for it and leaves cancels it; nobody else may then be told by it.
+    # Given out, so that a caller that waits for it and disconnects cancels it; `written` goes on for the others.
     done: "asyncio.Future[None]"
     written: "asyncio.Future[None]"
     has_events: bool
     failed: bool = False
 
 
-class Journal:
+class CommitLog:
     """Writes steps in the order they were made and publishes them in that order."""
 
     def __init__(
@@ -72,11 +72,11 @@ class Journal:
         self.published = 0
         # Sequences up to this one are not kept any more.
         self.trimmed_through = 0
-        self._published: list[Callable[[Changes, list[News]], None]] = []
+        self._published: list[Callable[[ChangeSet, list[StreamUpdate]], None]] = []
         self._failed: list[Callable[[], None]] = []
 
-    def on_published(self, listener: Callable[[Changes, list[News]], None]) -> None:
-        """Call `listener(changes, news)` for each step that is durable, in order."""
+    def on_published(self, listener: Callable[[ChangeSet, list[StreamUpdate]], None]) -> None:
+        """Call `listener(changes, updates)` for each step that is durable, in order."""
         self._published.append(listener)
 
     def on_failure(self, listener: Callable[[], None]) -> None:
@@ -99,7 +99,7 @@ class Journal:
         """How many steps are not durable yet."""
         return len(self._steps)
 
-    def commit(self, changes: Changes, refusable: bool = False) -> "asyncio.Future[None]":
+    def commit(self, changes: ChangeSet, refusable: bool = False) -> "asyncio.Future[None]":
         """Write a step; the future resolves when it is durable and published.
 
         Fails with IntegrityError where a `refusable` step breaks a unique key (alone), else with Unavailable, and then
@@ -107,9 +107,9 @@ class Journal:
         """
         if self._closed:
             raise Unavailable("the books are being read anew")
-        news = self._news(changes)
+        updates = self._updates(changes)
         events = self._events.writes(changes)
-        writes = self._writes(changes, news) + events
+        writes = self._writes(changes, updates) + events
         try:
             written = self._writer.submit(writes, self._write_sequence, refusable)
         except Unavailable:
@@ -117,7 +117,7 @@ class Journal:
             raise
         done: asyncio.Future[None] = written.get_loop().create_future()
         done.add_done_callback(_heard)
-        self._steps.append(_Step(changes, news, self.sequence, done, written, bool(events)))
+        self._steps.append(_Step(changes, updates, self.sequence, done, written, bool(events)))
         written.add_done_callback(self._advance)
         return done
 
@@ -143,7 +143,7 @@ class Journal:
                 if step.has_events:
                     self._events.committed()
                 for listener in self._published:
-                    listener(step.changes, step.news)
+                    listener(step.changes, step.updates)
                 if not step.done.done():
                     step.done.set_result(None)
                 continue
@@ -159,10 +159,10 @@ class Journal:
         for listener in self._failed:
             listener()
 
-    def _news(self, changes: Changes) -> list[News]:
+    def _updates(self, changes: ChangeSet) -> list[StreamUpdate]:
         return [self._change(changes.user_id, item) for item in self._items(changes)]
 
-    def _items(self, changes: Changes) -> Iterator[Order | OrderGroup | Trade | PositionView | AccountView]:
+    def _items(self, changes: ChangeSet) -> Iterator[Order | OrderGroup | Trade | PositionView | AccountView]:
         yield from changes.created.values()
         yield from changes.orders.values()
         yield from changes.groups.values()
@@ -173,12 +173,12 @@ class Journal:
         for account in changes.accounts.values():
             yield view_account(account, self._last_prices)
 
-    def _change(self, user_id: str, item: Order | OrderGroup | Trade | PositionView | AccountView) -> News:
+    def _change(self, user_id: str, item: Order | OrderGroup | Trade | PositionView | AccountView) -> StreamUpdate:
         self.sequence += 1
         payload = self._encode(self.sequence, item)
-        return News(NewsKind.CHANGE, self.sequence, user_id, item.account_id, payload)
+        return StreamUpdate(UpdateKind.CHANGE, self.sequence, user_id, item.account_id, payload)
 
-    def _writes(self, changes: Changes, news: list[News]) -> list[Write]:
+    def _writes(self, changes: ChangeSet, updates: list[StreamUpdate]) -> list[Write]:
         # Most of it is empty, and a loop over nothing costs less than a comprehension.
         to, writes = self._statements, list[Write]()
         for order in changes.created.values():
@@ -201,20 +201,20 @@ class Journal:
             writes.append((to.upsert_instrument, rows.instrument_row(instrument)))
         for gateway, (day, is_own) in changes.gateways.items():
             writes.append((to.upsert_gateway, {"gateway": gateway, "trading_day": day, "keeps_own_days": is_own}))
-        if news:
+        if updates:
             row = {
-                "sequence": news[-1].sequence,
-                "first_sequence": news[0].sequence,
+                "sequence": updates[-1].sequence,
+                "first_sequence": updates[0].sequence,
                 "user_id": changes.user_id,
-                "payload": b"".join(len(item.payload).to_bytes(4) + item.payload for item in news),
+                "payload": b"".join(len(item.payload).to_bytes(4) + item.payload for item in updates),
             }
-            writes.append((to.insert_journal, row))
+            writes.append((to.insert_updates, row))
         writes += changes.writes
         return writes
 
 
 def messages(payload: bytes) -> Iterator[bytes]:
-    """The messages of a journal row."""
+    """The messages of a row of the commit log."""
     at = 0
     while at < len(payload):
         size = int.from_bytes(payload[at : at + 4])

@@ -1,9 +1,9 @@
-"""What trading tells other services through its outbox."""
+"""Events by which other services learn of orders and trades: rows of the outbox, written with the step."""
 
 from services.kernel.data.events import Outbox
 from services.kernel.data.group_commit import Write
 from services.kernel.decimals import plain
-from services.trading.domain.change_set import Changes
+from services.trading.domain.change_set import ChangeSet
 
 ACCEPTED, FILLED, FINISHED = "trading.order_accepted", "trading.order_filled", "trading.order_finished"
 UNCERTAIN, EXTERNAL = "trading.order_uncertain", "trading.external_activity"
@@ -17,8 +17,8 @@ class OutboxEvents:
     def __init__(self, outbox: Outbox) -> None:
         self._outbox = outbox
 
-    def writes(self, changes: Changes) -> list[Write]:
-        """All events of a step, to be written with what they tell of, where they are heard."""
+    def writes(self, changes: ChangeSet) -> list[Write]:
+        """All events of a step, to be written with what they state, where somebody subscribes."""
         result: list[Write] = []
         wants = self._outbox.wants
         for order in changes.created.values() if changes.created and wants(ACCEPTED) else ():

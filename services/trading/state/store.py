@@ -1,4 +1,4 @@
-"""The desk, the one place where the books change: a step is synchronous, written as one, seen when it is durable."""
+"""The trading store, the one place where the books change: a step is synchronous, written as one, seen when durable."""
 
 import asyncio
 import copy
@@ -16,14 +16,14 @@ from services.trading import metrics
 from services.trading.domain import external_trades
 from services.trading.domain.account import Account
 from services.trading.domain.account_views import AccountView, PositionView, view_account, view_position
-from services.trading.domain.cache import Book
-from services.trading.domain.change_set import Changes
+from services.trading.domain.cache import TradingCache
+from services.trading.domain.change_set import ChangeSet
 from services.trading.domain.order import Order
 from services.trading.domain.order_group import OrderGroup
 from services.trading.domain.trade import Trade
 from services.trading.repository import TradingRepository
-from services.trading.state.commit_log import Encode, Journal, messages
-from services.trading.state.streams import News, NewsKind, Snapshot
+from services.trading.state.commit_log import CommitLog, Encode, messages
+from services.trading.state.streams import Snapshot, StreamUpdate, UpdateKind
 
 log = logging.getLogger(__name__)
 READ_AT_ONCE = 500
@@ -40,21 +40,21 @@ class _Lookup:
     is_done: bool = False
 
 
-class Desk:
-    """The books, their journal, and their recovery from the database when a step could not be written."""
+class TradingStore:
+    """The books, their commit log, and their recovery from the database when a step could not be written."""
 
     def __init__(
         self,
-        book: Book,
-        journal: Journal,
+        cache: TradingCache,
+        commit_log: CommitLog,
         repositories: Repositories[TradingRepository],
         clock: Clock,
         encode: Encode,
         describe: Callable[[bytes], tuple[int, str]],
     ) -> None:
         """`describe(message)` answers (sequence, account id) of an encoded change."""
-        self.book = book
-        self.journal = journal
+        self.cache = cache
+        self.commit_log = commit_log
         self.clock = clock
         self._repositories = repositories
         self._encode = encode
@@ -62,12 +62,12 @@ class Desk:
         self._loaded = False
         self._failed = asyncio.Event()
         self._reloaded: list[Callable[[], None]] = []
-        self._completions: list[Callable[[Changes], None]] = []
+        self._completions: list[Callable[[ChangeSet], None]] = []
         self._lookups: dict[tuple[str, str], _Lookup] = {}
         self._lookup_lock = asyncio.Lock()
         self._waiters: dict[str, list[asyncio.Future[None]]] = {}
-        journal.on_published(self._published)
-        journal.on_failure(self._on_failure)
+        commit_log.on_published(self._published)
+        commit_log.on_failure(self._on_failure)
 
     @property
     def is_open(self) -> bool:
@@ -78,48 +78,48 @@ class Desk:
         """Raises Unavailable while the books are being read, or where the database does not keep up."""
         if not self._loaded:
             raise Unavailable("trading is reading its books; try again")
-        if self.journal.waiting >= MOST_WAITING:
+        if self.commit_log.waiting >= MOST_WAITING:
             raise Unavailable("the database does not keep up")
 
     def on_reloaded(self, listener: Callable[[], None]) -> None:
         """Call `listener` whenever the books were read."""
         self._reloaded.append(listener)
 
-    def on_published(self, listener: Callable[[Changes, list[News]], None]) -> None:
-        """Call `listener(changes, news)` for each step that is durable, in order."""
-        self.journal.on_published(listener)
+    def on_published(self, listener: Callable[[ChangeSet, list[StreamUpdate]], None]) -> None:
+        """Call `listener(changes, updates)` for each step that is durable, in order."""
+        self.commit_log.on_published(listener)
 
-    def on_commit(self, complete: Callable[[Changes], None]) -> None:
+    def on_commit(self, complete: Callable[[ChangeSet], None]) -> None:
         """Call `complete(changes)` in each step before it is written: it adds what follows, without awaiting."""
         self._completions.append(complete)
 
     # Changing
 
-    def step(self, user_id: str) -> Changes:
-        """Begin a step: `with desk.step(user_id) as changes:`, in which nothing is awaited and the step is committed.
+    def begin(self, user_id: str) -> ChangeSet:
+        """Begin a step: `with store.begin(user_id) as changes:`, in which nothing is awaited and the step is committed.
 
         When the block raises, the books are read anew before anything else is done.
         """
-        return Changes(user_id, self.clock.now_ns(), abandon=self._abandon)
+        return ChangeSet(user_id, self.clock.now_ns(), abandon=self._abandon)
 
     def roll(self, account: Account, symbol: str) -> None:
         """Bring what is held of a symbol into today, in a step of its own: an order's step may still be refused."""
         due = [p for (name, _), p in account.positions.items() if name == symbol and not p.is_current]
         if due:
-            with self.step(account.user_id) as changes:
+            with self.begin(account.user_id) as changes:
                 for position in due:
-                    self.book.roll(position, changes)
+                    self.cache.roll(position, changes)
                 self.commit(changes)
 
-    def commit(self, changes: Changes, refusable: bool = False) -> "asyncio.Future[None]":
-        """End a step; see Journal.commit. Sends and cancels follow by themselves once it is durable.
+    def commit(self, changes: ChangeSet, refusable: bool = False) -> "asyncio.Future[None]":
+        """End a step; see CommitLog.commit. Sends and cancels follow by themselves once it is durable.
 
         Listeners complete it first with what follows from it; nothing follows from a refusable one.
         """
         if not refusable:
             for complete in self._completions:
                 complete(changes)
-        return self.journal.commit(changes, refusable)
+        return self.commit_log.commit(changes, refusable)
 
     async def changed(self, order_id: str) -> None:
         """Wait for the next durable change of an order."""
@@ -138,58 +138,58 @@ class Desk:
 
     async def get_order(self, user_id: str, order_id: str) -> Order:
         """An order of the user. Raises NotFound, whether there is none or it is somebody else's."""
-        order = self.book.find_order(order_id)
+        order = self.cache.find_order(order_id)
         if order is not None:
             if order.user_id != user_id:
                 raise NotFound("order", order_id)
-            await self.journal.durable()
-            return self.book.find_order(order_id) or order
+            await self.commit_log.durable()
+            return self.cache.find_order(order_id) or order
         async with self._repositories.read() as repository:
             return await repository.get_order(user_id, order_id)
 
     async def recall(self, order_id: str) -> Order | None:
         """An order of anybody, put back among the finished ones when it was forgotten; for late reports."""
-        order = self.book.find_order(order_id)
+        order = self.cache.find_order(order_id)
         if order is None:
             # What ended a moment ago is open in the database until its step is durable.
             with suppress(Unavailable):
-                await self.journal.durable()
+                await self.commit_log.durable()
             async with self._repositories.read() as repository:
                 found = await repository.find_order(order_id)
-            order = self.book.find_order(order_id)  # it may have come back meanwhile
+            order = self.cache.find_order(order_id)  # it may have come back meanwhile
             if order is None and found is not None and not found.is_open:
-                self.book.remember_finished(found)
+                self.cache.remember_finished(found)
                 order = found
         return order
 
     async def recall_group(self, order: Order) -> None:
-        """Put the group of a finished order back into the books for the step that tells of a trade of it."""
-        if not order.order_group_id or order.order_group_id in self.book.groups:
+        """Put the group of a finished order back into the books for the step that books a trade of it."""
+        if not order.order_group_id or order.order_group_id in self.cache.groups:
             return
         with suppress(Unavailable):
-            await self.journal.durable()
+            await self.commit_log.durable()
         async with self._repositories.read() as repository:
             group = await repository.get_order_group(order.user_id, order.order_group_id)
-        if self.is_open and order.order_group_id not in self.book.groups:
+        if self.is_open and order.order_group_id not in self.cache.groups:
             for one in group.orders:
-                if (mine := self.book.find_order(one.order_id)) is not None:
+                if (mine := self.cache.find_order(one.order_id)) is not None:
                     group.adopt(mine)
                 else:
-                    self.book.remember_finished(one)
-            self.book.add_group(group)
+                    self.cache.remember_finished(one)
+            self.cache.add_group(group)
 
     async def find_trades(self, order_id: str, venue_trade_id: str) -> list[Trade]:
         """A venue's trade of an order and its corrections, oldest first."""
         with suppress(Unavailable):
-            await self.journal.durable()
+            await self.commit_log.durable()
         async with self._repositories.read() as repository:
             return await repository.find_trades(order_id, venue_trade_id)
 
     async def find_by_client(self, account_id: str, client_order_id: str) -> Order | None:
         """An order by the client's id, however old."""
-        order = self.book.find_by_client(account_id, client_order_id)
+        order = self.cache.find_by_client(account_id, client_order_id)
         if order is not None:
-            await self.journal.durable()
+            await self.commit_log.durable()
             return order
         return await self._look_up((account_id, client_order_id))
 
@@ -207,50 +207,50 @@ class Desk:
                 for one in asked:
                     done = self._lookups.pop(one)
                     done.order, done.is_done = found.get(one), True
-                    if done.order is not None and not done.order.is_open and self.book.find_by_client(*one) is None:
-                        self.book.remember_finished(done.order)
+                    if done.order is not None and not done.order.is_open and self.cache.find_by_client(*one) is None:
+                        self.cache.remember_finished(done.order)
         return lookup.order
 
     async def snapshot(self, user_id: str, account_id: str) -> Snapshot:
         """All that is open for a user (everybody when empty), for a stream."""
         self.require_open()
-        sequence, prices, changes = self.journal.sequence, self.book.last_prices, []
-        owners = [user_id] if user_id else list(self.book.accounts_of)
+        sequence, prices, changes = self.commit_log.sequence, self.cache.last_prices, []
+        owners = [user_id] if user_id else list(self.cache.accounts_of)
         for owner in owners:
-            for account in self.book.accounts_of.get(owner, ()):
+            for account in self.cache.accounts_of.get(owner, ()):
                 if account_id and account.account_id != account_id:
                     continue
                 items: list[Order | OrderGroup | PositionView | AccountView] = [
                     view_account(account, prices),
                     *(view_position(position, prices) for position in account.positions.values()),
-                    *self.book.open_orders(account.account_id),
-                    *self.book.groups_of(account.account_id),
+                    *self.cache.open_orders(account.account_id),
+                    *self.cache.groups_of(account.account_id),
                 ]
                 changes += [
-                    News(NewsKind.CHANGE, sequence, owner, account.account_id, self._encode(sequence, item))
+                    StreamUpdate(UpdateKind.CHANGE, sequence, owner, account.account_id, self._encode(sequence, item))
                     for item in items
                 ]
-        await self.journal.durable()
+        await self.commit_log.durable()
         return Snapshot(sequence, changes)
 
-    async def missed(self, after: int, through: int, user_id: str) -> AsyncIterator[News]:
+    async def missed(self, after: int, through: int, user_id: str) -> AsyncIterator[StreamUpdate]:
         """What was published after a sequence, from the database."""
         while after < through:
             async with self._repositories.read() as repository:
-                found = await repository.journal(after, through, user_id, READ_AT_ONCE)
+                found = await repository.commit_log(after, through, user_id, READ_AT_ONCE)
             for last, owner, payload in found:
                 for message in messages(payload):
                     sequence, account_id = self._describe(message)
                     if sequence > after:
-                        yield News(NewsKind.CHANGE, sequence, owner, account_id, message)
+                        yield StreamUpdate(UpdateKind.CHANGE, sequence, owner, account_id, message)
                 after = last
             if len(found) < READ_AT_ONCE:
                 return
 
     async def open_copies(self, account_id: str) -> tuple[list[Order], int]:
         """An account's open orders as they are at this sequence."""
-        orders, sequence = [copy.copy(order) for order in self.book.open_orders(account_id)], self.journal.sequence
-        await self.journal.durable()
+        orders, sequence = [copy.copy(order) for order in self.cache.open_orders(account_id)], self.commit_log.sequence
+        await self.commit_log.durable()
         return orders, sequence
 
     # From the database
@@ -259,40 +259,40 @@ class Desk:
         """Read the books."""
         async with self._repositories.read() as repository:
             loaded = await repository.load(self.clock.now_ns() - external_trades.REMEMBERED_NS)
-        book = self.book
-        book.clear()
+        cache = self.cache
+        cache.clear()
         for instrument in loaded.instruments:
-            book.instruments.setdefault(instrument.symbol, instrument)
+            cache.instruments.setdefault(instrument.symbol, instrument)
         for gateway, (trading_day, is_own) in loaded.gateways.items():
-            book.days.restore(gateway, trading_day, is_own)
+            cache.days.restore(gateway, trading_day, is_own)
         for account in loaded.accounts:
-            book.add_account(account)
+            cache.add_account(account)
         for account_id, symbol, side, realized in loaded.realized:
-            book.accounts[account_id].realized_of[symbol, PositionSide(side)] = realized
+            cache.accounts[account_id].realized_of[symbol, PositionSide(side)] = realized
         for trade in loaded.external_trades:
-            external_trades.remember(book.accounts[trade.account_id], trade)
+            external_trades.remember(cache.accounts[trade.account_id], trade)
         for position in loaded.positions:
-            book.add_position(position)
+            cache.add_position(position)
         for order in loaded.orders:
-            book.add_order(order)
+            cache.add_order(order)
         for group in loaded.order_groups:
-            book.add_group(group)
+            cache.add_group(group)
             for order in group.orders:
                 if not order.is_open:
-                    book.remember_finished(order)
-        self.journal.begin(loaded.last_sequence, loaded.trimmed_through)
+                    cache.remember_finished(order)
+        self.commit_log.begin(loaded.last_sequence, loaded.trimmed_through)
         self._failed.clear()
         self._loaded = True
         for listener in self._reloaded:
             listener()
 
     async def recover(self) -> None:
-        """Read the books anew whenever a step could not be written; for ever."""
+        """Read the books anew whenever a step could not be written, until cancelled."""
         pause_s = 0.05
         while True:
             await self._failed.wait()
             log.error("the books are read anew")
-            await self.journal.idle()
+            await self.commit_log.idle()
             try:
                 await self.load()
                 pause_s = 0.05
@@ -302,29 +302,29 @@ class Desk:
                 pause_s = min(2 * pause_s, 5.0)
 
     async def trim(self, keep: int) -> None:
-        """Forget news that are older than the last `keep`."""
-        through = self.journal.published - keep
-        if through > self.journal.trimmed_through:
-            # Said first: what is being deleted is not promised to streams that resume.
-            self.journal.trimmed_through = through
+        """Forget updates that are older than the last `keep`."""
+        through = self.commit_log.published - keep
+        if through > self.commit_log.trimmed_through:
+            # Stated first: what is being deleted is not promised to streams that resume.
+            self.commit_log.trimmed_through = through
             more = True
             while more:
                 # In parts, since the order path cannot write meanwhile; it is first in line after each.
                 async with self._repositories() as repository:
-                    more = await repository.trim_journal(through, TRIMMED_AT_ONCE)
+                    more = await repository.trim_commit_log(through, TRIMMED_AT_ONCE)
                 await asyncio.sleep(TRIM_PAUSE_S)
 
     def _abandon(self, error: BaseException) -> None:
         if self._loaded:
             log.error("a step of trading failed half-way", exc_info=error)
-            self.journal.close()
+            self.commit_log.close()
             self._on_failure()
 
     def _on_failure(self) -> None:
         self._loaded = False
         self._failed.set()
 
-    def _published(self, changes: Changes, news: list[News]) -> None:
+    def _published(self, changes: ChangeSet, updates: list[StreamUpdate]) -> None:
         if changes.created:
             metrics.orders.inc(len(changes.created))
         if changes.trades:

@@ -7,11 +7,11 @@ from enum import Enum, auto
 from services.kernel.clock import Clock
 from services.kernel.streams import Subscriber, Subscribers
 
-# News that pass a stream as one. Between two of them it can end, when the caller's session is revoked.
+# Updates that pass a stream as one. Between two of them it can end, when the caller's session is revoked.
 AT_ONCE = 100
 
 
-class NewsKind(Enum):
+class UpdateKind(Enum):
     """What a message of a stream is."""
 
     CHANGE = auto()
@@ -23,10 +23,10 @@ class NewsKind(Enum):
 
 # Not frozen, as one is made for each order: that would take four times as long.
 @dataclass(slots=True)
-class News:
-    """A change (its message already encoded: once, however many follow), or news of the stream itself."""
+class StreamUpdate:
+    """A change (its message already encoded: once, however many follow), or a control message of the stream."""
 
-    kind: NewsKind
+    kind: UpdateKind
     sequence: int
     user_id: str = ""
     account_id: str = ""
@@ -37,14 +37,14 @@ class News:
     reason: str = ""
 
 
-class AccountSubscriber(Subscriber[News]):
+class AccountSubscriber(Subscriber[StreamUpdate]):
     """The buffer of a stream of one account."""
 
     def __init__(self, account_id: str, size: int) -> None:
         super().__init__(size, discards=True)
         self._account_id = account_id
 
-    def offer(self, items: Iterable[News]) -> None:
+    def offer(self, items: Iterable[StreamUpdate]) -> None:
         """Put the account's changes into the buffer."""
         super().offer([item for item in items if item.account_id == self._account_id])
 
@@ -54,7 +54,7 @@ class Snapshot:
     """All that is open, true at `sequence`."""
 
     sequence: int
-    changes: list[News]
+    changes: list[StreamUpdate]
 
 
 class Streams:
@@ -65,7 +65,7 @@ class Streams:
         clock: Clock,
         buffer: Callable[[], int],
         snapshot: Callable[[str, str], Awaitable[Snapshot]],
-        missed: Callable[[int, int, str], AsyncIterator[News]],
+        missed: Callable[[int, int, str], AsyncIterator[StreamUpdate]],
         kept: Callable[[], tuple[int, int]],
     ) -> None:
         """`snapshot(user, account)`, `missed(after, through, user)`; `kept()` is (lost through, published through)."""
@@ -75,16 +75,16 @@ class Streams:
         self._missed = missed
         self._kept = kept
         # By user; the empty one follows everybody.
-        self._subscribers: Subscribers[str, News] = Subscribers(
+        self._subscribers: Subscribers[str, StreamUpdate] = Subscribers(
             # Beyond its size it gives up everything and says so: nothing is dropped silently.
             lambda: Subscriber(buffer(), discards=True)
         )
 
-    def publish(self, user_id: str, news: Sequence[News]) -> None:
+    def publish(self, user_id: str, updates: Sequence[StreamUpdate]) -> None:
         """Send to a user's followers, and to those of everybody."""
-        self._subscribers.publish(user_id, news)
+        self._subscribers.publish(user_id, updates)
         if user_id:
-            self._subscribers.publish("", news)
+            self._subscribers.publish("", updates)
 
     async def drain(self) -> None:
         """End all streams, and those to come, after what waits."""
@@ -92,8 +92,8 @@ class Streams:
 
     async def follow(
         self, user_id: str, account_id: str, resume_after: int | None, heartbeat_s: float
-    ) -> AsyncIterator[list[News]]:
-        """The news of a user, or of everybody when empty, as they come: snapshot or what was missed first."""
+    ) -> AsyncIterator[list[StreamUpdate]]:
+        """The updates of a user, or of everybody when empty, as they come: snapshot or what was missed first."""
         of_account = AccountSubscriber(account_id, self._buffer()) if account_id else None
         with self._subscribers.follow(user_id, of_account) as subscriber:
             sent = 0
@@ -103,7 +103,7 @@ class Streams:
             async for items in self._following(subscriber, sent, heartbeat_s):
                 yield items
 
-    async def _beginning(self, user_id: str, account_id: str, resume_after: int | None) -> AsyncIterator[News]:
+    async def _beginning(self, user_id: str, account_id: str, resume_after: int | None) -> AsyncIterator[StreamUpdate]:
         lost, published = self._kept()
         if resume_after is not None:
             if lost <= resume_after <= published:
@@ -111,18 +111,18 @@ class Streams:
                     if not account_id or item.account_id == account_id:
                         yield item
                 # Even where nothing was missed, the stream is true at this sequence.
-                yield News(NewsKind.HEARTBEAT, published, time_ns=self._clock.now_ns())
+                yield StreamUpdate(UpdateKind.HEARTBEAT, published, time_ns=self._clock.now_ns())
                 return
             first, last = min(resume_after, published) + 1, max(resume_after, lost)
-            yield News(NewsKind.GAP, published, first_sequence=first, last_sequence=last)
+            yield StreamUpdate(UpdateKind.GAP, published, first_sequence=first, last_sequence=last)
         snapshot = await self._snapshot(user_id, account_id)
         for item in snapshot.changes:
             yield item
-        yield News(NewsKind.SNAPSHOT_COMPLETE, snapshot.sequence)
+        yield StreamUpdate(UpdateKind.SNAPSHOT_COMPLETE, snapshot.sequence)
 
     async def _following(
-        self, subscriber: Subscriber[News], sent: int, heartbeat_s: float
-    ) -> AsyncIterator[list[News]]:
+        self, subscriber: Subscriber[StreamUpdate], sent: int, heartbeat_s: float
+    ) -> AsyncIterator[list[StreamUpdate]]:
         while True:
             taken = await subscriber.take(heartbeat_s)
             fresh = [item for item in taken if item.sequence > sent]
@@ -131,7 +131,7 @@ class Streams:
                 sent = part[-1].sequence
                 yield part
             if subscriber.has_ended:
-                yield [News(NewsKind.END, sent, reason=subscriber.end_reason)]
+                yield [StreamUpdate(UpdateKind.END, sent, reason=subscriber.end_reason)]
                 return
             if not taken:
-                yield [News(NewsKind.HEARTBEAT, sent, time_ns=self._clock.now_ns())]
+                yield [StreamUpdate(UpdateKind.HEARTBEAT, sent, time_ns=self._clock.now_ns())]

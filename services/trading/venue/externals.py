@@ -13,7 +13,7 @@ from services.kernel.data.database import Database, Repositories
 from services.kernel.errors import RedFireError
 from services.trading import metrics, models
 from services.trading.domain.account import Account
-from services.trading.domain.change_set import Changes
+from services.trading.domain.change_set import ChangeSet
 from services.trading.domain.external_orders import ExternalActivity, ExternalOrder, ExternalTrade, order_row, trade_row
 from services.trading.domain.external_trades import book_external, live_account
 from services.trading.domain.money import ZERO
@@ -21,7 +21,7 @@ from services.trading.domain.order import FINISHED
 from services.trading.domain.reports import FillReport, OrderStatusReport, TradeKind, UnreadableReport
 from services.trading.external_repository import ExternalRepository
 from services.trading.peers.instruments import Instruments
-from services.trading.state.store import Desk
+from services.trading.state.store import TradingStore
 
 log = logging.getLogger(__name__)
 KNOWN = 10_000
@@ -35,12 +35,12 @@ class Externals:
 
     def __init__(
         self,
-        desk: Desk,
+        store: TradingStore,
         database: Database,
         repositories: Repositories[ExternalRepository],
         instruments: Instruments,
     ) -> None:
-        self._desk = desk
+        self._store = store
         self._instruments = instruments
         self._repositories = repositories
         self._upsert_order = database.upsert(
@@ -57,7 +57,7 @@ class Externals:
         self._adopted: dict[tuple[str, str], tuple[str, str]] | None = None
         # One at a time: what is adopted must not be recorded as external meanwhile.
         self.lock = asyncio.Lock()
-        desk.on_reloaded(self._forget)
+        store.on_reloaded(self._forget)
 
     async def reference_of(self, report: OrderStatusReport | FillReport) -> str:
         """Our reference of a report's order: the venue's word, or what an administrator made of it; empty if none."""
@@ -82,7 +82,7 @@ class Externals:
                 await self._record_trade(report)
         return True
 
-    def adopt(self, order: ExternalOrder, reference: str, account_id: str, changes: Changes) -> ExternalOrder:
+    def adopt(self, order: ExternalOrder, reference: str, account_id: str, changes: ChangeSet) -> ExternalOrder:
         """From now on an external order is the leg `reference` of an order of ours; written with the step."""
         adopted = replace(
             order,
@@ -96,7 +96,7 @@ class Externals:
         self._write_order(adopted, changes)
         return adopted
 
-    def claim(self, report: OrderStatusReport | FillReport, account_id: str, changes: Changes) -> None:
+    def claim(self, report: OrderStatusReport | FillReport, account_id: str, changes: ChangeSet) -> None:
         """The gateway has found out by itself that what was told of as external is an order of ours."""
         external_order_id = self._unclaimed.get((report.gateway, report.venue_order_id))
         if external_order_id is not None and external_order_id in self._orders:
@@ -125,20 +125,20 @@ class Externals:
             price=report.price,
             cumulative_quantity=report.cumulative_quantity,
             status=report.status,
-            create_time_ns=before.create_time_ns if before is not None else self._desk.clock.now_ns(),
-            update_time_ns=before.update_time_ns if before is not None else self._desk.clock.now_ns(),
+            create_time_ns=before.create_time_ns if before is not None else self._store.clock.now_ns(),
+            update_time_ns=before.update_time_ns if before is not None else self._store.clock.now_ns(),
             account_id=before.account_id if before is not None else "",
             order_id=before.order_id if before is not None else "",
         )
-        if not self._desk.is_open:
+        if not self._store.is_open:
             return  # all is told of again once the books are read
         if before == order or (before is not None and before.status in FINISHED and report.status not in FINISHED):
             return
-        with self._desk.step("") as changes:
+        with self._store.begin("") as changes:
             if before is None:
                 self._tell("order", report.gateway, report.symbol, order.venue_order_id, report.quantity, changes)
             self._write_order(replace(order, update_time_ns=changes.now_ns), changes)
-            self._desk.commit(changes)
+            self._store.commit(changes)
 
     async def _record_trade(self, report: FillReport) -> None:
         venue_order_id = report.venue_order_id or report.reference
@@ -153,9 +153,9 @@ class Externals:
         external_order_id = order_id_of(report.gateway, venue_order_id)
         order = None if written else await self.find_order(external_order_id)
         account = None if written else await self._live_account(report)
-        if written or not self._desk.is_open:
+        if written or not self._store.is_open:
             return
-        with self._desk.step("") as changes:
+        with self._store.begin("") as changes:
             trade = ExternalTrade(
                 external_trade_id=trade_id,
                 external_order_id=external_order_id,
@@ -191,17 +191,17 @@ class Externals:
                 if after != order:
                     self._write_order(replace(after, update_time_ns=changes.now_ns), changes)
             if account is not None:
-                book_external(self._desk.book, account, report, changes)
+                book_external(self._store.cache, account, report, changes)
             self._tell("trade", report.gateway, report.symbol, report.venue_trade_id, report.quantity, changes)
-            self._desk.commit(changes)
+            self._store.commit(changes)
 
     async def _live_account(self, report: FillReport) -> Account | None:
         """The LIVE account that a hand trade is booked to; None where there is none, or it is booked already."""
-        if live_account(self._desk.book.accounts.values(), report.gateway) is None:
+        if live_account(self._store.cache.accounts.values(), report.gateway) is None:
             return None
         try:
             await self._instruments.require(report.symbol)
-            await self._desk.journal.durable()
+            await self._store.commit_log.durable()
         except RedFireError as error:
             # As a difference of positions it comes into the books once its instrument is known.
             log.warning("trade %s in %s cannot be booked now: %s", report.venue_trade_id, report.symbol, error.message)
@@ -210,7 +210,7 @@ class Externals:
             async with self._repositories.read() as repository:
                 if await repository.is_booked(report):
                     return None
-        return live_account(self._desk.book.accounts.values(), report.gateway)
+        return live_account(self._store.cache.accounts.values(), report.gateway)
 
     def _unreadable(self, report: UnreadableReport) -> None:
         key = f"unreadable {report.gateway} {report.kind} {report.venue_id or report.reference} {report.problem}"
@@ -222,18 +222,18 @@ class Externals:
             "gateway %s reports %s %s of order %s in %s, which cannot be booked: %s",
             report.gateway, report.kind, report.venue_id, report.reference, report.symbol, report.problem,
         )  # fmt: skip
-        if self._desk.is_open:
-            with self._desk.step("") as changes:
+        if self._store.is_open:
+            with self._store.begin("") as changes:
                 venue_id = report.venue_id or report.reference
                 changes.external.append(ExternalActivity(report.gateway, report.kind, report.symbol, venue_id, ZERO))
-                self._desk.commit(changes)
+                self._store.commit(changes)
 
-    def _tell(self, kind: str, gateway: str, symbol: str, venue_id: str, quantity: Decimal, changes: Changes) -> None:
+    def _tell(self, kind: str, gateway: str, symbol: str, venue_id: str, quantity: Decimal, changes: ChangeSet) -> None:
         metrics.external.labels(gateway, kind).inc()
         log.warning("gateway %s has %s %s in %s, which is not ours", gateway, kind, venue_id, symbol)
         changes.external.append(ExternalActivity(gateway, kind, symbol, venue_id, quantity))
 
-    def _write_order(self, order: ExternalOrder, changes: Changes) -> None:
+    def _write_order(self, order: ExternalOrder, changes: ChangeSet) -> None:
         self._orders[order.external_order_id] = order
         self._orders.move_to_end(order.external_order_id)
         while len(self._orders) > KNOWN:
@@ -258,7 +258,7 @@ class Externals:
     async def _load(self) -> dict[tuple[str, str], tuple[str, str]]:
         if self._adopted is None:
             async with self._repositories.read() as repository:
-                self._adopted = await repository.adopted(self._desk.clock.now_ns() - ADOPTED_FOR_NS)
+                self._adopted = await repository.adopted(self._store.clock.now_ns() - ADOPTED_FOR_NS)
         return self._adopted
 
     def _forget(self) -> None:

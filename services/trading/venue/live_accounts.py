@@ -30,7 +30,7 @@ from services.trading.domain.account import Account
 from services.trading.domain.money import ZERO
 from services.trading.domain.order import Delivery, Order
 from services.trading.domain.reports import AccountReport
-from services.trading.state.store import Desk
+from services.trading.state.store import TradingStore
 
 log = logging.getLogger(__name__)
 NOISE = Decimal("0.002")
@@ -40,14 +40,14 @@ LATE_NS = 2_000_000_000
 class LiveAccounts:
     """Books what gateways report of accounts."""
 
-    def __init__(self, desk: Desk) -> None:
-        self._desk = desk
+    def __init__(self, store: TradingStore) -> None:
+        self._store = store
         self._strange: set[tuple[str, str]] = set()
 
     def apply(self, report: AccountReport) -> None:
         """Book a report; one of an account that is not ours is told of once in the log, and left alone."""
         account = self._account(report)
-        if account is None or not self._desk.is_open:
+        if account is None or not self._store.is_open:
             return
         try:
             self._apply(account, report)
@@ -59,7 +59,7 @@ class LiveAccounts:
         return report.gateway, report.venue_account_id
 
     def _apply(self, account: Account, report: AccountReport) -> None:
-        with self._desk.step(account.user_id) as changes:
+        with self._store.begin(account.user_id) as changes:
             report = replace(report, time_ns=report.time_ns or changes.now_ns)
             before, was_reported = account.venue, account.is_reported
             report = replace(report, difference=report.balance - account.balance)
@@ -71,16 +71,16 @@ class LiveAccounts:
             if before is None and report.currency:
                 account.currency = report.currency
             account.venue, account.is_reported, account.traded = report, True, False
-            orders = self._desk.book.open_orders(account.account_id)
+            orders = self._store.cache.open_orders(account.account_id)
             account.used = [(at, used) for at, used in account.used if at >= report.time_ns - LATE_NS]
             account.waiting = _not_at_venue(orders, report.time_ns - LATE_NS)
             if amount or before is None or not was_reported or not report.says_the_same(before):
                 changes.accounts[account.account_id] = changes.account_rows[account.account_id] = account
-                self._desk.commit(changes)
+                self._store.commit(changes)
 
     def _account(self, report: AccountReport) -> Account | None:
         """The one LIVE account of the gateway; the first account that the venue reports there is its own for good."""
-        for account in self._desk.book.accounts.values():
+        for account in self._store.cache.accounts.values():
             if account.kind is AccountKind.LIVE and account.gateway == report.gateway:
                 if account.venue is None or account.venue.venue_account_id == report.venue_account_id:
                     return account
@@ -93,7 +93,7 @@ class LiveAccounts:
 
     def _adjustment(self, account: Account, report: AccountReport) -> Decimal:
         """What is to be posted now."""
-        prices = self._desk.book.last_prices
+        prices = self._store.cache.last_prices
         if any(symbol not in prices for symbol, _ in account.positions):
             account.suspected = None
             return ZERO  # what they are worth is not known
@@ -105,7 +105,7 @@ class LiveAccounts:
             return ZERO
         if account.venue is None:
             return difference
-        working = any(order.legs for order in self._desk.book.open_orders(account.account_id))
+        working = any(order.legs for order in self._store.cache.open_orders(account.account_id))
         if not account.traded and not working and not account.positions:
             return difference
         if not account.traded and suspected is not None and abs(difference - suspected) <= noise:

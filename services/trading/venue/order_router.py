@@ -23,12 +23,12 @@ from services.kernel.rpc.call import Call, current_call
 from services.kernel.tasks import Tasks
 from services.trading.domain.account_rules import gateway_violation
 from services.trading.domain.apply_reports import apply_order_report, end_leg
-from services.trading.domain.change_set import Changes
+from services.trading.domain.change_set import ChangeSet
 from services.trading.domain.order import Delivery, Leg, Order
 from services.trading.domain.order_states import may_follow, move
 from services.trading.domain.reports import OrderStatusReport
-from services.trading.peers.engine_client import Venue
-from services.trading.state.store import Desk
+from services.trading.peers.engine_client import EngineClient
+from services.trading.state.store import TradingStore
 
 log = logging.getLogger(__name__)
 # The engine's word that the order is not at the venue; everything else leaves that open.
@@ -46,20 +46,30 @@ class _Queue:
         self.workers = 0
 
 
-class Dispatcher:
-    """Sends what the desk hands over, each leg once, several at a time.
+class OrderRouter:
+    """Sends the orders of durable steps, each leg once, several at a time.
 
     Each gateway has a queue of orders and one of cancels with workers of their own: a gateway that hangs holds up no
     other one, and no cancel waits behind an order.
     """
 
-    def __init__(self, desk: Desk, venue: Venue, tasks: Tasks, senders: int, doubt: Callable[[], None]) -> None:
-        """`senders` calls of each queue run at once; `doubt()` is called when only the gateway knows an outcome."""
-        self._desk = desk
-        self._venue = venue
+    def __init__(
+        self,
+        store: TradingStore,
+        engine: EngineClient,
+        tasks: Tasks,
+        senders: int,
+        request_reconciliation: Callable[[], None],
+    ) -> None:
+        """`senders` calls of each queue run at once.
+
+        `request_reconciliation()` is called when only the gateway knows an outcome.
+        """
+        self._store = store
+        self._engine = engine
         self._tasks = tasks
         self._senders = senders
-        self._doubt = doubt
+        self._request_reconciliation = request_reconciliation
         self._orders: dict[str, _Queue] = {}
         self._cancels: dict[str, _Queue] = {}
         # References of legs whose send waits or runs.
@@ -69,10 +79,10 @@ class Dispatcher:
         self._workers = 0
         self._idle = asyncio.Event()
         self._idle.set()
-        desk.on_reloaded(self._keep_queued)
-        desk.on_published(self._on_published)
+        store.on_reloaded(self._keep_queued)
+        store.on_published(self._on_published)
 
-    def _on_published(self, changes: Changes, _: object) -> None:
+    def _on_published(self, changes: ChangeSet, _: object) -> None:
         for order_id in changes.sends:
             self.send(order_id)
         for order_id in changes.cancels:
@@ -80,7 +90,7 @@ class Dispatcher:
 
     def send(self, order_id: str) -> None:
         """Send the legs of an order that are durable and were not sent."""
-        order = self._desk.book.orders.get(order_id)
+        order = self._store.cache.orders.get(order_id)
         if order is None:
             return
         for leg in order.legs:
@@ -91,7 +101,7 @@ class Dispatcher:
 
     def cancel(self, order_id: str) -> None:
         """Cancel at the venue what may be there of an order."""
-        order = self._desk.book.find_order(order_id)
+        order = self._store.cache.find_order(order_id)
         if order is not None:
             self._put(self._cancels, order.gateway, (order_id, ""), self._cancel)
 
@@ -102,7 +112,7 @@ class Dispatcher:
     @property
     def has_uncanceled(self) -> bool:
         """Whether the cancel of an open order failed: it is to be asked for again."""
-        self._uncanceled &= self._desk.book.orders.keys()
+        self._uncanceled &= self._store.cache.orders.keys()
         return bool(self._uncanceled)
 
     async def idle(self) -> None:
@@ -128,7 +138,7 @@ class Dispatcher:
                     await work(order_id, reference)
                 except Exception:
                     log.exception("order %s: it could not be sent or canceled", order_id)
-                    self._doubt()
+                    self._request_reconciliation()
                 finally:
                     self._sending.discard(reference)
         finally:
@@ -152,18 +162,18 @@ class Dispatcher:
         order, leg = current
         if self._is_of_earlier_day(order, leg):
             # It waited too long: nobody asked for it to trade on this day.
-            with self._desk.step(order.user_id) as changes:
-                end_leg(self._desk.book, order, leg, changes)
-                self._desk.commit(changes)
+            with self._store.begin(order.user_id) as changes:
+                end_leg(self._store.cache, order, leg, changes)
+                self._store.commit(changes)
             return
         leg.delivery = Delivery.SENDING
         _join_trace(order)
         try:
             # Whatever led here: no order of a paper account leaves for a real gateway.
-            account = self._desk.book.accounts[order.account_id]
-            if violation := gateway_violation(account.kind, order.gateway, self._venue.simulated):
+            account = self._store.cache.accounts[order.account_id]
+            if violation := gateway_violation(account.kind, order.gateway, self._engine.simulated):
                 raise violation
-            await self._venue.send(order, leg)
+            await self._engine.send(order, leg)
         except REFUSALS as refusal:
             self._refused(order_id, reference, refusal)
             return
@@ -181,7 +191,7 @@ class Dispatcher:
             await self._cancel(order_id)
 
     async def _cancel(self, order_id: str, _: str = "") -> None:
-        order, failed = self._desk.book.find_order(order_id), False
+        order, failed = self._store.cache.find_order(order_id), False
         if order is not None:
             _join_trace(order)
         for leg in list(order.legs) if order is not None else ():
@@ -189,34 +199,34 @@ class Dispatcher:
             if order is None or not leg.is_live or leg.delivery in (Delivery.QUEUED, Delivery.SENDING):
                 continue
             try:
-                await self._venue.cancel(order, leg)
+                await self._engine.cancel(order, leg)
             except RedFireError as error:
                 failed = True
                 if order_id not in self._uncanceled:
                     log.warning("order %s: the cancel failed: %s", order.reference(leg), error.message)
-                    self._doubt()  # it may be over; else it is tried again from time to time
+                    self._request_reconciliation()  # it may be over; else it is tried again from time to time
         if failed:
             self._uncanceled.add(order_id)
         else:
             self._uncanceled.discard(order_id)
 
     def _is_of_earlier_day(self, order: Order, leg: Leg) -> bool:
-        book = self._desk.book
-        if not 0 < leg.trading_day < book.days.of(order.gateway, order.symbol):
+        cache = self._store.cache
+        if not 0 < leg.trading_day < cache.days.of(order.gateway, order.symbol):
             return False
         good_till = order.time_in_force in (TimeInForce.GTC, TimeInForce.GTD)
-        return not (good_till and book.keeps_overnight(order.gateway))
+        return not (good_till and cache.keeps_overnight(order.gateway))
 
     def _current(self, order_id: str, reference: str) -> tuple[Order, Leg] | None:
         """The open order and its leg, unless it went on to another leg meanwhile."""
-        order = self._desk.book.orders.get(order_id)
+        order = self._store.cache.orders.get(order_id)
         leg = order.find_leg(reference) if order is not None else None
         return (order, leg) if order is not None and leg is not None else None
 
     def _refused(self, order_id: str, reference: str, refusal: RedFireError) -> None:
         current = self._current(order_id, reference)
-        if current is None or not self._desk.is_open:
-            self._doubt()
+        if current is None or not self._store.is_open:
+            self._request_reconciliation()
             return
         order, leg = current
         reason = (
@@ -226,21 +236,21 @@ class Dispatcher:
             order.gateway, reference, "", order.symbol, leg.quantity, order.price, leg.announced,
             OrderStatus.REJECTED, reason, refusal.message,
         )  # fmt: skip
-        with self._desk.step(order.user_id) as changes:
-            apply_order_report(self._desk.book, order, report, changes)
-            self._desk.commit(changes)
+        with self._store.begin(order.user_id) as changes:
+            apply_order_report(self._store.cache, order, report, changes)
+            self._store.commit(changes)
 
     def _uncertain(self, order_id: str, reference: str) -> None:
         current = self._current(order_id, reference)
-        if current is not None and self._desk.is_open and current[1].delivery is Delivery.SENDING:
+        if current is not None and self._store.is_open and current[1].delivery is Delivery.SENDING:
             order, leg = current
-            with self._desk.step(order.user_id) as changes:
+            with self._store.begin(order.user_id) as changes:
                 leg.delivery = Delivery.UNCERTAIN
                 if order.status is not OrderStatus.PENDING_CANCEL and may_follow(order.status, OrderStatus.UNKNOWN):
                     move(order, OrderStatus.UNKNOWN)
                 changes.order(order)  # its hold_reason says so only when the gateway cannot tell either
-                self._desk.commit(changes)
-        self._doubt()
+                self._store.commit(changes)
+        self._request_reconciliation()
 
 
 def _join_trace(order: Order) -> None:

@@ -23,7 +23,7 @@ from services.trading.domain.order import Delivery
 from services.trading.domain.reports import PositionReport, VenueState
 from services.trading.peers.instruments import Instruments
 from services.trading.peers.quotes import Quotes
-from services.trading.state.store import Desk
+from services.trading.state.store import TradingStore
 
 log = logging.getLogger(__name__)
 SETTLES_S = 10.0
@@ -54,22 +54,22 @@ class PositionDifference:
 class PositionAdjustments:
     """Brings LIVE accounts' positions to their gateways'."""
 
-    def __init__(self, desk: Desk, instruments: Instruments, quotes: Quotes) -> None:
-        self._desk = desk
+    def __init__(self, store: TradingStore, instruments: Instruments, quotes: Quotes) -> None:
+        self._store = store
         self._instruments = instruments
         self._quotes = quotes
         self._unbookable: set[tuple[str, str]] = set()
 
     def applies_to(self, gateway: str) -> bool:
         """Whether the gateway has a LIVE account."""
-        return live_account(self._desk.book.accounts.values(), gateway) is not None
+        return live_account(self._store.cache.accounts.values(), gateway) is not None
 
     def show(self, gateway: str, differences: Mapping[tuple[str, PositionSide], PositionDifference]) -> None:
         """Say of each position of the LIVE account what its gateway holds more."""
-        account = live_account(self._desk.book.accounts.values(), gateway)
+        account = live_account(self._store.cache.accounts.values(), gateway)
         if account is None:
             return
-        with self._desk.step(account.user_id) as changes:
+        with self._store.begin(account.user_id) as changes:
             for key, position in account.positions.items():
                 difference = differences.get(key)
                 more = ZERO if difference is None or not difference.since_ns else difference.quantity
@@ -77,7 +77,7 @@ class PositionAdjustments:
                     position.venue_difference = more
                     changes.position(position)
             if changes:
-                self._desk.commit(changes)
+                self._store.commit(changes)
 
     async def take_over(
         self, differences: Iterable[PositionDifference], state: VenueState, account_reports: int
@@ -92,16 +92,16 @@ class PositionAdjustments:
         ]
 
     def _has_settled(self, difference: PositionDifference, account_reports: int) -> bool:
-        account = live_account(self._desk.book.accounts.values(), difference.gateway)
+        account = live_account(self._store.cache.accounts.values(), difference.gateway)
         return (
             account is not None
             and account.is_reported
             and account_reports >= difference.account_reports + REPORTS
-            and self._desk.clock.now_ns() - difference.seen_ns >= SETTLES_S * 1e9
+            and self._store.clock.now_ns() - difference.seen_ns >= SETTLES_S * 1e9
         )
 
     async def _take_over(self, difference: PositionDifference, reports: Iterable[PositionReport]) -> bool:
-        book, symbol, side = self._desk.book, difference.symbol, difference.side
+        cache, symbol, side = self._store.cache, difference.symbol, difference.side
         mine = [one for one in reports if (one.symbol, one.side) == (symbol, side)]
         try:
             instrument = await self._instruments.require(symbol)
@@ -112,33 +112,33 @@ class PositionAdjustments:
                 log.error("the position in %s cannot be taken over: %s", symbol, error.message)
             return False
         # What follows is one step: the books are as they were compared, or it is left for the next time.
-        account = live_account(book.accounts.values(), difference.gateway)
-        held = book.net_quantities(difference.gateway).get((symbol, side), ZERO)
-        if not self._desk.is_open or account is None or held != difference.book_quantity:
+        account = live_account(cache.accounts.values(), difference.gateway)
+        held = cache.net_quantities(difference.gateway).get((symbol, side), ZERO)
+        if not self._store.is_open or account is None or held != difference.book_quantity:
             return False
-        if book.is_expired(difference.gateway, instrument) or _has_fills_to_come(self._desk, account, symbol):
+        if cache.is_expired(difference.gateway, instrument) or _has_fills_to_come(self._store, account, symbol):
             return False
         today, older = _parts(account, difference, sum((one.yesterday_quantity for one in mine), ZERO))
-        last = book.last_prices.get(symbol)
+        last = cache.last_prices.get(symbol)
         cost = next((one.average_price for one in mine if one.average_price is not None), None)
         position = account.positions.get((symbol, side))
         price = cost or last if difference.quantity > 0 else last or cost or (position and position.average_price)
         if not price or not (today or older):
             return False
-        with self._desk.step(account.user_id) as changes:
+        with self._store.begin(account.user_id) as changes:
             if position is not None:
                 position.venue_difference = ZERO
-            adjust(book, account, symbol, side, today, older, price, difference.seen_ns, changes)
-            written = self._desk.commit(changes)
+            adjust(cache, account, symbol, side, today, older, price, difference.seen_ns, changes)
+            written = self._store.commit(changes)
         await asyncio.wait([written])
         return True
 
 
-def _has_fills_to_come(desk: Desk, account: Account, symbol: str) -> bool:
+def _has_fills_to_come(store: TradingStore, account: Account, symbol: str) -> bool:
     """Whether the venue counts fills that were not told of, or an order is on its way to it."""
     return any(
         leg.announced > leg.filled or leg.delivery is Delivery.SENDING
-        for order in desk.book.open_orders(account.account_id)
+        for order in store.cache.open_orders(account.account_id)
         if order.symbol == symbol
         for leg in order.legs
     )

@@ -18,13 +18,13 @@ from services.trading.domain.money import ZERO
 from services.trading.domain.order import Delivery, Leg, Order, ReplaceStep
 from services.trading.domain.reports import FillReport, TradeKind, VenueState
 from services.trading.external_repository import ExternalRepository
-from services.trading.peers.engine_client import Venue
+from services.trading.peers.engine_client import EngineClient
 from services.trading.settings import TradingSettings
-from services.trading.state.store import Desk
-from services.trading.venue.order_router import Dispatcher
+from services.trading.state.store import TradingStore
+from services.trading.venue.order_router import OrderRouter
 from services.trading.venue.position_adjustments import SETTLES_S as DIFFERENCE_SETTLES_S
 from services.trading.venue.position_adjustments import PositionAdjustments, PositionDifference
-from services.trading.venue.report_handler import Intake
+from services.trading.venue.report_handler import ReportHandler
 
 log = logging.getLogger(__name__)
 RETRY_S = 0.5
@@ -43,25 +43,25 @@ class Reconciliation:
 
     def __init__(
         self,
-        desk: Desk,
-        venue: Venue,
+        store: TradingStore,
+        engine: EngineClient,
         settings: LiveSettings[TradingSettings],
         externals: Repositories[ExternalRepository],
         tasks: Tasks,
         adjustments: PositionAdjustments,
-        dispatcher: Dispatcher,
-        intake: Intake,
+        order_router: OrderRouter,
+        report_handler: ReportHandler,
         requested: asyncio.Event,
     ) -> None:
         """`requested` is set by whatever may have missed something; it is asked then."""
-        self._desk = desk
-        self._venue = venue
+        self._store = store
+        self._engine = engine
         self._settings = settings
         self._externals = externals
         self._tasks = tasks
         self._adjustments = adjustments
-        self._dispatcher = dispatcher
-        self._intake = intake
+        self._order_router = order_router
+        self._report_handler = report_handler
         self._requested = requested
         # By gateway: what asks it now, and whether it shall be asked once more after that.
         self._asking: dict[str, asyncio.Task[None]] = {}
@@ -75,7 +75,7 @@ class Reconciliation:
         self._read_again: set[str] = set()
         self._differences: dict[str, dict[tuple[str, PositionSide], PositionDifference]] = {}
         self.done_once = False
-        desk.on_reloaded(self._begin_anew)
+        store.on_reloaded(self._begin_anew)
 
     @property
     def position_differences(self) -> list[PositionDifference]:
@@ -101,8 +101,8 @@ class Reconciliation:
         retry_s = RETRY_S
         while True:
             pause_s = self._settings.value.reconcile_interval_s
-            doubtful = any(_is_doubtful(order) for order in self._desk.book.orders.values())
-            if doubtful or self._missing or self._dispatcher.has_uncanceled:
+            doubtful = any(_is_doubtful(order) for order in self._store.cache.orders.values())
+            if doubtful or self._missing or self._order_router.has_uncanceled:
                 # Soon at first; what stays unknown for hours is not asked for twice a second.
                 pause_s, retry_s = min(pause_s, retry_s), min(retry_s * 1.2, pause_s)
             else:
@@ -117,24 +117,24 @@ class Reconciliation:
             else:
                 retry_s = RETRY_S
             self._requested.clear()
-            if self._desk.is_open:
+            if self._store.is_open:
                 await self.reconcile()
 
     async def reconcile(self) -> None:
         """Ask every gateway that is used, all at once; one that could not be asked is asked again soon."""
-        book = self._desk.book
-        if not self._venue.connected:
+        cache = self._store.cache
+        if not self._engine.connected:
             return  # the engine is gone; when it is back, that is an event
         try:
-            await self._intake.compare_gateways()
+            await self._report_handler.compare_gateways()
         except RedFireError as error:
             log.warning("the engine cannot be asked for its gateways: %s", error.message)
-        gateways = {account.gateway for account in book.accounts.values()}
-        gateways |= {name for name, connected in self._venue.connected.items() if connected}
+        gateways = {account.gateway for account in cache.accounts.values()}
+        gateways |= {name for name, connected in self._engine.connected.items() if connected}
         asking = []
         self._unanswered.clear()
         for gateway in sorted(gateways):
-            if self._venue.connected.get(gateway) is False:
+            if self._engine.connected.get(gateway) is False:
                 continue  # when it is connected again, that is an event, and it is asked
             running = self._asking.get(gateway)
             if running is None:
@@ -168,11 +168,11 @@ class Reconciliation:
                 asyncio.get_running_loop().call_later(RETRY_S, self.want)
 
     async def _reconcile(self, gateway: str) -> None:
-        desk, sending = self._desk, self._dispatcher.is_sending
+        store, sending = self._store, self._order_router.is_sending
         # What is being sent at this moment may or may not be in the answer: it is left for the next time.
         asked = {
             reference: order.order_id
-            for order in desk.book.orders.values()
+            for order in store.cache.orders.values()
             if order.gateway == gateway
             for leg in order.legs
             if (
@@ -180,23 +180,23 @@ class Reconciliation:
             )  # filled, and the amend's outcome is not known
             and not sending(reference := order.reference(leg))
         }
-        now_ns = desk.clock.now_ns()
+        now_ns = store.clock.now_ns()
         again = gateway in self._read_again
         cursor = "" if again else self._cursors.get(gateway, "")
-        state = await self._venue.state(gateway, list(asked), cursor)
+        state = await self._engine.state(gateway, list(asked), cursor)
         if again:
             self._read_again.discard(gateway)
         # An order that was being written was not sent yet, and by now it is on its way.
-        await desk.journal.durable()
-        self._intake.begin_day(gateway, state.trading_day, asked_ns=now_ns)
+        await store.commit_log.durable()
+        self._report_handler.begin_day(gateway, state.trading_day, asked_ns=now_ns)
         await self._take_trades(gateway, state)
         for number, report in enumerate(state.orders):
-            await self._intake.take(report, now_ns - int(AMEND_SETTLES_S * 1e9))
+            await self._report_handler.apply(report, now_ns - int(AMEND_SETTLES_S * 1e9))
             if number % AT_ONCE == AT_ONCE - 1:
                 await asyncio.sleep(0)
-        if not state.complete or not desk.is_open:
+        if not state.complete or not store.is_open:
             return
-        known = {await self._intake.reference_of(report) for report in state.orders}
+        known = {await self._report_handler.reference_of(report) for report in state.orders}
         self._compare_orders(asked, known, state, now_ns)
         self._compare_positions(gateway, state)
         await self._adjust_positions(gateway, state)
@@ -205,13 +205,15 @@ class Reconciliation:
         """All trades since the last time, whoever's, in parts between which the loop goes on."""
         while True:
             for account in state.accounts:
-                self._intake.live_accounts.apply(account)
+                self._report_handler.live_accounts.apply(account)
             for unreadable in state.unreadable:
-                await self._intake.take(unreadable)
+                await self._report_handler.apply(unreadable)
             for start in range(0, len(state.trades), AT_ONCE):
                 part = [trade for trade in state.trades[start : start + AT_ONCE] if not self._is_booked(trade)]
                 # Of orders that are not in memory, the database tells which trades are booked.
-                others = [trade.venue_trade_id for trade in part if trade.reference[:36] not in self._desk.book.orders]
+                others = [
+                    trade.venue_trade_id for trade in part if trade.reference[:36] not in self._store.cache.orders
+                ]
                 if others:
                     async with self._externals.read() as repository:
                         booked = await repository.booked(gateway, others)
@@ -221,36 +223,36 @@ class Reconciliation:
                         if trade.kind is not TradeKind.NEW or (trade.venue_trade_id, trade.reference[:36]) not in booked
                     ]
                 for trade in part:
-                    await self._intake.take(trade)
+                    await self._report_handler.apply(trade)
                 await asyncio.sleep(0)
-            if not self._desk.is_open:
+            if not self._store.is_open:
                 return
             self._cursors[gateway] = state.next_trades_cursor
             if not state.more_trades:
                 return
-            state = await self._venue.state(gateway, [], state.next_trades_cursor)
+            state = await self._engine.state(gateway, [], state.next_trades_cursor)
 
     def _is_booked(self, trade: FillReport) -> bool:
-        order = self._desk.book.find_order(trade.reference[:36])
+        order = self._store.cache.find_order(trade.reference[:36])
         return order is not None and trade.kind is TradeKind.NEW and trade.venue_trade_id in order.trade_ids
 
     def _compare_orders(self, asked: dict[str, str], known: set[str], state: VenueState, now_ns: int) -> None:
         """Deal with each leg that may trade, by what a complete answer says of it; it shows the `known` ones."""
         missing = {}
         for reference, order_id in asked.items():
-            order = self._desk.book.orders.get(order_id)
+            order = self._store.cache.orders.get(order_id)
             leg = order.find_leg(reference) if order is not None else None
-            if order is None or leg is None or not leg.is_live or self._dispatcher.is_sending(reference):
+            if order is None or leg is None or not leg.is_live or self._order_router.is_sending(reference):
                 continue
             if self._is_of_earlier_day(order, leg, known, state):
-                with self._desk.step(order.user_id) as changes:
-                    apply_reports.end_leg(self._desk.book, order, leg, changes)
-                    self._desk.commit(changes)
+                with self._store.begin(order.user_id) as changes:
+                    apply_reports.end_leg(self._store.cache, order, leg, changes)
+                    self._store.commit(changes)
                 continue
             if reference in known:
                 ending = order.status is OrderStatus.PENDING_CANCEL or order.day_over
                 if ending or order.replace_step is ReplaceStep.CANCELING:
-                    self._dispatcher.cancel(order_id)  # the first request may be lost
+                    self._order_router.cancel(order_id)  # the first request may be lost
                 continue
             since_ns = missing[reference] = self._missing.get(reference, now_ns)
             waited_s = (now_ns - since_ns) / 1e9
@@ -259,13 +261,13 @@ class Reconciliation:
                 # gateway took a moment ago may come into its answers a little later.
                 patience_s = SETTLES_S if reference in state.uncertain else FORGOTTEN_S
                 if leg.delivery is Delivery.UNCERTAIN or waited_s >= patience_s:
-                    self._doubt(order)
+                    self._mark_uncertain(order)
             elif waited_s >= self._settings.value.unknown_grace_s:
                 self._never_sent(order, leg)
         self._missing = missing | {
             name: since_ns
             for name, since_ns in self._missing.items()
-            if name not in asked and name[:36] in self._desk.book.orders
+            if name not in asked and name[:36] in self._store.cache.orders
         }
 
     def _is_of_earlier_day(self, order: Order, leg: Leg, known: set[str], state: VenueState) -> bool:
@@ -277,43 +279,43 @@ class Reconciliation:
             return False
         if leg.delivery is Delivery.UNCERTAIN and order.reference(leg) in state.uncertain:
             return False  # it may have been there under no name of ours, and traded: its day's end does not tell that
-        kept = self._desk.book.keeps_overnight(order.gateway)
+        kept = self._store.cache.keeps_overnight(order.gateway)
         if kept and order.time_in_force in (TimeInForce.GTC, TimeInForce.GTD):
             return False
         return not (kept and order.reference(leg) in known)
 
-    def _doubt(self, order: Order) -> None:
+    def _mark_uncertain(self, order: Order) -> None:
         """Only the venue can tell what became of it: say so, once."""
-        with self._desk.step(order.user_id) as changes:
-            apply_reports.doubt(order, changes)
+        with self._store.begin(order.user_id) as changes:
+            apply_reports.mark_uncertain(order, changes)
             if changes:
                 log.error("order %s: its gateway does not show it; it stays UNKNOWN", order.order_id)
-                self._desk.commit(changes)
+                self._store.commit(changes)
 
     def _never_sent(self, order: Order, leg: Leg) -> None:
         """The gateway never had it, and nobody sends it any more."""
         self._missing.pop(order.reference(leg), None)
         log.warning("order %s: the gateway did not get it", order.reference(leg))
-        with self._desk.step(order.user_id) as changes:
+        with self._store.begin(order.user_id) as changes:
             if order.is_retried and order.status is not OrderStatus.PENDING_CANCEL:
                 order.legs.remove(leg)
-                apply_reports.send(self._desk.book, order, changes)  # a stop, or an exit, outlives a restart
+                apply_reports.send(self._store.cache, order, changes)  # a stop, or an exit, outlives a restart
             else:
-                apply_reports.not_sent(self._desk.book, order, leg, changes)
-            self._desk.commit(changes)
+                apply_reports.not_sent(self._store.cache, order, leg, changes)
+            self._store.commit(changes)
 
     def _compare_positions(self, gateway: str, state: VenueState) -> None:
         """Note positions that differ twice in a row: once may be a fill that is on its way."""
-        ours = self._desk.book.net_quantities(gateway)
+        ours = self._store.cache.net_quantities(gateway)
         theirs: dict[tuple[str, PositionSide], Decimal] = {}
         for position in state.positions:
             if position.gateway in ("", gateway):
                 key = (position.symbol, position.side)
                 theirs[key] = theirs.get(key, ZERO) + position.quantity
         before = self._differences.get(gateway, {})
-        reports = self._intake.account_reports[gateway]
+        reports = self._report_handler.account_reports[gateway]
         found: dict[tuple[str, PositionSide], PositionDifference] = {}
-        with self._desk.step("") as changes:
+        with self._store.begin("") as changes:
             for key in ours.keys() | theirs.keys():
                 symbol, side = key
                 difference = PositionDifference(
@@ -341,12 +343,12 @@ class Reconciliation:
             self._differences[gateway] = found
             self._count_differences(gateway)
             if changes:
-                self._desk.commit(changes)
+                self._store.commit(changes)
 
     async def _adjust_positions(self, gateway: str, state: VenueState) -> None:
         found = self._differences[gateway]
         self._adjustments.show(gateway, found)
-        reports = self._intake.account_reports[gateway]
+        reports = self._report_handler.account_reports[gateway]
         for booked in await self._adjustments.take_over(list(found.values()), state, reports):
             found.pop((booked.symbol, booked.side), None)
         self._count_differences(gateway)

@@ -12,8 +12,8 @@ from services.trading.domain.busts import bust, correct
 from services.trading.domain.order import Order, order_id_of
 from services.trading.domain.reports import AccountReport, FillReport, OrderStatusReport, TradeKind, UnreadableReport
 from services.trading.emulation.stops import Stops
-from services.trading.peers.engine_client import GatewayChanged, StreamStarted, TradingDayBegan, Venue
-from services.trading.state.store import Desk
+from services.trading.peers.engine_client import EngineClient, GatewayChanged, StreamStarted, TradingDayBegan
+from services.trading.state.store import TradingStore
 from services.trading.venue.externals import Externals
 from services.trading.venue.live_accounts import LiveAccounts
 
@@ -23,16 +23,23 @@ MOST_WAITING = 2000
 MOST_ATTEMPTS = 3
 
 
-class Intake:
+class ReportHandler:
     """Follows the engine's event stream."""
 
-    def __init__(self, desk: Desk, stops: Stops, venue: Venue, externals: Externals, doubt: Callable[[], None]) -> None:
-        """`doubt()` is called when something may have been missed."""
-        self._desk = desk
+    def __init__(
+        self,
+        store: TradingStore,
+        stops: Stops,
+        engine: EngineClient,
+        externals: Externals,
+        request_reconciliation: Callable[[], None],
+    ) -> None:
+        """`request_reconciliation()` is called when something may have been missed."""
+        self._store = store
         self._stops = stops
-        self._venue = venue
+        self._engine = engine
         self._externals = externals
-        self._doubt = doubt
+        self._request_reconciliation = request_reconciliation
         self._epoch = ""
         self._sequence = 0
         self._changes_of_gateways = 0
@@ -41,19 +48,19 @@ class Intake:
         # Busts and corrections, one at a time, and those that came before their fill, the oldest first.
         self._amending = asyncio.Lock()
         self._early: dict[tuple[str, str], list[FillReport]] = {}
-        # How often each gateway has told of its account since its line stands.
+        # How many account reports each gateway has sent since it is connected.
         self.account_reports: Counter[str] = Counter()
-        self.live_accounts = LiveAccounts(desk)
+        self.live_accounts = LiveAccounts(store)
 
     async def follow(self) -> None:
         """One event stream, to its end; the caller starts it again."""
         try:
-            async for sequence, event in self._venue.events(self._epoch, self._sequence):
+            async for sequence, event in self._engine.events(self._epoch, self._sequence):
                 if isinstance(event, StreamStarted):
                     await self._started(event)
                     continue
                 if isinstance(event, OrderStatusReport | FillReport | UnreadableReport):
-                    await self.take(event)
+                    await self.apply(event)
                 elif isinstance(event, AccountReport):
                     self.account_reports[event.gateway] += 1
                     self.live_accounts.apply(event)
@@ -61,20 +68,20 @@ class Intake:
                     self.begin_day(event.gateway, event.trading_day)
                 elif isinstance(event, GatewayChanged):
                     self._changes_of_gateways += 1
-                    self._venue.connected[event.gateway] = event.connected
+                    self._engine.connected[event.gateway] = event.connected
                     self.account_reports.pop(event.gateway, None)
                     if event.connected:
                         self._stops.on_connected(event.gateway)
-                        self._doubt()
+                        self._request_reconciliation()
                 if sequence:
                     self._sequence = sequence
         except RedFireError as error:
-            log.warning("the engine's events are not to be had: %s", error.message)
+            log.warning("events of the engine: unavailable: %s", error.message)
         finally:
-            self._venue.connected.clear()
+            self._engine.connected.clear()
             self.account_reports.clear()
 
-    async def take(
+    async def apply(
         self, report: OrderStatusReport | FillReport | UnreadableReport, stale_amend_after_ns: int = 0
     ) -> None:
         """Book a report. What is not ours is recorded as external, and left alone.
@@ -88,7 +95,7 @@ class Intake:
         if self._attempts and self._attempts.get(_key(report), 0) >= MOST_ATTEMPTS:
             return  # it is told of again and again, and was surfaced
         try:
-            await self._book(report, stale_amend_after_ns)
+            await self._cache(report, stale_amend_after_ns)
         except RedFireError:
             raise
         except Exception as error:
@@ -103,50 +110,50 @@ class Intake:
                 UnreadableReport(report.gateway, kind, report.reference, venue_id, report.symbol, repr(error))
             )
 
-    async def _book(self, report: OrderStatusReport | FillReport, stale_amend_after_ns: int) -> None:
-        order = self._desk.book.orders.get(report.reference[:36])
+    async def _cache(self, report: OrderStatusReport | FillReport, stale_amend_after_ns: int) -> None:
+        order = self._store.cache.orders.get(report.reference[:36])
         if order is None:
             report, order = await self._recall(report)
-        if not self._desk.is_open:
+        if not self._store.is_open:
             return  # all is asked again once the books are read
         if order is None:
             if await self._externals.record(report):
                 return
             report, order = await self._recall(report)  # adopted meanwhile
-            if order is None or not self._desk.is_open:
+            if order is None or not self._store.is_open:
                 return
         if isinstance(report, FillReport) and report.kind is not TradeKind.NEW:
             await self._amend_trade(order, report)
             return
         if not order.is_open and isinstance(report, FillReport) and report.venue_trade_id not in order.trade_ids:
-            await self._desk.recall_group(order)
-            if not self._desk.is_open:
+            await self._store.recall_group(order)
+            if not self._store.is_open:
                 return
-            order = self._desk.book.find_order(order.order_id) or order
-        with self._desk.step(order.user_id) as changes:
+            order = self._store.cache.find_order(order.order_id) or order
+        with self._store.begin(order.user_id) as changes:
             if isinstance(report, FillReport):
-                apply_trade_report(self._desk.book, order, report, changes)
+                apply_trade_report(self._store.cache, order, report, changes)
             else:
                 stale = 0 < order.update_time_ns < stale_amend_after_ns
-                apply_order_report(self._desk.book, order, report, changes, stale)
+                apply_order_report(self._store.cache, order, report, changes, stale)
             if self._externals.has_unclaimed:
                 self._externals.claim(report, order.account_id, changes)
             if changes:
-                self._desk.commit(changes)
+                self._store.commit(changes)
         if self._early and isinstance(report, FillReport):
             for early in self._early.pop((order.order_id, report.venue_trade_id), ()):
                 await self._amend_trade(order, early)
-        if self._desk.journal.waiting > MOST_WAITING:
-            await self._desk.journal.durable()
+        if self._store.commit_log.waiting > MOST_WAITING:
+            await self._store.commit_log.durable()
 
     def begin_day(self, gateway: str, trading_day: int, asked_ns: int = 0) -> None:
         """A gateway's trading day, as it told, or answered to what was asked at `asked_ns`."""
-        if not self._desk.is_open or not trading_day:
+        if not self._store.is_open or not trading_day:
             return
-        before = self._desk.book.days.reported(gateway)[0]
-        steps = self._desk.book.begin_day(gateway, trading_day, self._desk.clock.now_ns(), asked_ns)
+        before = self._store.cache.days.reported(gateway)[0]
+        steps = self._store.cache.begin_day(gateway, trading_day, self._store.clock.now_ns(), asked_ns)
         for changes in steps:
-            self._desk.commit(changes)
+            self._store.commit(changes)
         if steps and before not in (0, trading_day):
             self._stops.begin_day(gateway)
 
@@ -154,13 +161,13 @@ class Intake:
         missed = not event.resumed or event.epoch != self._epoch
         if missed:
             self._epoch, self._sequence = event.epoch, event.sequence
-            self._desk.book.days.doubt()
-        self._venue.connected.update(await self._venue.connected_gateways())
-        for gateway, connected in self._venue.connected.items():
+            self._store.cache.days.suspect()
+        self._engine.connected.update(await self._engine.connected_gateways())
+        for gateway, connected in self._engine.connected.items():
             if connected:
                 self._stops.on_connected(gateway)
         if missed:
-            self._doubt()
+            self._request_reconciliation()
 
     async def _amend_trade(self, order: Order, report: FillReport) -> None:
         """A bust or a correction; the same again changes nothing."""
@@ -168,10 +175,10 @@ class Intake:
             await self._amend_trade_alone(order, report)
 
     async def _amend_trade_alone(self, order: Order, report: FillReport) -> None:
-        versions = await self._desk.find_trades(order.order_id, report.venue_trade_id)
-        if not self._desk.is_open:
+        versions = await self._store.find_trades(order.order_id, report.venue_trade_id)
+        if not self._store.is_open:
             return
-        order = self._desk.book.find_order(order.order_id) or order
+        order = self._store.cache.find_order(order.order_id) or order
         current = next((trade for trade in reversed(versions) if not trade.busted), None)
         if current is None:
             if not versions:
@@ -187,29 +194,29 @@ class Intake:
             (trade.price, trade.quantity) for trade in known
         ):
             return
-        await self._desk.recall_group(order)
-        if not self._desk.is_open:
+        await self._store.recall_group(order)
+        if not self._store.is_open:
             return
-        order = self._desk.book.find_order(order.order_id) or order
-        with self._desk.step(order.user_id) as changes:
+        order = self._store.cache.find_order(order.order_id) or order
+        with self._store.begin(order.user_id) as changes:
             if report.kind is TradeKind.BUST:
-                bust(self._desk.book, order, current, changes)
+                bust(self._store.cache, order, current, changes)
             else:
-                correct(self._desk.book, order, current, report, len(versions), changes)
-            written = self._desk.commit(changes)
+                correct(self._store.cache, order, current, report, len(versions), changes)
+            written = self._store.commit(changes)
         await written
 
     async def compare_gateways(self) -> None:
-        """Ask which gateways are connected: an event that was missed must not keep orders from one for ever."""
+        """Ask which gateways are connected: an event that was missed must not keep orders from one without end."""
         changes = self._changes_of_gateways
-        found = await self._venue.connected_gateways()
-        if changes != self._changes_of_gateways or not self._venue.connected:
-            return  # what was heard meanwhile is newer
+        found = await self._engine.connected_gateways()
+        if changes != self._changes_of_gateways or not self._engine.connected:
+            return  # what the event stream said meanwhile is newer
         for gateway, connected in found.items():
-            if self._venue.connected.get(gateway) is connected:
+            if self._engine.connected.get(gateway) is connected:
                 continue
             log.warning("gateway %s is %s, and no event said so", gateway, "connected" if connected else "cut")
-            self._venue.connected[gateway] = connected
+            self._engine.connected[gateway] = connected
             if connected:
                 self._stops.on_connected(gateway)
 
@@ -224,7 +231,7 @@ class Intake:
         reference = await self._externals.reference_of(report)
         if not reference:
             return report, None
-        return replace(report, reference=reference), await self._desk.recall(order_id_of(reference))
+        return replace(report, reference=reference), await self._store.recall(order_id_of(reference))
 
 
 def _key(report: OrderStatusReport | FillReport) -> str:
