@@ -11,7 +11,7 @@ import contextlib
 import logging
 import sqlite3
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
@@ -231,6 +231,3 @@ def _prepare_sqlite(engine: Engine) -> None:
     def begin(connection: Connection) -> None:
         write = connection.get_execution_options().get("redfire_write")
         connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
-
-
-UnitOfWork = Callable[[], AbstractAsyncContextManager[R]]
