@@ -7,7 +7,7 @@ from redfire.auth.v1 import auth_pb2_grpc as rpc
 
 from services.auth import convert
 from services.auth.api_key_service import ApiKeyService
-from services.auth.keys import KeyRing
+from services.auth.key_ring import KeyRing
 from services.auth.revocation_feed import RevocationFeed
 from services.auth.service import SessionService
 from services.auth.session import Client
@@ -35,7 +35,7 @@ class AuthApi(rpc.AuthServiceServicer):
 
     async def RefreshToken(self, request: pb.RefreshTokenRequest, call: Call) -> pb.RefreshTokenResponse:
         """Exchanges a refresh token for new tokens."""
-        return convert.refresh_to_pb(await self._sessions.refresh(request.refresh_token))
+        return convert.refresh_to_pb(await self._sessions.refresh_token(request.refresh_token))
 
     async def Logout(self, request: pb.LogoutRequest, call: Call) -> pb.LogoutResponse:
         """Ends the caller's session, or all."""
@@ -57,20 +57,20 @@ class AuthApi(rpc.AuthServiceServicer):
         """Makes an API key."""
         _ = call.user_id  # services have none and make none
         expire_time = convert.expire_time_from_pb(request)
-        made = await self._api_keys.create(
+        made = await self._api_keys.create_api_key(
             call.identity, request.display_name, request.scopes, expire_time, request.allowed_cidrs
         )
         return pb.CreateApiKeyResponse(api_key=convert.api_key_to_pb(made.api_key), secret=made.secret)
 
     async def ListApiKeys(self, request: pb.ListApiKeysRequest, call: Call) -> pb.ListApiKeysResponse:
         """Lists the caller's API keys."""
-        page = await self._api_keys.list_keys(call.user_id, Page.of(request, owner=call.user_id))
+        page = await self._api_keys.list_api_keys(call.user_id, Page.of(request, owner=call.user_id))
         keys = [convert.api_key_to_pb(key) for key in page.items]
         return pb.ListApiKeysResponse(api_keys=keys, next_page_token=page.next_page_token)
 
     async def RevokeApiKey(self, request: pb.RevokeApiKeyRequest, call: Call) -> pb.RevokeApiKeyResponse:
         """Ends one of the caller's API keys."""
-        await self._api_keys.revoke(call.user_id, request.api_key_id)
+        await self._api_keys.revoke_api_key(call.user_id, request.api_key_id)
         return pb.RevokeApiKeyResponse()
 
     async def GetJwks(self, request: pb.GetJwksRequest, call: Call) -> pb.GetJwksResponse:
@@ -81,7 +81,7 @@ class AuthApi(rpc.AuthServiceServicer):
         self, request: pb.WatchRevocationsRequest, call: Call
     ) -> AsyncIterator[pb.WatchRevocationsResponse]:
         """Stream revocations as they happen."""
-        async for item in self._feed.watch():
+        async for item in self._feed.watch_revocations():
             yield convert.revocation_to_pb(item, self._clock.now())
 
     async def ExchangeToken(self, request: pb.ExchangeTokenRequest, call: Call) -> pb.ExchangeTokenResponse:
@@ -91,7 +91,7 @@ class AuthApi(rpc.AuthServiceServicer):
 
     async def VerifyApiKey(self, request: pb.VerifyApiKeyRequest, call: Call) -> pb.VerifyApiKeyResponse:
         """Identify the owner of an API key."""
-        return convert.verified_to_pb(await self._api_keys.verify(request.secret, request.client_address))
+        return convert.verified_to_pb(await self._api_keys.verify_api_key(request.secret, request.client_address))
 
     async def RevokeUserSessions(
         self, request: pb.RevokeUserSessionsRequest, call: Call

@@ -36,7 +36,7 @@ class ApiKeyService:
         self._feed = feed
         self._clock = clock
 
-    async def create(
+    async def create_api_key(
         self,
         caller: Identity,
         display_name: str,
@@ -65,14 +65,14 @@ class ApiKeyService:
             await keys.add(key, hash_of(secret))
         return NewApiKey(key, secret)
 
-    async def list_keys(self, user_id: str, page: Page) -> PageResult[ApiKey]:
+    async def list_api_keys(self, user_id: str, page: Page) -> PageResult[ApiKey]:
         """A page of the user's keys, newest first."""
         async with self._keys.read() as keys:
             before_id = str(page.after[0]) if page.after else None
             rows = await keys.list_open(user_id, self._clock.now(), before_id, page.size + 1)
         return page.slice(rows, key=lambda key: [key.api_key_id])
 
-    async def revoke(self, user_id: str, api_key_id: str) -> None:
+    async def revoke_api_key(self, user_id: str, api_key_id: str) -> None:
         """End one of the user's keys. Raises NotFound for others' and ended ones."""
         if not await self._revoke(user_id, only=api_key_id):
             raise NotFound("API key", api_key_id)
@@ -81,7 +81,7 @@ class ApiKeyService:
         """End all of the user's keys."""
         await self._revoke(user_id)
 
-    async def verify(self, secret: str, client_address: str) -> VerifiedKey:
+    async def verify_api_key(self, secret: str, client_address: str) -> VerifiedKey:
         """Return the key, with the scopes that the owner has at present. Raises Unauthenticated, always the same."""
         now = self._clock.now()
         async with self._keys.read() as keys:

@@ -6,7 +6,7 @@ from services.auth import models
 from services.auth.api import AuthApi
 from services.auth.api_key_repository import ApiKeyRepository
 from services.auth.api_key_service import ApiKeyService
-from services.auth.keys import KeyRing
+from services.auth.key_ring import KeyRing
 from services.auth.maintenance import Maintenance
 from services.auth.repository import AuthRepository
 from services.auth.revocation_feed import RevocationFeed

@@ -6,7 +6,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from redfire.auth.v1 import auth_pb2 as pb
 
 from services.auth.api_key import ApiKey, VerifiedKey
-from services.auth.keys import SigningKey
+from services.auth.key_ring import SigningKey
 from services.auth.session import Revocation, Session, Tokens, WatchControlMessage
 from services.kernel.errors import Invalid
 

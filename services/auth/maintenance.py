@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 
 from prometheus_client import Gauge
 
-from services.auth.keys import KeyRing
+from services.auth.key_ring import KeyRing
 from services.auth.repository import AuthRepository
 from services.kernel.clock import Clock
 from services.kernel.data.database import Repositories

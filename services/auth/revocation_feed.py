@@ -25,7 +25,7 @@ class RevocationFeed:
         """Send revocations that are committed to all watchers."""
         self._subscribers.publish(None, list(revocations))
 
-    async def watch(self) -> AsyncIterator[Revocation | WatchControlMessage]:
+    async def watch_revocations(self) -> AsyncIterator[Revocation | WatchControlMessage]:
         """Revocations that have not expired, the end of this snapshot, then each as it happens; heartbeats between."""
         if self._subscribers.draining:
             return

@@ -105,7 +105,7 @@ class SessionService:
             raise AccountInactive
         return await self._begin(user, started, client)
 
-    async def refresh(self, token: str) -> Tokens:
+    async def refresh_token(self, token: str) -> Tokens:
         """New tokens for the same session, with the user's present role.
 
         Of two who use one token at the same time one wins, and the other ends the session for both: one of them may

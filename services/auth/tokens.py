@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 
 import jwt
 
-from services.auth.keys import KeyRing
+from services.auth.key_ring import KeyRing
 from services.auth.session import AuthUser
 from services.kernel.identifiers import new_id
 from services.kernel.identity.identity import AUDIENCE, ISSUER

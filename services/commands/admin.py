@@ -74,7 +74,7 @@ def reset_password(username: str, password_stdin: bool, data_dir: Path, config: 
 @_options
 def rotate_keys(data_dir: Path, config: Path | None, as_json: bool) -> None:
     """Sign new tokens with a new key; tokens signed before stay good until they end."""
-    from services.auth.keys import rotate
+    from services.auth.key_ring import rotate
     from services.auth.settings import AuthSettings
 
     if not data_dir.is_dir():

@@ -74,12 +74,12 @@ class ConfigApi(rpc.ConfigServiceServicer):
     async def SetConfigSchema(self, request: pb.SetConfigSchemaRequest, call: Call) -> pb.SetConfigSchemaResponse:
         """Sets a key's JSON schema."""
         schema = convert.struct_from_pb(request.schema, "schema")
-        schema = await self._configs.set_schema(request.service_name, request.key, schema, writer(call))
+        schema = await self._configs.set_config_schema(request.service_name, request.key, schema, writer(call))
         return pb.SetConfigSchemaResponse(schema=convert.struct_to_pb(schema))
 
     async def GetConfigSchema(self, request: pb.GetConfigSchemaRequest, call: Call) -> pb.GetConfigSchemaResponse:
         """Reads a key's JSON schema."""
-        schema = await self._configs.get_schema(request.service_name, request.key)
+        schema = await self._configs.get_config_schema(request.service_name, request.key)
         return pb.GetConfigSchemaResponse(schema=convert.struct_to_pb(schema))
 
     async def ImportConfigs(self, request: pb.ImportConfigsRequest, call: Call) -> pb.ImportConfigsResponse:

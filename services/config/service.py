@@ -122,7 +122,9 @@ class ConfigService:
             if not _equal(old := here.get(key), new := there.get(key))
         ]
 
-    async def set_schema(self, service_name: str, key: str, schema: dict[str, Json], user_id: str) -> dict[str, Json]:
+    async def set_config_schema(
+        self, service_name: str, key: str, schema: dict[str, Json], user_id: str
+    ) -> dict[str, Json]:
         """Set a key's JSON schema. Raises Invalid, and SchemaBreaksValues naming those there are now."""
         require_json(schema, "schema", self._settings.max_value_bytes)
         require_schema(schema)
@@ -139,7 +141,7 @@ class ConfigService:
             await configs.put_schema(service_name, key, schema, user_id, self._clock.now())
         return schema
 
-    async def get_schema(self, service_name: str, key: str) -> dict[str, Json]:
+    async def get_config_schema(self, service_name: str, key: str) -> dict[str, Json]:
         """The JSON schema that was set for a key, or that the service declares for it. Raises NotFound."""
         async with self._configs.read() as configs:
             schema = await configs.find_schema(service_name, key)

@@ -19,7 +19,7 @@ from services.kernel.runtime.live_settings import LiveSettings
 from services.kernel.runtime.settings import DatabaseSettings
 from services.user import models
 from services.user.administration import Administration
-from services.user.passwords import Passwords
+from services.user.password import Passwords
 from services.user.repository import UserRepository
 from services.user.service import UserService
 from services.user.session_revocations import SessionRevocations
@@ -48,7 +48,7 @@ class UserAdmin:
         """Another role; the user's sessions end. Raises NotFound, Invalid, LastAdmin."""
         _check_role(role)
         user = await self._users.find_by_name(username)
-        changed = await self._administration.set_role(user.user_id, role or user.role)
+        changed = await self._administration.set_user_role(user.user_id, role or user.role)
         await self.sessions_ended()
         return changed
 

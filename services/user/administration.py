@@ -42,7 +42,7 @@ class Administration:
             rows = await users.list_page(filter_, str(page.after[0]) if page.after else None, page.size + 1)
         return page.slice(rows, key=lambda user: [user.user_id])
 
-    async def set_status(self, user_id: str, status: UserStatus) -> User:
+    async def set_user_status(self, user_id: str, status: UserStatus) -> User:
         """Set a user's status; other than ACTIVE it ends the user's sessions and API keys.
 
         Raises: NotFound, LastAdmin, UserClosed.
@@ -55,7 +55,7 @@ class Administration:
 
         return await self._change(user_id, change, ends_api_keys=lambda before: True)
 
-    async def set_role(self, user_id: str, role: str) -> User:
+    async def set_user_role(self, user_id: str, role: str) -> User:
         """Set a user's role; the sessions end. The API keys end too when the new role may do less.
 
         Raises: NotFound, LastAdmin.

@@ -51,12 +51,12 @@ class UserApi(rpc.UserServiceServicer):
 
     async def SetUserStatus(self, request: pb.SetUserStatusRequest, call: Call) -> pb.SetUserStatusResponse:
         """Sets a user's status."""
-        user = await self._administration.set_status(request.user_id, convert.status_from_pb(request.status))
+        user = await self._administration.set_user_status(request.user_id, convert.status_from_pb(request.status))
         return pb.SetUserStatusResponse(user=convert.user_to_pb(user))
 
     async def SetUserRole(self, request: pb.SetUserRoleRequest, call: Call) -> pb.SetUserRoleResponse:
         """Sets a user's role."""
-        user = await self._administration.set_role(request.user_id, request.role)
+        user = await self._administration.set_user_role(request.user_id, request.role)
         return pb.SetUserRoleResponse(user=convert.user_to_pb(user))
 
     async def VerifyPassword(self, request: pb.VerifyPasswordRequest, call: Call) -> pb.VerifyPasswordResponse:

@@ -10,7 +10,7 @@ from services.user import models
 from services.user.administration import Administration
 from services.user.api import UserApi
 from services.user.first_admin import ensure_admin
-from services.user.passwords import Passwords
+from services.user.password import Passwords
 from services.user.repository import UserRepository
 from services.user.service import UserService
 from services.user.session_revocations import SessionRevocations

@@ -13,7 +13,7 @@ from services.kernel.errors import Invalid, NotFound, ResourceExhausted, Unauthe
 from services.kernel.identifiers import new_id
 from services.kernel.runtime.live_settings import LiveSettings
 from services.user.contact import parse_email, parse_phone
-from services.user.passwords import Passwords, check_password
+from services.user.password import Passwords, check_password
 from services.user.repository import UserRepository
 from services.user.session_revocations import SessionRevocations
 from services.user.settings import UserSettings

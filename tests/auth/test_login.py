@@ -8,7 +8,7 @@ from redfire.user.v1 import user_pb2
 from redfire.user.v1.user_pb2_grpc import UserServiceStub
 
 from services.kernel.errors import Denied, ResourceExhausted, Unauthenticated
-from services.user.passwords import Passwords
+from services.user.password import Passwords
 from tests.auth.refusal import refused
 from tests.harness import PASSWORD, Platform
 

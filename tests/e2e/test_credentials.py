@@ -145,7 +145,7 @@ def test_forged_tokens_are_refused(up, trader):
 
 def test_tokens_for_others_are_refused_though_well_signed(up, trader):
     """Signed with the platform's own key, which nobody outside has: issuer, audience and time still count."""
-    from services.auth.keys import KeyRing
+    from services.auth.key_ring import KeyRing
 
     ring = KeyRing(up.data_dir / "auth" / "keys", time.time)
     ring.open()

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from redfire.auth.v1 import auth_pb2
 from redfire.auth.v1.auth_pb2_grpc import AuthServiceStub
 
-from services.auth.keys import FILE, PUBLISH_AHEAD_S, KeyRing, rotate
+from services.auth.key_ring import FILE, PUBLISH_AHEAD_S, KeyRing, rotate
 from services.auth.settings import LONGEST_ACCESS_TOKEN_S
 from services.kernel.errors import StartError
 from tests.auth.session import begin, is_dead
