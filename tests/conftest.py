@@ -1,4 +1,4 @@
-"""What all tests share: the mark of slow folders, and a temporary folder of their own that goes with them."""
+"""Fixtures of all tests: the mark of slow folders, and a temporary folder of their own that goes with them."""
 
 import os
 import shutil

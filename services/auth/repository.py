@@ -140,7 +140,7 @@ class AuthRepository(RevocationRepository):
         )
 
     async def forget_expired(self, now: datetime) -> None:
-        """Delete what is over and can matter to nobody."""
+        """Delete what has expired and has no effect any more."""
         await self._session.execute(delete(RevocationRow).where(RevocationRow.expire_time <= now))
         await self._session.execute(delete(RefreshTokenRow).where(RefreshTokenRow.expire_time <= now))
         await self._session.execute(delete(SessionRow).where(SessionRow.expire_time <= now))

@@ -24,7 +24,7 @@ def name_of(
     | pb.ListConfigVersionsRequest
     | pb.RollbackConfigRequest,
 ) -> ConfigName:
-    """The name that a request speaks of."""
+    """The name in a request."""
     return ConfigName(request.environment, request.service_name, request.key)
 
 

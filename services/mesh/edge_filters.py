@@ -49,7 +49,7 @@ def http_filter(name: str, config_type: str, **config: object) -> Json:
 
 
 def lua(name: str, code: str) -> Json:
-    """A filter of ours, under a name of its own."""
+    """A filter of RedFire, under a name of its own."""
     return {**http_filter("lua", "lua.v3.Lua", default_source_code={"inline_string": code}), "name": name}
 
 

@@ -75,7 +75,7 @@ def route_configuration(contract: Contract, options: EdgeOptions) -> Json:
 
 
 def cors(options: EdgeOptions) -> Json:
-    """CORS: the pages that may call. Tokens travel in a header, so cookies need not be let through."""
+    """CORS: the pages that may call. Tokens travel in a header, so cookies need not pass."""
     return {
         "@type": FILTERS + "cors.v3.CorsPolicy",
         "allow_origin_string_match": [{"safe_regex": {"regex": origin}} for origin in options.cors_origins],

@@ -362,7 +362,7 @@ function envoy_on_request(handle)
     handle:streamInfo():dynamicMetadata():set(CHECK, "problem", problem.problem)
     handle:respond({ [":status"] = "400" }, (field == "" and "" or field .. ": ") .. problem.problem)
   end
-  -- Whatever is not known to be right is not let through.
+  -- Whatever is not known to be right is refused.
   handle:logErr("a REST request could not be checked: " .. tostring(problem))
   handle:respond({ [":status"] = "500" }, "the request could not be checked")
 end

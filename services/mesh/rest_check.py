@@ -6,7 +6,7 @@ before a service is asked.
 
 `keep_body` stands before the transcoder: it refuses what is not sent as JSON and puts the body, as it is, into the
 call's dynamic metadata. `check` stands after it, last of all, where `:path` is the RPC: no path is matched twice, so
-none can be matched differently; what was not kept is not let through. It reads the body once, along the request's
+none can be matched differently; what was not kept does not pass. It reads the body once, along the request's
 message type; names, nesting and JSON's grammar are its business, and that a bool is not "true", "yes" or 1 in quotes,
 nor an enum its number in quotes. All other values remain the transcoder's. gRPC calls pass by.
 

@@ -1,4 +1,4 @@
-"""What a call was refused with, as the error that the kernel makes of it."""
+"""Refusals of calls, as the errors that the kernel makes of them."""
 
 from collections.abc import Awaitable
 from typing import Any

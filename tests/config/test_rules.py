@@ -1,4 +1,4 @@
-"""What a value may be: JSON, without secrets, and as its schema says."""
+"""Values: JSON, without secrets, and as their schema says."""
 
 import time
 from typing import Any

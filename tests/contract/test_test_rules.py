@@ -21,7 +21,7 @@ def functions(tree: ast.AST) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]
 
 
 def reads_clock(node: ast.AST, times: set[str]) -> bool:
-    """Whether an expression has a clock's time in it, or a name that came from one; not what others make of it."""
+    """Test an expression for a clock's time, or a name that came from one; not what others make of it."""
     if isinstance(node, ast.Name):
         return node.id in times
     if isinstance(node, ast.Call):

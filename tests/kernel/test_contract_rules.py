@@ -1,4 +1,4 @@
-"""What certainly meets the contract's rules does so by protovalidate's word, too."""
+"""The compiled check of the contract's rules agrees with protovalidate."""
 
 import importlib
 

@@ -1,4 +1,4 @@
-"""What no request may hold, whatever its rules say."""
+"""Input that no request may hold, whatever its rules say."""
 
 import pytest
 from google.protobuf.duration_pb2 import Duration

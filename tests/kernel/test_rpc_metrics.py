@@ -1,4 +1,4 @@
-"""What Prometheus reads of the RPCs that were served."""
+"""Metrics of served RPCs, as Prometheus reads them."""
 
 import pytest
 from prometheus_client import REGISTRY

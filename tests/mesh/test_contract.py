@@ -1,4 +1,4 @@
-"""What every RPC must state about itself, and that the mesh reads it."""
+"""Policies of RPCs, as the mesh reads them."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""What administrators do, and that one of them always remains."""
+"""Administration of users, and that one administrator always remains."""
 
 import asyncio
 

@@ -85,7 +85,7 @@ class OrderStatus(IntEnum):
     REJECTED = 8
     # Its time was over.
     EXPIRED = 9
-    # Sent, and its outcome is not known; reconciliation will tell. Do not send another.
+    # Sent, and its outcome is not known; reconciliation resolves it. Do not send another.
     UNKNOWN = 10
 
 

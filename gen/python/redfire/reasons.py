@@ -30,7 +30,7 @@ class Reason(StrEnum):
     ACCOUNT_INACTIVE = "ACCOUNT_INACTIVE"
     # The caller lacks the permission named in the metadata.
     PERMISSION_DENIED = "PERMISSION_DENIED"
-    # Too many calls; RetryInfo tells when to come back.
+    # Too many calls; RetryInfo has the time to wait.
     RATE_LIMITED = "RATE_LIMITED"
     # The user name is taken.
     USERNAME_TAKEN = "USERNAME_TAKEN"
@@ -150,7 +150,7 @@ class Reason(StrEnum):
     SELF_TRADE = "SELF_TRADE"
     # The account's equity is below its margin; only reducing orders pass until it is not.
     MARGIN_CALL = "MARGIN_CALL"
-    # Only the venue can tell what became of the order.
+    # The outcome of the order is not known; only the venue knows it.
     OUTCOME_UNKNOWN = "OUTCOME_UNKNOWN"
     # The venue has an order, a trade or a position that the books do not know.
     EXTERNAL_ACTIVITY = "EXTERNAL_ACTIVITY"

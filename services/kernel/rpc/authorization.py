@@ -144,7 +144,7 @@ class StreamGuard:
             raise asyncio.CancelledError
 
     def stop(self) -> None:
-        """The stream is over."""
+        """End the guard: the stream has ended."""
         for stop in self._stops:
             stop()
 

@@ -53,7 +53,7 @@ class ServiceContext:
 
     @property
     def tracing(self) -> Tracing:
-        """Spans of our own; none without a collector."""
+        """Spans of RedFire; none without a collector."""
         return self._resources.tracing
 
     @property
