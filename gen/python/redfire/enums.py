@@ -4,7 +4,7 @@ from enum import IntEnum
 
 
 class Side(IntEnum):
-    """Which way an order goes (FIX 54)."""
+    """The side of an order (FIX 54)."""
 
     # Buy.
     BUY = 1
@@ -13,7 +13,7 @@ class Side(IntEnum):
 
 
 class OrderType(IntEnum):
-    """How an order is priced (FIX 40)."""
+    """The type of an order: its pricing (FIX 40)."""
 
     # At the best prices there are.
     MARKET = 1
@@ -28,13 +28,13 @@ class OrderType(IntEnum):
 
 
 class TimeInForce(IntEnum):
-    """How long an order lives (FIX 59)."""
+    """The lifetime of an order (FIX 59)."""
 
     # Until the end of the trading day.
     DAY = 1
     # Until it is canceled.
     GTC = 2
-    # What fills at once; the rest is canceled.
+    # Immediate or cancel: fills at once as far as it can; the rest is canceled.
     IOC = 3
     # All at once or nothing.
     FOK = 4
@@ -90,7 +90,7 @@ class OrderStatus(IntEnum):
 
 
 class TradingState(IntEnum):
-    """What orders are let through."""
+    """The kinds of orders that are accepted."""
 
     # All that pass the limits.
     ACTIVE = 1
@@ -101,7 +101,7 @@ class TradingState(IntEnum):
 
 
 class OrderGroupKind(IntEnum):
-    """How the orders of a group depend on each other."""
+    """The dependency among the orders of a group."""
 
     # One cancels the other: what one fills, the others lose, in the step that books the fill. Closing orders share one closing
     # quantity and at most one of them is at the venue. An order that is canceled or refused by itself leaves the others.
@@ -113,7 +113,7 @@ class OrderGroupKind(IntEnum):
 
 
 class OrderGroupStatus(IntEnum):
-    """How far a group is."""
+    """The status of a group."""
 
     # Some order of it may still trade.
     ACTIVE = 1
@@ -131,7 +131,7 @@ class AccountKind(IntEnum):
 
 
 class LedgerEntryKind(IntEnum):
-    """What a movement of money is for."""
+    """The purpose of a movement of money."""
 
     # Money in or out.
     DEPOSIT = 1

@@ -144,7 +144,7 @@ class ConfigServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def DiffConfigs(self, request, context):
-        """What differs between two environments.
+        """Returns the differences between two environments.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

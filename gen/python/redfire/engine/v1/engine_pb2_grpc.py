@@ -167,7 +167,7 @@ class EngineServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def QueryState(self, request, context):
-        """What a gateway has: for reconciliation.
+        """Returns a gateway's orders, trades, positions and accounts: for reconciliation.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

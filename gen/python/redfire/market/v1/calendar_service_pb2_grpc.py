@@ -28,7 +28,7 @@ if _version_not_supported:
 class CalendarServiceStub:
     """The exchanges' calendar, the one that the whole platform goes by. On Chinese exchanges a trading day begins at 17:00
     Shanghai time of the trading day before; an exchange that the calendar does not know is open round the clock, its days
-    are UTC's. What a simulated gateway does round the clock is not said here.
+    are UTC's. What a simulated gateway does round the clock is not stated here.
     """
 
     def __init__(self, channel):
@@ -57,7 +57,7 @@ class CalendarServiceStub:
 class CalendarServiceServicer:
     """The exchanges' calendar, the one that the whole platform goes by. On Chinese exchanges a trading day begins at 17:00
     Shanghai time of the trading day before; an exchange that the calendar does not know is open round the clock, its days
-    are UTC's. What a simulated gateway does round the clock is not said here.
+    are UTC's. What a simulated gateway does round the clock is not stated here.
     """
 
     def ListTradingDays(self, request, context):
@@ -76,7 +76,7 @@ class CalendarServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def StreamSessions(self, request, context):
-        """What the markets of instruments do now, then each change of state or trading day when it comes, with `heartbeat` when
+        """Streams the present session of each instrument's market, then each change of state or trading day when it comes, with `heartbeat` when
         idle and `end` at last. A reader that falls behind gets the latest.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -112,7 +112,7 @@ def add_CalendarServiceServicer_to_server(servicer, server):
 class CalendarService:
     """The exchanges' calendar, the one that the whole platform goes by. On Chinese exchanges a trading day begins at 17:00
     Shanghai time of the trading day before; an exchange that the calendar does not know is open round the clock, its days
-    are UTC's. What a simulated gateway does round the clock is not said here.
+    are UTC's. What a simulated gateway does round the clock is not stated here.
     """
 
     @staticmethod

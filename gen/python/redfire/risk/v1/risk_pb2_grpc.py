@@ -131,14 +131,14 @@ class RiskServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def GetExposure(self, request, context):
-        """What an account has at stake now.
+        """Returns an account's exposure.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetTradingState(self, request, context):
-        """What orders are let through: everybody's state and the account's; the stricter one counts.
+        """Returns the kinds of orders that are accepted: everybody's state and the account's; the stricter one counts.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

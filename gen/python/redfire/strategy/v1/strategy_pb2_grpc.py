@@ -153,7 +153,7 @@ class StrategyServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def GetPerformance(self, request, context):
-        """How a strategy has done so far, from its trades.
+        """Returns a strategy's performance so far, from its trades.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -542,7 +542,7 @@ class StrategyService:
 
 
 class WorkerServiceStub:
-    """What a worker process and the strategy service say to each other.
+    """Assignments to worker processes, and the workers' reports.
     """
 
     def __init__(self, channel):
@@ -569,18 +569,18 @@ class WorkerServiceStub:
 
 
 class WorkerServiceServicer:
-    """What a worker process and the strategy service say to each other.
+    """Assignments to worker processes, and the workers' reports.
     """
 
     def WatchAssignments(self, request, context):
-        """What the worker is to run, and changes of it.
+        """Streams the strategies that the worker is to run, and changes of them.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ReportStrategies(self, request, context):
-        """What became of it.
+        """Reports the states of the worker's strategies.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -620,7 +620,7 @@ def add_WorkerServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class WorkerService:
-    """What a worker process and the strategy service say to each other.
+    """Assignments to worker processes, and the workers' reports.
     """
 
     @staticmethod
