@@ -22,7 +22,7 @@ class Tasks:
         """Run a coroutine; its exception is logged, unless it is a refusal and a caller has `awaited` it."""
         task = asyncio.get_running_loop().create_task(coroutine, name=name)
         self._tasks.add(task)
-        task.add_done_callback(self._heard if awaited else self._ended)
+        task.add_done_callback(self._ended_as_awaited if awaited else self._ended)
         return task
 
     def supervise(self, name: str, run: Callable[[], Awaitable[None]]) -> asyncio.Task[Any]:
@@ -39,7 +39,7 @@ class Tasks:
             for task in pending:
                 log.warning("task %s does not stop", task.get_name())
 
-    def _heard(self, task: asyncio.Task[Any]) -> None:
+    def _ended_as_awaited(self, task: asyncio.Task[Any]) -> None:
         if not task.cancelled() and isinstance(task.exception(), RedFireError):
             self._tasks.discard(task)
         else:

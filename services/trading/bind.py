@@ -54,17 +54,17 @@ from services.trading.venue.report_handler import ReportHandler
 TRIM_EVERY_S = 60.0
 
 
-def bind(process: ServiceContext) -> None:
+def bind(context: ServiceContext) -> None:
     """Build the service."""
-    start, settings = process.section(TradingSettings), process.live(TradingSettings)
-    database = process.database("trading", models.Base)
+    start, settings = context.section(TradingSettings), context.live(TradingSettings)
+    database = context.database("trading", models.Base)
     repositories = database.repositories(TradingRepository)
-    outbox = process.outbox(database, models.OutboxRow)
-    market, engine = process.peer(MarketServiceStub), EngineClient(process.peer(EngineServiceStub))
-    risk = RiskClient(process.peer(RiskServiceStub))
+    outbox = context.outbox(database, models.OutboxRow)
+    market, engine = context.peer(MarketServiceStub), EngineClient(context.peer(EngineServiceStub))
+    risk = RiskClient(context.peer(RiskServiceStub))
 
     calendar = Calendar.load()
-    days = TradingDays(calendar, process.clock.now_ns)
+    days = TradingDays(calendar, context.clock.now_ns)
     cache = TradingCache(
         start.kept_finished_orders,
         lambda: settings.value.close_first,
@@ -78,20 +78,20 @@ def bind(process: ServiceContext) -> None:
     commit_log = CommitLog(
         database.writer(), statements, OutboxEvents(outbox), convert.encode_change, cache.last_prices
     )
-    store = TradingStore(cache, commit_log, repositories, process.clock, convert.encode_change, convert.describe_change)
+    store = TradingStore(cache, commit_log, repositories, context.clock, convert.encode_change, convert.describe_change)
     streams = Streams(
-        process.clock,
+        context.clock,
         lambda: settings.value.stream_buffer,
         store.snapshot,
         store.missed,
         lambda: (commit_log.trimmed_through, commit_log.published),
     )
-    quotes = Quotes(market, process.tasks, cache.last_prices, process.clock, engine.simulated)
+    quotes = Quotes(market, context.tasks, cache.last_prices, context.clock, engine.simulated)
 
     def takes_orders(symbol: str, gateway: str) -> bool:
         # The simulated exchange is open round the clock, unless it keeps the exchanges' hours.
         round_the_clock = engine.simulated.get(gateway, True) and not cache.enforces_sessions
-        return round_the_clock or calendar.takes_orders(symbol, process.clock.now_ns())
+        return round_the_clock or calendar.takes_orders(symbol, context.clock.now_ns())
 
     pre_trade_checks = PreTradeChecks(
         cache,
@@ -101,9 +101,9 @@ def bind(process: ServiceContext) -> None:
         posts=lambda gateway: engine.simulated.get(gateway, True),  # vnpy's gateways have no post-only orders
         takes_orders=takes_orders,
     )
-    exits = ExitChecks(store, risk, process.tasks)
+    exits = ExitChecks(store, risk, context.tasks)
     settlement = GroupSettlement(store, exits)
-    stops = Stops(store, quotes, pre_trade_checks, risk, exits, process.tasks, engine.is_connected)
+    stops = Stops(store, quotes, pre_trade_checks, risk, exits, context.tasks, engine.is_connected)
     self_trade_prevention = SelfTradePrevention(store)
 
     def complete(changes: ChangeSet) -> None:
@@ -124,14 +124,14 @@ def bind(process: ServiceContext) -> None:
     externals = Externals(store, database, external_repositories, instruments)
     adjustments = PositionAdjustments(store, instruments, quotes)
     reconcile = asyncio.Event()
-    order_router = OrderRouter(store, engine, process.tasks, start.senders, reconcile.set)
+    order_router = OrderRouter(store, engine, context.tasks, start.senders, reconcile.set)
     report_handler = ReportHandler(store, stops, engine, externals, reconcile.set)
     reconciliation = Reconciliation(
         store,
         engine,
         settings,
         external_repositories,
-        process.tasks,
+        context.tasks,
         adjustments,
         order_router,
         report_handler,
@@ -153,17 +153,17 @@ def bind(process: ServiceContext) -> None:
         self_trade_prevention,
         repositories,
     )
-    replacement = ReplaceService(store, instruments, quotes, pre_trade_checks, risk, stops, engine, process.tasks)
+    replacement = ReplaceService(store, instruments, quotes, pre_trade_checks, risk, stops, engine, context.tasks)
     leases = Leases(store, accounts, repositories, database.writer(), statements, orders.cancel_leased)
-    previews = PreviewService(accounts, instruments, quotes, pre_trade_checks, risk, leases, process.clock)
+    previews = PreviewService(accounts, instruments, quotes, pre_trade_checks, risk, leases, context.clock)
     groups = GroupService(store, accounts, orders, pre_trade_checks, risk, stops, repositories)
-    process.serve(OrderApi(orders, groups, replacement, previews, streams, leases))
-    process.serve(
+    context.serve(OrderApi(orders, groups, replacement, previews, streams, leases))
+    context.serve(
         ReconciliationApi(
             ReconciliationService(store, externals, external_repositories, reconciliation, instruments, engine)
         )
     )
-    process.serve(AccountApi(AccountService(store, accounts, orders, repositories)))
+    context.serve(AccountApi(AccountService(store, accounts, orders, repositories)))
 
     async def open_first_account(event: Event) -> None:
         await accounts.open_first(event.user_registered.user_id)
@@ -177,23 +177,23 @@ def bind(process: ServiceContext) -> None:
         await streams.drain()
         await order_router.idle()
 
-    process.events.subscribe("user.registered", open_first_account)
-    process.on_start(store.load)
-    process.on_start(leases.load)
-    process.on_drain(drain)
-    process.ready_when("books", lambda: store.is_open)
-    process.ready_when("gateways", lambda: reconciliation.done_once)
-    process.background("recover", store.recover)
-    process.background("events", report_handler.follow)
-    process.background("reconcile", reconciliation.run)
-    process.background("prices", quotes.follow)
-    process.background("stops", stops.keep)
-    process.background("stops-retry", stops.retry)
-    process.background("day-ends", day_ends.keep)
-    process.background("self-trades", self_trade_prevention.keep)
-    process.background("leases", leases.keep)
-    process.background("instruments", instruments.refresh)
-    process.background("trim", trim)
-    process.background("settlement", Settlement(store, quotes).run)
+    context.events.subscribe("user.registered", open_first_account)
+    context.on_start(store.load)
+    context.on_start(leases.load)
+    context.on_drain(drain)
+    context.ready_when("books", lambda: store.is_open)
+    context.ready_when("gateways", lambda: reconciliation.done_once)
+    context.background("recover", store.recover)
+    context.background("events", report_handler.follow)
+    context.background("reconcile", reconciliation.run)
+    context.background("prices", quotes.follow)
+    context.background("stops", stops.keep)
+    context.background("stops-retry", stops.retry)
+    context.background("day-ends", day_ends.keep)
+    context.background("self-trades", self_trade_prevention.keep)
+    context.background("leases", leases.keep)
+    context.background("instruments", instruments.refresh)
+    context.background("trim", trim)
+    context.background("settlement", Settlement(store, quotes).run)
     if start.enforce_sessions:
-        process.background("margin-calls", MarginCalls(store).run)
+        context.background("margin-calls", MarginCalls(store).run)

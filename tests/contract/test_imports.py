@@ -66,30 +66,18 @@ def circle(graph: Mapping[str, set[str]]) -> list[str]:
     return []
 
 
-def without(graph: Mapping[str, set[str]], known: set[tuple[str, str]]) -> dict[str, set[str]]:
-    """The graph without known edges."""
-    return {name: {other for other in others if (name, other) not in known} for name, others in graph.items()}
-
-
 def test_no_module_imports_itself_through_others():
     assert len(imports()) > 300
     assert sum(map(len, imports().values())) > 1000
-    assert circle(without(imports(), KNOWN)) == []
+    assert circle(imports()) == []
 
 
 def test_no_room_imports_itself_through_others():
     parents = {".".join(name.split(".")[:length]) for name in modules() for length in range(1, name.count(".") + 1)}
     graphs = {parent: room_imports(parent) for parent in parents}
     assert len([graph for graph in graphs.values() if len(graph) > 1]) >= 6
-    circles = {parent: circle(without(graph, KNOWN)) for parent, graph in graphs.items()}
+    circles = {parent: circle(graph) for parent, graph in graphs.items()}
     assert {parent: found for parent, found in circles.items() if found} == {}
-
-
-def test_known_circles_are_taken_out_when_they_are_gone():
-    edges = {(name, other) for name, others in imports().items() for other in others}
-    for parent in {name.rpartition(".")[0] for name, _ in KNOWN}:
-        edges |= {(name, other) for name, others in room_imports(parent).items() for other in others}
-    assert KNOWN - edges == set()
 
 
 def test_a_circle_inside_functions_and_for_types_is_found():
@@ -143,7 +131,3 @@ def test_attributes_that_are_set_later_are_found():
     assert {target.attr for target in attributes_set(tree) if not is_own(target)} == {
         "b", "c", "d", "e", "f", "(setattr)",
     }  # fmt: skip
-
-
-# Circles that are there yet, of rooms: (importing, imported), one edge of each.
-KNOWN: set[tuple[str, str]] = set()

@@ -57,7 +57,7 @@ class EventBus:
         """Hand every event with this key to `handler`; it is tried again until it does not raise."""
         self._handlers.setdefault(routing_key, []).append(handler)
 
-    def wants(self, routing_key: str) -> bool:
+    def has_subscriber(self, routing_key: str) -> bool:
         """Test for a subscriber of this key. A broker subscribes to all keys: it carries them out of here."""
         return routing_key in self._handlers
 
@@ -85,9 +85,9 @@ class Outbox:
         # How often the oldest event was not taken.
         self._attempts: tuple[str, int] = ("", 0)
 
-    def wants(self, routing_key: str) -> bool:
+    def has_subscriber(self, routing_key: str) -> bool:
         """Test for a subscriber: on the order path, an event without one need not be written."""
-        return self._bus.wants(routing_key)
+        return self._bus.has_subscriber(routing_key)
 
     def event(self, routing_key: str) -> Event:
         """A new event; set its payload."""

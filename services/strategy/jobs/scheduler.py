@@ -46,18 +46,18 @@ class Scheduler:
 
     def __init__(
         self,
-        process: ServiceContext,
+        context: ServiceContext,
         repositories: Repositories[JobRepository],
         watchers: Watchers,
         settings: Callable[[], StrategySettings],
         clock: Clock,
     ) -> None:
-        self._host = process
+        self._context = context
         self._repositories = repositories
         self._watchers = watchers
         self._settings = settings
         self._clock = clock
-        self._root = process.data_dir / "strategy" / "backtests"
+        self._root = context.data_dir / "strategy" / "backtests"
         self._jobs: dict[str, Job] = {}
         self._queue = FairQueue()
         self._running: dict[str, _Running] = {}
@@ -81,7 +81,7 @@ class Scheduler:
 
     async def resume(self) -> None:
         """Take up what the last process left: what ran is run again, from its beginning, and not without end."""
-        await self._host.run_blocking(kill_left, self._root.absolute())
+        await self._context.run_blocking(kill_left, self._root.absolute())
         async with self._repositories() as repository:
             for job in await repository.list_not_ended():
                 if job.status is Status.RUNNING:
@@ -92,10 +92,10 @@ class Scheduler:
                     await repository.put(job)
                 if job.status is Status.QUEUED:
                     self._enqueue(job)
-            there = await self._host.run_blocking(list_job_ids, self._root)
+            there = await self._context.run_blocking(list_job_ids, self._root)
             orphans = set(there) - await repository.known(there)
         for job_id in orphans:
-            await self._host.run_blocking(self.folder(job_id).delete)
+            await self._context.run_blocking(self.folder(job_id).delete)
 
     def submit(self, job: Job) -> None:
         """Run a job when its turn comes; it is in the database."""
@@ -111,7 +111,7 @@ class Scheduler:
             job = job.ended(self._clock.now(), Status.CANCELED)
             # To its end, also when the caller disconnects: it is in no queue any more.
             await asyncio.shield(
-                self._host.tasks.spawn(f"cancel {job_id}", self._patiently(self._end, job), awaited=True)
+                self._context.tasks.spawn(f"cancel {job_id}", self._patiently(self._end, job), awaited=True)
             )
             return job
         running = self._running.get(job_id)
@@ -163,7 +163,7 @@ class Scheduler:
         async with self._repositories() as repository:
             await repository.delete(job.user_id, job.job_id)
         self._watchers.end(job.job_id, "DELETED")
-        await self._host.run_blocking(self.folder(job.job_id).delete)
+        await self._context.run_blocking(self.folder(job.job_id).delete)
 
     async def stop(self) -> None:
         """Kill what runs; it waits again and is run by the next process."""
@@ -202,7 +202,7 @@ class Scheduler:
         """Run its process; the job as it ended."""
         running = self._running[job.job_id]
         folder = self.folder(job.job_id)
-        await self._host.run_blocking(folder.begin)
+        await self._context.run_blocking(folder.begin)
         process = running.process = self._new_process(job, folder)
         started = self._clock.monotonic()
 
@@ -218,11 +218,13 @@ class Scheduler:
         if running.canceled:
             if job.kind is Kind.OPTIMIZATION:
                 # What it has written down counts, though it was killed then.
-                job = replace(job, result=(await self._host.run_blocking(self._outcome, folder, ProcessExit())).result)
+                job = replace(
+                    job, result=(await self._context.run_blocking(self._outcome, folder, ProcessExit())).result
+                )
             else:
-                await self._host.run_blocking(folder.delete)
+                await self._context.run_blocking(folder.delete)
             return job.ended(self._clock.now(), Status.CANCELED)
-        outcome = await self._host.run_blocking(self._outcome, folder, process_exit)
+        outcome = await self._context.run_blocking(self._outcome, folder, process_exit)
         job = replace(job, result=outcome.result)
         if outcome.failure is Failure.NONE:
             job = replace(job, progress=replace(progress, done=progress.total))
@@ -264,7 +266,7 @@ class Scheduler:
             setup=job.setup.to_json(),
             root=str(self._root.absolute()),
             folder=str(folder.part.absolute()),
-            data_dir=str(self._host.data_dir.absolute()),
+            data_dir=str(self._context.data_dir.absolute()),
             strategies_dir=str(settings.strategies_dir.absolute()) if settings.strategies_dir else "",
             home=str(home.absolute()),
             parent=os.getpid(),
