@@ -36,10 +36,10 @@ class EngineApi(rpc.EngineServiceServicer):
         page = Page.of(request)
         after = page.after[0] if page.after else ""
         gateways = [gateway for gateway in self._engine.list_gateways() if gateway.gateway_name > after]
-        found = page.slice(gateways[: page.size + 1], key=lambda gateway: [gateway.gateway_name])
+        page_result = page.slice(gateways[: page.size + 1], key=lambda gateway: [gateway.gateway_name])
         return pb.ListGatewaysResponse(
-            gateways=[convert.gateway_to_pb(gateway) for gateway in found.items],
-            next_page_token=found.next_page_token,
+            gateways=[convert.gateway_to_pb(gateway) for gateway in page_result.items],
+            next_page_token=page_result.next_page_token,
         )
 
     async def ConnectGateway(self, request: pb.ConnectGatewayRequest, call: Call) -> pb.ConnectGatewayResponse:
@@ -107,13 +107,13 @@ class EngineApi(rpc.EngineServiceServicer):
     async def StreamEvents(
         self, request: pb.StreamEventsRequest, call: Call
     ) -> AsyncGenerator[pb.StreamEventsResponse, None]:
-        """What gateways say, numbered."""
+        """Updates of gateways, numbered."""
         async with aclosing(self._events.read(request.resume_after_sequence, request.epoch)) as stream:
             async for event in stream:
                 yield convert.event_to_pb(event, self._clock.now(), self._engine.find_gateway)
 
     async def QueryState(self, request: pb.QueryStateRequest, call: Call) -> pb.QueryStateResponse:
-        """What a gateway has."""
+        """Orders, trades, positions and accounts of a gateway."""
         sequence, state = await self._engine.query_state(
             request.gateway_name, list(request.order_ids), request.trades_cursor
         )

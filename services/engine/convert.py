@@ -67,7 +67,7 @@ _BY_NUMBER: dict[Any, dict[Any, Any]] = {
 
 
 def order_from_pb(request: pb.SendOrderRequest) -> OrderRequest:
-    """The order of a request. Raises Invalid for enums that say nothing."""
+    """The order of a request. Raises: Invalid for enums without a value."""
     order_type = _enum_from_pb(OrderType, request.type, "type")
     return OrderRequest(
         gateway_name=request.gateway_name,
@@ -126,7 +126,7 @@ def instrument_to_pb(instrument: Instrument, gateway_name: str) -> market.Instru
 
 
 def order_to_pb(update: OrderUpdate) -> pb.OrderUpdate:
-    """What a gateway says of an order."""
+    """An order as its gateway reports it."""
     return pb.OrderUpdate(
         gateway_name=update.gateway_name,
         order_id=update.order_id,
@@ -189,7 +189,7 @@ def account_to_pb(update: AccountUpdate) -> pb.AccountUpdate:
 
 
 def state_to_pb(sequence: int, epoch: str, state: VenueState) -> pb.QueryStateResponse:
-    """What a gateway has. What cannot be put into a message is left out, and logged."""
+    """State of a gateway. A value that cannot be put into a message is left out, and logged."""
     return pb.QueryStateResponse(
         sequence=sequence,
         epoch=epoch,
@@ -225,18 +225,18 @@ def event_to_pb(
 ) -> pb.StreamEventsResponse:
     """A message of StreamEvents.
 
-    In the place of an event that cannot be put into one stands the state of its gateway: the stream goes on, and who
-    reads it asks the gateway anew, as after any change of its state.
+    In the place of an event that cannot be put into one stands the state of its gateway: the stream goes on, and its
+    reader asks the gateway anew, as after any change of its state.
     """
     try:
         return _readable_event_to_pb(event, now)
     except Exception:
         assert isinstance(event, Numbered)
         _poison(event.update)
-        found = gateway(event.update.gateway_name) if event.update is not None else None
-        if found is None:
+        state = gateway(event.update.gateway_name) if event.update is not None else None
+        if state is None:
             return pb.StreamEventsResponse(sequence=event.sequence, heartbeat=timestamp_to_pb(now))
-        return pb.StreamEventsResponse(sequence=event.sequence, gateway=gateway_to_pb(found))
+        return pb.StreamEventsResponse(sequence=event.sequence, gateway=gateway_to_pb(state))
 
 
 def _readable_event_to_pb(event: Started | Numbered, now: datetime) -> pb.StreamEventsResponse:
@@ -268,7 +268,7 @@ def tick_frame(tick: Any, sequence: int) -> bytes:
     """
     extra = tick.extra or {}
     time_ns = extra.get("time_ns")
-    if time_ns is None:  # of a gateway that is not ours
+    if time_ns is None:  # of a third party's gateway
         time_ns = round(tick.datetime.timestamp() * 1e6) * 1000
         _check_numbers(tick)
     message = market.Tick(
@@ -342,10 +342,10 @@ def _varint(number: int) -> bytes:
 
 
 def _enum_from_pb(enum: Any, number: int, field: str) -> Any:
-    found = _BY_NUMBER[enum].get(number)
-    if found is None:
+    member = _BY_NUMBER[enum].get(number)
+    if member is None:
         raise Invalid(f"{field} is not one that a gateway takes", field=field)
-    return found
+    return member
 
 
 def timestamp_to_pb(time: datetime) -> Timestamp:

@@ -1,4 +1,4 @@
-"""The event stream: what gateways say, numbered, with a history to resume from."""
+"""The event stream: updates of gateways, numbered, with a history to resume from."""
 
 import asyncio
 from collections import deque

@@ -3,7 +3,7 @@
 from prometheus_client import Counter
 
 unreadable = Counter(
-    "engine_unreadable_reports_total", "What a gateway said and could not be understood.", ["gateway", "kind"]
+    "engine_unreadable_reports_total", "Reports of a gateway that could not be read.", ["gateway", "kind"]
 )
 foreign_ticks = Counter(
     "engine_foreign_ticks_total", "Ticks dropped since another gateway is their symbol's.", ["gateway"]

@@ -1,4 +1,4 @@
-"""The engine's tables: the simulated exchange's book, and the orders and trades of other gateways."""
+"""The engine's tables: the simulated exchange's orders, and the orders and trades of other gateways."""
 
 from datetime import datetime
 from decimal import Decimal
@@ -62,7 +62,7 @@ class SimTradeRow(Base):
 
 
 class SimPositionRow(Base):
-    """What all of SIM's orders together hold of a symbol and side."""
+    """The position of all of SIM's orders together in a symbol and side."""
 
     __tablename__ = "sim_positions"
 
@@ -73,7 +73,7 @@ class SimPositionRow(Base):
 
 
 class SimStateRow(Base):
-    """What else SIM remembers: the trading day, and where each simulated market stands (`market:SYMBOL`)."""
+    """Other state of SIM: the trading day, and that of each simulated market (`market:SYMBOL`)."""
 
     __tablename__ = "sim_state"
 
@@ -85,7 +85,7 @@ class GatewayOrderRow(Base):
     """An order for another gateway, written before it is sent; `venue_order_id` is empty until the gateway names it.
 
     `state` is SENDING (it may be at the venue), SENT, or REFUSED (it never was); `status` and `cumulative_quantity` are
-    what the venue said last, and `is_open` whether more may follow. Rows of the version before have no state and side.
+    the venue's last report, and `is_open` whether more may follow. Rows of the version before have no state and side.
     """
 
     __tablename__ = "gateway_orders"
@@ -111,7 +111,7 @@ class GatewayOrderRow(Base):
 
 
 class GatewayTradeRow(Base):
-    """A fill that another gateway told of, whoever's order it was; numbered in the order in which they were told."""
+    """A fill that another gateway reported, of any order; numbered in the order in which they were reported."""
 
     __tablename__ = "gateway_trades"
     __table_args__ = (

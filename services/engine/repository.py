@@ -1,4 +1,4 @@
-"""The engine's rows in the database. What the order path writes goes through the group writer (`sim_ledger`)."""
+"""The engine's rows in the database. The order path writes through the group writer (`sim.store`, …)."""
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime
@@ -53,8 +53,8 @@ class EngineRepository:
 
     async def list_sim_trades_of_day(self, trading_day: int, after: int | None, limit: int) -> Sequence[SimTradeRow]:
         """SIM's fills after an id, or those of a trading day; in order."""
-        wanted = SimTradeRow.trading_day == trading_day if after is None else SimTradeRow.venue_trade_id > after
-        query = select(SimTradeRow).where(wanted).order_by(SimTradeRow.venue_trade_id).limit(limit)
+        in_range = SimTradeRow.trading_day == trading_day if after is None else SimTradeRow.venue_trade_id > after
+        query = select(SimTradeRow).where(in_range).order_by(SimTradeRow.venue_trade_id).limit(limit)
         return (await self._session.scalars(query)).all()
 
     async def list_recent_sim_order_ids(self, limit: int) -> list[tuple[str, int, datetime]]:
@@ -82,7 +82,7 @@ class EngineRepository:
         return (await self._session.scalars(select(SimPositionRow))).all()
 
     async def sim_state(self) -> dict[str, Any]:
-        """What else SIM remembers, by key."""
+        """Other state of SIM, by key."""
         return {row.key: row.value for row in await self._session.scalars(select(SimStateRow))}
 
     async def find_gateway_order(self, order_id: str) -> GatewayOrderRow | None:

@@ -1,4 +1,4 @@
-"""Rules of the engine: which gateway an order goes to, when it may, and what of a gateway is known."""
+"""Rules of the engine: the gateway of an order, when it may be sent, and the state of gateways."""
 
 from decimal import Decimal
 
@@ -23,7 +23,7 @@ class SymbolAtOtherGateway(FailedPrecondition):
 
 
 class EngineService:
-    """Gateways and what can be asked of them."""
+    """Gateways, and the requests to them."""
 
     def __init__(
         self,
@@ -80,7 +80,7 @@ class EngineService:
         try:
             venue = self._check(request)
         except (FailedPrecondition, Invalid, NotFound):
-            # These say that the gateway has no such order: not of one that was sent before.
+            # These mean that the gateway has no such order, which is wrong for one that was sent before.
             known = await self._gateways.venue(request.gateway_name, connected=False).sent_before(request.order_id)
             if known:
                 return known
@@ -114,7 +114,7 @@ class EngineService:
         await self._gateways.venue(gateway_name).amend(order_id, venue_order_id, quantity, price)
 
     async def query_state(self, gateway_name: str, order_ids: list[str], trades_cursor: str) -> tuple[int, VenueState]:
-        """What a gateway has, and the sequence it is true at: all events up to it are part of what is told."""
+        """State of a gateway, and the sequence it is true at: all events up to it are part of the state."""
         venue = self._gateways.venue(gateway_name, connected=False)
         sequence = self._events.sequence
         return sequence, await venue.state(order_ids, trades_cursor)

@@ -8,18 +8,18 @@ from services.kernel.runtime.settings import Section
 
 
 class GatewaySettings(BaseModel):
-    """A vnpy gateway of another package: which class, and what its `connect` is given."""
+    """A vnpy gateway of another package: its class, and the setting for its `connect`."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
 
     module: str = Field(description="The Python module, for instance `vnpy_ctp`.")
     class_name: str = Field(alias="class", description="Its gateway class, for instance `CtpGateway`.")
-    setting: dict[str, Any] = Field(default_factory=dict, description="What the gateway's connect() is given.")
+    setting: dict[str, Any] = Field(default_factory=dict, description="Setting for the gateway's connect().")
     auto_connect: bool = Field(default=True, description="Whether it is connected when the engine starts.")
 
 
 class EngineSettings(Section):
-    """What the engine is told: the feed, the instruments, the gateways, and the simulated exchange's manners."""
+    """The feed, the instruments, the gateways, and the behaviour of the simulated exchange."""
 
     section: ClassVar[str] = "engine"
 
@@ -42,10 +42,10 @@ class EngineSettings(Section):
     settle_s: float = Field(
         default=3.0,
         ge=0,
-        description="How long after its connection a gateway is taken to tell its orders and trades of the day.",
+        description="Time after its connection in which a gateway sends its orders and trades of the day.",
     )
     connect_timeout_s: float = Field(
-        default=30.0, gt=0, description="A gateway that says nothing for so long after connect is in error."
+        default=30.0, gt=0, description="A gateway that sends nothing for so long after connect is in error."
     )
     sim_ticks_per_second: float = Field(
         default=10.0, gt=0, le=2000, description="Ticks per second of each simulated symbol; may change while running."
@@ -57,7 +57,7 @@ class EngineSettings(Section):
         default=0.0,
         ge=0,
         le=1,
-        description="The part of orders that SIM refuses for no reason; may change while running.",
+        description="The part of orders that SIM refuses at random; may change while running.",
     )
     stream_buffer_ticks: int = Field(
         default=65_536, ge=16, description="Ticks that wait for a reader of the tick stream before it is too slow."

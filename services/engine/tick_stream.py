@@ -1,4 +1,4 @@
-"""The tick stream: every tick encoded once, a bounded queue per reader, and room for a feed that can wait."""
+"""The tick stream: every tick encoded once, a bounded queue per reader, and flow control for a feed that can wait."""
 
 import asyncio
 import logging
@@ -28,7 +28,7 @@ class TooSlow(ResourceExhausted):
 
 
 class ControlMessage(Enum):
-    """What a stream says besides ticks."""
+    """Messages of a stream besides ticks."""
 
     HEARTBEAT = "heartbeat"
     FEED_ENDED = "feed ended"
@@ -36,7 +36,7 @@ class ControlMessage(Enum):
 
 @dataclass(frozen=True, slots=True)
 class FeedNature:
-    """How the ticks come: see the contract's StreamTicksResponse.Started."""
+    """Properties of the feed: see the contract's StreamTicksResponse.Started."""
 
     paced: bool
     realtime: bool
@@ -53,7 +53,7 @@ class TickReader:
         self.too_slow = False
 
     def put(self, frame: bytes) -> None:
-        """Queue a frame; a reader whose queue is full is ended rather than lied to."""
+        """Queue a frame; a reader whose queue is full is ended, since it would miss ticks."""
         if len(self.frames) >= self._limit:
             self.too_slow = True
             self.frames.clear()
@@ -76,7 +76,7 @@ class TickReader:
 class TickStream:
     """Fans ticks out. `encode(tick, sequence)` makes a frame: the bytes of field 1 of a StreamTicksResponse.
 
-    Sequences of symbols begin where `begin` says, which is called before the first tick.
+    Sequences of symbols begin as `begin` sets them, which is called before the first tick.
     """
 
     def __init__(
@@ -103,7 +103,7 @@ class TickStream:
 
     @property
     def readers(self) -> int:
-        """How many read."""
+        """Number of readers."""
         return len(self._readers)
 
     def begin(self, first_sequence: int) -> None:
@@ -133,7 +133,7 @@ class TickStream:
             self._sequences[symbol] += 1
 
     def end_feed(self) -> None:
-        """The replay has come to its end; so every reader hears, also those who come later."""
+        """End the replay: every reader gets FEED_ENDED, also those who come later."""
         self._ended = True
         for reader in self._readers:
             reader.wake.set()
@@ -153,7 +153,7 @@ class TickStream:
             await self._changed.wait()
 
     async def read(self) -> AsyncGenerator[bytes | ControlMessage, None]:
-        """Batches of frames as they come, and news. Raises: TooSlow."""
+        """Batches of frames as they come, and control messages. Raises: TooSlow."""
         reader = TickReader(self._limit)
         self._readers.add(reader)
         self._changed.set()

@@ -1,4 +1,4 @@
-"""What gateways say of orders, trades, positions and themselves, in the platform's words."""
+"""Updates by gateways: orders, trades, positions, accounts and their own state, in the platform's words."""
 
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -9,21 +9,21 @@ from redfire.reasons import Reason
 
 
 class Side(StrEnum):
-    """Which way an order goes."""
+    """The side of an order."""
 
     BUY = "BUY"
     SELL = "SELL"
 
 
 class OrderType(StrEnum):
-    """How a gateway's order is priced; stops are held by trading."""
+    """The type of a gateway's order; stops are emulated by trading."""
 
     MARKET = "MARKET"
     LIMIT = "LIMIT"
 
 
 class TimeInForce(StrEnum):
-    """How long an order lives."""
+    """The lifetime of an order."""
 
     DAY = "DAY"
     GTC = "GTC"
@@ -33,7 +33,7 @@ class TimeInForce(StrEnum):
 
 
 class PositionEffect(StrEnum):
-    """Whether an order opens or closes."""
+    """The effect of an order on positions."""
 
     OPEN = "OPEN"
     CLOSE = "CLOSE"
@@ -61,7 +61,7 @@ class OrderStatus(StrEnum):
 
     @property
     def is_open(self) -> bool:
-        """Whether more may happen to the order."""
+        """True while more may happen to the order."""
         return self in _OPEN
 
 
@@ -69,7 +69,7 @@ _OPEN = {OrderStatus.PENDING_NEW, OrderStatus.NEW, OrderStatus.PARTIALLY_FILLED}
 
 
 class GatewayStatus(StrEnum):
-    """Whether a gateway can be used."""
+    """The state of a gateway's connection."""
 
     DISCONNECTED = "DISCONNECTED"
     CONNECTING = "CONNECTING"
@@ -100,7 +100,7 @@ class OrderRequest:
 # Not frozen, as one is made for each order: that would take four times as long.
 @dataclass(slots=True)
 class OrderUpdate:
-    """An order as its gateway sees it; `order_id` is empty for orders that are not ours."""
+    """An order as its gateway sees it; `order_id` is empty for orders that RedFire did not send."""
 
     gateway_name: str
     order_id: str
@@ -145,12 +145,12 @@ class PositionUpdate:
     side: PositionSide
     quantity: Decimal
     yesterday_quantity: Decimal
-    average_price: Decimal | None = None  # where the venue says it
+    average_price: Decimal | None = None  # where the venue gives it
 
 
 @dataclass(frozen=True, slots=True)
 class AccountUpdate:
-    """An account as the gateway sees it. vnpy tells neither its currency nor its margin."""
+    """An account as the gateway sees it. vnpy gives neither its currency nor its margin."""
 
     gateway_name: str
     venue_account_id: str
@@ -181,12 +181,12 @@ class Gateway:
 
     @property
     def time_in_forces(self) -> tuple[TimeInForce, ...]:
-        """What the venue keeps by itself: vnpy has words for these only."""
+        """Lifetimes that the venue keeps by itself: vnpy has no others."""
         return tuple(TimeInForce) if self.simulated else (TimeInForce.DAY, TimeInForce.IOC, TimeInForce.FOK)
 
     @property
     def keeps_order_ids(self) -> bool:
-        """Whether an order that the venue does not know was never sent: vnpy's gateways keep no reference of ours."""
+        """True when an order that the venue does not know was never sent: vnpy's gateways keep no id of RedFire."""
         return self.simulated
 
 
@@ -195,7 +195,7 @@ Update = OrderUpdate | TradeUpdate | PositionUpdate | AccountUpdate | TradingDay
 
 @dataclass(frozen=True, slots=True)
 class VenueState:
-    """What a gateway has: open orders and those asked for, their trades and all of the day, positions, accounts.
+    """State of a gateway: open orders and those asked for, their trades and all of the day, positions, accounts.
 
     `trades_cursor` is where the trades of the day ended; `uncertain_order_ids` may be, or were, at the venue.
     """

@@ -1,4 +1,4 @@
-"""What the engine's service needs of a gateway, whichever it is."""
+"""The interface of a gateway for the engine's service."""
 
 from decimal import Decimal
 from typing import Protocol
@@ -28,13 +28,13 @@ class Venue(Protocol):
         """Open orders and these, with their trades and, after the cursor, those of the day; positions, accounts."""
 
     def settle(self) -> None:
-        """The gateway has told all that it had to tell after it was connected."""
+        """Note that the gateway has sent all that it had to send after it was connected."""
 
     def cut(self) -> None:
-        """The gateway is not connected any more."""
+        """Note that the gateway is not connected any more."""
 
     def renew(self) -> None:
-        """The gateway was closed, and the next connect makes another."""
+        """Note that the gateway was closed, and that the next connect makes another."""
 
 
 class Subscriber(Protocol):

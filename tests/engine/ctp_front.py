@@ -1,7 +1,7 @@
 """A broker's CTP front with its exchanges, scripted: what a trader API of CTP answers, without the API.
 
 It outlives the gateways that log in to it. Its time is a clock's, its trading days and sessions the calendar's. Orders
-are matched against quotes that the test sets. All that the front tells an investor of orders and trades goes into
+are matched against quotes that the test sets. All that the front sends an investor of orders and trades goes into
 the private flow of the trading day, which a session that subscribed with RESTART gets from its beginning at each login.
 
 Numbers and names are CTP's: errors of its error.xml, order status characters, offset flags, disconnect reasons.

@@ -1,4 +1,4 @@
-"""A scripted vnpy gateway that behaves as vnpy_ctp's does: what the front tells becomes OrderData, TradeData and so on.
+"""A scripted vnpy gateway that behaves as vnpy_ctp's does: the front's messages become OrderData, TradeData and so on.
 
 It does what vnpy_ctp does, its weaknesses included: order ids are front_session_ref, refs begin anew with each gateway
 object and sessions with each login; trades find their order by OrderSysID alone, and one that does not is lost; a

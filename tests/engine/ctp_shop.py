@@ -77,13 +77,13 @@ class Shop:
         return (await self.accounts.GetAccount(account_pb.GetAccountRequest(account_id=self.account_id))).account
 
     async def funded(self):
-        """The gateway has told of the account."""
+        """The gateway has reported the account."""
 
-        async def told():
+        async def reported():
             self.clock.advance(1)
             return Decimal((await self.account()).available or "0") > 0
 
-        await until(told, 15)
+        await until(reported, 15)
 
     async def go(self, text: str):
         """Time passes until then."""
@@ -138,13 +138,13 @@ class Shop:
         return list((await self.accounts.ListTrades(account_pb.ListTradesRequest(page_size=1000))).trades)
 
     async def positions(self):
-        found = {}
+        positions = {}
         for position in (await self.accounts.ListPositions(account_pb.ListPositionsRequest())).positions:
             if Decimal(position.quantity):
-                found[position.symbol, position.side] = (
+                positions[position.symbol, position.side] = (
                     Decimal(position.today_quantity), Decimal(position.yesterday_quantity)
                 )  # fmt: skip
-        return found
+        return positions
 
     async def agree(self):
         """The venue's trades are ours, and its positions too."""

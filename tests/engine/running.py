@@ -29,7 +29,7 @@ class Desk:
         self.admin = running.identity(role="admin").stub(EngineServiceStub)
         self.events = []
         self.ticks = []
-        self.news = []
+        self.control_messages = []
 
     async def follow_events(self, **resume) -> None:
         async for message in self.engine.StreamEvents(pb.StreamEventsRequest(**resume), timeout=None):
@@ -39,7 +39,7 @@ class Desk:
         async for message in self.engine.StreamTicks(pb.StreamTicksRequest(), timeout=None):
             self.ticks.extend(message.ticks)
             if message.WhichOneof("event"):
-                self.news.append(message)
+                self.control_messages.append(message)
 
     async def send(self, *, order_id="", price="", quantity="1", tif="DAY", side="BUY", symbol=SYMBOL, gateway="SIM"):
         order_id = order_id or new_id()
@@ -65,12 +65,12 @@ class Desk:
         return [m.trade for m in self.events if m.WhichOneof("event") == "trade" and m.trade.order_id == order_id]
 
     async def status(self, order_id, name, timeout_s=5.0):
-        wanted = common.OrderStatus.Value(f"ORDER_STATUS_{name}")
-        await until(lambda: any(u.status == wanted for u in self.updates(order_id)), timeout_s)
+        number = common.OrderStatus.Value(f"ORDER_STATUS_{name}")
+        await until(lambda: any(u.status == number for u in self.updates(order_id)), timeout_s)
         return self.updates(order_id)[-1]
 
     async def filled(self, order_id, trades=1):
-        """The order is filled, and so many fills were told: CTP tells the order first."""
+        """The order is filled, and so many fills were reported: CTP reports the order first."""
         await self.status(order_id, "FILLED")
         await until(lambda: len(self.trades(order_id)) >= trades)
 
@@ -78,8 +78,8 @@ class Desk:
         return await self.engine.QueryState(pb.QueryStateRequest(gateway_name=gateway, order_ids=order_ids))
 
     async def gateway(self, name="SIM"):
-        found = (await self.admin.ListGateways(pb.ListGatewaysRequest())).gateways
-        return next(g for g in found if g.gateway_name == name)
+        gateways = (await self.admin.ListGateways(pb.ListGatewaysRequest())).gateways
+        return next(g for g in gateways if g.gateway_name == name)
 
 
 @asynccontextmanager
@@ -89,7 +89,7 @@ async def running_engine(data_dir, *, follow=True, clock=None, **engine):
         tasks = []
         if follow:
             tasks = [asyncio.create_task(desk.follow_events()), asyncio.create_task(desk.follow_ticks())]
-            await until(lambda: desk.events and desk.news)
+            await until(lambda: desk.events and desk.control_messages)
         try:
             yield desk
         finally:

@@ -1,4 +1,4 @@
-"""kill -9 in the middle of trading: what was acknowledged or told is there afterwards, once."""
+"""kill -9 in the middle of trading: acknowledged orders and published fills are there afterwards, once."""
 
 import asyncio
 import random
@@ -43,15 +43,15 @@ async def killed_engine(folder):
 
 async def test_a_killed_engine_has_lost_and_doubled_nothing(tmp_path):
     chance = random.Random(5)
-    acknowledged, sent, told = {}, {}, {}
+    acknowledged, sent, published = {}, {}, {}
     for _ in range(3):
         async with killed_engine(tmp_path) as (engine, child):
 
             async def listen(engine=engine):
                 async for message in engine.StreamEvents(pb.StreamEventsRequest(), timeout=None):
                     if message.HasField("trade"):
-                        assert message.trade.venue_trade_id not in told, "a trade id was given twice"
-                        told[message.trade.venue_trade_id] = message.trade
+                        assert message.trade.venue_trade_id not in published, "a trade id was given twice"
+                        published[message.trade.venue_trade_id] = message.trade
 
             async def trade(engine=engine):
                 while True:
@@ -81,7 +81,7 @@ async def test_a_killed_engine_has_lost_and_doubled_nothing(tmp_path):
                     tasks.create_task(until_killed(work))
                 await asyncio.sleep(chance.uniform(0.3, 1.2))
                 child.send_signal(signal.SIGKILL)
-    assert len(acknowledged) > 50 and told
+    assert len(acknowledged) > 50 and published
     async with killed_engine(tmp_path) as (engine, _):
         state = await engine.QueryState(pb.QueryStateRequest(gateway_name="SIM", order_ids=list(sent)))
         orders = {order.order_id: order for order in state.orders}
@@ -90,7 +90,7 @@ async def test_a_killed_engine_has_lost_and_doubled_nothing(tmp_path):
             assert orders[order_id].venue_order_id == venue_order_id
         trades = {t.venue_trade_id: t for t in state.trades}
         assert len(trades) == len(state.trades)
-        for venue_trade_id, trade in told.items():
+        for venue_trade_id, trade in published.items():
             assert trades[venue_trade_id] == trade
         for order in state.orders:
             filled = sum(Decimal(t.quantity) for t in state.trades if t.order_id == order.order_id)

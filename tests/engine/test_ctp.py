@@ -1,4 +1,4 @@
-"""Orders at a real gateway: what is sent, lost, told late, told again or told wrong, as CTP does it."""
+"""Orders at a real gateway: sent, lost, reported late, again or wrongly, as CTP does it."""
 
 import asyncio
 import logging
@@ -73,7 +73,7 @@ async def test_a_gateway_that_fails_while_it_takes_an_order_leaves_the_outcome_u
             await send(desk, order_id=order_id)
         assert caught.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
         monkeypatch.setattr(front, "insert", insert)
-        # The venue has it, and tells of it: by its content it is known.
+        # The venue has it, and reports it: by its content it is known.
         await desk.status(order_id, "NEW")
         state = await desk.state(order_id, gateway="CTP")
         assert [o.order_id for o in state.orders] == [order_id] and not state.uncertain_order_ids
@@ -169,7 +169,7 @@ def waiting_cancels(desk):
 
 
 async def kill_while_sending(front, folder, **order):
-    """What a kill -9 between the call of the gateway and the note of its answer leaves behind."""
+    """The state that a kill -9 between the call of the gateway and the note of its answer leaves."""
     async with engine_at(front, folder) as desk:
         order_id, venue_order_id = await send(desk, **order)
         await desk.status(order_id, "NEW")
@@ -227,7 +227,7 @@ async def test_an_order_that_the_venue_does_not_show_is_uncertain_and_a_refused_
         await until(lambda: is_status(desk, pb.GATEWAY_STATUS_CONNECTING))
         front.reconnect()
         await until(lambda: complete(desk))
-        state = await desk.state(lost, refused, gateway="CTP")  # the venue told all it has, and this is not there
+        state = await desk.state(lost, refused, gateway="CTP")  # the venue sent all it has, and this is not there
         assert list(state.uncertain_order_ids) == [lost] and not state.orders
     async with engine_at(front, tmp_path) as desk:
         state = await desk.state(lost, refused, "never", gateway="CTP")
@@ -250,7 +250,7 @@ async def test_trades_of_the_day_are_told_in_pages_whoevers_they_are_and_after_a
         other = front.external(SC, ctp.SELL, ctp.OPEN, 510.0, 1)
         front.fill(front.find(venue_order_id), 1)
         front.fill(other, 1)
-        state = await until(lambda: told(desk, 2))
+        state = await until(lambda: trades_of_day(desk, 2))
         assert [t.order_id for t in state.trades] == [order_id, ""] and not state.more_trades
         front.fill(front.find(venue_order_id), 1)
         await until(lambda: len(desk.trades(order_id)) == 2)
@@ -261,7 +261,7 @@ async def test_trades_of_the_day_are_told_in_pages_whoevers_they_are_and_after_a
         front.fill(front.find(venue_order_id), 1)
         await desk.filled(order_id, 3)
     async with engine_at(front, tmp_path) as desk:
-        after = await until(lambda: told(desk, 4))
+        after = await until(lambda: trades_of_day(desk, 4))
         assert len({t.venue_trade_id for t in after.trades}) == 4
         rest = await desk.engine.QueryState(
             pb.QueryStateRequest(gateway_name="CTP", trades_cursor=later.next_trades_cursor, order_ids=[order_id])
@@ -270,7 +270,7 @@ async def test_trades_of_the_day_are_told_in_pages_whoevers_they_are_and_after_a
         assert len(rest.trades) == 3  # the new one of the day, and all of the order asked about
 
 
-async def told(desk, count):
+async def trades_of_day(desk, count):
     state = await desk.state(gateway="CTP")
     return state if len(state.trades) == count else None
 
@@ -299,10 +299,10 @@ async def test_a_cut_line_is_told_and_what_happened_meanwhile_comes_after_it_sta
 
 async def test_answers_that_were_lost_are_found_when_the_flow_is_told_again(front, tmp_path):
     async with engine_at(front, tmp_path) as desk:
-        told, _ = await send(desk, quantity="1")
+        order_id, _ = await send(desk, quantity="1")
         front.fill(next(order for order in front.orders.values() if order.volume == 1), 1)
-        await desk.filled(told)
-        before = len(desk.updates(told))
+        await desk.filled(order_id)
+        before = len(desk.updates(order_id))
         front.lost = {"order", "trade", "answer"}
         order_id, venue_order_id = await send(desk)
         front.fill(front.find(venue_order_id), 2)
@@ -312,9 +312,9 @@ async def test_answers_that_were_lost_are_found_when_the_flow_is_told_again(fron
         front.reconnect()
         await desk.filled(order_id)
         assert [t.quantity for t in desk.trades(order_id)] == ["2"]
-        # What was told before is not told as if it were going on again.
-        again = {update.status for update in desk.updates(told)[before:]}
-        assert again <= {common.ORDER_STATUS_FILLED} and len(desk.trades(told)) == 1
+        # What was published before is not published as if it were going on again.
+        again = {update.status for update in desk.updates(order_id)[before:]}
+        assert again <= {common.ORDER_STATUS_FILLED} and len(desk.trades(order_id)) == 1
 
 
 @pytest.mark.parametrize(

@@ -48,13 +48,13 @@ async def counting(shop):
 
 async def sums(shop):
     """Positions are the sum of the trades that count."""
-    found = {}
+    positions = {}
     for trade in await counting(shop):
         opens = trade.position_effect == common.POSITION_EFFECT_OPEN
         side = LONG if (trade.side == common.SIDE_BUY) == opens else SHORT
         quantity = Decimal(trade.quantity) if opens else -Decimal(trade.quantity)
-        found[trade.symbol, side] = found.get((trade.symbol, side), 0) + quantity
-    assert {key: value for key, value in found.items() if value} == {
+        positions[trade.symbol, side] = positions.get((trade.symbol, side), 0) + quantity
+    assert {key: value for key, value in positions.items() if value} == {
         key: sum(parts) for key, parts in (await shop.positions()).items()
     }
 
@@ -119,7 +119,7 @@ async def test_a_position_closed_by_hand_over_a_night_that_redfire_missed_leaves
     front.settle()
     await shop.go("2026-11-30 10:00")
     front.settle()
-    del front.holdings["rb2701", ctp.BUY]  # told of no more
+    del front.holdings["rb2701", ctp.BUY]  # reported no more
     async with shop.open():
         await shop.quote(RB, 3150.0, 3151.0)
         await holds(shop, {})

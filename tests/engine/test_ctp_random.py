@@ -1,4 +1,4 @@
-"""Random days at CTP: whatever is lost, cut or restarted, each fill is told once and is whose it is."""
+"""Random days at CTP: whatever is lost, cut or restarted, each fill is published once, for its owner."""
 
 import asyncio
 import itertools
@@ -127,7 +127,7 @@ class Day:
         await asyncio.sleep(0.02)
 
     async def mend(self):
-        """Everything stands again, and all that was lost is told."""
+        """Everything stands again, and all that was lost is published."""
         self.front.lost = set()
         self.front.swallowed_inserts = 0
         await asyncio.gather(*self.sends, return_exceptions=True)  # a channel that closes cancels its calls
@@ -138,27 +138,27 @@ class Day:
         await until(lambda: complete(self.desk), 10)
 
     async def trades(self):
-        found, cursor, more = [], "", True
+        trades, cursor, more = [], "", True
         while more:
             page = await self.desk.engine.QueryState(pb.QueryStateRequest(gateway_name="CTP", trades_cursor=cursor))
-            found += page.trades
+            trades += page.trades
             cursor, more = page.next_trades_cursor, page.more_trades
-        return found
+        return trades
 
     async def check(self):
         front = self.front
         ids = list(self.ours.values())
 
         async def agrees():
-            told = sorted((float(t.price), int(t.quantity), t.order_id) for t in await self.trades())
+            published = sorted((float(t.price), int(t.quantity), t.order_id) for t in await self.trades())
             there = sorted((t.price, t.volume, self.ours.get(t.price, "")) for t in front.history)
-            self.seen = told, there
-            return told == there
+            self.seen = published, there
+            return published == there
 
         try:
             await until(agrees, 5)
         except AssertionError:
-            raise AssertionError(f"told and not there: {set(self.seen[0]) ^ set(self.seen[1])}") from None
+            raise AssertionError(f"published and not there: {set(self.seen[0]) ^ set(self.seen[1])}") from None
         state = await self.desk.state(*ids, gateway="CTP")
         shown = {order.order_id for order in state.orders if order.order_id}
         prices = [order.price for order in front.orders.values()]
@@ -172,10 +172,10 @@ class Day:
         by_id = {order.order_id: order for order in state.orders}
         for order in front.orders.values():
             if order.price in self.ours and not order.open:
-                told = by_id[self.ours[order.price]]
-                assert int(told.cumulative_quantity) == order.traded
+                published = by_id[self.ours[order.price]]
+                assert int(published.cumulative_quantity) == order.traded
                 full = order.traded == order.volume
-                assert told.status == (common.ORDER_STATUS_FILLED if full else common.ORDER_STATUS_CANCELED)
+                assert published.status == (common.ORDER_STATUS_FILLED if full else common.ORDER_STATUS_CANCELED)
 
 
 @pytest.mark.parametrize("seed", range(int(os.environ.get("REDFIRE_TEST_SEEDS", "6"))))

@@ -1,4 +1,4 @@
-"""What is kept of a real gateway's orders, trades, days and positions, and for how long."""
+"""Records of a real gateway's orders, trades, days and positions, and how long they are kept."""
 
 import logging
 import sqlite3
@@ -72,7 +72,7 @@ async def test_orders_that_left_the_memory_are_still_ours(front, tmp_path, monke
             front.fill(front.find(venue_order_id), 1)
             await desk.status(order_id, "FILLED")
         assert early not in venue_of(desk)._orders._orders
-        front.disconnect()  # the flow is told again, and with it the fill that was lost
+        front.disconnect()  # the flow is sent again, and with it the fill that was lost
         await until(lambda: is_status(desk, pb.GATEWAY_STATUS_CONNECTING))
         front.reconnect()
         await until(lambda: desk.trades(early))
@@ -107,7 +107,7 @@ async def test_a_fill_of_another_symbol_is_not_booked_on_ours_though_vnpy_says_s
         assert ours.sys_id == other.sys_id
         await until(lambda: [m for m in desk.events if m.HasField("trade")])
         third = front.external(RB, ctp.SELL, ctp.OPEN, 3200.0, 1)
-        third.sys_id = ours.sys_id  # and vnpy's map has the order that was told last
+        third.sys_id = ours.sys_id  # and vnpy's map has the order that was reported last
         front.fill(third, 1)
         await until(lambda: len([m for m in desk.events if m.HasField("trade")]) == 2)
         assert not desk.trades(order_id)
@@ -190,8 +190,8 @@ async def test_sims_trades_of_the_day_come_in_pages_too(tmp_path, monkeypatch):
             pb.QueryStateRequest(gateway_name="SIM", trades_cursor=first.next_trades_cursor)
         )
         assert not rest.more_trades
-        told = [t.order_id for t in (*first.trades, *rest.trades)]
-        assert set(told) == set(ids)
+        order_ids = [t.order_id for t in (*first.trades, *rest.trades)]
+        assert set(order_ids) == set(ids)
         none = await desk.engine.QueryState(
             pb.QueryStateRequest(gateway_name="SIM", trades_cursor=rest.next_trades_cursor)
         )
@@ -231,7 +231,7 @@ async def test_positions_are_told_with_todays_and_yesterdays_and_no_more_often_t
         _, venue_order_id = await send(desk, symbol="m2701.DCE", price="2900")
         front.fill(front.find(venue_order_id), 2)
 
-        async def told():
+        async def reported():
             return {
                 (p.symbol, p.side): (p.quantity, p.yesterday_quantity)
                 for p in (await desk.state(gateway="CTP")).positions
@@ -241,7 +241,7 @@ async def test_positions_are_told_with_todays_and_yesterdays_and_no_more_often_t
                 ("m2701.DCE", common.POSITION_SIDE_LONG): ("2", "0"),
             }
 
-        await until(told, 15)
+        await until(reported, 15)
         events = [m.position for m in desk.events if m.HasField("position") and m.position.gateway_name == "CTP"]
         assert len({(p.symbol, p.quantity, p.yesterday_quantity) for p in events}) == len(events)
 

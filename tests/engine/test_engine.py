@@ -37,7 +37,7 @@ async def test_the_simulated_market_ticks_and_fills(tmp_path):
             assert tick.sequence == by_symbol.get(tick.symbol, tick.sequence - 1) + 1
             by_symbol[tick.symbol] = tick.sequence
         assert set(by_symbol) == {c.symbol for c in contracts}
-        assert desk.news[0].started.realtime and not desk.news[0].started.paced
+        assert desk.control_messages[0].started.realtime and not desk.control_messages[0].started.paced
         order_id, venue_order_id = await desk.send()
         last = await desk.status(order_id, "FILLED")
         trade = desk.trades(order_id)[0]
@@ -118,9 +118,9 @@ async def test_cancel_and_amend(tmp_path):
         cancel = pb.CancelOrderRequest(gateway_name="SIM", order_id=order_id, venue_order_id=venue_id, symbol=SYMBOL)
         await desk.engine.CancelOrder(cancel)
         assert (await desk.status(order_id, "CANCELED")).cumulative_quantity == "0"
-        told = len(desk.updates(order_id))
+        before = len(desk.updates(order_id))
         await desk.engine.CancelOrder(cancel)
-        await until(lambda: len(desk.updates(order_id)) > told)  # the end is told once more
+        await until(lambda: len(desk.updates(order_id)) > before)  # the end is published once more
         assert desk.updates(order_id)[-1].status == common.ORDER_STATUS_CANCELED
         for call in (
             desk.engine.CancelOrder(pb.CancelOrderRequest(gateway_name="SIM", order_id="never", symbol="XX1.SHFE")),
@@ -188,12 +188,12 @@ async def test_events_resume_after_a_broken_stream(tmp_path):
 async def test_a_replay_at_max_waits_for_its_subscription_and_fills_orders_by_its_quotes(tmp_path):
     file = write(tmp_path / "t.csv", [row(i / 2, 5000 + i // 2 * 0.2) for i in range(400)])
     async with running_engine(tmp_path / "data", feed=f"replay:{file}@max?start=subscribe") as desk:
-        started = desk.news[0].started
+        started = desk.control_messages[0].started
         assert (started.paced, started.realtime, started.on_demand) == (True, False, True)
         assert not desk.ticks
         answer = await desk.engine.Subscribe(pb.SubscribeRequest(symbols=["IF2101.CFFEX"]))
         assert not answer.unknown_symbols
-        await until(lambda: any(m.feed_ended for m in desk.news), 10)
+        await until(lambda: any(m.feed_ended for m in desk.control_messages), 10)
         assert len(desk.ticks) == 400
         assert [t.sequence for t in desk.ticks] == list(range(desk.ticks[0].sequence, desk.ticks[0].sequence + 400))
         order_id, _ = await desk.send(symbol="IF2101.CFFEX", quantity="2")
@@ -206,7 +206,7 @@ async def test_the_recorded_days_reach_a_reader_complete_and_in_order(tmp_path):
     feed = f"replay:{recorded_days(IF)}@max?start=subscribe"
     async with running_engine(tmp_path, feed=feed) as desk:
         await desk.engine.Subscribe(pb.SubscribeRequest(symbols=["IF2101.CFFEX"]))
-        await until(lambda: any(m.feed_ended for m in desk.news), 120)
+        await until(lambda: any(m.feed_ended for m in desk.control_messages), 120)
         assert len(desk.ticks) == 84_347
         first = desk.ticks[0].sequence
         assert [t.sequence for t in desk.ticks] == list(range(first, first + 84_347))
@@ -264,8 +264,8 @@ async def test_contracts_are_converted_once_and_again_when_another_is_announced(
         await until(lambda: connected(desk, "FAKE"))
 
         async def lists_oil():
-            found = (await desk.engine.ListContracts(pb.ListContractsRequest())).instruments
-            return any(one.symbol == "sc2701.INE" and one.gateway_name == "FAKE" for one in found)
+            instruments = (await desk.engine.ListContracts(pb.ListContractsRequest())).instruments
+            return any(one.symbol == "sc2701.INE" and one.gateway_name == "FAKE" for one in instruments)
 
         await until(lists_oil)
 
@@ -319,7 +319,9 @@ async def test_gateways_that_fail_say_why_and_the_engine_lives(tmp_path):
             gateway = await desk.gateway(name)
             return gateway.status == pb.GATEWAY_STATUS_ERROR and why in gateway.last_error
 
-        await until(lambda: failed("SILENT", "no answer within 0.3 s; it said last: connecting to tcp://10.0.0.1:1"))
+        await until(
+            lambda: failed("SILENT", "no answer within 0.3 s; its last log line: connecting to tcp://10.0.0.1:1")
+        )
         await until(lambda: failed("ANGRY", "RuntimeError: wrong password"))
         await until(lambda: failed("MISSING", "no_such_module"))
         assert (await desk.gateway("LATER")).status == pb.GATEWAY_STATUS_DISCONNECTED
@@ -371,5 +373,5 @@ async def test_an_attempt_to_connect_that_was_given_up_says_nothing_of_the_next_
             await hanging
         finally:
             gate.set()
-        told = [m.gateway.status for m in desk.events if m.HasField("gateway") and m.gateway.gateway_name == "FAKE"]
-        assert pb.GATEWAY_STATUS_ERROR not in told and await connected(desk, "FAKE")
+        statuses = [m.gateway.status for m in desk.events if m.HasField("gateway") and m.gateway.gateway_name == "FAKE"]
+        assert pb.GATEWAY_STATUS_ERROR not in statuses and await connected(desk, "FAKE")

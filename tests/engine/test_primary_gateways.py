@@ -37,7 +37,7 @@ async def serves(desk, name) -> bool:
 
 
 async def settled(desk, *names) -> bool:
-    """The gateways have told what they have."""
+    """The gateways have sent their state."""
     return all([(await desk.state(gateway=name)).complete for name in names])
 
 
@@ -186,7 +186,7 @@ async def test_a_gateway_that_is_added_does_not_take_the_symbols_of_another(fron
         await until(lambda: settled(desk, *gateways))
         assert await listed_at(desk) == ["BETA"]
         assert await refused_at(desk, "ALPHA") == "SYMBOL_AT_OTHER_GATEWAY"
-    # The setting goes before what was, and what it said holds after it.
+    # The setting goes before what was, and its choice holds after it.
     for primary in ({SYMBOL: "ALPHA"}, {}):
         async with running_engine(tmp_path, gateways=gateways, settle_s=0.05, primary_gateways=primary) as desk:
             await until(lambda: settled(desk, *gateways))

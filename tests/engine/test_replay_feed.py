@@ -13,7 +13,7 @@ from tests.simulated_time import SimulatedClock, in_simulated_time
 
 
 async def no_wait() -> None:
-    """There is always room."""
+    """There is always capacity."""
 
 
 async def replayed(file, *, speed=None, report=None, clock=None):
@@ -100,17 +100,17 @@ async def test_a_paced_feed_stops_while_there_is_no_room(tmp_path):
     file = write(tmp_path / "t.csv", [row(i / 2) for i in range(1000)])
     feed = ReplayFeed(ReplayFeedSpec(file, None), Catalogue.load(), Clock())
     quotes = []
-    room = asyncio.Event()
+    capacity = asyncio.Event()
 
     async def wait_for_capacity() -> None:
-        await room.wait()
+        await capacity.wait()
 
     running = asyncio.create_task(feed.run(quotes.append, wait_for_capacity))
     for _ in range(20):
         await asyncio.sleep(0)
     held = len(quotes)
     assert 0 < held < 1000
-    room.set()
+    capacity.set()
     await asyncio.wait_for(running, 5)
     assert len(quotes) == 1000
 

@@ -80,10 +80,10 @@ async def test_the_rate_follows_its_setting():
     feed = SimFeed(Catalogue.load().listed()[:1], 1, clock, lambda: rate)
     quotes = []
 
-    async def room() -> None:
+    async def capacity() -> None:
         """Always."""
 
-    task = asyncio.create_task(feed.run(quotes.append, room))
+    task = asyncio.create_task(feed.run(quotes.append, capacity))
     await asyncio.sleep(10.01)
     slow = len(quotes)
     rate = 200.0

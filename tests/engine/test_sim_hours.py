@@ -143,11 +143,11 @@ async def test_symbols_tick_in_their_sessions_only(desk):
     desk.turn_to("2026-11-23 21:30")
     seen: list[str] = []
 
-    async def room() -> None:
+    async def capacity() -> None:
         """Always."""
 
     feed = SimFeed(Catalogue.load().listed(), 7, desk.clock, lambda: 1000.0, hours=desk.hours)
-    task = asyncio.create_task(feed.run(lambda quote: seen.append(quote.symbol), room))
+    task = asyncio.create_task(feed.run(lambda quote: seen.append(quote.symbol), capacity))
 
     async def pump() -> bool:
         desk.clock.advance(0.001)
@@ -200,6 +200,6 @@ async def test_the_setting_of_trading_closes_the_random_market_but_no_recording(
             return next(iter((await engine.QueryState(query)).orders), None)
 
         await until(state)
-        found = await state()
-        assert (found.status == common.ORDER_STATUS_REJECTED) == closed
-        assert (found.reason == MARKET_CLOSED) == closed
+        order = await state()
+        assert (order.status == common.ORDER_STATUS_REJECTED) == closed
+        assert (order.reason == MARKET_CLOSED) == closed

@@ -54,21 +54,21 @@ async def test_a_reader_that_is_too_slow_is_ended():
 
 async def test_a_paced_feed_waits_for_a_reader_and_for_its_queue():
     stream = ticks_stream(limit=40)
-    room = asyncio.ensure_future(stream.wait_for_capacity(True))
+    capacity = asyncio.ensure_future(stream.wait_for_capacity(True))
     await asyncio.sleep(0)
-    assert not room.done()
+    assert not capacity.done()
     reader = stream.read()
     first = asyncio.ensure_future(anext(reader))
-    await asyncio.wait_for(room, 1)
+    await asyncio.wait_for(capacity, 1)
     stream.publish([tick()] * 20)
     await first
     stream.publish([tick()] * 20)
-    room = asyncio.ensure_future(stream.wait_for_capacity(True))
+    capacity = asyncio.ensure_future(stream.wait_for_capacity(True))
     await asyncio.sleep(0)
-    assert not room.done()
+    assert not capacity.done()
     await anext(reader)
     following = asyncio.ensure_future(anext(reader))
-    await asyncio.wait_for(room, 1)
+    await asyncio.wait_for(capacity, 1)
     following.cancel()
 
 

@@ -1,4 +1,4 @@
-"""What a gateway says and nobody can read: it is counted and told, and all else goes on."""
+"""Unreadable reports of a gateway are counted and published as its error, and all else goes on."""
 
 import math
 
@@ -46,10 +46,10 @@ async def test_a_fill_without_a_readable_price_is_surfaced_and_the_next_ones_com
         front.fill(front.find(venue_order_id), 1, price)
         await until(lambda: total("engine_unreadable_reports_total") > counted)
         # Whoever follows the gateway hears of it, and asks what it has.
-        told = await until(
+        gateways = await until(
             lambda: [m.gateway for m in desk.events if m.HasField("gateway") and "unreadable" in m.gateway.last_error]
         )
-        assert told[0].gateway_name == "CTP" and told[0].status == pb.GATEWAY_STATUS_CONNECTED
+        assert gateways[0].gateway_name == "CTP" and gateways[0].status == pb.GATEWAY_STATUS_CONNECTED
         front.fill(front.find(venue_order_id), 1, 3100)
         await desk.filled(order_id)
         assert [t.price for t in desk.trades(order_id)] == ["3100"]
@@ -164,7 +164,7 @@ def order_of(**words):
     [{"type": None}, {"offset": None}, {"status": None}, {"volume": None}, {"orderid": 7}, {"datetime": "today"}],
 )
 async def test_an_order_with_words_that_are_none_holds_up_neither_the_answer_nor_the_next_login(front, tmp_path, words):
-    """Gateways look their venue's words up in tables; where one is missing, some tell None."""
+    """Gateways look their venue's words up in tables; where one is missing, some give None."""
     async with engine_at(front, tmp_path) as desk:
         order_id, _ = await send(desk)
         await desk.status(order_id, "NEW")

@@ -1,1 +1,1 @@
-"""Where SIM's market comes from: a seeded random one, or a recorded one replayed."""
+"""Sources of SIM's market: a seeded random one, or a recorded one replayed."""

@@ -1,4 +1,4 @@
-"""Feeds: where SIM's market comes from, how one is asked for, and what each can do."""
+"""Feeds, the sources of SIM's market: their specifications, and what each can do."""
 
 import gzip
 from collections.abc import Awaitable, Callable
@@ -15,7 +15,7 @@ REQUIRED_COLUMNS = ("datetime", "symbol", "exchange", "last_price")
 
 
 class FeedError(StartError, ValueError):
-    """The feed that was asked for cannot be; the message is the one line that says why."""
+    """The requested feed cannot be made; the message is one line with the reason."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,25 +42,25 @@ class Feed(Protocol):
 
     @property
     def paced(self) -> bool:
-        """Whether it waits for its readers instead of keeping a pace of its own."""
+        """True when it waits for its readers instead of keeping a pace of its own."""
 
     @property
     def realtime(self) -> bool:
-        """Whether its quotes carry the present time."""
+        """True when its quotes carry the present time."""
 
     @property
     def on_demand(self) -> bool:
-        """Whether it begins only when one of its symbols is subscribed."""
+        """True when it begins only when one of its symbols is subscribed."""
 
     async def run(self, deliver: Callable[[Quote], None], wait_for_capacity: Callable[[], Awaitable[None]]) -> None:
-        """Deliver quotes until the feed ends; `room` returns when the readers can take more."""
+        """Deliver quotes until the feed ends; `wait_for_capacity` returns when the readers can take more."""
 
     def subscribe(self, symbol: str) -> None:
-        """Somebody wants this symbol."""
+        """Note that a symbol is subscribed."""
 
 
 def parse_feed(text: str) -> FeedSpec:
-    """The feed that a setting asks for. A replay's file is opened and its header read.
+    """The feed of a setting. A replay's file is opened and its header read.
 
     Raises: FeedError with one clear line.
     """
@@ -73,7 +73,7 @@ def parse_feed(text: str) -> FeedSpec:
 
 
 def open_recording(path: Path) -> AbstractContextManager[TextIO]:
-    """A recording as text, gzipped or not (told by its first bytes, not by its name)."""
+    """A recording as text, gzipped or not (by its first bytes, not by its name)."""
     with path.open("rb") as file:
         gzipped = file.read(2) == b"\x1f\x8b"
     if gzipped:

@@ -1,4 +1,4 @@
-"""The replay feed: a recorded market told again, at its own pace, faster, or as fast as it is read."""
+"""The replay feed: a recorded market played again, at its own pace, faster, or as fast as it is read."""
 
 import asyncio
 import csv
@@ -40,7 +40,7 @@ OUT_OF_ORDER = "out of order"
 
 @dataclass(slots=True)
 class ReplayReport:
-    """What became of a recording's rows: delivered, or not and why. `problems` are the first ones, as (line, what)."""
+    """Outcome of a recording's rows: delivered or left out. `problems` are the first ones, as (line, reason)."""
 
     file: Path | None = None
     rows: int = 0
@@ -61,7 +61,7 @@ class ReplayReport:
             log.warning("replay: line %d is %s and left out: %s", line, kind, what)
 
     def end(self, source: Path) -> None:
-        """Say the sums, and where all problems are."""
+        """Log the sums, and the file with all problems."""
         if self._out is not None:
             self._out.close()
             self._out = None
@@ -103,7 +103,7 @@ class ReplayFeed:
         return self._symbols
 
     def subscribe(self, symbol: str) -> None:
-        """A reader wants this symbol: the first one of the recording's starts an on-demand replay."""
+        """A reader subscribes to this symbol: the first one of the recording's starts an on-demand replay."""
         if symbol in self._symbols:
             self._started.set()
 
@@ -233,7 +233,7 @@ def _pairs(places: list[int]) -> list[tuple[int, int]]:
 
 def recorded_symbols(path: Path, rows: int = 20_000) -> list[str]:
     """The symbols in a recording's first rows."""
-    found: set[str] = set()
+    symbols: set[str] = set()
     with open_recording(path) as file:
         try:
             reader = csv.reader(file)
@@ -242,10 +242,10 @@ def recorded_symbols(path: Path, rows: int = 20_000) -> list[str]:
             for row, _ in zip(reader, range(rows), strict=False):
                 if len(row) == len(header):
                     code = row[at_symbol]
-                    found.add(code if "." in code else f"{code}.{row[at_exchange]}")
+                    symbols.add(code if "." in code else f"{code}.{row[at_exchange]}")
         except (EOFError, OSError, zlib.error, csv.Error, UnicodeDecodeError):
             log.warning("replay: %s cannot be read to its end", path)
-    return sorted(found)
+    return sorted(symbols)
 
 
 def _time_ns(text: str) -> int:

@@ -19,7 +19,7 @@ class SimHours:
         self._calendar = Calendar.load()
 
     def state(self, symbol: str) -> SessionState:
-        """What the symbol's market does now."""
+        """The present state of the symbol's market."""
         return self._calendar.status(symbol, self._clock.now_ns(), self._last_day(symbol)).state
 
     def trading_day(self) -> int:
@@ -27,7 +27,7 @@ class SimHours:
         return self._calendar.chinese_trading_day(self._clock.now_ns())
 
     def last_end(self, symbol: str) -> datetime | None:
-        """When the last session of the contract ends, None when it has no last day."""
+        """The end of the contract's last session, None when it has no last day."""
         last_day = self._last_day(symbol)
         return self.day_end(symbol, last_day) if last_day else None
 
@@ -37,5 +37,5 @@ class SimHours:
         return to_number(day) if day else 0
 
     def day_end(self, symbol: str, trading_day: int) -> datetime:
-        """When the last session of the symbol's trading day ends."""
+        """The end of the last session of the symbol's trading day."""
         return _EPOCH + timedelta(microseconds=self._calendar.day_end_ns(symbol, trading_day) // 1000)

@@ -26,7 +26,7 @@ _WIDE_SPREAD_PROBABILITY = 0.15
 
 @dataclass(slots=True)
 class MarketState:
-    """Where a symbol's market stands; saved so that prices go on after a restart. Prices are in ticks."""
+    """State of a symbol's market; saved so that prices go on after a restart. Prices are in ticks."""
 
     steps: int = 0
     walk: float = 0.0
@@ -173,7 +173,7 @@ class SimFeed:
         """All symbols tick anyway."""
 
     def state(self) -> dict[str, dict[str, Any]]:
-        """What is to be saved, by symbol."""
+        """States to save, by symbol."""
         return {market.symbol: asdict(market.state) for market in self._markets}
 
     async def run(self, deliver: Callable[[Quote], None], wait_for_capacity: Callable[[], Awaitable[None]]) -> None:

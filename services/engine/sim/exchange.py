@@ -1,4 +1,4 @@
-"""The simulated exchange: takes orders, checks them, matches them against its market, and writes down what happens."""
+"""The simulated exchange: takes orders, checks them, matches them against its market, and stores the outcome."""
 
 import asyncio
 import itertools
@@ -43,7 +43,7 @@ _LIFETIMES = {TimeInForce.IOC: Lifetime.IOC, TimeInForce.FOK: Lifetime.FOK}
 class SimExchange:
     """The venue behind the gateway SIM. It lives on the event loop; its matching is `matching.Book`, one per symbol.
 
-    Orders and trades become durable through the store before anybody hears of them. A DAY order ends with the trading
+    Orders and trades become durable through the store before they are published. A DAY order ends with the trading
     day, a GTD order at its time. Finished orders leave the memory; the database has them.
 
     With `hours` orders outside of sessions are refused, an auction takes limit orders, which wait for the first quote
@@ -100,7 +100,7 @@ class SimExchange:
             listing.book.rest(match_order(listing, order))
 
     def __len__(self) -> int:
-        """How many orders are open."""
+        """Number of open orders."""
         return len(self._orders)
 
     def find(self, venue_order_id: int) -> SimOrder | None:
@@ -112,7 +112,7 @@ class SimExchange:
         return next(self._ids)
 
     def send(self, request: OrderRequest, venue_order_id: int) -> None:
-        """A new order under an id from `new_id`. What becomes of it is told by the store, refusals, too."""
+        """A new order under an id from `new_id`. Its updates come from the store, refusals, too."""
         if self._hours is not None:
             self.expire()
         now = self._clock.now()
@@ -143,7 +143,7 @@ class SimExchange:
         """Change an open order in place; False when it is not open.
 
         A smaller quantity keeps the order's place in the queue; another price or a larger quantity puts it to the end
-        and may fill it. What cannot be done is told as an update with `amend_rejected`; the order is as it was.
+        and may fill it. A refusal is an update with `amend_rejected`; the order is as it was.
         """
         order = self._orders.get(venue_order_id)
         if order is None:

@@ -21,7 +21,7 @@ _RETRY_S = 1.0
 
 
 class SimMarketRunner:
-    """The market's clockwork. While the gateway is disconnected the market stands still, and so does the book."""
+    """The market's clockwork. While the gateway is disconnected the market stands still, and so do the orders."""
 
     def __init__(
         self,
@@ -49,7 +49,7 @@ class SimMarketRunner:
             self._feed.restore(saved)
 
     def on_connection(self, connected: bool) -> None:
-        """The gateway's line stands, or is cut."""
+        """The gateway is connected, or not any more."""
         if connected:
             self._connected.set()
             if self._task is None:
@@ -58,13 +58,13 @@ class SimMarketRunner:
             self._connected.clear()
 
     async def save(self) -> None:
-        """Every few seconds, where simulated prices stand, so that they go on from there after a restart."""
+        """Save simulated prices every few seconds, so that they go on from there after a restart."""
         while True:
             await asyncio.sleep(_SAVE_EVERY_S)
             self.save_now()
 
     def save_now(self) -> None:
-        """Where simulated prices stand."""
+        """Save the state of simulated prices."""
         if isinstance(self._feed, SimFeed):
             for symbol, state in self._feed.state().items():
                 self._store.put_state(MARKET_KEY + symbol, state)
@@ -93,7 +93,7 @@ class SimMarketRunner:
                 if self._feed.realtime:
                     await asyncio.sleep(_RETRY_S)
                     continue
-                # A recording is not told twice: its readers would see time go back.
+                # A recording is not played twice: its readers would see time go back.
             self.ended = True
             self._gateway.feed_ended()
             return

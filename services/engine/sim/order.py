@@ -1,4 +1,4 @@
-"""An order at the simulated exchange: what was asked, and how far it has come."""
+"""An order at the simulated exchange: the request, and its progress."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -24,7 +24,7 @@ from services.engine.updates import (
 
 @dataclass(slots=True)
 class SimOrder:
-    """An order in SIM's book. The price is None for market orders."""
+    """An order at SIM. The price is None for market orders."""
 
     venue_order_id: int
     request: OrderRequest
@@ -49,7 +49,7 @@ class SimOrder:
         self.status, self.reason, self.message = status, reason, message
 
     def update(self, *, amend_rejected: bool = False, reason: Reason | None = None, message: str = "") -> OrderUpdate:
-        """The order as it is told to the world; reason and message of a refused amendment take the place of its own."""
+        """The order as it is published; reason and message of a refused amendment take the place of its own."""
         request = self.request
         return OrderUpdate(
             gateway_name=request.gateway_name,

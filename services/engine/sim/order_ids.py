@@ -1,4 +1,4 @@
-"""Which of RedFire's order ids the simulated exchange has seen: the same id again is not a second order."""
+"""RedFire's order ids that the simulated exchange has seen: the same id again is not a second order."""
 
 from collections import OrderedDict
 from collections.abc import Iterable
@@ -11,7 +11,7 @@ _SKEW = timedelta(minutes=1)
 
 
 class SimOrderIds:
-    """The youngest ids in memory; `may_be_older` tells which others must be looked up in the database.
+    """The youngest ids in memory; `may_be_older` is true for others that must be looked up in the database.
 
     RedFire's ids carry the time they were made at (UUIDv7). An id that was made after the oldest one in memory came
     cannot be among those that were forgotten.
@@ -40,11 +40,11 @@ class SimOrderIds:
 
     def find(self, order_id: str) -> int | None:
         """The exchange's id of an order in memory."""
-        found = self._ids.get(order_id)
-        return None if found is None else found[0]
+        entry = self._ids.get(order_id)
+        return None if entry is None else entry[0]
 
     def may_be_older(self, order_id: str) -> bool:
-        """Whether an id that is not in memory may be one that was forgotten."""
+        """Return true when an id that is not in memory may be one that was forgotten."""
         if self._forgotten_until is None:
             return False
         try:

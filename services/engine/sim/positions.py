@@ -1,4 +1,4 @@
-"""What all of the simulated exchange's orders together hold: positions as the broker sees them."""
+"""Positions of all of the simulated exchange's orders together: those as the broker sees them."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass

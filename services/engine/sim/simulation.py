@@ -91,7 +91,7 @@ class Simulation:
 
     @property
     def is_running(self) -> bool:
-        """Whether SIM can be traded with: it was restored."""
+        """True when SIM can be traded with: it was restored."""
         return self._writer is not None
 
     async def restore(self, repository: EngineRepository, state: dict[str, Any]) -> None:

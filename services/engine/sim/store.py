@@ -1,4 +1,4 @@
-"""What the simulated exchange writes down: changes become durable in groups, and only then are they told."""
+"""The store of the simulated exchange: changes become durable in groups, and only then are they published."""
 
 import asyncio
 import logging
@@ -25,7 +25,7 @@ _BUSY_PAUSE_S = 0.003
 class SimStore:
     """Gathers changes while a commit runs, and commits them as the next group.
 
-    Updates are handed to the listeners in the order they were made, each after the commit of what it says.
+    Updates are handed to the listeners in the order they were made, each after the commit of its change.
     """
 
     def __init__(self, database: Database) -> None:
@@ -89,12 +89,12 @@ class SimStore:
         self._work.set()
 
     def publish(self, update: Update) -> None:
-        """Tell something after what was written before it is durable."""
+        """Publish an update once all that was written before it is durable."""
         self._updates.append(update)
         self._work.set()
 
     def flushed(self) -> "asyncio.Future[None]":
-        """Resolves when all that was written until now is durable and told."""
+        """Resolves when all that was written until now is durable and published."""
         if self._loop is None:
             self._loop = asyncio.get_running_loop()
         future: asyncio.Future[None] = self._loop.create_future()
@@ -114,7 +114,7 @@ class SimStore:
             await self.flush()
 
     async def flush(self) -> None:
-        """Commit and tell what has gathered."""
+        """Commit and publish what has gathered."""
         self._work.clear()
         writes = self._take_writes()
         updates, self._updates = self._updates, []
@@ -140,13 +140,13 @@ class SimStore:
                 return
             except IntegrityError:
                 if len(writes) == 1:
-                    log.exception("SIM's book refuses a row, which is a fault of ours; it is left out")
+                    log.exception("SIM's database refuses a row, an internal error; it is left out")
                     return
                 for write in writes:
                     await self._commit([write])
                 return
             except Exception:
-                log.exception("SIM's book cannot be written; it is tried again")
+                log.exception("SIM's database cannot be written; it is tried again")
                 await asyncio.sleep(_RETRY_S)
 
     def _take_writes(self) -> list[Write]:

@@ -20,7 +20,7 @@ TRADES_PAGE = 2_000
 
 
 class SimVenue:
-    """Orders at SIM. What it answers is durable."""
+    """Orders at SIM. Its answers are durable."""
 
     def __init__(
         self,
@@ -47,16 +47,16 @@ class SimVenue:
         return "" if known is None else str(known)
 
     def settle(self) -> None:
-        """SIM tells all it has at once."""
+        """Nothing: SIM sends all it has at once."""
 
     def cut(self) -> None:
-        """SIM's book stays as it is."""
+        """Nothing: SIM's orders stay as they are."""
 
     def renew(self) -> None:
-        """SIM is not made anew."""
+        """Nothing: SIM is not made anew."""
 
     async def send(self, request: OrderRequest) -> str:
-        """SIM's id of the order, once it is in SIM's book on disk."""
+        """SIM's id of the order, once it is in the database."""
         known = self._order_ids.find(request.order_id)
         if known is None and self._order_ids.may_be_older(request.order_id):
             row = await self._find_row(request.order_id)
@@ -67,7 +67,7 @@ class SimVenue:
         return vt_orderid.partition(".")[2]
 
     async def cancel(self, order_id: str, venue_order_id: str, symbol: str) -> None:
-        """Ask for a cancel; a finished order's end is told once more."""
+        """Ask for a cancel; a finished order's end is published once more."""
         order = await self._find(order_id, venue_order_id)
         if order.status.is_open:
             self._main.cancel_order(cancel_to_vnpy(str(order.venue_order_id), order.request.symbol), self._name)
@@ -75,7 +75,7 @@ class SimVenue:
             self._store.publish(order.update())
 
     async def amend(self, order_id: str, venue_order_id: str, quantity: Decimal | None, price: Decimal | None) -> None:
-        """Change an order in place; a finished order's end is told once more, as a refusal of the amendment."""
+        """Change an order in place; a finished order's end is published once more, as a refusal of the amendment."""
         order = await self._find(order_id, venue_order_id)
         if not self._exchange.amend(order.venue_order_id, quantity, price):
             self._store.publish(
@@ -83,7 +83,7 @@ class SimVenue:
             )
 
     async def state(self, order_ids: list[str], trades_cursor: str = "") -> VenueState:
-        """What is in SIM's book on disk."""
+        """State of SIM in the database."""
         await self._store.flushed()
         async with self._repositories.read() as repository:
             rows = {row.venue_order_id: row for row in await repository.list_open_sim_orders()}

@@ -1,4 +1,4 @@
-"""Which instruments can be traded, and which one gateway each of them is of."""
+"""Instruments that can be traded, and the one gateway of each."""
 
 from collections.abc import Iterable, Mapping
 from decimal import Decimal
@@ -30,7 +30,7 @@ class Contracts:
         self._primary: dict[str, str] = {}
         self._all: list[tuple[Instrument, str]] | None = None
         self.unkept = False
-        """Whether a real gateway has announced something since choices were kept."""
+        """True when a real gateway has announced something since choices were kept."""
 
     def restore(self, remembered: Mapping[str, str]) -> None:
         """Take the gateways that real gateways' symbols had before, for those not announced again yet."""
@@ -39,7 +39,7 @@ class Contracts:
     def announce(self, contract: Any) -> str:
         """A gateway's vnpy ContractData; the symbol's primary gateway when that is another one by now, else empty.
 
-        Raises: Unreadable for a contract whose numbers or symbol are none. Margin and fees, which vnpy does not tell,
+        Raises: Unreadable for a contract whose numbers or symbol are none. Margin and fees, which vnpy does not have,
         come from the catalogue.
         """
         symbol, gateway_name = contract.vt_symbol, contract.gateway_name
@@ -47,7 +47,7 @@ class Contracts:
             raise Unreadable(f"contract {readable(symbol)}")
         known = self._catalogue.find(symbol)
         if gateway_name != self._simulated:
-            known = _told(contract, known)
+            known = _instrument_from_vnpy(contract, known)
             self.unkept = True
         elif known is None:
             return ""
@@ -60,10 +60,10 @@ class Contracts:
 
     def primary(self, symbol: str) -> str:
         """The gateway whose prices and orders a symbol's are, whether it has announced it or not."""
-        found = self._primary.get(symbol)
-        if found is None:
-            found = self._primary[symbol] = self._find_primary(symbol)
-        return found
+        name = self._primary.get(symbol)
+        if name is None:
+            name = self._primary[symbol] = self._find_primary(symbol)
+        return name
 
     def owned(self, symbols: Iterable[str]) -> dict[str, str]:
         """Those of the symbols that are a real gateway's, with its name."""
@@ -85,7 +85,7 @@ class Contracts:
         return name if name in self._offers.get(symbol, ()) else ""
 
     def offers(self, symbol: str, gateway_name: str) -> bool:
-        """Whether a gateway has announced a symbol, be it the symbol's primary one or not."""
+        """Return true when a gateway has announced a symbol, be it the symbol's primary one or not."""
         return gateway_name in self._offers.get(symbol, ())
 
     def keep(self) -> dict[str, list[str]]:
@@ -115,15 +115,15 @@ class Contracts:
         return min(real, default=self._simulated)
 
 
-def _told(contract: Any, known: Instrument | None) -> Instrument:
-    told: dict[str, Any] = {
+def _instrument_from_vnpy(contract: Any, known: Instrument | None) -> Instrument:
+    announced: dict[str, Any] = {
         "contract_size": exact(contract.size),
         "price_tick": exact(contract.pricetick),
         "min_quantity": exact(contract.min_volume),
         "quantity_step": exact(contract.min_volume),
     }
-    if min(told.values()) <= 0:
-        raise Unreadable(f"contract {contract.vt_symbol}: {told}")
+    if min(announced.values()) <= 0:
+        raise Unreadable(f"contract {contract.vt_symbol}: {announced}")
     if known is None:
         kind = _KINDS.get(contract.product.name, contract.product.name)
         # Of an unknown instrument the whole notional is asked for as margin: too much is safe, too little is not.
@@ -132,6 +132,6 @@ def _told(contract: Any, known: Instrument | None) -> Instrument:
             name=readable(contract.name) or contract.vt_symbol,
             kind=kind if kind in ("FUTURES", "EQUITY", "OPTION", "FUND", "SPOT", "INDEX") else "SPOT",
             margin_rate=Decimal(1),
-            **told,
+            **announced,
         )
-    return known.model_copy(update=told)
+    return known.model_copy(update=announced)

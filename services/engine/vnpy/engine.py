@@ -55,8 +55,8 @@ class SteadyEventEngine(EventEngine):
     """vnpy's event engine, hardened: a handler that raises is logged and does not end the thread; stop() is quick and
     processes what is queued; events that nobody handles are not queued.
 
-    What the loop's own thread puts, which is SIM, is processed in place where only the handlers of `process_in_place`
-    want it: two changes of threads for each of its events would cost more than all else that is done with them.
+    An event that the loop's own thread puts (SIM does) is processed in place where it has only the handlers of
+    `process_in_place`: two changes of threads for each would cost more than all else that is done with it.
     """
 
     def __init__(self) -> None:
@@ -70,12 +70,12 @@ class SteadyEventEngine(EventEngine):
         self._quick: dict[str, list[Any]] = {}
 
     def process_in_place(self) -> None:
-        """From now on this thread processes itself what only the handlers of now want; they are quick."""
+        """Let this thread process itself events that have only the handlers of now, which are quick."""
         self._quick = {kind: list(handlers) for kind, handlers in self._handlers.items() if kind != EVENT_TIMER}
         self._loop_thread = threading.get_ident()
 
     def put(self, event: Event) -> None:
-        """Queue an event that somebody handles."""
+        """Queue an event that has a handler."""
         handlers = self._handlers.get(event.type)
         if not handlers and not self._general_handlers:
             return
@@ -93,7 +93,7 @@ class SteadyEventEngine(EventEngine):
                     self.unregister(kind, handler)
 
     def backlog(self) -> int:
-        """How many events wait."""
+        """Number of events that wait."""
         return self._queue.qsize()
 
     def stop(self) -> None:
@@ -128,7 +128,7 @@ class SteadyEventEngine(EventEngine):
 
 
 class _Main(MainEngine):
-    """vnpy's main engine, without the log line that it makes of each order and cancel before anybody asks for it."""
+    """vnpy's main engine, without the log line that it formats for each order and cancel."""
 
     def send_order(self, req: OrderRequest, gateway_name: str) -> str:
         """Send an order."""
@@ -169,7 +169,7 @@ class VnpyEngine:
         self.main = _Main(self.events)
         self._oms: Any = self.main.get_engine("oms")
         self._oms.offset_converters = _NoConverters()
-        # Behind the OMS's own handlers, so that it knows what we hear of.
+        # Behind the OMS's own handlers, so that it knows what is bridged.
         for kind in BRIDGED:
             self.events.register(kind, self._arrive)
         self.events.process_in_place()
@@ -185,7 +185,7 @@ class VnpyEngine:
         self._event_listeners.append(listener)
 
     def after_all(self, function: Callable[[], None]) -> None:
-        """Call a function on the loop when all that gateways have told by now was taken."""
+        """Call a function on the loop when all that gateways have sent by now was handled."""
         self.events.put(Event(_EVENT_CALL, function))
 
     def add_gateway(self, make: Callable[[EventEngine, str], BaseGateway], name: str) -> Any:
@@ -193,7 +193,7 @@ class VnpyEngine:
         return self.main.add_gateway(make, name)
 
     def backlog(self) -> int:
-        """How many events are on their way to the loop."""
+        """Number of events on their way to the loop."""
         return self.events.backlog() + len(self._arrived)
 
     def close(self) -> None:
@@ -225,7 +225,7 @@ class VnpyEngine:
                 log.debug("the loop is closed; vnpy's events are dropped")
 
     def _drain(self) -> None:
-        """On the loop: what has arrived, ticks in batches, and in parts: a gateway tells 20,000 contracts at once."""
+        """On the loop: what has arrived, ticks in batches, and in parts: a gateway sends 20,000 contracts at once."""
         self._woken = False
         arrived = self._arrived
         ticks: list[Any] = []
@@ -261,10 +261,10 @@ class VnpyEngine:
                 for listener in self._event_listeners:
                     listener(event.type, event.data)
         except Exception:
-            log.exception("vnpy's event %s could not be taken", event.type)
+            log.exception("vnpy's event %s could not be handled", event.type)
 
     def _forget_old(self, event: Event) -> None:
-        """The OMS keeps all orders and trades for ever. Trades are in our database; of SIM's orders the open ones and
+        """The OMS never forgets orders and trades. Trades are in the database; of SIM's orders the open ones and
         the last few thousand are kept; those of other gateways are forgotten when their day is over."""
         if event.type == EVENT_TRADE:
             self._trades.append(event.data.vt_tradeid)

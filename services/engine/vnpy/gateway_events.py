@@ -1,4 +1,4 @@
-"""Takes what vnpy's gateways say, on the loop: updates go to the event stream, ticks to the tick stream."""
+"""Handles the events of vnpy's gateways, on the loop: updates go to the event stream, ticks to the tick stream."""
 
 import logging
 from collections.abc import Callable, Iterable, Mapping
@@ -23,7 +23,7 @@ gateway_log = logging.getLogger("services.engine.gateway")
 
 
 class GatewayEvents:
-    """The loop's end of the bridge from vnpy. `on_contract(contract, moved)` hears of contracts and of the gateway that
+    """The loop's end of the bridge from vnpy. `on_contract(contract, moved)` gets contracts and the gateway that
     serves the symbol from now on where that is another one."""
 
     def __init__(
@@ -61,12 +61,12 @@ class GatewayEvents:
         self._ticks.publish(ticks)
 
     def on_event(self, kind: str, data: Any) -> None:
-        """Anything else. What cannot be understood is logged, counted and told as the gateway's last error."""
+        """Handle any other event. An unreadable one is logged, counted and reported as the gateway's last error."""
         if kind == EVENT_LOG:
             self._gateways.record_log(data.gateway_name, readable(data.msg))
-            # vnpy tells of every order it sends: that is for debugging; what other gateways say of themselves is news.
-            told = data.level if data.gateway_name in self._venues else max(data.level - 10, logging.DEBUG)
-            gateway_log.log(told, "%s: %s", data.gateway_name, readable(data.msg))
+            # vnpy logs every order it sends: that is for debugging; lines of other gateways keep their level.
+            level = data.level if data.gateway_name in self._venues else max(data.level - 10, logging.DEBUG)
+            gateway_log.log(level, "%s: %s", data.gateway_name, readable(data.msg))
             return
         if kind == EVENT_TRADING_DAY:
             self._events.publish(data)
@@ -84,7 +84,7 @@ class GatewayEvents:
                 self._gateways.report_error(data.gateway_name, f"{type(data).__name__} is unreadable: {error}")
 
     def roll(self) -> None:
-        """Tell the connected gateways' trading day when it has changed; SIM tells its own."""
+        """Publish the connected gateways' trading day when it has changed; SIM publishes its own."""
         day = self._calendar.chinese_trading_day(self._clock.now_ns())
         if day == self._day:
             return
@@ -105,7 +105,7 @@ class GatewayEvents:
                 self._events.publish(data.extra[UPDATE])
         elif kind == EVENT_POSITION:
             position = position_from_vnpy(data)
-            # CTP's gateway asks for all positions every few seconds: what is new is told.
+            # CTP's gateway asks for all positions every few seconds: only changes are published.
             key = data.gateway_name, position.symbol, position.side
             if self._positions.get(key) != position:
                 self._positions[key] = position

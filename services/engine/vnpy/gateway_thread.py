@@ -20,7 +20,7 @@ class NotMade(Exception):
 
 
 class Urgency(IntEnum):
-    """What goes first."""
+    """The order of calls."""
 
     CANCEL = 0
     ORDER = 1
@@ -28,7 +28,7 @@ class Urgency(IntEnum):
 
 
 class Call:
-    """A call that waits or runs. `future` has its outcome, also long after whoever waited for it has left."""
+    """A call that waits or runs. `future` has its outcome, also long after its caller has left."""
 
     __slots__ = ("_function", "begun", "future")
 
@@ -64,7 +64,7 @@ class GatewayThread:
     def call(self, urgency: Urgency, function: Callable[[], Any]) -> Call:
         """Queue a call. Raises: ResourceExhausted when too many orders wait; then it is never made."""
         call = Call(function, self._loop.create_future())
-        call.future.add_done_callback(_heard)
+        call.future.add_done_callback(_log_failure)
         with self._lock:
             if urgency is Urgency.ORDER and len(self._waiting[urgency]) >= MAX_WAITING:
                 raise ResourceExhausted(f"gateway {self._name}: {MAX_WAITING} orders wait for it")
@@ -115,8 +115,8 @@ class GatewayThread:
         return None
 
 
-def _heard(future: "asyncio.Future[Any]") -> None:
-    """Whoever waited may have left: an error that nobody hears is no news."""
+def _log_failure(future: "asyncio.Future[Any]") -> None:
+    """Log the error of a call: its caller may have left."""
     if not future.cancelled() and (error := future.exception()) and not isinstance(error, NotMade):
         log.error("a call of a gateway failed", exc_info=error)
 

@@ -1,4 +1,4 @@
-"""The engine's gateways: made by class, connected, watched, and what each one's state is."""
+"""The engine's gateways: made by class, connected, watched, and their states."""
 
 import asyncio
 import importlib
@@ -44,20 +44,20 @@ class Connection:
     last_log: str = ""
     connect_time: datetime | None = None
     made: bool = False
-    attempt: int = 0  # the number of the last connect or disconnect: of an earlier one nothing is believed
+    attempt: int = 0  # the number of the last connect or disconnect: events of an earlier one do not count
     settle: asyncio.TimerHandle | None = None
-    syncing: object | None = None  # one for each time that it begins to tell what it has; None when it has
+    syncing: object | None = None  # one for each time that it begins to send its state; None when it has
     syncing_since: float = 0.0
     decided: asyncio.Event = field(default_factory=asyncio.Event)
     watchdog: asyncio.TimerHandle | None = None
 
 
 class Gateways:
-    """Gateways by name. `tell` hears of each change of state.
+    """Gateways by name. `publish` gets each change of state.
 
-    vnpy does not say when a gateway stands: the first contract, account, order, position or tick shows that it does.
-    One that says nothing for `connect_timeout_s` after connect is in error, as with an unreachable front. Nor does it
-    say when a connection is cut: CTP's gateway and its relatives keep `td_api.login_status`, which is looked at.
+    vnpy does not report when a gateway is connected: the first contract, account, order, position or tick shows it.
+    One that sends nothing for `connect_timeout_s` after connect is in error, as with an unreachable front. Nor does it
+    report when a connection is lost: CTP's gateway and its relatives keep `td_api.login_status`, which is looked at.
     """
 
     def __init__(
@@ -103,7 +103,7 @@ class Gateways:
 
     @property
     def is_decided(self) -> bool:
-        """Whether all real gateways have told what they have, or are not about to."""
+        """True when all real gateways have sent their state, or are not about to."""
         return not any(
             connection.status is GatewayStatus.CONNECTING or connection.syncing is not None
             for connection in self._connections.values()
@@ -111,7 +111,7 @@ class Gateways:
         )
 
     def is_connected(self, name: str) -> bool:
-        """Whether a gateway's connection stands."""
+        """Return true when a gateway is connected."""
         connection = self._connections.get(name)
         return connection is not None and connection.status is GatewayStatus.CONNECTED
 
@@ -138,7 +138,7 @@ class Gateways:
         return _state(connection)
 
     async def disconnect(self, name: str) -> Gateway:
-        """Cut the connection."""
+        """Disconnect."""
         connection = self._connection(name)
         connection.attempt += 1
         if connection.watchdog is not None:
@@ -163,33 +163,33 @@ class Gateways:
         return _state(connection)
 
     def mark_alive(self, name: str) -> None:
-        """A gateway said something that it says only when its connection stands."""
+        """Handle a sign of a gateway's life: an event that it sends only when it is connected."""
         connection = self._connections.get(name)
         if connection is None or connection.status in (GatewayStatus.CONNECTED, GatewayStatus.DISCONNECTED):
             return
         if self._is_logged_in(connection) is False:
-            return  # what its other front says shows nothing
+            return  # events of its other front prove nothing
         self._connected(connection)
 
     def record_log(self, name: str, message: str) -> None:
-        """A gateway's log connection: the last one explains an error best."""
+        """Keep a gateway's log line: the last one explains an error best."""
         connection = self._connections.get(name)
         if connection is not None:
             connection.last_log = message
             self._check(connection)
 
     def last_log(self, name: str) -> str:
-        """What a gateway said last, empty when nothing."""
+        """The last log line of a gateway, empty when there is none."""
         return self._connections[name].last_log
 
     def report_error(self, name: str, error: str) -> None:
-        """Something that a gateway said was not understood: who follows the gateway asks it what it has."""
+        """Publish that an event of a gateway could not be read: its followers query its state then."""
         connection = self._connections[name]
         connection.last_error = error
         self._publish(_state(connection))
 
     def check_connections(self) -> None:
-        """See which connections were cut, and which stand again."""
+        """Check which gateways lost their connection, and which have one again."""
         for connection in self._connections.values():
             self._check(connection)
 
@@ -210,7 +210,7 @@ class Gateways:
             await _on_own_thread(connection.name, self._engine.main.connect, setting, connection.name)
 
     def _is_logged_in(self, connection: Connection) -> bool | None:
-        """Whether a gateway of CTP's kind is logged in; None for others, or before it was made."""
+        """Return true when a gateway of CTP's kind is logged in; None for others, or before it was made."""
         gateway = self._engine.main.gateways.get(connection.name) if connection.made else None
         status = getattr(getattr(gateway, "td_api", None), "login_status", None)
         return status if isinstance(status, bool) else None
@@ -229,10 +229,10 @@ class Gateways:
         self._set(connection, GatewayStatus.CONNECTED, "")
 
     def _settle(self, connection: Connection) -> None:
-        """Once its orders and trades of the day are told, what the gateway says it has is complete."""
+        """Wait until its orders and trades of the day have come: then the gateway's state is complete."""
         loop = asyncio.get_running_loop()
         gateway = self._engine.main.gateways.get(connection.name)
-        # CTP's gateway keeps them back until it has all contracts, and begins to tell them then.
+        # CTP's gateway keeps them back until it has all contracts, and begins to send them then.
         if not getattr(getattr(gateway, "td_api", None), "contract_inited", True):
             connection.syncing_since = loop.time() + _LOOK_S
         if loop.time() - connection.syncing_since >= self._settle_s:
@@ -242,7 +242,7 @@ class Gateways:
             connection.settle = loop.call_later(_LOOK_S, self._settle, connection)
 
     def _settled(self, connection: Connection, syncing: object) -> None:
-        """All that it told is taken; what it told before it was cut does not count."""
+        """All its events are handled; those before it lost its connection do not count."""
         if connection.syncing is syncing is not None:
             connection.syncing = None
             connection.venue.settle()
@@ -251,7 +251,7 @@ class Gateways:
     def _watch(self, connection: Connection) -> None:
         def too_late() -> None:
             if connection.status is GatewayStatus.CONNECTING:
-                last_log = f"; it said last: {connection.last_log}" if connection.last_log else ""
+                last_log = f"; its last log line: {connection.last_log}" if connection.last_log else ""
                 self._fail(connection, f"no answer within {self._timeout_s:g} s{last_log}")
 
         connection.watchdog = asyncio.get_running_loop().call_later(self._timeout_s, too_late)

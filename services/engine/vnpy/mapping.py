@@ -1,5 +1,7 @@
-"""Between vnpy's words and ours: requests, orders, trades, positions. vnpy's enums are mapped by name: their values
-depend on the language of the machine."""
+"""Mapping between vnpy's objects and the engine's: requests, orders, trades, positions.
+
+vnpy's enums are mapped by name: their values depend on the language of the machine.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -34,7 +36,7 @@ R = TypeVar("R")
 UPDATE = "redfire_update"
 _LARGEST = 1e15
 _DAY = timedelta(days=1)
-# How far ahead of ours an exchange's clock may be.
+# How far an exchange's clock may be ahead.
 _FUTURE = timedelta(hours=1)
 
 _OFFSETS = {PositionEffect(effect): Offset[name] for effect, name in OFFSETS.items()}
@@ -55,7 +57,7 @@ _VNPY_TYPES = {
 
 @dataclass
 class EngineOrderRequest(VnpyOrderRequest):
-    """vnpy's request with ours beside it, for gateways that understand more: SIM knows GTC, GTD and exact decimals."""
+    """vnpy's request with the engine's beside it, for gateways with more: SIM has GTC, GTD and exact decimals."""
 
     request: OrderRequest | None = field(default=None, repr=False)
 
@@ -113,7 +115,7 @@ def cancel_to_vnpy(venue_order_id: str, symbol: str) -> CancelRequest:
 
 
 def order_to_vnpy(update: OrderUpdate) -> OrderData:
-    """Our update in vnpy's dress; the update itself travels with it, since vnpy has no place for some of it."""
+    """An update as vnpy's object; the update itself travels with it, since vnpy has no place for some of it."""
     code, exchange = split_symbol(update.symbol)
     data = OrderData(
         gateway_name=update.gateway_name,
@@ -135,7 +137,7 @@ def order_to_vnpy(update: OrderUpdate) -> OrderData:
 
 
 def trade_to_vnpy(update: TradeUpdate) -> TradeData:
-    """Our fill in vnpy's dress."""
+    """A fill as vnpy's object."""
     code, exchange = split_symbol(update.symbol)
     data = TradeData(
         gateway_name=update.gateway_name,
@@ -154,7 +156,7 @@ def trade_to_vnpy(update: TradeUpdate) -> TradeData:
 
 
 def position_to_vnpy(update: PositionUpdate) -> PositionData:
-    """Our position in vnpy's dress."""
+    """A position as vnpy's object."""
     code, exchange = split_symbol(update.symbol)
     data = PositionData(
         gateway_name=update.gateway_name,
@@ -189,7 +191,7 @@ def _reading(convert: Callable[P, R]) -> Callable[P, R]:
 
 @_reading
 def order_from_vnpy(data: OrderData, order_id: str, now: datetime) -> OrderUpdate:
-    """What a gateway says of an order; `order_id` is ours, if it is ours."""
+    """An order as its gateway reports it; `order_id` is empty for one that RedFire did not send."""
     if data.extra and UPDATE in data.extra:
         update: OrderUpdate = data.extra[UPDATE]
         return update
@@ -217,10 +219,10 @@ def order_from_vnpy(data: OrderData, order_id: str, now: datetime) -> OrderUpdat
 
 @_reading
 def trade_from_vnpy(data: TradeData, order_id: str, time: datetime, trading_day: int) -> TradeUpdate:
-    """What a gateway says of a fill.
+    """A fill as its gateway reports it.
 
     An exchange counts its trades anew each day, two exchanges may give the same number, and so may both sides of a
-    trade with oneself: the id that is unique for ever has the day, the exchange and the side in it.
+    trade with oneself: the id that is unique over all days has the day, the exchange and the side in it.
     """
     if data.extra and UPDATE in data.extra:
         update: TradeUpdate = data.extra[UPDATE]
@@ -245,7 +247,7 @@ def trade_from_vnpy(data: TradeData, order_id: str, time: datetime, trading_day:
 
 @_reading
 def position_from_vnpy(data: PositionData) -> PositionUpdate:
-    """What a gateway says of a position; a net position is long or short by its sign."""
+    """A position as its gateway reports it; a net position is long or short by its sign."""
     if data.extra and UPDATE in data.extra:
         update: PositionUpdate = data.extra[UPDATE]
         return update
@@ -263,7 +265,7 @@ def position_from_vnpy(data: PositionData) -> PositionUpdate:
 
 @_reading
 def account_from_vnpy(data: AccountData, now: datetime) -> AccountUpdate:
-    """What a gateway says of an account."""
+    """An account as its gateway reports it."""
     return AccountUpdate(
         data.gateway_name,
         readable(data.accountid),
@@ -295,8 +297,11 @@ def order_side(direction: Any) -> Side:
 
 @_reading
 def exchange_time(time: datetime | None, now: datetime) -> datetime:
-    """When it was, in UTC. DCE and GFEX write the trading day as the date of what was done the evening before: what
-    seems to be in the future was at the same time of an earlier day."""
+    """The time of a report, in UTC.
+
+    DCE and GFEX write the trading day as the date of what was done the evening before: a time that seems to be in the
+    future was the same time of an earlier day.
+    """
     if time is None:
         return now
     time = time.astimezone(UTC)

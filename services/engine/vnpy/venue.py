@@ -3,13 +3,11 @@
 import asyncio
 import logging
 from collections.abc import Callable, Iterable
-from dataclasses import replace
 from datetime import datetime
 from decimal import Decimal
 from functools import partial
 from typing import Any
 
-from redfire.reasons import Reason
 from vnpy.trader.constant import Status
 from vnpy.trader.object import OrderData, SubscribeRequest, TradeData
 
@@ -17,11 +15,9 @@ from services.engine.models import GatewayOrderRow, GatewayTradeRow
 from services.engine.repository import EngineRepository, row_number
 from services.engine.updates import (
     OrderRequest,
-    OrderType,
     OrderUpdate,
     PositionSide,
     PositionUpdate,
-    Side,
     TradeUpdate,
     Update,
     VenueState,
@@ -31,59 +27,38 @@ from services.engine.vnpy.mapping import (
     Unreadable,
     account_from_vnpy,
     cancel_to_vnpy,
-    exact,
     order_from_vnpy,
     order_side,
     position_from_vnpy,
     readable,
     request_to_vnpy,
     split_symbol,
-    vnpy_type,
 )
+from services.engine.vnpy.placement import NotSent, Unsupported, placeable
 from services.engine.vnpy.venue_orders import SendState, VenueOrder, VenueOrders
 from services.engine.vnpy.venue_reports import VenueReports, expired, trade_of_row
 from services.kernel.clock import Clock
 from services.kernel.data.database import Database
-from services.kernel.errors import DeadlineExceeded, FailedPrecondition, NotFound
+from services.kernel.errors import DeadlineExceeded, NotFound
 from services.kernel.tasks import Tasks
 from services.quant.calendar import Calendar
 
 log = logging.getLogger(__name__)
 
 TRADES_PAGE = 2_000
-# A gateway tells of an order while it takes it: so long the news of an unknown order waits for the answer.
+# A gateway reports an order while it takes it: so long the report of an unknown order waits for the answer.
 _ANSWER_S = 2.0
 _LOGIN_S = 60.0
 _FLUSH_S = 2.0
 # Reports of a day's last moments come within this time after its end.
 _LATE_NS = 60_000_000_000
-# Exchanges that take no market orders: they cancel them at once.
-_LIMIT_ONLY = frozenset({"SHFE", "INE"})
-
-
-class Unsupported(FailedPrecondition):
-    """The gateway cannot do this."""
-
-    reason = Reason.UNSUPPORTED
-
-
-class NotSent(FailedPrecondition):
-    """The gateway did not take the order (flow control, a full queue, a cut line): the venue never had it."""
-
-    reason = Reason.NOT_SENT
-
-
-class NoPriceLimit(FailedPrecondition):
-    """The day's limit price, which stands for a market order, is not known."""
-
-    reason = Reason.NO_LIQUIDITY
 
 
 class VnpyVenue:
-    """Orders at one gateway. vnpy's gateways keep no reference of ours: whose an order is, is in the database.
+    """Orders at one gateway. vnpy's gateways keep no id of RedFire: the owner of an order is in the database.
 
     Calls of the gateway are made on a thread of its own. `send` waits so long as `timeout_s`; what was begun by then
-    and has not answered may be at the venue, and is found by content when the gateway has told all of its orders.
+    and has not answered may be at the venue, and is found by content when the gateway has sent all of its orders.
     """
 
     def __init__(
@@ -96,7 +71,7 @@ class VnpyVenue:
         new_number: Callable[[], int],
         timeout_s: float,
         publish: Callable[[Update], None],
-        complain: Callable[[str], None],
+        report_error: Callable[[str], None],
         last_log: Callable[[], str],
     ) -> None:
         self._main = main_engine
@@ -108,7 +83,7 @@ class VnpyVenue:
         self._repositories = database.repositories(EngineRepository)
         self._orders = VenueOrders(gateway_name, database)
         self.reports = VenueReports(
-            gateway_name, self._orders, database, clock, calendar, new_number, publish, complain, self._identify
+            gateway_name, self._orders, database, clock, calendar, new_number, publish, report_error, self._identify
         )
         self._thread = GatewayThread(gateway_name)
         self._tasks = Tasks()
@@ -128,16 +103,16 @@ class VnpyVenue:
 
     @property
     def is_settled(self) -> bool:
-        """Whether the gateway is connected and has told all that it had to tell after that."""
+        """True when the gateway is connected and has sent all that it had to send after that."""
         return self._settled.is_set()
 
     @property
     def seen_ns(self) -> int:
-        """When the gateway was last known to be connected, and to have told all."""
+        """The time (ns) at which the gateway was last known to be connected, and to have sent all."""
         return self._clock.now_ns() if self._settled.is_set() else self._seen_ns
 
     def settle(self) -> None:
-        """The gateway has told all its orders and trades: find those that were being sent when something broke."""
+        """The gateway has sent all its orders and trades: match those that were being sent when something broke."""
         external = []
         for data in self._all_orders():
             try:
@@ -159,7 +134,7 @@ class VnpyVenue:
         if self._settled.is_set():
             self._cut_time = self._clock.now()
         self._settled.clear()
-        # A position that is closed meanwhile is never told of again.
+        # A position that is closed meanwhile is never reported again.
         held = self._main.get_engine("oms").positions
         for position in [one for one in list(held.values()) if one.gateway_name == self._name]:
             held.pop(position.vt_positionid, None)
@@ -180,8 +155,8 @@ class VnpyVenue:
         self._thread.call(Urgency.OTHER, partial(self._main.subscribe, request, self._name))
 
     def _end_orders(self) -> None:
-        """End the orders of days that were seen to their end: vnpy has words for DAY, IOC and FOK only, and CTP's
-        exchanges end these without a word. What was not seen to its end stays uncertain."""
+        """End the orders of days that were seen to their end: vnpy has DAY, IOC and FOK only, and CTP's
+        exchanges end these without a report. What was not seen to its end stays uncertain."""
         self._seen_ns = self.seen_ns
         for order in self._orders.open():
             ends_ns = self._calendar.day_end_ns(order.symbol, order.trading_day)
@@ -243,13 +218,13 @@ class VnpyVenue:
         raise Unsupported(f"{self._name} cannot change an order in place: cancel it and send another")
 
     async def state(self, order_ids: list[str], trades_cursor: str = "") -> VenueState:
-        """What the gateway has told, and what we wrote down of it."""
+        """State of the gateway: what it has sent, and what the database has of it."""
         complete = self.is_settled and await self.reports.flushed(_FLUSH_S) and self.is_settled
         now = self._clock.now()
         day = self._calendar.chinese_trading_day(self._clock.now_ns())
         orders: dict[str, OrderUpdate] = {}
         for data in self._all_orders(active=True):
-            # Before the gateway has told all, an order that seems to be somebody else's may turn out to be ours.
+            # Before the gateway has sent all, an order that seems to be external may turn out to be RedFire's.
             if not self._is_unconfirmed(data) and (complete or self._owner(data) is not None):
                 self._add(orders, data, self._owner(data))
         uncertain = []
@@ -286,23 +261,15 @@ class VnpyVenue:
             rows = await repository.list_gateway_trades(self._name, day, after, TRADES_PAGE + 1)
             more = len(rows) > TRADES_PAGE
             rows = rows[:TRADES_PAGE]
-            found = {row.number: row for row in [*rows, *await repository.list_gateway_trades_of(order_ids)]}
-        trades = [trade_of_row(row) for _, row in sorted(found.items()) if row.gateway_name == self._name]
+            by_number = {row.number: row for row in [*rows, *await repository.list_gateway_trades_of(order_ids)]}
+        trades = [trade_of_row(row) for _, row in sorted(by_number.items()) if row.gateway_name == self._name]
         return trades, str(rows[-1].number) if rows else cursor, more
 
     async def _send(self, request: OrderRequest) -> str:
         known = await self.sent_before(request.order_id)
         if known:
             return known
-        if vnpy_type(request) is None:
-            raise Unsupported(f"{self._name} knows no {request.type} order with time in force {request.time_in_force}")
-        if request.post_only:
-            raise Unsupported(f"{self._name} knows no post-only orders")
-        try:
-            split_symbol(request.symbol)
-        except ValueError:
-            raise Unsupported(f"{request.symbol}: vnpy does not know its exchange") from None
-        request = self._placeable(request)
+        request = placeable(request, self._name, self._main.get_tick(request.symbol))
         day = self._calendar.trading_day(request.symbol, self._clock.now_ns())
         order = VenueOrder.of_request(request, day, self._clock.now())
         await self._orders.begin(order)
@@ -323,28 +290,14 @@ class VnpyVenue:
             self._calls.pop(order.order_id, None)
         if not venue_order_id:
             await self._refused(order)
-            raise NotSent(f"gateway {self._name} did not take the order; it said last: {self._last_log()}")
+            raise NotSent(f"gateway {self._name} did not take the order; its last log line: {self._last_log()}")
         if self._orders.is_external(venue_order_id):
-            # What the gateway told of it before it answered was taken for somebody else's.
+            # The gateway's reports of it before the answer were taken for an external order's.
             data = self._main.get_order(f"{self._name}.{venue_order_id}")
-            told = None if data is None else order_from_vnpy(data, order.order_id, self._clock.now())
-            self.reports.claim(order, told)
+            last_update = None if data is None else order_from_vnpy(data, order.order_id, self._clock.now())
+            self.reports.claim(order, last_update)
         await self._orders.save(order)
         return venue_order_id
-
-    def _placeable(self, request: OrderRequest) -> OrderRequest:
-        """A market order for an exchange that takes none: a limit order at the day's limit, as traders place it."""
-        if request.type is not OrderType.MARKET or request.symbol.rpartition(".")[2] not in _LIMIT_ONLY:
-            return request
-        tick = self._main.get_tick(request.symbol)
-        limit = 0.0 if tick is None else tick.limit_up if request.side is Side.BUY else tick.limit_down
-        try:
-            price = exact(limit)
-        except Unreadable:
-            price = Decimal(0)
-        if not price or tick.gateway_name != self._name:
-            raise NoPriceLimit(f"the day's limits of {request.symbol}, which takes no market orders, are not known")
-        return replace(request, type=OrderType.LIMIT, price=price)
 
     def _call(self, order: VenueOrder, request: OrderRequest) -> str:
         """On the gateway's thread."""
@@ -366,13 +319,13 @@ class VnpyVenue:
         return order.venue_order_id
 
     async def _identify(self, data: OrderData | TradeData) -> None:
-        """Wait while the unknown id of an order may turn out to be one of ours."""
+        """Wait while the unknown id of an order may turn out to be one of RedFire's."""
         if self._orders.has_lost and not self._settled.is_set():
             try:
                 async with asyncio.timeout(_LOGIN_S):
                     await self._settled.wait()
             except TimeoutError:
-                log.warning("gateway %s tells of %s before it is ready", self._name, readable(data.orderid))
+                log.warning("gateway %s reports %s before it is ready", self._name, readable(data.orderid))
         running = next((call for call in self._calls.values() if call.begun), None)
         if running is not None and running is not self._waited_for:
             self._waited_for = running
@@ -386,7 +339,7 @@ class VnpyVenue:
         return [order for order in orders if order.gateway_name == self._name]
 
     def _is_unconfirmed(self, data: Any) -> bool:
-        """Whether an order was sent before the line was cut, and the venue has not said a word of it, also since:
+        """True when an order was sent before the connection was lost, and the venue has not reported it, also since:
         what vnpy makes of an order by itself has no time yet."""
         if data.status is not Status.SUBMITTING or data.datetime is not None or self._cut_time is None:
             return False
@@ -414,10 +367,10 @@ class VnpyVenue:
 
     @staticmethod
     def _readable(convert: Callable[[Any], Any], items: Iterable[Any]) -> list[Any]:
-        found = []
+        converted = []
         for item in items:
             try:
-                found.append(convert(item))
+                converted.append(convert(item))
             except Unreadable:
                 log.warning("gateway %s: %s is unreadable", item.gateway_name, type(item).__name__)
-        return found
+        return converted

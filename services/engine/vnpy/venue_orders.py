@@ -1,4 +1,4 @@
-"""Which order of a vnpy gateway is whose: written down before it is sent, found by either id, matched by content."""
+"""Owners of a vnpy gateway's orders: stored before they are sent, looked up by either id, matched by content."""
 
 import logging
 from collections import OrderedDict
@@ -41,7 +41,7 @@ _OVER = 3
 
 
 class SendState(StrEnum):
-    """How far the sending of an order has come."""
+    """The progress of sending an order."""
 
     SENDING = "SENDING"  # it may be at the venue
     SENT = "SENT"
@@ -50,7 +50,7 @@ class SendState(StrEnum):
 
 @dataclass(slots=True, eq=False)
 class VenueOrder:
-    """An order of ours at a gateway, as its row says."""
+    """An order of RedFire at a gateway, as in its row."""
 
     order_id: str
     gateway_name: str
@@ -93,7 +93,7 @@ class VenueOrder:
 
     @property
     def is_open(self) -> bool:
-        """Whether more may follow."""
+        """True while more may follow."""
         return self.state is SendState.SENDING or (self.state is SendState.SENT and self.status.is_open)
 
     def row(self) -> dict[str, Any]:
@@ -119,22 +119,22 @@ class VenueOrder:
         }
 
     def update(self) -> OrderUpdate:
-        """What the venue said of it last."""
+        """The venue's last report of it."""
         return OrderUpdate(
             self.gateway_name, self.order_id, self.venue_order_id, self.symbol, self.side, self.position_effect,
             self.quantity, self.price, self.cumulative_quantity, self.status, self.update_time, type=self.type,
         )  # fmt: skip
 
     def latest(self, update: OrderUpdate) -> OrderUpdate:
-        """What is known of the order by an update. One that goes back says nothing new: a venue tells all of the day
-        again after each login, and vnpy tells that an order was sent after what the venue said of it."""
+        """The order's state by an update. One that goes back has nothing new: a venue sends all of the day again
+        after each login, and vnpy reports that an order was sent after the venue's own report."""
         lower = update.cumulative_quantity < self.cumulative_quantity
         if _STAGES.get(update.status, _OVER) < _STAGES.get(self.status, _OVER) or (lower and update.status.is_open):
             return self.update()
         return replace(update, cumulative_quantity=self.cumulative_quantity) if lower else update
 
     def explained(self, update: OrderUpdate, calendar: Calendar) -> OrderUpdate:
-        """An update with the reason of an end, which vnpy does not tell: exchanges cancel what comes while they are
+        """An update with the reason of an end, which vnpy does not have: exchanges cancel what comes while they are
         closed, and what a market order, IOC or FOK does not find at once."""
         if update.status not in (OrderStatus.CANCELED, OrderStatus.REJECTED):
             return update
@@ -148,7 +148,7 @@ class VenueOrder:
         return update
 
     def matches(self, update: OrderUpdate) -> bool:
-        """Whether an order that the venue shows may be this one: equal in content, and entered when it was sent."""
+        """Return true when the venue's order may be this one: equal in content, and entered when it was sent."""
         return (
             update.symbol == self.symbol
             and update.side is self.side
@@ -161,7 +161,7 @@ class VenueOrder:
 
 
 class VenueOrders:
-    """One gateway's orders of ours. Open ones are always in memory; finished ones also in the database alone."""
+    """RedFire's orders at one gateway. Open ones are always in memory; finished ones also in the database alone."""
 
     def __init__(self, gateway_name: str, database: Database) -> None:
         self._name = gateway_name
@@ -185,7 +185,7 @@ class VenueOrders:
         return [order for order in self._orders.values() if order.is_open]
 
     async def begin(self, order: VenueOrder) -> None:
-        """Write down that an order is about to be sent; it may be at the venue from now on."""
+        """Store that an order is about to be sent; it may be at the venue from now on."""
         self._orders[order.order_id] = self._unnamed[order.order_id] = order
         try:
             await self._writer.submit([self.write(order)])
@@ -194,13 +194,13 @@ class VenueOrders:
             raise
 
     def named(self, order: VenueOrder, venue_order_id: str) -> None:
-        """The gateway has the order. Called on the gateway's thread: what it tells of the order comes right after."""
+        """The gateway has the order. Called on the gateway's thread: its reports of the order come right after."""
         order.venue_order_id = venue_order_id
         order.state = SendState.SENT
         self._by_venue_id[venue_order_id] = order
 
     async def save(self, order: VenueOrder) -> None:
-        """Write down how far an order is."""
+        """Store an order's progress."""
         await self._writer.submit([self.write(order)])
 
     def write(self, order: VenueOrder) -> Write:
@@ -227,14 +227,14 @@ class VenueOrders:
 
     async def find_all(self, order_ids: Iterable[str]) -> dict[str, VenueOrder]:
         """Those of the orders that were sent here, by our id; what is not in memory is looked up at once."""
-        wanted = list(order_ids)
+        ids = list(order_ids)
         rows: Sequence[GatewayOrderRow] = ()
-        if missing := [order_id for order_id in wanted if order_id not in self._orders]:
+        if missing := [order_id for order_id in ids if order_id not in self._orders]:
             async with self._repositories.read() as repository:
                 rows = await repository.list_gateway_orders_of(missing)
-        found = {row.order_id: VenueOrder.of_row(row) for row in rows}
+        stored = {row.order_id: VenueOrder.of_row(row) for row in rows}
         # They may have begun meanwhile.
-        return found | {order_id: self._orders[order_id] for order_id in wanted if order_id in self._orders}
+        return stored | {order_id: self._orders[order_id] for order_id in ids if order_id in self._orders}
 
     def owner(self, venue_order_id: str, symbol: str, side: Side) -> VenueOrder | None:
         """An order in memory by the venue's id. Ids come again another day: the content must agree."""
@@ -257,33 +257,33 @@ class VenueOrders:
         return self.owner(venue_order_id, symbol, side)
 
     def is_external(self, venue_order_id: str) -> bool:
-        """Whether an id was said to be somebody else's lately."""
+        """Return true when an id was found to be an external order's lately."""
         return venue_order_id in self._external_ids
 
     def match(self, external: Iterable[OrderUpdate], in_flight: Iterable[str]) -> list[tuple[VenueOrder, OrderUpdate]]:
         """Orders that may be at the venue, with the one order there that each must be.
 
-        Only where there is exactly one candidate on either side: a wrong match would book somebody else's fills.
+        Only where there is exactly one candidate on either side: a wrong match would book another's fills.
         """
         flying = set(in_flight)
         unnamed = [order for order in self._unnamed.values() if not order.venue_order_id]
         shown = list(external)
-        found = []
+        matched = []
         for order in unnamed:
             candidates = [update for update in shown if order.matches(update)]
             # One that is being sent at this moment is a rival, and is named by its gateway's answer.
             sole = len(candidates) == 1 and sum(other.matches(candidates[0]) for other in unnamed) == 1
             if sole and order.order_id not in flying:
-                found.append((order, candidates[0]))
-        return found
+                matched.append((order, candidates[0]))
+        return matched
 
     def may_be_lost(self, update: OrderUpdate) -> bool:
-        """Whether an order that the venue shows may be one of which we do not know whether it was sent."""
+        """Return true when an order that the venue shows may be one that was perhaps sent."""
         return any(order.matches(update) for order in self._unnamed.values())
 
     @property
     def has_lost(self) -> bool:
-        """Whether there are orders of which we do not know whether they were sent."""
+        """True while there are orders that were perhaps sent."""
         return bool(self._unnamed)
 
     def _remember(self, order: VenueOrder) -> VenueOrder:
@@ -298,5 +298,5 @@ class VenueOrders:
 
 
 def _effect(effect: PositionEffect) -> PositionEffect:
-    """CTP's exchanges take a CLOSE as one of yesterday's, and some tell it back so."""
+    """CTP's exchanges take a CLOSE as one of yesterday's, and some report it so."""
     return _NO_DIFFERENCE.get(effect, effect)

@@ -1,4 +1,4 @@
-"""What a vnpy gateway says of orders and trades: written down first, then published, in order and each trade once."""
+"""Reports of a vnpy gateway on orders and trades: stored first, then published, in order and each trade once."""
 
 import asyncio
 import logging
@@ -32,23 +32,23 @@ _RETRY_S = 0.2
 
 @dataclass(slots=True)
 class _Claim:
-    """An order of which we learned only now that it is ours."""
+    """An order that turned out to be RedFire's."""
 
     order: VenueOrder
-    told: OrderUpdate | None
+    last_update: OrderUpdate | None
 
 
 @dataclass(slots=True)
 class _Ended:
-    """An order that ended without a word of its gateway."""
+    """An order that ended without a report of its gateway."""
 
     order: VenueOrder
     update: OrderUpdate
 
 
 class VenueReports:
-    """One gateway's reports on their way to the event stream. `publish` takes updates, `complain` what is unreadable;
-    `identified` is awaited before an order or trade with an unknown id is said to be somebody else's."""
+    """One gateway's reports on their way to the event stream. `report_error` gets the unreadable ones;
+    `identified` is awaited before an order or trade with an unknown id is taken for an external one."""
 
     def __init__(
         self,
@@ -59,7 +59,7 @@ class VenueReports:
         calendar: Calendar,
         new_number: Callable[[], int],
         publish: Callable[[Update], None],
-        complain: Callable[[str], None],
+        report_error: Callable[[str], None],
         identified: Callable[[OrderData | TradeData], Awaitable[None]],
     ) -> None:
         self._name = gateway_name
@@ -68,7 +68,7 @@ class VenueReports:
         self._calendar = calendar
         self._new_number = new_number
         self._publish = publish
-        self._complain = complain
+        self._report_error = report_error
         self._identified = identified
         self._writer = database.writer()
         self._upsert = database.upsert(GatewayTradeRow, ["gateway_name", "venue_trade_id"])
@@ -80,7 +80,7 @@ class VenueReports:
         self._unreadable: set[str] = set()
 
     def restore(self, rows: Iterable[GatewayTradeRow]) -> None:
-        """Trades of the last days, which the venue may tell again."""
+        """Trades of the last days, which the venue may send again."""
         for row in rows:
             if row.gateway_name == self._name:
                 self._trades[row.venue_trade_id] = trade_of_row(row)
@@ -89,12 +89,12 @@ class VenueReports:
         """A report of the gateway."""
         self._put(data)
 
-    def claim(self, order: VenueOrder, told: OrderUpdate | None) -> None:
-        """An order turned out to be ours: what was told of it before is told again as ours."""
-        self._put(_Claim(order, told))
+    def claim(self, order: VenueOrder, last_update: OrderUpdate | None) -> None:
+        """Publish an order that turned out to be RedFire's again, with its fills, as RedFire's."""
+        self._put(_Claim(order, last_update))
 
     def end(self, order: VenueOrder, update: OrderUpdate) -> None:
-        """An order ended without a word of its gateway."""
+        """An order ended without a report of its gateway."""
         self._put(_Ended(order, update))
 
     async def flushed(self, timeout_s: float) -> bool:
@@ -107,7 +107,7 @@ class VenueReports:
         return True
 
     def forget(self, trading_day: int) -> None:
-        """Trades before a day are not told again by any venue."""
+        """Trades before a day are not sent again by any venue."""
         self._trades = {key: kept for key, kept in self._trades.items() if kept.trading_day >= trading_day}
 
     async def run(self) -> None:
@@ -147,10 +147,10 @@ class VenueReports:
             for trade in list(self._trades.values()):
                 if not trade.order_id and _is_of(item.order, trade):
                     self._book(replace(trade, order_id=item.order.order_id), writes, updates)
-            if item.told is not None:
-                told = self._with_fills(item.order, item.told)
-                self._progress(item.order, told, writes)
-                updates.append(told)
+            if item.last_update is not None:
+                update = self._with_fills(item.order, item.last_update)
+                self._progress(item.order, update, writes)
+                updates.append(update)
         else:
             self._progress(item.order, item.update, writes)
             updates.append(item.update)
@@ -161,7 +161,7 @@ class VenueReports:
         if order is not None:
             latest = order.latest(update)
             if latest.status is not update.status:
-                return  # told before
+                return  # published before
             latest = order.explained(latest, self._calendar)
             self._progress(order, latest, writes)
             update = latest
@@ -178,7 +178,7 @@ class VenueReports:
             self._book(replace(known, order_id=trade.order_id), writes, updates)
 
     def moment(self, data: TradeData | OrderData) -> tuple[datetime, int]:
-        """When it was, and the trading day of that."""
+        """The time of a report, and its trading day."""
         time = exchange_time(data.datetime, self._clock.now())
         return time, self._calendar.trading_day(data.vt_symbol, int(time.timestamp() * 1e9))
 
@@ -191,7 +191,7 @@ class VenueReports:
         return order
 
     def _book(self, trade: TradeUpdate, writes: list[Write], updates: list[Update]) -> None:
-        """One that turned out to be ours is numbered anew: who asks for what came after it must hear of it."""
+        """One that turned out to be RedFire's is numbered anew: a reader of what came after it must get it."""
         self._trades[trade.venue_trade_id] = trade
         writes.append((self._upsert, row_of_trade(self._new_number(), trade)))
         updates.append(trade)
@@ -203,23 +203,25 @@ class VenueReports:
             order.update_time = self._clock.now()
             writes.append(self._orders.write(order))
 
-    def _with_fills(self, order: VenueOrder, told: OrderUpdate) -> OrderUpdate:
-        """What was told of an order, and no less than its fills say."""
+    def _with_fills(self, order: VenueOrder, last_update: OrderUpdate) -> OrderUpdate:
+        """The last update of an order, with no less than its fills."""
         trades = [trade for trade in self._trades.values() if _is_of(order, trade)]
         filled = sum((trade.quantity for trade in trades), Decimal(0))
-        if filled <= told.cumulative_quantity:
-            return told
-        status = OrderStatus.FILLED if filled >= told.quantity else OrderStatus.PARTIALLY_FILLED
-        return replace(told, cumulative_quantity=filled, status=status if told.status.is_open else told.status)
+        if filled <= last_update.cumulative_quantity:
+            return last_update
+        status = OrderStatus.FILLED if filled >= last_update.quantity else OrderStatus.PARTIALLY_FILLED
+        return replace(
+            last_update, cumulative_quantity=filled, status=status if last_update.status.is_open else last_update.status
+        )
 
     def _refuse(self, item: Any, error: Exception) -> None:
         kind = type(item).__name__
         unreadable.labels(self._name, kind).inc()
         name = readable(str(getattr(item, "tradeid", "") or getattr(item, "orderid", "")))
         log.error("gateway %s: %s %s is unreadable: %s", self._name, kind, name, error, exc_info=error)
-        if name not in self._unreadable:  # a venue that tells it again after each login is not asked each time
+        if name not in self._unreadable:  # a venue that sends it again after each login is not queried each time
             self._unreadable.add(name)
-            self._complain(f"{kind} {name} is unreadable: {error}")
+            self._report_error(f"{kind} {name} is unreadable: {error}")
 
     async def _write(self, writes: list[Write]) -> None:
         """A database that fails is asked again: nothing is published that is not written."""
@@ -271,7 +273,7 @@ def trade_of_row(row: GatewayTradeRow) -> TradeUpdate:
 
 
 def expired(order: VenueOrder, now: datetime) -> OrderUpdate:
-    """The end of an order that its venue ends with the trading day, without a word."""
+    """The end of an order that its venue ends with the trading day, without a report."""
     return replace(
         order.update(), status=OrderStatus.EXPIRED, time=now, reason=Reason.ORDER_EXPIRED,
         message="the trading day is over",
