@@ -11,6 +11,7 @@ from services.kernel.data.database import Repositories
 from services.kernel.errors import Invalid
 from services.kernel.paging import Page, PageResult
 from services.trading.account_opening import Accounts
+from services.trading.domain.account import Account
 from services.trading.domain.account_views import AccountView, PositionView, view_account, view_position
 from services.trading.domain.ledger import LedgerEntry
 from services.trading.domain.order import NewOrder, Order, fingerprint
@@ -50,14 +51,14 @@ class AccountService:
 
     async def list_accounts(self, user_id: str, page: Page) -> PageResult[AccountView]:
         """The user's accounts, oldest first."""
-        views = [view_account(account, self._store.cache.last_prices) for account in self._accounts.of_user(user_id)]
+        views = [self._view(account) for account in self._accounts.of_user(user_id)]
         await self._store.commit_log.durable()
         return _cut(views, page, lambda view: [view.create_time_ns, view.account_id])
 
     async def get_account(self, user_id: str, account_id: str) -> AccountView:
         """An account, the first when `account_id` is empty. Raises NotFound."""
         account = await self._accounts.resolve(user_id, account_id)
-        view = view_account(account, self._store.cache.last_prices)
+        view = self._view(account)
         await self._store.commit_log.durable()
         return view
 
@@ -66,7 +67,7 @@ class AccountService:
     ) -> AccountView:
         """Open another account; asked again with the same request_id, the same one."""
         account = await self._accounts.open(user_id, display_name, kind, gateway, request_id, is_admin)
-        return view_account(account, self._store.cache.last_prices)
+        return self._view(account)
 
     async def list_positions(self, user_id: str, account_id: str, symbol: str, page: Page) -> PageResult[PositionView]:
         """What is held, by symbol."""
@@ -75,7 +76,7 @@ class AccountService:
         else:
             accounts = self._accounts.of_user(user_id)
         views = [
-            view_position(position, self._store.cache.last_prices)
+            view_position(position, self._store.cache.last_prices.of(position.gateway))
             for account in accounts
             for position in account.positions.values()
             if not symbol or position.symbol == symbol
@@ -137,11 +138,14 @@ class AccountService:
     async def get_snapshot(self, user_id: str, account_id: str) -> OpenState:
         """All that is open of an account. Raises NotFound."""
         account = await self._accounts.resolve(user_id, account_id)
-        prices = self._store.cache.last_prices
+        prices = self._store.cache.last_prices.of(account.gateway)
         view = view_account(account, prices)
         positions = [view_position(position, prices) for position in account.positions.values()]
         orders, sequence = await self._store.open_copies(account.account_id)
         return OpenState(view, orders[::-1], positions, sequence)
+
+    def _view(self, account: Account) -> AccountView:
+        return view_account(account, self._store.cache.last_prices.of(account.gateway))
 
 
 def _position_key(view: PositionView) -> list[Any]:

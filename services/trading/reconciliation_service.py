@@ -286,6 +286,7 @@ class ReconciliationService:
             raise OrdersDiffer("the venue does not say whether it buys or sells")
         traded = sum((trade.quantity for trade in trades), ZERO)
         price = external.price or (trades[-1].price if trades else None)
+        last_prices = self._store.cache.last_prices.of(external.gateway)
         order = _order(
             account,
             _client_order_id(external),
@@ -294,7 +295,7 @@ class ReconciliationService:
             external.side,
             external.position_effect,
             max(external.quantity, external.cumulative_quantity, traded),
-            price if price is not None else self._store.cache.last_prices.get(external.symbol, ZERO),
+            last_prices.get(external.symbol, ZERO) if price is None else price,
             self._store.clock.now_ns(),
         )
         if external.type is OrderType.MARKET or external.price is None:

@@ -167,7 +167,7 @@ class ReplaceService:
                 raise InsufficientPosition
             return more
         more = cache.reservation(order, new.quantity - order.cumulative_quantity, price) - order.reserved
-        available = account.available(cache.last_prices)
+        available = account.available(cache.last_prices.of(account.gateway))
         if more > max(available, ZERO):
             raise InsufficientFunds(needed=plain(more), available=plain(available))
         return ZERO

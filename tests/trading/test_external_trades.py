@@ -27,7 +27,7 @@ class EngineClient:
         self.untold = []
         self.resting = []
         self.trader.begin_day(self.day)
-        self.cache.last_prices[SYMBOL] = D(4000)
+        self.cache.last_prices.of("SIM")[SYMBOL] = D(4000)
 
     def trade(self, side, effect, quantity, price, order=None):
         opens = effect is OPEN

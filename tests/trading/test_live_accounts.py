@@ -32,7 +32,7 @@ class Gateway:
         self.account = self.trader.account
         self.account.kind = AccountKind.LIVE
         self.live = LiveAccounts(RecordingStore(self.trader))
-        self.trader.cache.last_prices[SYMBOL] = self.price = D(4000)
+        self.trader.cache.last_prices.of("SIM")[SYMBOL] = self.price = D(4000)
         self.money, self.held, self.cost, self.time, self.trades = D(1_000_000), 0, D(0), 10**18, 0
         self.fills, self.reports = [], []
 
@@ -74,7 +74,7 @@ class Gateway:
     def hear_report(self):
         self.live.apply(self.reports.pop(0))
         reported = self.account.venue.available
-        assert self.account.available(self.trader.cache.last_prices) <= reported
+        assert self.account.available(self.trader.cache.last_prices.of("SIM")) <= reported
 
     def check(self):
         cash = [e.amount for e in self.trader.entries if e.ledger_account.startswith("cash:")]
@@ -103,7 +103,7 @@ def test_after_any_order_of_fills_and_reports_the_books_have_what_the_gateway_ha
             gateway.report()
         elif action == "price":
             gateway.price = D(data.draw(st.integers(3900, 4100)))
-            gateway.trader.cache.last_prices[SYMBOL] = gateway.price
+            gateway.trader.cache.last_prices.of("SIM")[SYMBOL] = gateway.price
         elif action == "pay":
             gateway.money += data.draw(st.sampled_from([D(-10_000), D(50_000)]))
         elif action == "hear" and (gateway.fills or gateway.reports):
@@ -117,5 +117,5 @@ def test_after_any_order_of_fills_and_reports_the_books_have_what_the_gateway_ha
     while gateway.reports:
         gateway.hear_report()
         gateway.check()
-    difference = gateway.account.equity(gateway.trader.cache.last_prices) - gateway.equity
+    difference = gateway.account.equity(gateway.trader.cache.last_prices.of("SIM")) - gateway.equity
     assert abs(difference) <= NOISE * gateway.price * gateway.held * 300 + D("0.00000001")

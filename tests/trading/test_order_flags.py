@@ -7,7 +7,7 @@ from redfire.trading.v1 import order_service_pb2 as order_pb
 
 from services.kernel.clock import ManualClock
 from tests.trading.conftest import refused, trading
-from tests.trading.fakes import SYMBOL, Peers
+from tests.trading.fakes import OTHER, SYMBOL, Peers
 from tests.waiting import until
 
 
@@ -139,3 +139,33 @@ async def test_a_trigger_that_no_amount_can_hold_is_refused(trader, fields):
     await trader.becomes(short.order_id, "FILLED")
     async with refused("INVALID_FIELD"):
         await trader.create("BUY", effect="CLOSE", **fields)
+
+
+async def test_a_position_is_valued_by_the_prices_of_its_own_gateway_alone(trader):
+    order = await trader.create(quantity=1)
+    await trader.becomes(order.order_id, "NEW")
+    trader.engine.fill(order.order_id, 1, "4000")
+    await trader.becomes(order.order_id, "FILLED")
+    await until(lambda: trader.market.listeners)
+    trader.market.price(SYMBOL, 4010.0)
+    await until(lambda: _worth(trader, "3000"))
+    other = _preview(trader)
+    other.symbol = OTHER
+    await trader.orders.PreviewOrder(other)
+    await until(lambda: any(OTHER in symbols for _, symbols in trader.market.listeners))
+    # A real gateway serves the symbol from now on.
+    trader.market.tick_gateway = "CTP"
+    trader.market.price(SYMBOL, 9000.0)
+    trader.market.tick_gateway = "SIM"
+    trader.market.price(OTHER, 3600.0)  # comes after it
+
+    async def heard():
+        return (await trader.orders.PreviewOrder(other)).reference_price == "3672"
+
+    await until(heard)
+    (position,) = await trader.positions()
+    assert (position.last_price, position.unrealized_pnl) == ("4010", "3000")
+
+
+async def _worth(trader, amount):
+    return (await trader.account()).unrealized_pnl == amount

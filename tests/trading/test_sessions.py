@@ -241,7 +241,7 @@ def test_settlements_keep_ledger_positions_and_what_a_restart_makes_of_them_righ
         symbol = data.draw(st.sampled_from(["IF2606.CFFEX", "rb2610.SHFE"]))
         resting = [order for order in trader.cache.orders.values() if order.legs]
         if action == "price":
-            trader.cache.last_prices[symbol] = D(data.draw(st.integers(1, 9000)))
+            trader.cache.last_prices.of("SIM")[symbol] = D(data.draw(st.integers(1, 9000)))
         elif action == "day":
             day += 1
             trader.begin_day(day)

@@ -82,7 +82,7 @@ class MarginCalls:
 
     def _equity_and_margin(self, account: Account) -> tuple[Decimal, Decimal] | None:
         """None while what the positions are worth is not known."""
-        prices = self._store.cache.last_prices
+        prices = self._store.cache.last_prices.of(account.gateway)
         if account.kind is AccountKind.LIVE and account.venue is not None and account.venue.margin is not None:
             return account.venue.balance, account.venue.margin
         if any(symbol not in prices for symbol, _ in account.positions):

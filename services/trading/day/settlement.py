@@ -115,10 +115,10 @@ class Settlement:
             return
         if any(order.symbol == position.symbol for order in cache.open_orders(account.account_id)):
             return  # a fill of it may still be on its way
-        price = cache.last_prices.get(position.symbol)
+        price = cache.last_prices.of(position.gateway).get(position.symbol)
         if price is None:
             await self._quotes.fetch(position.symbol, position.gateway)
-            price = cache.last_prices.get(position.symbol)
+            price = cache.last_prices.of(position.gateway).get(position.symbol)
         if not self._is_current(account) or account.positions.get(position.key) is not position:
             return
         if price is None:

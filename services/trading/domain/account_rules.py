@@ -82,7 +82,7 @@ def account_violations(
         text = f"{instrument.symbol} is in {instrument.currency}, the account in {account.currency}, and no rate is set"
         found.append(CurrencyMismatch(text, currency=instrument.currency, account_currency=account.currency))
     if account.margin_call:
-        equity = account.equity(cache.last_prices)
+        equity = account.equity(cache.last_prices.of(account.gateway))
         found.append(MarginCalled(equity=plain(equity), margin=plain(account.margin)))
     if account.kind is AccountKind.LIVE and not account.is_reported:
         found.append(NotReported(f"{account.gateway} has not reported the account yet", gateway=account.gateway))

@@ -18,6 +18,7 @@ from services.trading.domain.order import Order
 from services.trading.domain.order_group import OrderGroup
 from services.trading.domain.order_states import move
 from services.trading.domain.position import Position
+from services.trading.domain.quote import LastPrices
 from services.trading.domain.trading_days import TradingDays
 from services.trading.settings import CloseFirst
 
@@ -47,7 +48,7 @@ class TradingCache:
         self.instruments: dict[str, Instrument] = {}
         # The times in force that each gateway keeps by itself, as it says.
         self._time_in_forces = {} if time_in_forces is None else time_in_forces
-        self.last_prices: dict[str, Decimal] = {}
+        self.last_prices = LastPrices(simulated)
         self.days = days or TradingDays()
         self.currencies = currencies or Currencies()
         self.simulated: Mapping[str, bool] = {} if simulated is None else simulated
@@ -134,7 +135,7 @@ class TradingCache:
             return False
         if first is CloseFirst.TODAY:
             return True
-        price = self.last_prices.get(symbol) or ONE
+        price = self.last_prices.of(instrument.gateway).get(symbol) or ONE
         return instrument.commission(price, ONE, ONE) <= instrument.commission(price, ONE)
 
     # Filling
@@ -347,7 +348,7 @@ class TradingCache:
 
     def _settle(self, position: Position, changes: ChangeSet) -> None:
         """Mark a position to the settlement price of the day that it was in; a gateway settles its live accounts."""
-        account, price = self.accounts[position.account_id], self.last_prices.get(position.symbol)
+        account, price = self.accounts[position.account_id], self.last_prices.of(position.gateway).get(position.symbol)
         if price is None or not position.quantity or account.kind is AccountKind.LIVE:
             return
         account.margin -= position.margin

@@ -268,7 +268,7 @@ class PreTradeChecks:
             violation = split_violation(instrument, position, order, today_first)
             return [violation] if violation is not None else []
         needed = self._cache.terms_of(account, instrument).funds(price, order.quantity)
-        available = account.available(self._cache.last_prices)
+        available = account.available(self._cache.last_prices.of(account.gateway))
         if needed > available:
             return [InsufficientFunds(needed=plain(needed), available=plain(available))]
         return []
@@ -286,14 +286,15 @@ class PreTradeChecks:
         """Raises InsufficientFunds where (instrument, price, quantity) of all together need more than there is."""
         terms = self._cache.terms_of
         needed = money.total(terms(account, one).funds(price, quantity) for one, price, quantity in orders)
-        available = account.available(self._cache.last_prices)
+        available = account.available(self._cache.last_prices.of(account.gateway))
         if needed > available:
             raise InsufficientFunds(needed=plain(needed), available=plain(available))
 
     def margin_violation(self, order: Order, price: Decimal) -> RedFireError | None:
         """Why an accepted opening order cannot be sent at this price: it would need more margin than there is."""
         more = self._cache.reservation(order, None, price) - order.reserved
-        available = self._cache.accounts[order.account_id].available(self._cache.last_prices)
+        account = self._cache.accounts[order.account_id]
+        available = account.available(self._cache.last_prices.of(account.gateway))
         if more > available:
             return InsufficientFunds(needed=plain(more), available=plain(available))
         return None
@@ -311,7 +312,7 @@ class PreTradeChecks:
 
         `unpriced` where they need no funds at all.
         """
-        available = account.available(self._cache.last_prices)
+        available = account.available(self._cache.last_prices.of(account.gateway))
         step = instrument.quantity_step or Decimal(1)
         instrument = self._cache.terms_of(account, instrument)
 

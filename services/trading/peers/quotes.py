@@ -11,7 +11,7 @@ from redfire.market.v1.market_pb2_grpc import MarketServiceStub
 from services.kernel.clock import Clock
 from services.kernel.errors import NotFound, RedFireError
 from services.kernel.tasks import Tasks
-from services.trading.domain.quote import PRICELESS, Quote
+from services.trading.domain.quote import PRICELESS, LastPrices, Quote
 
 log = logging.getLogger(__name__)
 SYMBOLS_PER_STREAM = 500
@@ -26,7 +26,7 @@ class Quotes:
         self,
         market: MarketServiceStub,
         tasks: Tasks,
-        last_prices: dict[str, Decimal],
+        last_prices: LastPrices,
         clock: Clock,
         simulated: Mapping[str, bool],
     ) -> None:
@@ -141,7 +141,7 @@ class Quotes:
         )
         self._raw[symbol] = raw
         self._touch(quote, tick)
-        self._last_prices[symbol] = quote.last_price
+        self._last_prices.of(tick.gateway)[symbol] = quote.last_price
         self._tell(symbol, quote)
 
     def _tell(self, symbol: str, quote: Quote) -> None:

@@ -3,9 +3,8 @@
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from decimal import Decimal
 from typing import Protocol
 
 from sqlalchemy.exc import IntegrityError
@@ -17,6 +16,7 @@ from services.trading.domain.account_views import AccountView, PositionView, vie
 from services.trading.domain.change_set import ChangeSet
 from services.trading.domain.order import Order
 from services.trading.domain.order_group import OrderGroup
+from services.trading.domain.quote import LastPrices
 from services.trading.domain.trade import Trade
 from services.trading.repository import Statements
 from services.trading.state.streams import StreamUpdate, UpdateKind
@@ -58,7 +58,7 @@ class CommitLog:
         statements: Statements,
         events: Events,
         encode: Encode,
-        last_prices: Mapping[str, Decimal],
+        last_prices: LastPrices,
     ) -> None:
         self._writer = writer
         self._statements = statements
@@ -169,9 +169,9 @@ class CommitLog:
         yield from changes.trades
         yield from changes.trade_updates
         for position in changes.positions.values():
-            yield view_position(position, self._last_prices)
+            yield view_position(position, self._last_prices.of(position.gateway))
         for account in changes.accounts.values():
-            yield view_account(account, self._last_prices)
+            yield view_account(account, self._last_prices.of(account.gateway))
 
     def _change(self, user_id: str, item: Order | OrderGroup | Trade | PositionView | AccountView) -> StreamUpdate:
         self.sequence += 1

@@ -214,12 +214,13 @@ class TradingStore:
     async def snapshot(self, user_id: str, account_id: str) -> Snapshot:
         """All that is open for a user (everybody when empty), for a stream."""
         self.require_open()
-        sequence, prices, changes = self.commit_log.sequence, self.cache.last_prices, []
+        sequence, changes = self.commit_log.sequence, []
         owners = [user_id] if user_id else list(self.cache.accounts_of)
         for owner in owners:
             for account in self.cache.accounts_of.get(owner, ()):
                 if account_id and account.account_id != account_id:
                     continue
+                prices = self.cache.last_prices.of(account.gateway)
                 items: list[Order | OrderGroup | PositionView | AccountView] = [
                     view_account(account, prices),
                     *(view_position(position, prices) for position in account.positions.values()),

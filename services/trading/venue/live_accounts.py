@@ -93,7 +93,7 @@ class LiveAccounts:
 
     def _adjustment(self, account: Account, report: AccountReport) -> Decimal:
         """What is to be posted now."""
-        prices = self._store.cache.last_prices
+        prices = self._store.cache.last_prices.of(account.gateway)
         if any(symbol not in prices for symbol, _ in account.positions):
             account.suspected = None
             return ZERO  # what they are worth is not known

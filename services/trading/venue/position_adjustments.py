@@ -119,7 +119,7 @@ class PositionAdjustments:
         if cache.is_expired(difference.gateway, instrument) or _has_fills_to_come(self._store, account, symbol):
             return False
         today, older = _parts(account, difference, sum((one.yesterday_quantity for one in mine), ZERO))
-        last = cache.last_prices.get(symbol)
+        last = cache.last_prices.of(difference.gateway).get(symbol)
         cost = next((one.average_price for one in mine if one.average_price is not None), None)
         position = account.positions.get((symbol, side))
         price = cost or last if difference.quantity > 0 else last or cost or (position and position.average_price)
