@@ -12,7 +12,7 @@ from redfire.config.v1.config_pb2_grpc import ConfigServiceStub
 from redfire.risk.v1 import risk_pb2 as pb
 from redfire.risk.v1.risk_pb2_grpc import RiskServiceStub
 
-from services.config.convert import to_value
+from services.config.convert import value_to_pb
 from services.kernel.identifiers import new_id
 from tests.harness import platform
 from tests.risk.conftest import ACTIVE, HALTED, REDUCING, SETTINGS, World, refused, running
@@ -116,9 +116,9 @@ async def test_defaults_change_while_it_runs() -> None:
         configs = world.platform.identity(role="admin").stub(ConfigServiceStub)
         target = {"environment": "development", "service_name": "risk", "key": "max_order_quantity"}
         for nonsense in (-1, "many", "-2"):
-            call = configs.SetConfig(config_pb2.SetConfigRequest(**target, value=to_value(nonsense)))
+            call = configs.SetConfig(config_pb2.SetConfigRequest(**target, value=value_to_pb(nonsense)))
             assert (await refused(call))[1] == "SCHEMA_VIOLATION"
-        await configs.SetConfig(config_pb2.SetConfigRequest(**target, value=to_value("2")))
+        await configs.SetConfig(config_pb2.SetConfigRequest(**target, value=value_to_pb("2")))
 
         async def changed() -> bool:
             return await world.reasons(dry_run=True, quantity="3") == ["RISK_LIMIT_MAX_ORDER_QUANTITY"]

@@ -11,7 +11,7 @@ from redfire.config.v1.config_pb2_grpc import ConfigServiceStub
 from redfire.market.v1 import market_pb2
 from redfire.trading.v1 import trading_pb2
 
-from services.config.convert import to_value
+from services.config.convert import value_to_pb
 from services.kernel.clock import ManualClock
 from services.quant.calendar import Calendar
 from services.risk.domain.exposure_view import view_exposure
@@ -125,10 +125,10 @@ async def test_currency_rates_are_followed_while_risk_runs() -> None:
             await until(is_valued)
 
         await valued("426000")
-        await configs.SetConfig(config_pb2.SetConfigRequest(**key, value=to_value({"USD/CNY": "7.2"})))
+        await configs.SetConfig(config_pb2.SetConfigRequest(**key, value=value_to_pb({"USD/CNY": "7.2"})))
         await valued("432000")
         # Positions keep their rates at trading, and risk the last one that it knew.
-        await configs.SetConfig(config_pb2.SetConfigRequest(**key, value=to_value({"HKD/CNY": "0.9"})))
+        await configs.SetConfig(config_pb2.SetConfigRequest(**key, value=value_to_pb({"HKD/CNY": "0.9"})))
         world.market.tick(4001)
         world.trading.position(world.alice.user_id, world.account_id, 3, average=3000, symbol=LATE)
         await valued("648000")

@@ -20,7 +20,7 @@ from redfire.trading.v1 import account_service_pb2, order_service_pb2
 from redfire.trading.v1.account_service_pb2_grpc import AccountServiceStub
 from redfire.trading.v1.order_service_pb2_grpc import OrderServiceStub
 
-from services.config.convert import to_value
+from services.config.convert import value_to_pb
 from services.kernel.identifiers import new_id
 from services.risk.state.checkpointer import Checkpointer
 from tests.harness import User, platform
@@ -93,7 +93,7 @@ async def test_what_risk_says_is_what_trading_says() -> None:
         admin = await p.admin()
         configs = admin.stub(ConfigServiceStub)
         target = {"environment": "development", "service_name": "risk", "key": "max_order_quantity"}
-        await configs.SetConfig(config_pb2.SetConfigRequest(**target, value=to_value(4)))
+        await configs.SetConfig(config_pb2.SetConfigRequest(**target, value=value_to_pb(4)))
 
         async def refused_for(reason: str, **fields: Any) -> bool:
             try:
