@@ -48,7 +48,7 @@ class Accounts:
                 raise NotFound("account", account_id)
             return account
         mine = cache.accounts_of.get(user_id)
-        # Told of at registration; a request may come before that event.
+        # Reported at registration; a request may come before that event.
         return mine[0] if mine else await self.open_first(user_id)
 
     def of_user(self, user_id: str) -> list[Account]:
@@ -71,7 +71,7 @@ class Accounts:
             raise LiveAccountsAreForAdministrators
         gateway = gateway or self._settings.value.paper_gateway
         try:
-            await self._engine.connected_gateways()  # also says which of them are simulated
+            await self._engine.connected_gateways()  # also reports which of them are simulated
         except RedFireError:
             if gateway not in self._engine.simulated:
                 raise

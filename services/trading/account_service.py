@@ -70,7 +70,7 @@ class AccountService:
         return self._view(account)
 
     async def list_positions(self, user_id: str, account_id: str, symbol: str, page: Page) -> PageResult[PositionView]:
-        """What is held, by symbol."""
+        """Return the positions, by symbol."""
         if account_id:
             accounts = [await self._accounts.resolve(user_id, account_id)]
         else:

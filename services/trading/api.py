@@ -51,7 +51,7 @@ class OrderApi(rpc.OrderServiceServicer):
         return pb.CreateOrderResponse(order=convert.order_to_pb(order))
 
     async def PreviewOrder(self, request: pb.PreviewOrderRequest, call: Call) -> pb.PreviewOrderResponse:
-        """What would become of an order."""
+        """Return the outcome that an order would have."""
         preview = await self._previews.preview_order(call.user_id, convert.new_order_from_pb(request))
         return convert.preview_to_pb(preview)
 
@@ -105,7 +105,7 @@ class OrderApi(rpc.OrderServiceServicer):
         return pb.CreateOrderGroupResponse(order_group=convert.order_group_to_pb(group))
 
     async def PreviewOrderGroup(self, request: pb.PreviewOrderGroupRequest, call: Call) -> pb.PreviewOrderGroupResponse:
-        """What would become of a group."""
+        """Return the outcome that a group would have."""
         orders = convert.group_orders_from_pb(request)
         kind = OrderGroupKind(request.kind)
         preview = await self._previews.preview_order_group(call.user_id, request.account_id, kind, orders)
@@ -140,12 +140,12 @@ class OrderApi(rpc.OrderServiceServicer):
         duration_s = request.cancel_on_disconnect.ToTimedelta().total_seconds()
         terms = (call.user_id, request.account_id, duration_s, request.cancel_protective_stops)
         async with self._leases.held(*terms) as leases:
-            told = False
+            sequence_sent = False
             async for updates in following:
                 yield [convert.encode_news(one) for one in updates]
-                # Once the beginning is through: a sequence that is told before could be resumed from.
-                if not told and updates[-1].kind in (UpdateKind.SNAPSHOT_COMPLETE, UpdateKind.HEARTBEAT):
-                    told = True
+                # Once the beginning is through: a sequence that is sent before could be resumed from.
+                if not sequence_sent and updates[-1].kind in (UpdateKind.SNAPSHOT_COMPLETE, UpdateKind.HEARTBEAT):
+                    sequence_sent = True
                     yield [convert.lease_to_pb(lease, updates[-1].sequence) for lease in leases]
 
     async def WatchTrading(self, request: pb.WatchTradingRequest, call: Call) -> AsyncIterator[list[bytes]]:

@@ -1,4 +1,4 @@
-"""What the trading service is made of."""
+"""Wiring of the trading service."""
 
 import asyncio
 

@@ -43,7 +43,7 @@ def time_of(message: Any, name: str) -> int:
 def group_orders_from_pb(
     request: order_service_pb2.CreateOrderGroupRequest | order_service_pb2.PreviewOrderGroupRequest,
 ) -> list[NewOrder]:
-    """The orders of a group that is asked for; the exits of a BRACKET close where they do not say. Raises Invalid."""
+    """The requested orders of a group; exits of a BRACKET close unless they state another effect. Raises Invalid."""
     result = []
     for index, order in enumerate(request.orders):
         exits = request.kind == trading_pb2.ORDER_GROUP_KIND_BRACKET and index > 0
@@ -82,7 +82,7 @@ def new_order_from_pb(
 
 
 def filter_from_pb(request: Any) -> OrderFilter:
-    """What a List request narrows by."""
+    """The filter of a List request."""
     return OrderFilter(
         account_id=request.account_id,
         symbol=getattr(request, "symbol", ""),
@@ -268,7 +268,7 @@ def encode_change(sequence: int, item: Order | OrderGroup | Trade | PositionView
 
 
 def encode_news(updates: StreamUpdate) -> bytes:
-    """What a stream says: a change, already encoded, or a control message of the stream."""
+    """A message of a stream: a change, already encoded, or a control message of the stream."""
     if updates.kind is UpdateKind.CHANGE:
         return updates.payload
     message = order_service_pb2.StreamOrdersResponse(sequence=updates.sequence)
@@ -290,7 +290,7 @@ def encode_watched(updates: StreamUpdate) -> bytes:
 
 
 def lease_to_pb(lease: Lease, sequence: int) -> bytes:
-    """The message of a stream that says that a lease is armed."""
+    """The message of a stream that reports an armed lease."""
     message = order_service_pb2.StreamOrdersResponse(sequence=sequence)
     message.lease.account_id = lease.account_id
     message.lease.cancel_on_disconnect.FromNanoseconds(lease.duration_ns)
@@ -305,7 +305,7 @@ def describe_change(payload: bytes) -> tuple[int, str]:
 
 
 def preview_to_pb(preview: OrderPreview) -> order_service_pb2.PreviewOrderResponse:
-    """What would become of an order."""
+    """Return the outcome that an order would have."""
     message = order_service_pb2.PreviewOrderResponse(
         would_accept=not preview.violations,
         violations=[violation_to_pb(violation) for violation in preview.violations],
@@ -320,7 +320,7 @@ def preview_to_pb(preview: OrderPreview) -> order_service_pb2.PreviewOrderRespon
 
 
 def group_preview_to_pb(preview: OrderGroupPreview) -> order_service_pb2.PreviewOrderGroupResponse:
-    """What would become of a group."""
+    """Return the outcome that a group would have."""
     message = order_service_pb2.PreviewOrderGroupResponse(
         would_accept=preview.would_accept,
         violations=[violation_to_pb(violation) for violation in preview.violations],
@@ -335,7 +335,7 @@ def group_preview_to_pb(preview: OrderGroupPreview) -> order_service_pb2.Preview
 
 
 def violation_to_pb(violation: RedFireError) -> order_service_pb2.Violation:
-    """Why an order would be refused."""
+    """A rule that an order violates."""
     return order_service_pb2.Violation(
         reason=_REASONS.get(violation.reason, 0),  # type: ignore[arg-type]
         message=violation.message,

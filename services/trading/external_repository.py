@@ -22,7 +22,7 @@ IN_AT_ONCE = 500
 
 @dataclass(frozen=True, slots=True)
 class ExternalFilter:
-    """Which external orders or trades are wanted; what is empty does not narrow."""
+    """Filter of external orders or trades; an empty field does not narrow."""
 
     gateway: str = ""
     symbol: str = ""
@@ -43,12 +43,12 @@ class ExternalRepository:
         return order_from_row(found[0]) if found else None
 
     async def has_trade(self, external_trade_id: str) -> bool:
-        """Whether an external trade is written."""
+        """Return whether an external trade is written."""
         query = select(_TRADES.c.external_trade_id).where(_TRADES.c.external_trade_id == external_trade_id)
         return bool(await self._all(query))
 
     async def is_booked(self, report: FillReport) -> bool:
-        """Whether a venue's trade is in the books, of whatever order."""
+        """Return whether a venue's trade is in the books, of whatever order."""
         query = select(_BOOKED.c.trade_id).where(
             _BOOKED.c.gateway == report.gateway,
             _BOOKED.c.venue_trade_id == report.venue_trade_id,

@@ -1,4 +1,4 @@
-"""What is counted of trading."""
+"""Metrics of trading."""
 
 from prometheus_client import Counter, Gauge, Histogram
 

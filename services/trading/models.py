@@ -220,13 +220,13 @@ class CommitLogRow(Base):
 
 
 class GatewayRow(Base):
-    """How far a gateway's trading day is."""
+    """State of a gateway's trading day."""
 
     __tablename__ = "gateways"
 
     gateway: Mapped[str] = mapped_column(String(32), primary_key=True)
     trading_day: Mapped[int] = mapped_column(Integer)
-    # A recording that is replayed; of the others the calendar tells the day.
+    # A recording that is replayed; of the others the calendar has the day.
     keeps_own_days: Mapped[bool] = mapped_column(Boolean, server_default=false())
 
 
@@ -271,7 +271,7 @@ class ExternalOrderRow(Base):
 
 
 class ExternalTradeRow(Base):
-    """A trade of an order that was not ours when the venue told of it."""
+    """A trade of an order that was not ours when the venue reported it."""
 
     __tablename__ = "external_trades"
     __table_args__ = (

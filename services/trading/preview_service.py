@@ -1,4 +1,4 @@
-"""Previews: what CreateOrder would say, and what the order would cost; nothing is changed."""
+"""Previews: the answer that CreateOrder would give, and the order's cost; nothing is changed."""
 
 from dataclasses import dataclass, replace
 from decimal import Decimal
@@ -26,7 +26,7 @@ from services.trading.peers.risk_client import RiskClient
 
 @dataclass(frozen=True, slots=True)
 class OrderPreview:
-    """What would become of an order. `reference_price` is None where there is no price to compute with."""
+    """Outcome that an order would have. `reference_price` is None where there is no price to compute with."""
 
     violations: list[RedFireError]
     margin: Decimal
@@ -39,7 +39,7 @@ class OrderPreview:
 
 @dataclass(frozen=True, slots=True)
 class OrderGroupPreview:
-    """What would become of a group. `violations` are those of its orders together, `orders` have their own."""
+    """Outcome that a group would have. `violations` are those of its orders together, `orders` have their own."""
 
     violations: list[RedFireError]
     orders: list[OrderPreview]
@@ -51,7 +51,7 @@ class OrderGroupPreview:
 
     @property
     def would_accept(self) -> bool:
-        """Whether there is no reason against it."""
+        """Return whether there is no reason against it."""
         return not self.violations and not any(order.violations for order in self.orders)
 
 

@@ -67,7 +67,7 @@ class ReconciliationApi(rpc.ReconciliationServiceServicer):
     async def AdoptExternalOrder(
         self, request: pb.AdoptExternalOrderRequest, call: Call
     ) -> pb.AdoptExternalOrderResponse:
-        """Say whose an external order is."""
+        """Adopt an external order for an account."""
         external, order = await self._service.adopt_external_order(
             request.external_order_id, request.account_id, request.order_id
         )
@@ -93,7 +93,7 @@ class ReconciliationApi(rpc.ReconciliationServiceServicer):
     async def ResolveUncertainOrder(
         self, request: pb.ResolveUncertainOrderRequest, call: Call
     ) -> pb.ResolveUncertainOrderResponse:
-        """Say what became of an order."""
+        """Resolve the outcome of an order."""
         order = await self._service.resolve_uncertain_order(
             request.order_id, OrderStatus(request.status), request.reason
         )

@@ -1,4 +1,4 @@
-"""What an administrator makes of what venues have and the books do not."""
+"""Administrators' decisions about what venues have and the books do not."""
 
 from decimal import Decimal
 
@@ -42,7 +42,7 @@ class OrdersDiffer(FailedPrecondition):
 
 
 class OutcomeKnown(FailedPrecondition):
-    """The order's venue tells what becomes of it."""
+    """The order's outcome is known, or its venue reports it."""
 
     reason = Reason.EXTERNAL_ACTIVITY
 
@@ -232,7 +232,7 @@ class ReconciliationService:
         return order
 
     async def resolve_uncertain_order(self, order_id: str, status: OrderStatus, reason: str) -> Order:
-        """End an order whose outcome its venue does not tell. Raises NotFound, OutcomeKnown, OrderNotOpen."""
+        """End an order whose outcome its venue does not report. Raises NotFound, OutcomeKnown, OrderNotOpen."""
         self._store.require_open()
         order = await self._store.recall(order_id)
         self._store.require_open()
@@ -283,7 +283,7 @@ class ReconciliationService:
     def _as_order(self, external: ExternalOrder, trades: list[ExternalTrade], account_id: str) -> Order:
         account = self._account(account_id, external.gateway)
         if external.side is None:
-            raise OrdersDiffer("the venue does not say whether it buys or sells")
+            raise OrdersDiffer("the venue does not report whether it buys or sells")
         traded = sum((trade.quantity for trade in trades), ZERO)
         price = external.price or (trades[-1].price if trades else None)
         last_prices = self._store.cache.last_prices.of(external.gateway)
@@ -305,7 +305,7 @@ class ReconciliationService:
         return order
 
     def _require_position(self, order: Order, closed: Decimal = ZERO) -> None:
-        """What closes must be there to be closed, or `closed` by it already. Raises InsufficientPosition."""
+        """Require that what closes is there to be closed, or `closed` by it already. Raises InsufficientPosition."""
         if not order.is_closing:
             return
         account = self._store.cache.accounts[order.account_id]
@@ -326,7 +326,7 @@ def _same(order: Order, digest: str) -> Order:
 
 
 def is_uncertain(order: Order) -> bool:
-    """Whether only the venue can tell what became of an open order."""
+    """Return whether the outcome of an open order is known to the venue alone."""
     return order.is_open and (
         order.status is OrderStatus.UNKNOWN
         or order.hold_reason == Reason.OUTCOME_UNKNOWN

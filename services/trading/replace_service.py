@@ -149,7 +149,7 @@ class ReplaceService:
             raise answer.refusals[0]
 
     def _contracts_needed(self, order: Order, new: NewOrder, price: Decimal) -> Decimal:
-        """What the new values need of the position beyond what the order holds, and whether there is money for them.
+        """Return what the new values need of the position beyond what the order holds; check the money for them.
 
         Raises InsufficientFunds, InsufficientPosition.
         """
@@ -242,7 +242,7 @@ class ReplaceService:
             if refusal.reason != Reason.UNSUPPORTED:
                 raise
         except RedFireError as error:
-            # The venue may have it or not: reconciliation tells.
+            # The venue may have it or not: reconciliation decides.
             log.warning("order %s: amended, and the outcome is not known: %s", order_id, error.message)
 
     def _amending(self, order_id: str) -> Order | None:

@@ -37,7 +37,7 @@ IN_AT_ONCE = 500
 
 
 class Statements:
-    """What the group-commit writer executes; made once."""
+    """Statements of the group-commit writer; made once."""
 
     def __init__(self, database: Database) -> None:
         # An upsert also where an order is known to be there: many of them are one statement, many UPDATEs are not.
@@ -61,7 +61,7 @@ class Statements:
 
 @dataclass(frozen=True, slots=True)
 class OrderFilter:
-    """Which orders, trades or entries are wanted; what is empty does not narrow."""
+    """Filter of orders, trades or entries; an empty field does not narrow."""
 
     account_id: str = ""
     symbol: str = ""

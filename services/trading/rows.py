@@ -99,7 +99,7 @@ def order_from_row(row: Mapping[str, Any], trade_ids: set[str]) -> Order:
             _make_older(order, order.legs[0], older)
     order.leg_count = order.leg_count or len(order.legs)
     for leg in order.legs:
-        # It was written before it was sent: what became of it, only the venue can tell.
+        # It was written before it was sent: its outcome is known to the venue alone.
         if leg.delivery in (Delivery.QUEUED, Delivery.SENDING):
             leg.delivery = Delivery.UNCERTAIN
     return order
@@ -188,7 +188,7 @@ def _details(order: Order) -> str:
 
 
 def _is_usual(order: Order) -> bool:
-    """Whether `_usual_leg` makes of the row what there is of legs."""
+    """Return whether `_usual_leg` makes of the row what there is of legs."""
     if not order.legs:
         return True
     leg = order.legs[0]

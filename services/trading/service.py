@@ -61,7 +61,7 @@ class Appraisal:
 
     @property
     def opens(self) -> bool:
-        """Whether it opens a position."""
+        """Return whether it opens a position."""
         return self.new.position_effect is PositionEffect.OPEN
 
 
@@ -115,7 +115,7 @@ class OrderService:
             if known is None:
                 return await self._accept(key, account, new, traceparent, fingerprint)
         except (RedFireError, IntegrityError) as refusal:
-            # An order of long ago may have this id: then that one is the answer, whatever would be said of a new one.
+            # An order of long ago may have this id: then that one is the answer, whatever a new one would get.
             if not isinstance(refusal, Unavailable):
                 earlier = await self._store.find_by_client(*key)
                 if earlier is not None:
@@ -207,7 +207,7 @@ class OrderService:
     async def cancel_leased(self, lease: Lease) -> int:
         """Cancel an account's working orders because its stream is gone.
 
-        Closing stops protect a position whoever looks: they stay unless the lease says otherwise.
+        Closing stops protect a position with or without a stream: they stay unless the lease includes them.
         """
         account = self._cache.accounts[lease.account_id]
 
@@ -377,7 +377,7 @@ def make_order(
     now_ns: int,
     waits: bool = False,
 ) -> Order:
-    """The order of an appraised request; one that `waits` for another begins when that one says so."""
+    """The order of an appraised request; one that `waits` for another begins when that one ends."""
     new = one.new
     held = new.type in STOP_TYPES and not waits
     stop_price = new.stop_price

@@ -10,7 +10,7 @@ from services.kernel.runtime.settings import Section
 
 
 class CloseFirst(StrEnum):
-    """Which contracts a CLOSE at SHFE and INE closes first."""
+    """Contracts that a CLOSE at SHFE and INE closes first."""
 
     AUTO = "auto"
     TODAY = "today"
@@ -57,7 +57,7 @@ class TradingSettings(Section):
     unknown_grace_s: float = Field(
         default=6.0,
         ge=0,
-        description="How long a gateway says that it never had an order that may have been sent before that counts.",
+        description="The time for which a gateway must deny an order that may have been sent before that counts.",
     )
     resume_window: int = Field(
         default=200_000, ge=1000, description="How many updates of orders are kept for streams that resume."

@@ -1,6 +1,6 @@
 """The end of trading days for orders at gateways that know none: what ends, what waits, and what is sent again.
 
-vnpy's gateways take DAY orders, tell of no day's end, and know no GTC and GTD. So a DAY order is canceled when its
+vnpy's gateways take DAY orders, report no day's end, and know no GTC and GTD. So a DAY order is canceled when its
 trading day's last session ends, and is EXPIRED; a GTC or GTD order, which is there as DAY, is held over the night
 (`hold_reason` MARKET_CLOSED) and sent again, as a new leg, when a session of a later trading day begins. A new leg
 begins only when the venue has ended the one before it, or when a complete answer of a later day has not got it.
@@ -77,7 +77,7 @@ class DayEnds:
 
     @staticmethod
     def _waits_again(order: Order) -> bool:
-        """Whether it was sent on an earlier day, and could not be sent again yet."""
+        """Return whether it was sent on an earlier day, and could not be sent again yet."""
         return bool(order.hold_reason) and order.leg_count > 0 and not order.is_retried
 
     def _may_send(self, order: Order, now_ns: int) -> bool:

@@ -11,12 +11,12 @@ change at 17:00, after all closes and before any night. Vendors' ticks carry no 
 position changes its day only, and the next settlement makes up for it.
 
 Where no hours are kept (`trading.enforce_sessions` is off) nothing is settled or expires: the pass brings positions
-into the day that has begun, so that who follows a stream hears of it.
+into the day that has begun, so that streams publish it.
 
 **Expiry.** After a contract's last trading day its open orders end EXPIRED, new ones are refused (CONTRACT_EXPIRED),
 and what is held is closed at the settlement price by a trade without an order, once no order of it is open any more.
 
-Live accounts are settled by their gateway, whose reports say so; only their expired positions are closed here.
+Live accounts are settled by their gateway, as it reports; only their expired positions are closed here.
 """
 
 import asyncio
@@ -39,7 +39,7 @@ from services.trading.state.store import TradingStore
 
 log = logging.getLogger(__name__)
 PASS_EVERY_S = 1.0
-# Where no hours are kept the pass only tells streams which contracts a new trading day made yesterday's.
+# Where no hours are kept the pass only publishes which contracts a new trading day made yesterday's.
 ROLL_EVERY_S = 5.0
 # After so many accounts or orders others have their turn.
 AT_ONCE = 50

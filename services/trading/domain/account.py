@@ -56,18 +56,18 @@ class Account:
             self.realized_of[position.key] = position.realized_pnl
 
     def unrealized_pnl(self, last_prices: Mapping[str, Decimal]) -> Decimal:
-        """What closing all positions at the last prices would bring."""
+        """The profit of closing all positions at the last prices."""
         result = ZERO
         for position in self.positions.values():
             result += position.unrealized_pnl(last_prices.get(position.symbol))
         return result
 
     def equity(self, last_prices: Mapping[str, Decimal]) -> Decimal:
-        """What would be left when all positions were closed at the last prices."""
+        """The balance after closing all positions at the last prices."""
         return self.balance + self.unrealized_pnl(last_prices)
 
     def available(self, last_prices: Mapping[str, Decimal]) -> Decimal:
-        """What new orders may use: losses count at once, profits only when they are realised.
+        """Funds that new orders may use: losses count at once, profits only when they are realised.
 
         Of a LIVE account what the gateway reported less what was accepted since, and 0 before it reported.
         """

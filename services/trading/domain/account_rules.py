@@ -1,4 +1,4 @@
-"""What an account may trade at all: by its kind, its gateway, its currency, and whether it may open anything now."""
+"""Rules of what an account may trade: by its kind, its gateway, its currency, and whether it may open anything now."""
 
 from collections.abc import Mapping
 
@@ -44,7 +44,7 @@ class NotReported(FailedPrecondition):
 
 
 def gateway_violation(kind: AccountKind, gateway: str, simulated: Mapping[str, bool]) -> GatewayNotAllowed | None:
-    """Why accounts of a kind may not trade at a gateway; `simulated` says it of each gateway that the engine knows."""
+    """Violations by accounts of a kind that trade at a gateway; `simulated` has each gateway that the engine knows."""
     is_simulated = simulated.get(gateway)
     if is_simulated is None:
         return GatewayNotAllowed(f"there is no gateway {gateway}", gateway=gateway)
@@ -63,9 +63,9 @@ class MarketClosed(FailedPrecondition):
 def account_violations(
     cache: TradingCache, account: Account, instrument: Instrument, order: NewOrder
 ) -> list[RedFireError]:
-    """Why the account may not trade the instrument now, whatever the order's quantity and price."""
+    """Violations by any order of the account in the instrument now, whatever its quantity and price."""
     found: list[RedFireError] = []
-    # A gateway that is not known yet is not connected, which is said of it anyway.
+    # A gateway that is not known yet is not connected, which is reported anyway.
     if account.gateway in cache.simulated:
         violation = gateway_violation(account.kind, account.gateway, cache.simulated)
         if violation is not None:

@@ -1,4 +1,4 @@
-"""What a venue's reports do to the books, whatever their order, and however often they come."""
+"""Application of a venue's reports to the books, in whatever order, and however often they come."""
 
 import logging
 
@@ -20,7 +20,7 @@ from services.trading.domain.trade import Trade
 
 log = logging.getLogger(__name__)
 _WORKING = frozenset({OrderStatus.NEW, OrderStatus.PARTIALLY_FILLED})
-# Why an order could not be sent, or was ended unfilled, that says nothing of the order itself.
+# Reasons why an order could not be sent, or was ended unfilled, that concern no property of the order itself.
 TEMPORARY = frozenset(
     {
         Reason.GATEWAY_DISCONNECTED, Reason.INSUFFICIENT_POSITION, Reason.MARKET_CLOSED, Reason.NOT_SENT,
@@ -33,7 +33,7 @@ TEMPORARY = frozenset(
 def apply_order_report(
     cache: TradingCache, order: Order, report: OrderStatusReport, changes: ChangeSet, stale_amend: bool = False
 ) -> None:
-    """Take over what a report says that is news.
+    """Apply what is new in a report.
 
     With `stale_amend` the report answers a question asked long after an amend: what it shows is the amend's outcome.
 
@@ -77,7 +77,7 @@ def apply_order_report(
 
 
 def _report_after_end(order: Order, leg: Leg, report: OrderStatusReport, changes: ChangeSet) -> None:
-    """What lives at the venue though its order ended here is ended there, too; what it trades is booked."""
+    """End at the venue what lives there though its order ended here; trades of it are booked."""
     if report.status in FINISHED:
         if leg.announced_status is None:
             leg.announced_status, leg.announced = report.status, leg.filled
@@ -101,7 +101,7 @@ def apply_trade_report(
     effect = order.position_effect if leg is None else leg.position_effect
     trade_id = new_id()
     trading_day = cache.learn_day(order.gateway, order.symbol, report.trading_day, changes)
-    # What is booked in its place, because it was not known to be ours, or not told of in time.
+    # What is booked in its place, because it was not known to be ours, or not reported in time.
     stands_for = (
         external_trades.standing_for(cache, account, report, order.side, effect) if account.external_trades else []
     )
@@ -147,7 +147,7 @@ def apply_trade_report(
 
 
 def _trade_after_end(order: Order, report: FillReport) -> None:
-    """Fills are facts: an order that ended in belief, or was completed after its end, says so."""
+    """Fills are facts: an order that ended in belief, or was completed after its end, is corrected."""
     full = order.cumulative_quantity >= order.quantity
     if order.status is OrderStatus.REJECTED:
         log.error("order %s counted as rejected, and traded: %s", order.order_id, report.venue_trade_id)
@@ -158,7 +158,7 @@ def _trade_after_end(order: Order, report: FillReport) -> None:
 
 
 def cancel(cache: TradingCache, order: Order, changes: ChangeSet, reason: str = "") -> None:
-    """Ask for an open order's end: what certainly was not sent ends here, the rest when the venue says so.
+    """Ask for an open order's end: what certainly was not sent ends here, the rest when the venue reports it.
 
     `reason` becomes the order's reject_reason when it ends so.
     """
@@ -225,7 +225,7 @@ def _work(order: Order, changes: ChangeSet) -> None:
 
 
 def mark_uncertain(order: Order, changes: ChangeSet) -> None:
-    """Only the venue can tell what became of an open order: it stays open, and says so."""
+    """Mark an open order as uncertain: its outcome is known to the venue alone, and it stays open."""
     if order.hold_reason == Reason.OUTCOME_UNKNOWN:
         return
     order.hold_reason = Reason.OUTCOME_UNKNOWN
@@ -248,7 +248,7 @@ def not_sent(cache: TradingCache, order: Order, leg: Leg, changes: ChangeSet) ->
 
 
 def resolve(cache: TradingCache, order: Order, status: OrderStatus, message: str, changes: ChangeSet) -> None:
-    """An administrator says what became of the legs that nobody knows of; a later word of the venue still counts."""
+    """Resolve legs of unknown outcome as an administrator states; a later report of the venue still counts."""
     for leg in order.legs:
         if leg.is_live:
             leg.announced_status, leg.announced = status, leg.filled
@@ -259,7 +259,7 @@ def resolve(cache: TradingCache, order: Order, status: OrderStatus, message: str
 
 
 def _is_live(order: Order) -> bool:
-    """Whether any leg may trade, or has trades to come."""
+    """Return whether any leg may trade, or has trades to come."""
     return any(leg.is_live for leg in order.legs)
 
 
@@ -316,7 +316,7 @@ def settle(cache: TradingCache, order: Order, changes: ChangeSet) -> None:
 
 
 def _is_held_over(cache: TradingCache, order: Order, status: OrderStatus, ended: Leg, now_ns: int) -> bool:
-    """Whether an order whose legs are over waits here for the next trading day: GTC and GTD where only DAY is known."""
+    """Return whether an order whose legs are over waits for another trading day: GTC, GTD where only DAY is known."""
     if _is_to_end(order) or order.time_in_force not in (TimeInForce.GTC, TimeInForce.GTD):
         return False
     if cache.keeps_overnight(order.gateway) or 0 < order.expire_time_ns <= now_ns:
@@ -342,9 +342,9 @@ def hold(cache: TradingCache, order: Order, ended: Leg, changes: ChangeSet) -> N
 
 
 def end_leg(cache: TradingCache, order: Order, leg: Leg, changes: ChangeSet) -> None:
-    """A leg's trading day is over at the venue: whatever was said of it, it trades no more."""
+    """A leg's trading day is over at the venue: whatever was reported of it, it trades no more."""
     if leg.announced > leg.filled:
-        log.error("order %s: %s fills were told of and never came", order.reference(leg), leg.announced - leg.filled)
+        log.error("order %s: %s fills were announced and never came", order.reference(leg), leg.announced - leg.filled)
     leg.announced_status, leg.announced = OrderStatus.EXPIRED, leg.filled
     leg.announced_reason, leg.announced_message = Reason.ORDER_EXPIRED, "its trading day is over"
     changes.order(order)

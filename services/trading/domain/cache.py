@@ -39,14 +39,14 @@ class TradingCache:
         time_in_forces: Mapping[str, frozenset[int]] | None = None,
         enforces_sessions: bool = False,
     ) -> None:
-        """`simulated` says of each gateway that the engine told of whether its money is simulated."""
+        """`simulated`: for each gateway that the engine reported, whether its money is simulated."""
         self.accounts: dict[str, Account] = {}
         self.accounts_of: dict[str, list[Account]] = {}
         self.orders: dict[str, Order] = {}
         # The orders that finished last: late reports and repeated requests come for these.
         self.finished: OrderedDict[str, Order] = OrderedDict()
         self.instruments: dict[str, Instrument] = {}
-        # The times in force that each gateway keeps by itself, as it says.
+        # The times in force that each gateway keeps by itself, as it reports.
         self._time_in_forces = {} if time_in_forces is None else time_in_forces
         self.last_prices = LastPrices(simulated)
         self.days = days or TradingDays()
@@ -112,7 +112,7 @@ class TradingCache:
         return self.currencies.terms(instrument, account.currency) or instrument
 
     def is_expired(self, gateway: str, instrument: Instrument) -> bool:
-        """Whether the instrument's last trading day is over, where the exchanges' hours are kept."""
+        """Return whether the instrument's last trading day is over, where the exchanges' hours are kept."""
         return (
             self.enforces_sessions
             and instrument.expire_date > 0
@@ -120,15 +120,15 @@ class TradingCache:
         )
 
     def keeps_overnight(self, gateway: str) -> bool:
-        """Whether a gateway keeps orders beyond the trading day, and so ends those of a day by itself, and says so.
+        """Return whether a gateway keeps orders beyond the trading day, so that it ends and reports DAY orders itself.
 
-        vnpy's gateways know DAY alone, and tell of no order that its day is over.
+        vnpy's gateways know DAY alone, and report no order's end of the day.
         """
         kept = self._time_in_forces.get(gateway)
         return not kept or TimeInForce.GTC in kept
 
     def closes_today_first(self, symbol: str) -> bool:
-        """Whether a CLOSE takes today's contracts first; where the exchange itself decides, it takes the oldest."""
+        """Return whether a CLOSE takes today's contracts first; where the exchange decides, it takes the oldest."""
         instrument = self.instruments[symbol]
         first = self._close_first()
         if not instrument.splits_close or first is CloseFirst.YESTERDAY:
@@ -359,7 +359,7 @@ class TradingCache:
         changes.accounts[account.account_id] = changes.account_rows[account.account_id] = account
 
     def begin_day(self, gateway: str, trading_day: int, now_ns: int, asked_ns: int = 0) -> list[ChangeSet]:
-        """The step that writes a gateway's trading day, as it told or answered; none when it is known.
+        """The step that writes a gateway's trading day, as reported or answered; none when it is known.
 
         Positions come into it when they are read or changed.
         """
@@ -376,7 +376,7 @@ class TradingCache:
         return trading_day
 
     def net_quantities(self, gateway: str) -> dict[tuple[str, PositionSide], Decimal]:
-        """What all accounts of a gateway hold together."""
+        """Return the sum of all accounts' positions at a gateway."""
         result: dict[tuple[str, PositionSide], Decimal] = {}
         for account in self.accounts.values():
             if account.gateway == gateway:

@@ -1,4 +1,4 @@
-"""What one step changed for one user: what is written, published and done once it is durable."""
+"""Changes of one step for one user: written, published, and acted on once they are durable."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -31,7 +31,7 @@ class MarginCall:
 
 @dataclass(frozen=True, slots=True)
 class GroupRestatement:
-    """A group whose orders stand for something else, because of what its venue took back or told of late."""
+    """A group whose orders stand for something else, because of what its venue took back or reported late."""
 
     group: OrderGroup
     cause: str
@@ -68,7 +68,7 @@ class ChangeSet:
     instruments: list[Instrument] = field(default_factory=list)
     # What gateways reported: (trading day, whether it is one of their own).
     gateways: dict[str, tuple[int, bool]] = field(default_factory=dict)
-    # Orders whose outcome only the venue can tell, and what venues have that is not ours: for the outbox.
+    # Orders whose outcome is known to the venue alone, and what venues have that is not ours: for the outbox.
     uncertain: list[Order] = field(default_factory=list)
     external: list[ExternalActivity] = field(default_factory=list)
     # Other rows of the same transaction.

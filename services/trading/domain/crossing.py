@@ -1,4 +1,4 @@
-"""Which resting orders an order would trade with, of those of its own owner."""
+"""Resting orders of the same owner that an order would trade with."""
 
 from decimal import Decimal
 

@@ -19,7 +19,7 @@ class Currencies:
         self._terms: dict[tuple[str, str, Decimal], tuple[Instrument, Instrument]] = {}
 
     def rate(self, currency: str, into: str) -> Decimal | None:
-        """What a unit of a currency is in another; None when nobody said."""
+        """Return the rate of a currency in another; None when none is configured."""
         if not currency or currency == into:
             return ONE
         return self._rates().get(f"{currency}/{into}")

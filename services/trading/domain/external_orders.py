@@ -35,7 +35,7 @@ class ExternalOrder:
 
 @dataclass(frozen=True, slots=True)
 class ExternalTrade:
-    """A trade at a venue of an order that was not ours when it was told of."""
+    """A trade at a venue of an order that was not ours when it was reported."""
 
     external_trade_id: str
     external_order_id: str

@@ -1,11 +1,11 @@
-"""Trades of a LIVE account that no order of ours made: what its gateway holds is the account's, whoever traded it.
+"""Trades of a LIVE account that no order of ours made: what its gateway holds is the account's.
 
 There is one LIVE account for a gateway, so what is traded by hand at the broker, and what was held before RedFire was
 connected, is that account's. Two kinds of facts come into its books as trades without an order:
 
 - **A hand trade** that the gateway reports is booked at once, by our terms: the account's report corrects its cost.
-- **A position adjustment** stands for trades that nobody told of: a position that the gateway has and the books do not
-  is opened at the gateway's price, without commission, as contracts of today or of before as the gateway says; one that
+- **A position adjustment** stands for trades that nobody reported: a position that the gateway has and the books do not
+  is opened at the gateway's price, without commission, as contracts of today or before as the gateway has it; one that
   the gateway has no more is closed at the last price, so that equity does not change by it.
 
 **Nothing is booked twice.** A trade that is reported later takes back what stands for it: the same trade booked as
@@ -36,7 +36,7 @@ from services.trading.domain.trade import Trade
 
 log = logging.getLogger(__name__)
 ADJUSTMENT = "adjustment:"
-# How long after it a trade may be told of once more: over a holiday.
+# The time after which a trade may be reported once more: over a holiday.
 REMEMBERED_NS = 12 * 86_400 * 1_000_000_000
 MOST_REMEMBERED = 2000
 # How far the venue's clock may be ahead of ours, and how coarse it is.
@@ -49,7 +49,7 @@ def live_account(accounts: Iterable[Account], gateway: str) -> Account | None:
 
 
 def remember(account: Account, trade: Trade) -> None:
-    """Know a trade without an order again when it is told of once more."""
+    """Recognise a trade without an order when it is reported once more."""
     account.external_trades[trade.venue_trade_id] = trade
     while len(account.external_trades) > MOST_REMEMBERED:
         del account.external_trades[next(iter(account.external_trades))]
@@ -116,7 +116,7 @@ def adjust(
             account.gateway, "", ADJUSTMENT + new_id(), symbol, price, abs(quantity), seen_ns, side=order.side,
             position_effect=effect,
         )  # fmt: skip
-        # What was opened before today is of no day that anybody told of.
+        # What was opened before today is of no day that anybody reported.
         trading_day = day if of_today or not opens else 0
         if opens and not of_today:
             cache.roll(position_booking.position_of(cache, account, order, side), changes)
@@ -163,7 +163,7 @@ def _cache(
 def standing_for(
     cache: TradingCache, account: Account, report: FillReport, side: Side, effect: PositionEffect
 ) -> list[Trade]:
-    """What is booked in place of a reported trade of this side and effect: itself as nobody's, else adjustments."""
+    """Trades booked in place of a reported one of this side and effect: itself as nobody's, else adjustments."""
     same = account.external_trades.get(report.venue_trade_id)
     if same is not None:
         return [same]
@@ -176,7 +176,7 @@ def standing_for(
         and report.time_ns <= trade.time_ns + CLOCKS_DIFFER_NS
         and _is_of_its_day(cache, account, trade, report)
     ]
-    return sorted(found, key=lambda trade: trade.time_ns)  # what is told now was in the first that came after it
+    return sorted(found, key=lambda trade: trade.time_ns)  # what is reported now was in the first that came after it
 
 
 def _is_of_its_day(cache: TradingCache, account: Account, trade: Trade, report: FillReport) -> bool:
@@ -233,7 +233,7 @@ def take_back(
 
 
 def _order(account: Account, symbol: str, side: Side, effect: PositionEffect, quantity: Decimal) -> Order:
-    """What positions are booked by; it is in no book and holds nothing."""
+    """The order that positions are booked by; it is in no cache and holds nothing."""
     return Order(
         "", "", account.user_id, account.account_id, account.gateway, symbol, side, OrderType.LIMIT, TimeInForce.DAY,
         effect, quantity, None, None, None, 0, "", "", "", 0, 0, ZERO,

@@ -1,10 +1,10 @@
-"""What becomes of a group when its venue takes a trade back, or tells of one after the group's exits were over.
+"""Restatement of a group whose venue busts a trade, or reports one after the group's exits were over.
 
 What filled is protected, never more. A busted entry fill makes the exits smaller. What a busted exit had closed is open
 again: the exits that are open stand for it again, and where none is, new ones are opened with the values that the first
-ones had last. So are they for a fill that an entry is told of when its exits have ended. Exits are opened anew only
+ones had last. So are they for a fill of an entry that is reported when its exits have ended. Exits are opened anew only
 where their group ended them or they were filled: what their owner canceled, the venue refused, or whose time is over,
-stays so, and the user is told how much is unprotected.
+stays so, and an event reports how much is unprotected.
 """
 
 from dataclasses import replace
@@ -26,7 +26,7 @@ _KEPT_OF_ID = 25
 
 
 def cause_of_restatement(group: OrderGroup, changes: ChangeSet) -> str:
-    """Why a step changes what a group stands for otherwise than by its own orders' fills; empty: it does not."""
+    """The cause by which a step changes a group's quantity beyond its own orders' fills; empty: it does not."""
     order_ids = {order.order_id for order in group.orders}
     if any(trade.order_id in order_ids for trade in changes.trade_updates):
         return TRADE_BUSTED
@@ -55,7 +55,7 @@ def reopen_exits(cache: TradingCache, group: OrderGroup, changes: ChangeSet) -> 
 
 
 def restatement(cache: TradingCache, group: OrderGroup, cause: str) -> GroupRestatement:
-    """What the user is told: what the group's orders stand for now, and what is held and unprotected."""
+    """The event for the user: the quantity that the group's orders stand for now, and the part held unprotected."""
     first = group.members[0]
     position = cache.accounts[group.account_id].positions.get((first.symbol, first.position_side))
     held = position.quantity if position is not None else ZERO
@@ -69,7 +69,7 @@ def _has_exits(group: OrderGroup) -> bool:
 
 
 def _place(order: Order, place: int) -> int:
-    """Which of the orders that were asked for it is, or stands for."""
+    """Return the requested order that it is, or stands for."""
     opened_anew = order.client_order_id.endswith(f".{order.order_id}")
     return int(order.client_order_id.split(".")[-2]) if opened_anew else place
 

@@ -14,7 +14,7 @@ MOST_FUNDS = 1000
 
 @dataclass(frozen=True, slots=True)
 class Instrument:
-    """What trading needs to know of an instrument."""
+    """An instrument, as far as trading needs it."""
 
     symbol: str
     exchange: str
@@ -29,7 +29,7 @@ class Instrument:
     commission_fixed: Decimal
     close_today_commission_rate: Decimal
     close_today_commission_fixed: Decimal
-    # The last trading day, YYYYMMDD; 0 when it has none, or nobody says.
+    # The last trading day, YYYYMMDD; 0 when it has none, or none is published.
     expire_date: int = 0
     # An order's funds are asked for three times on its way.
     _funds: dict[tuple[Decimal, Decimal], Decimal] = field(default_factory=dict, init=False, compare=False, repr=False)
@@ -55,7 +55,7 @@ class Instrument:
         return money.amount(money.total(parts))
 
     def funds(self, price: Decimal, quantity: Decimal) -> Decimal:
-        """What an opening order of so many contracts holds: margin and commission."""
+        """Return what an opening order of so many contracts holds: margin and commission."""
         found = self._funds.get((price, quantity))
         if found is None:
             if len(self._funds) >= MOST_FUNDS:
@@ -65,7 +65,7 @@ class Instrument:
 
     @property
     def splits_close(self) -> bool:
-        """Whether the exchange takes today's and yesterday's contracts by orders of their own: SHFE and INE."""
+        """Return whether the exchange takes today's and yesterday's contracts by orders of their own: SHFE and INE."""
         return self.exchange in ("SHFE", "INE")
 
 

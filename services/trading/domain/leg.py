@@ -1,9 +1,9 @@
-"""How an order goes to its venue: as one leg, or as one for today's and one for yesterday's contracts.
+"""Legs, the parts of an order at its venue: one, or one for today's and one for yesterday's contracts.
 
 SHFE and INE know no plain close of today's contracts: CLOSE there means yesterday's (CTP's THOST_FTDC_OF_Close), and
 today's need CLOSE_TODAY. A CLOSE that needs both is split, as vnpy's OffsetConverter does; other exchanges take CLOSE
 as it is. FOK is one order or none: it takes the contracts of whichever day has enough. Where neither has, it is refused
-(UNSUPPORTED); a stop that comes to that when it triggers stays armed, says so, and is sent when one leg can carry it.
+(UNSUPPORTED); a stop that comes to that when it triggers stays armed, and is sent when one leg can carry it.
 """
 
 from decimal import Decimal
@@ -57,7 +57,7 @@ def _parts(order: Order, instrument: Instrument | None) -> list[tuple[PositionEf
 
 
 def needs_one_leg(order: Order | NewOrder, instrument: Instrument) -> bool:
-    """Whether an order that is filled or killed as one might go as two."""
+    """Return whether an order that is filled or killed as one might go as two."""
     return (
         order.time_in_force is TimeInForce.FOK
         and order.position_effect is PositionEffect.CLOSE
@@ -68,7 +68,7 @@ def needs_one_leg(order: Order | NewOrder, instrument: Instrument) -> bool:
 def split_violation(
     instrument: Instrument, position: Position | None, order: NewOrder, today_first: bool
 ) -> FillOrKillNeedsOneLeg | None:
-    """Why an order that must close both today's and yesterday's contracts cannot be FOK."""
+    """The violation by a FOK order that must close both today's and yesterday's contracts."""
     if position is None or not needs_one_leg(order, instrument):
         return None
     hold = position.hold_for(order.position_effect, order.quantity, today_first)

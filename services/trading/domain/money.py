@@ -44,5 +44,5 @@ def total(values: Iterable[Decimal]) -> Decimal:
 
 
 def is_multiple(value: Decimal, step: Decimal) -> bool:
-    """Whether `value` is a whole number of steps; any is, of a step of zero."""
+    """Return whether `value` is a whole number of steps; any is, of a step of zero."""
     return not step or not _EXACT.remainder(value, step)

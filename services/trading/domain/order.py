@@ -13,17 +13,17 @@ from services.trading.domain.money import ZERO
 
 
 class Delivery(IntEnum):
-    """How far a leg is on its way to the venue. In the database QUEUED and SENDING mean: perhaps sent."""
+    """Progress of a leg on its way to the venue. In the database QUEUED and SENDING mean: perhaps sent."""
 
     EMULATED = 1  # of an order without a leg: it waits here, for instance a stop for its trigger
     QUEUED = 2  # to be sent; nothing left this process yet
     SENDING = 3
     SENT = 4  # the venue has it
-    UNCERTAIN = 5  # it may have been sent; only the venue can tell
+    UNCERTAIN = 5  # it may have been sent; only the venue knows
 
 
 class ReplaceStep(IntEnum):
-    """How far a replacement is."""
+    """Progress of a replacement."""
 
     NONE = 0
     AMENDING = 1  # the venue was asked to change the order in place
@@ -84,7 +84,7 @@ def _text(value: Decimal | None) -> str:
 class Leg:
     """One life at the venue of an order or of a part of it.
 
-    `filled` counts all trades that the venue told of the leg, those it busted later, too.
+    `filled` counts all trades that the venue reported of the leg, those it busted later, too.
     """
 
     number: int
@@ -92,7 +92,7 @@ class Leg:
     quantity: Decimal
     delivery: Delivery = Delivery.QUEUED
     filled: Decimal = ZERO
-    announced: Decimal = ZERO  # the most the venue said is filled; trades may come later
+    announced: Decimal = ZERO  # the most the venue reported as filled; trades may come later
     venue_order_id: str = ""
     # The end that the venue announced, perhaps while trades were still on their way.
     announced_status: OrderStatus | None = None
@@ -102,14 +102,14 @@ class Leg:
 
     @property
     def is_live(self) -> bool:
-        """Whether it may still trade, or trades of it are still to come."""
+        """Return whether it may still trade, or trades of it are still to come."""
         if self.announced_status is not None:
             return self.filled < self.announced
         return self.filled < self.quantity
 
     @property
     def leaves_quantity(self) -> Decimal:
-        """What may still trade of it."""
+        """The quantity that may still trade."""
         if self.announced_status is not None:
             return max(self.announced - self.filled, ZERO)
         return max(self.quantity - self.filled, ZERO)
@@ -186,27 +186,27 @@ class Order:
 
     @property
     def is_open(self) -> bool:
-        """Whether it may still trade."""
+        """Return whether it may still trade."""
         return self.status not in FINISHED
 
     @property
     def is_held(self) -> bool:
-        """Whether it is open and nothing of it is at the venue: it waits here, for instance a stop for its trigger."""
+        """Return whether it is open and not at the venue: it waits here, for instance a stop for its trigger."""
         return not self.legs and self.status not in FINISHED
 
     @property
     def is_closing(self) -> bool:
-        """Whether it closes a position."""
+        """Return whether it closes a position."""
         return self.position_effect is not PositionEffect.OPEN
 
     @property
     def is_retried(self) -> bool:
-        """Whether what cannot be sent of it now is tried again: a stop that has triggered, or an exit of a group."""
+        """Return whether what cannot be sent now is tried again: a stop that has triggered, or an exit of a group."""
         return self.triggered or (self.is_closing and bool(self.order_group_id))
 
     @property
     def leaves_quantity(self) -> Decimal:
-        """What may still trade; 0 when it is finished."""
+        """The quantity that may still trade; 0 when it is finished."""
         return max(self.quantity - self.cumulative_quantity, ZERO) if self.is_open else ZERO
 
     @property
@@ -225,7 +225,7 @@ class Order:
         return ",".join(leg.venue_order_id for leg in legs if leg.venue_order_id)
 
     def reference(self, leg: Leg) -> str:
-        """What the venue knows a leg by: order_id, or order_id-1, -2 … for later legs."""
+        """Return the venue's reference of a leg: order_id, or order_id-1, -2 … for later legs."""
         return self.order_id if not leg.number else f"{self.order_id}-{leg.number}"
 
     def find_leg(self, reference: str) -> Leg | None:
@@ -238,7 +238,7 @@ class Order:
         return None
 
     def asked_again(self) -> NewOrder:
-        """What is left of it, as it would be asked for now."""
+        """The request for its rest, as it would be made now."""
         return NewOrder(
             client_order_id=self.client_order_id,
             symbol=self.symbol,
@@ -258,12 +258,12 @@ class Order:
 
     @property
     def venue_type(self) -> OrderType:
-        """What the venue sees: stops are trading's own."""
+        """The type that the venue sees: stops are trading's own."""
         return OrderType.LIMIT if self.type in LIMIT_TYPES else OrderType.MARKET
 
     @property
     def venue_time_in_force(self) -> TimeInForce:
-        """What the venue sees: a stop without a limit becomes a market order, which is never good till canceled."""
+        """The time in force at the venue: a stop without a limit becomes a market order, never good till canceled."""
         if self.venue_type is OrderType.MARKET and self.time_in_force in (TimeInForce.GTC, TimeInForce.GTD):
             return TimeInForce.DAY
         return self.time_in_force

@@ -27,7 +27,7 @@ class OrderGroup:
 
     @property
     def is_open(self) -> bool:
-        """Whether some order of it may still trade."""
+        """Return whether some order of it may still trade."""
         return any(order.is_open for order in self.orders)
 
     @property
@@ -42,23 +42,23 @@ class OrderGroup:
 
     @property
     def closes(self) -> bool:
-        """Whether its members close a position."""
+        """Return whether its members close a position."""
         return self.members[0].is_closing
 
     @property
     def remaining(self) -> Decimal:
-        """What its members stand for now, each of them."""
+        """The quantity that its members stand for now, each of them."""
         total = self.quantity if self.entry is None else self.entry.cumulative_quantity
         return max(total - sum((order.cumulative_quantity for order in self.members), ZERO), ZERO)
 
     @property
     def protected_quantity(self) -> Decimal:
-        """What its open members stand for, each of them, at most."""
+        """The quantity that its open members stand for, each of them, at most."""
         return max((order.leaves_quantity for order in self.members if order.is_open), default=ZERO)
 
     @property
     def unprotected_quantity(self) -> Decimal:
-        """What its closing members neither closed nor stand for; what other orders closed counts, too."""
+        """The quantity that its closing members neither closed nor stand for; closed by other orders counts, too."""
         return max(self.remaining - self.protected_quantity, ZERO) if self.closes else ZERO
 
     def adopt(self, order: Order) -> None:

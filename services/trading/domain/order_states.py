@@ -49,7 +49,7 @@ class IllegalTransition(AssertionError):
 
 
 def may_follow(status: OrderStatus, following: OrderStatus) -> bool:
-    """Whether the table allows it. Staying is not a transition."""
+    """Return whether the table allows it. Staying is not a transition."""
     return following in TRANSITIONS[status]
 
 

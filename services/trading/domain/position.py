@@ -46,7 +46,7 @@ class Position:
 
     @property
     def is_current(self) -> bool:
-        """Whether `trading_day` is today."""
+        """Return whether `trading_day` is today."""
         return self.days is None or self.days.of(self.gateway, self.symbol) == self.trading_day
 
     @property
@@ -56,12 +56,12 @@ class Position:
 
     @property
     def today_quantity(self) -> Decimal:
-        """What was opened on the present trading day."""
+        """The quantity opened on the present trading day."""
         return self.day_quantity if self.day_quantity and self.is_current else ZERO
 
     @property
     def yesterday_quantity(self) -> Decimal:
-        """What was opened before."""
+        """The quantity opened before."""
         return self.quantity - self.today_quantity
 
     @property
@@ -81,12 +81,12 @@ class Position:
 
     @property
     def average_price(self) -> Decimal:
-        """What it was opened at, or settled at last; 0 without any."""
+        """The average price it was opened at, or settled at last; 0 without any."""
         quantity = self.quantity
         return money.quotient(self.cost, money.product(quantity, self.contract_size)) if quantity else ZERO
 
     def unrealized_pnl(self, last_price: Decimal | None) -> Decimal:
-        """What closing all at `last_price` would bring, before commission; 0 without a price."""
+        """Return the profit of closing all at `last_price`, before commission; 0 without a price."""
         quantity = self.quantity
         if last_price is None or not quantity:
             return ZERO
@@ -94,7 +94,7 @@ class Position:
         return value - self.cost if self.side is PositionSide.LONG else self.cost - value
 
     def hold_for(self, effect: PositionEffect, quantity: Decimal, today_first: bool) -> tuple[Decimal, Decimal] | None:
-        """What a closing order of `quantity` would hold of (today's, yesterday's); None when there is not enough."""
+        """Return what a closing order of `quantity` would hold of (today's, yesterday's); None when it is too much."""
         today = self.today_quantity - self.frozen_today
         yesterday = self.yesterday_quantity - self.frozen_yesterday
         if effect is PositionEffect.CLOSE_TODAY:
@@ -114,7 +114,7 @@ class Position:
         return None
 
     def held(self, effect: PositionEffect) -> Decimal:
-        """What there is of the contracts that an order with this effect closes, whoever holds them."""
+        """Return the number of contracts that an order with this effect closes, held by other orders or not."""
         if effect is PositionEffect.CLOSE_TODAY:
             return self.today_quantity
         return self.yesterday_quantity if effect is PositionEffect.CLOSE_YESTERDAY else self.quantity

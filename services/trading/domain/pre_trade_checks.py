@@ -99,7 +99,7 @@ class PostOnlyUnsupported(FailedPrecondition):
 
 
 def expiry_violation(order: NewOrder, now_ns: int) -> Invalid | None:
-    """Why a GTD order's time is none."""
+    """Violations by a GTD order's time."""
     if 0 < order.expire_time_ns <= now_ns:
         return Invalid("expire_time: in the past", field="expire_time")
     return None
@@ -126,7 +126,7 @@ class PreTradeChecks:
         self._takes_orders = takes_orders
 
     def reserve_price(self, order: NewOrder, quote: Quote | None) -> Decimal | None:
-        """What a unit is valued at; None when there is no price to tell by.
+        """Return the value of a unit; None without a price.
 
         A limit is valued at its price; a sale to open may fill better, so at the last price when that is higher. What
         has no limit is valued at the trigger or the last price, the higher one, and market_price_buffer more, at most
@@ -177,7 +177,7 @@ class PreTradeChecks:
         return found
 
     def value_violations(self, instrument: Instrument, quote: Quote | None, order: NewOrder) -> list[RedFireError]:
-        """What is wrong with quantity and prices."""
+        """Violations by quantity and prices."""
         found: list[RedFireError] = []
         step, least = instrument.quantity_step, instrument.min_quantity
         if not money.is_multiple(order.quantity, step) or order.quantity < least:
@@ -204,17 +204,17 @@ class PreTradeChecks:
         return found
 
     def takes_orders(self, symbol: str, gateway: str) -> bool:
-        """Whether the market is in an auction or open now."""
+        """Return whether the market is in an auction or open now."""
         return self._takes_orders(symbol, gateway)
 
     def is_stale(self, symbol: str, gateway: str, quote: Quote) -> bool:
-        """Whether the quote is older than max_quote_age_s, in a market whose prices move now."""
+        """Return whether the quote is older than max_quote_age_s, in a market whose prices move now."""
         if self._quotes.age_s(quote) <= self._settings.value.max_quote_age_s:
             return False
         return self._takes_orders(symbol, gateway)
 
     def quote_violations(self, gateway: str, order: NewOrder, quote: Quote | None) -> list[RedFireError]:
-        """What is wrong with an order in this market: priced by an old quote, or post-only and about to trade."""
+        """Violations by an order in this market: priced by an old quote, or post-only and about to trade."""
         found: list[RedFireError] = []
         if order.post_only and not self._posts(gateway):
             found.append(PostOnlyUnsupported(f"{gateway} has no post-only orders", gateway=gateway))
@@ -258,7 +258,7 @@ class PreTradeChecks:
     def holding_violations(
         self, account: Account, instrument: Instrument, order: NewOrder, price: Decimal
     ) -> list[RedFireError]:
-        """Whether there is enough to close, or enough money to open. Asked again at the moment of acceptance."""
+        """Check that there is enough to close, or enough money to open. Asked again at the moment of acceptance."""
         if order.position_effect is not PositionEffect.OPEN:
             position = self._position(account, order)
             closable = position.closable(order.position_effect) if position is not None else ZERO
@@ -278,7 +278,7 @@ class PreTradeChecks:
         return self._cache.terms_of(account, instrument)
 
     def closable(self, account: Account, order: NewOrder) -> Decimal:
-        """What there is to close that no other order holds."""
+        """Return the quantity to close that no other order holds."""
         position = self._position(account, order)
         return position.closable(order.position_effect) if position is not None else ZERO
 
@@ -291,7 +291,7 @@ class PreTradeChecks:
             raise InsufficientFunds(needed=plain(needed), available=plain(available))
 
     def margin_violation(self, order: Order, price: Decimal) -> RedFireError | None:
-        """Why an accepted opening order cannot be sent at this price: it would need more margin than there is."""
+        """Violations by an accepted opening order at this price: it would need more margin than there is."""
         more = self._cache.reservation(order, None, price) - order.reserved
         account = self._cache.accounts[order.account_id]
         available = account.available(self._cache.last_prices.of(account.gateway))

@@ -11,7 +11,7 @@ PRICELESS = 1e15
 _REAL = " real"
 
 
-# Not frozen: an unchanged price that is told again makes the quote younger.
+# Not frozen: an unchanged price that is published again makes the quote younger.
 @dataclass(slots=True)
 class Quote:
     """An instrument's last price and the day's limits; None without one. `bid` and `ask` are 0 without one."""
@@ -21,7 +21,7 @@ class Quote:
     limit_down: Decimal | None
     bid: float = 0.0
     ask: float = 0.0
-    gateway: str = ""  # empty where market does not say
+    gateway: str = ""  # empty where market does not state it
     # When it came, in seconds of the monotonic clock: a recording's ticks carry old times.
     received_s: float = 0.0
 
@@ -46,10 +46,10 @@ class LastPrices:
 
 
 class QuoteRules(Protocol):
-    """Which quotes count: of which gateways, and how old they are."""
+    """Rules of the quotes that count: by gateway and age."""
 
     def same_market(self, one: str, other: str) -> bool:
-        """Whether two gateways trade the same market."""
+        """Return whether two gateways trade the same market."""
 
     def age_s(self, quote: Quote) -> float:
         """Seconds since the last tick came."""

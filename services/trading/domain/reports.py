@@ -1,4 +1,4 @@
-"""What a venue reports of orders and trades."""
+"""Reports of a venue about orders and trades."""
 
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
@@ -23,14 +23,14 @@ class OrderStatusReport:
     reason: str = ""
     message: str = ""
     amend_rejected: bool = False
-    # As far as the venue says: of orders that are not ours nothing else tells them.
+    # As far as the venue reports them: of orders that are not ours there is no other source.
     side: Side | None = None
     position_effect: PositionEffect = PositionEffect.OPEN
     type: OrderType = OrderType.LIMIT
 
 
 class TradeKind(IntEnum):
-    """What a trade report does (FIX 150: Trade, Trade Cancel, Trade Correct)."""
+    """Effect of a trade report (FIX 150: Trade, Trade Cancel, Trade Correct)."""
 
     NEW = 1
     BUST = 2
@@ -39,7 +39,7 @@ class TradeKind(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class FillReport:
-    """A fill as the venue sees it. `trading_day` is YYYYMMDD, 0 when it does not say."""
+    """A fill as the venue sees it. `trading_day` is YYYYMMDD, 0 when it is not reported."""
 
     gateway: str
     reference: str
@@ -81,7 +81,7 @@ class PositionReport:
 
 @dataclass(frozen=True, slots=True)
 class AccountReport:
-    """An account as the venue sees it. `margin` is None where the venue does not say."""
+    """An account as the venue sees it. `margin` is None where it is not reported."""
 
     gateway: str
     venue_account_id: str
@@ -95,13 +95,13 @@ class AccountReport:
     difference: Decimal = Decimal(0)
 
     def says_the_same(self, other: "AccountReport") -> bool:
-        """Whether all but the time is the same."""
+        """Return whether all but the time is the same."""
         return replace(self, time_ns=other.time_ns) == other
 
 
 @dataclass(frozen=True, slots=True)
 class VenueState:
-    """What a gateway has: open and asked orders, trades of its trading day after a cursor, positions."""
+    """The state of a gateway: open and asked orders, trades of its trading day after a cursor, positions."""
 
     orders: list[OrderStatusReport]
     trades: list[FillReport]

@@ -34,7 +34,7 @@ class TradingDays:
         return max(day, self._ahead.get((gateway, symbol), 0)) if self._ahead else day
 
     def takes_orders(self, gateway: str, symbol: str) -> bool:
-        """Whether the symbol's market is in an auction or open now; a replayed recording keeps its own hours."""
+        """Return whether the symbol's market is in an auction or open now; a replayed recording keeps its own hours."""
         if self._calendar is None or self._reported.get(gateway, (0, False))[1]:
             return True
         return self._calendar.takes_orders(symbol, self._now_ns())
@@ -44,9 +44,9 @@ class TradingDays:
         return self._reported.get(gateway, (0, False))
 
     def begin(self, gateway: str, trading_day: int, asked_ns: int = 0) -> bool:
-        """The gateway says that it is in this trading day; False when that is known.
+        """Take a gateway's report of its trading day; False when that is known.
 
-        An answer to what was asked at `asked_ns` may have been overtaken by what the gateway told since, or by the
+        An answer to what was asked at `asked_ns` may have been overtaken by what the gateway reported since, or by the
         day's change: it takes no day back.
         """
         doubted = gateway in self._doubted
@@ -79,7 +79,7 @@ class TradingDays:
         self._doubted.add(gateway)
 
     def suspect(self) -> None:
-        """Something was missed of what gateways told, or they were started anew."""
+        """Reports of gateways were missed, or they were started anew."""
         self._doubted.update(self._reported)
 
     def clear(self) -> None:

@@ -1,1 +1,1 @@
-"""What trading does with orders that venues do not do themselves: stops, groups, leases, self-trade prevention."""
+"""Emulation of what venues do not do themselves: stops, groups, leases, self-trade prevention."""

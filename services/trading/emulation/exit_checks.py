@@ -2,8 +2,8 @@
 
 An exit was accepted before the order that it would meet, and protects a position: whether resting orders are canceled
 or new ones refused, here the resting one goes first, and the exit is sent when it is certainly gone. Until then the
-exit says SELF_TRADE. Risk is asked only where there is such an order, once about each; without its answer the exit is
-sent.
+exit is held (SELF_TRADE). Risk is asked only where there is such an order, once about each; without its answer the
+exit is sent.
 """
 
 from redfire.enums import OrderStatus
@@ -36,7 +36,7 @@ class ExitChecks:
         if not self._waiting or not changes.finished:
             return set()
         found = {name for name in self._waiting if name in self._cache.groups}
-        self._waiting.clear()  # those that still wait say so again
+        self._waiting.clear()  # those that still wait are added again
         return found
 
     def look_at(self, changes: ChangeSet) -> None:

@@ -106,7 +106,7 @@ class Leases:
         try:
             self._write(lease)
         except Unavailable:
-            # The platform stops: the row says that a stream holds it, so it runs from the next start on.
+            # The platform stops: in its row a stream holds it, so it runs from the next start on.
             log.warning("account %s: the end of its stream could not be written", account_id)
 
     async def _end(self, lease: Lease) -> None:

@@ -6,13 +6,13 @@
 closed: they begin with its first fill, grow with each further one, and are an OCO.
 
 **One closing quantity.** The orders of a group that close hold it together, once: at most one of them is at the venue.
-A stop that triggers has the others canceled there first; it is sent, for what they left, when the venue says that they
-are gone. So what closes never exceeds what is held, whatever the venue fills meanwhile.
+A stop that triggers has the others canceled there first; it is sent, for what they left, when the venue has reported
+their end. So what closes never exceeds what is held, whatever the venue fills meanwhile.
 
-Orders that open may rest at the venue side by side. Where both fill before the venue hears of the cancel, each fill is
+Orders that open may rest at the venue side by side. Where both fill before the cancel reaches the venue, each fill is
 a fact: more may be opened than one quantity, at most what the venue fills between the fill's report and the cancel.
 
-What a venue takes back, or tells of after the exits were over, is in group_restatement.py.
+What a venue takes back, or reports after the exits were over, is in group_restatement.py.
 
 An order that is canceled or refused by itself leaves the others as they are; when an entry ends, its exits go on for
 what it filled. `settle_group` depends on the orders alone and changes nothing when called again: after a restart it
@@ -41,8 +41,8 @@ from services.trading.state.store import TradingStore
 
 log = logging.getLogger(__name__)
 _WORKING = frozenset({OrderStatus.NEW, OrderStatus.PARTIALLY_FILLED})
-# A leg that ended so is not sent again at once while others of its order live: the venue would say the same, again and
-# again. Where the reason says nothing of the order itself, Stops try it again at growing intervals.
+# A leg that ended so is not sent again at once while others of its order live: the answer would be the same, again and
+# again. Where the reason is none of the order itself, Stops try it again at growing intervals.
 _UNFILLED = frozenset({OrderStatus.CANCELED, OrderStatus.REJECTED, OrderStatus.EXPIRED})
 
 
@@ -160,12 +160,12 @@ def _refused_leg(order: Order) -> Leg | None:
 
 
 def _is_held_back(order: Order) -> bool:
-    """Whether something else than an order of its owner's, which is looked for each time, keeps it from being sent."""
+    """Return whether something else than an order of its owner, which is looked for each time, holds it back."""
     return bool(order.hold_reason) and order.hold_reason != Reason.SELF_TRADE
 
 
 def _meets_own_orders(cache: TradingCache, group: OrderGroup, order: Order, changes: ChangeSet) -> bool:
-    """Whether an exit would trade with orders of its owner that must be gone first; then it says so."""
+    """Return whether an exit would trade with orders of its owner that must end first; sets its hold_reason."""
     if not group.closes or not any(order.crossed.get(other.order_id, True) for other in crossing_orders(cache, order)):
         return False
     changes.exits_held.append(order)

@@ -2,7 +2,7 @@
 
 A stop that has triggered is an order of its own. What opens is checked by risk again, and must find its margin; what
 closes protects a position and is sent as it is. Where it cannot be sent now (the gateway is cut, the market is closed,
-risk does not answer) it stays armed: `hold_reason` says why, `trading.stop_rearmed` tells the user, and it is tried
+risk does not answer) it stays armed: `hold_reason` has the reason, `trading.stop_rearmed` is published, and it is tried
 again when the gateway is back and at growing intervals. A closing stop is tried whatever the price does meanwhile; an
 opening one only while the price is beyond its trigger, else it waits for its trigger again. Where the venue, or risk,
 refuses the order itself, it ends with that reason. What cannot be sent of another exit of a group (its take profit, or
@@ -91,7 +91,7 @@ class Stops:
             self._trigger_all([(order, order.stop_price)])
 
     def rebuild(self) -> None:
-        """Hold what the books say is held, and watch what they hold positions of."""
+        """Hold what is held in the books, and watch what they hold positions of."""
         self._held.clear()
         self._moved.clear()
         self._rearmed.clear()
@@ -168,7 +168,7 @@ class Stops:
             and order.is_held
             and order.type in STOP_TYPES
             and not order.dormant  # its day begins when its entry fills
-            # The gateway may tell of the new day later than the calendar: what was accepted since is of that day.
+            # The gateway may report the new day later than the calendar: what was accepted since is of that day.
             and order.trading_day != self._store.cache.days.of(order.gateway, order.symbol)
         ]
         if orders:
@@ -184,7 +184,7 @@ class Stops:
     # Prices
 
     def _is_triggered(self, order: Order, price: Decimal) -> bool:
-        """Whether a held stop triggers at this price; a trailing one follows it."""
+        """Return whether a held stop triggers at this price; a trailing one follows it."""
         if not order.is_open or not order.is_held or order.dormant:
             self._drop(order)  # held anew, by the last price, when its entry fills
             return False
@@ -211,7 +211,7 @@ class Stops:
             self._trigger_all(triggered[start : start + AT_ONCE])
 
     def _is_over(self, order: Order) -> bool:
-        """Whether its time, or the trading day of a DAY order, is over, whether anybody said so or not."""
+        """Return whether its time, or the trading day of a DAY order, is over, with or without a report of it."""
         if 0 < order.expire_time_ns <= self._store.clock.now_ns():
             return True
         if order.time_in_force is not TimeInForce.DAY or not order.trading_day or order.dormant:
@@ -245,7 +245,7 @@ class Stops:
             self._tasks.spawn("trading.stop", self._check(order.order_id))
 
     def _meets_own_orders(self, order: Order) -> bool:
-        """Whether a closing stop waits for orders of its owner that it would trade with; its group looks by itself."""
+        """Return whether a closing stop waits for orders of its owner that it would trade with; not for a group's."""
         if not any(order.crossed.get(one.order_id, True) for one in crossing_orders(self._store.cache, order)):
             return False
         if order.hold_reason != Reason.SELF_TRADE:
@@ -373,7 +373,7 @@ class Stops:
         """Have a group send what could not be sent of its exit."""
         self._postpone(order.order_id)
         if order.status is OrderStatus.PENDING_CANCEL or order.hold_reason not in apply_reports.TEMPORARY:
-            return  # it ends, or only its gateway can tell what became of it
+            return  # it ends, or its outcome is known to its gateway alone
         if order.is_held and self._is_over(order):
             self._expire(order)
         elif self._connected(order.gateway):
@@ -420,5 +420,5 @@ def _is_beyond(order: Order, price: Decimal) -> bool:
 
 
 def _is_sent_by_group(order: Order) -> bool:
-    """Whether it is an exit that has no trigger, or is at the venue with a part of it: its group sends the rest."""
+    """Return whether it is an exit without a trigger, or with a part at the venue: its group sends the rest."""
     return order.is_closing and bool(order.order_group_id) and (order.type not in STOP_TYPES or bool(order.legs))

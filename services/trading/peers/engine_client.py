@@ -72,9 +72,9 @@ class EngineClient:
 
     def __init__(self, engine: EngineServiceStub) -> None:
         self._engine = engine
-        # Of each gateway that the event stream, while it stands, told of: whether it is connected.
+        # Of each gateway that the event stream, while it stands, reported: whether it is connected.
         self.connected: dict[str, bool] = {}
-        # Of each gateway that the engine told of: whether its money is simulated.
+        # Of each gateway that the engine reported: whether its money is simulated.
         self.simulated: dict[str, bool] = {}
         # And the times in force that it keeps by itself.
         self.time_in_forces: dict[str, frozenset[int]] = {}
@@ -139,7 +139,7 @@ class EngineClient:
         )
 
     async def state(self, gateway: str, references: Sequence[str], trades_cursor: str = "") -> VenueState:
-        """What a gateway has: its open orders, the asked ones that it knows, and the day's trades after the cursor."""
+        """Return a gateway's open orders, the asked ones that it knows, and the day's trades after the cursor."""
         answer = await self._engine.QueryState(
             engine_pb2.QueryStateRequest(gateway_name=gateway, order_ids=references, trades_cursor=trades_cursor),
             timeout=2 * SEND_TIMEOUT_S,
@@ -165,7 +165,7 @@ class EngineClient:
         return state
 
     def is_connected(self, gateway: str) -> bool:
-        """Whether orders can be sent to this gateway, as far as is known."""
+        """Return whether orders can be sent to this gateway, as far as is known."""
         return self.connected.get(gateway, False)
 
     async def connected_gateways(self) -> dict[str, bool]:
@@ -271,7 +271,7 @@ def _order_report(update: engine_pb2.OrderUpdate) -> OrderStatusReport:
 def _account_report(update: engine_pb2.AccountUpdate) -> AccountReport:
     balance, frozen = _number(update.balance), _number(update.frozen or "0")
     available = _number(update.available) if update.available else balance - frozen
-    # vnpy's gateways tell no margin: it is what is neither available nor frozen by orders.
+    # vnpy's gateways report no margin: it is what is neither available nor frozen by orders.
     return AccountReport(
         update.gateway_name,
         update.venue_account_id,

@@ -67,7 +67,7 @@ class Instruments:
             margin_rate=_number(message.margin_rate),
             commission_rate=_number(message.commission_rate),
             commission_fixed=_number(message.commission_fixed),
-            # Where no other rates are told, closing what was opened today costs the same.
+            # Where no other rates are published, closing what was opened today costs the same.
             close_today_commission_rate=_number(message.close_today_commission_rate or message.commission_rate),
             close_today_commission_fixed=_number(message.close_today_commission_fixed or message.commission_fixed),
             expire_date=_day(message.expire_date),

@@ -15,7 +15,7 @@ from services.trading.domain.quote import PRICELESS, LastPrices, Quote
 
 log = logging.getLogger(__name__)
 SYMBOLS_PER_STREAM = 500
-# A price that is told again after so long is told to listeners, too: it may have been too old for them before.
+# A price that is published again after so long is passed to listeners, too: it may have been too old for them before.
 CONFIRMED_AFTER_S = 1.0
 
 
@@ -30,7 +30,7 @@ class Quotes:
         clock: Clock,
         simulated: Mapping[str, bool],
     ) -> None:
-        """`simulated` says of each gateway that the engine told of whether its money is simulated."""
+        """`simulated`: for each gateway that the engine reported, whether its money is simulated."""
         self._market = market
         self._tasks = tasks
         self._last_prices = last_prices
@@ -46,7 +46,7 @@ class Quotes:
         self._listeners: list[Callable[[str, Quote], None]] = []
 
     def on_price(self, listener: Callable[[str, Quote], None]) -> None:
-        """Call `listener(symbol, quote)` at each new last price, and at one that is told again after a while."""
+        """Call `listener(symbol, quote)` at each new last price, and at one that is published again after a while."""
         self._listeners.append(listener)
 
     def watch(self, symbol: str) -> None:
@@ -61,11 +61,11 @@ class Quotes:
         return quote if quote is not None and self.counts_for(quote, gateway) else None
 
     def same_market(self, one: str, other: str) -> bool:
-        """Whether two gateways trade the same: real ones reach the same exchanges, simulated ones only themselves."""
+        """Return whether two gateways trade the same: real ones the same exchanges, simulated ones only themselves."""
         return one == other or (self._simulated.get(one) is False and self._simulated.get(other) is False)
 
     def counts_for(self, quote: Quote, gateway: str) -> bool:
-        """Whether orders at this gateway may go by the quote: simulated prices and real ones never mix."""
+        """Return whether orders at this gateway may go by the quote: simulated prices and real ones never mix."""
         return not quote.gateway or self.same_market(quote.gateway, gateway)
 
     def age_s(self, quote: Quote) -> float:

@@ -32,7 +32,7 @@ class RiskUnavailable(FailedPrecondition):
 
 @dataclass(frozen=True, slots=True)
 class RiskAnswer:
-    """What risk answers: why not, and in dry runs the most that it would let through (None: no limit)."""
+    """Risk's answer: the violations, and in dry runs the most that it would let through (None: no limit)."""
 
     refusals: list[RedFireError]
     max_quantity: Decimal | None = None
@@ -59,7 +59,7 @@ class RiskClient:
         replaces: bool = False,
         triggered: bool = False,
     ) -> RiskAnswer:
-        """Whether the order may be accepted, or, `triggered`, whether an accepted stop may be sent; fails closed."""
+        """Ask whether an order may be accepted, or, `triggered`, an accepted stop may be sent; fails closed."""
         request = risk_pb2.CheckOrderRequest(
             user_id=user_id,
             account_id=account_id,
@@ -100,7 +100,7 @@ class RiskClient:
             log.warning("risk does not answer: %s", error.message)
 
     async def check_cancel(self, order: Order) -> RedFireError | None:
-        """Why a user may not cancel an order now. Without risk every cancel passes: it takes nothing on."""
+        """Violations by a user's cancel of an order now. Without risk every cancel passes: it adds no exposure."""
         if order.is_held:
             return None  # nothing of it is at a venue
         request = risk_pb2.CheckCancelRequest(

@@ -96,7 +96,7 @@ class CommitLog:
 
     @property
     def waiting(self) -> int:
-        """How many steps are not durable yet."""
+        """The number of steps that are not durable yet."""
         return len(self._steps)
 
     def commit(self, changes: ChangeSet, refusable: bool = False) -> "asyncio.Future[None]":

@@ -85,5 +85,5 @@ class OutboxEvents:
         return result
 
     def committed(self) -> None:
-        """What was written is durable: it is delivered now."""
+        """Deliver what was written: it is durable now."""
         self._outbox.wake()

@@ -71,7 +71,7 @@ class TradingStore:
 
     @property
     def is_open(self) -> bool:
-        """Whether the books may be changed."""
+        """Return whether the books may be changed."""
         return self._loaded
 
     def require_open(self) -> None:
@@ -235,7 +235,7 @@ class TradingStore:
         return Snapshot(sequence, changes)
 
     async def missed(self, after: int, through: int, user_id: str) -> AsyncIterator[StreamUpdate]:
-        """What was published after a sequence, from the database."""
+        """Return the updates published after a sequence, from the database."""
         while after < through:
             async with self._repositories.read() as repository:
                 found = await repository.commit_log(after, through, user_id, READ_AT_ONCE)

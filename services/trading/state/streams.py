@@ -12,7 +12,7 @@ AT_ONCE = 100
 
 
 class UpdateKind(Enum):
-    """What a message of a stream is."""
+    """Kind of a stream's message."""
 
     CHANGE = auto()
     SNAPSHOT_COMPLETE = auto()
@@ -76,7 +76,7 @@ class Streams:
         self._kept = kept
         # By user; the empty one follows everybody.
         self._subscribers: Subscribers[str, StreamUpdate] = Subscribers(
-            # Beyond its size it gives up everything and says so: nothing is dropped silently.
+            # Beyond its size it gives up everything and ends with a reason: nothing is dropped silently.
             lambda: Subscriber(buffer(), discards=True)
         )
 

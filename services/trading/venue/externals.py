@@ -1,4 +1,4 @@
-"""What venues have that is not ours: orders and trades nobody here asked for, until an administrator adopts them."""
+"""External orders and trades: at venues, but requested by nobody here, until an administrator adopts them."""
 
 import asyncio
 import logging
@@ -47,7 +47,7 @@ class Externals:
             models.ExternalOrderRow, ["external_order_id"], fixed=("create_time_ns", "gateway", "venue_order_id")
         )
         self._upsert_trade = database.upsert(models.ExternalTradeRow, ["external_trade_id"])
-        # Of those that were told of lately, what is written; the others are looked up.
+        # Of those that were reported lately, what is written; the others are looked up.
         self._orders: OrderedDict[str, ExternalOrder] = OrderedDict()
         self._trades: OrderedDict[str, None] = OrderedDict()
         # Of the former those that are nobody's yet, by (gateway, venue's id).
@@ -97,14 +97,14 @@ class Externals:
         return adopted
 
     def claim(self, report: OrderStatusReport | FillReport, account_id: str, changes: ChangeSet) -> None:
-        """The gateway has found out by itself that what was told of as external is an order of ours."""
+        """Drop an external order that the gateway has recognised as one of ours."""
         external_order_id = self._unclaimed.get((report.gateway, report.venue_order_id))
         if external_order_id is not None and external_order_id in self._orders:
             self.adopt(self._orders[external_order_id], report.reference, account_id, changes)
 
     @property
     def has_unclaimed(self) -> bool:
-        """Whether any external order that was told of lately is not adopted."""
+        """Return whether any external order that was reported lately is not adopted."""
         return bool(self._unclaimed)
 
     async def _record_order(self, report: OrderStatusReport) -> None:
@@ -131,7 +131,7 @@ class Externals:
             order_id=before.order_id if before is not None else "",
         )
         if not self._store.is_open:
-            return  # all is told of again once the books are read
+            return  # all is reported again once the books are read
         if before == order or (before is not None and before.status in FINISHED and report.status not in FINISHED):
             return
         with self._store.begin("") as changes:
@@ -173,7 +173,7 @@ class Externals:
                 create_time_ns=changes.now_ns,
             )
             changes.writes.append((self._upsert_trade, trade_row(trade)))
-            if order is None:  # its order was not told of: what is known of it is what it traded
+            if order is None:  # its order was not reported: what is known of it is what it traded
                 order = ExternalOrder(
                     external_order_id, report.gateway, venue_order_id, report.reference, report.symbol, report.side,
                     report.position_effect, quantity=report.quantity, price=None, cumulative_quantity=report.quantity,
@@ -269,5 +269,5 @@ class Externals:
 
 
 def order_id_of(gateway: str, venue_order_id: str) -> str:
-    """The id of an external order: the same whenever it is told of."""
+    """The id of an external order: the same whenever it is reported."""
     return str(uuid5(_NAMESPACE, f"{gateway}\n{venue_order_id}"))

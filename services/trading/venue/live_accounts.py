@@ -13,7 +13,7 @@ be the same in two reports in a row without a fill booked between them. While po
 moment differ, so the difference must be more than `NOISE` of the positions' value; the rest is posted when they are
 flat. The account shows the difference as it was found.
 
-**Available** is what the report says less what was accepted since, and never more: what orders release counts with the
+**Available** is what the report has less what was accepted since, and never more: what orders release counts with the
 next report. Orders from `LATE_NS` before the report's time on count as not in it.
 """
 
@@ -45,7 +45,7 @@ class LiveAccounts:
         self._strange: set[tuple[str, str]] = set()
 
     def apply(self, report: AccountReport) -> None:
-        """Book a report; one of an account that is not ours is told of once in the log, and left alone."""
+        """Book a report; one of an account that is not ours is logged once, and left alone."""
         account = self._account(report)
         if account is None or not self._store.is_open:
             return
@@ -92,7 +92,7 @@ class LiveAccounts:
         return None
 
     def _adjustment(self, account: Account, report: AccountReport) -> Decimal:
-        """What is to be posted now."""
+        """The payments to be posted now."""
         prices = self._store.cache.last_prices.of(account.gateway)
         if any(symbol not in prices for symbol, _ in account.positions):
             account.suspected = None
@@ -115,7 +115,7 @@ class LiveAccounts:
 
 
 def _not_at_venue(orders: Iterable[Order], accepted_before_ns: int) -> Decimal:
-    """What older orders hold here that the venue does not know of: stops that wait, and sends without an answer."""
+    """Return what older orders hold that the venue does not know of: waiting stops, sends without an answer."""
     return money.total(
         order.reserved
         for order in orders

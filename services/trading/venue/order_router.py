@@ -37,7 +37,7 @@ _Work = Callable[[str, str], Coroutine[Any, Any, None]]
 
 
 class _Queue:
-    """What waits for one gateway, sends or cancels, and how many workers it has."""
+    """Queue of one gateway, sends or cancels, and the number of its workers."""
 
     __slots__ = ("waiting", "workers")
 
@@ -106,12 +106,12 @@ class OrderRouter:
             self._put(self._cancels, order.gateway, (order_id, ""), self._cancel)
 
     def is_sending(self, reference: str) -> bool:
-        """Whether a send of the leg waits or runs: what the gateway says of it now may be old the next moment."""
+        """Return whether a send of the leg waits or runs: a report of it now may be old the next moment."""
         return reference in self._sending
 
     @property
     def has_uncanceled(self) -> bool:
-        """Whether the cancel of an open order failed: it is to be asked for again."""
+        """Return whether the cancel of an open order failed: it is to be requested again."""
         self._uncanceled &= self._store.cache.orders.keys()
         return bool(self._uncanceled)
 
@@ -185,7 +185,7 @@ class OrderRouter:
         if current is None:
             return
         order, leg = current
-        # Not written: it follows from the next report, which tells, and writes, the venue's id.
+        # Not written: it follows from the next report, which has, and writes, the venue's id.
         leg.delivery = Delivery.SENT
         if order.status is OrderStatus.PENDING_CANCEL:
             await self._cancel(order_id)
@@ -248,13 +248,13 @@ class OrderRouter:
                 leg.delivery = Delivery.UNCERTAIN
                 if order.status is not OrderStatus.PENDING_CANCEL and may_follow(order.status, OrderStatus.UNKNOWN):
                     move(order, OrderStatus.UNKNOWN)
-                changes.order(order)  # its hold_reason says so only when the gateway cannot tell either
+                changes.order(order)  # it gets its hold_reason only when the gateway does not know either
                 self._store.commit(changes)
         self._request_reconciliation()
 
 
 def _join_trace(order: Order) -> None:
-    """What is asked of the venue belongs to the order's trace, and not to whoever's call the worker was begun in.
+    """Trace a request to the venue as part of the order's trace, and not of the call in which the worker was begun.
 
     Nor does that call's deadline bound it.
     """

@@ -1,9 +1,9 @@
 """Takes over what the gateway of a LIVE account holds and the account's books do not, or the other way round.
 
 A difference is taken over when it was the same for `SETTLES_S`, in which the gateway reported `REPORTS` times of its
-account, all its trades of the day were read, and no fill was on its way: gateways tell of positions by another way than
+account, all its trades of the day were read, and no fill was on its way: gateways report positions by another way than
 of trades, and later (vnpy's for CTP asks for account and positions in turn, each every four seconds). A new line begins
-anew: it may not have told of its positions yet. What is taken over wrongly all the same, because a trade of it comes
+anew: it may not have reported its positions yet. What is taken over wrongly all the same, because a trade of it comes
 later still, that trade puts right (external_trades).
 """
 
@@ -61,11 +61,11 @@ class PositionAdjustments:
         self._unbookable: set[tuple[str, str]] = set()
 
     def applies_to(self, gateway: str) -> bool:
-        """Whether the gateway has a LIVE account."""
+        """Return whether the gateway has a LIVE account."""
         return live_account(self._store.cache.accounts.values(), gateway) is not None
 
     def show(self, gateway: str, differences: Mapping[tuple[str, PositionSide], PositionDifference]) -> None:
-        """Say of each position of the LIVE account what its gateway holds more."""
+        """Show of each position of the LIVE account what its gateway holds more."""
         account = live_account(self._store.cache.accounts.values(), gateway)
         if account is None:
             return
@@ -135,7 +135,7 @@ class PositionAdjustments:
 
 
 def _has_fills_to_come(store: TradingStore, account: Account, symbol: str) -> bool:
-    """Whether the venue counts fills that were not told of, or an order is on its way to it."""
+    """Return whether the venue counts fills that were not reported, or an order is on its way to it."""
     return any(
         leg.announced > leg.filled or leg.delivery is Delivery.SENDING
         for order in store.cache.open_orders(account.account_id)
@@ -145,7 +145,7 @@ def _has_fills_to_come(store: TradingStore, account: Account, symbol: str) -> bo
 
 
 def _parts(account: Account, difference: PositionDifference, venue_older: Decimal) -> tuple[Decimal, Decimal]:
-    """How much of a difference is of today and of before, so that the account's contracts of before are the venue's."""
+    """Split a difference into today's and before's, so that the account's contracts of before are the venue's."""
     position = account.positions.get((difference.symbol, difference.side))
     held_today = position.today_quantity if position is not None else ZERO
     held_older = position.yesterday_quantity if position is not None else ZERO

@@ -68,7 +68,7 @@ class Reconciliation:
         self._again: set[str] = set()
         # Those that have not answered since all were asked last.
         self._unanswered: set[str] = set()
-        # References that their gateway does not have, and since when it says so.
+        # References that their gateway does not have, and since when it reports so.
         self._missing: dict[str, int] = {}
         # Where each gateway's trades of the day were read to.
         self._cursors: dict[str, str] = {}
@@ -202,7 +202,7 @@ class Reconciliation:
         await self._adjust_positions(gateway, state)
 
     async def _take_trades(self, gateway: str, state: VenueState) -> None:
-        """All trades since the last time, whoever's, in parts between which the loop goes on."""
+        """All trades since the last time, of all orders, in parts between which the loop goes on."""
         while True:
             for account in state.accounts:
                 self._report_handler.live_accounts.apply(account)
@@ -210,7 +210,7 @@ class Reconciliation:
                 await self._report_handler.apply(unreadable)
             for start in range(0, len(state.trades), AT_ONCE):
                 part = [trade for trade in state.trades[start : start + AT_ONCE] if not self._is_booked(trade)]
-                # Of orders that are not in memory, the database tells which trades are booked.
+                # Of orders that are not in memory, the database has which trades are booked.
                 others = [
                     trade.venue_trade_id for trade in part if trade.reference[:36] not in self._store.cache.orders
                 ]
@@ -237,7 +237,7 @@ class Reconciliation:
         return order is not None and trade.kind is TradeKind.NEW and trade.venue_trade_id in order.trade_ids
 
     def _compare_orders(self, asked: dict[str, str], known: set[str], state: VenueState, now_ns: int) -> None:
-        """Deal with each leg that may trade, by what a complete answer says of it; it shows the `known` ones."""
+        """Deal with each leg that may trade, by what a complete answer has of it; it shows the `known` ones."""
         missing = {}
         for reference, order_id in asked.items():
             order = self._store.cache.orders.get(order_id)
@@ -271,21 +271,21 @@ class Reconciliation:
         }
 
     def _is_of_earlier_day(self, order: Order, leg: Leg, known: set[str], state: VenueState) -> bool:
-        """Whether a leg was good for a day that is over at its venue, which does not know it any more.
+        """Return whether a leg was good for a day that is over at its venue, which does not know it any more.
 
-        Where the gateway tells of no day's end it may still show it: as it was before that.
+        Where the gateway reports no day's end it may still show it: as it was before that.
         """
         if not 0 < leg.trading_day < state.trading_day:
             return False
         if leg.delivery is Delivery.UNCERTAIN and order.reference(leg) in state.uncertain:
-            return False  # it may have been there under no name of ours, and traded: its day's end does not tell that
+            return False  # it may have been there under no name of ours, and traded: its day's end does not show that
         kept = self._store.cache.keeps_overnight(order.gateway)
         if kept and order.time_in_force in (TimeInForce.GTC, TimeInForce.GTD):
             return False
         return not (kept and order.reference(leg) in known)
 
     def _mark_uncertain(self, order: Order) -> None:
-        """Only the venue can tell what became of it: say so, once."""
+        """Mark it as uncertain, once: its outcome is known to the venue alone."""
         with self._store.begin(order.user_id) as changes:
             apply_reports.mark_uncertain(order, changes)
             if changes:

@@ -1,4 +1,4 @@
-"""Takes in what gateways say: finds the order, books it in one step, and keeps which gateways are connected."""
+"""Handler of gateways' reports: finds the order, books it in one step, and tracks which gateways are connected."""
 
 import asyncio
 import logging
@@ -93,7 +93,7 @@ class ReportHandler:
             await self._externals.record(report)
             return
         if self._attempts and self._attempts.get(_key(report), 0) >= MOST_ATTEMPTS:
-            return  # it is told of again and again, and was surfaced
+            return  # it is reported again and again, and was surfaced
         try:
             await self._cache(report, stale_amend_after_ns)
         except RedFireError:
@@ -147,7 +147,7 @@ class ReportHandler:
             await self._store.commit_log.durable()
 
     def begin_day(self, gateway: str, trading_day: int, asked_ns: int = 0) -> None:
-        """A gateway's trading day, as it told, or answered to what was asked at `asked_ns`."""
+        """A gateway's trading day, as reported, or answered to what was asked at `asked_ns`."""
         if not self._store.is_open or not trading_day:
             return
         before = self._store.cache.days.reported(gateway)[0]
@@ -182,7 +182,7 @@ class ReportHandler:
         current = next((trade for trade in reversed(versions) if not trade.busted), None)
         if current is None:
             if not versions:
-                # It has overtaken its fill; or that is never told of, and somebody must look at it.
+                # It has overtaken its fill; or that is never reported, and somebody must look at it.
                 self._early.setdefault((order.order_id, report.venue_trade_id), []).append(report)
                 if len(self._early) > MOST_EARLY:
                     del self._early[next(iter(self._early))]
@@ -211,11 +211,11 @@ class ReportHandler:
         changes = self._changes_of_gateways
         found = await self._engine.connected_gateways()
         if changes != self._changes_of_gateways or not self._engine.connected:
-            return  # what the event stream said meanwhile is newer
+            return  # what the event stream reported meanwhile is newer
         for gateway, connected in found.items():
             if self._engine.connected.get(gateway) is connected:
                 continue
-            log.warning("gateway %s is %s, and no event said so", gateway, "connected" if connected else "cut")
+            log.warning("gateway %s is %s, and no event reported it", gateway, "connected" if connected else "cut")
             self._engine.connected[gateway] = connected
             if connected:
                 self._stops.on_connected(gateway)
@@ -235,7 +235,7 @@ class ReportHandler:
 
 
 def _key(report: OrderStatusReport | FillReport) -> str:
-    """What tells a report from others."""
+    """The key that distinguishes a report from others."""
     if isinstance(report, FillReport):
         return f"{report.gateway} {report.reference} trade {report.venue_trade_id} {report.kind}"
     return f"{report.gateway} {report.reference} {report.venue_order_id} {report.status} {report.cumulative_quantity}"
