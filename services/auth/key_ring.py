@@ -120,7 +120,7 @@ class KeyRing:
         return active[-1] if active else self._keys[0]
 
     def public_keys(self) -> list[SigningKey]:
-        """All that may have signed a token that is not expired, and those that will."""
+        """Keys that may have signed a token that has not expired, and those that will."""
         return published(self._keys, self._now())
 
 

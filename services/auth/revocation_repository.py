@@ -23,6 +23,6 @@ class RevocationRepository:
             await self._session.execute(insert(RevocationRow), rows)
 
     async def list_revocations(self, now: datetime) -> Sequence[Revocation]:
-        """All that is dead before its tokens end."""
+        """Revocations whose tokens have not expired."""
         rows = await self._session.scalars(select(RevocationRow).where(RevocationRow.expire_time > now))
         return [Revocation(row.revoked_id, row.expire_time) for row in rows]

@@ -7,7 +7,7 @@ from enum import Enum
 
 @dataclass(frozen=True, slots=True)
 class Client:
-    """From where and with what somebody calls."""
+    """Address and user agent of a caller."""
 
     address: str
     user_agent: str
@@ -76,7 +76,7 @@ class SessionWatermark:
 
 @dataclass(frozen=True, slots=True)
 class Revocation:
-    """A session or API key that is dead; after `expire_time` no token of it is good anyway."""
+    """A session or API key that is revoked; after `expire_time` its tokens have expired anyway."""
 
     revoked_id: str
     expire_time: datetime

@@ -53,7 +53,7 @@ class Conflict(RedFireError):
 
 
 class Aborted(RedFireError):
-    """Somebody else changed it meanwhile."""
+    """Another call changed it meanwhile."""
 
     reason = Reason.STALE_ETAG
 
@@ -71,7 +71,7 @@ class Denied(RedFireError):
 
 
 class FailedPrecondition(RedFireError):
-    """Not in this state of things."""
+    """The present state does not allow this."""
 
 
 class ResourceExhausted(RedFireError):

@@ -16,7 +16,7 @@ def parse_email(text: str, field: str = "email") -> str:
 
 
 def email_key(text: str) -> str:
-    """By what addresses are compared: without case, in their usual form where they have one."""
+    """Key by which addresses are compared: without case, in their usual form where they have one."""
     try:
         return parse_email(text.strip()).casefold()
     except Invalid:

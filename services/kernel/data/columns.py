@@ -24,7 +24,7 @@ class Amount(TypeDecorator[Decimal]):
         return dialect.type_descriptor(Text() if dialect.name == "sqlite" else Numeric(26, 8))
 
     def process_bind_param(self, value: Decimal | None, dialect: Dialect) -> Any:
-        """To the database."""
+        """Convert to the database's value."""
         return plain(value) if value is not None and dialect.name == "sqlite" else value
 
     def bind_processor(self, dialect: Dialect) -> Callable[[Any], Any] | None:
@@ -32,7 +32,7 @@ class Amount(TypeDecorator[Decimal]):
         return _amount_to_text if dialect.name == "sqlite" else super().bind_processor(dialect)
 
     def process_result_value(self, value: Any, dialect: Dialect) -> Decimal | None:
-        """From the database."""
+        """Convert from the database's value."""
         return None if value is None else Decimal(value)
 
 
@@ -43,7 +43,7 @@ class UtcTime(TypeDecorator[datetime]):
     cache_ok = True
 
     def process_bind_param(self, value: datetime | None, dialect: Dialect) -> int | None:
-        """To the database."""
+        """Convert to the database's value."""
         if value is None:
             return None
         if value.tzinfo is None:
@@ -52,7 +52,7 @@ class UtcTime(TypeDecorator[datetime]):
         return (delta.days * 86400 + delta.seconds) * 1_000_000 + delta.microseconds
 
     def process_result_value(self, value: int | None, dialect: Dialect) -> datetime | None:
-        """From the database."""
+        """Convert from the database's value."""
         if value is None:
             return None
         seconds, micros = divmod(value, 1_000_000)
@@ -70,13 +70,13 @@ class JsonDocument(TypeDecorator[Any]):
         return dialect.type_descriptor(JSONB() if dialect.name == "postgresql" else Text())
 
     def process_bind_param(self, value: Any, dialect: Dialect) -> Any:
-        """To the database."""
+        """Convert to the database's value."""
         if dialect.name == "postgresql":
             return value
         return json.dumps(value, ensure_ascii=False, separators=(",", ":"), sort_keys=True)
 
     def process_result_value(self, value: Any, dialect: Dialect) -> Any:
-        """From the database."""
+        """Convert from the database's value."""
         return value if dialect.name == "postgresql" or value is None else json.loads(value)
 
 

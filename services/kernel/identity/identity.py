@@ -90,7 +90,7 @@ class ServiceTokens:
         return hmac.compare_digest(token.encode(), self.edge_token.encode())
 
     def verify(self, token: str) -> Identity:
-        """The service whose token it is; Unauthenticated otherwise."""
+        """Verify a service's token. Raises Unauthenticated."""
         if (known := self._verified.get(token)) and known.expires_at > time.time():
             return known
         try:
@@ -122,7 +122,7 @@ class AccessTokens:
         return identity
 
     async def verify(self, token: str) -> Identity:
-        """The caller whose token it is; Unauthenticated otherwise."""
+        """Verify a user's token. Raises Unauthenticated."""
         try:
             kid = jwt.get_unverified_header(token).get("kid", "")
         except jwt.InvalidTokenError:
@@ -180,7 +180,7 @@ def identity_of(claims: dict[str, Any]) -> Identity:
 
 
 def require_caller(identity: Identity, callers: frozenset[str], path: str) -> None:
-    """Denied unless it is a service that the registry lets call `path`."""
+    """Raise Denied unless it is a service that the registry lets call `path`."""
     if identity.kind != "service":
         raise Denied("only services may call this")
     allowed = any(path.startswith(prefix) for prefix in identity.rpcs) if identity.rpcs else identity.service in callers

@@ -27,7 +27,7 @@ class Revocations:
             self._revoked = {key: end for key, end in self._revoked.items() if end > self._swept_at}
 
     def check(self, identity: Identity) -> None:
-        """Unauthenticated when the caller's session or key is revoked."""
+        """Raise Unauthenticated when the caller's session or key is revoked."""
         if identity.revocable_id in self._revoked:
             raise Unauthenticated("the session was ended", reason=Reason.SESSION_REVOKED)
 

@@ -37,7 +37,7 @@ class RpcMetric:
 
 
 class RpcMetrics(Collector):
-    """grpc_server_handled_total and grpc_server_handling_seconds."""
+    """Collect grpc_server_handled_total and grpc_server_handling_seconds."""
 
     def __init__(self) -> None:
         self._metrics: dict[tuple[str, str], RpcMetric] = {}

@@ -25,7 +25,7 @@ class HealthReporter:
         health_pb2_grpc.add_HealthServicer_to_server(self._servicer, server)
 
     def states(self) -> dict[str, str]:
-        """By RedFire service: SERVING or NOT_SERVING."""
+        """Status by RedFire service: SERVING or NOT_SERVING."""
         owners = sorted(set(self._services.values()))
         return {owner: "NOT_SERVING" if self._lifecycle.waiting_for(owner) else "SERVING" for owner in owners}
 
