@@ -40,8 +40,8 @@ def render(
 ) -> None:
     """Write the edge's Envoy configuration. Services without an address are at NAME:50051."""
     from services.mesh.contract import Contract
-    from services.mesh.edge import render_edge, to_yaml
-    from services.mesh.edge_options import EdgeOptions, RateLimits
+    from services.mesh.edge.config import render_edge, to_yaml
+    from services.mesh.edge.options import EdgeOptions, RateLimits
 
     where: dict[str, tuple[str, ...]] = {name: (f"{name}:{DEFAULT_PORTS}",) for name in registry.SERVICES}
     for text in addresses:

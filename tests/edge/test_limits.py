@@ -7,7 +7,7 @@ import httpx
 import pytest
 import pytest_asyncio
 
-from services.mesh.edge_options import RateLimits
+from services.mesh.edge.options import RateLimits
 from services.mesh.envoy import EnvoyProcess
 from tests.edge.answers import grpc_reason_of, reason_of
 from tests.edge.backend import Backend

@@ -27,7 +27,7 @@ from services.kernel.errors import Invalid, NotFound
 from services.kernel.identifiers import new_id
 from services.kernel.policy import descriptor_file
 from services.mesh.contract import Contract
-from services.mesh.edge_options import EdgeOptions
+from services.mesh.edge.options import EdgeOptions
 from services.mesh.envoy import EnvoyProcess
 from services.registry import SERVICES
 from tests.edge.answers import error_of, reason_of

@@ -10,7 +10,7 @@ import pytest_asyncio
 
 from services.kernel.policy import descriptor_file
 from services.mesh.contract import Contract
-from services.mesh.edge_options import EdgeOptions
+from services.mesh.edge.options import EdgeOptions
 from services.mesh.envoy import EnvoyProcess
 from services.registry import SERVICES
 from tests.edge.answers import error_of, reason_of

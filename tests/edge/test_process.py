@@ -101,7 +101,7 @@ import asyncio
 from pathlib import Path
 from services.kernel.policy import descriptor_set
 from services.mesh.contract import Contract
-from services.mesh.edge_options import EdgeOptions
+from services.mesh.edge.options import EdgeOptions
 from services.mesh.envoy import EnvoyProcess
 
 async def main():

@@ -13,8 +13,8 @@ from services.cli import cli
 from services.kernel.identity.identity import ServiceTokens
 from services.kernel.policy import descriptor_set
 from services.mesh.contract import Contract
-from services.mesh.edge import render_edge, to_yaml
-from services.mesh.edge_options import EdgeOptions
+from services.mesh.edge.config import render_edge, to_yaml
+from services.mesh.edge.options import EdgeOptions
 from services.mesh.generate import DESCRIPTORS, OPENAPI, ROOT, reference_options
 
 CONTRACT = Contract(descriptor_set())

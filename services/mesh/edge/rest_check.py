@@ -83,7 +83,7 @@ def check_script(contract: Contract) -> str:
         *(f'  ["{rpc.policy.full_name}"] = {{ {", ".join(_rules(rpc))} }},' for rpc in rpcs),
         "}",
     ]
-    code = resources.files("services.mesh").joinpath("rest_check.lua").read_text()
+    code = resources.files("services.mesh.edge").joinpath("rest_check.lua").read_text()
     return "\n".join(lines) + "\n\n" + code
 
 

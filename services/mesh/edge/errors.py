@@ -6,10 +6,10 @@ import re
 from google.protobuf.any_pb2 import Any as AnyMessage
 from google.rpc import error_details_pb2, status_pb2
 
-from services.mesh import rest_check
 from services.mesh.contract import Contract
-from services.mesh.edge_filters import CLASSES, Json, header
-from services.mesh.edge_options import EdgeOptions, RateLimits
+from services.mesh.edge import rest_check
+from services.mesh.edge.filters import CLASSES, Json, header
+from services.mesh.edge.options import EdgeOptions, RateLimits
 
 CEL_FILTER = "type.googleapis.com/envoy.extensions.access_loggers.filters.cel.v3.ExpressionFilter"
 DOMAIN = "redfire"

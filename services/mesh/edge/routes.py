@@ -2,11 +2,11 @@
 
 from collections.abc import Mapping
 
-from services.mesh import rest_check
 from services.mesh.contract import Contract, Rpc
-from services.mesh.edge_filters import CALLER, CLASSES, FILTERS, METADATA, Json, jwt_requirement, transcoder
-from services.mesh.edge_index import index
-from services.mesh.edge_options import EdgeOptions
+from services.mesh.edge import rest_check
+from services.mesh.edge.filters import CALLER, CLASSES, FILTERS, METADATA, Json, jwt_requirement, transcoder
+from services.mesh.edge.index import index
+from services.mesh.edge.options import EdgeOptions
 
 OPENAPI_BYTES = 8 << 20
 # Repeating these cannot do anything twice: the call never reached the service.

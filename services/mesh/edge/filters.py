@@ -4,9 +4,9 @@ from typing import TypeAlias
 
 from services.kernel.identifiers import REQUEST_ID_LENGTH
 from services.kernel.identity.identity import EDGE_KEY
-from services.mesh import rest_check
 from services.mesh.contract import Contract
-from services.mesh.edge_options import EDGE_TOKEN, EdgeOptions, RateLimits
+from services.mesh.edge import rest_check
+from services.mesh.edge.options import EDGE_TOKEN, EdgeOptions, RateLimits
 
 FILTERS = "type.googleapis.com/envoy.extensions.filters.http."
 

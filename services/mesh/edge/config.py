@@ -6,10 +6,10 @@ from typing import Any
 import yaml
 
 from services.mesh.contract import Contract
-from services.mesh.edge_errors import local_replies
-from services.mesh.edge_filters import Json, http_filters
-from services.mesh.edge_options import EdgeOptions
-from services.mesh.edge_routes import NOWHERE, route_configuration
+from services.mesh.edge.errors import local_replies
+from services.mesh.edge.filters import Json, http_filters
+from services.mesh.edge.options import EdgeOptions
+from services.mesh.edge.routes import NOWHERE, route_configuration
 
 HEADER = "# Envoy's configuration, rendered from the contract by `make gen` or `redfire mesh render`; do not edit.\n"
 TYPES = "type.googleapis.com/envoy."
