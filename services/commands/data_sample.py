@@ -88,10 +88,10 @@ def _trading_days(calendar: Any, exchange: str, start: str, days: int) -> list[i
     day = first.year * 10_000 + first.month * 100 + first.day
     if not calendar.is_trading_day(exchange, day):
         day = calendar.next_trading_day(exchange, day)
-    found = [day]
-    while len(found) < days:
-        found.append(calendar.next_trading_day(exchange, found[-1]))
-    return found
+    trading_days = [day]
+    while len(trading_days) < days:
+        trading_days.append(calendar.next_trading_day(exchange, trading_days[-1]))
+    return trading_days
 
 
 def _bars(market: "SimMarket", day: int, sessions: list[tuple[int, int]], seconds: int) -> Iterator[tuple[Any, ...]]:

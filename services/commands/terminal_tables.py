@@ -10,7 +10,7 @@ _WIDE = 160
 TITLED: Mapping[str, Any] = {
     "box": None, "title_justify": "left", "title_style": "bold", "header_style": "bold", "padding": (0, 2, 0, 0),
 }  # fmt: skip
-"""What Table() is given: no lines, a bold title on the left."""
+"""Arguments of Table(): no lines, a bold title on the left."""
 
 
 def wide_console() -> Console:

@@ -60,9 +60,9 @@ def create(client, **fields):
 
 
 def running_now(client, backtest_id):
-    found = client.get(f"{PATH}/{backtest_id}").json()["backtest"]
-    assert found["status"] in ("JOB_STATUS_QUEUED", "JOB_STATUS_RUNNING"), found
-    return found if int(found["progress"]["done"]) > 0 else None
+    backtest = client.get(f"{PATH}/{backtest_id}").json()["backtest"]
+    assert backtest["status"] in ("JOB_STATUS_QUEUED", "JOB_STATUS_RUNNING"), backtest
+    return backtest if int(backtest["progress"]["done"]) > 0 else None
 
 
 def jobs_processes(home) -> list[psutil.Process]:
@@ -77,9 +77,9 @@ def test_a_backtest_by_rest_from_create_to_report(home, alice):
         heard = list(alice.lines(f"{path}:watch", sse=sse))
         assert heard[-1]["backtest"]["status"] == "JOB_STATUS_FINISHED"
         assert "backtest" in heard[0]
-    found = ended(alice, path)
-    assert found["statistics"]["start_date"] == "2021-01-05"
-    assert found["progress"]["percent"] == 100
+    backtest = ended(alice, path)
+    assert backtest["statistics"]["start_date"] == "2021-01-05"
+    assert backtest["progress"]["percent"] == 100
     trades = alice.get(f"{path}/trades", pageSize=5).json()
     assert len(trades["trades"]) == 5 and trades["nextPageToken"]
     assert trades["trades"][0]["positionEffect"] == "POSITION_EFFECT_OPEN"
@@ -102,15 +102,15 @@ def test_a_backtest_by_rest_from_create_to_report(home, alice):
 
 
 def test_the_same_by_grpc_with_the_report_in_one_message(home, alice):
-    found = ended(alice, f"{PATH}/{create(alice)['backtestId']}")
+    backtest = ended(alice, f"{PATH}/{create(alice)['backtestId']}")
     metadata = [("authorization", f"Bearer {alice.token}")]
     with home.channel() as channel:
         stub = BacktestServiceStub(channel)
-        request = rpc.GetBacktestReportRequest(backtest_id=found["backtestId"])
+        request = rpc.GetBacktestReportRequest(backtest_id=backtest["backtestId"])
         report = stub.GetBacktestReport(request, metadata=metadata, timeout=10).report
         assert report.content_type == "text/html; charset=utf-8"
-        assert report.data == alice.get(f"{PATH}/{found['backtestId']}/report").content
-        request = rpc.GetBacktestReportRequest(backtest_id=found["backtestId"], lang="fr")
+        assert report.data == alice.get(f"{PATH}/{backtest['backtestId']}/report").content
+        request = rpc.GetBacktestReportRequest(backtest_id=backtest["backtestId"], lang="fr")
         with pytest.raises(grpc.RpcError) as caught:
             stub.GetBacktestReport(request, metadata=metadata, timeout=10)
         assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
@@ -174,9 +174,9 @@ def test_a_kill_in_the_middle_leaves_no_process_and_the_queue_goes_on(home, alic
     again.http.headers["authorization"] = f"Bearer {alice.token}"
     assert again.get(f"{PATH}/{done}").json()["backtest"] == before
     assert again.get(f"{PATH}/{done}/trades").json()["trades"]
-    found = until(lambda: running_now(again, running), timeout_s=30)
-    assert found["attempts"] == 2
-    assert found["error"].startswith("interrupted: the platform stopped")
+    backtest = until(lambda: running_now(again, running), timeout_s=30)
+    assert backtest["attempts"] == 2
+    assert backtest["error"].startswith("interrupted: the platform stopped")
     assert create(again, requestId="w0")["backtestId"] == waiting[0]
     assert again.post(f"{PATH}/{running}:cancel").status_code == 200
     for backtest_id in waiting:

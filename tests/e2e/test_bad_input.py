@@ -116,7 +116,7 @@ def fuzzer(up: Running, admin: Client) -> Iterator[Fuzzer]:
 
 
 def complaints(answers: list[tuple[str, bool, httpx.Response]]) -> list[str]:
-    """What is wrong with answers: (what was sent, whether it must be refused, the answer)."""
+    """Complaints about answers: (what was sent, whether it must be refused, the answer)."""
     wrong = []
     for name, refused, answer in answers:
         if answer.status_code >= 500 or (refused and answer.status_code < 400):
@@ -285,7 +285,7 @@ ODD_HEADERS = [
 
 @pytest.mark.parametrize("headers", ODD_HEADERS, ids=lambda headers: next(iter(headers)))
 def test_odd_headers_harm_nobody(fuzzer, trader, headers):
-    """Whatever gRPC cannot read of one caller's headers must not spoil the connection that all callers share."""
+    """Headers of one caller that gRPC cannot read must not spoil the connection that all callers share."""
     encoded = {key: value.encode("latin-1") for key, value in headers.items()}
     for http in (fuzzer.client.http, httpx.Client(base_url=fuzzer.up.url)):
         get = http.get("/api/users/me", headers=encoded)

@@ -221,12 +221,12 @@ def test_no_secret_is_in_logs_output_or_errors(up, trader):
         wrong, PASSWORD, secret, trader.token, trader.token.split(".")[2], trader.tokens["refreshToken"],
         refreshed["accessToken"], refreshed["refreshToken"], (up.data_dir / "service-secret").read_text().strip(),
     ]  # fmt: skip
-    found = [(name, text[:6]) for name, written in texts.items() for text in secrets if text in written]
-    assert found == []
+    leaks = [(name, text[:6]) for name, written in texts.items() for text in secrets if text in written]
+    assert leaks == []
 
 
 def test_only_the_edge_says_where_a_call_comes_from(up, trader):
-    """Who reaches a service's own port cannot choose an address: throttles, sessions and keys' networks go by it."""
+    """A caller at a service's own port cannot choose an address: throttles, sessions and keys' networks go by it."""
     name, claim = name_of(trader), (("x-envoy-external-address", "9.9.9.9"),)
     forged = (*claim, ("x-redfire-edge", "-"))
     with grpc.insecure_channel(up.addresses["services"]["auth"]) as channel:

@@ -79,8 +79,8 @@ def test_a_stream_that_is_left_takes_its_working_orders_along(trader: Client) ->
             break
 
     def ended() -> dict[str, str] | None:
-        found = trader.get(f"/api/trading/orders/{working['orderId']}").json()["order"]
-        return found if found["status"] == "ORDER_STATUS_CANCELED" else None
+        order = trader.get(f"/api/trading/orders/{working['orderId']}").json()["order"]
+        return order if order["status"] == "ORDER_STATUS_CANCELED" else None
 
     assert until(ended, timeout_s=20)["rejectReason"] == "CANCEL_ON_DISCONNECT"
 

@@ -16,12 +16,12 @@ SYMBOL = "rb2701.SHFE"
 
 @pytest.fixture(scope="module")
 def grpcurl() -> str:
-    found = shutil.which("grpcurl") or shutil.which("grpcurl", path=str(Path.home() / "go/bin"))
-    if not found:
+    program = shutil.which("grpcurl") or shutil.which("grpcurl", path=str(Path.home() / "go/bin"))
+    if not program:
         if os.environ.get("CI"):
             pytest.fail("grpcurl is missing")
         pytest.skip("grpcurl is not installed: go install github.com/fullstorydev/grpcurl/cmd/grpcurl@v1.9.4")
-    return found
+    return program
 
 
 @pytest.fixture

@@ -87,5 +87,5 @@ def test_a_whole_day_reaches_every_lossless_subscriber_complete_and_in_order(day
         bar = until(day_bar)[0]
     with gzip.open(recorded_days(IF_DAILY), "rt") as bars:
         expected = next(row for row in csv.DictReader(bars) if row["datetime"].startswith("2021-01-04"))
-    found = {key: bar[key] for key in ("open", "high", "low", "close", "volume")}
-    assert found == {key: float(expected[key]) for key in found}
+    prices = {key: bar[key] for key in ("open", "high", "low", "close", "volume")}
+    assert prices == {key: float(expected[key]) for key in prices}

@@ -31,7 +31,7 @@ def paths(up: Running, admin: Client) -> dict[str, dict[str, str]]:
     made = until(lambda: admin.post("/api/strategies", strategy).json().get("strategy"), timeout_s=20)
     beat = {"heartbeatInterval": "0.2s"}
     backtest_id, optimization_id = jobs_of(admin)
-    found = {
+    streams = {
         TICKS: {"symbols": SYMBOL},
         "/api/market/bars:stream": {"symbols": SYMBOL, **beat},
         "/api/market/sessions:stream": {"symbols": SYMBOL, **beat},
@@ -43,8 +43,8 @@ def paths(up: Running, admin: Client) -> dict[str, dict[str, str]]:
         "/api/config:watch": {"environment": "development", "serviceName": "risk"},
     }
     routes = [route.path for rpc in Contract(descriptor_set()).edge_rpcs if rpc.policy.streams for route in rpc.routes]
-    assert len(routes) == len(found)
-    return found
+    assert len(routes) == len(streams)
+    return streams
 
 
 @pytest.mark.parametrize("sse", [False, True], ids=["ndjson", "sse"])
@@ -217,7 +217,7 @@ def test_a_slow_reader_is_told_where_to_go_on_and_loses_nothing(fast):
 
 
 def sequence(client: Client) -> int:
-    """How far the market is."""
+    """The last sequence of the market."""
     return int(client.get(f"/api/market/ticks/{SYMBOL}").json()["tick"]["sequence"])
 
 

@@ -1,4 +1,4 @@
-"""What `redfire up --demo` shows at a terminal."""
+"""The terminal output of `redfire up --demo`."""
 
 import json
 import os

@@ -18,11 +18,11 @@ def test_the_own_catalogue_names_eight_products():
 
 
 def test_a_recorded_symbol_follows_its_product():
-    found = Catalogue.load().find("IF2101.CFFEX")
-    assert found is not None
-    assert (found.contract_size, found.price_tick) == (Decimal(300), Decimal("0.2"))
-    assert found.close_today_commission_rate > found.commission_rate * 10
-    assert found.expire_date is None
+    instrument = Catalogue.load().find("IF2101.CFFEX")
+    assert instrument is not None
+    assert (instrument.contract_size, instrument.price_tick) == (Decimal(300), Decimal("0.2"))
+    assert instrument.close_today_commission_rate > instrument.commission_rate * 10
+    assert instrument.expire_date is None
 
 
 @pytest.mark.parametrize("symbol", ["XX2101.CFFEX", "IF2101.SHFE", "IF.CFFEX", "nonsense", ""])

@@ -45,18 +45,21 @@ class StrategyClient:
         return list((await self.stub.ListStrategyLogs(pb.ListStrategyLogsRequest(strategy_id=strategy_id))).logs)
 
     async def until_status(self, strategy_id: str, status: str, timeout_s: float = 20) -> pb.Strategy:
-        wanted = pb.StrategyStatus.Value(f"STRATEGY_STATUS_{status}")
-        found = await self.get(strategy_id)
-        end_states = {pb.STRATEGY_STATUS_ERROR} - {wanted}
+        expected = pb.StrategyStatus.Value(f"STRATEGY_STATUS_{status}")
+        strategy = await self.get(strategy_id)
+        end_states = {pb.STRATEGY_STATUS_ERROR} - {expected}
 
         async def reached() -> bool:
-            nonlocal found
-            found = await self.get(strategy_id)
-            assert found.status not in end_states, (found.error, [log.message for log in await self.logs(strategy_id)])
-            return found.status == wanted
+            nonlocal strategy
+            strategy = await self.get(strategy_id)
+            assert strategy.status not in end_states, (
+                strategy.error,
+                [log.message for log in await self.logs(strategy_id)],
+            )
+            return strategy.status == expected
 
         await until(reached, timeout_s, 0.05)
-        return found
+        return strategy
 
     async def run(self, class_name: str, **parameters: Any) -> str:
         """Create and start; returns the id once it is running and hears ticks."""

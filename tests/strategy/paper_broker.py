@@ -31,7 +31,7 @@ class PaperBroker:
         self.requests: list[OrderRequest] = []
         self.open: dict[str, Order] = {}
         self.trades: list[Trade] = []
-        self.told: list[Order | Trade] = []
+        self.updates: list[Order | Trade] = []
         self.lines: list[str] = []
         self._closes = closes
         self._now = exchange_time(START_NS)
@@ -89,5 +89,5 @@ class PaperBroker:
             )  # fmt: skip
             self.trades.append(trade)
             for news in (order, filled, trade):
-                self.told.append(news)
+                self.updates.append(news)
                 await (self.host.trade(news) if isinstance(news, Trade) else self.host.order(news))

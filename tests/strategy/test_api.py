@@ -18,9 +18,9 @@ from tests.waiting import until
 async def client(serve, client_of, strategies_dir):
     (strategies_dir / "good.py").write_text(GOOD)
     async with serve() as p:
-        found = client_of(p)
-        found.platform = p
-        yield found
+        client = client_of(p)
+        client.platform = p
+        yield client
 
 
 async def test_classes_of_all_sources_are_listed_and_a_broken_file_with_its_error(client, strategies_dir):
@@ -31,8 +31,8 @@ async def test_classes_of_all_sources_are_listed_and_a_broken_file_with_its_erro
     request = pb.ListStrategyClassesRequest()
 
     async def listed():
-        found = {item.name: item for item in (await client.stub.ListStrategyClasses(request, timeout=15)).classes}
-        return found if "leaver.py" in found else None
+        by_name = {item.name: item for item in (await client.stub.ListStrategyClasses(request, timeout=15)).classes}
+        return by_name if "leaver.py" in by_name else None
 
     classes = await until(listed, 20)
     assert classes["MovingAverageStrategy"].family == pb.STRATEGY_FAMILY_NATIVE
@@ -91,13 +91,13 @@ async def test_what_cannot_be_is_refused(client):
 
 
 async def test_a_refusal_names_what_is_not_found_once(client):
-    for class_name, symbol, said in (
+    for class_name, symbol, message in (
         ("Nobody", "IF2101.CFFEX", "strategy class Nobody not found"),
         ("Counter", "XX99.CFFEX", "instrument XX99.CFFEX not found"),
     ):
         with pytest.raises(grpc.aio.AioRpcError) as refused:
             await client.create(class_name, symbol)
-        assert refused.value.details() == said
+        assert refused.value.details() == message
 
 
 async def test_somebody_elses_strategy_is_not_found(client):
@@ -196,13 +196,13 @@ async def test_a_users_class_of_the_same_name_has_its_own_rules_which_only_a_wor
 
 async def test_lists_are_paged_newest_first(client):
     made = [(await client.create("Counter")).strategy_id for _ in range(5)]
-    found, token = [], ""
+    ids, token = [], ""
     while True:
         page = await client.stub.ListStrategies(pb.ListStrategiesRequest(page_size=2, page_token=token))
-        found += [item.strategy_id for item in page.strategies]
+        ids += [item.strategy_id for item in page.strategies]
         if not (token := page.next_page_token):
             break
-    assert found == made[::-1]
+    assert ids == made[::-1]
 
 
 async def test_events_begin_with_the_strategy_and_follow_it(client):

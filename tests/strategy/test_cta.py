@@ -68,19 +68,19 @@ async def test_variables_are_restored_but_the_position_comes_from_trades():
 async def test_a_local_stop_waits_triggers_and_is_told(tmp_path):
     from vnpy_ctastrategy import CtaTemplate
 
-    told = []
+    stop_updates = []
 
     class Stopper(CtaTemplate):
         def on_init(self):
             pass
 
         def on_tick(self, tick):
-            if self.trading and not told:
+            if self.trading and not stop_updates:
                 self.ids = self.buy(5010.13, 2, stop=True) + self.sell(4900, 1, stop=True)
                 self.cancel_order(self.ids[1])
 
         def on_stop_order(self, stop_order):
-            told.append((stop_order.stop_orderid, stop_order.status.name, stop_order.price))
+            stop_updates.append((stop_order.stop_orderid, stop_order.status.name, stop_order.price))
 
     from services.strategy.runner.cta import CtaHost
 
@@ -88,12 +88,16 @@ async def test_a_local_stop_waits_triggers_and_is_told(tmp_path):
     broker.host = host = CtaHost(Stopper, "x", {}, broker, Guard())
     await host.initialize(None)
     await broker.tick(tick(5000, 0))
-    assert not told, "nothing is sent before the start"
+    assert not stop_updates, "nothing is sent before the start"
     await host.start()
     await broker.tick(tick(5000, 1))
-    assert told == [("STOP.1", "WAITING", 5010.2), ("STOP.2", "WAITING", 4900.0), ("STOP.2", "CANCELLED", 4900.0)]
+    assert stop_updates == [
+        ("STOP.1", "WAITING", 5010.2),
+        ("STOP.2", "WAITING", 4900.0),
+        ("STOP.2", "CANCELLED", 4900.0),
+    ]
     await broker.tick(tick(5010.2, 2))
-    assert told[-1] == ("STOP.1", "TRIGGERED", 5010.2)
+    assert stop_updates[-1] == ("STOP.1", "TRIGGERED", 5010.2)
     assert [(r.side, r.effect, r.kind, r.price) for r in broker.requests] == [
         (Side.BUY, Effect.OPEN, OrderKind.LIMIT, 5110.6)
     ]
@@ -127,7 +131,7 @@ async def test_the_position_is_right_before_on_trade_and_orders_carry_the_ids_of
     await broker.tick(tick(5000, 0))
     assert seen == [(True, "NOTTRADED"), (True, "ALLTRADED"), (True, 1)]
     assert isinstance(broker.trades[0], Trade)
-    assert OrderState.FILLED in [o.state for o in broker.told if isinstance(o, Order)]
+    assert OrderState.FILLED in [o.state for o in broker.stop_updates if isinstance(o, Order)]
 
 
 async def test_all_shipped_strategies_run_in_one_worker(world, serve, client_of):
@@ -148,8 +152,8 @@ async def test_all_shipped_strategies_run_in_one_worker(world, serve, client_of)
         [worker] = workers(p)
         assert psutil.Process(worker).memory_info().rss < 170e6
         for name, strategy_id in ids.items():
-            found = await client.get(strategy_id)
-            assert found.status == pb.STRATEGY_STATUS_RUNNING, (name, found.error)
+            strategy = await client.get(strategy_id)
+            assert strategy.status == pb.STRATEGY_STATUS_RUNNING, (name, strategy.error)
             stopped = await client.stop(strategy_id)
             assert stopped.status == pb.STRATEGY_STATUS_STOPPED, name
         assert not [order for order in world.book.orders.values() if world.book.is_open(order)]

@@ -30,8 +30,8 @@ def fill(day: int, sign: int, closes: bool, price: float, pnl: float = 0, quanti
 
 
 def test_no_trades_is_all_zero():
-    found = performance([], Decimal(300), Decimal(1_000_000), Decimal(5000), SYMBOL, CALENDAR)
-    assert (found.total_return, found.sharpe_ratio, found.trade_count, found.daily) == (0, 0, 0, ())
+    figures = performance([], Decimal(300), Decimal(1_000_000), Decimal(5000), SYMBOL, CALENDAR)
+    assert (figures.total_return, figures.sharpe_ratio, figures.trade_count, figures.daily) == (0, 0, 0, ())
 
 
 def test_figures_agree_with_numpy():
@@ -45,7 +45,7 @@ def test_figures_agree_with_numpy():
             fill(day, -1, True, float(Decimal(5000) + Decimal(str(pnl)) / 300), pnl),
         ]
         net.append(pnl - 20)
-    found = performance(fills, Decimal(300), Decimal(1_000_000), None, SYMBOL, CALENDAR)
+    figures = performance(fills, Decimal(300), Decimal(1_000_000), None, SYMBOL, CALENDAR)
     equity = 1_000_000 + np.concatenate([[0], np.cumsum(net)])
     returns = np.diff(equity) / equity[:-1]
     total = equity[-1] / equity[0] - 1
@@ -54,16 +54,16 @@ def test_figures_agree_with_numpy():
     downside = np.sqrt(np.mean(np.minimum(returns, 0) ** 2)) * np.sqrt(240)
     wins = [n + 20 for n in net if n + 20 > 0]
     losses = [n + 20 for n in net if n + 20 < 0]
-    assert found.total_return == pytest.approx(total)
-    assert found.annual_return == pytest.approx(annual)
-    assert found.annual_volatility == pytest.approx(volatility)
-    assert found.sharpe_ratio == pytest.approx(annual / volatility)
-    assert found.sortino_ratio == pytest.approx(annual / downside)
-    assert found.max_drawdown == pytest.approx((equity / np.maximum.accumulate(equity) - 1).min())
-    assert found.win_rate == pytest.approx(len(wins) / len(net))
-    assert found.profit_factor == pytest.approx(sum(wins) / -sum(losses))
-    assert len(found.daily) == 100
-    assert float(sum(day.net_pnl for day in found.daily)) == pytest.approx(sum(net))
+    assert figures.total_return == pytest.approx(total)
+    assert figures.annual_return == pytest.approx(annual)
+    assert figures.annual_volatility == pytest.approx(volatility)
+    assert figures.sharpe_ratio == pytest.approx(annual / volatility)
+    assert figures.sortino_ratio == pytest.approx(annual / downside)
+    assert figures.max_drawdown == pytest.approx((equity / np.maximum.accumulate(equity) - 1).min())
+    assert figures.win_rate == pytest.approx(len(wins) / len(net))
+    assert figures.profit_factor == pytest.approx(sum(wins) / -sum(losses))
+    assert len(figures.daily) == 100
+    assert float(sum(day.net_pnl for day in figures.daily)) == pytest.approx(sum(net))
 
 
 def test_days_without_trades_count_weekends_do_not():
@@ -90,25 +90,25 @@ def test_days_without_trades_count_weekends_do_not():
 )
 def test_a_fill_without_a_trading_day_has_the_calendars(local, day):
     one = replace(fill(0, 1, False, 5000), time=local.replace(tzinfo=SHANGHAI).astimezone(UTC))
-    assert [found.date for found in by_day([one], Decimal(300), SYMBOL, CALENDAR)] == [day]
+    assert [one_day.date for one_day in by_day([one], Decimal(300), SYMBOL, CALENDAR)] == [day]
 
 
 def test_a_fill_keeps_the_trading_day_that_the_books_have():
     one = replace(fill(0, 1, False, 5000), trading_day=20210106)
-    assert [found.date for found in by_day([one], Decimal(300), SYMBOL, CALENDAR)] == [date(2021, 1, 6)]
+    assert [one_day.date for one_day in by_day([one], Decimal(300), SYMBOL, CALENDAR)] == [date(2021, 1, 6)]
 
 
 def test_holidays_are_no_trading_days():
     fills = [replace(fill(0, 1, False, 5000), trading_day=day) for day in (20210210, 20210218)]
-    assert [found.date.day for found in by_day(fills, Decimal(300), SYMBOL, CALENDAR)] == [10, 18]
+    assert [one_day.date.day for one_day in by_day(fills, Decimal(300), SYMBOL, CALENDAR)] == [10, 18]
 
 
 def test_an_open_position_counts_at_the_last_price():
     fills = [fill(0, -1, False, 5000, quantity=2)]
     assert unrealized(fills, Decimal(300), Decimal(4990)) == 6000
-    found = performance(fills, Decimal(300), Decimal(100_000), Decimal(4990), SYMBOL, CALENDAR)
-    assert found.total_return == pytest.approx((6000 - 10) / 100_000)
-    assert found.realized_pnl == 0
+    figures = performance(fills, Decimal(300), Decimal(100_000), Decimal(4990), SYMBOL, CALENDAR)
+    assert figures.total_return == pytest.approx((6000 - 10) / 100_000)
+    assert figures.realized_pnl == 0
 
 
 def test_the_deepest_fall_is_measured_from_its_peak():

@@ -34,9 +34,9 @@ def show(runs: Named, report: Path | None) -> None:
     for label, values in differences(results, texts):
         if label not in shown:
             table.add_row(Text(label.lower(), style="dim"), *(Text(f"{value} ") for value in values))
-    found = {line.statistic.name: line for _, group in lines(results, texts) for line in group}
+    by_name = {line.statistic.name: line for _, group in lines(results, texts) for line in group}
     for name in _SHOWN:
-        if (line := found.get(name)) is not None:
+        if (line := by_name.get(name)) is not None:
             cells = [
                 Text(f"{value}*", style="bold") if number in line.best else Text(f"{value} ")
                 for number, value in enumerate(line.values)

@@ -14,7 +14,7 @@ from services.commands.data_folder import data_dir_option
 from services.quant.backtest.job import FILLS, FIRST_DAY, LAST_DAY, TICK, BacktestJob
 
 DEFAULT = BacktestJob(class_name="", symbol="any.ANY", interval=TICK)
-"""What is not given is as in this one."""
+"""The defaults of options that are not given."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -242,7 +242,7 @@ class Calendar:
 
 
 _DAYS_AHEAD = 400
-"""How far the next session is looked for: a product that is not listed yet has none."""
+"""The span in which the next session is looked for: a product that is not listed yet has none."""
 
 
 def _timeline(begin_ns: int, midnight_ns: int, sessions: tuple[Session, ...]) -> _Timeline:

@@ -11,7 +11,7 @@ DAY_NS = 24 * HOUR_NS
 SHANGHAI_NS = 8 * HOUR_NS
 """Shanghai's offset to UTC; it has had no summer time since 1991."""
 ROLL_NS = 17 * HOUR_NS
-"""When the next trading day of Chinese exchanges begins, on Shanghai's clock: after the close, before any night."""
+"""Begin of the next trading day of Chinese exchanges, on Shanghai's clock: after the close, before any night."""
 _EPOCH = date(1970, 1, 1).toordinal()
 _LAST_DAY = date.max.toordinal() - _EPOCH
 
@@ -47,7 +47,7 @@ class Days(Protocol):
     offset_ns: int
     """The local clock less UTC."""
     roll_ns: int
-    """When a day ends on the local clock, counted from midnight."""
+    """End of a day on the local clock, counted from midnight."""
 
     def is_open(self, day: int) -> bool:
         """Return whether the day is a trading day."""

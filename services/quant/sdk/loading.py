@@ -24,7 +24,7 @@ ENTRY_POINTS = "redfire.strategies"
 _OWN = ("services.quant.sdk.moving_average",)
 _VNPY = "vnpy_ctastrategy"
 USER_MODULE = "redfire_user_"
-"""What the names of modules begin with that are imported from a user's folder."""
+"""The prefix of modules that are imported from a user's folder."""
 
 
 class UnknownClass(Exception):

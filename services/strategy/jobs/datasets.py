@@ -15,7 +15,7 @@ from services.quant.backtest.job import INTERVALS_S, TICK, BacktestError
 from services.strategy.jobs.job import TIMEZONE, Setup
 
 _PATIENCE_S = 3.0
-"""How long a check reads trading days in which nothing fits, before it leaves that to the run."""
+"""Seconds for which a check reads trading days in which nothing fits, before it leaves that to the run."""
 # A night belongs to the trading day after it, which holidays put off.
 _NIGHT = timedelta(16)
 

@@ -151,7 +151,7 @@ class Progress:
     total: int = 0
     elapsed_s: float = 0.0
     prepared_s: float = 0.0
-    """How long it took until the first row could be run."""
+    """Seconds until the first row could be run."""
 
     @property
     def percent(self) -> float:

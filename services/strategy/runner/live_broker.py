@@ -66,7 +66,7 @@ class LiveBroker:
         self._open: dict[str, Order] = {}
         self._client_ids: RecentKeys[str] = RecentKeys()
         self._cancelling: set[str] = set()
-        # What orders say was filled, less what trades said: updates of an order and of its trades come one by one.
+        # Filled quantity of orders less that of trades: updates of an order and of its trades come one by one.
         self._owed: dict[str, float] = {}
         self._outgoing: asyncio.Queue[pb.CreateOrderRequest | str] = asyncio.Queue()
 

@@ -15,13 +15,13 @@ ODD = ((9, 1, 37), (11, 13, 1), (14, 59, 2), (23, 30, 29))
 
 
 def times_ns(days: int, sessions=DAY, step_s: float = 60, first: date = date(2020, 1, 2)) -> np.ndarray:
-    found = []
+    parts = []
     for day in range(days):
         for hour, minute, minutes in sessions:
             start = datetime.combine(first + timedelta(days=day), time(hour, minute))
             start_ns = int((start - datetime(1970, 1, 1)).total_seconds()) * 10**9 - ZONE_NS
-            found.append(start_ns + (np.arange(int(minutes * 60 / step_s)) * step_s * 1e9).astype(np.int64))
-    return np.concatenate(found)
+            parts.append(start_ns + (np.arange(int(minutes * 60 / step_s)) * step_s * 1e9).astype(np.int64))
+    return np.concatenate(parts)
 
 
 def bars(

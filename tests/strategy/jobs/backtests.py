@@ -211,16 +211,16 @@ class BacktestClient:
         """Its strategy has seen rows."""
 
         async def reached() -> Any:
-            found = await self.get(backtest_id)
-            assert found.status not in ENDED, (found.error, found.error_detail)
-            return found if found.progress.done > 0 else None
+            backtest = await self.get(backtest_id)
+            assert backtest.status not in ENDED, (backtest.error, backtest.error_detail)
+            return backtest if backtest.progress.done > 0 else None
 
         return await until(reached, 20, 0.05)
 
     async def ended(self, backtest_id: str, timeout_s: float = 30) -> backtest_pb2.Backtest:
         async def reached() -> Any:
-            found = await self.get(backtest_id)
-            return found if found.status in ENDED else None
+            backtest = await self.get(backtest_id)
+            return backtest if backtest.status in ENDED else None
 
         return await until(reached, timeout_s, 0.05)
 
@@ -228,6 +228,6 @@ class BacktestClient:
         return await self.ended((await self.create(class_name, parameters, **fields)).backtest_id)
 
     async def finished(self, class_name: str, parameters: dict[str, Any] | None = None, **fields: Any) -> Any:
-        found = await self.run(class_name, parameters, **fields)
-        assert found.status == backtest_pb2.JOB_STATUS_FINISHED, (found.error, found.error_detail)
-        return found
+        backtest = await self.run(class_name, parameters, **fields)
+        assert backtest.status == backtest_pb2.JOB_STATUS_FINISHED, (backtest.error, backtest.error_detail)
+        return backtest

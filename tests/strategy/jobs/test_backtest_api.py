@@ -28,9 +28,9 @@ async def client(serve, strategies_dir, tmp_path):
     (strategies_dir / "broken.py").write_text("class Broken:\n    pass\n\nimport no_such_module\n")
     store_bars(tmp_path / "data")
     async with serve(data_dir=tmp_path / "data", max_backtests=2) as p:
-        found = BacktestClient(p.identity())
-        found.platform = p
-        yield found
+        client = BacktestClient(p.identity())
+        client.platform = p
+        yield client
 
 
 async def refused(call) -> tuple[str, str, set[str]]:
@@ -55,36 +55,36 @@ async def test_a_backtest_from_its_beginning_to_its_report(client):
     assert (made.contract_size, made.price_tick) == ("300", "0.2"), "of the instrument"
     assert (made.capital, made.commission_rate, made.slippage) == ("500000.5", "0.00023", "0.2")
     assert (made.dataset, made.display_name, made.fill_model) == (SYMBOL, "mine", pb.FILL_MODEL_VNPY)
-    found = await client.ended(made.backtest_id)
-    assert found.status == pb.JOB_STATUS_FINISHED, (found.error, found.error_detail)
-    assert (found.progress.done, found.progress.percent) == (found.progress.total, 100)
-    assert found.statistics["start_date"] == "2021-01-05"
-    assert found.statistics["end_date"] == "2021-01-07"
-    assert found.statistics["total_trade_count"] == found.trade_count > 10
-    assert {"sharpe_ratio", "max_ddpercent", "total_net_pnl", "return_drawdown_ratio"} <= set(found.statistics)
-    assert any("init" in line for line in found.logs)
-    assert found.variables["bars"] > 0
+    backtest = await client.ended(made.backtest_id)
+    assert backtest.status == pb.JOB_STATUS_FINISHED, (backtest.error, backtest.error_detail)
+    assert (backtest.progress.done, backtest.progress.percent) == (backtest.progress.total, 100)
+    assert backtest.statistics["start_date"] == "2021-01-05"
+    assert backtest.statistics["end_date"] == "2021-01-07"
+    assert backtest.statistics["total_trade_count"] == backtest.trade_count > 10
+    assert {"sharpe_ratio", "max_ddpercent", "total_net_pnl", "return_drawdown_ratio"} <= set(backtest.statistics)
+    assert any("init" in line for line in backtest.logs)
+    assert backtest.variables["bars"] > 0
 
     trades: list[pb.BacktestTrade] = []
     token = ""
     while True:
         page = await client.stub.ListBacktestTrades(
-            rpc.ListBacktestTradesRequest(backtest_id=found.backtest_id, page_size=7, page_token=token)
+            rpc.ListBacktestTradesRequest(backtest_id=backtest.backtest_id, page_size=7, page_token=token)
         )
         trades += page.trades
         if not (token := page.next_page_token):
             break
-    assert len(trades) == found.trade_count
+    assert len(trades) == backtest.trade_count
     assert [trade.trade_id for trade in trades] == [str(n + 1) for n in range(len(trades))]
     assert {trade.trading_day for trade in trades} == {20210105, 20210106, 20210107}
     first, second = trades[:2]
     assert (first.side, first.position_effect) == (common.SIDE_BUY, common.POSITION_EFFECT_OPEN)
     assert (second.side, second.position_effect) == (common.SIDE_SELL, common.POSITION_EFFECT_CLOSE)
     assert first.quantity == "1" and float(first.price) > 3900 and float(first.commission) > 0
-    days = (await client.stub.ListBacktestDays(rpc.ListBacktestDaysRequest(backtest_id=found.backtest_id))).days
+    days = (await client.stub.ListBacktestDays(rpc.ListBacktestDaysRequest(backtest_id=backtest.backtest_id))).days
     assert [day.date for day in days] == ["2021-01-05", "2021-01-06", "2021-01-07"]
     assert sum(day.trade_count for day in days) == len(trades)
-    assert float(days[-1].balance) == pytest.approx(found.statistics["end_balance"], rel=1e-9)
+    assert float(days[-1].balance) == pytest.approx(backtest.statistics["end_balance"], rel=1e-9)
 
     for lang, word in (("", "Sharpe"), ("zh", "夏普")):
         report = (await client.stub.GetBacktestReport(rpc.GetBacktestReportRequest(backtest_id=made.backtest_id, lang=lang))).report  # noqa: E501 # fmt: skip
@@ -96,14 +96,14 @@ async def test_a_backtest_from_its_beginning_to_its_report(client):
 
 async def test_watching_begins_with_a_snapshot_and_ends_with_the_final_state(client):
     made = await client.create("Slow", {"every": 30}, end_time=time(2021, 1, 4))
-    heard = []
+    messages = []
     async for message in client.stub.WatchBacktest(rpc.WatchBacktestRequest(backtest_id=made.backtest_id), timeout=60):
-        heard.append(message)
-    kinds = [message.WhichOneof("event") for message in heard]
+        messages.append(message)
+    kinds = [message.WhichOneof("event") for message in messages]
     assert kinds[0] == kinds[-1] == "backtest"
-    assert heard[-1].backtest.status == pb.JOB_STATUS_FINISHED
-    assert heard[-1].backtest.statistics["total_days"] == 1
-    steps = [message.progress for message in heard if message.WhichOneof("event") == "progress"]
+    assert messages[-1].backtest.status == pb.JOB_STATUS_FINISHED
+    assert messages[-1].backtest.statistics["total_days"] == 1
+    steps = [message.progress for message in messages if message.WhichOneof("event") == "progress"]
     assert len(steps) > 5
     assert [step.done for step in steps] == sorted(step.done for step in steps)
     assert all(0 <= step.percent <= 100 for step in steps)
@@ -167,7 +167,7 @@ async def test_lists_are_paged_filtered_and_ordered(client):
     sizes = [1, 4, 2, 3]
     made = [(await client.create("Trader", {"size": size})).backtest_id for size in sizes]
     slow = (await client.create("Slow")).backtest_id
-    found = [await client.ended(backtest_id) for backtest_id in made]
+    ended = [await client.ended(backtest_id) for backtest_id in made]
 
     async def listed(**fields) -> list[str]:
         ids: list[str] = []
@@ -183,9 +183,9 @@ async def test_lists_are_paged_filtered_and_ordered(client):
     newest = [slow, *made[::-1]]
     assert await listed() == newest
     assert await listed(order=pb.BACKTEST_ORDER_OLDEST) == newest[::-1]
-    best = sorted(found, key=lambda one: -one.statistics["total_return"])
+    best = sorted(ended, key=lambda one: -one.statistics["total_return"])
     assert await listed(order=pb.BACKTEST_ORDER_TOTAL_RETURN) == [*(one.backtest_id for one in best), slow]
-    sharp = sorted(found, key=lambda one: (one.statistics["sharpe_ratio"], one.backtest_id), reverse=True)
+    sharp = sorted(ended, key=lambda one: (one.statistics["sharpe_ratio"], one.backtest_id), reverse=True)
     assert await listed(order=pb.BACKTEST_ORDER_SHARPE_RATIO) == [*(one.backtest_id for one in sharp), slow]
     assert await listed(class_name="Slow") == [slow]
     assert await listed(status=pb.JOB_STATUS_FINISHED) == newest[1:]
@@ -264,16 +264,16 @@ async def test_an_optimisation_finds_the_best_points(client):
     async for message in client.stub.WatchOptimization(rpc.WatchOptimizationRequest(**of), timeout=60):
         last = message
     assert last is not None
-    found = last.optimization
-    assert found.status == pb.JOB_STATUS_FINISHED, (found.error, found.error_detail)
-    assert (found.progress.total, found.point_count) == (6, 6)
-    assert found == (await client.stub.GetOptimization(rpc.GetOptimizationRequest(**of))).optimization
-    targets = [point.target for point in found.best]
+    optimization = last.optimization
+    assert optimization.status == pb.JOB_STATUS_FINISHED, (optimization.error, optimization.error_detail)
+    assert (optimization.progress.total, optimization.point_count) == (6, 6)
+    assert optimization == (await client.stub.GetOptimization(rpc.GetOptimizationRequest(**of))).optimization
+    targets = [point.target for point in optimization.best]
     assert targets == sorted(targets, reverse=True)
-    assert found.best[0].statistics["total_net_pnl"] == pytest.approx(targets[0])
+    assert optimization.best[0].statistics["total_net_pnl"] == pytest.approx(targets[0])
     page = await client.stub.ListOptimizationPoints(rpc.ListOptimizationPointsRequest(**of, page_size=4))
-    assert list(page.points) == list(found.best)[:4]
-    best = dict(found.best[0].parameters)
+    assert list(page.points) == list(optimization.best)[:4]
+    best = dict(optimization.best[0].parameters)
     assert set(best) == {"every", "size"}
     alone = await client.finished("Trader", best)
     assert alone.statistics["total_net_pnl"] == pytest.approx(targets[0], rel=1e-9)
@@ -318,18 +318,18 @@ async def test_look_ahead_is_told_in_the_diagnostics_and_so_is_that_there_is_non
     honest = await client.create("Trader", {"every": 15}, end_time=time(2021, 1, 5), check_lookahead=True)
     peeking = await client.create("Peeking", {}, end_time=time(2021, 1, 5), check_lookahead=True)
     assert honest.check_lookahead
-    found = await client.ended(honest.backtest_id)
-    assert found.status == pb.JOB_STATUS_FINISHED, found.error_detail
-    assert list(found.diagnostics) == ["No look-ahead was found: signals are the same on shortened data."]
-    assert found.progress.percent == 100
-    found = await client.ended(peeking.backtest_id)
-    assert found.status == pb.JOB_STATUS_FINISHED, found.error_detail
-    told = [line.startswith("Look-ahead: the signals of ") for line in found.diagnostics].index(True)
-    first = found.diagnostics[told + 1]
+    backtest = await client.ended(honest.backtest_id)
+    assert backtest.status == pb.JOB_STATUS_FINISHED, backtest.error_detail
+    assert list(backtest.diagnostics) == ["No look-ahead was found: signals are the same on shortened data."]
+    assert backtest.progress.percent == 100
+    backtest = await client.ended(peeking.backtest_id)
+    assert backtest.status == pb.JOB_STATUS_FINISHED, backtest.error_detail
+    first_change = [line.startswith("Look-ahead: the signals of ") for line in backtest.diagnostics].index(True)
+    first = backtest.diagnostics[first_change + 1]
     assert first.startswith("2021-01-0") and "LONG OPEN 1 at" in first
 
 
 async def test_a_backtest_without_trades_says_why(client):
     made = await client.create("Trader", {"every": 100_000}, end_time=time(2021, 1, 5))
-    found = await client.ended(made.backtest_id)
-    assert [line for line in found.diagnostics if line.startswith("There are no trades: in ")]
+    backtest = await client.ended(made.backtest_id)
+    assert [line for line in backtest.diagnostics if line.startswith("There are no trades: in ")]

@@ -30,14 +30,14 @@ def alive(pid: int) -> bool:
 
 def workers() -> list[psutil.Process]:
     """The processes of jobs that this test's service has started."""
-    found = []
+    processes = []
     for process in psutil.Process().children(recursive=True):
         try:
             if "services.strategy.jobs.execution.worker" in process.cmdline():
-                found.append(process)
+                processes.append(process)
         except psutil.Error:
             continue
-    return found
+    return processes
 
 
 @pytest.fixture
@@ -70,12 +70,12 @@ async def test_hostile_strategies_fail_with_their_reason_and_harm_nobody(lab):
     async with lab(**SMALL, max_backtests=4) as p:
         client = BacktestClient(p.identity())
         made = {name: (await client.create(name)).backtest_id for name in expected}
-        found = {name: await client.ended(backtest_id) for name, backtest_id in made.items()}
+        backtests = {name: await client.ended(backtest_id) for name, backtest_id in made.items()}
         for name, (failure, text) in expected.items():
-            one = found[name]
+            one = backtests[name]
             assert (one.status, one.failure) == (pb.JOB_STATUS_FAILED, failure), (name, one.error, one.error_detail)
             assert text in one.error, (name, one.error)
-        assert "hostile.py" in found["Raiser"].error_detail
+        assert "hostile.py" in backtests["Raiser"].error_detail
         # What it did until it raised can be read.
         report = await client.stub.GetBacktestReport(rpc.GetBacktestReportRequest(backtest_id=made["Raiser"]))
         assert "ValueError: no such luck" in report.report.data.decode()
@@ -90,17 +90,17 @@ async def test_what_runs_for_ever_is_ended_when_its_time_is_over(lab):
         client = BacktestClient(p.identity())
         made = [await client.create(name) for name in ("Looper", "Defiant")]
         for one in made:
-            found = await client.ended(one.backtest_id)
-            assert (found.failure, found.error) == (pb.JOB_FAILURE_TIMED_OUT, "it took longer than 2 s")
+            backtest = await client.ended(one.backtest_id)
+            assert (backtest.failure, backtest.error) == (pb.JOB_FAILURE_TIMED_OUT, "it took longer than 2 s")
         assert workers() == []
 
 
 async def test_a_flood_of_output_is_cut_and_does_no_harm(lab, tmp_path):
     async with lab() as p:
-        found = await BacktestClient(p.identity()).finished("Flooder")
-    assert 900 < len(found.logs) <= 1001
-    assert max(map(len, found.logs)) <= 1000
-    folder = tmp_path / "data" / "strategy" / "backtests" / found.backtest_id
+        backtest = await BacktestClient(p.identity()).finished("Flooder")
+    assert 900 < len(backtest.logs) <= 1001
+    assert max(map(len, backtest.logs)) <= 1000
+    folder = tmp_path / "data" / "strategy" / "backtests" / backtest.backtest_id
     assert sum(file.stat().st_size for file in folder.iterdir()) < 60_000_000
 
 

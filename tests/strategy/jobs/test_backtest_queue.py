@@ -7,10 +7,10 @@ from services.strategy.jobs.queue import FairQueue
 
 
 def served(queue: FairQueue) -> list[str]:
-    found = []
+    popped = []
     while job := queue.pop({}):
-        found.append(job)
-    return found
+        popped.append(job)
+    return popped
 
 
 def test_the_jobs_of_one_owner_are_served_in_order():

@@ -65,7 +65,7 @@ class Endless(Meddler):
 class PipedReport(Meddler):
     def meddle(self, folder):
         os.mkfifo(folder / "report.en.html.gz")
-        outcome = {"failure": "UNSPECIFIED", "error": "", "error_detail": "", "found": {"trade_count": 1}}
+        outcome = {"failure": "UNSPECIFIED", "error": "", "error_detail": "", "result": {"trade_count": 1}}
         (folder / "outcome.json").write_text(json.dumps(outcome))
         os._exit(0)
 
@@ -82,8 +82,8 @@ class LogRemover(Meddler):
 
 class Astronomer(Meddler):
     def meddle(self, folder):
-        found = {"statistics": {"sharpe_ratio": 10**400}}
-        outcome = {"failure": "UNSPECIFIED", "error": "", "error_detail": "", "found": found}
+        result = {"statistics": {"sharpe_ratio": 10**400}}
+        outcome = {"failure": "UNSPECIFIED", "error": "", "error_detail": "", "result": result}
         (folder / "outcome.json").write_text(json.dumps(outcome))
         os._exit(0)
 
@@ -99,7 +99,7 @@ class Thick(Meddler):
         names |= dict.fromkeys(("price", "volume", "commission"), numbers)
         table = pa.table({**names, "time_ns": pa.array([1] * 3_000_000)})
         parquet.write_table(table, folder / "trades.parquet", row_group_size=3_000_000)
-        outcome = {"failure": "UNSPECIFIED", "error": "", "error_detail": "", "found": {"trade_count": 1}}
+        outcome = {"failure": "UNSPECIFIED", "error": "", "error_detail": "", "result": {"trade_count": 1}}
         (folder / "outcome.json").write_text(json.dumps(outcome))
         os._exit(0)
 
@@ -179,9 +179,12 @@ def lab(serve, strategies_dir, tmp_path):
 async def test_what_a_job_leaves_in_place_of_its_results_harms_nobody(lab, name, failure, text):
     async with lab() as p:
         client = BacktestClient(p.identity())
-        found = await client.run(name)
-        assert (found.status, found.failure) == (pb.JOB_STATUS_FAILED, failure), (found.error, found.error_detail)
-        assert text in found.error
+        backtest = await client.run(name)
+        assert (backtest.status, backtest.failure) == (pb.JOB_STATUS_FAILED, failure), (
+            backtest.error,
+            backtest.error_detail,
+        )
+        assert text in backtest.error
         assert len((await client.stub.ListBacktests(rpc.ListBacktestsRequest())).backtests) == 1
 
 
@@ -199,16 +202,16 @@ async def test_a_report_that_is_no_file_is_not_there(lab):
 async def test_a_job_that_spoils_what_it_is_watched_by_harms_itself_alone(lab):
     async with lab() as p:
         client = BacktestClient(p.identity())
-        found = await client.run("Shortener")
-        assert (found.failure, found.error.rpartition(" ")[2]) == (pb.JOB_FAILURE_EXITED, "SIGBUS)")
+        backtest = await client.run("Shortener")
+        assert (backtest.failure, backtest.error.rpartition(" ")[2]) == (pb.JOB_FAILURE_EXITED, "SIGBUS)")
         await client.finished("LogRemover")
 
 
 async def test_what_a_job_leaves_running_is_ended_with_it(lab, tmp_path):
     note = tmp_path / "pid"
     async with lab() as p:
-        found = await BacktestClient(p.identity()).run("Daemon", {"note": str(note)})
-        assert found.failure == pb.JOB_FAILURE_EXITED
+        backtest = await BacktestClient(p.identity()).run("Daemon", {"note": str(note)})
+        assert backtest.failure == pb.JOB_FAILURE_EXITED
         pid = int(note.read_text())
         try:
             await until(lambda: not alive(pid), 5)
@@ -220,9 +223,9 @@ async def test_what_a_job_leaves_running_is_ended_with_it(lab, tmp_path):
 @pytest.mark.timeout(60)
 async def test_a_job_that_fills_the_disk_is_ended(lab):
     async with lab(backtest_result_bytes=64 << 20, backtest_memory_bytes=300 << 20) as p:
-        found = await BacktestClient(p.identity()).run("Hoarder")
-        assert (found.failure, found.status) == (pb.JOB_FAILURE_BAD_RESULT, pb.JOB_STATUS_FAILED), found.error
-        assert "disk" in found.error
+        backtest = await BacktestClient(p.identity()).run("Hoarder")
+        assert (backtest.failure, backtest.status) == (pb.JOB_FAILURE_BAD_RESULT, pb.JOB_STATUS_FAILED), backtest.error
+        assert "disk" in backtest.error
 
 
 async def test_a_job_inherits_neither_secrets_nor_files_nor_rights(lab, tmp_path, monkeypatch):
@@ -364,8 +367,8 @@ async def test_what_a_full_disk_refuses_is_written_when_there_is_room(lab, monke
         await until(folder.is_dir, 20)
         assert (await client.get(made.backtest_id)).status == pb.JOB_STATUS_RUNNING
         full = False
-        found = await client.ended(made.backtest_id)
-        assert (found.status, found.statistics["total_days"]) == (pb.JOB_STATUS_FINISHED, 1)
+        backtest = await client.ended(made.backtest_id)
+        assert (backtest.status, backtest.statistics["total_days"]) == (pb.JOB_STATUS_FINISHED, 1)
 
 
 async def test_what_the_jobs_of_a_killed_platform_left_running_is_ended_by_the_next(lab, tmp_path):

@@ -33,12 +33,12 @@ ELSEWHERE = 4
 """At how many rows the data are cut: with signals, and spread over all."""
 MORE_ROWS = 4_000_000
 MORE = 200
-"""Where look-ahead was found, so many rows are played again, at most so often, to find more signals that change."""
+"""After look-ahead was found, so many rows are played again, at most so often, to find more signals that change."""
 SHOWN = 50
 """Changed signals that are listed one by one."""
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _WHOLE, _FIRST = 0.2, 0.7
-"""How far the progress is after the runs on the whole data, and after the first shortened ones."""
+"""The progress after the runs on the whole data, and after the first shortened ones."""
 
 
 def check_lookahead(

@@ -13,7 +13,7 @@ from services.quant.backtest.execution.fill_model import is_native
 from services.quant.backtest.result import BacktestResult
 
 Signal: TypeAlias = tuple[str, float, float]
-"""What was sent: "LONG OPEN" and the like, price, volume."""
+"""The order: "LONG OPEN" and the like, price, volume."""
 
 
 @dataclass(frozen=True, slots=True)

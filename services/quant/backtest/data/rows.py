@@ -41,7 +41,7 @@ class Rows:
     _columns: dict[str, list[Floats]] = field(default_factory=dict)
     _blank: int = 0
     _other: bool = False
-    """Whether the rows so far are of a symbol that was not asked for."""
+    """True if the rows so far are of a symbol that was not asked for."""
 
     def add(self, block: Block, length: int) -> None:
         """Take the next rows."""

@@ -31,7 +31,7 @@ from services.quant.calendar.columns import day_numbers, trading_day_column
 
 _SYMBOL = re.compile(r"[A-Za-z0-9_-]{1,32}\.[A-Z]{2,8}")
 _NEIGHBOUR_DAYS = 16
-"""How far apart two files may see the trading day of the same night, when one of them has no day after it."""
+"""The most that two files may differ in the trading day of the same night, when one of them has no day after it."""
 _NAMES = {number: name for name, number in layout.INTERVALS.items()}
 
 

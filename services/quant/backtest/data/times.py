@@ -15,7 +15,7 @@ SECOND_NS = 1_000_000_000
 HOUR_NS = 3600 * SECOND_NS
 DAY_NS = 24 * HOUR_NS
 NEVER = np.iinfo(np.int64).min
-"""What stands where a moment could not be read; NumPy's NaT."""
+"""The mark of a moment that could not be read; NumPy's NaT."""
 _EARLIEST_YEAR, _LATEST_YEAR = 1900, 2200
 _EPOCH = datetime(1970, 1, 1)
 _COMPACT = re.compile(r"(\d{8})(\d{2})(\d{2})(\d{2})?(\d{1,6})?")

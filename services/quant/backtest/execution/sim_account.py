@@ -11,7 +11,7 @@ from services.quant.sdk.vnpy_names import OFFSETS
 _ZERO, _ONE = Decimal(0), Decimal(1)
 _SCALE = Decimal("0.00000001")
 _BUFFER = Decimal("0.02")
-"""How far above the last price a market order's money is reserved: trading's default."""
+"""The part above the last price at which a market order's money is reserved: trading's default."""
 _TODAY_FIRST = ("SHFE", "INE")
 OPEN, CLOSE, CLOSE_TODAY, CLOSE_YESTERDAY = OFFSETS.values()
 

@@ -77,7 +77,7 @@ class SimFill:
 
     def __init__(self, job: BacktestJob, terms: Terms, fee: SimFee) -> None:
         self.reasons: dict[str, str] = {}
-        """Why orders were refused, by vt_orderid; the first ones."""
+        """The reasons of refused orders, by vt_orderid; the first ones."""
         self.refused = 0
         self.account = SimAccount(terms, Decimal(str(job.capital)))
         self._terms = terms
@@ -178,8 +178,8 @@ class SimFill:
         lots = int(row.volume * BAR_SHARE / self._lot + 1e-9)
         at = round(row.open_price / self._tick)
         self._last = row.open_price
-        wanted, offered = Level(at, lots), Level(at, lots)
-        for fill in self._book.quote([wanted], [offered]):
+        bid_level, ask_level = Level(at, lots), Level(at, lots)
+        for fill in self._book.quote([bid_level], [ask_level]):
             self._execute(core, fill)
         self._arrive_all(core)
         for ticket in list(core.stops.values()):
@@ -187,7 +187,7 @@ class SimFill:
             if reached and ticket.vt_orderid in core.stops:
                 worse = max if ticket.is_long else min
                 price = worse(ticket.price, row.open_price)
-                level = offered if ticket.is_long else wanted
+                level = ask_level if ticket.is_long else bid_level
                 level.price = round(price / self._tick)
                 self._last = price
                 self._trigger_one(core, ticket, price, price)
@@ -196,8 +196,8 @@ class SimFill:
         waiting = [order.match for order in self._orders.values() if order.match.price is None]
         for match in waiting:
             self._book.remove(match.id)
-        wanted.price, offered.price = round(row.high_price / self._tick) - 1, round(row.low_price / self._tick) + 1
-        for fill in self._book.quote([wanted], [offered]):
+        bid_level.price, ask_level.price = round(row.high_price / self._tick) - 1, round(row.low_price / self._tick) + 1
+        for fill in self._book.quote([bid_level], [ask_level]):
             self._execute(core, fill)
         for match in waiting:
             self._book.rest(match)

@@ -42,7 +42,7 @@ class _Worker:
     ready: bool = False
     tasks: deque[Task] = field(default_factory=deque)
     since: float = 0.0
-    """When the first of its tasks began, by time.monotonic."""
+    """Start of the first of its tasks, by time.monotonic."""
 
 
 class LocalWorkers:

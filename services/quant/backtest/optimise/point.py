@@ -11,7 +11,7 @@ from services.quant.backtest.result import BacktestResult
 Statistics: TypeAlias = Mapping[str, float | int | date | str]
 
 READY = "ready"
-"""What a worker says when the data are made ready: whatever ends it from now on is a task's doing."""
+"""The worker's message that the data are ready: whatever ends it from now on is a task's doing."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,7 +25,7 @@ _SPARE_BYTES = 4 << 30
 _PRINTED = 100_000
 _NICE = 10
 TEMPORARY = "tmp"
-"""Where libraries and user code put what they need for a while, below the job's folder."""
+"""The folder of temporary files of libraries and user code, below the job's folder."""
 
 
 class CapturedOutput:

@@ -88,26 +88,26 @@ def interval(name):
 @pytest.mark.parametrize("ahead", [1, 7])
 def test_a_strategy_that_reads_the_next_rows_is_reported_with_its_signals_times(ahead):
     data = bars()
-    found = checked(Peeking, data, parameters={"ahead": ahead})
-    assert found[0].startswith("Look-ahead: the signals of ")
-    assert "unavailable in trading" in found[0]
-    first, second = found[1:3]
+    sentences = checked(Peeking, data, parameters={"ahead": ahead})
+    assert sentences[0].startswith("Look-ahead: the signals of ")
+    assert "unavailable in trading" in sentences[0]
+    first, second = sentences[1:3]
     # A signal on the last row of shortened data changes: what came after it is not there.
     time, text = first.split(": ", 1)
     assert "SHORT CLOSE 1 at" in text or "LONG OPEN 1 at" in text
     assert f"nothing on data that end at {time}." in text or ahead > 1
     assert time < second.split(": ")[0]
-    assert 3 <= len(found) <= SHOWN + 3
+    assert 3 <= len(sentences) <= SHOWN + 3
 
 
 def test_each_signal_that_changes_is_reported_where_there_are_not_too_many():
     data = bars(900)
     orders = run_backtest(Peeking, BacktestJob("Peeking", data.symbol, "5m"), data).order_count
-    found = checked(Peeking, data)
+    sentences = checked(Peeking, data)
     assert AT_SIGNALS < orders < MORE
-    assert found[0].startswith(f"Look-ahead: the signals of {orders} times change")
-    assert f"there are signals at {orders} times" in found[0]
-    assert len(found) == 1 + min(orders, SHOWN) + (orders > SHOWN)
+    assert sentences[0].startswith(f"Look-ahead: the signals of {orders} times change")
+    assert f"there are signals at {orders} times" in sentences[0]
+    assert len(sentences) == 1 + min(orders, SHOWN) + (orders > SHOWN)
 
 
 def test_indicators_over_the_whole_data_are_reported():
@@ -124,8 +124,8 @@ def test_indicators_over_the_whole_data_are_reported():
             elif bar.close_price < self.mean - 5 and self.pos:
                 self.sell(bar.close_price - 5, 1)
 
-    found = checked(Normalised, bars())
-    assert found[0].startswith("Look-ahead: the signals of ")
+    sentences = checked(Normalised, bars())
+    assert sentences[0].startswith("Look-ahead: the signals of ")
 
 
 def test_a_strategy_that_fails_without_later_rows_is_reported():
@@ -135,9 +135,9 @@ def test_a_strategy_that_fails_without_later_rows_is_reported():
             if self.at < 2990:
                 self.coming[self.at + 3]
 
-    found = checked(Index, bars())
-    assert found[0] == "Look-ahead: the strategy needs rows that come later."
-    assert "it raises IndexError: list index out of range; on the whole data it does not." in found[1]
+    sentences = checked(Index, bars())
+    assert sentences[0] == "Look-ahead: the strategy needs rows that come later."
+    assert "it raises IndexError: list index out of range; on the whole data it does not." in sentences[1]
 
 
 KEEPING = """
@@ -239,8 +239,8 @@ def test_a_strategy_that_goes_round_its_own_methods_is_known_by_its_trades():
             if later.close_price > bar.close_price + 5:
                 self.cta_engine.send_order(self, Direction.LONG, Offset.OPEN, bar.close_price + 9, 1, False, False, 0)
 
-    found = checked(Direct, bars())
-    assert any("LONG OPEN (its trade) 1 at" in sentence for sentence in found[1:])
+    sentences = checked(Direct, bars())
+    assert any("LONG OPEN (its trade) 1 at" in sentence for sentence in sentences[1:])
 
 
 def test_a_base_strategy_that_peeks_is_reported():
@@ -256,9 +256,9 @@ def test_a_base_strategy_that_peeks_is_reported():
             if later is not None and later.close_price > bar.close + 12:
                 await self.buy(None, 1)
 
-    found = checked(NativePeeking, bars())
-    assert found[0].startswith("Look-ahead: the signals of ")
-    assert "LONG OPEN 1 at the market on the whole data, nothing on data that end at" in found[1]
+    sentences = checked(NativePeeking, bars())
+    assert sentences[0].startswith("Look-ahead: the signals of ")
+    assert "LONG OPEN 1 at the market on the whole data, nothing on data that end at" in sentences[1]
 
 
 def test_rows_after_the_last_day_are_taken_away_too():
@@ -273,8 +273,8 @@ def test_rows_after_the_last_day_are_taken_away_too():
             if self.at == 40:
                 self.buy(self.coming[-1].close_price, 1)
 
-    found = checked(Beyond, bars(), end=date(2019, 8, 2))
-    assert "2019-08-01 10:35:00: LONG OPEN 1 at" in found[1]
+    sentences = checked(Beyond, bars(), end=date(2019, 8, 2))
+    assert "2019-08-01 10:35:00: LONG OPEN 1 at" in sentences[1]
 
 
 def test_a_strategy_that_raises_is_not_checked():

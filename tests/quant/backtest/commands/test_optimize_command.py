@@ -46,12 +46,12 @@ def test_json_has_every_point_best_first_and_files_hold_the_same(data_file, tmp_
     files = [tmp_path / f"out.{ending}" for ending in ("json", "csv", "parquet")]
     ran = run(data_file, "--json", "--out", str(files[0]), "--target", "total_net_pnl")
     assert ran.exit_code == 0, ran.output
-    found = json.loads(ran.stdout)
-    values = [point["value"] for point in found["points"]]
-    assert len(values) == found["size"] == 8 and values == sorted(values, reverse=True)
-    assert found["points"][0]["statistics"]["total_net_pnl"] == values[0]
-    assert found["ranges"] == {"fast_window": [2, 4, 6, 8], "slow_window": [10, 20]} and not found["failures"]
-    assert json.loads(files[0].read_text())["points"] == found["points"]
+    output = json.loads(ran.stdout)
+    values = [point["value"] for point in output["points"]]
+    assert len(values) == output["size"] == 8 and values == sorted(values, reverse=True)
+    assert output["points"][0]["statistics"]["total_net_pnl"] == values[0]
+    assert output["ranges"] == {"fast_window": [2, 4, 6, 8], "slow_window": [10, 20]} and not output["failures"]
+    assert json.loads(files[0].read_text())["points"] == output["points"]
     for file in files[1:]:
         assert run(data_file, "--out", str(file), "--target", "total_net_pnl").exit_code == 0
     with files[1].open() as file:
@@ -74,8 +74,8 @@ def test_a_walk_forward_shows_in_sample_beside_out_of_sample(data_file, tmp_path
     assert ran.exit_code == 0, ran.output
     assert "in sample" in ran.stdout and "efficiency" in ran.stdout
     assert "Walk-forward" in page.read_text() and len(out.read_text().splitlines()) == 4
-    found = json.loads(run(data_file, "--walk-forward", "8d:4d", "--json").stdout)
-    assert found["windows"][0]["test"] == ["2020-01-10", "2020-01-13"]
+    output = json.loads(run(data_file, "--walk-forward", "8d:4d", "--json").stdout)
+    assert output["windows"][0]["test"] == ["2020-01-10", "2020-01-13"]
 
 
 def test_the_genetic_method_runs_the_points_it_was_given(data_file):
@@ -161,5 +161,5 @@ async def test_ctrl_c_ends_the_search_with_the_table_so_far(data_file, tmp_path)
     finally:
         process.kill()
     assert process.returncode == 130 and not stderr
-    found = json.loads(stdout)
-    assert found["stopped"] and [point["parameters"]["number"] for point in found["points"]] == [1, 2]
+    output = json.loads(stdout)
+    assert output["stopped"] and [point["parameters"]["number"] for point in output["points"]] == [1, 2]

@@ -86,9 +86,9 @@ def test_days_of_vnpys_fills_are_dates_of_the_clock_as_vnpy_has_them():
 )  # fmt: skip
 def test_longer_bars_of_a_strategy_are_those_of_market(seconds, starts, volumes):
     bars = [Bar(SYMBOL, at(text), 1.0, 1.0, 1.0, 1.0, volume=1.0) for text in TIMES]
-    found = resampled(bars, 60, seconds)
-    assert [bar.time for bar in found] == [at(text) for text in starts]
-    assert [bar.volume for bar in found] == volumes
+    resampled_bars = resampled(bars, 60, seconds)
+    assert [bar.time for bar in resampled_bars] == [at(text) for text in starts]
+    assert [bar.volume for bar in resampled_bars] == volumes
 
 
 def test_daily_bars_keep_their_dates():

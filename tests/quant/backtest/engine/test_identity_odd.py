@@ -162,7 +162,7 @@ def test_a_strategy_that_raises_keeps_what_vnpy_keeps():
 
 
 def test_all_but_flat_prices_in_fractions_of_a_unit():
-    """What TA-Lib's CCI takes for zero is not exactly zero."""
+    """TA-Lib's CCI takes for zero what is not exactly zero."""
     data = generated.bars(days=3, sessions=generated.ODD, seed=341, noise=0.3, tick=0.2)
     windows = {"rsi_window": 2, "cci_window": 2, "slow_window": 2}
     job = BacktestJob("", data.symbol, "1m", windows, pricetick=0.2, start=date(2020, 1, 3), capital=1e8)

@@ -124,6 +124,6 @@ async def test_live_on_sim_and_in_a_backtest_a_strategy_makes_the_same_trades(
     live, _, ticks = await live_trades(monkeypatch, strategy_class, file, SYMBOL, capital, **parameters)
     assert ticks == count
     result = backtested(strategy_class, count, capital, parameters)
-    found = [Made(fill.time, fill.direction, fill.offset, fill.price, fill.volume) for fill in result.trades]
-    assert found == live
-    assert len(found) >= least
+    simulated = [Made(fill.time, fill.direction, fill.offset, fill.price, fill.volume) for fill in result.trades]
+    assert simulated == live
+    assert len(simulated) >= least

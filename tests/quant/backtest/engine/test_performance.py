@@ -41,20 +41,20 @@ def test_a_long_and_a_short_round_trip_earn_the_difference_of_their_prices():
 
 
 def test_a_partial_close_takes_the_oldest_opening_first():
-    found = trips(
+    closed = trips(
         (at(0), "LONG", "OPEN", 100, 2),
         (at(1), "LONG", "OPEN", 110, 2),
         (at(2), "SHORT", "CLOSE", 120, 3),
         (at(3), "SHORT", "CLOSE", 100, 1),
     )
-    assert [(one.open_price, one.close_price, one.volume, one.net_pnl) for one in found] == [
+    assert [(one.open_price, one.close_price, one.volume, one.net_pnl) for one in closed] == [
         (100, 120, 2, 400), (110, 120, 1, 100), (110, 100, 1, -100),
     ]  # fmt: skip
 
 
 def test_a_fill_larger_than_the_position_flips_it():
-    found = trips((at(0), "LONG", "OPEN", 100, 1), (at(1), "SHORT", "OPEN", 90, 3), (at(2), "LONG", "CLOSE", 80, 2))
-    assert [(one.direction, one.volume, one.net_pnl) for one in found] == [("LONG", 1, -100), ("SHORT", 2, 200)]
+    closed = trips((at(0), "LONG", "OPEN", 100, 1), (at(1), "SHORT", "OPEN", 90, 3), (at(2), "LONG", "CLOSE", 80, 2))
+    assert [(one.direction, one.volume, one.net_pnl) for one in closed] == [("LONG", 1, -100), ("SHORT", 2, 200)]
 
 
 def test_what_is_open_at_the_end_is_no_round_trip():
@@ -104,32 +104,32 @@ def test_statistics_of_trips_follow_their_definitions():
     for turn, profit in enumerate((10, -5, -10, -1, 30, 0)):
         fills.append(fill(2 * turn + 1, at(turn), "LONG", "OPEN", 100, 1))
         fills.append(fill(2 * turn + 2, at(turn + 0.5), "SHORT", "CLOSE", 100 + profit, 1))
-    found = extra_statistics(JOB, [], fills)
-    assert found["round_trip_count"] == 6
-    assert found["win_rate"] == pytest.approx(100 * 2 / 6)
-    assert found["profit_factor"] == pytest.approx(40 / 16)
-    assert found["average_trade"] == pytest.approx(240 / 6)
-    assert (found["average_win"], found["average_loss"]) == (200, pytest.approx(-160 / 3))
-    assert (found["largest_win"], found["largest_loss"]) == (300, -100)
-    assert found["max_consecutive_losses"] == 3
-    assert found["average_holding_hours"] == 0.5
+    statistics = extra_statistics(JOB, [], fills)
+    assert statistics["round_trip_count"] == 6
+    assert statistics["win_rate"] == pytest.approx(100 * 2 / 6)
+    assert statistics["profit_factor"] == pytest.approx(40 / 16)
+    assert statistics["average_trade"] == pytest.approx(240 / 6)
+    assert (statistics["average_win"], statistics["average_loss"]) == (200, pytest.approx(-160 / 3))
+    assert (statistics["largest_win"], statistics["largest_loss"]) == (300, -100)
+    assert statistics["max_consecutive_losses"] == 3
+    assert statistics["average_holding_hours"] == 0.5
 
 
 def test_statistics_of_returns_follow_their_definitions():
     rng = np.random.default_rng(5)
     nets = rng.normal(100, 5000, 250)
     days = finished([day(date(2024, 1, 1) + timedelta(days=i), net_pnl=float(net)) for i, net in enumerate(nets)], 1e6)
-    found = extra_statistics(JOB, days, [])
+    statistics = extra_statistics(JOB, days, [])
     returns = np.array([one.daily_return for one in days]) * 100
     downside = np.sqrt(np.mean(np.where(returns < 0, returns, 0) ** 2))
-    assert found["sortino_ratio"] == pytest.approx(returns.mean() / downside * np.sqrt(240))
-    assert found["annual_volatility"] == pytest.approx(returns.std(ddof=1) * np.sqrt(240))
+    assert statistics["sortino_ratio"] == pytest.approx(returns.mean() / downside * np.sqrt(240))
+    assert statistics["annual_volatility"] == pytest.approx(returns.std(ddof=1) * np.sqrt(240))
     annual = nets.sum() / 1e6 * 100 / 250 * 240
-    assert found["calmar_ratio"] == pytest.approx(annual / -min(one.ddpercent for one in days))
+    assert statistics["calmar_ratio"] == pytest.approx(annual / -min(one.ddpercent for one in days))
     worst = np.sort(returns)[:13]
-    assert found["var_95"] == pytest.approx(worst[-1])
-    assert found["cvar_95"] == pytest.approx(worst.mean())
-    assert found["cvar_95"] <= found["var_95"] < 0
+    assert statistics["var_95"] == pytest.approx(worst[-1])
+    assert statistics["cvar_95"] == pytest.approx(worst.mean())
+    assert statistics["cvar_95"] <= statistics["var_95"] < 0
 
 
 def test_turnover_and_exposure_count_days():
@@ -143,9 +143,9 @@ def test_turnover_and_exposure_count_days():
         ],
         1e6,
     )
-    found = extra_statistics(JOB, days, [])
-    assert found["turnover_ratio"] == pytest.approx(500_000 / 4 * 240 / 1e6)
-    assert found["exposure"] == 50
+    statistics = extra_statistics(JOB, days, [])
+    assert statistics["turnover_ratio"] == pytest.approx(500_000 / 4 * 240 / 1e6)
+    assert statistics["exposure"] == 50
 
 
 def test_a_run_without_days_has_all_statistics_and_all_are_zero():
@@ -154,8 +154,14 @@ def test_a_run_without_days_has_all_statistics_and_all_are_zero():
 
 def test_a_run_that_lost_everything_has_no_ratios_as_in_vnpy():
     days = finished([day(date(2024, 1, 1), net_pnl=-2e6), day(date(2024, 1, 2), net_pnl=3e6)], 1e6)
-    found = extra_statistics(JOB, days, [])
-    assert found["sortino_ratio"] == found["calmar_ratio"] == found["var_95"] == found["annual_volatility"] == 0
+    statistics = extra_statistics(JOB, days, [])
+    assert (
+        statistics["sortino_ratio"]
+        == statistics["calmar_ratio"]
+        == statistics["var_95"]
+        == statistics["annual_volatility"]
+        == 0
+    )
 
 
 @settings(max_examples=60, deadline=None)
@@ -169,5 +175,5 @@ def test_a_run_that_lost_everything_has_no_ratios_as_in_vnpy():
 def test_statistics_are_finite_numbers_whatever_happened(nets, trades):
     days = finished([day(date(2024, 1, 1) + timedelta(days=i), net_pnl=net) for i, net in enumerate(nets)], 1e6)
     fills = [fill(i, at(i), side, "OPEN", price, volume, 1.0) for i, (side, price, volume) in enumerate(trades)]
-    found = extra_statistics(JOB, days, fills)
-    assert all(isinstance(value, int | float) and math.isfinite(value) for value in found.values())
+    statistics = extra_statistics(JOB, days, fills)
+    assert all(isinstance(value, int | float) and math.isfinite(value) for value in statistics.values())

@@ -33,9 +33,9 @@ def test_a_grid_on_a_cluster_finds_what_the_processes_of_this_machine_find(addre
 
 def test_a_cluster_needs_no_folder_of_the_users_and_lists_points_that_end_a_worker(address, tmp_path):
     (tmp_path / "odd.py").write_text(STRATEGY)
-    found = run_optimisation(tmp_path, odd(), DATA, Space.parse(["number=1,2,5,9"]), "end_balance", dask=address)
-    assert {point.parameters["number"] for point in found.points} == {1, 9}
-    errors = {failure.parameters["number"]: failure.error for failure in found.failures}
+    result = run_optimisation(tmp_path, odd(), DATA, Space.parse(["number=1,2,5,9"]), "end_balance", dask=address)
+    assert {point.parameters["number"] for point in result.points} == {1, 9}
+    errors = {failure.parameters["number"]: failure.error for failure in result.failures}
     assert errors[2] == "ValueError: two is too many" and "KilledWorker" in errors[5]
 
 

@@ -42,36 +42,36 @@ def test_the_columns_come_back_from_the_file_as_maps(tmp_path):
 
 def test_a_grid_is_what_its_backtests_are_one_by_one_and_vnpys_best_is_ours():
     seen = []
-    found = run_optimisation(None, JOB, DATA, SPACE, "sharpe_ratio", workers=2, progress=seen.append)
+    result = run_optimisation(None, JOB, DATA, SPACE, "sharpe_ratio", workers=2, progress=seen.append)
     strategy_class = shipped("DoubleMaStrategy")
     expected, theirs = [], []
     for place in SPACE.places():
         job = replace(JOB, parameters=SPACE.parameters(place))
         expected.append((job.parameters, run_backtest(strategy_class, job, DATA).statistics))
         theirs.append((job.parameters, vnpy_run(strategy_class, job, DATA).statistics["sharpe_ratio"]))
-    in_order = sorted(found.points, key=lambda point: point.number)
+    in_order = sorted(result.points, key=lambda point: point.number)
     assert [(point.parameters, dict(point.statistics)) for point in in_order] == expected
     theirs.sort(reverse=True, key=lambda point: point[1])
-    assert [point.parameters for point in found.points] == [parameters for parameters, _ in theirs]
-    assert [point.value for point in found.points] == pytest.approx([value for _, value in theirs], rel=1e-9)
-    assert (found.total, found.failures, found.stopped) == (12, (), False)
+    assert [point.parameters for point in result.points] == [parameters for parameters, _ in theirs]
+    assert [point.value for point in result.points] == pytest.approx([value for _, value in theirs], rel=1e-9)
+    assert (result.total, result.failures, result.stopped) == (12, (), False)
     assert [now.done for now in seen] == list(range(13)) and seen[-1].left_s == 0
-    assert seen[-1].best == found.best
+    assert seen[-1].best == result.best
 
 
 def test_equal_points_are_in_the_order_of_the_grid():
     never = Space.parse(["slow_window=2000,1000,3000", "fast_window=900,800"])
-    found = run_optimisation(None, JOB, generated.bars(500), never, "total_trade_count", workers=2)
-    assert [tuple(p.parameters.values()) for p in found.points] == [
+    result = run_optimisation(None, JOB, generated.bars(500), never, "total_trade_count", workers=2)
+    assert [tuple(p.parameters.values()) for p in result.points] == [
         tuple(never.parameters(place).values()) for place in never.places()
     ]
 
 
 def test_points_that_raise_or_end_their_process_are_listed_and_the_others_run(strategies):
     space = Space.parse(["number=1,2,3,4,5,7,8,9"])
-    found = run_optimisation(strategies, odd(folder=str(strategies)), DATA, space, "end_balance", workers=2)
-    assert {point.parameters["number"] for point in found.points} == {1, 7, 9}
-    errors = {failure.parameters["number"]: failure.error for failure in found.failures}
+    result = run_optimisation(strategies, odd(folder=str(strategies)), DATA, space, "end_balance", workers=2)
+    assert {point.parameters["number"] for point in result.points} == {1, 7, 9}
+    errors = {failure.parameters["number"]: failure.error for failure in result.failures}
     assert errors == {
         2: "ValueError: two is too many",
         3: "the worker process ended with signal SIGKILL",
@@ -79,22 +79,22 @@ def test_points_that_raise_or_end_their_process_are_listed_and_the_others_run(st
         5: "the worker process ended with exit code 7",
         8: "RuntimeError: the fourth",
     }
-    assert "odd.py" in found.failures[0].traceback
+    assert "odd.py" in result.failures[0].traceback
 
 
 def test_a_point_that_never_ends_is_ended_when_its_time_is_up(strategies):
-    found = run_optimisation(
+    result = run_optimisation(
         strategies, odd(), DATA, Space.parse(["number=6,1,9"]), "end_balance", workers=2, point_timeout_s=2
     )
-    assert [failure.error for failure in found.failures] == ["took longer than 2 s"]
-    assert len(found.points) == 2
+    assert [failure.error for failure in result.failures] == ["took longer than 2 s"]
+    assert len(result.points) == 2
 
 
 def test_a_search_that_is_stopped_gives_the_table_so_far_and_leaves_no_process(strategies):
     stop = threading.Event()
     space = Space.parse(["number=1,9,6,10,11"])
     before = set(psutil.Process().children(recursive=True))
-    found = run_optimisation(
+    result = run_optimisation(
         strategies,
         odd(),
         DATA,
@@ -104,7 +104,7 @@ def test_a_search_that_is_stopped_gives_the_table_so_far_and_leaves_no_process(s
         progress=lambda now: stop.set() if now.done == 2 else None,
         should_stop=stop.is_set,
     )
-    assert found.stopped and len(found.points) == 2 and found.total == 5
+    assert result.stopped and len(result.points) == 2 and result.total == 5
     assert not [child for child in set(psutil.Process().children(recursive=True)) - before if child.is_running()]
 
 
@@ -117,8 +117,8 @@ def test_a_worker_that_is_killed_from_outside_costs_no_point():
             killed.append(ours[0].pid)
             os.kill(ours[0].pid, signal.SIGKILL)
 
-    found = run_optimisation(None, JOB, DATA, SPACE, "sharpe_ratio", workers=2, progress=kill_one)
-    assert killed and len(found.points) == 12 and not found.failures
+    result = run_optimisation(None, JOB, DATA, SPACE, "sharpe_ratio", workers=2, progress=kill_one)
+    assert killed and len(result.points) == 12 and not result.failures
 
 
 def test_the_genetic_search_finds_the_grids_best_and_the_same_points_with_the_same_seed():
@@ -185,7 +185,7 @@ def test_a_loaded_class_is_searched_like_a_named_one(strategies):
     from services.quant.sdk.loading import Loader
 
     for given in (Loader(strategies).load("Odd"), strategies):
-        found = run_optimisation(given, odd(), DATA, Space.parse(["number=1,9"]), "end_balance", workers=1)
-        assert len(found.points) == 2
-    found = run_optimisation(shipped("DoubleMaStrategy"), JOB, DATA, Space.parse(["fast_window=3"]), "end_balance")
-    assert len(found.points) == 1
+        result = run_optimisation(given, odd(), DATA, Space.parse(["number=1,9"]), "end_balance", workers=1)
+        assert len(result.points) == 2
+    result = run_optimisation(shipped("DoubleMaStrategy"), JOB, DATA, Space.parse(["fast_window=3"]), "end_balance")
+    assert len(result.points) == 1

@@ -18,8 +18,8 @@ SPACE = Space.parse(["fast_window=2:6:2", "slow_window=10,20"])
 
 
 def test_windows_roll_by_the_length_of_the_test_and_the_last_may_be_shorter():
-    found = list(Windows.parse("20d:8d").between(date(2020, 1, 1), date(2020, 2, 1)))
-    assert found == [
+    windows = list(Windows.parse("20d:8d").between(date(2020, 1, 1), date(2020, 2, 1)))
+    assert windows == [
         (date(2020, 1, 1), date(2020, 1, 20), date(2020, 1, 21), date(2020, 1, 28)),
         (date(2020, 1, 9), date(2020, 1, 28), date(2020, 1, 29), date(2020, 2, 1)),
     ]
@@ -48,10 +48,10 @@ def test_windows_that_mean_nothing_are_refused(text):
 
 @pytest.mark.slow
 def test_each_window_is_an_optimisation_and_a_backtest_of_its_best():
-    found = run_walk_forward(None, JOB, DATA, SPACE, "total_return", Windows.parse("15d:10d"), workers=2)
-    assert len(found.windows) == 3 and not found.stopped
+    result = run_walk_forward(None, JOB, DATA, SPACE, "total_return", Windows.parse("15d:10d"), workers=2)
+    assert len(result.windows) == 3 and not result.stopped
     strategy_class, days, trades = shipped("DoubleMaStrategy"), [], 0
-    for window in found.windows:
+    for window in result.windows:
         inside = replace(JOB, start=window.train_start, end=window.train_end)
         best = run_optimisation(None, inside, DATA, SPACE, "total_return", workers=1).best
         assert window.best == best
@@ -61,31 +61,31 @@ def test_each_window_is_an_optimisation_and_a_backtest_of_its_best():
         assert window.test_value == test.statistics["total_return"]
         days += test.days
         trades += len(test.trades)
-    assert [day.date for day in found.days] == [day.date for day in days]
-    assert found.days[-1].balance == pytest.approx(JOB.capital + sum(day.net_pnl for day in days))
-    assert found.statistics["total_trade_count"] == trades
-    assert found.statistics["total_net_pnl"] == pytest.approx(sum(day.net_pnl for day in days))
-    inside = sum(window.best.statistics["annual_return"] for window in found.windows)
-    outside = sum(window.test_statistics["annual_return"] for window in found.windows)
-    assert found.efficiency == (pytest.approx(outside / inside) if inside > 0 else None)
+    assert [day.date for day in result.days] == [day.date for day in days]
+    assert result.days[-1].balance == pytest.approx(JOB.capital + sum(day.net_pnl for day in days))
+    assert result.statistics["total_trade_count"] == trades
+    assert result.statistics["total_net_pnl"] == pytest.approx(sum(day.net_pnl for day in days))
+    inside = sum(window.best.statistics["annual_return"] for window in result.windows)
+    outside = sum(window.test_statistics["annual_return"] for window in result.windows)
+    assert result.efficiency == (pytest.approx(outside / inside) if inside > 0 else None)
 
 
 def test_a_window_whose_points_all_fail_says_so_and_the_others_go_on(tmp_path):
     (tmp_path / "odd.py").write_text(STRATEGY)
-    found = run_walk_forward(
+    result = run_walk_forward(
         tmp_path, odd(), DATA, Space.parse(["number=8"]), "end_balance", Windows.parse("10d:5d"), workers=1
     )
-    assert found.windows[0].error == "no point ran to its end: RuntimeError: the fourth"
-    assert found.windows[0].best is None and found.windows[1].test_value is not None
+    assert result.windows[0].error == "no point ran to its end: RuntimeError: the fourth"
+    assert result.windows[0].best is None and result.windows[1].test_value is not None
 
 
 def test_a_stopped_walk_forward_keeps_its_finished_windows():
     stages = set()
-    found = run_walk_forward(
+    result = run_walk_forward(
         None, JOB, DATA, SPACE, "total_return", Windows.parse("10d:5d"), workers=2,
         progress=lambda now: stages.add(now.stage), should_stop=lambda: "window 3 of 6" in stages,
     )  # fmt: skip
-    assert found.stopped and len(found.windows) == 2
+    assert result.stopped and len(result.windows) == 2
 
 
 def test_data_too_short_for_one_window_are_refused():

@@ -56,7 +56,7 @@ def visible(html: str) -> str:
 
 
 def unpacked(text: str) -> list[int]:
-    """What charts.js does."""
+    """Unpack a series as charts.js does."""
     planes = np.frombuffer(gzip.decompress(base64.b64decode(text)), np.uint8).reshape(4, -1)
     return np.cumsum(planes.T.copy().view("<i4")[:, 0].astype(np.int64)).tolist()
 
@@ -294,8 +294,8 @@ def test_an_optimisation_of_few_points_makes_a_page(points):
 
 
 def test_an_optimisation_says_what_failed_and_what_never_traded():
-    found = searched([({"a": i}, float(i)) for i in range(3)], "sharpe_ratio", (Failure({"a": 9}, "it raised"),))
-    html = visible(render_optimisation(found))
+    result = searched([({"a": i}, float(i)) for i in range(3)], "sharpe_ratio", (Failure({"a": 9}, "it raised"),))
+    html = visible(render_optimisation(result))
     assert "1 combinations made no trade" in html
     assert "1 combinations failed." in html and "a=9: it raised" in html
 
