@@ -42,7 +42,7 @@ class StrategyRepository:
         query = select(func.count()).select_from(StrategyRow).where(StrategyRow.user_id == user_id)
         return await self._session.scalar(query) or 0
 
-    async def list_owned(
+    async def list_strategies(
         self, user_id: str, *, status: Status | None, class_name: str, after: Sequence[Any] | None, limit: int
     ) -> Sequence[Strategy]:
         """An owner's strategies, newest first. `after`: the id of the last one of the page before."""

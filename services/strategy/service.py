@@ -135,7 +135,7 @@ class StrategyService:
     ) -> PageResult[Strategy]:
         """The user's strategies, newest first."""
         async with self._repositories.read() as repository:
-            rows = await repository.list_owned(
+            rows = await repository.list_strategies(
                 user_id, status=status, class_name=class_name, after=page.after, limit=page.size + 1
             )
         return page.slice(rows, key=lambda strategy: [strategy.strategy_id])

@@ -57,7 +57,7 @@ def test_classes_are_counted_apart_and_callers_too(limited):
     assert 99 <= codes.count(200) <= 110
     assert codes.count(429) == 120 - codes.count(200)
     assert 429 in statuses(alice, "GET", "/api/market/instruments", 5)
-    # Trading is another class: whoever looked too often can still trade.
+    # Trading is another class: a caller whose reads are refused can still trade.
     codes = statuses(alice, "POST", PREVIEW, 350)
     assert 300 <= codes.count(400) <= 330
     assert codes.count(429) == 350 - codes.count(400)

@@ -19,7 +19,7 @@ NOT_REACHED = {
 
 
 def outcome(channel: grpc.Channel, policy: MethodPolicy, metadata) -> grpc.StatusCode:
-    """The status of the RPC with an empty request: the gate comes before the request is looked at."""
+    """The status of the RPC with an empty request: authorization comes before the request is looked at."""
     try:
         if policy.streams:
             call = channel.unary_stream(policy.full_name)(b"", metadata=metadata, timeout=3)

@@ -157,8 +157,8 @@ class Book:
             self.accounts[user_id] = new_id()
         return self.accounts[user_id]
 
-    def publish(self, user_id: str, **news: Any) -> None:
-        message = order_service_pb2.StreamOrdersResponse(sequence=time.time_ns(), **news)
+    def publish(self, user_id: str, **event: Any) -> None:
+        message = order_service_pb2.StreamOrdersResponse(sequence=time.time_ns(), **event)
         for owner, queue in self.streams:
             if owner == user_id:
                 queue.put_nowait(message)

@@ -22,11 +22,11 @@ INTERVALS: Mapping[str, int] = {
 
 
 def ticks(folder: Path) -> Archive:
-    """The ticks below the lake's folder."""
+    """The ticks below the archive's folder."""
     return Archive(folder / "ticks", ("time_ns", "sequence"), ("time_ns", "sequence", "trading_day"), TICK_LISTS)
 
 
 def bars(folder: Path) -> Archive:
-    """The bars below the lake's folder. Of duplicate bars the one of the later checkpoint counts."""
+    """The bars below the archive's folder. Of duplicate bars the one of the later checkpoint counts."""
     order = ("start_ns", "interval", "checkpoint")
     return Archive(folder / "bars", order, order)

@@ -14,7 +14,7 @@ T = TypeVar("T")
 
 
 class Guard:
-    """One strategy's gate; without a slot (a worker nobody watches) it only passes calls through."""
+    """One strategy's guard; without a slot (a worker without a supervisor) it only passes calls through."""
 
     def __init__(self, slot: Slot | None = None) -> None:
         self._slot = slot

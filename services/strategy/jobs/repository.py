@@ -52,7 +52,7 @@ class JobRepository:
         row = await self._session.scalar(query)
         return _to_domain(row) if row else None
 
-    async def list_owned(
+    async def list_jobs(
         self,
         user_id: str,
         kind: Kind,
@@ -146,7 +146,7 @@ class JobRepository:
 
 
 def cursor(job: Job, order: Order) -> list[Any]:
-    """The position after which `list_owned` continues."""
+    """The position after which `list_jobs` continues."""
     return [_statistic(job, order.statistic), job.job_id] if order.statistic else [job.job_id]
 
 

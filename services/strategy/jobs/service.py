@@ -177,7 +177,7 @@ class JobService:
     ) -> PageResult[Job]:
         """The user's jobs."""
         async with self._repositories.read() as repository:
-            rows = await repository.list_owned(
+            rows = await repository.list_jobs(
                 user_id,
                 kind,
                 status=status,

@@ -1,4 +1,4 @@
-"""Ticks between vnpy's columns, which backtests read, and the lake's, which are market's."""
+"""Ticks between vnpy's columns, which backtests read, and the archive's, which are market's."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -10,13 +10,13 @@ from services.quant.backtest.data.dataset import Floats, Ticks, Times
 
 _LEVELS = 5
 _OURS = {"last_quantity": "last_volume", "pre_close_price": "pre_close"}
-"""The lake's name → vnpy's, where they differ."""
+"""The archive's name → vnpy's, where they differ."""
 _LISTS = dict(zip(TICK_LISTS, ("bid_price", "bid_volume", "ask_price", "ask_volume"), strict=True))
 _PLAIN = tuple(name for name in TICK_COLUMNS if name not in (*TICK_LISTS, "time_ns", "sequence", "trading_day"))
 
 
 def to_lake(ticks: Ticks, chosen: Times, trading_day: int) -> Mapping[str, Any]:
-    """The lake's columns of some rows, all of one trading day."""
+    """The archive's columns of some rows, all of one trading day."""
     import pyarrow as pa
 
     time_ns = ticks.time_ns[chosen]
@@ -41,12 +41,12 @@ def to_lake(ticks: Ticks, chosen: Times, trading_day: int) -> Mapping[str, Any]:
 
 
 def from_lake(symbol: str, table: Any) -> Ticks:
-    """A table of the lake's columns, in order, as ticks. Levels that no row has are left out."""
+    """A table of the archive's columns, in order, as ticks. Levels that no row has are left out."""
     import pyarrow.compute as pc
 
     columns: dict[str, Floats] = {_OURS.get(name, name): table.column(name).to_numpy() for name in _PLAIN}
-    for lake, ours in _LISTS.items():
-        lists = table.column(lake).combine_chunks()
+    for archive_name, ours in _LISTS.items():
+        lists = table.column(archive_name).combine_chunks()
         lengths = pc.list_value_length(lists).to_numpy()
         flat, starts = lists.flatten().to_numpy(), np.append(0, lengths.cumsum())[:-1]
         for level in range(min(_LEVELS, int(lengths.max(initial=0)))):

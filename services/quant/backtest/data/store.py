@@ -58,7 +58,7 @@ class Stored:
 
 
 class DataStore:
-    """The lake of one data folder."""
+    """The archive of one data folder."""
 
     def __init__(self, data_dir: Path, timezone: str = "Asia/Shanghai") -> None:
         self._folder = data_dir / layout.FOLDER

@@ -1,6 +1,6 @@
 """vnpy's ArrayManager, with the shifting of its seven arrays done at once.
 
-The arrays stay what they are in vnpy: the same objects for ever, changed in place. They are rows of one block, so that
+The arrays stay what they are in vnpy: the same objects always, changed in place. They are rows of one block, so that
 one move of the block by one number shifts them all: what a row pushes into the one before is overwritten at once.
 """
 

@@ -117,7 +117,7 @@ async def live_trades(
     capital: float = 1_000_000,
     **parameters: Any,
 ) -> tuple[list[Made], list[Any], int]:
-    """(trades, order news, ticks) of a strategy that runs live on the recording."""
+    """(trades, order updates, ticks) of a strategy that runs live on the recording."""
     ended = asyncio.Event()
     runner: _Runner | None = None
     counts = {"ticks": 0, "trades": 0, "by_tick": 0, "trading": 0}
