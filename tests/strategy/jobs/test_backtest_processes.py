@@ -229,7 +229,7 @@ async def test_a_worker_does_not_outlive_its_service(lab, tmp_path):
         await until(lambda: note.exists() and note.read_text(), 20)
         pid = int(note.read_text())
         assert alive(pid) and os.getsid(pid) == pid
-        transport = next(o for o in _processes() if o._orders.job_id == made.backtest_id)._process
+        transport = next(o for o in _processes() if o._spec.job_id == made.backtest_id)._process
         transport.stdin.close()
         await until(lambda: not alive(pid))
         assert (await client.ended(made.backtest_id)).failure == pb.JOB_FAILURE_EXITED
