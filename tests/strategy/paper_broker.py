@@ -88,6 +88,6 @@ class PaperBroker:
                 order.quantity, self._now,
             )  # fmt: skip
             self.trades.append(trade)
-            for news in (order, filled, trade):
-                self.updates.append(news)
-                await (self.host.trade(news) if isinstance(news, Trade) else self.host.order(news))
+            for event in (order, filled, trade):
+                self.updates.append(event)
+                await (self.host.trade(event) if isinstance(event, Trade) else self.host.order(event))

@@ -131,7 +131,7 @@ async def test_the_position_is_right_before_on_trade_and_orders_carry_the_ids_of
     await broker.tick(tick(5000, 0))
     assert seen == [(True, "NOTTRADED"), (True, "ALLTRADED"), (True, 1)]
     assert isinstance(broker.trades[0], Trade)
-    assert OrderState.FILLED in [o.state for o in broker.stop_updates if isinstance(o, Order)]
+    assert OrderState.FILLED in [o.state for o in broker.updates if isinstance(o, Order)]
 
 
 async def test_all_shipped_strategies_run_in_one_worker(world, serve, client_of):

@@ -20,8 +20,8 @@ async def test_a_native_strategy_trades_and_stops(world, serve, client_of, strat
         await ticks_until(world, lambda: world.book.position(strategy_id) == 2)
 
         async def shown():
-            strategy_ = await client.get(strategy_id)
-            return strategy_.position == "2" and strategy_.variables["trades"] == 1
+            strategy = await client.get(strategy_id)
+            return strategy.position == "2" and strategy.variables["trades"] == 1
 
         await ticks_until(world, shown)
         stopped = await client.stop(strategy_id)
@@ -29,9 +29,9 @@ async def test_a_native_strategy_trades_and_stops(world, serve, client_of, strat
         assert (await client.get(strategy_id)).variables["note_seen"] == "hello"
         assert "position 2" in [log.message for log in await client.logs(strategy_id)]
         assert (await client.stop(strategy_id)).status == pb.STRATEGY_STATUS_STOPPED
-        strategy_ = await client.stub.GetPerformance(pb.GetPerformanceRequest(strategy_id=strategy_id))
-        assert strategy_.performance.trade_count == 1
-        assert float(strategy_.performance.turnover) == 5000.2 * 2 * 300
+        strategy = await client.stub.GetPerformance(pb.GetPerformanceRequest(strategy_id=strategy_id))
+        assert strategy.performance.trade_count == 1
+        assert float(strategy.performance.turnover) == 5000.2 * 2 * 300
 
 
 async def test_stopping_cancels_open_orders(world, serve, client_of, strategies_dir):
@@ -92,8 +92,8 @@ async def test_one_that_blocks_or_exits_fails_and_the_others_resume(world, serve
 
 
 async def _shows(client, strategy_id, variable, least):
-    strategy_ = await client.get(strategy_id)
-    return variable in strategy_.variables and strategy_.variables[variable] >= least
+    strategy = await client.get(strategy_id)
+    return variable in strategy.variables and strategy.variables[variable] >= least
 
 
 async def test_a_killed_worker_is_replaced(world, serve, client_of, strategies_dir):
@@ -127,8 +127,8 @@ async def test_running_strategies_resume_after_a_restart(world, serve, client_of
         client.__init__(world, client.user)
         await client.until_status(strategy_id, "RUNNING")
         await ticks_until(world, lambda: _shows(client, strategy_id, "ticks", 8))
-        strategy_ = await client.get(strategy_id)
-        assert strategy_.position == "1"
+        strategy = await client.get(strategy_id)
+        assert strategy.position == "1"
         assert world.book.position(strategy_id) == 1
 
 
@@ -147,6 +147,6 @@ async def test_the_moving_average_trades_and_its_worker_stays_small(world, serve
         [worker] = workers(p)
         assert psutil.Process(worker).memory_info().rss < 100e6
         assert abs(world.book.position(strategy_id)) <= 1
-        strategy_ = await client.get(strategy_id)
-        assert strategy_.status == pb.STRATEGY_STATUS_RUNNING
-        assert strategy_.variables["slow_average"] > 0
+        strategy = await client.get(strategy_id)
+        assert strategy.status == pb.STRATEGY_STATUS_RUNNING
+        assert strategy.variables["slow_average"] > 0
