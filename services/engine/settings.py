@@ -16,6 +16,10 @@ class GatewaySettings(BaseModel):
     class_name: str = Field(alias="class", description="Its gateway class, for instance `CtpGateway`.")
     setting: dict[str, Any] = Field(default_factory=dict, description="Setting for the gateway's connect().")
     auto_connect: bool = Field(default=True, description="Whether it is connected when the engine starts.")
+    limit_only: tuple[str, ...] = Field(
+        default=("SHFE", "INE", "CFFEX"),
+        description="Exchanges that take no market orders by it: these go as limit orders at the day's limit price.",
+    )
 
 
 class EngineSettings(Section):

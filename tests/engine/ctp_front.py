@@ -42,7 +42,7 @@ LIMIT_PRICE, ANY_PRICE = "2", "1"
 IOC, GFD = "1", "3"
 ANY_VOLUME, COMPLETE_VOLUME = "1", "3"
 TODAY_EXCHANGES = ("SHFE", "INE")
-LIMIT_ONLY_EXCHANGES = ("SHFE", "INE")  # they take no market orders
+LIMIT_ONLY_EXCHANGES = ("SHFE", "INE", "CFFEX")  # they take no market orders
 
 
 @dataclass(frozen=True)

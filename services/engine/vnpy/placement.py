@@ -1,5 +1,6 @@
 """Orders as a vnpy gateway can take them, and the refusals of those that it cannot."""
 
+from collections.abc import Collection
 from dataclasses import replace
 from decimal import Decimal
 from typing import Any
@@ -9,9 +10,6 @@ from redfire.reasons import Reason
 from services.engine.updates import OrderRequest, OrderType, Side
 from services.engine.vnpy.mapping import Unreadable, exact, split_symbol, vnpy_type
 from services.kernel.errors import FailedPrecondition
-
-# Exchanges that take no market orders: they cancel them at once.
-_LIMIT_ONLY = frozenset({"SHFE", "INE"})
 
 
 class Unsupported(FailedPrecondition):
@@ -32,10 +30,11 @@ class NoPriceLimit(FailedPrecondition):
     reason = Reason.NO_LIQUIDITY
 
 
-def placeable(request: OrderRequest, gateway_name: str, tick: Any) -> OrderRequest:
+def placeable(request: OrderRequest, gateway_name: str, tick: Any, limit_only: Collection[str]) -> OrderRequest:
     """The order for the gateway; `tick` is the symbol's last one in vnpy's OMS, or None.
 
-    A market order for an exchange that takes none becomes a limit order at the day's limit, as traders place it.
+    A market order for an exchange of `limit_only`, which would cancel it at once, becomes a limit order at the day's
+    limit, as traders place it.
     Raises: Unsupported, NoPriceLimit.
     """
     if vnpy_type(request) is None:
@@ -46,7 +45,7 @@ def placeable(request: OrderRequest, gateway_name: str, tick: Any) -> OrderReque
         split_symbol(request.symbol)
     except ValueError:
         raise Unsupported(f"{request.symbol}: vnpy does not know its exchange") from None
-    if request.type is not OrderType.MARKET or request.symbol.rpartition(".")[2] not in _LIMIT_ONLY:
+    if request.type is not OrderType.MARKET or request.symbol.rpartition(".")[2] not in limit_only:
         return request
     limit = 0.0 if tick is None else tick.limit_up if request.side is Side.BUY else tick.limit_down
     try:

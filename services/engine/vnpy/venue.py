@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from datetime import datetime
 from decimal import Decimal
 from functools import partial
@@ -70,6 +70,7 @@ class VnpyVenue:
         calendar: Calendar,
         new_number: Callable[[], int],
         timeout_s: float,
+        limit_only: Collection[str],
         publish: Callable[[Update], None],
         report_error: Callable[[str], None],
         last_log: Callable[[], str],
@@ -79,6 +80,7 @@ class VnpyVenue:
         self._clock = clock
         self._calendar = calendar
         self._timeout_s = timeout_s
+        self._limit_only = limit_only
         self._last_log = last_log
         self._repositories = database.repositories(EngineRepository)
         self._orders = VenueOrders(gateway_name, database)
@@ -269,7 +271,7 @@ class VnpyVenue:
         known = await self.sent_before(request.order_id)
         if known:
             return known
-        request = placeable(request, self._name, self._main.get_tick(request.symbol))
+        request = placeable(request, self._name, self._main.get_tick(request.symbol), self._limit_only)
         day = self._calendar.trading_day(request.symbol, self._clock.now_ns())
         order = VenueOrder.of_request(request, day, self._clock.now())
         await self._orders.begin(order)

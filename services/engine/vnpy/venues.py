@@ -46,11 +46,12 @@ class VnpyVenues:
                 calendar,
                 lambda: next(self._trade_numbers),
                 settings.send_timeout_s,
+                gateway_settings.limit_only,
                 publish,
                 partial(gateways.report_error, name),
                 partial(gateways.last_log, name),
             )
-            for name in settings.gateways
+            for name, gateway_settings in settings.gateways.items()
         }
         for name, gateway_settings in settings.gateways.items():
             gateways.add(name, self._venues[name], simulated=False, exchanges=(), settings=gateway_settings)
