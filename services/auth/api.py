@@ -6,9 +6,9 @@ from redfire.auth.v1 import auth_pb2 as pb
 from redfire.auth.v1 import auth_pb2_grpc as rpc
 
 from services.auth import convert
-from services.auth.api_key_service import ApiKeyService
+from services.auth.api_keys.service import ApiKeyService
 from services.auth.key_ring import KeyRing
-from services.auth.revocation_feed import RevocationFeed
+from services.auth.revocations.feed import RevocationFeed
 from services.auth.service import SessionService
 from services.auth.session import Client
 from services.kernel.clock import Clock

@@ -4,12 +4,12 @@ from redfire.user.v1.user_pb2_grpc import UserServiceStub
 
 from services.auth import models
 from services.auth.api import AuthApi
-from services.auth.api_key_repository import ApiKeyRepository
-from services.auth.api_key_service import ApiKeyService
+from services.auth.api_keys.repository import ApiKeyRepository
+from services.auth.api_keys.service import ApiKeyService
 from services.auth.key_ring import KeyRing
 from services.auth.maintenance import Maintenance
 from services.auth.repository import AuthRepository
-from services.auth.revocation_feed import RevocationFeed
+from services.auth.revocations.feed import RevocationFeed
 from services.auth.service import SessionService
 from services.auth.settings import AuthSettings
 from services.auth.throttle import LoginThrottle

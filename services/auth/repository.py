@@ -7,7 +7,7 @@ from sqlalchemy import delete, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from services.auth.models import ApiKeyRow, RefreshTokenRow, RevocationRow, SessionRow, SessionWatermarkRow
-from services.auth.revocation_repository import RevocationRepository
+from services.auth.revocations.repository import RevocationRepository
 from services.auth.session import RefreshToken, Revocation, Session, SessionWatermark
 from services.kernel.identifiers import new_id
 

@@ -5,9 +5,9 @@ from datetime import UTC, datetime, timedelta
 
 from redfire.reasons import Reason
 
-from services.auth.api_key_service import ApiKeyService
+from services.auth.api_keys.service import ApiKeyService
 from services.auth.repository import AuthRepository
-from services.auth.revocation_feed import RevocationFeed
+from services.auth.revocations.feed import RevocationFeed
 from services.auth.session import (
     AuthUser,
     Client,

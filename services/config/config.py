@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import NamedTuple
 
-from services.config.json_value import Json
+from services.config.values.json_value import Json
 
 
 class ConfigName(NamedTuple):

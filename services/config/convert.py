@@ -7,7 +7,7 @@ from redfire.config.v1 import config_pb2 as pb
 
 from services.config.config import Config, ConfigChange, ConfigName
 from services.config.document import DocumentFormat
-from services.config.json_value import MAX_INTEGER, Json
+from services.config.values.json_value import MAX_INTEGER, Json
 from services.kernel.errors import Invalid
 
 FORMATS = {

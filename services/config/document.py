@@ -7,7 +7,7 @@ from typing import Any, cast
 
 import yaml
 
-from services.config.json_value import Json
+from services.config.values.json_value import Json
 from services.kernel.errors import Invalid
 
 Document = dict[str, dict[str, Json]]

@@ -9,8 +9,8 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from services.config.config import Config, ConfigName
-from services.config.json_value import Json
 from services.config.models import ConfigRow, SchemaRow, VersionRow
+from services.config.values.json_value import Json
 from services.kernel.errors import Aborted
 
 

@@ -5,11 +5,11 @@ from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from datetime import datetime
 
 from services.config.config import Config, ConfigChange, ConfigName
-from services.config.json_schema import SchemaViolation, require_schema, require_valid
-from services.config.json_value import Json, require_json, same
 from services.config.repository import ConfigRepository
-from services.config.secret_rule import is_reference, require_references
 from services.config.settings import ConfigSettings
+from services.config.values.json_schema import SchemaViolation, require_schema, require_valid
+from services.config.values.json_value import Json, require_json, same
+from services.config.values.secret_rule import is_reference, require_references
 from services.kernel.clock import Clock
 from services.kernel.data.database import Repositories
 from services.kernel.errors import Aborted, FailedPrecondition, Invalid, NotFound

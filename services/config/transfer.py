@@ -2,11 +2,11 @@
 
 from services.config.config import Config, ConfigChange, ConfigName
 from services.config.document import Document
-from services.config.json_value import require_json, same
 from services.config.repository import ConfigRepository
-from services.config.secret_rule import require_references
 from services.config.service import ConfigService, Watchers, next_version, publish
 from services.config.settings import ConfigSettings
+from services.config.values.json_value import require_json, same
+from services.config.values.secret_rule import require_references
 from services.kernel.clock import Clock
 from services.kernel.data.database import Repositories
 

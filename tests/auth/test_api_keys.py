@@ -13,7 +13,7 @@ from redfire.reasons import Reason
 from redfire.user.v1 import user_pb2
 from redfire.user.v1.user_pb2_grpc import UserServiceStub
 
-from services.auth.api_key import is_allowed, is_within, parse_networks
+from services.auth.api_keys.api_key import is_allowed, is_within, parse_networks
 from services.kernel.errors import Denied, Invalid, NotFound, Unauthenticated
 from tests.auth.refusal import refused
 from tests.harness import Platform, User

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from services.config.document import DocumentFormat, InvalidDocument, parse_document, render_document
-from services.config.json_value import MAX_INTEGER, same
+from services.config.values.json_value import MAX_INTEGER, same
 
 JSON = st.recursive(
     st.none()

@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from services.config.json_schema import SchemaViolation, require_schema, require_valid
-from services.config.json_value import require_json, same
-from services.config.secret_rule import require_references
+from services.config.values.json_schema import SchemaViolation, require_schema, require_valid
+from services.config.values.json_value import require_json, same
+from services.config.values.secret_rule import require_references
 from services.kernel.errors import Invalid
 
 

@@ -4,9 +4,9 @@ import unicodedata
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
-from services.auth.api_key import ApiKey, NewApiKey, VerifiedKey, is_allowed, is_within, parse_networks
-from services.auth.api_key_repository import ApiKeyRepository
-from services.auth.revocation_feed import RevocationFeed
+from services.auth.api_keys.api_key import ApiKey, NewApiKey, VerifiedKey, is_allowed, is_within, parse_networks
+from services.auth.api_keys.repository import ApiKeyRepository
+from services.auth.revocations.feed import RevocationFeed
 from services.auth.session import Revocation
 from services.auth.tokens import API_KEY_PREFIX, hash_of, new_secret
 from services.auth.user_client import UserClient

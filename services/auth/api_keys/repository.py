@@ -5,9 +5,9 @@ from datetime import datetime
 
 from sqlalchemy import select, update
 
-from services.auth.api_key import ApiKey
+from services.auth.api_keys.api_key import ApiKey
 from services.auth.models import ApiKeyRow
-from services.auth.revocation_repository import RevocationRepository
+from services.auth.revocations.repository import RevocationRepository
 
 
 class ApiKeyRepository(RevocationRepository):

@@ -2,7 +2,7 @@
 
 import re
 
-from services.config.json_value import Json, walk
+from services.config.values.json_value import Json, walk
 from services.kernel.errors import Invalid
 
 _NAMES = re.compile(r"password|passwd|secret|token|privatekey|apikey")

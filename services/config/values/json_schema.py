@@ -10,9 +10,9 @@ from referencing import Registry
 from referencing.exceptions import Unresolvable
 from referencing.jsonschema import DRAFT202012
 
-from services.config.json_value import Json, path_of, walk
-from services.config.pattern import pattern_keyword, require_pattern
-from services.config.schema_work import TooMuchWork, metered, metered_keyword, require_little_work, unique_items
+from services.config.values.json_value import Json, path_of, walk
+from services.config.values.pattern import pattern_keyword, require_pattern
+from services.config.values.schema_work import TooMuchWork, metered, metered_keyword, require_little_work, unique_items
 from services.kernel.errors import Invalid
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"

@@ -11,7 +11,7 @@ from typing import Any
 
 from jsonschema.exceptions import ValidationError
 
-from services.config.json_value import Json, walk
+from services.config.values.json_value import Json, walk
 from services.kernel.errors import Invalid
 
 MAX_PARTS = 2_000

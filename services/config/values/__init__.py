@@ -1,0 +1,1 @@
+"""Values of configuration: JSON, their schemas, and references to secrets."""
