@@ -25,12 +25,12 @@ def front():
 
 
 @pytest.fixture
-def shop(tmp_path, monkeypatch):
+def ctp_platform(tmp_path, monkeypatch):
     """A platform that trades at the front, and its trader."""
     from tests.engine.ctp_gateway import FRONTS
-    from tests.engine.ctp_shop import Shop
+    from tests.engine.ctp_platform import CtpPlatform
 
-    made = Shop(tmp_path, monkeypatch)
+    made = CtpPlatform(tmp_path, monkeypatch)
     yield made
     made.front.gate.set()
     del FRONTS["tcp://front"]

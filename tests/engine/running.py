@@ -20,7 +20,7 @@ FAKE = {"module": "tests.engine.fake_gateway", "class": "FakeGateway"}
 CTP = "tests.engine.ctp_gateway"
 
 
-class Desk:
+class Harness:
     """A running engine with both of its streams read in the background."""
 
     def __init__(self, running) -> None:
@@ -85,13 +85,13 @@ class Desk:
 @asynccontextmanager
 async def running_engine(data_dir, *, follow=True, clock=None, **engine):
     async with platform("engine", settings={"engine": engine}, data_dir=data_dir, clock=clock) as running:
-        desk = Desk(running)
+        harness = Harness(running)
         tasks = []
         if follow:
-            tasks = [asyncio.create_task(desk.follow_events()), asyncio.create_task(desk.follow_ticks())]
-            await until(lambda: desk.events and desk.control_messages)
+            tasks = [asyncio.create_task(harness.follow_events()), asyncio.create_task(harness.follow_ticks())]
+            await until(lambda: harness.events and harness.control_messages)
         try:
-            yield desk
+            yield harness
         finally:
             for task in tasks:
                 task.cancel()
@@ -105,35 +105,35 @@ def reason_of(error: grpc.aio.AioRpcError) -> str:
     return info.reason
 
 
-async def connected(desk, name) -> bool:
-    return (await desk.gateway(name)).status == pb.GATEWAY_STATUS_CONNECTED
+async def connected(harness, name) -> bool:
+    return (await harness.gateway(name)).status == pb.GATEWAY_STATUS_CONNECTED
 
 
 @asynccontextmanager
 async def engine_at(front, folder, *, ready=True, **settings):
     gateways = {"CTP": {"module": CTP, "class": "CtpGateway", "setting": {"front": "tcp://front"}}}
-    async with running_engine(folder, **{"settle_s": 0.05, "gateways": gateways, **settings}) as desk:
+    async with running_engine(folder, **{"settle_s": 0.05, "gateways": gateways, **settings}) as harness:
         if ready:
-            await until(lambda: connected(desk, "CTP"))
-            await until(lambda: complete(desk))
-        yield desk
+            await until(lambda: connected(harness, "CTP"))
+            await until(lambda: complete(harness))
+        yield harness
 
 
-async def complete(desk) -> bool:
-    return (await desk.state(gateway="CTP")).complete
+async def complete(harness) -> bool:
+    return (await harness.state(gateway="CTP")).complete
 
 
-async def send(desk, price="3100", symbol="rb2701.SHFE", quantity="2", **words):
-    return await desk.send(gateway="CTP", symbol=symbol, price=price, quantity=quantity, **words)
+async def send(harness, price="3100", symbol="rb2701.SHFE", quantity="2", **words):
+    return await harness.send(gateway="CTP", symbol=symbol, price=price, quantity=quantity, **words)
 
 
-def venue_of(desk):
-    for handler in desk.platform.host.handlers.by_path.values():
+def venue_of(harness):
+    for handler in harness.platform.host.handlers.by_path.values():
         if handler.policy.name == "QueryState":
             api = inspect.getclosurevars(handler.invoke).nonlocals["behavior"].__self__
             return api._engine._gateways._connections["CTP"].venue
     raise AssertionError
 
 
-async def is_status(desk, status) -> bool:
-    return (await desk.gateway("CTP")).status == status
+async def is_status(harness, status) -> bool:
+    return (await harness.gateway("CTP")).status == status

@@ -17,50 +17,50 @@ from tests.waiting import until
 
 
 async def test_an_order_is_taken_filled_in_parts_and_its_fills_are_unique_for_ever(front, tmp_path):
-    async with engine_at(front, tmp_path) as desk:
-        order_id, venue_order_id = await send(desk)
-        await desk.status(order_id, "NEW")
-        assert desk.updates(order_id)[-1].type == common.ORDER_TYPE_LIMIT
+    async with engine_at(front, tmp_path) as harness:
+        order_id, venue_order_id = await send(harness)
+        await harness.status(order_id, "NEW")
+        assert harness.updates(order_id)[-1].type == common.ORDER_TYPE_LIMIT
         front.fill(front.find(venue_order_id), 1, 3099)
-        await desk.status(order_id, "PARTIALLY_FILLED")
+        await harness.status(order_id, "PARTIALLY_FILLED")
         front.fill(front.find(venue_order_id), 1, 3100)
-        await desk.status(order_id, "FILLED")
-        trades = await until(lambda: len(desk.trades(order_id)) == 2 and desk.trades(order_id))
+        await harness.status(order_id, "FILLED")
+        trades = await until(lambda: len(harness.trades(order_id)) == 2 and harness.trades(order_id))
         assert [(t.price, t.quantity) for t in trades] == [("3099", "1"), ("3100", "1")]
         assert all(t.trading_day == front.trading_day and t.kind == pb.TRADE_UPDATE_KIND_NEW for t in trades)
         ids = {t.venue_trade_id for t in trades}
         # The exchange counts anew on another exchange, and the next day.
-        other, venue_order_id = await send(desk, symbol="sc2701.INE", price="500")
+        other, venue_order_id = await send(harness, symbol="sc2701.INE", price="500")
         front.fill(front.find(venue_order_id), 2)
-        await until(lambda: desk.trades(other))
-        assert len(ids | {desk.trades(other)[0].venue_trade_id}) == 3
+        await until(lambda: harness.trades(other))
+        assert len(ids | {harness.trades(other)[0].venue_trade_id}) == 3
 
 
 async def test_a_gateway_that_hangs_holds_up_neither_the_loop_nor_another_gateway(front, tmp_path):
-    async with engine_at(front, tmp_path, send_timeout_s=0.3) as desk:
+    async with engine_at(front, tmp_path, send_timeout_s=0.3) as harness:
         front.gate.clear()
         order_id = new_id()
-        late = asyncio.create_task(send(desk, order_id=order_id))
-        filled, _ = await desk.send()
-        await desk.status(filled, "FILLED")  # SIM goes on meanwhile
+        late = asyncio.create_task(send(harness, order_id=order_id))
+        filled, _ = await harness.send()
+        await harness.status(filled, "FILLED")  # SIM goes on meanwhile
         with pytest.raises(grpc.aio.AioRpcError) as caught:
             await late
         assert caught.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
         # What never began is known not to be there, and is refused; what began is not known.
         with pytest.raises(grpc.aio.AioRpcError) as caught:
-            await send(desk, order_id=(behind := new_id()))
+            await send(harness, order_id=(behind := new_id()))
         assert reason_of(caught.value) == "NOT_SENT"
-        assert list((await desk.state(order_id, behind, gateway="CTP")).uncertain_order_ids) == [order_id]
+        assert list((await harness.state(order_id, behind, gateway="CTP")).uncertain_order_ids) == [order_id]
         with pytest.raises(grpc.aio.AioRpcError) as caught:
-            await send(desk, order_id=order_id)
+            await send(harness, order_id=order_id)
         assert caught.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
         front.gate.set()
-        await desk.status(order_id, "NEW")
-        assert front.inserts == 1 and not (await desk.state(order_id, gateway="CTP")).uncertain_order_ids
+        await harness.status(order_id, "NEW")
+        assert front.inserts == 1 and not (await harness.state(order_id, gateway="CTP")).uncertain_order_ids
 
 
 async def test_a_gateway_that_fails_while_it_takes_an_order_leaves_the_outcome_unknown(front, tmp_path, monkeypatch):
-    async with engine_at(front, tmp_path) as desk:
+    async with engine_at(front, tmp_path) as harness:
         insert = front.insert
 
         def broken(session, order):
@@ -70,34 +70,34 @@ async def test_a_gateway_that_fails_while_it_takes_an_order_leaves_the_outcome_u
         monkeypatch.setattr(front, "insert", broken)
         order_id = new_id()
         with pytest.raises(grpc.aio.AioRpcError) as caught:
-            await send(desk, order_id=order_id)
+            await send(harness, order_id=order_id)
         assert caught.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
         monkeypatch.setattr(front, "insert", insert)
         # The venue has it, and reports it: by its content it is known.
-        await desk.status(order_id, "NEW")
-        state = await desk.state(order_id, gateway="CTP")
+        await harness.status(order_id, "NEW")
+        state = await harness.state(order_id, gateway="CTP")
         assert [o.order_id for o in state.orders] == [order_id] and not state.uncertain_order_ids
 
 
 async def test_an_order_that_a_hanging_gateway_has_taken_is_found_before_it_answers(front, tmp_path, monkeypatch):
     monkeypatch.setattr(vnpy_venue, "_ANSWER_S", 0.05)
-    async with engine_at(front, tmp_path, send_timeout_s=0.2) as desk:
+    async with engine_at(front, tmp_path, send_timeout_s=0.2) as harness:
         front.answers.clear()
         with pytest.raises(grpc.aio.AioRpcError):
-            await send(desk, order_id=(order_id := new_id()))
+            await send(harness, order_id=(order_id := new_id()))
         front.disconnect()
         front.reconnect()
-        await desk.status(order_id, "NEW")
-        state = await desk.state(order_id, gateway="CTP")
+        await harness.status(order_id, "NEW")
+        state = await harness.state(order_id, gateway="CTP")
         assert [o.order_id for o in state.orders] == [order_id] and not state.uncertain_order_ids
         front.answers.set()
-        again, _ = await send(desk, price="3001")
-        await desk.status(again, "NEW")
+        again, _ = await send(harness, price="3001")
+        await harness.status(again, "NEW")
         assert front.inserts == 2
 
 
 async def test_an_order_that_is_being_sent_is_not_taken_for_a_lost_one_of_the_same_content(front, tmp_path):
-    async with engine_at(front, tmp_path) as desk:
+    async with engine_at(front, tmp_path) as harness:
         front.swallowed_inserts = 1
         insert = front.insert
         front.insert = lambda session, order: insert(session, order) or fail()
@@ -106,80 +106,80 @@ async def test_an_order_that_is_being_sent_is_not_taken_for_a_lost_one_of_the_sa
             raise KeyError("rb2701")
 
         with pytest.raises(grpc.aio.AioRpcError):
-            await send(desk, order_id=(lost := new_id()))
+            await send(harness, order_id=(lost := new_id()))
         front.insert = insert
         front.answers.clear()
-        sending = asyncio.create_task(send(desk))
-        venue = venue_of(desk)
+        sending = asyncio.create_task(send(harness))
+        venue = venue_of(harness)
         await until(lambda: [order for order in venue._all_orders() if order.status.name == "NOTTRADED"])
         venue.settle()
         front.answers.set()
         order_id, venue_order_id = await sending
-        await desk.status(order_id, "NEW")
-        state = await desk.state(lost, order_id, gateway="CTP")
+        await harness.status(order_id, "NEW")
+        state = await harness.state(lost, order_id, gateway="CTP")
         assert [(o.order_id, o.venue_order_id) for o in state.orders] == [(order_id, venue_order_id)]
         assert list(state.uncertain_order_ids) == [lost]
 
 
 async def test_what_is_told_of_an_order_before_its_gateway_answers_is_ours_once_it_does(front, tmp_path, monkeypatch):
     monkeypatch.setattr(vnpy_venue, "_ANSWER_S", 0.05)
-    async with engine_at(front, tmp_path, send_timeout_s=30) as desk:
+    async with engine_at(front, tmp_path, send_timeout_s=30) as harness:
         front.answers.clear()
         order_id = new_id()
-        sending = asyncio.create_task(send(desk, order_id=order_id))
-        await until(lambda: [m for m in desk.events if m.HasField("order")])
+        sending = asyncio.create_task(send(harness, order_id=order_id))
+        await until(lambda: [m for m in harness.events if m.HasField("order")])
         front.fill(next(iter(front.orders.values())), 1)
-        await until(lambda: [m for m in desk.events if m.HasField("trade")])
-        assert not desk.trades(order_id)  # nobody knows yet whose it is
-        cursor = (await desk.state(gateway="CTP")).next_trades_cursor
+        await until(lambda: [m for m in harness.events if m.HasField("trade")])
+        assert not harness.trades(order_id)  # nobody knows yet whose it is
+        cursor = (await harness.state(gateway="CTP")).next_trades_cursor
         front.answers.set()
         await sending
-        await desk.status(order_id, "PARTIALLY_FILLED")
-        assert len(await until(lambda: desk.trades(order_id))) == 1
-        again = await desk.engine.QueryState(pb.QueryStateRequest(gateway_name="CTP", trades_cursor=cursor))
+        await harness.status(order_id, "PARTIALLY_FILLED")
+        assert len(await until(lambda: harness.trades(order_id))) == 1
+        again = await harness.engine.QueryState(pb.QueryStateRequest(gateway_name="CTP", trades_cursor=cursor))
         assert [trade.order_id for trade in again.trades] == [order_id]
 
 
 async def test_cancels_go_before_orders_that_wait_for_the_gateway(front, tmp_path):
-    async with engine_at(front, tmp_path) as desk:
-        resting, _ = await send(desk)
-        await desk.status(resting, "NEW")
+    async with engine_at(front, tmp_path) as harness:
+        resting, _ = await send(harness)
+        await harness.status(resting, "NEW")
         front.gate.clear()
-        sends = [asyncio.create_task(send(desk, price=str(3000 + n))) for n in range(3)]
-        await until(lambda: len(front_calls(desk)) == 3)
+        sends = [asyncio.create_task(send(harness, price=str(3000 + n))) for n in range(3)]
+        await until(lambda: len(front_calls(harness)) == 3)
         cancel = asyncio.ensure_future(
-            desk.engine.CancelOrder(pb.CancelOrderRequest(gateway_name="CTP", order_id=resting))
+            harness.engine.CancelOrder(pb.CancelOrderRequest(gateway_name="CTP", order_id=resting))
         )
-        await until(lambda: len(front_calls(desk)) == 3 and waiting_cancels(desk))
+        await until(lambda: len(front_calls(harness)) == 3 and waiting_cancels(harness))
         front.gate.set()
         await cancel
         await asyncio.gather(*sends)
-        await desk.status(resting, "CANCELED")
+        await harness.status(resting, "CANCELED")
         statuses = [item.status for _, item in front.flow if item.status in (ctp.CANCELED, ctp.QUEUEING)]
         # The resting one, the one that was under way, then the cancel, then the rest.
         assert statuses == [ctp.QUEUEING, ctp.QUEUEING, ctp.CANCELED, ctp.QUEUEING, ctp.QUEUEING]
 
 
-def front_calls(desk):
-    return venue_of(desk)._calls
+def front_calls(harness):
+    return venue_of(harness)._calls
 
 
-def waiting_cancels(desk):
-    return len(venue_of(desk)._thread._waiting[0])
+def waiting_cancels(harness):
+    return len(venue_of(harness)._thread._waiting[0])
 
 
 async def kill_while_sending(front, folder, **order):
     """The state that a kill -9 between the call of the gateway and the note of its answer leaves."""
-    async with engine_at(front, folder) as desk:
-        order_id, venue_order_id = await send(desk, **order)
-        await desk.status(order_id, "NEW")
+    async with engine_at(front, folder) as harness:
+        order_id, venue_order_id = await send(harness, **order)
+        await harness.status(order_id, "NEW")
         from services.engine.models import GatewayOrderRow
 
-        database = desk.platform.host.resources.database("engine", None)
-        venue = venue_of(desk)
+        database = harness.platform.host.resources.database("engine", None)
+        venue = venue_of(harness)
         row = (await venue._orders.find(order_id)).row()
-    async with engine_at(front, folder, ready=False, gateways={}) as desk:
-        database = desk.platform.host.resources.database("engine", None)
+    async with engine_at(front, folder, ready=False, gateways={}) as harness:
+        database = harness.platform.host.resources.database("engine", None)
         upsert = database.upsert(GatewayOrderRow, ["order_id"])
         row |= {"venue_order_id": "", "state": "SENDING", "status": "PENDING_NEW", "is_open": True}
         await database.writer().submit([(upsert, row)])
@@ -189,132 +189,134 @@ async def kill_while_sending(front, folder, **order):
 async def test_an_order_sent_by_an_engine_that_was_killed_is_found_by_its_content(front, tmp_path):
     order_id, venue_order_id = await kill_while_sending(front, tmp_path)
     front.fill(front.find(venue_order_id), 1)  # nobody was there
-    async with engine_at(front, tmp_path) as desk:
-        state = await desk.state(order_id, gateway="CTP")
+    async with engine_at(front, tmp_path) as harness:
+        state = await harness.state(order_id, gateway="CTP")
         assert [(o.order_id, o.venue_order_id) for o in state.orders] == [(order_id, venue_order_id)]
         assert [t.order_id for t in state.trades] == [order_id] and not state.uncertain_order_ids
         front.fill(front.find(venue_order_id), 1)
-        await desk.filled(order_id, 2)
-        assert len({t.venue_trade_id for t in desk.trades(order_id)}) == 2
-        assert (await send(desk, order_id=order_id))[1] == venue_order_id and front.inserts == 1
+        await harness.filled(order_id, 2)
+        assert len({t.venue_trade_id for t in harness.trades(order_id)}) == 2
+        assert (await send(harness, order_id=order_id))[1] == venue_order_id and front.inserts == 1
 
 
 @pytest.mark.slow
 async def test_two_orders_of_the_same_content_are_not_guessed_about(front, tmp_path):
     order_id, venue_order_id = await kill_while_sending(front, tmp_path)
     front.external(RB, ctp.BUY, ctp.OPEN, 3100.0, 2)
-    async with engine_at(front, tmp_path) as desk:
-        state = await desk.state(order_id, gateway="CTP")
+    async with engine_at(front, tmp_path) as harness:
+        state = await harness.state(order_id, gateway="CTP")
         assert list(state.uncertain_order_ids) == [order_id]
         assert [o.order_id for o in state.orders] == ["", ""]
         front.fill(front.find(venue_order_id), 2)
-        await until(lambda: [m for m in desk.events if m.HasField("trade") and not m.trade.order_id])
+        await until(lambda: [m for m in harness.events if m.HasField("trade") and not m.trade.order_id])
         with pytest.raises(grpc.aio.AioRpcError) as caught:
-            await desk.engine.CancelOrder(pb.CancelOrderRequest(gateway_name="CTP", order_id=order_id))
+            await harness.engine.CancelOrder(pb.CancelOrderRequest(gateway_name="CTP", order_id=order_id))
         assert caught.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
 
 
 async def test_an_order_that_the_venue_does_not_show_is_uncertain_and_a_refused_one_was_never_sent(front, tmp_path):
-    async with engine_at(front, tmp_path) as desk:
+    async with engine_at(front, tmp_path) as harness:
         front.clock.monotonic = lambda: 1e9  # all in one second
         front.swallowed_inserts = 1
-        lost, _ = await send(desk)
+        lost, _ = await send(harness)
         front.orders_per_second = 1
-        refused = await refuse(desk)
-        state = await desk.state(lost, refused, gateway="CTP")
+        refused = await refuse(harness)
+        state = await harness.state(lost, refused, gateway="CTP")
         assert [o.order_id for o in state.orders] == [lost]  # vnpy takes it for submitted
         front.disconnect()
-        await until(lambda: is_status(desk, pb.GATEWAY_STATUS_CONNECTING))
+        await until(lambda: is_status(harness, pb.GATEWAY_STATUS_CONNECTING))
         front.reconnect()
-        await until(lambda: complete(desk))
-        state = await desk.state(lost, refused, gateway="CTP")  # the venue sent all it has, and this is not there
+        await until(lambda: complete(harness))
+        state = await harness.state(lost, refused, gateway="CTP")  # the venue sent all it has, and this is not there
         assert list(state.uncertain_order_ids) == [lost] and not state.orders
-    async with engine_at(front, tmp_path) as desk:
-        state = await desk.state(lost, refused, "never", gateway="CTP")
+    async with engine_at(front, tmp_path) as harness:
+        state = await harness.state(lost, refused, "never", gateway="CTP")
         assert list(state.uncertain_order_ids) == [lost] and not state.orders
 
 
-async def refuse(desk) -> str:
+async def refuse(harness) -> str:
     order_id = new_id()
     try:
-        await send(desk, order_id=order_id, price="2999")
+        await send(harness, order_id=order_id, price="2999")
     except grpc.aio.AioRpcError as error:
         assert reason_of(error) == "NOT_SENT" and "-3" in error.details()
     return order_id
 
 
 @pytest.mark.slow
-async def test_trades_of_the_day_are_told_in_pages_whoevers_they_are_and_after_a_restart(front, tmp_path):
-    async with engine_at(front, tmp_path) as desk:
-        order_id, venue_order_id = await send(desk, quantity="3")
+async def test_all_trades_of_the_day_come_in_pages_external_ones_and_after_a_restart_too(front, tmp_path):
+    async with engine_at(front, tmp_path) as harness:
+        order_id, venue_order_id = await send(harness, quantity="3")
         other = front.external(SC, ctp.SELL, ctp.OPEN, 510.0, 1)
         front.fill(front.find(venue_order_id), 1)
         front.fill(other, 1)
-        state = await until(lambda: trades_of_day(desk, 2))
+        state = await until(lambda: trades_of_day(harness, 2))
         assert [t.order_id for t in state.trades] == [order_id, ""] and not state.more_trades
         front.fill(front.find(venue_order_id), 1)
-        await until(lambda: len(desk.trades(order_id)) == 2)
-        later = await desk.engine.QueryState(
+        await until(lambda: len(harness.trades(order_id)) == 2)
+        later = await harness.engine.QueryState(
             pb.QueryStateRequest(gateway_name="CTP", trades_cursor=state.next_trades_cursor)
         )
         assert len(later.trades) == 1 and later.next_trades_cursor != state.next_trades_cursor
         front.fill(front.find(venue_order_id), 1)
-        await desk.filled(order_id, 3)
-    async with engine_at(front, tmp_path) as desk:
-        after = await until(lambda: trades_of_day(desk, 4))
+        await harness.filled(order_id, 3)
+    async with engine_at(front, tmp_path) as harness:
+        after = await until(lambda: trades_of_day(harness, 4))
         assert len({t.venue_trade_id for t in after.trades}) == 4
-        rest = await desk.engine.QueryState(
+        rest = await harness.engine.QueryState(
             pb.QueryStateRequest(gateway_name="CTP", trades_cursor=later.next_trades_cursor, order_ids=[order_id])
         )
         assert [o.status for o in rest.orders if o.order_id == order_id] == [common.ORDER_STATUS_FILLED]
         assert len(rest.trades) == 3  # the new one of the day, and all of the order asked about
 
 
-async def trades_of_day(desk, count):
-    state = await desk.state(gateway="CTP")
+async def trades_of_day(harness, count):
+    state = await harness.state(gateway="CTP")
     return state if len(state.trades) == count else None
 
 
 async def test_a_cut_line_is_told_and_what_happened_meanwhile_comes_after_it_stands(front, tmp_path):
-    async with engine_at(front, tmp_path) as desk:
-        order_id, venue_order_id = await send(desk)
-        await desk.status(order_id, "NEW")
+    async with engine_at(front, tmp_path) as harness:
+        order_id, venue_order_id = await send(harness)
+        await harness.status(order_id, "NEW")
         front.disconnect()
-        await until(lambda: is_status(desk, pb.GATEWAY_STATUS_CONNECTING))
-        assert not (await desk.state(gateway="CTP")).complete
+        await until(lambda: is_status(harness, pb.GATEWAY_STATUS_CONNECTING))
+        assert not (await harness.state(gateway="CTP")).complete
         with pytest.raises(grpc.aio.AioRpcError) as caught:
-            await send(desk)
+            await send(harness)
         assert reason_of(caught.value) == "GATEWAY_DISCONNECTED"
-        assert (await send(desk, order_id=order_id))[1] == venue_order_id  # the gateway has this one
+        assert (await send(harness, order_id=order_id))[1] == venue_order_id  # the gateway has this one
         front.fill(front.find(venue_order_id), 2)
         front.reconnect()
-        await until(lambda: is_status(desk, pb.GATEWAY_STATUS_CONNECTED))
-        await desk.filled(order_id)
-        assert len(desk.trades(order_id)) == 1
-        await until(lambda: complete(desk))
-        second, venue_order_id = await send(desk)  # another session, other ids
-        await desk.status(second, "NEW")
-        assert front.find(venue_order_id).session_id != front.find(desk.updates(order_id)[-1].venue_order_id).session_id
+        await until(lambda: is_status(harness, pb.GATEWAY_STATUS_CONNECTED))
+        await harness.filled(order_id)
+        assert len(harness.trades(order_id)) == 1
+        await until(lambda: complete(harness))
+        second, venue_order_id = await send(harness)  # another session, other ids
+        await harness.status(second, "NEW")
+        assert (
+            front.find(venue_order_id).session_id != front.find(harness.updates(order_id)[-1].venue_order_id).session_id
+        )
 
 
 async def test_answers_that_were_lost_are_found_when_the_flow_is_told_again(front, tmp_path):
-    async with engine_at(front, tmp_path) as desk:
-        order_id, _ = await send(desk, quantity="1")
+    async with engine_at(front, tmp_path) as harness:
+        order_id, _ = await send(harness, quantity="1")
         front.fill(next(order for order in front.orders.values() if order.volume == 1), 1)
-        await desk.filled(order_id)
-        before = len(desk.updates(order_id))
+        await harness.filled(order_id)
+        before = len(harness.updates(order_id))
         front.lost = {"order", "trade", "answer"}
-        order_id, venue_order_id = await send(desk)
+        order_id, venue_order_id = await send(harness)
         front.fill(front.find(venue_order_id), 2)
         front.lost = set()
         front.disconnect()
-        await until(lambda: is_status(desk, pb.GATEWAY_STATUS_CONNECTING))
+        await until(lambda: is_status(harness, pb.GATEWAY_STATUS_CONNECTING))
         front.reconnect()
-        await desk.filled(order_id)
-        assert [t.quantity for t in desk.trades(order_id)] == ["2"]
+        await harness.filled(order_id)
+        assert [t.quantity for t in harness.trades(order_id)] == ["2"]
         # What was published before is not published as if it were going on again.
-        again = {update.status for update in desk.updates(order_id)[before:]}
-        assert again <= {common.ORDER_STATUS_FILLED} and len(desk.trades(order_id)) == 1
+        again = {update.status for update in harness.updates(order_id)[before:]}
+        assert again <= {common.ORDER_STATUS_FILLED} and len(harness.trades(order_id)) == 1
 
 
 @pytest.mark.parametrize(
@@ -324,10 +326,10 @@ async def test_the_fronts_refusals_end_an_order(front, tmp_path, words, code, ca
     front.garbled = True
     words = dict(words)
     effect = words.pop("effect", "OPEN")
-    async with engine_at(front, tmp_path) as desk:
+    async with engine_at(front, tmp_path) as harness:
         order_id = new_id()
         with caplog.at_level(logging.INFO, logger="services.engine.gateway"):
-            answer = await desk.engine.SendOrder(
+            answer = await harness.engine.SendOrder(
                 pb.SendOrderRequest(
                     gateway_name="CTP",
                     order_id=order_id,
@@ -340,41 +342,41 @@ async def test_the_fronts_refusals_end_an_order(front, tmp_path, words, code, ca
                     position_effect=common.PositionEffect.Value(f"POSITION_EFFECT_{effect}"),
                 )
             )
-            await desk.status(order_id, "REJECTED")
+            await harness.status(order_id, "REJECTED")
         assert answer.venue_order_id and f"代码：{code}" in caplog.text
-        assert (await desk.gateway("CTP")).status == pb.GATEWAY_STATUS_CONNECTED
+        assert (await harness.gateway("CTP")).status == pb.GATEWAY_STATUS_CONNECTED
 
 
 async def test_settlement_must_be_confirmed_before_orders(front, tmp_path):
     front.confirms_settlement = False
-    async with engine_at(front, tmp_path) as desk:
-        order_id, _ = await send(desk)
-        await desk.status(order_id, "REJECTED")
+    async with engine_at(front, tmp_path) as harness:
+        order_id, _ = await send(harness)
+        await harness.status(order_id, "REJECTED")
 
 
 async def test_contracts_that_come_late_leave_the_answer_incomplete(front, tmp_path):
     order_id, venue_order_id = await kill_while_sending(front, tmp_path)
     front.instruments_ready.clear()
-    async with engine_at(front, tmp_path, ready=False) as desk:
+    async with engine_at(front, tmp_path, ready=False) as harness:
         await until(lambda: front.sessions)
-        state = await desk.state(order_id, gateway="CTP")
+        state = await harness.state(order_id, gateway="CTP")
         assert not state.complete and list(state.uncertain_order_ids) == [order_id]
         front.instruments_ready.set()
-        await until(lambda: complete(desk))
-        assert [o.venue_order_id for o in (await desk.state(order_id, gateway="CTP")).orders] == [venue_order_id]
+        await until(lambda: complete(harness))
+        assert [o.venue_order_id for o in (await harness.state(order_id, gateway="CTP")).orders] == [venue_order_id]
 
 
 async def test_account_reports_are_told(front, tmp_path):
-    async with engine_at(front, tmp_path) as desk:
-        account = await until(lambda: [m.account for m in desk.events if m.HasField("account")])
+    async with engine_at(front, tmp_path) as harness:
+        account = await until(lambda: [m.account for m in harness.events if m.HasField("account")])
         assert (account[0].venue_account_id, account[0].balance) == ("123456", "10000000")
-        state = await desk.state(gateway="CTP")
+        state = await harness.state(gateway="CTP")
         assert [(a.gateway_name, a.available) for a in state.accounts] == [("CTP", "10000000")]
 
 
 async def test_what_the_gateways_keep_is_told(front, tmp_path):
-    async with engine_at(front, tmp_path) as desk:
-        real, sim = await desk.gateway("CTP"), await desk.gateway("SIM")
+    async with engine_at(front, tmp_path) as harness:
+        real, sim = await harness.gateway("CTP"), await harness.gateway("SIM")
         names = [common.TimeInForce.Name(lifetime) for lifetime in real.time_in_forces]
         assert names == ["TIME_IN_FORCE_DAY", "TIME_IN_FORCE_IOC", "TIME_IN_FORCE_FOK"]
         assert not real.keeps_order_ids and sim.keeps_order_ids and len(sim.time_in_forces) == 5

@@ -32,7 +32,7 @@ class Day:
         self.ours = {}  # price → order id
         self.answered = {}  # order id → venue's id
         self.refused = set()
-        self.desk = None
+        self.harness = None
         self.sends = []
 
     async def run(self):
@@ -48,19 +48,19 @@ class Day:
             await self.check()
 
     async def start(self):
-        self.desk = await self.stack.enter_async_context(
+        self.harness = await self.stack.enter_async_context(
             engine_at(self.front, self.folder, ready=False, send_timeout_s=1)
         )
-        await until(lambda: complete(self.desk), 10)
+        await until(lambda: complete(self.harness), 10)
 
     async def send(self):
         order_id, price = new_id(), next(self.prices)
         self.ours[float(price)] = order_id
 
-        async def sending(desk=self.desk):
+        async def sending(harness=self.harness):
             try:
                 _, venue_order_id = await send(
-                    desk, order_id=order_id, price=str(price), quantity=str(self.chance.randint(1, 3)),
+                    harness, order_id=order_id, price=str(price), quantity=str(self.chance.randint(1, 3)),
                     symbol=self.chance.choice([RB, SC, M]).vt_symbol, side=self.chance.choice(["BUY", "SELL"]),
                 )  # fmt: skip
                 self.answered[order_id] = venue_order_id
@@ -85,7 +85,7 @@ class Day:
         if self.answered:
             order_id = self.chance.choice(list(self.answered))
             with suppress(grpc.aio.AioRpcError):
-                await self.desk.engine.CancelOrder(pb.CancelOrderRequest(gateway_name="CTP", order_id=order_id))
+                await self.harness.engine.CancelOrder(pb.CancelOrderRequest(gateway_name="CTP", order_id=order_id))
 
     async def external(self):
         instrument = self.chance.choice([RB, SC, M])
@@ -119,9 +119,9 @@ class Day:
         order_id, price = new_id(), next(self.prices)
         self.ours[float(price)] = order_id
 
-        async def sending(desk=self.desk):
+        async def sending(harness=self.harness):
             with suppress(grpc.aio.AioRpcError):
-                await send(desk, order_id=order_id, price=str(price))
+                await send(harness, order_id=order_id, price=str(price))
 
         self.sends.append(asyncio.create_task(sending()))
         await asyncio.sleep(0.02)
@@ -135,12 +135,12 @@ class Day:
             self.front.disconnect()
         self.front.reconnect()
         await until(lambda: len(self.front.sessions) == 1 and self.front.sessions[0].logged_in, 10)
-        await until(lambda: complete(self.desk), 10)
+        await until(lambda: complete(self.harness), 10)
 
     async def trades(self):
         trades, cursor, more = [], "", True
         while more:
-            page = await self.desk.engine.QueryState(pb.QueryStateRequest(gateway_name="CTP", trades_cursor=cursor))
+            page = await self.harness.engine.QueryState(pb.QueryStateRequest(gateway_name="CTP", trades_cursor=cursor))
             trades += page.trades
             cursor, more = page.next_trades_cursor, page.more_trades
         return trades
@@ -159,7 +159,7 @@ class Day:
             await until(agrees, 5)
         except AssertionError:
             raise AssertionError(f"published and not there: {set(self.seen[0]) ^ set(self.seen[1])}") from None
-        state = await self.desk.state(*ids, gateway="CTP")
+        state = await self.harness.state(*ids, gateway="CTP")
         shown = {order.order_id for order in state.orders if order.order_id}
         prices = [order.price for order in front.orders.values()]
         assert len(prices) == len(set(prices)), "an order was sent twice"

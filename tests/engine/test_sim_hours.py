@@ -19,7 +19,7 @@ from services.kernel.clock import ManualClock
 from services.kernel.identifiers import new_id
 from services.quant.catalogue import Catalogue
 from tests.engine.recordings import row, write
-from tests.engine.sim_desk import SYMBOL, Desk
+from tests.engine.sim_harness import SYMBOL, Harness
 from tests.harness import platform
 from tests.waiting import until
 
@@ -27,7 +27,7 @@ SHANGHAI = ZoneInfo("Asia/Shanghai")
 PRICE = "4500.2"
 
 
-class HoursDesk(Desk):
+class HoursHarness(Harness):
     """An exchange that keeps its hours. It is Monday, 23 November 2026, 10:00 in Shanghai."""
 
     def __init__(self) -> None:
@@ -49,8 +49,8 @@ class HoursDesk(Desk):
 
 
 @pytest.fixture
-def desk() -> HoursDesk:
-    made = HoursDesk()
+def harness() -> HoursHarness:
+    made = HoursHarness()
     made.quote()
     return made
 
@@ -66,99 +66,99 @@ def desk() -> HoursDesk:
         "2026-10-01 10:00",
     ],
 )
-def test_an_order_outside_of_sessions_is_refused(desk, moment):
-    desk.turn_to(moment)
-    assert desk.refusal(price=PRICE) is Reason.MARKET_CLOSED
+def test_an_order_outside_of_sessions_is_refused(harness, moment):
+    harness.turn_to(moment)
+    assert harness.refusal(price=PRICE) is Reason.MARKET_CLOSED
 
 
-def test_an_order_in_a_session_trades_as_ever(desk):
-    assert desk.last(desk.send(price=PRICE)).status is OrderStatus.FILLED
+def test_an_order_in_a_session_trades_as_ever(harness):
+    assert harness.last(harness.send(price=PRICE)).status is OrderStatus.FILLED
 
 
-def test_an_auction_takes_limit_orders_which_wait_for_the_first_quote(desk):
-    desk.turn_to("2026-11-24 09:26")
-    order = desk.send(price=PRICE)
-    assert desk.last(order).status is OrderStatus.NEW
-    assert desk.refusal() is Reason.MARKET_CLOSED
-    assert desk.refusal(price=PRICE, tif="IOC") is Reason.MARKET_CLOSED
-    desk.turn_to("2026-11-24 09:30")
-    desk.quote(day=20261124)
-    assert desk.last(order).status is OrderStatus.FILLED
+def test_an_auction_takes_limit_orders_which_wait_for_the_first_quote(harness):
+    harness.turn_to("2026-11-24 09:26")
+    order = harness.send(price=PRICE)
+    assert harness.last(order).status is OrderStatus.NEW
+    assert harness.refusal() is Reason.MARKET_CLOSED
+    assert harness.refusal(price=PRICE, tif="IOC") is Reason.MARKET_CLOSED
+    harness.turn_to("2026-11-24 09:30")
+    harness.quote(day=20261124)
+    assert harness.last(order).status is OrderStatus.FILLED
 
 
-def test_an_order_of_the_auction_is_of_the_new_trading_day(desk):
-    desk.turn_to("2026-11-24 09:26")
-    order = desk.send(price="4400")
-    assert desk.exchange.trading_day == 20261124
-    desk.turn_to("2026-11-24 09:30")
-    desk.quote(day=20261124)
-    assert desk.last(order).status is OrderStatus.NEW
+def test_an_order_of_the_auction_is_of_the_new_trading_day(harness):
+    harness.turn_to("2026-11-24 09:26")
+    order = harness.send(price="4400")
+    assert harness.exchange.trading_day == 20261124
+    harness.turn_to("2026-11-24 09:30")
+    harness.quote(day=20261124)
+    assert harness.last(order).status is OrderStatus.NEW
 
 
-def test_day_orders_end_with_the_last_session_and_others_live_on(desk):
-    day, gtc = desk.send(price="4400"), desk.send(price="4400", tif="GTC")
+def test_day_orders_end_with_the_last_session_and_others_live_on(harness):
+    day, gtc = harness.send(price="4400"), harness.send(price="4400", tif="GTC")
     for moment, ended in (("11:45", False), ("14:59", False), ("15:00", True)):
-        desk.turn_to(f"2026-11-23 {moment}")
-        desk.exchange.expire()
-        assert (desk.last(day).status is OrderStatus.EXPIRED) == ended
-    assert desk.last(day).message == "the trading day is over"
-    assert desk.last(gtc).status is OrderStatus.NEW
+        harness.turn_to(f"2026-11-23 {moment}")
+        harness.exchange.expire()
+        assert (harness.last(day).status is OrderStatus.EXPIRED) == ended
+    assert harness.last(day).message == "the trading day is over"
+    assert harness.last(gtc).status is OrderStatus.NEW
 
 
-def test_a_day_order_that_a_restart_slept_over_ends(desk):
-    order = desk.send(price="4400")
-    kept = desk.exchange.find(order)
-    desk.turn_to("2026-11-24 10:00")
-    desk.restart()
-    desk.exchange.restore([kept], 20261123, 1000)
-    desk.exchange.expire()
-    assert desk.last(order).status is OrderStatus.EXPIRED
+def test_a_day_order_that_a_restart_slept_over_ends(harness):
+    order = harness.send(price="4400")
+    kept = harness.exchange.find(order)
+    harness.turn_to("2026-11-24 10:00")
+    harness.restart()
+    harness.exchange.restore([kept], 20261123, 1000)
+    harness.exchange.expire()
+    assert harness.last(order).status is OrderStatus.EXPIRED
 
 
-def test_a_contract_ends_with_its_last_day(desk):
-    desk.turn_to("2026-12-18 14:59")  # IF2612's last one
+def test_a_contract_ends_with_its_last_day(harness):
+    harness.turn_to("2026-12-18 14:59")  # IF2612's last one
     orders = [
-        desk.send(price="4400", tif="GTC"),
-        desk.send(price="4400", tif="GTD", expire=desk.clock.now() + timedelta(days=30)),
+        harness.send(price="4400", tif="GTC"),
+        harness.send(price="4400", tif="GTD", expire=harness.clock.now() + timedelta(days=30)),
     ]
-    assert [desk.last(order).status for order in orders] == [OrderStatus.NEW] * 2
-    desk.turn_to("2026-12-18 15:00")
-    desk.exchange.expire()
-    assert [desk.last(order).status for order in orders] == [OrderStatus.EXPIRED] * 2
-    desk.turn_to("2026-12-21 10:00")
-    assert desk.refusal(price="4400") is Reason.CONTRACT_EXPIRED
-    assert desk.hours.state("rb2701.SHFE").takes_orders
+    assert [harness.last(order).status for order in orders] == [OrderStatus.NEW] * 2
+    harness.turn_to("2026-12-18 15:00")
+    harness.exchange.expire()
+    assert [harness.last(order).status for order in orders] == [OrderStatus.EXPIRED] * 2
+    harness.turn_to("2026-12-21 10:00")
+    assert harness.refusal(price="4400") is Reason.CONTRACT_EXPIRED
+    assert harness.hours.state("rb2701.SHFE").takes_orders
 
 
-def test_what_is_amended_outside_of_sessions_stays_as_it_was(desk):
-    order = desk.send(price="4400")
-    desk.turn_to("2026-11-23 12:00")
-    assert desk.exchange.amend(order, None, desk.fills(order) or None)
-    update = desk.last(order)
+def test_what_is_amended_outside_of_sessions_stays_as_it_was(harness):
+    order = harness.send(price="4400")
+    harness.turn_to("2026-11-23 12:00")
+    assert harness.exchange.amend(order, None, harness.fills(order) or None)
+    update = harness.last(order)
     assert update.amend_rejected and update.reason is Reason.MARKET_CLOSED
-    assert desk.exchange.cancel(order)
+    assert harness.exchange.cancel(order)
 
 
-async def test_symbols_tick_in_their_sessions_only(desk):
-    desk.turn_to("2026-11-23 21:30")
+async def test_symbols_tick_in_their_sessions_only(harness):
+    harness.turn_to("2026-11-23 21:30")
     seen: list[str] = []
 
     async def capacity() -> None:
         """Always."""
 
-    feed = SimFeed(Catalogue.load().listed(), 7, desk.clock, lambda: 1000.0, hours=desk.hours)
+    feed = SimFeed(Catalogue.load().listed(), 7, harness.clock, lambda: 1000.0, hours=harness.hours)
     task = asyncio.create_task(feed.run(lambda quote: seen.append(quote.symbol), capacity))
 
     async def pump() -> bool:
-        desk.clock.advance(0.001)
+        harness.clock.advance(0.001)
         return len(set(seen)) == 5
 
     await until(pump)
     assert SYMBOL not in seen
-    desk.turn_to("2026-11-24 03:00")
+    harness.turn_to("2026-11-24 03:00")
     seen.clear()
     for _ in range(50):
-        desk.clock.advance(0.01)
+        harness.clock.advance(0.01)
         await asyncio.sleep(0)
     assert seen == []
     task.cancel()
@@ -166,10 +166,10 @@ async def test_symbols_tick_in_their_sessions_only(desk):
 
 
 def test_without_the_setting_sim_trades_at_any_hour():
-    desk = Desk()
-    desk.clock.advance(hours=14)
-    desk.quote()
-    assert desk.last(desk.send(price=PRICE)).status is OrderStatus.FILLED
+    harness = Harness()
+    harness.clock.advance(hours=14)
+    harness.quote()
+    assert harness.last(harness.send(price=PRICE)).status is OrderStatus.FILLED
 
 
 @pytest.mark.parametrize(("replays", "closed"), [(False, True), (True, False)])

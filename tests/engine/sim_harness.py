@@ -48,7 +48,7 @@ class FakeStore:
         self.state[key] = value
 
 
-class Desk:
+class Harness:
     """An exchange, its market, and short words for orders."""
 
     def __init__(self, **settings) -> None:

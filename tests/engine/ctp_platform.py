@@ -24,7 +24,7 @@ from tests.waiting import until
 CLOSED = ("FILLED", "CANCELED", "REJECTED", "EXPIRED")
 
 
-class Shop:
+class CtpPlatform:
     """A platform that trades at the front, and its trader."""
 
     def __init__(self, folder, monkeypatch):
