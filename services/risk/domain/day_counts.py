@@ -3,16 +3,26 @@
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import NamedTuple
+from typing import Any, NamedTuple, Protocol
 
-from redfire.common.v1 import common_pb2
-from redfire.trading.v1 import trading_pb2
+from redfire.enums import OrderStatus
 
 from services.quant.calendar import Calendar
 
 # Days that are remembered of a symbol: two, so that a clock that jumps to another day and back forgets nothing.
 DAYS = 2
 KEPT_FOR = timedelta(days=20)
+_PENDING_CANCEL = int(OrderStatus.PENDING_CANCEL)
+_PENDING_REPLACE = int(OrderStatus.PENDING_REPLACE)
+
+
+class CountedOrder(Protocol):
+    """The fields of an order that are counted; `status` is the contract's number."""
+
+    order_id: str
+    account_id: str
+    symbol: str
+    status: Any
 
 
 # Not frozen, as it counts.
@@ -100,18 +110,18 @@ class DayCounts:
             return days.counts.get(self._calendar.trading_day(symbol, time_ns)) or NONE
         return days.counts[days.day]
 
-    def count(self, user_id: str, order: trading_pb2.Order, time_ns: int, *, new: bool) -> None:
+    def count(self, user_id: str, order: CountedOrder, time_ns: int, *, new: bool) -> None:
         """Count a message of trading's stream about an order; `new`: it is the order's first."""
         status, order_id = order.status, order.order_id
         if new:
             self._add(user_id, order, time_ns).orders += 1
-        if status == common_pb2.ORDER_STATUS_PENDING_CANCEL:
+        if status == _PENDING_CANCEL:
             if order_id not in self.canceling:
                 self.canceling.add(order_id)
                 self._add(user_id, order, time_ns).cancels += 1
         elif self.canceling:
             self.canceling.discard(order_id)
-        if status == common_pb2.ORDER_STATUS_PENDING_REPLACE:
+        if status == _PENDING_REPLACE:
             if order_id not in self.replacing:
                 self.replacing.add(order_id)
                 self._add(user_id, order, time_ns).replaces += 1
@@ -148,7 +158,7 @@ class DayCounts:
                 del self._days[key]
         self._changed = [days for days in self._changed if (days.account_id, days.symbol) in self._days]
 
-    def _add(self, user_id: str, order: trading_pb2.Order, time_ns: int) -> Counts:
+    def _add(self, user_id: str, order: CountedOrder, time_ns: int) -> Counts:
         key = order.account_id, order.symbol
         days = self._days.get(key)
         if days is None:
