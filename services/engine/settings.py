@@ -15,7 +15,7 @@ class GatewaySettings(BaseModel):
     module: str = Field(description="The Python module, for instance `vnpy_ctp`.")
     class_name: str = Field(alias="class", description="Its gateway class, for instance `CtpGateway`.")
     setting: dict[str, Any] = Field(default_factory=dict, description="Setting for the gateway's connect().")
-    auto_connect: bool = Field(default=True, description="Whether it is connected when the engine starts.")
+    auto_connect: bool = Field(default=True, description="Connect it when the engine starts.")
     limit_only: tuple[str, ...] = Field(
         default=("SHFE", "INE", "CFFEX"),
         description="Exchanges that take no market orders by it: these go as limit orders at the day's limit price.",
@@ -36,12 +36,12 @@ class EngineSettings(Section):
     )
     primary_gateways: dict[str, str] = Field(
         default_factory=dict,
-        description="Which gateway a symbol's prices and orders are of, where several have it: "
+        description="The gateway of a symbol's prices and orders, where several have it: "
         "`{rb2701.SHFE: CTP, '*.DCE': CTP2}`. By default a real gateway goes before SIM, of real ones that of "
         "before, else the first by name.",
     )
     send_timeout_s: float = Field(
-        default=3.0, gt=0, description="How long a gateway may take over an order before its outcome is not known."
+        default=3.0, gt=0, description="Time that a gateway may take over an order before its outcome is not known."
     )
     settle_s: float = Field(
         default=3.0,
@@ -55,7 +55,7 @@ class EngineSettings(Section):
         default=10.0, gt=0, le=2000, description="Ticks per second of each simulated symbol; may change while running."
     )
     sim_latency_ms: float = Field(
-        default=0.0, ge=0, le=10_000, description="How long SIM takes to look at an order; may change while running."
+        default=0.0, ge=0, le=10_000, description="Time that SIM takes to look at an order; may change while running."
     )
     sim_reject_ratio: float = Field(
         default=0.0,
@@ -69,4 +69,6 @@ class EngineSettings(Section):
     event_history: int = Field(
         default=20_000, ge=16, description="Order events kept in memory, to resume broken streams from."
     )
-    heartbeat_s: float = Field(default=5.0, gt=0, description="How long the engine's streams may be silent.")
+    heartbeat_s: float = Field(
+        default=5.0, gt=0, description="Silence after which the engine's streams send a heartbeat."
+    )

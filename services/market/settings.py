@@ -21,21 +21,24 @@ class MarketSettings(Section):
     )
     heartbeat_s: float = Field(default=10.0, ge=0.1, le=3600, description="Silence after which a heartbeat is sent.")
     stall_s: float = Field(
-        default=30.0, ge=0.1, le=3600, description="How long a replay at @max waits for a stream that takes nothing."
+        default=30.0, ge=0.1, le=3600, description="Time that a replay at @max waits for a stream that takes nothing."
     )
     max_streams: int = Field(default=20_000, ge=1, description="Streams that may be open at once.")
     max_streams_per_user: int = Field(default=20_000, ge=1, description="Streams that a user may have open at once.")
     bar_grace_s: float = Field(
-        default=1.0, ge=0, le=60, description="How long after a bar's end the clock waits for late ticks to close it."
+        default=1.0,
+        ge=0,
+        le=60,
+        description="Time after a bar's end that the clock waits for late ticks before it closes it.",
     )
     flush_s: float = Field(
         default=0.5,
         gt=0,
         le=60,
-        description="How often new ticks go to the write-ahead log: `kill -9` can lose so much.",
+        description="Interval at which new ticks go to the write-ahead log: `kill -9` can lose so much.",
     )
     checkpoint_s: float = Field(
-        default=60.0, gt=0, le=3600, description="How often the write-ahead log goes to Parquet."
+        default=60.0, gt=0, le=3600, description="Interval at which the write-ahead log goes to Parquet."
     )
     checkpoint_mb: int = Field(
         default=8, ge=1, le=1024, description="The write-ahead log's size that does not wait for it."

@@ -39,7 +39,7 @@ class RiskSettings(Section):
     )
     price_collar_ratio: LimitValue | None = Field(
         default=Decimal("0.1"),
-        description="How far a limit may be on the aggressive side of the last price: 0.1 is 10 %.",
+        description="Distance that a limit may have on the aggressive side of the last price: 0.1 is 10 %.",
     )
     max_orders_per_day: int | None = Field(
         default=None, ge=0, description="Orders of one instrument on one trading day."
@@ -55,21 +55,25 @@ class RiskSettings(Section):
         default=None, description="Within so many seconds the same order again is refused."
     )
     self_trade_prevention: Literal["off", "resting", "new"] = Field(
-        default="off", description="Which order is canceled where two of the same owner would trade with each other."
+        default="off", description="The order that is canceled where two of the same owner would trade with each other."
     )
     stale_after_s: float = Field(
         default=5.0,
         ge=0,
-        description="How long orders are checked without updates of trading before risk is unavailable.",
+        description="Time that orders are checked without updates of trading before risk is unavailable.",
     )
     reservation_s: float = Field(
-        default=5.0, gt=0, description="How long an order that was let through counts without being seen at trading."
+        default=5.0, gt=0, description="Time that an accepted order counts without being seen at trading."
     )
-    account_wait_s: float = Field(default=1.0, ge=0, description="How long to wait for a new account to appear.")
+    account_wait_s: float = Field(default=1.0, ge=0, description="Time to wait for a new account to appear.")
     price_interval_s: float = Field(default=0.2, ge=0, description="The least time between two prices of a symbol.")
-    save_interval_s: float = Field(default=2.0, gt=0, description="How often the day's profit and loss is saved.")
+    save_interval_s: float = Field(
+        default=2.0, gt=0, description="Interval at which the day's profit and loss is saved."
+    )
     event_buffer: int = Field(default=10_000, gt=0, description="Events that may wait to be written.")
-    heartbeat_s: float = Field(default=10.0, gt=0, description="How long a stream of events may be silent.")
+    heartbeat_s: float = Field(
+        default=10.0, gt=0, description="Silence after which a stream of events sends a heartbeat."
+    )
 
     def default_limits(self) -> Limits:
         """The limits of accounts without own ones."""
