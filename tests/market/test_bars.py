@@ -23,8 +23,7 @@ class Made:
         self.bars.on_closed(self.closed.append)
 
     def take(self, *ticks: pb.Tick) -> None:
-        for one in ticks:
-            self.bars.on_tick(one)
+        self.bars.on_ticks(ticks)
 
     def of(self, interval: Interval) -> list[Bar]:
         return [bar for bar in self.closed if bar.interval == interval]
@@ -42,7 +41,7 @@ def clock_times(bars: list[Bar]) -> list[str]:
 def recorded_bars() -> list[Bar]:
     made = Made()
     for one in recorded():
-        made.bars.on_tick(one)
+        made.bars.on_ticks([one])
     made.bars.close_all()
     return made.closed
 

@@ -321,16 +321,13 @@ class Bars:
 
     def on_ticks(self, ticks: Iterable[Tick]) -> None:
         """Apply ticks, in order."""
+        symbols, on_close = self._symbols, self._on_close
         for tick in ticks:
-            self.on_tick(tick)
-
-    def on_tick(self, tick: Tick) -> None:
-        """Apply a tick."""
-        symbol = tick.symbol
-        bars = self._symbols.get(symbol)
-        if bars is None:
-            bars = self._symbols[symbol] = SymbolBars(symbol, self._clock)
-        bars.on_tick(tick, self._on_close)
+            symbol = tick.symbol
+            bars = symbols.get(symbol)
+            if bars is None:
+                bars = symbols[symbol] = SymbolBars(symbol, self._clock)
+            bars.on_tick(tick, on_close)
 
     def forget(self, symbol: str) -> None:
         """Another gateway serves the symbol: its open bars are of another market, and no whole ones."""

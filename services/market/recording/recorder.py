@@ -189,8 +189,8 @@ class Recorder:
         take(frames, last)
         for batch in batches:
             ticks = parse_ticks(batch)
+            self._open_bars.on_ticks(ticks)
             for tick in ticks:
-                self._open_bars.on_tick(tick)
                 mark = self._marks.setdefault(tick.symbol, Mark())
                 mark.sequence, mark.newest_ns = tick.sequence, max(tick.time_ns, mark.newest_ns)
                 mark.gateway = tick.gateway
