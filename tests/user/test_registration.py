@@ -1,9 +1,11 @@
 """Registering: what is accepted, what is taken, and what others hear of it."""
 
 import asyncio
+import threading
 
 import grpc
 import pytest
+from argon2 import PasswordHasher
 from redfire.events.v1.events_pb2 import Event
 from redfire.reasons import Reason
 from redfire.user.v1 import user_pb2
@@ -95,9 +97,20 @@ async def test_others_hear_of_a_new_user_and_not_of_one_who_was_refused(p: Platf
     assert (first.user_id, first.username, first.email) == (made.user_id, "alice", "alice@example.com")
 
 
-async def test_too_many_waiting_passwords_are_sent_away():
-    slow = {"argon2_time_cost": 20, "argon2_memory_kib": 65536, "password_queue": 2}
-    async with platform("auth", "user", settings={"user": slow}) as p:
-        answers = await asyncio.gather(*(register(p, f"user{n}") for n in range(6)), return_exceptions=True)
+async def test_too_many_waiting_passwords_are_sent_away(monkeypatch):
+    free, hash_ = threading.Event(), PasswordHasher.hash
+
+    def held(*args):
+        free.wait(30)
+        return hash_(*args)
+
+    async with platform("auth", "user", settings={"user": {"password_queue": 2}}) as p:
+        monkeypatch.setattr(PasswordHasher, "hash", held)
+        calls = [asyncio.ensure_future(register(p, f"user{n}")) for n in range(6)]
+        try:
+            await until(lambda: sum(call.done() for call in calls) == 4)
+        finally:
+            free.set()
+        answers = await asyncio.gather(*calls, return_exceptions=True)
         reasons = [from_rpc_error(a).reason for a in answers if isinstance(a, grpc.aio.AioRpcError)]
         assert reasons == [Reason.OVERLOADED] * 4
