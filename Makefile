@@ -56,7 +56,7 @@ test: setup-dev ## Run all tests against real servers; ARGS="-k name" goes to py
 	$(BIN)/python -m pytest $(ARGS)
 
 test-fast: setup-dev ## Run what takes two minutes: nothing that starts the whole platform or a browser, kills, or replays days
-	$(BIN)/python -m pytest -n $(shell nproc 2>/dev/null || echo 2) --dist worksteal -m "not slow" -q $(ARGS)
+	$(BIN)/python -m pytest -n $(shell nproc 2>/dev/null || echo 2) --dist worksteal -m "not slow" --hypothesis-profile=fast -q $(ARGS)
 
 lint: setup-dev ## Check style, types, the layers and the contract
 	$(BIN)/ruff check .

@@ -7,9 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import settings
 
 SLOW_FOLDERS = ("chaos", "e2e", "readme", "trading/model")
 """Here every test starts a whole platform, or kills trading over and over."""
+
+# make test-fast takes it, where a test does not say itself how many examples it wants.
+settings.register_profile("fast", max_examples=20, deadline=None)
 
 # Also for the processes that tests start; some of these are killed, and leave what they had there.
 TEMPORARY = os.environ["TMPDIR"] = tempfile.tempdir = tempfile.mkdtemp(prefix="rf-tests-")

@@ -32,6 +32,7 @@ DOCUMENTS = st.dictionaries(
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", DocumentFormat)
 @settings(max_examples=150, deadline=None)
 @given(document=DOCUMENTS)

@@ -175,6 +175,7 @@ def size_of(failure: grpc.aio.AioRpcError) -> int:
     return sum(32 + len(key) + len(value) * (4 if key.endswith("-bin") else 3) // 3 for key, value in pairs)
 
 
+@pytest.mark.slow
 async def test_hundreds_of_bad_symbols_do_not_end_anothers_streams_and_orders(
     whole: Platform,
     http: httpx.AsyncClient,
@@ -234,6 +235,7 @@ async def test_long_request_headers_end_nobody_elses_calls(
     await neighbour[0].is_well(neighbour[1])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("language", COMMANDS)
 async def test_a_client_of_another_language_gets_long_errors_and_its_streams_and_calls_go_on(
     whole: Platform, edge: EnvoyProcess, neighbour: tuple[Neighbour, asyncio.Task[None]], language: str

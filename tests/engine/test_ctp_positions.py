@@ -10,6 +10,8 @@ from tests.engine import ctp_front as ctp
 from tests.engine.ctp_front import RB, M
 from tests.waiting import until
 
+pytestmark = pytest.mark.slow
+
 LONG, SHORT = common.POSITION_SIDE_LONG, common.POSITION_SIDE_SHORT
 
 

@@ -17,6 +17,8 @@ from tests.engine.ctp_front import RB, SC, M
 from tests.engine.running import complete, engine_at, send
 from tests.waiting import until
 
+pytestmark = pytest.mark.slow
+
 EXTERNAL = 9_000  # prices from here on are other people's
 STEPS = 60
 

@@ -204,6 +204,7 @@ async def test_a_replay_at_max_waits_for_its_subscription_and_fills_orders_by_it
         assert trade.trading_day == 20210104 and trade.time.ToDatetime().year == 2021
 
 
+@pytest.mark.slow
 async def test_the_recorded_days_reach_a_reader_complete_and_in_order(tmp_path):
     feed = f"replay:{recorded_days(IF)}@max?start=subscribe"
     async with running_engine(tmp_path, feed=feed) as harness:

@@ -115,6 +115,7 @@ async def test_a_paced_feed_stops_while_there_is_no_room(tmp_path):
     assert len(quotes) == 1000
 
 
+@pytest.mark.slow
 async def test_three_real_days_come_complete():
     quotes, report = await replayed(recorded_days(IF))
     assert (report.rows, report.delivered) == (84_347, 84_347)

@@ -372,6 +372,7 @@ async def test_a_restart_goes_on_with_last_ticks_open_bars_and_history(tmp_path:
         assert [one.sequence for one in ticks] == list(range(1, 250))
 
 
+@pytest.mark.slow
 async def test_recorded_days_reach_a_subscriber_whole_and_their_bars_equal_the_exchanges() -> None:
     engine = FakeEngine(paced=True, on_demand=True)
     async with running(engine) as market:

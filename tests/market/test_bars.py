@@ -46,6 +46,7 @@ def recorded_bars() -> list[Bar]:
     return made.closed
 
 
+@pytest.mark.slow
 def test_daily_bars_of_recorded_ticks_equal_the_exchanges(recorded_bars: list[Bar]) -> None:
     days = [bar for bar in recorded_bars if bar.interval == Interval.DAY]
     assert [bar.trading_day for bar in days] == [20210104, 20210105, 20210106]

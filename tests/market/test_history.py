@@ -163,6 +163,7 @@ async def test_bars_of_many_days_are_listed_oldest_first_and_from_the_end(tmp_pa
         assert rest == days[2:4]
 
 
+@pytest.mark.slow
 async def test_recorded_days_are_kept_to_the_last_tick(tmp_path: Path) -> None:
     sent = list(recorded())[:40_000]
     async with recorder(tmp_path) as one:

@@ -73,6 +73,7 @@ def test_ticks_that_are_alike_give_the_columns_that_reading_them_gives() -> None
     assert decoded(encoded(ticks)) == plain(ticks)
 
 
+@pytest.mark.slow
 def test_recorded_ticks_give_the_columns_that_reading_them_gives() -> None:
     ticks = list(recorded())
     assert decoded(encoded(ticks)) == plain(ticks)

@@ -13,6 +13,8 @@ from tests.market.ticks import SYMBOL, daily
 from tests.recorded_days import IF, recorded_days
 from tests.waiting import until
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module", autouse=True)
 def vnpy_folder(tmp_path_factory: pytest.TempPathFactory) -> None:

@@ -15,6 +15,8 @@ from tests.strategy.fakes import SYMBOL
 from tests.strategy.jobs.backtests import ENDED, STRATEGIES, BacktestClient, store_bars
 from tests.strategy.refusal import fields_of, reason_of
 
+pytestmark = pytest.mark.slow
+
 
 def time(year: int, month: int, day: int) -> Timestamp:
     stamp = Timestamp()

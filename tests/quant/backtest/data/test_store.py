@@ -120,6 +120,7 @@ def test_trading_days_of_a_column_are_those_of_the_calendar():
     assert in_utc == [calendar.trading_day("BTCUSDT.BINANCE", at(text)) for text in times]
 
 
+@pytest.mark.slow
 def test_longer_bars_are_made_of_shorter_ones(tmp_path):
     store, bars = DataStore(tmp_path), rb_bars()
     store.import_dataset(bars)

@@ -21,6 +21,8 @@ from tests.quant.backtest.engine.vnpy_oracle import shipped
 from tests.quant.backtest.recordings import IF, if_ticks
 from tests.recorded_days import recorded
 
+pytestmark = pytest.mark.slow
+
 SYMBOL = "IF2101.CFFEX"
 JOB: Mapping[str, Any] = {"rate": 0.0, "size": 300, "pricetick": 0.2, "fill": "sim"}
 

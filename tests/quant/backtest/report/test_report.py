@@ -200,6 +200,7 @@ def test_ticks_make_a_report():
 # Size
 
 
+@pytest.mark.slow
 def test_a_year_of_minute_bars_stays_well_below_five_megabytes():
     year = bars(days=243, sessions=NIGHT)
     html = render_report(turning(year, every=15), year)
