@@ -19,9 +19,9 @@ class AccountApi(rpc.AccountServiceServicer):
 
     async def ListAccounts(self, request: pb.ListAccountsRequest, call: Call) -> pb.ListAccountsResponse:
         """Accounts, oldest first."""
-        found = await self._accounts.list_accounts(call.user_id, Page.of(request, call.user_id, (int, str)))
-        accounts = [convert.account_to_pb(view) for view in found.items]
-        return pb.ListAccountsResponse(accounts=accounts, next_page_token=found.next_page_token)
+        result = await self._accounts.list_accounts(call.user_id, Page.of(request, call.user_id, (int, str)))
+        accounts = [convert.account_to_pb(view) for view in result.items]
+        return pb.ListAccountsResponse(accounts=accounts, next_page_token=result.next_page_token)
 
     async def GetAccount(self, request: pb.GetAccountRequest, call: Call) -> pb.GetAccountResponse:
         """An account."""
@@ -40,9 +40,9 @@ class AccountApi(rpc.AccountServiceServicer):
     async def ListPositions(self, request: pb.ListPositionsRequest, call: Call) -> pb.ListPositionsResponse:
         """Positions, by symbol."""
         page = Page.of(request, call.user_id, (str, str, int))
-        found = await self._accounts.list_positions(call.user_id, request.account_id, request.symbol, page)
-        positions = [convert.position_to_pb(view) for view in found.items]
-        return pb.ListPositionsResponse(positions=positions, next_page_token=found.next_page_token)
+        result = await self._accounts.list_positions(call.user_id, request.account_id, request.symbol, page)
+        positions = [convert.position_to_pb(view) for view in result.items]
+        return pb.ListPositionsResponse(positions=positions, next_page_token=result.next_page_token)
 
     async def ClosePosition(self, request: pb.ClosePositionRequest, call: Call) -> pb.ClosePositionResponse:
         """Close a position at the market."""
@@ -60,16 +60,16 @@ class AccountApi(rpc.AccountServiceServicer):
     async def ListTrades(self, request: pb.ListTradesRequest, call: Call) -> pb.ListTradesResponse:
         """Trades, newest first."""
         page = Page.of(request, call.user_id, (int, str))
-        found = await self._accounts.list_trades(call.user_id, convert.filter_from_pb(request), page)
-        trades = [convert.trade_to_pb(trade) for trade in found.items]
-        return pb.ListTradesResponse(trades=trades, next_page_token=found.next_page_token)
+        result = await self._accounts.list_trades(call.user_id, convert.filter_from_pb(request), page)
+        trades = [convert.trade_to_pb(trade) for trade in result.items]
+        return pb.ListTradesResponse(trades=trades, next_page_token=result.next_page_token)
 
     async def ListLedgerEntries(self, request: pb.ListLedgerEntriesRequest, call: Call) -> pb.ListLedgerEntriesResponse:
         """Ledger entries, newest first."""
         page = Page.of(request, call.user_id, (int, str))
-        found = await self._accounts.list_entries(call.user_id, convert.filter_from_pb(request), page)
-        entries = [convert.entry_to_pb(entry) for entry in found.items]
-        return pb.ListLedgerEntriesResponse(entries=entries, next_page_token=found.next_page_token)
+        result = await self._accounts.list_entries(call.user_id, convert.filter_from_pb(request), page)
+        entries = [convert.entry_to_pb(entry) for entry in result.items]
+        return pb.ListLedgerEntriesResponse(entries=entries, next_page_token=result.next_page_token)
 
     async def GetSnapshot(self, request: pb.GetSnapshotRequest, call: Call) -> pb.GetSnapshotResponse:
         """All that is open of an account."""

@@ -123,17 +123,17 @@ class AccountService:
         )
         return await self._orders.create_order(user_id, new, traceparent, key)
 
-    async def list_trades(self, user_id: str, wanted: OrderFilter, page: Page) -> PageResult[Trade]:
+    async def list_trades(self, user_id: str, order_filter: OrderFilter, page: Page) -> PageResult[Trade]:
         """The user's trades, newest first."""
         await self._store.commit_log.durable()
         async with self._repositories.read() as repository:
-            return await repository.list_trades(user_id, wanted, page)
+            return await repository.list_trades(user_id, order_filter, page)
 
-    async def list_entries(self, user_id: str, wanted: OrderFilter, page: Page) -> PageResult[LedgerEntry]:
+    async def list_entries(self, user_id: str, order_filter: OrderFilter, page: Page) -> PageResult[LedgerEntry]:
         """The user's ledger entries, newest first."""
         await self._store.commit_log.durable()
         async with self._repositories.read() as repository:
-            return await repository.list_entries(user_id, wanted, page)
+            return await repository.list_entries(user_id, order_filter, page)
 
     async def get_snapshot(self, user_id: str, account_id: str) -> OpenState:
         """All that is open of an account. Raises NotFound."""

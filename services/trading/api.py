@@ -16,7 +16,7 @@ from services.trading import convert
 from services.trading.emulation.leases import Leases
 from services.trading.group_service import GroupService
 from services.trading.preview_service import PreviewService
-from services.trading.replace_service import ReplaceService, Wanted
+from services.trading.replace_service import ReplaceRequest, ReplaceService
 from services.trading.service import OrderService
 from services.trading.state.streams import Streams, UpdateKind
 
@@ -68,14 +68,14 @@ class OrderApi(rpc.OrderServiceServicer):
     async def ListOrders(self, request: pb.ListOrdersRequest, call: Call) -> pb.ListOrdersResponse:
         """Orders, newest first."""
         page = Page.of(request, call.user_id, (int, str))
-        found = await self._orders.list_orders(call.user_id, convert.filter_from_pb(request), page)
-        orders = [convert.order_to_pb(order) for order in found.items]
-        return pb.ListOrdersResponse(orders=orders, next_page_token=found.next_page_token)
+        result = await self._orders.list_orders(call.user_id, convert.filter_from_pb(request), page)
+        orders = [convert.order_to_pb(order) for order in result.items]
+        return pb.ListOrdersResponse(orders=orders, next_page_token=result.next_page_token)
 
     async def ReplaceOrder(self, request: pb.ReplaceOrderRequest, call: Call) -> pb.ReplaceOrderResponse:
         """Give an order other values."""
-        wanted = Wanted(from_text(request.quantity), from_text(request.price), from_text(request.stop_price))
-        order = await self._replacement.replace_order(call.user_id, request.order_id, wanted)
+        values = ReplaceRequest(from_text(request.quantity), from_text(request.price), from_text(request.stop_price))
+        order = await self._replacement.replace_order(call.user_id, request.order_id, values)
         return pb.ReplaceOrderResponse(order=convert.order_to_pb(order))
 
     async def CancelOrder(self, request: pb.CancelOrderRequest, call: Call) -> pb.CancelOrderResponse:
@@ -133,7 +133,7 @@ class OrderApi(rpc.OrderServiceServicer):
                     "cancel_protective_stops: only with cancel_on_disconnect", field="cancel_protective_stops"
                 )
             async for updates in following:
-                yield [convert.encode_news(one) for one in updates]
+                yield [convert.update_to_pb(one) for one in updates]
             return
         if not call.identity.has(CANCELS):
             raise Denied(f"cancel_on_disconnect: the permission {CANCELS} is needed", permission=CANCELS)
@@ -142,7 +142,7 @@ class OrderApi(rpc.OrderServiceServicer):
         async with self._leases.held(*terms) as leases:
             sequence_sent = False
             async for updates in following:
-                yield [convert.encode_news(one) for one in updates]
+                yield [convert.update_to_pb(one) for one in updates]
                 # Once the beginning is through: a sequence that is sent before could be resumed from.
                 if not sequence_sent and updates[-1].kind in (UpdateKind.SNAPSHOT_COMPLETE, UpdateKind.HEARTBEAT):
                     sequence_sent = True
@@ -152,7 +152,7 @@ class OrderApi(rpc.OrderServiceServicer):
         """Updates of all accounts."""
         resume = request.resume_after_sequence if request.HasField("resume_after_sequence") else None
         async for updates in self._streams.follow("", "", resume, HEARTBEAT_S):
-            yield [convert.encode_watched(one) for one in updates]
+            yield [convert.user_update_to_pb(one) for one in updates]
 
     async def CancelAccountOrders(
         self, request: pb.CancelAccountOrdersRequest, call: Call

@@ -75,10 +75,8 @@ def bind(context: ServiceContext) -> None:
         start.enforce_sessions,
     )
     statements = Statements(database)
-    commit_log = CommitLog(
-        database.writer(), statements, OutboxEvents(outbox), convert.encode_change, cache.last_prices
-    )
-    store = TradingStore(cache, commit_log, repositories, context.clock, convert.encode_change, convert.describe_change)
+    commit_log = CommitLog(database.writer(), statements, OutboxEvents(outbox), convert.change_to_pb, cache.last_prices)
+    store = TradingStore(cache, commit_log, repositories, context.clock, convert.change_to_pb, convert.describe_change)
     streams = Streams(
         context.clock,
         lambda: settings.value.stream_buffer,
@@ -187,11 +185,11 @@ def bind(context: ServiceContext) -> None:
     context.background("events", report_handler.follow)
     context.background("reconcile", reconciliation.run)
     context.background("prices", quotes.follow)
-    context.background("stops", stops.keep)
+    context.background("stops", stops.run)
     context.background("stops-retry", stops.retry)
-    context.background("day-ends", day_ends.keep)
-    context.background("self-trades", self_trade_prevention.keep)
-    context.background("leases", leases.keep)
+    context.background("day-ends", day_ends.run)
+    context.background("self-trades", self_trade_prevention.run)
+    context.background("leases", leases.run)
     context.background("instruments", instruments.refresh)
     context.background("trim", trim)
     context.background("settlement", Settlement(store, quotes).run)

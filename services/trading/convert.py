@@ -32,12 +32,12 @@ def time_to_pb(time_ns: int) -> Timestamp:
     return Timestamp(seconds=seconds, nanos=nanos)
 
 
-def time_of(message: Any, name: str) -> int:
+def time_from_pb(message: Any, name: str) -> int:
     """A message's timestamp field in nanoseconds, within what 64 bits hold; 0 when it is not set."""
     if not message.HasField(name):
         return 0
-    found = getattr(message, name)
-    return min(max(found.seconds * _NS + found.nanos, 1), _LATEST_NS)
+    timestamp = getattr(message, name)
+    return min(max(timestamp.seconds * _NS + timestamp.nanos, 1), _LATEST_NS)
 
 
 def group_orders_from_pb(
@@ -73,7 +73,7 @@ def new_order_from_pb(
         stop_price=from_text(request.stop_price),
         trailing_offset=from_text(request.trailing_offset),
         time_in_force=TimeInForce(request.time_in_force or TimeInForce.DAY),
-        expire_time_ns=time_of(request, "expire_time"),
+        expire_time_ns=time_from_pb(request, "expire_time"),
         position_effect=PositionEffect(effect or (PositionEffect.CLOSE if request.reduce_only else default)),
         strategy_id=request.strategy_id,
         reduce_only=request.reduce_only,
@@ -89,8 +89,8 @@ def filter_from_pb(request: Any) -> OrderFilter:
         order_id=getattr(request, "order_id", ""),
         strategy_id=getattr(request, "strategy_id", ""),
         statuses=list(getattr(request, "statuses", ())),
-        start_time_ns=time_of(request, "start_time"),
-        end_time_ns=time_of(request, "end_time"),
+        start_time_ns=time_from_pb(request, "start_time"),
+        end_time_ns=time_from_pb(request, "end_time"),
         open_only=getattr(request, "open_only", False),
     )
 
@@ -251,7 +251,7 @@ def entry_to_pb(entry: LedgerEntry) -> trading_pb2.LedgerEntry:
     )
 
 
-def encode_change(sequence: int, item: Order | OrderGroup | Trade | PositionView | AccountView) -> bytes:
+def change_to_pb(sequence: int, item: Order | OrderGroup | Trade | PositionView | AccountView) -> bytes:
     """A change as a message of StreamOrders."""
     # Put together from encoded parts, which saves a copy: field 1 is the sequence, 2 to 5 and 11 what it is about.
     if isinstance(item, Order):
@@ -267,25 +267,25 @@ def encode_change(sequence: int, item: Order | OrderGroup | Trade | PositionView
     return b"".join((b"\x08", _varint(sequence), field, _varint(len(payload)), payload))
 
 
-def encode_news(updates: StreamUpdate) -> bytes:
+def update_to_pb(update: StreamUpdate) -> bytes:
     """A message of a stream: a change, already encoded, or a control message of the stream."""
-    if updates.kind is UpdateKind.CHANGE:
-        return updates.payload
-    message = order_service_pb2.StreamOrdersResponse(sequence=updates.sequence)
-    if updates.kind is UpdateKind.SNAPSHOT_COMPLETE:
+    if update.kind is UpdateKind.CHANGE:
+        return update.payload
+    message = order_service_pb2.StreamOrdersResponse(sequence=update.sequence)
+    if update.kind is UpdateKind.SNAPSHOT_COMPLETE:
         message.snapshot_complete.SetInParent()
-    elif updates.kind is UpdateKind.HEARTBEAT:
-        message.heartbeat.time.CopyFrom(time_to_pb(updates.time_ns))
-    elif updates.kind is UpdateKind.GAP:
-        message.gap.first_sequence, message.gap.last_sequence = updates.first_sequence, updates.last_sequence
+    elif update.kind is UpdateKind.HEARTBEAT:
+        message.heartbeat.time.CopyFrom(time_to_pb(update.time_ns))
+    elif update.kind is UpdateKind.GAP:
+        message.gap.first_sequence, message.gap.last_sequence = update.first_sequence, update.last_sequence
     else:
-        message.end.reason, message.end.resume_after_sequence = updates.reason, updates.sequence
+        message.end.reason, message.end.resume_after_sequence = update.reason, update.sequence
     return message.SerializeToString()
 
 
-def encode_watched(updates: StreamUpdate) -> bytes:
+def user_update_to_pb(update: StreamUpdate) -> bytes:
     """The same as a message of WatchTrading: field 1 is the user, field 2 the message as it is, encoded once."""
-    payload, user = encode_news(updates), updates.user_id.encode()
+    payload, user = update_to_pb(update), update.user_id.encode()
     return b"".join((b"\x0a", _varint(len(user)), user, b"\x12", _varint(len(payload)), payload))
 
 

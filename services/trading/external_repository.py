@@ -39,8 +39,8 @@ class ExternalRepository:
 
     async def find_order(self, external_order_id: str) -> ExternalOrder | None:
         """An external order."""
-        found = await self._all(select(_ORDERS).where(_ORDERS.c.external_order_id == external_order_id))
-        return order_from_row(found[0]) if found else None
+        rows = await self._all(select(_ORDERS).where(_ORDERS.c.external_order_id == external_order_id))
+        return order_from_row(rows[0]) if rows else None
 
     async def has_trade(self, external_trade_id: str) -> bool:
         """Return whether an external trade is written."""
@@ -70,8 +70,8 @@ class ExternalRepository:
         query = select(_ORDERS.c.gateway, _ORDERS.c.venue_order_id, _ORDERS.c.reference, _ORDERS.c.symbol)
         open_ones = select(_OURS.c.order_id).where(_OURS.c.is_open)
         recent = or_(_ORDERS.c.update_time_ns >= since_ns, _ORDERS.c.order_id.in_(open_ones))
-        found = await self._all(query.where(_ORDERS.c.order_id != "", recent))
-        return {(row["gateway"], row["venue_order_id"]): (row["reference"], row["symbol"]) for row in found}
+        rows = await self._all(query.where(_ORDERS.c.order_id != "", recent))
+        return {(row["gateway"], row["venue_order_id"]): (row["reference"], row["symbol"]) for row in rows}
 
     async def booked(self, gateway: str, venue_trade_ids: Sequence[str]) -> set[tuple[str, str]]:
         """(venue's trade id, order id) of those that are in the books."""
@@ -84,22 +84,22 @@ class ExternalRepository:
             result |= {(row[0], row[1]) for row in await self._session.execute(query)}
         return result
 
-    async def list_orders(self, wanted: ExternalFilter, page: Page) -> PageResult[ExternalOrder]:
+    async def list_orders(self, external_filter: ExternalFilter, page: Page) -> PageResult[ExternalOrder]:
         """External orders, newest first."""
-        query = _narrow(select(_ORDERS), _ORDERS, wanted)
-        if wanted.open_only:
+        query = _narrow(select(_ORDERS), _ORDERS, external_filter)
+        if external_filter.open_only:
             query = query.where(_ORDERS.c.status.not_in([int(status) for status in FINISHED]))
-        if not wanted.include_adopted:
+        if not external_filter.include_adopted:
             query = query.where(_ORDERS.c.order_id == "")
         rows = await self._all(_paged(query, _ORDERS, "external_order_id", page))
         return page.slice(
             [order_from_row(row) for row in rows], lambda order: [order.create_time_ns, order.external_order_id]
         )
 
-    async def list_trades(self, wanted: ExternalFilter, page: Page) -> PageResult[ExternalTrade]:
+    async def list_trades(self, external_filter: ExternalFilter, page: Page) -> PageResult[ExternalTrade]:
         """External trades, newest first."""
-        query = _narrow(select(_TRADES), _TRADES, wanted)
-        if not wanted.include_adopted:
+        query = _narrow(select(_TRADES), _TRADES, external_filter)
+        if not external_filter.include_adopted:
             adopted = select(_ORDERS.c.external_order_id).where(_ORDERS.c.account_id != "")
             query = query.where(_TRADES.c.external_order_id.not_in(adopted))
         rows = await self._all(_paged(query, _TRADES, "external_trade_id", page))
@@ -111,9 +111,9 @@ class ExternalRepository:
         return (await self._session.execute(query)).mappings().all()
 
 
-def _narrow(query: Any, table: Any, wanted: ExternalFilter) -> Any:
+def _narrow(query: Any, table: Any, external_filter: ExternalFilter) -> Any:
     for name in ("gateway", "symbol", "external_order_id"):
-        if value := getattr(wanted, name):
+        if value := getattr(external_filter, name):
             query = query.where(table.c[name] == value)
     return query
 

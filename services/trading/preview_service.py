@@ -110,7 +110,7 @@ class PreviewService:
         quote = await self._quotes.fetch(orders[0].symbol, account.gateway)
         # Those that need something at once: the exits of a bracket close what is not there yet.
         first, members = orders[0], orders[:1] if kind is OrderGroupKind.BRACKET else orders
-        wanted = first.quantity
+        quantity = first.quantity
         violations: list[RedFireError] = []
         if first.reduce_only:
             most = self._pre_trade_checks.closable(account, first)
@@ -125,10 +125,10 @@ class PreviewService:
             prices = [preview.reference_price for preview, _ in looked_at[: len(members)]]
             priced = [price for price in prices if price is not None]
             terms = self._pre_trade_checks.terms(account, instrument)
-            reserved = money.total(terms.funds(price, wanted) for price in priced)
-            bounds.append(self._pre_trade_checks.affordable(account, instrument, priced, wanted) if priced else ZERO)
+            reserved = money.total(terms.funds(price, quantity) for price in priced)
+            bounds.append(self._pre_trade_checks.affordable(account, instrument, priced, quantity) if priced else ZERO)
             try:
-                self._pre_trade_checks.require_funds(account, [(instrument, price, wanted) for price in priced])
+                self._pre_trade_checks.require_funds(account, [(instrument, price, quantity) for price in priced])
             except RedFireError as refusal:
                 violations.append(refusal)
         else:

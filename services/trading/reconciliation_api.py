@@ -27,42 +27,42 @@ class ReconciliationApi(rpc.ReconciliationServiceServicer):
         self, request: pb.ListExternalOrdersRequest, call: Call
     ) -> pb.ListExternalOrdersResponse:
         """External orders, newest first."""
-        wanted = ExternalFilter(
+        external_filter = ExternalFilter(
             request.gateway, request.symbol, open_only=request.open_only, include_adopted=request.include_adopted
         )
-        found = await self._service.list_external_orders(wanted, Page.of(request, cursor=(int, str)))
-        orders = [external_order_to_pb(order) for order in found.items]
-        return pb.ListExternalOrdersResponse(external_orders=orders, next_page_token=found.next_page_token)
+        result = await self._service.list_external_orders(external_filter, Page.of(request, cursor=(int, str)))
+        orders = [external_order_to_pb(order) for order in result.items]
+        return pb.ListExternalOrdersResponse(external_orders=orders, next_page_token=result.next_page_token)
 
     async def ListExternalTrades(
         self, request: pb.ListExternalTradesRequest, call: Call
     ) -> pb.ListExternalTradesResponse:
         """External trades, newest first."""
-        wanted = ExternalFilter(
+        external_filter = ExternalFilter(
             request.gateway, request.symbol, request.external_order_id, include_adopted=request.include_adopted
         )
-        found = await self._service.list_external_trades(wanted, Page.of(request, cursor=(int, str)))
-        trades = [external_trade_to_pb(trade) for trade in found.items]
-        return pb.ListExternalTradesResponse(external_trades=trades, next_page_token=found.next_page_token)
+        result = await self._service.list_external_trades(external_filter, Page.of(request, cursor=(int, str)))
+        trades = [external_trade_to_pb(trade) for trade in result.items]
+        return pb.ListExternalTradesResponse(external_trades=trades, next_page_token=result.next_page_token)
 
     async def ListPositionDifferences(
         self, request: pb.ListPositionDifferencesRequest, call: Call
     ) -> pb.ListPositionDifferencesResponse:
         """Differences, by gateway, symbol and side."""
         page = Page.of(request, cursor=(str, str, str))
-        found = self._service.list_position_differences(request.gateway, page)
-        differences = [difference_to_pb(difference) for difference in found.items]
+        result = self._service.list_position_differences(request.gateway, page)
+        differences = [difference_to_pb(difference) for difference in result.items]
         return pb.ListPositionDifferencesResponse(
-            position_differences=differences, next_page_token=found.next_page_token
+            position_differences=differences, next_page_token=result.next_page_token
         )
 
     async def ListUncertainOrders(
         self, request: pb.ListUncertainOrdersRequest, call: Call
     ) -> pb.ListUncertainOrdersResponse:
         """Uncertain orders, oldest first."""
-        found = self._service.list_uncertain_orders(request.gateway, Page.of(request))
-        orders = [order_to_pb(order) for order in found.items]
-        return pb.ListUncertainOrdersResponse(orders=orders, next_page_token=found.next_page_token)
+        result = self._service.list_uncertain_orders(request.gateway, Page.of(request))
+        orders = [order_to_pb(order) for order in result.items]
+        return pb.ListUncertainOrdersResponse(orders=orders, next_page_token=result.next_page_token)
 
     async def AdoptExternalOrder(
         self, request: pb.AdoptExternalOrderRequest, call: Call

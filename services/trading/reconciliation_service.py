@@ -13,7 +13,7 @@ from services.kernel.paging import Page, PageResult
 from services.trading.domain import apply_reports
 from services.trading.domain.account import Account
 from services.trading.domain.external_orders import ExternalOrder, ExternalTrade
-from services.trading.domain.external_trades import take_back
+from services.trading.domain.external_trades import reverse_trade
 from services.trading.domain.money import ZERO
 from services.trading.domain.order import FINISHED, Delivery, Leg, Order, fingerprint
 from services.trading.domain.pre_trade_checks import InsufficientPosition
@@ -72,17 +72,17 @@ class ReconciliationService:
         self._instruments = instruments
         self._engine = engine
 
-    async def list_external_orders(self, wanted: ExternalFilter, page: Page) -> PageResult[ExternalOrder]:
+    async def list_external_orders(self, external_filter: ExternalFilter, page: Page) -> PageResult[ExternalOrder]:
         """External orders, newest first."""
         await self._store.commit_log.durable()
         async with self._repositories.read() as repository:
-            return await repository.list_orders(wanted, page)
+            return await repository.list_orders(external_filter, page)
 
-    async def list_external_trades(self, wanted: ExternalFilter, page: Page) -> PageResult[ExternalTrade]:
+    async def list_external_trades(self, external_filter: ExternalFilter, page: Page) -> PageResult[ExternalTrade]:
         """External trades, newest first."""
         await self._store.commit_log.durable()
         async with self._repositories.read() as repository:
-            return await repository.list_trades(wanted, page)
+            return await repository.list_trades(external_filter, page)
 
     def list_position_differences(self, gateway: str, page: Page) -> PageResult[PositionDifference]:
         """Differences, by gateway, symbol and side."""
@@ -90,22 +90,24 @@ class ReconciliationService:
         def key(difference: PositionDifference) -> list[str]:
             return [difference.gateway, difference.symbol, str(int(difference.side))]
 
-        found = sorted(self._reconciliation.position_differences, key=key)
+        differences = sorted(self._reconciliation.position_differences, key=key)
         if gateway:
-            found = [difference for difference in found if difference.gateway == gateway]
-        return page.slice([one for one in found if page.after is None or key(one) > page.after][: page.size + 1], key)
+            differences = [difference for difference in differences if difference.gateway == gateway]
+        return page.slice(
+            [one for one in differences if page.after is None or key(one) > page.after][: page.size + 1], key
+        )
 
     def list_uncertain_orders(self, gateway: str, page: Page) -> PageResult[Order]:
         """Uncertain orders, oldest first."""
         self._store.require_open()
-        found = [
+        orders = [
             order
             for order_id, order in sorted(self._store.cache.orders.items())
             if is_uncertain(order)
             and (not gateway or order.gateway == gateway)
             and (page.after is None or order_id > page.after[0])
         ]
-        return page.slice(found[: page.size + 1], lambda order: [order.order_id])
+        return page.slice(orders[: page.size + 1], lambda order: [order.order_id])
 
     async def adopt_external_order(
         self, external_order_id: str, account_id: str, order_id: str
@@ -140,7 +142,7 @@ class ReconciliationService:
                     changes.instruments.append(instrument)
                     if order.is_closing:
                         for booked in _booked(account, trades):  # as hand trades; as the order's they come again
-                            take_back(self._store.cache, account, booked, changes)
+                            reverse_trade(self._store.cache, account, booked, changes)
                     self._store.cache.accept(order, changes)
                     leg = Leg(0, order.position_effect, order.quantity, trading_day=order.trading_day)
                     order.legs, order.leg_count = [leg], 1
@@ -157,7 +159,7 @@ class ReconciliationService:
                 written = self._store.commit(changes)
         await written
         # Its fills may have been busted or corrected since, and others of it passed by.
-        self._reconciliation.read_again(order.gateway)
+        self._reconciliation.request_all_trades(order.gateway)
         return adopted, order
 
     async def cancel_external_order(self, external_order_id: str) -> ExternalOrder:
@@ -188,8 +190,8 @@ class ReconciliationService:
         earlier = await self._store.find_by_client(account_id, client_order_id)
         if earlier is not None:
             return _same(earlier, digest)
-        found = {(one.gateway, one.symbol, one.side): one for one in self._reconciliation.position_differences}
-        current = found.get(difference)
+        differences = {(one.gateway, one.symbol, one.side): one for one in self._reconciliation.position_differences}
+        current = differences.get(difference)
         if current is None:
             raise NotFound("position difference", f"{gateway} {symbol} {side.name}")
         if current.quantity != quantity:
@@ -228,7 +230,7 @@ class ReconciliationService:
             apply_reports.apply_trade_report(self._store.cache, order, report, changes)
             written = self._store.commit(changes)
         await written
-        self._reconciliation.want()
+        self._reconciliation.request()
         return order
 
     async def resolve_uncertain_order(self, order_id: str, status: OrderStatus, reason: str) -> Order:
@@ -251,10 +253,10 @@ class ReconciliationService:
         return order
 
     async def _get(self, external_order_id: str) -> ExternalOrder:
-        found = await self._externals.find_order(external_order_id)
-        if found is None:
+        external = await self._externals.find_order(external_order_id)
+        if external is None:
             raise NotFound("external order", external_order_id)
-        return found
+        return external
 
     async def _adopted_as(self, external: ExternalOrder, account_id: str, order_id: str) -> Order:
         order = await self._store.recall(external.order_id)
@@ -336,8 +338,8 @@ def is_uncertain(order: Order) -> bool:
 
 def _booked(account: Account, trades: list[ExternalTrade]) -> list[Trade]:
     """Those of an external order's trades that are in the account's books as hand trades."""
-    found = (account.external_trades.get(trade.venue_trade_id) for trade in trades)
-    return [trade for trade in found if trade is not None]
+    trades_booked = (account.external_trades.get(trade.venue_trade_id) for trade in trades)
+    return [trade for trade in trades_booked if trade is not None]
 
 
 def _leg_for(order: Order, external: ExternalOrder) -> Leg:

@@ -30,7 +30,7 @@ _WORKING = frozenset({OrderStatus.NEW, OrderStatus.PARTIALLY_FILLED})
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class ReplaceRequest:
     """The values that an order shall have; None: as it is."""
 
     quantity: Decimal | None = None
@@ -61,8 +61,8 @@ class ReplaceService:
         self._engine = engine
         self._tasks = tasks
 
-    async def replace_order(self, user_id: str, order_id: str, wanted: Wanted) -> Order:
-        """Change an open order to the wanted values; these again change nothing.
+    async def replace_order(self, user_id: str, order_id: str, request: ReplaceRequest) -> Order:
+        """Change an open order to the requested values; these again change nothing.
 
         Waits for an order that is not confirmed yet, as long as the caller does. Raises NotFound, OrderNotOpen,
         Invalid for values that this order cannot have, and what refuses a new order.
@@ -73,41 +73,41 @@ class ReplaceService:
             order = self._store.cache.find_order(order_id) or order
             if not order.is_open or order.status is OrderStatus.PENDING_CANCEL:
                 raise OrderNotOpen(f"the order is {order.status.name}", status=order.status.name)
-            if self._is_wanted(order, wanted):
+            if self._has_values(order, request):
                 return order
             if order.is_held or (order.status in _WORKING and order.replace_step is ReplaceStep.NONE):
                 break
             await self._store.changed(order_id)
-        new = self._with(order, wanted)
+        new = self._with(order, request)
         self._require_own_quantity(order, new)
         await self._check(order, new)
         # Risk was awaited: look again.
         self._store.require_open()
-        found = self._store.cache.orders.get(order_id)
-        if found is None or not (found.is_held or found.status in _WORKING):
+        current = self._store.cache.orders.get(order_id)
+        if current is None or not (current.is_held or current.status in _WORKING):
             raise OrderNotOpen
-        order = found
+        order = current
         if order.is_held:
             return await self._replace_held(order, new)
         return await self._replace_at_venue(order, new)
 
     @staticmethod
-    def _is_wanted(order: Order, wanted: Wanted) -> bool:
+    def _has_values(order: Order, request: ReplaceRequest) -> bool:
         quantity = order.quantity if order.pending_quantity is None else order.pending_quantity
         price = order.price if order.pending_price is None else order.pending_price
         return (
-            wanted.quantity in (None, quantity)
-            and wanted.price in (None, price)
-            and wanted.stop_price in (None, order.stop_price)
+            request.quantity in (None, quantity)
+            and request.price in (None, price)
+            and request.stop_price in (None, order.stop_price)
         )
 
     @staticmethod
-    def _with(order: Order, wanted: Wanted) -> NewOrder:
-        if wanted.price is not None and order.type not in LIMIT_TYPES:
+    def _with(order: Order, request: ReplaceRequest) -> NewOrder:
+        if request.price is not None and order.type not in LIMIT_TYPES:
             raise Invalid("price: only LIMIT and STOP_LIMIT orders have one", field="price")
-        if wanted.stop_price is not None and not (order.type in STOP_TYPES and order.is_held and not order.triggered):
+        if request.stop_price is not None and not (order.type in STOP_TYPES and order.is_held and not order.triggered):
             raise Invalid("stop_price: only a stop that waits for its trigger has one", field="stop_price")
-        quantity = order.quantity if wanted.quantity is None else wanted.quantity
+        quantity = order.quantity if request.quantity is None else request.quantity
         if quantity <= order.cumulative_quantity:
             done = plain(order.cumulative_quantity)
             raise Invalid(f"quantity: more than what is filled, {done}", field="quantity")
@@ -118,11 +118,11 @@ class ReplaceService:
             type=order.type,
             quantity=quantity,
             account_id=order.account_id,
-            price=order.price if wanted.price is None else wanted.price,
+            price=order.price if request.price is None else request.price,
             # Where a trailing stop is now need not be on a tick of its own accord.
-            stop_price=wanted.stop_price
+            stop_price=request.stop_price
             if order.type is OrderType.TRAILING_STOP
-            else wanted.stop_price or order.stop_price,
+            else request.stop_price or order.stop_price,
             trailing_offset=order.trailing_offset,
             time_in_force=order.time_in_force,
             expire_time_ns=order.expire_time_ns,

@@ -143,12 +143,12 @@ class TradingRepository:
 
     async def find_by_clients(self, keys: Sequence[tuple[str, str]]) -> dict[tuple[str, str], Order]:
         """The orders with these (account, client's id), as far as there are any."""
-        found: list[Any] = []
+        order_rows: list[Any] = []
         for start in range(0, len(keys), IN_AT_ONCE):
             key = tuple_(_ORDERS.c.account_id, _ORDERS.c.client_order_id)
-            found += await self._all(select(_ORDERS).where(key.in_(keys[start : start + IN_AT_ONCE])))
-        trade_ids = await self._trade_ids([row["order_id"] for row in found])
-        orders = [rows.order_from_row(row, trade_ids.get(row["order_id"], set())) for row in found]
+            order_rows += await self._all(select(_ORDERS).where(key.in_(keys[start : start + IN_AT_ONCE])))
+        trade_ids = await self._trade_ids([row["order_id"] for row in order_rows])
+        orders = [rows.order_from_row(row, trade_ids.get(row["order_id"], set())) for row in order_rows]
         return {(order.account_id, order.client_order_id): order for order in orders}
 
     async def find_trades(self, order_id: str, venue_trade_id: str) -> list[Trade]:
@@ -158,47 +158,47 @@ class TradingRepository:
             _TRADES.c.order_id == order_id,
             or_(name == venue_trade_id, name.startswith(f"{venue_trade_id}#", autoescape=True)),
         )
-        found = await self._all(query.order_by(_TRADES.c.create_time_ns, _TRADES.c.trade_id))
-        return [rows.trade_from_row(row) for row in found]
+        trade_rows = await self._all(query.order_by(_TRADES.c.create_time_ns, _TRADES.c.trade_id))
+        return [rows.trade_from_row(row) for row in trade_rows]
 
     async def get_order_group(self, user_id: str, order_group_id: str) -> OrderGroup:
         """A group with its orders. Raises NotFound."""
         query = select(_GROUPS).where(_GROUPS.c.user_id == user_id, _GROUPS.c.order_group_id == order_group_id)
-        found = await self._groups(await self._all(query), {})
-        if not found:
+        groups = await self._groups(await self._all(query), {})
+        if not groups:
             raise NotFound("order group", order_group_id)
-        return found[0]
+        return groups[0]
 
     async def find_order_group_by_client(self, account_id: str, client_order_group_id: str) -> OrderGroup | None:
         """The group with the client's id."""
         query = select(_GROUPS).where(
             _GROUPS.c.account_id == account_id, _GROUPS.c.client_order_group_id == client_order_group_id
         )
-        found = await self._groups(await self._all(query), {})
-        return found[0] if found else None
+        groups = await self._groups(await self._all(query), {})
+        return groups[0] if groups else None
 
-    async def list_orders(self, user_id: str, wanted: OrderFilter, page: Page) -> PageResult[Order]:
+    async def list_orders(self, user_id: str, order_filter: OrderFilter, page: Page) -> PageResult[Order]:
         """A user's orders, newest first."""
-        query = _narrow(select(_ORDERS), _ORDERS, user_id, wanted, page, "order_id")
-        if wanted.statuses:
-            query = query.where(_ORDERS.c.status.in_(list(wanted.statuses)))
-        if wanted.open_only:
+        query = _narrow(select(_ORDERS), _ORDERS, user_id, order_filter, page, "order_id")
+        if order_filter.statuses:
+            query = query.where(_ORDERS.c.status.in_(list(order_filter.statuses)))
+        if order_filter.open_only:
             query = query.where(_ORDERS.c.is_open)
-        found = [rows.order_from_row(row, set()) for row in await self._all(query)]
-        return page.slice(found, lambda order: [order.create_time_ns, order.order_id])
+        orders = [rows.order_from_row(row, set()) for row in await self._all(query)]
+        return page.slice(orders, lambda order: [order.create_time_ns, order.order_id])
 
-    async def list_trades(self, user_id: str, wanted: OrderFilter, page: Page) -> PageResult[Trade]:
+    async def list_trades(self, user_id: str, order_filter: OrderFilter, page: Page) -> PageResult[Trade]:
         """A user's trades, newest first."""
-        found = await self._all(_narrow(select(_TRADES), _TRADES, user_id, wanted, page, "trade_id"))
+        trade_rows = await self._all(_narrow(select(_TRADES), _TRADES, user_id, order_filter, page, "trade_id"))
         return page.slice(
-            [rows.trade_from_row(row) for row in found], lambda trade: [trade.create_time_ns, trade.trade_id]
+            [rows.trade_from_row(row) for row in trade_rows], lambda trade: [trade.create_time_ns, trade.trade_id]
         )
 
-    async def list_entries(self, user_id: str, wanted: OrderFilter, page: Page) -> PageResult[LedgerEntry]:
+    async def list_entries(self, user_id: str, order_filter: OrderFilter, page: Page) -> PageResult[LedgerEntry]:
         """A user's ledger entries, newest first."""
-        found = await self._all(_narrow(select(_LEDGER), _LEDGER, user_id, wanted, page, "entry_id"))
+        entry_rows = await self._all(_narrow(select(_LEDGER), _LEDGER, user_id, order_filter, page, "entry_id"))
         return page.slice(
-            [rows.entry_from_row(row) for row in found], lambda entry: [entry.create_time_ns, entry.entry_id]
+            [rows.entry_from_row(row) for row in entry_rows], lambda entry: [entry.create_time_ns, entry.entry_id]
         )
 
     async def list_leases(self) -> list[Lease]:
@@ -211,8 +211,8 @@ class TradingRepository:
         query = query.where(_COMMIT_LOG.c.sequence > after, _COMMIT_LOG.c.sequence <= through)
         if user_id:
             query = query.where(_COMMIT_LOG.c.user_id == user_id)
-        found = await self._session.execute(query.order_by(_COMMIT_LOG.c.sequence).limit(limit))
-        return [(row[0], row[1], row[2]) for row in found]
+        result = await self._session.execute(query.order_by(_COMMIT_LOG.c.sequence).limit(limit))
+        return [(row[0], row[1], row[2]) for row in result]
 
     async def trim_commit_log(self, through: int, most: int) -> bool:
         """Delete the oldest `most` rows of the commit log up to a sequence; returns whether there are more."""
@@ -224,22 +224,22 @@ class TradingRepository:
         await self._session.execute(delete(_COMMIT_LOG).where(_COMMIT_LOG.c.sequence <= until))  # type: ignore[arg-type]
         return last is not None
 
-    async def _groups(self, found: Sequence[Any], orders: dict[str, Order]) -> list[OrderGroup]:
+    async def _groups(self, group_rows: Sequence[Any], orders: dict[str, Order]) -> list[OrderGroup]:
         """Groups of their rows, of `orders` and what is missing of them."""
-        missing = [name for row in found for name in json.loads(row["order_ids"]) if name not in orders]
+        missing = [name for row in group_rows for name in json.loads(row["order_ids"]) if name not in orders]
         for start in range(0, len(missing), IN_AT_ONCE):
             some = missing[start : start + IN_AT_ONCE]
             trade_ids = await self._trade_ids(some)
             for row in await self._all(select(_ORDERS).where(_ORDERS.c.order_id.in_(some))):
                 orders[row["order_id"]] = rows.order_from_row(row, trade_ids.get(row["order_id"], set()))
-        return [rows.order_group_from_row(row, orders) for row in found]
+        return [rows.order_group_from_row(row, orders) for row in group_rows]
 
     async def _one_order(self, query: Select[Any]) -> Order | None:
-        found = await self._all(query)
-        if not found:
+        order_rows = await self._all(query)
+        if not order_rows:
             return None
-        trade_ids = await self._trade_ids([found[0]["order_id"]])
-        return rows.order_from_row(found[0], trade_ids.get(found[0]["order_id"], set()))
+        trade_ids = await self._trade_ids([order_rows[0]["order_id"]])
+        return rows.order_from_row(order_rows[0], trade_ids.get(order_rows[0]["order_id"], set()))
 
     async def _trade_ids(self, order_ids: list[str]) -> dict[str, set[str]]:
         result: dict[str, set[str]] = {}
@@ -254,15 +254,17 @@ class TradingRepository:
         return (await self._session.execute(query)).mappings().all()
 
 
-def _narrow(query: Select[Any], table: Any, user_id: str, wanted: OrderFilter, page: Page, key: str) -> Select[Any]:
+def _narrow(
+    query: Select[Any], table: Any, user_id: str, order_filter: OrderFilter, page: Page, key: str
+) -> Select[Any]:
     query = query.where(table.c.user_id == user_id)
     for name in ("account_id", "symbol", "order_id", "strategy_id"):
-        if value := getattr(wanted, name):
+        if value := getattr(order_filter, name):
             query = query.where(table.c[name] == value)
-    if wanted.start_time_ns:
-        query = query.where(table.c.create_time_ns >= wanted.start_time_ns)
-    if wanted.end_time_ns:
-        query = query.where(table.c.create_time_ns < wanted.end_time_ns)
+    if order_filter.start_time_ns:
+        query = query.where(table.c.create_time_ns >= order_filter.start_time_ns)
+    if order_filter.end_time_ns:
+        query = query.where(table.c.create_time_ns < order_filter.end_time_ns)
     if page.after is not None:
         time_ns, row_id = page.after
         query = query.where(

@@ -147,11 +147,11 @@ class OrderService:
         """The same, or None."""
         return await self._store.find_by_client(account_id, client_order_id)
 
-    async def list_orders(self, user_id: str, wanted: OrderFilter, page: Page) -> PageResult[Order]:
+    async def list_orders(self, user_id: str, order_filter: OrderFilter, page: Page) -> PageResult[Order]:
         """The user's orders, newest first."""
         await self._store.commit_log.durable()
         async with self._repositories.read() as repository:
-            return await repository.list_orders(user_id, wanted, page)
+            return await repository.list_orders(user_id, order_filter, page)
 
     async def cancel_order(self, user_id: str, order_id: str) -> Order:
         """Ask for a cancel; of a canceled order, the same answer. Raises NotFound, OrderNotOpen, RiskRefused."""
@@ -211,15 +211,15 @@ class OrderService:
         """
         account = self._cache.accounts[lease.account_id]
 
-        def wanted(order: Order) -> bool:
+        def is_leased(order: Order) -> bool:
             return lease.cancel_protective_stops or not (order.is_closing and order.type in STOP_TYPES)
 
-        return len(await self._cancel_accounts([account], wanted, Reason.CANCEL_ON_DISCONNECT))
+        return len(await self._cancel_accounts([account], is_leased, Reason.CANCEL_ON_DISCONNECT))
 
     async def _cancel_accounts(
         self,
         accounts: list[Account],
-        wanted: Callable[[Order], bool],
+        applies_to: Callable[[Order], bool],
         reason: str = "",
         check: Callable[[Order], Awaitable[RedFireError | None]] | None = None,
     ) -> list[Order]:
@@ -232,7 +232,7 @@ class OrderService:
             open_orders = [
                 order
                 for order in self._cache.open_orders(account.account_id)
-                if wanted(order)
+                if applies_to(order)
                 and order.status is not OrderStatus.PENDING_CANCEL
                 # Asked for since: it may still be refused, and nothing may build on it before.
                 and (account.account_id, order.client_order_id) not in self.accepting

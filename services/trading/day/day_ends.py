@@ -31,7 +31,7 @@ class DayEnds:
         self._calendar = calendar
         self._connected = connected
 
-    async def keep(self) -> None:
+    async def run(self) -> None:
         """Look at all orders concerned every second, until cancelled."""
         while True:
             await asyncio.sleep(CHECK_S)

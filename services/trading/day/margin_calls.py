@@ -50,16 +50,18 @@ class MarginCalls:
         store, cache = self._store, self._store.cache
         if not store.is_open or cache.accounts.get(account.account_id) is not account:
             return
-        found = self._equity_and_margin(account)
-        if found is None:
+        equity_and_margin = self._equity_and_margin(account)
+        if equity_and_margin is None:
             return
-        equity, margin = found
+        equity, margin = equity_and_margin
         if (equity < margin) == account.margin_call:
             return
         with store.begin(account.user_id) as changes:
             account.margin_call = equity < margin
             changes.accounts[account.account_id] = changes.account_rows[account.account_id] = account
-            changes.margin_calls.append(MarginCall(account.user_id, account.account_id, account.margin_call, *found))
+            changes.margin_calls.append(
+                MarginCall(account.user_id, account.account_id, account.margin_call, *equity_and_margin)
+            )
             store.commit(changes)
         text = "account %s: a margin call %s: equity %s, margin %s"
         state = "begins" if account.margin_call else "is over"

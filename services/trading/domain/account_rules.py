@@ -64,26 +64,26 @@ def account_violations(
     cache: TradingCache, account: Account, instrument: Instrument, order: NewOrder
 ) -> list[RedFireError]:
     """Violations by any order of the account in the instrument now, whatever its quantity and price."""
-    found: list[RedFireError] = []
+    violations: list[RedFireError] = []
     # A gateway that is not known yet is not connected, which is reported anyway.
     if account.gateway in cache.simulated:
         violation = gateway_violation(account.kind, account.gateway, cache.simulated)
         if violation is not None:
-            found.append(violation)
+            violations.append(violation)
     if cache.is_expired(account.gateway, instrument):
-        found.append(ContractExpired(symbol=instrument.symbol, expire_date=str(instrument.expire_date)))
+        violations.append(ContractExpired(symbol=instrument.symbol, expire_date=str(instrument.expire_date)))
     elif cache.enforces_sessions and not (
         order.type in STOP_TYPES or cache.days.takes_orders(account.gateway, instrument.symbol)  # stops wait here
     ):
-        found.append(MarketClosed(f"{instrument.symbol} is not in a session now", symbol=instrument.symbol))
+        violations.append(MarketClosed(f"{instrument.symbol} is not in a session now", symbol=instrument.symbol))
     if order.position_effect is not PositionEffect.OPEN:
-        return found
+        return violations
     if cache.currencies.terms(instrument, account.currency) is None:
         text = f"{instrument.symbol} is in {instrument.currency}, the account in {account.currency}, and no rate is set"
-        found.append(CurrencyMismatch(text, currency=instrument.currency, account_currency=account.currency))
+        violations.append(CurrencyMismatch(text, currency=instrument.currency, account_currency=account.currency))
     if account.margin_call:
         equity = account.equity(cache.last_prices.of(account.gateway))
-        found.append(MarginCalled(equity=plain(equity), margin=plain(account.margin)))
+        violations.append(MarginCalled(equity=plain(equity), margin=plain(account.margin)))
     if account.kind is AccountKind.LIVE and not account.is_reported:
-        found.append(NotReported(f"{account.gateway} has not reported the account yet", gateway=account.gateway))
-    return found
+        violations.append(NotReported(f"{account.gateway} has not reported the account yet", gateway=account.gateway))
+    return violations

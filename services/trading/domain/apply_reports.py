@@ -103,16 +103,16 @@ def apply_trade_report(
     trading_day = cache.learn_day(order.gateway, order.symbol, report.trading_day, changes)
     # What is booked in its place, because it was not known to be ours, or not reported in time.
     stands_for = (
-        external_trades.standing_for(cache, account, report, order.side, effect) if account.external_trades else []
+        external_trades.superseded_trades(cache, account, report, order.side, effect) if account.external_trades else []
     )
     if stands_for and order.is_closing:
-        external_trades.make_way(cache, account, report, stands_for, changes)
+        external_trades.reverse_superseded(cache, account, report, stands_for, changes)
     closes = effect if corrects is None else corrects.closed_effect
     realized, closed_today = book_position(cache, account, order, closes, report, trading_day, changes)
     if corrects is not None:
         closed_today = min(corrects.closed_today, report.quantity)  # on its own day, which may be over
     if stands_for and not order.is_closing:
-        external_trades.make_way(cache, account, report, stands_for, changes)
+        external_trades.reverse_superseded(cache, account, report, stands_for, changes)
     commission = cache.terms(account, order.symbol).commission(report.price, report.quantity, closed_today)
     changes.entries += ledger.post(account, LedgerEntryKind.COMMISSION, -commission, trade_id, changes.now_ns)
     changes.entries += ledger.post(account, LedgerEntryKind.REALIZED_PNL, realized, trade_id, changes.now_ns)
@@ -179,7 +179,7 @@ def cancel(cache: TradingCache, order: Order, changes: ChangeSet, reason: str = 
 
 
 def adopt_replacement(cache: TradingCache, order: Order, changes: ChangeSet) -> None:
-    """The wanted values are the order's own now."""
+    """The requested values are the order's own now."""
     assert order.pending_quantity is not None
     for leg in order.legs:  # one: an order of several is replaced by canceling them
         leg.quantity += order.pending_quantity - order.quantity
@@ -242,7 +242,7 @@ def not_sent(cache: TradingCache, order: Order, leg: Leg, changes: ChangeSet) ->
     leg.announced_reason, leg.announced_message = Reason.NOT_SENT, "the gateway never had it"
     held_over = _is_held_over(cache, order, OrderStatus.REJECTED, leg, changes.now_ns)
     if order.status is OrderStatus.PENDING_CANCEL or (leg.number and not held_over):
-        leg.announced_status = OrderStatus.CANCELED  # it was a replacement, or its cancel was wanted anyway
+        leg.announced_status = OrderStatus.CANCELED  # it was a replacement, or its cancel was requested anyway
     changes.order(order)
     settle(cache, order, changes)
 
@@ -272,7 +272,7 @@ def settle(cache: TradingCache, order: Order, changes: ChangeSet) -> None:
         growing = False  # it was filled before the amend came
     if order.cumulative_quantity >= order.quantity and not growing:
         if _is_live(order):
-            changes.cancels.append(order.order_id)  # more was sent than is wanted by now
+            changes.cancels.append(order.order_id)  # more was sent than is needed by now
         elif order.entry_open and not _is_to_end(order):
             order.legs = []  # an exit that may come to stand for more: its group decides
             return
@@ -302,7 +302,7 @@ def settle(cache: TradingCache, order: Order, changes: ChangeSet) -> None:
     )  # it was to be filled at once or not at all, and protects nothing
     if order.is_retried and ended.announced_reason in TEMPORARY and not killed and not _is_to_end(order):
         if order.replace_step is not ReplaceStep.NONE:
-            adopt_replacement(cache, order, changes)  # it is sent again as it was wanted
+            adopt_replacement(cache, order, changes)  # it is sent again as requested
         rearm(order, ended.announced_reason, changes)
         return
     if status is OrderStatus.REJECTED and order.cumulative_quantity:

@@ -97,9 +97,9 @@ class TradingCache:
         instrument = self.instruments[symbol]
         if instrument.currency == account.currency:
             return instrument
-        found = self.currencies.terms(instrument, account.currency)
-        if found is not None:
-            return found
+        converted = self.currencies.terms(instrument, account.currency)
+        if converted is not None:
+            return converted
         log.error("there is no rate for %s/%s: %s", instrument.currency, account.currency, symbol)
         held = next((p for (name, _), p in account.positions.items() if name == symbol), None)
         rate = held.contract_size / instrument.contract_size if held is not None else ONE
@@ -276,8 +276,8 @@ class TradingCache:
 
     def trim_hold(self, order: Order, changes: ChangeSet) -> None:
         """Release what a closing order holds beyond what may still trade of it."""
-        wanted = max(order.leaves_quantity, (order.pending_quantity or ZERO) - order.cumulative_quantity)
-        excess = order.hold_today + order.hold_yesterday - wanted
+        needed = max(order.leaves_quantity, (order.pending_quantity or ZERO) - order.cumulative_quantity)
+        excess = order.hold_today + order.hold_yesterday - needed
         position = self.accounts[order.account_id].positions.get((order.symbol, order.position_side))
         if excess <= 0 or position is None:
             return

@@ -34,8 +34,8 @@ class Currencies:
     def at_rate(self, instrument: Instrument, into: str, rate: Decimal) -> Instrument:
         """The instrument's terms at a rate."""
         key = (instrument.symbol, into, rate)
-        found = self._terms.get(key)
-        if found is None or found[0] is not instrument:
+        cached = self._terms.get(key)
+        if cached is None or cached[0] is not instrument:
             converted = replace(
                 instrument,
                 currency=into,
@@ -43,5 +43,5 @@ class Currencies:
                 commission_fixed=money.amount(money.product(instrument.commission_fixed, rate)),
                 close_today_commission_fixed=money.amount(money.product(instrument.close_today_commission_fixed, rate)),
             )
-            found = self._terms[key] = (instrument, converted)
-        return found[1]
+            cached = self._terms[key] = (instrument, converted)
+        return cached[1]

@@ -62,7 +62,7 @@ def book_external(cache: TradingCache, account: Account, report: FillReport, cha
         if booked is None and report.side is not None:
             _book_new(cache, account, report, changes)
     elif booked is not None:
-        take_back(cache, account, booked, changes)
+        reverse_trade(cache, account, booked, changes)
         if report.kind is TradeKind.CORRECTION:
             again = replace(report, side=booked.side, position_effect=booked.position_effect)
             again = replace(again, venue_trade_id=f"{report.venue_trade_id}#1", trading_day=booked.trading_day)
@@ -74,9 +74,9 @@ def _book_new(
 ) -> None:
     assert report.side is not None
     order = _order(account, report.symbol, report.side, report.position_effect, report.quantity)
-    stands_for = standing_for(cache, account, report, report.side, report.position_effect)
+    stands_for = superseded_trades(cache, account, report, report.side, report.position_effect)
     if order.is_closing:
-        make_way(cache, account, report, stands_for, changes)
+        reverse_superseded(cache, account, report, stands_for, changes)
         position = account.positions.get((order.symbol, order.position_side))
         missing = report.quantity - (position.quantity if position is not None else ZERO)
         if missing > 0:  # it was held at the venue, or it could not have been closed
@@ -85,9 +85,9 @@ def _book_new(
             adjust(cache, account, order.symbol, order.position_side, opened, missing - opened, report.price,
                    report.time_ns, changes)  # fmt: skip
     trading_day = cache.learn_day(account.gateway, report.symbol, report.trading_day, changes)
-    _cache(cache, account, order, report, trading_day, True, changes, corrects_trade_id)
+    _book(cache, account, order, report, trading_day, True, changes, corrects_trade_id)
     if not order.is_closing:
-        make_way(cache, account, report, stands_for, changes)
+        reverse_superseded(cache, account, report, stands_for, changes)
 
 
 def adjust(
@@ -120,7 +120,7 @@ def adjust(
         trading_day = day if of_today or not opens else 0
         if opens and not of_today:
             cache.roll(position_booking.position_of(cache, account, order, side), changes)
-        trade = _cache(cache, account, order, report, trading_day, False, changes, "")
+        trade = _book(cache, account, order, report, trading_day, False, changes, "")
         metrics.adjusted.labels(account.gateway).inc()
         log.warning(
             "account %s: %s %s of %s at %s, as gateway %s has it",
@@ -129,7 +129,7 @@ def adjust(
         changes.external.append(ExternalActivity(account.gateway, "position", symbol, trade.venue_trade_id, quantity))
 
 
-def _cache(
+def _book(
     cache: TradingCache,
     account: Account,
     order: Order,
@@ -160,14 +160,14 @@ def _cache(
     return trade
 
 
-def standing_for(
+def superseded_trades(
     cache: TradingCache, account: Account, report: FillReport, side: Side, effect: PositionEffect
 ) -> list[Trade]:
     """Trades booked in place of a reported one of this side and effect: itself as nobody's, else adjustments."""
     same = account.external_trades.get(report.venue_trade_id)
     if same is not None:
         return [same]
-    found = [
+    adjustments = [
         trade
         for trade in account.external_trades.values()
         if trade.venue_trade_id.startswith(ADJUSTMENT)
@@ -176,7 +176,9 @@ def standing_for(
         and report.time_ns <= trade.time_ns + CLOCKS_DIFFER_NS
         and _is_of_its_day(cache, account, trade, report)
     ]
-    return sorted(found, key=lambda trade: trade.time_ns)  # what is reported now was in the first that came after it
+    return sorted(
+        adjustments, key=lambda trade: trade.time_ns
+    )  # what is reported now was in the first that came after it
 
 
 def _is_of_its_day(cache: TradingCache, account: Account, trade: Trade, report: FillReport) -> bool:
@@ -185,7 +187,7 @@ def _is_of_its_day(cache: TradingCache, account: Account, trade: Trade, report: 
     return reported == trade.trading_day if trade.trading_day else reported < today
 
 
-def make_way(
+def reverse_superseded(
     cache: TradingCache, account: Account, report: FillReport, stands_for: Iterable[Trade], changes: ChangeSet
 ) -> None:
     """Take back what stands for a reported trade: before a closing one is booked, after an opening one.
@@ -198,10 +200,10 @@ def make_way(
             return
         taken = min(quantity, trade.quantity)
         quantity -= taken
-        take_back(cache, account, trade, changes, taken)
+        reverse_trade(cache, account, trade, changes, taken)
 
 
-def take_back(
+def reverse_trade(
     cache: TradingCache, account: Account, trade: Trade, changes: ChangeSet, quantity: Decimal | None = None
 ) -> None:
     """Reverse a trade without an order, as a bust does; where only so much of it is reversed, the rest is another."""
@@ -233,7 +235,7 @@ def take_back(
 
 
 def _order(account: Account, symbol: str, side: Side, effect: PositionEffect, quantity: Decimal) -> Order:
-    """The order that positions are booked by; it is in no cache and holds nothing."""
+    """The order that positions are booked by; none of the cache, and holds nothing."""
     return Order(
         "", "", account.user_id, account.account_id, account.gateway, symbol, side, OrderType.LIMIT, TimeInForce.DAY,
         effect, quantity, None, None, None, 0, "", "", "", 0, 0, ZERO,

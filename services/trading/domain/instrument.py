@@ -56,12 +56,12 @@ class Instrument:
 
     def funds(self, price: Decimal, quantity: Decimal) -> Decimal:
         """Return what an opening order of so many contracts holds: margin and commission."""
-        found = self._funds.get((price, quantity))
-        if found is None:
+        funds = self._funds.get((price, quantity))
+        if funds is None:
             if len(self._funds) >= MOST_FUNDS:
                 self._funds.clear()
-            found = self._funds[price, quantity] = self.margin(price, quantity) + self.commission(price, quantity)
-        return found
+            funds = self._funds[price, quantity] = self.margin(price, quantity) + self.commission(price, quantity)
+        return funds
 
     @property
     def splits_close(self) -> bool:

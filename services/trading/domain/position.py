@@ -149,7 +149,7 @@ class Position:
         self._margin()
         return realized
 
-    def take_out(self, price: Decimal, today: Decimal, older: Decimal) -> Decimal:
+    def reverse_opening(self, price: Decimal, today: Decimal, older: Decimal) -> Decimal:
         """Undo the opening of contracts at a price; what is left of cost when nothing else is left is realised."""
         self.cost -= money.amount(money.product(price, today + older, self.contract_size))
         self.day_quantity -= today
@@ -162,7 +162,7 @@ class Position:
         self._margin()
         return realized
 
-    def put_back(self, cost: Decimal, today: Decimal, older: Decimal) -> None:
+    def reverse_closing(self, cost: Decimal, today: Decimal, older: Decimal) -> None:
         """Undo the closing of contracts that had cost so much."""
         self.cost += cost
         self.day_quantity += today

@@ -40,7 +40,7 @@ def book_position(
         today = yesterday = ZERO
     else:
         _roll(cache, position, trading_day, changes)
-        today, yesterday = _take(cache, order, effect, position, report.quantity, trading_day)
+        today, yesterday = _closed_contracts(cache, order, effect, position, report.quantity, trading_day)
     realized = ZERO
     if position is not None and today + yesterday:
         account.margin -= position.margin
@@ -64,7 +64,7 @@ def _roll(cache: TradingCache, position: Position, trading_day: int, changes: Ch
         cache.roll(position, changes, trading_day)
 
 
-def _take(
+def _closed_contracts(
     cache: TradingCache, order: Order, effect: PositionEffect, position: Position, quantity: Decimal, trading_day: int
 ) -> tuple[Decimal, Decimal]:
     """(today's, yesterday's) contracts that a closing fill takes.
@@ -131,7 +131,7 @@ def unbook_position(cache: TradingCache, account: Account, trade: Trade, changes
     is_long = (trade.side is Side.BUY) == opened
     side = PositionSide.LONG if is_long else PositionSide.SHORT
     if opened:
-        return _take_out(cache, account, side, trade, changes)
+        return _reverse_opening(cache, account, side, trade, changes)
     position = position_of(cache, account, trade, side)
     cache.roll(position, changes)
     value = money.amount(money.product(trade.price, trade.quantity, position.contract_size))
@@ -139,7 +139,7 @@ def unbook_position(cache: TradingCache, account: Account, trade: Trade, changes
     # Not by its effect: what an order sent yesterday closes of today's contracts is yesterday's when it trades.
     today = trade.closed_today if trade.trading_day == position.trading_day else ZERO
     account.margin -= position.margin
-    position.put_back(cost, today, trade.quantity - today)
+    position.reverse_closing(cost, today, trade.quantity - today)
     # What it realised is taken back from the ledger, and from the position's sum.
     position.realized_pnl -= trade.realized_pnl
     account.margin += position.margin
@@ -147,7 +147,9 @@ def unbook_position(cache: TradingCache, account: Account, trade: Trade, changes
     return ZERO
 
 
-def _take_out(cache: TradingCache, account: Account, side: PositionSide, trade: Trade, changes: ChangeSet) -> Decimal:
+def _reverse_opening(
+    cache: TradingCache, account: Account, side: PositionSide, trade: Trade, changes: ChangeSet
+) -> Decimal:
     position = account.positions.get((trade.symbol, side))
     taken, realized = ZERO, ZERO
     if position is not None:
@@ -156,7 +158,7 @@ def _take_out(cache: TradingCache, account: Account, side: PositionSide, trade: 
         today_first = trade.trading_day == position.trading_day
         today, older = split(taken, position.day_quantity, position.older_quantity, today_first)
         account.margin -= position.margin
-        realized = position.take_out(trade.price, today, older)
+        realized = position.reverse_opening(trade.price, today, older)
         account.margin += position.margin
         changes.position(position)
         cache.trim_holds(position, changes)

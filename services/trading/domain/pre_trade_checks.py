@@ -158,50 +158,52 @@ class PreTradeChecks:
 
         Without `holds` it is not asked whether there is enough to close or to open with.
         """
-        found = self.value_violations(instrument, quote, order)
+        violations = self.value_violations(instrument, quote, order)
         if instrument.gateway and not self._quotes.same_market(instrument.gateway, account.gateway):
             text = f"{order.symbol} is traded at {instrument.gateway}, the account trades at {account.gateway}"
-            found.append(SymbolAtOtherGateway(text, symbol_gateway=instrument.gateway, gateway=account.gateway))
+            violations.append(SymbolAtOtherGateway(text, symbol_gateway=instrument.gateway, gateway=account.gateway))
         refused = account_violations(self._cache, account, instrument, order)
-        found += refused
+        violations += refused
         if not self._connected(account.gateway):
-            found.append(
+            violations.append(
                 GatewayDisconnected(f"the gateway {account.gateway} is not connected", gateway=account.gateway)
             )
         if price is None:
-            found.append(NoLiquidity(f"{order.symbol} has no price yet", symbol=order.symbol))
-            return found
-        found += self.quote_violations(account.gateway, order, quote)
+            violations.append(NoLiquidity(f"{order.symbol} has no price yet", symbol=order.symbol))
+            return violations
+        violations += self.quote_violations(account.gateway, order, quote)
         if holds and not any(isinstance(violation, CurrencyMismatch) for violation in refused):
-            found += self.holding_violations(account, instrument, order, price)
-        return found
+            violations += self.holding_violations(account, instrument, order, price)
+        return violations
 
     def value_violations(self, instrument: Instrument, quote: Quote | None, order: NewOrder) -> list[RedFireError]:
         """Violations by quantity and prices."""
-        found: list[RedFireError] = []
+        violations: list[RedFireError] = []
         step, least = instrument.quantity_step, instrument.min_quantity
         if not money.is_multiple(order.quantity, step) or order.quantity < least:
             text = f"quantity: a multiple of {plain(step)}, at least {plain(least)}"
-            found.append(QuantityOffStep(text, field="quantity", quantity_step=plain(step), min_quantity=plain(least)))
+            violations.append(
+                QuantityOffStep(text, field="quantity", quantity_step=plain(step), min_quantity=plain(least))
+            )
         tick = instrument.price_tick
         for field in ("price", "stop_price", "trailing_offset"):
             value: Decimal | None = getattr(order, field)
             if value is not None and abs(value) >= _PRICELESS:
                 # With a last price or the buffer on top they would be more than an amount may be.
-                found.append(Invalid(f"{field}: no market has such prices", field=field))
+                violations.append(Invalid(f"{field}: no market has such prices", field=field))
             if value is not None and not money.is_multiple(value, tick):
                 text = f"{field}: a multiple of {plain(tick)}"
-                found.append(PriceOffTick(text, field=field, price_tick=plain(tick)))
+                violations.append(PriceOffTick(text, field=field, price_tick=plain(tick)))
         if order.price is not None and quote is not None:
             above = quote.limit_up is not None and order.price > quote.limit_up
             below = quote.limit_down is not None and order.price < quote.limit_down
             if above or below:
                 limits = {"limit_up": quote.limit_up, "limit_down": quote.limit_down, "value": order.price}
-                found.append(PriceOutsideLimits("", reason=None, **{k: to_text(v) for k, v in limits.items()}))
+                violations.append(PriceOutsideLimits("", reason=None, **{k: to_text(v) for k, v in limits.items()}))
         if order.stop_price is not None and order.stop_price <= 0 and quote is not None and quote.limit_down:
             # Another day's limits may reach a stop that today's do not, but not where prices are above 0.
-            found.append(Invalid("stop_price: this market has no such prices", field="stop_price"))
-        return found
+            violations.append(Invalid("stop_price: this market has no such prices", field="stop_price"))
+        return violations
 
     def takes_orders(self, symbol: str, gateway: str) -> bool:
         """Return whether the market is in an auction or open now."""
@@ -215,11 +217,11 @@ class PreTradeChecks:
 
     def quote_violations(self, gateway: str, order: NewOrder, quote: Quote | None) -> list[RedFireError]:
         """Violations by an order in this market: priced by an old quote, or post-only and about to trade."""
-        found: list[RedFireError] = []
+        violations: list[RedFireError] = []
         if order.post_only and not self._posts(gateway):
-            found.append(PostOnlyUnsupported(f"{gateway} has no post-only orders", gateway=gateway))
+            violations.append(PostOnlyUnsupported(f"{gateway} has no post-only orders", gateway=gateway))
         if quote is None:
-            return found
+            return violations
         opens = order.position_effect is PositionEffect.OPEN
         by_quote = (opens and order.type is OrderType.MARKET) or (
             order.type is OrderType.TRAILING_STOP and order.stop_price is None
@@ -227,14 +229,14 @@ class PreTradeChecks:
         if by_quote and self.is_stale(order.symbol, gateway, quote):
             age_s = round(self._quotes.age_s(quote))
             text = f"the last price of {order.symbol} is {age_s} s old"
-            found.append(StalePrice(text, age_s=age_s, max_quote_age_s=self._settings.value.max_quote_age_s))
+            violations.append(StalePrice(text, age_s=age_s, max_quote_age_s=self._settings.value.max_quote_age_s))
         if order.post_only and order.price is not None:
             best = quote.ask if order.side is Side.BUY else quote.bid
             crosses = float(order.price) >= best if order.side is Side.BUY else float(order.price) <= best
             if best and crosses and not self.is_stale(order.symbol, gateway, quote):
                 text = f"price: {plain(order.price)} would trade at once, the other side is at {best:g}"
-                found.append(PostOnlyWouldTrade(text, price=plain(order.price), best=f"{best:g}"))
-        return found
+                violations.append(PostOnlyWouldTrade(text, price=plain(order.price), best=f"{best:g}"))
+        return violations
 
     def reduced(self, account: Account, order: NewOrder) -> NewOrder:
         """A reduce-only order cut to what there is to reduce; every other order as it is.

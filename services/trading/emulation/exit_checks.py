@@ -35,9 +35,9 @@ class ExitChecks:
         """The groups whose exits may wait no more, as orders ended in a step."""
         if not self._waiting or not changes.finished:
             return set()
-        found = {name for name in self._waiting if name in self._cache.groups}
+        groups = {name for name in self._waiting if name in self._cache.groups}
         self._waiting.clear()  # those that still wait are added again
-        return found
+        return groups
 
     def look_at(self, changes: ChangeSet) -> None:
         """Ask about the exits that a step holds back."""
@@ -63,14 +63,14 @@ class ExitChecks:
             )  # fmt: skip
         finally:
             self._asking.discard(order_id)
-        found = self._cache.orders.get(order_id)
-        if found is None or not self._store.is_open:
+        current = self._cache.orders.get(order_id)
+        if current is None or not self._store.is_open:
             return  # it ended meanwhile, or is asked about again when the books are read
-        with self._store.begin(found.user_id) as changes:
+        with self._store.begin(current.user_id) as changes:
             for other_id in asked:
-                found.crossed[other_id] = other_id in answer.cancel_first
+                current.crossed[other_id] = other_id in answer.cancel_first
                 other = self._cache.orders.get(other_id)
-                if found.crossed[other_id] and other is not None and other.status is not OrderStatus.PENDING_CANCEL:
+                if current.crossed[other_id] and other is not None and other.status is not OrderStatus.PENDING_CANCEL:
                     apply_reports.cancel(self._cache, other, changes, Reason.SELF_TRADE)
-            changes.order(found)  # its group is settled with the step, or Stops look at it again
+            changes.order(current)  # its group is settled with the step, or Stops look at it again
             self._store.commit(changes)

@@ -82,7 +82,7 @@ class Leases:
             for account in accounts:
                 self._release(account.account_id)
 
-    async def keep(self) -> None:
+    async def run(self) -> None:
         """Cancel the orders of leases whose time is over, until cancelled."""
         while True:
             await asyncio.sleep(LOOK_EVERY_S)

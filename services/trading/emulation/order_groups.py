@@ -91,7 +91,7 @@ def settle_group(cache: TradingCache, group: OrderGroup, changes: ChangeSet) -> 
     if not group.is_open:
         filled = sum((order.cumulative_quantity for order in group.members), ZERO)
         if not group.closes and filled > group.quantity:
-            log.warning("group %s opened %s, %s were wanted", group.order_group_id, filled, group.quantity)
+            log.warning("group %s opened %s, %s were ordered", group.order_group_id, filled, group.quantity)
         cache.forget_group(group)
         group.update_time_ns = changes.now_ns
         changes.groups[group.order_group_id] = group
@@ -188,20 +188,20 @@ def _send(cache: TradingCache, group: OrderGroup, order: Order, changes: ChangeS
     send_triggered(cache, order, changes)
 
 
-def _hold(cache: TradingCache, members: list[Order], wanted: Decimal, changes: ChangeSet) -> Decimal:
-    """Let the members together hold `wanted` of the position, or what there is; answers how much they hold."""
+def _hold(cache: TradingCache, members: list[Order], needed: Decimal, changes: ChangeSet) -> Decimal:
+    """Let the members together hold `needed` of the position, or what there is; answers how much they hold."""
     first = next((order for order in members if order.legs), members[0])
     held = sum((order.hold_today + order.hold_yesterday for order in members), ZERO)
-    if held < wanted:
+    if held < needed:
         position = cache.accounts[first.account_id].positions.get((first.symbol, first.position_side))
-        more = min(wanted - held, position.closable(first.position_effect)) if position is not None else ZERO
+        more = min(needed - held, position.closable(first.position_effect)) if position is not None else ZERO
         if more > 0 and cache.hold_more(first, more, changes):
             changes.order(first)
             held += more
     for order in sorted(members, key=lambda order: bool(order.legs)):
-        if held > wanted:
-            held -= cache.release_hold(order, held - wanted, changes)
-    return min(held, wanted)
+        if held > needed:
+            held -= cache.release_hold(order, held - needed, changes)
+    return min(held, needed)
 
 
 def _end(cache: TradingCache, group: OrderGroup, order: Order, changes: ChangeSet) -> None:

@@ -43,7 +43,7 @@ class SelfTradePrevention:
             for order_id in list(self._waiting):
                 self._look(order_id, changes)
 
-    async def keep(self) -> None:
+    async def run(self) -> None:
         """Refuse what has waited too long, until cancelled."""
         while True:
             await asyncio.sleep(LOOK_EVERY_S)
@@ -82,5 +82,5 @@ class SelfTradePrevention:
                 apply_reports.send(self._cache, order, changes)
 
     def _others(self, order: Order) -> list[Order]:
-        found = (self._cache.orders.get(order_id) for order_id in order.cancel_first.split())
-        return [other for other in found if other is not None and other.user_id == order.user_id]
+        orders = (self._cache.orders.get(order_id) for order_id in order.cancel_first.split())
+        return [other for other in orders if other is not None and other.user_id == order.user_id]

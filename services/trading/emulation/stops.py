@@ -132,7 +132,7 @@ class Stops:
             if order is not None and order.gateway == gateway:
                 self._rearmed[order_id] = (FIRST_PAUSE_S, now)
 
-    async def keep(self) -> None:
+    async def run(self) -> None:
         """Write down how far trailing stops have moved, and end orders whose time is over, until cancelled."""
         while True:
             await asyncio.sleep(HOUSEKEEPING_S)
@@ -222,13 +222,13 @@ class Stops:
         """Follow the best price; never loosen."""
         assert order.trailing_offset is not None
         if order.side is Side.BUY:
-            wanted = price + order.trailing_offset
-            better = order.stop_price is None or wanted < order.stop_price
+            stop_price = price + order.trailing_offset
+            better = order.stop_price is None or stop_price < order.stop_price
         else:
-            wanted = price - order.trailing_offset
-            better = order.stop_price is None or wanted > order.stop_price
+            stop_price = price - order.trailing_offset
+            better = order.stop_price is None or stop_price > order.stop_price
         if better:
-            order.stop_price = wanted
+            order.stop_price = stop_price
             self._moved.add(order.order_id)
 
     # Sending
@@ -275,21 +275,21 @@ class Stops:
             )
         finally:
             self._checking.discard(order_id)
-        found = self._store.cache.orders.get(order_id)
-        if found is None or not found.is_held or not self._store.is_open:
+        current = self._store.cache.orders.get(order_id)
+        if current is None or not current.is_held or not self._store.is_open:
             return  # canceled meanwhile, or the books are read anew
-        if found.stop_price != stop_price:
-            self.add(found)  # it was moved meanwhile, and may wait again
+        if current.stop_price != stop_price:
+            self.add(current)  # it was moved meanwhile, and may wait again
             return
-        refusal = next(iter(answer.refusals), None) or self._pre_trade_checks.margin_violation(found, price)
+        refusal = next(iter(answer.refusals), None) or self._pre_trade_checks.margin_violation(current, price)
         if refusal is None:
-            self._send(found, price, " ".join(answer.cancel_first))
+            self._send(current, price, " ".join(answer.cancel_first))
         elif refusal.reason in apply_reports.TEMPORARY:
-            self._rearm(found, refusal)
+            self._rearm(current, refusal)
         else:
-            with self._store.begin(found.user_id) as changes:
-                found.triggered = True
-                self._store.cache.finish(found, OrderStatus.REJECTED, changes, refusal.reason, refusal.message)
+            with self._store.begin(current.user_id) as changes:
+                current.triggered = True
+                self._store.cache.finish(current, OrderStatus.REJECTED, changes, refusal.reason, refusal.message)
                 self._store.commit(changes)
 
     def _send(self, order: Order, price: Decimal | None = None, cancel_first: str = "") -> None:

@@ -230,7 +230,7 @@ def read_report(
         kinds = {"OrderUpdate": "order", "TradeUpdate": "trade", "AccountUpdate": "balance"}
         kind = kinds.get(type(update).__name__, "position")
         names = ("venue_trade_id", "venue_order_id", "venue_account_id")
-        venue_id = next((found for name in names if (found := getattr(update, name, ""))), "")
+        venue_id = next((value for name in names if (value := getattr(update, name, ""))), "")
         symbol = getattr(update, "symbol", "")
         reference = getattr(update, "order_id", "")
         return UnreadableReport(update.gateway_name, kind, reference, venue_id, symbol, str(error) or "no number")

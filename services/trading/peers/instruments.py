@@ -38,7 +38,7 @@ class Instruments:
             if symbol in self._known:
                 return self._known[symbol]
             raise
-        return self._take(answer.instrument)
+        return self._store(answer.instrument)
 
     async def refresh(self) -> None:
         """Read all instruments, again and again."""
@@ -48,13 +48,13 @@ class Instruments:
                 request = market_pb2.ListInstrumentsRequest(page_size=1000, page_token=token)
                 answer = await self._market.ListInstruments(request)
                 for instrument in answer.instruments:
-                    self._take(instrument)
+                    self._store(instrument)
                 token = answer.next_page_token
                 if not token:
                     break
             await asyncio.sleep(REFRESH_S if self._fresh else 1.0)
 
-    def _take(self, message: market_pb2.Instrument) -> Instrument:
+    def _store(self, message: market_pb2.Instrument) -> Instrument:
         instrument = Instrument(
             symbol=message.symbol,
             exchange=message.exchange or message.symbol.rpartition(".")[2],

@@ -83,7 +83,7 @@ class Quotes:
             except RedFireError as error:
                 log.warning("tick of %s: unavailable: %s", symbol, error.message)
                 return None
-            self._take(answer.tick)
+            self._apply_tick(answer.tick)
         return self.find(symbol, gateway)
 
     async def follow(self) -> None:
@@ -115,13 +115,13 @@ class Quotes:
             try:
                 async for message in self._market.StreamTicks(request):
                     for tick in message.ticks:
-                        self._take(tick)
+                        self._apply_tick(tick)
             except RedFireError as error:
                 log.warning("ticks: unavailable: %s", error.message)
 
         return self._tasks.supervise("trading.ticks", stream)
 
-    def _take(self, tick: market_pb2.Tick) -> None:
+    def _apply_tick(self, tick: market_pb2.Tick) -> None:
         symbol = tick.symbol
         raw = (tick.last_price, tick.limit_up, tick.limit_down, tick.gateway)
         quote = self._quotes.get(symbol)
@@ -131,7 +131,7 @@ class Quotes:
                 was_old = self.age_s(quote) > CONFIRMED_AFTER_S
                 self._touch(quote, tick)
                 if was_old:
-                    self._tell(symbol, quote)
+                    self._notify(symbol, quote)
             return
         last_price = _price(tick.last_price)
         if last_price is None:
@@ -142,9 +142,9 @@ class Quotes:
         self._raw[symbol] = raw
         self._touch(quote, tick)
         self._last_prices.of(tick.gateway)[symbol] = quote.last_price
-        self._tell(symbol, quote)
+        self._notify(symbol, quote)
 
-    def _tell(self, symbol: str, quote: Quote) -> None:
+    def _notify(self, symbol: str, quote: Quote) -> None:
         for listener in self._listeners:
             listener(symbol, quote)
 

@@ -155,11 +155,11 @@ class TradingStore:
             with suppress(Unavailable):
                 await self.commit_log.durable()
             async with self._repositories.read() as repository:
-                found = await repository.find_order(order_id)
+                stored = await repository.find_order(order_id)
             order = self.cache.find_order(order_id)  # it may have come back meanwhile
-            if order is None and found is not None and not found.is_open:
-                self.cache.remember_finished(found)
-                order = found
+            if order is None and stored is not None and not stored.is_open:
+                self.cache.remember_finished(stored)
+                order = stored
         return order
 
     async def recall_group(self, order: Order) -> None:
@@ -203,10 +203,10 @@ class TradingStore:
             if not lookup.is_done:
                 asked = list(self._lookups)
                 async with self._repositories.read() as repository:
-                    found = await repository.find_by_clients(asked)
+                    stored = await repository.find_by_clients(asked)
                 for one in asked:
                     done = self._lookups.pop(one)
-                    done.order, done.is_done = found.get(one), True
+                    done.order, done.is_done = stored.get(one), True
                     if done.order is not None and not done.order.is_open and self.cache.find_by_client(*one) is None:
                         self.cache.remember_finished(done.order)
         return lookup.order
@@ -238,14 +238,14 @@ class TradingStore:
         """Return the updates published after a sequence, from the database."""
         while after < through:
             async with self._repositories.read() as repository:
-                found = await repository.commit_log(after, through, user_id, READ_AT_ONCE)
-            for last, owner, payload in found:
+                rows = await repository.commit_log(after, through, user_id, READ_AT_ONCE)
+            for last, owner, payload in rows:
                 for message in messages(payload):
                     sequence, account_id = self._describe(message)
                     if sequence > after:
                         yield StreamUpdate(UpdateKind.CHANGE, sequence, owner, account_id, message)
                 after = last
-            if len(found) < READ_AT_ONCE:
+            if len(rows) < READ_AT_ONCE:
                 return
 
     async def open_copies(self, account_id: str) -> tuple[list[Order], int]:

@@ -249,11 +249,11 @@ class Externals:
     async def find_order(self, external_order_id: str) -> ExternalOrder | None:
         """An external order, as it is written or about to be."""
         await self._load()
-        found = self._orders.get(external_order_id)
-        if found is None:
+        order = self._orders.get(external_order_id)
+        if order is None:
             async with self._repositories.read() as repository:
-                found = await repository.find_order(external_order_id)
-        return found
+                order = await repository.find_order(external_order_id)
+        return order
 
     async def _load(self) -> dict[tuple[str, str], tuple[str, str]]:
         if self._adopted is None:

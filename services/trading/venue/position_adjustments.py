@@ -79,7 +79,7 @@ class PositionAdjustments:
             if changes:
                 self._store.commit(changes)
 
-    async def take_over(
+    async def book_settled(
         self, differences: Iterable[PositionDifference], state: VenueState, account_reports: int
     ) -> list[PositionDifference]:
         """Book those that have settled; what was booked. `account_reports` counts those of this line."""
@@ -88,7 +88,7 @@ class PositionAdjustments:
         return [
             difference
             for difference in differences
-            if self._has_settled(difference, account_reports) and await self._take_over(difference, state.positions)
+            if self._has_settled(difference, account_reports) and await self._book(difference, state.positions)
         ]
 
     def _has_settled(self, difference: PositionDifference, account_reports: int) -> bool:
@@ -100,7 +100,7 @@ class PositionAdjustments:
             and self._store.clock.now_ns() - difference.seen_ns >= SETTLES_S * 1e9
         )
 
-    async def _take_over(self, difference: PositionDifference, reports: Iterable[PositionReport]) -> bool:
+    async def _book(self, difference: PositionDifference, reports: Iterable[PositionReport]) -> bool:
         cache, symbol, side = self._store.cache, difference.symbol, difference.side
         mine = [one for one in reports if (one.symbol, one.side) == (symbol, side)]
         try:

@@ -87,17 +87,17 @@ class Reconciliation:
             if difference.since_ns
         ]
 
-    def want(self) -> None:
+    def request(self) -> None:
         """Something may have been missed: ask now."""
         self._requested.set()
 
-    def read_again(self, gateway: str) -> None:
+    def request_all_trades(self, gateway: str) -> None:
         """Trades that were passed by belong to the books now: ask for all of the day."""
         self._read_again.add(gateway)
-        self.want()
+        self.request()
 
     async def run(self) -> None:
-        """Ask whenever it is wanted, and from time to time."""
+        """Ask whenever it is requested, and from time to time."""
         retry_s = RETRY_S
         while True:
             pause_s = self._settings.value.reconcile_interval_s
@@ -107,7 +107,11 @@ class Reconciliation:
                 pause_s, retry_s = min(pause_s, retry_s), min(retry_s * 1.2, pause_s)
             else:
                 retry_s = RETRY_S
-            if any(self._adjustments.applies_to(gateway) for gateway, found in self._differences.items() if found):
+            if any(
+                self._adjustments.applies_to(gateway)
+                for gateway, differences in self._differences.items()
+                if differences
+            ):
                 pause_s = min(pause_s, DIFFERENCE_SETTLES_S / 4)
             try:
                 async with asyncio.timeout(pause_s):
@@ -150,7 +154,7 @@ class Reconciliation:
         self.done_once = self.done_once or not self._unanswered
 
     async def _ask(self, gateway: str) -> None:
-        """Ask one gateway, as often as it is wanted meanwhile, and soon again when it could not be asked."""
+        """Ask one gateway, as often as it is requested meanwhile, and soon again when it could not be asked."""
         answered = False
         try:
             while not answered:
@@ -165,7 +169,7 @@ class Reconciliation:
                 self._unanswered.discard(gateway)
                 self.done_once = self.done_once or not self._unanswered
             else:
-                asyncio.get_running_loop().call_later(RETRY_S, self.want)
+                asyncio.get_running_loop().call_later(RETRY_S, self.request)
 
     async def _reconcile(self, gateway: str) -> None:
         store, sending = self._store, self._order_router.is_sending
@@ -314,7 +318,7 @@ class Reconciliation:
                 theirs[key] = theirs.get(key, ZERO) + position.quantity
         before = self._differences.get(gateway, {})
         reports = self._report_handler.account_reports[gateway]
-        found: dict[tuple[str, PositionSide], PositionDifference] = {}
+        differences: dict[tuple[str, PositionSide], PositionDifference] = {}
         with self._store.begin("") as changes:
             for key in ours.keys() | theirs.keys():
                 symbol, side = key
@@ -339,28 +343,28 @@ class Reconciliation:
                             symbol,
                         )
                         changes.external.append(ExternalActivity(gateway, "position", symbol, "", difference.quantity))
-                found[key] = difference
-            self._differences[gateway] = found
+                differences[key] = difference
+            self._differences[gateway] = differences
             self._count_differences(gateway)
             if changes:
                 self._store.commit(changes)
 
     async def _adjust_positions(self, gateway: str, state: VenueState) -> None:
-        found = self._differences[gateway]
-        self._adjustments.show(gateway, found)
+        differences = self._differences[gateway]
+        self._adjustments.show(gateway, differences)
         reports = self._report_handler.account_reports[gateway]
-        for booked in await self._adjustments.take_over(list(found.values()), state, reports):
-            found.pop((booked.symbol, booked.side), None)
+        for booked in await self._adjustments.book_settled(list(differences.values()), state, reports):
+            differences.pop((booked.symbol, booked.side), None)
         self._count_differences(gateway)
 
     def _count_differences(self, gateway: str) -> None:
-        found = self._differences[gateway].values()
-        metrics.differences.labels(gateway).set(sum(1 for difference in found if difference.since_ns))
+        differences = self._differences[gateway].values()
+        metrics.differences.labels(gateway).set(sum(1 for difference in differences if difference.since_ns))
 
     def _begin_anew(self) -> None:
         """The books were read: trades that were taken and not written are asked for again."""
         self._cursors.clear()
-        self.want()
+        self.request()
 
 
 def _is_doubtful(order: Order) -> bool:

@@ -95,7 +95,7 @@ class ReportHandler:
         if self._attempts and self._attempts.get(_key(report), 0) >= MOST_ATTEMPTS:
             return  # it is reported again and again, and was surfaced
         try:
-            await self._cache(report, stale_amend_after_ns)
+            await self._book(report, stale_amend_after_ns)
         except RedFireError:
             raise
         except Exception as error:
@@ -110,7 +110,7 @@ class ReportHandler:
                 UnreadableReport(report.gateway, kind, report.reference, venue_id, report.symbol, repr(error))
             )
 
-    async def _cache(self, report: OrderStatusReport | FillReport, stale_amend_after_ns: int) -> None:
+    async def _book(self, report: OrderStatusReport | FillReport, stale_amend_after_ns: int) -> None:
         order = self._store.cache.orders.get(report.reference[:36])
         if order is None:
             report, order = await self._recall(report)
@@ -209,10 +209,10 @@ class ReportHandler:
     async def compare_gateways(self) -> None:
         """Ask which gateways are connected: an event that was missed must not keep orders from one without end."""
         changes = self._changes_of_gateways
-        found = await self._engine.connected_gateways()
+        connected_gateways = await self._engine.connected_gateways()
         if changes != self._changes_of_gateways or not self._engine.connected:
             return  # what the event stream reported meanwhile is newer
-        for gateway, connected in found.items():
+        for gateway, connected in connected_gateways.items():
             if self._engine.connected.get(gateway) is connected:
                 continue
             log.warning("gateway %s is %s, and no event reported it", gateway, "connected" if connected else "cut")
