@@ -19,7 +19,7 @@ MOST_MB = 300
 RUN = """
 import sys
 from pathlib import Path
-from services.commands.backtest import backtest
+from services.commands.backtest.backtest import backtest
 try:
     backtest(sys.argv[1:])
 finally:
