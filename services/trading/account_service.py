@@ -12,7 +12,7 @@ from services.kernel.errors import Invalid
 from services.kernel.paging import Page, PageResult
 from services.trading.account_opening import Accounts
 from services.trading.domain.account import Account
-from services.trading.domain.account_views import AccountView, PositionView, view_account, view_position
+from services.trading.domain.account_view import AccountView, PositionView, view_account, view_position
 from services.trading.domain.ledger import LedgerEntry
 from services.trading.domain.order import NewOrder, Order, fingerprint
 from services.trading.domain.pre_trade_checks import InsufficientPosition

@@ -19,10 +19,10 @@ from services.trading.day.margin_calls import MarginCalls
 from services.trading.day.settlement import Settlement
 from services.trading.domain.cache import TradingCache
 from services.trading.domain.change_set import ChangeSet
-from services.trading.domain.currencies import Currencies
+from services.trading.domain.currency_rates import CurrencyRates
 from services.trading.domain.pre_trade_checks import PreTradeChecks
 from services.trading.domain.reduce_only import ReduceOnly
-from services.trading.domain.trading_days import TradingDays
+from services.trading.domain.trading_day import TradingDays
 from services.trading.emulation.exit_checks import ExitChecks
 from services.trading.emulation.leases import Leases
 from services.trading.emulation.order_groups import GroupSettlement
@@ -69,7 +69,7 @@ def bind(context: ServiceContext) -> None:
         start.kept_finished_orders,
         lambda: settings.value.close_first,
         days,
-        Currencies(lambda: settings.value.currency_rates),
+        CurrencyRates(lambda: settings.value.currency_rates),
         engine.simulated,
         engine.time_in_forces,
         start.enforce_sessions,

@@ -10,7 +10,7 @@ from redfire.trading.v1 import account_service_pb2, order_service_pb2, trading_p
 
 from services.kernel.decimals import from_text, plain, to_text
 from services.kernel.errors import Invalid, RedFireError
-from services.trading.domain.account_views import AccountView, PositionView
+from services.trading.domain.account_view import AccountView, PositionView
 from services.trading.domain.group_checks import of_order
 from services.trading.domain.lease import Lease
 from services.trading.domain.ledger import LedgerEntry

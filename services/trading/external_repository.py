@@ -9,9 +9,9 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from services.kernel.paging import Page, PageResult
 from services.trading import models
-from services.trading.domain.external_orders import ExternalOrder, ExternalTrade, order_from_row, trade_from_row
+from services.trading.domain.external_order import ExternalOrder, ExternalTrade, order_from_row, trade_from_row
 from services.trading.domain.order import FINISHED
-from services.trading.domain.reports import FillReport
+from services.trading.domain.report import FillReport
 
 _ORDERS = models.ExternalOrderRow.__table__
 _TRADES = models.ExternalTradeRow.__table__

@@ -10,8 +10,8 @@ from services.kernel.decimals import plain, to_text
 from services.kernel.paging import Page
 from services.kernel.rpc.call import Call
 from services.trading.convert import order_to_pb, time_to_pb
-from services.trading.domain.external_orders import ExternalOrder, ExternalTrade
-from services.trading.domain.reports import TradeKind
+from services.trading.domain.external_order import ExternalOrder, ExternalTrade
+from services.trading.domain.report import TradeKind
 from services.trading.external_repository import ExternalFilter
 from services.trading.reconciliation_service import ReconciliationService
 from services.trading.venue.position_adjustments import PositionDifference

@@ -12,12 +12,12 @@ from services.kernel.identifiers import new_id
 from services.kernel.paging import Page, PageResult
 from services.trading.domain import apply_reports
 from services.trading.domain.account import Account
-from services.trading.domain.external_orders import ExternalOrder, ExternalTrade
-from services.trading.domain.external_trades import reverse_trade
+from services.trading.domain.external_booking import reverse_trade
+from services.trading.domain.external_order import ExternalOrder, ExternalTrade
 from services.trading.domain.money import ZERO
 from services.trading.domain.order import FINISHED, Delivery, Leg, Order, fingerprint
 from services.trading.domain.pre_trade_checks import InsufficientPosition
-from services.trading.domain.reports import FillReport, OrderStatusReport, TradeKind
+from services.trading.domain.report import FillReport, OrderStatusReport, TradeKind
 from services.trading.domain.trade import Trade
 from services.trading.external_repository import ExternalFilter, ExternalRepository
 from services.trading.peers.engine_client import EngineClient

@@ -27,7 +27,7 @@ from services.trading.domain.ledger import LedgerEntry
 from services.trading.domain.order import Delivery, Leg, Order, ReplaceStep
 from services.trading.domain.order_group import OrderGroup
 from services.trading.domain.position import Position
-from services.trading.domain.reports import AccountReport
+from services.trading.domain.report import AccountReport
 from services.trading.domain.trade import Trade
 
 

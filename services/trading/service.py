@@ -100,7 +100,7 @@ class OrderService:
         """Accept an order; asked again with the same client_order_id and values, the first order.
 
         `fingerprint` stands for the values where the order was not asked for as such. Raises ClientOrderIdReused, and
-        what Acceptance and RiskGate refuse with; a refused request leaves nothing.
+        what PreTradeChecks and RiskClient refuse with; a refused request leaves nothing.
         """
         account = await self._accounts.resolve(user_id, new.account_id)
         fingerprint = fingerprint or new.fingerprint()

@@ -13,7 +13,7 @@ from services.trading.domain.cache import TradingCache
 from services.trading.domain.change_set import ChangeSet
 from services.trading.domain.instrument import Instrument
 from services.trading.domain.order import Order
-from services.trading.domain.reports import FillReport, OrderStatusReport
+from services.trading.domain.report import FillReport, OrderStatusReport
 
 
 def instrument(symbol="IF2606.CFFEX", **over):

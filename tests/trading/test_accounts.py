@@ -213,7 +213,7 @@ async def _available(client, available):
     return (await client.account(client.account_id)).available == available
 
 
-# Currencies
+# CurrencyRates
 
 
 def in_dollars(trader):

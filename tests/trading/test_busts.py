@@ -5,8 +5,8 @@ from hypothesis import strategies as st
 from redfire.enums import OrderStatus, PositionEffect, Side
 
 from services.trading.domain.apply_reports import apply_trade_report
-from services.trading.domain.busts import bust, correct
-from services.trading.domain.reports import FillReport, TradeKind
+from services.trading.domain.bust import bust, correct
+from services.trading.domain.report import FillReport, TradeKind
 from tests.trading.books import D, Trader, instrument
 from tests.trading.conftest import trading
 from tests.waiting import until

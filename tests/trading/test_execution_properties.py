@@ -9,7 +9,7 @@ from redfire.enums import OrderStatus, PositionEffect, Side
 from services.trading.domain.apply_reports import apply_order_report, apply_trade_report
 from services.trading.domain.order import FINISHED, Delivery, ReplaceStep
 from services.trading.domain.order_states import TRANSITIONS, may_follow, move
-from services.trading.domain.reports import FillReport, OrderStatusReport
+from services.trading.domain.report import FillReport, OrderStatusReport
 from tests.trading.books import Trader, instrument
 
 SYMBOLS = ("IF2606.CFFEX", "rb2610.SHFE")

@@ -5,8 +5,8 @@ from hypothesis import strategies as st
 from redfire.enums import AccountKind, OrderStatus, PositionEffect, PositionSide, Side
 
 from services.trading.domain.apply_reports import apply_order_report, apply_trade_report
-from services.trading.domain.external_trades import adjust, book_external
-from services.trading.domain.reports import FillReport, OrderStatusReport
+from services.trading.domain.external_booking import adjust, book_external
+from services.trading.domain.report import FillReport, OrderStatusReport
 from services.trading.venue.position_adjustments import PositionDifference, _parts
 from tests.trading.books import D, Trader
 

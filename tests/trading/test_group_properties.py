@@ -13,13 +13,13 @@ from services.kernel.identifiers import new_id
 from services.trading import rows
 from services.trading.domain.account import Account
 from services.trading.domain.apply_reports import apply_order_report, apply_trade_report, cancel, send
-from services.trading.domain.busts import bust
+from services.trading.domain.bust import bust
 from services.trading.domain.cache import TradingCache
 from services.trading.domain.change_set import ChangeSet
 from services.trading.domain.crossing import crossing_orders
 from services.trading.domain.order import FINISHED, Delivery, Order
 from services.trading.domain.order_group import OrderGroup
-from services.trading.domain.reports import FillReport, OrderStatusReport
+from services.trading.domain.report import FillReport, OrderStatusReport
 from services.trading.emulation.order_groups import GroupSettlement, settle_group
 from tests.trading.books import instrument
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from redfire.enums import AccountKind, OrderStatus, PositionEffect, Side
 
 from services.trading.domain.apply_reports import apply_order_report, apply_trade_report
-from services.trading.domain.reports import AccountReport, FillReport, OrderStatusReport
+from services.trading.domain.report import AccountReport, FillReport, OrderStatusReport
 from services.trading.venue.live_accounts import NOISE, LiveAccounts
 from tests.trading.books import Trader, instrument
 

@@ -12,7 +12,7 @@ from redfire.trading.v1 import reconciliation_service_pb2 as pb
 from redfire.trading.v1.reconciliation_service_pb2_grpc import ReconciliationServiceStub
 
 from services.kernel.identifiers import new_id
-from services.trading.domain import external_trades
+from services.trading.domain import external_booking
 from services.trading.venue import position_adjustments
 from tests.trading.conftest import Client, trading
 from tests.trading.fakes import SYMBOL, Peers
@@ -187,7 +187,7 @@ async def test_a_hand_trade_is_the_accounts_at_once_and_once_also_over_a_restart
 
 @pytest.mark.parametrize("what", ["a hand trade", "a takeover"])
 async def test_a_step_that_fails_half_way_is_done_once_from_what_the_database_has(tmp_path, monkeypatch, what):
-    real, failures = external_trades.Trade, []
+    real, failures = external_booking.Trade, []
 
     def fails_once(*args, **kwargs):
         if not failures:
@@ -196,7 +196,7 @@ async def test_a_step_that_fails_half_way_is_done_once_from_what_the_database_ha
         return real(*args, **kwargs)
 
     async with shop(data_dir=tmp_path) as client:
-        monkeypatch.setattr(external_trades, "Trade", fails_once)
+        monkeypatch.setattr(external_booking, "Trade", fails_once)
         if what == "a hand trade":
             client.tell(client.hand_trade("h1", "2"))
         client.hold(2, price="3990")

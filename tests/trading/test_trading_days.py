@@ -13,7 +13,7 @@ from sqlalchemy.exc import OperationalError
 
 from services.kernel.data import group_commit as kernel_writer
 from services.quant.calendar import Calendar
-from services.trading.domain.trading_days import TradingDays
+from services.trading.domain.trading_day import TradingDays
 from tests.trading.books import Trader, instrument
 from tests.trading.conftest import trading
 from tests.waiting import until

@@ -2,9 +2,9 @@
 
 **Daily settlement.** When the trading day that a position was last in is over, it is marked to the settlement price:
 the profit goes into cash (a SETTLEMENT entry), the price becomes its cost, today's contracts become yesterday's. The
-books do this whenever they bring a position into a later day (Book.roll), in the one step that does it, so it is done
-once for each position and day whatever stops in between; this pass only sees to it that nothing waits for an order or a
-fill. Days that the platform slept through are settled as one: profits add up to the same.
+books do this whenever they bring a position into a later day (TradingCache.roll), in the one step that does it, so
+it is done once for each position and day whatever stops in between; this pass only sees to it that nothing waits for an
+order or a fill. Days that the platform slept through are settled as one: profits add up to the same.
 
 **The settlement price** is the last price that is known when it is settled: the day's last one, since trading days
 change at 17:00, after all closes and before any night. Vendors' ticks carry no settlement price. Without a price a

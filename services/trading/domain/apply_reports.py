@@ -7,15 +7,16 @@ from redfire.reasons import Reason
 
 from services.kernel.identifiers import new_id
 from services.trading import metrics
-from services.trading.domain import external_trades, ledger
+from services.trading.domain import ledger
 from services.trading.domain.cache import TradingCache
 from services.trading.domain.change_set import ChangeSet
+from services.trading.domain.external_booking import reverse_superseded, superseded_trades
 from services.trading.domain.leg import begin_legs
 from services.trading.domain.money import ZERO, product
 from services.trading.domain.order import FINISHED, Delivery, Leg, Order, ReplaceStep
 from services.trading.domain.order_states import may_follow, move
 from services.trading.domain.position_booking import book_position
-from services.trading.domain.reports import FillReport, OrderStatusReport
+from services.trading.domain.report import FillReport, OrderStatusReport
 from services.trading.domain.trade import Trade
 
 log = logging.getLogger(__name__)
@@ -102,17 +103,15 @@ def apply_trade_report(
     trade_id = new_id()
     trading_day = cache.learn_day(order.gateway, order.symbol, report.trading_day, changes)
     # What is booked in its place, because it was not known to be ours, or not reported in time.
-    stands_for = (
-        external_trades.superseded_trades(cache, account, report, order.side, effect) if account.external_trades else []
-    )
+    stands_for = superseded_trades(cache, account, report, order.side, effect) if account.external_trades else []
     if stands_for and order.is_closing:
-        external_trades.reverse_superseded(cache, account, report, stands_for, changes)
+        reverse_superseded(cache, account, report, stands_for, changes)
     closes = effect if corrects is None else corrects.closed_effect
     realized, closed_today = book_position(cache, account, order, closes, report, trading_day, changes)
     if corrects is not None:
         closed_today = min(corrects.closed_today, report.quantity)  # on its own day, which may be over
     if stands_for and not order.is_closing:
-        external_trades.reverse_superseded(cache, account, report, stands_for, changes)
+        reverse_superseded(cache, account, report, stands_for, changes)
     commission = cache.terms(account, order.symbol).commission(report.price, report.quantity, closed_today)
     changes.entries += ledger.post(account, LedgerEntryKind.COMMISSION, -commission, trade_id, changes.now_ns)
     changes.entries += ledger.post(account, LedgerEntryKind.REALIZED_PNL, realized, trade_id, changes.now_ns)

@@ -10,7 +10,7 @@ from redfire.enums import AccountKind, LedgerEntryKind, OrderStatus, PositionSid
 from services.trading.domain import ledger
 from services.trading.domain.account import Account
 from services.trading.domain.change_set import ChangeSet
-from services.trading.domain.currencies import Currencies
+from services.trading.domain.currency_rates import CurrencyRates
 from services.trading.domain.instrument import Instrument
 from services.trading.domain.leg import needs_one_leg
 from services.trading.domain.money import ZERO
@@ -19,7 +19,7 @@ from services.trading.domain.order_group import OrderGroup
 from services.trading.domain.order_states import move
 from services.trading.domain.position import Position
 from services.trading.domain.quote import LastPrices
-from services.trading.domain.trading_days import TradingDays
+from services.trading.domain.trading_day import TradingDays
 from services.trading.settings import CloseFirst
 
 log = logging.getLogger(__name__)
@@ -34,7 +34,7 @@ class TradingCache:
         kept_finished: int = 5000,
         close_first: Callable[[], CloseFirst] = lambda: CloseFirst.AUTO,
         days: TradingDays | None = None,
-        currencies: Currencies | None = None,
+        currencies: CurrencyRates | None = None,
         simulated: Mapping[str, bool] | None = None,
         time_in_forces: Mapping[str, frozenset[int]] | None = None,
         enforces_sessions: bool = False,
@@ -50,7 +50,7 @@ class TradingCache:
         self._time_in_forces = {} if time_in_forces is None else time_in_forces
         self.last_prices = LastPrices(simulated)
         self.days = days or TradingDays()
-        self.currencies = currencies or Currencies()
+        self.currencies = currencies or CurrencyRates()
         self.simulated: Mapping[str, bool] = {} if simulated is None else simulated
         # Whether the exchanges' hours, settlements and expiries are kept.
         self.enforces_sessions = enforces_sessions

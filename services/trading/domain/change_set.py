@@ -9,7 +9,7 @@ from redfire.enums import PositionSide
 
 from services.kernel.data.group_commit import Write
 from services.trading.domain.account import Account
-from services.trading.domain.external_orders import ExternalActivity
+from services.trading.domain.external_order import ExternalActivity
 from services.trading.domain.instrument import Instrument
 from services.trading.domain.ledger import LedgerEntry
 from services.trading.domain.order import Order

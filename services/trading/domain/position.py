@@ -7,7 +7,7 @@ from redfire.enums import PositionEffect, PositionSide
 
 from services.trading.domain import money
 from services.trading.domain.money import ZERO
-from services.trading.domain.trading_days import TradingDays
+from services.trading.domain.trading_day import TradingDays
 
 
 @dataclass(slots=True)

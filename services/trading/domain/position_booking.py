@@ -12,7 +12,7 @@ from services.trading.domain.change_set import ChangeSet
 from services.trading.domain.money import ZERO
 from services.trading.domain.order import Order
 from services.trading.domain.position import Position, split
-from services.trading.domain.reports import FillReport
+from services.trading.domain.report import FillReport
 from services.trading.domain.trade import Trade
 
 log = logging.getLogger(__name__)

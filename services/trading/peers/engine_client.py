@@ -14,7 +14,7 @@ from redfire.enums import OrderStatus, OrderType, PositionEffect, PositionSide, 
 
 from services.kernel.decimals import plain, to_text
 from services.trading.domain.order import Leg, Order
-from services.trading.domain.reports import (
+from services.trading.domain.report import (
     AccountReport,
     FillReport,
     OrderStatusReport,

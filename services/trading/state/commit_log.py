@@ -12,7 +12,7 @@ from sqlalchemy.exc import IntegrityError
 from services.kernel.data.group_commit import GroupCommitWriter, Write, WriteSequence
 from services.kernel.errors import Unavailable
 from services.trading import rows
-from services.trading.domain.account_views import AccountView, PositionView, view_account, view_position
+from services.trading.domain.account_view import AccountView, PositionView, view_account, view_position
 from services.trading.domain.change_set import ChangeSet
 from services.trading.domain.order import Order
 from services.trading.domain.order_group import OrderGroup

@@ -13,9 +13,9 @@ from services.kernel.clock import Clock
 from services.kernel.data.database import Repositories
 from services.kernel.errors import NotFound, Unavailable
 from services.trading import metrics
-from services.trading.domain import external_trades
+from services.trading.domain import external_booking
 from services.trading.domain.account import Account
-from services.trading.domain.account_views import AccountView, PositionView, view_account, view_position
+from services.trading.domain.account_view import AccountView, PositionView, view_account, view_position
 from services.trading.domain.cache import TradingCache
 from services.trading.domain.change_set import ChangeSet
 from services.trading.domain.order import Order
@@ -259,7 +259,7 @@ class TradingStore:
     async def load(self) -> None:
         """Read the books."""
         async with self._repositories.read() as repository:
-            loaded = await repository.load(self.clock.now_ns() - external_trades.REMEMBERED_NS)
+            loaded = await repository.load(self.clock.now_ns() - external_booking.REMEMBERED_NS)
         cache = self.cache
         cache.clear()
         for instrument in loaded.instruments:
@@ -271,7 +271,7 @@ class TradingStore:
         for account_id, symbol, side, realized in loaded.realized:
             cache.accounts[account_id].realized_of[symbol, PositionSide(side)] = realized
         for trade in loaded.external_trades:
-            external_trades.remember(cache.accounts[trade.account_id], trade)
+            external_booking.remember(cache.accounts[trade.account_id], trade)
         for position in loaded.positions:
             cache.add_position(position)
         for order in loaded.orders:

@@ -14,11 +14,11 @@ from services.kernel.errors import RedFireError
 from services.trading import metrics, models
 from services.trading.domain.account import Account
 from services.trading.domain.change_set import ChangeSet
-from services.trading.domain.external_orders import ExternalActivity, ExternalOrder, ExternalTrade, order_row, trade_row
-from services.trading.domain.external_trades import book_external, live_account
+from services.trading.domain.external_booking import book_external, live_account
+from services.trading.domain.external_order import ExternalActivity, ExternalOrder, ExternalTrade, order_row, trade_row
 from services.trading.domain.money import ZERO
 from services.trading.domain.order import FINISHED
-from services.trading.domain.reports import FillReport, OrderStatusReport, TradeKind, UnreadableReport
+from services.trading.domain.report import FillReport, OrderStatusReport, TradeKind, UnreadableReport
 from services.trading.external_repository import ExternalRepository
 from services.trading.peers.instruments import Instruments
 from services.trading.state.store import TradingStore

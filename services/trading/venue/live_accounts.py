@@ -29,7 +29,7 @@ from services.trading.domain import ledger, money
 from services.trading.domain.account import Account
 from services.trading.domain.money import ZERO
 from services.trading.domain.order import Delivery, Order
-from services.trading.domain.reports import AccountReport
+from services.trading.domain.report import AccountReport
 from services.trading.state.store import TradingStore
 
 log = logging.getLogger(__name__)

@@ -26,7 +26,7 @@ from services.trading.domain.apply_reports import apply_order_report, end_leg
 from services.trading.domain.change_set import ChangeSet
 from services.trading.domain.order import Delivery, Leg, Order
 from services.trading.domain.order_states import may_follow, move
-from services.trading.domain.reports import OrderStatusReport
+from services.trading.domain.report import OrderStatusReport
 from services.trading.peers.engine_client import EngineClient
 from services.trading.state.store import TradingStore
 

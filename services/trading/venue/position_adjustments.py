@@ -17,10 +17,10 @@ from redfire.enums import PositionSide
 
 from services.kernel.errors import RedFireError
 from services.trading.domain.account import Account
-from services.trading.domain.external_trades import adjust, live_account
+from services.trading.domain.external_booking import adjust, live_account
 from services.trading.domain.money import ZERO
 from services.trading.domain.order import Delivery
-from services.trading.domain.reports import PositionReport, VenueState
+from services.trading.domain.report import PositionReport, VenueState
 from services.trading.peers.instruments import Instruments
 from services.trading.peers.quotes import Quotes
 from services.trading.state.store import TradingStore

@@ -13,10 +13,10 @@ from services.kernel.runtime.live_settings import LiveSettings
 from services.kernel.tasks import Tasks
 from services.trading import metrics
 from services.trading.domain import apply_reports
-from services.trading.domain.external_orders import ExternalActivity
+from services.trading.domain.external_order import ExternalActivity
 from services.trading.domain.money import ZERO
 from services.trading.domain.order import Delivery, Leg, Order, ReplaceStep
-from services.trading.domain.reports import FillReport, TradeKind, VenueState
+from services.trading.domain.report import FillReport, TradeKind, VenueState
 from services.trading.external_repository import ExternalRepository
 from services.trading.peers.engine_client import EngineClient
 from services.trading.settings import TradingSettings

@@ -8,9 +8,9 @@ from dataclasses import replace
 
 from services.kernel.errors import RedFireError
 from services.trading.domain.apply_reports import apply_order_report, apply_trade_report
-from services.trading.domain.busts import bust, correct
+from services.trading.domain.bust import bust, correct
 from services.trading.domain.order import Order, order_id_of
-from services.trading.domain.reports import AccountReport, FillReport, OrderStatusReport, TradeKind, UnreadableReport
+from services.trading.domain.report import AccountReport, FillReport, OrderStatusReport, TradeKind, UnreadableReport
 from services.trading.emulation.stops import Stops
 from services.trading.peers.engine_client import EngineClient, GatewayChanged, StreamStarted, TradingDayBegan
 from services.trading.state.store import TradingStore

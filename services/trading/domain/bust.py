@@ -23,7 +23,7 @@ from services.trading.domain.change_set import ChangeSet
 from services.trading.domain.order import Order
 from services.trading.domain.order_states import move
 from services.trading.domain.position_booking import unbook_position
-from services.trading.domain.reports import FillReport
+from services.trading.domain.report import FillReport
 from services.trading.domain.trade import Trade
 
 log = logging.getLogger(__name__)

@@ -28,10 +28,10 @@ from services.trading.domain import ledger, money, position_booking
 from services.trading.domain.account import Account
 from services.trading.domain.cache import TradingCache
 from services.trading.domain.change_set import ChangeSet
-from services.trading.domain.external_orders import ExternalActivity
+from services.trading.domain.external_order import ExternalActivity
 from services.trading.domain.money import ZERO
 from services.trading.domain.order import Order
-from services.trading.domain.reports import FillReport, TradeKind
+from services.trading.domain.report import FillReport, TradeKind
 from services.trading.domain.trade import Trade
 
 log = logging.getLogger(__name__)

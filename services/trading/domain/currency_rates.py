@@ -10,7 +10,7 @@ from services.trading.domain.instrument import Instrument
 ONE = Decimal(1)
 
 
-class Currencies:
+class CurrencyRates:
     """Converts what instruments cost. Never silently: without a rate there is no conversion."""
 
     def __init__(self, rates: Callable[[], Mapping[str, Decimal]] = dict) -> None:

@@ -9,7 +9,7 @@ from redfire.enums import AccountKind, PositionSide
 from services.trading.domain.account import Account
 from services.trading.domain.money import ZERO
 from services.trading.domain.position import Position
-from services.trading.domain.reports import AccountReport
+from services.trading.domain.report import AccountReport
 
 
 # Not frozen, as one is made for each order: that would take four times as long.

@@ -8,7 +8,7 @@ from typing import Any
 from redfire.enums import OrderStatus, OrderType, PositionEffect, Side
 
 from services.trading.domain.money import ZERO
-from services.trading.domain.reports import TradeKind
+from services.trading.domain.report import TradeKind
 
 
 @dataclass(frozen=True, slots=True)
