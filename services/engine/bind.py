@@ -66,7 +66,14 @@ def bind(context: ServiceContext) -> None:
         context.data_dir / "engine" / "replay-problems.txt",
         enforces_sessions=bool(context.setting("trading", "enforce_sessions")),
     )
-    gateways.add(SIM, simulation.venue, simulated=True, exchanges=simulation.exchanges, settings=None)
+    gateways.add(
+        SIM,
+        simulation.venue,
+        simulated=True,
+        exchanges=simulation.exchanges,
+        settings=None,
+        recorded=not simulated,
+    )
     owners = SymbolOwners(contracts, catalogue, gateways, venues, simulation, ticks)
     incoming = GatewayEvents(gateways, contracts, events, ticks, venues.by_name, clock, owners.on_contract)
     vnpy.on_ticks(incoming.on_ticks)

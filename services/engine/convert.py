@@ -97,6 +97,7 @@ def gateway_to_pb(gateway: Gateway) -> pb.Gateway:
         simulated=gateway.simulated,
         time_in_forces=[_LIFETIMES[lifetime] for lifetime in gateway.time_in_forces],
         keeps_order_ids=gateway.keeps_order_ids,
+        recorded=gateway.recorded,
     )
 
 

@@ -178,6 +178,7 @@ class Gateway:
     connect_time: datetime | None
     exchanges: tuple[str, ...]
     simulated: bool
+    recorded: bool = False  # its market is a recording that is replayed
 
     @property
     def time_in_forces(self) -> tuple[TimeInForce, ...]:

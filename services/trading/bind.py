@@ -64,7 +64,7 @@ def bind(context: ServiceContext) -> None:
     risk = RiskClient(context.peer(RiskServiceStub))
 
     calendar = Calendar.load()
-    days = TradingDays(calendar, context.clock.now_ns)
+    days = TradingDays(calendar, context.clock.now_ns, engine.recorded)
     cache = TradingCache(
         start.kept_finished_orders,
         lambda: settings.value.close_first,
@@ -89,7 +89,7 @@ def bind(context: ServiceContext) -> None:
     def takes_orders(symbol: str, gateway: str) -> bool:
         # The simulated exchange is open round the clock, unless it keeps the exchanges' hours.
         round_the_clock = engine.simulated.get(gateway, True) and not cache.enforces_sessions
-        return round_the_clock or calendar.takes_orders(symbol, context.clock.now_ns())
+        return round_the_clock or days.takes_orders(gateway, symbol)
 
     pre_trade_checks = PreTradeChecks(
         cache,

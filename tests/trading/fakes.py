@@ -49,6 +49,7 @@ class FakeEngine(engine_pb2_grpc.EngineServiceServicer):
         self.queries = 0
         self.connected = True
         self.simulated = True
+        self.recorded = False
         self.time_in_forces = [1, 2, 3, 4, 5]
         self.ack = True
         self.can_amend = True
@@ -70,7 +71,8 @@ class FakeEngine(engine_pb2_grpc.EngineServiceServicer):
         if "gateway" in event:  # it always says all of itself, and the same when it is asked
             self.connected = event["gateway"]["status"] == engine_pb2.GATEWAY_STATUS_CONNECTED
             event["gateway"] = {
-                "simulated": self.simulated, "time_in_forces": self.time_in_forces, **event["gateway"]
+                "simulated": self.simulated, "recorded": self.recorded, "time_in_forces": self.time_in_forces,
+                **event["gateway"],
             }  # fmt: skip
         message = engine_pb2.StreamEventsResponse(sequence=self.sequence, **event)
         self.events.append(message)
@@ -148,7 +150,11 @@ class FakeEngine(engine_pb2_grpc.EngineServiceServicer):
         return engine_pb2.ListGatewaysResponse(
             gateways=[
                 engine_pb2.Gateway(
-                    gateway_name=name, status=status, simulated=self.simulated, time_in_forces=self.time_in_forces
+                    gateway_name=name,
+                    status=status,
+                    simulated=self.simulated,
+                    recorded=self.recorded,
+                    time_in_forces=self.time_in_forces,
                 )
                 for name in self.gateways
             ]

@@ -77,6 +77,13 @@ async def test_without_the_setting_and_in_a_replay_every_hour_is_open():
         await trader.create()
 
 
+async def test_a_recording_of_today_that_is_replayed_after_the_close_is_open():
+    peers = Peers()
+    peers.engine.recorded = True
+    async with sessions(peers, ManualClock(shanghai(16))) as trader:
+        await trader.create()
+
+
 async def test_at_the_days_end_positions_are_marked_to_the_last_price_once_and_are_yesterdays(tmp_path):
     clock = ManualClock(shanghai(10))
     async with sessions(clock=clock, data_dir=tmp_path, user_id="u-1") as trader:

@@ -39,6 +39,7 @@ class Connection:
     simulated: bool
     settings: GatewaySettings | None
     exchanges: tuple[str, ...] = ()
+    recorded: bool = False
     status: GatewayStatus = GatewayStatus.DISCONNECTED
     last_error: str = ""
     last_log: str = ""
@@ -76,10 +77,19 @@ class Gateways:
         self._connections: dict[str, Connection] = {}
 
     def add(
-        self, name: str, venue: Venue, *, simulated: bool, exchanges: tuple[str, ...], settings: GatewaySettings | None
+        self,
+        name: str,
+        venue: Venue,
+        *,
+        simulated: bool,
+        exchanges: tuple[str, ...],
+        settings: GatewaySettings | None,
+        recorded: bool = False,
     ) -> None:
         """A gateway; one with settings is made from its class when it is first connected."""
-        self._connections[name] = Connection(name, venue, simulated, settings, exchanges, made=settings is None)
+        self._connections[name] = Connection(
+            name, venue, simulated, settings, exchanges, recorded, made=settings is None
+        )
 
     def list(self) -> list[Gateway]:
         """All gateways by name."""
@@ -306,4 +316,5 @@ def _state(connection: Connection) -> Gateway:
         connection.connect_time,
         connection.exchanges,
         connection.simulated,
+        connection.recorded,
     )

@@ -2,11 +2,11 @@
 
 Nothing needs to happen for a day to begin: each reader of a position asks for the day of that moment. A gateway that
 goes with the present has the calendar's days; a fill that carries a later one is believed. One that reports another day
-than the calendar's (a recording that is replayed) keeps days of its own: the one that it began last, or the later one
-that a fill of its carries.
+than the calendar's, or whose market is a recording that is replayed, keeps days of its own: the one that it began last,
+or the later one that a fill of its carries.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from services.quant.calendar import Calendar
 
@@ -14,10 +14,16 @@ from services.quant.calendar import Calendar
 class TradingDays:
     """Current trading days, YYYYMMDD."""
 
-    def __init__(self, calendar: Calendar | None = None, now_ns: Callable[[], int] = lambda: 0) -> None:
-        """Without a calendar all gateways keep days of their own."""
+    def __init__(
+        self,
+        calendar: Calendar | None = None,
+        now_ns: Callable[[], int] = lambda: 0,
+        recorded: Mapping[str, bool] | None = None,
+    ) -> None:
+        """Without a calendar all gateways keep days of their own; those that `recorded` names do at any time."""
         self._calendar = calendar
         self._now_ns = now_ns
+        self._recorded: Mapping[str, bool] = {} if recorded is None else recorded
         # By gateway: the day it reported last, and whether it keeps days of its own.
         self._reported: dict[str, tuple[int, bool]] = {}
         # Of gateways with the calendar's days: what fills were ahead of it with, by gateway and symbol.
@@ -56,9 +62,12 @@ class TradingDays:
             return False
         calendar = self._calendar
         now_ns = self._now_ns()
-        is_own = calendar is None or trading_day not in (
-            calendar.chinese_trading_day(now_ns), calendar.chinese_trading_day(asked_ns or now_ns),
-        )  # fmt: skip
+        is_own = (
+            calendar is None
+            or self._recorded.get(gateway, False)
+            or trading_day
+            not in (calendar.chinese_trading_day(now_ns), calendar.chinese_trading_day(asked_ns or now_ns))
+        )
         if self._reported.get(gateway) == (trading_day, is_own):
             return False
         self._reported[gateway] = (trading_day, is_own)

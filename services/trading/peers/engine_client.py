@@ -76,6 +76,8 @@ class EngineClient:
         self.connected: dict[str, bool] = {}
         # Of each gateway that the engine reported: whether its money is simulated.
         self.simulated: dict[str, bool] = {}
+        # … whether its market is a recording.
+        self.recorded: dict[str, bool] = {}
         # And the times in force that it keeps by itself.
         self.time_in_forces: dict[str, frozenset[int]] = {}
 
@@ -177,6 +179,7 @@ class EngineClient:
 
     def _learn(self, gateway: engine_pb2.Gateway) -> None:
         self.simulated[gateway.gateway_name] = gateway.simulated
+        self.recorded[gateway.gateway_name] = gateway.recorded
         self.time_in_forces[gateway.gateway_name] = frozenset(gateway.time_in_forces)
 
     async def events(self, epoch: str, resume_after: int) -> AsyncIterator[tuple[int, VenueEvent | None]]:

@@ -42,7 +42,7 @@ TRADE_UPDATE_KIND_BUST: TradeUpdateKind
 TRADE_UPDATE_KIND_CORRECTION: TradeUpdateKind
 
 class Gateway(_message.Message):
-    __slots__ = ("gateway_name", "status", "last_error", "connect_time", "exchanges", "simulated", "time_in_forces", "keeps_order_ids")
+    __slots__ = ("gateway_name", "status", "last_error", "connect_time", "exchanges", "simulated", "time_in_forces", "keeps_order_ids", "recorded")
     GATEWAY_NAME_FIELD_NUMBER: _ClassVar[int]
     STATUS_FIELD_NUMBER: _ClassVar[int]
     LAST_ERROR_FIELD_NUMBER: _ClassVar[int]
@@ -51,6 +51,7 @@ class Gateway(_message.Message):
     SIMULATED_FIELD_NUMBER: _ClassVar[int]
     TIME_IN_FORCES_FIELD_NUMBER: _ClassVar[int]
     KEEPS_ORDER_IDS_FIELD_NUMBER: _ClassVar[int]
+    RECORDED_FIELD_NUMBER: _ClassVar[int]
     gateway_name: str
     status: GatewayStatus
     last_error: str
@@ -59,7 +60,8 @@ class Gateway(_message.Message):
     simulated: bool
     time_in_forces: _containers.RepeatedScalarFieldContainer[_common_pb2.TimeInForce]
     keeps_order_ids: bool
-    def __init__(self, gateway_name: _Optional[str] = ..., status: _Optional[_Union[GatewayStatus, str]] = ..., last_error: _Optional[str] = ..., connect_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., exchanges: _Optional[_Iterable[str]] = ..., simulated: _Optional[bool] = ..., time_in_forces: _Optional[_Iterable[_Union[_common_pb2.TimeInForce, str]]] = ..., keeps_order_ids: _Optional[bool] = ...) -> None: ...
+    recorded: bool
+    def __init__(self, gateway_name: _Optional[str] = ..., status: _Optional[_Union[GatewayStatus, str]] = ..., last_error: _Optional[str] = ..., connect_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., exchanges: _Optional[_Iterable[str]] = ..., simulated: _Optional[bool] = ..., time_in_forces: _Optional[_Iterable[_Union[_common_pb2.TimeInForce, str]]] = ..., keeps_order_ids: _Optional[bool] = ..., recorded: _Optional[bool] = ...) -> None: ...
 
 class ListGatewaysRequest(_message.Message):
     __slots__ = ("page_size", "page_token")
