@@ -5,6 +5,7 @@ are matched against quotes that the test sets. All that the front sends an inves
 the private flow of the trading day, which a session that subscribed with RESTART gets from its beginning at each login.
 
 Numbers and names are CTP's: errors of its error.xml, order status characters, offset flags, disconnect reasons.
+Longer than other files: it is one object, whose parts share the front's lock, flows and books.
 """
 
 import queue

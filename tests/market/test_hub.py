@@ -1,88 +1,22 @@
 """The hub: both delivery modes, snapshot, resume, gaps, ends, backpressure."""
 
 import asyncio
-from collections.abc import Iterable
-from contextlib import suppress
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from redfire.market.v1 import market_pb2 as pb
 
 from services.market.control_messages import TickControlMessages
 from services.market.ticks.frames import split
 from services.market.ticks.hub import Hub
-from services.market.ticks.subscriber import ConflatedSubscriber, LosslessSubscriber, Subscriber
+from tests.market.hub_readers import OTHER, conflated, lossless, publish
 from tests.market.ticks import SYMBOL, batch, tick
 from tests.simulated_time import in_simulated_time
 from tests.waiting import until
-
-OTHER = "rb2105.SHFE"
-
-
-class Reader:
-    """Reads a subscriber's stream into lists, when started."""
-
-    def __init__(self, subscriber: Subscriber) -> None:
-        self.subscriber = subscriber
-        self.messages: list[pb.StreamTicksResponse] = []
-        self._stream = subscriber.messages()
-        self._task: asyncio.Task[None] | None = None
-        self.ended = False
-
-    async def next(self) -> pb.StreamTicksResponse:
-        message = pb.StreamTicksResponse.FromString(await asyncio.wait_for(anext(self._stream), 5))
-        self.messages.append(message)
-        return message
-
-    def start(self) -> "Reader":
-        self._task = asyncio.create_task(self._run())
-        return self
-
-    async def _run(self) -> None:
-        async for data in self._stream:
-            self.messages.append(pb.StreamTicksResponse.FromString(data))
-        self.ended = True
-
-    async def stop(self) -> None:
-        if self._task is not None:
-            self._task.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._task
-        await self._stream.aclose()
-
-    def ticks(self, symbol: str = SYMBOL) -> list[int]:
-        return [t.sequence for message in self.messages for t in message.ticks if t.symbol == symbol]
-
-    def events(self) -> list[str]:
-        return [kind for message in self.messages if (kind := message.WhichOneof("event"))]
 
 
 @pytest.fixture
 def hub() -> Hub[pb.Tick]:
     return Hub(TickControlMessages(), 64)
-
-
-def publish(hub: Hub[pb.Tick], *ticks: pb.Tick) -> None:
-    hub.publish(split(batch(*ticks)), ticks)
-
-
-def lossless(hub: Hub[pb.Tick], *symbols: str, limit: int = 100, heartbeat_s: float = 10.0, **resume: int) -> Reader:
-    names = frozenset(symbols or (SYMBOL,))
-    subscriber = LosslessSubscriber(
-        f"s{hub.stream_count}", "alice", names, TickControlMessages(), heartbeat_s, limit, hub.on_capacity
-    )
-    hub.add(subscriber, {SYMBOL: resume["after"]} if "after" in resume else {})
-    return Reader(subscriber)
-
-
-def conflated(hub: Hub[pb.Tick], *symbols: str, min_interval_s: float = 0.0) -> Reader:
-    names = frozenset(symbols or (SYMBOL,))
-    subscriber = ConflatedSubscriber(
-        f"c{hub.stream_count}", "alice", names, TickControlMessages(), 10.0, min_interval_s
-    )
-    hub.add(subscriber, {})
-    return Reader(subscriber)
 
 
 async def test_a_stream_starts_with_its_id_then_the_last_tick_then_what_comes(hub: Hub[pb.Tick]) -> None:
@@ -405,67 +339,3 @@ async def test_draining_ends_streams_and_those_to_come(hub: Hub[pb.Tick]) -> Non
     late = lossless(hub).start()
     await until(lambda: reader.ended and late.ended)
     assert reader.messages[-1].end.reason == late.messages[-1].end.reason == "SHUTTING_DOWN"
-
-
-def _contiguous(messages: Iterable[pb.StreamTicksResponse], symbol: str) -> None:
-    expected = None
-    for message in messages:
-        if message.HasField("gap") and message.gap.symbol == symbol:
-            assert expected in (None, message.gap.first_sequence)
-            expected = message.gap.last_sequence + 1
-        for one in message.ticks:
-            if one.symbol == symbol:
-                assert expected in (None, one.sequence)
-                expected = one.sequence + 1
-
-
-steps = st.lists(
-    st.one_of(
-        st.tuples(
-            st.just("publish"), st.lists(st.tuples(st.sampled_from([SYMBOL, OTHER]), st.integers(1, 3)), max_size=9)
-        ),
-        st.tuples(st.just("read"), st.integers(0, 3)),
-        st.tuples(st.just("open"), st.sampled_from([None, 0, 5, 40])),
-        st.tuples(st.just("change"), st.sampled_from([SYMBOL, OTHER])),
-    ),
-    max_size=30,
-)
-
-
-@given(steps)
-@settings(max_examples=150, deadline=None)
-def test_whatever_happens_each_stream_is_contiguous_but_for_told_gaps(script: list[tuple[str, object]]) -> None:
-    async def play() -> None:
-        hub: Hub[pb.Tick] = Hub(TickControlMessages(), 8)
-        last = {SYMBOL: 0, OTHER: 0}
-        readers: list[Reader] = []
-        for kind, value in script:
-            match kind:
-                case "publish":
-                    ticks = []
-                    for symbol, jump in value:  # type: ignore[attr-defined]
-                        last[symbol] += jump
-                        ticks.append(tick(last[symbol], symbol))
-                    publish(hub, *ticks)
-                case "open":
-                    readers.append(lossless(hub, SYMBOL, limit=12, **({} if value is None else {"after": value})))
-                case "change" if readers and not readers[-1].subscriber.end_reason:
-                    hub.change(readers[-1].subscriber, [OTHER], [])
-                case "read" if readers:
-                    reader = readers[value % len(readers)]  # type: ignore[operator]
-                    if reader.subscriber._chunks or reader.subscriber.end_reason:  # type: ignore[attr-defined]
-                        with suppress(StopAsyncIteration):
-                            await asyncio.wait_for(reader.next(), 1)
-        hub.drain("SHUTTING_DOWN")
-        for reader in readers:
-            with suppress(StopAsyncIteration):
-                while True:
-                    await reader.next()
-            for symbol in (SYMBOL, OTHER):
-                _contiguous(reader.messages, symbol)
-                sent = [t.sequence for m in reader.messages for t in m.ticks if t.symbol == symbol]
-                end = reader.messages[-1].end
-                if sent:
-                    assert end.resume_after_sequence[symbol] == sent[-1]
-
-    asyncio.run(play())

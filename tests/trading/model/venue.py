@@ -1,4 +1,7 @@
-"""The engine before the model's exchange, and the market: lines that delay, lose, repeat, reorder, and break."""
+"""The engine before the model's exchange, and the market: lines that delay, lose, repeat, reorder, and break.
+
+Longer than other files: the engine, market and risk of one run share its lines and its clock.
+"""
 
 import asyncio
 import random
