@@ -14,6 +14,7 @@ from services.kernel.identifiers import new_id
 from services.trading.account_opening import Accounts
 from services.trading.domain import apply_reports
 from services.trading.domain.account import Account
+from services.trading.domain.appraisal import Appraisal, make_order
 from services.trading.domain.crossing import crossing_orders
 from services.trading.domain.group_checks import SelfTrade, of_order, require_shape
 from services.trading.domain.order import STOP_TYPES, NewOrder, Order, fingerprint
@@ -23,7 +24,7 @@ from services.trading.emulation.order_groups import settle_group
 from services.trading.emulation.stops import Stops
 from services.trading.peers.risk_client import RiskClient
 from services.trading.repository import TradingRepository
-from services.trading.service import Appraisal, ClientOrderIdReused, OrderService, make_order
+from services.trading.service import ClientOrderIdReused, OrderService
 from services.trading.state.accepting import Accepting
 from services.trading.state.store import TradingStore
 

@@ -11,13 +11,13 @@ from services.kernel.errors import Aborted, Conflict, FailedPrecondition, NotFou
 from services.kernel.identifiers import new_id
 from services.kernel.paging import Page, PageResult
 from services.trading.domain import apply_reports
-from services.trading.domain.account import Account
+from services.trading.domain.account import Account, net_quantities
 from services.trading.domain.external_booking import reverse_trade
-from services.trading.domain.external_order import ExternalOrder, ExternalTrade
+from services.trading.domain.external_order import ExternalOrder, ExternalTrade, fill_report, status_report
 from services.trading.domain.money import ZERO
 from services.trading.domain.order import FINISHED, Delivery, Leg, Order, fingerprint
 from services.trading.domain.pre_trade_checks import InsufficientPosition
-from services.trading.domain.report import FillReport, OrderStatusReport, TradeKind
+from services.trading.domain.report import FillReport, TradeKind
 from services.trading.domain.trade import Trade
 from services.trading.external_repository import ExternalFilter, ExternalRepository
 from services.trading.peers.engine_client import EngineClient
@@ -150,8 +150,8 @@ class ReconciliationService:
                 order.hold_reason = ""
                 reference = order.reference(leg)
                 for trade in trades:
-                    apply_reports.apply_trade_report(self._store.cache, order, _trade_report(trade, reference), changes)
-                report = _order_report(external, reference)
+                    apply_reports.apply_trade_report(self._store.cache, order, fill_report(trade, reference), changes)
+                report = status_report(external, reference)
                 if external.status is not OrderStatus.UNKNOWN:
                     apply_reports.apply_order_report(self._store.cache, order, report, changes)
                 changes.order(order)
@@ -202,7 +202,7 @@ class ReconciliationService:
             return _same(earlier, digest)
         self._store.require_open()
         account = self._account(account_id, gateway)
-        held = self._store.cache.net_quantities(gateway).get((symbol, side), ZERO)
+        held = net_quantities(self._store.cache.accounts.values(), gateway).get((symbol, side), ZERO)
         if held != current.book_quantity:
             raise DifferenceChanged(quantity=plain(current.venue_quantity - held))
         opens = quantity > 0
@@ -387,17 +387,3 @@ def _order(
         reserve_price=price,
         status=OrderStatus.NEW,
     )
-
-
-def _trade_report(trade: ExternalTrade, reference: str) -> FillReport:
-    return FillReport(
-        trade.gateway, reference, trade.venue_trade_id, trade.symbol, trade.price, trade.quantity, trade.time_ns,
-        trade.trading_day, TradeKind.NEW, trade.venue_order_id, trade.side, trade.position_effect,
-    )  # fmt: skip
-
-
-def _order_report(external: ExternalOrder, reference: str) -> OrderStatusReport:
-    return OrderStatusReport(
-        external.gateway, reference, external.venue_order_id, external.symbol, external.quantity, external.price,
-        external.cumulative_quantity, external.status,
-    )  # fmt: skip

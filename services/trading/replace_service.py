@@ -11,11 +11,11 @@ from redfire.reasons import Reason
 from services.kernel.decimals import plain
 from services.kernel.errors import Invalid, RedFireError
 from services.kernel.tasks import Tasks
-from services.trading.domain.apply_reports import abandon_replacement
 from services.trading.domain.money import ZERO
 from services.trading.domain.order import LIMIT_TYPES, STOP_TYPES, NewOrder, Order, ReplaceStep
 from services.trading.domain.order_states import move
 from services.trading.domain.pre_trade_checks import InsufficientFunds, InsufficientPosition, PreTradeChecks
+from services.trading.domain.replacement import abandon_replacement
 from services.trading.emulation.stops import Stops
 from services.trading.peers.engine_client import EngineClient
 from services.trading.peers.instruments import Instruments

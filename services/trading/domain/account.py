@@ -1,6 +1,6 @@
 """An account: its money and its positions."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 
@@ -76,3 +76,13 @@ class Account:
                 return ZERO
             return self.venue.available - self.waiting - money.total(used for _, used in self.used)
         return self.balance + min(self.unrealized_pnl(last_prices), ZERO) - self.margin - self.frozen
+
+
+def net_quantities(accounts: Iterable[Account], gateway: str) -> dict[tuple[str, PositionSide], Decimal]:
+    """Return the sum of the accounts' positions at a gateway."""
+    result: dict[tuple[str, PositionSide], Decimal] = {}
+    for account in accounts:
+        if account.gateway == gateway:
+            for key, position in account.positions.items():
+                result[key] = result.get(key, ZERO) + position.quantity
+    return result

@@ -14,8 +14,9 @@ from services.trading.domain.external_booking import reverse_superseded, superse
 from services.trading.domain.leg import begin_legs
 from services.trading.domain.money import ZERO, product
 from services.trading.domain.order import FINISHED, Delivery, Leg, Order, ReplaceStep
-from services.trading.domain.order_states import may_follow, move
+from services.trading.domain.order_states import may_follow, move, working_status
 from services.trading.domain.position_booking import book_position
+from services.trading.domain.replacement import abandon_replacement, adopt_replacement, is_amended
 from services.trading.domain.report import FillReport, OrderStatusReport
 from services.trading.domain.trade import Trade
 
@@ -61,7 +62,7 @@ def apply_order_report(
         leg.announced = report.cumulative_quantity
         updates = True
     if order.replace_step is ReplaceStep.AMENDING:
-        if _is_amended(order, leg, report):
+        if is_amended(order, leg, report):
             adopt_replacement(cache, order, changes)
         elif report.amend_rejected or stale_amend:
             abandon_replacement(cache, order, changes)
@@ -177,49 +178,11 @@ def cancel(cache: TradingCache, order: Order, changes: ChangeSet, reason: str = 
     changes.cancels.append(order.order_id)
 
 
-def adopt_replacement(cache: TradingCache, order: Order, changes: ChangeSet) -> None:
-    """The requested values are the order's own now."""
-    assert order.pending_quantity is not None
-    for leg in order.legs:  # one: an order of several is replaced by canceling them
-        leg.quantity += order.pending_quantity - order.quantity
-    order.quantity = order.pending_quantity
-    if order.pending_price is not None:
-        order.reserve_price = order.pending_price
-        order.price = order.pending_price
-    _end_replacement(cache, order, changes)
-
-
-def abandon_replacement(cache: TradingCache, order: Order, changes: ChangeSet) -> None:
-    """The order stays as it was."""
-    _end_replacement(cache, order, changes)
-
-
-def _end_replacement(cache: TradingCache, order: Order, changes: ChangeSet) -> None:
-    order.pending_quantity = order.pending_price = None
-    order.replace_step = ReplaceStep.NONE
-    if order.status is OrderStatus.PENDING_REPLACE:
-        move(order, _working_status(order))
-    cache.reserve(order)
-    cache.trim_hold(order, changes)
-    changes.order(order)
-    changes.accounts[order.account_id] = cache.accounts[order.account_id]
-
-
-def _is_amended(order: Order, leg: Leg, report: OrderStatusReport) -> bool:
-    assert order.pending_quantity is not None
-    price = order.price if order.pending_price is None else order.pending_price
-    return report.quantity == leg.quantity + order.pending_quantity - order.quantity and report.price == price
-
-
-def _working_status(order: Order) -> OrderStatus:
-    return OrderStatus.PARTIALLY_FILLED if order.cumulative_quantity else OrderStatus.NEW
-
-
 def _work(order: Order, changes: ChangeSet) -> None:
     """The venue works on it. A cancel or an amend on its way stays on its way: only their outcome ends that."""
     waiting = order.status is OrderStatus.PENDING_REPLACE and order.replace_step is ReplaceStep.NONE
     fresh = order.status in (OrderStatus.PENDING_NEW, OrderStatus.UNKNOWN, OrderStatus.NEW)
-    if (fresh or waiting) and move(order, _working_status(order)):
+    if (fresh or waiting) and move(order, working_status(order)):
         changes.order(order)
 
 
@@ -336,7 +299,7 @@ def hold(cache: TradingCache, order: Order, ended: Leg, changes: ChangeSet) -> N
     if order.replace_step is not ReplaceStep.NONE:
         adopt_replacement(cache, order, changes)
     if order.status in (OrderStatus.UNKNOWN, OrderStatus.PENDING_NEW):
-        move(order, _working_status(order))
+        move(order, working_status(order))
     changes.order(order)
 
 
@@ -361,7 +324,7 @@ def rearm(order: Order, reason: str, changes: ChangeSet) -> None:
     order.legs = []
     order.hold_reason = reason
     if order.status in (OrderStatus.UNKNOWN, OrderStatus.PENDING_NEW, OrderStatus.PENDING_REPLACE):
-        move(order, _working_status(order))
+        move(order, working_status(order))
     changes.order(order)
     changes.rearmed.append(order)
 

@@ -5,7 +5,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from decimal import Decimal
 
-from redfire.enums import AccountKind, LedgerEntryKind, OrderStatus, PositionSide, TimeInForce
+from redfire.enums import AccountKind, LedgerEntryKind, OrderStatus, TimeInForce
 
 from services.trading.domain import ledger
 from services.trading.domain.account import Account
@@ -374,15 +374,6 @@ class TradingCache:
         if self.days.learn(gateway, symbol, trading_day):
             changes.gateways[gateway] = self.days.reported(gateway)
         return trading_day
-
-    def net_quantities(self, gateway: str) -> dict[tuple[str, PositionSide], Decimal]:
-        """Return the sum of all accounts' positions at a gateway."""
-        result: dict[tuple[str, PositionSide], Decimal] = {}
-        for account in self.accounts.values():
-            if account.gateway == gateway:
-                for key, position in account.positions.items():
-                    result[key] = result.get(key, ZERO) + position.quantity
-        return result
 
     def _forget(self, order: Order) -> None:
         self.orders.pop(order.order_id, None)

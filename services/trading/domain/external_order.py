@@ -8,7 +8,7 @@ from typing import Any
 from redfire.enums import OrderStatus, OrderType, PositionEffect, Side
 
 from services.trading.domain.money import ZERO
-from services.trading.domain.report import TradeKind
+from services.trading.domain.report import FillReport, OrderStatusReport, TradeKind
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,3 +101,19 @@ def _row(item: ExternalOrder | ExternalTrade) -> dict[str, Any]:
         if name in row:
             row[name] = int(row[name] or 0)
     return row
+
+
+def fill_report(trade: ExternalTrade, reference: str) -> FillReport:
+    """Return the report of a trade as one of the order with this reference."""
+    return FillReport(
+        trade.gateway, reference, trade.venue_trade_id, trade.symbol, trade.price, trade.quantity, trade.time_ns,
+        trade.trading_day, TradeKind.NEW, trade.venue_order_id, trade.side, trade.position_effect,
+    )  # fmt: skip
+
+
+def status_report(external: ExternalOrder, reference: str) -> OrderStatusReport:
+    """Return the report of an external order as one of the order with this reference."""
+    return OrderStatusReport(
+        external.gateway, reference, external.venue_order_id, external.symbol, external.quantity, external.price,
+        external.cumulative_quantity, external.status,
+    )  # fmt: skip

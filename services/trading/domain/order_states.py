@@ -64,3 +64,8 @@ def move(order: Order, status: OrderStatus) -> bool:
         raise IllegalTransition(f"{order.order_id}: {order.status.name} to {status.name}")
     order.status = status
     return True
+
+
+def working_status(order: Order) -> OrderStatus:
+    """Return the status of an order that the venue works on."""
+    return OrderStatus.PARTIALLY_FILLED if order.cumulative_quantity else OrderStatus.NEW

@@ -2,7 +2,7 @@
 
 from decimal import Decimal
 
-from redfire.enums import PositionSide
+from redfire.enums import OrderStatus, PositionSide
 from redfire.reasons import Reason
 
 from services.trading.domain import apply_reports
@@ -63,3 +63,20 @@ class ReduceOnly:
         else:
             order.quantity = order.cumulative_quantity + held
             changes.order(order)
+
+
+def hold_reducible(cache: TradingCache, order: Order, changes: ChangeSet) -> bool:
+    """Cut a reduce-only stop to what is there now, and hold it; False when there is nothing."""
+    position = cache.accounts[order.account_id].positions.get((order.symbol, order.position_side))
+    held = position.held(order.position_effect) if position is not None else ZERO
+    if position is None or held <= 0:
+        text = "there is nothing to reduce any more"
+        cache.finish(order, OrderStatus.CANCELED, changes, Reason.REDUCE_ONLY, text)
+        return False
+    own = order.hold_today + order.hold_yesterday  # of an attempt before
+    quantity = min(order.leaves_quantity, position.closable(order.position_effect) + own)
+    if quantity <= 0 or (quantity > own and not cache.hold_more(order, quantity - own, changes)):
+        apply_reports.rearm(order, Reason.INSUFFICIENT_POSITION, changes)
+        return False
+    order.quantity = order.cumulative_quantity + quantity
+    return True

@@ -15,7 +15,7 @@ import logging
 from collections.abc import Callable, Iterable
 from decimal import Decimal
 
-from redfire.enums import OrderStatus, OrderType, Side, TimeInForce
+from redfire.enums import OrderStatus, OrderType, TimeInForce
 from redfire.reasons import Reason
 
 from services.kernel.errors import RedFireError
@@ -24,10 +24,11 @@ from services.trading.domain import apply_reports
 from services.trading.domain.change_set import ChangeSet
 from services.trading.domain.crossing import crossing_orders
 from services.trading.domain.fill_or_kill import send_triggered
-from services.trading.domain.money import ZERO
 from services.trading.domain.order import STOP_TYPES, Delivery, Order
-from services.trading.domain.pre_trade_checks import GatewayDisconnected, InsufficientPosition, PreTradeChecks
+from services.trading.domain.pre_trade_checks import GatewayDisconnected, PreTradeChecks
 from services.trading.domain.quote import Quote
+from services.trading.domain.reduce_only import hold_reducible
+from services.trading.domain.stop import is_beyond, trail
 from services.trading.emulation.exit_checks import ExitChecks
 from services.trading.peers.quotes import Quotes
 from services.trading.peers.risk_client import RiskClient
@@ -190,9 +191,9 @@ class Stops:
             return False
         if self._is_over(order):
             return False  # it is ended in a moment
-        if order.type is OrderType.TRAILING_STOP:
-            self._trail(order, price)
-        return _is_beyond(order, price)
+        if order.type is OrderType.TRAILING_STOP and trail(order, price):
+            self._moved.add(order.order_id)
+        return is_beyond(order, price)
 
     def _trigger_all(self, triggered: Iterable[tuple[Order, Decimal | None]]) -> None:
         """Send stops that have triggered by these prices, unless they ended or were moved since."""
@@ -217,19 +218,6 @@ class Stops:
         if order.time_in_force is not TimeInForce.DAY or not order.trading_day or order.dormant:
             return False
         return self._store.cache.days.of(order.gateway, order.symbol) > order.trading_day
-
-    def _trail(self, order: Order, price: Decimal) -> None:
-        """Follow the best price; never loosen."""
-        assert order.trailing_offset is not None
-        if order.side is Side.BUY:
-            stop_price = price + order.trailing_offset
-            better = order.stop_price is None or stop_price < order.stop_price
-        else:
-            stop_price = price - order.trailing_offset
-            better = order.stop_price is None or stop_price > order.stop_price
-        if better:
-            order.stop_price = stop_price
-            self._moved.add(order.order_id)
 
     # Sending
 
@@ -305,26 +293,9 @@ class Stops:
                 order.cancel_first, order.hold_reason = cancel_first, Reason.SELF_TRADE
             elif order.order_group_id:
                 order.hold_reason = ""  # its group sends it when the others of it are gone from the venue
-            elif not order.reduce_only or self._take_position(order, changes):
+            elif not order.reduce_only or hold_reducible(cache, order, changes):
                 send_triggered(cache, order, changes)
             self._store.commit(changes)
-
-    def _take_position(self, order: Order, changes: ChangeSet) -> bool:
-        """Cut a reduce-only stop to what is there now, and hold it; False when there is nothing."""
-        cache = self._store.cache
-        position = cache.accounts[order.account_id].positions.get((order.symbol, order.position_side))
-        held = position.held(order.position_effect) if position is not None else ZERO
-        if position is None or held <= 0:
-            text = "there is nothing to reduce any more"
-            cache.finish(order, OrderStatus.CANCELED, changes, Reason.REDUCE_ONLY, text)
-            return False
-        own = order.hold_today + order.hold_yesterday  # of an attempt before
-        quantity = min(order.leaves_quantity, position.closable(order.position_effect) + own)
-        if quantity <= 0 or (quantity > own and not cache.hold_more(order, quantity - own, changes)):
-            apply_reports.rearm(order, InsufficientPosition.reason, changes)
-            return False
-        order.quantity = order.cumulative_quantity + quantity
-        return True
 
     def _rearm(self, order: Order, refusal: RedFireError) -> None:
         if order.triggered and order.hold_reason == refusal.reason:
@@ -357,7 +328,7 @@ class Stops:
             self._rearmed[order_id] = (FIRST_PAUSE_S, now + FIRST_PAUSE_S)
             return
         quote = self._quotes.find(order.symbol, order.gateway)
-        if order.is_closing or (quote is not None and _is_beyond(order, quote.last_price)):
+        if order.is_closing or (quote is not None and is_beyond(order, quote.last_price)):
             self._postpone(order_id)
             self._trigger(order)
             return
@@ -412,11 +383,6 @@ class Stops:
             held.pop(order.order_id, None)
             if not held:
                 del self._held[order.symbol]
-
-
-def _is_beyond(order: Order, price: Decimal) -> bool:
-    stop = order.stop_price
-    return stop is not None and (price >= stop if order.side is Side.BUY else price <= stop)
 
 
 def _is_sent_by_group(order: Order) -> bool:

@@ -16,7 +16,7 @@ from decimal import Decimal
 from redfire.enums import PositionSide
 
 from services.kernel.errors import RedFireError
-from services.trading.domain.account import Account
+from services.trading.domain.account import Account, net_quantities
 from services.trading.domain.external_booking import adjust, live_account
 from services.trading.domain.money import ZERO
 from services.trading.domain.order import Delivery
@@ -113,7 +113,7 @@ class PositionAdjustments:
             return False
         # What follows is one step: the books are as they were compared, or it is left for the next time.
         account = live_account(cache.accounts.values(), difference.gateway)
-        held = cache.net_quantities(difference.gateway).get((symbol, side), ZERO)
+        held = net_quantities(cache.accounts.values(), difference.gateway).get((symbol, side), ZERO)
         if not self._store.is_open or account is None or held != difference.book_quantity:
             return False
         if cache.is_expired(difference.gateway, instrument) or _has_fills_to_come(self._store, account, symbol):

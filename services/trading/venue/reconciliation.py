@@ -13,6 +13,7 @@ from services.kernel.runtime.live_settings import LiveSettings
 from services.kernel.tasks import Tasks
 from services.trading import metrics
 from services.trading.domain import apply_reports
+from services.trading.domain.account import net_quantities
 from services.trading.domain.external_order import ExternalActivity
 from services.trading.domain.money import ZERO
 from services.trading.domain.order import Delivery, Leg, Order, ReplaceStep
@@ -310,7 +311,7 @@ class Reconciliation:
 
     def _compare_positions(self, gateway: str, state: VenueState) -> None:
         """Note positions that differ twice in a row: once may be a fill that is on its way."""
-        ours = self._store.cache.net_quantities(gateway)
+        ours = net_quantities(self._store.cache.accounts.values(), gateway)
         theirs: dict[tuple[str, PositionSide], Decimal] = {}
         for position in state.positions:
             if position.gateway in ("", gateway):
