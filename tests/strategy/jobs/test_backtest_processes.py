@@ -18,6 +18,8 @@ from tests.strategy.fakes import SYMBOL
 from tests.strategy.jobs.backtests import HOSTILE, STRATEGIES, BacktestClient, store_bars
 from tests.waiting import until
 
+pytestmark = pytest.mark.slow
+
 SMALL = {"backtest_memory_bytes": 400 << 20}
 
 
