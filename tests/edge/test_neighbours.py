@@ -199,6 +199,7 @@ async def test_hundreds_of_bad_symbols_do_not_end_anothers_streams_and_orders(
     await neighbour[0].is_well(neighbour[1])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("key", ERRORS)
 async def test_an_error_with_much_to_say_arrives_and_ends_nobody_elses_calls(
     whole: Platform,

@@ -10,6 +10,8 @@ from tests.engine import ctp_front as ctp
 from tests.engine.ctp_front import RB, M
 from tests.waiting import until
 
+pytestmark = pytest.mark.slow
+
 
 async def long(ctp_platform, instrument, quantity=2, bid=3100.0):
     """A position at the front and in the books."""

@@ -134,6 +134,7 @@ async def test_the_position_is_right_before_on_trade_and_orders_carry_the_ids_of
     assert OrderState.FILLED in [o.state for o in broker.updates if isinstance(o, Order)]
 
 
+@pytest.mark.slow
 async def test_all_shipped_strategies_run_in_one_worker(world, serve, client_of):
     world.set_bars(wave(2500))
     async with serve(callback_timeout_s=10) as p:

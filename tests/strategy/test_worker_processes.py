@@ -5,11 +5,14 @@ import os
 import signal
 from pathlib import Path
 
+import pytest
 from redfire.strategy.v1 import strategy_pb2 as pb
 
 from tests.strategy.user_files import BAD, GOOD
 from tests.strategy.worker_processes import ticks_until, workers
 from tests.waiting import until
+
+pytestmark = pytest.mark.slow
 
 
 async def test_a_native_strategy_trades_and_stops(world, serve, client_of, strategies_dir):

@@ -1,5 +1,6 @@
 """Property test of a LIVE account's books: own and hand trades, told late, around what is taken over."""
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from redfire.enums import AccountKind, OrderStatus, PositionEffect, PositionSide, Side
@@ -87,6 +88,7 @@ class EngineClient:
         }
 
 
+@pytest.mark.slow
 @settings(max_examples=200, deadline=None)
 @given(data=st.data(), in_order=st.booleans())
 def test_no_trade_is_booked_twice_whatever_was_taken_over_before_it_was_told(data, in_order):

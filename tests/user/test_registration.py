@@ -97,6 +97,7 @@ async def test_others_hear_of_a_new_user_and_not_of_one_who_was_refused(p: Platf
     assert (first.user_id, first.username, first.email) == (made.user_id, "alice", "alice@example.com")
 
 
+@pytest.mark.slow
 async def test_too_many_waiting_passwords_are_sent_away(monkeypatch):
     free, hash_ = threading.Event(), PasswordHasher.hash
 

@@ -21,6 +21,8 @@ from tests.quant.backtest.engine.vnpy_oracle import shipped
 from tests.quant.backtest.recordings import RB, if_ticks, rb_bars
 from tests.recorded_days import recorded
 
+pytestmark = pytest.mark.slow
+
 
 def bars(rows=3000) -> Bars:
     return first_rows(rb_bars(), rows)
@@ -35,7 +37,6 @@ def checked(strategy_class, data, progress=None, **more):
     return check_lookahead(strategy_class, job, data, progress=progress)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     "name", ["DoubleMaStrategy", "AtrRsiStrategy", "DualThrustStrategy", "MultiSignalStrategy", "TurtleSignalStrategy"]
 )
@@ -86,7 +87,6 @@ def interval(name):
     return vnpy_interval(name)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("ahead", [1, 7])
 def test_a_strategy_that_reads_the_next_rows_is_reported_with_its_signals_times(ahead):
     data = bars()
@@ -102,7 +102,6 @@ def test_a_strategy_that_reads_the_next_rows_is_reported_with_its_signals_times(
     assert 3 <= len(sentences) <= SHOWN + 3
 
 
-@pytest.mark.slow
 def test_each_signal_that_changes_is_reported_where_there_are_not_too_many():
     data = bars(900)
     orders = run_backtest(Peeking, BacktestJob("Peeking", data.symbol, "5m"), data).order_count
@@ -166,7 +165,6 @@ class Keeping(CtaTemplate):
 """
 
 
-@pytest.mark.slow
 def test_what_a_module_keeps_of_an_earlier_run_does_not_hide_it(tmp_path, capsys):
     (tmp_path / "keeping.py").write_text(KEEPING)
     strategy_class = Loader(tmp_path).load("Keeping")
@@ -233,7 +231,6 @@ def test_orders_at_the_end_of_a_run_are_no_signals():
     assert checked(Tidy, bars()) == []
 
 
-@pytest.mark.slow
 def test_a_strategy_that_goes_round_its_own_methods_is_known_by_its_trades():
     class Direct(Peeking):
         def on_bar(self, bar):

@@ -92,6 +92,7 @@ def test_json_is_one_object_with_what_the_engine_found(run):
     assert shown["job"]["parameters"] == {"fast_window": 5, "slow_window": 30}
 
 
+@pytest.mark.slow
 def test_a_newcomer_gets_a_report_and_no_other_file(tmp_path):
     done = subprocess.run(
         [REDFIRE, "backtest", "DoubleMaStrategy", *DATA, recorded(RB), "--interval", "5m", "--report", "report.html"],

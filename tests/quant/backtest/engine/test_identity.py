@@ -15,6 +15,8 @@ from tests.quant.backtest import generated, recordings
 from tests.quant.backtest.builds import BUILDS
 from tests.quant.backtest.engine.vnpy_oracle import SHIPPED, same, shipped, vnpy_run
 
+pytestmark = pytest.mark.slow
+
 
 def check(name: str, job: BacktestJob, data, builds=BUILDS) -> int:
     strategy_class = shipped(name)
@@ -26,7 +28,6 @@ def check(name: str, job: BacktestJob, data, builds=BUILDS) -> int:
     return len(engine.trades)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", SHIPPED)
 def test_recorded_five_minute_bars_with_a_warm_up_give_vnpys_trades(name):
     job = BacktestJob(name, "rb888.SHFE", "5m", start=date(2019, 9, 2), capital=1e7)
@@ -34,7 +35,6 @@ def test_recorded_five_minute_bars_with_a_warm_up_give_vnpys_trades(name):
     assert trades or name in ("BollChannelStrategy", "MultiTimeframeStrategy", "TestStrategy", "KingKeltnerStrategy")
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", SHIPPED)
 def test_recorded_ticks_give_vnpys_trades(name):
     ticks = recordings.if_ticks()

@@ -79,6 +79,7 @@ def test_a_window_whose_points_all_fail_says_so_and_the_others_go_on(tmp_path):
     assert result.windows[0].best is None and result.windows[1].test_value is not None
 
 
+@pytest.mark.slow
 def test_a_stopped_walk_forward_keeps_its_finished_windows():
     stages = set()
     result = run_walk_forward(
