@@ -95,17 +95,19 @@ class Trader:
         cache = TradingCache()
         cache.instruments.update(self.cache.instruments)
         account = Account(self.account.account_id, "user-1", "test", AccountKind.PAPER, "SIM", "CNY", 0, "r")
-        found = {kind: [value for (k, _), value in self.written.items() if k == kind] for kind in ("order", "position")}
+        rows_of = {
+            kind: [value for (k, _), value in self.written.items() if k == kind] for kind in ("order", "position")
+        }
         for (kind, name), value in self.written.items():
             if kind == "gateway":
                 cache.days.restore(name, *value)
         cache.add_account(account)
-        for row in found["position"]:
+        for row in rows_of["position"]:
             if row["is_open"]:
                 cache.add_position(rows.position_from_row(row))
             elif row["realized_pnl"]:
                 account.realized_of[row["symbol"], row["side"]] = row["realized_pnl"]
-        for row in found["order"]:
+        for row in rows_of["order"]:
             if row["is_open"]:
                 cache.add_order(rows.order_from_row(row, set()))
         return cache

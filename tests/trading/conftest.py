@@ -21,7 +21,7 @@ FAST = {"unknown_grace_s": 0.2, "reconcile_interval_s": 5}
 
 
 class Client:
-    """What a trader does, in short words."""
+    """Operations of a trader, in short words."""
 
     def __init__(self, running, user):
         self.platform, self.user = running, user

@@ -1,4 +1,4 @@
-"""Stand-ins for trading's peers: a venue with scripted faults, a market whose prices are set, a risk that says no."""
+"""Stand-ins for trading's peers: a venue with scripted faults, a market whose prices are set, a risk that refuses."""
 
 import asyncio
 from decimal import Decimal as D
@@ -68,7 +68,7 @@ class FakeEngine(engine_pb2_grpc.EngineServiceServicer):
 
     def emit(self, **event):
         self.sequence += 1
-        if "gateway" in event:  # it always says all of itself, and the same when it is asked
+        if "gateway" in event:  # it always reports all of itself, and the same when it is asked
             self.connected = event["gateway"]["status"] == engine_pb2.GATEWAY_STATUS_CONNECTED
             event["gateway"] = {
                 "simulated": self.simulated, "recorded": self.recorded, "time_in_forces": self.time_in_forces,
@@ -265,7 +265,7 @@ class FakeMarket(market_pb2_grpc.MarketServiceServicer):
 
 @complete
 class FakeRisk(risk_pb2_grpc.RiskServiceServicer):
-    """Lets everything through until told otherwise."""
+    """Lets everything through until set otherwise."""
 
     def __init__(self):
         self.refuse = None

@@ -47,20 +47,20 @@ async def group_of(trader, order_group_id):
 async def shows(trader, order_id, **values):
     """The order once it shows these values."""
 
-    async def found():
+    async def shown():
         one = await trader.get(order_id)
         return one if all(getattr(one, name) == value for name, value in values.items()) else None
 
-    return await until(found)
+    return await until(shown)
 
 
 def sent(trader, order_id):
-    """What of an order was sent: (reference, quantity)."""
+    """The parts of an order that were sent: (reference, quantity)."""
     return [(s.order_id, s.quantity) for s in trader.engine.sends if s.order_id.startswith(order_id)]
 
 
 def live(trader, order_id):
-    """What of an order may still trade at the venue."""
+    """The quantity of an order that may still trade at the venue."""
     return sum(
         D(o.quantity) - D(o.cumulative_quantity or "0")
         for name, o in trader.engine.orders.items()

@@ -1,4 +1,4 @@
-"""What accounts may trade at, in which currency, and where the money of live ones comes from."""
+"""Accounts: their gateways and currencies, and the source of live accounts' money."""
 
 import contextlib
 import sqlite3

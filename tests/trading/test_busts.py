@@ -1,4 +1,4 @@
-"""Trades that a venue takes back or corrects: the books are as if they had never been, and say what was taken back."""
+"""Trades that a venue takes back or corrects: the books are as if they had never been, and show what was taken back."""
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -33,7 +33,7 @@ def _emit(trader, order_id, trade_id, kind, price="", quantity=""):
 
 async def test_a_busted_fill_leaves_the_position_and_its_money_comes_back(trader):
     order = await _filled(trader, quantity=2, trade_id="t1")
-    for _ in range(2):  # told twice, taken back once
+    for _ in range(2):  # reported twice, taken back once
         _emit(trader, order.order_id, "t1", 2)
     done = await trader.becomes(order.order_id, "CANCELED")
     assert done.cumulative_quantity == "0" and done.commission == "0"
@@ -85,7 +85,7 @@ async def test_a_trade_that_was_corrected_twice_keeps_its_last_price_when_all_is
     await until(lambda: _priced(trader, "3980"))
     for price in ("3990", "3980"):
         _emit(trader, order.order_id, "t1", 3, price, "2")
-    await _filled(trader, quantity=1, price="3980")  # by then all that was told is booked
+    await _filled(trader, quantity=1, price="3980")  # by then all that was reported is booked
     assert len([trade for trade in await trader.trades() if trade.busted]) == 2
     assert (await trader.positions())[0].average_price == "3980"
 

@@ -1,4 +1,4 @@
-"""Orders at a gateway that knows only DAY and tells of no day's end, as vnpy's are."""
+"""Orders at a gateway that knows only DAY and reports no day's end, as vnpy's are."""
 
 import asyncio
 import itertools
@@ -85,7 +85,7 @@ async def test_a_day_order_that_could_not_be_canceled_expires_when_a_later_day_d
         trader.engine.trading_day = 20260106
         asked = trader.engine.queries
         await until(lambda: trader.engine.queries > asked + 2)
-        assert (await trader.get(order.order_id)).status in (2, 10)  # an answer that is not complete tells nothing
+        assert (await trader.get(order.order_id)).status in (2, 10)  # an answer that is not complete proves nothing
         trader.engine.complete = True
         assert (await trader.becomes(order.order_id, "EXPIRED")).reject_reason == ORDER_EXPIRED
 

@@ -16,7 +16,7 @@ SYMBOLS = ("IF2606.CFFEX", "rb2610.SHFE")
 
 
 def story(order, fills, end, leg=None):
-    """What a venue would report of an order's leg, the last by default, in order."""
+    """Reports of a venue about an order's leg, the last by default, in order."""
     leg = leg or order.legs[-1]
     reference = order.reference(leg)
     reports = [_report(order, OrderStatus.NEW, D(0), leg)]

@@ -1,4 +1,4 @@
-"""Property test of a LIVE account's books: own and hand trades, told late, around what is taken over."""
+"""Property test of a LIVE account's books: own and hand trades, reported late, around what is taken over."""
 
 import pytest
 from hypothesis import given, settings
@@ -17,7 +17,7 @@ MINUTE_NS = 60_000_000_000
 
 
 class EngineClient:
-    """What is held at the venue, and what it has not told of yet."""
+    """The holdings at the venue, and the reports it has not sent yet."""
 
     def __init__(self):
         self.trader = Trader()
@@ -25,7 +25,7 @@ class EngineClient:
         self.account.kind = AccountKind.LIVE
         self.day, self.time_ns, self.count = 20260105, MINUTE_NS, 0
         self.held = dict.fromkeys(PositionSide, 0)
-        self.untold = []
+        self.unreported = []
         self.resting = []
         self.trader.begin_day(self.day)
         self.cache.last_prices.of("SIM")[SYMBOL] = D(4000)
@@ -43,7 +43,7 @@ class EngineClient:
             "SIM", reference, f"t{self.count}", SYMBOL, D(price), D(quantity), self.time_ns, self.day,
             side=side, position_effect=effect,
         )  # fmt: skip
-        self.untold.append((order, report))
+        self.unreported.append((order, report))
 
     def send(self, side, effect, quantity):
         if effect is CLOSE:
@@ -61,8 +61,8 @@ class EngineClient:
         self.trader.record(changes)
         self.resting.append(order)
 
-    def tell(self, place):
-        order, report = self.untold.pop(place)
+    def report(self, place):
+        order, report = self.unreported.pop(place)
         changes = self.trader.step()
         if order is None:
             book_external(self.cache, self.account, report, changes)
@@ -70,7 +70,7 @@ class EngineClient:
             apply_trade_report(self.cache, order, report, changes)
         self.trader.record(changes)
 
-    def take_over(self):
+    def book_settled(self):
         for side, quantity in self.held.items():
             position = self.account.positions.get((SYMBOL, side))
             held = D(0) if position is None else position.quantity
@@ -97,7 +97,7 @@ def test_no_trade_is_booked_twice_whatever_was_taken_over_before_it_was_told(dat
     quantities = st.integers(1, 4)
     for _ in range(data.draw(st.integers(1, 25))):
         venue.time_ns += MINUTE_NS
-        action = data.draw(st.sampled_from(["send", "fill", "hand", "hand", "tell", "tell", "take over"]))
+        action = data.draw(st.sampled_from(["send", "fill", "hand", "hand", "report", "report", "book settled"]))
         if action == "send":
             venue.send(data.draw(sides), data.draw(effects), data.draw(quantities))
         elif action == "fill" and venue.resting:
@@ -108,16 +108,16 @@ def test_no_trade_is_booked_twice_whatever_was_taken_over_before_it_was_told(dat
         elif action == "hand":
             price = data.draw(st.integers(3900, 4100))
             venue.trade(data.draw(sides), data.draw(effects), data.draw(quantities), price)
-        elif action == "tell" and venue.untold:
-            venue.tell(0 if in_order else data.draw(st.integers(0, len(venue.untold) - 1)))
-        elif action == "take over":
-            venue.take_over()
+        elif action == "report" and venue.unreported:
+            venue.report(0 if in_order else data.draw(st.integers(0, len(venue.unreported) - 1)))
+        elif action == "book settled":
+            venue.book_settled()
         venue.trader.check()
     venue.time_ns += MINUTE_NS
-    while venue.untold:
-        venue.tell(0)
+    while venue.unreported:
+        venue.report(0)
         venue.trader.check()
     assert venue.agrees() or not in_order
-    venue.take_over()
+    venue.book_settled()
     venue.trader.check()
     assert venue.agrees()

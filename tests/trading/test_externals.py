@@ -1,4 +1,4 @@
-"""What the venue has and the books do not: shown, told of, and adopted, canceled or closed by administrators."""
+"""External orders and trades: shown, published, and adopted, canceled or closed by administrators."""
 
 import asyncio
 
@@ -32,7 +32,7 @@ def _order(venue_order_id="x1", quantity="3", status=2, cumulative="0", side=1, 
 
 
 def _at_venue(trader, **values):
-    """An order that the venue has, tells of now, and shows when it is asked."""
+    """An order that the venue has, reports now, and shows when it is asked."""
     order = engine_pb2.OrderUpdate(**_order(**values))
     trader.engine.orders[order.venue_order_id] = order
     trader.engine.emit(order=order)
@@ -65,11 +65,11 @@ async def test_external_orders_and_trades_are_listed_once_and_the_books_do_not_c
         assert {trade.venue_trade_id for trade in trades} == {"t1", "t9"}
 
         async def partly():
-            found = {one.venue_order_id: one for one in await _externals(admin)}
-            return found if found["x1"].cumulative_quantity == "1" else None
+            externals = {one.venue_order_id: one for one in await _externals(admin)}
+            return externals if externals["x1"].cumulative_quantity == "1" else None
 
-        found = await until(partly)
-        assert found["x9"].status == UNKNOWN and found["x9"].quantity == "1"
+        externals = await until(partly)
+        assert externals["x9"].status == UNKNOWN and externals["x9"].quantity == "1"
         assert not await trader.positions() and not await trader.trades()
         with pytest.raises(grpc.aio.AioRpcError) as caught:
             await trader.user.stub(ReconciliationServiceStub).ListExternalOrders(pb.ListExternalOrdersRequest())
@@ -92,33 +92,33 @@ async def test_external_activity_and_uncertain_orders_are_told_of_as_events(trad
     async def fail(request):
         raise Unavailable("the engine died")
 
-    heard = []
+    events = []
 
     async def hear(event):
-        heard.append(event)
+        events.append(event)
 
     for key in ("trading.external_activity", "trading.order_uncertain"):
         trader.platform.host.events.subscribe(key, hear)
     for _ in range(2):
         trader.engine.emit(order=_order())
         trader.engine.emit(trade=_trade("t1", "2"))
-    await until(lambda: len(heard) == 2)
-    assert [(e.external_activity.kind, e.external_activity.venue_id) for e in heard] == [
+    await until(lambda: len(events) == 2)
+    assert [(e.external_activity.kind, e.external_activity.venue_id) for e in events] == [
         ("order", "x1"),
         ("trade", "t1"),
     ]
-    assert {(e.external_activity.gateway, e.external_activity.symbol) for e in heard} == {("SIM", SYMBOL)}
-    assert [e.external_activity.quantity for e in heard] == ["3", "2"]
+    assert {(e.external_activity.gateway, e.external_activity.symbol) for e in events} == {("SIM", SYMBOL)}
+    assert [e.external_activity.quantity for e in events] == ["3", "2"]
     trader.engine.before_send = fail
     order = await trader.create()
     trader.engine.hidden.add(order.order_id)
-    await until(lambda: len(heard) == 3)
-    assert heard[2].order_uncertain.order_id == order.order_id
+    await until(lambda: len(events) == 3)
+    assert events[2].order_uncertain.order_id == order.order_id
 
 
 async def _both(admin):
-    found = await _external_trades(admin)
-    return found if len(found) == 2 else None
+    trades = await _external_trades(admin)
+    return trades if len(trades) == 2 else None
 
 
 async def test_an_adopted_order_is_booked_to_its_account_with_all_that_follows(trader):
@@ -305,8 +305,8 @@ async def test_a_position_difference_is_shown_and_booked_to_an_account(monkeypat
         trader.engine.positions[0]["quantity"] = "1"
 
         async def fewer():
-            found = await differences()
-            return found and found[0].quantity == "-3"
+            shown = await differences()
+            return shown and shown[0].quantity == "-3"
 
         await until(fewer)
         closing = pb.ClosePositionDifferenceRequest(
@@ -320,8 +320,8 @@ async def test_a_position_difference_is_shown_and_booked_to_an_account(monkeypat
 
         await until(none)
         assert (await trader.positions())[0].quantity == "1"
-        found = await trader.orders.LookupOrder(order_pb.LookupOrderRequest(client_order_id="fix-2"))
-        assert found.order.status == FILLED
+        answer = await trader.orders.LookupOrder(order_pb.LookupOrderRequest(client_order_id="fix-2"))
+        assert answer.order.status == FILLED
 
 
 async def test_a_position_difference_is_booked_once_though_two_administrators_ask_at_once():

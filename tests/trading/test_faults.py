@@ -1,4 +1,4 @@
-"""What must never happen: an order twice, a fill lost or twice, books that disagree, whatever fails."""
+"""Faults that never cause an order twice, a fill lost or twice, or books that disagree."""
 
 import asyncio
 from decimal import Decimal as D

@@ -1,4 +1,4 @@
-"""An order's fingerprint is in the database for ever: what makes it must not change."""
+"""An order's fingerprint stays in the database: what makes it must not change."""
 
 from decimal import Decimal
 

@@ -143,7 +143,7 @@ async def test_a_preview_of_a_bracket_reserves_for_its_entry_alone_and_changes_n
     assert D(profit.commission) == D("4100") * 2 * 300 * D("0.000023")
     assert D(answer.reserved_funds) == D(entry.margin) + D(entry.commission) and answer.closing_quantity == "0"
     assert not await trader.open() and D((await trader.account()).frozen) == 0
-    # It is what the group then reserves; and the most that is said is the most that is accepted.
+    # It is what the group then reserves; and the most that is returned is the most that is accepted.
     await create(trader, request)
     assert D((await trader.account()).frozen) == D(answer.reserved_funds)
     most = (await preview(trader, bracket(1)))[0].max_quantity

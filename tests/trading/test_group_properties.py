@@ -163,7 +163,7 @@ class Groups(RuleBasedStateMachine):
             self.written["order", order.order_id] = rows.order_row(order)
 
         for reference in fresh:
-            self._tell(reference, self.venue[reference])
+            self._report_status(reference, self.venue[reference])
 
     def _find(self, order_id):
         return self.cache.find_order(order_id)
@@ -176,7 +176,7 @@ class Groups(RuleBasedStateMachine):
             "SIM", reference, "v", self.symbol, at.quantity, None, at.filled, status, reason, "",
         )  # fmt: skip
 
-    def _tell(self, reference, at, reason=""):
+    def _report_status(self, reference, at, reason=""):
         order = self._find(at.order_id)
         changes = ChangeSet("u", 1)
         apply_order_report(self.cache, order, self._report(reference, at, at.status, reason), changes)
@@ -196,17 +196,17 @@ class Groups(RuleBasedStateMachine):
         trade = FillReport("SIM", reference, new_id(), self.symbol, D(4000), part, 1, 20260105)
         late = data.draw(st.booleans())
         if late:
-            self._tell(reference, at)
+            self._report_status(reference, at)
         changes = ChangeSet("u", 1)
         apply_trade_report(self.cache, order, trade, changes)
         self.trades += changes.trades
         self._record(changes)
         if not late:
-            self._tell(reference, at)
+            self._report_status(reference, at)
 
     @precondition(lambda self: self.trades)
     @rule(data=st.data())
-    def take_back(self, data):
+    def bust(self, data):
         trade = data.draw(st.sampled_from(self.trades))
         position = next(iter(self.account_now().positions.values()), None)
         opened = self.closes and trade.side is Side.BUY
@@ -221,7 +221,7 @@ class Groups(RuleBasedStateMachine):
         # Until the venue has canceled what was to close it, more may be closed than is held.
         for reference in [r for r, at in self.venue.items() if opened and at.is_live and at.cancel_asked]:
             self.venue[reference].status = OrderStatus.CANCELED
-            self._tell(reference, self.venue[reference])
+            self._report_status(reference, self.venue[reference])
 
     @precondition(lambda self: any(at.is_live and at.cancel_asked for at in self.venue.values()))
     @rule(data=st.data())
@@ -229,7 +229,7 @@ class Groups(RuleBasedStateMachine):
         asked = sorted(r for r, at in self.venue.items() if at.is_live and at.cancel_asked)
         reference = data.draw(st.sampled_from(asked))
         self.venue[reference].status = OrderStatus.CANCELED
-        self._tell(reference, self.venue[reference])
+        self._report_status(reference, self.venue[reference])
 
     @precondition(lambda self: any(at.is_live and not at.filled for at in self.venue.values()))
     @rule(data=st.data())
@@ -239,7 +239,7 @@ class Groups(RuleBasedStateMachine):
         at = self.venue[reference]
         at.status = OrderStatus.REJECTED
         reason = data.draw(st.sampled_from([Reason.GATEWAY_DISCONNECTED, Reason.GATEWAY_REJECTED]))
-        self._tell(reference, at, reason)
+        self._report_status(reference, at, reason)
         if not self._find(at.order_id).is_open:
             self.canceled.add(at.order_id)
 
@@ -346,7 +346,7 @@ class Groups(RuleBasedStateMachine):
                 break
             for reference in asked:
                 self.venue[reference].status = OrderStatus.CANCELED
-                self._tell(reference, self.venue[reference])
+                self._report_status(reference, self.venue[reference])
                 self.nobody_closes_more_than_is_held()
                 self.what_is_held_is_covered_while_the_stop_was_let_be()
         for order in self._orders():

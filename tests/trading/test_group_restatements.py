@@ -1,4 +1,4 @@
-"""What a venue takes back of a group's fills, and what it tells of late: what filled is protected, never more."""
+"""Busted and late fills of a group: all that filled is protected, never more."""
 
 from redfire.common.v1 import error_reason_pb2 as reasons
 from redfire.trading.v1 import order_service_pb2 as order_pb
@@ -9,8 +9,8 @@ from tests.trading.group_orders import bracket, create, entered, group_of, live,
 from tests.waiting import until
 
 
-def heard(trader):
-    """The restatements that the user is told of."""
+def restatements(trader):
+    """The restatements published to the user."""
     events = []
 
     async def hear(event):
@@ -34,15 +34,15 @@ def bust(trader, reference, trade_id):
 async def reopened(trader, group_id):
     """The exits that a group was given anew: (take profit, stop), ids."""
 
-    async def found():
+    async def exits():
         group = await group_of(trader, group_id)
         return [one.order_id for one in group.orders[3:]] if len(group.orders) == 5 else None
 
-    return await until(found)
+    return await until(exits)
 
 
 async def test_a_busted_entry_fill_shrinks_the_exits_and_trades_no_more(trader):
-    events = heard(trader)
+    events = restatements(trader)
     group = await create(trader, bracket())
     entry, profit, stop = (o.order_id for o in group.orders)
     await trader.becomes(entry, "NEW")
@@ -95,7 +95,7 @@ async def test_what_a_busted_exit_had_closed_is_protected_again(trader):
 
 
 async def test_a_bust_after_the_end_gives_what_is_open_again_new_exits(trader):
-    events = heard(trader)
+    events = restatements(trader)
     group_id, _, profit, stop = await entered(trader)
     trader.engine.fill(profit, 1, "4100", "t1")
     trader.engine.fill(profit, 2, "4100", "t2")
@@ -108,8 +108,8 @@ async def test_a_bust_after_the_end_gives_what_is_open_again_new_exits(trader):
     assert shown.stop_price == "3900" and shown.client_order_id != (await trader.get(stop)).client_order_id
     assert (await group_of(trader, group_id)).status == 1 and (await trader.positions())[0].frozen_quantity == "2"
     await until(lambda: events)
-    told = events[0]
-    assert (told.cause, told.quantity, told.unprotected_quantity) == ("TRADE_BUSTED", "2", "0")
+    restated = events[0]
+    assert (restated.cause, restated.quantity, restated.unprotected_quantity) == ("TRADE_BUSTED", "2", "0")
     trader.market.price(SYMBOL, 3899.0)
     await until(lambda: sent(trader, new_stop))
     assert sent(trader, new_stop) == [(new_stop, "2")] and not live(trader, new_profit)
@@ -147,7 +147,7 @@ async def test_a_late_fill_of_an_entry_gives_it_new_exits_across_a_restart(tmp_p
         await until(lambda: live(trader, new_profit) == 1)
         await shows(trader, new_stop, status=2, quantity="1")
     async with trading(trader.peers, data_dir=tmp_path, user_id="u-1") as trader:
-        # Told again, it is the same fill.
+        # Reported again, it is the same fill.
         assert len((await group_of(trader, group.order_group_id)).orders) == 5
         trader.engine.fill(new_profit, 1, "4100")
         await trader.becomes(new_profit, "FILLED")
@@ -156,7 +156,7 @@ async def test_a_late_fill_of_an_entry_gives_it_new_exits_across_a_restart(tmp_p
 
 
 async def test_exits_that_their_owner_canceled_are_not_opened_again_and_the_user_is_told(trader):
-    events = heard(trader)
+    events = restatements(trader)
     group = await create(trader, bracket())
     entry, profit, stop = (o.order_id for o in group.orders)
     await trader.becomes(entry, "NEW")

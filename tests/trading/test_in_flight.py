@@ -46,13 +46,13 @@ class Commits:
 
 @pytest.fixture
 def commits(monkeypatch):
-    found = Commits(monkeypatch)
-    yield found
-    found.open()
+    held = Commits(monkeypatch)
+    yield held
+    held.open()
 
 
 async def _later_is_answered(trader):
-    """What was asked before has begun by now: what is refused at once, asked after it, was answered."""
+    """Wait until earlier requests have begun: one that is refused at once, made after them, was answered."""
     for _ in range(3):
         async with refused("NOT_FOUND"):
             await trader.orders.GetOrder(pb.GetOrderRequest(order_id=new_id()))
@@ -67,7 +67,7 @@ async def test_whoever_leaves_while_a_cancel_is_written_takes_nobody_along(trade
     assert caught.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
     asked = asyncio.ensure_future(trader.get(order.order_id))
     await _later_is_answered(trader)
-    assert not asked.done()  # what is not durable is not told
+    assert not asked.done()  # what is not durable is not published
     commits.open()
     assert (await asked).order_id == order.order_id
     await trader.becomes(order.order_id, "CANCELED")

@@ -25,7 +25,7 @@ def lease(seconds=1, stops=False):
 
 
 async def armed(stream):
-    """The lease that a stream says is armed."""
+    """The lease that a stream reports as armed."""
     async for message in stream:
         if message.WhichOneof("event") == "lease":
             return message
@@ -138,7 +138,7 @@ class Other(Client):
 
 
 def running_out(trader, account_id):
-    """Whether nobody holds the account's lease any more."""
+    """Return whether nobody holds the account's lease any more."""
     path = next(trader.platform.folder.glob("trading*.sqlite"))
     with contextlib.closing(sqlite3.connect(path)) as database:
         row = database.execute("SELECT deadline_ns FROM leases WHERE account_id = ?", [account_id]).fetchone()

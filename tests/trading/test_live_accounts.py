@@ -25,7 +25,7 @@ class RecordingStore:
 
 
 class Gateway:
-    """What the venue knows at once, and the books hear of later: fills and reports by ways of their own."""
+    """A venue whose fills and reports reach the books later, by ways of their own."""
 
     def __init__(self):
         self.trader = Trader(instrument(close_today_commission_rate=D("0.000023")), cash=D(0))

@@ -1,4 +1,4 @@
-"""What the gateway of a LIVE account holds is the account's: from yesterday, by hand, and never booked twice."""
+"""Positions of a LIVE account are its gateway's: from yesterday, by hand, and never booked twice."""
 
 from contextlib import asynccontextmanager
 from decimal import Decimal as D
@@ -39,7 +39,7 @@ class Shop(Client):
         ]  # fmt: skip
 
     def report(self):
-        """The gateway tells of the account."""
+        """The gateway reports the account."""
         now = timestamp_pb2.Timestamp()
         now.GetCurrentTime()
         self.engine.emit(
@@ -57,7 +57,7 @@ class Shop(Client):
             "time": timestamp_pb2.Timestamp(seconds=seconds or self.now()), **more,
         }  # fmt: skip
 
-    def tell(self, trade, silent=False):
+    def report_trade(self, trade, silent=False):
         self.engine.trades.append(engine_pb2.TradeUpdate(**trade))
         if not silent:
             self.engine.emit(trade=trade)
@@ -123,10 +123,10 @@ def soon(monkeypatch):
 
 
 async def test_positions_from_before_redfire_are_the_accounts_and_can_be_closed(tmp_path):
-    heard = []
+    activities = []
 
     async def hear(event):
-        heard.append(event.external_activity)
+        activities.append(event.external_activity)
 
     async with shop(data_dir=tmp_path) as client:
         client.platform.host.events.subscribe("trading.external_activity", hear)
@@ -136,8 +136,8 @@ async def test_positions_from_before_redfire_are_the_accounts_and_can_be_closed(
         trades = await client.booked()
         assert {(t.order_id, t.commission, t.venue_trade_id[:11]) for t in trades} == {("", "0", "adjustment:")}
         assert {t.quantity for t in trades} == {"2", "3"}
-        await until(lambda: {one.venue_id for one in heard} >= {t.venue_trade_id for t in trades})
-        assert {one.kind for one in heard} == {"position"}
+        await until(lambda: {one.venue_id for one in activities} >= {t.venue_trade_id for t in trades})
+        assert {one.kind for one in activities} == {"position"}
         await client.agrees()
         assert not await client.differences()
         order = await client.create("SELL", 5, effect="CLOSE", account_id=client.account_id, price="4000")
@@ -161,7 +161,7 @@ def _peers(client):
 async def test_a_hand_trade_is_the_accounts_at_once_and_once_also_over_a_restart(tmp_path):
     async with shop(data_dir=tmp_path) as client:
         for _ in range(2):
-            client.tell(client.hand_trade("h1", "2"))
+            client.report_trade(client.hand_trade("h1", "2"))
         client.hold(2)
         await client.holds(2, reporting=False)
         (trade,) = await client.booked()
@@ -173,13 +173,13 @@ async def test_a_hand_trade_is_the_accounts_at_once_and_once_also_over_a_restart
         listed = await client.admin.ListExternalTrades(pb.ListExternalTradesRequest(include_adopted=True))
         assert [one.venue_trade_id for one in listed.external_trades] == ["h1"]
     # While RedFire is down, another one.
-    client.tell(client.hand_trade("h2", seconds=1_800_000_000), silent=True)
+    client.report_trade(client.hand_trade("h2", seconds=1_800_000_000), silent=True)
     client.hold(3)
     async with shop(_peers(client), tmp_path) as client:
         await client.holds(3)
         assert sorted(t.venue_trade_id for t in await client.booked()) == ["h1", "h2"]
         await client.agrees()
-        client.tell(client.hand_trade("h3", "3", SELL, CLOSE))
+        client.report_trade(client.hand_trade("h3", "3", SELL, CLOSE))
         client.hold(0)
         await client.holds(0)
         await client.agrees()
@@ -198,7 +198,7 @@ async def test_a_step_that_fails_half_way_is_done_once_from_what_the_database_ha
     async with shop(data_dir=tmp_path) as client:
         monkeypatch.setattr(external_booking, "Trade", fails_once)
         if what == "a hand trade":
-            client.tell(client.hand_trade("h1", "2"))
+            client.report_trade(client.hand_trade("h1", "2"))
         client.hold(2, price="3990")
 
         async def held():
@@ -216,7 +216,7 @@ async def test_a_step_that_fails_half_way_is_done_once_from_what_the_database_ha
 
 async def test_a_hand_close_of_what_the_books_did_not_have_never_turns_the_position_round(tmp_path):
     async with shop(data_dir=tmp_path) as client:
-        client.tell(client.hand_trade("h1", "1", SELL, CLOSE, "4010"), silent=True)
+        client.report_trade(client.hand_trade("h1", "1", SELL, CLOSE, "4010"), silent=True)
         client.hold(4, yesterday=4, price="3990")
         await client.holds(4)
         assert (await client.held()).keys() == {LONG}
@@ -251,7 +251,7 @@ async def test_a_fill_that_is_told_after_its_quantity_was_taken_over_is_not_book
         client.engine.emit(trade=trade)
         await client.becomes(order.order_id, "PARTIALLY_FILLED")
         assert (await client.held())[LONG][0] == "5"
-        client.tell(client.hand_trade("h1", "3", price="3998", seconds=early))
+        client.report_trade(client.hand_trade("h1", "3", price="3998", seconds=early))
 
         async def replaced():
             return not [t for t in await client.booked() if t.venue_trade_id.startswith("adjustment:")]
@@ -260,7 +260,7 @@ async def test_a_fill_that_is_told_after_its_quantity_was_taken_over_is_not_book
         assert (await client.held())[LONG] == ("5", "0", "3998.4")
         await client.agrees()
         # A new trade is booked besides.
-        client.tell(client.hand_trade("h2", "1", seconds=client.now() + 60))
+        client.report_trade(client.hand_trade("h2", "1", seconds=client.now() + 60))
         client.hold(6)
         await client.holds(6)
         await client.agrees()
@@ -270,12 +270,12 @@ async def test_a_fill_that_is_told_after_its_quantity_was_taken_over_is_not_book
 async def test_a_close_that_is_told_after_it_was_taken_over_is_not_booked_twice(tmp_path):
     async with shop(data_dir=tmp_path) as client:
         early = client.now() - 60
-        client.tell(client.hand_trade("h1", "3", seconds=early))
+        client.report_trade(client.hand_trade("h1", "3", seconds=early))
         client.hold(3)
         await client.holds(3)
         client.hold(1)
         await client.holds(1)
-        client.tell(client.hand_trade("h2", "2", SELL, CLOSE_TODAY, "4020", seconds=early))
+        client.report_trade(client.hand_trade("h2", "2", SELL, CLOSE_TODAY, "4020", seconds=early))
 
         async def replaced():
             return {t.venue_trade_id for t in await client.booked()} == {"h1", "h2"}
@@ -290,7 +290,7 @@ async def test_a_hand_trade_that_turns_out_to_be_an_orders_moves_to_the_order(tm
         order = await client.create("BUY", 2, account_id=client.account_id)
         await client.becomes(order.order_id, "NEW")
         trade = client.hand_trade("t1", "2", venue_order_id="unknown")
-        client.tell(trade)
+        client.report_trade(trade)
         client.hold(2)
         await client.holds(2)
         client.engine.emit(trade={**trade, "order_id": order.order_id})
@@ -311,7 +311,7 @@ async def test_an_administrator_makes_an_order_of_a_hand_close_that_is_booked_al
         )  # fmt: skip
         client.engine.orders["o-h1"] = external
         client.engine.emit(order=external)
-        client.tell(client.hand_trade("h1", "1", SELL, CLOSE))
+        client.report_trade(client.hand_trade("h1", "1", SELL, CLOSE))
         client.hold(2, yesterday=2)
         await client.holds(2)
         (listed,) = (await client.admin.ListExternalOrders(pb.ListExternalOrdersRequest())).external_orders
@@ -326,10 +326,10 @@ async def test_an_administrator_makes_an_order_of_a_hand_close_that_is_booked_al
 async def test_a_hand_trade_that_the_venue_busts_or_corrects_is_taken_back(tmp_path):
     async with shop(data_dir=tmp_path) as client:
         trade = client.hand_trade("h1", "2")
-        client.tell(trade)
+        client.report_trade(trade)
         client.hold(2)
         await client.holds(2)
-        client.tell({**trade, "kind": 3, "price": "3990"})
+        client.report_trade({**trade, "kind": 3, "price": "3990"})
 
         async def corrected():
             return (await client.held()).get(LONG) == ("2", "0", "3990")
@@ -337,9 +337,9 @@ async def test_a_hand_trade_that_the_venue_busts_or_corrects_is_taken_back(tmp_p
         await until(corrected)
         await client.agrees()
         other = client.hand_trade("h2", "1")
-        client.tell(other)
+        client.report_trade(other)
         await client.holds(3, reporting=False)
-        client.tell({**other, "kind": 2})
+        client.report_trade({**other, "kind": 2})
         client.hold(2)
         await client.holds(2)
         await client.agrees()
@@ -360,7 +360,7 @@ async def test_nothing_is_taken_over_while_a_fill_is_on_its_way(tmp_path):
 
         await until(waited)
         assert not await client.held() and await client.differences()
-        client.tell({**client.hand_trade("t1", "2"), "order_id": order.order_id})
+        client.report_trade({**client.hand_trade("t1", "2"), "order_id": order.order_id})
         await client.becomes(order.order_id, "FILLED")
         await client.holds(2)
         (trade,) = await client.trades()
@@ -369,11 +369,11 @@ async def test_nothing_is_taken_over_while_a_fill_is_on_its_way(tmp_path):
 
 async def test_nothing_is_taken_over_before_the_gateway_has_told_of_its_account_again(tmp_path):
     async with shop(data_dir=tmp_path) as client:
-        client.tell(client.hand_trade("h1", "2"))
+        client.report_trade(client.hand_trade("h1", "2"))
         client.hold(2)
         await client.holds(2)
         client.engine.emit(gateway={"gateway_name": "SIM", "status": 1})
-        client.engine.positions = []  # a new line has not told of its positions yet
+        client.engine.positions = []  # a new line has not reported its positions yet
         client.engine.emit(gateway={"gateway_name": "SIM", "status": 3})
         await until(client.differences)
         queries = client.engine.queries
@@ -423,8 +423,8 @@ async def test_a_paper_gateways_differences_are_an_administrators(trader):
 async def test_the_margin_is_what_is_neither_available_nor_frozen(tmp_path):
     async with shop(data_dir=tmp_path) as client:
 
-        async def told():
+        async def reported():
             account = await client.account(client.account_id)
             return account.margin == "1000000" and account.available == "4000000"
 
-        await until(told)
+        await until(reported)

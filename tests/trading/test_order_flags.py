@@ -70,7 +70,7 @@ async def test_a_stop_does_not_hear_the_prices_of_another_gateway(trader):
     await until(lambda: trader.market.listeners)
     trader.market.tick_gateway = "CTP"
     trader.market.price(SYMBOL, 4200.0)
-    # The next tick of its own gateway comes after the stranger's on the same stream.
+    # The next tick of its own gateway comes after the other's on the same stream.
     trader.market.tick_gateway = "SIM"
     trader.market.price(SYMBOL, 4001.0)
     await until(lambda: _last(trader, 4001.0))
@@ -159,10 +159,10 @@ async def test_a_position_is_valued_by_the_prices_of_its_own_gateway_alone(trade
     trader.market.tick_gateway = "SIM"
     trader.market.price(OTHER, 3600.0)  # comes after it
 
-    async def heard():
+    async def received():
         return (await trader.orders.PreviewOrder(other)).reference_price == "3672"
 
-    await until(heard)
+    await until(received)
     (position,) = await trader.positions()
     assert (position.last_price, position.unrealized_pnl) == ("4010", "3000")
 

@@ -265,10 +265,10 @@ async def test_lists_page_and_filter(trader):
     async with refused("INVALID_PAGE_TOKEN"):
         first = await trader.orders.ListOrders(order_pb.ListOrdersRequest(page_size=2))
         await trader.accounts.ListTrades(account_pb.ListTradesRequest(page_token=first.next_page_token))
-    found = await trader.orders.LookupOrder(
+    answer = await trader.orders.LookupOrder(
         order_pb.LookupOrderRequest(client_order_id=(await trader.get(ids[0])).client_order_id)
     )
-    assert found.order.order_id == ids[0]
+    assert answer.order.order_id == ids[0]
 
 
 async def test_close_position_closes_all_that_is_free(trader):

@@ -127,7 +127,7 @@ async def test_a_power_cut_at_settlement_settles_each_position_once(monkeypatch)
             ]
             if entries and len(cuts) < 2:
                 cuts.append(len(entries))
-                if len(cuts) == 2:  # it is written, but nobody hears of it
+                if len(cuts) == 2:  # it is written, but nothing is published
                     write(connection, group, prepared)
                 raise OperationalError("power cut", {}, Exception("power cut"))
             write(connection, group, prepared)

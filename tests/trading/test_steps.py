@@ -63,7 +63,7 @@ async def test_a_report_that_can_never_be_booked_keeps_no_other_from_it(trader, 
     def fails(cache, account, order, *rest):
         if order.order_id == orders[0].order_id:
             tried.append(order.order_id)
-            raise ValueError("a fault for ever")
+            raise ValueError("a lasting fault")
         return real(cache, account, order, *rest)
 
     monkeypatch.setattr(apply_reports, "book_position", fails)
@@ -75,7 +75,7 @@ async def test_a_report_that_can_never_be_booked_keeps_no_other_from_it(trader, 
 
 
 def test_every_step_is_a_block():
-    found = 0
+    count = 0
     for file in Path(repository_module.__file__).parent.rglob("*.py"):
         tree = ast.parse(file.read_text())
         blocks = {item.context_expr for node in ast.walk(tree) if isinstance(node, ast.With) for item in node.items}
@@ -86,11 +86,11 @@ def test_every_step_is_a_block():
             if ast.unparse(node.func.value) in (("self",) if file.name == "store.py" else ("store", "self._store"))
         ]
         assert all(step in blocks for step in steps), file.name
-        found += len(steps)
+        count += len(steps)
         for node in ast.walk(tree):
             if isinstance(node, ast.With) and any(item.context_expr in steps for item in node.items):
                 assert not any(isinstance(inner, ast.Await) for inner in ast.walk(node)), (file.name, node.lineno)
-    assert found > 40  # of all rooms
+    assert count > 40  # of all rooms
 
 
 async def test_more_steps_at_once_than_the_writer_takes_go_through(monkeypatch):

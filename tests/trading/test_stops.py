@@ -134,7 +134,7 @@ async def test_the_venues_id_of_a_stop_is_written_though_the_answer_came_before_
     trader.engine.update(order.order_id, "NEW")
 
     async def written():
-        listed = {found.order_id: found for found in await trader.open()}
+        listed = {one.order_id: one for one in await trader.open()}
         return listed[order.order_id].venue_order_id == "v0"
 
     await until(written)

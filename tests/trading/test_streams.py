@@ -1,4 +1,4 @@
-"""The stream of orders: snapshot, news, resume, gap, heartbeat, end."""
+"""The stream of orders: snapshot, updates, resume, gap, heartbeat, end."""
 
 import asyncio
 
@@ -42,9 +42,9 @@ async def test_a_stream_begins_with_a_snapshot_and_tells_each_change_once(trader
     assert follower.kinds() == ["account", "order", "snapshot_complete"]
     trader.engine.fill(order.order_id, 1, "4000")
     await follower.until(lambda m: m.account.margin not in ("", "0"))
-    news = [m for m in follower.messages[3:] if m.WhichOneof("event") != "heartbeat"]
-    assert {m.WhichOneof("event") for m in news} == {"order", "trade", "position", "account"}
-    sequences = [m.sequence for m in news]
+    updates = [m for m in follower.messages[3:] if m.WhichOneof("event") != "heartbeat"]
+    assert {m.WhichOneof("event") for m in updates} == {"order", "trade", "position", "account"}
+    sequences = [m.sequence for m in updates]
     assert sequences == sorted(set(sequences)) and sequences[0] > complete.sequence
     await follower.stop()
 

@@ -1,4 +1,4 @@
-"""Which contracts are today's: by the day that each fill carries and each symbol is in, whatever comes first."""
+"""Today's contracts: by the day that each fill carries and each symbol is in, whatever comes first."""
 
 from datetime import datetime
 from decimal import Decimal as D

@@ -23,7 +23,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1, help="the first")
     parser.add_argument("--steps", type=int, default=150, help="of each seed")
     parser.add_argument("--first", type=int, default=0, help="only so many of a seed's operations, then a settle")
-    parser.add_argument("--trace", action="store_true", help="tell each operation, and log lines")
+    parser.add_argument("--trace", action="store_true", help="print each operation, and log lines")
     parser.add_argument("--shrink", action="store_true", help="make a failing run smaller")
     parser.add_argument("--stop", action="store_true", help="stop at the first failure")
     asked = parser.parse_args()

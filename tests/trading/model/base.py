@@ -1,4 +1,4 @@
-"""What the model's parts share: its words, its state, and how a client calls."""
+"""Base of the model's parts: its words, its state, and a client's calls."""
 
 import asyncio
 import contextlib
@@ -32,7 +32,7 @@ class Op(NamedTuple):
 
 @dataclass
 class Intent:
-    """An order as a client wants it, and what he knows of it. `close` says by which RPC."""
+    """An order as a client wants it, and what he knows of it. `close` names the RPC."""
 
     user: str
     account_id: str

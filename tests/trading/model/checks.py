@@ -1,4 +1,4 @@
-"""What must be true once all is settled."""
+"""Invariants that hold once all is settled."""
 
 from collections import defaultdict
 from decimal import Decimal as D
@@ -21,7 +21,7 @@ PRICED = ("last_price", "unrealized_pnl", "available", "equity", "margin_call")
 
 
 class Books:
-    """All that trading's API tells."""
+    """All that trading's API returns."""
 
     def __init__(self) -> None:
         self.accounts: dict[str, Any] = {}
@@ -55,14 +55,14 @@ async def read(model: Any) -> Books:
 
 
 async def _all(rpc: Any, request: Any, field: str) -> list[Any]:
-    found: list[Any] = []
+    items: list[Any] = []
     token = ""
     while True:
         answer = await rpc(request(page_size=1000, page_token=token))
-        found += getattr(answer, field)
+        items += getattr(answer, field)
         token = answer.next_page_token
         if not token:
-            return found
+            return items
 
 
 async def problems(model: Any) -> list[str]:
@@ -91,17 +91,17 @@ def _name(order: Any) -> str:
 
 
 def _orders(model: Any, books: Books, exchange: Any) -> list[str]:
-    found = []
+    violations = []
     live: dict[str, list[Any]] = defaultdict(list)
     for order in exchange.orders.values():
         if order.is_open and order.owner:
             live[order.owner].append(order)
         if order.is_open and order.type == common.ORDER_TYPE_MARKET:
-            found.append(f"is being matched: {order}")
+            violations.append(f"is being matched: {order}")
     for order_id, legs in live.items():
         if order_id not in books.open:
             status = common.OrderStatus.Name(books.orders[order_id].status) if order_id in books.orders else "unknown"
-            found.append(f"live at the venue, {status} here: {legs[0]}")
+            violations.append(f"live at the venue, {status} here: {legs[0]}")
     for order in books.open.values():
         status = common.OrderStatus.Name(order.status)
         legs = live.get(order.order_id, [])
@@ -110,29 +110,29 @@ def _orders(model: Any, books: Books, exchange: Any) -> list[str]:
         if group is not None and not legs and group_checks.is_dormant(group, order):
             continue
         if order.status not in RESTING:
-            found.append(f"{_name(order)} is {status}")
+            violations.append(f"{_name(order)} is {status}")
         elif legs:
             leaves = sum((leg.leaves for leg in legs), D(0))
             # The venue may have refused the leg by which a group's exit was to grow; its stop stands for all.
             less = group is not None and leaves < D(order.leaves_quantity)
             if D(order.leaves_quantity) != leaves and not less:
-                found.append(f"{_name(order)}: {order.leaves_quantity} left here, {leaves} at the venue")
+                violations.append(f"{_name(order)}: {order.leaves_quantity} left here, {leaves} at the venue")
             if order.price and legs[0].price is not None and D(order.price) != legs[0].price:
-                found.append(f"{_name(order)}: at {order.price} here, at {legs[0].price} at the venue")
+                violations.append(f"{_name(order)}: at {order.price} here, at {legs[0].price} at the venue")
         elif not waits and not order.hold_reason and not order.order_group_id:
-            found.append(f"{_name(order)} is {status}, and not at the venue")
+            violations.append(f"{_name(order)} is {status}, and not at the venue")
         if _waits_for_contracts(order):
             if free := _free(books, order):
-                found.append(f"{_name(order)} waits for contracts, of which {free} are free")
+                violations.append(f"{_name(order)} waits for contracts, of which {free} are free")
         elif order.triggered and not legs and model.venue.is_trading(order.symbol) and not _is_over(exchange, order):
-            found.append(f"{_name(order)} has triggered, and is not at the venue ({order.hold_reason})")
+            violations.append(f"{_name(order)} has triggered, and is not at the venue ({order.hold_reason})")
         if waits and legs:
-            found.append(f"{_name(order)} waits here and is at the venue")
+            violations.append(f"{_name(order)} waits here and is at the venue")
     for order in exchange.orders.values():
         if order.anonymous and not order.adopted and (order.filled or order.is_open):
             ours = books.orders.get(order.reference[:36])
             status = common.OrderStatus.Name(ours.status) if ours is not None else "unknown"
-            found.append(f"an administrator cannot adopt {order}, which is {status} here")
+            violations.append(f"an administrator cannot adopt {order}, which is {status} here")
     for intent in model.by_order.values():
         legs = [order for order in exchange.orders.values() if order.owner == intent.order_id]
         filled = sum((leg.filled for leg in legs), D(0))
@@ -140,12 +140,12 @@ def _orders(model: Any, books: Books, exchange: Any) -> list[str]:
             filled -= exchange.busted_of(intent.order_id)  # closed again
         most = model.most_of(intent.order_id)
         if filled > most:
-            found.append(f"{intent.client_order_id}: the venue filled {filled}, at most {most} was asked for")
-    return found
+            violations.append(f"{intent.client_order_id}: the venue filled {filled}, at most {most} was asked for")
+    return violations
 
 
 def _is_over(exchange: Any, order: Any) -> bool:
-    """Whether the venue expired an order on this trading day: one that is good longer is sent on the next."""
+    """Return whether the venue expired an order on this trading day: one that is good longer is sent on the next."""
     return order.time_in_force in (common.TIME_IN_FORCE_GTC, common.TIME_IN_FORCE_GTD) and any(
         leg.owner == order.order_id
         and leg.day == exchange.trading_day
@@ -156,7 +156,7 @@ def _is_over(exchange: Any, order: Any) -> bool:
 
 
 def _waits_for_contracts(order: Any) -> bool:
-    """Whether all that a reduce-only stop could close is held by other orders."""
+    """Return whether all that a reduce-only stop could close is held by other orders."""
     return order.triggered and order.reduce_only and order.hold_reason == ErrorReason.INSUFFICIENT_POSITION
 
 
@@ -173,25 +173,25 @@ def _free(books: Books, order: Any) -> D:
 
 
 def _trades(books: Books, exchange: Any) -> list[str]:
-    found = []
+    violations = []
     ours: dict[str, Any] = {}
     for trade in books.trades:
         if trade.busted:
             continue
         name = trade.venue_trade_id.partition("#")[0]
         if name in ours:
-            found.append(f"booked twice: {name}")
+            violations.append(f"booked twice: {name}")
         ours[name] = trade
     theirs = {
         trade.venue_trade_id: trade
         for trade in exchange.trades
         if exchange.orders[trade.venue_order_id].owner and not trade.busted
     }
-    found += [f"not the venue's: {ours[name]}" for name in ours.keys() - theirs.keys()]
+    violations += [f"not the venue's: {ours[name]}" for name in ours.keys() - theirs.keys()]
     for name, trade in theirs.items():
         mine = ours.get(name)
         if mine is None:
-            found.append(f"lost: {trade}")
+            violations.append(f"lost: {trade}")
             continue
         order = books.orders.get(mine.order_id)
         venue_order = exchange.orders[trade.venue_order_id]
@@ -204,19 +204,19 @@ def _trades(books: Books, exchange: Any) -> list[str]:
             and mine.trading_day in (0, trade.trading_day)
         )
         if not same:
-            found.append(f"booked otherwise: {trade} as {mine}")
+            violations.append(f"booked otherwise: {trade} as {mine}")
     for order in books.orders.values():
         mine_of = [trade for trade in books.trades if trade.order_id == order.order_id and not trade.busted]
         if D(order.cumulative_quantity) != sum((D(t.quantity) for t in mine_of), D(0)):
-            found.append(f"{_name(order)}: cumulative {order.cumulative_quantity}, its trades {len(mine_of)}")
+            violations.append(f"{_name(order)}: cumulative {order.cumulative_quantity}, its trades {len(mine_of)}")
         if D(order.commission or "0") != sum((D(t.commission) for t in mine_of), D(0)):
-            found.append(f"{_name(order)}: commission {order.commission} is not that of its trades")
-    return found
+            violations.append(f"{_name(order)}: commission {order.commission} is not that of its trades")
+    return violations
 
 
 def _positions(books: Books) -> list[str]:
     """Positions are the sum of their trades, and today's part that of the day's."""
-    found = []
+    violations = []
     sums: dict[tuple[str, str, int], D] = defaultdict(D)
     for trade in books.trades:
         if trade.busted:
@@ -229,19 +229,19 @@ def _positions(books: Books) -> list[str]:
         position = held.get(key)
         quantity = D(position.quantity) if position is not None else D(0)
         if quantity != sums[key]:
-            found.append(f"position {key} is {quantity}, the sum of its trades {sums[key]}")
+            violations.append(f"position {key} is {quantity}, the sum of its trades {sums[key]}")
         if position is None:
             continue
         if D(position.today_quantity) + D(position.yesterday_quantity) != quantity:
-            found.append(f"position {key}: today's and yesterday's are not all")
+            violations.append(f"position {key}: today's and yesterday's are not all")
         if not D(0) <= D(position.frozen_quantity) <= quantity or D(position.today_quantity) < 0:
-            found.append(f"position {key}: {position}")
-    return found
+            violations.append(f"position {key}: {position}")
+    return violations
 
 
 def holdings(books: Books, model: Any) -> list[str]:
     """Our positions, and those of the venue, are the same of today and of yesterday."""
-    found = []
+    violations = []
     foreign: dict[tuple[str, int], D] = defaultdict(D)
     foreign_today: dict[tuple[str, int], D] = defaultdict(D)
     exchange = model.venue.exchange
@@ -261,14 +261,14 @@ def holdings(books: Books, model: Any) -> list[str]:
     for (symbol, side), holding in exchange.holdings.items():
         today, whole = ours[symbol, side]
         if whole + foreign[symbol, side] != holding.today + holding.yesterday:
-            found.append(f"{symbol} {side}: {whole} here, {holding} there, {foreign[symbol, side]} foreign")
+            violations.append(f"{symbol} {side}: {whole} here, {holding} there, {foreign[symbol, side]} foreign")
         elif today + foreign_today[symbol, side] != holding.today and LISTINGS[symbol].splits_closes:
-            found.append(f"{symbol} {side}: {today} of today here, {holding} there")
-    return found
+            violations.append(f"{symbol} {side}: {today} of today here, {holding} there")
+    return violations
 
 
 def _cash(books: Books) -> list[str]:
-    found = []
+    violations = []
     transactions: dict[str, D] = defaultdict(D)
     cash: dict[str, D] = defaultdict(D)
     ids = set()
@@ -278,14 +278,14 @@ def _cash(books: Books) -> list[str]:
             cash[entry.ledger_account.removeprefix("cash:")] += D(entry.amount)
         ids.add(entry.entry_id)
     if len(ids) != len(books.entries):
-        found.append("a ledger entry is listed twice")
-    found += [f"transaction {name} sums to {amount}" for name, amount in transactions.items() if amount]
+        violations.append("a ledger entry is listed twice")
+    violations += [f"transaction {name} sums to {amount}" for name, amount in transactions.items() if amount]
     for account_id, account in books.accounts.items():
         if D(account.balance) != cash[account_id]:
-            found.append(f"balance {account.balance}, cash entries {cash[account_id]}")
+            violations.append(f"balance {account.balance}, cash entries {cash[account_id]}")
         mine = [trade for trade in books.trades if trade.account_id == account_id and not trade.busted]
         if D(account.commission) != sum((D(t.commission) for t in mine), D(0)):
-            found.append(f"account's commission {account.commission} is not that of its trades")
+            violations.append(f"account's commission {account.commission} is not that of its trades")
         # Whatever price a position is carried at: realised and carried value together are what was paid and got.
         flows: dict[str, D] = defaultdict(D)
         for trade in mine:
@@ -301,13 +301,13 @@ def _cash(books: Books) -> list[str]:
         )
         expected = paid_in + sum(flows.values(), D(0)) + carried - D(account.commission)
         if abs(D(account.balance) - expected) > ROUNDING:
-            found.append(f"balance {account.balance}, by its trades {expected}")
-    return found
+            violations.append(f"balance {account.balance}, by its trades {expected}")
+    return violations
 
 
 def _held(model: Any, books: Books) -> list[str]:
     """Frozen money and frozen positions are what open orders need."""
-    found = []
+    violations = []
     prices = disk.reserve_prices(model)
     money: dict[str, D] = defaultdict(D)
     contracts: dict[tuple[str, str, int], D] = defaultdict(D)
@@ -323,68 +323,68 @@ def _held(model: Any, books: Books) -> list[str]:
             continue
         price = prices.get(order.order_id, D(0))
         if order.price and price < D(order.price):
-            found.append(f"{_name(order)}: money is held for {price}, its limit is {order.price}")
+            violations.append(f"{_name(order)}: money is held for {price}, its limit is {order.price}")
         notional = price * leaves * D(LISTINGS[order.symbol].contract_size)
         money[order.account_id] += notional * MARGIN_RATE + notional * COMMISSION_RATE
     for key, leaves in group_checks.contracts_held(books.groups, books.open).items():
         contracts[key] += leaves
     for account_id, account in books.accounts.items():
         if abs(D(account.frozen) - money[account_id]) > ROUNDING:
-            found.append(f"frozen {account.frozen}, its orders need {money[account_id]}")
+            violations.append(f"frozen {account.frozen}, its orders need {money[account_id]}")
         margin = sum((D(p.margin) for p in books.positions if p.account_id == account_id), D(0))
         if D(account.margin) != margin:
-            found.append(f"margin {account.margin}, that of the positions {margin}")
+            violations.append(f"margin {account.margin}, that of the positions {margin}")
     for position in books.positions:
         key = (position.account_id, position.symbol, position.side)
         needed = contracts.pop(key, D(0))
         if D(position.frozen_quantity) != needed:
-            found.append(f"position {key}: {position.frozen_quantity} frozen, its orders close {needed}")
-    found += [f"{key}: orders close {needed} that is not held" for key, needed in contracts.items() if needed]
-    return found + holdings(books, model)
+            violations.append(f"position {key}: {position.frozen_quantity} frozen, its orders close {needed}")
+    violations += [f"{key}: orders close {needed} that is not held" for key, needed in contracts.items() if needed]
+    return violations + holdings(books, model)
 
 
 async def _acknowledged(model: Any, books: Books) -> list[str]:
-    found = []
+    violations = []
     by_client = {(order.account_id, order.client_order_id): order for order in books.orders.values()}
     for intent in model.intents.values():
         order = by_client.get((intent.account_id, intent.client_order_id))
         if intent.order_id:
             if order is None or order.order_id != intent.order_id:
-                found.append(f"{intent.client_order_id}: acknowledged as {intent.order_id}, and not there")
+                violations.append(f"{intent.client_order_id}: acknowledged as {intent.order_id}, and not there")
         elif order is not None and intent.refused and not intent.unsure:
-            found.append(f"{intent.client_order_id}: refused, and there as {order.order_id}")
+            violations.append(f"{intent.client_order_id}: refused, and there as {order.order_id}")
         elif order is not None and not intent.order_id:
             model.by_order[order.order_id] = intent
             intent.order_id, intent.most = order.order_id, max(intent.most, D(order.quantity))
             model.acknowledged.append(order.order_id)
-    return found
+    return violations
 
 
 def _streams(model: Any, books: Books) -> list[str]:
-    """What a stream told, and what a snapshot says, are the same."""
-    found = []
+    """Compare what a stream published with a snapshot."""
+    violations = []
     for user, follower in model.followers.items():
         if not follower.running or not follower.complete:
-            found.append(f"the stream of {user} is not complete")
+            violations.append(f"the stream of {user} is not complete")
             continue
         mine = {account_id for name, _, account_id in model.accounts if name == user}
-        for order_id, told in follower.orders.items():
-            if order_id in books.orders and told != books.orders[order_id]:
-                found.append(f"the stream's order {told}\nis not the snapshot's {books.orders[order_id]}")
+        for order_id, streamed in follower.orders.items():
+            if order_id in books.orders and streamed != books.orders[order_id]:
+                violations.append(f"the stream's order {streamed}\nis not the snapshot's {books.orders[order_id]}")
         missing = {o.order_id for o in books.open.values() if o.account_id in mine} - follower.orders.keys()
-        found += [f"the stream did not tell of {order_id}" for order_id in missing]
+        violations += [f"the stream did not publish {order_id}" for order_id in missing]
         shown = {(p.account_id, p.symbol, p.side): p for p in books.positions if p.account_id in mine}
-        for key, told in follower.positions.items():
-            if key not in shown and D(told.quantity):
-                found.append(f"the stream's position {told} is not there")
+        for key, streamed in follower.positions.items():
+            if key not in shown and D(streamed.quantity):
+                violations.append(f"the stream's position {streamed} is not there")
         for key, position in shown.items():
             if key not in follower.positions or plain(follower.positions[key]) != plain(position):
-                found.append(f"the stream's position {follower.positions.get(key)}\nis not {position}")
+                violations.append(f"the stream's position {follower.positions.get(key)}\nis not {position}")
         for account_id in mine:
-            told, account = follower.accounts.get(account_id), books.accounts[account_id]
-            if told is None or plain(told) != plain(account):
-                found.append(f"the stream's account {told}\nis not {account}")
-    return found
+            streamed, account = follower.accounts.get(account_id), books.accounts[account_id]
+            if streamed is None or plain(streamed) != plain(account):
+                violations.append(f"the stream's account {streamed}\nis not {account}")
+    return violations
 
 
 def plain(message: Any) -> Any:

@@ -1,4 +1,4 @@
-"""What clients, and administrators, ask of trading."""
+"""Requests of clients, and administrators, to trading."""
 
 import asyncio
 import contextlib
@@ -94,7 +94,7 @@ class Clients(Base):
             order.adopted = order_id
 
     async def _tell_end(self, order: VenueOrder, order_id: str) -> None:
-        """What ended unheard of, an administrator reads in the venue's own terminal."""
+        """Let an administrator read in the venue's own terminal what ended without a report."""
         if any(leg.is_open and leg.reference[:36] == order_id for leg in self.venue.exchange.orders.values()):
             return
         request = reconciliation_pb.ResolveUncertainOrderRequest(
@@ -108,7 +108,7 @@ class Clients(Base):
         return {external.venue_order_id: external for external in listed.external_orders}
 
     async def resolve(self) -> None:
-        """An administrator says which orders the engine's forgotten ones are."""
+        """An administrator resolves which orders the engine's forgotten ones are."""
         adopted = {name: one for name, one in (await self._externals()).items() if one.order_id}
         for order in self.venue.exchange.orders.values():
             if (external := adopted.get(order.venue_order_id)) is not None:

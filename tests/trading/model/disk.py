@@ -1,4 +1,4 @@
-"""What is on disk of trading, and no RPC tells."""
+"""State of trading on disk that no RPC returns."""
 
 import json
 import sqlite3
@@ -8,7 +8,7 @@ from typing import Any
 
 
 def reserve_prices(model: Any) -> dict[str, D]:
-    """What open orders hold money at."""
+    """The prices that open orders hold money at."""
     rows = _rows(model.platform.folder, "SELECT order_id, reserve_price FROM orders WHERE is_open")
     return {order_id: D(str(price or 0)) for order_id, price in rows}
 

@@ -116,9 +116,9 @@ class Model(Groups, World):
                     self.venue.price(symbol, self.venue.prices[symbol])
 
     def _raise_violations(self) -> None:
-        found = self.venue.exchange.violations + self.errors.found
-        if found:
-            raise Violation("\n".join(found[:10]))
+        violations = self.venue.exchange.violations + self.errors.found
+        if violations:
+            raise Violation("\n".join(violations[:10]))
 
     async def _until_ready(self) -> None:
         for _ in range(600):
@@ -179,7 +179,7 @@ class Model(Groups, World):
         self.venue.faults = usual
 
     async def _settled(self) -> None:
-        found = ["it never became ready"]
+        violations = ["it never became ready"]
         for second in range(SETTLED_S):
             await asyncio.sleep(1)
             self._raise_violations()
@@ -187,10 +187,10 @@ class Model(Groups, World):
             if self.platform.run is None or not self.run.ready or second < SETTLED_FROM_S:
                 continue
             await self.resolve()
-            found = await checks.problems(self)
-            if not found:
+            violations = await checks.problems(self)
+            if not violations:
                 return
-        raise Violation("\n".join(found[:20]))
+        raise Violation("\n".join(violations[:20]))
 
     async def _compare_with_restarted(self) -> None:
         soon_ns = max((o.expire_time.ToNanoseconds() for o in (await checks.read(self)).open.values()), default=0)

@@ -1,4 +1,4 @@
-"""The exchange of the model: its own book of truth. What it says here is so, whoever heard of it."""
+"""The exchange of the model: its own book of truth, whatever was reported of it."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -108,7 +108,7 @@ class VenueTrade:
 
 @dataclass(frozen=True)
 class FillReport:
-    """What was said of a trade: that it is, that it is not, or what it is instead."""
+    """A report of a trade: new, busted, or corrected."""
 
     trade: VenueTrade
     kind: int
@@ -118,7 +118,7 @@ class FillReport:
 
 @dataclass
 class Holding:
-    """What is held of a symbol on one side, by everybody who trades by this line."""
+    """The holding of a symbol on one side, by everybody who trades by this line."""
 
     today: D = D(0)
     yesterday: D = D(0)
@@ -128,12 +128,12 @@ class Holding:
 
 @dataclass
 class Exchange:
-    """Orders, trades and holdings. Prices do not matter to it: it fills what it is told to fill."""
+    """Orders, trades and holdings. Prices do not matter to it: it fills what it is made to fill."""
 
     trading_day: int
     orders: dict[str, VenueOrder] = field(default_factory=dict)
     trades: list[VenueTrade] = field(default_factory=list)
-    # All that was said of trades, in order.
+    # All reports of trades, in order.
     tape: list[FillReport] = field(default_factory=list)
     holdings: dict[tuple[str, int], Holding] = field(default_factory=dict)
     by_reference: dict[str, VenueOrder] = field(default_factory=dict)
@@ -179,7 +179,7 @@ class Exchange:
         return ""
 
     def busted_of(self, base: str) -> D:
-        """How much of an order's trades was taken back."""
+        """The quantity of an order's busted trades."""
         return sum((trade.quantity for trade in self.trades if trade.busted and trade.reference[:36] == base), D(0))
 
     def fill(self, order: VenueOrder, quantity: D, price: D, now_ns: int) -> FillReport:

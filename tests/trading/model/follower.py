@@ -9,7 +9,7 @@ from services.kernel.errors import RedFireError
 
 
 class Follower:
-    """What a stream told, across its ends and trading's."""
+    """The updates of a stream, across its ends and trading's."""
 
     def __init__(self, user: str) -> None:
         self.user = user

@@ -1,4 +1,4 @@
-"""What must be true of groups once all is settled."""
+"""Invariants of groups that hold once all is settled."""
 
 from collections import defaultdict
 from decimal import Decimal as D
@@ -14,32 +14,32 @@ ZERO = D(0)
 
 
 async def groups_of(model: Any, orders: dict[str, Any]) -> dict[str, Any]:
-    """All groups that orders belong to, as trading tells of them."""
+    """All groups that orders belong to, as trading returns them."""
     users = {account_id: user for user, _, account_id in model.accounts}
-    found: dict[str, Any] = {}
+    groups: dict[str, Any] = {}
     for order in orders.values():
-        if order.order_group_id and order.order_group_id not in found:
+        if order.order_group_id and order.order_group_id not in groups:
             request = order_pb.GetOrderGroupRequest(order_group_id=order.order_group_id)
             answer = await model.run.orders(users[order.account_id]).GetOrderGroup(request)
-            found[order.order_group_id] = answer.order_group
-    return found
+            groups[order.order_group_id] = answer.order_group
+    return groups
 
 
 def remaining(group: Any) -> D:
-    """What a group's members stand for."""
+    """The quantity that a group's members stand for."""
     entry, members = _parts(group)
     total = D(entry.cumulative_quantity) if entry is not None else max(D(order.quantity) for order in members)
     return max(total - sum((D(order.cumulative_quantity) for order in members), ZERO), ZERO)
 
 
 def is_dormant(group: Any, order: Any) -> bool:
-    """Whether it waits for an entry that has filled nothing."""
+    """Return whether it waits for an entry that has filled nothing."""
     entry, members = _parts(group)
     return entry is not None and order.order_id in {one.order_id for one in members} and not remaining(group)
 
 
 def contracts_held(groups: dict[str, Any], open_orders: dict[str, Any]) -> dict[tuple[str, str, int], D]:
-    """What the groups' closing orders hold of positions: each group once."""
+    """The quantities of positions that the groups' closing orders hold: each group once."""
     result: dict[tuple[str, str, int], D] = defaultdict(D)
     for group in groups.values():
         _, members = _parts(group)
@@ -52,25 +52,25 @@ def contracts_held(groups: dict[str, Any], open_orders: dict[str, Any]) -> dict[
 
 
 def problems(groups: dict[str, Any]) -> list[str]:
-    """What filled is protected, and never more than that is closed."""
-    found = []
+    """Check that all that filled is protected, and never more than that is closed."""
+    violations = []
     for group in groups.values():
         entry, members = _parts(group)
         closed = sum((D(order.cumulative_quantity) for order in members), ZERO)
         if entry is not None and closed > D(entry.cumulative_quantity):
-            found.append(f"group {group.client_order_group_id} closed {closed} of {entry.cumulative_quantity}")
+            violations.append(f"group {group.client_order_group_id} closed {closed} of {entry.cumulative_quantity}")
         for order in members:
             if not D(order.leaves_quantity) or is_dormant(group, order) or order.position_effect not in CLOSES:
                 continue
             if D(order.leaves_quantity) > remaining(group):
-                found.append(
+                violations.append(
                     f"group {group.client_order_group_id}: {order.client_order_id} stands for "
                     f"{order.leaves_quantity}, {remaining(group)} remain"
                 )
         open_now = any(D(order.leaves_quantity) for order in group.orders)
         if (group.status == trading_pb2.ORDER_GROUP_STATUS_ACTIVE) != open_now:
-            found.append(f"group {group.client_order_group_id} has status {group.status}, open orders: {open_now}")
-    return found
+            violations.append(f"group {group.client_order_group_id} has status {group.status}, open orders: {open_now}")
+    return violations
 
 
 def _parts(group: Any) -> tuple[Any, list[Any]]:

@@ -25,7 +25,7 @@ from tests.simulated_time import START, SimulatedLoop
 class SimulatedWriter(group_commit.GroupCommitWriter):
     """The group-commit writer without its thread: a group is committed some simulated time after it is submitted.
 
-    `fault` may fail a transaction, or tell that the process dies just before or after its commit.
+    `fault` may fail a transaction, or report that the process dies just before or after its commit.
     """
 
     latency: Callable[[], float] = staticmethod(lambda: 0.0)

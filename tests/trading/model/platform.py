@@ -33,7 +33,7 @@ LIFE_S = 86400 * 365 * 20.0
 
 
 class _Tasks(Tasks):
-    """What a dead process begins does not begin."""
+    """Tasks of a dead process do not begin."""
 
     dead = False
 
@@ -150,7 +150,7 @@ class Platform:
 
     @property
     def folder(self) -> Path:
-        """Where the data of this life are, or of the next one."""
+        """The folder of the data of this life, or of the next one."""
         return self.run.folder if self.run is not None else self._next_folder
 
     async def start(self) -> Run | None:

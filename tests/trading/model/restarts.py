@@ -1,4 +1,4 @@
-"""What a restart must not change."""
+"""Invariants of a restart."""
 
 from decimal import Decimal as D
 from typing import Any
@@ -10,7 +10,7 @@ from tests.trading.model.exchange import CLOSES
 async def dump(model: Any) -> dict[str, Any]:
     """All that a restart must not change."""
     books = await checks.read(model)
-    # What the engine cannot name ends unheard of, and is found out about later.
+    # What the engine cannot name ends without a report, and is resolved later.
     nameless = {order.reference[:36] for order in model.venue.exchange.orders.values() if order.anonymous}
     result: dict[str, Any] = {
         f"order {name}": _lasting(order) for name, order in books.orders.items() if name not in nameless
@@ -25,7 +25,7 @@ async def dump(model: Any) -> dict[str, Any]:
 
 
 def _lasting(order: Any) -> Any:
-    """What a stop, or an exit of a group, that cannot be sent shows changes with each try."""
+    """A stop, or an exit of a group, that cannot be sent: its fields change with each try."""
     tried_again = order.type in (3, 4, 5) or (order.order_group_id and order.position_effect in CLOSES)
     if order.order_id and tried_again and D(order.leaves_quantity):
         copy = type(order)()
@@ -37,7 +37,7 @@ def _lasting(order: Any) -> Any:
 
 
 def differences(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
-    """What is not the same."""
+    """The differences."""
     return [
         f"{name}: {before.get(name)} → {after.get(name)}"
         for name in sorted(before.keys() | after.keys())

@@ -77,7 +77,7 @@ TradingMachine = type(
 
 @pytest.fixture(autouse=True)
 def _quiet() -> Any:
-    """What killed runs leave behind is not worth a line."""
+    """Silence the log of what killed runs leave behind."""
     before = {name: logging.getLogger(name).level for name in ("sqlalchemy", "asyncio")}
     for name in before:
         logging.getLogger(name).setLevel(logging.CRITICAL + 1)

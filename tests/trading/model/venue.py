@@ -28,7 +28,7 @@ MATCHED_AT_ONCE = (common.TIME_IN_FORCE_IOC, common.TIME_IN_FORCE_FOK)
 
 @dataclass
 class Faults:
-    """How bad the line is: parts of 1."""
+    """Rates of the line's faults: parts of 1."""
 
     lost_before: float = 0.0
     lost_after: float = 0.0
@@ -56,7 +56,7 @@ class EngineClient:
         self.faults = GOOD
         self.prices = {symbol: listing.price for symbol, listing in LISTINGS.items()}
         self.connected = dict.fromkeys(GATEWAYS, True)
-        # When it last did what trading could not know before it is told.
+        # When it last did what trading could not know before its report.
         self.surprised_at = -100.0
         self.up = True
         self.in_flight = 0
@@ -120,7 +120,7 @@ class EngineClient:
         return await answer
 
     def report(self, **event: Any) -> None:
-        """Tell of something: now or late, once or again."""
+        """Report something: now or late, once or again."""
         message = engine_pb2.StreamEventsResponse(**event)
         times = [self.rng.random() * 3 if self.chance(self.faults.late) else 0.0]
         if self.chance(self.faults.repeat):
@@ -156,7 +156,7 @@ class EngineClient:
         self.drop_streams()
 
     def start(self) -> None:
-        """Another engine process: another epoch, and nothing of what the last one was about to tell."""
+        """Another engine process: another epoch, and nothing of what the last one was about to report."""
         self.run += 1
         self.epoch, self.sequence, self.up = f"run-{self.run}", 0, True
         self.log.clear()
@@ -201,11 +201,11 @@ class EngineClient:
         update.time.FromNanoseconds(trade.time_ns)
         return update
 
-    def tell_order(self, order: VenueOrder, **more: Any) -> None:
+    def report_order(self, order: VenueOrder, **more: Any) -> None:
         self.report(order=self.order_update(order, **more))
 
     def fill(self, order: VenueOrder, quantity: D) -> None:
-        """Trade some of an order and tell of it, in either order."""
+        """Trade some of an order and report it, in either order."""
         if not order.is_open or quantity <= 0:
             return
         price = order.price if order.price is not None else D(self.prices[order.symbol])
@@ -214,14 +214,14 @@ class EngineClient:
         trade = self.trade_update(self.exchange.fill(order, quantity, price, self.clock.now_ns()))
         if self.chance(0.5):
             self.report(trade=trade)
-            self.tell_order(order)
+            self.report_order(order)
         else:
-            self.tell_order(order)
+            self.report_order(order)
             self.report(trade=trade)
 
     def end(self, order: VenueOrder, status: int, reason: int = 0, message: str = "") -> None:
         if self.exchange.end(order, status, reason, message):
-            self.tell_order(order)
+            self.report_order(order)
 
     def bust(self, trade: VenueTrade, corrects: bool) -> None:
         """Take a trade back, or give it another price."""
@@ -236,7 +236,7 @@ class EngineClient:
         return LISTINGS[symbol].gateway in KEEPS_ORDERS or CALENDAR.takes_orders(symbol, self.clock.now_ns())
 
     def time_has_passed(self) -> None:
-        """The clock went on: sessions may be over, and another trading day may have begun, told of or not."""
+        """The clock went on: sessions may be over, and another trading day may have begun, reported or not."""
         now_ns = self.clock.now_ns()
         for order in self.exchange.orders.values():
             if order.gateway not in KEEPS_ORDERS and order.is_open:
@@ -248,7 +248,7 @@ class EngineClient:
         if trading_day == self.exchange.trading_day:
             return
         for order in self.exchange.begin_day(trading_day, now_ns):
-            self.tell_order(order)
+            self.report_order(order)
         if self.chance(0.7):
             for name in GATEWAYS:
                 self.report(trading_day=engine_pb2.TradingDayUpdate(gateway_name=name, trading_day=trading_day))
@@ -279,15 +279,15 @@ class EngineClient:
         order.anonymous = forgets
         if refusal := self.exchange.accept(order):
             self.count("closes refused")
-            # Trading may not have heard yet of a bust, or of the new day.
+            # A bust, or the new day, may not have reached trading yet.
             if self.clock.monotonic() - self.surprised_at > 30:
                 self.exchange.violations.append(f"refused a close: {order}")
             order.message = refusal
-            self.tell_order(order)
+            self.report_order(order)
         elif self.chance(self.faults.refuse) or (request.post_only and self.chance(0.3)):
             loop.call_later(self.rng.random(), self.end, order, common.ORDER_STATUS_REJECTED, 0, "refused later")
         else:
-            self.tell_order(order)
+            self.report_order(order)
             if order.type == common.ORDER_TYPE_MARKET or order.time_in_force in MATCHED_AT_ONCE:
                 loop.call_later(self.rng.random() * 0.2, self.match, order)
         if forgets:
@@ -298,7 +298,7 @@ class EngineClient:
         return engine_pb2.SendOrderResponse(venue_order_id=order.venue_order_id)
 
     def match(self, order: VenueOrder) -> None:
-        """What never rests."""
+        """The kinds that never rest."""
         if order.time_in_force == common.TIME_IN_FORCE_FOK:
             part = order.leaves if self.chance(0.5) else D(0)
         else:
@@ -332,7 +332,7 @@ class EngineClient:
 
         def change() -> None:
             done = self.exchange.amend(order, D(request.quantity), price)
-            self.tell_order(order, amend_rejected=not done)
+            self.report_order(order, amend_rejected=not done)
 
         asyncio.get_running_loop().call_later(self.rng.random() * self.faults.slow_s, change)
         return engine_pb2.AmendOrderResponse()
@@ -350,7 +350,7 @@ class EngineClient:
             report
             for report in exchange.tape
             if report.trade.gateway == gateway
-            # Told of for longer: what is taken back, as nobody asks for an order that is over, and what has no
+            # Reported for longer: what is taken back, as nobody asks for an order that is over, and what has no
             # reference that could be asked for.
             and (
                 report.trade.trading_day == exchange.trading_day

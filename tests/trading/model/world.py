@@ -1,4 +1,4 @@
-"""What the market, the venue, the lines and the machine do."""
+"""Actions of the market, the venue, the lines and the machine."""
 
 import asyncio
 from datetime import timedelta
@@ -50,7 +50,7 @@ class World(Base):
             common.TIME_IN_FORCE_DAY, common.POSITION_EFFECT_OPEN, D(2), D(self.venue.prices[symbol]),
         )  # fmt: skip
         self.venue.exchange.accept(order)
-        self.venue.tell_order(order)
+        self.venue.report_order(order)
         if b % 3 == 0:
             self.venue.fill(order, D(1 + b % 2))
 
@@ -62,7 +62,7 @@ class World(Base):
             self.venue.bust(trade, corrects=b % 2 == 1 and not trade.corrected)
 
     def _may_bust(self, trade: VenueTrade) -> bool:
-        """Whether what it opened is still there, in the account and at the venue."""
+        """Return whether what it opened is still there, in the account and at the venue."""
         exchange = self.venue.exchange
         if trade.busted or trade.trading_day != exchange.trading_day or not exchange.orders[trade.venue_order_id].owner:
             return False
