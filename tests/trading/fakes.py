@@ -167,7 +167,7 @@ class FakeEngine(engine_pb2_grpc.EngineServiceServicer):
         asked = set(request.order_ids)
         mine = [o for o in self.orders.values() if o.gateway_name == request.gateway_name]
         orders = [o for o in mine if o.order_id in asked or o.status in (1, 2, 3)]
-        # The day's trades after the cursor, whoever's, a few at a time, and all of the asked orders.
+        # The day's trades after the cursor, of all orders, a few at a time, and all of the asked orders.
         days = [
             (n, t)
             for n, t in enumerate(self.trades)

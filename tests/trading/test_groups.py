@@ -213,9 +213,9 @@ async def test_a_group_is_canceled_as_one(trader):
         assert not done.reject_reason
     again = await trader.orders.CancelOrderGroup(order_pb.CancelOrderGroupRequest(order_group_id=group_id))
     assert again.order_group.status == 2
-    stranger = trader.platform.identity()
+    other = trader.platform.identity()
     async with refused("NOT_FOUND"):
-        await stranger.stub(type(trader.orders)).GetOrderGroup(order_pb.GetOrderGroupRequest(order_group_id=group_id))
+        await other.stub(type(trader.orders)).GetOrderGroup(order_pb.GetOrderGroupRequest(order_group_id=group_id))
 
 
 async def test_an_exit_is_replaced_in_price_but_not_in_quantity(trader):

@@ -30,7 +30,7 @@ class LastPrices:
     """The last prices of each market: real gateways reach the same exchanges, a simulated one only itself."""
 
     def __init__(self, simulated: Mapping[str, bool] | None = None) -> None:
-        """`simulated` says of each gateway that the engine told of whether its money is simulated."""
+        """`simulated`: for each gateway that the engine reported, whether its money is simulated."""
         self._simulated = {} if simulated is None else simulated
         self._by_market: dict[str, dict[str, Decimal]] = {}
 
