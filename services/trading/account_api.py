@@ -67,7 +67,7 @@ class AccountApi(rpc.AccountServiceServicer):
     async def ListLedgerEntries(self, request: pb.ListLedgerEntriesRequest, call: Call) -> pb.ListLedgerEntriesResponse:
         """Ledger entries, newest first."""
         page = Page.of(request, call.user_id, (int, str))
-        result = await self._accounts.list_entries(call.user_id, convert.filter_from_pb(request), page)
+        result = await self._accounts.list_ledger_entries(call.user_id, convert.filter_from_pb(request), page)
         entries = [convert.entry_to_pb(entry) for entry in result.items]
         return pb.ListLedgerEntriesResponse(entries=entries, next_page_token=result.next_page_token)
 

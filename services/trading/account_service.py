@@ -129,11 +129,11 @@ class AccountService:
         async with self._repositories.read() as repository:
             return await repository.list_trades(user_id, order_filter, page)
 
-    async def list_entries(self, user_id: str, order_filter: OrderFilter, page: Page) -> PageResult[LedgerEntry]:
+    async def list_ledger_entries(self, user_id: str, order_filter: OrderFilter, page: Page) -> PageResult[LedgerEntry]:
         """The user's ledger entries, newest first."""
         await self._store.commit_log.durable()
         async with self._repositories.read() as repository:
-            return await repository.list_entries(user_id, order_filter, page)
+            return await repository.list_ledger_entries(user_id, order_filter, page)
 
     async def get_snapshot(self, user_id: str, account_id: str) -> OpenState:
         """All that is open of an account. Raises NotFound."""

@@ -33,7 +33,7 @@ class OrderApi(rpc.OrderServiceServicer):
         self,
         orders: OrderService,
         groups: GroupService,
-        replacement: ReplaceService,
+        replaces: ReplaceService,
         previews: PreviewService,
         streams: Streams,
         leases: Leases,
@@ -41,7 +41,7 @@ class OrderApi(rpc.OrderServiceServicer):
         self._leases = leases
         self._groups = groups
         self._orders = orders
-        self._replacement = replacement
+        self._replaces = replaces
         self._previews = previews
         self._streams = streams
 
@@ -75,7 +75,7 @@ class OrderApi(rpc.OrderServiceServicer):
     async def ReplaceOrder(self, request: pb.ReplaceOrderRequest, call: Call) -> pb.ReplaceOrderResponse:
         """Give an order other values."""
         values = ReplaceRequest(from_text(request.quantity), from_text(request.price), from_text(request.stop_price))
-        order = await self._replacement.replace_order(call.user_id, request.order_id, values)
+        order = await self._replaces.replace_order(call.user_id, request.order_id, values)
         return pb.ReplaceOrderResponse(order=convert.order_to_pb(order))
 
     async def CancelOrder(self, request: pb.CancelOrderRequest, call: Call) -> pb.CancelOrderResponse:

@@ -151,11 +151,11 @@ def bind(context: ServiceContext) -> None:
         self_trade_prevention,
         repositories,
     )
-    replacement = ReplaceService(store, instruments, quotes, pre_trade_checks, risk, stops, engine, context.tasks)
+    replaces = ReplaceService(store, instruments, quotes, pre_trade_checks, risk, stops, engine, context.tasks)
     leases = Leases(store, accounts, repositories, database.writer(), statements, orders.cancel_leased)
     previews = PreviewService(accounts, instruments, quotes, pre_trade_checks, risk, leases, context.clock)
     groups = GroupService(store, accounts, orders, pre_trade_checks, risk, stops, repositories)
-    context.serve(OrderApi(orders, groups, replacement, previews, streams, leases))
+    context.serve(OrderApi(orders, groups, replaces, previews, streams, leases))
     context.serve(
         ReconciliationApi(
             ReconciliationService(store, externals, external_repositories, reconciliation, instruments, engine)

@@ -194,7 +194,7 @@ class TradingRepository:
             [rows.trade_from_row(row) for row in trade_rows], lambda trade: [trade.create_time_ns, trade.trade_id]
         )
 
-    async def list_entries(self, user_id: str, order_filter: OrderFilter, page: Page) -> PageResult[LedgerEntry]:
+    async def list_ledger_entries(self, user_id: str, order_filter: OrderFilter, page: Page) -> PageResult[LedgerEntry]:
         """A user's ledger entries, newest first."""
         entry_rows = await self._all(_narrow(select(_LEDGER), _LEDGER, user_id, order_filter, page, "entry_id"))
         return page.slice(

@@ -213,7 +213,7 @@ class FakeMarket(market_pb2_grpc.MarketServiceServicer):
         self.gateway = self.tick_gateway = "SIM"
         self.listeners = set()
 
-    def cache(self, symbol, bid, ask):
+    def quote(self, symbol, bid, ask):
         self.books[symbol] = (bid, ask)
         self.price(symbol, self.prices[symbol])
 

@@ -188,7 +188,7 @@ async def test_while_a_position_is_held_a_difference_is_posted_when_it_is_confir
     assert D(account.balance) == 500_000 - commission + 50_001
 
 
-async def test_what_a_gateway_reported_is_there_after_a_restart_but_must_be_said_again_before_anything_is_opened(
+async def test_what_a_gateway_reported_is_there_after_a_restart_but_must_be_reported_again_before_anything_is_opened(
     tmp_path,
 ):
     async with trading(data_dir=tmp_path, user_id="u-1") as trader:

@@ -78,7 +78,7 @@ async def test_a_bust_that_overtakes_its_fill_takes_it_back_all_the_same(trader)
     assert not await trader.positions() and (await trader.account()).balance == "1000000"
 
 
-async def test_a_trade_that_was_corrected_twice_keeps_its_last_price_when_all_is_told_again(trader):
+async def test_a_trade_that_was_corrected_twice_keeps_its_last_price_when_all_is_reported_again(trader):
     order = await _filled(trader, quantity=2, trade_id="t1")
     for price in ("3990", "3980"):
         _emit(trader, order.order_id, "t1", 3, price, "2")

@@ -16,7 +16,7 @@ OPEN, CLOSE = PositionEffect.OPEN, PositionEffect.CLOSE
 MINUTE_NS = 60_000_000_000
 
 
-class EngineClient:
+class Venue:
     """The holdings at the venue, and the reports it has not sent yet."""
 
     def __init__(self):
@@ -91,8 +91,8 @@ class EngineClient:
 @pytest.mark.slow
 @settings(max_examples=200, deadline=None)
 @given(data=st.data(), in_order=st.booleans())
-def test_no_trade_is_booked_twice_whatever_was_taken_over_before_it_was_told(data, in_order):
-    venue = EngineClient()
+def test_no_trade_is_booked_twice_whatever_was_taken_over_before_its_report(data, in_order):
+    venue = Venue()
     sides, effects = st.sampled_from(Side), st.sampled_from([OPEN, OPEN, CLOSE])
     quantities = st.integers(1, 4)
     for _ in range(data.draw(st.integers(1, 25))):

@@ -88,7 +88,7 @@ async def test_external_orders_and_trades_are_listed_once_and_the_books_do_not_c
         assert page.external_trades[0] != rest.external_trades[0] and not rest.next_page_token
 
 
-async def test_external_activity_and_uncertain_orders_are_told_of_as_events(trader):
+async def test_external_activity_and_uncertain_orders_are_published_as_events(trader):
     async def fail(request):
         raise Unavailable("the engine died")
 

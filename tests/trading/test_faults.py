@@ -78,7 +78,7 @@ async def _cumulative(trader, order_id, quantity):
     return (await trader.get(order_id)).cumulative_quantity == quantity
 
 
-async def test_strangers_are_left_alone(trader):
+async def test_unknown_orders_are_left_alone(trader):
     trader.engine.emit(
         order={"gateway_name": "SIM", "venue_order_id": "x", "symbol": "IF2606.CFFEX", "quantity": "1", "status": 2}
     )
@@ -291,13 +291,13 @@ async def test_a_trade_whose_numbers_are_none_is_refused_and_the_next_one_booked
     assert caplog.text.count("cannot be booked") == 6
 
 
-async def test_a_report_that_cannot_be_booked_does_not_hold_up_those_behind_it_for_ever(trader, monkeypatch, caplog):
+async def test_a_report_that_cannot_be_booked_does_not_hold_up_those_behind_it(trader, monkeypatch, caplog):
     order = await trader.create(quantity=2)
     await trader.becomes(order.order_id, "NEW")
-    cache = report_handler.apply_trade_report
+    book = report_handler.apply_trade_report
 
     def poisoned(books, order, report, changes, *more):
-        booked = cache(books, order, report, changes, *more)
+        booked = book(books, order, report, changes, *more)
         if report.venue_trade_id == "poison":
             raise ZeroDivisionError
         return booked
@@ -317,7 +317,7 @@ async def test_a_report_that_cannot_be_booked_does_not_hold_up_those_behind_it_f
     assert (await trader.positions())[0].quantity == "1"
 
 
-async def test_a_gateway_whose_return_nobody_told_of_is_used_again():
+async def test_a_gateway_whose_return_was_not_reported_is_used_again():
     async with trading(reconcile_interval_s=0.1) as trader:
         trader.engine.connected = False
         trader.engine.emit(gateway={"gateway_name": "SIM", "status": 1})

@@ -174,7 +174,7 @@ async def test_a_preview_counts_the_closing_quantity_of_an_oco_once_and_the_marg
     assert answer.would_accept and D(answer.reserved_funds) == D((await trader.account()).frozen)
 
 
-async def test_a_preview_says_every_reason_at_its_order_and_refuses_what_is_no_group(trader):
+async def test_a_preview_returns_every_reason_at_its_order_and_refuses_what_is_no_group(trader):
     trader.risk.refuse, trader.risk.refused_types = "RISK_LIMIT_MAX_ORDER_QUANTITY", (common_pb2.ORDER_TYPE_STOP,)
     answer, reasons = await preview(trader, bracket(profit=order("SELL", price="4100.1")))
     assert not answer.would_accept
@@ -189,7 +189,7 @@ async def test_a_preview_says_every_reason_at_its_order_and_refuses_what_is_no_g
     assert (await preview(trader, lost))[1] == [[], ["UNKNOWN_SYMBOL"], ["UNKNOWN_SYMBOL"]]
 
 
-async def test_a_preview_of_reduce_only_orders_says_what_is_left_of_them(trader):
+async def test_a_preview_of_reduce_only_orders_returns_what_is_left_of_them(trader):
     def reducing():
         return oco(
             order("SELL", price="4100", reduce_only=True),

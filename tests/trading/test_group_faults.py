@@ -241,7 +241,7 @@ async def _refused_growth(trader, reason):
     return profit, stop, tries
 
 
-async def test_what_cannot_be_sent_of_an_exit_is_told_of_and_tried_again_at_growing_intervals():
+async def test_what_cannot_be_sent_of_an_exit_is_reported_and_tried_again_at_growing_intervals():
     clock = ManualClock()
     async with trading(clock=clock) as trader:
         profit, stop, tries = await _refused_growth(trader, Reason.RATE_LIMITED)

@@ -155,7 +155,7 @@ async def test_a_late_fill_of_an_entry_gives_it_new_exits_across_a_restart(tmp_p
         assert not await trader.positions()
 
 
-async def test_exits_that_their_owner_canceled_are_not_opened_again_and_the_user_is_told(trader):
+async def test_exits_that_their_owner_canceled_are_not_opened_again_and_an_event_reports_it(trader):
     events = restatements(trader)
     group = await create(trader, bracket())
     entry, profit, stop = (o.order_id for o in group.orders)

@@ -58,7 +58,7 @@ async def _later_is_answered(trader):
             await trader.orders.GetOrder(pb.GetOrderRequest(order_id=new_id()))
 
 
-async def test_whoever_leaves_while_a_cancel_is_written_takes_nobody_along(trader, commits):
+async def test_a_caller_that_disconnects_while_a_cancel_is_written_takes_nobody_along(trader, commits):
     order = await trader.create()
     await trader.becomes(order.order_id, "NEW")
     commits.close()
@@ -112,7 +112,7 @@ async def test_an_order_that_is_being_written_while_gateways_are_asked_is_sent(c
         await trader.becomes(order.order_id, "NEW")
 
 
-async def test_many_news_at_once_pass_a_stream_in_parts_between_which_it_can_end():
+async def test_many_updates_at_once_pass_a_stream_in_parts_between_which_it_can_end():
     async def snapshot(user_id, account_id):
         return Snapshot(0, [])
 
@@ -128,7 +128,9 @@ async def test_many_news_at_once_pass_a_stream_in_parts_between_which_it_can_end
     await stream.aclose()
 
 
-async def test_whoever_leaves_before_an_order_is_written_leaves_nothing_and_its_key_is_free(trader, monkeypatch):
+async def test_a_caller_that_disconnects_before_an_order_is_written_leaves_nothing_and_its_key_is_free(
+    trader, monkeypatch
+):
     answered = asyncio.Event()
     monkeypatch.setattr(risk_client, "TIMEOUT_S", 10)
     monkeypatch.setattr(trader.risk, "hold", answered.wait)
@@ -149,7 +151,7 @@ async def test_whoever_leaves_before_an_order_is_written_leaves_nothing_and_its_
     assert len(trader.engine.sends) == 1
 
 
-async def test_whoever_leaves_while_an_order_is_written_finds_it_once(trader, commits):
+async def test_a_caller_that_disconnects_while_an_order_is_written_finds_it_once(trader, commits):
     await trader.account()
     commits.close()
     request = trader.request(coid="left")

@@ -85,7 +85,7 @@ async def test_close_position_is_split_too(trader):
     assert _sent(trader) == {(TODAY, "3"), (YESTERDAY, "3")}
 
 
-async def test_a_fill_or_kill_that_would_need_two_legs_is_refused_and_says_what_to_send(trader):
+async def test_a_fill_or_kill_that_would_need_two_legs_is_refused_and_names_what_to_send(trader):
     await _hold(trader, 3, 3)
     async with refused("UNSUPPORTED", grpc.StatusCode.FAILED_PRECONDITION) as caught:
         await trader.create("SELL", 4, effect="CLOSE", symbol=OTHER, price="3500", tif="FOK")
@@ -218,7 +218,7 @@ async def test_a_fill_or_kill_stop_takes_the_one_days_contracts_that_can_carry_i
     assert [(s.order_id, s.position_effect, s.quantity) for s in trader.engine.sends] == [(stop.order_id, TODAY, "2")]
 
 
-async def test_a_fill_or_kill_stop_that_needs_two_legs_stays_armed_says_so_and_is_sent_when_it_needs_one(trader):
+async def test_a_fill_or_kill_stop_that_needs_two_legs_stays_armed_with_a_reason_and_is_sent_when_it_needs_one(trader):
     await _hold(trader, 0, 2)
     stop = await trader.create(
         "SELL", 2, type="STOP", stop_price="3400", effect="CLOSE", symbol=OTHER, tif="FOK", reduce_only=True

@@ -237,7 +237,7 @@ async def test_what_the_venue_has_no_more_leaves_the_books_and_equity_stays(tmp_
         await client.cancel(stop.order_id)
 
 
-async def test_a_fill_that_is_told_after_its_quantity_was_taken_over_is_not_booked_twice(tmp_path):
+async def test_a_fill_that_is_reported_after_its_quantity_was_taken_over_is_not_booked_twice(tmp_path):
     async with shop(data_dir=tmp_path) as client:
         early = client.now() - 60
         order = await client.create("BUY", 3, account_id=client.account_id)
@@ -267,7 +267,7 @@ async def test_a_fill_that_is_told_after_its_quantity_was_taken_over_is_not_book
         assert not await client.differences()
 
 
-async def test_a_close_that_is_told_after_it_was_taken_over_is_not_booked_twice(tmp_path):
+async def test_a_close_that_is_reported_after_it_was_taken_over_is_not_booked_twice(tmp_path):
     async with shop(data_dir=tmp_path) as client:
         early = client.now() - 60
         client.report_trade(client.hand_trade("h1", "3", seconds=early))
@@ -367,7 +367,7 @@ async def test_nothing_is_taken_over_while_a_fill_is_on_its_way(tmp_path):
         assert trade.order_id == order.order_id
 
 
-async def test_nothing_is_taken_over_before_the_gateway_has_told_of_its_account_again(tmp_path):
+async def test_nothing_is_taken_over_before_the_gateway_has_reported_its_account_again(tmp_path):
     async with shop(data_dir=tmp_path) as client:
         client.report_trade(client.hand_trade("h1", "2"))
         client.hold(2)
@@ -389,7 +389,7 @@ async def test_nothing_is_taken_over_before_the_gateway_has_told_of_its_account_
         assert (await client.held())[LONG][0] == "2" and len(await client.trades()) == 1
 
 
-async def test_a_position_says_how_it_differs_until_it_is_taken_over(tmp_path, monkeypatch):
+async def test_a_position_shows_how_it_differs_until_it_is_taken_over(tmp_path, monkeypatch):
     async with shop(data_dir=tmp_path) as client:
         client.hold(3, price="3990")
         await client.holds(3)

@@ -35,7 +35,7 @@ async def test_reduce_only_closes_at_most_what_is_held_and_is_refused_without_a_
 
 
 async def test_post_only_reaches_the_venue_and_is_refused_where_it_would_trade(trader):
-    trader.market.cache(SYMBOL, bid=3999.8, ask=4000.2)
+    trader.market.quote(SYMBOL, bid=3999.8, ask=4000.2)
     async with refused("POST_ONLY_WOULD_TRADE"):
         await trader.create(price="4000.2", post_only=True)
     async with refused("POST_ONLY_WOULD_TRADE"):

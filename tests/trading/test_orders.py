@@ -124,7 +124,7 @@ def _preview(request):
     return order_pb.PreviewOrderRequest.FromString(request.SerializeToString())
 
 
-async def test_preview_says_everything_and_changes_nothing(trader):
+async def test_preview_returns_everything_and_changes_nothing(trader):
     answer = await trader.orders.PreviewOrder(_preview(trader.request(quantity=2)))
     assert answer.would_accept and D(answer.margin) == 288000 and D(answer.commission) == D("55.2")
     assert answer.max_quantity == "6" and answer.reference_price == "4000"

@@ -30,7 +30,7 @@ async def test_an_order_that_is_filled_before_it_could_grow_is_filled_and_not_ca
         await trader.becomes(order.order_id, "FILLED")
 
 
-async def test_an_order_that_was_filled_while_its_amend_got_lost_does_not_wait_for_ever():
+async def test_an_order_that_was_filled_while_its_amend_got_lost_does_not_wait_without_limit():
     peers = Peers()
 
     async def amend(request, call):

@@ -140,7 +140,7 @@ async def test_the_venues_id_of_a_stop_is_written_though_the_answer_came_before_
     await until(written)
 
 
-async def test_a_stop_that_an_old_price_did_not_trigger_is_triggered_by_the_same_price_once_it_is_told_again():
+async def test_a_stop_that_an_old_price_did_not_trigger_is_triggered_by_the_same_price_once_it_is_published_again():
     clock = ManualClock()
     async with trading(clock=clock, max_quote_age_s=60) as trader:
         first = await trader.create(type="STOP", stop_price="4011")

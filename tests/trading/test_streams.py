@@ -34,7 +34,7 @@ class Follower:
         await asyncio.gather(self.task, return_exceptions=True)
 
 
-async def test_a_stream_begins_with_a_snapshot_and_tells_each_change_once(trader):
+async def test_a_stream_begins_with_a_snapshot_and_publishes_each_change_once(trader):
     order = await trader.create()
     await trader.becomes(order.order_id, "NEW")
     follower = Follower(trader.orders)
@@ -74,7 +74,7 @@ async def test_what_is_not_kept_is_a_gap_and_then_a_snapshot(trader):
     await follower.stop()
 
 
-async def test_silence_is_broken_by_heartbeats_and_others_are_not_heard(trader):
+async def test_silence_is_broken_by_heartbeats_and_others_updates_are_not_received(trader):
     request = pb.StreamOrdersRequest()
     request.heartbeat_interval.FromMilliseconds(100)
     mallory = Client(trader.platform, trader.platform.identity())
@@ -121,7 +121,7 @@ async def test_the_stream_ends_properly_when_the_platform_stops():
         assert follower.messages[-1].end.reason == "SHUTTING_DOWN"
 
 
-async def test_a_slow_follower_is_told_and_holds_no_memory():
+async def test_a_slow_follower_gets_an_end_message_and_holds_no_memory():
     subscription = AccountSubscriber("a", 3)
     subscription.offer([StreamUpdate(UpdateKind.CHANGE, n, account_id="a") for n in range(3)])
     assert len(await subscription.take(1)) == 3

@@ -48,19 +48,19 @@ def apply_order_report(
     if not order.is_open:
         _report_after_end(order, leg, report, changes)
         return
-    updates = False
+    changed = False
     if report.venue_order_id and leg.venue_order_id != report.venue_order_id:
         leg.venue_order_id = report.venue_order_id
-        updates = True
+        changed = True
     if leg.delivery is not Delivery.SENT:
         leg.delivery = Delivery.SENT
-        updates = True
+        changed = True
     if order.hold_reason == Reason.OUTCOME_UNKNOWN:
         order.hold_reason = ""
-        updates = True
+        changed = True
     if report.cumulative_quantity > leg.announced:
         leg.announced = report.cumulative_quantity
-        updates = True
+        changed = True
     if order.replace_step is ReplaceStep.AMENDING:
         if is_amended(order, leg, report):
             adopt_replacement(cache, order, changes)
@@ -70,10 +70,10 @@ def apply_order_report(
         if leg.announced_status is None:
             leg.announced_status = report.status
             leg.announced_reason, leg.announced_message = report.reason, report.message
-            updates = True
+            changed = True
     elif report.status in _WORKING:
         _work(order, changes)
-    if updates:
+    if changed:
         changes.order(order)
     settle(cache, order, changes)
 

@@ -12,7 +12,7 @@ from services.kernel.errors import RedFireError
 from tests.simulated_time import SimulatedClock, SimulatedLoop
 from tests.trading.model.follower import Follower
 from tests.trading.model.platform import Platform, Run
-from tests.trading.model.venue import EngineClient
+from tests.trading.model.venue import Venue
 
 USERS = ("u-1", "u-2")
 LATELY = 12  # orders among which an operation chooses
@@ -64,7 +64,7 @@ class Base:
     loop: SimulatedLoop
     rng: random.Random
     clock: SimulatedClock
-    venue: EngineClient
+    venue: Venue
     platform: Platform
     accounts: list[tuple[str, str, str]]  # user, gateway, account
     intents: dict[str, Intent]

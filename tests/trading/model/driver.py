@@ -19,7 +19,7 @@ from tests.trading.model.follower import Follower
 from tests.trading.model.groups import Groups
 from tests.trading.model.loop import SimulatedWriter
 from tests.trading.model.platform import Platform
-from tests.trading.model.venue import BAD, GOOD, EngineClient
+from tests.trading.model.venue import BAD, GOOD, Venue
 from tests.trading.model.world import World
 
 # A hanging call ends after 5 s, reconciliation asks every 5 s: sooner nothing can be settled.
@@ -33,7 +33,7 @@ class Model(Groups, World):
         self.loop = loop
         self.rng = random.Random(seed)
         self.clock = SimulatedClock(loop)
-        self.venue = EngineClient(self.rng, self.clock)
+        self.venue = Venue(self.rng, self.clock)
         self.venue.exchange.most_of = self.most_of
         self.venue.on_stopped = self._start_engine
         # In one run of four the exchanges' hours are kept, and positions are settled daily.

@@ -22,7 +22,7 @@ from services.kernel.tasks import Tasks
 from tests.harness import SECRET, FakeService, TokenMint
 from tests.simulated_time import SimulatedClock, SimulatedLoop
 from tests.trading.model.loop import SimulatedWriter
-from tests.trading.model.venue import EngineApi, EngineClient, MarketApi, RiskApi
+from tests.trading.model.venue import EngineApi, MarketApi, RiskApi, Venue
 
 MEMORY = Path("/dev/shm")
 SETTINGS = {
@@ -72,7 +72,7 @@ class Run:
     """One life of trading."""
 
     def __init__(
-        self, number: int, folder: Path, venue: EngineClient, clock: SimulatedClock, mint: TokenMint, keeps_hours: bool
+        self, number: int, folder: Path, venue: Venue, clock: SimulatedClock, mint: TokenMint, keeps_hours: bool
     ) -> None:
         self.number, self.folder, self.mint = number, folder, mint
         fakes = {
@@ -126,9 +126,7 @@ class _Authorized:
 class Platform:
     """Trading across its lives. What it did not make durable is gone with each."""
 
-    def __init__(
-        self, loop: SimulatedLoop, venue: EngineClient, clock: SimulatedClock, keeps_hours: bool = False
-    ) -> None:
+    def __init__(self, loop: SimulatedLoop, venue: Venue, clock: SimulatedClock, keeps_hours: bool = False) -> None:
         self._keeps_hours = keeps_hours
         self.loop, self.venue, self.clock = loop, venue, clock
         self.root = Path(tempfile.mkdtemp(prefix="redfire-model-", dir=MEMORY if MEMORY.is_dir() else None))

@@ -44,7 +44,7 @@ GOOD = Faults()
 BAD = Faults(0.06, 0.08, 0.03, 0.03, 0.15, 0.2, 0.1, 0.5)
 
 
-class EngineClient:
+class Venue:
     """One engine process after the other, before one exchange."""
 
     def __init__(self, rng: random.Random, clock: SimulatedClock) -> None:
