@@ -3,8 +3,8 @@
 
 EMA, STDDEV, ATR and RSI are TA-Lib's own, called in its library without its Python wrapper. Of SMA, CCI, MAX and MIN
 strategies mostly want the last value only: here are its operations in TA-Lib's order, so that no bit differs, and
-`verify` compares them with TA-Lib itself before they are used. Everything unusual (another parameter, a NaN in the
-window, arrays of somebody's own) goes the way of vnpy's class.
+`verify` compares them with TA-Lib itself before they are used. Other parameters, a NaN in the window and arrays that
+a strategy has set go to vnpy's class.
 """
 
 cimport cython
@@ -24,7 +24,7 @@ from vnpy.trader.utility import ArrayManager as VnpyArrayManager
 cnp.import_array()
 
 
-# TA-Lib's functions, found in the library that its Python module has loaded; NULL where they cannot be.
+# TA-Lib's functions, by their addresses in the library that its Python module has loaded; NULL where it exports none.
 ctypedef int (*OfOne)(int, int, const double*, int, int*, int*, double*) noexcept
 ctypedef int (*OfDeviation)(int, int, const double*, int, double, int*, int*, double*) noexcept
 ctypedef int (*OfThree)(int, int, const double*, const double*, const double*, int, int*, int*, double*) noexcept
@@ -36,10 +36,10 @@ cdef OfThree _TA_ATR = <OfThree> _address("TA_ATR")
 
 cdef void* _address(str name) except? NULL:
     try:
-        found = ctypes.cast(getattr(ctypes.CDLL(talib._ta_lib.__file__), name), ctypes.c_void_p).value
+        address = ctypes.cast(getattr(ctypes.CDLL(talib._ta_lib.__file__), name), ctypes.c_void_p).value
     except (AttributeError, OSError):
         return NULL
-    return <void*> <uintptr_t> found
+    return <void*> <uintptr_t> address
 
 
 FIELDS = ("open", "high", "low", "close", "volume", "turnover", "open_interest")
@@ -50,13 +50,13 @@ cdef double _NEARLY_ZERO = 1e-6
 cdef extern from *:
     """
     #include <numpy/arrayscalars.h>
-    static PyObject *made_scalar(double value) {
+    static PyObject *new_scalar(double value) {
         PyObject *made = PyDoubleArrType_Type.tp_alloc(&PyDoubleArrType_Type, 0);
         if (made != NULL) PyArrayScalar_VAL(made, Double) = value;
         return made;
     }
     """
-    object _scalar "made_scalar"(double value)
+    object _scalar "new_scalar"(double value)
 
 
 cdef inline double _number(object value) except? -1:
@@ -144,7 +144,7 @@ cdef class Rows:
             self._dirty -= 1
 
     cdef bint _plain(self, object n, object array, str name) except -1:
-        """Whether the C loop may be used; `n` from 2 to below the size."""
+        """True if the C loop may be used; `n` from 2 to below the size."""
         if self._dirty or not self._own or not self._exact or type(n) is not int or name in _off:
             return False
         return 2 <= n < self.size
@@ -253,7 +253,7 @@ cdef class Rows:
         return out
 
     cdef object _of_one(self, OfOne function, int n, bint array):
-        """The function of the closes; None where TA-Lib's wrapper shall say what is wrong."""
+        """The function of the closes; None where TA-Lib's wrapper is to raise the error."""
         cdef int begin = 0, many = 0
         cdef Py_ssize_t size = self.size
         cdef int failed = function(0, size - 1, self._data + 3 * size, n, &begin, &many, self._scratch)
@@ -339,7 +339,7 @@ cdef class Rows:
 
 
 cdef void _fill(double* out, double* values, Py_ssize_t begin, Py_ssize_t many) noexcept:
-    """As the wrapper has it: NaN where there is no value yet."""
+    """Fill `out` as the wrapper does: NaN where there is no value yet."""
     cdef Py_ssize_t i
     for i in range(begin):
         out[i] = NAN
@@ -347,7 +347,7 @@ cdef void _fill(double* out, double* values, Py_ssize_t begin, Py_ssize_t many) 
 
 
 cdef double _sma(double* real, Py_ssize_t size, Py_ssize_t n, double* out) noexcept:
-    """The last value; all of them into `out` unless it is NULL."""
+    """The last simple moving average; all of them into `out` unless it is NULL."""
     cdef double total = 0
     cdef double value = 0
     cdef Py_ssize_t i
@@ -370,8 +370,9 @@ cdef double _sma(double* real, Py_ssize_t size, Py_ssize_t n, double* out) noexc
 
 
 cdef double _cci(double* high, double* low, double* close, Py_ssize_t size, Py_ssize_t n) noexcept:
-    """TA-Lib adds up its circular buffer from its beginning, not from the oldest value: where the newest stands in it
-    decides about the last bits. NaN where the window is all but flat: what counts as zero depends on its version."""
+    """The last CCI in TA-Lib's order of operations: it sums its circular buffer from its beginning, not from the oldest
+    value, so that the place of the newest one in it decides about the last bits. NaN where the window is
+    all but flat: the zero that it compares with depends on its version."""
     cdef Py_ssize_t newest = (size - 1) % n
     cdef Py_ssize_t i, j
     cdef double mean = 0
@@ -391,7 +392,7 @@ cdef double _cci(double* high, double* low, double* close, Py_ssize_t size, Py_s
 
 
 class ArrayManager(Rows, VnpyArrayManager):
-    """In place of vnpy.trader.utility.ArrayManager."""
+    """Substitute for vnpy.trader.utility.ArrayManager."""
 
 
 def _restored(kind, size, count, inited, own, rows, state):
@@ -413,7 +414,7 @@ def _restored(kind, size, count, inited, own, rows, state):
 
 
 def verify():
-    """The names of the functions that differ from TA-Lib's here, by a bit or more; they are not used any more."""
+    """Compare with TA-Lib; returns the names of functions that differ by a bit or more, which are then used no more."""
     class Bar:
         pass
 

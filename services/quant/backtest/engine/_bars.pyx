@@ -1,5 +1,5 @@
 # cython: language_level=3, cdivision=True, annotation_typing=False
-"""vnpy's BarGenerator in C: the bar that grows is kept as numbers and made a BarData when somebody looks at it.
+"""vnpy's BarGenerator in C: the bar that grows is kept as numbers and made a BarData when it is read.
 
 From then on, and for values that are no floats, vnpy's own methods go on with that object.
 """
@@ -23,7 +23,7 @@ cdef object _base = VnpyBarGenerator
 
 @cython.final
 cdef class Candle:
-    """A bar that grows: numbers, and the BarData (`bar`) once it was looked at."""
+    """A bar that grows: numbers, and the BarData (`bar`) once it has been read."""
 
     cdef bint live
     cdef object bar
@@ -59,8 +59,8 @@ cdef class Candle:
         self.bar = None
         self.like = None
 
-    cdef object made(self):
-        """The BarData; from now on it is what counts."""
+    cdef object to_bar_data(self):
+        """The BarData, which replaces the numbers from now on."""
         if self.bar is None and self.live:
             bar = _new(BarData)
             like = self.like
@@ -115,7 +115,7 @@ cdef class Windows:
 
     @property
     def bar(self):
-        return self._minute.made()
+        return self._minute.to_bar_data()
 
     @bar.setter
     def bar(self, value):
@@ -124,7 +124,7 @@ cdef class Windows:
 
     @property
     def window_bar(self):
-        return self._window.made()
+        return self._window.to_bar_data()
 
     @window_bar.setter
     def window_bar(self, value):
@@ -171,7 +171,7 @@ cdef class Windows:
             datetime_minute(minute.time) != datetime_minute(time) or datetime_hour(minute.time) != datetime_hour(time)
         ):
             minute.time = minute.time.replace(second=0, microsecond=0)
-            self.on_bar(minute.made())
+            self.on_bar(minute.to_bar_data())
             minute.live = False
         if not minute.live:
             minute.begin(tick, time, price, price, price)
@@ -257,9 +257,9 @@ cdef class Windows:
         window.open_interest = PyFloat_AS_DOUBLE(interest_)
         if not (datetime_minute(time) + 1) % width:
             if self.on_window_bar:
-                self.on_window_bar(window.made())
+                self.on_window_bar(window.to_bar_data())
             window.drop()
 
 
 class BarGenerator(Windows, VnpyBarGenerator):
-    """In place of vnpy.trader.utility.BarGenerator."""
+    """Substitute for vnpy.trader.utility.BarGenerator."""

@@ -25,7 +25,7 @@ def _row(name: str) -> Any:
 
 
 class ArrayManager(VnpyArrayManager):
-    """In place of vnpy.trader.utility.ArrayManager."""
+    """Substitute for vnpy.trader.utility.ArrayManager."""
 
     open_array, high_array, low_array, close_array = (_row(name) for name in FIELDS[:4])
     volume_array, turnover_array, open_interest_array = (_row(name) for name in FIELDS[4:])

@@ -8,7 +8,7 @@ from vnpy.trader.utility import BarGenerator as VnpyBarGenerator
 
 
 class BarGenerator(VnpyBarGenerator):
-    """In place of vnpy.trader.utility.BarGenerator."""
+    """Substitute for vnpy.trader.utility.BarGenerator."""
 
     bar: Any
     last_tick: Any

@@ -1,4 +1,4 @@
-# The types that make core.py quick when it is compiled; see compile.py.
+# The C types of core.py, for its compiled build; see compile.py.
 
 cimport cython
 
@@ -68,9 +68,9 @@ cdef class Core:
     cdef public long sent_count
     cdef public dict limits
     cdef public dict stops
-    cdef public bint tell_orders
-    cdef public bint tell_stops
-    cdef public bint tell_trades
+    cdef public bint notify_orders
+    cdef public bint notify_stops
+    cdef public bint notify_trades
     cdef public bint plain_orders
     cdef double _numerator
     cdef double _denominator
@@ -106,17 +106,17 @@ cdef class Core:
     )
     cpdef object cross_stops(self, object row)
 
-    cpdef object tell(self, Ticket ticket, object status)
+    cpdef object notify(self, Ticket ticket, object status)
 
     cpdef object order_of(self, Ticket ticket)
 
     @cython.locals(value=double, steps=double, whole=double, exact=double)
     cpdef double round_price(self, object price) except? -1
 
-    @cython.locals(ticket=Ticket, ticket_or_none=Ticket, told=bint)
+    @cython.locals(ticket=Ticket, ticket_or_none=Ticket, notified=bint)
     cdef object _cancel_each(self, dict tickets)
 
-    @cython.locals(made=Ticket)
+    @cython.locals(created=Ticket)
     cpdef Ticket ticket(
         self, long number, str vt_orderid, bint is_stop, object direction, object offset, double price, object volume
     )

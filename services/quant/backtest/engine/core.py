@@ -1,10 +1,10 @@
-"""The heart of a backtest: the engine that a CtaTemplate strategy calls, and what its orders meet row by row.
+"""The engine of a backtest that a CtaTemplate strategy calls, and the matching of its orders row by row.
 
 It does what vnpy_ctastrategy's BacktestingEngine does, in its order. Compiled with core.pxd where there is a compiler
-(see compile.py); this file alone does the same. What nobody looks at is not made: a cancelled stop order whose
-strategy has no on_stop_order was never an object. Ticket and what takes the place of CtaTemplate's methods are in this
-file, long as it is, because they are as quick as C only in the module of the compiled Core: by an import of their own
-they would find the pure one.
+(see compile.py); this file alone does the same. vnpy's objects are made only when they are read: a cancelled stop
+order whose strategy has no on_stop_order was never an object. Ticket and the substitutes of CtaTemplate's methods are
+in this file, long as it is, because they are as fast as C only in the module of the compiled Core: an import of their
+own would give them the pure one.
 """
 
 import datetime as dt
@@ -45,7 +45,7 @@ _TO_WHOLE = 1.5 * 2.0**52
 class Ticket:
     """An order of the strategy that rests: a limit order, or a stop order (`is_stop`).
 
-    Made by `Core.ticket`. `sent` is the row at which it was sent, `order` vnpy's object once somebody has seen it.
+    Made by `Core.ticket`. `sent` is the row at which it was sent, `order` vnpy's object once it has been read.
     """
 
     __slots__ = (
@@ -114,9 +114,9 @@ class Core:
         self.sent_count = 0
         self.limits: dict[str, Ticket] = {}
         self.stops: dict[str, Ticket] = {}
-        self.tell_orders = True
-        self.tell_stops = True
-        self.tell_trades = True
+        self.notify_orders = True
+        self.notify_stops = True
+        self.notify_trades = True
         self.plain_orders = False
         step = Decimal(str(pricetick))
         numerator, denominator = step.as_integer_ratio()
@@ -127,7 +127,7 @@ class Core:
         # Then a price in steps is exact, and so is the half between two of them.
         self._exact_steps = numerator == 1 and denominator in (1, 2, 4, 8)
 
-    # What strategies call.
+    # The interface of strategies.
 
     def send_order(
         self,
@@ -188,16 +188,16 @@ class Core:
         self.logs.append(f"{self.datetime}\t{msg}")
 
     def send_email(self, msg: Any, strategy: Any = None) -> None:
-        """Nothing: it is a backtest."""
+        """Do nothing: it is a backtest."""
 
     def sync_strategy_data(self, strategy: Any) -> None:
-        """Nothing: it is a backtest."""
+        """Do nothing: it is a backtest."""
 
     def put_strategy_event(self, strategy: Any) -> None:
-        """Nothing: nobody watches."""
+        """Do nothing: a backtest has no display."""
 
     def get_engine_type(self) -> Any:
-        """BACKTESTING."""
+        """EngineType.BACKTESTING."""
         return self.engine_type
 
     def get_pricetick(self, strategy: Any) -> float:
@@ -223,7 +223,7 @@ class Core:
         return ticks
 
     def output(self, msg: Any) -> None:
-        """Nothing: vnpy prints it."""
+        """Do nothing: vnpy prints it."""
 
     @property
     def datetime(self) -> dt.datetime:
@@ -232,12 +232,12 @@ class Core:
 
     @property
     def bar(self) -> Any:
-        """The bar of now."""
+        """The current bar."""
         return self.row
 
     @property
     def tick(self) -> Any:
-        """The tick of now."""
+        """The current tick."""
         return self.row
 
     @property
@@ -299,8 +299,8 @@ class Core:
         for ticket in list(self.limits.values()):
             if ticket.submitting:
                 ticket.submitting = False
-                if self.tell_orders:
-                    self.tell(ticket, _NOTTRADED)
+                if self.notify_orders:
+                    self.notify(ticket, _NOTTRADED)
             price = ticket.price
             if ticket.is_long:
                 if not (price >= long_cross and long_cross > 0):
@@ -317,14 +317,14 @@ class Core:
             else:
                 continue
             ticket.traded = ticket.volume
-            if self.tell_orders:
-                self.tell(ticket, _ALLTRADED)
+            if self.notify_orders:
+                self.notify(ticket, _ALLTRADED)
             self.limits.pop(ticket.vt_orderid, None)
             self.trade_count += 1
             strategy = self.strategy
             strategy.pos += change
             number = self.trade_count
-            if self.tell_trades:
+            if self.notify_trades:
                 strategy.on_trade(self._trade(ticket, ticket.number, number, price, ticket.volume))
             # After on_trade, as vnpy: a trade whose on_trade fails is not counted.
             self.fills.append((row.datetime, ticket.number, ticket.direction, ticket.offset, price, ticket.volume))
@@ -360,33 +360,33 @@ class Core:
             self.fills.append((row.datetime, number, ticket.direction, ticket.offset, price, ticket.volume))
             self.stops.pop(ticket.vt_orderid, None)
             strategy = self.strategy
-            if self.tell_stops:
+            if self.notify_stops:
                 stop_order = self.order_of(ticket)
                 stop_order.vt_orderids.append(f"{GATEWAY}.{number}")
                 stop_order.status = _STOP_TRIGGERED
                 strategy.on_stop_order(stop_order)
-            if self.tell_orders:
+            if self.notify_orders:
                 strategy.on_order(self._filled_order(ticket, number))
             strategy.pos += change
-            if self.tell_trades:
+            if self.notify_trades:
                 strategy.on_trade(self._trade(ticket, number, trade_number, price, ticket.volume))
 
-    # What a fill model needs.
+    # The interface of fill models.
 
     def execute(self, ticket: Ticket, price: float, volume: Any) -> None:
         """Fill a resting limit order, or a part of it."""
         ticket.traded += volume
         ticket.submitting = False
         done = ticket.traded >= ticket.volume
-        if self.tell_orders:
-            self.tell(ticket, _ALLTRADED if done else _PARTTRADED)
+        if self.notify_orders:
+            self.notify(ticket, _ALLTRADED if done else _PARTTRADED)
         if done:
             self.limits.pop(ticket.vt_orderid, None)
         self.trade_count += 1
         number = self.trade_count
         self.strategy.pos += volume if ticket.is_long else -volume
         self.fills.append((self.datetime, ticket.number, ticket.direction, ticket.offset, price, volume))
-        if self.tell_trades:
+        if self.notify_trades:
             self.strategy.on_trade(self._trade(ticket, ticket.number, number, price, volume))
 
     def trigger(self, ticket: Ticket, price: float) -> Ticket:
@@ -397,7 +397,7 @@ class Core:
         vt_orderid = f"{GATEWAY}.{number}"
         limit = self.ticket(number, vt_orderid, False, ticket.direction, ticket.offset, price, ticket.volume)
         self.limits[vt_orderid] = limit
-        if self.tell_stops:
+        if self.notify_stops:
             stop_order = self.order_of(ticket)
             stop_order.vt_orderids.append(vt_orderid)
             stop_order.status = _STOP_TRIGGERED
@@ -405,11 +405,11 @@ class Core:
         return limit
 
     def acknowledge(self, ticket: Ticket) -> None:
-        """The order rests at the exchange: NOTTRADED, told once."""
+        """The order rests at the exchange: NOTTRADED, one callback."""
         if ticket.submitting:
             ticket.submitting = False
-            if self.tell_orders:
-                self.tell(ticket, _NOTTRADED)
+            if self.notify_orders:
+                self.notify(ticket, _NOTTRADED)
 
     def withdraw(self, ticket: Ticket) -> None:
         """A limit order is cancelled: it rests no more."""
@@ -420,10 +420,10 @@ class Core:
         """The exchange refuses the order."""
         self.limits.pop(ticket.vt_orderid, None)
         ticket.submitting = False
-        if self.tell_orders:
-            self.tell(ticket, _REJECTED)
+        if self.notify_orders:
+            self.notify(ticket, _REJECTED)
 
-    def tell(self, ticket: Ticket, status: Any) -> None:
+    def notify(self, ticket: Ticket, status: Any) -> None:
         """on_order with the new status."""
         order = self.order_of(ticket)
         order.traded = ticket.traded
@@ -452,7 +452,7 @@ class Core:
                 ticket.order = order
         return ticket.order
 
-    # The rest.
+    # Conversions and callbacks.
 
     def round_price(self, price: Any) -> float:
         """vnpy's round_to(price, pricetick), to the last bit, without its Decimals where that is certain."""
@@ -470,27 +470,27 @@ class Core:
     def ticket(
         self, number: int, vt_orderid: str, is_stop: bool, direction: Any, offset: Any, price: float, volume: Any
     ) -> Ticket:
-        """An order that was sent at the row of now. (Without an __init__: compiled, this is a few stores.)"""
-        made = Ticket.__new__(Ticket)
-        made.number = number
-        made.vt_orderid = vt_orderid
-        made.is_stop = is_stop
-        made.direction = direction
-        made.is_long = direction is _LONG
-        made.is_short = direction is _SHORT
-        made.submitting = True
-        made.offset = offset
-        made.price = price
-        made.volume = volume
-        made.sent = self.row
-        made.traded = 0
-        made.order = None
-        return made
+        """An order that is sent at the current row. (Without an __init__: compiled, this is a few stores.)"""
+        created = Ticket.__new__(Ticket)
+        created.number = number
+        created.vt_orderid = vt_orderid
+        created.is_stop = is_stop
+        created.direction = direction
+        created.is_long = direction is _LONG
+        created.is_short = direction is _SHORT
+        created.submitting = True
+        created.offset = offset
+        created.price = price
+        created.volume = volume
+        created.sent = self.row
+        created.traded = 0
+        created.order = None
+        return created
 
     def _cancel_each(self, tickets: dict[str, Ticket]) -> None:
-        told = self.tell_stops if tickets is self.stops else self.tell_orders
-        if not told:
-            # Nobody hears of it; what somebody holds is brought up to date.
+        notified = self.notify_stops if tickets is self.stops else self.notify_orders
+        if not notified:
+            # No callback is due; vnpy's objects that a strategy holds are brought up to date.
             for ticket in tickets.values():
                 if ticket.order is not None:
                     ticket.order.status = _STOP_CANCELLED if ticket.is_stop else _CANCELLED
@@ -504,13 +504,13 @@ class Core:
     def _cancelled(self, ticket: Ticket) -> None:
         ticket.submitting = False
         if ticket.is_stop:
-            if self.tell_stops or ticket.order is not None:
+            if self.notify_stops or ticket.order is not None:
                 stop_order = self.order_of(ticket)
                 stop_order.status = _STOP_CANCELLED
-                if self.tell_stops:
+                if self.notify_stops:
                     self.strategy.on_stop_order(stop_order)
-        elif self.tell_orders:
-            self.tell(ticket, _CANCELLED)
+        elif self.notify_orders:
+            self.notify(ticket, _CANCELLED)
         elif ticket.order is not None:
             ticket.order.status = _CANCELLED
 
@@ -564,7 +564,7 @@ def _nothing(row: Any) -> None:
 
 
 # CtaTemplate's own methods, in its place while a run lasts (see substitution.py): the same, without detours where the
-# strategy's engine is a Core. Those of a live strategy go to its engine as ever.
+# strategy's engine is a Core. Those of a live strategy go to its engine as before.
 
 
 def buy(self: Any, price: Any, volume: Any, stop: Any = False, lock: Any = False, net: Any = False) -> Any:

@@ -116,10 +116,10 @@ class NativeStrategy:
             self.strategy.trading = False
 
     def on_tick(self, row: Any) -> None:
-        """Nothing, where the strategy looks at neither ticks nor bars."""
+        """Do nothing: the strategy has neither on_tick nor on_bar."""
 
     def on_bar(self, row: Any) -> None:
-        """The same."""
+        """Do nothing, as on_tick."""
 
     def on_order(self, order: Any) -> None:
         """One of its limit orders changed; what a fill changes comes with the trade, as live with its price."""

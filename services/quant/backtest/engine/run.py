@@ -99,9 +99,9 @@ class Run:
             return
         name = "on_bar" if self.replay.is_bars else "on_tick"
         on_row = getattr(strategy, name) if overridden(strategy, name) else None
-        core.tell_orders = overridden(strategy, "on_order")
-        core.tell_stops = overridden(strategy, "on_stop_order")
-        core.tell_trades = overridden(strategy, "on_trade")
+        core.notify_orders = overridden(strategy, "on_order")
+        core.notify_stops = overridden(strategy, "on_stop_order")
+        core.notify_trades = overridden(strategy, "on_trade")
         core.plain_orders = not replaced(strategy, "send_order")
         pace = _Pace(progress, self.high - self.low)
         at = self.low

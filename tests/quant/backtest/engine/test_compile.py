@@ -66,8 +66,8 @@ def test_a_stamp_of_other_sources_is_no_build(tree: Path, monkeypatch: pytest.Mo
 @pytest.mark.slow
 def test_two_builds_at_once_and_a_third_leave_one_that_is_whole(tree: Path):
     both = [subprocess.Popen(SCRIPT, cwd=tree, stdout=subprocess.PIPE, text=True) for _ in range(2)]
-    said = [process.communicate(timeout=280)[0] for process in both]
-    assert sorted(said) == ["", "The compiled backtest core is built.\n"]
+    outputs = [process.communicate(timeout=280)[0] for process in both]
+    assert sorted(outputs) == ["", "The compiled backtest core is built.\n"]
     before = built(tree)
     assert len(before) == 4
     assert run(tree).stdout == ""
