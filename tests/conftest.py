@@ -34,7 +34,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport() -> Any:
-    """Reports that another process can be told of: gateways' words, which some tests log, need not be Unicode."""
+    """Reports that can be sent to another process: gateways' texts, which some tests log, need not be Unicode."""
     report = yield
     report.sections = [(name, text.encode(errors="replace").decode()) for name, text in report.sections]
     return report

@@ -56,7 +56,7 @@ def _unplayed(service: str) -> Any:
     """A servicer whose RPCs all fail."""
     package, _, name = service.rpartition(".")
     files = (file for file in descriptor_set().file if file.package == package)
-    file, found = next((file, one) for file in files for one in file.service if one.name == name)
+    file, descriptor = next((file, one) for file in files for one in file.service if one.name == name)
     module = import_module(file.name.removesuffix(".proto").replace("/", ".") + "_pb2_grpc")
 
     async def unary(self: Any, request: Any, call: Any) -> Any:
@@ -66,8 +66,8 @@ def _unplayed(service: str) -> Any:
         raise Unavailable("not played")
         yield
 
-    rpcs = {rpc.name: stream if rpc.server_streaming else unary for rpc in found.method}
-    return type(f"Unplayed{found.name}", (getattr(module, f"{found.name}Servicer"),), rpcs)()
+    rpcs = {rpc.name: stream if rpc.server_streaming else unary for rpc in descriptor.method}
+    return type(f"Unplayed{descriptor.name}", (getattr(module, f"{descriptor.name}Servicer"),), rpcs)()
 
 
 class TokenMint:
@@ -180,11 +180,11 @@ async def platform(
     running = [name for name in entries if name in names or name in (fakes or {})]
     host = Host(entries, running, loaded, clock, None if "auth" in running else mint.keys)
     await host.start()
-    found = Platform(host, mint, folder)
+    started = Platform(host, mint, folder)
     try:
-        yield found
+        yield started
     finally:
-        await found.channel.close()
+        await started.channel.close()
         await host.stop()
         if data_dir is None and not keep:
             shutil.rmtree(folder, ignore_errors=True)

@@ -16,8 +16,8 @@ from services.kernel.runtime.settings import PlatformSettings, Settings, Telemet
 
 HELP = f"""Run the named services until SIGTERM, which drains them.
 
-Services: {" ".join(registry.SERVICES)}. Peers that are not among them are found by the setting peers.addresses, for
-instance REDFIRE_PEERS__ADDRESSES='{{"engine": "10.0.0.5:50051"}}'.
+Services: {" ".join(registry.SERVICES)}. The setting peers.addresses has the addresses of peers that are not
+among them, for instance REDFIRE_PEERS__ADDRESSES='{{"engine": "10.0.0.5:50051"}}'.
 """
 
 

@@ -17,7 +17,7 @@ def new_id() -> str:
         # 48 bits of milliseconds and 12 bits of their fraction, as RFC 9562 §6.2 method 3 allows.
         now = time.time_ns() * 4096 // 1_000_000
         _last = now = max(now, _last + 1)
-    # Names, not secrets; os.urandom would let go of the interpreter each time.
+    # Names, not secrets; os.urandom would release the GIL each time.
     value = (now >> 12) << 80 | 0x7 << 76 | (now & 0xFFF) << 64 | 0x2 << 62 | random.getrandbits(62)
     text = f"{value:032x}"
     return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"

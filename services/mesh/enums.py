@@ -56,7 +56,7 @@ def _file(descriptors: descriptor_pb2.FileDescriptorSet, name: str) -> descripto
 
 def _comments(file: descriptor_pb2.FileDescriptorProto, index: int, number: int) -> list[str]:
     position = next(i for i, value in enumerate(file.enum_type[index].value) if value.number == number)
-    # A value's comment is found by its path: 5 is FileDescriptorProto.enum_type, 2 is EnumDescriptorProto.value.
+    # A value's comment has its path: 5 is FileDescriptorProto.enum_type, 2 is EnumDescriptorProto.value.
     return [f"    # {line}" for line in _lines(file, (5, index, 2, position))]
 
 

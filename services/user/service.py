@@ -197,7 +197,7 @@ class UserService:
 
 
 def own(caller_id: str, user_id: str) -> str:
-    """The caller's id for `me` or itself; anybody else's is not found, whether it exists or not."""
+    """The caller's id for `me` or itself; another's is NotFound, whether it exists or not."""
     if user_id not in (ME, caller_id):
         raise NotFound("user", user_id)
     return caller_id

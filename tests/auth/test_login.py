@@ -1,4 +1,4 @@
-"""Logging in: who gets in, and what those who do not are told."""
+"""Login: the users who get in, and the errors of those who do not."""
 
 import jwt
 from redfire.auth.v1 import auth_pb2

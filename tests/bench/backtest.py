@@ -1,4 +1,4 @@
-"""How much faster backtests are than vnpy's: every shipped strategy and one that does nothing, on bars and on ticks.
+"""Speed of backtests relative to vnpy's: every shipped strategy and one that does nothing, on bars and on ticks.
 
     python -m tests.bench.backtest [--bars 60000] [--reps 3] [--only NAME …] [--kind bars] [--with-others] [--json]
 
@@ -68,7 +68,7 @@ def strategy_class(name: str) -> type:
 
 
 def vnpy_run(engine: Any) -> float:
-    """What vnpy's engine takes, in seconds."""
+    """Run vnpy's engine; returns its seconds."""
     gc.collect()
     began = time.process_time()
     with contextlib.redirect_stdout(io.StringIO()):
@@ -79,7 +79,7 @@ def vnpy_run(engine: Any) -> float:
 
 
 def our_run(strategy: type, job: BacktestJob, rows: Dataset | Replay, build: Variant) -> tuple[float, Any]:
-    """What ours takes, in seconds, and its result."""
+    """Run our engine; returns its seconds, and its result."""
     gc.collect()
     began = time.process_time()
     result = run_backtest(strategy, job, rows, build=build)
@@ -132,15 +132,15 @@ def measured(names: Sequence[str], kinds: Sequence[str], rows: int, reps: int) -
 
 def summary(lines: Sequence[Line]) -> dict[str, dict[str, Any]]:
     """By kind and contestant: the median ratio and the least one, with its strategy."""
-    found: dict[str, dict[str, Any]] = {}
+    summarized: dict[str, dict[str, Any]] = {}
     for kind in dict.fromkeys(line.kind for line in lines):
         of_kind = [line for line in lines if line.kind == kind]
-        found[kind] = {}
+        summarized[kind] = {}
         for label in of_kind[0].ratio:
             least = min(of_kind, key=lambda line: line.ratio[label])
             middle = median(line.ratio[label] for line in of_kind)
-            found[kind][label] = {"median": middle, "least": least.ratio[label], "strategy": least.strategy}
-    return found
+            summarized[kind][label] = {"median": middle, "least": least.ratio[label], "strategy": least.strategy}
+    return summarized
 
 
 def header() -> str:
@@ -160,9 +160,9 @@ def shown(line: Line) -> str:
     return text + ("  yes" if line.identical else "  NO")
 
 
-def shown_summary(found: dict[str, dict[str, Any]]) -> Iterator[str]:
+def shown_summary(summarized: dict[str, dict[str, Any]]) -> Iterator[str]:
     """The medians as text."""
-    for kind, by_label in found.items():
+    for kind, by_label in summarized.items():
         for label, one in by_label.items():
             yield f"{kind}, {label}: median {one['median']:.1f}×, least {one['least']:.1f}× ({one['strategy']})"
 
@@ -189,16 +189,18 @@ def main() -> int:
         if not given.json:
             print(f"\r{shown(line)}", flush=True)
     print("\r", end="", file=sys.stderr)
-    found = summary(lines)
+    summarized = summary(lines)
     others = []
     if given.with_others:
         from tests.bench.backtest_others import measure_others
 
         others = measure_others(generated.bars(given.bars, sessions=ONE_SESSION), given.reps)
     if given.json:
-        print(json.dumps({"lines": [asdict(line) for line in lines], "summary": found, "others": others}, indent=1))
+        print(
+            json.dumps({"lines": [asdict(line) for line in lines], "summary": summarized, "others": others}, indent=1)
+        )
     else:
-        print("\n".join(shown_summary(found)))
+        print("\n".join(shown_summary(summarized)))
         for other in others:
             print(other.get("error") or f"{other['name']} {other['version']}: {other['per_s']:,.0f} bars/s")
     return 0 if all(line.identical for line in lines) else 1

@@ -35,7 +35,7 @@ WARM_UP = 200
 
 
 class BenchEngine(FakeEngine):
-    """Sends `count` ticks once it is told to, at `rate` a second, or as fast as they are taken (0)."""
+    """Sends `count` ticks once it is started, at `rate` a second, or as fast as they are taken (0)."""
 
     def __init__(self, count: int, rate: float) -> None:
         super().__init__(paced=rate == 0)

@@ -1,4 +1,4 @@
-"""How much faster a grid is than vnpy's `run_bf_optimization`: the same bars, points and number of processes.
+"""Speed of a grid search relative to vnpy's `run_bf_optimization`: the same bars, points and number of processes.
 
     python -m tests.bench.optimise [--bars 60000] [--workers 2] [--repeat 1]
 
@@ -31,7 +31,7 @@ COLUMNS = ("time_ns", "open", "high", "low", "close", "volume", "turnover", "ope
 
 
 def vnpy_search(data: Bars, workers: int, ranges: dict[str, tuple[int, int, int]], target: str = TARGET) -> Any:
-    """What vnpy's run_bf_optimization finds: elapsed_s, and points [parameters, value], best first."""
+    """Result of vnpy's run_bf_optimization: elapsed_s, and points [parameters, value], best first."""
     with tempfile.TemporaryDirectory() as folder:
         home = Path(folder, ".vntrader")
         home.mkdir()
@@ -50,10 +50,10 @@ def our_search(data: Bars, workers: int, ranges: dict[str, tuple[int, int, int]]
     job = BacktestJob(CLASS, "rb2501.SHFE", "1m", rate=1e-4, slippage=1, size=10, pricetick=1, capital=100_000_000)
     space = Space.parse(f"{name}={start}:{end}:{step}" for name, (start, end, step) in ranges.items())
     began = time.perf_counter()
-    found = run_optimisation(None, job, data, space, target, workers=workers)
+    optimisation = run_optimisation(None, job, data, space, target, workers=workers)
     elapsed = time.perf_counter() - began
-    assert not found.failures
-    return {"elapsed_s": elapsed, "points": [[dict(point.parameters), point.value] for point in found.points]}
+    assert not optimisation.failures
+    return {"elapsed_s": elapsed, "points": [[dict(point.parameters), point.value] for point in optimisation.points]}
 
 
 def same(theirs: Any, ours: Any) -> bool:

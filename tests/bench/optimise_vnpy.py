@@ -47,9 +47,9 @@ def main() -> None:
     for name, (start, end, step) in json.loads(ranges).items():
         setting.add_parameter(name, start, end, step)
     began = time.perf_counter()
-    found = engine.run_bf_optimization(setting, output=False, max_workers=int(workers))
+    ranked_points = engine.run_bf_optimization(setting, output=False, max_workers=int(workers))
     elapsed = time.perf_counter() - began
-    print(json.dumps({"elapsed_s": elapsed, "points": [[point[0], float(point[1])] for point in found]}))
+    print(json.dumps({"elapsed_s": elapsed, "points": [[point[0], float(point[1])] for point in ranked_points]}))
 
 
 def find(package: object, class_name: str) -> type:

@@ -44,7 +44,7 @@ Call = Callable[[], Awaitable[object]]
 
 
 async def serve_echo() -> None:
-    """A server that answers what it gets; tells its port on stdout."""
+    """A server that answers what it gets; prints its port on stdout."""
 
     async def echo(request: bytes, context: object) -> bytes:
         return request
@@ -136,8 +136,8 @@ class Platform:
             if self.process.poll() is not None:
                 break
             if file.exists():
-                found = json.loads(file.read_text())
-                return found["edge"], found["services"]["trading"]
+                process_ids = json.loads(file.read_text())
+                return process_ids["edge"], process_ids["services"]["trading"]
             time.sleep(0.1)
         sys.exit(f"redfire up is not healthy:\n{self.log.read_text(errors='replace')[-2000:]}")
 

@@ -49,13 +49,13 @@ class Load(threading.Thread):
 
 
 def all_pages(client: Client, path: str, noun: str) -> list[dict]:
-    found, token = [], ""
+    resources, token = [], ""
     while True:
         page = client.get(path, pageSize=1000, pageToken=token).json()
-        found += page[noun]
+        resources += page[noun]
         token = page["nextPageToken"]
         if not token:
-            return found
+            return resources
 
 
 def check_books(client: Client, acknowledged: dict[str, str]) -> None:
@@ -72,13 +72,13 @@ def check_books(client: Client, acknowledged: dict[str, str]) -> None:
     lost = {key for key, order_id in acknowledged.items() if by_key.get(key, {}).get("orderId") != order_id}
     assert not lost, f"acknowledged and lost: {lost}"
 
-    said: list[str] = []
+    errors: list[str] = []
 
     def agreed() -> bool:
         try:
             compare(client)
         except AssertionError as error:
-            said.append(str(error))
+            errors.append(str(error))
             return False
         return True
 
@@ -86,7 +86,7 @@ def check_books(client: Client, acknowledged: dict[str, str]) -> None:
     try:
         until(agreed, timeout_s=20, step_s=0.2)
     except AssertionError:
-        raise AssertionError(said[-1]) from None
+        raise AssertionError(errors[-1]) from None
 
 
 def compare(client: Client) -> None:

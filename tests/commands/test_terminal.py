@@ -1,4 +1,4 @@
-"""What `redfire up --demo` does once the platform is healthy."""
+"""Behaviour of `redfire up --demo` once the platform is healthy."""
 
 from types import SimpleNamespace
 

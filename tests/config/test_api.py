@@ -58,9 +58,9 @@ async def refused(call: Any) -> tuple[grpc.StatusCode, str, list[str]]:
 async def test_any_json_that_is_set_is_read_again(configs: Any, value: Any) -> None:
     config = await put(configs, value)
     assert (config.version, config.deleted) == (1, False)
-    found = await get(configs)
-    assert found == value
-    assert type(found) is type(value)
+    read_back = await get(configs)
+    assert read_back == value
+    assert type(read_back) is type(value)
 
 
 async def test_versions_count_up_and_stay(configs: Any) -> None:
@@ -236,8 +236,8 @@ async def test_a_dry_run_changes_nothing_and_prune_deletes(configs: Any) -> None
     assert changes(await configs.ImportConfigs(request)) == expected
     exported = await configs.ExportConfigs(pb.ExportConfigsRequest(environment=ENV))
     assert exported.document == "shop:\n  a: 2\n  b: 3\n"
-    found = await configs.GetConfig(pb.GetConfigRequest(**name("a")))
-    assert found.config.version == 2
+    response = await configs.GetConfig(pb.GetConfigRequest(**name("a")))
+    assert response.config.version == 2
 
 
 @pytest.mark.parametrize(
@@ -320,11 +320,11 @@ async def test_values_survive_a_restart_and_services_follow_them(tmp_path: Any) 
         configs = p.identity(role="admin").stub(ConfigServiceStub)
         assert await get(configs, key="heartbeat_s", service_name="config") == 42
 
-        async def heard() -> bool:
+        async def received() -> bool:
             stream = configs.WatchConfigs(pb.WatchConfigsRequest(environment=ENV, service_name="config"), timeout=5)
             return (await stream.read()).config.key == "heartbeat_s"
 
-        await until(heard)
+        await until(received)
 
 
 @pytest.mark.parametrize("role", ["user", "trader"])

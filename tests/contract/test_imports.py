@@ -77,7 +77,7 @@ def test_no_room_imports_itself_through_others():
     graphs = {parent: room_imports(parent) for parent in parents}
     assert len([graph for graph in graphs.values() if len(graph) > 1]) >= 6
     circles = {parent: circle(graph) for parent, graph in graphs.items()}
-    assert {parent: found for parent, found in circles.items() if found} == {}
+    assert {parent: members for parent, members in circles.items() if members} == {}
 
 
 def test_a_circle_inside_functions_and_for_types_is_found():
@@ -85,8 +85,8 @@ def test_a_circle_inside_functions_and_for_types_is_found():
     typed = ast.parse("if TYPE_CHECKING:\n    from services.kernel.clock import Clock\n")
     assert list(imported(late)) == ["services.kernel.clock"]
     assert list(imported(typed)) == ["services.kernel.clock"]
-    found = circle({"a": {"b"}, "b": {"c"}, "c": {"a"}, "d": {"a"}})
-    assert (len(found), found[0], set(found)) == (4, found[-1], {"a", "b", "c"})
+    members = circle({"a": {"b"}, "b": {"c"}, "c": {"a"}, "d": {"a"}})
+    assert (len(members), members[0], set(members)) == (4, members[-1], {"a", "b", "c"})
     assert circle({"a": {"b", "c"}, "b": {"c"}}) == []
 
 

@@ -74,9 +74,9 @@ def test_a_backtest_by_rest_from_create_to_report(home, alice):
     assert made["parameters"] == {"fast_window": 5, "slow_window": 20}
     path = f"{PATH}/{made['backtestId']}"
     for sse in (False, True):
-        heard = list(alice.lines(f"{path}:watch", sse=sse))
-        assert heard[-1]["backtest"]["status"] == "JOB_STATUS_FINISHED"
-        assert "backtest" in heard[0]
+        updates = list(alice.lines(f"{path}:watch", sse=sse))
+        assert updates[-1]["backtest"]["status"] == "JOB_STATUS_FINISHED"
+        assert "backtest" in updates[0]
     backtest = ended(alice, path)
     assert backtest["statistics"]["start_date"] == "2021-01-05"
     assert backtest["progress"]["percent"] == 100

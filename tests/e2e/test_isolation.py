@@ -1,4 +1,4 @@
-"""Two users who try every RPC with each other's ids: somebody else's is not found, and nothing of theirs changes."""
+"""Two users who try every RPC with each other's ids: another user's is NOT_FOUND, and nothing of theirs changes."""
 
 import json
 from uuid import uuid4

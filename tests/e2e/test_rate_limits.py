@@ -87,7 +87,7 @@ def test_another_session_or_claimed_address_gives_no_new_quota(limited):
         assert 429 in codes, claimed
 
 
-def test_logins_are_counted_by_address_whoever_is_named(limited):
+def test_logins_are_counted_by_address_whatever_the_username(limited):
     def login(address: str, **headers: str) -> int:
         with httpx.Client(transport=httpx.HTTPTransport(local_address=address), base_url=limited.url) as http:
             body = {"username": "n" + uuid4().hex[:12], "password": PASSWORD}

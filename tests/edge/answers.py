@@ -1,4 +1,4 @@
-"""What every answer of the edge must look like when it refuses."""
+"""Checks of the form that every refusal of the edge must have."""
 
 import grpc
 import httpx

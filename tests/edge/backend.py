@@ -91,8 +91,8 @@ class Backend:
             answer = self.answers.get(rpc.policy.name)
             if answer is None:
                 return response_class()
-            found = answer(request, context, response_class)
-            return await found if inspect.isawaitable(found) else found
+            reply = answer(request, context, response_class)
+            return await reply if inspect.isawaitable(reply) else reply
 
         async def stream(request: Message, context: grpc.aio.ServicerContext) -> AsyncIterator[Message]:
             note(request, context)

@@ -100,34 +100,34 @@ def bad_queries(where: str, rpc: Rpc, route: RestRoute, path: str) -> Iterator[B
 
 def bad_values(field: FieldDescriptor) -> list[tuple[object, bool]]:
     """Values that a field cannot have, and whether Envoy itself must see it."""
-    found: list[tuple[object, bool]] = [(None, False)]
+    values: list[tuple[object, bool]] = [(None, False)]
     if field.is_repeated and not is_map(field.message_type):
         # Of messages, Envoy passes over fields that it does not know, and takes one for a list of one.
         refused = field.message_type is None
-        return [*found, ({"a": 1}, refused), ([{"a": [1]}], refused), ([None], False)]
+        return [*values, ({"a": 1}, refused), ([{"a": [1]}], refused), ([None], False)]
     if field.message_type is not None and field.message_type.full_name in ANYTHING:
-        return found
+        return values
     if field.message_type is not None and field.message_type.full_name in PARSED_FROM_TEXT:
         return [
-            *found,
+            *values,
             ("yesterday", True),
             ({"seconds": 1}, False),
             ("99999999999-01-01T00:00:00Z", True),
             ([1], True),
         ]
     if field.message_type is not None:
-        return [*found, ("text", field.message_type.name != "FieldMask"), (7, True)]
-    found += [({"a": 1}, True), ([[1]], True)]
+        return [*values, ("text", field.message_type.name != "FieldMask"), (7, True)]
+    values += [({"a": 1}, True), ([[1]], True)]
     if field.enum_type is not None:
-        return [*found, ("NO_SUCH_VALUE", True), (10**30, True), (99, False), (-1, False)]
+        return [*values, ("NO_SUCH_VALUE", True), (10**30, True), (99, False), (-1, False)]
     if field.type in NUMBERS:
-        return [*found, ("abc", True), (10**40, True), (-(10**40), True), ("NaN", False), (-1, False)]
+        return [*values, ("abc", True), (10**40, True), (-(10**40), True), ("NaN", False), (-1, False)]
     if field.type == FieldDescriptor.TYPE_BOOL:
-        return [*found, ("maybe", True), (7, True)]
+        return [*values, ("maybe", True), (7, True)]
     decimals = ["-1", "1e3", "0.123456789", "9" * 40, "NaN", "Infinity", " 1", "١", "--1", "0x10", "1" * 5000]
-    return [*found, *((text, False) for text in decimals), ("\0", False), ("\ud800", False), ("💥" * 100, False)]
+    return [*values, *((text, False) for text in decimals), ("\0", False), ("\ud800", False), ("💥" * 100, False)]
 
 
 def is_map(message: Descriptor | None) -> bool:
-    """Whether a repeated field of this type is a map."""
+    """True when a repeated field of this type is a map."""
     return message is not None and message.GetOptions().map_entry

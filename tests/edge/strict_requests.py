@@ -1,4 +1,4 @@
-"""Requests with something that the contract does not know or that is said twice, made for each route."""
+"""Requests with something that the contract does not know or that is given twice, made for each route."""
 
 import json
 from collections.abc import Iterator
@@ -120,7 +120,7 @@ def places(message: Descriptor, above: tuple[str, ...]) -> Iterator[tuple[str, s
 
 
 def values_of_another_type(field: FieldDescriptor) -> Iterator[str]:
-    """What only looks like a value of the field: a bool in quotes, an enum's number in quotes."""
+    """JSON values of another type that look like the field's: a bool in quotes, an enum's number in quotes."""
     entry = field.message_type
     if entry is not None and entry.GetOptions().map_entry:
         yield from (f'{{"1": {other}}}' for other in values_of_another_type(entry.fields_by_name["value"]))
@@ -165,7 +165,7 @@ def sample_of_one(field: FieldDescriptor) -> Any:
 
 
 def is_scalar(field: FieldDescriptor) -> bool:
-    """Whether a query can give it once."""
+    """True for a field that a query can give once."""
     return not field.is_repeated and field.message_type is None
 
 

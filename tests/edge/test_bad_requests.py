@@ -1,4 +1,4 @@
-"""Whatever is sent to whatever route, the edge answers with our JSON, and never with a 5xx."""
+"""Bad requests to every route: the edge answers with our JSON, and never with a 5xx."""
 
 from collections import Counter
 

@@ -1,4 +1,4 @@
-"""Who may pass the edge, and what of a caller's own headers does."""
+"""Identity at the edge: callers that may pass, and the headers of theirs that do."""
 
 from pathlib import Path
 

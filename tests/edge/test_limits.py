@@ -27,7 +27,7 @@ async def edge(running: Backend, tmp_path_factory: pytest.TempPathFactory) -> As
 
 
 async def passed(http: httpx.AsyncClient, verb: str, path: str, times: int, headers: dict[str, str]) -> int:
-    """How many of so many calls get through; the others must be refused for their number."""
+    """Make so many calls; returns the number that pass. The others must be refused by a limit."""
     count = 0
     for _ in range(times):
         answer = await http.request(verb, path, json={} if verb == "POST" else None, headers=headers)

@@ -89,8 +89,8 @@ class TalkativeConfigs(ConfigServiceServicer):
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def whole() -> AsyncIterator[Platform]:
     fakes = {"config": FakeService(lambda _: [TalkativeConfigs()])}
-    async with platform(*SERVICES, fakes=fakes, settings={"engine": {"feed": "sim:7"}}) as found:
-        yield found
+    async with platform(*SERVICES, fakes=fakes, settings={"engine": {"feed": "sim:7"}}) as running:
+        yield running
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -122,7 +122,7 @@ class Neighbour:
         self.metadata = (("authorization", f"Bearer {user.token}"),)
         self.orders = OrderServiceStub(channel)
         self.market = MarketServiceStub(channel)
-        self.heard = [0, 0]
+        self.received = [0, 0]
 
     async def listen(self) -> None:
         often = duration_pb2.Duration(nanos=100_000_000)
@@ -139,7 +139,7 @@ class Neighbour:
 
     async def _read(self, index: int, stream: Any) -> None:
         async for _ in stream:
-            self.heard[index] += 1
+            self.received[index] += 1
 
     async def create_order(self) -> None:
         request = order_service_pb2.CreateOrderRequest(
@@ -150,8 +150,8 @@ class Neighbour:
 
     async def is_well(self, listening: asyncio.Task[None]) -> None:
         """Both streams bring something new, and an order is taken."""
-        before = list(self.heard)
-        await until(lambda: listening.done() or all(now > old for now, old in zip(self.heard, before, strict=True)))
+        before = list(self.received)
+        await until(lambda: listening.done() or all(now > old for now, old in zip(self.received, before, strict=True)))
         assert not listening.done(), listening.exception()
         await self.create_order()
 
@@ -162,7 +162,7 @@ async def neighbour(whole: Platform, edge: EnvoyProcess) -> AsyncIterator[tuple[
     async with grpc.aio.insecure_channel(edge.address) as channel:
         trader = Neighbour(channel, await whole.user(role="trader"))
         listening = asyncio.create_task(trader.listen())
-        await until(lambda: all(trader.heard))
+        await until(lambda: all(trader.received))
         await trader.create_order()
         yield trader, listening
         listening.cancel()
@@ -244,7 +244,7 @@ async def test_a_client_of_another_language_gets_long_errors_and_its_streams_and
     require(language)
     orders = "/redfire.trading.v1.OrderService/"
     trader, admin = await whole.user(role="trader"), await whole.admin()
-    # Whoever sends what is refused has a connection of its own, as has the one that must not suffer.
+    # The client whose messages are refused has a connection of its own, as has the one that must not suffer.
     async with (
         client_in(language, edge.address, trader.token) as other,
         client_in(language, edge.address, admin.token) as client,
@@ -256,6 +256,6 @@ async def test_a_client_of_another_language_gets_long_errors_and_its_streams_and
             assert code in (grpc.StatusCode.INVALID_ARGUMENT.value[0], grpc.StatusCode.NOT_FOUND.value[0]), (name, code)
             assert 0 < size < 8192, name
             for one in (other, client):
-                assert await one.ask("heard") == (0, 0), name
+                assert await one.ask("receive") == (0, 0), name
                 assert await one.call(orders + "ListOrders", order_service_pb2.ListOrdersRequest()) == (0, 0), name
     await neighbour[0].is_well(neighbour[1])

@@ -23,8 +23,8 @@ pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.slow]
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def whole() -> AsyncIterator[Platform]:
-    async with platform(*SERVICES) as found:
-        yield found
+    async with platform(*SERVICES) as running:
+        yield running
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")

@@ -21,7 +21,7 @@ SILENCE_S = 2
 
 
 class Line:
-    """A line to a server that can go dead: nothing passes any more, and nobody is told."""
+    """A line to a server that can go dead: nothing passes any more, and neither end is notified."""
 
     def __init__(self, address: str) -> None:
         self._host, _, self._port = address.rpartition(":")

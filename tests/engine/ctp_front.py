@@ -290,7 +290,7 @@ class CtpFront:
             return trade
 
     def end(self, order: CtpOrder, message: str) -> None:
-        """An order is cancelled, by whomever."""
+        """An order is cancelled, by any client."""
         with self.lock:
             self._freeze(order, -order.left)
             order.status, order.message = CANCELED, message

@@ -34,7 +34,7 @@ async def test_two_trading_days(ctp_platform):
         await ctp_platform.becomes(parts, "NEW")
         front.fill(await ctp_platform.at_front(parts), 2)
         await ctp_platform.becomes(parts, "PARTIALLY_FILLED", 2)
-        # A disconnect, and fills that nobody hears of.
+        # A disconnect, and fills that are not delivered.
         front.disconnect()
         front.fill(await ctp_platform.at_front(parts), 1)
         front.reconnect()

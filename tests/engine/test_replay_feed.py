@@ -13,7 +13,7 @@ from tests.simulated_time import SimulatedClock, in_simulated_time
 
 
 async def no_wait() -> None:
-    """There is always capacity."""
+    """Return at once: there is always capacity."""
 
 
 async def replayed(file, *, speed=None, report=None, clock=None):

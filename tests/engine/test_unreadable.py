@@ -45,7 +45,7 @@ async def test_a_fill_without_a_readable_price_is_surfaced_and_the_next_ones_com
         counted = total("engine_unreadable_reports_total")
         front.fill(front.find(venue_order_id), 1, price)
         await until(lambda: total("engine_unreadable_reports_total") > counted)
-        # Whoever follows the gateway hears of it, and asks what it has.
+        # A follower of the gateway receives the error, and queries its state.
         gateways = await until(
             lambda: [
                 m.gateway for m in harness.events if m.HasField("gateway") and "unreadable" in m.gateway.last_error

@@ -34,10 +34,10 @@ class Cup(Base):
 
 @pytest.fixture
 async def database(tmp_path):
-    found = Database(f"sqlite:///{tmp_path}/cups.sqlite", Base)
-    await found.start()
-    yield found
-    await found.close()
+    cup_database = Database(f"sqlite:///{tmp_path}/cups.sqlite", Base)
+    await cup_database.start()
+    yield cup_database
+    await cup_database.close()
 
 
 def cup(name, volume="1", **more):
@@ -100,9 +100,14 @@ async def test_columns_with_defaults_and_indexes_are_added_to_tables_that_hold_r
         later = Database(f"sqlite:///{file}", Later)
         await later.start()
         async with later.repositories(lambda s: s).read() as session:
-            (found,) = (await session.scalars(select(LaterCup))).all()
+            (later_cup,) = (await session.scalars(select(LaterCup))).all()
         await later.close()
-        assert (found.cup_id, found.colour, found.weight, found.owner) == ("old", "white", Decimal(0), None)
+        assert (later_cup.cup_id, later_cup.colour, later_cup.weight, later_cup.owner) == (
+            "old",
+            "white",
+            Decimal(0),
+            None,
+        )
     with contextlib.closing(sqlite3.connect(file)) as connection:
         assert connection.execute("SELECT count(*) FROM sqlite_master WHERE name = 'cup_by_colour'").fetchone() == (1,)
 
@@ -123,8 +128,8 @@ async def test_values_come_back_as_they_went(database):
     async with database.repositories(lambda s: s)() as session:
         session.add(Cup(**cup("a", "123456789012345678.12345678", filled=time, notes={"x": [1, None, "ü"]})))
     async with database.repositories(lambda s: s).read() as session:
-        found = await session.get(Cup, "a")
-    assert (found.volume, found.filled, found.notes) == (
+        stored = await session.get(Cup, "a")
+    assert (stored.volume, stored.filled, stored.notes) == (
         Decimal("123456789012345678.12345678"), time, {"x": [1, None, "ü"]}
     )  # fmt: skip
 

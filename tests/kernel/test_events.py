@@ -1,4 +1,4 @@
-"""The outbox: in order, at least once, and no event holds up the others for ever."""
+"""The outbox: in order, at least once, and no event holds up the others without end."""
 
 import asyncio
 import contextlib
@@ -24,7 +24,7 @@ class OutboxRow(OutboxColumns, Base):
 
 
 class Relay:
-    """An outbox with a relay, and a subscriber that notes what it takes and refuses what it is told to."""
+    """An outbox with a relay, and a subscriber that notes what it takes and refuses what it is set to."""
 
     def __init__(self, database):
         self.database, self.bus = database, EventBus()

@@ -40,10 +40,10 @@ INSERT, SIP = Database.insert(Cup), Database.insert(Sip)
 
 @pytest.fixture
 async def database(tmp_path):
-    found = Database(f"sqlite:///{tmp_path}/cups.sqlite", Base)
-    await found.start()
-    yield found
-    await found.close()
+    cup_database = Database(f"sqlite:///{tmp_path}/cups.sqlite", Base)
+    await cup_database.start()
+    yield cup_database
+    await cup_database.close()
 
 
 def cup(name: str, level: int | None = 1):
@@ -56,8 +56,8 @@ async def levels(database) -> dict[str, int]:
 
 
 async def outcomes(*futures) -> list[str]:
-    found = await asyncio.gather(*futures, return_exceptions=True)
-    return ["done" if outcome is None else type(outcome).__name__ for outcome in found]
+    results = await asyncio.gather(*futures, return_exceptions=True)
+    return ["done" if outcome is None else type(outcome).__name__ for outcome in results]
 
 
 async def test_what_was_submitted_later_is_answered_and_wins_later(database):
@@ -83,13 +83,13 @@ async def test_an_answer_follows_the_commit(database, tmp_path):
 
 async def test_the_rows_of_one_submission_are_there_together_or_not_at_all(database):
     writer = database.writer()
-    found = await outcomes(
+    results = await outcomes(
         writer.submit([cup("a"), cup("b")]),
         writer.submit([cup("c"), cup("c")]),
         writer.submit([cup("d"), (SIP, {"number": 1, "cup": "none"})]),
         writer.submit([cup("e")]),
     )
-    assert found == ["done", "IntegrityError", "IntegrityError", "done"]
+    assert results == ["done", "IntegrityError", "IntegrityError", "done"]
     assert set(await levels(database)) == {"a", "b", "e"}
 
 
@@ -98,21 +98,21 @@ async def test_one_failing_member_of_a_large_group_fails_alone(database, place):
     await database.writer().submit([cup("taken")])
     names = [f"cup{number}" for number in range(200)]
     names[place] = "taken"
-    found = await outcomes(*(database.writer().submit([cup(name)]) for name in names))
-    assert [number for number, outcome in enumerate(found) if outcome != "done"] == [place]
+    results = await outcomes(*(database.writer().submit([cup(name)]) for name in names))
+    assert [number for number, outcome in enumerate(results) if outcome != "done"] == [place]
     assert set(await levels(database)) == set(names)
 
 
 async def test_what_builds_on_a_failed_write_fails_until_its_lane_is_mended(database):
     writer, sequence, other = database.writer(), WriteSequence(), WriteSequence()
-    found = await outcomes(
+    results = await outcomes(
         writer.submit([cup("a")], sequence),
         writer.submit([cup("b", None)], sequence),
         writer.submit([cup("c")], sequence),
         writer.submit([cup("d")], other),
         writer.submit([cup("e")]),
     )
-    assert found == ["done", "IntegrityError", "Unavailable", "done", "done"]
+    assert results == ["done", "IntegrityError", "Unavailable", "done", "done"]
     assert (sequence.broken, other.broken) == (True, False)
     assert await outcomes(writer.submit([cup("f")], sequence)) == ["Unavailable"]
     sequence.broken = False
@@ -122,24 +122,24 @@ async def test_what_builds_on_a_failed_write_fails_until_its_lane_is_mended(data
 
 async def test_a_refused_submission_breaks_no_lane(database):
     writer, sequence = database.writer(), WriteSequence()
-    found = await outcomes(
+    results = await outcomes(
         writer.submit([cup("a")], sequence, refusable=True),
         writer.submit([cup("a")], sequence, refusable=True),
         writer.submit([cup("b")], sequence),
     )
-    assert found == ["done", "IntegrityError", "done"]
+    assert results == ["done", "IntegrityError", "done"]
     assert not sequence.broken
     assert set(await levels(database)) == {"a", "b"}
 
 
 async def test_a_refusable_submission_that_fails_otherwise_breaks_its_lane(database):
     writer, sequence = database.writer(), WriteSequence()
-    found = await outcomes(
+    results = await outcomes(
         writer.submit([cup("a", [])], sequence, refusable=True),
         writer.submit([cup("b")], sequence),
     )
-    assert found[0] not in ("done", "IntegrityError")
-    assert found[1] == "Unavailable"
+    assert results[0] not in ("done", "IntegrityError")
+    assert results[1] == "Unavailable"
     assert sequence.broken
     assert await levels(database) == {}
 
@@ -147,10 +147,10 @@ async def test_a_refusable_submission_that_fails_otherwise_breaks_its_lane(datab
 async def test_a_refusal_depends_on_what_was_committed_before_in_the_same_group(database):
     lower = update(Cup).where(Cup.name == "a").values(level=Cup.level - 1)
     writer = database.writer()
-    found = await outcomes(
+    results = await outcomes(
         writer.submit([cup("a", 5)], refusable=True), writer.submit([(lower, {})]), writer.submit([cup("a", 9)])
     )
-    assert found == ["done", "done", "IntegrityError"]
+    assert results == ["done", "done", "IntegrityError"]
     assert await levels(database) == {"a": 4}
 
 
@@ -220,10 +220,10 @@ async def test_a_group_of_many_rows_is_written_whole_and_in_order(database):
     first = [writer.submit([cup(f"cup-{number}", number)]) for number in range(150)]
     again = [writer.submit([(put, {"name": f"cup-{number % 20}", "level": number})]) for number in range(1000, 1150)]
     await asyncio.gather(*first, *again)
-    found = await levels(database)
-    assert len(found) == 150
-    assert [found[f"cup-{number}"] for number in range(20)] == [*range(1140, 1150), *range(1130, 1140)]
-    assert found["cup-149"] == 149
+    stored = await levels(database)
+    assert len(stored) == 150
+    assert [stored[f"cup-{number}"] for number in range(20)] == [*range(1140, 1150), *range(1130, 1140)]
+    assert stored["cup-149"] == 149
 
 
 async def test_under_load_groups_are_gathered_and_a_lone_submission_does_not_wait(database, monkeypatch):
@@ -267,13 +267,13 @@ async def test_a_database_that_goes_away_in_a_group_with_a_bad_row_leaves_nothin
 
     monkeypatch.setattr(writer_module, "_write", gone_at_third)
     writer, first, later = database.writer(), WriteSequence(), WriteSequence()
-    found = await outcomes(
+    results = await outcomes(
         writer.submit([cup("first")], first),
         writer.submit([cup("bad", None)]),
         writer.submit([cup("third")], later),
         writer.submit([cup("fourth")]),
     )
-    assert found == ["Unavailable"] * 4
+    assert results == ["Unavailable"] * 4
     assert (first.broken, later.broken) == (True, True)
     assert await levels(database) == {}
     assert await outcomes(writer.submit([cup("fifth")], first)) == ["Unavailable"]
@@ -300,8 +300,8 @@ async def test_a_group_with_repeated_keys_is_one_transaction(database, monkeypat
         GroupCommitWriter, "_commit", lambda self, connection, *rest: commit(self, Counting(connection), *rest)
     )
     names = [f"old{number // 100}" if number % 100 == 50 else f"new{number}" for number in range(500)]
-    found = await outcomes(*(writer.submit([cup(name)], sequence, refusable=True) for name in names))
-    assert [number for number, outcome in enumerate(found) if outcome != "done"] == [50, 150, 250, 350, 450]
+    results = await outcomes(*(writer.submit([cup(name)], sequence, refusable=True) for name in names))
+    assert [number for number, outcome in enumerate(results) if outcome != "done"] == [50, 150, 250, 350, 450]
     assert len(commits) == 1 and not sequence.broken
     assert len(await levels(database)) == 500
 

@@ -1,4 +1,4 @@
-"""The gate, the wrapper and the channels, seen from a client."""
+"""Authorization, the wrapper of methods and the channels, seen from a client."""
 
 import asyncio
 
@@ -267,5 +267,5 @@ TRACE = f"00-{'a' * 32}-{'b' * 16}-01"
     ],
 )
 def test_a_traceparent_is_taken_only_where_it_is_one(given, taken):
-    found = Origin({"traceparent": given}).call("/x").traceparent
-    assert found == taken if taken else found != given and len(found) == len(TRACE)
+    own = Origin({"traceparent": given}).call("/x").traceparent
+    assert own == taken if taken else own != given and len(own) == len(TRACE)

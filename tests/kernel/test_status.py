@@ -18,9 +18,9 @@ ANY = st.characters()
 TEXT = st.builds(lambda text, times: text * times, st.text(ANY, max_size=20), st.sampled_from([1, 10, 1000]))
 
 
-def details_of(found: status_pb2.Status) -> dict[str, object]:
+def details_of(message: status_pb2.Status) -> dict[str, object]:
     unpacked = {}
-    for detail in found.details:
+    for detail in message.details:
         for kind in (
             error_details_pb2.ErrorInfo, error_details_pb2.BadRequest, error_details_pb2.RequestInfo,
             error_details_pb2.RetryInfo,
@@ -31,10 +31,10 @@ def details_of(found: status_pb2.Status) -> dict[str, object]:
     return unpacked
 
 
-def sent_bytes(found: status_pb2.Status) -> int:
+def sent_bytes(message_status: status_pb2.Status) -> int:
     printable = "".join(chr(code) for code in range(0x20, 0x7F) if chr(code) != "%")
-    message = quote(found.message, safe=printable)
-    return len(message) + len(base64.b64encode(found.SerializeToString()).rstrip(b"="))
+    message = quote(message_status.message, safe=printable)
+    return len(message) + len(base64.b64encode(message_status.SerializeToString()).rstrip(b"="))
 
 
 @given(
@@ -47,9 +47,9 @@ def sent_bytes(found: status_pb2.Status) -> int:
 def test_any_error_fits_and_has_its_reason(message, metadata, fields, request_id, retry_after_s):
     error = ResourceExhausted("x", reason=Reason.RATE_LIMITED, retry_after_s=retry_after_s)
     error.message, error.metadata, error.fields = message, metadata, fields
-    found = status.to_status(error, request_id)
-    assert sent_bytes(found) <= status.STATUS_BYTES
-    details = details_of(found)
+    packed = status.to_status(error, request_id)
+    assert sent_bytes(packed) <= status.STATUS_BYTES
+    details = details_of(packed)
     assert details["ErrorInfo"].reason == "RATE_LIMITED"
     assert ("RetryInfo" in details) == (retry_after_s is not None)
     named = len(details["BadRequest"].field_violations) if fields else 0
@@ -58,11 +58,11 @@ def test_any_error_fits_and_has_its_reason(message, metadata, fields, request_id
 
 def test_an_ordinary_error_is_sent_as_it_is():
     error = Invalid("quantity is not a multiple of 0.001", field="quantity", step="0.001")
-    found = status.to_status(error, "request-1")
-    details = details_of(found)
-    assert found.message == "quantity is not a multiple of 0.001"
+    packed = status.to_status(error, "request-1")
+    details = details_of(packed)
+    assert packed.message == "quantity is not a multiple of 0.001"
     assert dict(details["ErrorInfo"].metadata) == {"step": "0.001"}
-    assert [(v.field, v.description) for v in details["BadRequest"].field_violations] == [("quantity", found.message)]
+    assert [(v.field, v.description) for v in details["BadRequest"].field_violations] == [("quantity", packed.message)]
     assert details["RequestInfo"].request_id == "request-1"
 
 
@@ -77,9 +77,9 @@ def test_violations_that_find_no_room_are_counted():
 
 
 def test_validation_names_the_first_violations_of_a_long_list():
-    found = violations_of(market_pb2.StreamTicksRequest(symbols=["1"] * 600))
-    assert len(found) == MAX_VIOLATIONS
-    assert [field for field, _ in found] == ["symbols", *(f"symbols[{i}]" for i in range(MAX_VIOLATIONS - 1))]
+    violations = violations_of(market_pb2.StreamTicksRequest(symbols=["1"] * 600))
+    assert len(violations) == MAX_VIOLATIONS
+    assert [field for field, _ in violations] == ["symbols", *(f"symbols[{i}]" for i in range(MAX_VIOLATIONS - 1))]
 
 
 def test_validation_finds_the_one_violation_at_the_end_of_a_long_list():

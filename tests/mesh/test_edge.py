@@ -105,8 +105,8 @@ def validate(file: Path, folder: Path) -> None:
 
 def test_the_edges_secret_is_in_no_file_and_made_from_the_services_own(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("REDFIRE_IDENTITY__SERVICE_SECRET", "s" * 40)
-    told = CliRunner().invoke(cli, ["mesh", "edge-token"]).output.strip()
+    token = CliRunner().invoke(cli, ["mesh", "edge-token"]).output.strip()
     tokens = ServiceTokens("s" * 40)
-    assert tokens.is_edge(told)
-    assert not any(map(tokens.is_edge, ["", "-", "ä", told.upper(), ServiceTokens("t" * 40).edge_token]))
+    assert tokens.is_edge(token)
+    assert not any(map(tokens.is_edge, ["", "-", "ä", token.upper(), ServiceTokens("t" * 40).edge_token]))
     assert "%ENVIRONMENT(EDGE_TOKEN)%" in to_yaml(render_edge(CONTRACT, reference_options(CONTRACT)))

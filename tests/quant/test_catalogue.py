@@ -9,8 +9,8 @@ from services.quant.catalogue import Catalogue
 def test_the_own_catalogue_names_eight_products():
     catalogue = Catalogue.load()
     products = {(i.code.rstrip("0123456789"), i.exchange) for i in catalogue.listed()}
-    wanted = "IF.CFFEX IH.CFFEX IC.CFFEX rb.SHFE cu.SHFE au.SHFE m.DCE SR.CZCE"
-    assert products >= {tuple(product.split(".")) for product in wanted.split()}
+    expected = "IF.CFFEX IH.CFFEX IC.CFFEX rb.SHFE cu.SHFE au.SHFE m.DCE SR.CZCE"
+    assert products >= {tuple(product.split(".")) for product in expected.split()}
     for instrument in catalogue.listed():
         assert instrument.simulated is not None
         assert instrument.simulated.price % instrument.price_tick == 0

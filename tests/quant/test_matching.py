@@ -24,7 +24,7 @@ class Play:
     def __init__(self) -> None:
         self.book = Book()
         self.asked: dict[int, MatchOrder] = {}
-        self.wanted: dict[int, int] = {}
+        self.quantities: dict[int, int] = {}
         self.filled: dict[int, int] = {}
         self.shown: dict[tuple[bool, int], int] = {}
         self.ended: set[int] = set()
@@ -45,7 +45,7 @@ class Play:
     def order(self, buy: bool, price: int | None, quantity: int, lifetime: Lifetime) -> None:
         number = len(self.asked) + 1
         order = MatchOrder(number, buy, price, quantity, number)
-        self.asked[number], self.wanted[number], self.filled[number] = order, quantity, 0
+        self.asked[number], self.quantities[number], self.filled[number] = order, quantity, 0
         fills = self.book.submit(order, lifetime)
         self.take(fills, taker=number)
         if lifetime is Lifetime.FOK:
@@ -76,7 +76,7 @@ class Play:
             taken = [f for f in fills if self.asked[f.order_id].buy is buy]
             self._take_from_shown(buy, taken)
         for number, order in self.asked.items():
-            assert order.lots == self.wanted[number] - self.filled[number] >= 0, "quantity is not conserved"
+            assert order.lots == self.quantities[number] - self.filled[number] >= 0, "quantity is not conserved"
 
     def _take_from_shown(self, buy: bool, fills: list[Fill]) -> None:
         side = sorted((p for b, p in self.shown if b is buy), reverse=not buy)

@@ -11,8 +11,8 @@ from tests.readme.likeness import difference
 from tests.readme.shell import Failed, Shell
 from tests.running import Running
 
-# A block that only reads is run again until it shows what the document shows: whoever pastes is slower than a test.
-# Seldom: the limits are on, as for whoever follows the document.
+# A block that only reads is run again until it shows what the document shows: a reader pastes more slowly than a test.
+# Seldom: the limits are on, as for a reader of the document.
 PATIENCE_S, PAUSE_S = 30, 1
 _CHANGES = (" -d ", " -X ", "redfire optimize", "redfire backtest ", "redfire data ")
 
@@ -35,7 +35,7 @@ class Clone:
         self.shell = Shell(folder)
 
     def run(self, commands: str, timeout_s: float = 60) -> str:
-        """What a block prints here."""
+        """Run the commands of a block; returns their output."""
         return self.shell.run(commands.replace("localhost:8080", self.edge), timeout_s)
 
     @property
@@ -48,18 +48,18 @@ class Clone:
         end = time.monotonic() + PATIENCE_S
         while True:
             try:
-                printed, found = self.run(step.commands), ""
+                printed, differing = self.run(step.commands), ""
             except Failed as error:
                 raise AssertionError(str(error)) from None
-            found = difference(step.expected, printed) if step.expected else ""
-            if not found:
+            differing = difference(step.expected, printed) if step.expected else ""
+            if not differing:
                 return
             again = not any(word in step.commands for word in _CHANGES) and time.monotonic() < end
-            assert again, f"{found}\n--- document\n{step.commands}{step.expected}--- here\n{printed}"
+            assert again, f"{differing}\n--- document\n{step.commands}{step.expected}--- here\n{printed}"
             time.sleep(PAUSE_S)
 
     def log_in(self) -> None:
-        """What other documents take from the tour of README: its variables, a user who is logged in."""
+        """Run the start of README's tour, which other documents need: its variables, a user who is logged in."""
         tour = steps(README.read_text())
         for step in tour[:2]:
             self.run(step.commands)
@@ -82,11 +82,11 @@ def walked(document: Path) -> list[Step]:
 
 
 def needs_grpcurl(step: Step) -> bool:
-    """Whether a block calls grpcurl, which not everybody has."""
+    """True for a block that calls grpcurl, which is not installed everywhere."""
     return "grpcurl " in step.commands
 
 
 def needs_login(document: Path) -> bool:
-    """Whether a document goes on where README's tour has logged in."""
+    """True for a document that continues README's tour after its login."""
     commands = "".join(content for language, content in blocks(document.read_text()) if language == "sh")
     return "$AUTH" in commands and "AUTH=" not in commands

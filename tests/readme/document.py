@@ -29,7 +29,7 @@ class Step:
 
 def blocks(text: str) -> Iterator[tuple[str, str]]:
     """Fenced blocks: language and content."""
-    return ((found[1], found[2]) for found in _BLOCK.finditer(text))
+    return ((match[1], match[2]) for match in _BLOCK.finditer(text))
 
 
 def with_blocks(text: str, contents: Iterator[str]) -> str:
@@ -39,11 +39,11 @@ def with_blocks(text: str, contents: Iterator[str]) -> str:
 
 def steps(text: str) -> list[Step]:
     """The `sh` blocks in order, each with the `text` block that follows it."""
-    found = list(blocks(text))
-    after = [*found, ("", "")][1:]
+    own_blocks = list(blocks(text))
+    after = [*own_blocks, ("", "")][1:]
     return [
         Step(commands, expected if language == "text" else "")
-        for (own, commands), (language, expected) in zip(found, after, strict=True)
+        for (own, commands), (language, expected) in zip(own_blocks, after, strict=True)
         if own == "sh"
     ]
 
@@ -63,7 +63,7 @@ def prose(text: str) -> str:
 
 def headings(text: str) -> list[tuple[int, str]]:
     """Headings in order: level and title."""
-    return [(len(found[1]), found[2]) for found in re.finditer(r"^(#+) (.*)$", prose(text), re.MULTILINE)]
+    return [(len(heading[1]), heading[2]) for heading in re.finditer(r"^(#+) (.*)$", prose(text), re.MULTILINE)]
 
 
 def _whole_lines(content: str) -> str:

@@ -13,34 +13,34 @@ _NUMBER = re.compile(r"-?\d+(\.\d+)?")
 
 def difference(expected: str, actual: str) -> str:
     """What differs, in a line; empty when nothing does."""
-    wanted, shown = documents(expected), documents(actual)
-    if wanted is None:
+    documented, shown = documents(expected), documents(actual)
+    if documented is None:
         return _compare_lines(expected.splitlines(), actual.splitlines())
-    if shown is None or len(shown) != len(wanted):
-        return f"{len(wanted)} JSON documents expected, printed: {actual[:500]}"
-    return next(filter(None, (_compare(a, b, "") for a, b in zip(wanted, shown, strict=True))), "")
+    if shown is None or len(shown) != len(documented):
+        return f"{len(documented)} JSON documents expected, printed: {actual[:500]}"
+    return next(filter(None, (_compare(a, b, "") for a, b in zip(documented, shown, strict=True))), "")
 
 
 def documents(text: str) -> list[Any] | None:
     """The JSON documents that the text consists of; None when it is not JSON."""
-    found, decoder, rest = [], json.JSONDecoder(), text.strip()
+    parsed, decoder, rest = [], json.JSONDecoder(), text.strip()
     while rest:
         try:
             document, end = decoder.raw_decode(rest)
         except ValueError:
             return None
-        found.append(document)
+        parsed.append(document)
         rest = rest[end:].lstrip()
-    return found
+    return parsed
 
 
 def _compare_lines(expected: list[str], actual: list[str]) -> str:
     """Every expected line is among the actual ones; lines of JSON as documents, others as text."""
     texts = {_text(line) for line in actual}
-    objects = [found for line in actual if line.startswith("{") and (found := documents(line))]
+    objects = [parsed for line in actual if line.startswith("{") and (parsed := documents(line))]
     for line in expected:
-        found = documents(line) if line.startswith("{") else None
-        alike = any(not _compare(found, other, "") for other in objects) if found else _text(line) in texts
+        parsed = documents(line) if line.startswith("{") else None
+        alike = any(not _compare(parsed, other, "") for other in objects) if parsed else _text(line) in texts
         if not alike and line.strip():
             return f"not printed: {line}"
     return ""

@@ -10,7 +10,7 @@ from uuid import uuid4
 
 
 class Failed(AssertionError):
-    """A command of a block failed, or said nothing in time."""
+    """A command of a block failed, or printed nothing in time."""
 
 
 class Shell:

@@ -72,9 +72,9 @@ def trade(up: Running) -> None:
     trader = up.register("quant")
     classes = {known["name"]: known for known in trader.get("/api/strategies/classes").json()["classes"]}
     assert "no_such_module" in classes["broken.py"]["error"]
-    wanted = {"Breakout": {"window": 2, "bar_seconds": 1}, "TickMomentum": {"count": 1}}
+    strategies = {"Breakout": {"window": 2, "bar_seconds": 1}, "TickMomentum": {"count": 1}}
     started = {}
-    for kind, parameters in wanted.items():
+    for kind, parameters in strategies.items():
         assert not classes[kind]["error"]
         made = trader.post(
             "/api/strategies",
@@ -83,7 +83,7 @@ def trade(up: Running) -> None:
         started[kind] = made["strategyId"]
         assert trader.post(f"/api/strategies/{made['strategyId']}:start").status_code == 200
     for kind, strategy_id in started.items():
-        # Asked seldom: the limits are on, as for whoever follows the guide.
+        # Asked seldom: the limits are on, as for a reader of the guide.
         until(lambda at=f"/api/strategies/{strategy_id}/logs": traded(trader.get(at)), timeout_s=30, step_s=1)
         strategy = trader.get(f"/api/strategies/{strategy_id}").json()["strategy"]
         assert strategy["status"] == "STRATEGY_STATUS_RUNNING", f"{kind}: {strategy}"

@@ -1,4 +1,4 @@
-"""Whatever updates came, in whatever order, exposure is that of a fresh start from the last snapshot."""
+"""Exposure after any updates in any order is that of a fresh start from the last snapshot."""
 
 from dataclasses import replace
 from decimal import Decimal

@@ -62,7 +62,7 @@ class StrategyClient:
         return strategy
 
     async def run(self, class_name: str, **parameters: Any) -> str:
-        """Create and start; returns the id once it is running and hears ticks."""
+        """Create and start; returns the id once it is running and receives ticks."""
         made = await self.create(class_name, **parameters)
         before = len(self.world.market.streams)
         await self.start(made.strategy_id)

@@ -44,7 +44,7 @@ async def test_classes_of_all_sources_are_listed_and_a_broken_file_with_its_erro
     assert "SyntaxError" in classes["typo.py"].error
     assert "ended its worker in import" in classes["leaver.py"].error
     assert classes["Counter"].doc == "Buys one at the third tick."
-    assert "already" in classes["good.py"].error, "the same class in two files is told"
+    assert "already" in classes["good.py"].error, "the same class in two files is reported"
     # A file that is repaired is seen without a restart.
     (strategies_dir / "typo.py").write_text(GOOD.replace("Counter", "Repaired").replace("Rester", "Repaired2"))
     made = await client.create("Repaired")

@@ -151,8 +151,10 @@ async def test_verify_and_lookup_are_for_services_only(p: Platform):
         stub.LookupUser(user_pb2.LookupUserRequest(user_id=admin.user_id)),
     ):
         assert isinstance(await refused(call), Denied)
-    found = await p.service_stub(UserServiceStub, "auth").LookupUser(user_pb2.LookupUserRequest(user_id=admin.user_id))
-    assert found.user.username == "admin"
+    looked_up = await p.service_stub(UserServiceStub, "auth").LookupUser(
+        user_pb2.LookupUserRequest(user_id=admin.user_id)
+    )
+    assert looked_up.user.username == "admin"
 
 
 @pytest.mark.parametrize("role", ["guest", "user", "trader"])

@@ -81,19 +81,19 @@ async def test_the_role_of_new_users_is_a_setting():
 
 
 async def test_others_hear_of_a_new_user_and_not_of_one_who_was_refused(p: Platform):
-    heard: list[Event] = []
+    events: list[Event] = []
 
     async def hear(event: Event) -> None:
         # The first administrator is one too.
         if event.user_registered.username != "admin":
-            heard.append(event)
+            events.append(event)
 
     p.host.events.subscribe("user.registered", hear)
     made = (await register(p, "alice")).user
     await refused(register(p, "Alice"))
     await register(p, "bob")
-    await until(lambda: len(heard) == 2)
-    first = heard[0].user_registered
+    await until(lambda: len(events) == 2)
+    first = events[0].user_registered
     assert (first.user_id, first.username, first.email) == (made.user_id, "alice", "alice@example.com")
 
 

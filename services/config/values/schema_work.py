@@ -21,7 +21,7 @@ MAX_EXPANDED_PARTS = 10_000
 MAX_LEVELS = 100
 """Levels of these, one in the other."""
 MAX_STEPS = 200_000
-"""Keywords looked at and errors found for one value: several times what a value of 64 KiB needs."""
+"""Keywords evaluated and errors collected for one value: several times what a value of 64 KiB needs."""
 MAX_CPU_S = 0.5
 """Seconds of the thread's own time at most, since single steps differ in cost."""
 

@@ -192,7 +192,7 @@ class SimExchange:
             self._fill(listing, self._orders[fill.order_id], fill)
 
     def expire(self) -> None:
-        """End the orders whose time is over; with hours the trading day begins by the clock, not by a quote."""
+        """End the orders whose time has come; with hours the trading day begins by the clock, not by a quote."""
         if self._hours is not None and (day := self._hours.trading_day()) > self.trading_day:
             self._roll(day)
         now = self._clock.now()
@@ -300,7 +300,7 @@ class SimExchange:
         return now if abs(now - quoted) < _PRESENT else quoted
 
     def _end(self, order: SimOrder, status: OrderStatus, reason: Reason | None = None, message: str = "") -> None:
-        """The order is over and leaves the book and the memory."""
+        """Remove an ended order from the book and from memory."""
         order.update_time = self._clock.now()
         order.end(status, reason, message)
         del self._orders[order.venue_order_id]
@@ -343,7 +343,7 @@ class SimExchange:
             if request.expire_time is None:
                 raise Refused(Reason.INVALID_FIELD, "a GTD order needs its expire_time")
             if request.expire_time <= self._clock.now():
-                raise Refused(Reason.ORDER_EXPIRED, "its expire_time is over")
+                raise Refused(Reason.ORDER_EXPIRED, "its expire_time has passed")
         return listing
 
     def _check_hours(self, request: OrderRequest) -> None:
@@ -351,7 +351,7 @@ class SimExchange:
             return
         last_end = self._hours.last_end(request.symbol)
         if last_end is not None and last_end <= self._clock.now():
-            raise Refused(Reason.CONTRACT_EXPIRED, f"{request.symbol}: the contract's last day is over")
+            raise Refused(Reason.CONTRACT_EXPIRED, f"{request.symbol}: the contract's last trading day has passed")
         state = self._hours.state(request.symbol)
         if not state.takes_orders:
             raise Refused(Reason.MARKET_CLOSED, f"{request.symbol} is not in a session: the market is {state.value}")

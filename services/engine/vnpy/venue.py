@@ -58,7 +58,7 @@ class VnpyVenue:
     """Orders at one gateway. vnpy's gateways keep no id of RedFire: the owner of an order is in the database.
 
     Calls of the gateway are made on a thread of its own. `send` waits so long as `timeout_s`; what was begun by then
-    and has not answered may be at the venue, and is found by content when the gateway has sent all of its orders.
+    and has not answered may be at the venue, and is matched by content when the gateway has sent all of its orders.
     """
 
     def __init__(

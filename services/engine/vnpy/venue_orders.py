@@ -257,7 +257,7 @@ class VenueOrders:
         return self.owner(venue_order_id, symbol, side)
 
     def is_external(self, venue_order_id: str) -> bool:
-        """Return true when an id was found to be an external order's lately."""
+        """Return true when an id was identified lately as an external order's."""
         return venue_order_id in self._external_ids
 
     def match(self, external: Iterable[OrderUpdate], in_flight: Iterable[str]) -> list[tuple[VenueOrder, OrderUpdate]]:

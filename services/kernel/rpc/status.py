@@ -41,7 +41,7 @@ MESSAGE_BYTES = 1024  # percent-encoded
 METADATA_BYTES = 512  # of ErrorInfo.metadata, keys and values
 VALUE_BYTES = 256  # of one value, field path, description or id
 OMITTED = "omitted_violations"
-"""The key in ErrorInfo.metadata that says how many field violations found no room."""
+"""The key in ErrorInfo.metadata for the number of field violations that did not fit."""
 
 _PRINTABLE = "".join(map(chr, range(0x20, 0x7F))).replace("%", "")
 

@@ -35,7 +35,7 @@ audit_log = logging.getLogger("redfire.audit")
 
 
 def audit(message: str, fields: dict[str, str]) -> None:
-    """Log what was done by whom. Straight to the handlers: each order passes here, and needs no file and line."""
+    """Log an action and its caller, straight to the handlers: each order passes here, and needs no file and line."""
     if audit_log.isEnabledFor(logging.INFO):
         record = logging.LogRecord(audit_log.name, logging.INFO, "", 0, message, None, None)
         record.fields = fields
@@ -120,7 +120,7 @@ def _second(seconds: int) -> str:
 class LogFile(RotatingFileHandler):
     """A bounded log file. What the event loop logs within 10 ms is written with one write; warnings at once.
 
-    A write lets go of the interpreter, and another thread may keep it for longer than the write takes.
+    A write releases the GIL, and another thread may hold it for longer than the write takes.
     """
 
     def __init__(self, file: Path, size: int, kept: int) -> None:

@@ -98,7 +98,7 @@ def content_type(match: Json) -> Json:
 
 
 def field_matcher() -> Json:
-    """Matches calls in which the check of REST requests has found a field wrong."""
+    """Matches calls in which the check of REST requests has refused a field."""
     any_text: Json = {"string_match": {"safe_regex": {"regex": ".+"}}}
     return {"filter": rest_check.CHECK, "path": [{"key": "field"}], "value": any_text}
 

@@ -44,16 +44,16 @@ local given  -- what path and query give a value, by dotted path: "path" or "que
 local given_depth  -- how many names the longest of these has
 
 local function path(depth)
-  local found = ""
+  local joined = ""
   for i = 1, depth do
     local step = trail[i]
     if type(step) == "number" then
-      found = found .. "[" .. step .. "]"
+      joined = joined .. "[" .. step .. "]"
     else
-      found = found .. (found == "" and "" or ".") .. step
+      joined = joined .. (joined == "" and "" or ".") .. step
     end
   end
-  return found
+  return joined
 end
 
 local function refuse(where, problem)
@@ -313,15 +313,15 @@ local function check_query(query, message)
       trail[depth] = field.name
       fields = field.kind == MESSAGE and fields_of[field.message] or nil
     end
-    local found = path(depth)
+    local dotted = path(depth)
     if equals == "" then
       refuse(name, "has no value")
     elseif field.kind == BOOL and value ~= "true" and value ~= "false" then
       refuse(name, "must be true or false")
-    elseif given[found] and not (given[found] == "query" and field.kind == LIST) then
-      refuse(name, given[found] == "path" and "is given by the path already" or "is given twice")
+    elseif given[dotted] and not (given[dotted] == "query" and field.kind == LIST) then
+      refuse(name, given[dotted] == "path" and "is given by the path already" or "is given twice")
     end
-    given[found] = "query"
+    given[dotted] = "query"
     given_depth = math.max(given_depth, depth)
   end
 end

@@ -118,7 +118,7 @@ class CtaEngine:
         self._broker.changed()
 
     def send_email(self, msg: str, strategy: CtaTemplate | None = None) -> None:
-        """There is no mail yet: the text goes to the log."""
+        """Write the text to the log: there is no mail yet."""
         self._broker.log(f"e-mail: {msg}")
 
     # What the host calls.

@@ -130,7 +130,7 @@ class Assignments:
         return assigned is not None and self._queue_of(assigned.group) is not None
 
     def withdraw(self, strategy_id: str) -> None:
-        """It is over."""
+        """Remove the assignment of a strategy that ended."""
         self._assigned.pop(strategy_id, None)
 
     def drain(self) -> None:

@@ -9,7 +9,7 @@ from services.quant.calendar.table import FILE, load_table
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "said"),
+    ("old", "new", "reason"),
     [
         ('continuous: [["09:00", "10:15"]', 'continuous: [["09:00", "10:45"]', "sessions must follow each other"),
         ('{2013-07-08: "02:30"}', '{2013-07-08: "25:30"}', "is not a time like 09:30"),
@@ -24,10 +24,10 @@ from services.quant.calendar.table import FILE, load_table
         ("closures:", "closure:", "Field required"),
     ],
 )
-def test_a_table_that_is_wrong_is_refused_with_the_reason(tmp_path: Path, old: str, new: str, said: str) -> None:
+def test_a_table_that_is_wrong_is_refused_with_the_reason(tmp_path: Path, old: str, new: str, reason: str) -> None:
     text = FILE.read_text("utf-8")
     assert old in text
     wrong = tmp_path / "table.yaml"
     wrong.write_text(text.replace(old, new, 1), "utf-8")
-    with pytest.raises(StartError, match=said):
+    with pytest.raises(StartError, match=reason):
         load_table(wrong)

@@ -239,7 +239,7 @@ async def test_what_has_not_ended_has_no_results_and_what_has_is_not_canceled(cl
     await client.stub.DeleteBacktest(rpc.DeleteBacktestRequest(**of))
     while (message := await watch.read()) is not grpc.aio.EOF:
         last = message
-    assert last.backtest.status == pb.JOB_STATUS_CANCELED, "who watches hears of the end"
+    assert last.backtest.status == pb.JOB_STATUS_CANCELED, "a watcher receives the end"
     assert (await refused(client.get(made)))[0] == "NOT_FOUND"
     done = (await client.finished("Trader")).backtest_id
     assert (await refused(client.cancel(done)))[:2] == ("FAILED_PRECONDITION", "JOB_ENDED")

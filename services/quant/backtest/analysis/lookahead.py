@@ -1,8 +1,8 @@
-"""Look-ahead: whether a strategy's signals change when the rows that come after them are not there.
+"""Look-ahead check: a strategy's signals must not change when the rows that come after them are missing.
 
 The run is made again on data that end earlier, at some rows on which it sent orders and at some others, and all
 signals up to that end are compared, those on the last row too. What a strategy reads by itself, from a file, cannot be
-taken away from it and is not found.
+taken away from it and is not detected.
 """
 
 import sys

@@ -35,7 +35,7 @@ def detect_interval(time_ns: Times, zone: ZoneInfo, source: str) -> str:
 
 
 def require_interval(time_ns: Times, interval: str, zone: ZoneInfo, source: str) -> None:
-    """That bars of this interval may be so far apart. `time_ns` is sorted. Raises: BacktestError."""
+    """Check that bars of this interval may be so far apart. `time_ns` is sorted. Raises: BacktestError."""
     steps = _steps(time_ns, zone)
     if len(steps) and _misfit(steps, interval):
         apart, counts = np.unique(steps, return_counts=True)

@@ -19,7 +19,7 @@ travel is another market: there orders are late, and trades differ from these. A
 faster than the report of what that tick filled: then a close of just that is refused.
 
 On bars it is an approximation, for there is no book: orders sent on a bar meet the next bar's open, where a tenth of
-its volume is for sale and wanted; resting orders are then filled at their own price when the bar trades THROUGH it by
+its volume is offered and bid for; resting orders are then filled at their own price when the bar trades THROUGH it by
 a price tick, from what is left of that tenth; a cancel is in time for the next bar. A stop is triggered by high or low
 and meets the worse of its price and the open. Price limits are the catalogue's ratio around the last close of the
 trading day before, unless the day's prices are beyond. `slippage` of the job is charged on bars; on ticks none, since
@@ -192,7 +192,7 @@ class SimFill:
                 self._last = price
                 self._trigger_one(core, ticket, price, price)
                 self._arrive_all(core)
-        # Market orders that found too little wait for the next open: they take no bar's extreme.
+        # Market orders without enough liquidity wait for the next open: they take no bar's extreme.
         waiting = [order.match for order in self._orders.values() if order.match.price is None]
         for match in waiting:
             self._book.remove(match.id)

@@ -126,7 +126,7 @@ class JobFolder:
                 entry.unlink()
 
     def check_tables(self) -> None:
-        """That the tables have the columns that they should have, and pages that memory can hold. Raises BadResult."""
+        """Check that the tables have their columns, and pages that memory can hold. Raises: BadResult."""
         import pyarrow as pa
         from pyarrow import parquet
 

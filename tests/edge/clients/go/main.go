@@ -52,14 +52,14 @@ func main() {
 			if err == nil {
 				err = stream.RecvMsg(&answer)
 			}
-		case "heard":
+		case "receive":
 			err = stream.RecvMsg(&answer)
 		case "call":
 			soon, cancel := context.WithTimeout(ctx, 10*time.Second)
 			err = connection.Invoke(soon, words[1], &request, &answer)
 			cancel()
 		}
-		found := status.Convert(err)
-		fmt.Println(uint32(found.Code()), proto.Size(found.Proto()))
+		rpcStatus := status.Convert(err)
+		fmt.Println(uint32(rpcStatus.Code()), proto.Size(rpcStatus.Proto()))
 	}
 }

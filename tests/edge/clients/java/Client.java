@@ -60,7 +60,7 @@ public final class Client {
                         stream = ClientCalls.blockingServerStreamingCall(call, request);
                         stream.next();
                     }
-                    case "heard" -> stream.next();
+                    case "receive" -> stream.next();
                     default -> ClientCalls.blockingUnaryCall(
                             channel,
                             method(MethodType.UNARY, words[1]),

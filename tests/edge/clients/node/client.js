@@ -46,7 +46,7 @@ function call(path, request) {
   for await (const line of readline.createInterface({ input: process.stdin })) {
     const [what, path, request] = line.split(" ");
     const message = Buffer.from(request ?? "", "hex");
-    await (what === "stream" ? open(path, message) : what === "heard" ? next() : call(path, message));
+    await (what === "stream" ? open(path, message) : what === "receive" ? next() : call(path, message));
   }
   client.close();
   process.exit(0);

@@ -299,7 +299,7 @@ def test_attributes_that_lead_round_and_round_do_no_harm():
 
 
 def test_a_strategy_that_keeps_many_bars_is_still_looked_through():
-    class Keeper(Sender):
+    class Collector(Sender):
         def on_init(self):
             super().on_init()
             self.bars, self.index, self.late = [], {}, {"am": ArrayManager(7)}
@@ -308,4 +308,4 @@ def test_a_strategy_that_keeps_many_bars_is_still_looked_through():
             self.bars.append(bar)
             self.index[bar.datetime] = bar
 
-    assert "late['am'] never left the warm-up: it needs 7 bars and got none" in diagnosed(Keeper, rb_bars())[1]
+    assert "late['am'] never left the warm-up: it needs 7 bars and got none" in diagnosed(Collector, rb_bars())[1]

@@ -1,4 +1,4 @@
-"""Look-ahead is found where it is, with its signals' times, and nowhere else."""
+"""Look-ahead is detected where it is, with its signals' times, and nowhere else."""
 
 import json
 import random

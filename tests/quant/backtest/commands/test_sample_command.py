@@ -37,12 +37,12 @@ def test_ticks_are_gzipped_and_can_be_replayed(redfire, tmp_path):
 
 def test_what_cannot_be_sampled_is_refused_in_one_line_and_writes_nothing(redfire, tmp_path):
     file = tmp_path / "x.csv"
-    for arguments, said in (
+    for arguments, message in (
         (("nonsense", file), "no such instrument"),
         (("rb2510.SHFE", file, "--from", "2025-13-01"), "is not a date"),
         (("rb2510.SHFE", tmp_path / "no" / "x.csv"), "No such file or directory"),
     ):
         code, out, err = redfire("data", "sample", *arguments)
         assert (code, out) == (2, "")
-        assert said in err and err.count("\n") == 1
+        assert message in err and err.count("\n") == 1
     assert list(tmp_path.iterdir()) == []

@@ -1,9 +1,9 @@
 """A strategy live on SIM in this process, on a recording that waits for it: the next tick comes when it has settled.
 
 So each order reaches SIM, and each fill the strategy, before the next tick; and within a tick the strategy sees it,
-then its fills are told, then orders that it sent on it leave. That is the rule under which a backtest with fill "sim"
-makes the same trades (see sim_fill.py); without it they race. Nothing else is changed: engine, market, risk, trading
-and the runner are the platform's own, over loopback gRPC.
+then its fills are reported, then orders that it sent on it leave. That is the rule under which a backtest with fill
+"sim" makes the same trades (see sim_fill.py); without it they race. Nothing else is changed: engine, market, risk,
+trading and the runner are the platform's own, over loopback gRPC.
 """
 
 import asyncio
@@ -42,7 +42,7 @@ OFFSETS = {"OPEN": "OPEN", "CLOSE": "CLOSE", "CLOSE_TODAY": "CLOSETODAY", "CLOSE
 
 @dataclass(frozen=True)
 class Made:
-    """A trade as both worlds can tell it."""
+    """A trade as both worlds can report it."""
 
     time: datetime
     direction: str
@@ -148,8 +148,8 @@ async def live_trades(
     flush = SimStore.flush
 
     async def after_the_tick(store: SimStore) -> None:
-        # A fill is told when it is durable, the tick that brought it at once: on a machine with time to spare the tick
-        # is first, as it is here on any.
+        # A fill is reported when it is durable, the tick that brought it at once: on an idle machine the tick is first,
+        # as it is here on any.
         while runner and runner.host and runner.host.ticks < counts["ticks"] and not ended.is_set():
             await asyncio.sleep(0.0002)
         await flush(store)

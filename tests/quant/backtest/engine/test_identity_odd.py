@@ -97,7 +97,7 @@ class Windows(CtaTemplate):
 
 
 class Failing(CtaTemplate):
-    """Raises in the middle of a run, while a trade is told."""
+    """Raises in the middle of a run, in the callback of a trade."""
 
     def on_init(self):
         pass

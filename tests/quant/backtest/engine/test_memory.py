@@ -15,7 +15,7 @@ pytestmark = pytest.mark.slow
 
 BARS = 1_000_000
 MOST_MB = 300
-# Of this program alone: what getrusage tells begins with the size of the process that started it.
+# Of this program alone: what getrusage reports begins with the size of the process that started it.
 RUN = """
 import sys
 from pathlib import Path

@@ -82,7 +82,7 @@ def vnpy_run(strategy_class: type, job: BacktestJob, data: Dataset) -> Any:
 
 
 def same(engine: Any, result: BacktestResult) -> None:
-    """Asserts that both found the same: trades, days, statistics and logs."""
+    """Asserts that both have the same: trades, days, statistics and logs."""
     theirs = [
         (t.tradeid, t.orderid, t.datetime, t.direction.name, t.offset.name, t.price, t.volume)
         for t in engine.trades.values()

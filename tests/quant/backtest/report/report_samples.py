@@ -78,7 +78,7 @@ def turning(bars: Bars, every: int = 200, **job_values: object) -> BacktestResul
 def searched(
     points: list[tuple[dict[str, object], float]], target: str, failures: tuple[Failure, ...] = ()
 ) -> OptimisationResult:
-    """A search that found these points."""
+    """A search with these points as its result."""
     names = list(points[0][0]) if points else ["a"]
     values = {name: tuple(dict.fromkeys(given[name] for given, _ in points)) or (1,) for name in names}
     job = BacktestJob("TurningStrategy", "rb2501.SHFE", "1m")

@@ -66,17 +66,17 @@ def opened(browser, pages) -> Callable[..., "contextmanager[Page]"]:
     @contextmanager
     def open_page(name: str, **context: object) -> Iterator[Page]:
         """The page when its charts are drawn; at the end it must have been silent and have loaded itself alone."""
-        said, requested = [], []
+        messages, requested = [], []
         with browser.new_context(**context) as fresh:
             page = fresh.new_page()
-            page.on("console", lambda message: said.append(message.text))
-            page.on("pageerror", lambda error: said.append(str(error)))
+            page.on("console", lambda message: messages.append(message.text))
+            page.on("pageerror", lambda error: messages.append(str(error)))
             page.on("request", lambda request: requested.append(request.url))
             page.goto(pages[name].as_uri())
             page.wait_for_selector("html[data-charts]", timeout=READY_MS)
-            assert page.evaluate("document.documentElement.dataset.charts") == "drawn", said
+            assert page.evaluate("document.documentElement.dataset.charts") == "drawn", messages
             yield page
-            assert said == []
+            assert messages == []
             assert requested == [pages[name].as_uri()]
 
     return open_page
