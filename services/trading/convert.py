@@ -284,7 +284,7 @@ def update_to_pb(update: StreamUpdate) -> bytes:
 
 
 def user_update_to_pb(update: StreamUpdate) -> bytes:
-    """The same as a message of WatchTrading: field 1 is the user, field 2 the message as it is, encoded once."""
+    """A message of WatchTrading: field 1 is the user, field 2 the message of the stream, encoded once."""
     payload, user = update_to_pb(update), update.user_id.encode()
     return b"".join((b"\x0a", _varint(len(user)), user, b"\x12", _varint(len(payload)), payload))
 

@@ -56,7 +56,7 @@ class OrderGroupPreview:
 
 
 class PreviewService:
-    """Looks at orders without accepting them."""
+    """Previews orders without accepting them."""
 
     def __init__(
         self,

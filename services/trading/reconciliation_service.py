@@ -337,7 +337,7 @@ def is_uncertain(order: Order) -> bool:
 
 
 def _booked(account: Account, trades: list[ExternalTrade]) -> list[Trade]:
-    """Those of an external order's trades that are in the account's books as hand trades."""
+    """Hand trades in the account's books that are trades of an external order."""
     trades_booked = (account.external_trades.get(trade.venue_trade_id) for trade in trades)
     return [trade for trade in trades_booked if trade is not None]
 

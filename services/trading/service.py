@@ -126,7 +126,7 @@ class OrderService:
             await self._accounts.resolve(user_id, account_id)
 
     async def find_by_client(self, account_id: str, client_order_id: str) -> Order | None:
-        """The same, or None."""
+        """The order with the client's id, or None."""
         return await self._store.find_by_client(account_id, client_order_id)
 
     async def list_orders(self, user_id: str, order_filter: OrderFilter, page: Page) -> PageResult[Order]:
@@ -174,7 +174,7 @@ class OrderService:
     async def cancel_account_orders(
         self, user_id: str, account_id: str, opening_only: bool = False, reason: str = ""
     ) -> int:
-        """The same for any user or account, or for everybody when both are empty; for other services.
+        """Cancel all orders of any user or account, or of everybody when both are empty; for other services.
 
         With `opening_only` closing orders stay. `reason` becomes the orders' reject_reason.
         """
@@ -286,7 +286,7 @@ class OrderService:
             raise
 
     async def appraise(self, account: Account, new: NewOrder, holds: bool = True) -> Appraisal:
-        """Look at an order before risk does; raises what refuses it.
+        """Appraise an order before risk does; raises what refuses it.
 
         Without `holds` it is not asked whether there is enough to close or to open with.
         """

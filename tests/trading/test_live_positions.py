@@ -1,11 +1,9 @@
 """Positions of a LIVE account are its gateway's: from yesterday, by hand, and never booked twice."""
 
-from contextlib import asynccontextmanager
 from decimal import Decimal as D
 
 import grpc
 import pytest
-from google.protobuf import timestamp_pb2
 from redfire.engine.v1 import engine_pb2
 from redfire.trading.v1 import account_service_pb2 as account_pb
 from redfire.trading.v1 import reconciliation_service_pb2 as pb
@@ -14,107 +12,9 @@ from redfire.trading.v1.reconciliation_service_pb2_grpc import ReconciliationSer
 from services.kernel.identifiers import new_id
 from services.trading.domain import external_booking
 from services.trading.venue import position_adjustments
-from tests.trading.conftest import Client, trading
 from tests.trading.fakes import SYMBOL, Peers
+from tests.trading.live_trader import CLOSE, CLOSE_TODAY, DAY, LONG, OPEN, SELL, live_trader
 from tests.waiting import until
-
-DAY = 20260105
-OPEN, CLOSE, CLOSE_TODAY = 1, 2, 3
-BUY, SELL = 1, 2
-LONG, SHORT = 1, 2
-
-
-class Shop(Client):
-    """The owner of a LIVE account, and what happens at the broker."""
-
-    account_id = ""
-
-    def hold(self, quantity, yesterday="0", price="", side=LONG):
-        """The venue's position is this."""
-        self.engine.positions = [p for p in self.engine.positions if p["side"] != side] + [
-            {
-                "gateway_name": "SIM", "symbol": SYMBOL, "side": side, "quantity": str(quantity),
-                "yesterday_quantity": str(yesterday), "average_price": price,
-            }
-        ]  # fmt: skip
-
-    def report(self):
-        """The gateway reports the account."""
-        now = timestamp_pb2.Timestamp()
-        now.GetCurrentTime()
-        self.engine.emit(
-            account={
-                "gateway_name": "SIM", "venue_account_id": "888", "balance": "5000000", "available": "4000000",
-                "frozen": "0", "time": now,
-            }
-        )  # fmt: skip
-
-    def hand_trade(self, trade_id, quantity="1", side=BUY, effect=OPEN, price="4000", day=DAY, seconds=0, **more):
-        """Somebody trades at the broker's terminal."""
-        return {
-            "gateway_name": "SIM", "venue_order_id": f"o-{trade_id}", "venue_trade_id": trade_id, "symbol": SYMBOL,
-            "side": side, "position_effect": effect, "price": price, "quantity": quantity, "trading_day": day,
-            "time": timestamp_pb2.Timestamp(seconds=seconds or self.now()), **more,
-        }  # fmt: skip
-
-    def report_trade(self, trade, silent=False):
-        self.engine.trades.append(engine_pb2.TradeUpdate(**trade))
-        if not silent:
-            self.engine.emit(trade=trade)
-
-    def now(self):
-        return int(self.platform.host.clock.now_ns() / 1e9)
-
-    async def held(self):
-        answer = await self.accounts.ListPositions(account_pb.ListPositionsRequest(account_id=self.account_id))
-        return {p.side: (p.today_quantity, p.yesterday_quantity, p.average_price) for p in answer.positions}
-
-    async def holds(self, quantity, side=LONG, reporting=True):
-        """Wait until the account's position is so large."""
-
-        async def reached():
-            if reporting:
-                self.report()
-            today, yesterday, _ = (await self.held()).get(side, ("0", "0", ""))
-            return D(today) + D(yesterday) == D(quantity)
-
-        await until(reached)
-
-    async def differences(self):
-        answer = await self.admin.ListPositionDifferences(pb.ListPositionDifferencesRequest())
-        return list(answer.position_differences)
-
-    async def booked(self, **narrow):
-        """Trades that count."""
-        return [trade for trade in await self.trades() if not trade.busted]
-
-    async def agrees(self):
-        """Positions are the sum of the trades that count, and cash that of the ledger."""
-        sums = {}
-        for trade in await self.booked():
-            opens = trade.position_effect == OPEN
-            side = LONG if (trade.side == BUY) == opens else SHORT
-            sums[side] = sums.get(side, D(0)) + (D(trade.quantity) if opens else -D(trade.quantity))
-        held = {side: D(today) + D(older) for side, (today, older, _) in (await self.held()).items()}
-        assert held == {side: quantity for side, quantity in sums.items() if quantity}
-        entries = [e for e in await self.entries() if e.ledger_account == f"cash:{self.account_id}"]
-        assert D((await self.account(self.account_id)).balance) == sum((D(e.amount) for e in entries), D(0))
-
-
-@asynccontextmanager
-async def shop(peers=None, data_dir=None, user_id="u-1", opens=True):
-    peers = peers or Peers()
-    peers.engine.simulated = False
-    peers.engine.listeners.clear()
-    async with trading(peers, data_dir, user_id, reconcile_interval_s=0.05) as trader:
-        client = Shop(trader.platform, trader.platform.identity(user_id, role="admin"))
-        client.engine, client.market = peers.engine, peers.market
-        client.admin = client.user.stub(ReconciliationServiceStub)
-        if opens:
-            request = account_pb.OpenAccountRequest(display_name="x", kind=2, gateway="SIM", request_id="live")
-            client.account_id = (await client.accounts.OpenAccount(request)).account.account_id
-        client.report()
-        yield client
 
 
 @pytest.fixture(autouse=True)
@@ -128,7 +28,7 @@ async def test_positions_from_before_redfire_are_the_accounts_and_can_be_closed(
     async def hear(event):
         activities.append(event.external_activity)
 
-    async with shop(data_dir=tmp_path) as client:
+    async with live_trader(data_dir=tmp_path) as client:
         client.platform.host.events.subscribe("trading.external_activity", hear)
         client.hold(5, yesterday=3, price="3990")
         await client.holds(5)
@@ -142,7 +42,7 @@ async def test_positions_from_before_redfire_are_the_accounts_and_can_be_closed(
         assert not await client.differences()
         order = await client.create("SELL", 5, effect="CLOSE", account_id=client.account_id, price="4000")
         await client.becomes(order.order_id, "NEW")
-    async with shop(_peers(client), tmp_path) as client:
+    async with live_trader(_peers(client), tmp_path) as client:
         await client.holds(5)
         assert (await client.held())[LONG] == ("2", "3", "3990")
         client.engine.fill(order.order_id, 5, "4000")
@@ -159,7 +59,7 @@ def _peers(client):
 
 
 async def test_a_hand_trade_is_the_accounts_at_once_and_once_also_over_a_restart(tmp_path):
-    async with shop(data_dir=tmp_path) as client:
+    async with live_trader(data_dir=tmp_path) as client:
         for _ in range(2):
             client.report_trade(client.hand_trade("h1", "2"))
         client.hold(2)
@@ -175,7 +75,7 @@ async def test_a_hand_trade_is_the_accounts_at_once_and_once_also_over_a_restart
     # While RedFire is down, another one.
     client.report_trade(client.hand_trade("h2", seconds=1_800_000_000), silent=True)
     client.hold(3)
-    async with shop(_peers(client), tmp_path) as client:
+    async with live_trader(_peers(client), tmp_path) as client:
         await client.holds(3)
         assert sorted(t.venue_trade_id for t in await client.booked()) == ["h1", "h2"]
         await client.agrees()
@@ -195,7 +95,7 @@ async def test_a_step_that_fails_half_way_is_done_once_from_what_the_database_ha
             raise ValueError("a fault in the middle")
         return real(*args, **kwargs)
 
-    async with shop(data_dir=tmp_path) as client:
+    async with live_trader(data_dir=tmp_path) as client:
         monkeypatch.setattr(external_booking, "Trade", fails_once)
         if what == "a hand trade":
             client.report_trade(client.hand_trade("h1", "2"))
@@ -215,7 +115,7 @@ async def test_a_step_that_fails_half_way_is_done_once_from_what_the_database_ha
 
 
 async def test_a_hand_close_of_what_the_books_did_not_have_never_turns_the_position_round(tmp_path):
-    async with shop(data_dir=tmp_path) as client:
+    async with live_trader(data_dir=tmp_path) as client:
         client.report_trade(client.hand_trade("h1", "1", SELL, CLOSE, "4010"), silent=True)
         client.hold(4, yesterday=4, price="3990")
         await client.holds(4)
@@ -224,7 +124,7 @@ async def test_a_hand_close_of_what_the_books_did_not_have_never_turns_the_posit
 
 
 async def test_what_the_venue_has_no_more_leaves_the_books_and_equity_stays(tmp_path):
-    async with shop(data_dir=tmp_path) as client:
+    async with live_trader(data_dir=tmp_path) as client:
         client.hold(5, yesterday=5, price="3990")
         await client.holds(5)
         stop = await client.create("SELL", 4, "STOP", stop_price="3900", effect="CLOSE", account_id=client.account_id)
@@ -238,14 +138,14 @@ async def test_what_the_venue_has_no_more_leaves_the_books_and_equity_stays(tmp_
 
 
 async def test_a_fill_that_is_reported_after_its_quantity_was_taken_over_is_not_booked_twice(tmp_path):
-    async with shop(data_dir=tmp_path) as client:
+    async with live_trader(data_dir=tmp_path) as client:
         early = client.now() - 60
         order = await client.create("BUY", 3, account_id=client.account_id)
         await client.becomes(order.order_id, "NEW")
         client.hold(5, price="4001")
         await client.holds(5)
     # The reports come after a restart: two of ours and three of a hand trade.
-    async with shop(_peers(client), tmp_path) as client:
+    async with live_trader(_peers(client), tmp_path) as client:
         trade = client.engine.fill(order.order_id, 2, "3999", silent=True)
         trade.time.seconds = early
         client.engine.emit(trade=trade)
@@ -268,7 +168,7 @@ async def test_a_fill_that_is_reported_after_its_quantity_was_taken_over_is_not_
 
 
 async def test_a_close_that_is_reported_after_it_was_taken_over_is_not_booked_twice(tmp_path):
-    async with shop(data_dir=tmp_path) as client:
+    async with live_trader(data_dir=tmp_path) as client:
         early = client.now() - 60
         client.report_trade(client.hand_trade("h1", "3", seconds=early))
         client.hold(3)
@@ -286,7 +186,7 @@ async def test_a_close_that_is_reported_after_it_was_taken_over_is_not_booked_tw
 
 
 async def test_a_hand_trade_that_turns_out_to_be_an_orders_moves_to_the_order(tmp_path):
-    async with shop(data_dir=tmp_path) as client:
+    async with live_trader(data_dir=tmp_path) as client:
         order = await client.create("BUY", 2, account_id=client.account_id)
         await client.becomes(order.order_id, "NEW")
         trade = client.hand_trade("t1", "2", venue_order_id="unknown")
@@ -302,7 +202,7 @@ async def test_a_hand_trade_that_turns_out_to_be_an_orders_moves_to_the_order(tm
 
 
 async def test_an_administrator_makes_an_order_of_a_hand_close_that_is_booked_already(tmp_path):
-    async with shop(data_dir=tmp_path) as client:
+    async with live_trader(data_dir=tmp_path) as client:
         client.hold(3, yesterday=3, price="3990")
         await client.holds(3)
         external = engine_pb2.OrderUpdate(
@@ -324,7 +224,7 @@ async def test_an_administrator_makes_an_order_of_a_hand_close_that_is_booked_al
 
 
 async def test_a_hand_trade_that_the_venue_busts_or_corrects_is_taken_back(tmp_path):
-    async with shop(data_dir=tmp_path) as client:
+    async with live_trader(data_dir=tmp_path) as client:
         trade = client.hand_trade("h1", "2")
         client.report_trade(trade)
         client.hold(2)
@@ -346,7 +246,7 @@ async def test_a_hand_trade_that_the_venue_busts_or_corrects_is_taken_back(tmp_p
 
 
 async def test_nothing_is_taken_over_while_a_fill_is_on_its_way(tmp_path):
-    async with shop(data_dir=tmp_path) as client:
+    async with live_trader(data_dir=tmp_path) as client:
         order = await client.create("BUY", 2, account_id=client.account_id)
         await client.becomes(order.order_id, "NEW")
         client.hold(2)
@@ -368,7 +268,7 @@ async def test_nothing_is_taken_over_while_a_fill_is_on_its_way(tmp_path):
 
 
 async def test_nothing_is_taken_over_before_the_gateway_has_reported_its_account_again(tmp_path):
-    async with shop(data_dir=tmp_path) as client:
+    async with live_trader(data_dir=tmp_path) as client:
         client.report_trade(client.hand_trade("h1", "2"))
         client.hold(2)
         await client.holds(2)
@@ -390,7 +290,7 @@ async def test_nothing_is_taken_over_before_the_gateway_has_reported_its_account
 
 
 async def test_a_position_shows_how_it_differs_until_it_is_taken_over(tmp_path, monkeypatch):
-    async with shop(data_dir=tmp_path) as client:
+    async with live_trader(data_dir=tmp_path) as client:
         client.hold(3, price="3990")
         await client.holds(3)
         monkeypatch.setattr(position_adjustments, "SETTLES_S", 1000)
@@ -421,7 +321,7 @@ async def test_a_paper_gateways_differences_are_an_administrators(trader):
 
 
 async def test_the_margin_is_what_is_neither_available_nor_frozen(tmp_path):
-    async with shop(data_dir=tmp_path) as client:
+    async with live_trader(data_dir=tmp_path) as client:
 
         async def reported():
             account = await client.account(client.account_id)

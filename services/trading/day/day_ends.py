@@ -32,7 +32,7 @@ class DayEnds:
         self._connected = connected
 
     async def run(self) -> None:
-        """Look at all orders concerned every second, until cancelled."""
+        """Check all orders concerned every second, until cancelled."""
         while True:
             await asyncio.sleep(CHECK_S)
             await self.check()

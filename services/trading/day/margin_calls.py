@@ -31,13 +31,13 @@ class MarginCalls:
         self._store = store
 
     async def run(self) -> None:
-        """Look at all accounts again and again, until cancelled."""
+        """Check all accounts periodically, until cancelled."""
         while True:
             await asyncio.sleep(PASS_EVERY_S)
             await self.check()
 
     async def check(self) -> None:
-        """Look at all accounts, in parts."""
+        """Check all accounts, in parts."""
         for number, account in enumerate(list(self._store.cache.accounts.values())):
             if account.positions or account.margin_call:
                 self._check_account(account)

@@ -55,7 +55,7 @@ class Settlement:
         self._unpriced: set[tuple[str, str]] = set()
 
     async def run(self) -> None:
-        """Look at everything again and again, until cancelled."""
+        """Settle and expire periodically, until cancelled."""
         while True:
             await asyncio.sleep(self._every_s)
             await self.settle()

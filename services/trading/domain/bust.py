@@ -30,7 +30,7 @@ log = logging.getLogger(__name__)
 
 
 def bust(cache: TradingCache, order: Order, trade: Trade, changes: ChangeSet, corrected: bool = False) -> None:
-    """Take a booked trade back; `corrected`: another one takes its place in the same step."""
+    """Bust a booked trade; `corrected`: another one takes its place in the same step."""
     account = cache.accounts[order.account_id]
     log.warning("trade %s of order %s is busted", trade.venue_trade_id, order.order_id)
     metrics.busted.labels(trade.gateway).inc()

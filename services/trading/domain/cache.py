@@ -81,7 +81,7 @@ class TradingCache:
         return self.orders.get(order_id) or self.finished.get(order_id)
 
     def find_by_client(self, account_id: str, client_order_id: str) -> Order | None:
-        """The same by the client's id."""
+        """An open order, or one that finished lately, by the client's id."""
         return self._by_client.get((account_id, client_order_id))
 
     def open_orders(self, account_id: str) -> list[Order]:
@@ -106,7 +106,7 @@ class TradingCache:
         return self.currencies.at_rate(instrument, account.currency, rate)
 
     def terms_of(self, account: Account, instrument: Instrument) -> Instrument:
-        """The same of an instrument that may not be in the books yet; as it is, where there is no rate."""
+        """Terms of an instrument that may not be in the cache yet; as it is, where there is no rate."""
         if instrument.currency == account.currency:
             return instrument
         return self.currencies.terms(instrument, account.currency) or instrument
@@ -173,7 +173,7 @@ class TradingCache:
         self._groups_of.setdefault(group.account_id, {})[group.order_group_id] = group
 
     def forget_group(self, group: OrderGroup) -> None:
-        """Take a group out: all its orders are finished."""
+        """Remove a group: all its orders are finished."""
         self.groups.pop(group.order_group_id, None)
         of_account = self._groups_of.get(group.account_id, {})
         of_account.pop(group.order_group_id, None)
@@ -238,7 +238,7 @@ class TradingCache:
         changes.accounts[order.account_id] = self.accounts[order.account_id]
 
     def withdraw(self, order: Order) -> None:
-        """Take a new order out again as if it had never been: it could not be written."""
+        """Remove a new order as if it had never been: it could not be written."""
         self._release(order, None)
         self._forget(order)
         self._by_client.pop((order.account_id, order.client_order_id), None)

@@ -40,7 +40,7 @@ def post(account: Account, kind: LedgerEntryKind, into_cash: Decimal, reference:
 def reverse(
     account: Account, kind: LedgerEntryKind, into_cash: Decimal, reference: str, now_ns: int
 ) -> list[LedgerEntry]:
-    """The same for a movement that takes one of `kind` back: a REVERSAL between the same ledger accounts."""
+    """Post a movement that takes one of `kind` back: a REVERSAL between the same ledger accounts."""
     return _post(account, LedgerEntryKind.REVERSAL, kind, into_cash, reference, now_ns)
 
 

@@ -62,7 +62,7 @@ class OrderGroup:
         return max(self.remaining - self.protected_quantity, ZERO) if self.closes else ZERO
 
     def adopt(self, order: Order) -> None:
-        """Take the books' own object of an order: a finished one may have been read anew."""
+        """Adopt the cache's own object of an order: a finished one may have been read anew."""
         for index, mine in enumerate(self.orders):
             if mine.order_id == order.order_id:
                 self.orders[index] = order

@@ -106,7 +106,7 @@ class Position:
         return split(quantity, today, yesterday, today_first)
 
     def hold_one_part(self, quantity: Decimal, today_first: bool) -> tuple[Decimal, Decimal] | None:
-        """The same of contracts of one kind alone; None when there is not enough of either."""
+        """Return such holds of contracts of one kind alone; None when there is not enough of either."""
         effects = (PositionEffect.CLOSE_TODAY, PositionEffect.CLOSE_YESTERDAY)
         for effect in effects if today_first else effects[::-1]:
             if (hold := self.hold_for(effect, quantity, today_first)) is not None:
@@ -137,7 +137,7 @@ class Position:
         self._margin()
 
     def close(self, price: Decimal, today: Decimal, yesterday: Decimal) -> Decimal:
-        """Take contracts away and return what that brought, before commission."""
+        """Remove contracts and return the profit, before commission."""
         quantity = today + yesterday
         cost = money.share(self.cost, quantity, self.quantity)
         value = money.amount(money.product(price, quantity, self.contract_size))

@@ -125,7 +125,7 @@ def _open(
 
 
 def unbook_position(cache: TradingCache, account: Account, trade: Trade, changes: ChangeSet) -> Decimal:
-    """Take a trade out of the positions; what that realises, because it does not fit any more."""
+    """Remove a trade from the positions; return what that realises, where it does not fit any more."""
     account.traded = True
     opened = trade.position_effect is PositionEffect.OPEN
     is_long = (trade.side is Side.BUY) == opened

@@ -50,7 +50,7 @@ class TradingDays:
         return self._reported.get(gateway, (0, False))
 
     def begin(self, gateway: str, trading_day: int, asked_ns: int = 0) -> bool:
-        """Take a gateway's report of its trading day; False when that is known.
+        """Apply a gateway's report of its trading day; False when that is known.
 
         An answer to what was asked at `asked_ns` may have been overtaken by what the gateway reported since, or by the
         day's change: it takes no day back.
@@ -83,7 +83,7 @@ class TradingDays:
         return self.begin(gateway, trading_day)
 
     def restore(self, gateway: str, trading_day: int, is_own: bool) -> None:
-        """Take over what was written."""
+        """Restore a trading day that was written."""
         self._reported[gateway] = (trading_day, is_own)
         self._doubted.add(gateway)
 

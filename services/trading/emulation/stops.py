@@ -204,7 +204,7 @@ class Stops:
                 self._trigger(order)
 
     async def _trigger_rest(self, triggered: list[tuple[Order, Decimal | None]]) -> None:
-        """The same in parts: a price may trigger thousands."""
+        """Send triggered stops in parts: a price may trigger thousands."""
         for start in range(0, len(triggered), AT_ONCE):
             await asyncio.sleep(0)
             if not self._store.is_open:
@@ -359,7 +359,7 @@ class Stops:
         self._rearmed[order_id] = (min(2 * pause_s, LONGEST_PAUSE_S), self._store.clock.monotonic() + pause_s)
 
     def complete(self, changes: ChangeSet) -> None:
-        """Keep an eye on what a step armed again."""
+        """Schedule the next try of what a step armed again."""
         if self._meeting and (changes.finished or not self._meeting.isdisjoint(changes.orders)):
             for order_id in self._meeting:
                 asyncio.get_running_loop().call_soon(self._meet_again, order_id)

@@ -73,7 +73,7 @@ class Quotes:
         return self._clock.monotonic() - quote.received_s
 
     async def fetch(self, symbol: str, gateway: str) -> Quote | None:
-        """The same as `find`; asks for the quote when none came yet. None when market has none or does not answer."""
+        """Like `find`, but requests the quote when none came yet. None when market has none or does not answer."""
         self.watch(symbol)
         if symbol not in self._quotes:
             try:

@@ -92,7 +92,7 @@ class RiskClient:
         )
 
     async def release(self, account_id: str, order_ids: Iterable[str]) -> None:
-        """Take back what risk counted of orders that are refused after all; without its answer that ends by itself."""
+        """Release what risk counted of orders that are refused after all; without its answer that ends by itself."""
         request = risk_pb2.ReleaseOrdersRequest(account_id=account_id, order_ids=order_ids)
         try:
             await self._risk.ReleaseOrders(request, timeout=TIMEOUT_S)

@@ -91,7 +91,7 @@ class CommitLog:
         self._closed = False
 
     def close(self) -> None:
-        """Take no more steps until `begin`; those that were taken are written."""
+        """Accept no more steps until `begin`; those that were accepted are written."""
         self._closed = True
 
     @property

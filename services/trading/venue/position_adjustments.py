@@ -1,4 +1,4 @@
-"""Takes over what the gateway of a LIVE account holds and the account's books do not, or the other way round.
+"""Adjustments of a LIVE account's positions to those of its gateway, where the books differ.
 
 A difference is taken over when it was the same for `SETTLES_S`, in which the gateway reported `REPORTS` times of its
 account, all its trades of the day were read, and no fill was on its way: gateways report positions by another way than

@@ -89,7 +89,7 @@ class Reconciliation:
         ]
 
     def request(self) -> None:
-        """Something may have been missed: ask now."""
+        """Request a reconciliation now: reports may have been missed."""
         self._requested.set()
 
     def request_all_trades(self, gateway: str) -> None:
