@@ -165,7 +165,7 @@ class ConfigServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ImportConfigs(self, request, context):
-        """Makes an environment as a document says: sets, changes and, with `prune`, deletes. All or nothing.
+        """Makes an environment as a document defines it: sets, changes and, with `prune`, deletes. All or nothing.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -160,7 +160,7 @@ class EngineServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def StreamEvents(self, request, context):
-        """Everything that gateways say of orders, trades, positions, accounts and themselves, in order.
+        """Streams all reports of gateways about orders, trades, positions, accounts and themselves, in order.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

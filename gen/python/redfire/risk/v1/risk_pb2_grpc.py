@@ -123,7 +123,7 @@ class RiskServiceServicer:
 
     def UpdateLimits(self, request, context):
         """Changes the limits that are set in the request. Owners may only tighten; administrators may loosen, and switch a limit off by a
-        value that nothing reaches (duplicate_window: 0, self_trade_prevention: OFF). What is stricter counts at once: UNAVAILABLE says in
+        value that nothing reaches (duplicate_window: 0, self_trade_prevention: OFF). What is stricter counts at once: UNAVAILABLE states in
         ErrorInfo's `in_force` whether a change that could not be written yet counts all the same.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)

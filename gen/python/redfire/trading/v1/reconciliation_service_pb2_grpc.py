@@ -103,7 +103,7 @@ class ReconciliationServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ListUncertainOrders(self, request, context):
-        """Lists open orders of all users whose outcome only their venue can tell, oldest first.
+        """Lists open orders of all users whose outcome is known to their venue alone, oldest first.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -131,7 +131,7 @@ class ReconciliationServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ResolveUncertainOrder(self, request, context):
-        """Ends an order whose outcome its venue does not tell. Should the venue tell later after all, its word counts.
+        """Ends an order whose outcome its venue does not report. A later report of the venue still counts.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
