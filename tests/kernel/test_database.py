@@ -3,13 +3,14 @@
 import asyncio
 import contextlib
 import sqlite3
+import threading
 from datetime import UTC, datetime
 from decimal import Decimal
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from sqlalchemy import Index, String, select
+from sqlalchemy import Index, String, select, text
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
@@ -18,6 +19,7 @@ from services.kernel.data.database import Database
 from services.kernel.decimals import plain
 from services.kernel.errors import StartError, Unavailable
 from services.kernel.identifiers import new_id
+from tests.waiting import until
 
 
 class Base(DeclarativeBase):
@@ -154,6 +156,34 @@ async def test_writers_of_both_kinds_do_not_block_each_other_for_long(database):
     quick = [database.writer().submit([(insert, cup(f"quick{i}"))]) for i in range(200)]
     await asyncio.gather(*(slow(i) for i in range(20)), *quick)
     assert len(await volumes(database)) == 220
+
+
+async def test_a_statement_cancelled_at_the_end_of_the_process_leaves_no_task(database):
+    others, running, go_on = asyncio.all_tasks(), threading.Event(), threading.Event()
+
+    def ours() -> list[asyncio.Task[object]]:
+        return sorted(asyncio.all_tasks() - others, key=lambda task: int(task.get_name().removeprefix("Task-")))
+
+    def pause() -> bool:
+        running.set()
+        return go_on.wait()
+
+    async def work() -> None:
+        async with database.repositories(lambda session: session).read() as session:
+            raw = await (await session.connection()).get_raw_connection()
+            await raw.driver_connection.create_function("pause", 0, pause)
+            await session.execute(text("SELECT pause()"))
+
+    task = asyncio.create_task(work())
+    await until(running.is_set)
+    task.cancel()
+    # The connection is closed in a task of its own; a loop that ends cancels that, too.
+    await until(lambda: len(ours()) == 2)
+    for closing in ours():
+        closing.cancel()
+        await asyncio.sleep(0.01)
+    go_on.set()
+    await until(lambda: not ours())
 
 
 async def test_a_bad_row_fails_alone(database):

@@ -8,6 +8,7 @@ NULL or have a `server_default` are added at start. Any other difference stops t
 
 import asyncio
 import contextlib
+import functools
 import logging
 import sqlite3
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -74,6 +75,7 @@ class Database:
         )
         if self.dialect == "sqlite":
             _prepare_sqlite(self._engine.sync_engine)
+            event.listen(self._engine.sync_engine, "connect", _stop_thread_once)
         self.writable = True
         """Outcome of the last `probe`: the database can be written."""
         self._writer: GroupCommitWriter | None = None
@@ -215,6 +217,16 @@ class Database:
 
 def _can_be_added(column: Column[Any]) -> bool:
     return not column.primary_key and (bool(column.nullable) or column.server_default is not None)
+
+
+def _stop_thread_once(connection: Any, _: object) -> None:
+    """Answer all stops of a connection's thread with the first one's future: a second stop finds the thread gone.
+
+    SQLAlchemy closes the connection of a cancelled statement, and when that is cancelled, too, stops it as well. The
+    close would then wait for ever, and with it the end of the process (aiosqlite 0.22, SQLAlchemy 2.1).
+    """
+    driver = connection.driver_connection
+    driver.stop = functools.cache(driver.stop)
 
 
 def _prepare_sqlite(engine: Engine) -> None:
