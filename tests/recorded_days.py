@@ -84,7 +84,7 @@ def _rb_rows() -> Iterator[list[object]]:
 
 
 def _if_rows() -> Iterator[list[object]]:
-    """With an auction's tick before each day, some snapshots that are missing, and eight without a trade after it."""
+    """Rows with an auction's tick before each day, some missing snapshots, and eight without a trade after it."""
     chance = random.Random(20210104)
     yield _IF_COLUMNS.split(",")
     price, held = 26_150, 90_767  # in ticks of 0.2

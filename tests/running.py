@@ -75,7 +75,7 @@ class Running:
                 raise AssertionError(f"redfire up does not stop within {timeout_s} s:\n{self.log()[-3000:]}") from None
 
     def kill9(self, children_too: bool = False) -> None:
-        """As a crash: only redfire itself, whose children must go with it, or all at once."""
+        """Kill as a crash does: only redfire itself, whose children must go with it, or all at once."""
         assert self.process is not None
         processes = [psutil.Process(self.process.pid)]
         if children_too:

@@ -74,7 +74,7 @@ def ensure_keys(folder: Path, now: float) -> None:
 
 
 def published(keys: Sequence[SigningKey], now: float) -> list[SigningKey]:
-    """Without those that were superseded longer ago than any of their tokens lives."""
+    """Keys of tokens that may still be valid: not those superseded longer ago than a token lives."""
     kept = []
     for key, following in zip(keys, [*keys[1:], None], strict=True):
         superseded = following.activate_time if following else None

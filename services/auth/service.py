@@ -53,7 +53,7 @@ class SessionRevoked(Unauthenticated):
 
 
 class RefreshTokenReused(Unauthenticated):
-    """This refresh token was used before; its session is ended."""
+    """A refresh token that was used before; its session is ended."""
 
     reason = Reason.REFRESH_TOKEN_REUSED
 

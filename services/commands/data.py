@@ -14,7 +14,7 @@ from services.commands.data_folder import data_dir_option, open_private
 from services.commands.data_sample import sample
 
 _READ_PART = 0.6
-"""Of the bar: reading takes about this part, writing the rest."""
+"""Part of the progress bar for reading; writing takes the rest."""
 _timezone = click.option("--timezone", default="Asia/Shanghai", show_default=True, help="The exchange's local time.")
 
 

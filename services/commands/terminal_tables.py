@@ -14,5 +14,5 @@ TITLED: Mapping[str, Any] = {
 
 
 def wide_console() -> Console:
-    """In a file or a pipe lines are as long as the tables need."""
+    """A console for tables: in a file or a pipe lines are as long as the tables need."""
     return Console(highlight=False, width=None if sys.stdout.isatty() else _WIDE)

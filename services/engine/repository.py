@@ -90,7 +90,7 @@ class EngineRepository:
         return await self._session.get(GatewayOrderRow, order_id)
 
     async def list_gateway_orders_of(self, order_ids: Iterable[str]) -> list[GatewayOrderRow]:
-        """Those of the orders that were sent to another gateway."""
+        """Gateway orders of these orders that were sent to another gateway."""
         rows: list[GatewayOrderRow] = []
         for chunk in _chunks(order_ids):
             rows += await self._session.scalars(select(GatewayOrderRow).where(GatewayOrderRow.order_id.in_(chunk)))

@@ -76,7 +76,7 @@ class SymbolOwners:
             )
 
     def save_primaries(self) -> None:
-        """Once all real gateways have sent their contracts, the choice between those of one symbol holds for good."""
+        """Write the choice between gateways of a symbol for good, once all real gateways have sent their contracts."""
         if self._contracts.unkept and self._gateways.is_decided:
             kept = self._contracts.keep()
             for name in self._venues:

@@ -10,7 +10,7 @@ V = TypeVar("V")
 
 
 class TtlCache(Generic[K, V]):
-    """At most `max_size` values for at most `ttl_s` seconds; the longest unused goes first."""
+    """Cache of at most `max_size` values for at most `ttl_s` seconds; the longest unused goes first."""
 
     def __init__(self, max_size: int, ttl_s: float, clock: Clock | None = None) -> None:
         self._max_size = max_size

@@ -4,7 +4,7 @@ from decimal import Decimal
 
 
 def plain(value: Decimal) -> str:
-    """Without exponent and trailing zeros: `Decimal("1.500")` → `1.5`, `Decimal("1E+3")` → `1000`."""
+    """Text without exponent and trailing zeros: `Decimal("1.500")` → `1.5`, `Decimal("1E+3")` → `1000`."""
     text = str(value)
     if "E" in text:
         text = format(value, "f")
@@ -14,7 +14,7 @@ def plain(value: Decimal) -> str:
 
 
 def to_text(value: Decimal | None) -> str:
-    """As `plain`; the empty string for None."""
+    """Text as of `plain`; the empty string for None."""
     return "" if value is None else plain(value)
 
 

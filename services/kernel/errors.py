@@ -34,7 +34,7 @@ class Invalid(RedFireError):
 
 
 class NotFound(RedFireError):
-    """There is no such resource, or it is not the caller's."""
+    """A resource does not exist, or is not the caller's."""
 
     reason = Reason.NOT_FOUND
 
@@ -47,7 +47,7 @@ class NotFound(RedFireError):
 
 
 class Conflict(RedFireError):
-    """It exists already."""
+    """A resource exists already."""
 
     reason = Reason.ALREADY_EXISTS
 
@@ -98,13 +98,13 @@ class Unavailable(RedFireError):
 
 
 class DeadlineExceeded(RedFireError):
-    """It took longer than the deadline; the outcome is not known."""
+    """The call took longer than its deadline; the outcome is not known."""
 
     reason = Reason.DEADLINE_EXCEEDED
 
 
 class Unsupported(RedFireError):
-    """There is no such RPC."""
+    """The RPC does not exist."""
 
     reason = Reason.UNSUPPORTED
 

@@ -77,7 +77,7 @@ class CalendarService:
         self._end_reason = ""
 
     def list_trading_days(self, query: DaysQuery, after: int, limit: int) -> list[TradingDay]:
-        """At most `limit` trading days after the day `after`, oldest first.
+        """Trading days, at most `limit`, after the day `after`, oldest first.
 
         Raises: NotFound for an exchange that neither the calendar nor an instrument has; Invalid for a symbol of
         another exchange or product, and for a range that is too long or ends before it begins.

@@ -12,7 +12,7 @@ class ControlMessages(Protocol):
     """Messages that every stream has, as bytes of its response message."""
 
     def heartbeat(self) -> bytes:
-        """Nothing was sent for a while."""
+        """Heartbeat for a stream on which nothing was sent for a while."""
 
     def end(self, reason: str, resume_after: Mapping[str, int]) -> bytes:
         """The stream ends, and what to resume after, per symbol."""
@@ -32,7 +32,7 @@ class TickControlMessages:
         return pb.StreamTicksResponse(started={"stream_id": stream_id}).SerializeToString()
 
     def heartbeat(self) -> bytes:
-        """Nothing was sent for a while."""
+        """Heartbeat for a stream on which nothing was sent for a while."""
         return pb.StreamTicksResponse(heartbeat={"time": _now()}).SerializeToString()
 
     def gap(self, symbol: str, first: int, last: int) -> bytes:
@@ -50,7 +50,7 @@ class BarControlMessages:
     """Control messages of bar streams."""
 
     def heartbeat(self) -> bytes:
-        """Nothing was sent for a while."""
+        """Heartbeat for a stream on which nothing was sent for a while."""
         return pb.StreamBarsResponse(heartbeat={"time": _now()}).SerializeToString()
 
     def end(self, reason: str, resume_after: Mapping[str, int]) -> bytes:

@@ -39,7 +39,7 @@ I = TypeVar("I", bound=Instrument)  # noqa: E741
 
 
 class UnknownSymbol(NotFound):
-    """There is no such instrument."""
+    """The instrument does not exist."""
 
     reason = Reason.UNKNOWN_SYMBOL
 
@@ -96,7 +96,7 @@ class Instruments(Generic[I]):
             raise UnknownSymbol("instrument", unknown[0], symbol=unknown[0])
 
     def list_after(self, after: str, limit: int, exchange: str, product: int, query: str) -> Sequence[I]:
-        """At most `limit` of them by symbol, after the symbol `after`; empty filters let everything through."""
+        """Instruments, at most `limit`, by symbol, after the symbol `after`; empty filters let everything through."""
         text = query.casefold()
         matches: list[I] = []
         for symbol, instrument in self._by_symbol.items():

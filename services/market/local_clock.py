@@ -9,7 +9,7 @@ from services.quant.calendar import Calendar, SessionState
 SECOND_NS = 1_000_000_000
 HOUR_NS = 3600 * SECOND_NS
 _SESSION_END_NS = SECOND_NS
-"""So long after a session's end ticks are still of it."""
+"""Time after a session's end in which ticks still belong to it, nanoseconds."""
 _NEVER = 1 << 62
 
 

@@ -30,7 +30,7 @@ class NoTick(NotFound):
 
 
 class StreamNotFound(NotFound):
-    """There is no such stream, or it is somebody else's."""
+    """The stream does not exist, or is another caller's."""
 
     reason = Reason.STREAM_NOT_FOUND
 

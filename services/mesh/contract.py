@@ -55,7 +55,7 @@ class Contract:
             self.pool.Add(file)
 
     def files(self) -> Iterator[FileDescriptor]:
-        """Our own files, without what they import of others."""
+        """Files of the contract, without the imported ones of others."""
         for file in self.descriptors.file:
             if file.package.startswith(ROOT):
                 yield self.pool.FindFileByName(file.name)

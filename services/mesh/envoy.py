@@ -28,7 +28,7 @@ UNIX_PATH_LIMIT = 100
 
 
 class PortInUse(Exception):
-    """Somebody else listens there."""
+    """Another process listens on the port."""
 
     def __init__(self, host: str, port: int) -> None:
         super().__init__(f"port {port} of {host} is in use")

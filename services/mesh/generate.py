@@ -80,7 +80,7 @@ def reference_options(contract: Contract) -> EdgeOptions:
 
 
 def to_json(document: object) -> bytes:
-    """As text that shows well in a diff."""
+    """JSON text that shows well in a diff."""
     return (json.dumps(document, indent=1, ensure_ascii=False) + "\n").encode()
 
 

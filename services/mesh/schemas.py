@@ -43,7 +43,7 @@ class Schemas:
         self._found: dict[str, Json] = {}
 
     def all(self) -> dict[str, Json]:
-        """Everything that was referred to, by name."""
+        """Schemas that were referred to, by name."""
         return dict(sorted(self._found.items()))
 
     def reference(self, type_: Descriptor | EnumDescriptor) -> Json:

@@ -84,7 +84,7 @@ def run_protoc(proto: Path, imports: Path, *arguments: str) -> None:
 
 
 def joined(imports: bytes, ours: bytes) -> descriptor_pb2.FileDescriptorSet:
-    """Our files, with comments, and what they import in one set, dependencies first, otherwise by name."""
+    """A descriptor set of our files, with comments, and of what they import, dependencies first, otherwise by name."""
     known = {f.name: f for f in descriptor_pb2.FileDescriptorSet.FromString(imports).file}
     known |= {f.name: f for f in descriptor_pb2.FileDescriptorSet.FromString(ours).file}
     ordered: dict[str, descriptor_pb2.FileDescriptorProto] = {}

@@ -89,7 +89,7 @@ class Catalogue:
 
     @classmethod
     def load(cls, extra_file: str = "") -> "Catalogue":
-        """Our own catalogue, extended and overridden by a file of the same form.
+        """Read the shipped catalogue, extended and overridden by a file of the same form.
 
         Raises: StartError with one line that names the file, the entry and what is wrong with it.
         """

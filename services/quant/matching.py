@@ -61,7 +61,7 @@ class Level:
 
 @dataclass(slots=True)
 class _Side:
-    """Our resting orders of one side, and the levels that they trade against."""
+    """Resting orders of one side, and the levels that they trade against."""
 
     orders: list[MatchOrder] = field(default_factory=list)
     levels: list[Level] = field(default_factory=list)

@@ -81,7 +81,7 @@ class ActiveStrategies:
         return len(self._entries)
 
     async def resume(self) -> None:
-        """After a restart: those that ran run again; those that were stopping have stopped."""
+        """Resume after a restart: strategies that ran run again; those that were stopping have stopped."""
         async with self._repositories.read() as repository:
             active = await repository.list_active()
         for strategy in active:

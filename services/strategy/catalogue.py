@@ -23,7 +23,7 @@ _LOOK_S = 5.0
 
 
 class UnknownStrategyClass(NotFound):
-    """There is no such strategy class."""
+    """The strategy class does not exist."""
 
     reason = Reason.UNKNOWN_STRATEGY_CLASS
 

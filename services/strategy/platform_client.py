@@ -27,7 +27,7 @@ _PAGE = 1000
 
 
 class UnknownSymbol(NotFound):
-    """There is no such instrument."""
+    """The instrument does not exist."""
 
     reason = Reason.UNKNOWN_SYMBOL
 

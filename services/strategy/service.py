@@ -37,7 +37,7 @@ class StrategyIsRunning(FailedPrecondition):
 
 
 class TooManyStrategies(ResourceExhausted):
-    """There are too many strategies already."""
+    """The owner has too many strategies already."""
 
     reason = Reason.OVERLOADED
 

@@ -131,7 +131,7 @@ def measured(names: Sequence[str], kinds: Sequence[str], rows: int, reps: int) -
 
 
 def summary(lines: Sequence[Line]) -> dict[str, dict[str, Any]]:
-    """By kind and contestant: the median ratio and the least one, with its strategy."""
+    """Summary by kind and contestant: the median ratio and the least one, with its strategy."""
     summarized: dict[str, dict[str, Any]] = {}
     for kind in dict.fromkeys(line.kind for line in lines):
         of_kind = [line for line in lines if line.kind == kind]

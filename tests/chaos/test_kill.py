@@ -59,7 +59,7 @@ def all_pages(client: Client, path: str, noun: str) -> list[dict]:
 
 
 def check_books(client: Client, acknowledged: dict[str, str]) -> None:
-    """Everything that was promised is there, once, and everything adds up."""
+    """Assert that all that was promised is there, once, and that everything adds up."""
 
     def settled():
         orders = all_pages(client, "/api/trading/orders", "orders")

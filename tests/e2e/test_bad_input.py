@@ -74,7 +74,7 @@ class Fuzzer:
         }  # fmt: skip
 
     def send(self, verb: str, path: str, body: bytes | None = None, **headers: str) -> httpx.Response:
-        """By a connection of the thread's own; of a stream only the head is read."""
+        """Send a request by a connection of the thread's own; of a stream only the head is read."""
         if not hasattr(self._local, "http"):
             own = {"authorization": f"Bearer {self.client.token}", "content-type": "application/json"}
             self._local.http = httpx.Client(base_url=self.up.url, timeout=20, headers=own)

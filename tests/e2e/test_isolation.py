@@ -102,7 +102,7 @@ def mallory(up) -> Client:
 
 
 def attempts(alice: Alice, mallory: Client) -> dict[str, list]:
-    """By RPC: what mallory tries with alice's ids."""
+    """Requests by RPC that mallory tries with alice's ids."""
     a, m = alice, mallory
     account, order, strategy = f"accountId={a.account_id}", f"/api/trading/orders/{a.order_id}", f"/api/strategies/{a.strategy_id}"  # fmt: skip  # noqa: E501
     backtest = f"/api/strategies/backtests/{a.backtest_id}"

@@ -143,7 +143,7 @@ def sample(field: FieldDescriptor) -> Any:
 
 
 def sample_of_one(field: FieldDescriptor) -> Any:
-    """As `sample`, of one item of a list."""
+    """A sample of one item of a list."""
     if field.message_type is not None:
         if field.message_type.file.package == "google.protobuf":
             return WELL_KNOWN[field.message_type.name]

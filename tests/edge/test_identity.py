@@ -93,7 +93,7 @@ async def test_identity_that_a_client_claims_does_not_arrive(backend: Backend, h
 async def test_internal_rpcs_do_not_exist_outside(
     backend: Backend, http: httpx.AsyncClient, contract: Contract
 ) -> None:
-    """By plain HTTP here; by gRPC in test_grpc."""
+    """Calls by plain HTTP; those by gRPC are in test_grpc."""
     internal = [rpc.policy.full_name for rpc in contract.rpcs if rpc.policy.internal]
     assert internal
     for path in internal:

@@ -129,7 +129,7 @@ class Day:
         await asyncio.sleep(0.02)
 
     async def mend(self):
-        """Everything stands again, and all that was lost is published."""
+        """Restore the connection, and wait until all that was lost is published."""
         self.front.lost = set()
         self.front.swallowed_inserts = 0
         await asyncio.gather(*self.sends, return_exceptions=True)  # a channel that closes cancels its calls

@@ -1,4 +1,4 @@
-"""Whether an output is like the one that a document shows: the same shape and words, other ids, prices and times."""
+"""Comparison of an output with the one that a document shows: same shape and words, other ids, prices and times."""
 
 import json
 import re
@@ -12,7 +12,7 @@ _NUMBER = re.compile(r"-?\d+(\.\d+)?")
 
 
 def difference(expected: str, actual: str) -> str:
-    """What differs, in a line; empty when nothing does."""
+    """The first difference, in a line; empty when there is none."""
     documented, shown = documents(expected), documents(actual)
     if documented is None:
         return _compare_lines(expected.splitlines(), actual.splitlines())

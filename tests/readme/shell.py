@@ -24,7 +24,7 @@ class Shell:
         self._folder = tempfile.TemporaryDirectory(prefix="redfire-tour-")
 
     def run(self, commands: str, timeout_s: float = 20) -> str:
-        """What the commands print, errors too. Raises Failed."""
+        """Run the commands; returns their output, errors too. Raises: Failed."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         block, end = Path(self._folder.name) / "block.sh", uuid4().hex

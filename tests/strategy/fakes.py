@@ -139,7 +139,7 @@ class FakeMarket(market_pb2_grpc.MarketServiceServicer):
 
 
 class Book:
-    """Everything that the fake trading knows."""
+    """All the state of the fake trading service."""
 
     def __init__(self, market: FakeMarket) -> None:
         self.market = market

@@ -1,4 +1,4 @@
-"""Registering: what is accepted, what is taken, and what others hear of it."""
+"""Registering: what is accepted, what is taken, and the event for others."""
 
 import asyncio
 import threading

@@ -12,7 +12,7 @@ from services.quant.backtest.result import BacktestResult, Day, Fill
 from services.quant.sdk.values import plain
 
 _DAY_NAMES = {"daily_return": "return"}
-"""Ours → the column of vnpy's table."""
+"""The column of vnpy's table by our name."""
 _DATES = ("start_date", "end_date")
 
 

@@ -102,7 +102,7 @@ class SimGateway(BaseGateway):
             self._on_loop(self._exchange.cancel, int(req.orderid))
 
     def query_account(self) -> None:
-        """Nothing: trading has the accounts."""
+        """Do nothing: trading has the accounts."""
 
     def query_position(self) -> None:
         """Send all positions."""

@@ -47,13 +47,13 @@ class SimVenue:
         return "" if known is None else str(known)
 
     def settle(self) -> None:
-        """Nothing: SIM sends all it has at once."""
+        """Do nothing: SIM sends all it has at once."""
 
     def cut(self) -> None:
-        """Nothing: SIM's orders stay as they are."""
+        """Do nothing: SIM's orders stay as they are."""
 
     def renew(self) -> None:
-        """Nothing: SIM is not made anew."""
+        """Do nothing: SIM is not made anew."""
 
     async def send(self, request: OrderRequest) -> str:
         """SIM's id of the order, once it is in the database."""

@@ -66,7 +66,7 @@ class Contracts:
         return name
 
     def owned(self, symbols: Iterable[str]) -> dict[str, str]:
-        """Those of the symbols that are a real gateway's, with its name."""
+        """Gateway names of the symbols that are a real gateway's."""
         return {symbol: name for symbol in symbols if (name := self.primary(symbol)) != self._simulated}
 
     def all(self) -> list[tuple[Instrument, str]]:

@@ -147,7 +147,7 @@ class _NoConverters(dict[str, Any]):
     look at all open orders of its symbol again."""
 
     def __contains__(self, name: object) -> bool:
-        """So that the OMS makes none."""
+        """Claim every name, so that the OMS makes no offset converter."""
         return True
 
 
@@ -210,7 +210,7 @@ class VnpyEngine:
         self.main.close()
 
     def _arrive(self, event: Event) -> None:
-        """On vnpy's thread, or on the loop's."""
+        """Queue an event, on vnpy's thread or on the loop's."""
         if event.type == EVENT_ORDER or event.type == EVENT_TRADE:
             self._forget_old(event)
         self._arrived.append(event)
@@ -225,7 +225,7 @@ class VnpyEngine:
                 log.debug("the loop is closed; vnpy's events are dropped")
 
     def _drain(self) -> None:
-        """On the loop: what has arrived, ticks in batches, and in parts: a gateway sends 20,000 contracts at once."""
+        """Handle queued events on the loop: ticks in batches, contracts in parts, since gateways send 20,000 at once."""
         self._woken = False
         arrived = self._arrived
         ticks: list[Any] = []

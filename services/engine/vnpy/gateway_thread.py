@@ -38,7 +38,7 @@ class Call:
         self.begun = False
 
     def run(self, loop: asyncio.AbstractEventLoop) -> None:
-        """On the thread."""
+        """Make the call, on the thread."""
         value, error = None, None
         try:
             value = self._function()

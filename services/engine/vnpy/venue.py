@@ -302,7 +302,7 @@ class VnpyVenue:
         return venue_order_id
 
     def _call(self, order: VenueOrder, request: OrderRequest) -> str:
-        """On the gateway's thread."""
+        """Call the gateway, on its thread."""
         vt_orderid: str = self._main.send_order(request_to_vnpy(request), self._name)
         venue_order_id = readable(vt_orderid.partition(".")[2])
         if venue_order_id:

@@ -226,7 +226,7 @@ class VenueOrders:
         return order
 
     async def find_all(self, order_ids: Iterable[str]) -> dict[str, VenueOrder]:
-        """Those of the orders that were sent here, by our id; what is not in memory is looked up at once."""
+        """Orders that were sent here, by our id; those that are not in memory are read together."""
         ids = list(order_ids)
         rows: Sequence[GatewayOrderRow] = ()
         if missing := [order_id for order_id in ids if order_id not in self._orders]:

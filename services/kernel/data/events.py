@@ -104,7 +104,7 @@ class Outbox:
         return self._insert, self._values(event)
 
     def wake(self) -> None:
-        """Something was committed: deliver now, not at the next poll."""
+        """Deliver what was committed now, not at the next poll."""
         self._fresh.set()
 
     async def relay(self) -> None:

@@ -75,7 +75,7 @@ class LocalChannel:
         return call
 
     def raw_stream(self, method: str) -> Callable[..., AsyncIterator[bytes]]:
-        """As unary_stream, but yields encoded messages: for what is passed on as it is."""
+        """Call a server stream like unary_stream, but yield encoded messages, which are passed on as they are."""
 
         async def call(request: Any, metadata: Metadata = ()) -> AsyncIterator[bytes]:
             handler = self._handlers.by_path.get(method)
@@ -145,7 +145,7 @@ class NetworkChannel:
         return call
 
     def raw_stream(self, method: str) -> Callable[..., AsyncIterator[bytes]]:
-        """As unary_stream, but yields encoded messages: for what is passed on as it is."""
+        """Call a server stream like unary_stream, but yield encoded messages, which are passed on as they are."""
         return self.unary_stream(
             method, request_serializer=lambda m: m.SerializeToString(), response_deserializer=lambda b: b
         )

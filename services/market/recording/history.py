@@ -41,7 +41,7 @@ class History:
     async def list_ticks(
         self, symbol: str, start_ns: int | None, end_ns: int | None, after: tuple[int, int] | None, limit: int
     ) -> list[pb.Tick]:
-        """At most `limit` ticks from `start_ns` on and before `end_ns`, oldest first, after a (time, sequence)."""
+        """Ticks, at most `limit`, from `start_ns` on and before `end_ns`, oldest first, after a (time, sequence)."""
         low, high = start_ns or 0, LATEST_NS if end_ns is None else end_ns
         low = max(low, after[0]) if after else low
         since = max(low, self._recorder.valid_from_ns(symbol))
@@ -57,7 +57,7 @@ class History:
     async def list_bars(
         self, symbol: str, interval: Interval, start_ns: int | None, end_ns: int | None, after: int | None, limit: int
     ) -> list[Bar]:
-        """At most `limit` closed bars that start from `start_ns` on and before `end_ns`, oldest first."""
+        """Closed bars, at most `limit`, that start from `start_ns` on and before `end_ns`, oldest first."""
         low, high = start_ns or 0, LATEST_NS if end_ns is None else end_ns
         low = max(low, after + 1) if after is not None else low
         since = max(low, self._recorder.valid_from_ns(symbol))

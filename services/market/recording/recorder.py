@@ -44,7 +44,7 @@ class Mark:
     known_until_ns: int = 0
     """A replay that begins again is not recorded up to here: it is in the archive already."""
     gateway: str = ""
-    """Of the last tick."""
+    """Gateway of the last tick."""
 
 
 class Recorder:

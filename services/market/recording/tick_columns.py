@@ -18,17 +18,17 @@ from services.market.ticks.frames import split, varint
 from services.quant.archive.layout import TICK_COLUMNS, TICK_LISTS
 
 ALIKE = 16
-"""So many frames must be alike for a matrix to pay."""
+"""Number of equally shaped frames from which a matrix pays."""
 MOST_LAYOUTS = 8
 """Ways of encoding that are tried on frames of one symbol and length."""
 ROWS = 4096
-"""Of a matrix, so that no step takes long."""
+"""Rows of a matrix at most, so that no step takes long."""
 PAUSE_EVERY = 512
 """Frames that are sorted before others get their turn."""
 
 Bytes = NDArray[np.uint8]
 Columns = dict[str, Any]
-"""By the names of TICK_COLUMNS: arrays of numbers, and Arrow arrays of lists."""
+"""Columns by the names of TICK_COLUMNS: arrays of numbers, and Arrow arrays of lists."""
 _VARINT, _DOUBLE, _LENGTH = 0, 1, 2
 _TEXTS = ("symbol", "gateway")
 _FIELDS = {

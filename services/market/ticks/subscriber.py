@@ -17,7 +17,7 @@ MESSAGE_BYTES = 256 * 1024
 """A message ends at this size; gRPC clients refuse messages above 4 MiB by default."""
 
 BACKLOG_FRAMES = 256
-"""So many at once are read from the ring for a stream that resumes."""
+"""Frames read at once from the ring for a stream that resumes."""
 
 CATCH_UP = 8
 """A stream that resumes may be behind by up to so many times its limit more, until it has caught up once."""

@@ -67,7 +67,7 @@ def overload(options: EdgeOptions) -> Json:
 
 
 def to_yaml(bootstrap: Json) -> str:
-    """As a file for people and for `envoy -c`."""
+    """The configuration as YAML, for people and for `envoy -c`."""
     return HEADER + yaml.dump(bootstrap, Dumper=_Plain, sort_keys=False, width=120)
 
 
@@ -293,7 +293,7 @@ class _Plain(getattr(yaml, "CSafeDumper", yaml.SafeDumper)):  # type: ignore[mis
     """YAML without anchors: what occurs twice is written twice."""
 
     def ignore_aliases(self, data: Any) -> bool:
-        """Never an alias."""
+        """Return true: YAML without aliases."""
         return True
 
 

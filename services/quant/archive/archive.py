@@ -186,7 +186,7 @@ class Archive:
         self._write(folder / IMPORTED, table)
 
     def supersede(self, symbol: str, before_ns: int) -> None:
-        """From now on nothing that was recorded of a symbol before a moment is read; what was imported is.
+        """Hide rows of a symbol that were recorded before a moment; imported ones are still read.
 
         The rows stay on disk: another market published them under the same symbol.
         """

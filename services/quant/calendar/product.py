@@ -61,7 +61,7 @@ class Product:
         return tuple(sessions)
 
     def _holds_night(self, before: int, today: int, when: date) -> bool:
-        """Nothing but a weekend lies between, and nights are not suspended."""
+        """True when only a weekend lies between, and nights are not suspended."""
         if any((day + 3) % 7 < 5 for day in range(before + 1, today)):
             return False
         return not any(first <= when <= last for first, last in self._table.nights_suspended)

@@ -54,7 +54,7 @@ class BaseStrategy:
     # What happens to it: override what you need.
 
     async def initialize(self) -> None:
-        """Before the first tick: load history, prepare indicators. `variables` are restored after it."""
+        """Load history and prepare indicators, before the first tick. `variables` are restored after it."""
 
     async def start(self) -> None:
         """Trading begins: from here on orders may be sent."""

@@ -12,6 +12,6 @@ def to_step(value: float | Decimal, step: float) -> Decimal:
 
 
 def decimal_text(value: Decimal) -> str:
-    """As the contract writes decimals: no exponent, no trailing zeros."""
+    """Text as the contract writes decimals: no exponent, no trailing zeros."""
     text = format(value, "f")
     return text.rstrip("0").rstrip(".") if "." in text else text

@@ -31,7 +31,7 @@ class DailyPnl:
         return self._saved != self._state()
 
     def saved(self, done: bool = True) -> None:
-        """It is being written, or was read, as it is now; `done` is False when the write failed."""
+        """Note the present state as the one in the database; `done` is False when the write failed."""
         self._saved = self._state() if done else None
 
     def _state(self) -> tuple[int, Decimal, Decimal, bool]:

@@ -13,7 +13,7 @@ from services.kernel.errors import Denied
 
 
 class LimitLoosened(Denied):
-    """Only an administrator may loosen a limit."""
+    """A limit would be loosened, which only an administrator may do."""
 
     reason = Reason.RISK_LIMIT_LOOSENED
 
@@ -61,15 +61,15 @@ class Limits:
         return self.max_cancels_per_day is not None or self.max_cancel_ratio is not None
 
     def given(self) -> dict[str, Any]:
-        """Those that are set, by name."""
+        """Limits that are set, by name."""
         return {name: value for name in NAMES if (value := getattr(self, name)) is not None}
 
     def strictest(self, other: "Limits") -> "Limits":
-        """Of each limit the stricter one."""
+        """Limits of which each is the stricter one."""
         return Limits(**{name: stricter(name, getattr(self, name), getattr(other, name)) for name in NAMES})
 
     def to_document(self) -> dict[str, str]:
-        """Those that are set, as text."""
+        """Limits that are set, as text."""
         return {name: plain(Decimal(value)) for name, value in self.given().items()}
 
     @classmethod
@@ -121,11 +121,11 @@ class AccountLimits:
                 )
 
     def owning(self, changes: Limits) -> "AccountLimits":
-        """With changes by the owner."""
+        """Limits with changes by the owner."""
         return replace(self, own=replace(self.own, **changes.given()))
 
     def granting(self, changes: Limits) -> "AccountLimits":
-        """With changes by an administrator, whatever the owner chose before."""
+        """Limits with changes by an administrator, regardless of the owner's choice before."""
         freed = dict.fromkeys(changes.given())
         return AccountLimits(replace(self.granted, **changes.given()), replace(self.own, **freed))
 

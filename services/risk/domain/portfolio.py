@@ -98,7 +98,7 @@ class Portfolio:
         self._fresh = {}
 
     def complete_snapshot(self) -> None:
-        """From now on the new accounts count."""
+        """End a snapshot: its accounts replace the old ones."""
         if self._fresh is None:
             return
         old, self._accounts, self._fresh = self._accounts, self._fresh, None
@@ -223,16 +223,16 @@ class Portfolio:
         return position.average_price if position.last_price is None else position.last_price
 
     def notional(self, account: AccountExposure, symbol: str, long: bool) -> Decimal:
-        """Of one position: price × quantity × contract size; 0 where the size is not known (see `unsized`)."""
+        """Notional of one position: price × quantity × contract size; 0 where the size is not known (see `unsized`)."""
         quantity = account.positions[symbol, long].quantity
         return quantity * self.price_of(account, symbol, long) * self.prices.sizes.get(symbol, ZERO)
 
     def gross_notional(self, account: AccountExposure) -> Decimal:
-        """Of all positions."""
+        """Notional of all positions."""
         return sum((abs(self.notional(account, symbol, long)) for symbol, long in account.positions), ZERO)
 
     def unrealized_pnl(self, account: AccountExposure, symbol: str, long: bool) -> Decimal:
-        """Of one position at the last price; as trading last sent it where price or size are not known."""
+        """Unrealised result of one position at the last price; trading's own where price or size are not known."""
         position = account.positions[symbol, long]
         last, size = self.prices.last(account.market, symbol), self.prices.sizes.get(symbol)
         if last is None or size is None:
@@ -241,12 +241,12 @@ class Portfolio:
         return move if long else -move
 
     def total_pnl(self, account: AccountExposure) -> Decimal:
-        """Since the account was opened: realised and unrealised, less commission."""
+        """Result since the account was opened: realised and unrealised, less commission."""
         unrealized = sum((self.unrealized_pnl(account, symbol, long) for symbol, long in account.positions), ZERO)
         return account.realized_pnl - account.commission + unrealized
 
     def daily_pnl(self, account: AccountExposure) -> Decimal:
-        """Since the trading day began."""
+        """Result since the trading day began."""
         return self.total_pnl(account) - self._day_of(account).baseline
 
     # The day ----------------------------------------------------------------------------------------------------

@@ -32,7 +32,7 @@ class RestingOrders:
         insort(self._sides.setdefault(side, []), (price, order_id))
 
     def drop(self, order_id: str, *, replacing: bool = False) -> None:
-        """It rests no more."""
+        """Remove an order that rests no more."""
         place = self._places.pop((order_id, replacing), None)
         if place is not None:
             side, price = place

@@ -58,7 +58,7 @@ class Checkpointer:
             await self.save()
 
     def save_soon(self) -> None:
-        """Something happened that a restart must not forget."""
+        """Schedule a checkpoint: a restart must not forget what has changed."""
         self._soon.set()
 
     async def save(self) -> None:

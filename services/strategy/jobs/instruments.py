@@ -12,7 +12,7 @@ from services.kernel.errors import NotFound
 from services.quant.backtest.job import TICK, BacktestJob
 
 DEFAULTS = BacktestJob(class_name="", symbol="any.ANY", interval=TICK)
-"""As `redfire backtest` has them."""
+"""Defaults, those of `redfire backtest`."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -98,7 +98,7 @@ class Setup:
     search: Search | None = None
 
     def backtest_job(self) -> BacktestJob:
-        """As the library takes it. Raises BacktestError."""
+        """The job of the backtest library. Raises: BacktestError."""
         return BacktestJob(
             class_name=self.class_name,
             symbol=self.symbol,
@@ -116,7 +116,7 @@ class Setup:
         )
 
     def to_json(self) -> dict[str, Any]:
-        """For the database and for workers."""
+        """JSON for the database and for workers."""
         amounts = {name: str(getattr(self, name)) for name in _AMOUNTS}
         times = {name: (time.isoformat() if (time := getattr(self, name)) else None) for name in _TIMES}
         search = None
@@ -160,7 +160,7 @@ class Progress:
 
     @property
     def left_s(self) -> float | None:
-        """Until the end, if it goes on at this pace; None where nothing is known yet."""
+        """Seconds until the end, if it goes on at this pace; None where nothing is known yet."""
         if not self.total or not self.done:
             return None
         return (self.elapsed_s - self.prepared_s) * max(self.total - self.done, 0) / self.done

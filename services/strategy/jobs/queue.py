@@ -14,7 +14,7 @@ class FairQueue:
         self._turn = 0
 
     def add(self, owner: str, job_id: str) -> None:
-        """To the end of the owner's jobs. One who had none waiting comes after those who are waiting already."""
+        """Append to the owner's jobs. An owner who had none waiting comes after those who are waiting already."""
         if owner not in self._waiting:
             self._waiting[owner] = deque()
             self._turn += 1

@@ -107,7 +107,7 @@ class JobRepository:
         return jobs[:limit]
 
     async def known(self, job_ids: Collection[str]) -> set[str]:
-        """Those of these ids that are jobs."""
+        """Ids, of these, that are jobs."""
         ids = list(job_ids)
         known: set[str] = set()
         # Databases take so many parameters of a statement and no more.

@@ -44,25 +44,25 @@ class TooManyJobs(ResourceExhausted):
 
 
 class JobEnded(FailedPrecondition):
-    """It has ended already."""
+    """The job has ended already."""
 
     reason = Reason.JOB_ENDED
 
 
 class JobNotFinished(FailedPrecondition):
-    """It has not finished: there is nothing to read yet."""
+    """The job has not finished: there is nothing to read yet."""
 
     reason = Reason.JOB_NOT_FINISHED
 
 
 class EmptyDateRange(Invalid):
-    """There is nothing between these dates."""
+    """No data lie between these dates."""
 
     reason = Reason.EMPTY_DATE_RANGE
 
 
 class DatasetNotFound(NotFound):
-    """There is no such data in the store."""
+    """The data are not in the store."""
 
     reason = Reason.DATASET_NOT_FOUND
 

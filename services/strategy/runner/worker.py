@@ -45,7 +45,7 @@ class Worker:
         self._changed = asyncio.Event()
 
     async def run(self) -> None:
-        """Until the service says that it is over; then strategies leave the market in order."""
+        """Serve until the service ends the stream; then strategies leave the market in order."""
         helpers = [asyncio.create_task(self._beat()), asyncio.create_task(self._report_until_cancelled())]
         try:
             await self._follow()

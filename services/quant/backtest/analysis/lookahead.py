@@ -30,10 +30,10 @@ from services.quant.sdk.strategy_class import Family, family_of
 
 AT_SIGNALS = 16
 ELSEWHERE = 4
-"""At how many rows the data are cut: with signals, and spread over all."""
+"""Numbers of rows at which the data are cut: with signals, and spread over all."""
 MORE_ROWS = 4_000_000
 MORE = 200
-"""After look-ahead was found, so many rows are played again, at most so often, to find more signals that change."""
+"""Rows played again after look-ahead was detected, and times at most, to detect more signals that change."""
 SHOWN = 50
 """Changed signals that are listed one by one."""
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)

@@ -14,7 +14,7 @@ _TAIL = 0.05
 
 
 def extra_statistics(job: BacktestJob, days: Sequence[Day], fills: Sequence[Fill]) -> dict[str, float | int]:
-    """Everything that is not in vnpy's calculate_statistics, by name; every value is finite, 0 where there is none.
+    """Statistics that vnpy's calculate_statistics lacks, by name; every value is finite, 0 where there is none.
 
     Returns and ratios are of the daily logarithmic returns, as vnpy's Sharpe ratio is; percentages are 0 … 100. Like
     vnpy, ratios are 0 for a run whose balance fell to 0 or below.
@@ -51,7 +51,7 @@ def _of_returns(job: BacktestJob, days: Sequence[Day]) -> dict[str, float | int]
 
 
 def _of_trips(trips: Iterable[RoundTrip]) -> dict[str, float | int]:
-    """Of round trips, after commission and slippage, in currency; a trip of exactly 0 is neither a win nor a loss.
+    """Statistics of round trips after commission and slippage, in currency; a trip of exactly 0 is no win and no loss.
 
     win_rate: wins among all, in percent. profit_factor: sum of the wins over the sum of the losses, 0 when there is
     no loss. average_trade: mean of all. largest_loss and average_loss are negative. max_consecutive_losses: the

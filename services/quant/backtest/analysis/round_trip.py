@@ -31,7 +31,7 @@ class RoundTrip:
 
     @property
     def holding_hours(self) -> float:
-        """From the opening to the closing by the calendar, nights and holidays included."""
+        """Hours from the opening to the closing by the calendar, nights and holidays included."""
         return (self.close_time - self.open_time).total_seconds() / 3600
 
 

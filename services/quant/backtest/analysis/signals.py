@@ -31,7 +31,7 @@ class Signals:
         return len(self.time_us)
 
     def until(self, time_us: int) -> "Signals":
-        """Those up to a time, included."""
+        """Signals up to a time, included."""
         count = int(np.searchsorted(self.time_us, time_us, side="right"))
         columns = (self.time_us, self.kinds, self.prices, self.volumes)
         return Signals(self.names, *(column[:count] for column in columns))  # type: ignore[arg-type]

@@ -15,7 +15,7 @@ BAR_VALUES = ("open", "high", "low", "close", "volume", "turnover", "open_intere
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """Something odd in the data: `kind` is gap, duplicate, disorder, malformed, jump, zero_price or the like."""
+    """An anomaly in the data: `kind` is gap, duplicate, disorder, malformed, jump, zero_price or the like."""
 
     kind: str
     count: int

@@ -286,7 +286,7 @@ class BacktestBroker:
         self._core.write_log(message)
 
     def changed(self) -> None:
-        """Nobody watches."""
+        """Do nothing: a backtest has no observers."""
 
     # Objects that the strategy gets.
 

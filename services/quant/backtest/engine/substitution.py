@@ -18,8 +18,8 @@ _active: list[Variant] = []
 
 @contextmanager
 def substituted(build: Variant | None = None) -> Iterator[Variant]:
-    """Our classes in the place of vnpy's. Also to be used around the import of strategies: those of their classes that
-    derive from ArrayManager then derive from ours."""
+    """Put our classes in the place of vnpy's. Also to be used around the import of strategies: those of their classes
+    that derive from ArrayManager then derive from ours."""
     build = build or variant()
     if _active:  # in another: its classes are there already
         yield _active[-1]

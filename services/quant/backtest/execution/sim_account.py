@@ -57,7 +57,7 @@ class Terms:
         )
 
     def commission(self, price: Decimal, quantity: Decimal, closed_today: Decimal = _ZERO) -> Decimal:
-        """Of a trade of which `closed_today` closes what was opened on the same trading day."""
+        """Commission of a trade of which `closed_today` closes what was opened on the same trading day."""
         unit = abs(price * self.contract_size)
         usual = quantity - closed_today
         paid = usual * (unit * self.commission_rate + self.commission_fixed)
@@ -68,7 +68,7 @@ class Terms:
         return self.today_first and self.commission(price, _ONE, _ONE) <= self.commission(price, _ONE)
 
     def margin(self, price: Decimal, quantity: Decimal) -> Decimal:
-        """Of so many contracts at this price."""
+        """Margin of so many contracts at this price."""
         return abs(price * quantity * self.contract_size * self.margin_rate).quantize(_SCALE)
 
 
@@ -167,7 +167,7 @@ class SimAccount:
         position.frozen_yesterday += order.yesterday
 
     def release(self, order: Held) -> None:
-        """It is over: nothing is held any more."""
+        """Release all that the order holds."""
         self.frozen -= order.money
         position = self._closed_by(order)
         position.frozen_today -= order.today

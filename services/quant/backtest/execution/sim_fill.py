@@ -61,7 +61,7 @@ class SimFee:
     paid: list[float] = field(default_factory=list)
 
     def commission(self, price: float, volume: float, turnover: float, offset: str, number: int) -> float:
-        """Of the trade with this number, from 1."""
+        """Commission of the trade with this number, from 1."""
         return self.paid[number - 1]
 
 
@@ -121,7 +121,7 @@ class SimFill:
             self._bar_row(core, row)
 
     def settle(self, core: Any) -> None:
-        """On ticks orders arrive now; on bars only cancels do."""
+        """Process what was sent on this row: on ticks orders and cancels, on bars cancels only."""
         if self._ticks:
             fills, self._fills = self._fills, []
             for fill in fills:

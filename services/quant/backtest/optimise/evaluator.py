@@ -131,7 +131,7 @@ class Evaluator:
 
 
 def _portable(result: BacktestResult) -> BacktestResult:
-    """Without what was made for this process only, and without its logs."""
+    """The result without what was made for this process only, and without its logs."""
     return replace(result, trades=tuple(result.trades), days=tuple(result.days), logs=())
 
 

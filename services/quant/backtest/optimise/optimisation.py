@@ -20,7 +20,7 @@ from services.quant.sdk.strategy_class import ClassDescription
 
 METHODS = ("grid", "genetic")
 MOST_POINTS = 1_000_000
-"""Of a grid: more would fill the memory before they are done."""
+"""Points of a grid at most: more would fill the memory before they are done."""
 
 OnProgress: TypeAlias = Callable[[Progress], None]
 ShouldStop: TypeAlias = Callable[[], bool]

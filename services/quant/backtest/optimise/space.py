@@ -12,7 +12,7 @@ from services.quant.sdk.strategy_class import ClassDescription, Parameter
 
 Value: TypeAlias = int | float | str | bool
 MOST_VALUES = 1_000_000
-"""Of one axis: more is a mistyped step, and would fill the memory before anything runs."""
+"""Values of one axis at most: more is a mistyped step, and would fill the memory before anything runs."""
 
 _WHOLE = re.compile(r"[+-]?\d+")
 _WORDS: Mapping[str, bool] = {"true": True, "false": False}

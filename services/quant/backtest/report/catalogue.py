@@ -11,7 +11,7 @@ import yaml
 from services.quant.backtest.job import BacktestError
 
 LANGUAGES = ("en", "zh")
-"""In the order in which texts.yaml and statistics.yaml have them."""
+"""Languages in the order of texts.yaml and statistics.yaml."""
 
 _HERE = Path(__file__).parent
 
@@ -33,7 +33,7 @@ class Statistic:
 
 @dataclass(frozen=True, slots=True)
 class Catalogue:
-    """Everything that a page says, in one language."""
+    """Texts of a page in one language."""
 
     language: str
     texts: Mapping[str, str]

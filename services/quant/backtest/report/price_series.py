@@ -112,7 +112,7 @@ class _Rows:
         return cls(time_ns, (close, close, close, close), zone, daily=True)
 
     def reduced(self, limit: int) -> tuple["_Rows", int]:
-        """At most `limit` rows: each stands for the returned number of rows in a row."""
+        """Rows, at most `limit`: each stands for the returned number of consecutive rows."""
         count = len(self.time_ns)
         group = -(-count // limit)
         if group <= 1:

@@ -79,7 +79,7 @@ class JobFolder:
         self.part.rename(self.path)
 
     def delete(self) -> None:
-        """Everything of this job."""
+        """Delete all files of this job."""
         for folder in (self.part, self.path):
             if folder.is_symlink():
                 folder.unlink()

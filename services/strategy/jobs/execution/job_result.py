@@ -30,7 +30,7 @@ class _Point(_Part):
 
 
 class JobResult(_Part):
-    """Of a backtest all but `best` and `point_count`, of an optimisation these two."""
+    """Result of a job: of a backtest all but `best` and `point_count`, of an optimisation these two."""
 
     statistics: Scalars = {}
     diagnostics: list[Line] = Field(default=[], max_length=200)

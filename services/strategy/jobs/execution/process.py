@@ -26,7 +26,7 @@ _DISK_S = 1.0
 _FILES = 10_000
 _ROUNDS = 10
 _MARK = "REDFIRE_JOB"
-"""In the environment of a job's process and of all that it starts: the job's folder."""
+"""Environment variable of a job's process and of all that it starts: the job's folder."""
 
 
 @dataclass(frozen=True, slots=True)

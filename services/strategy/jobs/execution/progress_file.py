@@ -17,7 +17,7 @@ class ProgressFile:
             self._memory = mmap.mmap(file.fileno(), _NUMBERS.size)
 
     def write(self, done: int, total: int) -> None:
-        """So many of so many are done."""
+        """Write that `done` of `total` are done."""
         _NUMBERS.pack_into(self._memory, 0, done, total)
 
     def close(self) -> None:

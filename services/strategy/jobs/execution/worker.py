@@ -43,7 +43,7 @@ class CapturedOutput:
         return len(text)
 
     def flush(self) -> None:
-        """Nothing waits."""
+        """Do nothing: nothing is buffered."""
 
     def lines(self) -> list[str]:
         """The captured output, line by line."""
