@@ -33,7 +33,7 @@ PASSWORD = "correct-Horse-9"
 
 
 class FakeService:
-    """A line of the registry whose servicers are made in a test: `FakeService(lambda process: [Servicer()])`.
+    """A line of the registry whose servicers are made in a test: `FakeService(lambda context: [Servicer()])`.
 
     Services of the same package that the test does not make are there, since the host insists, and fail.
     """

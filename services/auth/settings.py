@@ -17,10 +17,10 @@ class AuthSettings(Section):
     section: ClassVar[str] = "auth"
 
     access_token_s: int = Field(
-        default=86_400, ge=10, le=LONGEST_ACCESS_TOKEN_S, description="How long an access token is good, seconds."
+        default=86_400, ge=10, le=LONGEST_ACCESS_TOKEN_S, description="Life of an access token, seconds."
     )
     refresh_token_s: int = Field(
-        default=30 * 86_400, ge=10, le=400 * 86_400, description="How long a refresh token is good, seconds."
+        default=30 * 86_400, ge=10, le=400 * 86_400, description="Life of a refresh token, seconds."
     )
     keys_dir: Path | None = Field(default=None, description="The folder of the signing keys; DATA_DIR/auth/keys.")
     login_free_failures: int = Field(

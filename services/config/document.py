@@ -62,7 +62,7 @@ def _parse_json(text: str) -> Json:
         mapping = dict(pairs)
         if len(mapping) < len(pairs):
             twice = next(key for key, _ in pairs if sum(key == other for other, _ in pairs) > 1)
-            raise InvalidDocument(f"the key {twice!r} is there twice")
+            raise InvalidDocument(f"the key {twice!r} is given twice")
         return mapping
 
     def refuse(constant: str) -> Json:
@@ -140,7 +140,7 @@ class _Reader(yaml.CSafeLoader):
             if key_node.value == "<<" and not key_node.style:
                 raise InvalidDocument("merge keys (<<) are not read; write the values out")
             if isinstance(key_node.value, str) and key_node.value in seen:
-                raise InvalidDocument(f"the key {key_node.value!r} is there twice")
+                raise InvalidDocument(f"the key {key_node.value!r} is given twice")
             if isinstance(key_node.value, str):
                 seen.add(key_node.value)
         return cast(dict[Any, Any], super().construct_mapping(node, deep))

@@ -73,7 +73,7 @@ class ConfigRepository:
         try:
             await self._session.flush()
         except IntegrityError:
-            raise Aborted("somebody else wrote this value at the same time") from None
+            raise Aborted("another caller wrote this value at the same time") from None
 
     async def find_schema(self, service_name: str, key: str) -> dict[str, Json] | None:
         """The JSON schema that was set for a key."""

@@ -13,7 +13,9 @@ class ConfigSettings(Section):
     section: ClassVar[str] = "config"
 
     max_value_bytes: int = Field(default=65_536, gt=0, description="The most bytes of one value, written as JSON")
-    heartbeat_s: float = Field(default=10.0, gt=0, description="How long a stream of changes may be silent")
+    heartbeat_s: float = Field(
+        default=10.0, gt=0, description="Silence of a stream of changes before a heartbeat, seconds"
+    )
     watch_buffer: int = Field(
         default=10_000, gt=0, description="Changes kept for a subscriber before it is ended as too slow"
     )

@@ -15,10 +15,13 @@ class StrategySettings(Section):
 
     strategies_dir: Path | None = Field(default=None, description="A folder of the user's own strategy files (*.py).")
     callback_timeout_s: float = Field(
-        default=5.0, gt=0, le=3600, description="How long a strategy's callback may run before its worker is killed."
+        default=5.0,
+        gt=0,
+        le=3600,
+        description="Run time of a strategy's callback at most, seconds; then its worker is killed.",
     )
     import_timeout_s: float = Field(
-        default=30.0, gt=0, le=3600, description="How long importing a strategy file may take."
+        default=30.0, gt=0, le=3600, description="Time to import a strategy file at most, seconds."
     )
     worker_memory_bytes: int = Field(
         default=1 << 30, ge=64 << 20, description="Resident memory at which a worker is killed."
@@ -27,7 +30,10 @@ class StrategySettings(Section):
     max_running: int = Field(default=200, ge=1, le=1000, description="Strategies that may run at the same time.")
     log_lines: int = Field(default=1000, ge=10, le=100_000, description="Lines of its log that a strategy keeps.")
     stop_timeout_s: float = Field(
-        default=6.0, gt=0, le=60, description="How long StopStrategy waits for the end before it answers STOPPING."
+        default=6.0,
+        gt=0,
+        le=60,
+        description="Time that StopStrategy waits for the end before it answers STOPPING, seconds.",
     )
     max_backtests: int = Field(
         default=0,
@@ -39,7 +45,7 @@ class StrategySettings(Section):
         default=100, ge=1, le=10_000, description="Backtests and optimisations of a user that may wait."
     )
     backtest_timeout_s: float = Field(
-        default=1800.0, gt=0, le=86400 * 7, description="How long a backtest may run before it is killed."
+        default=1800.0, gt=0, le=86400 * 7, description="Run time of a backtest at most, seconds; then it is killed."
     )
     backtest_memory_bytes: int = Field(
         default=2 << 30,
@@ -47,7 +53,7 @@ class StrategySettings(Section):
         description="Resident memory at which a backtest is killed; of an optimisation, for each of its processes.",
     )
     backtest_result_bytes: int = Field(
-        default=256 << 20, ge=1 << 20, description="How large the files may be that a backtest leaves."
+        default=256 << 20, ge=1 << 20, description="Size of a backtest's result files at most, bytes."
     )
     backtest_keep_days: float = Field(
         default=90.0, gt=0, le=36500, description="Days after which an ended backtest or optimisation is deleted."
@@ -59,7 +65,10 @@ class StrategySettings(Section):
         description="Ended backtests and optimisations that a user keeps; beyond, the oldest are deleted.",
     )
     optimization_timeout_s: float = Field(
-        default=14400.0, gt=0, le=86400 * 30, description="How long an optimisation may run before it is killed."
+        default=14400.0,
+        gt=0,
+        le=86400 * 30,
+        description="Run time of an optimisation at most, seconds; then it is killed.",
     )
     optimization_workers: int = Field(
         default=0, ge=0, le=1024, description="Processes of an optimisation; 0: one for each core."

@@ -32,5 +32,5 @@ def parse_phone(text: str, field: str = "phone") -> str:
     except phonenumbers.NumberParseException:
         raise Invalid("a phone number with a leading + and the country's code is expected", field=field) from None
     if not phonenumbers.is_valid_number(number):
-        raise Invalid("there is no such phone number", field=field)
+        raise Invalid("the phone number does not exist", field=field)
     return str(phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164))

@@ -57,7 +57,7 @@ async def test_names_that_nobody_can_have_are_wrong_like_others(p: Platform):
         assert (await refused(login(p, name))).reason == Reason.INVALID_CREDENTIALS
 
 
-async def test_a_suspended_user_hears_of_it_only_with_the_right_password(p: Platform):
+async def test_a_suspended_user_learns_of_it_only_with_the_right_password(p: Platform):
     alice = await p.user("alice")
     admin = await p.admin()
     await admin.stub(UserServiceStub).SetUserStatus(

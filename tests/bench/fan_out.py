@@ -121,7 +121,7 @@ def subscribe(address: str, token: str) -> None:
 async def measure(subscribers: int, count: int, rate: float, limit_s: float) -> dict[str, Any]:
     """One run of the market service with N subscriber processes."""
     engine = BenchEngine(count, rate)
-    async with platform("market", fakes={"engine": FakeService(lambda process: [engine])}) as running:
+    async with platform("market", fakes={"engine": FakeService(lambda context: [engine])}) as running:
         user = running.identity(role="user")
         address = running.host.address
         while not engine.queues:

@@ -187,7 +187,7 @@ def test_items_are_unique_where_no_two_are_the_same_json() -> None:
 
 
 @pytest.mark.timeout(20)
-def test_a_pattern_that_would_take_for_ever_takes_no_time() -> None:
+def test_a_pattern_of_exponential_time_takes_no_time() -> None:
     schema = {"type": "string", "pattern": "^(a+)+$"}
     require_schema(schema)
     require_valid(schema, "a" * 60_000)

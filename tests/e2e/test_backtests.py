@@ -116,7 +116,7 @@ def test_the_same_by_grpc_with_the_report_in_one_message(home, alice):
         assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
 
 
-def test_cancel_leaves_no_process_and_the_watcher_hears_of_it(home, alice):
+def test_cancel_leaves_no_process_and_the_watcher_receives_it(home, alice):
     made = create(alice, className="Sleeper", parameters={"sleep_s": 0.05})
     path = f"{PATH}/{made['backtestId']}"
     until(lambda: running_now(alice, made["backtestId"]), timeout_s=30)

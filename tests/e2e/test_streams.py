@@ -169,7 +169,7 @@ def fast(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
 
 
 @pytest.mark.timeout(90)
-def test_a_slow_reader_is_told_where_to_go_on_and_loses_nothing(fast):
+def test_a_slow_reader_gets_the_position_to_resume_from_and_loses_nothing(fast):
     trader = fast.register("slow")
     symbols = [i["symbol"] for i in trader.get("/api/market/instruments").json()["instruments"]]
     metadata = [("authorization", f"Bearer {trader.token}")]

@@ -59,7 +59,7 @@ async def test_a_forged_token_is_refused_whatever_else_is_sent(backend: Backend,
     assert not backend.arrived
 
 
-async def test_an_expired_token_is_told_from_a_wrong_one(backend: Backend, http: httpx.AsyncClient) -> None:
+async def test_an_expired_token_is_distinguished_from_a_wrong_one(backend: Backend, http: httpx.AsyncClient) -> None:
     answer = await http.get(PATH, headers=backend.bearer(exp=1_600_000_000))
     assert answer.status_code == 401
     assert reason_of(answer) == "TOKEN_EXPIRED"

@@ -61,7 +61,9 @@ async def test_a_user_cannot_take_another_ones_id_into_the_query(whole: Platform
     assert answer.status_code == 400
 
 
-async def test_no_bad_request_is_a_fault_of_ours(whole: Platform, http: httpx.AsyncClient, contract: Contract) -> None:
+async def test_no_bad_request_is_an_internal_error(
+    whole: Platform, http: httpx.AsyncClient, contract: Contract
+) -> None:
     """As an administrator, whom no permission stops before the services' own rules."""
     wrong: list[str] = []
     statuses: Counter[int] = Counter()

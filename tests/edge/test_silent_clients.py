@@ -1,4 +1,4 @@
-"""A client whose machine or line is gone closes nothing: its streams end all the same, and with them its lease."""
+"""A client whose machine or network is gone closes nothing: its streams end all the same, and with them its lease."""
 
 import asyncio
 import contextlib
@@ -20,15 +20,15 @@ METHOD = "/redfire.market.v1.MarketService/StreamTicks"
 SILENCE_S = 2
 
 
-class Line:
-    """A line to a server that can go dead: nothing passes any more, and neither end is notified."""
+class Proxy:
+    """A proxy to a server that can go dead: nothing passes any more, and neither end is notified."""
 
     def __init__(self, address: str) -> None:
         self._host, _, self._port = address.rpartition(":")
         self._dead = False
         self._writers: list[asyncio.StreamWriter] = []
 
-    async def __aenter__(self) -> "Line":
+    async def __aenter__(self) -> "Proxy":
         self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
         self.address = f"127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
         return self
@@ -84,8 +84,8 @@ async def test_a_dead_line_ends_the_stream_of_a_grpc_client_and_a_quiet_one_does
     ticks = Ticks(backend, 1, 0.2)
     async with (
         watched(backend, tmp_path) as envoy,
-        Line(envoy.address) as line,
-        grpc.aio.insecure_channel(line.address) as channel,
+        Proxy(envoy.address) as proxy,
+        grpc.aio.insecure_channel(proxy.address) as channel,
     ):
         metadata = [(name, value) for name, value in backend.bearer().items()]
         call = channel.unary_stream(METHOD)(b"", metadata=metadata)
@@ -93,7 +93,7 @@ async def test_a_dead_line_ends_the_stream_of_a_grpc_client_and_a_quiet_one_does
         while time.monotonic() < began + 2 * SILENCE_S:
             assert await call.read()  # it answers pings, and says nothing else
         assert not ticks.left.is_set()
-        line.die()
+        proxy.die()
         await asyncio.wait_for(ticks.left.wait(), 6 * SILENCE_S)
 
 

@@ -16,7 +16,7 @@ from tests.engine.running import complete, engine_at, is_status, reason_of, send
 from tests.waiting import until
 
 
-async def test_an_order_is_taken_filled_in_parts_and_its_fills_are_unique_for_ever(front, tmp_path):
+async def test_an_order_is_taken_filled_in_parts_and_its_fill_ids_are_never_reused(front, tmp_path):
     async with engine_at(front, tmp_path) as harness:
         order_id, venue_order_id = await send(harness)
         await harness.status(order_id, "NEW")
@@ -121,7 +121,7 @@ async def test_an_order_that_is_being_sent_is_not_taken_for_a_lost_one_of_the_sa
         assert list(state.uncertain_order_ids) == [lost]
 
 
-async def test_what_is_told_of_an_order_before_its_gateway_answers_is_ours_once_it_does(front, tmp_path, monkeypatch):
+async def test_reports_of_an_order_before_its_gateway_answers_are_ours_once_it_does(front, tmp_path, monkeypatch):
     monkeypatch.setattr(vnpy_venue, "_ANSWER_S", 0.05)
     async with engine_at(front, tmp_path, send_timeout_s=30) as harness:
         front.answers.clear()
@@ -275,7 +275,7 @@ async def trades_of_day(harness, count):
     return state if len(state.trades) == count else None
 
 
-async def test_a_cut_line_is_told_and_what_happened_meanwhile_comes_after_it_stands(front, tmp_path):
+async def test_a_lost_connection_is_reported_and_what_happened_meanwhile_follows_the_reconnect(front, tmp_path):
     async with engine_at(front, tmp_path) as harness:
         order_id, venue_order_id = await send(harness)
         await harness.status(order_id, "NEW")
@@ -299,7 +299,7 @@ async def test_a_cut_line_is_told_and_what_happened_meanwhile_comes_after_it_sta
         )
 
 
-async def test_answers_that_were_lost_are_found_when_the_flow_is_told_again(front, tmp_path):
+async def test_answers_that_were_lost_are_recovered_when_the_flow_is_resent(front, tmp_path):
     async with engine_at(front, tmp_path) as harness:
         order_id, _ = await send(harness, quantity="1")
         front.fill(next(order for order in front.orders.values() if order.volume == 1), 1)
@@ -366,7 +366,7 @@ async def test_contracts_that_come_late_leave_the_answer_incomplete(front, tmp_p
         assert [o.venue_order_id for o in (await harness.state(order_id, gateway="CTP")).orders] == [venue_order_id]
 
 
-async def test_account_reports_are_told(front, tmp_path):
+async def test_account_reports_are_published(front, tmp_path):
     async with engine_at(front, tmp_path) as harness:
         account = await until(lambda: [m.account for m in harness.events if m.HasField("account")])
         assert (account[0].venue_account_id, account[0].balance) == ("123456", "10000000")
@@ -374,7 +374,7 @@ async def test_account_reports_are_told(front, tmp_path):
         assert [(a.gateway_name, a.available) for a in state.accounts] == [("CTP", "10000000")]
 
 
-async def test_what_the_gateways_keep_is_told(front, tmp_path):
+async def test_the_gateways_state_is_reported(front, tmp_path):
     async with engine_at(front, tmp_path) as harness:
         real, sim = await harness.gateway("CTP"), await harness.gateway("SIM")
         names = [common.TimeInForce.Name(lifetime) for lifetime in real.time_in_forces]

@@ -134,7 +134,7 @@ async def test_a_position_closed_by_hand_over_a_night_that_redfire_missed_leaves
         await flat_with_the_venues_cash(ctp_platform)
 
 
-async def test_a_fill_that_is_told_after_its_position_was_taken_over_is_booked_once(ctp_platform):
+async def test_a_fill_that_is_reported_after_its_position_was_taken_over_is_booked_once(ctp_platform):
     front = ctp_platform.front
     await ctp_platform.go("2026-11-26 21:05")
     async with ctp_platform.open():

@@ -225,7 +225,7 @@ async def test_the_engines_span_joins_the_orders_trace(front, tmp_path):
         assert span.attributes["venue_order_id"]
 
 
-async def test_positions_are_told_with_todays_and_yesterdays_and_no_more_often_than_they_change(front, tmp_path):
+async def test_positions_are_published_with_todays_and_yesterdays_and_no_more_often_than_they_change(front, tmp_path):
     async with engine_at(front, tmp_path) as harness:
         front.holdings["rb2701", ctp.BUY].yesterday = 3
         _, venue_order_id = await send(harness, symbol="m2701.DCE", price="2900")

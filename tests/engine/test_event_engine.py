@@ -59,7 +59,7 @@ async def test_what_a_gateways_thread_puts_arrives_too(bridge):
     assert ticks == list(range(100))
 
 
-async def test_thousands_of_contracts_told_at_once_leave_the_loop_to_others_in_between(bridge):
+async def test_thousands_of_contracts_sent_at_once_leave_the_loop_to_others_in_between(bridge):
     engine, ticks, contracts = bridge
     for number in range(5_000):
         engine.events.put(Event(EVENT_CONTRACT, number))

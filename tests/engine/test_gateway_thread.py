@@ -72,7 +72,7 @@ async def test_a_thread_that_hangs_is_given_up_with_its_gateway(gate):
     assert await hanging.future is True
 
 
-async def test_a_gateway_that_raises_is_heard_and_the_next_call_is_made():
+async def test_a_gateways_exception_reaches_its_caller_and_the_next_call_is_made():
     thread = GatewayThread("G")
 
     def fail():

@@ -81,7 +81,7 @@ async def test_the_rate_follows_its_setting():
     quotes = []
 
     async def capacity() -> None:
-        """Always."""
+        """Return at once: there is always capacity."""
 
     task = asyncio.create_task(feed.run(quotes.append, capacity))
     await asyncio.sleep(10.01)

@@ -144,7 +144,7 @@ async def test_symbols_tick_in_their_sessions_only(harness):
     seen: list[str] = []
 
     async def capacity() -> None:
-        """Always."""
+        """Return at once: there is always capacity."""
 
     feed = SimFeed(Catalogue.load().listed(), 7, harness.clock, lambda: 1000.0, hours=harness.hours)
     task = asyncio.create_task(feed.run(lambda quote: seen.append(quote.symbol), capacity))

@@ -27,7 +27,7 @@ async def test_a_gateways_error_that_is_no_utf8_ends_nobodys_stream(tmp_path):
         await harness.status(order_id, "FILLED")
 
 
-async def test_a_gateways_bad_words_are_told_readably_and_the_streams_go_on(front, tmp_path):
+async def test_a_gateways_bad_text_is_reported_readably_and_the_streams_go_on(front, tmp_path):
     front.garbled = True
     async with engine_at(front, tmp_path) as harness:
         front.disconnect()

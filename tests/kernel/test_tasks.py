@@ -55,7 +55,7 @@ async def test_an_outer_limit_ends_what_an_inner_one_allows():
     assert await limited(0.01, inner()) == "too late"
 
 
-async def test_an_event_that_is_set_in_time_is_told_from_one_that_is_not():
+async def test_an_event_that_is_set_in_time_is_distinguished_from_one_that_is_not():
     event = asyncio.Event()
     assert not await wait_for_event(event, 0.01)
     asyncio.get_running_loop().call_soon(event.set)

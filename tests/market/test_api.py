@@ -55,7 +55,7 @@ async def running(
     engine: FakeEngine | None = None, data_dir: Path | None = None, **settings: Any
 ) -> AsyncIterator[Market]:
     engine = engine or FakeEngine()
-    fakes = {"engine": FakeService(lambda process: [engine])}
+    fakes = {"engine": FakeService(lambda context: [engine])}
     async with platform("market", fakes=fakes, settings={"market": settings}, data_dir=data_dir) as running_platform:
         market = Market(running_platform, engine)
         await market.ready()
@@ -218,7 +218,7 @@ async def test_a_bad_request_for_a_stream_is_invalid(market: Market, fields: dic
     assert violations
 
 
-async def test_the_engine_may_go_away_and_come_back_and_what_was_lost_is_told(market: Market) -> None:
+async def test_the_engine_may_go_away_and_come_back_and_what_was_lost_is_reported(market: Market) -> None:
     await market.send(tick(1))
     call = market.stub.StreamTicks(pb.StreamTicksRequest(symbols=[SYMBOL]))
     await call.read()

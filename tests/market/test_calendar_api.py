@@ -59,7 +59,7 @@ class Served:
 @pytest.fixture
 async def served() -> AsyncIterator[Served]:
     clock = ManualClock(at("2026-11-24 16:50"))
-    fakes = {"engine": FakeService(lambda process: [FakeEngine()])}
+    fakes = {"engine": FakeService(lambda context: [FakeEngine()])}
     async with platform("market", fakes=fakes, clock=clock) as running:
         served = Served(running, clock)
         await until(lambda: _knows(served))
@@ -242,7 +242,7 @@ async def test_a_beating_stream_asks_the_calendar_only_when_something_may_have_c
 
 
 async def test_streams_end_with_the_reason_when_the_service_stops() -> None:
-    fakes = {"engine": FakeService(lambda process: [FakeEngine()])}
+    fakes = {"engine": FakeService(lambda context: [FakeEngine()])}
     clock = ManualClock(at("2026-11-24 16:50"))
     async with platform("market", fakes=fakes, clock=clock) as running:
         served = Served(running, clock)
@@ -256,7 +256,7 @@ async def test_streams_end_with_the_reason_when_the_service_stops() -> None:
 
 
 async def test_no_more_streams_are_open_than_the_setting_allows() -> None:
-    fakes = {"engine": FakeService(lambda process: [FakeEngine()])}
+    fakes = {"engine": FakeService(lambda context: [FakeEngine()])}
     clock = ManualClock(at("2026-11-24 16:50"))
     async with platform("market", fakes=fakes, clock=clock, settings={"market": {"max_streams": 1}}) as running:
         served = Served(running, clock)

@@ -185,7 +185,7 @@ async def test_what_leaves_the_ring_while_a_stream_catches_up_becomes_a_gap(hub:
     await reader.stop()
 
 
-async def test_a_jump_of_upstream_is_told_as_a_gap_in_its_place(hub: Hub[pb.Tick]) -> None:
+async def test_a_jump_of_upstream_is_sent_as_a_gap_in_its_place(hub: Hub[pb.Tick]) -> None:
     reader = lossless(hub)
     await reader.next()
     publish(hub, tick(1), tick(2), tick(6), tick(7))
@@ -195,7 +195,7 @@ async def test_a_jump_of_upstream_is_told_as_a_gap_in_its_place(hub: Hub[pb.Tick
     assert [t.sequence for t in (await reader.next()).ticks] == [6, 7]
 
 
-async def test_a_tick_told_twice_is_delivered_once(hub: Hub[pb.Tick]) -> None:
+async def test_a_tick_sent_twice_is_delivered_once(hub: Hub[pb.Tick]) -> None:
     seen: list[int] = []
     hub.on_published(lambda frames, ticks: seen.extend(t.sequence for t in ticks))
     reader = lossless(hub).start()

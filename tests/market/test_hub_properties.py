@@ -41,7 +41,7 @@ steps = st.lists(
 
 @given(steps)
 @settings(max_examples=150, deadline=None)
-def test_whatever_happens_each_stream_is_contiguous_but_for_told_gaps(script: list[tuple[str, object]]) -> None:
+def test_whatever_happens_each_stream_is_contiguous_but_for_reported_gaps(script: list[tuple[str, object]]) -> None:
     async def play() -> None:
         hub: Hub[pb.Tick] = Hub(TickControlMessages(), 8)
         last = {SYMBOL: 0, OTHER: 0}

@@ -49,7 +49,7 @@ def test_clients_retry_just_what_may_be_repeated() -> None:
         assert ("timeout" in entry) == (rpc.policy.deadline_s is not None)
 
 
-def test_services_call_each_other_just_as_clients_are_told_to() -> None:
+def test_services_call_each_other_by_the_service_config_of_clients() -> None:
     config = json.loads((ROOT / "gen/service_config.json").read_text())
     own = service_config(rpc.policy for rpc in Contract(descriptor_set()).rpcs if rpc.policy.service == "trading")
     entries = [e for e in config["methodConfig"] if e["name"][0]["service"].startswith("redfire.trading.")]

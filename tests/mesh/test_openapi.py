@@ -48,6 +48,6 @@ def test_it_carries_comments_and_rules(document: dict[str, Any]) -> None:
     assert {"SIDE_BUY", "SIDE_SELL"} <= set(side["enum"])
 
 
-def test_streams_are_told_as_such(document: dict[str, Any]) -> None:
+def test_streams_are_documented_as_such(document: dict[str, Any]) -> None:
     content = document["paths"]["/api/market/ticks:stream"]["get"]["responses"]["200"]["content"]
     assert set(content) == {"application/json", "text/event-stream"}

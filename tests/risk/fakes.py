@@ -210,7 +210,7 @@ class FakeEngine(EngineServiceServicer):
 
 
 class Accounts(AccountServiceServicer):
-    """Not played."""
+    """The account service, of which no RPC is played."""
 
 
 def fakes(trading: Any = None) -> tuple[Any, Any, dict[str, FakeService]]:
@@ -220,8 +220,8 @@ def fakes(trading: Any = None) -> tuple[Any, Any, dict[str, FakeService]]:
         trading,
         market,
         {
-            "engine": FakeService(lambda process: [complete(FakeEngine)()]),
-            "market": FakeService(lambda process: [market]),
-            "trading": FakeService(lambda process: [trading, complete(Accounts)()], calls=["risk", "market"]),
+            "engine": FakeService(lambda context: [complete(FakeEngine)()]),
+            "market": FakeService(lambda context: [market]),
+            "trading": FakeService(lambda context: [trading, complete(Accounts)()], calls=["risk", "market"]),
         },
     )

@@ -88,7 +88,7 @@ def with_loss_limit() -> Risk:
     return risk
 
 
-def test_the_loss_is_told_once_and_stays_until_the_next_day() -> None:
+def test_the_loss_is_reported_once_and_stays_until_the_next_day() -> None:
     risk = with_loss_limit()
     risk.portfolio.apply_price(SYMBOLS[1], Decimal(100), 0, 20210104)
     for realized in ("-999", "-1000", "-1500", "0"):

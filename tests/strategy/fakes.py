@@ -138,7 +138,7 @@ class FakeMarket(market_pb2_grpc.MarketServiceServicer):
             queue.put_nowait(tick)
 
 
-class Book:
+class TradingState:
     """All the state of the fake trading service."""
 
     def __init__(self, market: FakeMarket) -> None:
@@ -240,35 +240,36 @@ class Book:
 class FakeOrders(order_service_pb2_grpc.OrderServiceServicer):
     """Orders fill at once when they cross the quote, and rest otherwise."""
 
-    def __init__(self, book: Book) -> None:
-        self.book = book
+    def __init__(self, trading_state: TradingState) -> None:
+        self.trading_state = trading_state
 
     async def CreateOrder(self, request: Any, call: Any) -> order_service_pb2.CreateOrderResponse:
-        if self.book.refuse:
-            raise FailedPrecondition("no funds", reason=Reason(self.book.refuse))
-        return order_service_pb2.CreateOrderResponse(order=self.book.accept(call.user_id, request))
+        if self.trading_state.refuse:
+            raise FailedPrecondition("no funds", reason=Reason(self.trading_state.refuse))
+        return order_service_pb2.CreateOrderResponse(order=self.trading_state.accept(call.user_id, request))
 
     async def CancelOrder(self, request: Any, call: Any) -> order_service_pb2.CancelOrderResponse:
-        return order_service_pb2.CancelOrderResponse(order=self.book.cancel(call.user_id, request.order_id))
+        return order_service_pb2.CancelOrderResponse(order=self.trading_state.cancel(call.user_id, request.order_id))
 
     async def GetOrder(self, request: Any, call: Any) -> order_service_pb2.GetOrderResponse:
-        return order_service_pb2.GetOrderResponse(order=self.book.orders[request.order_id])
+        return order_service_pb2.GetOrderResponse(order=self.trading_state.orders[request.order_id])
 
     async def ListOrders(self, request: Any, call: Any) -> order_service_pb2.ListOrdersResponse:
         orders = [
             order
-            for order in self.book.of_strategy(request.strategy_id)
-            if self.book.owners[order.order_id] == call.user_id and (self.book.is_open(order) or not request.open_only)
+            for order in self.trading_state.of_strategy(request.strategy_id)
+            if self.trading_state.owners[order.order_id] == call.user_id
+            and (self.trading_state.is_open(order) or not request.open_only)
         ]
         return order_service_pb2.ListOrdersResponse(orders=orders)
 
     async def StreamOrders(self, request: Any, call: Any) -> Any:
         queue: asyncio.Queue[Any] = asyncio.Queue()
         place = (call.user_id, queue)
-        self.book.streams.append(place)
+        self.trading_state.streams.append(place)
         try:
-            for order in list(self.book.orders.values()):
-                if self.book.owners[order.order_id] == call.user_id and self.book.is_open(order):
+            for order in list(self.trading_state.orders.values()):
+                if self.trading_state.owners[order.order_id] == call.user_id and self.trading_state.is_open(order):
                     yield order_service_pb2.StreamOrdersResponse(order=order)
             yield order_service_pb2.StreamOrdersResponse(
                 sequence=time.time_ns(), snapshot_complete=order_service_pb2.StreamOrdersResponse.SnapshotComplete()
@@ -276,24 +277,24 @@ class FakeOrders(order_service_pb2_grpc.OrderServiceServicer):
             while True:
                 yield await queue.get()
         finally:
-            self.book.streams.remove(place)
+            self.trading_state.streams.remove(place)
 
 
 @complete
 class FakeAccounts(account_service_pb2_grpc.AccountServiceServicer):
     """One account each, with a million in it."""
 
-    def __init__(self, book: Book) -> None:
-        self.book = book
+    def __init__(self, trading_state: TradingState) -> None:
+        self.trading_state = trading_state
 
     async def GetAccount(self, request: Any, call: Any) -> account_service_pb2.GetAccountResponse:
-        own = self.book.account_of(call.user_id)
+        own = self.trading_state.account_of(call.user_id)
         if request.account_id and request.account_id != own:
             raise NotFound("account", request.account_id)
         return account_service_pb2.GetAccountResponse(account=trading_pb2.Account(account_id=own))
 
     async def ListTrades(self, request: Any, call: Any) -> account_service_pb2.ListTradesResponse:
-        trades = [trade for trade in self.book.trades if trade.strategy_id == request.strategy_id]
+        trades = [trade for trade in self.trading_state.trades if trade.strategy_id == request.strategy_id]
         return account_service_pb2.ListTradesResponse(trades=trades[::-1])
 
     async def ListLedgerEntries(self, request: Any, call: Any) -> account_service_pb2.ListLedgerEntriesResponse:
@@ -311,13 +312,13 @@ class FakePlatform:
     def __init__(self) -> None:
         self.auth = FakeAuth()
         self.market = FakeMarket()
-        self.book = Book(self.market)
+        self.trading_state = TradingState(self.market)
 
     def fakes(self) -> dict[str, FakeService]:
         return {
-            "auth": FakeService(lambda process: [self.auth]),
-            "market": FakeService(lambda process: [self.market]),
-            "trading": FakeService(lambda process: [FakeOrders(self.book), FakeAccounts(self.book)]),
+            "auth": FakeService(lambda context: [self.auth]),
+            "market": FakeService(lambda context: [self.market]),
+            "trading": FakeService(lambda context: [FakeOrders(self.trading_state), FakeAccounts(self.trading_state)]),
         }
 
     def set_bars(self, closes: Sequence[float]) -> None:

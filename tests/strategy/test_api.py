@@ -55,7 +55,7 @@ async def test_a_strategy_is_created_with_all_parameters_and_the_first_account(c
     made = await client.create("Counter", quantity=3)
     assert made.status == pb.STRATEGY_STATUS_CREATED
     assert dict(made.parameters) == {"quantity": 3, "note": "x"}
-    assert made.account_id == client.world.book.account_of(client.user.user_id)
+    assert made.account_id == client.world.trading_state.account_of(client.user.user_id)
     assert made.display_name == "Counter"
     assert (await client.get(made.strategy_id)) == made
 
@@ -220,7 +220,7 @@ async def test_events_begin_with_the_strategy_and_follow_it(client):
     await client.start(made.strategy_id)
     await client.until_status(made.strategy_id, "RUNNING")
     await until(lambda: client.world.market.streams)
-    await ticks_until(client.world, lambda: client.world.book.trades)
+    await ticks_until(client.world, lambda: client.world.trading_state.trades)
     states, lines, sequence = [], [], first.sequence
     while not lines:
         event = await stream.read()
@@ -236,8 +236,8 @@ async def test_events_begin_with_the_strategy_and_follow_it(client):
 
 
 @pytest.mark.slow
-async def test_a_refused_order_is_told_and_logged(client):
-    client.world.book.refuse = "INSUFFICIENT_FUNDS"
+async def test_a_refused_order_is_reported_and_logged(client):
+    client.world.trading_state.refuse = "INSUFFICIENT_FUNDS"
     strategy_id = await client.run("Counter")
 
     async def logged():

@@ -65,7 +65,7 @@ async def test_variables_are_restored_but_the_position_comes_from_trades():
     assert (shown["entry_up"], shown["pos"], shown["trading"]) == (5111.0, 3, False)
 
 
-async def test_a_local_stop_waits_triggers_and_is_told(tmp_path):
+async def test_a_local_stop_waits_triggers_and_is_reported(tmp_path):
     from vnpy_ctastrategy import CtaTemplate
 
     stop_updates = []
@@ -149,7 +149,7 @@ async def test_all_shipped_strategies_run_in_one_worker(world, serve, client_of)
             world.market.push(price, step_s=20)
             await asyncio.sleep(0.002)
         for name in ("TestStrategy", "DoubleMaStrategy", "MultiSignalStrategy"):
-            await ticks_until(world, lambda n=name: any(t.strategy_id == ids[n] for t in world.book.trades))
+            await ticks_until(world, lambda n=name: any(t.strategy_id == ids[n] for t in world.trading_state.trades))
         [worker] = workers(p)
         assert psutil.Process(worker).memory_info().rss < 170e6
         for name, strategy_id in ids.items():
@@ -157,6 +157,6 @@ async def test_all_shipped_strategies_run_in_one_worker(world, serve, client_of)
             assert strategy.status == pb.STRATEGY_STATUS_RUNNING, (name, strategy.error)
             stopped = await client.stop(strategy_id)
             assert stopped.status == pb.STRATEGY_STATUS_STOPPED, name
-        assert not [order for order in world.book.orders.values() if world.book.is_open(order)]
+        assert not [order for order in world.trading_state.orders.values() if world.trading_state.is_open(order)]
         for strategy_id in ids.values():
-            assert float((await client.get(strategy_id)).position) == float(world.book.position(strategy_id))
+            assert float((await client.get(strategy_id)).position) == float(world.trading_state.position(strategy_id))

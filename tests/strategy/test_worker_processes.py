@@ -20,7 +20,7 @@ async def test_a_native_strategy_trades_and_stops(world, serve, client_of, strat
     async with serve() as p:
         client = client_of(p)
         strategy_id = await client.run("Counter", quantity=2, note="hello")
-        await ticks_until(world, lambda: world.book.position(strategy_id) == 2)
+        await ticks_until(world, lambda: world.trading_state.position(strategy_id) == 2)
 
         async def shown():
             strategy = await client.get(strategy_id)
@@ -42,10 +42,12 @@ async def test_stopping_cancels_open_orders(world, serve, client_of, strategies_
     async with serve() as p:
         client = client_of(p)
         strategy_id = await client.run("Rester")
-        await ticks_until(world, lambda: world.book.of_strategy(strategy_id))
-        assert world.book.is_open(world.book.of_strategy(strategy_id)[0])
+        await ticks_until(world, lambda: world.trading_state.of_strategy(strategy_id))
+        assert world.trading_state.is_open(world.trading_state.of_strategy(strategy_id)[0])
         await client.stop(strategy_id)
-        assert not [order for order in world.book.of_strategy(strategy_id) if world.book.is_open(order)]
+        assert not [
+            order for order in world.trading_state.of_strategy(strategy_id) if world.trading_state.is_open(order)
+        ]
 
 
 async def test_one_that_raises_fails_alone(world, serve, client_of, strategies_dir):
@@ -64,8 +66,8 @@ async def test_one_that_raises_fails_alone(world, serve, client_of, strategies_d
         logs = await client.logs(bad)
         assert any("bad.py" in log.message and "on_tick" in log.message and log.level == "ERROR" for log in logs)
         assert not any("runner.py" in log.message for log in logs)
-        assert not [order for order in world.book.of_strategy(bad) if world.book.is_open(order)]
-        await ticks_until(world, lambda: world.book.position(good) == 1)
+        assert not [order for order in world.trading_state.of_strategy(bad) if world.trading_state.is_open(order)]
+        await ticks_until(world, lambda: world.trading_state.position(good) == 1)
         assert (await client.get(good)).status == pb.STRATEGY_STATUS_RUNNING
 
 
@@ -79,7 +81,7 @@ async def test_one_that_blocks_or_exits_fails_and_the_others_resume(world, serve
     async with serve() as p:
         client = client_of(p)
         good = await client.run("Counter")
-        await ticks_until(world, lambda: world.book.position(good) == 1)
+        await ticks_until(world, lambda: world.trading_state.position(good) == 1)
         await until(lambda: _shows(client, good, "ticks", 3), 5)
         endings = {"Blocker": "blocked for more than 1 s in on_tick", "Exiter": "ended its worker in on_tick"}
         for class_name, words in endings.items():
@@ -91,7 +93,7 @@ async def test_one_that_blocks_or_exits_fails_and_the_others_resume(world, serve
         await ticks_until(world, lambda: _shows(client, good, "ticks", before + 3))
         # Its position came back from trading, and it did not buy a second time.
         assert (await client.get(good)).position == "1"
-        assert world.book.position(good) == 1
+        assert world.trading_state.position(good) == 1
 
 
 async def _shows(client, strategy_id, variable, least):
@@ -119,7 +121,7 @@ async def test_running_strategies_resume_after_a_restart(world, serve, client_of
         client = client_of(p)
         user_id = client.user.user_id
         strategy_id = await client.run("Counter")
-        await ticks_until(world, lambda: world.book.position(strategy_id) == 1)
+        await ticks_until(world, lambda: world.trading_state.position(strategy_id) == 1)
         await ticks_until(world, lambda: _shows(client, strategy_id, "ticks", 5))
         pids = workers(p)
     assert pids
@@ -132,7 +134,7 @@ async def test_running_strategies_resume_after_a_restart(world, serve, client_of
         await ticks_until(world, lambda: _shows(client, strategy_id, "ticks", 8))
         strategy = await client.get(strategy_id)
         assert strategy.position == "1"
-        assert world.book.position(strategy_id) == 1
+        assert world.trading_state.position(strategy_id) == 1
 
 
 async def test_the_moving_average_trades_and_its_worker_stays_small(world, serve, client_of):
@@ -146,10 +148,10 @@ async def test_the_moving_average_trades_and_its_worker_stays_small(world, serve
             price += 1 if (index // 30) % 2 == 0 else -1
             world.market.push(price)
             await asyncio.sleep(0.01)
-        await until(lambda: len(world.book.trades) >= 3, 10)
+        await until(lambda: len(world.trading_state.trades) >= 3, 10)
         [worker] = workers(p)
         assert psutil.Process(worker).memory_info().rss < 100e6
-        assert abs(world.book.position(strategy_id)) <= 1
+        assert abs(world.trading_state.position(strategy_id)) <= 1
         strategy = await client.get(strategy_id)
         assert strategy.status == pb.STRATEGY_STATUS_RUNNING
         assert strategy.variables["slow_average"] > 0

@@ -119,7 +119,7 @@ class Simulation:
         self._writer = asyncio.create_task(self.store.run(), name="engine.sim_store")
         self._exchange.restore(orders, state.get(TRADING_DAY_KEY, 0), first_id)
         if orders:
-            log.info("SIM goes on with %d open orders", len(orders))
+            log.info("SIM resumes with %d open orders", len(orders))
 
     async def run(self) -> None:
         """Save the market's state and end orders by time until cancelled."""

@@ -225,7 +225,7 @@ class VnpyEngine:
                 log.debug("the loop is closed; vnpy's events are dropped")
 
     def _drain(self) -> None:
-        """Handle queued events on the loop: ticks in batches, contracts in parts, since gateways send 20,000 at once."""
+        """Handle queued events on the loop: ticks in batches, contracts in parts: gateways send 20,000 at once."""
         self._woken = False
         arrived = self._arrived
         ticks: list[Any] = []

@@ -47,7 +47,7 @@ class Call:
         try:
             loop.call_soon_threadsafe(_resolve, self.future, value, error)
         except RuntimeError:
-            log.debug("the loop is closed; nobody waits for the gateway any more")
+            log.debug("the loop is closed; the outcome of a gateway's call is dropped")
 
 
 class GatewayThread:

@@ -290,7 +290,7 @@ def _answer(group: list[_Submission], outcomes: Sequence[BaseException | None]) 
         try:
             loop.call_soon_threadsafe(_resolve, answers)
         except RuntimeError:
-            log.debug("nobody waits for a commit any more: the loop is closed")
+            log.debug("the loop is closed; the outcome of a commit is dropped")
 
 
 def _resolve(answers: list[tuple["asyncio.Future[None]", BaseException | None]]) -> None:

@@ -60,7 +60,7 @@ class ServerSettings(BaseSection):
     host: str = Field(default="127.0.0.1", description="The address that gRPC and operations listen on.")
     port: int = Field(default=50051, ge=0, le=65535, description="The port of gRPC; 0 takes a free one.")
     ops_port: int = Field(default=0, ge=0, le=65535, description="The port of /healthz and /metrics; 0: a free one.")
-    grace_s: float = Field(default=5.0, ge=0, le=60, description="How long running RPCs may take to end, seconds.")
+    grace_s: float = Field(default=5.0, ge=0, le=60, description="Time for running RPCs to end, seconds.")
 
 
 class PeersSettings(BaseSection):

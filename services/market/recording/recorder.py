@@ -36,7 +36,7 @@ _FLUSH_BYTES = 2 << 20
 
 
 @dataclass(slots=True)
-class Mark:
+class RecordedPosition:
     """Position up to which a symbol is recorded."""
 
     sequence: int = 0
@@ -66,7 +66,7 @@ class Recorder:
         self._closing: Segment | None = None
         self._pending: list[bytes] = []
         self._pending_bytes = 0
-        self._marks: dict[str, Mark] = {}
+        self._recorded: dict[str, RecordedPosition] = {}
         self._checkpointed_at = time.monotonic()
         self._kick = asyncio.Event()
         self._capacity = asyncio.Event()
@@ -78,26 +78,26 @@ class Recorder:
 
     def record(self, frames: Sequence[bytes], ticks: Ticks) -> None:
         """Take a batch of ticks (event loop)."""
-        marks, known = self._marks, False
+        recorded, known = self._recorded, False
         for tick in ticks:
             symbol, sequence, time_ns = tick.symbol, tick.sequence, tick.time_ns
-            mark = marks.get(symbol)
-            if mark is None:
-                mark = marks[symbol] = Mark()
-            elif sequence != mark.sequence + 1 and time_ns <= mark.newest_ns:
-                mark.known_until_ns = mark.newest_ns
-            mark.sequence = sequence
-            if tick.gateway != mark.gateway:
+            position = recorded.get(symbol)
+            if position is None:
+                position = recorded[symbol] = RecordedPosition()
+            elif sequence != position.sequence + 1 and time_ns <= position.newest_ns:
+                position.known_until_ns = position.newest_ns
+            position.sequence = sequence
+            if tick.gateway != position.gateway:
                 self.move(symbol, tick.gateway)
-            if time_ns > mark.newest_ns:
-                mark.newest_ns = time_ns
-            elif time_ns <= mark.known_until_ns:
+            if time_ns > position.newest_ns:
+                position.newest_ns = time_ns
+            elif time_ns <= position.known_until_ns:
                 known = True
         if known or self._real_from:
             frames = [
                 frame
                 for frame, tick in zip(frames, ticks, strict=True)
-                if tick.time_ns > marks[tick.symbol].known_until_ns
+                if tick.time_ns > recorded[tick.symbol].known_until_ns
                 and not (tick.symbol in self._real_from and self._is_simulated(tick.gateway))
             ]
         if not frames:
@@ -113,30 +113,30 @@ class Recorder:
 
     def record_bar(self, bar: Bar) -> None:
         """Take a closed bar (event loop)."""
-        if bar.symbol in self._real_from and self._is_simulated(self._marks[bar.symbol].gateway):
+        if bar.symbol in self._real_from and self._is_simulated(self._recorded[bar.symbol].gateway):
             return
         self._segment.bars.append(bar)
 
     def learn_real_gateways(self, names: Iterable[str]) -> None:
         """Learn the gateways that are not simulated; until they are known, all markets count as one."""
         self._real_gateways = frozenset(names)
-        for symbol, mark in self._marks.items():
-            if mark.gateway in self._real_gateways and symbol not in self._real_from:
+        for symbol, position in self._recorded.items():
+            if position.gateway in self._real_gateways and symbol not in self._real_from:
                 self._begin_real(symbol, 0)
 
     def move(self, symbol: str, gateway: str) -> None:
         """Another gateway serves the symbol from now on (event loop)."""
-        mark = self._marks.get(symbol)
-        if mark is None:
+        position = self._recorded.get(symbol)
+        if position is None:
             return
-        before, mark.gateway = mark.gateway, gateway
+        before, position.gateway = position.gateway, gateway
         if gateway not in self._real_gateways or symbol in self._real_from:
             return
         if before and before not in self._real_gateways:
             _log.info(
                 "%s is served by %s now: rows recorded from %s are no part of its history", symbol, gateway, before
             )
-            self._begin_real(symbol, mark.newest_ns + 1)
+            self._begin_real(symbol, position.newest_ns + 1)
         else:
             self._begin_real(symbol, 0)
 
@@ -154,7 +154,7 @@ class Recorder:
 
     def has_seen(self, symbol: str) -> bool:
         """Return true when the last tick of this symbol is known."""
-        return symbol in self._marks
+        return symbol in self._recorded
 
     def unarchived(self) -> list[Segment]:
         """The rows that are not in the archive yet, oldest first, as they are now: later rows do not show in it."""
@@ -185,15 +185,15 @@ class Recorder:
         frames = [base64.b64decode(text) for text in state.get("last_frames", {}).values()]
         last = parse_ticks(b"".join(frames))
         for tick in last:
-            self._marks[tick.symbol] = Mark(tick.sequence, tick.time_ns, gateway=tick.gateway)
+            self._recorded[tick.symbol] = RecordedPosition(tick.sequence, tick.time_ns, gateway=tick.gateway)
         take(frames, last)
         for batch in batches:
             ticks = parse_ticks(batch)
             self._open_bars.on_ticks(ticks)
             for tick in ticks:
-                mark = self._marks.setdefault(tick.symbol, Mark())
-                mark.sequence, mark.newest_ns = tick.sequence, max(tick.time_ns, mark.newest_ns)
-                mark.gateway = tick.gateway
+                position = self._recorded.setdefault(tick.symbol, RecordedPosition())
+                position.sequence, position.newest_ns = tick.sequence, max(tick.time_ns, position.newest_ns)
+                position.gateway = tick.gateway
             take(split(batch), ticks)
             self._segment.batches.append(batch)
             self._segment.bytes += len(batch)

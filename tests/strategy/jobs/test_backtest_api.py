@@ -315,7 +315,7 @@ class Peeking(CtaTemplate):
 """
 
 
-async def test_look_ahead_is_told_in_the_diagnostics_and_so_is_that_there_is_none(client, strategies_dir):
+async def test_look_ahead_is_stated_in_the_diagnostics_and_so_is_that_there_is_none(client, strategies_dir):
     (strategies_dir / "peeking.py").write_text(PEEKING)
     honest = await client.create("Trader", {"every": 15}, end_time=time(2021, 1, 5), check_lookahead=True)
     peeking = await client.create("Peeking", {}, end_time=time(2021, 1, 5), check_lookahead=True)

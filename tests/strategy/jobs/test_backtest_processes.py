@@ -87,7 +87,7 @@ async def test_hostile_strategies_fail_with_their_reason_and_harm_nobody(lab):
         assert workers() == []
 
 
-async def test_what_runs_for_ever_is_ended_when_its_time_is_over(lab):
+async def test_a_job_without_end_is_ended_at_its_time_limit(lab):
     async with lab(backtest_timeout_s=2.0) as p:
         client = BacktestClient(p.identity())
         made = [await client.create(name) for name in ("Looper", "Defiant")]
@@ -196,7 +196,7 @@ async def test_a_stop_in_the_middle_has_it_run_again_and_the_queue_go_on(lab, tm
         assert folders == {waiting.backtest_id}, "what belongs to no job is swept"
 
 
-async def test_what_was_killed_is_run_again_but_not_for_ever(lab, monkeypatch, tmp_path):
+async def test_a_killed_job_is_run_again_but_not_without_limit(lab, monkeypatch, tmp_path):
     async def killed(self, job):
         raise AssertionError("a killed platform writes nothing more")
 

@@ -51,7 +51,7 @@ def test_a_window_that_never_completes_is_named_with_what_it_waits_for(name, gen
 
 
 @pytest.mark.parametrize("build", BUILDS)
-def test_a_window_inside_a_signal_is_found_and_told_beside_trades(build):
+def test_a_window_inside_a_signal_is_detected_and_reported_beside_trades(build):
     result, text = diagnosed(shipped("MultiSignalStrategy"), rb_bars(), build)
     assert result.trades
     assert text.startswith("The window of ma_signal.bg never completes")
@@ -102,7 +102,7 @@ class HourStrategy(_Windows):
         (60, "MINUTE", None, ((9, 0, 59),), "closes a 60-minute bar with a bar of minute 59"),
     ],
 )
-def test_hour_day_and_minute_windows_are_told_apart(window, kind, end, sessions, sentence, build):
+def test_hour_day_and_minute_windows_are_distinguished(window, kind, end, sessions, sentence, build):
     from datetime import time
 
     parameters = {"window": window, "kind": kind, "end": time.fromisoformat(end) if end else None}
@@ -119,7 +119,7 @@ def test_fewer_bars_than_an_array_holds():
     assert "so it got nothing" in text
 
 
-def test_a_warm_up_longer_than_the_data_is_told_where_a_start_was_given():
+def test_a_warm_up_longer_than_the_data_is_reported_where_a_start_was_given():
     result, text = diagnosed(shipped("DoubleMaStrategy"), rb_bars(), start=date(2019, 8, 5))
     assert result.trades
     assert text == (
@@ -233,7 +233,7 @@ def test_a_strategy_that_raises_says_when_and_what():
     assert "ValueError: no before the first row" in diagnosed(Unborn, rb_bars())[1]
 
 
-def test_ruin_and_trades_of_nothing_are_told():
+def test_ruin_and_trades_of_nothing_are_reported():
     result, text = diagnosed(shipped("DoubleMaStrategy"), rb_bars(), capital=10.0)
     assert result.trades
     assert "no account could have gone on from there" in text

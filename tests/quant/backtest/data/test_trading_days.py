@@ -36,7 +36,7 @@ class Buying(CtaTemplate):
     """Buys at each bar."""
 
     def on_init(self) -> None:
-        """Nothing to load."""
+        """Load nothing."""
 
     def on_bar(self, bar) -> None:
         self.buy(bar.close_price + 10, 1)

@@ -30,7 +30,7 @@ def day(on: date, **values: float) -> Day:
 
 
 def finished(days: list[Day], capital: float) -> list[Day]:
-    """With balance, drawdown and return by the net profits."""
+    """Days with balance, drawdown and return by the net profits."""
     balance = highest = capital
     done = []
     for one in days:
