@@ -43,7 +43,7 @@ class TimeInForce(IntEnum):
 
 
 class PositionEffect(IntEnum):
-    """Whether an order opens or closes a position (FIX 77)."""
+    """Effect of an order on a position: it opens or closes one (FIX 77)."""
 
     # Opens or adds to a position.
     OPEN = 1
@@ -122,7 +122,7 @@ class OrderGroupStatus(IntEnum):
 
 
 class AccountKind(IntEnum):
-    """Whether an account's money is real."""
+    """Kind of an account's money: simulated or real."""
 
     # Simulated money.
     PAPER = 1

@@ -149,7 +149,7 @@ class BacktestServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def DeleteBacktest(self, request, context):
-        """Deletes a backtest and all that it found; one that runs is canceled before.
+        """Deletes a backtest and its results; one that runs is canceled before.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -214,7 +214,7 @@ class BacktestServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def DeleteOptimization(self, request, context):
-        """Deletes an optimisation and all that it found; one that runs is canceled before.
+        """Deletes an optimisation and its results; one that runs is canceled before.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -587,7 +587,7 @@ class WorkerServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ReportClasses(self, request, context):
-        """The classes the worker has found.
+        """Reports the classes that the worker has loaded.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

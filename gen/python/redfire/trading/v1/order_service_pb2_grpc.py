@@ -153,7 +153,7 @@ class OrderServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ReplaceOrder(self, request, context):
-        """Changes quantity, price or stop_price of an open order to the wanted values; the same again changes nothing.
+        """Changes quantity, price or stop_price of an open order to the new values; the same again changes nothing.
         Never are two orders live: where the gateway cannot amend, the old one is canceled first.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
