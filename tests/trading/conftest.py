@@ -57,11 +57,11 @@ class Client:
         return (await self.orders.GetOrder(order_pb.GetOrderRequest(order_id=order_id))).order
 
     async def becomes(self, order_id, *statuses, timeout_s=5.0):
-        wanted = [getattr(common_pb2, f"ORDER_STATUS_{status}") for status in statuses]
+        expected = [getattr(common_pb2, f"ORDER_STATUS_{status}") for status in statuses]
 
         async def reached():
             order = await self.get(order_id)
-            return order if order.status in wanted else None
+            return order if order.status in expected else None
 
         return await until(reached, timeout_s)
 

@@ -303,7 +303,7 @@ class FakeRisk(risk_pb2_grpc.RiskServiceServicer):
 
 @complete
 class FakeCalendar(calendar_service_pb2_grpc.CalendarServiceServicer):
-    """Nobody asks it."""
+    """A calendar that no test queries."""
 
 
 class Peers:

@@ -45,7 +45,7 @@ class LiveTrader(Client):
         )  # fmt: skip
 
     def hand_trade(self, trade_id, quantity="1", side=BUY, effect=OPEN, price="4000", day=DAY, seconds=0, **more):
-        """Somebody trades at the broker's terminal."""
+        """Trade at the broker's terminal, by hand."""
         return {
             "gateway_name": "SIM", "venue_order_id": f"o-{trade_id}", "venue_trade_id": trade_id, "symbol": SYMBOL,
             "side": side, "position_effect": effect, "price": price, "quantity": quantity, "trading_day": day,

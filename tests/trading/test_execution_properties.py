@@ -1,4 +1,4 @@
-"""Whatever comes from a venue, in whatever order and however often: order, trades, position and ledger agree."""
+"""Reports of a venue in any order and any number of times: order, trades, position and ledger agree."""
 
 from decimal import Decimal as D
 
@@ -152,9 +152,13 @@ def test_replacing_by_cancel_never_has_two_orders_live(data):
     first = data.draw(fills_of(5))
     cancel = story(order, first, OrderStatus.CANCELED)
     apply(trader, cancel[0])
-    wanted = data.draw(st.integers(1, 8))
+    replaced_quantity = data.draw(st.integers(1, 8))
     move(order, OrderStatus.PENDING_REPLACE)
-    order.replace_step, order.pending_quantity, order.pending_price = ReplaceStep.CANCELING, D(wanted), D("4000.2")
+    order.replace_step, order.pending_quantity, order.pending_price = (
+        ReplaceStep.CANCELING,
+        D(replaced_quantity),
+        D("4000.2"),
+    )
     trader.cache.reserve(order)
     changes = trader.step()
     changes.order(order)
@@ -165,16 +169,18 @@ def test_replacing_by_cancel_never_has_two_orders_live(data):
     filled = order.cumulative_quantity
     if not order.is_open:
         assert order.status is OrderStatus.FILLED
-        assert filled == 5 or filled >= wanted
+        assert filled == 5 or filled >= replaced_quantity
         return
     (leg,) = order.legs
-    assert leg.number == 1 and leg.delivery is Delivery.QUEUED and order.quantity == wanted
+    assert leg.number == 1 and leg.delivery is Delivery.QUEUED and order.quantity == replaced_quantity
     second = data.draw(fills_of(int(order.leaves_quantity)))
     reports = story(order, second, OrderStatus.CANCELED)
     for report in data.draw(shuffled(cancel + reports)):
         apply(trader, report)
     assert order.cumulative_quantity == filled + sum((q for q, _ in second), D(0))
-    assert order.status is (OrderStatus.FILLED if order.cumulative_quantity == wanted else OrderStatus.CANCELED)
+    assert order.status is (
+        OrderStatus.FILLED if order.cumulative_quantity == replaced_quantity else OrderStatus.CANCELED
+    )
 
 
 @settings(max_examples=100, deadline=None)
@@ -245,13 +251,13 @@ def test_replacing_a_split_close_has_never_more_live_than_is_left(data):
         apply(trader, report)
     if not order.is_open or order.status is OrderStatus.PENDING_NEW:
         return
-    wanted = data.draw(st.integers(1, 6))
+    replaced_quantity = data.draw(st.integers(1, 6))
     changes = trader.step()
-    more = wanted - order.cumulative_quantity - order.hold_today - order.hold_yesterday
+    more = replaced_quantity - order.cumulative_quantity - order.hold_today - order.hold_yesterday
     if more > 0 and not trader.cache.hold_more(order, more, changes):
         return
     move(order, OrderStatus.PENDING_REPLACE)
-    order.replace_step, order.pending_quantity = ReplaceStep.CANCELING, D(wanted)
+    order.replace_step, order.pending_quantity = ReplaceStep.CANCELING, D(replaced_quantity)
     changes.order(order)
     trader.record(changes)
     for report in data.draw(shuffled(first)):
@@ -259,7 +265,7 @@ def test_replacing_a_split_close_has_never_more_live_than_is_left(data):
     if not order.is_open:
         return
     filled, legs = order.cumulative_quantity, list(order.legs)
-    assert sum(leg.quantity for leg in legs) == wanted - filled == order.leaves_quantity
+    assert sum(leg.quantity for leg in legs) == replaced_quantity - filled == order.leaves_quantity
     assert all(leg.number >= 1 for leg in legs)
     by_effect = {leg.position_effect: leg.quantity for leg in legs}
     assert by_effect.get(PositionEffect.CLOSE_TODAY, D(0)) <= order.hold_today

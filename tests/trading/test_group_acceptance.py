@@ -86,8 +86,8 @@ async def test_a_group_of_the_wrong_shape_is_refused_by_the_fields_name(trader, 
 
 async def test_groups_of_one_id_at_the_same_moment_are_one_and_another_body_is_refused(trader):
     requests = [bracket(coid="g"), bracket(quantity=2, coid="g")]
-    wanted = [create(trader, request) for request in (*requests, *requests)]
-    answers = await asyncio.gather(*wanted, return_exceptions=True)
+    calls = [create(trader, request) for request in (*requests, *requests)]
+    answers = await asyncio.gather(*calls, return_exceptions=True)
     # Whichever comes first.
     for asked, answer in zip((*requests, *requests), answers, strict=True):
         if isinstance(answer, grpc.aio.AioRpcError):

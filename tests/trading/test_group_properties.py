@@ -1,4 +1,4 @@
-"""Whatever a venue, a client and restarts do to a group: it closes at most what is held, and what filled is covered."""
+"""Groups under any acts of a venue, a client and restarts: they close at most what is held, and fills are covered."""
 
 from decimal import Decimal as D
 from types import SimpleNamespace
@@ -275,7 +275,7 @@ class Groups(RuleBasedStateMachine):
                 order = orders[row["order_id"]] = rows.order_from_row(row, set())
                 for leg in order.legs:
                     if order.reference(leg) in self.venue:
-                        leg.delivery = Delivery.SENT  # reconciliation found it
+                        leg.delivery = Delivery.SENT  # reconciliation has confirmed it
                 (self.cache.add_order if order.is_open else self.cache.remember_finished)(order)
         self.group = group = rows.order_group_from_row(self.written["group", "g"], orders)
         if group.is_open:

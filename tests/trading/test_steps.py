@@ -127,7 +127,7 @@ async def test_the_commit_log_is_trimmed_in_parts_and_streams_resume_after_that(
 
 @pytest.fixture
 def in_parts(monkeypatch):
-    """At most ten at once; answers the largest number of steps that were made between two turns of the loop."""
+    """Limit batches to ten at once; returns the largest number of steps between two turns of the loop."""
     from services.trading.day import margin_calls
     from services.trading.emulation import stops
 

@@ -223,7 +223,7 @@ def _stop_thread_once(connection: Any, _: object) -> None:
     """Answer all stops of a connection's thread with the first one's future: a second stop finds the thread gone.
 
     SQLAlchemy closes the connection of a cancelled statement, and when that is cancelled, too, stops it as well. The
-    close would then wait for ever, and with it the end of the process (aiosqlite 0.22, SQLAlchemy 2.1).
+    close would then never return, nor would the process end (aiosqlite 0.22, SQLAlchemy 2.1).
     """
     driver = connection.driver_connection
     driver.stop = functools.cache(driver.stop)

@@ -9,7 +9,7 @@ connected, is that account's. Two kinds of facts come into its books as trades w
   the gateway has no more is closed at the last price, so that equity does not change by it.
 
 **Nothing is booked twice.** A trade that is reported later takes back what stands for it: the same trade booked as
-nobody's (an administrator, or the gateway itself, has found whose order it was), or an adjustment of the same symbol,
+nobody's (an administrator, or the gateway itself, has identified the order), or an adjustment of the same symbol,
 side and effect of an earlier moment and the same day, as far as it goes. What is taken back is marked busted and
 reversed in the ledger, never deleted: positions stay the sum of the trades that count, at every step.
 """

@@ -45,7 +45,7 @@ TRANSITIONS: dict[OrderStatus, frozenset[OrderStatus]] = {
 
 
 class IllegalTransition(AssertionError):
-    """A status was to follow one that it cannot follow: a fault of ours, never of the venue's."""
+    """A status was to follow one that it cannot follow: an internal error, never the venue's."""
 
 
 def may_follow(status: OrderStatus, following: OrderStatus) -> bool:

@@ -124,10 +124,10 @@ class Leases:
 
     def _submit(self, writes: list[Write]) -> "asyncio.Future[None]":
         written = self._writer.submit(writes)
-        written.add_done_callback(_heard)
+        written.add_done_callback(_log_failure)
         return written
 
 
-def _heard(written: "asyncio.Future[None]") -> None:
+def _log_failure(written: "asyncio.Future[None]") -> None:
     if not written.cancelled() and (error := written.exception()) is not None:
         log.error("a lease could not be written: %s", error)

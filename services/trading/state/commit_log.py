@@ -116,7 +116,7 @@ class CommitLog:
             self._fail()
             raise
         done: asyncio.Future[None] = written.get_loop().create_future()
-        done.add_done_callback(_heard)
+        done.add_done_callback(_retrieve_exception)
         self._steps.append(_Step(changes, updates, self.sequence, done, written, bool(events)))
         written.add_done_callback(self._advance)
         return done
@@ -222,7 +222,7 @@ def messages(payload: bytes) -> Iterator[bytes]:
         at += 4 + size
 
 
-def _heard(done: "asyncio.Future[None]") -> None:
-    # Nobody need wait for a step; its failure is dealt with by on_failure.
+def _retrieve_exception(done: "asyncio.Future[None]") -> None:
+    # A step need not be awaited; asyncio would log its exception as never retrieved. on_failure handles it.
     if not done.cancelled():
         done.exception()

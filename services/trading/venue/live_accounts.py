@@ -11,7 +11,7 @@ second), so either may know what the other does not. A difference is posted at o
 way: nothing is held, no order of the account is at the venue, nothing was booked since the report before. Else it must
 be the same in two reports in a row without a fill booked between them. While positions are held, two prices of the same
 moment differ, so the difference must be more than `NOISE` of the positions' value; the rest is posted when they are
-flat. The account shows the difference as it was found.
+flat. The account shows the difference as it was detected.
 
 **Available** is what the report has less what was accepted since, and never more: what orders release counts with the
 next report. Orders from `LATE_NS` before the report's time on count as not in it.

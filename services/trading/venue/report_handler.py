@@ -86,7 +86,7 @@ class ReportHandler:
     ) -> None:
         """Book a report. What is not ours is recorded as external, and left alone.
 
-        One that cannot be booked, for whatever fault of ours, holds up those behind it for a few attempts (the books
+        One that cannot be booked, because of an internal error, holds up those behind it for a few attempts (the books
         are read anew after each) and is then surfaced as unreadable.
         """
         if isinstance(report, UnreadableReport):

@@ -1,4 +1,4 @@
-"""The model for as long as wanted: `python -m tests.trading.model --minutes 60 --seed 1`.
+"""The model for a given time: `python -m tests.trading.model --minutes 60 --seed 1`.
 
 One seed again: `--seed 7 --runs 1 --trace`; the least of it that fails: `--shrink`.
 """

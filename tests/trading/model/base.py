@@ -19,7 +19,7 @@ LATELY = 12  # orders among which an operation chooses
 
 
 class Violation(AssertionError):
-    """Something that must always hold does not."""
+    """An invariant does not hold."""
 
 
 class Op(NamedTuple):
@@ -72,7 +72,7 @@ class Base:
     by_order: dict[str, Intent]
     acknowledged: list[str]
     followers: dict[str, Follower]
-    faults_found: list[str]
+    faults: list[str]
 
     @property
     def run(self) -> Run:
@@ -108,7 +108,7 @@ class Base:
     def acknowledge(self, intent: Intent, order: Any) -> None:
         """Trading answered with an order; the same one each time."""
         if intent.order_id and intent.order_id != order.order_id:
-            self.faults_found.append(f"{intent.client_order_id}: two orders, {intent.order_id} and {order.order_id}")
+            self.faults.append(f"{intent.client_order_id}: two orders, {intent.order_id} and {order.order_id}")
         if not intent.order_id:
             self.acknowledged.append(order.order_id)
         intent.order_id = order.order_id
@@ -116,13 +116,13 @@ class Base:
         self.by_order[order.order_id] = intent
 
     def call(self, coroutine: Any) -> None:
-        """Something that ends with this life of trading."""
+        """Start a call that ends with this life of trading."""
         task = self.loop.create_task(coroutine)
         task.add_done_callback(self._called)
 
     def _called(self, task: asyncio.Task[Any]) -> None:
         if not task.cancelled() and (error := task.exception()) is not None:
-            self.faults_found.append(f"a client met {error!r}")
+            self.faults.append(f"a client met {error!r}")
 
     def follow(self) -> None:
         """Every client follows his orders."""

@@ -161,7 +161,7 @@ def _waits_for_contracts(order: Any) -> bool:
 
 
 def _free(books: Books, order: Any) -> D:
-    """At least so many contracts that an order could close are held by none."""
+    """Contracts that an order could close and none holds, at least."""
     side = common.POSITION_SIDE_SHORT if order.side == 1 else common.POSITION_SIDE_LONG
     free = D(0)
     for position in books.positions:
@@ -240,7 +240,7 @@ def _positions(books: Books) -> list[str]:
 
 
 def holdings(books: Books, model: Any) -> list[str]:
-    """Our positions, and those of the venue, are the same of today and of yesterday."""
+    """Assert that our positions and the venue's are the same, of today and of yesterday."""
     violations = []
     foreign: dict[tuple[str, int], D] = defaultdict(D)
     foreign_today: dict[tuple[str, int], D] = defaultdict(D)
@@ -388,7 +388,7 @@ def _streams(model: Any, books: Books) -> list[str]:
 
 
 def plain(message: Any) -> Any:
-    """Without what follows from the last prices."""
+    """A snapshot without what follows from the last prices."""
     copy = type(message)()
     copy.CopyFrom(message)
     for name in PRICED:

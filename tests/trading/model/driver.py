@@ -46,7 +46,7 @@ class Model(Groups, World):
         self.steps = self.kills = 0
         self.history: list[str] = []
         self.errors = _Errors()
-        self.faults_found = self.errors.found
+        self.faults = self.errors.messages
         self.kill_at = self.writes_to_fail = 0
         self.kill_moment = ""
         SimulatedWriter.latency = staticmethod(lambda: self.rng.random() * self.venue.faults.slow_s * 0.1)
@@ -116,7 +116,7 @@ class Model(Groups, World):
                     self.venue.price(symbol, self.venue.prices[symbol])
 
     def _raise_violations(self) -> None:
-        violations = self.venue.exchange.violations + self.errors.found
+        violations = self.venue.exchange.violations + self.errors.messages
         if violations:
             raise Violation("\n".join(violations[:10]))
 
@@ -223,7 +223,7 @@ class _Errors(logging.Handler):
 
     def __init__(self) -> None:
         super().__init__(logging.ERROR)
-        self.found: list[str] = []
+        self.messages: list[str] = []
 
     def emit(self, record: logging.LogRecord) -> None:
         text = record.getMessage()
@@ -231,4 +231,4 @@ class _Errors(logging.Handler):
             return
         if record.exc_info and record.exc_info[1] is not None:
             text += f": {record.exc_info[1]!r}"
-        self.found.append(text)
+        self.messages.append(text)

@@ -56,7 +56,7 @@ class _Host(Host):
         self.resources.start_background()
 
     def kill(self) -> None:
-        """Nothing is written, sent or answered any more."""
+        """Stop all at once: nothing is written, sent or answered any more."""
         self.tasks.dead = True
         for database in self.resources.databases:
             if database._writer is not None:
@@ -172,7 +172,7 @@ class Platform:
         return None if run.dead else run
 
     def kill(self) -> None:
-        """As kill -9: what is on disk now is all that is left. Safe between any two callbacks."""
+        """Kill as kill -9 does: what is on disk now is all that is left. Safe between any two callbacks."""
         run = self.run
         if run is None:
             return

@@ -43,7 +43,7 @@ class World(Base):
             self.venue.end(order, (common.ORDER_STATUS_CANCELED, common.ORDER_STATUS_EXPIRED)[b % 2])
 
     async def foreign(self, a: int, b: int) -> None:
-        """Somebody else trades on our line."""
+        """Trade of another client on our connection."""
         symbol = SYMBOLS[a % len(SYMBOLS)]
         order = VenueOrder(
             "", self.venue.exchange.next_id("x"), LISTINGS[symbol].gateway, symbol, 1 + b % 2, common.ORDER_TYPE_LIMIT,
