@@ -1,7 +1,7 @@
 """Passwords: their rules, and argon2id in the one thread that may spend time on it.
 
 A login storm is the worst neighbour that an order can have in the same process, so passwords queue for one thread
-(with one lane: argon2's own threads would take the other cores), and beyond a bound callers are sent away.
+(with a parallelism of 1: argon2's own threads would take the other cores), and beyond a bound callers are sent away.
 """
 
 import asyncio

@@ -111,16 +111,19 @@ def forged(token: str, up: Running) -> dict[str, str]:
 
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-    stranger = Ed25519PrivateKey.generate()
+    foreign_key = Ed25519PrivateKey.generate()
     return {
         "alg none": f"{part({'alg': 'none', 'typ': 'JWT', 'kid': header['kid']})}.{body}.",
         "alg None with a signature": f"{part({'alg': 'None', 'kid': header['kid']})}.{body}.{signature}",
         "HS256 by the public key": hs256(public),
         "HS256 by the public key's text": hs256(x.encode()),
-        "another key": jwt.encode(claims, stranger, "EdDSA", headers={"kid": header["kid"]}),
-        "another key, its own id": jwt.encode(claims, stranger, "EdDSA", headers={"kid": "mine"}),
+        "another key": jwt.encode(claims, foreign_key, "EdDSA", headers={"kid": header["kid"]}),
+        "another key, its own id": jwt.encode(claims, foreign_key, "EdDSA", headers={"kid": "mine"}),
         "a key of its own in the header": jwt.encode(
-            claims, stranger, "EdDSA", headers={"kid": header["kid"], "jwk": {"kty": "OKP", "crv": "Ed25519", "x": x}}
+            claims,
+            foreign_key,
+            "EdDSA",
+            headers={"kid": header["kid"], "jwk": {"kty": "OKP", "crv": "Ed25519", "x": x}},
         ),
         "another role": f"{head}.{part({**claims, 'role': 'admin'})}.{signature}",
         "no signature": f"{head}.{body}.",

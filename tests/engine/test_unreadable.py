@@ -144,7 +144,7 @@ async def test_a_report_with_a_symbol_that_nothing_takes_holds_up_no_other(front
                 gateway_name="CTP", symbol="rb\udcff", exchange=Exchange.SHFE, orderid=orderid, tradeid="\udcff",
                 direction=Direction.LONG, offset=Offset.OPEN, price=1, volume=1, datetime=Clock().now(),
             )  # fmt: skip
-            venue.reports.take(trade)
+            venue.reports.handle(trade)
         front.fill(front.find(venue_order_id), 2)
         await harness.filled(order_id)
         assert total("engine_unreadable_reports_total") == counted + 2

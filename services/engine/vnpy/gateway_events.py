@@ -100,7 +100,7 @@ class GatewayEvents:
             self._on_contract(data, self._contracts.announce(data))
         elif kind in (EVENT_ORDER, EVENT_TRADE):
             if venue is not None:
-                venue.reports.take(data)
+                venue.reports.handle(data)
             elif data.extra and UPDATE in data.extra:
                 self._events.publish(data.extra[UPDATE])
         elif kind == EVENT_POSITION:

@@ -85,8 +85,8 @@ class VenueReports:
             if row.gateway_name == self._name:
                 self._trades[row.venue_trade_id] = trade_of_row(row)
 
-    def take(self, data: OrderData | TradeData) -> None:
-        """A report of the gateway."""
+    def handle(self, data: OrderData | TradeData) -> None:
+        """Queue a report of the gateway."""
         self._put(data)
 
     def claim(self, order: VenueOrder, last_update: OrderUpdate | None) -> None:

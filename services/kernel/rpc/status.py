@@ -76,9 +76,9 @@ def to_status(error: errors.RedFireError, request_id: str = "") -> status_pb2.St
         rest.append(error_details_pb2.RequestInfo(request_id=request_id[:REQUEST_ID_LENGTH]))
     if error.fields:
         # Space for what packing adds, and for the count of those left out.
-        room = (STATUS_BYTES - _encoded_size(answer.message)) * 3 // 4 - answer.ByteSize() - 128
-        room -= sum(detail.ByteSize() + 64 for detail in (info, *rest))
-        bad = _clipped_violations(error.fields, room)
+        bytes_left = (STATUS_BYTES - _encoded_size(answer.message)) * 3 // 4 - answer.ByteSize() - 128
+        bytes_left -= sum(detail.ByteSize() + 64 for detail in (info, *rest))
+        bad = _clipped_violations(error.fields, bytes_left)
         if omitted := len(error.fields) - len(bad.field_violations):
             info.metadata[OMITTED] = str(omitted)
         rest.insert(0, bad)
@@ -107,22 +107,22 @@ def _encoded_size(message: str) -> int:
 
 def _clipped_metadata(error: errors.RedFireError) -> dict[str, str]:
     kept: dict[str, str] = {}
-    room = METADATA_BYTES
+    bytes_left = METADATA_BYTES
     for key, value in error.metadata.items():
         key, value = clipped(key, VALUE_BYTES), clipped(value, VALUE_BYTES)
-        room -= len(key.encode()) + len(value.encode()) + 8
-        if room < 0:
+        bytes_left -= len(key.encode()) + len(value.encode()) + 8
+        if bytes_left < 0:
             break
         kept[key] = value
     return kept
 
 
-def _clipped_violations(fields: dict[str, str], room: int) -> error_details_pb2.BadRequest:
+def _clipped_violations(fields: dict[str, str], bytes_left: int) -> error_details_pb2.BadRequest:
     bad = error_details_pb2.BadRequest()
     for field, text in fields.items():
         violation = bad.field_violations.add(field=clipped(field, VALUE_BYTES), description=clipped(text, VALUE_BYTES))
-        room -= violation.ByteSize() + 4
-        if room < 0:
+        bytes_left -= violation.ByteSize() + 4
+        if bytes_left < 0:
             del bad.field_violations[-1]
             break
     return bad

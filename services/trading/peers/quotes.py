@@ -99,8 +99,8 @@ class Quotes:
                     if self._streams and len(self._streams[-1][0]) < SYMBOLS_PER_STREAM:
                         symbols, task = self._streams.pop()
                         task.cancel()
-                    room = SYMBOLS_PER_STREAM - len(symbols)
-                    symbols, fresh = symbols | set(fresh[:room]), fresh[room:]
+                    capacity = SYMBOLS_PER_STREAM - len(symbols)
+                    symbols, fresh = symbols | set(fresh[:capacity]), fresh[capacity:]
                     self._streams.append((symbols, self._open(symbols)))
         finally:
             for _, task in self._streams:

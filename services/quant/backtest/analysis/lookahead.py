@@ -159,9 +159,9 @@ class _Check:
         first = expected.first_difference(actual)
         if first is None:
             return
-        room = SHOWN * 4
-        ours, theirs = expected.by_time(first, room), actual.by_time(first, room)
-        for time_us in sorted(ours.keys() | theirs.keys())[:room]:
+        limit = SHOWN * 4
+        ours, theirs = expected.by_time(first, limit), actual.by_time(first, limit)
+        for time_us in sorted(ours.keys() | theirs.keys())[:limit]:
             before, after = ours.get(time_us, []), theirs.get(time_us, [])
             if before != after and time_us not in self._changes:
                 self._changes[time_us] = (

@@ -36,7 +36,7 @@ class CapturedOutput:
         self._left = _PRINTED
 
     def write(self, text: str) -> int:
-        """Keep it while there is room."""
+        """Keep the text while it is below the limit."""
         if self._left > 0:
             self._parts.append(text[: self._left])
             self._left -= len(text)
@@ -84,9 +84,9 @@ def main() -> None:
 def _limit(memory_bytes: int) -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     resource.setrlimit(resource.RLIMIT_FSIZE, (_FILE_BYTES, _FILE_BYTES))
-    room = memory_bytes + _SPARE_BYTES
+    limit = memory_bytes + _SPARE_BYTES
     with suppress(ValueError, OSError):
-        resource.setrlimit(resource.RLIMIT_AS, (room, room))
+        resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
     with suppress(OSError):
         os.nice(_NICE)
     with suppress(OSError):
