@@ -13,6 +13,8 @@ from tests.strategy.user_files import GOOD
 from tests.strategy.worker_processes import ticks_until
 from tests.waiting import until
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 async def client(serve, client_of, strategies_dir):
@@ -23,7 +25,6 @@ async def client(serve, client_of, strategies_dir):
         yield client
 
 
-@pytest.mark.slow
 async def test_classes_of_all_sources_are_listed_and_a_broken_file_with_its_error(client, strategies_dir):
     (strategies_dir / "broken.py").write_text("import no_such_thing\n")
     (strategies_dir / "typo.py").write_text("def f(:\n")
@@ -123,7 +124,6 @@ async def test_somebody_elses_strategy_is_not_found(client):
     assert (await client.get(made.strategy_id)).display_name == "Counter"
 
 
-@pytest.mark.slow
 async def test_a_running_strategy_is_neither_changed_nor_deleted(client):
     strategy_id = await client.run("Rester")
     for call in (
@@ -183,7 +183,6 @@ class MovingAverageStrategy(BaseStrategy):
 """
 
 
-@pytest.mark.slow
 async def test_a_users_class_of_the_same_name_has_its_own_rules_which_only_a_worker_asks(
     serve, client_of, strategies_dir
 ):
@@ -208,7 +207,6 @@ async def test_lists_are_paged_newest_first(client):
     assert ids == made[::-1]
 
 
-@pytest.mark.slow
 async def test_events_begin_with_the_strategy_and_follow_it(client):
     made = await client.create("Counter")
     request = pb.StreamStrategyEventsRequest(strategy_id=made.strategy_id)
@@ -235,7 +233,6 @@ async def test_events_begin_with_the_strategy_and_follow_it(client):
     assert lines == ["position 1"]
 
 
-@pytest.mark.slow
 async def test_a_refused_order_is_reported_and_logged(client):
     client.world.trading_state.refuse = "INSUFFICIENT_FUNDS"
     strategy_id = await client.run("Counter")
@@ -247,7 +244,6 @@ async def test_a_refused_order_is_reported_and_logged(client):
     assert (await client.get(strategy_id)).status == pb.STRATEGY_STATUS_RUNNING
 
 
-@pytest.mark.slow
 async def test_an_owner_who_may_not_trade_stops_his_strategies(client):
     made = await client.create("Counter")
     client.world.auth.refuse.add(client.user.user_id)
