@@ -40,20 +40,20 @@ class Schemas:
 
     def __init__(self, contract: Contract) -> None:
         self._comments = contract.comments
-        self._found: dict[str, Json] = {}
+        self._schemas: dict[str, Json] = {}
 
     def all(self) -> dict[str, Json]:
         """Schemas that were referred to, by name."""
-        return dict(sorted(self._found.items()))
+        return dict(sorted(self._schemas.items()))
 
     def reference(self, type_: Descriptor | EnumDescriptor) -> Json:
         """A reference to a message's or an enum's schema, which is made if there is none yet."""
         if isinstance(type_, Descriptor) and type_.full_name in WELL_KNOWN:
             return dict(WELL_KNOWN[type_.full_name])
         name = schema_name(type_.full_name)
-        if name not in self._found:
-            self._found[name] = {}
-            self._found[name] = self.enum(type_) if isinstance(type_, EnumDescriptor) else self.message(type_)
+        if name not in self._schemas:
+            self._schemas[name] = {}
+            self._schemas[name] = self.enum(type_) if isinstance(type_, EnumDescriptor) else self.message(type_)
         return {"$ref": f"#/components/schemas/{name}"}
 
     def enum(self, enum: EnumDescriptor) -> Json:

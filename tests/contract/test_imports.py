@@ -80,7 +80,7 @@ def test_no_room_imports_itself_through_others():
     assert {parent: members for parent, members in circles.items() if members} == {}
 
 
-def test_a_circle_inside_functions_and_for_types_is_found():
+def test_a_circle_inside_functions_and_for_types_is_detected():
     late = ast.parse("def f():\n    from services.kernel import clock\n")
     typed = ast.parse("if TYPE_CHECKING:\n    from services.kernel.clock import Clock\n")
     assert list(imported(late)) == ["services.kernel.clock"]
@@ -126,7 +126,7 @@ def test_nobody_sets_a_private_attribute_of_another_object():
     assert later == []
 
 
-def test_attributes_that_are_set_later_are_found():
+def test_attributes_that_are_set_later_are_detected():
     tree = ast.parse("self.a = 1\nx.b = 2\ny.c, z.d = 3, 4\nx.e: int = 5\nx.f += 1\nsetattr(x, 'g', 6)")
     assert {target.attr for target in attributes_set(tree) if not is_own(target)} == {
         "b", "c", "d", "e", "f", "(setattr)",

@@ -97,7 +97,7 @@ def test_while_it_is_stopped_too_and_the_next_start_knows(tmp_path):
         (["no-such-command"], 2, "no-such-command"),
     ],
 )
-def test_errors_are_said_with_an_exit_code(up, trader, arguments, code, named):
+def test_errors_are_printed_with_an_exit_code(up, trader, arguments, code, named):
     taken = trader.get("/api/users/me").json()["user"]["username"]
     filled = [argument.format(new=new_name(), taken=taken) for argument in arguments]
     ended = admin(up.data_dir, *filled)
@@ -135,7 +135,7 @@ def test_a_weak_password_is_refused(up):
         ["rotate-keys"],
     ],
 )
-def test_a_folder_that_is_none_is_said_and_not_made(tmp_path, arguments):
+def test_a_folder_that_is_none_is_reported_and_not_made(tmp_path, arguments):
     ended = admin(tmp_path / "absent", *arguments)
     assert ended.returncode == 2
     assert "absent" in ended.stderr

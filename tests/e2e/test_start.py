@@ -58,7 +58,7 @@ def mode(path: Path) -> int:
         ([], {"REDFIRE_IDENTITY__SERVICE_SECRET": "short"}, "identity.service_secret"),
     ],
 )
-def test_what_is_wrong_is_said_in_one_line_and_nothing_starts(tmp_path, flags, env, named):
+def test_a_wrong_setting_is_one_line_and_nothing_starts(tmp_path, flags, env, named):
     folder = tmp_path / "data"
     ended = redfire("up", "--port", "0", "--data-dir", str(folder), *flags, env=env)
     assert ended.returncode == 2
@@ -68,7 +68,7 @@ def test_what_is_wrong_is_said_in_one_line_and_nothing_starts(tmp_path, flags, e
 
 
 @pytest.mark.parametrize("command", ["serve", "up"])
-def test_a_data_folder_of_another_version_is_said_in_one_line(tmp_path, command):
+def test_a_data_folder_of_another_version_is_reported_in_one_line(tmp_path, command):
     file = tmp_path / "config_db.sqlite"
     with contextlib.closing(sqlite3.connect(file)) as connection:
         connection.execute("CREATE TABLE configs (a_column_of_long_ago TEXT)")
@@ -81,7 +81,7 @@ def test_a_data_folder_of_another_version_is_said_in_one_line(tmp_path, command)
     assert len(ended.stderr.strip().splitlines()) == 1
 
 
-def test_a_port_or_folder_in_use_is_said_and_the_one_that_uses_it_goes_on(up, tmp_path):
+def test_a_port_or_folder_in_use_is_reported_and_the_one_that_uses_it_goes_on(up, tmp_path):
     taken = redfire("up", "--port", "0", "--data-dir", str(up.data_dir))
     assert taken.returncode == 2
     assert "in use" in taken.stderr

@@ -71,7 +71,7 @@ async def test_all_classes_together_have_a_total(backend: Backend, http: httpx.A
     assert count == LIMITS.total
 
 
-async def test_headers_tell_of_the_quota(backend: Backend, http: httpx.AsyncClient) -> None:
+async def test_headers_state_the_quota(backend: Backend, http: httpx.AsyncClient) -> None:
     answer = await http.get("/api/trading/orders", headers=backend.bearer("alice"))
     assert (answer.headers["x-ratelimit-limit"], answer.headers["x-ratelimit-remaining"]) == ("5", "4")
     assert "x-ratelimit-reset" in answer.headers

@@ -25,7 +25,7 @@ def process(backend: Backend, folder: Path, **changes: object) -> EnvoyProcess:
     return EnvoyProcess(backend.contract, options_for(backend, **changes), folder, concurrency=1)
 
 
-async def test_a_port_in_use_is_said_before_anything_starts(backend: Backend, tmp_path: Path) -> None:
+async def test_a_port_in_use_is_reported_before_anything_starts(backend: Backend, tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         envoy = process(backend, tmp_path, port=port)

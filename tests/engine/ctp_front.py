@@ -283,10 +283,10 @@ class CtpFront:
             order.traded += volume
             order.status = PART_TRADED if order.left else ALL_TRADED
             self._hold(order, trade)
-            self._tell_order(order)
+            self._publish_order(order)
             self.trades.append(trade)
             self.history.append(trade)
-            self._tell("trade", trade)
+            self._publish("trade", trade)
             return trade
 
     def end(self, order: CtpOrder, message: str) -> None:
@@ -294,7 +294,7 @@ class CtpFront:
         with self.lock:
             self._freeze(order, -order.left)
             order.status, order.message = CANCELED, message
-            self._tell_order(order)
+            self._publish_order(order)
 
     def external(self, instrument: Instrument, direction: str, offset: str, price: float, volume: int) -> CtpOrder:
         """An order from another terminal of the same investor."""
@@ -422,7 +422,7 @@ class CtpFront:
         order.date, order.time = self._stamp(order.exchange)
         self.orders[order.key] = order
         self._freeze(order, order.volume)
-        self._tell_order(order)  # CTP has it
+        self._publish_order(order)  # CTP has it
         order.sys_id = str(next(self._exchange_ids[order.exchange])).rjust(12)
         state = self._state(order)
         if not state.takes_orders:
@@ -431,9 +431,9 @@ class CtpFront:
         if order.price_type == ANY_PRICE and order.exchange in LIMIT_ONLY_EXCHANGES:
             self.end(order, f"已撤单报单被拒绝{order.exchange}:不被支持的报单类型")
             return
-        self._tell_order(order)  # and has sent it on
+        self._publish_order(order)  # and has sent it on
         order.status, order.message = QUEUEING, "未成交"
-        self._tell_order(order)
+        self._publish_order(order)
         if state is SessionState.OPEN:
             self._match(order)
 
@@ -482,10 +482,10 @@ class CtpFront:
         else:
             held.frozen_yesterday += volume
 
-    def _tell_order(self, order: CtpOrder) -> None:
-        self._tell("order", replace(order))
+    def _publish_order(self, order: CtpOrder) -> None:
+        self._publish("order", replace(order))
 
-    def _tell(self, kind: str, item: object) -> None:
+    def _publish(self, kind: str, item: object) -> None:
         self.flow.append((kind, item))
         if kind not in self.lost:
             for session in self.sessions:

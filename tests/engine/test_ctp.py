@@ -79,7 +79,7 @@ async def test_a_gateway_that_fails_while_it_takes_an_order_leaves_the_outcome_u
         assert [o.order_id for o in state.orders] == [order_id] and not state.uncertain_order_ids
 
 
-async def test_an_order_that_a_hanging_gateway_has_taken_is_found_before_it_answers(front, tmp_path, monkeypatch):
+async def test_an_order_that_a_hanging_gateway_has_taken_is_matched_before_it_answers(front, tmp_path, monkeypatch):
     monkeypatch.setattr(vnpy_venue, "_ANSWER_S", 0.05)
     async with engine_at(front, tmp_path, send_timeout_s=0.2) as harness:
         front.answers.clear()
@@ -186,7 +186,7 @@ async def kill_while_sending(front, folder, **order):
     return order_id, venue_order_id
 
 
-async def test_an_order_sent_by_an_engine_that_was_killed_is_found_by_its_content(front, tmp_path):
+async def test_an_order_sent_by_an_engine_that_was_killed_is_matched_by_its_content(front, tmp_path):
     order_id, venue_order_id = await kill_while_sending(front, tmp_path)
     front.fill(front.find(venue_order_id), 1)  # nobody was there
     async with engine_at(front, tmp_path) as harness:

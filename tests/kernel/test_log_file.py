@@ -40,7 +40,7 @@ async def test_what_a_loop_says_in_a_while_is_written_together_in_order(logged):
     assert messages(file) == ["one", "two"]
 
 
-async def test_a_warning_is_written_at_once_with_what_was_said_before_it(logged):
+async def test_a_warning_is_written_at_once_with_what_was_logged_before_it(logged):
     logger, file = logged
     logger.info("one")
     logger.warning("two")

@@ -175,7 +175,7 @@ async def test_recorded_days_are_kept_to_the_last_tick(tmp_path: Path) -> None:
         assert await two.all_ticks(page=1000) == sent
 
 
-async def test_a_real_gateways_history_has_nothing_that_the_simulated_market_told(tmp_path: Path) -> None:
+async def test_a_real_gateways_history_has_nothing_that_the_simulated_market_sent(tmp_path: Path) -> None:
     def minutes(first: int, gateway: str) -> list[pb.Tick]:
         """A tick every twenty seconds for six minutes."""
         return [

@@ -78,7 +78,7 @@ async def test_ticks_that_wait_are_one_message_and_idle_ones_are_single(hub: Hub
     assert len((await reader.next()).ticks) == 1
 
 
-async def test_only_wanted_symbols_are_delivered_in_one_order(hub: Hub[pb.Tick]) -> None:
+async def test_only_subscribed_symbols_are_delivered_in_one_order(hub: Hub[pb.Tick]) -> None:
     both, one = lossless(hub, SYMBOL, OTHER).start(), lossless(hub, OTHER).start()
     publish(hub, tick(1), tick(1, OTHER), tick(2), tick(2, OTHER))
     await until(lambda: both.ticks() == [1, 2] and both.ticks(OTHER) == [1, 2] and one.ticks(OTHER) == [1, 2])
@@ -127,7 +127,7 @@ async def test_resuming_beyond_the_ring_says_the_gap_and_then_what_there_is(hub:
     await reader.stop()
 
 
-async def test_an_end_before_what_was_missed_is_sent_tells_to_resume_from_the_same_place(hub: Hub[pb.Tick]) -> None:
+async def test_an_end_before_what_was_missed_is_sent_resumes_from_the_same_place(hub: Hub[pb.Tick]) -> None:
     publish(hub, tick(1), tick(2), tick(3))
     for after in (1, 3):
         reader = lossless(hub, limit=2, after=after)

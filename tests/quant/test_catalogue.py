@@ -63,7 +63,7 @@ def test_a_bad_file_is_one_line_that_names_what_is_wrong(tmp_path, text, named):
     assert "\n" not in str(caught.value)
 
 
-def test_sessions_of_a_file_are_not_read_and_it_is_said(tmp_path, caplog):
+def test_sessions_of_a_file_are_not_read_and_a_warning_is_logged(tmp_path, caplog):
     file = tmp_path / "instruments.yaml"
     file.write_text('products: {rb.SHFE: {sessions: [["09:00", "10:00"]]}}')
     assert Catalogue.load(str(file)).find("rb2701.SHFE") is not None

@@ -162,7 +162,7 @@ def test_a_replace_that_reduces_passes_where_opening_is_not_allowed(
     assert reasons(made, replace(replaced, order_id="another"), now) != []
 
 
-def test_what_stops_all_opening_is_said_before_what_stops_this_order() -> None:
+def test_reasons_against_all_opening_precede_reasons_against_this_order() -> None:
     made = account(max_orders_per_day=0, max_order_quantity=D(1))
     made.watched = True
     now = replace(ACTIVE, state=TradingState.REDUCING)

@@ -21,7 +21,7 @@ EVENTS = st.lists(
 
 @settings(max_examples=300)
 @given(events=EVENTS, buys=st.booleans(), price=st.none() | PRICES)
-def test_all_that_cross_are_found_and_no_others(events: list[Any], buys: bool, price: Decimal | None) -> None:
+def test_all_orders_that_cross_are_returned_and_no_others(events: list[Any], buys: bool, price: Decimal | None) -> None:
     resting, places = RestingOrders(), dict[tuple[str, bool], tuple[bool, Decimal]]()
     for kind, order_id, side, at, replacing in events:
         if kind == "put":

@@ -32,7 +32,7 @@ async def test_a_send_that_fails_before_the_engine_got_it_ends_as_not_sent(trade
     assert not trader.engine.sends
 
 
-async def test_a_send_whose_answer_is_lost_is_found_again_and_not_sent_twice(trader):
+async def test_a_send_whose_answer_is_lost_is_recognised_and_not_sent_twice(trader):
     trader.engine.after_send = _fail
     trader.engine.ack = False
     order = await trader.create(quantity=2)

@@ -92,7 +92,7 @@ class Exchange(_Entry):
     products: tuple[HoursOfProducts, ...] = ()
 
     @model_validator(mode="after")
-    def _said_once(self) -> Self:
+    def _products_are_unique(self) -> Self:
         for entries in (self.nights, self.products):
             names = [name for entry in entries for name in entry.products]
             if len(names) != len(set(names)):

@@ -136,7 +136,9 @@ class Externals:
             return
         with self._store.begin("") as changes:
             if before is None:
-                self._tell("order", report.gateway, report.symbol, order.venue_order_id, report.quantity, changes)
+                self._record_activity(
+                    "order", report.gateway, report.symbol, order.venue_order_id, report.quantity, changes
+                )
             self._write_order(replace(order, update_time_ns=changes.now_ns), changes)
             self._store.commit(changes)
 
@@ -192,7 +194,9 @@ class Externals:
                     self._write_order(replace(after, update_time_ns=changes.now_ns), changes)
             if account is not None:
                 book_external(self._store.cache, account, report, changes)
-            self._tell("trade", report.gateway, report.symbol, report.venue_trade_id, report.quantity, changes)
+            self._record_activity(
+                "trade", report.gateway, report.symbol, report.venue_trade_id, report.quantity, changes
+            )
             self._store.commit(changes)
 
     async def _live_account(self, report: FillReport) -> Account | None:
@@ -228,7 +232,9 @@ class Externals:
                 changes.external.append(ExternalActivity(report.gateway, report.kind, report.symbol, venue_id, ZERO))
                 self._store.commit(changes)
 
-    def _tell(self, kind: str, gateway: str, symbol: str, venue_id: str, quantity: Decimal, changes: ChangeSet) -> None:
+    def _record_activity(
+        self, kind: str, gateway: str, symbol: str, venue_id: str, quantity: Decimal, changes: ChangeSet
+    ) -> None:
         metrics.external.labels(gateway, kind).inc()
         log.warning("gateway %s has %s %s in %s, which is not ours", gateway, kind, venue_id, symbol)
         changes.external.append(ExternalActivity(gateway, kind, symbol, venue_id, quantity))

@@ -254,7 +254,7 @@ def test_the_contract_hours_are_those_of_the_table(calendar: Calendar) -> None:
     assert calendar.hours("rb2701.SHFE") == calendar.hours("rb2701.SHFE", 20261125)
 
 
-def test_years_without_known_holidays_have_weekends_only_and_it_is_said_once(caplog: pytest.LogCaptureFixture) -> None:
+def test_years_without_known_holidays_have_weekends_only_and_one_warning(caplog: pytest.LogCaptureFixture) -> None:
     load_closures.cache_clear()
     calendar = Calendar.load()
     later = calendar.known_until // 10_000 + 2

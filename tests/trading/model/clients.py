@@ -90,10 +90,10 @@ class Clients(Base):
             answer = await admin.AdoptExternalOrder(request)
             order.adopted, order.account_id = answer.order.order_id, answer.order.account_id
         elif order_id and not order.is_open and not order.filled:
-            await self._tell_end(order, order_id)
+            await self._report_end(order, order_id)
             order.adopted = order_id
 
-    async def _tell_end(self, order: VenueOrder, order_id: str) -> None:
+    async def _report_end(self, order: VenueOrder, order_id: str) -> None:
         """Let an administrator read in the venue's own terminal what ended without a report."""
         if any(leg.is_open and leg.reference[:36] == order_id for leg in self.venue.exchange.orders.values()):
             return
@@ -116,7 +116,7 @@ class Clients(Base):
                 order.adopted, order.account_id = external.order_id, external.account_id
                 if not order.is_open and order.status != common.ORDER_STATUS_FILLED:
                     with contextlib.suppress(RedFireError):
-                        await self._tell_end(order, order.adopted)
+                        await self._report_end(order, order.adopted)
             elif order.anonymous and not order.adopted:
                 with contextlib.suppress(RedFireError):
                     await self._adopt(order, order_id=order.reference[:36])

@@ -206,7 +206,7 @@ class Exchange:
             order.effect, price, quantity, self.trading_day, now_ns, of_today,
         )  # fmt: skip
         self.trades.append(trade)
-        return self._said(trade, engine_pb2.TRADE_UPDATE_KIND_NEW)
+        return self._report(trade, engine_pb2.TRADE_UPDATE_KIND_NEW)
 
     def bust(self, trade: VenueTrade) -> FillReport:
         """Take a trade back: what it opened is gone, what it closed is there again."""
@@ -218,14 +218,14 @@ class Exchange:
         else:
             holding.today -= trade.quantity
         trade.busted = True
-        return self._said(trade, engine_pb2.TRADE_UPDATE_KIND_BUST)
+        return self._report(trade, engine_pb2.TRADE_UPDATE_KIND_BUST)
 
     def correct(self, trade: VenueTrade, price: D) -> FillReport:
         """Give a trade another price."""
         trade.price, trade.corrected = price, True
-        return self._said(trade, engine_pb2.TRADE_UPDATE_KIND_CORRECTION)
+        return self._report(trade, engine_pb2.TRADE_UPDATE_KIND_CORRECTION)
 
-    def _said(self, trade: VenueTrade, kind: int) -> FillReport:
+    def _report(self, trade: VenueTrade, kind: int) -> FillReport:
         report = FillReport(trade, kind, trade.price, trade.quantity)
         self.tape.append(report)
         return report

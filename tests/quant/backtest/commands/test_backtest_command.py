@@ -65,7 +65,7 @@ def strategies(tmp_path):
     return folder
 
 
-def test_json_is_one_object_with_what_the_engine_found(run):
+def test_json_is_one_object_with_the_engines_result(run):
     job = BacktestJob("DoubleMaStrategy", "rb888.SHFE", "5m", parameters={"fast_window": 5, "slow_window": 30})
     prepare_vnpy()
     from vnpy_ctastrategy.strategies.double_ma_strategy import DoubleMaStrategy

@@ -76,7 +76,7 @@ def test_files_that_are_no_runs_are_refused(redfire, tmp_path, content, message)
     assert message in err
 
 
-def test_what_is_odd_in_the_data_is_said_before_the_run_and_is_in_the_json(run):
+def test_anomalies_of_the_data_are_printed_before_the_run_and_are_in_the_json(run):
     sentence = "18 bars are missing inside sessions, in 1 place (18 from 2019-12-25 21:00)."
     out = run("DoubleMaStrategy")[1]
     assert out.startswith(f"data: {sentence}\n")
