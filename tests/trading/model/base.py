@@ -72,7 +72,7 @@ class Base:
     by_order: dict[str, Intent]
     acknowledged: list[str]
     followers: dict[str, Follower]
-    faults: list[str]
+    errors_seen: list[str]
 
     @property
     def run(self) -> Run:
@@ -108,7 +108,7 @@ class Base:
     def acknowledge(self, intent: Intent, order: Any) -> None:
         """Trading answered with an order; the same one each time."""
         if intent.order_id and intent.order_id != order.order_id:
-            self.faults.append(f"{intent.client_order_id}: two orders, {intent.order_id} and {order.order_id}")
+            self.errors_seen.append(f"{intent.client_order_id}: two orders, {intent.order_id} and {order.order_id}")
         if not intent.order_id:
             self.acknowledged.append(order.order_id)
         intent.order_id = order.order_id
@@ -122,7 +122,7 @@ class Base:
 
     def _called(self, task: asyncio.Task[Any]) -> None:
         if not task.cancelled() and (error := task.exception()) is not None:
-            self.faults.append(f"a client met {error!r}")
+            self.errors_seen.append(f"a client met {error!r}")
 
     def follow(self) -> None:
         """Every client follows his orders."""

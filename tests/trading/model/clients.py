@@ -137,7 +137,7 @@ class Clients(Base):
             raise
         except RedFireError as refusal:
             if intent.order_id and not isinstance(refusal, Internal):
-                self.faults.append(f"{intent.client_order_id}: acknowledged, then refused: {refusal!r}")
+                self.errors_seen.append(f"{intent.client_order_id}: acknowledged, then refused: {refusal!r}")
             for one in asked:
                 one.refused = True
             raise

@@ -46,7 +46,7 @@ class Model(Groups, World):
         self.steps = self.kills = 0
         self.history: list[str] = []
         self.errors = _Errors()
-        self.faults = self.errors.messages
+        self.errors_seen = self.errors.messages
         self.kill_at = self.writes_to_fail = 0
         self.kill_moment = ""
         SimulatedWriter.latency = staticmethod(lambda: self.rng.random() * self.venue.faults.slow_s * 0.1)
