@@ -240,7 +240,8 @@ class Groups(RuleBasedStateMachine):
         at.status = OrderStatus.REJECTED
         reason = data.draw(st.sampled_from([Reason.GATEWAY_DISCONNECTED, Reason.GATEWAY_REJECTED]))
         self._report_status(reference, at, reason)
-        if not self._find(at.order_id).is_open:
+        # What its venue refuses for good stays so, also where another leg of the order goes on.
+        if reason is Reason.GATEWAY_REJECTED or not self._find(at.order_id).is_open:
             self.canceled.add(at.order_id)
 
     @rule()
@@ -363,3 +364,27 @@ class Groups(RuleBasedStateMachine):
 
 Groups.TestCase.settings = settings(max_examples=100, stateful_step_count=25, deadline=None)
 TestGroups = Groups.TestCase
+
+
+class Draws:
+    """Data of a run that is known: what a rule draws, in order."""
+
+    def __init__(self, *values):
+        self._values = iter(values)
+
+    def draw(self, _):
+        return next(self._values)
+
+
+def test_a_stop_of_which_a_part_was_refused_stands_for_no_more_than_a_bust_leaves_held():
+    groups = Groups()
+    groups.begin(True, False, SYMBOLS[0], 2, 0, False)
+    entry, limit, stop = groups.names
+    groups.fill(Draws(entry, 1, False))
+    groups.trigger()
+    groups.end_canceled(Draws(limit))
+    groups.fill(Draws(entry, 1, False))
+    groups.refuse(Draws(stop, Reason.GATEWAY_DISCONNECTED))
+    groups.bust(Draws(groups.trades[0]))
+    groups.nobody_closes_more_than_is_held()
+    groups.what_is_held_is_covered_while_the_stop_was_let_be()

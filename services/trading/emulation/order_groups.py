@@ -135,6 +135,11 @@ def _stand_for(
             order.pending_quantity = order.cumulative_quantity + remaining
             cache.reserve(order)
             changes.order(order)
+    elif remaining == live and order.leaves_quantity > remaining:
+        # The part that was refused, and waits to be sent again, is not needed any more.
+        _resize(cache, order, order.cumulative_quantity + remaining, changes)
+        order.hold_reason = ""
+        changes.order(order)
     elif remaining > live and (refused := _refused_leg(order)) is not None:
         if refused.announced_reason in apply_reports.TEMPORARY and not order.hold_reason:
             order.hold_reason = refused.announced_reason
