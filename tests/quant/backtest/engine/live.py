@@ -154,7 +154,7 @@ async def live_trades(
             await asyncio.sleep(0.0002)
         await flush(store)
 
-    take = Quotes._take
+    take = Quotes._apply_tick
 
     def taken(quotes: Quotes, tick: market_pb2.Tick) -> None:
         take(quotes, tick)
@@ -179,7 +179,7 @@ async def live_trades(
 
     monkeypatch.setattr(LiveBroker, "_create", late(LiveBroker._create))
     monkeypatch.setattr(LiveBroker, "_cancel", late(LiveBroker._cancel))
-    monkeypatch.setattr(Quotes, "_take", taken)
+    monkeypatch.setattr(Quotes, "_apply_tick", taken)
     monkeypatch.setattr(ReplayFeed, "run", lockstep)
     monkeypatch.setattr(SimStore, "flush", after_the_tick)
     monkeypatch.setattr(SimStore, "trade", counted)
