@@ -234,7 +234,10 @@ class ReconciliationService:
         return order
 
     async def resolve_uncertain_order(self, order_id: str, status: OrderStatus, reason: str) -> Order:
-        """End an order whose outcome its venue does not report. Raises NotFound, OutcomeKnown, OrderNotOpen."""
+        """End what of an order has an outcome that its venue does not report; what works there works on.
+
+        Raises NotFound, OutcomeKnown, OrderNotOpen.
+        """
         self._store.require_open()
         order = await self._store.recall(order_id)
         self._store.require_open()
@@ -247,7 +250,8 @@ class ReconciliationService:
         if not is_uncertain(order):
             raise OutcomeKnown
         with self._store.begin(order.user_id) as changes:
-            apply_reports.resolve(self._store.cache, order, status, reason, changes)
+            missing = self._reconciliation.missing_references
+            apply_reports.resolve(self._store.cache, order, missing, status, reason, changes)
             written = self._store.commit(changes)
         await written
         return order

@@ -7,7 +7,10 @@ from hypothesis import strategies as st
 from redfire.common.v1 import error_reason_pb2
 from redfire.enums import OrderStatus, PositionEffect, Side
 from redfire.trading.v1 import account_service_pb2 as account_pb
+from redfire.trading.v1 import reconciliation_service_pb2 as reconciliation_pb
+from redfire.trading.v1.reconciliation_service_pb2_grpc import ReconciliationServiceStub
 
+from services.kernel.errors import Unavailable
 from services.kernel.identifiers import new_id
 from services.trading import rows
 from services.trading.domain.order import Delivery, Leg
@@ -62,6 +65,34 @@ async def test_a_close_at_shfe_is_split_into_todays_and_yesterdays_contracts(fir
         (position,) = await trader.positions()
         left = {"today": ("0", "2"), "yesterday": ("2", "0"), "auto": ("2", "0")}[first]
         assert (position.today_quantity, position.yesterday_quantity) == left and position.frozen_quantity == "0"
+
+
+async def test_a_leg_of_unknown_outcome_is_ended_by_an_administrator_and_the_leg_that_works_works_on(trader, caplog):
+    async def cut(request):
+        if request.position_effect == YESTERDAY:
+            trader.engine.hidden.add(request.order_id)
+            raise Unavailable("the engine died")
+
+    await _hold(trader, 1, 1)
+    trader.engine.before_send = cut
+    order = await trader.create("SELL", 2, effect="CLOSE", symbol=OTHER, price="3500")
+    await until(lambda: "stays UNKNOWN" in caplog.text and len(trader.engine.sends) == 1)
+    asked = trader.engine.queries
+    await until(lambda: trader.engine.queries >= asked + 2)
+    # The other leg's reports say nothing of it: it is marked once, and stays so.
+    assert (await trader.get(order.order_id)).status == OrderStatus.UNKNOWN
+    assert caplog.text.count("stays UNKNOWN") == 1
+    admin = trader.platform.identity(role="admin").stub(ReconciliationServiceStub)
+    request = reconciliation_pb.ResolveUncertainOrderRequest(
+        order_id=order.order_id, status=OrderStatus.CANCELED, reason="the broker says so"
+    )
+    assert (await admin.ResolveUncertainOrder(request)).order.status == OrderStatus.NEW
+    assert not trader.engine.cancels
+    trader.engine.fill(trader.engine.sends[0].order_id, 1, "3510")
+    done = await trader.becomes(order.order_id, "CANCELED")
+    assert done.cumulative_quantity == "1" and done.reject_message == "the broker says so"
+    (position,) = await trader.positions()
+    assert (position.quantity, position.frozen_quantity) == ("1", "0")
 
 
 async def test_a_close_of_todays_contracts_alone_is_sent_as_close_today(trader):

@@ -55,7 +55,7 @@ def apply_order_report(
     if leg.delivery is not Delivery.SENT:
         leg.delivery = Delivery.SENT
         changed = True
-    if order.hold_reason == Reason.OUTCOME_UNKNOWN:
+    if _is_known_again(order):
         order.hold_reason = ""
         changed = True
     if report.cumulative_quantity > leg.announced:
@@ -130,7 +130,7 @@ def apply_trade_report(
     if leg is not None:
         leg.filled += report.quantity
         leg.delivery = Delivery.SENT
-        if order.hold_reason == Reason.OUTCOME_UNKNOWN:
+        if _is_known_again(order):
             order.hold_reason = ""
     changes.order(order)
     changes.accounts[account.account_id] = changes.account_rows[account.account_id] = account
@@ -181,9 +181,20 @@ def cancel(cache: TradingCache, order: Order, changes: ChangeSet, reason: str = 
 def _work(order: Order, changes: ChangeSet) -> None:
     """The venue works on it. A cancel or an amend on its way stays on its way: only their outcome ends that."""
     waiting = order.status is OrderStatus.PENDING_REPLACE and order.replace_step is ReplaceStep.NONE
-    fresh = order.status in (OrderStatus.PENDING_NEW, OrderStatus.UNKNOWN, OrderStatus.NEW)
+    fresh = order.status in (OrderStatus.PENDING_NEW, OrderStatus.NEW) or (
+        order.status is OrderStatus.UNKNOWN and not _has_uncertain_leg(order)
+    )
     if (fresh or waiting) and move(order, working_status(order)):
         changes.order(order)
+
+
+def _has_uncertain_leg(order: Order) -> bool:
+    return any(leg.is_live and leg.delivery is Delivery.UNCERTAIN for leg in order.legs)
+
+
+def _is_known_again(order: Order) -> bool:
+    """Return whether a marked order has no leg of unknown outcome any more: a report of one says nothing of others."""
+    return order.hold_reason == Reason.OUTCOME_UNKNOWN and not _has_uncertain_leg(order)
 
 
 def mark_uncertain(order: Order, changes: ChangeSet) -> None:
@@ -209,13 +220,23 @@ def not_sent(cache: TradingCache, order: Order, leg: Leg, changes: ChangeSet) ->
     settle(cache, order, changes)
 
 
-def resolve(cache: TradingCache, order: Order, status: OrderStatus, message: str, changes: ChangeSet) -> None:
-    """Resolve legs of unknown outcome as an administrator states; a later report of the venue still counts."""
-    for leg in order.legs:
-        if leg.is_live:
-            leg.announced_status, leg.announced = status, leg.filled
-            leg.announced_reason, leg.announced_message = Reason.OUTCOME_UNKNOWN, message
-            leg.delivery = Delivery.UNCERTAIN
+def resolve(
+    cache: TradingCache, order: Order, missing: set[str], status: OrderStatus, message: str, changes: ChangeSet
+) -> None:
+    """Resolve legs of unknown outcome as an administrator states; a later report of the venue still counts.
+
+    These are the uncertain ones and those whose references are `missing` at the gateway; what it shows works on.
+    """
+    live = [leg for leg in order.legs if leg.is_live]
+    unknown = [leg for leg in live if leg.delivery is Delivery.UNCERTAIN or order.reference(leg) in missing]
+    for leg in unknown or live:
+        leg.announced_status, leg.announced = status, leg.filled
+        leg.announced_reason, leg.announced_message = Reason.OUTCOME_UNKNOWN, message
+        leg.delivery = Delivery.UNCERTAIN
+    if _is_live(order):
+        if _is_known_again(order):
+            order.hold_reason = ""
+        _work(order, changes)
     changes.order(order)
     settle(cache, order, changes)
 

@@ -88,6 +88,11 @@ class Reconciliation:
             if difference.since_ns
         ]
 
+    @property
+    def missing_references(self) -> set[str]:
+        """References of legs that their gateways did not show when they answered last."""
+        return set(self._missing)
+
     def request(self) -> None:
         """Request a reconciliation now: reports may have been missed."""
         self._requested.set()

@@ -89,18 +89,22 @@ class Clients(Base):
             )
             answer = await admin.AdoptExternalOrder(request)
             order.adopted, order.account_id = answer.order.order_id, answer.order.account_id
-        elif order_id and not order.is_open and not order.filled:
-            await self._report_end(order, order_id)
+        elif order_id and not order.is_open and not order.filled and await self._report_end(order, order_id):
             order.adopted = order_id
 
-    async def _report_end(self, order: VenueOrder, order_id: str) -> None:
-        """Let an administrator read in the venue's own terminal what ended without a report."""
-        if any(leg.is_open and leg.reference[:36] == order_id for leg in self.venue.exchange.orders.values()):
-            return
+    async def _report_end(self, order: VenueOrder, order_id: str) -> bool:
+        """Let an administrator read in the venue's own terminal what ended without a report.
+
+        False while another leg lives there under no name of ours: that one is adopted first.
+        """
+        legs = [leg for leg in self.venue.exchange.orders.values() if leg.reference[:36] == order_id]
+        if any(leg.is_open and not leg.owner for leg in legs):
+            return False
         request = reconciliation_pb.ResolveUncertainOrderRequest(
             order_id=order_id, status=order.status, reason="seen at the venue"
         )
         await self.run.reconciliation().ResolveUncertainOrder(request)
+        return True
 
     async def _externals(self) -> dict[str, Any]:
         request = reconciliation_pb.ListExternalOrdersRequest(page_size=1000, include_adopted=True)

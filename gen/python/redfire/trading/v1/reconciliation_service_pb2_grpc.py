@@ -131,7 +131,8 @@ class ReconciliationServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ResolveUncertainOrder(self, request, context):
-        """Ends an order whose outcome its venue does not report. A later report of the venue still counts.
+        """Ends what of an order has an outcome that its venue does not report: a leg that works there works on. A later report
+        of the venue still counts.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
