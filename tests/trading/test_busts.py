@@ -233,3 +233,81 @@ def test_a_close_that_is_corrected_a_day_later_closes_nothing_of_that_day():
     same_day = instrument("rb2610.SHFE", contract_size=D(10)).commission(D(4001), D(2), D(2))
     assert trader.trades[-1].commission == same_day and trade.commission < same_day
     trader.check()
+
+
+def _corrected(trader, order, trade, price, quantity):
+    reference = order.reference(order.legs[-1])
+    report = FillReport("SIM", reference, trade.venue_trade_id, order.symbol, D(price), D(quantity), 1, 20260105)
+    changes = trader.step()
+    correct(trader.cache, order, trade, report, 1, changes)
+    trader.record(changes)
+    trader.check()
+    return trader.trades[-1]
+
+
+def test_the_corrected_price_of_what_was_closed_since_is_realised_and_no_position_appears():
+    trader = Trader()
+    trader.begin_day(20260105)
+    entry = trader.order(quantity=1)
+    trader.fill(entry, 1, "4001", day=20260105)
+    (trade,) = trader.trades
+    trader.begin_day(20260106)
+    trader.fill(trader.order(Side.SELL, 1, effect=PositionEffect.CLOSE), 1, "4001", day=20260106)
+    new = _corrected(trader, entry, trade, "4004", 1)
+    assert not trader.account.positions and trader.account.realized_pnl == -900
+    changes = trader.step()
+    bust(trader.cache, entry, new, changes)  # now it was never opened, and its close is missing
+    trader.record(changes)
+    trader.check()
+    (short,) = trader.account.positions.values()
+    assert (short.side, short.quantity) == (2, 1)
+
+
+def test_a_correction_of_what_was_partly_closed_since_counts_for_what_is_held_and_for_what_was_closed():
+    trader = Trader()
+    trader.begin_day(20260105)
+    entry = trader.order(quantity=3)
+    trader.fill(entry, 3, "4001", day=20260105)
+    trade = trader.trades[0]
+    trader.fill(trader.order(Side.SELL, 2, effect=PositionEffect.CLOSE), 2, "4001", day=20260105)
+    _corrected(trader, entry, trade, "4004", 3)
+    (position,) = trader.account.positions.values()
+    assert (position.side, position.quantity, position.average_price) == (1, 1, 4004)
+    assert trader.account.realized_pnl == position.realized_pnl == -1800
+
+
+def test_an_entry_corrected_to_less_than_was_closed_of_it_leaves_the_rest_on_the_other_side():
+    trader = Trader()
+    trader.begin_day(20260105)
+    entry = trader.order(quantity=3)
+    trader.fill(entry, 3, "4001", day=20260105)
+    trade = trader.trades[0]
+    trader.fill(trader.order(Side.SELL, 3, effect=PositionEffect.CLOSE), 3, "4001", day=20260105)
+    _corrected(trader, entry, trade, "4004", 1)
+    (position,) = trader.account.positions.values()
+    assert (position.side, position.quantity) == (2, 2)
+
+
+def test_a_corrected_entry_leaves_what_a_working_close_holds_of_it():
+    trader = Trader()
+    trader.begin_day(20260105)
+    entry = trader.order(quantity=2)
+    trader.fill(entry, 2, "4001", day=20260105)
+    close = trader.order(Side.SELL, 2, effect=PositionEffect.CLOSE)
+    _corrected(trader, entry, trader.trades[0], "4004", 2)
+    (position,) = trader.account.positions.values()
+    assert close.hold_today + close.hold_yesterday == position.frozen_quantity == 2
+    assert position.average_price == 4004
+
+
+def test_a_working_close_whose_fill_is_corrected_holds_what_is_left_of_it():
+    trader = Trader()
+    trader.begin_day(20260105)
+    trader.fill(trader.order(quantity=3), 3, "4001", day=20260105)
+    close = trader.order(Side.SELL, 2, effect=PositionEffect.CLOSE)
+    trader.fill(close, 1, "4002", day=20260105)
+    _corrected(trader, close, trader.trades[-1], "4005", 1)
+    (position,) = trader.account.positions.values()
+    assert position.quantity == 2
+    assert close.hold_today + close.hold_yesterday == position.frozen_quantity == close.leaves_quantity == 1
+    assert trader.account.realized_pnl == 1200

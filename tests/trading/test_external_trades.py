@@ -1,5 +1,7 @@
 """Property test of a LIVE account's books: own and hand trades, reported late, around what is taken over."""
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -7,7 +9,7 @@ from redfire.enums import AccountKind, OrderStatus, PositionEffect, PositionSide
 
 from services.trading.domain.apply_reports import apply_order_report, apply_trade_report
 from services.trading.domain.external_booking import adjust, book_external
-from services.trading.domain.report import FillReport, OrderStatusReport
+from services.trading.domain.report import FillReport, OrderStatusReport, TradeKind
 from services.trading.venue.position_adjustments import PositionDifference, _parts
 from tests.trading.books import D, Trader
 
@@ -121,3 +123,19 @@ def test_no_trade_is_booked_twice_whatever_was_taken_over_before_its_report(data
     venue.book_settled()
     venue.trader.check()
     assert venue.agrees()
+
+
+def test_a_hand_trade_that_is_corrected_once_it_was_closed_leaves_no_position():
+    venue = Venue()
+    trader = venue.trader
+    for side, effect, price in ((Side.BUY, OPEN, 4001), (Side.SELL, CLOSE, 4001)):
+        venue.trade(side, effect, 1, price)
+        changes = trader.step()
+        book_external(venue.cache, venue.account, venue.unreported[-1][1], changes)
+        trader.record(changes)
+    correction = replace(venue.unreported[0][1], kind=TradeKind.CORRECTION, price=D(4004))
+    changes = trader.step()
+    book_external(venue.cache, venue.account, correction, changes)
+    trader.record(changes)
+    trader.check()
+    assert not venue.account.positions and venue.account.realized_pnl == -900

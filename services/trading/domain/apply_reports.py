@@ -108,7 +108,9 @@ def apply_trade_report(
     if stands_for and order.is_closing:
         reverse_superseded(cache, account, report, stands_for, changes)
     closes = effect if corrects is None else corrects.closed_effect
-    realized, closed_today = book_position(cache, account, order, closes, report, trading_day, changes)
+    realized, closed_today = ZERO, ZERO
+    if corrects is None or order.is_closing:  # a corrected opening was booked as the first one was taken out
+        realized, closed_today = book_position(cache, account, order, closes, report, trading_day, changes)
     if corrects is not None:
         closed_today = min(corrects.closed_today, report.quantity)  # on its own day, which may be over
     if stands_for and not order.is_closing:

@@ -2,7 +2,8 @@
 
 A bust is booked as if the trade had never been: what it opened leaves the position at the trade's own price, what it
 closed comes back at the cost that it took away, and commission and realised profit return as REVERSAL entries. What
-does not fit any more, because it was closed since, is realised. A correction is a bust and a new trade.
+does not fit any more, because it was closed since, is realised. A correction is a bust and a new trade: what an opening
+one had opened and was closed since stays closed, and the difference of the prices is realised.
 
 What was busted trades no more: an order that still works is for so much less from then on, as the venue has no more of
 it. The exits of a group are for what its entry filled and they have not closed, and so protect again what a busted one
@@ -17,9 +18,11 @@ from redfire.reasons import Reason
 
 from services.trading import metrics
 from services.trading.domain import ledger, money
+from services.trading.domain.account import Account
 from services.trading.domain.apply_reports import apply_trade_report
 from services.trading.domain.cache import TradingCache
 from services.trading.domain.change_set import ChangeSet
+from services.trading.domain.money import ZERO
 from services.trading.domain.order import Order
 from services.trading.domain.order_states import move
 from services.trading.domain.position_booking import unbook_position
@@ -29,19 +32,23 @@ from services.trading.domain.trade import Trade
 log = logging.getLogger(__name__)
 
 
-def bust(cache: TradingCache, order: Order, trade: Trade, changes: ChangeSet, corrected: bool = False) -> None:
-    """Bust a booked trade; `corrected`: another one takes its place in the same step."""
+def bust(
+    cache: TradingCache, order: Order, trade: Trade, changes: ChangeSet, correction: FillReport | None = None
+) -> None:
+    """Bust a booked trade; a `correction` takes its place in the same step."""
     account = cache.accounts[order.account_id]
     log.warning("trade %s of order %s is busted", trade.venue_trade_id, order.order_id)
     metrics.busted.labels(trade.gateway).inc()
-    realized = unbook_position(cache, account, trade, changes)
+    realized = unbook_position(cache, account, trade, changes, correction)
+    if correction is not None and order.is_closing and order.is_open:
+        _hold_again(account, order, trade)
     for kind, amount in (
         (LedgerEntryKind.COMMISSION, trade.commission),
         (LedgerEntryKind.REALIZED_PNL, realized - trade.realized_pnl),
     ):
         changes.entries += ledger.reverse(account, kind, amount, trade.trade_id, changes.now_ns)
     changes.trade_updates.append(replace(trade, busted=True))
-    if not corrected:
+    if correction is None:
         _trade_no_more(cache, order, trade, changes)
     order.cumulative_quantity -= trade.quantity
     order.filled_notional -= money.product(trade.price, trade.quantity)
@@ -54,6 +61,15 @@ def bust(cache: TradingCache, order: Order, trade: Trade, changes: ChangeSet, co
     cache.reserve(order)
     changes.order(order)
     changes.accounts[account.account_id] = changes.account_rows[account.account_id] = account
+
+
+def _hold_again(account: Account, order: Order, trade: Trade) -> None:
+    """Hold what a corrected fill had closed, so that its close takes nothing of what is held for the order's rest."""
+    position = account.positions[order.symbol, order.position_side]
+    today = trade.closed_today if trade.trading_day == position.trading_day else ZERO
+    order.hold_today += today
+    order.hold_yesterday += trade.quantity - today
+    position.freeze(today, trade.quantity - today)
 
 
 def _trade_no_more(cache: TradingCache, order: Order, trade: Trade, changes: ChangeSet) -> None:
@@ -73,11 +89,13 @@ def correct(
     cache: TradingCache, order: Order, trade: Trade, report: FillReport, version: int, changes: ChangeSet
 ) -> None:
     """Book the corrected trade in place of the booked one."""
-    bust(cache, order, trade, changes, corrected=True)
+    bust(cache, order, trade, changes, report)
     leg = order.find_leg(report.reference)
     if leg is not None:
         leg.filled -= trade.quantity
     name = f"{report.venue_trade_id}#{version}"
-    apply_trade_report(cache, order, replace(report, venue_trade_id=name), changes, corrects=trade)
+    # What was traded stays of its day, whenever it is corrected.
+    again = replace(report, venue_trade_id=name, trading_day=trade.trading_day or report.trading_day)
+    apply_trade_report(cache, order, again, changes, corrects=trade)
     if order.status is OrderStatus.FILLED and order.reject_reason == Reason.TRADE_BUSTED:
         order.reject_reason = ""

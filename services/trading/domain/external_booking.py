@@ -62,8 +62,9 @@ def book_external(cache: TradingCache, account: Account, report: FillReport, cha
         if booked is None and report.side is not None:
             _book_new(cache, account, report, changes)
     elif booked is not None:
-        reverse_trade(cache, account, booked, changes)
-        if report.kind is TradeKind.CORRECTION:
+        correction = report if report.kind is TradeKind.CORRECTION else None
+        reverse_trade(cache, account, booked, changes, correction=correction)
+        if correction is not None:
             again = replace(report, side=booked.side, position_effect=booked.position_effect)
             again = replace(again, venue_trade_id=f"{report.venue_trade_id}#1", trading_day=booked.trading_day)
             _book_new(cache, account, again, changes, corrects_trade_id=booked.trade_id)
@@ -140,7 +141,11 @@ def _book(
     corrects_trade_id: str,
 ) -> Trade:
     effect, trade_id = order.position_effect, new_id()
-    realized, closed_today = position_booking.book_position(cache, account, order, effect, report, trading_day, changes)
+    realized, closed_today = ZERO, ZERO
+    if order.is_closing or not corrects_trade_id:  # a corrected opening was booked as the first one was taken out
+        realized, closed_today = position_booking.book_position(
+            cache, account, order, effect, report, trading_day, changes
+        )
     commission = ZERO
     if costs:
         commission = cache.terms(account, order.symbol).commission(report.price, report.quantity, closed_today)
@@ -204,9 +209,17 @@ def reverse_superseded(
 
 
 def reverse_trade(
-    cache: TradingCache, account: Account, trade: Trade, changes: ChangeSet, quantity: Decimal | None = None
+    cache: TradingCache,
+    account: Account,
+    trade: Trade,
+    changes: ChangeSet,
+    quantity: Decimal | None = None,
+    correction: FillReport | None = None,
 ) -> None:
-    """Reverse a trade without an order, as a bust does; where only so much of it is reversed, the rest is another."""
+    """Reverse a trade without an order, as a bust does; where only so much of it is reversed, the rest is another.
+
+    A `correction` takes its place in the same step.
+    """
     account.external_trades.pop(trade.venue_trade_id, None)
     changes.trade_updates.append(replace(trade, busted=True))
     if quantity is not None and quantity < trade.quantity:
@@ -225,7 +238,7 @@ def reverse_trade(
         changes.trades.append(rest)
         remember(account, rest)
         trade = replace(trade, quantity=quantity, realized_pnl=realized, closed_today=closed_today)
-    left = position_booking.unbook_position(cache, account, trade, changes)
+    left = position_booking.unbook_position(cache, account, trade, changes, correction)
     for kind, amount in (
         (LedgerEntryKind.COMMISSION, trade.commission),
         (LedgerEntryKind.REALIZED_PNL, left - trade.realized_pnl),

@@ -162,6 +162,13 @@ class Position:
         self._margin()
         return realized
 
+    def correct_closed(self, price: Decimal, corrected: Decimal, quantity: Decimal) -> Decimal:
+        """Return what contracts that are closed realise more, since they were opened at another price."""
+        paid_less = money.amount(money.product(price - corrected, quantity, self.contract_size))
+        realized = paid_less if self.side is PositionSide.LONG else -paid_less
+        self.realized_pnl += realized
+        return realized
+
     def reverse_closing(self, cost: Decimal, today: Decimal, older: Decimal) -> None:
         """Undo the closing of contracts that had cost so much."""
         self.cost += cost

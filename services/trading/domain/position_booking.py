@@ -124,14 +124,20 @@ def _open(
     changes.position(position)
 
 
-def unbook_position(cache: TradingCache, account: Account, trade: Trade, changes: ChangeSet) -> Decimal:
-    """Remove a trade from the positions; return what that realises, where it does not fit any more."""
+def unbook_position(
+    cache: TradingCache, account: Account, trade: Trade, changes: ChangeSet, correction: FillReport | None = None
+) -> Decimal:
+    """Remove a trade from the positions; return what that realises, where it does not fit any more.
+
+    Where a `correction` takes the place of an opening trade, its opening is booked with it: what was closed since is
+    closed still, and has another price, and what working orders are to close stays held for them.
+    """
     account.traded = True
     opened = trade.position_effect is PositionEffect.OPEN
     is_long = (trade.side is Side.BUY) == opened
     side = PositionSide.LONG if is_long else PositionSide.SHORT
     if opened:
-        return _reverse_opening(cache, account, side, trade, changes)
+        return _reverse_opening(cache, account, side, trade, changes, correction)
     position = position_of(cache, account, trade, side)
     cache.roll(position, changes)
     value = money.amount(money.product(trade.price, trade.quantity, position.contract_size))
@@ -148,22 +154,34 @@ def unbook_position(cache: TradingCache, account: Account, trade: Trade, changes
 
 
 def _reverse_opening(
-    cache: TradingCache, account: Account, side: PositionSide, trade: Trade, changes: ChangeSet
+    cache: TradingCache,
+    account: Account,
+    side: PositionSide,
+    trade: Trade,
+    changes: ChangeSet,
+    correction: FillReport | None,
 ) -> Decimal:
     position = account.positions.get((trade.symbol, side))
-    taken, realized = ZERO, ZERO
+    if position is None and correction is not None:
+        position = position_of(cache, account, trade, side)
+    taken, still_closed, realized = ZERO, ZERO, ZERO
     if position is not None:
         cache.roll(position, changes)
         taken = min(trade.quantity, position.quantity)
         today_first = trade.trading_day == position.trading_day
         today, older = split(taken, position.day_quantity, position.older_quantity, today_first)
         account.margin -= position.margin
+        if correction is not None:
+            still_closed = min(trade.quantity - taken, correction.quantity)
+            position.open(correction.price, correction.quantity - still_closed, today_first)
         realized = position.reverse_opening(trade.price, today, older)
+        if correction is not None:
+            realized += position.correct_closed(trade.price, correction.price, still_closed)
         account.margin += position.margin
         changes.position(position)
         cache.trim_holds(position, changes)
         account.drop_flat(position)
-    if excess := trade.quantity - taken:
+    if excess := trade.quantity - taken - still_closed:
         # Closed since: the contracts that never were are missing now, which is the other side.
         log.error("busted trade %s: %s of it was closed since", trade.venue_trade_id, excess)
         other = PositionSide.LONG if side is PositionSide.SHORT else PositionSide.SHORT
