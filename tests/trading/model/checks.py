@@ -119,7 +119,7 @@ def _orders(model: Any, books: Books, exchange: Any) -> list[str]:
                 violations.append(f"{_name(order)}: {order.leaves_quantity} left here, {leaves} at the venue")
             if order.price and legs[0].price is not None and D(order.price) != legs[0].price:
                 violations.append(f"{_name(order)}: at {order.price} here, at {legs[0].price} at the venue")
-        elif not waits and not order.hold_reason and not order.order_group_id:
+        elif not waits and not order.hold_reason and (group is None or group_checks.is_entry(group, order)):
             violations.append(f"{_name(order)} is {status}, and not at the venue")
         if _waits_for_contracts(order):
             if free := _free(books, order):

@@ -32,10 +32,17 @@ def remaining(group: Any) -> D:
     return max(total - sum((D(order.cumulative_quantity) for order in members), ZERO), ZERO)
 
 
+def is_entry(group: Any, order: Any) -> bool:
+    """Return whether an order is a bracket's entry: unlike the others of a group it waits for no other order."""
+    entry, _ = _parts(group)
+    return entry is not None and entry.order_id == order.order_id
+
+
 def is_dormant(group: Any, order: Any) -> bool:
-    """Return whether it waits for an entry that has filled nothing."""
+    """Return whether it waits for an entry that is open and has filled nothing that is not closed."""
     entry, members = _parts(group)
-    return entry is not None and order.order_id in {one.order_id for one in members} and not remaining(group)
+    waits = entry is not None and D(entry.leaves_quantity) and not remaining(group)
+    return bool(waits) and order.order_id in {one.order_id for one in members}
 
 
 def contracts_held(groups: dict[str, Any], open_orders: dict[str, Any]) -> dict[tuple[str, str, int], D]:
