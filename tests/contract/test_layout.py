@@ -34,3 +34,10 @@ def test_help_of_serve_lists_the_registry():
     assert " ".join(registry.SERVICES) in " ".join(shown.split())
     source = (ROOT / "services/commands/serve.py").read_text()
     assert "config auth user" not in source
+
+
+def test_lock_files_name_no_host():
+    """Packages come from any registry that has them; hashes say that they are the same."""
+    locks = [*ROOT.glob("*.lock"), *(ROOT / "tests").rglob("package-lock.json"), *(ROOT / "tests").rglob("go.sum")]
+    assert len(locks) >= 4
+    assert [lock.name for lock in locks if "://" in lock.read_text()] == []

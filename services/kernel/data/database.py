@@ -203,8 +203,6 @@ class Database:
     def _connect_writer(self) -> Connection:
         # A synchronous engine in a thread of its own: aiosqlite's hop per cursor call costs ten times the work.
         if self._writer_engine is None:
-            if self.dialect != "sqlite":
-                raise NotImplementedError("the writer of PostgreSQL comes with its issue")
             self._writer_engine = create_engine(
                 self._url.set(drivername="sqlite"),
                 # For each statement of the order path with each number of rows.

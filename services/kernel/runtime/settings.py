@@ -101,8 +101,17 @@ class DatabaseSettings(BaseSection):
 
     section = "database"
     url: str = Field(
-        default="sqlite:///{data_dir}/{name}_db.sqlite", description="`{data_dir}` and `{name}` are filled in."
+        default="sqlite:///{data_dir}/{name}_db.sqlite",
+        description="A SQLite URL; `{data_dir}` and `{name}` are filled in.",
     )
+
+    @field_validator("url")
+    @classmethod
+    def _supported(cls, value: str) -> str:
+        # The order path's writer is SQLite's.
+        if not value.startswith("sqlite:///"):
+            raise ValueError("only SQLite is supported: sqlite:///…")
+        return value
 
 
 KERNEL_SECTIONS: tuple[type[BaseSection], ...] = (

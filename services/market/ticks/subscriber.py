@@ -5,6 +5,7 @@ ticks when it is idle, big ones under load. Both kinds of subscriber work on the
 """
 
 import asyncio
+from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import AsyncGenerator, Callable, Mapping
 from dataclasses import dataclass, field
@@ -69,7 +70,7 @@ class Backlog:
         return Chunk(b"".join(frames), len(frames), {ring.symbol: last})
 
 
-class Subscriber:
+class Subscriber(ABC):
     """The part that both kinds share: waiting, the heartbeat, the end.
 
     `messages()` is the stream: encoded response messages until the stream ended or its reader left.
@@ -133,13 +134,13 @@ class Subscriber:
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
 
+    @abstractmethod
     def offer_control(self, message: bytes) -> None:
         """Queue a control message, in its place."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _take(self) -> bytes:
         """The next message, empty when nothing waits."""
-        raise NotImplementedError
 
     def _on_beat(self) -> None:
         """Re-armed lazily: one timer per interval, not one per message."""
