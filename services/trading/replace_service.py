@@ -111,6 +111,9 @@ class ReplaceService:
         if quantity <= order.cumulative_quantity:
             done = plain(order.cumulative_quantity)
             raise Invalid(f"quantity: more than what is filled, {done}", field="quantity")
+        stop_price = request.stop_price
+        if stop_price is None and order.type is not OrderType.TRAILING_STOP:
+            stop_price = order.stop_price  # where a trailing one is now need not be on a tick of its own accord
         return NewOrder(
             client_order_id=order.client_order_id,
             symbol=order.symbol,
@@ -119,10 +122,7 @@ class ReplaceService:
             quantity=quantity,
             account_id=order.account_id,
             price=order.price if request.price is None else request.price,
-            # Where a trailing stop is now need not be on a tick of its own accord.
-            stop_price=request.stop_price
-            if order.type is OrderType.TRAILING_STOP
-            else request.stop_price or order.stop_price,
+            stop_price=stop_price,
             trailing_offset=order.trailing_offset,
             time_in_force=order.time_in_force,
             expire_time_ns=order.expire_time_ns,

@@ -65,6 +65,12 @@ async def test_a_held_stop_is_replaced_and_canceled_here(trader):
     assert [sent.order_id for sent in trader.engine.sends] == [later.order_id]
 
 
+async def test_a_stop_moved_to_0_is_checked_as_any_other_price_not_left_where_it_is(trader):
+    order = await trader.create(type="STOP", stop_price="4010")
+    async with refused("INVALID_FIELD"):
+        await trader.replace(order.order_id, stop_price="0")
+
+
 def _written_stop_price(folder, order_id):
     """The trigger price in the database: trails are written once a second."""
     (path,) = folder.rglob("trading_db.sqlite")
