@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 
 from redfire.enums import OrderStatus, OrderType
@@ -111,24 +111,11 @@ class ReplaceService:
         if quantity <= order.cumulative_quantity:
             done = plain(order.cumulative_quantity)
             raise Invalid(f"quantity: more than what is filled, {done}", field="quantity")
+        price = order.price if request.price is None else request.price
         stop_price = request.stop_price
         if stop_price is None and order.type is not OrderType.TRAILING_STOP:
             stop_price = order.stop_price  # where a trailing one is now need not be on a tick of its own accord
-        return NewOrder(
-            client_order_id=order.client_order_id,
-            symbol=order.symbol,
-            side=order.side,
-            type=order.type,
-            quantity=quantity,
-            account_id=order.account_id,
-            price=order.price if request.price is None else request.price,
-            stop_price=stop_price,
-            trailing_offset=order.trailing_offset,
-            time_in_force=order.time_in_force,
-            expire_time_ns=order.expire_time_ns,
-            position_effect=order.position_effect,
-            strategy_id=order.strategy_id,
-        )
+        return replace(order.asked_again(), quantity=quantity, price=price, stop_price=stop_price)
 
     def _require_own_quantity(self, order: Order, new: NewOrder) -> None:
         """Raises Invalid for another quantity of an order of a group, except an entry: the group decides it."""

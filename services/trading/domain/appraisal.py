@@ -3,12 +3,13 @@
 from dataclasses import dataclass
 from decimal import Decimal
 
-from redfire.enums import OrderStatus, OrderType, PositionEffect, Side
+from redfire.enums import OrderStatus, OrderType, PositionEffect
 
 from services.trading.domain.account import Account
 from services.trading.domain.instrument import Instrument
 from services.trading.domain.order import STOP_TYPES, NewOrder, Order
 from services.trading.domain.quote import Quote
+from services.trading.domain.stop import trail
 
 
 # Not frozen, as one is made for each order: that would take four times as long.
@@ -39,12 +40,7 @@ def make_order(
     """The order of an appraised request; one that `waits` for another begins when that one ends."""
     new = one.new
     held = new.type in STOP_TYPES and not waits
-    stop_price = new.stop_price
-    if held and new.type is OrderType.TRAILING_STOP and stop_price is None and one.quote is not None:
-        assert new.trailing_offset is not None
-        away = new.trailing_offset if new.side is Side.BUY else -new.trailing_offset
-        stop_price = one.quote.last_price + away
-    return Order(
+    order = Order(
         order_id=order_id,
         client_order_id=new.client_order_id,
         user_id=account.user_id,
@@ -57,7 +53,7 @@ def make_order(
         position_effect=new.position_effect,
         quantity=new.quantity,
         price=new.price,
-        stop_price=stop_price,
+        stop_price=new.stop_price,
         trailing_offset=new.trailing_offset,
         expire_time_ns=new.expire_time_ns,
         strategy_id=new.strategy_id,
@@ -71,3 +67,6 @@ def make_order(
         reserve_price=one.price,
         status=OrderStatus.NEW if held else OrderStatus.PENDING_NEW,
     )
+    if held and new.type is OrderType.TRAILING_STOP and new.stop_price is None and one.quote is not None:
+        trail(order, one.quote.last_price)
+    return order

@@ -8,16 +8,16 @@ stays so, and an event reports how much is unprotected.
 """
 
 from dataclasses import replace
-from decimal import Decimal
 
 from redfire.enums import OrderStatus
 from redfire.reasons import Reason
 
 from services.kernel.identifiers import new_id
+from services.trading.domain.appraisal import Appraisal, make_order
 from services.trading.domain.cache import TradingCache
 from services.trading.domain.change_set import ChangeSet, GroupRestatement
 from services.trading.domain.money import ZERO
-from services.trading.domain.order import Order, ReplaceStep
+from services.trading.domain.order import Order
 from services.trading.domain.order_group import OrderGroup
 
 TRADE_BUSTED, LATE_FILL = "TRADE_BUSTED", "LATE_FILL"
@@ -47,7 +47,7 @@ def reopen_exits(cache: TradingCache, group: OrderGroup, changes: ChangeSet) -> 
     for place, order in latest.items():
         ended_by_group = order.status is OrderStatus.FILLED or order.reject_reason in _ENDED_BY_GROUP
         if ended_by_group and not 0 < order.expire_time_ns <= changes.now_ns:
-            opened = _anew(group, order, place, changes.now_ns)
+            opened = _anew(cache, group, order, place, changes.now_ns)
             cache.accept(opened, changes, holds=False)
             group.orders.append(opened)
             cache.add_group(group)
@@ -74,37 +74,13 @@ def _place(order: Order, place: int) -> int:
     return int(order.client_order_id.split(".")[-2]) if opened_anew else place
 
 
-def _anew(group: OrderGroup, order: Order, place: int, now_ns: int) -> Order:
-    first, order_id, none = group.orders[place], new_id(), Decimal(0)
-    return replace(
-        order,
-        order_id=order_id,
-        client_order_id=f"{first.client_order_id[:_KEPT_OF_ID]}.{place}.{order_id}",
-        quantity=group.remaining,
-        create_time_ns=now_ns,
-        update_time_ns=now_ns,
-        status=OrderStatus.PENDING_NEW,
-        cumulative_quantity=none,
-        filled_notional=none,
-        commission=none,
-        reject_reason="",
-        reject_message="",
-        triggered=False,
-        legs=[],
-        leg_count=0,
-        hold_reason="",
-        day_over=False,
-        held_day=0,
-        cancel_reason="",
-        cancel_first="",
-        entry_open=False,
-        replace_step=ReplaceStep.NONE,
-        pending_quantity=None,
-        pending_price=None,
-        hold_today=none,
-        hold_yesterday=none,
-        dormant=False,
-        reserved=none,
-        trade_ids=set(),
-        crossed={},
+def _anew(cache: TradingCache, group: OrderGroup, order: Order, place: int, now_ns: int) -> Order:
+    order_id, client_order_id = new_id(), group.orders[place].client_order_id[:_KEPT_OF_ID]
+    new = replace(
+        order.asked_again(), client_order_id=f"{client_order_id}.{place}.{order_id}", quantity=group.remaining
     )
+    one = Appraisal(new, cache.instruments[order.symbol], None, order.reserve_price)
+    account = cache.accounts[order.account_id]
+    opened = make_order(order_id, account, one, order.traceparent, order.fingerprint, now_ns, waits=True)
+    opened.order_group_id = group.order_group_id
+    return opened

@@ -254,6 +254,7 @@ class Order:
             position_effect=self.position_effect,
             strategy_id=self.strategy_id,
             reduce_only=self.reduce_only,
+            post_only=self.post_only,
         )
 
     @property
