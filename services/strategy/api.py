@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator
 
 from redfire.strategy.v1 import strategy_pb2 as pb
 from redfire.strategy.v1 import strategy_pb2_grpc as rpc
+from redfire.strategy.v1 import worker_pb2, worker_pb2_grpc
 
 from services.kernel.clock import Clock
 from services.kernel.errors import Denied
@@ -117,7 +118,7 @@ class StrategyApi(rpc.StrategyServiceServicer):
             await events.aclose()
 
 
-class WorkerApi(rpc.WorkerServiceServicer):
+class WorkerApi(worker_pb2_grpc.WorkerServiceServicer):
     """RPCs of workers."""
 
     def __init__(
@@ -135,8 +136,8 @@ class WorkerApi(rpc.WorkerServiceServicer):
         self._clock = clock
 
     async def WatchAssignments(
-        self, request: pb.WatchAssignmentsRequest, call: Call
-    ) -> AsyncIterator[pb.WatchAssignmentsResponse]:
+        self, request: worker_pb2.WatchAssignmentsRequest, call: Call
+    ) -> AsyncIterator[worker_pb2.WatchAssignmentsResponse]:
         """Assignments of a worker."""
         _require_own(call, request.worker_id)
         assigned = self._assignments.watch_assignments(request.worker_id)
@@ -146,21 +147,25 @@ class WorkerApi(rpc.WorkerServiceServicer):
         finally:
             await assigned.aclose()
 
-    async def ReportStrategies(self, request: pb.ReportStrategiesRequest, call: Call) -> pb.ReportStrategiesResponse:
+    async def ReportStrategies(
+        self, request: worker_pb2.ReportStrategiesRequest, call: Call
+    ) -> worker_pb2.ReportStrategiesResponse:
         """Reports on assigned strategies."""
         _require_own(call, request.worker_id)
         await self._active.report_strategies(
             request.worker_id, [convert.report_from_pb(report) for report in request.reports]
         )
-        return pb.ReportStrategiesResponse()
+        return worker_pb2.ReportStrategiesResponse()
 
-    async def ReportClasses(self, request: pb.ReportClassesRequest, call: Call) -> pb.ReportClassesResponse:
+    async def ReportClasses(
+        self, request: worker_pb2.ReportClassesRequest, call: Call
+    ) -> worker_pb2.ReportClassesResponse:
         """The classes that there are."""
         _require_own(call, request.worker_id)
         if not self._supervisor.is_scan(request.worker_id):
             raise Denied("this worker was not asked for classes")
         await self._catalogue.report_classes([convert.class_from_pb(item) for item in request.classes])
-        return pb.ReportClassesResponse()
+        return worker_pb2.ReportClassesResponse()
 
 
 def _require_own(call: Call, worker_id: str) -> None:

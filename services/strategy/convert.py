@@ -8,6 +8,7 @@ from google.protobuf.json_format import MessageToDict, ParseDict
 from google.protobuf.struct_pb2 import Struct, Value
 from google.protobuf.timestamp_pb2 import Timestamp
 from redfire.strategy.v1 import strategy_pb2 as pb
+from redfire.strategy.v1 import worker_pb2
 
 from services.kernel.decimals import plain
 from services.quant.sdk.strategy_class import ClassDescription, Family, Parameter
@@ -73,7 +74,7 @@ def log_to_pb(line: LogLine) -> pb.StrategyLog:
     )
 
 
-def report_from_pb(message: pb.ReportStrategiesRequest.Report) -> Report:
+def report_from_pb(message: worker_pb2.ReportStrategiesRequest.Report) -> Report:
     """A worker's report on a strategy."""
     lines = tuple(LogLine(log.level or "INFO", log.message, log.create_time.ToDatetime(UTC)) for log in message.logs)
     return Report(
@@ -100,9 +101,9 @@ def event_to_pb(event: StrategyEvent, now: datetime) -> pb.StreamStrategyEventsR
     return made
 
 
-def assignment_to_pb(assignment: assignments.Assignment, now: datetime) -> pb.WatchAssignmentsResponse:
+def assignment_to_pb(assignment: assignments.Assignment, now: datetime) -> worker_pb2.WatchAssignmentsResponse:
     """A message to a worker."""
-    made = pb.WatchAssignmentsResponse()
+    made = worker_pb2.WatchAssignmentsResponse()
     match assignment:
         case assignments.Start(strategy, token, resume):
             made.start.strategy.CopyFrom(strategy_to_pb(strategy))

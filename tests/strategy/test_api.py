@@ -5,7 +5,9 @@ import pytest
 from google.protobuf.json_format import ParseDict
 from google.protobuf.struct_pb2 import Struct
 from redfire.strategy.v1 import strategy_pb2 as pb
-from redfire.strategy.v1.strategy_pb2_grpc import StrategyServiceStub, WorkerServiceStub
+from redfire.strategy.v1 import worker_pb2
+from redfire.strategy.v1.strategy_pb2_grpc import StrategyServiceStub
+from redfire.strategy.v1.worker_pb2_grpc import WorkerServiceStub
 
 from services.kernel.identifiers import new_id
 from tests.strategy.refusal import fields_of, reason_of
@@ -260,11 +262,11 @@ async def test_only_workers_call_the_worker_service(client):
     p = client.platform
     for stub in (client.user.stub(WorkerServiceStub), p.service_stub(WorkerServiceStub, "trading")):
         with pytest.raises(grpc.aio.AioRpcError) as refused:
-            await stub.ReportClasses(pb.ReportClassesRequest(worker_id="w"))
+            await stub.ReportClasses(worker_pb2.ReportClassesRequest(worker_id="w"))
         assert refused.value.code() == grpc.StatusCode.PERMISSION_DENIED
     token = p.host.service_tokens.make("worker:a", ["/redfire.strategy.v1.WorkerService/"])
     for worker_id in ("a", "b"):
         worker = p.stub(WorkerServiceStub, x_redfire_service=token)
         with pytest.raises(grpc.aio.AioRpcError) as refused:
-            await worker.WatchAssignments(pb.WatchAssignmentsRequest(worker_id=worker_id)).read()
+            await worker.WatchAssignments(worker_pb2.WatchAssignmentsRequest(worker_id=worker_id)).read()
         assert refused.value.code() == grpc.StatusCode.PERMISSION_DENIED

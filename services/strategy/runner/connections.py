@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 
 import grpc
 from redfire.market.v1.market_pb2_grpc import MarketServiceStub
-from redfire.strategy.v1.strategy_pb2_grpc import WorkerServiceStub
+from redfire.strategy.v1.worker_pb2_grpc import WorkerServiceStub
 from redfire.trading.v1.account_service_pb2_grpc import AccountServiceStub
 from redfire.trading.v1.order_service_pb2_grpc import OrderServiceStub
 

@@ -7,7 +7,7 @@ from enum import StrEnum
 from typing import Any
 
 from google.protobuf.json_format import ParseDict
-from redfire.strategy.v1 import strategy_pb2 as pb
+from redfire.strategy.v1 import worker_pb2
 
 _LINES = 500
 _LONGEST_LINE = 20_000
@@ -58,7 +58,7 @@ class Report:
         self.phase, self.error = phase, error
         self.changed = self.urgent = True
 
-    def take(self) -> tuple[pb.ReportStrategiesRequest.Report, list[Line]]:
+    def take(self) -> tuple[worker_pb2.ReportStrategiesRequest.Report, list[Line]]:
         """The message, and its lines in case it does not arrive."""
         lines = list(self.lines)
         if self.dropped:
@@ -66,7 +66,7 @@ class Report:
         self.lines.clear()
         self.dropped = 0
         self.changed = self.urgent = False
-        message = pb.ReportStrategiesRequest.Report(
+        message = worker_pb2.ReportStrategiesRequest.Report(
             strategy_id=self.strategy_id,
             status=f"STRATEGY_STATUS_{self.phase}",
             position=self.position,

@@ -11,7 +11,7 @@ from typing import Any
 
 from google.protobuf.json_format import MessageToDict
 from redfire.market.v1 import market_pb2
-from redfire.strategy.v1 import strategy_pb2
+from redfire.strategy.v1 import worker_pb2
 from redfire.trading.v1 import trading_pb2
 
 from services.kernel.clock import Clock
@@ -50,7 +50,7 @@ class StrategyRunner:
 
     def __init__(
         self,
-        start: strategy_pb2.WatchAssignmentsResponse.Start,
+        start: worker_pb2.WatchAssignmentsResponse.Start,
         connections: Connections,
         loader: Loader,
         guard: Guard,

@@ -7,6 +7,7 @@ from contextlib import aclosing, suppress
 from google.protobuf.json_format import ParseDict
 from google.protobuf.struct_pb2 import Value
 from redfire.strategy.v1 import strategy_pb2 as pb
+from redfire.strategy.v1 import worker_pb2
 
 from services.kernel.clock import Clock
 from services.kernel.errors import Denied, RedFireError, Unauthenticated
@@ -40,7 +41,7 @@ class Worker:
         self._runners: dict[str, StrategyRunner] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._slots: dict[str, Slot] = {}
-        self._again: dict[str, pb.WatchAssignmentsResponse.Start] = {}
+        self._again: dict[str, worker_pb2.WatchAssignmentsResponse.Start] = {}
         self._ended: set[asyncio.Task[None]] = set()
         self._changed = asyncio.Event()
 
@@ -62,7 +63,9 @@ class Worker:
             self._heartbeat.beat()
         for descriptions in self._loader.scan(self._heartbeat):
             classes.extend(descriptions)
-        request = pb.ReportClassesRequest(worker_id=self._worker_id, classes=[_class_to_pb(one) for one in classes])
+        request = worker_pb2.ReportClassesRequest(
+            worker_id=self._worker_id, classes=[_class_to_pb(one) for one in classes]
+        )
         while True:
             try:
                 await answer(self._connections.worker.ReportClasses(request, **self._with()))
@@ -74,7 +77,7 @@ class Worker:
                 await asyncio.sleep(_RETRY_S)
 
     async def _follow(self) -> None:
-        request = pb.WatchAssignmentsRequest(worker_id=self._worker_id)
+        request = worker_pb2.WatchAssignmentsRequest(worker_id=self._worker_id)
         while True:
             named: set[str] = set()
             synced = False
@@ -95,7 +98,7 @@ class Worker:
                 log.warning("the strategy service does not answer: %s", error.message)
                 await asyncio.sleep(_RETRY_S)
 
-    def _take(self, message: pb.WatchAssignmentsResponse, named: set[str]) -> None:
+    def _take(self, message: worker_pb2.WatchAssignmentsResponse, named: set[str]) -> None:
         if message.HasField("start"):
             strategy_id = message.start.strategy.strategy_id
             named.add(strategy_id)
@@ -113,7 +116,7 @@ class Worker:
         elif message.HasField("token") and (runner := self._runners.get(message.token.strategy_id)):
             runner.access.renew(message.token.access_token)
 
-    def _start(self, start: pb.WatchAssignmentsResponse.Start) -> None:
+    def _start(self, start: worker_pb2.WatchAssignmentsResponse.Start) -> None:
         strategy_id = start.strategy.strategy_id
         slot = self._heartbeat.take(strategy_id) if self._heartbeat else None
         if slot is not None:
@@ -143,7 +146,7 @@ class Worker:
 
     async def _report(self, *, only_urgent: bool = False, final: bool = False) -> bool:
         """Send what changed; False when it did not arrive. Strategies that are over are forgotten once it did."""
-        request = pb.ReportStrategiesRequest(worker_id=self._worker_id)
+        request = worker_pb2.ReportStrategiesRequest(worker_id=self._worker_id)
         sent = []
         for runner in list(self._runners.values()):
             if runner.report.changed and not (only_urgent and not runner.report.urgent):

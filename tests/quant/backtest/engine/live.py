@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 from google.protobuf.json_format import ParseDict
 from redfire.market.v1 import market_pb2
-from redfire.strategy.v1 import strategy_pb2
+from redfire.strategy.v1 import worker_pb2
 from redfire.trading.v1 import account_service_pb2
 from redfire.trading.v1.account_service_pb2_grpc import AccountServiceStub
 
@@ -196,7 +196,7 @@ async def live_trades(
             return (await accounts.ListAccounts(account_service_pb2.ListAccountsRequest())).accounts
 
         account_id = (await until(account, 20))[0].account_id
-        start = strategy_pb2.WatchAssignmentsResponse.Start(access_token=user.token)
+        start = worker_pb2.WatchAssignmentsResponse.Start(access_token=user.token)
         start.strategy.strategy_id = new_id()
         start.strategy.account_id = account_id
         start.strategy.symbol = symbol
