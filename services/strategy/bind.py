@@ -2,7 +2,7 @@
 
 from redfire.auth.v1.auth_pb2_grpc import AuthServiceStub
 from redfire.market.v1.market_pb2_grpc import MarketServiceStub
-from redfire.strategy.v1 import strategy_pb2
+from redfire.strategy.v1 import worker_pb2
 from redfire.trading.v1.account_service_pb2_grpc import AccountServiceStub
 from redfire.trading.v1.order_service_pb2_grpc import OrderServiceStub
 
@@ -22,7 +22,7 @@ from services.strategy.workers.assignments import Assignments
 from services.strategy.workers.supervisor import PlatformAccess, Supervisor
 
 # All that a worker's token is good for.
-WORKER_RPCS = f"/{strategy_pb2.DESCRIPTOR.services_by_name['WorkerService'].full_name}/"
+WORKER_RPCS = f"/{worker_pb2.DESCRIPTOR.services_by_name['WorkerService'].full_name}/"
 WORKER_TOKEN_LIFE_S = 86400 * 365.0
 
 
