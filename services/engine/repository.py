@@ -73,10 +73,6 @@ class EngineRepository:
         trade = await self._session.scalar(select(func.max(SimTradeRow.venue_trade_id)))
         return order or 0, trade or 0
 
-    async def last_priority(self) -> int:
-        """The highest time priority among open orders."""
-        return await self._session.scalar(select(func.max(SimOrderRow.priority)).where(SimOrderRow.is_open)) or 0
-
     async def list_sim_positions(self) -> Sequence[SimPositionRow]:
         """SIM's positions."""
         return (await self._session.scalars(select(SimPositionRow))).all()

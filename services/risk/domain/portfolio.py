@@ -69,10 +69,6 @@ class Portfolio:
         owned = self._owned.get(user_id)
         return owned[0] if owned else None
 
-    def owned_ids(self, user_id: str) -> list[str]:
-        """A user's accounts, the first one first."""
-        return [account.account_id for account in self._owned.get(user_id, ())]
-
     def accounts(self) -> Iterable[AccountExposure]:
         """All accounts."""
         return list(self._accounts.values())
