@@ -334,9 +334,7 @@ def _same(order: Order, digest: str) -> Order:
 def is_uncertain(order: Order) -> bool:
     """Return whether the outcome of an open order is known to the venue alone."""
     return order.is_open and (
-        order.status is OrderStatus.UNKNOWN
-        or order.hold_reason == Reason.OUTCOME_UNKNOWN
-        or any(leg.is_live and leg.delivery is Delivery.UNCERTAIN for leg in order.legs)
+        order.status is OrderStatus.UNKNOWN or order.hold_reason == Reason.OUTCOME_UNKNOWN or order.has_uncertain_leg
     )
 
 

@@ -168,7 +168,7 @@ def cancel(cache: TradingCache, order: Order, changes: ChangeSet, reason: str = 
     for leg in order.legs:
         if leg.delivery is Delivery.QUEUED and leg.announced_status is None:
             leg.announced_status = OrderStatus.CANCELED  # what is queued is looked at again before it is sent
-    if not any(leg.is_live for leg in order.legs):
+    if not order.is_live:
         cache.finish(order, OrderStatus.CANCELED, changes, order.cancel_reason)
         return
     if order.replace_step is ReplaceStep.CANCELING:
@@ -184,19 +184,15 @@ def _work(order: Order, changes: ChangeSet) -> None:
     """The venue works on it. A cancel or an amend on its way stays on its way: only their outcome ends that."""
     waiting = order.status is OrderStatus.PENDING_REPLACE and order.replace_step is ReplaceStep.NONE
     fresh = order.status in (OrderStatus.PENDING_NEW, OrderStatus.NEW) or (
-        order.status is OrderStatus.UNKNOWN and not _has_uncertain_leg(order)
+        order.status is OrderStatus.UNKNOWN and not order.has_uncertain_leg
     )
     if (fresh or waiting) and move(order, working_status(order)):
         changes.order(order)
 
 
-def _has_uncertain_leg(order: Order) -> bool:
-    return any(leg.is_live and leg.delivery is Delivery.UNCERTAIN for leg in order.legs)
-
-
 def _is_known_again(order: Order) -> bool:
     """Return whether a marked order has no leg of unknown outcome any more: a report of one says nothing of others."""
-    return order.hold_reason == Reason.OUTCOME_UNKNOWN and not _has_uncertain_leg(order)
+    return order.hold_reason == Reason.OUTCOME_UNKNOWN and not order.has_uncertain_leg
 
 
 def mark_uncertain(order: Order, changes: ChangeSet) -> None:
@@ -235,17 +231,12 @@ def resolve(
         leg.announced_status, leg.announced = status, leg.filled
         leg.announced_reason, leg.announced_message = Reason.OUTCOME_UNKNOWN, message
         leg.delivery = Delivery.UNCERTAIN
-    if _is_live(order):
+    if order.is_live:
         if _is_known_again(order):
             order.hold_reason = ""
         _work(order, changes)
     changes.order(order)
     settle(cache, order, changes)
-
-
-def _is_live(order: Order) -> bool:
-    """Return whether any leg may trade, or has trades to come."""
-    return any(leg.is_live for leg in order.legs)
 
 
 def settle(cache: TradingCache, order: Order, changes: ChangeSet) -> None:
@@ -256,14 +247,14 @@ def settle(cache: TradingCache, order: Order, changes: ChangeSet) -> None:
     if any(leg.announced_status is OrderStatus.FILLED for leg in order.legs):
         growing = False  # it was filled before the amend came
     if order.cumulative_quantity >= order.quantity and not growing:
-        if _is_live(order):
+        if order.is_live:
             changes.cancels.append(order.order_id)  # more was sent than is needed by now
         elif order.entry_open and not _is_to_end(order):
             order.legs = []  # an exit that may come to stand for more: its group decides
             return
         cache.finish(order, OrderStatus.FILLED, changes)
         return
-    if _is_live(order):
+    if order.is_live:
         return
     ends = [leg.announced_status for leg in order.legs]
     if not ends or (growing and None in ends):

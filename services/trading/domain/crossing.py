@@ -23,7 +23,7 @@ def crossing_orders(cache: TradingCache, order: Order) -> list[Order]:
 
 
 def _is_met(other: Order, side: Side, limit: Decimal | None) -> bool:
-    if other.type not in LIMIT_TYPES or other.time_in_force in _IMMEDIATE or not any(leg.is_live for leg in other.legs):
+    if other.type not in LIMIT_TYPES or other.time_in_force in _IMMEDIATE or not other.is_live:
         return False
     assert other.price is not None
     if limit is None:

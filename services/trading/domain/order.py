@@ -195,6 +195,16 @@ class Order:
         return not self.legs and self.status not in FINISHED
 
     @property
+    def is_live(self) -> bool:
+        """Return whether any leg may trade, or has trades to come."""
+        return any(leg.is_live for leg in self.legs)
+
+    @property
+    def has_uncertain_leg(self) -> bool:
+        """Return whether the venue alone knows what became of a leg that may trade."""
+        return any(leg.is_live and leg.delivery is Delivery.UNCERTAIN for leg in self.legs)
+
+    @property
     def is_closing(self) -> bool:
         """Return whether it closes a position."""
         return self.position_effect is not PositionEffect.OPEN

@@ -110,7 +110,7 @@ def _stand_for(
     if _is_ending(order):
         return
     live = sum((leg.leaves_quantity for leg in order.legs if leg.is_live), ZERO)
-    others = [other for other in group.members if other is not order and _may_be_at_venue(other)]
+    others = [other for other in group.members if other is not order and other.is_open and other.is_live]
     if order.legs and remaining <= live and order.hold_reason == Reason.SELF_TRADE:
         order.hold_reason = ""  # nothing of it waits any more
         changes.order(order)
@@ -232,10 +232,6 @@ def _resize(cache: TradingCache, order: Order, quantity: Decimal, changes: Chang
 
 def _is_ending(order: Order) -> bool:
     return order.status is OrderStatus.PENDING_CANCEL
-
-
-def _may_be_at_venue(order: Order) -> bool:
-    return order.is_open and any(leg.is_live for leg in order.legs)
 
 
 class GroupSettlement:
