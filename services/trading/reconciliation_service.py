@@ -22,7 +22,7 @@ from services.trading.domain.trade import Trade
 from services.trading.external_repository import ExternalFilter, ExternalRepository
 from services.trading.peers.engine_client import EngineClient
 from services.trading.peers.instruments import Instruments
-from services.trading.service import ClientOrderIdReused, OrderNotOpen
+from services.trading.service import ClientOrderIdReused, OrderNotOpen, require_same
 from services.trading.state.store import TradingStore
 from services.trading.venue.externals import Externals
 from services.trading.venue.position_adjustments import PositionDifference
@@ -189,7 +189,7 @@ class ReconciliationService:
         digest = fingerprint("difference", gateway, symbol, int(side), price, quantity)
         earlier = await self._store.find_by_client(account_id, client_order_id)
         if earlier is not None:
-            return _same(earlier, digest)
+            return require_same(earlier, digest)
         differences = {(one.gateway, one.symbol, one.side): one for one in self._reconciliation.position_differences}
         current = differences.get(difference)
         if current is None:
@@ -199,7 +199,7 @@ class ReconciliationService:
         instrument = await self._instruments.require(symbol)
         # Others may have booked it meanwhile, and it is compared again only after that.
         if (earlier := await self._store.find_by_client(account_id, client_order_id)) is not None:
-            return _same(earlier, digest)
+            return require_same(earlier, digest)
         self._store.require_open()
         account = self._account(account_id, gateway)
         held = net_quantities(self._store.cache.accounts.values(), gateway).get((symbol, side), ZERO)
@@ -323,12 +323,6 @@ class ReconciliationService:
 
 def _client_order_id(external: ExternalOrder) -> str:
     return f"external:{external.external_order_id}"
-
-
-def _same(order: Order, digest: str) -> Order:
-    if order.fingerprint != digest:
-        raise ClientOrderIdReused(client_order_id=order.client_order_id)
-    return order
 
 
 def is_uncertain(order: Order) -> bool:

@@ -101,12 +101,12 @@ class OrderService:
             if not isinstance(refusal, Unavailable):
                 earlier = await self._store.find_by_client(*key)
                 if earlier is not None:
-                    return _same(earlier, fingerprint)
+                    return require_same(earlier, fingerprint)
             if isinstance(refusal, RedFireError):
                 metrics.refused.labels(refusal.reason).inc()
             raise
         await self._store.commit_log.durable()
-        return _same(known, fingerprint)
+        return require_same(known, fingerprint)
 
     async def get_order(self, user_id: str, order_id: str) -> Order:
         """An order of the user. Raises NotFound."""
@@ -344,7 +344,8 @@ class OrderService:
             return order, instrument, self._store.commit(changes, refusable=True)
 
 
-def _same(order: Order, fingerprint: str) -> Order:
+def require_same(order: Order, fingerprint: str) -> Order:
+    """The order that was made of a client_order_id; raises ClientOrderIdReused where it was asked for otherwise."""
     if order.fingerprint != fingerprint:
         raise ClientOrderIdReused(client_order_id=order.client_order_id)
     return order

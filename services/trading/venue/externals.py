@@ -17,7 +17,7 @@ from services.trading.domain.change_set import ChangeSet
 from services.trading.domain.external_booking import book_external, live_account
 from services.trading.domain.external_order import ExternalActivity, ExternalOrder, ExternalTrade, order_row, trade_row
 from services.trading.domain.money import ZERO
-from services.trading.domain.order import FINISHED
+from services.trading.domain.order import FINISHED, order_id_of
 from services.trading.domain.report import FillReport, OrderStatusReport, TradeKind, UnreadableReport
 from services.trading.external_repository import ExternalRepository
 from services.trading.peers.instruments import Instruments
@@ -87,7 +87,7 @@ class Externals:
         adopted = replace(
             order,
             reference=reference,
-            order_id=reference[:36],
+            order_id=order_id_of(reference),
             account_id=account_id,
             update_time_ns=changes.now_ns,
         )
@@ -108,7 +108,7 @@ class Externals:
         return bool(self._unclaimed)
 
     async def _record_order(self, report: OrderStatusReport) -> None:
-        external_order_id = order_id_of(report.gateway, report.venue_order_id or report.reference)
+        external_order_id = external_order_id_of(report.gateway, report.venue_order_id or report.reference)
         before = await self.find_order(external_order_id)
         if before is None and report.status in FINISHED and not report.cumulative_quantity:
             return  # over without a trace
@@ -152,7 +152,7 @@ class Externals:
         self._trades[trade_id] = None
         while len(self._trades) > KNOWN:
             self._trades.popitem(last=False)
-        external_order_id = order_id_of(report.gateway, venue_order_id)
+        external_order_id = external_order_id_of(report.gateway, venue_order_id)
         order = None if written else await self.find_order(external_order_id)
         account = None if written else await self._live_account(report)
         if written or not self._store.is_open:
@@ -274,6 +274,6 @@ class Externals:
         self._adopted = None
 
 
-def order_id_of(gateway: str, venue_order_id: str) -> str:
+def external_order_id_of(gateway: str, venue_order_id: str) -> str:
     """The id of an external order: the same whenever it is reported."""
     return str(uuid5(_NAMESPACE, f"{gateway}\n{venue_order_id}"))

@@ -16,7 +16,7 @@ from services.trading.domain import apply_reports
 from services.trading.domain.account import net_quantities
 from services.trading.domain.external_order import ExternalActivity
 from services.trading.domain.money import ZERO
-from services.trading.domain.order import Delivery, Leg, Order, ReplaceStep
+from services.trading.domain.order import Delivery, Leg, Order, ReplaceStep, order_id_of
 from services.trading.domain.report import FillReport, TradeKind, VenueState
 from services.trading.external_repository import ExternalRepository
 from services.trading.peers.engine_client import EngineClient
@@ -219,20 +219,7 @@ class Reconciliation:
             for unreadable in state.unreadable:
                 await self._report_handler.apply(unreadable)
             for start in range(0, len(state.trades), AT_ONCE):
-                part = [trade for trade in state.trades[start : start + AT_ONCE] if not self._is_booked(trade)]
-                # Of orders that are not in memory, the database has which trades are booked.
-                others = [
-                    trade.venue_trade_id for trade in part if trade.reference[:36] not in self._store.cache.orders
-                ]
-                if others:
-                    async with self._externals.read() as repository:
-                        booked = await repository.booked(gateway, others)
-                    part = [
-                        trade
-                        for trade in part
-                        if trade.kind is not TradeKind.NEW or (trade.venue_trade_id, trade.reference[:36]) not in booked
-                    ]
-                for trade in part:
+                for trade in await self._unbooked(gateway, state.trades[start : start + AT_ONCE]):
                     await self._report_handler.apply(trade)
                 await asyncio.sleep(0)
             if not self._store.is_open:
@@ -242,8 +229,24 @@ class Reconciliation:
                 return
             state = await self._engine.state(gateway, [], state.next_trades_cursor)
 
+    async def _unbooked(self, gateway: str, trades: list[FillReport]) -> list[FillReport]:
+        """Those that may not be booked yet. Of orders that are not in memory, the database has which trades are."""
+        unknown = [trade for trade in trades if not self._is_booked(trade)]
+        others = [
+            trade.venue_trade_id for trade in unknown if order_id_of(trade.reference) not in self._store.cache.orders
+        ]
+        if not others:
+            return unknown
+        async with self._externals.read() as repository:
+            booked = await repository.booked(gateway, others)
+        return [
+            trade
+            for trade in unknown
+            if trade.kind is not TradeKind.NEW or (trade.venue_trade_id, order_id_of(trade.reference)) not in booked
+        ]
+
     def _is_booked(self, trade: FillReport) -> bool:
-        order = self._store.cache.find_order(trade.reference[:36])
+        order = self._store.cache.find_order(order_id_of(trade.reference))
         return order is not None and trade.kind is TradeKind.NEW and trade.venue_trade_id in order.trade_ids
 
     def _compare_orders(self, asked: dict[str, str], known: set[str], state: VenueState, now_ns: int) -> None:
@@ -277,7 +280,7 @@ class Reconciliation:
         self._missing = missing | {
             name: since_ns
             for name, since_ns in self._missing.items()
-            if name not in asked and name[:36] in self._store.cache.orders
+            if name not in asked and order_id_of(name) in self._store.cache.orders
         }
 
     def _is_of_earlier_day(self, order: Order, leg: Leg, known: set[str], state: VenueState) -> bool:

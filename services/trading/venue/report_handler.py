@@ -111,7 +111,7 @@ class ReportHandler:
             )
 
     async def _book(self, report: OrderStatusReport | FillReport, stale_amend_after_ns: int) -> None:
-        order = self._store.cache.orders.get(report.reference[:36])
+        order = self._store.cache.orders.get(order_id_of(report.reference))
         if order is None:
             report, order = await self._recall(report)
         if not self._store.is_open:
