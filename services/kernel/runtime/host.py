@@ -6,7 +6,7 @@ import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol
 
 import grpc
 from google.protobuf import timestamp_pb2
@@ -31,7 +31,6 @@ from services.kernel.runtime.operations import OperationsServer
 from services.kernel.runtime.resources import Resources
 from services.kernel.runtime.service_context import ServiceContext
 from services.kernel.runtime.settings import (
-    BaseSection,
     IdentitySettings,
     PeersSettings,
     Section,
@@ -43,9 +42,8 @@ from services.kernel.tasks import Tasks
 from services.kernel.version import VERSION
 
 log = logging.getLogger(__name__)
-S = TypeVar("S", bound=BaseSection)
-# Every service verifies tokens and follows its configuration.
 PROBE_INTERVAL_S = 2.0
+# Every service verifies tokens and follows its configuration.
 KERNEL_CALLS = frozenset({"auth", "config"})
 REVOCATIONS_TIMEOUT_S = 3.0
 SERVER_OPTIONS = (

@@ -66,7 +66,6 @@ class ConfigFollower:
         self._stub = stub
         self._request = config_pb2.WatchConfigsRequest(environment=environment, service_name=service_name)
         self._lives = lives
-        self._service_name = service_name
         self._values: dict[str, Any] = {}
 
     async def run(self) -> None:
@@ -86,7 +85,7 @@ class ConfigFollower:
                     self._values, snapshot = fresh, False
                 if not snapshot and kind in ("config", "snapshot_complete"):
                     for live in self._lives:
-                        live.overlay(self._values, self._service_name)
+                        live.overlay(self._values, self._request.service_name)
         except RedFireError as error:
             # Without config the last known values stay in force.
             log.debug("config of %s is unavailable: %s", self._request.service_name, error.message)
