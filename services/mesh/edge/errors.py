@@ -117,14 +117,14 @@ def status_filter(comparison: str, status: int) -> Json:
 def too_many_calls(contract: Contract, rate_limit: int, limits: RateLimits) -> Json:
     """The answer to calls of one class beyond its quota: it says when the next one fits."""
     paths = sorted(rpc.policy.full_name for rpc in contract.edge_rpcs if rpc.policy.rate_limit == rate_limit)
-    header = {"name": ":path", "string_match": {"safe_regex": {"regex": "|".join(map(re.escape, paths))}}}
+    path = {"name": ":path", "string_match": {"safe_regex": {"regex": "|".join(map(re.escape, paths))}}}
     retry: Json = {
         "@type": "type.googleapis.com/google.rpc.RetryInfo",
         "retryDelay": f"{60 / getattr(limits, CLASSES[rate_limit][1]):.3g}s",
     }
     code, reason, text = LOCAL_REPLIES[429]
     return {
-        "filter": {"and_filter": {"filters": [status_filter("EQ", 429), {"header_filter": {"header": header}}]}},
+        "filter": {"and_filter": {"filters": [status_filter("EQ", 429), {"header_filter": {"header": path}}]}},
         "body_format_override": error_body(code, reason, text or BODY, retry),
     }
 

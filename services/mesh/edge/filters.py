@@ -1,5 +1,6 @@
 """The edge's HTTP filters, in the order that a request meets them."""
 
+from collections.abc import Mapping
 from typing import TypeAlias
 
 from services.kernel.identifiers import REQUEST_ID_LENGTH
@@ -100,6 +101,11 @@ def set_header(name: str, value: str) -> Json:
 def header(name: str, value: str) -> Json:
     """A header that takes the place of others of its name."""
     return {"header": {"key": name, "value": value}, "append_action": "OVERWRITE_IF_EXISTS_OR_ADD"}
+
+
+def overwritten(headers: Mapping[str, str]) -> list[Json]:
+    """Headers that answers get, whatever they had."""
+    return [header(name, value) for name, value in headers.items()]
 
 
 def transcoder(contract: Contract, options: EdgeOptions, *, server_sent_events: bool = False) -> Json:

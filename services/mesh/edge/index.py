@@ -1,9 +1,8 @@
 """`/`: where a person who opens the edge in a browser can go on."""
 
 import json
-from typing import Any
 
-Json = dict[str, Any]
+from services.mesh.edge.filters import Json, overwritten
 
 HEADERS = {
     "content-security-policy": "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
@@ -39,8 +38,8 @@ PAGE = f"""<!doctype html>
 
 def index() -> list[Json]:
     """Routes of `/`: HTML, or JSON for who accepts that."""
-    accepts_json = {"name": "accept", "string_match": {"contains": "application/json"}}
-    get = {"name": ":method", "string_match": {"safe_regex": {"regex": "GET|HEAD"}}}
+    accepts_json: Json = {"name": "accept", "string_match": {"contains": "application/json"}}
+    get: Json = {"name": ":method", "string_match": {"safe_regex": {"regex": "GET|HEAD"}}}
     as_json = json.dumps({"name": "redfire", "links": LINKS}) + "\n"
     return [
         _route([get, accepts_json], as_json, "application/json"),
@@ -52,8 +51,5 @@ def _route(headers: list[Json], body: str, content_type: str) -> Json:
     return {
         "match": {"path": "/", "headers": headers},
         "direct_response": {"status": 200, "body": {"inline_string": body}},
-        "response_headers_to_add": [
-            {"header": {"key": key, "value": value}, "append_action": "OVERWRITE_IF_EXISTS_OR_ADD"}
-            for key, value in (HEADERS | {"content-type": content_type}).items()
-        ],
+        "response_headers_to_add": overwritten(HEADERS | {"content-type": content_type}),
     }

@@ -1,10 +1,17 @@
 """The edge's routes: one for each RPC that may be called from outside, and nothing else."""
 
-from collections.abc import Mapping
-
 from services.mesh.contract import Contract, Rpc
 from services.mesh.edge import rest_check
-from services.mesh.edge.filters import CALLER, CLASSES, FILTERS, METADATA, Json, jwt_requirement, transcoder
+from services.mesh.edge.filters import (
+    CALLER,
+    CLASSES,
+    FILTERS,
+    METADATA,
+    Json,
+    jwt_requirement,
+    overwritten,
+    transcoder,
+)
 from services.mesh.edge.index import index
 from services.mesh.edge.options import EdgeOptions
 
@@ -122,14 +129,6 @@ def openapi(options: EdgeOptions) -> Json:
         "response_headers_to_add": overwritten(headers),
         "typed_per_filter_config": not_transcoded(options),
     }
-
-
-def overwritten(headers: Mapping[str, str]) -> list[Json]:
-    """Headers that answers get, whatever they had."""
-    return [
-        {"header": {"key": key, "value": value}, "append_action": "OVERWRITE_IF_EXISTS_OR_ADD"}
-        for key, value in headers.items()
-    ]
 
 
 def rest(contract: Contract, options: EdgeOptions) -> list[Json]:
