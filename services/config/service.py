@@ -165,7 +165,7 @@ class ConfigService:
                     yield item
 
     def writing(self) -> asyncio.Lock:
-        """Held from a write's first read until it is published: followers see versions in the order of commits."""
+        """Held from a write's first read until it is published: watchers see versions in the order of commits."""
         return self._writing
 
     def require_fits(self, name: ConfigName, value: Json, schema: dict[str, Json] | None, path: str = "value") -> None:

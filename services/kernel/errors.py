@@ -1,6 +1,6 @@
 """The vocabulary of errors that crosses every RPC both ways; it knows no gRPC.
 
-A service subclasses a category with a reason of the catalogue (`redfire.reasons`) and raises it; `kernel.status`
+A service subclasses a category with a reason of the catalogue (`redfire.reasons`) and raises it; `kernel.rpc.status`
 alone turns errors into `google.rpc.Status` and back, so a caller catches the class that the callee raised.
 """
 

@@ -39,7 +39,7 @@ class Page:
 
     @classmethod
     def of(cls, request: Message, owner: str = "", cursor: Sequence[type] = (str,)) -> "Page":
-        """The page that a List request asks for; `cursor` are the types of what `cut` makes cursors of.
+        """The page that a List request asks for; `cursor` are the types of what `slice` makes cursors of.
 
         A token of another query or owner, or with another kind of cursor, is Invalid: clients can make up tokens.
         """

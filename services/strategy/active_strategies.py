@@ -1,4 +1,4 @@
-"""Strategies that run: what workers report of them is kept, published to followers, and acted upon."""
+"""Strategies that run: what workers report of them is kept, published to subscribers, and acted upon."""
 
 import asyncio
 import contextvars

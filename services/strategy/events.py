@@ -25,7 +25,7 @@ class StrategyEvent:
 
 
 class StrategyEvents:
-    """All followers, by strategy."""
+    """Subscribers of strategies' events, by strategy."""
 
     def __init__(self) -> None:
         self._subscribers: Subscribers[str, StrategyEvent] = Subscribers(lambda: Subscriber(_WAITING))
@@ -53,7 +53,7 @@ class StrategyEvents:
                 yield StrategyEvent(sequence, end=item.reason if isinstance(item, End) else "")
 
     def publish(self, strategy_id: str, *, strategy: Strategy | None = None, line: LogLine | None = None) -> None:
-        """Send to the followers of a strategy."""
+        """Send to the subscribers of a strategy."""
         self._sequence += 1
         self._subscribers.publish(strategy_id, [StrategyEvent(self._sequence, strategy, line)])
 

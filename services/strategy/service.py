@@ -226,10 +226,10 @@ class StrategyService:
         self, user_id: str, strategy_id: str, heartbeat_s: float
     ) -> AsyncGenerator[StrategyEvent, None]:
         """The strategy as it is now, then its changes and log lines."""
-        with self._events.follow(strategy_id) as follower:
+        with self._events.follow(strategy_id) as subscriber:
             sequence = self._events.sequence
             yield StrategyEvent(sequence, strategy=await self.get_strategy(user_id, strategy_id))
-            events = self._events.events(follower, heartbeat_s, sequence)
+            events = self._events.events(subscriber, heartbeat_s, sequence)
             try:
                 async for event in events:
                     yield event

@@ -103,7 +103,7 @@ async def test_one_failing_member_of_a_large_group_fails_alone(database, place):
     assert set(await levels(database)) == set(names)
 
 
-async def test_what_builds_on_a_failed_write_fails_until_its_lane_is_mended(database):
+async def test_what_builds_on_a_failed_write_fails_until_its_sequence_is_mended(database):
     writer, sequence, other = database.writer(), WriteSequence(), WriteSequence()
     results = await outcomes(
         writer.submit([cup("a")], sequence),
@@ -120,7 +120,7 @@ async def test_what_builds_on_a_failed_write_fails_until_its_lane_is_mended(data
     assert set(await levels(database)) == {"a", "d", "e", "g"}
 
 
-async def test_a_refused_submission_breaks_no_lane(database):
+async def test_a_refused_submission_breaks_no_sequence(database):
     writer, sequence = database.writer(), WriteSequence()
     results = await outcomes(
         writer.submit([cup("a")], sequence, refusable=True),
@@ -132,7 +132,7 @@ async def test_a_refused_submission_breaks_no_lane(database):
     assert set(await levels(database)) == {"a", "b"}
 
 
-async def test_a_refusable_submission_that_fails_otherwise_breaks_its_lane(database):
+async def test_a_refusable_submission_that_fails_otherwise_breaks_its_sequence(database):
     writer, sequence = database.writer(), WriteSequence()
     results = await outcomes(
         writer.submit([cup("a", [])], sequence, refusable=True),
@@ -154,7 +154,7 @@ async def test_a_refusal_depends_on_what_was_committed_before_in_the_same_group(
     assert await levels(database) == {"a": 4}
 
 
-async def test_an_unreachable_database_fails_its_group_and_lanes_and_serves_again_when_it_is_back(tmp_path, caplog):
+async def test_an_unreachable_database_fails_its_group_and_sequences_and_serves_again_when_it_is_back(tmp_path, caplog):
     engine = create_engine(f"sqlite:///{tmp_path}/cups.sqlite", connect_args={"check_same_thread": False})
     Base.metadata.create_all(engine)
     away = True
@@ -306,7 +306,7 @@ async def test_a_group_with_repeated_keys_is_one_transaction(database, monkeypat
     assert len(await levels(database)) == 500
 
 
-async def test_a_lane_is_never_refused_for_lack_of_room(database, monkeypatch):
+async def test_a_sequence_is_never_refused_for_lack_of_room(database, monkeypatch):
     monkeypatch.setattr(writer_module, "MAX_WAITING", 5)
     writer, sequence = database.writer(), WriteSequence()
     await asyncio.gather(*(writer.submit([cup(f"cup{number}")], sequence) for number in range(2000)))

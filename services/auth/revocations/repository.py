@@ -17,7 +17,7 @@ class RevocationRepository:
         self._session = session
 
     async def add_revocations(self, revocations: Iterable[Revocation]) -> None:
-        """Add a revocation."""
+        """Add revocations."""
         rows = [{"revoked_id": r.revoked_id, "expire_time": r.expire_time} for r in revocations]
         if rows:
             await self._session.execute(insert(RevocationRow), rows)

@@ -15,7 +15,7 @@ _LISTS = dict(zip(TICK_LISTS, ("bid_price", "bid_volume", "ask_price", "ask_volu
 _PLAIN = tuple(name for name in TICK_COLUMNS if name not in (*TICK_LISTS, "time_ns", "sequence", "trading_day"))
 
 
-def to_lake(ticks: Ticks, chosen: Times, trading_day: int) -> Mapping[str, Any]:
+def to_archive(ticks: Ticks, chosen: Times, trading_day: int) -> Mapping[str, Any]:
     """The archive's columns of some rows, all of one trading day."""
     import pyarrow as pa
 
@@ -40,7 +40,7 @@ def to_lake(ticks: Ticks, chosen: Times, trading_day: int) -> Mapping[str, Any]:
     return {name: columns[name] for name in TICK_COLUMNS}
 
 
-def from_lake(symbol: str, table: Any) -> Ticks:
+def from_archive(symbol: str, table: Any) -> Ticks:
     """A table of the archive's columns, in order, as ticks. Levels that no row has are left out."""
     import pyarrow.compute as pc
 

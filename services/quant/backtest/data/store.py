@@ -22,7 +22,7 @@ from services.quant.backtest.data.dataset import BAR_VALUES, Bars, Dataset, Tick
 from services.quant.backtest.data.files import OnPart
 from services.quant.backtest.data.interval_detection import length_ns
 from services.quant.backtest.data.resampling import resample
-from services.quant.backtest.data.snapshots import from_lake, to_lake
+from services.quant.backtest.data.snapshots import from_archive, to_archive
 from services.quant.backtest.data.times import DAY_NS, day_start_ns, zone_of
 from services.quant.backtest.data.zone_offsets import to_local
 from services.quant.backtest.job import INTERVALS_S, TICK, BacktestError
@@ -135,7 +135,7 @@ class DataStore:
         new = _unknown(data.time_ns, [t["time_ns"] for t in self._columns(self._ticks, data.symbol, near, "time_ns")])
 
         def rows(part: Times) -> Mapping[str, Any]:
-            return to_lake(data, part, int(days[part[0]]))
+            return to_archive(data, part, int(days[part[0]]))
 
         return self._add(self._ticks, data.symbol, days, new, rows, progress)
 
@@ -209,7 +209,7 @@ class DataStore:
             table = table.filter(pa.array(self._within(table.column("time_ns").to_numpy(), start, end)))
             if len(table):
                 order = pc.sort_indices(table, [("time_ns", "ascending"), ("sequence", "ascending")])
-                return from_lake(symbol, table.take(order))
+                return from_archive(symbol, table.take(order))
         raise self._nothing(symbol, TICK, start, end)
 
     def _list_bars(self, symbol: str) -> Iterator[Stored]:
