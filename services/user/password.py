@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 from argon2 import PasswordHasher
-from argon2.exceptions import InvalidHashError, VerificationError
+from argon2.exceptions import HashingError, InvalidHashError, VerificationError, VerifyMismatchError
 from redfire.reasons import Reason
 
 from services.kernel.errors import Invalid, ResourceExhausted
@@ -22,7 +22,7 @@ MAX_LENGTH = 128
 
 
 class TooManyPasswords(ResourceExhausted):
-    """Too many passwords are waiting to be checked."""
+    """Too many passwords are waiting to be checked, or there is no memory for one."""
 
     reason = Reason.OVERLOADED
 
@@ -49,7 +49,7 @@ class Passwords:
 
     async def hash(self, password: str) -> str:
         """The hash to keep. Raises TooManyPasswords."""
-        return await self._run(lambda: self._hasher.hash(password))
+        return await self._run(lambda: self._hash(password))
 
     async def verify(self, password: str, password_hash: str | None) -> bool:
         """Verify a password; without a hash False, after the same work. Raises TooManyPasswords."""
@@ -63,12 +63,21 @@ class Passwords:
         """Let the thread end."""
         self._thread.shutdown(wait=False, cancel_futures=True)
 
+    def _hash(self, password: str) -> str:
+        try:
+            return self._hasher.hash(password)
+        except HashingError as error:
+            raise TooManyPasswords(retry_after_s=1) from error
+
     def _verify(self, password: str, password_hash: str | None) -> bool:
         self.verifications += 1
         try:
             self._hasher.verify(password_hash or self._nobody, password)
-        except (VerificationError, InvalidHashError):
+        except (VerifyMismatchError, InvalidHashError):
             return False
+        except VerificationError as error:
+            # Not a word on the password: argon2 had no memory for it.
+            raise TooManyPasswords(retry_after_s=1) from error
         return password_hash is not None
 
     async def _run(self, work: Callable[[], T]) -> T:
