@@ -99,14 +99,13 @@ def test_a_bracket_and_a_lease_outlive_a_kill() -> None:
         def covered() -> bool:
             _, *exits = trader.get(path).json()["orderGroup"]["orders"]
             live = [(one["status"], one["quantity"]) for one in exits]
-            position = trader.get("/api/trading/positions").json()["positions"][0]
-            return live == [("ORDER_STATUS_NEW", "2")] * 2 and position["frozenQuantity"] == "2"
+            frozen = [one["frozenQuantity"] for one in trader.get("/api/trading/positions").json()["positions"]]
+            return live == [("ORDER_STATUS_NEW", "2")] * 2 and frozen == ["2"]
 
         until(covered, timeout_s=20)
-        for message in trader.lines("/api/trading/orders:stream", cancelOnDisconnect="30s"):
-            if "lease" in message:
-                running.kill9()
-                break
+        messages = trader.lines("/api/trading/orders:stream", cancelOnDisconnect="30s")
+        assert any("lease" in message for message in messages)  # and the stream is still open
+        running.kill9()
         running.start()
         trader = running.client(trader.token)
         until(covered, timeout_s=20)

@@ -4,6 +4,7 @@ import itertools
 import json
 import threading
 from collections.abc import Iterator
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -86,11 +87,11 @@ def test_silence_is_broken_by_heartbeats(trader):
         ("/api/trading/orders:stream", {}),
         ("/api/risk/events:stream", {}),
     ):
-        beats = 0
-        for message in trader.lines(path, heartbeatInterval="0.2s", **parameters):
-            beats += "heartbeat" in message and message["heartbeat"] is not None
-            if beats == 3:
-                break
+        messages = trader.lines(path, heartbeatInterval="0.2s", **parameters)
+        beats = itertools.islice((message["heartbeat"] for message in messages if "heartbeat" in message), 3)
+        # Risk's is the time itself.
+        times = [datetime.fromisoformat(beat if isinstance(beat, str) else beat["time"]) for beat in beats]
+        assert len(times) == 3 and times == sorted(set(times)), path
 
 
 def test_a_conflated_stream_keeps_its_interval_and_shows_the_latest(trader):

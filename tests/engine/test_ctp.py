@@ -347,11 +347,13 @@ async def test_the_fronts_refusals_end_an_order(front, tmp_path, words, code, ca
         assert (await harness.gateway("CTP")).status == pb.GATEWAY_STATUS_CONNECTED
 
 
-async def test_settlement_must_be_confirmed_before_orders(front, tmp_path):
+async def test_settlement_must_be_confirmed_before_orders(front, tmp_path, caplog):
     front.confirms_settlement = False
+    caplog.set_level("INFO")
     async with engine_at(front, tmp_path) as harness:
         order_id, _ = await send(harness)
         await harness.status(order_id, "REJECTED")
+        assert "代码：42" in caplog.text and front.inserts == 1 and not front.orders
 
 
 async def test_contracts_that_come_late_leave_the_answer_incomplete(front, tmp_path):

@@ -132,6 +132,8 @@ async def test_a_position_closed_by_hand_over_a_night_that_redfire_missed_leaves
         await holds(ctp_platform, {})
         await sums(ctp_platform)
         await flat_with_the_venues_cash(ctp_platform)
+        trades = await counting(ctp_platform)
+        assert {(trade.side, trade.quantity) for trade in trades} == {(common.SIDE_BUY, "2"), (common.SIDE_SELL, "2")}
 
 
 async def test_a_fill_that_is_reported_after_its_position_was_taken_over_is_booked_once(ctp_platform):

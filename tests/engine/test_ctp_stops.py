@@ -105,3 +105,6 @@ async def test_what_the_exchange_cancels_of_a_stop_for_want_of_the_other_side_is
         await ctp_platform.quote(M, 3080.0, 3081.0, 5)
         await ctp_platform.becomes(order, "FILLED", 2)
         await ctp_platform.agree()
+        fills = [trade for trade in await ctp_platform.trades() if trade.order_id == order.order_id]
+        assert [(fill.quantity, fill.price) for fill in fills] == [("1", "3080"), ("1", "3080")]
+        assert await ctp_platform.positions() == {}

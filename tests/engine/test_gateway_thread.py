@@ -44,7 +44,7 @@ async def test_too_many_orders_are_refused_and_cancels_never(gate, monkeypatch):
         thread.call(Urgency.ORDER, int)
     cancel = thread.call(Urgency.CANCEL, int)
     gate.set()
-    await asyncio.gather(cancel.future, *(call.future for call in waiting))
+    assert await asyncio.gather(cancel.future, *(call.future for call in waiting)) == [0, 0, 0]
 
 
 async def test_what_has_not_begun_can_be_taken_back_and_what_has_cannot(gate):

@@ -19,10 +19,10 @@ assert TEMP_DIR == folder / ".vntrader", TEMP_DIR
 shutil.rmtree(TEMP_DIR)
 vnpy_home.prepare(folder)
 save_json("here.json", {{}})
-assert (TEMP_DIR / "here.json").exists()
 """
     environment = {"HOME": str(tmp_path / "home")}
     subprocess.run([sys.executable, "-c", code], timeout=60, env=environment, check=True)
+    assert (tmp_path / ".vntrader/here.json").read_text() == "{}"
 
 
 def test_a_new_process_makes_its_folder_again_and_leaves_the_home_folder_alone(tmp_path: Path) -> None:

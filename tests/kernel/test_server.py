@@ -43,7 +43,7 @@ class Configs(config_pb2_grpc.ConfigServiceServicer):
         try:
             yield config_pb2.WatchConfigsResponse(snapshot_complete=True).SerializeToString()
             yield config_pb2.WatchConfigsResponse(config=config_pb2.Config(key="a"))
-            await asyncio.sleep(60)
+            await asyncio.Event().wait()
         finally:
             self.closed.set()
 
@@ -190,8 +190,9 @@ async def test_a_client_that_leaves_ends_the_stream(served):
     stub = served.identity(role="admin").stub(config_pb2_grpc.ConfigServiceStub)
     stream = stub.WatchConfigs(config_pb2.WatchConfigsRequest(environment="development", service_name="risk"))
     await stream.read()
+    assert not served.configs.closed.is_set()
     stream.cancel()
-    await asyncio.wait_for(served.configs.closed.wait(), 5)
+    await until(served.configs.closed.is_set)
 
 
 async def test_a_revoked_session_is_refused_and_its_streams_end(served):

@@ -314,8 +314,9 @@ async def test_a_reader_that_leaves_lets_a_paced_feed_go_on(hub: Hub[pb.Tick]) -
     publish(hub, tick(1), tick(2), tick(3))
     waiting = asyncio.create_task(hub.wait_for_capacity(30))
     await asyncio.sleep(0)
+    assert not waiting.done()
     hub.remove(reader.subscriber)
-    await asyncio.wait_for(waiting, 1)
+    await until(waiting.done)
 
 
 async def test_the_end_of_a_feed_comes_after_everything_else(hub: Hub[pb.Tick]) -> None:

@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 import pytest
-from openapi_spec_validator import validate
+from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from services.kernel.policy import descriptor_set
 from services.mesh.contract import Contract
@@ -19,7 +19,7 @@ def document() -> dict[str, Any]:
 
 
 def test_it_is_valid(document: dict[str, Any]) -> None:
-    validate(document)
+    assert [error.message for error in OpenAPIV31SpecValidator(document).iter_errors()] == []  # type: ignore[arg-type]
 
 
 def test_it_has_every_route(document: dict[str, Any]) -> None:

@@ -160,9 +160,10 @@ async def test_what_the_venue_took_back_before_an_order_was_adopted_is_not_booke
     )
 
     async def taken_back():
-        return not await trader.positions() and (await trader.account()).balance == "1000000"
+        return [(trade.venue_trade_id, trade.busted) for trade in await trader.trades()] == [("t1", True)]
 
     await until(taken_back)
+    assert not await trader.positions() and (await trader.account()).balance == "1000000"
 
 
 async def test_an_adopted_order_is_canceled_by_its_owner_at_the_venue(trader):

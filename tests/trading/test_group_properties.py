@@ -386,5 +386,7 @@ def test_a_stop_of_which_a_part_was_refused_stands_for_no_more_than_a_bust_leave
     groups.fill(Draws(entry, 1, False))
     groups.refuse(Draws(stop, Reason.GATEWAY_DISCONNECTED))
     groups.bust(Draws(groups.trades[0]))
+    (position,) = groups.account_now().positions.values()
+    assert position.quantity == groups._find(stop).leaves_quantity == 1
     groups.nobody_closes_more_than_is_held()
     groups.what_is_held_is_covered_while_the_stop_was_let_be()

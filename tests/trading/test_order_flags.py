@@ -61,8 +61,10 @@ async def test_post_only_is_refused_before_it_is_sent_where_the_gateway_cannot(t
 async def test_an_order_in_a_symbol_of_another_gateway_is_refused():
     peers = Peers()
     peers.market.gateway = "CTP"
-    async with trading(peers) as trader, refused("SYMBOL_AT_OTHER_GATEWAY"):
-        await trader.create()
+    async with trading(peers) as trader:
+        async with refused("SYMBOL_AT_OTHER_GATEWAY"):
+            await trader.create()
+        assert not trader.engine.sends
 
 
 async def test_a_stop_does_not_hear_the_prices_of_another_gateway(trader):

@@ -95,7 +95,9 @@ async def test_without_risk_only_reducing_orders_pass(trader):
     trader.risk.down = True
     async with refused("RISK_UNAVAILABLE"):
         await trader.create()
-    await trader.create("SELL", 1, "MARKET", effect="CLOSE")
+    closing = await trader.create("SELL", 1, "MARKET", effect="CLOSE")
+    await trader.becomes(closing.order_id, "NEW")
+    assert [sent.order_id for sent in trader.engine.sends] == [order.order_id, closing.order_id]
 
 
 async def test_a_disconnected_gateway_refuses_orders(trader):

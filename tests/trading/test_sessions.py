@@ -53,6 +53,12 @@ async def _yesterday(trader, quantity):
     return positions and positions[0].yesterday_quantity == quantity
 
 
+async def _is_sent(trader):
+    order = await trader.create()
+    await trader.becomes(order.order_id, "NEW")
+    return [sent.order_id for sent in trader.engine.sends] == [order.order_id]
+
+
 async def test_outside_its_sessions_a_market_takes_no_orders_but_stops_that_wait():
     clock = ManualClock(shanghai(10))
     async with sessions(clock=clock) as trader:
@@ -62,26 +68,28 @@ async def test_outside_its_sessions_a_market_takes_no_orders_but_stops_that_wait
             clock.advance((at - clock.now()).total_seconds())
             async with refused("MARKET_CLOSED"):
                 await trader.create()
-        await trader.create(type="STOP", stop_price="4100")
+        stop = await trader.create(type="STOP", stop_price="4100")
+        assert not (await trader.becomes(stop.order_id, "NEW")).triggered
         await trader.cancel(order.order_id)
         await trader.becomes(order.order_id, "CANCELED")
+        assert [sent.order_id for sent in trader.engine.sends] == [order.order_id]
 
 
 async def test_without_the_setting_and_in_a_replay_every_hour_is_open():
     clock = ManualClock(shanghai(20))
     async with trading(clock=clock) as trader:
-        await trader.create()
+        assert await _is_sent(trader)
     peers = Peers()
     peers.engine.trading_day = 20210104
     async with sessions(peers, clock) as trader:
-        await trader.create()
+        assert await _is_sent(trader)
 
 
 async def test_a_recording_of_today_that_is_replayed_after_the_close_is_open():
     peers = Peers()
     peers.engine.recorded = True
     async with sessions(peers, ManualClock(shanghai(16))) as trader:
-        await trader.create()
+        assert await _is_sent(trader)
 
 
 async def test_at_the_days_end_positions_are_marked_to_the_last_price_once_and_are_yesterdays(tmp_path):

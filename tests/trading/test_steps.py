@@ -8,6 +8,8 @@ from decimal import Decimal as D
 from pathlib import Path
 
 import pytest
+from redfire.trading.v1 import account_service_pb2 as account_pb
+from redfire.trading.v1 import order_service_pb2 as order_pb
 
 from services.kernel.clock import ManualClock
 from services.kernel.data import group_commit as kernel_writer
@@ -122,7 +124,13 @@ async def test_the_commit_log_is_trimmed_in_parts_and_streams_resume_after_that(
             await asyncio.gather(*(trader.create() for _ in range(50)))
         await until(lambda: parts.count(False) and len(parts) > 3, 10)
     async with trading(peers=trader.peers, data_dir=tmp_path, user_id="u-1") as trader:
-        await trader.create()
+        last = (await trader.accounts.GetSnapshot(account_pb.GetSnapshotRequest())).sequence
+        kept = trader.orders.StreamOrders(order_pb.StreamOrdersRequest(resume_after_sequence=last - 500))
+        assert (await kept.read()).sequence == last - 499
+        trimmed = trader.orders.StreamOrders(order_pb.StreamOrdersRequest(resume_after_sequence=1))
+        assert (await trimmed.read()).gap.first_sequence == 2
+        kept.cancel()
+        trimmed.cancel()
 
 
 @pytest.fixture

@@ -215,7 +215,8 @@ async def test_an_armed_stop_of_the_day_ends_with_it(trader):
     await held_for(trader, stop.order_id, "MARKET_CLOSED")
     trader.engine.trading_day = 20260106
     trader.engine.emit(trading_day={"gateway_name": "SIM", "trading_day": 20260106})
-    await trader.becomes(stop.order_id, "EXPIRED")
+    ended = await trader.becomes(stop.order_id, "EXPIRED")
+    assert not ended.hold_reason and len(trader.engine.sends) == 1  # the one that opened
 
 
 async def test_the_trigger_of_a_stop_that_has_triggered_is_not_moved(trader):
@@ -226,6 +227,7 @@ async def test_the_trigger_of_a_stop_that_has_triggered_is_not_moved(trader):
     await held_for(trader, stop.order_id, "MARKET_CLOSED")
     async with refused("INVALID_FIELD"):
         await trader.replace(stop.order_id, stop_price="3800")
+    assert (await trader.get(stop.order_id)).stop_price == "3900"
 
 
 async def test_an_opening_stop_whose_trigger_is_moved_while_risk_is_asked_waits_for_it(trader):

@@ -234,6 +234,6 @@ async def test_a_stream_hears_which_contracts_a_new_day_made_yesterdays(monkeypa
         stream = trader.orders.StreamOrders(order_pb.StreamOrdersRequest())
         trader.engine.trading_day = TUE
         trader.engine.emit(trading_day={"gateway_name": "SIM", "trading_day": TUE})
-        async for message in stream:
-            if (message.position.today_quantity, message.position.yesterday_quantity) == ("0", "3"):
-                break
+        positions = (message.position async for message in stream if message.HasField("position"))
+        rolled = await anext(position async for position in positions if position.yesterday_quantity != "0")
+        assert (rolled.today_quantity, rolled.yesterday_quantity) == ("0", "3")
