@@ -136,8 +136,8 @@ class Platform:
             if self.process.poll() is not None:
                 break
             if file.exists():
-                process_ids = json.loads(file.read_text())
-                return process_ids["edge"], process_ids["services"]["trading"]
+                document = json.loads(file.read_text())
+                return document["edge"], document["services"]["trading"]
             time.sleep(0.1)
         sys.exit(f"redfire up is not healthy:\n{self.log.read_text(errors='replace')[-2000:]}")
 

@@ -15,7 +15,7 @@ from tests.running import Client, Running, reason, until
 
 SYMBOL = "rb2701.SHFE"
 TICKS, EVENTS = "/api/market/ticks:stream", "/api/risk/events:stream"
-# What ends is refused within a second. A loaded machine gets more, and pytest's summary says what it took.
+# What ends is refused within a second; a loaded machine gets more.
 PROMISED_S = 1.0
 DEADLINE_S = 10.0
 

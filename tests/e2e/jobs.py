@@ -29,11 +29,11 @@ def ended(client: Client, path: str, timeout_s: float = 60) -> dict[str, Any]:
     """The job at a path, once it has ended."""
     noun = "backtest" if "/backtests/" in path else "optimization"
 
-    def class_listed() -> dict[str, Any] | None:
+    def ended_job() -> dict[str, Any] | None:
         job = client.get(path).json()[noun]
         return job if job["status"] in ENDED else None
 
-    return until(class_listed, timeout_s)
+    return until(ended_job, timeout_s)
 
 
 def jobs_of(client: Client) -> tuple[str, str]:

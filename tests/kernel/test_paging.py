@@ -12,16 +12,16 @@ from services.kernel.paging import Page
 
 
 def read(items: list[int], size: int, owner: str = "") -> list[int]:
-    pages, token = [], ""
+    items_read, token = [], ""
     while True:
         page = Page.of(ListUsersRequest(page_size=size, page_token=token), owner, (int,))
         after = page.after[0] if page.after else -1
         rows = [i for i in items if i > after][: page.size + 1]
         part = page.slice(rows, lambda i: [i])
-        pages += part.items
+        items_read += part.items
         token = part.next_page_token
         if not token:
-            return pages
+            return items_read
 
 
 @given(st.sets(st.integers(0, 10_000), max_size=60), st.integers(1, 20))

@@ -205,7 +205,5 @@ class LocalWorkers:
         code = worker.process.wait()
         names = {one.value: one.name for one in Signals}  # real-time signals have none
         how = f"exit code {code}" if code >= 0 else f"signal {names.get(-code, -code)}"
-        last_lines = [line for line in worker.log.read_text(errors="replace").splitlines() if line.strip()]
-        return f"the worker process ended with {how}" + (
-            f": {last_lines[-1].strip()}" if last_lines and code > 0 else ""
-        )
+        lines = [line for line in worker.log.read_text(errors="replace").splitlines() if line.strip()]
+        return f"the worker process ended with {how}" + (f": {lines[-1].strip()}" if lines and code > 0 else "")
