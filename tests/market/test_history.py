@@ -1,6 +1,7 @@
 """History: what is recorded is read again, before and after restarts, kills and compactions."""
 
 import asyncio
+import contextlib
 import shutil
 from pathlib import Path
 
@@ -214,3 +215,19 @@ async def test_a_real_gateways_history_has_nothing_that_the_simulated_market_sen
             at("2026-11-20 09:30:00") + 57 * 20_000_000_000, at("2026-11-20 09:30:00") + 75 * 20_000_000_000
         )
         assert not [bar for bar in bars if bar.start_ns in simulated and bar.start_ns + 60_000_000_000 in simulated]
+
+
+async def test_a_takeover_that_the_disk_refused_to_note_is_noted_once_it_takes_it(tmp_path: Path) -> None:
+    blocked = tmp_path / "ticks-superseded"
+    async with recorder(tmp_path) as one:
+        one.recorder.learn_real_gateways(["CTP"])
+        one.publish(tick(1, gateway="SIM"))
+        await one.recorder.checkpoint()
+        blocked.write_text("")  # in place of the folder
+        one.publish(tick(3, gateway="CTP"))
+        with contextlib.suppress(OSError):
+            await one.recorder.flush()
+        blocked.unlink()
+    async with recorder(tmp_path) as two:
+        two.recorder.learn_real_gateways(["CTP"])
+        assert [row.sequence for row in await two.all_ticks()] == [3]

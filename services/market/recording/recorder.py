@@ -74,6 +74,8 @@ class Recorder:
         self._real_gateways: frozenset[str] = frozenset()
         # By symbol that a real gateway served: from when on what was recorded counts.
         self._real_from: dict[str, int] = {}
+        self._takeovers: dict[str, int] = {}
+        """Those of `_real_from` that are not on disk yet."""
         self.dropped_ticks = 0
 
     def record(self, frames: Sequence[bytes], ticks: Ticks) -> None:
@@ -144,9 +146,8 @@ class Recorder:
         return bool(self._real_gateways) and gateway not in self._real_gateways
 
     def _begin_real(self, symbol: str, from_ns: int) -> None:
-        self._real_from[symbol] = from_ns
-        for archive in (self._store.ticks, self._store.bars):
-            self._writer.submit(archive.supersede, symbol, from_ns)
+        self._real_from[symbol] = self._takeovers[symbol] = from_ns
+        self._kick.set()
 
     def valid_from_ns(self, symbol: str) -> int:
         """The moment from which on recorded rows of a symbol count; 0 for all of them."""
@@ -215,8 +216,9 @@ class Recorder:
             self._capacity.set()
 
     async def flush(self) -> None:
-        """Append the new ticks to the write-ahead log."""
+        """Append the new ticks to the write-ahead log, after takeovers of real gateways are noted."""
         async with self._busy:
+            await self._note_takeovers()
             batch = self._take_pending()
             if batch:
                 await self._write(self._store.append, batch)
@@ -224,6 +226,7 @@ class Recorder:
     async def checkpoint(self) -> None:
         """Move everything to the archive. When that fails, nothing is lost: the next one tries again."""
         async with self._busy:
+            await self._note_takeovers()
             # No await from here to the call of _write: segment and state are of the same moment.
             batch = self._take_pending()
             closing = self._closing = self._segment
@@ -254,6 +257,12 @@ class Recorder:
         await self.checkpoint()
         self._store.close()
         self._writer.shutdown()
+
+    async def _note_takeovers(self) -> None:
+        if takeovers := dict(self._takeovers):
+            await self._write(self._store.supersede, takeovers)
+            for symbol in takeovers:
+                del self._takeovers[symbol]
 
     def _take_pending(self) -> bytes:
         batch = b"".join(self._pending)

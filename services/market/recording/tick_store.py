@@ -6,6 +6,7 @@ All of it is blocking and runs in the writer thread, but for `stop_pausing` and 
 import json
 import os
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -87,6 +88,12 @@ class TickStore:
             self._wal.path.unlink()
         self._wal = following
         self._touched = (list(ticks), list(bars))
+
+    def supersede(self, from_ns: Mapping[str, int]) -> None:
+        """Hide what was recorded of these symbols before a moment; see Archive.supersede."""
+        for symbol, moment in from_ns.items():
+            self.ticks.supersede(symbol, moment)
+            self.bars.supersede(symbol, moment)
 
     def compact(self) -> None:
         """Make one file of the many small ones of the partitions of the last checkpoint."""
