@@ -146,20 +146,29 @@ def test_whatever_is_busted_or_corrected_the_books_agree(data):
         trader.check()
 
 
-def test_a_bust_of_what_an_open_order_traded_leaves_it_working():
-    trader = Trader()
-    order = trader.order(quantity=3)
-    changes = trader.step()
-    apply_trade_report(
-        trader.cache, order, FillReport("SIM", order.order_id, "t", order.symbol, D(4000), D(1), 1), changes
-    )
-    (trade,) = changes.trades
-    trader.record(changes)
+def _bust(trader, order, trade):
     changes = trader.step()
     bust(trader.cache, order, trade, changes)
     trader.record(changes)
-    assert order.status is OrderStatus.NEW and order.cumulative_quantity == 0
     trader.check()
+
+
+def _correct(trader, order, trade, price, quantity, day=20260105):
+    reference = order.reference(order.legs[-1])
+    report = FillReport("SIM", reference, trade.venue_trade_id, order.symbol, D(price), D(quantity), 1, day)
+    changes = trader.step()
+    correct(trader.cache, order, trade, report, 1, changes)
+    trader.record(changes)
+    trader.check()
+    return trader.trades[-1]
+
+
+def test_a_bust_of_what_an_open_order_traded_leaves_it_working():
+    trader = Trader()
+    order = trader.order(quantity=3)
+    trader.fill(order, 1)
+    _bust(trader, order, trader.trades[-1])
+    assert order.status is OrderStatus.NEW and order.cumulative_quantity == 0
 
 
 def test_a_busted_close_of_yesterdays_contracts_brings_yesterdays_back_whatever_its_order_was_sent_as():
@@ -170,12 +179,9 @@ def test_a_busted_close_of_yesterdays_contracts_brings_yesterdays_back_whatever_
     assert close.legs[0].position_effect is PositionEffect.CLOSE_TODAY
     trader.begin_day(20260106)  # SIM keeps it: what it closes is yesterday's by now
     trader.fill(close, 2, day=20260106)
-    changes = trader.step()
-    bust(trader.cache, close, trader.trades[-1], changes)
-    trader.record(changes)
+    _bust(trader, close, trader.trades[-1])
     (position,) = trader.account.positions.values()
     assert (position.today_quantity, position.yesterday_quantity) == (0, 3)
-    trader.check()
 
 
 def test_a_busted_close_of_todays_contracts_brings_todays_back_where_the_exchange_decides_which_it_closes():
@@ -186,12 +192,9 @@ def test_a_busted_close_of_todays_contracts_brings_todays_back_where_the_exchang
     trader.fill(trader.order(quantity=2), 2, day=20260106)
     close = trader.order(Side.SELL, 2, effect=PositionEffect.CLOSE)
     trader.fill(close, 2, day=20260106)  # yesterday's one, and one of today's
-    changes = trader.step()
-    bust(trader.cache, close, trader.trades[-1], changes)
-    trader.record(changes)
+    _bust(trader, close, trader.trades[-1])
     (position,) = trader.account.positions.values()
     assert (position.today_quantity, position.yesterday_quantity) == (2, 1)
-    trader.check()
 
 
 def test_a_corrected_close_closes_the_same_contracts_again():
@@ -203,16 +206,10 @@ def test_a_corrected_close_closes_the_same_contracts_again():
     trader.fill(close, 2, day=20260106)
     trader.fill(trader.order(quantity=2, symbol="rb2610.SHFE"), 2, day=20260106)
     trade = next(trade for trade in trader.trades if trade.order_id == close.order_id)
-    report = FillReport("SIM", close.order_id, trade.venue_trade_id, "rb2610.SHFE", D(4001), D(2), 1, 20260106)
-    changes = trader.step()
-    correct(trader.cache, close, trade, report, 1, changes)
-    trader.record(changes)
+    new = _correct(trader, close, trade, "4001", 2, day=20260106)
     (position,) = trader.account.positions.values()
     assert (position.today_quantity, position.yesterday_quantity) == (2, 1)
-    assert trader.trades[-1].commission == instrument("rb2610.SHFE", contract_size=D(10)).commission(
-        D(4001), D(2), D(0)
-    )
-    trader.check()
+    assert new.commission == instrument("rb2610.SHFE", contract_size=D(10)).commission(D(4001), D(2), D(0))
 
 
 def test_a_close_that_is_corrected_a_day_later_closes_nothing_of_that_day():
@@ -224,25 +221,11 @@ def test_a_close_that_is_corrected_a_day_later_closes_nothing_of_that_day():
     trade = trader.trades[-1]
     trader.begin_day(20260106)
     trader.fill(trader.order(quantity=2, symbol="rb2610.SHFE"), 2, day=20260106)
-    report = FillReport("SIM", close.order_id, trade.venue_trade_id, "rb2610.SHFE", D(4001), D(2), 1, 20260105)
-    changes = trader.step()
-    correct(trader.cache, close, trade, report, 1, changes)
-    trader.record(changes)
+    new = _correct(trader, close, trade, "4001", 2)
     (position,) = trader.account.positions.values()
     assert (position.today_quantity, position.yesterday_quantity) == (2, 1)
     same_day = instrument("rb2610.SHFE", contract_size=D(10)).commission(D(4001), D(2), D(2))
-    assert trader.trades[-1].commission == same_day and trade.commission < same_day
-    trader.check()
-
-
-def _corrected(trader, order, trade, price, quantity):
-    reference = order.reference(order.legs[-1])
-    report = FillReport("SIM", reference, trade.venue_trade_id, order.symbol, D(price), D(quantity), 1, 20260105)
-    changes = trader.step()
-    correct(trader.cache, order, trade, report, 1, changes)
-    trader.record(changes)
-    trader.check()
-    return trader.trades[-1]
+    assert new.commission == same_day and trade.commission < same_day
 
 
 def test_the_corrected_price_of_what_was_closed_since_is_realised_and_no_position_appears():
@@ -253,12 +236,9 @@ def test_the_corrected_price_of_what_was_closed_since_is_realised_and_no_positio
     (trade,) = trader.trades
     trader.begin_day(20260106)
     trader.fill(trader.order(Side.SELL, 1, effect=PositionEffect.CLOSE), 1, "4001", day=20260106)
-    new = _corrected(trader, entry, trade, "4004", 1)
+    new = _correct(trader, entry, trade, "4004", 1)
     assert not trader.account.positions and trader.account.realized_pnl == -900
-    changes = trader.step()
-    bust(trader.cache, entry, new, changes)  # now it was never opened, and its close is missing
-    trader.record(changes)
-    trader.check()
+    _bust(trader, entry, new)  # now it was never opened, and its close is missing
     (short,) = trader.account.positions.values()
     assert (short.side, short.quantity) == (2, 1)
 
@@ -270,7 +250,7 @@ def test_a_correction_of_what_was_partly_closed_since_counts_for_what_is_held_an
     trader.fill(entry, 3, "4001", day=20260105)
     trade = trader.trades[0]
     trader.fill(trader.order(Side.SELL, 2, effect=PositionEffect.CLOSE), 2, "4001", day=20260105)
-    _corrected(trader, entry, trade, "4004", 3)
+    _correct(trader, entry, trade, "4004", 3)
     (position,) = trader.account.positions.values()
     assert (position.side, position.quantity, position.average_price) == (1, 1, 4004)
     assert trader.account.realized_pnl == position.realized_pnl == -1800
@@ -283,7 +263,7 @@ def test_an_entry_corrected_to_less_than_was_closed_of_it_leaves_the_rest_on_the
     trader.fill(entry, 3, "4001", day=20260105)
     trade = trader.trades[0]
     trader.fill(trader.order(Side.SELL, 3, effect=PositionEffect.CLOSE), 3, "4001", day=20260105)
-    _corrected(trader, entry, trade, "4004", 1)
+    _correct(trader, entry, trade, "4004", 1)
     (position,) = trader.account.positions.values()
     assert (position.side, position.quantity) == (2, 2)
 
@@ -294,7 +274,7 @@ def test_a_corrected_entry_leaves_what_a_working_close_holds_of_it():
     entry = trader.order(quantity=2)
     trader.fill(entry, 2, "4001", day=20260105)
     close = trader.order(Side.SELL, 2, effect=PositionEffect.CLOSE)
-    _corrected(trader, entry, trader.trades[0], "4004", 2)
+    _correct(trader, entry, trader.trades[0], "4004", 2)
     (position,) = trader.account.positions.values()
     assert close.hold_today + close.hold_yesterday == position.frozen_quantity == 2
     assert position.average_price == 4004
@@ -306,7 +286,7 @@ def test_a_working_close_whose_fill_is_corrected_holds_what_is_left_of_it():
     trader.fill(trader.order(quantity=3), 3, "4001", day=20260105)
     close = trader.order(Side.SELL, 2, effect=PositionEffect.CLOSE)
     trader.fill(close, 1, "4002", day=20260105)
-    _corrected(trader, close, trader.trades[-1], "4005", 1)
+    _correct(trader, close, trader.trades[-1], "4005", 1)
     (position,) = trader.account.positions.values()
     assert position.quantity == 2
     assert close.hold_today + close.hold_yesterday == position.frozen_quantity == close.leaves_quantity == 1
