@@ -35,7 +35,6 @@ class Terminal:
     """The terminal of a running platform."""
 
     def __init__(self, host: Host, edge: str, data_dir: Path) -> None:
-        self._host = host
         self._edge = edge
         self._data_dir = data_dir
         self._channel = grpc.aio.insecure_channel(host.address)

@@ -47,7 +47,6 @@ class PlatformClient:
         self._market = market
         self._orders = orders
         self._accounts = accounts
-        self._clock = clock
         self._tokens: TtlCache[str, str] = TtlCache(10_000, 3600, clock)
 
     async def new_token(self, user_id: str) -> tuple[str, float]:

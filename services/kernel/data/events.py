@@ -72,7 +72,6 @@ class Outbox:
 
     def __init__(self, database: Database, row: type[DeclarativeBase], bus: EventBus, clock: Clock) -> None:
         self._database = database
-        self._row = row
         self._bus = bus
         self._clock = clock
         self._insert = insert(row)

@@ -1,7 +1,6 @@
 """One service's view of the process that hosts it: what `bind` builds a service with."""
 
 import asyncio
-import logging
 from collections.abc import Awaitable, Callable
 from functools import partial
 from pathlib import Path
@@ -55,11 +54,6 @@ class ServiceContext:
     def tracing(self) -> Tracing:
         """Spans of RedFire; none without a collector."""
         return self._resources.tracing
-
-    @property
-    def environment(self) -> str:
-        """The environment whose configuration is used."""
-        return self._resources.environment
 
     def section(self, section: type[S]) -> S:
         """Settings as they were at start."""
@@ -137,10 +131,6 @@ class ServiceContext:
         """Run what would block the loop in a small pool of threads."""
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._resources.threads, partial(function, *args, **kwargs))
-
-    def logger(self) -> logging.Logger:
-        """The service's logger, whose level follows its setting `log_level`."""
-        return logging.getLogger(f"services.{self.service_name}")
 
 
 def _service_of(stub: Any) -> str:

@@ -21,7 +21,6 @@ from services.kernel.runtime.service_context import ServiceContext
 from services.kernel.tasks import Tasks
 from tests.harness import SECRET, FakeService, TokenMint
 from tests.simulated_time import SimulatedClock, SimulatedLoop
-from tests.trading.model.loop import SimulatedWriter
 from tests.trading.model.venue import EngineApi, MarketApi, RiskApi, Venue
 
 MEMORY = Path("/dev/shm")
@@ -201,8 +200,3 @@ class Platform:
         for old in self._remains:
             await old.host.close()
         shutil.rmtree(self.root, ignore_errors=True)
-
-
-def writer_of(run: Run) -> SimulatedWriter:
-    """The writer of a run's trading database."""
-    return run.host.resources.databases[0]._writer  # type: ignore[return-value]
