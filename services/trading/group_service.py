@@ -128,13 +128,16 @@ class GroupService:
         return group
 
     async def _find(self, account_id: str, client_order_group_id: str) -> OrderGroup | None:
-        for group in self._cache.groups_of(account_id):
-            if group.client_order_group_id == client_order_group_id:
-                await self._store.commit_log.durable()
-                return group
+        group = self._find_open(account_id, client_order_group_id)
         await self._store.commit_log.durable()
+        if group is not None:
+            return group
         async with self._repositories.read() as repository:
             return await repository.find_order_group_by_client(account_id, client_order_group_id)
+
+    def _find_open(self, account_id: str, client_order_group_id: str) -> OrderGroup | None:
+        groups = self._cache.groups_of(account_id)
+        return next((group for group in groups if group.client_order_group_id == client_order_group_id), None)
 
     async def _accept(
         self,
@@ -147,8 +150,12 @@ class GroupService:
     ) -> OrderGroup:
         claims: dict[tuple[str, str], Accepting[Order]] = {}
         started = self._store.clock.monotonic()
-        if key in self._accepting:  # asked for a second time while the database was read
+        # Asked for a second time while the database was read: being accepted now, or accepted since.
+        if key in self._accepting:
             return await _outcome(self._accepting[key], mark, key[1])
+        if (earlier := self._find_open(*key)) is not None:
+            await self._store.commit_log.durable()
+            return _same(earlier, mark)
         for index, new in enumerate(orders):
             claim = (account.account_id, new.client_order_id)
             if claim in self._orders.accepting or self._cache.find_by_client(*claim) is not None:

@@ -9,6 +9,7 @@ from redfire.common.v1 import common_pb2
 from redfire.common.v1.error_reason_pb2 import ErrorReason
 from redfire.trading.v1 import order_service_pb2 as order_pb
 
+from services.trading.repository import TradingRepository
 from tests.trading.conftest import reason_of, refused
 from tests.trading.fakes import OTHER
 from tests.trading.group_orders import bracket, create, oco, order
@@ -96,6 +97,33 @@ async def test_groups_of_one_id_at_the_same_moment_are_one_and_another_body_is_r
             assert [o.client_order_id for o in answer.orders] == [o.client_order_id for o in asked.orders]
     assert sum(isinstance(answer, grpc.aio.AioRpcError) for answer in answers) == 2
     assert len(await trader.open()) == 3
+
+
+async def test_a_repeated_group_gets_the_first_one_while_another_body_that_was_looked_up_before_is_refused(
+    trader, monkeypatch
+):
+    looked_up, accepted, asked = asyncio.Event(), asyncio.Event(), asyncio.Event()
+    find = TradingRepository.find_order_group_by_client
+
+    async def find_slowly(self, account_id, client_order_group_id):
+        group = await find(self, account_id, client_order_group_id)
+        if not looked_up.is_set():
+            looked_up.set()
+            await accepted.wait()
+        return group
+
+    monkeypatch.setattr(TradingRepository, "find_order_group_by_client", find_slowly)
+    other = asyncio.create_task(create(trader, bracket(quantity=2, coid="g")))
+    await looked_up.wait()
+    request = bracket(coid="g")
+    first = await create(trader, request)
+    trader.risk.hold = asked.wait
+    accepted.set()
+    await until(lambda: other.done() or len(trader.risk.checks) > len(request.orders))
+    assert (await create(trader, request)).order_group_id == first.order_group_id
+    asked.set()
+    async with refused("CLIENT_ORDER_ID_REUSED", grpc.StatusCode.ALREADY_EXISTS):
+        await other
 
 
 async def test_a_group_that_is_refused_at_a_later_order_leaves_nothing_in_risk(trader):
