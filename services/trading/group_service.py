@@ -213,7 +213,7 @@ class GroupService:
             except RedFireError as error:
                 raise of_order(error, index) from None
         order_ids = [new_id() for _ in orders]
-        self._require_holdings(account, kind, appraised)
+        appraised = self._require_holdings(account, kind, appraised)
         try:
             await self._check_risk(account, order_ids, appraised)
             # Risk was awaited: others may have been accepted, or the books read anew, meanwhile.

@@ -217,17 +217,29 @@ async def test_a_preview_returns_every_reason_at_its_order_and_refuses_what_is_n
     assert (await preview(trader, lost))[1] == [[], ["UNKNOWN_SYMBOL"], ["UNKNOWN_SYMBOL"]]
 
 
-async def test_a_preview_of_reduce_only_orders_returns_what_is_left_of_them(trader):
-    def reducing():
-        return oco(
-            order("SELL", price="4100", reduce_only=True),
-            order("SELL", type="STOP", stop_price="3900", reduce_only=True),
-        )
+def reducing():
+    return oco(
+        order("SELL", price="4100", reduce_only=True),
+        order("SELL", type="STOP", stop_price="3900", reduce_only=True),
+    )
 
-    assert (await preview(trader, reducing()))[1] == [["REDUCE_ONLY"], [], []]
-    held = await trader.create(quantity=2)
+
+async def holding(trader, quantity):
+    held = await trader.create(quantity=quantity)
     await trader.becomes(held.order_id, "NEW")
-    trader.engine.fill(held.order_id, 2, "4000")
+    trader.engine.fill(held.order_id, quantity, "4000")
     await trader.becomes(held.order_id, "FILLED")
+
+
+async def test_a_preview_of_reduce_only_orders_returns_what_is_left_of_them(trader):
+    assert (await preview(trader, reducing()))[1] == [["REDUCE_ONLY"], [], []]
+    await holding(trader, 2)
     answer, _ = await preview(trader, reducing())
     assert answer.would_accept and answer.closing_quantity == "2"
+
+
+async def test_risk_is_asked_about_what_is_left_of_reduce_only_orders(trader):
+    await holding(trader, 2)
+    trader.risk.checks.clear()
+    assert {one.quantity for one in (await create(trader, reducing())).orders} == {"2"}
+    assert [check.quantity for check in trader.risk.checks] == ["2", "2"]
