@@ -19,7 +19,7 @@ from services.trading.domain.crossing import crossing_orders
 from services.trading.domain.group_checks import SelfTrade, of_order, require_shape
 from services.trading.domain.order import STOP_TYPES, NewOrder, Order, fingerprint
 from services.trading.domain.order_group import OrderGroup
-from services.trading.domain.pre_trade_checks import NothingToReduce, PreTradeChecks
+from services.trading.domain.pre_trade_checks import PreTradeChecks
 from services.trading.emulation.order_groups import settle_group
 from services.trading.emulation.stops import Stops
 from services.trading.peers.risk_client import RiskClient
@@ -268,13 +268,9 @@ class GroupService:
         Closing orders need one quantity together; opening ones the margin of each, as each of them may be filled.
         """
         members = list(appraised[:1] if kind is OrderGroupKind.BRACKET else appraised)
-        first = members[0]
-        if first.new.reduce_only:
-            most = self._pre_trade_checks.closable(account, first.new)
-            if most <= 0:
-                raise NothingToReduce(f"there is nothing of {first.new.symbol} to reduce", symbol=first.new.symbol)
-            members = [replace(one, new=replace(one.new, quantity=min(one.new.quantity, most))) for one in members]
-        if first.opens:
+        reduced = self._pre_trade_checks.reduced_group(account, [one.new for one in members])
+        members = [replace(one, new=new) for one, new in zip(members, reduced, strict=True)]
+        if members[0].opens:
             self._pre_trade_checks.require_funds(
                 account, [(one.instrument, one.price, one.new.quantity) for one in members]
             )

@@ -112,12 +112,10 @@ class PreviewService:
         first, members = orders[0], orders[:1] if kind is OrderGroupKind.BRACKET else orders
         quantity = first.quantity
         violations: list[RedFireError] = []
-        if first.reduce_only:
-            most = self._pre_trade_checks.closable(account, first)
-            if most > 0:
-                orders = [replace(order, quantity=min(order.quantity, most)) for order in orders]
-            else:
-                violations.append(NothingToReduce(f"there is nothing of {first.symbol} to reduce", symbol=first.symbol))
+        try:
+            orders = self._pre_trade_checks.reduced_group(account, orders)
+        except NothingToReduce as nothing:
+            violations.append(nothing)
         looked_at = [await self._look_at(account, instrument, quote, new, holds=False) for new in orders]
         bounds = [limit for _, limit in looked_at if limit is not None]
         reserved = closing = ZERO

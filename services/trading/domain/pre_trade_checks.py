@@ -246,10 +246,17 @@ class PreTradeChecks:
         """
         if not order.reduce_only:
             return order
-        most = self._reducible(account, order)
-        if most <= 0:
-            raise NothingToReduce(f"there is nothing of {order.symbol} to reduce", symbol=order.symbol)
-        return order if order.quantity <= most else replace(order, quantity=most)
+        return _cut(order, self._reducible(account, order))
+
+    def reduced_group(self, account: Account, orders: Sequence[NewOrder]) -> list[NewOrder]:
+        """Reduce-only orders of a group cut to what they can hold together; other orders as they are.
+
+        Raises NothingToReduce.
+        """
+        if not orders[0].reduce_only:
+            return list(orders)
+        most = self.closable(account, orders[0])
+        return [_cut(order, most) for order in orders]
 
     def _reducible(self, account: Account, order: NewOrder) -> Decimal:
         if order.type not in STOP_TYPES:
@@ -336,3 +343,9 @@ class PreTradeChecks:
     def _position(account: Account, order: NewOrder) -> Position | None:
         side = PositionSide.SHORT if order.side is Side.BUY else PositionSide.LONG
         return account.positions.get((order.symbol, side))
+
+
+def _cut(order: NewOrder, most: Decimal) -> NewOrder:
+    if most <= 0:
+        raise NothingToReduce(f"there is nothing of {order.symbol} to reduce", symbol=order.symbol)
+    return order if order.quantity <= most else replace(order, quantity=most)
