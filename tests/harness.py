@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import grpc
 import jwt
@@ -21,15 +21,16 @@ from redfire.user.v1.user_pb2_grpc import UserServiceStub
 
 from services import registry
 from services.kernel.clock import Clock
-from services.kernel.errors import Unavailable
+from services.kernel.errors import RedFireError, Unavailable, Unsupported
 from services.kernel.identifiers import new_id
-from services.kernel.policy import contract_services, descriptor_set
+from services.kernel.policy import contract_services, descriptor_set, service_policies
 from services.kernel.runtime import settings as kernel_settings
 from services.kernel.runtime.host import Host
 from services.kernel.runtime.service_context import ServiceContext
 
 SECRET = "a-secret-of-tests-that-is-long-enough"
 PASSWORD = "correct-Horse-9"
+T = TypeVar("T")
 
 
 class FakeService:
@@ -52,22 +53,31 @@ class FakeService:
                 context.serve(_unplayed(service))
 
 
+def complete(servicer: type[T], error: type[RedFireError] = Unsupported) -> type[T]:
+    """The servicer's class with every RPC, since the host insists: those that it lacks raise the error."""
+    base = next(one for one in servicer.__mro__ if one.__module__.endswith("_pb2_grpc"))
+    package, name = base.__module__.rpartition(".")[0], base.__name__.removesuffix("Servicer")
+
+    async def unary(self: Any, request: Any, call: Any) -> Any:
+        raise error("not played")
+
+    async def stream(self: Any, request: Any, call: Any) -> AsyncIterator[Any]:
+        raise error("not played")
+        yield
+
+    for rpc, policy in service_policies(f"{package}.{name}").items():
+        if getattr(servicer, rpc) is getattr(base, rpc):
+            setattr(servicer, rpc, stream if policy.streams else unary)
+    return servicer
+
+
 def _unplayed(service: str) -> Any:
     """A servicer whose RPCs all fail."""
     package, _, name = service.rpartition(".")
     files = (file for file in descriptor_set().file if file.package == package)
-    file, descriptor = next((file, one) for file in files for one in file.service if one.name == name)
+    file = next(file for file in files if any(one.name == name for one in file.service))
     module = import_module(file.name.removesuffix(".proto").replace("/", ".") + "_pb2_grpc")
-
-    async def unary(self: Any, request: Any, call: Any) -> Any:
-        raise Unavailable("not played")
-
-    async def stream(self: Any, request: Any, call: Any) -> AsyncIterator[Any]:
-        raise Unavailable("not played")
-        yield
-
-    rpcs = {rpc.name: stream if rpc.server_streaming else unary for rpc in descriptor.method}
-    return type(f"Unplayed{descriptor.name}", (getattr(module, f"{descriptor.name}Servicer"),), rpcs)()
+    return complete(type(f"Unplayed{name}", (getattr(module, f"{name}Servicer"),), {}), Unavailable)()
 
 
 class TokenMint:

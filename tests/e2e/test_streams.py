@@ -103,7 +103,7 @@ def test_a_conflated_stream_keeps_its_interval_and_shows_the_latest(trader):
         if len(sequences) == 5:
             break
     # Ten a second come, and what lies between two is passed over.
-    assert all(later - earlier >= 2 for earlier, later in itertools.pairwise(sequences))
+    assert len(sequences) == 5 and all(later - earlier >= 2 for earlier, later in itertools.pairwise(sequences))
 
 
 @pytest.mark.parametrize("sse", [False, True], ids=["ndjson", "sse"])
@@ -122,6 +122,7 @@ def test_symbols_of_a_running_stream_change_by_rest(up, trader, sse):
         count = 0 if any(tick["symbol"] == SYMBOL for tick in message["ticks"]) else count + 1
         if count == 10:
             break
+    assert count == 10
     unknown = helper.post(path, {"addSymbols": ["no2701.SHFE"]})
     assert (unknown.status_code, reason(unknown)) == (404, "UNKNOWN_SYMBOL")
     stream.close()

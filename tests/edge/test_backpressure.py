@@ -37,8 +37,10 @@ async def test_a_stalled_reader_stalls_its_stream_alone(backend: Backend, http: 
                 lines += 1
                 if lines == 2000:
                     break
+            assert lines == 2000
         read = 0
         async for _ in slow.aiter_lines():
             read += 1
-            if read > stalled:  # it goes on
+            if read > stalled:
                 break
+        assert read > stalled  # it goes on

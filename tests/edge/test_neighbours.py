@@ -33,7 +33,7 @@ from services.registry import SERVICES
 from tests.edge.answers import error_of, reason_of
 from tests.edge.client_programs import COMMANDS, client_in, require
 from tests.edge.conftest import OPENAPI
-from tests.harness import FakeService, Platform, User, platform
+from tests.harness import FakeService, Platform, User, complete, platform
 from tests.waiting import until
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -69,6 +69,7 @@ BAD_REQUESTS = {
 }
 
 
+@complete
 class TalkativeConfigs(ConfigServiceServicer):
     """Fails as the key says."""
 
@@ -78,12 +79,6 @@ class TalkativeConfigs(ConfigServiceServicer):
     async def WatchConfigs(self, request: Any, call: Any) -> AsyncIterator[Any]:
         yield config_pb2.WatchConfigsResponse(snapshot_complete=True)
         await asyncio.Event().wait()
-
-    async def _unused(self, request: Any, call: Any) -> Any:
-        raise NotFound
-
-    SetConfig = DeleteConfig = ListConfigs = ListConfigVersions = RollbackConfig = DiffConfigs = _unused
-    SetConfigSchema = GetConfigSchema = ImportConfigs = ExportConfigs = _unused
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")

@@ -12,12 +12,13 @@ from redfire.reasons import Reason
 from services.kernel.errors import Aborted, Denied, Invalid, NotFound, Unauthenticated
 from services.kernel.rpc.call import Call, Origin
 from services.kernel.rpc.channels import LocalChannel
-from tests.harness import FakeService, platform
+from tests.harness import FakeService, complete, platform
 from tests.waiting import until
 
 WHERE = {"environment": "development", "service_name": "risk", "key": "max"}
 
 
+@complete
 class Configs(config_pb2_grpc.ConfigServiceServicer):
     """Answers by key, so that a test can ask for any outcome."""
 
@@ -46,12 +47,6 @@ class Configs(config_pb2_grpc.ConfigServiceServicer):
             await asyncio.Event().wait()
         finally:
             self.closed.set()
-
-    async def _unused(self, request, call):
-        raise NotFound
-
-    DeleteConfig = ListConfigs = ListConfigVersions = RollbackConfig = DiffConfigs = _unused
-    SetConfigSchema = GetConfigSchema = ImportConfigs = ExportConfigs = _unused
 
 
 @pytest.fixture

@@ -10,11 +10,13 @@ from redfire.market.v1 import market_pb2
 
 from services.kernel.errors import Unavailable
 from services.kernel.rpc.call import Call
+from tests.harness import complete
 from tests.market.ticks import SYMBOL
 
 Item = pb.StreamTicksResponse | bytes | None
 
 
+@complete
 class FakeEngine(rpc.EngineServiceServicer):
     def __init__(self, *, paced: bool = False, realtime: bool = False, on_demand: bool = False) -> None:
         self.started = pb.StreamTicksResponse.Started(paced=paced, realtime=realtime, on_demand=on_demand)
@@ -66,24 +68,3 @@ class FakeEngine(rpc.EngineServiceServicer):
                 yield item
         finally:
             self.queues.remove(queue)
-
-
-async def _unused(self: FakeEngine, request: Any, call: Call) -> Any:
-    raise NotImplementedError
-
-
-async def _unused_stream(self: FakeEngine, request: Any, call: Call) -> AsyncIterator[Any]:
-    raise NotImplementedError
-    yield
-
-
-for _name in (
-    "ConnectGateway",
-    "DisconnectGateway",
-    "SendOrder",
-    "CancelOrder",
-    "AmendOrder",
-    "QueryState",
-):
-    setattr(FakeEngine, _name, _unused)
-FakeEngine.StreamEvents = _unused_stream

@@ -64,4 +64,4 @@ async def test_the_simulated_feed_streams_all_its_symbols_without_a_gap() -> Non
                 count += 1
             if count > 300:
                 break
-        assert len(last) > 1
+        assert count > 300 and len(last) > 1

@@ -16,22 +16,11 @@ from redfire.trading.v1.order_service_pb2_grpc import OrderServiceServicer
 
 from services.kernel.errors import NotFound, Unavailable
 from services.kernel.identifiers import new_id
-from tests.harness import FakeService
+from tests.harness import FakeService, complete
 
 FINISHED = (4, 6, 8, 9)
 SYMBOL = "IF2101.CFFEX"
 SIZE = "300"
-
-
-def complete(servicer: Any) -> Any:
-    """An instance of a servicer class whose other RPCs are there, since the server insists, and fail."""
-    base = servicer.__mro__[1]
-
-    async def missing(self: Any, request: Any, call: Any) -> Any:
-        raise Unavailable("not played")
-
-    rpcs = {name: missing for name in vars(base) if name[0].isupper() and name not in vars(servicer)}
-    return type(servicer.__name__, (servicer,), rpcs)
 
 
 def now() -> timestamp_pb2.Timestamp:
@@ -40,6 +29,7 @@ def now() -> timestamp_pb2.Timestamp:
     return stamp
 
 
+@complete
 class FakeTrading(OrderServiceServicer):
     """Keeps accounts, positions and orders as last sent, and sends them to the watching streams."""
 
@@ -147,6 +137,7 @@ class FakeTrading(OrderServiceServicer):
         return order_service_pb2.CancelAccountOrdersResponse(count=1)
 
 
+@complete
 class FakeMarket(MarketServiceServicer):
     """Instruments and their ticks."""
 
@@ -201,6 +192,7 @@ class FakeMarket(MarketServiceServicer):
             del self.watchers[queue]
 
 
+@complete
 class FakeEngine(EngineServiceServicer):
     """Gateways: SIM is simulated, CTP and TTS are not."""
 
@@ -209,19 +201,20 @@ class FakeEngine(EngineServiceServicer):
         return engine_pb2.ListGatewaysResponse(gateways=gateways)
 
 
+@complete
 class Accounts(AccountServiceServicer):
     """The account service, of which no RPC is played."""
 
 
 def fakes(trading: Any = None) -> tuple[Any, Any, dict[str, FakeService]]:
     """Trading (the one there was before a restart), the market, and their lines of the registry."""
-    trading, market = trading or complete(FakeTrading)(), complete(FakeMarket)()
+    trading, market = trading or FakeTrading(), FakeMarket()
     return (
         trading,
         market,
         {
-            "engine": FakeService(lambda context: [complete(FakeEngine)()]),
+            "engine": FakeService(lambda context: [FakeEngine()]),
             "market": FakeService(lambda context: [market]),
-            "trading": FakeService(lambda context: [trading, complete(Accounts)()], calls=["risk", "market"]),
+            "trading": FakeService(lambda context: [trading, Accounts()], calls=["risk", "market"]),
         },
     )

@@ -20,24 +20,12 @@ from redfire.trading.v1 import (
     trading_pb2,
 )
 
-from services.kernel.errors import FailedPrecondition, NotFound, Unsupported
+from services.kernel.errors import FailedPrecondition, NotFound
 from services.kernel.identifiers import new_id
-from tests.harness import FakeService, TokenMint
+from tests.harness import FakeService, TokenMint, complete
 
 SYMBOL = "IF2101.CFFEX"
 START_NS = 1_609_725_600_000_000_000  # 2021-01-04 10:00 in Shanghai
-
-
-def complete(cls: type) -> type:
-    """Give a servicer every RPC of its base: those it leaves out answer Unsupported."""
-
-    async def unsupported(self: Any, request: Any, call: Any) -> Any:
-        raise Unsupported
-
-    for name, value in vars(cls.__mro__[1]).items():
-        if callable(value) and not name.startswith("_") and name not in vars(cls):
-            setattr(cls, name, unsupported)
-    return cls
 
 
 @complete

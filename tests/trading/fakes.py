@@ -10,25 +10,12 @@ from redfire.market.v1 import calendar_service_pb2_grpc, market_pb2, market_pb2_
 from redfire.reasons import Reason
 from redfire.risk.v1 import risk_pb2, risk_pb2_grpc
 
-from services.kernel.errors import FailedPrecondition, NotFound, Unavailable, Unsupported
+from services.kernel.errors import FailedPrecondition, NotFound, Unavailable
 from services.kernel.identifiers import new_id
-from tests.harness import FakeService
+from tests.harness import FakeService, complete
 
 SYMBOL = "IF2606.CFFEX"
 OTHER = "rb2610.SHFE"
-
-
-def complete(servicer):
-    """The servicer with every RPC that it lacks answering Unsupported."""
-    base = servicer.__mro__[1]
-    for name in dir(base):
-        if name[0].isupper() and getattr(servicer, name) is getattr(base, name):
-
-            async def missing(self, request, call):
-                raise Unsupported
-
-            setattr(servicer, name, missing)
-    return servicer
 
 
 @complete

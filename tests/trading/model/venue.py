@@ -18,8 +18,8 @@ from redfire.risk.v1 import risk_pb2, risk_pb2_grpc
 
 from services.kernel.errors import FailedPrecondition, NotFound, Unavailable
 from services.quant.calendar import Calendar
+from tests.harness import complete
 from tests.simulated_time import SimulatedClock
-from tests.trading.fakes import complete
 from tests.trading.model.exchange import GATEWAYS, KEEPS_ORDERS, LISTINGS, Exchange, FillReport, VenueOrder, VenueTrade
 
 CALENDAR = Calendar.load()
