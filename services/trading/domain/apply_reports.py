@@ -2,7 +2,7 @@
 
 import logging
 
-from redfire.enums import LedgerEntryKind, OrderStatus, TimeInForce
+from redfire.enums import OrderStatus, TimeInForce
 from redfire.reasons import Reason
 
 from services.kernel.identifiers import new_id
@@ -116,8 +116,7 @@ def apply_trade_report(
     if stands_for and not order.is_closing:
         reverse_superseded(cache, account, report, stands_for, changes)
     commission = cache.terms(account, order.symbol).commission(report.price, report.quantity, closed_today)
-    changes.entries += ledger.post(account, LedgerEntryKind.COMMISSION, -commission, trade_id, changes.now_ns)
-    changes.entries += ledger.post(account, LedgerEntryKind.REALIZED_PNL, realized, trade_id, changes.now_ns)
+    changes.entries += ledger.post_trade(account, commission, realized, trade_id, changes.now_ns)
     changes.trades.append(
         Trade(
             trade_id, order.order_id, order.user_id, order.account_id, order.symbol, order.side, effect,

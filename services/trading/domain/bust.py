@@ -13,7 +13,7 @@ had closed (see group_restatement).
 import logging
 from dataclasses import replace
 
-from redfire.enums import LedgerEntryKind, OrderStatus
+from redfire.enums import OrderStatus
 from redfire.reasons import Reason
 
 from services.trading import metrics
@@ -42,11 +42,9 @@ def bust(
     realized = unbook_position(cache, account, trade, changes, correction)
     if correction is not None and order.is_closing and order.is_open:
         _hold_again(account, order, trade)
-    for kind, amount in (
-        (LedgerEntryKind.COMMISSION, trade.commission),
-        (LedgerEntryKind.REALIZED_PNL, realized - trade.realized_pnl),
-    ):
-        changes.entries += ledger.reverse(account, kind, amount, trade.trade_id, changes.now_ns)
+    changes.entries += ledger.reverse_trade(
+        account, trade.commission, trade.realized_pnl - realized, trade.trade_id, changes.now_ns
+    )
     changes.trade_updates.append(replace(trade, busted=True))
     if correction is None:
         _trade_no_more(cache, order, trade, changes)

@@ -19,7 +19,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from decimal import Decimal
 
-from redfire.enums import AccountKind, LedgerEntryKind, OrderType, PositionEffect, PositionSide, Side, TimeInForce
+from redfire.enums import AccountKind, OrderType, PositionEffect, PositionSide, Side, TimeInForce
 
 from services.kernel.decimals import plain
 from services.kernel.identifiers import new_id
@@ -149,8 +149,7 @@ def _book(
     commission = ZERO
     if costs:
         commission = cache.terms(account, order.symbol).commission(report.price, report.quantity, closed_today)
-    for kind, amount in ((LedgerEntryKind.COMMISSION, -commission), (LedgerEntryKind.REALIZED_PNL, realized)):
-        changes.entries += ledger.post(account, kind, amount, trade_id, changes.now_ns)
+    changes.entries += ledger.post_trade(account, commission, realized, trade_id, changes.now_ns)
     trade = Trade(
         trade_id, "", account.user_id, account.account_id, order.symbol, order.side, effect, report.price,
         report.quantity, commission, realized, report.time_ns, changes.now_ns, account.gateway, report.venue_trade_id,
@@ -239,11 +238,9 @@ def reverse_trade(
         remember(account, rest)
         trade = replace(trade, quantity=quantity, realized_pnl=realized, closed_today=closed_today)
     left = position_booking.unbook_position(cache, account, trade, changes, correction)
-    for kind, amount in (
-        (LedgerEntryKind.COMMISSION, trade.commission),
-        (LedgerEntryKind.REALIZED_PNL, left - trade.realized_pnl),
-    ):
-        changes.entries += ledger.reverse(account, kind, amount, trade.trade_id, changes.now_ns)
+    changes.entries += ledger.reverse_trade(
+        account, trade.commission, trade.realized_pnl - left, trade.trade_id, changes.now_ns
+    )
     changes.accounts[account.account_id] = changes.account_rows[account.account_id] = account
 
 

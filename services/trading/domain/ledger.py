@@ -44,6 +44,24 @@ def reverse(
     return _post(account, LedgerEntryKind.REVERSAL, kind, into_cash, reference, now_ns)
 
 
+def post_trade(
+    account: Account, commission: Decimal, realized: Decimal, trade_id: str, now_ns: int
+) -> list[LedgerEntry]:
+    """Post a trade's commission and result."""
+    return post(account, LedgerEntryKind.COMMISSION, -commission, trade_id, now_ns) + post(
+        account, LedgerEntryKind.REALIZED_PNL, realized, trade_id, now_ns
+    )
+
+
+def reverse_trade(
+    account: Account, commission: Decimal, realized: Decimal, trade_id: str, now_ns: int
+) -> list[LedgerEntry]:
+    """Take a trade's commission and result back."""
+    return reverse(account, LedgerEntryKind.COMMISSION, commission, trade_id, now_ns) + reverse(
+        account, LedgerEntryKind.REALIZED_PNL, -realized, trade_id, now_ns
+    )
+
+
 def _post(
     account: Account,
     written_as: LedgerEntryKind,
