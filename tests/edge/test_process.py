@@ -97,7 +97,7 @@ async def test_stopping_does_not_wait_for_a_call_that_never_ends(backend: Backen
 
 async def test_it_does_not_outlive_a_parent_that_is_killed(backend: Backend, tmp_path: Path) -> None:
     code = f"""
-import asyncio
+import asyncio, sys
 from pathlib import Path
 from services.kernel.policy import descriptor_set
 from services.mesh.contract import Contract
@@ -108,11 +108,12 @@ async def main():
     envoy = EnvoyProcess(Contract(descriptor_set()), EdgeOptions(**{_values(backend)!r}), Path({str(tmp_path)!r}))
     await envoy.start()
     print(envoy.pid, flush=True)
-    await asyncio.sleep(60)
+    await asyncio.to_thread(sys.stdin.read)  # which ends with the test
 
 asyncio.run(main())
 """
-    parent = await asyncio.create_subprocess_exec(sys.executable, "-c", code, stdout=asyncio.subprocess.PIPE)
+    pipe = asyncio.subprocess.PIPE
+    parent = await asyncio.create_subprocess_exec(sys.executable, "-c", code, stdin=pipe, stdout=pipe)
     assert parent.stdout is not None
     pid = int(await asyncio.wait_for(parent.stdout.readline(), 20))
     assert psutil.Process(pid).name() == "envoy"

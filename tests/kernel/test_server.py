@@ -34,7 +34,7 @@ class Configs(config_pb2_grpc.ConfigServiceServicer):
             case "broken":
                 raise RuntimeError("the password is hunter2")
             case "slow":
-                await asyncio.sleep(60)
+                await asyncio.Event().wait()
         return config_pb2.GetConfigResponse(config=config_pb2.Config(key=request.key, version=3))
 
     async def SetConfig(self, request, call):

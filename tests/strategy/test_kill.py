@@ -29,7 +29,7 @@ async def main():
         client = StrategyClient(world, p.identity(user_id=sys.argv[3]))
         strategy_id = await client.run("Counter")
         print(strategy_id, *workers(p), flush=True)
-        await asyncio.sleep(600)
+        await asyncio.to_thread(sys.stdin.read)  # which ends with the test
 
 asyncio.run(main())
 """
@@ -41,7 +41,7 @@ async def test_after_kill_9_no_worker_is_left_and_strategies_resume(serve, clien
     data_dir = tmp_path / "data"
     host = await asyncio.create_subprocess_exec(
         sys.executable, "-c", HOSTING, str(strategies_dir), str(data_dir), user_id,
-        stdout=asyncio.subprocess.PIPE, cwd=Path(__file__).parents[2],
+        stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, cwd=Path(__file__).parents[2],
     )  # fmt: skip
     try:
         assert host.stdout

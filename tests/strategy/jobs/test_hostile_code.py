@@ -373,13 +373,15 @@ async def test_what_a_full_disk_refuses_is_written_when_there_is_room(lab, monke
 
 async def test_what_the_jobs_of_a_killed_platform_left_running_is_ended_by_the_next(lab, tmp_path):
     root = (tmp_path / "data/strategy/backtests").absolute()
-    asleep = [sys.executable, "-c", "import time; time.sleep(600)"]
+    waiting = [sys.executable, "-c", "import sys; sys.stdin.read()"]  # for this process's end
     for folder, stays in ((root / "x.part", False), (tmp_path / "data/strategy/backtests2/x.part", True)):
-        left = subprocess.Popen(asleep, env={"REDFIRE_JOB": str(folder)}, start_new_session=True)
+        left = subprocess.Popen(
+            waiting, stdin=subprocess.PIPE, env={"REDFIRE_JOB": str(folder)}, start_new_session=True
+        )
         try:
             async with lab():
                 await until(lambda left=left, stays=stays: stays or left.poll() is not None, 5)
                 assert (left.poll() is None) == stays
         finally:
             left.kill()
-            left.wait()
+            left.communicate()

@@ -133,7 +133,7 @@ async def test_ctrl_c_ends_the_search_with_the_table_so_far(data_file, tmp_path)
     (tmp_path / "slow.py").write_text(
         textwrap.dedent(
             """
-            import pathlib, time
+            import pathlib, threading
             from vnpy_ctastrategy import CtaTemplate
             class Slow(CtaTemplate):
                 number = 1
@@ -142,7 +142,7 @@ async def test_ctrl_c_ends_the_search_with_the_table_so_far(data_file, tmp_path)
                 def on_init(self):
                     if self.number == 3:
                         pathlib.Path(self.folder, "here").touch()
-                        time.sleep(600)
+                        threading.Event().wait()
             """
         )
     )
