@@ -4,13 +4,13 @@ All of it is blocking and runs in the writer thread, but for `stop_pausing` and 
 """
 
 import json
-import os
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from services.kernel.data.atomic_file import write_atomically
 from services.market.bars.bars import Bar
 from services.market.local_clock import LocalClock
 from services.market.recording import tick_wal
@@ -75,13 +75,9 @@ class TickStore:
             columns = {name: [getattr(bar, name) for bar in rows] for name in BAR_COLUMNS}
             columns["checkpoint"] = [closing.checkpoint] * len(rows)
             self.bars.write(symbol, day, closing.checkpoint, columns)
-        unfinished = self._folder / "state.unfinished"
-        with unfinished.open("w") as file:
-            json.dump(state, file)
-            file.flush()
-            os.fsync(file.fileno())
+        # The new log is open before the state says that it counts.
         following = tick_wal.TickWal(self._folder / _wal_name(closing.checkpoint + 1))
-        unfinished.replace(self._folder / "state.json")
+        write_atomically(self._folder / "state.json", json.dumps(state).encode())
         assert self._wal is not None
         self._wal.close()
         if self._wal.path != following.path:
