@@ -113,7 +113,7 @@ class Accounts:
                     account, LedgerEntryKind.DEPOSIT, settings.paper_cash, account.account_id, changes.now_ns
                 )
             store.cache.add_account(account)
-            changes.accounts[account.account_id] = changes.account_rows[account.account_id] = account
+            changes.account(account)
             written = store.commit(changes)
         await written
         return account

@@ -58,7 +58,7 @@ class MarginCalls:
             return
         with store.begin(account.user_id) as changes:
             account.margin_call = equity < margin
-            changes.accounts[account.account_id] = changes.account_rows[account.account_id] = account
+            changes.account(account)
             changes.margin_calls.append(
                 MarginCall(account.user_id, account.account_id, account.margin_call, *equity_and_margin)
             )

@@ -146,6 +146,6 @@ class Settlement:
                     f"expiry:{trading_day}:{account.account_id}:{position.symbol}:{position.side}", "", trading_day,
                 )
             )  # fmt: skip
-            changes.accounts[account.account_id] = changes.account_rows[account.account_id] = account
+            changes.account(account)
             log.info("account %s: %s has expired and is settled at %s", account.account_id, position.symbol, price)
             self._store.commit(changes)

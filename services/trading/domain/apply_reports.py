@@ -134,7 +134,7 @@ def apply_trade_report(
         if _is_known_again(order):
             order.hold_reason = ""
     changes.order(order)
-    changes.accounts[account.account_id] = changes.account_rows[account.account_id] = account
+    changes.account(account)
     if not order.is_open:
         _trade_after_end(order, report)
         return True

@@ -58,7 +58,7 @@ def bust(
         move(order, OrderStatus.NEW)
     cache.reserve(order)
     changes.order(order)
-    changes.accounts[account.account_id] = changes.account_rows[account.account_id] = account
+    changes.account(account)
 
 
 def _hold_again(account: Account, order: Order, trade: Trade) -> None:

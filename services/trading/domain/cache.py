@@ -356,7 +356,7 @@ class TradingCache:
         account.margin += position.margin
         reference = f"settlement:{position.symbol}:{position.side}:{position.trading_day}"
         changes.entries += ledger.post(account, LedgerEntryKind.SETTLEMENT, realized, reference, changes.now_ns)
-        changes.accounts[account.account_id] = changes.account_rows[account.account_id] = account
+        changes.account(account)
 
     def begin_day(self, gateway: str, trading_day: int, now_ns: int, asked_ns: int = 0) -> list[ChangeSet]:
         """The step that writes a gateway's trading day, as reported or answered; none when it is known.

@@ -97,6 +97,10 @@ class ChangeSet:
         """The position changed."""
         self.positions[position.account_id, position.symbol, position.side] = position
 
+    def account(self, account: Account) -> None:
+        """The account's row changed."""
+        self.accounts[account.account_id] = self.account_rows[account.account_id] = account
+
     def __bool__(self) -> bool:
         return bool(
             self.created

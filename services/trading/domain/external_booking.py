@@ -159,7 +159,7 @@ def _book(
     instrument = cache.instruments[order.symbol]
     if instrument not in changes.instruments:
         changes.instruments.append(instrument)
-    changes.accounts[account.account_id] = changes.account_rows[account.account_id] = account
+    changes.account(account)
     remember(account, trade)
     return trade
 
@@ -241,7 +241,7 @@ def reverse_trade(
     changes.entries += ledger.reverse_trade(
         account, trade.commission, trade.realized_pnl - left, trade.trade_id, changes.now_ns
     )
-    changes.accounts[account.account_id] = changes.account_rows[account.account_id] = account
+    changes.account(account)
 
 
 def _order(account: Account, symbol: str, side: Side, effect: PositionEffect, quantity: Decimal) -> Order:

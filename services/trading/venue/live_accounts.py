@@ -75,7 +75,7 @@ class LiveAccounts:
             account.used = [(at, used) for at, used in account.used if at >= report.time_ns - LATE_NS]
             account.waiting = _not_at_venue(orders, report.time_ns - LATE_NS)
             if amount or before is None or not was_reported or not report.says_the_same(before):
-                changes.accounts[account.account_id] = changes.account_rows[account.account_id] = account
+                changes.account(account)
                 self._store.commit(changes)
 
     def _account(self, report: AccountReport) -> Account | None:
