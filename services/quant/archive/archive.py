@@ -117,9 +117,9 @@ class Archive:
             except FileNotFoundError as error:
                 raise MovedError from error
             column = reader.schema_arrow.get_field_index(time_column)
+            low = 0 if path.name == IMPORTED else recorded_from
             for index in range(reader.num_row_groups):
                 statistics = reader.metadata.row_group(index).column(column).statistics
-                low = 0 if path.name == IMPORTED else recorded_from
                 if statistics.max >= max(start_ns, low) and statistics.min < end_ns:
                     read = _reader(reader, index, time_column, low if statistics.min < low else 0)
                     pieces.append((statistics.min, statistics.max, read))
@@ -203,10 +203,8 @@ class Archive:
 
     def superseded(self) -> dict[str, int]:
         """The symbols that `supersede` was called for, with their moments."""
-        folder = self._folder.with_name(f"{self._folder.name}-superseded")
-        if not folder.is_dir():
-            return {}
-        return {path.stem: self.recorded_from(path.stem) for path in folder.glob("*.ns")}
+        marks = self._superseded("*")
+        return {path.stem: self.recorded_from(path.stem) for path in marks.parent.glob(marks.name)}
 
     def _superseded(self, symbol: str) -> Path:
         return self._folder.with_name(f"{self._folder.name}-superseded") / f"{symbol}.ns"
