@@ -48,7 +48,7 @@ def main() -> int:
         counts["orders"] += len(model.intents)
         counts["trades"] += len(model.venue.exchange.trades)
         counts["simulated seconds"] += int(model.loop.time())
-        for name, number in model.venue.counts.items():
+        for name, number in model.venue.line.counts.items():
             counts[name] += number
         if asked.trace:
             print("\n".join(model.history))

@@ -31,7 +31,7 @@ class Clients(Base):
         self.client(self._create(intent), d)
 
     def _order_request(self, coid: str, account_id: str, symbol: str, b: int, c: int, d: int) -> Any:
-        price, tick = self.venue.prices[symbol], int(LISTINGS[symbol].price_tick)
+        price, tick = self.venue.market.prices[symbol], int(LISTINGS[symbol].price_tick)
         side = 1 + b // 2 % 2
         kind = ("LIMIT", "LIMIT", "LIMIT", "MARKET", "STOP", "STOP_LIMIT", "TRAILING_STOP")[c % 7]
         force = ("DAY", "GTC", "DAY", "IOC", "FOK", "GTD", "GTC")[c // 7 % 7]

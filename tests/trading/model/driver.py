@@ -17,9 +17,10 @@ from tests.trading.model.base import USERS, Op, Violation
 from tests.trading.model.exchange import GATEWAYS, SYMBOLS
 from tests.trading.model.follower import Follower
 from tests.trading.model.groups import Groups
+from tests.trading.model.line import BAD, GOOD
 from tests.trading.model.loop import SimulatedWriter
 from tests.trading.model.platform import Platform
-from tests.trading.model.venue import BAD, GOOD, Venue
+from tests.trading.model.venue import Venue
 from tests.trading.model.world import World
 
 # A hanging call ends after 5 s, reconciliation asks every 5 s: sooner nothing can be settled.
@@ -49,7 +50,7 @@ class Model(Groups, World):
         self.errors_seen = self.errors.messages
         self.kill_at = self.writes_to_fail = 0
         self.kill_moment = ""
-        SimulatedWriter.latency = staticmethod(lambda: self.rng.random() * self.venue.faults.slow_s * 0.1)
+        SimulatedWriter.latency = staticmethod(lambda: self.rng.random() * self.venue.line.faults.slow_s * 0.1)
         SimulatedWriter.fault = staticmethod(self._writer_fault)
         loop.after_step = self._after_step
 
@@ -71,7 +72,7 @@ class Model(Groups, World):
                 self.accounts.append((user, gateway, account.account_id))
         self.follow()
         self.platform.spawn(self._ticks())
-        self.venue.faults = BAD
+        self.venue.line.faults = BAD
 
     async def end(self) -> None:
         """Stop everything."""
@@ -113,7 +114,7 @@ class Model(Groups, World):
             await asyncio.sleep(3)
             for symbol in SYMBOLS:
                 if self.venue.is_trading(symbol):
-                    self.venue.price(symbol, self.venue.prices[symbol])
+                    self.venue.market.price(symbol, self.venue.market.prices[symbol])
 
     def _raise_violations(self) -> None:
         violations = self.venue.exchange.violations + self.errors.messages
@@ -146,8 +147,8 @@ class Model(Groups, World):
 
     def _killed(self) -> None:
         self.kills += 1
-        self.venue.listeners.clear()
-        self.venue.price_listeners.clear()
+        self.venue.line.listeners.clear()
+        self.venue.market.listeners.clear()
         for follower in self.followers.values():
             follower.running = False
         self.history.append(f"{self.loop.time():10.3f} killed")
@@ -166,9 +167,9 @@ class Model(Groups, World):
         """All is well again, for long enough; then everything must agree, also after one more restart."""
         self.kill_at = self.writes_to_fail = 0
         self.kill_moment, self.venue.forgets_next = "", False
-        usual, self.venue.faults = self.venue.faults, GOOD
-        if not self.venue.up:
-            self.venue.start()
+        usual, self.venue.line.faults = self.venue.line.faults, GOOD
+        if not self.venue.line.up:
+            self.venue.line.start()
         for name in GATEWAYS:
             if not self.venue.connected[name]:
                 self.venue.connect(name, True)
@@ -176,7 +177,7 @@ class Model(Groups, World):
         if a % 2:
             await self._compare_with_restarted()
         self._raise_violations()
-        self.venue.faults = usual
+        self.venue.line.faults = usual
 
     async def _settled(self) -> None:
         violations = ["it never became ready"]

@@ -54,7 +54,7 @@ class Groups(Clients):
         self.client(self._create(group.intents[0]), c)
 
     def _order(self, coid: str, symbol: str, side: int, type_name: str, closes: bool, c: int) -> Any:
-        price, tick = self.venue.prices[symbol], int(LISTINGS[symbol].price_tick)
+        price, tick = self.venue.market.prices[symbol], int(LISTINGS[symbol].price_tick)
         side = 3 - side if closes else side
         buys = side == common.SIDE_BUY
         order = order_pb.GroupOrder(

@@ -21,7 +21,9 @@ from services.kernel.runtime.service_context import ServiceContext
 from services.kernel.tasks import Tasks
 from tests.harness import SECRET, FakeService, TokenMint
 from tests.simulated_time import SimulatedClock, SimulatedLoop
-from tests.trading.model.venue import EngineApi, MarketApi, RiskApi, Venue
+from tests.trading.model.market import MarketApi
+from tests.trading.model.risk import RiskApi
+from tests.trading.model.venue import EngineApi, Venue
 
 MEMORY = Path("/dev/shm")
 SETTINGS = {
@@ -76,8 +78,8 @@ class Run:
         self.number, self.folder, self.mint = number, folder, mint
         fakes = {
             "engine": FakeService(lambda process: [EngineApi(venue)]),
-            "market": FakeService(lambda process: [MarketApi(venue)]),
-            "risk": FakeService(lambda process: [RiskApi(venue)], calls=["trading"]),
+            "market": FakeService(lambda process: [MarketApi(venue.market)]),
+            "risk": FakeService(lambda process: [RiskApi(venue.line)], calls=["trading"]),
         }
         flags: dict[str, dict[str, Any]] = {
             "platform": {"data_dir": folder}, "identity": {"service_secret": SECRET},

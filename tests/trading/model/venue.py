@@ -1,47 +1,25 @@
-"""The engine before the model's exchange, and the market: lines that delay, lose, repeat, reorder, and break.
-
-Longer than other files: the engine, market and risk of one run share its lines and its clock.
-"""
+"""The engine before the model's exchange, as trading reaches it."""
 
 import asyncio
 import random
 from collections.abc import Callable
-from dataclasses import dataclass
 from decimal import Decimal as D
 from typing import Any
 
 from redfire.common.v1 import common_pb2 as common
 from redfire.engine.v1 import engine_pb2, engine_pb2_grpc
-from redfire.market.v1 import market_pb2, market_pb2_grpc
 from redfire.reasons import Reason
-from redfire.risk.v1 import risk_pb2, risk_pb2_grpc
 
 from services.kernel.errors import FailedPrecondition, NotFound, Unavailable
 from services.quant.calendar import Calendar
 from tests.harness import complete
 from tests.simulated_time import SimulatedClock
 from tests.trading.model.exchange import GATEWAYS, KEEPS_ORDERS, LISTINGS, Exchange, FillReport, VenueOrder, VenueTrade
+from tests.trading.model.line import Line
+from tests.trading.model.market import Market
 
 CALENDAR = Calendar.load()
 MATCHED_AT_ONCE = (common.TIME_IN_FORCE_IOC, common.TIME_IN_FORCE_FOK)
-
-
-@dataclass
-class Faults:
-    """Rates of the line's faults: parts of 1."""
-
-    lost_before: float = 0.0
-    lost_after: float = 0.0
-    hang: float = 0.0
-    refuse: float = 0.0
-    repeat: float = 0.0
-    late: float = 0.0
-    incomplete: float = 0.0
-    slow_s: float = 0.01
-
-
-GOOD = Faults()
-BAD = Faults(0.06, 0.08, 0.03, 0.03, 0.15, 0.2, 0.1, 0.5)
 
 
 class Venue:
@@ -49,122 +27,19 @@ class Venue:
 
     def __init__(self, rng: random.Random, clock: SimulatedClock) -> None:
         self.rng, self.clock = rng, clock
+        self.line, self.market = Line(rng), Market(rng, clock)
         self.exchange = Exchange(CALENDAR.chinese_trading_day(clock.now_ns()))
         # It dies with the next order for TTS, and does not know afterwards which one that is.
         self.forgets_next = False
         self.on_stopped: Callable[[], None] = lambda: None
-        self.faults = GOOD
-        self.prices = {symbol: listing.price for symbol, listing in LISTINGS.items()}
         self.connected = dict.fromkeys(GATEWAYS, True)
         # When it last did what trading could not know before its report.
         self.surprised_at = -100.0
-        self.up = True
-        self.in_flight = 0
-        self.run = 0
-        self.epoch = "run-0"
-        self.sequence = 0
-        self.log: list[engine_pb2.StreamEventsResponse] = []
-        self.listeners: list[asyncio.Queue[engine_pb2.StreamEventsResponse | None]] = []
-        self.price_listeners: list[tuple[asyncio.Queue[str], frozenset[str]]] = []
-        self.counts: dict[str, int] = {}
-
-    # The line
-
-    def chance(self, part: float) -> bool:
-        return self.rng.random() < part
-
-    def count(self, name: str) -> None:
-        self.counts[name] = self.counts.get(name, 0) + 1
-
-    async def request(self, effect: Callable[[], Any]) -> Any:
-        """Carry a request to the engine and its answer back.
-
-        What arrives has its effect, whether the caller still waits or not.
-        """
-        loop, run = asyncio.get_running_loop(), self.run
-        answer: asyncio.Future[Any] = loop.create_future()
-        faults = self.faults
-        lost_before, lost_after = self.chance(faults.lost_before), self.chance(faults.lost_after)
-        hangs = self.chance(faults.hang)
-        there_s, back_s = (self.rng.random() * faults.slow_s for _ in range(2))
-
-        def fail() -> None:
-            if not answer.done() and not hangs:
-                answer.set_exception(Unavailable("the line is cut"))
-
-        self.in_flight += 1
-
-        def arrive() -> None:
-            self.in_flight -= 1
-            if lost_before or not self.up or run != self.run:
-                self.count("lost before")
-                loop.call_later(back_s, fail)
-                return
-            try:
-                result, error = effect(), None
-            except Exception as raised:
-                result, error = None, raised
-            loop.call_later(back_s, come_back, result, error)
-
-        def come_back(result: Any, error: Exception | None) -> None:
-            if lost_after or hangs or run != self.run or not self.up:
-                self.count("lost after")
-                fail()
-            elif not answer.done():
-                if error is not None:
-                    answer.set_exception(error)
-                else:
-                    answer.set_result(result)
-
-        loop.call_later(there_s, arrive)
-        return await answer
-
-    def report(self, **event: Any) -> None:
-        """Report something: now or late, once or again."""
-        message = engine_pb2.StreamEventsResponse(**event)
-        times = [self.rng.random() * 3 if self.chance(self.faults.late) else 0.0]
-        if self.chance(self.faults.repeat):
-            self.count("repeated")
-            times.append(self.rng.random() * 5)
-        loop = asyncio.get_running_loop()
-        for delay_s in times:
-            if delay_s:
-                loop.call_later(delay_s, self._publish, message, self.run)
-            else:
-                self._publish(message, self.run)
-
-    def _publish(self, message: engine_pb2.StreamEventsResponse, run: int) -> None:
-        if run != self.run or not self.up:
-            self.count("reports lost")
-            return
-        self.sequence += 1
-        sent = engine_pb2.StreamEventsResponse()
-        sent.CopyFrom(message)
-        sent.sequence = self.sequence
-        self.log.append(sent)
-        for queue in self.listeners:
-            queue.put_nowait(sent)
-
-    def drop_streams(self) -> None:
-        for queue in self.listeners:
-            queue.put_nowait(None)
-        self.listeners.clear()
-
-    def stop(self) -> None:
-        """The engine dies; the exchange does not."""
-        self.up = False
-        self.drop_streams()
-
-    def start(self) -> None:
-        """Another engine process: another epoch, and nothing of what the last one was about to report."""
-        self.run += 1
-        self.epoch, self.sequence, self.up = f"run-{self.run}", 0, True
-        self.log.clear()
 
     def connect(self, gateway: str, connected: bool) -> None:
         self.connected[gateway] = connected
         # The engine's own word: never late.
-        self._publish(engine_pb2.StreamEventsResponse(gateway=self.gateway(gateway)), self.run)
+        self.line.publish(engine_pb2.StreamEventsResponse(gateway=self.gateway(gateway)), self.line.run)
 
     def gateway(self, name: str) -> engine_pb2.Gateway:
         status = "CONNECTED" if self.connected[name] else "DISCONNECTED"
@@ -202,22 +77,22 @@ class Venue:
         return update
 
     def report_order(self, order: VenueOrder, **more: Any) -> None:
-        self.report(order=self.order_update(order, **more))
+        self.line.report(order=self.order_update(order, **more))
 
     def fill(self, order: VenueOrder, quantity: D) -> None:
         """Trade some of an order and report it, in either order."""
         if not order.is_open or quantity <= 0:
             return
-        price = order.price if order.price is not None else D(self.prices[order.symbol])
-        if order.price is not None and self.chance(0.2):
+        price = order.price if order.price is not None else D(self.market.prices[order.symbol])
+        if order.price is not None and self.line.chance(0.2):
             price += -1 if order.side == common.SIDE_BUY else 1  # better than asked for
         trade = self.trade_update(self.exchange.fill(order, quantity, price, self.clock.now_ns()))
-        if self.chance(0.5):
-            self.report(trade=trade)
+        if self.line.chance(0.5):
+            self.line.report(trade=trade)
             self.report_order(order)
         else:
             self.report_order(order)
-            self.report(trade=trade)
+            self.line.report(trade=trade)
 
     def end(self, order: VenueOrder, status: int, reason: int = 0, message: str = "") -> None:
         if self.exchange.end(order, status, reason, message):
@@ -228,8 +103,8 @@ class Venue:
         self.surprised_at = self.clock.monotonic()
         price = trade.price + self.rng.randint(1, 3)
         report = self.exchange.correct(trade, price) if corrects else self.exchange.bust(trade)
-        self.count("corrections" if corrects else "busts")
-        self.report(trade=self.trade_update(report))
+        self.line.count("corrections" if corrects else "busts")
+        self.line.report(trade=self.trade_update(report))
 
     def is_trading(self, symbol: str) -> bool:
         """SIM trades round the clock, TTS in its sessions."""
@@ -241,7 +116,7 @@ class Venue:
         for order in self.exchange.orders.values():
             if order.gateway not in KEEPS_ORDERS and order.is_open:
                 end_ns = CALENDAR.day_end_ns(order.symbol, self.exchange.trading_day)
-                if now_ns >= end_ns and self.chance(0.7):
+                if now_ns >= end_ns and self.line.chance(0.7):
                     self.end(order, common.ORDER_STATUS_CANCELED)
         self.surprised_at = self.clock.monotonic()
         trading_day = CALENDAR.chinese_trading_day(now_ns)
@@ -249,9 +124,9 @@ class Venue:
             return
         for order in self.exchange.begin_day(trading_day, now_ns):
             self.report_order(order)
-        if self.chance(0.7):
+        if self.line.chance(0.7):
             for name in GATEWAYS:
-                self.report(trading_day=engine_pb2.TradingDayUpdate(gateway_name=name, trading_day=trading_day))
+                self.line.report(trading_day=engine_pb2.TradingDayUpdate(gateway_name=name, trading_day=trading_day))
 
     def send(self, request: engine_pb2.SendOrderRequest) -> engine_pb2.SendOrderResponse:
         forgets = self.forgets_next and request.gateway_name not in KEEPS_ORDERS
@@ -263,7 +138,7 @@ class Venue:
             raise FailedPrecondition("the line is cut", reason=Reason.GATEWAY_DISCONNECTED)
         if not self.is_trading(request.symbol):
             raise FailedPrecondition("the market is closed", reason=Reason.MARKET_CLOSED)
-        if self.chance(self.faults.refuse):
+        if self.line.chance(self.line.faults.refuse):
             raise FailedPrecondition("the gateway refuses", reason=Reason.GATEWAY_REJECTED)
         if LISTINGS[request.symbol].gateway != request.gateway_name:
             self.exchange.violations.append(f"{request.symbol} sent to {request.gateway_name}")
@@ -274,17 +149,17 @@ class Venue:
             request.expire_time.ToNanoseconds() if request.HasField("expire_time") else 0,
         )  # fmt: skip
         if order.time_in_force not in self.gateway(order.gateway).time_in_forces:
-            self.count("unsupported time in force")
+            self.line.count("unsupported time in force")
         loop = asyncio.get_running_loop()
         order.anonymous = forgets
         if refusal := self.exchange.accept(order):
-            self.count("closes refused")
+            self.line.count("closes refused")
             # A bust, or the new day, may not have reached trading yet.
             if self.clock.monotonic() - self.surprised_at > 30:
                 self.exchange.violations.append(f"refused a close: {order}")
             order.message = refusal
             self.report_order(order)
-        elif self.chance(self.faults.refuse) or (request.post_only and self.chance(0.3)):
+        elif self.line.chance(self.line.faults.refuse) or (request.post_only and self.line.chance(0.3)):
             loop.call_later(self.rng.random(), self.end, order, common.ORDER_STATUS_REJECTED, 0, "refused later")
         else:
             self.report_order(order)
@@ -292,18 +167,18 @@ class Venue:
                 loop.call_later(self.rng.random() * 0.2, self.match, order)
         if forgets:
             self.forgets_next = False
-            self.count("forgotten")
-            self.stop()
+            self.line.count("forgotten")
+            self.line.stop()
             self.on_stopped()
         return engine_pb2.SendOrderResponse(venue_order_id=order.venue_order_id)
 
     def match(self, order: VenueOrder) -> None:
         """The kinds that never rest."""
         if order.time_in_force == common.TIME_IN_FORCE_FOK:
-            part = order.leaves if self.chance(0.5) else D(0)
+            part = order.leaves if self.line.chance(0.5) else D(0)
         else:
             part = D(self.rng.randint(0, int(order.leaves)))
-        if order.type == common.ORDER_TYPE_MARKET and self.chance(0.7):
+        if order.type == common.ORDER_TYPE_MARKET and self.line.chance(0.7):
             part = order.leaves
         self.fill(order, part)
         self.end(order, common.ORDER_STATUS_CANCELED)
@@ -316,7 +191,7 @@ class Venue:
             order = self.exchange.orders.get(request.venue_order_id)
         if order is None:
             raise NotFound("order", request.order_id)
-        delay_s = self.rng.random() * self.faults.slow_s
+        delay_s = self.rng.random() * self.line.faults.slow_s
         asyncio.get_running_loop().call_later(delay_s, self.end, order, common.ORDER_STATUS_CANCELED)
         return engine_pb2.CancelOrderResponse()
 
@@ -334,12 +209,12 @@ class Venue:
             done = self.exchange.amend(order, D(request.quantity), price)
             self.report_order(order, amend_rejected=not done)
 
-        asyncio.get_running_loop().call_later(self.rng.random() * self.faults.slow_s, change)
+        asyncio.get_running_loop().call_later(self.rng.random() * self.line.faults.slow_s, change)
         return engine_pb2.AmendOrderResponse()
 
     def query(self, request: engine_pb2.QueryStateRequest) -> engine_pb2.QueryStateResponse:
         exchange, gateway, asked = self.exchange, request.gateway_name, set(request.order_ids)
-        whole = self.connected[gateway] and not self.chance(self.faults.incomplete)
+        whole = self.connected[gateway] and not self.line.chance(self.line.faults.incomplete)
         orders = [
             order
             for order in exchange.orders.values()
@@ -363,7 +238,7 @@ class Venue:
             orders, of_day = orders[::2], of_day[: len(of_day) // 2]
         names = {order.venue_order_id for order in orders if order.reference in asked}
         start = int(request.trades_cursor.partition("@")[0]) if request.trades_cursor.endswith(self._cursor()) else 0
-        size = 3 if self.chance(0.3) else 2000
+        size = 3 if self.line.chance(0.3) else 2000
         page = of_day[start : start + size]
         page += [report for report in exchange.tape if report.trade.venue_order_id in names and report not in page]
         positions = [
@@ -376,7 +251,7 @@ class Venue:
         ]  # fmt: skip
         anonymous = [name for name in request.order_ids if name in exchange.by_reference]
         return engine_pb2.QueryStateResponse(
-            sequence=self.sequence, epoch=self.epoch, orders=[self.order_update(order) for order in orders],
+            sequence=self.line.sequence, epoch=self.line.epoch, orders=[self.order_update(order) for order in orders],
             trades=[self.trade_update(report) for report in page], positions=positions,
             trading_day=exchange.trading_day, complete=whole, more_trades=start + size < len(of_day),
             next_trades_cursor=f"{min(start + size, len(of_day))}{self._cursor()}",
@@ -388,29 +263,7 @@ class Venue:
         return order.gateway not in KEEPS_ORDERS and not order.filled and order.day < self.exchange.trading_day
 
     def _cursor(self) -> str:
-        return f"@{self.exchange.trading_day}/{self.epoch}"
-
-    # Prices
-
-    def price(self, symbol: str, price: int) -> None:
-        self.prices[symbol] = price
-        for queue, symbols in self.price_listeners:
-            if symbol in symbols:
-                queue.put_nowait(symbol)
-
-    def tick(self, symbol: str) -> market_pb2.Tick:
-        price = float(self.prices[symbol])
-        tick = market_pb2.Tick(
-            symbol=symbol, last_price=price, limit_up=round(LISTINGS[symbol].price * 1.5),
-            limit_down=round(LISTINGS[symbol].price * 0.5),
-        )  # fmt: skip
-        now_ns = self.clock.now_ns()
-        for name in ("exchange_time_ns", "receive_time_ns", "time_ns"):
-            if name in tick.DESCRIPTOR.fields_by_name:
-                setattr(tick, name, now_ns)
-        if "gateway" in tick.DESCRIPTOR.fields_by_name:
-            tick.gateway = LISTINGS[symbol].gateway
-        return tick
+        return f"@{self.exchange.trading_day}/{self.line.epoch}"
 
 
 @complete
@@ -421,97 +274,41 @@ class EngineApi(engine_pb2_grpc.EngineServiceServicer):
         self.venue = venue
 
     async def SendOrder(self, request, call):
-        return await self.venue.request(lambda: self.venue.send(request))
+        return await self.venue.line.request(lambda: self.venue.send(request))
 
     async def CancelOrder(self, request, call):
-        return await self.venue.request(lambda: self.venue.cancel(request))
+        return await self.venue.line.request(lambda: self.venue.cancel(request))
 
     async def AmendOrder(self, request, call):
-        return await self.venue.request(lambda: self.venue.amend(request))
+        return await self.venue.line.request(lambda: self.venue.amend(request))
 
     async def QueryState(self, request, call):
-        return await self.venue.request(lambda: self.venue.query(request))
+        return await self.venue.line.request(lambda: self.venue.query(request))
 
     async def ListGateways(self, request, call):
         gateways = [self.venue.gateway(name) for name in GATEWAYS]
-        return await self.venue.request(lambda: engine_pb2.ListGatewaysResponse(gateways=gateways))
+        return await self.venue.line.request(lambda: engine_pb2.ListGatewaysResponse(gateways=gateways))
 
     async def StreamEvents(self, request, call):
-        venue = self.venue
-        await asyncio.sleep(venue.rng.random() * venue.faults.slow_s)
-        if not venue.up:
+        line = self.venue.line
+        await asyncio.sleep(line.rng.random() * line.faults.slow_s)
+        if not line.up:
             raise Unavailable("the engine is down")
         queue = asyncio.Queue()
-        resumed = request.epoch == venue.epoch
-        missed = [e for e in venue.log if resumed and e.sequence > request.resume_after_sequence]
-        sequence = request.resume_after_sequence if resumed else venue.sequence
-        venue.listeners.append(queue)
+        resumed = request.epoch == line.epoch
+        missed = [e for e in line.log if resumed and e.sequence > request.resume_after_sequence]
+        sequence = request.resume_after_sequence if resumed else line.sequence
+        line.listeners.append(queue)
         try:
             yield engine_pb2.StreamEventsResponse(
-                started=engine_pb2.StreamEventsResponse.Started(epoch=venue.epoch, resumed=resumed, sequence=sequence)
+                started=engine_pb2.StreamEventsResponse.Started(epoch=line.epoch, resumed=resumed, sequence=sequence)
             )
             for message in missed:
                 yield message
             while (message := await queue.get()) is not None:
-                if venue.chance(0.3):
-                    await asyncio.sleep(venue.rng.random() * venue.faults.slow_s)
+                if line.chance(0.3):
+                    await asyncio.sleep(line.rng.random() * line.faults.slow_s)
                 yield message
         finally:
-            if queue in venue.listeners:
-                venue.listeners.remove(queue)
-
-
-@complete
-class MarketApi(market_pb2_grpc.MarketServiceServicer):
-    """MarketService: instruments and prices."""
-
-    def __init__(self, venue):
-        self.venue = venue
-
-    def instrument(self, symbol):
-        listing = LISTINGS[symbol]
-        return market_pb2.Instrument(
-            symbol=symbol, exchange=symbol.split(".")[1], contract_size=listing.contract_size,
-            price_tick=listing.price_tick, min_quantity="1", quantity_step="1", margin_rate="0.12",
-            commission_rate="0.000023", close_today_commission_rate="0.000345", currency="CNY",
-            gateway_name=listing.gateway,
-        )  # fmt: skip
-
-    async def ListInstruments(self, request, call):
-        return market_pb2.ListInstrumentsResponse(instruments=[self.instrument(symbol) for symbol in LISTINGS])
-
-    async def GetInstrument(self, request, call):
-        await asyncio.sleep(self.venue.rng.random() * 0.01)
-        if request.symbol not in LISTINGS:
-            raise NotFound("instrument", request.symbol)
-        return market_pb2.GetInstrumentResponse(instrument=self.instrument(request.symbol))
-
-    async def GetTick(self, request, call):
-        await asyncio.sleep(self.venue.rng.random() * 0.01)
-        return market_pb2.GetTickResponse(tick=self.venue.tick(request.symbol))
-
-    async def StreamTicks(self, request, call):
-        queue = asyncio.Queue()
-        entry = (queue, frozenset(request.symbols))
-        self.venue.price_listeners.append(entry)
-        try:
-            yield market_pb2.StreamTicksResponse(ticks=[self.venue.tick(symbol) for symbol in request.symbols])
-            while True:
-                yield market_pb2.StreamTicksResponse(ticks=[self.venue.tick(await queue.get())])
-        finally:
-            if entry in self.venue.price_listeners:
-                self.venue.price_listeners.remove(entry)
-
-
-@complete
-class RiskApi(risk_pb2_grpc.RiskServiceServicer):
-    """RiskService, which has nothing against anything, and is away now and then."""
-
-    def __init__(self, venue):
-        self.venue = venue
-
-    async def CheckOrder(self, request, call):
-        await asyncio.sleep(self.venue.rng.random() * self.venue.faults.slow_s * 0.2)
-        if self.venue.chance(self.venue.faults.refuse):
-            raise Unavailable("risk is away")
-        return risk_pb2.CheckOrderResponse()
+            if queue in line.listeners:
+                line.listeners.remove(queue)

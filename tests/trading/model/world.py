@@ -8,7 +8,7 @@ from redfire.common.v1 import common_pb2 as common
 
 from tests.trading.model.base import Base
 from tests.trading.model.exchange import CLOSES, GATEWAYS, LISTINGS, SYMBOLS, VenueOrder, VenueTrade
-from tests.trading.model.venue import BAD, GOOD
+from tests.trading.model.line import BAD, GOOD
 
 SHANGHAI = timedelta(hours=8)
 
@@ -24,7 +24,7 @@ class World(Base):
         """Prices move."""
         symbol = SYMBOLS[a % len(SYMBOLS)]
         tick = int(LISTINGS[symbol].price_tick)
-        self.venue.price(symbol, self.venue.prices[symbol] + (b % 13 - 6) * tick)
+        self.venue.market.price(symbol, self.venue.market.prices[symbol] + (b % 13 - 6) * tick)
 
     async def fill(self, a: int, b: int) -> None:
         """The venue trades some of an order."""
@@ -47,7 +47,7 @@ class World(Base):
         symbol = SYMBOLS[a % len(SYMBOLS)]
         order = VenueOrder(
             "", self.venue.exchange.next_id("x"), LISTINGS[symbol].gateway, symbol, 1 + b % 2, common.ORDER_TYPE_LIMIT,
-            common.TIME_IN_FORCE_DAY, common.POSITION_EFFECT_OPEN, D(2), D(self.venue.prices[symbol]),
+            common.TIME_IN_FORCE_DAY, common.POSITION_EFFECT_OPEN, D(2), D(self.venue.market.prices[symbol]),
         )  # fmt: skip
         self.venue.exchange.accept(order)
         self.venue.report_order(order)
@@ -86,7 +86,7 @@ class World(Base):
     async def day(self, a: int) -> None:
         """The clock goes on: to the afternoon's end, to the night session, or to the next morning."""
         for _ in range(100):  # no request is on its way for hours
-            if not self.venue.in_flight:
+            if not self.venue.line.in_flight:
                 break
             await asyncio.sleep(0.01)
         local = self.clock.now() + SHANGHAI
@@ -99,7 +99,7 @@ class World(Base):
     async def line(self, a: int, b: int) -> None:
         """A gateway is cut from its venue for a while."""
         name = GATEWAYS[a % len(GATEWAYS)]
-        if not self.venue.up or not self.venue.connected[name]:
+        if not self.venue.line.up or not self.venue.connected[name]:
             return
         self.venue.connect(name, False)
 
@@ -112,16 +112,16 @@ class World(Base):
 
     async def faults(self, a: int) -> None:
         """The lines get bad, or good."""
-        self.venue.faults = BAD if a % 3 else GOOD
+        self.venue.line.faults = BAD if a % 3 else GOOD
 
     async def streams(self) -> None:
         """The engine's event stream breaks."""
-        self.venue.drop_streams()
+        self.venue.line.drop_streams()
 
     async def engine(self, a: int) -> None:
         """The engine stops for a while; its exchange does not."""
-        if self.venue.up:
-            self.venue.stop()
+        if self.venue.line.up:
+            self.venue.line.stop()
             self._start_engine()
 
     async def engine_forgets(self) -> None:
@@ -131,8 +131,8 @@ class World(Base):
     def _start_engine(self) -> None:
         async def again() -> None:
             await asyncio.sleep(self.rng.choice([0.05, 1.0, 8.0]))
-            if not self.venue.up:
-                self.venue.start()
+            if not self.venue.line.up:
+                self.venue.line.start()
 
         self.platform.spawn(again())
 
