@@ -9,18 +9,17 @@ begins only when the venue has ended the one before it, or when a complete answe
 import asyncio
 from collections.abc import Callable
 
-from redfire.enums import OrderStatus, TimeInForce
+from redfire.enums import OrderStatus
 from redfire.reasons import Reason
 
 from services.quant.calendar import Calendar
 from services.trading.domain import apply_reports
-from services.trading.domain.order import Order
+from services.trading.domain.order import GOOD_TILL, Order
 from services.trading.state.store import TradingStore
 
 CHECK_S = 1.0
 # Orders looked at, or changed, between two turns of the loop.
 AT_ONCE = 200
-_GOOD_TILL = frozenset({TimeInForce.GTC, TimeInForce.GTD})
 
 
 class DayEnds:
@@ -82,7 +81,7 @@ class DayEnds:
 
     def _may_send(self, order: Order, now_ns: int) -> bool:
         return (
-            order.time_in_force in _GOOD_TILL
+            order.time_in_force in GOOD_TILL
             and self._calendar.trading_day(order.symbol, now_ns) > order.held_day
             and self._calendar.takes_orders(order.symbol, now_ns)
             and self._connected(order.gateway)

@@ -13,7 +13,7 @@ from services.trading.domain.change_set import ChangeSet
 from services.trading.domain.external_booking import reverse_superseded, superseded_trades
 from services.trading.domain.leg import begin_legs
 from services.trading.domain.money import ZERO, product
-from services.trading.domain.order import FINISHED, Delivery, Leg, Order, ReplaceStep
+from services.trading.domain.order import FINISHED, GOOD_TILL, Delivery, Leg, Order, ReplaceStep
 from services.trading.domain.order_states import may_follow, move, working_status
 from services.trading.domain.position_booking import book_position
 from services.trading.domain.replacement import abandon_replacement, adopt_replacement, is_amended
@@ -292,7 +292,7 @@ def settle(cache: TradingCache, order: Order, changes: ChangeSet) -> None:
 
 def _is_held_over(cache: TradingCache, order: Order, status: OrderStatus, ended: Leg, now_ns: int) -> bool:
     """Return whether an order whose legs are over waits for another trading day: GTC, GTD where only DAY is known."""
-    if _is_to_end(order) or order.time_in_force not in (TimeInForce.GTC, TimeInForce.GTD):
+    if _is_to_end(order) or order.time_in_force not in GOOD_TILL:
         return False
     if cache.keeps_overnight(order.gateway) or 0 < order.expire_time_ns <= now_ns:
         return False

@@ -32,6 +32,7 @@ class ReplaceStep(IntEnum):
 
 STOP_TYPES = frozenset({OrderType.STOP, OrderType.STOP_LIMIT, OrderType.TRAILING_STOP})
 LIMIT_TYPES = frozenset({OrderType.LIMIT, OrderType.STOP_LIMIT})
+GOOD_TILL = frozenset({TimeInForce.GTC, TimeInForce.GTD})
 
 
 # Not frozen, as one is made for each order: that would take four times as long.
@@ -275,7 +276,7 @@ class Order:
     @property
     def venue_time_in_force(self) -> TimeInForce:
         """The time in force at the venue: a stop without a limit becomes a market order, never good till canceled."""
-        if self.venue_type is OrderType.MARKET and self.time_in_force in (TimeInForce.GTC, TimeInForce.GTD):
+        if self.venue_type is OrderType.MARKET and self.time_in_force in GOOD_TILL:
             return TimeInForce.DAY
         return self.time_in_force
 

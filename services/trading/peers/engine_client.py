@@ -13,7 +13,7 @@ from redfire.engine.v1.engine_pb2_grpc import EngineServiceStub
 from redfire.enums import OrderStatus, OrderType, PositionEffect, PositionSide, Side, TimeInForce
 
 from services.kernel.decimals import plain, to_text
-from services.trading.domain.order import Leg, Order
+from services.trading.domain.order import GOOD_TILL, Leg, Order
 from services.trading.domain.report import (
     AccountReport,
     FillReport,
@@ -85,7 +85,7 @@ class EngineClient:
         """Send a leg of the order; when it answers (with the venue's id), the gateway has it for good."""
         limit = order.price if order.venue_type is OrderType.LIMIT else None
         lifetime, kept = order.venue_time_in_force, self.time_in_forces.get(order.gateway)
-        if kept and lifetime not in kept and lifetime in (TimeInForce.GTC, TimeInForce.GTD):
+        if kept and lifetime not in kept and lifetime in GOOD_TILL:
             lifetime = TimeInForce.DAY  # held over the night, and sent again each day (day_ends)
         request = engine_pb2.SendOrderRequest(
             gateway_name=order.gateway,

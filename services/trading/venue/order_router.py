@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Callable, Coroutine
 from typing import Any
 
-from redfire.enums import OrderStatus, TimeInForce
+from redfire.enums import OrderStatus
 from redfire.reasons import Reason
 
 from services.kernel.errors import (
@@ -24,7 +24,7 @@ from services.kernel.tasks import Tasks
 from services.trading.domain.account_rules import gateway_violation
 from services.trading.domain.apply_reports import apply_order_report, end_leg
 from services.trading.domain.change_set import ChangeSet
-from services.trading.domain.order import Delivery, Leg, Order
+from services.trading.domain.order import GOOD_TILL, Delivery, Leg, Order
 from services.trading.domain.order_states import may_follow, move
 from services.trading.domain.report import OrderStatusReport
 from services.trading.peers.engine_client import EngineClient
@@ -214,7 +214,7 @@ class OrderRouter:
         cache = self._store.cache
         if not 0 < leg.trading_day < cache.days.of(order.gateway, order.symbol):
             return False
-        good_till = order.time_in_force in (TimeInForce.GTC, TimeInForce.GTD)
+        good_till = order.time_in_force in GOOD_TILL
         return not (good_till and cache.keeps_overnight(order.gateway))
 
     def _current(self, order_id: str, reference: str) -> tuple[Order, Leg] | None:

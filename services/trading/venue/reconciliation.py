@@ -5,7 +5,7 @@ import logging
 from dataclasses import replace
 from decimal import Decimal
 
-from redfire.enums import OrderStatus, PositionSide, TimeInForce
+from redfire.enums import OrderStatus, PositionSide
 
 from services.kernel.data.database import Repositories
 from services.kernel.errors import RedFireError
@@ -16,7 +16,7 @@ from services.trading.domain import apply_reports
 from services.trading.domain.account import net_quantities
 from services.trading.domain.external_order import ExternalActivity
 from services.trading.domain.money import ZERO
-from services.trading.domain.order import Delivery, Leg, Order, ReplaceStep, order_id_of
+from services.trading.domain.order import GOOD_TILL, Delivery, Leg, Order, ReplaceStep, order_id_of
 from services.trading.domain.report import FillReport, TradeKind, VenueState
 from services.trading.external_repository import ExternalRepository
 from services.trading.peers.engine_client import EngineClient
@@ -293,7 +293,7 @@ class Reconciliation:
         if leg.delivery is Delivery.UNCERTAIN and order.reference(leg) in state.uncertain:
             return False  # it may have been there under no name of ours, and traded: its day's end does not show that
         kept = self._store.cache.keeps_overnight(order.gateway)
-        if kept and order.time_in_force in (TimeInForce.GTC, TimeInForce.GTD):
+        if kept and order.time_in_force in GOOD_TILL:
             return False
         return not (kept and order.reference(leg) in known)
 
