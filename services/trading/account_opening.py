@@ -89,9 +89,7 @@ class Accounts:
                 return account
         if len(mine) >= MOST_ACCOUNTS:
             raise TooManyAccounts(limit=MOST_ACCOUNTS)
-        if kind is AccountKind.LIVE and any(
-            other.kind is kind and other.gateway == gateway for other in store.cache.accounts.values()
-        ):
+        if kind is AccountKind.LIVE and store.cache.live_account(gateway) is not None:
             raise GatewayNotAllowed(
                 f"gateway {gateway} has its one LIVE account already; "
                 "another account at the broker needs a gateway of its own, with its login",

@@ -76,6 +76,11 @@ class TradingCache:
         """An account's groups of which some order is open, oldest first."""
         return list(self._groups_of.get(account_id, {}).values())
 
+    def live_account(self, gateway: str) -> Account | None:
+        """The one LIVE account of a gateway."""
+        accounts = self.accounts.values()
+        return next((one for one in accounts if one.kind is AccountKind.LIVE and one.gateway == gateway), None)
+
     def find_order(self, order_id: str) -> Order | None:
         """An open order, or one that finished lately."""
         return self.orders.get(order_id) or self.finished.get(order_id)

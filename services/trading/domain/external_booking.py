@@ -19,7 +19,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from decimal import Decimal
 
-from redfire.enums import AccountKind, OrderType, PositionEffect, PositionSide, Side, TimeInForce
+from redfire.enums import OrderType, PositionEffect, PositionSide, Side, TimeInForce
 
 from services.kernel.decimals import plain
 from services.kernel.identifiers import new_id
@@ -41,11 +41,6 @@ REMEMBERED_NS = 12 * 86_400 * 1_000_000_000
 MOST_REMEMBERED = 2000
 # How far the venue's clock may be ahead of ours, and how coarse it is.
 CLOCKS_DIFFER_NS = 5_000_000_000
-
-
-def live_account(accounts: Iterable[Account], gateway: str) -> Account | None:
-    """The one LIVE account of a gateway."""
-    return next((one for one in accounts if one.kind is AccountKind.LIVE and one.gateway == gateway), None)
 
 
 def remember(account: Account, trade: Trade) -> None:

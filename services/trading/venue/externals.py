@@ -14,7 +14,7 @@ from services.kernel.errors import RedFireError
 from services.trading import metrics, models
 from services.trading.domain.account import Account
 from services.trading.domain.change_set import ChangeSet
-from services.trading.domain.external_booking import book_external, live_account
+from services.trading.domain.external_booking import book_external
 from services.trading.domain.external_order import ExternalActivity, ExternalOrder, ExternalTrade, order_row, trade_row
 from services.trading.domain.money import ZERO
 from services.trading.domain.order import FINISHED, order_id_of
@@ -201,7 +201,7 @@ class Externals:
 
     async def _live_account(self, report: FillReport) -> Account | None:
         """The LIVE account that a hand trade is booked to; None where there is none, or it is booked already."""
-        if live_account(self._store.cache.accounts.values(), report.gateway) is None:
+        if self._store.cache.live_account(report.gateway) is None:
             return None
         try:
             await self._instruments.require(report.symbol)
@@ -214,7 +214,7 @@ class Externals:
             async with self._repositories.read() as repository:
                 if await repository.is_booked(report):
                     return None
-        return live_account(self._store.cache.accounts.values(), report.gateway)
+        return self._store.cache.live_account(report.gateway)
 
     def _unreadable(self, report: UnreadableReport) -> None:
         key = f"unreadable {report.gateway} {report.kind} {report.venue_id or report.reference} {report.problem}"

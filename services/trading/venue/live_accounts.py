@@ -22,7 +22,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from decimal import Decimal
 
-from redfire.enums import AccountKind, LedgerEntryKind
+from redfire.enums import LedgerEntryKind
 
 from services.kernel.decimals import plain
 from services.trading.domain import ledger, money
@@ -80,11 +80,9 @@ class LiveAccounts:
 
     def _account(self, report: AccountReport) -> Account | None:
         """The one LIVE account of the gateway; the first account that the venue reports there is its own for good."""
-        for account in self._store.cache.accounts.values():
-            if account.kind is AccountKind.LIVE and account.gateway == report.gateway:
-                if account.venue is None or account.venue.venue_account_id == report.venue_account_id:
-                    return account
-                break
+        account = self._store.cache.live_account(report.gateway)
+        if account is not None and (account.venue is None or account.venue.venue_account_id == report.venue_account_id):
+            return account
         key = self._name(report)
         if key not in self._strange:
             self._strange.add(key)

@@ -17,7 +17,7 @@ from redfire.enums import PositionSide
 
 from services.kernel.errors import RedFireError
 from services.trading.domain.account import Account, net_quantities
-from services.trading.domain.external_booking import adjust, live_account
+from services.trading.domain.external_booking import adjust
 from services.trading.domain.money import ZERO
 from services.trading.domain.order import Delivery
 from services.trading.domain.report import PositionReport, VenueState
@@ -62,11 +62,11 @@ class PositionAdjustments:
 
     def applies_to(self, gateway: str) -> bool:
         """Return whether the gateway has a LIVE account."""
-        return live_account(self._store.cache.accounts.values(), gateway) is not None
+        return self._store.cache.live_account(gateway) is not None
 
     def show(self, gateway: str, differences: Mapping[tuple[str, PositionSide], PositionDifference]) -> None:
         """Show of each position of the LIVE account what its gateway holds more."""
-        account = live_account(self._store.cache.accounts.values(), gateway)
+        account = self._store.cache.live_account(gateway)
         if account is None:
             return
         with self._store.begin(account.user_id) as changes:
@@ -92,7 +92,7 @@ class PositionAdjustments:
         ]
 
     def _has_settled(self, difference: PositionDifference, account_reports: int) -> bool:
-        account = live_account(self._store.cache.accounts.values(), difference.gateway)
+        account = self._store.cache.live_account(difference.gateway)
         return (
             account is not None
             and account.is_reported
@@ -112,7 +112,7 @@ class PositionAdjustments:
                 log.error("the position in %s cannot be taken over: %s", symbol, error.message)
             return False
         # What follows is one step: the books are as they were compared, or it is left for the next time.
-        account = live_account(cache.accounts.values(), difference.gateway)
+        account = cache.live_account(difference.gateway)
         held = net_quantities(cache.accounts.values(), difference.gateway).get((symbol, side), ZERO)
         if not self._store.is_open or account is None or held != difference.book_quantity:
             return False
