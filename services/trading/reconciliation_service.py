@@ -314,8 +314,7 @@ class ReconciliationService:
         """Require that what closes is there to be closed, or `closed` by it already. Raises InsufficientPosition."""
         if not order.is_closing:
             return
-        account = self._store.cache.accounts[order.account_id]
-        position = account.positions.get((order.symbol, order.position_side))
+        position = self._store.cache.find_position(order)
         closable = closed + (position.closable(order.position_effect) if position is not None else ZERO)
         if closable < order.quantity:
             raise InsufficientPosition(closable=plain(closable), quantity=plain(order.quantity))

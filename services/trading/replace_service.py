@@ -143,17 +143,17 @@ class ReplaceService:
         cache = self._store.cache
         if order.is_closing and (order.order_group_id or (order.reduce_only and order.is_held)):
             return ZERO  # its group holds the position, or nothing does until it triggers
-        account = cache.accounts[order.account_id]
         if order.is_closing:
             more = new.quantity - order.cumulative_quantity - order.hold_today - order.hold_yesterday
             if more <= 0:
                 return ZERO
-            position = account.positions.get((order.symbol, order.position_side))
+            position = cache.find_position(order)
             first = cache.closes_today_first(order.symbol)
             if position is None or position.hold_for(order.position_effect, more, first) is None:
                 raise InsufficientPosition
             return more
         more = cache.reservation(order, new.quantity - order.cumulative_quantity, price) - order.reserved
+        account = cache.accounts[order.account_id]
         available = account.available(cache.last_prices.of(account.gateway))
         if more > max(available, ZERO):
             raise InsufficientFunds(needed=plain(more), available=plain(available))

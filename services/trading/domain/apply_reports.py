@@ -361,7 +361,7 @@ def _begin_replacement(cache: TradingCache, order: Order, changes: ChangeSet) ->
 
 def send(cache: TradingCache, order: Order, changes: ChangeSet) -> None:
     """Begin legs for what of the order is not at its venue, to be sent once the step is durable."""
-    position = cache.accounts[order.account_id].positions.get((order.symbol, order.position_side))
+    position = cache.find_position(order)
     if position is not None and order.is_closing:
         cache.roll(position, changes)  # what of it is today's decides how it is split
     begin_legs(order, cache.instruments.get(order.symbol), cache.days.of(order.gateway, order.symbol))

@@ -85,6 +85,10 @@ class TradingCache:
         """An open order, or one that finished lately."""
         return self.orders.get(order_id) or self.finished.get(order_id)
 
+    def find_position(self, order: Order) -> Position | None:
+        """The position that an order opens or closes; None where there is none."""
+        return self.accounts[order.account_id].positions.get((order.symbol, order.position_side))
+
     def find_by_client(self, account_id: str, client_order_id: str) -> Order | None:
         """An open order, or one that finished lately, by the client's id."""
         return self._by_client.get((account_id, client_order_id))
@@ -168,7 +172,7 @@ class TradingCache:
         self._by_client[order.account_id, order.client_order_id] = order
         self.reserve(order)
         if order.is_closing:
-            position = self.accounts[order.account_id].positions.get((order.symbol, order.position_side))
+            position = self.find_position(order)
             if position is not None:
                 position.freeze(order.hold_today, order.hold_yesterday)
 
@@ -266,7 +270,7 @@ class TradingCache:
 
     def hold_more(self, order: Order, quantity: Decimal, changes: ChangeSet) -> bool:
         """Let a closing order that shall grow hold `quantity` more of the position; False when there is not enough."""
-        position = self.accounts[order.account_id].positions.get((order.symbol, order.position_side))
+        position = self.find_position(order)
         if position is None:
             return False
         hold = position.hold_for(order.position_effect, quantity, self.closes_today_first(order.symbol))
@@ -282,21 +286,21 @@ class TradingCache:
     def trim_hold(self, order: Order, changes: ChangeSet) -> None:
         """Release what a closing order holds beyond what may still trade of it."""
         needed = max(order.leaves_quantity, (order.pending_quantity or ZERO) - order.cumulative_quantity)
-        excess = order.hold_today + order.hold_yesterday - needed
-        position = self.accounts[order.account_id].positions.get((order.symbol, order.position_side))
-        if excess <= 0 or position is None:
-            return
-        self.roll(position, changes)
-        self._release_hold(order, position, excess, changes)
+        self.release_hold(order, order.hold_today + order.hold_yesterday - needed, changes)
 
     def release_hold(self, order: Order, quantity: Decimal, changes: ChangeSet) -> Decimal:
         """Release at most so much of what a closing order holds; how much it was."""
-        position = self.accounts[order.account_id].positions.get((order.symbol, order.position_side))
+        position = self.find_position(order)
         released = min(quantity, order.hold_today + order.hold_yesterday)
         if position is None or released <= 0:
             return ZERO
         self.roll(position, changes)
-        self._release_hold(order, position, released, changes)
+        yesterday = min(released, order.hold_yesterday)
+        today = released - yesterday
+        order.hold_yesterday -= yesterday
+        order.hold_today -= today
+        position.freeze(-today, -yesterday)
+        changes.position(position)
         changes.order(order)
         return released
 
@@ -316,14 +320,6 @@ class TradingCache:
                 position.freeze(-today, -yesterday)
                 beyond_day, beyond_older = beyond_day - today, beyond_older - yesterday
                 changes.order(order)
-        changes.position(position)
-
-    def _release_hold(self, order: Order, position: Position, quantity: Decimal, changes: ChangeSet) -> None:
-        yesterday = min(quantity, order.hold_yesterday)
-        today = min(quantity - yesterday, order.hold_today)
-        order.hold_yesterday -= yesterday
-        order.hold_today -= today
-        position.freeze(-today, -yesterday)
         changes.position(position)
 
     def _closing_orders(self, position: Position) -> list[Order]:

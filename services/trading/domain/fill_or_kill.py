@@ -20,7 +20,7 @@ def send_triggered(cache: TradingCache, order: Order, changes: ChangeSet) -> Non
 
 def _hold_one_part(cache: TradingCache, order: Order, changes: ChangeSet) -> bool:
     """Let it hold contracts of one kind, today's or yesterday's; False where there is not enough of either."""
-    position = cache.accounts[order.account_id].positions.get((order.symbol, order.position_side))
+    position = cache.find_position(order)
     if position is None or not needs_one_leg(order, cache.instruments[order.symbol]):
         return True
     cache.roll(position, changes)

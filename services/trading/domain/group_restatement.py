@@ -57,7 +57,7 @@ def reopen_exits(cache: TradingCache, group: OrderGroup, changes: ChangeSet) -> 
 def restatement(cache: TradingCache, group: OrderGroup, cause: str) -> GroupRestatement:
     """The event for the user: the quantity that the group's orders stand for now, and the part held unprotected."""
     first = group.members[0]
-    position = cache.accounts[group.account_id].positions.get((first.symbol, first.position_side))
+    position = cache.find_position(first)
     held = position.quantity if position is not None else ZERO
     return GroupRestatement(
         group, cause, min(group.protected_quantity, group.remaining), min(group.unprotected_quantity, held)

@@ -53,7 +53,7 @@ class ReduceOnly:
                 self._cut(order, changes)
 
     def _cut(self, order: Order, changes: ChangeSet) -> None:
-        position = self._cache.accounts[order.account_id].positions.get((order.symbol, order.position_side))
+        position = self._cache.find_position(order)
         held: Decimal = position.held(order.position_effect) if position is not None else ZERO
         if order.leaves_quantity <= held:
             return
@@ -67,7 +67,7 @@ class ReduceOnly:
 
 def hold_reducible(cache: TradingCache, order: Order, changes: ChangeSet) -> bool:
     """Cut a reduce-only stop to what is there now, and hold it; False when there is nothing."""
-    position = cache.accounts[order.account_id].positions.get((order.symbol, order.position_side))
+    position = cache.find_position(order)
     held = position.held(order.position_effect) if position is not None else ZERO
     if position is None or held <= 0:
         text = "there is nothing to reduce any more"

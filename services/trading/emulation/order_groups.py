@@ -198,7 +198,7 @@ def _hold(cache: TradingCache, members: list[Order], needed: Decimal, changes: C
     first = next((order for order in members if order.legs), members[0])
     held = sum((order.hold_today + order.hold_yesterday for order in members), ZERO)
     if held < needed:
-        position = cache.accounts[first.account_id].positions.get((first.symbol, first.position_side))
+        position = cache.find_position(first)
         more = min(needed - held, position.closable(first.position_effect)) if position is not None else ZERO
         if more > 0 and cache.hold_more(first, more, changes):
             changes.order(first)
