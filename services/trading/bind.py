@@ -46,6 +46,7 @@ from services.trading.state.outbox import OutboxEvents
 from services.trading.state.store import TradingStore
 from services.trading.state.streams import Streams
 from services.trading.venue.externals import Externals
+from services.trading.venue.live_accounts import LiveAccounts
 from services.trading.venue.order_router import OrderRouter
 from services.trading.venue.position_adjustments import PositionAdjustments
 from services.trading.venue.reconciliation import Reconciliation
@@ -123,13 +124,16 @@ def bind(context: ServiceContext) -> None:
     adjustments = PositionAdjustments(store, instruments, quotes)
     reconcile = asyncio.Event()
     order_router = OrderRouter(store, engine, context.tasks, start.senders, reconcile.set)
-    report_handler = ReportHandler(store, stops, engine, externals, reconcile.set)
+    live_accounts = LiveAccounts(store)
+    report_handler = ReportHandler(store, stops, engine, externals, live_accounts, reconcile.set)
     reconciliation = Reconciliation(
         store,
         engine,
         settings,
+        externals,
         external_repositories,
         context.tasks,
+        live_accounts,
         adjustments,
         order_router,
         report_handler,

@@ -22,6 +22,8 @@ from services.trading.external_repository import ExternalRepository
 from services.trading.peers.engine_client import EngineClient
 from services.trading.settings import TradingSettings
 from services.trading.state.store import TradingStore
+from services.trading.venue.externals import Externals
+from services.trading.venue.live_accounts import LiveAccounts
 from services.trading.venue.order_router import OrderRouter
 from services.trading.venue.position_adjustments import SETTLES_S as DIFFERENCE_SETTLES_S
 from services.trading.venue.position_adjustments import PositionAdjustments, PositionDifference
@@ -47,8 +49,10 @@ class Reconciliation:
         store: TradingStore,
         engine: EngineClient,
         settings: LiveSettings[TradingSettings],
-        externals: Repositories[ExternalRepository],
+        externals: Externals,
+        repositories: Repositories[ExternalRepository],
         tasks: Tasks,
+        live_accounts: LiveAccounts,
         adjustments: PositionAdjustments,
         order_router: OrderRouter,
         report_handler: ReportHandler,
@@ -59,7 +63,9 @@ class Reconciliation:
         self._engine = engine
         self._settings = settings
         self._externals = externals
+        self._repositories = repositories
         self._tasks = tasks
+        self._live_accounts = live_accounts
         self._adjustments = adjustments
         self._order_router = order_router
         self._report_handler = report_handler
@@ -206,7 +212,7 @@ class Reconciliation:
                 await asyncio.sleep(0)
         if not state.complete or not store.is_open:
             return
-        known = {await self._report_handler.reference_of(report) for report in state.orders}
+        known = {await self._externals.reference_of(report) for report in state.orders}
         self._compare_orders(asked, known, state, now_ns)
         self._compare_positions(gateway, state)
         await self._adjust_positions(gateway, state)
@@ -215,7 +221,7 @@ class Reconciliation:
         """All trades since the last time, of all orders, in parts between which the loop goes on."""
         while True:
             for account in state.accounts:
-                self._report_handler.live_accounts.apply(account)
+                self._live_accounts.apply(account)
             for unreadable in state.unreadable:
                 await self._report_handler.apply(unreadable)
             for start in range(0, len(state.trades), AT_ONCE):
@@ -237,7 +243,7 @@ class Reconciliation:
         ]
         if not others:
             return unknown
-        async with self._externals.read() as repository:
+        async with self._repositories.read() as repository:
             booked = await repository.booked(gateway, others)
         return [
             trade

@@ -32,6 +32,7 @@ class ReportHandler:
         stops: Stops,
         engine: EngineClient,
         externals: Externals,
+        live_accounts: LiveAccounts,
         request_reconciliation: Callable[[], None],
     ) -> None:
         """`request_reconciliation()` is called when something may have been missed."""
@@ -39,6 +40,7 @@ class ReportHandler:
         self._stops = stops
         self._engine = engine
         self._externals = externals
+        self._live_accounts = live_accounts
         self._request_reconciliation = request_reconciliation
         self._epoch = ""
         self._sequence = 0
@@ -50,7 +52,6 @@ class ReportHandler:
         self._early: dict[tuple[str, str], list[FillReport]] = {}
         # How many account reports each gateway has sent since it is connected.
         self.account_reports: Counter[str] = Counter()
-        self.live_accounts = LiveAccounts(store)
 
     async def follow(self) -> None:
         """One event stream, to its end; the caller starts it again."""
@@ -63,7 +64,7 @@ class ReportHandler:
                     await self.apply(event)
                 elif isinstance(event, AccountReport):
                     self.account_reports[event.gateway] += 1
-                    self.live_accounts.apply(event)
+                    self._live_accounts.apply(event)
                 elif isinstance(event, TradingDayBegan):
                     self.begin_day(event.gateway, event.trading_day)
                 elif isinstance(event, GatewayChanged):
@@ -219,10 +220,6 @@ class ReportHandler:
             self._engine.connected[gateway] = connected
             if connected:
                 self._stops.on_connected(gateway)
-
-    async def reference_of(self, report: OrderStatusReport | FillReport) -> str:
-        """Our reference of a report's order, also of one that was adopted; empty when it is not ours."""
-        return await self._externals.reference_of(report)
 
     async def _recall(
         self, report: OrderStatusReport | FillReport
