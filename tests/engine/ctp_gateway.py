@@ -15,8 +15,9 @@ from vnpy.trader.event import EVENT_TIMER
 from vnpy.trader.gateway import BaseGateway
 from vnpy.trader.object import AccountData, ContractData, OrderData, PositionData, TickData, TradeData
 
-from tests.engine import ctp_front as ctp
-from tests.engine.ctp_front import CtpFront, CtpOrder, CtpTrade, Session
+from tests.engine import ctp_fields as ctp
+from tests.engine.ctp_fields import CtpOrder, CtpTrade
+from tests.engine.ctp_front import CtpFront, Session
 
 STATUSES = {
     ctp.QUEUEING: Status.NOTTRADED,

@@ -15,8 +15,9 @@ from redfire.trading.v1.order_service_pb2_grpc import OrderServiceStub
 from services.kernel.clock import ManualClock
 from services.kernel.identifiers import new_id
 from services.market import upstream
-from tests.engine import ctp_front as ctp
-from tests.engine.ctp_front import RB, CtpFront, at
+from tests.engine import ctp_fields as ctp
+from tests.engine.ctp_fields import RB, at
+from tests.engine.ctp_front import CtpFront
 from tests.engine.ctp_gateway import FRONTS
 from tests.harness import platform
 from tests.waiting import until
@@ -154,7 +155,7 @@ class CtpPlatform:
             theirs = {(f"{t.symbol}.{t.exchange}", t.trade_id.strip()) for t in self.front.history}
             held = {
                 (self.front.instruments[symbol].vt_symbol, direction): (h.today, h.yesterday)
-                for (symbol, direction), h in self.front.holdings.items()
+                for (symbol, direction), h in self.front.books.holdings.items()
                 if h.today + h.yesterday
             }
             sides = {ctp.BUY: common.POSITION_SIDE_LONG, ctp.SELL: common.POSITION_SIDE_SHORT}

@@ -10,8 +10,8 @@ from redfire.engine.v1 import engine_pb2 as pb
 
 from services.engine.vnpy import venue as vnpy_venue
 from services.kernel.identifiers import new_id
-from tests.engine import ctp_front as ctp
-from tests.engine.ctp_front import RB, SC
+from tests.engine import ctp_fields as ctp
+from tests.engine.ctp_fields import RB, SC
 from tests.engine.running import complete, engine_at, is_status, reason_of, send, venue_of
 from tests.waiting import until
 

@@ -5,8 +5,8 @@ from decimal import Decimal
 import pytest
 from redfire.common.v1 import common_pb2 as common
 
-from tests.engine import ctp_front as ctp
-from tests.engine.ctp_front import RB, M
+from tests.engine import ctp_fields as ctp
+from tests.engine.ctp_fields import RB, M
 from tests.waiting import until
 
 pytestmark = pytest.mark.slow

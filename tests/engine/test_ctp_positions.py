@@ -6,8 +6,8 @@ import pytest
 from redfire.common.v1 import common_pb2 as common
 
 from services.trading.venue import position_adjustments
-from tests.engine import ctp_front as ctp
-from tests.engine.ctp_front import RB, M
+from tests.engine import ctp_fields as ctp
+from tests.engine.ctp_fields import RB, M
 from tests.waiting import until
 
 pytestmark = pytest.mark.slow
@@ -21,7 +21,7 @@ def soon(monkeypatch):
 
 
 def yesterdays(front, instrument, direction, quantity, price):
-    held = front.holdings[instrument.symbol, direction]
+    held = front.books.holdings[instrument.symbol, direction]
     held.yesterday, held.cost = quantity, float(quantity * price * instrument.size)
 
 
@@ -35,7 +35,7 @@ async def holds(ctp_platform, positions):
                 h.today,
                 h.yesterday,
             )
-            for (symbol, direction), h in ctp_platform.front.holdings.items()
+            for (symbol, direction), h in ctp_platform.front.books.holdings.items()
             if h.today + h.yesterday
         }
         ctp_platform.seen = await ctp_platform.positions(), front
@@ -126,7 +126,7 @@ async def test_a_position_closed_by_hand_over_a_night_that_redfire_missed_leaves
     front.settle()
     await ctp_platform.go("2026-11-30 10:00")
     front.settle()
-    del front.holdings["rb2701", ctp.BUY]  # reported no more
+    del front.books.holdings["rb2701", ctp.BUY]  # reported no more
     async with ctp_platform.open():
         await ctp_platform.quote(RB, 3150.0, 3151.0)
         await holds(ctp_platform, {})

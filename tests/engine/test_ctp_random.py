@@ -12,8 +12,8 @@ from redfire.common.v1 import common_pb2 as common
 from redfire.engine.v1 import engine_pb2 as pb
 
 from services.kernel.identifiers import new_id
-from tests.engine import ctp_front as ctp
-from tests.engine.ctp_front import RB, SC, M
+from tests.engine import ctp_fields as ctp
+from tests.engine.ctp_fields import RB, SC, M
 from tests.engine.running import complete, engine_at, send
 from tests.waiting import until
 

@@ -22,8 +22,8 @@ from services.engine.vnpy import venue as vnpy_venue
 from services.engine.vnpy import venue_orders
 from services.kernel.clock import ManualClock
 from services.kernel.identifiers import new_id
-from tests.engine import ctp_front as ctp
-from tests.engine.ctp_front import RB, SC, at
+from tests.engine import ctp_fields as ctp
+from tests.engine.ctp_fields import RB, SC, at
 from tests.engine.running import complete, engine_at, is_status, reason_of, running_engine, send, venue_of
 from tests.waiting import until
 
@@ -227,7 +227,7 @@ async def test_the_engines_span_joins_the_orders_trace(front, tmp_path):
 
 async def test_positions_are_published_with_todays_and_yesterdays_and_no_more_often_than_they_change(front, tmp_path):
     async with engine_at(front, tmp_path) as harness:
-        front.holdings["rb2701", ctp.BUY].yesterday = 3
+        front.books.holdings["rb2701", ctp.BUY].yesterday = 3
         _, venue_order_id = await send(harness, symbol="m2701.DCE", price="2900")
         front.fill(front.find(venue_order_id), 2)
 

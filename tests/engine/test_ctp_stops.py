@@ -6,8 +6,8 @@ from redfire.common.v1.error_reason_pb2 import MARKET_CLOSED, NO_LIQUIDITY, NOT_
 from redfire.trading.v1 import order_service_pb2 as order_pb
 
 from services.kernel.identifiers import new_id
-from tests.engine import ctp_front as ctp
-from tests.engine.ctp_front import RB, M
+from tests.engine import ctp_fields as ctp
+from tests.engine.ctp_fields import RB, M
 from tests.waiting import until
 
 pytestmark = pytest.mark.slow

@@ -11,7 +11,8 @@ from redfire.engine.v1 import engine_pb2 as pb
 
 from services.kernel.errors import StartError
 from services.kernel.rpc.telemetry import total
-from tests.engine.ctp_front import RB, CtpFront
+from tests.engine.ctp_fields import RB
+from tests.engine.ctp_front import CtpFront
 from tests.engine.ctp_gateway import FRONTS
 from tests.engine.running import CTP, complete, connected, engine_at, reason_of, running_engine
 from tests.waiting import until

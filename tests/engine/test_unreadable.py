@@ -12,8 +12,8 @@ from services.engine.updates import TradeUpdate
 from services.engine.vnpy.mapping import trade_from_vnpy
 from services.kernel.clock import Clock
 from services.kernel.rpc.telemetry import total
-from tests.engine import ctp_front as ctp
-from tests.engine.ctp_front import SC, garble
+from tests.engine import ctp_fields as ctp
+from tests.engine.ctp_fields import SC, garble
 from tests.engine.running import FAKE, Harness, complete, engine_at, is_status, running_engine, send, venue_of
 from tests.waiting import until
 
