@@ -128,7 +128,7 @@ class ReplaceService:
         quote = self._quotes.find(order.symbol, order.gateway)
         if violations := self._pre_trade_checks.value_violations(instrument, quote, new):
             raise violations[0]
-        price = self._pre_trade_checks.reserve_price(new, quote) or order.reserve_price
+        price = self._pre_trade_checks.reserve_price_of(order, new, quote)
         answer = await self._risk.check(
             order.user_id, order.account_id, order.order_id, new, price, instrument, order.gateway, replaces=True
         )
@@ -161,10 +161,8 @@ class ReplaceService:
 
     async def _replace_held(self, order: Order, new: NewOrder) -> Order:
         """A stop that waits here is changed here."""
-        price = (
-            self._pre_trade_checks.reserve_price(new, self._quotes.find(order.symbol, order.gateway))
-            or order.reserve_price
-        )
+        quote = self._quotes.find(order.symbol, order.gateway)
+        price = self._pre_trade_checks.reserve_price_of(order, new, quote)
         more = self._contracts_needed(order, new, price)
         with self._store.begin(order.user_id) as changes:
             if more:

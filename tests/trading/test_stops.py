@@ -71,6 +71,14 @@ async def test_a_stop_moved_to_0_is_checked_as_any_other_price_not_left_where_it
         await trader.replace(order.order_id, stop_price="0")
 
 
+async def test_a_stop_limit_replaced_to_a_price_of_0_holds_what_that_price_needs(trader):
+    trader.market.price(SYMBOL, 0.04)  # so low that the day's limits are 0: there are none
+    order = await trader.create(type="STOP_LIMIT", stop_price="12", price="10")
+    assert D((await trader.account()).frozen) > 0
+    assert (await trader.replace(order.order_id, price="0")).price == "0"
+    assert D((await trader.account()).frozen) == 0
+
+
 def _written_stop_price(folder, order_id):
     """The trigger price in the database: trails are written once a second."""
     (path,) = folder.rglob("trading_db.sqlite")

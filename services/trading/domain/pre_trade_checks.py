@@ -145,6 +145,11 @@ class PreTradeChecks:
         limit_up = quote.limit_up if quote is not None else None
         return price if limit_up is None else min(price, max(limit_up, max(known)))
 
+    def reserve_price_of(self, order: Order, new: NewOrder, quote: Quote | None) -> Decimal:
+        """Return the reserve_price of an accepted order with new values; the present one without a price."""
+        price = self.reserve_price(new, quote)
+        return order.reserve_price if price is None else price
+
     def violations(
         self,
         account: Account,

@@ -256,7 +256,7 @@ class Stops:
         new, stop_price = order.asked_again(), order.stop_price
         instrument = self._store.cache.instruments[order.symbol]
         quote = self._quotes.find(order.symbol, order.gateway)
-        price = self._pre_trade_checks.reserve_price(new, quote) or order.reserve_price
+        price = self._pre_trade_checks.reserve_price_of(order, new, quote)
         try:
             answer = await self._risk.check(
                 order.user_id, order.account_id, order_id, new, price, instrument, order.gateway, triggered=True
