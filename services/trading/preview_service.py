@@ -89,7 +89,7 @@ class PreviewService:
             new = self._pre_trade_checks.reduced(account, new)
         except NothingToReduce as nothing:
             reducing.append(nothing)
-        preview, _ = await self._look_at(account, instrument, quote, new)
+        preview, _ = await self._preview(account, instrument, quote, new)
         return replace(preview, violations=preview.violations + reducing) if reducing else preview
 
     async def preview_order_group(
@@ -116,11 +116,11 @@ class PreviewService:
             orders = self._pre_trade_checks.reduced_group(account, orders)
         except NothingToReduce as nothing:
             violations.append(nothing)
-        looked_at = [await self._look_at(account, instrument, quote, new, holds=False) for new in orders]
-        bounds = [limit for _, limit in looked_at if limit is not None]
+        previewed = [await self._preview(account, instrument, quote, new, holds=False) for new in orders]
+        bounds = [limit for _, limit in previewed if limit is not None]
         reserved = closing = ZERO
         if first.position_effect is PositionEffect.OPEN:
-            prices = [preview.reference_price for preview, _ in looked_at[: len(members)]]
+            prices = [preview.reference_price for preview, _ in previewed[: len(members)]]
             priced = [price for price in prices if price is not None]
             terms = self._pre_trade_checks.terms(account, instrument)
             reserved = money.total(terms.funds(price, quantity) for price in priced)
@@ -137,10 +137,10 @@ class PreviewService:
                     if violation.reason not in {known.reason for known in violations}:
                         violations.append(of_order(violation, index))
         most = min(bounds)
-        previews = [replace(preview, max_quantity=most) for preview, _ in looked_at]
+        previews = [replace(preview, max_quantity=most) for preview, _ in previewed]
         return OrderGroupPreview(violations, previews, reserved, closing, most, lease)
 
-    async def _look_at(
+    async def _preview(
         self, account: Account, instrument: Instrument, quote: Quote | None, new: NewOrder, holds: bool = True
     ) -> tuple[OrderPreview, Decimal | None]:
         """An order's preview, and the most that risk would let through (None: no limit).

@@ -49,7 +49,7 @@ class NothingPrevented:
         self.cache = cache
         self.held = set()
 
-    def look_at(self, changes):
+    def ask_about_held(self, changes):
         for order in changes.exits_held:
             order.crossed.update({other.order_id: False for other in crossing_orders(self.cache, order)})
             self.held.add(order.order_group_id)

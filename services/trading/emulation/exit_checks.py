@@ -39,7 +39,7 @@ class ExitChecks:
         self._waiting.clear()  # those that still wait are added again
         return groups
 
-    def look_at(self, changes: ChangeSet) -> None:
+    def ask_about_held(self, changes: ChangeSet) -> None:
         """Ask about the exits that a step holds back."""
         for order in changes.exits_held:
             self._waiting.add(order.order_group_id)

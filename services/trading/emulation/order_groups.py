@@ -251,7 +251,7 @@ class GroupSettlement:
                 if changes:
                     self._store.commit(changes)
                 else:
-                    self._exits.look_at(changes)
+                    self._exits.ask_about_held(changes)
 
     def complete(self, changes: ChangeSet) -> list[Order]:
         """Settle what a step changed; answers the stops to arm."""
@@ -276,5 +276,5 @@ class GroupSettlement:
             armed += settle_group(self._cache, group, changes)
             if cause:
                 changes.restated.append(restatement(self._cache, group, cause))
-        self._exits.look_at(changes)
+        self._exits.ask_about_held(changes)
         return armed

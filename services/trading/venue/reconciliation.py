@@ -156,7 +156,7 @@ class Reconciliation:
             if running is None:
                 running = self._asking[gateway] = self._tasks.spawn("trading.reconcile", self._ask(gateway))
             else:
-                self._again.add(gateway)  # what it is telling may be older than what was missed
+                self._again.add(gateway)  # its answer may be older than what was missed
             self._unanswered.add(gateway)
             asking.append(running)
         if asking:
