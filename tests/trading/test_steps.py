@@ -123,14 +123,19 @@ async def test_the_commit_log_is_trimmed_in_parts_and_streams_resume_after_that(
         for _ in range(12):
             await asyncio.gather(*(trader.create() for _ in range(50)))
         await until(lambda: parts.count(False) and len(parts) > 3, 10)
+        await _resumes_where_it_is_kept(trader)
     async with trading(peers=trader.peers, data_dir=tmp_path, user_id="u-1") as trader:
-        last = (await trader.accounts.GetSnapshot(account_pb.GetSnapshotRequest())).sequence
-        kept = trader.orders.StreamOrders(order_pb.StreamOrdersRequest(resume_after_sequence=last - 500))
-        assert (await kept.read()).sequence == last - 499
-        trimmed = trader.orders.StreamOrders(order_pb.StreamOrdersRequest(resume_after_sequence=1))
-        assert (await trimmed.read()).gap.first_sequence == 2
-        kept.cancel()
-        trimmed.cancel()
+        await _resumes_where_it_is_kept(trader)
+
+
+async def _resumes_where_it_is_kept(trader):
+    last = (await trader.accounts.GetSnapshot(account_pb.GetSnapshotRequest())).sequence
+    kept = trader.orders.StreamOrders(order_pb.StreamOrdersRequest(resume_after_sequence=last - 500))
+    assert (await kept.read()).sequence == last - 499
+    trimmed = trader.orders.StreamOrders(order_pb.StreamOrdersRequest(resume_after_sequence=1))
+    assert (await trimmed.read()).gap.first_sequence == 2
+    kept.cancel()
+    trimmed.cancel()
 
 
 @pytest.fixture
