@@ -98,9 +98,9 @@ class EngineApi(rpc.EngineServiceServicer):
         async with aclosing(self._ticks.read()) as stream:
             async for item in stream:
                 if item is ControlMessage.HEARTBEAT:
-                    yield pb.StreamTicksResponse(heartbeat=convert.timestamp_to_pb(self._clock.now()))
+                    yield pb.StreamTicksResponse(heartbeat={"time": convert.timestamp_to_pb(self._clock.now())})
                 elif item is ControlMessage.FEED_ENDED:
-                    yield pb.StreamTicksResponse(feed_ended=True)
+                    yield pb.StreamTicksResponse(feed_ended={"position": self._ticks.count})
                 else:
                     yield item
 

@@ -74,7 +74,7 @@ class BenchEngine(FakeEngine):
             yield b"".join(batch)
             sent = due
         self.took_s = time.perf_counter() - started
-        yield engine_pb2.StreamTicksResponse(feed_ended=True)
+        yield engine_pb2.StreamTicksResponse(feed_ended={})
         await asyncio.Event().wait()
 
 

@@ -193,7 +193,7 @@ async def test_a_replay_at_max_waits_for_its_subscription_and_fills_orders_by_it
         assert not harness.ticks
         answer = await harness.engine.Subscribe(pb.SubscribeRequest(symbols=["IF2101.CFFEX"]))
         assert not answer.unknown_symbols
-        await until(lambda: any(m.feed_ended for m in harness.control_messages), 10)
+        await until(lambda: any(m.HasField("feed_ended") for m in harness.control_messages), 10)
         assert len(harness.ticks) == 400
         assert [t.sequence for t in harness.ticks] == list(
             range(harness.ticks[0].sequence, harness.ticks[0].sequence + 400)
@@ -209,7 +209,7 @@ async def test_the_recorded_days_reach_a_reader_complete_and_in_order(tmp_path):
     feed = f"replay:{recorded_days(IF)}@max?start=subscribe"
     async with running_engine(tmp_path, feed=feed) as harness:
         await harness.engine.Subscribe(pb.SubscribeRequest(symbols=["IF2101.CFFEX"]))
-        await until(lambda: any(m.feed_ended for m in harness.control_messages), 120)
+        await until(lambda: any(m.HasField("feed_ended") for m in harness.control_messages), 120)
         assert len(harness.ticks) == 84_347
         first = harness.ticks[0].sequence
         assert [t.sequence for t in harness.ticks] == list(range(first, first + 84_347))

@@ -240,7 +240,7 @@ async def test_a_feed_that_waits_for_readers_is_subscribed_when_the_first_stream
         call = market.stub.StreamTicks(pb.StreamTicksRequest(symbols=[SYMBOL]))
         await until(lambda: engine.subscribed == {SYMBOL})
         engine.send(tick(1), tick(2))
-        engine.send_message(engine_pb2.StreamTicksResponse(feed_ended=True))
+        engine.send_message(engine_pb2.StreamTicksResponse(feed_ended={}))
         messages = [message async for message in call]
         assert [one.sequence for message in messages for one in message.ticks] == [1, 2]
         assert messages[-1].end.reason == "FEED_ENDED"
@@ -381,7 +381,7 @@ async def test_recorded_days_reach_a_subscriber_whole_and_their_bars_equal_the_e
         sent = list(recorded())
         for first in range(0, len(sent), 200):
             engine.send(*sent[first : first + 200])
-        engine.send_message(engine_pb2.StreamTicksResponse(feed_ended=True))
+        engine.send_message(engine_pb2.StreamTicksResponse(feed_ended={}))
         ticks_read: list[pb.Tick] = []
         async for message in call:
             ticks_read += message.ticks

@@ -29,8 +29,8 @@ def test_frames_joined_again_are_the_batch(items: list[pb.Tick]) -> None:
 
 @given(st.lists(ticks, max_size=3), st.booleans(), st.integers(0, 2**40))
 def test_control_messages_beside_ticks_are_left_out(items: list[pb.Tick], ended: bool, seconds: int) -> None:
-    batch = engine_pb2.StreamTicksResponse(heartbeat={"seconds": seconds}).SerializeToString()
-    batch += engine_pb2.StreamTicksResponse(ticks=items, feed_ended=ended).SerializeToString()
+    batch = engine_pb2.StreamTicksResponse(heartbeat={"time": {"seconds": seconds}}).SerializeToString()
+    batch += engine_pb2.StreamTicksResponse(ticks=items, feed_ended={} if ended else None).SerializeToString()
     assert split(batch) == [frame(item.SerializeToString()) for item in items]
 
 

@@ -196,29 +196,69 @@ class SubscribeResponse(_message.Message):
     def __init__(self, unknown_symbols: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class StreamTicksRequest(_message.Message):
-    __slots__ = ()
-    def __init__(self) -> None: ...
+    __slots__ = ("epoch", "position", "records")
+    EPOCH_FIELD_NUMBER: _ClassVar[int]
+    POSITION_FIELD_NUMBER: _ClassVar[int]
+    RECORDS_FIELD_NUMBER: _ClassVar[int]
+    epoch: str
+    position: int
+    records: bool
+    def __init__(self, epoch: _Optional[str] = ..., position: _Optional[int] = ..., records: _Optional[bool] = ...) -> None: ...
 
 class StreamTicksResponse(_message.Message):
     __slots__ = ("ticks", "started", "heartbeat", "feed_ended")
     class Started(_message.Message):
-        __slots__ = ("paced", "realtime", "on_demand")
+        __slots__ = ("paced", "realtime", "on_demand", "epoch", "position", "first_sequence", "sequences")
+        class SequencesEntry(_message.Message):
+            __slots__ = ("key", "value")
+            KEY_FIELD_NUMBER: _ClassVar[int]
+            VALUE_FIELD_NUMBER: _ClassVar[int]
+            key: str
+            value: int
+            def __init__(self, key: _Optional[str] = ..., value: _Optional[int] = ...) -> None: ...
         PACED_FIELD_NUMBER: _ClassVar[int]
         REALTIME_FIELD_NUMBER: _ClassVar[int]
         ON_DEMAND_FIELD_NUMBER: _ClassVar[int]
+        EPOCH_FIELD_NUMBER: _ClassVar[int]
+        POSITION_FIELD_NUMBER: _ClassVar[int]
+        FIRST_SEQUENCE_FIELD_NUMBER: _ClassVar[int]
+        SEQUENCES_FIELD_NUMBER: _ClassVar[int]
         paced: bool
         realtime: bool
         on_demand: bool
-        def __init__(self, paced: _Optional[bool] = ..., realtime: _Optional[bool] = ..., on_demand: _Optional[bool] = ...) -> None: ...
+        epoch: str
+        position: int
+        first_sequence: int
+        sequences: _containers.ScalarMap[str, int]
+        def __init__(self, paced: _Optional[bool] = ..., realtime: _Optional[bool] = ..., on_demand: _Optional[bool] = ..., epoch: _Optional[str] = ..., position: _Optional[int] = ..., first_sequence: _Optional[int] = ..., sequences: _Optional[_Mapping[str, int]] = ...) -> None: ...
+    class Heartbeat(_message.Message):
+        __slots__ = ("time", "watermarks_ns")
+        class WatermarksNsEntry(_message.Message):
+            __slots__ = ("key", "value")
+            KEY_FIELD_NUMBER: _ClassVar[int]
+            VALUE_FIELD_NUMBER: _ClassVar[int]
+            key: str
+            value: int
+            def __init__(self, key: _Optional[str] = ..., value: _Optional[int] = ...) -> None: ...
+        TIME_FIELD_NUMBER: _ClassVar[int]
+        WATERMARKS_NS_FIELD_NUMBER: _ClassVar[int]
+        time: _timestamp_pb2.Timestamp
+        watermarks_ns: _containers.ScalarMap[str, int]
+        def __init__(self, time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., watermarks_ns: _Optional[_Mapping[str, int]] = ...) -> None: ...
+    class FeedEnded(_message.Message):
+        __slots__ = ("position",)
+        POSITION_FIELD_NUMBER: _ClassVar[int]
+        position: int
+        def __init__(self, position: _Optional[int] = ...) -> None: ...
     TICKS_FIELD_NUMBER: _ClassVar[int]
     STARTED_FIELD_NUMBER: _ClassVar[int]
     HEARTBEAT_FIELD_NUMBER: _ClassVar[int]
     FEED_ENDED_FIELD_NUMBER: _ClassVar[int]
     ticks: _containers.RepeatedCompositeFieldContainer[_market_pb2.Tick]
     started: StreamTicksResponse.Started
-    heartbeat: _timestamp_pb2.Timestamp
-    feed_ended: bool
-    def __init__(self, ticks: _Optional[_Iterable[_Union[_market_pb2.Tick, _Mapping]]] = ..., started: _Optional[_Union[StreamTicksResponse.Started, _Mapping]] = ..., heartbeat: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., feed_ended: _Optional[bool] = ...) -> None: ...
+    heartbeat: StreamTicksResponse.Heartbeat
+    feed_ended: StreamTicksResponse.FeedEnded
+    def __init__(self, ticks: _Optional[_Iterable[_Union[_market_pb2.Tick, _Mapping]]] = ..., started: _Optional[_Union[StreamTicksResponse.Started, _Mapping]] = ..., heartbeat: _Optional[_Union[StreamTicksResponse.Heartbeat, _Mapping]] = ..., feed_ended: _Optional[_Union[StreamTicksResponse.FeedEnded, _Mapping]] = ...) -> None: ...
 
 class StreamEventsRequest(_message.Message):
     __slots__ = ("resume_after_sequence", "epoch")

@@ -203,7 +203,7 @@ class GetTickResponse(_message.Message):
     def __init__(self, tick: _Optional[_Union[Tick, _Mapping]] = ...) -> None: ...
 
 class StreamTicksRequest(_message.Message):
-    __slots__ = ("symbols", "mode", "min_interval", "heartbeat_interval", "resume_after_sequence")
+    __slots__ = ("symbols", "mode", "min_interval", "heartbeat_interval", "resume_after_sequence", "epoch")
     class ResumeAfterSequenceEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -216,20 +216,24 @@ class StreamTicksRequest(_message.Message):
     MIN_INTERVAL_FIELD_NUMBER: _ClassVar[int]
     HEARTBEAT_INTERVAL_FIELD_NUMBER: _ClassVar[int]
     RESUME_AFTER_SEQUENCE_FIELD_NUMBER: _ClassVar[int]
+    EPOCH_FIELD_NUMBER: _ClassVar[int]
     symbols: _containers.RepeatedScalarFieldContainer[str]
     mode: DeliveryMode
     min_interval: _duration_pb2.Duration
     heartbeat_interval: _duration_pb2.Duration
     resume_after_sequence: _containers.ScalarMap[str, int]
-    def __init__(self, symbols: _Optional[_Iterable[str]] = ..., mode: _Optional[_Union[DeliveryMode, str]] = ..., min_interval: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., heartbeat_interval: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., resume_after_sequence: _Optional[_Mapping[str, int]] = ...) -> None: ...
+    epoch: str
+    def __init__(self, symbols: _Optional[_Iterable[str]] = ..., mode: _Optional[_Union[DeliveryMode, str]] = ..., min_interval: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., heartbeat_interval: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., resume_after_sequence: _Optional[_Mapping[str, int]] = ..., epoch: _Optional[str] = ...) -> None: ...
 
 class StreamTicksResponse(_message.Message):
-    __slots__ = ("ticks", "started", "heartbeat", "gap", "end")
+    __slots__ = ("ticks", "started", "heartbeat", "gap", "end", "new_epoch", "feed_state")
     class Started(_message.Message):
-        __slots__ = ("stream_id",)
+        __slots__ = ("stream_id", "epoch")
         STREAM_ID_FIELD_NUMBER: _ClassVar[int]
+        EPOCH_FIELD_NUMBER: _ClassVar[int]
         stream_id: str
-        def __init__(self, stream_id: _Optional[str] = ...) -> None: ...
+        epoch: str
+        def __init__(self, stream_id: _Optional[str] = ..., epoch: _Optional[str] = ...) -> None: ...
     class Heartbeat(_message.Message):
         __slots__ = ("time",)
         TIME_FIELD_NUMBER: _ClassVar[int]
@@ -244,8 +248,13 @@ class StreamTicksResponse(_message.Message):
         first_sequence: int
         last_sequence: int
         def __init__(self, symbol: _Optional[str] = ..., first_sequence: _Optional[int] = ..., last_sequence: _Optional[int] = ...) -> None: ...
+    class NewEpoch(_message.Message):
+        __slots__ = ("epoch",)
+        EPOCH_FIELD_NUMBER: _ClassVar[int]
+        epoch: str
+        def __init__(self, epoch: _Optional[str] = ...) -> None: ...
     class End(_message.Message):
-        __slots__ = ("reason", "resume_after_sequence")
+        __slots__ = ("reason", "resume_after_sequence", "epoch")
         class ResumeAfterSequenceEntry(_message.Message):
             __slots__ = ("key", "value")
             KEY_FIELD_NUMBER: _ClassVar[int]
@@ -255,20 +264,35 @@ class StreamTicksResponse(_message.Message):
             def __init__(self, key: _Optional[str] = ..., value: _Optional[int] = ...) -> None: ...
         REASON_FIELD_NUMBER: _ClassVar[int]
         RESUME_AFTER_SEQUENCE_FIELD_NUMBER: _ClassVar[int]
+        EPOCH_FIELD_NUMBER: _ClassVar[int]
         reason: str
         resume_after_sequence: _containers.ScalarMap[str, int]
-        def __init__(self, reason: _Optional[str] = ..., resume_after_sequence: _Optional[_Mapping[str, int]] = ...) -> None: ...
+        epoch: str
+        def __init__(self, reason: _Optional[str] = ..., resume_after_sequence: _Optional[_Mapping[str, int]] = ..., epoch: _Optional[str] = ...) -> None: ...
+    class FeedState(_message.Message):
+        __slots__ = ("connected", "stale_symbols", "time")
+        CONNECTED_FIELD_NUMBER: _ClassVar[int]
+        STALE_SYMBOLS_FIELD_NUMBER: _ClassVar[int]
+        TIME_FIELD_NUMBER: _ClassVar[int]
+        connected: bool
+        stale_symbols: _containers.RepeatedScalarFieldContainer[str]
+        time: _timestamp_pb2.Timestamp
+        def __init__(self, connected: _Optional[bool] = ..., stale_symbols: _Optional[_Iterable[str]] = ..., time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
     TICKS_FIELD_NUMBER: _ClassVar[int]
     STARTED_FIELD_NUMBER: _ClassVar[int]
     HEARTBEAT_FIELD_NUMBER: _ClassVar[int]
     GAP_FIELD_NUMBER: _ClassVar[int]
     END_FIELD_NUMBER: _ClassVar[int]
+    NEW_EPOCH_FIELD_NUMBER: _ClassVar[int]
+    FEED_STATE_FIELD_NUMBER: _ClassVar[int]
     ticks: _containers.RepeatedCompositeFieldContainer[Tick]
     started: StreamTicksResponse.Started
     heartbeat: StreamTicksResponse.Heartbeat
     gap: StreamTicksResponse.Gap
     end: StreamTicksResponse.End
-    def __init__(self, ticks: _Optional[_Iterable[_Union[Tick, _Mapping]]] = ..., started: _Optional[_Union[StreamTicksResponse.Started, _Mapping]] = ..., heartbeat: _Optional[_Union[StreamTicksResponse.Heartbeat, _Mapping]] = ..., gap: _Optional[_Union[StreamTicksResponse.Gap, _Mapping]] = ..., end: _Optional[_Union[StreamTicksResponse.End, _Mapping]] = ...) -> None: ...
+    new_epoch: StreamTicksResponse.NewEpoch
+    feed_state: StreamTicksResponse.FeedState
+    def __init__(self, ticks: _Optional[_Iterable[_Union[Tick, _Mapping]]] = ..., started: _Optional[_Union[StreamTicksResponse.Started, _Mapping]] = ..., heartbeat: _Optional[_Union[StreamTicksResponse.Heartbeat, _Mapping]] = ..., gap: _Optional[_Union[StreamTicksResponse.Gap, _Mapping]] = ..., end: _Optional[_Union[StreamTicksResponse.End, _Mapping]] = ..., new_epoch: _Optional[_Union[StreamTicksResponse.NewEpoch, _Mapping]] = ..., feed_state: _Optional[_Union[StreamTicksResponse.FeedState, _Mapping]] = ...) -> None: ...
 
 class UpdateSubscriptionRequest(_message.Message):
     __slots__ = ("stream_id", "add_symbols", "remove_symbols")

@@ -110,7 +110,8 @@ class MarketServiceServicer:
     def StreamTicks(self, request, context):
         """Ticks as they come: first `started`, then the last tick of each symbol (or what was missed since
         resume_after_sequence), then every tick (lossless) or the latest per symbol (conflated), with `gap` where some are
-        lost for good, `heartbeat` when idle, and `end` with what to resume after.
+        lost for good, `new_epoch` where the feed began anew, `feed_state` where it or a symbol falls silent, `heartbeat`
+        when idle, and `end` with what to resume after.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
