@@ -30,7 +30,7 @@ from services.trading.state.store import TradingStore
 
 
 class ClientOrderGroupIdReused(Conflict):
-    """This client_order_group_id was used for another group of the account."""
+    """Refusal of a client_order_group_id that another group of the account has."""
 
     reason = Reason.CLIENT_ORDER_ID_REUSED
 

@@ -36,7 +36,7 @@ CANCELED_PART = 50
 
 
 class ClientOrderIdReused(Conflict):
-    """This client_order_id was used for another order of the account."""
+    """Refusal of a client_order_id that another order of the account has."""
 
     reason = Reason.CLIENT_ORDER_ID_REUSED
 

@@ -70,6 +70,6 @@ class Instrument:
 
 
 class UnknownSymbol(NotFound):
-    """There is no such instrument."""
+    """Refusal of a symbol that no instrument has."""
 
     reason = Reason.UNKNOWN_SYMBOL

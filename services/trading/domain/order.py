@@ -222,7 +222,7 @@ class Order:
 
     @property
     def average_price(self) -> Decimal | None:
-        """Of its trades, or None without any."""
+        """Average price of its trades, or None without any."""
         if not self.cumulative_quantity:
             return None
         return money.quotient(self.filled_notional, self.cumulative_quantity)

@@ -51,7 +51,7 @@ class GatewayDisconnected(FailedPrecondition):
 
 
 class InsufficientPosition(FailedPrecondition):
-    """There is not that much to close."""
+    """Refusal of a close of more than the position."""
 
     reason = Reason.INSUFFICIENT_POSITION
 
@@ -63,7 +63,7 @@ class InsufficientFunds(FailedPrecondition):
 
 
 class NoLiquidity(FailedPrecondition):
-    """There is no price yet to value the order by."""
+    """Refusal of an order that no price values yet."""
 
     reason = Reason.NO_LIQUIDITY
 
@@ -81,7 +81,7 @@ class StalePrice(FailedPrecondition):
 
 
 class NothingToReduce(FailedPrecondition):
-    """There is no position that a reduce-only order could reduce."""
+    """Refusal of a reduce-only order without a position to reduce."""
 
     reason = Reason.REDUCE_ONLY
 

@@ -60,7 +60,7 @@ class Externals:
         store.on_reloaded(self._forget)
 
     async def reference_of(self, report: OrderStatusReport | FillReport) -> str:
-        """Our reference of a report's order: the venue's word, or what an administrator made of it; empty if none."""
+        """RedFire's reference of a report's order: the venue's word, or an administrator's; empty if none."""
         adopted = await self._load()
         reference, symbol = adopted.get((report.gateway, report.venue_order_id), ("", ""))
         return reference if reference and symbol == report.symbol else report.reference

@@ -236,7 +236,7 @@ class Reconciliation:
             state = await self._engine.state(gateway, [], state.next_trades_cursor)
 
     async def _unbooked(self, gateway: str, trades: list[FillReport]) -> list[FillReport]:
-        """Those that may not be booked yet. Of orders that are not in memory, the database has which trades are."""
+        """Trades that may not be booked yet; the database has those of orders that are not in memory."""
         unknown = [trade for trade in trades if not self._is_booked(trade)]
         others = [
             trade.venue_trade_id for trade in unknown if order_id_of(trade.reference) not in self._store.cache.orders
