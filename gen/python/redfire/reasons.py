@@ -156,3 +156,11 @@ class Reason(StrEnum):
     EXTERNAL_ACTIVITY = "EXTERNAL_ACTIVITY"
     # The venue took a trade of the order back.
     TRADE_BUSTED = "TRADE_BUSTED"
+    # Prices are lost: market hears nothing from the feed, or is not heard itself.
+    MARKET_DATA_LOST = "MARKET_DATA_LOST"
+    # Instruments are silent for longer than is usual in their session.
+    MARKET_DATA_STALE = "MARKET_DATA_STALE"
+    # Prices, or instruments that were silent, are heard again.
+    MARKET_DATA_RECOVERED = "MARKET_DATA_RECOVERED"
+    # The replay that the ticks come from has come to its end.
+    FEED_ENDED = "FEED_ENDED"

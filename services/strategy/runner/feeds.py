@@ -4,65 +4,139 @@ Both go on by themselves after anything that ends them, from where they were; wh
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Container
+from collections.abc import AsyncIterator, Awaitable, Callable, Container
 from contextlib import aclosing
 from typing import Any
 
 from redfire.market.v1 import market_pb2
+from redfire.reasons import Reason
 from redfire.trading.v1 import account_service_pb2, order_service_pb2, trading_pb2
 
 from services.kernel.errors import Denied, Invalid, NotFound, RedFireError, Unauthenticated
+from services.kernel.rpc.silence import HEARTBEAT_S, StreamSilent, until_silent
 from services.strategy.runner.connections import Access, Connections, answer, messages
 
 _FIRST_PAUSE_S = 0.1
 _LONGEST_PAUSE_S = 5.0
+# A new feed is picked up so soon after one that ended.
+_FEED_ENDED_PAUSE_S = 3.0
 _TIMEOUT_S = 10.0
-# Two heartbeats missed: the connection is dead, whatever TCP believes.
-_HEARTBEAT_S = 5
-_SILENCE_S = 12.0
 Log = Callable[[str, str], None]
 
 
 class TickFeed:
-    """One symbol's ticks, lossless: each once, in order; what could not be kept is logged as a gap."""
+    """One symbol's ticks, lossless: each once, in order; what could not be kept is logged.
+
+    The position is (epoch, sequence): a stream that breaks is resumed behind it, also where no tick came yet.
+    Of another epoch nothing can be resumed.
+    """
 
     def __init__(self, connections: Connections, access: Access, symbol: str, log: Log) -> None:
         self._connections = connections
         self._access = access
         self._symbol = symbol
         self._log = log
-        self._last = 0
+        self._epoch = ""
+        self._last = 0  # sequence of the last tick in the epoch
+        self._joined = False  # the stream has begun in this epoch: whatever comes behind `_last` is missing, or to come
+        self._any_tick = False
+        self._feed_ended = False
+        self._disconnected = False
+        self._stale = False
 
     async def ticks(self) -> AsyncIterator[market_pb2.Tick]:
         """The ticks, until cancelled. Raises NotFound, Invalid or Denied: those would not change by trying again."""
         pause_s = _FIRST_PAUSE_S
         while True:
-            request = market_pb2.StreamTicksRequest(symbols=[self._symbol], mode=market_pb2.DELIVERY_MODE_LOSSLESS)
-            request.heartbeat_interval.seconds = _HEARTBEAT_S
-            if self._last:
-                request.resume_after_sequence[self._symbol] = self._last
+            request = self._request()
+            end_reason = ""
             try:
                 stream = self._connections.market.StreamTicks(request, metadata=self._access.metadata)
-                async with aclosing(_until_silent(stream)) as updates:
+                async with aclosing(until_silent(messages(stream))) as updates:
                     async for message in updates:
-                        pause_s = _FIRST_PAUSE_S
                         for tick in message.ticks:
                             if tick.sequence > self._last or not tick.sequence:
                                 self._last = max(tick.sequence, self._last)
+                                self._any_tick, self._feed_ended = True, False
+                                pause_s = _FIRST_PAUSE_S
                                 yield tick
-                        kind = message.WhichOneof("event")
-                        if kind == "gap":
-                            lost = message.gap.last_sequence - message.gap.first_sequence + 1
-                            self._log("WARNING", f"{lost} ticks of {self._symbol} were missed")
-                        elif kind == "end":
+                        if (kind := message.WhichOneof("event")) == "end":
+                            self._enter(message.end.epoch)
+                            end_reason = message.end.reason
                             break
-                await asyncio.sleep(_FIRST_PAUSE_S)
+                        if kind is not None:
+                            self._apply_control(kind, message, request.epoch)
+                        self._joined = self._joined or kind != "started"
+                        if kind == "heartbeat":
+                            pause_s = _FIRST_PAUSE_S
+                if end_reason == Reason.FEED_ENDED.value:
+                    self._note_feed_ended()
+                    pause_s = _FEED_ENDED_PAUSE_S
+                await asyncio.sleep(pause_s)
+                pause_s = min(pause_s * 2, _LONGEST_PAUSE_S)
             except (NotFound, Invalid, Denied):
                 raise
+            except StreamSilent:
+                self._log("WARNING", "the tick stream was silent; it is opened again")
             except RedFireError as error:
                 pause_s = await _pause(error, pause_s, self._access)
-            except TimeoutError:
-                self._log("WARNING", "the tick stream was silent; it is opened again")
+
+    def _request(self) -> market_pb2.StreamTicksRequest:
+        request = market_pb2.StreamTicksRequest(symbols=[self._symbol], mode=market_pb2.DELIVERY_MODE_LOSSLESS)
+        request.heartbeat_interval.seconds = HEARTBEAT_S
+        if self._joined:
+            # 0 where none came yet: all of the epoch are missing, which a stream without it would not say.
+            if self._epoch or self._last:
+                request.resume_after_sequence[self._symbol] = self._last
+            request.epoch = self._epoch
+        return request
+
+    def _enter(self, epoch: str, *, anew: bool = False) -> None:
+        """The stream is in this epoch from here on; `anew`: what was received is not of it, whatever we took it for."""
+        if not epoch:
+            return
+        if anew or (self._epoch and epoch != self._epoch):
+            if self._any_tick:
+                self._log("WARNING", "the feed began anew; what was between is not known")
+            self._last, self._feed_ended = 0, False
+        self._epoch = epoch
+
+    def _apply_control(self, kind: str, message: market_pb2.StreamTicksResponse, asked: str) -> None:
+        if kind == "started":
+            self._enter(message.started.epoch)
+        elif kind == "new_epoch":
+            # After a market that knew no epoch yet this may name the one that was asked for: nothing is lost then.
+            epoch = message.new_epoch.epoch
+            self._enter(epoch, anew=epoch != self._epoch or not asked)
+        elif kind == "gap":
+            gap = message.gap
+            count = gap.last_sequence - gap.first_sequence + 1
+            text = f"{count} ticks of {gap.symbol} are lost: {gap.first_sequence} to {gap.last_sequence}"
+            self._log("WARNING", text)
+            if gap.symbol == self._symbol:
+                self._last = max(self._last, gap.last_sequence)
+        elif kind == "feed_state":
+            self._note_state(message.feed_state)
+
+    def _note_state(self, state: market_pb2.StreamTicksResponse.FeedState) -> None:
+        if state.connected == self._disconnected:
+            self._disconnected = not state.connected
+            if self._disconnected:
+                self._log("WARNING", "market data are lost: market hears nothing from the feed")
+            else:
+                self._log("INFO", "market data are back")
+        stale = self._symbol in state.stale_symbols
+        if stale != self._stale:
+            self._stale = stale
+            if stale:
+                self._log("WARNING", f"{self._symbol} is silent for longer than is usual in its session")
+            else:
+                self._log("INFO", f"{self._symbol} ticks again")
+
+    def _note_feed_ended(self) -> None:
+        if not self._feed_ended:
+            self._feed_ended = True
+            self._log("INFO", "the replay has ended; ticks go on when another feed begins")
 
 
 class OrderFeed:
@@ -87,12 +161,12 @@ class OrderFeed:
         pause_s = _FIRST_PAUSE_S
         while True:
             request = order_service_pb2.StreamOrdersRequest(account_id=self._account_id)
-            request.heartbeat_interval.seconds = _HEARTBEAT_S
+            request.heartbeat_interval.seconds = HEARTBEAT_S
             if self._sequence is not None:
                 request.resume_after_sequence = self._sequence
             try:
                 stream = self._connections.orders.StreamOrders(request, metadata=self._access.metadata)
-                async with aclosing(_until_silent(stream)) as updates:
+                async with aclosing(until_silent(messages(stream))) as updates:
                     async for message in updates:
                         pause_s = _FIRST_PAUSE_S
                         kind = message.WhichOneof("event")
@@ -109,10 +183,10 @@ class OrderFeed:
                 await asyncio.sleep(_FIRST_PAUSE_S)
             except (NotFound, Invalid, Denied):
                 raise
+            except StreamSilent:
+                self._log("WARNING", "the order stream was silent; it is opened again")
             except RedFireError as error:
                 pause_s = await _pause(error, pause_s, self._access)
-            except TimeoutError:
-                self._log("WARNING", "the order stream was silent; it is opened again")
 
     async def trades(self, seen: Container[str]) -> list[trading_pb2.Trade]:
         """The strategy's trades that are not in `seen`, oldest first."""
@@ -144,18 +218,6 @@ class OrderFeed:
                 raise
             except RedFireError as error:
                 pause_s = await _pause(error, pause_s, self._access)
-
-
-async def _until_silent(stream: Any) -> AsyncGenerator[Any, None]:
-    """The stream's messages; TimeoutError when not even a heartbeat comes."""
-    async with aclosing(messages(stream)) as iterator:
-        while True:
-            try:
-                async with asyncio.timeout(_SILENCE_S):
-                    message = await anext(iterator)
-            except StopAsyncIteration:
-                return
-            yield message
 
 
 async def _pause(error: RedFireError, pause_s: float, access: Access) -> float:

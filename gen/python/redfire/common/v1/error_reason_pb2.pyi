@@ -82,6 +82,10 @@ class ErrorReason(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     OUTCOME_UNKNOWN: _ClassVar[ErrorReason]
     EXTERNAL_ACTIVITY: _ClassVar[ErrorReason]
     TRADE_BUSTED: _ClassVar[ErrorReason]
+    MARKET_DATA_LOST: _ClassVar[ErrorReason]
+    MARKET_DATA_STALE: _ClassVar[ErrorReason]
+    MARKET_DATA_RECOVERED: _ClassVar[ErrorReason]
+    FEED_ENDED: _ClassVar[ErrorReason]
 ERROR_REASON_UNSPECIFIED: ErrorReason
 INVALID_FIELD: ErrorReason
 INVALID_PAGE_TOKEN: ErrorReason
@@ -158,3 +162,7 @@ MARGIN_CALL: ErrorReason
 OUTCOME_UNKNOWN: ErrorReason
 EXTERNAL_ACTIVITY: ErrorReason
 TRADE_BUSTED: ErrorReason
+MARKET_DATA_LOST: ErrorReason
+MARKET_DATA_STALE: ErrorReason
+MARKET_DATA_RECOVERED: ErrorReason
+FEED_ENDED: ErrorReason
