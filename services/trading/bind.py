@@ -85,7 +85,7 @@ def bind(context: ServiceContext) -> None:
         store.missed,
         lambda: (commit_log.trimmed_through, commit_log.published),
     )
-    quotes = Quotes(market, context.tasks, cache.last_prices, context.clock, engine.simulated)
+    quotes = Quotes(market, context.tasks, cache.last_prices, context.clock, engine.simulated, engine.recorded)
 
     def takes_orders(symbol: str, gateway: str) -> bool:
         # The simulated exchange is open round the clock, unless it keeps the exchanges' hours.

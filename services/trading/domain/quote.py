@@ -24,6 +24,7 @@ class Quote:
     gateway: str = ""  # empty where market does not state it
     # When it came, in seconds of the monotonic clock: a recording's ticks carry old times.
     received_s: float = 0.0
+    time_ns: int = 0  # the exchange's; 0 where market does not state it
 
 
 class LastPrices:
@@ -52,4 +53,4 @@ class QuoteRules(Protocol):
         """Return whether two gateways trade the same market."""
 
     def age_s(self, quote: Quote) -> float:
-        """Seconds since the last tick came."""
+        """Seconds since the last tick came, or since the exchange sent it."""

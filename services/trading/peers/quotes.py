@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Callable, Mapping
+from contextlib import aclosing
 from decimal import Decimal
 
 from redfire.market.v1 import market_pb2
@@ -10,6 +11,7 @@ from redfire.market.v1.market_pb2_grpc import MarketServiceStub
 
 from services.kernel.clock import Clock
 from services.kernel.errors import NotFound, RedFireError
+from services.kernel.rpc.silence import HEARTBEAT_S, until_silent
 from services.kernel.tasks import Tasks
 from services.trading.domain.quote import PRICELESS, LastPrices, Quote
 
@@ -20,7 +22,11 @@ CONFIRMED_AFTER_S = 1.0
 
 
 class Quotes:
-    """Follows the ticks of watched symbols, the latest of each; listeners get each new last price."""
+    """Follows the ticks of watched symbols, the latest of each; listeners get each new last price.
+
+    A stream that breaks, ends or falls silent is opened anew rather than resumed: it begins with the latest ticks, and
+    what was between, in this epoch or another, is not needed.
+    """
 
     def __init__(
         self,
@@ -29,13 +35,15 @@ class Quotes:
         last_prices: LastPrices,
         clock: Clock,
         simulated: Mapping[str, bool],
+        recorded: Mapping[str, bool],
     ) -> None:
-        """`simulated`: for each gateway that the engine reported, whether its money is simulated."""
+        """For each gateway that the engine reported, whether its money is simulated, and its market a recording."""
         self._market = market
         self._tasks = tasks
         self._last_prices = last_prices
         self._clock = clock
         self._simulated = simulated
+        self._recorded = recorded
         self._quotes: dict[str, Quote] = {}
         self._raw: dict[str, tuple[float, float, float, str]] = {}
         self._sequences: dict[str, int] = {}
@@ -69,8 +77,15 @@ class Quotes:
         return not quote.gateway or self.same_market(quote.gateway, gateway)
 
     def age_s(self, quote: Quote) -> float:
-        """Seconds since the last tick came."""
-        return self._clock.monotonic() - quote.received_s
+        """Seconds since the last tick came, or since the exchange sent it, where its time is not a recording's.
+
+        What is read first after a start may be old: the last tick that market has.
+        """
+        age_s = self._clock.monotonic() - quote.received_s
+        if quote.time_ns and self._recorded.get(quote.gateway) is False:
+            # An exchange's clock that is ahead of ours makes no price younger.
+            return max(age_s, (self._clock.now_ns() - quote.time_ns) / 1e9)
+        return age_s
 
     async def fetch(self, symbol: str, gateway: str) -> Quote | None:
         """Like `find`, but requests the quote when none came yet. None when market has none or does not answer."""
@@ -110,12 +125,14 @@ class Quotes:
 
     def _open(self, symbols: set[str]) -> "asyncio.Task[None]":
         request = market_pb2.StreamTicksRequest(symbols=sorted(symbols), mode=market_pb2.DELIVERY_MODE_CONFLATED)
+        request.heartbeat_interval.seconds = HEARTBEAT_S
 
         async def stream() -> None:
             try:
-                async for message in self._market.StreamTicks(request):
-                    for tick in message.ticks:
-                        self._apply_tick(tick)
+                async with aclosing(until_silent(self._market.StreamTicks(request))) as messages:
+                    async for message in messages:
+                        for tick in message.ticks:
+                            self._apply_tick(tick)
             except RedFireError as error:
                 log.warning("ticks: unavailable: %s", error.message)
 
@@ -151,7 +168,7 @@ class Quotes:
     def _touch(self, quote: Quote, tick: market_pb2.Tick) -> None:
         quote.bid = tick.bid_prices[0] if tick.bid_prices else 0.0
         quote.ask = tick.ask_prices[0] if tick.ask_prices else 0.0
-        quote.received_s = self._clock.monotonic()
+        quote.received_s, quote.time_ns = self._clock.monotonic(), tick.time_ns
         self._sequences[tick.symbol] = tick.sequence
 
 
