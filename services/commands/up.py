@@ -39,7 +39,7 @@ class UpOptions:
 @click.option("--port", type=click.IntRange(0, 65535), default=8080, show_default=True, help="The edge; 0: a free one.")
 @data_dir_option
 @click.option("--config", type=click.Path(path_type=Path), help="A YAML file of settings.")
-@click.option("--feed", metavar="FEED", help="sim | sim:SEED | replay:FILE[@SPEED|@max][?start=subscribe]")
+@click.option("--feed", metavar="FEED", help="sim | sim:SEED | replay:FILE[@SPEED|@max][?start=now|subscribe]")
 @click.option("--instruments", type=click.Path(path_type=Path), help="A YAML file of more instruments.")
 @click.option("--strategies", type=click.Path(path_type=Path), help="A folder of your own strategies.")
 @click.option("--rate-limits", type=click.Choice(["on", "off"]), default="on", show_default=True, help="Limit callers.")

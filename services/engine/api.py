@@ -8,9 +8,9 @@ from redfire.engine.v1 import engine_pb2 as pb
 from redfire.engine.v1 import engine_pb2_grpc as rpc
 
 from services.engine import convert
-from services.engine.event_stream import EventStream
 from services.engine.service import EngineService
-from services.engine.tick_stream import ControlMessage, TickStream
+from services.engine.streams.event_stream import EventStream
+from services.engine.streams.tick_stream import FeedEnded, Started, TickStream
 from services.kernel.clock import Clock
 from services.kernel.decimals import from_text
 from services.kernel.paging import Page
@@ -89,18 +89,13 @@ class EngineApi(rpc.EngineServiceServicer):
         self, request: pb.StreamTicksRequest, call: Call
     ) -> AsyncGenerator[pb.StreamTicksResponse | bytes, None]:
         """Ticks as they come, encoded already."""
-        nature = self._ticks.nature
-        yield pb.StreamTicksResponse(
-            started=pb.StreamTicksResponse.Started(
-                paced=nature.paced, realtime=nature.realtime, on_demand=nature.on_demand
-            )
-        )
-        async with aclosing(self._ticks.read()) as stream:
+        ticks = self._ticks
+        async with aclosing(ticks.read(request.epoch, request.position, records=request.records)) as stream:
             async for item in stream:
-                if item is ControlMessage.HEARTBEAT:
-                    yield pb.StreamTicksResponse(heartbeat={"time": convert.timestamp_to_pb(self._clock.now())})
-                elif item is ControlMessage.FEED_ENDED:
-                    yield pb.StreamTicksResponse(feed_ended={"position": self._ticks.count})
+                if isinstance(item, Started):
+                    yield convert.started_to_pb(item, ticks.nature)
+                elif isinstance(item, FeedEnded):
+                    yield pb.StreamTicksResponse(feed_ended={"position": item.position})
                 else:
                     yield item
 

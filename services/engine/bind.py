@@ -2,7 +2,7 @@
 
 import asyncio
 
-from services.engine.feeds.feed import SimFeedSpec, parse_feed
+from services.engine.feeds.feed import ReplayStart, SimFeedSpec, parse_feed
 from services.engine.models import Base
 from services.engine.repository import EngineRepository
 from services.engine.settings import EngineSettings
@@ -22,17 +22,20 @@ def bind(context: ServiceContext) -> None:
     vnpy_home.prepare(context.data_dir / "engine")
     from services.engine import convert
     from services.engine.api import EngineApi
-    from services.engine.event_stream import EventStream
     from services.engine.lifecycle import EngineLifecycle
     from services.engine.service import EngineService
     from services.engine.sim.simulation import SIM, Simulation
+    from services.engine.streams.event_stream import EventStream
+    from services.engine.streams.heartbeats import HEARTBEAT_S, Heartbeats
+    from services.engine.streams.tick_stream import FeedNature, TickStream
     from services.engine.symbol_owners import SymbolOwners, check_settings
-    from services.engine.tick_stream import FeedNature, TickStream
     from services.engine.vnpy.contracts import Contracts
     from services.engine.vnpy.engine import VnpyEngine
+    from services.engine.vnpy.exchange_clocks import ExchangeClocks
     from services.engine.vnpy.gateway_events import GatewayEvents
     from services.engine.vnpy.gateways import Gateways
     from services.engine.vnpy.venues import VnpyVenues
+    from services.engine.watermarks import Watermarks
 
     check_settings(settings, catalogue)
     live, clock = context.live(EngineSettings), context.clock
@@ -42,15 +45,15 @@ def bind(context: ServiceContext) -> None:
     events = EventStream(new_id(), settings.event_history, settings.heartbeat_s)
     simulated = isinstance(feed, SimFeedSpec)
     ticks = TickStream(
+        new_id(),
         FeedNature(
             paced=not isinstance(feed, SimFeedSpec) and feed.speed is None,
             realtime=simulated,
-            on_demand=not isinstance(feed, SimFeedSpec) and feed.on_subscribe,
+            on_demand=not isinstance(feed, SimFeedSpec) and feed.start is ReplayStart.SUBSCRIBE,
         ),
         convert.tick_frame,
         vnpy.backlog,
-        limit=settings.stream_buffer_ticks,
-        heartbeat_s=settings.heartbeat_s,
+        ring_bytes=settings.tick_ring_mb << 20,
     )
     gateways = Gateways(vnpy, clock, settings.connect_timeout_s, settings.settle_s, events.publish)
     venues = VnpyVenues(vnpy, settings, database, clock, Calendar.load(), gateways, events.publish)
@@ -74,8 +77,19 @@ def bind(context: ServiceContext) -> None:
         settings=None,
         recorded=not simulated,
     )
-    owners = SymbolOwners(contracts, catalogue, gateways, venues, simulation, ticks)
-    incoming = GatewayEvents(gateways, contracts, events, ticks, venues.by_name, clock, owners.on_contract)
+    owners = SymbolOwners(contracts, catalogue, gateways, venues, simulation)
+    exchange_clocks = ExchangeClocks(clock, round(settings.tick_lateness_s * 1e9))
+    heartbeats = Heartbeats(
+        ticks,
+        clock,
+        convert.heartbeat_message,
+        Watermarks(gateways, simulation, exchange_clocks).read,
+        vnpy.after_all,
+        min(settings.heartbeat_s, HEARTBEAT_S),
+    )
+    incoming = GatewayEvents(
+        gateways, contracts, events, ticks, heartbeats, exchange_clocks, venues.by_name, clock, owners.on_contract
+    )
     vnpy.on_ticks(incoming.on_ticks)
     vnpy.on_event(incoming.on_event)
     service = EngineService(gateways, contracts, events, owners.subscribe, context.tracing)
@@ -89,6 +103,7 @@ def bind(context: ServiceContext) -> None:
         owners,
         incoming,
         ticks,
+        heartbeats,
         events,
         context.tasks,
         context.run_blocking,

@@ -1,7 +1,7 @@
 """Between the contract's messages and the engine's objects."""
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from decimal import Decimal
 from enum import StrEnum
@@ -13,8 +13,10 @@ from redfire.common.v1 import common_pb2 as common
 from redfire.engine.v1 import engine_pb2 as pb
 from redfire.market.v1 import market_pb2 as market
 
-from services.engine.event_stream import Numbered, Started
 from services.engine.metrics import unreadable
+from services.engine.streams.event_stream import Numbered, Started
+from services.engine.streams.tick_stream import FeedNature
+from services.engine.streams.tick_stream import Started as TicksStarted
 from services.engine.updates import (
     AccountUpdate,
     Gateway,
@@ -260,6 +262,27 @@ def _readable_event_to_pb(event: Started | Numbered, now: datetime) -> pb.Stream
             return pb.StreamEventsResponse(sequence=event.sequence, trading_day=update)
         case Gateway() as gateway:
             return pb.StreamEventsResponse(sequence=event.sequence, gateway=gateway_to_pb(gateway))
+
+
+def started_to_pb(started: TicksStarted, nature: FeedNature) -> pb.StreamTicksResponse:
+    """The first message of StreamTicks."""
+    return pb.StreamTicksResponse(
+        started=pb.StreamTicksResponse.Started(
+            paced=nature.paced,
+            realtime=nature.realtime,
+            on_demand=nature.on_demand,
+            epoch=started.epoch,
+            position=started.position,
+            first_sequence=started.first_sequence,
+            sequences=started.sequences,
+        )
+    )
+
+
+def heartbeat_message(time: datetime, watermarks_ns: Mapping[str, int]) -> bytes:
+    """A heartbeat of StreamTicks, encoded: all readers get the same."""
+    heartbeat = pb.StreamTicksResponse.Heartbeat(time=timestamp_to_pb(time), watermarks_ns=watermarks_ns)
+    return pb.StreamTicksResponse(heartbeat=heartbeat).SerializeToString()
 
 
 def tick_frame(tick: Any, sequence: int) -> bytes:

@@ -4,12 +4,13 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from services.engine.event_stream import EventStream
 from services.engine.repository import EngineRepository
 from services.engine.settings import EngineSettings
 from services.engine.sim.simulation import SIM, Simulation
+from services.engine.streams.event_stream import EventStream
+from services.engine.streams.heartbeats import Heartbeats
+from services.engine.streams.tick_stream import TickStream
 from services.engine.symbol_owners import SymbolOwners
-from services.engine.tick_stream import TickStream
 from services.engine.vnpy.engine import VnpyEngine
 from services.engine.vnpy.gateway_events import GatewayEvents
 from services.engine.vnpy.gateways import Gateways
@@ -36,6 +37,7 @@ class EngineLifecycle:
         owners: SymbolOwners,
         incoming: GatewayEvents,
         ticks: TickStream,
+        heartbeats: Heartbeats,
         events: EventStream,
         tasks: Tasks,
         run_blocking: Callable[..., Awaitable[Any]],
@@ -49,6 +51,7 @@ class EngineLifecycle:
         self._owners = owners
         self._incoming = incoming
         self._ticks = ticks
+        self._heartbeats = heartbeats
         self._events = events
         self._tasks = tasks
         self._run_blocking = run_blocking
@@ -68,6 +71,7 @@ class EngineLifecycle:
     async def run(self) -> None:
         """Do the periodic work until cancelled."""
         async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._heartbeats.run())
             tasks.create_task(self._simulation.run())
             tasks.create_task(self._venues.run())
             tasks.create_task(self._watch_trading_day())

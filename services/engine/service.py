@@ -4,7 +4,7 @@ from decimal import Decimal
 
 from redfire.reasons import Reason
 
-from services.engine.event_stream import EventStream
+from services.engine.streams.event_stream import EventStream
 from services.engine.updates import Gateway, OrderRequest, OrderType, VenueState
 from services.engine.venue import Subscriber, Venue
 from services.engine.vnpy.contracts import Contracts

@@ -28,7 +28,10 @@ class EngineSettings(Section):
     section: ClassVar[str] = "engine"
 
     feed: str = Field(
-        default="sim", description="SIM's market: `sim`, `sim:SEED` or `replay:FILE[@SPEED|@max][?start=subscribe]`."
+        default="sim",
+        description="SIM's market: `sim`, `sim:SEED` or `replay:FILE[@SPEED|@max][?start=now|subscribe]`. A replay "
+        "begins when a market records it; with `start=now` at once; with `start=subscribe` when, besides, a symbol of "
+        "it is asked for.",
     )
     instruments_file: str = Field(default="", description="A YAML file that extends or overrides the catalogue.")
     gateways: dict[str, GatewaySettings] = Field(
@@ -63,8 +66,18 @@ class EngineSettings(Section):
         le=1,
         description="The part of orders that SIM refuses at random; may change while running.",
     )
-    stream_buffer_ticks: int = Field(
-        default=65_536, ge=16, description="Ticks that wait for a reader of the tick stream before it is too slow."
+    tick_ring_mb: int = Field(
+        default=64,
+        ge=16,
+        le=16_384,
+        description="Memory for the last ticks of all symbols: a reader that was away or slow for no longer loses "
+        "none. Five-level ticks take 0.4 kB each.",
+    )
+    tick_lateness_s: float = Field(
+        default=2.0,
+        ge=0,
+        description="Time that ticks of real gateways and of recordings may come after others of a later exchange "
+        "time: the watermarks, by which bars are closed, stay so far behind.",
     )
     event_history: int = Field(
         default=20_000, ge=16, description="Order events kept in memory, to resume broken streams from."

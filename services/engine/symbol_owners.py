@@ -5,7 +5,6 @@ from typing import Any
 
 from services.engine.settings import EngineSettings
 from services.engine.sim.simulation import SIM, Simulation
-from services.engine.tick_stream import TickStream
 from services.engine.vnpy.contracts import Contracts
 from services.engine.vnpy.gateways import Gateways
 from services.engine.vnpy.mapping import split_symbol
@@ -30,14 +29,12 @@ class SymbolOwners:
         gateways: Gateways,
         venues: VnpyVenues,
         simulation: Simulation,
-        ticks: TickStream,
     ) -> None:
         self._contracts = contracts
         self._catalogue = catalogue
         self._gateways = gateways
         self._venues = venues.by_name
         self._simulation = simulation
-        self._ticks = ticks
         self._subscribed: set[str] = set()
         self._rivals: set[tuple[str, str]] = set()
 
@@ -89,7 +86,6 @@ class SymbolOwners:
                 self._simulation.store.put_state(SEEN_KEY + name, venue.seen_ns)
 
     def _move(self, symbol: str, gateway_name: str) -> None:
-        self._ticks.move(symbol)
         if self._catalogue.find(symbol) is None or gateway_name == SIM:
             return
         self._simulation.store.put_state(PRIMARY_KEY + symbol, gateway_name)

@@ -82,7 +82,7 @@ class Upstream:
 
     async def _follow(self) -> None:
         hub = self._hub
-        async for batch in self._stream(engine_pb2.StreamTicksRequest()):
+        async for batch in self._stream(engine_pb2.StreamTicksRequest(records=True)):
             message = parse_batch(batch)
             if message.ticks:
                 hub.feed_ended = False

@@ -36,7 +36,7 @@ class Harness:
             self.events.append(message)
 
     async def follow_ticks(self) -> None:
-        async for message in self.engine.StreamTicks(pb.StreamTicksRequest(), timeout=None):
+        async for message in self.engine.StreamTicks(pb.StreamTicksRequest(records=True), timeout=None):
             self.ticks.extend(message.ticks)
             if message.WhichOneof("event"):
                 self.control_messages.append(message)

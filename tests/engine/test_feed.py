@@ -2,7 +2,7 @@ import gzip
 
 import pytest
 
-from services.engine.feeds.feed import FeedError, ReplayFeedSpec, SimFeedSpec, parse_feed
+from services.engine.feeds.feed import FeedError, ReplayFeedSpec, ReplayStart, SimFeedSpec, parse_feed
 from services.kernel.errors import StartError
 from tests.engine.recordings import HEADER, row, write
 
@@ -13,21 +13,23 @@ def test_the_simulated_feed(text, seed):
 
 
 @pytest.mark.parametrize(
-    ("tail", "speed", "on_subscribe"),
+    ("tail", "speed", "start"),
     [
-        ("", 1.0, False),
-        ("@200", 200.0, False),
-        ("@0.5", 0.5, False),
-        ("@max", None, False),
-        ("?start=subscribe", 1.0, True),
-        ("@200?start=subscribe", 200.0, True),
-        ("@max?start=subscribe", None, True),
+        ("", 1.0, ReplayStart.RECORDER),
+        ("@200", 200.0, ReplayStart.RECORDER),
+        ("@0.5", 0.5, ReplayStart.RECORDER),
+        ("@max", None, ReplayStart.RECORDER),
+        ("?start=subscribe", 1.0, ReplayStart.SUBSCRIBE),
+        ("@200?start=subscribe", 200.0, ReplayStart.SUBSCRIBE),
+        ("@max?start=now", None, ReplayStart.NOW),
+        ("?start=now", 1.0, ReplayStart.NOW),
+        ("@20?start=recorder", 20.0, ReplayStart.RECORDER),
     ],
 )
 @pytest.mark.parametrize("gzipped", [False, True])
-def test_a_replay(tmp_path, tail, speed, on_subscribe, gzipped):
+def test_a_replay(tmp_path, tail, speed, start, gzipped):
     file = write(tmp_path / "ticks@home.csv", [row(0)], gzipped=gzipped)
-    assert parse_feed(f"replay:{file}{tail}") == ReplayFeedSpec(file, speed, on_subscribe)
+    assert parse_feed(f"replay:{file}{tail}") == ReplayFeedSpec(file, speed, start)
 
 
 @pytest.mark.parametrize(
@@ -40,7 +42,7 @@ def test_nonsense_and_missing_files_are_one_clear_line(text):
     assert "\n" not in str(caught.value) and str(caught.value)
 
 
-@pytest.mark.parametrize("tail", ["@fast", "@0", "@-1", "@nan", "@", "?start=now", "?x"])
+@pytest.mark.parametrize("tail", ["@fast", "@0", "@-1", "@nan", "@", "?start=later", "?x", "?start", "?stop=now"])
 def test_bad_options_are_refused(tmp_path, tail):
     file = write(tmp_path / "t.csv", [row(0)])
     with pytest.raises(FeedError):

@@ -3,7 +3,7 @@ import gzip
 
 import pytest
 
-from services.engine.feeds.feed import ReplayFeedSpec
+from services.engine.feeds.feed import ReplayFeedSpec, ReplayStart
 from services.engine.feeds.replay import MALFORMED, OUT_OF_ORDER, ReplayFeed
 from services.kernel.clock import Clock
 from services.quant.catalogue import Catalogue
@@ -16,10 +16,29 @@ async def no_wait() -> None:
     """Return at once: there is always capacity."""
 
 
-async def replayed(file, *, speed=None, report=None, clock=None):
-    feed = ReplayFeed(ReplayFeedSpec(file, speed), Catalogue.load(), clock or Clock(), report)
-    quotes = []
-    await feed.run(quotes.append, no_wait)
+class Taken(list):
+    """Quotes that were delivered; those of `foreign` symbols are not SIM's."""
+
+    def __init__(self, *foreign):
+        super().__init__()
+        self.foreign = foreign
+
+    def take(self, quote):
+        if quote.symbol in self.foreign:
+            return False
+        self.append(quote)
+        return True
+
+
+def replay(file, speed=None, *, start=ReplayStart.RECORDER, report=None, clock=None, recorder=no_wait, lateness_ns=0):
+    spec = ReplayFeedSpec(file, speed, start)
+    return ReplayFeed(spec, Catalogue.load(), clock or Clock(), recorder, lateness_ns, report)
+
+
+async def replayed(file, *, speed=None, report=None, clock=None, foreign=()):
+    feed = replay(file, speed, report=report, clock=clock)
+    quotes = Taken(*foreign)
+    await feed.run(quotes.take, no_wait)
     return quotes, feed.report
 
 
@@ -85,9 +104,9 @@ async def test_gaps_are_divided_by_the_speed_and_long_ones_shortened(tmp_path):
 
 async def test_it_waits_for_the_first_subscription_of_one_of_its_symbols(tmp_path):
     file = write(tmp_path / "t.csv", [row(0), row(1, symbol="IF2102")])
-    feed = ReplayFeed(ReplayFeedSpec(file, None, on_subscribe=True), Catalogue.load(), Clock())
-    quotes = []
-    running = asyncio.create_task(feed.run(quotes.append, no_wait))
+    feed = replay(file, start=ReplayStart.SUBSCRIBE)
+    quotes = Taken()
+    running = asyncio.create_task(feed.run(quotes.take, no_wait))
     feed.subscribe("rb2701.SHFE")
     await asyncio.sleep(0)
     assert not quotes
@@ -98,14 +117,14 @@ async def test_it_waits_for_the_first_subscription_of_one_of_its_symbols(tmp_pat
 
 async def test_a_paced_feed_stops_while_there_is_no_room(tmp_path):
     file = write(tmp_path / "t.csv", [row(i / 2) for i in range(1000)])
-    feed = ReplayFeed(ReplayFeedSpec(file, None), Catalogue.load(), Clock())
-    quotes = []
+    feed = replay(file)
+    quotes = Taken()
     capacity = asyncio.Event()
 
     async def wait_for_capacity() -> None:
         await capacity.wait()
 
-    running = asyncio.create_task(feed.run(quotes.append, wait_for_capacity))
+    running = asyncio.create_task(feed.run(quotes.take, wait_for_capacity))
     for _ in range(20):
         await asyncio.sleep(0)
     held = len(quotes)

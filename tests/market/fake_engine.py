@@ -1,4 +1,4 @@
-"""A small engine: a real servicer of EngineService that sends what a test gives it."""
+"""A small engine: a real servicer of EngineService that numbers, keeps and resumes what a test gives it to send."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -13,21 +13,65 @@ from services.kernel.rpc.call import Call
 from tests.harness import complete
 from tests.market.ticks import SYMBOL
 
-Item = pb.StreamTicksResponse | bytes | None
+Item = pb.StreamTicksResponse | None
 
 
 @complete
 class FakeEngine(rpc.EngineServiceServicer):
-    def __init__(self, *, paced: bool = False, realtime: bool = False, on_demand: bool = False) -> None:
+    """One run of a feed after another. All ticks of a run are kept until `forget`."""
+
+    def __init__(
+        self,
+        *,
+        paced: bool = False,
+        realtime: bool = False,
+        on_demand: bool = False,
+        epoch: str = "e1",
+        first_sequence: int = 1,
+    ) -> None:
         self.started = pb.StreamTicksResponse.Started(paced=paced, realtime=realtime, on_demand=on_demand)
         self.symbols = [SYMBOL, "IH2101.CFFEX", "rb2105.SHFE"]
         self.subscribed: set[str] = set()
+        self.requests: list[pb.StreamTicksRequest] = []
         self.queues: list[asyncio.Queue[Item]] = []
         self.taken = 0
+        self._begin(epoch, first_sequence)
+
+    @property
+    def position(self) -> int:
+        """Number of ticks sent in this epoch, lost ones too."""
+        return self._oldest + len(self._kept)
 
     def send(self, *ticks: market_pb2.Tick) -> None:
         """Send ticks as one batch."""
+        self._kept += ticks
         self.send_message(pb.StreamTicksResponse(ticks=ticks))
+
+    def lose(self, *ticks: market_pb2.Tick) -> None:
+        """Publish ticks while nobody listens, and keep neither these nor any from before."""
+        assert not self.queues
+        self._kept += ticks
+        self.forget()
+
+    def forget(self) -> None:
+        """Keep none of the ticks of now: who was not there has missed them."""
+        self._sequences.update((tick.symbol, tick.sequence) for tick in self._kept)
+        self._oldest += len(self._kept)
+        self._kept = []
+
+    def heartbeat(self, **watermarks_ns: int) -> None:
+        """Send a heartbeat with watermarks by gateway."""
+        self.send_message(pb.StreamTicksResponse(heartbeat={"watermarks_ns": watermarks_ns}))
+
+    def end_feed(self) -> None:
+        """End the replay, for those who come later, too."""
+        self._ended = pb.StreamTicksResponse(feed_ended={"position": self.position})
+        self.send_message(self._ended)
+
+    def restart(self, epoch: str = "e2", first_sequence: int = 1) -> None:
+        """Break the streams and begin another run of the feed."""
+        self._begin(epoch, first_sequence)
+        self.send_message(None)
 
     def send_message(self, item: Item) -> None:
         """Send a message; None breaks the streams."""
@@ -48,7 +92,8 @@ class FakeEngine(rpc.EngineServiceServicer):
         return pb.ListContractsResponse(instruments=instruments)
 
     async def ListGateways(self, request: pb.ListGatewaysRequest, call: Call) -> pb.ListGatewaysResponse:
-        gateways = [pb.Gateway(gateway_name="SIM", simulated=True), pb.Gateway(gateway_name="CTP")]
+        recorded = not self.started.realtime
+        gateways = [pb.Gateway(gateway_name="SIM", simulated=True, recorded=recorded), pb.Gateway(gateway_name="CTP")]
         return pb.ListGatewaysResponse(gateways=gateways)
 
     async def Subscribe(self, request: pb.SubscribeRequest, call: Call) -> pb.SubscribeResponse:
@@ -57,9 +102,13 @@ class FakeEngine(rpc.EngineServiceServicer):
 
     async def StreamTicks(self, request: pb.StreamTicksRequest, call: Call) -> AsyncIterator[Any]:
         queue: asyncio.Queue[Item] = asyncio.Queue()
+        self.requests.append(request)
+        started, backlog = self._place(request)
+        for item in backlog:
+            queue.put_nowait(item)
         self.queues.append(queue)
         try:
-            yield pb.StreamTicksResponse(started=self.started)
+            yield pb.StreamTicksResponse(started=started)
             while True:
                 item = await queue.get()
                 if item is None:
@@ -68,3 +117,22 @@ class FakeEngine(rpc.EngineServiceServicer):
                 yield item
         finally:
             self.queues.remove(queue)
+
+    def _begin(self, epoch: str, first_sequence: int) -> None:
+        self.epoch = epoch
+        self.first_sequence = first_sequence
+        self._oldest = 0
+        self._kept: list[market_pb2.Tick] = []
+        self._sequences: dict[str, int] = {}
+        self._ended: pb.StreamTicksResponse | None = None
+
+    def _place(self, request: pb.StreamTicksRequest) -> tuple[pb.StreamTicksResponse.Started, list[Item]]:
+        started = pb.StreamTicksResponse.Started(epoch=self.epoch, first_sequence=self.first_sequence)
+        started.MergeFrom(self.started)
+        exact = request.epoch == self.epoch and self._oldest <= request.position <= self.position
+        started.position = request.position if exact else self._oldest
+        if not exact:
+            started.sequences.update(self._sequences)
+        missed = self._kept[started.position - self._oldest :]
+        backlog: list[Item] = [pb.StreamTicksResponse(ticks=missed)] if missed else []
+        return started, backlog if self._ended is None else [*backlog, self._ended]

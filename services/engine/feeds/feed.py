@@ -4,13 +4,14 @@ import gzip
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
 from typing import Protocol, TextIO, cast
 
 from services.engine.feeds.quote import Quote
 from services.kernel.errors import StartError
 
-FORMS = "sim | sim:SEED | replay:FILE[@SPEED|@max][?start=subscribe]"
+FORMS = "sim | sim:SEED | replay:FILE[@SPEED|@max][?start=now|subscribe]"
 REQUIRED_COLUMNS = ("datetime", "symbol", "exchange", "last_price")
 
 
@@ -25,13 +26,24 @@ class SimFeedSpec:
     seed: int = 1
 
 
+class ReplayStart(StrEnum):
+    """The moment when a replay begins."""
+
+    RECORDER = "recorder"
+    """A reader of the ticks records them: the default."""
+    SUBSCRIBE = "subscribe"
+    """One of its symbols is subscribed, and a reader of the ticks records them."""
+    NOW = "now"
+    """At once: readers that come later than the ring of the tick stream reaches back miss its first ticks."""
+
+
 @dataclass(frozen=True, slots=True)
 class ReplayFeedSpec:
     """A recorded market. `speed` None is as fast as the readers take it."""
 
     file: Path
     speed: float | None = 1.0
-    on_subscribe: bool = False
+    start: ReplayStart = ReplayStart.RECORDER
 
 
 FeedSpec = SimFeedSpec | ReplayFeedSpec
@@ -49,11 +61,17 @@ class Feed(Protocol):
         """True when its quotes carry the present time."""
 
     @property
-    def on_demand(self) -> bool:
-        """True when it begins only when one of its symbols is subscribed."""
+    def needs_recorder(self) -> bool:
+        """True when it begins, and if paced goes on, only while a reader of the ticks records them."""
 
-    async def run(self, deliver: Callable[[Quote], None], wait_for_capacity: Callable[[], Awaitable[None]]) -> None:
-        """Deliver quotes until the feed ends; `wait_for_capacity` returns when the readers can take more."""
+    async def run(self, deliver: Callable[[Quote], bool], wait_for_capacity: Callable[[], Awaitable[None]]) -> None:
+        """Deliver quotes until the feed ends; `wait_for_capacity` returns when the readers can take more.
+
+        `deliver` returns false for a quote that SIM does not trade, since its symbol is another gateway's.
+        """
+
+    def watermark_ns(self) -> int | None:
+        """The exchange time that no later quote is before, but for late ones; None while there is no saying."""
 
     def subscribe(self, symbol: str) -> None:
         """Note that a symbol is subscribed."""
@@ -88,19 +106,20 @@ def _seed(text: str, rest: str) -> int:
 
 
 def _replay(text: str, rest: str) -> ReplayFeedSpec:
-    on_subscribe = False
+    start = ReplayStart.RECORDER
     if "?" in rest:
-        rest, _, options = rest.rpartition("?")
-        if options != "start=subscribe":
-            raise FeedError(f"feed {text!r}: unknown option {options!r}, only start=subscribe is known")
-        on_subscribe = True
+        rest, _, option = rest.rpartition("?")
+        name, _, value = option.partition("=")
+        if name != "start" or value not in set(ReplayStart):
+            raise FeedError(f"feed {text!r}: unknown option {option!r}, start={'|'.join(ReplayStart)} is known")
+        start = ReplayStart(value)
     name, speed = rest, cast("float | None", 1.0)
     if "@" in rest and not Path(rest).exists():
         name, _, pace = rest.rpartition("@")
         speed = None if pace == "max" else _speed(text, pace)
     path = Path(name).expanduser().absolute()
     _check_file(path)
-    return ReplayFeedSpec(path, speed, on_subscribe)
+    return ReplayFeedSpec(path, speed, start)
 
 
 def _speed(text: str, pace: str) -> float:

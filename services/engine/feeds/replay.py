@@ -12,8 +12,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TextIO
 
-from services.engine.feeds.feed import ReplayFeedSpec, open_recording
+from services.engine.feeds.feed import ReplayFeedSpec, ReplayStart, open_recording
 from services.engine.feeds.quote import Quote
+from services.engine.feeds.watermark import ReplayWatermark
 from services.kernel.clock import Clock
 from services.quant.calendar import Calendar
 from services.quant.catalogue import Catalogue
@@ -36,6 +37,7 @@ _NUMBERS = (
 
 MALFORMED = "malformed"
 OUT_OF_ORDER = "out of order"
+OTHER_GATEWAY = "of another gateway's symbols"
 
 
 @dataclass(slots=True)
@@ -61,16 +63,16 @@ class ReplayReport:
             log.warning("replay: line %d is %s and left out: %s", line, kind, what)
 
     def end(self, source: Path) -> None:
-        """Log the sums, and the file with all problems."""
+        """Log the sums, and the file with all rows that are no ticks."""
         if self._out is not None:
             self._out.close()
             self._out = None
         bad = sum(self.counts.values())
-        text = f"replay of {source.name}: {self.rows} rows, {self.delivered} delivered"
-        for kind, count in sorted(self.counts.items()):
-            text += f", {count} {kind}"
-        if bad and self.file is not None:
-            text += f"; all of them in {self.file}"
+        text = f"replay of {source.name}: {self.rows} rows, {self.delivered} delivered, {bad} left out"
+        if bad:
+            text += f" ({', '.join(f'{count} {kind}' for kind, count in sorted(self.counts.items()))})"
+        if set(self.counts) - {OTHER_GATEWAY} and self.file is not None:
+            text += f"; the lines are in {self.file}"
         log.log(logging.WARNING if bad else logging.INFO, "%s", text)
 
 
@@ -84,17 +86,28 @@ class ReplayFeed:
     realtime = False
 
     def __init__(
-        self, spec: ReplayFeedSpec, catalogue: Catalogue, clock: Clock, report_file: Path | None = None
+        self,
+        spec: ReplayFeedSpec,
+        catalogue: Catalogue,
+        clock: Clock,
+        wait_for_recorder: Callable[[], Awaitable[None]],
+        lateness_ns: int = 0,
+        report_file: Path | None = None,
     ) -> None:
+        """`wait_for_recorder` returns when a reader of the ticks records them."""
         self._spec = spec
         self._catalogue = catalogue
         self._clock = clock
         self._started = asyncio.Event()
         self.paced = spec.speed is None
-        self.on_demand = spec.on_subscribe
+        self.needs_recorder = spec.start is not ReplayStart.NOW
         self.report = ReplayReport(report_file)
         self._symbols = recorded_symbols(spec.file)
-        if not spec.on_subscribe:
+        self._wait_for_recorder = wait_for_recorder
+        self._lateness_ns = lateness_ns
+        self._watermark = ReplayWatermark(lateness_ns)
+        self._minute_listeners: list[Callable[[int], None]] = []
+        if spec.start is not ReplayStart.SUBSCRIBE:
             self._started.set()
 
     @property
@@ -107,9 +120,19 @@ class ReplayFeed:
         if symbol in self._symbols:
             self._started.set()
 
-    async def run(self, deliver: Callable[[Quote], None], wait_for_capacity: Callable[[], Awaitable[None]]) -> None:
+    def watermark_ns(self) -> int | None:
+        """The time of the rows that were delivered, less their lateness."""
+        return self._watermark.value_ns
+
+    def on_minute(self, listener: Callable[[int], None]) -> None:
+        """Register a listener of the watermark: called before the row with which it passes a full minute."""
+        self._minute_listeners.append(listener)
+
+    async def run(self, deliver: Callable[[Quote], bool], wait_for_capacity: Callable[[], Awaitable[None]]) -> None:
         """Deliver all rows, then return."""
         await self._started.wait()
+        if self.needs_recorder:
+            await self._wait_for_recorder()
         self.report = ReplayReport(self.report.file)
         last_ns = 0
         due = self._clock.monotonic()
@@ -132,8 +155,13 @@ class ReplayFeed:
                     await wait_for_capacity()
                     await asyncio.sleep(0)
                 last_ns = max(last_ns, quote.time_ns)
-                self.report.delivered += 1
-                deliver(quote)
+                if self._watermark.add(quote.time_ns):
+                    for listener in self._minute_listeners:
+                        listener(quote.time_ns - self._lateness_ns)
+                if deliver(quote):
+                    self.report.delivered += 1
+                else:
+                    self.report.counts[OTHER_GATEWAY] += 1
         finally:
             self.report.end(self._spec.file)
 

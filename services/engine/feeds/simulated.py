@@ -22,6 +22,7 @@ _JITTER = 2.5
 _JITTER_RETURN_S = 1.5
 _TRADE_PROBABILITY = 0.7
 _WIDE_SPREAD_PROBABILITY = 0.15
+_CLOCK_STEP_NS = 100_000_000
 
 
 @dataclass(slots=True)
@@ -144,7 +145,7 @@ class SimFeed:
 
     paced = False
     realtime = True
-    on_demand = False
+    needs_recorder = False
 
     def __init__(
         self,
@@ -172,11 +173,15 @@ class SimFeed:
     def subscribe(self, symbol: str) -> None:
         """All symbols tick anyway."""
 
+    def watermark_ns(self) -> int:
+        """The present time, but for the clock's smallest steps back."""
+        return self._clock.now_ns() - _CLOCK_STEP_NS
+
     def state(self) -> dict[str, dict[str, Any]]:
         """States to save, by symbol."""
         return {market.symbol: asdict(market.state) for market in self._markets}
 
-    async def run(self, deliver: Callable[[Quote], None], wait_for_capacity: Callable[[], Awaitable[None]]) -> None:
+    async def run(self, deliver: Callable[[Quote], bool], wait_for_capacity: Callable[[], Awaitable[None]]) -> None:
         """Tick until cancelled. All symbols tick once at first, so that there is a market at once; then in turn."""
         for market in self._markets:
             if self._is_open(market):

@@ -21,7 +21,7 @@ from services.engine.feeds.quote import Quote
 from services.engine.sim.exchange import SimExchange
 from services.engine.sim.order_ids import SimOrderIds
 from services.engine.updates import OrderUpdate, PositionUpdate, TradeUpdate, TradingDayUpdate, Update
-from services.engine.vnpy.engine import EVENT_FEED_ENDED, EVENT_TRADING_DAY
+from services.engine.vnpy.engine import EVENT_FEED_ENDED, EVENT_TRADING_DAY, EVENT_WATERMARK
 from services.engine.vnpy.mapping import order_to_vnpy, position_to_vnpy, request_from_vnpy, trade_to_vnpy
 from services.quant.catalogue import Instrument
 
@@ -164,6 +164,10 @@ class SimGateway(BaseGateway):
             self.on_position(position_to_vnpy(update))
         elif isinstance(update, TradingDayUpdate):
             self.on_event(EVENT_TRADING_DAY, update)
+
+    def pass_watermark(self, watermark_ns: int) -> None:
+        """No tick from now on is of an earlier time, but for late ones."""
+        self.on_event(EVENT_WATERMARK, {self.gateway_name: watermark_ns})
 
     def feed_ended(self) -> None:
         """The replay has come to its end."""

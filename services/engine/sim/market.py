@@ -29,15 +29,18 @@ class SimMarketRunner:
         exchange: SimExchange,
         gateway: SimGateway,
         store: SimStore,
-        wait_for_capacity: Callable[[bool], Awaitable[None]],
+        wait_for_readers: Callable[[bool], Awaitable[None]],
         serves: Callable[[str], bool] = lambda symbol: True,
     ) -> None:
-        """`serves(symbol)`: whether the symbol is traded here, and at no other gateway."""
+        """`wait_for_readers(needs_recorder)` returns when the ticks' readers can take more of a replay.
+
+        `serves(symbol)`: whether the symbol is traded here, and at no other gateway.
+        """
         self._feed = feed
         self._exchange = exchange
         self._gateway = gateway
         self._store = store
-        self._wait_for_readers = wait_for_capacity
+        self._wait_for_readers = wait_for_readers
         self._serves = serves
         self._connected = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
@@ -98,17 +101,22 @@ class SimMarketRunner:
             self._gateway.feed_ended()
             return
 
-    def _deliver(self, quote: Quote) -> None:
+    def watermark_ns(self) -> int | None:
+        """The exchange time that no later tick is before, but for late ones; None while there is no saying."""
+        return self._feed.watermark_ns()
+
+    def _deliver(self, quote: Quote) -> bool:
         if not self._serves(quote.symbol):
-            return
+            return False
         try:
             self._exchange.quote(quote)
         except Exception:
             log.exception("SIM cannot match by a quote of %s", quote.symbol)
         self._gateway.market(quote)
+        return True
 
     async def _wait_for_capacity(self) -> None:
         if not self._connected.is_set():
             await self._connected.wait()
         if not self._feed.realtime:
-            await self._wait_for_readers(self._feed.paced)
+            await self._wait_for_readers(self._feed.paced and self._feed.needs_recorder)

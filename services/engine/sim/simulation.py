@@ -23,7 +23,7 @@ from services.engine.sim.order import SimOrder, position_of_row
 from services.engine.sim.order_ids import KEPT, SimOrderIds
 from services.engine.sim.store import SimStore
 from services.engine.sim.venue import SimVenue
-from services.engine.tick_stream import TickStream
+from services.engine.streams.tick_stream import TickStream
 from services.engine.vnpy.engine import VnpyEngine
 from services.engine.vnpy.mapping import split_symbol
 from services.kernel.clock import Clock
@@ -63,7 +63,7 @@ class Simulation:
         hours = SimHours(clock, catalogue) if simulated and enforces_sessions else None
         self.store = SimStore(database)
         self._exchange = SimExchange(SIM, catalogue, self.store, clock, settings, hours, serves)
-        self._feed = _make_feed(feed, catalogue, clock, settings, hours, report_file)
+        self._feed = _make_feed(feed, catalogue, clock, settings, hours, ticks, report_file)
         self._order_ids = SimOrderIds()
         self.gateway: SimGateway = engine.add_gateway(
             partial(SimGateway, self._exchange, self._order_ids, lambda: list(catalogue)), SIM
@@ -71,6 +71,8 @@ class Simulation:
         self._market = SimMarketRunner(
             self._feed, self._exchange, self.gateway, self.store, ticks.wait_for_capacity, serves
         )
+        if isinstance(self._feed, ReplayFeed):
+            self._feed.on_minute(self.gateway.pass_watermark)
         self.store.on_committed(self.gateway.publish)
         self.gateway.on_connection(self._market.on_connection)
         self.gateway.on_subscribe(self._feed.subscribe)
@@ -93,6 +95,10 @@ class Simulation:
     def is_running(self) -> bool:
         """True when SIM can be traded with: it was restored."""
         return self._writer is not None
+
+    def watermark_ns(self) -> int | None:
+        """The exchange time that no later tick is before, but for late ones; None while there is no saying."""
+        return self._market.watermark_ns()
 
     async def restore(self, repository: EngineRepository, state: dict[str, Any]) -> None:
         """Go on where a run before this one stopped; `state` is SIM's by key."""
@@ -158,11 +164,13 @@ def _make_feed(
     clock: Clock,
     settings: Callable[[], EngineSettings],
     hours: SimHours | None,
+    ticks: TickStream,
     report_file: Path,
 ) -> Feed:
     if isinstance(spec, SimFeedSpec):
         return SimFeed(catalogue.listed(), spec.seed, clock, lambda: settings().sim_ticks_per_second, hours=hours)
-    feed = ReplayFeed(spec, catalogue, clock, report_file)
+    lateness_ns = round(settings().tick_lateness_s * 1e9)
+    feed = ReplayFeed(spec, catalogue, clock, ticks.wait_for_recorder, lateness_ns, report_file)
     for symbol in feed.symbols:
         catalogue.find(symbol)  # what is recorded is listed, too
     return feed

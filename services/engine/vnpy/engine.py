@@ -31,6 +31,7 @@ log = logging.getLogger(__name__)
 # Events of our own, which travel with the others so that they keep their place among them.
 EVENT_FEED_ENDED = "eRedFireFeedEnded"
 EVENT_TRADING_DAY = "eRedFireTradingDay"
+EVENT_WATERMARK = "eRedFireWatermark"
 _EVENT_CALL = "eRedFireCall"
 
 BRIDGED = (
@@ -43,6 +44,7 @@ BRIDGED = (
     EVENT_LOG,
     EVENT_FEED_ENDED,
     EVENT_TRADING_DAY,
+    EVENT_WATERMARK,
 )
 _CLOSE_S = 3.0
 _KEPT_FINISHED = 5_000

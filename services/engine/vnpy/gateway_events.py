@@ -6,12 +6,14 @@ from typing import Any
 
 from vnpy.trader.event import EVENT_ACCOUNT, EVENT_CONTRACT, EVENT_LOG, EVENT_ORDER, EVENT_POSITION, EVENT_TRADE
 
-from services.engine.event_stream import EventStream
 from services.engine.metrics import foreign_ticks, unreadable
-from services.engine.tick_stream import TickStream
+from services.engine.streams.event_stream import EventStream
+from services.engine.streams.heartbeats import Heartbeats
+from services.engine.streams.tick_stream import TickStream
 from services.engine.updates import PositionUpdate, TradingDayUpdate
 from services.engine.vnpy.contracts import Contracts
-from services.engine.vnpy.engine import EVENT_FEED_ENDED, EVENT_TRADING_DAY
+from services.engine.vnpy.engine import EVENT_FEED_ENDED, EVENT_TRADING_DAY, EVENT_WATERMARK
+from services.engine.vnpy.exchange_clocks import ExchangeClocks
 from services.engine.vnpy.gateways import Gateways
 from services.engine.vnpy.mapping import UPDATE, Unreadable, account_from_vnpy, position_from_vnpy, readable
 from services.engine.vnpy.venue import VnpyVenue
@@ -32,6 +34,8 @@ class GatewayEvents:
         contracts: Contracts,
         events: EventStream,
         ticks: TickStream,
+        heartbeats: Heartbeats,
+        exchange_clocks: ExchangeClocks,
         venues: Mapping[str, VnpyVenue],
         clock: Clock,
         on_contract: Callable[[Any, str], None],
@@ -40,6 +44,8 @@ class GatewayEvents:
         self._contracts = contracts
         self._events = events
         self._ticks = ticks
+        self._heartbeats = heartbeats
+        self._exchange_clocks = exchange_clocks
         self._venues = venues
         self._clock = clock
         self._on_contract = on_contract
@@ -50,8 +56,10 @@ class GatewayEvents:
 
     def on_ticks(self, ticks: list[Any]) -> None:
         """Ticks of all gateways, in order; those of a symbol's primary gateway go on."""
-        for name in {tick.gateway_name for tick in ticks}:
+        for name, tick in {tick.gateway_name: tick for tick in ticks}.items():
             self._gateways.mark_alive(name)
+            if name in self._venues:
+                self._exchange_clocks.observe(tick)
         if self._venues:
             primary = self._contracts.primary
             own = [tick for tick in ticks if primary(tick.vt_symbol) == tick.gateway_name]
@@ -70,6 +78,9 @@ class GatewayEvents:
             return
         if kind == EVENT_TRADING_DAY:
             self._events.publish(data)
+            return
+        if kind == EVENT_WATERMARK:
+            self._heartbeats.publish(data)
             return
         if kind == EVENT_FEED_ENDED:
             self._ticks.end_feed()
