@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 UV := VIRTUAL_ENV=$(VENV) $(BIN)/uv
 # On a terminal uv shows how far it is.
 INSTALL = $(UV) pip install $(shell test -t 2 || echo --quiet) --require-hashes --no-deps
-BACKTEST := services/quant/backtest/engine
+COMPILED := services/quant/backtest/engine services/quant/ticks
 CLIENTS := tests/edge/clients
 BUILT := $(VENV)/clients
 ARGS ?=
@@ -45,9 +45,9 @@ $(VENV)/.dev: $(VENV)/.run requirements-dev.lock
 	@$(INSTALL) -r requirements-dev.lock
 	@touch $@
 
-# The quick core of backtests; without a C compiler one line says so, and the pure Python one is used.
+# The quick core of backtests and the scanner of ticks; without a C compiler a line says so, and pure Python ones are used.
 core: $(VENV)/.run
-	@$(BIN)/python -m services.quant.backtest.engine.compile
+	@$(BIN)/python -m services.quant.compile
 
 run: setup ## Start the platform with a demo user and a strategy that trades; ARGS="--port 9090 …" goes to redfire up
 	@$(BIN)/redfire up --demo $(ARGS)
@@ -90,4 +90,4 @@ $(BUILT)/node/client.js: $(wildcard $(CLIENTS)/node/*)
 	@cp $(CLIENTS)/node/client.js $@
 
 clean: ## Remove what setup and tests made, but no data
-	rm -rf $(VENV) $(BACKTEST)/*.so $(BACKTEST)/_compiled.stamp .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(COMPILED:=/*.so) $(COMPILED:=/_compiled.stamp) .pytest_cache .mypy_cache .ruff_cache .hypothesis

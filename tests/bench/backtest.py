@@ -23,11 +23,11 @@ from statistics import median
 from typing import Any
 
 from services.quant.backtest.data.dataset import Dataset
-from services.quant.backtest.engine.compile import is_built
 from services.quant.backtest.engine.replay import Replay
 from services.quant.backtest.engine.variant import Variant, variant
 from services.quant.backtest.job import TICK, BacktestJob
 from services.quant.backtest.run import run_backtest
+from services.quant.compile import BACKTEST, is_built
 from tests.quant.backtest import generated
 from tests.quant.backtest.engine.vnpy_oracle import SHIPPED, same, shipped, vnpy_engine
 
@@ -89,7 +89,7 @@ def our_run(strategy: type, job: BacktestJob, rows: Dataset | Replay, build: Var
 def compared(name: str, kind: str, job: BacktestJob, data: Dataset, replay: Replay, reps: int) -> Line:
     """One strategy by all of them in turns."""
     strategy = strategy_class(name)
-    builds = ((COMPILED, variant("compiled")),) if is_built() else ()
+    builds = ((COMPILED, variant("compiled")),) if is_built(BACKTEST) else ()
     contestants: list[tuple[str, Dataset | Replay, Variant]] = [(label, replay, build) for label, build in builds]
     contestants += [(PURE, replay, variant("pure")), (COLUMNS, data, variant())]
     took: dict[str, list[float]] = {label: [] for label in (VNPY, *(label for label, _, _ in contestants))}
@@ -177,7 +177,7 @@ def main() -> int:
     parser.add_argument("--with-others", action="store_true", help="measure other libraries too; installs them")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     given = parser.parse_args()
-    if not is_built():
+    if not is_built(BACKTEST):
         print("The compiled core is not built: only the pure one is measured.", file=sys.stderr)
     if not given.json:
         print(header())

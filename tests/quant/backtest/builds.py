@@ -2,7 +2,7 @@
 
 import os
 
-from services.quant.backtest.engine.compile import is_built
+from services.quant.compile import BACKTEST, is_built
 
-BUILDS = ("pure", "compiled") if is_built() else ("pure",)
+BUILDS = ("pure", "compiled") if is_built(BACKTEST) else ("pure",)
 MUST_BE_COMPILED = os.environ.get("CI") == "true"

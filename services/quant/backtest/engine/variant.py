@@ -8,10 +8,9 @@ from functools import cache
 from importlib import import_module
 from typing import Any
 
-from services.quant.backtest.engine.compile import is_built
 from services.quant.backtest.engine.vnpy_import import prepare_vnpy
+from services.quant.compile import BACKTEST, PURE, is_built
 
-PURE = "REDFIRE_PURE"
 _LOG = logging.getLogger(__name__)
 
 
@@ -31,7 +30,7 @@ def variant(name: str = "") -> Variant:
     environment does not say REDFIRE_PURE=1."""
     prepare_vnpy()
     if not name:
-        name = "pure" if os.environ.get(PURE, "") not in ("", "0") or not is_built() else "compiled"
+        name = "pure" if os.environ.get(PURE, "") not in ("", "0") or not is_built(BACKTEST) else "compiled"
     if name == "compiled":
         # By name: where nothing is compiled there are no such modules.
         core, arrays, bars = (import_module(f"{__package__}.{module}") for module in ("_core", "_arrays", "_bars"))
