@@ -18,6 +18,7 @@ from services.risk.currency_rates import CurrencyRates
 from services.risk.domain.account_exposure import AccountExposure
 from services.risk.domain.day_counts import DayCounts
 from services.risk.domain.limits import NO_CHANGES, AccountLimits
+from services.risk.domain.market_status import MarketStatus
 from services.risk.domain.portfolio import Portfolio
 from services.risk.domain.trading_state import EVERYBODY, NO_STATES, AccountStates, TradingStates
 from services.risk.peers.halt_enforcer import HaltEnforcer
@@ -51,7 +52,9 @@ def bind(context: ServiceContext) -> None:
     calendar = Calendar.load()
     trading_settings = context.live_section("trading")
     rates = CurrencyRates(trading_settings)
-    prices = PriceFeed(market, engine, portfolio, calendar, context.clock, settings.value.price_interval_s, rates.rate)
+    market_status = MarketStatus(portfolio.prices, context.clock, partial(event_log.record, "", EVERYBODY))
+    interval_s = settings.value.price_interval_s
+    prices = PriceFeed(market, engine, portfolio, calendar, context.clock, interval_s, rates.rate, market_status)
     trading_settings.on_change(lambda _: prices.revalue())
     counts = DayCounts(calendar)
     feed = TradingFeed(trading, portfolio, counts, prices.catalogue_loaded, context.clock)
@@ -76,7 +79,8 @@ def bind(context: ServiceContext) -> None:
 
     def record_loss(account: AccountExposure, daily_pnl: Decimal) -> None:
         limit = "" if account.limits.max_daily_loss is None else plain(account.limits.max_daily_loss)
-        numbers = {"limit": limit, "value": plain(-daily_pnl)}
+        oldest = portfolio.oldest_price(account, context.clock.monotonic())
+        numbers = {"limit": limit, "value": plain(-daily_pnl), **oldest}
         reason = Reason.RISK_LIMIT_MAX_DAILY_LOSS
         event_log.record(
             account.user_id, account.account_id, reason, "the day's loss has reached max_daily_loss", numbers

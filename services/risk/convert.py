@@ -14,6 +14,7 @@ from services.kernel.decimals import from_text, plain, to_text
 from services.risk.domain.exposure_view import ExposureView, SymbolExposure
 from services.risk.domain.limits import COUNTS, NAMES, Limits, SelfTradePrevention
 from services.risk.domain.order import OrderCandidate, number
+from services.risk.domain.prices import PriceView
 from services.risk.domain.risk_event import RiskEvent
 from services.risk.domain.violation import PASSED, Verdict, Violation
 
@@ -64,6 +65,7 @@ def verdict_to_pb(verdict: Verdict) -> pb.CheckOrderResponse:
         violations=[violation_to_pb(violation) for violation in verdict.violations],
         max_quantity=to_text(verdict.max_quantity),
         cancel_first_order_ids=verdict.cancel_first,
+        last_price=None if verdict.last is None else _price_to_pb(verdict.last),
     )
 
 
@@ -164,4 +166,15 @@ def _symbol_to_pb(symbol: SymbolExposure) -> pb.SymbolExposure:
         net_notional=to_text(symbol.net_notional),
         gross_notional=to_text(symbol.gross_notional),
         unrealized_pnl=to_text(symbol.unrealized_pnl),
+        last_price=None if symbol.last is None else _price_to_pb(symbol.last),
     )
+
+
+def _price_to_pb(view: PriceView) -> pb.ReferencePrice:
+    price = pb.ReferencePrice(price=plain(view.last.price), gateway_name=view.last.gateway)
+    if view.last.time_ns:
+        price.time.FromNanoseconds(view.last.time_ns)
+    price.age.FromNanoseconds(int(view.age_s * 1e9))
+    if view.unconfirmed_s:
+        price.unconfirmed.FromNanoseconds(int(view.unconfirmed_s * 1e9))
+    return price

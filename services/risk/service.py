@@ -40,6 +40,7 @@ K = TypeVar("K", bound=Hashable)
 T = TypeVar("T")
 # A caller that has it sees and changes every account's limits and state.
 RISK_WRITE = "risk:write"
+_OF_POSITIONS_PRICES = frozenset({Reason.RISK_LIMIT_MAX_GROSS_NOTIONAL, Reason.RISK_LIMIT_MAX_DAILY_LOSS})
 _STATE_REASONS = {
     TradingState.ACTIVE: None,
     TradingState.REDUCING: Reason.REDUCE_ONLY,
@@ -109,11 +110,13 @@ class RiskService:
             account, now = self._prepare(candidate)
             growth = growth_of(account, candidate)
             refusals = list(violations(account, candidate, now, growth))
-        if candidate.dry_run:
-            return Verdict(refusals, max_quantity(account, candidate, now, refusals), now.crossed)
-        if refusals:
+        if candidate.dry_run or refusals:
+            last = self._portfolio.prices.view(account.market, candidate.symbol, now.now)
+            if candidate.dry_run:
+                return Verdict(refusals, max_quantity(account, candidate, now, refusals), now.crossed, last)
+            refusals = self._with_prices(account, refusals, now.now)
             self._record_refusal(candidate, refusals)
-            return Verdict(refusals)
+            return Verdict(refusals, last=last)
         self._count(account, candidate, growth, now.now)
         return Verdict(refusals, None, now.crossed) if now.crossed else PASSED
 
@@ -197,8 +200,9 @@ class RiskService:
     async def get_exposure(self, caller: Identity, account_id: str) -> ExposureView:
         """The exposure of an account. Raises NotFound."""
         account = await self._account(caller, account_id)
-        account.expire(self._clock.monotonic())
-        return view_exposure(self._portfolio, account)
+        now = self._clock.monotonic()
+        account.expire(now)
+        return view_exposure(self._portfolio, account, now)
 
     async def get_trading_state(self, caller: Identity, account_id: str) -> StateView:
         """The state in force. Raises NotFound. An administrator without an account sees everybody's."""
@@ -271,17 +275,24 @@ class RiskService:
         account.expire(now)
         state, state_reason = self._states.in_force(candidate.account_id)
         lost = self._portfolio.loss_reached(account)
+        unconfirmed_s = prices.unconfirmed_s(account.market, candidate.symbol, now)
+        stale, most_s = "", self._settings.value.max_price_age_s
+        if most_s is not None and candidate.opens:
+            too_long = unconfirmed_s > most_s
+            stale = candidate.symbol if too_long else self._portfolio.unconfirmed_position(account, now, most_s)
         circumstances = Circumstances(
             state=state,
             state_reason=state_reason,
             gross_notional=ZERO
             if account.limits.max_gross_notional is None
             else self._portfolio.gross_notional(account),
-            last_price=prices.last(account.market, candidate.symbol),
+            last=prices.find(account.market, candidate.symbol),
             loss_reached=lost,
             daily_pnl=self._portfolio.daily_pnl(account) if lost else ZERO,
             now=now,
             unsized=unsized,
+            stale=stale,
+            unconfirmed_s=unconfirmed_s,
         )
         if account.watched:
             circumstances.counts = self._counts.of(account.account_id, candidate.symbol, self._clock.now_ns())
@@ -297,6 +308,15 @@ class RiskService:
         if not candidate.contract_size:
             return candidate.symbol
         return min(self._portfolio.unsized(account), default="") if prices.unsized else ""
+
+    def _with_prices(self, account: AccountExposure, refusals: Sequence[Violation], now: float) -> list[Violation]:
+        """State the age of the prices that a violation comes from, where these are of all positions."""
+        return [
+            replace(violation, metadata={**violation.metadata, **self._portfolio.oldest_price(account, now)})
+            if violation.reason in _OF_POSITIONS_PRICES
+            else violation
+            for violation in refusals
+        ]
 
     def _record_refusal(self, candidate: OrderCandidate, refusals: Sequence[Violation]) -> None:
         order = {"order_id": candidate.order_id, "symbol": candidate.symbol, "quantity": plain(candidate.quantity)}

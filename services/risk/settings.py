@@ -67,6 +67,12 @@ class RiskSettings(Section):
     )
     account_wait_s: float = Field(default=1.0, ge=0, description="Time to wait for a new account to appear.")
     price_interval_s: float = Field(default=0.2, ge=0, description="The least time between two prices of a symbol.")
+    max_price_age_s: Annotated[float, Field(gt=0)] | None = Field(
+        default=60.0,
+        description="Time that opening orders are checked by a last price that market no longer confirms: the feed is "
+        "not heard, or the instrument is silent for longer than is usual in its session. Then only reducing orders are "
+        "let through (STALE_PRICE); null: for ever.",
+    )
     save_interval_s: float = Field(
         default=2.0, gt=0, description="Interval at which the day's profit and loss is saved."
     )

@@ -147,14 +147,29 @@ class FakeMarket(MarketServiceServicer):
         self.currencies: dict[str, str] = {}
         self.last: dict[str, market_pb2.Tick] = {}
         self.asked: list[str] = []
+        self.sequence = 0
+        self.feed_state: market_pb2.StreamTicksResponse.FeedState | None = None
+
+    def state(self, connected: bool, *stale: str) -> None:
+        """Market hears the feed or not, and these symbols are silent for too long."""
+        self.feed_state = market_pb2.StreamTicksResponse.FeedState(connected=connected, stale_symbols=stale)
+        for watcher in self.watchers:
+            watcher.put_nowait(market_pb2.StreamTicksResponse(feed_state=self.feed_state))
 
     def tick(self, price: float, trading_day: int = 20210104, symbol: str = SYMBOL, gateway: str = "") -> None:
-        stamp = now().ToNanoseconds()
-        tick = market_pb2.Tick(symbol=symbol, last_price=price, trading_day=trading_day, time_ns=stamp, gateway=gateway)
+        self.sequence += 1
+        tick = market_pb2.Tick(
+            symbol=symbol,
+            last_price=price,
+            trading_day=trading_day,
+            time_ns=now().ToNanoseconds(),
+            gateway=gateway,
+            sequence=self.sequence,
+        )
         self.last[symbol] = tick
         for watcher, symbols in self.watchers.items():
             if symbol in symbols:
-                watcher.put_nowait(tick)
+                watcher.put_nowait(market_pb2.StreamTicksResponse(ticks=[tick]))
 
     def delist(self, symbol: str) -> None:
         """An instrument is gone, and the market with it for a moment."""
@@ -182,11 +197,14 @@ class FakeMarket(MarketServiceServicer):
         queue: asyncio.Queue[Any] = asyncio.Queue()
         self.watchers[queue] = set(request.symbols)
         try:
+            yield market_pb2.StreamTicksResponse(started=market_pb2.StreamTicksResponse.Started(epoch="one"))
+            if self.feed_state is not None:
+                yield market_pb2.StreamTicksResponse(feed_state=self.feed_state)
             ticks = [tick for symbol, tick in self.last.items() if symbol in request.symbols]
             if ticks:
                 yield market_pb2.StreamTicksResponse(ticks=ticks)
-            while (tick := await queue.get()) is not None:
-                yield market_pb2.StreamTicksResponse(ticks=[tick])
+            while (message := await queue.get()) is not None:
+                yield message
             raise Unavailable("cut")
         finally:
             del self.watchers[queue]

@@ -12,10 +12,12 @@ from services.risk.domain.account_exposure import ZERO, AccountExposure, Positio
 from services.risk.domain.check import Circumstances, growth_of, max_quantity, violations
 from services.risk.domain.limits import Limits
 from services.risk.domain.order import OrderCandidate, WorkingOrder
+from services.risk.domain.prices import LastPrice
 from services.risk.settings import RiskSettings
 
 D = Decimal
-ACTIVE = Circumstances(TradingState.ACTIVE, "", ZERO, D(100), False, ZERO, 10.0)
+LAST = LastPrice(D(100), time_ns=0, received_s=9.0, gateway="SIM", sequence=1)
+ACTIVE = Circumstances(TradingState.ACTIVE, "", ZERO, LAST, False, ZERO, 10.0)
 ORDER = OrderCandidate("u", "a", "o", "IF.CFFEX", True, True, D(5), D(100), D(10), D(100))
 
 
@@ -86,13 +88,13 @@ def test_the_collar_is_only_for_the_aggressive_side_and_only_for_limits() -> Non
     assert reasons(made, replace(ORDER, price=D(1))) == []
     assert reasons(made, replace(ORDER, buys=False, price=D(1000))) == []
     assert reasons(made, replace(ORDER, price=None, value_price=D(1000))) == []
-    below_zero = replace(ACTIVE, last_price=D(-100))
+    below_zero = replace(ACTIVE, last=replace(LAST, price=D(-100)))
     assert reasons(made, replace(ORDER, price=D(-90)), below_zero) == []
     assert reasons(made, replace(ORDER, price=D(-89)), below_zero) == [Reason.RISK_LIMIT_PRICE_COLLAR]
 
 
 def test_without_a_last_price_the_collar_lets_only_closing_limits_through() -> None:
-    made, unknown = account(price_collar_ratio=D("0.1")), replace(ACTIVE, last_price=None)
+    made, unknown = account(price_collar_ratio=D("0.1")), replace(ACTIVE, last=None)
     assert reasons(made, ORDER, unknown) == [Reason.NO_LIQUIDITY]
     assert most(made, unknown) == 0
     assert reasons(made, replace(ORDER, price=None), unknown) == []
@@ -231,7 +233,7 @@ def test_the_default_limits_let_a_paper_account_trade() -> None:
     made = account()
     made.limits = RiskSettings().default_limits()
     lots = replace(ORDER, quantity=D(3), value_price=D(4000), price=D(4000), contract_size=D(300))
-    assert reasons(made, lots, replace(ACTIVE, last_price=D(4000))) == []
+    assert reasons(made, lots, replace(ACTIVE, last=replace(LAST, price=D(4000)))) == []
     huge = replace(lots, quantity=D(999_999_999))
     assert Reason.RISK_LIMIT_MAX_ORDER_QUANTITY in reasons(made, huge)
 

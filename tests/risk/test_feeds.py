@@ -72,8 +72,8 @@ def test_exposure_is_that_of_a_start_from_scratch(events: list[Any]) -> None:
     fresh.portfolio.prices = risk.portfolio.prices
     fresh.snapshot(list(now.values()), gap=False)
     for account in ACCOUNTS:
-        seen = view_exposure(risk.portfolio, risk.account(account))
-        expected = view_exposure(fresh.portfolio, fresh.account(account))
+        seen = view_exposure(risk.portfolio, risk.account(account), 0.0)
+        expected = view_exposure(fresh.portfolio, fresh.account(account), 0.0)
         assert replace(seen, daily_pnl=Decimal(0), update_time_ns=0) == replace(
             expected, daily_pnl=Decimal(0), update_time_ns=0
         )

@@ -15,6 +15,7 @@ from services.config.convert import value_to_pb
 from services.kernel.clock import ManualClock
 from services.quant.calendar import Calendar
 from services.risk.domain.exposure_view import view_exposure
+from services.risk.domain.market_status import MarketStatus
 from services.risk.domain.prices import Prices
 from services.risk.peers import price_feed
 from services.risk.peers.price_feed import PriceFeed
@@ -24,6 +25,15 @@ from tests.waiting import until
 
 LATE = "rb2705.SHFE"
 CLOSING = {"position_effect": common.POSITION_EFFECT_CLOSE, "side": common.SIDE_SELL}
+
+
+def feed_of(risk: Risk) -> PriceFeed:
+    """Prices of CTP, which is live, and of SIM, which replays a recording."""
+    status = MarketStatus(risk.portfolio.prices, risk.clock, lambda reason, message, metadata: None)
+    stub: Any = None
+    feed = PriceFeed(stub, stub, risk.portfolio, Calendar.load(), risk.clock, 1.0, lambda currency: Decimal(1), status)
+    feed._recorded = {"CTP": False, "SIM": True}
+    return feed
 
 
 @pytest.fixture(autouse=True)
@@ -191,7 +201,7 @@ def test_a_simulated_price_moves_no_real_position() -> None:
     for gateway, expected in (("SIM", "5"), ("TTS", "3000"), ("SIM", "3000")):
         price = Decimal(1 if gateway == "SIM" else 4010)
         risk.portfolio.apply_price(SYMBOLS[0], price, 0, 20210104, gateway)
-        assert view_exposure(risk.portfolio, risk.account("one")).unrealized_pnl == Decimal(expected)
+        assert view_exposure(risk.portfolio, risk.account("one"), 0.0).unrealized_pnl == Decimal(expected)
 
 
 def test_prices_stay_when_it_becomes_known_that_a_gateway_is_real() -> None:
@@ -231,20 +241,33 @@ def test_orders_are_valued_anew_when_their_contract_size_comes() -> None:
 def test_a_tick_without_a_trading_day_has_the_calendars(utc: str, expected: int) -> None:
     time_ns = int(datetime.fromisoformat(utc).replace(tzinfo=UTC).timestamp()) * 10**9
     risk = Risk()
-    prices = PriceFeed(None, None, risk.portfolio, Calendar.load(), risk.clock, 1.0, lambda currency: Decimal(1))  # type: ignore[arg-type]
+    prices = feed_of(risk)
     prices._apply(market_pb2.Tick(symbol="rb2105.SHFE", time_ns=time_ns, last_price=4300.0))
     assert risk.portfolio.trading_day == expected
 
 
-@pytest.mark.parametrize(("ticked", "expected"), [("2026-11-24 14:59:59", 20261125), ("2021-01-04 14:59:59", 20210104)])
-def test_a_trading_day_begins_while_nothing_ticks_unless_ticks_are_recorded(ticked: str, expected: int) -> None:
+@pytest.mark.parametrize(
+    ("ticked", "expected"),
+    [
+        (["CTP 2026"], 20261125),
+        (["SIM 2026"], 20261124),  # a recording may well be of this minute
+        (["CTP 2026", "SIM 2021"], 20261125),
+        (["SIM 2021", "CTP 2026"], 20261125),
+        (["? 2026"], 20261124),
+    ],
+)
+def test_a_trading_day_begins_while_nothing_ticks_unless_all_ticks_are_recorded(
+    ticked: list[str], expected: int
+) -> None:
     risk = Risk()
     risk.clock = ManualClock(datetime.fromisoformat("2026-11-24 15:00:00+08:00"))
-    prices = PriceFeed(None, None, risk.portfolio, Calendar.load(), risk.clock, 1.0, lambda currency: Decimal(1))  # type: ignore[arg-type]
-    time_ns = int(datetime.fromisoformat(f"{ticked}+08:00").timestamp()) * 10**9
-    prices._apply(market_pb2.Tick(symbol="rb2105.SHFE", time_ns=time_ns, last_price=4300.0))
+    prices = feed_of(risk)
+    for gateway, year in map(str.split, ticked):
+        time_ns = int(datetime.fromisoformat(f"{year}-11-24 14:59:59+08:00").timestamp()) * 10**9
+        symbol = f"{gateway.replace('?', 'rb')}2105.SHFE"
+        prices._apply(market_pb2.Tick(symbol=symbol, time_ns=time_ns, last_price=4300.0, gateway=gateway))
     prices._begin_day()
-    assert risk.portfolio.trading_day == int(ticked[:10].replace("-", ""))
+    assert risk.portfolio.trading_day == 20261124
     risk.clock.advance(hours=3)
     prices._begin_day()
     assert risk.portfolio.trading_day == expected
@@ -252,7 +275,7 @@ def test_a_trading_day_begins_while_nothing_ticks_unless_ticks_are_recorded(tick
 
 def test_a_tick_of_a_day_that_no_clock_has_reached_does_not_hold_back_the_next_ones() -> None:
     risk = Risk()
-    prices = PriceFeed(None, None, risk.portfolio, Calendar.load(), risk.clock, 1.0, lambda currency: Decimal(1))  # type: ignore[arg-type]
+    prices = feed_of(risk)
     now_ns = risk.clock.now_ns()
     for day, expected in ((20991231, 20260105), (20260104, 20260105)):
         prices._apply(market_pb2.Tick(symbol="rb2105.SHFE", time_ns=now_ns, last_price=4300.0, trading_day=day))

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from decimal import ROUND_DOWN, Decimal
 
 from redfire.enums import TradingState
@@ -11,6 +12,7 @@ from services.kernel.decimals import plain
 from services.risk.domain.account_exposure import ZERO, AccountExposure
 from services.risk.domain.day_counts import NONE, Counts
 from services.risk.domain.order import OrderCandidate
+from services.risk.domain.prices import LastPrice
 from services.risk.domain.programme import behaviour_violations
 from services.risk.domain.violation import Violation, above, refusal
 
@@ -36,12 +38,15 @@ class Circumstances:
     state: TradingState
     state_reason: str
     gross_notional: Decimal  # of the account's positions
-    last_price: Decimal | None  # of the candidate's symbol, where the account trades
+    last: LastPrice | None  # of the candidate's symbol, where the account trades
     loss_reached: bool
     daily_pnl: Decimal
     now: float
     # A symbol whose contract size is not known: the candidate's, or one that the account has at stake.
     unsized: str = ""
+    # A symbol whose price market has not confirmed for too long: the candidate's, or one of the account's positions.
+    stale: str = ""
+    unconfirmed_s: float = 0.0  # of the last price
     # Of accounts with limits of programme trading: the day's counts, and the user's resting orders that it would meet.
     counts: Counts = NONE
     crossed: Sequence[str] = ()
@@ -96,9 +101,9 @@ def violations(
     if candidate.triggered and not candidate.opens:
         return
     reducing = candidate.replaces and reduces(account, candidate)
-    restricted = now.state is not TradingState.ACTIVE or now.loss_reached or now.unsized
+    restricted = now.state is not TradingState.ACTIVE or now.loss_reached or now.unsized or now.stale
     if restricted and candidate.opens and not reducing:
-        yield from _opening_violations(account, now)
+        yield from _opening_violations(account, candidate, now)
     if account.watched:
         yield from behaviour_violations(account, candidate, now.counts, now.crossed, now.now)
     if reducing:
@@ -120,10 +125,10 @@ def violations(
     if growth.orders and limits.max_orders_per_second is not None:
         value = Decimal(account.orders_in_last_second(now.now) + 1)
         yield from above(Reason.RISK_LIMIT_MAX_ORDERS_PER_SECOND, Decimal(limits.max_orders_per_second), value)
-    yield from _collar(account, candidate, now.last_price)
+    yield from _collar(account, candidate, now)
 
 
-def _opening_violations(account: AccountExposure, now: Circumstances) -> Iterator[Violation]:
+def _opening_violations(account: AccountExposure, candidate: OrderCandidate, now: Circumstances) -> Iterator[Violation]:
     if now.state is TradingState.REDUCING:
         yield refusal(Reason.REDUCE_ONLY, "only orders that reduce a position", state_reason=now.state_reason)
     if now.loss_reached:
@@ -137,6 +142,26 @@ def _opening_violations(account: AccountExposure, now: Circumstances) -> Iterato
     if now.unsized:
         message = f"the contract size of {now.unsized} is not known yet, and so not the account's exposure"
         yield refusal(Reason.UNKNOWN_SYMBOL, message, symbol=now.unsized)
+    # A stop that waits goes by the prices to come.
+    if now.stale and not candidate.held:
+        message = f"market no longer confirms the price of {now.stale}; until it does only reducing orders"
+        numbers = price_metadata(now) if now.stale == candidate.symbol else {}
+        yield refusal(Reason.STALE_PRICE, message, symbol=now.stale, **numbers)
+
+
+def price_metadata(now: Circumstances) -> dict[str, str]:
+    """The last price that a check went by, its source, and its age, as an event or a refusal states them."""
+    last = now.last
+    if last is None:
+        return {}
+    numbers = {"last_price": plain(last.price), "price_age_s": f"{now.now - last.received_s:.3f}"}
+    if last.time_ns:
+        numbers["price_time"] = datetime.fromtimestamp(last.time_ns / 1e9, UTC).isoformat(timespec="milliseconds")
+    if last.gateway:
+        numbers["price_gateway"] = last.gateway
+    if now.unconfirmed_s:
+        numbers["price_unconfirmed_s"] = f"{now.unconfirmed_s:.3f}"
+    return numbers
 
 
 def max_quantity(
@@ -164,16 +189,17 @@ def _position_with_orders(account: AccountExposure, candidate: OrderCandidate) -
     return (position.quantity if position else ZERO) + account.pending.get(side, ZERO)
 
 
-def _collar(account: AccountExposure, candidate: OrderCandidate, last: Decimal | None) -> Iterator[Violation]:
+def _collar(account: AccountExposure, candidate: OrderCandidate, now: Circumstances) -> Iterator[Violation]:
     ratio, price = account.limits.price_collar_ratio, candidate.price
     if ratio is None or price is None or candidate.held:
         return
-    if last is None:
+    if now.last is None:
         if candidate.opens:
             message = f"price_collar_ratio: there is no last price of {candidate.symbol} to compare the limit with"
             yield refusal(Reason.NO_LIQUIDITY, message, symbol=candidate.symbol)
         return
     # Of prices below zero the distance counts, too.
+    last = now.last.price
     away = abs(last) * ratio
     limit = last + away if candidate.buys else last - away
     if price > limit if candidate.buys else price < limit:
@@ -183,5 +209,5 @@ def _collar(account: AccountExposure, candidate: OrderCandidate, last: Decimal |
             f"price_collar_ratio: {plain(price)} is {where} {plain(limit)}, too far from the last price {plain(last)}",
             limit=plain(limit),
             value=plain(price),
-            last_price=plain(last),
+            **price_metadata(now),
         )

@@ -5,6 +5,7 @@ from decimal import Decimal
 
 from services.risk.domain.account_exposure import ZERO, AccountExposure
 from services.risk.domain.portfolio import Portfolio
+from services.risk.domain.prices import PriceView
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +20,7 @@ class SymbolExposure:
     net_notional: Decimal
     gross_notional: Decimal
     unrealized_pnl: Decimal
+    last: PriceView | None  # None where it is valued by what trading knows
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,9 +37,9 @@ class ExposureView:
     update_time_ns: int
 
 
-def view_exposure(portfolio: Portfolio, account: AccountExposure) -> ExposureView:
-    """The exposure of an account now."""
-    symbols = tuple(_of_symbol(portfolio, account, symbol) for symbol in sorted(account.symbols()))
+def view_exposure(portfolio: Portfolio, account: AccountExposure, now_s: float) -> ExposureView:
+    """The exposure of an account now, in monotonic seconds."""
+    symbols = tuple(_of_symbol(portfolio, account, symbol, now_s) for symbol in sorted(account.symbols()))
     ticks = (portfolio.prices.time_ns(account.market, exposure.symbol) for exposure in symbols)
     return ExposureView(
         account_id=account.account_id,
@@ -51,7 +53,7 @@ def view_exposure(portfolio: Portfolio, account: AccountExposure) -> ExposureVie
     )
 
 
-def _of_symbol(portfolio: Portfolio, account: AccountExposure, symbol: str) -> SymbolExposure:
+def _of_symbol(portfolio: Portfolio, account: AccountExposure, symbol: str, now_s: float) -> SymbolExposure:
     quantities, notionals, unrealized = {True: ZERO, False: ZERO}, {True: ZERO, False: ZERO}, ZERO
     for long in (True, False):
         position = account.positions.get((symbol, long))
@@ -68,4 +70,5 @@ def _of_symbol(portfolio: Portfolio, account: AccountExposure, symbol: str) -> S
         net_notional=notionals[True] - notionals[False],
         gross_notional=abs(notionals[True]) + abs(notionals[False]),
         unrealized_pnl=unrealized,
+        last=portfolio.prices.view(account.market, symbol, now_s),
     )

@@ -139,12 +139,14 @@ class Portfolio:
 
     # Updates of the market ------------------------------------------------------------------------------------------
 
-    def apply_price(self, symbol: str, price: Decimal, time_ns: int, trading_day: int, gateway: str = "") -> None:
+    def apply_price(
+        self, symbol: str, price: Decimal, time_ns: int, trading_day: int, gateway: str = "", sequence: int = 0
+    ) -> None:
         """A symbol's last price. A later trading day's first price ends the day before at the prices before it."""
         self.begin_day(trading_day)
         if trading_day == self.trading_day:
             self._day_confirmed = True
-        market = self.prices.put(gateway, symbol, price, time_ns)
+        market = self.prices.put(gateway, symbol, price, time_ns, self._clock.monotonic(), sequence)
         for account_id in self._loss_limited:
             account = self._accounts.get(account_id)
             if account is None or account.market != market:
@@ -207,6 +209,21 @@ class Portfolio:
         for other in others:
             limits = limits.strictest(other)
         return limits
+
+    def unconfirmed_position(self, account: AccountExposure, now_s: float, most_s: float) -> str:
+        """A symbol of a position that max_daily_loss is reckoned by, whose price market has not confirmed for more than
+        `most_s`; empty where there is none."""
+        prices = self.prices
+        if not prices.unconfirmed or account.limits.max_daily_loss is None:
+            return ""
+        held = {symbol for symbol, _ in account.positions if symbol in prices.unconfirmed}
+        return min((one for one in held if prices.unconfirmed_s(account.market, one, now_s) > most_s), default="")
+
+    def oldest_price(self, account: AccountExposure, now_s: float) -> dict[str, str]:
+        """The oldest of the last prices that positions are valued by, as an event states it."""
+        views = ((self.prices.view(account.market, symbol, now_s), symbol) for symbol, _ in account.positions)
+        age_s, symbol = max(((view.age_s, symbol) for view, symbol in views if view is not None), default=(0.0, ""))
+        return {"oldest_price_symbol": symbol, "oldest_price_age_s": f"{age_s:.3f}"} if symbol else {}
 
     # Sums -------------------------------------------------------------------------------------------------------
 

@@ -2,7 +2,29 @@
 
 import asyncio
 from collections.abc import Iterable
+from dataclasses import dataclass
 from decimal import Decimal
+
+
+# Not frozen, as one is made for each tick: that would take four times as long.
+@dataclass(slots=True)
+class LastPrice:
+    """A last price, and its source."""
+
+    price: Decimal
+    time_ns: int  # the exchange's
+    received_s: float  # monotonic
+    gateway: str
+    sequence: int
+
+
+@dataclass(frozen=True, slots=True)
+class PriceView:
+    """A last price at one moment."""
+
+    last: LastPrice
+    age_s: float
+    unconfirmed_s: float  # 0 while it is the present price
 
 
 class Prices:
@@ -19,8 +41,10 @@ class Prices:
         self.used: set[str] = set()
         self.unsized: set[str] = set()
         self.used_more = asyncio.Event()
-        self._last: dict[tuple[str, str], Decimal] = {}  # by market and symbol
-        self._times_ns: dict[tuple[str, str], int] = {}
+        # Since when, in monotonic seconds, market has not confirmed the prices of these symbols.
+        self.unconfirmed: dict[str, float] = {}
+        self._last: dict[tuple[str, str], LastPrice] = {}  # by market and symbol
+        self._ticking: dict[str, str] = {}  # the market that a symbol's last tick is of
         self._real: frozenset[str] = frozenset()
 
     def use(self, symbol: str) -> None:
@@ -45,23 +69,49 @@ class Prices:
         if real != self._real:
             self._real = real
             self._last = {(self.market_of(market), symbol): p for (market, symbol), p in self._last.items()}
-            self._times_ns = {(self.market_of(market), symbol): t for (market, symbol), t in self._times_ns.items()}
+            self._ticking = {symbol: self.market_of(market) for symbol, market in self._ticking.items()}
 
     def market_of(self, gateway: str) -> str:
         """The market that a gateway trades: empty for all real ones."""
         return "" if gateway in self._real else gateway
 
-    def put(self, gateway: str, symbol: str, price: Decimal, time_ns: int) -> str:
-        """Take a last price; answer the market that it is of."""
-        key = self.market_of(gateway or self.gateways.get(symbol, "")), symbol
-        self._last[key] = price
-        self._times_ns[key] = time_ns
-        return key[0]
+    def put(
+        self, gateway: str, symbol: str, price: Decimal, time_ns: int, now_s: float = 0.0, sequence: int = 0
+    ) -> str:
+        """Take a last price, received now; answer the market that it is of."""
+        gateway = gateway or self.gateways.get(symbol, "")
+        key = market, _ = self.market_of(gateway), symbol
+        self._ticking[symbol] = market
+        before = self._last.get(key)
+        # A stream that is opened anew begins with the tick that is known already: that makes it no younger.
+        if before is None or not sequence or sequence != before.sequence or price != before.price:
+            self._last[key] = LastPrice(price, time_ns, now_s, gateway, sequence)
+        return market
+
+    def find(self, market: str, symbol: str) -> LastPrice | None:
+        """The last price in a market, with its source; None where there is none."""
+        return self._last.get((market, symbol))
+
+    def view(self, market: str, symbol: str, now_s: float) -> PriceView | None:
+        """The last price in a market as it is now; None where there is none."""
+        last = self._last.get((market, symbol))
+        if last is None:
+            return None
+        return PriceView(last, now_s - last.received_s, self.unconfirmed_s(market, symbol, now_s))
 
     def last(self, market: str, symbol: str) -> Decimal | None:
         """The last price in a market; None where there is none."""
-        return self._last.get((market, symbol))
+        last = self._last.get((market, symbol))
+        return None if last is None else last.price
 
     def time_ns(self, market: str, symbol: str) -> int:
         """The time of the last price; 0 where there is none."""
-        return self._times_ns.get((market, symbol), 0)
+        last = self._last.get((market, symbol))
+        return 0 if last is None else last.time_ns
+
+    def unconfirmed_s(self, market: str, symbol: str, now_s: float) -> float:
+        """Seconds for which market has not confirmed the last price; 0 while it is the present one, however quiet."""
+        if self._ticking.get(symbol, market) != market and (last := self._last.get((market, symbol))) is not None:
+            return now_s - last.received_s  # the symbol ticks at another gateway now
+        since_s = self.unconfirmed.get(symbol)
+        return 0.0 if since_s is None else now_s - since_s

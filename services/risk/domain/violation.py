@@ -7,6 +7,7 @@ from decimal import Decimal
 from redfire.reasons import Reason
 
 from services.kernel.decimals import plain
+from services.risk.domain.prices import PriceView
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,12 +23,14 @@ class Violation:
 class Verdict:
     """The result of a check: none or more violations.
 
-    In dry runs the most that would be (None: not limited); and resting orders that have to be canceled first.
+    In dry runs the most that would be (None: not limited); and resting orders that have to be canceled first. With
+    violations and in dry runs the last price that the check went by, and its age.
     """
 
     violations: Sequence[Violation] = ()
     max_quantity: Decimal | None = None
     cancel_first: Sequence[str] = ()
+    last: PriceView | None = None
 
 
 PASSED = Verdict()

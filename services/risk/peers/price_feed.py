@@ -3,36 +3,43 @@
 import asyncio
 import logging
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Set
+from contextlib import aclosing
 from decimal import Decimal
 
-from google.protobuf import duration_pb2
 from redfire.engine.v1 import engine_pb2
 from redfire.engine.v1.engine_pb2_grpc import EngineServiceStub
 from redfire.market.v1 import market_pb2
 from redfire.market.v1.market_pb2_grpc import MarketServiceStub
+from redfire.reasons import Reason
 
 from services.kernel.cache import TtlCache
 from services.kernel.clock import Clock
 from services.kernel.decimals import from_text
 from services.kernel.errors import NotFound, RedFireError
+from services.kernel.rpc.silence import HEARTBEAT_S, StreamSilent, until_silent
 from services.kernel.tasks import wait_for_event
 from services.quant.calendar import Calendar
+from services.risk.domain.market_status import MarketStatus, StreamStatus
 from services.risk.domain.portfolio import Portfolio
 
 log = logging.getLogger(__name__)
 # The most symbols that one stream of the contract takes. A smaller catalogue is followed as a whole.
 MAX_SYMBOLS = 500
 PAUSE_S = 0.2
+# A new feed is picked up so soon after one that ended.
+FEED_ENDED_PAUSE_S = 3.0
 # How often the catalogue is read again: soon after an unknown symbol was met, then ever less often.
 SOON_S = 1.0
-PRESENT_NS = 60 * 10**9
 REFRESH_S = 60.0
 FETCH_S = 0.5
 
 
 class PriceFeed:
-    """Fills the portfolio's prices and contract sizes for as long as it runs."""
+    """Fills the portfolio's prices and contract sizes for as long as it runs, and the market's status.
+
+    A stream that ends is opened anew rather than resumed: it begins with the latest ticks, whatever the epoch.
+    """
 
     def __init__(
         self,
@@ -43,6 +50,7 @@ class PriceFeed:
         clock: Clock,
         interval_s: float,
         rate: Callable[[str], Decimal],
+        status: MarketStatus,
     ) -> None:
         """`rate(currency)` is the value of a unit of an instrument's currency in that of the accounts."""
         self._market = market
@@ -51,14 +59,16 @@ class PriceFeed:
         self._prices = portfolio.prices
         self._calendar = calendar
         self._clock = clock
-        # The symbol that ticked last, while ticks are of now: a recording keeps days of its own.
-        self._present = ""
+        self._status = status
+        # Of each gateway whether its market is a recording, which keeps days of its own.
+        self._recorded: dict[str, bool] = {}
+        self._live_symbol = ""  # the symbol that ticked last at a gateway that is none
         self._interval_s = interval_s
         self._rate = rate
         self._own_sizes: dict[str, tuple[Decimal, str]] = {}  # the contract size in the instrument's currency, and that
         self._listed: set[str] = set()
         # Each stream follows up to MAX_SYMBOLS symbols; it is opened anew when one is added to it.
-        self._streams: list[tuple[set[str], asyncio.Task[None]]] = []
+        self._streams: list[tuple[StreamStatus, asyncio.Task[None]]] = []
         self._followed: set[str] = set()
         self._without_price: TtlCache[str, bool] = TtlCache(1000, SOON_S)
         self.catalogue_loaded = asyncio.Event()
@@ -66,6 +76,7 @@ class PriceFeed:
     async def run(self) -> None:
         """Follow until cancelled, whatever breaks."""
         self._streams, self._followed, pause_s = [], set(), SOON_S
+        self._status.clear()
         async with asyncio.TaskGroup() as tasks:
             while True:
                 try:
@@ -76,7 +87,8 @@ class PriceFeed:
                     await asyncio.sleep(PAUSE_S)
                     continue
                 unlisted = self._prices.used - self._listed
-                pause_s = min(pause_s * 2, REFRESH_S) if unlisted or self._prices.unsized else REFRESH_S
+                unknown = unlisted or self._prices.unsized or not self._recorded
+                pause_s = min(pause_s * 2, REFRESH_S) if unknown else REFRESH_S
                 if await self._met_unlisted(tasks, pause_s, unlisted):
                     pause_s = SOON_S
 
@@ -119,6 +131,7 @@ class PriceFeed:
         except RedFireError as error:
             log.debug("gateways are unavailable: %s", error.message)
             return
+        self._recorded = {gateway.gateway_name: gateway.recorded for gateway in answer.gateways}
         self._portfolio.learn_real_gateways(g.gateway_name for g in answer.gateways if not g.simulated)
 
     async def _met_unlisted(self, tasks: asyncio.TaskGroup, seconds: float, unlisted: set[str]) -> bool:
@@ -141,35 +154,52 @@ class PriceFeed:
         fresh = sorted(to_follow - self._followed)
         self._followed.update(fresh)
         while fresh:
-            symbols: set[str] = set()
-            if self._streams and len(self._streams[-1][0]) < MAX_SYMBOLS:
-                symbols, stream = self._streams.pop()
+            if self._streams and len(self._streams[-1][0].symbols) < MAX_SYMBOLS:
+                status, stream = self._streams.pop()
                 stream.cancel()
-            free = MAX_SYMBOLS - len(symbols)
-            symbols, fresh = symbols | set(fresh[:free]), fresh[free:]
-            self._streams.append((symbols, tasks.create_task(self._stream(symbols), name="risk.prices")))
+            else:
+                status = self._status.add_stream()
+            free = MAX_SYMBOLS - len(status.symbols)
+            self._status.carry(status, fresh[:free])
+            fresh = fresh[free:]
+            self._streams.append((status, tasks.create_task(self._stream(status), name="risk.prices")))
 
-    async def _stream(self, symbols: set[str]) -> None:
-        interval = duration_pb2.Duration()
-        interval.FromNanoseconds(int(self._interval_s * 1e9))
+    async def _stream(self, status: StreamStatus) -> None:
         while True:
             # What is not listed any more, for instance an expired contract, would end the whole stream.
-            request = market_pb2.StreamTicksRequest(
-                symbols=sorted(symbols & self._listed), mode=market_pb2.DELIVERY_MODE_CONFLATED, min_interval=interval
-            )
+            symbols, pause_s = status.symbols & self._listed, PAUSE_S
             try:
-                if request.symbols:
-                    async for response in self._market.StreamTicks(request):
-                        for tick in response.ticks:
-                            self._apply(tick)
-                        self._begin_day()
+                if not symbols:
+                    pause_s = SOON_S
+                elif await self._read(symbols, status) == Reason.FEED_ENDED.value:
+                    pause_s = FEED_ENDED_PAUSE_S
                 else:
-                    await asyncio.sleep(SOON_S)
+                    self._status.broke(status)
             except NotFound as error:
                 self._listed.discard(error.metadata.get("symbol", ""))
             except RedFireError as error:
                 log.debug("prices are unavailable: %s", error.message)
-            await asyncio.sleep(PAUSE_S)
+                self._status.broke(status, silent=isinstance(error, StreamSilent))
+            await asyncio.sleep(pause_s)
+
+    async def _read(self, symbols: Set[str], status: StreamStatus) -> str:
+        """Apply what a stream of these symbols brings until it ends; answer the reason that it states."""
+        request = market_pb2.StreamTicksRequest(symbols=sorted(symbols), mode=market_pb2.DELIVERY_MODE_CONFLATED)
+        request.min_interval.FromNanoseconds(int(self._interval_s * 1e9))
+        request.heartbeat_interval.seconds = HEARTBEAT_S
+        async with aclosing(until_silent(self._market.StreamTicks(request))) as messages:
+            async for message in messages:
+                kind = message.WhichOneof("event")
+                if kind == "end":
+                    return str(message.end.reason)
+                if kind == "feed_state":
+                    self._status.state(status, message.feed_state.connected, message.feed_state.stale_symbols)
+                elif kind != "started":
+                    self._status.heard(status)
+                for tick in message.ticks:
+                    self._apply(tick)
+                self._begin_day()
+        return ""
 
     def _apply(self, tick: market_pb2.Tick) -> None:
         if tick.last_price and math.isfinite(tick.last_price):
@@ -181,11 +211,11 @@ class PriceFeed:
                 # A day that no clock has reached would hold back all days to come.
                 present = self._calendar.trading_day(tick.symbol, self._clock.now_ns())
                 trading_day = min(trading_day, present)
-            self._portfolio.apply_price(tick.symbol, price, tick.time_ns, trading_day, tick.gateway)
-            is_present = trading_day == calendars and abs(self._clock.now_ns() - tick.time_ns) < PRESENT_NS
-            self._present = tick.symbol if is_present else ""
+            self._portfolio.apply_price(tick.symbol, price, tick.time_ns, trading_day, tick.gateway, tick.sequence)
+            if self._recorded.get(tick.gateway or self._prices.gateways.get(tick.symbol, "")) is False:
+                self._live_symbol = tick.symbol if trading_day == calendars else ""
 
     def _begin_day(self) -> None:
         """Trading days begin while nothing ticks: orders of an auction are the new day's."""
-        if self._present:
-            self._portfolio.begin_day(self._calendar.trading_day(self._present, self._clock.now_ns()))
+        if self._live_symbol:
+            self._portfolio.begin_day(self._calendar.trading_day(self._live_symbol, self._clock.now_ns()))

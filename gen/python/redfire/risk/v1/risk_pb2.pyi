@@ -58,8 +58,22 @@ class RiskLimits(_message.Message):
     self_trade_prevention: SelfTradePrevention
     def __init__(self, max_order_quantity: _Optional[str] = ..., max_order_notional: _Optional[str] = ..., max_position_quantity: _Optional[str] = ..., max_gross_notional: _Optional[str] = ..., max_open_orders: _Optional[int] = ..., max_orders_per_second: _Optional[int] = ..., max_daily_loss: _Optional[str] = ..., price_collar_ratio: _Optional[str] = ..., max_orders_per_day: _Optional[int] = ..., max_cancels_per_day: _Optional[int] = ..., max_cancel_ratio: _Optional[str] = ..., duplicate_window: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., self_trade_prevention: _Optional[_Union[SelfTradePrevention, str]] = ...) -> None: ...
 
+class ReferencePrice(_message.Message):
+    __slots__ = ("price", "time", "age", "gateway_name", "unconfirmed")
+    PRICE_FIELD_NUMBER: _ClassVar[int]
+    TIME_FIELD_NUMBER: _ClassVar[int]
+    AGE_FIELD_NUMBER: _ClassVar[int]
+    GATEWAY_NAME_FIELD_NUMBER: _ClassVar[int]
+    UNCONFIRMED_FIELD_NUMBER: _ClassVar[int]
+    price: str
+    time: _timestamp_pb2.Timestamp
+    age: _duration_pb2.Duration
+    gateway_name: str
+    unconfirmed: _duration_pb2.Duration
+    def __init__(self, price: _Optional[str] = ..., time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., age: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., gateway_name: _Optional[str] = ..., unconfirmed: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ...) -> None: ...
+
 class SymbolExposure(_message.Message):
-    __slots__ = ("symbol", "long_quantity", "short_quantity", "pending_buy_quantity", "pending_sell_quantity", "net_notional", "gross_notional", "unrealized_pnl")
+    __slots__ = ("symbol", "long_quantity", "short_quantity", "pending_buy_quantity", "pending_sell_quantity", "net_notional", "gross_notional", "unrealized_pnl", "last_price")
     SYMBOL_FIELD_NUMBER: _ClassVar[int]
     LONG_QUANTITY_FIELD_NUMBER: _ClassVar[int]
     SHORT_QUANTITY_FIELD_NUMBER: _ClassVar[int]
@@ -68,6 +82,7 @@ class SymbolExposure(_message.Message):
     NET_NOTIONAL_FIELD_NUMBER: _ClassVar[int]
     GROSS_NOTIONAL_FIELD_NUMBER: _ClassVar[int]
     UNREALIZED_PNL_FIELD_NUMBER: _ClassVar[int]
+    LAST_PRICE_FIELD_NUMBER: _ClassVar[int]
     symbol: str
     long_quantity: str
     short_quantity: str
@@ -76,7 +91,8 @@ class SymbolExposure(_message.Message):
     net_notional: str
     gross_notional: str
     unrealized_pnl: str
-    def __init__(self, symbol: _Optional[str] = ..., long_quantity: _Optional[str] = ..., short_quantity: _Optional[str] = ..., pending_buy_quantity: _Optional[str] = ..., pending_sell_quantity: _Optional[str] = ..., net_notional: _Optional[str] = ..., gross_notional: _Optional[str] = ..., unrealized_pnl: _Optional[str] = ...) -> None: ...
+    last_price: ReferencePrice
+    def __init__(self, symbol: _Optional[str] = ..., long_quantity: _Optional[str] = ..., short_quantity: _Optional[str] = ..., pending_buy_quantity: _Optional[str] = ..., pending_sell_quantity: _Optional[str] = ..., net_notional: _Optional[str] = ..., gross_notional: _Optional[str] = ..., unrealized_pnl: _Optional[str] = ..., last_price: _Optional[_Union[ReferencePrice, _Mapping]] = ...) -> None: ...
 
 class Exposure(_message.Message):
     __slots__ = ("account_id", "gross_notional", "net_notional", "open_orders", "unrealized_pnl", "daily_pnl", "symbols", "update_time")
@@ -205,14 +221,16 @@ class RiskViolation(_message.Message):
     def __init__(self, reason: _Optional[_Union[_error_reason_pb2.ErrorReason, str]] = ..., message: _Optional[str] = ..., metadata: _Optional[_Mapping[str, str]] = ...) -> None: ...
 
 class CheckOrderResponse(_message.Message):
-    __slots__ = ("violations", "max_quantity", "cancel_first_order_ids")
+    __slots__ = ("violations", "max_quantity", "cancel_first_order_ids", "last_price")
     VIOLATIONS_FIELD_NUMBER: _ClassVar[int]
     MAX_QUANTITY_FIELD_NUMBER: _ClassVar[int]
     CANCEL_FIRST_ORDER_IDS_FIELD_NUMBER: _ClassVar[int]
+    LAST_PRICE_FIELD_NUMBER: _ClassVar[int]
     violations: _containers.RepeatedCompositeFieldContainer[RiskViolation]
     max_quantity: str
     cancel_first_order_ids: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, violations: _Optional[_Iterable[_Union[RiskViolation, _Mapping]]] = ..., max_quantity: _Optional[str] = ..., cancel_first_order_ids: _Optional[_Iterable[str]] = ...) -> None: ...
+    last_price: ReferencePrice
+    def __init__(self, violations: _Optional[_Iterable[_Union[RiskViolation, _Mapping]]] = ..., max_quantity: _Optional[str] = ..., cancel_first_order_ids: _Optional[_Iterable[str]] = ..., last_price: _Optional[_Union[ReferencePrice, _Mapping]] = ...) -> None: ...
 
 class GetLimitsRequest(_message.Message):
     __slots__ = ("account_id",)
