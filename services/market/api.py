@@ -43,6 +43,7 @@ class MarketApi(rpc.MarketServiceServicer):
             min_interval_s=seconds_from_pb(request, "min_interval") or 0.0,
             heartbeat_s=seconds_from_pb(request, "heartbeat_interval"),
             resume_after=request.resume_after_sequence,
+            epoch=request.epoch,
             starts_feed=_starts_feed(call),
         )
         async with aclosing(stream):

@@ -14,7 +14,7 @@ from services.market.bars.bars import Bars
 from services.market.calendar_api import CalendarApi
 from services.market.calendar_service import CalendarService
 from services.market.control_messages import BarControlMessages, TickControlMessages
-from services.market.convert import bar_frame
+from services.market.convert import bar_frame, parse_tick
 from services.market.instruments import Instruments
 from services.market.local_clock import SECOND_NS, LocalClock
 from services.market.recording.history import History
@@ -41,7 +41,7 @@ def bind(context: ServiceContext) -> None:
         return (await engine.ListContracts(engine_pb2.ListContractsRequest())).instruments
 
     tick_control = TickControlMessages()
-    hub: Hub[pb.Tick] = Hub(tick_control, settings.ring_frames)
+    hub: Hub[pb.Tick] = Hub(tick_control, settings.ring_mb << 20)
     bars = Bars(clock)
     bar_streams = BarStreams(bar_frame)
     store = TickStore(context.data_dir / "market", clock, settings.compact_files)
@@ -55,7 +55,7 @@ def bind(context: ServiceContext) -> None:
     hub.on_moved(recorder.move)
     instruments: Instruments[pb.Instrument] = Instruments(fetch, context.clock)
     stream = context.channel_to("engine").raw_stream(STREAM_TICKS)
-    upstream = Upstream(engine, stream, hub, bars, recorder, instruments, lambda: live.value.stall_s)
+    upstream = Upstream(engine, stream, hub, bars, recorder, instruments, lambda: live.value)
     market = MarketService(
         hub,
         bar_streams,
@@ -63,6 +63,7 @@ def bind(context: ServiceContext) -> None:
         instruments,
         upstream.subscribe_on_demand,
         context.run_blocking,
+        parse_tick,
         tick_control,
         BarControlMessages(),
         lambda: live.value,

@@ -1,6 +1,6 @@
 """Control messages: the encoded messages about a stream itself, for tick streams and bar streams."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Protocol
 
@@ -14,8 +14,8 @@ class ControlMessages(Protocol):
     def heartbeat(self) -> bytes:
         """Heartbeat for a stream on which nothing was sent for a while."""
 
-    def end(self, reason: str, resume_after: Mapping[str, int]) -> bytes:
-        """The stream ends, and what to resume after, per symbol."""
+    def end(self, reason: str, resume_after: Mapping[str, int], epoch: str) -> bytes:
+        """The stream ends, and what to resume after: per symbol a sequence of this epoch."""
 
 
 def _now() -> Timestamp:
@@ -27,9 +27,18 @@ def _now() -> Timestamp:
 class TickControlMessages:
     """Control messages of tick streams."""
 
-    def started(self, stream_id: str) -> bytes:
-        """A stream begins."""
-        return pb.StreamTicksResponse(started={"stream_id": stream_id}).SerializeToString()
+    def started(self, stream_id: str, epoch: str) -> bytes:
+        """A stream begins, in this epoch."""
+        return pb.StreamTicksResponse(started={"stream_id": stream_id, "epoch": epoch}).SerializeToString()
+
+    def new_epoch(self, epoch: str) -> bytes:
+        """Sequences from here on are of this epoch."""
+        return pb.StreamTicksResponse(new_epoch={"epoch": epoch}).SerializeToString()
+
+    def feed_state(self, connected: bool, stale_symbols: Sequence[str]) -> bytes:
+        """The feed is connected or not, and these symbols, sorted, are silent for too long."""
+        state = pb.StreamTicksResponse.FeedState(connected=connected, stale_symbols=stale_symbols, time=_now())
+        return pb.StreamTicksResponse(feed_state=state).SerializeToString()
 
     def heartbeat(self) -> bytes:
         """Heartbeat for a stream on which nothing was sent for a while."""
@@ -40,9 +49,9 @@ class TickControlMessages:
         gap = pb.StreamTicksResponse.Gap(symbol=symbol, first_sequence=first, last_sequence=last)
         return pb.StreamTicksResponse(gap=gap).SerializeToString()
 
-    def end(self, reason: str, resume_after: Mapping[str, int]) -> bytes:
-        """The stream ends, and what to resume after, per symbol."""
-        end = pb.StreamTicksResponse.End(reason=reason, resume_after_sequence=resume_after)
+    def end(self, reason: str, resume_after: Mapping[str, int], epoch: str) -> bytes:
+        """The stream ends, and what to resume after: per symbol a sequence of this epoch."""
+        end = pb.StreamTicksResponse.End(reason=reason, resume_after_sequence=resume_after, epoch=epoch)
         return pb.StreamTicksResponse(end=end).SerializeToString()
 
 
@@ -53,6 +62,6 @@ class BarControlMessages:
         """Heartbeat for a stream on which nothing was sent for a while."""
         return pb.StreamBarsResponse(heartbeat={"time": _now()}).SerializeToString()
 
-    def end(self, reason: str, resume_after: Mapping[str, int]) -> bytes:
+    def end(self, reason: str, resume_after: Mapping[str, int], epoch: str) -> bytes:
         """The stream ends; bars are read again from history, so there is nothing to resume after."""
         return pb.StreamBarsResponse(end={"reason": reason}).SerializeToString()

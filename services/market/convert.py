@@ -26,6 +26,11 @@ def parse_ticks(batch: bytes) -> Sequence[pb.Tick]:
     return engine_pb2.StreamTicksResponse.FromString(batch).ticks
 
 
+def parse_tick(tick_frame: bytes) -> pb.Tick:
+    """The tick of a frame."""
+    return parse_ticks(tick_frame)[0]
+
+
 def tick_from_row(symbol: str, row: Mapping[str, Any]) -> pb.Tick:
     """A tick of a row of history."""
     return pb.Tick(symbol=symbol, **row)

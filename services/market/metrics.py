@@ -5,3 +5,6 @@ from prometheus_client import Counter
 ticks = Counter("market_ticks_total", "Ticks that were taken from the engine and published.")
 gaps = Counter("market_gaps_total", "Gaps in symbols' sequences.")
 duplicates = Counter("market_duplicates_total", "Ticks that were seen before and dropped.")
+sink_failures = Counter(
+    "market_sink_failures_total", "Failures of what takes published ticks: bars, recorder.", ["sink"]
+)

@@ -16,8 +16,8 @@ from services.market.control_messages import ControlMessages, TickControlMessage
 from services.market.instruments import Instruments, UnknownSymbol
 from services.market.settings import MarketSettings
 from services.market.ticks.hub import Hub
+from services.market.ticks.sinks import T
 from services.market.ticks.subscriber import ConflatedSubscriber, LosslessSubscriber, Subscriber
-from services.market.ticks.tick_ring import T
 
 MAX_SYMBOLS = 500
 DEFAULT_INDICATOR_BARS = 500
@@ -72,6 +72,7 @@ class MarketService(Generic[T]):
         instruments: Instruments[Any],
         subscribe: Callable[[Iterable[str]], Awaitable[None]],
         run_blocking: Callable[..., Awaitable[Any]],
+        parse_tick: Callable[[bytes], T],
         tick_control: TickControlMessages,
         bar_control: ControlMessages,
         settings: Callable[[], MarketSettings],
@@ -82,16 +83,17 @@ class MarketService(Generic[T]):
         self._instruments = instruments
         self._subscribe = subscribe
         self._run_blocking = run_blocking
+        self._parse_tick = parse_tick
         self._tick_control = tick_control
         self._bar_control = bar_control
         self._settings = settings
 
     def get_tick(self, symbol: str) -> T:
         """The last tick. Raises: NoTick."""
-        tick = self._hub.find_tick(symbol)
-        if tick is None:
+        frame = self._hub.find_frame(symbol)
+        if not frame:
             raise NoTick(message=f"no tick of {symbol} was seen yet", symbol=symbol)
-        return tick
+        return self._parse_tick(frame)
 
     async def get_instrument(self, symbol: str) -> Any:
         """The instrument. Raises: UnknownSymbol."""
@@ -110,9 +112,12 @@ class MarketService(Generic[T]):
         min_interval_s: float,
         heartbeat_s: float | None,
         resume_after: Mapping[str, int],
+        epoch: str,
         starts_feed: bool = True,
     ) -> AsyncGenerator[bytes, None]:
         """Yield the encoded messages of a tick stream, until it ends. One that only looks on starts no waiting feed.
+
+        `resume_after` are sequences of this epoch, of the present one if it is empty.
 
         Raises: UnknownSymbol, TooManyStreams, before the first message.
         """
@@ -129,7 +134,7 @@ class MarketService(Generic[T]):
                 stream_id, owner, symbol_set, self._tick_control, beat_s, limit, on_capacity
             )
         # Registered first, so that the tick that a waiting feed begins with is not missed.
-        self._hub.add(subscriber, resume_after)
+        self._hub.add(subscriber, resume_after, epoch)
         try:
             if starts_feed:
                 await self._subscribe(symbol_set)

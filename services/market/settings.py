@@ -13,8 +13,17 @@ class MarketSettings(Section):
     section: ClassVar[str] = "market"
 
     timezone: str = Field(default="Asia/Shanghai", description="The exchanges' local time: where bars' days begin.")
-    ring_frames: int = Field(
-        default=8192, ge=1, le=1 << 20, description="Ticks kept in memory per symbol for streams that resume."
+    ring_mb: int = Field(
+        default=256,
+        ge=1,
+        le=1 << 20,
+        description="Memory for the recent ticks of all symbols, for streams that resume; the oldest leave first.",
+    )
+    upstream_silence_s: float = Field(
+        default=5.0,
+        ge=0.1,
+        le=3600,
+        description="Silence of the engine, without a heartbeat, that counts as its loss.",
     )
     buffer_ticks: int = Field(
         default=8192, ge=16, le=1 << 20, description="Ticks that a lossless stream may be behind before it is ended."

@@ -2,18 +2,22 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from contextlib import aclosing
 from typing import Any
 
 from redfire.engine.v1 import engine_pb2
 
 from services.kernel.errors import RedFireError
+from services.kernel.rpc.silence import until_silent
 from services.market.bars.bars import Bars
 from services.market.convert import parse_batch
 from services.market.instruments import Instruments
 from services.market.recording.recorder import Recorder
+from services.market.settings import MarketSettings
 from services.market.ticks.frames import split
 from services.market.ticks.hub import Hub
+from services.market.ticks.position import Position
 
 _log = logging.getLogger(__name__)
 FIRST_PAUSE_S = 0.05
@@ -23,7 +27,7 @@ REFRESH_S = 60.0
 
 
 class Upstream:
-    """Reads batches of the engine into the hub."""
+    """Reads batches of the engine into the hub, from the place on that the hub has come to."""
 
     def __init__(
         self,
@@ -33,7 +37,7 @@ class Upstream:
         bars: Bars,
         recorder: Recorder,
         instruments: Instruments[Any],
-        stall_s: Callable[[], float],
+        settings: Callable[[], MarketSettings],
     ) -> None:
         self._engine = engine
         self._stream = stream
@@ -41,25 +45,34 @@ class Upstream:
         self._bars = bars
         self._recorder = recorder
         self._instruments = instruments
-        self._stall_s = stall_s
+        self._settings = settings
+        self._watermark_listeners: list[Callable[[Mapping[str, int]], None]] = []
         self._demanded: set[str] = set()
         self._subscribed: set[str] = set()
         self.connected = False
         self.on_demand = False
         self.realtime = False
 
+    def on_watermarks(self, listener: Callable[[Mapping[str, int]], None]) -> None:
+        """Register a listener of watermarks: by gateway, nanoseconds of exchange time that no later tick is before."""
+        self._watermark_listeners.append(listener)
+
     async def run(self) -> None:
         """Follow the feed until cancelled."""
         pause_s = FIRST_PAUSE_S
+        self._hub.offer_state(connected=False)
         while True:
             try:
                 await self._follow()
                 _log.info("the engine ended its tick stream")
             except RedFireError as error:
                 _log.info("the engine's ticks are unavailable: %s", error.message)
+            except Exception:
+                _log.exception("the engine's ticks cannot be read")
             finally:
                 was_connected, self.connected = self.connected, False
                 self._subscribed.clear()
+            self._hub.offer_state(connected=False)
             pause_s = FIRST_PAUSE_S if was_connected else min(pause_s * 2, LONGEST_PAUSE_S)
             await asyncio.sleep(pause_s)
 
@@ -81,27 +94,39 @@ class Upstream:
             await self._subscribe(symbols)
 
     async def _follow(self) -> None:
+        """Read one stream. Raises: StreamSilent when not even a heartbeat comes for too long."""
         hub = self._hub
-        async for batch in self._stream(engine_pb2.StreamTicksRequest(records=True)):
-            message = parse_batch(batch)
-            if message.ticks:
-                hub.feed_ended = False
-                hub.publish(split(batch), message.ticks)
-                if hub.paced:
-                    await hub.wait_for_capacity(self._stall_s())
-                    await self._recorder.wait_for_capacity()
-            match message.WhichOneof("event"):
-                case "started":
-                    await self._begin(message.started)
-                case "feed_ended":
-                    await self._end()
+        request = engine_pb2.StreamTicksRequest(epoch=hub.position.epoch, position=hub.position.number, records=True)
+        batches = until_silent(self._stream(request), self._settings().upstream_silence_s)
+        async with aclosing(batches):
+            async for batch in batches:
+                message = parse_batch(batch)
+                if message.ticks:
+                    hub.publish(split(batch), message.ticks)
+                    if hub.paced:
+                        await hub.wait_for_capacity(self._settings().stall_s)
+                        await self._recorder.wait_for_capacity()
+                match message.WhichOneof("event"):
+                    case "started":
+                        await self._begin(message.started)
+                    case "heartbeat":
+                        for listener in self._watermark_listeners:
+                            listener(message.heartbeat.watermarks_ns)
+                    case "feed_ended":
+                        await self._end()
 
     async def _begin(self, started: engine_pb2.StreamTicksResponse.Started) -> None:
-        self._hub.begin_feed(paced=started.paced, realtime=started.realtime)
+        self._hub.begin_feed(
+            Position(started.epoch, started.position),
+            first_sequence=started.first_sequence,
+            sequences=started.sequences,
+            paced=started.paced,
+        )
         self.on_demand, self.realtime, self.connected = started.on_demand, started.realtime, True
         if not self.on_demand:
             await self._refresh()
         await self._subscribe(self._demanded if self.on_demand else self._instruments.symbols)
+        self._hub.offer_state(connected=True)
 
     async def _refresh(self) -> None:
         await self._instruments.refresh()

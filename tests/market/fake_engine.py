@@ -14,6 +14,7 @@ from tests.harness import complete
 from tests.market.ticks import SYMBOL
 
 Item = pb.StreamTicksResponse | None
+HEARTBEAT_S = 1.0
 
 
 @complete
@@ -35,6 +36,8 @@ class FakeEngine(rpc.EngineServiceServicer):
         self.requests: list[pb.StreamTicksRequest] = []
         self.queues: list[asyncio.Queue[Item]] = []
         self.taken = 0
+        self.hangs = False
+        """True: streams are open, and nothing comes."""
         self._begin(epoch, first_sequence)
 
     @property
@@ -108,9 +111,15 @@ class FakeEngine(rpc.EngineServiceServicer):
             queue.put_nowait(item)
         self.queues.append(queue)
         try:
-            yield pb.StreamTicksResponse(started=started)
+            if not self.hangs:
+                yield pb.StreamTicksResponse(started=started)
             while True:
-                item = await queue.get()
+                try:
+                    item = await asyncio.wait_for(queue.get(), HEARTBEAT_S)
+                except TimeoutError:
+                    item = pb.StreamTicksResponse(heartbeat={})
+                if self.hangs and item is not None:
+                    continue
                 if item is None:
                     raise Unavailable("the engine is gone")
                 self.taken += 1

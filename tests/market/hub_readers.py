@@ -1,6 +1,7 @@
 """Readers of a hub's streams, for tests."""
 
 import asyncio
+from collections.abc import Mapping
 from contextlib import suppress
 
 from redfire.market.v1 import market_pb2 as pb
@@ -8,8 +9,10 @@ from redfire.market.v1 import market_pb2 as pb
 from services.market.control_messages import TickControlMessages
 from services.market.ticks.frames import split
 from services.market.ticks.hub import Hub
+from services.market.ticks.position import Position
 from services.market.ticks.subscriber import ConflatedSubscriber, LosslessSubscriber, Subscriber
-from tests.market.ticks import SYMBOL, batch
+from services.market.ticks.tick_ring import FRAME_OVERHEAD
+from tests.market.ticks import SYMBOL, batch, tick
 
 OTHER = "rb2105.SHFE"
 
@@ -51,24 +54,56 @@ class Reader:
     def events(self) -> list[str]:
         return [kind for message in self.messages if (kind := message.WhichOneof("event"))]
 
+    def gaps(self) -> list[tuple[str, int, int]]:
+        """Of each gap the symbol, the first and the last one that is lost."""
+        gaps = [message.gap for message in self.messages if message.HasField("gap")]
+        return [(gap.symbol, gap.first_sequence, gap.last_sequence) for gap in gaps]
+
 
 def publish(hub: Hub[pb.Tick], *ticks: pb.Tick) -> None:
     hub.publish(split(batch(*ticks)), ticks)
 
 
-def lossless(hub: Hub[pb.Tick], *symbols: str, limit: int = 100, heartbeat_s: float = 10.0, **resume: int) -> Reader:
+def new_hub(frames: int = 64, epoch: str = "e1", first_sequence: int = 1) -> Hub[pb.Tick]:
+    """A hub in an epoch, whose rings keep so many of the frames of `tick` and `batch` in all."""
+    hub: Hub[pb.Tick] = Hub(TickControlMessages(), frames * (len(batch(tick(1))) + FRAME_OVERHEAD))
+    hub.begin_feed(Position(epoch), first_sequence=first_sequence)
+    return hub
+
+
+def last_tick(hub: Hub[pb.Tick], symbol: str = SYMBOL) -> pb.Tick | None:
+    frame = hub.find_frame(symbol)
+    return pb.StreamTicksResponse.FromString(frame).ticks[0] if frame else None
+
+
+def lossless(
+    hub: Hub[pb.Tick],
+    *symbols: str,
+    limit: int = 100,
+    heartbeat_s: float = 10.0,
+    epoch: str = "",
+    resume: Mapping[str, int] | None = None,
+    **after: int,
+) -> Reader:
+    """A reader of SYMBOL or other symbols, that resumes `after=` a sequence of SYMBOL or those of `resume`."""
     names = frozenset(symbols or (SYMBOL,))
     subscriber = LosslessSubscriber(
         f"s{hub.stream_count}", "alice", names, TickControlMessages(), heartbeat_s, limit, hub.on_capacity
     )
-    hub.add(subscriber, {SYMBOL: resume["after"]} if "after" in resume else {})
+    hub.add(subscriber, resume or ({SYMBOL: after["after"]} if after else {}), epoch)
     return Reader(subscriber)
 
 
-def conflated(hub: Hub[pb.Tick], *symbols: str, min_interval_s: float = 0.0) -> Reader:
+def conflated(
+    hub: Hub[pb.Tick],
+    *symbols: str,
+    min_interval_s: float = 0.0,
+    epoch: str = "",
+    resume: Mapping[str, int] | None = None,
+) -> Reader:
     names = frozenset(symbols or (SYMBOL,))
     subscriber = ConflatedSubscriber(
         f"c{hub.stream_count}", "alice", names, TickControlMessages(), 10.0, min_interval_s
     )
-    hub.add(subscriber, {})
+    hub.add(subscriber, resume or {}, epoch)
     return Reader(subscriber)

@@ -24,7 +24,7 @@ class RecordedMarket:
     def __init__(self, folder: Path, **settings: object) -> None:
         clock = LocalClock("Asia/Shanghai")
         market_settings = MarketSettings(**settings)  # type: ignore[arg-type]
-        self.hub: Hub[pb.Tick] = Hub(TickControlMessages(), 100)
+        self.hub: Hub[pb.Tick] = Hub(TickControlMessages(), 1 << 16)
         self.bars = Bars(clock)
         self.store = TickStore(folder, clock, market_settings.compact_files)
         self.recorder = Recorder(self.store, market_settings, self.bars, self.hub.last_frames)

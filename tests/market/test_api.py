@@ -228,6 +228,8 @@ async def test_the_engine_may_go_away_and_come_back_and_what_was_lost_is_reporte
     market.engine.subscribed.clear()
     await until(lambda: market.engine.queues and market.engine.subscribed)
     market.engine.send(tick(5))
+    assert not (await call.read()).feed_state.connected
+    assert (await call.read()).feed_state.connected
     gap = (await call.read()).gap
     assert (gap.symbol, gap.first_sequence, gap.last_sequence) == (SYMBOL, 2, 4)
     assert await read_ticks(call, 1) == [5]

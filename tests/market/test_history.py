@@ -9,6 +9,8 @@ import pytest
 from redfire.market.v1 import market_pb2 as pb
 
 from services.market.bars.bars import Interval
+from services.market.ticks.position import Position
+from tests.market.hub_readers import last_tick
 from tests.market.recorder import recorder, ticks
 from tests.market.ticks import SYMBOL, at, recorded, tick
 
@@ -26,7 +28,7 @@ async def test_ticks_come_back_as_they_were_from_memory_journal_and_archive(tmp_
         assert await one.all_ticks(page=99) == sent
     async with recorder(tmp_path) as two:
         assert await two.all_ticks() == sent
-        assert two.hub.find_tick(SYMBOL) == sent[-1]
+        assert last_tick(two.hub) == sent[-1]
 
 
 async def test_a_range_has_its_start_and_not_its_end(tmp_path: Path) -> None:
@@ -129,7 +131,7 @@ async def test_a_replay_run_twice_is_recorded_once(tmp_path: Path) -> None:
     async with recorder(tmp_path) as one:
         one.publish(*sent[:200])
     async with recorder(tmp_path) as two:
-        two.hub.begin_feed(paced=True, realtime=False)
+        two.hub.begin_feed(Position("e2"), paced=True)
         again = ticks(300)
         for one_tick in again:
             one_tick.sequence += 1 << 40

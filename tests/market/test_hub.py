@@ -5,18 +5,16 @@ import asyncio
 import pytest
 from redfire.market.v1 import market_pb2 as pb
 
-from services.market.control_messages import TickControlMessages
-from services.market.ticks.frames import split
 from services.market.ticks.hub import Hub
-from tests.market.hub_readers import OTHER, conflated, lossless, publish
-from tests.market.ticks import SYMBOL, batch, tick
+from tests.market.hub_readers import OTHER, conflated, last_tick, lossless, new_hub, publish
+from tests.market.ticks import SYMBOL, tick
 from tests.simulated_time import in_simulated_time
 from tests.waiting import until
 
 
 @pytest.fixture
-def hub() -> Hub[pb.Tick]:
-    return Hub(TickControlMessages(), 64)
+async def hub() -> Hub[pb.Tick]:
+    return new_hub()
 
 
 async def test_a_stream_starts_with_its_id_then_the_last_tick_then_what_comes(hub: Hub[pb.Tick]) -> None:
@@ -30,32 +28,33 @@ async def test_a_stream_starts_with_its_id_then_the_last_tick_then_what_comes(hu
 
 async def test_a_symbol_that_another_gateway_serves_begins_anew() -> None:
     moved: list[tuple[str, str]] = []
-    hub: Hub[pb.Tick] = Hub(TickControlMessages(), 64)
+    hub = new_hub()
     hub.on_moved(lambda *change: moved.append(change))
     publish(hub, tick(1, gateway="SIM"), tick(2, gateway="SIM"))
     reader = lossless(hub).start()
-    publish(hub, tick(4, gateway="CTP"), tick(5, gateway="CTP"))
+    publish(hub, tick(3, gateway="CTP"), tick(4, gateway="CTP"))
     resumed = lossless(hub, after=1).start()
-    await until(lambda: resumed.ticks() == [4, 5] and reader.ticks() == [2, 4, 5])
-    assert moved == [(SYMBOL, "CTP")] and reader.events()[1:] == resumed.events()[1:] == ["gap"]
+    await until(lambda: resumed.ticks() == [3, 4] and reader.ticks() == [2, 3, 4])
+    assert moved == [(SYMBOL, "CTP")] and reader.events()[1:] == []
+    assert resumed.gaps() == [(SYMBOL, 2, 2)]
     await reader.stop()
     await resumed.stop()
 
 
 async def test_a_last_tick_of_a_gateway_that_serves_the_symbol_no_more_is_forgotten() -> None:
     moved: list[tuple[str, str]] = []
-    hub: Hub[pb.Tick] = Hub(TickControlMessages(), 64)
+    hub = new_hub()
     hub.on_moved(lambda *change: moved.append(change))
     publish(hub, tick(1, gateway="SIM"))
     hub.move(SYMBOL, "SIM")
     hub.move(OTHER, "CTP")
-    assert hub.find_tick(SYMBOL) is not None and not moved
+    assert last_tick(hub) is not None and not moved
     hub.move(SYMBOL, "CTP")
-    assert hub.find_tick(SYMBOL) is None and moved == [(SYMBOL, "CTP")] and not hub.last_frames()
+    assert last_tick(hub) is None and moved == [(SYMBOL, "CTP")] and not hub.last_frames()
     late = lossless(hub).start()
-    publish(hub, tick(3, gateway="CTP"))
-    await until(lambda: late.ticks() == [3])
-    assert hub.find_tick(SYMBOL).gateway == "CTP"
+    publish(hub, tick(2, gateway="CTP"))
+    await until(lambda: late.ticks() == [2])
+    assert last_tick(hub).gateway == "CTP"
     await late.stop()
 
 
@@ -132,7 +131,7 @@ async def test_an_end_before_what_was_missed_is_sent_resumes_from_the_same_place
     for after in (1, 3):
         reader = lossless(hub, limit=2, after=after)
         for n in range(20):
-            publish(hub, tick(hub.find_tick(SYMBOL).sequence + 1 if n else 4))  # type: ignore[union-attr]
+            publish(hub, tick(last_tick(hub).sequence + 1 if n else 4))  # type: ignore[union-attr]
         assert reader.subscriber.end_reason == "SLOW_CONSUMER"
         assert reader.subscriber.sent == {SYMBOL: after}
 
@@ -206,18 +205,6 @@ async def test_a_tick_sent_twice_is_delivered_once(hub: Hub[pb.Tick]) -> None:
     await reader.stop()
 
 
-async def test_ticks_of_an_earlier_run_are_no_beginning_of_a_replay(hub: Hub[pb.Tick]) -> None:
-    old = tick(5)
-    hub.restore(split(batch(old)), [old])
-    hub.begin_feed(paced=False, realtime=False)
-    assert hub.find_tick(SYMBOL) == old
-    reader = lossless(hub).start()
-    publish(hub, tick(1 << 30), tick((1 << 30) + 1))
-    await until(lambda: reader.ticks() == [1 << 30, (1 << 30) + 1])
-    assert reader.events() == ["started"]
-    await reader.stop()
-
-
 @in_simulated_time
 async def test_a_silent_stream_says_so_at_its_interval(hub: Hub[pb.Tick]) -> None:
     reader = lossless(hub, heartbeat_s=0.1)
@@ -265,20 +252,20 @@ async def test_symbols_added_to_a_stream_begin_with_their_last_tick_and_removed_
         hub.change(reader.subscriber, [OTHER, SYMBOL], [])
         await until(lambda reader=reader: reader.ticks(OTHER))
         hub.change(reader.subscriber, [OTHER], [SYMBOL])
-        last = hub.find_tick(OTHER).sequence  # type: ignore[union-attr]
+        last = last_tick(hub, OTHER).sequence  # type: ignore[union-attr]
         seen = len(reader.ticks())
-        publish(hub, tick(hub.find_tick(SYMBOL).sequence + 1), tick(last + 1, OTHER))  # type: ignore[union-attr]
+        publish(hub, tick(last_tick(hub).sequence + 1), tick(last + 1, OTHER))  # type: ignore[union-attr]
         await until(lambda reader=reader, last=last: reader.ticks(OTHER)[-1] == last + 1)
         assert len(reader.ticks()) == seen
         assert reader.ticks(OTHER) == list(range(reader.ticks(OTHER)[0], last + 2))
         await reader.stop()
         hub.remove(reader.subscriber)
-    assert not hub._groups
+    assert not hub._routes._groups
 
 
 @in_simulated_time
 async def test_a_paced_feed_waits_for_the_slowest_lossless_stream_and_loses_nothing(hub: Hub[pb.Tick]) -> None:
-    hub.begin_feed(paced=True, realtime=False)
+    hub.begin_feed(hub.position, paced=True)
     slow, quick = lossless(hub, limit=20), lossless(hub, limit=20).start()
     conflated(hub)
 
@@ -299,7 +286,7 @@ async def test_a_paced_feed_waits_for_the_slowest_lossless_stream_and_loses_noth
 
 
 async def test_a_paced_feed_ends_a_stream_that_takes_nothing_and_goes_on(hub: Hub[pb.Tick]) -> None:
-    hub.begin_feed(paced=True, realtime=False)
+    hub.begin_feed(hub.position, paced=True)
     stuck = lossless(hub, limit=20)
     await stuck.next()
     for n in range(1, 20):
@@ -309,7 +296,7 @@ async def test_a_paced_feed_ends_a_stream_that_takes_nothing_and_goes_on(hub: Hu
 
 
 async def test_a_reader_that_leaves_lets_a_paced_feed_go_on(hub: Hub[pb.Tick]) -> None:
-    hub.begin_feed(paced=True, realtime=False)
+    hub.begin_feed(hub.position, paced=True)
     reader = lossless(hub, limit=4)
     publish(hub, tick(1), tick(2), tick(3))
     waiting = asyncio.create_task(hub.wait_for_capacity(30))

@@ -8,9 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from redfire.market.v1 import market_pb2 as pb
 
-from services.market.control_messages import TickControlMessages
-from services.market.ticks.hub import Hub
-from tests.market.hub_readers import OTHER, Reader, lossless, publish
+from tests.market.hub_readers import OTHER, Reader, lossless, new_hub, publish
 from tests.market.ticks import SYMBOL, tick
 
 
@@ -43,7 +41,7 @@ steps = st.lists(
 @settings(max_examples=150, deadline=None)
 def test_whatever_happens_each_stream_is_contiguous_but_for_reported_gaps(script: list[tuple[str, object]]) -> None:
     async def play() -> None:
-        hub: Hub[pb.Tick] = Hub(TickControlMessages(), 8)
+        hub = new_hub(8)
         last = {SYMBOL: 0, OTHER: 0}
         readers: list[Reader] = []
         for kind, value in script:

@@ -3,7 +3,8 @@
 from collections.abc import Callable
 
 from services.market.bars.bars import Bar, Interval
-from services.market.ticks.subscriber import Chunk, LosslessSubscriber
+from services.market.ticks.chunk import Chunk
+from services.market.ticks.subscriber import LosslessSubscriber
 
 
 class BarStreams:

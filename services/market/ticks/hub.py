@@ -3,29 +3,27 @@
 What a tick costs: one split, one parse (of the whole batch), and one append per *set* of subscribed symbols. What a
 subscriber costs: one append per batch, one join and one write per flush. Nothing is encoded, no task is made, and
 everything runs on the event loop's thread between two awaits, so that registering and publishing never interleave.
+
+Sequences are of one epoch, a run of the engine's feed: within it they grow by one, so that what is missing has a
+number. A new epoch begins all rings anew, and every stream is told.
 """
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Generic
 
 from services.market import metrics
 from services.market.control_messages import TickControlMessages
-from services.market.ticks.subscriber import (
-    FEED_ENDED,
-    Backlog,
-    Chunk,
-    ConflatedSubscriber,
-    LosslessSubscriber,
-    Subscriber,
-)
-from services.market.ticks.tick_ring import T, TickRing
+from services.market.ticks.chunk import NO_SEQUENCES, Chunk
+from services.market.ticks.position import Position
+from services.market.ticks.resumes import Resume, Resumes
+from services.market.ticks.routes import Group, Route, Routes
+from services.market.ticks.sinks import Sinks, T
+from services.market.ticks.subscriber import FEED_ENDED, LosslessSubscriber, Subscriber
+from services.market.ticks.tick_ring import UNKNOWN
 
 _log = logging.getLogger(__name__)
-
-NEW_EPOCH = 1 << 20
-"""Sequences of two runs of the engine are at least this far apart, and those of one run hardly ever."""
 
 MANY_STREAMS = 8
 WRITE_S = 60e-6
@@ -33,84 +31,47 @@ WRITE_S = 60e-6
 LONGEST_PAUSE_S = 0.002
 
 
-class Group:
-    """The lossless subscribers of one set of symbols: they share what is joined for them."""
-
-    __slots__ = ("frames", "sequences", "subscribers", "symbols")
-
-    def __init__(self, symbols: frozenset[str]) -> None:
-        self.symbols = symbols
-        self.subscribers: list[LosslessSubscriber] = []
-        self.frames: list[bytes] = []
-        self.sequences: dict[str, int] = {}
-
-    def flush(self, bounded: bool) -> None:
-        """Hand the batch's frames to every subscriber."""
-        frames = self.frames
-        if not frames:
-            return
-        chunk = Chunk(frames[0] if len(frames) == 1 else b"".join(frames), len(frames), self.sequences)
-        self.frames = []
-        self.sequences = {}
-        for subscriber in self.subscribers:
-            subscriber.offer(chunk, bounded=bounded, wake=False)
-
-    def offer_control(self, message: bytes, bounded: bool) -> None:
-        """Queue a control message for every subscriber, in its place between the ticks."""
-        self.flush(bounded)
-        chunk = Chunk(message)
-        for subscriber in self.subscribers:
-            subscriber.offer(chunk)
-
-
-class Route(Generic[T]):
-    """A symbol's ring and its subscribers."""
-
-    __slots__ = ("conflated", "groups", "ring")
-
-    def __init__(self, symbol: str, ring_frames: int) -> None:
-        self.ring: TickRing[T] = TickRing(symbol, ring_frames)
-        self.groups: list[Group] = []
-        self.conflated: dict[ConflatedSubscriber, None] = {}
-
-
 class Hub(Generic[T]):
     """Takes batches from upstream and gives them to subscribers, then to the listeners of `on_published`.
 
-    Listeners of `on_moved` are called for a symbol that another gateway serves from now on. The engine leaves out a
-    sequence there, so that it need not be looked for at each tick.
+    `position` is the place in the feed behind the last batch. Listeners of `on_moved` are called for a symbol that
+    another gateway serves from now on, before its first tick. One that raises hinders nobody.
     """
 
-    def __init__(self, control: TickControlMessages, ring_frames: int) -> None:
+    def __init__(self, control: TickControlMessages, ring_bytes: int) -> None:
         self.paced = False
-        self.recorded = False
-        """True for a replay: then ticks of an earlier run of ours are no beginning of its streams."""
-        self.feed_ended = False
-        self._published_listeners: list[Callable[[Sequence[bytes], Sequence[T]], None]] = []
-        self._moved_listeners: list[Callable[[str, str], None]] = []
+        self.position = Position()
+        self._sinks: Sinks[T] = Sinks()
         self._control = control
-        self._ring_frames = ring_frames
-        self._routes: dict[str, Route[T]] = {}
-        self._groups: dict[frozenset[str], Group] = {}
+        self._routes = Routes(ring_bytes)
+        self._resumes = Resumes(self._routes, control)
         self._streams: dict[str, Subscriber] = {}
+        self._tick_streams: dict[Subscriber, None] = {}
         self._capacity = asyncio.Event()
         self._drained = ""
+        self._connected = True
+        self._stale: frozenset[str] = frozenset()
         self._unwoken: dict[Group, None] = {}
         self._woken_at = 0.0
         self._wake_timer: asyncio.TimerHandle | None = None
 
     def on_published(self, listener: Callable[[Sequence[bytes], Sequence[T]], None]) -> None:
         """Register a listener of published batches: frames, and the same parsed."""
-        self._published_listeners.append(listener)
+        self._sinks.on_published(listener)
 
     def on_moved(self, listener: Callable[[str, str], None]) -> None:
         """Register a listener of symbols that another gateway serves from now on: symbol, name of the gateway."""
-        self._moved_listeners.append(listener)
+        self._sinks.on_moved(listener)
 
-    def find_tick(self, symbol: str) -> T | None:
-        """The symbol's last tick, or None when none was seen."""
-        route = self._routes.get(symbol)
-        return route.ring.tick if route is not None else None
+    @property
+    def feed_ended(self) -> bool:
+        """True when a replay came to its end: nothing more comes of this epoch."""
+        return self._routes.feed_ended
+
+    def find_frame(self, symbol: str) -> bytes:
+        """The symbol's last tick as it came, also one of an earlier epoch; empty when none was seen."""
+        route = self._routes.by_symbol.get(symbol)
+        return route.ring.frame if route is not None else b""
 
     def find_stream(self, stream_id: str) -> Subscriber | None:
         """The running stream of this id."""
@@ -121,113 +82,166 @@ class Hub(Generic[T]):
         """Number of open streams."""
         return len(self._streams)
 
+    @property
+    def ring_bytes(self) -> int:
+        """Memory that the rings take."""
+        return self._routes.memory.bytes
+
     def streams_of(self, user_id: str) -> int:
         """Number of streams that a user has open."""
         return sum(1 for stream in self._streams.values() if stream.user_id == user_id)
 
     def publish(self, frames: Sequence[bytes], ticks: Sequence[T]) -> None:
-        """Fan a batch out. `ticks` are the frames parsed, in the same order.
+        """Fan a batch out. `ticks` are the frames parsed, in the same order; they are not kept.
 
         A jump of a symbol's sequence is sent to its lossless subscribers as a gap; a tick seen before is dropped.
         """
-        routes = self._routes
+        self.position = Position(self.position.epoch, self.position.number + len(frames))
+        by_symbol = self._routes.by_symbol
+        block = self._routes.memory.block
         bounded = not self.paced
         touched: dict[Group, None] = {}
-        changed: dict[str, Route[T]] = {}
-        fresh: list[tuple[bytes, T]] | None = None
+        changed: dict[str, Route] = {}
+        dropped: set[int] = set()
+        sunk = 0
         for index, (frame, tick) in enumerate(zip(frames, ticks, strict=True)):
             symbol = tick.symbol
             sequence = tick.sequence
-            route = routes.get(symbol)
+            gateway = tick.gateway
+            route = by_symbol.get(symbol)
             if route is None:
-                route = self._open(symbol)
+                route = self._routes.find(symbol)
             ring = route.ring
-            if sequence != ring.sequence + 1 and ring.sequence and not self._accept_jump(route, sequence, tick):
-                if fresh is None:
-                    fresh = list(zip(frames[:index], ticks[:index], strict=True))
+            if sequence != ring.sequence + 1 and not self._accept_jump(route, sequence):
+                dropped.add(index)
                 continue
-            ring.put(frame, tick, sequence)
+            if gateway != ring.gateway and gateway:
+                if ring.gateway:
+                    self._sink(frames, ticks, sunk, index, dropped)
+                    sunk = index
+                self._move(route, gateway)
+            ring.sequence = ring.frame_sequence = sequence
+            ring.frame = frame
+            ring.recent.append(frame)
+            block.append(ring.recent)
             for group in route.groups:
                 group.frames.append(frame)
                 group.sequences[symbol] = sequence
                 touched[group] = None
             if route.conflated:
                 changed[symbol] = route
-            if fresh is not None:
-                fresh.append((frame, tick))
         for group in touched:
             group.flush(bounded)
         self._wake_soon(touched)
         for symbol, route in changed.items():
-            latest = (route.ring.frame, route.ring.sequence)
+            frame, sequence = route.ring.frame, route.ring.sequence
             for subscriber in route.conflated:
-                subscriber.offer(symbol, latest)
-        if fresh is not None:
-            frames, ticks = [frame for frame, _ in fresh], [tick for _, tick in fresh]
-        metrics.ticks.inc(len(frames))
-        for listener in self._published_listeners:
-            listener(frames, ticks)
+                subscriber.offer(symbol, frame, sequence)
+        self._routes.memory.count(frames)
+        if self._resumes.waiting:
+            self._resumes.advance()
+        self._sink(frames, ticks, sunk, len(frames), dropped)
 
     def move(self, symbol: str, gateway: str) -> None:
         """A gateway serves a symbol: ticks of another one are forgotten."""
-        route = self._routes.get(symbol)
-        tick = route.ring.tick if route is not None else None
-        if route is not None and tick is not None and gateway and tick.gateway and tick.gateway != gateway:
+        route = self._routes.by_symbol.get(symbol)
+        if route is not None and gateway and route.ring.gateway and route.ring.gateway != gateway:
             self._move(route, gateway)
 
+    def restore_epoch(self, position: Position, first_sequence: int) -> None:
+        """Begin with the epoch of an earlier run of ours, as far as it had come; again when it had come further."""
+        if position.epoch != self._routes.epoch:
+            self._routes.begin_epoch(position.epoch, first_sequence)
+        self.position = position
+
     def restore(self, frames: Sequence[bytes], ticks: Sequence[T]) -> None:
-        """Load ticks of an earlier run, before anybody subscribes: last ticks and rings, nothing else."""
+        """Load ticks of an earlier run in their order, before anybody subscribes: last ticks and rings, nothing else.
+
+        Those of an earlier epoch than the restored one become last ticks only.
+        """
+        routes = self._routes
         for frame, tick in zip(frames, ticks, strict=True):
-            route = self._routes.get(tick.symbol) or self._open(tick.symbol)
-            if tick.sequence > route.ring.sequence:
-                route.ring.put(frame, tick, tick.sequence)
-                route.ring.restored = True
+            ring, sequence = routes.find(tick.symbol).ring, tick.sequence
+            if routes.epoch is None or sequence < routes.first_sequence:
+                if ring.frame_sequence == UNKNOWN:
+                    ring.frame, ring.gateway = frame, tick.gateway
+                continue
+            if sequence <= ring.sequence:
+                continue
+            if sequence != ring.sequence + 1 or (ring.gateway and tick.gateway != ring.gateway):
+                ring.clear()
+            ring.sequence = ring.frame_sequence = sequence
+            ring.frame, ring.gateway = frame, tick.gateway
+            ring.recent.append(frame)
+            routes.memory.block.append(ring.recent)
+        routes.memory.count(frames)
 
     def last_frames(self) -> dict[str, bytes]:
-        """Each symbol's last tick as it came."""
-        return {symbol: route.ring.frame for symbol, route in self._routes.items() if route.ring.frame}
+        """Each symbol's last tick as it came, whatever epoch it is of."""
+        return {symbol: route.ring.frame for symbol, route in self._routes.by_symbol.items() if route.ring.frame}
 
     def register(self, subscriber: Subscriber) -> None:
         """Open a stream that another publisher feeds: it counts, ends and holds back a paced feed like the others."""
         self._streams[subscriber.stream_id] = subscriber
         self._end_at_once(subscriber)
 
-    def add(self, subscriber: Subscriber, resume_after: Mapping[str, int]) -> None:
-        """Open a stream: its snapshot (or what was missed) first, then everything that is published from now on."""
+    def add(self, subscriber: Subscriber, resume_after: Mapping[str, int] = NO_SEQUENCES, epoch: str = "") -> None:
+        """Open a stream: its snapshot (or what was missed) first, then everything that is published from now on.
+
+        A resume in an epoch that is not known yet waits until upstream says what the present one is.
+        """
         self._streams[subscriber.stream_id] = subscriber
-        subscriber.offer_control(self._control.started(subscriber.stream_id))
-        for symbol in sorted(subscriber.symbols):
-            self._catch_up(subscriber, symbol, resume_after.get(symbol))
-        self._route(subscriber)
+        self._tick_streams[subscriber] = None
+        after = {symbol: max(resume_after[symbol], 0) for symbol in subscriber.symbols if symbol in resume_after}
+        self._resumes.open(subscriber, Resume(epoch, after))
+        if not self._connected or not self._stale.isdisjoint(subscriber.symbols):
+            subscriber.offer_state(self._state_of(subscriber))
         self._end_at_once(subscriber)
 
     def change(self, subscriber: Subscriber, added: Iterable[str], removed: Iterable[str]) -> None:
         """Change what a stream carries; symbols that it carries already are left as they are."""
-        new = sorted(set(added) - subscriber.symbols)
-        gone = set(removed) & subscriber.symbols
-        self._unroute(subscriber)
-        subscriber.symbols = (subscriber.symbols - gone).union(new)
-        if isinstance(subscriber, ConflatedSubscriber):
-            for symbol in gone:
-                subscriber.forget(symbol)
-        for symbol in new:
-            self._catch_up(subscriber, symbol, None)
-        self._route(subscriber)
-        subscriber.wake()
+        self._resumes.change(subscriber, added, removed)
 
     def remove(self, subscriber: Subscriber) -> None:
         """Forget a stream whose reader left."""
         if self._streams.pop(subscriber.stream_id, None) is not None:
-            self._unroute(subscriber)
+            self._tick_streams.pop(subscriber, None)
+            self._resumes.close(subscriber)
             self._capacity.set()
 
-    def begin_feed(self, *, paced: bool, realtime: bool) -> None:
-        """Begin a feed of this kind."""
-        self.paced, self.recorded, self.feed_ended = paced, not realtime, False
+    def begin_feed(
+        self,
+        position: Position,
+        *,
+        first_sequence: int = 0,
+        sequences: Mapping[str, int] = NO_SEQUENCES,
+        paced: bool = False,
+    ) -> None:
+        """Go on with the feed behind this place, in its epoch, whose sequences begin with `first_sequence`.
+
+        `sequences` are those that symbols had come to at this place, or nothing where it is the one that was asked for:
+        what of them did not come here is lost, and streams are told at once.
+        """
+        routes, said = self._routes, self._routes.epoch
+        self.paced, routes.feed_ended = paced, False
+        if position.epoch != said:
+            _log.info("the feed's epoch is %s", position.epoch)
+            routes.begin_epoch(position.epoch, first_sequence)
+            self._resumes.begin_epoch(position.epoch, self._tick_streams)
+        elif not routes.first_sequence:
+            routes.learn_first_sequence(first_sequence)
+        self.position, routes.confirmed = position, True
+        for symbol, sequence in sequences.items():
+            route = routes.find(symbol)
+            if route.ring.sequence < sequence:
+                self._lose(route, sequence)
+        self._resumes.release(said)
+        self._resumes.advance()
 
     def end_feed(self) -> None:
         """A replay came to its end: every stream ends once it delivered all it has."""
-        self.feed_ended = True
+        self._routes.feed_ended = True
+        self._resumes.end()
         self.end_streams(FEED_ENDED)
 
     def end_streams(self, reason: str) -> None:
@@ -239,6 +253,16 @@ class Hub(Generic[T]):
         """End every stream, and those to come as soon as they have their snapshot."""
         self._drained = reason
         self.end_streams(reason)
+
+    def offer_state(self, *, connected: bool | None = None, stale_symbols: Collection[str] | None = None) -> None:
+        """Tell streams whether the feed is connected, or which symbols are silent for too long; None: as it was."""
+        before, stale_before = self._connected, self._stale
+        self._connected = before if connected is None else connected
+        self._stale = stale_before if stale_symbols is None else frozenset(stale_symbols)
+        changed = stale_before ^ self._stale
+        for subscriber in self._tick_streams:
+            if before != self._connected or not changed.isdisjoint(subscriber.symbols):
+                subscriber.offer_state(self._state_of(subscriber))
 
     def on_capacity(self) -> None:
         """Wake the paced feed: a full subscriber has capacity again."""
@@ -267,11 +291,47 @@ class Hub(Generic[T]):
             except TimeoutError:
                 continue
 
-    def _move(self, route: Route[T], gateway: str) -> None:
-        _log.info("another gateway serves %s from now on", route.ring.symbol)
-        route.ring.forget()
-        for listener in self._moved_listeners:
-            listener(route.ring.symbol, gateway)
+    def _sink(self, frames: Sequence[bytes], ticks: Sequence[T], start: int, end: int, dropped: set[int]) -> None:
+        """Give a part of the batch to the sinks, without what was dropped."""
+        if dropped or end - start != len(frames):
+            kept = [index for index in range(start, end) if index not in dropped]
+            frames, ticks = [frames[index] for index in kept], [ticks[index] for index in kept]
+        if frames:
+            metrics.ticks.inc(len(frames))
+            self._sinks.publish(frames, ticks)
+
+    def _accept_jump(self, route: Route, sequence: int) -> bool:
+        """Accept a tick out of turn or not: a gap is sent, and what was seen before is dropped."""
+        known = route.ring.sequence
+        if known == UNKNOWN:
+            return True
+        if sequence <= known:
+            metrics.duplicates.inc()
+            return False
+        self._lose(route, sequence - 1)
+        return True
+
+    def _lose(self, route: Route, last: int) -> None:
+        """The ticks up to `last` are lost."""
+        ring = route.ring
+        if ring.sequence != UNKNOWN:
+            metrics.gaps.inc()
+            message = self._control.gap(ring.symbol, ring.sequence + 1, last)
+            chunk = Chunk(message, sequences={ring.symbol: last})
+            for group in route.groups:
+                group.offer_control(chunk, bounded=not self.paced)
+        ring.skip(last)
+
+    def _move(self, route: Route, gateway: str) -> None:
+        """Note the gateway of a symbol; if it is another one than before, what is known is of another market."""
+        before, route.ring.gateway = route.ring.gateway, gateway
+        if before:
+            _log.info("%s serves %s from now on", gateway, route.ring.symbol)
+            route.ring.forget()
+            self._sinks.move(route.ring.symbol, gateway)
+
+    def _state_of(self, subscriber: Subscriber) -> bytes:
+        return self._control.feed_state(self._connected, sorted(self._stale & subscriber.symbols))
 
     def _wake_soon(self, groups: dict[Group, None]) -> None:
         """Wake the groups' writers: at once, or so rarely that many streams' writes leave the loop time."""
@@ -300,79 +360,3 @@ class Hub(Generic[T]):
             subscriber.end(self._drained)
         elif self.feed_ended:
             subscriber.end(FEED_ENDED)
-
-    def _open(self, symbol: str) -> Route[T]:
-        route = self._routes[symbol] = Route(symbol, self._ring_frames)
-        route.groups.extend(group for group in self._groups.values() if symbol in group.symbols)
-        for stream in self._streams.values():
-            if isinstance(stream, ConflatedSubscriber) and symbol in stream.symbols:
-                route.conflated[stream] = None
-        return route
-
-    def _accept_jump(self, route: Route[T], sequence: int, tick: T) -> bool:
-        """Accept a tick out of turn or not: a gap is sent, a step back needs a new run of the engine."""
-        last_tick = route.ring.tick
-        if last_tick is not None and last_tick.gateway != tick.gateway:
-            self._move(route, tick.gateway)
-        symbol, last = route.ring.symbol, route.ring.sequence
-        restored, route.ring.restored = route.ring.restored, False
-        if restored and self.recorded:
-            return True
-        if sequence > last:
-            metrics.gaps.inc()
-            message = self._control.gap(symbol, last + 1, sequence - 1)
-            for group in route.groups:
-                group.offer_control(message, bounded=not self.paced)
-            return True
-        if last - sequence < NEW_EPOCH:
-            metrics.duplicates.inc()
-            return False
-        _log.warning("sequences of %s went back from %d to %d", symbol, last, sequence)
-        return True
-
-    def _catch_up(self, subscriber: Subscriber, symbol: str, after: int | None) -> None:
-        """Give the snapshot or, resumed after a sequence, what was missed since."""
-        route = self._routes.get(symbol)
-        if route is None or not route.ring.frame or (route.ring.restored and self.recorded):
-            return
-        ring = route.ring
-        if isinstance(subscriber, LosslessSubscriber):
-            if after is None or after > ring.sequence:
-                subscriber.offer(Chunk(ring.frame, 1, {symbol: ring.sequence}), bounded=False)
-            else:
-                # An end before its turn comes must not forget where it was to resume.
-                subscriber.sent[symbol] = after
-                if after < ring.sequence:
-                    subscriber.resume(Backlog(ring, after, self._control.gap))
-        elif isinstance(subscriber, ConflatedSubscriber) and after != ring.sequence:
-            subscriber.offer(symbol, (ring.frame, ring.sequence))
-
-    def _route(self, subscriber: Subscriber) -> None:
-        if isinstance(subscriber, ConflatedSubscriber):
-            for symbol in subscriber.symbols:
-                if symbol in self._routes:
-                    self._routes[symbol].conflated[subscriber] = None
-        elif isinstance(subscriber, LosslessSubscriber):
-            group = self._groups.get(subscriber.symbols)
-            if group is None:
-                group = self._groups[subscriber.symbols] = Group(subscriber.symbols)
-                for symbol in group.symbols:
-                    if symbol in self._routes:
-                        self._routes[symbol].groups.append(group)
-            group.subscribers.append(subscriber)
-
-    def _unroute(self, subscriber: Subscriber) -> None:
-        if isinstance(subscriber, ConflatedSubscriber):
-            for symbol in subscriber.symbols:
-                if symbol in self._routes:
-                    self._routes[symbol].conflated.pop(subscriber, None)
-        elif isinstance(subscriber, LosslessSubscriber):
-            group = self._groups.get(subscriber.symbols)
-            if group is None or subscriber not in group.subscribers:
-                return
-            group.subscribers.remove(subscriber)
-            if not group.subscribers:
-                del self._groups[subscriber.symbols]
-                for symbol in group.symbols:
-                    if symbol in self._routes:
-                        self._routes[symbol].groups.remove(group)

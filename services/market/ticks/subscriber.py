@@ -8,17 +8,15 @@ import asyncio
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import AsyncGenerator, Callable, Mapping
-from dataclasses import dataclass, field
-from typing import Any
 
 from services.market.control_messages import ControlMessages
-from services.market.ticks.tick_ring import TickRing
+from services.market.ticks.chunk import Backlog, Chunk, EpochChange
 
 MESSAGE_BYTES = 256 * 1024
 """A message ends at this size; gRPC clients refuse messages above 4 MiB by default."""
 
-BACKLOG_FRAMES = 256
-"""Frames read at once from the ring for a stream that resumes."""
+MOST_CONTROL_MESSAGES = 1024
+"""Control messages, beyond the limit of frames, that a lossless stream may be behind."""
 
 CATCH_UP = 8
 """A stream that resumes may be behind by up to so many times its limit more, until it has caught up once."""
@@ -26,48 +24,6 @@ CATCH_UP = 8
 SLOW_CONSUMER = "SLOW_CONSUMER"
 SHUTTING_DOWN = "SHUTTING_DOWN"
 FEED_ENDED = "FEED_ENDED"
-
-
-@dataclass(slots=True, frozen=True)
-class Chunk:
-    """Joined frames that several subscribers share, or a control message (then count is 0)."""
-
-    data: bytes
-    count: int = 0
-    sequences: Mapping[str, int] = field(default_factory=dict)
-    """The last sequence of each symbol in it."""
-
-
-class Backlog:
-    """The frames of one symbol that a resumed subscriber missed, read from the ring piece by piece as it is written.
-
-    So a stream that resumes far back costs no memory; what leaves the ring before its turn becomes a gap.
-    """
-
-    __slots__ = ("_gap_message", "_last", "_next", "_ring", "count")
-
-    def __init__(self, ring: TickRing[Any], after: int, gap_message: Callable[[str, int, int], bytes]) -> None:
-        self._ring = ring
-        self.count = ring.sequence - max(after, ring.first_sequence - 1)
-        self._next = after + 1
-        self._last = ring.sequence
-        self._gap_message = gap_message
-
-    def take(self) -> Chunk | None:
-        """The next piece or a gap, None when nothing is left."""
-        if self._next > self._last:
-            return None
-        ring = self._ring
-        first = min(ring.first_sequence, self._last + 1)
-        if ring.sequence < self._last or first > self._next:
-            lost = max(first - 1, self._next) if ring.sequence >= self._last else self._last
-            gap = self._gap_message(ring.symbol, self._next, lost)
-            self._next = lost + 1
-            return Chunk(gap)
-        last = min(self._next + BACKLOG_FRAMES - 1, self._last)
-        frames = ring.frames(self._next, last)
-        self._next = last + 1
-        return Chunk(b"".join(frames), len(frames), {ring.symbol: last})
 
 
 class Subscriber(ABC):
@@ -84,8 +40,13 @@ class Subscriber(ABC):
         self.stream_id = stream_id
         self.user_id = user_id
         self.symbols = symbols
+        self.routed: frozenset[str] = frozenset()
+        """The symbols that the hub delivers at present; those that are to be resumed later are not among them."""
+        self.epoch = ""
+        """The epoch of `sent`."""
         self.sent: dict[str, int] = {}
         self.end_reason = ""
+        self._bases = self.sent
         self._loop = asyncio.get_running_loop()
         self.taken_at = self._loop.time()
         self._control = control
@@ -93,17 +54,26 @@ class Subscriber(ABC):
         self._waiter: asyncio.Future[None] | None = None
         self._beat: asyncio.TimerHandle | None = None
         self._beat_due = False
+        self._started = b""
+        self._state = b""
 
     async def messages(self) -> AsyncGenerator[bytes, None]:
         """Yield messages as they form; the last one gives the reason of the end."""
         loop = self._loop
         self._beat = loop.call_later(self._heartbeat_s, self._on_beat)
         try:
+            if self._started:
+                yield self._started
+                self.taken_at = loop.time()
             while True:
-                data = self._take()
+                if self._state:
+                    data, self._state = self._state, b""
+                else:
+                    data = self._take()
                 if not data:
                     if self.end_reason:
-                        yield self._control.end(self.end_reason, self.sent)
+                        resume_after = {symbol: self.sent.get(symbol, 0) for symbol in self.symbols}
+                        yield self._control.end(self.end_reason, resume_after, self.epoch)
                         return
                     if not self._beat_due:
                         self._waiter = loop.create_future()
@@ -124,6 +94,11 @@ class Subscriber(ABC):
         if self._beat is not None:
             self._beat.cancel()
 
+    def start(self, message: bytes, epoch: str) -> None:
+        """Begin the stream with this message, in this epoch."""
+        self._started = message
+        self.epoch = epoch
+
     def end(self, reason: str) -> None:
         """Deliver what is buffered, then end; the first reason stays."""
         self.end_reason = self.end_reason or reason
@@ -134,13 +109,39 @@ class Subscriber(ABC):
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
 
+    def resume_behind(self, symbol: str, sequence: int) -> None:
+        """Let an end that comes before any tick of the symbol name this sequence to resume after."""
+        self._bases[symbol] = sequence
+
+    def offer_state(self, message: bytes) -> None:
+        """Queue the state of the feed, before what waits: only the newest one matters."""
+        if not self.end_reason:
+            self._state = message
+            self.wake()
+
+    def begin_epoch(self, message: bytes, epoch: str) -> None:
+        """Queue the control message of a new epoch, in its place between the ticks."""
+        if not self.end_reason:
+            change = EpochChange(message, epoch)
+            self._bases = change.sent
+            self._offer_epoch(change)
+            self.wake()
+
     @abstractmethod
-    def offer_control(self, message: bytes) -> None:
-        """Queue a control message, in its place."""
+    def last_queued(self, symbol: str) -> int | None:
+        """The last sequence of the symbol that waits, None when none does."""
+
+    @abstractmethod
+    def _offer_epoch(self, change: EpochChange) -> None:
+        """Queue the change in its place."""
 
     @abstractmethod
     def _take(self) -> bytes:
         """The next message, empty when nothing waits."""
+
+    def _take_epoch(self, change: EpochChange) -> bytes:
+        self.epoch, self.sent = change.epoch, change.sent
+        return change.data
 
     def _on_beat(self) -> None:
         """Re-armed lazily: one timer per interval, not one per message."""
@@ -175,8 +176,9 @@ class LosslessSubscriber(Subscriber):
         self.waiting = 0
         self._limit = limit
         self._allowance = 0
+        self._backlogs = 0
         self._on_capacity = on_capacity
-        self._chunks: deque[Chunk | Backlog] = deque()
+        self._chunks: deque[Chunk | Backlog | EpochChange] = deque()
 
     @property
     def full(self) -> bool:
@@ -195,33 +197,61 @@ class LosslessSubscriber(Subscriber):
         if wake:
             self.wake()
 
-    def offer_control(self, message: bytes) -> None:
+    def offer_control(self, chunk: Chunk) -> None:
         """Queue a control message, in its place between the ticks."""
-        self.offer(Chunk(message))
+        if len(self._chunks) > self._limit + MOST_CONTROL_MESSAGES:
+            self.overrun()
+        else:
+            self.offer(chunk, bounded=False)
 
     def overrun(self) -> None:
         """End as too slow. Queued chunks are dropped at once: the client resumes after the last one sent."""
+        epochs = [chunk for chunk in self._chunks if isinstance(chunk, EpochChange)]
         self._chunks.clear()
-        self.waiting = 0
+        # So that what came in the new epoch can be resumed.
+        self._chunks.extend(epochs[-1:])
+        self.waiting = self._backlogs = 0
         self.end(SLOW_CONSUMER)
 
     def resume(self, backlog: Backlog) -> None:
         """Queue a backlog; it is read when its turn comes."""
         self._chunks.append(backlog)
-        self._allowance = min(self._allowance + backlog.count, CATCH_UP * self._limit)
+        self._backlogs += 1
+        self._allowance = min(self._allowance + backlog.missed, CATCH_UP * self._limit)
+
+    def last_queued(self, symbol: str) -> int | None:
+        """The last sequence of the symbol that waits, None when none does."""
+        for chunk in reversed(self._chunks):
+            if isinstance(chunk, EpochChange):
+                break
+            if isinstance(chunk, Backlog):
+                if chunk.symbol == symbol:
+                    return chunk.last
+            elif symbol in chunk.sequences:
+                return chunk.sequences[symbol]
+        return None
+
+    def _offer_epoch(self, change: EpochChange) -> None:
+        self._chunks.append(change)
 
     def _take(self) -> bytes:
         chunks = self._chunks
         while chunks:
             head = chunks.popleft()
-            if isinstance(head, Backlog):
+            if isinstance(head, Chunk):
+                if head.count:
+                    return self._join(head)
+            elif isinstance(head, Backlog):
                 piece = head.take()
                 if piece is None:
+                    self._backlogs -= 1
                     continue
                 chunks.appendleft(head)
-                self.sent.update(piece.sequences)
-                return piece.data
-            return self._join(head)
+                head = piece
+            else:
+                return self._take_epoch(head)
+            self.sent.update(head.sequences)
+            return head.data
         return b""
 
     def _join(self, chunk: Chunk) -> bytes:
@@ -230,12 +260,12 @@ class LosslessSubscriber(Subscriber):
         was_full = self.full
         data, count = chunk.data, chunk.count
         sent.update(chunk.sequences)
-        if count and chunks:
+        if chunks:
             parts, size = [data], len(data)
             while chunks:
                 following = chunks[0]
                 # Control messages and backlogs keep their place between ticks.
-                if isinstance(following, Backlog) or not following.count:
+                if not isinstance(following, Chunk) or not following.count:
                     break
                 size += len(following.data)
                 if size > MESSAGE_BYTES:
@@ -246,7 +276,7 @@ class LosslessSubscriber(Subscriber):
                 sent.update(following.sequences)
             data = b"".join(parts)
         self.waiting -= count
-        if self._allowance and self.waiting <= self._limit and not any(isinstance(one, Backlog) for one in chunks):
+        if self._allowance and self.waiting <= self._limit and not self._backlogs:
             self._allowance = 0
         if was_full and self._on_capacity is not None and not self.full:
             self._on_capacity()
@@ -254,7 +284,10 @@ class LosslessSubscriber(Subscriber):
 
 
 class ConflatedSubscriber(Subscriber):
-    """The latest frame per symbol, at most one per `min_interval_s`; never holds more than one frame per symbol."""
+    """The latest frame per symbol, at most one per `min_interval_s`; never holds more than one frame per symbol.
+
+    Of an epoch that ended while the reader was behind it holds as much again.
+    """
 
     lossless = False
 
@@ -270,18 +303,14 @@ class ConflatedSubscriber(Subscriber):
         super().__init__(stream_id, user_id, symbols, control, heartbeat_s)
         self._min_interval_s = min_interval_s
         self._latest: dict[str, tuple[bytes, int]] = {}
-        self._preamble: deque[bytes] = deque()
+        self._before_epoch: Chunk | None = None
+        self._epoch_change: EpochChange | None = None
         self._due: dict[str, float] = {}
         self._alarm: asyncio.TimerHandle | None = None
 
-    def offer_control(self, message: bytes) -> None:
-        """Queue a control message: it is sent before any tick."""
-        self._preamble.append(message)
-        self.wake()
-
-    def offer(self, symbol: str, latest: tuple[bytes, int]) -> None:
+    def offer(self, symbol: str, frame: bytes, sequence: int) -> None:
         """Queue a symbol's latest frame and its sequence."""
-        self._latest[symbol] = latest
+        self._latest[symbol] = frame, sequence
         waiter = self._waiter
         if waiter is None or waiter.done():
             return
@@ -299,9 +328,24 @@ class ConflatedSubscriber(Subscriber):
         if self._alarm is not None:
             self._alarm.cancel()
 
+    def last_queued(self, symbol: str) -> int | None:
+        """The last sequence of the symbol that waits, None when none does."""
+        return self._latest[symbol][1] if symbol in self._latest else None
+
+    def _offer_epoch(self, change: EpochChange) -> None:
+        latest, self._latest = self._latest, {}
+        if self._epoch_change is None and latest:
+            self._before_epoch = _joined(latest)
+        self._epoch_change = change
+
     def _take(self) -> bytes:
-        if self._preamble:
-            return self._preamble.popleft()
+        if self._before_epoch is not None:
+            chunk, self._before_epoch = self._before_epoch, None
+            self.sent.update(chunk.sequences)
+            return chunk.data
+        if self._epoch_change is not None:
+            change, self._epoch_change = self._epoch_change, None
+            return self._take_epoch(change)
         latest = self._latest
         if not latest:
             return b""
@@ -314,8 +358,9 @@ class ConflatedSubscriber(Subscriber):
             latest.clear()
             self.sent[symbol] = sequence
             return data
-        self.sent.update((symbol, sequence) for symbol, (_, sequence) in latest.items())
-        return b"".join([data for data, _ in latest.values()])
+        chunk = _joined(latest)
+        self.sent.update(chunk.sequences)
+        return chunk.data
 
     def _pick_due(self) -> dict[str, tuple[bytes, int]]:
         now = self._loop.time()
@@ -331,3 +376,8 @@ class ConflatedSubscriber(Subscriber):
     def _on_alarm(self) -> None:
         self._alarm = None
         self.wake()
+
+
+def _joined(latest: Mapping[str, tuple[bytes, int]]) -> Chunk:
+    sequences = {symbol: sequence for symbol, (_, sequence) in latest.items()}
+    return Chunk(b"".join([data for data, _ in latest.values()]), len(latest), sequences)

@@ -1,0 +1,118 @@
+"""Routes: each symbol's ring and the subscribers that its ticks go to."""
+
+from collections.abc import Iterable
+
+from services.market.ticks.chunk import Chunk
+from services.market.ticks.subscriber import ConflatedSubscriber, LosslessSubscriber, Subscriber
+from services.market.ticks.tick_ring import UNKNOWN, RingMemory, TickRing
+
+
+class Group:
+    """The lossless subscribers of one set of symbols: they share what is joined for them."""
+
+    __slots__ = ("frames", "sequences", "subscribers", "symbols")
+
+    def __init__(self, symbols: frozenset[str]) -> None:
+        self.symbols = symbols
+        self.subscribers: dict[LosslessSubscriber, None] = {}
+        self.frames: list[bytes] = []
+        self.sequences: dict[str, int] = {}
+
+    def flush(self, bounded: bool) -> None:
+        """Hand the batch's frames to every subscriber."""
+        frames = self.frames
+        if not frames:
+            return
+        chunk = Chunk(frames[0] if len(frames) == 1 else b"".join(frames), len(frames), self.sequences)
+        self.frames = []
+        self.sequences = {}
+        for subscriber in self.subscribers:
+            subscriber.offer(chunk, bounded=bounded, wake=False)
+
+    def offer_control(self, chunk: Chunk, bounded: bool) -> None:
+        """Queue a control message for every subscriber, in its place between the ticks."""
+        self.flush(bounded)
+        for subscriber in self.subscribers:
+            subscriber.offer_control(chunk)
+
+
+class Route:
+    """A symbol's ring and its subscribers."""
+
+    __slots__ = ("conflated", "groups", "ring")
+
+    def __init__(self, ring: TickRing) -> None:
+        self.ring = ring
+        self.groups: list[Group] = []
+        self.conflated: dict[ConflatedSubscriber, None] = {}
+
+
+class Routes:
+    """Routes by symbol; a route is opened for a symbol that is published or subscribed."""
+
+    def __init__(self, ring_bytes: int) -> None:
+        self.by_symbol: dict[str, Route] = {}
+        self.memory = RingMemory(ring_bytes)
+        self.epoch: str | None = None
+        """The epoch that the rings are of, None while none is known."""
+        self.first_sequence = 0
+        """The epoch's; 0 while it is not known."""
+        self.confirmed = False
+        """True when upstream named the epoch, False while it is that of an earlier run of ours."""
+        self.feed_ended = False
+        """True when nothing more comes of this epoch."""
+        self._groups: dict[frozenset[str], Group] = {}
+
+    def find(self, symbol: str) -> Route:
+        """The symbol's route, opened when there is none."""
+        route = self.by_symbol.get(symbol)
+        if route is None:
+            route = self.by_symbol[symbol] = Route(TickRing(symbol, self._before_first))
+        return route
+
+    def begin_epoch(self, epoch: str, first_sequence: int) -> None:
+        """Begin all rings anew; what is the last tick of an earlier epoch stays the last tick that is known."""
+        self.epoch, self.first_sequence = epoch, first_sequence
+        self.memory.clear()
+        for route in self.by_symbol.values():
+            old = route.ring
+            route.ring = TickRing(old.symbol, self._before_first, old.frame, old.gateway)
+            old.clear()  # so that backlogs of it become gaps
+
+    def learn_first_sequence(self, first_sequence: int) -> None:
+        """Learn where the epoch's sequences begin, which was not known when it was restored."""
+        self.first_sequence = first_sequence
+        for route in self.by_symbol.values():
+            if route.ring.sequence == UNKNOWN:
+                route.ring.sequence = self._before_first
+
+    def route(self, subscriber: Subscriber, symbols: Iterable[str]) -> None:
+        """Deliver the ticks of these symbols."""
+        subscriber.routed = frozenset(symbols)
+        if isinstance(subscriber, ConflatedSubscriber):
+            for symbol in subscriber.routed:
+                self.find(symbol).conflated[subscriber] = None
+        elif isinstance(subscriber, LosslessSubscriber):
+            group = self._groups.get(subscriber.routed)
+            if group is None:
+                group = self._groups[subscriber.routed] = Group(subscriber.routed)
+                for symbol in group.symbols:
+                    self.find(symbol).groups.append(group)
+            group.subscribers[subscriber] = None
+
+    def unroute(self, subscriber: Subscriber) -> None:
+        """Deliver nothing any more."""
+        routed, subscriber.routed = subscriber.routed, frozenset()
+        if isinstance(subscriber, ConflatedSubscriber):
+            for symbol in routed:
+                self.by_symbol[symbol].conflated.pop(subscriber, None)
+        elif isinstance(subscriber, LosslessSubscriber) and (group := self._groups.get(routed)) is not None:
+            group.subscribers.pop(subscriber, None)
+            if not group.subscribers:
+                del self._groups[routed]
+                for symbol in group.symbols:
+                    self.by_symbol[symbol].groups.remove(group)
+
+    @property
+    def _before_first(self) -> int:
+        return self.first_sequence - 1 if self.first_sequence else UNKNOWN
