@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import aclosing
 from typing import Any
 
@@ -46,16 +46,11 @@ class Upstream:
         self._recorder = recorder
         self._instruments = instruments
         self._settings = settings
-        self._watermark_listeners: list[Callable[[Mapping[str, int]], None]] = []
         self._demanded: set[str] = set()
         self._subscribed: set[str] = set()
         self.connected = False
         self.on_demand = False
         self.realtime = False
-
-    def on_watermarks(self, listener: Callable[[Mapping[str, int]], None]) -> None:
-        """Register a listener of watermarks: by gateway, nanoseconds of exchange time that no later tick is before."""
-        self._watermark_listeners.append(listener)
 
     async def run(self) -> None:
         """Follow the feed until cancelled."""
@@ -110,8 +105,7 @@ class Upstream:
                     case "started":
                         await self._begin(message.started)
                     case "heartbeat":
-                        for listener in self._watermark_listeners:
-                            listener(message.heartbeat.watermarks_ns)
+                        hub.pass_time(message.heartbeat.watermarks_ns)
                     case "feed_ended":
                         await self._end()
 

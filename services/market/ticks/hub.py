@@ -63,6 +63,13 @@ class Hub(Generic[T]):
         """Register a listener of symbols that another gateway serves from now on: symbol, name of the gateway."""
         self._sinks.on_moved(listener)
 
+    def on_watermarks(self, listener: Callable[[Mapping[str, int]], None]) -> None:
+        """Register a listener of the exchanges' time, in its place between the batches.
+
+        By gateway, nanoseconds since 1970: no later tick of it is of an earlier time, but for late ones.
+        """
+        self._sinks.on_watermarks(listener)
+
     @property
     def feed_ended(self) -> bool:
         """True when a replay came to its end: nothing more comes of this epoch."""
@@ -141,6 +148,10 @@ class Hub(Generic[T]):
         if self._resumes.waiting:
             self._resumes.advance()
         self._sink(frames, ticks, sunk, len(frames), dropped)
+
+    def pass_time(self, watermarks_ns: Mapping[str, int]) -> None:
+        """Give the exchanges' time to the listeners of `on_watermarks`."""
+        self._sinks.pass_time(watermarks_ns)
 
     def move(self, symbol: str, gateway: str) -> None:
         """A gateway serves a symbol: ticks of another one are forgotten."""

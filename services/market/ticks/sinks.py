@@ -1,7 +1,7 @@
 """Sinks of published ticks, isolated from delivery and from each other."""
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Generic, Protocol, TypeVar
 
 from services.market import metrics
@@ -37,12 +37,13 @@ class SinkFailures:
 
 
 class Sinks(Generic[T]):
-    """Listeners of published batches and of symbols that move to another gateway."""
+    """Listeners of published batches, of symbols that move to another gateway, and of the exchanges' time."""
 
     def __init__(self) -> None:
         self.failures = SinkFailures()
         self._published: list[tuple[str, Callable[[Sequence[bytes], Sequence[T]], None]]] = []
         self._moved: list[tuple[str, Callable[[str, str], None]]] = []
+        self._watermarks: list[tuple[str, Callable[[Mapping[str, int]], None]]] = []
 
     def on_published(self, listener: Callable[[Sequence[bytes], Sequence[T]], None]) -> None:
         """Register a listener of published batches: frames, and the same parsed."""
@@ -51,6 +52,10 @@ class Sinks(Generic[T]):
     def on_moved(self, listener: Callable[[str, str], None]) -> None:
         """Register a listener of symbols that another gateway serves from now on: symbol, name of the gateway."""
         self._moved.append((listener.__qualname__, listener))
+
+    def on_watermarks(self, listener: Callable[[Mapping[str, int]], None]) -> None:
+        """Register a listener of watermarks by gateway, nanoseconds of exchange time."""
+        self._watermarks.append((listener.__qualname__, listener))
 
     def publish(self, frames: Sequence[bytes], ticks: Sequence[T]) -> None:
         """Give a batch to every listener."""
@@ -67,3 +72,11 @@ class Sinks(Generic[T]):
                 listener(symbol, gateway)
             except Exception:
                 self.failures.report(name, symbol)
+
+    def pass_time(self, watermarks_ns: Mapping[str, int]) -> None:
+        """Give watermarks to every listener."""
+        for name, listener in self._watermarks:
+            try:
+                listener(watermarks_ns)
+            except Exception:
+                self.failures.report(name, "")
