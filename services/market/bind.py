@@ -10,13 +10,11 @@ from redfire.market.v1 import market_pb2 as pb
 from services.kernel.runtime.service_context import ServiceContext
 from services.market.api import MarketApi
 from services.market.bars.bar_streams import BarStreams
-from services.market.bars.bars import Bars
 from services.market.calendar_api import CalendarApi
 from services.market.calendar_service import CalendarService
 from services.market.control_messages import BarControlMessages, TickControlMessages
 from services.market.convert import bar_frame, parse_tick
 from services.market.instruments import Instruments
-from services.market.local_clock import SECOND_NS, LocalClock
 from services.market.recording.history import History
 from services.market.recording.recorder import Recorder
 from services.market.recording.tick_store import TickStore
@@ -25,7 +23,9 @@ from services.market.settings import MarketSettings
 from services.market.ticks.hub import Hub
 from services.market.ticks.subscriber import SHUTTING_DOWN
 from services.market.upstream import Upstream
+from services.quant.bars import BarBuilder, LocalClock
 from services.quant.calendar import Calendar
+from services.quant.calendar.days import SECOND_NS
 
 STREAM_TICKS = "/redfire.engine.v1.EngineService/StreamTicks"
 
@@ -42,7 +42,7 @@ def bind(context: ServiceContext) -> None:
 
     tick_control = TickControlMessages()
     hub: Hub[pb.Tick] = Hub(tick_control, settings.ring_mb << 20)
-    bars = Bars(clock)
+    bars = BarBuilder(clock)
     bar_streams = BarStreams(bar_frame)
     store = TickStore(context.data_dir / "market", clock, settings.compact_files)
     recorder = Recorder(store, settings, bars, hub.last_frames)
@@ -51,7 +51,9 @@ def bind(context: ServiceContext) -> None:
     bars.on_closed(recorder.record_bar)
     hub.on_published(lambda frames, ticks: bars.on_ticks(ticks))
     hub.on_published(recorder.record)
-    hub.on_moved(lambda symbol, gateway: bars.forget(symbol))
+    hub.on_watermarks(bars.on_watermarks)
+    timed_gateways: set[str] = set()
+    hub.on_watermarks(timed_gateways.update)
     hub.on_moved(recorder.move)
     instruments: Instruments[pb.Instrument] = Instruments(fetch, context.clock)
     stream = context.channel_to("engine").raw_stream(STREAM_TICKS)
@@ -77,7 +79,8 @@ def bind(context: ServiceContext) -> None:
         while True:
             await asyncio.sleep(0.25)
             if upstream.realtime:
-                bars.close_until(context.clock.now_ns() - int(live.value.bar_grace_s * SECOND_NS))
+                now_ns = context.clock.now_ns() - int(live.value.bar_grace_s * SECOND_NS)
+                bars.on_watermarks({gateway: now_ns for gateway in bars.gateways if gateway not in timed_gateways})
 
     async def drain() -> None:
         hub.drain(SHUTTING_DOWN)

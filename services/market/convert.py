@@ -8,10 +8,10 @@ from redfire.engine.v1 import engine_pb2
 from redfire.market.v1 import market_pb2 as pb
 
 from services.kernel.errors import Invalid
-from services.market.bars.bars import Bar, Interval
 from services.market.bars.indicators import Series
-from services.market.local_clock import SECOND_NS
 from services.market.ticks.frames import frame
+from services.quant.bars import Bar, Interval
+from services.quant.calendar.days import SECOND_NS
 
 LATEST_NS = 1 << 62
 

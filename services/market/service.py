@@ -11,13 +11,13 @@ from services.kernel.errors import Invalid, NotFound, ResourceExhausted
 from services.kernel.identifiers import new_id
 from services.market.bars import indicators
 from services.market.bars.bar_streams import BarStreams
-from services.market.bars.bars import Bar, Interval
 from services.market.control_messages import ControlMessages, TickControlMessages
 from services.market.instruments import Instruments, UnknownSymbol
 from services.market.settings import MarketSettings
 from services.market.ticks.hub import Hub
 from services.market.ticks.sinks import T
 from services.market.ticks.subscriber import ConflatedSubscriber, LosslessSubscriber, Subscriber
+from services.quant.bars import Bar, Interval
 
 MAX_SYMBOLS = 500
 DEFAULT_INDICATOR_BARS = 500

@@ -10,7 +10,6 @@ from redfire.engine.v1 import engine_pb2
 
 from services.kernel.errors import RedFireError
 from services.kernel.rpc.silence import until_silent
-from services.market.bars.bars import Bars
 from services.market.convert import parse_batch
 from services.market.instruments import Instruments
 from services.market.recording.recorder import Recorder
@@ -18,6 +17,7 @@ from services.market.settings import MarketSettings
 from services.market.ticks.frames import split
 from services.market.ticks.hub import Hub
 from services.market.ticks.position import Position
+from services.quant.bars import BarBuilder
 
 _log = logging.getLogger(__name__)
 FIRST_PAUSE_S = 0.05
@@ -34,7 +34,7 @@ class Upstream:
         engine: Any,
         stream: Callable[[Any], AsyncIterator[bytes]],
         hub: Hub[Any],
-        bars: Bars,
+        bars: BarBuilder,
         recorder: Recorder,
         instruments: Instruments[Any],
         settings: Callable[[], MarketSettings],
@@ -116,6 +116,7 @@ class Upstream:
             sequences=started.sequences,
             paced=started.paced,
         )
+        self._bars.begin_epoch(started.epoch)
         self.on_demand, self.realtime, self.connected = started.on_demand, started.realtime, True
         if not self.on_demand:
             await self._refresh()

@@ -6,15 +6,14 @@ from pathlib import Path
 
 from redfire.market.v1 import market_pb2 as pb
 
-from services.market.bars.bars import Bars
 from services.market.control_messages import TickControlMessages
-from services.market.local_clock import LocalClock
 from services.market.recording.history import History
 from services.market.recording.recorder import Recorder
 from services.market.recording.tick_store import TickStore
 from services.market.settings import MarketSettings
 from services.market.ticks.frames import split
 from services.market.ticks.hub import Hub
+from services.quant.bars import BarBuilder, LocalClock
 from tests.market.ticks import SYMBOL, batch, tick
 
 
@@ -25,14 +24,13 @@ class RecordedMarket:
         clock = LocalClock("Asia/Shanghai")
         market_settings = MarketSettings(**settings)  # type: ignore[arg-type]
         self.hub: Hub[pb.Tick] = Hub(TickControlMessages(), 1 << 16)
-        self.bars = Bars(clock)
+        self.bars = BarBuilder(clock)
         self.store = TickStore(folder, clock, market_settings.compact_files)
         self.recorder = Recorder(self.store, market_settings, self.bars, self.hub.last_frames)
         self.history = History(self.recorder, self.store, clock)
         self.bars.on_closed(self.recorder.record_bar)
         self.hub.on_published(lambda frames, ticks: self.bars.on_ticks(ticks))
         self.hub.on_published(self.recorder.record)
-        self.hub.on_moved(lambda symbol, gateway: self.bars.forget(symbol))
         self.hub.on_moved(self.recorder.move)
 
     def publish(self, *ticks: pb.Tick) -> None:

@@ -7,8 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from redfire.market.v1 import market_pb2 as pb
 
-from services.market.bars.bars import Bar, Bars, Interval
-from services.market.local_clock import LocalClock
+from services.quant.bars import Bar, BarBuilder, Interval, LocalClock
 from tests.market.ticks import SHANGHAI, SYMBOL, at, daily, recorded, tick
 
 CLOCK = LocalClock("Asia/Shanghai")
@@ -19,7 +18,7 @@ class Made:
 
     def __init__(self) -> None:
         self.closed: list[Bar] = []
-        self.bars = Bars(CLOCK)
+        self.bars = BarBuilder(CLOCK)
         self.bars.on_closed(self.closed.append)
 
     def take(self, *ticks: pb.Tick) -> None:
@@ -140,9 +139,9 @@ def test_a_day_under_way_gives_its_minute_only_the_last_trade_but_its_day_the_wh
 def test_the_clock_closes_a_quiet_minute_and_late_ticks_go_to_the_next() -> None:
     made = Made()
     made.take(quote("09:34:10", 10, 5, 1))
-    made.bars.close_until(at("2026-11-20 09:34:59"))
+    made.bars.on_watermark("", at("2026-11-20 09:34:59"))
     assert made.closed == []
-    made.bars.close_until(at("2026-11-20 09:35:00"))
+    made.bars.on_watermark("", at("2026-11-20 09:35:00"))
     assert [bar.interval for bar in made.closed] == [Interval.MINUTE, Interval.MINUTES_5]
     made.take(quote("09:34:59.9", 11, 7, 2), quote("09:36:00", 11, 8, 3))
     assert clock_times(made.of(Interval.MINUTE)) == ["09:34", "09:35"]
@@ -176,16 +175,6 @@ def test_ticks_without_a_price_and_stale_ones_change_nothing() -> None:
     made.take(quote("09:31:00", 11, 10, 7))
     (bar,) = made.of(Interval.MINUTE)
     assert (bar.low, bar.close, bar.volume) == (10, 11, 9)
-
-
-def test_a_replay_that_begins_again_starts_its_bars_again() -> None:
-    made = Made()
-    ticks = [quote("09:30:00", 10, 5, 1), quote("09:30:30", 11, 7, 2), quote("09:31:00", 12, 9, 3)]
-    made.take(*ticks)
-    for one in ticks:
-        one.sequence += 1 << 30
-    made.take(*ticks)
-    assert [bar.volume for bar in made.of(Interval.MINUTE)] == [7, 7]
 
 
 @given(st.integers(0, 20), st.data())

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from redfire.market.v1 import market_pb2 as pb
 
-from services.market.bars.bars import Interval
 from services.market.ticks.position import Position
+from services.quant.bars import Interval
 from tests.market.hub_readers import last_tick
 from tests.market.recorder import recorder, ticks
 from tests.market.ticks import SYMBOL, at, recorded, tick
@@ -132,6 +132,7 @@ async def test_a_replay_run_twice_is_recorded_once(tmp_path: Path) -> None:
         one.publish(*sent[:200])
     async with recorder(tmp_path) as two:
         two.hub.begin_feed(Position("e2"), paced=True)
+        two.bars.begin_epoch("e2")
         again = ticks(300)
         for one_tick in again:
             one_tick.sequence += 1 << 40

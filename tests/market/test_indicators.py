@@ -3,8 +3,8 @@
 import pytest
 
 from services.kernel.errors import Invalid
-from services.market.bars.bars import Bar, Interval
 from services.market.bars.indicators import KINDS, Series, compute, parse
+from services.quant.bars import Bar, Interval
 from tests.market.ticks import SYMBOL
 
 CLOSES = [100.0 + (n * 37 % 11) - (n * 17 % 7) for n in range(200)]

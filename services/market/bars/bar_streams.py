@@ -2,9 +2,9 @@
 
 from collections.abc import Callable
 
-from services.market.bars.bars import Bar, Interval
 from services.market.ticks.chunk import Chunk
 from services.market.ticks.subscriber import LosslessSubscriber
+from services.quant.bars import Bar, Interval
 
 
 class BarStreams:

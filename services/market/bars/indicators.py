@@ -7,7 +7,7 @@ from functools import cache
 from typing import Any
 
 from services.kernel.errors import Invalid
-from services.market.bars.bars import Bar
+from services.quant.bars import Bar
 
 _NAME = re.compile(r"\s*([a-z_]{1,16})\s*(?:\(\s*([0-9.,\s]*)\))?\s*")
 MAX_PERIOD = 5_000

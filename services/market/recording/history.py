@@ -12,12 +12,11 @@ from typing import TypeVar
 
 from redfire.market.v1 import market_pb2 as pb
 
-from services.market.bars.bars import Bar, Interval
 from services.market.convert import LATEST_NS, parse_ticks, tick_from_row
-from services.market.local_clock import LocalClock
 from services.market.recording.recorder import Recorder
 from services.market.recording.tick_store import Segment, TickStore
 from services.quant.archive.archive import Archive, MovedError
+from services.quant.bars import Bar, Interval, LocalClock
 
 R = TypeVar("R")
 _LONGEST_HOLIDAY_DAYS = 15

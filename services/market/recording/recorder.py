@@ -22,11 +22,11 @@ from typing import Any, TypeVar
 
 from redfire.market.v1 import market_pb2 as pb
 
-from services.market.bars.bars import Bar, Bars
 from services.market.convert import parse_ticks
 from services.market.recording.tick_store import Segment, TickStore
 from services.market.settings import MarketSettings
 from services.market.ticks.frames import split
+from services.quant.bars import Bar, BarBuilder
 
 _log = logging.getLogger(__name__)
 
@@ -54,7 +54,7 @@ class Recorder:
         self,
         store: TickStore,
         settings: MarketSettings,
-        bars: Bars,
+        bars: BarBuilder,
         last_frames: Callable[[], dict[str, bytes]],
     ) -> None:
         self._store = store

@@ -11,12 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from services.kernel.data.atomic_file import write_atomically
-from services.market.bars.bars import Bar
-from services.market.local_clock import LocalClock
 from services.market.recording import tick_wal
 from services.market.recording.tick_columns import tick_columns
 from services.quant.archive import layout
 from services.quant.archive.layout import BAR_COLUMNS
+from services.quant.bars import Bar, LocalClock
 
 
 @dataclass(slots=True)

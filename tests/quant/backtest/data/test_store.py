@@ -11,11 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from redfire.market.v1 import market_pb2 as pb
 
-from services.market.bars.bars import Interval
 from services.quant.archive.layout import BAR_COLUMNS, INTERVALS, TICK_COLUMNS
 from services.quant.backtest.data.dataset import BAR_VALUES, Bars, first_rows
 from services.quant.backtest.data.store import DataStore, Imported
 from services.quant.backtest.job import INTERVALS_S, BacktestError
+from services.quant.bars import Interval
 from services.quant.calendar import Calendar
 from services.quant.calendar.columns import day_numbers, trading_day_column
 from tests.market.recorder import recorder, ticks
@@ -214,7 +214,7 @@ async def test_imports_while_market_records_and_compacts_lose_nothing(tmp_path):
         thread.start()
         for begin in range(0, 3000, 100):
             one.publish(*ticks(100, begin + 1))
-            one.bars.close_until(start + begin * 500_000_000)
+            one.bars.on_watermark("", start + begin * 500_000_000)
             await one.recorder.checkpoint()
             await one.history.list_bars(SYMBOL, Interval.MINUTE, None, None, None, 100)
         await asyncio.to_thread(thread.join)

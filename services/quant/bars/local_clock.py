@@ -5,12 +5,14 @@ from functools import lru_cache
 from zoneinfo import ZoneInfo
 
 from services.quant.calendar import Calendar, SessionState
+from services.quant.calendar.days import DAY_NS, HOUR_NS, SECOND_NS, day_of_number
 
-SECOND_NS = 1_000_000_000
-HOUR_NS = 3600 * SECOND_NS
+NEVER = 1 << 62
 _SESSION_END_NS = SECOND_NS
 """Time after a session's end in which ticks still belong to it, nanoseconds."""
-_NEVER = 1 << 62
+_DAYS_BEHIND, _DAYS_AHEAD = 1, 15
+"""Days by which a trading day may be off its ticks' local date: a night before a long holiday, or days in UTC."""
+_MOST_SESSIONS = 32
 
 
 class LocalClock:
@@ -44,6 +46,19 @@ class LocalClock:
         """The trading day of a tick that does not say it."""
         return self._calendar.trading_day(symbol, time_ns)
 
+    def is_possible(self, trading_day: int, time_ns: int) -> bool:
+        """Return whether a tick of this moment can be of this trading day: a date, and about the moment's own."""
+        try:
+            day = day_of_number(trading_day)
+        except ValueError:
+            return False
+        date = (time_ns + self._offset_ns(time_ns // HOUR_NS)) // DAY_NS
+        return date - _DAYS_BEHIND <= day <= date + _DAYS_AHEAD
+
+    def day_end_ns(self, symbol: str, trading_day: int) -> int:
+        """The first moment after a trading day."""
+        return self._calendar.day_span_ns(symbol, trading_day)[1]
+
     def bar_time(self, symbol: str, time_ns: int) -> tuple[int, int]:
         """(the moment that a tick of this time counts to, until when ticks count to their own).
 
@@ -55,7 +70,26 @@ class LocalClock:
             before = calendar.status(symbol, time_ns - _SESSION_END_NS)
             if before.state is SessionState.OPEN:
                 return before.next_change_ns - 1, time_ns
-        return time_ns, status.next_change_ns or _NEVER
+        return time_ns, status.next_change_ns or NEVER
+
+    def quiet_until_ns(self, symbol: str, time_ns: int) -> int:
+        """The first moment from `time_ns` on at which the market takes orders."""
+        status = self._calendar.status(symbol, time_ns)
+        return time_ns if status.state.takes_orders else status.next_change_ns or NEVER
+
+    def session_time_ns(self, symbol: str, start_ns: int, end_ns: int) -> int:
+        """The time of continuous trading between two moments, on the second one's trading day only."""
+        calendar = self._calendar
+        moment, open_ns = max(start_ns, calendar.day_begin_ns(symbol, calendar.trading_day(symbol, end_ns))), 0
+        for _ in range(_MOST_SESSIONS):
+            if moment >= end_ns:
+                break
+            status = calendar.status(symbol, moment)
+            until = min(status.next_change_ns or end_ns, end_ns)
+            if status.state is SessionState.OPEN:
+                open_ns += until - moment
+            moment = until
+        return open_ns
 
     def midnight_ns(self, date_number: int) -> int:
         """The local midnight that a date (YYYYMMDD) begins with."""

@@ -1,0 +1,196 @@
+"""The bar builder: all symbols' open bars, fed with ticks, watermarks and epochs in their order."""
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, Protocol
+
+from services.quant.bars.bar import Bar
+from services.quant.bars.local_clock import NEVER, LocalClock
+from services.quant.bars.open_bars import GatewayTime, Lengths, Rules
+from services.quant.bars.symbol_bars import Begins, SymbolBars
+from services.quant.bars.trading_days import TradingDays
+
+
+class Tick(Protocol):
+    """The fields of a tick that bars read; volume and turnover are the trading day's so far."""
+
+    symbol: str
+    gateway: str
+    sequence: int
+    time_ns: int
+    last_price: float
+    last_quantity: float
+    volume: float
+    turnover: float
+    open_interest: float
+    open_price: float
+    high_price: float
+    low_price: float
+    trading_day: int
+
+
+class BarBuilder:
+    """All symbols' open bars. Closed ones go to the listeners, in order of their end per symbol."""
+
+    def __init__(self, clock: LocalClock) -> None:
+        self.epoch = ""
+        """The present one; empty while none is known."""
+        self._days = TradingDays(clock)
+        self._rules = Rules(clock, self._days, Lengths(), self._closed)
+        self._listeners: list[Callable[[Bar], None]] = []
+        self._symbols: dict[str, SymbolBars] = {}
+        self._gateways: dict[str, GatewayTime] = {}
+
+    def __iter__(self) -> Iterator[SymbolBars]:
+        return iter(self._symbols.values())
+
+    def on_closed(self, listener: Callable[[Bar], None]) -> None:
+        """Register a listener of closed bars."""
+        self._listeners.append(listener)
+
+    @property
+    def gateways(self) -> tuple[str, ...]:
+        """The gateways that ticks came from."""
+        return tuple(self._gateways)
+
+    @property
+    def impossible_days(self) -> Counter[str]:
+        """By symbol, the ticks whose trading day could not be right and was replaced by the calendar's."""
+        return self._days.impossible
+
+    def on_ticks(self, ticks: Iterable[Tick]) -> None:
+        """Apply ticks, in order."""
+        symbols = self._symbols
+        for tick in ticks:
+            symbol, gateway = tick.symbol, tick.gateway
+            bars = symbols.get(symbol)
+            if bars is None or bars.time.gateway != gateway:
+                bars = self._bars_of(symbol, gateway)
+            bars.on_tick(
+                tick.sequence,
+                tick.time_ns,
+                tick.last_price,
+                tick.last_quantity,
+                tick.volume,
+                tick.turnover,
+                tick.open_interest,
+                tick.open_price,
+                tick.high_price,
+                tick.low_price,
+                tick.trading_day,
+            )
+
+    def on_tick_fields(
+        self,
+        symbol: str,
+        gateway: str,
+        sequence: int,
+        time_ns: int,
+        price: float,
+        last_quantity: float,
+        volume: float,
+        turnover: float,
+        open_interest: float,
+        open_price: float,
+        high: float,
+        low: float,
+        trading_day: int,
+    ) -> None:
+        """Apply one tick, field by field: for what has columns instead of objects."""
+        bars = self._symbols.get(symbol)
+        if bars is None or bars.time.gateway != gateway:
+            bars = self._bars_of(symbol, gateway)
+        bars.on_tick(
+            sequence,
+            time_ns,
+            price,
+            last_quantity,
+            volume,
+            turnover,
+            open_interest,
+            open_price,
+            high,
+            low,
+            trading_day,
+        )
+
+    def on_watermark(self, gateway: str, time_ns: int) -> None:
+        """Close bars of a gateway that end by this exchange time: quiet symbols' bars do not wait for their next tick.
+
+        One of an earlier time than the last changes nothing.
+        """
+        time = self._gateway(gateway)
+        if time_ns <= time.watermark_ns:
+            return
+        time.watermark_ns = time_ns
+        if time_ns < time.next_close_ns:
+            return
+        time.next_close_ns = NEVER
+        for bars in self._symbols.values():
+            if bars.time is not time:
+                continue
+            if bars.close_at_ns <= time_ns:
+                bars.on_watermark(time_ns)
+            if bars.close_at_ns < time.next_close_ns:
+                time.next_close_ns = bars.close_at_ns
+
+    def on_watermarks(self, watermarks_ns: Mapping[str, int]) -> None:
+        """Apply the watermarks of several gateways."""
+        for gateway, time_ns in watermarks_ns.items():
+            self.on_watermark(gateway, time_ns)
+
+    def begin_epoch(self, epoch: str) -> None:
+        """What follows is of this epoch; the present one again changes nothing.
+
+        Sequences and volumes of another one have nothing to do with those before.
+        """
+        if epoch == self.epoch:
+            return
+        self.epoch = epoch
+        for bars in self._symbols.values():
+            bars.end_epoch(Begins.EPOCH)
+        for time in self._gateways.values():
+            time.watermark_ns = 0
+
+    def close_all(self) -> None:
+        """The feed has ended: close everything, days included."""
+        for bars in self._symbols.values():
+            bars.end()
+
+    def dump(self) -> dict[str, Any]:
+        """The open bars in plain values."""
+        return {
+            "epoch": self.epoch,
+            "watermarks_ns": {name: time.watermark_ns for name, time in self._gateways.items()},
+            "symbols": {symbol: bars.dump() for symbol, bars in self._symbols.items()},
+        }
+
+    def load(self, state: dict[str, Any]) -> None:
+        """Go on from a dump()."""
+        self.epoch = state.get("epoch", "")
+        for gateway, watermark_ns in state.get("watermarks_ns", {}).items():
+            self._gateway(gateway).watermark_ns = watermark_ns
+        for symbol, one in state.get("symbols", {}).items():
+            self._symbols[symbol] = SymbolBars(symbol, self._gateway(one["gateway"]), self._rules)
+            self._symbols[symbol].load(one)
+
+    def _closed(self, bar: Bar) -> None:
+        for listener in self._listeners:
+            listener(bar)
+
+    def _gateway(self, gateway: str) -> GatewayTime:
+        time = self._gateways.get(gateway)
+        if time is None:
+            time = self._gateways[gateway] = GatewayTime(gateway)
+        return time
+
+    def _bars_of(self, symbol: str, gateway: str) -> SymbolBars:
+        """The bars of a symbol that is new, or that another gateway serves from now on."""
+        bars = self._symbols.get(symbol)
+        if bars is None:
+            bars = self._symbols[symbol] = SymbolBars(symbol, self._gateway(gateway), self._rules)
+        else:
+            bars.end_epoch(Begins.MARKET)
+            bars.time = self._gateway(gateway)
+            bars.set_alarm()
+        return bars
