@@ -83,7 +83,13 @@ class EngineApi(rpc.EngineServiceServicer):
 
     async def Subscribe(self, request: pb.SubscribeRequest, call: Call) -> pb.SubscribeResponse:
         """Ask for ticks."""
-        return pb.SubscribeResponse(unknown_symbols=self._engine.subscribe(list(request.symbols)))
+        unknown = self._engine.subscribe(list(request.symbols), request.subscriber)
+        return pb.SubscribeResponse(unknown_symbols=unknown)
+
+    async def Unsubscribe(self, request: pb.UnsubscribeRequest, call: Call) -> pb.UnsubscribeResponse:
+        """Ask for ticks no more."""
+        subscribed = self._engine.unsubscribe(list(request.symbols), request.subscriber)
+        return pb.UnsubscribeResponse(subscribed_symbols=subscribed)
 
     async def StreamTicks(
         self, request: pb.StreamTicksRequest, call: Call

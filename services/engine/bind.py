@@ -27,6 +27,7 @@ def bind(context: ServiceContext) -> None:
     from services.engine.sim.simulation import SIM, Simulation
     from services.engine.streams.event_stream import EventStream
     from services.engine.streams.heartbeats import HEARTBEAT_S, Heartbeats
+    from services.engine.streams.subscriptions import Subscriptions
     from services.engine.streams.tick_stream import FeedNature, TickStream
     from services.engine.symbol_owners import SymbolOwners, check_settings
     from services.engine.vnpy.contracts import Contracts
@@ -77,7 +78,8 @@ def bind(context: ServiceContext) -> None:
         settings=None,
         recorded=not simulated,
     )
-    owners = SymbolOwners(contracts, catalogue, gateways, venues, simulation)
+    subscriptions = Subscriptions()
+    owners = SymbolOwners(contracts, catalogue, gateways, venues, simulation, subscriptions)
     exchange_clocks = ExchangeClocks(clock, round(settings.tick_lateness_s * 1e9))
     heartbeats = Heartbeats(
         ticks,
@@ -88,11 +90,20 @@ def bind(context: ServiceContext) -> None:
         min(settings.heartbeat_s, HEARTBEAT_S),
     )
     incoming = GatewayEvents(
-        gateways, contracts, events, ticks, heartbeats, exchange_clocks, venues.by_name, clock, owners.on_contract
+        gateways,
+        contracts,
+        events,
+        ticks,
+        heartbeats,
+        exchange_clocks,
+        venues.by_name,
+        clock,
+        subscriptions.withdrawn,
+        owners.on_contract,
     )
     vnpy.on_ticks(incoming.on_ticks)
     vnpy.on_event(incoming.on_event)
-    service = EngineService(gateways, contracts, events, owners.subscribe, context.tracing)
+    service = EngineService(gateways, contracts, events, owners, context.tracing)
     lifecycle = EngineLifecycle(
         settings,
         database.repositories(EngineRepository),

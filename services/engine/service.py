@@ -1,5 +1,6 @@
 """Rules of the engine: the gateway of an order, when it may be sent, and the state of gateways."""
 
+import logging
 from decimal import Decimal
 
 from redfire.reasons import Reason
@@ -12,6 +13,8 @@ from services.engine.vnpy.gateways import Gateways
 from services.kernel.errors import FailedPrecondition, Invalid, NotFound, RedFireError
 from services.kernel.rpc.telemetry import Tracing
 from services.quant.catalogue import Instrument
+
+log = logging.getLogger(__name__)
 
 _CONNECT_WAIT_S = 5.0
 
@@ -30,13 +33,13 @@ class EngineService:
         gateways: Gateways,
         contracts: Contracts,
         events: EventStream,
-        subscribe: Subscriber,
+        subscriber: Subscriber,
         tracing: Tracing,
     ) -> None:
         self._gateways = gateways
         self._contracts = contracts
         self._events = events
-        self._subscribe = subscribe
+        self._subscriber = subscriber
         self._tracing = tracing
 
     def list_gateways(self) -> list[Gateway]:
@@ -59,16 +62,23 @@ class EngineService:
         """All instruments with their gateways, by symbol."""
         return self._contracts.all()
 
-    def subscribe(self, symbols: list[str]) -> list[str]:
+    def subscribe(self, symbols: list[str], subscriber: str) -> list[str]:
         """Ask for ticks; the symbols that no gateway knows."""
         unknown = []
         for symbol in symbols:
             gateway_name = self._contracts.gateway_of(symbol)
             if gateway_name:
-                self._subscribe(symbol, gateway_name)
+                self._subscriber.subscribe(symbol, gateway_name, subscriber)
             else:
                 unknown.append(symbol)
         return unknown
+
+    def unsubscribe(self, symbols: list[str], subscriber: str) -> list[str]:
+        """Ask for ticks no more; the symbols whose ticks go on, since others asked for them."""
+        subscribed = [symbol for symbol in symbols if not self._subscriber.unsubscribe(symbol, subscriber)]
+        if len(subscribed) < len(symbols):
+            log.info("ticks of %d symbols are dropped: nobody asks for them", len(symbols) - len(subscribed))
+        return subscribed
 
     async def send_order(self, request: OrderRequest) -> str:
         """Send an order; the venue's id, once the gateway has it for good. The same order_id again sends nothing.

@@ -5,6 +5,7 @@ from typing import Any
 
 from services.engine.settings import EngineSettings
 from services.engine.sim.simulation import SIM, Simulation
+from services.engine.streams.subscriptions import Subscriptions
 from services.engine.vnpy.contracts import Contracts
 from services.engine.vnpy.gateways import Gateways
 from services.engine.vnpy.mapping import split_symbol
@@ -29,13 +30,14 @@ class SymbolOwners:
         gateways: Gateways,
         venues: VnpyVenues,
         simulation: Simulation,
+        subscriptions: Subscriptions,
     ) -> None:
         self._contracts = contracts
         self._catalogue = catalogue
         self._gateways = gateways
         self._venues = venues.by_name
         self._simulation = simulation
-        self._subscribed: set[str] = set()
+        self._subscriptions = subscriptions
         self._rivals: set[tuple[str, str]] = set()
 
     def restore(self, state: dict[str, Any]) -> dict[str, int]:
@@ -46,13 +48,17 @@ class SymbolOwners:
         self._contracts.restore({symbol: name for symbol, name in primary.items() if name in self._venues})
         return {key.removeprefix(SEEN_KEY): ns for key, ns in state.items() if key.startswith(SEEN_KEY)}
 
-    def subscribe(self, symbol: str, gateway_name: str) -> None:
-        """Ask a gateway for a symbol's ticks; again changes nothing."""
-        self._subscribed.add(symbol)
+    def subscribe(self, symbol: str, gateway_name: str, subscriber: str) -> None:
+        """Ask a gateway for a symbol's ticks; again changes nothing but that it may send its last one again."""
+        self._subscriptions.add(symbol, subscriber)
         if gateway_name == SIM:
             self._simulation.subscribe(symbol)
         else:
             self._venues[gateway_name].subscribe(symbol)
+
+    def unsubscribe(self, symbol: str, subscriber: str) -> bool:
+        """A subscriber asks for a symbol's ticks no more; true when nobody does: then they are dropped."""
+        return self._subscriptions.remove(symbol, subscriber)
 
     def on_contract(self, contract: Any, moved: str) -> None:
         """A contract was announced; `moved` is the gateway that serves its symbol from now on, if another one did."""
@@ -61,7 +67,7 @@ class SymbolOwners:
             self._move(symbol, moved)
         primary = self._contracts.primary(symbol)
         # Subscriptions at another gateway, or at this one before it was made anew, it does not know.
-        if symbol in self._subscribed and name != SIM and primary == name:
+        if symbol in self._subscriptions and name != SIM and primary == name:
             self._venues[name].subscribe(symbol)
         if SIM not in (primary, name) and primary != name and (primary, name) not in self._rivals:
             self._rivals.add((primary, name))

@@ -38,7 +38,10 @@ class Venue(Protocol):
 
 
 class Subscriber(Protocol):
-    """Asks a gateway for a symbol's ticks."""
+    """Asks gateways for symbols' ticks on behalf of subscribers."""
 
-    def __call__(self, symbol: str, gateway_name: str) -> None:
+    def subscribe(self, symbol: str, gateway_name: str, subscriber: str) -> None:
         """Subscribe; again changes nothing."""
+
+    def unsubscribe(self, symbol: str, subscriber: str) -> bool:
+        """Withdraw what a subscriber asked for; true when nobody asks for the symbol any more."""

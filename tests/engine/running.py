@@ -3,6 +3,7 @@
 import asyncio
 import inspect
 from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
 
 import grpc
 from google.rpc import error_details_pb2
@@ -18,6 +19,38 @@ from tests.waiting import until
 SYMBOL = "IF2612.CFFEX"
 FAKE = {"module": "tests.engine.fake_gateway", "class": "FakeGateway"}
 CTP = "tests.engine.ctp_gateway"
+
+
+@dataclass
+class TicksRead:
+    """What a reader of StreamTicks has read: ticks, control messages, and both in one order."""
+
+    ticks: list = field(default_factory=list)
+    control_messages: list = field(default_factory=list)
+    items: list = field(default_factory=list)
+
+    def take(self, message) -> None:
+        self.ticks.extend(message.ticks)
+        self.items.extend(message.ticks)
+        if message.WhichOneof("event"):
+            self.control_messages.append(message)
+            self.items.append(getattr(message, message.WhichOneof("event")))
+
+    @property
+    def started(self):
+        return self.control_messages[0].started
+
+    @property
+    def position(self) -> int:
+        return self.started.position + len(self.ticks)
+
+    @property
+    def heartbeats(self):
+        return [message.heartbeat for message in self.control_messages if message.HasField("heartbeat")]
+
+    @property
+    def feed_ended(self):
+        return next((m.feed_ended for m in self.control_messages if m.HasField("feed_ended")), None)
 
 
 class Harness:
@@ -36,10 +69,12 @@ class Harness:
             self.events.append(message)
 
     async def follow_ticks(self) -> None:
-        async for message in self.engine.StreamTicks(pb.StreamTicksRequest(records=True), timeout=None):
-            self.ticks.extend(message.ticks)
-            if message.WhichOneof("event"):
-                self.control_messages.append(message)
+        await self.read_ticks(TicksRead(self.ticks, self.control_messages), records=True)
+
+    async def read_ticks(self, into: "TicksRead", **request) -> None:
+        """Read a stream of ticks until it ends or is cancelled."""
+        async for message in self.engine.StreamTicks(pb.StreamTicksRequest(**request), timeout=None):
+            into.take(message)
 
     async def send(self, *, order_id="", price="", quantity="1", tif="DAY", side="BUY", symbol=SYMBOL, gateway="SIM"):
         order_id = order_id or new_id()
@@ -96,6 +131,19 @@ async def running_engine(data_dir, *, follow=True, clock=None, **engine):
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
+
+
+@asynccontextmanager
+async def reading(harness, **request):
+    """A reader of StreamTicks in the background, which has begun."""
+    read = TicksRead()
+    task = asyncio.create_task(harness.read_ticks(read, **request))
+    try:
+        await until(lambda: read.control_messages or task.done())
+        yield read
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
 
 
 def reason_of(error: grpc.aio.AioRpcError) -> str:

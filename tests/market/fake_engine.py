@@ -103,6 +103,10 @@ class FakeEngine(rpc.EngineServiceServicer):
         self.subscribed.update(request.symbols)
         return pb.SubscribeResponse()
 
+    async def Unsubscribe(self, request: pb.UnsubscribeRequest, call: Call) -> pb.UnsubscribeResponse:
+        self.subscribed.difference_update(request.symbols)
+        return pb.UnsubscribeResponse()
+
     async def StreamTicks(self, request: pb.StreamTicksRequest, call: Call) -> AsyncIterator[Any]:
         queue: asyncio.Queue[Item] = asyncio.Queue()
         self.requests.append(request)

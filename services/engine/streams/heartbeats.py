@@ -15,7 +15,8 @@ class Heartbeats:
     """Puts heartbeats with the gateways' watermarks between the ticks.
 
     A heartbeat goes the way of the ticks, through the queue and the thread of vnpy's events and the loop: where that
-    way hangs, no heartbeat comes. Watermarks are read when it sets out, so that ticks on their way are before it.
+    way hangs, no heartbeat comes. Watermarks are read when it sets out, so that ticks on their way are before it, and
+    those that are not known any more when it arrives are left out.
     """
 
     def __init__(
@@ -55,4 +56,5 @@ class Heartbeats:
 
     def _arrive(self, watermarks_ns: Mapping[str, int]) -> None:
         self._on_its_way = False
-        self.publish(watermarks_ns)
+        known = self._read_watermarks()
+        self.publish({name: watermark_ns for name, watermark_ns in watermarks_ns.items() if name in known})

@@ -178,6 +178,7 @@ class TickStream:
                     reader.wake.clear()
                     await reader.wake.wait()
         except FellOut:
+            log.warning("a reader of the ticks fell %d behind: ended", self._ring.position - cursor.position)
             raise TooSlow from None
         finally:
             self._readers.discard(reader)

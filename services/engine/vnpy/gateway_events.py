@@ -1,12 +1,12 @@
 """Handles the events of vnpy's gateways, on the loop: updates go to the event stream, ticks to the tick stream."""
 
 import logging
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any
 
 from vnpy.trader.event import EVENT_ACCOUNT, EVENT_CONTRACT, EVENT_LOG, EVENT_ORDER, EVENT_POSITION, EVENT_TRADE
 
-from services.engine.metrics import foreign_ticks, unreadable
+from services.engine.metrics import foreign_ticks, unreadable, withdrawn_ticks
 from services.engine.streams.event_stream import EventStream
 from services.engine.streams.heartbeats import Heartbeats
 from services.engine.streams.tick_stream import TickStream
@@ -38,8 +38,10 @@ class GatewayEvents:
         exchange_clocks: ExchangeClocks,
         venues: Mapping[str, VnpyVenue],
         clock: Clock,
+        withdrawn: Collection[str],
         on_contract: Callable[[Any, str], None],
     ) -> None:
+        """`withdrawn` are the symbols whose ticks nobody asks for any more, at each moment."""
         self._gateways = gateways
         self._contracts = contracts
         self._events = events
@@ -48,6 +50,7 @@ class GatewayEvents:
         self._exchange_clocks = exchange_clocks
         self._venues = venues
         self._clock = clock
+        self._withdrawn = withdrawn
         self._on_contract = on_contract
         self._calendar = Calendar.load()
         self._day = self._calendar.chinese_trading_day(clock.now_ns())
@@ -66,6 +69,8 @@ class GatewayEvents:
             if len(own) < len(ticks):
                 self._drop(tick for tick in ticks if primary(tick.vt_symbol) != tick.gateway_name)
             ticks = own
+        if self._withdrawn:
+            ticks = [tick for tick in ticks if self._is_wanted(tick)]
         self._ticks.publish(ticks)
 
     def on_event(self, kind: str, data: Any) -> None:
@@ -123,6 +128,12 @@ class GatewayEvents:
                 self._events.publish(position)
         elif kind == EVENT_ACCOUNT and venue is not None:
             self._events.publish(account_from_vnpy(data, self._clock.now()))
+
+    def _is_wanted(self, tick: Any) -> bool:
+        if tick.vt_symbol not in self._withdrawn:
+            return True
+        withdrawn_ticks.labels(tick.gateway_name).inc()
+        return False
 
     def _drop(self, ticks: Iterable[Any]) -> None:
         for tick in ticks:

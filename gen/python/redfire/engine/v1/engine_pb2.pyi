@@ -184,16 +184,32 @@ class AmendOrderResponse(_message.Message):
     def __init__(self) -> None: ...
 
 class SubscribeRequest(_message.Message):
-    __slots__ = ("symbols",)
+    __slots__ = ("symbols", "subscriber")
     SYMBOLS_FIELD_NUMBER: _ClassVar[int]
+    SUBSCRIBER_FIELD_NUMBER: _ClassVar[int]
     symbols: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, symbols: _Optional[_Iterable[str]] = ...) -> None: ...
+    subscriber: str
+    def __init__(self, symbols: _Optional[_Iterable[str]] = ..., subscriber: _Optional[str] = ...) -> None: ...
 
 class SubscribeResponse(_message.Message):
     __slots__ = ("unknown_symbols",)
     UNKNOWN_SYMBOLS_FIELD_NUMBER: _ClassVar[int]
     unknown_symbols: _containers.RepeatedScalarFieldContainer[str]
     def __init__(self, unknown_symbols: _Optional[_Iterable[str]] = ...) -> None: ...
+
+class UnsubscribeRequest(_message.Message):
+    __slots__ = ("symbols", "subscriber")
+    SYMBOLS_FIELD_NUMBER: _ClassVar[int]
+    SUBSCRIBER_FIELD_NUMBER: _ClassVar[int]
+    symbols: _containers.RepeatedScalarFieldContainer[str]
+    subscriber: str
+    def __init__(self, symbols: _Optional[_Iterable[str]] = ..., subscriber: _Optional[str] = ...) -> None: ...
+
+class UnsubscribeResponse(_message.Message):
+    __slots__ = ("subscribed_symbols",)
+    SUBSCRIBED_SYMBOLS_FIELD_NUMBER: _ClassVar[int]
+    subscribed_symbols: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, subscribed_symbols: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class StreamTicksRequest(_message.Message):
     __slots__ = ("epoch", "position", "records")

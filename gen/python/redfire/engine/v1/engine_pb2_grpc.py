@@ -75,6 +75,11 @@ class EngineServiceStub:
                 request_serializer=redfire_dot_engine_dot_v1_dot_engine__pb2.SubscribeRequest.SerializeToString,
                 response_deserializer=redfire_dot_engine_dot_v1_dot_engine__pb2.SubscribeResponse.FromString,
                 _registered_method=True)
+        self.Unsubscribe = channel.unary_unary(
+                '/redfire.engine.v1.EngineService/Unsubscribe',
+                request_serializer=redfire_dot_engine_dot_v1_dot_engine__pb2.UnsubscribeRequest.SerializeToString,
+                response_deserializer=redfire_dot_engine_dot_v1_dot_engine__pb2.UnsubscribeResponse.FromString,
+                _registered_method=True)
         self.StreamTicks = channel.unary_stream(
                 '/redfire.engine.v1.EngineService/StreamTicks',
                 request_serializer=redfire_dot_engine_dot_v1_dot_engine__pb2.StreamTicksRequest.SerializeToString,
@@ -152,6 +157,13 @@ class EngineServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Unsubscribe(self, request, context):
+        """Withdraws what a subscriber asked for. Where nobody asks for a symbol any more, its ticks are not delivered.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def StreamTicks(self, request, context):
         """All ticks of all subscribed symbols, in order.
         """
@@ -215,6 +227,11 @@ def add_EngineServiceServicer_to_server(servicer, server):
                     servicer.Subscribe,
                     request_deserializer=redfire_dot_engine_dot_v1_dot_engine__pb2.SubscribeRequest.FromString,
                     response_serializer=redfire_dot_engine_dot_v1_dot_engine__pb2.SubscribeResponse.SerializeToString,
+            ),
+            'Unsubscribe': grpc.unary_unary_rpc_method_handler(
+                    servicer.Unsubscribe,
+                    request_deserializer=redfire_dot_engine_dot_v1_dot_engine__pb2.UnsubscribeRequest.FromString,
+                    response_serializer=redfire_dot_engine_dot_v1_dot_engine__pb2.UnsubscribeResponse.SerializeToString,
             ),
             'StreamTicks': grpc.unary_stream_rpc_method_handler(
                     servicer.StreamTicks,
@@ -449,6 +466,33 @@ class EngineService:
             '/redfire.engine.v1.EngineService/Subscribe',
             redfire_dot_engine_dot_v1_dot_engine__pb2.SubscribeRequest.SerializeToString,
             redfire_dot_engine_dot_v1_dot_engine__pb2.SubscribeResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Unsubscribe(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/redfire.engine.v1.EngineService/Unsubscribe',
+            redfire_dot_engine_dot_v1_dot_engine__pb2.UnsubscribeRequest.SerializeToString,
+            redfire_dot_engine_dot_v1_dot_engine__pb2.UnsubscribeResponse.FromString,
             options,
             channel_credentials,
             insecure,
