@@ -45,7 +45,7 @@ $(VENV)/.dev: $(VENV)/.run requirements-dev.lock
 	@$(INSTALL) -r requirements-dev.lock
 	@touch $@
 
-# The quick core of backtests and the scanner of ticks; without a C compiler a line says so, and pure Python ones are used.
+# The quick core of backtests and the codec of ticks; without a C compiler a line says so, and pure Python ones are used.
 core: $(VENV)/.run
 	@$(BIN)/python -m services.quant.compile
 

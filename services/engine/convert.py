@@ -39,12 +39,13 @@ from services.kernel.decimals import plain, to_text
 from services.kernel.errors import Invalid
 from services.quant.calendar import Calendar
 from services.quant.catalogue import Instrument
+from services.quant.ticks.tick_frame import NO_PRICE
+from services.quant.ticks.variant import variant
 
 log = logging.getLogger(__name__)
 U = TypeVar("U")
 M = TypeVar("M")
 
-_NO_PRICE = 1e300  # CTP writes the largest double where there is no price
 _calendar = cache(Calendar.load)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -295,42 +296,18 @@ def tick_frame(tick: Any, sequence: int) -> bytes:
     if time_ns is None:  # of a third party's gateway
         time_ns = round(tick.datetime.timestamp() * 1e6) * 1000
         _check_numbers(tick)
-    message = market.Tick(
-        symbol=tick.vt_symbol,
-        time_ns=time_ns,
-        sequence=sequence,
-        last_price=tick.last_price,
-        last_quantity=tick.last_volume,
-        volume=tick.volume,
-        turnover=tick.turnover,
-        open_interest=tick.open_interest,
-        open_price=tick.open_price,
-        high_price=tick.high_price,
-        low_price=tick.low_price,
-        pre_close_price=tick.pre_close,
-        limit_up=tick.limit_up,
-        limit_down=tick.limit_down,
-        trading_day=extra.get("trading_day") or _calendar().trading_day(tick.vt_symbol, time_ns),
-        gateway=tick.gateway_name,
-    )
-    bid_prices, bid_quantities = _levels(tick, "bid")
-    ask_prices, ask_quantities = _levels(tick, "ask")
-    message.bid_prices.extend(bid_prices)
-    message.bid_quantities.extend(bid_quantities)
-    message.ask_prices.extend(ask_prices)
-    message.ask_quantities.extend(ask_quantities)
-    body = message.SerializeToString()
-    return b"\x0a" + _varint(len(body)) + body
+    trading_day = extra.get("trading_day") or _calendar().trading_day(tick.vt_symbol, time_ns)
+    return variant().tick_frame(tick, sequence, time_ns, trading_day)
 
 
 def _check_numbers(tick: Any) -> None:
     fields = tick.__dict__
-    if -_NO_PRICE < sum([fields[name] for name in _NUMBERS]) < _NO_PRICE:
+    if -NO_PRICE < sum([fields[name] for name in _NUMBERS]) < NO_PRICE:
         return
-    if not abs(tick.last_price) < _NO_PRICE:
+    if not abs(tick.last_price) < NO_PRICE:
         raise ValueError(f"last_price is {tick.last_price}")
     for name in _NUMBERS:
-        if not abs(fields[name]) < _NO_PRICE:
+        if not abs(fields[name]) < NO_PRICE:
             fields[name] = 0.0
 
 
@@ -338,31 +315,6 @@ _NUMBERS = (
     *("last_price", "last_volume", "volume", "turnover", "open_interest", "open_price"),
     *("high_price", "low_price", "pre_close", "limit_up", "limit_down"),
 )
-_LEVEL_FIELDS = {
-    side: [(f"{side}_price_{level}", f"{side}_volume_{level}") for level in range(1, 6)] for side in ("bid", "ask")
-}
-
-
-def _levels(tick: Any, side: str) -> tuple[list[float], list[float]]:
-    fields = tick.__dict__
-    prices, quantities = [], []
-    for price_field, quantity_field in _LEVEL_FIELDS[side]:
-        price = fields[price_field]
-        quantity = fields[quantity_field]
-        if not (0 < price < _NO_PRICE and 0 <= quantity < _NO_PRICE):
-            break
-        prices.append(price)
-        quantities.append(quantity)
-    return prices, quantities
-
-
-def _varint(number: int) -> bytes:
-    out = bytearray()
-    while number > 0x7F:
-        out.append((number & 0x7F) | 0x80)
-        number >>= 7
-    out.append(number)
-    return bytes(out)
 
 
 def _enum_from_pb(enum: Any, number: int, field: str) -> Any:

@@ -61,7 +61,11 @@ BACKTEST = Target(
     "services.quant.backtest.engine",
     {"_core": ("core.py", "core.pxd"), "_arrays": ("_arrays.pyx",), "_bars": ("_bars.pyx",)},
 )
-TICKS = Target("tick scanner", "services.quant.ticks", {"_tick_batch": ("_tick_batch.pyx",)})
+TICKS = Target(
+    "tick codec",
+    "services.quant.ticks",
+    {"_tick_batch": ("_tick_batch.pyx",), "_tick_frame": ("_tick_frame.pyx",)},
+)
 TARGETS = (BACKTEST, TICKS)
 
 

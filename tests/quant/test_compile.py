@@ -74,9 +74,9 @@ def test_two_builds_at_once_and_a_third_leave_one_that_is_whole(tree: Path):
     outputs = [process.communicate(timeout=280)[0] for process in both]
     # Each is built by one of the two, whichever came first.
     lines = sorted(line for output in outputs for line in output.splitlines())
-    assert lines == ["The compiled backtest core is built.", "The compiled tick scanner is built."]
+    assert lines == ["The compiled backtest core is built.", "The compiled tick codec is built."]
     before = built(tree)
-    assert len(before) == 5  # modules, and the stamp that both call the same
+    assert len(before) == 6  # modules, and the stamp that both call the same
     assert run(tree).stdout == ""
     assert built(tree) == before
 

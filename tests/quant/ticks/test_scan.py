@@ -13,11 +13,11 @@ from redfire.market.v1 import market_pb2 as pb
 from services.quant.compile import TICKS, is_built
 from services.quant.sdk.events import Tick
 from services.quant.ticks.frames import MalformedBatchError, frame, split
-from services.quant.ticks.scan import scanner_class
 from services.quant.ticks.tick_batch import INTEGERS, LEVELS, NUMBERS
+from services.quant.ticks.variant import variant
 
 BUILDS = ("pure", "compiled") if is_built(TICKS) else ("pure",)
-SCANNERS = {build: scanner_class(build)() for build in BUILDS}
+SCANNERS = {build: variant(build).scanner() for build in BUILDS}
 SYMBOLS = st.sampled_from(["IF2101.CFFEX", "rb2105.SHFE", "", "沪深300"])
 levels = st.lists(st.floats(allow_nan=False), max_size=6)
 int64 = st.integers(-(2**63), 2**63 - 1)
@@ -161,7 +161,7 @@ def test_builds_agree_about_bytes_that_are_no_batch(items: list[pb.Tick], data: 
 
 @builds
 def test_a_batch_lives_longer_than_its_scanner_and_the_scanner_takes_many_symbols(build: str) -> None:
-    scanner = scanner_class(build)()
+    scanner = variant(build).scanner()
     kept = [scanner.scan(frame(pb.Tick(symbol=f"s{n}", sequence=n).SerializeToString())) for n in range(500)]
     mixed = scanner.scan(b"".join(one.data for one in kept))
     del scanner

@@ -1,0 +1,89 @@
+"""The encoder of vnpy's ticks: the same bytes in pure Python and compiled, as protobuf has them."""
+
+from datetime import datetime
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from redfire.market.v1 import market_pb2 as pb
+from vnpy.trader.constant import Exchange
+from vnpy.trader.object import TickData
+
+from services.quant.compile import TICKS, is_built
+from services.quant.ticks.frames import frame
+from services.quant.ticks.variant import variant
+
+BUILDS = ("pure", "compiled") if is_built(TICKS) else ("pure",)
+builds = pytest.mark.parametrize("build", BUILDS)
+number = st.one_of(
+    st.floats(allow_nan=False), st.integers(-(2**60), 2**60), st.sampled_from([0.0, -0.0, 1.7976931348623157e308, 3500])
+)
+int64 = st.integers(-(2**63), 2**63 - 1)
+NUMBERS = (
+    "last_price", "last_volume", "volume", "turnover", "open_interest", "open_price", "high_price", "low_price",
+    "pre_close", "limit_up", "limit_down",
+    *(f"{side}_{kind}_{level}" for side in ("bid", "ask") for kind in ("price", "volume") for level in range(1, 6)),
+)  # fmt: skip
+
+
+def tick(symbol: str, gateway: str, numbers: dict[str, Any]) -> TickData:
+    made = TickData(gateway_name=gateway, symbol=symbol, exchange=Exchange.SHFE, datetime=datetime(2026, 11, 20))
+    made.__dict__.update(numbers)
+    return made
+
+
+@given(
+    symbol=st.one_of(st.just("rb2701"), st.text(max_size=700)),
+    gateway=st.sampled_from(["", "SIM", "CTP"]),
+    numbers=st.dictionaries(st.sampled_from(NUMBERS), number, max_size=len(NUMBERS)),
+    sequence=int64,
+    time_ns=int64,
+    trading_day=st.integers(-(2**31), 2**31 - 1),
+)
+def test_builds_make_the_same_bytes(
+    symbol: str, gateway: str, numbers: dict[str, Any], sequence: int, time_ns: int, trading_day: int
+) -> None:
+    made = tick(symbol, gateway, numbers)
+    frames = {variant(build).tick_frame(made, sequence, time_ns, trading_day) for build in BUILDS}
+    (only,) = frames
+    parsed = pb.StreamTicksResponse.FromString(only).ticks[0]
+    assert only == frame(parsed.SerializeToString())
+    assert parsed.symbol == made.vt_symbol
+    assert (parsed.sequence, parsed.time_ns, parsed.trading_day) == (sequence, time_ns, trading_day)
+    assert parsed.last_price == made.last_price
+    assert parsed.limit_down == made.limit_down
+    assert parsed.gateway == gateway
+
+
+@builds
+@pytest.mark.parametrize("levels", range(6))
+def test_levels_end_before_the_first_that_has_no_price(build: str, levels: int) -> None:
+    numbers = {f"bid_price_{level}": 100.0 - level for level in range(1, 6)}
+    numbers |= {f"bid_volume_{level}": level for level in range(1, 6)}
+    if levels < 5:
+        numbers[f"bid_price_{levels + 1}"] = 1.7976931348623157e308
+    frame = variant(build).tick_frame(tick("rb2701", "CTP", numbers), 1, 1, 20261120)
+    parsed = pb.StreamTicksResponse.FromString(frame).ticks[0]
+    assert list(parsed.bid_prices) == [99.0, 98.0, 97.0, 96.0, 95.0][:levels]
+    assert list(parsed.bid_quantities) == [1.0, 2.0, 3.0, 4.0, 5.0][:levels]
+    assert not parsed.ask_prices
+
+
+@builds
+def test_a_number_that_is_none_is_absent(build: str) -> None:
+    frame = variant(build).tick_frame(tick("rb2701", "CTP", {"volume": None, "turnover": 5}), 1, 1, 20261120)
+    parsed = pb.StreamTicksResponse.FromString(frame).ticks[0]
+    assert (parsed.volume, parsed.turnover) == (0.0, 5.0)
+
+
+@builds
+def test_what_is_no_number_or_too_large_is_refused(build: str) -> None:
+    encode = variant(build).tick_frame
+    with pytest.raises(TypeError):
+        encode(tick("rb2701", "CTP", {"volume": "4"}), 1, 1, 20261120)
+    with pytest.raises(TypeError):
+        encode(tick("rb2701", "CTP", {"bid_price_1": "4"}), 1, 1, 20261120)
+    for sequence, day in ((2**63, 1), (1, 2**31)):
+        with pytest.raises((ValueError, OverflowError)):
+            encode(tick("rb2701", "CTP", {}), sequence, 1, day)
