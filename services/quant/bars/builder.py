@@ -129,7 +129,7 @@ class BarBuilder:
         for bars in self._symbols.values():
             if bars.time is not time:
                 continue
-            if bars.close_at_ns <= time_ns:
+            if bars.close_at_ns <= time_ns and bars.applied_ns < time_ns:
                 bars.on_watermark(time_ns)
             if bars.close_at_ns < time.next_close_ns:
                 time.next_close_ns = bars.close_at_ns
@@ -144,35 +144,34 @@ class BarBuilder:
 
         Sequences and volumes of another one have nothing to do with those before.
         """
-        if epoch == self.epoch:
-            return
-        self.epoch = epoch
         for bars in self._symbols.values():
-            bars.end_epoch(Begins.EPOCH)
-        for time in self._gateways.values():
-            time.watermark_ns = 0
+            if bars.epoch != epoch:
+                bars.epoch = epoch
+                bars.end_epoch(Begins.EPOCH)
+        if epoch != self.epoch:
+            self.epoch = epoch
+            for time in self._gateways.values():
+                time.watermark_ns = 0
 
     def close_all(self) -> None:
         """The feed has ended: close everything, days included."""
         for bars in self._symbols.values():
             bars.end()
 
-    def dump(self) -> dict[str, Any]:
-        """The open bars in plain values."""
-        return {
-            "epoch": self.epoch,
-            "watermarks_ns": {name: time.watermark_ns for name, time in self._gateways.items()},
-            "symbols": {symbol: bars.dump() for symbol, bars in self._symbols.items()},
-        }
+    def dump(self) -> dict[str, dict[str, Any]]:
+        """The open bars in plain values, by symbol."""
+        return {symbol: bars.dump() for symbol, bars in self._symbols.items()}
 
-    def load(self, state: dict[str, Any]) -> None:
-        """Go on from a dump()."""
-        self.epoch = state.get("epoch", "")
-        for gateway, watermark_ns in state.get("watermarks_ns", {}).items():
-            self._gateway(gateway).watermark_ns = watermark_ns
-        for symbol, one in state.get("symbols", {}).items():
-            self._symbols[symbol] = SymbolBars(symbol, self._gateway(one["gateway"]), self._rules)
-            self._symbols[symbol].load(one)
+    def load(self, state: Mapping[str, dict[str, Any]]) -> None:
+        """Go on from dumps of symbols, which may be of different moments.
+
+        Epochs and watermarks that a symbol's dump has seen already change nothing of it when they come again.
+        """
+        for symbol, one in state.items():
+            if "epoch" in one:  # those of versions before epochs begin anew
+                bars = self._symbols[symbol] = SymbolBars(symbol, self._gateway(one["gateway"]), self._rules)
+                bars.load(one)
+                self.epoch = bars.epoch
 
     def _closed(self, bar: Bar) -> None:
         for listener in self._listeners:
@@ -189,6 +188,7 @@ class BarBuilder:
         bars = self._symbols.get(symbol)
         if bars is None:
             bars = self._symbols[symbol] = SymbolBars(symbol, self._gateway(gateway), self._rules)
+            bars.epoch = self.epoch
         else:
             bars.end_epoch(Begins.MARKET)
             bars.time = self._gateway(gateway)

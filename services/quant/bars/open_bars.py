@@ -50,6 +50,7 @@ class OpenBars:
         "_clock",
         "_close",
         "_lengths",
+        "applied_ns",
         "close_at_ns",
         "closed_before_ns",
         "day_closed",
@@ -73,6 +74,8 @@ class OpenBars:
         self.time = time
         self._clock, self._lengths, self._close = rules.clock, rules.lengths, rules.close
         self.opened = 0
+        self.applied_ns = 0
+        """The watermark that a loaded dump had seen."""
         self.forget_day()
 
     def forget_day(self) -> None:
@@ -152,7 +155,7 @@ class OpenBars:
         """Mark the bars in whose spans the market may trade yet, by all that is known of the time."""
         if not self.trading_day:
             return
-        now_ns = max(self.time_ns, self.time.watermark_ns) + SECOND_NS
+        now_ns = max(self.time_ns, self.time.watermark_ns, self.applied_ns) + SECOND_NS
         over_ns = self.over_ns = max(self.over_ns, self._clock.quiet_until_ns(self.symbol, now_ns))
         for length_ns, bar in self.longer.items():
             bar.incomplete |= bar.start_ns + length_ns > over_ns
@@ -197,6 +200,7 @@ class OpenBars:
         """All of it in plain values."""
         state = {name: getattr(self, name) for name in _PLAIN}
         state["gateway"] = self.time.gateway
+        state["applied_ns"] = max(self.time.watermark_ns, self.applied_ns)
         state["minute"] = asdict(self.minute) if self.minute else None
         state["folded"] = asdict(self.folded) if self.folded else None
         state["longer"] = [[length_ns, asdict(bar)] for length_ns, bar in self.longer.items()]

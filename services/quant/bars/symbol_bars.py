@@ -34,6 +34,7 @@ class SymbolBars(OpenBars):
         "day_high",
         "day_low",
         "day_open",
+        "epoch",
         "last_price",
         "missed",
         "open_interest",
@@ -47,6 +48,7 @@ class SymbolBars(OpenBars):
     def __init__(self, symbol: str, time: GatewayTime, rules: Rules) -> None:
         super().__init__(symbol, time, rules)
         self._days = rules.days
+        self.epoch = ""
         self.sequence = 0
         self.begins = Begins.EPOCH
         self.missed = False
@@ -153,6 +155,7 @@ class SymbolBars(OpenBars):
     def end_epoch(self, begins: Begins) -> None:
         """Mark what is open; the next tick says whether it goes on."""
         self.mark_unfinished()
+        self.applied_ns = 0
         self.begins = max(begins, self.begins)
 
     def end(self) -> None:

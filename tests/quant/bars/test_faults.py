@@ -296,3 +296,24 @@ def test_the_feeds_end_marks_what_was_not_over() -> None:
     made.take(quote("14:59:59.5", 10, 100, 1))
     made.bars.close_all()
     assert not any(bar.incomplete for bar in made.closed)
+
+
+def test_watermarks_that_a_dump_has_seen_change_nothing_of_it_when_they_come_again() -> None:
+    whole, before, after = Made(), Made(), Made()
+    for made in (whole, before):
+        made.take(quote("09:31:00", 10, 5, 1))
+        made.watermark("09:40:00")
+        made.take(quote("09:33:00", 11, 7, 2))  # late: its bar is open although the watermark is beyond it
+    after.bars.load(before.bars.dump())
+    after.watermark("09:40:00")
+    for made in (whole, after):
+        made.take(quote("09:33:30", 12, 9, 3))
+        made.watermark("09:41:00")
+    assert before.closed + after.closed == whole.closed
+    assert [(bar.close, bar.volume) for bar in whole.minutes] == [(10, 5), (12, 4)]
+
+
+def test_open_bars_of_a_version_without_epochs_begin_anew() -> None:
+    made = Made()
+    made.bars.load({SYMBOL: {"trading_day": 20261120, "minute": None}})
+    assert made.bars.dump() == {}
