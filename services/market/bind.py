@@ -21,12 +21,15 @@ from services.market.recording.tick_store import TickStore
 from services.market.service import MarketService
 from services.market.settings import MarketSettings
 from services.market.ticks.hub import Hub
+from services.market.ticks.staleness import Staleness
 from services.market.ticks.subscriber import SHUTTING_DOWN
 from services.market.upstream import Upstream
 from services.quant.bars import BarBuilder, LocalClock
 from services.quant.calendar import Calendar
 from services.quant.calendar.days import SECOND_NS
 
+SWEEP_S = 1.0
+"""The interval at which symbols that fell silent are looked for."""
 STREAM_TICKS = "/redfire.engine.v1.EngineService/StreamTicks"
 
 
@@ -70,7 +73,23 @@ def bind(context: ServiceContext) -> None:
         BarControlMessages(),
         lambda: live.value,
     )
-    calendar = CalendarService(Calendar.load(), instruments, context.clock, lambda: live.value)
+    trading_calendar = Calendar.load()
+    calendar = CalendarService(trading_calendar, instruments, context.clock, lambda: live.value)
+    staleness = Staleness(
+        trading_calendar, context.clock, hub.last_sequence, lambda stale: hub.offer_state(stale_symbols=stale)
+    )
+
+    def follow_live(gateways: Iterable[engine_pb2.Gateway]) -> None:
+        now_ns = context.clock.now_ns()
+        live_gateways = {gateway.gateway_name for gateway in gateways if not gateway.recorded}
+        staleness.follow(
+            instrument.symbol
+            for instrument in instruments.all()
+            if instrument.gateway_name in live_gateways
+            and trading_calendar.trading_day(instrument.symbol, now_ns) <= _last_day(instrument)
+        )
+
+    upstream.on_gateways(follow_live)
 
     async def restore() -> None:
         await recorder.restore(hub.restore)
@@ -81,6 +100,12 @@ def bind(context: ServiceContext) -> None:
             if upstream.realtime:
                 now_ns = context.clock.now_ns() - int(live.value.bar_grace_s * SECOND_NS)
                 bars.on_watermarks({gateway: now_ns for gateway in bars.gateways if gateway not in timed_gateways})
+
+    async def sweep_stale() -> None:
+        while True:
+            await asyncio.sleep(SWEEP_S)
+            staleness.set_connected(upstream.connected)
+            staleness.sweep()
 
     async def drain() -> None:
         hub.drain(SHUTTING_DOWN)
@@ -98,6 +123,12 @@ def bind(context: ServiceContext) -> None:
     context.background("history", recorder.run)
     context.background("bars", close_bars)
     context.background("sessions", calendar.run)
+    context.background("staleness", sweep_stale)
     context.on_drain(drain)
     context.on_stop(stop)
     context.ready_when("engine", lambda: upstream.connected and bool(instruments.symbols))
+
+
+def _last_day(instrument: pb.Instrument) -> int:
+    """The last trading day of a contract; beyond all days where it has none."""
+    return int(instrument.expire_date.replace("-", "") or 9999_99_99)

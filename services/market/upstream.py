@@ -48,9 +48,14 @@ class Upstream:
         self._settings = settings
         self._demanded: set[str] = set()
         self._subscribed: set[str] = set()
+        self._gateway_listeners: list[Callable[[Iterable[engine_pb2.Gateway]], None]] = []
         self.connected = False
         self.on_demand = False
         self.realtime = False
+
+    def on_gateways(self, listener: Callable[[Iterable[engine_pb2.Gateway]], None]) -> None:
+        """Call `listener` with the engine's gateways whenever these and the instruments were read."""
+        self._gateway_listeners.append(listener)
 
     async def run(self) -> None:
         """Follow the feed until cancelled."""
@@ -129,6 +134,8 @@ class Upstream:
         self._recorder.learn_real_gateways(g.gateway_name for g in answer.gateways if not g.simulated)
         for instrument in self._instruments.all():
             self._hub.move(instrument.symbol, instrument.gateway_name)
+        for listener in self._gateway_listeners:
+            listener(answer.gateways)
 
     async def _end(self) -> None:
         self._bars.close_all()

@@ -80,6 +80,11 @@ class Hub(Generic[T]):
         route = self._routes.by_symbol.get(symbol)
         return route.ring.frame if route is not None else b""
 
+    def last_sequence(self, symbol: str) -> int:
+        """The sequence of the symbol's last tick, or of one before when none of the epoch was seen."""
+        route = self._routes.by_symbol.get(symbol)
+        return route.ring.sequence if route is not None else 0
+
     def find_stream(self, stream_id: str) -> Subscriber | None:
         """The running stream of this id."""
         return self._streams.get(stream_id)
