@@ -54,6 +54,15 @@ class Reader:
     def events(self) -> list[str]:
         return [kind for message in self.messages if (kind := message.WhichOneof("event"))]
 
+    def kinds(self) -> list[str | int]:
+        """What came, in order: of a tick its sequence, of a control message its kind."""
+        kinds: list[str | int] = []
+        for message in self.messages:
+            kinds += [one.sequence for one in message.ticks]
+            if kind := message.WhichOneof("event"):
+                kinds.append(kind)
+        return kinds
+
     def gaps(self) -> list[tuple[str, int, int]]:
         """Of each gap the symbol, the first and the last one that is lost."""
         gaps = [message.gap for message in self.messages if message.HasField("gap")]
@@ -64,10 +73,23 @@ def publish(hub: Hub[pb.Tick], *ticks: pb.Tick) -> None:
     hub.publish(split(batch(*ticks)), ticks)
 
 
+def cold_hub(frames: int = 64) -> Hub[pb.Tick]:
+    """A hub that knows no epoch. Its rings keep so many of the frames that `tick(1)` has, in all."""
+    return Hub(TickControlMessages(), frames * (len(batch(tick(1))) + FRAME_OVERHEAD))
+
+
 def new_hub(frames: int = 64, epoch: str = "e1", first_sequence: int = 1) -> Hub[pb.Tick]:
-    """A hub in an epoch, whose rings keep so many of the frames of `tick` and `batch` in all."""
-    hub: Hub[pb.Tick] = Hub(TickControlMessages(), frames * (len(batch(tick(1))) + FRAME_OVERHEAD))
+    """A hub that follows an epoch from its beginning."""
+    hub = cold_hub(frames)
     hub.begin_feed(Position(epoch), first_sequence=first_sequence)
+    return hub
+
+
+def restored(position: Position, first_sequence: int, *ticks: pb.Tick, frames: int = 64) -> Hub[pb.Tick]:
+    """A hub with the ticks of an earlier run."""
+    hub = cold_hub(frames)
+    hub.restore_epoch(position, first_sequence)
+    hub.restore(split(batch(*ticks)), ticks)
     return hub
 
 

@@ -1,0 +1,55 @@
+"""Sinks of the hub: one that raises hinders neither delivery nor the others, and each market's ticks come apart."""
+
+import logging
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+from redfire.market.v1 import market_pb2 as pb
+
+from services.market import metrics
+from tests.market.hub_readers import OTHER, lossless, new_hub, publish
+from tests.market.ticks import SYMBOL, tick
+from tests.waiting import until
+
+
+async def test_a_sink_that_raises_hinders_nobody_and_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
+    hub = new_hub()
+    seen: list[int] = []
+
+    def broken(*arguments: Any) -> None:
+        raise ValueError("month must be in 1..12")
+
+    for register in (hub.on_published, hub.on_moved, hub.on_watermarks):
+        register(broken)
+    hub.on_published(lambda frames, ticks: seen.extend(one.sequence for one in ticks))
+    hub.on_moved(lambda symbol, gateway: seen.append(-1))
+    hub.on_watermarks(lambda watermarks_ns: seen.append(-2))
+    failures = metrics.sink_failures.labels(broken.__qualname__)
+    before = failures._value.get()
+    reader = lossless(hub).start()
+    with caplog.at_level(logging.ERROR):
+        for n in (1, 2, 3):
+            publish(hub, tick(n, gateway="SIM"))
+        hub.pass_time({"SIM": 1})
+        publish(hub, tick(4, gateway="CTP"))
+    await until(lambda: reader.ticks() == [1, 2, 3, 4])
+    assert seen == [1, 2, 3, -2, -1, 4]
+    assert failures._value.get() == before + 6
+    assert len([record for record in caplog.records if SYMBOL in record.getMessage()]) == 1
+    await reader.stop()
+
+
+async def test_a_batch_in_which_a_symbol_moves_is_given_in_two_parts_with_the_move_between() -> None:
+    hub = new_hub()
+    seen: list[Any] = []
+
+    def listener(frames: Sequence[bytes], ticks: Sequence[pb.Tick]) -> None:
+        assert [pb.StreamTicksResponse.FromString(frame).ticks[0] for frame in frames] == list(ticks)
+        seen.append([(one.symbol, one.sequence) for one in ticks])
+
+    hub.on_published(listener)
+    hub.on_moved(lambda *move: seen.append(move))
+    first = [tick(1, gateway="SIM"), tick(1, OTHER, gateway="SIM"), tick(1, gateway="SIM")]
+    publish(hub, *first, tick(2, gateway="CTP"), tick(2, OTHER, gateway="SIM"))
+    assert seen == [[(SYMBOL, 1), (OTHER, 1)], (SYMBOL, "CTP"), [(SYMBOL, 2), (OTHER, 2)]]
