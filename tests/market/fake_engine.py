@@ -115,21 +115,24 @@ class FakeEngine(rpc.EngineServiceServicer):
             queue.put_nowait(item)
         self.queues.append(queue)
         try:
-            if not self.hangs:
-                yield pb.StreamTicksResponse(started=started)
+            await self._while_hanging()
+            yield pb.StreamTicksResponse(started=started)
             while True:
                 try:
                     item = await asyncio.wait_for(queue.get(), HEARTBEAT_S)
                 except TimeoutError:
                     item = pb.StreamTicksResponse(heartbeat={})
-                if self.hangs and item is not None:
-                    continue
+                await self._while_hanging()
                 if item is None:
                     raise Unavailable("the engine is gone")
                 self.taken += 1
                 yield item
         finally:
             self.queues.remove(queue)
+
+    async def _while_hanging(self) -> None:
+        while self.hangs:
+            await asyncio.sleep(0.01)
 
     def _begin(self, epoch: str, first_sequence: int) -> None:
         self.epoch = epoch
