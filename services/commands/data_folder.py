@@ -1,7 +1,6 @@
 """The data folder as commands see it: its lock, its secret, and the addresses of what runs on it."""
 
 import contextlib
-import fcntl
 import json
 import os
 import secrets
@@ -11,6 +10,7 @@ from typing import Any
 import click
 
 from services.kernel.data.atomic_file import PRIVATE, write_atomically
+from services.kernel.data.folder_lock import FolderLock
 from services.kernel.errors import StartError
 
 DEFAULT = Path(".redfire")
@@ -51,27 +51,12 @@ def _is_ours(folder: Path) -> bool:
     return not names - mounted or "lock" in names or any(name.endswith("_db.sqlite") for name in names)
 
 
-class Lock:
+class Lock(FolderLock):
     """Holds a data folder for one process, also against `kill -9`: the kernel releases it."""
 
     def __init__(self, folder: Path) -> None:
         open_private(folder)
-        try:
-            self._file = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        except OSError as error:
-            raise StartError(f"data folder {folder}: {error.strerror}") from None
-        try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            owner = os.read(self._file, 32).decode().strip()
-            os.close(self._file)
-            raise StartError(f"data folder {folder} is in use by process {owner or 'unknown'}") from None
-        os.ftruncate(self._file, 0)
-        os.write(self._file, str(os.getpid()).encode())
-
-    def release(self) -> None:
-        """Release it."""
-        os.close(self._file)
+        super().__init__(folder, "data folder")
 
 
 def service_secret_file(folder: Path) -> Path:

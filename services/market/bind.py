@@ -17,10 +17,12 @@ from services.market.convert import bar_frame, parse_tick
 from services.market.instruments import Instruments
 from services.market.recording.history import History
 from services.market.recording.recorder import Recorder
+from services.market.recording.restoring import Restored
 from services.market.recording.tick_store import TickStore
 from services.market.service import MarketService
 from services.market.settings import MarketSettings
 from services.market.ticks.hub import Hub
+from services.market.ticks.position import Position
 from services.market.ticks.staleness import Staleness
 from services.market.ticks.subscriber import SHUTTING_DOWN
 from services.market.upstream import Upstream
@@ -47,14 +49,15 @@ def bind(context: ServiceContext) -> None:
     hub: Hub[pb.Tick] = Hub(tick_control, settings.ring_mb << 20)
     bars = BarBuilder(clock)
     bar_streams = BarStreams(bar_frame)
-    store = TickStore(context.data_dir / "market", clock, settings.compact_files)
-    recorder = Recorder(store, settings, bars, hub.last_frames)
+    store = TickStore(context.data_dir / "market", settings.compact_files, settings.log_keep_mb << 20)
+    recorder = Recorder(store, settings, clock, bars, hub.last_frames)
     history = History(recorder, store, clock)
     bars.on_closed(bar_streams.publish)
     bars.on_closed(recorder.record_bar)
     hub.on_published(lambda frames, ticks: bars.on_ticks(ticks))
     hub.on_published(recorder.record)
     hub.on_watermarks(bars.on_watermarks)
+    hub.on_watermarks(recorder.record_watermarks)
     timed_gateways: set[str] = set()
     hub.on_watermarks(timed_gateways.update)
     hub.on_moved(recorder.move)
@@ -91,8 +94,11 @@ def bind(context: ServiceContext) -> None:
 
     upstream.on_gateways(follow_live)
 
+    def restore_epoch(started: engine_pb2.StreamTicksResponse.Started) -> None:
+        hub.restore_epoch(Position(started.epoch, started.position), started.first_sequence)
+
     async def restore() -> None:
-        await recorder.restore(hub.restore)
+        await recorder.restore(Restored(restore_epoch, hub.restore))
 
     async def close_bars() -> None:
         while True:

@@ -8,3 +8,5 @@ duplicates = Counter("market_duplicates_total", "Ticks that were seen before and
 sink_failures = Counter(
     "market_sink_failures_total", "Failures of what takes published ticks: bars, recorder.", ["sink"]
 )
+unrecorded = Counter("market_unrecorded_ticks_total", "Ticks that were published and not recorded: the disk lagged.")
+history_failures = Counter("market_history_failures_total", "Writes of history that the disk did not take.")

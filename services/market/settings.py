@@ -55,5 +55,11 @@ class MarketSettings(Section):
     history_backlog_mb: int = Field(
         default=64, ge=1, description="Ticks held in memory for a disk that is too slow; more are not recorded."
     )
+    log_keep_mb: int = Field(
+        default=32,
+        ge=0,
+        le=4096,
+        description="The write-ahead log kept after it went to Parquet: streams resume from it after a restart.",
+    )
     compact_files: int = Field(default=16, ge=2, description="Files of a day that are made into one.")
     max_indicator_bars: int = Field(default=20_000, ge=1, description="Bars that one indicator request may cover.")

@@ -103,6 +103,7 @@ class Upstream:
                 message = parse_batch(batch)
                 if message.ticks:
                     hub.publish(split(batch), message.ticks)
+                    self._recorder.reach(hub.position.number)
                     if hub.paced:
                         await hub.wait_for_capacity(self._settings().stall_s)
                         await self._recorder.wait_for_capacity()
@@ -112,7 +113,7 @@ class Upstream:
                     case "heartbeat":
                         hub.pass_time(message.heartbeat.watermarks_ns)
                     case "feed_ended":
-                        await self._end()
+                        await self._end(message.feed_ended.position)
 
     async def _begin(self, started: engine_pb2.StreamTicksResponse.Started) -> None:
         self._hub.begin_feed(
@@ -121,6 +122,7 @@ class Upstream:
             sequences=started.sequences,
             paced=started.paced,
         )
+        self._recorder.begin_epoch(started)
         self._bars.begin_epoch(started.epoch)
         self.on_demand, self.realtime, self.connected = started.on_demand, started.realtime, True
         if not self.on_demand:
@@ -137,10 +139,10 @@ class Upstream:
         for listener in self._gateway_listeners:
             listener(answer.gateways)
 
-    async def _end(self) -> None:
+    async def _end(self, position: int) -> None:
         self._bars.close_all()
         self._hub.end_feed()
-        await self._recorder.checkpoint()
+        await self._recorder.end_feed(position)
 
     async def _subscribe(self, symbols: Iterable[str]) -> None:
         new = set(symbols) - self._subscribed

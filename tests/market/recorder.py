@@ -1,18 +1,21 @@
 """Hub, bars and history as market wires them, and ticks to record."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 from redfire.market.v1 import market_pb2 as pb
 
 from services.market.control_messages import TickControlMessages
+from services.market.recording.epoch import Started
 from services.market.recording.history import History
 from services.market.recording.recorder import Recorder
+from services.market.recording.restoring import Restored
 from services.market.recording.tick_store import TickStore
 from services.market.settings import MarketSettings
 from services.market.ticks.frames import split
 from services.market.ticks.hub import Hub
+from services.market.ticks.position import Position
 from services.quant.bars import BarBuilder, LocalClock
 from tests.market.ticks import SYMBOL, batch, tick
 
@@ -25,16 +28,35 @@ class RecordedMarket:
         market_settings = MarketSettings(**settings)  # type: ignore[arg-type]
         self.hub: Hub[pb.Tick] = Hub(TickControlMessages(), 1 << 16)
         self.bars = BarBuilder(clock)
-        self.store = TickStore(folder, clock, market_settings.compact_files)
-        self.recorder = Recorder(self.store, market_settings, self.bars, self.hub.last_frames)
+        self.store = TickStore(folder, market_settings.compact_files, market_settings.log_keep_mb << 20)
+        self.recorder = Recorder(self.store, market_settings, clock, self.bars, self.hub.last_frames)
         self.history = History(self.recorder, self.store, clock)
+        self.restored: list[pb.Tick | Started] = []
+        """What streams may resume from, in order."""
         self.bars.on_closed(self.recorder.record_bar)
         self.hub.on_published(lambda frames, ticks: self.bars.on_ticks(ticks))
         self.hub.on_published(self.recorder.record)
         self.hub.on_moved(self.recorder.move)
 
+    def begin_epoch(self, name: str, first_sequence: int = 1, position: int = 0) -> None:
+        self.hub.begin_feed(Position(name, position), first_sequence=first_sequence)
+        self.recorder.begin_epoch(Started(epoch=name, first_sequence=first_sequence, position=position))
+        self.bars.begin_epoch(name)
+
     def publish(self, *ticks: pb.Tick) -> None:
         self.hub.publish(split(batch(*ticks)), ticks)
+        self.recorder.reach(self.hub.position.number)
+
+    async def restore(self) -> None:
+        def take(frames: Sequence[bytes], ticks: Sequence[pb.Tick]) -> None:
+            self.restored += ticks
+            self.hub.restore(frames, ticks)
+
+        def begin(started: Started) -> None:
+            self.restored.append(started)
+            self.hub.restore_epoch(Position(started.epoch, started.position), started.first_sequence)
+
+        await self.recorder.restore(Restored(begin, take))
 
     async def all_ticks(self, page: int = 700) -> list[pb.Tick]:
         ticks_read: list[pb.Tick] = []
@@ -49,9 +71,11 @@ class RecordedMarket:
 @asynccontextmanager
 async def recorder(folder: Path, *, kill: bool = False, **settings: object) -> AsyncIterator[RecordedMarket]:
     market = RecordedMarket(folder, **settings)
-    await market.recorder.restore(market.hub.restore)
+    await market.restore()
     yield market
-    if not kill:
+    if kill:
+        market.store.close()  # as the kernel does
+    else:
         await market.recorder.close()
         market.history.close()
 

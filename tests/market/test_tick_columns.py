@@ -12,23 +12,21 @@ from services.market.ticks.frames import frame
 from services.quant.archive.layout import TICK_COLUMNS, TICK_LISTS
 from tests.market.ticks import SYMBOL, recorded, tick
 
-DAY = 20260102
 
-
-def plain(ticks: list[pb.Tick]) -> dict[tuple[str, int], list[dict[str, Any]]]:
-    rows: dict[tuple[str, int], list[dict[str, Any]]] = {}
+def plain(ticks: list[pb.Tick]) -> dict[str, list[dict[str, Any]]]:
+    rows: dict[str, list[dict[str, Any]]] = {}
     for one in ticks:
         row = {
             name: list(value) if name in TICK_LISTS else value
             for name in TICK_COLUMNS
             for value in [getattr(one, name)]
         }
-        rows.setdefault((one.symbol, one.trading_day or DAY), []).append(row)
+        rows.setdefault(one.symbol, []).append(row)
     return {key: sorted(column_rows, key=str) for key, column_rows in rows.items()}
 
 
-def decoded(*batches: bytes) -> dict[tuple[str, int], list[dict[str, Any]]]:
-    columns = tick_columns(batches, lambda symbol, time_ns: DAY, lambda: None)
+def decoded(*batches: bytes) -> dict[str, list[dict[str, Any]]]:
+    columns = tick_columns(batches, lambda: None)
     return {key: sorted(pa.table(column_rows).to_pylist(), key=str) for key, column_rows in columns.items()}
 
 

@@ -6,16 +6,17 @@ Queries run in threads of their own.
 import asyncio
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from heapq import merge
-from itertools import groupby, islice
 from typing import TypeVar
 
 from redfire.market.v1 import market_pb2 as pb
 
-from services.market.convert import LATEST_NS, parse_ticks, tick_from_row
+from services.market.convert import LATEST_NS
+from services.market.recording.archived_bars import ArchivedBars
 from services.market.recording.recorder import Recorder
-from services.market.recording.tick_store import Segment, TickStore
-from services.quant.archive.archive import Archive, MovedError
+from services.market.recording.tick_sources import ArchivedTicks, DayOfTicks, Position, UnarchivedTicks
+from services.market.recording.tick_store import TickStore
+from services.market.recording.unarchived import Segment, TickRun
+from services.quant.archive.archive import MovedError
 from services.quant.bars import Bar, Interval, LocalClock
 
 R = TypeVar("R")
@@ -29,7 +30,7 @@ class History:
     def __init__(self, recorder: Recorder, store: TickStore, clock: LocalClock) -> None:
         self._recorder = recorder
         self._ticks = store.ticks
-        self._bars = store.bars
+        self._bars = ArchivedBars(store.bars)
         self._clock = clock
         self._readers = ThreadPoolExecutor(2, thread_name_prefix="market-query")
 
@@ -38,18 +39,22 @@ class History:
         self._readers.shutdown(cancel_futures=True)
 
     async def list_ticks(
-        self, symbol: str, start_ns: int | None, end_ns: int | None, after: tuple[int, int] | None, limit: int
+        self, symbol: str, start_ns: int | None, end_ns: int | None, after: Position | None, limit: int
     ) -> list[pb.Tick]:
         """Ticks, at most `limit`, from `start_ns` on and before `end_ns`, oldest first, after a (time, sequence)."""
         low, high = start_ns or 0, LATEST_NS if end_ns is None else end_ns
         low = max(low, after[0]) if after else low
-        since = max(low, self._recorder.valid_from_ns(symbol))
 
         def read(segments: list[Segment], until: int) -> list[pb.Tick]:
-            ticks = (tick for segment in segments for batch in segment.batches for tick in parse_ticks(batch))
-            fresh = sorted((t for t in ticks if t.symbol == symbol and since <= t.time_ns < high), key=_tick_order)
-            ticks_in_order = merge(self._archived_ticks(symbol, low, high, until), fresh, key=_tick_order)
-            return list(islice((tick for tick in ticks_in_order if after is None or _tick_order(tick) > after), limit))
+            runs = [run for segment in segments for run in segment.runs(symbol) if len(run)]
+            days = {*self._ticks.days(symbol), *(run.day for run in runs)}
+            ticks: list[pb.Tick] = []
+            for day in self._days(days, low, high):
+                if len(ticks) >= limit:
+                    break
+                rows = self._day_of_ticks(symbol, day, until, [run for run in runs if run.day == day])
+                ticks += rows.ticks(low, high, after, limit - len(ticks))
+            return ticks
 
         return await self._read(read)
 
@@ -59,30 +64,30 @@ class History:
         """Closed bars, at most `limit`, that start from `start_ns` on and before `end_ns`, oldest first."""
         low, high = start_ns or 0, LATEST_NS if end_ns is None else end_ns
         low = max(low, after + 1) if after is not None else low
-        since = max(low, self._recorder.valid_from_ns(symbol))
 
         def read(segments: list[Segment], until: int) -> list[Bar]:
-            days = self._days(self._bars, symbol, low, high)
-            archived = (bar for day in days for bar in self._archived_bars(symbol, interval, day, low, high, until))
-            bars_in_order = merge(archived, _fresh_bars(segments, symbol, interval, since, high), key=_bar_order)
-            # The same bar again is a replay's that was run twice: the later one counts.
-            return list(islice((list(same)[-1] for _, same in groupby(bars_in_order, key=_bar_order)), limit))
+            fresh = self._fresh_bars(segments, symbol, interval, low, high)
+            bars: list[Bar] = []
+            for day in self._days({*self._bars.days(symbol), *fresh}, low, high):
+                if len(bars) >= limit:
+                    break
+                bars += self._bars_of_day(symbol, interval, day, low, high, until, fresh.get(day, {}))
+            return bars[:limit]
 
         return await self._read(read)
 
     async def bars_before(self, symbol: str, interval: Interval, end_ns: int | None, count: int) -> list[Bar]:
         """The last `count` closed bars that start before `end_ns`, oldest first."""
         high = LATEST_NS if end_ns is None else end_ns
-        since = self._recorder.valid_from_ns(symbol)
 
         def read(segments: list[Segment], until: int) -> list[Bar]:
-            bars: dict[int, Bar] = {}
-            for day in reversed(self._days(self._bars, symbol, 0, high)):
-                bars.update((bar.start_ns, bar) for bar in self._archived_bars(symbol, interval, day, 0, high, until))
+            fresh = self._fresh_bars(segments, symbol, interval, 0, high)
+            bars: list[Bar] = []
+            for day in reversed(self._days({*self._bars.days(symbol), *fresh}, 0, high)):
                 if len(bars) >= count:
                     break
-            bars.update((bar.start_ns, bar) for bar in _fresh_bars(segments, symbol, interval, since, high))
-            return [bars[start_ns] for start_ns in sorted(bars)[-count:]] if count else []
+                bars = self._bars_of_day(symbol, interval, day, 0, high, until, fresh.get(day, {})) + bars
+            return bars[-count:] if count else []
 
         return await self._read(read)
 
@@ -107,36 +112,47 @@ class History:
                 continue
         raise MovedError
 
-    def _days(self, archive: Archive, symbol: str, low_ns: int, high_ns: int) -> list[int]:
-        """Trading days that may have rows of this time, oldest first."""
+    def _days(self, days: Iterable[int], low_ns: int, high_ns: int) -> list[int]:
+        """Those trading days that may have rows of this time, oldest first."""
         holiday_ns = _LONGEST_HOLIDAY_DAYS * Interval.DAY.length_ns
         first = self._clock.date_number(low_ns - Interval.DAY.length_ns)  # days in UTC are behind
         last = self._clock.date_number(high_ns + holiday_ns) if high_ns < LATEST_NS else 99_999_999
-        return [day for day in archive.days(symbol) if first <= day <= last]
+        return sorted(day for day in days if first <= day <= last)
 
-    def _archived_ticks(self, symbol: str, low_ns: int, high_ns: int, until: int) -> Iterator[pb.Tick]:
-        for day in self._days(self._ticks, symbol, low_ns, high_ns):
-            for row in self._ticks.rows(symbol, day, until, low_ns, high_ns, self._recorder.valid_from_ns(symbol)):
-                yield tick_from_row(symbol, row)
+    def _day_of_ticks(self, symbol: str, day: int, until: int, runs: Iterable[TickRun]) -> DayOfTicks:
+        rows = DayOfTicks(self._recorder.valid_from_ns(symbol))
+        recorded, imported = self._ticks.row_groups(symbol, day, until)
+        for group in recorded:
+            rows.add(ArchivedTicks(symbol, self._ticks, group), group.epoch)
+        for group in imported:
+            rows.add_imported(ArchivedTicks(symbol, self._ticks, group))
+        for run in runs:
+            rows.add(UnarchivedTicks(run), run.epoch)
+        return rows
 
-    def _archived_bars(
-        self, symbol: str, interval: Interval, day: int, low_ns: int, high_ns: int, until: int
-    ) -> Iterator[Bar]:
-        for row in self._bars.rows(symbol, day, until, low_ns, high_ns, self._recorder.valid_from_ns(symbol)):
-            if row.pop("interval") == interval:
-                del row["checkpoint"]
-                yield Bar(symbol=symbol, interval=interval, trading_day=day, **row)
+    def _bars_of_day(
+        self, symbol: str, interval: Interval, day: int, low_ns: int, high_ns: int, until: int, fresh: dict[int, Bar]
+    ) -> list[Bar]:
+        """A trading day's bars, in order. The same bar again is a replay's that was run twice: the later one counts."""
+        valid_from = self._recorder.valid_from_ns(symbol)
+        bars = {bar.start_ns: bar for bar in self._bars.read(symbol, interval, day, low_ns, high_ns, until, valid_from)}
+        bars |= fresh
+        return [bars[start_ns] for start_ns in sorted(bars)]
+
+    def _fresh_bars(
+        self, segments: Iterable[Segment], symbol: str, interval: Interval, low_ns: int, high_ns: int
+    ) -> dict[int, dict[int, Bar]]:
+        """Bars that are not archived, by trading day and start."""
+        since = max(low_ns, self._recorder.valid_from_ns(symbol))
+        days: dict[int, dict[int, Bar]] = {}
+        for bar in _bars_of(segments, symbol, interval):
+            if since <= bar.start_ns < high_ns:
+                days.setdefault(bar.trading_day, {})[bar.start_ns] = bar
+        return days
 
 
-def _fresh_bars(segments: Iterable[Segment], symbol: str, interval: Interval, low_ns: int, high_ns: int) -> list[Bar]:
-    bars = (bar for segment in segments for bar in segment.bars)
-    of_symbol = (bar for bar in bars if bar.symbol == symbol and bar.interval == interval)
-    return sorted((bar for bar in of_symbol if low_ns <= bar.start_ns < high_ns), key=_bar_order)
-
-
-def _tick_order(tick: pb.Tick) -> tuple[int, int]:
-    return tick.time_ns, tick.sequence
-
-
-def _bar_order(bar: Bar) -> int:
-    return bar.start_ns
+def _bars_of(segments: Iterable[Segment], symbol: str, interval: Interval) -> Iterator[Bar]:
+    for segment in segments:
+        for bar in segment.bars[:]:
+            if bar.symbol == symbol and bar.interval == interval:
+                yield bar

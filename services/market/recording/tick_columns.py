@@ -42,24 +42,19 @@ _KINDS = dict(_FIELDS.values())
 _SYMBOL_TAG = b"\x0a"
 
 
-def tick_columns(
-    batches: Iterable[bytes], trading_day: Callable[[str, int], int], pause: Callable[[], None]
-) -> dict[tuple[str, int], Columns]:
-    """The batches' ticks as columns, by symbol and trading day.
-
-    `trading_day` gives the day of a tick without one; `pause` is called now and then to let other threads run.
-    """
-    parts: dict[tuple[str, int], list[Columns]] = {}
+def tick_columns(batches: Iterable[bytes], pause: Callable[[], None]) -> dict[str, Columns]:
+    """The batches' ticks as columns, by symbol. `pause` is called now and then to let other threads run."""
+    parts: dict[str, list[Columns]] = {}
     for head, frames in _by_head(batches, pause).items():
         for first in range(0, len(frames), ROWS):
             pause()
             rest = frames[first : first + ROWS]
             if head:
                 for symbol, columns in _matrices(rest):
-                    _by_day(parts, symbol, columns, trading_day)
+                    parts.setdefault(symbol, []).append(columns)
             for symbol, columns in _parsed(rest):
-                _by_day(parts, symbol, columns, trading_day)
-    return {key: _joined(group) for key, group in parts.items()}
+                parts.setdefault(symbol, []).append(columns)
+    return {symbol: joined(group) for symbol, group in parts.items()}
 
 
 def _by_head(batches: Iterable[bytes], pause: Callable[[], None]) -> dict[bytes, list[bytes]]:
@@ -167,28 +162,17 @@ def _values(name: str, ticks: Sequence[pb.Tick]) -> Any:
     return pa.array(map(list, values), pa.list_(pa.float64())) if name in TICK_LISTS else np.array(values)
 
 
-def _by_day(
-    parts: dict[tuple[str, int], list[Columns]], symbol: str, columns: Columns, trading_day: Callable[[str, int], int]
-) -> None:
-    days = columns["trading_day"].copy()
-    for row in np.flatnonzero(days == 0):
-        days[row] = trading_day(symbol, int(columns["time_ns"][row]))
-    for day in np.unique(days).tolist():
-        rows = np.flatnonzero(days == day)
-        part = columns if len(rows) == len(days) else {name: column.take(rows) for name, column in columns.items()}
-        parts.setdefault((symbol, day), []).append(part)
-
-
-def _joined(parts: list[Columns]) -> Columns:
+def joined(parts: Sequence[Columns]) -> Columns:
+    """Columns below each other."""
     import pyarrow as pa
 
     if len(parts) == 1:
         return parts[0]
-    joined: Columns = {}
-    for name in TICK_COLUMNS:
-        columns = [part[name] for part in parts]
-        joined[name] = pa.concat_arrays(columns) if name in TICK_LISTS else np.concatenate(columns)
-    return joined
+    columns: Columns = {}
+    for name, first in parts[0].items():
+        below = [part[name] for part in parts]
+        columns[name] = np.concatenate(below) if isinstance(first, np.ndarray) else pa.concat_arrays(below)
+    return columns
 
 
 def _lists(values: Any, count: int) -> Any:

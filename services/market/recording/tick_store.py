@@ -1,88 +1,138 @@
 """The files of history: the write-ahead log of ticks, the state at the last checkpoint, and the archive.
 
-All of it is blocking and runs in the writer thread, but for `stop_pausing` and the reading of `ticks` and `bars`.
+All of it is blocking. `append` and `rotate` are for the thread that logs, `archive` and `compact` for the one that
+archives, which run beside each other; `ticks` and `bars` are read by any.
 """
 
+import base64
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from services.kernel.data.atomic_file import write_atomically
+from services.kernel.data.folder_lock import FolderLock
 from services.market.recording import tick_wal
-from services.market.recording.tick_columns import tick_columns
+from services.market.recording.tick_columns import joined, tick_columns
+from services.market.recording.tick_wal import Record
+from services.market.recording.unarchived import Segment
 from services.quant.archive import layout
 from services.quant.archive.layout import BAR_COLUMNS
-from services.quant.bars import Bar, LocalClock
+from services.quant.bars import Bar
+
+_STATE = "state.json"
+RUN_TICKS = 4096
+"""Ticks that are made into columns at once, so that no step takes long."""
 
 
 @dataclass(slots=True)
-class Segment:
-    """Rows that are not in the archive yet: batches of ticks, closed bars, and the checkpoint that will cover them."""
+class Checkpoint:
+    """A segment to archive, and the state at its end, from which a start goes on with the log's file `log`."""
 
-    checkpoint: int
-    batches: list[bytes] = field(default_factory=list)
-    bars: list[Bar] = field(default_factory=list)
-    bytes: int = 0
+    segment: Segment
+    log: int
+    epoch: dict[str, Any]
+    """The epoch that is recorded: its name, number, first sequence, and the counts of the recorder."""
+    bars: dict[str, Any] = field(default_factory=dict)
+    """The open bars by symbol, as dumped."""
+    marks: dict[str, int] = field(default_factory=dict)
+    """By symbol, how many records of the log's file are in its dump already."""
+    last_frames: Mapping[str, bytes] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class Log:
+    """A file of the log. `archived` when the archive has its ticks: it is kept for streams that resume."""
+
+    path: Path
+    archived: bool
+
+    @property
+    def number(self) -> int:
+        """Its number."""
+        return _number(self.path)
+
+    def records(self) -> Iterator[Record]:
+        """The whole records."""
+        return (tick_wal.read if self.path.name.startswith("wal-") else tick_wal.read_version_1)(self.path)
 
 
 class TickStore:
-    """Files of a folder: `journal-*` (the log), `state.json`, and the archive of `ticks` and `bars`."""
+    """Files of a folder: `wal-*` (the log), `state.json`, and the archive of `ticks` and `bars`."""
 
-    def __init__(self, folder: Path, clock: LocalClock, compact_files: int) -> None:
+    def __init__(self, folder: Path, compact_files: int, keep_bytes: int = 0) -> None:
+        """`keep_bytes` of the log are kept after they were archived."""
         self._folder = folder
-        self._clock = clock
         self._compact_files = compact_files
+        self._keep_bytes = keep_bytes
         self.ticks = layout.ticks(folder)
         self.bars = layout.bars(folder)
+        self._lock: FolderLock | None = None
         self._wal: tick_wal.TickWal | None = None
         self._touched: tuple[list[tuple[str, int]], ...] = ([], [])
         self._stopping = False
+        self._first_log = 1
+        """The first file of the log that is not archived."""
 
-    def load(self) -> tuple[dict[str, Any], list[bytes]]:
-        """Read the state of the last checkpoint and the batches logged since, and open the log."""
+    def load(self) -> tuple[dict[str, Any], list[Log]]:
+        """Take the folder's lock; the state of the last checkpoint, and the log's files, oldest first.
+
+        Raises: StartError when another process has the folder.
+        """
         self._folder.mkdir(parents=True, exist_ok=True)
-        path = self._folder / "state.json"
+        self._lock = FolderLock(self._folder, "the folder of history")
+        path = self._folder / _STATE
         state: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
-        name = _wal_name(state.get("checkpoint", 0) + 1)
-        batches = list(tick_wal.read(self._folder / name))
-        for other in self._folder.glob("journal-*"):
-            if other.name != name:
-                other.unlink()
-        self._wal = tick_wal.TickWal(self._folder / name)
-        return state, batches
+        self._first_log = state.get("log", state.get("checkpoint", 0) + 1)
+        return state, [Log(path, _number(path) < self._first_log) for path in self._logs()]
 
-    def append(self, batch: bytes) -> None:
-        """Append a batch to the log. Raises: RuntimeError before load()."""
+    def open(self) -> int:
+        """Open the log's last file, or a first one; return its number."""
+        number = self._first_log
+        for path in self._logs()[-1:]:
+            # One of version 1 is read, and not written any more.
+            number = max(number, _number(path) + (not path.name.startswith("wal-")))
+        self._wal = tick_wal.TickWal(self._path(number))
+        return number
+
+    def append(self, records: Sequence[Record]) -> None:
+        """Append records to the log: all or none. Raises: OSError; RuntimeError before open()."""
         if self._wal is None:
-            raise RuntimeError("load() comes first")
-        self._wal.append(batch)
+            raise RuntimeError("open() comes first")
+        self._wal.append(records)
 
-    def archive(self, closing: Segment, batch: bytes, state: dict[str, Any]) -> None:
-        """Checkpoint: log the last batch, archive the segment, save the state, and begin a new log."""
-        if batch:
-            self.append(batch)
-        ticks = tick_columns(closing.batches, self._clock.trading_day, self._pause)
+    def rotate(self, number: int, first: Record) -> None:
+        """Begin a new file of the log with this record. Raises: OSError, then the old one is still open."""
+        following = tick_wal.TickWal(self._path(number))
+        try:
+            if not following.size:
+                following.append([first])
+        except OSError:
+            following.close()
+            raise
+        if self._wal is not None:
+            self._wal.close()
+        self._wal = following
+
+    def archive(self, checkpoint: Checkpoint) -> None:
+        """Archive a segment, save the state, and remove what is not needed of the log."""
+        segment = checkpoint.segment
+        partitions = self._archive_ticks(segment)
         bars: dict[tuple[str, int], list[Bar]] = {}
-        for bar in closing.bars:
+        for bar in segment.bars:
             bars.setdefault((bar.symbol, bar.trading_day), []).append(bar)
-        for (symbol, day), columns in ticks.items():
-            self.ticks.write(symbol, day, closing.checkpoint, columns)
         for (symbol, day), rows in bars.items():
             columns = {name: [getattr(bar, name) for bar in rows] for name in BAR_COLUMNS}
-            columns["checkpoint"] = [closing.checkpoint] * len(rows)
-            self.bars.write(symbol, day, closing.checkpoint, columns)
-        # The new log is open before the state says that it counts.
-        following = tick_wal.TickWal(self._folder / _wal_name(closing.checkpoint + 1))
-        write_atomically(self._folder / "state.json", json.dumps(state).encode())
-        assert self._wal is not None
-        self._wal.close()
-        if self._wal.path != following.path:
-            self._wal.path.unlink()
-        self._wal = following
-        self._touched = (list(ticks), list(bars))
+            columns["checkpoint"] = [segment.checkpoint] * len(rows)
+            self.bars.write(symbol, day, segment.checkpoint, columns)
+            self._pause()
+        write_atomically(self._folder / _STATE, self._state(checkpoint))
+        self._touched = (partitions, list(bars))
+        self._remove_logs(checkpoint.log)
 
     def supersede(self, from_ns: Mapping[str, int]) -> None:
         """Hide what was recorded of these symbols before a moment; see Archive.supersede."""
@@ -95,21 +145,71 @@ class TickStore:
         for archive, partitions in zip((self.ticks, self.bars), self._touched, strict=True):
             for symbol, day in partitions:
                 archive.compact(symbol, day, self._compact_files)
+                self._pause()
 
     def stop_pausing(self) -> None:
-        """Leave out the pauses: everything waits for the writer thread."""
+        """Leave out the pauses: everything waits for the archive."""
         self._stopping = True
 
+    def close(self) -> None:
+        """Close the log and release the folder."""
+        if self._wal is not None:
+            self._wal.close()
+        if self._lock is not None:
+            self._lock.release()
+
+    def _archive_ticks(self, segment: Segment) -> list[tuple[str, int]]:
+        partitions: list[tuple[str, int]] = []
+        for symbol in list(segment.ticks):
+            days: dict[int, list[dict[str, Any]]] = {}
+            for run in segment.runs(symbol):
+                for first in range(0, len(run), RUN_TICKS):
+                    columns = tick_columns([b"".join(run.frames[first : first + RUN_TICKS])], self._pause)[symbol]
+                    columns["epoch"] = np.full(len(columns["time_ns"]), run.epoch, np.int64)
+                    days.setdefault(run.day, []).append(columns)
+            for day, parts in days.items():
+                self.ticks.write(symbol, day, segment.checkpoint, joined(parts))
+                partitions.append((symbol, day))
+                self._pause()
+        return partitions
+
+    def _state(self, checkpoint: Checkpoint) -> bytes:
+        """The state as JSON, made piece by piece: a long encoding would hold the event loop's thread up."""
+        parts = []
+        for symbol, dump in checkpoint.bars.items():
+            parts.append(f"{json.dumps(symbol)}: {json.dumps(dump)}")
+            self._pause()
+        frames = {symbol: base64.b64encode(frame).decode() for symbol, frame in checkpoint.last_frames.items()}
+        rest = {
+            "checkpoint": checkpoint.segment.checkpoint,
+            "log": checkpoint.log,
+            "epoch": checkpoint.epoch,
+            "marks": checkpoint.marks,
+            "last_frames": frames,
+        }
+        return f'{json.dumps(rest)[:-1]}, "bars": {{{", ".join(parts)}}}}}'.encode()
+
+    def _remove_logs(self, first: int) -> None:
+        """Remove the oldest archived files of the log: those beyond what is kept."""
+        kept = 0
+        for path in reversed([path for path in self._logs() if _number(path) < first]):
+            kept += path.stat().st_size
+            if kept > self._keep_bytes or not path.name.startswith("wal-"):
+                path.unlink()
+
+    def _logs(self) -> list[Path]:
+        """The log's files, oldest first; `journal-*` are of version 1."""
+        paths = [*self._folder.glob("journal-*"), *self._folder.glob("wal-*")]
+        return sorted(paths, key=_number)
+
+    def _path(self, number: int) -> Path:
+        return self._folder / f"wal-{number:08d}"
+
     def _pause(self) -> None:
-        """Let the event loop's thread run, unless everything waits for the writer thread."""
+        """Let the event loop's thread run, unless everything waits for the archive."""
         if not self._stopping:
             time.sleep(0.0001)
 
-    def close(self) -> None:
-        """Close the log."""
-        if self._wal is not None:
-            self._wal.close()
 
-
-def _wal_name(checkpoint: int) -> str:
-    return f"journal-{checkpoint:08d}"
+def _number(path: Path) -> int:
+    return int(path.name.rpartition("-")[2])

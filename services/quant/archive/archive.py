@@ -4,18 +4,19 @@ A file is written under another name, flushed to disk and renamed, so there are 
 range of checkpoints that it covers (`00000007-00000007.parquet`); a compacted file covers the range of those it
 replaces, and until these are gone a reader leaves out what another file's range contains. What is imported from
 elsewhere is in one more file of the partition (`imported.parquet`), which no checkpoint touches: a process that imports
-and one that records do not meet. All of it is blocking. pyarrow is imported with the first use.
+and one that records do not meet. Recorded rows have an epoch, and of two epochs the later one counts: see `epochs`;
+imported rows count as they are. All of it is blocking. pyarrow is imported with the first use.
 """
 
-import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from services.kernel.data.atomic_file import write_atomically
+from services.quant.archive.epochs import Spans, shown
+from services.quant.archive.parquet_files import EPOCH, ParquetFiles, RowGroup
 
-ROW_GROUP_ROWS = 16_384
 COMPACT_BYTES = 16 * 1024 * 1024
 """Files above this size are not compacted again."""
 IMPORTED = "imported.parquet"
@@ -44,6 +45,7 @@ class Archive:
         self._order = order
         self._integers = integers
         self._lists = lists
+        self._files = ParquetFiles(order[0])
 
     def symbols(self) -> list[str]:
         """Symbols that there are rows of."""
@@ -62,109 +64,111 @@ class Archive:
         """Write a partition's rows of one checkpoint; done again, it replaces the first time's."""
         folder = self._partition(symbol, day)
         folder.mkdir(parents=True, exist_ok=True)
-        self._write(folder / _name(checkpoint, checkpoint), self._table(columns))
+        self._files.write(folder / _name(checkpoint, checkpoint), self._by_epoch(self._table(columns)))
 
     def compact(self, symbol: str, day: int, most_files: int) -> bool:
-        """Make one file of the small ones when there are more than `most_files`; whether it did."""
+        """Make one file of the small ones when there are more than `most_files`; whether it did.
+
+        Rows that a later epoch replaces are left out, but for an epoch's first and last, which show what it covers.
+        """
         import pyarrow as pa
-        import pyarrow.parquet as pq
 
         folder = self._partition(symbol, day)
-        files = _files(folder)
         small: list[File] = []
-        for file in reversed(files):  # only neighbours: ranges must not overlap
+        for file in reversed(_files(folder)):  # only neighbours: ranges must not overlap
             if file.path.stat().st_size > COMPACT_BYTES:
                 break
             small.insert(0, file)
         if len(small) <= most_files:
             return False
-        tables = [pq.ParquetFile(file.path).read() for file in small]
-        table = pa.concat_tables(tables)
+        groups = [group for file in _files(folder) for group in self._files.row_groups(file.path)]
+        spans = _spans(groups)
+        paths = {file.path for file in small}
+        tables = []
+        for group in groups:
+            if group.path in paths:
+                table, (first, last) = self._files.read(group), spans.edges(group.epoch)
+                times = table.column(self._order[0]).to_numpy()
+                mask = shown(times, spans.later(group.epoch))
+                kept = None if mask is None else pa.array(mask | (times == first) | (times == last))
+                tables.append(table if kept is None else table.filter(kept))
         merged = _name(small[0].first, small[-1].last)
-        self._write(folder / merged, table.sort_by([(name, "ascending") for name in self._order]))
+        self._files.write(folder / merged, self._by_epoch(pa.concat_tables(tables, promote_options="default")))
         for path in _recorded(folder):
             first, last = _range(path)
             if path.name != merged and small[0].first <= first and last <= small[-1].last:
                 path.unlink()
         return True
 
-    def rows(
-        self, symbol: str, day: int, until: int, start_ns: int, end_ns: int, recorded_from: int
-    ) -> Iterator[dict[str, Any]]:
-        """A partition's rows from `start_ns` on and before `end_ns`, in order, read piece by piece.
+    def row_groups(self, symbol: str, day: int, until: int) -> tuple[list[RowGroup], list[RowGroup]]:
+        """A partition's row groups: those recorded, and those imported.
 
-        What was recorded before `recorded_from` is left out, what was imported is not: see `supersede`. Files of
-        checkpoints after `until` are left out: their rows are still in memory as well.
+        Files of checkpoints after `until` are left out: their rows are still in memory as well.
         Raises: MovedError.
         """
-        import pyarrow as pa
-        import pyarrow.compute as pc
-        import pyarrow.parquet as pq
-
-        time_column = self._order[0]
-        pieces: list[tuple[int, int, Callable[[], Any]]] = []
+        recorded: list[RowGroup] = []
         folder = self._partition(symbol, day)
-        paths = [folder / IMPORTED] if (folder / IMPORTED).exists() else []
-        for file in _files(folder):
-            if file.first > until:
-                continue
-            if file.last > until:
-                raise MovedError
-            paths.append(file.path)
-        for path in paths:
-            try:
-                reader = pq.ParquetFile(path)
-            except FileNotFoundError as error:
-                raise MovedError from error
-            column = reader.schema_arrow.get_field_index(time_column)
-            low = 0 if path.name == IMPORTED else recorded_from
-            for index in range(reader.num_row_groups):
-                statistics = reader.metadata.row_group(index).column(column).statistics
-                if statistics.max >= max(start_ns, low) and statistics.min < end_ns:
-                    read = _reader(reader, index, time_column, low if statistics.min < low else 0)
-                    pieces.append((statistics.min, statistics.max, read))
-        pieces.sort(key=lambda piece: piece[:2])
-        while pieces:
-            # Pieces that overlap in time are sorted together.
-            _, high, read = pieces.pop(0)
-            tables = [read()]
-            while pieces and pieces[0][0] <= high:
-                high = max(high, pieces[0][1])
-                tables.append(pieces.pop(0)[2]())
-            table = pa.concat_tables(tables)
-            times = table.column(time_column)
-            table = table.filter(pc.and_(pc.greater_equal(times, start_ns), pc.less(times, end_ns)))
-            if len(tables) > 1:
-                table = table.sort_by([(name, "ascending") for name in self._order])
-            for batch in table.to_batches(max_chunksize=512):
-                yield from batch.to_pylist()
+        imported = folder / IMPORTED
+        try:
+            for file in _files(folder):
+                if file.first > until:
+                    continue
+                if file.last > until:
+                    raise MovedError
+                recorded += self._files.row_groups(file.path)
+            return recorded, list(self._files.row_groups(imported)) if imported.exists() else []
+        except FileNotFoundError as error:
+            raise MovedError from error
+
+    def read(self, group: RowGroup) -> Any:
+        """A row group's rows as an Arrow table, in order. Raises: MovedError."""
+        try:
+            return self._files.read(group)
+        except FileNotFoundError as error:
+            raise MovedError from error
 
     def table(self, symbol: str, day: int, columns: Sequence[str] | None = None) -> Any:
-        """All rows of a partition that are on disk, as an Arrow table in no particular order; None when there are none.
+        """All rows of a partition that are on disk and count, as an Arrow table in no particular order; None when there
+        are none.
 
         Raises: MovedError.
         """
         import pyarrow as pa
-        import pyarrow.parquet as pq
 
-        names = list(columns) if columns is not None else None
-        recorded_from, time_column = self.recorded_from(symbol), self._order[0]
-        for attempt in range(_TRIES):
+        for _ in range(_TRIES):
             try:
-                tables = []
-                for path in self.files(symbol, day):
-                    reader = pq.ParquetFile(path)
-                    if recorded_from and path.name != IMPORTED:
-                        table = _from(reader.read(), time_column, recorded_from)
-                        tables.append(table if names is None else table.select(names))
-                    else:
-                        tables.append(reader.read(columns=names))
-            except FileNotFoundError as error:
-                if attempt == _TRIES - 1:
-                    raise MovedError from error
+                tables = self._tables(symbol, day, columns)
+            except FileNotFoundError:
                 continue
             return pa.concat_tables(tables) if tables else None
         raise MovedError
+
+    def _tables(self, symbol: str, day: int, columns: Sequence[str] | None) -> list[Any]:
+        """The tables of a partition's files, without what is hidden in them. Raises: FileNotFoundError."""
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        recorded_from, time_column = self.recorded_from(symbol), self._order[0]
+        names = list(columns) if columns is not None else None
+        files = self.files(symbol, day)
+        groups = {path: self._files.row_groups(path) for path in files if path.name != IMPORTED}
+        spans = _spans([group for of_file in groups.values() for group in of_file], recorded_from)
+        tables = []
+        for path in files:
+            reader = pq.ParquetFile(path)
+            of_file = groups.get(path, ())
+            if not recorded_from and not any(spans.later(group.epoch) for group in of_file):
+                table = reader.read(columns=names)
+            else:
+                parts = []
+                for group in of_file:
+                    part = reader.read_row_group(group.index)
+                    times = part.column(time_column).to_numpy()
+                    mask = shown(times, [(0, recorded_from - 1), *spans.later(group.epoch)])
+                    parts.append(part if mask is None else part.filter(pa.array(mask)))
+                table = _concatenated(parts, names)
+            tables.append(table.drop_columns([EPOCH]) if EPOCH in table.column_names else table)
+        return tables
 
     def files(self, symbol: str, day: int) -> list[Path]:
         """The files that have a partition's rows at this moment."""
@@ -182,8 +186,7 @@ class Archive:
         table = self._table(columns)
         if (folder / IMPORTED).exists():
             table = pa.concat_tables([pq.ParquetFile(folder / IMPORTED).read(), table])
-            table = table.sort_by([(name, "ascending") for name in self._order])
-        self._write(folder / IMPORTED, table)
+        self._files.write(folder / IMPORTED, self._by_epoch(table))
 
     def supersede(self, symbol: str, before_ns: int) -> None:
         """Hide rows of a symbol that were recorded before a moment; imported ones are still read.
@@ -219,30 +222,34 @@ class Archive:
         for name in columns:
             kind = pa.int64() if name in self._integers else pa.float64()
             fields.append(pa.field(name, pa.list_(pa.float64()) if name in self._lists else kind))
-        table = pa.table(dict(columns), schema=pa.schema(fields))
-        return table.sort_by([(name, "ascending") for name in self._order])
+        return pa.table(dict(columns), schema=pa.schema(fields))
 
-    def _write(self, path: Path, table: Any) -> None:
-        import pyarrow.parquet as pq
+    def _by_epoch(self, table: Any) -> list[Any]:
+        """The rows in order, epoch by epoch: each gets row groups of its own. Rows of before epochs are of epoch 0."""
+        import pyarrow as pa
+        import pyarrow.compute as pc
 
-        unfinished = path.with_suffix(".unfinished")
-        with unfinished.open("wb") as file:
-            pq.write_table(table, file, compression="zstd", row_group_size=ROW_GROUP_ROWS)
-            file.flush()
-            os.fsync(file.fileno())
-        unfinished.replace(path)
-
-
-def _reader(file: Any, row_group: int, time_column: str, low_ns: int) -> Callable[[], Any]:
-    if not low_ns:
-        return lambda: file.read_row_group(row_group)
-    return lambda: _from(file.read_row_group(row_group), time_column, low_ns)
+        table = table.sort_by([(name, "ascending") for name in self._order])
+        if EPOCH not in table.column_names:
+            return [table]
+        epochs = pc.fill_null(table.column(EPOCH), 0)
+        table = table.set_column(table.schema.get_field_index(EPOCH), pa.field(EPOCH, pa.int64()), epochs)
+        return [table.filter(pc.equal(epochs, epoch)) for epoch in sorted(pc.unique(epochs).to_pylist())]
 
 
-def _from(table: Any, time_column: str, low_ns: int) -> Any:
-    import pyarrow.compute as pc
+def _spans(groups: Sequence[RowGroup], from_ns: int = 0) -> Spans:
+    spans = Spans()
+    for group in groups:
+        if group.last_ns >= from_ns:
+            spans.add(group.epoch, max(group.first_ns, from_ns), group.last_ns)
+    return spans
 
-    return table.filter(pc.greater_equal(table.column(time_column), low_ns))
+
+def _concatenated(tables: Sequence[Any], names: Sequence[str] | None) -> Any:
+    import pyarrow as pa
+
+    table = pa.concat_tables(tables)
+    return table if names is None else table.select(names)
 
 
 def _name(first: int, last: int) -> str:

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from services.quant.archive.archive import Archive
+from services.quant.archive.parquet_files import EPOCH
 
 FOLDER = "market"
 """Below the data folder."""
@@ -23,7 +24,8 @@ INTERVALS: Mapping[str, int] = {
 
 def ticks(folder: Path) -> Archive:
     """The ticks below the archive's folder."""
-    return Archive(folder / "ticks", ("time_ns", "sequence"), ("time_ns", "sequence", "trading_day"), TICK_LISTS)
+    integers = ("time_ns", "sequence", "trading_day", EPOCH)
+    return Archive(folder / "ticks", ("time_ns", "sequence"), integers, TICK_LISTS)
 
 
 def bars(folder: Path) -> Archive:

@@ -1,0 +1,102 @@
+"""Rows that are not in the archive yet: ticks by symbol, epoch and trading day, and closed bars.
+
+Written on the event loop, read by other threads: rows are only added, so that a length once read stays readable.
+"""
+
+from array import array
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from redfire.market.v1 import market_pb2 as pb
+
+from services.market.convert import parse_ticks
+from services.quant.bars import Bar, LocalClock
+
+TICK_OVERHEAD_BYTES = 80
+"""What a tick takes in memory beside its frame's bytes: the object, its places in lists."""
+
+
+class TickRun:
+    """The ticks of one symbol, epoch and trading day, as they came: frames, times (ns) and sequences."""
+
+    __slots__ = ("day", "epoch", "frames", "sequences", "times")
+
+    def __init__(self, epoch: int, day: int) -> None:
+        self.epoch = epoch
+        self.day = day
+        self.times = array("q")
+        self.sequences = array("q")
+        self.frames: list[bytes] = []
+
+    def __len__(self) -> int:
+        return len(self.frames)
+
+    def columns(self, length: int) -> tuple[Any, Any]:
+        """Times and sequences of the first `length` ticks, as arrays."""
+        times, sequences = self.times[:length], self.sequences[:length]
+        return np.frombuffer(times, np.int64), np.frombuffer(sequences, np.int64)
+
+    def ticks(self, rows: Sequence[int]) -> Sequence[pb.Tick]:
+        """The ticks of these rows."""
+        return parse_ticks(b"".join([self.frames[row] for row in rows]))
+
+
+class SymbolTicks:
+    """The runs of one symbol; `run` is the one that ticks are added to, `sent_day` the day that these state."""
+
+    __slots__ = ("run", "runs", "sent_day")
+
+    def __init__(self) -> None:
+        self.runs: dict[tuple[int, int], TickRun] = {}
+        self.run: TickRun | None = None
+        self.sent_day = 0
+
+    def open(self, epoch: int, day: int, sent_day: int) -> TickRun:
+        """Go on with the run of this epoch and day."""
+        run = self.runs.get((epoch, day))
+        if run is None:
+            run = self.runs[epoch, day] = TickRun(epoch, day)
+        self.run, self.sent_day = run, sent_day
+        return run
+
+
+@dataclass(slots=True)
+class Segment:
+    """The rows of one checkpoint. `size` is about the bytes that they take in memory."""
+
+    checkpoint: int
+    ticks: dict[str, SymbolTicks] = field(default_factory=dict)
+    bars: list[Bar] = field(default_factory=list)
+    size: int = 0
+
+    def add(self, frames: Sequence[bytes], ticks: Sequence[pb.Tick], epoch: int, clock: LocalClock) -> None:
+        """Add ticks of an epoch. Of those that state no trading day, or an impossible one, it is the clock's."""
+        symbols, added = self.ticks, 0
+        for frame, tick in zip(frames, ticks, strict=True):
+            symbol, time_ns, day = tick.symbol, tick.time_ns, tick.trading_day
+            rows = symbols.get(symbol)
+            if rows is None:
+                rows = symbols[symbol] = SymbolTicks()
+            run = rows.run
+            if run is None or not day or day != rows.sent_day or run.epoch != epoch:
+                run = rows.open(epoch, _trading_day(clock, symbol, day, time_ns), day)
+            run.times.append(time_ns)
+            run.sequences.append(tick.sequence)
+            run.frames.append(frame)
+            added += len(frame)
+        self.size += added + len(frames) * TICK_OVERHEAD_BYTES
+
+    def runs(self, symbol: str) -> list[TickRun]:
+        """The runs of a symbol at this moment."""
+        rows = self.ticks.get(symbol)
+        return list(rows.runs.values()) if rows is not None else []
+
+
+def _trading_day(clock: LocalClock, symbol: str, day: int, time_ns: int) -> int:
+    """The trading day of a tick that states one, or 0; 0 for a moment beyond all calendars, which no query asks for."""
+    try:
+        return day if day and clock.is_possible(day, time_ns) else clock.trading_day(symbol, time_ns)
+    except (ValueError, OverflowError):
+        return 0
