@@ -12,7 +12,7 @@ from hypothesis import settings
 SLOW_FOLDERS = ("chaos", "e2e", "readme", "trading/model")
 """Here every test starts a whole platform, or kills trading over and over."""
 
-# make test-fast takes it, where a test does not say itself how many examples it wants.
+# make test-fast takes it; see tests/examples.py for tests that say themselves how many examples they want.
 settings.register_profile("fast", max_examples=20, deadline=None)
 
 # Also for the processes that tests start; some of these are killed, and leave what they had there.

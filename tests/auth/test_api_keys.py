@@ -16,6 +16,7 @@ from redfire.user.v1.user_pb2_grpc import UserServiceStub
 from services.auth.api_keys.api_key import is_allowed, is_within, parse_networks
 from services.kernel.errors import Denied, Invalid, NotFound, Unauthenticated
 from tests.auth.refusal import refused
+from tests.examples import examples
 from tests.harness import Platform, User
 from tests.waiting import until
 
@@ -150,7 +151,7 @@ async def test_a_promoted_owner_keeps_keys_and_a_demoted_one_loses_them(p: Platf
 addresses = st.ip_addresses().filter(lambda a: a.version == 4 or a.ipv4_mapped is None)
 
 
-@settings(deadline=None, max_examples=100)
+@settings(deadline=None, max_examples=examples(100))
 @given(addresses, st.integers(0, 32))
 def test_an_address_is_allowed_in_its_own_network_and_not_in_others(address, prefix):
     network = ipaddress.ip_network((address, prefix), strict=False)

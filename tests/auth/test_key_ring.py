@@ -13,6 +13,7 @@ from services.auth.key_ring import FILE, PUBLISH_AHEAD_S, KeyRing, rotate
 from services.auth.settings import LONGEST_ACCESS_TOKEN_S
 from services.kernel.errors import StartError
 from tests.auth.session import begin, is_dead
+from tests.examples import examples
 from tests.harness import Platform
 from tests.waiting import until
 
@@ -74,7 +75,7 @@ def test_a_superseded_key_stays_published_until_its_last_token_has_ended(tmp_pat
     assert first not in [key.kid for key in ring.public_keys()]
 
 
-@settings(deadline=None, max_examples=25)
+@settings(deadline=None, max_examples=examples(25))
 @given(st.lists(st.floats(0, 3 * LONGEST_ACCESS_TOKEN_S), min_size=1, max_size=12))
 def test_whatever_the_rotations_every_token_verifies_and_its_key_was_known_beforehand(tmp_path_factory, pauses):
     folder = tmp_path_factory.mktemp("keys")

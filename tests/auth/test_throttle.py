@@ -9,6 +9,7 @@ from services.auth.settings import AuthSettings
 from services.auth.throttle import LoginThrottle, TooManyLogins
 from services.kernel.clock import ManualClock
 from services.kernel.runtime.live_settings import LiveSettings
+from tests.examples import examples
 
 HERE, THERE = "192.0.2.1", "198.51.100.7"
 
@@ -126,7 +127,7 @@ def test_memory_is_bounded(throttle: LoginThrottle, monkeypatch):
     assert max(len(throttle._pairs), len(throttle._names), len(throttle._addresses)) <= 100
 
 
-@settings(deadline=None, max_examples=100)
+@settings(deadline=None, max_examples=examples(100))
 @given(st.lists(st.tuples(st.booleans(), st.floats(0, 100)), max_size=60))
 def test_whatever_happens_the_wait_is_bounded_and_then_over(steps):
     clock = ManualClock()

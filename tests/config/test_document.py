@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from services.config.document import DocumentFormat, InvalidDocument, parse_document, render_document
 from services.config.values.json_value import MAX_INTEGER, same
+from tests.examples import examples
 
 JSON = st.recursive(
     st.none()
@@ -34,7 +35,7 @@ DOCUMENTS = st.dictionaries(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", DocumentFormat)
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 @given(document=DOCUMENTS)
 def test_a_written_document_reads_as_the_same(kind: DocumentFormat, document: dict[str, Any]) -> None:
     text = render_document(document, kind)

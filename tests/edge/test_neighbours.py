@@ -217,6 +217,7 @@ async def test_an_error_with_much_to_say_arrives_and_ends_nobody_elses_calls(
     await neighbour[0].is_well(neighbour[1])
 
 
+@pytest.mark.slow
 async def test_long_request_headers_end_nobody_elses_calls(
     whole: Platform, http: httpx.AsyncClient, neighbour: tuple[Neighbour, asyncio.Task[None]]
 ) -> None:

@@ -95,6 +95,7 @@ async def test_stopping_does_not_wait_for_a_call_that_never_ends(backend: Backen
     assert envoy.pid is None
 
 
+@pytest.mark.slow
 async def test_it_does_not_outlive_a_parent_that_is_killed(backend: Backend, tmp_path: Path) -> None:
     code = f"""
 import asyncio, sys

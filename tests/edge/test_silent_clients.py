@@ -78,6 +78,7 @@ async def watched(backend: Backend, folder: Path) -> AsyncIterator[EnvoyProcess]
         yield envoy
 
 
+@pytest.mark.slow
 async def test_a_dead_line_ends_the_stream_of_a_grpc_client_and_a_quiet_one_does_not(
     backend: Backend, tmp_path: Path
 ) -> None:
@@ -97,6 +98,7 @@ async def test_a_dead_line_ends_the_stream_of_a_grpc_client_and_a_quiet_one_does
         await asyncio.wait_for(ticks.left.wait(), 6 * SILENCE_S)
 
 
+@pytest.mark.slow
 async def test_a_rest_client_that_acknowledges_nothing_any_more_loses_its_stream(
     backend: Backend, tmp_path: Path
 ) -> None:

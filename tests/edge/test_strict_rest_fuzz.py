@@ -15,6 +15,7 @@ from services.mesh.contract import Contract
 from tests.edge.answers import error_of
 from tests.edge.backend import Backend
 from tests.edge.strict_requests import WELL_KNOWN, routes, sample_of_one
+from tests.examples import examples
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.slow]
 
@@ -74,7 +75,7 @@ def no_constant(name: str) -> None:
 
 
 @pytest.mark.parametrize("rpc", ROUTES)
-@settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=examples(100), deadline=None, suppress_health_check=list(HealthCheck))
 @given(data=st.data())
 async def test_a_body_is_taken_if_python_takes_it_and_then_says_the_same(
     backend: Backend, http: httpx.AsyncClient, rpc: str, data: st.DataObject

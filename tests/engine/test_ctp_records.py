@@ -225,6 +225,7 @@ async def test_the_engines_span_joins_the_orders_trace(front, tmp_path):
         assert span.attributes["venue_order_id"]
 
 
+@pytest.mark.slow
 async def test_positions_are_published_with_todays_and_yesterdays_and_no_more_often_than_they_change(front, tmp_path):
     async with engine_at(front, tmp_path) as harness:
         front.books.holdings["rb2701", ctp.BUY].yesterday = 3

@@ -5,6 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 
 def test_a_start_in_the_same_process_brings_a_deleted_folder_back(tmp_path: Path) -> None:
     # In a process of its own: this one may have it in ~/.vntrader, by who imported vnpy first.
@@ -25,6 +27,7 @@ save_json("here.json", {{}})
     assert (tmp_path / ".vntrader/here.json").read_text() == "{}"
 
 
+@pytest.mark.slow
 def test_a_new_process_makes_its_folder_again_and_leaves_the_home_folder_alone(tmp_path: Path) -> None:
     home, data = tmp_path / "home", tmp_path / "data" / "engine"
     home.mkdir()

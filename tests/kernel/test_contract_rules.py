@@ -13,6 +13,7 @@ from services.kernel.policy import ROOT, descriptor_set
 from services.kernel.rpc.contract_rules import certain_check
 from services.kernel.rpc.input_checks import malformed_of
 from services.kernel.rpc.validation import violations_of
+from tests.examples import examples
 
 UUID = "019b8bc8-a29f-76ba-abb1-bd175428ddaa"
 TEXTS = [
@@ -74,7 +75,7 @@ def test_what_is_certain_is_so_by_protovalidate(message_class):
     is_certain = certain_check(message_class)
     violations_of(message_class())  # the first time takes long
 
-    @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+    @settings(max_examples=examples(40), deadline=None, suppress_health_check=[HealthCheck.too_slow])
     @given(messages_of(message_class))
     def certain_means_fine(message):
         assert not is_certain(message) or is_fine(message)

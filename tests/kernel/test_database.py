@@ -241,6 +241,7 @@ async def test_a_database_that_cannot_be_written_is_known_and_known_to_be_well_a
     assert database.writable
 
 
+@pytest.mark.slow
 async def test_a_database_that_another_writes_for_long_is_not_taken_for_one_that_cannot_be_written(database, tmp_path):
     with contextlib.closing(sqlite3.connect(tmp_path / "cups.sqlite", isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")

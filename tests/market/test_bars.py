@@ -57,6 +57,7 @@ def test_daily_bars_of_recorded_ticks_equal_the_exchanges(recorded_bars: list[Ba
         assert bar.start_ns == at(f"{bar.trading_day} 00:00:00")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("interval", [one for one in Interval if one != Interval.DAY])
 def test_shorter_bars_of_recorded_ticks_add_up_to_the_day(recorded_bars: list[Bar], interval: Interval) -> None:
     for day, expected in [(day, daily()[day]) for day in (20210104, 20210105, 20210106)]:

@@ -3,6 +3,8 @@
 import json
 from pathlib import Path
 
+import pytest
+
 from services.kernel.policy import descriptor_set
 from services.kernel.rpc.service_config import service_config
 from services.mesh.contract import Contract
@@ -14,6 +16,7 @@ def test_what_is_committed_is_up_to_date(tmp_path: Path) -> None:
     assert list(differences(tmp_path, ROOT)) == []
 
 
+@pytest.mark.slow
 def test_the_same_bytes_come_out_each_time(tmp_path: Path) -> None:
     generate(tmp_path / "one")
     generate(tmp_path / "two")

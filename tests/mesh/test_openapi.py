@@ -18,6 +18,7 @@ def document() -> dict[str, Any]:
     return json.loads((ROOT / OPENAPI).read_text())  # type: ignore[no-any-return]
 
 
+@pytest.mark.slow
 def test_it_is_valid(document: dict[str, Any]) -> None:
     assert [error.message for error in OpenAPIV31SpecValidator(document).iter_errors()] == []  # type: ignore[arg-type]
 

@@ -4,6 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from services.quant.matching import Book, Fill, Level, Lifetime, MatchOrder
+from tests.examples import examples
 
 prices = st.integers(90, 110)
 lots = st.integers(1, 20)
@@ -90,7 +91,7 @@ class Play:
             assert left == 0, "more was filled than was shown"
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 @given(steps)
 def test_any_sequence_keeps_the_rules(sequence):
     play = Play()

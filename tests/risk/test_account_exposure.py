@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from services.risk.domain.account_exposure import ZERO, AccountExposure, Position
 from services.risk.domain.order import OrderCandidate, WorkingOrder
+from tests.examples import examples
 
 IDS = st.sampled_from(["a", "b", "c", "d"])
 SYMBOLS = st.sampled_from(["IF.CFFEX", "rb.SHFE"])
@@ -70,7 +71,7 @@ def play(events: Iterable[Any]) -> AccountExposure:
     return exposure
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 @given(events=EVENTS)
 def test_the_sums_are_those_of_a_book_made_from_scratch(events: list[Any]) -> None:
     exposure = play(events)

@@ -18,6 +18,7 @@ from services.risk.domain.day_counts import DAYS, CountRow, DayCounts, FeedPosit
 from services.risk.domain.limits import Limits
 from services.risk.domain.portfolio import Portfolio
 from services.risk.peers.trading_feed import OPEN, TradingFeed
+from tests.examples import examples
 
 CALENDAR = Calendar.load()
 SYMBOLS = ["IF2101.CFFEX", "rb2105.SHFE"]
@@ -112,7 +113,8 @@ STEPS = st.lists(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@pytest.mark.slow
+@settings(max_examples=examples(300), deadline=None)
 @given(steps=STEPS)
 def test_each_order_cancel_and_replace_counts_once_wherever_risk_is_killed(steps: list[Any]) -> None:
     async def play() -> None:

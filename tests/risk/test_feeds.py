@@ -11,6 +11,7 @@ from redfire.trading.v1 import trading_pb2
 from services.risk.domain.exposure_view import view_exposure
 from services.risk.domain.limits import Limits
 from services.risk.peers.trading_feed import OPEN
+from tests.examples import examples
 from tests.risk.memory import SYMBOLS, Risk
 
 ACCOUNTS = ["one", "two"]
@@ -44,7 +45,7 @@ EVENTS = st.lists(
 )
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 @given(events=EVENTS)
 def test_exposure_is_that_of_a_start_from_scratch(events: list[Any]) -> None:
     now: dict[tuple[str, ...], dict[str, Any]] = {

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from services.risk.domain.account_exposure import ZERO, AccountExposure
 from services.risk.domain.order import OrderCandidate, WorkingOrder
 from services.risk.domain.resting import RestingOrders, Side
+from tests.examples import examples
 
 IDS = st.sampled_from("abcdef")
 PRICES = st.integers(-3, 3).map(Decimal)
@@ -19,7 +20,7 @@ EVENTS = st.lists(
 )
 
 
-@settings(max_examples=300)
+@settings(max_examples=examples(300))
 @given(events=EVENTS, buys=st.booleans(), price=st.none() | PRICES)
 def test_all_orders_that_cross_are_returned_and_no_others(events: list[Any], buys: bool, price: Decimal | None) -> None:
     resting, places = RestingOrders(), dict[tuple[str, bool], tuple[bool, Decimal]]()

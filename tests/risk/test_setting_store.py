@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from services.risk.state import setting_store
 from services.risk.state.setting_store import NotDurable, SettingStore
+from tests.examples import examples
 from tests.waiting import until
 
 
@@ -107,7 +108,7 @@ STEPS = st.lists(
 )
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 @given(steps=STEPS)
 def test_never_is_less_in_force_than_what_is_written_or_was_tightened(steps: list[tuple[str, int]]) -> None:
     async def play() -> None:

@@ -7,6 +7,7 @@ from redfire.enums import OrderStatus, PositionEffect, Side
 from services.trading.domain.apply_reports import apply_trade_report
 from services.trading.domain.bust import bust, correct
 from services.trading.domain.report import FillReport, TradeKind
+from tests.examples import examples
 from tests.trading.books import D, Trader, instrument
 from tests.trading.conftest import trading
 from tests.waiting import until
@@ -95,7 +96,7 @@ async def _priced(trader, price):
     return positions if positions and positions[0].average_price == price else None
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 @given(data=st.data())
 def test_whatever_is_busted_or_corrected_the_books_agree(data):
     trader = Trader(instrument(), instrument("rb2610.SHFE", contract_size=D(10), price_tick=D(1)))

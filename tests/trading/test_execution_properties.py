@@ -10,6 +10,7 @@ from services.trading.domain.apply_reports import apply_order_report, apply_trad
 from services.trading.domain.order import FINISHED, Delivery, ReplaceStep
 from services.trading.domain.order_states import TRANSITIONS, may_follow, move
 from services.trading.domain.report import FillReport, OrderStatusReport
+from tests.examples import examples
 from tests.trading.books import Trader, instrument
 
 SYMBOLS = ("IF2606.CFFEX", "rb2610.SHFE")
@@ -79,7 +80,7 @@ def reachable(status):
     return seen
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 @given(data=st.data())
 def test_any_order_of_reports_ends_where_the_story_ends(data):
     trader = Trader(instrument(SYMBOLS[0]), instrument(SYMBOLS[1], contract_size=D(10), price_tick=D(1)))
@@ -105,7 +106,7 @@ def test_any_order_of_reports_ends_where_the_story_ends(data):
             assert order.status is (OrderStatus.PARTIALLY_FILLED if cumulative else OrderStatus.NEW)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 @given(data=st.data())
 def test_opening_and_closing_with_rolls_keeps_position_and_ledger_right(data):
     trader = Trader(instrument(SYMBOLS[0]), instrument(SYMBOLS[1], contract_size=D(10), price_tick=D(1)))
@@ -144,7 +145,7 @@ def test_opening_and_closing_with_rolls_keeps_position_and_ledger_right(data):
         trader.check()
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 @given(data=st.data())
 def test_replacing_by_cancel_never_has_two_orders_live(data):
     trader = Trader()
@@ -183,7 +184,7 @@ def test_replacing_by_cancel_never_has_two_orders_live(data):
     )
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 @given(data=st.data())
 def test_an_amend_whose_fills_come_before_its_answer_ends_right(data):
     trader = Trader()
@@ -231,7 +232,7 @@ def test_a_finished_order_never_works_again():
     assert all(not may_follow(status, OrderStatus.PENDING_NEW) for status in OrderStatus)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 @given(data=st.data())
 def test_replacing_a_split_close_has_never_more_live_than_is_left(data):
     symbol = "rb2610.SHFE"
@@ -279,7 +280,7 @@ def test_replacing_a_split_close_has_never_more_live_than_is_left(data):
     assert not order.is_open
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 @given(data=st.data())
 def test_a_venue_that_fills_more_than_it_was_asked_for_leaves_no_negative_hold(data):
     trader = Trader(instrument(SYMBOLS[0]), instrument(SYMBOLS[1], contract_size=D(10), price_tick=D(1)))

@@ -11,6 +11,7 @@ from services.trading.domain.apply_reports import apply_order_report, apply_trad
 from services.trading.domain.external_booking import adjust, book_external
 from services.trading.domain.report import FillReport, OrderStatusReport, TradeKind
 from services.trading.venue.position_adjustments import PositionDifference, _parts
+from tests.examples import examples
 from tests.trading.books import D, Trader
 
 SYMBOL = "IF2606.CFFEX"
@@ -91,7 +92,7 @@ class Venue:
 
 
 @pytest.mark.slow
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 @given(data=st.data(), in_order=st.booleans())
 def test_no_trade_is_booked_twice_whatever_was_taken_over_before_its_report(data, in_order):
     venue = Venue()

@@ -21,6 +21,7 @@ from services.trading.domain.order import FINISHED, Delivery, Order
 from services.trading.domain.order_group import OrderGroup
 from services.trading.domain.report import FillReport, OrderStatusReport
 from services.trading.emulation.order_groups import GroupSettlement, settle_group
+from tests.examples import examples
 from tests.trading.books import instrument
 
 SYMBOLS = ("IF2606.CFFEX", "rb2610.SHFE")
@@ -362,7 +363,7 @@ class Groups(RuleBasedStateMachine):
             assert held == bought - sold >= 0
 
 
-Groups.TestCase.settings = settings(max_examples=100, stateful_step_count=25, deadline=None)
+Groups.TestCase.settings = settings(max_examples=examples(100), stateful_step_count=25, deadline=None)
 TestGroups = Groups.TestCase
 
 

@@ -9,6 +9,7 @@ from redfire.enums import AccountKind, OrderStatus, PositionEffect, Side
 from services.trading.domain.apply_reports import apply_order_report, apply_trade_report
 from services.trading.domain.report import AccountReport, FillReport, OrderStatusReport
 from services.trading.venue.live_accounts import NOISE, LiveAccounts
+from tests.examples import examples
 from tests.trading.books import Trader, instrument
 
 SYMBOL = "IF2606.CFFEX"
@@ -81,7 +82,7 @@ class Gateway:
         assert self.account.balance == sum(cash, D(0))
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 @given(data=st.data())
 def test_after_any_order_of_fills_and_reports_the_books_have_what_the_gateway_has(data):
     gateway = Gateway()

@@ -4,6 +4,7 @@ from datetime import UTC, datetime
 from decimal import Decimal as D
 
 import grpc
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from redfire.enums import PositionEffect, Side
@@ -11,6 +12,7 @@ from sqlalchemy.exc import OperationalError
 
 from services.kernel.clock import ManualClock
 from services.kernel.data import group_commit as kernel_writer
+from tests.examples import examples
 from tests.trading.books import Trader, instrument
 from tests.trading.conftest import refused, trading
 from tests.trading.fakes import SYMBOL, Peers
@@ -122,6 +124,7 @@ async def test_at_the_days_end_positions_are_marked_to_the_last_price_once_and_a
         assert D(account.balance) == cash == D(account.equity)
 
 
+@pytest.mark.slow
 async def test_a_power_cut_at_settlement_settles_each_position_once(monkeypatch):
     clock = ManualClock(shanghai(10))
     async with sessions(clock=clock) as trader:
@@ -244,7 +247,8 @@ async def _margin_call(trader, is_on):
     return (await trader.account()).margin_call is is_on
 
 
-@settings(max_examples=150, deadline=None)
+@pytest.mark.slow
+@settings(max_examples=examples(150), deadline=None)
 @given(data=st.data())
 def test_settlements_keep_ledger_positions_and_what_a_restart_makes_of_them_right(data):
     trader = Trader(instrument(), instrument("rb2610.SHFE", contract_size=D(10)))

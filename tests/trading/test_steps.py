@@ -105,6 +105,7 @@ async def test_more_steps_at_once_than_the_writer_takes_go_through(monkeypatch):
         assert {send.order_id for send in trader.engine.sends} == {stop.order_id for stop in stops}
 
 
+@pytest.mark.slow
 async def test_the_commit_log_is_trimmed_in_parts_and_streams_resume_after_that(tmp_path, monkeypatch):
     from services.trading import bind
     from services.trading.state import store

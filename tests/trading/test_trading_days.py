@@ -14,6 +14,7 @@ from sqlalchemy.exc import OperationalError
 from services.kernel.data import group_commit as kernel_writer
 from services.quant.calendar import Calendar
 from services.trading.domain.trading_day import TradingDays
+from tests.examples import examples
 from tests.trading.books import Trader, instrument
 from tests.trading.conftest import trading
 from tests.waiting import until
@@ -83,7 +84,8 @@ def test_what_closing_orders_hold_comes_into_the_new_day_with_the_position():
     assert position.closable(PositionEffect.CLOSE_YESTERDAY) == 3 and position.closable(PositionEffect.CLOSE_TODAY) == 1
 
 
-@settings(max_examples=200, deadline=None)
+@pytest.mark.slow
+@settings(max_examples=examples(200), deadline=None)
 @given(data=st.data())
 def test_books_and_what_a_restart_makes_of_them_agree_across_days_late_fills_and_overfills(data):
     trader = Trader(instrument(), instrument("rb2610.SHFE", contract_size=D(10)))

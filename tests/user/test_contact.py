@@ -7,9 +7,10 @@ from hypothesis import strategies as st
 
 from services.kernel.errors import Invalid
 from services.user.contact import email_key, parse_email, parse_phone
+from tests.examples import examples
 
 
-@settings(deadline=None, max_examples=100)
+@settings(deadline=None, max_examples=examples(100))
 @given(st.emails())
 def test_an_address_is_compared_without_case_and_its_usual_form_is_stable(address):
     try:
@@ -20,7 +21,7 @@ def test_an_address_is_compared_without_case_and_its_usual_form_is_stable(addres
     assert email_key(address) == email_key(usual) == email_key(usual.upper()) or not usual.isascii()
 
 
-@settings(deadline=None, max_examples=100)
+@settings(deadline=None, max_examples=examples(100))
 @given(st.sampled_from(sorted(phonenumbers.SUPPORTED_REGIONS)))
 def test_a_valid_number_of_any_country_is_written_as_e164(region):
     example = phonenumbers.example_number(region)
@@ -31,7 +32,7 @@ def test_a_valid_number_of_any_country_is_written_as_e164(region):
     assert parse_phone(international) == parse_phone(e164) == e164
 
 
-@settings(deadline=None, max_examples=100)
+@settings(deadline=None, max_examples=examples(100))
 @given(st.text(max_size=32))
 def test_no_text_is_more_than_refused(text):
     for parse in (parse_email, parse_phone):

@@ -64,6 +64,7 @@ async def test_a_reset_password_and_a_role_end_the_sessions_of_a_running_platfor
     await until(lambda: is_dead(p, tokens.access_token), timeout_s=2)
 
 
+@pytest.mark.slow
 async def test_a_reset_while_the_platform_is_stopped_ends_the_sessions_when_it_starts(tmp_path):
     async with platform("auth", "user", data_dir=tmp_path) as p:
         alice = await p.user("alice")

@@ -84,12 +84,7 @@ class Database:
     async def start(self) -> None:
         """Make or extend the tables. Raises StartError when those there are of another version, or unreadable."""
         try:
-            async with self._engine.connect() as connection:
-                await connection.execution_options(redfire_write=True)
-                differences = await connection.run_sync(self._differences)
-                if not differences:
-                    await connection.run_sync(self._extend)
-                    await connection.commit()
+            differences = await asyncio.to_thread(self._make_tables)
         except (DBAPIError, OSError) as error:
             reason = getattr(error, "orig", None) or error
             raise StartError(f"database {self.name}: {' '.join(str(reason).split())}") from None
@@ -170,6 +165,14 @@ class Database:
         table = model.__table__
         assert isinstance(table, Table)
         return insert(table)
+
+    def _make_tables(self) -> list[str]:
+        with self._connect_writer() as connection:
+            differences = self._differences(connection)
+            if not differences:
+                self._extend(connection)
+                connection.commit()
+        return differences
 
     def _extend(self, connection: Connection) -> None:
         """Make what is missing: tables, columns that existing rows have a value for, indexes."""

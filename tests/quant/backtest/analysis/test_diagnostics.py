@@ -129,6 +129,7 @@ def test_a_warm_up_longer_than_the_data_is_reported_where_a_start_was_given():
     assert diagnosed(shipped("DoubleMaStrategy"), rb_bars(), start=date(2019, 9, 5))[1] == ""
 
 
+@pytest.mark.slow
 def test_bars_asked_for_where_there_are_ticks():
     _, text = diagnosed(shipped("TurtleSignalStrategy"), first_ticks(2000))
     assert "To warm up it asked for the 20 days before 2021-01-04, as minute bars: the data are ticks" in text

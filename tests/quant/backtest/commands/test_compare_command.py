@@ -5,6 +5,7 @@ import json
 import pytest
 
 
+@pytest.mark.slow
 def test_several_classes_and_parameter_sets_are_run_side_by_side(run, tmp_path):
     report = tmp_path / "r.html"
     code, out, err = run(
@@ -28,6 +29,7 @@ def test_common_parameters_are_for_all_and_a_runs_own_come_first(run):
     assert [one["job"]["parameters"]["slow_window"] for one in runs] == [40, 50]
 
 
+@pytest.mark.slow
 def test_kept_runs_are_compared_whatever_differs_between_them(run, redfire, tmp_path):
     kept = {
         "whole": run("DoubleMaStrategy", "--json"),

@@ -107,6 +107,7 @@ def test_bad_input_is_one_line_and_exit_code_2(redfire, tmp_path, more, message)
     assert not list(tmp_path.rglob("*.parquet"))
 
 
+@pytest.mark.slow
 def test_what_was_imported_is_what_a_backtest_reads(redfire, tmp_path):
     redfire("data", "import", recorded(RB), "--symbol", "rb888.SHFE", "--label", "end", "--data-dir", tmp_path)
     run = (

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from services.quant.backtest.data.files import read_dataset
 from services.quant.backtest.job import BacktestError
+from tests.examples import examples
 from tests.quant.backtest.recordings import IF, RB, if_ticks, rb_bars
 from tests.recorded_days import IF_DAILY, recorded, recorded_days
 
@@ -160,6 +161,7 @@ def test_bytes_that_are_no_text_spoil_their_row_only(tmp_path):
     assert bars.findings[0].lines == (4002, 4003)
 
 
+@pytest.mark.slow
 def test_many_blocks_are_one_file(tmp_path):
     times = pd.date_range("2021-01-04 09:05", periods=150_000, freq="min")
     lines = [f"{time},10,12,9,11,5" for time in times]
@@ -276,7 +278,7 @@ def fits(minutes):
     return len(steps) < 3 or (steps == 1).mean() >= 0.05
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(40), deadline=None)
 @given(st.lists(st.integers(0, 30), min_size=1, max_size=60).filter(fits))
 def test_disorder_and_duplicates_are_put_right_and_counted(tmp_path_factory, minutes):
     rows = [f"2021-01-04 09:{minute:02},10,99,1,{at + 10},5" for at, minute in enumerate(minutes)]

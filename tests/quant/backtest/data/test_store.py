@@ -50,6 +50,7 @@ def test_layout_is_the_contracts():
     assert BAR_COLUMNS[0] == "interval"
 
 
+@pytest.mark.slow
 def test_what_is_imported_is_loaded_again(tmp_path):
     store, bars, recorded = DataStore(tmp_path), rb_bars(), if_ticks()
     assert store.import_dataset(bars) == Imported(len(bars), 0)
@@ -67,6 +68,7 @@ def test_what_is_imported_is_loaded_again(tmp_path):
     assert all(one.bytes > 1000 for one in store.list())
 
 
+@pytest.mark.slow
 def test_the_same_again_changes_no_file(tmp_path):
     store = DataStore(tmp_path)
     for data in (rb_bars(), if_ticks()):

@@ -12,6 +12,7 @@ from services.quant.backtest.analysis.performance import extra_statistics
 from services.quant.backtest.analysis.round_trip import round_trips
 from services.quant.backtest.job import BacktestJob
 from services.quant.backtest.run import run_backtest
+from tests.examples import examples
 from tests.quant.backtest.engine.vnpy_oracle import shipped
 from tests.quant.backtest.generated import bars
 from tests.quant.backtest.recordings import rb_bars
@@ -164,7 +165,7 @@ def test_a_run_that_lost_everything_has_no_ratios_as_in_vnpy():
     )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(
     st.lists(st.floats(-2e6, 2e6, allow_nan=False), max_size=12),
     st.lists(

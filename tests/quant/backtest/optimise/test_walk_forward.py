@@ -70,6 +70,7 @@ def test_each_window_is_an_optimisation_and_a_backtest_of_its_best():
     assert result.efficiency == (pytest.approx(outside / inside) if inside > 0 else None)
 
 
+@pytest.mark.slow
 def test_a_window_whose_points_all_fail_says_so_and_the_others_go_on(tmp_path):
     (tmp_path / "odd.py").write_text(STRATEGY)
     result = run_walk_forward(
