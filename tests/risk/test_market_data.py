@@ -293,6 +293,28 @@ async def test_a_market_that_is_gone_is_one_event_however_often_it_is_asked() ->
     assert feed.unconfirmed_s == 0
 
 
+@pytest.mark.parametrize(("connects", "expected"), [(True, []), (False, ["MARKET_DATA_LOST"])])
+@in_simulated_time
+async def test_a_market_that_only_starts_has_lost_nothing_unless_it_goes_on_to_hear_nothing(
+    connects: bool, expected: list[str]
+) -> None:
+    async def script(stream: int, request: Any) -> AsyncIterator[Response]:
+        yield Response(feed_state=Response.FeedState(connected=False))
+        yield tick(4000)  # of an earlier run
+        if connects:
+            await asyncio.sleep(1)
+            yield Response(feed_state=Response.FeedState(connected=True))
+        async for beat in beats(request):
+            yield beat
+
+    feed = await Feed(script).run(0.5)
+    assert feed.events == []
+    assert feed.unconfirmed_s == pytest.approx(0.5)
+    await feed.run(10)
+    assert feed.events == expected
+    assert (feed.unconfirmed_s > 0) is not connects
+
+
 @in_simulated_time
 async def test_a_replay_that_ended_is_no_loss_and_is_asked_for_rarely() -> None:
     async def script(stream: int, request: Any) -> AsyncIterator[Response]:

@@ -11,6 +11,7 @@ from services.risk.domain.prices import Prices
 Record = Callable[[Reason, str, dict[str, str]], None]
 BREAK_S = 1.0
 """A stream that is back within so long was not lost: another replica took over, or market was started again."""
+_ENGINE_LOST = "market hears nothing from the engine"
 _NAMED = 20
 """The most symbols that an event names."""
 
@@ -23,6 +24,7 @@ class StreamStatus:
     broke_s: float = 0.0
     broken: bool = False
     connected: bool = True
+    whole: bool = False  # ever: a market that only starts has lost nothing
     symbols: frozenset[str] = frozenset()
     stale: frozenset[str] = frozenset()
 
@@ -58,12 +60,16 @@ class MarketStatus:
         if stream.is_lost:
             self._settle(stream, stream.stale)
 
-    def heard(self, stream: StreamStatus) -> None:
-        """A message came that is no word on the feed's state: the stream is whole again."""
+    def heard(self, stream: StreamStatus, *, beat: bool = False) -> None:
+        """A message came that is no word on the feed's state, perhaps a heartbeat: the stream is whole again."""
         stream.heard_s = self._clock.monotonic()
         if stream.broken:
             stream.broken, stream.connected = False, True
             self._settle(stream, frozenset())
+        if stream.connected:
+            stream.whole = True
+        elif beat:
+            self._record_lost("engine", _ENGINE_LOST)
 
     def broke(self, stream: StreamStatus, *, silent: bool = False) -> None:
         """The stream broke or fell silent, or still could not be opened again."""
@@ -78,8 +84,10 @@ class MarketStatus:
         """Take market's word on the feed, and on the stream's symbols that are silent for too long."""
         stream.heard_s = self._clock.monotonic()
         stream.broken, stream.connected = False, connected
-        if not connected:
-            self._record_lost("engine", "market hears nothing from the engine")
+        if connected:
+            stream.whole = True
+        elif stream.whole:
+            self._record_lost("engine", _ENGINE_LOST)
         self._settle(stream, frozenset(stale))
 
     def _settle(self, stream: StreamStatus, stale: frozenset[str]) -> None:

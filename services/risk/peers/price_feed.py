@@ -195,7 +195,7 @@ class PriceFeed:
                 if kind == "feed_state":
                     self._status.state(status, message.feed_state.connected, message.feed_state.stale_symbols)
                 elif kind != "started":
-                    self._status.heard(status)
+                    self._status.heard(status, beat=kind == "heartbeat")
                 for tick in message.ticks:
                     self._apply(tick)
                 self._begin_day()
