@@ -14,9 +14,10 @@ from services.market.bars.bar_streams import BarStreams
 from services.market.control_messages import ControlMessages, TickControlMessages
 from services.market.instruments import Instruments, UnknownSymbol
 from services.market.settings import MarketSettings
+from services.market.ticks.conflated import ConflatedSubscriber
 from services.market.ticks.hub import Hub
 from services.market.ticks.sinks import T
-from services.market.ticks.subscriber import ConflatedSubscriber, LosslessSubscriber, Subscriber
+from services.market.ticks.subscriber import LosslessSubscriber, Subscriber
 from services.quant.bars import Bar, Interval
 
 MAX_SYMBOLS = 500

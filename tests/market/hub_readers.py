@@ -7,10 +7,11 @@ from contextlib import suppress
 from redfire.market.v1 import market_pb2 as pb
 
 from services.market.control_messages import TickControlMessages
+from services.market.ticks.conflated import ConflatedSubscriber
 from services.market.ticks.frames import split
 from services.market.ticks.hub import Hub
 from services.market.ticks.position import Position
-from services.market.ticks.subscriber import ConflatedSubscriber, LosslessSubscriber, Subscriber
+from services.market.ticks.subscriber import LosslessSubscriber, Subscriber
 from services.market.ticks.tick_ring import FRAME_OVERHEAD
 from tests.market.ticks import SYMBOL, batch, tick
 

@@ -215,35 +215,6 @@ async def test_a_silent_stream_says_so_at_its_interval(hub: Hub[pb.Tick]) -> Non
     assert asyncio.get_running_loop().time() - started == pytest.approx(0.1)
 
 
-async def test_a_conflated_stream_carries_the_latest_of_each_symbol_only(hub: Hub[pb.Tick]) -> None:
-    reader = conflated(hub, SYMBOL, OTHER)
-    await reader.next()
-    for n in range(1, 1001):
-        publish(hub, tick(n), tick(n, OTHER))
-    message = await reader.next()
-    assert {(t.symbol, t.sequence) for t in message.ticks} == {(SYMBOL, 1000), (OTHER, 1000)}
-
-
-@in_simulated_time
-async def test_a_conflated_stream_keeps_its_interval_per_symbol(hub: Hub[pb.Tick]) -> None:
-    loop = asyncio.get_running_loop()
-    reader = conflated(hub, SYMBOL, OTHER, min_interval_s=0.2)
-    await reader.next()
-    publish(hub, tick(1))
-    await reader.next()
-    first = loop.time()
-    publish(hub, tick(2))
-    publish(hub, tick(3))
-    waiting = asyncio.create_task(reader.next())
-    await asyncio.sleep(0)
-    publish(hub, tick(1, OTHER))
-    message = await waiting
-    assert [(t.symbol, t.sequence) for t in message.ticks] == [(OTHER, 1)]
-    message = await reader.next()
-    assert [t.sequence for t in message.ticks] == [3]
-    assert loop.time() - first == pytest.approx(0.2, abs=0.002)
-
-
 async def test_symbols_added_to_a_stream_begin_with_their_last_tick_and_removed_ones_end(hub: Hub[pb.Tick]) -> None:
     publish(hub, tick(1), tick(1, OTHER))
     for reader in (lossless(hub), conflated(hub)):

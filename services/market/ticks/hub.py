@@ -16,11 +16,12 @@ from typing import Generic
 from services.market import metrics
 from services.market.control_messages import TickControlMessages
 from services.market.ticks.chunk import NO_SEQUENCES, Chunk
+from services.market.ticks.open_streams import OpenStreams
 from services.market.ticks.position import Position
 from services.market.ticks.resumes import Resume, Resumes
 from services.market.ticks.routes import Group, Route, Routes
 from services.market.ticks.sinks import Sinks, T
-from services.market.ticks.subscriber import FEED_ENDED, LosslessSubscriber, Subscriber
+from services.market.ticks.subscriber import FEED_ENDED, Subscriber
 from services.market.ticks.tick_ring import UNKNOWN
 
 _log = logging.getLogger(__name__)
@@ -45,7 +46,7 @@ class Hub(Generic[T]):
         self._control = control
         self._routes = Routes(ring_bytes)
         self._resumes = Resumes(self._routes, control)
-        self._streams: dict[str, Subscriber] = {}
+        self._streams = OpenStreams()
         self._tick_streams: dict[Subscriber, None] = {}
         self._capacity = asyncio.Event()
         self._drained = ""
@@ -87,12 +88,12 @@ class Hub(Generic[T]):
 
     def find_stream(self, stream_id: str) -> Subscriber | None:
         """The running stream of this id."""
-        return self._streams.get(stream_id)
+        return self._streams.by_id.get(stream_id)
 
     @property
     def stream_count(self) -> int:
         """Number of open streams."""
-        return len(self._streams)
+        return len(self._streams.by_id)
 
     @property
     def ring_bytes(self) -> int:
@@ -101,7 +102,7 @@ class Hub(Generic[T]):
 
     def streams_of(self, user_id: str) -> int:
         """Number of streams that a user has open."""
-        return sum(1 for stream in self._streams.values() if stream.user_id == user_id)
+        return self._streams.of_user(user_id)
 
     def publish(self, frames: Sequence[bytes], ticks: Sequence[T]) -> None:
         """Fan a batch out. `ticks` are the frames parsed, in the same order; they are not kept.
@@ -113,7 +114,7 @@ class Hub(Generic[T]):
         block = self._routes.memory.block
         bounded = not self.paced
         touched: dict[Group, None] = {}
-        changed: dict[str, Route] = {}
+        conflation = self._routes.conflation
         dropped: set[int] = set()
         sunk = 0
         for index, (frame, tick) in enumerate(zip(frames, ticks, strict=True)):
@@ -140,15 +141,10 @@ class Hub(Generic[T]):
                 group.frames.append(frame)
                 group.sequences[symbol] = sequence
                 touched[group] = None
-            if route.conflated:
-                changed[symbol] = route
+            conflation.put(symbol, frame, sequence)
         for group in touched:
             group.flush(bounded)
         self._wake_soon(touched)
-        for symbol, route in changed.items():
-            frame, sequence = route.ring.frame, route.ring.sequence
-            for subscriber in route.conflated:
-                subscriber.offer(symbol, frame, sequence)
         self._routes.memory.count(frames)
         if self._resumes.waiting:
             self._resumes.advance()
@@ -198,7 +194,7 @@ class Hub(Generic[T]):
 
     def register(self, subscriber: Subscriber) -> None:
         """Open a stream that another publisher feeds: it counts, ends and holds back a paced feed like the others."""
-        self._streams[subscriber.stream_id] = subscriber
+        self._streams.add(subscriber)
         self._end_at_once(subscriber)
 
     def add(self, subscriber: Subscriber, resume_after: Mapping[str, int] = NO_SEQUENCES, epoch: str = "") -> None:
@@ -206,7 +202,7 @@ class Hub(Generic[T]):
 
         A resume in an epoch that is not known yet waits until upstream says what the present one is.
         """
-        self._streams[subscriber.stream_id] = subscriber
+        self._streams.add(subscriber)
         self._tick_streams[subscriber] = None
         after = {symbol: max(resume_after[symbol], 0) for symbol in subscriber.symbols if symbol in resume_after}
         self._resumes.open(subscriber, Resume(epoch, after))
@@ -220,7 +216,7 @@ class Hub(Generic[T]):
 
     def remove(self, subscriber: Subscriber) -> None:
         """Forget a stream whose reader left."""
-        if self._streams.pop(subscriber.stream_id, None) is not None:
+        if self._streams.remove(subscriber):
             self._tick_streams.pop(subscriber, None)
             self._resumes.close(subscriber)
             self._capacity.set()
@@ -262,7 +258,7 @@ class Hub(Generic[T]):
 
     def end_streams(self, reason: str) -> None:
         """End every stream once it delivered all it has."""
-        for stream in self._streams.values():
+        for stream in self._streams.by_id.values():
             stream.end(reason)
 
     def drain(self, reason: str) -> None:
@@ -289,8 +285,7 @@ class Hub(Generic[T]):
         loop = asyncio.get_running_loop()
         since = loop.time()
         while True:
-            lossless = (stream for stream in self._streams.values() if isinstance(stream, LosslessSubscriber))
-            full = [stream for stream in lossless if stream.full]
+            full = [stream for stream in self._streams.lossless if stream.full]
             if not full:
                 return
             self._capacity.clear()
@@ -354,7 +349,7 @@ class Hub(Generic[T]):
         self._unwoken.update(groups)
         if self._wake_timer is not None:
             return
-        streams = len(self._streams)
+        streams = len(self._streams.lossless)
         if streams >= MANY_STREAMS:
             loop = asyncio.get_running_loop()
             wait_s = self._woken_at + min(streams * WRITE_S, LONGEST_PAUSE_S) - loop.time()

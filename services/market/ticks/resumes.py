@@ -5,8 +5,9 @@ from typing import NamedTuple
 
 from services.market.control_messages import TickControlMessages
 from services.market.ticks.chunk import Backlog, Chunk
+from services.market.ticks.conflated import ConflatedSubscriber
 from services.market.ticks.routes import Routes
-from services.market.ticks.subscriber import ConflatedSubscriber, LosslessSubscriber, Subscriber
+from services.market.ticks.subscriber import LosslessSubscriber, Subscriber
 from services.market.ticks.tick_ring import UNKNOWN
 
 
@@ -50,7 +51,7 @@ class Resumes:
         """Forget a stream whose reader left."""
         self._held.pop(subscriber, None)
         self._ahead.pop(subscriber, None)
-        self._routes.unroute(subscriber)
+        self._routes.route(subscriber, ())
 
     def change(self, subscriber: Subscriber, added: Iterable[str], removed: Iterable[str]) -> None:
         """Change the symbols of a stream; those that it carries already are left as they are."""
@@ -130,7 +131,7 @@ class Resumes:
         self._reroute(subscriber)
 
     def _begin_other(self, subscriber: Subscriber, epoch: str) -> None:
-        self._routes.unroute(subscriber)
+        self._routes.route(subscriber, ())
         subscriber.begin_epoch(self._control.new_epoch(epoch), epoch)
         for symbol in sorted(subscriber.symbols):
             self._give(subscriber, symbol, None)
@@ -189,5 +190,4 @@ class Resumes:
         ahead = self._ahead.get(subscriber)
         if ahead is not None and not ahead:
             del self._ahead[subscriber]
-        self._routes.unroute(subscriber)
         self._routes.route(subscriber, subscriber.symbols.difference(ahead or ()))

@@ -3,7 +3,8 @@
 from collections.abc import Iterable
 
 from services.market.ticks.chunk import Chunk
-from services.market.ticks.subscriber import ConflatedSubscriber, LosslessSubscriber, Subscriber
+from services.market.ticks.conflated import ConflatedSubscriber, Conflation
+from services.market.ticks.subscriber import LosslessSubscriber, Subscriber
 from services.market.ticks.tick_ring import UNKNOWN, RingMemory, TickRing
 
 
@@ -37,14 +38,13 @@ class Group:
 
 
 class Route:
-    """A symbol's ring and its subscribers."""
+    """A symbol's ring and its lossless subscribers."""
 
-    __slots__ = ("conflated", "groups", "ring")
+    __slots__ = ("groups", "ring")
 
     def __init__(self, ring: TickRing) -> None:
         self.ring = ring
         self.groups: list[Group] = []
-        self.conflated: dict[ConflatedSubscriber, None] = {}
 
 
 class Routes:
@@ -53,6 +53,7 @@ class Routes:
     def __init__(self, ring_bytes: int) -> None:
         self.by_symbol: dict[str, Route] = {}
         self.memory = RingMemory(ring_bytes)
+        self.conflation = Conflation()
         self.epoch: str | None = None
         """The epoch that the rings are of, None while none is known."""
         self.first_sequence = 0
@@ -87,31 +88,35 @@ class Routes:
                 route.ring.sequence = self._before_first
 
     def route(self, subscriber: Subscriber, symbols: Iterable[str]) -> None:
-        """Deliver the ticks of these symbols."""
-        subscriber.routed = frozenset(symbols)
-        if isinstance(subscriber, ConflatedSubscriber):
-            for symbol in subscriber.routed:
-                self.find(symbol).conflated[subscriber] = None
-        elif isinstance(subscriber, LosslessSubscriber):
-            group = self._groups.get(subscriber.routed)
-            if group is None:
-                group = self._groups[subscriber.routed] = Group(subscriber.routed)
-                for symbol in group.symbols:
-                    self.find(symbol).groups.append(group)
-            group.subscribers[subscriber] = None
-
-    def unroute(self, subscriber: Subscriber) -> None:
-        """Deliver nothing any more."""
-        routed, subscriber.routed = subscriber.routed, frozenset()
+        """Deliver the ticks of these symbols from now on, and of no others."""
+        routed = frozenset(symbols)
         if isinstance(subscriber, ConflatedSubscriber):
             for symbol in routed:
-                self.by_symbol[symbol].conflated.pop(subscriber, None)
-        elif isinstance(subscriber, LosslessSubscriber) and (group := self._groups.get(routed)) is not None:
-            group.subscribers.pop(subscriber, None)
-            if not group.subscribers:
-                del self._groups[routed]
-                for symbol in group.symbols:
-                    self.by_symbol[symbol].groups.remove(group)
+                self.find(symbol)
+            self.conflation.route(subscriber, routed)
+        elif isinstance(subscriber, LosslessSubscriber) and routed != subscriber.routed:
+            self._leave(subscriber)
+            if routed:
+                self._enter(subscriber, routed)
+        subscriber.routed = routed
+
+    def _enter(self, subscriber: LosslessSubscriber, symbols: frozenset[str]) -> None:
+        group = self._groups.get(symbols)
+        if group is None:
+            group = self._groups[symbols] = Group(symbols)
+            for symbol in symbols:
+                self.find(symbol).groups.append(group)
+        group.subscribers[subscriber] = None
+
+    def _leave(self, subscriber: LosslessSubscriber) -> None:
+        group = self._groups.get(subscriber.routed)
+        if group is None:
+            return
+        group.subscribers.pop(subscriber, None)
+        if not group.subscribers:
+            del self._groups[subscriber.routed]
+            for symbol in group.symbols:
+                self.by_symbol[symbol].groups.remove(group)
 
     @property
     def _before_first(self) -> int:

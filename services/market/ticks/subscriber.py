@@ -7,7 +7,7 @@ ticks when it is idle, big ones under load. Both kinds of subscriber work on the
 import asyncio
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable
 
 from services.market.control_messages import ControlMessages
 from services.market.ticks.chunk import Backlog, Chunk, EpochChange
@@ -281,103 +281,3 @@ class LosslessSubscriber(Subscriber):
         if was_full and self._on_capacity is not None and not self.full:
             self._on_capacity()
         return data
-
-
-class ConflatedSubscriber(Subscriber):
-    """The latest frame per symbol, at most one per `min_interval_s`; never holds more than one frame per symbol.
-
-    Of an epoch that ended while the reader was behind it holds as much again.
-    """
-
-    lossless = False
-
-    def __init__(
-        self,
-        stream_id: str,
-        user_id: str,
-        symbols: frozenset[str],
-        control: ControlMessages,
-        heartbeat_s: float,
-        min_interval_s: float,
-    ) -> None:
-        super().__init__(stream_id, user_id, symbols, control, heartbeat_s)
-        self._min_interval_s = min_interval_s
-        self._latest: dict[str, tuple[bytes, int]] = {}
-        self._before_epoch: Chunk | None = None
-        self._epoch_change: EpochChange | None = None
-        self._due: dict[str, float] = {}
-        self._alarm: asyncio.TimerHandle | None = None
-
-    def offer(self, symbol: str, frame: bytes, sequence: int) -> None:
-        """Queue a symbol's latest frame and its sequence."""
-        self._latest[symbol] = frame, sequence
-        waiter = self._waiter
-        if waiter is None or waiter.done():
-            return
-        if self._alarm is None or self._due.get(symbol, 0.0) <= self._loop.time():
-            waiter.set_result(None)
-
-    def forget(self, symbol: str) -> None:
-        """Drop the frame of a symbol that is no longer subscribed."""
-        self._latest.pop(symbol, None)
-        self._due.pop(symbol, None)
-
-    def close(self) -> None:
-        """Stop the timers."""
-        super().close()
-        if self._alarm is not None:
-            self._alarm.cancel()
-
-    def last_queued(self, symbol: str) -> int | None:
-        """The last sequence of the symbol that waits, None when none does."""
-        return self._latest[symbol][1] if symbol in self._latest else None
-
-    def _offer_epoch(self, change: EpochChange) -> None:
-        latest, self._latest = self._latest, {}
-        if self._epoch_change is None and latest:
-            self._before_epoch = _joined(latest)
-        self._epoch_change = change
-
-    def _take(self) -> bytes:
-        if self._before_epoch is not None:
-            chunk, self._before_epoch = self._before_epoch, None
-            self.sent.update(chunk.sequences)
-            return chunk.data
-        if self._epoch_change is not None:
-            change, self._epoch_change = self._epoch_change, None
-            return self._take_epoch(change)
-        latest = self._latest
-        if not latest:
-            return b""
-        if self._min_interval_s and not self.end_reason:
-            latest = self._pick_due()
-        elif len(latest) > 1:
-            latest, self._latest = latest, {}
-        else:
-            ((symbol, (data, sequence)),) = latest.items()
-            latest.clear()
-            self.sent[symbol] = sequence
-            return data
-        chunk = _joined(latest)
-        self.sent.update(chunk.sequences)
-        return chunk.data
-
-    def _pick_due(self) -> dict[str, tuple[bytes, int]]:
-        now = self._loop.time()
-        due = self._due
-        ready = {symbol: self._latest.pop(symbol) for symbol in list(self._latest) if due.get(symbol, 0.0) <= now}
-        for symbol in ready:
-            due[symbol] = now + self._min_interval_s
-        if self._latest and not ready and self._alarm is None:
-            wake_at = min(due[symbol] for symbol in self._latest)
-            self._alarm = self._loop.call_later(max(wake_at - now, 0.001), self._on_alarm)
-        return ready
-
-    def _on_alarm(self) -> None:
-        self._alarm = None
-        self.wake()
-
-
-def _joined(latest: Mapping[str, tuple[bytes, int]]) -> Chunk:
-    sequences = {symbol: sequence for symbol, (_, sequence) in latest.items()}
-    return Chunk(b"".join([data for data, _ in latest.values()]), len(latest), sequences)
