@@ -1,33 +1,21 @@
 """`redfire data sample`: a recording of SIM's random market, for users who have no recorded data at hand."""
 
-import csv
-import gzip
-import io
 from collections.abc import Iterator
-from contextlib import contextmanager
-from datetime import UTC, date, datetime
+from datetime import date
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, TextIO, cast
-from zoneinfo import ZoneInfo
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from services.commands.click_command import BadInput, Command, progress_bar
+from services.commands.recording_file import BAR_COLUMNS, LEVELS, TICK_COLUMNS, recording_file
 
 if TYPE_CHECKING:
     from services.engine.feeds.quote import Quote
     from services.engine.feeds.simulated import SimMarket
 
-_ZONE = ZoneInfo("Asia/Shanghai")
 _SECONDS = {"1m": 60, "5m": 300, "15m": 900, "30m": 1800, "1h": 3600}
 _STEPS_PER_BAR = 20
-_LEVELS = 5
-_BAR_COLUMNS = ("datetime", "open", "high", "low", "close", "volume", "turnover", "open_interest")
-_TICK_COLUMNS = (
-    "datetime", "symbol", "exchange", "last_price", "last_volume", "volume", "turnover", "open_interest", "open_price",
-    "high_price", "low_price", "pre_close", "limit_up", "limit_down", "trading_day",
-    *(f"{side}_{what}_{n}" for n in range(1, _LEVELS + 1) for side in ("bid", "ask") for what in ("price", "volume")),
-)  # fmt: skip
 
 
 @click.command(cls=Command)
@@ -58,10 +46,9 @@ def sample(
     calendar = Calendar.load()
     trading_days = _trading_days(calendar, instrument.exchange, start, days)
     market = SimMarket(instrument, seed)
+    columns = TICK_COLUMNS if kind == "ticks" else BAR_COLUMNS
     rows = 0
-    with progress_bar(f"writing {file.name}") as bar, _open(file) as text:
-        writer = csv.writer(text, lineterminator="\n")
-        writer.writerow(_TICK_COLUMNS if kind == "ticks" else _BAR_COLUMNS)
+    with progress_bar(f"writing {file.name}") as bar, recording_file(file, columns, force=True) as writer:
         for place, day in enumerate(trading_days):
             sessions = [
                 (s.start_ns, s.end_ns) for s in calendar.sessions_of(symbol, day) if s.kind is SessionKind.CONTINUOUS
@@ -71,9 +58,7 @@ def sample(
                 if kind == "ticks"
                 else _bars(market, day, sessions, _SECONDS[interval])
             )
-            for row in made:
-                writer.writerow(row)
-                rows += 1
+            rows += writer.write(made)
             if bar:
                 bar((place + 1) / len(trading_days))
     what = "ticks" if kind == "ticks" else f"{interval} bars"
@@ -106,7 +91,7 @@ def _bars(market: "SimMarket", day: int, sessions: list[tuple[int, int]], second
             volume, turnover = (before.volume, before.turnover) if before is not None else (0.0, 0.0)
             before = last
             yield (
-                _text(bar_ns), prices[0], max(prices), min(prices), prices[-1], last.volume - volume,
+                bar_ns, prices[0], max(prices), min(prices), prices[-1], last.volume - volume,
                 round(last.turnover - turnover, 2), last.open_interest,
             )  # fmt: skip
 
@@ -119,32 +104,11 @@ def _ticks(
         for ns in range(start_ns, end_ns, step_ns):
             quote = market.step(1 / rate, ns, day)
             levels: list[float] = []
-            for n in range(_LEVELS):
+            for n in range(LEVELS):
                 for side in (quote.bids, quote.asks):
                     levels += side[n] if n < len(side) else (0.0, 0.0)
             yield (
-                _text(ns), code, exchange, quote.last_price, quote.last_quantity, quote.volume, quote.turnover,
+                ns, code, exchange, quote.last_price, quote.last_quantity, quote.volume, quote.turnover,
                 quote.open_interest, quote.open_price, quote.high_price, quote.low_price, quote.pre_close_price,
                 quote.limit_up, quote.limit_down, day, *levels,
             )  # fmt: skip
-
-
-def _text(time_ns: int) -> str:
-    return datetime.fromtimestamp(time_ns / 1e9, UTC).astimezone(_ZONE).replace(tzinfo=None).isoformat(" ")
-
-
-@contextmanager
-def _open(file: Path) -> Iterator[TextIO]:
-    """The file to write, which is there only when it is whole."""
-    part = file.with_name(f".{file.name}.part")
-    try:
-        with part.open("wb") as raw:
-            # No name and no time inside: the same seed makes the same file.
-            packed = gzip.GzipFile(filename="", mode="wb", fileobj=raw, mtime=0) if file.name.endswith(".gz") else raw
-            with io.TextIOWrapper(cast(IO[bytes], packed), encoding="utf-8", newline="") as text:
-                yield text
-        part.replace(file)
-    except OSError as error:
-        raise BadInput(f"{file}: {error.strerror or error}") from None
-    finally:
-        part.unlink(missing_ok=True)
