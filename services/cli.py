@@ -23,11 +23,16 @@ COMMANDS = {
     "admin": "Make users, set roles, reset passwords, rotate keys.",
     "health": "Say whether the platform is well.",
     "ticks": "Show live ticks as a table.",
+    "depth": "Show the best bids and asks of a symbol, live.",
+    "market": "Record live ticks, export recorded ticks and bars.",
     "mesh": "Write what the mesh needs from the contract.",
     "version": "Print the version.",
 }
 # Commands that share files have a folder.
-FOLDERS = {"backtest": "backtest.backtest", "compare": "backtest.compare", "optimize": "backtest.optimize"}
+FOLDERS = {
+    "backtest": "backtest.backtest", "compare": "backtest.compare", "optimize": "backtest.optimize",
+    "ticks": "market.ticks", "depth": "market.depth", "market": "market.market",
+}  # fmt: skip
 
 
 class _Lazy(click.Group):
@@ -64,7 +69,7 @@ def version() -> None:
 
 
 def main() -> None:
-    """Run a command. Exit codes: 0 done, 1 failed, 2 cannot start or wrong usage."""
+    """Run a command. Exit codes: 0 done, 1 failed, 2 cannot start or wrong usage, 3 recorded with gaps."""
     try:
         cli.main(standalone_mode=False)
     except click.exceptions.Abort:

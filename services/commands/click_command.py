@@ -22,6 +22,12 @@ class BadInput(click.ClickException):
         click.echo(f"redfire: {' '.join(self.format_message().split())}", file=file, err=file is None)
 
 
+class Failure(BadInput):
+    """A command that was right, and failed; the message is one line."""
+
+    exit_code = 1
+
+
 class Command(click.Command):
     """A command that says what is wrong with its arguments in one line.
 
