@@ -54,6 +54,7 @@ def bar_to_pb(bar: Bar) -> pb.Bar:
         volume=bar.volume,
         turnover=bar.turnover,
         open_interest=bar.open_interest,
+        incomplete=bar.incomplete,
     )
 
 

@@ -28,5 +28,6 @@ gateway takes the symbol over, they are closed as they are.
 from services.quant.bars.bar import LONGER, Bar, Interval
 from services.quant.bars.builder import BarBuilder
 from services.quant.bars.local_clock import LocalClock
+from services.quant.bars.open_bars import Lengths
 
-__all__ = ["LONGER", "Bar", "BarBuilder", "Interval", "LocalClock"]
+__all__ = ["LONGER", "Bar", "BarBuilder", "Interval", "Lengths", "LocalClock"]

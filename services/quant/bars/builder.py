@@ -32,11 +32,12 @@ class Tick(Protocol):
 class BarBuilder:
     """All symbols' open bars. Closed ones go to the listeners, in order of their end per symbol."""
 
-    def __init__(self, clock: LocalClock) -> None:
+    def __init__(self, clock: LocalClock, lengths: Lengths | None = None) -> None:
+        """`lengths`: by default those of market, which are all that `Interval` names."""
         self.epoch = ""
         """The present one; empty while none is known."""
         self._days = TradingDays(clock)
-        self._rules = Rules(clock, self._days, Lengths(), self._closed)
+        self._rules = Rules(clock, self._days, lengths or Lengths(), self._closed)
         self._listeners: list[Callable[[Bar], None]] = []
         self._symbols: dict[str, SymbolBars] = {}
         self._gateways: dict[str, GatewayTime] = {}

@@ -20,6 +20,8 @@ class Lengths:
     shortest_ns: int = MINUTE_NS
     longer_ns: tuple[int, ...] = tuple(interval.length_ns for interval in LONGER)
     day: bool = True
+    folds_only: bool = False
+    """True if the shortest are not given out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,7 +166,8 @@ class OpenBars:
         self.day_unfinished = not self.day_closed and self.day_end_ns > over_ns
 
     def _fold(self, minute: Bar) -> None:
-        self._close(minute)
+        if not self._lengths.folds_only:
+            self._close(minute)
         self.minute = None
         self.closed_before_ns = self.minute_end_ns
         for length_ns in self._lengths.longer_ns:

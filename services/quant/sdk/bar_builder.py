@@ -1,41 +1,69 @@
-"""Bars of any number of seconds out of ticks."""
+"""Bars of a strategy: of one symbol and any number of seconds, made by the builder that makes market's."""
 
-from services.quant.sdk.events import Bar, Tick, exchange_time
+from services.quant.bars import Bar as BuiltBar
+from services.quant.bars import BarBuilder as Builder
+from services.quant.bars import Lengths, LocalClock
+from services.quant.sdk.events import EXCHANGE_TIME, Bar, Tick, exchange_time
 
 NS = 1_000_000_000
+_MINUTE_S, _DAY_S = 60, 86_400
 
 
 class BarBuilder:
-    """Collects ticks; a bar closes when the first tick after its end arrives, so it is complete and never changes."""
+    """Collects ticks; a bar closes when the first tick after its end arrives, so it is complete and never changes.
+
+    Bars of whole minutes are those of market, as far as the same ticks made them.
+    """
 
     def __init__(self, seconds: int) -> None:
-        self._span_ns = seconds * NS
-        self._end_ns = 0
-        self._bar: Bar | None = None
-        self._volume = 0.0
-        self._turnover = 0.0
-        self._seen = False
+        """Raises: ValueError for less than a second or more than a day."""
+        if not 1 <= seconds <= _DAY_S:
+            raise ValueError(f"bars last 1 s to a day, not {seconds} s")
+        self._closed: list[BuiltBar] = []
+        self._builder = Builder(LocalClock(EXCHANGE_TIME.key), _lengths(seconds))
+        self._builder.on_closed(self._closed.append)
 
     def add(self, tick: Tick) -> Bar | None:
         """Take a tick; returns the bar that it closed."""
-        price = tick.last_price
-        if not price:
-            return None
-        closed = None
-        if self._bar is None or tick.time_ns >= self._end_ns:
-            closed = self._bar
-            start_ns = tick.time_ns // self._span_ns * self._span_ns
-            self._end_ns = start_ns + self._span_ns
-            self._bar = Bar(tick.symbol, exchange_time(start_ns), price, price, price, price)
-        bar = self._bar
-        bar.high = max(bar.high, price)
-        bar.low = min(bar.low, price)
-        bar.close = price
-        bar.open_interest = tick.open_interest
-        if self._seen:
-            # Both are cumulative over the trading day and begin again with the next one.
-            bar.volume += max(tick.volume - self._volume, 0.0)
-            bar.turnover += max(tick.turnover - self._turnover, 0.0)
-        self._seen = True
-        self._volume, self._turnover = tick.volume, tick.turnover
-        return closed
+        builder = self._builder
+        if tick.epoch != builder.epoch:
+            builder.begin_epoch(tick.epoch)
+        builder.on_tick_fields(
+            tick.symbol,
+            tick.gateway,
+            tick.sequence,
+            tick.time_ns,
+            tick.last_price,
+            tick.last_quantity,
+            tick.volume,
+            tick.turnover,
+            tick.open_interest,
+            tick.open_price,
+            tick.high_price,
+            tick.low_price,
+            tick.trading_day,
+        )
+        return _bar(self._closed.pop()) if self._closed else None
+
+
+def _lengths(seconds: int) -> Lengths:
+    if seconds == _DAY_S:
+        return Lengths(longer_ns=(), day=True, folds_only=True)
+    if seconds > _MINUTE_S and seconds % _MINUTE_S == 0:
+        return Lengths(longer_ns=(seconds * NS,), day=False, folds_only=True)
+    return Lengths(shortest_ns=seconds * NS, longer_ns=(), day=False)
+
+
+def _bar(bar: BuiltBar) -> Bar:
+    return Bar(
+        bar.symbol,
+        exchange_time(bar.start_ns),
+        bar.open,
+        bar.high,
+        bar.low,
+        bar.close,
+        bar.volume,
+        bar.turnover,
+        bar.open_interest,
+        bar.incomplete,
+    )

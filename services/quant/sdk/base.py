@@ -30,7 +30,8 @@ class BaseStrategy:
 
     parameters: Sequence[str] = ()
     variables: Sequence[str] = ()
-    # The length of the bars that `on_bar` gets, made from ticks; 0: none. It may be one of the parameters.
+    # The length of the bars that `on_bar` gets, made from ticks as market makes its own, at most a day; 0: none. It may
+    # be one of the parameters.
     bar_seconds: int = 60
 
     def __init__(self, broker: Broker, name: str, symbol: str, settings: dict[str, Any]) -> None:
@@ -66,7 +67,7 @@ class BaseStrategy:
         """A tick of its symbol."""
 
     async def on_bar(self, bar: Bar) -> None:
-        """A bar of `bar_seconds` has closed."""
+        """A bar of `bar_seconds` has closed; a span in which nothing was traded has none."""
 
     async def on_order(self, order: Order) -> None:
         """One of its orders changed."""

@@ -98,6 +98,11 @@ class Tick:
     ask_prices: tuple[float, ...] = ()
     ask_quantities: tuple[float, ...] = ()
     sequence: int = 0
+    trading_day: int = 0
+    """YYYYMMDD; 0 where the data do not say it."""
+    gateway: str = ""
+    epoch: str = ""
+    """The run of the feed that the sequence is of."""
 
     @property
     def time(self) -> datetime:
@@ -128,6 +133,8 @@ class Bar:
     volume: float = 0.0
     turnover: float = 0.0
     open_interest: float = 0.0
+    incomplete: bool = False
+    """True if it was built over a gap: trades of its span may be missing, or others may be in it."""
 
 
 @dataclass(slots=True)

@@ -41,8 +41,8 @@ _KINDS = {
 }
 
 
-def tick_from_pb(pb: market_pb2.Tick) -> Tick:
-    """A tick."""
+def tick_from_pb(pb: market_pb2.Tick, epoch: str = "") -> Tick:
+    """A tick of an epoch of the feed."""
     return Tick(
         pb.symbol,
         pb.time_ns,
@@ -62,13 +62,27 @@ def tick_from_pb(pb: market_pb2.Tick) -> Tick:
         tuple(pb.ask_prices),
         tuple(pb.ask_quantities),
         pb.sequence,
+        pb.trading_day,
+        pb.gateway,
+        epoch,
     )
 
 
 def bar_from_pb(pb: market_pb2.Bar) -> Bar:
     """A closed bar, stamped at its start."""
     time = exchange_time(pb.start_time.ToNanoseconds())
-    return Bar(pb.symbol, time, pb.open, pb.high, pb.low, pb.close, pb.volume, pb.turnover, pb.open_interest)
+    return Bar(
+        pb.symbol,
+        time,
+        pb.open,
+        pb.high,
+        pb.low,
+        pb.close,
+        pb.volume,
+        pb.turnover,
+        pb.open_interest,
+        pb.incomplete,
+    )
 
 
 def order_from_pb(pb: trading_pb2.Order) -> Order:

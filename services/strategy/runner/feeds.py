@@ -44,6 +44,11 @@ class TickFeed:
         self._disconnected = False
         self._stale = False
 
+    @property
+    def epoch(self) -> str:
+        """The epoch of the last tick; empty while none is known."""
+        return self._epoch
+
     async def ticks(self) -> AsyncIterator[market_pb2.Tick]:
         """The ticks, until cancelled. Raises NotFound, Invalid or Denied: those would not change by trying again."""
         pause_s = _FIRST_PAUSE_S

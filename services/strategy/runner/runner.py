@@ -69,7 +69,7 @@ class StrategyRunner:
         self._position = Decimal(0)
         self._seen_trades: RecentKeys[bool] = RecentKeys()
         self._updates: deque[Order | Trade] = deque()
-        self._ticks: deque[market_pb2.Tick] = deque()
+        self._ticks: deque[tuple[market_pb2.Tick, str]] = deque()
         self._wakeup = asyncio.Event()
         self._capacity = asyncio.Event()
         self._stop_asked = asyncio.Event()
@@ -175,9 +175,9 @@ class StrategyRunner:
                 await self._host.order(update)
             return True
         if self._ticks:
-            tick = self._ticks.popleft()
+            tick, epoch = self._ticks.popleft()
             self._capacity.set()
-            await self._host.tick(tick_from_pb(tick))
+            await self._host.tick(tick_from_pb(tick, epoch))
             return True
         return False
 
@@ -295,7 +295,7 @@ class StrategyRunner:
 
     async def _read_ticks(self, feed: TickFeed) -> None:
         async for tick in feed.ticks():
-            self._ticks.append(tick)
+            self._ticks.append((tick, feed.epoch))
             self._wakeup.set()
             if len(self._ticks) >= _WAITING_TICKS:
                 self._capacity.clear()

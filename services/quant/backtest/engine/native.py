@@ -99,7 +99,8 @@ class NativeStrategy:
         strategy = self.strategy
         self._call("initialize", strategy.initialize)
         seconds = int(strategy.bar_seconds)
-        self._bars = BarBuilder(seconds) if seconds and self.handles_bars else None
+        on_ticks = not self.broker.bar_seconds
+        self._bars = BarBuilder(seconds) if on_ticks and seconds and self.handles_bars else None
         if self.handles_bars and self.broker.bar_seconds not in (0, seconds):
             self.broker.log(f"its bars last {seconds} s and the data's {self.broker.bar_seconds} s: it gets the data's")
 
