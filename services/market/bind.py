@@ -85,11 +85,12 @@ def bind(context: ServiceContext) -> None:
     def follow_live(gateways: Iterable[engine_pb2.Gateway]) -> None:
         now_ns = context.clock.now_ns()
         live_gateways = {gateway.gateway_name for gateway in gateways if not gateway.recorded}
+        of_live = [instrument for instrument in instruments.all() if instrument.gateway_name in live_gateways]
+        hub.set_live(instrument.symbol for instrument in of_live)
         staleness.follow(
             instrument.symbol
-            for instrument in instruments.all()
-            if instrument.gateway_name in live_gateways
-            and trading_calendar.trading_day(instrument.symbol, now_ns) <= _last_day(instrument)
+            for instrument in of_live
+            if trading_calendar.trading_day(instrument.symbol, now_ns) <= _last_day(instrument)
         )
 
     upstream.on_gateways(follow_live)

@@ -1,4 +1,4 @@
-"""Streams are told which of their symbols are silent for too long, and when they tick again."""
+"""Streams are told which symbols fell silent, tick again, or have come to their replay's end."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -21,12 +21,14 @@ OTHER = "rb2105.SHFE"
 
 
 class GatewayEngine(FakeEngine):
-    """An engine whose instruments are SIM's, which is live or a recording."""
+    """An engine whose instruments are SIM's, which is live or a recording; those of `ctp` are CTP's."""
+
+    ctp: frozenset[str] = frozenset()
 
     async def ListContracts(self, request: Any, call: Any) -> engine_pb2.ListContractsResponse:
         answer = await super().ListContracts(request, call)
         for instrument in answer.instruments:
-            instrument.gateway_name = "SIM"
+            instrument.gateway_name = "CTP" if instrument.symbol in self.ctp else "SIM"
         return answer
 
 
@@ -111,3 +113,37 @@ async def test_a_recording_is_never_stale() -> None:
         await until(lambda: market.clock.monotonic() > begin + 300, timeout_s=20)
         assert not told.done()
         told.cancel()
+
+
+async def test_a_replay_that_ends_does_not_end_the_streams_of_a_live_gateway_beside_it() -> None:
+    engine = GatewayEngine()
+    engine.ctp = frozenset((OTHER,))
+    async with platform("market", fakes={"engine": FakeService(lambda context: [engine])}) as running:
+        await until(lambda: engine.subscribed)
+        stub: Any = running.service_stub(MarketServiceStub, "risk")
+
+        def following(*symbols: str) -> AsyncIterator[pb.StreamTicksResponse]:
+            return aiter(stub.StreamTicks(pb.StreamTicksRequest(symbols=symbols)))
+
+        async def next_tick(stream: AsyncIterator[pb.StreamTicksResponse]) -> tuple[str, int]:
+            async for message in stream:
+                assert not message.HasField("end")
+                for one in message.ticks:
+                    return one.symbol, one.sequence
+            raise AssertionError("the stream ended")
+
+        of_replay, of_both, of_live = following(SYMBOL), following(SYMBOL, OTHER), following(OTHER)
+        engine.send(tick(1, gateway="SIM"), tick(1, OTHER, gateway="CTP"))
+        assert await next_tick(of_replay) == (SYMBOL, 1)
+        assert await next_tick(of_live) == (OTHER, 1)
+        engine.end_feed()
+        assert [message.end.reason async for message in of_replay if message.HasField("end")] == ["FEED_ENDED"]
+        opened_later = following(OTHER)
+        assert await next_tick(opened_later) == (OTHER, 1)
+        engine.send(tick(2, OTHER, gateway="CTP"))
+        assert await next_tick(of_live) == (OTHER, 2)
+        assert await next_tick(opened_later) == (OTHER, 2)
+        async for message in of_both:
+            assert not message.HasField("end")
+            if [one.sequence for one in message.ticks if one.symbol == OTHER] == [2]:
+                break

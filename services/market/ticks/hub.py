@@ -250,11 +250,17 @@ class Hub(Generic[T]):
         self._resumes.release(said)
         self._resumes.advance()
 
+    def set_live(self, symbols: Iterable[str]) -> None:
+        """Note the symbols of gateways that replay no recording: these go on when a replay has ended."""
+        self._routes.live_symbols = frozenset(symbols)
+
     def end_feed(self) -> None:
-        """A replay came to its end: every stream ends once it delivered all it has."""
+        """A replay came to its end: every stream that carries no live symbol ends once it delivered all it has."""
         self._routes.feed_ended = True
         self._resumes.end()
-        self.end_streams(FEED_ENDED)
+        for stream in self._streams.values():
+            if self._routes.has_ended(stream.symbols):
+                stream.end(FEED_ENDED)
 
     def end_streams(self, reason: str) -> None:
         """End every stream once it delivered all it has."""
@@ -369,5 +375,5 @@ class Hub(Generic[T]):
     def _end_at_once(self, subscriber: Subscriber) -> None:
         if self._drained:
             subscriber.end(self._drained)
-        elif self.feed_ended:
+        elif self._routes.has_ended(subscriber.symbols):
             subscriber.end(FEED_ENDED)

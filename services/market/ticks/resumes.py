@@ -108,9 +108,10 @@ class Resumes:
     def end(self) -> None:
         """Nothing more comes of this epoch: sequences that never came were not of it."""
         epoch = self._routes.epoch or ""
-        for subscriber in list(self._ahead):
-            del self._ahead[subscriber]
-            self._begin_other(subscriber, epoch)
+        for subscriber, ahead in list(self._ahead.items()):
+            if not self._routes.live_symbols.issuperset(ahead):
+                del self._ahead[subscriber]
+                self._begin_other(subscriber, epoch)
 
     def _must_wait(self, resume: Resume) -> bool:
         routes = self._routes
@@ -142,7 +143,8 @@ class Resumes:
         if resume.epoch and resume.epoch != routes.epoch:
             return True
         return any(
-            0 < after < routes.first_sequence - 1 or (routes.feed_ended and after > routes.find(symbol).ring.sequence)
+            0 < after < routes.first_sequence - 1
+            or (routes.has_ended(frozenset((symbol,))) and after > routes.find(symbol).ring.sequence)
             for symbol, after in resume.after.items()
         )
 

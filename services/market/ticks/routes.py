@@ -61,8 +61,14 @@ class Routes:
         self.confirmed = False
         """True when upstream named the epoch, False while it is that of an earlier run of ours."""
         self.feed_ended = False
-        """True when nothing more comes of this epoch."""
+        """True when nothing more comes of this epoch, but of `live_symbols`."""
+        self.live_symbols: frozenset[str] = frozenset()
+        """Symbols of gateways that replay no recording."""
         self._groups: dict[frozenset[str], Group] = {}
+
+    def has_ended(self, symbols: frozenset[str]) -> bool:
+        """Return whether nothing more comes of any of these symbols."""
+        return self.feed_ended and symbols.isdisjoint(self.live_symbols)
 
     def find(self, symbol: str) -> Route:
         """The symbol's route, opened when there is none."""
