@@ -171,8 +171,8 @@ class SessionService:
         if api_keys:
             await self._api_keys.revoke_all(user_id)
 
-    async def exchange_token(self, user_id: str, scopes: Sequence[str]) -> ExchangedToken:
-        """A short-lived token to act for a user, with the scopes that the user's role has too.
+    async def exchange_token(self, actor: str, user_id: str, scopes: Sequence[str]) -> ExchangedToken:
+        """A short-lived token by which a service acts for a user, with the scopes that the user's role has too.
 
         Raises: NotFound, AccountInactive, Denied when no scope is left.
         """
@@ -187,7 +187,7 @@ class SessionService:
         granted = set(scopes) & (PERMISSIONS if ADMIN_ALL in permitted else permitted)
         if not granted:
             raise Denied("the user has none of these permissions", permission=" ".join(scopes))
-        token, _ = self._mint.make(user, delegation_id, self._clock.now(), EXCHANGED_TOKEN_S, granted)
+        token, _ = self._mint.make(user, delegation_id, self._clock.now(), EXCHANGED_TOKEN_S, granted, actor)
         return ExchangedToken(token, EXCHANGED_TOKEN_S)
 
     async def _begin(self, user: AuthUser, started: datetime, client: Client) -> Tokens:

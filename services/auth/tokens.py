@@ -22,9 +22,15 @@ class AccessTokenMint:
         self._keys = keys
 
     def make(
-        self, user: AuthUser, session_id: str, now: datetime, life_s: int, scopes: Iterable[str] | None = None
+        self,
+        user: AuthUser,
+        session_id: str,
+        now: datetime,
+        life_s: int,
+        scopes: Iterable[str] | None = None,
+        actor: str = "",
     ) -> tuple[str, datetime]:
-        """A token and when it ends; with `scopes` it permits no more than these."""
+        """A token and when it ends; with `scopes` it permits no more than these. `actor` acts for the user with it."""
         issued = int(now.timestamp())
         claims: dict[str, object] = {
             "iss": ISSUER,
@@ -38,6 +44,8 @@ class AccessTokenMint:
         }
         if scopes is not None:
             claims["scope"] = " ".join(sorted(scopes))
+        if actor:
+            claims["act"] = {"sub": actor}  # RFC 8693 §4.1
         key = self._keys.signing_key()
         token = jwt.encode(claims, key.private, algorithm="EdDSA", headers={"kid": key.kid})
         return token, now + timedelta(seconds=life_s)

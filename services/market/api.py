@@ -9,7 +9,7 @@ from redfire.market.v1 import market_pb2_grpc as rpc
 from services.kernel.paging import Page
 from services.kernel.rpc.call import Call
 from services.market.convert import bar_to_pb, interval_from_pb, range_from_pb, seconds_from_pb, series_to_pb
-from services.market.service import MarketService
+from services.market.service import MarketService, Owner
 
 
 class MarketApi(rpc.MarketServiceServicer):
@@ -55,7 +55,7 @@ class MarketApi(rpc.MarketServiceServicer):
     ) -> pb.UpdateSubscriptionResponse:
         """Other symbols for a running stream."""
         symbols = await self._market.update_subscription(
-            _owner(call),
+            _owner(call).name,
             request.stream_id,
             request.add_symbols,
             request.remove_symbols,
@@ -97,9 +97,12 @@ class MarketApi(rpc.MarketServiceServicer):
         return pb.ComputeIndicatorsResponse(series=series_to_pb(series))
 
 
-def _owner(call: Call) -> str:
-    """The owner of the caller's streams: a user, or a service."""
-    return call.identity.user_id or f"service:{call.identity.service}"
+def _owner(call: Call) -> Owner:
+    """The owner of the caller's streams: a user, a service, or a service that acts for a user, as strategies do."""
+    identity = call.identity
+    if identity.service:
+        return Owner(f"service:{identity.service}")
+    return Owner(f"{identity.actor}:{identity.user_id}") if identity.actor else Owner(identity.user_id, identity.role)
 
 
 def _starts_feed(call: Call) -> bool:

@@ -124,7 +124,7 @@ class CalendarService:
         await self._instruments.require(unique_symbols)
         settings = self._settings()
         if self._streams >= settings.max_streams:
-            raise TooManyStreams(limit=settings.max_streams)
+            raise TooManyStreams(settings.max_streams)
         self._streams += 1
         try:
             sent: dict[str, SessionStatus] = {}

@@ -1,9 +1,10 @@
 """Market data for callers: streams and their owners, last ticks, history, indicators."""
 
+import random
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import aclosing
 from functools import partial
-from typing import Any, Generic, Protocol
+from typing import Any, Generic, NamedTuple, Protocol
 
 from redfire.reasons import Reason
 
@@ -24,6 +25,17 @@ MAX_SYMBOLS = 500
 DEFAULT_INDICATOR_BARS = 500
 
 
+RETRY_S = (1.0, 5.0)
+"""The time after which a stream that is refused may be tried again, from and to."""
+
+
+class Owner(NamedTuple):
+    """The owner of streams. A user has a role, by which their number is limited; a service has none."""
+
+    name: str
+    role: str = ""
+
+
 class NoTick(NotFound):
     """No tick of this symbol was seen yet."""
 
@@ -40,6 +52,10 @@ class TooManyStreams(ResourceExhausted):
     """Too many streams are open."""
 
     reason = Reason.OVERLOADED
+
+    def __init__(self, limit: int) -> None:
+        # Those that are refused together should not come again together.
+        super().__init__(retry_after_s=round(random.uniform(*RETRY_S), 3), limit=limit)  # noqa: S311
 
 
 class Records(Protocol):
@@ -106,7 +122,7 @@ class MarketService(Generic[T]):
 
     async def stream_ticks(
         self,
-        owner: str,
+        owner: Owner,
         symbols: Iterable[str],
         *,
         conflated: bool,
@@ -125,15 +141,13 @@ class MarketService(Generic[T]):
         symbol_set = frozenset(symbols)
         await self._instruments.require(symbol_set)
         settings = self._admit(owner)
-        stream_id, beat_s = new_id(), heartbeat_s or settings.heartbeat_s
+        stream_id, name, beat_s = new_id(), owner.name, heartbeat_s or settings.heartbeat_s
         subscriber: Subscriber
         if conflated:
-            subscriber = ConflatedSubscriber(stream_id, owner, symbol_set, self._tick_control, beat_s, min_interval_s)
+            subscriber = ConflatedSubscriber(stream_id, name, symbol_set, self._tick_control, beat_s, min_interval_s)
         else:
             limit, on_capacity = settings.buffer_ticks, self._hub.on_capacity
-            subscriber = LosslessSubscriber(
-                stream_id, owner, symbol_set, self._tick_control, beat_s, limit, on_capacity
-            )
+            subscriber = LosslessSubscriber(stream_id, name, symbol_set, self._tick_control, beat_s, limit, on_capacity)
         # Registered first, so that the tick that a waiting feed begins with is not missed.
         self._hub.add(subscriber, resume_after, epoch)
         try:
@@ -165,7 +179,7 @@ class MarketService(Generic[T]):
 
     async def stream_bars(
         self,
-        owner: str,
+        owner: Owner,
         symbols: Iterable[str],
         interval: Interval,
         heartbeat_s: float | None,
@@ -178,7 +192,7 @@ class MarketService(Generic[T]):
         settings = self._admit(owner)
         beat_s, limit = heartbeat_s or settings.heartbeat_s, settings.buffer_ticks
         on_capacity = self._hub.on_capacity
-        subscriber = LosslessSubscriber(new_id(), owner, symbol_set, self._bar_control, beat_s, limit, on_capacity)
+        subscriber = LosslessSubscriber(new_id(), owner.name, symbol_set, self._bar_control, beat_s, limit, on_capacity)
         self._bar_streams.add(subscriber, interval)
         self._hub.register(subscriber)
         try:
@@ -228,12 +242,15 @@ class MarketService(Generic[T]):
         compute = partial(indicators.compute, parsed, bars, first_ns)
         return list(await self._run_blocking(compute))
 
-    def _admit(self, owner: str) -> MarketSettings:
+    def _admit(self, owner: Owner) -> MarketSettings:
         settings = self._settings()
-        if self._hub.stream_count >= settings.max_streams:
-            raise TooManyStreams(limit=settings.max_streams)
-        if self._hub.streams_of(owner) >= settings.max_streams_per_user:
-            raise TooManyStreams(limit=settings.max_streams_per_user)
+        limits = [(self._hub.stream_count, settings.max_streams)]
+        if owner.role:
+            limit = settings.max_streams_by_role.get(owner.role, settings.max_streams_per_user)
+            limits.append((self._hub.streams_of(owner.name), limit))
+        for count, limit in limits:
+            if count >= limit:
+                raise TooManyStreams(limit)
         return settings
 
     def _own_stream(self, owner: str, stream_id: str) -> Subscriber:

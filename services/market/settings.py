@@ -1,6 +1,6 @@
 """Settings of market data."""
 
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 from pydantic import Field
 
@@ -33,7 +33,10 @@ class MarketSettings(Section):
         default=30.0, ge=0.1, le=3600, description="Time that a replay at @max waits for a stream that takes nothing."
     )
     max_streams: int = Field(default=20_000, ge=1, description="Streams that may be open at once.")
-    max_streams_per_user: int = Field(default=20_000, ge=1, description="Streams that a user may have open at once.")
+    max_streams_per_user: int = Field(default=20, ge=1, description="Streams that a user may have open at once.")
+    max_streams_by_role: dict[str, Annotated[int, Field(ge=1)]] = Field(
+        default={"admin": 1000}, description="The same for users of these roles."
+    )
     bar_grace_s: float = Field(
         default=1.0,
         ge=0,

@@ -43,6 +43,8 @@ class Identity:
     session_id: str = ""
     api_key_id: str = ""
     service: str = ""
+    # The service that acts for the user, by a token exchanged for this.
+    actor: str = ""
     # RPC path prefixes a service token is good for; none: all that the registry lets the service call.
     rpcs: tuple[str, ...] = ()
     expires_at: float = field(default=float("inf"), compare=False)
@@ -175,6 +177,7 @@ def identity_of(claims: dict[str, Any]) -> Identity:
         role=claims["role"],
         permissions=permissions,
         session_id=claims.get("sid", ""),
+        actor=claims.get("act", {}).get("sub", ""),
         expires_at=float(claims["exp"]),
     )
 

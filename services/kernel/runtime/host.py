@@ -52,6 +52,10 @@ SERVER_OPTIONS = (
     ("grpc.absolute_max_metadata_size", 64 * 1024),
     ("grpc.so_reuseport", 0),
     ("grpc.max_receive_message_length", 8 * 1024 * 1024),
+    # Calls that came and are not looked at yet. Beyond 1,000 gRPC would by default refuse some, with CANCELLED and
+    # nothing said: after a restart all clients open their streams at once. Services refuse with a reason.
+    ("grpc.server.max_pending_requests", 32_768),
+    ("grpc.server.max_pending_requests_hard_limit", 65_536),
     ("grpc.keepalive_time_ms", 30_000),
     ("grpc.keepalive_timeout_ms", 10_000),
     ("grpc.http2.min_ping_interval_without_data_ms", 5_000),
