@@ -26,7 +26,7 @@ class RecordedMarket:
     def __init__(self, folder: Path, **settings: object) -> None:
         clock = LocalClock("Asia/Shanghai")
         market_settings = MarketSettings(**settings)  # type: ignore[arg-type]
-        self.hub: Hub[pb.Tick] = Hub(TickControlMessages(), 1 << 16)
+        self.hub: Hub[pb.Tick] = Hub(TickControlMessages(), 1 << 20)
         self.bars = BarBuilder(clock)
         self.store = TickStore(folder, market_settings.compact_files, market_settings.log_keep_mb << 20)
         self.recorder = Recorder(self.store, market_settings, clock, self.bars, self.hub.last_frames)
@@ -58,6 +58,10 @@ class RecordedMarket:
 
         await self.recorder.restore(Restored(begin, take))
 
+    async def close(self) -> None:
+        await self.recorder.close()
+        self.history.close()
+
     async def all_ticks(self, page: int = 700) -> list[pb.Tick]:
         ticks_read: list[pb.Tick] = []
         while True:
@@ -76,8 +80,7 @@ async def recorder(folder: Path, *, kill: bool = False, **settings: object) -> A
     if kill:
         market.store.close()  # as the kernel does
     else:
-        await market.recorder.close()
-        market.history.close()
+        await market.close()
 
 
 def ticks(count: int, first: int = 1) -> list[pb.Tick]:
