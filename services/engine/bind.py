@@ -86,7 +86,7 @@ def bind(context: ServiceContext) -> None:
         clock,
         convert.heartbeat_message,
         Watermarks(gateways, simulation, exchange_clocks).read,
-        vnpy.after_all,
+        vnpy.after_ticks,
         min(settings.heartbeat_s, HEARTBEAT_S),
     )
     incoming = GatewayEvents(

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from enum import StrEnum
 from functools import cache
+from operator import itemgetter
 from typing import Any, TypeVar
 
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -302,7 +303,7 @@ def tick_frame(tick: Any, sequence: int) -> bytes:
 
 def _check_numbers(tick: Any) -> None:
     fields = tick.__dict__
-    if -NO_PRICE < sum([fields[name] for name in _NUMBERS]) < NO_PRICE:
+    if -NO_PRICE < sum(_numbers_of(fields)) < NO_PRICE:
         return
     if not abs(tick.last_price) < NO_PRICE:
         raise ValueError(f"last_price is {tick.last_price}")
@@ -315,6 +316,7 @@ _NUMBERS = (
     *("last_price", "last_volume", "volume", "turnover", "open_interest", "open_price"),
     *("high_price", "low_price", "pre_close", "limit_up", "limit_down"),
 )
+_numbers_of = itemgetter(*_NUMBERS)
 
 
 def _enum_from_pb(enum: Any, number: int, field: str) -> Any:

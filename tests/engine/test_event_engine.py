@@ -21,7 +21,7 @@ async def bridge():
     engine.on_event(lambda kind, data: others.append(data))
     for kind in (EVENT_TICK, EVENT_CONTRACT):
         engine.events._handlers[kind] = [engine._arrive]
-    engine.events.process_in_place()
+        engine.events._quick[kind] = [engine._arrive]
     yield engine, ticks, others
     await asyncio.to_thread(engine.close)
 
@@ -57,6 +57,23 @@ async def test_what_a_gateways_thread_puts_arrives_too(bridge):
     await asyncio.to_thread(lambda: [engine.events.put(Event(EVENT_TICK, number)) for number in range(100)])
     await until(lambda: len(ticks) == 100, 5)
     assert ticks == list(range(100))
+
+
+async def test_a_gateways_tick_waits_for_no_other_event_and_what_is_sent_behind_it_stays_behind_it(bridge):
+    engine, ticks, _ = bridge
+    gate, order = threading.Event(), []
+    engine.events.register("eTest", lambda event: gate.wait(30))
+    try:
+        await asyncio.to_thread(lambda: [engine.events.put(Event(kind, "a")) for kind in ("eTest", EVENT_TICK)])
+        engine.after_ticks(lambda: order.append(list(ticks)))
+        await until(lambda: order == [["a"]], 5)
+        engine.events.register(EVENT_TICK, lambda event: None)  # ticks are queued from now on
+        await asyncio.to_thread(engine.events.put, Event(EVENT_TICK, "b"))
+        engine.after_ticks(lambda: order.append(list(ticks)))
+        gate.set()
+        await until(lambda: order == [["a"], ["a", "b"]], 5)
+    finally:
+        gate.set()
 
 
 async def test_thousands_of_contracts_sent_at_once_leave_the_loop_to_others_in_between(bridge):

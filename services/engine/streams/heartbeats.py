@@ -14,9 +14,9 @@ HEARTBEAT_S = 1.0
 class Heartbeats:
     """Puts heartbeats with the gateways' watermarks between the ticks.
 
-    A heartbeat goes the way of the ticks, through the queue and the thread of vnpy's events and the loop: where that
-    way hangs, no heartbeat comes. Watermarks are read when it sets out, so that ticks on their way are before it, and
-    those that are not known any more when it arrives are left out.
+    A heartbeat goes the way of the ticks, through the queue from the gateways' threads to the loop: where that way
+    hangs, no heartbeat comes. Watermarks are read when it sets out, so that ticks on their way are before it, and those
+    that are not known any more when it arrives are left out.
     """
 
     def __init__(

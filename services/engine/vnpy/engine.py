@@ -58,7 +58,8 @@ class SteadyEventEngine(EventEngine):
     processes what is queued; events that nobody handles are not queued.
 
     An event that the loop's own thread puts (SIM does) is processed in place where it has only the handlers of
-    `process_in_place`: two changes of threads for each would cost more than all else that is done with it.
+    `process_in_place`: two changes of threads for each would cost more than all else that is done with it. So is a
+    tick, whichever thread puts it: it may overtake its gateway's other events, of which none is about prices.
     """
 
     def __init__(self) -> None:
@@ -78,14 +79,18 @@ class SteadyEventEngine(EventEngine):
 
     def put(self, event: Event) -> None:
         """Queue an event that has a handler."""
-        handlers = self._handlers.get(event.type)
-        if not handlers and not self._general_handlers:
+        kind = event.type
+        if not self._handlers.get(kind) and not self._general_handlers:
             return
-        in_place = threading.get_ident() == self._loop_thread and not self._general_handlers
-        if in_place and handlers == self._quick.get(event.type):
-            self._process(event)
+        if (kind == EVENT_TICK or threading.get_ident() == self._loop_thread) and self.is_quick(kind):
+            for handler in self._quick[kind]:
+                _handle(handler, event)
         else:
             self._queue.put(event)
+
+    def is_quick(self, kind: str) -> bool:
+        """True when events of a kind have only the handlers of `process_in_place`."""
+        return not self._general_handlers and self._handlers.get(kind) == self._quick.get(kind)
 
     def silence(self, owner: object) -> None:
         """Call no method of an object any more: a closed gateway would go on with its queries at each timer event."""
@@ -189,6 +194,13 @@ class VnpyEngine:
     def after_all(self, function: Callable[[], None]) -> None:
         """Call a function on the loop when all that gateways have sent by now was handled."""
         self.events.put(Event(_EVENT_CALL, function))
+
+    def after_ticks(self, function: Callable[[], None]) -> None:
+        """Call a function on the loop when all ticks that gateways have sent by now were delivered."""
+        if self.events.is_quick(EVENT_TICK):
+            self._arrive(Event(_EVENT_CALL, function))
+        else:
+            self.after_all(function)
 
     def add_gateway(self, make: Callable[[EventEngine, str], BaseGateway], name: str) -> Any:
         """Make a gateway, by its class or another callable; one of the same name before it is forgotten."""
