@@ -8,7 +8,8 @@ import io
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import datetime
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Protocol, cast
 from zoneinfo import ZoneInfo
@@ -46,9 +47,15 @@ class RowWriter(Protocol):
 def local_text(time_ns: int) -> str:
     """A moment by the exchanges' clock, `2026-11-20 09:30:00.500000`; with nine digits only where it needs them."""
     seconds, nanos = divmod(time_ns, 1_000_000_000)
-    moment = datetime.fromtimestamp(seconds, UTC).astimezone(_ZONE).replace(tzinfo=None, microsecond=nanos // 1000)
-    text = moment.isoformat(" ")
-    return text if nanos % 1000 == 0 else f"{moment.replace(microsecond=0).isoformat(' ')}.{nanos:09d}"
+    if not nanos:
+        return _second_text(seconds)
+    fraction = f"{nanos:09d}" if nanos % 1000 else f"{nanos // 1000:06d}"
+    return f"{_second_text(seconds)}.{fraction}"
+
+
+@lru_cache(64)
+def _second_text(seconds: int) -> str:
+    return datetime.fromtimestamp(seconds, _ZONE).replace(tzinfo=None).isoformat(" ")
 
 
 def format_of(path: Path, asked: str | None) -> str:

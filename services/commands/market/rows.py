@@ -1,11 +1,14 @@
 """Ticks and bars of the contract as rows of recording files."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable
+from itertools import chain
 from typing import Any
 
 from redfire.market.v1 import market_pb2 as pb
 
 from services.commands.recording_file import LEVELS
+
+_NONE = [0.0] * LEVELS
 
 
 def tick_row(tick: pb.Tick) -> tuple[Any, ...]:
@@ -26,7 +29,11 @@ def bar_row(bar: pb.Bar) -> tuple[Any, ...]:
     )  # fmt: skip
 
 
-def _levels(tick: pb.Tick) -> Iterator[float]:
-    for level in range(LEVELS):
-        for values in (tick.bid_prices, tick.bid_quantities, tick.ask_prices, tick.ask_quantities):
-            yield values[level] if level < len(values) else 0.0
+def _levels(tick: pb.Tick) -> Iterable[float]:
+    """Price and quantity of each level's bid, then of its ask."""
+    sides = (tick.bid_prices, tick.bid_quantities, tick.ask_prices, tick.ask_quantities)
+    return chain.from_iterable(zip(*(_padded(values[:LEVELS]) for values in sides), strict=True))
+
+
+def _padded(values: list[float]) -> list[float]:
+    return values if len(values) == LEVELS else values + _NONE[len(values) :]

@@ -104,3 +104,15 @@ def test_a_restart_of_the_platform_at_another_port_is_survived_and_named(tmp_pat
         assert done.code == 3, done.err
         assert json.loads(done.out)["gap_count"] >= 1
         assert "Traceback" not in screen.shown + done.err
+
+
+def test_a_token_that_expires_under_a_stream_is_renewed_without_a_lost_tick(tmp_path):
+    environment = {"REDFIRE_AUTH__ACCESS_TOKEN_S": "10"}
+    with Running("--feed", "sim:7", data_dir=tmp_path / "data", env=environment) as running:
+        done = redfire("ticks", RB, "--json", "--count", 250, "--data-dir", running.data_dir)
+    assert done.code == 0
+    assert set(done.err.splitlines()) == {"redfire: opening the stream again: the token has expired"}
+    lines = [json.loads(line) for line in done.out.splitlines()]
+    sequences = [int(line["sequence"]) for line in lines if "sequence" in line]
+    assert sequences == list(range(sequences[0], sequences[0] + len(sequences)))
+    assert not [line for line in lines if "gap" in line or "newEpoch" in line]
