@@ -28,7 +28,6 @@ from services.market.ticks.subscriber import SHUTTING_DOWN
 from services.market.upstream import Upstream
 from services.quant.bars import BarBuilder, LocalClock
 from services.quant.calendar import Calendar
-from services.quant.calendar.days import SECOND_NS
 
 SWEEP_S = 1.0
 """The interval at which symbols that fell silent are looked for."""
@@ -58,8 +57,6 @@ def bind(context: ServiceContext) -> None:
     hub.on_published(recorder.record)
     hub.on_watermarks(bars.on_watermarks)
     hub.on_watermarks(recorder.record_watermarks)
-    timed_gateways: set[str] = set()
-    hub.on_watermarks(timed_gateways.update)
     hub.on_moved(recorder.move)
     instruments: Instruments[pb.Instrument] = Instruments(fetch, context.clock)
     stream = context.channel_to("engine").raw_stream(STREAM_TICKS)
@@ -101,13 +98,6 @@ def bind(context: ServiceContext) -> None:
     async def restore() -> None:
         await recorder.restore(Restored(restore_epoch, hub.restore))
 
-    async def close_bars() -> None:
-        while True:
-            await asyncio.sleep(0.25)
-            if upstream.realtime:
-                now_ns = context.clock.now_ns() - int(live.value.bar_grace_s * SECOND_NS)
-                bars.on_watermarks({gateway: now_ns for gateway in bars.gateways if gateway not in timed_gateways})
-
     async def sweep_stale() -> None:
         while True:
             await asyncio.sleep(SWEEP_S)
@@ -128,7 +118,6 @@ def bind(context: ServiceContext) -> None:
     context.background("upstream", upstream.run)
     context.background("instruments", upstream.refresh)
     context.background("history", recorder.run)
-    context.background("bars", close_bars)
     context.background("sessions", calendar.run)
     context.background("staleness", sweep_stale)
     context.on_drain(drain)

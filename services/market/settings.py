@@ -37,12 +37,6 @@ class MarketSettings(Section):
     max_streams_by_role: dict[str, Annotated[int, Field(ge=1)]] = Field(
         default={"admin": 1000}, description="The same for users of these roles."
     )
-    bar_grace_s: float = Field(
-        default=1.0,
-        ge=0,
-        le=60,
-        description="Time after a bar's end that the clock waits for late ticks before it closes it.",
-    )
     flush_s: float = Field(
         default=0.5,
         gt=0,

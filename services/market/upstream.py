@@ -51,7 +51,6 @@ class Upstream:
         self._gateway_listeners: list[Callable[[Iterable[engine_pb2.Gateway]], None]] = []
         self.connected = False
         self.on_demand = False
-        self.realtime = False
 
     def on_gateways(self, listener: Callable[[Iterable[engine_pb2.Gateway]], None]) -> None:
         """Call `listener` with the engine's gateways whenever these and the instruments were read."""
@@ -124,7 +123,7 @@ class Upstream:
         )
         self._recorder.begin_epoch(started)
         self._bars.begin_epoch(started.epoch)
-        self.on_demand, self.realtime, self.connected = started.on_demand, started.realtime, True
+        self.on_demand, self.connected = started.on_demand, True
         if not self.on_demand:
             await self._refresh()
         await self._subscribe(self._demanded if self.on_demand else self._instruments.symbols)

@@ -36,6 +36,8 @@ class RecordedMarket:
         self.bars.on_closed(self.recorder.record_bar)
         self.hub.on_published(lambda frames, ticks: self.bars.on_ticks(ticks))
         self.hub.on_published(self.recorder.record)
+        self.hub.on_watermarks(self.bars.on_watermarks)
+        self.hub.on_watermarks(self.recorder.record_watermarks)
         self.hub.on_moved(self.recorder.move)
 
     def begin_epoch(self, name: str, first_sequence: int = 1, position: int = 0) -> None:

@@ -1,39 +1,12 @@
 """Bars out of ticks: the recorded days against the exchange's own daily bars, and the rules one by one."""
 
-from datetime import datetime
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from redfire.market.v1 import market_pb2 as pb
 
-from services.quant.bars import Bar, BarBuilder, Interval, LocalClock
-from tests.market.ticks import SHANGHAI, SYMBOL, at, daily, recorded, tick
-
-CLOCK = LocalClock("Asia/Shanghai")
-
-
-class Made:
-    """Bars, and those that were closed."""
-
-    def __init__(self) -> None:
-        self.closed: list[Bar] = []
-        self.bars = BarBuilder(CLOCK)
-        self.bars.on_closed(self.closed.append)
-
-    def take(self, *ticks: pb.Tick) -> None:
-        self.bars.on_ticks(ticks)
-
-    def of(self, interval: Interval) -> list[Bar]:
-        return [bar for bar in self.closed if bar.interval == interval]
-
-
-def quote(time: str, price: float, volume: float, sequence: int, **fields: float) -> pb.Tick:
-    return tick(sequence, time_ns=at(f"2026-11-20 {time}"), last_price=price, volume=volume, **fields)
-
-
-def clock_times(bars: list[Bar]) -> list[str]:
-    return [datetime.fromtimestamp(bar.start_ns / 1e9, SHANGHAI).strftime("%H:%M") for bar in bars]
+from services.quant.bars import Bar, Interval
+from tests.market.ticks import SYMBOL, at, daily, recorded, tick
+from tests.quant.bars.made import CLOCK, Made, clock_times, quote
 
 
 @pytest.fixture(scope="module")

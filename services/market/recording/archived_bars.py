@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from services.quant.archive.archive import Archive
-from services.quant.archive.layout import BAR_COLUMNS
+from services.quant.archive.layout import BAR_COLUMNS, INCOMPLETE
 from services.quant.archive.parquet_files import RowGroup
 from services.quant.bars import Bar, Interval
 
@@ -44,9 +44,10 @@ class ArchivedBars:
         rows = np.flatnonzero((starts >= low_ns) & (starts < high_ns))
         if recorded_from:
             rows = rows[columns["imported"][rows] | (starts[rows] >= recorded_from)]
-        values = [columns[name][rows].tolist() for name in _VALUES]
+        names = (*_VALUES, INCOMPLETE)
+        values = [columns[name][rows].tolist() for name in names]
         return [
-            Bar(symbol=symbol, interval=interval, trading_day=day, **dict(zip(_VALUES, row, strict=True)))
+            Bar(symbol=symbol, interval=interval, trading_day=day, **dict(zip(names, row, strict=True)))
             for row in zip(*values, strict=True)
         ]
 
@@ -76,15 +77,23 @@ class ArchivedBars:
     def _load(self, groups: Sequence[RowGroup], imported: int, interval: Interval) -> _Columns:
         """Columns of the bars that count: of those with the same start the last checkpoint's, recorded or imported."""
         names = (*_VALUES, "checkpoint")
-        parts: dict[str, list[Any]] = {name: [] for name in (*names, "imported")}
+        parts: dict[str, list[Any]] = {name: [] for name in (*names, INCOMPLETE, "imported")}
         for index, group in enumerate(groups):
             table = self._archive.read(group)
             mine = np.flatnonzero(table.column("interval").to_numpy() == interval)
             for name in names:
                 parts[name].append(table.column(name).to_numpy()[mine])
+            parts[INCOMPLETE].append(_flags(table, INCOMPLETE)[mine])
             parts["imported"].append(np.full(len(mine), index < imported))
         columns = {name: np.concatenate(values) if values else np.empty(0) for name, values in parts.items()}
         order = np.lexsort((columns["checkpoint"], columns["start_ns"]))
         starts = columns["start_ns"][order]
         order = order[np.append(starts[1:] != starts[:-1], True)] if len(order) else order
         return {name: values[order] for name, values in columns.items() if name != "checkpoint"}
+
+
+def _flags(table: Any, name: str) -> Any:
+    """A column of booleans; false where files or rows lack it."""
+    if name not in table.column_names:
+        return np.zeros(len(table), bool)
+    return table.column(name).fill_null(0).to_numpy() != 0

@@ -54,6 +54,7 @@ class Replay:
     def apply_state(self) -> Ticks:
         """Apply the checkpoint's open bars and last ticks, and return these."""
         self._bars.load(self._state.get("bars", {}))
+        self._bars.begin_epoch(self.epoch.name)
         frames = [base64.b64decode(text) for text in self._state.get("last_frames", {}).values()]
         ticks = parse_ticks(b"".join(frames))
         if self.epoch.name:

@@ -21,7 +21,7 @@ from services.market.recording.tick_columns import joined, tick_columns
 from services.market.recording.tick_wal import Record
 from services.market.recording.unarchived import Segment
 from services.quant.archive import layout
-from services.quant.archive.layout import BAR_COLUMNS
+from services.quant.archive.layout import BAR_COLUMNS, INCOMPLETE
 from services.quant.bars import Bar
 
 _STATE = "state.json"
@@ -127,6 +127,7 @@ class TickStore:
             bars.setdefault((bar.symbol, bar.trading_day), []).append(bar)
         for (symbol, day), rows in bars.items():
             columns = {name: [getattr(bar, name) for bar in rows] for name in BAR_COLUMNS}
+            columns[INCOMPLETE] = [int(bar.incomplete) for bar in rows]
             columns["checkpoint"] = [segment.checkpoint] * len(rows)
             self.bars.write(symbol, day, segment.checkpoint, columns)
             self._pause()

@@ -15,6 +15,8 @@ TICK_COLUMNS = (
 )  # fmt: skip
 """The fields of market.v1.Tick, in its order, without the symbol and the gateway: a symbol has one at a time."""
 BAR_COLUMNS = ("interval", "start_ns", "open", "high", "low", "close", "volume", "turnover", "open_interest")
+INCOMPLETE = "incomplete"
+"""1 for a bar that was built over a gap; files of before it, and imported ones, have no such column."""
 INTERVALS: Mapping[str, int] = {
     "1m": 1, "5m": 2, "15m": 3, "30m": 4, "1h": 5, "4h": 6, "1d": 7,
     "3m": 1003, "10m": 1010, "2h": 1120, "1w": 11080,
@@ -31,4 +33,4 @@ def ticks(folder: Path) -> Archive:
 def bars(folder: Path) -> Archive:
     """The bars below the archive's folder. Of duplicate bars the one of the later checkpoint counts."""
     order = ("start_ns", "interval", "checkpoint")
-    return Archive(folder / "bars", order, order)
+    return Archive(folder / "bars", order, (*order, INCOMPLETE))

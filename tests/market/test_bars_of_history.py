@@ -1,0 +1,97 @@
+"""Bars as the stream gave them, as history lists them, and as a restart makes them of the log: all the same."""
+
+import asyncio
+import tempfile
+from collections import defaultdict
+from pathlib import Path
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from services.quant.archive import layout
+from services.quant.bars import Bar, Interval
+from tests.market.recorder import RecordedMarket, recorder
+from tests.market.ticks import SYMBOL, tick
+from tests.quant.bars.feeds import SYMBOLS, Epoch, Event, Watermark, events
+from tests.quant.bars.made import quote
+
+Key = tuple[str, Interval, int]
+
+
+def publish(market: RecordedMarket, event: Event) -> None:
+    if isinstance(event, Epoch):
+        market.begin_epoch(event.name)
+    elif isinstance(event, Watermark):
+        market.hub.pass_time({event.gateway: event.time_ns})
+    else:
+        market.publish(event)
+
+
+async def listed(market: RecordedMarket) -> dict[Key, Bar]:
+    return {
+        (symbol, interval, bar.start_ns): bar
+        for symbol in SYMBOLS
+        for interval in Interval
+        for bar in await market.history.list_bars(symbol, interval, None, None, None, 1000)
+    }
+
+
+async def run(folder: Path, sequence: list[Event], data: st.DataObject) -> None:
+    streamed: dict[Key, Bar] = {}
+    left, position, epoch = list(sequence), 0, "e0"
+    while left:
+        killed, count = data.draw(st.booleans()), data.draw(st.integers(1, len(left)))
+        rebuilt: dict[Key, list[Bar]] = defaultdict(list)
+        market = RecordedMarket(folder, compact_files=2)
+        market.bars.on_closed(lambda bar: rebuilt[bar.symbol, bar.interval, bar.start_ns].append(bar))
+        await market.restore()
+        assert all(bars[-1] == streamed[key] for key, bars in rebuilt.items())
+        market.bars.on_closed(lambda bar: streamed.__setitem__((bar.symbol, bar.interval, bar.start_ns), bar))
+        market.begin_epoch(epoch, position=position)
+        for event in left[:count]:
+            publish(market, event)
+            if data.draw(st.integers(0, 9)) == 0:
+                await market.recorder.checkpoint()
+        assert await listed(market) == streamed
+        left, position, epoch = left[count:], market.hub.position.number, market.bars.epoch
+        await market.recorder.flush()
+        if killed:
+            market.store.close()  # as the kernel does
+        else:
+            await market.recorder.close()
+        market.history.close()
+    async with recorder(folder) as market:
+        assert await listed(market) == streamed
+
+
+@settings(deadline=None, max_examples=15)
+@given(events(epochs=True), st.data())
+def test_bars_of_the_stream_of_history_and_of_a_restart_are_the_same(
+    sequence: list[Event], data: st.DataObject
+) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        asyncio.run(run(Path(folder), sequence, data))
+
+
+async def test_an_incomplete_bar_is_listed_as_one_from_memory_and_from_disk(tmp_path: Path) -> None:
+    ticks = [quote("09:30:00", 10, 5, 1), quote("09:31:00", 10, 9, 9), quote("09:32:00", 10, 10, 10)]
+    async with recorder(tmp_path, compact_files=2) as market:
+        market.publish(*ticks)
+        for _ in range(2):
+            bars = await market.history.list_bars(SYMBOL, Interval.MINUTE, None, None, None, 10)
+            assert [(bar.volume, bar.incomplete) for bar in bars] == [(5, True), (4, True)]
+            await market.recorder.checkpoint()
+
+
+async def test_bars_of_files_without_the_mark_are_whole_and_are_compacted_with_others(tmp_path: Path) -> None:
+    columns = {name: [float(number)] for number, name in enumerate(layout.BAR_COLUMNS)}
+    columns |= {"interval": [1], "start_ns": [tick(1).time_ns // 60_000_000_000 * 60_000_000_000 - 60_000_000_000]}
+    layout.bars(tmp_path).write(SYMBOL, 20261120, 0, {**columns, "checkpoint": [0]})
+    async with recorder(tmp_path) as market:
+        for count in range(4):
+            market.publish(quote(f"09:3{count + 1}:00", 10, 5 + count, 1 + 9 * count))
+            await market.recorder.checkpoint()
+        for compacted in (False, True):
+            bars = await market.history.list_bars(SYMBOL, Interval.MINUTE, None, None, None, 10)
+            assert [bar.incomplete for bar in bars] == [False, True, True, True]
+            assert market.store.bars.compact(SYMBOL, 20261120, 2) != compacted
