@@ -258,7 +258,7 @@ class Hub(Generic[T]):
         """A replay came to its end: every stream that carries no live symbol ends once it delivered all it has."""
         self._routes.feed_ended = True
         self._resumes.end()
-        for stream in self._streams.values():
+        for stream in self._streams.by_id.values():
             if self._routes.has_ended(stream.symbols):
                 stream.end(FEED_ENDED)
 
