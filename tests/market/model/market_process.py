@@ -1,0 +1,109 @@
+"""The market service in a process of its own, which can be stopped or killed and started again on the same port."""
+
+import asyncio
+import multiprocessing
+import os
+import signal
+import socket
+from pathlib import Path
+from typing import Any
+
+from services import registry
+from services.kernel.runtime import settings as kernel_settings
+from services.kernel.runtime.host import Host
+from tests.harness import SECRET
+
+START_S = 60
+SETTINGS = {
+    "flush_s": 0.1,
+    "checkpoint_s": 0.7,
+    "checkpoint_mb": 1,
+    "ring_mb": 1,
+    "log_keep_mb": 1,
+    "buffer_ticks": 64,
+    "compact_files": 4,
+    "upstream_silence_s": 3.0,
+}
+# Its server process is forked for each start, with everything imported.
+_processes = multiprocessing.get_context("forkserver")
+_processes.set_forkserver_preload(["tests.market.model.market_process"])
+
+
+def free_port() -> int:
+    """A port that is free now."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port: int = listener.getsockname()[1]
+        return port
+
+
+class MarketProcess:
+    """Market at an address, reading an engine at another one; its folder outlives it."""
+
+    def __init__(self, folder: Path, engine_address: str) -> None:
+        self._folder = folder
+        self._engine_address = engine_address
+        self._port = free_port()
+        self._process: Any = None
+
+    @property
+    def address(self) -> str:
+        """Host and port, the same after each start."""
+        return f"127.0.0.1:{self._port}"
+
+    @property
+    def runs(self) -> bool:
+        """True between start and the next stop or kill."""
+        return self._process is not None
+
+    async def start(self) -> None:
+        """Start it, and return when it serves."""
+        mine, its = _processes.Pipe()
+        self._process = _processes.Process(target=_run, args=(its, self._folder, self._port, self._engine_address))
+        self._process.start()
+        its.close()
+        try:
+            served = await asyncio.to_thread(lambda: mine.poll(START_S) and mine.recv())
+        except EOFError:
+            served = False
+        assert served, "market does not start"
+        mine.close()
+
+    async def stop(self) -> None:
+        """Stop it as SIGTERM does."""
+        process, self._process = self._process, None
+        os.kill(process.pid, signal.SIGTERM)
+        await asyncio.to_thread(process.join, START_S)
+        assert process.exitcode == 0, f"market ended with {process.exitcode}"
+
+    async def kill(self) -> None:
+        """Kill it as kill -9 does."""
+        process, self._process = self._process, None
+        process.kill()
+        await asyncio.to_thread(process.join)
+
+
+def _run(ready: Any, folder: Path, port: int, engine_address: str) -> None:
+    asyncio.run(_serve(ready, folder, port, engine_address))
+
+
+async def _serve(ready: Any, folder: Path, port: int, engine_address: str) -> None:
+    stop = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
+    flags: dict[str, dict[str, Any]] = {
+        "platform": {"data_dir": folder},
+        "server": {"port": port, "grace_s": 2},
+        "identity": {"service_secret": SECRET},
+        "peers": {"addresses": {"engine": engine_address}},
+        "market": SETTINGS,
+    }
+    loaded = kernel_settings.load(registry.sections(), flags=flags, environ={})
+    host = Host(registry.SERVICES, ["market"], loaded, None, _no_keys)
+    await host.start()
+    ready.send(True)
+    await stop.wait()
+    await host.stop()
+
+
+async def _no_keys() -> list[Any]:
+    return []
