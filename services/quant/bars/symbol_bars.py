@@ -200,7 +200,9 @@ class SymbolBars(OpenBars):
         self.begins = Begins.NOTHING
         if begins:
             self.missed = False
-        if trading_day == known and begins is Begins.EPOCH and time_ns >= self.time_ns:
+        # The first tick of an epoch may be late; of a replay that begins again it shows less volume.
+        goes_on = time_ns >= self.time_ns or fields[2] >= self.volume > 0.0
+        if trading_day == known and begins is Begins.EPOCH and goes_on:
             self._go_on(time_ns, *fields)
             return True
         before_ns = 0 if begins else self.time_ns
@@ -282,7 +284,7 @@ class SymbolBars(OpenBars):
             bar.open_interest = self.open_interest
         if volume < self.volume:
             self._count_anew()
-        self.time_ns, self.last_price, self.volume = time_ns, price, volume
+        self.time_ns, self.last_price, self.volume = max(time_ns, self.time_ns), price, volume
         self.turnover = max(turnover, self.turnover)
         self.day_high = max(self.day_high, _value(high), price)
         self.day_low = min(self.day_low, _value(low) or price, price)

@@ -162,15 +162,10 @@ def _compare_ticks(engine: ModelEngine, symbol: str, recorded: list[pb.Tick]) ->
     return len(recorded) == len(published)
 
 
-def _compare_bars(engine: ModelEngine, listed: dict[tuple[str, int], pb.Bar]) -> None:
-    """Compare history's bars with those that the published ticks give."""
-    builder, built = BarBuilder(LocalClock("Asia/Shanghai")), dict[tuple[str, int], Bar]()
-
-    def take(bar: Bar) -> None:
-        if bar.interval is Interval.MINUTE:
-            built[bar.symbol, bar.start_ns // 1_000_000_000] = bar
-
-    builder.on_closed(take)
+def built_bars(engine: ModelEngine) -> list[Bar]:
+    """The minute bars that the published ticks and watermarks give, as they closed."""
+    builder, built = BarBuilder(LocalClock("Asia/Shanghai")), list[Bar]()
+    builder.on_closed(built.append)
     for item in engine.log:
         if isinstance(item, Epoch):
             builder.begin_epoch(item.name)
@@ -178,6 +173,12 @@ def _compare_bars(engine: ModelEngine, listed: dict[tuple[str, int], pb.Bar]) ->
             builder.on_watermark(GATEWAY, item)
         else:
             builder.on_ticks([item])
+    return [bar for bar in built if bar.interval is Interval.MINUTE]
+
+
+def _compare_bars(engine: ModelEngine, listed: dict[tuple[str, int], pb.Bar]) -> None:
+    """Compare history's bars with those that the published ticks give."""
+    built = {(bar.symbol, bar.start_ns // 1_000_000_000): bar for bar in built_bars(engine)}
     assert set(listed) == set(built), f"bars differ: {sorted(set(listed) ^ set(built))}"
     for key, bar in built.items():
         one = listed[key]
