@@ -103,18 +103,41 @@ async def test_many_small_files_become_one_while_they_are_read(tmp_path: Path) -
         assert await one.all_ticks() == sent
 
 
-async def test_a_failed_checkpoint_loses_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_failed_checkpoint_loses_nothing(tmp_path: Path) -> None:
     sent = ticks(50)
+    blocked = tmp_path / "ticks"
     async with recorder(tmp_path) as one:
         one.publish(*sent[:30])
-        with monkeypatch.context() as patch:
-            patch.setattr(one.store.ticks, "write", lambda *_: (_ for _ in ()).throw(OSError("disk full")))
-            with pytest.raises(OSError, match="disk full"):
-                await one.recorder.checkpoint()
+        blocked.write_text("")  # in place of the folder
+        with pytest.raises(OSError, match="Not a directory"):
+            await one.recorder.checkpoint()
+        assert "Not a directory" in one.recorder.failure
+        blocked.unlink()
         one.publish(*sent[30:])
         assert await one.all_ticks() == sent
+        await one.recorder.checkpoint()
+        assert not one.recorder.failure
     async with recorder(tmp_path) as two:
         assert await two.all_ticks() == sent
+
+
+@pytest.mark.slow
+async def test_ticks_and_bars_are_archived_and_compacted_by_a_process_of_its_own(tmp_path: Path) -> None:
+    symbols = [f"rb{number}.SHFE" for number in range(2601, 2611)]
+    blocked = tmp_path / "ticks"
+    async with recorder(tmp_path, compact_files=2) as one:
+        for first in range(0, 12, 3):
+            one.publish(*(tick(first + n + 1, symbol) for n in range(3) for symbol in symbols))
+            if not first:
+                blocked.write_text("")
+                with pytest.raises(OSError, match="Not a directory"):
+                    await one.recorder.checkpoint(apart=True)
+                blocked.unlink()
+            await one.recorder.checkpoint(apart=True)
+            await one.recorder.compact(apart=True)
+        assert len(list(tmp_path.glob(f"ticks/symbol={symbols[7]}/day=*/*.parquet"))) <= 2
+        rows = await one.history.list_ticks(symbols[7], None, None, None, 100)
+        assert rows == [tick(n + 1, symbols[7]) for n in range(12)]
 
 
 async def test_memory_is_bounded_when_the_disk_does_not_keep_up(tmp_path: Path) -> None:

@@ -96,7 +96,7 @@ async def test_a_kill_while_it_archives_loses_nothing_that_was_flushed(
         one.begin_epoch("a")
         one.publish(*sent[:200])
         archive = one.store.archive
-        monkeypatch.setattr(one.store, "archive", lambda checkpoint: (go_on.wait(), archive(checkpoint)))
+        monkeypatch.setattr(one.store, "archive", lambda *args: (go_on.wait(), archive(*args)))
         checkpoint = asyncio.create_task(one.recorder.checkpoint())
         one.publish(*sent[200:400])
         async with asyncio.timeout(20):

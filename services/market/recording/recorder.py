@@ -281,8 +281,8 @@ class Recorder:
 
     async def _checkpoint_beside(self) -> None:
         try:
-            await self.checkpoint()
-            await self.compact()
+            await self.checkpoint(apart=True)
+            await self.compact(apart=True)
         except OSError:
             pass  # it is logged, and tried again
         except Exception:
@@ -303,21 +303,23 @@ class Recorder:
                 self._queue.close_run()
                 await self._run(self._logger, self._queue.write)
 
-    async def checkpoint(self) -> None:
+    async def checkpoint(self, *, apart: bool = False) -> None:
         """Move everything to the archive. When that fails, nothing is lost: the next one tries again.
+
+        `apart`: in a process of its own.
 
         Raises: OSError when the disk does not take it.
         """
         async with self._archiving:
             self._checkpointed_at = time.monotonic()
             if self._closed is not None:  # one that failed
-                await self._archive(self._closed)
-            await self._archive(await self._close_segment())
+                await self._archive(self._closed, apart)
+            await self._archive(await self._close_segment(), apart)
 
-    async def compact(self) -> None:
+    async def compact(self, *, apart: bool = False) -> None:
         """Make one file of the many small ones of partitions of the last checkpoint. Raises: OSError."""
         with self._noting_failure("the archive of ticks"):
-            await self._run(self._archiver, self._store.compact)
+            await self._run(self._archiver, self._store.compact, apart)
 
     async def end_feed(self, position: int) -> None:
         """A replay has ended: archive it, and say what of it is stored."""
@@ -376,10 +378,10 @@ class Recorder:
                 closed.marks[bars.symbol] = self._queue.records
             yield
 
-    async def _archive(self, closed: Checkpoint) -> None:
+    async def _archive(self, closed: Checkpoint, apart: bool) -> None:
         await self.flush()  # the state names the new file of the log, so it must be there
         with self._noting_failure("the archive of ticks"):
-            await self._run(self._archiver, self._store.archive, closed)
+            await self._run(self._archiver, self._store.archive, closed, apart)
         self._closed = None
 
     @contextlib.contextmanager

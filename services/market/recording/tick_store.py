@@ -7,17 +7,25 @@ archives, which run beside each other; `ticks` and `bars` are read by any.
 import base64
 import json
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from services.kernel.data.atomic_file import write_atomically
 from services.kernel.data.folder_lock import FolderLock
 from services.market.recording import tick_wal
-from services.market.recording.tick_columns import joined, tick_columns
+from services.market.recording.archive_work import (
+    RUN_TICKS,
+    Compact,
+    Partition,
+    Work,
+    WriteBars,
+    WriteTicks,
+    run_apart,
+    run_here,
+)
 from services.market.recording.tick_wal import Record
 from services.market.recording.unarchived import Segment
 from services.quant.archive import layout
@@ -25,8 +33,6 @@ from services.quant.archive.layout import BAR_COLUMNS, INCOMPLETE
 from services.quant.bars import Bar
 
 _STATE = "state.json"
-RUN_TICKS = 4096
-"""Ticks that are made into columns at once, so that no step takes long."""
 
 
 @dataclass(slots=True)
@@ -73,7 +79,7 @@ class TickStore:
         self.bars = layout.bars(folder)
         self._lock: FolderLock | None = None
         self._wal: tick_wal.TickWal | None = None
-        self._touched: tuple[list[tuple[str, int]], ...] = ([], [])
+        self._touched: tuple[list[Partition], list[Partition]] = ([], [])
         self._stopping = False
         self._first_log = 1
         """The first file of the log that is not archived."""
@@ -118,21 +124,19 @@ class TickStore:
             self._wal.close()
         self._wal = following
 
-    def archive(self, checkpoint: Checkpoint) -> None:
-        """Archive a segment, save the state, and remove what is not needed of the log."""
+    def archive(self, checkpoint: Checkpoint, apart: bool = False) -> None:
+        """Archive a segment, save the state, and remove what is not needed of the log.
+
+        `apart`: in a process of its own, which takes longer, and no time of this one's.
+        """
         segment = checkpoint.segment
-        partitions = self._archive_ticks(segment)
-        bars: dict[tuple[str, int], list[Bar]] = {}
+        bars: dict[Partition, list[Bar]] = {}
         for bar in segment.bars:
             bars.setdefault((bar.symbol, bar.trading_day), []).append(bar)
-        for (symbol, day), rows in bars.items():
-            columns = {name: [getattr(bar, name) for bar in rows] for name in BAR_COLUMNS}
-            columns[INCOMPLETE] = [int(bar.incomplete) for bar in rows]
-            columns["checkpoint"] = [segment.checkpoint] * len(rows)
-            self.bars.write(symbol, day, segment.checkpoint, columns)
-            self._pause()
+        ticks = {(symbol, run.day) for symbol in segment.ticks for run in segment.runs(symbol)}
+        self._run(chain(_tick_work(segment), _bar_work(segment.checkpoint, bars)), apart)
         write_atomically(self._folder / _STATE, self._state(checkpoint))
-        self._touched = (partitions, list(bars))
+        self._touched = (list(ticks), list(bars))
         self._remove_logs(checkpoint.log)
 
     def supersede(self, from_ns: Mapping[str, int]) -> None:
@@ -141,12 +145,15 @@ class TickStore:
             self.ticks.supersede(symbol, moment)
             self.bars.supersede(symbol, moment)
 
-    def compact(self) -> None:
+    def compact(self, apart: bool = False) -> None:
         """Make one file of the many small ones of the partitions of the last checkpoint."""
-        for archive, partitions in zip((self.ticks, self.bars), self._touched, strict=True):
-            for symbol, day in partitions:
-                archive.compact(symbol, day, self._compact_files)
-                self._pause()
+        work: list[Work] = []
+        for kind, archive, partitions in zip(("ticks", "bars"), (self.ticks, self.bars), self._touched, strict=True):
+            for partition in partitions:
+                if len(archive.files(*partition)) > self._compact_files:
+                    work.append(Compact(kind, partition, self._compact_files))
+        if work:
+            self._run(work, apart)
 
     def stop_pausing(self) -> None:
         """Leave out the pauses: everything waits for the archive."""
@@ -159,20 +166,11 @@ class TickStore:
         if self._lock is not None:
             self._lock.release()
 
-    def _archive_ticks(self, segment: Segment) -> list[tuple[str, int]]:
-        partitions: list[tuple[str, int]] = []
-        for symbol in list(segment.ticks):
-            days: dict[int, list[dict[str, Any]]] = {}
-            for run in segment.runs(symbol):
-                for first in range(0, len(run), RUN_TICKS):
-                    columns = tick_columns([b"".join(run.frames[first : first + RUN_TICKS])], self._pause)[symbol]
-                    columns["epoch"] = np.full(len(columns["time_ns"]), run.epoch, np.int64)
-                    days.setdefault(run.day, []).append(columns)
-            for day, parts in days.items():
-                self.ticks.write(symbol, day, segment.checkpoint, joined(parts))
-                partitions.append((symbol, day))
-                self._pause()
-        return partitions
+    def _run(self, work: Iterable[Work], apart: bool) -> None:
+        if apart:
+            run_apart(self._folder, work)
+        else:
+            run_here(self._folder, work, self._pause)
 
     def _state(self, checkpoint: Checkpoint) -> bytes:
         """The state as JSON, made piece by piece: a long encoding would hold the event loop's thread up."""
@@ -210,6 +208,24 @@ class TickStore:
         """Let the event loop's thread run, unless everything waits for the archive."""
         if not self._stopping:
             time.sleep(0.0001)
+
+
+def _tick_work(segment: Segment) -> Iterator[Work]:
+    for symbol in segment.ticks:
+        days: dict[int, list[tuple[int, bytes]]] = {}
+        for run in segment.runs(symbol):
+            for first in range(0, len(run), RUN_TICKS):
+                batch = b"".join(run.frames[first : first + RUN_TICKS])
+                days.setdefault(run.day, []).append((run.epoch, batch))
+        for day, batches in days.items():
+            yield WriteTicks((symbol, day), segment.checkpoint, batches)
+
+
+def _bar_work(checkpoint: int, bars: Mapping[Partition, Sequence[Bar]]) -> Iterator[Work]:
+    for partition, rows in bars.items():
+        columns: dict[str, Sequence[Any]] = {name: [getattr(bar, name) for bar in rows] for name in BAR_COLUMNS}
+        columns[INCOMPLETE] = [int(bar.incomplete) for bar in rows]
+        yield WriteBars(partition, checkpoint, {**columns, "checkpoint": [checkpoint] * len(rows)})
 
 
 def _number(path: Path) -> int:
