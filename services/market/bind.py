@@ -45,7 +45,7 @@ def bind(context: ServiceContext) -> None:
         return (await engine.ListContracts(engine_pb2.ListContractsRequest())).instruments
 
     tick_control = TickControlMessages()
-    hub: Hub[pb.Tick] = Hub(tick_control, settings.ring_mb << 20)
+    hub = Hub(tick_control, settings.ring_mb << 20)
     bars = BarBuilder(clock)
     bar_streams = BarStreams(bar_frame)
     store = TickStore(context.data_dir / "market", settings.compact_files, settings.log_keep_mb << 20)
@@ -53,7 +53,7 @@ def bind(context: ServiceContext) -> None:
     history = History(recorder, store, clock)
     bars.on_closed(bar_streams.publish)
     bars.on_closed(recorder.record_bar)
-    hub.on_published(lambda frames, ticks: bars.on_ticks(ticks))
+    hub.on_published(bars.on_batch)
     hub.on_published(recorder.record)
     hub.on_watermarks(bars.on_watermarks)
     hub.on_watermarks(recorder.record_watermarks)

@@ -4,7 +4,7 @@ import random
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import aclosing
 from functools import partial
-from typing import Any, Generic, NamedTuple, Protocol
+from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 from redfire.reasons import Reason
 
@@ -17,10 +17,10 @@ from services.market.instruments import Instruments, UnknownSymbol
 from services.market.settings import MarketSettings
 from services.market.ticks.conflated import ConflatedSubscriber
 from services.market.ticks.hub import Hub
-from services.market.ticks.sinks import T
 from services.market.ticks.subscriber import LosslessSubscriber, Subscriber
 from services.quant.bars import Bar, Interval
 
+T = TypeVar("T")
 MAX_SYMBOLS = 500
 DEFAULT_INDICATOR_BARS = 500
 
@@ -83,7 +83,7 @@ class MarketService(Generic[T]):
 
     def __init__(
         self,
-        hub: Hub[T],
+        hub: Hub,
         bar_streams: BarStreams,
         records: Records,
         instruments: Instruments[Any],

@@ -14,10 +14,10 @@ from services.market.convert import parse_batch
 from services.market.instruments import Instruments
 from services.market.recording.recorder import Recorder
 from services.market.settings import MarketSettings
-from services.market.ticks.frames import split
 from services.market.ticks.hub import Hub
 from services.market.ticks.position import Position
 from services.quant.bars import BarBuilder
+from services.quant.ticks.variant import variant
 
 _log = logging.getLogger(__name__)
 FIRST_PAUSE_S = 0.05
@@ -33,7 +33,7 @@ class Upstream:
         self,
         engine: Any,
         stream: Callable[[Any], AsyncIterator[bytes]],
-        hub: Hub[Any],
+        hub: Hub,
         bars: BarBuilder,
         recorder: Recorder,
         instruments: Instruments[Any],
@@ -42,6 +42,7 @@ class Upstream:
         self._engine = engine
         self._stream = stream
         self._hub = hub
+        self._scan = variant().scanner().scan
         self._bars = bars
         self._recorder = recorder
         self._instruments = instruments
@@ -94,18 +95,21 @@ class Upstream:
 
     async def _follow(self) -> None:
         """Read one stream. Raises: StreamSilent when not even a heartbeat comes for too long."""
-        hub = self._hub
+        hub, scan = self._hub, self._scan
         request = engine_pb2.StreamTicksRequest(epoch=hub.position.epoch, position=hub.position.number, records=True)
         batches = until_silent(self._stream(request), self._settings().upstream_silence_s)
         async with aclosing(batches):
-            async for batch in batches:
-                message = parse_batch(batch)
-                if message.ticks:
-                    hub.publish(split(batch), message.ticks)
+            async for data in batches:
+                batch = scan(data)
+                if len(batch):
+                    hub.publish(batch)
                     self._recorder.reach(hub.position.number)
                     if hub.paced:
                         await hub.wait_for_capacity(self._settings().stall_s)
                         await self._recorder.wait_for_capacity()
+                if not batch.control:
+                    continue
+                message = parse_batch(batch.control)
                 match message.WhichOneof("event"):
                     case "started":
                         await self._begin(message.started)

@@ -8,14 +8,15 @@ from redfire.market.v1 import market_pb2 as pb
 
 from services.market.control_messages import TickControlMessages
 from services.market.ticks.conflated import ConflatedSubscriber
-from services.market.ticks.frames import split
 from services.market.ticks.hub import Hub
 from services.market.ticks.position import Position
 from services.market.ticks.subscriber import LosslessSubscriber, Subscriber
 from services.market.ticks.tick_ring import FRAME_OVERHEAD
+from services.quant.ticks.variant import variant
 from tests.market.ticks import SYMBOL, batch, tick
 
 OTHER = "rb2105.SHFE"
+SCANNER = variant().scanner()
 
 
 class Reader:
@@ -70,37 +71,37 @@ class Reader:
         return [(gap.symbol, gap.first_sequence, gap.last_sequence) for gap in gaps]
 
 
-def publish(hub: Hub[pb.Tick], *ticks: pb.Tick) -> None:
-    hub.publish(split(batch(*ticks)), ticks)
+def publish(hub: Hub, *ticks: pb.Tick) -> None:
+    hub.publish(SCANNER.scan(batch(*ticks)))
 
 
-def cold_hub(frames: int = 64) -> Hub[pb.Tick]:
+def cold_hub(frames: int = 64) -> Hub:
     """A hub that knows no epoch. Its rings keep so many of the frames that `tick(1)` has, in all."""
     return Hub(TickControlMessages(), frames * (len(batch(tick(1))) + FRAME_OVERHEAD))
 
 
-def new_hub(frames: int = 64, epoch: str = "e1", first_sequence: int = 1) -> Hub[pb.Tick]:
+def new_hub(frames: int = 64, epoch: str = "e1", first_sequence: int = 1) -> Hub:
     """A hub that follows an epoch from its beginning."""
     hub = cold_hub(frames)
     hub.begin_feed(Position(epoch), first_sequence=first_sequence)
     return hub
 
 
-def restored(position: Position, first_sequence: int, *ticks: pb.Tick, frames: int = 64) -> Hub[pb.Tick]:
+def restored(position: Position, first_sequence: int, *ticks: pb.Tick, frames: int = 64) -> Hub:
     """A hub with the ticks of an earlier run."""
     hub = cold_hub(frames)
     hub.restore_epoch(position, first_sequence)
-    hub.restore(split(batch(*ticks)), ticks)
+    hub.restore(SCANNER.scan(batch(*ticks)))
     return hub
 
 
-def last_tick(hub: Hub[pb.Tick], symbol: str = SYMBOL) -> pb.Tick | None:
+def last_tick(hub: Hub, symbol: str = SYMBOL) -> pb.Tick | None:
     frame = hub.find_frame(symbol)
     return pb.StreamTicksResponse.FromString(frame).ticks[0] if frame else None
 
 
 def lossless(
-    hub: Hub[pb.Tick],
+    hub: Hub,
     *symbols: str,
     limit: int = 100,
     heartbeat_s: float = 10.0,
@@ -118,7 +119,7 @@ def lossless(
 
 
 def conflated(
-    hub: Hub[pb.Tick],
+    hub: Hub,
     *symbols: str,
     min_interval_s: float = 0.0,
     epoch: str = "",

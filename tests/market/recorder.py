@@ -1,6 +1,6 @@
 """Hub, bars and history as market wires them, and ticks to record."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -13,11 +13,14 @@ from services.market.recording.recorder import Recorder
 from services.market.recording.restoring import Restored
 from services.market.recording.tick_store import TickStore
 from services.market.settings import MarketSettings
-from services.market.ticks.frames import split
 from services.market.ticks.hub import Hub
 from services.market.ticks.position import Position
 from services.quant.bars import BarBuilder, LocalClock
+from services.quant.ticks.tick_batch import TickBatch
+from services.quant.ticks.variant import variant
 from tests.market.ticks import SYMBOL, batch, tick
+
+SCANNER = variant().scanner()
 
 
 class RecordedMarket:
@@ -26,7 +29,7 @@ class RecordedMarket:
     def __init__(self, folder: Path, **settings: object) -> None:
         clock = LocalClock("Asia/Shanghai")
         market_settings = MarketSettings(**settings)  # type: ignore[arg-type]
-        self.hub: Hub[pb.Tick] = Hub(TickControlMessages(), 1 << 20)
+        self.hub = Hub(TickControlMessages(), 1 << 20)
         self.bars = BarBuilder(clock)
         self.store = TickStore(folder, market_settings.compact_files, market_settings.log_keep_mb << 20)
         self.recorder = Recorder(self.store, market_settings, clock, self.bars, self.hub.last_frames)
@@ -34,7 +37,7 @@ class RecordedMarket:
         self.restored: list[pb.Tick | Started] = []
         """What streams may resume from, in order."""
         self.bars.on_closed(self.recorder.record_bar)
-        self.hub.on_published(lambda frames, ticks: self.bars.on_ticks(ticks))
+        self.hub.on_published(self.bars.on_batch)
         self.hub.on_published(self.recorder.record)
         self.hub.on_watermarks(self.bars.on_watermarks)
         self.hub.on_watermarks(self.recorder.record_watermarks)
@@ -46,13 +49,13 @@ class RecordedMarket:
         self.bars.begin_epoch(name)
 
     def publish(self, *ticks: pb.Tick) -> None:
-        self.hub.publish(split(batch(*ticks)), ticks)
+        self.hub.publish(SCANNER.scan(batch(*ticks)))
         self.recorder.reach(self.hub.position.number)
 
     async def restore(self) -> None:
-        def take(frames: Sequence[bytes], ticks: Sequence[pb.Tick]) -> None:
-            self.restored += ticks
-            self.hub.restore(frames, ticks)
+        def take(ticks: TickBatch) -> None:
+            self.restored += pb.StreamTicksResponse.FromString(ticks.data).ticks
+            self.hub.restore(ticks)
 
         def begin(started: Started) -> None:
             self.restored.append(started)

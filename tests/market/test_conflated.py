@@ -24,7 +24,7 @@ THIRD = "au2102.SHFE"
 
 
 @pytest.fixture
-def hub() -> Hub[pb.Tick]:
+def hub() -> Hub:
     return new_hub()
 
 
@@ -90,7 +90,7 @@ def content(message: pb.StreamTicksResponse) -> dict[str, int]:
     return {one.symbol: one.sequence for one in message.ticks}
 
 
-async def test_a_stream_carries_the_latest_of_each_symbol_only(hub: Hub[pb.Tick]) -> None:
+async def test_a_stream_carries_the_latest_of_each_symbol_only(hub: Hub) -> None:
     reader = conflated(hub, SYMBOL, OTHER)
     await reader.next()
     for n in range(1, 1001):
@@ -237,7 +237,7 @@ async def test_the_feeds_state_is_sent_at_once_and_before_ticks() -> None:
 
 
 @in_simulated_time
-async def test_a_resumed_stream_begins_behind_what_its_reader_had(hub: Hub[pb.Tick]) -> None:
+async def test_a_resumed_stream_begins_behind_what_its_reader_had(hub: Hub) -> None:
     publish(hub, tick(1), tick(2), tick(3))
     has_it, behind, ahead = (conflated(hub, min_interval_s=1, resume={SYMBOL: n}) for n in (3, 2, 5))
     for reader in (has_it, behind, ahead):
@@ -303,7 +303,7 @@ async def test_nothing_is_left_of_streams_that_ended() -> None:
     assert all(timer._cancelled for timer in loop._scheduled)  # type: ignore[attr-defined]
 
 
-async def test_streams_are_counted_for_each_user(hub: Hub[pb.Tick]) -> None:
+async def test_streams_are_counted_for_each_user(hub: Hub) -> None:
     readers = [conflated(hub) for _ in range(3)]
     assert (hub.streams_of("alice"), hub.streams_of("bob")) == (3, 0)
     for reader in [readers[0], *readers]:

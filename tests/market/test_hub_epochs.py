@@ -1,7 +1,6 @@
 """The hub's epochs: resumes with and without one, what is lost between two connections, and what an end names."""
 
 import pytest
-from redfire.market.v1 import market_pb2 as pb
 
 from services.market.ticks.hub import Hub
 from services.market.ticks.position import Position
@@ -12,11 +11,11 @@ from tests.waiting import until
 
 
 @pytest.fixture
-async def hub() -> Hub[pb.Tick]:
+async def hub() -> Hub:
     return new_hub()
 
 
-async def read_all(hub: Hub[pb.Tick], *readers: Reader) -> None:
+async def read_all(hub: Hub, *readers: Reader) -> None:
     """End the streams and read them to their end."""
     hub.drain("SHUTTING_DOWN")
     for reader in readers:
@@ -24,7 +23,7 @@ async def read_all(hub: Hub[pb.Tick], *readers: Reader) -> None:
         await until(lambda reader=reader: reader.ended)
 
 
-async def test_a_resume_at_a_market_that_saw_nothing_of_the_symbol_loses_nothing_in_silence(hub: Hub[pb.Tick]) -> None:
+async def test_a_resume_at_a_market_that_saw_nothing_of_the_symbol_loses_nothing_in_silence(hub: Hub) -> None:
     replayed, late = lossless(hub, after=5), lossless(hub, OTHER, resume={OTHER: 5})
     # The engine sends this market some of what the client has, or less than it needs.
     publish(hub, tick(1), tick(2), tick(5), tick(6), tick(8, OTHER))
@@ -33,7 +32,7 @@ async def test_a_resume_at_a_market_that_saw_nothing_of_the_symbol_loses_nothing
     assert late.ticks(OTHER) == [8] and late.gaps() == [(OTHER, 6, 7)]
 
 
-async def test_a_resume_above_what_market_has_gets_no_tick_twice(hub: Hub[pb.Tick]) -> None:
+async def test_a_resume_above_what_market_has_gets_no_tick_twice(hub: Hub) -> None:
     publish(hub, tick(1), tick(2), tick(3), tick(1, OTHER))
     reader = lossless(hub, SYMBOL, OTHER, resume={SYMBOL: 5, OTHER: 1})
     latest = conflated(hub, resume={SYMBOL: 5})
@@ -45,7 +44,7 @@ async def test_a_resume_above_what_market_has_gets_no_tick_twice(hub: Hub[pb.Tic
     assert dict(reader.messages[-1].end.resume_after_sequence) == {SYMBOL: 7, OTHER: 3}
 
 
-async def test_an_end_before_market_has_come_as_far_resumes_from_the_same_place(hub: Hub[pb.Tick]) -> None:
+async def test_an_end_before_market_has_come_as_far_resumes_from_the_same_place(hub: Hub) -> None:
     readers = [lossless(hub, after=5), conflated(hub, resume={SYMBOL: 5})]
     publish(hub, tick(1), tick(2))
     await read_all(hub, *readers)
@@ -54,7 +53,7 @@ async def test_an_end_before_market_has_come_as_far_resumes_from_the_same_place(
         assert dict(reader.messages[-1].end.resume_after_sequence) == {SYMBOL: 5}
 
 
-async def test_zero_resumes_with_all_of_the_epoch(hub: Hub[pb.Tick]) -> None:
+async def test_zero_resumes_with_all_of_the_epoch(hub: Hub) -> None:
     publish(hub, tick(1), tick(2))
     full = lossless(hub, after=0)
     for n in range(3, 81):
@@ -66,7 +65,7 @@ async def test_zero_resumes_with_all_of_the_epoch(hub: Hub[pb.Tick]) -> None:
     assert evicted.gaps() == [(SYMBOL, 1, 17)] and evicted.ticks() == list(range(18, 82))
 
 
-async def test_an_end_names_each_subscribed_symbol_and_loses_none_on_resuming(hub: Hub[pb.Tick]) -> None:
+async def test_an_end_names_each_subscribed_symbol_and_loses_none_on_resuming(hub: Hub) -> None:
     publish(hub, tick(1), tick(2))
     reader = lossless(hub, SYMBOL, OTHER, "IH2101.CFFEX", limit=4)
     await reader.next()
@@ -82,7 +81,7 @@ async def test_an_end_names_each_subscribed_symbol_and_loses_none_on_resuming(hu
     assert again.gaps() == []
 
 
-async def test_what_was_lost_while_upstream_was_away_is_a_gap_at_once(hub: Hub[pb.Tick]) -> None:
+async def test_what_was_lost_while_upstream_was_away_is_a_gap_at_once(hub: Hub) -> None:
     publish(hub, tick(1), tick(2))
     reader, never = lossless(hub).start(), lossless(hub, OTHER).start()
     await until(lambda: reader.ticks() == [2])
@@ -99,7 +98,7 @@ async def test_what_was_lost_while_upstream_was_away_is_a_gap_at_once(hub: Hub[p
         await one.stop()
 
 
-async def test_a_stream_that_begins_after_a_loss_hears_that_its_last_tick_is_not_the_last(hub: Hub[pb.Tick]) -> None:
+async def test_a_stream_that_begins_after_a_loss_hears_that_its_last_tick_is_not_the_last(hub: Hub) -> None:
     publish(hub, tick(1), tick(2))
     hub.begin_feed(Position("e1", 9), first_sequence=1, sequences={SYMBOL: 9})
     reader = lossless(hub)
@@ -108,7 +107,7 @@ async def test_a_stream_that_begins_after_a_loss_hears_that_its_last_tick_is_not
     assert reader.ticks() == [2, 10] and reader.gaps() == [(SYMBOL, 3, 9)]
 
 
-async def test_going_on_exactly_as_asked_says_nothing(hub: Hub[pb.Tick]) -> None:
+async def test_going_on_exactly_as_asked_says_nothing(hub: Hub) -> None:
     reader = lossless(hub)
     publish(hub, tick(1), tick(2))
     assert hub.position == Position("e1", 2)
@@ -118,7 +117,7 @@ async def test_going_on_exactly_as_asked_says_nothing(hub: Hub[pb.Tick]) -> None
     assert reader.ticks() == [1, 2, 3] and reader.events() == ["started", "end"]
 
 
-async def test_a_new_epoch_is_told_in_its_place_and_numbers_nothing_across(hub: Hub[pb.Tick]) -> None:
+async def test_a_new_epoch_is_told_in_its_place_and_numbers_nothing_across(hub: Hub) -> None:
     reader, latest, quiet = lossless(hub), conflated(hub), lossless(hub, OTHER)
     publish(hub, tick(1), tick(2))
     hub.begin_feed(Position("e2"), first_sequence=1 << 30)
@@ -133,7 +132,7 @@ async def test_a_new_epoch_is_told_in_its_place_and_numbers_nothing_across(hub: 
     assert dict(quiet.messages[-1].end.resume_after_sequence) == {OTHER: 0}
 
 
-async def test_what_a_stream_still_missed_of_an_epoch_that_ended_is_a_gap_of_that_epoch(hub: Hub[pb.Tick]) -> None:
+async def test_what_a_stream_still_missed_of_an_epoch_that_ended_is_a_gap_of_that_epoch(hub: Hub) -> None:
     publish(hub, *[tick(n) for n in range(1, 11)])
     reader = lossless(hub, after=4)
     hub.begin_feed(Position("e2"), first_sequence=1)
@@ -143,7 +142,7 @@ async def test_what_a_stream_still_missed_of_an_epoch_that_ended_is_a_gap_of_tha
     assert reader.gaps() == [(SYMBOL, 5, 10)]
 
 
-async def test_a_stream_that_is_too_slow_for_a_new_epoch_may_resume_all_of_it(hub: Hub[pb.Tick]) -> None:
+async def test_a_stream_that_is_too_slow_for_a_new_epoch_may_resume_all_of_it(hub: Hub) -> None:
     reader = lossless(hub, limit=4)
     publish(hub, tick(1), tick(2))
     hub.begin_feed(Position("e2"), first_sequence=1)
@@ -171,7 +170,7 @@ async def test_of_another_epoch_nothing_is_resumed(epoch: str, after: int) -> No
     assert readers[1].ticks() == [102] and readers[1].ticks(OTHER) == [100]
 
 
-async def test_a_resume_beyond_a_feed_that_ended_is_of_another_epoch(hub: Hub[pb.Tick]) -> None:
+async def test_a_resume_beyond_a_feed_that_ended_is_of_another_epoch(hub: Hub) -> None:
     publish(hub, tick(1), tick(2))
     early = lossless(hub, after=9)
     hub.end_feed()
@@ -251,7 +250,7 @@ async def test_last_ticks_of_earlier_epochs_are_known_but_not_streamed() -> None
     assert reader.kinds() == ["started", 100, "end"]
 
 
-async def test_a_symbol_that_is_removed_and_added_while_its_ticks_wait_has_none_twice(hub: Hub[pb.Tick]) -> None:
+async def test_a_symbol_that_is_removed_and_added_while_its_ticks_wait_has_none_twice(hub: Hub) -> None:
     reader = lossless(hub, SYMBOL, OTHER)
     publish(hub, tick(1), tick(2))
     hub.change(reader.subscriber, [], [SYMBOL])
@@ -262,7 +261,7 @@ async def test_a_symbol_that_is_removed_and_added_while_its_ticks_wait_has_none_
     assert reader.ticks() == [1, 2, 3, 4]
 
 
-async def test_the_state_of_the_feed_is_told_when_it_changes_and_to_who_comes_then(hub: Hub[pb.Tick]) -> None:
+async def test_the_state_of_the_feed_is_told_when_it_changes_and_to_who_comes_then(hub: Hub) -> None:
     reader, other = lossless(hub).start(), conflated(hub, OTHER).start()
     hub.offer_state(connected=True)
     await until(lambda: reader.kinds() == other.kinds() == ["started"])

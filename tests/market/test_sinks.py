@@ -1,13 +1,12 @@
 """Sinks of the hub: one that raises hinders neither delivery nor the others, and each market's ticks come apart."""
 
 import logging
-from collections.abc import Sequence
 from typing import Any
 
 import pytest
-from redfire.market.v1 import market_pb2 as pb
 
 from services.market import metrics
+from services.quant.ticks.tick_batch import TickBatch
 from tests.market.hub_readers import OTHER, lossless, new_hub, publish
 from tests.market.ticks import SYMBOL, tick
 from tests.waiting import until
@@ -22,7 +21,7 @@ async def test_a_sink_that_raises_hinders_nobody_and_is_logged_once(caplog: pyte
 
     for register in (hub.on_published, hub.on_moved, hub.on_watermarks):
         register(broken)
-    hub.on_published(lambda frames, ticks: seen.extend(one.sequence for one in ticks))
+    hub.on_published(lambda batch: seen.extend(batch.values("sequence")))
     hub.on_moved(lambda symbol, gateway: seen.append(-1))
     hub.on_watermarks(lambda watermarks_ns: seen.append(-2))
     failures = metrics.sink_failures.labels(broken.__qualname__)
@@ -44,9 +43,8 @@ async def test_a_batch_in_which_a_symbol_moves_is_given_in_two_parts_with_the_mo
     hub = new_hub()
     seen: list[Any] = []
 
-    def listener(frames: Sequence[bytes], ticks: Sequence[pb.Tick]) -> None:
-        assert [pb.StreamTicksResponse.FromString(frame).ticks[0] for frame in frames] == list(ticks)
-        seen.append([(one.symbol, one.sequence) for one in ticks])
+    def listener(batch: TickBatch) -> None:
+        seen.append(list(zip(batch.symbols, batch.values("sequence"), strict=True)))
 
     hub.on_published(listener)
     hub.on_moved(lambda *move: seen.append(move))

@@ -1,14 +1,12 @@
 """Memory of the rings: bounded in bytes over all symbols, the oldest frames leave first, nothing else is kept alive."""
 
+import gc
 import tracemalloc
-import weakref
-from typing import Any
 
 from services.market.control_messages import TickControlMessages
-from services.market.ticks.frames import split
 from services.market.ticks.hub import Hub
 from services.market.ticks.position import Position
-from tests.market.hub_readers import OTHER, lossless, new_hub, publish
+from tests.market.hub_readers import OTHER, SCANNER, lossless, new_hub, publish
 from tests.market.ticks import SYMBOL, batch, tick
 from tests.waiting import until
 
@@ -16,29 +14,22 @@ MIB = 1 << 20
 ROUNDS = 60
 
 
-class ParsedTick:
-    """The fields that the hub reads, in an object whose end can be seen."""
-
-    def __init__(self, symbol: str, sequence: int) -> None:
-        self.symbol, self.sequence, self.gateway = symbol, sequence, "SIM"
-
-
 async def test_rings_of_800_symbols_stay_within_their_memory() -> None:
     limit, symbols = 4 * MIB, [f"s{n}.SHFE" for n in range(800)]
     book = {name: [1.0] * 5 for name in ("bid_prices", "bid_quantities", "ask_prices", "ask_quantities")}
-    hub: Hub[Any] = Hub(TickControlMessages(), limit)
+    hub: Hub = Hub(TickControlMessages(), limit)
     hub.begin_feed(Position("e1"), first_sequence=1)
     tracemalloc.start()
     try:
         for sequence in range(1, ROUNDS + 1):
             for first in range(0, 800, 100):
                 names = symbols[first : first + 100]
-                frames = split(batch(*[tick(sequence, name, **book) for name in names]))
-                hub.publish(frames, [ParsedTick(name, sequence) for name in names])
+                sent = batch(*[tick(sequence, name, **book) for name in names])
+                hub.publish(SCANNER.scan(sent))
         held, _ = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
-    published = ROUNDS * 800 * len(frames[0])
+    published = ROUNDS * 800 * len(sent) // 100
     assert published > 2 * limit
     assert limit * 3 // 4 < hub.ring_bytes <= limit
     # Beside the frames: a route and a last tick of each symbol.
@@ -57,12 +48,16 @@ async def test_rings_of_800_symbols_stay_within_their_memory() -> None:
 
 
 async def test_a_quiet_symbol_keeps_only_its_own_last_frame_alive() -> None:
-    hub = new_hub(frames=4)
-    parsed = [ParsedTick(OTHER, 1), *[ParsedTick(SYMBOL, n) for n in range(1, 100)]]
-    alive = [weakref.ref(one) for one in parsed]
-    hub.publish(split(batch(tick(1, OTHER), *[tick(n) for n in range(1, 100)])), parsed)
-    del parsed
-    assert not any(one() for one in alive)
+    hub, book = new_hub(frames=4), {"bid_prices": [1.0] * 1000}
+    tracemalloc.start()
+    try:
+        publish(hub, tick(1, OTHER), *[tick(n, **book) for n in range(1, 100)])
+        publish(hub, *[tick(n) for n in range(100, 110)])
+        gc.collect()
+        held, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert held < 99 * 8000 // 4
     assert hub.find_frame(OTHER) == batch(tick(1, OTHER))
 
 

@@ -16,13 +16,12 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from redfire.engine.v1 import engine_pb2
-from redfire.market.v1 import market_pb2 as pb
 
 from services.market import metrics
 from services.market.recording.epoch import Epoch, Started
@@ -33,11 +32,11 @@ from services.market.recording.unarchived import Segment
 from services.market.settings import MarketSettings
 from services.market.ticks.position import Position
 from services.quant.bars import Bar, BarBuilder, LocalClock
+from services.quant.ticks.tick_batch import Run, TickBatch
 
 _log = logging.getLogger(__name__)
 
 R = TypeVar("R")
-Ticks = Sequence[pb.Tick]
 _FLUSH_BYTES = 2 << 20
 _SLICE_S = 0.001
 """Time that dumping open bars takes at once."""
@@ -118,38 +117,34 @@ class Recorder:
             self._epoch = self._epoch.next(started)
         self._queue.add_control(engine_pb2.StreamTicksResponse(started=self._epoch.started()), self._epoch.position)
 
-    def record(self, frames: Sequence[bytes], ticks: Ticks) -> None:
+    def record(self, batch: TickBatch) -> None:
         """Take a batch of ticks; `reach` says where in the epoch that is (event loop)."""
-        served = self._served
-        for tick in ticks:
-            symbol, time_ns = tick.symbol, tick.time_ns
-            last = served.get(symbol)
+        served, runs, count = self._served, batch.runs(), len(batch)
+        for run in runs:
+            last = served.get(run.symbol)
             if last is None:
-                last = served[symbol] = Served()
-            if tick.gateway != last.gateway:
-                self.move(symbol, tick.gateway)
-            if time_ns > last.newest_ns:
-                last.newest_ns = time_ns
+                last = served[run.symbol] = Served()
+            if run.gateway != last.gateway:
+                self.move(run.symbol, run.gateway)
+            last.newest_ns = max(last.newest_ns, max(run.times_ns))
+        frames = batch.frames() if batch.control else [batch.data]
         if self._real_from:
-            pairs = [
-                (frame, tick)
-                for frame, tick in zip(frames, ticks, strict=True)
-                if tick.symbol not in self._real_from or not self._is_simulated(tick.gateway)
-            ]
-            frames, ticks = [frame for frame, _ in pairs], [tick for _, tick in pairs]
-        if not frames:
+            runs = [run for run in runs if run.symbol not in self._real_from or not self._is_simulated(run.gateway)]
+            frames = [frame for run in runs for frame in run.frames]
+            count = len(frames)
+        if not count:
             return
         if self.held_bytes > self._limit:
-            self._drop(len(frames))
+            self._drop(count)
             return
-        self._keep(frames, ticks, self._epoch)
+        self._keep(runs, count, self._epoch)
         self._queue.add_ticks(frames)
         if self._queue.pending_bytes > _FLUSH_BYTES:
             self._kick.set()
 
-    def _keep(self, frames: Sequence[bytes], ticks: Ticks, epoch: Epoch) -> None:
-        self._segment.add(frames, ticks, epoch.number, self._clock)
-        epoch.recorded += len(frames)
+    def _keep(self, runs: Iterable[Run], count: int, epoch: Epoch) -> None:
+        self._segment.add(runs, epoch.number, self._clock)
+        epoch.recorded += count
 
     def _drop(self, count: int) -> None:
         if not self.dropped_ticks:
@@ -238,8 +233,7 @@ class Recorder:
         replay = Replay(restored, self._open_bars, self._restore_ticks, state)
         for log in [log for log in logs if log.archived]:
             replay.apply_archived(await self._run(self._logger, list, log.records()))
-        for tick in replay.apply_state():
-            self._served[tick.symbol] = Served(tick.gateway, tick.time_ns)
+        self._restore_served(replay.apply_state())
         for log in [log for log in logs if not log.archived]:
             replay.apply(await self._run(self._logger, list, log.records()), log.number)
         self._epoch = replay.epoch
@@ -248,11 +242,14 @@ class Recorder:
         self._queue.position = self._epoch.position
         self._log_number = await self._run(self._logger, self._store.open)
 
-    def _restore_ticks(self, frames: Sequence[bytes], ticks: Ticks, epoch: Epoch) -> None:
-        for tick in ticks:
-            last = self._served.setdefault(tick.symbol, Served())
-            last.gateway, last.newest_ns = tick.gateway, max(tick.time_ns, last.newest_ns)
-        self._keep(frames, ticks, epoch)
+    def _restore_ticks(self, batch: TickBatch, epoch: Epoch) -> None:
+        self._restore_served(batch)
+        self._keep(batch.runs(), len(batch), epoch)
+
+    def _restore_served(self, batch: TickBatch) -> None:
+        for run in batch.runs():
+            last = self._served.setdefault(run.symbol, Served())
+            last.gateway, last.newest_ns = run.gateway, max(last.newest_ns, max(run.times_ns))
 
     async def run(self) -> None:
         """Flush until cancelled, and checkpoint beside."""

@@ -4,7 +4,7 @@ Written on the event loop, read by other threads: rows are only added, so that a
 """
 
 from array import array
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,6 +13,7 @@ from redfire.market.v1 import market_pb2 as pb
 
 from services.market.convert import parse_ticks
 from services.quant.bars import Bar, LocalClock
+from services.quant.ticks.tick_batch import Run
 
 TICK_OVERHEAD_BYTES = 80
 """What a tick takes in memory beside its frame's bytes: the object, its places in lists."""
@@ -32,6 +33,12 @@ class TickRun:
 
     def __len__(self) -> int:
         return len(self.frames)
+
+    def add(self, times_ns: Iterable[int], sequences: Iterable[int], frames: Iterable[bytes]) -> None:
+        """Add ticks; the frames last, since their number is the run's length."""
+        self.times.extend(times_ns)
+        self.sequences.extend(sequences)
+        self.frames.extend(frames)
 
     def columns(self, length: int) -> tuple[Any, Any]:
         """Times and sequences of the first `length` ticks, as arrays."""
@@ -71,22 +78,26 @@ class Segment:
     bars: list[Bar] = field(default_factory=list)
     size: int = 0
 
-    def add(self, frames: Sequence[bytes], ticks: Sequence[pb.Tick], epoch: int, clock: LocalClock) -> None:
+    def add(self, added: Iterable[Run], epoch: int, clock: LocalClock) -> None:
         """Add ticks of an epoch. Of those that state no trading day, or an impossible one, it is the clock's."""
-        symbols, added = self.ticks, 0
-        for frame, tick in zip(frames, ticks, strict=True):
-            symbol, time_ns, day = tick.symbol, tick.time_ns, tick.trading_day
+        symbols = self.ticks
+        for one in added:
+            symbol, day = one.symbol, one.trading_day
             rows = symbols.get(symbol)
             if rows is None:
                 rows = symbols[symbol] = SymbolTicks()
-            run = rows.run
-            if run is None or not day or day != rows.sent_day or run.epoch != epoch:
+            self.size += sum(map(len, one.frames)) + len(one.frames) * TICK_OVERHEAD_BYTES
+            if day:
+                run = rows.run
+                if run is None or day != rows.sent_day or run.epoch != epoch:
+                    run = rows.open(epoch, _trading_day(clock, symbol, day, one.times_ns[0]), day)
+                run.add(one.times_ns, range(one.first_sequence, one.last_sequence + 1), one.frames)
+                continue
+            for time_ns, sequence, frame in zip(
+                one.times_ns, range(one.first_sequence, one.last_sequence + 1), one.frames, strict=True
+            ):
                 run = rows.open(epoch, _trading_day(clock, symbol, day, time_ns), day)
-            run.times.append(time_ns)
-            run.sequences.append(tick.sequence)
-            run.frames.append(frame)
-            added += len(frame)
-        self.size += added + len(frames) * TICK_OVERHEAD_BYTES
+                run.add((time_ns,), (sequence,), (frame,))
 
     def runs(self, symbol: str) -> list[TickRun]:
         """The runs of a symbol at this moment."""

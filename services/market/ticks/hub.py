@@ -1,8 +1,9 @@
 """The hub: the last tick and the recent past of every symbol, and the fan-out of each batch to its subscribers.
 
-What a tick costs: one split, one parse (of the whole batch), and one append per *set* of subscribed symbols. What a
-subscriber costs: one append per batch, one join and one write per flush. Nothing is encoded, no task is made, and
-everything runs on the event loop's thread between two awaits, so that registering and publishing never interleave.
+What a batch costs: one compiled scan, some Python for each of its symbols, and one selection of bytes per *set* of
+subscribed symbols: the batch's own where that has all of them. What a subscriber costs: one append per batch, one join
+and one write per flush. Nothing is parsed or encoded, no task is made, and everything runs on the event loop's thread
+between two awaits, so that registering and publishing never interleave.
 
 Sequences are of one epoch, a run of the engine's feed: within it they grow by one, so that what is missing has a
 number. A new epoch begins all rings anew, and every stream is told.
@@ -10,8 +11,7 @@ number. A new epoch begins all rings anew, and every stream is told.
 
 import asyncio
 import logging
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from typing import Generic
+from collections.abc import Callable, Collection, Iterable, Mapping
 
 from services.market import metrics
 from services.market.control_messages import TickControlMessages
@@ -20,9 +20,11 @@ from services.market.ticks.open_streams import OpenStreams
 from services.market.ticks.position import Position
 from services.market.ticks.resumes import Resume, Resumes
 from services.market.ticks.routes import Group, Route, Routes
-from services.market.ticks.sinks import Sinks, T
+from services.market.ticks.sinks import Sinks
 from services.market.ticks.subscriber import FEED_ENDED, Subscriber
 from services.market.ticks.tick_ring import UNKNOWN
+from services.quant.ticks.tick_batch import TickBatch
+from services.quant.ticks.variant import variant
 
 _log = logging.getLogger(__name__)
 
@@ -32,7 +34,7 @@ WRITE_S = 60e-6
 LONGEST_PAUSE_S = 0.002
 
 
-class Hub(Generic[T]):
+class Hub:
     """Takes batches from upstream and gives them to subscribers, then to the listeners of `on_published`.
 
     `position` is the place in the feed behind the last batch. Listeners of `on_moved` are called for a symbol that
@@ -42,7 +44,8 @@ class Hub(Generic[T]):
     def __init__(self, control: TickControlMessages, ring_bytes: int) -> None:
         self.paced = False
         self.position = Position()
-        self._sinks: Sinks[T] = Sinks()
+        self._scan = variant().scanner().scan
+        self._sinks = Sinks()
         self._control = control
         self._routes = Routes(ring_bytes)
         self._resumes = Resumes(self._routes, control)
@@ -56,8 +59,8 @@ class Hub(Generic[T]):
         self._woken_at = 0.0
         self._wake_timer: asyncio.TimerHandle | None = None
 
-    def on_published(self, listener: Callable[[Sequence[bytes], Sequence[T]], None]) -> None:
-        """Register a listener of published batches: frames, and the same parsed."""
+    def on_published(self, listener: Callable[[TickBatch], None]) -> None:
+        """Register a listener of published batches."""
         self._sinks.on_published(listener)
 
     def on_moved(self, listener: Callable[[str, str], None]) -> None:
@@ -104,51 +107,85 @@ class Hub(Generic[T]):
         """Number of streams that a user has open."""
         return self._streams.of_user(user_id)
 
-    def publish(self, frames: Sequence[bytes], ticks: Sequence[T]) -> None:
-        """Fan a batch out. `ticks` are the frames parsed, in the same order; they are not kept.
+    def publish(self, batch: TickBatch) -> None:
+        """Fan a batch out. It is not kept.
 
         A jump of a symbol's sequence is sent to its lossless subscribers as a gap; a tick seen before is dropped.
         """
-        self.position = Position(self.position.epoch, self.position.number + len(frames))
-        by_symbol = self._routes.by_symbol
-        block = self._routes.memory.block
-        bounded = not self.paced
-        touched: dict[Group, None] = {}
-        conflation = self._routes.conflation
-        dropped: set[int] = set()
-        sunk = 0
-        for index, (frame, tick) in enumerate(zip(frames, ticks, strict=True)):
-            symbol = tick.symbol
-            sequence = tick.sequence
-            gateway = tick.gateway
-            route = by_symbol.get(symbol)
-            if route is None:
-                route = self._routes.find(symbol)
-            ring = route.ring
-            if sequence != ring.sequence + 1 and not self._accept_jump(route, sequence):
-                dropped.add(index)
+        self.position = Position(self.position.epoch, self.position.number + len(batch))
+        if self._follows(batch):
+            self._deliver(batch)
+        else:
+            self._publish_in_parts(batch)
+
+    def _follows(self, batch: TickBatch) -> bool:
+        """Return true when every tick is the one behind its symbol's last, of the same gateway."""
+        find = self._routes.find
+        reached: dict[str, tuple[int, str]] = {}
+        for run in batch.runs():
+            ring = find(run.symbol).ring
+            known, gateway = reached.get(run.symbol) or (ring.sequence, ring.gateway)
+            if run.first_sequence != known + 1 and known != UNKNOWN:
+                return False
+            if run.gateway != gateway and run.gateway and gateway:
+                return False
+            reached[run.symbol] = run.last_sequence, run.gateway or gateway
+        return True
+
+    def _publish_in_parts(self, batch: TickBatch) -> None:
+        """Publish a batch that begins anew somewhere: what is before a gap or another gateway goes first."""
+        kept: list[bytes] = []
+        reached: dict[str, tuple[int, str]] = {}
+
+        def deliver() -> None:
+            if kept:
+                self._deliver(self._scan(b"".join(kept)))
+            kept.clear()
+            reached.clear()
+
+        for frame in batch.frames():
+            (run,) = self._scan(frame).runs()
+            route = self._routes.find(run.symbol)
+            known, gateway = reached.get(run.symbol) or (route.ring.sequence, route.ring.gateway)
+            if run.first_sequence <= known:
+                metrics.duplicates.inc()
                 continue
-            if gateway != ring.gateway and gateway:
-                if ring.gateway:
-                    self._sink(frames, ticks, sunk, index, dropped)
-                    sunk = index
-                self._move(route, gateway)
-            ring.sequence = ring.frame_sequence = sequence
-            ring.frame = frame
-            ring.recent.append(frame)
-            block.append(ring.recent)
+            if run.first_sequence != known + 1 and known != UNKNOWN:
+                deliver()
+                self._lose(route, run.first_sequence - 1)
+            if run.gateway != gateway and run.gateway and gateway:
+                deliver()
+                self._move(route, run.gateway)
+            kept.append(frame)
+            reached[run.symbol] = run.last_sequence, run.gateway or gateway
+        deliver()
+
+    def _deliver(self, batch: TickBatch) -> None:
+        """Give ticks that follow to rings, subscribers and sinks."""
+        routes, bounded = self._routes, not self.paced
+        block, put = routes.memory.block, routes.conflation.put
+        touched: dict[Group, None] = {}
+        sequences: dict[str, int] = {}
+        for run in batch.runs():
+            symbol, frames, last = run.symbol, run.frames, run.last_sequence
+            route = routes.by_symbol[symbol]
+            ring = route.ring
+            ring.gateway = run.gateway or ring.gateway
+            ring.sequence = ring.frame_sequence = sequences[symbol] = last
+            ring.frame = frames[-1]
+            ring.recent.extend(frames)
+            block.extend([ring.recent] * len(frames))
             for group in route.groups:
-                group.frames.append(frame)
-                group.sequences[symbol] = sequence
                 touched[group] = None
-            conflation.put(symbol, frame, sequence)
+            put(symbol, frames[-1], last)
         for group in touched:
-            group.flush(bounded)
+            group.offer(batch, sequences, bounded)
         self._wake_soon(touched)
-        self._routes.memory.count(frames)
+        routes.memory.count(len(batch.data) - len(batch.control), len(batch))
         if self._resumes.waiting:
             self._resumes.advance()
-        self._sink(frames, ticks, sunk, len(frames), dropped)
+        metrics.ticks.inc(len(batch))
+        self._sinks.publish(batch)
 
     def pass_time(self, watermarks_ns: Mapping[str, int]) -> None:
         """Give the exchanges' time to the listeners of `on_watermarks`."""
@@ -166,27 +203,28 @@ class Hub(Generic[T]):
             self._routes.begin_epoch(position.epoch, first_sequence)
         self.position = position
 
-    def restore(self, frames: Sequence[bytes], ticks: Sequence[T]) -> None:
+    def restore(self, batch: TickBatch) -> None:
         """Load ticks of an earlier run in their order, before anybody subscribes: last ticks and rings, nothing else.
 
         Those of an earlier epoch than the restored one become last ticks only.
         """
         routes = self._routes
-        for frame, tick in zip(frames, ticks, strict=True):
-            ring, sequence = routes.find(tick.symbol).ring, tick.sequence
-            if routes.epoch is None or sequence < routes.first_sequence:
-                if ring.frame_sequence == UNKNOWN:
-                    ring.frame, ring.gateway = frame, tick.gateway
-                continue
-            if sequence <= ring.sequence:
-                continue
-            if sequence != ring.sequence + 1 or (ring.gateway and tick.gateway != ring.gateway):
-                ring.clear()
-            ring.sequence = ring.frame_sequence = sequence
-            ring.frame, ring.gateway = frame, tick.gateway
-            ring.recent.append(frame)
-            routes.memory.block.append(ring.recent)
-        routes.memory.count(frames)
+        for run in batch.runs():
+            ring = routes.find(run.symbol).ring
+            for sequence, frame in enumerate(run.frames, run.first_sequence):
+                if routes.epoch is None or sequence < routes.first_sequence:
+                    if ring.frame_sequence == UNKNOWN:
+                        ring.frame, ring.gateway = frame, run.gateway
+                    continue
+                if sequence <= ring.sequence:
+                    continue
+                if sequence != ring.sequence + 1 or (ring.gateway and run.gateway != ring.gateway):
+                    ring.clear()
+                ring.sequence = ring.frame_sequence = sequence
+                ring.frame, ring.gateway = frame, run.gateway
+                ring.recent.append(frame)
+                routes.memory.block.append(ring.recent)
+        routes.memory.count(len(batch.data) - len(batch.control), len(batch))
 
     def last_frames(self) -> dict[str, bytes]:
         """Each symbol's last tick as it came, whatever epoch it is of."""
@@ -308,26 +346,6 @@ class Hub(Generic[T]):
             except TimeoutError:
                 continue
 
-    def _sink(self, frames: Sequence[bytes], ticks: Sequence[T], start: int, end: int, dropped: set[int]) -> None:
-        """Give a part of the batch to the sinks, without what was dropped."""
-        if dropped or end - start != len(frames):
-            kept = [index for index in range(start, end) if index not in dropped]
-            frames, ticks = [frames[index] for index in kept], [ticks[index] for index in kept]
-        if frames:
-            metrics.ticks.inc(len(frames))
-            self._sinks.publish(frames, ticks)
-
-    def _accept_jump(self, route: Route, sequence: int) -> bool:
-        """Accept a tick out of turn or not: a gap is sent, and what was seen before is dropped."""
-        known = route.ring.sequence
-        if known == UNKNOWN:
-            return True
-        if sequence <= known:
-            metrics.duplicates.inc()
-            return False
-        self._lose(route, sequence - 1)
-        return True
-
     def _lose(self, route: Route, last: int) -> None:
         """The ticks up to `last` are lost."""
         ring = route.ring
@@ -336,7 +354,7 @@ class Hub(Generic[T]):
             message = self._control.gap(ring.symbol, ring.sequence + 1, last)
             chunk = Chunk(message, sequences={ring.symbol: last})
             for group in route.groups:
-                group.offer_control(chunk, bounded=not self.paced)
+                group.offer_control(chunk)
         ring.skip(last)
 
     def _move(self, route: Route, gateway: str) -> None:

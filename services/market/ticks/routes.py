@@ -1,38 +1,35 @@
 """Routes: each symbol's ring and the subscribers that its ticks go to."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from services.market.ticks.chunk import Chunk
 from services.market.ticks.conflated import ConflatedSubscriber, Conflation
 from services.market.ticks.subscriber import LosslessSubscriber, Subscriber
 from services.market.ticks.tick_ring import UNKNOWN, RingMemory, TickRing
+from services.quant.ticks.tick_batch import TickBatch
 
 
 class Group:
     """The lossless subscribers of one set of symbols: they share what is joined for them."""
 
-    __slots__ = ("frames", "sequences", "subscribers", "symbols")
+    __slots__ = ("subscribers", "symbols")
 
     def __init__(self, symbols: frozenset[str]) -> None:
         self.symbols = symbols
         self.subscribers: dict[LosslessSubscriber, None] = {}
-        self.frames: list[bytes] = []
-        self.sequences: dict[str, int] = {}
 
-    def flush(self, bounded: bool) -> None:
-        """Hand the batch's frames to every subscriber."""
-        frames = self.frames
-        if not frames:
-            return
-        chunk = Chunk(frames[0] if len(frames) == 1 else b"".join(frames), len(frames), self.sequences)
-        self.frames = []
-        self.sequences = {}
+    def offer(self, batch: TickBatch, sequences: Mapping[str, int], bounded: bool) -> None:
+        """Queue a batch's ticks for every subscriber; `sequences` are the last ones of all its symbols."""
+        symbols = self.symbols
+        data, count = batch.select(symbols)
+        if count != len(batch):
+            sequences = {symbol: sequence for symbol, sequence in sequences.items() if symbol in symbols}
+        chunk = Chunk(data, count, sequences)
         for subscriber in self.subscribers:
             subscriber.offer(chunk, bounded=bounded, wake=False)
 
-    def offer_control(self, chunk: Chunk, bounded: bool) -> None:
+    def offer_control(self, chunk: Chunk) -> None:
         """Queue a control message for every subscriber, in its place between the ticks."""
-        self.flush(bounded)
         for subscriber in self.subscribers:
             subscriber.offer_control(chunk)
 

@@ -1,25 +1,14 @@
 """Sinks of published ticks, isolated from delivery and from each other."""
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
-from typing import Generic, Protocol, TypeVar
+from collections.abc import Callable, Mapping
 
 from services.market import metrics
+from services.quant.ticks.tick_batch import TickBatch
 
 _log = logging.getLogger(__name__)
 
 _MOST_LOGGED = 10_000
-
-
-class Tick(Protocol):
-    """The fields of a parsed tick that routing reads."""
-
-    symbol: str
-    sequence: int
-    gateway: str
-
-
-T = TypeVar("T", bound=Tick)
 
 
 class SinkFailures:
@@ -36,17 +25,17 @@ class SinkFailures:
             _log.exception("%s failed on ticks of %s", sink, symbol)
 
 
-class Sinks(Generic[T]):
+class Sinks:
     """Listeners of published batches, of symbols that move to another gateway, and of the exchanges' time."""
 
     def __init__(self) -> None:
         self.failures = SinkFailures()
-        self._published: list[tuple[str, Callable[[Sequence[bytes], Sequence[T]], None]]] = []
+        self._published: list[tuple[str, Callable[[TickBatch], None]]] = []
         self._moved: list[tuple[str, Callable[[str, str], None]]] = []
         self._watermarks: list[tuple[str, Callable[[Mapping[str, int]], None]]] = []
 
-    def on_published(self, listener: Callable[[Sequence[bytes], Sequence[T]], None]) -> None:
-        """Register a listener of published batches: frames, and the same parsed."""
+    def on_published(self, listener: Callable[[TickBatch], None]) -> None:
+        """Register a listener of published batches."""
         self._published.append((listener.__qualname__, listener))
 
     def on_moved(self, listener: Callable[[str, str], None]) -> None:
@@ -57,13 +46,14 @@ class Sinks(Generic[T]):
         """Register a listener of watermarks by gateway, nanoseconds of exchange time."""
         self._watermarks.append((listener.__qualname__, listener))
 
-    def publish(self, frames: Sequence[bytes], ticks: Sequence[T]) -> None:
+    def publish(self, batch: TickBatch) -> None:
         """Give a batch to every listener."""
         for name, listener in self._published:
             try:
-                listener(frames, ticks)
+                listener(batch)
             except Exception:
-                self.failures.report(name, ticks[0].symbol if len(ticks) == 1 else "")
+                symbols = {run.symbol for run in batch.runs()}
+                self.failures.report(name, symbols.pop() if len(symbols) == 1 else "")
 
     def move(self, symbol: str, gateway: str) -> None:
         """Tell every listener that another gateway serves the symbol."""

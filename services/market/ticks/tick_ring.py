@@ -5,7 +5,6 @@ far back. What a frame takes is counted in blocks of frames, not frame by frame:
 """
 
 from collections import deque
-from collections.abc import Sequence
 from itertools import islice
 
 BLOCK_FRAMES = 256
@@ -74,9 +73,9 @@ class RingMemory:
         self.bytes = 0
         """What is counted at present."""
 
-    def count(self, frames: Sequence[bytes]) -> None:
-        """Count frames that were appended to rings and to `block`, and let the oldest leave."""
-        size = sum(map(len, frames)) + len(frames) * FRAME_OVERHEAD
+    def count(self, size: int, frames: int) -> None:
+        """Count frames of so many bytes that were appended to rings and to `block`, and let the oldest leave."""
+        size += frames * FRAME_OVERHEAD
         self._block_bytes += size
         self.bytes += size
         if len(self.block) >= self._block_frames:

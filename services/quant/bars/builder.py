@@ -1,7 +1,7 @@
 """The bar builder: all symbols' open bars, fed with ticks, watermarks and epochs in their order."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from typing import Any, Protocol
 
 from services.quant.bars.bar import Bar
@@ -9,6 +9,7 @@ from services.quant.bars.local_clock import NEVER, LocalClock
 from services.quant.bars.open_bars import GatewayTime, Lengths, Rules
 from services.quant.bars.symbol_bars import Begins, SymbolBars
 from services.quant.bars.trading_days import TradingDays
+from services.quant.ticks.tick_batch import TickBatch
 
 
 class Tick(Protocol):
@@ -80,6 +81,22 @@ class BarBuilder:
                 tick.low_price,
                 tick.trading_day,
             )
+
+    def on_batch(self, batch: TickBatch, left_out: Container[str] = ()) -> None:
+        """Apply the ticks of a batch, symbol by symbol, but for those of symbols that are left out."""
+        for number, run in enumerate(batch.runs()):
+            symbol, gateway = run.symbol, run.gateway
+            if symbol in left_out:
+                continue
+            bars = self._symbols.get(symbol)
+            if bars is None or bars.time.gateway != gateway:
+                bars = self._bars_of(symbol, gateway)
+            done, count = 0, len(run.frames)
+            while done < count:
+                done += batch.fold(number, done, bars)
+                if done < count:
+                    bars.on_tick(*batch.bar_fields(number, done))
+                    done += 1
 
     def on_tick_fields(
         self,

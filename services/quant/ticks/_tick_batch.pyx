@@ -16,7 +16,16 @@ cdef enum:
     FIRST_NUMBER = 4
     LAST_NUMBER = 14
     NUMBERS = 11
+    # And in numbers.
+    LAST_PRICE = 0
+    VOLUME = 2
+    TURNOVER = 3
+    OPEN_INTEREST = 4
+    OPEN = 5
+    HIGH = 6
+    LOW = 7
 
+cdef double NO_VALUE = 1e300
 cdef dict _PLACES = {name: place for place, name in enumerate(pure.NUMBERS)}
 cdef array _doubles = array("d")
 cdef array _integers = array("q")
@@ -40,6 +49,7 @@ cdef struct Chain:
     int32_t first  # rows
     int32_t last
     int32_t count
+    int32_t offset  # of its rows, among all in the order of the chains
 
 
 cdef inline const unsigned char* _varint(const unsigned char* at, const unsigned char* end, uint64_t* value) noexcept:
@@ -71,10 +81,13 @@ cdef class TickBatch:
     cdef TickScanner _scanner
     cdef Row* _rows
     cdef Chain* _chains
+    cdef int32_t* _order
     cdef int32_t _count
     cdef int32_t _chain_count
+    cdef list _runs
 
     def __dealloc__(self):
+        PyMem_Free(self._order)
         PyMem_Free(self._rows)
         PyMem_Free(self._chains)
 
@@ -136,26 +149,106 @@ cdef class TickBatch:
     def frames(self):
         """The bytes of each tick with its tag and length."""
         cdef int32_t row
-        return [self._frame(row) for row in range(self._count)]
+        return [self._frame(&self._rows[row]) for row in range(self._count)]
 
     def runs(self):
         """The ticks by symbol, in the order of their first rows."""
         cdef list names = self._scanner._names
-        cdef list frames, runs = []
-        cdef Row* rows = self._rows
-        cdef int32_t number, row
+        cdef list frames
+        cdef array times
+        cdef Row* row
+        cdef Chain* chain
+        cdef int32_t number, index
+        if self._runs is not None:
+            return self._runs
+        self._runs = []
         for number in range(self._chain_count):
-            row = self._chains[number].first
+            chain = &self._chains[number]
             frames = []
-            while row >= 0:
+            times = clone(_integers, chain.count, False)
+            for index in range(chain.count):
+                row = &self._rows[self._order[chain.offset + index]]
                 frames.append(self._frame(row))
-                row = rows[row].following
-            row = self._chains[number].first
-            runs.append(_Run(
-                names[rows[row].symbol], names[rows[row].gateway], rows[row].sequence,
-                rows[self._chains[number].last].sequence, self._chains[number].last, frames,
+                times.data.as_longlongs[index] = row.time_ns
+            row = &self._rows[chain.first]
+            self._runs.append(_Run(
+                names[row.symbol], names[row.gateway], row.trading_day, row.sequence, self._rows[chain.last].sequence,
+                times, frames,
             ))
-        return runs
+        return self._runs
+
+    def fold(self, int32_t number, int32_t start, bars):
+        """Apply a run's ticks to SymbolBars, as far as they only add to its open minute; returns how many.
+
+        Every number is as `on_tick` makes it: the same operations in the same order.
+        """
+        cdef Chain* chain = &self._chains[number]
+        cdef Row* row = &self._rows[chain.first]
+        cdef int32_t index = start
+        cdef object minute = bars.minute
+        if minute is None or bars.begins or bars.missed or bars.trading_day != row.trading_day:
+            return 0
+        cdef int64_t sequence = bars.sequence, time_ns = bars.time_ns
+        cdef int64_t until_ns = min(<int64_t>bars.own_time_until_ns, <int64_t>bars.close_at_ns)
+        cdef double last_price = bars.last_price, volume = bars.volume, turnover = bars.turnover
+        cdef double open_interest = bars.open_interest, day_open = bars.day_open
+        cdef double day_high = bars.day_high, day_low = bars.day_low
+        cdef double high = minute.high, low = minute.low, bar_volume = minute.volume
+        cdef double bar_turnover = minute.turnover, bar_open_interest = minute.open_interest
+        cdef double price, traded
+        cdef bint new_high, new_low
+        while index < chain.count:
+            row = &self._rows[self._order[chain.offset + index]]
+            price, traded = row.numbers[LAST_PRICE], row.numbers[VOLUME] - volume
+            if row.sequence - 1 != sequence or not 0.0 < price < NO_VALUE or not 0.0 <= traded < NO_VALUE:
+                break
+            if not time_ns <= row.time_ns < until_ns:
+                break
+            new_high = day_high < row.numbers[HIGH] < NO_VALUE
+            new_low = 0.0 < row.numbers[LOW] < day_low
+            if price > high:
+                high = price
+            elif price < low:
+                low = price
+            if traded > 0.0:
+                bar_volume += traded
+            if turnover < row.numbers[TURNOVER] < NO_VALUE:
+                bar_turnover += row.numbers[TURNOVER] - turnover
+                turnover = row.numbers[TURNOVER]
+            if 0.0 <= row.numbers[OPEN_INTEREST] < NO_VALUE:
+                bar_open_interest = open_interest = row.numbers[OPEN_INTEREST]
+            if new_high and row.numbers[HIGH] > high:
+                high = row.numbers[HIGH]
+            if new_low and row.numbers[LOW] < low:
+                low = row.numbers[LOW]
+            sequence, time_ns, last_price, volume = row.sequence, row.time_ns, price, row.numbers[VOLUME]
+            if new_high:
+                day_high = row.numbers[HIGH]
+            if new_low:
+                day_low = row.numbers[LOW]
+            if price > day_high:
+                day_high = price
+            if price < day_low:
+                day_low = price
+            if day_open == 0.0 and 0.0 < row.numbers[OPEN] < NO_VALUE:
+                day_open = row.numbers[OPEN]
+            index += 1
+        if index > start:
+            minute.high, minute.low, minute.close, minute.volume = high, low, last_price, bar_volume
+            minute.turnover, minute.open_interest = bar_turnover, bar_open_interest
+            bars.sequence, bars.time_ns, bars.last_price, bars.volume = sequence, time_ns, last_price, volume
+            bars.turnover, bars.open_interest, bars.day_open = turnover, open_interest, day_open
+            bars.day_high, bars.day_low = day_high, day_low
+        return index - start
+
+    def bar_fields(self, int32_t number, int32_t index):
+        """The arguments of SymbolBars.on_tick for a run's `index`-th tick."""
+        cdef Row* row = &self._rows[self._order[self._chains[number].offset + index]]
+        cdef double* n = row.numbers
+        return (
+            row.sequence, row.time_ns, n[LAST_PRICE], n[1], n[VOLUME], n[TURNOVER], n[OPEN_INTEREST], n[OPEN], n[HIGH],
+            n[LOW], row.trading_day,
+        )
 
     def select(self, symbols):
         """The ticks of these symbols as a batch message, and their number. Where they are all, its own bytes."""
@@ -203,8 +296,7 @@ cdef class TickBatch:
             ))
         return made
 
-    cdef bytes _frame(self, int32_t row):
-        cdef Row* one = &self._rows[row]
+    cdef bytes _frame(self, Row* one):
         return PyBytes_FromStringAndSize(PyBytes_AS_STRING(self.data) + one.start, one.end - one.start)
 
     cdef tuple _level(self, Row* one, int side):
@@ -328,6 +420,20 @@ cdef class TickScanner:
                     at += length
                 else:
                     at += 4
+        return self._order_rows(batch)
+
+    cdef bint _order_rows(self, TickBatch batch) except -1:
+        cdef int32_t number, row, place = 0
+        batch._order = <int32_t*>PyMem_Malloc(batch._count * sizeof(int32_t))
+        if batch._order == NULL:
+            raise MemoryError
+        for number in range(batch._chain_count):
+            batch._chains[number].offset = place
+            row = batch._chains[number].first
+            while row >= 0:
+                batch._order[place] = row
+                place += 1
+                row = batch._rows[row].following
         return True
 
     cdef void _link(self, TickBatch batch, int32_t row) noexcept:
@@ -340,7 +446,7 @@ cdef class TickScanner:
             chain = &batch._chains[self._chain_of[symbol]]
             last = &rows[chain.last]
             if last.sequence != 0x7FFFFFFFFFFFFFFF and last.sequence + 1 == rows[row].sequence and (
-                last.gateway == rows[row].gateway
+                last.gateway == rows[row].gateway and last.trading_day == rows[row].trading_day
             ):
                 last.following = row
                 chain.last = row

@@ -19,14 +19,17 @@ NUMBERS = (
 
 
 class Run(NamedTuple):
-    """Ticks of one symbol and gateway in a batch whose sequences follow each other; others may lie between them."""
+    """Ticks of one symbol, gateway and trading day in a batch whose sequences follow each other.
+
+    Those of other symbols may lie between them.
+    """
 
     symbol: str
     gateway: str
+    trading_day: int
     first_sequence: int
     last_sequence: int
-    last_row: int
-    """The last one's row in the batch."""
+    times_ns: "array[int]"
     frames: list[bytes]
 
 
@@ -40,6 +43,8 @@ class TickBatch:
         """What it has besides ticks, encoded; empty as a rule."""
         self._frames = frames
         self._ticks = ticks
+        self._runs: list[Run] | None = None
+        self._rows: list[list[int]] = []
 
     def __len__(self) -> int:
         return len(self._frames)
@@ -69,20 +74,44 @@ class TickBatch:
 
     def runs(self) -> list[Run]:
         """The ticks by symbol, in the order of their first rows."""
+        if self._runs is None:
+            self._runs = self._find_runs()
+        return self._runs
+
+    def _find_runs(self) -> list[Run]:
         runs: list[Run] = []
         latest: dict[str, int] = {}
         for row, (frame, tick) in enumerate(zip(self._frames, self._ticks, strict=True)):
-            symbol, gateway, sequence = tick.symbol, tick.gateway, tick.sequence
+            symbol, gateway, day, sequence = tick.symbol, tick.gateway, tick.trading_day, tick.sequence
             number = latest.get(symbol, -1)
             if number >= 0:
                 run = runs[number]
-                if run.last_sequence + 1 == sequence and run.gateway == gateway:
+                if run.last_sequence + 1 == sequence and run.gateway == gateway and run.trading_day == day:
                     run.frames.append(frame)
-                    runs[number] = run._replace(last_sequence=sequence, last_row=row)
+                    run.times_ns.append(tick.time_ns)
+                    runs[number] = run._replace(last_sequence=sequence)
+                    self._rows[number].append(row)
                     continue
             latest[symbol] = len(runs)
-            runs.append(Run(symbol, gateway, sequence, sequence, row, [frame]))
+            self._rows.append([row])
+            runs.append(Run(symbol, gateway, day, sequence, sequence, array("q", (tick.time_ns,)), [frame]))
         return runs
+
+    def fold(self, number: int, start: int, bars: Any) -> int:
+        """Apply a run's ticks from its `start`-th on to SymbolBars of `quant.bars`, while they only add to its minute.
+
+        Returns how many it applied, in pure Python none: `on_tick`, which is to be called for the rest, does the same.
+        """
+        return 0
+
+    def bar_fields(self, number: int, index: int) -> tuple[Any, ...]:
+        """The arguments of SymbolBars.on_tick for a run's `index`-th tick."""
+        self.runs()
+        one = self._ticks[self._rows[number][index]]
+        return (
+            one.sequence, one.time_ns, one.last_price, one.last_quantity, one.volume, one.turnover, one.open_interest,
+            one.open_price, one.high_price, one.low_price, one.trading_day,
+        )  # fmt: skip
 
     def select(self, symbols: Container[str]) -> tuple[bytes, int]:
         """The ticks of these symbols as a batch message, and their number. Where they are all, its own bytes."""
