@@ -22,6 +22,8 @@ from services.quant.bars import Bar, Interval
 
 T = TypeVar("T")
 MAX_SYMBOLS = 500
+LONGEST_SILENCE_S = 10.0
+"""Heartbeats come at least so often, whatever is asked for: the edge resets a stream that is silent for 30 s."""
 DEFAULT_INDICATOR_BARS = 500
 
 
@@ -141,13 +143,14 @@ class MarketService(Generic[T]):
         symbol_set = frozenset(symbols)
         await self._instruments.require(symbol_set)
         settings = self._admit(owner)
-        stream_id, name, beat_s = new_id(), owner.name, heartbeat_s or settings.heartbeat_s
+        stream_id, name, beat_s = new_id(), owner.name, _beat_s(heartbeat_s, settings)
         subscriber: Subscriber
         if conflated:
             subscriber = ConflatedSubscriber(stream_id, name, symbol_set, self._tick_control, beat_s, min_interval_s)
         else:
             limit, on_capacity = settings.buffer_ticks, self._hub.on_capacity
             subscriber = LosslessSubscriber(stream_id, name, symbol_set, self._tick_control, beat_s, limit, on_capacity)
+        subscriber.stall_s = settings.stall_s
         # Registered first, so that the tick that a waiting feed begins with is not missed.
         self._hub.add(subscriber, resume_after, epoch)
         try:
@@ -190,9 +193,10 @@ class MarketService(Generic[T]):
         symbol_set = frozenset(symbols)
         await self._instruments.require(symbol_set)
         settings = self._admit(owner)
-        beat_s, limit = heartbeat_s or settings.heartbeat_s, settings.buffer_ticks
+        beat_s, limit = _beat_s(heartbeat_s, settings), settings.buffer_ticks
         on_capacity = self._hub.on_capacity
         subscriber = LosslessSubscriber(new_id(), owner.name, symbol_set, self._bar_control, beat_s, limit, on_capacity)
+        subscriber.stall_s = settings.stall_s
         self._bar_streams.add(subscriber, interval)
         self._hub.register(subscriber)
         try:
@@ -268,3 +272,8 @@ class MarketService(Generic[T]):
         except UnknownSymbol:
             if not await self._records.knows(symbol):
                 raise
+
+
+def _beat_s(asked_s: float | None, settings: MarketSettings) -> float:
+    """The interval of heartbeats: so short that a stream that is silent for long has a reader that takes nothing."""
+    return min(asked_s or settings.heartbeat_s, settings.stall_s / 3, LONGEST_SILENCE_S)

@@ -28,9 +28,12 @@ class MarketSettings(Section):
     buffer_ticks: int = Field(
         default=8192, ge=16, le=1 << 20, description="Ticks that a lossless stream may be behind before it is ended."
     )
-    heartbeat_s: float = Field(default=10.0, ge=0.1, le=3600, description="Silence after which a heartbeat is sent.")
+    heartbeat_s: float = Field(default=10.0, ge=0.1, le=10, description="Silence after which a heartbeat is sent.")
     stall_s: float = Field(
-        default=30.0, ge=0.1, le=3600, description="Time that a replay at @max waits for a stream that takes nothing."
+        default=30.0,
+        ge=0.1,
+        le=3600,
+        description="Time after which a stream that takes nothing is ended; three heartbeats at least come within it.",
     )
     max_streams: int = Field(default=20_000, ge=1, description="Streams that may be open at once.")
     max_streams_per_user: int = Field(default=20, ge=1, description="Streams that a user may have open at once.")

@@ -16,9 +16,10 @@ from services.market.ticks import conflated as module
 from services.market.ticks.conflated import WAKES, ConflatedSubscriber, Conflation
 from services.market.ticks.frames import frame
 from services.market.ticks.hub import Hub
-from tests.market.hub_readers import OTHER, Reader, conflated, new_hub, publish
+from tests.market.hub_readers import OTHER, Reader, conflated, lossless, new_hub, publish
 from tests.market.ticks import SYMBOL, tick
 from tests.simulated_time import SimulatedLoop, in_simulated_time
+from tests.waiting import until
 
 THIRD = "au2102.SHFE"
 
@@ -301,6 +302,32 @@ async def test_nothing_is_left_of_streams_that_ended() -> None:
     assert not any(latest.wakes for latest in conflation._latest.values())
     await asyncio.sleep(0)
     assert all(timer._cancelled for timer in loop._scheduled)  # type: ignore[attr-defined]
+
+
+@in_simulated_time
+async def test_a_reader_that_takes_nothing_is_ended_and_told_when_it_reads_again(hub: Hub) -> None:
+    publish(hub, tick(1))
+    readers = [conflated(hub, min_interval_s=1), lossless(hub, limit=10_000), lossless(hub, limit=10_000)]
+    *stuck, slow = readers
+    for reader in readers:
+        reader.subscriber.stall_s = 30
+        await reader.next()
+        await reader.next()
+    for n in range(2, 102):
+        publish(hub, tick(n))
+        await asyncio.sleep(0.5)
+        if n % 50 == 0:
+            await slow.next()  # 25 s later
+    assert not slow.subscriber.end_reason
+    for reader in stuck:
+        assert reader.subscriber.end_reason == "SLOW_CONSUMER"
+    assert stuck[1].subscriber.waiting == 0  # type: ignore[attr-defined]
+    publish(hub, tick(102))
+    for reader in stuck:
+        reader.start()
+    await until(lambda: all(reader.ended for reader in stuck))
+    assert stuck[0].ticks() == [1, 102]
+    assert [dict(reader.messages[-1].end.resume_after_sequence) for reader in stuck] == [{SYMBOL: 102}, {SYMBOL: 1}]
 
 
 async def test_streams_are_counted_for_each_user(hub: Hub) -> None:

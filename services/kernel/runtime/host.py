@@ -56,6 +56,7 @@ SERVER_OPTIONS = (
     # nothing said: after a restart all clients open their streams at once. Services refuse with a reason.
     ("grpc.server.max_pending_requests", 32_768),
     ("grpc.server.max_pending_requests_hard_limit", 65_536),
+    ("grpc.server_max_unrequested_time_in_server", 120),  # seconds that one may wait so; 30 by default
     ("grpc.keepalive_time_ms", 30_000),
     ("grpc.keepalive_timeout_ms", 10_000),
     ("grpc.http2.min_ping_interval_without_data_ms", 5_000),

@@ -5,12 +5,16 @@ ticks when it is idle, big ones under load. Both kinds of subscriber work on the
 """
 
 import asyncio
+import logging
+import math
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import AsyncGenerator, Callable
 
 from services.market.control_messages import ControlMessages
 from services.market.ticks.chunk import Backlog, Chunk, EpochChange
+
+_log = logging.getLogger(__name__)
 
 MESSAGE_BYTES = 256 * 1024
 """A message ends at this size; gRPC clients refuse messages above 4 MiB by default."""
@@ -33,6 +37,8 @@ class Subscriber(ABC):
     """
 
     lossless = True
+    stall_s = math.inf
+    """A reader that takes nothing for so long is ended; noticed within a heartbeat's interval."""
 
     def __init__(
         self, stream_id: str, user_id: str, symbols: frozenset[str], control: ControlMessages, heartbeat_s: float
@@ -48,7 +54,7 @@ class Subscriber(ABC):
         self.end_reason = ""
         self._bases = self.sent
         self._loop = asyncio.get_running_loop()
-        self.taken_at = self._loop.time()
+        self.taken_at = self._given_at = self._loop.time()
         self._control = control
         self._heartbeat_s = heartbeat_s
         self._waiter: asyncio.Future[None] | None = None
@@ -84,6 +90,7 @@ class Subscriber(ABC):
                         continue
                     data = self._control.heartbeat()
                 self._beat_due = False
+                self._given_at = loop.time()
                 yield data
                 self.taken_at = loop.time()
         finally:
@@ -103,6 +110,10 @@ class Subscriber(ABC):
         """Deliver what is buffered, then end; the first reason stays."""
         self.end_reason = self.end_reason or reason
         self.wake()
+
+    def overrun(self) -> None:
+        """End as too slow; what waits for the reader is dropped."""
+        self.end(SLOW_CONSUMER)
 
     def wake(self) -> None:
         """Let a waiting writer look again."""
@@ -152,6 +163,9 @@ class Subscriber(ABC):
             if self._waiter is not None:
                 self._beat_due = True
                 self.wake()
+            elif self._loop.time() - self._given_at >= self.stall_s and not self.end_reason:
+                _log.info("stream %s took nothing for %g s: ended", self.stream_id, self.stall_s)
+                self.overrun()
         self._beat = self._loop.call_later(left_s, self._on_beat)
 
 

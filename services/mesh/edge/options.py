@@ -46,6 +46,8 @@ class EdgeOptions:
     max_refused_bytes: int = 16 << 20
     # A client that gives no sign of life for so long is gone: its streams end, and leases on them begin to run.
     client_silence_s: int = 20
+    # A tick or bar stream that takes nothing for so long is reset. Market's heartbeats must be more frequent (stall_s).
+    stall_s: int = 30
     max_heap_bytes: int = 1 << 30  # beyond it Envoy refuses calls, and ends those that hold most
     max_response_bytes: int = 16 << 20  # of one message, by REST
     tracing: str = ""  # OTLP over gRPC; none when empty

@@ -19,6 +19,8 @@ OPENAPI_BYTES = 8 << 20
 # Repeating these cannot do anything twice: the call never reached the service.
 NEVER_ARRIVED = "connect-failure,refused-stream"
 STREAM_DEADLINE = {"timeout": "0s", "idle_timeout": "0s"}
+# Streams on which something is always sent within a third of `stall_s`: silence is a client that takes nothing.
+NEVER_SILENT = frozenset(f"/redfire.market.v1.MarketService/{name}" for name in ("StreamTicks", "StreamBars"))
 # A unary RPC's deadline is the service's to keep. Envoy gives up only when the service does not even say so.
 SLACK_S = 1.0
 # A route without a cluster: only for the filters that look at REST calls before the transcoder has turned them.
@@ -71,7 +73,7 @@ def route_configuration(contract: Contract, options: EdgeOptions) -> Json:
                     health(options),
                     openapi(options),
                     *rest(contract, options),
-                    *(rpc_route(rpc) for rpc in sorted(rpcs, key=lambda rpc: rpc.policy.full_name)),
+                    *(rpc_route(rpc, options) for rpc in sorted(rpcs, key=lambda rpc: rpc.policy.full_name)),
                     *operators(options),
                     # Also internal RPCs: as if there were none.
                     {"match": {"prefix": "/"}, "direct_response": {"status": 404}},
@@ -165,13 +167,15 @@ def rest(contract: Contract, options: EdgeOptions) -> list[Json]:
     ]
 
 
-def rpc_route(rpc: Rpc) -> Json:
+def rpc_route(rpc: Rpc, options: EdgeOptions) -> Json:
     """The route of one RPC, by gRPC, gRPC-Web and, once transcoded, REST."""
     policy = rpc.policy
     route: Json = {"cluster": policy.service}
     entry: Json = {"match": {"path": policy.full_name}, "route": route}
     if policy.deadline_s is None:
         route |= STREAM_DEADLINE | {"retry_policy": {"retry_on": NEVER_ARRIVED, "num_retries": 2}}
+        if policy.full_name in NEVER_SILENT:
+            route["idle_timeout"] = f"{options.stall_s}s"
     else:
         # Envoy keeps no time for REST calls upstream by itself.
         deadline = {"key": "grpc-timeout", "value": f"{round(policy.deadline_s * 1000)}m"}
