@@ -12,7 +12,7 @@ from services.commands.market.edge_client import EdgeClient
 from services.commands.market.options import duration_option, edge_options
 from services.commands.market.tick_stream import TickStream
 from services.commands.market.watching import live_view, until_stopped
-from services.commands.running import StopSignal, run
+from services.commands.running import run
 
 _MIN_INTERVAL_MS = 100
 
@@ -40,11 +40,7 @@ def depth(
     """
     client = EdgeClient(data_dir, edge, token)
 
-    async def main(stop: StopSignal) -> None:
-        async with client:
-            await until_stopped(stop, _show(client, symbol, count, red_up), duration_s)
-
-    run(main)
+    run(lambda stop: until_stopped(stop, _show(client, symbol, count, red_up), duration_s))
 
 
 async def _show(client: EdgeClient, symbol: str, count: int | None, red_up: bool) -> None:
@@ -53,7 +49,7 @@ async def _show(client: EdgeClient, symbol: str, count: int | None, red_up: bool
     live = console.is_terminal
     view = DepthView(symbol, stream if live else None, red_up=red_up)
     shown = 0
-    async with AsyncExitStack() as screen, aclosing(stream.messages()) as messages:
+    async with client, AsyncExitStack() as screen, aclosing(stream.messages()) as messages:
         async for message in messages:
             if live and message.HasField("started") and not stream.resumed:
                 # Not before: a refusal is one line, without a view.

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import re
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -12,6 +13,7 @@ from redfire.auth.v1.auth_pb2_grpc import AuthServiceStub
 from redfire.market.v1.market_pb2_grpc import MarketServiceStub
 from redfire.reasons import Reason
 
+from services.commands.click_command import BadInput
 from services.commands.data_folder import read_addresses
 from services.kernel.errors import RedFireError, StartError, Unauthenticated
 from services.kernel.rpc.status import from_rpc_error
@@ -35,12 +37,18 @@ class EdgeClient:
     """
 
     def __init__(self, data_dir: Path, edge: str | None = None, token: str | None = None) -> None:
-        """Raises StartError where nothing runs on the folder and no address is given, or where it has no password."""
+        """Raises StartError where nothing runs on the folder and no address is given, or where it has no password.
+
+        Raises BadInput for what cannot be a token.
+        """
+        token = (token or "").strip()
+        if not re.fullmatch(r"[!-~]*", token):
+            raise BadInput("--token: this is no token: it has blanks, or characters that are not ASCII")
         self._data_dir = data_dir
-        self._edge = edge
+        self._edge = (edge or "").removeprefix("http://").rstrip("/")
         self._given = bool(token)
-        self._token, self._refresh_token = token or "", ""
-        self._address = edge or self._running_address()
+        self._token, self._refresh_token = token, ""
+        self._address = self._edge or self._running_address()
         self._password = "" if token else _admin_password(data_dir)
         self._channel: grpc.aio.Channel | None = None
 

@@ -47,7 +47,10 @@ class TickStream:
         conflated_ms: int | None = None,
         on_break: OnBreak = lambda reason: None,
     ) -> None:
-        """With `conflated_ms` only the latest tick of each symbol, at most one in so many milliseconds."""
+        """With `conflated_ms` only the latest tick of each symbol, at most one in so many milliseconds.
+
+        `on_break` is called with the reason when the stream broke, and again when the next tries fail for another one.
+        """
         self.epoch = ""
         self.sequences = dict.fromkeys(symbols, 0)
         self.missed = self.gap_count = self.epochs = self.resumed = 0
@@ -189,8 +192,9 @@ class TickStream:
             self._pause_s = max(self._pause_s, min(error.retry_after_s, _LONGEST_WAIT_S))
 
     async def _pause(self, reason: str) -> None:
-        self.trouble = reason
-        self._on_break(reason)
+        if reason != self.trouble:
+            self.trouble = reason
+            self._on_break(reason)
         await asyncio.sleep(self._pause_s * random.uniform(0.5, 1))  # noqa: S311 jitter, not a secret
         self._pause_s = min(self._pause_s * 2, _LONGEST_PAUSE_S)
         await self._client.find_again()

@@ -17,7 +17,7 @@ from services.commands.market.options import distinct, duration_option, edge_opt
 from services.commands.market.tick_stream import TickStream
 from services.commands.market.tick_table import TickTable, best, clock_text, number
 from services.commands.market.watching import live_view, until_stopped
-from services.commands.running import StopSignal, run
+from services.commands.running import run
 
 _SHOWN_EVENTS = {"gap": "gap", "new_epoch": "newEpoch", "feed_state": "feedState", "end": "end"}
 """Fields of a message with their names in JSON."""
@@ -25,12 +25,11 @@ _SHOWN_EVENTS = {"gap": "gap", "new_epoch": "newEpoch", "feed_state": "feedState
 
 @dataclass(frozen=True, slots=True)
 class TickOptions:
-    """What to show, and until when."""
+    """What to show."""
 
     symbols: tuple[str, ...]
     as_json: bool
     count: int | None
-    duration_s: float | None
     red_up: bool
 
 
@@ -64,13 +63,8 @@ def ticks(
     if the old one has expired.
     """
     client = EdgeClient(data_dir, edge, token)
-    options = TickOptions(distinct(symbols), as_json, count, duration_s, red_up)
-    run(lambda stop: _ticks(stop, client, options))
-
-
-async def _ticks(stop: StopSignal, client: EdgeClient, options: TickOptions) -> None:
-    async with client:
-        await until_stopped(stop, _show(client, options), options.duration_s)
+    options = TickOptions(distinct(symbols), as_json, count, red_up)
+    run(lambda stop: until_stopped(stop, _show(client, options), duration_s))
 
 
 async def _show(client: EdgeClient, options: TickOptions) -> None:
@@ -79,7 +73,7 @@ async def _show(client: EdgeClient, options: TickOptions) -> None:
     stream = TickStream(client, options.symbols, on_break=_report_break if plain else _ignore)
     table = TickTable(stream, red_up=options.red_up)
     left = options.count
-    async with AsyncExitStack() as shown, aclosing(stream.messages()) as messages:
+    async with client, AsyncExitStack() as shown, aclosing(stream.messages()) as messages:
         async for message in messages:
             if message.HasField("started") and not plain and not stream.resumed:
                 # Not before: a refusal is one line, without a table.

@@ -131,6 +131,10 @@ def test_an_edge_that_is_not_there_is_one_line(redfire, tmp_path):
         done = redfire("ticks", SYMBOL, "--data-dir", folder)
     assert (done.code, done.out) == (2, "")
     assert "give a token" in done.err and done.err.count("\n") == 1
+    for token in ("two\nlines", "Schlüssel"):
+        done = redfire("ticks", SYMBOL, "--edge", "127.0.0.1:1", "--token", token)
+        assert (done.code, done.out) == (2, "")
+        assert "this is no token" in done.err and done.err.count("\n") == 1
 
 
 def test_it_ends_after_so_many_ticks_or_so_long(redfire):
