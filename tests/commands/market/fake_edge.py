@@ -33,7 +33,7 @@ def end(reason: str = "FEED_ENDED", epoch: str = "", **sequences: int) -> pb.Str
 
 
 class FakeEdge(market_pb2_grpc.MarketServiceServicer, auth_pb2_grpc.AuthServiceServicer):
-    """Each stream that is opened takes the next script: messages, an error to raise, or HOLD."""
+    """Each stream that is opened takes the next script: messages, events to wait for, an error to raise, or HOLD."""
 
     def __init__(
         self, *scripts: Sequence[Any], pages: Sequence[Any] = (), refusals: Sequence[RedFireError | None] = ()
@@ -57,6 +57,9 @@ class FakeEdge(market_pb2_grpc.MarketServiceServicer, auth_pb2_grpc.AuthServiceS
                 if context.add_callback(left.set):
                     left.wait()
                 return
+            if isinstance(item, threading.Event):
+                item.wait()
+                continue
             if isinstance(item, RedFireError):
                 refuse(context, item)
             yield item

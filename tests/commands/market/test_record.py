@@ -5,6 +5,7 @@ import gzip
 import json
 import resource
 import signal
+import threading
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -14,7 +15,7 @@ from redfire.reasons import Reason
 
 from services.engine.feeds.feed import open_recording, parse_feed
 from services.engine.feeds.replay import RowReader
-from services.kernel.errors import Denied, NotFound
+from services.kernel.errors import Denied, NotFound, Unavailable
 from services.quant.catalogue import Catalogue
 from tests.commands.market.fake_edge import HOLD, FakeEdge, batch, end, serving, started
 from tests.commands.market.processes import Screen, outcome, start
@@ -126,16 +127,17 @@ def test_an_existing_file_is_kept_unless_it_is_to_be_replaced(redfire, tmp_path)
 
 
 def test_a_file_that_somebody_else_makes_meanwhile_is_kept_too(tmp_path):
-    file = tmp_path / "day.csv"
-    with serving(FakeEdge((started("e1"), batch(tick(1)), HOLD))) as edge:
+    file, made = tmp_path / "day.csv", threading.Event()
+    with serving(FakeEdge((started("e1"), batch(tick(1)), made, end()))) as edge:
         process = start("market", "record", SYMBOL, "--out", file, "--edge", edge.address, "--token", "t")
         until(lambda: edge.requests, timeout_s=30)
         file.write_text("another's")
-        process.send_signal(signal.SIGTERM)
+        made.set()
         done = outcome(process)
     assert (done.code, file.read_text()) == (2, "another's")
     (part,) = (path for path in tmp_path.iterdir() if path != file)
     assert str(part) in done.err and done.err.count("\n") == 1
+    assert len(part.read_text().splitlines()) == 2
 
 
 def test_without_a_tick_there_is_no_file(redfire, tmp_path):
@@ -174,14 +176,14 @@ def test_ctrl_c_ends_a_recording_whose_progress_is_shown(tmp_path):
     assert len(gzip.decompress(file.read_bytes()).splitlines()) == 2001
 
 
-def test_a_stream_that_is_down_when_the_time_is_over_is_a_gap(tmp_path):
-    with serving(FakeEdge((started("e1"), batch(tick(1))))) as edge:
+def test_a_stream_that_is_down_when_the_time_is_over_is_a_gap(redfire, tmp_path):
+    down = [(Unavailable("the market is gone"),)] * 100
+    with serving(FakeEdge((started("e1"), batch(tick(1))), *down)) as edge:
         base = ("market", "record", SYMBOL, "--edge", edge.address, "--token", "t", "--duration", "3s")
-        process = start(*base, "--out", tmp_path / "day.csv")
-        until(lambda: edge.requests, timeout_s=30)
-    done = outcome(process)
+        done = redfire(*base, "--out", tmp_path / "day.csv")
     assert done.code == 3
-    assert "gap after 2026-11-20 09:30:00.500000: the stream was not open at the end" in done.out
+    gap = "gap after 2026-11-20 09:30:00.500000: the stream was not open at the end: the market is gone"
+    assert done.out.splitlines()[1:] == [gap]
 
 
 def test_a_full_disk_is_one_line_and_the_rows_before_are_kept(tmp_path):

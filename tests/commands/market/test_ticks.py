@@ -143,7 +143,7 @@ def test_it_ends_after_so_many_ticks_or_so_long(redfire):
         base = ("ticks", SYMBOL, "--edge", edge.address, "--token", "t")
         done = redfire(*base, "--json", "--count", 4)
         assert (done.code, sequences(done.out), done.err) == (0, [1, 2, 3, 4], "")
-        done = redfire(*base, "--duration", "1.5s")
+        done = redfire(*base, "--duration", "3s")
         assert (done.code, done.err) == (0, "")
         assert len(done.out.splitlines()) == 9, "a line for each tick where there is no terminal"
         assert SYMBOL in done.out.splitlines()[0] and "\x1b" not in done.out
