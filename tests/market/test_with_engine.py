@@ -8,9 +8,11 @@ from redfire.market.v1 import market_pb2 as pb
 from redfire.market.v1.market_pb2_grpc import MarketServiceStub
 
 from services.engine.vnpy import home as vnpy_home
+from services.quant.sdk.bar_builder import BarBuilder
+from services.strategy.runner.convert import bar_from_pb, tick_from_pb
 from tests.harness import platform
 from tests.market.ticks import SYMBOL, daily
-from tests.recorded_days import IF, recorded_days
+from tests.recorded_days import IF, recorded, recorded_days
 from tests.waiting import until
 
 pytestmark = pytest.mark.slow
@@ -49,6 +51,23 @@ async def test_a_replay_at_full_speed_arrives_complete_and_in_order_with_the_exc
         for bar, day in zip(days, (20210104, 20210105, 20210106), strict=True):
             names = ("open", "high", "low", "close", "volume", "turnover", "open_interest")
             assert [getattr(bar, name) for name in names] == [daily_bars[day][name] for name in names]
+
+
+async def test_bars_of_a_replay_are_the_same_streamed_listed_and_made_by_a_strategy() -> None:
+    async with market(f"replay:{recorded(IF)}@max?start=subscribe") as stub:
+        request = pb.StreamBarsRequest(symbols=[SYMBOL])
+        streamed = [bar async for message in stub.StreamBars(request, timeout=120) for bar in message.bars]
+        listed = await stub.ListBars(pb.ListBarsRequest(symbol=SYMBOL, page_size=1000))
+        assert list(listed.bars) == streamed
+        builder, made = BarBuilder(60), []
+        ticks = pb.ListTicksRequest(symbol=SYMBOL, page_size=1000)
+        while page := await stub.ListTicks(ticks):
+            made += filter(None, [builder.add(tick_from_pb(one)) for one in page.ticks])
+            ticks.page_token = page.next_page_token
+            if not page.next_page_token:
+                break
+        assert [bar_from_pb(bar) for bar in streamed] == made
+        assert len(streamed) > 700 and not any(bar.incomplete for bar in streamed)
 
 
 async def test_the_simulated_feed_streams_all_its_symbols_without_a_gap() -> None:

@@ -314,11 +314,11 @@ class SymbolBars(OpenBars):
     def _judge_silence(self, since_ns: int, time_ns: int, traded: float, last_quantity: float) -> None:
         """A silence before more than one trade is a gap, if in this symbol's sessions it is usually much shorter."""
         minutes = self._clock.session_time_ns(self.symbol, since_ns, time_ns) // MINUTE_NS
-        unusual = minutes * (self.opened + _ASSUMED) > _UNUSUAL * (self.quiet + _ASSUMED)
-        if unusual and not 0.0 < traded <= last_quantity:
+        longest = _UNUSUAL * (self.quiet + _ASSUMED) // (self.opened + _ASSUMED)
+        if minutes > longest and not 0.0 < traded <= last_quantity:
             self.missed = True
-        else:
-            self.quiet += minutes
+            minutes = longest  # a quiet symbol becomes known as one, an outage does not make one
+        self.quiet += minutes
 
     def dump(self) -> dict[str, Any]:
         """All of it in plain values."""

@@ -85,6 +85,14 @@ def test_a_pause_of_the_session_and_silences_of_a_quiet_symbol_are_no_gaps(usual
     assert not any(bar.incomplete for bar in made.minutes)
 
 
+def test_a_symbol_that_hardly_trades_is_known_as_one_soon() -> None:
+    made = Made()
+    for count, hour in enumerate(range(9, 17), 1):
+        made.take(quote(f"{hour:02}:05:00", 10, 2 * count, count, symbol="BTCUSDT.BINANCE"))
+        made.watermark(f"{hour:02}:06:00")
+    assert [bar.incomplete for bar in made.minutes] == [False, *[True] * 5, False, False]
+
+
 @pytest.mark.parametrize("number", NO_PRICES)
 def test_numbers_that_are_none_are_no_price_no_extreme_no_open_and_no_volume(number: float) -> None:
     none = dict.fromkeys(("open_price", "high_price", "low_price", "turnover", "open_interest"), number)
