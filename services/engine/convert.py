@@ -268,17 +268,15 @@ def _readable_event_to_pb(event: Started | Numbered, now: datetime) -> pb.Stream
 
 def started_to_pb(started: TicksStarted, nature: FeedNature) -> pb.StreamTicksResponse:
     """The first message of StreamTicks."""
-    return pb.StreamTicksResponse(
-        started=pb.StreamTicksResponse.Started(
-            paced=nature.paced,
-            realtime=nature.realtime,
-            on_demand=nature.on_demand,
-            epoch=started.epoch,
-            position=started.position,
-            first_sequence=started.first_sequence,
-            sequences=started.sequences,
-        )
-    )
+    message = pb.StreamTicksResponse()
+    fields = message.started
+    fields.paced, fields.realtime, fields.on_demand = nature.paced, nature.realtime, nature.on_demand
+    fields.epoch = started.epoch
+    fields.position = started.position
+    fields.first_sequence = started.first_sequence
+    # In its place: a map of 20,000 symbols in a constructor is copied twice, for 30 ms.
+    fields.sequences.update(started.sequences)
+    return message
 
 
 def heartbeat_message(time: datetime, watermarks_ns: Mapping[str, int]) -> bytes:

@@ -1,10 +1,11 @@
 import asyncio
 import gzip
+import logging
 
 import pytest
 
 from services.engine.feeds.feed import ReplayFeedSpec, ReplayStart
-from services.engine.feeds.replay import MALFORMED, OUT_OF_ORDER, ReplayFeed
+from services.engine.feeds.replay import MALFORMED, OTHER_GATEWAY, OUT_OF_ORDER, ReplayFeed
 from services.kernel.clock import Clock
 from services.quant.catalogue import Catalogue
 from tests.engine.recordings import HEADER, row, write
@@ -74,6 +75,31 @@ async def test_bad_rows_are_counted_and_reported_by_line(tmp_path):
     assert report.counts == {MALFORMED: 7, OUT_OF_ORDER: 1}
     assert [line for line, _ in report.problems] == [3, 4, 5, 7, 8, 9, 10, 11]
     assert report_file.read_text().count("\n") == 8 and "line 7: out of order" in report_file.read_text()
+
+
+async def test_rows_that_another_gateway_trades_are_counted_as_left_out(tmp_path, caplog):
+    caplog.set_level(logging.INFO)
+    rows = [row(0), row(0, symbol="IF2102"), "garbage", row(1), row(1, symbol="IF2102")]
+    quotes, report = await replayed(write(tmp_path / "t.csv", rows), foreign=("IF2102.CFFEX",))
+    assert [quote.symbol for quote in quotes] == ["IF2101.CFFEX"] * 2
+    assert (report.rows, report.delivered, report.counts) == (5, 2, {OTHER_GATEWAY: 2, MALFORMED: 1})
+    assert "t.csv: 5 rows, 2 delivered, 3 left out (1 malformed, 2 of another gateway's symbols)" in caplog.text
+
+
+async def test_it_begins_when_a_reader_records_it_unless_it_is_to_begin_now(tmp_path):
+    file = write(tmp_path / "t.csv", [row(i / 2) for i in range(22)])
+    listens = asyncio.Event()
+    for start, waits in ((ReplayStart.RECORDER, True), (ReplayStart.NOW, False)):
+        feed, quotes = replay(file, start=start, recorder=listens.wait), Taken()
+        assert feed.needs_recorder == waits
+        running = asyncio.create_task(feed.run(quotes.take, no_wait))
+        for _ in range(5):
+            await asyncio.sleep(0)
+        assert bool(quotes) is not waits
+        listens.set()
+        await asyncio.wait_for(running, 5)
+        assert len(quotes) == 22
+        listens.clear()
 
 
 async def test_a_file_that_breaks_off_ends_with_what_there_is(tmp_path):

@@ -11,6 +11,10 @@ from tests.simulated_time import SimulatedClock, in_simulated_time
 DAY = 20261123
 
 
+class Enough(Exception):
+    """A feed has delivered what a test wants."""
+
+
 def market(symbol="IF2612.CFFEX", seed=7, state=None):
     return SimMarket(Catalogue.load().find(symbol), seed, state)
 
@@ -91,3 +95,32 @@ async def test_the_rate_follows_its_setting():
     task.cancel()
     assert slow == pytest.approx(1 + 10 * 20, abs=1)
     assert len(quotes) - slow == pytest.approx(10 * 200, rel=0.02)
+
+
+async def test_a_rate_that_the_machine_cannot_keep_leaves_all_others_their_turn():
+    clock = ManualClock(datetime(2026, 11, 23, 2, 0, tzinfo=UTC))
+    feed = SimFeed(Catalogue.load().listed(), 7, clock, lambda: 2000.0)
+    turns = quotes = 0
+
+    def deliver(quote):
+        nonlocal quotes
+        quotes += 1
+        clock.advance(0.01)  # it takes so long
+        if quotes == 1000:
+            raise Enough
+        return True
+
+    async def others():
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    async def capacity():
+        pass
+
+    other = asyncio.create_task(others())
+    with pytest.raises(Enough):
+        await feed.run(deliver, capacity)
+    assert turns > 500
+    other.cancel()

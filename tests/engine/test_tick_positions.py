@@ -62,6 +62,31 @@ async def test_a_reader_goes_on_exactly_where_it_was_and_another_epochs_from_the
         assert other.ticks[:200] == first.ticks[:200]
 
 
+@pytest.mark.slow
+async def test_a_reader_that_was_away_for_too_long_hears_which_ticks_it_lost(tmp_path):
+    # Eight symbols of 2,000 ticks a second: 16 MB last for three seconds.
+    async with running_engine(tmp_path, follow=False, sim_ticks_per_second=2000, tick_ring_mb=16) as harness:
+        async with reading(harness, records=True) as first:
+            await until(lambda: len(first.ticks) > 1000)
+        assert first.started.position == 0
+        known = {tick.symbol: tick.sequence for tick in first.ticks}
+
+        async def is_gone() -> bool:
+            async with reading(harness, epoch=first.started.epoch, position=first.position) as again:
+                return again.started.position > first.position
+
+        await until(is_gone, 120, 0.5)
+        async with reading(harness, epoch=first.started.epoch, position=first.position) as second:
+            await until(lambda: len(second.ticks) > 1000, 20)
+        started = second.started
+        lost = {symbol: last - known[symbol] for symbol, last in started.sequences.items()}
+        assert sum(lost.values()) == started.position - first.position and min(lost.values()) > 0
+        last = dict(started.sequences)
+        for tick in second.ticks:
+            assert tick.sequence == last[tick.symbol] + 1
+            last[tick.symbol] = tick.sequence
+
+
 async def test_another_run_of_the_engine_is_another_epoch_with_higher_sequences(tmp_path):
     async with running_engine(tmp_path, sim_ticks_per_second=100) as harness:
         await until(lambda: len(harness.ticks) > 100, 20)

@@ -195,8 +195,10 @@ class SimFeed:
             ahead = due - self._clock.monotonic()
             if ahead > 0:
                 await asyncio.sleep(max(ahead, 0.001))
-            elif ahead < -1:
-                due -= ahead  # the process stood still: a market does not make good for it
+            else:
+                if ahead < -1:
+                    due -= ahead  # the process stood still: a market does not make good for it
+                await asyncio.sleep(0)  # on a machine that is too slow for the rate, all others have their turn
             if self._is_open(self._markets[turn]):
                 deliver(self._step(self._markets[turn], 1 / rate))
             turn = (turn + 1) % len(self._markets)
