@@ -90,8 +90,12 @@ async def test_a_real_gateways_watermark_is_the_clocks_while_it_is_connected(fro
             await until(lambda: read.heartbeats)
             assert "CTP" not in read.heartbeats[-1].watermarks_ns  # it has sent no tick
             await harness.engine.Subscribe(pb.SubscribeRequest(symbols=[RB.vt_symbol]))
-            front.quote("rb2701", 3000.0, 3001.0)
-            watermark = await until(lambda: read.heartbeats[-1].watermarks_ns.get("CTP"))
+
+            def watermark_ns():
+                front.quote("rb2701", 3000.0, 3001.0)
+                return read.heartbeats[-1].watermarks_ns.get("CTP")
+
+            watermark = await until(watermark_ns)
             assert Clock().now_ns() - MINUTE < watermark < Clock().now_ns() - LATENESS
             front.disconnect()
             await until(lambda: "CTP" not in read.heartbeats[-1].watermarks_ns)
