@@ -1,76 +1,80 @@
-"""The hub under any order of ticks, readers and subscriptions: each stream is contiguous but for the gaps it states."""
+"""The hub under any order of ticks, losses, restarts, readers and subscriptions: the model's checks hold."""
 
 import asyncio
-from collections.abc import Iterable
-from contextlib import suppress
+from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from redfire.market.v1 import market_pb2 as pb
 
-from tests.market.hub_readers import OTHER, Reader, lossless, new_hub, publish
-from tests.market.ticks import SYMBOL, tick
+from tests.market.hub_model import SYMBOLS, Client, ConflatedClient, LosslessClient, Market
 
-
-def _contiguous(messages: Iterable[pb.StreamTicksResponse], symbol: str) -> None:
-    expected = None
-    for message in messages:
-        if message.HasField("gap") and message.gap.symbol == symbol:
-            assert expected in (None, message.gap.first_sequence)
-            expected = message.gap.last_sequence + 1
-        for one in message.ticks:
-            if one.symbol == symbol:
-                assert expected in (None, one.sequence)
-                expected = one.sequence + 1
-
-
+symbols = st.sampled_from(SYMBOLS)
+clients = st.integers(0, 5)
 steps = st.lists(
     st.one_of(
-        st.tuples(
-            st.just("publish"), st.lists(st.tuples(st.sampled_from([SYMBOL, OTHER]), st.integers(1, 3)), max_size=9)
-        ),
-        st.tuples(st.just("read"), st.integers(0, 3)),
-        st.tuples(st.just("open"), st.sampled_from([None, 0, 5, 40])),
-        st.tuples(st.just("change"), st.sampled_from([SYMBOL, OTHER])),
+        st.tuples(st.just("publish"), st.lists(symbols, min_size=1, max_size=9)),
+        st.tuples(st.just("publish"), st.lists(symbols, min_size=1, max_size=9)),
+        st.tuples(st.just("read"), clients, st.integers(1, 4)),
+        st.tuples(st.just("read"), clients, st.integers(1, 4)),
+        st.tuples(st.just("open"), st.booleans(), st.sets(symbols, min_size=1)),
+        st.tuples(st.just("leave"), clients, st.booleans(), st.booleans()),
+        st.tuples(st.just("change"), clients, symbols, symbols),
+        st.tuples(st.just("connect")),
+        st.tuples(st.just("connect")),
+        st.tuples(st.just("disconnect")),
+        st.tuples(st.just("forget")),
+        st.tuples(st.just("epoch"), st.booleans()),
+        st.tuples(st.just("restart"), st.integers(0, 100), st.integers(1, 40)),
     ),
-    max_size=30,
+    min_size=15,
+    max_size=50,
 )
 
 
-@given(steps)
-@settings(max_examples=150, deadline=None)
-def test_whatever_happens_each_stream_is_contiguous_but_for_reported_gaps(script: list[tuple[str, object]]) -> None:
-    async def play() -> None:
-        hub = new_hub(8)
-        last = {SYMBOL: 0, OTHER: 0}
-        readers: list[Reader] = []
-        for kind, value in script:
-            match kind:
-                case "publish":
-                    ticks = []
-                    for symbol, jump in value:  # type: ignore[attr-defined]
-                        last[symbol] += jump
-                        ticks.append(tick(last[symbol], symbol))
-                    publish(hub, *ticks)
-                case "open":
-                    readers.append(lossless(hub, SYMBOL, limit=12, **({} if value is None else {"after": value})))
-                case "change" if readers and not readers[-1].subscriber.end_reason:
-                    hub.change(readers[-1].subscriber, [OTHER], [])
-                case "read" if readers:
-                    reader = readers[value % len(readers)]  # type: ignore[operator]
-                    if reader.subscriber._chunks or reader.subscriber.end_reason:  # type: ignore[attr-defined]
-                        with suppress(StopAsyncIteration):
-                            await asyncio.wait_for(reader.next(), 1)
-        hub.drain("SHUTTING_DOWN")
-        for reader in readers:
-            with suppress(StopAsyncIteration):
-                while True:
-                    await reader.next()
-            for symbol in (SYMBOL, OTHER):
-                _contiguous(reader.messages, symbol)
-                sent = [t.sequence for m in reader.messages for t in m.ticks if t.symbol == symbol]
-                end = reader.messages[-1].end
-                if sent:
-                    assert end.resume_after_sequence[symbol] == sent[-1]
+async def play(script: list[Any], ring_frames: int) -> None:
+    market = Market(ring_frames)
+    market.connect()
+    readers: list[Client] = [LosslessClient(market, SYMBOLS[:2]), ConflatedClient(market, SYMBOLS[:2])]
+    for one in readers:
+        one.open({})
 
-    asyncio.run(play())
+    for step in script:
+        match step:
+            case ("publish", names):
+                market.publish(names)
+            case ("read", number, count):
+                for _ in range(count):
+                    await readers[number % len(readers)].read()
+            case ("open", lossless, names):
+                readers.append((LosslessClient if lossless else ConflatedClient)(market, names))
+                readers[-1].open({})
+            case ("leave", number, resume, says_epoch):
+                await readers[number % len(readers)].leave(resume=resume, says_epoch=says_epoch)
+            case ("change", number, added, removed):
+                readers[number % len(readers)].change(added, removed)
+            case ("connect",):
+                market.connect()
+            case ("disconnect",):
+                market.disconnect()
+            case ("forget",):
+                market.forget()
+            case ("epoch", is_later):
+                market.begin_epoch(is_later)
+            case ("restart", up_to, kept):
+                market.restart(up_to, kept)
+                for one in readers:
+                    await one.leave(resume=True, says_epoch=True)
+    market.connect()
+    for one in readers:
+        for _ in range(3):
+            await one.read()
+    market.publish(SYMBOLS)
+    market.hub.drain("SHUTTING_DOWN")
+    for one in readers:
+        await one.finish()
+
+
+@given(steps, st.sampled_from([8, 1000]))
+@settings(max_examples=200, deadline=None)
+def test_what_came_and_what_gaps_name_is_what_was_published(script: list[Any], ring_frames: int) -> None:
+    asyncio.run(play(script, ring_frames))
