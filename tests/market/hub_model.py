@@ -15,8 +15,9 @@ from dataclasses import dataclass, field
 from redfire.market.v1 import market_pb2 as pb
 
 from services.market.control_messages import TickControlMessages
+from services.market.ticks.conflated import ConflatedSubscriber
 from services.market.ticks.position import Position
-from services.market.ticks.subscriber import ConflatedSubscriber, LosslessSubscriber, Subscriber
+from services.market.ticks.subscriber import LosslessSubscriber, Subscriber
 from tests.market.hub_readers import cold_hub, publish, restored
 from tests.market.ticks import tick
 
@@ -56,6 +57,8 @@ class Market:
         """Each tick that came, ever: the number of its epoch and its position."""
         self.lasts: dict[str, dict[str, int]] = {}
         """By epoch the last sequence of each symbol that a stream of this run of market was to hear of."""
+        self.seen: dict[str, dict[str, int]] = {}
+        """The same of ticks that came; others are lost."""
 
     @property
     def epoch(self) -> Epoch:
@@ -94,7 +97,7 @@ class Market:
         """Restart market with what it had when `up_to` ticks had come, of which `kept` may be resumed."""
         self.disconnect()
         self.taken = self.taken[: up_to % (len(self.taken) + 1)]
-        self.lasts = {}
+        self.lasts, self.seen = {}, {}
         if not self.taken:
             self.hub = cold_hub(self.ring_frames)
             return
@@ -114,7 +117,9 @@ class Market:
             self._note(epoch.name, batch)
 
     def _note(self, epoch: str, ticks: Iterable[pb.Tick]) -> None:
-        self.lasts.setdefault(epoch, {}).update({one.symbol: one.sequence for one in ticks})
+        sequences = {one.symbol: one.sequence for one in ticks}
+        self.lasts.setdefault(epoch, {}).update(sequences)
+        self.seen.setdefault(epoch, {}).update(sequences)
 
 
 class Client:
@@ -207,8 +212,12 @@ class Client:
     def on_gap(self, gap: pb.StreamTicksResponse.Gap) -> None:
         raise NotImplementedError
 
-    def check_end_of_epoch(self) -> None:
+    def check_end(self) -> None:
+        """Check what came when the stream has ended well."""
         raise NotImplementedError
+
+    def check_end_of_epoch(self) -> None:
+        """Check what came of an epoch when another one begins."""
 
     def _on_new_epoch(self, epoch: str) -> None:
         pending, self._pending = self._pending, False
@@ -228,7 +237,7 @@ class Client:
         for symbol, sequence in self.next.items():
             assert token[symbol] == sequence - 1 or (token[symbol] == 0 and sequence == self._first_of(self.epoch))
         if end.reason == "SHUTTING_DOWN":
-            self.check_end_of_epoch()
+            self.check_end()
         await self._close()
         if end.reason == "SLOW_CONSUMER":
             self.open(token)
@@ -266,6 +275,9 @@ class LosslessClient(Client):
         assert gap.last_sequence >= gap.first_sequence
         self.next[gap.symbol] = gap.last_sequence + 1
 
+    def check_end(self) -> None:
+        self.check_end_of_epoch()
+
     def check_end_of_epoch(self) -> None:
         for symbol, last in self.market.lasts.get(self.epoch, {}).items():
             if symbol in self.next and symbol in self.symbols:
@@ -285,5 +297,6 @@ class ConflatedClient(Client):
     def on_gap(self, gap: pb.StreamTicksResponse.Gap) -> None:
         raise AssertionError("a conflated stream has no gaps")
 
-    def check_end_of_epoch(self) -> None:
-        """The last tick of each symbol came, if its market had any in this epoch."""
+    def check_end(self) -> None:
+        for symbol, last in self.market.seen.get(self.epoch, {}).items():
+            assert symbol not in self.symbols or self.next.get(symbol, 0) > last

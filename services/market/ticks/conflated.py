@@ -152,7 +152,7 @@ class ConflatedSubscriber(Subscriber):
         self.members: dict[Member, None] = {}
         """One for the symbols it began with, and one for those of each later addition; no symbol is in two."""
         self._due: deque[Member] = deque()
-        self._first: deque[dict[str, tuple[bytes, int]] | tuple[EpochChange, int]] = deque()
+        self._first: deque[dict[str, tuple[bytes, int]] | tuple[EpochChange, int, int]] = deque()
 
     def offer(self, symbol: str, frame: bytes, sequence: int) -> None:
         """Queue a symbol's last tick, with which the stream begins: it is sent at once."""
@@ -179,20 +179,26 @@ class ConflatedSubscriber(Subscriber):
         return None
 
     def _offer_epoch(self, change: EpochChange) -> None:
-        # Behind the ticks up to this version, which are of the epoch before.
-        version = max((member.group.conflation.version for member in self.members), default=0)
-        if self._first and isinstance(self._first[-1], tuple):
-            self._first.pop()
-        self._first.append((change, version))
+        # Behind the ticks up to `before`, which are of the epoch before, and instead of those up to `version`, of which
+        # the epoch was not even told.
+        before = version = max((member.group.conflation.version for member in self.members), default=0)
+        while any(isinstance(one, tuple) for one in self._first):
+            last = self._first.pop()
+            if isinstance(last, tuple):
+                before = last[1]
+        self._first.append((change, before, version))
 
     def _take(self) -> bytes:
         while self._first:
             first = self._first[0]
             if isinstance(first, tuple):
-                if older := self._join_all(first[1]):
+                change, before, version = first
+                if older := self._join_all(before):
                     return older
                 self._first.popleft()
-                return self._take_epoch(first[0])
+                for member in self.members:
+                    member.version = max(member.version, version)
+                return self._take_epoch(change)
             self._first.popleft()
             if first:
                 self.sent.update((symbol, sequence) for symbol, (_, sequence) in first.items())
