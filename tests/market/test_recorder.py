@@ -10,8 +10,9 @@ import struct
 import threading
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 from redfire.market.v1 import market_pb2 as pb
@@ -222,3 +223,40 @@ async def test_a_feeds_end_says_what_was_delivered_and_what_is_stored(
         await two.recorder.end_feed(15)
         assert "15 ticks delivered, 5 stored" in caplog.text
         assert caplog.records[-1].levelno == logging.WARNING
+
+
+async def test_a_feed_that_waits_for_the_archive_keeps_the_loop_free(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with recorder(tmp_path, history_backlog_mb=1, flush_s=60.0) as market:
+        archive, may_archive = market.store.archive, threading.Event()
+
+        def slow(*arguments: Any) -> None:
+            assert may_archive.wait(30)
+            archive(*arguments)
+
+        monkeypatch.setattr(market.store, "archive", slow)
+        market.begin_epoch("e1")
+        for first in range(1, 10_000, 500):
+            market.publish(*[tick(n) for n in range(first, first + 500)])
+        flushes = 0
+        flush = market.recorder.flush
+
+        async def counted() -> None:
+            nonlocal flushes
+            flushes += 1
+            await flush()
+
+        monkeypatch.setattr(market.recorder, "flush", counted)
+        running = asyncio.create_task(market.recorder.run())
+        waiting = asyncio.create_task(market.recorder.wait_for_capacity())
+        for _ in range(300):
+            await asyncio.sleep(0)
+            await asyncio.to_thread(lambda: None)
+        assert not waiting.done()
+        may_archive.set()
+        await asyncio.wait_for(waiting, 30)
+        running.cancel()
+        with suppress(asyncio.CancelledError):
+            await running
+        assert flushes < 10

@@ -266,7 +266,6 @@ class Recorder:
                     await self.flush()
                 if self._is_due() and (beside is None or beside.done()):
                     beside = group.create_task(self._checkpoint_beside())
-                self._capacity.set()
 
     def _is_due(self) -> bool:
         since_s = time.monotonic() - self._checkpointed_at
@@ -284,7 +283,6 @@ class Recorder:
             pass  # it is logged, and tried again
         except Exception:
             _log.exception("history cannot be archived")
-        self._capacity.set()
 
     async def flush(self) -> None:
         """Append what is new to the write-ahead log, after takeovers of real gateways are noted.
@@ -380,6 +378,7 @@ class Recorder:
         with self._noting_failure("the archive of ticks"):
             await self._run(self._archiver, self._store.archive, closed, apart)
         self._closed = None
+        self._capacity.set()
 
     @contextlib.contextmanager
     def _noting_failure(self, what: str) -> Iterator[None]:
