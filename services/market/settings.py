@@ -61,5 +61,14 @@ class MarketSettings(Section):
         le=4096,
         description="The write-ahead log kept after it went to Parquet: streams resume from it after a restart.",
     )
+    retention_days: int = Field(
+        default=0,
+        ge=0,
+        le=100_000,
+        description="Days after which recorded ticks are removed, by trading day and when they were written; 0: never.",
+    )
+    bar_retention_days: int = Field(
+        default=0, ge=0, le=100_000, description="Days after which recorded bars are removed, likewise; 0: never."
+    )
     compact_files: int = Field(default=16, ge=2, description="Files of a day that are made into one.")
     max_indicator_bars: int = Field(default=20_000, ge=1, description="Bars that one indicator request may cover.")

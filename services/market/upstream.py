@@ -136,7 +136,7 @@ class Upstream:
     async def _refresh(self) -> None:
         await self._instruments.refresh()
         answer = await self._engine.ListGateways(engine_pb2.ListGatewaysRequest(page_size=1000), timeout=5.0)
-        self._recorder.learn_real_gateways(g.gateway_name for g in answer.gateways if not g.simulated)
+        self._recorder.takeovers.learn_real_gateways(g.gateway_name for g in answer.gateways if not g.simulated)
         for instrument in self._instruments.all():
             self._hub.move(instrument.symbol, instrument.gateway_name)
         for listener in self._gateway_listeners:

@@ -32,7 +32,10 @@ class RecordedMarket:
         self.hub = Hub(TickControlMessages(), 1 << 20)
         self.bars = BarBuilder(clock)
         self.store = TickStore(folder, market_settings.compact_files, market_settings.log_keep_mb << 20)
-        self.recorder = Recorder(self.store, market_settings, clock, self.bars, self.hub.last_frames)
+        self.now_ns = 0
+        self.recorder = Recorder(
+            self.store, market_settings, clock, self.bars, self.hub.last_frames, lambda: self.now_ns
+        )
         self.history = History(self.recorder, self.store, clock)
         self.restored: list[pb.Tick | Started] = []
         """What streams may resume from, in order."""
@@ -41,7 +44,7 @@ class RecordedMarket:
         self.hub.on_published(self.recorder.record)
         self.hub.on_watermarks(self.bars.on_watermarks)
         self.hub.on_watermarks(self.recorder.record_watermarks)
-        self.hub.on_moved(self.recorder.move)
+        self.hub.on_moved(self.recorder.takeovers.move)
 
     def begin_epoch(self, name: str, first_sequence: int = 1, position: int = 0) -> None:
         self.hub.begin_feed(Position(name, position), first_sequence=first_sequence)

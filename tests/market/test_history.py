@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import os
 import shutil
 from pathlib import Path
 
@@ -210,7 +211,7 @@ async def test_a_real_gateways_history_has_nothing_that_the_simulated_market_sen
         ]
 
     async with recorder(tmp_path) as one:
-        one.recorder.learn_real_gateways(["CTP"])
+        one.recorder.takeovers.learn_real_gateways(["CTP"])
         one.publish(*minutes(1, "SIM"))
         await one.recorder.checkpoint()
         one.publish(*minutes(19, "SIM"))
@@ -227,7 +228,7 @@ async def test_a_real_gateways_history_has_nothing_that_the_simulated_market_sen
         table = one.store.ticks.table(SYMBOL, 20261120, ["sequence"])
         assert sorted(table.column("sequence").to_pylist()) == list(range(38, 56))
     async with recorder(tmp_path) as two:
-        two.recorder.learn_real_gateways(["CTP"])
+        two.recorder.takeovers.learn_real_gateways(["CTP"])
         assert len(await two.all_ticks()) == 18
         # The real gateway is gone, the simulated market serves the symbol again: that is no part of its history.
         two.publish(*minutes(57, "SIM"))
@@ -245,7 +246,7 @@ async def test_a_real_gateways_history_has_nothing_that_the_simulated_market_sen
 async def test_a_takeover_that_the_disk_refused_to_note_is_noted_once_it_takes_it(tmp_path: Path) -> None:
     blocked = tmp_path / "ticks-superseded"
     async with recorder(tmp_path) as one:
-        one.recorder.learn_real_gateways(["CTP"])
+        one.recorder.takeovers.learn_real_gateways(["CTP"])
         one.publish(tick(1, gateway="SIM"))
         await one.recorder.checkpoint()
         blocked.write_text("")  # in place of the folder
@@ -254,5 +255,25 @@ async def test_a_takeover_that_the_disk_refused_to_note_is_noted_once_it_takes_i
             await one.recorder.flush()
         blocked.unlink()
     async with recorder(tmp_path) as two:
-        two.recorder.learn_real_gateways(["CTP"])
+        two.recorder.takeovers.learn_real_gateways(["CTP"])
         assert [row.sequence for row in await two.all_ticks()] == [3]
+
+
+async def test_old_days_are_removed_and_bars_imports_and_what_was_written_lately_stay(tmp_path: Path) -> None:
+    async with recorder(tmp_path, retention_days=3) as one:
+        start = at("2026-11-02 10:00:00")
+        sent = [tick(day + 1, time_ns=start + day * DAY_NS, trading_day=20261102 + day) for day in range(6)]
+        one.publish(*sent)
+        one.bars.close_all()
+        await one.recorder.checkpoint()
+        one.store.ticks.add(SYMBOL, 20261103, {"time_ns": [sent[1].time_ns + 1], "sequence": [1], "trading_day": [1]})
+        partitions = sorted(tmp_path.glob("ticks/symbol=*/day=*/0*.parquet"))
+        for path in partitions[1:]:
+            os.utime(path, (1, 1))
+        one.now_ns = start + 6 * DAY_NS
+        await one.recorder.remove_old()
+        days = {path: sorted(tmp_path.glob(f"ticks/symbol=*/day=*/{path}*")) for path in ("0", "imported")}
+        assert [path.parent.name for path in days["0"]] == [f"day=2026110{day}" for day in (2, 5, 6, 7)]
+        assert [path.parent.name for path in days["imported"]] == ["day=20261103"]
+        bars = await one.history.list_bars(SYMBOL, Interval.DAY, None, None, None, 100)
+        assert len(bars) == 6

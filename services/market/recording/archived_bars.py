@@ -44,12 +44,9 @@ class ArchivedBars:
         rows = np.flatnonzero((starts >= low_ns) & (starts < high_ns))
         if recorded_from:
             rows = rows[columns["imported"][rows] | (starts[rows] >= recorded_from)]
-        names = (*_VALUES, INCOMPLETE)
-        values = [columns[name][rows].tolist() for name in names]
-        return [
-            Bar(symbol=symbol, interval=interval, trading_day=day, **dict(zip(names, row, strict=True)))
-            for row in zip(*values, strict=True)
-        ]
+        values = [columns[name][rows].tolist() for name in (*_VALUES, INCOMPLETE)]
+        # In the order of Bar's fields: start, prices, volumes, open interest; then the day and whether it is whole.
+        return [Bar(*(symbol, interval, *row[:-1], day, row[-1])) for row in zip(*values, strict=True)]
 
     def _columns(self, key: _Key, until: int) -> _Columns:
         symbol, day, interval = key

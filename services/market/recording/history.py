@@ -93,7 +93,7 @@ class History:
 
     async def knows(self, symbol: str) -> bool:
         """Return true when ticks or bars of this symbol are recorded."""
-        if self._recorder.has_seen(symbol):
+        if self._recorder.takeovers.has_seen(symbol):
             return True
 
         def read() -> bool:
@@ -120,7 +120,7 @@ class History:
         return sorted(day for day in days if first <= day <= last)
 
     def _day_of_ticks(self, symbol: str, day: int, until: int, runs: Iterable[TickRun]) -> DayOfTicks:
-        rows = DayOfTicks(self._recorder.valid_from_ns(symbol))
+        rows = DayOfTicks(self._recorder.takeovers.valid_from_ns(symbol))
         recorded, imported = self._ticks.row_groups(symbol, day, until)
         for group in recorded:
             rows.add(ArchivedTicks(symbol, self._ticks, group), group.epoch)
@@ -134,7 +134,7 @@ class History:
         self, symbol: str, interval: Interval, day: int, low_ns: int, high_ns: int, until: int, fresh: dict[int, Bar]
     ) -> list[Bar]:
         """A trading day's bars, in order. The same bar again is a replay's that was run twice: the later one counts."""
-        valid_from = self._recorder.valid_from_ns(symbol)
+        valid_from = self._recorder.takeovers.valid_from_ns(symbol)
         bars = {bar.start_ns: bar for bar in self._bars.read(symbol, interval, day, low_ns, high_ns, until, valid_from)}
         bars |= fresh
         return [bars[start_ns] for start_ns in sorted(bars)]
@@ -143,7 +143,7 @@ class History:
         self, segments: Iterable[Segment], symbol: str, interval: Interval, low_ns: int, high_ns: int
     ) -> dict[int, dict[int, Bar]]:
         """Bars that are not archived, by trading day and start."""
-        since = max(low_ns, self._recorder.valid_from_ns(symbol))
+        since = max(low_ns, self._recorder.takeovers.valid_from_ns(symbol))
         days: dict[int, dict[int, Bar]] = {}
         for bar in _bars_of(segments, symbol, interval):
             if since <= bar.start_ns < high_ns:

@@ -7,18 +7,14 @@ applies the log's later records once more: `kill -9` loses at most the ticks of 
 than these ticks. Of the log's older files so much is kept that streams can resume after a restart.
 
 Everything comes in on the event loop. One thread logs, another one archives, so that neither waits for the other.
-
-A symbol's history is of one market. Where a real gateway takes a symbol over from a simulated one, the rows recorded
-before are read no more; where a simulated one serves a symbol that a real one has served, it is not recorded.
 """
 
 import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from redfire.engine.v1 import engine_pb2
@@ -27,11 +23,12 @@ from services.market import metrics
 from services.market.recording.epoch import Epoch, Started
 from services.market.recording.log_queue import LogQueue
 from services.market.recording.restoring import Replay, Restored
+from services.market.recording.takeovers import Takeovers
 from services.market.recording.tick_store import Checkpoint, TickStore
 from services.market.recording.unarchived import Segment
 from services.market.settings import MarketSettings
 from services.market.ticks.position import Position
-from services.quant.bars import Bar, BarBuilder, LocalClock
+from services.quant.bars import Bar, BarBuilder, Interval, LocalClock
 from services.quant.ticks.tick_batch import Run, TickBatch
 
 _log = logging.getLogger(__name__)
@@ -40,16 +37,9 @@ R = TypeVar("R")
 _FLUSH_BYTES = 2 << 20
 _SLICE_S = 0.001
 """Time that dumping open bars takes at once."""
+_RETAIN_S = 3600.0
 _RETRY_S = 5.0
 """Time between checkpoints while the disk takes none."""
-
-
-@dataclass(slots=True)
-class Served:
-    """A symbol's last tick: its gateway, and the latest time so far."""
-
-    gateway: str = ""
-    newest_ns: int = 0
 
 
 class Recorder:
@@ -62,6 +52,7 @@ class Recorder:
         clock: LocalClock,
         bars: BarBuilder,
         last_frames: Callable[[], Mapping[str, bytes]],
+        now_ns: Callable[[], int] = time.time_ns,
     ) -> None:
         self._store = store
         self._settings = settings
@@ -69,6 +60,7 @@ class Recorder:
         self._clock = clock
         self._open_bars = bars
         self._last_frames = last_frames
+        self._now_ns = now_ns
         self._logger = ThreadPoolExecutor(1, thread_name_prefix="market-log")
         self._archiver = ThreadPoolExecutor(1, thread_name_prefix="market-archive")
         self._queue = LogQueue(store)
@@ -81,17 +73,12 @@ class Recorder:
         """The dump of the open bars for it, symbol by symbol."""
         self._undumped: set[str] = set()
         """Symbols whose open bars are still to be dumped."""
-        self._served: dict[str, Served] = {}
         self._checkpointed_at = time.monotonic()
         self._kick = asyncio.Event()
         self._capacity = asyncio.Event()
         self._flushing = asyncio.Lock()
         self._archiving = asyncio.Lock()
-        self._real_gateways: frozenset[str] = frozenset()
-        # By symbol that a real gateway served: from when on what was recorded counts.
-        self._real_from: dict[str, int] = {}
-        self._takeovers: dict[str, int] = {}
-        """Those of `_real_from` that are not on disk yet."""
+        self.takeovers = Takeovers(self._kick.set)
         self._failures: dict[str, str] = {}
         self.dropped_ticks = 0
 
@@ -119,17 +106,11 @@ class Recorder:
 
     def record(self, batch: TickBatch) -> None:
         """Take a batch of ticks; `reach` says where in the epoch that is (event loop)."""
-        served, runs, count = self._served, batch.runs(), len(batch)
-        for run in runs:
-            last = served.get(run.symbol)
-            if last is None:
-                last = served[run.symbol] = Served()
-            if run.gateway != last.gateway:
-                self.move(run.symbol, run.gateway)
-            last.newest_ns = max(last.newest_ns, max(run.times_ns))
+        runs, count = batch.runs(), len(batch)
+        self.takeovers.follow(runs)
         frames = batch.frames() if batch.control else [batch.data]
-        if self._real_from:
-            runs = [run for run in runs if run.symbol not in self._real_from or not self._is_simulated(run.gateway)]
+        if self.takeovers.any:
+            runs = self.takeovers.recorded(runs)
             frames = [frame for run in runs for frame in run.frames]
             count = len(frames)
         if not count:
@@ -142,7 +123,7 @@ class Recorder:
         if self._queue.pending_bytes > _FLUSH_BYTES:
             self._kick.set()
 
-    def _keep(self, runs: Iterable[Run], count: int, epoch: Epoch) -> None:
+    def _keep(self, runs: Sequence[Run], count: int, epoch: Epoch) -> None:
         self._segment.add(runs, epoch.number, self._clock)
         epoch.recorded += count
 
@@ -165,49 +146,11 @@ class Recorder:
 
     def record_bar(self, bar: Bar) -> None:
         """Take a closed bar (event loop)."""
-        if bar.symbol in self._real_from and self._is_simulated(self._served[bar.symbol].gateway):
+        if not self.takeovers.records_bars(bar.symbol):
             return
         # What is not in the dump that goes with the closed segment belongs to that segment.
         segment = self._closed.segment if self._closed and bar.symbol in self._undumped else self._segment
         segment.bars.append(bar)
-
-    def learn_real_gateways(self, names: Iterable[str]) -> None:
-        """Learn the gateways that are not simulated; until they are known, all markets count as one."""
-        self._real_gateways = frozenset(names)
-        for symbol, last in self._served.items():
-            if last.gateway in self._real_gateways and symbol not in self._real_from:
-                self._begin_real(symbol, 0)
-
-    def move(self, symbol: str, gateway: str) -> None:
-        """Another gateway serves the symbol from now on (event loop)."""
-        last = self._served.get(symbol)
-        if last is None:
-            return
-        before, last.gateway = last.gateway, gateway
-        if gateway not in self._real_gateways or symbol in self._real_from:
-            return
-        if before and before not in self._real_gateways:
-            _log.info(
-                "%s is served by %s now: rows recorded from %s are no part of its history", symbol, gateway, before
-            )
-            self._begin_real(symbol, last.newest_ns + 1)
-        else:
-            self._begin_real(symbol, 0)
-
-    def _is_simulated(self, gateway: str) -> bool:
-        return bool(self._real_gateways) and gateway not in self._real_gateways
-
-    def _begin_real(self, symbol: str, from_ns: int) -> None:
-        self._real_from[symbol] = self._takeovers[symbol] = from_ns
-        self._kick.set()
-
-    def valid_from_ns(self, symbol: str) -> int:
-        """The moment from which on recorded rows of a symbol count; 0 for all of them."""
-        return self._real_from.get(symbol, 0)
-
-    def has_seen(self, symbol: str) -> bool:
-        """Return true when the last tick of this symbol is known."""
-        return symbol in self._served
 
     def unarchived(self) -> list[Segment]:
         """The segments that are not in the archive yet, oldest first. Rows are only added to them."""
@@ -228,12 +171,12 @@ class Recorder:
     async def restore(self, restored: Restored) -> None:
         """Go on where the last run stopped: open bars, the ticks that streams may resume from, and the position."""
         state, logs = await self._run(self._logger, self._store.load)
-        self._real_from = await self._run(self._logger, self._store.ticks.superseded)
+        self.takeovers.restore(await self._run(self._logger, self._store.ticks.superseded))
         self._segment.checkpoint = state.get("checkpoint", 0) + 1
         replay = Replay(restored, self._open_bars, self._restore_ticks, state)
         for log in [log for log in logs if log.archived]:
             replay.apply_archived(await self._run(self._logger, list, log.records()))
-        self._restore_served(replay.apply_state())
+        self.takeovers.follow(replay.apply_state().runs())
         for log in [log for log in logs if not log.archived]:
             replay.apply(await self._run(self._logger, list, log.records()), log.number)
         self._epoch = replay.epoch
@@ -243,17 +186,14 @@ class Recorder:
         self._log_number = await self._run(self._logger, self._store.open)
 
     def _restore_ticks(self, batch: TickBatch, epoch: Epoch) -> None:
-        self._restore_served(batch)
-        self._keep(batch.runs(), len(batch), epoch)
-
-    def _restore_served(self, batch: TickBatch) -> None:
-        for run in batch.runs():
-            last = self._served.setdefault(run.symbol, Served())
-            last.gateway, last.newest_ns = run.gateway, max(last.newest_ns, max(run.times_ns))
+        runs = batch.runs()
+        self.takeovers.follow(runs)
+        self._keep(runs, len(batch), epoch)
 
     async def run(self) -> None:
         """Flush until cancelled, and checkpoint beside."""
         async with asyncio.TaskGroup() as group:
+            group.create_task(self._retain())
             beside: asyncio.Task[None] | None = None
             while True:
                 try:
@@ -291,10 +231,9 @@ class Recorder:
         """
         async with self._flushing:
             with self._noting_failure("the log of ticks"):
-                if takeovers := dict(self._takeovers):
+                if takeovers := self.takeovers.unnoted:
                     await self._run(self._logger, self._store.supersede, takeovers)
-                    for symbol in takeovers:
-                        del self._takeovers[symbol]
+                    self.takeovers.note(takeovers)
                 self._queue.close_run()
                 await self._run(self._logger, self._queue.write)
 
@@ -315,6 +254,25 @@ class Recorder:
         """Make one file of the many small ones of partitions of the last checkpoint. Raises: OSError."""
         with self._noting_failure("the archive of ticks"):
             await self._run(self._archiver, self._store.compact, apart)
+
+    async def remove_old(self) -> None:
+        """Remove ticks and bars that are older than they are to be kept. Raises: OSError."""
+        settings = self._settings
+        for kind, days in (("ticks", settings.retention_days), ("bars", settings.bar_retention_days)):
+            if days:
+                before_ns = self._now_ns() - days * Interval.DAY.length_ns
+                before_day = self._clock.date_number(before_ns)
+                removed = await self._run(self._archiver, self._store.remove_old, kind, before_day, before_ns)
+                if removed:
+                    _log.info("%d files of %s from before %d were removed", removed, kind, before_day)
+
+    async def _retain(self) -> None:
+        while True:
+            try:
+                await self.remove_old()
+            except OSError as error:
+                _log.warning("old history cannot be removed: %s", error)
+            await asyncio.sleep(_RETAIN_S)
 
     async def end_feed(self, position: int) -> None:
         """A replay has ended: archive it, and say what of it is stored."""

@@ -68,14 +68,22 @@ class ArchivedTicks:
 
     def ticks(self, rows: Any) -> Sequence[pb.Tick]:
         """The ticks of these rows."""
-        table = self._table.take(rows)
-        numbers = {name: table.column(name).to_numpy().tolist() for name in _NUMBERS}
-        lists = {name: table.column(name).to_pylist() for name in TICK_LISTS}
-        columns = {**numbers, **lists}
-        return [
-            tick_from_row(self.symbol, dict(zip(columns, row, strict=True)))
-            for row in zip(*columns.values(), strict=True)
-        ]
+        table = self._table
+        columns: list[Sequence[Any]] = [table.column(name).to_numpy()[rows].tolist() for name in _NUMBERS]
+        columns += [_lists(table.column(name), rows) for name in TICK_LISTS]
+        names = (*_NUMBERS, *TICK_LISTS)
+        symbol = self.symbol
+        return [tick_from_row(symbol, dict(zip(names, row, strict=True))) for row in zip(*columns, strict=True)]
+
+
+def _lists(column: Any, rows: Any) -> list[list[float]]:
+    """The lists of these rows."""
+    lists = column.combine_chunks()
+    offsets = lists.offsets.to_numpy()
+    first, last = int(offsets[rows[0]]), int(offsets[rows[-1] + 1])
+    values = lists.values.slice(first, last - first).to_numpy().tolist()
+    starts, ends = (offsets[rows] - first).tolist(), (offsets[rows + 1] - first).tolist()
+    return [values[start:end] for start, end in zip(starts, ends, strict=True)]
 
 
 class UnarchivedTicks:

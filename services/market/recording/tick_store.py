@@ -155,6 +155,10 @@ class TickStore:
         if work:
             self._run(work, apart)
 
+    def remove_old(self, kind: str, before_day: int, before_ns: int) -> int:
+        """Remove old `ticks` or `bars`, as Archive.remove_old does; return the number of files."""
+        return (self.ticks if kind == "ticks" else self.bars).remove_old(before_day, before_ns)
+
     def stop_pausing(self) -> None:
         """Leave out the pauses: everything waits for the archive."""
         self._stopping = True

@@ -8,7 +8,10 @@ and one that records do not meet. Recorded rows have an epoch, and of two epochs
 imported rows count as they are. All of it is blocking. pyarrow is imported with the first use.
 """
 
+import os
+import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,6 +27,11 @@ _TRIES = 8
 Columns = Mapping[str, Sequence[Any]]
 
 
+_SETTLED_NS = 2_000_000_000
+"""Time after a folder's change in which it is listed anew each time."""
+_LISTINGS = 4096
+
+
 class MovedError(Exception):
     """Files were compacted while they were read: read again."""
 
@@ -37,6 +45,9 @@ class File:
     last: int
 
 
+_Listing = tuple[list[tuple[File, tuple[RowGroup, ...]]], tuple[RowGroup, ...]]
+
+
 class Archive:
     """One kind of rows (`ticks`, `bars`); `order` names the columns that rows are sorted by, time first."""
 
@@ -46,6 +57,8 @@ class Archive:
         self._integers = integers
         self._lists = lists
         self._files = ParquetFiles(order[0])
+        self._listings: dict[str, tuple[int, _Listing]] = {}
+        """By partition: when its folder was changed, and what was in it."""
 
     def symbols(self) -> list[str]:
         """Symbols that there are rows of."""
@@ -55,10 +68,11 @@ class Archive:
 
     def days(self, symbol: str) -> list[int]:
         """Trading days (YYYYMMDD) that there are rows of, oldest first."""
-        folder = self._folder / f"symbol={symbol}"
-        if not folder.is_dir():
+        try:
+            with os.scandir(self._folder / f"symbol={symbol}") as entries:
+                return sorted(int(entry.name.removeprefix("day=")) for entry in entries)
+        except (FileNotFoundError, NotADirectoryError):
             return []
-        return sorted(int(entry.name.removeprefix("day=")) for entry in folder.iterdir())
 
     def write(self, symbol: str, day: int, checkpoint: int, columns: Columns) -> None:
         """Write a partition's rows of one checkpoint; done again, it replaces the first time's."""
@@ -74,14 +88,15 @@ class Archive:
         import pyarrow as pa
 
         folder = self._partition(symbol, day)
+        files, _ = _files(folder)
         small: list[File] = []
-        for file in reversed(_files(folder)):  # only neighbours: ranges must not overlap
+        for file in reversed(files):  # only neighbours: ranges must not overlap
             if file.path.stat().st_size > COMPACT_BYTES:
                 break
             small.insert(0, file)
         if len(small) <= most_files:
             return False
-        groups = [group for file in _files(folder) for group in self._files.row_groups(file.path)]
+        groups = [group for file in files for group in self._files.row_groups(file.path)]
         spans = _spans(groups)
         paths = {file.path for file in small}
         tables = []
@@ -94,10 +109,9 @@ class Archive:
                 tables.append(table if kept is None else table.filter(kept))
         merged = _name(small[0].first, small[-1].last)
         self._files.write(folder / merged, self._by_epoch(pa.concat_tables(tables, promote_options="default")))
-        for path in _recorded(folder):
-            first, last = _range(path)
-            if path.name != merged and small[0].first <= first and last <= small[-1].last:
-                path.unlink()
+        for file in _listed(folder)[0]:
+            if file.path.name != merged and small[0].first <= file.first and file.last <= small[-1].last:
+                file.path.unlink()
         return True
 
     def row_groups(self, symbol: str, day: int, until: int) -> tuple[list[RowGroup], list[RowGroup]]:
@@ -107,18 +121,41 @@ class Archive:
         Raises: MovedError.
         """
         recorded: list[RowGroup] = []
-        folder = self._partition(symbol, day)
-        imported = folder / IMPORTED
+        files, imported = self._listing(self._partition(symbol, day))
+        for file, groups in files:
+            if file.first > until:
+                continue
+            if file.last > until:
+                raise MovedError
+            recorded += groups
+        return recorded, list(imported)
+
+    def _listing(self, folder: Path) -> _Listing:
+        """The row groups of a partition's recorded files, and those imported; read anew when its folder has changed.
+
+        Raises: MovedError.
+        """
+        name = str(folder)
         try:
-            for file in _files(folder):
-                if file.first > until:
-                    continue
-                if file.last > until:
-                    raise MovedError
-                recorded += self._files.row_groups(file.path)
-            return recorded, list(self._files.row_groups(imported)) if imported.exists() else []
+            changed_ns = folder.stat().st_mtime_ns
+        except FileNotFoundError:
+            return [], ()
+        known = self._listings.get(name)
+        if known is not None and known[0] == changed_ns:
+            return known[1]
+        # A folder that changed just now may change again without its time showing it.
+        settled = time.time_ns() - changed_ns > _SETTLED_NS
+        files, imported = _files(folder)
+        try:
+            groups = [(file, self._files.row_groups(file.path)) for file in files]
+            listing = groups, self._files.row_groups(folder / IMPORTED) if imported else ()
         except FileNotFoundError as error:
             raise MovedError from error
+        if settled:
+            while len(self._listings) >= _LISTINGS:
+                self._listings.pop(next(iter(self._listings)), None)
+            self._listings[name] = changed_ns, listing
+        return listing
 
     def read(self, group: RowGroup) -> Any:
         """A row group's rows as an Arrow table, in order. Raises: MovedError."""
@@ -173,8 +210,8 @@ class Archive:
     def files(self, symbol: str, day: int) -> list[Path]:
         """The files that have a partition's rows at this moment."""
         folder = self._partition(symbol, day)
-        imported = [folder / IMPORTED] if (folder / IMPORTED).exists() else []
-        return imported + [file.path for file in _files(folder)]
+        files, imported = _files(folder)
+        return [folder / IMPORTED] * imported + [file.path for file in files]
 
     def add(self, symbol: str, day: int, columns: Columns) -> None:
         """Add imported rows to a partition. One process at a time may; who records meanwhile is not disturbed."""
@@ -187,6 +224,26 @@ class Archive:
         if (folder / IMPORTED).exists():
             table = pa.concat_tables([pq.ParquetFile(folder / IMPORTED).read(), table])
         self._files.write(folder / IMPORTED, self._by_epoch(table))
+
+    def remove_old(self, before_day: int, before_ns: int) -> int:
+        """Remove what was recorded of trading days before a day (YYYYMMDD) and written before a moment (ns).
+
+        Imported rows stay, and a recording that was replayed lately. Returns the number of files removed.
+        """
+        removed = 0
+        for symbol in self.symbols():
+            for day in self.days(symbol):
+                if day >= before_day:
+                    break
+                folder = self._partition(symbol, day)
+                old = [file.path for file in _listed(folder)[0] if file.path.stat().st_mtime_ns < before_ns]
+                for path in old:
+                    path.unlink()
+                removed += len(old)
+                if old:
+                    with suppress(OSError):  # not empty
+                        folder.rmdir()
+        return removed
 
     def supersede(self, symbol: str, before_ns: int) -> None:
         """Hide rows of a symbol that were recorded before a moment; imported ones are still read.
@@ -256,22 +313,28 @@ def _name(first: int, last: int) -> str:
     return f"{first:08d}-{last:08d}.parquet"
 
 
-def _recorded(folder: Path) -> list[Path]:
-    return [path for path in folder.glob("*.parquet") if path.name != IMPORTED]
+def _listed(folder: Path) -> tuple[list[File], bool]:
+    """The recorded files of a partition, by range, and whether there is an imported one."""
+    try:
+        with os.scandir(folder) as entries:
+            names = [entry.name for entry in entries]
+    except (FileNotFoundError, NotADirectoryError):
+        return [], False
+    files = []
+    for name in names:
+        stem, _, kind = name.partition(".")
+        if kind == "parquet" and name != IMPORTED:
+            first, _, last = stem.partition("-")
+            files.append(File(folder / name, int(first), int(last)))
+    files.sort(key=lambda file: (file.first, -file.last))
+    return files, IMPORTED in names
 
 
-def _range(path: Path) -> tuple[int, int]:
-    first, _, last = path.stem.partition("-")
-    return int(first), int(last)
-
-
-def _files(folder: Path) -> list[File]:
-    """The partition's files by range, without those that a compacted one replaces."""
-    if not folder.is_dir():
-        return []
-    files = sorted((File(path, *_range(path)) for path in _recorded(folder)), key=lambda f: (f.first, -f.last))
+def _files(folder: Path) -> tuple[list[File], bool]:
+    """The partition's files by range, without those that a compacted one replaces, and whether there is an imported."""
+    files, imported = _listed(folder)
     kept: list[File] = []
     for file in files:
         if not kept or file.last > kept[-1].last:
             kept.append(file)
-    return kept
+    return kept, imported
