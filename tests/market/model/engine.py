@@ -130,8 +130,7 @@ class ModelEngine(rpc.EngineServiceServicer):
         ticks = []
         for symbol in symbols:
             self.exchange.advance(self._rng.random() * 2)
-            tick = self.exchange.tick(symbol)
-            ticks.append(ModelTick(symbol, tick))
+            ticks.append(ModelTick(symbol, self.exchange.tick(symbol)))
         self._stream.publish(ticks)
         for tick in ticks:
             self.epoch.ticks[tick.vt_symbol].append(tick.message)
