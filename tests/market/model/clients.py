@@ -216,7 +216,10 @@ class ConflatedClient(TickClient):
 
 
 class BarClient:
-    """Follows minute bars of all symbols; a bar that came is never another one later."""
+    """Follows minute bars of all symbols; a bar that comes again is the same, unless that says it is incomplete.
+
+    A market that was killed may have closed a bar of ticks that were neither on its disk nor in the engine's ring.
+    """
 
     def __init__(self, address: str, counts: Counter[str]) -> None:
         self.bars: dict[tuple[str, int], pb.Bar] = {}
@@ -241,8 +244,10 @@ class BarClient:
     def _add(self, bar: pb.Bar) -> None:
         self._counts["bars"] += 1
         key = bar.symbol, bar.start_time.seconds
-        known = self.bars.setdefault(key, bar)
-        assert known == bar, f"a bar came twice, and differs:\n{known}\n{bar}"
+        known = self.bars.get(key, bar)
+        assert bar.incomplete or known == bar, f"a bar came twice, and differs:\n{known}\n{bar}"
+        self._counts["bars made anew"] += known != bar
+        self.bars[key] = bar
 
 
 async def _paused(call: Any, reads: asyncio.Event) -> AsyncIterator[Any]:

@@ -19,7 +19,7 @@ from tests.market.ticks import at
 
 GATEWAY = "SIM"
 SYMBOLS = tuple(f"IF21{month:02d}.CFFEX" for month in range(1, 7))
-RING_BYTES = 40_000
+RING_BYTES = 60_000
 SECOND_NS = 1_000_000_000
 _SESSIONS = ((34_200, 41_400), (46_800, 54_000))
 """Seconds of the day in which CFFEX trades: 9:30 to 11:30, 13:00 to 15:00."""
