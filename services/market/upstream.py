@@ -127,6 +127,7 @@ class Upstream:
         )
         self._recorder.begin_epoch(started)
         self._bars.begin_epoch(started.epoch)
+        self._bars.lose(started.sequences)
         self.on_demand, self.connected = started.on_demand, True
         if not self.on_demand:
             await self._refresh()

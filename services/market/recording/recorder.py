@@ -102,7 +102,9 @@ class Recorder:
             for _ in self._dumping:  # what is dumped is all of one epoch
                 pass
             self._epoch = self._epoch.next(started)
-        self._queue.add_control(engine_pb2.StreamTicksResponse(started=self._epoch.started()), self._epoch.position)
+        logged = self._epoch.started()
+        logged.sequences.update(started.sequences)
+        self._queue.add_control(engine_pb2.StreamTicksResponse(started=logged), self._epoch.position)
 
     def record(self, batch: TickBatch) -> None:
         """Take a batch of ticks; `reach` says where in the epoch that is (event loop)."""

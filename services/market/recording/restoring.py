@@ -88,6 +88,7 @@ class Replay:
         else:
             self.epoch = self.epoch.next(started)
             self._bars.begin_epoch(started.epoch)
+        self._bars.lose(started.sequences)
         self._restored.begin_epoch(self.epoch.started())
 
     def _apply_ticks(self, batch: TickBatch, position: int, dumped: set[str]) -> None:

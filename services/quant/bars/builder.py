@@ -171,6 +171,16 @@ class BarBuilder:
             for time in self._gateways.values():
                 time.watermark_ns = 0
 
+    def lose(self, sequences: Mapping[str, int]) -> None:
+        """The epoch's ticks up to these sequences, by symbol, are lost if they did not come: no tick may ever follow.
+
+        Open bars are marked, and the next tick is one behind a gap.
+        """
+        for symbol, sequence in sequences.items():
+            bars = self._symbols.get(symbol)
+            if bars is not None and not bars.begins and bars.sequence < sequence:
+                bars.lose(sequence)
+
     def close_all(self) -> None:
         """The feed has ended: close everything, days included."""
         for bars in self._symbols.values():

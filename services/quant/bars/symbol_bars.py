@@ -152,6 +152,11 @@ class SymbolBars(OpenBars):
         if not self.day_open and 0.0 < open_price < NO_VALUE:
             self.day_open = open_price
 
+    def lose(self, sequence: int) -> None:
+        """Miss the ticks up to this sequence."""
+        self.sequence, self.missed = sequence, True
+        self.mark_open()
+
     def end_epoch(self, begins: Begins) -> None:
         """Mark what is open; the next tick says whether it goes on."""
         self.mark_unfinished()

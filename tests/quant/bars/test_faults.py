@@ -223,6 +223,16 @@ def test_volume_that_comes_after_its_bar_closed_goes_into_the_next_and_reopens_n
     assert clock_times(made.minutes) == ["09:34", "09:35"]
 
 
+def test_a_bar_that_lacks_lost_ticks_says_so_though_no_tick_follows() -> None:
+    made = Made()
+    made.take(quote("09:34:10", 10, 5, 1), quote("09:34:20", 11, 7, 2))
+    made.bars.lose({"IF2101.CFFEX": 2, "IH2101.CFFEX": 9})
+    made.take(quote("09:35:10", 11, 8, 3), quote("09:35:20", 11, 9, 4))
+    made.bars.lose({"IF2101.CFFEX": 7})
+    made.watermark("09:36:00")
+    assert [(bar.volume, bar.incomplete) for bar in made.minutes] == [(7, False), (2, True)]
+
+
 # Epochs
 
 
