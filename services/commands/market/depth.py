@@ -11,7 +11,7 @@ from services.commands.market.depth_view import DepthView
 from services.commands.market.edge_client import EdgeClient
 from services.commands.market.options import duration_option, edge_options
 from services.commands.market.tick_stream import TickStream
-from services.commands.market.watching import live_view, until_stopped
+from services.commands.market.watching import can_redraw, live_view, until_stopped
 from services.commands.running import run
 
 _MIN_INTERVAL_MS = 100
@@ -46,7 +46,7 @@ def depth(
 async def _show(client: EdgeClient, symbol: str, count: int | None, red_up: bool) -> None:
     console = Console(highlight=False)
     stream = TickStream(client, [symbol], conflated_ms=_MIN_INTERVAL_MS)
-    live = console.is_terminal
+    live = can_redraw(console)
     view = DepthView(symbol, stream if live else None, red_up=red_up)
     shown = 0
     async with client, AsyncExitStack() as screen, aclosing(stream.messages()) as messages:

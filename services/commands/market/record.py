@@ -20,7 +20,7 @@ from services.commands.market.options import distinct, duration_option, edge_opt
 from services.commands.market.rows import tick_row
 from services.commands.market.tick_stream import FEED_ENDED, TickStream
 from services.commands.market.tick_table import Rate, state_line
-from services.commands.market.watching import live_view, until_stopped
+from services.commands.market.watching import can_redraw, live_view, until_stopped
 from services.commands.recording_file import TICK_COLUMNS, RowWriter, format_of, local_text, recording_file
 from services.commands.running import StopSignal, run
 from services.kernel.errors import RedFireError
@@ -160,7 +160,7 @@ async def _follow(stream: TickStream, recording: Recording, writer: RowWriter) -
     console, epochs = Console(stderr=True, highlight=False), 0
     async with AsyncExitStack() as shown, aclosing(stream.messages()) as messages:
         async for message in messages:
-            if message.HasField("started") and console.is_terminal and not stream.resumed:
+            if message.HasField("started") and can_redraw(console) and not stream.resumed:
                 await shown.enter_async_context(live_view(console, Progress(recording, stream), transient=True))
             if stream.epochs > epochs:
                 epochs = stream.epochs

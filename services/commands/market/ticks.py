@@ -16,7 +16,7 @@ from services.commands.market.edge_client import EdgeClient
 from services.commands.market.options import distinct, duration_option, edge_options, symbols_argument
 from services.commands.market.tick_stream import TickStream
 from services.commands.market.tick_table import TickTable, best, clock_text, number
-from services.commands.market.watching import live_view, until_stopped
+from services.commands.market.watching import can_redraw, live_view, until_stopped
 from services.commands.running import run
 
 _SHOWN_EVENTS = {"gap": "gap", "new_epoch": "newEpoch", "feed_state": "feedState", "end": "end"}
@@ -69,7 +69,7 @@ def ticks(
 
 async def _show(client: EdgeClient, options: TickOptions) -> None:
     console = Console(highlight=False)
-    plain = options.as_json or not console.is_terminal
+    plain = options.as_json or not can_redraw(console)
     stream = TickStream(client, options.symbols, on_break=_report_break if plain else _ignore)
     table = TickTable(stream, red_up=options.red_up)
     left = options.count

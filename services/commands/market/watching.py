@@ -29,6 +29,11 @@ async def until_stopped(stop: StopSignal, work: Awaitable[Any], duration_s: floa
     await stop.unless(limited())
 
 
+def can_redraw(console: Console) -> bool:
+    """Test whether lines that are there can be drawn over: not in a pipe or a file, nor where TERM is dumb."""
+    return console.is_terminal and not console.is_dumb_terminal
+
+
 @asynccontextmanager
 async def live_view(console: Console, view: RenderableType, *, transient: bool = False) -> AsyncIterator[None]:
     """Redraw the view in place while the block runs; the last one stays on the screen unless it is `transient`."""

@@ -18,7 +18,7 @@ from services.engine.feeds.replay import RowReader
 from services.kernel.errors import Denied, NotFound, Unavailable
 from services.quant.catalogue import Catalogue
 from tests.commands.market.fake_edge import HOLD, FakeEdge, batch, end, serving, started
-from tests.commands.market.processes import Screen, outcome, start
+from tests.commands.market.processes import TIMEOUT_S, Screen, outcome, start
 from tests.market.ticks import SYMBOL, at, tick
 from tests.running import until
 
@@ -130,7 +130,7 @@ def test_a_file_that_somebody_else_makes_meanwhile_is_kept_too(tmp_path):
     file, made = tmp_path / "day.csv", threading.Event()
     with serving(FakeEdge((started("e1"), batch(tick(1)), made, end()))) as edge:
         process = start("market", "record", SYMBOL, "--out", file, "--edge", edge.address, "--token", "t")
-        until(lambda: edge.requests, timeout_s=30)
+        until(lambda: edge.requests, timeout_s=TIMEOUT_S)
         file.write_text("another's")
         made.set()
         done = outcome(process)
@@ -168,7 +168,7 @@ def test_ctrl_c_ends_a_recording_whose_progress_is_shown(tmp_path):
         serving(FakeEdge((started("e1"), batch(*ticks), HOLD))) as edge,
         Screen("market", "record", SYMBOL, "--out", file, "--edge", edge.address, "--token", "t") as screen,
     ):
-        until(lambda: "day.csv.gz: 2,000 ticks" in screen.shown, timeout_s=30)
+        until(lambda: "day.csv.gz: 2,000 ticks" in screen.shown, timeout_s=TIMEOUT_S)
         screen.process.send_signal(signal.SIGINT)
         assert screen.end() == 0
     assert "2,000 ticks (IF2101.CFFEX 2,000)" in screen.shown and "; stopped" in screen.shown

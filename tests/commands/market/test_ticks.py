@@ -10,7 +10,7 @@ from redfire.reasons import Reason
 
 from services.kernel.errors import NotFound, Unauthenticated, Unavailable
 from tests.commands.market.fake_edge import HOLD, FakeEdge, batch, end, serving, started
-from tests.commands.market.processes import Screen, start
+from tests.commands.market.processes import TIMEOUT_S, Screen, start
 from tests.market.ticks import SYMBOL, tick
 from tests.running import until
 
@@ -152,7 +152,7 @@ def test_it_ends_after_so_many_ticks_or_so_long(redfire):
 def test_ctrl_c_leaves_the_last_table_and_its_state_on_the_screen():
     script = (started("epoch-of-the-feed"), batch(tick(1, last_price=5000), tick(2, last_price=5001)), HOLD)
     with serving(FakeEdge(script)) as edge, Screen("ticks", SYMBOL, "--edge", edge.address, "--token", "t") as screen:
-        until(lambda: "5001 ▲" in screen.shown, timeout_s=30)
+        until(lambda: "5001 ▲" in screen.shown, timeout_s=TIMEOUT_S)
         screen.process.send_signal(signal.SIGINT)
         assert screen.end() == 0
     assert "\x1b[32m5001 ▲" in screen.shown, "green: up"
