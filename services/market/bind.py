@@ -122,6 +122,7 @@ def bind(context: ServiceContext) -> None:
     context.background("staleness", sweep_stale)
     context.on_drain(drain)
     context.on_stop(stop)
+    context.reports_failure(lambda: recorder.failure)
     context.ready_when("engine", lambda: upstream.connected and bool(instruments.symbols))
 
 

@@ -20,14 +20,25 @@ def test_while_nothing_can_be_written_it_is_not_serving_and_then_it_is_again(tmp
         until(lambda: httpx.get(f"{running.url}/healthz").status_code == 503, timeout_s=30)
         services = until(lambda: _all(running, "NOT_SERVING", "auth", "config", "risk", "strategy", "trading", "user"))
         assert services["market"] == "SERVING"  # it has no database
+        until(
+            lambda: (
+                "the log of ticks" in httpx.get(f"{running.url}/healthz").json().get("failures", {}).get("market", "")
+            )
+        )
         assert alice.order(SYMBOL, "meanwhile").status_code == 503
         resource.prlimit(pid, resource.RLIMIT_FSIZE, (soft, hard))
         until(lambda: httpx.get(f"{running.url}/healthz").status_code == 200, timeout_s=30)
         until(lambda: alice.order(SYMBOL, "after").status_code == 200)
+        until(lambda: not _failures(running))
+        assert "the log of ticks can be written again" in running.log()
         orders = alice.get("/api/trading/orders").json()["orders"]
         assert {order["clientOrderId"] for order in orders} == {"before", "after"}
         assert "the database cannot be written" in running.log()
         assert "the database can be written again" in running.log()
+
+
+def _failures(running):
+    return httpx.get(f"{running.url}/healthz").json().get("failures", {})
 
 
 def _all(running, state, *names):

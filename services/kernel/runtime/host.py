@@ -121,7 +121,7 @@ class Host:
         self.clock, self.data_dir = self.resources.clock, self.resources.data_dir
         self._registry = registry
         self._server: grpc.aio.Server | None = None
-        self.operations = OperationsServer(self.health, self._fetch_keys_now)
+        self.operations = OperationsServer(self.health, self.lifecycle.failures, self._fetch_keys_now)
         self._health: HealthReporter | None = None
 
     @property

@@ -16,6 +16,7 @@ class Lifecycle:
         self._drain: list[tuple[str, Hook]] = []
         self._stop: list[tuple[str, Hook]] = []
         self._ready: dict[str, list[tuple[str, Callable[[], bool]]]] = {}
+        self._failures: dict[str, list[Callable[[], str]]] = {}
         self._begun: set[str] = set()
         self.started = False
         self.draining = False
@@ -35,6 +36,18 @@ class Lifecycle:
     def ready_when(self, service: str, name: str, condition: Callable[[], bool]) -> None:
         """The service is not ready while the condition is false."""
         self._ready.setdefault(service, []).append((name, condition))
+
+    def reports_failure(self, service: str, reason: Callable[[], str]) -> None:
+        """The service goes on, with something amiss while the reason is not empty."""
+        self._failures.setdefault(service, []).append(reason)
+
+    def failures(self) -> dict[str, str]:
+        """What is amiss, by service; those that lack nothing are absent."""
+        failures = {
+            service: "; ".join(filter(None, (reason() for reason in reasons)))
+            for service, reasons in self._failures.items()
+        }
+        return {service: text for service, text in failures.items() if text}
 
     def waiting_for(self, service: str) -> str:
         """Condition that a service waits for; the empty string when it is ready."""

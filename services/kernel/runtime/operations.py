@@ -19,8 +19,9 @@ Keys = Callable[[], Awaitable[Any]]
 class OperationsServer:
     """Serves `/healthz`, `/livez`, `/metrics`, `/jwks.json` and `/openapi.json` on loopback HTTP."""
 
-    def __init__(self, health: Health, keys: Keys) -> None:
+    def __init__(self, health: Health, failures: Callable[[], dict[str, str]], keys: Keys) -> None:
         self._health = health
+        self._failures = failures
         self._keys = keys
         self._runner: web.AppRunner | None = None
         self.port = 0
@@ -47,12 +48,14 @@ class OperationsServer:
     async def _healthz(self, _: web.Request) -> web.Response:
         services = await self._health()
         serving = all(state == "SERVING" for state in services.values())
-        body = {
+        body: dict[str, Any] = {
             "status": "SERVING" if serving else "NOT_SERVING",
             "version": VERSION,
             "timestamp": datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
             "services": services,
         }
+        if failures := self._failures():
+            body["failures"] = failures
         return web.json_response(body, status=200 if serving else 503)
 
     async def _livez(self, _: web.Request) -> web.Response:

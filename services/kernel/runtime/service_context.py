@@ -127,6 +127,10 @@ class ServiceContext:
         """The service says NOT_SERVING while the condition is false."""
         self._resources.lifecycle.ready_when(self.service_name, name, condition)
 
+    def reports_failure(self, reason: Callable[[], str]) -> None:
+        """While the reason is not empty, /healthz shows it; the service stays SERVING."""
+        self._resources.lifecycle.reports_failure(self.service_name, reason)
+
     async def run_blocking(self, function: Callable[..., T], *args: Any, **kwargs: Any) -> T:
         """Run what would block the loop in a small pool of threads."""
         loop = asyncio.get_running_loop()
