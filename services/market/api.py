@@ -32,7 +32,7 @@ class MarketApi(rpc.MarketServiceServicer):
 
     async def GetTick(self, request: pb.GetTickRequest, call: Call) -> pb.GetTickResponse:
         """The last tick."""
-        return pb.GetTickResponse(tick=self._market.get_tick(request.symbol))
+        return pb.GetTickResponse(tick=await self._market.get_tick(request.symbol))
 
     async def StreamTicks(self, request: pb.StreamTicksRequest, call: Call) -> AsyncGenerator[bytes, None]:
         """Ticks as they come, encoded already."""

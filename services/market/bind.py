@@ -21,6 +21,7 @@ from services.market.recording.restoring import Restored
 from services.market.recording.tick_store import TickStore
 from services.market.service import MarketService
 from services.market.settings import MarketSettings
+from services.market.subscriptions import Subscriptions
 from services.market.ticks.hub import Hub
 from services.market.ticks.position import Position
 from services.market.ticks.staleness import Staleness
@@ -60,13 +61,14 @@ def bind(context: ServiceContext) -> None:
     hub.on_moved(recorder.takeovers.move)
     instruments: Instruments[pb.Instrument] = Instruments(fetch, context.clock)
     stream = context.channel_to("engine").raw_stream(STREAM_TICKS)
-    upstream = Upstream(engine, stream, hub, bars, recorder, instruments, lambda: live.value)
+    subscriptions = Subscriptions(engine, instruments, context.clock, lambda: live.value)
+    upstream = Upstream(engine, stream, hub, bars, recorder, instruments, subscriptions, lambda: live.value)
     market = MarketService(
         hub,
         bar_streams,
         history,
         instruments,
-        upstream.subscribe_on_demand,
+        subscriptions,
         context.run_blocking,
         parse_tick,
         tick_control,

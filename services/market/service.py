@@ -80,8 +80,21 @@ class Records(Protocol):
         """Return true when ticks or bars of this symbol are recorded."""
 
 
+class Demand(Protocol):
+    """The symbols that somebody wants, of which upstream is asked for ticks."""
+
+    async def hold(self, symbols: Iterable[str], *, starts_feed: bool) -> None:
+        """A stream of these symbols is open; it begins a feed that waits for readers, or only looks on."""
+
+    def release(self, symbols: Iterable[str]) -> None:
+        """A stream of these symbols has ended."""
+
+    async def touch(self, symbol: str) -> None:
+        """Somebody asked for the symbol's last tick."""
+
+
 class MarketService(Generic[T]):
-    """Market data for callers. `subscribe` asks upstream for symbols that have readers."""
+    """Market data for callers. Upstream is asked for symbols that are in demand."""
 
     def __init__(
         self,
@@ -89,7 +102,7 @@ class MarketService(Generic[T]):
         bar_streams: BarStreams,
         records: Records,
         instruments: Instruments[Any],
-        subscribe: Callable[[Iterable[str]], Awaitable[None]],
+        demand: Demand,
         run_blocking: Callable[..., Awaitable[Any]],
         parse_tick: Callable[[bytes], T],
         tick_control: TickControlMessages,
@@ -100,15 +113,16 @@ class MarketService(Generic[T]):
         self._bar_streams = bar_streams
         self._records = records
         self._instruments = instruments
-        self._subscribe = subscribe
+        self._demand = demand
         self._run_blocking = run_blocking
         self._parse_tick = parse_tick
         self._tick_control = tick_control
         self._bar_control = bar_control
         self._settings = settings
 
-    def get_tick(self, symbol: str) -> T:
-        """The last tick. Raises: NoTick."""
+    async def get_tick(self, symbol: str) -> T:
+        """The last tick. Raises: NoTick, also where it is only asked for from now on."""
+        await self._demand.touch(symbol)
         frame = self._hub.find_frame(symbol)
         if not frame:
             raise NoTick(message=f"no tick of {symbol} was seen yet", symbol=symbol)
@@ -154,13 +168,13 @@ class MarketService(Generic[T]):
         # Registered first, so that the tick that a waiting feed begins with is not missed.
         self._hub.add(subscriber, resume_after, epoch)
         try:
-            if starts_feed:
-                await self._subscribe(symbol_set)
+            await self._demand.hold(symbol_set, starts_feed=starts_feed)
             async with aclosing(subscriber.messages()) as messages:
                 async for message in messages:
                     yield message
         finally:
             self._hub.remove(subscriber)
+            self._demand.release(subscriber.symbols)
 
     async def update_subscription(
         self, owner: str, stream_id: str, added: Sequence[str], removed: Sequence[str], *, starts_feed: bool = True
@@ -175,9 +189,10 @@ class MarketService(Generic[T]):
         stream = self._own_stream(owner, stream_id)
         if len((stream.symbols | new) - set(removed)) > MAX_SYMBOLS:
             raise Invalid(f"add_symbols: a stream carries at most {MAX_SYMBOLS} symbols", field="add_symbols")
+        before = stream.symbols
         self._hub.change(stream, new, removed)
-        if starts_feed:
-            await self._subscribe(new)
+        self._demand.release(before - stream.symbols)
+        await self._demand.hold(stream.symbols - before, starts_feed=starts_feed)
         return sorted(stream.symbols)
 
     async def stream_bars(
@@ -200,14 +215,14 @@ class MarketService(Generic[T]):
         self._bar_streams.add(subscriber, interval)
         self._hub.register(subscriber)
         try:
-            if starts_feed:
-                await self._subscribe(symbol_set)
+            await self._demand.hold(symbol_set, starts_feed=starts_feed)
             async with aclosing(subscriber.messages()) as messages:
                 async for message in messages:
                     yield message
         finally:
             self._hub.remove(subscriber)
             self._bar_streams.remove(subscriber, interval)
+            self._demand.release(symbol_set)
 
     async def list_ticks(
         self, symbol: str, start_ns: int | None, end_ns: int | None, after: tuple[int, int] | None, limit: int

@@ -25,6 +25,17 @@ class MarketSettings(Section):
         le=3600,
         description="Silence of the engine, without a heartbeat, that counts as its loss.",
     )
+    record_symbols: tuple[str, ...] = Field(
+        default=(),
+        description="Patterns (`rb*.SHFE`) of symbols of real gateways that are recorded though nobody streams them; "
+        "those of simulated gateways always are.",
+    )
+    unsubscribe_after_s: float = Field(
+        default=600.0,
+        ge=0.1,
+        le=86_400,
+        description="Time after which a real gateway's symbol that nobody wants any more is no longer subscribed.",
+    )
     buffer_ticks: int = Field(
         default=8192, ge=16, le=1 << 20, description="Ticks that a lossless stream may be behind before it is ended."
     )

@@ -14,6 +14,7 @@ from services.market.convert import parse_batch
 from services.market.instruments import Instruments
 from services.market.recording.recorder import Recorder
 from services.market.settings import MarketSettings
+from services.market.subscriptions import Subscriptions
 from services.market.ticks.hub import Hub
 from services.market.ticks.position import Position
 from services.quant.bars import BarBuilder
@@ -37,6 +38,7 @@ class Upstream:
         bars: BarBuilder,
         recorder: Recorder,
         instruments: Instruments[Any],
+        subscriptions: Subscriptions,
         settings: Callable[[], MarketSettings],
     ) -> None:
         self._engine = engine
@@ -47,11 +49,9 @@ class Upstream:
         self._recorder = recorder
         self._instruments = instruments
         self._settings = settings
-        self._demanded: set[str] = set()
-        self._subscribed: set[str] = set()
+        self._subscriptions = subscriptions
         self._gateway_listeners: list[Callable[[Iterable[engine_pb2.Gateway]], None]] = []
         self.connected = False
-        self.on_demand = False
 
     def on_gateways(self, listener: Callable[[Iterable[engine_pb2.Gateway]], None]) -> None:
         """Call `listener` with the engine's gateways whenever these and the instruments were read."""
@@ -71,27 +71,21 @@ class Upstream:
                 _log.exception("the engine's ticks cannot be read")
             finally:
                 was_connected, self.connected = self.connected, False
-                self._subscribed.clear()
+                self._subscriptions.disconnect()
             self._hub.offer_state(connected=False)
             pause_s = FIRST_PAUSE_S if was_connected else min(pause_s * 2, LONGEST_PAUSE_S)
             await asyncio.sleep(pause_s)
 
     async def refresh(self) -> None:
-        """Ask for instruments now and then, often while there are none, and subscribe to new ones."""
+        """Ask for instruments now and then, often while there are none, and for the ticks of those that are wanted."""
         while True:
             try:
                 await self._refresh()
-                if self.connected and not self.on_demand:
-                    await self._subscribe(self._instruments.symbols)
+                await self._subscriptions.refresh()
             except RedFireError as error:
                 _log.debug("instruments are unavailable: %s", error.message)
-            await asyncio.sleep(REFRESH_S if self._instruments.symbols else EMPTY_PAUSE_S)
-
-    async def subscribe_on_demand(self, symbols: Iterable[str]) -> None:
-        """A stream for these symbols is open: a feed that waits for readers is asked for them."""
-        self._demanded.update(symbols)
-        if self.connected and self.on_demand:
-            await self._subscribe(symbols)
+            pause_s = min(REFRESH_S, self._settings().unsubscribe_after_s)
+            await asyncio.sleep(pause_s if self._instruments.symbols else EMPTY_PAUSE_S)
 
     async def _follow(self) -> None:
         """Read one stream. Raises: StreamSilent when not even a heartbeat comes for too long."""
@@ -128,16 +122,17 @@ class Upstream:
         self._recorder.begin_epoch(started)
         self._bars.begin_epoch(started.epoch)
         self._bars.lose(started.sequences)
-        self.on_demand, self.connected = started.on_demand, True
-        if not self.on_demand:
-            await self._refresh()
-        await self._subscribe(self._demanded if self.on_demand else self._instruments.symbols)
+        self.connected = True
+        await self._refresh()
+        await self._subscriptions.connect(on_demand=started.on_demand, known=self._hub.last_frames())
         self._hub.offer_state(connected=True)
 
     async def _refresh(self) -> None:
         await self._instruments.refresh()
         answer = await self._engine.ListGateways(engine_pb2.ListGatewaysRequest(page_size=1000), timeout=5.0)
-        self._recorder.takeovers.learn_real_gateways(g.gateway_name for g in answer.gateways if not g.simulated)
+        real = [gateway.gateway_name for gateway in answer.gateways if not gateway.simulated]
+        self._recorder.takeovers.learn_real_gateways(real)
+        self._subscriptions.learn_real_gateways(real)
         for instrument in self._instruments.all():
             self._hub.move(instrument.symbol, instrument.gateway_name)
         for listener in self._gateway_listeners:
@@ -147,14 +142,3 @@ class Upstream:
         self._bars.close_all()
         self._hub.end_feed()
         await self._recorder.end_feed(position)
-
-    async def _subscribe(self, symbols: Iterable[str]) -> None:
-        new = set(symbols) - self._subscribed
-        if not new:
-            return
-        self._subscribed |= new
-        try:
-            await self._engine.Subscribe(engine_pb2.SubscribeRequest(symbols=sorted(new)))
-        except BaseException:
-            self._subscribed -= new
-            raise

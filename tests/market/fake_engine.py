@@ -32,6 +32,8 @@ class FakeEngine(rpc.EngineServiceServicer):
     ) -> None:
         self.started = pb.StreamTicksResponse.Started(paced=paced, realtime=realtime, on_demand=on_demand)
         self.symbols = [SYMBOL, "IH2101.CFFEX", "rb2105.SHFE"]
+        self.gateways: dict[str, str] = {}
+        """The gateways of symbols; others have none."""
         self.subscribed: set[str] = set()
         self.requests: list[pb.StreamTicksRequest] = []
         self.queues: list[asyncio.Queue[Item]] = []
@@ -89,6 +91,7 @@ class FakeEngine(rpc.EngineServiceServicer):
                 exchange=symbol.partition(".")[2],
                 product=market_pb2.PRODUCT_FUTURES,
                 price_tick="0.2",
+                gateway_name=self.gateways.get(symbol, ""),
             )
             for symbol in self.symbols
         ]
