@@ -2,8 +2,8 @@
 
 Of a simulated gateway, or one that replays a recording, all of them; where its feed waits for readers, those that a
 user asked for. Of a real gateway, which may have tens of thousands, those that somebody streams, that were asked for
-lately, and those that settings name. One that nobody wants any more is withdrawn after a while. What is not subscribed is
-no part of the feed: its ticks have no sequence, and are not missed.
+lately, and those that settings name. One that nobody wants any more is withdrawn after a while. What is not
+subscribed is no part of the feed: its ticks have no sequence, and are not missed.
 """
 
 from collections import Counter

@@ -38,6 +38,7 @@ class FakeEngine(rpc.EngineServiceServicer):
         self.requests: list[pb.StreamTicksRequest] = []
         self.queues: list[asyncio.Queue[Item]] = []
         self.taken = 0
+        self._breaks = 0
         self.hangs = False
         """True: streams are open, and nothing comes."""
         self._begin(epoch, first_sequence)
@@ -80,6 +81,7 @@ class FakeEngine(rpc.EngineServiceServicer):
 
     def send_message(self, item: Item) -> None:
         """Send a message; None breaks the streams."""
+        self._breaks += item is None
         for queue in self.queues:
             queue.put_nowait(item)
 
@@ -118,7 +120,10 @@ class FakeEngine(rpc.EngineServiceServicer):
             queue.put_nowait(item)
         self.queues.append(queue)
         try:
+            breaks = self._breaks
             await self._while_hanging()
+            if self._breaks != breaks:
+                raise Unavailable("the engine is gone")
             yield pb.StreamTicksResponse(started=started)
             while True:
                 try:
