@@ -11,9 +11,11 @@ from tests.engine.tick_readers import FIRST, StreamReader, frames, tick, ticks_s
 SYMBOLS = ("A.X", "B.X", "C.Y")
 READERS = 4
 one_tick = st.builds(tick, st.sampled_from(SYMBOLS), st.sampled_from((0, 50, 400, -1)))
+burst = st.integers(50, 400).map(lambda count: [tick(SYMBOLS[at % 3], at % 7 * 50) for at in range(count)])
 reader_number = st.integers(0, READERS - 1)
 step = st.one_of(
-    st.tuples(st.just("publish"), st.lists(one_tick, min_size=1, max_size=60)),
+    st.tuples(st.just("publish"), st.lists(one_tick, min_size=1, max_size=20)),
+    st.tuples(st.just("publish"), burst),
     st.tuples(st.just("heartbeat"), st.none()),
     st.tuples(st.just("read"), st.tuples(reader_number, st.integers(1, 20))),
     st.tuples(st.just("leave"), reader_number),
@@ -104,7 +106,7 @@ class ModelReader:
                 self._known[one[0]] = one[1]
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(st.lists(step, max_size=60), st.sampled_from((16_000, 40_000, 1 << 20)))
 def test_received_and_lost_are_what_was_published(steps, ring_bytes):
     asyncio.run(follow(steps, ring_bytes))

@@ -41,6 +41,8 @@ class StreamReader:
         """The next message; None when there is none yet. Raises what the stream raises, and StopAsyncIteration."""
         if self._pending is None:
             self._pending = asyncio.ensure_future(anext(self._stream))
+            # A reader that a test leaves behind is ended with the loop.
+            self._pending.add_done_callback(lambda pending: pending.cancelled() or pending.exception())
         for _ in range(5):
             await asyncio.sleep(0)
         if not self._pending.done():
