@@ -1,7 +1,6 @@
 """Market data over gRPC: convert, call the service, convert."""
 
 from collections.abc import AsyncGenerator
-from contextlib import aclosing
 
 from redfire.market.v1 import market_pb2 as pb
 from redfire.market.v1 import market_pb2_grpc as rpc
@@ -34,9 +33,9 @@ class MarketApi(rpc.MarketServiceServicer):
         """The last tick."""
         return pb.GetTickResponse(tick=await self._market.get_tick(request.symbol))
 
-    async def StreamTicks(self, request: pb.StreamTicksRequest, call: Call) -> AsyncGenerator[bytes, None]:
+    def StreamTicks(self, request: pb.StreamTicksRequest, call: Call) -> AsyncGenerator[bytes, None]:
         """Ticks as they come, encoded already."""
-        stream = self._market.stream_ticks(
+        return self._market.stream_ticks(
             _owner(call),
             request.symbols,
             conflated=request.mode == pb.DELIVERY_MODE_CONFLATED,
@@ -46,9 +45,6 @@ class MarketApi(rpc.MarketServiceServicer):
             epoch=request.epoch,
             starts_feed=_starts_feed(call),
         )
-        async with aclosing(stream):
-            async for message in stream:
-                yield message
 
     async def UpdateSubscription(
         self, request: pb.UpdateSubscriptionRequest, call: Call
@@ -79,15 +75,12 @@ class MarketApi(rpc.MarketServiceServicer):
         cut = page.slice(rows, lambda bar: [bar.start_ns])
         return pb.ListBarsResponse(bars=map(bar_to_pb, cut.items), next_page_token=cut.next_page_token)
 
-    async def StreamBars(self, request: pb.StreamBarsRequest, call: Call) -> AsyncGenerator[bytes, None]:
+    def StreamBars(self, request: pb.StreamBarsRequest, call: Call) -> AsyncGenerator[bytes, None]:
         """Bars as they close, encoded already."""
         interval, heartbeat_s = interval_from_pb(request.interval), seconds_from_pb(request, "heartbeat_interval")
-        stream = self._market.stream_bars(
+        return self._market.stream_bars(
             _owner(call), request.symbols, interval, heartbeat_s, starts_feed=_starts_feed(call)
         )
-        async with aclosing(stream):
-            async for message in stream:
-                yield message
 
     async def ComputeIndicators(self, request: pb.ComputeIndicatorsRequest, call: Call) -> pb.ComputeIndicatorsResponse:
         """Indicators over closed bars."""

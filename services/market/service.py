@@ -172,6 +172,7 @@ class MarketService(Generic[T]):
             async with aclosing(subscriber.messages()) as messages:
                 async for message in messages:
                     yield message
+                    message = b""  # not kept until the next one comes
         finally:
             self._hub.remove(subscriber)
             self._demand.release(subscriber.symbols)
@@ -219,6 +220,7 @@ class MarketService(Generic[T]):
             async with aclosing(subscriber.messages()) as messages:
                 async for message in messages:
                     yield message
+                    message = b""  # not kept until the next one comes
         finally:
             self._hub.remove(subscriber)
             self._bar_streams.remove(subscriber, interval)

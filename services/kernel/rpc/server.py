@@ -174,6 +174,7 @@ class Handlers:
                     async for item in items:
                         guard.away = True
                         yield item
+                        item = None  # not kept until the next one comes
                         guard.back()
             except RedFireError as error:
                 code = status.grpc_code(status.code_of(error)).name
@@ -251,6 +252,7 @@ def _network_handler(handler: Handler) -> Any:
                             yield one
                     else:
                         yield item
+                    item = None  # not kept until the next one comes
             except RedFireError as error:
                 await _abort(context, error, origin)
 

@@ -151,8 +151,9 @@ class ConflatedSubscriber(Subscriber):
         self.min_interval_s = min_interval_s
         self.members: dict[Member, None] = {}
         """One for the symbols it began with, and one for those of each later addition; no symbol is in two."""
-        self._due: deque[Member] = deque()
-        self._first: deque[dict[str, tuple[bytes, int]] | tuple[EpochChange, int, int]] = deque()
+        # Lists, which are short: an empty deque takes 760 bytes.
+        self._due: list[Member] = []
+        self._first: list[dict[str, tuple[bytes, int]] | tuple[EpochChange, int, int]] = []
 
     def offer(self, symbol: str, frame: bytes, sequence: int) -> None:
         """Queue a symbol's last tick, with which the stream begins: it is sent at once."""
@@ -195,16 +196,16 @@ class ConflatedSubscriber(Subscriber):
                 change, before, version = first
                 if older := self._join_all(before):
                     return older
-                self._first.popleft()
+                del self._first[0]
                 for member in self.members:
                     member.version = max(member.version, version)
                 return self._take_epoch(change)
-            self._first.popleft()
+            del self._first[0]
             if first:
                 self.sent.update((symbol, sequence) for symbol, (_, sequence) in first.items())
                 return b"".join([frame for frame, _ in first.values()])
         while self._due:
-            member = self._due.popleft()
+            member = self._due.pop(0)
             member.due = False
             if member in self.members:
                 joined = member.group.join(member.version)
@@ -265,7 +266,8 @@ class Conflation:
                         again.due = True
                         stream.take_turn(again)
                 self._leave(member)
-        if added := symbols - routed:
+        # The set itself where all is new: its copy would be what a stream takes most memory for.
+        if added := symbols - routed if routed else symbols:
             for symbol in added:
                 if symbol not in self._latest:
                     self._latest[symbol] = Latest(symbol)

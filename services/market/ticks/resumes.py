@@ -192,4 +192,4 @@ class Resumes:
         ahead = self._ahead.get(subscriber)
         if ahead is not None and not ahead:
             del self._ahead[subscriber]
-        self._routes.route(subscriber, subscriber.symbols.difference(ahead or ()))
+        self._routes.route(subscriber, subscriber.symbols.difference(ahead) if ahead else subscriber.symbols)

@@ -92,6 +92,7 @@ class Subscriber(ABC):
                 self._beat_due = False
                 self._given_at = loop.time()
                 yield data
+                data = b""  # as long as nothing comes, memory for ten thousand last messages is not needed
                 self.taken_at = loop.time()
         finally:
             self.close()
