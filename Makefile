@@ -13,7 +13,7 @@ ARGS ?=
 LOCK := --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev core run test test-fast lint gen lock clients clean
+.PHONY: help setup setup-dev core run test test-fast bench lint gen lock clients clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-9s %s\n", $$1, $$2}'
@@ -57,6 +57,9 @@ test: setup-dev ## Run all tests against real servers; ARGS="-k name" goes to py
 
 test-fast: setup-dev ## Run what takes two minutes: nothing that starts the whole platform or a browser, kills, or replays days
 	$(BIN)/python -m pytest -n $(shell nproc 2>/dev/null || echo 2) --dist worksteal -m "not slow" --hypothesis-profile=fast -q $(ARGS)
+
+bench: setup-dev ## Measure the tick path and the order path beside others, in 15 minutes; ARGS="--baseline rpc_pub.py" adds vnpy.rpc
+	$(BIN)/python -m tests.bench $(ARGS)
 
 lint: setup-dev ## Check style, types, the layers and the contract
 	$(BIN)/ruff check .

@@ -1,37 +1,41 @@
-"""Fan-out of ticks: N subscriber processes on one market service, beside vnpy.rpc doing the same in the same run.
+"""Fan-out of ticks to subscriber processes: market beside vnpy.rpc and NATS, which do the same in the same run.
 
-    .venv/bin/python -m tests.bench.fan_out --subscribers 16 --baseline ../shared/baselines/rpc_pub.py
+    .venv/bin/python -m tests.bench.fan_out --subscribers 1,4,16 --baseline ../shared/baselines/rpc_pub.py
 
-Two measurements each: a burst (as fast as the slowest lossless subscriber takes it: aggregate ticks/s) and a steady
-rate (latency from the engine's send to the subscriber's parsed message). Five-level ticks; the market service runs
-whole, with bars and history, in this process. Prints a line per measurement, asserts nothing. Ends within `--limit`.
+Two measurements each: a burst (as fast as the slowest lossless subscriber takes it: ticks a second of all subscribers)
+and a steady rate (latency from the engine's send to the subscriber's decoded batch). Five-level ticks of one symbol;
+market runs whole, with bars and history, in this process. The peers alternate (`--rounds`); medians are printed.
+vnpy.rpc is measured when `--baseline` names its script, NATS when its server is installed (by apt when run as root).
 """
 
 import argparse
 import asyncio
 import json
-import resource
 import statistics
 import sys
-import time
-from collections.abc import AsyncIterator
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import grpc
 import uvloop
-from grpc.experimental import ChannelOptions
 from redfire.engine.v1 import engine_pb2
-from redfire.market.v1 import market_pb2 as pb
-from redfire.market.v1.market_pb2_grpc import MarketServiceStub
 
-from services.kernel.rpc.call import Call
-from services.market.ticks.frames import frame
+from services.kernel.rpc import telemetry
+from tests.bench import nats_peer
+from tests.bench.tick_source import SYMBOL, TickSource
+from tests.bench.usage import Meter
 from tests.harness import FakeService, platform
 from tests.market.fake_engine import FakeEngine
-from tests.market.ticks import SYMBOL
 
-WARM_UP = 200
+Figures = dict[str, Any]
+Measure = Callable[[int, int, float], Awaitable[Figures]]
+COLUMNS = (
+    ("ticks_s", "ticks/s, all", 13), ("lost", "lost", 7), ("p50_us", "p50 µs", 10), ("p99_us", "p99 µs", 10),
+    ("max_us", "max µs", 10), ("server_us", "server µs/tick", 15), ("sub_us", "subscriber µs/tick", 19),
+    ("server_mb", "server MB", 10), ("sub_mb", "subscriber MB", 14),
+)  # fmt: skip
+
+LATENCIES = ("p50_us", "p99_us", "max_us")
 
 
 class BenchEngine(FakeEngine):
@@ -39,190 +43,177 @@ class BenchEngine(FakeEngine):
 
     def __init__(self, count: int, rate: float) -> None:
         super().__init__(paced=rate == 0)
-        self._count = count
-        self._rate = rate
+        self._source = TickSource(count, rate)
         self.go = asyncio.Event()
-        self.took_s = 0.0
 
-    async def StreamTicks(self, request: engine_pb2.StreamTicksRequest, call: Call) -> AsyncIterator[Any]:
-        yield engine_pb2.StreamTicksResponse(started=self.started)
+    async def StreamTicks(self, request: engine_pb2.StreamTicksRequest, call: Any) -> Any:
+        started = engine_pb2.StreamTicksResponse.Started()
+        started.CopyFrom(self.started)
+        started.epoch, started.position, started.first_sequence = "bench", 0, 1
+        yield engine_pb2.StreamTicksResponse(started=started)
         self.queues.append(asyncio.Queue())
         await self.go.wait()
-        levels = [3500.0 + n for n in range(5)]
-        fixed = pb.Tick(
-            symbol=SYMBOL, last_price=3500, last_quantity=3, turnover=1e9, open_interest=5e5, open_price=3490,
-            high_price=3510, low_price=3480, limit_up=3800, limit_down=3200, bid_prices=levels, bid_quantities=levels,
-            ask_prices=levels, ask_quantities=levels, trading_day=20261120,
-        ).SerializeToString()  # fmt: skip
-        wall_ns, started, sent = time.time_ns(), time.perf_counter(), 0
-        while sent < self._count:
-            if self._rate:
-                due = min(int((time.perf_counter() - started) * self._rate) + 1, self._count)
-                if due <= sent:
-                    await asyncio.sleep(0.001)
-                    continue
-            else:
-                due = min(sent + 64, self._count)
-                await asyncio.sleep(0)
-            batch = []
-            for number in range(sent + 1, due + 1):
-                # Fields in any order are one message (protobuf's encoding guide), so the rest is appended.
-                fresh = pb.Tick(
-                    time_ns=wall_ns + number, sequence=number, volume=number, pre_close_price=time.perf_counter_ns()
-                )
-                batch.append(frame(fixed + fresh.SerializeToString()))
-            yield b"".join(batch)
-            sent = due
-        self.took_s = time.perf_counter() - started
-        yield engine_pb2.StreamTicksResponse(feed_ended={})
+        async for batch in self._source.batches():
+            yield batch
+        yield engine_pb2.StreamTicksResponse(feed_ended={"position": self._source.count})
         await asyncio.Event().wait()
 
 
-def subscribe(address: str, token: str) -> None:
-    """A subscriber process: counts ticks, checks their sequence, measures latency; prints one JSON line."""
-    latencies: list[float] = []
-    count = lost = messages = 0
-    expected, first, last, reason = 0, 0.0, 0.0, ""
-    # Saves a thread's wake per message; what a client does that only reads streams.
-    options = [(ChannelOptions.SingleThreadedUnaryStream, 1)]
-    with grpc.insecure_channel(address, options=options) as channel:
-        request = pb.StreamTicksRequest(symbols=[SYMBOL])
-        call = MarketServiceStub(channel).StreamTicks(request, metadata=(("authorization", f"Bearer {token}"),))
-        for message in call:
-            now = time.perf_counter_ns()
-            messages += 1
-            if message.ticks:
-                count += len(message.ticks)
-                sequence = message.ticks[0].sequence
-                lost += sequence - expected if expected else 0
-                expected = message.ticks[-1].sequence + 1
-                last = now / 1e9
-                first = first or last
-                latencies += [now - one.pre_close_price for one in message.ticks[:8]]
-            elif message.HasField("end"):
-                reason = message.end.reason
-    used = resource.getrusage(resource.RUSAGE_SELF)
-    slowest = max(range(WARM_UP, len(latencies)), key=latencies.__getitem__, default=0)
-    latencies_us = [one / 1e3 for one in sorted(latencies[WARM_UP:]) or [0.0]]
-    result = {
-        "n": count,
-        "lost": lost,
-        "messages": messages,
-        "end": reason,
-        "ticks_s": round(count / (last - first)) if last > first else 0,
-        "p50_us": round(latencies_us[len(latencies_us) // 2], 1),
-        "p99_us": round(latencies_us[int(len(latencies_us) * 0.99)], 1),
-        "slowest_at": round(slowest / max(1, len(latencies)), 2),
-        "cpu_s": used.ru_utime + used.ru_stime,
-    }
-    print(json.dumps(result), flush=True)
-
-
-async def measure(subscribers: int, count: int, rate: float, limit_s: float) -> dict[str, Any]:
-    """One run of the market service with N subscriber processes."""
+async def redfire(subscribers: int, count: int, rate: float, options: Sequence[str] = ()) -> Figures:
+    """One run of market with N subscriber processes."""
     engine = BenchEngine(count, rate)
-    async with platform("market", fakes={"engine": FakeService(lambda context: [engine])}) as running:
+    # The fan-out is measured: a burst of a few seconds shall not wait for Parquet, which is written at low priority.
+    settings = {"market": {"history_backlog_mb": 1024}}
+    async with platform(
+        "market", settings=settings, fakes={"engine": FakeService(lambda context: [engine])}
+    ) as running:
         user = running.identity(role="user")
-        address = running.host.address
         while not engine.queues:
             await asyncio.sleep(0.01)
-        command = (sys.executable, "-m", "tests.bench.fan_out", "--subscribe", address, "--token", user.token)
-        processes = [
-            await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE) for _ in range(subscribers)
-        ]
-        try:
-            async with asyncio.timeout(limit_s):
-                while _open_streams() < subscribers:
-                    await asyncio.sleep(0.05)
-                await asyncio.sleep(0.5)
-                cpu = time.process_time()
-                engine.go.set()
-                lines = [(await process.communicate())[0] for process in processes]
-                cpu = time.process_time() - cpu
-        finally:
-            for process in processes:
-                if process.returncode is None:
-                    process.kill()
-    results = [json.loads(line) for line in lines]
+        command = (sys.executable, "-m", "tests.bench.tick_subscriber", "--address", running.host.address)
+        command += ("--symbols", SYMBOL, *options)
+        meter = Meter()
+
+        async def begin() -> None:
+            while _open_streams() < subscribers:
+                await asyncio.sleep(0.05)
+            await asyncio.sleep(0.5)
+            meter.begin()
+            engine.go.set()
+
+        results = await run_all([command] * subscribers, user.token, begin)
+        return {**summary(results, count), **meter.figures(count)}
+
+
+async def run_all(
+    commands: Sequence[Sequence[str]], line: str = "", begin: Callable[[], Awaitable[None]] | None = None
+) -> list[Figures]:
+    """Run programs that print a line of JSON in the end; `begin` is awaited when they are started."""
+    pipe = asyncio.subprocess.PIPE
+    processes = [await asyncio.create_subprocess_exec(*command, stdin=pipe, stdout=pipe) for command in commands]
+    try:
+        for process in processes:
+            assert process.stdin is not None
+            process.stdin.write(f"{line}\n".encode())
+        if begin is not None:
+            await begin()
+        outputs = await asyncio.gather(*(process.communicate() for process in processes))
+    finally:
+        for process in processes:
+            if process.returncode is None:
+                process.kill()
+    return [json.loads(output.strip().splitlines()[-1]) for output, _ in outputs]
+
+
+def summary(results: Sequence[Figures], count: int) -> Figures:
+    """The subscribers' figures in one line."""
+    delivered = sum(one["n"] for one in results)
     return {
-        "sys": "redfire",
-        "subs": subscribers,
-        "rate": rate,
-        "n": count,
-        "delivered": sum(one["n"] for one in results),
-        "expect": count * subscribers,
-        "lost": sum(one["lost"] for one in results) + sum(count - one["n"] for one in results),
-        "agg_ticks_s": sum(one["ticks_s"] for one in results),
+        "ticks_s": sum(one["ticks_s"] for one in results),
+        "lost": count * len(results) - delivered,
         "p50_us": statistics.median(one["p50_us"] for one in results),
         "p99_us": statistics.median(one["p99_us"] for one in results),
-        "p99_worst_us": max(one["p99_us"] for one in results),
-        "ticks_per_message": round(sum(one["n"] for one in results) / sum(one["messages"] for one in results), 1),
-        "server_cpu_us_per_tick": round(cpu / count * 1e6, 1),
-        "sub_cpu_us_per_tick": round(sum(one["cpu_s"] for one in results) / max(1, count * subscribers) * 1e6, 1),
-        "slowest_at": sorted(one["slowest_at"] for one in results)[:: max(1, subscribers // 4)],
-        "ends": sorted({one["end"] for one in results}),
+        "max_us": max(one["max_us"] for one in results),
+        "sub_us": sum(one["cpu_s"] for one in results) / max(1, delivered) * 1e6,
+        "sub_mb": statistics.median(one["rss_mb"] for one in results),
     }
 
 
 def _open_streams() -> int:
-    from services.kernel.rpc import telemetry
-
     samples = (sample for metric in telemetry.streams.collect() for sample in metric.samples)
     return sum(int(one.value) for one in samples if "redfire.market.v1.MarketService" in one.labels.values())
 
 
-async def baseline(script: Path, subscribers: int, count: int, rate: float, limit_s: float) -> dict[str, Any]:
+def vnpy_rpc(script: Path) -> Measure:
     """The same by vnpy.rpc."""
-    command = (sys.executable, "-W", "ignore", str(script), "--subs", str(subscribers), "--n", str(count))
-    process = await asyncio.create_subprocess_exec(
-        *command, "--rate", str(rate), "--spawn", stdout=asyncio.subprocess.PIPE
-    )
-    try:
-        async with asyncio.timeout(limit_s):
-            output, _ = await process.communicate()
-    finally:
-        if process.returncode is None:
-            process.kill()
-    return dict(json.loads(output.strip().splitlines()[-1]))
+
+    async def measure(subscribers: int, count: int, rate: float) -> Figures:
+        # As many seconds as ours, not as many ticks: it is slower.
+        count = count if rate else max(3_000, count // 10)
+        command = (sys.executable, "-W", "ignore", str(script), "--subs", str(subscribers), "--n", str(count))
+        (line,) = await run_all([(*command, "--rate", str(rate), "--spawn")])
+        return {
+            "ticks_s": line["agg_ticks_s"],
+            "lost": line["expect"] - line["delivered"],
+            "p50_us": line["p50_us"],
+            "p99_us": line["p99_us"],
+            "max_us": line["p99_worst_us"],
+            "server_us": line["pub_cpu_us_per_tick"],
+            # With the start of the interpreter, which is nothing beside a burst only.
+            "sub_us": line["sub_cpu_us_per_tick"],
+        }
+
+    return measure
+
+
+async def alternate(
+    peers: dict[str, Measure], subscribers: int, count: int, rate: float, rounds: int, limit_s: float
+) -> dict[str, Figures]:
+    """The peers in turns; each figure's median."""
+    runs: dict[str, list[Figures]] = {name: [] for name in peers}
+    for _ in range(rounds):
+        for name, measure in peers.items():
+            try:
+                async with asyncio.timeout(limit_s):
+                    runs[name].append(await measure(subscribers, count, rate))
+            except TimeoutError:
+                print(f"{name}: not ready after {limit_s:g} s", flush=True)
+    return {
+        name: {key: statistics.median(one[key] for one in of_peer) for key in of_peer[0]}
+        for name, of_peer in runs.items()
+        if of_peer
+    }
+
+
+def table(title: str, rows: dict[str, Figures]) -> None:
+    """Print the rows."""
+    print(f"\n{title}")
+    print(f"{'':14s}" + "".join(f"{label:>{width}s}" for _, label, width in COLUMNS))
+    for name, figures in rows.items():
+        cells = [f"{figures[key]:,.{key.endswith('_us'):d}f}" if key in figures else "–" for key, _, _ in COLUMNS]
+        print(f"{name:14s}" + "".join(f"{cell:>{width}s}" for cell, (_, _, width) in zip(cells, COLUMNS, strict=True)))
+    ours = rows.get("redfire")
+    for name, theirs in rows.items():
+        if ours is not None and name not in ("redfire", "redfire (pb)"):
+            ratio = ours["ticks_s"] / max(1, theirs["ticks_s"])
+            late = f"; p99 {ours['p99_us'] / theirs['p99_us']:.2f} x its" if "p99_us" in ours else ""
+            print(f"  {ratio:.1f} x {name}'s rate{late}")
+    sys.stdout.flush()
 
 
 async def run(args: argparse.Namespace) -> None:
     """All measurements, one after the other."""
-    for name, count, rate in (("burst", args.burst, 0.0), ("steady", int(args.rate * args.seconds), args.rate)):
-        if args.only not in (None, name):
-            continue
-        ours = await measure(args.subscribers, count, rate, args.limit)
-        print(name, json.dumps(ours), flush=True)
-        if args.baseline is not None:
-            theirs = await baseline(args.baseline, args.subscribers, min(count, args.baseline_burst), rate, args.limit)
-            print(name, json.dumps(theirs), flush=True)
-            print(
-                f"{name}: {ours['agg_ticks_s'] / max(1, theirs['agg_ticks_s']):.1f} x vnpy.rpc's aggregate rate, "
-                f"p50 {ours['p50_us'] / 1e3:.2f} ms to {theirs['p50_us'] / 1e3:.2f} ms, "
-                f"p99 {ours['p99_us'] / 1e3:.2f} ms to {theirs['p99_us'] / 1e3:.2f} ms, "
-                f"lost {ours['lost']} to {theirs['expect'] - theirs['delivered']}",
-                flush=True,
-            )
+    peers: dict[str, Measure] = {"redfire": redfire}
+    if args.baseline is not None:
+        peers["vnpy.rpc"] = vnpy_rpc(args.baseline)
+    if args.nats and (problem := nats_peer.install()):
+        print(f"NATS is left out: {problem}")
+    elif args.nats:
+        peers["nats"] = nats_peer.measure
+    for subscribers in map(int, args.subscribers.split(",")):
+        burst = max(20_000, args.burst // subscribers)
+        for name, count, rate in (("burst", burst, 0.0), ("steady", int(args.rate * args.seconds), args.rate)):
+            if args.only in (None, name):
+                rows = await alternate(peers, subscribers, count, rate, args.rounds, args.limit)
+                if not rate:  # then a tick waits for those before it, and nothing else
+                    rows = {peer: {key: one[key] for key in one if key not in LATENCIES} for peer, one in rows.items()}
+                pace = f"{rate:,.0f} ticks/s" if rate else f"{count:,} ticks as fast as they are taken"
+                table(f"{subscribers} subscribers, {pace}", rows)
 
 
 def main() -> None:
     """Parse the command line and measure."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--subscribers", type=int, default=16, help="subscriber processes (16)")
-    parser.add_argument("--burst", type=int, default=200_000, help="ticks of the burst (200000)")
+    parser.add_argument("--subscribers", default="1,4,16", help="subscriber processes (1,4,16)")
+    parser.add_argument("--burst", type=int, default=1_600_000, help="ticks of a burst, all subscribers' (1600000)")
     parser.add_argument("--rate", type=float, default=2000, help="ticks a second of the steady measurement (2000)")
-    parser.add_argument("--seconds", type=float, default=6, help="how long the steady measurement takes (6)")
-    parser.add_argument("--baseline", type=Path, help="rpc_pub.py of the baselines; without it only ours is measured")
-    parser.add_argument("--baseline-burst", type=int, default=20_000, help="ticks of the baseline's burst (20000)")
+    parser.add_argument("--seconds", type=float, default=5, help="how long the steady measurement takes (5)")
+    parser.add_argument("--rounds", type=int, default=1, help="runs of each peer, alternating (1)")
+    parser.add_argument("--baseline", type=Path, help="rpc_pub.py of the baselines; without it vnpy.rpc is left out")
+    parser.add_argument("--no-nats", dest="nats", action="store_false", help="leave NATS out")
     parser.add_argument("--only", choices=("burst", "steady"), help="one of the two measurements")
     parser.add_argument("--limit", type=float, default=120, help="seconds that one measurement may take (120)")
-    parser.add_argument("--subscribe", help=argparse.SUPPRESS)
-    parser.add_argument("--token", help=argparse.SUPPRESS)
-    args = parser.parse_args()
-    if args.subscribe:
-        subscribe(args.subscribe, args.token)
-        return
-    uvloop.run(run(args))
+    uvloop.run(run(parser.parse_args()))
 
 
 if __name__ == "__main__":
