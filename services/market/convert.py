@@ -1,6 +1,6 @@
 """Between the wire and the domain: batches to ticks, bars and instruments to messages, requests to values."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -29,11 +29,6 @@ def parse_ticks(batch: bytes) -> Sequence[pb.Tick]:
 def parse_tick(tick_frame: bytes) -> pb.Tick:
     """The tick of a frame."""
     return parse_ticks(tick_frame)[0]
-
-
-def tick_from_row(symbol: str, row: Mapping[str, Any]) -> pb.Tick:
-    """A tick of a row of history."""
-    return pb.Tick(symbol=symbol, **row)
 
 
 def timestamp_to_pb(time_ns: int) -> Timestamp:

@@ -3,11 +3,13 @@
 import random
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pytest
 from redfire.market.v1 import market_pb2 as pb
 
 from services.market.recording.tick_columns import tick_columns
+from services.market.recording.tick_rows import ticks_of_rows
 from services.market.ticks.frames import frame
 from services.quant.archive.layout import TICK_COLUMNS, TICK_LISTS
 from tests.market.ticks import SYMBOL, recorded, tick
@@ -97,3 +99,15 @@ def test_fields_out_of_order_twice_unknown_or_of_another_type_are_read_as_protob
 
 def test_no_ticks_give_no_columns() -> None:
     assert decoded() == {}
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_rows_of_columns_are_the_ticks_that_the_columns_were_made_of(seed: int) -> None:
+    ticks = [one for one in some(seed) if one.symbol == SYMBOL]
+    for one in ticks:
+        one.gateway = ""  # no column
+    table = pa.table(tick_columns([encoded(ticks)], lambda: None)[SYMBOL])
+    rows = np.arange(len(ticks))
+    assert sorted(map(str, ticks_of_rows(SYMBOL, table, rows))) == sorted(map(str, ticks))
+    assert ticks_of_rows(SYMBOL, table, rows[5::7]) == ticks_of_rows(SYMBOL, table, rows)[5::7]
+    assert not ticks_of_rows(SYMBOL, table, rows[:0])

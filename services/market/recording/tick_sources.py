@@ -8,18 +8,16 @@ from typing import Any, Protocol
 import numpy as np
 from redfire.market.v1 import market_pb2 as pb
 
-from services.market.convert import tick_from_row
+from services.market.recording.tick_rows import ticks_of_rows
 from services.market.recording.unarchived import TickRun
 from services.quant.archive.archive import Archive
 from services.quant.archive.epochs import Span, Spans, shown
-from services.quant.archive.layout import TICK_COLUMNS, TICK_LISTS
 from services.quant.archive.parquet_files import RowGroup
 
 Position = tuple[int, int]
 """A tick's place in history: time (ns) and sequence."""
 Rows = tuple[Any, Any, Any]
 """Times, sequences and numbers of a source's rows, as arrays."""
-_NUMBERS = tuple(name for name in TICK_COLUMNS if name not in TICK_LISTS)
 
 
 class Source(Protocol):
@@ -37,7 +35,7 @@ class Source(Protocol):
         """Times and sequences, as arrays."""
 
     def ticks(self, rows: Any) -> Sequence[pb.Tick]:
-        """The ticks of these rows."""
+        """The ticks of these rows (an array, ascending)."""
 
 
 @dataclass
@@ -68,22 +66,7 @@ class ArchivedTicks:
 
     def ticks(self, rows: Any) -> Sequence[pb.Tick]:
         """The ticks of these rows."""
-        table = self._table
-        columns: list[Sequence[Any]] = [table.column(name).to_numpy()[rows].tolist() for name in _NUMBERS]
-        columns += [_lists(table.column(name), rows) for name in TICK_LISTS]
-        names = (*_NUMBERS, *TICK_LISTS)
-        symbol = self.symbol
-        return [tick_from_row(symbol, dict(zip(names, row, strict=True))) for row in zip(*columns, strict=True)]
-
-
-def _lists(column: Any, rows: Any) -> list[list[float]]:
-    """The lists of these rows."""
-    lists = column.combine_chunks()
-    offsets = lists.offsets.to_numpy()
-    first, last = int(offsets[rows[0]]), int(offsets[rows[-1] + 1])
-    values = lists.values.slice(first, last - first).to_numpy().tolist()
-    starts, ends = (offsets[rows] - first).tolist(), (offsets[rows + 1] - first).tolist()
-    return [values[start:end] for start, end in zip(starts, ends, strict=True)]
+        return ticks_of_rows(self.symbol, self._table, rows)
 
 
 class UnarchivedTicks:
@@ -155,7 +138,8 @@ def _merged(sources: Sequence[Source], rows: Sequence[Rows], limit: int) -> list
     """The first `limit` ticks of the sources' rows, in order."""
     times, sequences, numbers = (np.concatenate(columns) for columns in zip(*rows, strict=True))
     owners = np.repeat(np.arange(len(rows)), [len(part[0]) for part in rows])
-    order = np.lexsort((sequences, times))[:limit]
+    in_order = len(rows) == 1 and bool(np.all(times[1:] >= times[:-1]))
+    order = np.arange(min(limit, len(times))) if in_order else np.lexsort((sequences, times))[:limit]
     numbers, owners = numbers[order], owners[order]
     ticks: dict[int, pb.Tick] = {}
     for owner in np.unique(owners).tolist():
