@@ -6,7 +6,9 @@ import random
 from redfire.market.v1 import market_pb2, market_pb2_grpc
 
 from services.kernel.errors import NotFound
+from services.kernel.rpc.silence import HEARTBEAT_S
 from tests.harness import complete
+from tests.heartbeats import beating
 from tests.simulated_time import SimulatedClock
 from tests.trading.model.exchange import LISTINGS
 
@@ -75,8 +77,11 @@ class MarketApi(market_pb2_grpc.MarketServiceServicer):
         self.market.listeners.append(entry)
         try:
             yield market_pb2.StreamTicksResponse(ticks=[self.market.tick(symbol) for symbol in request.symbols])
-            while True:
-                yield market_pb2.StreamTicksResponse(ticks=[self.market.tick(await queue.get())])
+            beat = market_pb2.StreamTicksResponse(heartbeat=market_pb2.StreamTicksResponse.Heartbeat())
+            async with beating(queue, "", HEARTBEAT_S):
+                while True:
+                    symbol = await queue.get()
+                    yield market_pb2.StreamTicksResponse(ticks=[self.market.tick(symbol)]) if symbol else beat
         finally:
             if entry in self.market.listeners:
                 self.market.listeners.remove(entry)
