@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Iterable
+from functools import partial
 
 from redfire.engine.v1 import engine_pb2
 from redfire.engine.v1.engine_pb2_grpc import EngineServiceStub
@@ -54,6 +55,7 @@ def bind(context: ServiceContext) -> None:
     history = History(recorder, store, clock)
     bars.on_closed(bar_streams.publish)
     bars.on_closed(recorder.record_bar)
+    bars.on_failed(partial(hub.failures.report, "bars"))
     hub.on_published(bars.on_batch)
     hub.on_published(recorder.record)
     hub.on_watermarks(bars.on_watermarks)

@@ -1,11 +1,13 @@
 """Sinks of the hub: one that raises hinders neither delivery nor the others, and each market's ticks come apart."""
 
 import logging
+from functools import partial
 from typing import Any
 
 import pytest
 
 from services.market import metrics
+from services.quant.bars import Bar, BarBuilder, LocalClock
 from services.quant.ticks.tick_batch import TickBatch
 from tests.market.hub_readers import OTHER, lossless, new_hub, publish
 from tests.market.ticks import SYMBOL, tick
@@ -51,3 +53,22 @@ async def test_a_batch_in_which_a_symbol_moves_is_given_in_two_parts_with_the_mo
     first = [tick(1, gateway="SIM"), tick(1, OTHER, gateway="SIM"), tick(1, gateway="SIM")]
     publish(hub, *first, tick(2, gateway="CTP"), tick(2, OTHER, gateway="SIM"))
     assert seen == [[(SYMBOL, 1), (OTHER, 1)], (SYMBOL, "CTP"), [(SYMBOL, 2), (OTHER, 2)]]
+
+
+async def test_a_tick_that_bars_cannot_take_costs_no_other_symbol_a_tick() -> None:
+    hub, bars = new_hub(), BarBuilder(LocalClock("Asia/Shanghai"))
+    closed: list[tuple[str, float]] = []
+
+    def listener(bar: Bar) -> None:
+        if bar.symbol == OTHER:
+            raise ValueError(bar.symbol)
+        closed.append((bar.symbol, bar.volume))
+
+    failures = metrics.sink_failures.labels("bars")
+    before = failures._value.get()
+    bars.on_closed(listener)
+    bars.on_failed(partial(hub.failures.report, "bars"))
+    hub.on_published(bars.on_batch)
+    publish(hub, *[tick(n, symbol) for n in range(1, 300) for symbol in (OTHER, SYMBOL)])
+    assert [volume for symbol, volume in closed if symbol == SYMBOL] == [119, 120]
+    assert failures._value.get() > before

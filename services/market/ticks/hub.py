@@ -46,6 +46,7 @@ class Hub:
         self.position = Position()
         self._scan = variant().scanner().scan
         self._sinks = Sinks()
+        self.failures = self._sinks.failures
         self._control = control
         self._routes = Routes(ring_bytes)
         self._resumes = Resumes(self._routes, control)

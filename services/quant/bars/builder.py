@@ -40,6 +40,7 @@ class BarBuilder:
         self._days = TradingDays(clock)
         self._rules = Rules(clock, self._days, lengths or Lengths(), self._closed)
         self._listeners: list[Callable[[Bar], None]] = []
+        self._failed: Callable[[str], None] | None = None
         self._symbols: dict[str, SymbolBars] = {}
         self._gateways: dict[str, GatewayTime] = {}
 
@@ -49,6 +50,10 @@ class BarBuilder:
     def on_closed(self, listener: Callable[[Bar], None]) -> None:
         """Register a listener of closed bars."""
         self._listeners.append(listener)
+
+    def on_failed(self, report: Callable[[str], None]) -> None:
+        """Report the symbol of a tick of a batch that raises, and go on with the next one, instead of raising."""
+        self._failed = report
 
     @property
     def gateways(self) -> tuple[str, ...]:
@@ -95,7 +100,12 @@ class BarBuilder:
             while done < count:
                 done += batch.fold(number, done, bars)
                 if done < count:
-                    bars.on_tick(*batch.bar_fields(number, done))
+                    try:
+                        bars.on_tick(*batch.bar_fields(number, done))
+                    except Exception:
+                        if self._failed is None:
+                            raise
+                        self._failed(symbol)
                     done += 1
 
     def on_tick_fields(
