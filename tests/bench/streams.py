@@ -1,0 +1,308 @@
+"""Ten thousand conflated streams through Envoy, and what they cost the order path.
+
+    .venv/bin/python -m tests.bench.streams
+
+Starts `redfire up` with 200 simulated instruments of ten ticks a second each. Measures CreateOrder at 50/s by gRPC
+straight to trading; opens 9,000 streams over HTTP/2 and 1,000 as server-sent events over HTTP/1.1, each of 10 of the
+symbols with a `min_interval` of 1 s (tests.bench.stream_load); measures for `--seconds` the streams, the memory and CPU
+of both processes and, again, the order path. With `--market` there is only market, in a process of its own with an
+engine of the test, beside Envoy: no orders, and the memory is market's alone. With `--restart` Envoy is killed at last,
+and it says when all are served again. Prints figures, asserts nothing.
+"""
+
+import argparse
+import asyncio
+import itertools
+import json
+import resource
+import sys
+import tempfile
+import time
+import uuid
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import grpc
+import psutil
+import uvloop
+import yaml
+from redfire.trading.v1 import order_service_pb2 as pb
+from redfire.trading.v1.order_service_pb2_grpc import OrderServiceStub
+
+from services.kernel.policy import descriptor_file, descriptor_set
+from services.mesh.contract import Contract
+from services.mesh.edge.options import EdgeOptions
+from services.mesh.envoy import EnvoyProcess
+from tests.bench.order_path import ENVIRONMENT, open_loop, trader
+from tests.running import ROOT, Running
+
+ORDERS_PER_S = 50
+PRODUCTS = ("rb", "hc", "cu", "al", "zn", "au", "ag", "ru", "fu", "bu")
+
+
+def instruments() -> tuple[dict[str, Any], list[str]]:
+    """A catalogue of 200 futures, and their symbols."""
+    products: dict[str, Any] = {}
+    symbols: dict[str, dict[str, str]] = {}
+    for product in PRODUCTS:
+        products[f"{product}.SHFE"] = {
+            "name": f"{product} future",
+            "kind": "FUTURES",
+            "contract_size": "10",
+            "price_tick": "1",
+            "margin_rate": "0.1",
+            "commission_rate": "0.0001",
+            "close_today_commission_rate": "0.0001",
+            "price_limit_ratio": "0.07",
+            "simulated": {"price": "3120", "depth": 420, "open_interest": 1850000},
+        }
+        for year, month in itertools.product((2027, 2028), range(1, 11)):
+            symbols[f"{product}{year % 100}{month:02}.SHFE"] = {"expire_date": f"{year}-{month:02}-15"}
+    return {"products": products, "symbols": symbols}, sorted(symbols)
+
+
+class Watch:
+    """Memory and CPU of a process over a span of time."""
+
+    def __init__(self, name: str, pid: int) -> None:
+        self.name, self.pid = name, pid
+        self._process = psutil.Process(pid)
+        self._since = time.perf_counter()
+        self._cpu_s = self._cpu()
+
+    def begin(self) -> None:
+        self._since, self._cpu_s = time.perf_counter(), self._cpu()
+
+    def rss_mb(self) -> float:
+        return self._process.memory_info().rss / 1e6
+
+    def cores(self) -> float:
+        return (self._cpu() - self._cpu_s) / (time.perf_counter() - self._since)
+
+    def _cpu(self) -> float:
+        times = self._process.cpu_times()
+        return float(times.user + times.system)
+
+
+class Clients:
+    """Processes of tests.bench.stream_load."""
+
+    def __init__(self) -> None:
+        self._processes: list[asyncio.subprocess.Process] = []
+
+    async def start(self, address: str, token: str, symbols: list[str], options: argparse.Namespace) -> None:
+        parts = options.clients
+        for number in range(parts):
+            command = [
+                *(sys.executable, "-m", "tests.bench.stream_load", "--address", address, "--token", token),
+                *("--symbols", ",".join(symbols), "--interval", str(options.interval), "--seed", str(number)),
+                *("--streams", str((options.streams - options.sse) // parts), "--sse", str(options.sse // parts)),
+                *("--opens-per-s", str(options.opens_per_s / parts)),
+            ]
+            pipe = asyncio.subprocess.PIPE
+            self._processes.append(await asyncio.create_subprocess_exec(*command, stdin=pipe, stdout=pipe))
+
+    async def ask(self, command: str) -> dict[str, Any]:
+        """`begin` or `end`; the results of all processes as one."""
+        results = []
+        for process in self._processes:
+            assert process.stdin is not None and process.stdout is not None
+            process.stdin.write(f"{command}\n".encode())
+        for process in self._processes:
+            assert process.stdout is not None
+            results.append(json.loads(await asyncio.wait_for(process.stdout.readline(), 60)))
+        whole = {key: sum(one[key] for one in results) for key in ("streams", "served", "messages", "ended", "cpu_s")}
+        for key in ("longest_gap_s", "gap_p99_s", "first_tick_s"):
+            whole[key] = max((one[key] for one in results if one[key] is not None), default=None)
+        whole["wrong"] = {key: one["wrong"][key] for one in results for key in one["wrong"]}
+        return whole
+
+    async def all_served(self, limit_s: float) -> tuple[float, dict[str, Any]]:
+        """Seconds until each stream has had a tick, or `limit_s`."""
+        began = time.perf_counter()
+        while True:
+            result = await self.ask("look")
+            took_s = time.perf_counter() - began
+            if result["served"] == result["streams"] or took_s > limit_s:
+                return took_s, result
+            await asyncio.sleep(0.25)
+
+    async def stop(self) -> None:
+        for process in self._processes:
+            if process.returncode is None:
+                process.kill()
+            await process.wait()
+
+
+class Orders:
+    """Orders at a steady rate, far from the market."""
+
+    def __init__(self, channel: grpc.aio.Channel, token: str, symbol: str, price: str) -> None:
+        self._stub = OrderServiceStub(channel)
+        self._metadata = (("authorization", f"Bearer {token}"),)
+        self._symbol, self._price = symbol, price
+        self._numbers = itertools.count()
+        self._run = uuid.uuid4().hex[:8]
+
+    async def create(self) -> None:
+        request = pb.CreateOrderRequest(
+            client_order_id=f"{self._run}-{next(self._numbers)}", symbol=self._symbol, side=1, type=2, quantity="1",
+            price=self._price, time_in_force=2,
+        )  # fmt: skip
+        await self._stub.CreateOrder(request, metadata=self._metadata, timeout=30)
+
+    async def measure(self, name: str, seconds: float) -> float:
+        """The p95 in ms; prints a line."""
+        latencies = sorted(await open_loop(self.create, ORDERS_PER_S, seconds))
+        p50, p95, p99 = (latencies[int(len(latencies) * part)] for part in (0.5, 0.95, 0.99))
+        print(f"{name:<26} p50 {p50:6.2f}  p95 {p95:6.2f}  p99 {p99:6.2f} ms", flush=True)
+        await self._stub.CancelAllOrders(pb.CancelAllOrdersRequest(), metadata=self._metadata, timeout=60)
+        return p95
+
+
+async def measure_streams(
+    options: argparse.Namespace, clients: Clients, watches: tuple[Watch, Watch], during: Callable[[], Awaitable[object]]
+) -> None:
+    """Figures of streams that are being opened: until all are served, then while `during` runs."""
+    took_s, result = await clients.all_served(options.limit)
+    print(
+        f"all open: {result['served']} of {result['streams']} served after {took_s:.1f} s {result['wrong']}", flush=True
+    )
+    began = (await clients.ask("begin"))["cpu_s"]
+    for watch in watches:
+        watch.begin()
+    since = time.perf_counter()
+    await during()
+    result = await clients.ask("end")
+    seconds = time.perf_counter() - since
+    report("with streams", watches)
+    print(
+        f"streams: {result['served']} of {result['streams']} served, longest gap {result['longest_gap_s']} s "
+        f"(99 % below {result['gap_p99_s']} s), {result['messages'] / seconds:.0f} messages/s, ended {result['ended']} "
+        f"{result['wrong']}; the clients took {(result['cpu_s'] - began) / seconds:.2f} cores",
+        flush=True,
+    )
+    each_us = [watch.cores() * seconds / max(1, result["messages"]) * 1e6 for watch in watches]
+    print(
+        f"CPU for a message: {watches[0].name} {each_us[0]:.0f} us, {watches[1].name} {each_us[1]:.0f} us", flush=True
+    )
+
+
+async def measure_restart(options: argparse.Namespace, clients: Clients, envoy: Watch) -> None:
+    """Kill Envoy, which is started again, and say when all streams are served again."""
+    psutil.Process(envoy.pid).kill()
+    await clients.ask("begin")
+    took_s, result = await clients.all_served(options.limit)
+    print(f"Envoy killed: {result['served']} served again after {took_s:.1f} s {result['wrong']}", flush=True)
+
+
+async def run(options: argparse.Namespace, up: Running, symbols: list[str]) -> None:
+    """All measurements against a running platform."""
+    edge, trading = up.addresses["edge"], up.addresses["services"]["trading"]
+    assert up.process is not None
+    children = psutil.Process(up.process.pid).children(recursive=True)
+    envoy = next(child.pid for child in children if "envoy" in child.name())
+    watches = Watch("platform", up.process.pid), Watch("envoy", envoy)
+    clients = Clients()
+    async with aiohttp.ClientSession() as session, grpc.aio.insecure_channel(trading) as channel:
+        token, symbol, price = await trader(session, edge)
+        orders = Orders(channel, token, symbol, price)
+        await orders.measure("warm-up", 3)
+        for watch in watches:
+            watch.begin()
+        before_ms = await orders.measure("orders without streams", options.seconds / 3)
+        report("without streams", watches)
+        with_ms = 0.0
+
+        async def place_orders() -> None:
+            nonlocal with_ms
+            with_ms = await orders.measure("orders with streams", options.seconds)
+
+        try:
+            await clients.start(edge, token, symbols, options)
+            await measure_streams(options, clients, watches, place_orders)
+            print(f"order path's p95: {with_ms / before_ms:.2f} x that without streams", flush=True)
+            if options.restart:
+                await measure_restart(options, clients, watches[1])
+        finally:
+            await clients.stop()
+
+
+async def run_market(options: argparse.Namespace, folder: Path, symbols: list[str]) -> None:
+    """The streams against market alone, behind an Envoy of its own."""
+    command = (sys.executable, "-m", "tests.bench.stream_market", ",".join(symbols), "2000", str(options.streams))
+    pipe = asyncio.subprocess.PIPE
+    market = await asyncio.create_subprocess_exec(*command, stdin=pipe, stdout=pipe)
+    assert market.stdout is not None
+    clients = Clients()
+    try:
+        where = json.loads(await asyncio.wait_for(market.stdout.readline(), 120))
+        edge = EdgeOptions(
+            services={"market": (where["address"],)},
+            ops=where["ops"],
+            descriptors=str(descriptor_file()),
+            openapi=str(ROOT / "gen/openapi/redfire.openapi.json"),
+            port=0,
+            rate_limits=None,
+        )
+        async with EnvoyProcess(Contract(descriptor_set()), edge, folder, concurrency=2) as envoy:
+            assert envoy.pid is not None
+            watches = Watch("market", market.pid), Watch("envoy", envoy.pid)
+            await asyncio.sleep(2)
+            report("without streams", watches)
+            await clients.start(envoy.address, where["token"], symbols, options)
+            await measure_streams(options, clients, watches, lambda: asyncio.sleep(options.seconds))
+            if options.restart:
+                await measure_restart(options, clients, watches[1])
+    finally:
+        await clients.stop()
+        if market.returncode is None:
+            market.kill()
+        await market.wait()
+
+
+def report(name: str, watches: tuple[Watch, Watch]) -> None:
+    """One line about both processes."""
+    parts = (f"{watch.name} {watch.rss_mb():.0f} MB {watch.cores():.2f} cores" for watch in watches)
+    print(f"{name:<26} {',  '.join(parts)}", flush=True)
+
+
+def main() -> None:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--streams", type=int, default=10_000, help="in all (10000)")
+    parser.add_argument("--sse", type=int, default=1000, help="of them as server-sent events over HTTP/1.1 (1000)")
+    parser.add_argument("--interval", type=float, default=1.0, help="their min_interval, seconds (1)")
+    parser.add_argument("--seconds", type=float, default=30, help="how long streams are measured (30)")
+    parser.add_argument("--clients", type=int, default=2, help="client processes (2)")
+    parser.add_argument(
+        "--opens-per-s", type=float, default=1000, help="streams opened a second, 0: all at once (1000)"
+    )
+    parser.add_argument("--limit", type=float, default=60, help="seconds that all streams may take to be served (60)")
+    parser.add_argument("--market", action="store_true", help="only market and Envoy")
+    parser.add_argument("--restart", action="store_true", help="kill Envoy at the end, and wait for all streams")
+    options = parser.parse_args()
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))  # for the children too: a file each stream of HTTP/1.1
+    with tempfile.TemporaryDirectory(prefix="redfire-streams-") as folder:
+        catalogue, symbols = instruments()
+        if options.market:
+            uvloop.run(run_market(options, Path(folder), symbols))
+            return
+        file = Path(folder) / "instruments.yaml"
+        file.write_text(yaml.safe_dump(catalogue))
+        limits = {"REDFIRE_MARKET__MAX_STREAMS_PER_USER": str(options.streams)}
+        up = Running(
+            "--feed", "sim", "--instruments", str(file), data_dir=Path(folder) / "data", env=ENVIRONMENT | limits
+        )  # fmt: skip
+        up.start(120)
+        try:
+            uvloop.run(run(options, up, symbols))
+        finally:
+            up.stop()
+
+
+if __name__ == "__main__":
+    main()
