@@ -49,10 +49,10 @@ class Stream:
         self._script = script
         self.cancelled = False
 
-    def __aiter__(self) -> AsyncIterator[Response]:
+    def __aiter__(self) -> AsyncIterator[bytes]:
         return self._messages()
 
-    async def _messages(self) -> AsyncIterator[Response]:
+    async def _messages(self) -> AsyncIterator[bytes]:
         for item in self._script:
             if item is HANG:
                 await asyncio.Event().wait()
@@ -61,7 +61,7 @@ class Stream:
             elif isinstance(item, Exception):
                 raise item
             else:
-                yield item
+                yield item.SerializeToString()
 
     def cancel(self) -> None:
         self.cancelled = True
@@ -76,7 +76,7 @@ class ScriptedMarket:
         self.streams: list[Stream] = []
         self.times: list[float] = []
 
-    def StreamTicks(self, request: pb.StreamTicksRequest, metadata: Any) -> Stream:
+    def stream_ticks(self, request: pb.StreamTicksRequest, metadata: Any) -> Stream:
         self.requests.append(request)
         self.times.append(asyncio.get_running_loop().time())
         self.streams.append(Stream(self.scripts.pop(0) if len(self.scripts) > 1 else self.scripts[0]))
@@ -94,7 +94,7 @@ class Follower:
         self.market = market
         self.received: list[int] = []
         self.log: list[str] = []
-        connections: Any = type("Connections", (), {"market": market})()
+        connections: Any = type("Connections", (), {"stream_ticks": market.stream_ticks})()
         self._feed = TickFeed(connections, Access("token"), SYMBOL, lambda level, text: self.log.append(text))
 
     async def follow(self, seconds: float) -> "Follower":

@@ -280,7 +280,7 @@ cdef class TickBatch:
                 into += size
         return made, chosen
 
-    def ticks(self, make):
+    def ticks(self, make, str epoch=""):
         """`make` called for each tick with the fields of `quant.sdk.events.Tick` in that order."""
         cdef list names = self._scanner._names
         cdef list made = []
@@ -293,6 +293,7 @@ cdef class TickBatch:
             made.append(make(
                 names[one.symbol], one.time_ns, n[0], n[2], n[3], n[4], n[1], n[5], n[6], n[7], n[8], n[9], n[10],
                 self._level(one, 0), self._level(one, 1), self._level(one, 2), self._level(one, 3), one.sequence,
+                one.trading_day, names[one.gateway], epoch,
             ))
         return made
 

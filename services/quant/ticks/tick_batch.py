@@ -120,14 +120,14 @@ class TickBatch:
             return self.data, len(chosen)
         return b"".join(chosen), len(chosen)
 
-    def ticks(self, make: Callable[..., R]) -> list[R]:
+    def ticks(self, make: Callable[..., R], epoch: str = "") -> list[R]:
         """`make` called for each tick with the fields of `quant.sdk.events.Tick` in that order."""
         return [
             make(
                 one.symbol, one.time_ns, one.last_price, one.volume, one.turnover, one.open_interest,
                 one.last_quantity, one.open_price, one.high_price, one.low_price, one.pre_close_price, one.limit_up,
                 one.limit_down, tuple(one.bid_prices), tuple(one.bid_quantities), tuple(one.ask_prices),
-                tuple(one.ask_quantities), one.sequence,
+                tuple(one.ask_quantities), one.sequence, one.trading_day, one.gateway, epoch,
             )
             for one in self._ticks
         ]  # fmt: skip

@@ -5,6 +5,7 @@ from collections.abc import AsyncGenerator, Awaitable
 from typing import Any, TypeVar
 
 import grpc
+from redfire.market.v1 import market_pb2
 from redfire.market.v1.market_pb2_grpc import MarketServiceStub
 from redfire.strategy.v1.worker_pb2_grpc import WorkerServiceStub
 from redfire.trading.v1.account_service_pb2_grpc import AccountServiceStub
@@ -63,6 +64,12 @@ class Connections:
         self.worker_metadata: Metadata = (("x-redfire-service", worker_token),)
         self.worker = WorkerServiceStub(self._channels[strategy])
         self.market = MarketServiceStub(self._channels[market])
+        self.stream_ticks = self._channels[market].unary_stream(
+            "/redfire.market.v1.MarketService/StreamTicks",
+            request_serializer=market_pb2.StreamTicksRequest.SerializeToString,
+            response_deserializer=None,
+        )
+        """StreamTicks whose messages stay bytes, for a scanner."""
         self.orders = OrderServiceStub(self._channels[trading])
         self.accounts = AccountServiceStub(self._channels[trading])
         self._blocking: grpc.Channel | None = None

@@ -41,8 +41,8 @@ _KINDS = {
 }
 
 
-def tick_from_pb(pb: market_pb2.Tick, epoch: str = "") -> Tick:
-    """A tick of an epoch of the feed."""
+def tick_from_pb(pb: market_pb2.Tick) -> Tick:
+    """A recorded tick: of which epoch it was is not kept."""
     return Tick(
         pb.symbol,
         pb.time_ns,
@@ -64,7 +64,6 @@ def tick_from_pb(pb: market_pb2.Tick, epoch: str = "") -> Tick:
         pb.sequence,
         pb.trading_day,
         pb.gateway,
-        epoch,
     )
 
 

@@ -14,6 +14,8 @@ from redfire.trading.v1 import account_service_pb2, order_service_pb2, trading_p
 
 from services.kernel.errors import Denied, Invalid, NotFound, RedFireError, Unauthenticated
 from services.kernel.rpc.silence import HEARTBEAT_S, StreamSilent, until_silent
+from services.quant.sdk.events import Tick
+from services.quant.ticks.variant import variant
 from services.strategy.runner.connections import Access, Connections, answer, messages
 
 _FIRST_PAUSE_S = 0.1
@@ -36,6 +38,7 @@ class TickFeed:
         self._access = access
         self._symbol = symbol
         self._log = log
+        self._scan = variant().scanner().scan
         self._epoch = ""
         self._last = 0  # sequence of the last tick in the epoch
         self._joined = False  # the stream has begun in this epoch: whatever comes behind `_last` is missing, or to come
@@ -44,27 +47,24 @@ class TickFeed:
         self._disconnected = False
         self._stale = False
 
-    @property
-    def epoch(self) -> str:
-        """The epoch of the last tick; empty while none is known."""
-        return self._epoch
-
-    async def ticks(self) -> AsyncIterator[market_pb2.Tick]:
+    async def ticks(self) -> AsyncIterator[Tick]:
         """The ticks, until cancelled. Raises NotFound, Invalid or Denied: those would not change by trying again."""
         pause_s = _FIRST_PAUSE_S
         while True:
             request = self._request()
             end_reason = ""
             try:
-                stream = self._connections.market.StreamTicks(request, metadata=self._access.metadata)
+                stream = self._connections.stream_ticks(request, metadata=self._access.metadata)
                 async with aclosing(until_silent(messages(stream))) as updates:
-                    async for message in updates:
-                        for tick in message.ticks:
+                    async for data in updates:
+                        batch = self._scan(data)
+                        for tick in batch.ticks(Tick, self._epoch):
                             if tick.sequence > self._last or not tick.sequence:
                                 self._last = max(tick.sequence, self._last)
                                 self._any_tick, self._feed_ended = True, False
                                 pause_s = _FIRST_PAUSE_S
                                 yield tick
+                        message = market_pb2.StreamTicksResponse.FromString(batch.control)
                         if (kind := message.WhichOneof("event")) == "end":
                             self._enter(message.end.epoch)
                             end_reason = message.end.reason

@@ -18,7 +18,7 @@ from services.kernel.clock import Clock
 from services.kernel.errors import RedFireError
 from services.quant.sdk import guard
 from services.quant.sdk.base import BaseStrategy
-from services.quant.sdk.events import Instrument, Order, Trade
+from services.quant.sdk.events import Instrument, Order, Tick, Trade
 from services.quant.sdk.guard import Guard
 from services.quant.sdk.loading import Loader
 from services.quant.sdk.rounding import decimal_text
@@ -28,7 +28,6 @@ from services.strategy.runner.convert import (
     instrument_from_pb,
     order_from_pb,
     signed_quantity,
-    tick_from_pb,
     trade_from_pb,
 )
 from services.strategy.runner.feeds import OrderFeed, TickFeed
@@ -69,7 +68,7 @@ class StrategyRunner:
         self._position = Decimal(0)
         self._seen_trades: RecentKeys[bool] = RecentKeys()
         self._updates: deque[Order | Trade] = deque()
-        self._ticks: deque[tuple[market_pb2.Tick, str]] = deque()
+        self._ticks: deque[Tick] = deque()
         self._wakeup = asyncio.Event()
         self._capacity = asyncio.Event()
         self._stop_asked = asyncio.Event()
@@ -175,9 +174,9 @@ class StrategyRunner:
                 await self._host.order(update)
             return True
         if self._ticks:
-            tick, epoch = self._ticks.popleft()
+            tick = self._ticks.popleft()
             self._capacity.set()
-            await self._host.tick(tick_from_pb(tick, epoch))
+            await self._host.tick(tick)
             return True
         return False
 
@@ -295,7 +294,7 @@ class StrategyRunner:
 
     async def _read_ticks(self, feed: TickFeed) -> None:
         async for tick in feed.ticks():
-            self._ticks.append((tick, feed.epoch))
+            self._ticks.append(tick)
             self._wakeup.set()
             if len(self._ticks) >= _WAITING_TICKS:
                 self._capacity.clear()

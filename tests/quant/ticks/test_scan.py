@@ -78,7 +78,7 @@ def test_every_field_is_read_as_protobuf_reads_it(build: str, items: list[pb.Tic
         assert got[name] == [getattr(item, name) for item in items]
     assert got["columns"] == [SCANNERS[build].scan(data).column(name) for name in (*INTEGERS, *NUMBERS)]
     for made, item in zip(got["ticks"], items, strict=True):
-        for name in ("symbol", "time_ns", "sequence", *NUMBERS):
+        for name in ("symbol", "time_ns", "sequence", "trading_day", "gateway", *NUMBERS):
             assert getattr(made, name) == getattr(item, name)
         for name in LEVELS:
             assert getattr(made, name) == tuple(getattr(item, name))
