@@ -292,6 +292,7 @@ class Recorder:
         """Make the last checkpoint and close the files."""
         self._store.stop_pausing()
         try:
+            await self.flush()  # a checkpoint that is under way is waited for
             await self.checkpoint()
         finally:
             self._archiver.shutdown()
