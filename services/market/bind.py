@@ -9,6 +9,7 @@ from redfire.engine.v1.engine_pb2_grpc import EngineServiceStub
 from redfire.market.v1 import market_pb2 as pb
 
 from services.kernel.runtime.service_context import ServiceContext
+from services.market import metrics
 from services.market.api import MarketApi
 from services.market.bars.bar_streams import BarStreams
 from services.market.calendar_api import CalendarApi
@@ -53,6 +54,7 @@ def bind(context: ServiceContext) -> None:
     store = TickStore(context.data_dir / "market", settings.compact_files, settings.log_keep_mb << 20)
     recorder = Recorder(store, settings, clock, bars, hub.last_frames, context.clock.now_ns)
     history = History(recorder, store, clock)
+    bars.on_impossible_day(lambda symbol: metrics.impossible_days.inc())
     bars.on_closed(bar_streams.publish)
     bars.on_closed(recorder.record_bar)
     bars.on_failed(partial(hub.failures.report, "bars"))

@@ -1,11 +1,9 @@
 """Bars out of ticks: the recorded days against the exchange's own daily bars, and the rules one by one."""
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from services.quant.bars import Bar, Interval
-from tests.market.ticks import SYMBOL, at, daily, recorded, tick
+from tests.market.ticks import at, daily, recorded, tick
 from tests.quant.bars.made import CLOCK, Made, clock_times, quote
 
 
@@ -149,23 +147,3 @@ def test_ticks_without_a_price_and_stale_ones_change_nothing() -> None:
     made.take(quote("09:31:00", 11, 10, 7))
     (bar,) = made.of(Interval.MINUTE)
     assert (bar.low, bar.close, bar.volume) == (10, 11, 9)
-
-
-@given(st.integers(0, 20), st.data())
-def test_open_bars_survive_being_dumped_and_loaded(cut: int, data: st.DataObject) -> None:
-    volume, time_ns, ticks = 0.0, at("2026-11-20 09:29:00"), []
-    for sequence in range(1, 21):
-        volume += data.draw(st.integers(0, 3))
-        time_ns += data.draw(st.integers(0, 200)) * 1_000_000_000
-        price = float(data.draw(st.integers(5, 15)))
-        ticks.append(tick(sequence, time_ns=time_ns, volume=volume, last_price=price))
-    whole, before, after = Made(), Made(), Made()
-    whole.take(*ticks)
-    before.take(*ticks[:cut])
-    after.bars.load(before.bars.dump())
-    after.take(*ticks[cut:])
-    whole.bars.close_all()
-    after.bars.close_all()
-    assert before.closed + after.closed == whole.closed
-    assert sum(bar.volume for bar in whole.of(Interval.MINUTE)) == volume
-    assert all(bar.symbol == SYMBOL and bar.low <= min(bar.open, bar.close) <= bar.high for bar in whole.closed)

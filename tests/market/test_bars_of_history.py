@@ -5,11 +5,12 @@ import tempfile
 from collections import defaultdict
 from pathlib import Path
 
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from services.quant.archive import layout
 from services.quant.bars import Bar, Interval
+from tests.examples import examples
 from tests.market.recorder import RecordedMarket, recorder
 from tests.market.ticks import SYMBOL, tick
 from tests.quant.bars.feeds import SYMBOLS, Epoch, Event, Watermark, events
@@ -64,7 +65,7 @@ async def run(folder: Path, sequence: list[Event], data: st.DataObject) -> None:
         assert await listed(market) == streamed
 
 
-@settings(deadline=None, max_examples=15)
+@settings(max_examples=examples(15), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(events(epochs=True), st.data())
 def test_bars_of_the_stream_of_history_and_of_a_restart_are_the_same(
     sequence: list[Event], data: st.DataObject

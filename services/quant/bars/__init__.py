@@ -21,8 +21,8 @@ in it: ticks were lost (sequences jump), the symbol was silent for much longer i
 builder began in the middle of it, or it was open when an epoch ended.
 
 **Epochs.** Volumes of two epochs are not compared. Bars that an epoch's end leaves open are marked `incomplete` and go
-on where the new epoch's first tick goes on: same gateway, same trading day, no earlier time. Else, and where another
-gateway takes the symbol over, they are closed as they are.
+on where the new epoch's first tick goes on: same gateway, same trading day, no earlier time or no less volume. Else,
+and where another gateway takes the symbol over, they are closed as they are.
 """
 
 from services.quant.bars.bar import LONGER, Bar, Interval

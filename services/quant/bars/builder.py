@@ -1,6 +1,5 @@
 """The bar builder: all symbols' open bars, fed with ticks, watermarks and epochs in their order."""
 
-from collections import Counter
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from typing import Any, Protocol
 
@@ -55,15 +54,9 @@ class BarBuilder:
         """Report the symbol of a tick of a batch that raises, and go on with the next one, instead of raising."""
         self._failed = report
 
-    @property
-    def gateways(self) -> tuple[str, ...]:
-        """The gateways that ticks came from."""
-        return tuple(self._gateways)
-
-    @property
-    def impossible_days(self) -> Counter[str]:
-        """By symbol, the ticks whose trading day could not be right and was replaced by the calendar's."""
-        return self._days.impossible
+    def on_impossible_day(self, listener: Callable[[str], None]) -> None:
+        """Register a listener of ticks, by symbol, whose trading day cannot be right: the calendar's counts."""
+        self._days.listeners.append(listener)
 
     def on_ticks(self, ticks: Iterable[Tick]) -> None:
         """Apply ticks, in order."""
@@ -210,6 +203,8 @@ class BarBuilder:
                 bars = self._symbols[symbol] = SymbolBars(symbol, self._gateway(one["gateway"]), self._rules)
                 bars.load(one)
                 self.epoch = bars.epoch
+        for time in self._gateways.values():
+            time.watermark_ns = min((bars.applied_ns for bars in self if bars.time is time), default=0)
 
     def _closed(self, bar: Bar) -> None:
         for listener in self._listeners:

@@ -119,13 +119,15 @@ class OpenBars:
             self.close_day()
 
     def close_until(self, now_ns: int) -> None:
-        """Close every intraday bar that ends at or before `now_ns`."""
+        """Close every intraday bar that ends at or before `now_ns`; no bar begins any more in a span that is over."""
         if self.minute is not None and self.minute_end_ns <= now_ns:
             self._fold(self.minute)
         if self.longer:
             ended = [length for length, bar in self.longer.items() if bar.start_ns + length <= now_ns]
             for length_ns in ended:
                 self._close(self.longer.pop(length_ns))
+        over_ns = self._clock.bucket_start(now_ns, self._lengths.shortest_ns)
+        self.closed_before_ns = max(self.closed_before_ns, over_ns)
         self.set_alarm()
 
     def close_day(self) -> None:

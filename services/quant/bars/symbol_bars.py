@@ -337,7 +337,7 @@ class SymbolBars(OpenBars):
         super().load(state)
 
 
-_PLAIN = tuple(name for name in SymbolBars.__slots__ if name not in ("_days", "begins", "own_time_until_ns"))
+_PLAIN = tuple(name for name in SymbolBars.__slots__ if name not in ("_days", "begins"))
 
 
 def _value(number: float) -> float:

@@ -1,7 +1,7 @@
 """The trading days of ticks: as they state them, or the calendar's where they cannot be right."""
 
 import logging
-from collections import Counter
+from collections.abc import Callable
 
 from services.quant.bars.local_clock import LocalClock
 
@@ -9,11 +9,12 @@ _log = logging.getLogger(__name__)
 
 
 class TradingDays:
-    """Judges what ticks state; `impossible` counts by symbol the days that were replaced, 0 (none stated) not."""
+    """Judges what ticks state. `listeners` get the symbol of each tick whose day is replaced; none (0) is no fault."""
 
     def __init__(self, clock: LocalClock) -> None:
         self._clock = clock
-        self.impossible: Counter[str] = Counter()
+        self._logged: set[str] = set()
+        self.listeners: list[Callable[[str], None]] = []
 
     def of(self, symbol: str, stated: int, time_ns: int) -> int:
         """The trading day (YYYYMMDD) of a tick that states one."""
@@ -21,7 +22,9 @@ class TradingDays:
             return stated
         day = self._clock.trading_day(symbol, time_ns)
         if stated:
-            if symbol not in self.impossible:
+            if symbol not in self._logged:
+                self._logged.add(symbol)
                 _log.warning("a tick of %s states the trading day %d: taken for one of %d", symbol, stated, day)
-            self.impossible[symbol] += 1
+            for listener in self.listeners:
+                listener(symbol)
         return day

@@ -114,13 +114,14 @@ def test_numbers_that_are_none_are_no_price_no_extreme_no_open_and_no_volume(num
 def test_an_impossible_trading_day_is_the_calendars_counted_and_logged_once(
     impossible: int, caplog: pytest.LogCaptureFixture
 ) -> None:
-    made = Made()
+    made, counted = Made(), []
+    made.bars.on_impossible_day(counted.append)
     with caplog.at_level(logging.WARNING):
         made.take(quote("14:58:00", 10, 5, 1), quote("14:59:00", 10, 7, 2, trading_day=impossible))
         made.take(quote("14:59:30", 10, 8, 3, trading_day=impossible), quote("14:59:40", 10, 9, 4))
     made.bars.close_all()
     assert [(bar.trading_day, bar.volume) for bar in made.of(Interval.DAY)] == [(20261120, 9)]
-    assert made.bars.impossible_days == {SYMBOL: 2}
+    assert counted == [SYMBOL, SYMBOL]
     assert len([record for record in caplog.records if str(impossible) in record.getMessage()]) == 1
 
 
@@ -231,6 +232,16 @@ def test_a_bar_that_lacks_lost_ticks_says_so_though_no_tick_follows() -> None:
     made.bars.lose({"IF2101.CFFEX": 7})
     made.watermark("09:36:00")
     assert [(bar.volume, bar.incomplete) for bar in made.minutes] == [(7, False), (2, True)]
+
+
+def test_a_late_tick_opens_no_longer_bar_again_that_the_watermark_closed() -> None:
+    made = Made()
+    made.take(quote("10:05:00", 10, 20, 1))
+    made.watermark("10:15:30")
+    made.take(quote("10:08:55", 11, 25, 2), quote("10:16:00", 12, 26, 3))
+    assert clock_times(made.minutes) == ["10:05", "10:15"]
+    made.watermark("10:20:00")
+    assert [(bar.volume, *clock_times([bar])) for bar in made.of(Interval.MINUTES_5)] == [(20, "10:05"), (6, "10:15")]
 
 
 # Epochs

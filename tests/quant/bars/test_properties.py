@@ -4,16 +4,17 @@ import json
 from collections import defaultdict
 from dataclasses import replace
 
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from redfire.market.v1 import market_pb2 as pb
 
 from services.quant.bars import LONGER, Bar, Interval
+from tests.examples import examples
 from tests.quant.bars.feeds import SECOND_NS, Event, Watermark, apply, by_symbol, events
 from tests.quant.bars.made import CLOCK, Made
 
 
-@settings(deadline=None, max_examples=80)
+@settings(max_examples=examples(80), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(events(epochs=True), st.data())
 def test_a_stream_in_other_batches_over_restarts_and_field_by_field_gives_the_same_bars(
     sequence: list[Event], data: st.DataObject
@@ -60,7 +61,7 @@ def test_a_stream_in_other_batches_over_restarts_and_field_by_field_gives_the_sa
     assert by_symbol(fields.closed) == by_symbol(whole.closed)
 
 
-@settings(deadline=None, max_examples=80)
+@settings(max_examples=examples(80), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(events())
 def test_minutes_add_up_to_the_day_and_longer_bars_are_folded_minutes(sequence: list[Event]) -> None:
     made = Made()
@@ -94,7 +95,7 @@ def test_minutes_add_up_to_the_day_and_longer_bars_are_folded_minutes(sequence: 
             ]
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=examples(60), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(events(), st.integers(0, 60))
 def test_a_watermark_more_changes_no_tick_that_is_in_time(sequence: list[Event], place: int) -> None:
     """Bars of a feed without late ticks do not depend on who closes them, a watermark or the next tick."""

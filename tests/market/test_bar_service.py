@@ -1,0 +1,70 @@
+"""Bars over loopback gRPC: closed by the engine's watermarks, marked over gaps and epochs, unharmed by wrong days."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+from redfire.common.v1 import common_pb2
+from redfire.market.v1 import market_pb2 as pb
+
+from services.market import metrics
+from tests.market.running_market import OTHER, Market, running
+from tests.market.ticks import SYMBOL, at
+from tests.quant.bars.made import quote
+from tests.waiting import until
+
+
+@pytest.fixture
+async def market() -> AsyncIterator[Market]:
+    async with running() as market:
+        yield market
+
+
+async def bars(market: Market, interval: int = common_pb2.INTERVAL_1M, symbol: str = SYMBOL) -> list[pb.Bar]:
+    return list((await market.stub.ListBars(pb.ListBarsRequest(symbol=symbol, interval=interval))).bars)
+
+
+async def test_bars_of_a_quiet_symbol_close_by_the_watermark_of_its_gateway(market: Market) -> None:
+    call = market.stub.StreamBars(pb.StreamBarsRequest(symbols=[SYMBOL]))
+    reading = asyncio.create_task(call.read())
+    await market.send(quote("09:34:10", 10, 5, 1, gateway="CTP"))
+    market.engine.heartbeat(SIM=at("2026-11-20 12:00:00"), CTP=at("2026-11-20 09:34:59"))
+    await market.send(quote("09:34:20", 11, 7, 2, gateway="CTP"))
+    assert await bars(market) == []
+    market.engine.heartbeat(CTP=at("2026-11-20 09:35:00"))
+    (bar,) = (await asyncio.wait_for(reading, 10)).bars
+    assert (bar.close, bar.volume, bar.incomplete) == (11, 7, False)
+    assert await bars(market) == [bar]
+    assert [one.volume for one in await bars(market, common_pb2.INTERVAL_5M)] == [7]
+    assert await bars(market, common_pb2.INTERVAL_1D) == []
+    market.engine.heartbeat(CTP=at("2026-11-20 17:00:00"))
+
+    async def day_closed() -> bool:
+        return [one.volume for one in await bars(market, common_pb2.INTERVAL_1D)] == [7]
+
+    await until(day_closed)
+
+
+async def test_bars_over_lost_ticks_and_over_another_run_of_the_feed_say_so(market: Market) -> None:
+    await market.send(quote("09:30:00", 10, 5, 1), quote("09:31:00", 10, 9, 60), quote("09:32:00", 10, 10, 61))
+    assert [(one.volume, one.incomplete) for one in await bars(market)] == [(5, True), (4, True)]
+    market.engine.restart("e2", first_sequence=1000)
+    await until(lambda: market.engine.queues)
+    await market.send(quote("09:32:30", 10, 90, 1000, last_quantity=2), quote("09:33:00", 10, 91, 1001))
+    await market.send(quote("09:34:00", 10, 92, 1002))
+    assert [(one.volume, one.incomplete) for one in (await bars(market))[2:]] == [(3, True), (1, False)]
+
+
+async def test_an_impossible_day_of_one_symbol_harms_neither_it_nor_others(market: Market) -> None:
+    def replaced() -> float:
+        return metrics.impossible_days._value.get()
+
+    before = replaced()
+    await market.send(quote("09:30:00", 10, 5, 1), quote("09:30:00", 20, 5, 1, symbol=OTHER))
+    await market.send(quote("09:31:00", 10, 9, 2, trading_day=20261332), quote("09:31:00", 20, 9, 2, symbol=OTHER))
+    await market.send(quote("09:32:00", 10, 10, 3), quote("09:32:00", 20, 10, 3, symbol=OTHER))
+    assert [one.volume for one in await bars(market)] == [5, 4]
+    assert [one.volume for one in await bars(market, symbol=OTHER)] == [5, 4]
+    ticks = (await market.stub.ListTicks(pb.ListTicksRequest(symbol=SYMBOL))).ticks
+    assert [one.sequence for one in ticks] == [1, 2, 3]
+    assert replaced() - before == 1
