@@ -64,6 +64,8 @@ def _layout(symbol: str, levels: tuple[tuple[str, int], ...]) -> tuple[bytes, li
         elif column not in members:
             message += _tag(column, _DOUBLE)
             width = 8
+        elif not members[column]:
+            continue
         else:
             width = 8 * members[column]
             message += _tag(column, _LENGTH) + _varint(width)
