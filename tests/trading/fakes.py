@@ -13,9 +13,11 @@ from redfire.risk.v1 import risk_pb2, risk_pb2_grpc
 from services.kernel.errors import FailedPrecondition, NotFound, Unavailable
 from services.kernel.identifiers import new_id
 from tests.harness import FakeService, complete
+from tests.heartbeats import beating
 
 SYMBOL = "IF2606.CFFEX"
 OTHER = "rb2610.SHFE"
+HEARTBEAT_S = 5.0
 
 
 @complete
@@ -39,6 +41,7 @@ class FakeEngine(engine_pb2_grpc.EngineServiceServicer):
         self.recorded = False
         self.time_in_forces = [1, 2, 3, 4, 5]
         self.ack = True
+        self.hangs = False  # streams are open, and nothing comes, not even heartbeats
         self.can_amend = True
         self.complete = True
         self.trading_day = 20260105
@@ -184,8 +187,11 @@ class FakeEngine(engine_pb2_grpc.EngineServiceServicer):
             yield engine_pb2.StreamEventsResponse(started=started)
             for message in missed:
                 yield message
-            while (message := await queue.get()) is not None:
-                yield message
+            beat = engine_pb2.StreamEventsResponse(heartbeat=timestamp_pb2.Timestamp())
+            async with beating(queue, beat, HEARTBEAT_S):
+                while (message := await queue.get()) is not None:
+                    if not self.hangs:
+                        yield message
         finally:
             self.listeners.discard(queue)
 
@@ -208,7 +214,7 @@ class FakeMarket(market_pb2_grpc.MarketServiceServicer):
         self.prices[symbol] = price
         for queue, symbols in self.listeners:
             if symbol in symbols:
-                queue.put_nowait(self.tick(symbol))
+                queue.put_nowait(market_pb2.StreamTicksResponse(ticks=[self.tick(symbol)]))
 
     def tick(self, symbol):
         price = self.prices[symbol]
@@ -244,8 +250,10 @@ class FakeMarket(market_pb2_grpc.MarketServiceServicer):
         try:
             for symbol in request.symbols:
                 yield market_pb2.StreamTicksResponse(ticks=[self.tick(symbol)])
-            while True:
-                yield market_pb2.StreamTicksResponse(ticks=[await queue.get()])
+            beat = market_pb2.StreamTicksResponse(heartbeat=market_pb2.StreamTicksResponse.Heartbeat())
+            async with beating(queue, beat, HEARTBEAT_S):
+                while True:
+                    yield await queue.get()
         finally:
             self.listeners.discard(entry)
 

@@ -3,6 +3,7 @@
 import asyncio
 import time
 
+from redfire.common.v1.error_reason_pb2 import ErrorReason
 from redfire.engine.v1 import engine_pb2
 from redfire.trading.v1 import account_service_pb2 as account_pb
 from redfire.trading.v1 import order_service_pb2 as pb
@@ -53,6 +54,29 @@ async def test_a_gateway_that_hangs_holds_up_no_other_one():
         assert len(trader.engine.sends) == 1
         hangs.set()
         await until(lambda: len(trader.engine.sends) == 5)
+
+
+async def test_an_engine_that_hangs_on_a_live_connection_takes_no_orders_until_it_is_heard_again(monkeypatch):
+    monkeypatch.setattr("services.trading.peers.engine_client.SILENCE_S", 0.5)
+    monkeypatch.setattr("tests.trading.fakes.HEARTBEAT_S", 0.1)
+    async with trading() as trader:
+        order = await trader.create()
+        await trader.becomes(order.order_id, "NEW")
+        trader.engine.hangs = True
+
+        async def is_refused():
+            preview = pb.PreviewOrderRequest.FromString(trader.request().SerializeToString())
+            violations = (await trader.orders.PreviewOrder(preview)).violations
+            return [ErrorReason.Name(violation.reason) for violation in violations] == ["GATEWAY_DISCONNECTED"]
+
+        await until(is_refused)
+        trader.engine.hangs = False
+
+        async def is_accepted():
+            return not await is_refused()
+
+        await until(is_accepted)
+        await trader.becomes((await trader.create()).order_id, "NEW")
 
 
 async def test_a_gateway_that_does_not_answer_what_it_has_holds_up_no_other_ones_reconciliation(monkeypatch):

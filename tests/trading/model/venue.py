@@ -6,13 +6,16 @@ from collections.abc import Callable
 from decimal import Decimal as D
 from typing import Any
 
+from google.protobuf import timestamp_pb2
 from redfire.common.v1 import common_pb2 as common
 from redfire.engine.v1 import engine_pb2, engine_pb2_grpc
 from redfire.reasons import Reason
 
 from services.kernel.errors import FailedPrecondition, NotFound, Unavailable
+from services.kernel.rpc.silence import HEARTBEAT_S
 from services.quant.calendar import Calendar
 from tests.harness import complete
+from tests.heartbeats import beating
 from tests.simulated_time import SimulatedClock
 from tests.trading.model.exchange import GATEWAYS, KEEPS_ORDERS, LISTINGS, Exchange, FillReport, VenueOrder, VenueTrade
 from tests.trading.model.line import Line
@@ -305,10 +308,12 @@ class EngineApi(engine_pb2_grpc.EngineServiceServicer):
             )
             for message in missed:
                 yield message
-            while (message := await queue.get()) is not None:
-                if line.chance(0.3):
-                    await asyncio.sleep(line.rng.random() * line.faults.slow_s)
-                yield message
+            beat = engine_pb2.StreamEventsResponse(heartbeat=timestamp_pb2.Timestamp())
+            async with beating(queue, beat, HEARTBEAT_S):
+                while (message := await queue.get()) is not None:
+                    if message is not beat and line.chance(0.3):
+                        await asyncio.sleep(line.rng.random() * line.faults.slow_s)
+                    yield message
         finally:
             if queue in line.listeners:
                 line.listeners.remove(queue)
