@@ -93,6 +93,11 @@ class _InlineQueue:
             asyncio.get_running_loop().call_soon(aiosqlite.core.set_result, future, result)
 
 
+async def _to_no_thread(function: Callable[..., Any], *arguments: Any) -> Any:
+    """What asyncio.to_thread does in a thread, in line: a loop that waits for a thread has nothing left to do."""
+    return function(*arguments)
+
+
 @contextmanager
 def simulated(seed: int) -> Iterator[SimulatedLoop]:
     """A loop with simulated time, SQLite in line, and identifiers that depend on the seed."""
@@ -110,6 +115,7 @@ def simulated(seed: int) -> Iterator[SimulatedLoop]:
         mock.patch.object(aiosqlite.core, "SimpleQueue", _InlineQueue),
         mock.patch.object(aiosqlite.core, "Thread", mock.Mock()),
         mock.patch.object(database, "GroupCommitWriter", SimulatedWriter),
+        mock.patch.object(asyncio, "to_thread", _to_no_thread),
         mock.patch.object(identifiers, "time", clock),
         mock.patch.object(identifiers, "_last", 0),
         mock.patch.object(server, "time", clock),
