@@ -163,8 +163,8 @@ def fast(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     folder: Path = tmp_path_factory.mktemp("fast")
     env = {
         "REDFIRE_ENGINE__SIM_TICKS_PER_SECOND": "800",
-        "REDFIRE_MARKET__BUFFER_TICKS": "4096",
-        "REDFIRE_MARKET__RING_FRAMES": "65536",
+        "REDFIRE_MARKET__BUFFER_TICKS": "1024",
+        "REDFIRE_MARKET__RING_MB": "64",
     }
     with Running("--feed", "sim:9", data_dir=folder / "data", env=env) as running:
         yield running
@@ -201,7 +201,7 @@ def test_a_slow_reader_gets_the_position_to_resume_from_and_loses_nothing(fast):
         assert first.started.stream_id
         # Nothing is read while the market goes on.
         began = sequence(trader)
-        until(lambda: sequence(trader) > began + 4000, timeout_s=40, step_s=0.2)
+        until(lambda: sequence(trader) > began + 1500, timeout_s=25, step_s=0.2)
         end = read(slow, 10**9)
         assert end is not None
         assert end.reason == "SLOW_CONSUMER"
