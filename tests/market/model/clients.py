@@ -42,6 +42,8 @@ class TickClient:
         self._counts = counts
         self._stream_id = ""
         self._dropped: set[str] = set()
+        self._added: set[str] = set()
+        """Symbols taken into the stream of which nothing came yet: their first tick may be of any epoch."""
         self._call: Any = None
         self._metadata = (("x-redfire-service", ServiceTokens(SECRET).make("risk")),)
 
@@ -75,6 +77,7 @@ class TickClient:
             request.add_symbols.append(added)
             self.covered.pop(added, None)
             symbols.add(added)
+            self._added.add(added)
         elif len(symbols) > 1:
             dropped = self._rng.choice(sorted(symbols))
             request.remove_symbols.append(dropped)
@@ -117,6 +120,7 @@ class TickClient:
             request.mode = pb.DELIVERY_MODE_CONFLATED
             request.min_interval.FromMilliseconds(self._rng.choice((0, 50, 300)))
         self._dropped.clear()
+        self._added.clear()
         self._stream_id = ""
         self._call = stub.StreamTicks(request, metadata=self._metadata)
         self._counts["streams"] += 1
@@ -155,7 +159,8 @@ class TickClient:
         self._counts["epochs"] += 1
         self.epoch = epoch
         before_first = self._epoch().first_sequence - 1
-        self.covered = dict.fromkeys(self.symbols, before_first) if whole and not self.conflated else {}
+        follow = self.symbols - self._added if whole and not self.conflated else ()
+        self.covered = dict.fromkeys(follow, before_first)
 
     def _tick(self, tick: pb.Tick) -> None:
         self._counts["ticks"] += 1
@@ -183,6 +188,7 @@ class TickClient:
 
     def _cover(self, symbol: str, first: int, last: int) -> None:
         covered = self.covered.get(symbol)
+        self._added.discard(symbol)
         follows = covered is None or (first > covered if self.conflated else first == covered + 1)
         assert follows, f"{self.name}: {symbol} {first} comes after {covered} in {self.epoch}\n{self.history()}"
         self.covered[symbol] = last
