@@ -109,12 +109,14 @@ async def test_a_new_key_is_known_soon_after_it_is_published(backend: Backend, t
     envoy = EnvoyProcess(backend.contract, options_for(backend, jwks_refresh_s=1), tmp_path, concurrency=1)
     async with envoy, httpx.AsyncClient(base_url=f"http://{envoy.address}") as http:
         assert (await http.get(PATH, headers=backend.bearer())).status_code == 200
-        backend.key = Ed25519PrivateKey.generate()
+        backend.key = new = Ed25519PrivateKey.generate()
         headers = backend.bearer()
+        backend.key = old
 
         async def accepted() -> bool:
             return (await http.get(PATH, headers=headers)).status_code == 200
 
         assert not await accepted()
+        backend.key = new
         await until(accepted, timeout_s=5)
     backend.key = old
