@@ -8,7 +8,7 @@ from redfire.market.v1 import market_pb2 as pb
 from services.quant.bars import Interval
 from services.quant.bars import bar as market_bar
 from services.quant.sdk.bar_builder import BarBuilder
-from services.quant.sdk.events import Bar, exchange_time
+from services.quant.sdk.events import Bar, Tick, exchange_time
 from services.strategy.runner.convert import tick_from_pb
 from tests.market.ticks import recorded
 from tests.quant.bars.made import Made, quote
@@ -16,9 +16,15 @@ from tests.quant.bars.made import Made, quote
 SECOND_NS = 1_000_000_000
 
 
+def strategys_tick(one: pb.Tick, epoch: str) -> Tick:
+    tick = tick_from_pb(one)
+    tick.epoch = epoch
+    return tick
+
+
 def strategys(seconds: int, ticks: Iterable[pb.Tick], epoch: str = "e") -> list[Bar]:
     builder = BarBuilder(seconds)
-    return [bar for one in ticks if (bar := builder.add(tick_from_pb(one, epoch))) is not None]
+    return [bar for one in ticks if (bar := builder.add(strategys_tick(one, epoch))) is not None]
 
 
 def as_strategys(bar: market_bar.Bar) -> Bar:
@@ -91,7 +97,7 @@ def test_a_strategy_that_begins_within_a_minute_is_told_that_it_is_not_whole() -
 def test_another_epoch_begins_its_bars_anew() -> None:
     ticks = [quote("10:00:00", 10, 5, 1), quote("10:01:00", 10, 9, 2)]
     builder = BarBuilder(60)
-    bars = [builder.add(tick_from_pb(one, epoch)) for epoch in ("one", "two") for one in ticks]
+    bars = [builder.add(strategys_tick(one, epoch)) for epoch in ("one", "two") for one in ticks]
     assert [(bar.volume, bar.incomplete) for bar in bars if bar] == [(5, False), (4, True), (5, False)]
 
 
