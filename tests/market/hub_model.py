@@ -8,6 +8,7 @@ on and end with the last.
 """
 
 import asyncio
+from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -122,7 +123,7 @@ class Market:
         self.seen.setdefault(epoch, {}).update(sequences)
 
 
-class Client:
+class Client(ABC):
     """A client that reads a message when it is told to, and checks it."""
 
     def __init__(self, market: Market, symbols: Iterable[str]) -> None:
@@ -136,8 +137,9 @@ class Client:
         self._subscriber: Subscriber | None = None
         self._reading: asyncio.Task[bytes] | None = None
 
+    @abstractmethod
     def subscribe(self) -> Subscriber:
-        raise NotImplementedError
+        """Make the subscriber of a stream."""
 
     def open(self, token: dict[str, int], *, says_epoch: bool = True) -> None:
         """Begin, or go on behind a token of the client's epoch."""
@@ -206,15 +208,17 @@ class Client:
             case "end":
                 await self._on_end(message.end)
 
+    @abstractmethod
     def on_tick(self, symbol: str, sequence: int) -> None:
-        raise NotImplementedError
+        """Check a tick of a subscribed symbol."""
 
+    @abstractmethod
     def on_gap(self, gap: pb.StreamTicksResponse.Gap) -> None:
-        raise NotImplementedError
+        """Check a gap of a subscribed symbol."""
 
+    @abstractmethod
     def check_end(self) -> None:
         """Check what came when the stream has ended well."""
-        raise NotImplementedError
 
     def check_end_of_epoch(self) -> None:
         """Check what came of an epoch when another one begins."""
