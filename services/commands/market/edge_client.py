@@ -16,18 +16,11 @@ from redfire.reasons import Reason
 from services.commands.click_command import BadInput
 from services.commands.data_folder import read_addresses
 from services.kernel.errors import RedFireError, StartError, Unauthenticated
+from services.kernel.rpc.client import CHANNEL_OPTIONS
 from services.kernel.rpc.status import from_rpc_error
 
 _TIMEOUT_S = 15.0
 _LOGOUT_S = 1.0
-_OPTIONS = (
-    ("grpc.keepalive_time_ms", 10_000),
-    ("grpc.keepalive_timeout_ms", 5_000),
-    ("grpc.max_receive_message_length", 64 * 1024 * 1024),
-    ("grpc.initial_reconnect_backoff_ms", 100),
-    ("grpc.min_reconnect_backoff_ms", 100),
-    ("grpc.max_reconnect_backoff_ms", 2_000),
-)
 
 
 class EdgeClient:
@@ -132,7 +125,7 @@ class EdgeClient:
         return str(read_addresses(self._data_dir)["edge"])
 
     def _connect(self) -> None:
-        self._channel = grpc.aio.insecure_channel(self._address, options=_OPTIONS)
+        self._channel = grpc.aio.insecure_channel(self._address, options=CHANNEL_OPTIONS)
 
     async def _close(self) -> None:
         if self._channel is not None:

@@ -5,7 +5,6 @@ import random
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 
-import grpc
 from redfire.market.v1 import market_pb2 as pb
 from redfire.reasons import Reason
 
@@ -19,8 +18,8 @@ from services.kernel.errors import (
     Unauthenticated,
     Unavailable,
 )
+from services.kernel.rpc.client import messages
 from services.kernel.rpc.silence import HEARTBEAT_S, until_silent
-from services.kernel.rpc.status import from_rpc_error
 
 FEED_ENDED = "FEED_ENDED"
 _FIRST_PAUSE_S = 0.1
@@ -72,8 +71,8 @@ class TickStream:
         """
         while self.end_reason != FEED_ENDED:
             try:
-                async with aclosing(until_silent(self._read())) as messages:
-                    async for message in messages:
+                async with aclosing(until_silent(self._open())) as answers:
+                    async for message in answers:
                         for one in self._take(message):
                             yield one
                 reason = self.end_reason or "the stream was closed"
@@ -99,16 +98,9 @@ class TickStream:
             request.resume_after_sequence.update(known)
         return request
 
-    async def _read(self) -> AsyncGenerator[pb.StreamTicksResponse, None]:
+    def _open(self) -> AsyncGenerator[pb.StreamTicksResponse, None]:
         self.end_reason = ""
-        call = self._client.market.StreamTicks(self._request(), metadata=self._client.metadata)
-        try:
-            async for message in call:
-                yield message
-        except grpc.aio.AioRpcError as failure:
-            raise from_rpc_error(failure) from None
-        finally:
-            call.cancel()
+        return messages(self._client.market.StreamTicks(self._request(), metadata=self._client.metadata))
 
     def _take(self, message: pb.StreamTicksResponse) -> list[pb.StreamTicksResponse]:
         """Messages for the reader: this one without what is known already, and gaps that nobody named."""

@@ -17,19 +17,15 @@ from services.kernel.identity.identity import SERVICE_KEY, Identity, ServiceToke
 from services.kernel.policy import policies_of
 from services.kernel.rpc import status
 from services.kernel.rpc.call import Origin, current_call
+from services.kernel.rpc.client import CHANNEL_OPTIONS
 from services.kernel.rpc.server import Handlers
 from services.kernel.rpc.service_config import service_config
 
 Metadata = tuple[tuple[str, str], ...]
 KEEPALIVE_OPTIONS = (
-    ("grpc.keepalive_time_ms", 10_000),
-    ("grpc.keepalive_timeout_ms", 5_000),
+    *CHANNEL_OPTIONS,
     ("grpc.keepalive_permit_without_calls", 1),
     ("grpc.http2.max_pings_without_data", 0),
-    ("grpc.max_receive_message_length", 64 * 1024 * 1024),
-    ("grpc.initial_reconnect_backoff_ms", 100),
-    ("grpc.min_reconnect_backoff_ms", 100),
-    ("grpc.max_reconnect_backoff_ms", 2_000),
 )
 
 

@@ -1,8 +1,7 @@
 """The worker's connections to the platform: plain gRPC over the network, as any client of it."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable
-from typing import Any, TypeVar
+from typing import Any
 
 import grpc
 from redfire.market.v1 import market_pb2
@@ -11,18 +10,9 @@ from redfire.strategy.v1.worker_pb2_grpc import WorkerServiceStub
 from redfire.trading.v1.account_service_pb2_grpc import AccountServiceStub
 from redfire.trading.v1.order_service_pb2_grpc import OrderServiceStub
 
-from services.kernel.rpc.status import from_rpc_error
+from services.kernel.rpc.client import CHANNEL_OPTIONS
 
-R = TypeVar("R")
 Metadata = tuple[tuple[str, str], ...]
-_OPTIONS = (
-    ("grpc.keepalive_time_ms", 10_000),
-    ("grpc.keepalive_timeout_ms", 5_000),
-    ("grpc.max_receive_message_length", 64 * 1024 * 1024),
-    ("grpc.initial_reconnect_backoff_ms", 100),
-    ("grpc.min_reconnect_backoff_ms", 100),
-    ("grpc.max_reconnect_backoff_ms", 2_000),
-)
 
 
 class Access:
@@ -59,7 +49,8 @@ class Connections:
         """The first three are addresses."""
         self._market_address = market
         self._channels = {
-            address: grpc.aio.insecure_channel(address, options=_OPTIONS) for address in {strategy, market, trading}
+            address: grpc.aio.insecure_channel(address, options=CHANNEL_OPTIONS)
+            for address in {strategy, market, trading}
         }
         self.worker_metadata: Metadata = (("x-redfire-service", worker_token),)
         self.worker = WorkerServiceStub(self._channels[strategy])
@@ -77,7 +68,7 @@ class Connections:
     def blocking_market(self) -> Any:
         """A synchronous stub, because vnpy's strategies load their history inside a synchronous call."""
         if self._blocking is None:
-            self._blocking = grpc.insecure_channel(self._market_address, options=_OPTIONS)
+            self._blocking = grpc.insecure_channel(self._market_address, options=CHANNEL_OPTIONS)
         return MarketServiceStub(self._blocking)
 
     async def close(self) -> None:
@@ -86,22 +77,3 @@ class Connections:
             await channel.close()
         if self._blocking is not None:
             self._blocking.close()
-
-
-async def answer(call: Awaitable[R]) -> R:
-    """Await a call; raises the kernel's errors, as services do."""
-    try:
-        return await call
-    except grpc.aio.AioRpcError as failure:
-        raise from_rpc_error(failure) from None
-
-
-async def messages(stream: Any) -> AsyncGenerator[Any, None]:
-    """A stream's messages; raises the kernel's errors. The stream ends with the generator."""
-    try:
-        async for message in stream:
-            yield message
-    except grpc.aio.AioRpcError as failure:
-        raise from_rpc_error(failure) from None
-    finally:
-        stream.cancel()

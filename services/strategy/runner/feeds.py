@@ -13,10 +13,11 @@ from redfire.reasons import Reason
 from redfire.trading.v1 import account_service_pb2, order_service_pb2, trading_pb2
 
 from services.kernel.errors import Denied, Invalid, NotFound, RedFireError, Unauthenticated
+from services.kernel.rpc.client import answer, messages
 from services.kernel.rpc.silence import HEARTBEAT_S, StreamSilent, until_silent
 from services.quant.sdk.events import Tick
 from services.quant.ticks.variant import variant
-from services.strategy.runner.connections import Access, Connections, answer, messages
+from services.strategy.runner.connections import Access, Connections
 
 _FIRST_PAUSE_S = 0.1
 _LONGEST_PAUSE_S = 5.0

@@ -11,6 +11,7 @@ from redfire.trading.v1 import order_service_pb2 as pb
 from services.kernel.clock import Clock
 from services.kernel.errors import DeadlineExceeded, Internal, NotFound, RedFireError, Unauthenticated, Unavailable
 from services.kernel.identifiers import new_id
+from services.kernel.rpc.client import answer
 from services.quant.sdk.broker import OrderRequest
 from services.quant.sdk.events import (
     EXCHANGE_TIME,
@@ -22,7 +23,7 @@ from services.quant.sdk.events import (
     Tick,
     Trade,
 )
-from services.strategy.runner.connections import Access, Connections, answer
+from services.strategy.runner.connections import Access, Connections
 from services.strategy.runner.convert import order_from_pb, order_request_to_pb
 from services.strategy.runner.history import History
 from services.strategy.runner.recent_keys import RecentKeys

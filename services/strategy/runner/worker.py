@@ -11,11 +11,12 @@ from redfire.strategy.v1 import worker_pb2
 
 from services.kernel.clock import Clock
 from services.kernel.errors import Denied, RedFireError, Unauthenticated
+from services.kernel.rpc.client import answer, messages
 from services.quant.sdk.guard import Guard
 from services.quant.sdk.loading import Loader
 from services.quant.sdk.strategy_class import ClassDescription
 from services.quant.sdk.worker_heartbeat import HeartbeatFile, Slot
-from services.strategy.runner.connections import Connections, answer, messages
+from services.strategy.runner.connections import Connections
 from services.strategy.runner.report import Phase
 from services.strategy.runner.runner import StrategyRunner
 

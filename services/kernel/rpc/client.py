@@ -1,0 +1,37 @@
+"""A client's side of gRPC: options of its channels, and answers and streams that raise the kernel's errors."""
+
+from collections.abc import AsyncGenerator, Awaitable
+from typing import Any, TypeVar
+
+import grpc
+
+from services.kernel.rpc.status import from_rpc_error
+
+R = TypeVar("R")
+CHANNEL_OPTIONS = (
+    ("grpc.keepalive_time_ms", 10_000),
+    ("grpc.keepalive_timeout_ms", 5_000),
+    ("grpc.max_receive_message_length", 64 * 1024 * 1024),
+    ("grpc.initial_reconnect_backoff_ms", 100),
+    ("grpc.min_reconnect_backoff_ms", 100),
+    ("grpc.max_reconnect_backoff_ms", 2_000),
+)
+
+
+async def answer(call: Awaitable[R]) -> R:
+    """Await a call; raises the kernel's errors, as services do."""
+    try:
+        return await call
+    except grpc.aio.AioRpcError as failure:
+        raise from_rpc_error(failure) from None
+
+
+async def messages(stream: Any) -> AsyncGenerator[Any, None]:
+    """Yield a stream's messages; raises the kernel's errors. The stream ends with the generator."""
+    try:
+        async for message in stream:
+            yield message
+    except grpc.aio.AioRpcError as failure:
+        raise from_rpc_error(failure) from None
+    finally:
+        stream.cancel()
