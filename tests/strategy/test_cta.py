@@ -147,7 +147,7 @@ async def test_all_shipped_strategies_run_in_one_worker(world, serve, client_of)
         await until(lambda: len(world.market.streams) == len(ids), 10)
         for price in wave(600):
             world.market.push(price, step_s=20)
-            await asyncio.sleep(0.002)
+            await asyncio.sleep(0.01)
         for name in ("TestStrategy", "DoubleMaStrategy", "MultiSignalStrategy"):
             await ticks_until(world, lambda n=name: any(t.strategy_id == ids[n] for t in world.trading_state.trades))
         [worker] = workers(p)
