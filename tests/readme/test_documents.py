@@ -1,14 +1,12 @@
 """The documents are true: their blocks run as they stand there and print what they show; their strategies trade."""
 
-import os
 import re
-import shutil
 from pathlib import Path
 
 import httpx
 import pytest
 
-from tests.readme.clone import clone, needs_grpcurl, needs_login, walked
+from tests.readme.clone import clone, needs_grpcurl, needs_login, require, walked
 from tests.readme.document import (
     BACKTEST,
     DOCUMENTS,
@@ -44,10 +42,7 @@ def test_a_document_prints_what_it_shows(document, tmp_path):
         for step in walked(document):
             here.walk(step)
         if grpcurl := [step for step in steps(document.read_text()) if needs_grpcurl(step)]:
-            if not shutil.which("grpcurl"):
-                if os.environ.get("CI"):
-                    pytest.fail("grpcurl is missing")
-                pytest.skip("grpcurl is not installed: go install github.com/fullstorydev/grpcurl/cmd/grpcurl@v1.9.4")
+            require("grpcurl", "go install github.com/fullstorydev/grpcurl/cmd/grpcurl@v1.9.4")
             for step in grpcurl:
                 here.walk(step)
 

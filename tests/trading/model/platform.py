@@ -3,6 +3,7 @@
 import asyncio
 import contextvars
 import itertools
+import os
 import shutil
 import tempfile
 from collections.abc import Callable, Coroutine
@@ -130,7 +131,7 @@ class Platform:
     def __init__(self, loop: SimulatedLoop, venue: Venue, clock: SimulatedClock, keeps_hours: bool = False) -> None:
         self._keeps_hours = keeps_hours
         self.loop, self.venue, self.clock = loop, venue, clock
-        self.root = Path(tempfile.mkdtemp(prefix="redfire-model-", dir=MEMORY if MEMORY.is_dir() else None))
+        self.root = Path(tempfile.mkdtemp(prefix="redfire-model-", dir=MEMORY if os.access(MEMORY, os.W_OK) else None))
         self.mint = TokenMint()
         self.run: Run | None = None
         self._numbers = itertools.count()
