@@ -1,41 +1,20 @@
 """The terminal output of `redfire up --demo`."""
 
 import json
-import os
-import pty
 import re
 import signal
-import subprocess
-import threading
 
 import httpx
 
-from tests.running import REDFIRE, until
+from tests.running import until
+from tests.screen import Screen
 
 STATUS = re.compile(r"(\d+) ticks/s   (\d+) orders   (\d+) trades   demo P&L ([+-][\d,]+\.\d\d) CNY")
 SYMBOL = "rb2701.SHFE"
 
 
-class Terminal:
-    """A command at a terminal of its own, and all that it has shown."""
-
-    def __init__(self, *command: str) -> None:
-        self.shown = ""
-        own, its = pty.openpty()
-        self.process = subprocess.Popen(command, stdin=its, stdout=its, stderr=its, start_new_session=True)
-        os.close(its)
-        threading.Thread(target=self._read, args=(own,), daemon=True).start()
-
-    def _read(self, own: int) -> None:
-        with os.fdopen(own, "rb", buffering=0) as screen:
-            while True:
-                try:
-                    part = screen.read(4096)
-                except OSError:  # Linux says so when the other side is closed
-                    return
-                if not part:
-                    return
-                self.shown += part.decode(errors="replace")
+class Terminal(Screen):
+    """`redfire up` at a terminal, and its status line."""
 
     def status(self) -> tuple[int, int, int, float] | None:
         """The last status line: ticks/s, orders, trades, P&L."""
@@ -47,7 +26,7 @@ class Terminal:
 
 
 def test_the_status_line_counts_ticks_orders_trades_and_the_demos_profit(tmp_path):
-    terminal = Terminal(str(REDFIRE), "up", "--demo", "--port", "0", "--data-dir", str(tmp_path / "data"))
+    terminal = Terminal("up", "--demo", "--port", "0", "--data-dir", tmp_path / "data")
     try:
         assert until(terminal.status, timeout_s=60)
         assert "administrator: admin" in terminal.shown

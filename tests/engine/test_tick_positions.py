@@ -155,7 +155,7 @@ async def test_ticks_that_nobody_asks_for_any_more_are_dropped_and_come_again_wh
         assert await complete(harness)
 
 
-async def test_readers_that_leave_are_forgotten(tmp_path):
+async def test_readers_that_leave_hold_up_nobody(tmp_path):
     async with running_engine(tmp_path, follow=False, sim_ticks_per_second=100) as harness:
         readers = [asyncio.create_task(harness.follow_ticks()) for _ in range(3)]
         await until(lambda: len(harness.control_messages) >= 3 and harness.ticks)

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.commands.market.processes import Screen, outcome, start
+from tests.commands.market.processes import outcome, start
 from tests.running import Running, until
+from tests.screen import Screen
 
 pytestmark = pytest.mark.slow
 

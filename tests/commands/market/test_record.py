@@ -18,9 +18,10 @@ from services.engine.feeds.replay import RowReader
 from services.kernel.errors import Denied, NotFound, Unavailable
 from services.quant.catalogue import Catalogue
 from tests.commands.market.fake_edge import HOLD, FakeEdge, batch, end, serving, started
-from tests.commands.market.processes import TIMEOUT_S, Screen, outcome, start
+from tests.commands.market.processes import outcome, start
 from tests.market.ticks import SYMBOL, at, tick
 from tests.running import until
+from tests.screen import TIMEOUT_S, Screen
 
 OTHER = "rb2105.SHFE"
 BOOK = {

@@ -10,9 +10,10 @@ from redfire.reasons import Reason
 
 from services.kernel.errors import NotFound, Unauthenticated, Unavailable
 from tests.commands.market.fake_edge import HOLD, FakeEdge, batch, end, serving, started
-from tests.commands.market.processes import TIMEOUT_S, Screen, start
+from tests.commands.market.processes import start
 from tests.market.ticks import SYMBOL, tick
 from tests.running import until
+from tests.screen import TIMEOUT_S, Screen
 
 OTHER = "rb2105.SHFE"
 EXPIRED = Unauthenticated("the token has expired", reason=Reason.TOKEN_EXPIRED)
