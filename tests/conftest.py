@@ -1,13 +1,17 @@
-"""Fixtures of all tests: the mark of slow folders, and a temporary folder of their own that goes with them."""
+"""Fixtures of all tests: databases, the mark of slow folders, and a temporary folder that goes with the tests."""
 
 import os
 import shutil
 import tempfile
+from collections.abc import Iterator
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import settings
+
+from tests.postgres import PostgresServer, installed_server
 
 SLOW_FOLDERS = ("chaos", "e2e", "readme", "trading/model")
 """Here every test starts a whole platform, or kills trading over and over."""
@@ -38,3 +42,23 @@ def pytest_runtest_makereport() -> Any:
     report = yield
     report.sections = [(name, text.encode(errors="replace").decode()) for name, text in report.sections]
     return report
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[PostgresServer]:
+    """The PostgreSQL server that the tests of a run share; none of them stops it."""
+    server = installed_server()
+    yield server
+    server.close()
+
+
+_databases = count(1)
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """Address of new databases by `{name}`, of each kind: a test that takes it runs on both."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path}/{{name}}_db.sqlite"
+    server: PostgresServer = request.getfixturevalue("postgres")
+    return server.url(f"test{next(_databases)}_{{name}}_db")
