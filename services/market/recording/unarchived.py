@@ -79,25 +79,31 @@ class Segment:
     size: int = 0
 
     def add(self, added: Iterable[Run], epoch: int, clock: LocalClock) -> None:
-        """Add ticks of an epoch. Of those that state no trading day, or an impossible one, it is the clock's."""
-        symbols = self.ticks
-        for one in added:
-            symbol, day = one.symbol, one.trading_day
-            rows = symbols.get(symbol)
+        """Add ticks of an epoch. Of those that state no trading day, or an impossible one, it is the clock's.
+
+        Where that raises, nothing was added.
+        """
+        for one, days in [(one, self._days(one, epoch, clock)) for one in added]:
+            rows = self.ticks.get(one.symbol)
             if rows is None:
-                rows = symbols[symbol] = SymbolTicks()
+                rows = self.ticks[one.symbol] = SymbolTicks()
             self.size += sum(map(len, one.frames)) + len(one.frames) * TICK_OVERHEAD_BYTES
-            if day:
-                run = rows.run
-                if run is None or day != rows.sent_day or run.epoch != epoch:
-                    run = rows.open(epoch, _trading_day(clock, symbol, day, one.times_ns[0]), day)
-                run.add(one.times_ns, range(one.first_sequence, one.last_sequence + 1), one.frames)
+            sequences = range(one.first_sequence, one.last_sequence + 1)
+            if one.trading_day:
+                rows.open(epoch, days[0], one.trading_day).add(one.times_ns, sequences, one.frames)
                 continue
-            for time_ns, sequence, frame in zip(
-                one.times_ns, range(one.first_sequence, one.last_sequence + 1), one.frames, strict=True
-            ):
-                run = rows.open(epoch, _trading_day(clock, symbol, day, time_ns), day)
-                run.add((time_ns,), (sequence,), (frame,))
+            for day, time_ns, sequence, frame in zip(days, one.times_ns, sequences, one.frames, strict=True):
+                rows.open(epoch, day, 0).add((time_ns,), (sequence,), (frame,))
+
+    def _days(self, one: Run, epoch: int, clock: LocalClock) -> Sequence[int]:
+        """The trading day of a run that states one, or of each of its ticks."""
+        symbol, day = one.symbol, one.trading_day
+        if not day:
+            return [_trading_day(clock, symbol, day, time_ns) for time_ns in one.times_ns]
+        rows = self.ticks.get(symbol)
+        if rows is not None and rows.run is not None and day == rows.sent_day and rows.run.epoch == epoch:
+            return (rows.run.day,)
+        return (_trading_day(clock, symbol, day, one.times_ns[0]),)
 
     def runs(self, symbol: str) -> list[TickRun]:
         """The runs of a symbol at this moment."""

@@ -1,10 +1,11 @@
 """Sinks of published ticks, isolated from delivery and from each other."""
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from services.market import metrics
 from services.quant.ticks.tick_batch import TickBatch
+from services.quant.ticks.variant import variant
 
 _log = logging.getLogger(__name__)
 
@@ -26,10 +27,15 @@ class SinkFailures:
 
 
 class Sinks:
-    """Listeners of published batches, of symbols that move to another gateway, and of the exchanges' time."""
+    """Listeners of published batches, of symbols that move to another gateway, and of the exchanges' time.
+
+    A listener of batches takes a batch whole, or raises and takes nothing of it: then it is given the parts of it, so
+    that it loses no tick but those that it cannot take.
+    """
 
     def __init__(self) -> None:
         self.failures = SinkFailures()
+        self._scan = variant().scanner().scan
         self._published: list[tuple[str, Callable[[TickBatch], None]]] = []
         self._moved: list[tuple[str, Callable[[str, str], None]]] = []
         self._watermarks: list[tuple[str, Callable[[Mapping[str, int]], None]]] = []
@@ -52,8 +58,23 @@ class Sinks:
             try:
                 listener(batch)
             except Exception:
-                symbols = {run.symbol for run in batch.runs()}
-                self.failures.report(name, symbols.pop() if len(symbols) == 1 else "")
+                if len(batch) == 1:
+                    self.failures.report(name, batch.symbols[0])
+                else:
+                    self._publish_in_halves(name, listener, batch.frames())
+
+    def _publish_in_halves(self, name: str, listener: Callable[[TickBatch], None], frames: Sequence[bytes]) -> None:
+        """Give a batch that was refused to its listener again, in parts."""
+        half = len(frames) // 2
+        for part in (frames[:half], frames[half:]):
+            batch = self._scan(b"".join(part))
+            try:
+                listener(batch)
+            except Exception:
+                if len(part) == 1:
+                    self.failures.report(name, batch.symbols[0])
+                else:
+                    self._publish_in_halves(name, listener, part)
 
     def move(self, symbol: str, gateway: str) -> None:
         """Tell every listener that another gateway serves the symbol."""

@@ -51,7 +51,11 @@ class BarBuilder:
         self._listeners.append(listener)
 
     def on_failed(self, report: Callable[[str], None]) -> None:
-        """Report the symbol of a tick of a batch that raises, and go on with the next one, instead of raising."""
+        """Report the symbol for which something raised, and go on, instead of raising.
+
+        A tick of a batch that raises costs no other tick, a symbol's time or epoch no other symbol, and a listener that
+        raises costs no other listener a bar.
+        """
         self._failed = report
 
     def on_impossible_day(self, listener: Callable[[str], None]) -> None:
@@ -93,12 +97,7 @@ class BarBuilder:
             while done < count:
                 done += batch.fold(number, done, bars)
                 if done < count:
-                    try:
-                        bars.on_tick(*batch.bar_fields(number, done))
-                    except Exception:
-                        if self._failed is None:
-                            raise
-                        self._failed(symbol)
+                    self._isolated(symbol, bars.on_tick, *batch.bar_fields(number, done))
                     done += 1
 
     def on_tick_fields(
@@ -151,7 +150,7 @@ class BarBuilder:
             if bars.time is not time:
                 continue
             if bars.close_at_ns <= time_ns and bars.applied_ns < time_ns:
-                bars.on_watermark(time_ns)
+                self._isolated(bars.symbol, bars.on_watermark, time_ns)
             if bars.close_at_ns < time.next_close_ns:
                 time.next_close_ns = bars.close_at_ns
 
@@ -168,7 +167,7 @@ class BarBuilder:
         for bars in self._symbols.values():
             if bars.epoch != epoch:
                 bars.epoch = epoch
-                bars.end_epoch(Begins.EPOCH)
+                self._isolated(bars.symbol, bars.end_epoch, Begins.EPOCH)
         if epoch != self.epoch:
             self.epoch = epoch
             for time in self._gateways.values():
@@ -187,7 +186,7 @@ class BarBuilder:
     def close_all(self) -> None:
         """The feed has ended: close everything, days included."""
         for bars in self._symbols.values():
-            bars.end()
+            self._isolated(bars.symbol, bars.end)
 
     def dump(self) -> dict[str, dict[str, Any]]:
         """The open bars in plain values, by symbol."""
@@ -208,7 +207,15 @@ class BarBuilder:
 
     def _closed(self, bar: Bar) -> None:
         for listener in self._listeners:
-            listener(bar)
+            self._isolated(bar.symbol, listener, bar)
+
+    def _isolated(self, symbol: str, function: Callable[..., None], *arguments: Any) -> None:
+        try:
+            function(*arguments)
+        except Exception:
+            if self._failed is None:
+                raise
+            self._failed(symbol)
 
     def _gateway(self, gateway: str) -> GatewayTime:
         time = self._gateways.get(gateway)
