@@ -126,6 +126,23 @@ async def test_an_order_whose_day_ends_while_it_is_replaced_is_not_sent_into_the
         assert len(trader.engine.sends) == 1
 
 
+@pytest.mark.parametrize("tif", ["DAY", "GTC"])
+async def test_a_replacement_whose_cancel_comes_right_after_the_days_end_is_not_sent(clock, tif, monkeypatch):
+    monkeypatch.setattr("services.trading.day.day_ends.CHECK_S", 1000)  # nobody has looked at the day's end yet
+    async with at(clock) as trader:
+        trader.engine.can_amend = trader.engine.auto_cancel = False
+        order = await _working(trader, tif=tif)
+        await trader.replace(order.order_id, price="3490")
+        await until(lambda: trader.engine.cancels)
+        turn(clock, shanghai(15))
+        trader.engine.update(order.order_id, "CANCELED")
+        if tif == "DAY":
+            await trader.becomes(order.order_id, "EXPIRED")
+        else:
+            assert (await _held(trader, order.order_id)).price == "3490"
+        assert len(trader.engine.sends) == 1
+
+
 async def test_a_gtc_order_is_there_for_the_day_waits_over_the_break_and_is_sent_again_for_what_is_left(clock):
     async with at(clock) as trader:
         order = await _working(trader, quantity=3, tif="GTC")

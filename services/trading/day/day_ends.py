@@ -51,11 +51,10 @@ class DayEnds:
 
     def _check(self, order: Order) -> None:
         now_ns = self._store.clock.now_ns()
-        is_over = 0 < order.expire_time_ns <= now_ns
         if order.is_held:
             if not order.held_day and not self._waits_again(order):
                 return  # a stop, or an order of a group, that others watch
-            if is_over:
+            if 0 < order.expire_time_ns <= now_ns:
                 with self._store.begin(order.user_id) as changes:
                     self._store.cache.finish(order, OrderStatus.EXPIRED, changes, Reason.ORDER_EXPIRED)
                     self._store.commit(changes)
@@ -66,8 +65,7 @@ class DayEnds:
             return
         if order.day_over or order.status is OrderStatus.PENDING_CANCEL:
             return
-        day = max((leg.trading_day for leg in order.legs), default=order.trading_day)
-        if is_over or (day and now_ns >= self._calendar.day_end_ns(order.symbol, day)):
+        if apply_reports.is_day_over(self._store.cache, order, now_ns):
             with self._store.begin(order.user_id) as changes:
                 order.day_over = True
                 changes.order(order)

@@ -258,9 +258,11 @@ def settle(cache: TradingCache, order: Order, changes: ChangeSet) -> None:
     ends = [leg.announced_status for leg in order.legs]
     if not ends or (growing and None in ends):
         return
-    if order.replace_step is ReplaceStep.CANCELING and OrderStatus.CANCELED in ends and not order.day_over:
-        _begin_replacement(cache, order, changes)
-        return
+    if order.replace_step is ReplaceStep.CANCELING and OrderStatus.CANCELED in ends:
+        order.day_over = order.day_over or is_day_over(cache, order, changes.now_ns)
+        if not order.day_over:
+            _begin_replacement(cache, order, changes)
+            return
     # Of legs that ended differently the least expected end counts.
     order_of = (OrderStatus.REJECTED, OrderStatus.EXPIRED, OrderStatus.CANCELED)
     status = next((status for status in order_of if status in ends), OrderStatus.CANCELED)
@@ -288,6 +290,14 @@ def settle(cache: TradingCache, order: Order, changes: ChangeSet) -> None:
         if reason == Reason.CONTRACT_EXPIRED:
             status = OrderStatus.EXPIRED
     cache.finish(order, status, changes, reason, ended.announced_message)
+
+
+def is_day_over(cache: TradingCache, order: Order, now_ns: int) -> bool:
+    """Return whether an order's trading day, or its own time, is over at a gateway that does not end it itself."""
+    if cache.keeps_overnight(order.gateway) or cache.days.reported(order.gateway)[1]:
+        return False
+    day = max((leg.trading_day for leg in order.legs), default=order.trading_day)
+    return 0 < order.expire_time_ns <= now_ns or cache.days.is_over(order.gateway, order.symbol, day)
 
 
 def _is_held_over(cache: TradingCache, order: Order, status: OrderStatus, ended: Leg, now_ns: int) -> bool:

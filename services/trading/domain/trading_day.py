@@ -45,6 +45,12 @@ class TradingDays:
             return True
         return self._calendar.takes_orders(symbol, self._now_ns())
 
+    def is_over(self, gateway: str, symbol: str, day: int) -> bool:
+        """Return whether one of the calendar's days is over by now; a gateway says itself when its own ones end."""
+        if not day or self._calendar is None or self._reported.get(gateway, (0, False))[1]:
+            return False
+        return self._now_ns() >= self._calendar.day_end_ns(symbol, day)
+
     def reported(self, gateway: str) -> tuple[int, bool]:
         """(the day that a gateway reported last or 0, whether it keeps days of its own)."""
         return self._reported.get(gateway, (0, False))
