@@ -2,8 +2,8 @@
 
 What a batch costs: one compiled scan, some Python for each of its symbols, and one selection of bytes per *set* of
 subscribed symbols: the batch's own where that has all of them. What a subscriber costs: one append per batch, one join
-and one write per flush. Nothing is parsed or encoded, no task is made, and everything runs on the event loop's thread
-between two awaits, so that registering and publishing never interleave.
+and one write for all that came while its last write was in flight. Nothing is parsed or encoded, no task is made, and
+everything runs on the event loop's thread between two awaits, so that registering and publishing never interleave.
 
 Sequences are of one epoch, a run of the engine's feed: within it they grow by one, so that what is missing has a
 number. A new epoch begins all rings anew, and every stream is told.
@@ -23,15 +23,11 @@ from services.market.ticks.routes import Group, Route, Routes
 from services.market.ticks.sinks import Sinks
 from services.market.ticks.subscriber import FEED_ENDED, Subscriber
 from services.market.ticks.tick_ring import UNKNOWN
+from services.market.ticks.wakes import Wakes
 from services.quant.ticks.tick_batch import TickBatch
 from services.quant.ticks.variant import variant
 
 _log = logging.getLogger(__name__)
-
-MANY_STREAMS = 8
-WRITE_S = 60e-6
-"""The cost of a message for the loop, about (measured)."""
-LONGEST_PAUSE_S = 0.002
 
 
 class Hub:
@@ -56,9 +52,7 @@ class Hub:
         self._drained = ""
         self._connected = True
         self._stale: frozenset[str] = frozenset()
-        self._unwoken: dict[Group, None] = {}
-        self._woken_at = 0.0
-        self._wake_timer: asyncio.TimerHandle | None = None
+        self._wakes = Wakes()
 
     def on_published(self, listener: Callable[[TickBatch], None]) -> None:
         """Register a listener of published batches."""
@@ -181,7 +175,7 @@ class Hub:
             put(symbol, frames[-1], last)
         for group in touched:
             group.offer(batch, sequences, bounded)
-        self._wake_soon(touched)
+        self._wakes.wake(touched)
         routes.memory.count(len(batch.data) - len(batch.control), len(batch))
         if self._resumes.waiting:
             self._resumes.advance()
@@ -368,28 +362,6 @@ class Hub:
 
     def _state_of(self, subscriber: Subscriber) -> bytes:
         return self._control.feed_state(self._connected, sorted(self._stale & subscriber.symbols))
-
-    def _wake_soon(self, groups: dict[Group, None]) -> None:
-        """Wake the groups' writers: at once, or so rarely that many streams' writes leave the loop time."""
-        self._unwoken.update(groups)
-        if self._wake_timer is not None:
-            return
-        streams = len(self._streams.lossless)
-        if streams >= MANY_STREAMS:
-            loop = asyncio.get_running_loop()
-            wait_s = self._woken_at + min(streams * WRITE_S, LONGEST_PAUSE_S) - loop.time()
-            if wait_s > 0:
-                self._wake_timer = loop.call_later(wait_s, self._wake)
-                return
-        self._wake()
-
-    def _wake(self) -> None:
-        self._wake_timer = None
-        self._woken_at = asyncio.get_running_loop().time()
-        for group in self._unwoken:
-            for subscriber in group.subscribers:
-                subscriber.wake()
-        self._unwoken.clear()
 
     def _end_at_once(self, subscriber: Subscriber) -> None:
         if self._drained:

@@ -116,6 +116,11 @@ class Subscriber(ABC):
         """End as too slow; what waits for the reader is dropped."""
         self.end(SLOW_CONSUMER)
 
+    @property
+    def idle(self) -> bool:
+        """True while the writer waits: its last write is done, and there was nothing for another one."""
+        return self._waiter is not None and not self._waiter.done()
+
     def wake(self) -> None:
         """Let a waiting writer look again."""
         if self._waiter is not None and not self._waiter.done():
