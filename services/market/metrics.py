@@ -1,8 +1,31 @@
 """Counters of market data."""
 
-from prometheus_client import Counter
+from collections.abc import Iterator
 
-ticks = Counter("market_ticks_total", "Ticks that were taken from the engine and published.")
+from prometheus_client import REGISTRY, Counter
+from prometheus_client.core import CounterMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+
+class TickCounter(Collector):
+    """Ticks that were published. Prometheus's own counter takes a lock and three checks for each number."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    def describe(self) -> Iterator[Metric]:
+        """Its name."""
+        return self.collect()
+
+    def collect(self) -> Iterator[Metric]:
+        """Its value now."""
+        family = CounterMetricFamily("market_ticks_total", "Ticks that were taken from the engine and published.")
+        family.add_metric([], self.count)
+        yield family
+
+
+ticks = TickCounter()
+REGISTRY.register(ticks)
 gaps = Counter("market_gaps_total", "Gaps in symbols' sequences.")
 duplicates = Counter("market_duplicates_total", "Ticks that were seen before and dropped.")
 sink_failures = Counter(

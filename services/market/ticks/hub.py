@@ -11,7 +11,7 @@ number. A new epoch begins all rings anew, and every stream is told.
 
 import asyncio
 import logging
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
 from services.market import metrics
 from services.market.control_messages import TickControlMessages
@@ -24,7 +24,7 @@ from services.market.ticks.sinks import Sinks
 from services.market.ticks.subscriber import FEED_ENDED, Subscriber
 from services.market.ticks.tick_ring import UNKNOWN
 from services.market.ticks.wakes import Wakes
-from services.quant.ticks.tick_batch import TickBatch
+from services.quant.ticks.tick_batch import Run, TickBatch
 from services.quant.ticks.variant import variant
 
 _log = logging.getLogger(__name__)
@@ -107,24 +107,27 @@ class Hub:
 
         A jump of a symbol's sequence is sent to its lossless subscribers as a gap; a tick seen before is dropped.
         """
-        self.position = Position(self.position.epoch, self.position.number + len(batch))
-        if self._follows(batch):
+        epoch, number = self.position
+        self.position = Position(epoch, number + len(batch))
+        if self._follows(batch.runs()):
             self._deliver(batch)
         else:
             self._publish_in_parts(batch)
 
-    def _follows(self, batch: TickBatch) -> bool:
+    def _follows(self, runs: Sequence[Run]) -> bool:
         """Return true when every tick is the one behind its symbol's last, of the same gateway."""
-        find = self._routes.find
+        find, several = self._routes.find, len(runs) > 1
         reached: dict[str, tuple[int, str]] = {}
-        for run in batch.runs():
-            ring = find(run.symbol).ring
-            known, gateway = reached.get(run.symbol) or (ring.sequence, ring.gateway)
-            if run.first_sequence != known + 1 and known != UNKNOWN:
+        for symbol, gateway, _, first, last, _, _ in runs:
+            ring = find(symbol).ring
+            known, before = ring.sequence, ring.gateway
+            if several:
+                known, before = reached.get(symbol) or (known, before)
+                reached[symbol] = last, gateway or before
+            if first != known + 1 and known != UNKNOWN:
                 return False
-            if run.gateway != gateway and run.gateway and gateway:
+            if gateway != before and gateway and before:
                 return False
-            reached[run.symbol] = run.last_sequence, run.gateway or gateway
         return True
 
     def _publish_in_parts(self, batch: TickBatch) -> None:
@@ -158,28 +161,34 @@ class Hub:
     def _deliver(self, batch: TickBatch) -> None:
         """Give ticks that follow to rings, subscribers and sinks."""
         routes, bounded = self._routes, not self.paced
-        block, put = routes.memory.block, routes.conflation.put
+        by_symbol, block, put = routes.by_symbol, routes.memory.block, routes.conflation.put
         touched: dict[Group, None] = {}
         sequences: dict[str, int] = {}
-        for run in batch.runs():
-            symbol, frames, last = run.symbol, run.frames, run.last_sequence
-            route = routes.by_symbol[symbol]
-            ring = route.ring
-            ring.gateway = run.gateway or ring.gateway
+        for symbol, gateway, _, _, last, _, frames in batch.runs():
+            route = by_symbol[symbol]
+            ring, frame = route.ring, frames[-1]
+            recent = ring.recent
+            if gateway:
+                ring.gateway = gateway
             ring.sequence = ring.frame_sequence = sequences[symbol] = last
-            ring.frame = frames[-1]
-            ring.recent.extend(frames)
-            block.extend([ring.recent] * len(frames))
+            ring.frame = frame
+            if len(frames) == 1:
+                recent.append(frame)
+                block.append(recent)
+            else:
+                recent.extend(frames)
+                block.extend([recent] * len(frames))
             for group in route.groups:
                 touched[group] = None
-            put(symbol, frames[-1], last)
-        for group in touched:
-            group.offer(batch, sequences, bounded)
-        self._wakes.wake(touched)
+            put(symbol, frame, last)
+        if touched:
+            for group in touched:
+                group.offer(batch, sequences, bounded)
+            self._wakes.wake(touched)
         routes.memory.count(len(batch.data) - len(batch.control), len(batch))
         if self._resumes.waiting:
             self._resumes.advance()
-        metrics.ticks.inc(len(batch))
+        metrics.ticks.count += len(batch)
         self._sinks.publish(batch)
 
     def pass_time(self, watermarks_ns: Mapping[str, int]) -> None:

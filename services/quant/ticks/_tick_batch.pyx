@@ -73,6 +73,7 @@ cdef inline const unsigned char* _varint(const unsigned char* at, const unsigned
 
 
 @cython.final
+@cython.no_gc  # nothing that it holds leads back to it
 cdef class TickBatch:
     """The ticks of one batch message: see tick_batch.TickBatch."""
 
@@ -171,10 +172,11 @@ cdef class TickBatch:
                 frames.append(self._frame(row))
                 times.data.as_longlongs[index] = row.time_ns
             row = &self._rows[chain.first]
-            self._runs.append(_Run(
+            # A Run without its class's own __new__, which is Python.
+            self._runs.append(tuple.__new__(_Run, (
                 names[row.symbol], names[row.gateway], row.trading_day, row.sequence, self._rows[chain.last].sequence,
                 times, frames,
-            ))
+            )))
         return self._runs
 
     def fold(self, int32_t number, int32_t start, bars):
