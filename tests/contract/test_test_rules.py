@@ -12,6 +12,12 @@ CLOCKS = {"time.monotonic", "time.perf_counter", "time.time", "monotonic", "perf
 SLEEPS = {"asyncio.sleep", "time.sleep", "sleep"}
 
 
+@pytest.fixture(scope="module")
+def trees() -> dict[str, ast.Module]:
+    """The parsed test modules, by their paths below tests/."""
+    return {str(file.relative_to(TESTS)): ast.parse(file.read_text()) for file in MODULES}
+
+
 def functions(tree: ast.AST) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:
     """Functions in real time."""
     for node in ast.walk(tree):
@@ -57,10 +63,9 @@ def bare_sleeps(node: ast.AST) -> Iterator[int]:
 
 
 @pytest.mark.parametrize("rule", ["imports", "seconds", "sleeps"])
-def test_tests_import_no_test_and_measure_no_seconds_and_sleep_for_nothing(rule):
+def test_tests_import_no_test_and_measure_no_seconds_and_sleep_for_nothing(trees, rule):
     broken = []
-    for file in MODULES:
-        tree = ast.parse(file.read_text())
+    for file, tree in trees.items():
         if rule == "imports":
             modules = (node.module or "" for node in ast.walk(tree) if isinstance(node, ast.ImportFrom))
             lines = [name for name in modules if name.startswith("tests.") and ".test_" in name]
@@ -69,7 +74,7 @@ def test_tests_import_no_test_and_measure_no_seconds_and_sleep_for_nothing(rule)
         else:
             tests = (function for function in functions(tree) if function.name.startswith("test_"))
             lines = [line for function in tests for line in bare_sleeps(function)]
-        broken += [f"{file.relative_to(TESTS)}: {line}" for line in lines]
+        broken += [f"{file}: {line}" for line in lines]
     assert broken == []
 
 

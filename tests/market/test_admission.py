@@ -4,6 +4,7 @@ import asyncio
 from typing import Any
 
 import grpc
+import pytest
 from google.rpc import error_details_pb2
 from grpc_status import rpc_status
 from redfire.market.v1 import market_pb2 as pb
@@ -69,6 +70,7 @@ async def left(count: int) -> None:
     await until(lambda: streams() == count)
 
 
+@pytest.mark.slow
 async def test_two_thousand_streams_opened_at_once_are_served_or_told_when_to_come_again() -> None:
     async with running(max_streams=1500, max_streams_per_user=2000) as market:
         stub = market.platform.identity().stub(MarketServiceStub)

@@ -5,6 +5,7 @@ import tempfile
 from collections import defaultdict
 from pathlib import Path
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -65,6 +66,7 @@ async def run(folder: Path, sequence: list[Event], data: st.DataObject) -> None:
         assert await listed(market) == streamed
 
 
+@pytest.mark.slow
 @settings(max_examples=examples(15), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(events(epochs=True), st.data())
 def test_bars_of_the_stream_of_history_and_of_a_restart_are_the_same(

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -81,6 +82,7 @@ epochs = st.lists(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(script=st.lists(st.tuples(epochs, st.sampled_from(["", "checkpoint", "compact", "restart"])), max_size=6))
 def test_memory_archive_and_compacted_files_show_the_same(script, tmp_path_factory) -> None:

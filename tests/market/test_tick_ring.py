@@ -3,6 +3,8 @@
 import gc
 import tracemalloc
 
+import pytest
+
 from services.market.control_messages import TickControlMessages
 from services.market.ticks.hub import Hub
 from services.market.ticks.position import Position
@@ -14,6 +16,7 @@ MIB = 1 << 20
 ROUNDS = 60
 
 
+@pytest.mark.slow
 async def test_rings_of_800_symbols_stay_within_their_memory() -> None:
     limit, symbols = 4 * MIB, [f"s{n}.SHFE" for n in range(800)]
     book = {name: [1.0] * 5 for name in ("bid_prices", "bid_quantities", "ask_prices", "ask_quantities")}

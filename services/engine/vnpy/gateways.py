@@ -1,6 +1,7 @@
 """The engine's gateways: made by class, connected, watched, and their states."""
 
 import asyncio
+import contextlib
 import importlib
 import logging
 from collections.abc import Callable
@@ -22,6 +23,7 @@ from services.kernel.errors import FailedPrecondition, NotFound
 log = logging.getLogger(__name__)
 
 _LOOK_S = 0.05
+_LOG_S = 1
 
 
 class GatewayDisconnected(FailedPrecondition):
@@ -188,8 +190,13 @@ class Gateways:
             connection.last_log = message
             self._check(connection)
 
-    def last_log(self, name: str) -> str:
-        """The last log line of a gateway, empty when there is none."""
+    async def last_log(self, name: str) -> str:
+        """The last log line that a gateway has sent by now, empty when there is none."""
+        handled = asyncio.Event()
+        self._engine.after_all(handled.set)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_LOG_S):
+                await handled.wait()
         return self._connections[name].last_log
 
     def report_error(self, name: str, error: str) -> None:

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Awaitable, Callable, Collection, Iterable
 from datetime import datetime
 from decimal import Decimal
 from functools import partial
@@ -73,7 +73,7 @@ class VnpyVenue:
         limit_only: Collection[str],
         publish: Callable[[Update], None],
         report_error: Callable[[str], None],
-        last_log: Callable[[], str],
+        last_log: Callable[[], Awaitable[str]],
     ) -> None:
         self._main = main_engine
         self._name = gateway_name
@@ -292,7 +292,7 @@ class VnpyVenue:
             self._calls.pop(order.order_id, None)
         if not venue_order_id:
             await self._refused(order)
-            raise NotSent(f"gateway {self._name} did not take the order; its last log line: {self._last_log()}")
+            raise NotSent(f"gateway {self._name} did not take the order; its last log line: {await self._last_log()}")
         if self._orders.is_external(venue_order_id):
             # The gateway's reports of it before the answer were taken for an external order's.
             data = self._main.get_order(f"{self._name}.{venue_order_id}")
