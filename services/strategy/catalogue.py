@@ -12,13 +12,15 @@ from typing import Any
 from redfire.reasons import Reason
 
 from services.kernel.data.database import Repositories
-from services.kernel.errors import FailedPrecondition, NotFound
+from services.kernel.errors import FailedPrecondition, NotFound, Unavailable
 from services.kernel.version import VERSION
 from services.quant.sdk.strategy_class import ClassDescription, Family, Parameter
 from services.strategy.repository import StrategyRepository
 
 log = logging.getLogger(__name__)
 _PATIENCE_S = 8.0
+# Callers that need one class have less time.
+_PATIENCE_FOR_ONE_S = 3.0
 _LOOK_S = 5.0
 
 
@@ -66,9 +68,11 @@ class Catalogue:
         return [self._classes[name] for name in sorted(self._classes)]
 
     async def get(self, class_name: str) -> ClassDescription:
-        """Raises UnknownStrategyClass, BrokenStrategyClass."""
-        await self._refresh()
+        """Raises UnknownStrategyClass, BrokenStrategyClass; Unavailable while a worker still looks for it."""
+        await self._refresh(_PATIENCE_FOR_ONE_S)
         description = self._classes.get(class_name)
+        if description is None and self._scanning is not None:
+            raise Unavailable("the files of strategies are still being read; try again", retry_after_s=1.0)
         if description is None:
             raise UnknownStrategyClass("strategy class", class_name, class_name=class_name)
         if description.error:
@@ -98,12 +102,12 @@ class Catalogue:
             await self._refresh()
             await asyncio.sleep(_LOOK_S)
 
-    async def _refresh(self) -> None:
+    async def _refresh(self, patience_s: float = _PATIENCE_S) -> None:
         if self._scanning is None and self._fingerprint != (now := self._present()):
             self._scanned_fingerprint = now
             self._scanning = asyncio.get_running_loop().create_task(self._scan_once(), name="strategy classes")
         if self._scanning is not None:
-            await asyncio.wait([self._scanning], timeout=_PATIENCE_S)
+            await asyncio.wait([self._scanning], timeout=patience_s)
 
     async def _scan_once(self) -> None:
         try:

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -88,16 +89,25 @@ Serve = Callable[..., AbstractAsyncContextManager[Platform]]
 
 @pytest.fixture
 def serve(world: FakePlatform, strategies_dir: Path) -> Serve:
-    """`async with serve() as p`: the service, its fakes, and the folder of the user's strategies."""
+    """`async with serve() as p`: the service, its fakes, and the folder of the user's strategies, whose classes are
+    known: a slow machine takes longer to read them than calls that need one may last."""
 
     @asynccontextmanager
-    async def run(data_dir: Path | None = None, **settings: Any) -> AsyncIterator[Platform]:
+    async def run(
+        data_dir: Path | None = None, *, awaits_classes: bool = True, **settings: Any
+    ) -> AsyncIterator[Platform]:
         values = {"strategies_dir": strategies_dir, "callback_timeout_s": 1.0, **settings}
         async with platform("strategy", settings={"strategy": values}, fakes=world.fakes(), data_dir=data_dir) as p:
             p.mint = world.auth.mint
+            if awaits_classes:
+                await until(partial(_classes, p.identity().stub(StrategyServiceStub)), 60)
             yield p
 
     return run
+
+
+async def _classes(stub: Any) -> list[pb.StrategyClass]:
+    return list((await stub.ListStrategyClasses(pb.ListStrategyClassesRequest(), timeout=15)).classes)
 
 
 @pytest.fixture

@@ -34,11 +34,11 @@ async def test_classes_of_all_sources_are_listed_and_a_broken_file_with_its_erro
     (strategies_dir / "copy.py").write_text(GOOD)
     request = pb.ListStrategyClassesRequest()
 
-    async def listed():
+    async def listed(name):
         by_name = {item.name: item for item in (await client.stub.ListStrategyClasses(request, timeout=15)).classes}
-        return by_name if "leaver.py" in by_name else None
+        return by_name if name in by_name else None
 
-    classes = await until(listed, 20)
+    classes = await until(lambda: listed("leaver.py"), 60)
     assert classes["MovingAverageStrategy"].family == pb.STRATEGY_FAMILY_NATIVE
     assert classes["DoubleMaStrategy"].family == pb.STRATEGY_FAMILY_VNPY_CTA
     fast = next(p for p in classes["DoubleMaStrategy"].parameters if p.name == "fast_window")
@@ -50,8 +50,17 @@ async def test_classes_of_all_sources_are_listed_and_a_broken_file_with_its_erro
     assert "already" in classes["good.py"].error, "the same class in two files is reported"
     # A file that is repaired is seen without a restart.
     (strategies_dir / "typo.py").write_text(GOOD.replace("Counter", "Repaired").replace("Rester", "Repaired2"))
+    await until(lambda: listed("Repaired"), 60)
     made = await client.create("Repaired")
     assert made.class_name == "Repaired"
+
+
+async def test_a_class_that_a_worker_still_looks_for_is_to_be_asked_for_again(serve, client_of, strategies_dir):
+    (strategies_dir / "slow.py").write_text("import time\ntime.sleep(60)\n")
+    async with serve(callback_timeout_s=30, awaits_classes=False) as p:
+        with pytest.raises(grpc.aio.AioRpcError) as refused:
+            await client_of(p).create("MovingAverageStrategy")
+        assert refused.value.code() == grpc.StatusCode.UNAVAILABLE
 
 
 async def test_a_strategy_is_created_with_all_parameters_and_the_first_account(client):

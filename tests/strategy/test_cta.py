@@ -3,7 +3,6 @@
 import asyncio
 import math
 
-import psutil
 import pytest
 from redfire.strategy.v1 import strategy_pb2 as pb
 
@@ -11,7 +10,7 @@ from services.quant.sdk.events import Effect, Order, OrderKind, OrderState, Side
 from services.quant.sdk.guard import Guard
 from tests.strategy.fakes import START_NS, SYMBOL
 from tests.strategy.paper_broker import PaperBroker
-from tests.strategy.worker_processes import ticks_until, workers
+from tests.strategy.worker_processes import own_memory, ticks_until, workers
 from tests.waiting import until
 
 SHIPPED = [
@@ -151,7 +150,7 @@ async def test_all_shipped_strategies_run_in_one_worker(world, serve, client_of)
         for name in ("TestStrategy", "DoubleMaStrategy", "MultiSignalStrategy"):
             await ticks_until(world, lambda n=name: any(t.strategy_id == ids[n] for t in world.trading_state.trades))
         [worker] = workers(p)
-        assert psutil.Process(worker).memory_info().rss < 170e6
+        assert own_memory(worker) < 130e6
         for name, strategy_id in ids.items():
             strategy = await client.get(strategy_id)
             assert strategy.status == pb.STRATEGY_STATUS_RUNNING, (name, strategy.error)

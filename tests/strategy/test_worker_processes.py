@@ -9,7 +9,7 @@ import pytest
 from redfire.strategy.v1 import strategy_pb2 as pb
 
 from tests.strategy.user_files import BAD, GOOD
-from tests.strategy.worker_processes import ticks_until, workers
+from tests.strategy.worker_processes import own_memory, ticks_until, workers
 from tests.waiting import until
 
 pytestmark = pytest.mark.slow
@@ -138,8 +138,6 @@ async def test_running_strategies_resume_after_a_restart(world, serve, client_of
 
 
 async def test_the_moving_average_trades_and_its_worker_stays_small(world, serve, client_of):
-    import psutil
-
     async with serve() as p:
         client = client_of(p)
         strategy_id = await client.run("MovingAverageStrategy", fast_window=2, slow_window=4, bar_seconds=1)
@@ -150,7 +148,7 @@ async def test_the_moving_average_trades_and_its_worker_stays_small(world, serve
             await asyncio.sleep(0.01)
         await until(lambda: len(world.trading_state.trades) >= 3, 10)
         [worker] = workers(p)
-        assert psutil.Process(worker).memory_info().rss < 100e6
+        assert own_memory(worker) < 50e6
         assert abs(world.trading_state.position(strategy_id)) <= 1
         strategy = await client.get(strategy_id)
         assert strategy.status == pb.STRATEGY_STATUS_RUNNING

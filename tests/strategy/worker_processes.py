@@ -25,3 +25,8 @@ def workers(p) -> list[int]:
         for child in psutil.Process().children()
         if child.status() != psutil.STATUS_ZOMBIE and "services.strategy.runner.main" in " ".join(child.cmdline())
     ]
+
+
+def own_memory(pid: int) -> int:
+    """Bytes that a process has for itself: pages of libraries, which all processes share, do not count."""
+    return int(psutil.Process(pid).memory_full_info().uss)
