@@ -17,7 +17,7 @@ from tests.running import Running
 
 # A block that only reads is run again until it shows what the document shows: a reader pastes more slowly than a test.
 # Seldom: the limits are on, as for a reader of the document.
-PATIENCE_S, PAUSE_S = 30, 1
+PATIENCE_S, PAUSE_S = 90, 1
 _CHANGES = (" -d ", " -X ", "redfire optimize", "redfire backtest ", "redfire data ")
 
 

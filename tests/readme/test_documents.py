@@ -6,7 +6,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.readme.clone import clone, needs_grpcurl, needs_login, require, walked
+from tests.readme.clone import PATIENCE_S, clone, needs_grpcurl, needs_login, require, walked
 from tests.readme.document import (
     BACKTEST,
     DOCUMENTS,
@@ -54,7 +54,7 @@ def test_the_documents_have_steps_that_show_something():
         assert len(shown) >= least, name(document)
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(400)
 def test_the_strategies_of_the_guide_trade_beside_a_file_that_does_not_import(tmp_path):
     with clone(tmp_path) as here:
         here.log_in()
@@ -67,7 +67,7 @@ def trade(up: Running) -> None:
     trader = up.register("quant")
     classes = {known["name"]: known for known in trader.get("/api/strategies/classes").json()["classes"]}
     assert "no_such_module" in classes["broken.py"]["error"]
-    strategies = {"Breakout": {"window": 2, "bar_seconds": 1}, "TickMomentum": {"count": 1}}
+    strategies = {"Breakout": {"window": 1, "bar_seconds": 1}, "TickMomentum": {"count": 1}}
     started = {}
     for kind, parameters in strategies.items():
         assert not classes[kind]["error"]
@@ -79,7 +79,7 @@ def trade(up: Running) -> None:
         assert trader.post(f"/api/strategies/{made['strategyId']}:start").status_code == 200
     for kind, strategy_id in started.items():
         # Asked seldom: the limits are on, as for a reader of the guide.
-        until(lambda at=f"/api/strategies/{strategy_id}/logs": traded(trader.get(at)), timeout_s=30, step_s=1)
+        until(lambda at=f"/api/strategies/{strategy_id}/logs": traded(trader.get(at)), timeout_s=PATIENCE_S, step_s=1)
         strategy = trader.get(f"/api/strategies/{strategy_id}").json()["strategy"]
         assert strategy["status"] == "STRATEGY_STATUS_RUNNING", f"{kind}: {strategy}"
         assert set(strategy["variables"]) >= ({"high", "low"} if kind == "Breakout" else {"rising", "falling"})
