@@ -104,6 +104,22 @@ async def test_many_small_files_become_one_while_they_are_read(tmp_path: Path) -
         assert await one.all_ticks() == sent
 
 
+async def test_a_day_becomes_one_file_when_the_next_one_has_begun(tmp_path: Path) -> None:
+    days = [20261120, 20261123]
+    sent = [
+        tick(n + 1, time_ns=at("2026-11-20 10:00:00") + n // 5 * 3 * DAY_NS + n, trading_day=days[n // 5])
+        for n in range(10)
+    ]
+    async with recorder(tmp_path) as one:
+        for position, sent_tick in enumerate(sent):
+            one.publish(sent_tick)
+            await one.recorder.checkpoint()
+            await one.recorder.compact()
+            files = [len(list(tmp_path.glob(f"ticks/symbol=*/day={day}/*.parquet"))) for day in days]
+            assert files == ([position + 1, 0] if position < 5 else [1, position - 4])
+        assert await one.all_ticks() == sent
+
+
 async def test_a_failed_checkpoint_loses_nothing(tmp_path: Path) -> None:
     sent = ticks(50)
     blocked = tmp_path / "ticks"

@@ -3,13 +3,13 @@
 import random
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import pytest
 from redfire.market.v1 import market_pb2 as pb
 
+from services.market.convert import parse_ticks
 from services.market.recording.tick_columns import tick_columns
-from services.market.recording.tick_rows import ticks_of_rows
+from services.market.recording.tick_rows import frames_of_rows
 from services.market.ticks.frames import frame
 from services.quant.archive.layout import TICK_COLUMNS, TICK_LISTS
 from tests.market.ticks import SYMBOL, recorded, tick
@@ -107,7 +107,6 @@ def test_rows_of_columns_are_the_ticks_that_the_columns_were_made_of(seed: int) 
     for one in ticks:
         one.gateway = ""  # no column
     table = pa.table(tick_columns([encoded(ticks)], lambda: None)[SYMBOL])
-    rows = np.arange(len(ticks))
-    assert sorted(map(str, ticks_of_rows(SYMBOL, table, rows))) == sorted(map(str, ticks))
-    assert ticks_of_rows(SYMBOL, table, rows[5::7]) == ticks_of_rows(SYMBOL, table, rows)[5::7]
-    assert not ticks_of_rows(SYMBOL, table, rows[:0])
+    frames = frames_of_rows(SYMBOL, table, 0, len(ticks))
+    assert sorted(map(str, parse_ticks(b"".join(frames)))) == sorted(map(str, ticks))
+    assert frames_of_rows(SYMBOL, table, 5, 17) == frames[5:17]

@@ -1,21 +1,31 @@
 """Bars of the archive, by trading day. Those of days that were read lately are kept: their files rarely change."""
 
 import threading
+from bisect import bisect_left
 from collections import OrderedDict
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from services.quant.archive.archive import Archive
+from services.quant.archive.archive import Archive, Groups
 from services.quant.archive.layout import BAR_COLUMNS, INCOMPLETE
-from services.quant.archive.parquet_files import RowGroup
 from services.quant.bars import Bar, Interval
 
 _VALUES = tuple(name for name in BAR_COLUMNS if name != "interval")
-CACHED_BARS = 100_000
+CACHED_BARS = 50_000
+_DAY_BARS = 8
+"""Bars that a day without bars counts as."""
 _Key = tuple[str, int, Interval]
-_Columns = dict[str, Any]
+
+
+class _Day(NamedTuple):
+    """A trading day's bars, and what they were read of."""
+
+    groups: Groups
+    recorded_from: int
+    starts: list[int]
+    bars: list[Bar]
 
 
 class ArchivedBars:
@@ -24,10 +34,10 @@ class ArchivedBars:
     def __init__(self, archive: Archive) -> None:
         self._archive = archive
         self._lock = threading.Lock()
-        self._days: OrderedDict[_Key, tuple[tuple[RowGroup, ...], _Columns]] = OrderedDict()
+        self._days: OrderedDict[_Key, _Day] = OrderedDict()
         self._bars = 0
 
-    def days(self, symbol: str) -> list[int]:
+    def days(self, symbol: str) -> Sequence[int]:
         """Trading days that there are bars of."""
         return self._archive.days(symbol)
 
@@ -36,57 +46,59 @@ class ArchivedBars:
     ) -> list[Bar]:
         """Bars that start from `low_ns` on and before `high_ns`, in order; of a duplicate the one that counts.
 
-        What was recorded before `recorded_from` is left out. Files of checkpoints after `until` are not read.
+        What was recorded before `recorded_from` is left out. Files of checkpoints after `until` are not read. The bars
+        are not to be changed: others read them too.
+
         Raises: MovedError.
         """
-        columns = self._columns((symbol, day, interval), until)
-        starts = columns["start_ns"]
-        rows = np.flatnonzero((starts >= low_ns) & (starts < high_ns))
-        if recorded_from:
-            rows = rows[columns["imported"][rows] | (starts[rows] >= recorded_from)]
-        values = [columns[name][rows].tolist() for name in (*_VALUES, INCOMPLETE)]
-        # In the order of Bar's fields: start, prices, volumes, open interest; then the day and whether it is whole.
-        return [Bar(*(symbol, interval, *row[:-1], day, row[-1])) for row in zip(*values, strict=True)]
-
-    def _columns(self, key: _Key, until: int) -> _Columns:
-        symbol, day, interval = key
-        recorded, imported = self._archive.row_groups(symbol, day, until)
-        groups = (*imported, *recorded)
+        groups = self._archive.row_groups(symbol, day, until)
+        key = symbol, day, interval
         with self._lock:
             known = self._days.get(key)
-            if known is not None and known[0] == groups:
+            if known is not None:
                 self._days.move_to_end(key)
-                return known[1]
-        columns = self._load(groups, len(imported), interval)
+        if known is None or known.groups != groups or known.recorded_from != recorded_from:
+            bars = self._load(key, groups, recorded_from)
+            known = _Day(groups, recorded_from, [bar.start_ns for bar in bars], bars)
+            self._keep(key, known)
+        return known.bars[bisect_left(known.starts, low_ns) : bisect_left(known.starts, high_ns)]
+
+    def _keep(self, key: _Key, day: _Day) -> None:
         with self._lock:
             self._forget(key)
-            self._days[key] = groups, columns
-            self._bars += len(columns["start_ns"]) + 8
+            self._days[key] = day
+            self._bars += len(day.bars) + _DAY_BARS
             while self._bars > CACHED_BARS and len(self._days) > 1:
                 self._forget(next(iter(self._days)))
-        return columns
 
     def _forget(self, key: _Key) -> None:
         known = self._days.pop(key, None)
         if known is not None:
-            self._bars -= len(known[1]["start_ns"]) + 8
+            self._bars -= len(known.bars) + _DAY_BARS
 
-    def _load(self, groups: Sequence[RowGroup], imported: int, interval: Interval) -> _Columns:
-        """Columns of the bars that count: of those with the same start the last checkpoint's, recorded or imported."""
+    def _load(self, key: _Key, groups: Groups, recorded_from: int) -> list[Bar]:
+        """The bars that count: of those with the same start the last checkpoint's, recorded or imported."""
+        symbol, day, interval = key
         names = (*_VALUES, "checkpoint")
-        parts: dict[str, list[Any]] = {name: [] for name in (*names, INCOMPLETE, "imported")}
-        for index, group in enumerate(groups):
+        parts: list[list[Any]] = []
+        for index, group in enumerate((*groups.imported, *groups.recorded)):
             table = self._archive.read(group)
-            mine = np.flatnonzero(table.column("interval").to_numpy() == interval)
-            for name in names:
-                parts[name].append(table.column(name).to_numpy()[mine])
-            parts[INCOMPLETE].append(_flags(table, INCOMPLETE)[mine])
-            parts["imported"].append(np.full(len(mine), index < imported))
-        columns = {name: np.concatenate(values) if values else np.empty(0) for name, values in parts.items()}
-        order = np.lexsort((columns["checkpoint"], columns["start_ns"]))
-        starts = columns["start_ns"][order]
-        order = order[np.append(starts[1:] != starts[:-1], True)] if len(order) else order
-        return {name: values[order] for name, values in columns.items() if name != "checkpoint"}
+            mine = table.column("interval").to_numpy() == interval
+            if recorded_from and index >= len(groups.imported):
+                mine &= table.column("start_ns").to_numpy() >= recorded_from
+            rows = np.flatnonzero(mine)
+            if len(rows):
+                columns = [table.column(name).to_numpy()[rows] for name in names]
+                parts.append([*columns, _flags(table, INCOMPLETE)[rows]])
+        if not parts:
+            return []
+        *values, checkpoints, incomplete = map(np.concatenate, zip(*parts, strict=True))
+        order = np.lexsort((checkpoints, values[0]))
+        starts = values[0][order]
+        order = order[np.append(starts[1:] != starts[:-1], True)]
+        # In the order of Bar's fields: start, prices, volumes, open interest; then the day and whether it is whole.
+        rows = zip(*(column[order].tolist() for column in (*values, incomplete)), strict=True)
+        return [Bar(symbol, interval, *row[:-1], day, row[-1]) for row in rows]
 
 
 def _flags(table: Any, name: str) -> Any:

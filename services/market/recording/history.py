@@ -12,8 +12,9 @@ from redfire.market.v1 import market_pb2 as pb
 
 from services.market.convert import LATEST_NS
 from services.market.recording.archived_bars import ArchivedBars
+from services.market.recording.archived_ticks import ArchivedTicks
 from services.market.recording.recorder import Recorder
-from services.market.recording.tick_sources import ArchivedTicks, DayOfTicks, Position, UnarchivedTicks
+from services.market.recording.tick_sources import ArchivedSource, DayOfTicks, Position, Range, UnarchivedSource
 from services.market.recording.tick_store import TickStore
 from services.market.recording.unarchived import Segment, TickRun
 from services.quant.archive.archive import MovedError
@@ -29,7 +30,7 @@ class History:
 
     def __init__(self, recorder: Recorder, store: TickStore, clock: LocalClock) -> None:
         self._recorder = recorder
-        self._ticks = store.ticks
+        self._ticks = ArchivedTicks(store.ticks)
         self._bars = ArchivedBars(store.bars)
         self._clock = clock
         self._readers = ThreadPoolExecutor(2, thread_name_prefix="market-query")
@@ -53,7 +54,7 @@ class History:
                 if len(ticks) >= limit:
                     break
                 rows = self._day_of_ticks(symbol, day, until, [run for run in runs if run.day == day])
-                ticks += rows.ticks(low, high, after, limit - len(ticks))
+                ticks += rows.ticks(Range(low, high, after, limit - len(ticks)))
             return ticks
 
         return await self._read(read)
@@ -123,11 +124,11 @@ class History:
         rows = DayOfTicks(self._recorder.takeovers.valid_from_ns(symbol))
         recorded, imported = self._ticks.row_groups(symbol, day, until)
         for group in recorded:
-            rows.add(ArchivedTicks(symbol, self._ticks, group), group.epoch)
+            rows.add(ArchivedSource(symbol, self._ticks, group), group.epoch)
         for group in imported:
-            rows.add_imported(ArchivedTicks(symbol, self._ticks, group))
+            rows.add_imported(ArchivedSource(symbol, self._ticks, group))
         for run in runs:
-            rows.add(UnarchivedTicks(run), run.epoch)
+            rows.add(UnarchivedSource(run), run.epoch)
         return rows
 
     def _bars_of_day(
@@ -135,8 +136,10 @@ class History:
     ) -> list[Bar]:
         """A trading day's bars, in order. The same bar again is a replay's that was run twice: the later one counts."""
         valid_from = self._recorder.takeovers.valid_from_ns(symbol)
-        bars = {bar.start_ns: bar for bar in self._bars.read(symbol, interval, day, low_ns, high_ns, until, valid_from)}
-        bars |= fresh
+        archived = self._bars.read(symbol, interval, day, low_ns, high_ns, until, valid_from)
+        if not fresh:
+            return archived
+        bars = {bar.start_ns: bar for bar in archived} | fresh
         return [bars[start_ns] for start_ns in sorted(bars)]
 
     def _fresh_bars(

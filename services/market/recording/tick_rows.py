@@ -1,4 +1,4 @@
-"""Ticks of rows of the archive: encoded many at a time as protobuf, which its parser reads.
+"""Ticks of rows of the archive: encoded many at a time as frames of protobuf, which its parser reads.
 
 Setting the twenty fields of a tick one by one takes ten times as long, and a page has up to 1000 ticks.
 """
@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 from redfire.market.v1 import market_pb2 as pb
 
-from services.market.convert import parse_ticks
 from services.quant.archive.layout import TICK_COLUMNS, TICK_LISTS
 
 Bytes = NDArray[np.uint8]
@@ -20,22 +19,26 @@ _VARINT_BYTES = 10
 _VARINT, _DOUBLE, _LENGTH = 0, 1, 2
 
 
-def ticks_of_rows(symbol: str, table: Any, rows: Any) -> list[pb.Tick]:
-    """The ticks of these rows (an array, ascending) of an Arrow table with the archive's columns."""
+def frames_of_rows(symbol: str, table: Any, first: int, last: int) -> list[bytes]:
+    """The ticks of an Arrow table's rows from `first` on and before `last`, as frames of a batch."""
+    table = table.slice(first, last - first)
     lists = {name: _lists(table.column(name)) for name in TICK_LISTS}
-    lengths = np.stack([(offsets[1:] - offsets[:-1])[rows] for _, offsets in lists.values()])
-    ticks: list[Any] = [None] * len(rows)
+    lengths = np.stack([offsets[1:] - offsets[:-1] for _, offsets in lists.values()])
+    if (lengths == lengths[:, :1]).all():
+        return _encoded(symbol, table, lists, np.arange(len(table)), lengths[:, 0])
+    frames = [b""] * len(table)
     # Ticks with as many levels are encoded at the same places.
     for shape in np.unique(lengths, axis=1).T:
         places = np.flatnonzero((lengths == shape[:, None]).all(axis=0))
-        batch = _encoded(symbol, table, lists, rows[places], dict(zip(lists, shape.tolist(), strict=True)))
-        for place, tick in zip(places.tolist(), parse_ticks(batch), strict=True):
-            ticks[place] = tick
-    return ticks
+        encoded = _encoded(symbol, table, lists, places, shape)
+        for place, frame in zip(places.tolist(), encoded, strict=True):
+            frames[place] = frame
+    return frames
 
 
-def _encoded(symbol: str, table: Any, lists: dict[str, tuple[Any, Any]], rows: Any, levels: dict[str, int]) -> bytes:
-    """A batch of ticks whose lists have so many members."""
+def _encoded(symbol: str, table: Any, lists: dict[str, tuple[Any, Any]], rows: Any, lengths: Any) -> list[bytes]:
+    """The frames of ticks whose lists have so many members."""
+    levels = dict(zip(lists, lengths.tolist(), strict=True))
     template, places = _layout(symbol, tuple(levels.items()))
     matrix = np.empty((len(rows), len(template)), np.uint8)
     matrix[:] = np.frombuffer(template, np.uint8)
@@ -48,7 +51,8 @@ def _encoded(symbol: str, table: Any, lists: dict[str, tuple[Any, Any]], rows: A
             matrix[:, start:end] = _varints(table.column(name).to_numpy()[rows])
         else:
             matrix[:, start:end] = _doubles(table.column(name).to_numpy()[rows], 1)
-    return matrix.tobytes()
+    batch, width = matrix.tobytes(), len(template)
+    return [batch[at : at + width] for at in range(0, len(batch), width)]
 
 
 @lru_cache(maxsize=1024)

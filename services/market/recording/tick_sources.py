@@ -1,16 +1,16 @@
 """Sources of recorded ticks: row groups of the archive and runs in memory, searched by time before any tick is made."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from redfire.market.v1 import market_pb2 as pb
 
-from services.market.recording.tick_rows import ticks_of_rows
+from services.market.convert import parse_ticks
+from services.market.recording.archived_ticks import ArchivedTicks, GroupTicks
 from services.market.recording.unarchived import TickRun
-from services.quant.archive.archive import Archive
 from services.quant.archive.epochs import Span, Spans, shown
 from services.quant.archive.parquet_files import RowGroup
 
@@ -18,6 +18,15 @@ Position = tuple[int, int]
 """A tick's place in history: time (ns) and sequence."""
 Rows = tuple[Any, Any, Any]
 """Times, sequences and numbers of a source's rows, as arrays."""
+
+
+class Range(NamedTuple):
+    """The ticks that are asked for: from `low_ns` on and before `high_ns`, behind a position, at most `limit`."""
+
+    low_ns: int
+    high_ns: int
+    after: Position | None
+    limit: int
 
 
 class Source(Protocol):
@@ -31,19 +40,19 @@ class Source(Protocol):
     def last_ns(self) -> int:
         """The latest time."""
 
-    def columns(self) -> tuple[Any, Any]:
-        """Times and sequences, as arrays."""
+    def rows(self, asked: Range, hidden: Sequence[Span]) -> Rows:
+        """The rows that are asked for and whose times are in none of the hidden spans, in order."""
 
-    def ticks(self, rows: Any) -> Sequence[pb.Tick]:
-        """The ticks of these rows (an array, ascending)."""
+    def frames(self, rows: Any) -> list[bytes]:
+        """The frames of these rows (an array, ascending)."""
 
 
 @dataclass
-class ArchivedTicks:
-    """A row group of the archive."""
+class ArchivedSource:
+    """A row group of the archive, whose rows are in order."""
 
     symbol: str
-    archive: Archive
+    ticks: ArchivedTicks
     group: RowGroup
 
     @property
@@ -57,33 +66,58 @@ class ArchivedTicks:
         return self.group.last_ns
 
     @cached_property
-    def _table(self) -> Any:
-        return self.archive.read(self.group)
+    def _group(self) -> GroupTicks:
+        return self.ticks.read(self.symbol, self.group)
 
-    def columns(self) -> tuple[Any, Any]:
-        """Times and sequences, as arrays."""
-        return self._table.column("time_ns").to_numpy(), self._table.column("sequence").to_numpy()
+    def rows(self, asked: Range, hidden: Sequence[Span]) -> Rows:
+        """The rows that are asked for and whose times are in none of the hidden spans, in order."""
+        times, sequences = self._group.times, self._group.sequences
+        first, last = (int(place) for place in np.searchsorted(times, (asked.low_ns, asked.high_ns)))
+        if asked.after is not None:
+            time_ns, sequence = asked.after
+            begin, end = (int(np.searchsorted(times, time_ns, side)) for side in ("left", "right"))
+            first = max(first, begin + int(np.searchsorted(sequences[begin:end], sequence, "right")))
+        parts: list[Any] = []
+        left = asked.limit
+        for hidden_first, hidden_last in (*sorted(hidden), (asked.high_ns, asked.high_ns)):
+            until = min(last, int(np.searchsorted(times, hidden_first)), first + left)
+            if until > first:
+                parts.append(np.arange(first, until))
+                left -= until - first
+            first = max(first, int(np.searchsorted(times, hidden_last, "right")))
+        rows = parts[0] if len(parts) == 1 else np.concatenate([np.arange(0), *parts])
+        return times[rows], sequences[rows], rows
 
-    def ticks(self, rows: Any) -> Sequence[pb.Tick]:
-        """The ticks of these rows."""
-        return ticks_of_rows(self.symbol, self._table, rows)
+    def frames(self, rows: Any) -> list[bytes]:
+        """The frames of these rows."""
+        return self._group.frames(rows)
 
 
-class UnarchivedTicks:
-    """A run as it is now: ticks that are added later are left out."""
+class UnarchivedSource:
+    """A run as it is now: ticks that are added later are left out. Times of a run may go back."""
 
     def __init__(self, run: TickRun) -> None:
         self._run = run
         self._times, self._sequences = run.columns(len(run))
         self.first_ns, self.last_ns = int(self._times.min()), int(self._times.max())
 
-    def columns(self) -> tuple[Any, Any]:
-        """Times and sequences, as arrays."""
-        return self._times, self._sequences
+    def rows(self, asked: Range, hidden: Sequence[Span]) -> Rows:
+        """The rows that are asked for and whose times are in none of the hidden spans, in order."""
+        times, sequences = self._times, self._sequences
+        mask = (times >= asked.low_ns) & (times < asked.high_ns)
+        if asked.after is not None:
+            time_ns, sequence = asked.after
+            mask &= (times > time_ns) | ((times == time_ns) & (sequences > sequence))
+        counted = shown(times, hidden)
+        rows = np.flatnonzero(mask if counted is None else mask & counted)
+        if np.any(times[rows][1:] < times[rows][:-1]):
+            rows = rows[np.lexsort((sequences[rows], times[rows]))]
+        rows = rows[: asked.limit]
+        return times[rows], sequences[rows], rows
 
-    def ticks(self, rows: Any) -> Sequence[pb.Tick]:
-        """The ticks of these rows."""
-        return self._run.ticks(rows.tolist())
+    def frames(self, rows: Any) -> list[bytes]:
+        """The frames of these rows."""
+        return [self._run.frames[row] for row in rows.tolist()]
 
 
 class DayOfTicks:
@@ -104,45 +138,42 @@ class DayOfTicks:
         """Add ticks that count whatever was recorded."""
         self._sources.append((source, None))
 
-    def ticks(self, low_ns: int, high_ns: int, after: Position | None, limit: int) -> Iterator[pb.Tick]:
-        """Ticks, at most `limit`, from `low_ns` on and before `high_ns`, behind a position, in order."""
-        inside = [one for one in self._sources if one[0].last_ns >= low_ns and one[0].first_ns < high_ns]
+    def ticks(self, asked: Range) -> Sequence[pb.Tick]:
+        """The ticks that are asked for, in order."""
+        inside = [one for one in self._sources if one[0].last_ns >= asked.low_ns and one[0].first_ns < asked.high_ns]
         inside.sort(key=lambda one: one[0].first_ns)
-        while inside and limit > 0:
+        frames: list[bytes] = []
+        while inside and len(frames) < asked.limit:
             # Sources that overlap in time are sorted together.
             together = [inside.pop(0)]
             last_ns = together[0][0].last_ns
             while inside and inside[0][0].first_ns <= last_ns:
                 last_ns = max(last_ns, inside[0][0].last_ns)
                 together.append(inside.pop(0))
-            rows = [self._rows(source, epoch, low_ns, high_ns, after) for source, epoch in together]
-            ticks = _merged([source for source, _ in together], rows, limit)
-            limit -= len(ticks)
-            yield from ticks
+            rest = asked._replace(limit=asked.limit - len(frames))
+            rows = [source.rows(rest, self._hidden(epoch)) for source, epoch in together]
+            frames += _merged([source for source, _ in together], rows, rest.limit)
+        return parse_ticks(b"".join(frames))
 
-    def _rows(self, source: Source, epoch: int | None, low_ns: int, high_ns: int, after: Position | None) -> Rows:
-        """Times, sequences and numbers of the rows that are asked for."""
-        times, sequences = source.columns()
-        mask = (times >= low_ns) & (times < high_ns)
-        if after is not None:
-            mask &= (times > after[0]) | ((times == after[0]) & (sequences > after[1]))
-        if epoch is not None:
-            hidden: list[Span] = [(0, self._recorded_from - 1), *self._spans.later(epoch)]
-            counted = shown(times, hidden)
-            mask = mask if counted is None else mask & counted
-        rows = np.flatnonzero(mask)
-        return times[rows], sequences[rows], rows
+    def _hidden(self, epoch: int | None) -> list[Span]:
+        """The spans in which ticks of an epoch do not count."""
+        if epoch is None:
+            return []
+        later = self._spans.later(epoch)
+        return [(0, self._recorded_from - 1), *later] if self._recorded_from else later
 
 
-def _merged(sources: Sequence[Source], rows: Sequence[Rows], limit: int) -> list[pb.Tick]:
-    """The first `limit` ticks of the sources' rows, in order."""
+def _merged(sources: Sequence[Source], rows: Sequence[Rows], limit: int) -> Iterable[bytes]:
+    """The frames of the first `limit` of the sources' rows, in order."""
+    if len(sources) == 1:
+        return sources[0].frames(rows[0][2])
     times, sequences, numbers = (np.concatenate(columns) for columns in zip(*rows, strict=True))
     owners = np.repeat(np.arange(len(rows)), [len(part[0]) for part in rows])
-    in_order = len(rows) == 1 and bool(np.all(times[1:] >= times[:-1]))
-    order = np.arange(min(limit, len(times))) if in_order else np.lexsort((sequences, times))[:limit]
+    order = np.lexsort((sequences, times))[:limit]
     numbers, owners = numbers[order], owners[order]
-    ticks: dict[int, pb.Tick] = {}
+    frames = [b""] * len(order)
     for owner in np.unique(owners).tolist():
         places = np.flatnonzero(owners == owner)
-        ticks.update(zip(places.tolist(), sources[owner].ticks(numbers[places]), strict=True))
-    return [ticks[place] for place in range(len(order))]
+        for place, frame in zip(places.tolist(), sources[owner].frames(numbers[places]), strict=True):
+            frames[place] = frame
+    return frames

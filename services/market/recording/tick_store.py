@@ -146,12 +146,15 @@ class TickStore:
             self.bars.supersede(symbol, moment)
 
     def compact(self, apart: bool = False) -> None:
-        """Make one file of the many small ones of the partitions of the last checkpoint."""
+        """Make one file of the many small ones of the partitions of the last checkpoint, and of the days before."""
         work: list[Work] = []
         for kind, archive, partitions in zip(("ticks", "bars"), (self.ticks, self.bars), self._touched, strict=True):
-            for partition in partitions:
-                if len(archive.files(*partition)) > self._compact_files:
-                    work.append(Compact(kind, partition, self._compact_files))
+            for symbol, day in partitions:
+                # As a rule nothing is added to a day once the next one has begun.
+                before = [earlier for earlier in archive.days(symbol) if earlier < day][-1:]
+                for number, most_files in [(day, self._compact_files), *((earlier, 1) for earlier in before)]:
+                    if archive.has_small_files(symbol, number, most_files):
+                        work.append(Compact(kind, (symbol, number), most_files))
         if work:
             self._run(work, apart)
 

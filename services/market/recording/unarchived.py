@@ -9,9 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from redfire.market.v1 import market_pb2 as pb
 
-from services.market.convert import parse_ticks
 from services.quant.bars import Bar, LocalClock
 from services.quant.ticks.tick_batch import Run
 
@@ -44,10 +42,6 @@ class TickRun:
         """Times and sequences of the first `length` ticks, as arrays."""
         times, sequences = self.times[:length], self.sequences[:length]
         return np.frombuffer(times, np.int64), np.frombuffer(sequences, np.int64)
-
-    def ticks(self, rows: Sequence[int]) -> Sequence[pb.Tick]:
-        """The ticks of these rows."""
-        return parse_ticks(b"".join([self.frames[row] for row in rows]))
 
 
 class SymbolTicks:

@@ -8,28 +8,22 @@ and one that records do not meet. Recorded rows have an epoch, and of two epochs
 imported rows count as they are. All of it is blocking. pyarrow is imported with the first use.
 """
 
-import os
-import time
-from collections.abc import Mapping, Sequence
+import threading
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from services.kernel.data.atomic_file import write_atomically
 from services.quant.archive.epochs import Spans, shown
 from services.quant.archive.parquet_files import EPOCH, ParquetFiles, RowGroup
+from services.quant.archive.storage import Entry, Storage
 
 COMPACT_BYTES = 16 * 1024 * 1024
 """Files above this size are not compacted again."""
 IMPORTED = "imported.parquet"
 _TRIES = 8
+_PARTITIONS = 4096
 Columns = Mapping[str, Sequence[Any]]
-
-
-_SETTLED_NS = 2_000_000_000
-"""Time after a folder's change in which it is listed anew each time."""
-_LISTINGS = 4096
 
 
 class MovedError(Exception):
@@ -40,45 +34,77 @@ class MovedError(Exception):
 class File:
     """A file and the checkpoints it covers."""
 
-    path: Path
+    path: str
     first: int
     last: int
+    entry: Entry
 
 
-_Listing = tuple[list[tuple[File, tuple[RowGroup, ...]]], tuple[RowGroup, ...]]
+class Groups(NamedTuple):
+    """Row groups of a partition: the same object for as long as nothing changed."""
+
+    recorded: tuple[RowGroup, ...] = ()
+    imported: tuple[RowGroup, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class _Partition:
+    """The row groups of a partition, file by file, as they were when its folder was listed."""
+
+    entries: tuple[Entry, ...]
+    files: tuple[tuple[File, tuple[RowGroup, ...]], ...]
+    last: int
+    groups: Groups
 
 
 class Archive:
     """One kind of rows (`ticks`, `bars`); `order` names the columns that rows are sorted by, time first."""
 
-    def __init__(self, folder: Path, order: tuple[str, ...], integers: tuple[str, ...], lists: tuple[str, ...] = ()):
-        self._folder = folder
+    def __init__(
+        self,
+        storage: Storage,
+        kind: str,
+        order: tuple[str, ...],
+        integers: tuple[str, ...],
+        lists: tuple[str, ...] = (),
+    ) -> None:
+        self._storage = storage
+        self._kind = kind
         self._order = order
         self._integers = integers
         self._lists = lists
-        self._files = ParquetFiles(order[0])
-        self._listings: dict[str, tuple[int, _Listing]] = {}
-        """By partition: when its folder was changed, and what was in it."""
+        self._files = ParquetFiles(storage, order[0])
+        self._lock = threading.Lock()
+        self._partitions: dict[str, _Partition] = {}
+        self._days: dict[str, tuple[tuple[str, ...], list[int]]] = {}
 
     def symbols(self) -> list[str]:
         """Symbols that there are rows of."""
-        if not self._folder.is_dir():
-            return []
-        return sorted(entry.name.removeprefix("symbol=") for entry in self._folder.iterdir())
+        return [name.removeprefix("symbol=") for name in self._storage.folders(self._kind)]
 
-    def days(self, symbol: str) -> list[int]:
+    def days(self, symbol: str) -> Sequence[int]:
         """Trading days (YYYYMMDD) that there are rows of, oldest first."""
-        try:
-            with os.scandir(self._folder / f"symbol={symbol}") as entries:
-                return sorted(int(entry.name.removeprefix("day=")) for entry in entries)
-        except (FileNotFoundError, NotADirectoryError):
-            return []
+        names = self._storage.folders(f"{self._kind}/symbol={symbol}")
+        known = self._days.get(symbol)
+        if known is not None and known[0] is names:
+            return known[1]
+        days = [int(name.removeprefix("day=")) for name in names]
+        with self._lock:
+            _keep(self._days, symbol, (names, days))
+        return days
 
     def write(self, symbol: str, day: int, checkpoint: int, columns: Columns) -> None:
         """Write a partition's rows of one checkpoint; done again, it replaces the first time's."""
-        folder = self._partition(symbol, day)
-        folder.mkdir(parents=True, exist_ok=True)
-        self._files.write(folder / _name(checkpoint, checkpoint), self._by_epoch(self._table(columns)))
+        path = f"{self._partition(symbol, day)}/{_name(checkpoint, checkpoint)}"
+        self._files.write(path, self._by_epoch(self._table(columns)))
+
+    def changed(self, symbol: str, day: int) -> None:
+        """Another process wrote or compacted this partition just now."""
+        self._storage.changed(self._partition(symbol, day))
+
+    def has_small_files(self, symbol: str, day: int, most_files: int) -> bool:
+        """Return true when `compact` would make one of the partition's files."""
+        return len(_small(self._recorded(symbol, day))) > most_files
 
     def compact(self, symbol: str, day: int, most_files: int) -> bool:
         """Make one file of the small ones when there are more than `most_files`; whether it did.
@@ -87,16 +113,11 @@ class Archive:
         """
         import pyarrow as pa
 
-        folder = self._partition(symbol, day)
-        files, _ = _files(folder)
-        small: list[File] = []
-        for file in reversed(files):  # only neighbours: ranges must not overlap
-            if file.path.stat().st_size > COMPACT_BYTES:
-                break
-            small.insert(0, file)
+        files = self._recorded(symbol, day)
+        small = _small(files)
         if len(small) <= most_files:
             return False
-        groups = [group for file in files for group in self._files.row_groups(file.path)]
+        groups = [group for file in files for group in self._files.row_groups(file.path, file.entry.version)]
         spans = _spans(groups)
         paths = {file.path for file in small}
         tables = []
@@ -107,61 +128,61 @@ class Archive:
                 mask = shown(times, spans.later(group.epoch))
                 kept = None if mask is None else pa.array(mask | (times == first) | (times == last))
                 tables.append(table if kept is None else table.filter(kept))
-        merged = _name(small[0].first, small[-1].last)
-        self._files.write(folder / merged, self._by_epoch(pa.concat_tables(tables, promote_options="default")))
-        for file in _listed(folder)[0]:
-            if file.path.name != merged and small[0].first <= file.first and file.last <= small[-1].last:
-                file.path.unlink()
+        merged, folder = _name(small[0].first, small[-1].last), self._partition(symbol, day)
+        rows = self._by_epoch(pa.concat_tables(tables, promote_options="default"))
+        self._files.write(f"{folder}/{merged}", rows)
+        for file in _listed(folder, self._storage.files(folder)):
+            if file.entry.name != merged and small[0].first <= file.first and file.last <= small[-1].last:
+                self._storage.remove(file.path)
         return True
 
-    def row_groups(self, symbol: str, day: int, until: int) -> tuple[list[RowGroup], list[RowGroup]]:
+    def row_groups(self, symbol: str, day: int, until: int) -> Groups:
         """A partition's row groups: those recorded, and those imported.
 
         Files of checkpoints after `until` are left out: their rows are still in memory as well.
         Raises: MovedError.
         """
+        partition = self._known(self._partition(symbol, day))
+        if partition.last <= until:
+            return partition.groups
         recorded: list[RowGroup] = []
-        files, imported = self._listing(self._partition(symbol, day))
-        for file, groups in files:
+        for file, groups in partition.files:
             if file.first > until:
                 continue
             if file.last > until:
                 raise MovedError
             recorded += groups
-        return recorded, list(imported)
+        return Groups(tuple(recorded), partition.groups.imported)
 
-    def _listing(self, folder: Path) -> _Listing:
-        """The row groups of a partition's recorded files, and those imported; read anew when its folder has changed.
-
-        Raises: MovedError.
-        """
-        name = str(folder)
+    def _known(self, folder: str) -> _Partition:
+        """The row groups of a partition's files; read anew when its folder has changed. Raises: MovedError."""
+        entries = self._storage.files(folder)
+        known = self._partitions.get(folder)
+        if known is not None and known.entries is entries:
+            return known
         try:
-            changed_ns = folder.stat().st_mtime_ns
-        except FileNotFoundError:
-            return [], ()
-        known = self._listings.get(name)
-        if known is not None and known[0] == changed_ns:
-            return known[1]
-        # A folder that changed just now may change again without its time showing it.
-        settled = time.time_ns() - changed_ns > _SETTLED_NS
-        files, imported = _files(folder)
-        try:
-            groups = [(file, self._files.row_groups(file.path)) for file in files]
-            listing = groups, self._files.row_groups(folder / IMPORTED) if imported else ()
+            files = tuple(
+                (file, self._files.row_groups(file.path, file.entry.version))
+                for file in _kept(_listed(folder, entries))
+            )
+            imported = [entry for entry in entries if entry.name == IMPORTED]
+            added = self._files.row_groups(f"{folder}/{IMPORTED}", imported[0].version) if imported else ()
         except FileNotFoundError as error:
+            self._storage.changed(folder)
             raise MovedError from error
-        if settled:
-            while len(self._listings) >= _LISTINGS:
-                self._listings.pop(next(iter(self._listings)), None)
-            self._listings[name] = changed_ns, listing
-        return listing
+        last = max((file.last for file, _ in files), default=0)
+        recorded = tuple(group for _, groups in files for group in groups)
+        partition = _Partition(entries, files, last, Groups(recorded, added))
+        with self._lock:
+            _keep(self._partitions, folder, partition)
+        return partition
 
     def read(self, group: RowGroup) -> Any:
         """A row group's rows as an Arrow table, in order. Raises: MovedError."""
         try:
             return self._files.read(group)
         except FileNotFoundError as error:
+            self._storage.changed(group.path.rpartition("/")[0])
             raise MovedError from error
 
     def table(self, symbol: str, day: int, columns: Sequence[str] | None = None) -> Any:
@@ -176,6 +197,7 @@ class Archive:
             try:
                 tables = self._tables(symbol, day, columns)
             except FileNotFoundError:
+                self.changed(symbol, day)
                 continue
             return pa.concat_tables(tables) if tables else None
         raise MovedError
@@ -187,43 +209,44 @@ class Archive:
 
         recorded_from, time_column = self.recorded_from(symbol), self._order[0]
         names = list(columns) if columns is not None else None
-        files = self.files(symbol, day)
-        groups = {path: self._files.row_groups(path) for path in files if path.name != IMPORTED}
+        folder = self._partition(symbol, day)
+        entries = self._storage.files(folder)
+        files = [(f"{folder}/{entry.name}", entry) for entry in entries if entry.name == IMPORTED]
+        files += [(file.path, file.entry) for file in _kept(_listed(folder, entries))]
+        groups = {path: self._files.row_groups(path, entry.version) for path, entry in files if entry.name != IMPORTED}
         spans = _spans([group for of_file in groups.values() for group in of_file], recorded_from)
         tables = []
-        for path in files:
-            reader = pq.ParquetFile(path)
+        for path, entry in files:
             of_file = groups.get(path, ())
-            if not recorded_from and not any(spans.later(group.epoch) for group in of_file):
-                table = reader.read(columns=names)
-            else:
-                parts = []
-                for group in of_file:
-                    part = reader.read_row_group(group.index)
-                    times = part.column(time_column).to_numpy()
-                    mask = shown(times, [(0, recorded_from - 1), *spans.later(group.epoch)])
-                    parts.append(part if mask is None else part.filter(pa.array(mask)))
-                table = _concatenated(parts, names)
+            with self._storage.open(path, entry.version) as opened:
+                reader = pq.ParquetFile(opened)
+                if not recorded_from and not any(spans.later(group.epoch) for group in of_file):
+                    table = reader.read(columns=names)
+                else:
+                    parts = []
+                    for group in of_file:
+                        part = reader.read_row_group(group.index)
+                        times = part.column(time_column).to_numpy()
+                        mask = shown(times, [(0, recorded_from - 1), *spans.later(group.epoch)])
+                        parts.append(part if mask is None else part.filter(pa.array(mask)))
+                    table = _concatenated(parts, names)
             tables.append(table.drop_columns([EPOCH]) if EPOCH in table.column_names else table)
         return tables
 
-    def files(self, symbol: str, day: int) -> list[Path]:
-        """The files that have a partition's rows at this moment."""
-        folder = self._partition(symbol, day)
-        files, imported = _files(folder)
-        return [folder / IMPORTED] * imported + [file.path for file in files]
+    def size(self, symbol: str, day: int) -> int:
+        """The bytes that a partition takes on disk."""
+        return sum(entry.size for entry in self._storage.files(self._partition(symbol, day)))
 
     def add(self, symbol: str, day: int, columns: Columns) -> None:
         """Add imported rows to a partition. One process at a time may; who records meanwhile is not disturbed."""
         import pyarrow as pa
         import pyarrow.parquet as pq
 
-        folder = self._partition(symbol, day)
-        folder.mkdir(parents=True, exist_ok=True)
+        path = f"{self._partition(symbol, day)}/{IMPORTED}"
         table = self._table(columns)
-        if (folder / IMPORTED).exists():
-            table = pa.concat_tables([pq.ParquetFile(folder / IMPORTED).read(), table])
-        self._files.write(folder / IMPORTED, self._by_epoch(table))
+        with suppress(FileNotFoundError), self._storage.open(path) as file:
+            table = pa.concat_tables([pq.ParquetFile(file).read(), table])
+        self._files.write(path, self._by_epoch(table))
 
     def remove_old(self, before_day: int, before_ns: int) -> int:
         """Remove what was recorded of trading days before a day (YYYYMMDD) and written before a moment (ns).
@@ -236,13 +259,11 @@ class Archive:
                 if day >= before_day:
                     break
                 folder = self._partition(symbol, day)
-                old = [file.path for file in _listed(folder)[0] if file.path.stat().st_mtime_ns < before_ns]
+                listed = _listed(folder, self._storage.files(folder))
+                old = [file.path for file in listed if file.entry.written_ns < before_ns]
                 for path in old:
-                    path.unlink()
+                    self._storage.remove(path)
                 removed += len(old)
-                if old:
-                    with suppress(OSError):  # not empty
-                        folder.rmdir()
         return removed
 
     def supersede(self, symbol: str, before_ns: int) -> None:
@@ -250,27 +271,31 @@ class Archive:
 
         The rows stay on disk: another market published them under the same symbol.
         """
-        path = self._superseded(symbol)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(path, str(before_ns).encode())
+        self._storage.write(self._superseded(symbol), lambda file: file.write(str(before_ns).encode()))
 
     def recorded_from(self, symbol: str) -> int:
         """The first moment of what was recorded that is read, in nanoseconds; 0 for all."""
         try:
-            return int(self._superseded(symbol).read_text())
+            with self._storage.open(self._superseded(symbol)) as file:
+                return int(file.read())
         except FileNotFoundError:
             return 0
 
     def superseded(self) -> dict[str, int]:
         """The symbols that `supersede` was called for, with their moments."""
-        marks = self._superseded("*")
-        return {path.stem: self.recorded_from(path.stem) for path in marks.parent.glob(marks.name)}
+        names = [entry.name for entry in self._storage.files(f"{self._kind}-superseded")]
+        symbols = [name.removesuffix(".ns") for name in names if name.endswith(".ns")]
+        return {symbol: self.recorded_from(symbol) for symbol in symbols}
 
-    def _superseded(self, symbol: str) -> Path:
-        return self._folder.with_name(f"{self._folder.name}-superseded") / f"{symbol}.ns"
+    def _superseded(self, symbol: str) -> str:
+        return f"{self._kind}-superseded/{symbol}.ns"
 
-    def _partition(self, symbol: str, day: int) -> Path:
-        return self._folder / f"symbol={symbol}" / f"day={day}"
+    def _partition(self, symbol: str, day: int) -> str:
+        return f"{self._kind}/symbol={symbol}/day={day}"
+
+    def _recorded(self, symbol: str, day: int) -> list[File]:
+        folder = self._partition(symbol, day)
+        return _kept(_listed(folder, self._storage.files(folder)))
 
     def _table(self, columns: Columns) -> Any:
         import pyarrow as pa
@@ -313,28 +338,40 @@ def _name(first: int, last: int) -> str:
     return f"{first:08d}-{last:08d}.parquet"
 
 
-def _listed(folder: Path) -> tuple[list[File], bool]:
-    """The recorded files of a partition, by range, and whether there is an imported one."""
-    try:
-        with os.scandir(folder) as entries:
-            names = [entry.name for entry in entries]
-    except (FileNotFoundError, NotADirectoryError):
-        return [], False
+def _listed(folder: str, entries: Iterable[Entry]) -> list[File]:
+    """The recorded files of a partition, by range."""
     files = []
-    for name in names:
-        stem, _, kind = name.partition(".")
-        if kind == "parquet" and name != IMPORTED:
+    for entry in entries:
+        stem, _, kind = entry.name.partition(".")
+        if kind == "parquet" and entry.name != IMPORTED:
             first, _, last = stem.partition("-")
-            files.append(File(folder / name, int(first), int(last)))
+            files.append(File(f"{folder}/{entry.name}", int(first), int(last), entry))
     files.sort(key=lambda file: (file.first, -file.last))
-    return files, IMPORTED in names
+    return files
 
 
-def _files(folder: Path) -> tuple[list[File], bool]:
-    """The partition's files by range, without those that a compacted one replaces, and whether there is an imported."""
-    files, imported = _listed(folder)
+def _kept(files: Iterable[File]) -> list[File]:
+    """The files without those that a compacted one replaces."""
     kept: list[File] = []
     for file in files:
         if not kept or file.last > kept[-1].last:
             kept.append(file)
-    return kept, imported
+    return kept
+
+
+def _small(files: Sequence[File]) -> list[File]:
+    """The last files that are small: only neighbours, since ranges must not overlap."""
+    small: list[File] = []
+    for file in reversed(files):
+        if file.entry.size > COMPACT_BYTES:
+            break
+        small.insert(0, file)
+    return small
+
+
+def _keep(kept: dict[str, Any], key: str, value: Any) -> None:
+    """Keep a value; the oldest one leaves when there are too many."""
+    kept.pop(key, None)
+    while len(kept) >= _PARTITIONS:
+        kept.pop(next(iter(kept)))
+    kept[key] = value

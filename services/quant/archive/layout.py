@@ -5,6 +5,7 @@ from pathlib import Path
 
 from services.quant.archive.archive import Archive
 from services.quant.archive.parquet_files import EPOCH
+from services.quant.archive.storage import LocalStorage
 
 FOLDER = "market"
 """Below the data folder."""
@@ -27,10 +28,10 @@ INTERVALS: Mapping[str, int] = {
 def ticks(folder: Path) -> Archive:
     """The ticks below the archive's folder."""
     integers = ("time_ns", "sequence", "trading_day", EPOCH)
-    return Archive(folder / "ticks", ("time_ns", "sequence"), integers, TICK_LISTS)
+    return Archive(LocalStorage(folder), "ticks", ("time_ns", "sequence"), integers, TICK_LISTS)
 
 
 def bars(folder: Path) -> Archive:
     """The bars below the archive's folder. Of duplicate bars the one of the later checkpoint counts."""
     order = ("start_ns", "interval", "checkpoint")
-    return Archive(folder / "bars", order, (*order, INCOMPLETE))
+    return Archive(LocalStorage(folder), "bars", order, (*order, INCOMPLETE))

@@ -1,30 +1,30 @@
-"""Parquet files of one kind: written whole or not at all, and read by row groups, the last ones of which are kept.
+"""Parquet files of one kind, read by row groups, the last ones of which are kept.
 
 A row group has rows of one epoch, in order, so that its statistics say what it covers.
 """
 
-import os
 import threading
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
+from services.quant.archive.storage import Storage, Version
+
 ROW_GROUP_ROWS = 8192
-CACHED_BYTES = 24 * 1024 * 1024
+DICTIONARY_ROWS = 1024
+CACHED_BYTES = 16 << 20
 CACHED_FILES = 2048
 EPOCH = "epoch"
 """The column of the rows' epoch. Files without one are of epoch 0: older than all others."""
-_Version = tuple[int, int, int]
 
 
 @dataclass(frozen=True, slots=True)
 class RowGroup:
     """One row group of a file: the epoch of its rows, and their first and last time (ns)."""
 
-    path: Path
-    version: _Version
+    path: str
+    version: Version
     index: int
     epoch: int
     first_ns: int
@@ -34,26 +34,26 @@ class RowGroup:
 class ParquetFiles:
     """Reads and writes files whose rows are ordered by a column of times. Threads share it."""
 
-    def __init__(self, time_column: str) -> None:
+    def __init__(self, storage: Storage, time_column: str) -> None:
+        self._storage = storage
         self._time_column = time_column
         self._lock = threading.Lock()
-        self._groups: OrderedDict[Path, tuple[_Version, tuple[RowGroup, ...], Any]] = OrderedDict()
-        self._tables: OrderedDict[tuple[Path, _Version, int], Any] = OrderedDict()
+        self._groups: OrderedDict[str, tuple[Version, tuple[RowGroup, ...], Any]] = OrderedDict()
+        self._tables: OrderedDict[tuple[str, Version, int], Any] = OrderedDict()
         self._bytes = 0
 
-    def row_groups(self, path: Path) -> tuple[RowGroup, ...]:
+    def row_groups(self, path: str, version: Version) -> tuple[RowGroup, ...]:
         """The file's row groups. Raises: FileNotFoundError."""
         import pyarrow.parquet as pq
 
-        version = _version(path)
         with self._lock:
             known = self._groups.get(path)
             if known is not None and known[0] == version:
                 self._groups.move_to_end(path)
                 return known[1]
-        metadata = pq.read_metadata(path)
-        indexes = [index for index in range(metadata.num_row_groups) if metadata.row_group(index).num_rows]
-        groups = tuple(self._group(path, version, metadata, index) for index in indexes)
+        with self._storage.open(path, version) as file:
+            metadata = pq.ParquetFile(file).metadata
+        groups = self._groups_of(path, version, metadata)
         with self._lock:
             self._groups[path] = version, groups, metadata
             self._groups.move_to_end(path)
@@ -73,10 +73,8 @@ class ParquetFiles:
                 return table
             known = self._groups.get(group.path)
         metadata = known[2] if known is not None and known[0] == group.version else None
-        with group.path.open("rb") as file:
-            # It may have been replaced since its groups were listed, by one of the same name.
-            if _version_of(os.fstat(file.fileno())) != group.version:
-                raise FileNotFoundError(group.path)
+        # It may have been replaced since its groups were listed, by one of the same name.
+        with self._storage.open(group.path, group.version) as file:
             reader = pq.ParquetFile(file, metadata=metadata)
             table = reader.read_row_group(group.index, use_threads=False).combine_chunks()
         with self._lock:
@@ -87,30 +85,28 @@ class ParquetFiles:
                 self._bytes -= self._tables.popitem(last=False)[1].nbytes
         return table
 
-    def write(self, path: Path, tables: Sequence[Any]) -> None:
+    def write(self, path: str, tables: Sequence[Any]) -> None:
         """Write a file of one table after the other, all of the same columns; a row group has rows of one table."""
         import pyarrow.parquet as pq
 
-        unfinished = path.with_suffix(".unfinished")
-        with unfinished.open("wb") as file:
-            with pq.ParquetWriter(file, tables[0].schema, compression="zstd") as writer:
+        def write(file: Any) -> None:
+            # A dictionary for each column of few rows takes more space and time than it saves.
+            dictionary = max(map(len, tables)) > DICTIONARY_ROWS
+            with pq.ParquetWriter(file, tables[0].schema, compression="zstd", use_dictionary=dictionary) as writer:
                 for table in tables:
                     writer.write_table(table, row_group_size=ROW_GROUP_ROWS)
-            file.flush()
-            os.fsync(file.fileno())
-        unfinished.replace(path)
 
-    def _group(self, path: Path, version: _Version, metadata: Any, index: int) -> RowGroup:
-        row_group = metadata.row_group(index)
-        columns = {row_group.column(at).path_in_schema: at for at in range(row_group.num_columns)}
-        times = row_group.column(columns[self._time_column]).statistics
-        epoch = row_group.column(columns[EPOCH]).statistics.max if EPOCH in columns else 0
-        return RowGroup(path, version, index, epoch, times.min, times.max)
+        self._storage.write(path, write)
 
-
-def _version(path: Path) -> _Version:
-    return _version_of(path.stat())
-
-
-def _version_of(stat: os.stat_result) -> _Version:
-    return stat.st_ino, stat.st_mtime_ns, stat.st_size
+    def _groups_of(self, path: str, version: Version, metadata: Any) -> tuple[RowGroup, ...]:
+        schema = metadata.schema
+        places = {schema.column(at).path: at for at in range(len(schema))}
+        time_at, epoch_at = places[self._time_column], places.get(EPOCH)
+        groups = []
+        for index in range(metadata.num_row_groups):
+            group = metadata.row_group(index)
+            if group.num_rows:
+                times = group.column(time_at).statistics
+                epoch = 0 if epoch_at is None else group.column(epoch_at).statistics.max
+                groups.append(RowGroup(path, version, index, epoch, times.min, times.max))
+        return tuple(groups)

@@ -219,7 +219,7 @@ class DataStore:
         size: dict[int, float] = {}
         for day in self._bars.days(symbol):
             for columns in self._columns(self._bars, symbol, [day], "interval", "start_ns"):
-                per_row = sum(file.stat().st_size for file in self._bars.files(symbol, day)) / len(columns["interval"])
+                per_row = self._bars.size(symbol, day) / len(columns["interval"])
                 for number in map(int, np.unique(columns["interval"])):
                     times = np.unique(columns["start_ns"][columns["interval"] == number])
                     rows[number] = rows.get(number, 0) + len(times)
@@ -238,7 +238,7 @@ class DataStore:
                 times = columns["time_ns"]
                 rows += len(times)
                 first, last = min(first, int(times.min())), max(last, int(times.max()))
-                size += sum(file.stat().st_size for file in self._ticks.files(symbol, day))
+                size += self._ticks.size(symbol, day)
         if rows:
             yield Stored(symbol, "ticks", TICK, rows, first, last, size)
 
