@@ -6,7 +6,7 @@ import sys
 from importlib.util import find_spec
 from pathlib import Path
 
-BENCHES = ("tick_path", "fan_out", "streams", "order_path", "history")
+BENCHES = ("tick_path", "fan_out", "streams", "order_path", "tick_to_order", "history")
 LIMIT_S = 600.0
 
 

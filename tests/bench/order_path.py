@@ -110,9 +110,9 @@ async def measure(name: str, call: Call, options: argparse.Namespace, cpu_s: Cal
 
 
 class Platform:
-    """`redfire up` in a folder of its own."""
+    """`redfire up` in a folder of its own, with these options besides."""
 
-    def __init__(self) -> None:
+    def __init__(self, *options: str) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="redfire-bench-"))
         self.log = self.folder / "output.log"
         command = [
@@ -125,7 +125,7 @@ class Platform:
         ]
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
-                [*command, "--feed", "sim", "--rate-limits", "off"],
+                [*command, "--feed", "sim", "--rate-limits", "off", *options],
                 cwd=ROOT, env={**os.environ, **ENVIRONMENT}, stdout=log, stderr=log, start_new_session=True,
             )  # fmt: skip
 
