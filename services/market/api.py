@@ -43,6 +43,7 @@ class MarketApi(rpc.MarketServiceServicer):
             heartbeat_s=seconds_from_pb(request, "heartbeat_interval"),
             resume_after=request.resume_after_sequence,
             epoch=request.epoch,
+            watermarks=request.watermarks,
             starts_feed=_starts_feed(call),
         )
 

@@ -44,6 +44,11 @@ class TickControlMessages:
         """Heartbeat for a stream on which nothing was sent for a while."""
         return pb.StreamTicksResponse(heartbeat={"time": _now()}).SerializeToString()
 
+    def watermarks(self, watermarks_ns: Mapping[str, int]) -> bytes:
+        """Heartbeat with the exchanges' time by gateway."""
+        beat = pb.StreamTicksResponse.Heartbeat(time=_now(), watermarks_ns=watermarks_ns)
+        return pb.StreamTicksResponse(heartbeat=beat).SerializeToString()
+
     def gap(self, symbol: str, first: int, last: int) -> bytes:
         """Ticks `first` to `last` of `symbol` are lost for good."""
         gap = pb.StreamTicksResponse.Gap(symbol=symbol, first_sequence=first, last_sequence=last)

@@ -146,11 +146,13 @@ class MarketService(Generic[T]):
         heartbeat_s: float | None,
         resume_after: Mapping[str, int],
         epoch: str,
+        watermarks: bool = False,
         starts_feed: bool = True,
     ) -> AsyncGenerator[bytes, None]:
         """Yield the encoded messages of a tick stream, until it ends. One that only looks on starts no waiting feed.
 
-        `resume_after` are sequences of this epoch, of the present one if it is empty.
+        A lossless one has the exchanges' `watermarks`, too, if they are asked for. `resume_after` are sequences of this
+        epoch, of the present one if it is empty.
 
         Raises: UnknownSymbol, TooManyStreams, before the first message.
         """
@@ -164,6 +166,7 @@ class MarketService(Generic[T]):
         else:
             limit, on_capacity = settings.buffer_ticks, self._hub.on_capacity
             subscriber = LosslessSubscriber(stream_id, name, symbol_set, self._tick_control, beat_s, limit, on_capacity)
+            subscriber.takes_watermarks = watermarks
         subscriber.stall_s = settings.stall_s
         # Registered first, so that the tick that a waiting feed begins with is not missed.
         self._hub.add(subscriber, resume_after, epoch)

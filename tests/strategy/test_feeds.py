@@ -8,9 +8,10 @@ import pytest
 from redfire.market.v1 import market_pb2 as pb
 
 from services.kernel.errors import Unavailable
+from services.quant.sdk.events import Tick
 from services.strategy.runner import feeds
 from services.strategy.runner.connections import Access
-from services.strategy.runner.feeds import TickFeed
+from services.strategy.runner.feeds import FeedEnded, FeedEvent, TickFeed, TicksLost, TimePassed
 from tests.simulated_time import in_simulated_time
 
 SYMBOL = "IF2101.CFFEX"
@@ -36,6 +37,10 @@ def gap(first: int, last: int) -> Response:
 
 def end(reason: str, epoch: str, last: int) -> Response:
     return Response(end=Response.End(reason=reason, epoch=epoch, resume_after_sequence={SYMBOL: last}))
+
+
+def heartbeat(**watermarks_ns: int) -> Response:
+    return Response(heartbeat=Response.Heartbeat(watermarks_ns=watermarks_ns))
 
 
 def state(connected: bool, *stale: str) -> Response:
@@ -93,16 +98,23 @@ class Follower:
     def __init__(self, market: ScriptedMarket) -> None:
         self.market = market
         self.received: list[int] = []
+        self.events: list[tuple[int, FeedEvent]] = []
+        """What came between the ticks, each behind which sequence."""
         self.log: list[str] = []
         connections: Any = type("Connections", (), {"stream_ticks": market.stream_ticks})()
-        self._feed = TickFeed(connections, Access("token"), SYMBOL, lambda level, text: self.log.append(text))
+        self._feed = TickFeed(
+            connections, Access("token"), SYMBOL, lambda level, text: self.log.append(text), watermarks=True
+        )
 
     async def follow(self, seconds: float) -> "Follower":
         """Follow for so long in simulated time."""
 
         async def read() -> None:
-            async for tick in self._feed.ticks():
-                self.received.append(tick.sequence)
+            async for one in self._feed.updates():
+                if isinstance(one, Tick):
+                    self.received.append(one.sequence)
+                else:
+                    self.events.append((self.received[-1] if self.received else 0, one))
 
         task = asyncio.ensure_future(read())
         await asyncio.wait([task], timeout=seconds)
@@ -221,3 +233,32 @@ async def test_a_feed_that_is_lost_and_a_symbol_that_is_silent_are_logged_once_e
         f"{SYMBOL} is silent for longer than is usual in its session",
         f"{SYMBOL} ticks again",
     ]
+
+
+@in_simulated_time
+async def test_what_bars_need_to_know_comes_between_the_ticks_in_its_epoch() -> None:
+    got = await followed(
+        1,
+        [
+            started("e1"),
+            ticks(1, 2),
+            heartbeat(),
+            heartbeat(SIM=5, CTP=7),
+            ticks(3),
+            gap(4, 6),
+            ticks(7),
+            new_epoch("e2"),
+            heartbeat(SIM=9),
+            ticks(1),
+            end("FEED_ENDED", "e2", 1),
+        ],
+        [started("e2"), end("FEED_ENDED", "e2", 1)],
+    )
+    assert got.received == [1, 2, 3, 7, 1]
+    assert got.events == [
+        (2, TimePassed("e1", {"SIM": 5, "CTP": 7})),
+        (3, TicksLost("e1", 6)),
+        (7, TimePassed("e2", {"SIM": 9})),
+        (1, FeedEnded()),
+    ]
+    assert all(request.watermarks for request in got.market.requests)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from services.kernel.identifiers import new_id
+from services.quant.sdk.events import Tick
 from services.strategy.runner.connections import Access, Connections
 from services.strategy.runner.feeds import TickFeed
 from tests.harness import FakeService, Platform, platform
@@ -29,7 +30,9 @@ class Follower:
         self._feed = TickFeed(self.connections, access, SYMBOL, lambda level, text: self.log.append(text))
 
     async def follow(self) -> None:
-        async for one in self._feed.ticks():
+        async for one in self._feed.updates():
+            if not isinstance(one, Tick):
+                continue
             self.received.append((one.sequence, one.last_price))
 
     def has(self, *expected: tuple[int, float]) -> Any:

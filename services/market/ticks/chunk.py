@@ -23,6 +23,13 @@ class Chunk:
 
 
 @dataclass(slots=True, frozen=True)
+class Watermarks(Chunk):
+    """The control message of the exchanges' time, in its place between the ticks."""
+
+    gateways: frozenset[str] = frozenset()
+
+
+@dataclass(slots=True, frozen=True)
 class EpochChange:
     """The control message of a new epoch, in its place between the ticks."""
 

@@ -15,7 +15,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
 from services.market import metrics
 from services.market.control_messages import TickControlMessages
-from services.market.ticks.chunk import NO_SEQUENCES, Chunk
+from services.market.ticks.chunk import NO_SEQUENCES, Chunk, Watermarks
 from services.market.ticks.open_streams import OpenStreams
 from services.market.ticks.position import Position
 from services.market.ticks.resumes import Resume, Resumes
@@ -192,8 +192,12 @@ class Hub:
         self._sinks.publish(batch)
 
     def pass_time(self, watermarks_ns: Mapping[str, int]) -> None:
-        """Give the exchanges' time to the listeners of `on_watermarks`."""
+        """Give the exchanges' time to the listeners of `on_watermarks`, then to the streams that take it."""
         self._sinks.pass_time(watermarks_ns)
+        if watermarks_ns and self._streams.timed:
+            watermarks = Watermarks(self._control.watermarks(watermarks_ns), gateways=frozenset(watermarks_ns))
+            for stream in self._streams.timed:
+                stream.offer_watermarks(watermarks)
 
     def move(self, symbol: str, gateway: str) -> None:
         """A gateway serves a symbol: ticks of another one are forgotten."""

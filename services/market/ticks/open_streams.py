@@ -9,6 +9,8 @@ class OpenStreams:
     def __init__(self) -> None:
         self.by_id: dict[str, Subscriber] = {}
         self.lossless: dict[LosslessSubscriber, None] = {}
+        self.timed: dict[LosslessSubscriber, None] = {}
+        """Those of `lossless` that take watermarks."""
         self._of_user: dict[str, int] = {}
 
     def of_user(self, user_id: str) -> int:
@@ -21,6 +23,8 @@ class OpenStreams:
         self._of_user[stream.user_id] = self.of_user(stream.user_id) + 1
         if isinstance(stream, LosslessSubscriber):
             self.lossless[stream] = None
+            if stream.takes_watermarks:
+                self.timed[stream] = None
 
     def remove(self, stream: Subscriber) -> bool:
         """Close a stream; False when it was not open."""
@@ -31,4 +35,5 @@ class OpenStreams:
             del self._of_user[stream.user_id]
         if isinstance(stream, LosslessSubscriber):
             del self.lossless[stream]
+            self.timed.pop(stream, None)
         return True

@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import AsyncGenerator, Callable
 
 from services.market.control_messages import ControlMessages
-from services.market.ticks.chunk import Backlog, Chunk, EpochChange
+from services.market.ticks.chunk import Backlog, Chunk, EpochChange, Watermarks
 
 _log = logging.getLogger(__name__)
 
@@ -198,6 +198,8 @@ class LosslessSubscriber(Subscriber):
         self._allowance = 0
         self._backlogs = 0
         self._on_capacity = on_capacity
+        self.takes_watermarks = False
+        """True if it is to get the exchanges' time, too."""
         self._chunks: deque[Chunk | Backlog | EpochChange] = deque()
 
     @property
@@ -223,6 +225,19 @@ class LosslessSubscriber(Subscriber):
             self.overrun()
         else:
             self.offer(chunk, bounded=False)
+
+    def offer_watermarks(self, watermarks: Watermarks) -> None:
+        """Queue the exchanges' time between the ticks, unless ticks of before it are yet to come: those resumed later.
+
+        What waits right before it, of the same gateways or fewer, is of an earlier time, and not needed any more.
+        """
+        if self.routed != self.symbols:
+            return
+        last = self._chunks[-1] if self._chunks else None
+        if isinstance(last, Watermarks) and last.gateways <= watermarks.gateways:
+            self._chunks[-1] = watermarks
+        else:
+            self.offer_control(watermarks)
 
     def overrun(self) -> None:
         """End as too slow. Queued chunks are dropped at once: the client resumes after the last one sent."""

@@ -1,5 +1,7 @@
 """Bars of a strategy: of one symbol and any number of seconds, made by the builder that makes market's."""
 
+from collections.abc import Mapping
+
 from services.quant.bars import Bar as BuiltBar
 from services.quant.bars import BarBuilder as Builder
 from services.quant.bars import Lengths, LocalClock
@@ -12,7 +14,8 @@ _MINUTE_S, _DAY_S = 60, 86_400
 class BarBuilder:
     """Collects ticks; a bar closes when the first tick after its end arrives, so it is complete and never changes.
 
-    Bars of whole minutes are those of market, as far as the same ticks made them.
+    Told of what comes between the ticks, too, it closes bars as market does, which waits for no tick of a quiet symbol:
+    bars of whole minutes are then those of market, as far as the same ticks made them.
     """
 
     def __init__(self, seconds: int) -> None:
@@ -44,6 +47,30 @@ class BarBuilder:
             tick.trading_day,
         )
         return _bar(self._closed.pop()) if self._closed else None
+
+    def pass_time(self, epoch: str, watermarks_ns: Mapping[str, int]) -> list[Bar]:
+        """Apply watermarks by gateway: no tick of it behind them is of an earlier time, but for late ones.
+
+        Returns the bars that they closed.
+        """
+        self._builder.begin_epoch(epoch)
+        self._builder.on_watermarks(watermarks_ns)
+        return self._take_closed()
+
+    def lose(self, epoch: str, symbol: str, sequence: int) -> None:
+        """The epoch's ticks up to this sequence never come: what is open is marked as incomplete."""
+        self._builder.begin_epoch(epoch)
+        self._builder.lose({symbol: sequence})
+
+    def end(self) -> list[Bar]:
+        """The feed has ended: close what is open, marked where its span is not over; returns it."""
+        self._builder.close_all()
+        return self._take_closed()
+
+    def _take_closed(self) -> list[Bar]:
+        closed = [_bar(bar) for bar in self._closed]
+        self._closed.clear()
+        return closed
 
 
 def _lengths(seconds: int) -> Lengths:

@@ -18,6 +18,7 @@ from services.quant.sdk.events import Order, OrderKind, Tick, Trade
 from services.quant.sdk.guard import Guard
 from services.quant.sdk.rounding import to_step
 from services.quant.sdk.values import plain, restored
+from services.strategy.runner.feeds import FeedEvent
 from services.strategy.runner.vnpy_objects import GATEWAY, INTERVALS, VnpyObjects, effect_of, side_of
 
 # How far through the market a triggered stop is priced.
@@ -246,6 +247,14 @@ class CtaHost:
     async def tick(self, tick: Tick) -> None:
         """Local stops, then on_tick."""
         self._guard.call("on_tick", self._engine.process_tick, self._strategy, tick)
+
+    @property
+    def makes_bars(self) -> bool:
+        """False: vnpy's strategies make bars by themselves, of ticks alone."""
+        return False
+
+    async def feed_event(self, event: FeedEvent) -> None:
+        """Nothing that vnpy's strategies are told of."""
 
     async def order(self, order: Order) -> None:
         """One of its orders changed."""

@@ -4,8 +4,9 @@ Both go on by themselves after anything that ends them, from where they were; wh
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Container
+from collections.abc import AsyncIterator, Awaitable, Callable, Container, Mapping
 from contextlib import aclosing
+from dataclasses import dataclass
 from typing import Any
 
 from redfire.market.v1 import market_pb2
@@ -27,6 +28,31 @@ _TIMEOUT_S = 10.0
 Log = Callable[[str, str], None]
 
 
+@dataclass(frozen=True, slots=True)
+class TimePassed:
+    """Watermarks of an epoch, nanoseconds of exchange time by gateway: no tick behind is of an earlier time, but late
+    ones."""
+
+    epoch: str
+    watermarks_ns: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class TicksLost:
+    """The symbol's ticks of an epoch up to this sequence never come."""
+
+    epoch: str
+    sequence: int
+
+
+@dataclass(frozen=True, slots=True)
+class FeedEnded:
+    """A replay has ended: nothing more comes of its epoch."""
+
+
+FeedEvent = TimePassed | TicksLost | FeedEnded
+
+
 class TickFeed:
     """One symbol's ticks, lossless: each once, in order; what could not be kept is logged.
 
@@ -34,11 +60,15 @@ class TickFeed:
     Of another epoch nothing can be resumed.
     """
 
-    def __init__(self, connections: Connections, access: Access, symbol: str, log: Log) -> None:
+    def __init__(
+        self, connections: Connections, access: Access, symbol: str, log: Log, *, watermarks: bool = False
+    ) -> None:
+        """`watermarks`: with the exchanges' time between the ticks."""
         self._connections = connections
         self._access = access
         self._symbol = symbol
         self._log = log
+        self._watermarks = watermarks
         self._scan = variant().scanner().scan
         self._epoch = ""
         self._last = 0  # sequence of the last tick in the epoch
@@ -48,8 +78,11 @@ class TickFeed:
         self._disconnected = False
         self._stale = False
 
-    async def ticks(self) -> AsyncIterator[Tick]:
-        """The ticks, until cancelled. Raises NotFound, Invalid or Denied: those would not change by trying again."""
+    async def updates(self) -> AsyncIterator[Tick | FeedEvent]:
+        """The ticks and what is between them, until cancelled.
+
+        Raises NotFound, Invalid or Denied: those would not change by trying again.
+        """
         pause_s = _FIRST_PAUSE_S
         while True:
             request = self._request()
@@ -71,12 +104,15 @@ class TickFeed:
                             end_reason = message.end.reason
                             break
                         if kind is not None:
-                            self._apply_control(kind, message, request.epoch)
+                            event = self._apply_control(kind, message, request.epoch)
+                            if event is not None:
+                                yield event
                         self._joined = self._joined or kind != "started"
                         if kind == "heartbeat":
                             pause_s = _FIRST_PAUSE_S
                 if end_reason == Reason.FEED_ENDED.value:
-                    self._note_feed_ended()
+                    if self._note_feed_ended():
+                        yield FeedEnded()
                     pause_s = _FEED_ENDED_PAUSE_S
                 await asyncio.sleep(pause_s)
                 pause_s = min(pause_s * 2, _LONGEST_PAUSE_S)
@@ -88,7 +124,9 @@ class TickFeed:
                 pause_s = await _pause(error, pause_s, self._access)
 
     def _request(self) -> market_pb2.StreamTicksRequest:
-        request = market_pb2.StreamTicksRequest(symbols=[self._symbol], mode=market_pb2.DELIVERY_MODE_LOSSLESS)
+        request = market_pb2.StreamTicksRequest(
+            symbols=[self._symbol], mode=market_pb2.DELIVERY_MODE_LOSSLESS, watermarks=self._watermarks
+        )
         request.heartbeat_interval.seconds = HEARTBEAT_S
         if self._joined:
             # 0 where none came yet: all of the epoch are missing, which a stream without it would not say.
@@ -107,7 +145,7 @@ class TickFeed:
             self._last, self._feed_ended = 0, False
         self._epoch = epoch
 
-    def _apply_control(self, kind: str, message: market_pb2.StreamTicksResponse, asked: str) -> None:
+    def _apply_control(self, kind: str, message: market_pb2.StreamTicksResponse, asked: str) -> FeedEvent | None:
         if kind == "started":
             self._enter(message.started.epoch)
         elif kind == "new_epoch":
@@ -121,8 +159,12 @@ class TickFeed:
             self._log("WARNING", text)
             if gap.symbol == self._symbol:
                 self._last = max(self._last, gap.last_sequence)
+                return TicksLost(self._epoch, self._last)
         elif kind == "feed_state":
             self._note_state(message.feed_state)
+        elif kind == "heartbeat" and message.heartbeat.watermarks_ns:
+            return TimePassed(self._epoch, dict(message.heartbeat.watermarks_ns))
+        return None
 
     def _note_state(self, state: market_pb2.StreamTicksResponse.FeedState) -> None:
         if state.connected == self._disconnected:
@@ -139,10 +181,13 @@ class TickFeed:
             else:
                 self._log("INFO", f"{self._symbol} ticks again")
 
-    def _note_feed_ended(self) -> None:
-        if not self._feed_ended:
-            self._feed_ended = True
-            self._log("INFO", "the replay has ended; ticks go on when another feed begins")
+    def _note_feed_ended(self) -> bool:
+        """Note the end of the replay; False when it was noted before."""
+        if self._feed_ended:
+            return False
+        self._feed_ended = True
+        self._log("INFO", "the replay has ended; ticks go on when another feed begins")
+        return True
 
 
 class OrderFeed:

@@ -5,9 +5,10 @@ from typing import Any, Protocol
 from services.quant.sdk.bar_builder import BarBuilder
 from services.quant.sdk.base import BaseStrategy
 from services.quant.sdk.broker import Broker
-from services.quant.sdk.events import Order, Tick, Trade
+from services.quant.sdk.events import Bar, Order, Tick, Trade
 from services.quant.sdk.guard import Guard
 from services.quant.sdk.values import plain, restored
+from services.strategy.runner.feeds import FeedEvent, TicksLost, TimePassed
 
 
 class Host(Protocol):
@@ -31,6 +32,13 @@ class Host(Protocol):
 
     async def tick(self, tick: Tick) -> None:
         """A tick of its symbol."""
+
+    @property
+    def makes_bars(self) -> bool:
+        """True when it makes bars, to which `feed_event` matters."""
+
+    async def feed_event(self, event: FeedEvent) -> None:
+        """Time passed, ticks were lost, or the feed ended: in its place between the ticks."""
 
     async def order(self, order: Order) -> None:
         """One of its orders changed."""
@@ -93,8 +101,30 @@ class NativeHost:
         """The tick, then the bar that it closed."""
         await self._guard.run("on_tick", self._strategy.on_tick, tick)
         if self._bars is not None and (bar := self._bars.add(tick)) is not None:
-            await self._guard.run("on_bar", self._strategy.on_bar, bar)
-            self._broker.changed()
+            await self._on_bar(bar)
+
+    @property
+    def makes_bars(self) -> bool:
+        """True when it makes bars."""
+        return self._bars is not None
+
+    async def feed_event(self, event: FeedEvent) -> None:
+        """The bars that close by it."""
+        if self._bars is None:
+            return
+        if isinstance(event, TicksLost):
+            self._bars.lose(event.epoch, self._strategy.symbol, event.sequence)
+            return
+        if isinstance(event, TimePassed):
+            closed = self._bars.pass_time(event.epoch, event.watermarks_ns)
+        else:
+            closed = self._bars.end()
+        for bar in closed:
+            await self._on_bar(bar)
+
+    async def _on_bar(self, bar: Bar) -> None:
+        await self._guard.run("on_bar", self._strategy.on_bar, bar)
+        self._broker.changed()
 
     async def order(self, order: Order) -> None:
         """One of its orders changed."""

@@ -30,7 +30,7 @@ from services.strategy.runner.convert import (
     signed_quantity,
     trade_from_pb,
 )
-from services.strategy.runner.feeds import OrderFeed, TickFeed
+from services.strategy.runner.feeds import FeedEvent, OrderFeed, TickFeed
 from services.strategy.runner.host import Host, NativeHost
 from services.strategy.runner.live_broker import LiveBroker
 from services.strategy.runner.recent_keys import RecentKeys
@@ -68,7 +68,7 @@ class StrategyRunner:
         self._position = Decimal(0)
         self._seen_trades: RecentKeys[bool] = RecentKeys()
         self._updates: deque[Order | Trade] = deque()
-        self._ticks: deque[Tick] = deque()
+        self._ticks: deque[Tick | FeedEvent] = deque()
         self._wakeup = asyncio.Event()
         self._capacity = asyncio.Event()
         self._stop_asked = asyncio.Event()
@@ -136,7 +136,8 @@ class StrategyRunner:
 
     async def _trade(self, tasks: list[asyncio.Task[None]]) -> None:
         assert self._host is not None
-        ticks = TickFeed(self._connections, self.access, self._strategy.symbol, self._log)
+        watermarks = self._host.makes_bars
+        ticks = TickFeed(self._connections, self.access, self._strategy.symbol, self._log, watermarks=watermarks)
         tasks.append(asyncio.create_task(self._read_ticks(ticks)))
         if not self._stop_asked.is_set():
             await self._host.start()
@@ -176,7 +177,10 @@ class StrategyRunner:
         if self._ticks:
             tick = self._ticks.popleft()
             self._capacity.set()
-            await self._host.tick(tick)
+            if isinstance(tick, Tick):
+                await self._host.tick(tick)
+            else:
+                await self._host.feed_event(tick)
             return True
         return False
 
@@ -293,8 +297,8 @@ class StrategyRunner:
         self._snapshot.set()
 
     async def _read_ticks(self, feed: TickFeed) -> None:
-        async for tick in feed.ticks():
-            self._ticks.append(tick)
+        async for update in feed.updates():
+            self._ticks.append(update)
             self._wakeup.set()
             if len(self._ticks) >= _WAITING_TICKS:
                 self._capacity.clear()

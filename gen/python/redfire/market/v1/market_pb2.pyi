@@ -205,7 +205,7 @@ class GetTickResponse(_message.Message):
     def __init__(self, tick: _Optional[_Union[Tick, _Mapping]] = ...) -> None: ...
 
 class StreamTicksRequest(_message.Message):
-    __slots__ = ("symbols", "mode", "min_interval", "heartbeat_interval", "resume_after_sequence", "epoch")
+    __slots__ = ("symbols", "mode", "min_interval", "heartbeat_interval", "resume_after_sequence", "epoch", "watermarks")
     class ResumeAfterSequenceEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -219,13 +219,15 @@ class StreamTicksRequest(_message.Message):
     HEARTBEAT_INTERVAL_FIELD_NUMBER: _ClassVar[int]
     RESUME_AFTER_SEQUENCE_FIELD_NUMBER: _ClassVar[int]
     EPOCH_FIELD_NUMBER: _ClassVar[int]
+    WATERMARKS_FIELD_NUMBER: _ClassVar[int]
     symbols: _containers.RepeatedScalarFieldContainer[str]
     mode: DeliveryMode
     min_interval: _duration_pb2.Duration
     heartbeat_interval: _duration_pb2.Duration
     resume_after_sequence: _containers.ScalarMap[str, int]
     epoch: str
-    def __init__(self, symbols: _Optional[_Iterable[str]] = ..., mode: _Optional[_Union[DeliveryMode, str]] = ..., min_interval: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., heartbeat_interval: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., resume_after_sequence: _Optional[_Mapping[str, int]] = ..., epoch: _Optional[str] = ...) -> None: ...
+    watermarks: bool
+    def __init__(self, symbols: _Optional[_Iterable[str]] = ..., mode: _Optional[_Union[DeliveryMode, str]] = ..., min_interval: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., heartbeat_interval: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., resume_after_sequence: _Optional[_Mapping[str, int]] = ..., epoch: _Optional[str] = ..., watermarks: _Optional[bool] = ...) -> None: ...
 
 class StreamTicksResponse(_message.Message):
     __slots__ = ("ticks", "started", "heartbeat", "gap", "end", "new_epoch", "feed_state")
@@ -237,10 +239,19 @@ class StreamTicksResponse(_message.Message):
         epoch: str
         def __init__(self, stream_id: _Optional[str] = ..., epoch: _Optional[str] = ...) -> None: ...
     class Heartbeat(_message.Message):
-        __slots__ = ("time",)
+        __slots__ = ("time", "watermarks_ns")
+        class WatermarksNsEntry(_message.Message):
+            __slots__ = ("key", "value")
+            KEY_FIELD_NUMBER: _ClassVar[int]
+            VALUE_FIELD_NUMBER: _ClassVar[int]
+            key: str
+            value: int
+            def __init__(self, key: _Optional[str] = ..., value: _Optional[int] = ...) -> None: ...
         TIME_FIELD_NUMBER: _ClassVar[int]
+        WATERMARKS_NS_FIELD_NUMBER: _ClassVar[int]
         time: _timestamp_pb2.Timestamp
-        def __init__(self, time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+        watermarks_ns: _containers.ScalarMap[str, int]
+        def __init__(self, time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., watermarks_ns: _Optional[_Mapping[str, int]] = ...) -> None: ...
     class Gap(_message.Message):
         __slots__ = ("symbol", "first_sequence", "last_sequence")
         SYMBOL_FIELD_NUMBER: _ClassVar[int]
