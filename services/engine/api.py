@@ -101,7 +101,8 @@ class EngineApi(rpc.EngineServiceServicer):
                 if isinstance(item, Started):
                     yield convert.started_to_pb(item, ticks.nature)
                 elif isinstance(item, FeedEnded):
-                    yield pb.StreamTicksResponse(feed_ended={"position": item.position})
+                    ended = pb.StreamTicksResponse.FeedEnded(position=item.position, gateway_name=item.gateway_name)
+                    yield pb.StreamTicksResponse(feed_ended=ended)
                 else:
                     yield item
 

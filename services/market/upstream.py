@@ -110,7 +110,7 @@ class Upstream:
                     case "heartbeat":
                         hub.pass_time(message.heartbeat.watermarks_ns)
                     case "feed_ended":
-                        await self._end(message.feed_ended.position)
+                        await self._end(message.feed_ended)
 
     async def _begin(self, started: engine_pb2.StreamTicksResponse.Started) -> None:
         self._hub.begin_feed(
@@ -138,7 +138,8 @@ class Upstream:
         for listener in self._gateway_listeners:
             listener(answer.gateways)
 
-    async def _end(self, position: int) -> None:
-        self._bars.close_all()
+    async def _end(self, ended: engine_pb2.StreamTicksResponse.FeedEnded) -> None:
+        # Other gateways go on: their bars are not over.
+        self._bars.close_all(ended.gateway_name)
         self._hub.end_feed()
-        await self._recorder.end_feed(position)
+        await self._recorder.end_feed(ended.position, ended.gateway_name)

@@ -69,9 +69,9 @@ class FakeEngine(rpc.EngineServiceServicer):
         """Send a heartbeat with watermarks by gateway."""
         self.send_message(pb.StreamTicksResponse(heartbeat={"watermarks_ns": watermarks_ns}))
 
-    def end_feed(self) -> None:
-        """End the replay, for those who come later, too."""
-        self._ended = pb.StreamTicksResponse(feed_ended={"position": self.position})
+    def end_feed(self, gateway_name: str = "") -> None:
+        """End a gateway's replay, for those who come later, too."""
+        self._ended = pb.StreamTicksResponse(feed_ended={"position": self.position, "gateway_name": gateway_name})
         self.send_message(self._ended)
 
     def restart(self, epoch: str = "e2", first_sequence: int = 1) -> None:

@@ -2,14 +2,17 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 from redfire.common.v1 import common_pb2
 from redfire.market.v1 import market_pb2 as pb
 
 from services.market import metrics
+from services.quant.calendar.days import MINUTE_NS, SECOND_NS
+from tests.market.fake_engine import FakeEngine
 from tests.market.running_market import OTHER, Market, running
-from tests.market.ticks import SYMBOL, at
+from tests.market.ticks import SYMBOL, at, tick
 from tests.quant.bars.made import quote
 from tests.waiting import until
 
@@ -68,3 +71,27 @@ async def test_an_impossible_day_of_one_symbol_harms_neither_it_nor_others(marke
     ticks = (await market.stub.ListTicks(pb.ListTicksRequest(symbol=SYMBOL))).ticks
     assert [one.sequence for one in ticks] == [1, 2, 3]
     assert replaced() - before == 1
+
+
+async def test_bars_of_a_live_gateway_go_on_over_the_end_of_a_replay_beside_it(tmp_path: Path) -> None:
+    engine = FakeEngine()
+    at_ns = tick(1).time_ns // MINUTE_NS * MINUTE_NS
+
+    def live(sequence: int, second: int) -> pb.Tick:
+        return tick(sequence, OTHER, time_ns=at_ns + second * SECOND_NS, gateway="CTP")
+
+    async with running(engine, tmp_path) as market:
+        await market.send(tick(1, time_ns=at_ns, gateway="SIM"), live(1, 1), live(2, 20))
+        engine.end_feed("SIM")
+        await until(lambda: bars(market))
+        await market.send(live(3, 30))
+        engine.send_message(None)  # an engine whose replay has ended says so again to each that comes
+        await until(lambda: len(engine.requests) == 2 and engine.queues)
+        await market.send(live(4, 40))
+    async with running(engine, tmp_path) as market:
+        await market.send(live(5, 50), live(6, 61))
+        await until(lambda: bars(market, symbol=OTHER))
+        (bar,) = await bars(market, symbol=OTHER)
+        assert (bar.volume, await bars(market, common_pb2.INTERVAL_1D, OTHER)) == (5, [])
+        (replayed,) = await bars(market)
+        assert replayed.incomplete

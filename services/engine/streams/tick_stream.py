@@ -47,9 +47,10 @@ class Started:
 
 @dataclass(frozen=True, slots=True)
 class FeedEnded:
-    """The end of a replay, behind the tick of this position."""
+    """The end of a gateway's replay, behind the tick of this position."""
 
     position: int
+    gateway_name: str = ""
 
 
 class _Reader:
@@ -126,10 +127,10 @@ class TickStream:
         self._ring.put_heartbeat(message)
         self._wake()
 
-    def end_feed(self) -> None:
-        """End the replay: every reader gets FeedEnded in its place, also those who come later."""
+    def end_feed(self, gateway_name: str = "") -> None:
+        """End a gateway's replay: every reader gets FeedEnded in its place, also those who come later."""
         self._ring.seal()
-        self._ended = FeedEnded(self._ring.position)
+        self._ended = FeedEnded(self._ring.position, gateway_name)
         self._wake()
 
     def close(self) -> None:

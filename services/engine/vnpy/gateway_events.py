@@ -88,7 +88,7 @@ class GatewayEvents:
             self._heartbeats.publish(data)
             return
         if kind == EVENT_FEED_ENDED:
-            self._ticks.end_feed()
+            self._ticks.end_feed(data)
             return
         self._gateways.mark_alive(data.gateway_name)
         try:

@@ -276,9 +276,9 @@ class Recorder:
                 _log.warning("old history cannot be removed: %s", error)
             await asyncio.sleep(_RETAIN_S)
 
-    async def end_feed(self, position: int) -> None:
-        """A replay has ended: archive it, and say what of it is stored."""
-        ended = engine_pb2.StreamTicksResponse.FeedEnded(position=position)
+    async def end_feed(self, position: int, gateway: str = "") -> None:
+        """A gateway's replay has ended: archive it, and say what of it is stored."""
+        ended = engine_pb2.StreamTicksResponse.FeedEnded(position=position, gateway_name=gateway)
         self._queue.add_control(engine_pb2.StreamTicksResponse(feed_ended=ended), position)
         try:
             await self.checkpoint()

@@ -80,7 +80,7 @@ class Replay:
         elif message.HasField("heartbeat"):
             self._bars.on_watermarks(message.heartbeat.watermarks_ns)
         elif message.HasField("feed_ended"):
-            self._bars.close_all()
+            self._bars.close_all(message.feed_ended.gateway_name)
 
     def _apply_started(self, started: Started) -> None:
         if self.epoch.goes_on(started):

@@ -183,10 +183,11 @@ class BarBuilder:
             if bars is not None and not bars.begins and bars.sequence < sequence:
                 bars.lose(sequence)
 
-    def close_all(self) -> None:
-        """The feed has ended: close everything, days included."""
+    def close_all(self, gateway: str = "") -> None:
+        """The feed has ended, or that of one gateway: close everything of it, days included."""
         for bars in self._symbols.values():
-            self._isolated(bars.symbol, bars.end)
+            if not gateway or bars.time.gateway == gateway:
+                self._isolated(bars.symbol, bars.end)
 
     def dump(self) -> dict[str, dict[str, Any]]:
         """The open bars in plain values, by symbol."""

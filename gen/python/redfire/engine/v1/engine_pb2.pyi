@@ -262,10 +262,12 @@ class StreamTicksResponse(_message.Message):
         watermarks_ns: _containers.ScalarMap[str, int]
         def __init__(self, time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., watermarks_ns: _Optional[_Mapping[str, int]] = ...) -> None: ...
     class FeedEnded(_message.Message):
-        __slots__ = ("position",)
+        __slots__ = ("position", "gateway_name")
         POSITION_FIELD_NUMBER: _ClassVar[int]
+        GATEWAY_NAME_FIELD_NUMBER: _ClassVar[int]
         position: int
-        def __init__(self, position: _Optional[int] = ...) -> None: ...
+        gateway_name: str
+        def __init__(self, position: _Optional[int] = ..., gateway_name: _Optional[str] = ...) -> None: ...
     TICKS_FIELD_NUMBER: _ClassVar[int]
     STARTED_FIELD_NUMBER: _ClassVar[int]
     HEARTBEAT_FIELD_NUMBER: _ClassVar[int]
