@@ -120,6 +120,8 @@ class StreamGuard:
     client waits without end. It ends when it comes `back`, or is let go when its client takes nothing for STALLED_S.
     """
 
+    __slots__ = ("_stops", "_task", "away", "ended", "reason", "text")
+
     def __init__(self, identity: Identity, revocations: Revocations) -> None:
         self.ended = self.away = False
         self.reason, self.text = Reason.SESSION_REVOKED, "the session was ended"

@@ -9,7 +9,6 @@ import logging
 import sys
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
-from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any
 
@@ -170,12 +169,17 @@ class Handlers:
                 await authorizer.admit(policy, origin, call)
                 check(request)
                 guard = authorizer.guard(call.identity)
-                async with aclosing(behavior(request, call)) as items:
+                items = behavior(request, call)
+                # Metadata and request are larger than what a stream that lasts for days needs.
+                del origin, request
+                try:
                     async for item in items:
                         guard.away = True
                         yield item
                         item = None  # not kept until the next one comes
                         guard.back()
+                finally:
+                    await items.aclose()
             except RedFireError as error:
                 code = status.grpc_code(status.code_of(error)).name
                 raise
@@ -242,19 +246,25 @@ def _audit(call: Call, code: str) -> None:
 
 def _network_handler(handler: Handler) -> Any:
     if handler.policy.streams:
-
-        async def serve_stream(request: bytes, context: Any) -> AsyncIterator[Any]:
+        # gRPC also takes a generator, but would keep each message until the next one comes.
+        async def serve_stream(request: bytes, context: Any) -> None:
             origin = _origin(context)
+            request_id = origin.text("x-request-id")
             try:
-                async for item in handler.invoke(_parse(handler, request), origin):
-                    if type(item) is list:
-                        for one in item:
-                            yield one
-                    else:
-                        yield item
-                    item = None  # not kept until the next one comes
+                items = handler.invoke(_parse(handler, request), origin)
+                del origin, request
+                try:
+                    async for item in items:
+                        if type(item) is list:
+                            for one in item:
+                                await context.write(one)
+                        else:
+                            await context.write(item)
+                        item = one = None
+                finally:
+                    await items.aclose()
             except RedFireError as error:
-                await _abort(context, error, origin)
+                await _abort(context, error, request_id)
 
         return grpc.unary_stream_rpc_method_handler(serve_stream, response_serializer=_to_bytes)
 
@@ -263,7 +273,7 @@ def _network_handler(handler: Handler) -> Any:
         try:
             return await handler.invoke(_parse(handler, request), origin)
         except RedFireError as error:
-            await _abort(context, error, origin)
+            await _abort(context, error, origin.text("x-request-id"))
 
     return grpc.unary_unary_rpc_method_handler(serve_unary, response_serializer=_to_bytes)
 
@@ -285,8 +295,8 @@ def _origin(context: Any) -> Origin:
     return Origin(dict(context.invocation_metadata() or ()), deadline, context.peer())
 
 
-async def _abort(context: Any, error: RedFireError, origin: Origin) -> None:
-    details = status.to_status(error, origin.text("x-request-id"))
+async def _abort(context: Any, error: RedFireError, request_id: str) -> None:
+    details = status.to_status(error, request_id)
     context.set_trailing_metadata(((status.DETAILS_KEY, details.SerializeToString()),))
     await context.abort(status.grpc_code(details.code), details.message)
 
@@ -299,7 +309,7 @@ class UnknownMethods(grpc.GenericRpcHandler):
         error = Unsupported(f"there is no RPC {handler_call_details.method}")
 
         async def refuse(requests: AsyncIterator[bytes], context: Any) -> None:
-            await _abort(context, error, _origin(context))
+            await _abort(context, error, _origin(context).text("x-request-id"))
 
         return grpc.stream_stream_rpc_method_handler(refuse)
 

@@ -21,6 +21,14 @@ NEVER_ARRIVED = "connect-failure,refused-stream"
 STREAM_DEADLINE = {"timeout": "0s", "idle_timeout": "0s"}
 # Streams on which something is always sent within a third of `stall_s`: silence is a client that takes nothing.
 NEVER_SILENT = frozenset(f"/redfire.market.v1.MarketService/{name}" for name in ("StreamTicks", "StreamBars"))
+# What native gRPC calls have no need of; each takes memory of a stream as long as it is open.
+NOT_NATIVE = (
+    "envoy.filters.http.cors",
+    "envoy.filters.http.grpc_web",
+    "envoy.filters.http.grpc_json_transcoder",
+    rest_check.CHECK,
+)
+NATIVE = "application/grpc([+;].*)?"
 # A unary RPC's deadline is the service's to keep. Envoy gives up only when the service does not even say so.
 SLACK_S = 1.0
 # A route without a cluster: only for the filters that look at REST calls before the transcoder has turned them.
@@ -73,6 +81,7 @@ def route_configuration(contract: Contract, options: EdgeOptions) -> Json:
                     health(options),
                     openapi(options),
                     *rest(contract, options),
+                    *(native_route(rpc, options) for rpc in rpcs if rpc.policy.full_name in NEVER_SILENT),
                     *(rpc_route(rpc, options) for rpc in sorted(rpcs, key=lambda rpc: rpc.policy.full_name)),
                     *operators(options),
                     # Also internal RPCs: as if there were none.
@@ -173,9 +182,12 @@ def rpc_route(rpc: Rpc, options: EdgeOptions) -> Json:
     route: Json = {"cluster": policy.service}
     entry: Json = {"match": {"path": policy.full_name}, "route": route}
     if policy.deadline_s is None:
-        route |= STREAM_DEADLINE | {"retry_policy": {"retry_on": NEVER_ARRIVED, "num_retries": 2}}
+        route |= STREAM_DEADLINE
         if policy.full_name in NEVER_SILENT:
+            # Not tried again: for that Envoy would keep 4 KiB of each stream, and its client opens it again anyway.
             route["idle_timeout"] = f"{options.stall_s}s"
+        else:
+            route["retry_policy"] = {"retry_on": NEVER_ARRIVED, "num_retries": 2}
     else:
         # Envoy keeps no time for REST calls upstream by itself.
         deadline = {"key": "grpc-timeout", "value": f"{round(policy.deadline_s * 1000)}m"}
@@ -192,6 +204,24 @@ def rpc_route(rpc: Rpc, options: EdgeOptions) -> Json:
         entry["response_headers_to_add"] = overwritten(PAGE_HEADERS)
     if policy.public:
         entry["typed_per_filter_config"] = {"envoy.filters.http.jwt_authn": jwt_requirement("public")}
+    return entry
+
+
+def native_route(rpc: Rpc, options: EdgeOptions) -> Json:
+    """The route of a stream by gRPC itself: there are thousands, and they do without the filters of REST and gRPC-Web.
+
+    A REST call, which has become a gRPC call by the time that it is routed again, keeps the filters it began with.
+    """
+    entry = rpc_route(rpc, options)
+    entry["match"] = {
+        "path": rpc.policy.full_name,
+        "headers": [
+            {"name": "content-type", "string_match": {"safe_regex": {"regex": NATIVE}}},
+            {"name": "x-envoy-original-path", "present_match": True, "invert_match": True},
+        ],
+    }
+    disabled = {"@type": "type.googleapis.com/envoy.config.route.v3.FilterConfig", "disabled": True}
+    entry["typed_per_filter_config"] = dict.fromkeys(NOT_NATIVE, disabled)
     return entry
 
 
