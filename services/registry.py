@@ -25,7 +25,7 @@ SERVICES: dict[str, Service] = {
     "auth": Service(calls=["user"]),
     "user": Service(calls=["auth"]),
     "engine": Service(),
-    "market": Service(calls=["engine"]),
+    "market": Service(calls=["engine", "market"]),
     "trading": Service(calls=["engine", "market", "risk"]),
     "risk": Service(calls=["engine", "market", "trading"]),
     "strategy": Service(calls=["auth", "market", "trading"]),

@@ -2,34 +2,31 @@
 
 import asyncio
 from collections.abc import Iterable
-from functools import partial
 
 from redfire.engine.v1 import engine_pb2
 from redfire.engine.v1.engine_pb2_grpc import EngineServiceStub
 from redfire.market.v1 import market_pb2 as pb
+from redfire.market.v1.replica_service_pb2_grpc import ReplicaServiceStub
 
 from services.kernel.runtime.service_context import ServiceContext
-from services.market import metrics
 from services.market.api import MarketApi
-from services.market.bars.bar_streams import BarStreams
 from services.market.calendar_api import CalendarApi
 from services.market.calendar_service import CalendarService
 from services.market.control_messages import BarControlMessages, TickControlMessages
-from services.market.convert import bar_frame, parse_tick
+from services.market.convert import parse_tick
 from services.market.instruments import Instruments
-from services.market.recording.history import History
-from services.market.recording.recorder import Recorder
-from services.market.recording.restoring import Restored
-from services.market.recording.tick_store import TickStore
+from services.market.replica_api import ReplicaApi
+from services.market.replicas.directory import Replicas
+from services.market.replicas.following_role import FollowingRole
+from services.market.replicas.recording_role import RecordingRole
 from services.market.service import MarketService
 from services.market.settings import MarketSettings
 from services.market.subscriptions import Subscriptions
 from services.market.ticks.hub import Hub
-from services.market.ticks.position import Position
 from services.market.ticks.staleness import Staleness
 from services.market.ticks.subscriber import SHUTTING_DOWN
 from services.market.upstream import Upstream
-from services.quant.bars import BarBuilder, LocalClock
+from services.quant.archive import layout
 from services.quant.calendar import Calendar
 
 SWEEP_S = 1.0
@@ -42,35 +39,31 @@ def bind(context: ServiceContext) -> None:
     settings = context.section(MarketSettings)
     live = context.live(MarketSettings)
     engine = context.peer(EngineServiceStub)
-    clock = LocalClock(settings.timezone)
 
     async def fetch() -> Iterable[pb.Instrument]:
         return (await engine.ListContracts(engine_pb2.ListContractsRequest())).instruments
 
     tick_control = TickControlMessages()
     hub = Hub(tick_control, settings.ring_mb << 20)
-    bars = BarBuilder(clock)
-    bar_streams = BarStreams(bar_frame)
-    store = TickStore(context.data_dir / "market", settings.compact_files, settings.log_keep_mb << 20)
-    recorder = Recorder(store, settings, clock, bars, hub.last_frames, context.clock.now_ns)
-    history = History(recorder, store, clock)
-    bars.on_impossible_day(lambda symbol: metrics.impossible_days.inc())
-    bars.on_closed(bar_streams.publish)
-    bars.on_closed(recorder.record_bar)
-    bars.on_failed(partial(hub.failures.report, "bars"))
-    hub.on_published(bars.on_batch)
-    hub.on_published(recorder.record)
-    hub.on_watermarks(bars.on_watermarks)
-    hub.on_watermarks(recorder.record_watermarks)
-    hub.on_moved(recorder.takeovers.move)
+    stubs = {
+        name: ReplicaServiceStub(context.channel_at(address, "market"))
+        for name, address in settings.replicas.items()
+        if name != settings.replica
+    }
+    folder = context.data_dir / layout.FOLDER
+    role: RecordingRole | FollowingRole
+    if settings.records:
+        role = RecordingRole(folder, settings, hub, context.clock.now_ns)
+    else:
+        role = FollowingRole(folder, settings, hub, lambda: live.value, stubs[settings.recorder])
     instruments: Instruments[pb.Instrument] = Instruments(fetch, context.clock)
     stream = context.channel_to("engine").raw_stream(STREAM_TICKS)
-    subscriptions = Subscriptions(engine, instruments, context.clock, lambda: live.value)
-    upstream = Upstream(engine, stream, hub, bars, recorder, instruments, subscriptions, lambda: live.value)
+    subscriptions = Subscriptions(engine, instruments, context.clock, lambda: live.value, settings.replica)
+    upstream = Upstream(engine, stream, hub, role, instruments, subscriptions, lambda: live.value)
     market = MarketService(
         hub,
-        bar_streams,
-        history,
+        role.bar_streams,
+        role.history,
         instruments,
         subscriptions,
         context.run_blocking,
@@ -78,6 +71,7 @@ def bind(context: ServiceContext) -> None:
         tick_control,
         BarControlMessages(),
         lambda: live.value,
+        Replicas(settings.replica, stubs),
     )
     trading_calendar = Calendar.load()
     calendar = CalendarService(trading_calendar, instruments, context.clock, lambda: live.value)
@@ -98,12 +92,6 @@ def bind(context: ServiceContext) -> None:
 
     upstream.on_gateways(follow_live)
 
-    def restore_epoch(started: engine_pb2.StreamTicksResponse.Started) -> None:
-        hub.restore_epoch(Position(started.epoch, started.position), started.first_sequence)
-
-    async def restore() -> None:
-        await recorder.restore(Restored(restore_epoch, hub.restore))
-
     async def sweep_stale() -> None:
         while True:
             await asyncio.sleep(SWEEP_S)
@@ -113,22 +101,20 @@ def bind(context: ServiceContext) -> None:
     async def drain() -> None:
         hub.drain(SHUTTING_DOWN)
         calendar.drain(SHUTTING_DOWN)
-
-    async def stop() -> None:
-        await recorder.close()
-        history.close()
+        await role.drain()
 
     context.serve(MarketApi(market))
+    context.serve(ReplicaApi(role, market))
     context.serve(CalendarApi(calendar, context.clock))
-    context.on_start(restore)
+    context.on_start(role.restore)
     context.background("upstream", upstream.run)
     context.background("instruments", upstream.refresh)
-    context.background("history", recorder.run)
+    context.background("history", role.run)
     context.background("sessions", calendar.run)
     context.background("staleness", sweep_stale)
     context.on_drain(drain)
-    context.on_stop(stop)
-    context.reports_failure(lambda: recorder.failure)
+    context.on_stop(role.close)
+    context.reports_failure(lambda: role.failure)
     context.ready_when("engine", lambda: upstream.connected and bool(instruments.symbols))
 
 

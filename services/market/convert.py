@@ -53,9 +53,32 @@ def bar_to_pb(bar: Bar) -> pb.Bar:
     )
 
 
+def bar_from_pb(message: pb.Bar, trading_day: int) -> Bar:
+    """The bar of a message, which does not state its trading day."""
+    return Bar(
+        symbol=message.symbol,
+        interval=Interval(message.interval),
+        start_ns=_ns_from_pb(message.start_time),
+        open=message.open,
+        high=message.high,
+        low=message.low,
+        close=message.close,
+        volume=message.volume,
+        turnover=message.turnover,
+        open_interest=message.open_interest,
+        trading_day=trading_day,
+        incomplete=message.incomplete,
+    )
+
+
 def bar_frame(bar: Bar) -> bytes:
     """A bar as a member of StreamBarsResponse.bars."""
-    return frame(bar_to_pb(bar).SerializeToString())
+    return relayed_bar_frame(bar_to_pb(bar))
+
+
+def relayed_bar_frame(message: pb.Bar) -> bytes:
+    """The same of a bar's message."""
+    return frame(message.SerializeToString())
 
 
 def series_to_pb(series: Iterable[Series]) -> list[pb.IndicatorSeries]:

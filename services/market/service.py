@@ -9,11 +9,11 @@ from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 from redfire.reasons import Reason
 
 from services.kernel.errors import Invalid, NotFound, ResourceExhausted
-from services.kernel.identifiers import new_id
 from services.market.bars import indicators
 from services.market.bars.bar_streams import BarStreams
 from services.market.control_messages import ControlMessages, TickControlMessages
 from services.market.instruments import Instruments, UnknownSymbol
+from services.market.replicas.directory import Replicas, StreamNotFound
 from services.market.settings import MarketSettings
 from services.market.ticks.conflated import ConflatedSubscriber
 from services.market.ticks.hub import Hub
@@ -42,12 +42,6 @@ class NoTick(NotFound):
     """No tick of this symbol was seen yet."""
 
     reason = Reason.NO_TICK
-
-
-class StreamNotFound(NotFound):
-    """The stream does not exist, or is another caller's."""
-
-    reason = Reason.STREAM_NOT_FOUND
 
 
 class TooManyStreams(ResourceExhausted):
@@ -99,7 +93,7 @@ class MarketService(Generic[T]):
     def __init__(
         self,
         hub: Hub,
-        bar_streams: BarStreams,
+        bar_streams: BarStreams[Any],
         records: Records,
         instruments: Instruments[Any],
         demand: Demand,
@@ -108,6 +102,7 @@ class MarketService(Generic[T]):
         tick_control: TickControlMessages,
         bar_control: ControlMessages,
         settings: Callable[[], MarketSettings],
+        replicas: Replicas,
     ) -> None:
         self._hub = hub
         self._bar_streams = bar_streams
@@ -119,6 +114,7 @@ class MarketService(Generic[T]):
         self._tick_control = tick_control
         self._bar_control = bar_control
         self._settings = settings
+        self._replicas = replicas
 
     async def get_tick(self, symbol: str) -> T:
         """The last tick. Raises: NoTick, also where it is only asked for from now on."""
@@ -159,7 +155,7 @@ class MarketService(Generic[T]):
         symbol_set = frozenset(symbols)
         await self._instruments.require(symbol_set)
         settings = self._admit(owner)
-        stream_id, name, beat_s = new_id(), owner.name, _beat_s(heartbeat_s, settings)
+        stream_id, name, beat_s = self._replicas.new_stream_id(), owner.name, _beat_s(heartbeat_s, settings)
         subscriber: Subscriber
         if conflated:
             subscriber = ConflatedSubscriber(stream_id, name, symbol_set, self._tick_control, beat_s, min_interval_s)
@@ -185,8 +181,17 @@ class MarketService(Generic[T]):
     ) -> list[str]:
         """Change the symbols of the owner's stream; the symbols it has now, sorted. A symbol in both is removed.
 
-        Raises: StreamNotFound, UnknownSymbol, Invalid when there would be too many.
+        Raises: StreamNotFound, UnknownSymbol, Invalid when there would be too many; ReplicaUnavailable when the stream
+        is of another replica that does not answer.
         """
+        if other := self._replicas.find_other(stream_id):
+            return await self._replicas.update_stream(other, owner, stream_id, added, removed, starts_feed=starts_feed)
+        return await self.update_own_stream(owner, stream_id, added, removed, starts_feed=starts_feed)
+
+    async def update_own_stream(
+        self, owner: str, stream_id: str, added: Sequence[str], removed: Sequence[str], *, starts_feed: bool = True
+    ) -> list[str]:
+        """Change a stream of this replica. Raises as `update_subscription` does."""
         self._own_stream(owner, stream_id)
         new = set(added) - set(removed)
         await self._instruments.require(new)
@@ -208,13 +213,17 @@ class MarketService(Generic[T]):
         *,
         starts_feed: bool = True,
     ) -> AsyncGenerator[bytes, None]:
-        """Yield the encoded messages of a bar stream. Raises as stream_ticks does."""
+        """Yield the encoded messages of a bar stream.
+
+        Raises as stream_ticks does; RecorderUnavailable while no bars come.
+        """
         symbol_set = frozenset(symbols)
+        self._bar_streams.require_source()
         await self._instruments.require(symbol_set)
         settings = self._admit(owner)
-        beat_s, limit = _beat_s(heartbeat_s, settings), settings.buffer_ticks
-        on_capacity = self._hub.on_capacity
-        subscriber = LosslessSubscriber(new_id(), owner.name, symbol_set, self._bar_control, beat_s, limit, on_capacity)
+        stream_id, beat_s, limit = self._replicas.new_stream_id(), _beat_s(heartbeat_s, settings), settings.buffer_ticks
+        control, on_capacity = self._bar_control, self._hub.on_capacity
+        subscriber = LosslessSubscriber(stream_id, owner.name, symbol_set, control, beat_s, limit, on_capacity)
         subscriber.stall_s = settings.stall_s
         self._bar_streams.add(subscriber, interval)
         self._hub.register(subscriber)

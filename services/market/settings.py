@@ -1,10 +1,15 @@
 """Settings of market data."""
 
+import re
+from collections.abc import Mapping
 from typing import Annotated, ClassVar
 
-from pydantic import Field
+from pydantic import Field, field_validator, model_validator
 
 from services.kernel.runtime.settings import Section
+
+_REPLICA = re.compile(r"[A-Za-z0-9]([A-Za-z0-9-]{0,22}[A-Za-z0-9])?")
+_ADDRESS = re.compile(r"[^\s/:]+:[0-9]{1,5}|\[[0-9A-Fa-f:.]+\]:[0-9]{1,5}")
 
 
 class MarketSettings(Section):
@@ -12,6 +17,20 @@ class MarketSettings(Section):
 
     section: ClassVar[str] = "market"
 
+    replica: str = Field(
+        default="market",
+        description="The name of this replica of market, another one for each: 1 to 24 letters, digits and dashes. Ids "
+        "of its streams begin with it.",
+    )
+    recorder: str = Field(
+        default="",
+        description="The replica that makes bars and records, one of `replicas`; the others read its Parquet files in "
+        "the same data folder, and ask it for what is not there yet. Empty: this one.",
+    )
+    replicas: dict[str, str] = Field(
+        default_factory=dict,
+        description='The replicas of market by name: `{"m1": "host:port"}`; the same for all. Empty: there is one.',
+    )
     timezone: str = Field(default="Asia/Shanghai", description="The exchanges' local time: where bars' days begin.")
     ring_mb: int = Field(
         default=256,
@@ -83,3 +102,30 @@ class MarketSettings(Section):
     )
     compact_files: int = Field(default=16, ge=2, description="Files of a day that are made into one.")
     max_indicator_bars: int = Field(default=20_000, ge=1, description="Bars that one indicator request may cover.")
+
+    @property
+    def records(self) -> bool:
+        """True for the replica that makes bars and records."""
+        return self.recorder in ("", self.replica)
+
+    @field_validator("replica")
+    @classmethod
+    def _is_name(cls, value: str) -> str:
+        if not _REPLICA.fullmatch(value):
+            raise ValueError(f"{value!r} is no name of 1 to 24 letters, digits and dashes")
+        return value
+
+    @field_validator("replicas")
+    @classmethod
+    def _have_addresses(cls, value: Mapping[str, str]) -> dict[str, str]:
+        for name, address in value.items():
+            cls._is_name(name)
+            if not _ADDRESS.fullmatch(address) or not 0 < int(address.rpartition(":")[2]) <= 65535:
+                raise ValueError(f"the address of {name}, {address!r}, is not host:port")
+        return dict(value)
+
+    @model_validator(mode="after")
+    def _know_the_recorder(self) -> "MarketSettings":
+        if not self.records and self.recorder not in self.replicas:
+            raise ValueError(f"recorder: {self.recorder} has no address in replicas")
+        return self

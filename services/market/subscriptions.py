@@ -19,15 +19,20 @@ from services.kernel.errors import RedFireError
 from services.market.instruments import Instruments
 from services.market.settings import MarketSettings
 
-SUBSCRIBER = "market"
-
 
 class Subscriptions:
     """What is wanted, and what the engine was asked for."""
 
     def __init__(
-        self, engine: Any, instruments: Instruments[Any], clock: Clock, settings: Callable[[], MarketSettings]
+        self,
+        engine: Any,
+        instruments: Instruments[Any],
+        clock: Clock,
+        settings: Callable[[], MarketSettings],
+        subscriber: str,
     ) -> None:
+        """`subscriber` is the name that the engine knows this replica by: what others asked for is theirs."""
+        self._subscriber = subscriber
         self._engine = engine
         self._instruments = instruments
         self._clock = clock
@@ -72,7 +77,7 @@ class Subscriptions:
         wanted = self._wanted()
         await self._ask(wanted - self._asked)
         if gone := {symbol for symbol in self._asked - wanted if self._is_real(symbol)}:
-            request = engine_pb2.UnsubscribeRequest(symbols=sorted(gone), subscriber=SUBSCRIBER)
+            request = engine_pb2.UnsubscribeRequest(symbols=sorted(gone), subscriber=self._subscriber)
             self._asked -= gone
             await self._engine.Unsubscribe(request)
 
@@ -131,9 +136,8 @@ class Subscriptions:
         if symbols:
             self._asked |= symbols
             try:
-                await self._engine.Subscribe(
-                    engine_pb2.SubscribeRequest(symbols=sorted(symbols), subscriber=SUBSCRIBER)
-                )
+                request = engine_pb2.SubscribeRequest(symbols=sorted(symbols), subscriber=self._subscriber)
+                await self._engine.Subscribe(request)
             except BaseException:
                 self._asked -= symbols
                 raise

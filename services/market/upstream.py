@@ -4,7 +4,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import aclosing
-from typing import Any
+from typing import Any, Protocol
 
 from redfire.engine.v1 import engine_pb2
 
@@ -12,12 +12,10 @@ from services.kernel.errors import RedFireError
 from services.kernel.rpc.silence import until_silent
 from services.market.convert import parse_batch
 from services.market.instruments import Instruments
-from services.market.recording.recorder import Recorder
 from services.market.settings import MarketSettings
 from services.market.subscriptions import Subscriptions
 from services.market.ticks.hub import Hub
 from services.market.ticks.position import Position
-from services.quant.bars import BarBuilder
 from services.quant.ticks.variant import variant
 
 _log = logging.getLogger(__name__)
@@ -25,6 +23,29 @@ FIRST_PAUSE_S = 0.05
 LONGEST_PAUSE_S = 5.0
 EMPTY_PAUSE_S = 0.5
 REFRESH_S = 60.0
+
+
+class Role(Protocol):
+    """What this replica makes of the feed: bars and history, or nothing."""
+
+    @property
+    def records(self) -> bool:
+        """True if it records the feed: a replay begins when somebody does."""
+
+    def begin(self, started: engine_pb2.StreamTicksResponse.Started) -> None:
+        """The feed goes on here, in this epoch."""
+
+    def reach(self, position: int) -> None:
+        """The ticks up to this position of the epoch were published."""
+
+    async def wait_for_capacity(self) -> None:
+        """Wait until it can take more, for a feed that can wait."""
+
+    def learn_real_gateways(self, names: Iterable[str]) -> None:
+        """Learn the gateways that are not simulated."""
+
+    async def end(self, ended: engine_pb2.StreamTicksResponse.FeedEnded) -> None:
+        """A gateway's replay came to its end here."""
 
 
 class Upstream:
@@ -35,8 +56,7 @@ class Upstream:
         engine: Any,
         stream: Callable[[Any], AsyncIterator[bytes]],
         hub: Hub,
-        bars: BarBuilder,
-        recorder: Recorder,
+        role: Role,
         instruments: Instruments[Any],
         subscriptions: Subscriptions,
         settings: Callable[[], MarketSettings],
@@ -45,8 +65,7 @@ class Upstream:
         self._stream = stream
         self._hub = hub
         self._scan = variant().scanner().scan
-        self._bars = bars
-        self._recorder = recorder
+        self._role = role
         self._instruments = instruments
         self._settings = settings
         self._subscriptions = subscriptions
@@ -90,17 +109,18 @@ class Upstream:
     async def _follow(self) -> None:
         """Read one stream. Raises: StreamSilent when not even a heartbeat comes for too long."""
         hub, scan = self._hub, self._scan
-        request = engine_pb2.StreamTicksRequest(epoch=hub.position.epoch, position=hub.position.number, records=True)
+        position, records = hub.position, self._role.records
+        request = engine_pb2.StreamTicksRequest(epoch=position.epoch, position=position.number, records=records)
         batches = until_silent(self._stream(request), self._settings().upstream_silence_s)
         async with aclosing(batches):
             async for data in batches:
                 batch = scan(data)
                 if len(batch):
                     hub.publish(batch)
-                    self._recorder.reach(hub.position.number)
+                    self._role.reach(hub.position.number)
                     if hub.paced:
                         await hub.wait_for_capacity(self._settings().stall_s)
-                        await self._recorder.wait_for_capacity()
+                        await self._role.wait_for_capacity()
                 if not batch.control:
                     continue
                 message = parse_batch(batch.control)
@@ -119,9 +139,7 @@ class Upstream:
             sequences=started.sequences,
             paced=started.paced,
         )
-        self._recorder.begin_epoch(started)
-        self._bars.begin_epoch(started.epoch)
-        self._bars.lose(started.sequences)
+        self._role.begin(started)
         self.connected = True
         await self._refresh()
         await self._subscriptions.connect(on_demand=started.on_demand, known=self._hub.last_frames())
@@ -131,7 +149,7 @@ class Upstream:
         await self._instruments.refresh()
         answer = await self._engine.ListGateways(engine_pb2.ListGatewaysRequest(page_size=1000), timeout=5.0)
         real = [gateway.gateway_name for gateway in answer.gateways if not gateway.simulated]
-        self._recorder.takeovers.learn_real_gateways(real)
+        self._role.learn_real_gateways(real)
         self._subscriptions.learn_real_gateways(real)
         for instrument in self._instruments.all():
             self._hub.move(instrument.symbol, instrument.gateway_name)
@@ -139,7 +157,5 @@ class Upstream:
             listener(answer.gateways)
 
     async def _end(self, ended: engine_pb2.StreamTicksResponse.FeedEnded) -> None:
-        # Other gateways go on: their bars are not over.
-        self._bars.close_all(ended.gateway_name)
         self._hub.end_feed()
-        await self._recorder.end_feed(ended.position, ended.gateway_name)
+        await self._role.end(ended)

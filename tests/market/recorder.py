@@ -12,6 +12,7 @@ from services.market.recording.history import History
 from services.market.recording.recorder import Recorder
 from services.market.recording.restoring import Restored
 from services.market.recording.tick_store import TickStore
+from services.market.recording.unarchived import OwnUnarchived
 from services.market.settings import MarketSettings
 from services.market.ticks.hub import Hub
 from services.market.ticks.position import Position
@@ -36,7 +37,8 @@ class RecordedMarket:
         self.recorder = Recorder(
             self.store, market_settings, clock, self.bars, self.hub.last_frames, lambda: self.now_ns
         )
-        self.history = History(self.recorder, self.store, clock)
+        unarchived = OwnUnarchived(self.recorder.unarchived, self.recorder.takeovers)
+        self.history = History(unarchived, self.store.ticks, self.store.bars, clock)
         self.restored: list[pb.Tick | Started] = []
         """What streams may resume from, in order."""
         self.bars.on_closed(self.recorder.record_bar)

@@ -164,3 +164,5 @@ class Reason(StrEnum):
     MARKET_DATA_RECOVERED = "MARKET_DATA_RECOVERED"
     # The replay that the ticks come from has come to its end.
     FEED_ENDED = "FEED_ENDED"
+    # The replica of market that makes bars and records does not answer the others; try again.
+    RECORDER_UNAVAILABLE = "RECORDER_UNAVAILABLE"

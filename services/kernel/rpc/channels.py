@@ -164,7 +164,7 @@ class NetworkChannel:
 
 
 class Channels:
-    """The channels of this process: one per peer and caller, made when first asked for."""
+    """The channels of this process: one per peer's address and caller, made when first asked for."""
 
     def __init__(
         self, handlers: Handlers, tokens: ServiceTokens, local: frozenset[str], addresses: Mapping[str, str]
@@ -173,7 +173,7 @@ class Channels:
         self._tokens = tokens
         self._local = local
         self._addresses = addresses
-        self._network: dict[str, grpc.aio.Channel] = {}
+        self._network: dict[tuple[str, str], grpc.aio.Channel] = {}
 
     def to(self, peer: str, caller: str) -> LocalChannel | NetworkChannel:
         """The channel from `caller` to `peer`: local when it is served here and has no address of its own."""
@@ -182,6 +182,10 @@ class Channels:
             return LocalChannel(self._handlers, caller)
         if not address:
             return _Missing(peer)  # type: ignore[return-value]
+        return self.at(address, peer, caller)
+
+    def at(self, address: str, peer: str, caller: str) -> NetworkChannel:
+        """The channel to one replica of `peer`, at its own address."""
         return NetworkChannel(self._open(peer, address), self._tokens, caller, peer)
 
     async def close(self) -> None:
@@ -189,10 +193,11 @@ class Channels:
         await asyncio.gather(*(channel.close() for channel in self._network.values()))
 
     def _open(self, peer: str, address: str) -> grpc.aio.Channel:
-        if peer not in self._network:
+        key = peer, address
+        if key not in self._network:
             options = [*KEEPALIVE_OPTIONS, ("grpc.service_config", json.dumps(service_config(policies_of(peer))))]
-            self._network[peer] = grpc.aio.insecure_channel(address, options=options)
-        return self._network[peer]
+            self._network[key] = grpc.aio.insecure_channel(address, options=options)
+        return self._network[key]
 
 
 class _Missing:

@@ -95,6 +95,10 @@ class ServiceContext:
         """The channel that `peer` uses; `raw_stream` yields encoded messages."""
         return self._resources.channels.to(service, self.service_name)
 
+    def channel_at(self, address: str, service: str) -> NetworkChannel:
+        """The channel to the replica of a service at this address, as `channel_to` makes it."""
+        return self._resources.channels.at(address, service, self.service_name)
+
     def address_of(self, service: str) -> str:
         """Network address of a service; known once the start hooks run."""
         return self._resources.address_of(service)

@@ -239,9 +239,10 @@ class Hub:
         return {symbol: route.ring.frame for symbol, route in self._routes.by_symbol.items() if route.ring.frame}
 
     def register(self, subscriber: Subscriber) -> None:
-        """Open a stream that another publisher feeds: it counts, ends and holds back a paced feed like the others."""
+        """Open a stream that another publisher feeds and ends; it counts, and holds back a paced feed like the others."""
         self._streams.add(subscriber)
-        self._end_at_once(subscriber)
+        if self._drained:
+            subscriber.end(self._drained)
 
     def add(self, subscriber: Subscriber, resume_after: Mapping[str, int] = NO_SEQUENCES, epoch: str = "") -> None:
         """Open a stream: its snapshot (or what was missed) first, then everything that is published from now on.
@@ -300,11 +301,15 @@ class Hub:
         """Note the symbols of gateways that replay no recording: these go on when a replay has ended."""
         self._routes.live_symbols = frozenset(symbols)
 
+    def is_live(self, symbols: frozenset[str]) -> bool:
+        """Return whether some of these symbols go on when a replay has ended."""
+        return not symbols.isdisjoint(self._routes.live_symbols)
+
     def end_feed(self) -> None:
-        """A replay came to its end: every stream that carries no live symbol ends once it delivered all it has."""
+        """A replay came to its end: tick streams that carry no live symbol end once they delivered all they have."""
         self._routes.feed_ended = True
         self._resumes.end()
-        for stream in self._streams.by_id.values():
+        for stream in self._tick_streams:
             if self._routes.has_ended(stream.symbols):
                 stream.end(FEED_ENDED)
 

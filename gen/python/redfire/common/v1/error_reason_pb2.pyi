@@ -86,6 +86,7 @@ class ErrorReason(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     MARKET_DATA_STALE: _ClassVar[ErrorReason]
     MARKET_DATA_RECOVERED: _ClassVar[ErrorReason]
     FEED_ENDED: _ClassVar[ErrorReason]
+    RECORDER_UNAVAILABLE: _ClassVar[ErrorReason]
 ERROR_REASON_UNSPECIFIED: ErrorReason
 INVALID_FIELD: ErrorReason
 INVALID_PAGE_TOKEN: ErrorReason
@@ -166,3 +167,4 @@ MARKET_DATA_LOST: ErrorReason
 MARKET_DATA_STALE: ErrorReason
 MARKET_DATA_RECOVERED: ErrorReason
 FEED_ENDED: ErrorReason
+RECORDER_UNAVAILABLE: ErrorReason

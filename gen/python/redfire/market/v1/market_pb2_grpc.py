@@ -139,7 +139,9 @@ class MarketServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def StreamBars(self, request, context):
-        """Bars as they close.
+        """Bars as they close. Where the replica that makes them does not answer: UNAVAILABLE (RECORDER_UNAVAILABLE), as for
+        ListTicks, ListBars and ComputeIndicators, and a stream that is open ends with this reason: what it misses then is
+        in ListBars later.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

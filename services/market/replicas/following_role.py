@@ -1,0 +1,99 @@
+"""A replica that does not record: takes bars, and what is not in the shared archive yet, from the one that does."""
+
+from collections.abc import AsyncGenerator, Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+from redfire.engine.v1 import engine_pb2
+from redfire.market.v1 import market_pb2
+from redfire.market.v1 import replica_service_pb2 as pb
+
+from services.market.bars.bar_streams import BarStreams
+from services.market.convert import relayed_bar_frame
+from services.market.recording.history import History
+from services.market.replicas.bar_relay import BarRelay
+from services.market.replicas.directory import NotTheRecorder
+from services.market.replicas.remote_unarchived import RemoteUnarchived
+from services.market.settings import MarketSettings
+from services.market.ticks.hub import Hub
+from services.quant.archive import layout
+from services.quant.bars import Interval, LocalClock
+
+
+class FollowingRole:
+    """Bar streams and history as the recorder has them."""
+
+    records = False
+    failure = ""
+
+    def __init__(self, folder: Path, settings: MarketSettings, hub: Hub, live: Callable[[], MarketSettings], stub: Any):
+        """`folder` is that of history, which is only read; `stub` is the ReplicaService of the recorder."""
+        self._name = settings.replica
+        self.bar_streams: BarStreams[market_pb2.Bar] = BarStreams(relayed_bar_frame, hub.is_live)
+
+        async def wait_for_capacity() -> None:
+            if hub.paced:
+                await hub.wait_for_capacity(live().stall_s)
+
+        self._relay = BarRelay(
+            settings.recorder, stub.WatchBars, self.bar_streams, lambda: live().upstream_silence_s, wait_for_capacity
+        )
+        self.history = History(
+            RemoteUnarchived(settings.recorder, stub),
+            layout.ticks(folder),
+            layout.bars(folder),
+            LocalClock(settings.timezone),
+        )
+
+    async def restore(self) -> None:
+        """Nothing of an earlier run is kept: the ticks that streams resume from are read from the engine."""
+
+    async def run(self) -> None:
+        """Relay bars until cancelled."""
+        await self._relay.run()
+
+    async def drain(self) -> None:
+        """No other replica reads here."""
+
+    async def close(self) -> None:
+        """End the query threads."""
+        self.history.close()
+
+    # What upstream says of the feed: nothing is made of it -------------------------------------------------------
+
+    def begin(self, started: engine_pb2.StreamTicksResponse.Started) -> None:
+        """The feed goes on here, in this epoch."""
+
+    def reach(self, position: int) -> None:
+        """The ticks up to this position of the epoch were published."""
+
+    async def wait_for_capacity(self) -> None:
+        """No disk has to catch up."""
+
+    def learn_real_gateways(self, names: Iterable[str]) -> None:
+        """The recorder knows what they replace."""
+
+    async def end(self, ended: engine_pb2.StreamTicksResponse.FeedEnded) -> None:
+        """A replay came to its end here; bars end when the recorder says so."""
+
+    # What other replicas ask, in vain ----------------------------------------------------------------------------
+
+    async def watch_bars(self, heartbeat_s: float) -> AsyncGenerator[pb.WatchBarsResponse, None]:
+        """Raise NotTheRecorder."""
+        raise self._refusal()
+        yield
+
+    async def read_ticks(
+        self, symbol: str, start_ns: int, end_ns: int, after: tuple[int, int] | None, limit: int
+    ) -> pb.ReadUnarchivedTicksResponse:
+        """Raise NotTheRecorder."""
+        raise self._refusal()
+
+    async def read_bars(
+        self, symbol: str, interval: Interval, start_ns: int, end_ns: int
+    ) -> pb.ReadUnarchivedBarsResponse:
+        """Raise NotTheRecorder."""
+        raise self._refusal()
+
+    def _refusal(self) -> NotTheRecorder:
+        return NotTheRecorder(f"replica {self._name} of market does not record", replica=self._name)
