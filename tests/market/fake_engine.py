@@ -35,6 +35,8 @@ class FakeEngine(rpc.EngineServiceServicer):
         self.gateways: dict[str, str] = {}
         """The gateways of symbols; others have none."""
         self.subscribed: set[str] = set()
+        self.asked: dict[str, set[str]] = {}
+        """What each subscriber asked for."""
         self.requests: list[pb.StreamTicksRequest] = []
         self.queues: list[asyncio.Queue[Item]] = []
         self.taken = 0
@@ -106,10 +108,12 @@ class FakeEngine(rpc.EngineServiceServicer):
 
     async def Subscribe(self, request: pb.SubscribeRequest, call: Call) -> pb.SubscribeResponse:
         self.subscribed.update(request.symbols)
+        self.asked.setdefault(request.subscriber, set()).update(request.symbols)
         return pb.SubscribeResponse()
 
     async def Unsubscribe(self, request: pb.UnsubscribeRequest, call: Call) -> pb.UnsubscribeResponse:
-        self.subscribed.difference_update(request.symbols)
+        self.asked.get(request.subscriber, set()).difference_update(request.symbols)
+        self.subscribed.difference_update(set(request.symbols).difference(*self.asked.values()))
         return pb.UnsubscribeResponse()
 
     async def StreamTicks(self, request: pb.StreamTicksRequest, call: Call) -> AsyncIterator[Any]:

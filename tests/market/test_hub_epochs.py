@@ -171,6 +171,31 @@ async def test_of_another_epoch_nothing_is_resumed(epoch: str, after: int) -> No
     assert readers[1].ticks()[-1] == 102 and readers[1].ticks(OTHER) == [100]
 
 
+async def test_a_resume_in_an_epoch_that_is_newer_here_waits_for_it(hub: Hub) -> None:
+    """Another replica of market followed the new epoch already."""
+    publish(hub, tick(1), tick(2))
+    readers = [lossless(hub, after=101, epoch="e2"), conflated(hub, resume={SYMBOL: 101}, epoch="e2")]
+    publish(hub, tick(3))
+    hub.begin_feed(Position("e2"), first_sequence=100)
+    publish(hub, tick(100), tick(101), tick(102))
+    await read_all(hub, *readers)
+    for reader in readers:
+        assert reader.kinds() == ["started", "new_epoch", 102, "end"]
+        assert reader.messages[1].new_epoch.epoch == "e2"
+
+
+@in_simulated_time
+async def test_a_resume_in_an_epoch_that_seems_newer_and_does_not_come_begins_with_the_last_ticks() -> None:
+    hub = new_hub()
+    publish(hub, tick(1), tick(2))
+    reader = lossless(hub, after=101, epoch="e0").start()
+    await until(lambda: reader.ticks(), timeout_s=60)
+    publish(hub, tick(3))
+    await until(lambda: reader.ticks() == [2, 3])
+    assert reader.events() == ["started", "new_epoch"]
+    await reader.stop()
+
+
 async def test_a_resume_beyond_a_feed_that_ended_is_of_another_epoch(hub: Hub) -> None:
     publish(hub, tick(1), tick(2))
     early = lossless(hub, after=9)

@@ -239,7 +239,7 @@ class Hub:
         return {symbol: route.ring.frame for symbol, route in self._routes.by_symbol.items() if route.ring.frame}
 
     def register(self, subscriber: Subscriber) -> None:
-        """Open a stream that another publisher feeds and ends; it counts, and holds back a paced feed like the others."""
+        """Open a stream that another publisher feeds and ends; it counts and holds back a paced feed as others."""
         self._streams.add(subscriber)
         if self._drained:
             subscriber.end(self._drained)
@@ -255,7 +255,10 @@ class Hub:
         self._resumes.open(subscriber, Resume(epoch, after))
         if not self._connected or not self._stale.isdisjoint(subscriber.symbols):
             subscriber.offer_state(self._state_of(subscriber))
-        self._end_at_once(subscriber)
+        if self._drained:
+            subscriber.end(self._drained)
+        elif self._routes.has_ended(subscriber.symbols):
+            subscriber.end(FEED_ENDED)
 
     def change(self, subscriber: Subscriber, added: Iterable[str], removed: Iterable[str]) -> None:
         """Change what a stream carries; symbols that it carries already are left as they are."""
@@ -302,7 +305,7 @@ class Hub:
         self._routes.live_symbols = frozenset(symbols)
 
     def is_live(self, symbols: frozenset[str]) -> bool:
-        """Return whether some of these symbols go on when a replay has ended."""
+        """Test whether some of these symbols go on when a replay has ended."""
         return not symbols.isdisjoint(self._routes.live_symbols)
 
     def end_feed(self) -> None:
@@ -380,9 +383,3 @@ class Hub:
 
     def _state_of(self, subscriber: Subscriber) -> bytes:
         return self._control.feed_state(self._connected, sorted(self._stale & subscriber.symbols))
-
-    def _end_at_once(self, subscriber: Subscriber) -> None:
-        if self._drained:
-            subscriber.end(self._drained)
-        elif self._routes.has_ended(subscriber.symbols):
-            subscriber.end(FEED_ENDED)

@@ -1,5 +1,6 @@
 """Resumes: what a stream gets first, and streams that wait until it can be given to them."""
 
+import asyncio
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
@@ -9,6 +10,9 @@ from services.market.ticks.conflated import ConflatedSubscriber
 from services.market.ticks.routes import Routes
 from services.market.ticks.subscriber import LosslessSubscriber, Subscriber
 from services.market.ticks.tick_ring import UNKNOWN
+
+NEWER_S = 5.0
+"""The time in which an epoch that another replica has begun begins here too."""
 
 
 class Resume(NamedTuple):
@@ -24,9 +28,10 @@ class Resume(NamedTuple):
 class Resumes:
     """Begins streams: with their snapshot or, resumed, with what they missed.
 
-    Two kinds wait. A resume in an epoch that upstream has not named yet is *held*, all of it. A symbol of which the
-    client has more than came here so far (market was killed, and the engine sends the last ticks again; or another
-    replica was further) is *ahead*: its stream goes on when the symbol has come as far.
+    Two kinds wait. A resume in an epoch that upstream has not named yet is *held*, all of it; for a while also one in
+    an epoch that is newer than the present one, as its sequences show: another replica was told of it before. A symbol
+    of which the client has more than came here so far (market was killed, and the engine sends the last ticks again; or
+    another replica was further) is *ahead*: its stream goes on when the symbol has come as far.
     """
 
     def __init__(self, routes: Routes, control: TickControlMessages) -> None:
@@ -44,8 +49,17 @@ class Resumes:
             subscriber.epoch = resume.epoch
             for symbol, after in resume.after.items():
                 subscriber.resume_behind(symbol, after)
+            if self._routes.confirmed:
+                asyncio.get_running_loop().call_later(NEWER_S, self._give_up, subscriber, epoch)
         else:
             self._begin(subscriber, resume, epoch)
+
+    def _give_up(self, subscriber: Subscriber, said: str) -> None:
+        """No newer epoch began: the one that was named is over."""
+        resume = self._held.pop(subscriber, None)
+        if resume is not None:
+            self._begin(subscriber, resume, said)
+            subscriber.wake()
 
     def close(self, subscriber: Subscriber) -> None:
         """Forget a stream whose reader left."""
@@ -115,10 +129,19 @@ class Resumes:
 
     def _must_wait(self, resume: Resume) -> bool:
         routes = self._routes
-        if routes.confirmed or not (resume.epoch or resume.after):
+        if routes.confirmed:
+            return self._is_newer(resume)
+        if not (resume.epoch or resume.after):
             return False
         from_first = not routes.first_sequence and 0 in resume.after.values()
         return routes.epoch is None or resume.epoch != routes.epoch or from_first
+
+    def _is_newer(self, resume: Resume) -> bool:
+        """Test whether the resume is of a newer epoch: sequences of a later one are above those of all before."""
+        if resume.epoch in ("", self._routes.epoch):
+            return False
+        find = self._routes.find
+        return any(after > find(symbol).ring.sequence > 0 for symbol, after in resume.after.items())
 
     def _begin(self, subscriber: Subscriber, resume: Resume, said: str) -> None:
         epoch = self._routes.epoch or ""
