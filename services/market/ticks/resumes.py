@@ -138,7 +138,7 @@ class Resumes:
 
     def _is_newer(self, resume: Resume) -> bool:
         """Test whether the resume is of a newer epoch: sequences of a later one are above those of all before."""
-        if resume.epoch in ("", self._routes.epoch):
+        if resume.epoch in ("", self._routes.epoch, *self._routes.past_epochs):
             return False
         find = self._routes.find
         return any(after > find(symbol).ring.sequence > 0 for symbol, after in resume.after.items())

@@ -1,5 +1,6 @@
 """Routes: each symbol's ring and the subscribers that its ticks go to."""
 
+from collections import deque
 from collections.abc import Iterable, Mapping
 
 from services.market.ticks.chunk import Chunk
@@ -7,6 +8,8 @@ from services.market.ticks.conflated import ConflatedSubscriber, Conflation
 from services.market.ticks.subscriber import LosslessSubscriber, Subscriber
 from services.market.ticks.tick_ring import UNKNOWN, RingMemory, TickRing
 from services.quant.ticks.tick_batch import TickBatch
+
+KNOWN_EPOCHS = 256
 
 
 class Group:
@@ -53,6 +56,8 @@ class Routes:
         self.conflation = Conflation()
         self.epoch: str | None = None
         """The epoch that the rings are of, None while none is known."""
+        self.past_epochs: deque[str] = deque(maxlen=KNOWN_EPOCHS)
+        """Epochs from before the present one."""
         self.first_sequence = 0
         """The epoch's; 0 while it is not known."""
         self.confirmed = False
@@ -76,6 +81,8 @@ class Routes:
 
     def begin_epoch(self, epoch: str, first_sequence: int) -> None:
         """Begin all rings anew; what is the last tick of an earlier epoch stays the last tick that is known."""
+        if self.epoch is not None:
+            self.past_epochs.append(self.epoch)
         self.epoch, self.first_sequence = epoch, first_sequence
         self.memory.clear()
         for route in self.by_symbol.values():
