@@ -4,8 +4,9 @@ Queries run in threads of their own.
 """
 
 import asyncio
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import TypeVar
 
 from redfire.market.v1 import market_pb2 as pb
@@ -13,25 +14,24 @@ from redfire.market.v1 import market_pb2 as pb
 from services.market.convert import LATEST_NS
 from services.market.recording.archived_bars import ArchivedBars
 from services.market.recording.archived_ticks import ArchivedTicks
-from services.market.recording.recorder import Recorder
 from services.market.recording.tick_sources import ArchivedSource, DayOfTicks, Position, Range, UnarchivedSource
-from services.market.recording.tick_store import TickStore
-from services.market.recording.unarchived import Segment, TickRun
-from services.quant.archive.archive import MovedError
+from services.market.recording.unarchived import Tail, TickRun, Unarchived
+from services.quant.archive.archive import Archive, MovedError
 from services.quant.bars import Bar, Interval, LocalClock
 
 R = TypeVar("R")
+T = TypeVar("T")
 _LONGEST_HOLIDAY_DAYS = 15
 """A night session belongs to the trading day after the holiday."""
 
 
 class History:
-    """Reads what the recorder recorded."""
+    """Reads what is recorded, here or by another replica that shares the archive's folder."""
 
-    def __init__(self, recorder: Recorder, store: TickStore, clock: LocalClock) -> None:
-        self._recorder = recorder
-        self._ticks = ArchivedTicks(store.ticks)
-        self._bars = ArchivedBars(store.bars)
+    def __init__(self, unarchived: Unarchived, ticks: Archive, bars: Archive, clock: LocalClock) -> None:
+        self._unarchived = unarchived
+        self._ticks = ArchivedTicks(ticks)
+        self._bars = ArchivedBars(bars)
         self._clock = clock
         self._readers = ThreadPoolExecutor(2, thread_name_prefix="market-query")
 
@@ -46,18 +46,17 @@ class History:
         low, high = start_ns or 0, LATEST_NS if end_ns is None else end_ns
         low = max(low, after[0]) if after else low
 
-        def read(segments: list[Segment], until: int) -> list[pb.Tick]:
-            runs = [run for segment in segments for run in segment.runs(symbol) if len(run)]
-            days = {*self._ticks.days(symbol), *(run.day for run in runs)}
+        def read(tail: Tail) -> list[pb.Tick]:
+            days = {*self._ticks.days(symbol), *(run.day for run in tail.runs)}
             ticks: list[pb.Tick] = []
             for day in self._days(days, low, high):
                 if len(ticks) >= limit:
                     break
-                rows = self._day_of_ticks(symbol, day, until, [run for run in runs if run.day == day])
+                rows = self._day_of_ticks(symbol, day, tail, [run for run in tail.runs if run.day == day])
                 ticks += rows.ticks(Range(low, high, after, limit - len(ticks)))
             return ticks
 
-        return await self._read(read)
+        return await self._read(partial(self._unarchived.ticks, symbol, low, high, after, limit), read)
 
     async def list_bars(
         self, symbol: str, interval: Interval, start_ns: int | None, end_ns: int | None, after: int | None, limit: int
@@ -66,49 +65,49 @@ class History:
         low, high = start_ns or 0, LATEST_NS if end_ns is None else end_ns
         low = max(low, after + 1) if after is not None else low
 
-        def read(segments: list[Segment], until: int) -> list[Bar]:
-            fresh = self._fresh_bars(segments, symbol, interval, low, high)
+        def read(tail: Tail) -> list[Bar]:
+            fresh = _fresh_bars(tail, low, high)
             bars: list[Bar] = []
             for day in self._days({*self._bars.days(symbol), *fresh}, low, high):
                 if len(bars) >= limit:
                     break
-                bars += self._bars_of_day(symbol, interval, day, low, high, until, fresh.get(day, {}))
+                bars += self._bars_of_day(symbol, interval, day, low, high, tail, fresh.get(day, {}))
             return bars[:limit]
 
-        return await self._read(read)
+        return await self._read(partial(self._unarchived.bars, symbol, interval, low, high), read)
 
     async def bars_before(self, symbol: str, interval: Interval, end_ns: int | None, count: int) -> list[Bar]:
         """The last `count` closed bars that start before `end_ns`, oldest first."""
         high = LATEST_NS if end_ns is None else end_ns
 
-        def read(segments: list[Segment], until: int) -> list[Bar]:
-            fresh = self._fresh_bars(segments, symbol, interval, 0, high)
+        def read(tail: Tail) -> list[Bar]:
+            fresh = _fresh_bars(tail, 0, high)
             bars: list[Bar] = []
             for day in reversed(self._days({*self._bars.days(symbol), *fresh}, 0, high)):
                 if len(bars) >= count:
                     break
-                bars = self._bars_of_day(symbol, interval, day, 0, high, until, fresh.get(day, {})) + bars
+                bars = self._bars_of_day(symbol, interval, day, 0, high, tail, fresh.get(day, {})) + bars
             return bars[-count:] if count else []
 
-        return await self._read(read)
+        return await self._read(partial(self._unarchived.bars, symbol, interval, 0, high), read)
 
     async def knows(self, symbol: str) -> bool:
         """Return true when ticks or bars of this symbol are recorded."""
-        if self._recorder.takeovers.has_seen(symbol):
-            return True
 
         def read() -> bool:
             return bool(self._bars.days(symbol) or self._ticks.days(symbol))
 
-        return await asyncio.get_running_loop().run_in_executor(self._readers, read)
+        return await self.run(read) or await self._unarchived.has_seen(symbol)
 
-    async def _read(self, read: Callable[[list[Segment], int], list[R]]) -> list[R]:
+    async def run(self, query: Callable[[], T]) -> T:
+        """Run a query in a thread of those that query."""
+        return await asyncio.get_running_loop().run_in_executor(self._readers, query)
+
+    async def _read(self, find_tail: Callable[[], Awaitable[Tail]], read: Callable[[Tail], list[R]]) -> list[R]:
         for _ in range(8):
-            segments = self._recorder.unarchived()
+            tail = await find_tail()
             try:
-                return await asyncio.get_running_loop().run_in_executor(
-                    self._readers, read, segments, segments[0].checkpoint - 1
-                )
+                return await self.run(partial(read, tail))
             except MovedError:
                 continue
         raise MovedError
@@ -120,9 +119,9 @@ class History:
         last = self._clock.date_number(high_ns + holiday_ns) if high_ns < LATEST_NS else 99_999_999
         return sorted(day for day in days if first <= day <= last)
 
-    def _day_of_ticks(self, symbol: str, day: int, until: int, runs: Iterable[TickRun]) -> DayOfTicks:
-        rows = DayOfTicks(self._recorder.takeovers.valid_from_ns(symbol))
-        recorded, imported = self._ticks.row_groups(symbol, day, until)
+    def _day_of_ticks(self, symbol: str, day: int, tail: Tail, runs: Iterable[TickRun]) -> DayOfTicks:
+        rows = DayOfTicks(tail.valid_from_ns)
+        recorded, imported = self._ticks.row_groups(symbol, day, tail.until)
         for group in recorded:
             rows.add(ArchivedSource(symbol, self._ticks, group), group.epoch)
         for group in imported:
@@ -132,30 +131,21 @@ class History:
         return rows
 
     def _bars_of_day(
-        self, symbol: str, interval: Interval, day: int, low_ns: int, high_ns: int, until: int, fresh: dict[int, Bar]
+        self, symbol: str, interval: Interval, day: int, low_ns: int, high_ns: int, tail: Tail, fresh: dict[int, Bar]
     ) -> list[Bar]:
         """A trading day's bars, in order. The same bar again is a replay's that was run twice: the later one counts."""
-        valid_from = self._recorder.takeovers.valid_from_ns(symbol)
-        archived = self._bars.read(symbol, interval, day, low_ns, high_ns, until, valid_from)
+        archived = self._bars.read(symbol, interval, day, low_ns, high_ns, tail.until, tail.valid_from_ns)
         if not fresh:
             return archived
         bars = {bar.start_ns: bar for bar in archived} | fresh
         return [bars[start_ns] for start_ns in sorted(bars)]
 
-    def _fresh_bars(
-        self, segments: Iterable[Segment], symbol: str, interval: Interval, low_ns: int, high_ns: int
-    ) -> dict[int, dict[int, Bar]]:
-        """Bars that are not archived, by trading day and start."""
-        since = max(low_ns, self._recorder.takeovers.valid_from_ns(symbol))
-        days: dict[int, dict[int, Bar]] = {}
-        for bar in _bars_of(segments, symbol, interval):
-            if since <= bar.start_ns < high_ns:
-                days.setdefault(bar.trading_day, {})[bar.start_ns] = bar
-        return days
 
-
-def _bars_of(segments: Iterable[Segment], symbol: str, interval: Interval) -> Iterator[Bar]:
-    for segment in segments:
-        for bar in segment.bars[:]:
-            if bar.symbol == symbol and bar.interval == interval:
-                yield bar
+def _fresh_bars(tail: Tail, low_ns: int, high_ns: int) -> dict[int, dict[int, Bar]]:
+    """Bars that are not archived, by trading day and start."""
+    since = max(low_ns, tail.valid_from_ns)
+    days: dict[int, dict[int, Bar]] = {}
+    for bar in tail.bars():
+        if since <= bar.start_ns < high_ns:
+            days.setdefault(bar.trading_day, {})[bar.start_ns] = bar
+    return days

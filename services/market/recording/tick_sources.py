@@ -99,7 +99,7 @@ class UnarchivedSource:
     def __init__(self, run: TickRun) -> None:
         self._run = run
         self._times, self._sequences = run.columns(len(run))
-        self.first_ns, self.last_ns = int(self._times.min()), int(self._times.max())
+        self.first_ns, self.last_ns = run.span(len(self._times))
 
     def rows(self, asked: Range, hidden: Sequence[Span]) -> Rows:
         """The rows that are asked for and whose times are in none of the hidden spans, in order."""
@@ -154,6 +154,11 @@ class DayOfTicks:
             rows = [source.rows(rest, self._hidden(epoch)) for source, epoch in together]
             frames += _merged([source for source, _ in together], rows, rest.limit)
         return parse_ticks(b"".join(frames))
+
+    def parts(self, asked: Range) -> Iterable[tuple[Source, list[bytes]]]:
+        """The recorded sources, and of each the frames of the ticks that are asked for and count, in order."""
+        for source, epoch in self._sources:
+            yield source, source.frames(source.rows(asked, self._hidden(epoch))[2])
 
     def _hidden(self, epoch: int | None) -> list[Span]:
         """The spans in which ticks of an epoch do not count."""

@@ -4,13 +4,14 @@ Written on the event loop, read by other threads: rows are only added, so that a
 """
 
 from array import array
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
-from services.quant.bars import Bar, LocalClock
+from services.market.recording.takeovers import Takeovers
+from services.quant.bars import Bar, Interval, LocalClock
 from services.quant.ticks.tick_batch import Run
 
 TICK_OVERHEAD_BYTES = 80
@@ -38,10 +39,29 @@ class TickRun:
         self.sequences.extend(sequences)
         self.frames.extend(frames)
 
+    def span(self, length: int) -> tuple[int, int]:
+        """The earliest and the latest time of the first `length` ticks."""
+        times, _ = self.columns(length)
+        return int(times.min()), int(times.max())
+
     def columns(self, length: int) -> tuple[Any, Any]:
         """Times and sequences of the first `length` ticks, as arrays."""
         times, sequences = self.times[:length], self.sequences[:length]
         return np.frombuffer(times, np.int64), np.frombuffer(sequences, np.int64)
+
+
+class PartOfRun(TickRun):
+    """Some ticks of a run that another process has; `span` is that of all of them."""
+
+    __slots__ = ("_span",)
+
+    def __init__(self, epoch: int, day: int, span: tuple[int, int]) -> None:
+        super().__init__(epoch, day)
+        self._span = span
+
+    def span(self, length: int) -> tuple[int, int]:
+        """The earliest and the latest time of the whole run."""
+        return self._span
 
 
 class SymbolTicks:
@@ -103,6 +123,64 @@ class Segment:
         """The runs of a symbol at this moment."""
         rows = self.ticks.get(symbol)
         return list(rows.runs.values()) if rows is not None else []
+
+
+@dataclass(slots=True, frozen=True)
+class Tail:
+    """What of a symbol is not in the archive yet, at a moment."""
+
+    until: int
+    """The last checkpoint that counts as archived: the rows of files of later ones are in the tail."""
+    valid_from_ns: int
+    """The moment from which on recorded rows count; 0 for all."""
+    runs: Sequence[TickRun] = ()
+    """The ticks, where these are asked for."""
+    bars: Callable[[], Iterable[Bar]] = tuple
+    """The bars, where these are asked for, in the order in which they closed; called by a thread that may wait."""
+
+
+class Unarchived(Protocol):
+    """Where the tails of symbols come from: this process, or the replica that records. Raises: RedFireError."""
+
+    async def ticks(self, symbol: str, low_ns: int, high_ns: int, after: tuple[int, int] | None, limit: int) -> Tail:
+        """At least the first `limit` ticks of this range behind a (time, sequence), and the spans of all runs."""
+
+    async def bars(self, symbol: str, interval: Interval, low_ns: int, high_ns: int) -> Tail:
+        """At least the bars that start in this range."""
+
+    async def has_seen(self, symbol: str) -> bool:
+        """Return true when ticks of the symbol were recorded lately."""
+
+
+class OwnUnarchived:
+    """The tails of what this process records."""
+
+    def __init__(self, segments: Callable[[], list[Segment]], takeovers: Takeovers) -> None:
+        """`segments` are those that are not archived, oldest first."""
+        self._segments = segments
+        self._takeovers = takeovers
+
+    async def ticks(self, symbol: str, low_ns: int, high_ns: int, after: tuple[int, int] | None, limit: int) -> Tail:
+        """All ticks."""
+        segments = self._segments()
+        runs = [run for segment in segments for run in segment.runs(symbol) if len(run)]
+        return Tail(segments[0].checkpoint - 1, self._takeovers.valid_from_ns(symbol), runs)
+
+    async def bars(self, symbol: str, interval: Interval, low_ns: int, high_ns: int) -> Tail:
+        """All bars of this length."""
+        segments = self._segments()
+
+        def closed() -> Iterator[Bar]:
+            for segment in segments:
+                for bar in segment.bars[:]:
+                    if bar.symbol == symbol and bar.interval == interval:
+                        yield bar
+
+        return Tail(segments[0].checkpoint - 1, self._takeovers.valid_from_ns(symbol), bars=closed)
+
+    async def has_seen(self, symbol: str) -> bool:
+        """Return true when the last tick of this symbol is known."""
+        return self._takeovers.has_seen(symbol)
 
 
 def _trading_day(clock: LocalClock, symbol: str, day: int, time_ns: int) -> int:

@@ -9,11 +9,11 @@ from redfire.market.v1 import replica_service_pb2 as pb
 
 from services.market import metrics
 from services.market.bars.bar_streams import BarStreams
-from services.market.convert import bar_frame, bar_to_pb
+from services.market.convert import bar_frame, bar_to_pb, parse_ticks
 from services.market.recording.history import History
 from services.market.recording.recorder import Recorder
 from services.market.recording.restoring import Restored
-from services.market.recording.tick_sources import DayOfTicks, UnarchivedTicks
+from services.market.recording.tick_sources import DayOfTicks, Range, UnarchivedSource
 from services.market.recording.tick_store import TickStore
 from services.market.recording.unarchived import OwnUnarchived, Tail, TickRun
 from services.market.replicas.bar_feed import BarFeed
@@ -137,16 +137,16 @@ def _read_ticks(
         # What a later epoch of the day replaces is left out, so that the first ones are enough.
         rows, epochs = DayOfTicks(tail.valid_from_ns), {}
         for run in runs:
-            source = UnarchivedTicks(run)
+            source = UnarchivedSource(run)
             epochs[source] = run.epoch
             rows.add(source, run.epoch)
-        for source, ticks in rows.first_rows(start_ns, end_ns, after, limit):
+        for source, frames in rows.parts(Range(start_ns, end_ns, after, limit)):
             answer.runs.add(
                 epoch=epochs[source],
                 trading_day=day,
                 first_ns=source.first_ns,
                 last_ns=source.last_ns,
-                ticks=ticks,
+                ticks=parse_ticks(b"".join(frames)),
             )
     return answer
 

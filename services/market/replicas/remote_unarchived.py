@@ -9,6 +9,7 @@ from services.kernel.errors import DeadlineExceeded, Unavailable
 from services.market.convert import bar_from_pb
 from services.market.recording.unarchived import PartOfRun, Tail
 from services.market.replicas.directory import RecorderUnavailable
+from services.market.ticks.frames import frame
 from services.quant.bars import Interval
 
 A = TypeVar("A")
@@ -28,8 +29,7 @@ class RemoteUnarchived:
         if after is not None:
             request.after.time_ns, request.after.sequence = after
         answer = await self._answer(self._stub.ReadUnarchivedTicks(request))
-        runs = [PartOfRun(run.epoch, run.trading_day, (run.first_ns, run.last_ns), run.ticks) for run in answer.runs]
-        return Tail(answer.archived_until, answer.valid_from_ns, runs)
+        return Tail(answer.archived_until, answer.valid_from_ns, [_run_from_pb(run) for run in answer.runs])
 
     async def bars(self, symbol: str, interval: Interval, low_ns: int, high_ns: int) -> Tail:
         """Bars that start in this range."""
@@ -52,3 +52,10 @@ class RemoteUnarchived:
             return await call
         except (Unavailable, DeadlineExceeded) as error:
             raise RecorderUnavailable(self._recorder) from error
+
+
+def _run_from_pb(message: pb.ReadUnarchivedTicksResponse.Run) -> PartOfRun:
+    run, ticks = PartOfRun(message.epoch, message.trading_day, (message.first_ns, message.last_ns)), message.ticks
+    frames = [frame(tick.SerializeToString()) for tick in ticks]
+    run.add([tick.time_ns for tick in ticks], [tick.sequence for tick in ticks], frames)
+    return run
