@@ -116,4 +116,4 @@ def test_a_tick_of_an_earlier_day_does_not_turn_the_day_back() -> None:
     risk = with_loss_limit()
     for day in (20210105, 20210104, 20210105):
         risk.portfolio.apply_price(SYMBOLS[1], Decimal(100), 0, day)
-    assert risk.portfolio.trading_day == 20210105
+    assert risk.portfolio.trading_days.of("") == 20210105

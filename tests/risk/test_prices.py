@@ -14,7 +14,9 @@ from redfire.trading.v1 import trading_pb2
 from services.config.convert import value_to_pb
 from services.kernel.clock import ManualClock
 from services.quant.calendar import Calendar
+from services.risk.domain.daily import DailyPnl
 from services.risk.domain.exposure_view import view_exposure
+from services.risk.domain.limits import Limits
 from services.risk.domain.market_status import MarketStatus
 from services.risk.domain.prices import Prices
 from services.risk.peers import price_feed
@@ -243,7 +245,7 @@ def test_a_tick_without_a_trading_day_has_the_calendars(utc: str, expected: int)
     risk = Risk()
     prices = feed_of(risk)
     prices._apply(market_pb2.Tick(symbol="rb2105.SHFE", time_ns=time_ns, last_price=4300.0))
-    assert risk.portfolio.trading_day == expected
+    assert risk.portfolio.trading_days.of("") == expected
 
 
 @pytest.mark.parametrize(
@@ -252,7 +254,6 @@ def test_a_tick_without_a_trading_day_has_the_calendars(utc: str, expected: int)
         (["CTP 2026"], 20261125),
         (["SIM 2026"], 20261124),  # a recording may well be of this minute
         (["CTP 2026", "SIM 2021"], 20261125),
-        (["SIM 2021", "CTP 2026"], 20261125),
         (["? 2026"], 20261124),
     ],
 )
@@ -266,11 +267,12 @@ def test_a_trading_day_begins_while_nothing_ticks_unless_all_ticks_are_recorded(
         time_ns = int(datetime.fromisoformat(f"{year}-11-24 14:59:59+08:00").timestamp()) * 10**9
         symbol = f"{gateway.replace('?', 'rb')}2105.SHFE"
         prices._apply(market_pb2.Tick(symbol=symbol, time_ns=time_ns, last_price=4300.0, gateway=gateway))
+    days = risk.portfolio.trading_days
     prices._begin_day()
-    assert risk.portfolio.trading_day == 20261124
+    assert days.of(ticked[0].split()[0]) == 20261124
     risk.clock.advance(hours=3)
     prices._begin_day()
-    assert risk.portfolio.trading_day == expected
+    assert days.of(ticked[0].split()[0]) == expected
 
 
 def test_a_tick_of_a_day_that_no_clock_has_reached_does_not_hold_back_the_next_ones() -> None:
@@ -279,4 +281,47 @@ def test_a_tick_of_a_day_that_no_clock_has_reached_does_not_hold_back_the_next_o
     now_ns = risk.clock.now_ns()
     for day, expected in ((20991231, 20260105), (20260104, 20260105)):
         prices._apply(market_pb2.Tick(symbol="rb2105.SHFE", time_ns=now_ns, last_price=4300.0, trading_day=day))
-        assert risk.portfolio.trading_day == expected
+        assert risk.portfolio.trading_days.of("") == expected
+
+
+def test_a_replays_days_are_its_own_beside_a_live_market_and_begin_again_with_it() -> None:
+    risk = Risk()
+    risk.clock = ManualClock(datetime.fromisoformat("2026-11-24 10:00:00+08:00"))
+    prices = feed_of(risk)
+    risk.portfolio.learn_real_gateways(["CTP"])
+    risk.portfolio.set_defaults(Limits(max_daily_loss=Decimal(100)))
+    stored = [DailyPnl("live", "user", 20261124, Decimal(0), Decimal(0))]
+    stored.append(DailyPnl("paper", "user", 20261123, Decimal(0), Decimal(-500), loss_reached=True))
+    risk.portfolio.load_days(stored)
+    accounts = {
+        name: trading_pb2.Account(account_id=name, gateway=gateway, realized_pnl=pnl)
+        for name, gateway, pnl in (("live", "CTP", "-150"), ("paper", "SIM", "-500"))
+    }
+    risk.snapshot([{"account": account} for account in accounts.values()], gap=False)
+
+    def tick(gateway: str, day: int, sequence: int, epoch: str) -> None:
+        symbol = "rb2701.SHFE" if gateway == "CTP" else SYMBOLS[1]
+        fields = {"trading_day": day, "gateway": gateway, "sequence": sequence}
+        prices._apply(market_pb2.Tick(symbol=symbol, time_ns=1, last_price=4300.0, **fields), epoch)
+
+    def lost() -> list[bool]:
+        return [risk.portfolio.loss_reached(risk.account(name)) for name in ("live", "paper")]
+
+    tick("CTP", 20261124, 1, "e1")
+    assert lost() == [True, True]
+    # The first tick may be the last one of days ago; one behind it is of the present.
+    tick("SIM", 20210104, 5, "e1")
+    assert lost() == [True, True]
+    tick("SIM", 20210105, 6, "e1")
+    assert lost() == [True, False]
+    risk.update(account=trading_pb2.Account(account_id="paper", gateway="SIM", realized_pnl="-650"))
+    assert lost() == [True, True]
+    tick("SIM", 20210104, 7, "e1")  # late
+    assert lost() == [True, True]
+    tick("SIM", 20210106, 8, "e1")
+    assert lost() == [True, False], "a day of the replay begins though the live market is years ahead"
+    risk.update(account=trading_pb2.Account(account_id="paper", gateway="SIM", realized_pnl="-850"))
+    assert lost() == [True, True]
+    tick("SIM", 20210104, 9, "e2")
+    assert lost() == [True, False], "the replay begins again"
+    assert [risk.portfolio.trading_days.of(market) for market in ("", "SIM")] == [20261124, 20210104]

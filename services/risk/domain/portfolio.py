@@ -9,6 +9,7 @@ from services.kernel.clock import Clock
 from services.risk.domain.account_exposure import ZERO, AccountExposure
 from services.risk.domain.daily import DailyPnl
 from services.risk.domain.limits import NO_CHANGES, AccountLimits, Limits
+from services.risk.domain.market_days import MarketDays
 from services.risk.domain.prices import Prices
 from services.risk.domain.resting import RestingOrders
 
@@ -47,10 +48,7 @@ class Portfolio:
         self.days: dict[str, DailyPnl] = {}
         # Accounts that have reached max_daily_loss on this trading day.
         self.lost: set[str] = set()
-        self.trading_day = 0
-        # Whether a tick of the trading day was seen. Before, after a restart, it may be over already: then what was
-        # stored of it is its end, not what positions are worth now.
-        self._day_confirmed = False
+        self.trading_days = MarketDays()
         self.prices = Prices()
         self._arrival = asyncio.Event()
 
@@ -143,10 +141,10 @@ class Portfolio:
         self, symbol: str, price: Decimal, time_ns: int, trading_day: int, gateway: str = "", sequence: int = 0
     ) -> None:
         """A symbol's last price. A later trading day's first price ends the day before at the prices before it."""
-        self.begin_day(trading_day)
-        if trading_day == self.trading_day:
-            self._day_confirmed = True
-        market = self.prices.put(gateway, symbol, price, time_ns, self._clock.monotonic(), sequence)
+        market = self.prices.market_of(gateway or self.prices.gateways.get(symbol, ""))
+        self.begin_day(trading_day, market)
+        self.trading_days.confirm(market, trading_day)
+        self.prices.put(gateway, symbol, price, time_ns, self._clock.monotonic(), sequence)
         for account_id in self._loss_limited:
             account = self._accounts.get(account_id)
             if account is None or account.market != market:
@@ -154,10 +152,15 @@ class Portfolio:
             if (symbol, True) in account.positions or (symbol, False) in account.positions:
                 self.settle(account)
 
-    def begin_day(self, trading_day: int) -> None:
-        """A trading day begins, unless it or a later one has begun."""
-        if trading_day > self.trading_day:
-            self._begin_day(trading_day)
+    def begin_day(self, trading_day: int, market: str = "", *, again: bool = False) -> None:
+        """A trading day of a market begins, unless it or a later one has begun; `again`: its recording begins again."""
+        if not self.trading_days.begins(market, trading_day, again=again):
+            return
+        accounts = [account for account in self._accounts.values() if account.market == market]
+        self.total_up(accounts)
+        self.trading_days.begin(market, trading_day, again=again)
+        for account in accounts:
+            self.settle(account)
 
     def learn_sizes(self, sizes: Mapping[str, Decimal]) -> None:
         """Take contract sizes; what was valued without them, or with others, is valued anew."""
@@ -174,6 +177,7 @@ class Portfolio:
     def learn_real_gateways(self, names: Iterable[str]) -> None:
         """Take the names of the gateways that trade for real."""
         self.prices.set_real_gateways(names)
+        self.trading_days.move(self.prices.market_of)
         for account in (*self._accounts.values(), *(self._fresh or {}).values()):
             account.market = self.prices.market_of(account.gateway)
 
@@ -268,7 +272,6 @@ class Portfolio:
         """Load the stored days, before anything else comes."""
         self.days = {day.account_id: day for day in days}
         self.lost = {day.account_id for day in self.days.values() if day.loss_reached}
-        self.trading_day = max((day.trading_day for day in self.days.values()), default=0)
 
     def loss_reached(self, account: AccountExposure) -> bool:
         """Return true when max_daily_loss was reached on this trading day, also when some of it has come back since."""
@@ -302,28 +305,24 @@ class Portfolio:
         for account in accounts:
             if not account.provisional:
                 day = self._day_of(account)
-                if self._day_confirmed:
+                if self.trading_days.is_confirmed(account.market, day.trading_day):
                     day.last_total = self.total_pnl(account)
                 if day.changed:
                     days.append(day)
         return days
 
-    def _begin_day(self, trading_day: int) -> None:
-        self.total_up(self._accounts.values())
-        self.trading_day = trading_day
-        for day in self.days.values():
-            day.begin(trading_day)
-        self.lost = {day.account_id for day in self.days.values() if day.loss_reached}
-        for account in self._accounts.values():
-            self.settle(account)
-
     def _day_of(self, account: AccountExposure) -> DailyPnl:
-        day = self.days.get(account.account_id)
+        """The day of an account, begun anew where its market is in another one."""
+        day, today = self.days.get(account.account_id), self.trading_days.of(account.market)
+        if day is not None and self.trading_days.is_over(account.market, day.trading_day):
+            day.begin(today)
+            if not day.loss_reached:
+                self.lost.discard(day.account_id)
         if day is None:
             # An account that is new began the day with nothing; of an old one that is first seen now nothing is known.
             new = self._clock.now_ns() - account.create_time_ns < _DAY_NS
             baseline = ZERO if new else self.total_pnl(account)
-            day = DailyPnl(account.account_id, account.user_id, self.trading_day, baseline, baseline)
+            day = DailyPnl(account.account_id, account.user_id, today, baseline, baseline)
             self.days[account.account_id] = day
         return day
 

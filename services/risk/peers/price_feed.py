@@ -62,7 +62,9 @@ class PriceFeed:
         self._status = status
         # Of each gateway whether its market is a recording, which keeps days of its own.
         self._recorded: dict[str, bool] = {}
-        self._live_symbol = ""  # the symbol that ticked last at a gateway that is none
+        # By market, the symbol that ticked last at a gateway that is none.
+        self._live_symbols: dict[str, str] = {}
+        self._epochs: dict[str, str] = {}  # of markets that are recordings, by which their days are told
         self._interval_s = interval_s
         self._rate = rate
         self._own_sizes: dict[str, tuple[Decimal, str]] = {}  # the contract size in the instrument's currency, and that
@@ -187,6 +189,7 @@ class PriceFeed:
         request = market_pb2.StreamTicksRequest(symbols=sorted(symbols), mode=market_pb2.DELIVERY_MODE_CONFLATED)
         request.min_interval.FromNanoseconds(int(self._interval_s * 1e9))
         request.heartbeat_interval.seconds = HEARTBEAT_S
+        epoch = ""
         async with aclosing(until_silent(self._market.StreamTicks(request))) as messages:
             async for message in messages:
                 kind = message.WhichOneof("event")
@@ -196,26 +199,41 @@ class PriceFeed:
                     self._status.state(status, message.feed_state.connected, message.feed_state.stale_symbols)
                 elif kind != "started":
                     self._status.heard(status, beat=kind == "heartbeat")
+                if kind == "started":
+                    epoch = message.started.epoch
+                elif kind == "new_epoch":
+                    epoch = message.new_epoch.epoch
                 for tick in message.ticks:
-                    self._apply(tick)
+                    self._apply(tick, epoch)
                 self._begin_day()
         return ""
 
-    def _apply(self, tick: market_pb2.Tick) -> None:
+    def _apply(self, tick: market_pb2.Tick, epoch: str = "") -> None:
         if tick.last_price and math.isfinite(tick.last_price):
             # str gives the shortest decimal that is this double: the price as the exchange wrote it.
             price = Decimal(str(tick.last_price))
             calendars = self._calendar.trading_day(tick.symbol, tick.time_ns)
             trading_day = tick.trading_day or calendars
-            if trading_day > self._portfolio.trading_day:
+            gateway = tick.gateway or self._prices.gateways.get(tick.symbol, "")
+            market, recorded = self._prices.market_of(gateway), self._recorded.get(gateway)
+            if trading_day > self._portfolio.trading_days.of(market):
                 # A day that no clock has reached would hold back all days to come.
                 present = self._calendar.trading_day(tick.symbol, self._clock.now_ns())
                 trading_day = min(trading_day, present)
+            if recorded and epoch and self._epochs.get(market) != epoch and self._is_news(tick, market):
+                self._epochs[market] = epoch
+                self._portfolio.begin_day(trading_day, market, again=True)
             self._portfolio.apply_price(tick.symbol, price, tick.time_ns, trading_day, tick.gateway, tick.sequence)
-            if self._recorded.get(tick.gateway or self._prices.gateways.get(tick.symbol, "")) is False:
-                self._live_symbol = tick.symbol if trading_day == calendars else ""
+            if recorded is False:
+                self._live_symbols[market] = tick.symbol if trading_day == calendars else ""
+
+    def _is_news(self, tick: market_pb2.Tick, market: str) -> bool:
+        """Return whether it came after another tick of its symbol: a first one may be long gone, and of another day."""
+        last = self._prices.find(market, tick.symbol)
+        return last is not None and 0 < last.sequence < tick.sequence
 
     def _begin_day(self) -> None:
         """Trading days begin while nothing ticks: orders of an auction are the new day's."""
-        if self._live_symbol:
-            self._portfolio.begin_day(self._calendar.trading_day(self._live_symbol, self._clock.now_ns()))
+        for market, symbol in self._live_symbols.items():
+            if symbol:
+                self._portfolio.begin_day(self._calendar.trading_day(symbol, self._clock.now_ns()), market)
