@@ -1,5 +1,7 @@
 """Composition of the auth service."""
 
+from functools import partial
+
 from redfire.user.v1.user_pb2_grpc import UserServiceStub
 
 from services.auth import models
@@ -11,6 +13,7 @@ from services.auth.maintenance import Maintenance
 from services.auth.repository import AuthRepository
 from services.auth.revocations.feed import RevocationFeed
 from services.auth.service import SessionService
+from services.auth.session_events import SessionEvents
 from services.auth.settings import AuthSettings
 from services.auth.throttle import LoginThrottle
 from services.auth.tokens import AccessTokenMint
@@ -25,12 +28,13 @@ def bind(context: ServiceContext) -> None:
     keys = KeyRing(settings.value.keys_dir or context.data_dir / "auth" / "keys", lambda: clock.now_ns() / 1e9)
     keys.open()
     database = context.database("auth", models.Base)
-    auth = database.repositories(AuthRepository)
+    events = SessionEvents(context.outbox(database, models.OutboxRow))
+    auth = database.repositories(partial(AuthRepository, events=events))
     users = UserClient(context.peer(UserServiceStub))
     feed = RevocationFeed(auth, clock)
     api_keys = ApiKeyService(database.repositories(ApiKeyRepository), users, feed, clock)
     throttle = LoginThrottle(settings, clock)
-    sessions = SessionService(auth, users, api_keys, AccessTokenMint(keys), feed, throttle, settings, clock)
+    sessions = SessionService(auth, users, api_keys, AccessTokenMint(keys), feed, events, throttle, settings, clock)
     maintenance = Maintenance(keys, auth, clock, context.run_blocking)
     context.serve(AuthApi(sessions, api_keys, keys, feed, clock))
     context.background("keys", maintenance.watch_keys)

@@ -6,6 +6,7 @@ from sqlalchemy import Index, String, Text, UniqueConstraint
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from services.kernel.data.columns import JsonDocument, UtcTime
+from services.kernel.events.outbox import OutboxColumns
 
 
 class Base(DeclarativeBase):
@@ -81,3 +82,9 @@ class ApiKeyRow(Base):
     expire_time: Mapped[datetime | None] = mapped_column(UtcTime)
     last_used_time: Mapped[datetime | None] = mapped_column(UtcTime)
     revoke_time: Mapped[datetime | None] = mapped_column(UtcTime)
+
+
+class OutboxRow(OutboxColumns, Base):
+    """Events that are not published yet."""
+
+    __tablename__ = "outbox"

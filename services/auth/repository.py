@@ -5,20 +5,26 @@ from datetime import datetime
 
 from sqlalchemy import delete, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from services.auth.models import ApiKeyRow, RefreshTokenRow, RevocationRow, SessionRow, SessionWatermarkRow
 from services.auth.revocations.repository import RevocationRepository
 from services.auth.session import RefreshToken, Revocation, Session, SessionWatermark
+from services.auth.session_events import SessionEvents
 from services.kernel.identifiers import new_id
 
 
 class AuthRepository(RevocationRepository):
     """Reads and writes of the auth database, API keys aside."""
 
+    def __init__(self, session: AsyncSession, events: SessionEvents) -> None:
+        super().__init__(session)
+        self._events = events
+
     # Sessions and their refresh tokens ---------------------------------------------------------------------------
 
     async def add_session(self, session: Session) -> None:
-        """A new session."""
+        """A new session and its event."""
         self._session.add(
             SessionRow(
                 user_id=session.user_id,
@@ -32,6 +38,7 @@ class AuthRepository(RevocationRepository):
                 revoke_time=None,
             )
         )
+        await self._events.began(self._session, session)
 
     async def get_open_session(self, user_id: str, session_id: str) -> Session | None:
         """A user's session that was not ended; nobody ends it before this transaction does."""
@@ -81,6 +88,7 @@ class AuthRepository(RevocationRepository):
         )
         revocations = [Revocation(session_id, access_ends) for session_id, access_ends in ended.all()]
         await self.add_revocations(revocations)
+        await self._events.ended(self._session, user_id, [revocation.revoked_id for revocation in revocations])
         return revocations
 
     async def add_refresh_token(self, token_hash: str, token: RefreshToken) -> None:

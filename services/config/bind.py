@@ -1,9 +1,10 @@
 """Composition of the config service."""
 
-from functools import cache
+from functools import cache, partial
 
 from services.config import models
 from services.config.api import ConfigApi
+from services.config.config_events import ConfigEvents
 from services.config.repository import ConfigRepository
 from services.config.service import ConfigService, Watchers
 from services.config.settings import ConfigSettings
@@ -15,9 +16,11 @@ from services.kernel.streams import Subscriber, Subscribers
 def bind(context: ServiceContext) -> None:
     """Configuration in a database, with streams of its changes."""
     settings = context.section(ConfigSettings)
-    configs = context.database("config", models.Base).repositories(ConfigRepository)
+    database = context.database("config", models.Base)
+    events = ConfigEvents(context.outbox(database, models.OutboxRow))
+    configs = database.repositories(partial(ConfigRepository, events=events))
     watchers: Watchers = Subscribers(lambda: Subscriber(settings.watch_buffer))
-    service = ConfigService(configs, watchers, settings, context.clock, cache(context.setting_schemas))
-    transfer = ConfigTransfer(configs, service, watchers, settings, context.clock)
+    service = ConfigService(configs, watchers, events, settings, context.clock, cache(context.setting_schemas))
+    transfer = ConfigTransfer(configs, service, watchers, events, settings, context.clock)
     context.serve(ConfigApi(service, transfer, context.run_blocking, context.clock))
     context.on_drain(watchers.drain)

@@ -7,6 +7,7 @@ from sqlalchemy import BigInteger, Boolean, String
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from services.kernel.data.columns import JsonDocument, UtcTime
+from services.kernel.events.outbox import OutboxColumns
 
 
 class Base(DeclarativeBase):
@@ -54,3 +55,9 @@ class SchemaRow(Base):
     schema: Mapped[dict[str, Any]] = mapped_column(JsonDocument)
     updated_by: Mapped[str] = mapped_column(String(64))
     update_time: Mapped[datetime] = mapped_column(UtcTime)
+
+
+class OutboxRow(OutboxColumns, Base):
+    """Events that are not published yet."""
+
+    __tablename__ = "outbox"

@@ -9,6 +9,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from services.config.config import Config, ConfigName
+from services.config.config_events import ConfigEvents
 from services.config.models import ConfigRow, SchemaRow, VersionRow
 from services.config.values.json_value import Json
 from services.kernel.errors import Aborted
@@ -17,8 +18,9 @@ from services.kernel.errors import Aborted
 class ConfigRepository:
     """All reads and writes of the config database."""
 
-    def __init__(self, session: AsyncSession) -> None:
+    def __init__(self, session: AsyncSession, events: ConfigEvents) -> None:
         self._session = session
+        self._events = events
 
     async def find(self, name: ConfigName) -> Config | None:
         """The last version of a value, also when it deleted it; None when there never was one."""
@@ -64,9 +66,13 @@ class ConfigRepository:
         row = await self._session.scalar(select(VersionRow).where(*_is(name), VersionRow.version == version))
         return _to_domain(row) if row else None
 
-    async def add(self, configs: Iterable[Config]) -> None:
-        """Write next versions. Raises Aborted when somebody else wrote one of them first."""
+    async def add(self, configs: Iterable[Config], restored_version: int = 0) -> None:
+        """Write next versions and their events; `restored_version` is the one whose value it is.
+
+        Raises Aborted when somebody else wrote one of them first.
+        """
         for config in configs:
+            await self._events.written(self._session, config, restored_version)
             row = _to_row(config)
             self._session.add(VersionRow(**row))
             await self._session.merge(ConfigRow(**row))

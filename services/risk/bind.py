@@ -28,6 +28,7 @@ from services.risk.repository import AccountKey, RiskRepository, Upserts
 from services.risk.service import RiskService
 from services.risk.settings import RiskSettings
 from services.risk.state.checkpointer import Checkpointer
+from services.risk.state.outbox import limits_changed, state_changed
 from services.risk.state.risk_event_log import RiskEventLog
 from services.risk.state.setting_store import SettingStore
 
@@ -43,6 +44,7 @@ def bind(context: ServiceContext) -> None:
         feed=database.upsert(models.FeedRow, ["stream"]),
     )
     repositories = database.repositories(partial(RiskRepository, upserts=upserts))
+    outbox = context.outbox(database, models.OutboxRow)
     event_log = RiskEventLog(repositories, context.clock, settings.value.event_buffer)
 
     portfolio = Portfolio(context.clock, settings.value.default_limits())
@@ -63,10 +65,14 @@ def bind(context: ServiceContext) -> None:
     async def write_limits(account: AccountKey, limits: AccountLimits) -> None:
         async with repositories() as repository:
             await repository.put_limits(account, limits)
+            await repository.add_event(outbox, limits_changed(outbox, account, limits))
+        outbox.wake()
 
     async def write_states(account_id: str, account_states: AccountStates) -> None:
         async with repositories() as repository:
             await repository.put_states(account_id, account_states)
+            await repository.add_event(outbox, state_changed(outbox, account_id, account_states))
+        outbox.wake()
 
     def apply_limits(account: AccountKey, values: Sequence[AccountLimits]) -> None:
         portfolio.set_limits(account.account_id, values)

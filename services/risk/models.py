@@ -7,6 +7,7 @@ from sqlalchemy import BigInteger, Boolean, Index, Integer, String
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from services.kernel.data.columns import Amount, JsonDocument, UtcTime
+from services.kernel.events.outbox import OutboxColumns
 
 
 class Base(DeclarativeBase):
@@ -94,3 +95,9 @@ class EventRow(Base):
     create_time: Mapped[datetime] = mapped_column(UtcTime)
 
     __table_args__ = (Index("risk_events_by_account", "account_id", "event_id"),)
+
+
+class OutboxRow(OutboxColumns, Base):
+    """Events that are not published yet."""
+
+    __tablename__ = "outbox"

@@ -5,11 +5,13 @@ from datetime import datetime
 from typing import NamedTuple
 
 from redfire.enums import TradingState
+from redfire.events.v1.events_pb2 import Event
 from redfire.reasons import Reason
 from sqlalchemy import delete, select
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.sql.dml import Insert
 
+from services.kernel.events.outbox import Outbox
 from services.risk import models
 from services.risk.domain.daily import DailyPnl
 from services.risk.domain.day_counts import CountRow, FeedPosition
@@ -81,6 +83,10 @@ class RiskRepository:
             self._session.add(_state_row("", states.admin))
         if states.owner is not None:
             self._session.add(_state_row(states.owner.user_id, states.owner))
+
+    async def add_event(self, outbox: Outbox, event: Event) -> None:
+        """Tell others, in this transaction."""
+        await outbox.add(self._session, event)
 
     async def list_days(self) -> list[DailyPnl]:
         """The days of all accounts."""

@@ -8,12 +8,12 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from prometheus_client import Gauge
-from redfire.events.v1.events_pb2 import StrategyFailed
+from redfire.events.v1.events_pb2 import Event
 
 from services.kernel.clock import Clock
 from services.kernel.data.database import Repositories
-from services.kernel.data.events import Outbox
 from services.kernel.errors import RedFireError
+from services.kernel.events.outbox import Outbox
 from services.kernel.tasks import Tasks
 from services.strategy.events import StrategyEvents
 from services.strategy.platform_client import PlatformClient
@@ -23,6 +23,7 @@ from services.strategy.workers.assignments import Assignments
 from services.strategy.workers.supervisor import Supervisor
 
 log = logging.getLogger(__name__)
+STARTED, STOPPED, FAILED = "strategy.started", "strategy.stopped", "strategy.failed"
 active_strategies = Gauge("active_strategies", "Strategies that run or are about to.")
 _SWEEP_S = 3.0
 _SWEEP_AGAIN_S = 1.0
@@ -210,18 +211,20 @@ class ActiveStrategies:
     async def _save(self, entry: _Entry, strategy: Strategy, lines: Sequence[LogLine] = ()) -> None:
         strategy = entry.strategy = replace(strategy, update_time=self._clock.now())
         async with entry.lock:
+            former = entry.kept.status
             async with self._repositories() as repository:
                 # Another write may have come between: the last state is what counts.
                 strategy = entry.strategy
                 await repository.put(strategy)
                 kept = await self._keep_lines(repository, strategy, lines)
-                if strategy.status is Status.ERROR:
-                    await repository.add_event(self._outbox, self._failure(strategy))
+                event = None if strategy.status is former else self._event(strategy)
+                if event is not None:
+                    await repository.add_event(self._outbox, event)
             entry.kept = strategy
             self._events.publish(strategy.strategy_id, strategy=strategy)
             for line in kept:
                 self._events.publish(strategy.strategy_id, line=line)
-            if strategy.status is Status.ERROR:
+            if event is not None:
                 self._outbox.wake()
 
     async def _keep_lines(
@@ -240,11 +243,22 @@ class ActiveStrategies:
             await repository.trim_logs(*key, now - self._log_lines)
         return kept
 
-    def _failure(self, strategy: Strategy) -> Any:
-        event = self._outbox.event("strategy.failed")
-        event.strategy_failed.CopyFrom(
-            StrategyFailed(user_id=strategy.user_id, strategy_id=strategy.strategy_id, error=strategy.error)
-        )
+    def _event(self, strategy: Strategy) -> Event | None:
+        """The event of a strategy that has come to another status."""
+        event = None
+        if strategy.status is Status.STARTING:
+            event = self._outbox.event(STARTED)
+            event.strategy_started.user_id = strategy.user_id
+            event.strategy_started.strategy_id = strategy.strategy_id
+        elif strategy.status is Status.STOPPED:
+            event = self._outbox.event(STOPPED)
+            event.strategy_stopped.user_id = strategy.user_id
+            event.strategy_stopped.strategy_id = strategy.strategy_id
+        elif strategy.status is Status.ERROR:
+            event = self._outbox.event(FAILED)
+            event.strategy_failed.user_id = strategy.user_id
+            event.strategy_failed.strategy_id = strategy.strategy_id
+            event.strategy_failed.error = strategy.error
         return event
 
     def _spawn(self, name: str, work: Coroutine[Any, Any, None]) -> None:

@@ -63,7 +63,9 @@ def bind(context: ServiceContext) -> None:
         context.clock,
         context.section(StrategySettings).log_lines,
     )
-    service = StrategyService(repositories, catalogue, active, events, platform, lambda: live.value, context.clock)
+    service = StrategyService(
+        repositories, catalogue, active, events, platform, outbox, lambda: live.value, context.clock
+    )
     context.serve(StrategyApi(service, context.clock))
     context.serve(WorkerApi(assignments, active, catalogue, supervisor, context.clock))
     context.on_start(catalogue.load)
@@ -75,4 +77,4 @@ def bind(context: ServiceContext) -> None:
     context.on_drain(supervisor.drain)
     context.on_stop(supervisor.stop)
     context.on_stop(catalogue.stop)
-    bind_jobs(context, database, catalogue, lambda: live.value)
+    bind_jobs(context, database, outbox, catalogue, lambda: live.value)

@@ -8,7 +8,7 @@ from sqlalchemy import BigInteger, Boolean, Index, String, Text
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from services.kernel.data.columns import Amount, JsonDocument, UtcTime
-from services.kernel.data.events import OutboxColumns
+from services.kernel.events.outbox import OutboxColumns
 
 
 class Base(DeclarativeBase):

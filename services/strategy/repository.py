@@ -7,8 +7,8 @@ from redfire.events.v1.events_pb2 import Event
 from sqlalchemy import delete, func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from services.kernel.data.events import Outbox
 from services.kernel.errors import NotFound
+from services.kernel.events.outbox import Outbox
 from services.strategy.models import ClassesRow, LogRow, StrategyRow
 from services.strategy.strategy import LogLine, Status, Strategy
 

@@ -5,6 +5,7 @@ from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
+from redfire.events.v1.events_pb2 import Event
 from redfire.reasons import Reason
 from sqlalchemy.exc import IntegrityError
 
@@ -12,6 +13,7 @@ from services.kernel.cache import TtlCache
 from services.kernel.clock import Clock
 from services.kernel.data.database import Repositories
 from services.kernel.errors import FailedPrecondition, ResourceExhausted
+from services.kernel.events.outbox import Outbox
 from services.kernel.identifiers import new_id
 from services.kernel.paging import Page, PageResult
 from services.quant.calendar import Calendar
@@ -26,6 +28,7 @@ from services.strategy.repository import StrategyRepository
 from services.strategy.settings import StrategySettings
 from services.strategy.strategy import LogLine, Status, Strategy
 
+CREATED, DELETED = "strategy.created", "strategy.deleted"
 _DEPOSITS_S = 60.0
 _PERFORMANCE_S = 1.0
 
@@ -52,6 +55,7 @@ class StrategyService:
         active: ActiveStrategies,
         events: StrategyEvents,
         platform: PlatformClient,
+        outbox: Outbox,
         settings: Callable[[], StrategySettings],
         clock: Clock,
     ) -> None:
@@ -60,6 +64,7 @@ class StrategyService:
         self._active = active
         self._events = events
         self._platform = platform
+        self._outbox = outbox
         self._settings = settings
         self._clock = clock
         self._calendar = Calendar.load()
@@ -114,12 +119,14 @@ class StrategyService:
                 if await repository.count(user_id) >= self._settings().max_strategies:
                     raise TooManyStrategies(max_strategies=self._settings().max_strategies)
                 await repository.add(strategy, request_id)
+                await repository.add_event(self._outbox, self._created(strategy))
         except IntegrityError:
             async with self._repositories.read() as repository:
                 made = await repository.find_by_request(user_id, request_id)
             if made is None:
                 raise
             return made
+        self._outbox.wake()
         return strategy
 
     async def get_strategy(self, user_id: str, strategy_id: str) -> Strategy:
@@ -167,6 +174,10 @@ class StrategyService:
         async with self._repositories() as repository:
             self._require_stopped(await repository.get(user_id, strategy_id))
             await repository.delete(user_id, strategy_id)
+            event = self._outbox.event(DELETED)
+            event.strategy_deleted.user_id, event.strategy_deleted.strategy_id = user_id, strategy_id
+            await repository.add_event(self._outbox, event)
+        self._outbox.wake()
         self._events.end(strategy_id, "DELETED")
 
     async def start_strategy(self, user_id: str, strategy_id: str) -> Strategy:
@@ -235,6 +246,14 @@ class StrategyService:
                     yield event
             finally:
                 await events.aclose()
+
+    def _created(self, strategy: Strategy) -> Event:
+        event = self._outbox.event(CREATED)
+        created = event.strategy_created
+        created.user_id, created.strategy_id = strategy.user_id, strategy.strategy_id
+        created.class_name, created.symbol = strategy.class_name, strategy.symbol
+        created.account_id = strategy.account_id
+        return event
 
     def _require_stopped(self, strategy: Strategy) -> None:
         if strategy.status.is_active or self._active.find(strategy.strategy_id):

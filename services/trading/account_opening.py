@@ -112,6 +112,7 @@ class Accounts:
                 )
             store.cache.add_account(account)
             changes.account(account)
+            changes.opened.append(account)
             written = store.commit(changes)
         await written
         return account

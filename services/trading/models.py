@@ -9,7 +9,7 @@ from sqlalchemy import BigInteger, Boolean, Index, Integer, LargeBinary, String,
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from services.kernel.data.columns import Amount, JsonDocument
-from services.kernel.data.events import OutboxColumns
+from services.kernel.events.outbox import OutboxColumns
 
 
 class Base(DeclarativeBase):

@@ -12,8 +12,9 @@ from pathlib import Path
 
 from services.kernel.clock import Clock
 from services.kernel.data.database import Database
-from services.kernel.data.events import EventBus, Outbox
 from services.kernel.errors import Invalid
+from services.kernel.events.outbox import Outbox
+from services.kernel.events.transport import LeftToRelay
 from services.kernel.identity.identity import ROLE_PERMISSIONS
 from services.kernel.runtime.live_settings import LiveSettings
 from services.kernel.runtime.settings import DatabaseSettings
@@ -78,11 +79,11 @@ async def user_admin(
     passwords = Passwords(chosen.argon2_time_cost, chosen.argon2_memory_kib, max_waiting=1)
     try:
         clock = Clock()
-        user_events = UserEvents(Outbox(database, models.OutboxRow, EventBus(), clock))
+        user_events = UserEvents(Outbox("user", database, models.OutboxRow, LeftToRelay(), clock))
         users = database.repositories(partial(UserRepository, user_events=user_events))
         revocations = SessionRevocations(users, end_sessions=None)
         service = UserService(users, passwords, revocations, user_events, LiveSettings(chosen), clock)
-        yield UserAdmin(service, Administration(users, revocations, clock), revocations)
+        yield UserAdmin(service, Administration(users, revocations, user_events, clock), revocations)
     finally:
         await passwords.close()
         await database.close()

@@ -6,7 +6,7 @@ from sqlalchemy import Boolean, String, UniqueConstraint
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from services.kernel.data.columns import UtcTime
-from services.kernel.data.events import OutboxColumns
+from services.kernel.events.outbox import OutboxColumns
 
 
 class Base(DeclarativeBase):

@@ -42,9 +42,10 @@ class UserRepository:
         await self._write(insert(UserRow).values(**values, **_values(user)))
         await self._user_events.registered(self._session, user)
 
-    async def save(self, user: User) -> None:
-        """Write a user's changed values. Raises EmailTaken."""
+    async def save(self, before: User, user: User) -> None:
+        """Write a user's changed values and their events. Raises EmailTaken."""
         await self._write(update(UserRow).where(UserRow.user_id == user.user_id).values(**_values(user)))
+        await self._user_events.changed(self._session, before, user)
 
     async def refuse_taken(self, username: str, email: str) -> None:
         """Raises UsernameTaken or EmailTaken; somebody may still come in between, which `add` notices."""
@@ -118,6 +119,10 @@ class UserRepository:
             .returning(UserRow.user_id)
         )
         return changed.first() is not None
+
+    async def add_password_change(self, user_id: str, except_session_id: str) -> None:
+        """Write the event of another password."""
+        await self._user_events.password_changed(self._session, user_id, except_session_id)
 
     async def add_revocation(self, revocation: SessionRevocation) -> None:
         """Auth has to end these sessions, however long it takes to reach it."""

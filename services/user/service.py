@@ -117,7 +117,8 @@ class UserService:
             if changed == user:
                 return user
             changed = replace(changed, update_time=self._clock.now())
-            await users.save(changed)
+            await users.save(user, changed)
+        self._user_events.wake()
         return changed
 
     async def change_password(
@@ -192,7 +193,9 @@ class UserService:
             if not await users.replace_password(user_id, old_hash, fresh, self._clock.now()):
                 # Somebody changed it a moment ago: what was verified is the old password no more.
                 raise InvalidCredentials
+            await users.add_password_change(user_id, except_session_id)
             await users.add_revocation(revocation)
+        self._user_events.wake()
         await self._revocations.deliver(revocation)
 
 

@@ -9,7 +9,7 @@ from sqlalchemy.orm import DeclarativeBase
 
 from services.kernel.clock import Clock
 from services.kernel.data.database import Database
-from services.kernel.data.events import EventBus
+from services.kernel.events.transport import EventBus
 from services.kernel.identity.identity import ServiceTokens
 from services.kernel.rpc.channels import Channels
 from services.kernel.rpc.server import Handlers

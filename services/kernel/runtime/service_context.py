@@ -10,7 +10,8 @@ from sqlalchemy.orm import DeclarativeBase
 
 from services.kernel.clock import Clock
 from services.kernel.data.database import Database
-from services.kernel.data.events import EventBus, Outbox
+from services.kernel.events.outbox import Outbox
+from services.kernel.events.transport import EventBus
 from services.kernel.rpc.channels import LocalChannel, NetworkChannel
 from services.kernel.rpc.telemetry import Tracing
 from services.kernel.runtime.live_settings import LiveSettings
@@ -82,8 +83,8 @@ class ServiceContext:
         return self._resources.database(name, base)
 
     def outbox(self, database: Database, row: type[DeclarativeBase]) -> Outbox:
-        """The service's outbox, relayed while the process runs."""
-        outbox = Outbox(database, row, self._resources.events, self._resources.clock)
+        """The service's outbox, published while the process runs."""
+        outbox = Outbox(self.service_name, database, row, self._resources.events, self._resources.clock)
         self.background("outbox", outbox.relay)
         return outbox
 

@@ -6,6 +6,7 @@ from functools import partial
 from redfire.market.v1.market_pb2_grpc import MarketServiceStub
 
 from services.kernel.data.database import Database
+from services.kernel.events.outbox import Outbox
 from services.kernel.runtime.service_context import ServiceContext
 from services.strategy.catalogue import Catalogue
 from services.strategy.jobs import datasets
@@ -19,12 +20,16 @@ from services.strategy.settings import StrategySettings
 
 
 def bind_jobs(
-    context: ServiceContext, database: Database, catalogue: Catalogue, settings: Callable[[], StrategySettings]
+    context: ServiceContext,
+    database: Database,
+    outbox: Outbox,
+    catalogue: Catalogue,
+    settings: Callable[[], StrategySettings],
 ) -> None:
     """Jobs in the strategy service's database, each run by a process of its own."""
     repositories = database.repositories(JobRepository)
     watchers = job_watchers()
-    scheduler = Scheduler(context, repositories, watchers, settings, context.clock)
+    scheduler = Scheduler(context, repositories, watchers, outbox, settings, context.clock)
     service = JobService(
         repositories,
         scheduler,

@@ -5,10 +5,12 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
+from redfire.events.v1.events_pb2 import Event
 from sqlalchemy import and_, delete, func, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from services.kernel.errors import NotFound
+from services.kernel.events.outbox import Outbox
 from services.strategy.jobs.job import Failure, Job, Kind, Progress, Setup, Status
 from services.strategy.jobs.models import NO_STATISTIC, JobRow
 
@@ -139,6 +141,10 @@ class JobRepository:
         row = await self._session.get(JobRow, (job.user_id, job.job_id))
         if row is not None:
             _write(row, job)
+
+    async def add_event(self, outbox: Outbox, event: Event) -> None:
+        """Tell other services, in this transaction."""
+        await outbox.add(self._session, event)
 
     async def delete(self, user_id: str, job_id: str) -> None:
         """Forget a job."""

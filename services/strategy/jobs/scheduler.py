@@ -9,10 +9,12 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
 
+from redfire.events.v1.events_pb2 import Event
 from sqlalchemy.exc import OperationalError
 
 from services.kernel.clock import Clock
 from services.kernel.data.database import Repositories
+from services.kernel.events.outbox import Outbox
 from services.kernel.runtime.service_context import ServiceContext
 from services.strategy.jobs.execution.folder import LOG, BadResult, JobFolder, Outcome, list_job_ids
 from services.strategy.jobs.execution.job_spec import JobSpec
@@ -24,6 +26,7 @@ from services.strategy.jobs.watchers import Watchers
 from services.strategy.settings import StrategySettings
 
 log = logging.getLogger(__name__)
+FINISHED, FAILED = "strategy.backtest_finished", "strategy.backtest_failed"
 _ATTEMPTS = 3
 _LOOK_S = 1.0
 _PRUNE_S = 600.0
@@ -49,12 +52,14 @@ class Scheduler:
         context: ServiceContext,
         repositories: Repositories[JobRepository],
         watchers: Watchers,
+        outbox: Outbox,
         settings: Callable[[], StrategySettings],
         clock: Clock,
     ) -> None:
         self._context = context
         self._repositories = repositories
         self._watchers = watchers
+        self._outbox = outbox
         self._settings = settings
         self._clock = clock
         self._root = context.data_dir / "strategy" / "backtests"
@@ -90,6 +95,8 @@ class Scheduler:
                         error = f"the platform stopped while it ran, {job.attempts} times"
                         job = job.failed(self._clock.now(), Failure.INTERRUPTED, error)
                     await repository.put(job)
+                    if (event := self._event(job)) is not None:
+                        await repository.add_event(self._outbox, event)
                 if job.status is Status.QUEUED:
                     self._enqueue(job)
             there = await self._context.run_blocking(list_job_ids, self._root)
@@ -300,5 +307,24 @@ class Scheduler:
     async def _end(self, job: Job) -> None:
         async with self._repositories() as repository:
             await repository.put(job)
+            if (event := self._event(job)) is not None:
+                await repository.add_event(self._outbox, event)
+        self._outbox.wake()
         self._jobs.pop(job.job_id, None)
         self._watchers.publish(job.job_id, [job])
+
+    def _event(self, job: Job) -> Event | None:
+        """The event of a job that has ended; a canceled one has none."""
+        if job.status is Status.FINISHED:
+            event = self._outbox.event(FINISHED)
+            finished = event.backtest_finished
+            finished.user_id, finished.backtest_id, finished.kind = job.user_id, job.job_id, job.kind.value
+            finished.class_name, finished.symbol = job.setup.class_name, job.setup.symbol
+            return event
+        if job.status is Status.FAILED:
+            event = self._outbox.event(FAILED)
+            failed = event.backtest_failed
+            failed.user_id, failed.backtest_id, failed.kind = job.user_id, job.job_id, job.kind.value
+            failed.failure, failed.error = f"JOB_FAILURE_{job.failure.value}", job.error
+            return event
+        return None

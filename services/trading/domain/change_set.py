@@ -73,6 +73,7 @@ class ChangeSet:
     external: list[ExternalActivity] = field(default_factory=list)
     # Other rows of the same transaction.
     writes: list[Write] = field(default_factory=list)
+    opened: list[Account] = field(default_factory=list)
     restated: list[GroupRestatement] = field(default_factory=list)
     margin_calls: list[MarginCall] = field(default_factory=list)
     # Once it is durable: the ids of orders to send, and of orders to cancel at the venue.

@@ -25,6 +25,18 @@ ROLE_FIELD_NUMBER: _ClassVar[int]
 role: _descriptor.FieldDescriptor
 METHOD_FIELD_NUMBER: _ClassVar[int]
 method: _descriptor.FieldDescriptor
+EVENT_FIELD_NUMBER: _ClassVar[int]
+event: _descriptor.FieldDescriptor
+
+class EventKind(_message.Message):
+    __slots__ = ("routing_key", "aggregate", "consumers")
+    ROUTING_KEY_FIELD_NUMBER: _ClassVar[int]
+    AGGREGATE_FIELD_NUMBER: _ClassVar[int]
+    CONSUMERS_FIELD_NUMBER: _ClassVar[int]
+    routing_key: str
+    aggregate: str
+    consumers: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, routing_key: _Optional[str] = ..., aggregate: _Optional[str] = ..., consumers: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class RoleGrant(_message.Message):
     __slots__ = ("name", "includes", "permissions")
