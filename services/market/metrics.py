@@ -34,3 +34,4 @@ sink_failures = Counter(
 impossible_days = Counter("market_impossible_days_total", "Ticks whose trading day was replaced by the calendar's.")
 unrecorded = Counter("market_unrecorded_ticks_total", "Ticks that were published and not recorded: the disk lagged.")
 history_failures = Counter("market_history_failures_total", "Writes of history that the disk did not take.")
+upload_failures = Counter("market_upload_failures_total", "Archived files that the bucket did not take.")

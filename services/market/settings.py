@@ -7,6 +7,7 @@ from typing import Annotated, ClassVar
 from pydantic import Field, field_validator, model_validator
 
 from services.kernel.runtime.settings import Section
+from services.quant.archive.s3 import check_url
 
 _REPLICA = re.compile(r"[A-Za-z0-9]([A-Za-z0-9-]{0,22}[A-Za-z0-9])?")
 _ADDRESS = re.compile(r"[^\s/:]+:[0-9]{1,5}|\[[0-9A-Fa-f:.]+\]:[0-9]{1,5}")
@@ -85,6 +86,12 @@ class MarketSettings(Section):
     history_backlog_mb: int = Field(
         default=64, ge=1, description="Ticks held in memory for a disk that is too slow; more are not recorded."
     )
+    archive_url: str = Field(
+        default="",
+        description="The bucket that archived ticks and bars move to, `s3://BUCKET/PREFIX`, with "
+        "`?endpoint_override=http://HOST:PORT&region=…` for other stores than Amazon's; credentials are the "
+        "environment's (`AWS_ACCESS_KEY_ID` …); empty: they stay in the data folder.",
+    )
     log_keep_mb: int = Field(
         default=32,
         ge=0,
@@ -129,3 +136,8 @@ class MarketSettings(Section):
         if not self.records and self.recorder not in self.replicas:
             raise ValueError(f"recorder: {self.recorder} has no address in replicas")
         return self
+
+    @field_validator("archive_url")
+    @classmethod
+    def _is_bucket(cls, value: str) -> str:
+        return check_url(value) if value else value

@@ -32,7 +32,9 @@ class RecordedMarket:
         market_settings = MarketSettings(**settings)  # type: ignore[arg-type]
         self.hub = Hub(TickControlMessages(), 1 << 20)
         self.bars = BarBuilder(clock)
-        self.store = TickStore(folder, market_settings.compact_files, market_settings.log_keep_mb << 20)
+        self.store = TickStore(
+            folder, market_settings.compact_files, market_settings.log_keep_mb << 20, market_settings.archive_url
+        )
         self.now_ns = 0
         self.recorder = Recorder(
             self.store, market_settings, clock, self.bars, self.hub.last_frames, lambda: self.now_ns

@@ -97,8 +97,8 @@ class ArchivedBars:
         starts = values[0][order]
         order = order[np.append(starts[1:] != starts[:-1], True)]
         # In the order of Bar's fields: start, prices, volumes, open interest; then the day and whether it is whole.
-        rows = zip(*(column[order].tolist() for column in (*values, incomplete)), strict=True)
-        return [Bar(symbol, interval, *row[:-1], day, row[-1]) for row in rows]
+        columns = [column[order].tolist() for column in (*values, incomplete)]
+        return [Bar(*(symbol, interval, *row[:-1], day, row[-1])) for row in zip(*columns, strict=True)]
 
 
 def _flags(table: Any, name: str) -> Any:

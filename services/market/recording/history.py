@@ -4,6 +4,7 @@ Queries run in threads of their own.
 """
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -11,6 +12,7 @@ from typing import TypeVar
 
 from redfire.market.v1 import market_pb2 as pb
 
+from services.kernel.errors import Unavailable
 from services.market.convert import LATEST_NS
 from services.market.recording.archived_bars import ArchivedBars
 from services.market.recording.archived_ticks import ArchivedTicks
@@ -18,6 +20,8 @@ from services.market.recording.tick_sources import ArchivedSource, DayOfTicks, P
 from services.market.recording.unarchived import Tail, TickRun, Unarchived
 from services.quant.archive.archive import Archive, MovedError
 from services.quant.bars import Bar, Interval, LocalClock
+
+_log = logging.getLogger(__name__)
 
 R = TypeVar("R")
 T = TypeVar("T")
@@ -110,6 +114,9 @@ class History:
                 return await self.run(partial(read, tail))
             except MovedError:
                 continue
+            except OSError as error:
+                _log.warning("the archive cannot be read: %s", error)
+                raise Unavailable("the archive of ticks and bars cannot be read at present") from error
         raise MovedError
 
     def _days(self, days: Iterable[int], low_ns: int, high_ns: int) -> list[int]:

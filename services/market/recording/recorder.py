@@ -173,7 +173,7 @@ class Recorder:
     async def restore(self, restored: Restored) -> None:
         """Go on where the last run stopped: open bars, the ticks that streams may resume from, and the position."""
         state, logs = await self._run(self._logger, self._store.load)
-        self.takeovers.restore(await self._run(self._logger, self._store.ticks.superseded))
+        self.takeovers.restore(await self._run(self._logger, self._store.superseded))
         self._segment.checkpoint = state.get("checkpoint", 0) + 1
         replay = Replay(restored, self._open_bars, self._restore_ticks, state)
         for log in [log for log in logs if log.archived]:

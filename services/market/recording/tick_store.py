@@ -6,8 +6,10 @@ archives, which run beside each other; `ticks` and `bars` are read by any.
 
 import base64
 import json
+import logging
+import threading
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
@@ -30,8 +32,10 @@ from services.market.recording.tick_wal import Record
 from services.market.recording.unarchived import Segment
 from services.quant.archive import layout
 from services.quant.archive.layout import BAR_COLUMNS, INCOMPLETE
+from services.quant.archive.tiered import TieredStorage
 from services.quant.bars import Bar
 
+_log = logging.getLogger(__name__)
 _STATE = "state.json"
 
 
@@ -70,13 +74,16 @@ class Log:
 class TickStore:
     """Files of a folder: `wal-*` (the log), `state.json`, and the archive of `ticks` and `bars`."""
 
-    def __init__(self, folder: Path, compact_files: int, keep_bytes: int = 0) -> None:
-        """`keep_bytes` of the log are kept after they were archived."""
+    def __init__(self, folder: Path, compact_files: int, keep_bytes: int = 0, archive_url: str = "") -> None:
+        """`keep_bytes` of the log are kept after they were archived; what is archived moves to `archive_url`."""
         self._folder = folder
         self._compact_files = compact_files
         self._keep_bytes = keep_bytes
-        self.ticks = layout.ticks(folder)
-        self.bars = layout.bars(folder)
+        self._archive_url = archive_url
+        self._storage = layout.storage(folder, archive_url)
+        self._moving = threading.Lock()
+        self.ticks = layout.ticks(self._storage)
+        self.bars = layout.bars(self._storage)
         self._lock: FolderLock | None = None
         self._wal: tick_wal.TickWal | None = None
         self._touched: tuple[list[Partition], list[Partition]] = ([], [])
@@ -91,6 +98,7 @@ class TickStore:
         """
         self._folder.mkdir(parents=True, exist_ok=True)
         self._lock = FolderLock(self._folder, "the folder of history")
+        layout.keep_remote_url(self._folder, self._archive_url)
         path = self._folder / _STATE
         state: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
         self._first_log = state.get("log", state.get("checkpoint", 0) + 1)
@@ -145,9 +153,29 @@ class TickStore:
             self.ticks.supersede(symbol, moment)
             self.bars.supersede(symbol, moment)
 
+    def superseded(self) -> dict[str, int]:
+        """The symbols that `supersede` was called for, with their moments: those on disk while the bucket is away."""
+        try:
+            return self.ticks.superseded()
+        except OSError as error:
+            _log.warning("the archive cannot be read: %s", error)
+            return layout.ticks(layout.storage(self._folder, "")).superseded()
+
+    @property
+    def uploads(self) -> bool:
+        """True when the archive is in a bucket."""
+        return isinstance(self._storage, TieredStorage)
+
+    def upload(self, is_ended: Callable[[], bool]) -> int:
+        """Move what is archived to the bucket, until `is_ended`; return the number of files. Raises: OSError."""
+        storage = self._storage
+        if not isinstance(storage, TieredStorage):
+            return 0
+        return sum(storage.upload(kind, self._moving, is_ended) for kind in ("ticks", "bars"))
+
     def compact(self, apart: bool = False) -> None:
         """Make one file of the many small ones of the partitions of the last checkpoint, and of the days before."""
-        work: list[Work] = []
+        work: list[Compact] = []
         for kind, archive, partitions in zip(("ticks", "bars"), (self.ticks, self.bars), self._touched, strict=True):
             for symbol, day in partitions:
                 # As a rule nothing is added to a day once the next one has begun.
@@ -156,7 +184,10 @@ class TickStore:
                     if archive.has_small_files(symbol, number, most_files):
                         work.append(Compact(kind, (symbol, number), most_files))
         if work:
-            self._run(work, apart)
+            with self._moving:
+                self._run(work, apart)
+            for piece in work:
+                (self.ticks if piece.kind == "ticks" else self.bars).changed(*piece.partition)
 
     def remove_old(self, kind: str, before_day: int, before_ns: int) -> int:
         """Remove old `ticks` or `bars`, as Archive.remove_old does; return the number of files."""

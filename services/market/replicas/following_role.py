@@ -38,10 +38,11 @@ class FollowingRole:
         self._relay = BarRelay(
             settings.recorder, stub.WatchBars, self.bar_streams, lambda: live().upstream_silence_s, wait_for_capacity
         )
+        storage = layout.storage(folder, settings.archive_url)
         self.history = History(
             RemoteUnarchived(settings.recorder, stub),
-            layout.ticks(folder),
-            layout.bars(folder),
+            layout.ticks(storage),
+            layout.bars(storage),
             LocalClock(settings.timezone),
         )
 

@@ -1,5 +1,6 @@
 """The replica that records: makes bars and history of the feed, and gives other replicas what they cannot read."""
 
+import asyncio
 from collections.abc import AsyncGenerator, Callable, Iterable
 from functools import partial
 from pathlib import Path
@@ -16,6 +17,7 @@ from services.market.recording.restoring import Restored
 from services.market.recording.tick_sources import DayOfTicks, Range, UnarchivedSource
 from services.market.recording.tick_store import TickStore
 from services.market.recording.unarchived import OwnUnarchived, Tail, TickRun
+from services.market.recording.uploads import Uploads
 from services.market.replicas.bar_feed import BarFeed
 from services.market.settings import MarketSettings
 from services.market.ticks.hub import Hub
@@ -31,7 +33,8 @@ class RecordingRole:
     def __init__(self, folder: Path, settings: MarketSettings, hub: Hub, now_ns: Callable[[], int]) -> None:
         """`folder` is that of history."""
         clock = LocalClock(settings.timezone)
-        store = TickStore(folder, settings.compact_files, settings.log_keep_mb << 20)
+        store = TickStore(folder, settings.compact_files, settings.log_keep_mb << 20, settings.archive_url)
+        self._uploads = Uploads(store) if settings.archive_url else None
         self._hub = hub
         self._bars = BarBuilder(clock)
         self._recorder = Recorder(store, settings, clock, self._bars, hub.last_frames, now_ns)
@@ -53,7 +56,7 @@ class RecordingRole:
     @property
     def failure(self) -> str:
         """Why history cannot be written at present; empty when it can."""
-        return self._recorder.failure
+        return self._recorder.failure or (self._uploads.failure if self._uploads is not None else "")
 
     async def restore(self) -> None:
         """Go on where the last run stopped. Raises: StartError when another process records in the folder."""
@@ -65,7 +68,10 @@ class RecordingRole:
 
     async def run(self) -> None:
         """Record until cancelled."""
-        await self._recorder.run()
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._recorder.run())
+            if self._uploads is not None:
+                group.create_task(self._uploads.run())
 
     async def drain(self) -> None:
         """End the streams of other replicas."""
@@ -74,6 +80,8 @@ class RecordingRole:
     async def close(self) -> None:
         """Archive what is not, and close the files."""
         await self._recorder.close()
+        if self._uploads is not None:
+            await self._uploads.close()
         self.history.close()
 
     # What upstream says of the feed ------------------------------------------------------------------------------

@@ -9,18 +9,16 @@ imported rows count as they are. All of it is blocking. pyarrow is imported with
 """
 
 import threading
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from services.quant.archive.epochs import Spans, shown
 from services.quant.archive.parquet_files import EPOCH, ParquetFiles, RowGroup
+from services.quant.archive.partition_files import IMPORTED, File, file_name, kept, listed, small
 from services.quant.archive.storage import Entry, Storage
 
-COMPACT_BYTES = 16 * 1024 * 1024
-"""Files above this size are not compacted again."""
-IMPORTED = "imported.parquet"
 _TRIES = 8
 _PARTITIONS = 4096
 Columns = Mapping[str, Sequence[Any]]
@@ -28,16 +26,6 @@ Columns = Mapping[str, Sequence[Any]]
 
 class MovedError(Exception):
     """Files were compacted while they were read: read again."""
-
-
-@dataclass(frozen=True, slots=True)
-class File:
-    """A file and the checkpoints it covers."""
-
-    path: str
-    first: int
-    last: int
-    entry: Entry
 
 
 class Groups(NamedTuple):
@@ -95,7 +83,7 @@ class Archive:
 
     def write(self, symbol: str, day: int, checkpoint: int, columns: Columns) -> None:
         """Write a partition's rows of one checkpoint; done again, it replaces the first time's."""
-        path = f"{self._partition(symbol, day)}/{_name(checkpoint, checkpoint)}"
+        path = f"{self._partition(symbol, day)}/{file_name(checkpoint, checkpoint)}"
         self._files.write(path, self._by_epoch(self._table(columns)))
 
     def changed(self, symbol: str, day: int) -> None:
@@ -104,7 +92,7 @@ class Archive:
 
     def has_small_files(self, symbol: str, day: int, most_files: int) -> bool:
         """Return true when `compact` would make one of the partition's files."""
-        return len(_small(self._recorded(symbol, day))) > most_files
+        return len(small(self._recorded(symbol, day))) > most_files
 
     def compact(self, symbol: str, day: int, most_files: int) -> bool:
         """Make one file of the small ones when there are more than `most_files`; whether it did.
@@ -114,12 +102,12 @@ class Archive:
         import pyarrow as pa
 
         files = self._recorded(symbol, day)
-        small = _small(files)
-        if len(small) <= most_files:
+        few = small(files)
+        if len(few) <= most_files:
             return False
         groups = [group for file in files for group in self._files.row_groups(file.path, file.entry.version)]
         spans = _spans(groups)
-        paths = {file.path for file in small}
+        paths = {file.path for file in few}
         tables = []
         for group in groups:
             if group.path in paths:
@@ -128,12 +116,14 @@ class Archive:
                 mask = shown(times, spans.later(group.epoch))
                 kept = None if mask is None else pa.array(mask | (times == first) | (times == last))
                 tables.append(table if kept is None else table.filter(kept))
-        merged, folder = _name(small[0].first, small[-1].last), self._partition(symbol, day)
+        merged, folder = file_name(few[0].first, few[-1].last), self._partition(symbol, day)
         rows = self._by_epoch(pa.concat_tables(tables, promote_options="default"))
         self._files.write(f"{folder}/{merged}", rows)
-        for file in _listed(folder, self._storage.files(folder)):
-            if file.entry.name != merged and small[0].first <= file.first and file.last <= small[-1].last:
-                self._storage.remove(file.path)
+        self._storage.replaced(
+            file.path
+            for file in listed(folder, self._storage.files(folder))
+            if file.entry.name != merged and few[0].first <= file.first and file.last <= few[-1].last
+        )
         return True
 
     def row_groups(self, symbol: str, day: int, until: int) -> Groups:
@@ -162,8 +152,7 @@ class Archive:
             return known
         try:
             files = tuple(
-                (file, self._files.row_groups(file.path, file.entry.version))
-                for file in _kept(_listed(folder, entries))
+                (file, self._files.row_groups(file.path, file.entry.version)) for file in kept(listed(folder, entries))
             )
             imported = [entry for entry in entries if entry.name == IMPORTED]
             added = self._files.row_groups(f"{folder}/{IMPORTED}", imported[0].version) if imported else ()
@@ -171,8 +160,8 @@ class Archive:
             self._storage.changed(folder)
             raise MovedError from error
         last = max((file.last for file, _ in files), default=0)
-        recorded = tuple(group for _, groups in files for group in groups)
-        partition = _Partition(entries, files, last, Groups(recorded, added))
+        groups = Groups(tuple(group for _, of_file in files for group in of_file), added)
+        partition = _Partition(entries, files, last, groups)
         with self._lock:
             _keep(self._partitions, folder, partition)
         return partition
@@ -212,7 +201,7 @@ class Archive:
         folder = self._partition(symbol, day)
         entries = self._storage.files(folder)
         files = [(f"{folder}/{entry.name}", entry) for entry in entries if entry.name == IMPORTED]
-        files += [(file.path, file.entry) for file in _kept(_listed(folder, entries))]
+        files += [(file.path, file.entry) for file in kept(listed(folder, entries))]
         groups = {path: self._files.row_groups(path, entry.version) for path, entry in files if entry.name != IMPORTED}
         spans = _spans([group for of_file in groups.values() for group in of_file], recorded_from)
         tables = []
@@ -259,8 +248,8 @@ class Archive:
                 if day >= before_day:
                     break
                 folder = self._partition(symbol, day)
-                listed = _listed(folder, self._storage.files(folder))
-                old = [file.path for file in listed if file.entry.written_ns < before_ns]
+                files = listed(folder, self._storage.files(folder))
+                old = [file.path for file in files if file.entry.written_ns < before_ns]
                 for path in old:
                     self._storage.remove(path)
                 removed += len(old)
@@ -295,7 +284,7 @@ class Archive:
 
     def _recorded(self, symbol: str, day: int) -> list[File]:
         folder = self._partition(symbol, day)
-        return _kept(_listed(folder, self._storage.files(folder)))
+        return kept(listed(folder, self._storage.files(folder)))
 
     def _table(self, columns: Columns) -> Any:
         import pyarrow as pa
@@ -332,41 +321,6 @@ def _concatenated(tables: Sequence[Any], names: Sequence[str] | None) -> Any:
 
     table = pa.concat_tables(tables)
     return table if names is None else table.select(names)
-
-
-def _name(first: int, last: int) -> str:
-    return f"{first:08d}-{last:08d}.parquet"
-
-
-def _listed(folder: str, entries: Iterable[Entry]) -> list[File]:
-    """The recorded files of a partition, by range."""
-    files = []
-    for entry in entries:
-        stem, _, kind = entry.name.partition(".")
-        if kind == "parquet" and entry.name != IMPORTED:
-            first, _, last = stem.partition("-")
-            files.append(File(f"{folder}/{entry.name}", int(first), int(last), entry))
-    files.sort(key=lambda file: (file.first, -file.last))
-    return files
-
-
-def _kept(files: Iterable[File]) -> list[File]:
-    """The files without those that a compacted one replaces."""
-    kept: list[File] = []
-    for file in files:
-        if not kept or file.last > kept[-1].last:
-            kept.append(file)
-    return kept
-
-
-def _small(files: Sequence[File]) -> list[File]:
-    """The last files that are small: only neighbours, since ranges must not overlap."""
-    small: list[File] = []
-    for file in reversed(files):
-        if file.entry.size > COMPACT_BYTES:
-            break
-        small.insert(0, file)
-    return small
 
 
 def _keep(kept: dict[str, Any], key: str, value: Any) -> None:

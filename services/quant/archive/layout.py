@@ -3,12 +3,17 @@
 from collections.abc import Mapping
 from pathlib import Path
 
+from services.kernel.data.atomic_file import write_atomically
 from services.quant.archive.archive import Archive
 from services.quant.archive.parquet_files import EPOCH
-from services.quant.archive.storage import LocalStorage
+from services.quant.archive.s3 import S3Storage
+from services.quant.archive.storage import LocalStorage, Storage
+from services.quant.archive.tiered import TieredStorage
 
 FOLDER = "market"
 """Below the data folder."""
+REMOTE = "archive-url"
+"""The file that says where the archive is, when it is not all below this folder."""
 TICK_LISTS = ("bid_prices", "bid_quantities", "ask_prices", "ask_quantities")
 TICK_COLUMNS = (
     "time_ns", "sequence", "last_price", "last_quantity", "volume", "turnover", "open_interest", "open_price",
@@ -25,13 +30,38 @@ INTERVALS: Mapping[str, int] = {
 """Numbers as in common.v1.Interval; for those that it does not have 1000 + minutes: market leaves them alone."""
 
 
-def ticks(folder: Path) -> Archive:
-    """The ticks below the archive's folder."""
+def storage(folder: Path, url: str | None = None) -> Storage:
+    """The archive below a folder; a part of it is at a URL, by default the one that market has left there."""
+    local = LocalStorage(folder)
+    url = remote_url(folder) if url is None else url
+    return TieredStorage(local, S3Storage(url)) if url else local
+
+
+def remote_url(folder: Path) -> str:
+    """The URL of the part of the archive that is elsewhere; empty when there is none."""
+    try:
+        return (folder / REMOTE).read_text().strip()
+    except (FileNotFoundError, NotADirectoryError):
+        return ""
+
+
+def keep_remote_url(folder: Path, url: str) -> None:
+    """Leave the URL for those who read the archive by its folder."""
+    if url != remote_url(folder):
+        write_atomically(folder / REMOTE, f"{url}\n".encode())
+
+
+def ticks(place: Path | Storage) -> Archive:
+    """The ticks of an archive, or of the one below a folder."""
     integers = ("time_ns", "sequence", "trading_day", EPOCH)
-    return Archive(LocalStorage(folder), "ticks", ("time_ns", "sequence"), integers, TICK_LISTS)
+    return Archive(_storage(place), "ticks", ("time_ns", "sequence"), integers, TICK_LISTS)
 
 
-def bars(folder: Path) -> Archive:
-    """The bars below the archive's folder. Of duplicate bars the one of the later checkpoint counts."""
+def bars(place: Path | Storage) -> Archive:
+    """The bars, likewise. Of duplicate bars the one of the later checkpoint counts."""
     order = ("start_ns", "interval", "checkpoint")
-    return Archive(LocalStorage(folder), "bars", order, (*order, INCOMPLETE))
+    return Archive(_storage(place), "bars", order, (*order, INCOMPLETE))
+
+
+def _storage(place: Path | Storage) -> Storage:
+    return storage(place) if isinstance(place, Path) else place

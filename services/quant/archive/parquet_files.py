@@ -75,7 +75,8 @@ class ParquetFiles:
         metadata = known[2] if known is not None and known[0] == group.version else None
         # It may have been replaced since its groups were listed, by one of the same name.
         with self._storage.open(group.path, group.version) as file:
-            reader = pq.ParquetFile(file, metadata=metadata)
+            # With few requests, where each is one to a bucket.
+            reader = pq.ParquetFile(file, metadata=metadata, pre_buffer=True)
             table = reader.read_row_group(group.index, use_threads=False).combine_chunks()
         with self._lock:
             if key not in self._tables:

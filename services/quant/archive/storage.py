@@ -3,7 +3,7 @@
 import os
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from io import BytesIO
@@ -13,7 +13,7 @@ from typing import Any, Protocol, TypeVar
 T = TypeVar("T")
 Version = tuple[Any, ...]
 """What tells a file from another one of the same name."""
-_SETTLED_NS = 2_000_000_000
+SETTLED_NS = 2_000_000_000
 """Time after a folder's change in which it is listed anew each time."""
 _LISTINGS = 8192
 _TRIES = 8
@@ -48,10 +48,13 @@ class Storage(Protocol):
         """The file, for reading. Raises: FileNotFoundError, also when it is another version."""
 
     def write(self, path: str, write: Callable[[Any], None]) -> None:
-        """Make the file of what `write` writes, in place of one of the same name."""
+        """Make the file of what `write` writes, whole or not at all, in place of one of the same name."""
 
     def remove(self, path: str) -> None:
         """Remove the file, and a folder that is empty then."""
+
+    def replaced(self, paths: Iterable[str]) -> None:
+        """Remove files that a new one replaces, at once or when that is safe."""
 
     def changed(self, path: str) -> None:
         """Forget the listing of a folder: another process changed it, or files of it are gone."""
@@ -89,9 +92,8 @@ class LocalStorage:
     def write(self, path: str, write: Callable[[Any], None]) -> None:
         """Make the file of what `write` writes, in place of one of the same name. Raises: OSError."""
         target = Path(self._root, path)
-        target.parent.mkdir(parents=True, exist_ok=True)
         unfinished = target.with_suffix(UNFINISHED)
-        with unfinished.open("wb") as file:
+        with _created(unfinished) as file:
             write(file)
             file.flush()
             os.fsync(file.fileno())
@@ -103,6 +105,20 @@ class LocalStorage:
         target.unlink(missing_ok=True)
         with suppress(OSError):  # not empty
             target.parent.rmdir()
+
+    def replaced(self, paths: Iterable[str]) -> None:
+        """Remove files that a new one replaces."""
+        for path in paths:
+            self.remove(path)
+
+    def changed_ns(self, path: str) -> int:
+        """The time at which files of a folder, or the folder itself, last came or went; 0 when that is not known."""
+        while path:
+            try:
+                return os.stat(f"{self._root}/{path}").st_mtime_ns  # noqa: PTH116 as below
+            except (FileNotFoundError, NotADirectoryError):
+                path = path.rpartition("/")[0]
+        return 0
 
     def changed(self, path: str) -> None:
         """List the folder anew, though its time may not say that it changed."""
@@ -122,7 +138,7 @@ class LocalStorage:
         if known is not None and known[1] and known[0] == changed_ns:
             return known[2]
         # A folder that changed just now may change again without its time showing it.
-        settled = time.time_ns() - changed_ns > _SETTLED_NS
+        settled = time.time_ns() - changed_ns > SETTLED_NS
         try:
             listing = _retried(read, folder)
         except (FileNotFoundError, NotADirectoryError):
@@ -134,6 +150,15 @@ class LocalStorage:
                 self._listings.pop(next(iter(self._listings)))
             self._listings[folder] = changed_ns, settled, listing
         return listing
+
+
+def _created(path: Path) -> Any:
+    """A new file in a folder that may just have been removed, since it was empty."""
+    for _ in range(_TRIES):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with suppress(FileNotFoundError):
+            return path.open("wb")
+    raise FileNotFoundError(path)
 
 
 def _retried(read: Callable[[str], T], folder: str) -> T:
