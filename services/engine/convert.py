@@ -6,7 +6,6 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from enum import StrEnum
 from functools import cache
-from operator import itemgetter
 from typing import Any, TypeVar
 
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -40,7 +39,7 @@ from services.kernel.decimals import plain, to_text
 from services.kernel.errors import Invalid
 from services.quant.calendar import Calendar
 from services.quant.catalogue import Instrument
-from services.quant.ticks.tick_frame import NO_PRICE
+from services.quant.ticks.tick_frame import NO_PRICE, NUMBERS
 from services.quant.ticks.variant import variant
 
 log = logging.getLogger(__name__)
@@ -290,31 +289,25 @@ def tick_frame(tick: Any, sequence: int) -> bytes:
 
     Raises: ValueError for a tick whose last price is no number. Other numbers that are none count as 0.
     """
-    extra = tick.extra or {}
-    time_ns = extra.get("time_ns")
+    codec, extra = variant(), tick.extra
+    time_ns = extra.get("time_ns") if extra else None
     if time_ns is None:  # of a third party's gateway
-        time_ns = round(tick.datetime.timestamp() * 1e6) * 1000
-        _check_numbers(tick)
-    trading_day = extra.get("trading_day") or _calendar().trading_day(tick.vt_symbol, time_ns)
-    return variant().tick_frame(tick, sequence, time_ns, trading_day)
+        time_ns = codec.time_ns(tick.datetime)
+        if not codec.has_numbers(tick):
+            _replace_numbers(tick)
+    trading_day = extra.get("trading_day") if extra else None
+    if not trading_day:
+        trading_day = _calendar().trading_day(tick.vt_symbol, time_ns)
+    return codec.tick_frame(tick, sequence, time_ns, trading_day)
 
 
-def _check_numbers(tick: Any) -> None:
-    fields = tick.__dict__
-    if -NO_PRICE < sum(_numbers_of(fields)) < NO_PRICE:
-        return
+def _replace_numbers(tick: Any) -> None:
     if not abs(tick.last_price) < NO_PRICE:
         raise ValueError(f"last_price is {tick.last_price}")
-    for name in _NUMBERS:
+    fields = tick.__dict__
+    for name in NUMBERS:
         if not abs(fields[name]) < NO_PRICE:
             fields[name] = 0.0
-
-
-_NUMBERS = (
-    *("last_price", "last_volume", "volume", "turnover", "open_interest", "open_price"),
-    *("high_price", "low_price", "pre_close", "limit_up", "limit_down"),
-)
-_numbers_of = itemgetter(*_NUMBERS)
 
 
 def _enum_from_pb(enum: Any, number: int, field: str) -> Any:

@@ -80,11 +80,17 @@ class SteadyEventEngine(EventEngine):
     def put(self, event: Event) -> None:
         """Queue an event that has a handler."""
         kind = event.type
-        if not self._handlers.get(kind) and not self._general_handlers:
+        handlers, quick = self._handlers.get(kind), self._quick.get(kind)
+        if not handlers and not self._general_handlers:
             return
-        if (kind == EVENT_TICK or threading.get_ident() == self._loop_thread) and self.is_quick(kind):
-            for handler in self._quick[kind]:
-                _handle(handler, event)
+        # What is_quick asks, and _handle does, without their calls: a gateway's thread passes here with each tick.
+        is_quick = handlers == quick and not self._general_handlers
+        if quick and is_quick and (kind == EVENT_TICK or threading.get_ident() == self._loop_thread):
+            for handler in quick:
+                try:
+                    handler(event)
+                except Exception:
+                    log.exception("a handler of vnpy's event %s failed", kind)
         else:
             self._queue.put(event)
 
@@ -225,18 +231,22 @@ class VnpyEngine:
 
     def _arrive(self, event: Event) -> None:
         """Queue an event, on vnpy's thread or on the loop's."""
-        if event.type == EVENT_ORDER or event.type == EVENT_TRADE:
+        kind = event.type
+        if kind in (EVENT_ORDER, EVENT_TRADE):
             self._forget_old(event)
         self._arrived.append(event)
         if not self._woken:
-            self._woken = True
-            try:
-                if threading.get_ident() == self._loop_thread:
-                    self._loop.call_soon(self._drain)
-                else:
-                    self._loop.call_soon_threadsafe(self._drain)
-            except RuntimeError:
-                log.debug("the loop is closed; vnpy's events are dropped")
+            self._wake()
+
+    def _wake(self) -> None:
+        self._woken = True
+        try:
+            if threading.get_ident() == self._loop_thread:
+                self._loop.call_soon(self._drain)
+            else:
+                self._loop.call_soon_threadsafe(self._drain)
+        except RuntimeError:
+            log.debug("the loop is closed; vnpy's events are dropped")
 
     def _drain(self) -> None:
         """Handle queued events on the loop: ticks in batches, contracts in parts: gateways send 20,000 at once."""

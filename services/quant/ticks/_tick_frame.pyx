@@ -1,14 +1,30 @@
 # cython: language_level=3, cdivision=True, boundscheck=False, wraparound=False, annotation_typing=False
-"""tick_frame.py in C: the same bytes."""
+"""tick_frame.py in C: the same bytes and numbers."""
 
 from cpython.bytes cimport PyBytes_FromStringAndSize
+from cpython.datetime cimport (
+    PyDateTime_CheckExact,
+    datetime_day,
+    datetime_fold,
+    datetime_hour,
+    datetime_microsecond,
+    datetime_minute,
+    datetime_month,
+    datetime_second,
+    datetime_tzinfo,
+    datetime_year,
+    import_datetime,
+)
 from cpython.dict cimport PyDict_GetItemWithError
 from cpython.float cimport PyFloat_AsDouble
 from cpython.object cimport PyObject
 from libc.stdint cimport int64_t, uint64_t
 from libc.string cimport memcpy
 
+from services.quant.ticks import tick_frame as pure
 from services.quant.ticks.tick_frame import tick_frame as _pure
+
+import_datetime()
 
 cdef extern from "Python.h":
     const char* PyUnicode_AsUTF8AndSize(object text, Py_ssize_t* size) except NULL
@@ -26,6 +42,46 @@ cdef tuple _NUMBERS = (
 )
 cdef tuple _PRICES = tuple([f"{side}_price_{level}" for side in ("bid", "ask") for level in range(1, 6)])
 cdef tuple _VOLUMES = tuple([f"{side}_volume_{level}" for side in ("bid", "ask") for level in range(1, 6)])
+
+
+# The last minute that was asked for, and when it began.
+cdef object _zone = None
+cdef int64_t _minute = -1
+cdef int64_t _minute_ns = 0
+
+
+def time_ns(moment):
+    """A moment as nanoseconds since 1970: see tick_frame.time_ns. A zone is asked once a minute."""
+    global _zone, _minute, _minute_ns
+    cdef int64_t minute
+    cdef object zone
+    if not PyDateTime_CheckExact(moment):
+        return pure.time_ns(moment)
+    zone = datetime_tzinfo(moment)
+    if zone is None or datetime_fold(moment):
+        return pure.time_ns(moment)
+    minute = (datetime_year(moment) * 12 + datetime_month(moment)) * 31 + datetime_day(moment)
+    minute = (minute * 24 + datetime_hour(moment)) * 60 + datetime_minute(moment)
+    if minute != _minute or zone is not _zone:
+        _minute = -1
+        _minute_ns = pure.time_ns(moment.replace(second=0, microsecond=0))
+        _zone, _minute = zone, minute
+    return _minute_ns + datetime_second(moment) * <int64_t>1000000000 + datetime_microsecond(moment) * <int64_t>1000
+
+
+def has_numbers(tick):
+    """Test whether all of a tick's numbers are some: see tick_frame.has_numbers."""
+    cdef dict fields = tick.__dict__
+    cdef double number
+    cdef int field
+    for field in range(11):
+        try:
+            number = _number(fields, <str>_NUMBERS[field])
+        except OverflowError:
+            return False
+        if not -NO_PRICE < number < NO_PRICE:
+            return False
+    return True
 
 
 cdef inline unsigned char* _varint(unsigned char* at, uint64_t value) noexcept:

@@ -1,5 +1,6 @@
 """The frame of one of vnpy's ticks in pure Python: what the compiled `_tick_frame` gives, by protobuf's own encoder."""
 
+from datetime import datetime
 from typing import Any
 
 from redfire.market.v1 import market_pb2 as pb
@@ -8,9 +9,25 @@ from services.quant.ticks.frames import frame
 
 NO_PRICE = 1e300
 """CTP writes the largest double where there is no price."""
+NUMBERS = (
+    *("last_price", "last_volume", "volume", "turnover", "open_interest", "open_price"),
+    *("high_price", "low_price", "pre_close", "limit_up", "limit_down"),
+)
 _LEVELS = {
     side: [(f"{side}_price_{level}", f"{side}_volume_{level}") for level in range(1, 6)] for side in ("bid", "ask")
 }
+
+
+def time_ns(moment: datetime) -> int:
+    """A moment as nanoseconds since 1970, exact to the microsecond; one without a zone is of the machine's."""
+    return round(moment.timestamp() * 1e6) * 1000
+
+
+def has_numbers(tick: Any) -> bool:
+    """Test whether all of a tick's numbers, but for its levels', are some: neither NaN nor without bound, nor CTP's
+    largest double. Raises: TypeError for what is no number at all."""
+    fields = tick.__dict__
+    return all(-NO_PRICE < fields[name] < NO_PRICE for name in NUMBERS)
 
 
 def tick_frame(tick: Any, sequence: int, time_ns: int, trading_day: int) -> bytes:

@@ -3,9 +3,10 @@
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime
 from functools import cache
 from importlib import import_module
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from services.quant.compile import PURE, TICKS, is_built
 
@@ -15,10 +16,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Variant:
-    """The class and the function of one build."""
+    """The class and the functions of one build."""
 
     scanner: "type[TickScanner]"
     tick_frame: Callable[..., bytes]
+    time_ns: Callable[[datetime], int]
+    has_numbers: Callable[[Any], bool]
 
 
 @cache
@@ -30,4 +33,4 @@ def variant(name: str = "") -> Variant:
     # By name: where nothing is compiled there are no such modules.
     prefix = "_" if name == "compiled" else ""
     batch, frame = (import_module(f"{__package__}.{prefix}{module}") for module in ("tick_batch", "tick_frame"))
-    return Variant(batch.TickScanner, frame.tick_frame)
+    return Variant(batch.TickScanner, frame.tick_frame, frame.time_ns, frame.has_numbers)

@@ -1,7 +1,8 @@
 """The encoder of vnpy's ticks: the same bytes in pure Python and compiled, as protobuf has them."""
 
-from datetime import datetime
+from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 from hypothesis import given
@@ -87,3 +88,45 @@ def test_what_is_no_number_or_too_large_is_refused(build: str) -> None:
     for sequence, day in ((2**63, 1), (1, 2**31)):
         with pytest.raises((ValueError, OverflowError)):
             encode(tick("rb2701", "CTP", {}), sequence, 1, day)
+
+
+ZONES = (ZoneInfo("Asia/Shanghai"), ZoneInfo("America/New_York"), ZoneInfo("Australia/Lord_Howe"), UTC)
+moments = st.datetimes(
+    datetime(1990, 1, 1),
+    datetime(2100, 1, 1),
+    timezones=st.sampled_from([*ZONES, timezone(timedelta(hours=-3, minutes=-30, seconds=7))]),
+)
+
+
+@builds
+@given(st.lists(moments, min_size=1, max_size=5), st.lists(st.timedeltas(timedelta(0), timedelta(hours=2)), max_size=5))
+def test_moments_are_nanoseconds_since_1970_in_any_order_and_zone(
+    build: str, moments: list[datetime], steps: list[timedelta]
+) -> None:
+    time_ns = variant(build).time_ns
+    for moment in [*moments, *(moments[-1] + step for step in steps), moments[0]]:
+        since = (moment - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)
+        assert time_ns(moment) == since * 1000
+
+
+@builds
+def test_a_moment_of_no_zone_and_one_of_another_kind_are_moments_too(build: str) -> None:
+    class Moment(datetime):
+        def timestamp(self) -> float:
+            return 5.0
+
+    time_ns = variant(build).time_ns
+    naive = datetime(2026, 11, 20, 9, 30, 0, 7)
+    assert time_ns(naive) == round(naive.timestamp() * 1e6) * 1000
+    assert time_ns(Moment(2026, 11, 20, tzinfo=UTC)) == 5_000_000_000
+
+
+@builds
+@pytest.mark.parametrize("odd", [float("nan"), float("inf"), float("-inf"), 1.7976931348623157e308, 10**400])
+def test_numbers_that_are_none_are_seen(build: str, odd: Any) -> None:
+    has_numbers = variant(build).has_numbers
+    assert has_numbers(tick("rb2701", "CTP", {"volume": 5, "turnover": -3.5}))
+    for name in NUMBERS[:11]:
+        assert not has_numbers(tick("rb2701", "CTP", {name: odd}))
+    with pytest.raises(TypeError):
+        has_numbers(tick("rb2701", "CTP", {"volume": "4"}))
