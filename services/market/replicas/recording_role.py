@@ -14,7 +14,7 @@ from services.market.convert import bar_frame, bar_to_pb, parse_ticks
 from services.market.recording.history import History
 from services.market.recording.recorder import Recorder
 from services.market.recording.restoring import Restored
-from services.market.recording.tick_sources import DayOfTicks, Range, UnarchivedSource
+from services.market.recording.tick_sources import DayOfTicks, Range, Source, UnarchivedSource
 from services.market.recording.tick_store import TickStore
 from services.market.recording.unarchived import OwnUnarchived, Tail, TickRun
 from services.market.recording.uploads import Uploads
@@ -143,19 +143,15 @@ def _read_ticks(
         days.setdefault(run.day, []).append(run)
     for day, runs in days.items():
         # What a later epoch of the day replaces is left out, so that the first ones are enough.
-        rows, epochs = DayOfTicks(tail.valid_from_ns), {}
+        rows, epochs = DayOfTicks(tail.valid_from_ns), dict[Source, int]()
         for run in runs:
             source = UnarchivedSource(run)
             epochs[source] = run.epoch
             rows.add(source, run.epoch)
-        for source, frames in rows.parts(Range(start_ns, end_ns, after, limit)):
-            answer.runs.add(
-                epoch=epochs[source],
-                trading_day=day,
-                first_ns=source.first_ns,
-                last_ns=source.last_ns,
-                ticks=parse_ticks(b"".join(frames)),
-            )
+        for part, frames in rows.parts(Range(start_ns, end_ns, after, limit)):
+            ticks = parse_ticks(b"".join(frames))
+            first_ns, last_ns = part.first_ns, part.last_ns
+            answer.runs.add(epoch=epochs[part], trading_day=day, first_ns=first_ns, last_ns=last_ns, ticks=ticks)
     return answer
 
 

@@ -3,8 +3,8 @@
 import asyncio
 import random
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
-from contextlib import suppress
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AsyncExitStack, suppress
 from typing import Any
 
 import grpc
@@ -17,6 +17,7 @@ from tests.harness import SECRET
 from tests.market.model.engine import SYMBOLS, Epoch
 
 RETRY_S = 0.05
+MOST_TRIES = 200
 SOON = [("grpc.max_reconnect_backoff_ms", 200)]
 
 
@@ -28,7 +29,10 @@ class TickClient:
 
     conflated = False
 
-    def __init__(self, name: str, address: str, rng: random.Random, epochs: list[Epoch], counts: Counter[str]) -> None:
+    def __init__(
+        self, name: str, addresses: Sequence[str], rng: random.Random, epochs: list[Epoch], counts: Counter[str]
+    ) -> None:
+        """`addresses` are those of market's replicas."""
         self.name = name
         self.symbols = set(rng.sample(SYMBOLS, rng.randint(1, len(SYMBOLS))))
         self.covered: dict[str, int] = {}
@@ -36,7 +40,8 @@ class TickClient:
         self.lines: list[str] = []
         self.reads = asyncio.Event()
         self.reads.set()
-        self._address = address
+        self._addresses = addresses
+        self._address = rng.choice(addresses)
         self._rng = rng
         self._epochs = epochs
         self._counts = counts
@@ -49,16 +54,24 @@ class TickClient:
 
     async def run(self) -> None:
         """Read until cancelled."""
-        async with grpc.aio.insecure_channel(
-            self._address, options=[("grpc.max_reconnect_backoff_ms", 200)]
-        ) as channel:
-            stub = MarketServiceStub(channel)
+        async with AsyncExitStack() as stack:
+            stubs = {}
+            for address in self._addresses:
+                channel = await stack.enter_async_context(grpc.aio.insecure_channel(address, options=SOON))
+                stubs[address] = MarketServiceStub(channel)
             while True:
                 with suppress(grpc.aio.AioRpcError, asyncio.CancelledError):
-                    await self._read(stub)
+                    await self._read(stubs[self._address])
                 if (task := asyncio.current_task()) and task.cancelling():
                     return
                 await asyncio.sleep(RETRY_S)
+
+    def move(self) -> None:
+        """Go on at another replica."""
+        others = [address for address in self._addresses if address != self._address]
+        self._address = self._rng.choice(others)
+        self._note(f"moves to {self._address}")
+        self.disconnect()
 
     def disconnect(self) -> None:
         """Break the stream off."""
@@ -87,7 +100,8 @@ class TickClient:
         else:
             return
         self._note(f"changes: +{list(request.add_symbols)} -{list(request.remove_symbols)}")
-        async with grpc.aio.insecure_channel(self._address) as channel:
+        # Whatever replica is asked.
+        async with grpc.aio.insecure_channel(self._rng.choice(self._addresses)) as channel:
             try:
                 answer = await MarketServiceStub(channel).UpdateSubscription(
                     request, metadata=self._metadata, timeout=5
@@ -124,7 +138,7 @@ class TickClient:
         self._stream_id = ""
         self._call = stub.StreamTicks(request, metadata=self._metadata)
         self._counts["streams"] += 1
-        self._note(f"opens {dict(request.resume_after_sequence)} of {self.epoch!r}")
+        self._note(f"opens {dict(request.resume_after_sequence)} of {self.epoch!r} at {self._address}")
         fresh = True
         async for message in _paused(self._call, self.reads):
             kind = message.WhichOneof("event")
@@ -236,9 +250,7 @@ class BarClient:
     async def run(self) -> None:
         """Read until cancelled."""
         request = pb.StreamBarsRequest(symbols=SYMBOLS, interval=common_pb2.INTERVAL_1M)
-        async with grpc.aio.insecure_channel(
-            self._address, options=[("grpc.max_reconnect_backoff_ms", 200)]
-        ) as channel:
+        async with grpc.aio.insecure_channel(self._address, options=SOON) as channel:
             stub = MarketServiceStub(channel)
             while True:
                 with suppress(grpc.aio.AioRpcError):
@@ -271,9 +283,17 @@ async def _paused(call: Any, reads: asyncio.Event) -> AsyncIterator[Any]:
 async def pages(ask: Callable[[str], Any], items: str) -> list[Any]:
     """All pages of a list."""
     rows: list[Any] = []
-    token = ""
+    token, tries = "", 0
     while True:
-        page = await ask(token)
+        try:
+            page = await ask(token)
+        except grpc.aio.AioRpcError as error:
+            # A replica that asks another one for a part says so while that one does not answer.
+            tries += 1
+            if error.code() != grpc.StatusCode.UNAVAILABLE or tries > MOST_TRIES:
+                raise
+            await asyncio.sleep(RETRY_S)
+            continue
         rows += getattr(page, items)
         token = page.next_page_token
         if not token:

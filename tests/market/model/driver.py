@@ -15,7 +15,7 @@ from services.quant.bars import Bar, BarBuilder, Interval, LocalClock
 from tests.harness import SECRET, FakeService, platform
 from tests.market.model.clients import BarClient, ConflatedClient, TickClient, pages
 from tests.market.model.engine import GATEWAY, SECOND_NS, SYMBOLS, Epoch, ModelEngine
-from tests.market.model.market_process import MarketProcess
+from tests.market.model.market_process import MarketProcess, make_replicas
 
 SETTLE_S = 30
 ACTIONS = {
@@ -23,6 +23,7 @@ ACTIONS = {
     "time": 12,
     "idle": 6,
     "disconnect": 6,
+    "replica change": 6,
     "change": 5,
     "pause": 4,
     "stop market": 1,
@@ -38,34 +39,41 @@ async def run(seed: int, steps: int, folder: Path) -> Counter[str]:
     rng = random.Random(seed)
     engine, counts = ModelEngine(rng), Counter[str]()
     async with platform(fakes={"engine": FakeService(lambda context: [engine])}) as served:
-        market = MarketProcess(folder, served.host.address)
-        await market.start()
+        markets = make_replicas(folder, served.host.address, ("m1", "m2"))
+        addresses = [market.address for market in markets]
         clients: list[TickClient] = []
         for number in range(4):
             kind = ConflatedClient if number == 3 else TickClient
-            clients.append(kind(f"client {number}", market.address, random.Random(rng.random()), engine.epochs, counts))
-        bars = BarClient(market.address, counts)
+            clients.append(kind(f"client {number}", addresses, random.Random(rng.random()), engine.epochs, counts))
+        bars = [BarClient(address, counts) for address in addresses]
         try:
+            for market in markets:
+                await market.start()
             async with asyncio.TaskGroup() as tasks:
-                running = [tasks.create_task(client.run()) for client in (*clients, bars)]
+                running = [tasks.create_task(client.run()) for client in (*clients, *bars)]
                 for _ in range(steps):
-                    await _step(rng, engine, market, clients, counts)
-                await _settle(engine, market, clients)
-                await _compare(engine, market, bars, counts)
+                    await _step(rng, engine, markets, clients, counts)
+                await _settle(engine, clients)
+                await _compare(engine, markets, bars, counts)
                 for task in running:
                     task.cancel()
         finally:
-            if market.runs:
-                await market.kill()
+            for market in markets:
+                if market.runs:
+                    await market.kill()
     return counts
 
 
 async def _step(
-    rng: random.Random, engine: ModelEngine, market: MarketProcess, clients: list[TickClient], counts: Counter[str]
+    rng: random.Random,
+    engine: ModelEngine,
+    markets: list[MarketProcess],
+    clients: list[TickClient],
+    counts: Counter[str],
 ) -> None:
     (action,) = rng.choices(list(ACTIONS), list(ACTIONS.values()))
     counts[action] += 1
-    client = rng.choice(clients)
+    client, market = rng.choice(clients), rng.choice(markets)
     match action:
         case "publish":
             engine.publish(rng.choices(SYMBOLS, k=rng.choice((1, 1, 3, 10, 60))))
@@ -76,6 +84,8 @@ async def _step(
             await asyncio.sleep(rng.random() * 0.3)
         case "disconnect":
             client.disconnect()
+        case "replica change":
+            client.move()
         case "change":
             await client.change()
         case "pause":
@@ -97,7 +107,7 @@ async def _step(
 
 
 async def _meanwhile(rng: random.Random, engine: ModelEngine) -> None:
-    """Ticks go on while market is away; sometimes more than the engine keeps, sometimes the engine is begun anew."""
+    """Ticks go on while a market is away; sometimes more than the engine keeps, sometimes the engine is begun anew."""
     for _ in range(rng.choice((0, 1, 5, 30))):
         engine.publish(rng.choices(SYMBOLS, k=rng.choice((1, 10))))
         engine.pass_time()
@@ -105,7 +115,7 @@ async def _meanwhile(rng: random.Random, engine: ModelEngine) -> None:
         engine.restart(kill=True)
 
 
-async def _settle(engine: ModelEngine, market: MarketProcess, clients: list[TickClient]) -> None:
+async def _settle(engine: ModelEngine, clients: list[TickClient]) -> None:
     """Wait until all that was published came everywhere."""
     for client in clients:
         client.reads.set()
@@ -118,10 +128,33 @@ async def _settle(engine: ModelEngine, market: MarketProcess, clients: list[Tick
         await asyncio.sleep(0.05)
 
 
-async def _compare(engine: ModelEngine, market: MarketProcess, bars: BarClient, counts: Counter[str]) -> None:
-    """Compare history, streamed bars, and bars built anew."""
-    await market.stop()
-    await market.start()
+async def _compare(
+    engine: ModelEngine, markets: list[MarketProcess], clients: list[BarClient], counts: Counter[str]
+) -> None:
+    """Compare the replicas' histories, streamed bars, and bars built anew."""
+    recorder = markets[0]
+    await recorder.stop()
+    await recorder.start()
+    recorded, listed = await _history(recorder)
+    for follower in markets[1:]:
+        assert (recorded, listed) == await _history(follower), "the replicas' histories differ"
+    complete = all(_compare_ticks(engine, symbol, ticks) for symbol, ticks in recorded.items())
+    for key, bar in [(key, bar) for client in clients for key, bar in client.bars.items()]:
+        if not _is_recorded(engine, recorded[key[0]], *key):
+            counts["bars of lost ticks"] += 1
+            continue
+        assert key in listed, f"a streamed bar is not in history: {bar}"
+        assert listed[key].incomplete or listed[key] == bar, (
+            f"a streamed bar differs from history's:\n{bar}\n{listed[key]}"
+        )
+    counts["listed bars"] += len(listed)
+    counts["complete runs"] += complete
+    if complete:
+        _compare_bars(engine, listed)
+
+
+async def _history(market: MarketProcess) -> tuple[dict[str, list[pb.Tick]], dict[tuple[str, int], pb.Bar]]:
+    """The ticks of each symbol and the minute bars that a replica lists."""
     metadata = (("x-redfire-service", ServiceTokens(SECRET).make("risk")),)
     listed: dict[tuple[str, int], pb.Bar] = {}
     recorded: dict[str, list[pb.Tick]] = {}
@@ -140,20 +173,10 @@ async def _compare(engine: ModelEngine, market: MarketProcess, bars: BarClient, 
                 return stub.ListBars(request, metadata=metadata, timeout=20)
 
             recorded[symbol] = await pages(ticks, "ticks")
+            for tick in recorded[symbol]:
+                tick.gateway = GATEWAY  # which the archive does not keep
             listed.update({(symbol, bar.start_time.seconds): bar for bar in await pages(minutes, "bars")})
-    complete = all(_compare_ticks(engine, symbol, ticks) for symbol, ticks in recorded.items())
-    for key, bar in bars.bars.items():
-        if not _is_recorded(engine, recorded[key[0]], *key):
-            counts["bars of lost ticks"] += 1
-            continue
-        assert key in listed, f"a streamed bar is not in history: {bar}"
-        assert listed[key].incomplete or listed[key] == bar, (
-            f"a streamed bar differs from history's:\n{bar}\n{listed[key]}"
-        )
-    counts["listed bars"] += len(listed)
-    counts["complete runs"] += complete
-    if complete:
-        _compare_bars(engine, listed)
+    return recorded, listed
 
 
 def _compare_ticks(engine: ModelEngine, symbol: str, recorded: list[pb.Tick]) -> bool:
@@ -162,7 +185,6 @@ def _compare_ticks(engine: ModelEngine, symbol: str, recorded: list[pb.Tick]) ->
     sequences = [tick.sequence for tick in recorded]
     assert len(set(sequences)) == len(sequences), f"{symbol}: a tick is recorded twice"
     for tick in recorded:
-        tick.gateway = GATEWAY
         assert published.get(tick.sequence) == tick, f"{symbol}: {tick} was not published"
     return len(recorded) == len(published)
 

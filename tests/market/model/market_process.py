@@ -5,6 +5,7 @@ import multiprocessing
 import os
 import signal
 import socket
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -37,19 +38,25 @@ def free_port() -> int:
         return port
 
 
-class MarketProcess:
-    """Market at an address, reading an engine at another one; its folder outlives it."""
+def make_replicas(folder: Path, engine_address: str, names: Sequence[str]) -> list["MarketProcess"]:
+    """Replicas of market that share a folder; the first one records."""
+    addresses = {name: f"127.0.0.1:{free_port()}" for name in names}
+    return [MarketProcess(folder, engine_address, name, names[0], addresses) for name in names]
 
-    def __init__(self, folder: Path, engine_address: str) -> None:
+
+class MarketProcess:
+    """A replica of market at an address, reading an engine at another one; its folder outlives it."""
+
+    def __init__(
+        self, folder: Path, engine_address: str, name: str, recorder: str, addresses: Mapping[str, str]
+    ) -> None:
+        self.name = name
+        self.address = addresses[name]
+        """Host and port, the same after each start."""
         self._folder = folder
         self._engine_address = engine_address
-        self._port = free_port()
+        self._market = {"replica": name, "recorder": recorder, "replicas": dict(addresses)}
         self._process: Any = None
-
-    @property
-    def address(self) -> str:
-        """Host and port, the same after each start."""
-        return f"127.0.0.1:{self._port}"
 
     @property
     def runs(self) -> bool:
@@ -59,7 +66,8 @@ class MarketProcess:
     async def start(self) -> None:
         """Start it, and return when it serves."""
         mine, its = _processes.Pipe()
-        self._process = _processes.Process(target=_run, args=(its, self._folder, self._port, self._engine_address))
+        arguments = its, self._folder, self.address, self._engine_address, self._market
+        self._process = _processes.Process(target=_run, args=arguments)
         self._process.start()
         its.close()
         try:
@@ -83,19 +91,19 @@ class MarketProcess:
         await asyncio.to_thread(process.join)
 
 
-def _run(ready: Any, folder: Path, port: int, engine_address: str) -> None:
-    asyncio.run(_serve(ready, folder, port, engine_address))
+def _run(ready: Any, folder: Path, address: str, engine_address: str, market: Mapping[str, Any]) -> None:
+    asyncio.run(_serve(ready, folder, address, engine_address, market))
 
 
-async def _serve(ready: Any, folder: Path, port: int, engine_address: str) -> None:
+async def _serve(ready: Any, folder: Path, address: str, engine_address: str, market: Mapping[str, Any]) -> None:
     stop = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
     flags: dict[str, dict[str, Any]] = {
         "platform": {"data_dir": folder},
-        "server": {"port": port, "grace_s": 2},
+        "server": {"port": int(address.rpartition(":")[2]), "grace_s": 2},
         "identity": {"service_secret": SECRET},
         "peers": {"addresses": {"engine": engine_address}},
-        "market": SETTINGS,
+        "market": {**SETTINGS, **market},
     }
     loaded = kernel_settings.load(registry.sections(), flags=flags, environ={})
     host = Host(registry.SERVICES, ["market"], loaded, None, _no_keys)
