@@ -34,4 +34,7 @@ sink_failures = Counter(
 impossible_days = Counter("market_impossible_days_total", "Ticks whose trading day was replaced by the calendar's.")
 unrecorded = Counter("market_unrecorded_ticks_total", "Ticks that were published and not recorded: the disk lagged.")
 history_failures = Counter("market_history_failures_total", "Writes of history that the disk did not take.")
+influx_points = Counter("market_influx_points_total", "Ticks and bars that InfluxDB took.")
+influx_dropped = Counter("market_influx_dropped_total", "Ticks and bars that were not sent to InfluxDB.")
+influx_failures = Counter("market_influx_failures_total", "Requests that InfluxDB did not answer, or with an error.")
 upload_failures = Counter("market_upload_failures_total", "Archived files that the bucket did not take.")

@@ -3,8 +3,9 @@
 import re
 from collections.abc import Mapping
 from typing import Annotated, ClassVar
+from urllib.parse import parse_qsl, unquote, urlencode, urlsplit, urlunsplit
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, SecretStr, field_validator, model_validator
 
 from services.kernel.runtime.settings import Section
 from services.quant.archive.s3 import check_url
@@ -92,6 +93,12 @@ class MarketSettings(Section):
         "`?endpoint_override=http://HOST:PORT&region=…` for other stores than Amazon's; credentials are the "
         "environment's (`AWS_ACCESS_KEY_ID` …); empty: they stay in the data folder.",
     )
+    influx_url: str = Field(
+        default="",
+        description="An InfluxDB that ticks and closed bars are sent to: `http://HOST:8086/DATABASE` of version 1, or "
+        "the URL of a write, `http://HOST:8086/api/v2/write?org=ORG&bucket=BUCKET`; empty: none.",
+    )
+    influx_token: SecretStr = Field(default=SecretStr(""), description="The token for it; of version 1, USER:PASSWORD.")
     log_keep_mb: int = Field(
         default=32,
         ge=0,
@@ -141,3 +148,23 @@ class MarketSettings(Section):
     @classmethod
     def _is_bucket(cls, value: str) -> str:
         return check_url(value) if value else value
+
+    @field_validator("influx_url")
+    @classmethod
+    def _is_influx(cls, value: str) -> str:
+        if value:
+            influx_write_url(value)
+        return value
+
+
+def influx_write_url(url: str) -> str:
+    """The address that lines are posted to: `http://HOST:8086/DATABASE` means version 1's. Raises: ValueError."""
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.username or parts.fragment:
+        raise ValueError("http://HOST:8086/DATABASE is needed, or the whole URL of a write; a token is a setting")
+    path, query = parts.path.rstrip("/"), dict(parse_qsl(parts.query))
+    if not query:
+        if path.count("/") != 1:
+            raise ValueError(f"{url} names no database: http://HOST:8086/DATABASE")
+        path, query = "/write", {"db": unquote(path[1:])}
+    return urlunsplit((parts.scheme, parts.netloc, path, urlencode({**query, "precision": "ns"}), ""))

@@ -11,6 +11,7 @@ from redfire.market.v1 import replica_service_pb2 as pb
 from services.market import metrics
 from services.market.bars.bar_streams import BarStreams
 from services.market.convert import bar_frame, bar_to_pb, parse_ticks
+from services.market.influx.sink import InfluxSink
 from services.market.recording.history import History
 from services.market.recording.recorder import Recorder
 from services.market.recording.restoring import Restored
@@ -35,6 +36,9 @@ class RecordingRole:
         clock = LocalClock(settings.timezone)
         store = TickStore(folder, settings.compact_files, settings.log_keep_mb << 20, settings.archive_url)
         self._uploads = Uploads(store) if settings.archive_url else None
+        self._influx = (
+            InfluxSink(settings.influx_url, settings.influx_token.get_secret_value()) if settings.influx_url else None
+        )
         self._hub = hub
         self._bars = BarBuilder(clock)
         self._recorder = Recorder(store, settings, clock, self._bars, hub.last_frames, now_ns)
@@ -49,6 +53,9 @@ class RecordingRole:
         self._bars.on_failed(partial(hub.failures.report, "bars"))
         hub.on_published(self._bars.on_batch)
         hub.on_published(self._recorder.record)
+        if self._influx is not None:
+            self._bars.on_closed(self._influx.on_bar)
+            hub.on_published(self._influx.on_batch)
         hub.on_watermarks(self._bars.on_watermarks)
         hub.on_watermarks(self._recorder.record_watermarks)
         hub.on_moved(self._recorder.takeovers.move)
@@ -72,6 +79,8 @@ class RecordingRole:
             group.create_task(self._recorder.run())
             if self._uploads is not None:
                 group.create_task(self._uploads.run())
+            if self._influx is not None:
+                group.create_task(self._influx.run())
 
     async def drain(self) -> None:
         """End the streams of other replicas."""
@@ -82,6 +91,8 @@ class RecordingRole:
         await self._recorder.close()
         if self._uploads is not None:
             await self._uploads.close()
+        if self._influx is not None:
+            await self._influx.close()
         self.history.close()
 
     # What upstream says of the feed ------------------------------------------------------------------------------

@@ -1,0 +1,1 @@
+"""Ticks and closed bars to InfluxDB, as they come."""
