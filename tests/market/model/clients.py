@@ -3,7 +3,7 @@
 import asyncio
 import random
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, suppress
 from typing import Any
 
@@ -125,6 +125,7 @@ class TickClient:
     async def _read(self, stub: Any) -> None:
         request = pb.StreamTicksRequest(symbols=sorted(self.symbols), epoch=self.epoch)
         request.heartbeat_interval.FromMilliseconds(500)
+        request.watermarks = not self.conflated
         resumes = bool(self.epoch)
         if resumes:
             for symbol in self.symbols:
@@ -153,6 +154,8 @@ class TickClient:
                     self._move(message.new_epoch.epoch, whole=not fresh)
             elif kind == "gap":
                 self._gap(message.gap)
+            elif kind == "heartbeat":
+                self._pass_time(message.heartbeat.watermarks_ns)
             elif kind == "end":
                 self._end(message.end)
                 return
@@ -199,6 +202,17 @@ class TickClient:
             f"{self.name}: a gap names what was never published: {gap}\n{self.history()}"
         )
         self._cover(gap.symbol, gap.first_sequence, gap.last_sequence)
+
+    def _pass_time(self, watermarks_ns: Mapping[str, int]) -> None:
+        """Time that passes before ticks of before it have come would close bars without them."""
+        for watermark_ns in watermarks_ns.values():
+            self._counts["watermarks"] += 1
+            mark = self._epoch().marks.get(watermark_ns)
+            assert mark is not None, f"{self.name}: {watermark_ns} is no watermark of {self.epoch}\n{self.history()}"
+            for symbol in self.symbols & set(self.covered):
+                assert self.covered[symbol] >= mark[symbol], (
+                    f"{self.name}: time passes before {symbol} {mark[symbol]} has come\n{self.history()}"
+                )
 
     def _cover(self, symbol: str, first: int, last: int) -> None:
         covered = self.covered.get(symbol)

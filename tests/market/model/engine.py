@@ -41,6 +41,8 @@ class Epoch:
     name: str
     first_sequence: int
     ticks: dict[str, list[market_pb2.Tick]] = field(default_factory=lambda: {symbol: [] for symbol in SYMBOLS})
+    marks: dict[int, dict[str, int]] = field(default_factory=dict)
+    """Of each watermark, the last sequences when it was published first."""
 
     def last(self, symbol: str) -> int:
         """The symbol's last sequence, one before the first when it has none."""
@@ -140,6 +142,7 @@ class ModelEngine(rpc.EngineServiceServicer):
         """Send a heartbeat with the exchange's time."""
         watermark_ns = self.exchange.time_ns - 3 * SECOND_NS
         self.log.append(watermark_ns)
+        self.epoch.marks.setdefault(watermark_ns, {symbol: self.epoch.last(symbol) for symbol in SYMBOLS})
         message = pb.StreamTicksResponse(heartbeat={"watermarks_ns": {GATEWAY: watermark_ns}})
         self._stream.publish_heartbeat(message.SerializeToString())
 
