@@ -16,6 +16,7 @@ os.environ.setdefault("GRPC_VERBOSITY", "NONE")
 COMMANDS = {
     "up": "Start everything on this machine: all services, Envoy, strategy workers.",
     "serve": "Run the named services only.",
+    "migrate": "Bring the databases to this version, or check them.",
     "backtest": "Run a strategy on recorded data, here and now.",
     "compare": "Show kept backtests side by side.",
     "optimize": "Look for good parameters of a strategy.",

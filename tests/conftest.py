@@ -3,7 +3,6 @@
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,7 @@ from typing import Any
 import pytest
 from hypothesis import settings
 
-from tests.postgres import PostgresServer, installed_server
+from tests.postgres import PostgresServer, close_shared_server, shared_server
 
 SLOW_FOLDERS = ("chaos", "e2e", "readme", "trading/model")
 """Here every test starts a whole platform, or kills trading over and over."""
@@ -24,7 +23,8 @@ TEMPORARY = os.environ["TMPDIR"] = tempfile.tempdir = tempfile.mkdtemp(prefix="r
 
 
 def pytest_unconfigure() -> None:
-    """Remove the temporary folder."""
+    """Stop the database server; remove the temporary folder."""
+    close_shared_server()
     shutil.rmtree(TEMPORARY, ignore_errors=True)
 
 
@@ -45,11 +45,9 @@ def pytest_runtest_makereport() -> Any:
 
 
 @pytest.fixture(scope="session")
-def postgres() -> Iterator[PostgresServer]:
+def postgres() -> PostgresServer:
     """The PostgreSQL server that the tests of a run share; none of them stops it."""
-    server = installed_server()
-    yield server
-    server.close()
+    return shared_server()
 
 
 _databases = count(1)
@@ -60,5 +58,4 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """Address of new databases by `{name}`, of each kind: a test that takes it runs on both."""
     if request.param == "sqlite":
         return f"sqlite:///{tmp_path}/{{name}}_db.sqlite"
-    server: PostgresServer = request.getfixturevalue("postgres")
-    return server.url(f"test{next(_databases)}_{{name}}_db")
+    return shared_server().url(f"test{next(_databases)}_{{name}}_db")

@@ -1,6 +1,8 @@
 """Services on a real loopback gRPC server in a temporary folder, for tests."""
 
 import base64
+import hashlib
+import os
 import shutil
 import tempfile
 import time
@@ -20,6 +22,7 @@ from redfire.user.v1 import user_pb2
 from redfire.user.v1.user_pb2_grpc import UserServiceStub
 
 from services import registry
+from services.commands.migrate import database_of, services_with_database
 from services.kernel.clock import Clock
 from services.kernel.errors import RedFireError, Unavailable, Unsupported
 from services.kernel.identifiers import new_id
@@ -27,7 +30,10 @@ from services.kernel.policy import contract_services, descriptor_set, service_po
 from services.kernel.runtime import settings as kernel_settings
 from services.kernel.runtime.host import Host
 from services.kernel.runtime.service_context import ServiceContext
+from tests.postgres import shared_server
 
+ON_POSTGRES = os.environ.get("REDFIRE_TEST_DATABASE") == "postgresql"
+"""Whether all platforms of a run keep their databases on PostgreSQL."""
 SECRET = "a-secret-of-tests-that-is-long-enough"
 PASSWORD = "correct-Horse-9"
 T = TypeVar("T")
@@ -186,8 +192,17 @@ async def platform(
     }
     for section, values in (settings or {}).items():
         flags.setdefault(section, {}).update(values)
+    if ON_POSTGRES:
+        prefix = hashlib.blake2b(str(folder).encode(), digest_size=6).hexdigest()
+        flags.setdefault("database", {}).setdefault("url", shared_server().url(f"p{prefix}_{{name}}_db"))
     loaded = kernel_settings.load(registry.sections(), flags=flags, environ={})
     running = [name for name in entries if name in names or name in (fakes or {})]
+    if loaded.of(kernel_settings.DatabaseSettings).url.startswith("postgresql"):
+        for name in running:
+            if name not in (fakes or {}) and name in services_with_database():
+                database = database_of(loaded, name)
+                await database.migrate()
+                await database.close()
     host = Host(entries, running, loaded, clock, None if "auth" in running else mint.keys)
     await host.start()
     started = Platform(host, mint, folder)

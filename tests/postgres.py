@@ -8,6 +8,8 @@ import socket
 import subprocess
 import tempfile
 import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,6 +17,7 @@ from typing import Any
 import psutil
 import pytest
 
+from services.kernel.data.database import Database
 from services.kernel.runtime.parent_death import end_with_parent
 
 ROLE = "redfire"
@@ -116,6 +119,22 @@ class PostgresServer:
         return await asyncpg.connect(host="127.0.0.1", port=self.port, user=role, database=database)
 
 
+_shared: list[PostgresServer] = []
+
+
+def shared_server() -> PostgresServer:
+    """The server that the tests of a run share; none of them stops it."""
+    if not _shared:
+        _shared.append(installed_server())
+    return _shared[0]
+
+
+def close_shared_server() -> None:
+    """Stop it, at the end of the run."""
+    while _shared:
+        _shared.pop().close()
+
+
 def installed_server(**options: Any) -> PostgresServer:
     """A running server. Where PostgreSQL is not installed the test is skipped; under CI it fails."""
     try:
@@ -125,6 +144,18 @@ def installed_server(**options: Any) -> PostgresServer:
         if os.environ.get("CI"):
             pytest.fail(message)
         pytest.skip(message)
+
+
+@asynccontextmanager
+async def opened(url: str, base: Any, **options: Any) -> AsyncIterator[Database]:
+    """A database with the tables of a base, made where they are not; closed at the end."""
+    database = Database(url.replace("{name}", "cups"), base, **options)
+    await database.migrate()
+    await database.start()
+    try:
+        yield database
+    finally:
+        await database.close()
 
 
 def _binaries() -> Path:

@@ -2,9 +2,8 @@
 
 from collections.abc import Iterable
 
-from sqlalchemy.ext.asyncio import AsyncSession
-
 from services.auth.session import Session
+from services.kernel.data.repositories import Transaction
 from services.kernel.events.outbox import Outbox
 
 BEGAN, ENDED = "auth.session_began", "auth.session_ended"
@@ -16,7 +15,7 @@ class SessionEvents:
     def __init__(self, outbox: Outbox) -> None:
         self._outbox = outbox
 
-    async def began(self, database_session: AsyncSession, session: Session) -> None:
+    async def began(self, database_session: Transaction, session: Session) -> None:
         """A user logged in."""
         event = self._outbox.event(BEGAN)
         event.session_began.user_id = session.user_id
@@ -25,7 +24,7 @@ class SessionEvents:
         event.session_began.user_agent = session.user_agent[:256]
         await self._outbox.add(database_session, event)
 
-    async def ended(self, database_session: AsyncSession, user_id: str, session_ids: Iterable[str]) -> None:
+    async def ended(self, database_session: Transaction, user_id: str, session_ids: Iterable[str]) -> None:
         """Sessions of a user were ended."""
         for session_id in session_ids:
             event = self._outbox.event(ENDED)

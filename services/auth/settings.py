@@ -5,13 +5,13 @@ from typing import ClassVar
 
 from pydantic import Field
 
-from services.kernel.runtime.settings import Section
+from services.kernel.runtime.settings import StoredSection
 
 # Superseded keys stay published this long: no access token lives longer.
 LONGEST_ACCESS_TOKEN_S = 7 * 86_400
 
 
-class AuthSettings(Section):
+class AuthSettings(StoredSection):
     """Lifetimes of tokens, the folder of their keys, and delays of failed logins; all but keys_dir change live."""
 
     section: ClassVar[str] = "auth"

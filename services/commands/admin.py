@@ -15,7 +15,6 @@ from services.commands.data_folder import data_dir_option, open_private
 from services.kernel.errors import StartError
 from services.kernel.identity.identity import ROLE_PERMISSIONS
 from services.kernel.runtime import settings
-from services.kernel.runtime.settings import DatabaseSettings
 
 ROLES = click.Choice(sorted(ROLE_PERMISSIONS))
 
@@ -90,7 +89,6 @@ def rotate_keys(data_dir: Path, config: Path | None, as_json: bool) -> None:
 
 def _act(data_dir: Path, config: Path | None, action: Callable[[Any], Awaitable[Any]]) -> Any:
     from services.user.admin import user_admin
-    from services.user.settings import UserSettings
 
     if not data_dir.is_dir():
         raise StartError(f"data folder {data_dir}: no such folder")
@@ -98,10 +96,9 @@ def _act(data_dir: Path, config: Path | None, action: Callable[[Any], Awaitable[
     loaded = settings.load(registry.sections(), config)
 
     folder = data_dir.absolute()
-    chosen = loaded.of(UserSettings), loaded.of(DatabaseSettings)
 
     async def act() -> Any:
-        async with user_admin(folder, *chosen) as users:
+        async with user_admin(folder, loaded) as users:
             return await action(users)
 
     return asyncio.run(act())

@@ -49,7 +49,7 @@ def serve(
 
 
 async def _serve(stop: StopSignal, names: list[str], loaded: Settings) -> None:
-    host = Host(registry.SERVICES, [name for name in registry.SERVICES if name in names], loaded)
+    host = Host(registry.SERVICES, [name for name in registry.SERVICES if name in names], loaded, migrate=False)
     try:
         if await stop.unless(host.start()):
             click.echo(f"serving {', '.join(host.names)} on {host.address}, operations on port {host.operations.port}")

@@ -1,8 +1,7 @@
 """Events of the configuration, written into the outbox in the transaction of their change."""
 
-from sqlalchemy.ext.asyncio import AsyncSession
-
 from services.config.config import Config
+from services.kernel.data.repositories import Transaction
 from services.kernel.events.outbox import Outbox
 
 CHANGED, ROLLED_BACK = "config.changed", "config.rolled_back"
@@ -14,7 +13,7 @@ class ConfigEvents:
     def __init__(self, outbox: Outbox) -> None:
         self._outbox = outbox
 
-    async def written(self, session: AsyncSession, config: Config, restored_version: int) -> None:
+    async def written(self, session: Transaction, config: Config, restored_version: int) -> None:
         """A new version; one that restores another has that one's number."""
         if restored_version:
             event = self._outbox.event(ROLLED_BACK)

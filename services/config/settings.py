@@ -4,10 +4,10 @@ from typing import ClassVar
 
 from pydantic import Field
 
-from services.kernel.runtime.settings import Section
+from services.kernel.runtime.settings import StoredSection
 
 
-class ConfigSettings(Section):
+class ConfigSettings(StoredSection):
     """Bounds of values and of their streams."""
 
     section: ClassVar[str] = "config"

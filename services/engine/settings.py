@@ -4,7 +4,7 @@ from typing import Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from services.kernel.runtime.settings import Section
+from services.kernel.runtime.settings import StoredSection
 
 
 class GatewaySettings(BaseModel):
@@ -22,7 +22,7 @@ class GatewaySettings(BaseModel):
     )
 
 
-class EngineSettings(Section):
+class EngineSettings(StoredSection):
     """The feed, the instruments, the gateways, and the behaviour of the simulated exchange."""
 
     section: ClassVar[str] = "engine"

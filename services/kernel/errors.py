@@ -52,6 +52,15 @@ class Conflict(RedFireError):
     reason = Reason.ALREADY_EXISTS
 
 
+class Duplicate(Conflict):
+    """A row has this key already."""
+
+    def __init__(self, message: str = "", *, constraint: str = "") -> None:
+        """`constraint` is what the database says of the key: a name or columns, in words of its own."""
+        super().__init__(message)
+        self.constraint = constraint
+
+
 class Aborted(RedFireError):
     """Another call changed it meanwhile."""
 
@@ -103,6 +112,10 @@ class DeadlineExceeded(RedFireError):
     reason = Reason.DEADLINE_EXCEEDED
 
 
+class CommitUnknown(DeadlineExceeded):
+    """The database was lost during a commit; whether that is done is not known."""
+
+
 class Unsupported(RedFireError):
     """The RPC does not exist."""
 
@@ -113,6 +126,10 @@ class Internal(RedFireError):
     """Internal error."""
 
     reason = Reason.INTERNAL
+
+
+class RowRefused(Internal):
+    """The database takes no such row, whatever else it holds."""
 
 
 class StartError(Exception):

@@ -9,8 +9,8 @@ from redfire.events.v1.events_pb2 import Event
 from redfire.reasons import Reason
 from sqlalchemy import delete, select
 from sqlalchemy.ext.asyncio import AsyncSession
-from sqlalchemy.sql.dml import Insert
 
+from services.kernel.data.writes import TableWrite, write_rows
 from services.kernel.events.outbox import Outbox
 from services.risk import models
 from services.risk.domain.daily import DailyPnl
@@ -27,10 +27,10 @@ _GROUP = 500
 class Upserts(NamedTuple):
     """Statements that write rows whether they are there or not, made once."""
 
-    day: Insert
-    event: Insert
-    counts: Insert
-    feed: Insert
+    day: TableWrite
+    event: TableWrite
+    counts: TableWrite
+    feed: TableWrite
 
 
 class AccountKey(NamedTuple):
@@ -111,7 +111,7 @@ class RiskRepository:
             }
             for day in days
         ]
-        await self._session.execute(self._upserts.day, rows)
+        await write_rows(self._session, self._upserts.day, rows)
 
     async def list_counts(self) -> tuple[FeedPosition | None, list[CountRow]]:
         """Counts of trading's stream, and the position up to which they go."""
@@ -126,7 +126,7 @@ class RiskRepository:
         """Keep counts together with how far they go."""
         for start in range(0, len(counts), _GROUP):
             rows = [row._asdict() for row in counts[start : start + _GROUP]]
-            await self._session.execute(self._upserts.counts, rows)
+            await write_rows(self._session, self._upserts.counts, rows)
         feed = {
             "stream": _TRADING,
             "sequence": position.sequence,
@@ -134,7 +134,7 @@ class RiskRepository:
             "canceling": list(position.canceling),
             "replacing": list(position.replacing),
         }
-        await self._session.execute(self._upserts.feed, [feed])
+        await write_rows(self._session, self._upserts.feed, [feed])
 
     async def delete_counts(self, before: int) -> None:
         """Delete the counts of trading days before this one."""
@@ -154,7 +154,7 @@ class RiskRepository:
             }
             for event in events
         ]
-        await self._session.execute(self._upserts.event, rows)
+        await write_rows(self._session, self._upserts.event, rows)
 
     async def list_events(
         self,

@@ -5,7 +5,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, WithJsonSchema
 
-from services.kernel.runtime.settings import Section
+from services.kernel.runtime.settings import StoredSection
 from services.risk.domain.limits import NAMES, Limits, SelfTradePrevention
 
 LimitValue = Annotated[
@@ -17,7 +17,7 @@ LimitValue = Annotated[
 ]
 
 
-class RiskSettings(Section):
+class RiskSettings(StoredSection):
     """Default limits (null: not limited) and how risk follows trading and the market."""
 
     section: ClassVar[str] = "risk"

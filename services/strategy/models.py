@@ -4,11 +4,14 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
-from sqlalchemy import BigInteger, Boolean, Index, String, Text
+from sqlalchemy import BigInteger, Boolean, Float, Index, Integer, String, Text
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from services.kernel.data.columns import Amount, JsonDocument, UtcTime
 from services.kernel.events.outbox import OutboxColumns
+
+NO_STATISTIC = -1e308
+"""Sorts last where the largest comes first; no database agrees with another on where NULL goes."""
 
 
 class Base(DeclarativeBase):
@@ -68,3 +71,37 @@ class OutboxRow(OutboxColumns, Base):
     """Events on their way."""
 
     __tablename__ = "outbox"
+
+
+class JobRow(Base):
+    """A job. `request_id` is its own id where the client gave none: it is unique per owner and kind."""
+
+    __tablename__ = "strategy_jobs"
+    __table_args__ = (
+        Index("strategy_jobs_by_request", "user_id", "kind", "request_id", unique=True),
+        Index("strategy_jobs_by_status", "status"),
+        Index("strategy_jobs_by_end", "end_time"),
+    )
+
+    user_id: Mapped[str] = mapped_column(String(36), primary_key=True)
+    job_id: Mapped[str] = mapped_column(String(36), primary_key=True)
+    kind: Mapped[str] = mapped_column(String(16))
+    request_id: Mapped[str] = mapped_column(String(64))
+    display_name: Mapped[str] = mapped_column(String(128))
+    class_name: Mapped[str] = mapped_column(String(128))
+    symbol: Mapped[str] = mapped_column(String(40))
+    setup: Mapped[dict[str, Any]] = mapped_column(JsonDocument)
+    status: Mapped[str] = mapped_column(String(16))
+    done: Mapped[int] = mapped_column(Integer)
+    total: Mapped[int] = mapped_column(Integer)
+    elapsed_s: Mapped[float] = mapped_column(Float)
+    failure: Mapped[str] = mapped_column(String(32))
+    error: Mapped[str] = mapped_column(Text)
+    error_detail: Mapped[str] = mapped_column(Text)
+    result: Mapped[dict[str, Any]] = mapped_column("found", JsonDocument)
+    sharpe_ratio: Mapped[float] = mapped_column(Float)
+    total_return: Mapped[float] = mapped_column(Float)
+    create_time: Mapped[datetime] = mapped_column(UtcTime)
+    run_time: Mapped[datetime | None] = mapped_column(UtcTime)
+    end_time: Mapped[datetime | None] = mapped_column(UtcTime)
+    attempts: Mapped[int] = mapped_column(Integer)

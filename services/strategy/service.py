@@ -7,12 +7,11 @@ from typing import Any
 
 from redfire.events.v1.events_pb2 import Event
 from redfire.reasons import Reason
-from sqlalchemy.exc import IntegrityError
 
 from services.kernel.cache import TtlCache
 from services.kernel.clock import Clock
 from services.kernel.data.database import Repositories
-from services.kernel.errors import FailedPrecondition, ResourceExhausted
+from services.kernel.errors import Duplicate, FailedPrecondition, ResourceExhausted
 from services.kernel.events.outbox import Outbox
 from services.kernel.identifiers import new_id
 from services.kernel.paging import Page, PageResult
@@ -120,7 +119,7 @@ class StrategyService:
                     raise TooManyStrategies(max_strategies=self._settings().max_strategies)
                 await repository.add(strategy, request_id)
                 await repository.add_event(self._outbox, self._created(strategy))
-        except IntegrityError:
+        except Duplicate:
             async with self._repositories.read() as repository:
                 made = await repository.find_by_request(user_id, request_id)
             if made is None:

@@ -5,10 +5,10 @@ from typing import ClassVar
 
 from pydantic import Field
 
-from services.kernel.runtime.settings import Section
+from services.kernel.runtime.settings import StoredSection
 
 
-class StrategySettings(Section):
+class StrategySettings(StoredSection):
     """The source of strategies, and the limits of the workers that run them."""
 
     section: ClassVar[str] = "strategy"

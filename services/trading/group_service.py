@@ -6,10 +6,9 @@ from dataclasses import replace
 
 from redfire.enums import OrderGroupKind, OrderStatus
 from redfire.reasons import Reason
-from sqlalchemy.exc import IntegrityError
 
 from services.kernel.data.database import Repositories
-from services.kernel.errors import Conflict, RedFireError, Unavailable
+from services.kernel.errors import Conflict, Duplicate, RedFireError, Unavailable
 from services.kernel.identifiers import new_id
 from services.trading.account_opening import Accounts
 from services.trading.domain import apply_reports
@@ -85,7 +84,7 @@ class GroupService:
             return _same(earlier, mark)
         try:
             return await self._accept(key, account, kind, orders, mark, traceparent)
-        except (ClientOrderIdReused, IntegrityError) as refusal:
+        except (ClientOrderIdReused, Duplicate) as refusal:
             # Written before this process began, by a request whose answer was lost, or while the database was read.
             earlier = await self._find(*key)
             if earlier is not None:
@@ -179,7 +178,7 @@ class GroupService:
 
         def ended(done: "asyncio.Future[None]") -> None:
             error = done.exception()
-            if isinstance(error, IntegrityError) and self._cache.groups.get(group.order_group_id) is group:
+            if isinstance(error, Duplicate) and self._cache.groups.get(group.order_group_id) is group:
                 self._cache.forget_group(group)
                 for order in group.orders:
                     self._cache.withdraw(order)
@@ -192,7 +191,7 @@ class GroupService:
         written.add_done_callback(ended)
         try:
             return await outcome
-        except IntegrityError:
+        except Duplicate:
             await self._risk.release(account.account_id, [order.order_id for order in group.orders])
             raise
 

@@ -6,10 +6,11 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
 
-from sqlalchemy import Executable, Select, and_, bindparam, delete, func, insert, or_, select, tuple_
+from sqlalchemy import Select, and_, delete, func, or_, select, tuple_
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from services.kernel.data.database import Database
+from services.kernel.data.writes import TableWrite
 from services.kernel.errors import NotFound
 from services.kernel.paging import Page, PageResult
 from services.trading import models, rows
@@ -41,22 +42,20 @@ class Statements:
 
     def __init__(self, database: Database) -> None:
         # An upsert also where an order is known to be there: many of them are one statement, many UPDATEs are not.
-        self.upsert_order: Executable = database.upsert(models.OrderRow, ["user_id", "order_id"], fixed=_FIXED)
-        self.insert_trade: Executable = insert(models.TradeRow)
-        self.upsert_trade: Executable = database.upsert(models.TradeRow, ["user_id", "trade_id"])
-        self.insert_entry: Executable = insert(models.LedgerRow)
-        self.insert_updates: Executable = insert(models.CommitLogRow)
-        self.upsert_account: Executable = database.upsert(models.AccountRow, ["user_id", "account_id"])
-        self.upsert_position: Executable = database.upsert(
+        self.upsert_order: TableWrite = database.upsert(models.OrderRow, ["user_id", "order_id"], fixed=_FIXED)
+        self.insert_trade: TableWrite = database.insert(models.TradeRow)
+        self.upsert_trade: TableWrite = database.upsert(models.TradeRow, ["user_id", "trade_id"])
+        self.insert_entry: TableWrite = database.insert(models.LedgerRow)
+        self.insert_updates: TableWrite = database.insert(models.CommitLogRow)
+        self.upsert_account: TableWrite = database.upsert(models.AccountRow, ["user_id", "account_id"])
+        self.upsert_position: TableWrite = database.upsert(
             models.PositionRow, ["user_id", "account_id", "symbol", "side"]
         )
-        self.upsert_order_group: Executable = database.upsert(models.OrderGroupRow, ["user_id", "order_group_id"])
-        self.upsert_lease: Executable = database.upsert(models.LeaseRow, ["account_id"])
-        self.delete_lease: Executable = delete(models.LeaseRow).where(
-            models.LeaseRow.account_id == bindparam("ended_account_id")
-        )
-        self.upsert_gateway: Executable = database.upsert(models.GatewayRow, ["gateway"])
-        self.upsert_instrument: Executable = database.upsert(models.InstrumentRow, ["symbol"])
+        self.upsert_order_group: TableWrite = database.upsert(models.OrderGroupRow, ["user_id", "order_group_id"])
+        self.upsert_lease: TableWrite = database.upsert(models.LeaseRow, ["account_id"])
+        self.delete_lease: TableWrite = database.delete(models.LeaseRow, ["account_id"])
+        self.upsert_gateway: TableWrite = database.upsert(models.GatewayRow, ["gateway"])
+        self.upsert_instrument: TableWrite = database.upsert(models.InstrumentRow, ["symbol"])
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,10 +5,17 @@ from collections.abc import Awaitable, Callable
 
 from redfire.enums import OrderStatus, PositionEffect
 from redfire.reasons import Reason
-from sqlalchemy.exc import IntegrityError
 
 from services.kernel.data.database import Repositories
-from services.kernel.errors import Conflict, FailedPrecondition, NotFound, RedFireError, Unavailable
+from services.kernel.errors import (
+    CommitUnknown,
+    Conflict,
+    Duplicate,
+    FailedPrecondition,
+    NotFound,
+    RedFireError,
+    Unavailable,
+)
 from services.kernel.identifiers import new_id
 from services.kernel.paging import Page, PageResult
 from services.trading import metrics
@@ -96,14 +103,13 @@ class OrderService:
             known = self._cache.find_by_client(*key)
             if known is None:
                 return await self._accept(key, account, new, traceparent, fingerprint)
-        except (RedFireError, IntegrityError) as refusal:
+        except RedFireError as refusal:
             # An order of long ago may have this id: then that one is the answer, whatever a new one would get.
-            if not isinstance(refusal, Unavailable):
+            if not isinstance(refusal, Unavailable | CommitUnknown):
                 earlier = await self._store.find_by_client(*key)
                 if earlier is not None:
                     return require_same(earlier, fingerprint)
-            if isinstance(refusal, RedFireError):
-                metrics.refused.labels(refusal.reason).inc()
+            metrics.refused.labels(refusal.reason).inc()
             raise
         await self._store.commit_log.durable()
         return require_same(known, fingerprint)
@@ -265,7 +271,7 @@ class OrderService:
             if error is None:
                 self._written_instruments[instrument.symbol] = instrument
                 metrics.processing.observe(self._store.clock.monotonic() - running.started)
-            elif isinstance(error, IntegrityError) and self._cache.orders.get(order.order_id) is order:
+            elif isinstance(error, Duplicate) and self._cache.orders.get(order.order_id) is order:
                 self._cache.withdraw(order)
             running.end(order, error)
             if error is None and order.reduce_only and order.is_open:
@@ -281,7 +287,7 @@ class OrderService:
         written.add_done_callback(end)
         try:
             return await outcome
-        except IntegrityError:
+        except Duplicate:
             await self._risk.release(account.account_id, [order.order_id])
             raise
 

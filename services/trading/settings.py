@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from services.kernel.runtime.settings import Section
+from services.kernel.runtime.settings import StoredSection
 
 
 class CloseFirst(StrEnum):
@@ -21,7 +21,7 @@ CurrencyPair = Annotated[str, Field(pattern=r"^[A-Z]{3,8}/[A-Z]{3,8}$")]
 Rate = Annotated[Decimal, Field(gt=0, le=10**8, allow_inf_nan=False)]
 
 
-class TradingSettings(Section):
+class TradingSettings(StoredSection):
     """Trading."""
 
     section = "trading"

@@ -11,13 +11,13 @@ from functools import partial
 from pathlib import Path
 
 from services.kernel.clock import Clock
-from services.kernel.data.database import Database
 from services.kernel.errors import Invalid
 from services.kernel.events.outbox import Outbox
 from services.kernel.events.transport import LeftToRelay
 from services.kernel.identity.identity import ROLE_PERMISSIONS
 from services.kernel.runtime.live_settings import LiveSettings
-from services.kernel.runtime.settings import DatabaseSettings
+from services.kernel.runtime.resources import open_database
+from services.kernel.runtime.settings import PlatformSettings, Settings, load
 from services.user import models
 from services.user.administration import Administration
 from services.user.password import Passwords
@@ -68,14 +68,12 @@ class UserAdmin:
 
 
 @asynccontextmanager
-async def user_admin(
-    data_dir: Path, settings: UserSettings | None = None, database_settings: DatabaseSettings | None = None
-) -> AsyncIterator[UserAdmin]:
+async def user_admin(data_dir: Path, settings: Settings | None = None) -> AsyncIterator[UserAdmin]:
     """The operator's hands in a data folder."""
-    chosen = settings or UserSettings()
-    url = (database_settings or DatabaseSettings()).url.format(data_dir=data_dir, name="user")
-    database = Database(url, models.Base)
-    await database.start()
+    loaded = (settings or load((UserSettings,), environ={})).replaced(platform=PlatformSettings(data_dir=data_dir))
+    chosen = loaded.of(UserSettings)
+    database = open_database(loaded, "user", models.Base)
+    await database.start(migrate=False)
     passwords = Passwords(chosen.argon2_time_cost, chosen.argon2_memory_kib, max_waiting=1)
     try:
         clock = Clock()

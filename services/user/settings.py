@@ -4,10 +4,10 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from services.kernel.runtime.settings import Section
+from services.kernel.runtime.settings import StoredSection
 
 
-class UserSettings(Section):
+class UserSettings(StoredSection):
     """Registration of users, and the cost of their passwords."""
 
     section: ClassVar[str] = "user"

@@ -1,7 +1,6 @@
 """Events of the user service, written into the outbox in the transaction of their change."""
 
-from sqlalchemy.ext.asyncio import AsyncSession
-
+from services.kernel.data.repositories import Transaction
 from services.kernel.events.outbox import Outbox
 from services.user.user import User
 
@@ -15,7 +14,7 @@ class UserEvents:
     def __init__(self, outbox: Outbox) -> None:
         self._outbox = outbox
 
-    async def registered(self, session: AsyncSession, user: User) -> None:
+    async def registered(self, session: Transaction, user: User) -> None:
         """A user registered; trading opens the first account."""
         event = self._outbox.event(REGISTERED)
         event.user_registered.user_id = user.user_id
@@ -23,7 +22,7 @@ class UserEvents:
         event.user_registered.email = user.email
         await self._outbox.add(session, event)
 
-    async def changed(self, session: AsyncSession, before: User, user: User) -> None:
+    async def changed(self, session: Transaction, before: User, user: User) -> None:
         """A user's profile, status or role changed."""
         if user.status is not before.status:
             event = self._outbox.event(STATUS_CHANGED)
@@ -46,7 +45,7 @@ class UserEvents:
             event.user_profile_changed.display_name = user.display_name
             await self._outbox.add(session, event)
 
-    async def password_changed(self, session: AsyncSession, user_id: str, except_session_id: str) -> None:
+    async def password_changed(self, session: Transaction, user_id: str, except_session_id: str) -> None:
         """A user has another password."""
         event = self._outbox.event(PASSWORD_CHANGED)
         event.user_password_changed.user_id = user_id

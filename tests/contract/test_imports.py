@@ -131,3 +131,16 @@ def test_attributes_that_are_set_later_are_detected():
     assert {target.attr for target in attributes_set(tree) if not is_own(target)} == {
         "b", "c", "d", "e", "f", "(setattr)",
     }  # fmt: skip
+
+
+def test_sql_is_in_repositories_models_and_the_kernel_alone():
+    kernel = ("services.kernel.data.", "services.kernel.events.", "services.kernel.runtime.", "services.commands.new_")
+    others = [
+        name
+        for name, tree in modules().items()
+        if not name.startswith(kernel) and ".migrations." not in name and not name.endswith(("models", "repository"))
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Import | ast.ImportFrom)
+        if any(of.startswith("sqlalchemy") for of in [getattr(node, "module", "") or "", *(a.name for a in node.names)])
+    ]
+    assert others == []

@@ -12,6 +12,7 @@ from sqlalchemy.exc import OperationalError
 
 from services.kernel.clock import ManualClock
 from services.kernel.data import group_commit as kernel_writer
+from services.kernel.data.writes import Mode
 from tests.trading.conftest import Client, refused, trading
 from tests.waiting import until
 
@@ -195,7 +196,7 @@ async def test_a_lease_whose_end_could_not_be_written_ends_when_it_can_be(monkey
     clock, write, failed = ManualClock(), kernel_writer._transaction, []
 
     def transaction(connection, group, prepared):
-        ends = any("ended_account_id" in row for submission in group for _, row in submission.writes)
+        ends = any(one.mode is Mode.DELETE for submission in group for one, _ in submission.writes)
         if ends and not failed:
             failed.append(group)
             raise OperationalError("the disk is full", {}, Exception("the disk is full"))

@@ -38,7 +38,7 @@ async def test_the_admins_password_is_not_in_the_log(caplog):
 
 
 async def test_an_operator_makes_users_beside_a_running_platform(p: Platform):
-    async with user_admin(p.folder) as admin:
+    async with user_admin(p.folder, p.host.settings) as admin:
         made = await admin.create_user("alice", "alice@example.com", PASSWORD, role="trader")
         assert made.role == "trader"
         with pytest.raises(UsernameTaken):
@@ -51,7 +51,7 @@ async def test_an_operator_makes_users_beside_a_running_platform(p: Platform):
 
 async def test_a_reset_password_and_a_role_end_the_sessions_of_a_running_platform(p: Platform):
     alice = await p.user("alice")
-    async with user_admin(p.folder) as admin:
+    async with user_admin(p.folder, p.host.settings) as admin:
         await admin.reset_password("ALICE", "new-Horse-10")
         assert await admin.sessions_ended()
     await until(lambda: is_dead(p, alice.token), timeout_s=2)
@@ -59,7 +59,7 @@ async def test_a_reset_password_and_a_role_end_the_sessions_of_a_running_platfor
     old = await refused(stub.Login(auth_pb2.LoginRequest(username="alice", password=PASSWORD)))
     assert old.reason == Reason.INVALID_CREDENTIALS
     tokens = await stub.Login(auth_pb2.LoginRequest(username="alice", password="new-Horse-10"))
-    async with user_admin(p.folder) as admin:
+    async with user_admin(p.folder, p.host.settings) as admin:
         await admin.set_role("alice@example.com", "trader")
     await until(lambda: is_dead(p, tokens.access_token), timeout_s=2)
 
@@ -76,7 +76,7 @@ async def test_a_reset_while_the_platform_is_stopped_ends_the_sessions_when_it_s
 
 
 async def test_an_operator_cannot_demote_the_last_admin_or_touch_nobody(p: Platform):
-    async with user_admin(p.folder) as admin:
+    async with user_admin(p.folder, p.host.settings) as admin:
         with pytest.raises(FailedPrecondition):
             await admin.set_role("admin", "user")
         with pytest.raises(NotFound):

@@ -10,9 +10,11 @@ from redfire.auth.v1.auth_pb2_grpc import AuthServiceStub
 from redfire.reasons import Reason
 from redfire.user.v1 import user_pb2
 from redfire.user.v1.user_pb2_grpc import UserServiceStub
+from sqlalchemy import select
 
 from services.kernel.errors import Invalid, NotFound, ResourceExhausted, Unauthenticated
 from services.kernel.rpc.status import from_rpc_error
+from services.user import models
 from tests.auth.refusal import refused
 from tests.auth.session import begin, is_dead
 from tests.harness import PASSWORD, Platform, User, platform
@@ -138,17 +140,17 @@ async def test_of_two_changes_at_once_one_wins(p: Platform):
 
 
 async def test_a_hash_of_other_parameters_is_renewed_at_login(tmp_path):
-    import sqlite3
-
-    def password_hash() -> str:
-        with sqlite3.connect(tmp_path / "user_db.sqlite") as database:
-            return str(database.execute("select password_hash from users where username = 'alice'").fetchone()[0])
+    async def password_hash(p):
+        users = p.host.resources.database("user", models.Base).repositories(lambda session: session)
+        async with users.read() as session:
+            return await session.scalar(select(models.UserRow.password_hash).filter_by(username="alice"))
 
     async with platform("auth", "user", data_dir=tmp_path) as p:
         await p.user("alice")
-    before = password_hash()
+        before = await password_hash(p)
     assert before.startswith("$argon2id$v=19$m=19456,t=2,p=1$")
     async with platform("auth", "user", data_dir=tmp_path, settings={"user": {"argon2_time_cost": 3}}) as p:
         await begin(p, register=False)
         await begin(p, register=False)
-    assert password_hash().startswith("$argon2id$v=19$m=19456,t=3,p=1$")
+        after = await password_hash(p)
+    assert after.startswith("$argon2id$v=19$m=19456,t=3,p=1$")

@@ -5,14 +5,12 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
-from sqlalchemy.exc import IntegrityError
-
 from services.engine.models import SimOrderRow, SimPositionRow, SimStateRow, SimTradeRow
 from services.engine.sim.order import SimOrder
 from services.engine.updates import PositionUpdate, TradeUpdate, Update
 from services.kernel.data.database import Database
-from services.kernel.data.group_commit import Write
-from services.kernel.errors import Unavailable
+from services.kernel.data.writes import Write
+from services.kernel.errors import Duplicate, RowRefused, Unavailable
 
 log = logging.getLogger(__name__)
 
@@ -138,7 +136,7 @@ class SimStore:
             try:
                 await self._writer.submit(writes)
                 return
-            except IntegrityError:
+            except (Duplicate, RowRefused):
                 if len(writes) == 1:
                     log.exception("SIM's database refuses a row, an internal error; it is left out")
                     return

@@ -23,7 +23,7 @@ from services.engine.updates import (
     TimeInForce,
 )
 from services.kernel.data.database import Database
-from services.kernel.data.group_commit import Write
+from services.kernel.data.writes import Write
 from services.quant.calendar import Calendar, SessionState
 
 log = logging.getLogger(__name__)

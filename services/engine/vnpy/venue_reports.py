@@ -10,7 +10,6 @@ from decimal import Decimal
 from typing import Any
 
 from redfire.reasons import Reason
-from sqlalchemy.exc import OperationalError
 from vnpy.trader.object import OrderData, TradeData
 
 from services.engine.metrics import unreadable
@@ -20,8 +19,8 @@ from services.engine.vnpy.mapping import exchange_time, order_from_vnpy, order_s
 from services.engine.vnpy.venue_orders import VenueOrder, VenueOrders
 from services.kernel.clock import Clock
 from services.kernel.data.database import Database
-from services.kernel.data.group_commit import Write
-from services.kernel.errors import Unavailable
+from services.kernel.data.writes import Write
+from services.kernel.errors import CommitUnknown, Unavailable
 from services.quant.calendar import Calendar
 
 log = logging.getLogger(__name__)
@@ -229,7 +228,7 @@ class VenueReports:
             try:
                 await self._writer.submit(writes)
                 return
-            except (OperationalError, Unavailable):
+            except (CommitUnknown, Unavailable):
                 log.exception("gateway %s: reports cannot be written; it is tried again", self._name)
                 await asyncio.sleep(_RETRY_S)
             except Exception:

@@ -6,8 +6,7 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
-from sqlalchemy import BigInteger, Dialect, Numeric, Text, TypeDecorator
-from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy import JSON, BigInteger, Dialect, Numeric, Text, TypeDecorator
 from sqlalchemy.types import TypeEngine
 
 from services.kernel.decimals import plain
@@ -33,7 +32,10 @@ class Amount(TypeDecorator[Decimal]):
 
     def process_result_value(self, value: Any, dialect: Dialect) -> Decimal | None:
         """Convert from the database's value."""
-        return None if value is None else Decimal(value)
+        if value is None:
+            return None
+        # NUMERIC has zeros up to its scale.
+        return Decimal(value) if dialect.name == "sqlite" else Decimal(plain(value))
 
 
 class UtcTime(TypeDecorator[datetime]):
@@ -60,14 +62,14 @@ class UtcTime(TypeDecorator[datetime]):
 
 
 class JsonDocument(TypeDecorator[Any]):
-    """Any JSON: JSONB on PostgreSQL, text on SQLite."""
+    """Any JSON: as it was written, so JSON (not JSONB) on PostgreSQL, text on SQLite."""
 
     impl = Text
     cache_ok = True
 
     def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
-        """JSONB where there is one."""
-        return dialect.type_descriptor(JSONB() if dialect.name == "postgresql" else Text())
+        """JSON where there is such a type."""
+        return dialect.type_descriptor(JSON() if dialect.name == "postgresql" else Text())
 
     def process_bind_param(self, value: Any, dialect: Dialect) -> Any:
         """Convert to the database's value."""

@@ -1,100 +1,89 @@
-"""One service's database: units of work for the slow paths, the group-commit writer for the hot one.
+"""One service's database: units of work for the slow paths, a writer for the hot one.
 
-SQLite files in the data folder by default. Nothing outside this file and `group_commit` knows which it is.
-
-A version that only adds to the tables starts on the data of the one before: tables, indexes, and columns that may be
-NULL or have a `server_default` are added at start. Any other difference stops the start.
+SQLite files in the data folder by default, or PostgreSQL. Nothing outside this folder knows which it is.
 """
 
-import asyncio
 import contextlib
-import functools
 import logging
-import sqlite3
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
-from pathlib import Path
-from typing import Any, Generic, TypeVar
+from collections.abc import Callable, Iterator, Sequence
+from typing import TypeVar
 
-from sqlalchemy import Column, Connection, Engine, Table, create_engine, event, insert, inspect, make_url
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy import Connection, make_url, text
 from sqlalchemy.exc import DBAPIError
-from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engine
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 from sqlalchemy.orm import DeclarativeBase
-from sqlalchemy.schema import CreateColumn
-from sqlalchemy.sql.dml import Insert
 
-from services.kernel.data.group_commit import GroupCommitWriter
+from services.kernel.data.backend import MIGRATION_LOCK, Backend, PostgresOptions
+from services.kernel.data.repositories import Repositories
+from services.kernel.data.schema import differences, extend, in_words, schema_of
+from services.kernel.data.sqlite_backend import SqliteBackend
+from services.kernel.data.writes import Mode, TableWrite, Writer, table_of
 from services.kernel.errors import StartError
 
 log = logging.getLogger(__name__)
 R = TypeVar("R")
-BUSY_TIMEOUT_MS = 5000
-NAMED = 3  # differences that an error names
-
-
-class Repositories(Generic[R]):
-    """Makes repositories, each on a transaction of its own: `async with orders() as repository`."""
-
-    def __init__(self, engine: AsyncEngine, make: Callable[[AsyncSession], R]) -> None:
-        self._engine = engine
-        self._make = make
-
-    @asynccontextmanager
-    async def __call__(self) -> AsyncIterator[R]:
-        """A repository that may write; commits on clean exit, rolls back when the block raises."""
-        async with AsyncSession(self._engine, expire_on_commit=False, autoflush=True) as session:
-            await session.connection(execution_options={"redfire_write": True})
-            try:
-                yield self._make(session)
-                await session.commit()
-            except BaseException:
-                await asyncio.shield(session.rollback())
-                raise
-
-    @asynccontextmanager
-    async def read(self) -> AsyncIterator[R]:
-        """A repository that only reads, at one moment's state."""
-        async with AsyncSession(self._engine, expire_on_commit=False, autoflush=False) as session:
-            yield self._make(session)
+T = TypeVar("T")
 
 
 class Database:
-    """A service's tables, made when it starts."""
+    """A service's tables."""
 
-    def __init__(self, url: str, base: type[DeclarativeBase]) -> None:
+    def __init__(self, url: str, base: type[DeclarativeBase], options: PostgresOptions | None = None) -> None:
         self._url = make_url(url)
-        self._metadata = base.metadata
         self.dialect = self._url.get_backend_name()
-        self._engine = create_async_engine(
-            self._url.set(drivername="sqlite+aiosqlite" if self.dialect == "sqlite" else "postgresql+asyncpg"),
-            pool_size=5,
-            max_overflow=5,
-            # Errors end up in logs, and parameters may be hashes of passwords.
-            hide_parameters=True,
-        )
+        self._backend: Backend
         if self.dialect == "sqlite":
-            _prepare_sqlite(self._engine.sync_engine)
-            event.listen(self._engine.sync_engine, "connect", _stop_thread_once)
+            self._backend = SqliteBackend(self._url)
+        else:
+            # Imported where it is needed alone: the driver takes a tenth of a second.
+            from services.kernel.data.postgres_backend import PostgresBackend
+
+            self._backend = PostgresBackend(self._url, options or PostgresOptions())
+        self._engine = self._backend.engine
+        self.schema = schema_of(base)
         self.writable = True
         """Outcome of the last `probe`: the database can be written."""
-        self._writer: GroupCommitWriter | None = None
-        self._writer_engine: Engine | None = None
+        self._writer: Writer | None = None
 
-    async def start(self) -> None:
-        """Make or extend the tables. Raises StartError when those there are of another version, or unreadable."""
-        try:
-            differences = await asyncio.to_thread(self._make_tables)
-        except (DBAPIError, OSError) as error:
-            reason = getattr(error, "orig", None) or error
-            raise StartError(f"database {self.name}: {' '.join(str(reason).split())}") from None
-        if differences:
-            named = ", ".join(differences[:NAMED])
-            more = f" and {len(differences) - NAMED} more" if len(differences) > NAMED else ""
-            raise StartError(
-                f"database {self.name} was made by another version of RedFire ({named}{more}): "
-                "start the version that made it, or move the data folder away to begin anew"
-            )
+    async def start(self, migrate: bool = True) -> None:
+        """Make sure that the tables are this version's. Raises StartError when they are not, or unreadable.
+
+        A SQLite file is made when it is not there, and with `migrate` brought to this version.
+        """
+        with self._errors():
+            if self.dialect == "sqlite" and (migrate or not await self._backend.exists()):
+                self._refuse((await self._exclusively(self._prepare))[1])
+            else:
+                self._refuse(await self.check())
+
+    async def check(self, thorough: bool = False) -> list[str]:
+        """What keeps this version from running on the database, in words; empty when nothing does. Changes nothing.
+
+        `thorough`: also indexes, keys and types, by which the models differ from what migrations made.
+        """
+        with self._errors():
+            if not await self._backend.exists():
+                return ["it does not exist"]
+            async with self._engine.connect() as connection:
+                problems = self.schema.problems(await connection.run_sync(self.schema.state))
+                if thorough and not problems:
+                    from services.kernel.data.migrations import drift
+
+                    problems = await connection.run_sync(drift, self.schema.metadata)
+                return problems
+
+    async def migrate(self) -> str:
+        """Bring the tables to this version, a missing database too; returns what was done, empty for nothing.
+
+        One transaction: killed at any moment, it has happened or it has not. Twice at once, the second waits.
+
+        Raises: StartError when they are of a newer version, or of none that is known.
+        """
+        with self._errors():
+            await self._backend.ensure()
+            done, problems = await self._exclusively(self._prepare)
+            self._refuse(problems)
+            return done
 
     @property
     def name(self) -> str:
@@ -103,144 +92,105 @@ class Database:
             return self._url.database or ":memory:"
         return self._url.render_as_string(hide_password=True)
 
-    def probe(self) -> None:
-        """Try to write, and keep in `writable` what came of it; a database that is only busy stays as it was. Blocks.
-
-        A new connection each time, since one that is open writes on into a file that was removed or made read-only.
-        """
-        file = self._url.database
-        if self.dialect != "sqlite" or not file or file == ":memory:":
+    async def probe(self) -> None:
+        """Try to write, and keep in `writable` what came of it; a database that is only busy stays as it was."""
+        error = await self._backend.probe()
+        if error is None:
             return
-        try:
-            with contextlib.closing(
-                sqlite3.connect(f"{Path(file).absolute().as_uri()}?mode=rw", uri=True)
-            ) as connection:
-                # A number that nothing here uses is set to what it was: a real write, which need not outlive a crash.
-                connection.execute("PRAGMA synchronous=OFF")
-                version = connection.execute("PRAGMA user_version").fetchone()[0]
-                connection.execute(f"PRAGMA user_version={version}")
-        except (sqlite3.Error, OSError) as error:
-            if getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_BUSY:
-                return
-            if self.writable:
-                log.error("the database cannot be written", extra={"database": self.name, "error": str(error)})
-            self.writable = False
-        else:
-            if not self.writable:
-                log.info("the database can be written again", extra={"database": self.name})
-            self.writable = True
+        if error and self.writable:
+            log.error("the database cannot be written", extra={"database": self.name, "error": error})
+        elif not error and not self.writable:
+            log.info("the database can be written again", extra={"database": self.name})
+        self.writable = not error
 
     async def close(self) -> None:
         """Commit what waits and close."""
         if self._writer is not None:
             await self._writer.close()
-        if self._writer_engine is not None:
-            self._writer_engine.dispose()
-        await self._engine.dispose()
+        await self._backend.close()
 
     def repositories(self, repository: Callable[[AsyncSession], R]) -> Repositories[R]:
         """Units of work with a repository."""
         return Repositories(self._engine, repository)
 
-    def writer(self) -> GroupCommitWriter:
+    def writer(self) -> Writer:
         """The one writer of the hot path; every call answers the same."""
         if self._writer is None:
-            self._writer = GroupCommitWriter(self._connect_writer)
+            self._writer = self._backend.make_writer()
         return self._writer
 
-    def upsert(self, model: type[DeclarativeBase], key: Sequence[str], fixed: Sequence[str] = ()) -> Insert:
-        """INSERT … ON CONFLICT (key) DO UPDATE of all other columns but `fixed` ones; made once, at start."""
-        table = model.__table__
-        assert isinstance(table, Table)
-        build = postgresql.insert if self.dialect == "postgresql" else sqlite.insert
-        statement = build(table)
-        others = {c.name: statement.excluded[c.name] for c in table.columns if c.name not in (*key, *fixed)}
-        if not others:
-            return statement.on_conflict_do_nothing(index_elements=list(key))
-        return statement.on_conflict_do_update(index_elements=list(key), set_=others)
+    @staticmethod
+    def insert(model: type[DeclarativeBase]) -> TableWrite:
+        """Rows that are new."""
+        table = table_of(model)
+        return TableWrite(Mode.INSERT, table, table.primary_key.columns.keys())
 
     @staticmethod
-    def insert(model: type[DeclarativeBase]) -> Insert:
-        """INSERT of all columns."""
-        table = model.__table__
-        assert isinstance(table, Table)
-        return insert(table)
+    def upsert(model: type[DeclarativeBase], key: Sequence[str], fixed: Sequence[str] = ()) -> TableWrite:
+        """Rows that are new, or that change all but the `fixed` columns of the one with the same key."""
+        return TableWrite(Mode.UPSERT, table_of(model), key, fixed)
 
-    def _make_tables(self) -> list[str]:
-        with self._connect_writer() as connection:
-            differences = self._differences(connection)
-            if not differences:
-                self._extend(connection)
-                connection.commit()
-        return differences
+    @staticmethod
+    def update(model: type[DeclarativeBase], key: Sequence[str]) -> TableWrite:
+        """Changes of rows with a key: the columns that are given."""
+        return TableWrite(Mode.UPDATE, table_of(model), key)
 
-    def _extend(self, connection: Connection) -> None:
-        """Make what is missing: tables, columns that existing rows have a value for, indexes."""
-        inspector = inspect(connection)
-        quote = connection.dialect.identifier_preparer.format_table
-        for table in self._metadata.sorted_tables:
-            if not inspector.has_table(table.name):
-                continue
-            there = {column["name"] for column in inspector.get_columns(table.name)}
-            for column in table.columns:
-                if column.name not in there:
-                    definition = CreateColumn(column).compile(dialect=connection.dialect)
-                    connection.exec_driver_sql(f"ALTER TABLE {quote(table)} ADD COLUMN {definition}")
-            for index in table.indexes:
-                index.create(connection, checkfirst=True)
-        self._metadata.create_all(connection)
+    @staticmethod
+    def delete(model: type[DeclarativeBase], key: Sequence[str]) -> TableWrite:
+        """Deletions of rows with a key."""
+        return TableWrite(Mode.DELETE, table_of(model), key)
 
-    def _differences(self, connection: Connection) -> list[str]:
-        """The columns by which tables that are there differ from ours, save those that can be added."""
-        inspector = inspect(connection)
-        differences = []
-        for table in self._metadata.sorted_tables:
-            if inspector.has_table(table.name):
-                there = {column["name"] for column in inspector.get_columns(table.name)}
-                ours = set(table.columns.keys())
-                missing = [name for name in sorted(ours - there) if not _can_be_added(table.columns[name])]
-                differences += [f"{table.name}.{name} is missing" for name in missing]
-                differences += [f"{table.name}.{name} is unknown" for name in sorted(there - ours)]
-        return differences
+    async def _exclusively(self, function: Callable[[Connection], T]) -> T:
+        """Run a function on a connection, in one transaction, while no other process migrates."""
+        async with self._engine.connect() as raw:
+            connection: AsyncConnection = await raw.execution_options(redfire_write=True)
+            async with connection.begin():
+                if self.dialect != "sqlite":
+                    await connection.execute(text("SET LOCAL statement_timeout = 0"))
+                    await connection.execute(text(f"SELECT pg_advisory_xact_lock({MIGRATION_LOCK})"))
+                return await connection.run_sync(function)
 
-    def _connect_writer(self) -> Connection:
-        # A synchronous engine in a thread of its own: aiosqlite's hop per cursor call costs ten times the work.
-        if self._writer_engine is None:
-            self._writer_engine = create_engine(
-                self._url.set(drivername="sqlite"),
-                # For each statement of the order path with each number of rows.
-                connect_args={"check_same_thread": False, "cached_statements": 256},
-                hide_parameters=True,
-            )
-            _prepare_sqlite(self._writer_engine)
-        return self._writer_engine.connect().execution_options(redfire_write=True)
+    def _prepare(self, connection: Connection) -> tuple[str, list[str]]:
+        """Make or migrate the tables. What was done; and what this version cannot do about, then nothing was done."""
+        schema, state = self.schema, self.schema.state(connection)
+        if schema.is_empty(state):
+            schema.make(connection)
+            return f"made, at {schema.head}", []
+        if schema.migrations is None:
+            problems = differences(schema.metadata, state, addable=True)
+            if not problems:
+                extend(schema.metadata, connection)
+            return "", problems
+        if state.revision == schema.head or state.revision not in ("", *schema.revisions):
+            return "", schema.problems(state)
+        # Imported where it is needed alone: it takes longer than the start of a database.
+        from services.kernel.data import migrations
 
+        before = state.revision
+        if not before:
+            first = schema.revisions[0]
+            tables = migrations.tables_at(schema.migrations, first)
+            if problems := differences(tables, state, addable=True):
+                return "", [f"it was made by another version of RedFire ({in_words(problems)})"]
+            extend(tables, connection)
+            schema.stamp(connection, first)
+        migrations.upgrade(connection, schema.migrations)
+        return f"{before or 'adopted'} → {schema.head}", schema.problems(self.schema.state(connection))
 
-def _can_be_added(column: Column[Any]) -> bool:
-    return not column.primary_key and (bool(column.nullable) or column.server_default is not None)
+    def _refuse(self, problems: list[str]) -> None:
+        if problems:
+            raise StartError(f"database {self.name}: {in_words(problems)}{_advice(problems)}")
 
-
-def _stop_thread_once(connection: Any, _: object) -> None:
-    """Answer all stops of a connection's thread with the first one's future: a second stop finds the thread gone.
-
-    SQLAlchemy closes the connection of a cancelled statement, and when that is cancelled, too, stops it as well. The
-    close would then never return, nor would the process end (aiosqlite 0.22, SQLAlchemy 2.1).
-    """
-    driver = connection.driver_connection
-    driver.stop = functools.cache(driver.stop)
+    @contextlib.contextmanager
+    def _errors(self) -> Iterator[None]:
+        """A database's errors as the one line of a StartError."""
+        try:
+            yield
+        except (DBAPIError, OSError, *self._backend.errors) as error:
+            reason = getattr(error, "orig", None) or error
+            raise StartError(f"database {self.name}: {' '.join(str(reason).split())}") from None
 
 
-def _prepare_sqlite(engine: Engine) -> None:
-    @event.listens_for(engine, "connect")
-    def connect(connection: Any, _: object) -> None:
-        # The driver's own BEGIN would come too late: readers that turn writers get SQLITE_BUSY.
-        connection.isolation_level = None
-        cursor = connection.cursor()
-        for pragma in ("journal_mode=WAL", "synchronous=FULL", f"busy_timeout={BUSY_TIMEOUT_MS}", "foreign_keys=ON"):
-            cursor.execute(f"PRAGMA {pragma}")
-        cursor.close()
-
-    @event.listens_for(engine, "begin")
-    def begin(connection: Connection) -> None:
-        write = connection.get_execution_options().get("redfire_write")
-        connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
+def _advice(problems: list[str]) -> str:
+    is_behind = problems[0].startswith(("it does not exist", "it has no tables", "it is another version's"))
+    return "; run redfire migrate" if is_behind else "; start the version that made it, or put a backup back"

@@ -1,4 +1,4 @@
-"""The group-commit writer: all that waits is committed in one transaction; an answer follows its commit.
+"""SQLite's group-commit writer: all that waits is committed in one transaction; an answer follows its commit.
 
 One thread owns one connection. While it commits, further submissions gather and become the next group, so that a
 hot account costs nothing and a commit's price is shared. Submissions are committed in the order they were made.
@@ -6,6 +6,7 @@ hot account costs nothing and a commit's price is shared. Submissions are commit
 
 import asyncio
 import logging
+import sqlite3
 import threading
 import time
 from collections import deque
@@ -13,15 +14,23 @@ from collections.abc import Callable, Mapping, Sequence
 from itertools import chain
 from typing import Any
 
-from sqlalchemy import Connection, Dialect, Executable
-from sqlalchemy.exc import IntegrityError, OperationalError
+from sqlalchemy import Connection, Dialect
+from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError
 
-from services.kernel.errors import Unavailable
+from services.kernel.data.writes import (
+    LARGEST_GROUP,
+    MAX_WAITING,
+    Mode,
+    Submission,
+    TableWrite,
+    Write,
+    WriteSequence,
+    bind_processor,
+    resolve,
+)
+from services.kernel.errors import Duplicate, RedFireError, RowRefused, Unavailable
 
 log = logging.getLogger(__name__)
-Write = tuple[Executable, Mapping[str, Any]]
-MAX_WAITING = 20_000
-LARGEST_GROUP = 512
 # Under load the next group begins no sooner than so long after the last began: fewer, larger groups cost half the work
 # of many small ones, of which each takes the interpreter from the loop a dozen times. Load begins with a group of so
 # many, and lasts while groups have at least so many.
@@ -34,38 +43,12 @@ PARTS = 8
 ROWS_AT_ONCE = 32
 
 
-class WriteSequence:
-    """Submissions that build on each other: after one fails, all later ones fail until the owner mends the sequence.
-
-    An owner that keeps its state in memory reads it anew from the database, and mends, before it submits again. It
-    bounds itself: a change that was made in memory must not be refused for lack of room.
-    """
-
-    __slots__ = ("broken",)
-
-    def __init__(self) -> None:
-        self.broken = False
-
-
-class _Submission:
-    __slots__ = ("future", "loop", "refusable", "sequence", "writes")
-
-    def __init__(
-        self, writes: Sequence[Write], loop: asyncio.AbstractEventLoop, sequence: WriteSequence | None, refusable: bool
-    ) -> None:
-        self.writes = writes
-        self.loop = loop
-        self.sequence = sequence
-        self.refusable = refusable
-        self.future: asyncio.Future[None] = loop.create_future()
-
-
 class GroupCommitWriter:
-    """Commits submissions in groups, in order; beyond 20,000 waiting, those without a sequence are Unavailable."""
+    """The writer of one SQLite file; `Writer` says what it promises."""
 
     def __init__(self, connect: Callable[[], Connection]) -> None:
         self._connect = connect
-        self._waiting: deque[_Submission] = deque()
+        self._waiting: deque[Submission] = deque()
         self._wake = threading.Condition()
         self._closing = False
         self._waking = False
@@ -77,18 +60,13 @@ class GroupCommitWriter:
     def submit(
         self, writes: Sequence[Write], sequence: WriteSequence | None = None, refusable: bool = False
     ) -> "asyncio.Future[None]":
-        """Commit `(statement, row)` pairs together; the future resolves after the commit, or raises.
-
-        Pairs with the same statement object become one executemany, in order; different statements of a group run
-        in the order they first appear, so a submission's rows in different tables must not depend on that order.
-        A failure breaks its sequence, save an IntegrityError of a `refusable` one: nothing builds on it yet.
-        """
+        """Commit rows together; see `Writer`."""
         # Asked for once: on Python 3.11 it costs a system call.
         loop = self._loop
         if loop is None or loop.is_closed():
             loop, self._waking = asyncio.get_running_loop(), False
             self._loop = loop
-        submission = _Submission(writes, loop, sequence, refusable)
+        submission = Submission(writes, loop, sequence, refusable)
         with self._wake:
             if self._closing or (sequence is None and len(self._waiting) >= MAX_WAITING):
                 raise Unavailable("the database does not keep up" if not self._closing else "the database is closing")
@@ -137,16 +115,15 @@ class GroupCommitWriter:
                 _discard(connection)
                 connection = None
                 for submission in group[len(outcomes) :]:
-                    if submission.sequence is not None:
-                        submission.sequence.broken = True
+                    submission.fail_sequence()
                     outcomes.append(Unavailable(f"the database cannot be written: {type(error).__name__}"))
                 time.sleep(0.05)
             _answer(group, outcomes)
         _discard(connection)
 
-    def _commit(self, connection: Connection, group: list[_Submission], outcomes: list[BaseException | None]) -> None:
+    def _commit(self, connection: Connection, group: list[Submission], outcomes: list[BaseException | None]) -> None:
         """Append what became of each submission, once that is certain: all of a group are committed together."""
-        if not any(submission.sequence is not None and submission.sequence.broken for submission in group):
+        if not any(submission.is_broken for submission in group):
             try:
                 _transaction(connection, group, self._prepared)
             except OperationalError:
@@ -168,34 +145,36 @@ class GroupCommitWriter:
 
 
 class _Prepared:
-    """A statement compiled once, for rows with these keys: as executemany, SQLAlchemy works on every value anew."""
+    """The SQL of a write for rows with these columns: as executemany, SQLAlchemy works on every value anew."""
 
-    def __init__(self, statement: Executable, dialect: Dialect, keys: Sequence[str]) -> None:
-        self.statement = statement  # kept: its id is what the cache finds it by
-        self._sql = ""
+    def __init__(self, write: TableWrite, dialect: Dialect, columns: Sequence[str]) -> None:
+        self.write = write  # kept: its id is what the cache finds it by
         # Around the values of an INSERT, so that they can be repeated: SQLite's driver releases the GIL for
         # each execution, and getting it back from a busy event loop takes longer than the row.
         self._around: tuple[str, str, str] | None = None
         self._sql_by_rows: dict[int, str] = {}
-        self._columns: list[tuple[str, Callable[[Any], Any] | None]] = []
-        compiled = statement.compile(dialect=dialect, column_keys=list(keys))  # type: ignore[attr-defined]
-        # What needs more than values in their places, such as defaults made by Python, goes the long way.
-        if compiled.positiontup and not compiled.prefetch and set(compiled.positiontup) == set(keys):
-            self._sql = str(compiled)
-            self._columns = [
-                (name, compiled.binds[name].type.dialect_impl(dialect).bind_processor(dialect))
-                for name in compiled.positiontup
-            ]
-            values = f"({', '.join('?' * len(self._columns))})"
-            head, separator, tail = self._sql.partition(f" VALUES {values}")
-            if separator and dialect.paramstyle == "qmark" and head.startswith("INSERT ") and "?" not in tail:
-                self._around = f"{head} VALUES ", values, tail
+        quote = dialect.identifier_preparer.quote
+        table, names = dialect.identifier_preparer.format_table(write.table), [quote(name) for name in columns]
+        sets, order = write.sets(columns), list(columns)
+        where = " AND ".join(f"{quote(name)} = ?" for name in write.key)
+        if write.mode is Mode.DELETE:
+            self._sql, order = f"DELETE FROM {table} WHERE {where}", list(write.key)  # noqa: S608 names, quoted
+        elif write.mode is Mode.UPDATE:
+            assignments = ", ".join(f"{quote(name)} = ?" for name in sets)
+            self._sql, order = f"UPDATE {table} SET {assignments} WHERE {where}", [*sets, *write.key]  # noqa: S608
+        else:
+            tail = ""
+            if write.mode is Mode.UPSERT:
+                assignments = ", ".join(f"{quote(name)} = excluded.{quote(name)}" for name in sets)
+                action = f"UPDATE SET {assignments}" if sets else "NOTHING"
+                tail = f" ON CONFLICT ({', '.join(map(quote, write.key))}) DO {action}"
+            head = f"INSERT INTO {table} ({', '.join(names)}) VALUES "  # noqa: S608
+            self._around = head, f"({', '.join('?' * len(names))})", tail
+            self._sql = self._sql_for(1)
+        self._columns = [(name, bind_processor(write.table.columns[name], dialect)) for name in order]
 
     def execute(self, connection: Connection, rows: list[Mapping[str, Any]]) -> None:
         """Execute it for all rows."""
-        if not self._sql:
-            connection.execute(self.statement, rows)
-            return
         columns = self._columns
         values = [tuple(to(row[key]) if to is not None else row[key] for key, to in columns) for row in rows]
         if self._around is None or len(values) == 1:
@@ -215,30 +194,36 @@ class _Prepared:
 
 
 def _transaction(
-    connection: Connection, group: list[_Submission], prepared: dict[tuple[int, tuple[str, ...]], _Prepared]
+    connection: Connection, group: list[Submission], prepared: dict[tuple[int, tuple[str, ...]], _Prepared]
 ) -> None:
     _write(connection, group, prepared)
     connection.commit()
 
 
 def _write(
-    connection: Connection, part: list[_Submission], prepared: dict[tuple[int, tuple[str, ...]], _Prepared]
+    connection: Connection, part: list[Submission], prepared: dict[tuple[int, tuple[str, ...]], _Prepared]
 ) -> None:
-    by_statement: dict[int, tuple[Executable, list[Mapping[str, Any]]]] = {}
+    batches: list[tuple[TableWrite, list[Mapping[str, Any]]]] = []
+    # By table the last batch: what is done with its rows is done in order.
+    last: dict[int, tuple[TableWrite, list[Mapping[str, Any]]]] = {}
     for submission in part:
-        for statement, row in submission.writes:
-            by_statement.setdefault(id(statement), (statement, []))[1].append(row)
-    for statement, rows in by_statement.values():
-        key = (id(statement), tuple(rows[0]))
+        for write, row in submission.writes:
+            batch = last.get(id(write.table))
+            if batch is None or batch[0] is not write:
+                batch = last[id(write.table)] = write, []
+                batches.append(batch)
+            batch[1].append(row)
+    for write, rows in batches:
+        key = (id(write), tuple(rows[0]))
         entry = prepared.get(key)
         if entry is None:
-            entry = prepared[key] = _Prepared(statement, connection.dialect, key[1])
+            entry = prepared[key] = _Prepared(write, connection.dialect, key[1])
         entry.execute(connection, rows)
 
 
 def _write_in_parts(
     connection: Connection,
-    group: list[_Submission],
+    group: list[Submission],
     prepared: dict[tuple[int, tuple[str, ...]], _Prepared],
     outcomes: list[BaseException | None],
 ) -> None:
@@ -246,7 +231,7 @@ def _write_in_parts(
     size = max(1, -(-len(group) // PARTS))
     for start in range(0, len(group), size):
         part = group[start : start + size]
-        if any(submission.sequence is not None and submission.sequence.broken for submission in part):
+        if any(submission.is_broken for submission in part):
             if len(part) == 1:
                 outcomes.append(Unavailable("a write that this one builds on has failed"))
             else:
@@ -261,10 +246,10 @@ def _write_in_parts(
             connection.exec_driver_sql("ROLLBACK TO SAVEPOINT part")
             connection.exec_driver_sql("RELEASE SAVEPOINT part")
             if len(part) == 1:
-                sequence = part[0].sequence
-                if sequence is not None and not (part[0].refusable and isinstance(error, IntegrityError)):
-                    sequence.broken = True
-                outcomes.append(error)
+                refusal = _refusal(error)
+                if not (part[0].refusable and isinstance(refusal, Duplicate)):
+                    part[0].fail_sequence()
+                outcomes.append(refusal)
             else:
                 _write_in_parts(connection, part, prepared, outcomes)
         else:
@@ -281,23 +266,25 @@ def _discard(connection: Connection | None) -> None:
             log.debug("a broken connection did not close", exc_info=True)
 
 
-def _answer(group: list[_Submission], outcomes: Sequence[BaseException | None]) -> None:
+def _refusal(error: Exception) -> RedFireError:
+    """The kernel's word for the refusal of a row."""
+    reason = getattr(error, "orig", None) or error
+    if isinstance(error, IntegrityError) and getattr(reason, "sqlite_errorcode", 0) in _TAKEN:
+        return Duplicate(constraint=str(reason))
+    name = type(reason if isinstance(error, DBAPIError) else error).__name__
+    return RowRefused(f"the database takes no such row: {name}: {reason}")
+
+
+def _answer(group: list[Submission], outcomes: Sequence[BaseException | None]) -> None:
     """Resolve the futures, with one wake-up per loop."""
-    loops: dict[asyncio.AbstractEventLoop, list[tuple[asyncio.Future[None], BaseException | None]]] = {}
+    loops: dict[asyncio.AbstractEventLoop, list[tuple[Submission, BaseException | None]]] = {}
     for submission, outcome in zip(group, outcomes, strict=True):
-        loops.setdefault(submission.loop, []).append((submission.future, outcome))
+        loops.setdefault(submission.loop, []).append((submission, outcome))
     for loop, answers in loops.items():
         try:
-            loop.call_soon_threadsafe(_resolve, answers)
+            loop.call_soon_threadsafe(resolve, answers)
         except RuntimeError:
             log.debug("the loop is closed; the outcome of a commit is dropped")
 
 
-def _resolve(answers: list[tuple["asyncio.Future[None]", BaseException | None]]) -> None:
-    for future, outcome in answers:
-        if future.done():
-            continue
-        if outcome is None:
-            future.set_result(None)
-        else:
-            future.set_exception(outcome)
+_TAKEN = {sqlite3.SQLITE_CONSTRAINT_UNIQUE, sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY, sqlite3.SQLITE_CONSTRAINT_ROWID}

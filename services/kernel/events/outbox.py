@@ -11,13 +11,13 @@ from collections.abc import Sequence
 
 from prometheus_client import Counter, Gauge
 from redfire.events.v1.events_pb2 import Event
-from sqlalchemy import Boolean, LargeBinary, String, bindparam, delete, false, func, insert, select, update
+from sqlalchemy import Boolean, LargeBinary, String, false, func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from services.kernel.clock import Clock
 from services.kernel.data.database import Database
-from services.kernel.data.group_commit import Write
+from services.kernel.data.writes import Write, write_rows
 from services.kernel.errors import RedFireError
 from services.kernel.events.contract import UnreadableEvent, aggregate_of, read_event
 from services.kernel.events.transport import Message, Transport
@@ -52,10 +52,9 @@ class Outbox:
         self._database = database
         self._transport = transport
         self._clock = clock
-        self._insert = insert(row)
+        self._insert = database.insert(row)
+        self._delete, self._bury = database.delete(row, ["event_id"]), database.update(row, ["event_id"])
         table = row.__table__
-        by_id = table.c.event_id == bindparam("which")
-        self._delete, self._bury = delete(row).where(by_id), update(row).where(by_id).values(is_dead=True)
         self._count = select(func.count()).select_from(table).where(~table.c.is_dead)
         waiting = select(table.c.event_id, table.c.payload).where(~table.c.is_dead)
         self._select = waiting.order_by(table.c.event_id).limit(BATCH)
@@ -75,7 +74,7 @@ class Outbox:
     async def add(self, session: AsyncSession, event: Event) -> None:
         """Write an event in the transaction of its change, if somebody wants it; call `wake` after the commit."""
         if self.carries(event.routing_key):
-            await session.execute(self._insert, [self._values(event)])
+            await write_rows(session, self._insert, [self._values(event)])
 
     def write(self, event: Event) -> Write:
         """The write of an event for the group-commit writer."""
@@ -122,7 +121,7 @@ class Outbox:
             except UnreadableEvent as error:
                 dead_letters.labels(self._name).inc()
                 log.error("event %s of %s's outbox is a dead letter: %s", event_id, self._name, error)
-                await self._database.writer().submit([(self._bury, {"which": event_id})])
+                await self._database.writer().submit([(self._bury, {"event_id": event_id, "is_dead": True})])
             else:
                 messages.append(Message(event_id, event.routing_key, aggregate_of(event), payload))
         return messages
@@ -140,7 +139,7 @@ class Outbox:
 
     async def _forget(self, event_ids: Sequence[str]) -> None:
         if event_ids:
-            await self._database.writer().submit([(self._delete, {"which": event_id}) for event_id in event_ids])
+            await self._database.writer().submit([(self._delete, {"event_id": event_id}) for event_id in event_ids])
 
     @staticmethod
     def _values(event: Event) -> dict[str, object]:

@@ -86,8 +86,13 @@ class Host:
         clock: Clock | None = None,
         fetch_keys: Callable[[], Awaitable[Sequence[Any]]] | None = None,
         tasks: Tasks | None = None,
+        migrate: bool = True,
     ) -> None:
-        """`fetch_keys` stands in for auth's GetJwks where there is no auth."""
+        """`fetch_keys` stands in for auth's GetJwks where there is no auth.
+
+        `migrate`: databases in files are brought to this version at start.
+        """
+        self._migrate = migrate
         self.names = list(names)
         self.settings = settings
         self.service_tokens = ServiceTokens(service_secret(settings.of(IdentitySettings)))
@@ -149,7 +154,7 @@ class Host:
         except RuntimeError:
             raise StartError(f"port {where.port} on {where.host} is in use") from None
         for database in self.resources.databases:
-            await database.start()
+            await database.start(self._migrate)
         self.tasks.supervise("kernel.revocations", self._follow_revocations)
         self._follow_config()
         await self.lifecycle.start()
@@ -201,8 +206,7 @@ class Host:
     async def _probe_databases(self) -> None:
         """Find out which databases can be written: a service whose cannot is not SERVING."""
         while True:
-            for database in self.resources.databases:
-                await asyncio.to_thread(database.probe)
+            await asyncio.gather(*(database.probe() for database in self.resources.databases))
             await asyncio.sleep(PROBE_INTERVAL_S)
 
     async def _fetch_keys_now(self) -> Sequence[Any]:

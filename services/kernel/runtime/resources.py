@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 from sqlalchemy.orm import DeclarativeBase
 
 from services.kernel.clock import Clock
+from services.kernel.data.backend import PostgresOptions
 from services.kernel.data.database import Database
 from services.kernel.events.transport import EventBus
 from services.kernel.identity.identity import ServiceTokens
@@ -27,6 +28,17 @@ from services.kernel.runtime.settings import (
 from services.kernel.tasks import Tasks
 
 S = TypeVar("S", bound=BaseSection)
+
+
+def open_database(settings: Settings, name: str, base: type[DeclarativeBase]) -> Database:
+    """A service's database, where the settings say that it is."""
+    common = settings.of(DatabaseSettings)
+    own = getattr(settings.sections().get(name), "database", None)
+    url = (own.url if own is not None else "") or common.url
+    folder = settings.of(PlatformSettings).data_dir.absolute()
+    options = PostgresOptions(common.pool_size, common.connect_timeout_s, common.statement_timeout_s)
+    # Not str.format: a password may have braces.
+    return Database(url.replace("{data_dir}", str(folder)).replace("{name}", name), base, options)
 
 
 class Resources:
@@ -72,8 +84,7 @@ class Resources:
     def database(self, name: str, base: type[DeclarativeBase]) -> Database:
         """A service's database; asked again, the same."""
         if name not in self._databases:
-            url = self.settings.of(DatabaseSettings).url.format(data_dir=self.data_dir, name=name)
-            database = self._databases[name] = Database(url, base)
+            database = self._databases[name] = open_database(self.settings, name, base)
             self.lifecycle.ready_when(name, "its database to be writable", lambda: database.writable)
         return self._databases[name]
 

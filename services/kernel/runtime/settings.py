@@ -25,6 +25,13 @@ log = logging.getLogger(__name__)
 LogLevel = Literal["DEBUG", "INFO", "WARNING", "ERROR"]
 PREFIX = "REDFIRE_"
 SECRET_BYTES = 32
+DATABASE_SCHEMES = ("sqlite:///", "postgresql+asyncpg://")
+
+
+def _database_url(value: str) -> str:
+    if not value.startswith(DATABASE_SCHEMES):
+        raise ValueError("sqlite:///… or postgresql+asyncpg://… is needed")
+    return value
 
 
 class BaseSection(BaseModel):
@@ -36,10 +43,28 @@ class BaseSection(BaseModel):
     """Name that the section had in an earlier version; it is still read, with a warning."""
 
 
+class ServiceDatabase(BaseModel):
+    """The database of one service."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    url: str = Field(default="", description="The service's own database URL; empty: that of `database.url`.")
+
+    @field_validator("url")
+    @classmethod
+    def _supported(cls, value: str) -> str:
+        return _database_url(value) if value else value
+
+
 class Section(BaseSection):
     """Settings of a service; subclasses live in `services/<service>/settings.py`."""
 
     log_level: LogLevel = Field(default="INFO", description="The least level of the service's own log lines.")
+
+
+class StoredSection(Section):
+    """Settings of a service that has a database."""
+
+    database: ServiceDatabase = Field(default=ServiceDatabase(), description="The service's database.")
 
 
 S = TypeVar("S", bound=BaseSection)
@@ -102,16 +127,18 @@ class DatabaseSettings(BaseSection):
     section = "database"
     url: str = Field(
         default="sqlite:///{data_dir}/{name}_db.sqlite",
-        description="A SQLite URL; `{data_dir}` and `{name}` are filled in.",
+        description="SQLite, or `postgresql+asyncpg://user:password@host/{name}_db`; `{name}` is the service's.",
     )
+    pool_size: int = Field(default=5, ge=1, le=100, description="PostgreSQL: connections kept; as many more at times.")
+    connect_timeout_s: float = Field(default=5.0, gt=0, le=60, description="PostgreSQL: time to connect, seconds.")
+    statement_timeout_s: float = Field(default=30.0, ge=1, le=3600, description="PostgreSQL: time of one statement.")
 
     @field_validator("url")
     @classmethod
     def _supported(cls, value: str) -> str:
-        # The order path's writer is SQLite's.
-        if not value.startswith("sqlite:///"):
-            raise ValueError("only SQLite is supported: sqlite:///…")
-        return value
+        if "{name}" not in value:
+            raise ValueError("{name} is missing: each service has a database of its own")
+        return _database_url(value)
 
 
 KERNEL_SECTIONS: tuple[type[BaseSection], ...] = (
@@ -202,6 +229,8 @@ def json_schemas(section: type[BaseSection]) -> dict[str, dict[str, Any]]:
     definitions = document.get("$defs", {})
     schemas = {}
     for key, schema in document.get("properties", {}).items():
+        if _nested(section, key) is not None:
+            continue  # read at start alone, and may have a password
         schemas[key] = {**schema, "$defs": definitions} if definitions else schema
     return schemas
 
@@ -212,8 +241,19 @@ def describe(section: type[BaseSection]) -> list[tuple[str, str, str, str]]:
     for key, field in section.model_fields.items():
         default = field.get_default(call_default_factory=True)
         name = f"{PREFIX}{section.section.upper()}__{key.upper()}"
+        if nested := _nested(section, key):
+            for below, inner in nested.model_fields.items():
+                kind = _type_name(inner.annotation)
+                rows.append((f"{name}__{below.upper()}", kind, str(inner.default), inner.description or ""))
+            continue
         rows.append((name, _type_name(field.annotation), str(default), field.description or ""))
     return rows
+
+
+def _nested(section: type[BaseSection], key: str) -> type[BaseModel] | None:
+    """The class of a key that has keys of its own."""
+    kind = section.model_fields[key].annotation
+    return kind if isinstance(kind, type) and issubclass(kind, BaseModel) else None
 
 
 def _type_name(annotation: Any) -> str:

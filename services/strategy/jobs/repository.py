@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from services.kernel.errors import NotFound
 from services.kernel.events.outbox import Outbox
 from services.strategy.jobs.job import Failure, Job, Kind, Progress, Setup, Status
-from services.strategy.jobs.models import NO_STATISTIC, JobRow
+from services.strategy.models import NO_STATISTIC, JobRow
 
 _NOUNS = {Kind.BACKTEST: "backtest", Kind.OPTIMIZATION: "optimization"}
 _AT_ONCE = 1000

@@ -10,10 +10,10 @@ from datetime import timedelta
 from pathlib import Path
 
 from redfire.events.v1.events_pb2 import Event
-from sqlalchemy.exc import OperationalError
 
 from services.kernel.clock import Clock
 from services.kernel.data.database import Repositories
+from services.kernel.errors import Unavailable
 from services.kernel.events.outbox import Outbox
 from services.kernel.runtime.service_context import ServiceContext
 from services.strategy.jobs.execution.folder import LOG, BadResult, JobFolder, Outcome, list_job_ids
@@ -299,7 +299,7 @@ class Scheduler:
         while True:
             try:
                 return await write(job)
-            except (OperationalError, OSError):
+            except (Unavailable, OSError):
                 log.exception("job %s cannot be written, again in %g s", job.job_id, pause_s)
                 await asyncio.sleep(pause_s)
                 pause_s = min(pause_s * 2, _RETRIES_S)

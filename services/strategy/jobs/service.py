@@ -9,11 +9,10 @@ from decimal import Decimal
 from typing import Any
 
 from redfire.reasons import Reason
-from sqlalchemy.exc import IntegrityError
 
 from services.kernel.clock import Clock
 from services.kernel.data.database import Repositories
-from services.kernel.errors import FailedPrecondition, Invalid, NotFound, ResourceExhausted
+from services.kernel.errors import Duplicate, FailedPrecondition, Invalid, NotFound, ResourceExhausted
 from services.kernel.identifiers import new_id
 from services.kernel.paging import Page, PageResult
 from services.kernel.tasks import Tasks
@@ -148,7 +147,7 @@ class JobService:
             try:
                 async with self._repositories() as repository:
                     await repository.add(job, request_id)
-            except IntegrityError:
+            except Duplicate:
                 made = await self._find(job.user_id, job.kind, request_id)
                 if made is None:
                     raise

@@ -7,7 +7,7 @@ from typing import Self
 
 from redfire.enums import PositionSide
 
-from services.kernel.data.group_commit import Write
+from services.kernel.data.writes import Write
 from services.trading.domain.account import Account
 from services.trading.domain.external_order import ExternalActivity
 from services.trading.domain.instrument import Instrument

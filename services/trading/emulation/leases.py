@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
 from services.kernel.data.database import Repositories
-from services.kernel.data.group_commit import GroupCommitWriter, Write
+from services.kernel.data.writes import Write, Writer
 from services.kernel.errors import RedFireError, Unavailable
 from services.trading import rows
 from services.trading.account_opening import Accounts
@@ -32,7 +32,7 @@ class Leases:
         store: TradingStore,
         accounts: Accounts,
         repositories: Repositories[TradingRepository],
-        writer: GroupCommitWriter,
+        writer: Writer,
         statements: Statements,
         cancel: Callable[[Lease], Awaitable[int]],
     ) -> None:
@@ -115,7 +115,7 @@ class Leases:
         # A stream may have come meanwhile: then the lease is another one's.
         if self._leases.get(lease.account_id) is lease and lease.deadline_ns:
             # Not over before that is written: the next start would cancel whatever is working then.
-            await self._submit([(self._statements.delete_lease, {"ended_account_id": lease.account_id})])
+            await self._submit([(self._statements.delete_lease, {"account_id": lease.account_id})])
             if self._leases.get(lease.account_id) is lease:
                 del self._leases[lease.account_id]
 

@@ -7,10 +7,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
-from sqlalchemy.exc import IntegrityError
-
-from services.kernel.data.group_commit import GroupCommitWriter, Write, WriteSequence
-from services.kernel.errors import Unavailable
+from services.kernel.data.writes import Write, Writer, WriteSequence
+from services.kernel.errors import CommitUnknown, Duplicate, Unavailable
 from services.trading import rows
 from services.trading.domain.account_view import AccountView, PositionView, view_account, view_position
 from services.trading.domain.change_set import ChangeSet
@@ -54,7 +52,7 @@ class CommitLog:
 
     def __init__(
         self,
-        writer: GroupCommitWriter,
+        writer: Writer,
         statements: Statements,
         events: Events,
         encode: Encode,
@@ -102,8 +100,8 @@ class CommitLog:
     def commit(self, changes: ChangeSet, refusable: bool = False) -> "asyncio.Future[None]":
         """Write a step; the future resolves when it is durable and published.
 
-        Fails with IntegrityError where a `refusable` step breaks a unique key (alone), else with Unavailable, and then
-        all later steps fail too: the books must be read anew.
+        Fails with Duplicate where a `refusable` step breaks a unique key (alone), else with Unavailable or
+        CommitUnknown, and then all later steps fail too: the books must be read anew.
         """
         if self._closed:
             raise Unavailable("the books are being read anew")
@@ -147,9 +145,11 @@ class CommitLog:
                 if not step.done.done():
                     step.done.set_result(None)
                 continue
-            if not isinstance(error, IntegrityError) or self._write_sequence.broken:
+            if not isinstance(error, Duplicate) or self._write_sequence.broken:
                 log.error("a step of trading could not be written: %s", error)
-                error, step.failed = Unavailable("the order could not be written; nothing was done"), True
+                step.failed = True
+                if not isinstance(error, CommitUnknown):
+                    error = Unavailable("the order could not be written; nothing was done")
                 self._fail()
             if not step.done.done():
                 step.done.set_exception(error)

@@ -1,6 +1,6 @@
 """Events by which other services learn of orders and trades: rows of the outbox, written with the step."""
 
-from services.kernel.data.group_commit import Write
+from services.kernel.data.writes import Write
 from services.kernel.decimals import plain
 from services.kernel.events.outbox import Outbox
 from services.trading.domain.account import Account

@@ -11,14 +11,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import Index, String, select, text
-from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from services.kernel.data.columns import Amount, JsonDocument, UtcTime
 from services.kernel.data.database import Database
 from services.kernel.decimals import plain
-from services.kernel.errors import StartError, Unavailable
+from services.kernel.errors import Duplicate, StartError, Unavailable
 from services.kernel.identifiers import new_id
+from tests.postgres import opened
 from tests.waiting import until
 
 
@@ -35,11 +35,15 @@ class Cup(Base):
 
 
 @pytest.fixture
-async def database(tmp_path):
-    cup_database = Database(f"sqlite:///{tmp_path}/cups.sqlite", Base)
-    await cup_database.start()
-    yield cup_database
-    await cup_database.close()
+async def database(database_url):
+    async with opened(database_url, Base) as cup_database:
+        yield cup_database
+
+
+@pytest.fixture
+async def file_database(tmp_path):
+    async with opened(f"sqlite:///{tmp_path}/cups.sqlite", Base) as cup_database:
+        yield cup_database
 
 
 def cup(name, volume="1", **more):
@@ -158,7 +162,8 @@ async def test_writers_of_both_kinds_do_not_block_each_other_for_long(database):
     assert len(await volumes(database)) == 220
 
 
-async def test_a_statement_cancelled_at_the_end_of_the_process_leaves_no_task(database):
+async def test_a_statement_cancelled_at_the_end_of_the_process_leaves_no_task(file_database):
+    database = file_database
     others, running, go_on = asyncio.all_tasks(), threading.Event(), threading.Event()
 
     def ours() -> list[asyncio.Task[object]]:
@@ -192,7 +197,7 @@ async def test_a_bad_row_fails_alone(database):
     outcomes = await asyncio.gather(
         *(database.writer().submit([(insert, cup(name))]) for name in names), return_exceptions=True
     )
-    assert [type(o) for o in outcomes] == [type(None), type(None), IntegrityError, type(None)]
+    assert [type(o) for o in outcomes] == [type(None), type(None), Duplicate, type(None)]
     assert set(await volumes(database)) == {"a", "b", "c"}
 
 
@@ -227,23 +232,27 @@ def test_identifiers_grow():
     assert made == sorted(set(made))
 
 
-async def test_a_database_that_cannot_be_written_is_known_and_known_to_be_well_again(database, tmp_path):
+async def test_a_database_that_cannot_be_written_is_known_and_known_to_be_well_again(file_database, tmp_path):
+    database = file_database
     file, away = tmp_path / "cups.sqlite", tmp_path / "away.sqlite"
     await database.writer().submit([(Database.insert(Cup), cup("a"))])
-    database.probe()
+    await database.probe()
     assert database.writable
     file.rename(away)
-    database.probe()
+    await database.probe()
     assert not database.writable
     assert not file.exists()
     away.rename(file)
-    database.probe()
+    await database.probe()
     assert database.writable
 
 
 @pytest.mark.slow
-async def test_a_database_that_another_writes_for_long_is_not_taken_for_one_that_cannot_be_written(database, tmp_path):
+async def test_a_database_that_another_writes_for_long_is_not_taken_for_one_that_cannot_be_written(
+    file_database, tmp_path
+):
+    database = file_database
     with contextlib.closing(sqlite3.connect(tmp_path / "cups.sqlite", isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
-        database.probe()
+        await database.probe()
         assert database.writable

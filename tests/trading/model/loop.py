@@ -16,7 +16,7 @@ from unittest import mock
 import aiosqlite.core
 
 from services.kernel import identifiers
-from services.kernel.data import database, group_commit
+from services.kernel.data import group_commit, sqlite_backend
 from services.kernel.errors import Unavailable
 from services.kernel.rpc import channels, server
 from tests.simulated_time import START, SimulatedLoop
@@ -114,7 +114,7 @@ def simulated(seed: int) -> Iterator[SimulatedLoop]:
     with (
         mock.patch.object(aiosqlite.core, "SimpleQueue", _InlineQueue),
         mock.patch.object(aiosqlite.core, "Thread", mock.Mock()),
-        mock.patch.object(database, "GroupCommitWriter", SimulatedWriter),
+        mock.patch.object(sqlite_backend, "GroupCommitWriter", SimulatedWriter),
         mock.patch.object(asyncio, "to_thread", _to_no_thread),
         mock.patch.object(identifiers, "time", clock),
         mock.patch.object(identifiers, "_last", 0),

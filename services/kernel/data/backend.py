@@ -1,0 +1,44 @@
+"""What a kind of database offers to `Database`, and what there is to choose of PostgreSQL."""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from services.kernel.data.writes import Writer
+
+WRITE_LOCK, MIGRATION_LOCK = 0x5246_0001, 0x5246_0002
+"""Advisory locks: of units of work that write, and of migrations."""
+
+
+@dataclass(frozen=True, slots=True)
+class PostgresOptions:
+    """What there is to choose of connections; `pool_size`, and as many more at times, are of units of work."""
+
+    pool_size: int = 5
+    connect_timeout_s: float = 5.0
+    statement_timeout_s: float = 30.0
+
+
+class Backend(Protocol):
+    """One database of a kind."""
+
+    engine: AsyncEngine
+    """Of units of work."""
+    errors: tuple[type[Exception], ...]
+    """What connecting raises, besides SQLAlchemy's errors."""
+
+    async def exists(self) -> bool:
+        """Test for the database."""
+
+    async def ensure(self) -> None:
+        """Make the database unless it is there."""
+
+    async def probe(self) -> str | None:
+        """Try to write: empty when it worked, else why not; None when it is only busy."""
+
+    def make_writer(self) -> Writer:
+        """A writer of the hot path."""
+
+    async def close(self) -> None:
+        """Close connections, the writer's excepted."""

@@ -1,0 +1,106 @@
+"""PostgreSQL databases, through asyncpg."""
+
+from typing import Any
+
+import asyncpg
+from sqlalchemy import URL, event, text
+from sqlalchemy.exc import DBAPIError, InvalidatePoolError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.ext.asyncio import create_async_engine
+
+from services.kernel.data.backend import PostgresOptions
+from services.kernel.data.postgres_writer import PostgresWriter
+
+MAINTENANCE_DATABASE = "postgres"
+
+
+class PostgresBackend:
+    """One database of a server."""
+
+    errors: tuple[type[Exception], ...] = (asyncpg.PostgresError, asyncpg.InterfaceError)
+
+    def __init__(self, url: URL, options: PostgresOptions) -> None:
+        self._database = url.database or ""
+        timeout_ms = str(int(options.statement_timeout_s * 1000))
+        arguments = {
+            "timeout": options.connect_timeout_s,
+            # The server gives up first, unless it is out of reach.
+            "command_timeout": options.statement_timeout_s + options.connect_timeout_s,
+            "server_settings": {
+                "application_name": "redfire",
+                "statement_timeout": timeout_ms,
+                # The server ends what a client has forgotten, and what waits for one that is gone.
+                "idle_in_transaction_session_timeout": timeout_ms,
+                "tcp_keepalives_idle": "10",
+                "tcp_keepalives_interval": "5",
+                "tcp_keepalives_count": "3",
+            },
+        }
+        self.engine = create_async_engine(
+            url.set(drivername="postgresql+asyncpg"),
+            pool_size=options.pool_size,
+            max_overflow=options.pool_size,
+            pool_timeout=options.connect_timeout_s,
+            connect_args=arguments,
+            # Errors end up in logs, and parameters may be hashes of passwords.
+            hide_parameters=True,
+        )
+        event.listen(self.engine.sync_engine, "checkout", _replace_lost)
+        self._arguments: dict[str, Any] = {**self.engine.dialect.create_connect_args(url)[1], **arguments}
+
+    async def exists(self) -> bool:
+        """Test for the database. Raises what a server that does not answer raises."""
+        try:
+            connection = await self._connect()
+        except asyncpg.InvalidCatalogNameError:
+            return False
+        await connection.close(timeout=1)
+        return True
+
+    async def ensure(self) -> None:
+        """Make the database unless it is there; the role needs CREATEDB."""
+        if await self.exists():
+            return
+        connection = await self._connect(database=MAINTENANCE_DATABASE)
+        quoted = '"' + self._database.replace('"', '""') + '"'
+        # Texts sort by their bytes, as in SQLite and in Python.
+        options = "TEMPLATE template0 ENCODING 'UTF8' LC_COLLATE 'C' LC_CTYPE 'C'"
+        try:
+            await connection.execute(f"CREATE DATABASE {quoted} {options}")
+        except (asyncpg.DuplicateDatabaseError, asyncpg.UniqueViolationError):
+            pass  # by another migration at the same time
+        finally:
+            await connection.close(timeout=1)
+
+    async def probe(self) -> str | None:
+        """Ask whether it can be written."""
+        try:
+            async with self.engine.connect() as connection:
+                is_read_only = await connection.scalar(_IS_READ_ONLY)
+        except PoolTimeout:
+            return None
+        except (DBAPIError, OSError, *self.errors) as error:
+            return " ".join(str(getattr(error, "orig", None) or error).split()) or type(error).__name__
+        return "it is read-only" if is_read_only else ""
+
+    def make_writer(self) -> PostgresWriter:
+        """A writer with a connection of its own."""
+        return PostgresWriter(self._connect, self.engine.dialect)
+
+    async def close(self) -> None:
+        """Close connections."""
+        await self.engine.dispose()
+
+    async def _connect(self, **other: str) -> Any:
+        # For each statement of the order path; those of a dozen tables are long.
+        kept = {"statement_cache_size": 256, "max_cached_statement_lifetime": 0, "max_cacheable_statement_size": 0}
+        return await asyncpg.connect(**{**self._arguments, **kept, **other})
+
+
+def _replace_lost(connection: Any, record: Any, proxy: Any) -> None:
+    """Replace the pool's connections after a restart of the server; costs no round trip, as a ping would."""
+    if connection.driver_connection.is_closed():
+        raise InvalidatePoolError("the connection was lost")
+
+
+_IS_READ_ONLY = text("SELECT pg_is_in_recovery() OR current_setting('transaction_read_only')::bool")

@@ -1,0 +1,108 @@
+"""Units of work with a repository, alike on SQLite and PostgreSQL, and the kernel's words for what fails in them."""
+
+import asyncio
+import sqlite3
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any, Generic, TypeVar
+
+from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError, IntegrityError, InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
+
+from services.kernel.data.backend import WRITE_LOCK
+from services.kernel.errors import CommitUnknown, Duplicate, RedFireError, Unavailable
+
+R = TypeVar("R")
+Transaction = AsyncSession
+"""A unit of work's, for what only hands it on."""
+UNIQUE_VIOLATION = "23505"
+# Connection exceptions, insufficient resources, operator intervention, system errors; and a read-only database.
+UNAVAILABLE_CLASSES, READ_ONLY = {"08", "53", "57", "58"}, "25006"
+
+
+class Repositories(Generic[R]):
+    """Makes repositories, each on a transaction of its own: `async with orders() as repository`.
+
+    Units that write do so one after the other, on both databases: what one has read is still so when it writes. Units
+    that read see the state of one moment.
+    """
+
+    def __init__(self, engine: AsyncEngine, make: Callable[[AsyncSession], R]) -> None:
+        self._make = make
+        self._engine = engine
+        self._is_postgres = engine.dialect.name == "postgresql"
+        self._reading = (
+            engine.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
+            if self._is_postgres
+            else engine
+        )
+
+    @asynccontextmanager
+    async def __call__(self) -> AsyncIterator[R]:
+        """A repository that may write; commits on clean exit, rolls back when the block raises.
+
+        Raises: Duplicate when a key is taken, Unavailable when nothing was done, CommitUnknown when the database was
+        lost during the commit.
+        """
+        async with AsyncSession(self._engine, expire_on_commit=False, autoflush=True) as session:
+            is_committing = False
+            try:
+                await _connect(session, {"redfire_write": True})
+                if self._is_postgres:
+                    await session.execute(_LOCK)
+                yield self._make(session)
+                await session.flush()
+                is_committing = True
+                await session.commit()
+            except BaseException as error:
+                await asyncio.shield(session.rollback())
+                if word := kernel_error(error):
+                    is_lost = isinstance(word, Unavailable) and is_committing and self._is_postgres
+                    raise (CommitUnknown() if is_lost else word) from error
+                raise
+
+    @asynccontextmanager
+    async def read(self) -> AsyncIterator[R]:
+        """A repository that only reads, at one moment's state. Raises Unavailable."""
+        async with AsyncSession(self._reading, expire_on_commit=False, autoflush=False) as session:
+            try:
+                if self._is_postgres:
+                    await _connect(session, {})
+                yield self._make(session)
+            except BaseException as error:
+                if word := kernel_error(error):
+                    raise word from error
+                raise
+
+
+async def _connect(session: AsyncSession, options: dict[str, Any]) -> None:
+    try:
+        await session.connection(execution_options=options)
+    except OSError as error:
+        raise Unavailable(f"the database does not answer: {error.strerror or type(error).__name__}") from None
+
+
+def kernel_error(error: BaseException) -> RedFireError | None:
+    """The kernel's word for a database's error: a taken key, or no database; None for any other."""
+    if isinstance(error, PoolTimeout):
+        return Unavailable("the database does not answer")
+    if not isinstance(error, DBAPIError):
+        return None
+    reason = error.orig
+    if isinstance(error, IntegrityError):
+        code = getattr(reason, "sqlstate", None) or getattr(reason, "sqlite_errorcode", None)
+        return Duplicate(constraint=str(reason)) if code in _TAKEN else None
+    state = str(getattr(reason, "sqlstate", None) or "")
+    is_away = isinstance(error, OperationalError | InterfaceError) and not state
+    # SQLITE_ERROR is wrong SQL.
+    if is_away and getattr(reason, "sqlite_errorcode", 0) & 0xFF != sqlite3.SQLITE_ERROR:
+        return Unavailable(f"the database cannot be used: {reason}")
+    if error.connection_invalidated or state[:2] in UNAVAILABLE_CLASSES or state == READ_ONLY:
+        return Unavailable("the database does not answer")
+    return None
+
+
+_TAKEN = {sqlite3.SQLITE_CONSTRAINT_UNIQUE, sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY, UNIQUE_VIOLATION}
+_LOCK = text(f"SELECT pg_advisory_xact_lock({WRITE_LOCK})")

@@ -1,0 +1,107 @@
+"""SQLite files."""
+
+import asyncio
+import contextlib
+import functools
+import sqlite3
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import URL, Connection, Engine, create_engine, event
+from sqlalchemy.ext.asyncio import create_async_engine
+
+from services.kernel.data.group_commit import GroupCommitWriter
+
+BUSY_TIMEOUT_MS = 5000
+
+
+class SqliteBackend:
+    """One file."""
+
+    errors: tuple[type[Exception], ...] = ()
+
+    def __init__(self, url: URL) -> None:
+        self._url = url
+        self._file = url.database if url.database != ":memory:" else None
+        self.engine = create_async_engine(
+            url.set(drivername="sqlite+aiosqlite"),
+            pool_size=5,
+            max_overflow=5,
+            # Errors end up in logs, and parameters may be hashes of passwords.
+            hide_parameters=True,
+        )
+        _prepare(self.engine.sync_engine)
+        event.listen(self.engine.sync_engine, "connect", _stop_thread_once)
+        self._writer_engine: Engine | None = None
+
+    async def exists(self) -> bool:
+        """Test for the file."""
+        return self._file is None or Path(self._file).exists()  # noqa: ASYNC240 one look
+
+    async def ensure(self) -> None:
+        """Nothing: to connect makes the file."""
+
+    async def probe(self) -> str | None:
+        """Try to write into the file."""
+        return await asyncio.to_thread(_probe, self._file) if self._file else ""
+
+    def make_writer(self) -> GroupCommitWriter:
+        """A writer with a thread."""
+        return GroupCommitWriter(self._connect_writer)
+
+    async def close(self) -> None:
+        """Close connections."""
+        if self._writer_engine is not None:
+            self._writer_engine.dispose()
+        await self.engine.dispose()
+
+    def _connect_writer(self) -> Connection:
+        # A synchronous engine in a thread of its own: aiosqlite's hop per cursor call costs ten times the work.
+        if self._writer_engine is None:
+            self._writer_engine = create_engine(
+                self._url.set(drivername="sqlite"),
+                # For each statement of the order path with each number of rows.
+                connect_args={"check_same_thread": False, "cached_statements": 256},
+                hide_parameters=True,
+            )
+            _prepare(self._writer_engine)
+        return self._writer_engine.connect().execution_options(redfire_write=True)
+
+
+def _probe(file: str) -> str | None:
+    # A new connection each time, since one that is open writes on into a file that was removed or made read-only.
+    try:
+        with contextlib.closing(sqlite3.connect(f"{Path(file).absolute().as_uri()}?mode=rw", uri=True)) as connection:
+            # A number that nothing here uses is set to what it was: a real write, which need not outlive a crash.
+            connection.execute("PRAGMA synchronous=OFF")
+            version = connection.execute("PRAGMA user_version").fetchone()[0]
+            connection.execute(f"PRAGMA user_version={version}")
+    except (sqlite3.Error, OSError) as error:
+        return None if getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_BUSY else str(error)
+    return ""
+
+
+def _stop_thread_once(connection: Any, _: object) -> None:
+    """Answer all stops of a connection's thread with the first one's future: a second stop finds the thread gone.
+
+    SQLAlchemy closes the connection of a cancelled statement, and when that is cancelled, too, stops it as well. The
+    close would then never return, nor would the process end (aiosqlite 0.22, SQLAlchemy 2.1).
+    """
+    driver = connection.driver_connection
+    driver.stop = functools.cache(driver.stop)
+
+
+def _prepare(engine: Engine) -> None:
+    @event.listens_for(engine, "connect")
+    def connect(connection: Any, _: object) -> None:
+        # The driver's own BEGIN would come too late: readers that turn writers get SQLITE_BUSY.
+        connection.isolation_level = None
+        cursor = connection.cursor()
+        for pragma in ("journal_mode=WAL", "synchronous=FULL", f"busy_timeout={BUSY_TIMEOUT_MS}", "foreign_keys=ON"):
+            cursor.execute(f"PRAGMA {pragma}")
+        cursor.close()
+
+    @event.listens_for(engine, "begin")
+    def begin(connection: Connection) -> None:
+        write = connection.get_execution_options().get("redfire_write")
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")

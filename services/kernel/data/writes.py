@@ -1,0 +1,154 @@
+"""The contract of writers: typed batches of rows by table, committed in groups, in the order of their submission.
+
+Two writers keep it, `group_commit` for SQLite and `postgres_writer` for PostgreSQL; one suite of tests runs on both.
+"""
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from enum import Enum
+from functools import cache
+from typing import Any, Protocol
+
+from sqlalchemy import Column, Dialect, Executable, Table, insert
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import DeclarativeBase
+from sqlalchemy.sql.dml import Insert
+
+MAX_WAITING = 20_000
+LARGEST_GROUP = 512
+
+
+class Mode(Enum):
+    """What a write does with a row."""
+
+    INSERT = "insert"
+    UPSERT = "upsert"
+    UPDATE = "update"
+    DELETE = "delete"
+
+
+class TableWrite:
+    """One way to write rows of one table; made once, at start: writers prepare statements by it.
+
+    INSERT adds a row, whose keys must be new. UPSERT adds it, or changes all columns but `fixed` ones of the row that
+    has the `key`. UPDATE changes the columns that are given in the row with the key, if there is one. DELETE needs the
+    key's columns alone.
+    """
+
+    __slots__ = ("fixed", "key", "mode", "table")
+
+    def __init__(self, mode: Mode, table: Table, key: Sequence[str], fixed: Sequence[str] = ()) -> None:
+        self.mode = mode
+        self.table = table
+        self.key = tuple(key)
+        self.fixed = frozenset(fixed)
+
+    def __repr__(self) -> str:
+        return f"{self.mode.value} {self.table.name}"
+
+    def sets(self, columns: Sequence[str]) -> list[str]:
+        """Those of a row's columns that change in a row that is there."""
+        return [name for name in columns if name not in self.key and name not in self.fixed]
+
+
+Write = tuple[TableWrite, Mapping[str, Any]]
+
+
+class WriteSequence:
+    """Submissions that build on each other: after one fails, all later ones fail until the owner mends the sequence.
+
+    An owner that keeps its state in memory reads it anew from the database, and mends, before it submits again. It
+    bounds itself: a change that was made in memory must not be refused for lack of room.
+    """
+
+    __slots__ = ("broken",)
+
+    def __init__(self) -> None:
+        self.broken = False
+
+
+class Writer(Protocol):
+    """Commits submissions in groups, in order; beyond 20,000 waiting, those without a sequence are Unavailable."""
+
+    def submit(
+        self, writes: Sequence[Write], sequence: WriteSequence | None = None, refusable: bool = False
+    ) -> "asyncio.Future[None]":
+        """Commit rows together; the future resolves after the commit, or raises.
+
+        What is done with the rows of one table is done in order; a submission's rows in different tables must not
+        depend on their order. A failure breaks its sequence, save Duplicate of a `refusable` one: nothing builds on
+        it yet.
+
+        Raises: Duplicate when a key is taken, RowRefused when the database takes no such row, Unavailable when
+        nothing was done, CommitUnknown when the database was lost during the commit and is not back yet.
+        """
+
+    async def close(self) -> None:
+        """Commit what waits, then stop."""
+
+
+class Submission:
+    """What waits for its commit."""
+
+    __slots__ = ("future", "loop", "refusable", "sequence", "writes")
+
+    def __init__(
+        self, writes: Sequence[Write], loop: asyncio.AbstractEventLoop, sequence: WriteSequence | None, refusable: bool
+    ) -> None:
+        self.writes = writes
+        self.loop = loop
+        self.sequence = sequence
+        self.refusable = refusable
+        self.future: asyncio.Future[None] = loop.create_future()
+
+    @property
+    def is_broken(self) -> bool:
+        """Test for a write before it that failed, on which it builds."""
+        return self.sequence is not None and self.sequence.broken
+
+    def fail_sequence(self) -> None:
+        """Fail what builds on this."""
+        if self.sequence is not None:
+            self.sequence.broken = True
+
+
+def resolve(answers: Sequence[tuple[Submission, BaseException | None]]) -> None:
+    """Resolve the futures, on their loop."""
+    for submission, outcome in answers:
+        if submission.future.done():
+            continue
+        if outcome is None:
+            submission.future.set_result(None)
+        else:
+            submission.future.set_exception(outcome)
+
+
+def table_of(model: type[DeclarativeBase]) -> Table:
+    """A model's table."""
+    table = model.__table__
+    assert isinstance(table, Table)
+    return table
+
+
+def bind_processor(column: Column[Any], dialect: Dialect) -> Callable[[Any], Any] | None:
+    """The conversion of a column's values into the driver's; None where they are the same."""
+    return column.type.dialect_impl(dialect).bind_processor(dialect)
+
+
+async def write_rows(session: AsyncSession, write: TableWrite, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Write rows in a unit of work instead: INSERT and UPSERT."""
+    await session.execute(_statement(write, session.get_bind().dialect.name), list(rows))
+
+
+@cache
+def _statement(write: TableWrite, dialect: str) -> Executable:
+    if write.mode is Mode.INSERT:
+        return insert(write.table)
+    assert write.mode is Mode.UPSERT, write
+    build: Callable[[Table], Insert] = postgresql.insert if dialect == "postgresql" else sqlite.insert
+    statement: Any = build(write.table)
+    others = {name: statement.excluded[name] for name in write.sets(write.table.columns.keys())}
+    if not others:
+        return statement.on_conflict_do_nothing(index_elements=list(write.key))  # type: ignore[no-any-return]
+    return statement.on_conflict_do_update(index_elements=list(write.key), set_=others)  # type: ignore[no-any-return]

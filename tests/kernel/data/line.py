@@ -1,0 +1,83 @@
+"""A network line to a PostgreSQL server that a test cuts at a chosen moment of a commit."""
+
+import asyncio
+import contextlib
+
+
+class Line:
+    """Forwards connections; while `cut` is set the next COMMIT is where its connection breaks.
+
+    "before": the server never gets it. "after": the server has answered it, and the client does not get the answer.
+    """
+
+    def __init__(self, port: int) -> None:
+        self._to = port
+        self._server: asyncio.Server | None = None
+        self._open: set[asyncio.StreamWriter] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self.port = 0
+        self.cut = ""
+        self.is_down = False
+
+    async def __aenter__(self) -> "Line":
+        self._server = await asyncio.start_server(self._connected, "127.0.0.1", 0)
+        self.port = self._server.sockets[0].getsockname()[1]
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        assert self._server is not None
+        self._server.close()
+        self.hang_up()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def hang_up(self) -> None:
+        """Break all connections."""
+        for writer in self._open:
+            writer.transport.abort()
+
+    async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if self.is_down:
+            writer.transport.abort()
+            return
+        with contextlib.suppress(OSError):
+            server_reader, server_writer = await asyncio.open_connection("127.0.0.1", self._to)
+            self._open |= {writer, server_writer}
+            state = {"swallow": False}
+            for task in (
+                asyncio.create_task(self._up(reader, server_writer, state)),
+                asyncio.create_task(self._down(server_reader, writer, server_writer, state)),
+            ):
+                self._tasks.add(task)
+            return
+        writer.transport.abort()
+
+    async def _up(self, reader: asyncio.StreamReader, server: asyncio.StreamWriter, state: dict[str, bool]) -> None:
+        with contextlib.suppress(OSError):
+            while data := await reader.read(65536):
+                if self.cut and b"COMMIT" in data:
+                    where, self.cut = self.cut, ""
+                    if where == "before":
+                        self.hang_up()
+                        return
+                    state["swallow"] = True
+                server.write(data)
+                await server.drain()
+        server.close()
+
+    async def _down(
+        self,
+        reader: asyncio.StreamReader,
+        client: asyncio.StreamWriter,
+        server: asyncio.StreamWriter,
+        state: dict[str, bool],
+    ) -> None:
+        with contextlib.suppress(OSError):
+            while data := await reader.read(65536):
+                if state["swallow"]:
+                    self.hang_up()
+                    return
+                client.write(data)
+                await client.drain()
+        client.close()
