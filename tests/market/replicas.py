@@ -1,8 +1,9 @@
 """Two replicas of market and one engine, over loopback gRPC: `m1` records, `m2` does not."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from redfire.market.v1 import market_pb2 as pb
@@ -21,11 +22,19 @@ USER = "alice"
 class Replicas:
     """The replicas by name, each as a `Market` whose stub is the same user's."""
 
-    def __init__(self, engine: FakeEngine, engine_address: str, data_dir: Path, settings: dict[str, Any]) -> None:
+    def __init__(
+        self,
+        engine: FakeEngine,
+        engine_address: str,
+        data_dir: Path,
+        recorders: Mapping[str, str],
+        settings: Mapping[str, Any],
+    ) -> None:
         self.engine = engine
         self.addresses = {name: f"127.0.0.1:{free_port()}" for name in (RECORDER, FOLLOWER)}
         self.data_dir = data_dir
         self._engine_address = engine_address
+        self._recorders = recorders
         self._settings = settings
         self._running: dict[str, tuple[Market, AsyncExitStack]] = {}
 
@@ -47,7 +56,12 @@ class Replicas:
         settings = {
             "server": {"port": int(self.addresses[name].rpartition(":")[2])},
             "peers": {"addresses": {"engine": self._engine_address}},
-            "market": {"replica": name, "recorder": RECORDER, "replicas": self.addresses, **self._settings},
+            "market": {
+                "replica": name,
+                "recorder": self._recorders.get(name, RECORDER),
+                "replicas": self.addresses,
+                **self._settings,
+            },
         }
         running: Platform = await stack.enter_async_context(
             platform("market", settings=settings, data_dir=self.data_dir)
@@ -78,10 +92,16 @@ class Replicas:
 
 
 @asynccontextmanager
-async def replicas(data_dir: Path, engine: FakeEngine | None = None, **settings: Any) -> AsyncIterator[Replicas]:
+async def replicas(
+    data_dir: Path,
+    engine: FakeEngine | None = None,
+    recorders: Mapping[str, str] = MappingProxyType({}),
+    **settings: Any,
+) -> AsyncIterator[Replicas]:
+    """Both replicas, started. `recorders` are those that a replica takes for the recorder instead of m1."""
     engine = engine or FakeEngine()
     async with platform(fakes={"engine": FakeService(lambda context: [engine])}) as served:
-        pair = Replicas(engine, served.host.address, data_dir, settings)
+        pair = Replicas(engine, served.host.address, data_dir, recorders, settings)
         try:
             await pair.start(RECORDER)
             await pair.start(FOLLOWER)

@@ -149,6 +149,22 @@ async def test_only_replicas_change_streams_of_whoever_they_name(pair: Replicas)
     assert list((await replica.UpdateStream(request)).symbols) == [SYMBOL, OTHER]
 
 
+async def test_a_replica_that_takes_another_one_for_the_recorder_says_so(tmp_path: Path) -> None:
+    async with replicas(tmp_path, recorders={FOLLOWER: FOLLOWER, RECORDER: FOLLOWER}) as pair:
+        assert [request.records for request in pair.engine.requests] == [False, True]
+    async with replicas(tmp_path, recorders={RECORDER: FOLLOWER, FOLLOWER: RECORDER}) as pair:
+        for asked in (
+            pair.follower.stub.ListTicks(pb.ListTicksRequest(symbol=SYMBOL)),
+            pair.follower.stub.ListBars(pb.ListBarsRequest(symbol=SYMBOL)),
+        ):
+            code, reason, _ = await refused(asked)
+            assert (code, reason) == (grpc.StatusCode.FAILED_PRECONDITION, "RECORDER_UNAVAILABLE")
+        code, reason, _ = await refused(pair.follower.stub.StreamBars(pb.StreamBarsRequest(symbols=[SYMBOL])))
+        assert (code, reason) == (grpc.StatusCode.UNAVAILABLE, "RECORDER_UNAVAILABLE")
+        states = pair.follower.platform.host.lifecycle.failures()
+        assert states == {"market": f"replica {RECORDER} of market, which makes bars and records, does not answer"}
+
+
 async def test_the_engine_keeps_apart_what_each_replica_asked_for(tmp_path: Path) -> None:
     engine = FakeEngine(realtime=True)
     engine.gateways = {SYMBOL: "SIM", OTHER: "CTP", THIRD: "CTP"}

@@ -44,6 +44,11 @@ class BarRelay:
         self._connected = False
         streams.close(partial(RecorderUnavailable, recorder))
 
+    @property
+    def failure(self) -> str:
+        """Why there are no bars at present; empty when there are."""
+        return "" if self._connected else RecorderUnavailable(self._recorder).message
+
     async def run(self) -> None:
         """Follow the recorder until cancelled."""
         pause_s = FIRST_PAUSE_S

@@ -24,7 +24,6 @@ class FollowingRole:
     """Bar streams and history as the recorder has them."""
 
     records = False
-    failure = ""
 
     def __init__(self, folder: Path, settings: MarketSettings, hub: Hub, live: Callable[[], MarketSettings], stub: Any):
         """`folder` is that of history, which is only read; `stub` is the ReplicaService of the recorder."""
@@ -45,6 +44,11 @@ class FollowingRole:
             layout.bars(storage),
             LocalClock(settings.timezone),
         )
+
+    @property
+    def failure(self) -> str:
+        """Why there are no bars at present; empty when there are."""
+        return self._relay.failure
 
     async def restore(self) -> None:
         """Nothing of an earlier run is kept: the ticks that streams resume from are read from the engine."""
