@@ -10,7 +10,7 @@ from redfire.market.v1 import replica_service_pb2 as pb
 
 from services.market import metrics
 from services.market.bars.bar_streams import BarStreams
-from services.market.convert import bar_frame, bar_to_pb, parse_ticks
+from services.market.convert import bar_frame, bar_to_pb
 from services.market.influx.sink import InfluxSink
 from services.market.recording.history import History
 from services.market.recording.recorder import Recorder
@@ -160,8 +160,7 @@ def _read_ticks(
             epochs[source] = run.epoch
             rows.add(source, run.epoch)
         for part, frames in rows.parts(Range(start_ns, end_ns, after, limit)):
-            ticks = parse_ticks(b"".join(frames))
-            first_ns, last_ns = part.first_ns, part.last_ns
+            first_ns, last_ns, ticks = part.first_ns, part.last_ns, b"".join(frames)
             answer.runs.add(epoch=epochs[part], trading_day=day, first_ns=first_ns, last_ns=last_ns, ticks=ticks)
     return answer
 

@@ -9,8 +9,8 @@ from services.kernel.errors import DeadlineExceeded, Unavailable
 from services.market.convert import bar_from_pb
 from services.market.recording.unarchived import PartOfRun, Tail
 from services.market.replicas.directory import RecorderUnavailable
-from services.market.ticks.frames import frame
 from services.quant.bars import Interval
+from services.quant.ticks.variant import variant
 
 A = TypeVar("A")
 
@@ -55,7 +55,8 @@ class RemoteUnarchived:
 
 
 def _run_from_pb(message: pb.ReadUnarchivedTicksResponse.Run) -> PartOfRun:
-    run, ticks = PartOfRun(message.epoch, message.trading_day, (message.first_ns, message.last_ns)), message.ticks
-    frames = [frame(tick.SerializeToString()) for tick in ticks]
-    run.add([tick.time_ns for tick in ticks], [tick.sequence for tick in ticks], frames)
+    run = PartOfRun(message.epoch, message.trading_day, (message.first_ns, message.last_ns))
+    if message.ticks:
+        batch = variant().scanner().scan(message.ticks)
+        run.add(batch.column("time_ns"), batch.column("sequence"), batch.frames())
     return run

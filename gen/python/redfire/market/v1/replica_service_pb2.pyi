@@ -72,8 +72,8 @@ class ReadUnarchivedTicksResponse(_message.Message):
         trading_day: int
         first_ns: int
         last_ns: int
-        ticks: _containers.RepeatedCompositeFieldContainer[_market_pb2.Tick]
-        def __init__(self, epoch: _Optional[int] = ..., trading_day: _Optional[int] = ..., first_ns: _Optional[int] = ..., last_ns: _Optional[int] = ..., ticks: _Optional[_Iterable[_Union[_market_pb2.Tick, _Mapping]]] = ...) -> None: ...
+        ticks: bytes
+        def __init__(self, epoch: _Optional[int] = ..., trading_day: _Optional[int] = ..., first_ns: _Optional[int] = ..., last_ns: _Optional[int] = ..., ticks: _Optional[bytes] = ...) -> None: ...
     ARCHIVED_UNTIL_FIELD_NUMBER: _ClassVar[int]
     VALID_FROM_NS_FIELD_NUMBER: _ClassVar[int]
     RUNS_FIELD_NUMBER: _ClassVar[int]
