@@ -118,7 +118,7 @@ class Upstream:
                 if len(batch):
                     hub.publish(batch)
                     self._role.reach(hub.position.number)
-                    if hub.paced:
+                    if hub.paces(run.symbol for run in batch.runs()):
                         await hub.wait_for_capacity(self._settings().stall_s)
                         await self._role.wait_for_capacity()
                 if not batch.control:

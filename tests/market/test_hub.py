@@ -265,6 +265,21 @@ async def test_a_paced_feed_ends_a_stream_that_takes_nothing_and_goes_on(hub: Hu
     assert (await stuck.next()).end.reason == "SLOW_CONSUMER"
 
 
+async def test_a_live_symbols_ticks_wait_for_nobody_beside_a_paced_feed(hub: Hub) -> None:
+    hub.begin_feed(hub.position, paced=True)
+    hub.set_live([OTHER])
+    of_both, of_live = lossless(hub, SYMBOL, OTHER, limit=20), lossless(hub, OTHER, limit=20)
+    for n in range(1, 20):
+        publish(hub, tick(n, OTHER))
+    # Full, but of what does not wait: neither such ticks nor the replay wait for it.
+    assert of_live.subscriber.full and not hub.paces([OTHER])  # type: ignore[attr-defined]
+    hub.remove(of_both.subscriber)
+    await asyncio.wait_for(hub.wait_for_capacity(30), 5)
+    publish(hub, tick(20, OTHER), tick(21, OTHER))
+    assert of_live.subscriber.end_reason == "SLOW_CONSUMER"
+    assert hub.paces([SYMBOL, OTHER])
+
+
 async def test_a_reader_that_leaves_lets_a_paced_feed_go_on(hub: Hub) -> None:
     hub.begin_feed(hub.position, paced=True)
     reader = lossless(hub, limit=4)

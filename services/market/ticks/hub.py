@@ -160,7 +160,7 @@ class Hub:
 
     def _deliver(self, batch: TickBatch) -> None:
         """Give ticks that follow to rings, subscribers and sinks."""
-        routes, bounded = self._routes, not self.paced
+        routes = self._routes
         by_symbol, block, put = routes.by_symbol, routes.memory.block, routes.conflation.put
         touched: dict[Group, None] = {}
         sequences: dict[str, int] = {}
@@ -182,8 +182,10 @@ class Hub:
                 touched[group] = None
             put(symbol, frame, last)
         if touched:
+            # Ticks that wait for nobody end a stream that is too slow for them, whatever feed runs beside them.
+            live = routes.live_symbols.intersection(sequences) if self.paced else sequences.keys()
             for group in touched:
-                group.offer(batch, sequences, bounded)
+                group.offer(batch, sequences, bounded=not group.symbols.isdisjoint(live))
             self._wakes.wake(touched)
         routes.memory.count(len(batch.data) - len(batch.control), len(batch))
         if self._resumes.waiting:
@@ -340,12 +342,19 @@ class Hub:
         """Wake the paced feed: a full subscriber has capacity again."""
         self._capacity.set()
 
+    def paces(self, symbols: Iterable[str]) -> bool:
+        """Return whether ticks of one of these symbols wait for readers: of a replay that does, never of live ones."""
+        return self.paced and not self._routes.live_symbols.issuperset(symbols)
+
     async def wait_for_capacity(self, stall_s: float) -> None:
-        """Wait until no lossless subscriber is full; one that took nothing for `stall_s` meanwhile is ended."""
+        """Wait until no lossless subscriber of the paced feed is full.
+
+        One that took nothing for `stall_s` meanwhile is ended.
+        """
         loop = asyncio.get_running_loop()
         since = loop.time()
         while True:
-            full = [stream for stream in self._streams.lossless if stream.full]
+            full = [one for one in self._streams.lossless if one.full and self.paces(one.symbols)]
             if not full:
                 return
             self._capacity.clear()
