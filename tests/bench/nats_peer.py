@@ -40,7 +40,7 @@ def install() -> str:
     try:
         import nats  # noqa: F401
     except ImportError:
-        return "there is no nats-py: uv pip install nats-py"
+        return "there is no nats-py, which `make setup-dev` installs"
     return ""
 
 
