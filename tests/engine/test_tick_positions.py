@@ -3,8 +3,10 @@
 import asyncio
 import logging
 
+import grpc
 import pytest
 from redfire.engine.v1 import engine_pb2 as pb
+from redfire.engine.v1.engine_pb2_grpc import EngineServiceStub
 
 from tests.engine.ctp_fields import RB
 from tests.engine.recordings import row, write
@@ -105,7 +107,10 @@ async def test_a_reader_that_holds_a_replay_back_holds_no_live_gateways_ticks(fr
     rows = 40_000
     file = write(tmp_path / "t.csv", [row(i / 4, 5000 + i % 50) for i in range(rows)])
     async with engine_at(front, tmp_path / "data", follow=False, feed=f"replay:{file}@max?start=subscribe") as harness:
-        slow = harness.engine.StreamTicks(pb.StreamTicksRequest(records=True), timeout=300)
+        # A connection of its own, whose window does not grow with what others read: it would take the whole replay.
+        narrow = grpc.aio.insecure_channel(harness.platform.host.address, options=[("grpc.http2.bdp_probe", 0)])
+        metadata = (("x-redfire-service", harness.platform.host.service_tokens.make("trading")),)
+        slow = EngineServiceStub(narrow).StreamTicks(pb.StreamTicksRequest(records=True), metadata=metadata)
         started = (await slow.read()).started
         async with reading(harness) as quick:
             await harness.engine.Subscribe(pb.SubscribeRequest(symbols=[RECORDED, RB.vt_symbol]))
@@ -125,6 +130,7 @@ async def test_a_reader_that_holds_a_replay_back_holds_no_live_gateways_ticks(fr
             assert quick.ticks[: len(read)] == read and quick.started == started
             assert sum(tick.gateway == "SIM" for tick in quick.ticks) == rows
         slow.cancel()
+        await narrow.close()
 
 
 async def test_ticks_that_nobody_asks_for_any_more_are_dropped_and_come_again_when_asked_for(front, tmp_path):
