@@ -9,7 +9,7 @@ from prometheus_client import Gauge
 from services.auth.key_ring import KeyRing
 from services.auth.repository import AuthRepository
 from services.kernel.clock import Clock
-from services.kernel.data.database import Repositories
+from services.kernel.data.repositories import Repositories
 
 log = logging.getLogger(__name__)
 open_sessions = Gauge("user_sessions", "Sessions that are open.")

@@ -12,7 +12,7 @@ from services.config.values.json_schema import SchemaViolation, require_schema, 
 from services.config.values.json_value import Json, require_json, same
 from services.config.values.secret_rule import is_reference, require_references
 from services.kernel.clock import Clock
-from services.kernel.data.database import Repositories
+from services.kernel.data.repositories import Repositories
 from services.kernel.errors import Aborted, FailedPrecondition, Invalid, NotFound
 from services.kernel.paging import Page, PageResult
 from services.kernel.streams import End, Subscribers

@@ -9,7 +9,7 @@ from services.config.settings import ConfigSettings
 from services.config.values.json_value import require_json, same
 from services.config.values.secret_rule import require_references
 from services.kernel.clock import Clock
-from services.kernel.data.database import Repositories
+from services.kernel.data.repositories import Repositories
 
 
 class ConfigTransfer:

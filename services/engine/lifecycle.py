@@ -15,7 +15,7 @@ from services.engine.vnpy.engine import VnpyEngine
 from services.engine.vnpy.gateway_events import GatewayEvents
 from services.engine.vnpy.gateways import Gateways
 from services.engine.vnpy.venues import VnpyVenues
-from services.kernel.data.database import Repositories
+from services.kernel.data.repositories import Repositories
 from services.kernel.tasks import Tasks
 
 _CHECK_S = 0.25

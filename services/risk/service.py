@@ -10,7 +10,7 @@ from redfire.enums import TradingState
 from redfire.reasons import Reason
 
 from services.kernel.clock import Clock
-from services.kernel.data.database import Repositories
+from services.kernel.data.repositories import Repositories
 from services.kernel.decimals import plain
 from services.kernel.errors import Denied, NotFound, Unavailable
 from services.kernel.identity.identity import Identity

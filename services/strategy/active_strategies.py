@@ -11,7 +11,7 @@ from prometheus_client import Gauge
 from redfire.events.v1.events_pb2 import Event
 
 from services.kernel.clock import Clock
-from services.kernel.data.database import Repositories
+from services.kernel.data.repositories import Repositories
 from services.kernel.errors import RedFireError
 from services.kernel.events.outbox import Outbox
 from services.kernel.tasks import Tasks

@@ -11,7 +11,7 @@ from typing import Any
 
 from redfire.reasons import Reason
 
-from services.kernel.data.database import Repositories
+from services.kernel.data.repositories import Repositories
 from services.kernel.errors import FailedPrecondition, NotFound, Unavailable
 from services.kernel.version import VERSION
 from services.quant.sdk.strategy_class import ClassDescription, Family, Parameter

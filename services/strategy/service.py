@@ -10,7 +10,7 @@ from redfire.reasons import Reason
 
 from services.kernel.cache import TtlCache
 from services.kernel.clock import Clock
-from services.kernel.data.database import Repositories
+from services.kernel.data.repositories import Repositories
 from services.kernel.errors import Duplicate, FailedPrecondition, ResourceExhausted
 from services.kernel.events.outbox import Outbox
 from services.kernel.identifiers import new_id

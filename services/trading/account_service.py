@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 from redfire.enums import AccountKind, OrderType, PositionEffect, PositionSide, Side
 
-from services.kernel.data.database import Repositories
+from services.kernel.data.repositories import Repositories
 from services.kernel.errors import Invalid
 from services.kernel.paging import Page, PageResult
 from services.trading.account_opening import Accounts

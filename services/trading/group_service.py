@@ -7,7 +7,7 @@ from dataclasses import replace
 from redfire.enums import OrderGroupKind, OrderStatus
 from redfire.reasons import Reason
 
-from services.kernel.data.database import Repositories
+from services.kernel.data.repositories import Repositories
 from services.kernel.errors import Conflict, Duplicate, RedFireError, Unavailable
 from services.kernel.identifiers import new_id
 from services.trading.account_opening import Accounts

@@ -5,7 +5,7 @@ from decimal import Decimal
 from redfire.enums import OrderStatus, OrderType, PositionEffect, PositionSide, Side, TimeInForce
 from redfire.reasons import Reason
 
-from services.kernel.data.database import Repositories
+from services.kernel.data.repositories import Repositories
 from services.kernel.decimals import plain
 from services.kernel.errors import Aborted, Conflict, FailedPrecondition, NotFound
 from services.kernel.identifiers import new_id

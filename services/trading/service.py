@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 from redfire.enums import OrderStatus, PositionEffect
 from redfire.reasons import Reason
 
-from services.kernel.data.database import Repositories
+from services.kernel.data.repositories import Repositories
 from services.kernel.errors import (
     CommitUnknown,
     Conflict,

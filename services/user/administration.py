@@ -6,7 +6,7 @@ from dataclasses import replace
 from redfire.reasons import Reason
 
 from services.kernel.clock import Clock
-from services.kernel.data.database import Repositories
+from services.kernel.data.repositories import Repositories
 from services.kernel.errors import FailedPrecondition
 from services.kernel.identifiers import new_id
 from services.kernel.identity.identity import ROLE_PERMISSIONS

@@ -8,7 +8,7 @@ from redfire.reasons import Reason
 
 from services.kernel.cache import TtlCache
 from services.kernel.clock import Clock
-from services.kernel.data.database import Repositories
+from services.kernel.data.repositories import Repositories
 from services.kernel.errors import Invalid, NotFound, ResourceExhausted, Unauthenticated
 from services.kernel.identifiers import new_id
 from services.kernel.runtime.live_settings import LiveSettings

@@ -11,7 +11,7 @@ from services.auth.session import Revocation
 from services.auth.tokens import API_KEY_PREFIX, hash_of, new_secret
 from services.auth.user_client import UserClient
 from services.kernel.clock import Clock
-from services.kernel.data.database import Repositories
+from services.kernel.data.repositories import Repositories
 from services.kernel.errors import Denied, Invalid, NotFound, Unauthenticated
 from services.kernel.identifiers import new_id
 from services.kernel.identity.identity import ADMIN_ALL, PERMISSIONS, ROLE_PERMISSIONS, Identity

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Iterable
 from services.auth.repository import AuthRepository
 from services.auth.session import Revocation, WatchControlMessage
 from services.kernel.clock import Clock
-from services.kernel.data.database import Repositories
+from services.kernel.data.repositories import Repositories
 from services.kernel.streams import End, Subscriber, Subscribers
 
 HEARTBEAT_S = 1.0

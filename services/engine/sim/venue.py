@@ -13,7 +13,7 @@ from services.engine.sim.order_ids import SimOrderIds
 from services.engine.sim.store import SimStore
 from services.engine.updates import OrderRequest, VenueState
 from services.engine.vnpy.mapping import cancel_to_vnpy, request_to_vnpy
-from services.kernel.data.database import Repositories
+from services.kernel.data.repositories import Repositories
 from services.kernel.errors import NotFound
 
 TRADES_PAGE = 2_000

@@ -186,7 +186,9 @@ class Database:
         """A database's errors as the one line of a StartError."""
         try:
             yield
-        except (DBAPIError, OSError, *self._backend.errors) as error:
+        except Exception as error:
+            if not isinstance(error, (DBAPIError, OSError, *self._backend.errors)):
+                raise
             reason = getattr(error, "orig", None) or error
             raise StartError(f"database {self.name}: {' '.join(str(reason).split())}") from None
 

@@ -79,7 +79,7 @@ class PostgresBackend:
                 is_read_only = await connection.scalar(_IS_READ_ONLY)
         except PoolTimeout:
             return None
-        except (DBAPIError, OSError, *self.errors) as error:
+        except (DBAPIError, OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
             return " ".join(str(getattr(error, "orig", None) or error).split()) or type(error).__name__
         return "it is read-only" if is_read_only else ""
 

@@ -150,5 +150,5 @@ def _statement(write: TableWrite, dialect: str) -> Executable:
     statement: Any = build(write.table)
     others = {name: statement.excluded[name] for name in write.sets(write.table.columns.keys())}
     if not others:
-        return statement.on_conflict_do_nothing(index_elements=list(write.key))  # type: ignore[no-any-return]
-    return statement.on_conflict_do_update(index_elements=list(write.key), set_=others)  # type: ignore[no-any-return]
+        return statement.on_conflict_do_nothing(index_elements=list(write.key))
+    return statement.on_conflict_do_update(index_elements=list(write.key), set_=others)

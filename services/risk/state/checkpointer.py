@@ -3,7 +3,7 @@
 import asyncio
 
 from services.kernel.clock import Clock
-from services.kernel.data.database import Repositories
+from services.kernel.data.repositories import Repositories
 from services.kernel.tasks import wait_for_event
 from services.risk.domain.daily import DailyPnl
 from services.risk.domain.day_counts import DayCounts, oldest_kept

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 from redfire.reasons import Reason
 
 from services.kernel.clock import Clock
-from services.kernel.data.database import Repositories
+from services.kernel.data.repositories import Repositories
 from services.kernel.identifiers import new_id
 from services.kernel.streams import End, Subscriber, Subscribers
 from services.risk.domain.risk_event import RiskEvent

@@ -12,7 +12,7 @@ from pathlib import Path
 from redfire.events.v1.events_pb2 import Event
 
 from services.kernel.clock import Clock
-from services.kernel.data.database import Repositories
+from services.kernel.data.repositories import Repositories
 from services.kernel.errors import Unavailable
 from services.kernel.events.outbox import Outbox
 from services.kernel.runtime.service_context import ServiceContext

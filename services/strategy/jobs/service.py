@@ -11,7 +11,7 @@ from typing import Any
 from redfire.reasons import Reason
 
 from services.kernel.clock import Clock
-from services.kernel.data.database import Repositories
+from services.kernel.data.repositories import Repositories
 from services.kernel.errors import Duplicate, FailedPrecondition, Invalid, NotFound, ResourceExhausted
 from services.kernel.identifiers import new_id
 from services.kernel.paging import Page, PageResult

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from redfire.enums import PositionSide
 
 from services.kernel.clock import Clock
-from services.kernel.data.database import Repositories
+from services.kernel.data.repositories import Repositories
 from services.kernel.errors import NotFound, Unavailable
 from services.trading import metrics
 from services.trading.domain import external_booking

@@ -9,7 +9,8 @@ from uuid import UUID, uuid5
 
 from redfire.enums import OrderStatus
 
-from services.kernel.data.database import Database, Repositories
+from services.kernel.data.database import Database
+from services.kernel.data.repositories import Repositories
 from services.kernel.errors import RedFireError
 from services.trading import metrics, models
 from services.trading.domain.account import Account

@@ -7,7 +7,7 @@ from decimal import Decimal
 
 from redfire.enums import OrderStatus, PositionSide
 
-from services.kernel.data.database import Repositories
+from services.kernel.data.repositories import Repositories
 from services.kernel.errors import RedFireError
 from services.kernel.runtime.live_settings import LiveSettings
 from services.kernel.tasks import Tasks
