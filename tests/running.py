@@ -39,7 +39,7 @@ class Running:
         command = [str(REDFIRE), "up", "--port", "0", "--data-dir", str(self.data_dir), *self.flags]
         with self.output.open("ab") as output:
             self.process = subprocess.Popen(
-                command, stdout=output, stderr=subprocess.STDOUT, env={**os.environ, **self.env}, start_new_session=True
+                command, stdout=output, stderr=subprocess.STDOUT, env=self.environment, start_new_session=True
             )
         end = time.monotonic() + timeout_s
         while time.monotonic() < end:
@@ -51,6 +51,10 @@ class Running:
             time.sleep(0.02)
         self.kill9()
         raise AssertionError(f"redfire up is not healthy after {timeout_s} s:\n{self.text()[-3000:]}")
+
+    @property
+    def environment(self) -> dict[str, str]:
+        return {**os.environ, **self.env}
 
     def text(self) -> str:
         return self.output.read_text(errors="replace") if self.output.exists() else ""
