@@ -87,10 +87,10 @@ def _unplayed(service: str) -> Any:
 
 
 class TokenMint:
-    """Access tokens that a host trusts, where auth does not run."""
+    """Access tokens that a host trusts, where auth does not run; the same seed gives the same key."""
 
-    def __init__(self) -> None:
-        self._key = Ed25519PrivateKey.generate()
+    def __init__(self, seed: bytes | None = None) -> None:
+        self._key = Ed25519PrivateKey.from_private_bytes(seed) if seed else Ed25519PrivateKey.generate()
 
     async def keys(self) -> list[auth_pb2.JsonWebKey]:
         x = base64.urlsafe_b64encode(self._key.public_key().public_bytes_raw()).decode().rstrip("=")
@@ -176,6 +176,7 @@ async def platform(
     data_dir: Path | None = None,
     clock: Clock | None = None,
     keep: bool = False,
+    mint: TokenMint | None = None,
 ) -> AsyncIterator[Platform]:
     """Run services: real ones by name, fakes by name and FakeService, on one loopback server.
 
@@ -183,7 +184,7 @@ async def platform(
     first stopped.
     """
     folder = Path(data_dir or tempfile.mkdtemp(prefix="redfire-test-"))
-    mint = TokenMint()
+    mint = mint or TokenMint()
     entries = {**registry.SERVICES, **(fakes or {})}
     flags: dict[str, dict[str, Any]] = {
         "platform": {"data_dir": folder},

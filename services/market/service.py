@@ -1,6 +1,7 @@
 """Market data for callers: streams and their owners, last ticks, history, indicators."""
 
 import random
+import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import aclosing
 from functools import partial
@@ -17,6 +18,7 @@ from services.market.replicas.directory import Replicas, StreamNotFound
 from services.market.settings import MarketSettings
 from services.market.ticks.conflated import ConflatedSubscriber
 from services.market.ticks.hub import Hub
+from services.market.ticks.open_streams import Admission
 from services.market.ticks.subscriber import LosslessSubscriber, Subscriber
 from services.quant.bars import Bar, Interval
 
@@ -52,6 +54,12 @@ class TooManyStreams(ResourceExhausted):
     def __init__(self, limit: int) -> None:
         # Those that are refused together should not come again together.
         super().__init__(retry_after_s=round(random.uniform(*RETRY_S), 3), limit=limit)  # noqa: S311
+
+
+class OpenedTooFast(ResourceExhausted):
+    """Too many streams are being opened at the moment."""
+
+    reason = Reason.OVERLOADED
 
 
 class Records(Protocol):
@@ -115,6 +123,7 @@ class MarketService(Generic[T]):
         self._bar_control = bar_control
         self._settings = settings
         self._replicas = replicas
+        self._admission = Admission()
 
     async def get_tick(self, symbol: str) -> T:
         """The last tick. Raises: NoTick, also where it is only asked for from now on."""
@@ -166,6 +175,7 @@ class MarketService(Generic[T]):
         subscriber.stall_s = settings.stall_s
         # Registered first, so that the tick that a waiting feed begins with is not missed.
         self._hub.add(subscriber, resume_after, epoch)
+        del resume_after
         try:
             await self._demand.hold(symbol_set, starts_feed=starts_feed)
             async with aclosing(subscriber.messages()) as messages:
@@ -284,6 +294,10 @@ class MarketService(Generic[T]):
         for count, limit in limits:
             if count >= limit:
                 raise TooManyStreams(limit)
+        if owner.role:
+            wait_s = self._admission.wait_s(time.monotonic(), settings.opens_per_s, late=self._hub.late)
+            if wait_s:
+                raise OpenedTooFast(retry_after_s=round(wait_s, 3))
         return settings
 
     def _own_stream(self, owner: str, stream_id: str) -> Subscriber:

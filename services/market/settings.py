@@ -72,6 +72,12 @@ class MarketSettings(Section):
     max_streams_by_role: dict[str, Annotated[int, Field(ge=1)]] = Field(
         default={"admin": 1000}, description="The same for users of these roles."
     )
+    opens_per_s: float = Field(
+        default=1500.0,
+        gt=0,
+        le=100_000,
+        description="Streams of users that may be opened in a second; more are told when to come again.",
+    )
     flush_s: float = Field(
         default=0.5,
         gt=0,

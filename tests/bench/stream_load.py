@@ -18,6 +18,8 @@ import uvloop
 from google.protobuf.duration_pb2 import Duration
 from redfire.market.v1 import market_pb2 as pb
 
+from tests.bench.stream_refusal import grpc_retry_s, rest_retry_s
+
 STREAMS_PER_CONNECTION = 100
 DATA, HEADERS, RESET, SETTINGS, PING, GOAWAY = 0, 1, 3, 4, 6, 7
 END_STREAM, END_HEADERS, ACK = 1, 4, 1
@@ -181,14 +183,16 @@ class Http2(asyncio.Protocol):
             elif kind == GOAWAY:
                 self._load.note("GOAWAY")
             if (kind == RESET or (kind in (DATA, HEADERS) and flags & END_STREAM)) and number in by_id:
-                self._load.note(f"RESET {data[position - 1]}" if kind == RESET else "ended")
-                self._again(by_id.pop(number))
+                wait_s = grpc_retry_s(data[start:position]) if kind == HEADERS else None
+                what = f"RESET {data[position - 1]}" if kind == RESET else "ended"
+                self._load.note(what if wait_s is None else "told to come again")
+                self._again(by_id.pop(number), wait_s)
         self._rest = data[position:]
 
-    def _again(self, stream: Stream) -> None:
+    def _again(self, stream: Stream, wait_s: float | None) -> None:
         stream.ended += 1
         loop = asyncio.get_running_loop()
-        loop.call_later(RETRY_S * random.uniform(0.5, 1.5), lambda: self.lost.done() or self.open(stream))
+        loop.call_later(pause_s(wait_s), lambda: self.lost.done() or self.open(stream))
 
 
 class Sse(asyncio.Protocol):
@@ -197,20 +201,30 @@ class Sse(asyncio.Protocol):
     def __init__(self, load: Load, stream: Stream) -> None:
         self._load, self._stream = load, stream
         self._last = b""
+        self._refusal = b""
+        self.wait_s: float | None = None
         self.lost: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     def connection_made(self, transport: Any) -> None:
         load, stream = self._load, self._stream
+        self._transport = transport
         if not stream.opened_at:
             stream.opened_at = time.perf_counter()
         query = "&".join(f"symbols={symbol}" for symbol in stream.symbols)
         transport.write(
             f"GET /api/market/ticks:stream?{query}&mode=DELIVERY_MODE_CONFLATED&minInterval={load.interval_s:g}s "
             f"HTTP/1.1\r\nhost: {load.host}:{load.port}\r\naccept: text/event-stream\r\n"
+            "connection: close\r\n"
             f"authorization: Bearer {load.token}\r\n\r\n".encode()
         )
 
     def data_received(self, data: bytes) -> None:
+        if self._refusal or data.startswith(b"HTTP/1.1 429"):
+            self._refusal += data
+            self.wait_s = rest_retry_s(self._refusal.decode())
+            if self.wait_s is not None:
+                self._transport.close()
+            return
         text = self._last + data
         if b'"ticks":[{' in text:
             self._stream.ticks_came(time.perf_counter())
@@ -220,9 +234,14 @@ class Sse(asyncio.Protocol):
 
     def connection_lost(self, error: Exception | None) -> None:
         self._stream.ended += 1
-        self._load.note("SSE ended")
+        self._load.note("SSE ended" if self.wait_s is None else "SSE told to come again")
         if not self.lost.done():
             self.lost.set_result(None)
+
+
+def pause_s(told_s: float | None) -> float:
+    """Time before a stream is opened again: as told, or about RETRY_S; not the same for all."""
+    return RETRY_S * random.uniform(0.5, 1.5) if told_s is None else told_s * random.uniform(1.0, 1.1)
 
 
 def _frame(kind: int, flags: int, number: int, payload: bytes) -> bytes:
@@ -250,7 +269,7 @@ async def keep_connection(load: Load, streams: list[Stream], pace_s: float) -> N
             _, protocol = await loop.create_connection(lambda: Http2(load, streams), load.host, load.port)
         except OSError:
             load.note("refused")
-            await asyncio.sleep(RETRY_S * random.uniform(0.5, 1.5))
+            await asyncio.sleep(pause_s(None))
             continue
         for stream in streams:
             if protocol.lost.done():
@@ -266,12 +285,14 @@ async def keep_sse(load: Load, stream: Stream) -> None:
     """A stream over a connection of its own, opened again whenever it ends."""
     loop = asyncio.get_running_loop()
     while True:
+        wait_s = None
         try:
             _, protocol = await loop.create_connection(lambda: Sse(load, stream), load.host, load.port)
             await protocol.lost
+            wait_s = protocol.wait_s
         except OSError:
             load.note("refused")
-        await asyncio.sleep(RETRY_S * random.uniform(0.5, 1.5))
+        await asyncio.sleep(pause_s(wait_s))
 
 
 async def run(options: argparse.Namespace) -> None:

@@ -3,8 +3,10 @@
 Prints one line of JSON: where it listens, and a token. Ends when stdin is closed.
 """
 
+import argparse
 import asyncio
 import json
+import secrets
 import sys
 import time
 from collections.abc import AsyncIterator
@@ -16,7 +18,7 @@ from redfire.market.v1 import market_pb2 as pb
 
 from services.kernel.rpc.call import Call
 from services.market.ticks.frames import frame
-from tests.harness import FakeService, platform
+from tests.harness import FakeService, TokenMint, platform
 from tests.market.fake_engine import FakeEngine
 
 PERIOD_S = 0.005
@@ -59,17 +61,40 @@ class SteadyEngine(FakeEngine):
                 yield engine_pb2.StreamTicksResponse(heartbeat={"watermarks_ns": {"SIM": time.time_ns()}})
 
 
-async def serve(symbols: list[str], rate: float, streams: int) -> None:
+async def serve(options: argparse.Namespace) -> None:
     """Serve until stdin is closed."""
-    limits = {"max_streams": 2 * streams, "max_streams_per_user": 2 * streams}
-    engine = SteadyEngine(symbols, rate)
+    settings: dict[str, dict[str, Any]] = {
+        "market": {
+            "max_streams": 2 * options.streams,
+            "max_streams_per_user": 2 * options.streams,
+            "opens_per_s": options.opens_per_s,
+            "ring_mb": options.ring_mb,
+        },
+        "server": {"port": options.port, "ops_port": options.ops_port},
+    }
+    engine = SteadyEngine(options.symbols.split(","), options.rate)
     fakes = {"engine": FakeService(lambda context: [engine])}
-    async with platform("market", fakes=fakes, settings={"market": limits}) as running:
+    mint = TokenMint(bytes.fromhex(options.seed))
+    async with platform("market", fakes=fakes, settings=settings, mint=mint) as running:
         ops = f"127.0.0.1:{running.host.operations.port}"
         where = {"address": running.host.address, "ops": ops, "token": running.identity().token}
         print(json.dumps(where), flush=True)
         await asyncio.to_thread(sys.stdin.read)
 
 
+def main() -> None:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--symbols", required=True, help="joined by commas")
+    parser.add_argument("--rate", type=float, default=2000, help="ticks a second, of all symbols (2000)")
+    parser.add_argument("--streams", type=int, default=10_000, help="so many may be open, and as many again (10000)")
+    parser.add_argument("--opens-per-s", type=float, default=1500, help="market.opens_per_s (1500)")
+    parser.add_argument("--ring-mb", type=int, default=256, help="market.ring_mb (256)")
+    parser.add_argument("--port", type=int, default=0)
+    parser.add_argument("--ops-port", type=int, default=0)
+    parser.add_argument("--seed", default=secrets.token_hex(32), help="of the key of tokens, 64 hex digits")
+    uvloop.run(serve(parser.parse_args()))
+
+
 if __name__ == "__main__":
-    uvloop.run(serve(sys.argv[1].split(","), float(sys.argv[2]), int(sys.argv[3])))
+    main()

@@ -7,7 +7,8 @@ straight to trading; opens 9,000 streams over HTTP/2 and 1,000 as server-sent ev
 symbols with a `min_interval` of 1 s (tests.bench.stream_load); measures for `--seconds` the streams, the memory and CPU
 of both processes and, again, the order path. With `--market` there is only market, in a process of its own with an
 engine of the test, beside Envoy: no orders, and the memory is market's alone. With `--restart` Envoy is killed at last,
-and it says when all are served again. Prints figures, asserts nothing.
+with `--market` then market too, and it says when all are served again. Clients whose stream is refused come again when
+they are told to. Prints figures, asserts nothing.
 """
 
 import argparse
@@ -15,6 +16,7 @@ import asyncio
 import itertools
 import json
 import resource
+import secrets
 import sys
 import tempfile
 import time
@@ -190,12 +192,11 @@ async def measure_streams(
     )
 
 
-async def measure_restart(options: argparse.Namespace, clients: Clients, envoy: Watch) -> None:
-    """Kill Envoy, which is started again, and say when all streams are served again."""
-    psutil.Process(envoy.pid).kill()
+async def measure_restart(options: argparse.Namespace, clients: Clients, name: str) -> None:
+    """Say when all streams are served again by what was killed just now."""
     await clients.ask("begin")
     took_s, result = await clients.all_served(options.limit)
-    print(f"Envoy killed: {result['served']} served again after {took_s:.1f} s {result['wrong']}", flush=True)
+    print(f"{name} killed: {result['served']} served again after {took_s:.1f} s {result['wrong']}", flush=True)
 
 
 async def run(options: argparse.Namespace, up: Running, symbols: list[str]) -> None:
@@ -225,23 +226,53 @@ async def run(options: argparse.Namespace, up: Running, symbols: list[str]) -> N
             await measure_streams(options, clients, watches, place_orders)
             print(f"order path's p95: {with_ms / before_ms:.2f} x that without streams", flush=True)
             if options.restart:
-                await measure_restart(options, clients, watches[1])
+                psutil.Process(envoy).kill()
+                await measure_restart(options, clients, "Envoy")
         finally:
             await clients.stop()
 
 
+class Market:
+    """A process of tests.bench.stream_market, which can be killed and started again at its place."""
+
+    def __init__(self, options: argparse.Namespace, symbols: list[str]) -> None:
+        self._command = [
+            *(sys.executable, "-m", "tests.bench.stream_market", "--symbols", ",".join(symbols)),
+            *("--streams", str(options.streams), "--ring-mb", str(options.ring_mb), "--seed", secrets.token_hex(32)),
+        ]
+        self._process: asyncio.subprocess.Process | None = None
+        self.where: dict[str, Any] = {}
+
+    @property
+    def pid(self) -> int:
+        assert self._process is not None
+        return self._process.pid
+
+    async def start(self) -> None:
+        pipe = asyncio.subprocess.PIPE
+        self._process = await asyncio.create_subprocess_exec(*self._command, stdin=pipe, stdout=pipe)
+        assert self._process.stdout is not None
+        again = bool(self.where)
+        self.where = json.loads(await asyncio.wait_for(self._process.stdout.readline(), 120))
+        if not again:
+            port, ops_port = (self.where[name].rpartition(":")[2] for name in ("address", "ops"))
+            self._command += ["--port", port, "--ops-port", ops_port]
+
+    async def kill(self) -> None:
+        assert self._process is not None
+        if self._process.returncode is None:
+            self._process.kill()
+        await self._process.wait()
+
+
 async def run_market(options: argparse.Namespace, folder: Path, symbols: list[str]) -> None:
     """The streams against market alone, behind an Envoy of its own."""
-    command = (sys.executable, "-m", "tests.bench.stream_market", ",".join(symbols), "2000", str(options.streams))
-    pipe = asyncio.subprocess.PIPE
-    market = await asyncio.create_subprocess_exec(*command, stdin=pipe, stdout=pipe)
-    assert market.stdout is not None
-    clients = Clients()
+    market, clients = Market(options, symbols), Clients()
     try:
-        where = json.loads(await asyncio.wait_for(market.stdout.readline(), 120))
+        await market.start()
         edge = EdgeOptions(
-            services={"market": (where["address"],)},
-            ops=where["ops"],
+            services={"market": (market.where["address"],)},
+            ops=market.where["ops"],
             descriptors=str(descriptor_file()),
             openapi=str(ROOT / "gen/openapi/redfire.openapi.json"),
             port=0,
@@ -252,21 +283,24 @@ async def run_market(options: argparse.Namespace, folder: Path, symbols: list[st
             watches = Watch("market", market.pid), Watch("envoy", envoy.pid)
             await asyncio.sleep(2)
             report("without streams", watches)
-            await clients.start(envoy.address, where["token"], symbols, options)
+            await clients.start(envoy.address, market.where["token"], symbols, options)
             await measure_streams(options, clients, watches, lambda: asyncio.sleep(options.seconds))
             if options.restart:
-                await measure_restart(options, clients, watches[1])
+                psutil.Process(envoy.pid).kill()
+                await measure_restart(options, clients, "Envoy")
+                await market.kill()
+                await market.start()
+                await measure_restart(options, clients, "market")
     finally:
         await clients.stop()
-        if market.returncode is None:
-            market.kill()
-        await market.wait()
+        await market.kill()
 
 
 def report(name: str, watches: tuple[Watch, Watch]) -> None:
     """One line about both processes."""
     parts = (f"{watch.name} {watch.rss_mb():.0f} MB {watch.cores():.2f} cores" for watch in watches)
-    print(f"{name:<26} {',  '.join(parts)}", flush=True)
+    together = sum(watch.rss_mb() for watch in watches)
+    print(f"{name:<26} {',  '.join(parts)};  {together:.0f} MB together", flush=True)
 
 
 def main() -> None:
@@ -281,8 +315,13 @@ def main() -> None:
         "--opens-per-s", type=float, default=1000, help="streams opened a second, 0: all at once (1000)"
     )
     parser.add_argument("--limit", type=float, default=60, help="seconds that all streams may take to be served (60)")
+    parser.add_argument("--ring-mb", type=int, default=64, help="market's memory for recent ticks, market.ring_mb (64)")
     parser.add_argument("--market", action="store_true", help="only market and Envoy")
-    parser.add_argument("--restart", action="store_true", help="kill Envoy at the end, and wait for all streams")
+    parser.add_argument(
+        "--restart",
+        action="store_true",
+        help="kill Envoy at the end (then market, with --market), and wait for all streams",
+    )
     options = parser.parse_args()
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))  # for the children too: a file each stream of HTTP/1.1
@@ -293,7 +332,11 @@ def main() -> None:
             return
         file = Path(folder) / "instruments.yaml"
         file.write_text(yaml.safe_dump(catalogue))
-        limits = {"REDFIRE_MARKET__MAX_STREAMS_PER_USER": str(options.streams)}
+        limits = {
+            "REDFIRE_MARKET__MAX_STREAMS_PER_USER": str(2 * options.streams),
+            "REDFIRE_MARKET__MAX_STREAMS": str(2 * options.streams),
+            "REDFIRE_MARKET__RING_MB": str(options.ring_mb),
+        }
         up = Running(
             "--feed", "sim", "--instruments", str(file), data_dir=Path(folder) / "data", env=ENVIRONMENT | limits
         )  # fmt: skip

@@ -60,6 +60,30 @@ async def test_a_user_has_so_many_streams_and_other_callers_are_not_counted_with
         await opened(alice.stub(MarketServiceStub), 1)
 
 
+async def test_streams_that_are_opened_faster_than_allowed_are_told_when_there_is_room() -> None:
+    async with running(opens_per_s=5, max_streams_per_user=100) as market:
+        platform = market.platform
+        stub = platform.identity("alice").stub(MarketServiceStub)
+        calls = [stub.StreamTicks(MESSAGE) for _ in range(60)]
+        answers = await asyncio.gather(*(call.read() for call in calls), return_exceptions=True)
+        refused = [call for call, one in zip(calls, answers, strict=True) if isinstance(one, grpc.aio.AioRpcError)]
+        assert 10 <= 60 - len(refused) < 30
+        waits = sorted([await refused_for_s(call) for call in refused])
+        # One after the other, as there is room for them.
+        assert waits[0] < 2 and waits[-1] - waits[0] > len(refused) / 5 / 2
+        # Services are not asked to wait.
+        await opened(platform.service_stub(MarketServiceStub, "risk"), 20)
+
+        async def opens() -> bool:
+            call = stub.StreamTicks(MESSAGE)
+            try:
+                return bool((await call.read()).HasField("started"))
+            except grpc.aio.AioRpcError:
+                return False
+
+        await until(opens)
+
+
 async def left(count: int) -> None:
     """Wait until so many streams are open."""
 

@@ -23,8 +23,13 @@ PHASES = 20
 SHORTEST_S = 0.01
 """The interval of streams that ask for a shorter one, which would keep the loop busy."""
 
-WAKES = 64
-"""Streams woken in one turn of the loop: other work comes between two turns."""
+WAKES = 8
+"""Streams woken in one turn of the loop: a call that comes in needs about six turns before it is even looked at, and
+64 writes in each of them took more time than all else."""
+
+LATE_S = 0.5
+MANY_STREAMS = 500
+"""Fewer streams than that are not why they are late."""
 
 FEW_STREAMS = 8
 WRITE_S = 60e-6
@@ -127,7 +132,8 @@ class Phase:
 
     def _turn(self) -> None:
         # What the loop was late for is not made up for.
-        missed = max(0.0, self._loop.time() - self._due_at) // self._interval_s
+        late_s = self._conflation.turn_late_s = max(0.0, self._loop.time() - self._due_at)
+        missed = late_s // self._interval_s
         self._due_at += (missed + 1) * self._interval_s
         self._timer = self._loop.call_at(self._due_at, self._turn)
         self._conflation.wake([member for group in self.groups.values() for member in group.turn()])
@@ -232,6 +238,9 @@ class Conflation:
 
     def __init__(self) -> None:
         self.version = 0
+        self.turn_late_s = 0.0
+        """How late the last phase had its turn."""
+        self._members = 0
         self._latest: dict[str, Latest] = {}
         self._phases: dict[tuple[float, int], Phase] = {}
         self._instant: dict[frozenset[str], ConflatedGroup] = {}
@@ -239,7 +248,16 @@ class Conflation:
         self._flush: asyncio.Handle | None = None
         self._flushed_at = 0.0
         self._waking: deque[Member] = deque()
+        self._waking_since = 0.0
         self._draining = False
+
+    @property
+    def late(self) -> bool:
+        """True while so many streams run that they get theirs late: no time for more of them."""
+        if self._members < MANY_STREAMS or not self._phases:
+            return False
+        waking_s = asyncio.get_running_loop().time() - self._waking_since if self._draining else 0.0
+        return max(self.turn_late_s, waking_s) > LATE_S
 
     def put(self, symbol: str, frame: bytes, sequence: int) -> None:
         """Store a tick as its symbol's latest."""
@@ -277,6 +295,7 @@ class Conflation:
         """Give each its turn, some in each turn of the loop."""
         self._waking.extend(members)
         if not self._draining:
+            self._waking_since = asyncio.get_running_loop().time()
             self._drain()
 
     def _enter(self, stream: ConflatedSubscriber, symbols: frozenset[str], version: int, phase: Phase | None) -> Member:
@@ -291,12 +310,14 @@ class Conflation:
         member = Member(stream, group, version)
         group.members[member] = None
         stream.members[member] = None
+        self._members += 1
         return member
 
     def _leave(self, member: Member) -> None:
         group, phase = member.group, member.group.phase
         member.stream.members.pop(member, None)
         group.members.pop(member, None)
+        self._members -= 1
         if group.members:
             return
         if phase is None:

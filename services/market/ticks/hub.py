@@ -94,6 +94,11 @@ class Hub:
         return len(self._streams.by_id)
 
     @property
+    def late(self) -> bool:
+        """True while conflated streams get theirs late."""
+        return self._routes.conflation.late
+
+    @property
     def ring_bytes(self) -> int:
         """Memory that the rings take."""
         return self._routes.memory.bytes

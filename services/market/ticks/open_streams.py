@@ -1,4 +1,6 @@
-"""The open streams: by id, counted for each user, and the lossless ones, which hold back a paced feed."""
+"""The open streams: by id, counted for each user, the lossless ones, which hold back a paced feed; their admission."""
+
+import random
 
 from services.market.ticks.subscriber import LosslessSubscriber, Subscriber
 
@@ -37,3 +39,40 @@ class OpenStreams:
             del self.lossless[stream]
             self.timed.pop(stream, None)
         return True
+
+
+BURST_S = 2.0
+"""So many seconds' worth of streams may be opened at once."""
+SOONEST_S = 0.5
+LONGEST_S = 20.0
+"""The times that a refused stream is told to wait, from and to, about."""
+SLOWER = 10
+"""Those that come while streams get theirs late are told to come again at a rate that is so many times lower."""
+
+
+class Admission:
+    """Admission of streams that are opened: so many a second.
+
+    Each that is refused is told a time of its own, one after the other as there will be room for them: a thousand that
+    came back together would be refused together. Refusing costs nearly what opening does.
+    """
+
+    def __init__(self) -> None:
+        self._room: float | None = None
+        self._counted_at = 0.0
+        self._promised_at = 0.0
+
+    def wait_s(self, now: float, per_s: float, *, late: bool = False) -> float:
+        """0 for a stream that may be opened now, else the seconds after which to try again.
+
+        None may be while those that run get theirs late.
+        """
+        most = BURST_S * per_s
+        room = most if self._room is None else min(most, self._room + (now - self._counted_at) * per_s)
+        self._room, self._counted_at = room, now
+        if room >= 1 and not late:
+            self._room = room - 1
+            return 0.0
+        spacing_s = (SLOWER if late else 1) / per_s
+        self._promised_at = min(max(self._promised_at, now + SOONEST_S) + spacing_s, now + LONGEST_S)
+        return (self._promised_at - now) * random.uniform(0.9, 1.1)  # noqa: S311
