@@ -32,8 +32,6 @@ from services.kernel.runtime.host import Host
 from services.kernel.runtime.service_context import ServiceContext
 from tests.postgres import shared_server
 
-ON_POSTGRES = os.environ.get("REDFIRE_TEST_DATABASE") == "postgresql"
-"""Whether all platforms of a run keep their databases on PostgreSQL."""
 SECRET = "a-secret-of-tests-that-is-long-enough"
 PASSWORD = "correct-Horse-9"
 T = TypeVar("T")
@@ -181,7 +179,7 @@ async def platform(
     """Run services: real ones by name, fakes by name and FakeService, on one loopback server.
 
     Without auth among them the host trusts `platform.mint`. With `data_dir` (kept) a second run goes on where the
-    first stopped.
+    first stopped. With REDFIRE_TEST_DATABASE=postgresql their databases are on the tests' server.
     """
     folder = Path(data_dir or tempfile.mkdtemp(prefix="redfire-test-"))
     mint = mint or TokenMint()
@@ -193,7 +191,7 @@ async def platform(
     }
     for section, values in (settings or {}).items():
         flags.setdefault(section, {}).update(values)
-    if ON_POSTGRES:
+    if os.environ.get("REDFIRE_TEST_DATABASE") == "postgresql":
         prefix = hashlib.blake2b(str(folder).encode(), digest_size=6).hexdigest()
         flags.setdefault("database", {}).setdefault("url", shared_server().url(f"p{prefix}_{{name}}_db"))
     loaded = kernel_settings.load(registry.sections(), flags=flags, environ={})

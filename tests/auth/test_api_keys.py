@@ -20,6 +20,8 @@ from tests.examples import examples
 from tests.harness import Platform, User
 from tests.waiting import until
 
+pytestmark = pytest.mark.both_databases
+
 ME = user_pb2.GetUserRequest(user_id="me")
 
 

@@ -4,6 +4,7 @@ import asyncio
 
 import grpc
 import jwt
+import pytest
 from redfire.auth.v1 import auth_pb2
 from redfire.auth.v1.auth_pb2_grpc import AuthServiceStub
 from redfire.reasons import Reason
@@ -16,6 +17,8 @@ from tests.auth.refusal import refused
 from tests.auth.session import begin, is_dead, refresh
 from tests.harness import Platform, platform
 from tests.waiting import until
+
+pytestmark = pytest.mark.both_databases
 
 
 async def test_refreshing_gives_new_tokens_of_the_same_session(p: Platform):

@@ -4,6 +4,7 @@ import asyncio
 
 import grpc
 import jwt
+import pytest
 from redfire.auth.v1 import auth_pb2
 from redfire.auth.v1.auth_pb2_grpc import AuthServiceStub
 from redfire.config.v1 import config_pb2
@@ -18,6 +19,8 @@ from tests.auth.refusal import refused
 from tests.auth.session import begin, is_dead
 from tests.harness import Platform, User, platform
 from tests.waiting import until
+
+pytestmark = pytest.mark.both_databases
 
 
 async def suspend(p: Platform, user: User, status: int = user_pb2.USER_STATUS_SUSPENDED) -> None:

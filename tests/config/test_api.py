@@ -17,6 +17,8 @@ from services.config.convert import struct_to_pb, value_from_pb, value_to_pb
 from tests.harness import Platform, platform
 from tests.waiting import until
 
+pytestmark = pytest.mark.both_databases
+
 ENV = "development"
 
 

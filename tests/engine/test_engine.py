@@ -21,6 +21,8 @@ from tests.engine.running import FAKE, SYMBOL, Harness, connected, reason_of, ru
 from tests.recorded_days import IF, recorded_days
 from tests.waiting import until
 
+pytestmark = pytest.mark.both_databases
+
 
 def far_below(harness, symbol=SYMBOL) -> str:
     bid = next(t.bid_prices[0] for t in reversed(harness.ticks) if t.symbol == symbol)

@@ -20,6 +20,8 @@ from services.risk.domain.portfolio import Portfolio
 from services.risk.peers.trading_feed import OPEN, TradingFeed
 from tests.examples import examples
 
+pytestmark = pytest.mark.both_databases
+
 CALENDAR = Calendar.load()
 SYMBOLS = ["IF2101.CFFEX", "rb2105.SHFE"]
 NEW, PART, FILLED, PENDING_CANCEL, CANCELED, PENDING_REPLACE = 2, 3, 4, 5, 6, 7

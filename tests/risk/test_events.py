@@ -1,10 +1,13 @@
 """Events of limits and trading states, as others hear them."""
 
+import pytest
 from redfire.risk.v1 import risk_pb2 as pb
 
 from tests.heard_events import HeardEvents
 from tests.risk.conftest import HALTED, World
 from tests.waiting import until
+
+pytestmark = pytest.mark.both_databases
 
 
 async def test_limits_and_states_are_published_as_they_are_now(world: World) -> None:

@@ -9,6 +9,8 @@ from hypothesis import strategies as st
 
 from services.risk.domain.limits import COUNTS, NAMES, AccountLimits, LimitLoosened, Limits, SelfTradePrevention
 
+pytestmark = pytest.mark.both_databases
+
 
 def values(name: str) -> st.SearchStrategy[Any]:
     if name == "self_trade_prevention":

@@ -14,6 +14,8 @@ from services.trading import models
 from tests.trading.conftest import Client, refused, trading
 from tests.waiting import until
 
+pytestmark = pytest.mark.both_databases
+
 PAPER, LIVE = 1, 2
 
 

@@ -17,6 +17,8 @@ from tests.trading.conftest import reason_of, refused, trading
 from tests.trading.fakes import SYMBOL
 from tests.waiting import until
 
+pytestmark = pytest.mark.both_databases
+
 FILLED, CANCELED, UNKNOWN = 4, 6, 10
 
 

@@ -2,6 +2,7 @@
 
 from decimal import Decimal as D
 
+import pytest
 from redfire.common.v1 import error_reason_pb2 as reasons
 from redfire.trading.v1 import order_service_pb2 as order_pb
 
@@ -9,6 +10,8 @@ from tests.trading.conftest import refused
 from tests.trading.fakes import SYMBOL
 from tests.trading.group_orders import bracket, create, entered, group_of, live, oco, order, sent, shows
 from tests.waiting import until
+
+pytestmark = pytest.mark.both_databases
 
 
 async def test_exits_wait_for_the_entry_and_stand_for_what_it_fills(trader):

@@ -4,6 +4,7 @@ import asyncio
 from decimal import Decimal as D
 
 import grpc
+import pytest
 from redfire.common.v1 import common_pb2
 from redfire.trading.v1 import account_service_pb2 as account_pb
 from redfire.trading.v1 import order_service_pb2 as order_pb
@@ -12,6 +13,8 @@ from services.kernel.identifiers import new_id
 from tests.trading.conftest import Client, refused
 from tests.trading.fakes import OTHER, SYMBOL
 from tests.waiting import until
+
+pytestmark = pytest.mark.both_databases
 
 
 async def test_a_limit_order_is_accepted_sent_filled_and_booked(trader):

@@ -18,6 +18,8 @@ from tests.auth.session import begin, is_dead
 from tests.harness import Platform, User, platform
 from tests.waiting import until
 
+pytestmark = pytest.mark.both_databases
+
 ACTIVE, SUSPENDED, CLOSED = (
     user_pb2.USER_STATUS_ACTIVE,
     user_pb2.USER_STATUS_SUSPENDED,

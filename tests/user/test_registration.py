@@ -17,6 +17,8 @@ from tests.auth.refusal import refused
 from tests.harness import PASSWORD, Platform, platform
 from tests.waiting import until
 
+pytestmark = pytest.mark.both_databases
+
 
 def register(p: Platform, username: str = "alice", **fields):
     body = {"email": f"{username}@example.com", "password": PASSWORD, **fields}
