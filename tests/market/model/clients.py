@@ -18,6 +18,7 @@ from tests.market.model.engine import SYMBOLS, Epoch
 
 RETRY_S = 0.05
 MOST_TRIES = 200
+LATER = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED)
 SOON = [("grpc.max_reconnect_backoff_ms", 200)]
 
 
@@ -302,9 +303,10 @@ async def pages(ask: Callable[[str], Any], items: str) -> list[Any]:
         try:
             page = await ask(token)
         except grpc.aio.AioRpcError as error:
-            # A replica that asks another one for a part says so while that one does not answer.
+            # A replica that asks another one for a part says so while that one does not answer, or is late: the machine
+            # may be loaded.
             tries += 1
-            if error.code() != grpc.StatusCode.UNAVAILABLE or tries > MOST_TRIES:
+            if error.code() not in LATER or tries > MOST_TRIES:
                 raise
             await asyncio.sleep(RETRY_S)
             continue
