@@ -125,7 +125,8 @@ class InfluxSink:
 
     def _next(self) -> tuple[list[bytes | Bar], int]:
         """Take the next ticks and bars from the queue, and their number."""
-        items, points = [], 0
+        items: list[bytes | Bar] = []
+        points = 0
         while self._queue and (not items or points + self._queue[0][1] <= BATCH_POINTS):
             item, of_item, size = self._queue.popleft()
             items.append(item)
