@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 
 from redfire.events.v1.events_pb2 import Event
@@ -16,6 +17,7 @@ from services.kernel.data.repositories import Repositories
 from services.kernel.errors import Unavailable
 from services.kernel.events.outbox import Outbox
 from services.kernel.runtime.service_context import ServiceContext
+from services.strategy.jobs import datasets
 from services.strategy.jobs.execution.folder import LOG, BadResult, JobFolder, Outcome, list_job_ids
 from services.strategy.jobs.execution.job_spec import JobSpec
 from services.strategy.jobs.execution.process import JobProcess, Limits, ProcessExit, kill_left
@@ -26,6 +28,8 @@ from services.strategy.jobs.watchers import Watchers
 from services.strategy.settings import StrategySettings
 
 log = logging.getLogger(__name__)
+DATA = "data"
+"""The copy of what a job reads, where it cannot read the archive; removed with all else that is no result."""
 FINISHED, FAILED = "strategy.backtest_finished", "strategy.backtest_failed"
 _ATTEMPTS = 3
 _LOOK_S = 1.0
@@ -210,7 +214,15 @@ class Scheduler:
         running = self._running[job.job_id]
         folder = self.folder(job.job_id)
         await self._context.run_blocking(folder.begin)
-        process = running.process = self._new_process(job, folder)
+        try:
+            data_dir = await self._context.run_blocking(
+                partial(datasets.bring, self._context.data_dir, job.setup, folder.part / DATA)
+            )
+        except OSError as error:
+            log.warning("the archive cannot be read for job %s: %s", job.job_id, error)
+            await self._context.run_blocking(folder.delete)
+            return job.failed(self._clock.now(), Failure.INTERNAL, "the archive of ticks and bars cannot be read")
+        process = running.process = self._new_process(job, folder, data_dir)
         started = self._clock.monotonic()
 
         def further(done: int, total: int) -> None:
@@ -260,7 +272,7 @@ class Scheduler:
             folder.delete()
         return outcome
 
-    def _new_process(self, job: Job, folder: JobFolder) -> JobProcess:
+    def _new_process(self, job: Job, folder: JobFolder, data_dir: Path) -> JobProcess:
         settings = self._settings()
         search = job.kind is Kind.OPTIMIZATION
         workers = (settings.optimization_workers or os.cpu_count() or 1) if search else 0
@@ -273,7 +285,7 @@ class Scheduler:
             setup=job.setup.to_json(),
             root=str(self._root.absolute()),
             folder=str(folder.part.absolute()),
-            data_dir=str(self._context.data_dir.absolute()),
+            data_dir=str(data_dir.absolute()),
             strategies_dir=str(settings.strategies_dir.absolute()) if settings.strategies_dir else "",
             home=str(home.absolute()),
             parent=os.getpid(),
