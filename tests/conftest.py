@@ -50,17 +50,9 @@ def postgres() -> PostgresServer:
     return shared_server()
 
 
-def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Run what is marked `both_databases` on SQLite and on PostgreSQL, there as slow tests."""
-    if metafunc.definition.get_closest_marker("both_databases"):
-        metafunc.fixturenames.insert(0, "databases_of_platforms")
-        kinds = ["sqlite", pytest.param("postgresql", marks=pytest.mark.slow)]
-        metafunc.parametrize("databases_of_platforms", kinds, indirect=True, ids=["sqlite", "postgresql"])
-
-
-@pytest.fixture
-def databases_of_platforms(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where the platforms that a test starts have their databases."""
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.slow)])
+def both_databases(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Platforms' databases are on SQLite and, in a slow test, on PostgreSQL."""
     if request.param == "postgresql":
         monkeypatch.setenv("REDFIRE_TEST_DATABASE", "postgresql")
 

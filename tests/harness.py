@@ -138,6 +138,13 @@ class Platform:
         """A network stub that calls as a service."""
         return self.stub(stub, x_redfire_service=self.host.service_tokens.make(caller))
 
+    async def rows(self, service: str, query: Any) -> Sequence[Any]:
+        """Rows of a service's database, wherever it is, as they are now."""
+        base = import_module(f"services.{service}.models").Base
+        repositories = self.host.resources.database(service, base).repositories(lambda session: session)
+        async with repositories.read() as session:
+            return (await session.execute(query)).all()
+
     def identity(self, user_id: str = "", role: str = "trader", **claims: Any) -> User:
         """A user that only exists in a token: for services without auth and user."""
         user_id = user_id or new_id()

@@ -20,7 +20,7 @@ from tests.examples import examples
 from tests.harness import Platform, User
 from tests.waiting import until
 
-pytestmark = pytest.mark.both_databases
+pytestmark = pytest.mark.usefixtures("both_databases")
 
 ME = user_pb2.GetUserRequest(user_id="me")
 

@@ -18,7 +18,7 @@ from tests.auth.session import begin, is_dead, refresh
 from tests.harness import Platform, platform
 from tests.waiting import until
 
-pytestmark = pytest.mark.both_databases
+pytestmark = pytest.mark.usefixtures("both_databases")
 
 
 async def test_refreshing_gives_new_tokens_of_the_same_session(p: Platform):

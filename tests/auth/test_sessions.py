@@ -20,7 +20,7 @@ from tests.auth.session import begin, is_dead
 from tests.harness import Platform, User, platform
 from tests.waiting import until
 
-pytestmark = pytest.mark.both_databases
+pytestmark = pytest.mark.usefixtures("both_databases")
 
 
 async def suspend(p: Platform, user: User, status: int = user_pb2.USER_STATUS_SUSPENDED) -> None:

@@ -17,7 +17,7 @@ from services.config.convert import struct_to_pb, value_from_pb, value_to_pb
 from tests.harness import Platform, platform
 from tests.waiting import until
 
-pytestmark = pytest.mark.both_databases
+pytestmark = pytest.mark.usefixtures("both_databases")
 
 ENV = "development"
 

@@ -21,7 +21,7 @@ from tests.engine.running import FAKE, SYMBOL, Harness, connected, reason_of, ru
 from tests.recorded_days import IF, recorded_days
 from tests.waiting import until
 
-pytestmark = pytest.mark.both_databases
+pytestmark = pytest.mark.usefixtures("both_databases")
 
 
 def far_below(harness, symbol=SYMBOL) -> str:

@@ -20,7 +20,7 @@ from services.risk.domain.portfolio import Portfolio
 from services.risk.peers.trading_feed import OPEN, TradingFeed
 from tests.examples import examples
 
-pytestmark = pytest.mark.both_databases
+pytestmark = pytest.mark.usefixtures("both_databases")
 
 CALENDAR = Calendar.load()
 SYMBOLS = ["IF2101.CFFEX", "rb2105.SHFE"]

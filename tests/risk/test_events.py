@@ -7,7 +7,7 @@ from tests.heard_events import HeardEvents
 from tests.risk.conftest import HALTED, World
 from tests.waiting import until
 
-pytestmark = pytest.mark.both_databases
+pytestmark = pytest.mark.usefixtures("both_databases")
 
 
 async def test_limits_and_states_are_published_as_they_are_now(world: World) -> None:

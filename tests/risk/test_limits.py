@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from services.risk.domain.limits import COUNTS, NAMES, AccountLimits, LimitLoosened, Limits, SelfTradePrevention
 
-pytestmark = pytest.mark.both_databases
+pytestmark = pytest.mark.usefixtures("both_databases")
 
 
 def values(name: str) -> st.SearchStrategy[Any]:

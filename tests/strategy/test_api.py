@@ -15,7 +15,7 @@ from tests.strategy.user_files import GOOD
 from tests.strategy.worker_processes import ticks_until
 from tests.waiting import until
 
-pytestmark = [pytest.mark.slow, pytest.mark.both_databases]
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("both_databases")]
 
 
 @pytest.fixture

@@ -1,7 +1,5 @@
 """Accounts: their gateways and currencies, and the source of live accounts' money."""
 
-import contextlib
-import sqlite3
 from decimal import Decimal as D
 
 import grpc
@@ -9,12 +7,13 @@ import pytest
 from google.protobuf import timestamp_pb2
 from redfire.trading.v1 import account_service_pb2 as account_pb
 from redfire.trading.v1 import order_service_pb2 as order_pb
+from sqlalchemy import func, select
 
 from services.trading import models
 from tests.trading.conftest import Client, refused, trading
 from tests.waiting import until
 
-pytestmark = pytest.mark.both_databases
+pytestmark = pytest.mark.usefixtures("both_databases")
 
 PAPER, LIVE = 1, 2
 
@@ -272,7 +271,7 @@ async def test_the_longest_request_id_opens_one_account_and_fits_its_column(tmp_
         assert (await open_account(trader, request_id="r" * 63 + "s")).account_id != first.account_id
     async with trading(peers=trader.peers, data_dir=tmp_path, user_id="u-1") as trader:
         assert (await open_account(trader, request_id="r" * 64)).account_id == first.account_id
-    (path,) = tmp_path.rglob("trading_db.sqlite")
-    with contextlib.closing(sqlite3.connect(path)) as database:
-        (longest,) = database.execute("select max(length(request_id)) from accounts").fetchone()
+        ((longest,),) = await trader.platform.rows(
+            "trading", select(func.max(func.length(models.AccountRow.request_id)))
+        )
     assert longest <= models.AccountRow.request_id.type.length

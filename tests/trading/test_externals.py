@@ -17,7 +17,7 @@ from tests.trading.conftest import reason_of, refused, trading
 from tests.trading.fakes import SYMBOL
 from tests.waiting import until
 
-pytestmark = pytest.mark.both_databases
+pytestmark = pytest.mark.usefixtures("both_databases")
 
 FILLED, CANCELED, UNKNOWN = 4, 6, 10
 

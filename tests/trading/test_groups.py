@@ -11,7 +11,7 @@ from tests.trading.fakes import SYMBOL
 from tests.trading.group_orders import bracket, create, entered, group_of, live, oco, order, sent, shows
 from tests.waiting import until
 
-pytestmark = pytest.mark.both_databases
+pytestmark = pytest.mark.usefixtures("both_databases")
 
 
 async def test_exits_wait_for_the_entry_and_stand_for_what_it_fills(trader):

@@ -2,17 +2,18 @@
 
 import asyncio
 import contextlib
-import sqlite3
 
 import grpc
 from google.protobuf import duration_pb2
 from redfire.trading.v1 import order_service_pb2 as order_pb
 from redfire.trading.v1.order_service_pb2_grpc import OrderServiceStub
+from sqlalchemy import select
 from sqlalchemy.exc import OperationalError
 
 from services.kernel.clock import ManualClock
 from services.kernel.data import group_commit as kernel_writer
 from services.kernel.data.writes import Mode
+from services.trading.models import LeaseRow
 from tests.trading.conftest import Client, refused, trading
 from tests.waiting import until
 
@@ -138,12 +139,10 @@ class Other(Client):
         await self.becomes(self.order_id, "CANCELED")
 
 
-def running_out(trader, account_id):
+async def running_out(trader, account_id):
     """Return whether nobody holds the account's lease any more."""
-    path = next(trader.platform.folder.glob("trading*.sqlite"))
-    with contextlib.closing(sqlite3.connect(path)) as database:
-        row = database.execute("SELECT deadline_ns FROM leases WHERE account_id = ?", [account_id]).fetchone()
-    return row is not None and row[0] > 0
+    query = select(LeaseRow.deadline_ns).where(LeaseRow.account_id == account_id)
+    return any(deadline_ns > 0 for (deadline_ns,) in await trader.platform.rows("trading", query))
 
 
 async def test_a_stream_that_follows_in_time_or_another_that_is_still_there_keeps_the_orders():
@@ -212,7 +211,12 @@ async def test_a_lease_whose_end_could_not_be_written_ends_when_it_can_be(monkey
         await until(lambda: running_out(trader, working.account_id))
         clock.advance(2)
         # Else the next start would cancel whatever is working then.
-        await until(lambda: failed and not running_out(trader, working.account_id))
+        await until(lambda: failed)
+
+        async def is_ended():
+            return not await running_out(trader, working.account_id)
+
+        await until(is_ended)
         await trader.becomes(working.order_id, "CANCELED")
 
 

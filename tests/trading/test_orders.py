@@ -14,7 +14,7 @@ from tests.trading.conftest import Client, refused
 from tests.trading.fakes import OTHER, SYMBOL
 from tests.waiting import until
 
-pytestmark = pytest.mark.both_databases
+pytestmark = pytest.mark.usefixtures("both_databases")
 
 
 async def test_a_limit_order_is_accepted_sent_filled_and_booked(trader):

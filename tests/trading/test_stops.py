@@ -1,10 +1,11 @@
 """Stops are held by trading: triggered once, persisted, never loosened."""
 
-import contextlib
-import sqlite3
 from decimal import Decimal as D
 
+from sqlalchemy import select
+
 from services.kernel.clock import ManualClock
+from services.trading.models import OrderRow
 from tests.trading.conftest import refused, trading
 from tests.trading.fakes import OTHER, SYMBOL
 from tests.waiting import until
@@ -79,11 +80,10 @@ async def test_a_stop_limit_replaced_to_a_price_of_0_holds_what_that_price_needs
     assert D((await trader.account()).frozen) == 0
 
 
-def _written_stop_price(folder, order_id):
-    """The trigger price in the database: trails are written once a second."""
-    (path,) = folder.rglob("trading_db.sqlite")
-    with contextlib.closing(sqlite3.connect(path)) as database:
-        return D(database.execute("SELECT stop_price FROM orders WHERE order_id = ?", (order_id,)).fetchone()[0])
+async def _is_written(trader, order_id, stop_price):
+    """Return whether the trigger price is in the database: trails are written once a second."""
+    query = select(OrderRow.stop_price).where(OrderRow.order_id == order_id)
+    return await trader.platform.rows("trading", query) == [(D(stop_price),)]
 
 
 async def test_stops_and_trails_survive_a_restart(tmp_path):
@@ -93,7 +93,7 @@ async def test_stops_and_trails_survive_a_restart(tmp_path):
         await until(lambda: trader.market.listeners)
         trader.market.price(SYMBOL, 4050.0)
         await until(lambda: _stop_price(trader, trail.order_id, "4040"))
-        await until(lambda: _written_stop_price(tmp_path, trail.order_id) == D("4040"))
+        await until(lambda: _is_written(trader, trail.order_id, "4040"))
         frozen = (await trader.account()).frozen
     trader.market.prices[SYMBOL] = 4045.0
     async with trading(trader.peers, data_dir=tmp_path, user_id="u-1") as trader:

@@ -18,7 +18,7 @@ from tests.auth.session import begin, is_dead
 from tests.harness import Platform, User, platform
 from tests.waiting import until
 
-pytestmark = pytest.mark.both_databases
+pytestmark = pytest.mark.usefixtures("both_databases")
 
 ACTIVE, SUSPENDED, CLOSED = (
     user_pb2.USER_STATUS_ACTIVE,

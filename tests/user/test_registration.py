@@ -17,7 +17,7 @@ from tests.auth.refusal import refused
 from tests.harness import PASSWORD, Platform, platform
 from tests.waiting import until
 
-pytestmark = pytest.mark.both_databases
+pytestmark = pytest.mark.usefixtures("both_databases")
 
 
 def register(p: Platform, username: str = "alice", **fields):

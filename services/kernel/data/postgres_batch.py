@@ -139,6 +139,11 @@ class Plan:
                 break
             self.count += 1
 
+    @property
+    def is_empty(self) -> bool:
+        """Test for submissions that have no rows at all, nor any behind them."""
+        return not self._parts
+
     def statement(self) -> tuple[str, list[Any]]:
         """SQL and its parameters."""
         parts = sorted(self._parts.values(), key=lambda part: not part.claims)

@@ -191,6 +191,8 @@ class PostgresWriter:
         while start < len(part):
             plan = Plan(part[start:], self._shapes)
             if plan.count:
+                if plan.is_empty:
+                    break  # what is left has no rows
                 sql, parameters = plan.statement()
                 for number in set(plan.claimed).difference(await connection.fetchval(sql, *parameters)):
                     taken[start + number] = False

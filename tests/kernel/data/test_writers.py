@@ -237,6 +237,17 @@ async def test_rows_that_are_changed_and_deleted_in_one_submission_follow_its_or
     assert await levels(database) == {"b": 5}
 
 
+async def test_a_submission_without_rows_is_done_in_its_turn(database):
+    writer, sequence = database.writer(), WriteSequence()
+    assert await outcomes(writer.submit([], sequence)) == ["done"]
+    results = await outcomes(
+        writer.submit([cup("a", None)], sequence), writer.submit([], sequence), writer.submit([put("b", 1)])
+    )
+    assert results == ["RowRefused", "Unavailable", "done"]
+    assert await outcomes(writer.submit([]), writer.submit([cup("c")])) == ["done", "done"]
+    assert set(await levels(database)) == {"b", "c"}
+
+
 async def test_an_update_of_a_row_that_is_not_there_does_nothing(database):
     await database.writer().submit([(UPDATE, {"name": "none", "level": 5})])
     assert await levels(database) == {}
