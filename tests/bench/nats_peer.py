@@ -94,14 +94,15 @@ async def _connect(url: str) -> Any:
 async def publish(url: str, count: int, rate: float, readers: int) -> None:
     """Publish when all subscribers are there."""
     connection = await _connect(url)
-    ready = asyncio.Semaphore(0)
+    ready: set[bytes] = set()
 
     async def on_ready(message: Any) -> None:
-        ready.release()
+        ready.add(message.data)
 
     await connection.subscribe("ready", cb=on_ready)
-    for _ in range(readers):
-        await ready.acquire()
+    while len(ready) < readers:
+        await asyncio.sleep(0.05)
+    await asyncio.sleep(0.5)
     source, usage, sent = TickSource(count, rate), Usage(), 0
     usage.begin()
     async for batch in source.batches():
@@ -122,10 +123,18 @@ async def subscribe(url: str, count: int) -> None:
     connection = await _connect(url)
     subscription = await connection.subscribe(SUBJECT, pending_msgs_limit=10**9, pending_bytes_limit=10**10)
     await connection.flush()
-    await connection.publish("ready", b"")
+
+    async def report_ready() -> None:
+        # Again and again: who publishes may not listen yet, and a server keeps nothing.
+        while True:
+            await connection.publish("ready", str(os.getpid()).encode())
+            await asyncio.sleep(0.1)
+
+    reporting = asyncio.create_task(report_ready())
     latencies: list[float] = []
     usage, received = Usage(), 0
     async for message in subscription.messages:
+        reporting.cancel()
         if not message.data:
             break
         tick = pb.Tick.FromString(message.data)
