@@ -22,6 +22,7 @@ COMMANDS = {
     "optimize": "Look for good parameters of a strategy.",
     "data": "Import recorded market data, list what there is.",
     "admin": "Make users, set roles, reset passwords, rotate keys.",
+    "events": "List, retry or drop events that services could not take.",
     "health": "Say whether the platform is well.",
     "ticks": "Show live ticks as a table.",
     "depth": "Show the best bids and asks of a symbol, live.",
@@ -33,6 +34,7 @@ COMMANDS = {
 FOLDERS = {
     "backtest": "backtest.backtest", "compare": "backtest.compare", "optimize": "backtest.optimize",
     "ticks": "market.ticks", "depth": "market.depth", "market": "market.market",
+    "events": "events.events",
 }  # fmt: skip
 
 

@@ -3,6 +3,7 @@
 import os
 import shutil
 import tempfile
+from collections.abc import Iterator
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import pytest
 from hypothesis import settings
 
 from tests.postgres import PostgresServer, close_shared_server, shared_server
+from tests.rabbitmq import RabbitMqServer, installed_broker
 
 SLOW_FOLDERS = ("chaos", "e2e", "readme", "trading/model")
 """Here every test starts a whole platform, or kills trading over and over."""
@@ -55,6 +57,14 @@ def both_databases(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPat
     """Platforms' databases are on SQLite and, in a slow test, on PostgreSQL."""
     if request.param == "postgresql":
         monkeypatch.setenv("REDFIRE_TEST_DATABASE", "postgresql")
+
+
+@pytest.fixture(scope="session")
+def rabbitmq() -> Iterator[RabbitMqServer]:
+    """The RabbitMQ broker that the tests of a run share; none of them stops it."""
+    server = installed_broker()
+    yield server
+    server.close()
 
 
 _databases = count(1)

@@ -4,6 +4,7 @@ from redfire.enums import AccountKind, LedgerEntryKind
 from redfire.reasons import Reason
 
 from services.kernel.errors import Denied, FailedPrecondition, NotFound, RedFireError
+from services.kernel.events.inbox import Receipt
 from services.kernel.identifiers import new_id
 from services.kernel.runtime.live_settings import LiveSettings
 from services.trading.domain import ledger
@@ -56,9 +57,9 @@ class Accounts:
         self._store.require_open()
         return list(self._store.cache.accounts_of.get(user_id, ()))
 
-    async def open_first(self, user_id: str) -> Account:
-        """Open the paper account that every user has; asked again, the same."""
-        return await self._open(user_id, "Paper", AccountKind.PAPER, "", FIRST)
+    async def open_first(self, user_id: str, receipt: Receipt | None = None) -> Account:
+        """Open the paper account that every user has; asked again, the same. The event's receipt is written with it."""
+        return await self._open(user_id, "Paper", AccountKind.PAPER, "", FIRST, receipt)
 
     async def open(
         self, user_id: str, display_name: str, kind: AccountKind, gateway: str, request_id: str, is_admin: bool
@@ -79,7 +80,15 @@ class Accounts:
             raise violation
         return await self._open(user_id, display_name, kind, gateway, _key(request_id) if request_id else new_id())
 
-    async def _open(self, user_id: str, name: str, kind: AccountKind, gateway: str, request_id: str) -> Account:
+    async def _open(
+        self,
+        user_id: str,
+        name: str,
+        kind: AccountKind,
+        gateway: str,
+        request_id: str,
+        receipt: Receipt | None = None,
+    ) -> Account:
         store, settings = self._store, self._settings.value
         store.require_open()
         mine = store.cache.accounts_of.get(user_id, [])
@@ -113,6 +122,8 @@ class Accounts:
             store.cache.add_account(account)
             changes.account(account)
             changes.opened.append(account)
+            if receipt is not None:
+                changes.writes.append(receipt.write)
             written = store.commit(changes)
         await written
         return account

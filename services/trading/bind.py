@@ -7,6 +7,7 @@ from redfire.events.v1.events_pb2 import Event
 from redfire.market.v1.market_pb2_grpc import MarketServiceStub
 from redfire.risk.v1.risk_pb2_grpc import RiskServiceStub
 
+from services.kernel.events.inbox import Receipt
 from services.kernel.runtime.service_context import ServiceContext
 from services.quant.calendar import Calendar
 from services.trading import convert, models
@@ -167,8 +168,8 @@ def bind(context: ServiceContext) -> None:
     )
     context.serve(AccountApi(AccountService(store, accounts, orders, repositories)))
 
-    async def open_first_account(event: Event) -> None:
-        await accounts.open_first(event.user_registered.user_id)
+    async def open_first_account(event: Event, receipt: Receipt) -> None:
+        await accounts.open_first(event.user_registered.user_id, receipt)
 
     async def trim() -> None:
         while True:
@@ -179,7 +180,7 @@ def bind(context: ServiceContext) -> None:
         await streams.drain()
         await order_router.idle()
 
-    context.events.subscribe("user.registered", open_first_account)
+    context.inbox(database, models.InboxRow).subscribe("user.registered", open_first_account)
     context.on_start(store.load)
     context.on_start(leases.load)
     context.on_drain(drain)

@@ -9,6 +9,7 @@ from sqlalchemy import BigInteger, Boolean, Index, Integer, LargeBinary, String,
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from services.kernel.data.columns import Amount, JsonDocument
+from services.kernel.events.inbox import InboxColumns
 from services.kernel.events.outbox import OutboxColumns
 
 
@@ -237,6 +238,12 @@ class InstrumentRow(Base):
 
     symbol: Mapped[str] = mapped_column(String(40), primary_key=True)
     terms: Mapped[dict[str, str]] = mapped_column(JsonDocument)
+
+
+class InboxRow(InboxColumns, Base):
+    """Events of other services, and the ids of those that are applied."""
+
+    __tablename__ = "inbox"
 
 
 class OutboxRow(OutboxColumns, Base):

@@ -33,7 +33,9 @@ def event_types() -> dict[str, EventType]:
     """All of them by routing key."""
     types = {}
     for field in Event.DESCRIPTOR.oneofs_by_name["payload"].fields:
-        stated: options_pb2.EventKind = field.message_type.GetOptions().Extensions[options_pb2.event]  # type: ignore[index]
+        payload = field.message_type
+        assert payload is not None
+        stated: options_pb2.EventKind = payload.GetOptions().Extensions[options_pb2.event]  # type: ignore[index]
         types[stated.routing_key] = EventType(stated.routing_key, field.name, stated.aggregate, tuple(stated.consumers))
     return types
 

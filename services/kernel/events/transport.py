@@ -19,11 +19,27 @@ class Message:
     body: bytes
 
 
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """What came under a routing key, whatever it is."""
+
+    routing_key: str
+    body: bytes
+
+
+Take = Callable[[Sequence[Delivery]], Awaitable[None]]
+"""Takes deliveries; when it returns it has them safely. One for which it raises comes again."""
+
+
 class Transport(Protocol):
     """Brings events to their consumers, those of one aggregate in the order in which they were published."""
 
     def carries(self, routing_key: str) -> bool:
         """Test for somebody who wants these events: what nobody wants need not be written."""
+        ...
+
+    def consume(self, service: str, routing_key: str, take: Take) -> None:
+        """Bring the events with this key to a service of this process; it has one `take` for all of its keys."""
         ...
 
     async def publish(self, messages: Sequence[Message]) -> Sequence[str]:
@@ -39,27 +55,35 @@ class Transport(Protocol):
 
 
 class EventBus:
-    """The transport within this process: an event is through when all its subscribers have taken it."""
+    """The transport within this process: an event is through when all its consumers have taken it."""
 
     def __init__(self) -> None:
-        self._handlers: dict[str, list[Handler]] = {}
+        self._takes: dict[str, list[Take]] = {}
 
     def subscribe(self, routing_key: str, handler: Handler) -> None:
         """Hand every event with this key to `handler`; one for which it raises comes again."""
-        self._handlers.setdefault(routing_key, []).append(handler)
+
+        async def take(deliveries: Sequence[Delivery]) -> None:
+            for delivery in deliveries:
+                await handler(Event.FromString(delivery.body))
+
+        self._takes.setdefault(routing_key, []).append(take)
+
+    def consume(self, service: str, routing_key: str, take: Take) -> None:
+        """Bring the events with this key to a service."""
+        self._takes.setdefault(routing_key, []).append(take)
 
     def carries(self, routing_key: str) -> bool:
-        """Test for a subscriber of this key."""
-        return routing_key in self._handlers
+        """Test for a consumer of this key."""
+        return routing_key in self._takes
 
     async def publish(self, messages: Sequence[Message]) -> Sequence[str]:
-        """Hand events to all their subscribers, until one is not taken. Raises its subscriber's error when it is the
-        first."""
+        """Bring events to all their consumers, until one is not taken. Raises its error when that is the first."""
         published: list[str] = []
         for message in messages:
             try:
-                for handler in self._handlers.get(message.routing_key, ()):
-                    await handler(Event.FromString(message.body))
+                for take in self._takes.get(message.routing_key, ()):
+                    await take([Delivery(message.routing_key, message.body)])
             except Exception:
                 if not published:
                     raise
@@ -77,6 +101,9 @@ class LeftToRelay:
     def carries(self, routing_key: str) -> bool:
         """Whether somebody wants it is known there."""
         return True
+
+    def consume(self, service: str, routing_key: str, take: Take) -> None:
+        """Nothing comes."""
 
     async def publish(self, messages: Sequence[Message]) -> Sequence[str]:
         """Publish nothing."""

@@ -10,7 +10,7 @@ from sqlalchemy.orm import DeclarativeBase
 from services.kernel.clock import Clock
 from services.kernel.data.backend import PostgresOptions
 from services.kernel.data.database import Database
-from services.kernel.events.transport import EventBus
+from services.kernel.events.transport import EventBus, Transport
 from services.kernel.identity.identity import ServiceTokens
 from services.kernel.rpc.channels import Channels
 from services.kernel.rpc.server import Handlers
@@ -20,6 +20,7 @@ from services.kernel.runtime.live_settings import LiveSettings
 from services.kernel.runtime.settings import (
     BaseSection,
     DatabaseSettings,
+    EventsSettings,
     PeersSettings,
     PlatformSettings,
     ServerSettings,
@@ -68,13 +69,25 @@ class Resources:
         self.data_dir: Path = settings.of(PlatformSettings).data_dir.absolute()
         self.data_dir.mkdir(parents=True, exist_ok=True)
         self.lifecycle = Lifecycle()
-        self.events = EventBus()
         self.threads = ThreadPoolExecutor(4, thread_name_prefix="blocking")
         self._addresses: Mapping[str, str] = settings.of(PeersSettings).addresses
         self._port = 0
         self._databases: dict[str, Database] = {}
         self._live: dict[tuple[str, type[BaseSection]], LiveSettings[Any]] = {}
         self._background: list[tuple[str, Callable[[], Awaitable[None]]]] = []
+        self.events = self._transport()
+
+    def _transport(self) -> Transport:
+        url = self.settings.of(EventsSettings).url.get_secret_value()
+        if not url:
+            return EventBus()
+        # Imported only here: it takes a while, and most have no broker.
+        from services.kernel.events.rabbitmq import RabbitMq
+
+        broker = RabbitMq(url, f"redfire {' '.join(self.names)}")
+        self.lifecycle.reports_failure("events", lambda: broker.failure)
+        self.background("kernel.events", broker.run)
+        return broker
 
     @property
     def databases(self) -> Sequence[Database]:

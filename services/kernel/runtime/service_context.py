@@ -10,8 +10,8 @@ from sqlalchemy.orm import DeclarativeBase
 
 from services.kernel.clock import Clock
 from services.kernel.data.database import Database
+from services.kernel.events.inbox import Inbox
 from services.kernel.events.outbox import Outbox
-from services.kernel.events.transport import EventBus
 from services.kernel.rpc.channels import LocalChannel, NetworkChannel
 from services.kernel.rpc.telemetry import Tracing
 from services.kernel.runtime.live_settings import LiveSettings
@@ -40,11 +40,6 @@ class ServiceContext:
     def clock(self) -> Clock:
         """The time."""
         return self._resources.clock
-
-    @property
-    def events(self) -> EventBus:
-        """Events of other services, to subscribe to."""
-        return self._resources.events
 
     @property
     def tasks(self) -> Tasks:
@@ -87,6 +82,13 @@ class ServiceContext:
         outbox = Outbox(self.service_name, database, row, self._resources.events, self._resources.clock)
         self.background("outbox", outbox.relay)
         return outbox
+
+    def inbox(self, database: Database, row: type[DeclarativeBase]) -> Inbox:
+        """The service's inbox, to subscribe to events of other services by; they are applied while the process runs."""
+        inbox = Inbox(self.service_name, database, row, self._resources.events, self._resources.clock)
+        self.on_start(inbox.load)
+        self.background("inbox", inbox.run)
+        return inbox
 
     def peer(self, stub: Callable[[Any], P]) -> P:
         """A stub of another service: `context.peer(MarketServiceStub)`."""

@@ -141,6 +141,23 @@ class DatabaseSettings(BaseSection):
         return _database_url(value)
 
 
+class EventsSettings(BaseSection):
+    """Events between services."""
+
+    section = "events"
+    url: SecretStr = Field(
+        default=SecretStr(""),
+        description="RabbitMQ, `amqp://user:password@host:5672/vhost`; empty: events stay within the process.",
+    )
+
+    @field_validator("url")
+    @classmethod
+    def _supported(cls, value: SecretStr) -> SecretStr:
+        if value.get_secret_value() and not value.get_secret_value().startswith(("amqp://", "amqps://")):
+            raise ValueError("only RabbitMQ is supported: amqp://… or amqps://…")
+        return value
+
+
 KERNEL_SECTIONS: tuple[type[BaseSection], ...] = (
     PlatformSettings,
     ServerSettings,
@@ -148,6 +165,7 @@ KERNEL_SECTIONS: tuple[type[BaseSection], ...] = (
     IdentitySettings,
     TelemetrySettings,
     DatabaseSettings,
+    EventsSettings,
 )
 
 

@@ -74,11 +74,12 @@ async def test_a_file_of_the_version_before_migrations_is_adopted_with_its_rows(
     with contextlib.closing(sqlite3.connect(file, isolation_level=None)) as connection:
         connection.execute("DROP TABLE alembic_version")
         connection.execute("DROP TABLE commit_markers")
+        _drop_later_tables(connection, schema)
         table = next(one.name for one in schema.metadata.sorted_tables if one.name != "commit_markers")
         before = connection.execute(f"SELECT sql FROM sqlite_master WHERE name = '{table}'").fetchone()
     database = Database(f"sqlite:///{file}", base_of(service))
     assert "of before migrations" in (await database.check())[0]
-    assert await database.migrate() == "adopted → 0001"
+    assert await database.migrate() == f"adopted → {schema.head}"
     assert await database.check() == []
     await database.close()
     with contextlib.closing(sqlite3.connect(file)) as connection:
@@ -90,12 +91,14 @@ async def test_an_older_file_gets_the_columns_that_rows_have_a_value_for_and_any
     await _start_and_close(file, "trading")
     with contextlib.closing(sqlite3.connect(file, isolation_level=None)) as connection:
         connection.execute("DROP TABLE alembic_version")
+        _drop_later_tables(connection, schema_of(base_of("trading")))
         connection.execute("INSERT INTO gateways VALUES ('SIM', 20260105, 1)")
         connection.execute("ALTER TABLE gateways DROP COLUMN keeps_own_days")
     await _start_and_close(file, "trading")
     with contextlib.closing(sqlite3.connect(file, isolation_level=None)) as connection:
         assert connection.execute("SELECT * FROM gateways").fetchall() == [("SIM", 20260105, 0)]
         connection.execute("DROP TABLE alembic_version")
+        _drop_later_tables(connection, schema_of(base_of("trading")))
         connection.execute("ALTER TABLE gateways DROP COLUMN trading_day")
     with pytest.raises(StartError, match=r"another version of RedFire \(gateways.trading_day is missing\)"):
         await _start_and_close(file, "trading")
@@ -133,6 +136,13 @@ async def test_a_postgres_database_that_is_not_there_or_empty_is_not_made_by_a_s
     await database.migrate()
     await database.start()
     await database.close()
+
+
+def _drop_later_tables(connection, schema):
+    """Leave the tables of the first version that has migrations."""
+    first = migrations.tables_at(schema.migrations, schema.revisions[0])
+    for table in set(schema.metadata.tables) - set(first.tables):
+        connection.execute(f"DROP TABLE {table}")
 
 
 async def _start_and_close(file, service):

@@ -1,0 +1,1 @@
+"""`redfire events`: dead letters of the services' inboxes and outboxes."""
