@@ -70,7 +70,7 @@ class Replicas:
         client = Platform(running.host, running.mint, running.folder)
         market = Market(client, self.engine)
         market.stub = client.identity(USER, role="user").stub(MarketServiceStub)
-        await until(lambda: len(self.engine.requests) > requests)
+        await until(lambda: len(self.engine.requests) > requests, timeout_s=30)
         await market.ready()
         self._running[name] = market, stack
 
@@ -88,7 +88,8 @@ class Replicas:
         """Send ticks and wait until both have them."""
         self.engine.send(*ticks)
         for market in self.both:
-            await until(lambda market=market: market.last(ticks[-1].symbol, ticks[-1].sequence))  # type: ignore[misc]
+            last = ticks[-1].symbol, ticks[-1].sequence
+            await until(lambda market=market, last=last: market.last(*last), timeout_s=30)  # type: ignore[misc]
 
 
 @asynccontextmanager

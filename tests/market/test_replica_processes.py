@@ -68,15 +68,12 @@ class Replica:
         await self._channel.close()
 
     async def ticks(self) -> list[pb.Tick]:
-        """All recorded ticks, as the archive has them."""
+        """All recorded ticks."""
 
         def ask(token: str) -> Any:
             return self.call("ListTicks", pb.ListTicksRequest(symbol=SYMBOL, page_size=300, page_token=token))
 
-        rows = await pages(ask, "ticks")
-        for row in rows:
-            row.ClearField("gateway")
-        return rows
+        return await pages(ask, "ticks")
 
     async def bars(self) -> list[pb.Bar]:
         return await pages(

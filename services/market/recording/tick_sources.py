@@ -153,7 +153,11 @@ class DayOfTicks:
             rest = asked._replace(limit=asked.limit - len(frames))
             rows = [source.rows(rest, self._hidden(epoch)) for source, epoch in together]
             frames += _merged([source for source, _ in together], rows, rest.limit)
-        return parse_ticks(b"".join(frames))
+        ticks = parse_ticks(b"".join(frames))
+        for tick in ticks:
+            # The archive does not keep it: a tick is the same wherever it is read from.
+            tick.ClearField("gateway")
+        return ticks
 
     def parts(self, asked: Range) -> Iterable[tuple[Source, list[bytes]]]:
         """The recorded sources, and of each the frames of the ticks that are asked for and count, in order."""

@@ -174,7 +174,7 @@ async def _history(market: MarketProcess) -> tuple[dict[str, list[pb.Tick]], dic
 
             recorded[symbol] = await pages(ticks, "ticks")
             for tick in recorded[symbol]:
-                tick.gateway = GATEWAY  # which the archive does not keep
+                tick.gateway = GATEWAY  # which history does not keep
             listed.update({(symbol, bar.start_time.seconds): bar for bar in await pages(minutes, "bars")})
     return recorded, listed
 
