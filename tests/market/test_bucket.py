@@ -93,12 +93,30 @@ async def test_recording_goes_on_while_the_bucket_is_away_and_nothing_is_lost(
             one.store.ticks.changed(SYMBOL, 20261120)  # as when the listing is too old
             with pytest.raises(Unavailable):
                 await one.all_ticks()
+            with pytest.raises(Unavailable):
+                await one.history.knows("rb2601.SHFE")
         finally:
             store.start()
         one.publish(*sent[600:])
         assert await uploads.once() == 2
         assert not uploads.failure
         assert await one.all_ticks() == sent
+
+
+async def test_a_file_that_a_kill_left_at_both_places_counts_once(store: S3Server, bucket: str, tmp_path: Path) -> None:
+    sent, url = ticks(200), store.bucket(bucket)
+    async with recording(tmp_path, url) as (one, uploads):
+        one.publish(*sent)
+        await one.recorder.checkpoint()
+        files = {path: path.read_bytes() for path in tmp_path.rglob("*.parquet")}
+        await uploads.once()
+        for path, content in files.items():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(content)
+        assert await one.all_ticks(page=99) == sent
+        assert await uploads.once() == 2
+        assert not on_disk(tmp_path)
+        assert await one.all_ticks(page=99) == sent
 
 
 async def test_a_start_while_the_bucket_is_away_records(store: S3Server, bucket: str, tmp_path: Path) -> None:

@@ -104,8 +104,12 @@ class History:
         return await self.run(read) or await self._unarchived.has_seen(symbol)
 
     async def run(self, query: Callable[[], T]) -> T:
-        """Run a query in a thread of those that query."""
-        return await asyncio.get_running_loop().run_in_executor(self._readers, query)
+        """Run a query in a thread of those that query. Raises: Unavailable when the archive cannot be read."""
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._readers, query)
+        except OSError as error:
+            _log.warning("the archive cannot be read: %s", error)
+            raise Unavailable("the archive of ticks and bars cannot be read at present") from error
 
     async def _read(self, find_tail: Callable[[], Awaitable[Tail]], read: Callable[[Tail], list[R]]) -> list[R]:
         for _ in range(8):
@@ -114,9 +118,6 @@ class History:
                 return await self.run(partial(read, tail))
             except MovedError:
                 continue
-            except OSError as error:
-                _log.warning("the archive cannot be read: %s", error)
-                raise Unavailable("the archive of ticks and bars cannot be read at present") from error
         raise MovedError
 
     def _days(self, days: Iterable[int], low_ns: int, high_ns: int) -> list[int]:
