@@ -92,32 +92,36 @@ class Segment:
     bars: list[Bar] = field(default_factory=list)
     size: int = 0
 
-    def add(self, added: Iterable[Run], epoch: int, clock: LocalClock) -> None:
+    def add(self, added: Sequence[Run], epoch: int, clock: LocalClock) -> None:
         """Add ticks of an epoch. Of those that state no trading day, or an impossible one, it is the clock's.
 
         Where that raises, nothing was added.
         """
-        for one, days in [(one, self._days(one, epoch, clock)) for one in added]:
+        symbols = self.ticks
+        for one in added:
+            rows = symbols.get(one.symbol)
+            if rows is None or rows.run is None or rows.run.epoch != epoch or not 0 < one.trading_day == rows.sent_day:
+                self._open(added, [_trading_days(clock, one) for one in added], epoch)
+                return
+        for one in added:
+            run = symbols[one.symbol].run
+            assert run is not None
+            run.add(one.times_ns, range(one.first_sequence, one.last_sequence + 1), one.frames)
+            self.size += sum(map(len, one.frames)) + len(one.frames) * TICK_OVERHEAD_BYTES
+
+    def _open(self, added: Sequence[Run], days: Sequence[Sequence[int]], epoch: int) -> None:
+        """Add ticks to the runs of their trading days."""
+        for one, of_one in zip(added, days, strict=True):
+            self.size += sum(map(len, one.frames)) + len(one.frames) * TICK_OVERHEAD_BYTES
             rows = self.ticks.get(one.symbol)
             if rows is None:
                 rows = self.ticks[one.symbol] = SymbolTicks()
-            self.size += sum(map(len, one.frames)) + len(one.frames) * TICK_OVERHEAD_BYTES
             sequences = range(one.first_sequence, one.last_sequence + 1)
             if one.trading_day:
-                rows.open(epoch, days[0], one.trading_day).add(one.times_ns, sequences, one.frames)
+                rows.open(epoch, of_one[0], one.trading_day).add(one.times_ns, sequences, one.frames)
                 continue
-            for day, time_ns, sequence, frame in zip(days, one.times_ns, sequences, one.frames, strict=True):
+            for day, time_ns, sequence, frame in zip(of_one, one.times_ns, sequences, one.frames, strict=True):
                 rows.open(epoch, day, 0).add((time_ns,), (sequence,), (frame,))
-
-    def _days(self, one: Run, epoch: int, clock: LocalClock) -> Sequence[int]:
-        """The trading day of a run that states one, or of each of its ticks."""
-        symbol, day = one.symbol, one.trading_day
-        if not day:
-            return [_trading_day(clock, symbol, day, time_ns) for time_ns in one.times_ns]
-        rows = self.ticks.get(symbol)
-        if rows is not None and rows.run is not None and day == rows.sent_day and rows.run.epoch == epoch:
-            return (rows.run.day,)
-        return (_trading_day(clock, symbol, day, one.times_ns[0]),)
 
     def runs(self, symbol: str) -> list[TickRun]:
         """The runs of a symbol at this moment."""
@@ -181,6 +185,12 @@ class OwnUnarchived:
     async def has_seen(self, symbol: str) -> bool:
         """Return true when the last tick of this symbol is known."""
         return self._takeovers.has_seen(symbol)
+
+
+def _trading_days(clock: LocalClock, one: Run) -> Sequence[int]:
+    """The trading day of a run that states one, or of each of its ticks."""
+    times_ns = one.times_ns[:1] if one.trading_day else one.times_ns
+    return [_trading_day(clock, one.symbol, one.trading_day, time_ns) for time_ns in times_ns]
 
 
 def _trading_day(clock: LocalClock, symbol: str, day: int, time_ns: int) -> int:
