@@ -3,6 +3,7 @@
 SQLite files in the data folder by default, or PostgreSQL. Nothing outside this folder knows which it is.
 """
 
+import asyncio
 import contextlib
 import logging
 from collections.abc import Callable, Iterator, Sequence
@@ -44,6 +45,7 @@ class Database:
         self.writable = True
         """Outcome of the last `probe`: the database can be written."""
         self._writer: Writer | None = None
+        self._turns = asyncio.Lock()
 
     async def start(self, migrate: bool = True) -> None:
         """Make sure that the tables are this version's. Raises StartError when they are not, or unreadable.
@@ -111,7 +113,7 @@ class Database:
 
     def repositories(self, repository: Callable[[AsyncSession], R]) -> Repositories[R]:
         """Units of work with a repository."""
-        return Repositories(self._engine, repository)
+        return Repositories(self._engine, repository, self._turns)
 
     def writer(self) -> Writer:
         """The one writer of the hot path; every call answers the same."""

@@ -13,6 +13,7 @@ from sqlalchemy import Dialect, String, UniqueConstraint
 
 from services.kernel.data.writes import Mode, Submission, TableWrite, bind_processor
 
+MOST_STATEMENTS = 1024  # whose SQL is kept
 OPEN = -1
 """Instead of a submission's number: a row that depends on nothing."""
 
@@ -20,7 +21,8 @@ OPEN = -1
 class _Shape:
     """SQL and conversions of a write for rows with these columns."""
 
-    def __init__(self, write: TableWrite, columns: tuple[str, ...], dialect: Dialect) -> None:
+    def __init__(self, number: int, write: TableWrite, columns: tuple[str, ...], dialect: Dialect) -> None:
+        self.number = number
         self.write = write
         self.columns = write.key if write.mode is Mode.DELETE else columns
         quote = dialect.identifier_preparer.quote
@@ -91,7 +93,7 @@ class Shapes:
         key = write, tuple(row)
         shape = self._shapes.get(key)
         if shape is None:
-            shape = self._shapes[key] = _Shape(*key, self._dialect)
+            shape = self._shapes[key] = _Shape(len(self._shapes), *key, self._dialect)
         return shape
 
     def sql(self, parts: Sequence["_Part"]) -> str:
@@ -99,6 +101,8 @@ class Shapes:
         key = tuple((part.shape, part.claims, part.joins) for part in parts)
         sql = self._by_plan.get(key)
         if sql is None:
+            if len(self._by_plan) >= MOST_STATEMENTS:
+                self._by_plan.clear()
             sql = self._by_plan[key] = _statement(parts)
         return sql
 
@@ -146,7 +150,8 @@ class Plan:
 
     def statement(self) -> tuple[str, list[Any]]:
         """SQL and its parameters."""
-        parts = sorted(self._parts.values(), key=lambda part: not part.claims)
+        # In an order of their own, so that the same tables are the same statement.
+        parts = sorted(self._parts.values(), key=lambda part: (not part.claims, part.shape.number, part.joins))
         parameters: list[Any] = []
         for part in parts:
             parameters += part.shape.arrays(part.rows)

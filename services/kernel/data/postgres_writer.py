@@ -102,7 +102,7 @@ class PostgresWriter:
             except asyncio.CancelledError:
                 for submission in group:
                     submission.fail_sequence()
-                resolve([(submission, Unavailable("the database is closing")) for submission in group])
+                resolve([(submission, CommitUnknown()) for submission in group])
                 raise
             except CommitUnknown as error:
                 outcomes = _fail(group, error)

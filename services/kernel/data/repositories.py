@@ -3,7 +3,7 @@
 import asyncio
 import sqlite3
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from typing import Any, Generic, TypeVar
 
 from sqlalchemy import text
@@ -29,8 +29,10 @@ class Repositories(Generic[R]):
     that read see the state of one moment.
     """
 
-    def __init__(self, engine: AsyncEngine, make: Callable[[AsyncSession], R]) -> None:
+    def __init__(self, engine: AsyncEngine, make: Callable[[AsyncSession], R], turns: asyncio.Lock) -> None:
+        """`turns` is the database's: who waits to write does so without a connection that others could read by."""
         self._make = make
+        self._turns = turns
         self._engine = engine
         self._is_postgres = engine.dialect.name == "postgresql"
         self._reading = (
@@ -46,7 +48,7 @@ class Repositories(Generic[R]):
         Raises: Duplicate when a key is taken, Unavailable when nothing was done, CommitUnknown when the database was
         lost during the commit.
         """
-        async with AsyncSession(self._engine, expire_on_commit=False, autoflush=True) as session:
+        async with self._turn(), AsyncSession(self._engine, expire_on_commit=False, autoflush=True) as session:
             is_committing = False
             try:
                 await _connect(session, {"redfire_write": True})
@@ -58,10 +60,16 @@ class Repositories(Generic[R]):
                 await session.commit()
             except BaseException as error:
                 await asyncio.shield(session.rollback())
-                if word := kernel_error(error):
-                    is_lost = isinstance(word, Unavailable) and is_committing and self._is_postgres
-                    raise (CommitUnknown() if is_lost else word) from error
+                word = kernel_error(error)
+                if is_committing and self._is_postgres and isinstance(word or error, Unavailable | OSError):
+                    word = CommitUnknown()
+                if word is not None:
+                    raise word from error
                 raise
+
+    def _turn(self) -> AbstractAsyncContextManager[Any]:
+        # SQLite has a lock of its own, for which its connections wait.
+        return self._turns if self._is_postgres else nullcontext()
 
     @asynccontextmanager
     async def read(self) -> AsyncIterator[R]:

@@ -115,6 +115,23 @@ async def test_units_that_write_follow_each_other_and_one_that_reads_sees_one_mo
     assert await levels(database) == {"a": 20, "b": 1}
 
 
+async def test_units_that_wait_to_write_leave_connections_to_those_that_read(database):
+    await database.writer().submit([cup("a", 0)])
+    unit, go_on = database.repositories(lambda session: session), asyncio.Event()
+
+    async def write(number):
+        async with unit() as session:
+            await go_on.wait()
+            session.add(Cup(name=f"cup{number}", level=number))
+
+    waiting = [asyncio.create_task(write(number)) for number in range(4 * QUICK.pool_size)]
+    await until(unit._turns.locked)
+    assert set(await levels(database)) == {"a"}
+    go_on.set()
+    await asyncio.gather(*waiting)
+    assert len(await levels(database)) == 1 + len(waiting)
+
+
 @pytest.mark.slow
 async def test_a_server_that_is_killed_and_started_again_needs_no_restart_of_ours(line):
     server = installed_server(fsync=True)
