@@ -60,6 +60,7 @@ class Outbox:
         self._select = waiting.order_by(table.c.event_id).limit(BATCH)
         self._fresh, self._ready = asyncio.Event(), asyncio.Event()
         transport.on_ready(self._ready.set)
+        self._warned = False
 
     def carries(self, routing_key: str) -> bool:
         """Test for somebody who wants it: an event that nobody wants is not written."""
@@ -101,6 +102,9 @@ class Outbox:
                 pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
                 continue
             pause_s = FIRST_PAUSE_S
+            if self._warned:
+                log.info("events of %s are published again", self._name)
+                self._warned = False
             waiting_events.labels(self._name).set(0)
             if len(rows) < BATCH:
                 await wait_for_event(self._fresh, LOOK_S)
@@ -132,10 +136,16 @@ class Outbox:
         try:
             return await self._transport.publish(messages)
         except RedFireError as error:
-            log.warning("events of %s are not published yet: %s", self._name, error.message)
-        except Exception:
-            log.exception("events of %s are not published yet", self._name)
+            self._warn(error.message)
+        except Exception as error:
+            self._warn(f"{type(error).__name__}: {error}", error)
         return ()
+
+    def _warn(self, reason: str, error: Exception | None = None) -> None:
+        """Say it once, however often it is tried."""
+        level = logging.DEBUG if self._warned else logging.WARNING
+        self._warned = True
+        log.log(level, "events of %s are not published yet: %s", self._name, reason, exc_info=error)
 
     async def _forget(self, event_ids: Sequence[str]) -> None:
         if event_ids:

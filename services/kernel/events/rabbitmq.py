@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from urllib.parse import urlsplit
 
 import aio_pika
-from aio_pika.abc import AbstractChannel, AbstractConnection, AbstractExchange, AbstractIncomingMessage
+from aio_pika.abc import AbstractChannel, AbstractConnection, AbstractExchange, AbstractIncomingMessage, Arguments
 from aio_pika.exceptions import AMQPError
 from prometheus_client import Counter, Gauge
 
@@ -26,7 +26,7 @@ PREFETCH = 200
 CONNECT_S, CONFIRM_S, CLOSE_S = 10.0, 10.0, 2.0
 HEARTBEAT_S = 10
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.1, 2.0
-QUEUE_ARGUMENTS = {
+QUEUE_ARGUMENTS: Arguments = {
     "x-queue-type": "quorum",
     "x-single-active-consumer": True,
     # Newer brokers would drop what came so often; here a consumer that was killed is no fault of the event.
@@ -42,6 +42,8 @@ class RabbitMq:
 
     def __init__(self, url: str, name: str) -> None:
         """`name` is what the broker shows of this process."""
+        # Each attempt would be an error of its own there.
+        logging.getLogger("aiormq").setLevel(logging.CRITICAL)
         address = urlsplit(url)
         self._url = url if "heartbeat=" in url else f"{url}{'&' if address.query else '?'}heartbeat={HEARTBEAT_S}"
         self._shown = f"{address.hostname}:{address.port or 5672}"
@@ -126,17 +128,19 @@ class RabbitMq:
 
     async def run(self) -> None:
         """Be connected, again whenever the connection is lost, until cancelled."""
-        pause_s = FIRST_PAUSE_S
+        pause_s, said = FIRST_PAUSE_S, ""
         while True:
             try:
                 await self._session()
-                pause_s = FIRST_PAUSE_S
+                pause_s, said = FIRST_PAUSE_S, ""
             except* _Failure as errors:
                 self.failure = f"RabbitMQ at {self._shown} is unavailable: {_first_of(errors)}"
             finally:
                 self._exchange = None
                 connected.set(0)
-            log.warning("%s; events wait in the outboxes", self.failure)
+            if self.failure != said:
+                log.warning("%s; events wait in the outboxes", self.failure)
+                said = self.failure
             await asyncio.sleep(pause_s)
             pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
 
@@ -180,12 +184,14 @@ class RabbitMq:
         return exchange
 
     async def _consume(self, connection: AbstractConnection, service: str, take: Take, broken: asyncio.Event) -> None:
-        channel = await _channel(connection, broken)
-        await channel.set_qos(prefetch_count=PREFETCH)
-        queue = await channel.get_queue(f"redfire.{service}", ensure=False)
         # Holds no more than the prefetch count.
         arrived: asyncio.Queue[AbstractIncomingMessage] = asyncio.Queue()
-        await queue.consume(arrived.put)
+        # A queue without its leader does not answer.
+        async with asyncio.timeout(CONNECT_S):
+            channel = await _channel(connection, broken)
+            await channel.set_qos(prefetch_count=PREFETCH)
+            queue = await channel.get_queue(f"redfire.{service}", ensure=False)
+            await queue.consume(arrived.put)
         while True:
             batch = [await arrived.get()]
             while len(batch) < PREFETCH and not arrived.empty():
