@@ -8,10 +8,11 @@ that two replicas of a service do not mix the order. While the broker is away th
 import asyncio
 import logging
 from collections.abc import Callable, Sequence
+from typing import Any
 from urllib.parse import urlsplit
 
 import aio_pika
-from aio_pika.abc import AbstractChannel, AbstractConnection, AbstractExchange, AbstractIncomingMessage, Arguments
+from aio_pika.abc import AbstractChannel, AbstractConnection, AbstractExchange, AbstractIncomingMessage
 from aio_pika.exceptions import AMQPError
 from prometheus_client import Counter, Gauge
 
@@ -26,7 +27,7 @@ PREFETCH = 200
 CONNECT_S, CONFIRM_S, CLOSE_S = 10.0, 10.0, 2.0
 HEARTBEAT_S = 10
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.1, 2.0
-QUEUE_ARGUMENTS: Arguments = {
+QUEUE_ARGUMENTS: dict[str, Any] = {
     "x-queue-type": "quorum",
     "x-single-active-consumer": True,
     # Newer brokers would drop what came so often; here a consumer that was killed is no fault of the event.

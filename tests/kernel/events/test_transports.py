@@ -18,7 +18,7 @@ from tests.waiting import until
 WAIT_S = 60
 
 
-@pytest.fixture(params=["in process", "RabbitMQ"])
+@pytest.fixture(params=["in process", pytest.param("RabbitMQ", marks=pytest.mark.slow)])
 async def transport(request):
     if request.param == "in process":
         yield EventBus()
