@@ -185,6 +185,23 @@ async def test_a_resume_in_an_epoch_that_is_newer_here_waits_for_it(hub: Hub) ->
 
 
 @in_simulated_time
+async def test_a_resume_in_a_newer_epoch_waits_as_long_as_the_engine_is_not_heard() -> None:
+    hub = new_hub()
+    publish(hub, tick(1), tick(2))
+    hub.offer_state(connected=False)
+    reader = lossless(hub, after=101, epoch="e2", heartbeat_s=4.0)
+    assert (await reader.next()).HasField("started")
+    assert (await reader.next()).HasField("feed_state")
+    for _ in range(10):
+        assert (await reader.next()).HasField("heartbeat")
+    hub.begin_feed(Position("e2"), first_sequence=100)
+    hub.offer_state(connected=True)
+    publish(hub, tick(100), tick(101), tick(102))
+    await read_all(hub, reader)
+    assert reader.ticks() == [102]
+
+
+@in_simulated_time
 async def test_a_resume_in_an_epoch_that_seems_newer_and_does_not_come_begins_with_the_last_ticks() -> None:
     hub = new_hub()
     publish(hub, tick(1), tick(2))

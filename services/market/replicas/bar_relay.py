@@ -7,6 +7,7 @@ stream misses it in silence.
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable
+from contextlib import aclosing
 from functools import partial
 from typing import Any
 
@@ -70,13 +71,14 @@ class BarRelay:
         """Read one stream. Raises: StreamSilent when not even a heartbeat comes for too long."""
         silence_s, request = self._silence_s(), pb.WatchBarsRequest()
         request.heartbeat_interval.FromNanoseconds(int(silence_s / BEATS_IN_SILENCE * 1e9))
-        async for message in until_silent(self._watch(request), silence_s):
-            for bar in message.bars:
-                self._streams.publish(bar)
-            if message.bars:
-                await self._wait_for_capacity()
-            if message.HasField("feed_state"):
-                self._streams.set_feed_ended(message.feed_state.ended)
-                if not self._connected:
-                    self._connected = True
-                    self._streams.reopen()
+        async with aclosing(until_silent(self._watch(request), silence_s)) as messages:
+            async for message in messages:
+                for bar in message.bars:
+                    self._streams.publish(bar)
+                if message.bars:
+                    await self._wait_for_capacity()
+                if message.HasField("feed_state"):
+                    self._streams.set_feed_ended(message.feed_state.ended)
+                    if not self._connected:
+                        self._connected = True
+                        self._streams.reopen()

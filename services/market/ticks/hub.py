@@ -50,7 +50,6 @@ class Hub:
         self._tick_streams: dict[Subscriber, None] = {}
         self._capacity = asyncio.Event()
         self._drained = ""
-        self._connected = True
         self._stale: frozenset[str] = frozenset()
         self._wakes = Wakes()
 
@@ -260,7 +259,7 @@ class Hub:
         self._tick_streams[subscriber] = None
         after = {symbol: max(resume_after[symbol], 0) for symbol in subscriber.symbols if symbol in resume_after}
         self._resumes.open(subscriber, Resume(epoch, after))
-        if not self._connected or not self._stale.isdisjoint(subscriber.symbols):
+        if not self._routes.connected or not self._stale.isdisjoint(subscriber.symbols):
             subscriber.offer_state(self._state_of(subscriber))
         if self._drained:
             subscriber.end(self._drained)
@@ -335,12 +334,12 @@ class Hub:
 
     def offer_state(self, *, connected: bool | None = None, stale_symbols: Collection[str] | None = None) -> None:
         """Tell streams whether the feed is connected, or which symbols are silent for too long; None: as it was."""
-        before, stale_before = self._connected, self._stale
-        self._connected = before if connected is None else connected
+        before, stale_before = self._routes.connected, self._stale
+        self._routes.connected = before if connected is None else connected
         self._stale = stale_before if stale_symbols is None else frozenset(stale_symbols)
         changed = stale_before ^ self._stale
         for subscriber in self._tick_streams:
-            if before != self._connected or not changed.isdisjoint(subscriber.symbols):
+            if before != self._routes.connected or not changed.isdisjoint(subscriber.symbols):
                 subscriber.offer_state(self._state_of(subscriber))
 
     def on_capacity(self) -> None:
@@ -396,4 +395,4 @@ class Hub:
             self._sinks.move(route.ring.symbol, gateway)
 
     def _state_of(self, subscriber: Subscriber) -> bytes:
-        return self._control.feed_state(self._connected, sorted(self._stale & subscriber.symbols))
+        return self._control.feed_state(self._routes.connected, sorted(self._stale & subscriber.symbols))

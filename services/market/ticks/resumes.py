@@ -12,7 +12,7 @@ from services.market.ticks.subscriber import LosslessSubscriber, Subscriber
 from services.market.ticks.tick_ring import UNKNOWN
 
 NEWER_S = 5.0
-"""The time in which an epoch that another replica has begun begins here too."""
+"""The time in which an epoch that another replica has begun begins here too, when upstream is heard."""
 
 
 class Resume(NamedTuple):
@@ -50,16 +50,22 @@ class Resumes:
             for symbol, after in resume.after.items():
                 subscriber.resume_behind(symbol, after)
             if self._routes.confirmed:
-                asyncio.get_running_loop().call_later(NEWER_S, self._give_up, subscriber, epoch)
+                self._give_up_later(subscriber, epoch)
         else:
             self._begin(subscriber, resume, epoch)
 
+    def _give_up_later(self, subscriber: Subscriber, said: str) -> None:
+        asyncio.get_running_loop().call_later(NEWER_S, self._give_up, subscriber, said)
+
     def _give_up(self, subscriber: Subscriber, said: str) -> None:
-        """No newer epoch began: the one that was named is over."""
-        resume = self._held.pop(subscriber, None)
-        if resume is not None:
-            self._begin(subscriber, resume, said)
-            subscriber.wake()
+        """No newer epoch began while upstream was heard: the one that was named is over."""
+        if subscriber not in self._held:
+            return
+        if not self._routes.connected:
+            self._give_up_later(subscriber, said)
+            return
+        self._begin(subscriber, self._held.pop(subscriber), said)
+        subscriber.wake()
 
     def close(self, subscriber: Subscriber) -> None:
         """Forget a stream whose reader left."""

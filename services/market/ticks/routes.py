@@ -62,6 +62,8 @@ class Routes:
         """The epoch's; 0 while it is not known."""
         self.confirmed = False
         """True when upstream named the epoch, False while it is that of an earlier run of ours."""
+        self.connected = True
+        """False while upstream is not heard."""
         self.feed_ended = False
         """True when nothing more comes of this epoch, but of `live_symbols`."""
         self.live_symbols: frozenset[str] = frozenset()
