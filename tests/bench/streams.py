@@ -21,6 +21,7 @@ import sys
 import tempfile
 import time
 import uuid
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -147,19 +148,24 @@ class Orders:
         self._symbol, self._price = symbol, price
         self._numbers = itertools.count()
         self._run = uuid.uuid4().hex[:8]
+        self._failed: Counter[str] = Counter()
 
     async def create(self) -> None:
         request = pb.CreateOrderRequest(
             client_order_id=f"{self._run}-{next(self._numbers)}", symbol=self._symbol, side=1, type=2, quantity="1",
             price=self._price, time_in_force=2,
         )  # fmt: skip
-        await self._stub.CreateOrder(request, metadata=self._metadata, timeout=30)
+        try:
+            await self._stub.CreateOrder(request, metadata=self._metadata, timeout=30)
+        except grpc.aio.AioRpcError as failure:
+            self._failed[failure.code().name] += 1
 
     async def measure(self, name: str, seconds: float) -> float:
         """The p95 in ms; prints a line."""
         latencies = sorted(await open_loop(self.create, ORDERS_PER_S, seconds))
         p50, p95, p99 = (latencies[int(len(latencies) * part)] for part in (0.5, 0.95, 0.99))
-        print(f"{name:<26} p50 {p50:6.2f}  p95 {p95:6.2f}  p99 {p99:6.2f} ms", flush=True)
+        print(f"{name:<26} p50 {p50:6.2f}  p95 {p95:6.2f}  p99 {p99:6.2f} ms", *self._failed.items(), flush=True)
+        self._failed.clear()
         await self._stub.CancelAllOrders(pb.CancelAllOrdersRequest(), metadata=self._metadata, timeout=60)
         return p95
 
@@ -344,7 +350,7 @@ def main() -> None:
         try:
             uvloop.run(run(options, up, symbols))
         finally:
-            up.stop()
+            up.kill9(children_too=True)
 
 
 if __name__ == "__main__":

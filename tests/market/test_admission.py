@@ -64,7 +64,7 @@ async def test_streams_that_are_opened_faster_than_allowed_are_told_when_there_i
     async with running(opens_per_s=5, max_streams_per_user=100) as market:
         platform = market.platform
         stub = platform.identity("alice").stub(MarketServiceStub)
-        calls = [stub.StreamTicks(MESSAGE) for _ in range(60)]
+        calls = [stub.StreamTicks(MESSAGE, timeout=60) for _ in range(60)]
         answers = await asyncio.gather(*(call.read() for call in calls), return_exceptions=True)
         refused = [call for call, one in zip(calls, answers, strict=True) if isinstance(one, grpc.aio.AioRpcError)]
         assert 10 <= 60 - len(refused) < 30
@@ -84,6 +84,26 @@ async def test_streams_that_are_opened_faster_than_allowed_are_told_when_there_i
         await until(opens)
 
 
+async def test_a_call_does_not_wait_until_all_streams_before_it_are_open() -> None:
+    async with running(max_streams_per_user=1000) as market:
+        stub = market.platform.identity().stub(MarketServiceStub)
+        served = 0
+
+        async def read(call: Any) -> None:
+            nonlocal served
+            assert (await call.read()).HasField("started")
+            served += 1
+
+        calls = [stub.StreamTicks(MESSAGE, timeout=60) for _ in range(1000)]
+        readers = [asyncio.create_task(read(call)) for call in calls]
+        await stub.ListInstruments(pb.ListInstrumentsRequest())
+        served_before = served
+        await asyncio.gather(*readers)
+        assert served_before < 500
+        for call in calls:
+            call.cancel()
+
+
 async def left(count: int) -> None:
     """Wait until so many streams are open."""
 
@@ -98,7 +118,7 @@ async def left(count: int) -> None:
 async def test_two_thousand_streams_opened_at_once_are_served_or_told_when_to_come_again() -> None:
     async with running(max_streams=1500, max_streams_per_user=2000) as market:
         stub = market.platform.identity().stub(MarketServiceStub)
-        calls = [stub.StreamTicks(MESSAGE) for _ in range(2000)]
+        calls = [stub.StreamTicks(MESSAGE, timeout=60) for _ in range(2000)]
         answers = await asyncio.gather(*(call.read() for call in calls), return_exceptions=True)
         served = [one for one in answers if not isinstance(one, BaseException)]
         refusals = [one for one in answers if isinstance(one, grpc.aio.AioRpcError)]

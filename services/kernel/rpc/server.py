@@ -76,6 +76,11 @@ class Handlers:
         """Serve everything on a network server."""
         for name, handlers in self._network:
             server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(name, handlers),))
+            # gRPC takes calls one by one, and those of a registered method from a line of their own: thousands of
+            # streams that clients open at once do not stand before an order.
+            policies = {rpc: self.by_path[f"/{name}/{rpc}"].policy for rpc in handlers}
+            lines = {rpc: handlers[rpc] for rpc, policy in policies.items() if policy.streams and not policy.internal}
+            server.add_registered_method_handlers(name, lines)
 
     def _wrap(self, policy: MethodPolicy, raw: Any) -> Handler:
         behavior = raw.unary_stream if policy.streams else raw.unary_unary
