@@ -4,15 +4,18 @@ import json
 import os
 import signal
 import subprocess
+from importlib import import_module
 from itertools import count
 
 import pytest
 
+from services.kernel.data.schema import schema_of
 from tests.postgres import ROLE
 from tests.running import REDFIRE, ROOT
 from tests.waiting import until
 
 SERVICES = ["config", "auth", "user", "engine", "trading", "risk", "strategy"]
+HEADS = {name: schema_of(import_module(f"services.{name}.models").Base).head for name in SERVICES}
 _servers = count(1)
 
 
@@ -57,11 +60,13 @@ def test_a_check_fails_until_all_is_migrated_and_changes_nothing(place):
         assert before.returncode == 1 and before.stderr.count("it does not exist") == len(SERVICES)
     made = place.run("migrate")
     assert made.returncode == 0, made.stderr
-    assert [line.split() for line in made.stdout.splitlines()] == [[name, "made,", "at", "0001"] for name in SERVICES]
+    assert [line.split() for line in made.stdout.splitlines()] == [
+        [name, "made,", "at", HEADS[name]] for name in SERVICES
+    ]
     assert place.run("migrate", "--check").returncode == 0
     again = place.run("migrate", "trading", "--json")
     line = json.loads(again.stdout)
-    assert (line["service"], line["ok"], line["outcome"]) == ("trading", True, "at 0001")
+    assert (line["service"], line["ok"], line["outcome"]) == ("trading", True, f"at {HEADS['trading']}")
     assert again.returncode == 0
 
 
