@@ -78,6 +78,10 @@ class InboxColumns:
         return (Index("inbox_by_state", "state", "position"),)
 
 
+class AlreadyApplied(Exception):
+    """Another replica of the service has applied the event, or an operator has dropped it."""
+
+
 class Receipt:
     """What a handler adds to its transaction: the mark that the event is applied."""
 
@@ -87,16 +91,22 @@ class Receipt:
 
     @property
     def write(self) -> Write:
-        """The mark for the group-commit writer."""
+        """The mark for the group-commit writer, of a service that has no replica beside it."""
         self.used = True
         return self._write
 
     async def add(self, session: AsyncSession) -> None:
-        """Write the mark in a session's transaction."""
+        """Write the mark in a session's transaction. Raises AlreadyApplied, which a handler lets through."""
         self.used = True
         write, values = self._write
         changed = {name: value for name, value in values.items() if name not in write.key}
-        await session.execute(update(write.table).where(write.table.c.event_id == values["event_id"]).values(changed))
+        waits = (
+            write.table.c.event_id == values["event_id"],
+            write.table.c.state == InboxState.WAITING.value,
+        )
+        marked = update(write.table).where(*waits).values(changed).returning(write.table.c.event_id)
+        if (await session.execute(marked)).first() is None:
+            raise AlreadyApplied
 
 
 Handler = Callable[[Event, Receipt], Awaitable[None]]
@@ -221,6 +231,8 @@ class Inbox:
                 raise UnreadableEvent("nothing here applies events with its routing key")
             async with asyncio.timeout(HANDLER_S):
                 await handler(event, receipt)
+        except AlreadyApplied:
+            return True
         except UnreadableEvent as failure:
             error, most = str(failure), attempts
         except RedFireError as failure:
@@ -237,8 +249,12 @@ class Inbox:
         if is_dead:
             self._report_dead(row.routing_key, row.event_id, error)
         state = InboxState.DEAD if is_dead else InboxState.WAITING
-        values = {"event_id": row.event_id, "state": state.value, "attempts": attempts, "error": _fit(error)}
-        await self._database.writer().submit([(self._update, values)])
+        # Unless another replica has applied it meanwhile.
+        table = self._table
+        waits = table.c.event_id == row.event_id, table.c.state == InboxState.WAITING.value
+        changed = {"state": state.value, "attempts": attempts, "error": _fit(error)}
+        async with self._database.repositories(lambda session: session)() as session:
+            await session.execute(update(table).where(*waits).values(changed))
         return is_dead
 
     def _row(self, delivery: Delivery, now: datetime) -> dict[str, object]:

@@ -188,6 +188,21 @@ async def test_what_came_and_was_not_applied_is_applied_after_a_restart(world):
     await later.database.close()
 
 
+async def test_replicas_that_share_an_inbox_apply_each_event_once_and_in_order(world):
+    others = [Consumer(EventBus(), world.databases) for _ in range(2)]
+    events = [(f"user {number % 3}", str(number)) for number in range(60)]
+    async with world.running(*(other.inbox.run for other in others)):
+        for start in range(0, 60, 10):
+            await world.producer.add(*events[start : start + 10])
+            for other in others:
+                other.inbox._woken.set()
+        await until(lambda: _applied(world, 60), 60)
+    for user in range(3):
+        assert await world.consumer.applied(f"user {user}") == [str(n) for n in range(60) if n % 3 == user]
+    for other in others:
+        await other.database.close()
+
+
 async def test_a_handler_that_never_ends_is_given_up_and_holds_up_nobody_else(world, monkeypatch):
     monkeypatch.setattr(inbox_module, "HANDLER_S", 1.0)
     monkeypatch.setattr(inbox_module, "MOST_ATTEMPTS", 1)
