@@ -5,7 +5,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from redfire.market.v1 import market_pb2 as pb
 from vnpy.trader.constant import Exchange
@@ -99,6 +99,7 @@ moments = st.datetimes(
 
 
 @builds
+@settings(deadline=None)
 @given(st.lists(moments, min_size=1, max_size=5), st.lists(st.timedeltas(timedelta(0), timedelta(hours=2)), max_size=5))
 def test_moments_are_nanoseconds_since_1970_in_any_order_and_zone(
     build: str, moments: list[datetime], steps: list[timedelta]
