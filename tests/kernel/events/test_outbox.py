@@ -8,11 +8,11 @@ from sqlalchemy import select
 from sqlalchemy.orm import DeclarativeBase
 
 from services.kernel.clock import Clock
-from services.kernel.data.database import Database
 from services.kernel.errors import Unavailable
 from services.kernel.events import outbox as outbox_module
 from services.kernel.events.outbox import Outbox, OutboxColumns
 from services.kernel.events.transport import EventBus, LeftToRelay
+from tests.postgres import opened
 from tests.waiting import until
 
 KEY = "trading.order_filled"
@@ -68,15 +68,13 @@ class Relay:
 
 
 @pytest.fixture
-async def relay(tmp_path, monkeypatch):
+async def relay(database_url, monkeypatch):
     monkeypatch.setattr(outbox_module, "FIRST_PAUSE_S", 0.001)
     monkeypatch.setattr(outbox_module, "LONGEST_PAUSE_S", 0.001)
     # A relay that is not woken would never be seen to publish.
     monkeypatch.setattr(outbox_module, "LOOK_S", 3600)
-    database = Database(f"sqlite:///{tmp_path}/cups.sqlite", Base)
-    await database.start()
-    yield Relay(database)
-    await database.close()
+    async with opened(database_url, Base) as database:
+        yield Relay(database)
 
 
 async def _empty(relay):
