@@ -57,6 +57,8 @@ class RabbitMq:
         self._listeners: list[Callable[[], None]] = []
         self._exchange: AbstractExchange | None = None
         self._broken = asyncio.Event()
+        # Set once it is known whether the broker is there.
+        self._tried = asyncio.Event()
         self.failure = f"RabbitMQ at {self._shown} is not connected yet"
         """Why events cannot be published now; empty while they can."""
 
@@ -75,6 +77,7 @@ class RabbitMq:
 
     async def publish(self, messages: Sequence[Message]) -> Sequence[str]:
         """The ids of those that the broker has confirmed. Raises Unavailable while it is not connected."""
+        await self._tried.wait()
         confirmed: list[str] = []
         waiting = list(messages)
         while waiting:
@@ -139,6 +142,7 @@ class RabbitMq:
             finally:
                 self._exchange = None
                 connected.set(0)
+                self._tried.set()
             if self.failure != said:
                 log.warning("%s; events wait in the outboxes", self.failure)
                 said = self.failure
@@ -162,6 +166,7 @@ class RabbitMq:
                 ]
                 self._exchange, self.failure = exchange, ""
                 connected.set(1)
+                self._tried.set()
                 log.info("events go by RabbitMQ at %s", self._shown)
                 for listener in self._listeners:
                     listener()
