@@ -3,7 +3,7 @@
 from datetime import datetime
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from services.kernel.clock import ManualClock
@@ -184,6 +184,7 @@ def test_quiet_symbols_cost_little_and_many_that_are_due_at_once_are_spread() ->
 
 
 @settings(max_examples=60, deadline=None)
+@example(every_s=5.0, plan=[(False, 126), (False, 335)])
 @given(
     every_s=st.sampled_from([0.5, 1.0, 5.0]),
     plan=st.lists(st.tuples(st.booleans(), st.integers(1, 400)), max_size=8),

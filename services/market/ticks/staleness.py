@@ -19,7 +19,7 @@ MOST_LOOKS = 1000
 _LEARNED_TICKS = 10
 """Ticks after which the usual is known."""
 _UNLEARNED_S = 15.0
-_WEIGHT = 0.2  # of the newest interval
+_WEIGHT = 0.02  # of the newest interval between two ticks
 _IMPLAUSIBLE = 10_000
 """Ticks a second that no symbol has: the sequence has jumped, as it does with another epoch."""
 _NEVER = 1 << 62
@@ -60,7 +60,8 @@ class _Symbol:
         It counts when the next comes: the last one before a silence holds some of that silence.
         """
         if 0 < self._ticks <= self._span_s * _IMPLAUSIBLE:
-            weight = _WEIGHT if self.learned else 1.0
+            # As if each tick had been learned alone: a long span makes up for a short one with a silence in it.
+            weight = 1 - (1 - _WEIGHT) ** self._ticks if self.learned else 1.0
             self.interval_s += weight * (self._span_s / self._ticks - self.interval_s)
             self.learned += self._ticks
         self._ticks, self._span_s = ticks, span_s
