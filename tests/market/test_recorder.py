@@ -4,8 +4,10 @@ import asyncio
 import base64
 import json
 import logging
+import os
 import resource
 import shutil
+import signal
 import struct
 import threading
 import zlib
@@ -28,6 +30,7 @@ from services.quant.bars import Interval
 from tests.market.hub_readers import Reader
 from tests.market.recorder import RecordedMarket, recorder, ticks
 from tests.market.ticks import SYMBOL, batch, tick
+from tests.waiting import until
 
 
 @contextmanager
@@ -114,6 +117,29 @@ async def test_a_kill_while_it_archives_loses_nothing_that_was_flushed(
         two.bars.close_all()
         bars = await two.history.list_bars(SYMBOL, Interval.MINUTE, None, None, None, 100)
         assert [bar.volume for bar in bars] == [119, 120, 120, 41]
+
+
+@pytest.mark.slow
+async def test_a_stop_waits_for_no_process_that_archives(tmp_path: Path) -> None:
+    sent = ticks(500)
+
+    def processes() -> list[int]:
+        return [int(pid) for file in Path("/proc/self/task").glob("*/children") for pid in file.read_text().split()]
+
+    others = processes()
+    async with recorder(tmp_path) as one:
+        one.begin_epoch("a")
+        one.publish(*sent)
+        checkpoint = asyncio.create_task(one.recorder.checkpoint(apart=True))
+        await until(lambda: len(processes()) > len(others))
+        (archiving,) = set(processes()) - set(others)
+        os.kill(archiving, signal.SIGSTOP)
+        checkpoint.cancel()
+        async with asyncio.timeout(60):
+            await asyncio.wait([checkpoint])
+        assert await one.all_ticks() == sent
+    async with recorder(tmp_path) as two:
+        assert await two.all_ticks() == sent
 
 
 async def test_bars_go_on_exactly_after_a_kill_though_ticks_came_while_they_were_dumped(

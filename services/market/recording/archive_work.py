@@ -81,8 +81,8 @@ def run_here(folder: Path, work: Iterable[Work], pause: Callable[[], None]) -> N
         pause()
 
 
-def run_apart(folder: Path, work: Iterable[Work]) -> None:
-    """Do it in a process of its own, and wait for that. Raises: OSError."""
+def run_apart(folder: Path, work: Iterable[Work], began: Callable[[subprocess.Popen[bytes]], None]) -> None:
+    """Do it in a process of its own, which `began` is told, and wait for that. Raises: OSError."""
     process = subprocess.Popen(
         [sys.executable, "-P", "-m", "services.market.recording.archive_worker", str(folder), str(os.getpid())],
         stdin=subprocess.PIPE,
@@ -90,6 +90,7 @@ def run_apart(folder: Path, work: Iterable[Work]) -> None:
         stderr=subprocess.PIPE,
         env={**os.environ, "PYTHONPATH": os.pathsep.join(path or "." for path in sys.path)},
     )
+    began(process)
     assert process.stdin is not None and process.stderr is not None
     with process.stderr as errors:
         try:

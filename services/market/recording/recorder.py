@@ -361,5 +361,7 @@ class Recorder:
         try:
             return await asyncio.shield(job)
         except asyncio.CancelledError:
-            await asyncio.wait([job])
+            # The last checkpoint does what the archiving process has not done, and waits for nobody's turn.
+            self._store.interrupt()
+            await asyncio.gather(job, return_exceptions=True)
             raise

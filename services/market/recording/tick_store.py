@@ -7,6 +7,7 @@ archives, which run beside each other; `ticks` and `bars` are read by any.
 import base64
 import json
 import logging
+import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -88,6 +89,7 @@ class TickStore:
         self._wal: tick_wal.TickWal | None = None
         self._touched: tuple[list[Partition], list[Partition]] = ([], [])
         self._stopping = False
+        self._archiving: subprocess.Popen[bytes] | None = None
         self._first_log = 1
         """The first file of the log that is not archived."""
 
@@ -193,20 +195,30 @@ class TickStore:
         """Remove old `ticks` or `bars`, as Archive.remove_old does; return the number of files."""
         return (self.ticks if kind == "ticks" else self.bars).remove_old(before_day, before_ns)
 
+    def _began(self, process: subprocess.Popen[bytes]) -> None:
+        self._archiving = process
+
+    def interrupt(self) -> None:
+        """End the process that archives, if there is one; what it has not done is archived by the next `archive`."""
+        if self._archiving is not None:
+            self._archiving.kill()
+
     def stop_pausing(self) -> None:
         """Leave out the pauses: everything waits for the archive."""
         self._stopping = True
 
     def close(self) -> None:
-        """Close the log and release the folder."""
-        if self._wal is not None:
-            self._wal.close()
-        if self._lock is not None:
-            self._lock.release()
+        """Close the log and release the folder; a second time does nothing."""
+        wal, lock = self._wal, self._lock
+        self._wal = self._lock = None
+        if wal is not None:
+            wal.close()
+        if lock is not None:
+            lock.release()
 
     def _run(self, work: Iterable[Work], apart: bool) -> None:
         if apart:
-            run_apart(self._folder, work)
+            run_apart(self._folder, work, self._began)
         else:
             run_here(self._folder, work, self._pause)
 
