@@ -4,7 +4,9 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator
+from functools import partial
 from itertools import count
+from multiprocessing.util import Finalize
 from pathlib import Path
 from typing import Any
 
@@ -25,9 +27,10 @@ TEMPORARY = os.environ["TMPDIR"] = tempfile.tempdir = tempfile.mkdtemp(prefix="r
 
 
 def pytest_unconfigure() -> None:
-    """Stop the database server; remove the temporary folder."""
+    """Stop the database server; remove the temporary folder, after multiprocessing has removed its own in there."""
     close_shared_server()
-    shutil.rmtree(TEMPORARY, ignore_errors=True)
+    remove = partial(shutil.rmtree, TEMPORARY, ignore_errors=True)
+    Finalize(None, remove, exitpriority=-200)  # it removes at -100
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
