@@ -237,12 +237,13 @@ async def test_refusals_and_changes_are_events_listed_and_streamed(world: World)
 
 
 async def test_streams_of_events_end_when_the_service_drains(world: World) -> None:
-    stream = world.risk.StreamRiskEvents(pb.StreamRiskEventsRequest(), timeout=20)
-    reading = asyncio.create_task(stream.read())
-    await world.check(quantity="2000", price="1")
-    assert (await reading).HasField("event")
+    heartbeat = duration_pb2.Duration(nanos=100_000_000)
+    stream = world.risk.StreamRiskEvents(pb.StreamRiskEventsRequest(heartbeat_interval=heartbeat), timeout=20)
+    assert (await stream.read()).HasField("heartbeat")  # it is open
     stopping = asyncio.create_task(world.platform.host.stop())
-    assert (await stream.read()).end == "SHUTTING_DOWN"
+    while (message := await stream.read()).HasField("heartbeat"):
+        pass
+    assert message.end == "SHUTTING_DOWN"
     await stopping
 
 
