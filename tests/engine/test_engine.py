@@ -364,11 +364,12 @@ async def test_a_gateway_that_fails_to_close_is_disconnected_and_connects_again(
         await harness.filled((await harness.send(symbol="sc2701.INE", price="500.1", gateway="FAKE"))[0])
 
 
-async def test_an_attempt_to_connect_that_was_given_up_says_nothing_of_the_next_one(tmp_path):
+async def test_an_attempt_to_connect_that_was_given_up_says_nothing_of_the_next_one(tmp_path, monkeypatch):
     from tests.engine.fake_gateway import FakeGateway
 
     settings = {"gateways": {"FAKE": {**FAKE, "auto_connect": False}}, "connect_timeout_s": 1.0}
-    gate = FakeGateway.gate = threading.Event()
+    gate = threading.Event()
+    monkeypatch.setattr(FakeGateway, "gate", gate)
     async with running_engine(tmp_path, **settings) as harness:
         connect = pb.ConnectGatewayRequest(gateway_name="FAKE")
         try:
