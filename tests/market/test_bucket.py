@@ -25,6 +25,8 @@ from tests.market.ticks import SYMBOL, at, tick
 from tests.s3 import ENVIRONMENT, S3Server, s3_server
 from tests.waiting import until
 
+pytestmark = pytest.mark.slow  # a server of its own is started
+
 DAY_NS = 86_400_000_000_000
 
 

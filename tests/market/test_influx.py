@@ -22,6 +22,8 @@ from tests.market.running_market import running
 from tests.market.ticks import SYMBOL, at, batch, tick
 from tests.waiting import until
 
+pytestmark = pytest.mark.slow  # a server of its own is started
+
 
 @pytest.fixture(scope="module")
 def influx() -> Iterator[InfluxServer]:

@@ -89,6 +89,7 @@ async def _none_waits(world):
     return not await world.producer.waiting()
 
 
+@pytest.mark.slow
 async def test_many_events_of_some_users_are_applied_in_the_order_of_each(world):
     events = [(f"user {number % 7}", str(number)) for number in range(300)]
     async with world.running():
