@@ -63,7 +63,7 @@ class RabbitMq:
         """Why events cannot be published now; empty while they can."""
 
     def carries(self, routing_key: str) -> bool:
-        """A broker carries them out of here, to whoever binds a queue."""
+        """True: a broker carries every event out of here, to the queues that are bound to it."""
         return True
 
     def consume(self, service: str, routing_key: str, take: Take) -> None:

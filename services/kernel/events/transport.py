@@ -1,4 +1,4 @@
-"""Transports of events: what brings them from the outboxes to whoever consumes them."""
+"""Transports of events: what brings them from the outboxes to the services that consume them."""
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
