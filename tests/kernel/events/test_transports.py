@@ -131,11 +131,12 @@ async def test_an_event_that_is_refused_for_a_while_holds_up_its_user_alone(worl
     assert await world.consumer.applied("alice") == ["a", "b"]
 
 
-async def test_a_transaction_that_fails_leaves_nothing_and_is_tried_again(world):
+async def test_a_transaction_that_fails_leaves_nothing_and_is_tried_again(world, monkeypatch):
+    monkeypatch.setattr(inbox_module, "MOST_ATTEMPTS", 1_000_000)
     world.consumer.broken["a"] = ValueError("at the end")
     async with world.running():
         await world.producer.add(("alice", "a"))
-        await until(lambda: world.consumer.asked.count("a") == 2, WAIT_S)
+        await until(lambda: world.consumer.asked.count("a") >= 2, WAIT_S)
         world.consumer.broken.clear()
         await world.applies("a")
 
