@@ -61,30 +61,29 @@ def list_(data_dir: Path, config: Path | None, service: str | None, routing_key:
         click.echo("no dead letters")
 
 
+def _choice(function: Any) -> Any:
+    function = click.option("--all", "take_all", is_flag=True, help="All that the other options leave.")(function)
+    return click.argument("event_ids", nargs=-1, metavar="[EVENT_ID...]")(_options(function))
+
+
 @dead_letters.command()
-@click.argument("event_ids", nargs=-1, metavar="[EVENT_ID...]")
-@click.option("--all", "take_all", is_flag=True, help="All that the other options leave.")
-@_options
-def retry(
-    event_ids: tuple[str, ...],
-    take_all: bool,
-    data_dir: Path,
-    config: Path | None,
-    service: str | None,
-    routing_key: str | None,
-    as_json: bool,
-) -> None:
+@_choice
+def retry(**options: Any) -> None:
     """Have the named ones, or all, applied once more. Exit code 1 where one is not there."""
-    _require_choice(event_ids, take_all)
-    letters = asyncio.run(_act(data_dir, config, service, routing_key, event_ids, DeadLetters.retry))
-    click.echo(json.dumps({"retried": len(letters)}) if as_json else f"{len(letters)} to be tried again")
+    _change(DeadLetters.retry, "retried", "to be tried again", **options)
 
 
 @dead_letters.command()
-@click.argument("event_ids", nargs=-1, metavar="[EVENT_ID...]")
-@click.option("--all", "take_all", is_flag=True, help="All that the other options leave.")
-@_options
-def drop(
+@_choice
+def drop(**options: Any) -> None:
+    """Give up the named ones, or all. Exit code 1 where one is not there."""
+    _change(DeadLetters.drop, "dropped", "dropped", **options)
+
+
+def _change(
+    act: Act,
+    key: str,
+    done: str,
     event_ids: tuple[str, ...],
     take_all: bool,
     data_dir: Path,
@@ -93,15 +92,10 @@ def drop(
     routing_key: str | None,
     as_json: bool,
 ) -> None:
-    """Give up the named ones, or all. Exit code 1 where one is not there."""
-    _require_choice(event_ids, take_all)
-    letters = asyncio.run(_act(data_dir, config, service, routing_key, event_ids, DeadLetters.drop))
-    click.echo(json.dumps({"dropped": len(letters)}) if as_json else f"{len(letters)} dropped")
-
-
-def _require_choice(event_ids: Sequence[str], take_all: bool) -> None:
     if bool(event_ids) == take_all:
         raise BadInput("say which: EVENT_ID…, or --all")
+    letters = asyncio.run(_act(data_dir, config, service, routing_key, event_ids, act))
+    click.echo(json.dumps({key: len(letters)}) if as_json else f"{len(letters)} {done}")
 
 
 async def _act(
