@@ -1,8 +1,5 @@
 """A strategy's bars over a real market: they close as market's do, and are the same."""
 
-import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +14,10 @@ from services.quant.sdk.guard import Guard
 from services.strategy.runner.connections import Access, Connections
 from services.strategy.runner.feeds import TickFeed
 from services.strategy.runner.host import NativeHost
-from tests.harness import FakeService, Platform, platform
+from tests.harness import Platform
 from tests.market.fake_engine import FakeEngine
 from tests.market.ticks import SYMBOL, at, tick
+from tests.strategy.following import following
 from tests.strategy.paper_broker import PaperBroker
 from tests.waiting import until
 
@@ -80,21 +78,6 @@ class Follower:
         ]
 
 
-@asynccontextmanager
-async def following(engine: FakeEngine, data_dir: Path) -> AsyncIterator[Follower]:
-    fakes = {"engine": FakeService(lambda context: [engine])}
-    async with platform("market", fakes=fakes, data_dir=data_dir) as running:
-        await until(lambda: engine.queues)
-        follower = Follower(running)
-        task = asyncio.ensure_future(follower.follow())
-        try:
-            yield follower
-        finally:
-            task.cancel()
-            await asyncio.wait([task])
-            await follower.connections.close()
-
-
 def quote(sequence: int, second: float, price: float, **fields: Any) -> pb.Tick:
     return tick(
         sequence,
@@ -110,7 +93,7 @@ async def test_a_quiet_symbols_bar_closes_by_the_exchanges_time_and_a_late_tick_
     tmp_path: Path,
 ) -> None:
     engine = FakeEngine(first_sequence=1)
-    async with following(engine, tmp_path) as strategy:
+    async with following(engine, tmp_path, Follower) as strategy:
         engine.send(quote(1, 1, 5000))
         await until(lambda: strategy.ticks == 1, timeout_s=20)
         engine.send(quote(2, 20, 5003), quote(3, 40, 5001))
@@ -131,7 +114,7 @@ async def test_a_quiet_symbols_bar_closes_by_the_exchanges_time_and_a_late_tick_
 
 async def test_bars_over_gaps_epochs_and_the_end_are_those_of_markets_history(tmp_path: Path) -> None:
     engine = FakeEngine(first_sequence=1)
-    async with following(engine, tmp_path) as strategy:
+    async with following(engine, tmp_path, Follower) as strategy:
         engine.send(quote(1, 1, 5000))
         await until(lambda: strategy.ticks == 1, timeout_s=20)
         # The stream to the engine breaks, and two ticks are lost: no tick follows in the minute.

@@ -1,8 +1,5 @@
 """A strategy's ticks from a real market over loopback: once each and in order, or named, whatever restarts."""
 
-import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +7,10 @@ from services.kernel.identifiers import new_id
 from services.quant.sdk.events import Tick
 from services.strategy.runner.connections import Access, Connections
 from services.strategy.runner.feeds import TickFeed
-from tests.harness import FakeService, Platform, platform
+from tests.harness import Platform
 from tests.market.fake_engine import FakeEngine
 from tests.market.ticks import SYMBOL, tick
+from tests.strategy.following import following
 from tests.waiting import until
 
 NEW_EPOCH = "the feed began anew; what was between is not known"
@@ -39,21 +37,6 @@ class Follower:
         return lambda: self.received == list(expected)
 
 
-@asynccontextmanager
-async def following(engine: FakeEngine, data_dir: Path) -> AsyncIterator[Follower]:
-    fakes = {"engine": FakeService(lambda context: [engine])}
-    async with platform("market", fakes=fakes, data_dir=data_dir) as running:
-        await until(lambda: engine.subscribed and engine.queues)
-        follower = Follower(running)
-        task = asyncio.ensure_future(follower.follow())
-        try:
-            yield follower
-        finally:
-            task.cancel()
-            await asyncio.wait([task])
-            await follower.connections.close()
-
-
 def ticks(epoch: int, *sequences: int) -> list[Any]:
     """Ticks whose price names their epoch."""
     return [tick(sequence, last_price=float(epoch)) for sequence in sequences]
@@ -61,7 +44,7 @@ def ticks(epoch: int, *sequences: int) -> list[Any]:
 
 async def test_ticks_come_once_and_in_order_over_epochs_gaps_and_ends(tmp_path: Path) -> None:
     engine = FakeEngine(first_sequence=1)
-    async with following(engine, tmp_path) as strategy:
+    async with following(engine, tmp_path, Follower) as strategy:
         engine.send(*ticks(1, 1))
         await until(strategy.has((1, 1)), timeout_s=20)
         engine.send(*ticks(1, 2))
