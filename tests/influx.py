@@ -3,7 +3,6 @@
 import json
 import os
 import shutil
-import socket
 import subprocess
 import tempfile
 import time
@@ -16,9 +15,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from services.kernel.runtime.parent_death import end_with_parent
+from tests.machine import free_ports, lacks
 
 START_S = 30.0
 USER, PASSWORD = "redfire", "a password, of tests"
@@ -46,7 +44,7 @@ class InfluxServer:
         self._program = program
         self._auth = auth
         self.folder = Path(tempfile.mkdtemp(prefix="rf-influx-"))
-        self.port, rpc = _free_ports(2)
+        self.port, rpc = free_ports(2)
         text = _CONFIGURATION.format(rpc=rpc, port=self.port, folder=self.folder, auth=str(auth).lower())
         (self.folder / "influxdb.conf").write_text(text)
         self._process: subprocess.Popen[bytes] | None = None
@@ -110,22 +108,9 @@ def influx_server(auth: bool = False) -> Iterator[InfluxServer]:
     """A running server. Where InfluxDB is not installed the test is skipped; under CI it fails."""
     program = shutil.which("influxd")
     if program is None:
-        message = "InfluxDB is not installed: apt-get install influxdb"
-        if os.environ.get("CI"):
-            pytest.fail(message)
-        pytest.skip(message)
+        lacks("InfluxDB is not installed: apt-get install influxdb")
     server = InfluxServer(program, auth)
     try:
         yield server
     finally:
         server.close()
-
-
-def _free_ports(count: int) -> list[int]:
-    probes = [socket.socket() for _ in range(count)]
-    for probe in probes:
-        probe.bind(("127.0.0.1", 0))
-    ports = [probe.getsockname()[1] for probe in probes]
-    for probe in probes:
-        probe.close()
-    return ports

@@ -1,10 +1,8 @@
 """A real PostgreSQL server for tests, of Debian's package: made in a temporary folder, stopped by its maker."""
 
 import os
-import pwd
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import time
@@ -15,10 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import psutil
-import pytest
 
 from services.kernel.data.database import Database
 from services.kernel.runtime.parent_death import end_with_parent
+from tests.machine import free_port, lacks, unprivileged_user
 
 ROLE = "redfire"
 """The role of RedFire: it may make databases and is no superuser."""
@@ -32,11 +30,11 @@ class PostgresServer:
         """`fsync` is for tests that cut a power cord; a killed process alone loses nothing without it."""
         self._bin = _binaries()
         # Started by root it runs as somebody else: PostgreSQL refuses to run as root.
-        self._user = _unprivileged() if os.geteuid() == 0 else None
+        self._user = unprivileged_user("postgres")
         self.folder = Path(tempfile.mkdtemp(prefix="rf-pg-", dir=None if self._user is None else "/tmp"))
         if self._user is not None:
             shutil.chown(self.folder, self._user)
-        self.port = _free_port()
+        self.port = free_port()
         self._process: subprocess.Popen[bytes] | None = None
         self._settings = {
             "listen_addresses": "127.0.0.1", "port": str(self.port), "unix_socket_directories": str(self.folder),
@@ -140,10 +138,7 @@ def installed_server(**options: Any) -> PostgresServer:
     try:
         return PostgresServer(**options)
     except FileNotFoundError:
-        message = "PostgreSQL is not installed: apt-get install postgresql"
-        if os.environ.get("CI"):
-            pytest.fail(message)
-        pytest.skip(message)
+        lacks("PostgreSQL is not installed: apt-get install postgresql")
 
 
 @asynccontextmanager
@@ -166,18 +161,6 @@ def _binaries() -> Path:
     if found := shutil.which("postgres"):
         return Path(found).resolve().parent
     raise FileNotFoundError("postgres")
-
-
-def _unprivileged() -> str:
-    names = {entry.pw_name for entry in pwd.getpwall()}
-    return "postgres" if "postgres" in names else "nobody"
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 # No setting of the caller's, such as PGDATABASE.

@@ -1,7 +1,6 @@
 """A real RabbitMQ broker for tests, of Debian's package: made in a temporary folder, stopped by its maker."""
 
 import os
-import pwd
 import shutil
 import socket
 import subprocess
@@ -9,15 +8,14 @@ import tempfile
 import time
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import aio_pika
 import psutil
-import pytest
 
 from services import registry
 from services.kernel.identifiers import new_id
 from services.kernel.runtime.parent_death import end_with_parent
+from tests.machine import free_port, lacks, unprivileged_user
 
 SERVER = Path("/usr/lib/rabbitmq/bin/rabbitmq-server")  # what is on the PATH would change to a user of its own
 START_S = 200
@@ -38,9 +36,9 @@ class RabbitMqServer:
     def __init__(self) -> None:
         if not SERVER.exists():
             raise FileNotFoundError(SERVER)
-        self._user = _unprivileged() if os.geteuid() == 0 else None
+        self._user = unprivileged_user("rabbitmq")
         self.folder = Path(tempfile.mkdtemp(prefix="rf-mq-", dir=None if self._user is None else "/tmp"))
-        self.port, self._dist_port, self._epmd_port = (_free_port() for _ in range(3))
+        self.port, self._dist_port, self._epmd_port = (free_port() for _ in range(3))
         node = f"rf-{new_id()[-12:]}@localhost"
         (self.folder / "rabbitmq.conf").write_text(CONFIG.format(port=self.port))
         (self.folder / "plugins").write_text("[].\n")
@@ -132,10 +130,7 @@ def installed_broker() -> RabbitMqServer:
     try:
         return RabbitMqServer()
     except FileNotFoundError:
-        message = "RabbitMQ is not installed: apt-get install rabbitmq-server"
-        if os.environ.get("CI"):
-            pytest.fail(message)
-        pytest.skip(message)
+        lacks("RabbitMQ is not installed: apt-get install rabbitmq-server")
 
 
 def _answers(port: int) -> bool:
@@ -146,15 +141,3 @@ def _answers(port: int) -> bool:
             return bool(connection.recv(1))
     except OSError:
         return False
-
-
-def _unprivileged() -> str:
-    names = {entry.pw_name for entry in pwd.getpwall()}
-    return "rabbitmq" if "rabbitmq" in names else "nobody"
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: Any = probe.getsockname()[1]
-        return int(port)

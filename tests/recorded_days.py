@@ -15,9 +15,8 @@ from datetime import date, datetime, time, timedelta
 from functools import cache
 from pathlib import Path
 
-import pytest
-
 from services.quant.calendar.closures import load_closures
+from tests.machine import lacks
 
 DATA = Path(os.environ.get("REDFIRE_TEST_DATA", Path(__file__).resolve().parents[2] / "shared" / "data"))
 RB, IF = "bars_5m_SHFE_rb_HOT_2019-2020.csv.gz", "ticks_CFFEX_IF2101_20210104-06.csv.gz"
@@ -42,12 +41,9 @@ def recorded(name: str) -> Path:
 
 def recorded_days(name: str) -> Path:
     """The real file. Absent: the test is skipped, under CI it fails."""
-    if (DATA / name).exists():
-        return DATA / name
-    message = f"needs real days that are not part of RedFire: {WHAT[name]}, as {DATA.parent.name}/{DATA.name}/{name}"
-    if os.environ.get("CI"):
-        pytest.fail(message)
-    pytest.skip(message)
+    if not (DATA / name).exists():
+        lacks(f"needs real days that are not part of RedFire: {WHAT[name]}, as {DATA.parent.name}/{DATA.name}/{name}")
+    return DATA / name
 
 
 @cache

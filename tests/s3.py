@@ -1,13 +1,13 @@
 """A store that speaks S3 for tests: moto's server, on a free port of 127.0.0.1, that they may stop and start again."""
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
 from typing import Any
 
-import pytest
 from pyarrow import fs
+
+from tests.machine import lacks
 
 KEY, SECRET = "a-key-of-tests", "a-secret-of-tests"
 ENVIRONMENT = {"AWS_ACCESS_KEY_ID": KEY, "AWS_SECRET_ACCESS_KEY": SECRET, "AWS_EC2_METADATA_DISABLED": "true"}
@@ -63,10 +63,7 @@ class S3Server:
 def s3_server() -> Iterator[S3Server]:
     """A running server. Where moto is not installed the test is skipped; under CI it fails."""
     if find_spec("moto") is None:
-        message = "moto is not installed: make setup-dev"
-        if os.environ.get("CI"):
-            pytest.fail(message)
-        pytest.skip(message)
+        lacks("moto is not installed: make setup-dev")
     server = S3Server()
     try:
         yield server

@@ -9,7 +9,6 @@ import asyncio
 import json
 import os
 import shutil
-import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -19,6 +18,7 @@ from redfire.market.v1 import market_pb2 as pb
 
 from tests.bench.tick_source import TickSource
 from tests.bench.usage import Usage, percentiles
+from tests.machine import free_port
 
 SUBJECT = "ticks"
 FLUSH = 256
@@ -50,9 +50,7 @@ async def measure(subscribers: int, count: int, rate: float) -> dict[str, Any]:
 
     # As many seconds as market's, not as many ticks: it is slower.
     count = count if rate else max(3_000, count // 10)
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     server = await asyncio.create_subprocess_exec(
         "nats-server", "-a", "127.0.0.1", "-p", str(port), stdout=asyncio.subprocess.DEVNULL,
         stderr=asyncio.subprocess.DEVNULL,

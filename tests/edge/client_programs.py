@@ -1,15 +1,15 @@
 """The clients in Go, Java and Node.js below `clients`, as tests drive them."""
 
 import asyncio
-import os
 import shutil
 import subprocess
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-import pytest
 from google.protobuf.message import Message
+
+from tests.machine import lacks
 
 BUILT = Path(__file__).resolve().parents[2] / ".venv/clients"
 MADE = {"go": "go/client", "java": "java/Client.class", "node": "node/client.js"}
@@ -60,6 +60,4 @@ def require(language: str) -> None:
     """Skip a test, under CI fail it, where the client is not built or its language is not there."""
     if (BUILT / MADE[language]).exists() and shutil.which(COMMANDS[language][0]) is not None:
         return
-    if os.environ.get("CI"):
-        pytest.fail(f"the client in {language} is missing")
-    pytest.skip("the clients are not built: make clients")
+    lacks("the clients are not built: make clients")

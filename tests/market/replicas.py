@@ -10,8 +10,8 @@ from redfire.market.v1 import market_pb2 as pb
 from redfire.market.v1.market_pb2_grpc import MarketServiceStub
 
 from tests.harness import FakeService, Platform, platform
+from tests.machine import free_port
 from tests.market.fake_engine import FakeEngine
-from tests.market.model.market_process import free_port
 from tests.market.running_market import Market
 from tests.waiting import until
 

@@ -16,9 +16,9 @@ from redfire.market.v1.market_pb2_grpc import MarketServiceStub
 
 from services.kernel.identity.identity import ServiceTokens
 from tests.harness import SECRET, FakeService, platform
+from tests.machine import free_port
 from tests.market.fake_engine import FakeEngine
 from tests.market.model.clients import SOON, pages
-from tests.market.model.market_process import free_port
 from tests.market.refusal import refused
 from tests.market.replicas import FOLLOWER, RECORDER
 from tests.market.running_market import read_ticks

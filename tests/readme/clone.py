@@ -1,6 +1,5 @@
 """A folder that looks like a fresh clone, with a platform that runs there: what a document's reader has before them."""
 
-import os
 import shutil
 import sys
 import time
@@ -8,8 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import pytest
-
+from tests.machine import lacks
 from tests.readme.document import README, ROOT, STRATEGY, Step, blocks, files, steps
 from tests.readme.likeness import difference
 from tests.readme.shell import Failed, Shell
@@ -72,9 +70,7 @@ class Clone:
 def require(command: str, install: str) -> None:
     """Skip the test where a command of the documents is not installed; under CI it fails."""
     if not shutil.which(command):
-        if os.environ.get("CI"):
-            pytest.fail(f"{command} is missing")
-        pytest.skip(f"{command} is not installed: {install}")
+        lacks(f"{command} is not installed: {install}")
 
 
 @contextmanager

@@ -135,7 +135,7 @@ async def test_a_connection_that_hangs_is_given_up(broker, tmp_path, monkeypatch
         await until(world.applied, WAIT_S)
         proxy.stall()
         await world.add(10)
-        await until(lambda: proxy.connections == 2, WAIT_S)
+        await until(lambda: proxy.connections >= 2, WAIT_S)
         await world.all_applied()
 
 

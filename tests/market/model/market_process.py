@@ -4,7 +4,6 @@ import asyncio
 import multiprocessing
 import os
 import signal
-import socket
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from services import registry
 from services.kernel.runtime import settings as kernel_settings
 from services.kernel.runtime.host import Host
 from tests.harness import SECRET
+from tests.machine import free_port
 
 START_S = 60
 SETTINGS = {
@@ -28,14 +28,6 @@ SETTINGS = {
 # Its server process is forked for each start, with everything imported.
 _processes = multiprocessing.get_context("forkserver")
 _processes.set_forkserver_preload(["tests.market.model.market_process"])
-
-
-def free_port() -> int:
-    """A port that is free now."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port: int = listener.getsockname()[1]
-        return port
 
 
 def make_replicas(folder: Path, engine_address: str, names: Sequence[str]) -> list["MarketProcess"]:

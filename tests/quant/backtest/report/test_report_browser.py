@@ -1,6 +1,5 @@
 """Reports in a real browser, opened as files: they draw, zoom, fit a phone, and ask the network for nothing."""
 
-import os
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -17,6 +16,7 @@ from services.quant.backtest.report import (
     render_walk_forward,
 )
 from services.quant.backtest.result import BacktestResult
+from tests.machine import lacks
 from tests.quant.backtest.generated import bars
 from tests.quant.backtest.report.report_samples import searched, turning, walked
 
@@ -30,9 +30,7 @@ PRICE = "document.getElementById('chart-price')"
 def browser() -> Iterator[Browser]:
     program = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
     if not program:
-        if os.environ.get("CI") == "true":
-            pytest.fail("chromium is missing")
-        pytest.skip("no browser is installed: apt-get install chromium")
+        lacks("no browser is installed: apt-get install chromium")
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
         yield browser
