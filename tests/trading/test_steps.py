@@ -12,7 +12,7 @@ from redfire.trading.v1 import account_service_pb2 as account_pb
 from redfire.trading.v1 import order_service_pb2 as order_pb
 
 from services.kernel.clock import ManualClock
-from services.kernel.data import group_commit as kernel_writer
+from services.kernel.data import writes
 from services.trading import repository as repository_module
 from services.trading.domain import apply_reports
 from services.trading.emulation.stops import Stops
@@ -96,7 +96,7 @@ def test_every_step_is_a_block():
 
 
 async def test_more_steps_at_once_than_the_writer_takes_go_through(monkeypatch):
-    monkeypatch.setattr(kernel_writer, "MAX_WAITING", 10)
+    monkeypatch.setattr(writes, "MAX_WAITING", 10)
     async with trading(paper_cash="900000000000") as trader:
         stops = await asyncio.gather(*(trader.create(type="STOP", stop_price="4100") for _ in range(300)))
         await until(lambda: trader.market.listeners)

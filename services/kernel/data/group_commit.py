@@ -6,7 +6,6 @@ hot account costs nothing and a commit's price is shared. Submissions are commit
 
 import asyncio
 import logging
-import sqlite3
 import threading
 import time
 from collections import deque
@@ -19,13 +18,17 @@ from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError
 
 from services.kernel.data.writes import (
     LARGEST_GROUP,
-    MAX_WAITING,
     Mode,
     Submission,
     TableWrite,
     Write,
     WriteSequence,
     bind_processor,
+    built_on_failure,
+    fail_all,
+    is_taken_key,
+    parts_of,
+    require_room,
     resolve,
 )
 from services.kernel.errors import Duplicate, RedFireError, RowRefused, Unavailable
@@ -36,9 +39,6 @@ log = logging.getLogger(__name__)
 # many, and lasts while groups have at least so many.
 BUSY_INTERVAL_S = 0.004
 BUSY_FROM, BUSY_WHILE = 5, 3
-# A group of which a row fails is written in so many parts, each behind a savepoint, and a failing part again in parts:
-# one bad row of 512 costs about twice a good group, not 512 transactions.
-PARTS = 8
 # Rows in one statement. Each number of them is a statement of its own, prepared once.
 ROWS_AT_ONCE = 32
 
@@ -68,8 +68,7 @@ class GroupCommitWriter:
             self._loop = loop
         submission = Submission(writes, loop, sequence, refusable)
         with self._wake:
-            if self._closing or (sequence is None and len(self._waiting) >= MAX_WAITING):
-                raise Unavailable("the database does not keep up" if not self._closing else "the database is closing")
+            require_room(len(self._waiting), sequence, self._closing)
             self._waiting.append(submission)
             # At the end of the loop's round: what it submits meanwhile comes into the same group, and the thread does
             # not fight for the interpreter with the loop that has more to submit.
@@ -114,9 +113,8 @@ class GroupCommitWriter:
                 log.exception("the database cannot be written")
                 _discard(connection)
                 connection = None
-                for submission in group[len(outcomes) :]:
-                    submission.fail_sequence()
-                    outcomes.append(Unavailable(f"the database cannot be written: {type(error).__name__}"))
+                failure = Unavailable(f"the database cannot be written: {type(error).__name__}")
+                outcomes += fail_all(group[len(outcomes) :], failure)
                 time.sleep(0.05)
             _answer(group, outcomes)
         _discard(connection)
@@ -125,7 +123,8 @@ class GroupCommitWriter:
         """Append what became of each submission, once that is certain: all of a group are committed together."""
         if not any(submission.is_broken for submission in group):
             try:
-                _transaction(connection, group, self._prepared)
+                _write(connection, group, self._prepared)
+                connection.commit()
             except OperationalError:
                 connection.rollback()
                 raise
@@ -193,15 +192,8 @@ class _Prepared:
         return sql
 
 
-def _transaction(
-    connection: Connection, group: list[Submission], prepared: dict[tuple[int, tuple[str, ...]], _Prepared]
-) -> None:
-    _write(connection, group, prepared)
-    connection.commit()
-
-
 def _write(
-    connection: Connection, part: list[Submission], prepared: dict[tuple[int, tuple[str, ...]], _Prepared]
+    connection: Connection, part: Sequence[Submission], prepared: dict[tuple[int, tuple[str, ...]], _Prepared]
 ) -> None:
     batches: list[tuple[TableWrite, list[Mapping[str, Any]]]] = []
     # By table the last batch: what is done with its rows is done in order.
@@ -223,17 +215,15 @@ def _write(
 
 def _write_in_parts(
     connection: Connection,
-    group: list[Submission],
+    group: Sequence[Submission],
     prepared: dict[tuple[int, tuple[str, ...]], _Prepared],
     outcomes: list[BaseException | None],
 ) -> None:
     """Write what can be written of a group, in order; append what became of each submission. Commits nothing."""
-    size = max(1, -(-len(group) // PARTS))
-    for start in range(0, len(group), size):
-        part = group[start : start + size]
+    for part in parts_of(group):
         if any(submission.is_broken for submission in part):
             if len(part) == 1:
-                outcomes.append(Unavailable("a write that this one builds on has failed"))
+                outcomes.append(built_on_failure())
             else:
                 _write_in_parts(connection, part, prepared, outcomes)
             continue
@@ -246,10 +236,7 @@ def _write_in_parts(
             connection.exec_driver_sql("ROLLBACK TO SAVEPOINT part")
             connection.exec_driver_sql("RELEASE SAVEPOINT part")
             if len(part) == 1:
-                refusal = _refusal(error)
-                if not (part[0].refusable and isinstance(refusal, Duplicate)):
-                    part[0].fail_sequence()
-                outcomes.append(refusal)
+                outcomes.append(part[0].refuse(_refusal(error)))
             else:
                 _write_in_parts(connection, part, prepared, outcomes)
         else:
@@ -269,7 +256,7 @@ def _discard(connection: Connection | None) -> None:
 def _refusal(error: Exception) -> RedFireError:
     """The kernel's word for the refusal of a row."""
     reason = getattr(error, "orig", None) or error
-    if isinstance(error, IntegrityError) and getattr(reason, "sqlite_errorcode", 0) in _TAKEN:
+    if isinstance(error, IntegrityError) and is_taken_key(reason):
         return Duplicate(constraint=str(reason))
     name = type(reason if isinstance(error, DBAPIError) else error).__name__
     return RowRefused(f"the database takes no such row: {name}: {reason}")
@@ -285,6 +272,3 @@ def _answer(group: list[Submission], outcomes: Sequence[BaseException | None]) -
             loop.call_soon_threadsafe(resolve, answers)
         except RuntimeError:
             log.debug("the loop is closed; the outcome of a commit is dropped")
-
-
-_TAKEN = {sqlite3.SQLITE_CONSTRAINT_UNIQUE, sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY, sqlite3.SQLITE_CONSTRAINT_ROWID}

@@ -18,14 +18,23 @@ from sqlalchemy import Dialect
 
 from services.kernel.data.postgres_batch import Plan, Shapes, one_by_one
 from services.kernel.data.schema import MARKERS
-from services.kernel.data.writes import LARGEST_GROUP, MAX_WAITING, Submission, Write, WriteSequence, resolve
+from services.kernel.data.writes import (
+    LARGEST_GROUP,
+    Submission,
+    Write,
+    WriteSequence,
+    built_on_failure,
+    fail_all,
+    is_taken_key,
+    parts_of,
+    require_room,
+    resolve,
+)
 from services.kernel.errors import CommitUnknown, Duplicate, RedFireError, RowRefused, Unavailable
 from services.kernel.identifiers import new_id
 
 log = logging.getLogger(__name__)
 Connection = Any
-# A group of which a row fails is written in so many parts: see group_commit.
-PARTS = 8
 # Of the whole group: nothing was done, and the same may succeed (serialization failure, deadlock).
 RETRIED = {"40001", "40P01"}
 MOST_RETRIES = 3
@@ -34,10 +43,8 @@ PAUSE_S = 0.05
 ASK_S = 10.0
 # Classes of SQLSTATE that speak of one row: data exceptions and integrity constraints.
 ROW_CLASSES = {"22", "23"}
-UNIQUE_VIOLATION = "23505"
 LOST = (OSError, TimeoutError, asyncpg.InterfaceError, asyncpg.InternalClientError)
-
-
+# Of writers that were killed; no connection asks for its last commit after so long.
 MARKERS_KEPT_NS = 7 * 86_400 * 10**9
 
 
@@ -69,8 +76,7 @@ class PostgresWriter:
         self, writes: Sequence[Write], sequence: WriteSequence | None = None, refusable: bool = False
     ) -> "asyncio.Future[None]":
         """Commit rows together; see `Writer`."""
-        if self._closing or (sequence is None and len(self._waiting) >= MAX_WAITING):
-            raise Unavailable("the database does not keep up" if not self._closing else "the database is closing")
+        require_room(len(self._waiting), sequence, self._closing)
         submission = Submission(writes, asyncio.get_running_loop(), sequence, refusable)
         self._waiting.append(submission)
         self._wake.set()
@@ -100,16 +106,14 @@ class PostgresWriter:
             try:
                 outcomes = await self._commit(group)
             except asyncio.CancelledError:
-                for submission in group:
-                    submission.fail_sequence()
-                resolve([(submission, CommitUnknown()) for submission in group])
+                resolve(list(zip(group, fail_all(group, CommitUnknown()), strict=True)))
                 raise
             except CommitUnknown as error:
-                outcomes = _fail(group, error)
+                outcomes = fail_all(group, error)
             except Exception as error:
                 log.exception("the database cannot be written")
                 self._discard()
-                outcomes = _fail(group, Unavailable(f"the database cannot be written: {type(error).__name__}"))
+                outcomes = fail_all(group, Unavailable(f"the database cannot be written: {type(error).__name__}"))
                 await asyncio.sleep(PAUSE_S)
             resolve(list(zip(group, outcomes, strict=True)))
 
@@ -210,12 +214,10 @@ class PostgresWriter:
         outcomes: list[BaseException | None],
     ) -> None:
         """Write what can be written of a group, in order; append what became of each submission. Commits nothing."""
-        size = max(1, -(-len(group) // PARTS))
-        for start in range(0, len(group), size):
-            part = group[start : start + size]
+        for part in parts_of(group):
             if any(submission.is_broken for submission in part):
                 if len(part) == 1:
-                    outcomes.append(Unavailable("a write that this one builds on has failed"))
+                    outcomes.append(built_on_failure())
                 else:
                     await self._write_in_parts(connection, part, outcomes)
                 continue
@@ -227,10 +229,7 @@ class PostgresWriter:
                     raise
                 await connection.execute("ROLLBACK TO SAVEPOINT part; RELEASE SAVEPOINT part")
                 if len(part) == 1:
-                    refusal = _refusal(error)
-                    if not (part[0].refusable and isinstance(refusal, Duplicate)):
-                        part[0].fail_sequence()
-                    outcomes.append(refusal)
+                    outcomes.append(part[0].refuse(_refusal(error)))
                 else:
                     await self._write_in_parts(connection, part, outcomes)
             else:
@@ -293,12 +292,6 @@ async def _roll_back(connection: Connection) -> None:
         await connection.execute("ROLLBACK")
 
 
-def _fail(group: Sequence[Submission], error: RedFireError) -> list[BaseException | None]:
-    for submission in group:
-        submission.fail_sequence()
-    return [type(error)(error.message) for _ in group]
-
-
 def _is_of_a_row(error: BaseException) -> bool:
     """Test for an error by values alone: of the database, or of the driver that cannot encode one."""
     if isinstance(error, asyncpg.PostgresError):
@@ -307,6 +300,6 @@ def _is_of_a_row(error: BaseException) -> bool:
 
 
 def _refusal(error: BaseException) -> RedFireError:
-    if isinstance(error, asyncpg.PostgresError) and error.sqlstate == UNIQUE_VIOLATION:
+    if isinstance(error, asyncpg.PostgresError) and is_taken_key(error):
         return Duplicate(constraint=error.constraint_name or "")
     return RowRefused(f"the database takes no such row: {type(error).__name__}: {error}")

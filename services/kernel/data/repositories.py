@@ -12,12 +12,12 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
 from services.kernel.data.backend import WRITE_LOCK
+from services.kernel.data.writes import is_taken_key
 from services.kernel.errors import CommitUnknown, Duplicate, RedFireError, Unavailable
 
 R = TypeVar("R")
 Transaction = AsyncSession
 """A unit of work's, for what only hands it on."""
-UNIQUE_VIOLATION = "23505"
 # Connection exceptions, insufficient resources, operator intervention, system errors; and a read-only database.
 UNAVAILABLE_CLASSES, READ_ONLY = {"08", "53", "57", "58"}, "25006"
 
@@ -100,8 +100,7 @@ def kernel_error(error: BaseException) -> RedFireError | None:
         return None
     reason = error.orig
     if isinstance(error, IntegrityError):
-        code = getattr(reason, "sqlstate", None) or getattr(reason, "sqlite_errorcode", None)
-        return Duplicate(constraint=str(reason)) if code in _TAKEN else None
+        return Duplicate(constraint=str(reason)) if reason is not None and is_taken_key(reason) else None
     state = str(getattr(reason, "sqlstate", None) or "")
     is_away = isinstance(error, OperationalError | InterfaceError) and not state
     # SQLITE_ERROR is wrong SQL.
@@ -112,5 +111,4 @@ def kernel_error(error: BaseException) -> RedFireError | None:
     return None
 
 
-_TAKEN = {sqlite3.SQLITE_CONSTRAINT_UNIQUE, sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY, UNIQUE_VIOLATION}
 _LOCK = text(f"SELECT pg_advisory_xact_lock({WRITE_LOCK})")

@@ -17,8 +17,6 @@ VERSIONS = Table(
     Column("version_num", String(32), nullable=False),
     PrimaryKeyConstraint("version_num", name="alembic_version_pkc"),
 )
-
-
 MARKERS = "commit_markers"
 
 

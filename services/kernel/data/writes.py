@@ -4,7 +4,8 @@ Two writers keep it, `group_commit` for SQLite and `postgres_writer` for Postgre
 """
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+import sqlite3
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from enum import Enum
 from functools import cache
 from typing import Any, Protocol
@@ -15,8 +16,19 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import DeclarativeBase
 from sqlalchemy.sql.dml import Insert
 
+from services.kernel.errors import Duplicate, RedFireError, Unavailable
+
 MAX_WAITING = 20_000
 LARGEST_GROUP = 512
+# A group of which a row fails is written in so many parts, each behind a savepoint, and a failing part again in parts:
+# one bad row of 512 costs about twice a good group, not 512 transactions.
+PARTS = 8
+_TAKEN = {
+    "23505",
+    sqlite3.SQLITE_CONSTRAINT_UNIQUE,
+    sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY,
+    sqlite3.SQLITE_CONSTRAINT_ROWID,
+}
 
 
 class Mode(Enum):
@@ -112,6 +124,39 @@ class Submission:
         if self.sequence is not None:
             self.sequence.broken = True
 
+    def refuse(self, error: RedFireError) -> RedFireError:
+        """Its outcome when its rows alone are refused; what builds on it fails too, unless nothing does yet."""
+        if not (self.refusable and isinstance(error, Duplicate)):
+            self.fail_sequence()
+        return error
+
+
+def require_room(waiting: int, sequence: WriteSequence | None, closing: bool) -> None:
+    """Raises Unavailable where another submission cannot wait; one of a sequence always can."""
+    if closing:
+        raise Unavailable("the database is closing")
+    if sequence is None and waiting >= MAX_WAITING:
+        raise Unavailable("the database does not keep up")
+
+
+def parts_of(group: Sequence[Submission]) -> Iterator[Sequence[Submission]]:
+    """A group in parts, in order."""
+    size = max(1, -(-len(group) // PARTS))
+    for start in range(0, len(group), size):
+        yield group[start : start + size]
+
+
+def fail_all(group: Sequence[Submission], error: RedFireError) -> list[BaseException | None]:
+    """The outcomes of a group of which nothing was done, an error each."""
+    for submission in group:
+        submission.fail_sequence()
+    return [type(error)(error.message) for _ in group]
+
+
+def built_on_failure() -> Unavailable:
+    """The outcome of what is not tried."""
+    return Unavailable("a write that this one builds on has failed")
+
 
 def resolve(answers: Sequence[tuple[Submission, BaseException | None]]) -> None:
     """Resolve the futures, on their loop."""
@@ -134,6 +179,12 @@ def table_of(model: type[DeclarativeBase]) -> Table:
 def bind_processor(column: Column[Any], dialect: Dialect) -> Callable[[Any], Any] | None:
     """The conversion of a column's values into the driver's; None where they are the same."""
     return column.type.dialect_impl(dialect).bind_processor(dialect)
+
+
+def is_taken_key(error: BaseException) -> bool:
+    """Test for a driver's error that says that a key is taken."""
+    code = getattr(error, "sqlstate", None) or getattr(error, "sqlite_errorcode", None)
+    return code in _TAKEN
 
 
 async def write_rows(session: AsyncSession, write: TableWrite, rows: Sequence[Mapping[str, Any]]) -> None:

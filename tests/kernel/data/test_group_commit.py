@@ -54,13 +54,13 @@ async def test_under_load_groups_are_gathered_and_a_lone_submission_does_not_wai
 
     monkeypatch.setattr(writer_module, "time", SimpleNamespace(monotonic=lambda: 0.0, sleep=pause))
     groups: list[int] = []
-    transaction = writer_module._transaction
+    write = writer_module._write
 
     def counted(connection, group, prepared):
         groups.append(len(group))
-        transaction(connection, group, prepared)
+        write(connection, group, prepared)
 
-    monkeypatch.setattr(writer_module, "_transaction", counted)
+    monkeypatch.setattr(writer_module, "_write", counted)
     writer = database.writer()
     await writer.submit([cup("a")])
     await writer.submit([cup("b")])

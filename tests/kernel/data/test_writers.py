@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import func, select
 
-from services.kernel.data import group_commit, postgres_writer
+from services.kernel.data import writes
 from services.kernel.data.writes import WriteSequence
 from services.kernel.errors import Duplicate, Unavailable
 from tests.kernel.data.cups import (
@@ -34,8 +34,7 @@ async def database(database_url):
 
 
 def bound(monkeypatch, waiting):
-    for module in group_commit, postgres_writer:
-        monkeypatch.setattr(module, "MAX_WAITING", waiting)
+    monkeypatch.setattr(writes, "MAX_WAITING", waiting)
 
 
 async def test_what_was_submitted_later_is_answered_and_wins_later(database):
