@@ -202,6 +202,34 @@ async def test_points_that_are_refused_stop_no_others(influx: InfluxServer, data
     assert [row["sequence"] for row in there] == [1, 3]
 
 
+async def test_points_that_are_refused_are_said_once(
+    influx: InfluxServer, database: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    dropped = count(metrics.influx_dropped)
+    async with sending(influx.url(database)) as sink:
+        for sequence in (1, 2, 3):
+            publish(sink, tick(sequence, time_ns=(1 << 63) - 1))  # no time that InfluxDB has
+            await until(lambda done=dropped + sequence: count(metrics.influx_dropped) == done)
+    assert len([one for one in caplog.records if one.levelno == logging.ERROR]) == 1
+
+
+async def test_a_point_that_has_no_line_costs_no_other(
+    influx: InfluxServer, database: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    dropped, points = count(metrics.influx_dropped), count(metrics.influx_points)
+    bar = Bar(SYMBOL, 99, 1, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 20261120)  # type: ignore[arg-type] no such interval
+    async with sending(influx.url(database)) as sink:
+        publish(sink, *ticks(5))
+        sink.on_bar(bar)
+        sink.on_bar(bar)
+        publish(sink, tick(6))
+        there = await rows(influx, database, "SELECT sequence FROM ticks", 6)
+    assert [row["sequence"] for row in there] == [1, 2, 3, 4, 5, 6]
+    assert count(metrics.influx_dropped) == dropped + 2
+    assert count(metrics.influx_points) == points + 6
+    assert len([one for one in caplog.records if one.levelno == logging.ERROR]) == 1
+
+
 async def test_a_token_of_version_1_is_a_user_and_a_password() -> None:
     with influx_server(auth=True) as influx:
         url = influx.url("private")

@@ -5,7 +5,7 @@ time the second and later ones are put 1 ns after each other.
 """
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import Any
 
 from redfire.market.v1 import market_pb2 as pb
@@ -41,14 +41,13 @@ class Lines:
         self._times: dict[str, tuple[int, int]] = {}
         """By symbol, the time of its last tick, and the number of ticks before that had the same."""
 
-    def of_ticks(self, ticks: Iterable[pb.Tick]) -> Iterator[bytes]:
-        """A line for each tick. Numbers that InfluxDB does not know (NaN, infinity) are left out."""
-        for tick in ticks:
-            fields = [f"sequence={tick.sequence}i", f"trading_day={tick.trading_day}i"]
-            fields += _floats((name, getattr(tick, name)) for name in _NUMBERS)
-            for name, field in _LEVELS:
-                fields += _floats((f"{field}_{level}", value) for level, value in enumerate(getattr(tick, name), 1))
-            yield f"{self._head(tick.symbol, tick.gateway)} {','.join(fields)} {self._time(tick)}".encode()
+    def of_tick(self, tick: pb.Tick) -> bytes:
+        """A tick's line. Numbers that InfluxDB does not know (NaN, infinity) are left out."""
+        fields = [f"sequence={tick.sequence}i", f"trading_day={tick.trading_day}i"]
+        fields += _floats((name, getattr(tick, name)) for name in _NUMBERS)
+        for name, field in _LEVELS:
+            fields += _floats((f"{field}_{level}", value) for level, value in enumerate(getattr(tick, name), 1))
+        return f"{self._head(tick.symbol, tick.gateway)} {','.join(fields)} {self._time(tick)}".encode()
 
     def of_bar(self, bar: Bar) -> bytes:
         """A bar's line, at its start."""

@@ -20,6 +20,7 @@ from services.market import metrics
 from services.market.convert import parse_ticks
 from services.market.influx.lines import Lines
 from services.market.settings import influx_write_url
+from services.market.ticks.sinks import SinkFailures
 from services.quant.bars import Bar
 from services.quant.ticks.tick_batch import TickBatch
 
@@ -59,6 +60,7 @@ class InfluxSink:
         """The lines of a batch until they are taken, with their number."""
         self._is_due = asyncio.Event()
         self._lines = Lines()
+        self._failures = SinkFailures()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="market-influx")
         self._ends_at = float("inf")
         self._is_dropping = self._is_failing = False
@@ -111,7 +113,7 @@ class InfluxSink:
         try:
             if self._unsent is None:
                 items, points = self._next()
-                await asyncio.get_running_loop().run_in_executor(self._thread, self._encode, items, points)
+                await asyncio.get_running_loop().run_in_executor(self._thread, self._encode, items)
             if self._unsent is not None:
                 body, points = self._unsent
                 if await self._post(session, body, points):
@@ -135,20 +137,24 @@ class InfluxSink:
             self._held_bytes -= size
         return items, points
 
-    def _encode(self, items: list[bytes | Bar], points: int) -> None:
-        """Make the lines of ticks and bars, compressed; once: the times of later ticks follow from it (thread)."""
+    def _encode(self, items: list[bytes | Bar]) -> None:
+        """Make the lines of ticks and bars, compressed; once: the times of later ticks follow from it (thread).
+
+        A tick or bar that cannot be encoded is left out.
+        """
         lines: list[bytes] = []
         for item in items:
-            if isinstance(item, Bar):
-                lines.append(self._lines.of_bar(item))
-                continue
-            for line in self._lines.of_ticks(parse_ticks(item)):
-                lines.append(line)
+            for point in (item,) if isinstance(item, Bar) else parse_ticks(item):
+                try:
+                    lines.append(self._lines.of_bar(point) if isinstance(point, Bar) else self._lines.of_tick(point))
+                except Exception:
+                    self._failures.report("influx", point.symbol)
+                    metrics.influx_dropped.inc()
                 if len(lines) % _PAUSE_EVERY == 0:
                     time.sleep(0.0001)
         if lines:
             packer = zlib.compressobj(1, zlib.DEFLATED, 16 + zlib.MAX_WBITS)
-            self._unsent = packer.compress(b"\n".join(lines)) + packer.flush(), points
+            self._unsent = packer.compress(b"\n".join(lines)) + packer.flush(), len(lines)
 
     async def _post(self, session: aiohttp.ClientSession, body: bytes, points: int) -> bool:
         """Post lines until they are taken; false when they never will be."""
@@ -162,8 +168,7 @@ class InfluxSink:
                         return True
                     problem = f"{response.status} {said}"
                     if response.status in _NEVER:
-                        _log.error("InfluxDB refuses points: %s", problem)
-                        self._drop(points, "they are refused")
+                        self._drop(points, f"they are refused: {problem}")
                         return False
             except (aiohttp.ClientError, TimeoutError, OSError) as error:
                 problem = f"{type(error).__name__} {error}".strip()
