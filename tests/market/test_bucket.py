@@ -215,8 +215,11 @@ async def test_rows_of_a_market_that_another_one_follows_stay_hidden(
 ) -> None:
     url = store.bucket(bucket)
     async with recording(tmp_path, url) as (one, uploads):
+        one.store.supersede({SYMBOL: 5})
+        await uploads.once()
         one.store.supersede({SYMBOL: 7})
         await uploads.once()
+        assert S3Storage(url).open(f"ticks-superseded/{SYMBOL}.ns").read() == b"7"
         assert store.objects(bucket) == [f"ticks-superseded/{SYMBOL}.ns", f"bars-superseded/{SYMBOL}.ns"][::-1]
         assert one.store.superseded() == {SYMBOL: 7}
         store.stop()

@@ -163,11 +163,6 @@ class TickStore:
             _log.warning("the archive cannot be read: %s", error)
             return layout.ticks(layout.storage(self._folder, "")).superseded()
 
-    @property
-    def uploads(self) -> bool:
-        """True when the archive is in a bucket."""
-        return isinstance(self._storage, TieredStorage)
-
     def upload(self, is_ended: Callable[[], bool]) -> int:
         """Move what is archived to the bucket, until `is_ended`; return the number of files. Raises: OSError."""
         storage = self._storage

@@ -18,7 +18,7 @@ _LAST_S = 5.0
 
 
 class Uploads:
-    """Moves archived files to the archive's bucket, if it has one."""
+    """Moves archived files to the archive's bucket."""
 
     def __init__(self, store: TickStore) -> None:
         self._store = store
@@ -56,6 +56,5 @@ class Uploads:
     async def close(self) -> None:
         """Move what is left, for a short time: the next start moves the rest."""
         self._ends_at = time.monotonic() + _LAST_S
-        if self._store.uploads:
-            await self.once()
+        await self.once()
         self._thread.shutdown()

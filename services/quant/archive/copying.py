@@ -1,7 +1,7 @@
 """A copy on disk of what an archive has of a symbol, for processes that may not ask its bucket."""
 
 from services.quant.archive.archive import MovedError
-from services.quant.archive.storage import LocalStorage, Storage
+from services.quant.archive.storage import LocalStorage, Storage, copy_file
 
 _TRIES = 8
 
@@ -17,22 +17,16 @@ def copy_symbol(source: Storage, target: LocalStorage, kind: str, symbol: str, l
             _copy_folder(source, target, f"{above}/{day}")
     marks = f"{kind}-superseded"
     if any(entry.name == f"{symbol}.ns" for entry in source.files(marks)):
-        _copy(source, target, f"{marks}/{symbol}.ns")
+        copy_file(source, target, f"{marks}/{symbol}.ns")
 
 
 def _copy_folder(source: Storage, target: LocalStorage, folder: str) -> None:
     for _ in range(_TRIES):
         try:
             for entry in source.files(folder):
-                _copy(source, target, f"{folder}/{entry.name}")
+                copy_file(source, target, f"{folder}/{entry.name}")
         except FileNotFoundError:  # compacted, or moved to the bucket: listed again it is there
             source.changed(folder)
             continue
         return
     raise MovedError
-
-
-def _copy(source: Storage, target: LocalStorage, path: str) -> None:
-    with source.open(path) as file:
-        content = file.read()
-    target.write(path, lambda copy: copy.write(content))

@@ -60,6 +60,13 @@ class Storage(Protocol):
         """Forget the listing of a folder: another process changed it, or files of it are gone."""
 
 
+def copy_file(source: Storage, target: Storage, path: str) -> None:
+    """Copy a file from one place to the other. Raises: FileNotFoundError."""
+    with source.open(path) as file:
+        content = file.read()
+    target.write(path, lambda copy: copy.write(content))
+
+
 class LocalStorage:
     """Files on disk. A file is written under another name, flushed to disk and renamed."""
 

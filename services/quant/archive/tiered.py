@@ -10,7 +10,7 @@ from typing import Any
 
 from services.quant.archive.partition_files import IMPORTED, kept, listed
 from services.quant.archive.s3 import S3Storage
-from services.quant.archive.storage import SETTLED_NS, Entry, LocalStorage, Version
+from services.quant.archive.storage import SETTLED_NS, Entry, LocalStorage, Version, copy_file
 
 _UNIONS = 8192
 
@@ -23,6 +23,8 @@ class TieredStorage:
         self._remote = remote
         self._lock = threading.Lock()
         self._unions: dict[tuple[str, str], tuple[Any, Any, Any]] = {}
+        self._copied: dict[str, Version] = {}
+        """By path, the version of what stays on disk that this process has copied."""
 
     def folders(self, path: str) -> tuple[str, ...]:
         """The names of the folders in a folder."""
@@ -78,26 +80,22 @@ class TieredStorage:
                     with moving:
                         self._remove_replaced(folder)
         marks = f"{kind}-superseded"
-        there = {entry.name for entry in self._remote.files(marks)} if self._local.files(marks) else set()
         for entry in self._local.files(marks):
-            if entry.name not in there:
-                self._copy(f"{marks}/{entry.name}")
+            path = f"{marks}/{entry.name}"
+            if self._copied.get(path) != entry.version and not is_ended():
+                copy_file(self._local, self._remote, path)
+                self._copied[path] = entry.version
         return moved
 
     def _move(self, path: str) -> bool:
         """Move a file; false when it is gone, since it was compacted meanwhile."""
         try:
-            self._copy(path)
+            copy_file(self._local, self._remote, path)
         except FileNotFoundError:
             return False
         # Listings of the bucket show it from here on: nobody finds it at neither place.
         self._local.remove(path)
         return True
-
-    def _copy(self, path: str) -> None:
-        with self._local.open(path) as file:
-            content = file.read()
-        self._remote.write(path, lambda target: target.write(content))
 
     def _remove_replaced(self, folder: str) -> None:
         files = listed(folder, self._remote.files(folder))
