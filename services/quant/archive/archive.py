@@ -1,11 +1,11 @@
 """The archive: Parquet files of ticks and bars, partitioned by symbol and trading day, that a kill cannot corrupt.
 
-A file is written under another name, flushed to disk and renamed, so there are whole files or none. Its name is the
-range of checkpoints that it covers (`00000007-00000007.parquet`); a compacted file covers the range of those it
-replaces, and until these are gone a reader leaves out what another file's range contains. What is imported from
-elsewhere is in one more file of the partition (`imported.parquet`), which no checkpoint touches: a process that imports
-and one that records do not meet. Recorded rows have an epoch, and of two epochs the later one counts: see `epochs`;
-imported rows count as they are. All of it is blocking. pyarrow is imported with the first use.
+Files are there whole or not at all, on disk or in a bucket: see `storage`. A file's name is the range of checkpoints
+that it covers (`00000007-00000007.parquet`); a compacted file covers the range of those it replaces, and until these
+are gone a reader leaves out what another file's range contains. What is imported from elsewhere is in one more file of
+the partition (`imported.parquet`), which no checkpoint touches: a process that imports and one that records do not
+meet. Recorded rows have an epoch, and of two epochs the later one counts: see `epochs`; imported rows count as they
+are. All of it is blocking. pyarrow is imported with the first use.
 """
 
 import threading
@@ -175,7 +175,7 @@ class Archive:
             raise MovedError from error
 
     def table(self, symbol: str, day: int, columns: Sequence[str] | None = None) -> Any:
-        """All rows of a partition that are on disk and count, as an Arrow table in no particular order; None when there
+        """All rows of a partition that are in files and count, as an Arrow table in no particular order; None when there
         are none.
 
         Raises: MovedError.
@@ -209,7 +209,8 @@ class Archive:
             of_file = groups.get(path, ())
             with self._storage.open(path, entry.version) as opened:
                 reader = pq.ParquetFile(opened)
-                if not recorded_from and not any(spans.later(group.epoch) for group in of_file):
+                # Imported rows, of which no groups were asked for, count as they are.
+                if not of_file or not (recorded_from or any(spans.later(group.epoch) for group in of_file)):
                     table = reader.read(columns=names)
                 else:
                     parts = []
@@ -223,7 +224,7 @@ class Archive:
         return tables
 
     def size(self, symbol: str, day: int) -> int:
-        """The bytes that a partition takes on disk."""
+        """The bytes that a partition's files take."""
         return sum(entry.size for entry in self._storage.files(self._partition(symbol, day)))
 
     def add(self, symbol: str, day: int, columns: Columns) -> None:

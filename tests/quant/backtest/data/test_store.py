@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from redfire.market.v1 import market_pb2 as pb
 
+from services.quant.archive import layout
 from services.quant.archive.layout import BAR_COLUMNS, INTERVALS, TICK_COLUMNS
 from services.quant.backtest.data.dataset import BAR_VALUES, Bars, first_rows
 from services.quant.backtest.data.store import DataStore, Imported
@@ -66,6 +67,13 @@ def test_what_is_imported_is_loaded_again(tmp_path):
         ("rb888.SHFE", "bars", "5m", len(bars), bars.time_ns[0], bars.time_ns[-1]),
     ]
     assert all(one.bytes > 1000 for one in store.list())
+
+
+def test_what_is_imported_is_loaded_also_where_another_market_took_over(tmp_path):
+    store, bars = DataStore(tmp_path), made()
+    store.import_dataset(bars)
+    layout.bars(tmp_path / layout.FOLDER).supersede(bars.symbol, int(bars.time_ns[-1]))
+    assert same(store.load(bars.symbol, "1m"), bars)
 
 
 @pytest.mark.slow
