@@ -19,7 +19,7 @@ CACHED_BYTES = 32 << 20
 class GroupTicks:
     """The rows of a row group, in order: times (ns) and sequences as arrays, and frames, encoded when asked for."""
 
-    __slots__ = ("_blocks", "_table", "sequences", "symbol", "times")
+    __slots__ = ("_blocks", "_table", "sequences", "size", "symbol", "times")
 
     def __init__(self, symbol: str, table: Any) -> None:
         self.symbol = symbol
@@ -27,11 +27,8 @@ class GroupTicks:
         self.sequences = table.column("sequence").to_numpy()
         self._table = table
         self._blocks: dict[int, list[bytes]] = {}
-
-    @property
-    def size(self) -> int:
+        self.size = 3 * int(table.nbytes)
         """About the bytes in memory when all is encoded: frames take less than twice what the table does."""
-        return 3 * int(self._table.nbytes)
 
     def frames(self, rows: Any) -> list[bytes]:
         """The frames of these rows (an array, ascending)."""
@@ -58,6 +55,7 @@ class ArchivedTicks:
         self._archive = archive
         self._lock = threading.Lock()
         self._groups: OrderedDict[RowGroup, GroupTicks] = OrderedDict()
+        self._bytes = 0
 
     def days(self, symbol: str) -> Iterable[int]:
         """Trading days that there are ticks of."""
@@ -76,7 +74,9 @@ class ArchivedTicks:
                 return ticks
         ticks = GroupTicks(symbol, self._archive.read(group))
         with self._lock:
-            self._groups[group] = ticks
-            while len(self._groups) > 1 and sum(one.size for one in self._groups.values()) > CACHED_BYTES:
-                self._groups.popitem(last=False)
+            if group not in self._groups:
+                self._groups[group] = ticks
+                self._bytes += ticks.size
+            while len(self._groups) > 1 and self._bytes > CACHED_BYTES:
+                self._bytes -= self._groups.popitem(last=False)[1].size
         return ticks
