@@ -175,7 +175,7 @@ class Archive:
             raise MovedError from error
 
     def table(self, symbol: str, day: int, columns: Sequence[str] | None = None) -> Any:
-        """All rows of a partition's files that count, as an Arrow table in no particular order; None when there are none.
+        """All rows of a partition that count, as an Arrow table in no particular order; None when there are none.
 
         Raises: MovedError.
         """

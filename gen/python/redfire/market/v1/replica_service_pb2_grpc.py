@@ -27,7 +27,7 @@ if _version_not_supported:
 
 class ReplicaServiceStub:
     """What replicas of market ask each other. At a replica that does not record all but UpdateStream is
-    FAILED_PRECONDITION (NOT_THE_RECORDER).
+    FAILED_PRECONDITION (RECORDER_UNAVAILABLE).
     """
 
     def __init__(self, channel):
@@ -60,7 +60,7 @@ class ReplicaServiceStub:
 
 class ReplicaServiceServicer:
     """What replicas of market ask each other. At a replica that does not record all but UpdateStream is
-    FAILED_PRECONDITION (NOT_THE_RECORDER).
+    FAILED_PRECONDITION (RECORDER_UNAVAILABLE).
     """
 
     def WatchBars(self, request, context):
@@ -124,7 +124,7 @@ def add_ReplicaServiceServicer_to_server(servicer, server):
  # This class is part of an EXPERIMENTAL API.
 class ReplicaService:
     """What replicas of market ask each other. At a replica that does not record all but UpdateStream is
-    FAILED_PRECONDITION (NOT_THE_RECORDER).
+    FAILED_PRECONDITION (RECORDER_UNAVAILABLE).
     """
 
     @staticmethod
