@@ -34,7 +34,7 @@ def bind(context: ServiceContext) -> None:
     feed = RevocationFeed(auth, clock)
     api_keys = ApiKeyService(database.repositories(ApiKeyRepository), users, feed, clock)
     throttle = LoginThrottle(settings, clock)
-    sessions = SessionService(auth, users, api_keys, AccessTokenMint(keys), feed, events, throttle, settings, clock)
+    sessions = SessionService(auth, users, api_keys, AccessTokenMint(keys), feed, throttle, settings, clock)
     maintenance = Maintenance(keys, auth, clock, context.run_blocking)
     context.serve(AuthApi(sessions, api_keys, keys, feed, clock))
     context.background("keys", maintenance.watch_keys)

@@ -18,7 +18,6 @@ from services.auth.session import (
     SessionWatermark,
     Tokens,
 )
-from services.auth.session_events import SessionEvents
 from services.auth.settings import AuthSettings
 from services.auth.throttle import LoginThrottle
 from services.auth.tokens import AccessTokenMint, hash_of, new_secret
@@ -75,7 +74,6 @@ class SessionService:
         api_keys: ApiKeyService,
         mint: AccessTokenMint,
         feed: RevocationFeed,
-        events: SessionEvents,
         throttle: LoginThrottle,
         settings: LiveSettings[AuthSettings],
         clock: Clock,
@@ -85,7 +83,6 @@ class SessionService:
         self._api_keys = api_keys
         self._mint = mint
         self._feed = feed
-        self._events = events
         self._throttle = throttle
         self._settings = settings
         self._clock = clock
@@ -170,7 +167,6 @@ class SessionService:
                 revocations.append(dead)
                 delegation_id = new_id()
             await auth.set_watermark(user_id, SessionWatermark(now, delegation_id))
-        self._events.wake()
         self._feed.publish(revocations)
         if api_keys:
             await self._api_keys.revoke_all(user_id)
@@ -215,7 +211,6 @@ class SessionService:
             await auth.add_session(session)
             refresh = RefreshToken(user.user_id, session_id, ends, used=False)
             await auth.add_refresh_token(hash_of(tokens.refresh_token), refresh)
-        self._events.wake()
         return tokens
 
     async def _rotate(self, token_hash: str, known: RefreshToken, user: AuthUser) -> Tokens | None:
@@ -243,7 +238,6 @@ class SessionService:
         """End sessions and publish that; False when there was none."""
         async with self._auth() as auth:
             revocations = await auth.end_sessions(user_id, self._clock.now(), only=only)
-        self._events.wake()
         self._feed.publish(revocations)
         return bool(revocations)
 

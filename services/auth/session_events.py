@@ -10,7 +10,7 @@ BEGAN, ENDED = "auth.session_began", "auth.session_ended"
 
 
 class SessionEvents:
-    """Writes events of sessions; `wake` after the commit."""
+    """Writes events of sessions."""
 
     def __init__(self, outbox: Outbox) -> None:
         self._outbox = outbox
@@ -31,7 +31,3 @@ class SessionEvents:
             event.session_ended.user_id = user_id
             event.session_ended.session_id = session_id
             await self._outbox.add(database_session, event)
-
-    def wake(self) -> None:
-        """The transaction is committed: publish now."""
-        self._outbox.wake()

@@ -8,7 +8,7 @@ CHANGED, ROLLED_BACK = "config.changed", "config.rolled_back"
 
 
 class ConfigEvents:
-    """Writes events of new versions; `wake` after the commit."""
+    """Writes events of new versions."""
 
     def __init__(self, outbox: Outbox) -> None:
         self._outbox = outbox
@@ -32,7 +32,3 @@ class ConfigEvents:
             event.config_changed.deleted = config.deleted
             event.config_changed.updated_by = config.updated_by
         await self._outbox.add(session, event)
-
-    def wake(self) -> None:
-        """The transaction is committed: publish now."""
-        self._outbox.wake()

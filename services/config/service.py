@@ -5,7 +5,6 @@ from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from datetime import datetime
 
 from services.config.config import Config, ConfigChange, ConfigName
-from services.config.config_events import ConfigEvents
 from services.config.repository import ConfigRepository
 from services.config.settings import ConfigSettings
 from services.config.values.json_schema import SchemaViolation, require_schema, require_valid
@@ -40,14 +39,12 @@ class ConfigService:
         self,
         configs: Repositories[ConfigRepository],
         watchers: Watchers,
-        events: ConfigEvents,
         settings: ConfigSettings,
         clock: Clock,
         setting_schemas: Callable[[], SettingSchemas],
     ) -> None:
         self._configs = configs
         self._watchers = watchers
-        self._events = events
         self._settings = settings
         self._clock = clock
         self._setting_schemas = setting_schemas
@@ -69,7 +66,6 @@ class ConfigService:
                 self.require_fits(name, value, await configs.find_schema(name.service_name, name.key))
                 config = next_version(name, before, value, user_id, self._clock.now())
                 await configs.add([config])
-            self._events.wake()
             publish(self._watchers, [config])
         return config
 
@@ -81,7 +77,6 @@ class ConfigService:
                 _require_etag(before, etag)
                 config = next_version(name, before, None, user_id, self._clock.now(), deleted=True)
                 await configs.add([config])
-            self._events.wake()
             publish(self._watchers, [config])
 
     async def rollback_config(self, name: ConfigName, version: int, user_id: str) -> Config:
@@ -97,7 +92,6 @@ class ConfigService:
                 before = await configs.find(name)
                 config = next_version(name, before, earlier.value, user_id, self._clock.now())
                 await configs.add([config], restored_version=version)
-            self._events.wake()
             publish(self._watchers, [config])
         return config
 

@@ -1,7 +1,6 @@
 """Import and export of a whole environment as a document."""
 
 from services.config.config import Config, ConfigChange, ConfigName
-from services.config.config_events import ConfigEvents
 from services.config.document import Document
 from services.config.repository import ConfigRepository
 from services.config.service import ConfigService, Watchers, next_version, publish
@@ -20,14 +19,12 @@ class ConfigTransfer:
         configs: Repositories[ConfigRepository],
         service: ConfigService,
         watchers: Watchers,
-        events: ConfigEvents,
         settings: ConfigSettings,
         clock: Clock,
     ) -> None:
         self._configs = configs
         self._service = service
         self._watchers = watchers
-        self._events = events
         self._settings = settings
         self._clock = clock
 
@@ -71,7 +68,6 @@ class ConfigTransfer:
                 if not dry_run:
                     await configs.add(written)
             if not dry_run:
-                self._events.wake()
                 publish(self._watchers, written)
         return sorted(changes, key=lambda change: (change.service_name, change.key))
 

@@ -66,13 +66,11 @@ def bind(context: ServiceContext) -> None:
         async with repositories() as repository:
             await repository.put_limits(account, limits)
             await repository.add_event(outbox, limits_changed(outbox, account, limits))
-        outbox.wake()
 
     async def write_states(account_id: str, account_states: AccountStates) -> None:
         async with repositories() as repository:
             await repository.put_states(account_id, account_states)
             await repository.add_event(outbox, state_changed(outbox, account_id, account_states))
-        outbox.wake()
 
     def apply_limits(account: AccountKey, values: Sequence[AccountLimits]) -> None:
         portfolio.set_limits(account.account_id, values)

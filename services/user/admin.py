@@ -80,8 +80,8 @@ async def user_admin(data_dir: Path, settings: Settings | None = None) -> AsyncI
         user_events = UserEvents(Outbox("user", database, models.OutboxRow, LeftToRelay(), clock))
         users = database.repositories(partial(UserRepository, user_events=user_events))
         revocations = SessionRevocations(users, end_sessions=None)
-        service = UserService(users, passwords, revocations, user_events, LiveSettings(chosen), clock)
-        yield UserAdmin(service, Administration(users, revocations, user_events, clock), revocations)
+        service = UserService(users, passwords, revocations, LiveSettings(chosen), clock)
+        yield UserAdmin(service, Administration(users, revocations, clock), revocations)
     finally:
         await passwords.close()
         await database.close()

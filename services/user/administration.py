@@ -14,7 +14,6 @@ from services.kernel.paging import Page, PageResult
 from services.user.repository import UserRepository
 from services.user.session_revocations import SessionRevocations
 from services.user.user import SessionRevocation, User, UserFilter, UserStatus
-from services.user.user_events import UserEvents
 
 
 class LastAdmin(FailedPrecondition):
@@ -32,16 +31,9 @@ class UserClosed(FailedPrecondition):
 class Administration:
     """Lists users and sets what they may do."""
 
-    def __init__(
-        self,
-        users: Repositories[UserRepository],
-        revocations: SessionRevocations,
-        user_events: UserEvents,
-        clock: Clock,
-    ) -> None:
+    def __init__(self, users: Repositories[UserRepository], revocations: SessionRevocations, clock: Clock) -> None:
         self._users = users
         self._revocations = revocations
-        self._user_events = user_events
         self._clock = clock
 
     async def list_users(self, filter_: UserFilter, page: Page) -> PageResult[User]:
@@ -93,7 +85,6 @@ class Administration:
             if changed.role != user.role or changed.status is not UserStatus.ACTIVE:
                 revocation = SessionRevocation(new_id(), user_id, api_keys=ends_api_keys(user))
                 await users.add_revocation(revocation)
-        self._user_events.wake()
         if revocation is not None:
             await self._revocations.deliver(revocation)
         return changed

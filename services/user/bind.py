@@ -35,8 +35,8 @@ def bind(context: ServiceContext) -> None:
         await auth.RevokeUserSessions(request)
 
     revocations = SessionRevocations(users, end_sessions)
-    service = UserService(users, passwords, revocations, user_events, context.live(UserSettings), context.clock)
-    context.serve(UserApi(service, Administration(users, revocations, user_events, context.clock)))
+    service = UserService(users, passwords, revocations, context.live(UserSettings), context.clock)
+    context.serve(UserApi(service, Administration(users, revocations, context.clock)))
     context.background("session_revocations", revocations.run)
     # What `redfire admin` did while the platform was stopped counts before the first login.
     context.on_start(revocations.deliver_all)

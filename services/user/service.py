@@ -18,7 +18,6 @@ from services.user.repository import UserRepository
 from services.user.session_revocations import SessionRevocations
 from services.user.settings import UserSettings
 from services.user.user import ProfileChange, SessionRevocation, User, UserStatus
-from services.user.user_events import UserEvents
 
 ME = "me"
 USERNAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{2,49}")
@@ -40,14 +39,12 @@ class UserService:
         users: Repositories[UserRepository],
         passwords: Passwords,
         revocations: SessionRevocations,
-        user_events: UserEvents,
         settings: LiveSettings[UserSettings],
         clock: Clock,
     ) -> None:
         self._users = users
         self._passwords = passwords
         self._revocations = revocations
-        self._user_events = user_events
         self._settings = settings
         self._clock = clock
         self._wrong_changes: TtlCache[str, int] = TtlCache(10_000, FAILURES_WINDOW_S, clock)
@@ -118,7 +115,6 @@ class UserService:
                 return user
             changed = replace(changed, update_time=self._clock.now())
             await users.save(user, changed)
-        self._user_events.wake()
         return changed
 
     async def change_password(
@@ -183,7 +179,6 @@ class UserService:
         password_hash = await self._passwords.hash(password)
         async with self._users() as users:
             await users.add(user, password_hash)
-        self._user_events.wake()
         return user
 
     async def _set_password(self, user_id: str, old_hash: str, new_password: str, except_session_id: str) -> None:
@@ -195,7 +190,6 @@ class UserService:
                 raise InvalidCredentials
             await users.add_password_change(user_id, except_session_id)
             await users.add_revocation(revocation)
-        self._user_events.wake()
         await self._revocations.deliver(revocation)
 
 

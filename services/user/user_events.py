@@ -9,7 +9,7 @@ STATUS_CHANGED, ROLE_CHANGED, PASSWORD_CHANGED = "user.status_changed", "user.ro
 
 
 class UserEvents:
-    """Writes the events of a change; `wake` after the commit."""
+    """Writes the events of a change."""
 
     def __init__(self, outbox: Outbox) -> None:
         self._outbox = outbox
@@ -51,7 +51,3 @@ class UserEvents:
         event.user_password_changed.user_id = user_id
         event.user_password_changed.except_session_id = except_session_id
         await self._outbox.add(session, event)
-
-    def wake(self) -> None:
-        """The transaction is committed: publish now."""
-        self._outbox.wake()

@@ -58,6 +58,8 @@ class Repositories(Generic[R]):
                 await session.flush()
                 is_committing = True
                 await session.commit()
+                for action in session.info.get(_AFTER_COMMIT, ()):
+                    action()
             except BaseException as error:
                 await asyncio.shield(session.rollback())
                 word = kernel_error(error)
@@ -83,6 +85,11 @@ class Repositories(Generic[R]):
                 if word := kernel_error(error):
                     raise word from error
                 raise
+
+
+def after_commit(session: Transaction, action: Callable[[], None]) -> None:
+    """Do it once the unit of work is committed, and once only, however often it is asked for."""
+    session.info.setdefault(_AFTER_COMMIT, set()).add(action)
 
 
 async def _connect(session: AsyncSession, options: dict[str, Any]) -> None:
@@ -111,4 +118,5 @@ def kernel_error(error: BaseException) -> RedFireError | None:
     return None
 
 
+_AFTER_COMMIT = "after_commit"
 _LOCK = text(f"SELECT pg_advisory_xact_lock({WRITE_LOCK})")

@@ -17,6 +17,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from services.kernel.clock import Clock
 from services.kernel.data.database import Database
+from services.kernel.data.repositories import after_commit
 from services.kernel.data.writes import Write, write_rows
 from services.kernel.errors import RedFireError
 from services.kernel.events.contract import UnreadableEvent, aggregate_of, read_event
@@ -73,12 +74,13 @@ class Outbox:
         return event
 
     async def add(self, session: AsyncSession, event: Event) -> None:
-        """Write an event in the transaction of its change, if somebody wants it; call `wake` after the commit."""
+        """Write an event in the transaction of its change, if somebody wants it; it is published after the commit."""
         if self.carries(event.routing_key):
             await write_rows(session, self._insert, [self._values(event)])
+            after_commit(session, self.wake)
 
     def write(self, event: Event) -> Write:
-        """The write of an event for the group-commit writer."""
+        """The write of an event for the group-commit writer; call `wake` after the commit."""
         return self._insert, self._values(event)
 
     def wake(self) -> None:

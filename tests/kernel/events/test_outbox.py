@@ -90,6 +90,19 @@ async def test_a_commit_wakes_the_relay(relay):
         await until(lambda: relay.taken == ["a", "b"], 5)
 
 
+async def test_a_unit_of_work_wakes_the_relay_when_it_commits(relay):
+    units = relay.database.repositories(lambda session: session)
+    async with relay.running():
+        with contextlib.suppress(LookupError):
+            async with units() as session:
+                await relay.outbox.add(session, relay.event("undone"))
+                raise LookupError
+        async with units() as session:
+            await relay.outbox.add(session, relay.event("a"))
+            await relay.outbox.add(session, relay.event("b"))
+        await until(lambda: relay.taken == ["a", "b"], 5)
+
+
 async def test_the_relay_finds_what_another_process_left(relay, monkeypatch):
     monkeypatch.setattr(outbox_module, "LOOK_S", 0.01)
     others = Outbox("cups", relay.database, OutboxRow, LeftToRelay(), Clock())
