@@ -105,6 +105,33 @@ async def test_recording_goes_on_while_the_bucket_is_away_and_nothing_is_lost(
         assert await one.all_ticks() == sent
 
 
+async def test_a_bucket_that_is_away_holds_up_compaction_and_is_said_once(
+    store: S3Server, bucket: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    sent, url = ticks(900), store.bucket(bucket)
+
+    def lines(text: str) -> int:
+        return len([one for one in caplog.records if text in one.message])
+
+    async with recording(tmp_path, url, compact_files=2) as (one, _):
+        store.stop()
+        try:
+            for first in (0, 300, 600):
+                one.publish(*sent[first : first + 300])
+                await one.recorder.checkpoint()
+                one.store.ticks.changed(SYMBOL, 20261120)  # as when the listing is too old
+                with pytest.raises(OSError, match="NETWORK_CONNECTION"):
+                    await one.recorder.compact()
+                assert "archive of ticks" not in one.recorder.failure
+        finally:
+            store.start()
+        assert (lines("cannot be compacted"), lines("cannot be written"), lines("again")) == (1, 0, 0)
+        one.store.ticks.changed(SYMBOL, 20261120)
+        await one.recorder.compact()
+        assert (one.recorder.failure, lines("can be compacted again")) == ("", 1)
+        assert await one.all_ticks() == sent
+
+
 async def test_a_file_that_a_kill_left_at_both_places_counts_once(store: S3Server, bucket: str, tmp_path: Path) -> None:
     sent, url = ticks(200), store.bucket(bucket)
     async with recording(tmp_path, url) as (one, uploads):

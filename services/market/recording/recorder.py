@@ -84,7 +84,7 @@ class Recorder:
 
     @property
     def failure(self) -> str:
-        """Why the log or the archive cannot be written at present; empty when they can."""
+        """Why the log or the archive cannot be written, or compacted, at present; empty when they can."""
         return next(iter(self._failures.values()), "")
 
     @property
@@ -211,7 +211,7 @@ class Recorder:
 
     def _is_due(self) -> bool:
         since_s = time.monotonic() - self._checkpointed_at
-        if self.failure and since_s < _RETRY_S:
+        if self._closed is not None and since_s < _RETRY_S:  # one that failed
             return False
         full = self._segment.size > min(self._settings.checkpoint_mb << 20, self._limit >> 2)
         has_rows = bool(self._segment.ticks or self._segment.bars or self._closed)
@@ -254,7 +254,7 @@ class Recorder:
 
     async def compact(self, *, apart: bool = False) -> None:
         """Make one file of the many small ones of partitions of the last checkpoint. Raises: OSError."""
-        with self._noting_failure("the archive of ticks"):
+        with self._noting_failure("small files of ticks", "compacted", "they stay as they are"):
             await self._run(self._archiver, self._store.compact, apart)
 
     async def remove_old(self) -> None:
@@ -342,18 +342,20 @@ class Recorder:
         self._capacity.set()
 
     @contextlib.contextmanager
-    def _noting_failure(self, what: str) -> Iterator[None]:
-        """Say once that the disk does not take the log or the archive, and once that it does again."""
+    def _noting_failure(
+        self, what: str, done: str = "written", meanwhile: str = "what is new waits in memory"
+    ) -> Iterator[None]:
+        """Say once that something cannot be done to the log or the archive, and once that it can again."""
         try:
             yield
         except OSError as error:
             metrics.history_failures.inc()
             if what not in self._failures:
-                _log.error("%s cannot be written: %s; what is new waits in memory", what, error)
+                _log.error("%s cannot be %s: %s; %s", what, done, error, meanwhile)
             self._failures[what] = f"{what}: {error}"
             raise
         if self._failures.pop(what, None):
-            _log.warning("%s can be written again", what)
+            _log.warning("%s can be %s again", what, done)
 
     async def _run(self, executor: ThreadPoolExecutor, function: Callable[..., R], *arguments: Any) -> R:
         """Run in a thread, to its end: what it did counts, also when this is cancelled meanwhile."""
