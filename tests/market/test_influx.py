@@ -118,6 +118,16 @@ async def test_ticks_of_the_same_time_are_all_there(influx: InfluxServer, databa
     assert [row["time"] - time_ns for row in there] == [0, 1, 2, 500, 501, 502, 1000, 1001, 1002]
 
 
+async def test_a_tick_a_nanosecond_later_replaces_none_of_before(influx: InfluxServer, database: str) -> None:
+    time_ns = at("2026-11-20 09:30:00")
+    sent = [tick(n + 1, time_ns=time_ns + later) for n, later in enumerate((0, 0, 0, 1, 2, 2, 9))]
+    async with sending(influx.url(database)) as sink:
+        publish(sink, *sent)
+        there = await rows(influx, database, "SELECT sequence FROM ticks", 7)
+    assert [row["time"] - time_ns for row in there] == [0, 1, 2, 3, 4, 5, 9]
+    assert [row["sequence"] for row in there] == list(range(1, 8))
+
+
 @pytest.mark.parametrize(
     ("text", "arrives"),
     [

@@ -1,7 +1,7 @@
 """Ticks and bars in InfluxDB's line protocol: measurements `ticks` and `bars`, times in nanoseconds.
 
 InfluxDB has one point of a measurement, tags and time: a later one replaces it. So of ticks of a symbol with the same
-time the second and later ones are put 1 ns after each other.
+time the second and later ones are put 1 ns after each other, and one that comes so soon behind them, too.
 """
 
 import math
@@ -39,7 +39,7 @@ class Lines:
     def __init__(self) -> None:
         self._heads: dict[tuple[str, str], str] = {}
         self._times: dict[str, tuple[int, int]] = {}
-        """By symbol, the time of its last tick, and the number of ticks before that had the same."""
+        """By symbol, the time of its last tick, and the one that it was put at."""
 
     def of_tick(self, tick: pb.Tick) -> bytes:
         """A tick's line. Numbers that InfluxDB does not know (NaN, infinity) are left out."""
@@ -67,12 +67,12 @@ class Lines:
         return head
 
     def _time(self, tick: pb.Tick) -> int:
-        last_ns, same = self._times.get(tick.symbol, (0, 0))
-        same = same + 1 if tick.time_ns == last_ns else 0
+        last_ns, put_ns = self._times.get(tick.symbol, (0, -1))
+        put_ns = put_ns + 1 if last_ns <= tick.time_ns <= put_ns else tick.time_ns
         if len(self._times) >= _HEADS:
             self._times.clear()
-        self._times[tick.symbol] = tick.time_ns, same
-        return tick.time_ns + same
+        self._times[tick.symbol] = tick.time_ns, put_ns
+        return put_ns
 
 
 def _floats(values: Iterable[tuple[str, Any]]) -> list[str]:
