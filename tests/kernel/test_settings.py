@@ -84,6 +84,11 @@ def test_config_values_under_a_former_name_count_less_than_those_under_the_prese
         ({"REDFIRE_IDENTITY__SERVICE_SECRET": "too-short"}, "identity.service_secret"),
         ({"REDFIRE_TEA__KINDS": "{broken"}, "tea"),
         ({"REDFIRE_DATABASE__URL": "postgresql://db/x"}, "database.url"),
+        ({"REDFIRE_DATABASE__URL": "postgresql+asyncpg://u@too-short:too-short/{name}"}, "database.url"),
+        ({"REDFIRE_EVENTS__URL": "http://u:too-short@mq"}, "events.url"),
+        ({"REDFIRE_EVENTS__URL": "amqp://u:too-short/@mq"}, "events.url"),
+        ({"REDFIRE_EVENTS__URL": "amqp://u:1#too-short@mq"}, "events.url"),
+        ({"REDFIRE_EVENTS__URL": "amqp://u:too-short@[mq"}, "events.url"),
     ],
 )
 def test_a_wrong_variable_stops_the_start_in_one_line_that_names_it(environ, named):

@@ -9,6 +9,7 @@ import types
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, TypeVar, Union, cast, get_args, get_origin
+from urllib.parse import urlsplit
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, create_model, field_validator
@@ -26,11 +27,21 @@ LogLevel = Literal["DEBUG", "INFO", "WARNING", "ERROR"]
 PREFIX = "REDFIRE_"
 SECRET_BYTES = 32
 DATABASE_SCHEMES = ("sqlite:///", "postgresql+asyncpg://")
+# Instead of what the parsers say: the part that they cannot read may be one of a password.
+_UNREADABLE = "it is no address; special characters of a password are written as %XX"
 
 
 def _database_url(value: str) -> str:
     if not value.startswith(DATABASE_SCHEMES):
         raise ValueError("sqlite:///… or postgresql+asyncpg://… is needed")
+    # Imported where it is needed alone: it takes longer than all else here.
+    from sqlalchemy import make_url
+    from sqlalchemy.exc import ArgumentError
+
+    try:
+        make_url(value)
+    except (ValueError, ArgumentError):
+        raise ValueError(_UNREADABLE) from None
     return value
 
 
@@ -153,8 +164,16 @@ class EventsSettings(BaseSection):
     @field_validator("url")
     @classmethod
     def _supported(cls, value: SecretStr) -> SecretStr:
-        if value.get_secret_value() and not value.get_secret_value().startswith(("amqp://", "amqps://")):
+        url = value.get_secret_value()
+        if url and not url.startswith(("amqp://", "amqps://")):
             raise ValueError("only RabbitMQ is supported: amqp://… or amqps://…")
+        try:
+            address = urlsplit(url)
+            _ = address.port  # raises where there is no number
+        except ValueError:
+            raise ValueError(_UNREADABLE) from None
+        if address.fragment:
+            raise ValueError(_UNREADABLE)
         return value
 
 
