@@ -123,8 +123,7 @@ class GroupCommitWriter:
         """Append what became of each submission, once that is certain: all of a group are committed together."""
         if not any(submission.is_broken for submission in group):
             try:
-                _write(connection, group, self._prepared)
-                connection.commit()
+                _transaction(connection, group, self._prepared)
             except OperationalError:
                 connection.rollback()
                 raise
@@ -190,6 +189,13 @@ class _Prepared:
             head, row, tail = self._around
             sql = self._sql_by_rows[rows] = head + ", ".join([row] * rows) + tail
         return sql
+
+
+def _transaction(
+    connection: Connection, group: Sequence[Submission], prepared: dict[tuple[int, tuple[str, ...]], _Prepared]
+) -> None:
+    _write(connection, group, prepared)
+    connection.commit()
 
 
 def _write(
