@@ -96,7 +96,10 @@ class EngineApi(rpc.EngineServiceServicer):
     ) -> AsyncGenerator[pb.StreamTicksResponse | bytes, None]:
         """Ticks as they come, encoded already."""
         ticks = self._ticks
-        async with aclosing(ticks.read(request.epoch, request.position, records=request.records)) as stream:
+        reading = ticks.read(
+            request.epoch, request.position, records=request.records, acknowledges=request.acknowledges
+        )
+        async with aclosing(reading) as stream:
             async for item in stream:
                 if isinstance(item, Started):
                     yield convert.started_to_pb(item, ticks.nature)
@@ -105,6 +108,11 @@ class EngineApi(rpc.EngineServiceServicer):
                     yield pb.StreamTicksResponse(feed_ended=ended)
                 else:
                     yield item
+
+    async def AcknowledgeTicks(self, request: pb.AcknowledgeTicksRequest, call: Call) -> pb.AcknowledgeTicksResponse:
+        """Let a replay go on behind what a reader has taken."""
+        self._ticks.acknowledge(request.reader_id, request.position)
+        return pb.AcknowledgeTicksResponse()
 
     async def StreamEvents(
         self, request: pb.StreamEventsRequest, call: Call

@@ -108,6 +108,7 @@ def bind(context: ServiceContext) -> None:
     context.serve(CalendarApi(calendar, context.clock))
     context.on_start(role.restore)
     context.background("upstream", upstream.run)
+    context.background("acknowledgements", upstream.acknowledge)
     context.background("instruments", upstream.refresh)
     context.background("history", role.run)
     context.background("sessions", calendar.run)

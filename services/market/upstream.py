@@ -1,4 +1,4 @@
-"""The one feed from the engine, followed until cancelled: subscribed again after breaks, slowed where it can wait."""
+"""The one feed from the engine, followed until cancelled: subscribed again after breaks, acknowledged if it waits."""
 
 import asyncio
 import logging
@@ -10,6 +10,7 @@ from redfire.engine.v1 import engine_pb2
 
 from services.kernel.errors import RedFireError
 from services.kernel.rpc.silence import until_silent
+from services.market.acknowledgements import Acknowledgements
 from services.market.convert import parse_batch
 from services.market.instruments import Instruments
 from services.market.settings import MarketSettings
@@ -69,6 +70,7 @@ class Upstream:
         self._instruments = instruments
         self._settings = settings
         self._subscriptions = subscriptions
+        self._acknowledgements = Acknowledgements(engine, hub, self._wait_for_capacity)
         self._gateway_listeners: list[Callable[[Iterable[engine_pb2.Gateway]], None]] = []
         self.connected = False
 
@@ -90,10 +92,19 @@ class Upstream:
                 _log.exception("the engine's ticks cannot be read")
             finally:
                 was_connected, self.connected = self.connected, False
+                self._acknowledgements.end()
                 self._subscriptions.disconnect()
             self._hub.offer_state(connected=False)
             pause_s = FIRST_PAUSE_S if was_connected else min(pause_s * 2, LONGEST_PAUSE_S)
             await asyncio.sleep(pause_s)
+
+    async def acknowledge(self) -> None:
+        """Acknowledge what was read of a feed that waits for its readers, until cancelled."""
+        await self._acknowledgements.run()
+
+    async def _wait_for_capacity(self) -> None:
+        await self._hub.wait_for_capacity(self._settings().stall_s)
+        await self._role.wait_for_capacity()
 
     async def refresh(self) -> None:
         """Ask for instruments now and then, often while there are none, and for the ticks of those that are wanted."""
@@ -110,7 +121,9 @@ class Upstream:
         """Read one stream. Raises: StreamSilent when not even a heartbeat comes for too long."""
         hub, scan = self._hub, self._scan
         position, records = hub.position, self._role.records
-        request = engine_pb2.StreamTicksRequest(epoch=position.epoch, position=position.number, records=records)
+        request = engine_pb2.StreamTicksRequest(
+            epoch=position.epoch, position=position.number, records=records, acknowledges=True
+        )
         batches = until_silent(self._stream(request), self._settings().upstream_silence_s)
         async with aclosing(batches):
             async for data in batches:
@@ -118,9 +131,7 @@ class Upstream:
                 if len(batch):
                     hub.publish(batch)
                     self._role.reach(hub.position.number)
-                    if hub.paces(run.symbol for run in batch.runs()):
-                        await hub.wait_for_capacity(self._settings().stall_s)
-                        await self._role.wait_for_capacity()
+                    self._acknowledgements.reach(hub.position.number)
                 if not batch.control:
                     continue
                 message = parse_batch(batch.control)
@@ -140,6 +151,7 @@ class Upstream:
             paced=started.paced,
         )
         self._role.begin(started)
+        self._acknowledgements.begin(started)
         self.connected = True
         await self._refresh()
         await self._subscriptions.connect(on_demand=started.on_demand, known=self._hub.last_frames())

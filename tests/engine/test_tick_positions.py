@@ -127,7 +127,7 @@ async def test_a_reader_that_holds_a_replay_back_holds_no_live_gateways_ticks(fr
             while len(read) < rows:
                 read += (await slow.read()).ticks
             await until(lambda: quick.feed_ended and len(quick.ticks) >= len(read), 60)
-            assert quick.ticks[: len(read)] == read and quick.started == started
+            assert quick.ticks[: len(read)] == read and quick.started.position == started.position
             assert sum(tick.gateway == "SIM" for tick in quick.ticks) == rows
         slow.cancel()
         await narrow.close()

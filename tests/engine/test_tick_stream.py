@@ -2,7 +2,8 @@ import asyncio
 
 import pytest
 
-from services.engine.streams.tick_stream import LOOK_AHEAD, FeedEnded, Started, TooSlow
+from services.engine.streams.tick_stream import LOOK_AHEAD, UNACKNOWLEDGED, FeedEnded, Started, TooSlow
+from services.kernel.errors import NotFound
 from tests.engine.tick_readers import EPOCH, FIRST, StreamReader, frames, tick, ticks_stream
 
 
@@ -124,6 +125,36 @@ async def test_a_replay_needs_its_recorder_and_waits_for_all_readers():
     await asyncio.sleep(0)
     assert not capacity.done()
     capacity.cancel()
+
+
+async def test_a_replay_waits_for_what_a_reader_acknowledges_and_never_for_what_it_was_only_sent():
+    stream = ticks_stream(ring_bytes=64 << 20)
+    reader = StreamReader(stream, acknowledges=True)
+    started = await reader.next()
+    stream.publish([tick()] * (UNACKNOWLEDGED + 1))
+    while await reader.next():
+        pass
+    waiting = asyncio.ensure_future(stream.wait_for_capacity(False))
+    await asyncio.sleep(0)
+    assert not waiting.done()
+    stream.publish([tick(gateway="CTP")])  # a live tick comes to the reader all the same
+    assert len(frames(await reader.next())) == 1
+    stream.acknowledge(started.reader_id, 1)
+    stream.acknowledge(started.reader_id, 0)  # one that was overtaken
+    for _ in range(3):
+        await asyncio.sleep(0)
+    assert not waiting.done()
+    stream.acknowledge(started.reader_id, 2)
+    await asyncio.wait_for(waiting, 1)
+    stream.publish([tick()] * (2 * UNACKNOWLEDGED))
+    stream.acknowledge(started.reader_id, stream.position)  # it was not sent these
+    waiting = asyncio.ensure_future(stream.wait_for_capacity(False))
+    await asyncio.sleep(0)
+    assert not waiting.done()
+    await reader.close()  # one that leaves holds up nobody
+    await asyncio.wait_for(waiting, 1)
+    with pytest.raises(NotFound):
+        stream.acknowledge(started.reader_id, 3)
 
 
 async def test_the_feeds_end_comes_behind_its_last_tick_also_for_late_readers_and_live_ticks_go_on():

@@ -14,6 +14,7 @@ from tests.harness import complete
 from tests.market.ticks import SYMBOL
 
 Item = pb.StreamTicksResponse | None
+UNACKNOWLEDGED = 2048
 HEARTBEAT_S = 1.0
 
 
@@ -40,6 +41,8 @@ class FakeEngine(rpc.EngineServiceServicer):
         self.requests: list[pb.StreamTicksRequest] = []
         self.queues: list[asyncio.Queue[Item]] = []
         self.taken = 0
+        self.acknowledged: dict[str, int] = {}
+        """Positions by reader of the paced feed."""
         self._breaks = 0
         self.hangs = False
         """True: streams are open, and nothing comes."""
@@ -116,6 +119,11 @@ class FakeEngine(rpc.EngineServiceServicer):
         self.subscribed.difference_update(set(request.symbols).difference(*self.asked.values()))
         return pb.UnsubscribeResponse()
 
+    async def AcknowledgeTicks(self, request: pb.AcknowledgeTicksRequest, call: Call) -> pb.AcknowledgeTicksResponse:
+        assert request.position > self.acknowledged[request.reader_id]
+        self.acknowledged[request.reader_id] = request.position
+        return pb.AcknowledgeTicksResponse()
+
     async def StreamTicks(self, request: pb.StreamTicksRequest, call: Call) -> AsyncIterator[Any]:
         queue: asyncio.Queue[Item] = asyncio.Queue()
         self.requests.append(request)
@@ -128,6 +136,8 @@ class FakeEngine(rpc.EngineServiceServicer):
             await self._while_hanging()
             if self._breaks != breaks:
                 raise Unavailable("the engine is gone")
+            started.reader_id = str(len(self.requests))
+            self.acknowledged[started.reader_id] = sent = started.position
             yield pb.StreamTicksResponse(started=started)
             while True:
                 try:
@@ -137,6 +147,9 @@ class FakeEngine(rpc.EngineServiceServicer):
                 await self._while_hanging()
                 if item is None:
                     raise Unavailable("the engine is gone")
+                while self.started.paced and sent - self.acknowledged[started.reader_id] > UNACKNOWLEDGED:
+                    await asyncio.sleep(0.001)
+                sent += len(item.ticks)
                 self.taken += 1
                 yield item
         finally:

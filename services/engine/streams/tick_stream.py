@@ -3,19 +3,22 @@
 import asyncio
 import logging
 from collections.abc import AsyncGenerator, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from redfire.reasons import Reason
 
 from services.engine.metrics import unreadable
 from services.engine.streams.tick_ring import Cursor, FellOut, TickRing
-from services.kernel.errors import ResourceExhausted
+from services.kernel.errors import NotFound, ResourceExhausted
+from services.kernel.identifiers import new_id
 
 log = logging.getLogger(__name__)
 
 LOOK_AHEAD = 16_384
-"""Ticks that a replay may be ahead of its slowest reader. Ticks of a live gateway wait for a reader behind so many."""
+"""Ticks that a replay may be ahead of what its slowest reader was sent, where that acknowledges nothing."""
+UNACKNOWLEDGED = 2048
+"""Ticks that a replay may be ahead of what its slowest reader acknowledged: what a reader must have room for."""
 _MOST_IN_FLIGHT = 4096
 _POLL_S = 0.001
 
@@ -43,6 +46,7 @@ class Started:
     position: int
     first_sequence: int
     sequences: dict[str, int]
+    reader_id: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,12 +58,19 @@ class FeedEnded:
 
 
 class _Reader:
-    __slots__ = ("cursor", "records", "wake")
+    __slots__ = ("acknowledged", "cursor", "records", "wake")
 
-    def __init__(self, cursor: Cursor, records: bool) -> None:
+    def __init__(self, cursor: Cursor, *, records: bool, acknowledges: bool) -> None:
         self.cursor = cursor
         self.records = records
+        self.acknowledged = cursor.position if acknowledges else None
         self.wake = asyncio.Event()
+
+    def is_full(self, position: int) -> bool:
+        """Return whether a replay that has come to this position waits for the reader."""
+        if self.acknowledged is None:
+            return position - self.cursor.position > LOOK_AHEAD
+        return position - self.acknowledged > UNACKNOWLEDGED
 
 
 class TickStream:
@@ -84,7 +95,7 @@ class TickStream:
         self._in_flight = in_flight
         self._ring = TickRing(ring_bytes)
         self._unreadable: set[str] = set()
-        self._readers: set[_Reader] = set()
+        self._readers: dict[str, _Reader] = {}
         self._ended: FeedEnded | None = None
         self._closed = False
         self._changed = asyncio.Event()
@@ -152,16 +163,25 @@ class TickStream:
         while self._is_full() or (needs_recorder and not self._has_recorder()):
             await self._wait_for_change()
 
+    def acknowledge(self, reader_id: str, position: int) -> None:
+        """A reader has room for more of a replay behind this position. Raises: NotFound."""
+        reader = self._readers.get(reader_id)
+        if reader is None or reader.acknowledged is None:
+            raise NotFound("reader of ticks that acknowledges", reader_id)
+        # Not beyond what it was sent: it cannot have taken that.
+        reader.acknowledged = max(reader.acknowledged, min(position, reader.cursor.position))
+        self._changed.set()
+
     async def read(
-        self, epoch: str = "", position: int = 0, *, records: bool = False
+        self, epoch: str = "", position: int = 0, *, records: bool = False, acknowledges: bool = False
     ) -> AsyncGenerator[Started | FeedEnded | bytes, None]:
         """Started, then messages: batches of frames, heartbeats, and the end of a replay. Raises: TooSlow.
 
         Behind a position of this epoch, if the ticks behind it are kept; otherwise from the oldest one that is.
         """
         cursor, started = self._place(epoch, position)
-        reader = _Reader(cursor, records)
-        self._readers.add(reader)
+        reader = _Reader(cursor, records=records, acknowledges=acknowledges)
+        self._readers[started.reader_id] = reader
         self._changed.set()
         end_sent = False
         try:
@@ -182,7 +202,7 @@ class TickStream:
             log.warning("a reader of the ticks fell %d behind: ended", self._ring.position - cursor.position)
             raise TooSlow from None
         finally:
-            self._readers.discard(reader)
+            del self._readers[started.reader_id]
             self._changed.set()
 
     def _place(self, epoch: str, position: int) -> tuple[Cursor, Started]:
@@ -191,7 +211,7 @@ class TickStream:
         sequences: dict[str, int] = {}
         if cursor is None:
             cursor, sequences = ring.oldest()
-        return cursor, Started(self.epoch, cursor.position, ring.first_sequence, sequences)
+        return cursor, Started(self.epoch, cursor.position, ring.first_sequence, sequences, new_id())
 
     def _note_unreadable(self, tick: Any) -> None:
         unreadable.labels(tick.gateway_name, "TickData").inc()
@@ -200,7 +220,7 @@ class TickStream:
             log.exception("a tick of %s by %s is unreadable", tick.vt_symbol, tick.gateway_name)
 
     def _wake(self) -> None:
-        for reader in self._readers:
+        for reader in self._readers.values():
             reader.wake.set()
 
     async def _wait_for_change(self) -> None:
@@ -208,8 +228,7 @@ class TickStream:
         await self._changed.wait()
 
     def _is_full(self) -> bool:
-        ahead = self._ring.position - LOOK_AHEAD
-        return any(reader.cursor.position < ahead for reader in self._readers)
+        return any(reader.is_full(self._ring.position) for reader in self._readers.values())
 
     def _has_recorder(self) -> bool:
-        return any(reader.records for reader in self._readers)
+        return any(reader.records for reader in self._readers.values())

@@ -212,19 +212,33 @@ class UnsubscribeResponse(_message.Message):
     def __init__(self, subscribed_symbols: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class StreamTicksRequest(_message.Message):
-    __slots__ = ("epoch", "position", "records")
+    __slots__ = ("epoch", "position", "records", "acknowledges")
     EPOCH_FIELD_NUMBER: _ClassVar[int]
     POSITION_FIELD_NUMBER: _ClassVar[int]
     RECORDS_FIELD_NUMBER: _ClassVar[int]
+    ACKNOWLEDGES_FIELD_NUMBER: _ClassVar[int]
     epoch: str
     position: int
     records: bool
-    def __init__(self, epoch: _Optional[str] = ..., position: _Optional[int] = ..., records: _Optional[bool] = ...) -> None: ...
+    acknowledges: bool
+    def __init__(self, epoch: _Optional[str] = ..., position: _Optional[int] = ..., records: _Optional[bool] = ..., acknowledges: _Optional[bool] = ...) -> None: ...
+
+class AcknowledgeTicksRequest(_message.Message):
+    __slots__ = ("reader_id", "position")
+    READER_ID_FIELD_NUMBER: _ClassVar[int]
+    POSITION_FIELD_NUMBER: _ClassVar[int]
+    reader_id: str
+    position: int
+    def __init__(self, reader_id: _Optional[str] = ..., position: _Optional[int] = ...) -> None: ...
+
+class AcknowledgeTicksResponse(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
 
 class StreamTicksResponse(_message.Message):
     __slots__ = ("ticks", "started", "heartbeat", "feed_ended")
     class Started(_message.Message):
-        __slots__ = ("paced", "realtime", "on_demand", "epoch", "position", "first_sequence", "sequences")
+        __slots__ = ("paced", "realtime", "on_demand", "epoch", "position", "first_sequence", "sequences", "reader_id")
         class SequencesEntry(_message.Message):
             __slots__ = ("key", "value")
             KEY_FIELD_NUMBER: _ClassVar[int]
@@ -239,6 +253,7 @@ class StreamTicksResponse(_message.Message):
         POSITION_FIELD_NUMBER: _ClassVar[int]
         FIRST_SEQUENCE_FIELD_NUMBER: _ClassVar[int]
         SEQUENCES_FIELD_NUMBER: _ClassVar[int]
+        READER_ID_FIELD_NUMBER: _ClassVar[int]
         paced: bool
         realtime: bool
         on_demand: bool
@@ -246,7 +261,8 @@ class StreamTicksResponse(_message.Message):
         position: int
         first_sequence: int
         sequences: _containers.ScalarMap[str, int]
-        def __init__(self, paced: _Optional[bool] = ..., realtime: _Optional[bool] = ..., on_demand: _Optional[bool] = ..., epoch: _Optional[str] = ..., position: _Optional[int] = ..., first_sequence: _Optional[int] = ..., sequences: _Optional[_Mapping[str, int]] = ...) -> None: ...
+        reader_id: str
+        def __init__(self, paced: _Optional[bool] = ..., realtime: _Optional[bool] = ..., on_demand: _Optional[bool] = ..., epoch: _Optional[str] = ..., position: _Optional[int] = ..., first_sequence: _Optional[int] = ..., sequences: _Optional[_Mapping[str, int]] = ..., reader_id: _Optional[str] = ...) -> None: ...
     class Heartbeat(_message.Message):
         __slots__ = ("time", "watermarks_ns")
         class WatermarksNsEntry(_message.Message):

@@ -85,6 +85,11 @@ class EngineServiceStub:
                 request_serializer=redfire_dot_engine_dot_v1_dot_engine__pb2.StreamTicksRequest.SerializeToString,
                 response_deserializer=redfire_dot_engine_dot_v1_dot_engine__pb2.StreamTicksResponse.FromString,
                 _registered_method=True)
+        self.AcknowledgeTicks = channel.unary_unary(
+                '/redfire.engine.v1.EngineService/AcknowledgeTicks',
+                request_serializer=redfire_dot_engine_dot_v1_dot_engine__pb2.AcknowledgeTicksRequest.SerializeToString,
+                response_deserializer=redfire_dot_engine_dot_v1_dot_engine__pb2.AcknowledgeTicksResponse.FromString,
+                _registered_method=True)
         self.StreamEvents = channel.unary_stream(
                 '/redfire.engine.v1.EngineService/StreamEvents',
                 request_serializer=redfire_dot_engine_dot_v1_dot_engine__pb2.StreamEventsRequest.SerializeToString,
@@ -171,6 +176,15 @@ class EngineServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def AcknowledgeTicks(self, request, context):
+        """Tells how far a reader of StreamTicks has come, so that a replay that waits for its readers goes on.
+
+        NOT_FOUND where its stream has ended.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def StreamEvents(self, request, context):
         """Streams all reports of gateways about orders, trades, positions, accounts and themselves, in order.
         """
@@ -237,6 +251,11 @@ def add_EngineServiceServicer_to_server(servicer, server):
                     servicer.StreamTicks,
                     request_deserializer=redfire_dot_engine_dot_v1_dot_engine__pb2.StreamTicksRequest.FromString,
                     response_serializer=redfire_dot_engine_dot_v1_dot_engine__pb2.StreamTicksResponse.SerializeToString,
+            ),
+            'AcknowledgeTicks': grpc.unary_unary_rpc_method_handler(
+                    servicer.AcknowledgeTicks,
+                    request_deserializer=redfire_dot_engine_dot_v1_dot_engine__pb2.AcknowledgeTicksRequest.FromString,
+                    response_serializer=redfire_dot_engine_dot_v1_dot_engine__pb2.AcknowledgeTicksResponse.SerializeToString,
             ),
             'StreamEvents': grpc.unary_stream_rpc_method_handler(
                     servicer.StreamEvents,
@@ -520,6 +539,33 @@ class EngineService:
             '/redfire.engine.v1.EngineService/StreamTicks',
             redfire_dot_engine_dot_v1_dot_engine__pb2.StreamTicksRequest.SerializeToString,
             redfire_dot_engine_dot_v1_dot_engine__pb2.StreamTicksResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def AcknowledgeTicks(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/redfire.engine.v1.EngineService/AcknowledgeTicks',
+            redfire_dot_engine_dot_v1_dot_engine__pb2.AcknowledgeTicksRequest.SerializeToString,
+            redfire_dot_engine_dot_v1_dot_engine__pb2.AcknowledgeTicksResponse.FromString,
             options,
             channel_credentials,
             insecure,
