@@ -106,6 +106,20 @@ class Unavailable(RedFireError):
     reason = Reason.UNAVAILABLE
 
 
+class ShardMoved(Unavailable):
+    """Another replica serves this now, or is about to; try again."""
+
+    reason = Reason.SHARD_MOVED
+
+    def __init__(self, message: str = "", *, retry_after_s: float = 0.2) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+
+class Fenced(ShardMoved):
+    """Another replica has taken the shard over; nothing was written."""
+
+
 class DeadlineExceeded(RedFireError):
     """The call took longer than its deadline; the outcome is not known."""
 

@@ -166,3 +166,7 @@ class Reason(StrEnum):
     FEED_ENDED = "FEED_ENDED"
     # The replica of market that makes bars and records does not answer the others; try again.
     RECORDER_UNAVAILABLE = "RECORDER_UNAVAILABLE"
+    # Another replica serves the caller's orders now, or is about to; try again.
+    SHARD_MOVED = "SHARD_MOVED"
+    # The replica that asks has been succeeded by another in serving the order's user.
+    STALE_EPOCH = "STALE_EPOCH"

@@ -18,6 +18,7 @@ from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError
 
 from services.kernel.data.writes import (
     LARGEST_GROUP,
+    Fence,
     Mode,
     Submission,
     TableWrite,
@@ -58,7 +59,11 @@ class GroupCommitWriter:
         self._thread.start()
 
     def submit(
-        self, writes: Sequence[Write], sequence: WriteSequence | None = None, refusable: bool = False
+        self,
+        writes: Sequence[Write],
+        sequence: WriteSequence | None = None,
+        refusable: bool = False,
+        fences: Sequence[Fence] = (),
     ) -> "asyncio.Future[None]":
         """Commit rows together; see `Writer`."""
         # Asked for once: on Python 3.11 it costs a system call.

@@ -20,6 +20,7 @@ from services.kernel.data.postgres_batch import Plan, Shapes, one_by_one
 from services.kernel.data.schema import MARKERS
 from services.kernel.data.writes import (
     LARGEST_GROUP,
+    Fence,
     Submission,
     Write,
     WriteSequence,
@@ -73,7 +74,11 @@ class PostgresWriter:
         self._is_unknown = False
 
     def submit(
-        self, writes: Sequence[Write], sequence: WriteSequence | None = None, refusable: bool = False
+        self,
+        writes: Sequence[Write],
+        sequence: WriteSequence | None = None,
+        refusable: bool = False,
+        fences: Sequence[Fence] = (),
     ) -> "asyncio.Future[None]":
         """Commit rows together; see `Writer`."""
         require_room(len(self._waiting), sequence, self._closing)

@@ -8,7 +8,7 @@ import sqlite3
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from enum import Enum
 from functools import cache
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from sqlalchemy import Column, Dialect, Executable, Table, insert
 from sqlalchemy.dialects import postgresql, sqlite
@@ -80,11 +80,25 @@ class WriteSequence:
         self.broken = False
 
 
+class Fence(NamedTuple):
+    """What a write for users of a shard stands on: that this epoch of the shard's ownership has not ended.
+
+    It falls when another process takes the shard. On SQLite there is no other.
+    """
+
+    shard: int
+    epoch: int
+
+
 class Writer(Protocol):
     """Commits submissions in groups, in order; beyond 20,000 waiting, those without a sequence are Unavailable."""
 
     def submit(
-        self, writes: Sequence[Write], sequence: WriteSequence | None = None, refusable: bool = False
+        self,
+        writes: Sequence[Write],
+        sequence: WriteSequence | None = None,
+        refusable: bool = False,
+        fences: Sequence[Fence] = (),
     ) -> "asyncio.Future[None]":
         """Commit rows together; the future resolves after the commit, or raises.
 
@@ -92,8 +106,9 @@ class Writer(Protocol):
         depend on their order. A failure breaks its sequence, save Duplicate of a `refusable` one: nothing builds on
         it yet.
 
-        Raises: Duplicate when a key is taken, RowRefused when the database takes no such row, Unavailable when
-        nothing was done, CommitUnknown when the database was lost during the commit and is not back yet.
+        Raises: Duplicate when a key is taken, RowRefused when the database takes no such row, Fenced when one of
+        `fences` has fallen, Unavailable when nothing was done, CommitUnknown when the database was lost during the
+        commit and is not back yet.
         """
 
     async def close(self) -> None:

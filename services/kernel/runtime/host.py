@@ -158,6 +158,7 @@ class Host:
         self.tasks.supervise("kernel.revocations", self._follow_revocations)
         self._follow_config()
         await self.lifecycle.start()
+        await self.resources.take_shards()
         await self._know_revocations()
         self.resources.start_background()
         await self._server.start()
@@ -178,7 +179,7 @@ class Host:
         self.lifecycle.begin_draining()
         if self._health is not None:
             await self._health.publish()
-        await self.lifecycle.drain(grace_s / 2)
+        await asyncio.gather(self.lifecycle.drain(grace_s / 2), self.resources.release_shards())
         if self._server is not None:
             await self._server.stop(grace_s / 2)
         await self.tasks.stop()

@@ -1,5 +1,6 @@
 """Resources of one operating-system process that all its services share."""
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -26,6 +27,7 @@ from services.kernel.runtime.settings import (
     ServerSettings,
     Settings,
 )
+from services.kernel.shards.ownership import Ownership, SoleOwnership
 from services.kernel.tasks import Tasks
 
 S = TypeVar("S", bound=BaseSection)
@@ -73,6 +75,7 @@ class Resources:
         self._addresses: Mapping[str, str] = settings.of(PeersSettings).addresses
         self._port = 0
         self._databases: dict[str, Database] = {}
+        self._shards: dict[str, Ownership] = {}
         self._live: dict[tuple[str, type[BaseSection]], LiveSettings[Any]] = {}
         self._background: list[tuple[str, Callable[[], Awaitable[None]]]] = []
         self.events = self._transport()
@@ -100,6 +103,21 @@ class Resources:
             database = self._databases[name] = open_database(self.settings, name, base)
             self.lifecycle.ready_when(name, "its database to be writable", lambda: database.writable)
         return self._databases[name]
+
+    def shards(self, service: str) -> Ownership:
+        """A service's shards; asked again, the same."""
+        if service not in self._shards:
+            self._shards[service] = SoleOwnership(lambda: self.address)
+        return self._shards[service]
+
+    async def take_shards(self) -> None:
+        """Take the shards of this process, once all that loads them is ready."""
+        for ownership in self._shards.values():
+            await ownership.start()
+
+    async def release_shards(self) -> None:
+        """Give up the shards of this process."""
+        await asyncio.gather(*(ownership.release() for ownership in self._shards.values()))
 
     def live(self, service: str, section: type[S]) -> LiveSettings[S]:
         """The present values of a section."""

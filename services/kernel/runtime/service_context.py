@@ -17,6 +17,7 @@ from services.kernel.rpc.telemetry import Tracing
 from services.kernel.runtime.live_settings import LiveSettings
 from services.kernel.runtime.resources import Resources
 from services.kernel.runtime.settings import BaseSection, json_schemas
+from services.kernel.shards.ownership import Ownership
 from services.kernel.tasks import Tasks
 
 S = TypeVar("S", bound=BaseSection)
@@ -76,6 +77,13 @@ class ServiceContext:
     def database(self, name: str, base: type[DeclarativeBase]) -> Database:
         """The service's own database, its tables made at start."""
         return self._resources.database(name, base)
+
+    def shards(self, service: str = "") -> Ownership:
+        """Shards of a service that this process serves; without a name its own service's. Asked again, the same.
+
+        They are taken after the start hooks, and given up when the process begins to stop.
+        """
+        return self._resources.shards(service or self.service_name)
 
     def outbox(self, database: Database, row: type[DeclarativeBase]) -> Outbox:
         """The service's outbox, published while the process runs."""

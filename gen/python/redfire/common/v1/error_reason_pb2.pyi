@@ -87,6 +87,8 @@ class ErrorReason(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     MARKET_DATA_RECOVERED: _ClassVar[ErrorReason]
     FEED_ENDED: _ClassVar[ErrorReason]
     RECORDER_UNAVAILABLE: _ClassVar[ErrorReason]
+    SHARD_MOVED: _ClassVar[ErrorReason]
+    STALE_EPOCH: _ClassVar[ErrorReason]
 ERROR_REASON_UNSPECIFIED: ErrorReason
 INVALID_FIELD: ErrorReason
 INVALID_PAGE_TOKEN: ErrorReason
@@ -168,3 +170,5 @@ MARKET_DATA_STALE: ErrorReason
 MARKET_DATA_RECOVERED: ErrorReason
 FEED_ENDED: ErrorReason
 RECORDER_UNAVAILABLE: ErrorReason
+SHARD_MOVED: ErrorReason
+STALE_EPOCH: ErrorReason

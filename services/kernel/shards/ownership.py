@@ -1,0 +1,115 @@
+"""Ownership of shards: which of them this process serves, and who is told when that changes.
+
+The state of a user is in the memory of one process, the owner of the user's shard; it alone may change that state. An
+owner writes with its fence, (shard, epoch): the database refuses the writes of one that another has succeeded.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Awaitable, Callable, Collection, Mapping
+from hashlib import blake2b
+
+from services.kernel.data.writes import Fence
+from services.kernel.errors import ShardMoved
+
+SHARDS = 64
+"""The number of shards, for ever: databases keep users' shards."""
+ALL_SHARDS = range(SHARDS)
+
+OnAcquired = Callable[[Mapping[int, int]], Awaitable[None]]
+OnLost = Callable[[Collection[int]], None]
+
+
+def shard_of(user_id: str) -> int:
+    """The shard of a user with everything that is the user's, 0 to 63; the same for ever and in every process."""
+    return int.from_bytes(blake2b(user_id.encode(), digest_size=8).digest(), "big") % SHARDS
+
+
+class Ownership(ABC):
+    """Shards of one service, as one of its processes sees them."""
+
+    def __init__(self) -> None:
+        self._acquired_hooks: list[OnAcquired] = []
+        self._lost_hooks: list[OnLost] = []
+
+    def on_acquired(self, hook: OnAcquired) -> None:
+        """Run a hook with epochs by shard when shards come here; they are served once all hooks are done.
+
+        `owns` answers None for them meanwhile. A hook that raises gives them up again, and `on_lost` is told.
+        """
+        self._acquired_hooks.append(hook)
+
+    def on_lost(self, hook: OnLost) -> None:
+        """Call a hook when shards are no longer this process's: from then on nothing of them may be written.
+
+        Also for shards whose `on_acquired` is still running: what it loads later is to be dropped too.
+        """
+        self._lost_hooks.append(hook)
+
+    @abstractmethod
+    def owns(self, shard: int) -> int | None:
+        """The epoch in which this process serves a shard; None when it does not, or is no longer sure."""
+
+    @abstractmethod
+    def owned(self) -> Mapping[int, int]:
+        """Epochs by shard of what this process serves now."""
+
+    @abstractmethod
+    def owner(self, shard: int) -> str | None:
+        """The address of the process that serves a shard, as far as it is known here; None while nobody does."""
+
+    @abstractmethod
+    async def start(self) -> None:
+        """Take what is this process's; returns when that is served."""
+
+    @abstractmethod
+    async def release(self) -> None:
+        """Give everything up at an orderly stop, so that others take it at once."""
+
+    def fence(self, user_id: str) -> Fence:
+        """The fence of writes for a user. Raises ShardMoved when the user's shard is not served here."""
+        shard = shard_of(user_id)
+        epoch = self.owns(shard)
+        if epoch is None:
+            raise ShardMoved
+        return Fence(shard, epoch)
+
+    async def _run_acquired(self, shards: Mapping[int, int]) -> None:
+        for hook in self._acquired_hooks:
+            await hook(shards)
+
+    def _run_lost(self, shards: Collection[int]) -> None:
+        for hook in self._lost_hooks:
+            hook(shards)
+
+
+class SoleOwnership(Ownership):
+    """Ownership of all shards by the only process there is: on SQLite the folder's lock is the lease."""
+
+    EPOCH = 1
+
+    def __init__(self, address: Callable[[], str]) -> None:
+        """`address` answers where this process serves."""
+        super().__init__()
+        self._address = address
+        self._owned: Mapping[int, int] = {}
+
+    def owns(self, shard: int) -> int | None:
+        """The epoch, once loaded."""
+        return self._owned.get(shard)
+
+    def owned(self) -> Mapping[int, int]:
+        """All shards, once loaded."""
+        return self._owned
+
+    def owner(self, shard: int) -> str | None:
+        """This process, once loaded."""
+        return self._address() if shard in self._owned else None
+
+    async def start(self) -> None:
+        """Load all shards."""
+        every = dict.fromkeys(ALL_SHARDS, self.EPOCH)
+        await self._run_acquired(every)
+        self._owned = every
+
+    async def release(self) -> None:
+        """Nobody could take them."""
