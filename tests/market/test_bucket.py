@@ -132,6 +132,22 @@ async def test_a_bucket_that_is_away_holds_up_compaction_and_is_said_once(
         assert await one.all_ticks() == sent
 
 
+async def test_a_bucket_that_does_not_exist_is_said_at_the_start_and_the_service_records(
+    store: S3Server, bucket: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    other = f"{bucket[:50]}-not-made"
+    url = store.bucket(bucket).replace(bucket, other, 1)
+    async with running(data_dir=tmp_path, archive_url=url, flush_s=0.05) as market:
+        failures = market.platform.host.lifecycle.failures
+        await until(lambda: f"bucket {other} does not exist" in failures().get("market", ""), timeout_s=30)
+        await market.send(*ticks(50))
+        request = pb.ListTicksRequest(symbol=SYMBOL, page_size=1000)
+        assert len((await market.stub.ListTicks(request)).ticks) == 50
+        assert [one.levelname for one in caplog.records if "does not take archived" in one.message] == ["ERROR"]
+        store.bucket(other)
+        await until(lambda: not failures(), timeout_s=60)
+
+
 async def test_a_file_that_a_kill_left_at_both_places_counts_once(store: S3Server, bucket: str, tmp_path: Path) -> None:
     sent, url = ticks(200), store.bucket(bucket)
     async with recording(tmp_path, url) as (one, uploads):

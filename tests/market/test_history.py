@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import os
 import shutil
+import sys
 from pathlib import Path
 
 import pytest
@@ -45,6 +46,32 @@ def tick_of_sim(row: pb.Tick) -> pb.Tick:
     of_sim = pb.Tick(gateway="SIM")
     of_sim.MergeFrom(row)
     return of_sim
+
+
+_READER = """
+import asyncio, sys
+from pathlib import Path
+from services.market.recording.history import History
+from services.quant.archive import layout
+from services.quant.bars import LocalClock
+folder = Path(sys.argv[1])
+history = History(None, layout.ticks(folder), layout.bars(folder), LocalClock("Asia/Shanghai"))
+before = "pyarrow" in sys.modules
+asyncio.run(history.prepare())
+history.close()
+print(before, "pyarrow.parquet" in sys.modules)
+"""
+
+
+async def test_what_reads_an_archive_is_imported_before_the_first_query_where_there_is_one(tmp_path: Path) -> None:
+    async with recorder(tmp_path / "full") as one:
+        one.publish(*ticks(10))
+        await one.recorder.checkpoint()
+    for folder, imported in (("full", b"True"), ("empty", b"False")):
+        command = (sys.executable, "-c", _READER, str(tmp_path / folder))
+        process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
+        output, _ = await process.communicate()
+        assert output.split() == [b"False", imported]
 
 
 async def test_a_range_has_its_start_and_not_its_end(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from functools import partial
 from typing import TypeVar
 
@@ -19,6 +20,7 @@ from services.market.recording.archived_ticks import ArchivedTicks
 from services.market.recording.tick_sources import ArchivedSource, DayOfTicks, Position, Range, UnarchivedSource
 from services.market.recording.unarchived import Tail, TickRun, Unarchived
 from services.quant.archive.archive import Archive, MovedError
+from services.quant.archive.parquet_files import load_library
 from services.quant.bars import Bar, Interval, LocalClock
 
 _log = logging.getLogger(__name__)
@@ -34,10 +36,21 @@ class History:
 
     def __init__(self, unarchived: Unarchived, ticks: Archive, bars: Archive, clock: LocalClock) -> None:
         self._unarchived = unarchived
+        self._archives = ticks, bars
         self._ticks = ArchivedTicks(ticks)
         self._bars = ArchivedBars(bars)
         self._clock = clock
         self._readers = ThreadPoolExecutor(2, thread_name_prefix="market-query")
+
+    async def prepare(self) -> None:
+        """Import what reads archives, in a thread of those that query, if there is anything archived."""
+
+        def load() -> None:
+            if any(archive.symbols() for archive in self._archives):
+                load_library()
+
+        with suppress(Unavailable):  # it is imported with the first query
+            await self.run(load)
 
     def close(self) -> None:
         """End the query threads; queries that wait for one are cancelled."""

@@ -163,6 +163,11 @@ class TickStore:
             _log.warning("the archive cannot be read: %s", error)
             return layout.ticks(layout.storage(self._folder, "")).superseded()
 
+    def check_bucket(self) -> None:
+        """Raise OSError when the archive's bucket does not exist, or is away."""
+        if isinstance(self._storage, TieredStorage):
+            self._storage.check()
+
     def upload(self, is_ended: Callable[[], bool]) -> int:
         """Move what is archived to the bucket, until `is_ended`; return the number of files. Raises: OSError."""
         storage = self._storage

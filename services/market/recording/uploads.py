@@ -24,6 +24,7 @@ class Uploads:
         self._store = store
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="market-upload")
         self._ends_at = float("inf")
+        self._is_checked = False
         self.failure = ""
         """The reason why the bucket takes nothing at present; empty when it does."""
 
@@ -36,13 +37,15 @@ class Uploads:
             await asyncio.sleep(pause_s)
 
     async def once(self) -> int | None:
-        """Move what is there; return the number of files, None when the bucket did not take one."""
+        """Move what is there; return the number of files, None when the bucket does not take any.
+
+        At first, and behind a failure, it is looked at though there is no file: a wrong name shows at the start.
+        """
         loop = asyncio.get_running_loop()
         try:
-            moved = await loop.run_in_executor(
-                self._thread, self._store.upload, lambda: time.monotonic() > self._ends_at
-            )
+            moved = await loop.run_in_executor(self._thread, self._move)
         except OSError as error:
+            self._is_checked = False
             metrics.upload_failures.inc()
             if not self.failure:
                 _log.error("the bucket does not take archived files: %s; they wait on disk", error)
@@ -52,6 +55,12 @@ class Uploads:
             _log.warning("the bucket takes archived files again")
         self.failure = ""
         return moved
+
+    def _move(self) -> int:
+        if not self._is_checked:
+            self._store.check_bucket()
+            self._is_checked = True
+        return self._store.upload(lambda: time.monotonic() > self._ends_at)
 
     async def close(self) -> None:
         """Move what is left, for a short time: the next start moves the rest."""

@@ -1,5 +1,6 @@
 """A replica that does not record: takes bars, and what is not in the shared archive yet, from the one that does."""
 
+import asyncio
 from collections.abc import AsyncGenerator, Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -55,7 +56,9 @@ class FollowingRole:
 
     async def run(self) -> None:
         """Relay bars until cancelled."""
-        await self._relay.run()
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self.history.prepare())
+            group.create_task(self._relay.run())
 
     async def drain(self) -> None:
         """No other replica reads here."""

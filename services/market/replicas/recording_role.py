@@ -77,6 +77,7 @@ class RecordingRole:
         """Record until cancelled."""
         async with asyncio.TaskGroup() as group:
             group.create_task(self._recorder.run())
+            group.create_task(self.history.prepare())
             if self._uploads is not None:
                 group.create_task(self._uploads.run())
             if self._influx is not None:

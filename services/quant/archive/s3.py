@@ -59,6 +59,23 @@ class S3Storage:
         # Small objects are put by one request.
         return fs.S3FileSystem(connect_timeout=CONNECT_S, request_timeout=REQUEST_S, allow_delayed_open=True, **options)
 
+    def check(self) -> None:
+        """Raise FileNotFoundError when there is no such bucket, another OSError while it is away.
+
+        A reader and writer of a prefix may be allowed no look at the bucket: that is no fault.
+        """
+        from pyarrow import fs
+
+        bucket = self._root.partition("/")[0]
+        try:
+            found = self._system.get_file_info(bucket)
+        except OSError as error:
+            if "ACCESS_DENIED" in str(error):
+                return
+            raise
+        if found.type == fs.FileType.NotFound:
+            raise FileNotFoundError(f"bucket {bucket} does not exist")
+
     def folders(self, path: str) -> tuple[str, ...]:
         """The names of the folders in a folder."""
         return self._tree(path)[0].get(path, ())

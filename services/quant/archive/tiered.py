@@ -61,6 +61,10 @@ class TieredStorage:
         self._local.changed(path)
         self._remote.changed(path)
 
+    def check(self) -> None:
+        """Raise OSError when there is no such bucket, or it is away."""
+        self._remote.check()
+
     def upload(self, kind: str, moving: threading.Lock, is_ended: Callable[[], bool]) -> int:
         """Move the recorded files of a kind to the bucket, until `is_ended`; return the number of files.
 
