@@ -7,7 +7,13 @@ from google.protobuf import descriptor_pool, message_factory
 from google.protobuf.descriptor import FieldDescriptor
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from redfire.trading.v1.order_service_pb2 import CancelOrderRequest, CreateOrderRequest, GetOrderRequest
+from redfire.trading.v1.account_service_pb2 import GetAccountRequest
+from redfire.trading.v1.order_service_pb2 import (
+    CancelOrderRequest,
+    CreateOrderRequest,
+    GetOrderRequest,
+    ListOrdersRequest,
+)
 
 from services.kernel.policy import ROOT, descriptor_set
 from services.kernel.rpc.contract_rules import certain_check
@@ -130,3 +136,9 @@ def test_requests_of_the_order_path_can_be_certain(message_class):
     order = {"client_order_id": "a", "symbol": "IF2101.CFFEX", "side": 1, "type": 2, "quantity": "1", "price": "100"}
     request = message_class(**(order if message_class is CreateOrderRequest else {"order_id": UUID}))
     assert certain_check(message_class)(request)
+
+
+def test_requests_of_reading_can_be_certain():
+    assert certain_check(GetAccountRequest)(GetAccountRequest())
+    assert certain_check(ListOrdersRequest)(ListOrdersRequest(page_size=20, open_only=True))
+    assert not certain_check(ListOrdersRequest)(ListOrdersRequest(statuses=[1]))

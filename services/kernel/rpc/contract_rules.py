@@ -53,7 +53,7 @@ def _terms(message: Any, known: dict[str, Any]) -> Iterator[str]:
     for field in message.fields:
         value, rules = f"m.{field.name}", _rules(field)
         if field.message_type is not None or field.is_repeated or field.type == FieldDescriptor.TYPE_BYTES:
-            if rules is not None:
+            if rules is not None and not (field.is_repeated and _allow_empty(rules)):
                 raise _Unknown
             # What is in it would have to be looked at, too.
             single = field.message_type is not None and not field.is_repeated
@@ -74,6 +74,15 @@ def _terms(message: Any, known: dict[str, Any]) -> Iterator[str]:
                 raise _Unknown
             for rule in rules.cel:
                 yield _Expression(rule.expression, known, "").python()
+
+
+def _allow_empty(rules: Any) -> bool:
+    """Test whether a list without items meets its rules."""
+    return all(
+        rule.name == "repeated"
+        and all(option.name in ("items", "max_items", "unique") for option, _ in content.ListFields())
+        for rule, content in rules.ListFields()
+    )
 
 
 def _rules(field: FieldDescriptor) -> Any:
