@@ -9,6 +9,7 @@ from services.kernel.paging import Page
 from services.kernel.rpc.call import Call
 from services.trading import convert
 from services.trading.account_service import AccountService
+from services.trading.list_convert import ENTRIES, TRADES, entry_to_part, trade_to_part
 
 
 class AccountApi(rpc.AccountServiceServicer):
@@ -57,19 +58,17 @@ class AccountApi(rpc.AccountServiceServicer):
         )
         return pb.ClosePositionResponse(order=convert.order_to_pb(order))
 
-    async def ListTrades(self, request: pb.ListTradesRequest, call: Call) -> pb.ListTradesResponse:
+    async def ListTrades(self, request: pb.ListTradesRequest, call: Call) -> bytes:
         """Trades, newest first."""
         page = Page.of(request, call.user_id, (int, str))
         result = await self._accounts.list_trades(call.user_id, convert.filter_from_pb(request), page)
-        trades = [convert.trade_to_pb(trade) for trade in result.items]
-        return pb.ListTradesResponse(trades=trades, next_page_token=result.next_page_token)
+        return TRADES.response([trade_to_part(text) for text in result.items], result.next_page_token)
 
-    async def ListLedgerEntries(self, request: pb.ListLedgerEntriesRequest, call: Call) -> pb.ListLedgerEntriesResponse:
+    async def ListLedgerEntries(self, request: pb.ListLedgerEntriesRequest, call: Call) -> bytes:
         """Ledger entries, newest first."""
         page = Page.of(request, call.user_id, (int, str))
         result = await self._accounts.list_ledger_entries(call.user_id, convert.filter_from_pb(request), page)
-        entries = [convert.entry_to_pb(entry) for entry in result.items]
-        return pb.ListLedgerEntriesResponse(entries=entries, next_page_token=result.next_page_token)
+        return ENTRIES.response([entry_to_part(text) for text in result.items], result.next_page_token)
 
     async def GetSnapshot(self, request: pb.GetSnapshotRequest, call: Call) -> pb.GetSnapshotResponse:
         """All that is open of an account."""

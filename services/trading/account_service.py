@@ -7,17 +7,14 @@ from typing import Any, TypeVar
 
 from redfire.enums import AccountKind, OrderType, PositionEffect, PositionSide, Side
 
-from services.kernel.data.repositories import Repositories
 from services.kernel.errors import Invalid
 from services.kernel.paging import Page, PageResult
 from services.trading.account_opening import Accounts
 from services.trading.domain.account import Account
 from services.trading.domain.account_view import AccountView, PositionView, view_account, view_position
-from services.trading.domain.ledger import LedgerEntry
 from services.trading.domain.order import NewOrder, Order, fingerprint
 from services.trading.domain.pre_trade_checks import InsufficientPosition
-from services.trading.domain.trade import Trade
-from services.trading.repository import OrderFilter, TradingRepository
+from services.trading.list_repository import ListRepository, OrderFilter
 from services.trading.service import OrderService
 from services.trading.state.store import TradingStore
 
@@ -42,12 +39,12 @@ class AccountService:
         store: TradingStore,
         accounts: Accounts,
         orders: OrderService,
-        repositories: Repositories[TradingRepository],
+        lists: ListRepository,
     ) -> None:
         self._store = store
         self._accounts = accounts
         self._orders = orders
-        self._repositories = repositories
+        self._lists = lists
 
     async def list_accounts(self, user_id: str, page: Page) -> PageResult[AccountView]:
         """The user's accounts, oldest first."""
@@ -123,17 +120,15 @@ class AccountService:
         )
         return await self._orders.create_order(user_id, new, traceparent, key)
 
-    async def list_trades(self, user_id: str, order_filter: OrderFilter, page: Page) -> PageResult[Trade]:
-        """The user's trades, newest first."""
+    async def list_trades(self, user_id: str, order_filter: OrderFilter, page: Page) -> PageResult[str]:
+        """The user's trades, newest first, as rows' texts."""
         await self._store.commit_log.durable()
-        async with self._repositories.read() as repository:
-            return await repository.list_trades(user_id, order_filter, page)
+        return await self._lists.list_trades(user_id, order_filter, page)
 
-    async def list_ledger_entries(self, user_id: str, order_filter: OrderFilter, page: Page) -> PageResult[LedgerEntry]:
-        """The user's ledger entries, newest first."""
+    async def list_ledger_entries(self, user_id: str, order_filter: OrderFilter, page: Page) -> PageResult[str]:
+        """The user's ledger entries, newest first, as rows' texts."""
         await self._store.commit_log.durable()
-        async with self._repositories.read() as repository:
-            return await repository.list_ledger_entries(user_id, order_filter, page)
+        return await self._lists.list_ledger_entries(user_id, order_filter, page)
 
     async def get_snapshot(self, user_id: str, account_id: str) -> OpenState:
         """All that is open of an account. Raises NotFound."""

@@ -15,6 +15,7 @@ from services.kernel.rpc.call import Call
 from services.trading import convert
 from services.trading.emulation.leases import Leases
 from services.trading.group_service import GroupService
+from services.trading.list_convert import ORDERS, order_to_part
 from services.trading.preview_service import PreviewService
 from services.trading.replace_service import ReplaceRequest, ReplaceService
 from services.trading.service import OrderService
@@ -65,12 +66,11 @@ class OrderApi(rpc.OrderServiceServicer):
         order = await self._orders.lookup_order(call.user_id, request.account_id, request.client_order_id)
         return pb.LookupOrderResponse(order=convert.order_to_pb(order))
 
-    async def ListOrders(self, request: pb.ListOrdersRequest, call: Call) -> pb.ListOrdersResponse:
+    async def ListOrders(self, request: pb.ListOrdersRequest, call: Call) -> bytes:
         """Orders, newest first."""
         page = Page.of(request, call.user_id, (int, str))
         result = await self._orders.list_orders(call.user_id, convert.filter_from_pb(request), page)
-        orders = [convert.order_to_pb(order) for order in result.items]
-        return pb.ListOrdersResponse(orders=orders, next_page_token=result.next_page_token)
+        return ORDERS.response([order_to_part(text) for text in result.items], result.next_page_token)
 
     async def ReplaceOrder(self, request: pb.ReplaceOrderRequest, call: Call) -> pb.ReplaceOrderResponse:
         """Give an order other values."""

@@ -31,6 +31,7 @@ from services.trading.emulation.self_trade_prevention import SelfTradePrevention
 from services.trading.emulation.stops import Stops
 from services.trading.external_repository import ExternalRepository
 from services.trading.group_service import GroupService
+from services.trading.list_repository import ListRepository
 from services.trading.peers.engine_client import EngineClient
 from services.trading.peers.instruments import Instruments
 from services.trading.peers.quotes import Quotes
@@ -60,7 +61,7 @@ def bind(context: ServiceContext) -> None:
     """Build the service."""
     start, settings = context.section(TradingSettings), context.live(TradingSettings)
     database = context.database("trading", models.Base)
-    repositories = database.repositories(TradingRepository)
+    repositories, lists = database.repositories(TradingRepository), ListRepository(database.reader())
     outbox = context.outbox(database, models.OutboxRow)
     market, engine = context.peer(MarketServiceStub), EngineClient(context.peer(EngineServiceStub))
     risk = RiskClient(context.peer(RiskServiceStub))
@@ -154,7 +155,7 @@ def bind(context: ServiceContext) -> None:
         stops,
         reduce_only,
         self_trade_prevention,
-        repositories,
+        lists,
     )
     replaces = ReplaceService(store, instruments, quotes, pre_trade_checks, risk, stops, engine, context.tasks)
     leases = Leases(store, accounts, repositories, database.writer(), statements, orders.cancel_leased)
@@ -166,7 +167,7 @@ def bind(context: ServiceContext) -> None:
             ReconciliationService(store, externals, external_repositories, reconciliation, instruments, engine)
         )
     )
-    context.serve(AccountApi(AccountService(store, accounts, orders, repositories)))
+    context.serve(AccountApi(AccountService(store, accounts, orders, lists)))
 
     async def open_first_account(event: Event, receipt: Receipt) -> None:
         await accounts.open_first(event.user_registered.user_id, receipt)

@@ -10,6 +10,7 @@ from redfire.trading.v1 import account_service_pb2, order_service_pb2, trading_p
 
 from services.kernel.decimals import from_text, plain, to_text
 from services.kernel.errors import Invalid, RedFireError
+from services.kernel.rpc.encoded import varint
 from services.trading.domain.account_view import AccountView, PositionView
 from services.trading.domain.group_checks import of_order
 from services.trading.domain.lease import Lease
@@ -17,8 +18,8 @@ from services.trading.domain.ledger import LedgerEntry
 from services.trading.domain.order import STOP_TYPES, NewOrder, Order
 from services.trading.domain.order_group import OrderGroup
 from services.trading.domain.trade import Trade
+from services.trading.list_repository import OrderFilter
 from services.trading.preview_service import OrderGroupPreview, OrderPreview
-from services.trading.repository import OrderFilter
 from services.trading.state.streams import StreamUpdate, UpdateKind
 
 _REASONS: dict[str, int] = dict(ErrorReason.items())
@@ -30,6 +31,11 @@ def time_to_pb(time_ns: int) -> Timestamp:
     """Nanoseconds since 1970 as a timestamp."""
     seconds, nanos = divmod(time_ns, _NS)
     return Timestamp(seconds=seconds, nanos=nanos)
+
+
+def reason_to_pb(reason: str) -> Any:
+    """A reason's number in ErrorReason; 0 for what is none."""
+    return _REASONS.get(reason, 0)
 
 
 def time_from_pb(message: Any, name: str) -> int:
@@ -128,7 +134,7 @@ def order_to_pb(order: Order) -> trading_pb2.Order:
         message.stop_price, message.trailing_offset = to_text(order.stop_price), to_text(order.trailing_offset)
         message.triggered = order.triggered
     if order.reject_reason or order.reject_message:
-        message.reject_reason = _REASONS.get(order.reject_reason, 0)  # type: ignore[assignment]
+        message.reject_reason = reason_to_pb(order.reject_reason)
         message.reject_message = order.reject_message
     if order.order_group_id:
         message.order_group_id = order.order_group_id
@@ -137,7 +143,7 @@ def order_to_pb(order: Order) -> trading_pb2.Order:
     if order.post_only:
         message.post_only = True
     if order.hold_reason:
-        message.hold_reason = _REASONS.get(order.hold_reason, 0)  # type: ignore[assignment]
+        message.hold_reason = reason_to_pb(order.hold_reason)
     if order.expire_time_ns:
         message.expire_time.CopyFrom(time_to_pb(order.expire_time_ns))
     return message
@@ -264,7 +270,7 @@ def change_to_pb(sequence: int, item: Order | OrderGroup | Trade | PositionView 
         field, payload = b"\x5a", order_group_to_pb(item).SerializeToString()
     else:
         field, payload = b"\x2a", account_to_pb(item).SerializeToString()
-    return b"".join((b"\x08", _varint(sequence), field, _varint(len(payload)), payload))
+    return b"".join((b"\x08", varint(sequence), field, varint(len(payload)), payload))
 
 
 def update_to_pb(update: StreamUpdate) -> bytes:
@@ -286,7 +292,7 @@ def update_to_pb(update: StreamUpdate) -> bytes:
 def user_update_to_pb(update: StreamUpdate) -> bytes:
     """A message of WatchTrading: field 1 is the user, field 2 the message of the stream, encoded once."""
     payload, user = update_to_pb(update), update.user_id.encode()
-    return b"".join((b"\x0a", _varint(len(user)), user, b"\x12", _varint(len(payload)), payload))
+    return b"".join((b"\x0a", varint(len(user)), user, b"\x12", varint(len(payload)), payload))
 
 
 def lease_to_pb(lease: Lease, sequence: int) -> bytes:
@@ -337,7 +343,7 @@ def group_preview_to_pb(preview: OrderGroupPreview) -> order_service_pb2.Preview
 def violation_to_pb(violation: RedFireError) -> order_service_pb2.Violation:
     """A rule that an order violates."""
     return order_service_pb2.Violation(
-        reason=_REASONS.get(violation.reason, 0),  # type: ignore[arg-type]
+        reason=reason_to_pb(violation.reason),
         message=violation.message,
         metadata=violation.metadata,
     )
@@ -353,16 +359,3 @@ def snapshot_to_pb(
         positions=[position_to_pb(position) for position in positions],
         sequence=sequence,
     )
-
-
-def _varint(value: int) -> bytes:
-    if value < 0x80:
-        return bytes((value,))
-    if value < 0x4000:
-        return bytes((value & 0x7F | 0x80, value >> 7))
-    out = bytearray()
-    while value > 0x7F:
-        out.append(value & 0x7F | 0x80)
-        value >>= 7
-    out.append(value)
-    return bytes(out)

@@ -2,22 +2,20 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
-from sqlalchemy import Select, and_, delete, func, or_, select, tuple_
+from sqlalchemy import Select, delete, func, or_, select, tuple_
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from services.kernel.data.database import Database
 from services.kernel.data.writes import TableWrite
 from services.kernel.errors import NotFound
-from services.kernel.paging import Page, PageResult
 from services.trading import models, rows
 from services.trading.domain.account import Account
 from services.trading.domain.instrument import Instrument
 from services.trading.domain.lease import Lease
-from services.trading.domain.ledger import LedgerEntry
 from services.trading.domain.money import ZERO
 from services.trading.domain.order import Order
 from services.trading.domain.order_group import OrderGroup
@@ -27,7 +25,6 @@ from services.trading.domain.trade import Trade
 _ORDERS = models.OrderRow.__table__
 _TRADES = models.TradeRow.__table__
 _GROUPS = models.OrderGroupRow.__table__
-_LEDGER = models.LedgerRow.__table__
 _POSITIONS = models.PositionRow.__table__
 _COMMIT_LOG = models.CommitLogRow.__table__
 _FIXED = (
@@ -56,20 +53,6 @@ class Statements:
         self.delete_lease: TableWrite = database.delete(models.LeaseRow, ["account_id"])
         self.upsert_gateway: TableWrite = database.upsert(models.GatewayRow, ["gateway"])
         self.upsert_instrument: TableWrite = database.upsert(models.InstrumentRow, ["symbol"])
-
-
-@dataclass(frozen=True, slots=True)
-class OrderFilter:
-    """Filter of orders, trades or entries; an empty field does not narrow."""
-
-    account_id: str = ""
-    symbol: str = ""
-    order_id: str = ""
-    strategy_id: str = ""
-    statuses: Sequence[int] = field(default_factory=list)
-    start_time_ns: int = 0
-    end_time_ns: int = 0
-    open_only: bool = False
 
 
 @dataclass(slots=True)
@@ -176,30 +159,6 @@ class TradingRepository:
         groups = await self._groups(await self._all(query), {})
         return groups[0] if groups else None
 
-    async def list_orders(self, user_id: str, order_filter: OrderFilter, page: Page) -> PageResult[Order]:
-        """A user's orders, newest first."""
-        query = _narrow(select(_ORDERS), _ORDERS, user_id, order_filter, page, "order_id")
-        if order_filter.statuses:
-            query = query.where(_ORDERS.c.status.in_(list(order_filter.statuses)))
-        if order_filter.open_only:
-            query = query.where(_ORDERS.c.is_open)
-        orders = [rows.order_from_row(row, set()) for row in await self._all(query)]
-        return page.slice(orders, lambda order: [order.create_time_ns, order.order_id])
-
-    async def list_trades(self, user_id: str, order_filter: OrderFilter, page: Page) -> PageResult[Trade]:
-        """A user's trades, newest first."""
-        trade_rows = await self._all(_narrow(select(_TRADES), _TRADES, user_id, order_filter, page, "trade_id"))
-        return page.slice(
-            [rows.trade_from_row(row) for row in trade_rows], lambda trade: [trade.create_time_ns, trade.trade_id]
-        )
-
-    async def list_ledger_entries(self, user_id: str, order_filter: OrderFilter, page: Page) -> PageResult[LedgerEntry]:
-        """A user's ledger entries, newest first."""
-        entry_rows = await self._all(_narrow(select(_LEDGER), _LEDGER, user_id, order_filter, page, "entry_id"))
-        return page.slice(
-            [rows.entry_from_row(row) for row in entry_rows], lambda entry: [entry.create_time_ns, entry.entry_id]
-        )
-
     async def list_leases(self) -> list[Lease]:
         """All leases."""
         return [Lease(**row) for row in await self._all(select(models.LeaseRow.__table__))]
@@ -251,25 +210,3 @@ class TradingRepository:
 
     async def _all(self, query: Select[Any]) -> Sequence[Any]:
         return (await self._session.execute(query)).mappings().all()
-
-
-def _narrow(
-    query: Select[Any], table: Any, user_id: str, order_filter: OrderFilter, page: Page, key: str
-) -> Select[Any]:
-    query = query.where(table.c.user_id == user_id)
-    for name in ("account_id", "symbol", "order_id", "strategy_id"):
-        if value := getattr(order_filter, name):
-            query = query.where(table.c[name] == value)
-    if order_filter.start_time_ns:
-        query = query.where(table.c.create_time_ns >= order_filter.start_time_ns)
-    if order_filter.end_time_ns:
-        query = query.where(table.c.create_time_ns < order_filter.end_time_ns)
-    if page.after is not None:
-        time_ns, row_id = page.after
-        query = query.where(
-            or_(
-                table.c.create_time_ns < time_ns,
-                and_(table.c.create_time_ns == time_ns, table.c[key] < row_id),
-            )
-        )
-    return query.order_by(table.c.create_time_ns.desc(), table.c[key].desc()).limit(page.size + 1)

@@ -6,7 +6,6 @@ from collections.abc import Awaitable, Callable
 from redfire.enums import OrderStatus, PositionEffect
 from redfire.reasons import Reason
 
-from services.kernel.data.repositories import Repositories
 from services.kernel.errors import (
     CommitUnknown,
     Conflict,
@@ -31,10 +30,10 @@ from services.trading.domain.pre_trade_checks import PreTradeChecks, expiry_viol
 from services.trading.domain.reduce_only import ReduceOnly
 from services.trading.emulation.self_trade_prevention import SelfTradePrevention
 from services.trading.emulation.stops import Stops
+from services.trading.list_repository import ListRepository, OrderFilter
 from services.trading.peers.instruments import Instruments
 from services.trading.peers.quotes import Quotes
 from services.trading.peers.risk_client import RiskClient
-from services.trading.repository import OrderFilter, TradingRepository
 from services.trading.state.accepting import Accepting
 from services.trading.state.store import TradingStore
 
@@ -68,7 +67,7 @@ class OrderService:
         stops: Stops,
         reduce_only: ReduceOnly,
         self_trade_prevention: SelfTradePrevention,
-        repositories: Repositories[TradingRepository],
+        lists: ListRepository,
     ) -> None:
         self._store = store
         self._accounts = accounts
@@ -79,7 +78,7 @@ class OrderService:
         self._stops = stops
         self._reduce_only = reduce_only
         self._self_trade_prevention = self_trade_prevention
-        self._repositories = repositories
+        self._lists = lists
         self._cache = store.cache
         self._written_instruments: dict[str, Instrument] = {}
         # By account and client_order_id: what is being accepted now.
@@ -135,11 +134,10 @@ class OrderService:
         """The order with the client's id, or None."""
         return await self._store.find_by_client(account_id, client_order_id)
 
-    async def list_orders(self, user_id: str, order_filter: OrderFilter, page: Page) -> PageResult[Order]:
-        """The user's orders, newest first."""
+    async def list_orders(self, user_id: str, order_filter: OrderFilter, page: Page) -> PageResult[str]:
+        """The user's orders, newest first, as rows' texts."""
         await self._store.commit_log.durable()
-        async with self._repositories.read() as repository:
-            return await repository.list_orders(user_id, order_filter, page)
+        return await self._lists.list_orders(user_id, order_filter, page)
 
     async def cancel_order(self, user_id: str, order_id: str) -> Order:
         """Ask for a cancel; of a canceled order, the same answer. Raises NotFound, OrderNotOpen, RiskRefused."""

@@ -5,6 +5,7 @@ from typing import Protocol
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from services.kernel.data.reads import Reader
 from services.kernel.data.writes import Writer
 
 WRITE_LOCK, MIGRATION_LOCK = 0x5246_0001, 0x5246_0002
@@ -39,6 +40,9 @@ class Backend(Protocol):
 
     def make_writer(self) -> Writer:
         """A writer of the hot path."""
+
+    def make_reader(self) -> Reader:
+        """A reader of lists."""
 
     async def close(self) -> None:
         """Close connections, the writer's excepted."""

@@ -1,4 +1,4 @@
-"""One service's database: units of work for the slow paths, a writer for the hot one.
+"""One service's database: units of work for the slow paths, a writer and a reader for the hot ones.
 
 SQLite files in the data folder by default, or PostgreSQL. Nothing outside this folder knows which it is.
 """
@@ -15,6 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 from sqlalchemy.orm import DeclarativeBase
 
 from services.kernel.data.backend import MIGRATION_LOCK, Backend, PostgresOptions
+from services.kernel.data.reads import Reader
 from services.kernel.data.repositories import Repositories
 from services.kernel.data.schema import differences, extend, in_words, schema_of
 from services.kernel.data.sqlite_backend import SqliteBackend
@@ -45,6 +46,7 @@ class Database:
         self.writable = True
         """Outcome of the last `probe`: the database can be written."""
         self._writer: Writer | None = None
+        self._reader: Reader | None = None
         self._turns = asyncio.Lock()
 
     async def start(self, migrate: bool = True) -> None:
@@ -109,6 +111,8 @@ class Database:
         """Commit what waits and close."""
         if self._writer is not None:
             await self._writer.close()
+        if self._reader is not None:
+            await self._reader.close()
         await self._backend.close()
 
     def repositories(self, repository: Callable[[AsyncSession], R]) -> Repositories[R]:
@@ -120,6 +124,12 @@ class Database:
         if self._writer is None:
             self._writer = self._backend.make_writer()
         return self._writer
+
+    def reader(self) -> Reader:
+        """The one reader of lists; every call answers the same."""
+        if self._reader is None:
+            self._reader = self._backend.make_reader()
+        return self._reader
 
     @staticmethod
     def insert(model: type[DeclarativeBase]) -> TableWrite:

@@ -9,6 +9,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from services.kernel.data.backend import PostgresOptions
+from services.kernel.data.postgres_reader import PostgresReader
 from services.kernel.data.postgres_writer import PostgresWriter
 
 MAINTENANCE_DATABASE = "postgres"
@@ -86,6 +87,10 @@ class PostgresBackend:
     def make_writer(self) -> PostgresWriter:
         """A writer with a connection of its own."""
         return PostgresWriter(self._connect, self.engine.dialect)
+
+    def make_reader(self) -> PostgresReader:
+        """A reader by the connections of units of work."""
+        return PostgresReader(self.engine)
 
     async def close(self) -> None:
         """Close connections."""

@@ -11,6 +11,7 @@ from sqlalchemy import URL, Connection, Engine, create_engine, event
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from services.kernel.data.group_commit import GroupCommitWriter
+from services.kernel.data.sqlite_reader import SqliteReader
 
 BUSY_TIMEOUT_MS = 5000
 
@@ -49,6 +50,10 @@ class SqliteBackend:
         """A writer with a thread."""
         return GroupCommitWriter(self._connect_writer)
 
+    def make_reader(self) -> SqliteReader:
+        """A reader with threads."""
+        return SqliteReader(self._connect_reader, self.engine.dialect)
+
     async def close(self) -> None:
         """Close connections."""
         if self._writer_engine is not None:
@@ -66,6 +71,12 @@ class SqliteBackend:
             )
             _prepare(self._writer_engine)
         return self._writer_engine.connect().execution_options(redfire_write=True)
+
+    def _connect_reader(self) -> sqlite3.Connection:
+        connection = sqlite3.connect(self._file or ":memory:", isolation_level=None, cached_statements=256)
+        connection.execute(f"PRAGMA busy_timeout={BUSY_TIMEOUT_MS}")
+        connection.execute("PRAGMA query_only=ON")
+        return connection
 
 
 def _probe(file: str) -> str | None:

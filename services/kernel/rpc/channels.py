@@ -47,7 +47,8 @@ class LocalChannel:
             handler = by_path.get(method)
             if handler is None:
                 raise Unavailable(f"{method} is not served yet")
-            return await handler.invoke(request, self._origin(timeout, metadata))
+            answer = await handler.invoke(request, self._origin(timeout, metadata))
+            return handler.response_from_bytes(answer) if isinstance(answer, bytes) else answer
 
         return call
 
