@@ -3,6 +3,7 @@
 import os
 import sys
 from importlib import import_module
+from keyword import iskeyword
 
 import click
 
@@ -21,6 +22,8 @@ COMMANDS = {
     "compare": "Show kept backtests side by side.",
     "optimize": "Look for good parameters of a strategy.",
     "data": "Import recorded market data, list what there is.",
+    "import": "Bring a vnpy user's settings, gateways, strategies and data over.",
+    "config": "Bring configuration files into the config service.",
     "admin": "Make users, set roles, reset passwords, rotate keys.",
     "events": "List, retry or drop events that services could not take.",
     "health": "Say whether the platform is well.",
@@ -34,7 +37,7 @@ COMMANDS = {
 FOLDERS = {
     "backtest": "backtest.backtest", "compare": "backtest.compare", "optimize": "backtest.optimize",
     "ticks": "market.ticks", "depth": "market.depth", "market": "market.market",
-    "events": "events.events",
+    "events": "events.events", "import": "imports.vnpy", "config": "imports.config",
 }  # fmt: skip
 
 
@@ -49,7 +52,8 @@ class _Lazy(click.Group):
             return version
         if cmd_name in COMMANDS:
             command: click.Command = getattr(
-                import_module(f"services.commands.{FOLDERS.get(cmd_name, cmd_name)}"), cmd_name
+                import_module(f"services.commands.{FOLDERS.get(cmd_name, cmd_name)}"),
+                f"{cmd_name}_" if iskeyword(cmd_name) else cmd_name,
             )
             return command
         return None
@@ -72,7 +76,7 @@ def version() -> None:
 
 
 def main() -> None:
-    """Run a command. Exit codes: 0 done, 1 failed, 2 cannot start or wrong usage, 3 recorded with gaps."""
+    """Run a command. Exit codes: 0 done, 1 failed, 2 cannot start or wrong usage, 3 not everything."""
     try:
         cli.main(standalone_mode=False)
     except click.exceptions.Abort:

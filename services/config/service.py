@@ -9,11 +9,12 @@ from services.config.repository import ConfigRepository
 from services.config.settings import ConfigSettings
 from services.config.values.json_schema import SchemaViolation, require_schema, require_valid
 from services.config.values.json_value import Json, require_json, same
-from services.config.values.secret_rule import is_reference, require_references
+from services.config.values.secret_rule import require_references
 from services.kernel.clock import Clock
 from services.kernel.data.repositories import Repositories
 from services.kernel.errors import Aborted, FailedPrecondition, Invalid, NotFound
 from services.kernel.paging import Page, PageResult
+from services.kernel.runtime.secret_files import is_reference
 from services.kernel.streams import End, Subscribers
 
 # {service: {key: JSON schema}} of the settings that services declare themselves.

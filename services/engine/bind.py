@@ -56,7 +56,9 @@ def bind(context: ServiceContext) -> None:
         vnpy.backlog,
         ring_bytes=settings.tick_ring_mb << 20,
     )
-    gateways = Gateways(vnpy, clock, settings.connect_timeout_s, settings.settle_s, events.publish)
+    gateways = Gateways(
+        vnpy, clock, settings.connect_timeout_s, settings.settle_s, events.publish, context.secrets.resolve
+    )
     venues = VnpyVenues(vnpy, settings, database, clock, Calendar.load(), gateways, events.publish)
     simulation = Simulation(
         vnpy,

@@ -14,7 +14,9 @@ class GatewaySettings(BaseModel):
 
     module: str = Field(description="The Python module, for instance `vnpy_ctp`.")
     class_name: str = Field(alias="class", description="Its gateway class, for instance `CtpGateway`.")
-    setting: dict[str, Any] = Field(default_factory=dict, description="Setting for the gateway's connect().")
+    setting: dict[str, Any] = Field(
+        default_factory=dict, description="Setting for the gateway's connect(); a secret as `{secret: NAME}`."
+    )
     auto_connect: bool = Field(default=True, description="Connect it when the engine starts.")
     limit_only: tuple[str, ...] = Field(
         default=("SHFE", "INE", "CFFEX"),

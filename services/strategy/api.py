@@ -46,6 +46,7 @@ class StrategyApi(rpc.StrategyServiceServicer):
             account_id=request.account_id,
             parameters=convert.values_from_pb(request.parameters),
             request_id=request.request_id,
+            variables=convert.variables_from_pb(request.variables),
         )
         return pb.CreateStrategyResponse(strategy=convert.strategy_to_pb(strategy))
 

@@ -11,11 +11,14 @@ from redfire.strategy.v1 import strategy_pb2 as pb
 from redfire.strategy.v1 import worker_pb2
 
 from services.kernel.decimals import plain
+from services.kernel.errors import Invalid
 from services.quant.sdk.strategy_class import ClassDescription, Family, Parameter
 from services.strategy.events import StrategyEvent
 from services.strategy.metrics import Performance
 from services.strategy.strategy import LogLine, Report, Status, Strategy
 from services.strategy.workers import assignments
+
+_MAX_VARIABLES_BYTES = 65_536
 
 
 def strategy_to_pb(strategy: Strategy) -> pb.Strategy:
@@ -43,6 +46,13 @@ def status_from_pb(value: int) -> Status | None:
 
 def values_from_pb(struct: Struct) -> dict[str, Any]:
     """A Struct's values."""
+    return MessageToDict(struct)
+
+
+def variables_from_pb(struct: Struct) -> dict[str, Any]:
+    """A Struct's values. Raises Invalid where they are more than a strategy may keep."""
+    if struct.ByteSize() > _MAX_VARIABLES_BYTES:
+        raise Invalid(f"variables: more than {_MAX_VARIABLES_BYTES:,} bytes", field="variables")
     return MessageToDict(struct)
 
 

@@ -87,8 +87,11 @@ class StrategyService:
         account_id: str,
         parameters: Mapping[str, Any],
         request_id: str,
+        variables: Mapping[str, Any] | None = None,
     ) -> Strategy:
         """A new strategy; the same request_id again gives the one that it made.
+
+        With `variables` its first run goes on with them, as a later one does with those of the run before.
 
         Raises UnknownStrategyClass, BrokenStrategyClass, InvalidParameter, UnknownSymbol, NotFound for an account that
         is not the user's, TooManyStrategies.
@@ -112,6 +115,8 @@ class StrategyService:
             parameters=values,
             create_time=now,
             update_time=now,
+            variables=dict(variables or {}),
+            ran=bool(variables),
         )
         try:
             async with self._repositories() as repository:

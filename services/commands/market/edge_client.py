@@ -73,10 +73,10 @@ class EdgeClient:
         """A stub of MarketService."""
         return MarketServiceStub(self._channel)
 
-    async def call(self, name: str, request: Any) -> Any:
-        """Call a unary RPC of MarketService by its name. Raises the kernel's errors."""
+    async def call(self, name: str, request: Any, stub: Any = MarketServiceStub) -> Any:
+        """Call a unary RPC of a service, by default MarketService, by its name. Raises the kernel's errors."""
         try:
-            return await getattr(self.market, name)(request, metadata=self.metadata, timeout=_TIMEOUT_S)
+            return await getattr(stub(self._channel), name)(request, metadata=self.metadata, timeout=_TIMEOUT_S)
         except grpc.aio.AioRpcError as failure:
             raise from_rpc_error(failure) from None
 

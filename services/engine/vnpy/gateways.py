@@ -70,12 +70,15 @@ class Gateways:
         connect_timeout_s: float,
         settle_s: float,
         publish: Callable[[Gateway], None],
+        resolve: Callable[[Any], Any],
     ) -> None:
+        """`resolve` puts secrets in the place of a setting's references to them."""
         self._engine = engine
         self._clock = clock
         self._timeout_s = connect_timeout_s
         self._settle_s = settle_s
         self._publish = publish
+        self._resolve = resolve
         self._connections: dict[str, Connection] = {}
 
     def add(
@@ -221,7 +224,7 @@ class Gateways:
             connection.made = True
         setting = {
             **self._engine.main.get_gateway(connection.name).get_default_setting(),
-            **connection.settings.setting,
+            **self._resolve(connection.settings.setting),
         }
         async with asyncio.timeout(self._timeout_s):
             await _on_own_thread(connection.name, self._engine.main.connect, setting, connection.name)

@@ -16,7 +16,8 @@ from services.kernel.rpc.channels import LocalChannel, NetworkChannel
 from services.kernel.rpc.telemetry import Tracing
 from services.kernel.runtime.live_settings import LiveSettings
 from services.kernel.runtime.resources import Resources
-from services.kernel.runtime.settings import BaseSection, json_schemas
+from services.kernel.runtime.secret_files import FOLDER, SecretFiles
+from services.kernel.runtime.settings import BaseSection, PlatformSettings, json_schemas
 from services.kernel.shards.ownership import Ownership
 from services.kernel.tasks import Tasks
 
@@ -36,6 +37,11 @@ class ServiceContext:
     def data_dir(self) -> Path:
         """The folder for what is kept; it exists."""
         return self._resources.data_dir
+
+    @property
+    def secrets(self) -> SecretFiles:
+        """The secrets that settings refer to."""
+        return SecretFiles(self.section(PlatformSettings).secrets_dir or self.data_dir / FOLDER)
 
     @property
     def clock(self) -> Clock:

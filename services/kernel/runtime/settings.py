@@ -86,6 +86,9 @@ class PlatformSettings(BaseSection):
 
     section = "platform"
     data_dir: Path = Field(default=Path(".redfire"), description="The folder of databases, keys and market history.")
+    secrets_dir: Path | None = Field(
+        default=None, description="The folder of secrets, a file each; by default `secrets` in the data folder."
+    )
     environment: str = Field(default="development", description="The environment whose values of config are used.")
 
 

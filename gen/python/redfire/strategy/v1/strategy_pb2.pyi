@@ -169,20 +169,22 @@ class ListStrategyClassesResponse(_message.Message):
     def __init__(self, classes: _Optional[_Iterable[_Union[StrategyClass, _Mapping]]] = ..., next_page_token: _Optional[str] = ...) -> None: ...
 
 class CreateStrategyRequest(_message.Message):
-    __slots__ = ("display_name", "class_name", "symbol", "account_id", "parameters", "request_id")
+    __slots__ = ("display_name", "class_name", "symbol", "account_id", "parameters", "request_id", "variables")
     DISPLAY_NAME_FIELD_NUMBER: _ClassVar[int]
     CLASS_NAME_FIELD_NUMBER: _ClassVar[int]
     SYMBOL_FIELD_NUMBER: _ClassVar[int]
     ACCOUNT_ID_FIELD_NUMBER: _ClassVar[int]
     PARAMETERS_FIELD_NUMBER: _ClassVar[int]
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    VARIABLES_FIELD_NUMBER: _ClassVar[int]
     display_name: str
     class_name: str
     symbol: str
     account_id: str
     parameters: _struct_pb2.Struct
     request_id: str
-    def __init__(self, display_name: _Optional[str] = ..., class_name: _Optional[str] = ..., symbol: _Optional[str] = ..., account_id: _Optional[str] = ..., parameters: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ..., request_id: _Optional[str] = ...) -> None: ...
+    variables: _struct_pb2.Struct
+    def __init__(self, display_name: _Optional[str] = ..., class_name: _Optional[str] = ..., symbol: _Optional[str] = ..., account_id: _Optional[str] = ..., parameters: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ..., request_id: _Optional[str] = ..., variables: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ...) -> None: ...
 
 class CreateStrategyResponse(_message.Message):
     __slots__ = ("strategy",)

@@ -1,0 +1,1 @@
+"""Commands that bring over what people have: a vnpy user's folder, and a tree of configuration files."""
