@@ -148,7 +148,7 @@ def _ini(file: Path, text: str) -> dict[str, Any]:
 def _entries(root: Path, file: Path, values: dict[str, Any], service: str | None) -> Iterator[tuple[str, str, Any]]:
     """Service, key and value of everything in a file."""
     below = [] if file == root else list(file.relative_to(root).parts[:-1])
-    # The name of an .env file says for whom it is, or of which environment: in a service's folder it is no part of keys.
+    # What an .env file is called says for whom it is, or of which environment: in a folder it is no part of keys.
     stem = "" if file.name.startswith(".env") or (_kind(file) == "env" and below) else file.stem
     if service is None and not below and values and all(_is_service(name, inner) for name, inner in values.items()):
         for name, inner in values.items():
