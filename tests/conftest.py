@@ -15,6 +15,7 @@ from hypothesis import settings
 
 from tests.postgres import PostgresServer, close_shared_server, shared_server
 from tests.rabbitmq import RabbitMqServer, installed_broker
+from tests.redis_server import RedisServer, installed_redis
 
 SLOW_FOLDERS = ("chaos", "e2e", "readme", "trading/model")
 """Here every test starts a whole platform, or kills trading over and over."""
@@ -66,6 +67,14 @@ def both_databases(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPat
 def rabbitmq() -> Iterator[RabbitMqServer]:
     """The RabbitMQ broker that the tests of a run share; none of them stops it."""
     server = installed_broker()
+    yield server
+    server.close()
+
+
+@pytest.fixture
+def redis_server() -> Iterator[RedisServer]:
+    """A Redis server of the test's own, empty, which it may kill and suspend."""
+    server = installed_redis()
     yield server
     server.close()
 

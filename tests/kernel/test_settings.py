@@ -89,6 +89,10 @@ def test_config_values_under_a_former_name_count_less_than_those_under_the_prese
         ({"REDFIRE_EVENTS__URL": "amqp://u:too-short/@mq"}, "events.url"),
         ({"REDFIRE_EVENTS__URL": "amqp://u:1#too-short@mq"}, "events.url"),
         ({"REDFIRE_EVENTS__URL": "amqp://u:too-short@[mq"}, "events.url"),
+        ({"REDFIRE_REDIS__URL": "memcached://cache"}, "redis.url"),
+        ({"REDFIRE_REDIS__URL": "redis://u:too-short/@cache"}, "redis.url"),
+        ({"REDFIRE_REDIS__URL": "redis://u:1#too-short@cache"}, "redis.url"),
+        ({"REDFIRE_REDIS__URL": "redis://cache/0?socket_timeout=60"}, "redis.url"),
     ],
 )
 def test_a_wrong_variable_stops_the_start_in_one_line_that_names_it(environ, named):

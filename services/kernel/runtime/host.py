@@ -186,6 +186,7 @@ class Host:
         await self.lifecycle.stop(grace_s)
         await self.operations.stop()
         await self.channels.close()
+        await self.resources.close()
         for database in self.resources.databases:
             await database.close()
         self.resources.tracing.close()

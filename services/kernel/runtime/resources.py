@@ -13,6 +13,7 @@ from services.kernel.data.backend import PostgresOptions
 from services.kernel.data.database import Database
 from services.kernel.events.transport import EventBus, Transport
 from services.kernel.identity.identity import ServiceTokens
+from services.kernel.redis.shared import Messages, NoMessages, NoRedis, Redis
 from services.kernel.rpc.channels import Channels
 from services.kernel.rpc.server import Handlers
 from services.kernel.rpc.telemetry import Tracing
@@ -24,6 +25,7 @@ from services.kernel.runtime.settings import (
     EventsSettings,
     PeersSettings,
     PlatformSettings,
+    RedisSettings,
     ServerSettings,
     Settings,
 )
@@ -78,7 +80,9 @@ class Resources:
         self._shards: dict[str, Ownership] = {}
         self._live: dict[tuple[str, type[BaseSection]], LiveSettings[Any]] = {}
         self._background: list[tuple[str, Callable[[], Awaitable[None]]]] = []
+        self._closing: list[Callable[[], Awaitable[None]]] = []
         self.events = self._transport()
+        self.redis, self.messages = self._redis()
 
     def _transport(self) -> Transport:
         url = self.settings.of(EventsSettings).url.get_secret_value()
@@ -91,6 +95,33 @@ class Resources:
         self.lifecycle.reports_failure("events", lambda: broker.failure)
         self.background("kernel.events", broker.run)
         return broker
+
+    def _redis(self) -> tuple[Redis, Messages]:
+        settings = self.settings.of(RedisSettings)
+        if not settings.url.get_secret_value():
+            return NoRedis(), NoMessages()
+        # Imported only here: it takes a while, and most have none.
+        from services.kernel.redis.client import RedisClient
+        from services.kernel.redis.subscriptions import Subscriptions
+
+        redis = RedisClient(
+            settings.url.get_secret_value(),
+            self.environment,
+            f"redfire {' '.join(self.names)}",
+            timeout_s=settings.timeout_s,
+            pool_size=settings.pool_size,
+        )
+        messages = Subscriptions(redis)
+        self.lifecycle.reports_failure("redis", lambda: redis.failure)
+        self.background("kernel.redis", redis.run)
+        self.background("kernel.redis.messages", messages.run)
+        self._closing.append(redis.close)
+        return redis, messages
+
+    async def close(self) -> None:
+        """Close what was opened here, the databases aside."""
+        for close in self._closing:
+            await close()
 
     @property
     def databases(self) -> Sequence[Database]:

@@ -12,6 +12,7 @@ from services.kernel.clock import Clock
 from services.kernel.data.database import Database
 from services.kernel.events.inbox import Inbox
 from services.kernel.events.outbox import Outbox
+from services.kernel.redis.shared import Messages, Redis
 from services.kernel.rpc.channels import LocalChannel, NetworkChannel
 from services.kernel.rpc.telemetry import Tracing
 from services.kernel.runtime.live_settings import LiveSettings
@@ -103,6 +104,16 @@ class ServiceContext:
         self.on_start(inbox.load)
         self.background("inbox", inbox.run)
         return inbox
+
+    @property
+    def redis(self) -> Redis:
+        """Redis, which the replicas share; the caller does without whenever it does not answer."""
+        return self._resources.redis
+
+    @property
+    def messages(self) -> Messages:
+        """Messages between replicas, which may be lost."""
+        return self._resources.messages
 
     def peer(self, stub: Callable[[Any], P]) -> P:
         """A stub of another service: `context.peer(MarketServiceStub)`."""

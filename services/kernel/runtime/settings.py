@@ -180,6 +180,36 @@ class EventsSettings(BaseSection):
         return value
 
 
+class RedisSettings(BaseSection):
+    """What replicas share in memory: counts of failures and of streams, copies of what is read often, revocations."""
+
+    section = "redis"
+    url: SecretStr = Field(
+        default=SecretStr(""),
+        description="Redis, `redis://user:password@host:6379/0` or `rediss://…`; empty: each process counts alone.",
+    )
+    timeout_s: float = Field(
+        default=0.1, gt=0, le=10, description="Longest that a call waits for Redis; then it goes on without, seconds."
+    )
+    pool_size: int = Field(default=16, ge=1, le=1000, description="Connections at most, besides the one that listens.")
+
+    @field_validator("url")
+    @classmethod
+    def _supported(cls, value: SecretStr) -> SecretStr:
+        url = value.get_secret_value()
+        if url and not url.startswith(("redis://", "rediss://")):
+            raise ValueError("redis://… or rediss://… is needed")
+        try:
+            address = urlsplit(url)
+            _ = address.port  # raises where there is no number
+        except ValueError:
+            raise ValueError(_UNREADABLE) from None
+        # Options in an address would override the bounds above.
+        if address.fragment or address.query or not (address.path.strip("/") or "0").isdecimal():
+            raise ValueError(_UNREADABLE)
+        return value
+
+
 KERNEL_SECTIONS: tuple[type[BaseSection], ...] = (
     PlatformSettings,
     ServerSettings,
@@ -188,6 +218,7 @@ KERNEL_SECTIONS: tuple[type[BaseSection], ...] = (
     TelemetrySettings,
     DatabaseSettings,
     EventsSettings,
+    RedisSettings,
 )
 
 

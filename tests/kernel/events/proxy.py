@@ -1,4 +1,4 @@
-"""A TCP proxy in front of a broker, which cuts connections or lets them hang."""
+"""A TCP proxy in front of a server, which cuts connections, delays them, or lets them hang."""
 
 import asyncio
 import contextlib
@@ -13,6 +13,7 @@ class Proxy:
         self._stalled = set()
         self.connections = 0
         self.away = False  # refuses connections
+        self.delay_s = 0.0  # before what comes is passed on, in either direction
 
     async def __aenter__(self):
         self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
@@ -54,6 +55,8 @@ class Proxy:
             while data := await reader.read(65536):
                 if writer in self._stalled:
                     continue
+                if self.delay_s:
+                    await asyncio.sleep(self.delay_s)
                 writer.write(data)
                 await writer.drain()
         self._writers.discard(writer)
