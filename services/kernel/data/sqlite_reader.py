@@ -45,13 +45,9 @@ class SqliteReader:
         """The texts of the rows; see `Reader`."""
         if self._closed or self._waiting >= MAX_WAITING:
             raise Unavailable("the database is closed" if self._closed else "too many reads wait for the database")
-        if self._waiting >= len(self._threads) < THREADS:
-            thread = threading.Thread(target=self._run, name="list-reader", daemon=True)
-            self._threads.append(thread)
-            thread.start()
         future: asyncio.Future[Sequence[str]] = asyncio.get_running_loop().create_future()
+        self._hand_over((future, query.sql, query.values(values)))
         self._waiting += 1
-        self._jobs.put((future, query.sql, query.values(values)))
         try:
             return await future
         finally:
@@ -66,6 +62,13 @@ class SqliteReader:
         for thread in threads:
             await asyncio.to_thread(thread.join, 10)
 
+    def _hand_over(self, job: _Job) -> None:
+        if self._waiting >= len(self._threads) < THREADS:
+            thread = threading.Thread(target=self._run, name="list-reader", daemon=True)
+            self._threads.append(thread)
+            thread.start()
+        self._jobs.put(job)
+
     def _run(self) -> None:
         connection: sqlite3.Connection | None = None
         while (job := self._jobs.get()) is not None:
@@ -74,8 +77,7 @@ class SqliteReader:
             try:
                 if connection is None:
                     connection = self._connect()
-                ((text,),) = connection.execute(sql, values).fetchall()
-                outcome = text.split("\n") if text is not None else ()
+                outcome = read(connection, sql, values)
             except sqlite3.Error as error:
                 _close(connection)
                 connection, outcome = None, _word(error)
@@ -88,6 +90,12 @@ class SqliteReader:
                 except RuntimeError:
                     log.debug("the loop is closed; what was read is dropped")
         _close(connection)
+
+
+def read(connection: sqlite3.Connection, sql: str, values: Sequence[Any]) -> Sequence[str]:
+    """The texts that a statement of `SqliteReader.prepare` reads."""
+    ((text,),) = connection.execute(sql, values).fetchall()
+    return text.split("\n") if text is not None else ()
 
 
 def _answer(future: "asyncio.Future[Sequence[str]]", outcome: Sequence[str] | Exception) -> None:

@@ -16,7 +16,7 @@ from unittest import mock
 import aiosqlite.core
 
 from services.kernel import identifiers
-from services.kernel.data import group_commit, sqlite_backend
+from services.kernel.data import group_commit, sqlite_backend, sqlite_reader
 from services.kernel.errors import Unavailable
 from services.kernel.rpc import channels, server
 from tests.simulated_time import START, SimulatedLoop
@@ -78,6 +78,18 @@ class SimulatedWriter(group_commit.GroupCommitWriter):
         self._connection = None
 
 
+class SimulatedReader(sqlite_reader.SqliteReader):
+    """The reader of lists without its threads: it reads at once."""
+
+    def _hand_over(self, job: Any) -> None:
+        future, sql, values = job
+        connection = self._connect()
+        try:
+            future.set_result(sqlite_reader.read(connection, sql, values))
+        finally:
+            connection.close()
+
+
 class _InlineQueue:
     """aiosqlite's queue of work for its thread, done at once."""
 
@@ -115,6 +127,7 @@ def simulated(seed: int) -> Iterator[SimulatedLoop]:
         mock.patch.object(aiosqlite.core, "SimpleQueue", _InlineQueue),
         mock.patch.object(aiosqlite.core, "Thread", mock.Mock()),
         mock.patch.object(sqlite_backend, "GroupCommitWriter", SimulatedWriter),
+        mock.patch.object(sqlite_backend, "SqliteReader", SimulatedReader),
         mock.patch.object(asyncio, "to_thread", _to_no_thread),
         mock.patch.object(identifiers, "time", clock),
         mock.patch.object(identifiers, "_last", 0),
