@@ -25,6 +25,7 @@ COMMANDS = {
     "import": "Bring a vnpy user's settings, gateways, strategies and data over.",
     "config": "Bring configuration files into the config service.",
     "admin": "Make users, set roles, reset passwords, rotate keys.",
+    "verify": "Check that the books add up, across services and the venue.",
     "events": "List, retry or drop events that services could not take.",
     "health": "Say whether the platform is well.",
     "ticks": "Show live ticks as a table.",
@@ -38,6 +39,7 @@ FOLDERS = {
     "backtest": "backtest.backtest", "compare": "backtest.compare", "optimize": "backtest.optimize",
     "ticks": "market.ticks", "depth": "market.depth", "market": "market.market",
     "events": "events.events", "import": "imports.vnpy", "config": "imports.config",
+    "verify": "verify.verify",
 }  # fmt: skip
 
 

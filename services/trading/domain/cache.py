@@ -355,7 +355,7 @@ class TradingCache:
         account.margin -= position.margin
         realized = position.settle(price)
         account.margin += position.margin
-        reference = f"settlement:{position.symbol}:{position.side}:{position.trading_day}"
+        reference = f"{ledger.SETTLEMENT}{position.symbol}:{position.side}:{position.trading_day}"
         changes.entries += ledger.post(account, LedgerEntryKind.SETTLEMENT, realized, reference, changes.now_ns)
         changes.account(account)
 

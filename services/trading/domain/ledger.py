@@ -7,6 +7,10 @@ from redfire.enums import AccountKind, LedgerEntryKind
 
 from services.kernel.identifiers import new_id
 from services.trading.domain.account import Account
+from services.trading.domain.money import ZERO
+
+SETTLEMENT = "settlement:"
+"""Prefix of the reference of a daily settlement, which is of a position; that of an expiry is of its trade."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,10 +28,11 @@ class LedgerEntry:
     create_time_ns: int
 
 
+_CASH, _COMMISSION, _PNL = "cash:", "income:commission", "trading:pnl"
 _OTHER_SIDE = {
-    LedgerEntryKind.COMMISSION: "income:commission",
-    LedgerEntryKind.REALIZED_PNL: "trading:pnl",
-    LedgerEntryKind.SETTLEMENT: "trading:pnl",
+    LedgerEntryKind.COMMISSION: _COMMISSION,
+    LedgerEntryKind.REALIZED_PNL: _PNL,
+    LedgerEntryKind.SETTLEMENT: _PNL,
     LedgerEntryKind.ADJUSTMENT: "venue:adjustment",
 }
 
@@ -72,14 +77,9 @@ def _post(
 ) -> list[LedgerEntry]:
     if not into_cash:
         return []
-    account.balance += into_cash
-    if kind is LedgerEntryKind.COMMISSION:
-        account.commission -= into_cash
-    elif kind in (LedgerEntryKind.REALIZED_PNL, LedgerEntryKind.SETTLEMENT):
-        account.realized_pnl += into_cash
     capital = "equity:paper" if account.kind is AccountKind.PAPER else "equity:live"
     transaction_id = new_id()
-    return [
+    entries = [
         LedgerEntry(
             new_id(),
             transaction_id,
@@ -92,7 +92,28 @@ def _post(
             now_ns,
         )
         for ledger_account, value in (
-            (f"cash:{account.account_id}", into_cash),
+            (f"{_CASH}{account.account_id}", into_cash),
             (_OTHER_SIDE.get(kind, capital), -into_cash),
         )
     ]
+    for entry in entries:
+        add_up(account, entry)
+    return entries
+
+
+def add_up(account: Account, entry: LedgerEntry) -> None:
+    """Count an entry in the sums that an account has of its ledger: balance, commission, realised profit."""
+    if entry.ledger_account.startswith(_CASH):
+        account.balance += entry.amount
+    elif entry.ledger_account == _COMMISSION:
+        account.commission += entry.amount
+    elif entry.ledger_account == _PNL:
+        account.realized_pnl -= entry.amount
+
+
+def cash_of_trade(entry: LedgerEntry) -> Decimal:
+    """Return what an entry moves into the cash by a trade, its `reference`, when that was booked; else 0."""
+    is_trade = entry.kind in (LedgerEntryKind.COMMISSION, LedgerEntryKind.REALIZED_PNL) or (
+        entry.kind is LedgerEntryKind.SETTLEMENT and not entry.reference.startswith(SETTLEMENT)
+    )
+    return entry.amount if is_trade and entry.ledger_account.startswith(_CASH) else ZERO

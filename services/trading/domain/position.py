@@ -200,8 +200,13 @@ class Position:
         self._margin()
         return realized
 
+    @property
+    def required_margin(self) -> Decimal:
+        """The margin that its cost asks for."""
+        return money.amount(abs(money.product(self.cost, self.margin_rate)))
+
     def _margin(self) -> None:
-        self.margin = money.amount(abs(money.product(self.cost, self.margin_rate)))
+        self.margin = self.required_margin
 
 
 def split(quantity: Decimal, today: Decimal, yesterday: Decimal, today_first: bool) -> tuple[Decimal, Decimal]:

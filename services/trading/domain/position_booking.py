@@ -3,7 +3,7 @@
 import logging
 from decimal import Decimal
 
-from redfire.enums import PositionEffect, PositionSide, Side
+from redfire.enums import PositionEffect, PositionSide
 
 from services.trading.domain import money
 from services.trading.domain.account import Account
@@ -133,15 +133,13 @@ def unbook_position(
     closed still, and has another price, and what working orders are to close stays held for them.
     """
     account.traded = True
-    opened = trade.position_effect is PositionEffect.OPEN
-    is_long = (trade.side is Side.BUY) == opened
-    side = PositionSide.LONG if is_long else PositionSide.SHORT
-    if opened:
+    side = trade.position_side
+    if trade.position_effect is PositionEffect.OPEN:
         return _reverse_opening(cache, account, side, trade, changes, correction)
     position = position_of(cache, account, trade, side)
     cache.roll(position, changes)
     value = money.amount(money.product(trade.price, trade.quantity, position.contract_size))
-    cost = value - trade.realized_pnl if is_long else value + trade.realized_pnl
+    cost = value - trade.realized_pnl if side is PositionSide.LONG else value + trade.realized_pnl
     # Not by its effect: what an order sent yesterday closes of today's contracts is yesterday's when it trades.
     today = trade.closed_today if trade.trading_day == position.trading_day else ZERO
     account.margin -= position.margin

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from decimal import Decimal
 
-from redfire.enums import PositionEffect, Side
+from redfire.enums import PositionEffect, PositionSide, Side
 
 from services.trading.domain.money import ZERO
 
@@ -34,6 +34,17 @@ class Trade:
     corrects_trade_id: str = ""
     trace_id: str = ""
     closed_today: Decimal = ZERO  # how much of it closed contracts of its own trading day
+
+    @property
+    def position_side(self) -> PositionSide:
+        """The side of the position that it opened or closed."""
+        opened = self.position_effect is PositionEffect.OPEN
+        return PositionSide.LONG if (self.side is Side.BUY) == opened else PositionSide.SHORT
+
+    @property
+    def held_quantity(self) -> Decimal:
+        """The contracts by which it changed that position; what it closed is negative."""
+        return self.quantity if self.position_effect is PositionEffect.OPEN else -self.quantity
 
     @property
     def closed_effect(self) -> PositionEffect:

@@ -10,6 +10,8 @@ from redfire.trading.v1 import account_service_pb2 as account_pb
 from redfire.trading.v1 import order_service_pb2 as order_pb
 
 from services.kernel.errors import RedFireError
+from services.trading.verify.books import check_books
+from services.trading.verify.books_repository import BooksRepository
 from tests.trading.model import disk, group_checks
 from tests.trading.model.exchange import CLOSES, KEEPS_ORDERS, LISTINGS
 
@@ -83,7 +85,15 @@ async def problems(model: Any) -> list[str]:
         *_held(model, books),
         *await _acknowledged(model, books),
         *_streams(model, books),
+        *await _verified(model),
     ]
+
+
+async def _verified(model: Any) -> list[str]:
+    """Findings of `redfire verify` in what is stored."""
+    database = next(one for one in model.run.host.resources.databases if "trading" in one.name)
+    checked = await check_books(database.repositories(BooksRepository))
+    return [f"verify: {finding}" for finding in checked.findings.kept]
 
 
 def _name(order: Any) -> str:

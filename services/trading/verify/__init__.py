@@ -1,0 +1,1 @@
+"""Trading's books checked against themselves, for `redfire verify`: what is stored, by the rules that made it."""
