@@ -116,11 +116,12 @@ class EngineApi(rpc.EngineServiceServicer):
 
     async def StreamEvents(
         self, request: pb.StreamEventsRequest, call: Call
-    ) -> AsyncGenerator[pb.StreamEventsResponse, None]:
-        """Updates of gateways, numbered."""
+    ) -> AsyncGenerator[list[pb.StreamEventsResponse], None]:
+        """Updates of gateways, numbered, as many as there are."""
         async with aclosing(self._events.read(request.resume_after_sequence, request.epoch)) as stream:
-            async for event in stream:
-                yield convert.event_to_pb(event, self._clock.now(), self._engine.find_gateway)
+            async for item in stream:
+                now, events = self._clock.now(), item if isinstance(item, list) else [item]
+                yield [convert.event_to_pb(event, now, self._engine.find_gateway) for event in events]
 
     async def QueryState(self, request: pb.QueryStateRequest, call: Call) -> pb.QueryStateResponse:
         """Orders, trades, positions and accounts of a gateway."""

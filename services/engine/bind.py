@@ -69,6 +69,7 @@ def bind(context: ServiceContext) -> None:
         clock,
         lambda: live.value,
         lambda symbol: contracts.primary(symbol) == SIM,
+        events.publish_all,
         context.data_dir / "engine" / "replay-problems.txt",
         enforces_sessions=bool(context.setting("trading", "enforce_sessions")),
     )

@@ -20,16 +20,19 @@ from vnpy.trader.object import (
 from services.engine.feeds.quote import Quote
 from services.engine.sim.exchange import SimExchange
 from services.engine.sim.order_ids import SimOrderIds
-from services.engine.updates import OrderUpdate, PositionUpdate, TradeUpdate, TradingDayUpdate, Update
-from services.engine.vnpy.engine import EVENT_FEED_ENDED, EVENT_TRADING_DAY, EVENT_WATERMARK
-from services.engine.vnpy.mapping import order_to_vnpy, position_to_vnpy, request_from_vnpy, trade_to_vnpy
+from services.engine.updates import OrderRequest as Order
+from services.engine.vnpy.engine import EVENT_FEED_ENDED, EVENT_WATERMARK
+from services.engine.vnpy.mapping import position_to_vnpy, request_from_vnpy
 from services.quant.catalogue import Instrument
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class SimGateway(BaseGateway):
-    """vnpy's side of the simulated exchange. Its methods may be called by any thread."""
+    """vnpy's side of the simulated exchange: contracts, positions and ticks. Its methods may be called by any thread.
+
+    Orders may come this way; what becomes of them the exchange's store publishes, without vnpy's objects and events.
+    """
 
     default_name = "SIM"
     default_setting: ClassVar[dict[str, Any]] = {}
@@ -87,14 +90,17 @@ class SimGateway(BaseGateway):
         """A new order; the same reference again is the same order. Empty when the gateway is not connected."""
         if not self.connected:
             return ""
-        request = getattr(req, "request", None) or request_from_vnpy(req, self.gateway_name)
+        return f"{self.gateway_name}.{self.place(request_from_vnpy(req, self.gateway_name))}"
+
+    def place(self, request: Order) -> int:
+        """Like `send_order`, without vnpy's objects: the exchange's id of a new order, or of the one it is again."""
         known = self._order_ids.find(request.order_id)
         if known is not None:
-            return f"{self.gateway_name}.{known}"
+            return known
         venue_order_id = self._exchange.new_id()
         self._order_ids.add(request.order_id, venue_order_id, datetime.now(UTC))
         self._on_loop(self._exchange.send, request, venue_order_id)
-        return f"{self.gateway_name}.{venue_order_id}"
+        return venue_order_id
 
     def cancel_order(self, req: CancelRequest) -> None:
         """Cancel an order; one that is not open, or never was, changes nothing."""
@@ -153,17 +159,6 @@ class SimGateway(BaseGateway):
                 fields[f"{side}_volume_{place}"] = volume
         tick.extra = {"trading_day": quote.trading_day, "time_ns": quote.time_ns}
         self.on_tick(tick)
-
-    def publish(self, update: Update) -> None:
-        """Send an update of the exchange, which is durable by now, as vnpy's event."""
-        if isinstance(update, OrderUpdate):
-            self.on_order(order_to_vnpy(update))
-        elif isinstance(update, TradeUpdate):
-            self.on_trade(trade_to_vnpy(update))
-        elif isinstance(update, PositionUpdate):
-            self.on_position(position_to_vnpy(update))
-        elif isinstance(update, TradingDayUpdate):
-            self.on_event(EVENT_TRADING_DAY, update)
 
     def pass_watermark(self, watermark_ns: int) -> None:
         """No tick from now on is of an earlier time, but for late ones."""

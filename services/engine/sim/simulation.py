@@ -24,6 +24,7 @@ from services.engine.sim.order_ids import KEPT, SimOrderIds
 from services.engine.sim.store import SimStore
 from services.engine.sim.venue import SimVenue
 from services.engine.streams.tick_stream import TickStream
+from services.engine.updates import Update
 from services.engine.vnpy.engine import VnpyEngine
 from services.engine.vnpy.mapping import split_symbol
 from services.kernel.clock import Clock
@@ -49,11 +50,13 @@ class Simulation:
         clock: Clock,
         settings: Callable[[], EngineSettings],
         serves: Callable[[str], bool],
+        publish: Callable[[Sequence[Update]], None],
         report_file: Path,
         *,
         enforces_sessions: bool,
     ) -> None:
-        """`serves(symbol)`: whether the symbol is traded at SIM; `report_file` takes a recording's unreadable rows."""
+        """`serves(symbol)`: whether the symbol is traded at SIM; `publish` takes the exchange's updates once they are
+        durable, `report_file` a recording's unreadable rows."""
         self._main = engine.main
         self._catalogue = catalogue
         self._ticks = ticks
@@ -73,11 +76,10 @@ class Simulation:
         )
         if isinstance(self._feed, ReplayFeed):
             self._feed.on_minute(self.gateway.pass_watermark)
-        self.store.on_committed(self.gateway.publish)
+        self.store.on_committed(publish)
         self.gateway.on_connection(self._market.on_connection)
         self.gateway.on_subscribe(self._feed.subscribe)
         self.venue = SimVenue(
-            engine.main,
             self.gateway,
             self._exchange,
             self.store,

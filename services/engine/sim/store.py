@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from services.engine.models import SimOrderRow, SimPositionRow, SimStateRow, SimTradeRow
@@ -28,7 +28,7 @@ class SimStore:
 
     def __init__(self, database: Database) -> None:
         self._writer = database.writer()
-        self._listeners: list[Callable[[Update], None]] = []
+        self._listeners: list[Callable[[Sequence[Update]], None]] = []
         self._order_upsert = database.upsert(SimOrderRow, ["venue_order_id"])
         self._trade_upsert = database.upsert(SimTradeRow, ["venue_trade_id"])
         self._position_upsert = database.upsert(SimPositionRow, ["symbol", "side"])
@@ -44,7 +44,7 @@ class SimStore:
         self._flushed = 0
         self._loop: asyncio.AbstractEventLoop | None = None
 
-    def on_committed(self, listener: Callable[[Update], None]) -> None:
+    def on_committed(self, listener: Callable[[Sequence[Update]], None]) -> None:
         """Register a listener of updates that are durable."""
         self._listeners.append(listener)
 
@@ -126,9 +126,9 @@ class SimStore:
             raise
         finally:
             self._busy = False
-        for update in updates:
+        if updates:
             for listener in self._listeners:
-                listener(update)
+                listener(updates)
         _answer(waiting, None)
 
     async def _commit(self, writes: list[Write]) -> None:

@@ -1,4 +1,4 @@
-"""SIM as the engine's service sees it: through vnpy's MainEngine like any gateway, but with exact answers."""
+"""SIM as the engine's service sees it: like any gateway, but with exact answers."""
 
 from decimal import Decimal
 from typing import Any
@@ -12,7 +12,6 @@ from services.engine.sim.order import SimOrder, position_of_row, trade_of_row
 from services.engine.sim.order_ids import SimOrderIds
 from services.engine.sim.store import SimStore
 from services.engine.updates import OrderRequest, VenueState
-from services.engine.vnpy.mapping import cancel_to_vnpy, request_to_vnpy
 from services.kernel.data.repositories import Repositories
 from services.kernel.errors import NotFound
 
@@ -24,14 +23,12 @@ class SimVenue:
 
     def __init__(
         self,
-        main_engine: Any,
         gateway: SimGateway,
         exchange: SimExchange,
         store: SimStore,
         order_ids: SimOrderIds,
         repositories: Repositories[EngineRepository],
     ) -> None:
-        self._main = main_engine
         self._gateway = gateway
         self._exchange = exchange
         self._store = store
@@ -62,15 +59,17 @@ class SimVenue:
             row = await self._find_row(request.order_id)
             if row is not None:
                 return str(row.venue_order_id)
-        vt_orderid: str = self._main.send_order(request_to_vnpy(request), request.gateway_name)
+        if not self._gateway.connected:
+            return ""
+        venue_order_id = self._gateway.place(request)
         await self._store.flushed()
-        return vt_orderid.partition(".")[2]
+        return str(venue_order_id)
 
     async def cancel(self, order_id: str, venue_order_id: str, symbol: str) -> None:
         """Ask for a cancel; a finished order's end is published once more."""
         order = await self._find(order_id, venue_order_id)
         if order.status.is_open:
-            self._main.cancel_order(cancel_to_vnpy(str(order.venue_order_id), order.request.symbol), self._name)
+            self._exchange.cancel(order.venue_order_id)
         else:
             self._store.publish(order.update())
 

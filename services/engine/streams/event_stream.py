@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass
 
 from redfire.reasons import Reason
@@ -49,8 +49,12 @@ class EventStream:
 
     def publish(self, update: Update) -> None:
         """The next event."""
-        self.sequence += 1
-        self._history.append(update)
+        self.publish_all((update,))
+
+    def publish_all(self, updates: Sequence[Update]) -> None:
+        """The next events."""
+        self.sequence += len(updates)
+        self._history.extend(updates)
         for wake in self._wakes:
             wake.set()
 
@@ -60,8 +64,8 @@ class EventStream:
         for wake in self._wakes:
             wake.set()
 
-    async def read(self, resume_after: int, epoch: str) -> AsyncGenerator[Started | Numbered, None]:
-        """Events after `resume_after` of this epoch when the history reaches back so far, else from now on.
+    async def read(self, resume_after: int, epoch: str) -> AsyncGenerator[Started | list[Numbered], None]:
+        """Events after `resume_after` of this epoch when the history reaches back so far, else from now on, in lists.
 
         Raises: TooSlow.
         """
@@ -73,15 +77,15 @@ class EventStream:
             yield Started(self.epoch, resumed, last)
             while True:
                 if last < self.sequence:
-                    for numbered in self._after(last):
-                        yield numbered
-                        last = numbered.sequence
+                    events = self._after(last)
+                    yield events
+                    last = events[-1].sequence
                     continue
                 if self._closed:
                     return
                 wake.clear()
                 if not await wait_for_event(wake, self._heartbeat_s):
-                    yield Numbered(last, None)
+                    yield [Numbered(last, None)]
         finally:
             self._wakes.discard(wake)
 

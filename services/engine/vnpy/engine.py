@@ -24,13 +24,10 @@ from vnpy.trader.event import (
 from vnpy.trader.gateway import BaseGateway
 from vnpy.trader.object import CancelRequest, OrderRequest
 
-from services.engine.vnpy.mapping import UPDATE
-
 log = logging.getLogger(__name__)
 
 # Events of our own, which travel with the others so that they keep their place among them.
 EVENT_FEED_ENDED = "eRedFireFeedEnded"
-EVENT_TRADING_DAY = "eRedFireTradingDay"
 EVENT_WATERMARK = "eRedFireWatermark"
 _EVENT_CALL = "eRedFireCall"
 
@@ -43,7 +40,6 @@ BRIDGED = (
     EVENT_CONTRACT,
     EVENT_LOG,
     EVENT_FEED_ENDED,
-    EVENT_TRADING_DAY,
     EVENT_WATERMARK,
 )
 _CLOSE_S = 3.0
@@ -174,7 +170,6 @@ class VnpyEngine:
         self._event_listeners: list[Callable[[str, Any], None]] = []
         self._arrived: deque[Event] = deque()
         self._woken = False
-        self._finished_orders: deque[str] = deque()
         self._trades: deque[str] = deque()
         self.events = SteadyEventEngine()
         # MainEngine() changes to this folder; that the process stays where it is matters to everybody else in it.
@@ -232,8 +227,8 @@ class VnpyEngine:
     def _arrive(self, event: Event) -> None:
         """Queue an event, on vnpy's thread or on the loop's."""
         kind = event.type
-        if kind in (EVENT_ORDER, EVENT_TRADE):
-            self._forget_old(event)
+        if kind == EVENT_TRADE:
+            self._forget_old(event.data)
         self._arrived.append(event)
         if not self._woken:
             self._wake()
@@ -287,17 +282,11 @@ class VnpyEngine:
         except Exception:
             log.exception("vnpy's event %s could not be handled", event.type)
 
-    def _forget_old(self, event: Event) -> None:
-        """The OMS never forgets orders and trades. Trades are in the database; of SIM's orders the open ones and
-        the last few thousand are kept; those of other gateways are forgotten when their day is over."""
-        if event.type == EVENT_TRADE:
-            self._trades.append(event.data.vt_tradeid)
-            if len(self._trades) > _KEPT_FINISHED:
-                self._oms.trades.pop(self._trades.popleft(), None)
-        elif not event.data.is_active() and event.data.extra and UPDATE in event.data.extra:
-            self._finished_orders.append(event.data.vt_orderid)
-            if len(self._finished_orders) > _KEPT_FINISHED:
-                self._oms.orders.pop(self._finished_orders.popleft(), None)
+    def _forget_old(self, trade: Any) -> None:
+        """The OMS never forgets trades, which are in the database; orders it forgets when their day is over."""
+        self._trades.append(trade.vt_tradeid)
+        if len(self._trades) > _KEPT_FINISHED:
+            self._oms.trades.pop(self._trades.popleft(), None)
 
 
 def _handle(handler: Callable[[Event], None], event: Event) -> None:

@@ -12,10 +12,10 @@ from services.engine.streams.heartbeats import Heartbeats
 from services.engine.streams.tick_stream import TickStream
 from services.engine.updates import PositionUpdate, TradingDayUpdate
 from services.engine.vnpy.contracts import Contracts
-from services.engine.vnpy.engine import EVENT_FEED_ENDED, EVENT_TRADING_DAY, EVENT_WATERMARK
+from services.engine.vnpy.engine import EVENT_FEED_ENDED, EVENT_WATERMARK
 from services.engine.vnpy.exchange_clocks import ExchangeClocks
 from services.engine.vnpy.gateways import Gateways
-from services.engine.vnpy.mapping import UPDATE, Unreadable, account_from_vnpy, position_from_vnpy, readable
+from services.engine.vnpy.mapping import Unreadable, account_from_vnpy, position_from_vnpy, readable
 from services.engine.vnpy.venue import VnpyVenue
 from services.kernel.clock import Clock
 from services.quant.calendar import Calendar
@@ -81,9 +81,6 @@ class GatewayEvents:
             level = data.level if data.gateway_name in self._venues else max(data.level - 10, logging.DEBUG)
             gateway_log.log(level, "%s: %s", data.gateway_name, readable(data.msg))
             return
-        if kind == EVENT_TRADING_DAY:
-            self._events.publish(data)
-            return
         if kind == EVENT_WATERMARK:
             self._heartbeats.publish(data)
             return
@@ -117,8 +114,6 @@ class GatewayEvents:
         elif kind in (EVENT_ORDER, EVENT_TRADE):
             if venue is not None:
                 venue.reports.handle(data)
-            elif data.extra and UPDATE in data.extra:
-                self._events.publish(data.extra[UPDATE])
         elif kind == EVENT_POSITION:
             position = position_from_vnpy(data)
             # CTP's gateway asks for all positions every few seconds: only changes are published.

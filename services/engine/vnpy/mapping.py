@@ -114,47 +114,6 @@ def cancel_to_vnpy(venue_order_id: str, symbol: str) -> CancelRequest:
     return CancelRequest(orderid=venue_order_id, symbol=code, exchange=exchange)
 
 
-def order_to_vnpy(update: OrderUpdate) -> OrderData:
-    """An update as vnpy's object; the update itself travels with it, since vnpy has no place for some of it."""
-    code, exchange = split_symbol(update.symbol)
-    data = OrderData(
-        gateway_name=update.gateway_name,
-        symbol=code,
-        exchange=exchange,
-        orderid=update.venue_order_id,
-        type=VnpyOrderType.MARKET if update.price is None else VnpyOrderType.LIMIT,
-        direction=Direction.LONG if update.side is Side.BUY else Direction.SHORT,
-        offset=_OFFSETS[update.position_effect],
-        price=float(update.price or 0),
-        volume=float(update.quantity),
-        traded=float(update.cumulative_quantity),
-        status=_VNPY_STATUSES[update.status],
-        datetime=update.time,
-        reference=update.order_id,
-    )
-    data.extra = {UPDATE: update}
-    return data
-
-
-def trade_to_vnpy(update: TradeUpdate) -> TradeData:
-    """A fill as vnpy's object."""
-    code, exchange = split_symbol(update.symbol)
-    data = TradeData(
-        gateway_name=update.gateway_name,
-        symbol=code,
-        exchange=exchange,
-        orderid=update.venue_order_id,
-        tradeid=update.venue_trade_id,
-        direction=Direction.LONG if update.side is Side.BUY else Direction.SHORT,
-        offset=_OFFSETS[update.position_effect],
-        price=float(update.price),
-        volume=float(update.quantity),
-        datetime=update.time,
-    )
-    data.extra = {UPDATE: update}
-    return data
-
-
 def position_to_vnpy(update: PositionUpdate) -> PositionData:
     """A position as vnpy's object."""
     code, exchange = split_symbol(update.symbol)
@@ -192,9 +151,6 @@ def _reading(convert: Callable[P, R]) -> Callable[P, R]:
 @_reading
 def order_from_vnpy(data: OrderData, order_id: str, now: datetime) -> OrderUpdate:
     """An order as its gateway reports it; `order_id` is empty for one that RedFire did not send."""
-    if data.extra and UPDATE in data.extra:
-        update: OrderUpdate = data.extra[UPDATE]
-        return update
     status = _STATUSES[data.status.name]
     quantity, traded = exact(data.volume), exact(data.traded)
     if quantity < 0 or traded < 0 or not data.vt_symbol.isascii():
@@ -224,9 +180,6 @@ def trade_from_vnpy(data: TradeData, order_id: str, time: datetime, trading_day:
     An exchange counts its trades anew each day, two exchanges may give the same number, and so may both sides of a
     trade with oneself: the id that is unique over all days has the day, the exchange and the side in it.
     """
-    if data.extra and UPDATE in data.extra:
-        update: TradeUpdate = data.extra[UPDATE]
-        return update
     price, quantity, side = exact(data.price), exact(data.volume), order_side(data.direction)
     if quantity <= 0 or not data.vt_symbol.isascii():
         raise Unreadable(f"trade {data.tradeid}: quantity {data.volume}")
