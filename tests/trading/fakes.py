@@ -20,6 +20,16 @@ OTHER = "rb2610.SHFE"
 HEARTBEAT_S = 5.0
 
 
+async def at_once(queue):
+    """What a queue has, at least one; up to a None, before which the last list is empty."""
+    messages = [await queue.get()]
+    while messages[-1] is not None and not queue.empty():
+        messages.append(queue.get_nowait())
+    if messages[-1] is None and messages.pop() is None and messages:
+        queue.put_nowait(None)
+    return messages
+
+
 @complete
 class FakeEngine(engine_pb2_grpc.EngineServiceServicer):
     """A gateway SIM that keeps orders like a real one. `before_send` and `after_send` may raise."""
@@ -185,13 +195,12 @@ class FakeEngine(engine_pb2_grpc.EngineServiceServicer):
                 epoch=self.epoch, resumed=resumed, sequence=request.resume_after_sequence if resumed else self.sequence
             )
             yield engine_pb2.StreamEventsResponse(started=started)
-            for message in missed:
-                yield message
+            yield missed
             beat = engine_pb2.StreamEventsResponse(heartbeat=timestamp_pb2.Timestamp())
             async with beating(queue, beat, HEARTBEAT_S):
-                while (message := await queue.get()) is not None:
+                while messages := await at_once(queue):
                     if not self.hangs:
-                        yield message
+                        yield messages
         finally:
             self.listeners.discard(queue)
 

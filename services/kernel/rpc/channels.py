@@ -7,7 +7,9 @@ the errors of `kernel.errors`. Only RPCs marked idempotent are retried, by the s
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
+from contextlib import aclosing
+from functools import partial
 from typing import Any
 
 import grpc
@@ -56,7 +58,9 @@ class LocalChannel:
         """A callable like a stub's: `async for message in rpc(request)`."""
         by_path = self._handlers.by_path
 
-        async def call(request: Any, timeout: float | None = None, metadata: Metadata = ()) -> AsyncIterator[Any]:
+        async def lists(
+            request: Any, timeout: float | None = None, metadata: Metadata = ()
+        ) -> AsyncGenerator[list[Any], None]:
             handler = by_path.get(method)
             if handler is None:
                 raise Unavailable(f"{method} is not served yet")
@@ -64,11 +68,18 @@ class LocalChannel:
             stream = handler.invoke(request, self._origin(timeout, metadata))
             try:
                 async for item in stream:
-                    for one in item if type(item) is list else (item,):
-                        yield parse(one) if isinstance(one, bytes) else one
+                    items = item if type(item) is list else [item]
+                    yield [parse(one) if isinstance(one, bytes) else one for one in items]
             finally:
                 await stream.aclose()
 
+        async def call(request: Any, timeout: float | None = None, metadata: Metadata = ()) -> AsyncIterator[Any]:
+            async with aclosing(lists(request, timeout, metadata)) as messages:
+                async for some in messages:
+                    for one in some:
+                        yield one
+
+        call.lists = lists  # type: ignore[attr-defined]
         return call
 
     def raw_stream(self, method: str) -> Callable[..., AsyncIterator[bytes]]:
@@ -162,6 +173,18 @@ class NetworkChannel:
         if call := current_call.get():
             own += [("x-request-id", call.request_id), ("traceparent", call.traceparent)]
         return tuple(own)
+
+
+def in_lists(rpc: Callable[..., AsyncIterator[Any]]) -> Callable[..., AsyncIterator[list[Any]]]:
+    """A stub's stream as lists of what came at once: in this process as many as were sent so, else one by one."""
+    lists: Callable[..., AsyncIterator[list[Any]]] | None = getattr(rpc, "lists", None)
+    return lists or partial(_one_by_one, rpc)
+
+
+async def _one_by_one(rpc: Callable[..., AsyncIterator[Any]], *args: Any, **kwargs: Any) -> AsyncIterator[list[Any]]:
+    async with aclosing(rpc(*args, **kwargs)) as messages:  # type: ignore[type-var]
+        async for message in messages:
+            yield [message]
 
 
 class Channels:

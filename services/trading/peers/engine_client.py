@@ -14,6 +14,7 @@ from redfire.engine.v1.engine_pb2_grpc import EngineServiceStub
 from redfire.enums import OrderStatus, OrderType, PositionEffect, PositionSide, Side, TimeInForce
 
 from services.kernel.decimals import plain, to_text
+from services.kernel.rpc.channels import in_lists
 from services.kernel.rpc.silence import SILENCE_S, until_silent
 from services.trading.domain.order import GOOD_TILL, Leg, Order
 from services.trading.domain.report import (
@@ -184,33 +185,34 @@ class EngineClient:
         self.recorded[gateway.gateway_name] = gateway.recorded
         self.time_in_forces[gateway.gateway_name] = frozenset(gateway.time_in_forces)
 
-    async def events(self, epoch: str, resume_after: int) -> AsyncIterator[tuple[int, VenueEvent | None]]:
-        """(sequence, event) of all gateways, in order; None for what trading does not use.
+    async def events(self, epoch: str, resume_after: int) -> AsyncIterator[list[tuple[int, VenueEvent | None]]]:
+        """(sequence, event) of all gateways, in order, as many as came at once; None for what trading does not use.
 
         Raises: StreamSilent when the engine hangs, so that it counts as disconnected.
         """
         request = engine_pb2.StreamEventsRequest(epoch=epoch, resume_after_sequence=resume_after)
-        async with aclosing(until_silent(self._engine.StreamEvents(request), SILENCE_S)) as messages:
-            async for message in messages:
-                kind = message.WhichOneof("event")
-                event: VenueEvent | None = None
-                if kind == "started":
-                    started = message.started
-                    event = StreamStarted(started.epoch, started.resumed, started.sequence)
-                elif kind == "order":
-                    event = read_report(message.order)
-                elif kind == "trade":
-                    event = read_report(message.trade)
-                elif kind == "account":
-                    event = read_report(message.account)
-                elif kind == "gateway":
-                    gateway = message.gateway
-                    self._learn(gateway)
-                    connected = gateway.status == engine_pb2.GATEWAY_STATUS_CONNECTED
-                    event = GatewayChanged(gateway.gateway_name, connected)
-                elif kind == "trading_day":
-                    event = TradingDayBegan(message.trading_day.gateway_name, message.trading_day.trading_day)
-                yield message.sequence, event
+        async with aclosing(until_silent(in_lists(self._engine.StreamEvents)(request), SILENCE_S)) as lists:
+            async for messages in lists:
+                yield [(message.sequence, self._read_event(message)) for message in messages]
+
+    def _read_event(self, message: engine_pb2.StreamEventsResponse) -> VenueEvent | None:
+        kind = message.WhichOneof("event")
+        if kind == "order":
+            return read_report(message.order)
+        if kind == "trade":
+            return read_report(message.trade)
+        if kind == "account":
+            return read_report(message.account)
+        if kind == "started":
+            started = message.started
+            return StreamStarted(started.epoch, started.resumed, started.sequence)
+        if kind == "gateway":
+            gateway = message.gateway
+            self._learn(gateway)
+            return GatewayChanged(gateway.gateway_name, gateway.status == engine_pb2.GATEWAY_STATUS_CONNECTED)
+        if kind == "trading_day":
+            return TradingDayBegan(message.trading_day.gateway_name, message.trading_day.trading_day)
+        return None
 
 
 def read_report(

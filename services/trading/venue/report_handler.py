@@ -3,16 +3,24 @@
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+
+from redfire.enums import OrderStatus
 
 from services.kernel.errors import RedFireError
 from services.trading.domain.apply_reports import apply_order_report, apply_trade_report
 from services.trading.domain.bust import bust, correct
-from services.trading.domain.order import Order, order_id_of
+from services.trading.domain.order import Order, ReplaceStep, order_id_of
 from services.trading.domain.report import AccountReport, FillReport, OrderStatusReport, TradeKind, UnreadableReport
 from services.trading.emulation.stops import Stops
-from services.trading.peers.engine_client import EngineClient, GatewayChanged, StreamStarted, TradingDayBegan
+from services.trading.peers.engine_client import (
+    EngineClient,
+    GatewayChanged,
+    StreamStarted,
+    TradingDayBegan,
+    VenueEvent,
+)
 from services.trading.state.store import TradingStore
 from services.trading.venue.externals import Externals
 from services.trading.venue.live_accounts import LiveAccounts
@@ -44,6 +52,7 @@ class ReportHandler:
         self._request_reconciliation = request_reconciliation
         self._epoch = ""
         self._sequence = 0
+        self._one_by_one_through = 0
         self._changes_of_gateways = 0
         # How often reports could not be booked.
         self._attempts: dict[str, int] = {}
@@ -56,31 +65,80 @@ class ReportHandler:
     async def follow(self) -> None:
         """One event stream, to its end; the caller starts it again."""
         try:
-            async for sequence, event in self._engine.events(self._epoch, self._sequence):
-                if isinstance(event, StreamStarted):
-                    await self._started(event)
-                    continue
-                if isinstance(event, OrderStatusReport | FillReport | UnreadableReport):
-                    await self.apply(event)
-                elif isinstance(event, AccountReport):
-                    self.account_reports[event.gateway] += 1
-                    self._live_accounts.apply(event)
-                elif isinstance(event, TradingDayBegan):
-                    self.begin_day(event.gateway, event.trading_day)
-                elif isinstance(event, GatewayChanged):
-                    self._changes_of_gateways += 1
-                    self._engine.connected[event.gateway] = event.connected
-                    self.account_reports.pop(event.gateway, None)
-                    if event.connected:
-                        self._stops.on_connected(event.gateway)
-                        self._request_reconciliation()
-                if sequence:
-                    self._sequence = sequence
+            async for events in self._engine.events(self._epoch, self._sequence):
+                acknowledged = 0
+                for number, (sequence, event) in enumerate(events):
+                    if number < acknowledged:
+                        continue
+                    if isinstance(event, OrderStatusReport) and sequence > self._one_by_one_through:
+                        acknowledged = number + self._acknowledge(events[number:])
+                        if number < acknowledged:
+                            self._sequence = events[acknowledged - 1][0]
+                            await self._slow_down()
+                            continue
+                    await self._handle(sequence, event)
         except RedFireError as error:
             log.warning("events of the engine: unavailable: %s", error.message)
         finally:
             self._engine.connected.clear()
             self.account_reports.clear()
+
+    async def _handle(self, sequence: int, event: VenueEvent | None) -> None:
+        if isinstance(event, StreamStarted):
+            await self._started(event)
+            return
+        if isinstance(event, OrderStatusReport | FillReport | UnreadableReport):
+            await self.apply(event)
+        elif isinstance(event, AccountReport):
+            self.account_reports[event.gateway] += 1
+            self._live_accounts.apply(event)
+        elif isinstance(event, TradingDayBegan):
+            self.begin_day(event.gateway, event.trading_day)
+        elif isinstance(event, GatewayChanged):
+            self._changes_of_gateways += 1
+            self._engine.connected[event.gateway] = event.connected
+            self.account_reports.pop(event.gateway, None)
+            if event.connected:
+                self._stops.on_connected(event.gateway)
+                self._request_reconciliation()
+        if sequence:
+            self._sequence = sequence
+
+    def _acknowledge(self, events: Sequence[tuple[int, VenueEvent | None]]) -> int:
+        """Book the acknowledgements that these events begin with, of one user, in one step; returns how many."""
+        found: list[tuple[Order, OrderStatusReport]] = []
+        for _, event in events:
+            order = self._acknowledged(event) if isinstance(event, OrderStatusReport) else None
+            if order is None or (found and order.user_id != found[0][0].user_id):
+                break
+            found.append((order, event))  # type: ignore[arg-type]
+        if len(found) < 2:
+            return 0  # the usual way does as well
+        # Should one of them not be possible to book, they are booked one by one when they come again.
+        self._one_by_one_through = events[len(found) - 1][0]
+        with self._store.begin(found[0][0].user_id) as changes:
+            for order, report in found:
+                apply_order_report(self._store.cache, order, report, changes)
+            if changes:
+                self._store.commit(changes)
+        self._one_by_one_through = 0
+        return len(found)
+
+    def _acknowledged(self, report: OrderStatusReport) -> Order | None:
+        """The order of a report which says no more than that its venue has it, and from which nothing else follows."""
+        if report.status is not OrderStatus.NEW or report.cumulative_quantity or report.amend_rejected:
+            return None
+        order = self._store.cache.orders.get(order_id_of(report.reference))
+        is_plain = (
+            order is not None
+            and order.status is OrderStatus.PENDING_NEW
+            and order.replace_step is ReplaceStep.NONE
+            and not order.order_group_id
+            and self._store.is_open
+            and not self._attempts
+            and not self._externals.has_unclaimed
+        )
+        return order if is_plain else None
 
     async def apply(
         self, report: OrderStatusReport | FillReport | UnreadableReport, stale_amend_after_ns: int = 0
@@ -144,6 +202,9 @@ class ReportHandler:
         if self._early and isinstance(report, FillReport):
             for early in self._early.pop((order.order_id, report.venue_trade_id), ()):
                 await self._amend_trade(order, early)
+        await self._slow_down()
+
+    async def _slow_down(self) -> None:
         if self._store.commit_log.waiting > MOST_WAITING:
             await self._store.commit_log.durable()
 

@@ -17,6 +17,7 @@ from services.quant.calendar import Calendar
 from tests.harness import complete
 from tests.heartbeats import beating
 from tests.simulated_time import SimulatedClock
+from tests.trading.fakes import at_once
 from tests.trading.model.exchange import GATEWAYS, KEEPS_ORDERS, LISTINGS, Exchange, FillReport, VenueOrder, VenueTrade
 from tests.trading.model.line import Line
 from tests.trading.model.market import Market
@@ -306,14 +307,13 @@ class EngineApi(engine_pb2_grpc.EngineServiceServicer):
             yield engine_pb2.StreamEventsResponse(
                 started=engine_pb2.StreamEventsResponse.Started(epoch=line.epoch, resumed=resumed, sequence=sequence)
             )
-            for message in missed:
-                yield message
+            yield missed
             beat = engine_pb2.StreamEventsResponse(heartbeat=timestamp_pb2.Timestamp())
             async with beating(queue, beat, HEARTBEAT_S):
-                while (message := await queue.get()) is not None:
-                    if message is not beat and line.chance(0.3):
+                while messages := await at_once(queue):
+                    if messages != [beat] and line.chance(0.3):
                         await asyncio.sleep(line.rng.random() * line.faults.slow_s)
-                    yield message
+                    yield messages
         finally:
             if queue in line.listeners:
                 line.listeners.remove(queue)
