@@ -49,6 +49,11 @@ class TickControlMessages:
         beat = pb.StreamTicksResponse.Heartbeat(time=_now(), watermarks_ns=watermarks_ns)
         return pb.StreamTicksResponse(heartbeat=beat).SerializeToString()
 
+    def symbol_watermark(self, symbol: str, watermark_ns: int) -> bytes:
+        """Heartbeat with the exchange's time between a symbol's ticks that are resumed."""
+        beat = pb.StreamTicksResponse.Heartbeat(time=_now(), symbol_watermarks_ns={symbol: watermark_ns})
+        return pb.StreamTicksResponse(heartbeat=beat).SerializeToString()
+
     def gap(self, symbol: str, first: int, last: int) -> bytes:
         """Ticks `first` to `last` of `symbol` are lost for good."""
         gap = pb.StreamTicksResponse.Gap(symbol=symbol, first_sequence=first, last_sequence=last)

@@ -68,7 +68,7 @@ class RecordedMarket:
             self.restored.append(started)
             self.hub.restore_epoch(Position(started.epoch, started.position), started.first_sequence)
 
-        await self.recorder.restore(Restored(begin, take))
+        await self.recorder.restore(Restored(begin, take, self.hub.restore_time))
 
     async def close(self) -> None:
         await self.recorder.close()

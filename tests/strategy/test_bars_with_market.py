@@ -1,5 +1,6 @@
 """A strategy's bars over a real market: they close as market's do, and are the same."""
 
+import asyncio
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +44,10 @@ class Follower:
     """A strategy of bars of a minute at a real market, run by its host."""
 
     def __init__(self, running: Platform) -> None:
-        self.ticks = 0
+        self.ticks = self.last = 0
+        self._is_present = asyncio.Event()
+        self._is_present.set()
+        self._reading: asyncio.Task[None] | None = None
         address = running.host.address
         self.connections = Connections(address, address, address, "")
         self._user = running.identity()
@@ -55,12 +59,29 @@ class Follower:
         await self._host.initialize(None)
         access, watermarks = Access(self._user.token), self._host.makes_bars
         feed = TickFeed(self.connections, access, SYMBOL, lambda level, text: None, watermarks=watermarks)
+        while True:
+            await self._is_present.wait()
+            self._reading = asyncio.create_task(self._read(feed))
+            await asyncio.wait([self._reading])
+
+    async def _read(self, feed: TickFeed) -> None:
         async for one in feed.updates():
             if isinstance(one, Tick):
-                self.ticks += 1
+                self.ticks, self.last = self.ticks + 1, one.sequence
                 await self._host.tick(one)
             else:
                 await self._host.feed_event(one)
+
+    async def away(self) -> None:
+        """Break its stream, until `back`."""
+        self._is_present.clear()
+        assert self._reading is not None
+        self._reading.cancel()
+        await asyncio.wait([self._reading])
+
+    def back(self) -> None:
+        """Open the stream again, behind the last tick."""
+        self._is_present.set()
 
     @property
     def bars(self) -> list[Row]:
@@ -109,6 +130,28 @@ async def test_a_quiet_symbols_bar_closes_by_the_exchanges_time_and_a_late_tick_
         engine.send(quote(5, 59.5, 5009))
         engine.heartbeat(SIM=MORNING_NS + 2 * MINUTE_NS)
         await until(lambda: len(strategy.bars) == 2)
+        assert strategy.bars == await strategy.of_market()
+
+
+async def test_a_late_tick_that_is_resumed_only_after_a_break_counts_as_in_market(tmp_path: Path) -> None:
+    engine = FakeEngine(first_sequence=1)
+    async with following(engine, tmp_path, Follower) as strategy:
+        engine.send(quote(1, 1, 5000))
+        await until(lambda: strategy.last == 1, timeout_s=20)
+        engine.send(quote(2, 40, 5001))
+        await until(lambda: strategy.last == 2)
+        await strategy.away()
+        engine.heartbeat(SIM=MORNING_NS + MINUTE_NS)
+        engine.send(quote(3, 59.5, 5009))  # late: in market it counts to the next minute
+        engine.send(quote(4, 70, 5002), quote(5, 130, 5003))
+        engine.heartbeat(SIM=MORNING_NS + 3 * MINUTE_NS)
+
+        async def has_three() -> bool:
+            return len(await strategy.of_market()) == 3
+
+        await until(has_three, 20)
+        strategy.back()
+        await until(lambda: len(strategy.bars) == 3, timeout_s=20)
         assert strategy.bars == await strategy.of_market()
 
 

@@ -23,6 +23,8 @@ class Restored:
     """The ticks that follow are of this epoch."""
     take: Callable[[TickBatch], None]
     """Ticks that streams may resume from."""
+    pass_time: Callable[[Mapping[str, int]], None]
+    """The exchanges' time between them, by gateway."""
 
 
 class Replay:
@@ -50,6 +52,8 @@ class Replay:
                 message = parse_batch(batch.control)
                 if message.HasField("started"):
                     self._restored.begin_epoch(message.started)
+                elif message.HasField("heartbeat"):
+                    self._restored.pass_time(message.heartbeat.watermarks_ns)
             elif len(batch):
                 self._restored.take(batch)
 
@@ -79,6 +83,7 @@ class Replay:
             self._apply_started(message.started)
         elif message.HasField("heartbeat"):
             self._bars.on_watermarks(message.heartbeat.watermarks_ns)
+            self._restored.pass_time(message.heartbeat.watermarks_ns)
         elif message.HasField("feed_ended"):
             self._bars.close_all(message.feed_ended.gateway_name)
 

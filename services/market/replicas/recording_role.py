@@ -71,7 +71,7 @@ class RecordingRole:
         def restore_epoch(started: engine_pb2.StreamTicksResponse.Started) -> None:
             self._hub.restore_epoch(Position(started.epoch, started.position), started.first_sequence)
 
-        await self._recorder.restore(Restored(restore_epoch, self._hub.restore))
+        await self._recorder.restore(Restored(restore_epoch, self._hub.restore, self._hub.restore_time))
 
     async def run(self) -> None:
         """Record until cancelled."""

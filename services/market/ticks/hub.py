@@ -22,7 +22,7 @@ from services.market.ticks.resumes import Resume, Resumes
 from services.market.ticks.routes import Group, Route, Routes
 from services.market.ticks.sinks import Sinks
 from services.market.ticks.subscriber import FEED_ENDED, Subscriber
-from services.market.ticks.tick_ring import UNKNOWN
+from services.market.ticks.tick_ring import MARK_BYTES, UNKNOWN
 from services.market.ticks.wakes import Wakes
 from services.quant.ticks.tick_batch import Run, TickBatch
 from services.quant.ticks.variant import variant
@@ -166,14 +166,19 @@ class Hub:
         """Give ticks that follow to rings, subscribers and sinks."""
         routes = self._routes
         by_symbol, block, put = routes.by_symbol, routes.memory.block, routes.conflation.put
+        watermark_of, marks = routes.watermarks_ns.get, 0
         touched: dict[Group, None] = {}
         sequences: dict[str, int] = {}
-        for symbol, gateway, _, _, last, _, frames in batch.runs():
+        for symbol, gateway, _, first, last, times_ns, frames in batch.runs():
             route = by_symbol[symbol]
             ring, frame = route.ring, frames[-1]
             recent = ring.recent
             if gateway:
                 ring.gateway = gateway
+            watermark_ns = watermark_of(ring.gateway, 0)
+            if watermark_ns != ring.marked_ns and ring.needs_mark(watermark_ns, times_ns[0], len(frames)):
+                ring.mark(first, watermark_ns)
+                marks += 1
             ring.sequence = ring.frame_sequence = sequences[symbol] = last
             ring.frame = frame
             if len(frames) == 1:
@@ -191,7 +196,7 @@ class Hub:
             for group in touched:
                 group.offer(batch, sequences, bounded=not group.symbols.isdisjoint(live))
             self._wakes.wake(touched)
-        routes.memory.count(len(batch.data) - len(batch.control), len(batch))
+        routes.memory.count(len(batch.data) - len(batch.control) + marks * MARK_BYTES, len(batch))
         if self._resumes.waiting:
             self._resumes.advance()
         metrics.ticks.count += len(batch)
@@ -199,6 +204,7 @@ class Hub:
 
     def pass_time(self, watermarks_ns: Mapping[str, int]) -> None:
         """Give the exchanges' time to the listeners of `on_watermarks`, then to the streams that take it."""
+        self._routes.watermarks_ns.update(watermarks_ns)
         self._sinks.pass_time(watermarks_ns)
         if watermarks_ns and self._streams.timed:
             watermarks = Watermarks(self._control.watermarks(watermarks_ns), gateways=frozenset(watermarks_ns))
@@ -217,12 +223,16 @@ class Hub:
             self._routes.begin_epoch(position.epoch, first_sequence)
         self.position = position
 
+    def restore_time(self, watermarks_ns: Mapping[str, int]) -> None:
+        """Load the exchanges' time, in its place between the ticks of `restore`."""
+        self._routes.watermarks_ns.update(watermarks_ns)
+
     def restore(self, batch: TickBatch) -> None:
         """Load ticks of an earlier run in their order, before anybody subscribes: last ticks and rings, nothing else.
 
         Those of an earlier epoch than the restored one become last ticks only.
         """
-        routes = self._routes
+        routes, marks = self._routes, 0
         for run in batch.runs():
             ring = routes.find(run.symbol).ring
             for sequence, frame in enumerate(run.frames, run.first_sequence):
@@ -234,11 +244,15 @@ class Hub:
                     continue
                 if sequence != ring.sequence + 1 or (ring.gateway and run.gateway != ring.gateway):
                     ring.clear()
+                watermark_ns = routes.watermarks_ns.get(run.gateway, 0)
+                if watermark_ns != ring.marked_ns and ring.needs_mark(watermark_ns, run.times_ns[0], len(run.frames)):
+                    ring.mark(sequence, watermark_ns)
+                    marks += 1
                 ring.sequence = ring.frame_sequence = sequence
                 ring.frame, ring.gateway = frame, run.gateway
                 ring.recent.append(frame)
                 routes.memory.block.append(ring.recent)
-        routes.memory.count(len(batch.data) - len(batch.control), len(batch))
+        routes.memory.count(len(batch.data) - len(batch.control) + marks * MARK_BYTES, len(batch))
 
     def last_frames(self) -> dict[str, bytes]:
         """Each symbol's last tick as it came, whatever epoch it is of."""

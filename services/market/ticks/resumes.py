@@ -9,7 +9,7 @@ from services.market.ticks.chunk import Backlog, Chunk
 from services.market.ticks.conflated import ConflatedSubscriber
 from services.market.ticks.routes import Routes
 from services.market.ticks.subscriber import LosslessSubscriber, Subscriber
-from services.market.ticks.tick_ring import UNKNOWN
+from services.market.ticks.tick_ring import UNKNOWN, TickRing
 
 NEWER_S = 5.0
 """The time in which an epoch that another replica has begun begins here too, when upstream is heard."""
@@ -190,11 +190,10 @@ class Resumes:
         if start > ring.sequence:
             if after:
                 self._ahead.setdefault(subscriber, {})[symbol] = after
-        elif start < ring.sequence:
-            if isinstance(subscriber, LosslessSubscriber):
-                subscriber.resume(Backlog(ring, start, self._control.gap))
-            elif isinstance(subscriber, ConflatedSubscriber) and ring.frame_sequence > start:
-                subscriber.offer(symbol, ring.frame, ring.frame_sequence)
+        elif isinstance(subscriber, LosslessSubscriber):
+            self._resume(subscriber, ring, start)
+        elif isinstance(subscriber, ConflatedSubscriber) and ring.frame_sequence > start < ring.sequence:
+            subscriber.offer(symbol, ring.frame, ring.frame_sequence)
 
     def _give_snapshot(self, subscriber: Subscriber, symbol: str) -> None:
         ring = self._routes.find(symbol).ring
@@ -204,18 +203,24 @@ class Resumes:
         elif isinstance(subscriber, LosslessSubscriber):
             queued = subscriber.last_queued(symbol)
             if queued is not None:  # removed and added again, while its ticks wait
-                if queued < ring.sequence:
-                    subscriber.resume(Backlog(ring, queued, self._control.gap))
+                self._resume(subscriber, ring, queued)
                 return
             if ring.frame_sequence != UNKNOWN:
                 subscriber.resume_behind(symbol, ring.frame_sequence - 1)
                 subscriber.offer(Chunk(ring.frame, 1, {symbol: ring.frame_sequence}), bounded=False)
+                self._resume(subscriber, ring, ring.sequence)
                 if ring.sequence > ring.frame_sequence:
                     gap = self._control.gap(symbol, ring.frame_sequence + 1, ring.sequence)
                     subscriber.offer_control(Chunk(gap, sequences={symbol: ring.sequence}))
             else:
                 seen = ring.sequence >= max(self._routes.first_sequence, 1)
                 subscriber.resume_behind(symbol, ring.sequence if seen else 0)
+
+    def _resume(self, subscriber: LosslessSubscriber, ring: TickRing, after: int) -> None:
+        """Give what follows, and the exchange's time that was not told meanwhile."""
+        watermark_ns = self._routes.watermarks_ns.get(ring.gateway, 0) if subscriber.takes_watermarks else None
+        if after < ring.sequence or watermark_ns:
+            subscriber.resume(Backlog(ring, after, self._control, watermark_ns))
 
     def _reroute(self, subscriber: Subscriber) -> None:
         ahead = self._ahead.get(subscriber)

@@ -68,6 +68,8 @@ class Routes:
         """True when nothing more comes of this epoch, but of `live_symbols`."""
         self.live_symbols: frozenset[str] = frozenset()
         """Symbols of gateways that replay no recording."""
+        self.watermarks_ns: dict[str, int] = {}
+        """The epoch's time by gateway: of those that said it."""
         self._groups: dict[frozenset[str], Group] = {}
 
     def has_ended(self, symbols: frozenset[str]) -> bool:
@@ -86,6 +88,7 @@ class Routes:
         if self.epoch is not None:
             self.past_epochs.append(self.epoch)
         self.epoch, self.first_sequence = epoch, first_sequence
+        self.watermarks_ns = {}
         self.memory.clear()
         for route in self.by_symbol.values():
             old = route.ring

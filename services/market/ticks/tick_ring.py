@@ -4,12 +4,16 @@ Frames leave in the order in which they came, whichever symbol they are of, so t
 far back. What a frame takes is counted in blocks of frames, not frame by frame: a frame costs two appends here.
 """
 
+from bisect import bisect_right
 from collections import deque
 from itertools import islice
 
 BLOCK_FRAMES = 256
 FRAME_OVERHEAD = 64
 """Bytes that a frame takes besides its own: the object's header, its places in ring and block, rounding."""
+MARK_BYTES = 160
+"""Bytes that a mark of the exchange's time takes."""
+MINUTE_NS = 60_000_000_000
 UNKNOWN = -1
 """Sequence of a symbol of which neither a tick nor the epoch's first sequence is known."""
 
@@ -23,7 +27,9 @@ class TickRing:
     empty when there is none; `frame_sequence` is its sequence, UNKNOWN while it is of an earlier epoch.
     """
 
-    __slots__ = ("frame", "frame_sequence", "gateway", "recent", "sequence", "symbol")
+    __slots__ = (
+        "_marks", "_next_mark_ns", "frame", "frame_sequence", "gateway", "marked_ns", "recent", "sequence", "symbol",
+    )  # fmt: skip
 
     def __init__(self, symbol: str, sequence: int, frame: bytes = b"", gateway: str = "") -> None:
         self.symbol = symbol
@@ -32,6 +38,7 @@ class TickRing:
         self.frame_sequence = UNKNOWN
         self.gateway = gateway
         self.recent: Frames = deque()
+        self._forget_marks()
 
     @property
     def first_sequence(self) -> int:
@@ -47,6 +54,38 @@ class TickRing:
         """Drop the recent frames; they count as memory until it was their turn to leave."""
         self.recent.clear()
         self.recent = deque()
+        self._forget_marks()
+
+    def needs_mark(self, watermark_ns: int, time_ns: int, frames: int) -> bool:
+        """Return whether the exchange's time, which is another one than `marked_ns`, matters to the ticks that follow.
+
+        It does to late ones, to the first ones of a minute (a bar may have ended that the ticks themselves would end
+        otherwise), and where there are several: they are not looked at one by one.
+        """
+        return frames > 1 or time_ns < watermark_ns or watermark_ns >= self._next_mark_ns
+
+    def mark(self, sequence: int, watermark_ns: int) -> None:
+        """Note that the exchange's time had come so far before the tick of this sequence."""
+        marks = self._marks
+        half = len(marks) >> 1
+        if half > 16 and marks[half][0] <= self.first_sequence:
+            del marks[:half]  # the first one that is left is of before the oldest frame, too
+        marks.append((sequence, watermark_ns))
+        self.marked_ns = watermark_ns
+        self._next_mark_ns = (watermark_ns // MINUTE_NS + 1) * MINUTE_NS
+
+    def mark_at(self, sequence: int) -> tuple[int, int, int]:
+        """The mark that a tick stands behind: its sequence and watermark, or 0 and 0; and the sequence of the next one,
+        one beyond all ticks where there is none."""
+        marks = self._marks
+        at = bisect_right(marks, sequence, key=lambda mark: mark[0])
+        following = marks[at][0] if at < len(marks) else self.sequence + 1
+        return (*marks[at - 1], following) if at else (0, 0, following)
+
+    def _forget_marks(self) -> None:
+        self._marks: list[tuple[int, int]] = []
+        self.marked_ns = 0
+        self._next_mark_ns = 0
 
     def forget(self) -> None:
         """Another gateway serves the symbol: the ticks seen are not of its market."""

@@ -154,6 +154,14 @@ class BarBuilder:
             if bars.close_at_ns < time.next_close_ns:
                 time.next_close_ns = bars.close_at_ns
 
+    def on_symbol_watermark(self, symbol: str, time_ns: int) -> None:
+        """Apply a watermark to one symbol: between its ticks that are resumed, where those of others come later."""
+        bars = self._symbols.get(symbol)
+        if bars is not None and max(bars.applied_ns, bars.time.watermark_ns) < time_ns:
+            bars.applied_ns = time_ns
+            if bars.close_at_ns <= time_ns:
+                self._isolated(symbol, bars.on_watermark, time_ns)
+
     def on_watermarks(self, watermarks_ns: Mapping[str, int]) -> None:
         """Apply the watermarks of several gateways."""
         for gateway, time_ns in watermarks_ns.items():

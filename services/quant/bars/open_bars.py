@@ -77,7 +77,7 @@ class OpenBars:
         self._clock, self._lengths, self._close = rules.clock, rules.lengths, rules.close
         self.opened = 0
         self.applied_ns = 0
-        """The watermark that a loaded dump had seen."""
+        """The watermark that a loaded dump had seen, or that was told of this symbol alone."""
         self.forget_day()
 
     def forget_day(self) -> None:

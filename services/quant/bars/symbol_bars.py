@@ -116,6 +116,9 @@ class SymbolBars(OpenBars):
                 self.close_until(at_ns)
                 bar = self.minute
             if bar is None and (traded > 0.0 or price != self.last_price or new_high or new_low):
+                now_ns = max(self.time.watermark_ns, self.applied_ns)
+                if now_ns > time_ns:  # late: spans that were over when it came stay so, whatever was open in them
+                    at_ns = max(at_ns, self._clock.bar_time(self.symbol, now_ns)[0])
                 bar = self.open_minute(at_ns, price)
                 bar.open_interest = self.open_interest
         if bar is not None:

@@ -48,13 +48,17 @@ class BarBuilder:
         )
         return _bar(self._closed.pop()) if self._closed else None
 
-    def pass_time(self, epoch: str, watermarks_ns: Mapping[str, int]) -> list[Bar]:
-        """Apply watermarks by gateway: no tick of it behind them is of an earlier time, but for late ones.
+    def pass_time(
+        self, epoch: str, watermarks_ns: Mapping[str, int], symbol_watermarks_ns: Mapping[str, int] | None = None
+    ) -> list[Bar]:
+        """Apply watermarks by gateway, and by symbol: no tick of it behind them is of an earlier time, but late ones.
 
         Returns the bars that they closed.
         """
         self._builder.begin_epoch(epoch)
         self._builder.on_watermarks(watermarks_ns)
+        for symbol, time_ns in (symbol_watermarks_ns or {}).items():
+            self._builder.on_symbol_watermark(symbol, time_ns)
         return self._take_closed()
 
     def lose(self, epoch: str, symbol: str, sequence: int) -> None:

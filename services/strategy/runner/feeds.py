@@ -6,7 +6,7 @@ Both go on by themselves after anything that ends them, from where they were; wh
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Container, Mapping
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from redfire.market.v1 import market_pb2
@@ -30,11 +30,12 @@ Log = Callable[[str, str], None]
 
 @dataclass(frozen=True, slots=True)
 class TimePassed:
-    """Watermarks of an epoch, nanoseconds of exchange time by gateway: no tick behind is of an earlier time, but late
-    ones."""
+    """Watermarks of an epoch, nanoseconds of exchange time by gateway, or between ticks that are resumed by symbol: no
+    tick behind is of an earlier time, but late ones."""
 
     epoch: str
     watermarks_ns: Mapping[str, int]
+    symbol_watermarks_ns: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,8 +163,10 @@ class TickFeed:
                 return TicksLost(self._epoch, self._last)
         elif kind == "feed_state":
             self._note_state(message.feed_state)
-        elif kind == "heartbeat" and message.heartbeat.watermarks_ns:
-            return TimePassed(self._epoch, dict(message.heartbeat.watermarks_ns))
+        elif kind == "heartbeat":
+            beat = message.heartbeat
+            if beat.watermarks_ns or beat.symbol_watermarks_ns:
+                return TimePassed(self._epoch, dict(beat.watermarks_ns), dict(beat.symbol_watermarks_ns))
         return None
 
     def _note_state(self, state: market_pb2.StreamTicksResponse.FeedState) -> None:

@@ -116,7 +116,7 @@ class NativeHost:
             self._bars.lose(event.epoch, self._strategy.symbol, event.sequence)
             return
         if isinstance(event, TimePassed):
-            closed = self._bars.pass_time(event.epoch, event.watermarks_ns)
+            closed = self._bars.pass_time(event.epoch, event.watermarks_ns, event.symbol_watermarks_ns)
         else:
             closed = self._bars.end()
         for bar in closed:

@@ -239,8 +239,15 @@ class StreamTicksResponse(_message.Message):
         epoch: str
         def __init__(self, stream_id: _Optional[str] = ..., epoch: _Optional[str] = ...) -> None: ...
     class Heartbeat(_message.Message):
-        __slots__ = ("time", "watermarks_ns")
+        __slots__ = ("time", "watermarks_ns", "symbol_watermarks_ns")
         class WatermarksNsEntry(_message.Message):
+            __slots__ = ("key", "value")
+            KEY_FIELD_NUMBER: _ClassVar[int]
+            VALUE_FIELD_NUMBER: _ClassVar[int]
+            key: str
+            value: int
+            def __init__(self, key: _Optional[str] = ..., value: _Optional[int] = ...) -> None: ...
+        class SymbolWatermarksNsEntry(_message.Message):
             __slots__ = ("key", "value")
             KEY_FIELD_NUMBER: _ClassVar[int]
             VALUE_FIELD_NUMBER: _ClassVar[int]
@@ -249,9 +256,11 @@ class StreamTicksResponse(_message.Message):
             def __init__(self, key: _Optional[str] = ..., value: _Optional[int] = ...) -> None: ...
         TIME_FIELD_NUMBER: _ClassVar[int]
         WATERMARKS_NS_FIELD_NUMBER: _ClassVar[int]
+        SYMBOL_WATERMARKS_NS_FIELD_NUMBER: _ClassVar[int]
         time: _timestamp_pb2.Timestamp
         watermarks_ns: _containers.ScalarMap[str, int]
-        def __init__(self, time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., watermarks_ns: _Optional[_Mapping[str, int]] = ...) -> None: ...
+        symbol_watermarks_ns: _containers.ScalarMap[str, int]
+        def __init__(self, time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., watermarks_ns: _Optional[_Mapping[str, int]] = ..., symbol_watermarks_ns: _Optional[_Mapping[str, int]] = ...) -> None: ...
     class Gap(_message.Message):
         __slots__ = ("symbol", "first_sequence", "last_sequence")
         SYMBOL_FIELD_NUMBER: _ClassVar[int]
