@@ -22,6 +22,9 @@ class Recorded(Protocol):
     def watch_bars(self, heartbeat_s: float) -> AsyncGenerator[pb.WatchBarsResponse, None]:
         """Yield all bars that close from now on."""
 
+    def read_log(self, max_bytes: int) -> AsyncGenerator[pb.ReadLogResponse, None]:
+        """Yield the write-ahead log."""
+
     async def read_ticks(
         self, symbol: str, start_ns: int, end_ns: int, after: tuple[int, int] | None, limit: int
     ) -> pb.ReadUnarchivedTicksResponse:
@@ -44,6 +47,11 @@ class ReplicaApi(rpc.ReplicaServiceServicer):
         """All bars as they close."""
         _require_replica(call)
         return self._recorded.watch_bars(seconds_from_pb(request, "heartbeat_interval") or HEARTBEAT_S)
+
+    def ReadLog(self, request: pb.ReadLogRequest, call: Call) -> AsyncGenerator[pb.ReadLogResponse, None]:
+        """The write-ahead log."""
+        _require_replica(call)
+        return self._recorded.read_log(request.max_bytes)
 
     async def ReadUnarchivedTicks(
         self, request: pb.ReadUnarchivedTicksRequest, call: Call

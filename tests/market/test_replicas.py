@@ -93,6 +93,37 @@ async def _last(call: Any) -> Any:
     return last
 
 
+async def test_a_follower_that_restarts_has_what_the_recorder_keeps_though_the_engine_forgot_it(pair: Replicas) -> None:
+    await pair.send(tick(1), tick(2), tick(1, OTHER))
+    pair.engine.heartbeat(SIM=5)
+    await pair.send(tick(3, gateway="SIM", time_ns=4), tick(4, gateway="SIM", time_ns=6))
+    await pair.stop(FOLLOWER)
+    pair.engine.send(tick(5, gateway="SIM"))
+    await until(lambda: pair.recorder.last(SYMBOL, 5))
+    pair.engine.forget()
+    await pair.start(FOLLOWER)
+    assert (pair.engine.requests[-1].epoch, pair.engine.requests[-1].position) == ("e1", 6)
+    resume = {SYMBOL: 1, OTHER: 0}
+    call, _ = await opened(pair.follower, SYMBOL, OTHER, epoch="e1", resume_after_sequence=resume, watermarks=True)
+    seen: list[Any] = []
+    while len(seen) < 7:
+        message = await call.read()
+        seen += [one.sequence for one in message.ticks] + list(message.heartbeat.symbol_watermarks_ns.items())
+        assert not message.HasField("gap")
+    assert seen == [2, (SYMBOL, 5), 3, 4, 5, (SYMBOL, 5), 1]
+    await pair.send(tick(6))
+    assert await read_ticks(call, 1) == [6]
+
+
+async def test_a_follower_starts_without_the_recorder(pair: Replicas) -> None:
+    await pair.send(tick(1), tick(2))
+    await pair.stop(FOLLOWER)
+    await pair.stop(RECORDER)
+    await pair.start(FOLLOWER)
+    call, _ = await opened(pair.follower, epoch="e1", resume_after_sequence={SYMBOL: 1})
+    assert await read_ticks(call, 1) == [2]
+
+
 async def test_a_replica_that_is_behind_repeats_nothing(pair: Replicas) -> None:
     """One whose stream of the engine is late: it waits until it has come as far as the client."""
     call, _ = await opened(pair.follower, epoch="e1", resume_after_sequence={SYMBOL: 3})

@@ -13,7 +13,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
@@ -25,6 +25,7 @@ from services.market.recording.log_queue import LogQueue
 from services.market.recording.restoring import Replay, Restored
 from services.market.recording.takeovers import Takeovers
 from services.market.recording.tick_store import Checkpoint, TickStore
+from services.market.recording.tick_wal import Record
 from services.market.recording.unarchived import Segment
 from services.market.settings import MarketSettings
 from services.market.ticks.position import Position
@@ -35,6 +36,8 @@ _log = logging.getLogger(__name__)
 
 R = TypeVar("R")
 _FLUSH_BYTES = 2 << 20
+_PART_BYTES = 512 << 10
+"""Bytes of the log that are read for another replica at once."""
 _SLICE_S = 0.001
 """Time that dumping open bars takes at once."""
 _RETAIN_S = 3600.0
@@ -239,6 +242,14 @@ class Recorder:
                 self._queue.close_run()
                 await self._run(self._logger, self._queue.write)
 
+    async def read_log(self, max_bytes: int) -> AsyncGenerator[list[Record], None]:
+        """Yield the log as far as it is kept, in parts, oldest records first: what is new by now is in it, too."""
+        with contextlib.suppress(OSError):  # it is logged; what the disk did not take is not in it
+            await self.flush()
+        records = self._store.read_logs(max_bytes)
+        while part := await self._run(self._logger, _part, records):
+            yield part
+
     async def checkpoint(self, *, apart: bool = False) -> None:
         """Move everything to the archive. When that fails, nothing is lost: the next one tries again.
 
@@ -367,3 +378,13 @@ class Recorder:
             self._store.interrupt()
             await asyncio.gather(job, return_exceptions=True)
             raise
+
+
+def _part(records: Iterator[Record]) -> list[Record]:
+    part, size = list[Record](), 0
+    for record in records:
+        part.append(record)
+        size += len(record.message)
+        if size >= _PART_BYTES:
+            break
+    return part

@@ -11,6 +11,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
@@ -148,6 +149,22 @@ class TickStore:
         write_atomically(self._folder / _STATE, self._state(checkpoint))
         self._touched = (list(ticks), list(bars))
         self._remove_logs(checkpoint.log)
+
+    def read_logs(self, max_bytes: int) -> Iterator[Record]:
+        """The records of the log's newest files, oldest first, as far as they are written; any thread may read.
+
+        Older files are left out when those behind them have `max_bytes`.
+        """
+        paths, size = list[Path](), 0
+        for path in reversed([path for path in self._logs() if path.name.startswith("wal-")]):
+            if size >= max_bytes:
+                break
+            paths.append(path)
+            with suppress(FileNotFoundError):  # the oldest ones may be removed meanwhile
+                size += path.stat().st_size
+        for path in reversed(paths):
+            with suppress(FileNotFoundError):
+                yield from tick_wal.read_open(path)
 
     def supersede(self, from_ns: Mapping[str, int]) -> None:
         """Hide what was recorded of these symbols before a moment; see Archive.supersede."""

@@ -14,7 +14,7 @@ import struct
 import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple
 
 _LENGTH = struct.Struct("<II")
 _HEADER = struct.Struct("<IIq")
@@ -60,17 +60,32 @@ class TickWal:
 
 def read(path: Path) -> Iterator[Record]:
     """The whole records of a log in order. The torn rest is cut off the file."""
-    whole = 0
     with path.open("rb") as file:
-        while len(header := file.read(_HEADER.size)) == _HEADER.size:
-            length, checksum, position = _HEADER.unpack(header)
-            message = file.read(length)
-            if len(message) != length or zlib.crc32(message, zlib.crc32(header[_LENGTH.size :])) != checksum:
-                break
-            whole = file.tell()
-            yield Record(position, message)
+        yield from _whole(file)
+        whole = file.tell()
     if path.stat().st_size > whole:
         os.truncate(path, whole)
+
+
+def read_open(path: Path) -> Iterator[Record]:
+    """The whole records of a log that is being written. Raises: FileNotFoundError."""
+    with path.open("rb") as file:
+        yield from _whole(file)
+
+
+def _whole(file: BinaryIO) -> Iterator[Record]:
+    """The records from here on; the file is behind the last whole one then."""
+    while True:
+        whole = file.tell()
+        header = file.read(_HEADER.size)
+        if len(header) == _HEADER.size:
+            length, checksum, position = _HEADER.unpack(header)
+            message = file.read(length)
+            if len(message) == length and zlib.crc32(message, zlib.crc32(header[_LENGTH.size :])) == checksum:
+                yield Record(position, message)
+                continue
+        file.seek(whole)
+        return
 
 
 def read_version_1(path: Path) -> Iterator[Record]:

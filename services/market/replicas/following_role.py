@@ -14,6 +14,7 @@ from services.market.convert import relayed_bar_frame
 from services.market.recording.history import History
 from services.market.replicas.bar_relay import BarRelay
 from services.market.replicas.directory import NotTheRecorder
+from services.market.replicas.remote_log import RemoteLog
 from services.market.replicas.remote_unarchived import RemoteUnarchived
 from services.market.settings import MarketSettings
 from services.market.ticks.hub import Hub
@@ -38,6 +39,9 @@ class FollowingRole:
         self._relay = BarRelay(
             settings.recorder, stub.WatchBars, self.bar_streams, lambda: live().upstream_silence_s, wait_for_capacity
         )
+        self._log = RemoteLog(
+            settings.recorder, stub.ReadLog, hub, settings.ring_mb << 20, lambda: live().upstream_silence_s
+        )
         storage = layout.storage(folder, settings.archive_url)
         self.history = History(
             RemoteUnarchived(settings.recorder, stub),
@@ -52,7 +56,8 @@ class FollowingRole:
         return self._relay.failure
 
     async def restore(self) -> None:
-        """Nothing of an earlier run is kept: the ticks that streams resume from are read from the engine."""
+        """Go on where the recorder is, with what it keeps for streams that resume; without it, where the engine is."""
+        await self._log.restore()
 
     async def run(self) -> None:
         """Relay bars until cancelled."""
@@ -87,6 +92,11 @@ class FollowingRole:
     # What other replicas ask, in vain ----------------------------------------------------------------------------
 
     async def watch_bars(self, heartbeat_s: float) -> AsyncGenerator[pb.WatchBarsResponse, None]:
+        """Raise NotTheRecorder."""
+        raise self._refusal()
+        yield
+
+    async def read_log(self, max_bytes: int) -> AsyncGenerator[pb.ReadLogResponse, None]:
         """Raise NotTheRecorder."""
         raise self._refusal()
         yield

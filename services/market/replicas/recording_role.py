@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Iterable
+from contextlib import aclosing
 from functools import partial
 from pathlib import Path
 
@@ -130,6 +131,14 @@ class RecordingRole:
     def watch_bars(self, heartbeat_s: float) -> AsyncGenerator[pb.WatchBarsResponse, None]:
         """Yield all bars that close from now on. Raises: TooSlow."""
         return self._feed.watch(heartbeat_s)
+
+    async def read_log(self, max_bytes: int) -> AsyncGenerator[pb.ReadLogResponse, None]:
+        """Yield the write-ahead log as far as it is kept."""
+        async with aclosing(self._recorder.read_log(max_bytes)) as parts:
+            async for part in parts:
+                yield pb.ReadLogResponse(
+                    records=[pb.ReadLogResponse.Record(position=one.position, message=one.message) for one in part]
+                )
 
     async def read_ticks(
         self, symbol: str, start_ns: int, end_ns: int, after: tuple[int, int] | None, limit: int

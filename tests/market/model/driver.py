@@ -17,7 +17,7 @@ from tests.market.model.clients import BarClient, ConflatedClient, TickClient, p
 from tests.market.model.engine import GATEWAY, SECOND_NS, SYMBOLS, Epoch, ModelEngine
 from tests.market.model.market_process import MarketProcess, make_replicas
 
-SETTLE_S = 30
+SETTLE_S = 180
 ACTIONS = {
     "publish": 60,
     "time": 12,

@@ -14,7 +14,7 @@ from services.kernel.runtime.host import Host
 from tests.harness import SECRET
 from tests.machine import free_port
 
-START_S = 60
+START_S = 180
 SETTINGS = {
     "flush_s": 0.1,
     "checkpoint_s": 0.7,

@@ -106,6 +106,25 @@ class ReadUnarchivedBarsResponse(_message.Message):
     trading_days: _containers.RepeatedScalarFieldContainer[int]
     def __init__(self, archived_until: _Optional[int] = ..., valid_from_ns: _Optional[int] = ..., bars: _Optional[_Iterable[_Union[_market_pb2.Bar, _Mapping]]] = ..., trading_days: _Optional[_Iterable[int]] = ...) -> None: ...
 
+class ReadLogRequest(_message.Message):
+    __slots__ = ("max_bytes",)
+    MAX_BYTES_FIELD_NUMBER: _ClassVar[int]
+    max_bytes: int
+    def __init__(self, max_bytes: _Optional[int] = ...) -> None: ...
+
+class ReadLogResponse(_message.Message):
+    __slots__ = ("records",)
+    class Record(_message.Message):
+        __slots__ = ("position", "message")
+        POSITION_FIELD_NUMBER: _ClassVar[int]
+        MESSAGE_FIELD_NUMBER: _ClassVar[int]
+        position: int
+        message: bytes
+        def __init__(self, position: _Optional[int] = ..., message: _Optional[bytes] = ...) -> None: ...
+    RECORDS_FIELD_NUMBER: _ClassVar[int]
+    records: _containers.RepeatedCompositeFieldContainer[ReadLogResponse.Record]
+    def __init__(self, records: _Optional[_Iterable[_Union[ReadLogResponse.Record, _Mapping]]] = ...) -> None: ...
+
 class UpdateStreamRequest(_message.Message):
     __slots__ = ("owner", "update", "starts_feed")
     OWNER_FIELD_NUMBER: _ClassVar[int]

@@ -51,6 +51,11 @@ class ReplicaServiceStub:
                 request_serializer=redfire_dot_market_dot_v1_dot_replica__service__pb2.ReadUnarchivedBarsRequest.SerializeToString,
                 response_deserializer=redfire_dot_market_dot_v1_dot_replica__service__pb2.ReadUnarchivedBarsResponse.FromString,
                 _registered_method=True)
+        self.ReadLog = channel.unary_stream(
+                '/redfire.market.v1.ReplicaService/ReadLog',
+                request_serializer=redfire_dot_market_dot_v1_dot_replica__service__pb2.ReadLogRequest.SerializeToString,
+                response_deserializer=redfire_dot_market_dot_v1_dot_replica__service__pb2.ReadLogResponse.FromString,
+                _registered_method=True)
         self.UpdateStream = channel.unary_unary(
                 '/redfire.market.v1.ReplicaService/UpdateStream',
                 request_serializer=redfire_dot_market_dot_v1_dot_replica__service__pb2.UpdateStreamRequest.SerializeToString,
@@ -84,6 +89,14 @@ class ReplicaServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ReadLog(self, request, context):
+        """The recorder's write-ahead log as far as it keeps it, oldest records first: a replica that starts goes on from it, as
+        the recorder itself does.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def UpdateStream(self, request, context):
         """MarketService.UpdateSubscription of a stream that is open at this replica, forwarded by the one that was asked.
         """
@@ -108,6 +121,11 @@ def add_ReplicaServiceServicer_to_server(servicer, server):
                     servicer.ReadUnarchivedBars,
                     request_deserializer=redfire_dot_market_dot_v1_dot_replica__service__pb2.ReadUnarchivedBarsRequest.FromString,
                     response_serializer=redfire_dot_market_dot_v1_dot_replica__service__pb2.ReadUnarchivedBarsResponse.SerializeToString,
+            ),
+            'ReadLog': grpc.unary_stream_rpc_method_handler(
+                    servicer.ReadLog,
+                    request_deserializer=redfire_dot_market_dot_v1_dot_replica__service__pb2.ReadLogRequest.FromString,
+                    response_serializer=redfire_dot_market_dot_v1_dot_replica__service__pb2.ReadLogResponse.SerializeToString,
             ),
             'UpdateStream': grpc.unary_unary_rpc_method_handler(
                     servicer.UpdateStream,
@@ -198,6 +216,33 @@ class ReplicaService:
             '/redfire.market.v1.ReplicaService/ReadUnarchivedBars',
             redfire_dot_market_dot_v1_dot_replica__service__pb2.ReadUnarchivedBarsRequest.SerializeToString,
             redfire_dot_market_dot_v1_dot_replica__service__pb2.ReadUnarchivedBarsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ReadLog(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/redfire.market.v1.ReplicaService/ReadLog',
+            redfire_dot_market_dot_v1_dot_replica__service__pb2.ReadLogRequest.SerializeToString,
+            redfire_dot_market_dot_v1_dot_replica__service__pb2.ReadLogResponse.FromString,
             options,
             channel_credentials,
             insecure,
