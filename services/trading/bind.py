@@ -141,6 +141,7 @@ def bind(context: ServiceContext) -> None:
         report_handler,
         reconcile,
     )
+    store.on_recovered(streams.publish_all)
     store.on_published(lambda changes, updates: streams.publish(changes.user_id, updates) if updates else None)
 
     day_ends = DayEnds(store, calendar, engine.is_connected)

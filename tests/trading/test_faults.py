@@ -7,6 +7,8 @@ import grpc
 import pytest
 from redfire.common.v1.error_reason_pb2 import OUTCOME_UNKNOWN
 from redfire.engine.v1 import engine_pb2
+from redfire.trading.v1 import order_service_pb2 as order_pb
+from redfire.trading.v1.order_service_pb2_grpc import OrderServiceStub
 from sqlalchemy.exc import OperationalError
 
 from services.kernel.data import group_commit as kernel_writer
@@ -16,7 +18,7 @@ from tests.harness import platform
 from tests.trading.conftest import FAST, Client, reason_of, refused, trading
 from tests.waiting import until
 
-PENDING_CANCEL, UNKNOWN = 5, 10
+FILLED, PENDING_CANCEL, UNKNOWN = 4, 5, 10
 
 
 async def _fail(request):
@@ -114,6 +116,46 @@ async def test_a_database_that_cannot_be_written_refuses_and_comes_back(trader, 
     assert [s.order_id for s in trader.engine.sends] == [first.order_id, order.order_id]
     account = await trader.account()
     assert D(account.balance) == 1_000_000 - D(account.commission)
+
+
+async def test_streams_are_sent_what_was_written_though_the_answer_was_lost(trader, monkeypatch):
+    """The commit happened, and the database was gone before it said so: memory is read anew, and followers go on."""
+    order = await trader.create(quantity=2)
+    await trader.becomes(order.order_id, "NEW")
+    updates: list[order_pb.StreamOrdersResponse] = []
+    watched: list[order_pb.StreamOrdersResponse] = []
+    risk = OrderServiceStub(trader.platform.host.resources.channels.to("trading", "risk"))
+
+    async def follow(stream, into):
+        async for message in stream:
+            into.append(getattr(message, "update", message))
+
+    followers = [
+        asyncio.ensure_future(follow(trader.orders.StreamOrders(order_pb.StreamOrdersRequest()), updates)),
+        asyncio.ensure_future(follow(risk.WatchTrading(order_pb.WatchTradingRequest()), watched)),
+    ]
+    for kept in (updates, watched):
+        await until(lambda kept=kept: any(m.HasField("snapshot_complete") for m in kept))
+    original, lost = kernel_writer._transaction, [True]
+
+    def transaction(connection, group, prepared):
+        original(connection, group, prepared)
+        if lost and any(write.table.name == "trades" for submission in group for write, _ in submission.writes):
+            lost.clear()
+            raise OperationalError("gone", {}, Exception("the answer is lost"))
+
+    monkeypatch.setattr(kernel_writer, "_transaction", transaction)
+    trader.engine.fill(order.order_id, 2, "4000")
+    await until(lambda: _known(trader, order.order_id, "2"))
+    assert not lost
+    for kept in (updates, watched):
+        await until(lambda kept=kept: [m.trade.quantity for m in kept if m.HasField("trade")] == ["2"])
+        await until(lambda kept=kept: any(m.order.status == FILLED for m in kept))
+        sequences = [m.sequence for m in kept if m.WhichOneof("event") in ("order", "trade", "position")]
+        assert sequences == sorted(sequences)
+    for follower in followers:
+        follower.cancel()
+    await asyncio.gather(*followers, return_exceptions=True)
 
 
 async def _known(trader, order_id, cumulative):

@@ -3,7 +3,7 @@
 import asyncio
 import copy
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -62,6 +62,7 @@ class TradingStore:
         self._loaded = False
         self._failed = asyncio.Event()
         self._reloaded: list[Callable[[], None]] = []
+        self._recovered: list[Callable[[Sequence[StreamUpdate]], None]] = []
         self._completions: list[Callable[[ChangeSet], None]] = []
         self._lookups: dict[tuple[str, str], _Lookup] = {}
         self._lookup_lock = asyncio.Lock()
@@ -84,6 +85,10 @@ class TradingStore:
     def on_reloaded(self, listener: Callable[[], None]) -> None:
         """Call `listener` whenever the books were read."""
         self._reloaded.append(listener)
+
+    def on_recovered(self, listener: Callable[[Sequence[StreamUpdate]], None]) -> None:
+        """Call `listener(updates)` with those of steps that were written, though it was not known in time."""
+        self._recovered.append(listener)
 
     def on_published(self, listener: Callable[[ChangeSet, list[StreamUpdate]], None]) -> None:
         """Call `listener(changes, updates)` for each step that is durable, in order."""
@@ -260,6 +265,9 @@ class TradingStore:
         """Read the books."""
         async with self._repositories.read() as repository:
             loaded = await repository.load(self.clock.now_ns() - external_booking.REMEMBERED_NS)
+        # A commit during which the database was lost may be done, and nobody was sent what it wrote.
+        published = self.commit_log.published
+        unsent = [update async for update in self.missed(published, loaded.last_sequence, "")] if published else []
         cache = self.cache
         cache.clear()
         for instrument in loaded.instruments:
@@ -282,6 +290,8 @@ class TradingStore:
                 if not order.is_open:
                     cache.remember_finished(order)
         self.commit_log.begin(loaded.last_sequence, loaded.trimmed_through)
+        for recovered in self._recovered:
+            recovered(unsent)
         self._failed.clear()
         self._loaded = True
         for listener in self._reloaded:

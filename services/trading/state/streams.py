@@ -86,6 +86,11 @@ class Streams:
         if user_id:
             self._subscribers.publish("", updates)
 
+    def publish_all(self, updates: Sequence[StreamUpdate]) -> None:
+        """Send each to its user's followers, and to those of everybody."""
+        for update in updates:
+            self.publish(update.user_id, [update])
+
     async def drain(self) -> None:
         """End all streams, and those to come, after what waits."""
         await self._subscribers.drain()
