@@ -2,12 +2,14 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Coroutine
-from typing import Any
+import types
+from collections.abc import Awaitable, Callable, Coroutine, Generator
+from typing import Any, TypeVar
 
 from services.kernel.errors import RedFireError
 
 log = logging.getLogger(__name__)
+T = TypeVar("T")
 FIRST_PAUSE_S = 0.05
 LONGEST_PAUSE_S = 5.0
 
@@ -73,6 +75,35 @@ async def wait_for_event(event: asyncio.Event, seconds: float) -> bool:
     except asyncio.CancelledError:
         if limit.ends():
             return False
+        raise
+    finally:
+        limit.stop()
+
+
+@types.coroutine
+def within(coroutine: Coroutine[Any, Any, T], seconds: float) -> Generator[Any, Any, T]:
+    """Await a coroutine for at most so long; raises TimeoutError. One that never waits needs no timer, and has none."""
+    try:
+        waits_for = coroutine.send(None)
+    except StopIteration as end:
+        result: T = end.value
+        return result
+    limit = TimeLimit(seconds)
+    try:
+        # What `yield from` does, for a coroutine that has begun.
+        while True:
+            try:
+                sent = yield waits_for
+            except BaseException as error:
+                waits_for = coroutine.throw(error)
+            else:
+                waits_for = coroutine.send(sent)
+    except StopIteration as end:
+        result = end.value
+        return result
+    except asyncio.CancelledError:
+        if limit.ends():
+            raise TimeoutError from None
         raise
     finally:
         limit.stop()

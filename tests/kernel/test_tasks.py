@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from services.kernel.tasks import TimeLimit, wait_for_event
+from services.kernel.tasks import TimeLimit, wait_for_event, within
 from tests.simulated_time import in_simulated_time
 
 
@@ -60,3 +60,58 @@ async def test_an_event_that_is_set_in_time_is_distinguished_from_one_that_is_no
     assert not await wait_for_event(event, 0.01)
     asyncio.get_running_loop().call_soon(event.set)
     assert await wait_for_event(event, 10)
+
+
+async def answers(value, *awaited):
+    for one in awaited:
+        await one
+    return value
+
+
+@in_simulated_time
+async def test_a_coroutine_that_never_waits_has_no_timer(monkeypatch):
+    monkeypatch.setattr(TimeLimit, "__init__", None)
+    assert await within(answers(1), 10) == 1
+
+
+@in_simulated_time
+async def test_a_coroutine_that_waits_is_answered_within_its_time_and_ended_beyond_it():
+    assert await within(answers(1, asyncio.sleep(1), asyncio.sleep(8)), 10) == 1
+    ended = []
+
+    async def long():
+        try:
+            await asyncio.sleep(5)
+            await asyncio.sleep(6)
+        finally:
+            ended.append(asyncio.get_running_loop().time())
+
+    began = asyncio.get_running_loop().time()
+    with pytest.raises(TimeoutError):
+        await within(long(), 10)
+    assert ended == [began + 10]
+    assert asyncio.current_task().cancelling() == 0
+
+
+@in_simulated_time
+async def test_what_a_coroutine_raises_and_catches_within_its_time_is_its_own():
+    async def raises():
+        try:
+            await answers(1, asyncio.sleep(1), failing())
+        except KeyError:
+            await asyncio.sleep(1)
+            raise ValueError from None
+
+    async def failing():
+        raise KeyError
+
+    with pytest.raises(ValueError):
+        await within(raises(), 10)
+
+
+async def test_a_cancel_from_outside_is_a_cancel_also_within_a_time():
+    task = asyncio.ensure_future(answers(1, within(answers(1, asyncio.Event().wait()), 10)))
+    await asyncio.sleep(0)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task

@@ -8,7 +8,7 @@ import asyncio
 import logging
 import sys
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,7 +22,7 @@ from services.kernel.rpc.authorization import Authorizer, StreamGuard
 from services.kernel.rpc.call import Call, Origin, current_call
 from services.kernel.rpc.rpc_metrics import rpc_metrics
 from services.kernel.rpc.validation import request_check
-from services.kernel.tasks import TimeLimit
+from services.kernel.tasks import within
 
 log = logging.getLogger(__name__)
 Unary = Callable[[Any, Origin], Awaitable[Any]]
@@ -93,7 +93,10 @@ class Handlers:
         )
 
     def _unary(
-        self, policy: MethodPolicy, behavior: Callable[[Any, Call], Awaitable[Any]], check: Callable[[Message], None]
+        self,
+        policy: MethodPolicy,
+        behavior: Callable[[Any, Call], Coroutine[Any, Any, Any]],
+        check: Callable[[Message], None],
     ) -> Unary:
         metric = rpc_metrics.of(*_labels(policy))
         admit, admit_service = self._authorizer.admit, self._authorizer.admit_service
@@ -120,15 +123,7 @@ class Handlers:
                     check(request)
                 if call.deadline is None:
                     return await behavior(request, call)
-                limit = TimeLimit(call.deadline - time.perf_counter())
-                try:
-                    return await behavior(request, call)
-                except asyncio.CancelledError:
-                    if limit.ends():
-                        raise TimeoutError from None
-                    raise
-                finally:
-                    limit.stop()
+                return await within(behavior(request, call), call.deadline - time.perf_counter())
             except RedFireError as error:
                 code = status.grpc_code(status.code_of(error)).name
                 raise

@@ -14,6 +14,7 @@ from redfire.trading.v1.order_service_pb2_grpc import OrderServiceStub
 from services.kernel.clock import Clock
 from services.kernel.decimals import from_text
 from services.kernel.errors import RedFireError
+from services.kernel.rpc.channels import in_lists
 from services.risk.convert import OPENING_EFFECTS, STOP_TYPES
 from services.risk.domain.account_exposure import ZERO, AccountExposure, Position
 from services.risk.domain.day_counts import DayCounts
@@ -91,19 +92,22 @@ class TradingFeed:
             request.resume_after_sequence = self._sequence
         else:
             self._begin_snapshot()
-        stream = aiter(self._trading.WatchTrading(request))
+        stream = aiter(in_lists(self._trading.WatchTrading)(request))
         if self._sequence is not None:
             try:
                 async with asyncio.timeout(RESUME_S):
-                    self._apply(await anext(stream))
+                    first = await anext(stream)
             except (TimeoutError, StopAsyncIteration):
                 self._sequence = None
                 return
-        async for message in stream:
-            if message.update.WhichOneof("event") == "snapshot_complete":
-                await self._count_missed(message.update.sequence)
-            if not self._apply(message):
-                return
+            for message in first:
+                self._apply(message)
+        async for messages in stream:
+            for message in messages:
+                if message.update.HasField("snapshot_complete"):
+                    await self._count_missed(message.update.sequence)
+                if not self._apply(message):
+                    return
 
     async def _count_missed(self, through: int) -> None:
         """Count the updates that were missed: a snapshot shows only their outcome."""
