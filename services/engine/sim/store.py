@@ -16,8 +16,7 @@ log = logging.getLogger(__name__)
 
 _RETRY_S = 0.2
 # After a group of so many updates others are waited for: see kernel.data.group_commit.
-_BUSY_GROUP = 3
-_BUSY_PAUSE_S = 0.003
+_LOADS = ((8, 0.006), (3, 0.003))
 
 
 class SimStore:
@@ -107,8 +106,8 @@ class SimStore:
         """Commit what there is until cancelled. A database that fails is asked again: nothing is lost."""
         while True:
             await self._work.wait()
-            if self._flushed >= _BUSY_GROUP:
-                await asyncio.sleep(_BUSY_PAUSE_S)
+            if pause_s := next((pause_s for updates, pause_s in _LOADS if self._flushed >= updates), 0.0):
+                await asyncio.sleep(pause_s)
             await self.flush()
 
     async def flush(self) -> None:

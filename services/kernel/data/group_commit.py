@@ -36,10 +36,9 @@ from services.kernel.errors import Duplicate, RedFireError, RowRefused, Unavaila
 
 log = logging.getLogger(__name__)
 # Under load the next group begins no sooner than so long after the last began: fewer, larger groups cost half the work
-# of many small ones, of which each takes the interpreter from the loop a dozen times. Load begins with a group of so
-# many, and lasts while groups have at least so many.
-BUSY_INTERVAL_S = 0.004
-BUSY_FROM, BUSY_WHILE = 5, 3
+# of many small ones, of which each takes the interpreter from the loop a dozen times. A load, the heavier ones first:
+# the interval, the group with which it begins, and that of at least which it lasts.
+LOADS = ((0.008, 12, 9), (0.004, 5, 3))
 # Rows in one statement. Each number of them is a statement of its own, prepared once.
 ROWS_AT_ONCE = 32
 
@@ -96,7 +95,7 @@ class GroupCommitWriter:
 
     def _run(self) -> None:
         connection: Connection | None = None
-        busy, not_before = False, 0.0
+        interval_s = not_before = 0.0
         while True:
             with self._wake:
                 while not self._waiting and not self._closing:
@@ -107,8 +106,8 @@ class GroupCommitWriter:
                 time.sleep(pause_s)
             with self._wake:
                 group = [self._waiting.popleft() for _ in range(min(len(self._waiting), LARGEST_GROUP))]
-            busy = len(group) >= (BUSY_WHILE if busy else BUSY_FROM)
-            not_before = time.monotonic() + BUSY_INTERVAL_S if busy else 0.0
+            interval_s = _interval_s(len(group), interval_s)
+            not_before = time.monotonic() + interval_s if interval_s else 0.0
             outcomes: list[BaseException | None] = []
             try:
                 if connection is None:
@@ -253,6 +252,14 @@ def _write_in_parts(
         else:
             connection.exec_driver_sql("RELEASE SAVEPOINT part")
             outcomes += [None] * len(part)
+
+
+def _interval_s(size: int, before_s: float) -> float:
+    """The interval until the next group, after one of a size that came `before_s` after the one before it."""
+    for interval_s, begins, lasts in LOADS:
+        if size >= (lasts if interval_s <= before_s else begins):
+            return interval_s
+    return 0.0
 
 
 def _discard(connection: Connection | None) -> None:

@@ -62,18 +62,27 @@ async def test_under_load_groups_are_gathered_and_a_lone_submission_does_not_wai
 
     monkeypatch.setattr(writer_module, "_write", counted)
     writer = database.writer()
+    interval_s, begins, lasts = writer_module.LOADS[-1]
     await writer.submit([cup("a")])
     await writer.submit([cup("b")])
-    await asyncio.gather(*(writer.submit([cup(f"c{number}")]) for number in range(writer_module.BUSY_FROM)))
+    await asyncio.gather(*(writer.submit([cup(f"c{number}")]) for number in range(begins)))
     scattered = []
-    for number in range(writer_module.BUSY_WHILE - 1):
+    for number in range(lasts - 1):
         scattered.append(writer.submit([cup(f"d{number}")]))
         await until(lambda: pauses)
     go_on.set()
     await asyncio.gather(*scattered)
     await writer.submit([cup("e")])
-    assert pauses == [writer_module.BUSY_INTERVAL_S]
-    assert groups == [1, 1, writer_module.BUSY_FROM, writer_module.BUSY_WHILE - 1, 1]
+    assert pauses == [interval_s]
+    assert groups == [1, 1, begins, lasts - 1, 1]
+
+
+def test_the_interval_between_groups_follows_the_load_and_does_not_swing():
+    interval_s, intervals = 0.0, []
+    for size in (1, 4, 5, 11, 12, 9, 8, 3, 2, 5, 40, 1):
+        interval_s = writer_module._interval_s(size, interval_s)
+        intervals.append(round(interval_s * 1000))
+    assert intervals == [0, 0, 4, 4, 8, 8, 4, 4, 0, 4, 8, 0]
 
 
 async def test_a_database_that_goes_away_in_a_group_with_a_bad_row_leaves_nothing_of_the_group(database, monkeypatch):
