@@ -30,6 +30,7 @@ from services.kernel.policy import contract_services, descriptor_set, service_po
 from services.kernel.runtime import settings as kernel_settings
 from services.kernel.runtime.host import Host
 from services.kernel.runtime.service_context import ServiceContext
+from services.mesh.edge.routes import NEVER_SILENT
 from tests.postgres import shared_server
 
 SECRET = "a-secret-of-tests-that-is-long-enough"
@@ -126,13 +127,18 @@ class Platform:
         self.mint = mint
         self.folder = folder
         self.channel = grpc.aio.insecure_channel(host.address)
+        self.streams = {
+            service: grpc.aio.insecure_channel(address) for service, address in host.stream_addresses.items()
+        }
+        """By service, a channel to its port for streams alone, as the edge has it."""
 
     def stub(self, stub: Any, token: str | None = None, **metadata: str) -> Any:
         """A network stub; AioRpcError is raised as a client sees it."""
         pairs = [(key.replace("_", "-"), value) for key, value in metadata.items()]
         if token:
             pairs.append(("authorization", f"Bearer {token}"))
-        return stub(_WithMetadata(self.channel, pairs))
+        streams = self.streams.get(stub.__module__.split(".")[1])
+        return stub(_WithMetadata(self.channel, pairs, streams))
 
     def service_stub(self, stub: Any, caller: str) -> Any:
         """A network stub that calls as a service."""
@@ -186,7 +192,8 @@ async def platform(
     """Run services: real ones by name, fakes by name and FakeService, on one loopback server.
 
     Without auth among them the host trusts `platform.mint`. With `data_dir` (kept) a second run goes on where the
-    first stopped. With REDFIRE_TEST_DATABASE=postgresql their databases are on the tests' server.
+    first stopped. With REDFIRE_TEST_DATABASE=postgresql their databases are on the tests' server;
+    REDFIRE_TEST_STREAM_WRITER is market's writer of streams where the settings say nothing.
     """
     folder = Path(data_dir or tempfile.mkdtemp(prefix="redfire-test-"))
     mint = mint or TokenMint()
@@ -196,6 +203,8 @@ async def platform(
         "server": {"port": 0, "grace_s": 2},
         "identity": {"service_secret": SECRET},
     }
+    if writer := os.environ.get("REDFIRE_TEST_STREAM_WRITER"):
+        flags["market"] = {"stream_writer": writer}
     for section, values in (settings or {}).items():
         flags.setdefault(section, {}).update(values)
     if os.environ.get("REDFIRE_TEST_DATABASE") == "postgresql":
@@ -215,24 +224,28 @@ async def platform(
     try:
         yield started
     finally:
-        await started.channel.close()
+        for channel in (started.channel, *started.streams.values()):
+            await channel.close()
         await host.stop()
         if data_dir is None and not keep:
             shutil.rmtree(folder, ignore_errors=True)
 
 
 class _WithMetadata:
-    """A channel that adds metadata to every call."""
+    """A channel that adds metadata to every call. Streams may have another one."""
 
-    def __init__(self, channel: grpc.aio.Channel, metadata: list[tuple[str, str]]) -> None:
-        self._channel = channel
+    def __init__(
+        self, channel: grpc.aio.Channel, metadata: list[tuple[str, str]], streams: grpc.aio.Channel | None = None
+    ) -> None:
+        self._channel, self._streams = channel, streams or channel
         self._metadata = metadata
 
     def unary_unary(self, *args: Any, **kwargs: Any) -> Any:
         return self._with(self._channel.unary_unary(*args, **kwargs))
 
-    def unary_stream(self, *args: Any, **kwargs: Any) -> Any:
-        return self._with(self._channel.unary_stream(*args, **kwargs))
+    def unary_stream(self, path: str, *args: Any, **kwargs: Any) -> Any:
+        channel = self._streams if path in NEVER_SILENT else self._channel
+        return self._with(channel.unary_stream(path, *args, **kwargs))
 
     def _with(self, rpc: Any) -> Any:
         def call(request: Any, *, timeout: float | None = 10, metadata: Sequence[tuple[str, str]] = ()) -> Any:

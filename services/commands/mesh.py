@@ -24,6 +24,12 @@ def mesh() -> None:
 @click.option(
     "--service", "addresses", multiple=True, metavar="NAME=HOST:PORT", help="Where a service is; may be repeated."
 )
+@click.option(
+    "--streams",
+    multiple=True,
+    metavar="NAME=HOST:PORT",
+    help="A service's port for streams alone, where it has one.",
+)
 @click.option("--ops", default="auth:9100", show_default=True, help="Who answers /healthz and /jwks.json, host:port.")
 @click.option("--rate-limits", type=click.Choice(["on", "off"]), default="on", show_default=True, help="Limit callers.")
 @click.option("--access-log", default="", help="A file for access lines; none by default.")
@@ -33,6 +39,7 @@ def render(
     host: str,
     port: int,
     addresses: tuple[str, ...],
+    streams: tuple[str, ...],
     ops: str,
     rate_limits: str,
     access_log: str,
@@ -44,14 +51,11 @@ def render(
     from services.mesh.edge.options import EdgeOptions, RateLimits
 
     where: dict[str, tuple[str, ...]] = {name: (f"{name}:{DEFAULT_PORTS}",) for name in registry.SERVICES}
-    for text in addresses:
-        name, equals, address = text.partition("=")
-        if not equals or name not in where or ":" not in address:
-            raise click.BadParameter(f"{text}: NAME=HOST:PORT is expected", param_hint="--service")
-        where[name] = tuple(address.split(","))
+    where |= _addresses(addresses, "--service")
     descriptors = descriptor_file()
     options = EdgeOptions(
         services=where,
+        streams=_addresses(streams, "--streams"),
         ops=ops,
         descriptors=str(descriptors),
         openapi=str(descriptors.parents[1] / "openapi" / "redfire.openapi.json"),
@@ -72,6 +76,17 @@ def render(
     else:
         out.write_text(text)
         click.echo(f"wrote {out}")
+
+
+def _addresses(texts: tuple[str, ...], option: str) -> dict[str, tuple[str, ...]]:
+    """NAME=HOST:PORT[,HOST:PORT…] by name."""
+    where: dict[str, tuple[str, ...]] = {}
+    for text in texts:
+        name, equals, address = text.partition("=")
+        if not equals or name not in registry.SERVICES or ":" not in address:
+            raise click.BadParameter(f"{text}: NAME=HOST:PORT is expected", param_hint=option)
+        where[name] = tuple(address.split(","))
+    return where
 
 
 @mesh.command("edge-token")

@@ -135,6 +135,7 @@ def _edge(options: UpOptions, host: Host) -> Any:
     descriptors = descriptor_file()
     edge_options = EdgeOptions(
         services=dict.fromkeys(host.names, (host.address,)),
+        streams={name: (address,) for name, address in host.stream_addresses.items()},
         ops=f"127.0.0.1:{host.operations.port}",
         descriptors=str(descriptors),
         openapi=str(descriptors.parents[1] / "openapi" / "redfire.openapi.json"),

@@ -1,12 +1,11 @@
 """Market data over gRPC: convert, call the service, convert."""
 
-from collections.abc import AsyncGenerator
-
 from redfire.market.v1 import market_pb2 as pb
 from redfire.market.v1 import market_pb2_grpc as rpc
 
 from services.kernel.paging import Page
 from services.kernel.rpc.call import Call
+from services.kernel.rpc.source import SourceStream
 from services.market.convert import bar_to_pb, interval_from_pb, range_from_pb, seconds_from_pb, series_to_pb
 from services.market.service import MarketService, Owner
 
@@ -33,18 +32,20 @@ class MarketApi(rpc.MarketServiceServicer):
         """The last tick."""
         return pb.GetTickResponse(tick=await self._market.get_tick(request.symbol))
 
-    def StreamTicks(self, request: pb.StreamTicksRequest, call: Call) -> AsyncGenerator[bytes, None]:
+    def StreamTicks(self, request: pb.StreamTicksRequest, call: Call) -> SourceStream:
         """Ticks as they come, encoded already."""
-        return self._market.stream_ticks(
-            _owner(call),
-            request.symbols,
-            conflated=request.mode == pb.DELIVERY_MODE_CONFLATED,
-            min_interval_s=seconds_from_pb(request, "min_interval") or 0.0,
-            heartbeat_s=seconds_from_pb(request, "heartbeat_interval"),
-            resume_after=request.resume_after_sequence,
-            epoch=request.epoch,
-            watermarks=request.watermarks,
-            starts_feed=_starts_feed(call),
+        return SourceStream(
+            self._market.open_ticks(
+                _owner(call),
+                request.symbols,
+                conflated=request.mode == pb.DELIVERY_MODE_CONFLATED,
+                min_interval_s=seconds_from_pb(request, "min_interval") or 0.0,
+                heartbeat_s=seconds_from_pb(request, "heartbeat_interval"),
+                resume_after=request.resume_after_sequence,
+                epoch=request.epoch,
+                watermarks=request.watermarks,
+                starts_feed=_starts_feed(call),
+            )
         )
 
     async def UpdateSubscription(
@@ -76,11 +77,11 @@ class MarketApi(rpc.MarketServiceServicer):
         cut = page.slice(rows, lambda bar: [bar.start_ns])
         return pb.ListBarsResponse(bars=map(bar_to_pb, cut.items), next_page_token=cut.next_page_token)
 
-    def StreamBars(self, request: pb.StreamBarsRequest, call: Call) -> AsyncGenerator[bytes, None]:
+    def StreamBars(self, request: pb.StreamBarsRequest, call: Call) -> SourceStream:
         """Bars as they close, encoded already."""
         interval, heartbeat_s = interval_from_pb(request.interval), seconds_from_pb(request, "heartbeat_interval")
-        return self._market.stream_bars(
-            _owner(call), request.symbols, interval, heartbeat_s, starts_feed=_starts_feed(call)
+        return SourceStream(
+            self._market.open_bars(_owner(call), request.symbols, interval, heartbeat_s, starts_feed=_starts_feed(call))
         )
 
     async def ComputeIndicators(self, request: pb.ComputeIndicatorsRequest, call: Call) -> pb.ComputeIndicatorsResponse:

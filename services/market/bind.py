@@ -31,6 +31,7 @@ from services.quant.calendar import Calendar
 
 SWEEP_S = 1.0
 """The interval at which symbols that fell silent are looked for."""
+CLIENT_STREAMS = tuple(f"/redfire.market.v1.MarketService/{name}" for name in ("StreamTicks", "StreamBars"))
 STREAM_TICKS = "/redfire.engine.v1.EngineService/StreamTicks"
 
 
@@ -106,6 +107,8 @@ def bind(context: ServiceContext) -> None:
     context.serve(MarketApi(market))
     context.serve(ReplicaApi(role, market))
     context.serve(CalendarApi(calendar, context.clock))
+    if settings.stream_writer == "http2":
+        context.serve_streams(settings.stream_port, CLIENT_STREAMS)
     context.on_start(role.restore)
     context.background("upstream", upstream.run)
     context.background("acknowledgements", upstream.acknowledge)

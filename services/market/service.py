@@ -2,8 +2,7 @@
 
 import random
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping, Sequence
-from contextlib import aclosing
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
@@ -141,7 +140,7 @@ class MarketService(Generic[T]):
         """Instruments by symbol."""
         return self._instruments.list_after(after, limit, exchange, product, query)
 
-    async def stream_ticks(
+    async def open_ticks(
         self,
         owner: Owner,
         symbols: Iterable[str],
@@ -153,13 +152,13 @@ class MarketService(Generic[T]):
         epoch: str,
         watermarks: bool = False,
         starts_feed: bool = True,
-    ) -> AsyncGenerator[bytes, None]:
-        """Yield the encoded messages of a tick stream, until it ends. One that only looks on starts no waiting feed.
+    ) -> Subscriber:
+        """Open a tick stream, the source of its encoded messages. One that only looks on starts no waiting feed.
 
         A lossless one has the exchanges' `watermarks`, too, if they are asked for. `resume_after` are sequences of this
         epoch, of the present one if it is empty.
 
-        Raises: UnknownSymbol, TooManyStreams, before the first message.
+        Raises: UnknownSymbol, TooManyStreams, OpenedTooFast.
         """
         symbol_set = frozenset(symbols)
         await self._instruments.require(symbol_set)
@@ -175,16 +174,8 @@ class MarketService(Generic[T]):
         subscriber.stall_s = settings.stall_s
         # Registered first, so that the tick that a waiting feed begins with is not missed.
         self._hub.add(subscriber, resume_after, epoch)
-        del resume_after
-        try:
-            await self._demand.hold(symbol_set, starts_feed=starts_feed)
-            async with aclosing(subscriber.messages()) as messages:
-                async for message in messages:
-                    yield message
-                    message = b""  # not kept until the next one comes
-        finally:
-            self._hub.remove(subscriber)
-            self._demand.release(subscriber.symbols)
+        subscriber.on_close = partial(self._forget, subscriber)
+        return await self._begin(subscriber, starts_feed)
 
     async def update_subscription(
         self, owner: str, stream_id: str, added: Sequence[str], removed: Sequence[str], *, starts_feed: bool = True
@@ -214,7 +205,7 @@ class MarketService(Generic[T]):
         await self._demand.hold(stream.symbols - before, starts_feed=starts_feed)
         return sorted(stream.symbols)
 
-    async def stream_bars(
+    async def open_bars(
         self,
         owner: Owner,
         symbols: Iterable[str],
@@ -222,10 +213,10 @@ class MarketService(Generic[T]):
         heartbeat_s: float | None,
         *,
         starts_feed: bool = True,
-    ) -> AsyncGenerator[bytes, None]:
-        """Yield the encoded messages of a bar stream.
+    ) -> Subscriber:
+        """Open a bar stream, the source of its encoded messages.
 
-        Raises as stream_ticks does; RecorderUnavailable while no bars come.
+        Raises as open_ticks does; RecorderUnavailable while no bars come.
         """
         symbol_set = frozenset(symbols)
         self._bar_streams.require_source()
@@ -237,16 +228,8 @@ class MarketService(Generic[T]):
         subscriber.stall_s = settings.stall_s
         self._bar_streams.add(subscriber, interval)
         self._hub.register(subscriber)
-        try:
-            await self._demand.hold(symbol_set, starts_feed=starts_feed)
-            async with aclosing(subscriber.messages()) as messages:
-                async for message in messages:
-                    yield message
-                    message = b""  # not kept until the next one comes
-        finally:
-            self._hub.remove(subscriber)
-            self._bar_streams.remove(subscriber, interval)
-            self._demand.release(symbol_set)
+        subscriber.on_close = partial(self._forget_bars, subscriber, interval)
+        return await self._begin(subscriber, starts_feed)
 
     async def list_ticks(
         self, symbol: str, start_ns: int | None, end_ns: int | None, after: tuple[int, int] | None, limit: int
@@ -299,6 +282,22 @@ class MarketService(Generic[T]):
             if wait_s:
                 raise OpenedTooFast(retry_after_s=round(wait_s, 3))
         return settings
+
+    async def _begin(self, subscriber: Subscriber, starts_feed: bool) -> Subscriber:
+        try:
+            await self._demand.hold(subscriber.symbols, starts_feed=starts_feed)
+        except BaseException:
+            subscriber.close()
+            raise
+        return subscriber
+
+    def _forget(self, subscriber: Subscriber) -> None:
+        self._hub.remove(subscriber)
+        self._demand.release(subscriber.symbols)
+
+    def _forget_bars(self, subscriber: LosslessSubscriber, interval: Interval) -> None:
+        self._bar_streams.remove(subscriber, interval)
+        self._forget(subscriber)
 
     def _own_stream(self, owner: str, stream_id: str) -> Subscriber:
         stream = self._hub.find_stream(stream_id)

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, Literal
 from urllib.parse import parse_qsl, unquote, urlencode, urlsplit, urlunsplit
 
 from pydantic import Field, SecretStr, field_validator, model_validator
@@ -77,6 +77,14 @@ class MarketSettings(Section):
         gt=0,
         le=100_000,
         description="Streams of users that may be opened in a second; more are told when to come again.",
+    )
+    stream_writer: Literal["grpc", "http2"] = Field(
+        default="grpc",
+        description="The writer of StreamTicks and StreamBars for the edge's clients: gRPC's server, or one of our own "
+        "at a port of its own, which takes less of memory and CPU where there are thousands.",
+    )
+    stream_port: int = Field(
+        default=0, ge=0, le=65535, description="The port of `stream_writer: http2`, at `server.host`; 0: a free one."
     )
     flush_s: float = Field(
         default=0.5,

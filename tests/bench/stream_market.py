@@ -69,6 +69,8 @@ async def serve(options: argparse.Namespace) -> None:
             "max_streams_per_user": 2 * options.streams,
             "opens_per_s": options.opens_per_s,
             "ring_mb": options.ring_mb,
+            "stream_writer": options.writer,
+            "stream_port": options.stream_port,
         },
         "server": {"port": options.port, "ops_port": options.ops_port},
     }
@@ -78,6 +80,7 @@ async def serve(options: argparse.Namespace) -> None:
     async with platform("market", fakes=fakes, settings=settings, mint=mint) as running:
         ops = f"127.0.0.1:{running.host.operations.port}"
         where = {"address": running.host.address, "ops": ops, "token": running.identity().token}
+        where["streams"] = running.host.stream_addresses.get("market", "")
         print(json.dumps(where), flush=True)
         await asyncio.to_thread(sys.stdin.read)
 
@@ -90,6 +93,8 @@ def main() -> None:
     parser.add_argument("--streams", type=int, default=10_000, help="so many may be open, and as many again (10000)")
     parser.add_argument("--opens-per-s", type=float, default=1500, help="market.opens_per_s (1500)")
     parser.add_argument("--ring-mb", type=int, default=256, help="market.ring_mb (256)")
+    parser.add_argument("--writer", choices=("grpc", "http2"), default="http2", help="market.stream_writer (http2)")
+    parser.add_argument("--stream-port", type=int, default=0)
     parser.add_argument("--port", type=int, default=0)
     parser.add_argument("--ops-port", type=int, default=0)
     parser.add_argument("--seed", default=secrets.token_hex(32), help="of the key of tokens, 64 hex digits")

@@ -245,6 +245,7 @@ class Market:
         self._command = [
             *(sys.executable, "-m", "tests.bench.stream_market", "--symbols", ",".join(symbols)),
             *("--streams", str(options.streams), "--ring-mb", str(options.ring_mb), "--seed", secrets.token_hex(32)),
+            *("--writer", options.writer, "--opens-per-s", str(options.admitted_per_s)),
         ]
         self._process: asyncio.subprocess.Process | None = None
         self.where: dict[str, Any] = {}
@@ -263,6 +264,8 @@ class Market:
         if not again:
             port, ops_port = (self.where[name].rpartition(":")[2] for name in ("address", "ops"))
             self._command += ["--port", port, "--ops-port", ops_port]
+            if self.where["streams"]:
+                self._command += ["--stream-port", self.where["streams"].rpartition(":")[2]]
 
     async def kill(self) -> None:
         assert self._process is not None
@@ -278,6 +281,7 @@ async def run_market(options: argparse.Namespace, folder: Path, symbols: list[st
         await market.start()
         edge = EdgeOptions(
             services={"market": (market.where["address"],)},
+            streams={"market": (market.where["streams"],)} if market.where["streams"] else {},
             ops=market.where["ops"],
             descriptors=str(descriptor_file()),
             openapi=str(ROOT / "gen/openapi/redfire.openapi.json"),
@@ -322,6 +326,10 @@ def main() -> None:
     )
     parser.add_argument("--limit", type=float, default=60, help="seconds that all streams may take to be served (60)")
     parser.add_argument("--ring-mb", type=int, default=64, help="market's memory for recent ticks, market.ring_mb (64)")
+    parser.add_argument("--writer", choices=("grpc", "http2"), default="http2", help="market.stream_writer (http2)")
+    parser.add_argument(
+        "--admitted-per-s", type=float, default=1500, help="streams admitted a second, market.opens_per_s (1500)"
+    )
     parser.add_argument("--market", action="store_true", help="only market and Envoy")
     parser.add_argument(
         "--restart",
@@ -342,6 +350,8 @@ def main() -> None:
             "REDFIRE_MARKET__MAX_STREAMS_PER_USER": str(2 * options.streams),
             "REDFIRE_MARKET__MAX_STREAMS": str(2 * options.streams),
             "REDFIRE_MARKET__RING_MB": str(options.ring_mb),
+            "REDFIRE_MARKET__STREAM_WRITER": options.writer,
+            "REDFIRE_MARKET__OPENS_PER_S": str(options.admitted_per_s),
         }
         up = Running(
             "--feed", "sim", "--instruments", str(file), data_dir=Path(folder) / "data", env=ENVIRONMENT | limits

@@ -35,6 +35,7 @@ from tests.waiting import until
 INTERVAL_S = 0.5
 STEP_S = 0.02
 MESSAGES = 4
+WRITERS = pytest.mark.parametrize("writer", ["grpc", "http2"])
 SYMBOLS = [f"rb27{number:02}.SHFE" for number in range(1, 41)]
 
 
@@ -93,6 +94,7 @@ async def edge_of(
         await until(lambda: market.last(SYMBOLS[-1], 1), timeout_s=20)
         options = EdgeOptions(
             services={"market": (market.platform.host.address,)},
+            streams={name: (address,) for name, address in market.platform.host.stream_addresses.items()},
             ops=f"127.0.0.1:{market.platform.host.operations.port}",
             descriptors=str(descriptor_file()),
             openapi=str(OPENAPI),
@@ -135,11 +137,12 @@ async def sse_times_of(edge: Edge, symbols: list[str]) -> list[int]:
 
 
 @pytest.mark.slow
+@WRITERS
 async def test_hundreds_of_streams_are_all_served_within_twice_their_interval(
-    tmp_path: Path, contract: Contract
+    tmp_path: Path, contract: Contract, writer: str
 ) -> None:
     chance = random.Random(7)
-    async with edge_of(tmp_path, contract, max_streams_per_user=300) as edge:
+    async with edge_of(tmp_path, contract, max_streams_per_user=300, stream_writer=writer) as edge:
         readers = [times_of(edge.stream(chance.sample(SYMBOLS, 10))) for _ in range(200)]
         readers += [sse_times_of(edge, chance.sample(SYMBOLS, 10)) for _ in range(100)]
         async with asyncio.timeout(60):
@@ -151,10 +154,11 @@ async def test_hundreds_of_streams_are_all_served_within_twice_their_interval(
 
 
 @pytest.mark.slow
+@WRITERS
 async def test_a_stream_too_many_is_told_when_to_come_again_by_grpc_and_by_rest(
-    tmp_path: Path, contract: Contract
+    tmp_path: Path, contract: Contract, writer: str
 ) -> None:
-    async with edge_of(tmp_path, contract, max_streams_per_user=3) as edge:
+    async with edge_of(tmp_path, contract, max_streams_per_user=3, stream_writer=writer) as edge:
         calls = [edge.stream(SYMBOLS[:2]) for _ in range(3)]
         for call in calls:
             assert (await call.read()).HasField("started")
@@ -172,14 +176,15 @@ async def test_a_stream_too_many_is_told_when_to_come_again_by_grpc_and_by_rest(
 
 
 @pytest.mark.slow
+@WRITERS
 async def test_a_client_that_never_reads_is_ended_and_its_neighbours_are_not(
-    tmp_path: Path, contract: Contract
+    tmp_path: Path, contract: Contract, writer: str
 ) -> None:
     def open_streams() -> int:
         samples = (sample for metric in telemetry.streams.collect() for sample in metric.samples)
         return sum(int(one.value) for one in samples if "redfire.market.v1.MarketService" in one.labels.values())
 
-    async with edge_of(tmp_path, contract, depth=200, stall_s=3) as edge:
+    async with edge_of(tmp_path, contract, depth=200, stall_s=3, stream_writer=writer) as edge:
         before = open_streams()
         neighbour = edge.stream(SYMBOLS[:2])
         assert (await neighbour.read()).HasField("started")

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 
 from redfire.market.v1 import market_pb2 as pb
 
+from services.kernel.rpc.source import messages_of
 from services.market.control_messages import TickControlMessages
 from services.market.ticks.conflated import ConflatedSubscriber
 from services.market.ticks.position import Position
@@ -149,7 +150,7 @@ class Client(ABC):
         # An empty epoch is the present one: only who knows that it is the same may leave it out.
         empty = not says_epoch and hub._routes.confirmed and hub.position.epoch == self.epoch
         hub.add(self._subscriber, token, "" if empty or not token else self.epoch)
-        self._stream = self._subscriber.messages()
+        self._stream = messages_of(self._subscriber)
         first = self._first_of(self.epoch)
         self.next = {symbol: (after or first - 1) + 1 for symbol, after in token.items()}
 

@@ -6,6 +6,7 @@ from contextlib import suppress
 
 from redfire.market.v1 import market_pb2 as pb
 
+from services.kernel.rpc.source import messages_of
 from services.market.control_messages import TickControlMessages
 from services.market.ticks.conflated import ConflatedSubscriber
 from services.market.ticks.hub import Hub
@@ -25,7 +26,7 @@ class Reader:
     def __init__(self, subscriber: Subscriber) -> None:
         self.subscriber = subscriber
         self.messages: list[pb.StreamTicksResponse] = []
-        self._stream = subscriber.messages()
+        self._stream = messages_of(subscriber)
         self._task: asyncio.Task[None] | None = None
         self.ended = False
 

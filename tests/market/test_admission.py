@@ -15,6 +15,7 @@ from tests.market.running_market import running
 from tests.market.ticks import SYMBOL
 from tests.waiting import until
 
+WRITERS = pytest.mark.parametrize("writer", ["grpc", "http2"])
 MESSAGE = pb.StreamTicksRequest(symbols=[SYMBOL], mode=pb.DELIVERY_MODE_CONFLATED)
 
 
@@ -39,9 +40,10 @@ async def refused_for_s(call: Any) -> float:
     raise AssertionError("it is not refused")
 
 
-async def test_a_user_has_so_many_streams_and_other_callers_are_not_counted_with_them() -> None:
+@WRITERS
+async def test_a_user_has_so_many_streams_and_other_callers_are_not_counted_with_them(writer: str) -> None:
     limits: dict[str, Any] = {"max_streams_per_user": 3, "max_streams_by_role": {"admin": 5}}
-    async with running(**limits) as market:
+    async with running(stream_writer=writer, **limits) as market:
         platform = market.platform
         alice = platform.identity("alice")
         calls = await opened(alice.stub(MarketServiceStub), 3)
@@ -60,8 +62,9 @@ async def test_a_user_has_so_many_streams_and_other_callers_are_not_counted_with
         await opened(alice.stub(MarketServiceStub), 1)
 
 
-async def test_streams_that_are_opened_faster_than_allowed_are_told_when_there_is_room() -> None:
-    async with running(opens_per_s=5, max_streams_per_user=100) as market:
+@WRITERS
+async def test_streams_that_are_opened_faster_than_allowed_are_told_when_there_is_room(writer: str) -> None:
+    async with running(stream_writer=writer, opens_per_s=5, max_streams_per_user=100) as market:
         platform = market.platform
         stub = platform.identity("alice").stub(MarketServiceStub)
         calls = [stub.StreamTicks(MESSAGE, timeout=60) for _ in range(60)]
@@ -84,8 +87,9 @@ async def test_streams_that_are_opened_faster_than_allowed_are_told_when_there_i
         await until(opens)
 
 
-async def test_a_call_does_not_wait_until_all_streams_before_it_are_open() -> None:
-    async with running(max_streams_per_user=1000) as market:
+@WRITERS
+async def test_a_call_does_not_wait_until_all_streams_before_it_are_open(writer: str) -> None:
+    async with running(stream_writer=writer, max_streams_per_user=1000) as market:
         stub = market.platform.identity().stub(MarketServiceStub)
         served = 0
 
@@ -115,8 +119,9 @@ async def left(count: int) -> None:
 
 
 @pytest.mark.slow
-async def test_two_thousand_streams_opened_at_once_are_served_or_told_when_to_come_again() -> None:
-    async with running(max_streams=1500, max_streams_per_user=2000) as market:
+@WRITERS
+async def test_two_thousand_streams_opened_at_once_are_served_or_told_when_to_come_again(writer: str) -> None:
+    async with running(stream_writer=writer, max_streams=1500, max_streams_per_user=2000) as market:
         stub = market.platform.identity().stub(MarketServiceStub)
         calls = [stub.StreamTicks(MESSAGE, timeout=60) for _ in range(2000)]
         answers = await asyncio.gather(*(call.read() for call in calls), return_exceptions=True)

@@ -84,9 +84,9 @@ class Authorizer:
         require_caller(service, self._callers.get(policy.service, frozenset()), policy.full_name)
         call.identity = service
 
-    def guard(self, identity: Identity) -> "StreamGuard":
+    def guard(self, identity: Identity, end: Callable[[], object]) -> "StreamGuard":
         """Guard a stream of a caller; see StreamGuard."""
-        return StreamGuard(identity, self._revocations)
+        return StreamGuard(identity, self._revocations, end)
 
     def _service(self, origin: Origin) -> Identity | None:
         if origin.service is not None:
@@ -114,28 +114,29 @@ class Authorizer:
 
 
 class StreamGuard:
-    """Cancels the task that serves a stream when its caller's session is revoked or the token ends.
+    """Ends a stream, by `end`, when its caller's session is revoked or the token ends.
 
-    Not while the stream is `away`, its item being sent: a cancellation there ends the RPC without a status, and its
-    client waits without end. It ends when it comes `back`, or is let go when its client takes nothing for STALLED_S.
+    Not while the task that serves it is `away`, its item being sent: a cancellation there ends the RPC without a
+    status, and its client waits without end. It ends when it comes `back`, or is let go when its client takes nothing
+    for STALLED_S.
     """
 
-    __slots__ = ("_stops", "_task", "away", "ended", "reason", "text")
+    __slots__ = ("_end_stream", "_stops", "away", "ended", "reason", "text")
 
-    def __init__(self, identity: Identity, revocations: Revocations) -> None:
+    def __init__(self, identity: Identity, revocations: Revocations, end: Callable[[], object]) -> None:
         self.ended = self.away = False
         self.reason, self.text = Reason.SESSION_REVOKED, "the session was ended"
-        self._task = asyncio.current_task()
+        self._end_stream = end
         self._stops: list[Callable[[], None]] = []
         if identity.kind != "user":
             return
-        if identity.revocable_id:
-            self._stops.append(revocations.watch(identity, self._end))
-            # Revoked between admission and now.
-            revocations.check(identity)
         left_s = identity.expires_at - time.time()
         if left_s <= 0:
             raise Unauthenticated("the token has expired", reason=Reason.TOKEN_EXPIRED)
+        if identity.revocable_id:
+            # Revoked between admission and now.
+            revocations.check(identity)
+            self._stops.append(revocations.watch(identity, self._end))
         if left_s < 86400 * 365:
             self._stops.append(asyncio.get_running_loop().call_later(left_s, self._expire).cancel)
 
@@ -156,9 +157,7 @@ class StreamGuard:
 
     def _end(self) -> None:
         self.ended = True
-        if self._task is None:
-            return
         if self.away:
-            self._stops.append(asyncio.get_running_loop().call_later(STALLED_S, self._task.cancel).cancel)
+            self._stops.append(asyncio.get_running_loop().call_later(STALLED_S, self._end_stream).cancel)
         else:
-            self._task.cancel()
+            self._end_stream()

@@ -20,6 +20,7 @@ from services.kernel.policy import MethodPolicy, service_policies
 from services.kernel.rpc import status, telemetry
 from services.kernel.rpc.authorization import Authorizer, StreamGuard
 from services.kernel.rpc.call import Call, Origin, current_call
+from services.kernel.rpc.open_stream import OpenStream, opening
 from services.kernel.rpc.rpc_metrics import rpc_metrics
 from services.kernel.rpc.validation import request_check
 from services.kernel.tasks import within
@@ -33,14 +34,23 @@ Stream = Callable[[Any, Origin], AsyncIterator[Any]]
 class Handler:
     """A wrapped RPC: `invoke(request, origin)` answers a message, or yields messages or their bytes.
 
-    What a stream has at once it may yield as a list of them, which passes the wrapper as one.
+    What a stream has at once it may yield as a list of them, which passes the wrapper as one. `open(request, origin)`
+    opens a stream whose messages a writer takes.
     """
 
     policy: MethodPolicy
     invoke: Any
+    open: Callable[[Any, Origin], Awaitable[OpenStream]] | None
     request_from_bytes: Callable[[bytes], Message]
     response_from_bytes: Callable[[bytes], Message]
     request_class: type[Message]
+
+    def parse(self, request: bytes) -> Message:
+        """The request. Raises Invalid when it is none."""
+        try:
+            return self.request_from_bytes(request)
+        except DecodeError:
+            raise Invalid(f"not a {self.request_class.DESCRIPTOR.full_name}") from None
 
 
 class Handlers:
@@ -88,9 +98,19 @@ class Handlers:
         request_class = raw.request_deserializer.__self__
         response_from_bytes = _response_class(policy).FromString
         check = request_check(request_class, policy)
-        return Handler(
-            policy, wrap(policy, behavior, check), raw.request_deserializer, response_from_bytes, request_class
-        )
+        invoke = wrap(policy, behavior, check)
+        open_stream = self._opening(policy, behavior, check) if policy.streams else None
+        return Handler(policy, invoke, open_stream, raw.request_deserializer, response_from_bytes, request_class)
+
+    def _opening(self, policy: MethodPolicy, behavior: Any, check: Callable[[Message], None]) -> Any:
+        metric, running = rpc_metrics.of(*_labels(policy)), telemetry.streams.labels(*_labels(policy))
+
+        def ended(call: Call, code: str) -> None:
+            metric.ended(code)
+            if policy.audit:
+                _audit(call, code)
+
+        return opening(policy, behavior, check, self._authorizer, running, ended, _end_message(policy))
 
     def _unary(
         self,
@@ -168,7 +188,9 @@ class Handlers:
             try:
                 await authorizer.admit(policy, origin, call)
                 check(request)
-                guard = authorizer.guard(call.identity)
+                task = asyncio.current_task()
+                assert task is not None
+                guard = authorizer.guard(call.identity, task.cancel)
                 items = behavior(request, call)
                 # Metadata and request are larger than what a stream that lasts for days needs.
                 del origin, request
@@ -251,7 +273,7 @@ def _network_handler(handler: Handler) -> Any:
             origin = _origin(context)
             request_id = origin.text("x-request-id")
             try:
-                items = handler.invoke(_parse(handler, request), origin)
+                items = handler.invoke(handler.parse(request), origin)
                 del origin, request
                 try:
                     async for item in items:
@@ -271,18 +293,11 @@ def _network_handler(handler: Handler) -> Any:
     async def serve_unary(request: bytes, context: Any) -> Any:
         origin = _origin(context)
         try:
-            return await handler.invoke(_parse(handler, request), origin)
+            return await handler.invoke(handler.parse(request), origin)
         except RedFireError as error:
             await _abort(context, error, origin.text("x-request-id"))
 
     return grpc.unary_unary_rpc_method_handler(serve_unary, response_serializer=_to_bytes)
-
-
-def _parse(handler: Handler, request: bytes) -> Message:
-    try:
-        return handler.request_from_bytes(request)
-    except DecodeError:
-        raise Invalid(f"not a {handler.request_class.DESCRIPTOR.full_name}") from None
 
 
 def _to_bytes(message: Any) -> bytes:

@@ -1,5 +1,6 @@
 """Errors to `google.rpc.Status` with details, and back; small enough for every client's limit of metadata."""
 
+from base64 import b64encode
 from urllib.parse import quote
 
 import grpc
@@ -85,6 +86,16 @@ def to_status(error: errors.RedFireError, request_id: str = "") -> status_pb2.St
     for detail in (info, *rest):
         answer.details.add().Pack(detail)
     return answer
+
+
+def to_trailers(error: errors.RedFireError, request_id: str = "") -> list[tuple[str, str]]:
+    """The trailers of a call that fails so (gRPC over HTTP/2, "Responses")."""
+    answer = to_status(error, request_id)
+    return [
+        ("grpc-status", str(answer.code)),
+        ("grpc-message", quote(answer.message, safe=_PRINTABLE)),
+        (DETAILS_KEY, b64encode(answer.SerializeToString()).decode().rstrip("=")),
+    ]
 
 
 def clipped(text: str, limit: int) -> str:

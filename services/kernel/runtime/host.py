@@ -126,6 +126,7 @@ class Host:
         self.clock, self.data_dir = self.resources.clock, self.resources.data_dir
         self._registry = registry
         self._server: grpc.aio.Server | None = None
+        self._listeners: list[Any] = []
         self.operations = OperationsServer(self.health, self.lifecycle.failures, self._fetch_keys_now)
         self._health: HealthReporter | None = None
 
@@ -133,6 +134,12 @@ class Host:
     def address(self) -> str:
         """The address at which this process serves gRPC."""
         return self.resources.address
+
+    @property
+    def stream_addresses(self) -> dict[str, str]:
+        """By service, the address at which it serves streams to the edge, where it has one of its own."""
+        host = self.settings.of(ServerSettings).host
+        return {name: f"{host}:{port}" for name, port in self.resources.stream_ports.items()}
 
     # From start to stop ------------------------------------------------------------------------------------------
 
@@ -162,6 +169,8 @@ class Host:
         await self._know_revocations()
         self.resources.start_background()
         await self._server.start()
+        for name, port in self.resources.stream_ports.items():
+            self.resources.stream_ports[name] = await self._listen_for_streams(name, where.host, port)
         await self.operations.start(where.host, where.ops_port)
         self.tasks.supervise("kernel.health", self._health.run)
         self.tasks.supervise("kernel.databases", self._probe_databases)
@@ -173,6 +182,15 @@ class Host:
         # Orders that are kept would otherwise be looked through again and again.
         gc.set_threshold(20_000, 20, 50)
 
+    async def _listen_for_streams(self, name: str, host: str, port: int) -> int:
+        # Imported only here: most processes need none.
+        from services.kernel.rpc.http2.listener import StreamListener
+
+        paths = self.resources.stream_paths[name]
+        listener = StreamListener({path: self.handlers.by_path[path] for path in paths})
+        self._listeners.append(listener)
+        return await listener.start(host, port)
+
     async def stop(self) -> None:
         """Take no new work, let running RPCs and streams end properly, stop the services. At most about 9 s."""
         grace_s = self.settings.of(ServerSettings).grace_s
@@ -180,6 +198,7 @@ class Host:
         if self._health is not None:
             await self._health.publish()
         await asyncio.gather(self.lifecycle.drain(grace_s / 2), self.resources.release_shards())
+        await asyncio.gather(*(listener.stop(grace_s / 2) for listener in self._listeners))
         if self._server is not None:
             await self._server.stop(grace_s / 2)
         await self.tasks.stop()

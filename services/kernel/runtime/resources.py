@@ -76,6 +76,9 @@ class Resources:
         self.threads = ThreadPoolExecutor(4, thread_name_prefix="blocking")
         self._addresses: Mapping[str, str] = settings.of(PeersSettings).addresses
         self._port = 0
+        self.stream_ports: dict[str, int] = {}
+        """By service, the port of its own at which it serves streams to the edge; their paths."""
+        self.stream_paths: dict[str, Sequence[str]] = {}
         self._databases: dict[str, Database] = {}
         self._shards: dict[str, Ownership] = {}
         self._live: dict[tuple[str, type[BaseSection]], LiveSettings[Any]] = {}

@@ -1,7 +1,7 @@
 """One service's view of the process that hosts it: what `bind` builds a service with."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -138,6 +138,11 @@ class ServiceContext:
     def serve(self, servicer: Any) -> None:
         """Serve a generated service's implementation; every RPC of it."""
         self._resources.handlers.add(self.service_name, servicer)
+
+    def serve_streams(self, port: int, paths: Sequence[str]) -> None:
+        """Serve these streams, whose servicer answers a SourceStream, also at a port of their own; 0: a free one."""
+        self._resources.stream_paths[self.service_name] = paths
+        self._resources.stream_ports[self.service_name] = port
 
     def background(self, name: str, run: Callable[[], Awaitable[None]]) -> None:
         """Run `run` from start to stop; when it raises it is logged and started again, later each time."""

@@ -9,7 +9,7 @@ import logging
 import math
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import Callable
 
 from services.market.control_messages import ControlMessages
 from services.market.ticks.chunk import Backlog, Chunk, EpochChange, Watermarks
@@ -30,10 +30,14 @@ SHUTTING_DOWN = "SHUTTING_DOWN"
 FEED_ENDED = "FEED_ENDED"
 
 
+def _begin_first() -> None:
+    raise RuntimeError("nobody began to take messages")
+
+
 class Subscriber(ABC):
     """The part that both kinds share: waiting, the heartbeat, the end.
 
-    `messages()` is the stream: encoded response messages until the stream ended or its reader left.
+    It is the source of a stream (`services.kernel.rpc.source`): encoded response messages for a writer that takes them.
     """
 
     lossless = True
@@ -57,50 +61,46 @@ class Subscriber(ABC):
         self.taken_at = self._given_at = self._loop.time()
         self._control = control
         self._heartbeat_s = heartbeat_s
-        self._waiter: asyncio.Future[None] | None = None
+        self.idle = False
+        """True while the writer waits: its last write is done, and there was nothing for another one."""
+        self.finished = False
+        """True when the last message was taken."""
+        self.on_close: Callable[[], None] | None = None
+        self._on_ready: Callable[[], None] = _begin_first
         self._beat: asyncio.TimerHandle | None = None
-        self._beat_due = False
+        self._beat_due = self._away = False
         self._started = b""
         self._state = b""
 
-    async def messages(self) -> AsyncGenerator[bytes, None]:
-        """Yield messages as they form; the last one gives the reason of the end."""
-        loop = self._loop
-        self._beat = loop.call_later(self._heartbeat_s, self._on_beat)
-        try:
-            if self._started:
-                yield self._started
-                self.taken_at = loop.time()
-            while True:
-                if self._state:
-                    data, self._state = self._state, b""
-                else:
-                    data = self._take()
-                if not data:
-                    if self.end_reason:
-                        resume_after = {symbol: self.sent.get(symbol, 0) for symbol in self.symbols}
-                        yield self._control.end(self.end_reason, resume_after, self.epoch)
-                        return
-                    if not self._beat_due:
-                        self._waiter = loop.create_future()
-                        try:
-                            await self._waiter
-                        finally:
-                            self._waiter = None
-                        continue
-                    data = self._control.heartbeat()
-                self._beat_due = False
-                self._given_at = loop.time()
-                yield data
-                data = b""  # as long as nothing comes, memory for ten thousand last messages is not needed
-                self.taken_at = loop.time()
-        finally:
-            self.close()
+    def begin(self, on_ready: Callable[[], None]) -> None:
+        """Call `on_ready` when the writer, which was given nothing, should ask again."""
+        self._on_ready = on_ready
+        self._beat = self._loop.call_later(self._heartbeat_s, self._on_beat)
+
+    def take(self) -> bytes:
+        """The next message, empty when there is none; the last one gives the reason of the end.
+
+        A writer that asks has written the one before.
+        """
+        if self._away:
+            self._away = False
+            self.taken_at = self._loop.time()
+        message = self._next()
+        if message:
+            self._beat_due = False
+            self._given_at = self._loop.time()
+            self._away = True
+        else:
+            self.idle = not self.finished
+        return message
 
     def close(self) -> None:
-        """Stop the timers."""
+        """The reader left, or has had all."""
         if self._beat is not None:
             self._beat.cancel()
+        if self.on_close is not None:
+            self.on_close()
+            self.on_close = None
 
     def start(self, message: bytes, epoch: str) -> None:
         """Begin the stream with this message, in this epoch."""
@@ -116,15 +116,11 @@ class Subscriber(ABC):
         """End as too slow; what waits for the reader is dropped."""
         self.end(SLOW_CONSUMER)
 
-    @property
-    def idle(self) -> bool:
-        """True while the writer waits: its last write is done, and there was nothing for another one."""
-        return self._waiter is not None and not self._waiter.done()
-
     def wake(self) -> None:
-        """Let a waiting writer look again."""
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)
+        """Let an idle writer look again."""
+        if self.idle:
+            self.idle = False
+            self._on_ready()
 
     def resume_behind(self, symbol: str, sequence: int) -> None:
         """Let an end that comes before any tick of the symbol name this sequence to resume after."""
@@ -156,6 +152,23 @@ class Subscriber(ABC):
     def _take(self) -> bytes:
         """The next message, empty when nothing waits."""
 
+    def _next(self) -> bytes:
+        if self.finished:
+            return b""
+        if self._started:
+            message, self._started = self._started, b""
+        elif self._state:
+            message, self._state = self._state, b""
+        else:
+            message = self._take()
+            if not message and self.end_reason:
+                resume_after = {symbol: self.sent.get(symbol, 0) for symbol in self.symbols}
+                message = self._control.end(self.end_reason, resume_after, self.epoch)
+                self.finished = True
+            elif not message and self._beat_due:
+                message = self._control.heartbeat()
+        return message
+
     def _take_epoch(self, change: EpochChange) -> bytes:
         self.epoch, self.sent = change.epoch, change.sent
         return change.data
@@ -166,7 +179,7 @@ class Subscriber(ABC):
         left_s = self._heartbeat_s - silent_s
         if left_s <= 0.002:
             left_s = self._heartbeat_s
-            if self._waiter is not None:
+            if self.idle:
                 self._beat_due = True
                 self.wake()
             elif self._loop.time() - self._given_at >= self.stall_s and not self.end_reason:

@@ -9,7 +9,7 @@ from services.mesh.contract import Contract
 from services.mesh.edge.errors import local_replies
 from services.mesh.edge.filters import Json, http_filters
 from services.mesh.edge.options import EdgeOptions
-from services.mesh.edge.routes import NOWHERE, route_configuration
+from services.mesh.edge.routes import NOWHERE, route_configuration, streams_cluster
 
 HEADER = "# Envoy's configuration, rendered from the contract by `make gen` or `redfire mesh render`; do not edit.\n"
 TYPES = "type.googleapis.com/envoy."
@@ -199,6 +199,7 @@ def tracing(options: EdgeOptions) -> Json:
 def clusters(options: EdgeOptions) -> list[Json]:
     """The services, by name, and what the edge itself asks."""
     all_clusters = [service_cluster(name, options.services[name]) for name in sorted(options.services)]
+    all_clusters += [service_cluster(streams_cluster(name), options.streams[name]) for name in sorted(options.streams)]
     all_clusters.append(cluster("ops", (options.ops,)))
     all_clusters.append({"name": NOWHERE, "type": "STATIC", "connect_timeout": "0.1s"})
     if options.tracing:

@@ -31,6 +31,8 @@ class EdgeOptions:
     ops: str  # answers /healthz and /jwks.json by HTTP/1
     descriptors: str  # the descriptor set
     openapi: str  # the OpenAPI document, served as it is
+    # The addresses of services' ports for streams alone, where they have one: for those of NEVER_SILENT.
+    streams: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     host: str = "127.0.0.1"
     port: int = 8080
     admin: str = ""  # host:port, or the path of a UNIX socket; none when empty

@@ -184,6 +184,8 @@ def rpc_route(rpc: Rpc, options: EdgeOptions) -> Json:
     if policy.deadline_s is None:
         route |= STREAM_DEADLINE
         if policy.full_name in NEVER_SILENT:
+            if policy.service in options.streams:
+                route["cluster"] = streams_cluster(policy.service)
             # Not tried again: for that Envoy would keep 4 KiB of each stream, and its client opens it again anyway.
             route["idle_timeout"] = f"{options.stall_s}s"
         else:
@@ -205,6 +207,11 @@ def rpc_route(rpc: Rpc, options: EdgeOptions) -> Json:
     if policy.public:
         entry["typed_per_filter_config"] = {"envoy.filters.http.jwt_authn": jwt_requirement("public")}
     return entry
+
+
+def streams_cluster(service: str) -> str:
+    """The cluster of a service's port for streams alone."""
+    return f"{service}.streams"
 
 
 def native_route(rpc: Rpc, options: EdgeOptions) -> Json:
