@@ -1,4 +1,4 @@
-"""All tables of the tick path, the order path and history, one bench after the other: `make bench`."""
+"""All tables of the tick path, the order path, reading and history, one bench after the other: `make bench`."""
 
 import argparse
 import subprocess
@@ -6,7 +6,7 @@ import sys
 from importlib.util import find_spec
 from pathlib import Path
 
-BENCHES = ("tick_path", "fan_out", "streams", "order_path", "tick_to_order", "history")
+BENCHES = ("tick_path", "fan_out", "streams", "order_path", "reading", "tick_to_order", "history")
 LIMIT_S = 600.0
 
 
