@@ -58,7 +58,7 @@ test: setup-dev ## Run all tests against real servers; ARGS="-k name" goes to py
 test-fast: setup-dev ## Run what takes two minutes: nothing that starts the whole platform or a browser, kills, or replays days
 	$(BIN)/python -m pytest -n $(shell echo $$(($$(nproc 2>/dev/null || echo 2) + 2))) --dist worksteal -m "not slow" --hypothesis-profile=fast -q $(ARGS)
 
-bench: setup-dev ## Measure the tick path, history and the order path beside others, in 15 minutes; ARGS="--baseline rpc_pub.py" adds vnpy.rpc
+bench: setup-dev ## Measure the tick path, history and the order path beside others, in 15 minutes; ARGS="--only fan_out" one of them
 	$(BIN)/python -m tests.bench $(ARGS)
 
 lint: setup-dev ## Check style, types, the layers and the contract

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from decimal import Decimal
 from enum import StrEnum
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any, TypeVar
 
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -48,6 +48,12 @@ M = TypeVar("M")
 
 _calendar = cache(Calendar.load)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+@lru_cache(maxsize=1 << 16)
+def _day_of(symbol: str) -> Callable[[int], int]:
+    """What says the trading day of a moment of a symbol: each tick asks it."""
+    return _calendar().days_of(symbol).of
 
 
 def _numbers(enum: type[StrEnum], of: Any, prefix: str) -> dict[str, Any]:
@@ -298,7 +304,7 @@ def tick_frame(tick: Any, sequence: int) -> bytes:
             _replace_numbers(tick)
     trading_day = extra.get("trading_day") if extra else None
     if not trading_day:
-        trading_day = _calendar().trading_day(tick.vt_symbol, time_ns)
+        trading_day = _day_of(tick.vt_symbol)(time_ns)
     return codec.tick_frame(tick, sequence, time_ns, trading_day)
 
 

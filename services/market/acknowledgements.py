@@ -37,6 +37,11 @@ class Acknowledgements:
         self._reader_id = started.reader_id if started.paced else ""
         self._acknowledged = started.position
 
+    @property
+    def paces(self) -> bool:
+        """True if the stream's engine waits for acknowledgements."""
+        return bool(self._reader_id)
+
     def end(self) -> None:
         """The stream has ended."""
         self._reader_id = ""

@@ -132,6 +132,8 @@ class Upstream:
                     hub.publish(batch)
                     self._role.reach(hub.position.number)
                     self._acknowledgements.reach(hub.position.number)
+                    if hub.paced and not self._acknowledgements.paces:
+                        await self._wait_for_capacity()  # of an engine before acknowledgements: nothing else holds it
                 if not batch.control:
                     continue
                 message = parse_batch(batch.control)

@@ -6,14 +6,16 @@ import sys
 from importlib.util import find_spec
 from pathlib import Path
 
-BENCHES = ("tick_path", "fan_out", "streams", "order_path", "reading", "tick_to_order", "history")
+BENCHES = (
+    *("tick_path", "engine_to_subscriber", "fan_out", "streams", "order_path", "reading", "tick_to_order", "history"),
+)
 LIMIT_S = 600.0
 
 
 def main() -> None:
     """Run each bench in a process of its own; one that fails or takes too long is named, and the others go on."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--baseline", type=Path, help="rpc_pub.py of the baselines; without it vnpy.rpc is left out")
+    parser.add_argument("--baseline", type=Path, help="a script that measures vnpy.rpc instead of vnpy_peer.py")
     parser.add_argument("--only", choices=BENCHES, help="one of them")
     args = parser.parse_args()
     failed = []

@@ -1,11 +1,12 @@
 """Fan-out of ticks to subscriber processes: market beside vnpy.rpc and NATS, which do the same in the same run.
 
-    .venv/bin/python -m tests.bench.fan_out --subscribers 1,4,16 --baseline ../shared/baselines/rpc_pub.py
+    .venv/bin/python -m tests.bench.fan_out --subscribers 1,4,16
 
 Two measurements each: a burst (as fast as the slowest lossless subscriber takes it: ticks a second of all subscribers)
 and a steady rate (latency from the engine's send to the subscriber's decoded batch). Five-level ticks of one symbol;
 market runs whole, with bars and history, in a process. The peers alternate (`--rounds`); medians are printed.
-vnpy.rpc is measured when `--baseline` names its script, NATS when its server is installed (by apt when run as root).
+vnpy.rpc is vnpy's own publisher and client (`vnpy_peer.py`); NATS is measured when its server is installed (by apt when
+run as root). `--baseline` measures another script that drives vnpy.rpc and prints a line of JSON.
 """
 
 import argparse
@@ -20,9 +21,10 @@ from typing import Any
 import uvloop
 from redfire.engine.v1 import engine_pb2
 
+from services.engine.streams.tick_stream import UNACKNOWLEDGED
 from services.kernel.rpc import telemetry
-from tests.bench import nats_peer
-from tests.bench.tick_source import SYMBOL, TickSource
+from tests.bench import nats_peer, vnpy_peer
+from tests.bench.tick_source import BURST, SYMBOL, TickSource
 from tests.bench.usage import Meter
 from tests.harness import FakeService, platform
 from tests.market.fake_engine import FakeEngine
@@ -45,16 +47,28 @@ class BenchEngine(FakeEngine):
         super().__init__(paced=rate == 0)
         self._source = TickSource(count, rate)
         self.go = asyncio.Event()
+        self._acknowledged = 0
+        self._has_room = asyncio.Event()
+
+    async def AcknowledgeTicks(self, request: engine_pb2.AcknowledgeTicksRequest, call: Any) -> Any:
+        self._acknowledged = request.position
+        self._has_room.set()
+        return engine_pb2.AcknowledgeTicksResponse()
 
     async def StreamTicks(self, request: engine_pb2.StreamTicksRequest, call: Any) -> Any:
         started = engine_pb2.StreamTicksResponse.Started()
         started.CopyFrom(self.started)
-        started.epoch, started.position, started.first_sequence = "bench", 0, 1
+        started.epoch, started.position, started.first_sequence, started.reader_id = "bench", 0, 1, "bench"
         yield engine_pb2.StreamTicksResponse(started=started)
         self.queues.append(asyncio.Queue())
         await self.go.wait()
+        sent = 0
         async for batch in self._source.batches():
+            while self.started.paced and sent - self._acknowledged > UNACKNOWLEDGED:
+                self._has_room.clear()
+                await self._has_room.wait()
             yield batch
+            sent += BURST
         yield engine_pb2.StreamTicksResponse(feed_ended={"position": self._source.count})
         await asyncio.Event().wait()
 
@@ -82,7 +96,7 @@ async def run_market(subscribers: int, count: int, rate: float) -> Figures:
         meter = Meter()
 
         async def begin() -> None:
-            while _open_streams() < subscribers:
+            while open_streams() < subscribers:
                 await asyncio.sleep(0.05)
             await asyncio.sleep(0.5)
             meter.begin()
@@ -126,7 +140,8 @@ def summary(results: Sequence[Figures], count: int) -> Figures:
     }
 
 
-def _open_streams() -> int:
+def open_streams() -> int:
+    """Number of streams of market that are open in this process."""
     samples = (sample for metric in telemetry.streams.collect() for sample in metric.samples)
     return sum(int(one.value) for one in samples if "redfire.market.v1.MarketService" in one.labels.values())
 
@@ -191,8 +206,8 @@ def table(title: str, rows: dict[str, Figures]) -> None:
 async def run(args: argparse.Namespace) -> None:
     """All measurements, one after the other."""
     peers: dict[str, Measure] = {"redfire": redfire}
-    if args.baseline is not None:
-        peers["vnpy.rpc"] = vnpy_rpc(args.baseline)
+    if args.vnpy:
+        peers["vnpy.rpc"] = vnpy_peer.measure if args.baseline is None else vnpy_rpc(args.baseline)
     if args.nats and (problem := nats_peer.install()):
         print(f"NATS is left out: {problem}")
     elif args.nats:
@@ -216,7 +231,8 @@ def main() -> None:
     parser.add_argument("--rate", type=float, default=2000, help="ticks a second of the steady measurement (2000)")
     parser.add_argument("--seconds", type=float, default=5, help="how long the steady measurement takes (5)")
     parser.add_argument("--rounds", type=int, default=1, help="runs of each peer, alternating (1)")
-    parser.add_argument("--baseline", type=Path, help="rpc_pub.py of the baselines; without it vnpy.rpc is left out")
+    parser.add_argument("--baseline", type=Path, help="a script that measures vnpy.rpc instead of vnpy_peer.py")
+    parser.add_argument("--no-vnpy", dest="vnpy", action="store_false", help="leave vnpy.rpc out")
     parser.add_argument("--no-nats", dest="nats", action="store_false", help="leave NATS out")
     parser.add_argument("--only", choices=("burst", "steady"), help="one of the two measurements")
     parser.add_argument("--one", help=argparse.SUPPRESS)

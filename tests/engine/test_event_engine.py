@@ -22,6 +22,7 @@ async def bridge():
     for kind in (EVENT_TICK, EVENT_CONTRACT):
         engine.events._handlers[kind] = [engine._arrive]
         engine.events._quick[kind] = [engine._arrive]
+    engine.events._look_again()
     yield engine, ticks, others
     await asyncio.to_thread(engine.close)
 

@@ -43,6 +43,8 @@ class FakeEngine(rpc.EngineServiceServicer):
         self.taken = 0
         self.acknowledged: dict[str, int] = {}
         """Positions by reader of the paced feed."""
+        self.waits_for_acknowledgements = True
+        """False: it is of a version before these."""
         self._breaks = 0
         self.hangs = False
         """True: streams are open, and nothing comes."""
@@ -136,8 +138,10 @@ class FakeEngine(rpc.EngineServiceServicer):
             await self._while_hanging()
             if self._breaks != breaks:
                 raise Unavailable("the engine is gone")
-            started.reader_id = str(len(self.requests))
-            self.acknowledged[started.reader_id] = sent = started.position
+            sent = started.position
+            if self.waits_for_acknowledgements:
+                started.reader_id = str(len(self.requests))
+                self.acknowledged[started.reader_id] = sent
             yield pb.StreamTicksResponse(started=started)
             while True:
                 try:
@@ -147,7 +151,7 @@ class FakeEngine(rpc.EngineServiceServicer):
                 await self._while_hanging()
                 if item is None:
                     raise Unavailable("the engine is gone")
-                while self.started.paced and sent - self.acknowledged[started.reader_id] > UNACKNOWLEDGED:
+                while self.started.paced and sent - self.acknowledged.get(started.reader_id, sent) > UNACKNOWLEDGED:
                     await asyncio.sleep(0.001)
                 sent += len(item.ticks)
                 self.taken += 1

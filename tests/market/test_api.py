@@ -212,8 +212,10 @@ async def test_a_service_that_looks_on_starts_no_waiting_feed_by_any_stream() ->
         reading.cancel()
 
 
-async def test_a_paced_feed_is_read_as_fast_as_the_slowest_lossless_stream_takes_it() -> None:
+@pytest.mark.parametrize("acknowledged", [True, False])
+async def test_a_paced_feed_is_read_as_fast_as_the_slowest_lossless_stream_takes_it(acknowledged: bool) -> None:
     engine = FakeEngine(paced=True)
+    engine.waits_for_acknowledgements = acknowledged
     async with running(engine, buffer_ticks=1000) as market:
         call = market.stub.StreamTicks(pb.StreamTicksRequest(symbols=[SYMBOL]), timeout=60)
         await call.read()

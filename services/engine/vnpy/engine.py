@@ -67,32 +67,57 @@ class SteadyEventEngine(EventEngine):
         self._timer = threading.Thread(target=self._run_timer, name="vnpy-timer", daemon=True)
         self._loop_thread = 0
         self._quick: dict[str, list[Any]] = {}
+        self._in_place: dict[str, list[Any]] = {}
+        """Those of `_quick` whose kinds have no other handlers at present."""
 
     def process_in_place(self) -> None:
         """Let this thread process itself events that have only the handlers of now, which are quick."""
         self._quick = {kind: list(handlers) for kind, handlers in self._handlers.items() if kind != EVENT_TIMER}
         self._loop_thread = threading.get_ident()
+        self._look_again()
 
     def put(self, event: Event) -> None:
         """Queue an event that has a handler."""
         kind = event.type
-        handlers, quick = self._handlers.get(kind), self._quick.get(kind)
-        if not handlers and not self._general_handlers:
-            return
-        # What is_quick asks, and _handle does, without their calls: a gateway's thread passes here with each tick.
-        is_quick = handlers == quick and not self._general_handlers
-        if quick and is_quick and (kind == EVENT_TICK or threading.get_ident() == self._loop_thread):
-            for handler in quick:
+        handlers = self._in_place.get(kind)
+        if handlers is not None and (kind == EVENT_TICK or threading.get_ident() == self._loop_thread):
+            # What _handle does, without its call: a gateway's thread passes here with each tick.
+            for handler in handlers:
                 try:
                     handler(event)
                 except Exception:
                     log.exception("a handler of vnpy's event %s failed", kind)
-        else:
+        elif self._handlers.get(kind) or self._general_handlers:
             self._queue.put(event)
 
     def is_quick(self, kind: str) -> bool:
         """True when events of a kind have only the handlers of `process_in_place`."""
-        return not self._general_handlers and self._handlers.get(kind) == self._quick.get(kind)
+        return kind in self._in_place
+
+    def register(self, type: str, handler: Callable[[Event], None]) -> None:
+        """Call a handler for events of a type."""
+        super().register(type, handler)
+        self._look_again()
+
+    def unregister(self, type: str, handler: Callable[[Event], None]) -> None:
+        """Call it no more."""
+        super().unregister(type, handler)
+        self._look_again()
+
+    def register_general(self, handler: Callable[[Event], None]) -> None:
+        """Call a handler for all events."""
+        super().register_general(handler)
+        self._look_again()
+
+    def unregister_general(self, handler: Callable[[Event], None]) -> None:
+        """Call it no more."""
+        super().unregister_general(handler)
+        self._look_again()
+
+    def _look_again(self) -> None:
+        """Find which events can be processed in place: once for each handler, not for each tick."""
+        quick = {} if self._general_handlers else self._quick
+        self._in_place = {kind: own for kind, own in quick.items() if own and self._handlers.get(kind) == own}
 
     def silence(self, owner: object) -> None:
         """Call no method of an object any more: a closed gateway would go on with its queries at each timer event."""
