@@ -67,18 +67,33 @@ class EngineApi(rpc.EngineServiceServicer):
 
     async def SendOrder(self, request: pb.SendOrderRequest, call: Call) -> pb.SendOrderResponse:
         """Send an order, once."""
-        venue_order_id = await self._engine.send_order(convert.order_from_pb(request))
+        venue_order_id = await self._engine.send_order(convert.order_from_pb(request), request.shard, request.epoch)
         return pb.SendOrderResponse(venue_order_id=venue_order_id)
 
     async def CancelOrder(self, request: pb.CancelOrderRequest, call: Call) -> pb.CancelOrderResponse:
         """Ask for a cancel."""
-        await self._engine.cancel_order(request.gateway_name, request.order_id, request.venue_order_id, request.symbol)
+        await self._engine.cancel_order(
+            request.gateway_name,
+            request.order_id,
+            request.venue_order_id,
+            request.symbol,
+            request.shard,
+            request.epoch,
+        )
         return pb.CancelOrderResponse()
 
     async def AmendOrder(self, request: pb.AmendOrderRequest, call: Call) -> pb.AmendOrderResponse:
         """Ask for another quantity or price."""
         quantity, price = from_text(request.quantity), from_text(request.price)
-        await self._engine.amend_order(request.gateway_name, request.order_id, request.venue_order_id, quantity, price)
+        await self._engine.amend_order(
+            request.gateway_name,
+            request.order_id,
+            request.venue_order_id,
+            quantity,
+            price,
+            request.shard,
+            request.epoch,
+        )
         return pb.AmendOrderResponse()
 
     async def Subscribe(self, request: pb.SubscribeRequest, call: Call) -> pb.SubscribeResponse:
@@ -126,6 +141,6 @@ class EngineApi(rpc.EngineServiceServicer):
     async def QueryState(self, request: pb.QueryStateRequest, call: Call) -> pb.QueryStateResponse:
         """Orders, trades, positions and accounts of a gateway."""
         sequence, state = await self._engine.query_state(
-            request.gateway_name, list(request.order_ids), request.trades_cursor
+            request.gateway_name, list(request.order_ids), request.trades_cursor, request.epochs
         )
         return convert.state_to_pb(sequence, self._events.epoch, state)

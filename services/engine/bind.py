@@ -24,6 +24,7 @@ def bind(context: ServiceContext) -> None:
     from services.engine.api import EngineApi
     from services.engine.lifecycle import EngineLifecycle
     from services.engine.service import EngineService
+    from services.engine.shard_epochs import ShardEpochs
     from services.engine.sim.simulation import SIM, Simulation
     from services.engine.streams.event_stream import EventStream
     from services.engine.streams.heartbeats import HEARTBEAT_S, Heartbeats
@@ -106,7 +107,8 @@ def bind(context: ServiceContext) -> None:
     )
     vnpy.on_ticks(incoming.on_ticks)
     vnpy.on_event(incoming.on_event)
-    service = EngineService(gateways, contracts, events, owners, context.tracing)
+    epochs = ShardEpochs(database)
+    service = EngineService(gateways, contracts, events, owners, epochs, context.tracing)
     lifecycle = EngineLifecycle(
         settings,
         database.repositories(EngineRepository),
@@ -115,6 +117,7 @@ def bind(context: ServiceContext) -> None:
         simulation,
         venues,
         owners,
+        epochs,
         incoming,
         ticks,
         heartbeats,

@@ -6,6 +6,7 @@ from typing import Any
 
 from services.engine.repository import EngineRepository
 from services.engine.settings import EngineSettings
+from services.engine.shard_epochs import ShardEpochs
 from services.engine.sim.simulation import SIM, Simulation
 from services.engine.streams.event_stream import EventStream
 from services.engine.streams.heartbeats import Heartbeats
@@ -35,6 +36,7 @@ class EngineLifecycle:
         simulation: Simulation,
         venues: VnpyVenues,
         owners: SymbolOwners,
+        epochs: ShardEpochs,
         incoming: GatewayEvents,
         ticks: TickStream,
         heartbeats: Heartbeats,
@@ -49,6 +51,7 @@ class EngineLifecycle:
         self._simulation = simulation
         self._venues = venues
         self._owners = owners
+        self._epochs = epochs
         self._incoming = incoming
         self._ticks = ticks
         self._heartbeats = heartbeats
@@ -63,6 +66,7 @@ class EngineLifecycle:
             seen_ns = self._owners.restore(state)
             await self._simulation.restore(repository, state)
             await self._venues.restore(repository, seen_ns)
+            self._epochs.restore(await repository.list_shard_epochs())
         await self._gateways.connect(SIM, wait_s=_CONNECT_S)
         for name, settings in self._settings.gateways.items():
             if settings.auto_connect:

@@ -81,6 +81,15 @@ class SimStateRow(Base):
     value: Mapped[Any] = mapped_column(JsonDocument)
 
 
+class ShardEpochRow(Base):
+    """The highest epoch in which somebody owned a shard of trading's users, as far as was heard."""
+
+    __tablename__ = "shard_epochs"
+
+    shard: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)
+    epoch: Mapped[int] = mapped_column(BigInteger)
+
+
 class GatewayOrderRow(Base):
     """An order for another gateway, written before it is sent; `venue_order_id` is empty until the gateway names it.
 

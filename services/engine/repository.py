@@ -10,6 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from services.engine.models import (
     GatewayOrderRow,
     GatewayTradeRow,
+    ShardEpochRow,
     SimOrderRow,
     SimPositionRow,
     SimStateRow,
@@ -80,6 +81,10 @@ class EngineRepository:
     async def sim_state(self) -> dict[str, Any]:
         """Other state of SIM, by key."""
         return {row.key: row.value for row in await self._session.scalars(select(SimStateRow))}
+
+    async def list_shard_epochs(self) -> list[tuple[int, int]]:
+        """(shard, epoch) of all shards."""
+        return [(row.shard, row.epoch) for row in await self._session.scalars(select(ShardEpochRow))]
 
     async def find_gateway_order(self, order_id: str) -> GatewayOrderRow | None:
         """An order that was sent to another gateway."""

@@ -1,10 +1,12 @@
 """Rules of the engine: the gateway of an order, when it may be sent, and the state of gateways."""
 
 import logging
+from collections.abc import Mapping
 from decimal import Decimal
 
 from redfire.reasons import Reason
 
+from services.engine.shard_epochs import ShardEpochs
 from services.engine.streams.event_stream import EventStream
 from services.engine.updates import Gateway, OrderRequest, OrderType, VenueState
 from services.engine.venue import Subscriber, Venue
@@ -34,12 +36,14 @@ class EngineService:
         contracts: Contracts,
         events: EventStream,
         subscriber: Subscriber,
+        epochs: ShardEpochs,
         tracing: Tracing,
     ) -> None:
         self._gateways = gateways
         self._contracts = contracts
         self._events = events
         self._subscriber = subscriber
+        self._epochs = epochs
         self._tracing = tracing
 
     def list_gateways(self) -> list[Gateway]:
@@ -80,13 +84,17 @@ class EngineService:
             log.info("ticks of %d symbols are dropped: nobody asks for them", len(symbols) - len(subscribed))
         return subscribed
 
-    async def send_order(self, request: OrderRequest) -> str:
+    async def send_order(self, request: OrderRequest, shard: int, epoch: int) -> str:
         """Send an order; the venue's id, once the gateway has it for good. The same order_id again sends nothing.
 
-        Raises: NotFound for an unknown gateway or symbol, GatewayDisconnected, SymbolAtOtherGateway, Invalid for a
-        limit without a price, FailedPrecondition (UNSUPPORTED, NOT_SENT), DeadlineExceeded when the outcome
+        Raises: StaleEpoch, NotFound for an unknown gateway or symbol, GatewayDisconnected, SymbolAtOtherGateway, Invalid
+        for a limit without a price, FailedPrecondition (UNSUPPORTED, NOT_SENT), DeadlineExceeded when the outcome
         is not known.
         """
+        async with self._epochs.request(shard, epoch):
+            return await self._send_order(request)
+
+    async def _send_order(self, request: OrderRequest) -> str:
         try:
             venue = self._check(request)
         except (FailedPrecondition, Invalid, NotFound):
@@ -111,20 +119,40 @@ class EngineService:
         finally:
             self._tracing.end(span, code)
 
-    async def cancel_order(self, gateway_name: str, order_id: str, venue_order_id: str, symbol: str) -> None:
-        """Ask for a cancel. Raises NotFound for an order that the gateway never had, GatewayDisconnected."""
-        await self._gateways.venue(gateway_name).cancel(order_id, venue_order_id, symbol)
+    async def cancel_order(
+        self, gateway_name: str, order_id: str, venue_order_id: str, symbol: str, shard: int, epoch: int
+    ) -> None:
+        """Ask for a cancel. Raises StaleEpoch, NotFound for an order that the gateway never had, GatewayDisconnected."""
+        async with self._epochs.request(shard, epoch):
+            await self._gateways.venue(gateway_name).cancel(order_id, venue_order_id, symbol)
 
     async def amend_order(
-        self, gateway_name: str, order_id: str, venue_order_id: str, quantity: Decimal | None, price: Decimal | None
+        self,
+        gateway_name: str,
+        order_id: str,
+        venue_order_id: str,
+        quantity: Decimal | None,
+        price: Decimal | None,
+        shard: int,
+        epoch: int,
     ) -> None:
-        """Ask for another quantity or price. Raises NotFound, GatewayDisconnected, FailedPrecondition (UNSUPPORTED)."""
+        """Ask for another quantity or price.
+
+        Raises StaleEpoch, NotFound, GatewayDisconnected, FailedPrecondition (UNSUPPORTED).
+        """
         if quantity is None and price is None:
             raise Invalid("neither another quantity nor another price is given", field="quantity")
-        await self._gateways.venue(gateway_name).amend(order_id, venue_order_id, quantity, price)
+        async with self._epochs.request(shard, epoch):
+            await self._gateways.venue(gateway_name).amend(order_id, venue_order_id, quantity, price)
 
-    async def query_state(self, gateway_name: str, order_ids: list[str], trades_cursor: str) -> tuple[int, VenueState]:
-        """State of a gateway, and the sequence it is true at: all events up to it are part of the state."""
+    async def query_state(
+        self, gateway_name: str, order_ids: list[str], trades_cursor: str, epochs: Mapping[int, int]
+    ) -> tuple[int, VenueState]:
+        """State of a gateway, and the sequence it is true at: all events up to it are part of the state.
+
+        `epochs` of the caller's shards are known first: what earlier owners of them asked for is part of it, too.
+        """
+        await self._epochs.learn(epochs)
         venue = self._gateways.venue(gateway_name, connected=False)
         sequence = self._events.sequence
         return sequence, await venue.state(order_ids, trades_cursor)

@@ -16,13 +16,14 @@ from services.risk import models
 from services.risk.api import RiskApi
 from services.risk.currency_rates import CurrencyRates
 from services.risk.domain.account_exposure import AccountExposure
-from services.risk.domain.day_counts import DayCounts
 from services.risk.domain.limits import NO_CHANGES, AccountLimits
 from services.risk.domain.market_status import MarketStatus
 from services.risk.domain.portfolio import Portfolio
+from services.risk.domain.shard_counts import ShardCounts
 from services.risk.domain.trading_state import EVERYBODY, NO_STATES, AccountStates, TradingStates
 from services.risk.peers.halt_enforcer import HaltEnforcer
 from services.risk.peers.price_feed import PriceFeed
+from services.risk.peers.shard_feed import ShardFeed
 from services.risk.peers.trading_feed import TradingFeed
 from services.risk.repository import AccountKey, RiskRepository, Upserts
 from services.risk.service import RiskService
@@ -31,6 +32,7 @@ from services.risk.state.checkpointer import Checkpointer
 from services.risk.state.outbox import limits_changed, state_changed
 from services.risk.state.risk_event_log import RiskEventLog
 from services.risk.state.setting_store import SettingStore
+from services.risk.state.setting_watch import SettingWatch
 
 
 def bind(context: ServiceContext) -> None:
@@ -58,8 +60,8 @@ def bind(context: ServiceContext) -> None:
     interval_s = settings.value.price_interval_s
     prices = PriceFeed(market, engine, portfolio, calendar, context.clock, interval_s, rates.rate, market_status)
     trading_settings.on_change(lambda _: prices.revalue())
-    counts = DayCounts(calendar)
-    feed = TradingFeed(trading, portfolio, counts, prices.catalogue_loaded, context.clock)
+    is_shared = getattr(context.shards("trading"), "is_shared", False)
+    counts = ShardCounts(calendar, is_shared=is_shared)
     enforcer = HaltEnforcer(trading, states, portfolio, context.clock)
 
     async def write_limits(account: AccountKey, limits: AccountLimits) -> None:
@@ -78,8 +80,20 @@ def bind(context: ServiceContext) -> None:
     limit_store = SettingStore(NO_CHANGES, write_limits, apply_limits)
     state_store = SettingStore(NO_STATES, write_states, states.put)
     checkpointer = Checkpointer(
-        repositories, portfolio, limit_store, state_store, counts, context.clock, settings.value.save_interval_s
+        repositories,
+        portfolio,
+        limit_store,
+        state_store,
+        counts,
+        context.clock,
+        settings.value.save_interval_s,
+        is_shared=is_shared,
     )
+    peers = trading, portfolio, counts, prices.catalogue_loaded, context.clock
+    feed = ShardFeed(*peers, checkpointer.take) if is_shared else TradingFeed(*peers)
+    if is_shared:
+        watch = SettingWatch(repositories, limit_store, state_store, lambda: enforcer.begin(EVERYBODY))
+        context.background("settings", watch.run)
 
     def record_loss(account: AccountExposure, daily_pnl: Decimal) -> None:
         limit = "" if account.limits.max_daily_loss is None else plain(account.limits.max_daily_loss)

@@ -69,7 +69,11 @@ class CountRow(Base):
 
 
 class FeedRow(Base):
-    """Position up to which trading's stream is in `day_counts`: the one row of the stream `trading`."""
+    """Position up to which trading's stream is in `day_counts`.
+
+    The one row of the stream `trading`; where replicas share the users, one of `trading/N` for each shard N, with the
+    epoch of the shard's owner, who alone may write what is of its users.
+    """
 
     __tablename__ = "feed_positions"
 
@@ -78,6 +82,18 @@ class FeedRow(Base):
     time_ns: Mapped[int] = mapped_column(BigInteger)
     canceling: Mapped[list[str]] = mapped_column(JsonDocument)
     replacing: Mapped[list[str]] = mapped_column(JsonDocument)
+    epoch: Mapped[int] = mapped_column(BigInteger, server_default="0")
+    # A sequence of a second ago or more: what came since may count for the orders of the present second.
+    rate_sequence: Mapped[int] = mapped_column(BigInteger, server_default="0")
+
+
+class SettingChangeRow(Base):
+    """The number of changes of limits and states so far, in one row: replicas see by it that they have to read them."""
+
+    __tablename__ = "setting_changes"
+
+    id: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)
+    number: Mapped[int] = mapped_column(BigInteger)
 
 
 class EventRow(Base):

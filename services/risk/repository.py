@@ -1,8 +1,8 @@
 """Limits, states, days and events in the database."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from redfire.enums import TradingState
 from redfire.events.v1.events_pb2 import Event
@@ -18,7 +18,7 @@ from services.risk.domain.day_counts import CountRow, FeedPosition
 from services.risk.domain.limits import AccountLimits, Limits
 from services.risk.domain.risk_event import RiskEvent
 from services.risk.domain.trading_state import AccountStates, StateSetting
-from services.risk.models import DayRow, EventRow, LimitsRow, StateRow
+from services.risk.models import DayRow, EventRow, LimitsRow, SettingChangeRow, StateRow
 
 _TRADING = "trading"
 _GROUP = 500
@@ -65,6 +65,18 @@ class RiskRepository:
             own=limits.own.to_document(),
         )
         await self._session.merge(row)
+        await self._note_change()
+
+    async def setting_changes(self) -> int:
+        """The number of changes of limits and states so far."""
+        return await self._session.scalar(select(SettingChangeRow.number)) or 0
+
+    async def _note_change(self) -> None:
+        row = await self._session.get(SettingChangeRow, 1)
+        if row is None:
+            self._session.add(SettingChangeRow(id=1, number=1))
+        else:
+            row.number += 1
 
     async def list_states(self) -> dict[str, AccountStates]:
         """All states that are set, by account."""
@@ -83,16 +95,24 @@ class RiskRepository:
             self._session.add(_state_row("", states.admin))
         if states.owner is not None:
             self._session.add(_state_row(states.owner.user_id, states.owner))
+        await self._note_change()
 
     async def add_event(self, outbox: Outbox, event: Event) -> None:
         """Tell others, in this transaction."""
         await outbox.add(self._session, event)
 
-    async def list_days(self) -> list[DailyPnl]:
-        """The days of all accounts."""
+    async def find_owner(self, account_id: str) -> str:
+        """Whose account it is; empty where it is not known."""
+        return await self._session.scalar(select(DayRow.user_id).where(DayRow.account_id == account_id).limit(1)) or ""
+
+    async def list_days(self, users: Collection[str] | None = None) -> list[DailyPnl]:
+        """The days of all accounts, or of these users'."""
+        found: list[DayRow] = []
+        for part in _parts(users):
+            found += await self._session.scalars(_of_users(select(DayRow), DayRow.user_id, part))
         days = [
             DailyPnl(row.account_id, row.user_id, row.trading_day, row.baseline, row.last_total, row.loss_reached)
-            for row in await self._session.scalars(select(DayRow))
+            for row in found
         ]
         for day in days:
             day.saved()
@@ -118,21 +138,71 @@ class RiskRepository:
         feed = await self._session.get(models.FeedRow, _TRADING)
         if feed is None:
             return None, []
-        position = FeedPosition(feed.sequence, feed.time_ns, tuple(feed.canceling), tuple(feed.replacing))
+        position = _position_of(feed)
         rows = await self._session.execute(select(*models.CountRow.__table__.columns))
         return position, [CountRow(*row) for row in rows]
 
-    async def put_counts(self, position: FeedPosition, counts: Sequence[CountRow]) -> None:
-        """Keep counts together with how far they go."""
+    async def take_shards(self, epochs: Mapping[int, int]) -> dict[int, FeedPosition]:
+        """Become the owner of shards: from then on earlier owners write nothing. Positions that counts go up to.
+
+        Where there is none of a shard's own it is that of the only process there was before there were replicas.
+        """
+        streams = {_stream(shard): shard for shard in epochs}
+        rows = {
+            row.stream: row
+            for row in await self._session.scalars(
+                select(models.FeedRow).where(models.FeedRow.stream.in_([_TRADING, *streams]))
+            )
+        }
+        positions = {}
+        for stream, shard in streams.items():
+            row = rows.get(stream)
+            if row is None:
+                before = rows.get(_TRADING)
+                if before is None:
+                    row = models.FeedRow(stream=stream, sequence=0, time_ns=0, canceling=[], replacing=[], epoch=0)
+                else:
+                    row = models.FeedRow(
+                        stream=stream, sequence=before.sequence, time_ns=before.time_ns, canceling=before.canceling,
+                        replacing=before.replacing, epoch=0, rate_sequence=before.rate_sequence,
+                    )  # fmt: skip
+                self._session.add(row)
+            if row.epoch <= epochs[shard]:
+                row.epoch = epochs[shard]
+                positions[shard] = _position_of(row)
+        return positions
+
+    async def owned_of(self, epochs: Mapping[int, int]) -> set[int]:
+        """Those of the shards that no later owner has taken; for the rest of the transaction."""
+        streams = {_stream(shard): shard for shard in epochs}
+        query = select(models.FeedRow.stream, models.FeedRow.epoch).where(models.FeedRow.stream.in_(list(streams)))
+        return {
+            streams[stream] for stream, epoch in await self._session.execute(query) if epoch == epochs[streams[stream]]
+        }
+
+    async def list_counts_of(self, users: Collection[str]) -> list[CountRow]:
+        """Counts of users."""
+        columns, rows = models.CountRow.__table__.columns, list[CountRow]()
+        for part in _parts(users):
+            query = _of_users(select(*columns), models.CountRow.user_id, part)
+            rows += [CountRow(*row) for row in await self._session.execute(query)]
+        return rows
+
+    async def put_counts(
+        self, position: FeedPosition, counts: Sequence[CountRow], shard: int | None = None, epoch: int = 0
+    ) -> None:
+        """Keep counts together with how far they go; of a shard, or of all."""
         for start in range(0, len(counts), _GROUP):
             rows = [row._asdict() for row in counts[start : start + _GROUP]]
             await write_rows(self._session, self._upserts.counts, rows)
         feed = {
-            "stream": _TRADING,
+            "stream": _TRADING if shard is None else _stream(shard),
             "sequence": position.sequence,
             "time_ns": position.time_ns,
             "canceling": list(position.canceling),
             "replacing": list(position.replacing),
+            "epoch": epoch,
+            "rate_sequence": position.rate_sequence,
         }
         await write_rows(self._session, self._upserts.feed, [feed])
 
@@ -178,6 +248,26 @@ class RiskRepository:
         if before_id is not None:
             query = query.where(EventRow.event_id < before_id)
         return [_event_from_row(row) for row in await self._session.scalars(query)]
+
+
+def _stream(shard: int) -> str:
+    return f"{_TRADING}/{shard}"
+
+
+def _position_of(row: models.FeedRow) -> FeedPosition:
+    return FeedPosition(row.sequence, row.time_ns, tuple(row.canceling), tuple(row.replacing), row.rate_sequence or 0)
+
+
+def _parts(users: Collection[str] | None) -> Iterable[list[str] | None]:
+    """Users in parts that a query may name; None for everybody."""
+    if users is None:
+        return [None]
+    names = sorted(users)
+    return [names[start : start + _GROUP] for start in range(0, len(names), _GROUP)]
+
+
+def _of_users(query: Any, column: Any, users: list[str] | None) -> Any:
+    return query if users is None else query.where(column.in_(users))
 
 
 def _state_row(user_id: str, setting: StateSetting) -> StateRow:

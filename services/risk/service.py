@@ -19,13 +19,13 @@ from services.kernel.runtime.live_settings import LiveSettings
 from services.kernel.streams import End
 from services.risk.domain.account_exposure import ZERO, AccountExposure
 from services.risk.domain.check import Circumstances, Growth, growth_of, max_quantity, violations
-from services.risk.domain.day_counts import DayCounts
 from services.risk.domain.exposure_view import ExposureView, view_exposure
 from services.risk.domain.limits import AccountLimits, Limits
 from services.risk.domain.order import OrderCandidate
 from services.risk.domain.portfolio import Portfolio
 from services.risk.domain.programme import cancel_violations, crossed
 from services.risk.domain.risk_event import RiskEvent
+from services.risk.domain.shard_counts import ShardCounts
 from services.risk.domain.trading_state import EVERYBODY, AccountStates, StateSetting, TradingStates
 from services.risk.domain.violation import PASSED, Verdict, Violation
 from services.risk.peers.halt_enforcer import HaltEnforcer
@@ -75,7 +75,7 @@ class RiskService:
         states: TradingStates,
         limit_store: SettingStore[AccountKey, AccountLimits],
         state_store: SettingStore[str, AccountStates],
-        counts: DayCounts,
+        counts: ShardCounts,
         feed: TradingFeed,
         prices: PriceFeed,
         enforcer: HaltEnforcer,
@@ -101,6 +101,8 @@ class RiskService:
 
         Raises RiskUnavailable.
         """
+        if not await self._feed.known(candidate.user_id):
+            raise RiskUnavailable
         account, now = self._prepare(candidate)
         growth = growth_of(account, candidate)
         refusals = list(violations(account, candidate, now, growth))
@@ -127,13 +129,14 @@ class RiskService:
             return []
         now, order = self._clock.monotonic(), account.orders.get(order_id)
         # Nothing more goes to the venue for a cancel that is on its way, and nothing at all for a stop that waits here.
-        if order_id in self._counts.canceling or account.behaviour.is_cancel_pending(order_id, now):
+        day_counts = self._counts.of_user(account.user_id)
+        if order_id in day_counts.canceling or account.behaviour.is_cancel_pending(order_id, now):
             return []
         if order is not None:
             if order.held:
                 return []
             symbol = order.symbol
-        counts = self._counts.of(account_id, symbol, self._clock.now_ns())
+        counts = day_counts.of(account_id, symbol, self._clock.now_ns())
         refusals = list(cancel_violations(account, symbol, counts, now, replaces=False))
         if refusals:
             numbers = {"order_id": order_id}
@@ -170,16 +173,15 @@ class RiskService:
 
     async def get_limits(self, caller: Identity, account_id: str) -> tuple[str, Limits]:
         """The account and the limits in force. Raises NotFound."""
-        account = await self._account(caller, account_id)
-        return account.account_id, account.limits
+        key = await self._key(caller, account_id)
+        return key.account_id, self._portfolio.limits_of(key.account_id)
 
     async def update_limits(self, caller: Identity, account_id: str, changes: Limits) -> tuple[str, Limits]:
         """Change the limits that are given; what is stricter counts at once.
 
         Raises NotFound, LimitLoosened, and NotDurable; its `in_force` gives whether it counts all the same.
         """
-        account = await self._account(caller, account_id)
-        key, grants = AccountKey(account.user_id, account.account_id), caller.has(RISK_WRITE)
+        key, grants = await self._key(caller, account_id), caller.has(RISK_WRITE)
         before, defaults = self._limit_store.latest(key), self._portfolio.defaults
         if not grants:
             before.require_tighter(changes, defaults)
@@ -189,13 +191,13 @@ class RiskService:
 
         def record() -> None:
             changed = {**changes.to_document(), "updated_by": caller.user_id or caller.service}
-            self._event_log.record(account.user_id, account.account_id, None, "limits were changed", changed)
+            self._event_log.record(key.user_id, key.account_id, None, "limits were changed", changed)
 
         if change(before) != before or not self._limit_store.is_written(key):
             present = before.in_force(defaults)
             loosens = present.strictest(change(before).in_force(defaults)) == present
             await self._change(self._limit_store, key, change, record, loosens=loosens)
-        return account.account_id, self._portfolio.limits_of(account.account_id)
+        return key.account_id, self._portfolio.limits_of(key.account_id)
 
     async def get_exposure(self, caller: Identity, account_id: str) -> ExposureView:
         """The exposure of an account. Raises NotFound."""
@@ -209,7 +211,7 @@ class RiskService:
         if not account_id and caller.has(RISK_WRITE) and self._portfolio.find_first(caller.user_id) is None:
             account_id = EVERYBODY
         else:
-            account_id = (await self._account(caller, account_id)).account_id
+            account_id = (await self._key(caller, account_id)).account_id
         state, reason = self._states.in_force(account_id)
         return StateView(account_id, state, reason, self._states.of(EVERYBODY), self._states.of(account_id))
 
@@ -219,8 +221,7 @@ class RiskService:
         """Set the state of an account, or of everybody; answer the one in force. Raises NotFound, Denied."""
         owner = ""
         if account_id or not caller.has(RISK_WRITE):
-            account = await self._account(caller, account_id)
-            account_id, owner = account.account_id, account.user_id
+            owner, account_id = await self._key(caller, account_id)
         by, grants = caller.user_id or caller.service, caller.has(RISK_WRITE)
         setting = StateSetting(account_id, owner, state, reason, by, self._clock.now())
         before = self._state_store.latest(account_id)
@@ -246,7 +247,7 @@ class RiskService:
     ) -> PageResult[RiskEvent]:
         """Events newest first. Raises NotFound for an account that is not the caller's."""
         if account_id:
-            await self._account(caller, account_id)
+            await self._key(caller, account_id)
         before = str(page.after[0]) if page.after else None
         async with self._repositories.read() as repository:
             events = await repository.list_events(caller.user_id, account_id, start, end, before, page.size + 1)
@@ -295,7 +296,8 @@ class RiskService:
             unconfirmed_s=unconfirmed_s,
         )
         if account.watched:
-            circumstances.counts = self._counts.of(account.account_id, candidate.symbol, self._clock.now_ns())
+            counts = self._counts.of_user(account.user_id)
+            circumstances.counts = counts.of(account.account_id, candidate.symbol, self._clock.now_ns())
             circumstances.crossed = crossed(account, candidate)
         return account, circumstances
 
@@ -325,6 +327,15 @@ class RiskService:
             self._event_log.record(
                 candidate.user_id, candidate.account_id, violation.reason, violation.message, metadata
             )
+
+    async def _key(self, caller: Identity, account_id: str) -> AccountKey:
+        """An account of the caller's, or for an administrator one whose owner another replica serves. Raises NotFound."""
+        if account_id and caller.has(RISK_WRITE) and self._find(caller, account_id) is None:
+            async with self._repositories.read() as repository:
+                if owner := await repository.find_owner(account_id):
+                    return AccountKey(owner, account_id)
+        account = await self._account(caller, account_id)
+        return AccountKey(account.user_id, account.account_id)
 
     async def _account(self, caller: Identity, account_id: str) -> AccountExposure:
         """An account of the caller's, the first when the id is empty; waits a little for one that is being opened."""

@@ -41,7 +41,7 @@ class Accounts:
 
     async def resolve(self, user_id: str, account_id: str = "") -> Account:
         """The user's account, the first when `account_id` is empty. Raises NotFound, also for somebody else's."""
-        self._store.require_open()
+        self._store.require_open(user_id)
         cache = self._store.cache
         if account_id:
             account = cache.accounts.get(account_id)
@@ -54,7 +54,7 @@ class Accounts:
 
     def of_user(self, user_id: str) -> list[Account]:
         """The user's accounts, oldest first."""
-        self._store.require_open()
+        self._store.require_open(user_id)
         return list(self._store.cache.accounts_of.get(user_id, ()))
 
     async def open_first(self, user_id: str, receipt: Receipt | None = None) -> Account:
@@ -90,7 +90,7 @@ class Accounts:
         receipt: Receipt | None = None,
     ) -> Account:
         store, settings = self._store, self._settings.value
-        store.require_open()
+        store.require_open(user_id)
         mine = store.cache.accounts_of.get(user_id, [])
         for account in mine:
             if account.request_id == request_id:

@@ -48,6 +48,8 @@ class AccountService:
 
     async def list_accounts(self, user_id: str, page: Page) -> PageResult[AccountView]:
         """The user's accounts, oldest first."""
+        if not self._store.serves_all and not self._accounts.of_user(user_id):
+            await self._accounts.resolve(user_id)  # the event of its registration went to another replica
         views = [self._view(account) for account in self._accounts.of_user(user_id)]
         await self._store.commit_log.durable()
         return _cut(views, page, lambda view: [view.create_time_ns, view.account_id])
@@ -136,7 +138,7 @@ class AccountService:
         prices = self._store.cache.last_prices.of(account.gateway)
         view = view_account(account, prices)
         positions = [view_position(position, prices) for position in account.positions.values()]
-        orders, sequence = await self._store.open_copies(account.account_id)
+        orders, sequence = await self._store.open_copies(account)
         return OpenState(view, orders[::-1], positions, sequence)
 
     def _view(self, account: Account) -> AccountView:

@@ -19,6 +19,7 @@ from services.trading.list_convert import ORDERS, order_to_part
 from services.trading.preview_service import PreviewService
 from services.trading.replace_service import ReplaceRequest, ReplaceService
 from services.trading.service import OrderService
+from services.trading.state.shard_watch import ShardWatch
 from services.trading.state.streams import Streams, UpdateKind
 
 HEARTBEAT_S = 10.0
@@ -38,7 +39,9 @@ class OrderApi(rpc.OrderServiceServicer):
         previews: PreviewService,
         streams: Streams,
         leases: Leases,
+        shard_watch: ShardWatch,
     ) -> None:
+        self._shard_watch = shard_watch
         self._leases = leases
         self._groups = groups
         self._orders = orders
@@ -153,6 +156,15 @@ class OrderApi(rpc.OrderServiceServicer):
         resume = request.resume_after_sequence if request.HasField("resume_after_sequence") else None
         async for updates in self._streams.follow("", "", resume, HEARTBEAT_S):
             yield [convert.user_update_to_pb(one) for one in updates]
+
+    async def WatchShards(self, request: pb.WatchShardsRequest, call: Call) -> AsyncIterator[list[bytes]]:
+        """Users of the shards that are served here, and each change."""
+        if request.missed_after:
+            async for update in self._shard_watch.missed(request.missed_after):
+                yield [convert.shard_update_to_pb(update)]
+            return
+        async for updates in self._shard_watch.follow(HEARTBEAT_S):
+            yield [convert.shard_update_to_pb(one) for one in updates]
 
     async def CancelAccountOrders(
         self, request: pb.CancelAccountOrdersRequest, call: Call

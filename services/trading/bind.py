@@ -45,16 +45,16 @@ from services.trading.service import OrderService
 from services.trading.settings import TradingSettings
 from services.trading.state.commit_log import CommitLog
 from services.trading.state.outbox import OutboxEvents
+from services.trading.state.shard_watch import ShardWatch
 from services.trading.state.store import TradingStore
 from services.trading.state.streams import Streams
+from services.trading.state.trimming import Trimming
 from services.trading.venue.externals import Externals
 from services.trading.venue.live_accounts import LiveAccounts
 from services.trading.venue.order_router import OrderRouter
 from services.trading.venue.position_adjustments import PositionAdjustments
 from services.trading.venue.reconciliation import Reconciliation
 from services.trading.venue.report_handler import ReportHandler
-
-TRIM_EVERY_S = 60.0
 
 
 def bind(context: ServiceContext) -> None:
@@ -85,7 +85,8 @@ def bind(context: ServiceContext) -> None:
         lambda: settings.value.stream_buffer,
         store.snapshot,
         store.missed,
-        lambda: (commit_log.trimmed_through, commit_log.published),
+        commit_log.kept,
+        lambda: commit_log.published,
     )
     quotes = Quotes(market, context.tasks, cache.last_prices, context.clock, engine.simulated, engine.recorded)
 
@@ -119,7 +120,10 @@ def bind(context: ServiceContext) -> None:
     store.on_commit(stops.complete)
     reduce_only = ReduceOnly(cache)
     store.on_commit(reduce_only.complete)
-    store.on_reloaded(reduce_only.rebuild)
+    store.on_filled(reduce_only.rebuild)
+    store.on_dropped(reduce_only.rebuild)
+    store.on_dropped(streams.move)
+    shard_watch = ShardWatch(store, context.clock, lambda: settings.value.stream_buffer)
     external_repositories = database.repositories(ExternalRepository)
     instruments = Instruments(market, cache.instruments)
     externals = Externals(store, database, external_repositories, instruments)
@@ -159,10 +163,10 @@ def bind(context: ServiceContext) -> None:
         lists,
     )
     replaces = ReplaceService(store, instruments, quotes, pre_trade_checks, risk, stops, engine, context.tasks)
-    leases = Leases(store, accounts, repositories, database.writer(), statements, orders.cancel_leased)
+    leases = Leases(store, accounts, database.writer(), statements, orders.cancel_leased)
     previews = PreviewService(accounts, instruments, quotes, pre_trade_checks, risk, leases, context.clock)
     groups = GroupService(store, accounts, orders, pre_trade_checks, risk, stops, repositories)
-    context.serve(OrderApi(orders, groups, replaces, previews, streams, leases))
+    context.serve(OrderApi(orders, groups, replaces, previews, streams, leases, shard_watch))
     context.serve(
         ReconciliationApi(
             ReconciliationService(store, externals, external_repositories, reconciliation, instruments, engine)
@@ -171,20 +175,21 @@ def bind(context: ServiceContext) -> None:
     context.serve(AccountApi(AccountService(store, accounts, orders, lists)))
 
     async def open_first_account(event: Event, receipt: Receipt) -> None:
-        await accounts.open_first(event.user_registered.user_id, receipt)
-
-    async def trim() -> None:
-        while True:
-            await asyncio.sleep(TRIM_EVERY_S)
-            await store.trim(settings.value.resume_window)
+        user_id = event.user_registered.user_id
+        if store.serves(user_id):
+            await accounts.open_first(user_id, receipt)
+        # Else the user's first request opens it, where the user is served.
 
     async def drain() -> None:
         await streams.drain()
+        await shard_watch.drain()
         await order_router.idle()
 
     context.inbox(database, models.InboxRow).subscribe("user.registered", open_first_account)
-    context.on_start(store.load)
-    context.on_start(leases.load)
+    ownership = context.shards()
+    ownership.on_acquired(store.load)
+    ownership.on_lost(store.drop)
+    context.on_start(store.open)
     context.on_drain(drain)
     context.ready_when("books", lambda: store.is_open)
     context.ready_when("gateways", lambda: reconciliation.done_once)
@@ -198,7 +203,7 @@ def bind(context: ServiceContext) -> None:
     context.background("self-trades", self_trade_prevention.run)
     context.background("leases", leases.run)
     context.background("instruments", instruments.refresh)
-    context.background("trim", trim)
+    context.background("trim", Trimming(commit_log, repositories, lambda: settings.value.resume_window).run)
     context.background("settlement", Settlement(store, quotes).run)
     if start.enforce_sessions:
         context.background("margin-calls", MarginCalls(store).run)

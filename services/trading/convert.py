@@ -295,6 +295,17 @@ def user_update_to_pb(update: StreamUpdate) -> bytes:
     return b"".join((b"\x0a", varint(len(user)), user, b"\x12", varint(len(payload)), payload))
 
 
+def shard_update_to_pb(update: StreamUpdate) -> bytes:
+    """A message of WatchShards: the fields of WatchTrading's, and those of shards."""
+    if update.kind is UpdateKind.TAKEN:
+        return order_service_pb2.WatchShardsResponse(taken={"epochs": update.shards}).SerializeToString()
+    if update.kind is UpdateKind.READY:
+        return order_service_pb2.WatchShardsResponse(ready={"sequences": update.shards}).SerializeToString()
+    if update.kind is UpdateKind.LOST:
+        return order_service_pb2.WatchShardsResponse(lost={"shards": update.shards}).SerializeToString()
+    return user_update_to_pb(update)
+
+
 def lease_to_pb(lease: Lease, sequence: int) -> bytes:
     """The message of a stream that reports an armed lease."""
     message = order_service_pb2.StreamOrdersResponse(sequence=sequence)

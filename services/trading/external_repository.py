@@ -1,15 +1,18 @@
 """External orders and trades in the database. They are no user's: only administrators read them."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any
 
+from redfire.enums import AccountKind, PositionSide
 from sqlalchemy import and_, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from services.kernel.paging import Page, PageResult
 from services.trading import models
 from services.trading.domain.external_order import ExternalOrder, ExternalTrade, order_from_row, trade_from_row
+from services.trading.domain.money import ZERO
 from services.trading.domain.order import FINISHED
 from services.trading.domain.report import FillReport
 
@@ -17,6 +20,8 @@ _ORDERS = models.ExternalOrderRow.__table__
 _TRADES = models.ExternalTradeRow.__table__
 _OURS = models.OrderRow.__table__
 _BOOKED = models.TradeRow.__table__
+_ACCOUNTS = models.AccountRow.__table__
+_POSITIONS = models.PositionRow.__table__
 IN_AT_ONCE = 500
 
 
@@ -56,6 +61,31 @@ class ExternalRepository:
             _BOOKED.c.side == int(report.side or 0),
         )
         return bool(await self._all(query.limit(1)))
+
+    async def has_live_account(self, gateway: str) -> bool:
+        """Return whether anybody has the LIVE account of a gateway."""
+        of_gateway = _ACCOUNTS.c.gateway == gateway, _ACCOUNTS.c.kind == int(AccountKind.LIVE)
+        return bool(await self._all(select(_ACCOUNTS.c.account_id).where(*of_gateway).limit(1)))
+
+    async def quantities_elsewhere(
+        self, gateway: str, shards: Collection[int]
+    ) -> dict[tuple[str, PositionSide], Decimal]:
+        """The sums of positions at a gateway of users who are not in these shards."""
+        query = (
+            select(
+                _POSITIONS.c.symbol, _POSITIONS.c.side, _POSITIONS.c.today_quantity + _POSITIONS.c.yesterday_quantity
+            )
+            .join(
+                _ACCOUNTS,
+                (_ACCOUNTS.c.user_id == _POSITIONS.c.user_id) & (_ACCOUNTS.c.account_id == _POSITIONS.c.account_id),
+            )
+            .where(_POSITIONS.c.is_open, _POSITIONS.c.gateway == gateway, _ACCOUNTS.c.shard.not_in(sorted(shards)))
+        )
+        result: dict[tuple[str, PositionSide], Decimal] = {}
+        for symbol, side, quantity in await self._session.execute(query):
+            key = symbol, PositionSide(side)
+            result[key] = result.get(key, ZERO) + quantity
+        return result
 
     async def trades_of(self, external_order_id: str) -> list[ExternalTrade]:
         """All trades of an external order, oldest first."""

@@ -18,6 +18,7 @@ from services.trading.domain.crossing import crossing_orders
 from services.trading.domain.group_checks import SelfTrade, of_order, require_shape
 from services.trading.domain.order import STOP_TYPES, NewOrder, Order, fingerprint
 from services.trading.domain.order_group import OrderGroup
+from services.trading.domain.order_ids import new_order_id
 from services.trading.domain.pre_trade_checks import PreTradeChecks
 from services.trading.emulation.order_groups import settle_group
 from services.trading.emulation.stops import Stops
@@ -98,7 +99,7 @@ class GroupService:
 
     async def get_order_group(self, user_id: str, order_group_id: str) -> OrderGroup:
         """A group of the user with its orders. Raises NotFound."""
-        self._store.require_open()
+        self._store.require_open(user_id)
         group = self._cache.groups.get(order_group_id)
         await self._store.commit_log.durable()
         if group is not None and group.user_id == user_id:
@@ -115,7 +116,7 @@ class GroupService:
         for order in group.orders:
             if order.is_open and (refusal := await self._risk.check_cancel(order)) is not None:
                 raise refusal
-        self._store.require_open()
+        self._store.require_open(user_id)
         group = self._cache.groups.get(order_group_id) or group
         with self._store.begin(user_id) as changes:
             for order in [order for order in group.orders if order.is_open][::-1]:
@@ -211,12 +212,12 @@ class GroupService:
                 appraised.append(await self._orders.appraise(account, new, holds=False))
             except RedFireError as error:
                 raise of_order(error, index) from None
-        order_ids = [new_id() for _ in orders]
+        order_ids = [new_order_id(account.user_id) for _ in orders]
         appraised = self._require_holdings(account, kind, appraised)
         try:
             await self._check_risk(account, order_ids, appraised)
             # Risk was awaited: others may have been accepted, or the books read anew, meanwhile.
-            self._store.require_open()
+            self._store.require_open(account.user_id)
             account = self._cache.accounts[account.account_id]
             appraised = self._require_holdings(account, kind, appraised)
         except BaseException:

@@ -25,7 +25,7 @@ class AccountRow(Base):
     """An account; `balance`, `realized_pnl` and `commission` are sums of its ledger entries."""
 
     __tablename__ = "accounts"
-    __table_args__ = (UniqueConstraint("user_id", "request_id"),)
+    __table_args__ = (UniqueConstraint("user_id", "request_id"), Index("accounts_by_shard", "shard"))
 
     user_id: Mapped[str] = mapped_column(String(64), primary_key=True)
     account_id: Mapped[str] = mapped_column(String(36), primary_key=True)
@@ -41,6 +41,8 @@ class AccountRow(Base):
     margin_call: Mapped[bool] = mapped_column(Boolean, server_default=false())
     # What the gateway of a LIVE account reported last, as JSON.
     venue: Mapped[str] = mapped_column(Text, server_default="")
+    # Its user's: a replica that takes a shard over finds the users by it, and all of theirs by their ids.
+    shard: Mapped[int] = mapped_column(Integer, server_default="0")
 
 
 class OrderRow(Base):
@@ -52,7 +54,7 @@ class OrderRow(Base):
         UniqueConstraint("account_id", "client_order_id"),
         Index("orders_by_time", "user_id", "create_time_ns", "order_id"),
         Index("orders_by_id", "order_id"),
-        Index("orders_open", "is_open"),
+        Index("orders_open", "is_open", "user_id"),
     )
 
     user_id: Mapped[str] = mapped_column(String(64), primary_key=True)
@@ -149,7 +151,7 @@ class PositionRow(Base):
     """A position; kept when it is flat, for the next one of its symbol."""
 
     __tablename__ = "positions"
-    __table_args__ = (Index("positions_open", "is_open"),)
+    __table_args__ = (Index("positions_open", "is_open", "user_id"),)
 
     user_id: Mapped[str] = mapped_column(String(64), primary_key=True)
     account_id: Mapped[str] = mapped_column(String(36), primary_key=True)
@@ -175,7 +177,7 @@ class OrderGroupRow(Base):
     __table_args__ = (
         UniqueConstraint("account_id", "client_order_group_id"),
         Index("order_groups_by_id", "order_group_id"),
-        Index("order_groups_open", "is_open"),
+        Index("order_groups_open", "is_open", "user_id"),
     )
 
     user_id: Mapped[str] = mapped_column(String(64), primary_key=True)
@@ -207,13 +209,16 @@ class LeaseRow(Base):
 
 
 class CommitLogRow(Base):
-    """The updates of one step, from which streams resume. Old rows are trimmed, never the last one."""
+    """The updates of one step, from which streams resume. Old rows are trimmed, never the last one of a shard."""
 
     __tablename__ = "journal"
     __table_args__ = (Index("journal_by_user", "user_id", "sequence"),)
 
+    # Sequences grow within a shard, whichever replica writes it.
+    shard: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)
     # Of its last message.
     sequence: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    # The one behind the shard's row before: where that row is gone, all before this sequence may be.
     first_sequence: Mapped[int] = mapped_column(BigInteger)
     user_id: Mapped[str] = mapped_column(String(64))
     # Messages of the stream, each with its length before it.

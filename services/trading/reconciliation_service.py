@@ -8,7 +8,6 @@ from redfire.reasons import Reason
 from services.kernel.data.repositories import Repositories
 from services.kernel.decimals import plain
 from services.kernel.errors import Aborted, Conflict, FailedPrecondition, NotFound
-from services.kernel.identifiers import new_id
 from services.kernel.paging import Page, PageResult
 from services.trading.domain import apply_reports
 from services.trading.domain.account import Account, net_quantities
@@ -16,6 +15,7 @@ from services.trading.domain.external_booking import reverse_trade
 from services.trading.domain.external_order import ExternalOrder, ExternalTrade, fill_report, status_report
 from services.trading.domain.money import ZERO
 from services.trading.domain.order import FINISHED, Delivery, Leg, Order, fingerprint
+from services.trading.domain.order_ids import new_order_id
 from services.trading.domain.pre_trade_checks import InsufficientPosition
 from services.trading.domain.report import FillReport, TradeKind
 from services.trading.domain.trade import Trade
@@ -359,7 +359,7 @@ def _order(
     now_ns: int,
 ) -> Order:
     return Order(
-        order_id=new_id(),
+        order_id=new_order_id(account.user_id),
         client_order_id=client_order_id,
         user_id=account.user_id,
         account_id=account.account_id,

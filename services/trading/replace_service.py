@@ -9,7 +9,7 @@ from redfire.enums import OrderStatus, OrderType
 from redfire.reasons import Reason
 
 from services.kernel.decimals import plain
-from services.kernel.errors import Invalid, RedFireError
+from services.kernel.errors import Invalid, RedFireError, ShardMoved
 from services.kernel.tasks import Tasks
 from services.trading.domain.money import ZERO
 from services.trading.domain.order import LIMIT_TYPES, STOP_TYPES, NewOrder, Order, ReplaceStep
@@ -68,7 +68,7 @@ class ReplaceService:
         Invalid for values that this order cannot have, and what refuses a new order.
         """
         while True:
-            self._store.require_open()
+            self._store.require_open(user_id)
             order = await self._store.get_order(user_id, order_id)
             order = self._store.cache.find_order(order_id) or order
             if not order.is_open or order.status is OrderStatus.PENDING_CANCEL:
@@ -82,7 +82,7 @@ class ReplaceService:
         self._require_own_quantity(order, new)
         await self._check(order, new)
         # Risk was awaited: look again.
-        self._store.require_open()
+        self._store.require_open(user_id)
         current = self._store.cache.orders.get(order_id)
         if current is None or not (current.is_held or current.status in _WORKING):
             raise OrderNotOpen
@@ -210,8 +210,12 @@ class ReplaceService:
             return
         try:
             leg = order.legs[0]
-            await self._engine.amend(order, leg, leg.quantity + new.quantity - order.quantity, new.price)
+            quantity = leg.quantity + new.quantity - order.quantity
+            await self._engine.amend(order, leg, quantity, new.price, self._store.fence(order.user_id))
         except REFUSALS as refusal:
+            if refusal.reason is Reason.STALE_EPOCH:
+                self._store.lose(order.user_id)
+                raise ShardMoved from None
             order = self._amending(order_id)
             if order is None:
                 return

@@ -1,17 +1,18 @@
 """Trading's rows in the database: the statements of the order path, and queries, scoped by the owner."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
-from sqlalchemy import Select, delete, func, or_, select, tuple_
+from sqlalchemy import Integer, Select, literal, or_, select, tuple_, union_all
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from services.kernel.data.database import Database
 from services.kernel.data.writes import TableWrite
 from services.kernel.errors import NotFound
+from services.kernel.shards.ownership import SHARDS
 from services.trading import models, rows
 from services.trading.domain.account import Account
 from services.trading.domain.instrument import Instrument
@@ -22,11 +23,13 @@ from services.trading.domain.order_group import OrderGroup
 from services.trading.domain.position import Position
 from services.trading.domain.trade import Trade
 
+_ACCOUNTS = models.AccountRow.__table__
 _ORDERS = models.OrderRow.__table__
 _TRADES = models.TradeRow.__table__
 _GROUPS = models.OrderGroupRow.__table__
 _POSITIONS = models.PositionRow.__table__
 _COMMIT_LOG = models.CommitLogRow.__table__
+_LEASES = models.LeaseRow.__table__
 _FIXED = (
     "client_order_id", "account_id", "gateway", "symbol", "side", "type", "time_in_force", "position_effect",
     "trailing_offset", "expire_time_ns", "strategy_id", "trace_id", "traceparent", "fingerprint", "create_time_ns",
@@ -51,13 +54,22 @@ class Statements:
         self.upsert_order_group: TableWrite = database.upsert(models.OrderGroupRow, ["user_id", "order_group_id"])
         self.upsert_lease: TableWrite = database.upsert(models.LeaseRow, ["account_id"])
         self.delete_lease: TableWrite = database.delete(models.LeaseRow, ["account_id"])
+        self.trim_updates: TableWrite = database.delete(models.CommitLogRow, ["shard", "sequence"])
         self.upsert_gateway: TableWrite = database.upsert(models.GatewayRow, ["gateway"])
         self.upsert_instrument: TableWrite = database.upsert(models.InstrumentRow, ["symbol"])
 
 
+@dataclass(frozen=True, slots=True)
+class ShardSequences:
+    """Sequences in the commit log of a shard: the last one, and up to which they may not be kept."""
+
+    last: int = 0
+    trimmed_through: int = 0
+
+
 @dataclass(slots=True)
 class Loaded:
-    """All that is open, as it is in the database."""
+    """All that is open of some shards, as it is in the database."""
 
     accounts: list[Account]
     positions: list[Position]
@@ -69,8 +81,8 @@ class Loaded:
     realized: list[tuple[str, str, int, Decimal]]
     # Without an order, of late.
     external_trades: list[Trade]
-    last_sequence: int
-    trimmed_through: int
+    leases: list[Lease]
+    sequences: dict[int, ShardSequences]
 
 
 class TradingRepository:
@@ -79,25 +91,37 @@ class TradingRepository:
     def __init__(self, session: AsyncSession) -> None:
         self._session = session
 
-    async def load(self, external_since_ns: int) -> Loaded:
-        """All that is open, and the trades since a time that no order made."""
+    async def load(self, external_since_ns: int, shards: Collection[int]) -> Loaded:
+        """All that is open of shards' users, and their trades since a time that no order made."""
         instruments = [rows.instrument_from_row(row) for row in await self._all(select(models.InstrumentRow.__table__))]
-        accounts = await self._all(select(models.AccountRow.__table__).order_by(models.AccountRow.create_time_ns))
-        positions = await self._all(select(models.PositionRow.__table__).where(models.PositionRow.is_open))
-        orders = await self._all(select(_ORDERS).where(_ORDERS.c.is_open).order_by(_ORDERS.c.order_id))
-        trade_ids = await self._trade_ids([row["order_id"] for row in orders])
         gateways = await self._all(select(models.GatewayRow.__table__))
-        flat = select(_POSITIONS.c.account_id, _POSITIONS.c.symbol, _POSITIONS.c.side, _POSITIONS.c.realized_pnl)
-        realized = await self._session.execute(flat.where(~_POSITIONS.c.is_open, _POSITIONS.c.realized_pnl != ZERO))
-        external = select(_TRADES).where(_TRADES.c.order_id == "", _TRADES.c.create_time_ns >= external_since_ns)
-        external_trades = await self._all(external.where(~_TRADES.c.busted).order_by(_TRADES.c.trade_id))
-        last = await self._session.scalar(select(func.max(_COMMIT_LOG.c.sequence)))
-        # Of the oldest row: sequences grow with the rows, and only those of the rows' ends are indexed.
-        first = await self._session.scalar(
-            select(_COMMIT_LOG.c.first_sequence).order_by(_COMMIT_LOG.c.sequence).limit(1)
-        )
+        of_shards = select(_ACCOUNTS).order_by(_ACCOUNTS.c.create_time_ns)
+        if is_part := len(shards) < SHARDS:
+            of_shards = of_shards.where(_ACCOUNTS.c.shard.in_(sorted(shards)))
+        accounts = await self._all(of_shards)
+        # All users in one query where all are read; else as many as one may name.
+        users = sorted({row["user_id"] for row in accounts})
+        parts = [users[start : start + IN_AT_ONCE] for start in range(0, len(users), IN_AT_ONCE)] if is_part else [None]
+        positions, orders, realized, externals, groups, leases = [], [], [], [], [], []
+        for part in parts:
+
+            def of(query: Select[Any], table: Any, part: list[str] | None = part) -> Select[Any]:
+                return query if part is None else query.where(table.c.user_id.in_(part))
+
+            positions += await self._all(of(select(_POSITIONS).where(_POSITIONS.c.is_open), _POSITIONS))
+            orders += await self._all(of(select(_ORDERS).where(_ORDERS.c.is_open), _ORDERS))
+            flat = select(_POSITIONS.c.account_id, _POSITIONS.c.symbol, _POSITIONS.c.side, _POSITIONS.c.realized_pnl)
+            flat = flat.where(~_POSITIONS.c.is_open, _POSITIONS.c.realized_pnl != ZERO)
+            realized += (await self._session.execute(of(flat, _POSITIONS))).all()
+            external = select(_TRADES).where(_TRADES.c.order_id == "", _TRADES.c.create_time_ns >= external_since_ns)
+            externals += await self._all(of(external.where(~_TRADES.c.busted), _TRADES))
+            groups += await self._all(of(select(_GROUPS).where(_GROUPS.c.is_open), _GROUPS))
+            leases += await self._all(of(select(_LEASES), _LEASES))
+        orders.sort(key=lambda row: row["order_id"])
+        externals.sort(key=lambda row: row["trade_id"])
+        groups.sort(key=lambda row: row["create_time_ns"])
+        trade_ids = await self._trade_ids([row["order_id"] for row in orders])
         open_orders = [rows.order_from_row(row, trade_ids.get(row["order_id"], set())) for row in orders]
-        groups = await self._all(select(_GROUPS).where(_GROUPS.c.is_open).order_by(_GROUPS.c.create_time_ns))
         return Loaded(
             [rows.account_from_row(row) for row in accounts],
             [rows.position_from_row(row) for row in positions],
@@ -106,10 +130,24 @@ class TradingRepository:
             instruments,
             {row["gateway"]: (row["trading_day"], row["keeps_own_days"]) for row in gateways},
             [(row[0], row[1], row[2], row[3]) for row in realized],
-            [rows.trade_from_row(row) for row in external_trades],
-            last or 0,
-            (first or 1) - 1,
+            [rows.trade_from_row(row) for row in externals],
+            [Lease(**row) for row in leases],
+            await self._sequences(shards),
         )
+
+    async def _sequences(self, shards: Collection[int]) -> dict[int, ShardSequences]:
+        """The ends of shards' commit logs."""
+        if not shards:
+            return {}
+        wanted = union_all(*(select(literal(shard, Integer).label("shard")) for shard in sorted(shards))).subquery()
+        of_shard = _COMMIT_LOG.c.shard == wanted.c.shard
+        last = select(_COMMIT_LOG.c.sequence).where(of_shard).order_by(_COMMIT_LOG.c.sequence.desc()).limit(1)
+        # Of the oldest row: what is before it was trimmed.
+        first = select(_COMMIT_LOG.c.first_sequence).where(of_shard).order_by(_COMMIT_LOG.c.sequence).limit(1)
+        query = select(
+            wanted.c.shard, last.correlate(wanted).scalar_subquery(), first.correlate(wanted).scalar_subquery()
+        )
+        return {row[0]: ShardSequences(row[1] or 0, (row[2] or 1) - 1) for row in await self._session.execute(query)}
 
     async def find_order(self, order_id: str, user_id: str = "") -> Order | None:
         """An order, with what is needed to book late fills; of this user, or of any when empty."""
@@ -159,28 +197,30 @@ class TradingRepository:
         groups = await self._groups(await self._all(query), {})
         return groups[0] if groups else None
 
-    async def list_leases(self) -> list[Lease]:
-        """All leases."""
-        return [Lease(**row) for row in await self._all(select(models.LeaseRow.__table__))]
-
-    async def commit_log(self, after: int, through: int, user_id: str, limit: int) -> list[tuple[int, str, bytes]]:
-        """The updates after a sequence: (last sequence, user, messages); of all users when empty."""
+    async def commit_log(
+        self, after: int, through: int, user_id: str, shards: Collection[int], limit: int
+    ) -> list[tuple[int, str, bytes]]:
+        """The updates after a sequence: (last sequence, user, messages); when empty, of all users of the shards."""
         query = select(_COMMIT_LOG.c.sequence, _COMMIT_LOG.c.user_id, _COMMIT_LOG.c.payload)
         query = query.where(_COMMIT_LOG.c.sequence > after, _COMMIT_LOG.c.sequence <= through)
         if user_id:
             query = query.where(_COMMIT_LOG.c.user_id == user_id)
+        else:
+            query = query.where(_COMMIT_LOG.c.shard.in_(sorted(shards)))
         result = await self._session.execute(query.order_by(_COMMIT_LOG.c.sequence).limit(limit))
         return [(row[0], row[1], row[2]) for row in result]
 
-    async def trim_commit_log(self, through: int, most: int) -> bool:
-        """Delete the oldest `most` rows of the commit log up to a sequence; returns whether there are more."""
-        oldest = (
-            select(_COMMIT_LOG.c.sequence).where(_COMMIT_LOG.c.sequence <= through).order_by(_COMMIT_LOG.c.sequence)
-        )
-        last = await self._session.scalar(oldest.offset(most - 1).limit(1))
-        until = through if last is None else last
-        await self._session.execute(delete(_COMMIT_LOG).where(_COMMIT_LOG.c.sequence <= until))  # type: ignore[arg-type]
-        return last is not None
+    async def oldest_sequences(self, shard: int, through: int, limit: int) -> list[int]:
+        """Sequences of the oldest rows of a shard's commit log up to one."""
+        sequence = _COMMIT_LOG.c.sequence
+        query = select(sequence).where(_COMMIT_LOG.c.shard == shard, sequence <= through)
+        return list(await self._session.scalars(query.order_by(sequence).limit(limit)))
+
+    async def last_sequence(self, shard: int, through: int) -> int:
+        """The last sequence of a shard's rows up to one; 0 where there is none."""
+        sequence = _COMMIT_LOG.c.sequence
+        query = select(sequence).where(_COMMIT_LOG.c.shard == shard, sequence <= through)
+        return await self._session.scalar(query.order_by(sequence.desc()).limit(1)) or 0
 
     async def _groups(self, group_rows: Sequence[Any], orders: dict[str, Order]) -> list[OrderGroup]:
         """Groups of their rows, of `orders` and what is missing of them."""

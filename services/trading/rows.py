@@ -20,6 +20,7 @@ from redfire.enums import (
 )
 
 from services.kernel.decimals import plain
+from services.kernel.shards.ownership import shard_of
 from services.trading.domain.account import Account
 from services.trading.domain.instrument import Instrument
 from services.trading.domain.lease import Lease
@@ -226,12 +227,15 @@ def account_row(account: Account) -> dict[str, Any]:
         "commission": account.commission,
         "margin_call": account.margin_call,
         "venue": _venue_text(account.venue),
+        "shard": shard_of(account.user_id),
     }
 
 
 def account_from_row(row: Mapping[str, Any]) -> Account:
     """The account of a row, without its positions."""
-    return Account(**{**row, "kind": AccountKind(row["kind"]), "venue": _venue_of(row["venue"])})
+    values = {**row, "kind": AccountKind(row["kind"]), "venue": _venue_of(row["venue"])}
+    del values["shard"]
+    return Account(**values)
 
 
 def _venue_text(report: AccountReport | None) -> str:

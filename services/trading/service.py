@@ -15,7 +15,6 @@ from services.kernel.errors import (
     RedFireError,
     Unavailable,
 )
-from services.kernel.identifiers import new_id
 from services.kernel.paging import Page, PageResult
 from services.trading import metrics
 from services.trading.account_opening import Accounts
@@ -26,6 +25,7 @@ from services.trading.domain.change_set import ChangeSet
 from services.trading.domain.instrument import Instrument
 from services.trading.domain.lease import Lease
 from services.trading.domain.order import STOP_TYPES, NewOrder, Order
+from services.trading.domain.order_ids import new_order_id
 from services.trading.domain.pre_trade_checks import PreTradeChecks, expiry_violation
 from services.trading.domain.reduce_only import ReduceOnly
 from services.trading.emulation.self_trade_prevention import SelfTradePrevention
@@ -141,9 +141,9 @@ class OrderService:
 
     async def cancel_order(self, user_id: str, order_id: str) -> Order:
         """Ask for a cancel; of a canceled order, the same answer. Raises NotFound, OrderNotOpen, RiskRefused."""
-        self._store.require_open()
+        self._store.require_open(user_id)
         order = await self._store.get_order(user_id, order_id)
-        self._store.require_open()
+        self._store.require_open(user_id)
         order = self._cache.find_order(order_id) or order
         if order.status is OrderStatus.CANCELED:
             return order
@@ -153,7 +153,7 @@ class OrderService:
             return order
         if (refusal := await self._risk.check_cancel(order)) is not None:
             raise refusal
-        self._store.require_open()
+        self._store.require_open(user_id)
         order = self._cache.find_order(order_id) or order
         if order.is_open and order.status is not OrderStatus.PENDING_CANCEL:
             with self._store.begin(user_id) as changes:
@@ -230,6 +230,8 @@ class OrderService:
                     refusals += [refusal for refusal in answers if refusal is not None]
                     part = [order for order, refusal in zip(part, answers, strict=True) if refusal is None]
                     self._store.require_open()
+                if not self._store.serves(account.user_id):
+                    break  # its orders are canceled where it is served now
                 with self._store.begin(account.user_id) as changes:
                     for order in part:
                         # Others were served between the parts: it may have ended, or be another one since the books
@@ -317,7 +319,7 @@ class OrderService:
         self, account: Account, new: NewOrder, traceparent: str, fingerprint: str
     ) -> tuple[Order, Instrument, "asyncio.Future[None]"]:
         one = await self.appraise(account, new)
-        order_id, instrument = new_id(), one.instrument
+        order_id, instrument = new_order_id(account.user_id), one.instrument
         answer = await self._risk.check(
             account.user_id, account.account_id, order_id, one.new, one.price, instrument, account.gateway
         )
@@ -325,7 +327,7 @@ class OrderService:
             raise answer.refusals[0]
         try:
             # Risk was awaited: others may have been accepted, or the books read anew, meanwhile.
-            self._store.require_open()
+            self._store.require_open(account.user_id)
             account = self._cache.accounts[account.account_id]
             if new.position_effect is not PositionEffect.OPEN:
                 self._store.roll(account, new.symbol)

@@ -9,9 +9,9 @@ from redfire.trading.v1 import order_service_pb2
 from services.kernel.clock import ManualClock
 from services.quant.calendar import Calendar
 from services.risk.domain.account_exposure import AccountExposure
-from services.risk.domain.day_counts import DayCounts
 from services.risk.domain.limits import Limits
 from services.risk.domain.portfolio import Portfolio
+from services.risk.domain.shard_counts import ShardCounts
 from services.risk.peers.trading_feed import TradingFeed
 
 SYMBOLS = ["IF2101.CFFEX", "rb2105.SHFE"]
@@ -26,7 +26,7 @@ class Risk:
         self.portfolio = Portfolio(self.clock, Limits())
         self.portfolio.on_loss_reached(lambda _, loss: self.losses.append(loss))
         self.portfolio.learn_sizes({SYMBOLS[0]: Decimal(300), SYMBOLS[1]: Decimal(10)})
-        self.counts = DayCounts(Calendar.load())
+        self.counts = ShardCounts(Calendar.load())
         self.feed = TradingFeed(None, self.portfolio, self.counts, asyncio.Event(), self.clock)  # type: ignore[arg-type]
         self.sequence = 0
 

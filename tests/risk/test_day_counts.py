@@ -17,6 +17,7 @@ from services.risk.domain.behaviour import MOST_RECENT, Behaviour
 from services.risk.domain.day_counts import DAYS, CountRow, DayCounts, FeedPosition
 from services.risk.domain.limits import Limits
 from services.risk.domain.portfolio import Portfolio
+from services.risk.domain.shard_counts import ShardCounts
 from services.risk.peers.trading_feed import OPEN, TradingFeed
 from tests.examples import examples
 
@@ -87,11 +88,12 @@ class Counting:
     """Risk's feed with its counts, begun from stored counts."""
 
     def __init__(self, trading: Trading, stored: tuple[FeedPosition | None, list[CountRow]]) -> None:
-        self.counts = DayCounts(CALENDAR)
+        counts = ShardCounts(CALENDAR)
+        self.counts = counts.all
         self.counts.load(*stored)
         clock = ManualClock()
         portfolio = Portfolio(clock, Limits())
-        self.feed = TradingFeed(trading, portfolio, self.counts, asyncio.Event(), clock)  # type: ignore[arg-type]
+        self.feed = TradingFeed(trading, portfolio, counts, asyncio.Event(), clock)  # type: ignore[arg-type]
         self.trading = trading
 
     async def start(self) -> None:

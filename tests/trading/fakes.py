@@ -63,6 +63,9 @@ class FakeEngine(engine_pb2_grpc.EngineServiceServicer):
         self.hidden = set()
         self.positions = []
         self.trades_at_once = 2000
+        # Epochs of shards below which the caller owns them no more; and those of the last order.
+        self.stale_epochs = {}
+        self.last_fence = (0, 0)
 
     # What a test does
 
@@ -111,6 +114,9 @@ class FakeEngine(engine_pb2_grpc.EngineServiceServicer):
     # EngineService
 
     async def SendOrder(self, request, call):
+        if request.epoch < self.stale_epochs.get(request.shard, 0):
+            raise FailedPrecondition("another replica serves the user", reason=Reason.STALE_EPOCH)
+        self.last_fence = request.shard, request.epoch
         if self.before_send:
             await self.before_send(request)
         if request.order_id not in self.orders:

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from redfire.trading.v1 import account_service_pb2 as account_pb
 from redfire.trading.v1 import order_service_pb2 as order_pb
+from sqlalchemy import text
 
 from services.kernel.clock import ManualClock
 from services.kernel.data import writes
@@ -107,26 +108,31 @@ async def test_more_steps_at_once_than_the_writer_takes_go_through(monkeypatch):
 
 @pytest.mark.slow
 async def test_the_commit_log_is_trimmed_in_parts_and_streams_resume_after_that(tmp_path, monkeypatch):
-    from services.trading import bind
-    from services.trading.state import store
+    from services.trading.state import commit_log, trimming
 
-    monkeypatch.setattr(store, "TRIMMED_AT_ONCE", 7)
-    monkeypatch.setattr(bind, "TRIM_EVERY_S", 0.05)
-    parts, trim = [], repository_module.TradingRepository.trim_commit_log
+    monkeypatch.setattr(trimming, "TRIMMED_AT_ONCE", 7)
+    monkeypatch.setattr(trimming, "TRIM_EVERY_S", 0.05)
+    parts, forget = [], commit_log.CommitLog.forget
 
-    async def counted(self, through, most):
-        more = await trim(self, through, most)
-        parts.append(more)
-        return more
+    def counted(self, shard_log, sequences):
+        parts.append(len(sequences))
+        return forget(self, shard_log, sequences)
 
-    monkeypatch.setattr(repository_module.TradingRepository, "trim_commit_log", counted)
+    monkeypatch.setattr(commit_log.CommitLog, "forget", counted)
     async with trading(data_dir=tmp_path, user_id="u-1", resume_window=1000, paper_cash="900000000000") as trader:
         for _ in range(12):
             await asyncio.gather(*(trader.create() for _ in range(50)))
-        await until(lambda: parts.count(False) and len(parts) > 3, 10)
+        await until(lambda: _is_trimmed(trader, 1000), 60)
+        assert len(parts) > 3 and max(parts) == 7
         await _resumes_where_it_is_kept(trader)
     async with trading(peers=trader.peers, data_dir=tmp_path, user_id="u-1") as trader:
         await _resumes_where_it_is_kept(trader)
+
+
+async def _is_trimmed(trader, keep):
+    query = text("SELECT min(sequence), max(sequence) FROM journal")
+    ((oldest, newest),) = await trader.platform.rows("trading", query)
+    return oldest > newest - keep
 
 
 async def _resumes_where_it_is_kept(trader):

@@ -13,7 +13,7 @@ _SKEW = timedelta(minutes=1)
 class SimOrderIds:
     """The youngest ids in memory; `may_be_older` is true for others that must be looked up in the database.
 
-    RedFire's ids carry the time they were made at (UUIDv7). An id that was made after the oldest one in memory came
+    RedFire's ids carry the time they were made at (UUIDv7, or trading's own kind of it). An id that was made after the oldest one in memory came
     cannot be among those that were forgotten.
     """
 
@@ -51,7 +51,7 @@ class SimOrderIds:
             made = UUID(order_id)
         except ValueError:
             return True
-        if made.version != 7:
+        if made.version not in (7, 8):
             return True
         made_at = datetime.fromtimestamp((made.int >> 80) / 1000, UTC)
         return made_at <= self._forgotten_until + _SKEW

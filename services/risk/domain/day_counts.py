@@ -57,6 +57,7 @@ class FeedPosition(NamedTuple):
     time_ns: int  # of the last order
     canceling: tuple[str, ...] = ()
     replacing: tuple[str, ...] = ()
+    rate_sequence: int = 0  # of a second ago or more
 
 
 @dataclass(eq=False, slots=True)
@@ -90,11 +91,13 @@ class DayCounts:
         # The time of the last order that is counted, and the sequence that was written last.
         self.counted_ns = 0
         self.saved = 0
+        self.rate_sequence = 0
 
     def load(self, position: FeedPosition | None, rows: Iterable[CountRow]) -> None:
         """Load the stored counts."""
         if position is not None:
             self.sequence = self.saved = position.sequence
+            self.rate_sequence = min(position.rate_sequence, position.sequence)
             self.counted_ns = position.time_ns
             self.canceling, self.replacing = set(position.canceling), set(position.replacing)
         for row in sorted(rows, key=lambda row: row.trading_day):
@@ -132,7 +135,9 @@ class DayCounts:
         """Position up to which everything is counted; None before the first snapshot."""
         if self.sequence is None:
             return None
-        return FeedPosition(self.sequence, self.counted_ns, tuple(self.canceling), tuple(self.replacing))
+        return FeedPosition(
+            self.sequence, self.counted_ns, tuple(self.canceling), tuple(self.replacing), self.rate_sequence
+        )
 
     def take_changed(self) -> list[CountRow]:
         """Take the rows that have to be written."""

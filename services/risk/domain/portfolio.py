@@ -109,6 +109,17 @@ class Portfolio:
         for account in self._accounts.values():
             self._prevent_self_trades(account)
 
+    def drop(self, is_gone: Callable[[str], bool]) -> None:
+        """Forget the users for whom `is_gone(user_id)`: another replica serves them."""
+        for account in [account for account in self._accounts.values() if is_gone(account.user_id)]:
+            del self._accounts[account.account_id]
+            self._owned.pop(account.user_id, None)
+            self._resting.pop(account.user_id, None)
+            self._loss_limited.discard(account.account_id)
+        for day in [day for day in self.days.values() if is_gone(day.user_id)]:
+            del self.days[day.account_id]
+            self.lost.discard(day.account_id)
+
     def account_for_update(self, account_id: str, user_id: str) -> AccountExposure:
         """The exposure that an update of an account applies to; made with the first one."""
         accounts = self._accounts if self._fresh is None else self._fresh
@@ -269,9 +280,11 @@ class Portfolio:
     # The day ----------------------------------------------------------------------------------------------------
 
     def load_days(self, days: Iterable[DailyPnl]) -> None:
-        """Load the stored days, before anything else comes."""
-        self.days = {day.account_id: day for day in days}
-        self.lost = {day.account_id for day in self.days.values() if day.loss_reached}
+        """Load stored days, before anything else comes of their accounts."""
+        for day in days:
+            self.days[day.account_id] = day
+            if day.loss_reached:
+                self.lost.add(day.account_id)
 
     def loss_reached(self, account: AccountExposure) -> bool:
         """Return true when max_daily_loss was reached on this trading day, also when some of it has come back since."""

@@ -20,6 +20,7 @@ from services.risk.domain.account_exposure import ZERO, AccountExposure, Positio
 from services.risk.domain.day_counts import DayCounts
 from services.risk.domain.order import WorkingOrder, number, repeat_key
 from services.risk.domain.portfolio import AccountUpdate, Portfolio
+from services.risk.domain.shard_counts import ShardCounts
 
 log = logging.getLogger(__name__)
 PAUSE_S = 0.2
@@ -51,7 +52,7 @@ class TradingFeed:
         self,
         trading: OrderServiceStub,
         portfolio: Portfolio,
-        counts: DayCounts,
+        counts: ShardCounts,
         sizes_known: asyncio.Event,
         clock: Clock,
     ) -> None:
@@ -61,6 +62,8 @@ class TradingFeed:
         self._sizes_known = sizes_known
         self._clock = clock
         self._sequence: int | None = None
+        # While a snapshot is read: its orders are not counted as new ones.
+        self._in_snapshot = True
         # Orders of a snapshot that are younger than all that is counted.
         self._uncounted: list[tuple[str, trading_pb2.Order]] = []
         self._connected = False
@@ -72,6 +75,10 @@ class TradingFeed:
         if not self.complete:
             return False
         return self._connected or self._clock.monotonic() - self._lost_at <= stale_after_s
+
+    async def known(self, user_id: str) -> bool:
+        """Wait a moment until what trading knows of a user is known; false when it is not."""
+        return True
 
     async def run(self) -> None:
         """Follow until cancelled, whatever breaks."""
@@ -111,20 +118,24 @@ class TradingFeed:
 
     async def _count_missed(self, through: int) -> None:
         """Count the updates that were missed: a snapshot shows only their outcome."""
-        counts = self._counts
+        counts = self._counts.all
         if counts.sequence is None or counts.sequence > through:
             counts.sequence = 0  # the first time, or trading has another database than before
         if counts.sequence == through:
             return
         request = order_service_pb2.WatchTradingRequest(resume_after_sequence=counts.sequence)
-        missed: Any = self._trading.WatchTrading(request)
+        await self._count(self._trading.WatchTrading(request), counts, through)
+
+    async def _count(self, missed: Any, counts: DayCounts, through: int) -> None:
+        """Count what a stream of missed updates brings up to a sequence."""
+        assert counts.sequence is not None
         begun = set[str]()
         async with asyncio.timeout(MISSED_S), aclosing(missed):
             async for message in missed:
                 update = message.update
                 kind = update.WhichOneof("event")
                 if kind == "gap":
-                    self._count_from_snapshot()
+                    self._count_from_snapshot(counts)
                     break
                 if kind == "order" and counts.sequence < update.sequence <= through:
                     order = update.order
@@ -137,14 +148,16 @@ class TradingFeed:
                     break
         counts.sequence = through
 
-    def _count_from_snapshot(self) -> None:
+    def _count_from_snapshot(self, counts: DayCounts) -> None:
         """Trading does not keep so much any more: at least the open orders are counted."""
         log.warning("some orders and cancels are not counted for the limits of a day: trading keeps them no more")
         for user_id, order in self._uncounted:
-            self._counts.count(user_id, order, _ns(order.create_time), new=True)
+            if self._counts.of_user(user_id) is counts:
+                counts.count(user_id, order, _ns(order.create_time), new=True)
 
     def _begin_snapshot(self) -> None:
         self._sequence = None
+        self._in_snapshot = True
         self._uncounted.clear()
         self._portfolio.begin_snapshot()
 
@@ -160,30 +173,36 @@ class TradingFeed:
             self._portfolio.complete_snapshot()
             self._uncounted.clear()
             self._sequence, self.complete, self._connected = update.sequence, True, True
-        elif kind == "order":
-            self._apply_order(message.user_id, update.order)
-        elif kind == "position":
-            self._apply_position(message.user_id, update.position)
-        elif kind == "account":
-            self._apply_account(message.user_id, update.account)
-        elif kind == "trade":
-            account = self._portfolio.account_for_update(update.trade.account_id, message.user_id)
-            self._portfolio.changed(account, _ns(update.trade.time))
+            self._in_snapshot = False
+        else:
+            self._apply_item(message.user_id, update, kind)
         if self._sequence is not None and update.sequence > self._sequence:
-            self._sequence = self._counts.sequence = update.sequence
+            self._sequence = self._counts.all.sequence = update.sequence
         return kind != "end"
+
+    def _apply_item(self, user_id: str, update: order_service_pb2.StreamOrdersResponse, kind: str | None) -> None:
+        """Apply what a message says of an account."""
+        if kind == "order":
+            self._apply_order(user_id, update.order)
+        elif kind == "position":
+            self._apply_position(user_id, update.position)
+        elif kind == "account":
+            self._apply_account(user_id, update.account)
+        elif kind == "trade":
+            account = self._portfolio.account_for_update(update.trade.account_id, user_id)
+            self._portfolio.changed(account, _ns(update.trade.time))
 
     def _apply_order(self, user_id: str, order: trading_pb2.Order) -> None:
         account = self._portfolio.account_for_update(order.account_id, user_id)
         order_id, status, update_ns = order.order_id, order.status, _ns(order.update_time)
         finished = status not in OPEN
         new = not finished and order_id not in account.orders
-        if self._sequence is not None:
-            counts = self._counts
+        counts = self._counts.of_user(user_id)
+        if not self._in_snapshot:
             counts.counted_ns = update_ns
             if new or status in CHANGING or counts.canceling or counts.replacing:
                 counts.count(user_id, order, update_ns, new=new)
-        elif new and _ns(order.create_time) > self._counts.counted_ns:
+        elif new and _ns(order.create_time) > counts.counted_ns:
             self._uncounted.append((user_id, order))
         if finished:
             account.finish_order(order_id)

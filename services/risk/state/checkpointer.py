@@ -1,14 +1,17 @@
 """Brings limits, states and days out of the database at start, and keeps the days of all accounts."""
 
 import asyncio
+from collections.abc import Collection, Mapping
 
 from services.kernel.clock import Clock
 from services.kernel.data.repositories import Repositories
+from services.kernel.shards.ownership import shard_of
 from services.kernel.tasks import wait_for_event
 from services.risk.domain.daily import DailyPnl
 from services.risk.domain.day_counts import DayCounts, oldest_kept
 from services.risk.domain.limits import AccountLimits
 from services.risk.domain.portfolio import Portfolio
+from services.risk.domain.shard_counts import ShardCounts
 from services.risk.domain.trading_state import AccountStates
 from services.risk.repository import AccountKey, RiskRepository
 from services.risk.state.setting_store import SettingStore
@@ -17,6 +20,8 @@ from services.risk.state.setting_store import SettingStore
 GROUP = 200
 # Messages of trading after which its stream's position is written though nothing of it was counted.
 STEPS = 1000
+# Orders count for so long for the orders per second.
+RATE_S = 1.0
 
 
 class Checkpointer:
@@ -28,10 +33,18 @@ class Checkpointer:
         portfolio: Portfolio,
         limits: SettingStore[AccountKey, AccountLimits],
         states: SettingStore[str, AccountStates],
-        counts: DayCounts,
+        counts: ShardCounts,
         clock: Clock,
         save_interval_s: float,
+        *,
+        is_shared: bool = False,
     ) -> None:
+        """`is_shared`: there are replicas; what is of users is read when their shards come, and written by their owner."""
+        self._is_shared = is_shared
+        # Epochs of the shards whose users are this process's.
+        self._epochs: dict[int, int] = {}
+        # Sequences of shards at the last moments, by which orders of the present second are found again.
+        self._marks: dict[int, tuple[float, int]] = {}
         self._repositories = repositories
         self._portfolio = portfolio
         self._limits = limits
@@ -47,8 +60,20 @@ class Checkpointer:
         async with self._repositories.read() as repository:
             self._limits.load(await repository.list_limits())
             self._states.load(await repository.list_states())
-            self._portfolio.load_days(await repository.list_days())
-            self._counts.load(*await repository.list_counts())
+            if not self._is_shared:
+                self._portfolio.load_days(await repository.list_days())
+                self._counts.all.load(*await repository.list_counts())
+
+    async def take(self, epochs: Mapping[int, int], users: Collection[str]) -> Collection[int]:
+        """Read what is kept of shards' users, and own it from now on; answers the shards of which nobody does later."""
+        async with self._repositories() as repository:
+            positions = await repository.take_shards(epochs)
+            days, rows = await repository.list_days(users), await repository.list_counts_of(users)
+        self._epochs.update({shard: epochs[shard] for shard in positions})
+        self._portfolio.load_days(day for day in days if shard_of(day.user_id) in positions)
+        for shard, position in positions.items():
+            self._counts.take(shard).load(position, [row for row in rows if shard_of(row.user_id) == shard])
+        return positions.keys()
 
     async def run(self) -> None:
         """Keep the days for as long as the process runs."""
@@ -63,29 +88,50 @@ class Checkpointer:
 
     async def save(self) -> None:
         """Write the days and counts that have changed."""
-        await self._save_counts()
+        oldest = oldest_kept(self._clock.now())
+        for shard, counts in self._counts.items():
+            await self._save_counts(shard, counts, oldest)
+        if oldest != self._oldest:
+            self._counts.forget_before(oldest)
+            self._oldest = oldest
         accounts = list(self._portfolio.accounts())
         for start in range(0, len(accounts), GROUP):
             await self._save(self._portfolio.total_up(accounts[start : start + GROUP]))
             await asyncio.sleep(0)
 
-    async def _save_counts(self) -> None:
-        oldest = oldest_kept(self._clock.now())
-        position, rows = self._counts.position(), self._counts.take_changed()
-        if position is None or not (rows or position.sequence >= self._counts.saved + STEPS or oldest != self._oldest):
+    async def _save_counts(self, shard: int, counts: DayCounts, oldest: int) -> None:
+        self._mark(shard, counts)
+        position, rows = counts.position(), counts.take_changed()
+        if position is None or not (rows or position.sequence >= counts.saved + STEPS or oldest != self._oldest):
             return
         try:
             async with self._repositories() as repository:
-                await repository.put_counts(position, rows)
+                if not self._is_shared:
+                    await repository.put_counts(position, rows)
+                elif shard in await self._owned(repository, [shard]):
+                    await repository.put_counts(position, rows, shard, self._epochs[shard])
+                else:
+                    return
                 if oldest != self._oldest:
                     await repository.delete_counts(oldest)
         except BaseException:
-            self._counts.put_back(rows)
+            counts.put_back(rows)
             raise
-        self._counts.saved = position.sequence
-        if oldest != self._oldest:
-            self._counts.forget_before(oldest)
-            self._oldest = oldest
+        counts.saved = position.sequence
+
+    def _mark(self, shard: int, counts: DayCounts) -> None:
+        """Note the sequence of a second ago: an owner that comes counts from there on what came in its last second."""
+        now = self._clock.monotonic()
+        at, sequence = self._marks.get(shard, (now, 0))
+        if now - at >= RATE_S:
+            counts.rate_sequence = sequence
+            at, sequence = now, counts.sequence or 0
+        self._marks[shard] = at, sequence
+
+    async def _owned(self, repository: RiskRepository, shards: Collection[int]) -> set[int]:
+        """Those of the shards that nobody has taken since; who has forgets them."""
+        epochs = {shard: self._epochs[shard] for shard in shards if shard in self._epochs}
+        return await repository.owned_of(epochs) if epochs else set()
 
     async def _save(self, changed: list[DailyPnl]) -> None:
         if not changed:
@@ -95,6 +141,9 @@ class Checkpointer:
             day.saved()
         try:
             async with self._repositories() as repository:
+                if self._is_shared:
+                    owned = await self._owned(repository, {shard_of(day.user_id) for day in changed})
+                    changed = [day for day in changed if shard_of(day.user_id) in owned]
                 await repository.put_days(changed)
         except BaseException:
             for day in changed:

@@ -61,6 +61,8 @@ class SettingStore(Generic[K, T]):
         self._on_change = on_change
         self._chains: dict[K, _Chain[T]] = {}
         self._unwritten: dict[K, None] = {}
+        # The number of writes that were begun and that have ended.
+        self._begun = self._ended = 0
         self._wake = asyncio.Event()
 
     def load(self, values: Mapping[K, T]) -> None:
@@ -68,6 +70,19 @@ class SettingStore(Generic[K, T]):
         for key, value in values.items():
             self._chains[key] = _Chain(value)
             self._on_change(key, (value,))
+
+    @property
+    def moment(self) -> int:
+        """The number of writes so far; -1 while one runs: what is read of the database then may be older than it."""
+        return self._ended if self._begun == self._ended else -1
+
+    def refresh(self, values: Mapping[K, T]) -> None:
+        """Take what the database has, where other replicas write too."""
+        for key in values.keys() | self._chains.keys():
+            value, chain = values.get(key, self._default), self._chains.setdefault(key, _Chain(self._default))
+            if chain.durable != value:
+                chain.durable = value
+                self._on_change(key, chain.values())
 
     def latest(self, key: K) -> T:
         """The value as it is when all changes are written."""
@@ -122,12 +137,14 @@ class SettingStore(Generic[K, T]):
         chain = self._chains[key]
         changes, value = list(chain.pending), chain.values()[-1]
         written = False
+        self._begun += 1
         try:
             await self._write(key, value)
             written = True
         except Exception as error:
             log.warning("a change of %s could not be written yet: %s", type(value).__name__, error)
         finally:
+            self._ended += 1
             # Also what was given up is written again as it is: nobody knows whether the database has it.
             if written:
                 chain.durable = value

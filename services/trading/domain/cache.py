@@ -2,7 +2,7 @@
 
 import logging
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from decimal import Decimal
 
 from redfire.enums import AccountKind, LedgerEntryKind, OrderStatus, TimeInForce
@@ -69,6 +69,20 @@ class TradingCache:
         self.groups.clear()
         self._groups_of.clear()
         self.days.clear()
+
+    def drop_users(self, users: Collection[str]) -> None:
+        """Forget users: another replica serves them."""
+        for user_id in users:
+            for account in self.accounts_of.pop(user_id, ()):
+                self.accounts.pop(account.account_id, None)
+                for order in self.open_orders(account.account_id):
+                    self._forget(order)
+                    self._by_client.pop((order.account_id, order.client_order_id), None)
+                for group in self.groups_of(account.account_id):
+                    self.forget_group(group)
+        for order in [order for order in self.finished.values() if order.user_id in users]:
+            del self.finished[order.order_id]
+            self._by_client.pop((order.account_id, order.client_order_id), None)
 
     # Reading
 

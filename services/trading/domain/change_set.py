@@ -79,14 +79,14 @@ class ChangeSet:
     # Once it is durable: the ids of orders to send, and of orders to cancel at the venue.
     sends: list[str] = field(default_factory=list)
     cancels: list[str] = field(default_factory=list)
-    abandon: Callable[[BaseException], None] | None = None
+    abandon: "Callable[[ChangeSet, BaseException], None] | None" = None
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
         if error is not None and self.abandon is not None:
-            self.abandon(error)
+            self.abandon(self, error)
 
     def order(self, order: Order) -> None:
         """The order changed."""

@@ -12,13 +12,13 @@ from dataclasses import replace
 from redfire.enums import OrderStatus
 from redfire.reasons import Reason
 
-from services.kernel.identifiers import new_id
 from services.trading.domain.appraisal import Appraisal, make_order
 from services.trading.domain.cache import TradingCache
 from services.trading.domain.change_set import ChangeSet, GroupRestatement
 from services.trading.domain.money import ZERO
 from services.trading.domain.order import Order
 from services.trading.domain.order_group import OrderGroup
+from services.trading.domain.order_ids import new_order_id
 
 TRADE_BUSTED, LATE_FILL = "TRADE_BUSTED", "LATE_FILL"
 _ENDED_BY_GROUP = frozenset({Reason.ORDER_GROUP_ENDED, Reason.TRADE_BUSTED})
@@ -75,7 +75,7 @@ def _place(order: Order, place: int) -> int:
 
 
 def _anew(cache: TradingCache, group: OrderGroup, order: Order, place: int, now_ns: int) -> Order:
-    order_id, client_order_id = new_id(), group.orders[place].client_order_id[:_KEPT_OF_ID]
+    order_id, client_order_id = new_order_id(order.user_id), group.orders[place].client_order_id[:_KEPT_OF_ID]
     new = replace(
         order.asked_again(), client_order_id=f"{client_order_id}.{place}.{order_id}", quantity=group.remaining
     )

@@ -21,7 +21,7 @@ class ReduceOnly:
         self._cache = cache
         self._orders: dict[_Key, dict[str, Order]] = {}
 
-    def rebuild(self) -> None:
+    def rebuild(self, *_: object) -> None:
         """Follow what the books have."""
         self._orders.clear()
         for order in self._cache.orders.values():

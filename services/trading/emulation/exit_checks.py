@@ -53,7 +53,10 @@ class ExitChecks:
             self._tasks.spawn("trading.exit", self._ask(order.order_id))
 
     async def _ask(self, order_id: str) -> None:
-        order = self._cache.orders[order_id]
+        order = self._cache.orders.get(order_id)
+        if order is None:
+            self._asking.discard(order_id)
+            return  # another replica serves its user since
         asked = [other.order_id for other in crossing_orders(self._cache, order)]
         instrument = self._cache.instruments[order.symbol]
         try:

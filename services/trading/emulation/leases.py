@@ -2,16 +2,15 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from contextlib import asynccontextmanager
 
-from services.kernel.data.repositories import Repositories
 from services.kernel.data.writes import Write, Writer
 from services.kernel.errors import RedFireError, Unavailable
 from services.trading import rows
 from services.trading.account_opening import Accounts
 from services.trading.domain.lease import Lease
-from services.trading.repository import Statements, TradingRepository
+from services.trading.repository import Loaded, Statements
 from services.trading.state.store import TradingStore
 
 log = logging.getLogger(__name__)
@@ -31,7 +30,6 @@ class Leases:
         self,
         store: TradingStore,
         accounts: Accounts,
-        repositories: Repositories[TradingRepository],
         writer: Writer,
         statements: Statements,
         cancel: Callable[[Lease], Awaitable[int]],
@@ -39,28 +37,32 @@ class Leases:
         """`cancel(lease)` cancels the account's working orders and answers how many."""
         self._store = store
         self._accounts = accounts
-        self._repositories = repositories
         self._writer = writer
         self._statements = statements
         self._cancel = cancel
         self._leases: dict[str, Lease] = {}
+        store.on_filled(self._fill)
+        store.on_dropped(self._forget)
         self._streams: dict[str, int] = {}
 
     def find(self, account_id: str) -> Lease | None:
         """The lease that is armed for an account."""
         return self._leases.get(account_id)
 
-    async def load(self) -> None:
-        """Read the leases; no stream holds one yet."""
-        async with self._repositories.read() as repository:
-            leases = await repository.list_leases()
+    def _fill(self, loaded: Loaded, anew: bool) -> None:
+        """Go on with leases that were read; no stream here holds one yet."""
         now_ns = self._store.clock.now_ns()
-        for lease in leases:
+        for lease in loaded.leases if not anew else ():  # those that are here are as they are
             lease.deadline_ns = max(
                 lease.deadline_ns or now_ns + lease.duration_ns, now_ns + int(RESTART_GRACE_S * 1e9)
             )
             self._leases[lease.account_id] = lease
             self._write(lease)
+
+    def _forget(self, _: Collection[int], users: Collection[str]) -> None:
+        for lease in [lease for lease in self._leases.values() if lease.user_id in users]:
+            del self._leases[lease.account_id]
+            self._streams.pop(lease.account_id, None)
 
     @asynccontextmanager
     async def held(
@@ -96,6 +98,8 @@ class Leases:
                     log.warning("account %s: its orders cannot be canceled yet: %s", lease.account_id, error.message)
 
     def _release(self, account_id: str) -> None:
+        if account_id not in self._streams:
+            return  # another replica serves the user, and goes on with the lease
         left = self._streams[account_id] - 1
         self._streams[account_id] = left
         if left:
@@ -115,15 +119,15 @@ class Leases:
         # A stream may have come meanwhile: then the lease is another one's.
         if self._leases.get(lease.account_id) is lease and lease.deadline_ns:
             # Not over before that is written: the next start would cancel whatever is working then.
-            await self._submit([(self._statements.delete_lease, {"account_id": lease.account_id})])
+            await self._submit(lease, (self._statements.delete_lease, {"account_id": lease.account_id}))
             if self._leases.get(lease.account_id) is lease:
                 del self._leases[lease.account_id]
 
     def _write(self, lease: Lease) -> "asyncio.Future[None]":
-        return self._submit([(self._statements.upsert_lease, rows.lease_row(lease))])
+        return self._submit(lease, (self._statements.upsert_lease, rows.lease_row(lease)))
 
-    def _submit(self, writes: list[Write]) -> "asyncio.Future[None]":
-        written = self._writer.submit(writes)
+    def _submit(self, lease: Lease, write: Write) -> "asyncio.Future[None]":
+        written = self._writer.submit([write], fences=(self._store.fence(lease.user_id),))
         written.add_done_callback(_log_failure)
         return written
 

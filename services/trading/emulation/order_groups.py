@@ -37,6 +37,7 @@ from services.trading.domain.order import STOP_TYPES, Leg, Order, ReplaceStep
 from services.trading.domain.order_group import OrderGroup
 from services.trading.domain.order_states import move
 from services.trading.emulation.exit_checks import ExitChecks
+from services.trading.repository import Loaded
 from services.trading.state.store import TradingStore
 
 log = logging.getLogger(__name__)
@@ -241,11 +242,11 @@ class GroupSettlement:
         self._store = store
         self._exits = exits
         self._cache = store.cache
-        store.on_reloaded(self.rebuild)
+        store.on_filled(self._settle_all)
 
-    def rebuild(self) -> None:
-        """Settle all groups after the books were read."""
-        for group in list(self._cache.groups.values()):
+    def _settle_all(self, loaded: Loaded, _: bool) -> None:
+        """Settle all groups that were read."""
+        for group in loaded.order_groups:
             with self._store.begin(group.user_id) as changes:
                 settle_group(self._cache, group, changes)
                 if changes:

@@ -8,6 +8,7 @@ from redfire.reasons import Reason
 from services.trading.domain import apply_reports
 from services.trading.domain.change_set import ChangeSet
 from services.trading.domain.order import Order
+from services.trading.repository import Loaded
 from services.trading.state.store import TradingStore
 
 LOOK_EVERY_S = 0.2
@@ -26,7 +27,7 @@ class SelfTradePrevention:
         self._cache = store.cache
         # Waiting orders: when their wait is over, in seconds of the monotonic clock.
         self._waiting: dict[str, float] = {}
-        store.on_reloaded(self._rebuild)
+        store.on_filled(self._fill)
 
     def add(self, order: Order) -> None:
         """Begin the wait of a new order that is durable."""
@@ -57,9 +58,10 @@ class SelfTradePrevention:
                     self._cache.finish(order, OrderStatus.REJECTED, changes, Reason.SELF_TRADE, text)
                     self._store.commit(changes)
 
-    def _rebuild(self) -> None:
-        self._waiting.clear()
-        for order in list(self._cache.orders.values()):
+    def _fill(self, loaded: Loaded, anew: bool) -> None:
+        if anew:
+            self._waiting.clear()
+        for order in loaded.orders:
             if order.cancel_first and order.is_held:
                 self.add(order)
 

@@ -12,7 +12,7 @@ until that is gone, where self-trades are prevented (see exit_checks).
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from decimal import Decimal
 
 from redfire.enums import OrderStatus, OrderType, TimeInForce
@@ -32,6 +32,7 @@ from services.trading.domain.stop import is_beyond, trail
 from services.trading.emulation.exit_checks import ExitChecks
 from services.trading.peers.quotes import Quotes
 from services.trading.peers.risk_client import RiskClient
+from services.trading.repository import Loaded
 from services.trading.state.store import TradingStore
 
 log = logging.getLogger(__name__)
@@ -71,7 +72,8 @@ class Stops:
         # Triggered closing ones that wait for an order of their owner to be gone.
         self._meeting: set[str] = set()
         quotes.on_price(self.on_price)
-        store.on_reloaded(self.rebuild)
+        store.on_filled(self.fill)
+        store.on_dropped(self._forget)
 
     def arm(self, orders: Iterable[Order]) -> None:
         """Hold those that are not held yet, after the step that is being made."""
@@ -91,13 +93,14 @@ class Stops:
         if self._store.is_open and self._is_triggered(order, quote.last_price):
             self._trigger_all([(order, order.stop_price)])
 
-    def rebuild(self) -> None:
-        """Hold what is held in the books, and watch what they hold positions of."""
-        self._held.clear()
-        self._moved.clear()
-        self._rearmed.clear()
-        self._meeting.clear()
-        for order in list(self._store.cache.orders.values()):
+    def fill(self, loaded: Loaded, anew: bool) -> None:
+        """Hold what is held of the orders that were read, and watch what their accounts hold positions of."""
+        if anew:
+            for kept in (self._held, self._moved, self._rearmed, self._meeting):
+                kept.clear()
+        for order in loaded.orders:
+            if self._store.cache.orders.get(order.order_id) is not order:
+                continue  # it ended since, by what its group stands for
             if order.is_retried and order.hold_reason in apply_reports.TEMPORARY and _is_sent_by_group(order):
                 self._rearmed[order.order_id] = (FIRST_PAUSE_S, self._store.clock.monotonic())
             waits = order.is_held and not (order.dormant or order.cancel_first or order.held_day)
@@ -107,9 +110,14 @@ class Stops:
                 self._rearmed[order.order_id] = (FIRST_PAUSE_S, self._store.clock.monotonic())
             else:
                 self.add(order)
-        for account in self._store.cache.accounts.values():
-            for symbol, _ in account.positions:
-                self._quotes.watch(symbol)
+        for position in loaded.positions:
+            self._quotes.watch(position.symbol)
+
+    def _forget(self, _: Collection[int], users: Collection[str]) -> None:
+        """Hold no orders of users whom another replica serves."""
+        for held in list(self._held.values()):
+            for order in [order for order in held.values() if order.user_id in users]:
+                self._drop(order)
 
     def on_price(self, symbol: str, quote: Quote) -> None:
         """A new last price: it counts for the orders of its own gateway."""
@@ -252,7 +260,10 @@ class Stops:
 
     async def _check(self, order_id: str) -> None:
         """Ask risk, and look for the margin, once more: both were asked when the price was another."""
-        order = self._store.cache.orders[order_id]
+        order = self._store.cache.orders.get(order_id)
+        if order is None:
+            self._checking.discard(order_id)
+            return  # another replica serves its user since
         new, stop_price = order.asked_again(), order.stop_price
         instrument = self._store.cache.instruments[order.symbol]
         quote = self._quotes.find(order.symbol, order.gateway)

@@ -1,7 +1,7 @@
 """The engine as trading sees it: where orders are sent, and what comes back."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from decimal import Decimal
@@ -13,6 +13,7 @@ from redfire.engine.v1 import engine_pb2
 from redfire.engine.v1.engine_pb2_grpc import EngineServiceStub
 from redfire.enums import OrderStatus, OrderType, PositionEffect, PositionSide, Side, TimeInForce
 
+from services.kernel.data.writes import Fence
 from services.kernel.decimals import plain, to_text
 from services.kernel.rpc.channels import in_lists
 from services.kernel.rpc.silence import SILENCE_S, until_silent
@@ -84,8 +85,11 @@ class EngineClient:
         # And the times in force that it keeps by itself.
         self.time_in_forces: dict[str, frozenset[int]] = {}
 
-    async def send(self, order: Order, leg: Leg) -> str:
-        """Send a leg of the order; when it answers (with the venue's id), the gateway has it for good."""
+    async def send(self, order: Order, leg: Leg, fence: Fence) -> str:
+        """Send a leg of the order; when it answers (with the venue's id), the gateway has it for good.
+
+        Raises FailedPrecondition (STALE_EPOCH) when another replica has taken the user over, and what the engine raises.
+        """
         limit = order.price if order.venue_type is OrderType.LIMIT else None
         lifetime, kept = order.venue_time_in_force, self.time_in_forces.get(order.gateway)
         if kept and lifetime not in kept and lifetime in GOOD_TILL:
@@ -103,13 +107,15 @@ class EngineClient:
             price=to_text(limit),
             post_only=order.post_only,
             traceparent=order.traceparent,
+            shard=fence.shard,
+            epoch=fence.epoch,
         )
         if order.expire_time_ns and lifetime is TimeInForce.GTD:
             request.expire_time.FromNanoseconds(order.expire_time_ns)
         answer = await self._engine.SendOrder(request, timeout=SEND_TIMEOUT_S)
         return str(answer.venue_order_id)
 
-    async def cancel(self, order: Order, leg: Leg) -> None:
+    async def cancel(self, order: Order, leg: Leg, fence: Fence) -> None:
         """Ask for a cancel; the outcome comes as an event."""
         await self._engine.CancelOrder(
             engine_pb2.CancelOrderRequest(
@@ -117,6 +123,8 @@ class EngineClient:
                 order_id=order.reference(leg),
                 venue_order_id=leg.venue_order_id,
                 symbol=order.symbol,
+                shard=fence.shard,
+                epoch=fence.epoch,
             ),
             timeout=SEND_TIMEOUT_S,
         )
@@ -130,7 +138,7 @@ class EngineClient:
             timeout=SEND_TIMEOUT_S,
         )
 
-    async def amend(self, order: Order, leg: Leg, quantity: Decimal, price: Decimal | None) -> None:
+    async def amend(self, order: Order, leg: Leg, quantity: Decimal, price: Decimal | None, fence: Fence) -> None:
         """Ask for another quantity of the leg and another limit; the outcome comes as an event."""
         await self._engine.AmendOrder(
             engine_pb2.AmendOrderRequest(
@@ -139,14 +147,24 @@ class EngineClient:
                 venue_order_id=leg.venue_order_id,
                 quantity=plain(quantity),
                 price=to_text(price),
+                shard=fence.shard,
+                epoch=fence.epoch,
             ),
             timeout=SEND_TIMEOUT_S,
         )
 
-    async def state(self, gateway: str, references: Sequence[str], trades_cursor: str = "") -> VenueState:
-        """Return a gateway's open orders, the asked ones that it knows, and the day's trades after the cursor."""
+    async def state(
+        self, gateway: str, references: Sequence[str], trades_cursor: str = "", epochs: Mapping[int, int] | None = None
+    ) -> VenueState:
+        """Return a gateway's open orders, the asked ones that it knows, and the day's trades after the cursor.
+
+        The engine knows the `epochs` of shards before it answers: what it was not asked to send until then by an
+        earlier owner, it never is.
+        """
         answer = await self._engine.QueryState(
-            engine_pb2.QueryStateRequest(gateway_name=gateway, order_ids=references, trades_cursor=trades_cursor),
+            engine_pb2.QueryStateRequest(
+                gateway_name=gateway, order_ids=references, trades_cursor=trades_cursor, epochs=epochs
+            ),
             timeout=2 * SEND_TIMEOUT_S,
         )
         state = VenueState(

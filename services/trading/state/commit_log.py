@@ -1,14 +1,20 @@
-"""Steps on their way to the database: sequence, rows, one commit; published in order, once they are durable."""
+"""Steps on their way to the database: sequence, rows, one commit; published in order, once they are durable.
+
+One process gives out one row of sequences, and goes on behind the last one of each shard that it takes over: so the
+sequences of a user grow whichever replica serves the user. A stream of a user is true at a sequence of the user's shard
+alone, since other shards' tell nothing at another replica.
+"""
 
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Protocol
 
-from services.kernel.data.writes import Write, Writer, WriteSequence
-from services.kernel.errors import CommitUnknown, Duplicate, Unavailable
+from services.kernel.data.writes import Fence, Write, Writer, WriteSequence
+from services.kernel.errors import CommitUnknown, Duplicate, Fenced, RedFireError, ShardMoved, Unavailable
+from services.kernel.shards.ownership import shard_of
 from services.trading import rows
 from services.trading.domain.account_view import AccountView, PositionView, view_account, view_position
 from services.trading.domain.change_set import ChangeSet
@@ -36,15 +42,30 @@ class Events(Protocol):
 
 
 @dataclass(slots=True)
+class ShardLog:
+    """Of one shard: the fence of its writes, and how far its sequences are."""
+
+    fence: Fence
+    # Given out last, and durable.
+    sequence: int = 0
+    published: int = 0
+    # Sequences up to this one may not be kept any more.
+    trimmed_through: int = 0
+    # Steps of a shard build on each other.
+    writes: WriteSequence = field(default_factory=WriteSequence)
+
+
+@dataclass(slots=True)
 class _Step:
     changes: ChangeSet
+    shard_log: ShardLog
     updates: list[StreamUpdate]
     last_sequence: int
     # Given out, so that a caller that waits for it and disconnects cancels it; `written` goes on for the others.
     done: "asyncio.Future[None]"
     written: "asyncio.Future[None]"
     has_events: bool
-    failed: bool = False
+    failure: RedFireError | None = None
 
 
 class CommitLog:
@@ -63,15 +84,15 @@ class CommitLog:
         self._events = events
         self._encode = encode
         self._last_prices = last_prices
-        self._write_sequence = WriteSequence()
         self._closed = False
         self._steps: deque[_Step] = deque()
         self.sequence = 0
         self.published = 0
-        # Sequences up to this one are not kept any more.
-        self.trimmed_through = 0
+        # By shard that is served here.
+        self.shards: dict[int, ShardLog] = {}
         self._published: list[Callable[[ChangeSet, list[StreamUpdate]], None]] = []
         self._failed: list[Callable[[], None]] = []
+        self._fenced: list[Callable[[Fence], None]] = []
 
     def on_published(self, listener: Callable[[ChangeSet, list[StreamUpdate]], None]) -> None:
         """Call `listener(changes, updates)` for each step that is durable, in order."""
@@ -81,16 +102,45 @@ class CommitLog:
         """Call `listener` when a step could not be written."""
         self._failed.append(listener)
 
-    def begin(self, last_sequence: int, trimmed_through: int) -> None:
-        """Go on after what was read from the database; a sequence that was given out is never given again."""
-        self.sequence = self.published = max(last_sequence, self.sequence)
-        self.trimmed_through = trimmed_through
-        self._write_sequence.broken = False
-        self._closed = False
+    def on_fenced(self, listener: Callable[[Fence], None]) -> None:
+        """Call `listener(fence)` when a step was refused since another replica has taken its shard over."""
+        self._fenced.append(listener)
+
+    def begin(self, shards: Mapping[int, ShardLog]) -> None:
+        """Go on after what was read of shards; a sequence that was given out is never given again."""
+        for shard, shard_log in shards.items():
+            # What was given out here before, and could not be written, is not given again either.
+            self.sequence = max(self.sequence, shard_log.sequence)
+            self.shards[shard] = shard_log
+        if not self._steps:
+            self.published = self.sequence
+
+    def drop(self, shards: Collection[int]) -> None:
+        """Accept no steps of these shards any more."""
+        for shard in shards:
+            self.shards.pop(shard, None)
+
+    def shard_log(self, user_id: str) -> ShardLog:
+        """What there is of a user's shard. Raises ShardMoved when it is not served here."""
+        shard_log = self.shards.get(shard_of(user_id))
+        if shard_log is None:
+            raise ShardMoved
+        return shard_log
+
+    def kept(self, user_id: str) -> tuple[int, int]:
+        """(lost through, published through) of a user's shard; of all that are served here when empty."""
+        if user_id:
+            shard_log = self.shard_log(user_id)
+            return shard_log.trimmed_through, shard_log.published
+        return max((one.trimmed_through for one in self.shards.values()), default=0), self.published
 
     def close(self) -> None:
-        """Accept no more steps until `begin`; those that were accepted are written."""
+        """Accept no more steps until `reopen`; those that were accepted are written."""
         self._closed = True
+
+    def reopen(self) -> None:
+        """Accept steps again: the books were read anew."""
+        self._closed = False
 
     @property
     def waiting(self) -> int:
@@ -100,32 +150,42 @@ class CommitLog:
     def commit(self, changes: ChangeSet, refusable: bool = False) -> "asyncio.Future[None]":
         """Write a step; the future resolves when it is durable and published.
 
-        Fails with Duplicate where a `refusable` step breaks a unique key (alone), else with Unavailable or
-        CommitUnknown, and then all later steps fail too: the books must be read anew.
+        Fails with Duplicate where a `refusable` step breaks a unique key (alone), with ShardMoved where another replica
+        has taken the user's shard over, else with Unavailable or CommitUnknown, and then all later steps fail too: the
+        books must be read anew.
         """
         if self._closed:
             raise Unavailable("the books are being read anew")
+        shard_log = self.shard_log(changes.user_id)
+        before = shard_log.sequence
         updates = self._updates(changes)
         events = self._events.writes(changes)
-        writes = self._writes(changes, updates) + events
+        writes = self._writes(changes, updates, shard_log.fence.shard, before) + events
+        if updates:
+            shard_log.sequence = self.sequence
         try:
-            written = self._writer.submit(writes, self._write_sequence, refusable)
+            written = self._writer.submit(writes, shard_log.writes, refusable, (shard_log.fence,))
         except Unavailable:
             self._fail()
             raise
         done: asyncio.Future[None] = written.get_loop().create_future()
         done.add_done_callback(_retrieve_exception)
-        self._steps.append(_Step(changes, updates, self.sequence, done, written, bool(events)))
+        self._steps.append(_Step(changes, shard_log, updates, self.sequence, done, written, bool(events)))
         written.add_done_callback(self._advance)
         return done
+
+    def forget(self, shard_log: ShardLog, sequences: Iterable[int]) -> "asyncio.Future[None]":
+        """Delete rows of a shard."""
+        rows = [{"shard": shard_log.fence.shard, "sequence": sequence} for sequence in sequences]
+        return self._writer.submit([(self._statements.trim_updates, row) for row in rows], fences=(shard_log.fence,))
 
     async def durable(self) -> None:
         """Wait until all that was done so far is durable. Raises Unavailable when it could not be written."""
         if self._steps:
             last = self._steps[-1]
             await asyncio.wait([last.written])
-            if last.failed:
-                raise Unavailable("the books are being read anew")
+            if last.failure is not None:
+                raise type(last.failure)(last.failure.message)
 
     async def idle(self) -> None:
         """Wait until nothing is on its way, whether it could be written or not."""
@@ -138,6 +198,8 @@ class CommitLog:
             error = step.written.exception()
             if error is None:
                 self.published = step.last_sequence
+                if step.updates:
+                    step.shard_log.published = step.last_sequence
                 if step.has_events:
                     self._events.committed()
                 for listener in self._published:
@@ -145,12 +207,19 @@ class CommitLog:
                 if not step.done.done():
                     step.done.set_result(None)
                 continue
-            if not isinstance(error, Duplicate) or self._write_sequence.broken:
+            is_moved = self.shards.get(step.shard_log.fence.shard) is not step.shard_log
+            if isinstance(error, Fenced) or (is_moved and not isinstance(error, CommitUnknown)):
+                error = step.failure = ShardMoved()
+                if not is_moved:
+                    for on_fenced in self._fenced:
+                        on_fenced(step.shard_log.fence)
+            elif not isinstance(error, Duplicate) or step.shard_log.writes.broken:
                 log.error("a step of trading could not be written: %s", error)
-                step.failed = True
+                step.failure = Unavailable("the books are being read anew")
                 if not isinstance(error, CommitUnknown):
                     error = Unavailable("the order could not be written; nothing was done")
-                self._fail()
+                if not is_moved:
+                    self._fail()
             if not step.done.done():
                 step.done.set_exception(error)
 
@@ -178,7 +247,7 @@ class CommitLog:
         payload = self._encode(self.sequence, item)
         return StreamUpdate(UpdateKind.CHANGE, self.sequence, user_id, item.account_id, payload)
 
-    def _writes(self, changes: ChangeSet, updates: list[StreamUpdate]) -> list[Write]:
+    def _writes(self, changes: ChangeSet, updates: list[StreamUpdate], shard: int, before: int) -> list[Write]:
         # Most of it is empty, and a loop over nothing costs less than a comprehension.
         to, writes = self._statements, list[Write]()
         for order in changes.created.values():
@@ -203,8 +272,9 @@ class CommitLog:
             writes.append((to.upsert_gateway, {"gateway": gateway, "trading_day": day, "keeps_own_days": is_own}))
         if updates:
             row = {
+                "shard": shard,
                 "sequence": updates[-1].sequence,
-                "first_sequence": updates[0].sequence,
+                "first_sequence": before + 1,
                 "user_id": changes.user_id,
                 "payload": b"".join(len(item.payload).to_bytes(4) + item.payload for item in updates),
             }

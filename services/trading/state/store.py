@@ -3,15 +3,15 @@
 import asyncio
 import copy
 import logging
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
-from redfire.enums import PositionSide
-
 from services.kernel.clock import Clock
 from services.kernel.data.repositories import Repositories
+from services.kernel.data.writes import Fence
 from services.kernel.errors import NotFound, Unavailable
+from services.kernel.shards.ownership import SHARDS, shard_of
 from services.trading import metrics
 from services.trading.domain import external_booking
 from services.trading.domain.account import Account
@@ -20,16 +20,17 @@ from services.trading.domain.cache import TradingCache
 from services.trading.domain.change_set import ChangeSet
 from services.trading.domain.order import Order
 from services.trading.domain.order_group import OrderGroup
+from services.trading.domain.order_ids import shard_of_order
 from services.trading.domain.trade import Trade
-from services.trading.repository import TradingRepository
-from services.trading.state.commit_log import CommitLog, Encode, messages
+from services.trading.repository import Loaded, TradingRepository
+from services.trading.state.commit_log import CommitLog, Encode, ShardLog, messages
+from services.trading.state.filling import fill
 from services.trading.state.streams import Snapshot, StreamUpdate, UpdateKind
 
 log = logging.getLogger(__name__)
 READ_AT_ONCE = 500
 # Beyond so many steps on their way, requests are refused; what venues report, and what follows from it, never is.
 MOST_WAITING = 20_000
-TRIMMED_AT_ONCE, TRIM_PAUSE_S = 1000, 0.01
 
 
 @dataclass(slots=True)
@@ -61,34 +62,76 @@ class TradingStore:
         self._describe = describe
         self._loaded = False
         self._failed = asyncio.Event()
+        # Epochs of the shards whose users are here, or are being read.
+        self._epochs: dict[int, int] = {}
+        self._reading = asyncio.Lock()
         self._reloaded: list[Callable[[], None]] = []
         self._recovered: list[Callable[[Sequence[StreamUpdate]], None]] = []
+        self._filled: list[Callable[[Loaded, bool], None]] = []
+        self._dropped: list[Callable[[Collection[int], Collection[str]], None]] = []
         self._completions: list[Callable[[ChangeSet], None]] = []
         self._lookups: dict[tuple[str, str], _Lookup] = {}
         self._lookup_lock = asyncio.Lock()
         self._waiters: dict[str, list[asyncio.Future[None]]] = {}
         commit_log.on_published(self._published)
         commit_log.on_failure(self._on_failure)
+        commit_log.on_fenced(self._on_fenced)
 
     @property
     def is_open(self) -> bool:
         """Return whether the books may be changed."""
         return self._loaded
 
-    def require_open(self) -> None:
-        """Raises Unavailable while the books are being read, or where the database does not keep up."""
+    def require_open(self, user_id: str = "") -> None:
+        """Raises Unavailable while the books are being read, or where the database does not keep up.
+
+        And ShardMoved where another replica serves the user.
+        """
         if not self._loaded:
             raise Unavailable("trading is reading its books; try again")
         if self.commit_log.waiting >= MOST_WAITING:
             raise Unavailable("the database does not keep up")
+        if user_id:
+            self.commit_log.shard_log(user_id)
+
+    def serves(self, user_id: str) -> bool:
+        """Return whether this process serves a user; the empty one stands for what is nobody's."""
+        return shard_of(user_id) in self.commit_log.shards
+
+    @property
+    def serves_all(self) -> bool:
+        """Return whether there is no other replica, or none serves anybody."""
+        return len(self.commit_log.shards) == SHARDS
+
+    @property
+    def epochs(self) -> Mapping[int, int]:
+        """Epochs of the shards that are served here."""
+        return {shard: one.fence.epoch for shard, one in self.commit_log.shards.items()}
+
+    def fence(self, user_id: str) -> Fence:
+        """The fence of writes for a user. Raises ShardMoved."""
+        return self.commit_log.shard_log(user_id).fence
+
+    def is_elsewhere(self, order_id: str) -> bool:
+        """Return whether an order that is not in the books certainly is of a user whom another replica serves."""
+        shard = shard_of_order(order_id)
+        return shard is not None and shard not in self.commit_log.shards
 
     def on_reloaded(self, listener: Callable[[], None]) -> None:
-        """Call `listener` whenever the books were read."""
+        """Call `listener` when all books were read anew, after a step that could not be written."""
         self._reloaded.append(listener)
 
     def on_recovered(self, listener: Callable[[Sequence[StreamUpdate]], None]) -> None:
         """Call `listener(updates)` with those of steps that were written, though it was not known in time."""
         self._recovered.append(listener)
+
+    def on_filled(self, listener: Callable[[Loaded, bool], None]) -> None:
+        """Call `listener(loaded, anew)` whenever users come into the books; `anew`: instead of all that were there."""
+        self._filled.append(listener)
+
+    def on_dropped(self, listener: Callable[[Collection[int], Collection[str]], None]) -> None:
+        """Call `listener(shards, users)` when another replica serves users from now on."""
+        self._dropped.append(listener)
 
     def on_published(self, listener: Callable[[ChangeSet, list[StreamUpdate]], None]) -> None:
         """Call `listener(changes, updates)` for each step that is durable, in order."""
@@ -103,8 +146,9 @@ class TradingStore:
     def begin(self, user_id: str) -> ChangeSet:
         """Begin a step: `with store.begin(user_id) as changes:`, in which nothing is awaited and the step is committed.
 
-        When the block raises, the books are read anew before anything else is done.
+        When the block raises, the books are read anew before anything else is done. Raises ShardMoved.
         """
+        self.commit_log.shard_log(user_id)
         return ChangeSet(user_id, self.clock.now_ns(), abandon=self._abandon)
 
     def roll(self, account: Account, symbol: str) -> None:
@@ -153,7 +197,10 @@ class TradingStore:
             return await repository.get_order(user_id, order_id)
 
     async def recall(self, order_id: str) -> Order | None:
-        """An order of anybody, put back among the finished ones when it was forgotten; for late reports."""
+        """An order of anybody, put back among the finished ones when it was forgotten; for late reports.
+
+        Raises ShardMoved for an order of a user whom another replica serves.
+        """
         order = self.cache.find_order(order_id)
         if order is None:
             # What ended a moment ago is open in the database until its step is durable.
@@ -161,6 +208,8 @@ class TradingStore:
                 await self.commit_log.durable()
             async with self._repositories.read() as repository:
                 stored = await repository.find_order(order_id)
+            if stored is not None:
+                self.commit_log.shard_log(stored.user_id)
             order = self.cache.find_order(order_id)  # it may have come back meanwhile
             if order is None and stored is not None and not stored.is_open:
                 self.cache.remember_finished(stored)
@@ -175,7 +224,7 @@ class TradingStore:
             await self.commit_log.durable()
         async with self._repositories.read() as repository:
             group = await repository.get_order_group(order.user_id, order.order_group_id)
-        if self.is_open and order.order_group_id not in self.cache.groups:
+        if self.is_open and self.serves(order.user_id) and order.order_group_id not in self.cache.groups:
             for one in group.orders:
                 if (mine := self.cache.find_order(one.order_id)) is not None:
                     group.adopt(mine)
@@ -212,38 +261,52 @@ class TradingStore:
                 for one in asked:
                     done = self._lookups.pop(one)
                     done.order, done.is_done = stored.get(one), True
-                    if done.order is not None and not done.order.is_open and self.cache.find_by_client(*one) is None:
+                    if done.order is None or done.order.is_open or not self.serves(done.order.user_id):
+                        continue
+                    if self.cache.find_by_client(*one) is None:
                         self.cache.remember_finished(done.order)
         return lookup.order
 
     async def snapshot(self, user_id: str, account_id: str) -> Snapshot:
         """All that is open for a user (everybody when empty), for a stream."""
-        self.require_open()
-        sequence, changes = self.commit_log.sequence, []
-        owners = [user_id] if user_id else list(self.cache.accounts_of)
-        for owner in owners:
-            for account in self.cache.accounts_of.get(owner, ()):
-                if account_id and account.account_id != account_id:
-                    continue
-                prices = self.cache.last_prices.of(account.gateway)
-                items: list[Order | OrderGroup | PositionView | AccountView] = [
-                    view_account(account, prices),
-                    *(view_position(position, prices) for position in account.positions.values()),
-                    *self.cache.open_orders(account.account_id),
-                    *self.cache.groups_of(account.account_id),
-                ]
-                changes += [
-                    StreamUpdate(UpdateKind.CHANGE, sequence, owner, account.account_id, self._encode(sequence, item))
-                    for item in items
-                ]
+        self.require_open(user_id)
+        shard_log = self.commit_log.shard_log(user_id) if user_id else None
+        sequence, changes = (self.commit_log if shard_log is None else shard_log).sequence, []
+        for owner in [user_id] if user_id else list(self.cache.accounts_of):
+            changes += self._stand(owner, account_id, sequence)
         await self.commit_log.durable()
+        if shard_log is not None:
+            sequence = min(sequence, shard_log.published)  # a refused step has a sequence, but no row
         return Snapshot(sequence, changes)
 
-    async def missed(self, after: int, through: int, user_id: str) -> AsyncIterator[StreamUpdate]:
-        """Return the updates published after a sequence, from the database."""
+    def stand_of(self, shards: Collection[int]) -> list[StreamUpdate]:
+        """All that is open for the users of shards, as it stands, durable or not yet."""
+        owners = [user_id for user_id in self.cache.accounts_of if shard_of(user_id) in shards]
+        return [item for owner in owners for item in self._stand(owner, "", self.commit_log.sequence)]
+
+    def _stand(self, owner: str, account_id: str, sequence: int) -> Iterator[StreamUpdate]:
+        for account in self.cache.accounts_of.get(owner, ()):
+            if account_id and account.account_id != account_id:
+                continue
+            prices = self.cache.last_prices.of(account.gateway)
+            items: list[Order | OrderGroup | PositionView | AccountView] = [
+                view_account(account, prices),
+                *(view_position(position, prices) for position in account.positions.values()),
+                *self.cache.open_orders(account.account_id),
+                *self.cache.groups_of(account.account_id),
+            ]
+            for item in items:
+                payload = self._encode(sequence, item)
+                yield StreamUpdate(UpdateKind.CHANGE, sequence, owner, account.account_id, payload)
+
+    async def missed(
+        self, after: int, through: int, user_id: str, shards: Collection[int] | None = None
+    ) -> AsyncIterator[StreamUpdate]:
+        """Return the updates published after a sequence, from the database; of all of these shards for no user."""
+        shards = self.commit_log.shards if shards is None else shards
         while after < through:
             async with self._repositories.read() as repository:
-                rows = await repository.commit_log(after, through, user_id, READ_AT_ONCE)
+                rows = await repository.commit_log(after, through, user_id, shards, READ_AT_ONCE)
             for last, owner, payload in rows:
                 for message in messages(payload):
                     sequence, account_id = self._describe(message)
@@ -253,49 +316,35 @@ class TradingStore:
             if len(rows) < READ_AT_ONCE:
                 return
 
-    async def open_copies(self, account_id: str) -> tuple[list[Order], int]:
+    async def open_copies(self, account: Account) -> tuple[list[Order], int]:
         """An account's open orders as they are at this sequence."""
-        orders, sequence = [copy.copy(order) for order in self.cache.open_orders(account_id)], self.commit_log.sequence
+        shard_log = self.commit_log.shard_log(account.user_id)
+        orders, sequence = [copy.copy(one) for one in self.cache.open_orders(account.account_id)], shard_log.sequence
         await self.commit_log.durable()
-        return orders, sequence
+        return orders, min(sequence, shard_log.published)
 
     # From the database
 
-    async def load(self) -> None:
-        """Read the books."""
-        async with self._repositories.read() as repository:
-            loaded = await repository.load(self.clock.now_ns() - external_booking.REMEMBERED_NS)
-        # A commit during which the database was lost may be done, and nobody was sent what it wrote.
-        published = self.commit_log.published
-        unsent = [update async for update in self.missed(published, loaded.last_sequence, "")] if published else []
-        cache = self.cache
-        cache.clear()
-        for instrument in loaded.instruments:
-            cache.instruments.setdefault(instrument.symbol, instrument)
-        for gateway, (trading_day, is_own) in loaded.gateways.items():
-            cache.days.restore(gateway, trading_day, is_own)
-        for account in loaded.accounts:
-            cache.add_account(account)
-        for account_id, symbol, side, realized in loaded.realized:
-            cache.accounts[account_id].realized_of[symbol, PositionSide(side)] = realized
-        for trade in loaded.external_trades:
-            external_booking.remember(cache.accounts[trade.account_id], trade)
-        for position in loaded.positions:
-            cache.add_position(position)
-        for order in loaded.orders:
-            cache.add_order(order)
-        for group in loaded.order_groups:
-            cache.add_group(group)
-            for order in group.orders:
-                if not order.is_open:
-                    cache.remember_finished(order)
-        self.commit_log.begin(loaded.last_sequence, loaded.trimmed_through)
-        for recovered in self._recovered:
-            recovered(unsent)
-        self._failed.clear()
-        self._loaded = True
-        for listener in self._reloaded:
-            listener()
+    async def open(self) -> None:
+        """Read what is nobody's, at start; users come with their shards."""
+        async with self._reading:
+            await self._read({})
+
+    async def load(self, shards: Mapping[int, int]) -> None:
+        """Read the users of shards that this process serves from now on; epochs by shard."""
+        self._epochs.update(shards)
+        async with self._reading:
+            await self._read({shard: epoch for shard, epoch in shards.items() if shard not in self.commit_log.shards})
+
+    def drop(self, shards: Collection[int]) -> None:
+        """Forget the users of shards: another replica serves them. Nothing of them is written from now on."""
+        for shard in shards:
+            self._epochs.pop(shard, None)
+        self.commit_log.drop(shards)
+        users = {user_id for user_id in self.cache.accounts_of if shard_of(user_id) in shards}
+        self.cache.drop_users(users)
+        for listener in self._dropped:
+            listener(shards, users)
 
     async def recover(self) -> None:
         """Read the books anew whenever a step could not be written, until cancelled."""
@@ -305,27 +354,60 @@ class TradingStore:
             log.error("the books are read anew")
             await self.commit_log.idle()
             try:
-                await self.load()
+                async with self._reading:
+                    await self._read(self._epochs, anew=True)
                 pause_s = 0.05
             except Exception:
                 log.exception("the books cannot be read")
                 await asyncio.sleep(pause_s)
                 pause_s = min(2 * pause_s, 5.0)
 
-    async def trim(self, keep: int) -> None:
-        """Forget updates that are older than the last `keep`."""
-        through = self.commit_log.published - keep
-        if through > self.commit_log.trimmed_through:
-            # Stated first: what is being deleted is not promised to streams that resume.
-            self.commit_log.trimmed_through = through
-            more = True
-            while more:
-                # In parts, since the order path cannot write meanwhile; it is first in line after each.
-                async with self._repositories() as repository:
-                    more = await repository.trim_commit_log(through, TRIMMED_AT_ONCE)
-                await asyncio.sleep(TRIM_PAUSE_S)
+    async def _read(self, shards: Mapping[int, int], anew: bool = False) -> None:
+        """Put users of shards into the books; `anew`: instead of all that is there."""
+        while True:
+            wanted = self._wanted(shards)
+            async with self._repositories.read() as repository:
+                loaded = await repository.load(self.clock.now_ns() - external_booking.REMEMBERED_NS, wanted)
+            unsent = await self._unsent(loaded) if anew else []
+            if wanted == self._wanted(shards):
+                break  # none was lost meanwhile
+        if anew:
+            self.cache.clear()
+            self.commit_log.drop(list(self.commit_log.shards))
+        if anew or not self._loaded:
+            for gateway, (trading_day, is_own) in loaded.gateways.items():
+                self.cache.days.restore(gateway, trading_day, is_own)
+        fill(self.cache, loaded)
+        logs = {}
+        for shard, ends in loaded.sequences.items():
+            fence = Fence(shard, wanted[shard])
+            logs[shard] = ShardLog(fence, ends.last, ends.last, ends.trimmed_through)
+        self.commit_log.begin(logs)
+        for recovered in self._recovered if anew else ():
+            recovered(unsent)
+        if anew or not self._failed.is_set():
+            self.commit_log.reopen()
+            self._failed.clear()
+            self._loaded = True
+        for listener in self._filled:
+            listener(loaded, anew)
+        if anew:
+            for reloaded in self._reloaded:
+                reloaded()
 
-    def _abandon(self, error: BaseException) -> None:
+    async def _unsent(self, loaded: Loaded) -> list[StreamUpdate]:
+        """Updates that nobody was sent: a commit during which the database was lost may be done."""
+        unsent: list[StreamUpdate] = []
+        for shard, ends in loaded.sequences.items():
+            shard_log = self.commit_log.shards.get(shard)
+            if shard_log is not None and shard_log.published < ends.last:
+                unsent += [one async for one in self.missed(shard_log.published, ends.last, "", [shard])]
+        return sorted(unsent, key=lambda one: one.sequence)
+
+    def _wanted(self, shards: Mapping[int, int]) -> dict[int, int]:
+        return {shard: epoch for shard, epoch in shards.items() if self._epochs.get(shard) == epoch}
+
+    def _abandon(self, changes: ChangeSet, error: BaseException) -> None:
         if self._loaded:
             log.error("a step of trading failed half-way", exc_info=error)
             self.commit_log.close()
@@ -334,6 +416,17 @@ class TradingStore:
     def _on_failure(self) -> None:
         self._loaded = False
         self._failed.set()
+
+    def lose(self, user_id: str) -> None:
+        """A venue's word that another replica has taken a user over."""
+        if self.serves(user_id):
+            self._on_fenced(self.fence(user_id))
+
+    def _on_fenced(self, fence: Fence) -> None:
+        """Another replica has taken a shard over, and the lease was not known to be lost."""
+        if self._epochs.get(fence.shard) == fence.epoch:
+            log.warning("shard %s was taken over by another replica", fence.shard)
+            self.drop([fence.shard])
 
     def _published(self, changes: ChangeSet, updates: list[StreamUpdate]) -> None:
         if changes.created:

@@ -1,10 +1,14 @@
 """Streams of trading's changes: their snapshot, what was missed, then each change."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from enum import Enum, auto
 
+from redfire.reasons import Reason
+
 from services.kernel.clock import Clock
+from services.kernel.errors import ShardMoved
+from services.kernel.shards.ownership import shard_of
 from services.kernel.streams import Subscriber, Subscribers
 
 # Updates that pass a stream as one. Between two of them it can end, when the caller's session is revoked.
@@ -19,6 +23,10 @@ class UpdateKind(Enum):
     HEARTBEAT = auto()
     GAP = auto()
     END = auto()
+    # Of shards, by ShardWatch: its users follow as they stand, have all been sent, are served elsewhere.
+    TAKEN = auto()
+    READY = auto()
+    LOST = auto()
 
 
 # Not frozen, as one is made for each order: that would take four times as long.
@@ -35,6 +43,8 @@ class StreamUpdate:
     first_sequence: int = 0
     last_sequence: int = 0
     reason: str = ""
+    # Epochs of shards that were taken, sequences of those that are ready.
+    shards: Mapping[int, int] = field(default_factory=dict)
 
 
 class AccountSubscriber(Subscriber[StreamUpdate]):
@@ -66,14 +76,19 @@ class Streams:
         buffer: Callable[[], int],
         snapshot: Callable[[str, str], Awaitable[Snapshot]],
         missed: Callable[[int, int, str], AsyncIterator[StreamUpdate]],
-        kept: Callable[[], tuple[int, int]],
+        kept: Callable[[str], tuple[int, int]],
+        given: Callable[[], int],
     ) -> None:
-        """`snapshot(user, account)`, `missed(after, through, user)`; `kept()` is (lost through, published through)."""
+        """`snapshot(user, account)`, `missed(after, through, user)`; `kept(user)` is (lost through, published through).
+
+        `given()` is the last sequence that was published here, of whatever user.
+        """
         self._clock = clock
         self._buffer = buffer
         self._snapshot = snapshot
         self._missed = missed
         self._kept = kept
+        self._given = given
         # By user; the empty one follows everybody.
         self._subscribers: Subscribers[str, StreamUpdate] = Subscribers(
             # Beyond its size it gives up everything and ends with a reason: nothing is dropped silently.
@@ -91,6 +106,12 @@ class Streams:
         for update in updates:
             self.publish(update.user_id, [update])
 
+    def move(self, shards: Collection[int], _: object = None) -> None:
+        """End the streams of users whom another replica serves, after what waits: they resume there."""
+        for user_id in self._subscribers.keys:
+            if user_id and shard_of(user_id) in shards:
+                self._subscribers.end(user_id, Reason.SHARD_MOVED.value)
+
     async def drain(self) -> None:
         """End all streams, and those to come, after what waits."""
         await self._subscribers.drain()
@@ -98,7 +119,10 @@ class Streams:
     async def follow(
         self, user_id: str, account_id: str, resume_after: int | None, heartbeat_s: float
     ) -> AsyncIterator[list[StreamUpdate]]:
-        """The updates of a user, or of everybody when empty, as they come: snapshot or what was missed first."""
+        """The updates of a user, or of everybody when empty, as they come: snapshot or what was missed first.
+
+        Raises ShardMoved when another replica serves the user.
+        """
         of_account = AccountSubscriber(account_id, self._buffer()) if account_id else None
         with self._subscribers.follow(user_id, of_account) as subscriber:
             sent = 0
@@ -109,9 +133,10 @@ class Streams:
                 yield items
 
     async def _beginning(self, user_id: str, account_id: str, resume_after: int | None) -> AsyncIterator[StreamUpdate]:
-        lost, published = self._kept()
+        lost, published = self._kept(user_id)
         if resume_after is not None:
-            if lost <= resume_after <= published:
+            # Clients of a version before shards may have a sequence that is beyond their shard's own.
+            if lost <= resume_after <= self._given():
                 async for item in self._missed(resume_after, published, user_id):
                     if not account_id or item.account_id == account_id:
                         yield item
@@ -136,6 +161,8 @@ class Streams:
                 sent = part[-1].sequence
                 yield part
             if subscriber.has_ended:
+                if subscriber.end_reason == Reason.SHARD_MOVED.value:
+                    raise ShardMoved
                 yield [StreamUpdate(UpdateKind.END, sent, reason=subscriber.end_reason)]
                 return
             if not taken:

@@ -74,7 +74,11 @@ class Externals:
         if not report.venue_order_id and not report.reference:
             log.warning("gateway %s reports something in %s without any id", report.gateway, report.symbol)
             return True
+        if not await self.is_recorder(report.gateway):
+            return True  # another replica does
         async with self.lock:
+            if not self._store.serves_all:
+                self._forget()  # another replica may have adopted it
             if await self.reference_of(report) != report.reference:
                 return False
             if isinstance(report, OrderStatusReport):
@@ -82,6 +86,23 @@ class Externals:
             else:
                 await self._record_trade(report)
         return True
+
+    async def is_recorder(self, gateway: str) -> bool:
+        """Return whether this replica records what is external at a gateway.
+
+        It is the one that serves the owner of the gateway's LIVE account, else that which serves what is nobody's.
+        """
+        if self._store.serves_all or self._store.cache.live_account(gateway) is not None:
+            return True
+        if not self._store.serves(""):
+            return False
+        async with self._repositories.read() as repository:
+            return not await repository.has_live_account(gateway)
+
+    def step_user(self, gateway: str) -> str:
+        """The user whose shard's steps write what is external at a gateway."""
+        account = self._store.cache.live_account(gateway)
+        return "" if account is None else account.user_id
 
     def adopt(self, order: ExternalOrder, reference: str, account_id: str, changes: ChangeSet) -> ExternalOrder:
         """From now on an external order is the leg `reference` of an order of ours; written with the step."""
@@ -135,7 +156,9 @@ class Externals:
             return  # all is reported again once the books are read
         if before == order or (before is not None and before.status in FINISHED and report.status not in FINISHED):
             return
-        with self._store.begin("") as changes:
+        if not self._store.serves(self.step_user(report.gateway)):
+            return
+        with self._store.begin(self.step_user(report.gateway)) as changes:
             if before is None:
                 self._record_activity(
                     "order", report.gateway, report.symbol, order.venue_order_id, report.quantity, changes
@@ -156,9 +179,9 @@ class Externals:
         external_order_id = external_order_id_of(report.gateway, venue_order_id)
         order = None if written else await self.find_order(external_order_id)
         account = None if written else await self._live_account(report)
-        if written or not self._store.is_open:
+        if written or not self._store.is_open or not self._store.serves(self.step_user(report.gateway)):
             return
-        with self._store.begin("") as changes:
+        with self._store.begin(self.step_user(report.gateway)) as changes:
             trade = ExternalTrade(
                 external_trade_id=trade_id,
                 external_order_id=external_order_id,
@@ -227,8 +250,8 @@ class Externals:
             "gateway %s reports %s %s of order %s in %s, which cannot be booked: %s",
             report.gateway, report.kind, report.venue_id, report.reference, report.symbol, report.problem,
         )  # fmt: skip
-        if self._store.is_open:
-            with self._store.begin("") as changes:
+        if self._store.is_open and self._store.serves(self.step_user(report.gateway)):
+            with self._store.begin(self.step_user(report.gateway)) as changes:
                 venue_id = report.venue_id or report.reference
                 changes.external.append(ExternalActivity(report.gateway, report.kind, report.symbol, venue_id, ZERO))
                 self._store.commit(changes)

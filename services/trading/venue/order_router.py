@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Collection, Coroutine
 from typing import Any
 
 from redfire.enums import OrderStatus
@@ -80,6 +80,7 @@ class OrderRouter:
         self._idle = asyncio.Event()
         self._idle.set()
         store.on_reloaded(self._keep_queued)
+        store.on_dropped(self._drop)
         store.on_published(self._on_published)
 
     def _on_published(self, changes: ChangeSet, _: object) -> None:
@@ -155,6 +156,15 @@ class OrderRouter:
                 if current is not None and current[1].delivery is Delivery.UNCERTAIN:
                     current[1].delivery = Delivery.QUEUED
 
+    def _drop(self, _: Collection[int], users: Collection[str]) -> None:
+        """Send nothing more of users whom another replica serves."""
+        for queues in (self._orders, self._cancels):
+            for queue in queues.values():
+                # Their orders are out of the books already.
+                kept = [item for item in queue.waiting if self._store.cache.find_order(item[0]) is not None]
+                self._sending -= {item[1] for item in queue.waiting} - {item[1] for item in kept}
+                queue.waiting = deque(kept)
+
     async def _send(self, order_id: str, reference: str) -> None:
         current = self._current(order_id, reference)
         if current is None or current[1].delivery is not Delivery.QUEUED or not current[1].is_live:
@@ -173,9 +183,12 @@ class OrderRouter:
             account = self._store.cache.accounts[order.account_id]
             if violation := gateway_violation(account.kind, order.gateway, self._engine.simulated):
                 raise violation
-            await self._engine.send(order, leg)
+            await self._engine.send(order, leg, self._store.fence(order.user_id))
         except REFUSALS as refusal:
-            self._refused(order_id, reference, refusal)
+            if refusal.reason is Reason.STALE_EPOCH:
+                self._store.lose(order.user_id)  # the order is its new owner's to send
+            else:
+                self._refused(order_id, reference, refusal)
             return
         except Exception as error:
             log.warning("order %s: sent, and the outcome is not known: %s", reference, error)
@@ -199,8 +212,11 @@ class OrderRouter:
             if order is None or not leg.is_live or leg.delivery in (Delivery.QUEUED, Delivery.SENDING):
                 continue
             try:
-                await self._engine.cancel(order, leg)
+                await self._engine.cancel(order, leg, self._store.fence(order.user_id))
             except RedFireError as error:
+                if error.reason is Reason.STALE_EPOCH:
+                    self._store.lose(order.user_id)
+                    return
                 failed = True
                 if order_id not in self._uncanceled:
                     log.warning("order %s: the cancel failed: %s", order.reference(leg), error.message)

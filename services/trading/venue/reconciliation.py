@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from collections.abc import Mapping
 from dataclasses import replace
 from decimal import Decimal
 
@@ -10,6 +11,7 @@ from redfire.enums import OrderStatus, PositionSide
 from services.kernel.data.repositories import Repositories
 from services.kernel.errors import RedFireError
 from services.kernel.runtime.live_settings import LiveSettings
+from services.kernel.shards.ownership import SHARDS
 from services.kernel.tasks import Tasks
 from services.trading import metrics
 from services.trading.domain import apply_reports
@@ -82,7 +84,7 @@ class Reconciliation:
         self._read_again: set[str] = set()
         self._differences: dict[str, dict[tuple[str, PositionSide], PositionDifference]] = {}
         self.done_once = False
-        store.on_reloaded(self._begin_anew)
+        store.on_filled(self._begin_anew)
 
     @property
     def position_differences(self) -> list[PositionDifference]:
@@ -199,13 +201,14 @@ class Reconciliation:
         now_ns = store.clock.now_ns()
         again = gateway in self._read_again
         cursor = "" if again else self._cursors.get(gateway, "")
-        state = await self._engine.state(gateway, list(asked), cursor)
+        shards = set(store.commit_log.shards)
+        state = await self._engine.state(gateway, list(asked), cursor, store.epochs)
         if again:
             self._read_again.discard(gateway)
         # An order that was being written was not sent yet, and by now it is on its way.
         await store.commit_log.durable()
         self._report_handler.begin_day(gateway, state.trading_day, asked_ns=now_ns)
-        await self._take_trades(gateway, state)
+        await self._take_trades(gateway, state, shards)
         for number, report in enumerate(state.orders):
             await self._report_handler.apply(report, now_ns - int(AMEND_SETTLES_S * 1e9))
             if number % AT_ONCE == AT_ONCE - 1:
@@ -214,10 +217,16 @@ class Reconciliation:
             return
         known = {await self._externals.reference_of(report) for report in state.orders}
         self._compare_orders(asked, known, state, now_ns)
-        self._compare_positions(gateway, state)
+        if not await self._externals.is_recorder(gateway):
+            self._differences.pop(gateway, None)
+            return
+        elsewhere = await self._quantities_elsewhere(gateway)
+        if not store.is_open or not store.serves(self._externals.step_user(gateway)):
+            return
+        self._compare_positions(gateway, state, elsewhere)
         await self._adjust_positions(gateway, state)
 
-    async def _take_trades(self, gateway: str, state: VenueState) -> None:
+    async def _take_trades(self, gateway: str, state: VenueState, shards: set[int]) -> None:
         """All trades since the last time, of all orders, in parts between which the loop goes on."""
         while True:
             for account in state.accounts:
@@ -230,6 +239,8 @@ class Reconciliation:
                 await asyncio.sleep(0)
             if not self._store.is_open:
                 return
+            if not shards >= self._store.commit_log.shards.keys():
+                return  # users came meanwhile, whose trades were passed by: all are asked for again
             self._cursors[gateway] = state.next_trades_cursor
             if not state.more_trades:
                 return
@@ -237,7 +248,7 @@ class Reconciliation:
 
     async def _unbooked(self, gateway: str, trades: list[FillReport]) -> list[FillReport]:
         """Trades that may not be booked yet; the database has those of orders that are not in memory."""
-        unknown = [trade for trade in trades if not self._is_booked(trade)]
+        unknown = [trade for trade in trades if not self._is_booked(trade) and not self._is_elsewhere(trade)]
         others = [
             trade.venue_trade_id for trade in unknown if order_id_of(trade.reference) not in self._store.cache.orders
         ]
@@ -250,6 +261,9 @@ class Reconciliation:
             for trade in unknown
             if trade.kind is not TradeKind.NEW or (trade.venue_trade_id, order_id_of(trade.reference)) not in booked
         ]
+
+    def _is_elsewhere(self, trade: FillReport) -> bool:
+        return self._store.is_elsewhere(order_id_of(trade.reference))
 
     def _is_booked(self, trade: FillReport) -> bool:
         order = self._store.cache.find_order(order_id_of(trade.reference))
@@ -323,9 +337,21 @@ class Reconciliation:
                 apply_reports.not_sent(self._store.cache, order, leg, changes)
             self._store.commit(changes)
 
-    def _compare_positions(self, gateway: str, state: VenueState) -> None:
+    async def _quantities_elsewhere(self, gateway: str) -> dict[tuple[str, PositionSide], Decimal]:
+        """What users hold at a gateway whom other replicas serve."""
+        shards = self._store.commit_log.shards.keys()
+        if len(shards) == SHARDS:
+            return {}
+        async with self._repositories.read() as repository:
+            return await repository.quantities_elsewhere(gateway, shards)
+
+    def _compare_positions(
+        self, gateway: str, state: VenueState, elsewhere: Mapping[tuple[str, PositionSide], Decimal]
+    ) -> None:
         """Note positions that differ twice in a row: once may be a fill that is on its way."""
         ours = net_quantities(self._store.cache.accounts.values(), gateway)
+        for held, quantity in elsewhere.items():
+            ours[held] = ours.get(held, ZERO) + quantity
         theirs: dict[tuple[str, PositionSide], Decimal] = {}
         for position in state.positions:
             if position.gateway in ("", gateway):
@@ -334,7 +360,7 @@ class Reconciliation:
         before = self._differences.get(gateway, {})
         reports = self._report_handler.account_reports[gateway]
         differences: dict[tuple[str, PositionSide], PositionDifference] = {}
-        with self._store.begin("") as changes:
+        with self._store.begin(self._externals.step_user(gateway)) as changes:
             for key in ours.keys() | theirs.keys():
                 symbol, side = key
                 difference = PositionDifference(
@@ -376,8 +402,8 @@ class Reconciliation:
         differences = self._differences[gateway].values()
         metrics.differences.labels(gateway).set(sum(1 for difference in differences if difference.since_ns))
 
-    def _begin_anew(self) -> None:
-        """The books were read: trades that were taken and not written are asked for again."""
+    def _begin_anew(self, *_: object) -> None:
+        """Users came into the books: trades that were taken and not written, or passed by, are asked for again."""
         self._cursors.clear()
         self.request()
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from redfire.enums import OrderStatus
 
-from services.kernel.errors import RedFireError
+from services.kernel.errors import RedFireError, ShardMoved
 from services.trading.domain.apply_reports import apply_order_report, apply_trade_report
 from services.trading.domain.bust import bust, correct
 from services.trading.domain.order import Order, ReplaceStep, order_id_of
@@ -155,6 +155,8 @@ class ReportHandler:
             return  # it is reported again and again, and was surfaced
         try:
             await self._book(report, stale_amend_after_ns)
+        except ShardMoved:
+            return  # another replica serves the order's user, and gets the same report
         except RedFireError:
             raise
         except Exception as error:
@@ -172,6 +174,8 @@ class ReportHandler:
     async def _book(self, report: OrderStatusReport | FillReport, stale_amend_after_ns: int) -> None:
         order = self._store.cache.orders.get(order_id_of(report.reference))
         if order is None:
+            if self._store.is_elsewhere(order_id_of(report.reference)):
+                return  # its owner gets the same report
             report, order = await self._recall(report)
         if not self._store.is_open:
             return  # all is asked again once the books are read
@@ -186,7 +190,7 @@ class ReportHandler:
             return
         if not order.is_open and isinstance(report, FillReport) and report.venue_trade_id not in order.trade_ids:
             await self._store.recall_group(order)
-            if not self._store.is_open:
+            if not self._store.is_open or not self._store.serves(order.user_id):
                 return
             order = self._store.cache.find_order(order.order_id) or order
         with self._store.begin(order.user_id) as changes:
@@ -214,7 +218,7 @@ class ReportHandler:
             return
         before = self._store.cache.days.reported(gateway)[0]
         steps = self._store.cache.begin_day(gateway, trading_day, self._store.clock.now_ns(), asked_ns)
-        for changes in steps:
+        for changes in steps if self._store.serves("") else ():  # every replica knows it, one writes it
             self._store.commit(changes)
         if steps and before not in (0, trading_day):
             self._stops.begin_day(gateway)
@@ -238,7 +242,7 @@ class ReportHandler:
 
     async def _amend_trade_alone(self, order: Order, report: FillReport) -> None:
         versions = await self._store.find_trades(order.order_id, report.venue_trade_id)
-        if not self._store.is_open:
+        if not self._store.is_open or not self._store.serves(order.user_id):
             return
         order = self._store.cache.find_order(order.order_id) or order
         current = next((trade for trade in reversed(versions) if not trade.busted), None)
@@ -257,7 +261,7 @@ class ReportHandler:
         ):
             return
         await self._store.recall_group(order)
-        if not self._store.is_open:
+        if not self._store.is_open or not self._store.serves(order.user_id):
             return
         order = self._store.cache.find_order(order.order_id) or order
         with self._store.begin(order.user_id) as changes:
@@ -289,6 +293,8 @@ class ReportHandler:
         reference = await self._externals.reference_of(report)
         if not reference:
             return report, None
+        if self._store.is_elsewhere(order_id_of(reference)):
+            raise ShardMoved
         return replace(report, reference=reference), await self._store.recall(order_id_of(reference))
 
 

@@ -114,7 +114,7 @@ class ListContractsResponse(_message.Message):
     def __init__(self, instruments: _Optional[_Iterable[_Union[_market_pb2.Instrument, _Mapping]]] = ...) -> None: ...
 
 class SendOrderRequest(_message.Message):
-    __slots__ = ("gateway_name", "order_id", "account_id", "symbol", "side", "type", "time_in_force", "position_effect", "quantity", "price", "expire_time", "traceparent", "post_only")
+    __slots__ = ("gateway_name", "order_id", "account_id", "symbol", "side", "type", "time_in_force", "position_effect", "quantity", "price", "expire_time", "traceparent", "post_only", "shard", "epoch")
     GATEWAY_NAME_FIELD_NUMBER: _ClassVar[int]
     ORDER_ID_FIELD_NUMBER: _ClassVar[int]
     ACCOUNT_ID_FIELD_NUMBER: _ClassVar[int]
@@ -128,6 +128,8 @@ class SendOrderRequest(_message.Message):
     EXPIRE_TIME_FIELD_NUMBER: _ClassVar[int]
     TRACEPARENT_FIELD_NUMBER: _ClassVar[int]
     POST_ONLY_FIELD_NUMBER: _ClassVar[int]
+    SHARD_FIELD_NUMBER: _ClassVar[int]
+    EPOCH_FIELD_NUMBER: _ClassVar[int]
     gateway_name: str
     order_id: str
     account_id: str
@@ -141,7 +143,9 @@ class SendOrderRequest(_message.Message):
     expire_time: _timestamp_pb2.Timestamp
     traceparent: str
     post_only: bool
-    def __init__(self, gateway_name: _Optional[str] = ..., order_id: _Optional[str] = ..., account_id: _Optional[str] = ..., symbol: _Optional[str] = ..., side: _Optional[_Union[_common_pb2.Side, str]] = ..., type: _Optional[_Union[_common_pb2.OrderType, str]] = ..., time_in_force: _Optional[_Union[_common_pb2.TimeInForce, str]] = ..., position_effect: _Optional[_Union[_common_pb2.PositionEffect, str]] = ..., quantity: _Optional[str] = ..., price: _Optional[str] = ..., expire_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., traceparent: _Optional[str] = ..., post_only: _Optional[bool] = ...) -> None: ...
+    shard: int
+    epoch: int
+    def __init__(self, gateway_name: _Optional[str] = ..., order_id: _Optional[str] = ..., account_id: _Optional[str] = ..., symbol: _Optional[str] = ..., side: _Optional[_Union[_common_pb2.Side, str]] = ..., type: _Optional[_Union[_common_pb2.OrderType, str]] = ..., time_in_force: _Optional[_Union[_common_pb2.TimeInForce, str]] = ..., position_effect: _Optional[_Union[_common_pb2.PositionEffect, str]] = ..., quantity: _Optional[str] = ..., price: _Optional[str] = ..., expire_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., traceparent: _Optional[str] = ..., post_only: _Optional[bool] = ..., shard: _Optional[int] = ..., epoch: _Optional[int] = ...) -> None: ...
 
 class SendOrderResponse(_message.Message):
     __slots__ = ("venue_order_id",)
@@ -150,34 +154,42 @@ class SendOrderResponse(_message.Message):
     def __init__(self, venue_order_id: _Optional[str] = ...) -> None: ...
 
 class CancelOrderRequest(_message.Message):
-    __slots__ = ("gateway_name", "order_id", "venue_order_id", "symbol")
+    __slots__ = ("gateway_name", "order_id", "venue_order_id", "symbol", "shard", "epoch")
     GATEWAY_NAME_FIELD_NUMBER: _ClassVar[int]
     ORDER_ID_FIELD_NUMBER: _ClassVar[int]
     VENUE_ORDER_ID_FIELD_NUMBER: _ClassVar[int]
     SYMBOL_FIELD_NUMBER: _ClassVar[int]
+    SHARD_FIELD_NUMBER: _ClassVar[int]
+    EPOCH_FIELD_NUMBER: _ClassVar[int]
     gateway_name: str
     order_id: str
     venue_order_id: str
     symbol: str
-    def __init__(self, gateway_name: _Optional[str] = ..., order_id: _Optional[str] = ..., venue_order_id: _Optional[str] = ..., symbol: _Optional[str] = ...) -> None: ...
+    shard: int
+    epoch: int
+    def __init__(self, gateway_name: _Optional[str] = ..., order_id: _Optional[str] = ..., venue_order_id: _Optional[str] = ..., symbol: _Optional[str] = ..., shard: _Optional[int] = ..., epoch: _Optional[int] = ...) -> None: ...
 
 class CancelOrderResponse(_message.Message):
     __slots__ = ()
     def __init__(self) -> None: ...
 
 class AmendOrderRequest(_message.Message):
-    __slots__ = ("gateway_name", "order_id", "venue_order_id", "quantity", "price")
+    __slots__ = ("gateway_name", "order_id", "venue_order_id", "quantity", "price", "shard", "epoch")
     GATEWAY_NAME_FIELD_NUMBER: _ClassVar[int]
     ORDER_ID_FIELD_NUMBER: _ClassVar[int]
     VENUE_ORDER_ID_FIELD_NUMBER: _ClassVar[int]
     QUANTITY_FIELD_NUMBER: _ClassVar[int]
     PRICE_FIELD_NUMBER: _ClassVar[int]
+    SHARD_FIELD_NUMBER: _ClassVar[int]
+    EPOCH_FIELD_NUMBER: _ClassVar[int]
     gateway_name: str
     order_id: str
     venue_order_id: str
     quantity: str
     price: str
-    def __init__(self, gateway_name: _Optional[str] = ..., order_id: _Optional[str] = ..., venue_order_id: _Optional[str] = ..., quantity: _Optional[str] = ..., price: _Optional[str] = ...) -> None: ...
+    shard: int
+    epoch: int
+    def __init__(self, gateway_name: _Optional[str] = ..., order_id: _Optional[str] = ..., venue_order_id: _Optional[str] = ..., quantity: _Optional[str] = ..., price: _Optional[str] = ..., shard: _Optional[int] = ..., epoch: _Optional[int] = ...) -> None: ...
 
 class AmendOrderResponse(_message.Message):
     __slots__ = ()
@@ -440,14 +452,23 @@ class StreamEventsResponse(_message.Message):
     def __init__(self, sequence: _Optional[int] = ..., started: _Optional[_Union[StreamEventsResponse.Started, _Mapping]] = ..., order: _Optional[_Union[OrderUpdate, _Mapping]] = ..., trade: _Optional[_Union[TradeUpdate, _Mapping]] = ..., position: _Optional[_Union[PositionUpdate, _Mapping]] = ..., gateway: _Optional[_Union[Gateway, _Mapping]] = ..., trading_day: _Optional[_Union[TradingDayUpdate, _Mapping]] = ..., heartbeat: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., account: _Optional[_Union[AccountUpdate, _Mapping]] = ...) -> None: ...
 
 class QueryStateRequest(_message.Message):
-    __slots__ = ("gateway_name", "order_ids", "trades_cursor")
+    __slots__ = ("gateway_name", "order_ids", "trades_cursor", "epochs")
+    class EpochsEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: int
+        value: int
+        def __init__(self, key: _Optional[int] = ..., value: _Optional[int] = ...) -> None: ...
     GATEWAY_NAME_FIELD_NUMBER: _ClassVar[int]
     ORDER_IDS_FIELD_NUMBER: _ClassVar[int]
     TRADES_CURSOR_FIELD_NUMBER: _ClassVar[int]
+    EPOCHS_FIELD_NUMBER: _ClassVar[int]
     gateway_name: str
     order_ids: _containers.RepeatedScalarFieldContainer[str]
     trades_cursor: str
-    def __init__(self, gateway_name: _Optional[str] = ..., order_ids: _Optional[_Iterable[str]] = ..., trades_cursor: _Optional[str] = ...) -> None: ...
+    epochs: _containers.ScalarMap[int, int]
+    def __init__(self, gateway_name: _Optional[str] = ..., order_ids: _Optional[_Iterable[str]] = ..., trades_cursor: _Optional[str] = ..., epochs: _Optional[_Mapping[int, int]] = ...) -> None: ...
 
 class QueryStateResponse(_message.Message):
     __slots__ = ("sequence", "epoch", "orders", "trades", "positions", "trading_day", "complete", "next_trades_cursor", "more_trades", "uncertain_order_ids", "accounts")

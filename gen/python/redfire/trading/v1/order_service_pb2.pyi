@@ -415,6 +415,62 @@ class WatchTradingResponse(_message.Message):
     update: StreamOrdersResponse
     def __init__(self, user_id: _Optional[str] = ..., update: _Optional[_Union[StreamOrdersResponse, _Mapping]] = ...) -> None: ...
 
+class WatchShardsRequest(_message.Message):
+    __slots__ = ("missed_after",)
+    class MissedAfterEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: int
+        value: int
+        def __init__(self, key: _Optional[int] = ..., value: _Optional[int] = ...) -> None: ...
+    MISSED_AFTER_FIELD_NUMBER: _ClassVar[int]
+    missed_after: _containers.ScalarMap[int, int]
+    def __init__(self, missed_after: _Optional[_Mapping[int, int]] = ...) -> None: ...
+
+class WatchShardsResponse(_message.Message):
+    __slots__ = ("user_id", "update", "taken", "ready", "lost")
+    class Taken(_message.Message):
+        __slots__ = ("epochs",)
+        class EpochsEntry(_message.Message):
+            __slots__ = ("key", "value")
+            KEY_FIELD_NUMBER: _ClassVar[int]
+            VALUE_FIELD_NUMBER: _ClassVar[int]
+            key: int
+            value: int
+            def __init__(self, key: _Optional[int] = ..., value: _Optional[int] = ...) -> None: ...
+        EPOCHS_FIELD_NUMBER: _ClassVar[int]
+        epochs: _containers.ScalarMap[int, int]
+        def __init__(self, epochs: _Optional[_Mapping[int, int]] = ...) -> None: ...
+    class Ready(_message.Message):
+        __slots__ = ("sequences",)
+        class SequencesEntry(_message.Message):
+            __slots__ = ("key", "value")
+            KEY_FIELD_NUMBER: _ClassVar[int]
+            VALUE_FIELD_NUMBER: _ClassVar[int]
+            key: int
+            value: int
+            def __init__(self, key: _Optional[int] = ..., value: _Optional[int] = ...) -> None: ...
+        SEQUENCES_FIELD_NUMBER: _ClassVar[int]
+        sequences: _containers.ScalarMap[int, int]
+        def __init__(self, sequences: _Optional[_Mapping[int, int]] = ...) -> None: ...
+    class Lost(_message.Message):
+        __slots__ = ("shards",)
+        SHARDS_FIELD_NUMBER: _ClassVar[int]
+        shards: _containers.RepeatedScalarFieldContainer[int]
+        def __init__(self, shards: _Optional[_Iterable[int]] = ...) -> None: ...
+    USER_ID_FIELD_NUMBER: _ClassVar[int]
+    UPDATE_FIELD_NUMBER: _ClassVar[int]
+    TAKEN_FIELD_NUMBER: _ClassVar[int]
+    READY_FIELD_NUMBER: _ClassVar[int]
+    LOST_FIELD_NUMBER: _ClassVar[int]
+    user_id: str
+    update: StreamOrdersResponse
+    taken: WatchShardsResponse.Taken
+    ready: WatchShardsResponse.Ready
+    lost: WatchShardsResponse.Lost
+    def __init__(self, user_id: _Optional[str] = ..., update: _Optional[_Union[StreamOrdersResponse, _Mapping]] = ..., taken: _Optional[_Union[WatchShardsResponse.Taken, _Mapping]] = ..., ready: _Optional[_Union[WatchShardsResponse.Ready, _Mapping]] = ..., lost: _Optional[_Union[WatchShardsResponse.Lost, _Mapping]] = ...) -> None: ...
+
 class CancelAccountOrdersRequest(_message.Message):
     __slots__ = ("user_id", "account_id", "opening_only", "reason")
     USER_ID_FIELD_NUMBER: _ClassVar[int]

@@ -105,6 +105,11 @@ class OrderServiceStub:
                 request_serializer=redfire_dot_trading_dot_v1_dot_order__service__pb2.WatchTradingRequest.SerializeToString,
                 response_deserializer=redfire_dot_trading_dot_v1_dot_order__service__pb2.WatchTradingResponse.FromString,
                 _registered_method=True)
+        self.WatchShards = channel.unary_stream(
+                '/redfire.trading.v1.OrderService/WatchShards',
+                request_serializer=redfire_dot_trading_dot_v1_dot_order__service__pb2.WatchShardsRequest.SerializeToString,
+                response_deserializer=redfire_dot_trading_dot_v1_dot_order__service__pb2.WatchShardsResponse.FromString,
+                _registered_method=True)
         self.CancelAccountOrders = channel.unary_unary(
                 '/redfire.trading.v1.OrderService/CancelAccountOrders',
                 request_serializer=redfire_dot_trading_dot_v1_dot_order__service__pb2.CancelAccountOrdersRequest.SerializeToString,
@@ -218,6 +223,14 @@ class OrderServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def WatchShards(self, request, context):
+        """The users of the shards that this replica serves: as they stand when they come, then each change. For risk, which
+        holds the same users in the same process.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def CancelAccountOrders(self, request, context):
         """Cancels all open orders of an account, or of all accounts. For risk, when trading is halted.
         """
@@ -297,6 +310,11 @@ def add_OrderServiceServicer_to_server(servicer, server):
                     servicer.WatchTrading,
                     request_deserializer=redfire_dot_trading_dot_v1_dot_order__service__pb2.WatchTradingRequest.FromString,
                     response_serializer=redfire_dot_trading_dot_v1_dot_order__service__pb2.WatchTradingResponse.SerializeToString,
+            ),
+            'WatchShards': grpc.unary_stream_rpc_method_handler(
+                    servicer.WatchShards,
+                    request_deserializer=redfire_dot_trading_dot_v1_dot_order__service__pb2.WatchShardsRequest.FromString,
+                    response_serializer=redfire_dot_trading_dot_v1_dot_order__service__pb2.WatchShardsResponse.SerializeToString,
             ),
             'CancelAccountOrders': grpc.unary_unary_rpc_method_handler(
                     servicer.CancelAccountOrders,
@@ -683,6 +701,33 @@ class OrderService:
             '/redfire.trading.v1.OrderService/WatchTrading',
             redfire_dot_trading_dot_v1_dot_order__service__pb2.WatchTradingRequest.SerializeToString,
             redfire_dot_trading_dot_v1_dot_order__service__pb2.WatchTradingResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def WatchShards(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/redfire.trading.v1.OrderService/WatchShards',
+            redfire_dot_trading_dot_v1_dot_order__service__pb2.WatchShardsRequest.SerializeToString,
+            redfire_dot_trading_dot_v1_dot_order__service__pb2.WatchShardsResponse.FromString,
             options,
             channel_credentials,
             insecure,
