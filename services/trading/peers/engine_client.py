@@ -27,6 +27,7 @@ from services.trading.domain.report import (
     UnreadableReport,
     VenueState,
 )
+from services.trading.peers.venue_texts import MOST_OF_CURRENCY, MOST_OF_SYMBOL, MOST_OF_TRADE_ID, clean, fitted
 
 SEND_TIMEOUT_S = 5.0
 # Reports read between two turns of the loop.
@@ -249,7 +250,7 @@ def read_report(
         side = PositionSide(update.side)
         return PositionReport(
             update.gateway_name,
-            update.symbol,
+            fitted(update.symbol, MOST_OF_SYMBOL),
             side,
             _number(update.quantity or "0"),
             _number(update.yesterday_quantity or "0"),
@@ -281,15 +282,15 @@ def _number(text: str) -> Decimal:
 def _order_report(update: engine_pb2.OrderUpdate) -> OrderStatusReport:
     return OrderStatusReport(
         update.gateway_name,
-        update.order_id,
-        update.venue_order_id,
-        update.symbol,
+        clean(update.order_id),
+        clean(update.venue_order_id),
+        fitted(update.symbol, MOST_OF_SYMBOL),
         _number(update.quantity or "0"),
         _number(update.price) if update.price else None,
         _number(update.cumulative_quantity or "0"),
         OrderStatus(update.status or OrderStatus.PENDING_NEW),
         error_reason_pb2.ErrorReason.Name(update.reason) if update.reason else "",
-        update.message,
+        clean(update.message),
         update.amend_rejected,
         Side(update.side) if update.side else None,
         PositionEffect(update.position_effect or PositionEffect.OPEN),
@@ -303,8 +304,8 @@ def _account_report(update: engine_pb2.AccountUpdate) -> AccountReport:
     # vnpy's gateways report no margin: it is what is neither available nor frozen by orders.
     return AccountReport(
         update.gateway_name,
-        update.venue_account_id,
-        update.currency,
+        clean(update.venue_account_id),
+        clean(update.currency)[:MOST_OF_CURRENCY],
         balance,
         available,
         _number(update.margin) if update.margin else max(balance - available - frozen, Decimal(0)) or None,
@@ -320,15 +321,15 @@ def _trade_report(update: engine_pb2.TradeUpdate) -> FillReport:
         price, quantity = price or "0", quantity or "0"
     report = FillReport(
         update.gateway_name,
-        update.order_id,
-        update.venue_trade_id,
-        update.symbol,
+        clean(update.order_id),
+        fitted(update.venue_trade_id, MOST_OF_TRADE_ID),
+        fitted(update.symbol, MOST_OF_SYMBOL),
         _number(price),
         _number(quantity),
         update.time.seconds * 1_000_000_000 + update.time.nanos,
         update.trading_day,
         kind,
-        update.venue_order_id,
+        clean(update.venue_order_id),
         Side(update.side) if update.side else None,
         PositionEffect(update.position_effect or PositionEffect.OPEN),
     )
