@@ -87,9 +87,9 @@ class EngineService:
     async def send_order(self, request: OrderRequest, shard: int, epoch: int) -> str:
         """Send an order; the venue's id, once the gateway has it for good. The same order_id again sends nothing.
 
-        Raises: StaleEpoch, NotFound for an unknown gateway or symbol, GatewayDisconnected, SymbolAtOtherGateway, Invalid
-        for a limit without a price, FailedPrecondition (UNSUPPORTED, NOT_SENT), DeadlineExceeded when the outcome
-        is not known.
+        Raises: StaleEpoch, NotFound for an unknown gateway or symbol, GatewayDisconnected, SymbolAtOtherGateway,
+        Invalid for a limit without a price, FailedPrecondition (UNSUPPORTED, NOT_SENT), DeadlineExceeded when the
+        outcome is not known.
         """
         async with self._epochs.request(shard, epoch):
             return await self._send_order(request)
@@ -122,7 +122,10 @@ class EngineService:
     async def cancel_order(
         self, gateway_name: str, order_id: str, venue_order_id: str, symbol: str, shard: int, epoch: int
     ) -> None:
-        """Ask for a cancel. Raises StaleEpoch, NotFound for an order that the gateway never had, GatewayDisconnected."""
+        """Ask for a cancel.
+
+        Raises StaleEpoch, NotFound for an order that the gateway never had, GatewayDisconnected.
+        """
         async with self._epochs.request(shard, epoch):
             await self._gateways.venue(gateway_name).cancel(order_id, venue_order_id, symbol)
 

@@ -1,4 +1,4 @@
-"""Epochs of the shards whose owners send orders: of two that both believe to own a shard, the later one alone is served."""
+"""Epochs of the shards whose owners send orders: of two that believe to own a shard, the later one alone is served."""
 
 import asyncio
 from collections import Counter
@@ -55,7 +55,7 @@ class ShardEpochs:
                     self._ended.notify_all()
 
     async def learn(self, epochs: Mapping[int, int]) -> None:
-        """Learn epochs of owners. When it returns, nothing that an earlier owner asked for is on its way to a gateway."""
+        """Learn epochs of owners. Then nothing that an earlier owner asked for is on its way to a gateway any more."""
         later = {shard: epoch for shard, epoch in epochs.items() if epoch > self._epochs.get(shard, 0)}
         if not later:
             return

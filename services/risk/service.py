@@ -329,7 +329,7 @@ class RiskService:
             )
 
     async def _key(self, caller: Identity, account_id: str) -> AccountKey:
-        """An account of the caller's, or for an administrator one whose owner another replica serves. Raises NotFound."""
+        """An account of the caller's, or for an administrator one that another replica serves. Raises NotFound."""
         if account_id and caller.has(RISK_WRITE) and self._find(caller, account_id) is None:
             async with self._repositories.read() as repository:
                 if owner := await repository.find_owner(account_id):

@@ -1,4 +1,4 @@
-"""Venues' texts are written whatever they are: longer than a column, or with characters that PostgreSQL does not take."""
+"""Venues' texts are written whatever they are: longer than a column, or with what PostgreSQL does not take."""
 
 import pytest
 

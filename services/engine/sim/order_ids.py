@@ -13,8 +13,8 @@ _SKEW = timedelta(minutes=1)
 class SimOrderIds:
     """The youngest ids in memory; `may_be_older` is true for others that must be looked up in the database.
 
-    RedFire's ids carry the time they were made at (UUIDv7, or trading's own kind of it). An id that was made after the oldest one in memory came
-    cannot be among those that were forgotten.
+    RedFire's ids carry the time they were made at (UUIDv7, or trading's own kind of it). An id that was made after the
+    oldest one in memory came cannot be among those that were forgotten.
     """
 
     def __init__(self, recent: Iterable[tuple[str, int, datetime]] = (), kept: int = KEPT) -> None:

@@ -1,7 +1,7 @@
 """Follows trading where replicas share the users: those of the shards that this process serves, as they come and go.
 
-What is kept of a shard's users (the day's profit and loss, counts of orders) is read when the shard comes, and what came
-after it is counted from trading's commit log. Until then an order of such a user waits.
+What is kept of a shard's users (the day's profit and loss, counts of orders) is read when the shard comes, and what
+came after it is counted from trading's commit log. Until then an order of such a user waits.
 """
 
 import asyncio

@@ -39,7 +39,7 @@ class Checkpointer:
         *,
         is_shared: bool = False,
     ) -> None:
-        """`is_shared`: there are replicas; what is of users is read when their shards come, and written by their owner."""
+        """`is_shared`: there are replicas. What is of users is read when shards come, and written by their owner."""
         self._is_shared = is_shared
         # Epochs of the shards whose users are this process's.
         self._epochs: dict[int, int] = {}

@@ -89,7 +89,7 @@ class EngineClient:
     async def send(self, order: Order, leg: Leg, fence: Fence) -> str:
         """Send a leg of the order; when it answers (with the venue's id), the gateway has it for good.
 
-        Raises FailedPrecondition (STALE_EPOCH) when another replica has taken the user over, and what the engine raises.
+        Raises FailedPrecondition (STALE_EPOCH) when another replica has taken the user over, and the engine's errors.
         """
         limit = order.price if order.venue_type is OrderType.LIMIT else None
         lifetime, kept = order.venue_time_in_force, self.time_in_forces.get(order.gateway)
