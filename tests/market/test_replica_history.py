@@ -11,7 +11,12 @@ from google.rpc import error_details_pb2
 from grpc_status import rpc_status
 from redfire.common.v1 import common_pb2
 from redfire.market.v1 import market_pb2 as pb
+from redfire.market.v1.replica_service_pb2_grpc import ReplicaServiceStub
 
+from services.market.recording.history import History
+from services.market.replicas.remote_unarchived import RemoteUnarchived
+from services.quant.archive import layout
+from services.quant.bars import LocalClock
 from tests.market.fake_engine import FakeEngine
 from tests.market.refusal import refused
 from tests.market.replicas import FOLLOWER, RECORDER, Replicas, replicas
@@ -97,6 +102,41 @@ async def test_ticks_and_bars_of_both_are_the_same_before_and_after_they_are_arc
             )  # fmt: skip
             assert some == sent[150:1250]
         assert len(await bars(pair.follower)) == 11
+
+
+class Asked:
+    """The recorder's stub, and the limits by which unarchived ticks were asked of it."""
+
+    def __init__(self, stub: Any) -> None:
+        self.limits: list[int] = []
+        self._stub = stub
+
+    async def ReadUnarchivedTicks(self, request: Any) -> Any:
+        self.limits.append(request.limit)
+        return await self._stub.ReadUnarchivedTicks(request)
+
+
+async def test_a_page_of_archived_days_takes_no_ticks_from_the_recorder(tmp_path: Path) -> None:
+    async with replicas(tmp_path, checkpoint_s=3600) as pair:
+        first = [tick(n) for n in range(1, 151)]
+        await pair.send(*first)
+        pair.engine.end_feed()
+        await until(lambda: is_archived(pair), timeout_s=60)
+        start = at("2026-11-23 10:00:00")
+        second = [tick(n, time_ns=start + n, trading_day=20261123) for n in range(151, 301)]
+        await pair.send(*second)
+        asked = Asked(pair.recorder.platform.service_stub(ReplicaServiceStub, caller="market"))
+        folder = tmp_path / layout.FOLDER
+        zone = LocalClock("Asia/Shanghai")
+        history = History(RemoteUnarchived(RECORDER, asked), layout.ticks(folder), layout.bars(folder), zone)
+        try:
+            assert await history.list_ticks(SYMBOL, None, None, None, 100) == first[:100]
+            assert asked.limits == [0]
+            place = first[99].time_ns, first[99].sequence
+            assert await history.list_ticks(SYMBOL, None, None, place, 100) == [*first[100:], *second[:50]]
+            assert asked.limits == [0, 0, 100]
+        finally:
+            history.close()
 
 
 async def test_indicators_are_the_same_at_both(pair: Replicas) -> None:

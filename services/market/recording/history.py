@@ -63,17 +63,25 @@ class History:
         low, high = start_ns or 0, LATEST_NS if end_ns is None else end_ns
         low = max(low, after[0]) if after else low
 
-        def read(tail: Tail) -> list[pb.Tick]:
+        def read(tail: Tail, before_day: int = 99_999_999) -> list[pb.Tick]:
             days = {*self._ticks.days(symbol), *(run.day for run in tail.runs)}
             ticks: list[pb.Tick] = []
-            for day in self._days(days, low, high):
+            for day in self._days((day for day in days if day < before_day), low, high):
                 if len(ticks) >= limit:
                     break
                 rows = self._day_of_ticks(symbol, day, tail, [run for run in tail.runs if run.day == day])
                 ticks += rows.ticks(Range(low, high, after, limit - len(ticks)))
             return ticks
 
-        return await self._read(partial(self._unarchived.ticks, symbol, low, high, after, limit), read)
+        def read_archived(tail: Tail) -> list[pb.Tick]:
+            return read(tail, min((run.day for run in tail.runs), default=99_999_999))
+
+        find_tail = partial(self._unarchived.ticks, symbol, low, high, after)
+        if self._unarchived.is_remote:  # most pages end before what is not archived: its ticks need not come for them
+            ticks = await self._read(partial(find_tail, 0), read_archived)
+            if len(ticks) == limit:
+                return ticks
+        return await self._read(partial(find_tail, limit), read)
 
     async def list_bars(
         self, symbol: str, interval: Interval, start_ns: int | None, end_ns: int | None, after: int | None, limit: int

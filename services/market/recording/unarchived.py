@@ -146,6 +146,9 @@ class Tail:
 class Unarchived(Protocol):
     """Where the tails of symbols come from: this process, or the replica that records. Raises: RedFireError."""
 
+    is_remote: bool
+    """True if what is asked for has to come from another process."""
+
     async def ticks(self, symbol: str, low_ns: int, high_ns: int, after: tuple[int, int] | None, limit: int) -> Tail:
         """At least the first `limit` ticks of this range behind a (time, sequence), and the spans of all runs."""
 
@@ -158,6 +161,8 @@ class Unarchived(Protocol):
 
 class OwnUnarchived:
     """The tails of what this process records."""
+
+    is_remote = False
 
     def __init__(self, segments: Callable[[], list[Segment]], takeovers: Takeovers) -> None:
         """`segments` are those that are not archived, oldest first."""

@@ -18,6 +18,8 @@ A = TypeVar("A")
 class RemoteUnarchived:
     """Asks the recorder. Each method raises RecorderUnavailable when it does not answer."""
 
+    is_remote = True
+
     def __init__(self, recorder: str, stub: Any) -> None:
         """`recorder` is its name, `stub` that of its ReplicaService."""
         self._recorder = recorder
