@@ -11,9 +11,15 @@ from services.kernel.runtime.settings import BaseSection
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """A service, and the services it calls as itself; every service may call auth and config."""
+    """A service: the services it calls as itself (every service may call auth and config), and how it is spread.
+
+    `replicated`: several processes of it may run side by side, on one PostgreSQL. `beside`: the service whose process
+    it shares.
+    """
 
     calls: Sequence[str] = ()
+    replicated: bool = False
+    beside: str = ""
 
     def bind(self, name: str, context: ServiceContext) -> None:
         """Build it; its modules are imported only where it runs."""
@@ -21,13 +27,13 @@ class Service:
 
 
 SERVICES: dict[str, Service] = {
-    "config": Service(),
-    "auth": Service(calls=["user"]),
-    "user": Service(calls=["auth"]),
+    "config": Service(replicated=True),
+    "auth": Service(calls=["user"], replicated=True),
+    "user": Service(calls=["auth"], replicated=True),
     "engine": Service(),
-    "market": Service(calls=["engine", "market"]),
+    "market": Service(calls=["engine", "market"], replicated=True),
     "trading": Service(calls=["engine", "market", "risk"]),
-    "risk": Service(calls=["engine", "market", "trading"]),
+    "risk": Service(calls=["engine", "market", "trading"], beside="trading"),
     "strategy": Service(calls=["auth", "market", "trading"]),
 }
 

@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import secrets
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -67,10 +68,31 @@ def service_secret_file(folder: Path) -> Path:
     return file
 
 
-def write_addresses(folder: Path, edge: str, services: dict[str, str], operations: str) -> None:
-    """Publish the addresses, once everything is healthy."""
-    document = {"edge": edge, "services": services, "operations": operations, "pid": os.getpid()}
+def write_addresses(
+    folder: Path,
+    edge: str,
+    services: Mapping[str, Sequence[str]],
+    operations: str,
+    pids: Mapping[str, Sequence[int]],
+) -> None:
+    """Publish the addresses and process ids, once everything is healthy and again whenever a process was replaced."""
+    document = {
+        "edge": edge,
+        "services": {name: _one_or_all(addresses) for name, addresses in services.items()},
+        "operations": operations,
+        "pid": os.getpid(),
+        "pids": {name: _one_or_all(ids) for name, ids in pids.items()},
+    }
     write_atomically(folder / ADDRESSES, (json.dumps(document, indent=2) + "\n").encode())
+
+
+def remove_addresses(folder: Path) -> None:
+    """Nothing runs on the folder, or it is about to stop."""
+    (folder / ADDRESSES).unlink(missing_ok=True)
+
+
+def _one_or_all(values: Sequence[Any]) -> Any:
+    return values[0] if len(values) == 1 else list(values)
 
 
 def read_addresses(folder: Path) -> dict[str, Any]:

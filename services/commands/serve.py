@@ -27,6 +27,7 @@ among them, for instance REDFIRE_PEERS__ADDRESSES='{{"engine": "10.0.0.5:50051"}
 @click.option("--host", help="The address to listen on (server.host).")
 @click.option("--port", type=click.IntRange(0, 65535), help="The gRPC port; 0 takes a free one (server.port).")
 @click.option("--ops-port", type=click.IntRange(0, 65535), help="The port of /healthz and /metrics (server.ops_port).")
+@click.option("--log-file", type=click.Path(path_type=Path), help="Log to this file, bounded; else to standard error.")
 @data_dir_option
 def serve(
     services: tuple[str, ...],
@@ -34,6 +35,7 @@ def serve(
     host: str | None,
     port: int | None,
     ops_port: int | None,
+    log_file: Path | None,
     data_dir: Path,
 ) -> None:
     """Run services until SIGTERM; HELP says more."""
@@ -44,7 +46,7 @@ def serve(
     own = {"platform": {"data_dir": data_dir}}
     loaded = settings.load(registry.sections(), config, flags, defaults=own)
     open_private(loaded.of(PlatformSettings).data_dir)
-    telemetry.set_up_logging(loaded.of(TelemetrySettings).log_level, file=None)
+    telemetry.set_up_logging(loaded.of(TelemetrySettings).log_level, log_file, terminal_level="CRITICAL")
     run(lambda stop: _serve(stop, list(services), loaded))
 
 

@@ -5,6 +5,7 @@ import contextlib
 import secrets
 import sys
 import time
+from collections.abc import Awaitable, Callable, Sequence
 from decimal import Decimal
 from pathlib import Path
 
@@ -20,8 +21,6 @@ from redfire.user.v1 import user_pb2
 from redfire.user.v1.user_pb2_grpc import UserServiceStub
 
 from services.kernel.data.atomic_file import PRIVATE, write_atomically
-from services.kernel.rpc import telemetry
-from services.kernel.runtime.host import Host
 
 DEMO_USER = "demo"
 DEMO_SYMBOL = "rb2701.SHFE"
@@ -29,23 +28,29 @@ DEMO_CLASS = "MovingAverageStrategy"
 REFRESH_S = 1.0
 # A login is good for 24 h; the demo's is renewed well before.
 RENEW_S = 6 * 3600
+COUNTERS = ("market_ticks_total", "orders_total", "trades_total")
+Totals = Callable[[Sequence[str]], Awaitable[Sequence[float]]]
 
 
 class Terminal:
     """The terminal of a running platform."""
 
-    def __init__(self, host: Host, edge: str, data_dir: Path) -> None:
+    def __init__(self, address: str, edge: str, data_dir: Path, totals: Totals) -> None:
+        """`address` serves gRPC; `totals` reads counters by their names."""
         self._edge = edge
         self._data_dir = data_dir
-        self._channel = grpc.aio.insecure_channel(host.address)
+        self._totals = totals
+        self._channel = grpc.aio.insecure_channel(address)
         self._token = ""
         self._line = sys.stdout.isatty()
 
     def show_start(self, new_admin: bool) -> None:
         """Show the addresses; the administrator's password once."""
         click.echo(f"RedFire is up: http://{self._edge} (REST, gRPC and gRPC-Web), data in {self._data_dir}")
-        if new_admin:
-            password = (self._data_dir / "admin-password").read_text().strip()
+        password_file = self._data_dir / "admin-password"
+        # Databases on a server may have an administrator that another data folder knows of.
+        if new_admin and password_file.exists():
+            password = password_file.read_text().strip()
             click.echo(f"  administrator: admin / {password} (kept in {self._data_dir}/admin-password)")
 
     async def start_demo(self) -> None:
@@ -75,17 +80,19 @@ class Terminal:
 
     async def run(self) -> None:
         """Refresh the status line until cancelled."""
-        renewed, before = time.monotonic(), (time.monotonic(), telemetry.total("market_ticks_total"))
+        renewed = shown = time.monotonic()
+        ticks_before = 0.0
         while True:
             await asyncio.sleep(REFRESH_S)
-            now = (time.monotonic(), telemetry.total("market_ticks_total"))
-            rate = (now[1] - before[1]) / (now[0] - before[0])
-            before = now
-            if self._token and now[0] - renewed > RENEW_S:
-                renewed = now[0]
+            now = time.monotonic()
+            if self._token and now - renewed > RENEW_S:
+                renewed = now
                 await self._login((self._data_dir / "demo-password").read_text().strip())
             if self._line:
-                await self._show(rate)
+                ticks, orders, trades = await self._totals(COUNTERS)
+                rate = max(ticks - ticks_before, 0.0) / (now - shown) if ticks_before else 0.0
+                shown, ticks_before = now, ticks
+                await self._show(rate, orders, trades)
 
     async def close(self) -> None:
         """End the line."""
@@ -93,8 +100,7 @@ class Terminal:
             click.echo("\r\x1b[2KStopping …")
         await self._channel.close()
 
-    async def _show(self, rate: float) -> None:
-        orders, trades = telemetry.total("orders_total"), telemetry.total("trades_total")
+    async def _show(self, rate: float, orders: float, trades: float) -> None:
         text = f"{rate:6.0f} ticks/s   {orders:.0f} orders   {trades:.0f} trades"
         if self._token:
             with contextlib.suppress(grpc.aio.AioRpcError):

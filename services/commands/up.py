@@ -1,9 +1,10 @@
-"""`redfire up`: everything on one machine: all services in this process, Envoy before them, strategy workers beside."""
+"""`redfire up`: everything on one machine: all services in this process, or in processes of their own; Envoy before
+them, strategy workers beside.
+"""
 
 import asyncio
-import ipaddress
-import logging
-from dataclasses import dataclass
+import os
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,27 +12,22 @@ import click
 
 from services import registry
 from services.commands import data_folder
-from services.commands.data_folder import Lock, data_dir_option, service_secret_file, write_addresses
+from services.commands.data_folder import (
+    Lock,
+    data_dir_option,
+    remove_addresses,
+    service_secret_file,
+    write_addresses,
+)
 from services.commands.running import StopSignal, run
+from services.commands.up_options import UpOptions
 from services.kernel.errors import StartError
-from services.kernel.policy import descriptor_file, descriptor_set
 from services.kernel.rpc import telemetry
 from services.kernel.runtime import settings
 from services.kernel.runtime.host import Host
 from services.kernel.runtime.settings import Settings, TelemetrySettings
 
-log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class UpOptions:
-    """The flags of `redfire up`."""
-
-    host: str
-    port: int
-    data_dir: Path
-    rate_limits: bool
-    demo: bool
+REPLICATED = [name for name, service in registry.SERVICES.items() if service.replicated]
 
 
 @click.command()
@@ -44,6 +40,13 @@ class UpOptions:
 @click.option("--strategies", type=click.Path(path_type=Path), help="A folder of your own strategies.")
 @click.option("--rate-limits", type=click.Choice(["on", "off"]), default="on", show_default=True, help="Limit callers.")
 @click.option("--demo", is_flag=True, help="A demo user, whose strategy trades, and commands to paste.")
+@click.option("--processes", is_flag=True, help="A process for each service; needs RabbitMQ (REDFIRE_EVENTS__URL).")
+@click.option(
+    "--replicas",
+    type=click.IntRange(1, 16),
+    help=f"With --processes: so many of {', '.join(REPLICATED)}, on PostgreSQL (REDFIRE_DATABASE__URL).",
+)
+@click.option("--no-migrate", is_flag=True, help="Leave databases as they are; redfire migrate was run before.")
 def up(
     host: str,
     port: int,
@@ -54,9 +57,19 @@ def up(
     strategies: Path | None,
     rate_limits: str,
     demo: bool,
+    processes: bool,
+    replicas: int | None,
+    no_migrate: bool,
 ) -> None:
-    """Start the platform; Ctrl-C stops it, a second start goes on where the first stopped."""
-    if rate_limits == "off" and not _is_loopback(host):
+    """Start the platform; Ctrl-C stops it, a second start goes on where the first stopped.
+
+    It brings the databases to this version first.
+    """
+    from services.commands.edge import check_port, is_loopback
+
+    if replicas is not None and not processes:
+        raise StartError("--replicas is for --processes")
+    if rate_limits == "off" and not is_loopback(host):
         raise StartError(f"--rate-limits off is for loopback only, not for {host}")
     if strategies is not None and not strategies.is_dir():
         raise StartError(f"--strategies {strategies}: no such folder")
@@ -75,76 +88,98 @@ def up(
     }
     loaded = settings.load(registry.sections(), config, flags, defaults=own)
     _check_feed(loaded)
-    _check_port(host, port)
+    check_port(host, port)
+    options = UpOptions(
+        host, port, data_dir.absolute(), config, rate_limits == "on", demo, not no_migrate, replicas or 1
+    )
+    if processes:
+        from services.commands.processes import platform
+
+        platform.check(loaded, options)
     lock = Lock(data_dir)
     try:
         service_secret_file(data_dir.absolute())
-        (data_dir / data_folder.ADDRESSES).unlink(missing_ok=True)
+        remove_addresses(data_dir)
         telemetry.set_up_logging(loaded.of(TelemetrySettings).log_level, data_dir / "redfire.log")
-        options = UpOptions(host, port, data_dir.absolute(), rate_limits == "on", demo)
-        run(lambda stop: _run(stop, options, loaded))
+        if processes:
+            variables = _variables(loaded, flags, own)
+            run(lambda stop: platform.run_processes(stop, options, loaded, variables))
+        else:
+            run(lambda stop: _run(stop, options, loaded))
     finally:
-        (data_dir / data_folder.ADDRESSES).unlink(missing_ok=True)
+        remove_addresses(data_dir)
         lock.release()
 
 
 async def _run(stop: StopSignal, options: UpOptions, loaded: Settings) -> None:
+    from services.commands.edge import edge, start_edge
     from services.commands.terminal import Terminal
-    from services.mesh.envoy import EnvoyFailed, EnvoyProcess, PortInUse
+    from services.mesh.envoy import EnvoyProcess
 
     new = not (options.data_dir / "admin-password").exists()
-    host = Host(registry.SERVICES, list(registry.SERVICES), loaded)
-    edge: EnvoyProcess | None = None
+    host = Host(registry.SERVICES, list(registry.SERVICES), loaded, migrate=options.migrate)
+    envoy: EnvoyProcess | None = None
     terminal: Terminal | None = None
+
+    def publish() -> None:
+        if envoy is not None and envoy.pid is not None and not host.lifecycle.draining:
+            services = dict.fromkeys(host.names, (host.address,))
+            pids = {**dict.fromkeys(host.names, (os.getpid(),)), "envoy": (envoy.pid,)}
+            write_addresses(options.data_dir, envoy.address, services, f"127.0.0.1:{host.operations.port}", pids)
+
     try:
         if not await stop.unless(host.start()):
             return
-        edge = _edge(options, host)
-        try:
-            if not await stop.unless(edge.start()):
-                return
-        except (PortInUse, EnvoyFailed) as error:
-            raise StartError(str(error)) from None
+        envoy = edge(
+            options.host,
+            options.port,
+            options.data_dir / "envoy",
+            dict.fromkeys(host.names, (host.address,)),
+            f"127.0.0.1:{host.operations.port}",
+            host.service_tokens.edge_token,
+            publish,
+            streams={name: (address,) for name, address in host.stream_addresses.items()},
+            rate_limits=options.rate_limits,
+        )
+        if not await stop.unless(start_edge(envoy)):
+            return
         if not await stop.unless(_until_healthy(host)):
             return
-        services = dict.fromkeys(host.names, host.address)
-        write_addresses(options.data_dir, edge.address, services, f"127.0.0.1:{host.operations.port}")
-        terminal = Terminal(host, edge.address, options.data_dir)
+        publish()
+        terminal = Terminal(host.address, envoy.address, options.data_dir, _totals)
         terminal.show_start(new_admin=new)
         if options.demo:
             await stop.unless(terminal.start_demo())
         await stop.unless(terminal.run())
         await stop.wait()
     finally:
-        (options.data_dir / data_folder.ADDRESSES).unlink(missing_ok=True)
+        remove_addresses(options.data_dir)
         if terminal is not None:
             await terminal.close()
         # Services end their streams before the edge goes.
-        if edge is not None:
-            await edge.drain()
+        if envoy is not None:
+            await envoy.drain()
         await host.stop()
-        if edge is not None:
-            await edge.stop(grace_s=1.0)
+        if envoy is not None:
+            await envoy.stop(grace_s=1.0)
 
 
-def _edge(options: UpOptions, host: Host) -> Any:
-    from services.mesh.contract import Contract
-    from services.mesh.edge.options import EdgeOptions, RateLimits
-    from services.mesh.envoy import EnvoyProcess
+async def _totals(counters: Sequence[str]) -> list[float]:
+    return [telemetry.total(name) for name in counters]
 
-    descriptors = descriptor_file()
-    edge_options = EdgeOptions(
-        services=dict.fromkeys(host.names, (host.address,)),
-        streams={name: (address,) for name, address in host.stream_addresses.items()},
-        ops=f"127.0.0.1:{host.operations.port}",
-        descriptors=str(descriptors),
-        openapi=str(descriptors.parents[1] / "openapi" / "redfire.openapi.json"),
-        host=options.host,
-        port=options.port,
-        rate_limits=RateLimits() if options.rate_limits else None,
-    )
-    token = host.service_tokens.edge_token
-    return EnvoyProcess(Contract(descriptor_set()), edge_options, options.data_dir / "envoy", edge_token=token)
+
+def _variables(
+    loaded: Settings, flags: Mapping[str, Mapping[str, Any]], own: Mapping[str, Mapping[str, Any]]
+) -> dict[str, str]:
+    """What the flags and this command's defaults come to, as variables for processes that read settings themselves."""
+    keys = {(section, key) for part in (flags, own) for section, values in part.items() for key in values}
+    variables = {}
+    for section, key in sorted(keys):
+        if section != "server":
+            value = getattr(loaded.sections()[section], key)
+            value = value.absolute() if isinstance(value, Path) else value
+            variables[f"{settings.PREFIX}{section.upper()}__{key.upper()}"] = str(value)
+    return variables
 
 
 async def _until_healthy(host: Host, timeout_s: float = 60.0) -> None:
@@ -163,23 +198,3 @@ def _check_feed(loaded: Settings) -> None:
     from services.engine.settings import EngineSettings
 
     parse_feed(loaded.of(EngineSettings).feed)
-
-
-def _check_port(host: str, port: int) -> None:
-    from services.mesh.envoy import PortInUse, require_free
-
-    try:
-        require_free(host, port)
-    except PortInUse as error:
-        raise StartError(f'{error}; choose another: --port 9090, or make run ARGS="--port 9090"') from None
-    except PermissionError as error:
-        raise StartError(f"--port {port}: {error.strerror or error}; take one from 1024 on") from None
-    except OSError as error:
-        raise StartError(f"--host {host} --port {port}: {error.strerror or error}") from None
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
-from importlib import resources
+from importlib import import_module, resources
 from pathlib import Path
 
 from google.protobuf import descriptor_pb2, descriptor_pool
@@ -51,7 +51,9 @@ def policy_of(method: MethodDescriptor) -> MethodPolicy:
 
 
 def service_policies(service_full_name: str) -> dict[str, MethodPolicy]:
-    """The policies of one gRPC service whose stubs are imported, by RPC name."""
+    """The policies of one gRPC service, by RPC name."""
+    if module := _modules().get(service_full_name):
+        import_module(module)  # descriptors are known once the generated code is imported
     service = descriptor_pool.Default().FindServiceByName(service_full_name)
     return {method.name: policy_of(method) for method in service.methods}
 
@@ -93,3 +95,14 @@ def contract_services() -> dict[str, list[str]]:
             for service in file.service:
                 services.setdefault(file.package.split(".")[1], []).append(f"{file.package}.{service.name}")
     return services
+
+
+@cache
+def _modules() -> dict[str, str]:
+    """Generated modules by the gRPC services in them."""
+    return {
+        f"{file.package}.{service.name}": file.name.removesuffix(".proto").replace("/", ".") + "_pb2"
+        for file in descriptor_set().file
+        if file.package.startswith(ROOT)
+        for service in file.service
+    }

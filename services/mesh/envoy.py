@@ -8,6 +8,7 @@ import os
 import signal
 import socket
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -66,12 +67,21 @@ class EnvoyProcess:
     """
 
     def __init__(
-        self, contract: Contract, options: EdgeOptions, folder: Path, *, concurrency: int = 2, edge_token: str = ""
+        self,
+        contract: Contract,
+        options: EdgeOptions,
+        folder: Path,
+        *,
+        concurrency: int = 2,
+        edge_token: str = "",
+        on_replaced: Callable[[], None] | None = None,
     ) -> None:
+        """`on_replaced` is called when it was started again."""
         self._contract = contract
         self._folder = folder
         self._concurrency = concurrency
         self._edge_token = edge_token
+        self._on_replaced = on_replaced
         self.options = options
         self.restarts = 0
         self._process: asyncio.subprocess.Process | None = None
@@ -179,6 +189,8 @@ class EnvoyProcess:
                     await self._kill()
                 else:
                     self.restarts += 1
+                    if self._on_replaced is not None:
+                        self._on_replaced()
                     break
 
     async def _launch(self) -> None:

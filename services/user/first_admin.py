@@ -1,6 +1,7 @@
 """The administrator that the first start makes, and the file that holds the random password."""
 
 import logging
+import os
 import secrets
 from pathlib import Path
 
@@ -16,7 +17,7 @@ async def ensure_admin(users: UserService, data_dir: Path) -> None:
     """Make the user `admin` where there is no administrator yet; the password goes to DATA_DIR/admin-password."""
     password = secrets.token_urlsafe(18)
     file = data_dir / PASSWORD_FILE
-    staged = file.with_suffix(".new")
+    staged = file.with_name(f"{PASSWORD_FILE}-{os.getpid()}.new")  # other replicas start at the same time
     write_atomically(staged, f"{password}\n".encode(), mode=PRIVATE)
     try:
         made = await users.create_first_admin(password)

@@ -1,7 +1,5 @@
 """Behaviour of `redfire up --demo` once the platform is healthy."""
 
-from types import SimpleNamespace
-
 import grpc
 from redfire.auth.v1 import auth_pb2, auth_pb2_grpc
 from redfire.strategy.v1 import strategy_pb2, strategy_pb2_grpc
@@ -58,7 +56,7 @@ async def test_the_demo_starts_although_the_first_worker_is_slow(tmp_path):
     strategy_pb2_grpc.add_StrategyServiceServicer_to_server(strategies, server)
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
-    terminal = Terminal(SimpleNamespace(address=f"127.0.0.1:{port}"), "127.0.0.1:1", tmp_path)
+    terminal = Terminal(f"127.0.0.1:{port}", "127.0.0.1:1", tmp_path, totals=None)
     await terminal.start_demo()
     assert (strategies.asked, strategies.started) == (2, True)
     await terminal.close()

@@ -52,11 +52,11 @@ class Database:
     async def start(self, migrate: bool = True) -> None:
         """Make sure that the tables are this version's. Raises StartError when they are not, or unreadable.
 
-        A SQLite file is made when it is not there, and with `migrate` brought to this version.
+        With `migrate` they are brought to this version; a SQLite file that is not there is made in any case.
         """
         with self._errors():
-            if self.dialect == "sqlite" and (migrate or not await self._backend.exists()):
-                self._refuse((await self._exclusively(self._prepare))[1])
+            if migrate or (self.dialect == "sqlite" and not await self._backend.exists()):
+                await self.migrate()
             else:
                 self._refuse(await self.check())
 

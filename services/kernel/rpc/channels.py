@@ -19,7 +19,7 @@ from services.kernel.identity.identity import SERVICE_KEY, Identity, ServiceToke
 from services.kernel.policy import policies_of
 from services.kernel.rpc import status
 from services.kernel.rpc.call import Origin, current_call
-from services.kernel.rpc.client import CHANNEL_OPTIONS
+from services.kernel.rpc.client import CHANNEL_OPTIONS, target
 from services.kernel.rpc.server import Handlers
 from services.kernel.rpc.service_config import service_config
 
@@ -209,7 +209,7 @@ class Channels:
         return self.at(address, peer, caller)
 
     def at(self, address: str, peer: str, caller: str) -> NetworkChannel:
-        """The channel to one replica of `peer`, at its own address."""
+        """The channel to `peer` at an address: that of one replica, or of several."""
         return NetworkChannel(self._open(peer, address), self._tokens, caller, peer)
 
     async def close(self) -> None:
@@ -220,7 +220,7 @@ class Channels:
         key = peer, address
         if key not in self._network:
             options = [*KEEPALIVE_OPTIONS, ("grpc.service_config", json.dumps(service_config(policies_of(peer))))]
-            self._network[key] = grpc.aio.insecure_channel(address, options=options)
+            self._network[key] = grpc.aio.insecure_channel(target(address), options=options)
         return self._network[key]
 
 

@@ -9,6 +9,7 @@ from services.kernel.rpc.status import from_rpc_error
 
 R = TypeVar("R")
 CHANNEL_OPTIONS = (
+    ("grpc.lb_policy_name", "round_robin"),  # over the replicas, where an address has several
     ("grpc.keepalive_time_ms", 10_000),
     ("grpc.keepalive_timeout_ms", 5_000),
     ("grpc.max_receive_message_length", 64 * 1024 * 1024),
@@ -16,6 +17,13 @@ CHANNEL_OPTIONS = (
     ("grpc.min_reconnect_backoff_ms", 100),
     ("grpc.max_reconnect_backoff_ms", 2_000),
 )
+
+
+def target(address: str) -> str:
+    """gRPC's name of an address: `host:port`, or those of several replicas, `ip:port,ip:port`."""
+    if "," not in address:
+        return address
+    return f"ipv6:{address}" if address.startswith("[") else f"ipv4:{address}"
 
 
 async def answer(call: Awaitable[R]) -> R:

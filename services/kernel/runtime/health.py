@@ -1,22 +1,22 @@
-"""grpc.health.v1: the status of each service of the process, sent to watchers when it changes."""
+"""grpc.health.v1: the status of each service, sent to watchers when it changes."""
 
 import asyncio
+from collections.abc import Callable
 
 import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
 from services.kernel.rpc import telemetry
-from services.kernel.runtime.lifecycle import Lifecycle
 
 PERIOD_S = 0.2
 
 
 class HealthReporter:
-    """Publishes the lifecycle's answers under each gRPC service's name, each RedFire service's, and the empty one."""
+    """Publishes the status under each gRPC service's name, each RedFire service's, and the empty one."""
 
-    def __init__(self, lifecycle: Lifecycle, services: dict[str, str]) -> None:
-        """`services`: gRPC service → RedFire service."""
-        self._lifecycle = lifecycle
+    def __init__(self, waiting_for: Callable[[str], str], services: dict[str, str]) -> None:
+        """`waiting_for(service)`: what keeps it from serving, if anything. `services`: gRPC service → RedFire's."""
+        self._waiting_for = waiting_for
         self._services = services
         self._servicer = health.aio.HealthServicer()
 
@@ -27,7 +27,7 @@ class HealthReporter:
     def states(self) -> dict[str, str]:
         """Status by RedFire service: SERVING or NOT_SERVING."""
         owners = sorted(set(self._services.values()))
-        return {owner: "NOT_SERVING" if self._lifecycle.waiting_for(owner) else "SERVING" for owner in owners}
+        return {owner: "NOT_SERVING" if self._waiting_for(owner) else "SERVING" for owner in owners}
 
     async def publish(self) -> None:
         """Publish the present state."""

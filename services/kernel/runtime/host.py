@@ -23,6 +23,7 @@ from services.kernel.policy import contract_services
 from services.kernel.rpc import telemetry
 from services.kernel.rpc.authorization import Authorizer
 from services.kernel.rpc.channels import Channels
+from services.kernel.rpc.client import target
 from services.kernel.rpc.reflection import add_reflection
 from services.kernel.rpc.server import Handlers, UnknownMethods
 from services.kernel.runtime.health import HealthReporter
@@ -50,7 +51,6 @@ SERVER_OPTIONS = (
     # The edge takes 32 KiB of headers and adds its own: beyond 8 KiB gRPC would by default refuse calls at random.
     ("grpc.max_metadata_size", 48 * 1024),
     ("grpc.absolute_max_metadata_size", 64 * 1024),
-    ("grpc.so_reuseport", 0),
     ("grpc.max_receive_message_length", 8 * 1024 * 1024),
     # Calls that came and are not looked at yet. Beyond 1,000 gRPC would by default refuse some, with CANCELLED and
     # nothing said: after a restart all clients open their streams at once. Services refuse with a reason.
@@ -90,7 +90,7 @@ class Host:
     ) -> None:
         """`fetch_keys` stands in for auth's GetJwks where there is no auth.
 
-        `migrate`: databases in files are brought to this version at start.
+        `migrate`: databases are brought to this version at start.
         """
         self._migrate = migrate
         self.names = list(names)
@@ -150,9 +150,9 @@ class Host:
             self._follow_log_level(name)
         self._refuse_missing()
         where = self.settings.of(ServerSettings)
-        self._server = grpc.aio.server(options=SERVER_OPTIONS)
+        self._server = grpc.aio.server(options=(*SERVER_OPTIONS, ("grpc.so_reuseport", int(where.reuse_port))))
         self.handlers.add_to(self._server)
-        self._health = HealthReporter(self.lifecycle, self.handlers.services)
+        self._health = HealthReporter(self.lifecycle.waiting_for, self.handlers.services)
         self._health.add_to(self._server)
         add_reflection(self._server)
         self._server.add_generic_rpc_handlers((UnknownMethods(),))
@@ -170,8 +170,8 @@ class Host:
         self.resources.start_background()
         await self._server.start()
         for name, port in self.resources.stream_ports.items():
-            self.resources.stream_ports[name] = await self._listen_for_streams(name, where.host, port)
-        await self.operations.start(where.host, where.ops_port)
+            self.resources.stream_ports[name] = await self._listen_for_streams(name, port)
+        await self.operations.start(where.host, where.ops_port, where.reuse_port)
         self.tasks.supervise("kernel.health", self._health.run)
         self.tasks.supervise("kernel.databases", self._probe_databases)
         self.tasks.supervise("kernel.loop_lag", _measure_lag)
@@ -182,14 +182,15 @@ class Host:
         # Orders that are kept would otherwise be looked through again and again.
         gc.set_threshold(20_000, 20, 50)
 
-    async def _listen_for_streams(self, name: str, host: str, port: int) -> int:
+    async def _listen_for_streams(self, name: str, port: int) -> int:
         # Imported only here: most processes need none.
         from services.kernel.rpc.http2.listener import StreamListener
 
         paths = self.resources.stream_paths[name]
         listener = StreamListener({path: self.handlers.by_path[path] for path in paths})
         self._listeners.append(listener)
-        return await listener.start(host, port)
+        where = self.settings.of(ServerSettings)
+        return await listener.start(where.host, port, where.reuse_port)
 
     async def stop(self) -> None:
         """Take no new work, let running RPCs and streams end properly, stop the services. At most about 9 s."""
@@ -325,7 +326,7 @@ def _seconds(time_: timestamp_pb2.Timestamp) -> float:
 
 
 async def _remote_health(address: str) -> str:
-    async with grpc.aio.insecure_channel(address) as channel:
+    async with grpc.aio.insecure_channel(target(address)) as channel:
         stub = health_pb2_grpc.HealthStub(channel)
         try:
             answer = await stub.Check(health_pb2.HealthCheckRequest(service=""), timeout=1)

@@ -26,7 +26,7 @@ class OperationsServer:
         self._runner: web.AppRunner | None = None
         self.port = 0
 
-    async def start(self, host: str, port: int) -> None:
+    async def start(self, host: str, port: int, reuse_port: bool = False) -> None:
         """Listen; with port 0 on a free one, which `port` has."""
         app = web.Application()
         app.router.add_get("/healthz", self._healthz)
@@ -36,7 +36,7 @@ class OperationsServer:
         app.router.add_get("/openapi.json", self._openapi)
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=1)
         await self._runner.setup()
-        site = web.TCPSite(self._runner, host, port)
+        site = web.TCPSite(self._runner, host, port, reuse_port=reuse_port)
         await site.start()
         self.port = self._runner.addresses[0][1]
 

@@ -35,15 +35,20 @@ from services.kernel.tasks import Tasks
 S = TypeVar("S", bound=BaseSection)
 
 
+def database_url(settings: Settings, name: str) -> str:
+    """The address of a service's database, as the settings say."""
+    own = getattr(settings.sections().get(name), "database", None)
+    url = (own.url if own is not None else "") or settings.of(DatabaseSettings).url
+    folder = settings.of(PlatformSettings).data_dir.absolute()
+    # Not str.format: a password may have braces.
+    return url.replace("{data_dir}", str(folder)).replace("{name}", name)
+
+
 def open_database(settings: Settings, name: str, base: type[DeclarativeBase]) -> Database:
     """A service's database, where the settings say that it is."""
     common = settings.of(DatabaseSettings)
-    own = getattr(settings.sections().get(name), "database", None)
-    url = (own.url if own is not None else "") or common.url
-    folder = settings.of(PlatformSettings).data_dir.absolute()
     options = PostgresOptions(common.pool_size, common.connect_timeout_s, common.statement_timeout_s)
-    # Not str.format: a password may have braces.
-    return Database(url.replace("{data_dir}", str(folder)).replace("{name}", name), base, options)
+    return Database(database_url(settings, name), base, options)
 
 
 class Resources:

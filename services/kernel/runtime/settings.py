@@ -3,6 +3,7 @@
 A section is a class of a service (or of the kernel). A wrong key or value stops the start with one line that names it.
 """
 
+import ipaddress
 import logging
 import os
 import types
@@ -29,6 +30,15 @@ SECRET_BYTES = 32
 DATABASE_SCHEMES = ("sqlite:///", "postgresql+asyncpg://")
 # Instead of what the parsers say: the part that they cannot read may be one of a password.
 _UNREADABLE = "it is no address; special characters of a password are written as %XX"
+
+
+def _is_numeric(address: str) -> bool:
+    host, _, port = address.rpartition(":")
+    try:
+        ipaddress.ip_address(host.strip("[]"))
+    except ValueError:
+        return False
+    return port.isdecimal()
 
 
 def _database_url(value: str) -> str:
@@ -100,13 +110,27 @@ class ServerSettings(BaseSection):
     port: int = Field(default=50051, ge=0, le=65535, description="The port of gRPC; 0 takes a free one.")
     ops_port: int = Field(default=0, ge=0, le=65535, description="The port of /healthz and /metrics; 0: a free one.")
     grace_s: float = Field(default=5.0, ge=0, le=60, description="Time for running RPCs to end, seconds.")
+    reuse_port: bool = Field(
+        default=False, description="Share the ports with a process that keeps them for this one, as `redfire up` does."
+    )
 
 
 class PeersSettings(BaseSection):
     """Addresses of services that another process serves."""
 
     section = "peers"
-    addresses: dict[str, str] = Field(default_factory=dict, description='By service: `{"trading": "host:port"}`.')
+    addresses: dict[str, str] = Field(
+        default_factory=dict,
+        description='By service: `{"trading": "host:port"}`; of several replicas `"10.0.0.5:50051,10.0.0.6:50051"`.',
+    )
+
+    @field_validator("addresses")
+    @classmethod
+    def _replicas_by_number(cls, value: dict[str, str]) -> dict[str, str]:
+        for service, addresses in value.items():
+            if "," in addresses and not all(_is_numeric(address) for address in addresses.split(",")):
+                raise ValueError(f"{service}: replicas are IP addresses with ports, or one name that stands for all")
+        return value
 
 
 class IdentitySettings(BaseSection):

@@ -9,7 +9,7 @@ from services.mesh.contract import Contract
 from services.mesh.edge.errors import local_replies
 from services.mesh.edge.filters import Json, http_filters
 from services.mesh.edge.options import EdgeOptions
-from services.mesh.edge.routes import NOWHERE, route_configuration, streams_cluster
+from services.mesh.edge.routes import NOWHERE, OPERATORS, route_configuration, streams_cluster
 
 HEADER = "# Envoy's configuration, rendered from the contract by `make gen` or `redfire mesh render`; do not edit.\n"
 TYPES = "type.googleapis.com/envoy."
@@ -201,6 +201,8 @@ def clusters(options: EdgeOptions) -> list[Json]:
     all_clusters = [service_cluster(name, options.services[name]) for name in sorted(options.services)]
     all_clusters += [service_cluster(streams_cluster(name), options.streams[name]) for name in sorted(options.streams)]
     all_clusters.append(cluster("ops", (options.ops,)))
+    if options.operators:
+        all_clusters.append(service_cluster(OPERATORS, (options.operators,)))
     all_clusters.append({"name": NOWHERE, "type": "STATIC", "connect_timeout": "0.1s"})
     if options.tracing:
         all_clusters.append(cluster("otlp", (options.tracing,)) | {"typed_extension_protocol_options": http2()})

@@ -33,6 +33,7 @@ class EdgeOptions:
     openapi: str  # the OpenAPI document, served as it is
     # The addresses of services' ports for streams alone, where they have one: for those of NEVER_SILENT.
     streams: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    operators: str = ""  # answers reflection and grpc.health.v1; empty: a service's process, which hosts them all
     host: str = "127.0.0.1"
     port: int = 8080
     admin: str = ""  # host:port, or the path of a UNIX socket; none when empty

@@ -33,6 +33,7 @@ NATIVE = "application/grpc([+;].*)?"
 SLACK_S = 1.0
 # A route without a cluster: only for the filters that look at REST calls before the transcoder has turned them.
 NOWHERE = "nowhere"
+OPERATORS = "operators"
 ALLOWED_HEADERS = (
     "authorization, content-type, grpc-timeout, traceparent, x-api-key, x-grpc-web, x-request-id, x-user-agent"
 )
@@ -243,8 +244,8 @@ def retries(rpc: Rpc) -> Json:
 
 
 def operators(options: EdgeOptions) -> list[Json]:
-    """Reflection and grpc.health.v1, for grpcurl and monitoring: any process answers for all it hosts."""
-    cluster = min(options.services)
+    """Reflection and grpc.health.v1, for grpcurl and monitoring: a process answers for all it hosts."""
+    cluster = OPERATORS if options.operators else min(options.services)
     config = {"envoy.filters.http.jwt_authn": jwt_requirement("public"), **not_limited(options)}
     return [
         {

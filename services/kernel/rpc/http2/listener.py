@@ -21,12 +21,16 @@ class StreamListener:
         self._opens = Opens()
         self._server: asyncio.Server | None = None
 
-    async def start(self, host: str, port: int) -> int:
+    async def start(self, host: str, port: int, reuse_port: bool = False) -> int:
         """Listen; the port. Raises StartError when it is in use."""
         self._loop = asyncio.get_running_loop()
         try:
             self._server = await self._loop.create_server(
-                lambda: Connection(self._handlers, self._connections, self._opens), host, port, backlog=1024
+                lambda: Connection(self._handlers, self._connections, self._opens),
+                host,
+                port,
+                backlog=1024,
+                reuse_port=reuse_port or None,
             )
         except OSError as error:
             raise StartError(f"port {port} on {host} for streams: {error.strerror or error}") from None

@@ -1,0 +1,18 @@
+"""Flags of `redfire up`, as what runs a platform sees them."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class UpOptions:
+    """The flags of `redfire up`."""
+
+    host: str
+    port: int
+    data_dir: Path
+    config: Path | None
+    rate_limits: bool
+    demo: bool
+    migrate: bool
+    replicas: int

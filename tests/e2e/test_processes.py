@@ -1,0 +1,133 @@
+"""A platform in processes on PostgreSQL and RabbitMQ: what a user does, processes that are killed, and the stop."""
+
+import json
+from collections.abc import Iterator
+from itertools import count
+
+import httpx
+import psutil
+import pytest
+
+from tests.postgres import PostgresServer
+from tests.rabbitmq import RabbitMqServer
+from tests.running import Client, Running, until
+
+SYMBOL = "rb2701.SHFE"
+REPLICATED = ("config", "auth", "user", "market")
+START_S, REPLACE_S = 240, 60
+"""The machine of a test run may be busy with others."""
+_platforms = count(1)
+
+
+class Processes(Running):
+    """`redfire up --processes`."""
+
+    def document(self) -> dict:
+        return json.loads((self.data_dir / "addresses.json").read_text())
+
+    def pids(self) -> dict[str, list[int]]:
+        """Process ids by service."""
+        return {name: ids if isinstance(ids, list) else [ids] for name, ids in self.document()["pids"].items()}
+
+    def is_whole(self) -> bool:
+        """Test that every replica serves."""
+        body = self.client().get("/healthz").json()
+        return body["status"] == "SERVING" and "failures" not in body
+
+
+def alive(pid: int) -> bool:
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+@pytest.fixture(scope="module")
+def platform(postgres: PostgresServer, rabbitmq: RabbitMqServer) -> Iterator[Processes]:
+    env = {
+        "REDFIRE_DATABASE__URL": postgres.url(f"processes{next(_platforms)}_{{name}}_db"),
+        "REDFIRE_EVENTS__URL": rabbitmq.url,
+    }
+    running = Processes("--processes", "--replicas", "2", "--feed", "sim:7", env=env)
+    running.start(START_S)
+    yield running
+    if running.process is not None and running.process.poll() is None:
+        running.kill9(children_too=True)
+
+
+@pytest.fixture
+def trader(platform: Processes) -> Client:
+    return platform.register(f"trader{next(_platforms)}")
+
+
+def filled(client: Client, key: str) -> bool:
+    order = client.get("/api/trading/orders:lookup", clientOrderId=key)
+    return order.status_code == 200 and order.json()["order"]["status"] == "ORDER_STATUS_FILLED"
+
+
+def test_addresses_name_every_replica_and_its_process(platform):
+    document = platform.document()
+    assert document["services"].keys() | {"envoy"} == document["pids"].keys()
+    descendants = {child.pid for child in platform.children()}
+    for name, pids in platform.pids().items():
+        assert len(pids) == (2 if name in REPLICATED else 1)
+        assert set(pids) <= descendants
+    assert platform.pids()["trading"] == platform.pids()["risk"]
+    by_service = {name: {*pids} for name, pids in platform.pids().items() if name != "risk"}
+    assert sum(map(len, by_service.values())) == len(set.union(*by_service.values()))
+    assert isinstance(document["services"]["engine"], str) and len(document["services"]["market"]) == 2
+
+
+def test_what_a_newcomer_does_works_through_the_edge(trader):
+    until(lambda: trader.get(f"/api/market/ticks/{SYMBOL}").status_code == 200, 30)
+    tick = next(trader.lines("/api/market/ticks:stream", symbols=SYMBOL))
+    assert tick
+    assert trader.order(SYMBOL, "first", quantity="2").status_code == 200
+    until(lambda: filled(trader, "first"), 30)
+    assert trader.get("/api/trading/positions").json()["positions"][0]["quantity"] == "2"
+    body = {
+        "displayName": "Gold", "className": "MovingAverageStrategy", "symbol": "au2702.SHFE",
+        "parameters": {"fast_window": 2, "slow_window": 4, "bar_seconds": 1},
+    }  # fmt: skip
+    until(lambda: trader.get("/api/strategies/classes").json()["classes"], 60)
+    strategy = trader.post("/api/strategies", body).json()["strategy"]
+    trader.post(f"/api/strategies/{strategy['strategyId']}:start")
+    path = f"/api/strategies/{strategy['strategyId']}"
+    until(lambda: trader.get(path).json()["strategy"]["status"] == "STRATEGY_STATUS_RUNNING", 90)
+    trader.post(f"{path}:stop")
+    until(lambda: trader.get(path).json()["strategy"]["status"] == "STRATEGY_STATUS_STOPPED", 60)
+
+
+@pytest.mark.timeout(900)
+def test_each_process_that_is_killed_is_replaced_and_orders_go_on(platform, trader):
+    until(lambda: trader.get(f"/api/market/ticks/{SYMBOL}").status_code == 200, 30)
+    before = platform.document()
+    for name, pids in platform.pids().items():
+        if name == "risk":
+            continue  # trading's process
+        victim = pids[-1]
+        psutil.Process(victim).kill()
+        until(lambda name=name, victim=victim: victim not in platform.pids()[name] and platform.pids()[name], REPLACE_S)
+
+        def whole() -> bool:
+            try:
+                return platform.is_whole()
+            except (httpx.HTTPError, ValueError):
+                return False
+
+        until(whole, REPLACE_S)
+        client = trader
+        assert client.order(SYMBOL, f"after-{name}").status_code == 200, name
+        until(lambda name=name, client=client: filled(client, f"after-{name}"), 30)
+    after = platform.document()
+    assert (after["services"], after["edge"]) == (before["services"], before["edge"])
+    assert all(alive(pid) for pids in platform.pids().values() for pid in pids)
+
+
+def test_an_orderly_stop_leaves_no_process(platform):
+    children = platform.children()
+    platform.stop(timeout_s=60)
+    assert platform.process is not None and platform.process.returncode == 0
+    assert not any(alive(child.pid) for child in children)
+    assert not (platform.data_dir / "addresses.json").exists()
+    assert "do not stop" not in platform.text()
