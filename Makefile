@@ -13,10 +13,10 @@ ARGS ?=
 LOCK := --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev core run test test-fast bench lint gen lock clients clean
+.PHONY: help setup setup-dev core run run-production test test-fast bench lint gen lock clients clean
 
 help: ## Show this list
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-9s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
 
 setup: $(VENV)/.run core ## Install what RedFire runs with into .venv (again: changes nothing)
 
@@ -51,6 +51,9 @@ core: $(VENV)/.run
 
 run: setup ## Start the platform with a demo user and a strategy that trades; ARGS="--port 9090 …" goes to redfire up
 	@$(BIN)/redfire up --demo $(ARGS)
+
+run-production: setup ## Start PostgreSQL, Redis and RabbitMQ in temporary folders, and the platform on them in processes, two of each
+	@$(BIN)/python -m deploy.production $(ARGS)
 
 test: setup-dev ## Run all tests against real servers; ARGS="-k name" goes to pytest
 	$(BIN)/python -m pytest $(ARGS)

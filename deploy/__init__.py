@@ -1,0 +1,1 @@
+"""Operations: what runs RedFire, and what it runs on."""
