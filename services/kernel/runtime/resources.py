@@ -15,6 +15,7 @@ from services.kernel.events.transport import EventBus, Transport
 from services.kernel.identity.identity import ServiceTokens
 from services.kernel.redis.shared import Messages, NoMessages, NoRedis, Redis
 from services.kernel.rpc.channels import Channels
+from services.kernel.rpc.client import target
 from services.kernel.rpc.server import Handlers
 from services.kernel.rpc.telemetry import Tracing
 from services.kernel.runtime.lifecycle import Lifecycle
@@ -194,7 +195,7 @@ class Resources:
         return f"{self.settings.of(ServerSettings).host}:{self._port}"
 
     def address_of(self, service: str) -> str:
-        """The network address of a service; empty when it is not known."""
+        """The network address of a service, as a gRPC channel takes it; empty when it is not known."""
         if service in self._addresses:
-            return self._addresses[service]
+            return target(self._addresses[service])
         return self.address if service in self.names else ""

@@ -128,7 +128,7 @@ class ServiceContext:
         return self._resources.channels.at(address, service, self.service_name)
 
     def address_of(self, service: str) -> str:
-        """Network address of a service; known once the start hooks run."""
+        """Network address of a service, as a gRPC channel takes it; known once the start hooks run."""
         return self._resources.address_of(service)
 
     def service_token(self, subject: str, rpcs: list[str], life_s: float) -> str:

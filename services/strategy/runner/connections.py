@@ -10,7 +10,7 @@ from redfire.strategy.v1.worker_pb2_grpc import WorkerServiceStub
 from redfire.trading.v1.account_service_pb2_grpc import AccountServiceStub
 from redfire.trading.v1.order_service_pb2_grpc import OrderServiceStub
 
-from services.kernel.rpc.client import CHANNEL_OPTIONS, target
+from services.kernel.rpc.client import CHANNEL_OPTIONS
 
 Metadata = tuple[tuple[str, str], ...]
 
@@ -47,9 +47,9 @@ class Connections:
 
     def __init__(self, strategy: str, market: str, trading: str, worker_token: str) -> None:
         """The first three are addresses."""
-        self._market = target(market)
+        self._market_address = market
         self._channels = {
-            address: grpc.aio.insecure_channel(target(address), options=CHANNEL_OPTIONS)
+            address: grpc.aio.insecure_channel(address, options=CHANNEL_OPTIONS)
             for address in {strategy, market, trading}
         }
         self.worker_metadata: Metadata = (("x-redfire-service", worker_token),)
@@ -68,7 +68,7 @@ class Connections:
     def blocking_market(self) -> Any:
         """A synchronous stub, because vnpy's strategies load their history inside a synchronous call."""
         if self._blocking is None:
-            self._blocking = grpc.insecure_channel(self._market, options=CHANNEL_OPTIONS)
+            self._blocking = grpc.insecure_channel(self._market_address, options=CHANNEL_OPTIONS)
         return MarketServiceStub(self._blocking)
 
     async def close(self) -> None:
