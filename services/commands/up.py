@@ -46,7 +46,9 @@ REPLICATED = [name for name, service in registry.SERVICES.items() if service.rep
     type=click.IntRange(1, 16),
     help=f"With --processes: so many of {', '.join(REPLICATED)}, on PostgreSQL (REDFIRE_DATABASE__URL).",
 )
-@click.option("--no-migrate", is_flag=True, help="Leave databases as they are; redfire migrate was run before.")
+@click.option(
+    "--no-migrate", is_flag=True, help="With --processes: leave databases as they are; redfire migrate was run before."
+)
 def up(
     host: str,
     port: int,
@@ -63,12 +65,14 @@ def up(
 ) -> None:
     """Start the platform; Ctrl-C stops it, a second start goes on where the first stopped.
 
-    It brings the databases to this version first.
+    It brings databases in files to this version first, with --processes those on PostgreSQL, too.
     """
     from services.commands.edge import check_port, is_loopback
 
     if replicas is not None and not processes:
         raise StartError("--replicas is for --processes")
+    if no_migrate and not processes:
+        raise StartError("--no-migrate is for --processes")
     if rate_limits == "off" and not is_loopback(host):
         raise StartError(f"--rate-limits off is for loopback only, not for {host}")
     if strategies is not None and not strategies.is_dir():
@@ -117,7 +121,7 @@ async def _run(stop: StopSignal, options: UpOptions, loaded: Settings) -> None:
     from services.mesh.envoy import EnvoyProcess
 
     new = not (options.data_dir / "admin-password").exists()
-    host = Host(registry.SERVICES, list(registry.SERVICES), loaded, migrate=options.migrate)
+    host = Host(registry.SERVICES, list(registry.SERVICES), loaded)
     envoy: EnvoyProcess | None = None
     terminal: Terminal | None = None
 

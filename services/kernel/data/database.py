@@ -52,11 +52,11 @@ class Database:
     async def start(self, migrate: bool = True) -> None:
         """Make sure that the tables are this version's. Raises StartError when they are not, or unreadable.
 
-        With `migrate` they are brought to this version; a SQLite file that is not there is made in any case.
+        A SQLite file is made when it is not there, and with `migrate` brought to this version.
         """
         with self._errors():
-            if migrate or (self.dialect == "sqlite" and not await self._backend.exists()):
-                await self.migrate()
+            if self.dialect == "sqlite" and (migrate or not await self._backend.exists()):
+                self._refuse((await self._exclusively(self._prepare))[1])
             else:
                 self._refuse(await self.check())
 

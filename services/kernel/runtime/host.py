@@ -90,7 +90,7 @@ class Host:
     ) -> None:
         """`fetch_keys` stands in for auth's GetJwks where there is no auth.
 
-        `migrate`: databases are brought to this version at start.
+        `migrate`: databases in files are brought to this version at start.
         """
         self._migrate = migrate
         self.names = list(names)
