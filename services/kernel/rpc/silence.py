@@ -57,9 +57,8 @@ class _Silence:
         """A wait begins."""
         self._since, self.waits = self._loop.time(), True
         task = asyncio.current_task(self._loop)
-        if task is not self._task:
-            assert task is not None
-            self._task, self._cancelling = task, task.cancelling()
+        assert task is not None
+        self._task, self._cancelling = task, task.cancelling()
 
     def ends(self) -> bool:
         """Test whether a CancelledError is the limit's own."""
