@@ -7,6 +7,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from services.kernel.data.columns import JsonDocument, UtcTime
 from services.kernel.events.outbox import OutboxColumns
+from services.kernel.shards.columns import NamedLeaseColumns
 
 
 class Base(DeclarativeBase):
@@ -82,6 +83,12 @@ class ApiKeyRow(Base):
     expire_time: Mapped[datetime | None] = mapped_column(UtcTime)
     last_used_time: Mapped[datetime | None] = mapped_column(UtcTime)
     revoke_time: Mapped[datetime | None] = mapped_column(UtcTime)
+
+
+class NamedLeaseRow(NamedLeaseColumns, Base):
+    """What only one replica does, and which one."""
+
+    __tablename__ = "named_leases"
 
 
 class OutboxRow(OutboxColumns, Base):

@@ -8,6 +8,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from services.kernel.data.columns import JsonDocument, UtcTime
 from services.kernel.events.outbox import OutboxColumns
+from services.kernel.shards.columns import NamedLeaseColumns
 
 
 class Base(DeclarativeBase):
@@ -55,6 +56,12 @@ class SchemaRow(Base):
     schema: Mapped[dict[str, Any]] = mapped_column(JsonDocument)
     updated_by: Mapped[str] = mapped_column(String(64))
     update_time: Mapped[datetime] = mapped_column(UtcTime)
+
+
+class NamedLeaseRow(NamedLeaseColumns, Base):
+    """What only one replica does, and which one."""
+
+    __tablename__ = "named_leases"
 
 
 class OutboxRow(OutboxColumns, Base):

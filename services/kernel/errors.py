@@ -19,6 +19,8 @@ class RedFireError(Exception):
         self.metadata = {key: str(value) for key, value in metadata.items()}
         self.fields: dict[str, str] = {}
         self.retry_after_s: float | None = None
+        self.relayed: object = None
+        """The status as another process of the same service sent it: to be sent on as it is."""
         super().__init__(self.message)
 
 
@@ -111,8 +113,10 @@ class ShardMoved(Unavailable):
 
     reason = Reason.SHARD_MOVED
 
-    def __init__(self, message: str = "", *, retry_after_s: float = 0.2) -> None:
+    def __init__(self, message: str = "", *, shard: int | None = None, retry_after_s: float = 0.2) -> None:
+        """`shard` is what a call is about, where its caller does not say so: it is forwarded to that one's owner."""
         super().__init__(message)
+        self.shard = shard
         self.retry_after_s = retry_after_s
 
 

@@ -8,6 +8,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from services.kernel.data.columns import Amount, JsonDocument, UtcTime
 from services.kernel.events.outbox import OutboxColumns
+from services.kernel.shards.columns import NamedLeaseColumns
 
 
 class Base(DeclarativeBase):
@@ -111,6 +112,12 @@ class EventRow(Base):
     create_time: Mapped[datetime] = mapped_column(UtcTime)
 
     __table_args__ = (Index("risk_events_by_account", "account_id", "event_id"),)
+
+
+class NamedLeaseRow(NamedLeaseColumns, Base):
+    """What only one replica does, and which one."""
+
+    __tablename__ = "named_leases"
 
 
 class OutboxRow(OutboxColumns, Base):

@@ -9,6 +9,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from services.kernel.data.columns import Amount, JsonDocument, UtcTime
 from services.kernel.events.outbox import OutboxColumns
+from services.kernel.shards.columns import NamedLeaseColumns
 
 NO_STATISTIC = -1e308
 """Sorts last where the largest comes first; no database agrees with another on where NULL goes."""
@@ -65,6 +66,12 @@ class ClassesRow(Base):
     row: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
     fingerprint: Mapped[str] = mapped_column(String(64))
     classes: Mapped[list[dict[str, Any]]] = mapped_column(JsonDocument)
+
+
+class NamedLeaseRow(NamedLeaseColumns, Base):
+    """What only one replica does, and which one."""
+
+    __tablename__ = "named_leases"
 
 
 class OutboxRow(OutboxColumns, Base):

@@ -11,6 +11,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from services.kernel.data.columns import Amount, JsonDocument
 from services.kernel.events.inbox import InboxColumns
 from services.kernel.events.outbox import OutboxColumns
+from services.kernel.shards.columns import NamedLeaseColumns, ShardLeaseColumns
 
 
 class Base(DeclarativeBase):
@@ -249,6 +250,18 @@ class InboxRow(InboxColumns, Base):
     """Events of other services, and the ids of those that are applied."""
 
     __tablename__ = "inbox"
+
+
+class NamedLeaseRow(NamedLeaseColumns, Base):
+    """What only one replica does, and which one."""
+
+    __tablename__ = "named_leases"
+
+
+class ShardLeaseRow(ShardLeaseColumns, Base):
+    """Which replica serves the users of a shard."""
+
+    __tablename__ = "shard_leases"
 
 
 class OutboxRow(OutboxColumns, Base):

@@ -7,6 +7,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from services.kernel.data.columns import UtcTime
 from services.kernel.events.outbox import OutboxColumns
+from services.kernel.shards.columns import NamedLeaseColumns
 
 
 class Base(DeclarativeBase):
@@ -47,6 +48,12 @@ class SessionRevocationRow(Base):
     user_id: Mapped[str] = mapped_column(String(36))
     except_session_id: Mapped[str] = mapped_column(String(64))
     api_keys: Mapped[bool] = mapped_column(Boolean)
+
+
+class NamedLeaseRow(NamedLeaseColumns, Base):
+    """What only one replica does, and which one."""
+
+    __tablename__ = "named_leases"
 
 
 class OutboxRow(OutboxColumns, Base):

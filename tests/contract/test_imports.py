@@ -134,7 +134,13 @@ def test_attributes_that_are_set_later_are_detected():
 
 
 def test_sql_is_in_repositories_models_and_the_kernel_alone():
-    kernel = ("services.kernel.data.", "services.kernel.events.", "services.kernel.runtime.", "services.commands.new_")
+    kernel = (
+        "services.kernel.data.",
+        "services.kernel.events.",
+        "services.kernel.shards.",
+        "services.kernel.runtime.",
+        "services.commands.new_",
+    )
     others = [
         name
         for name, tree in modules().items()

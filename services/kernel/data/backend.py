@@ -1,7 +1,7 @@
 """What a kind of database offers to `Database`, and what there is to choose of PostgreSQL."""
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
@@ -37,6 +37,9 @@ class Backend(Protocol):
 
     async def probe(self) -> str | None:
         """Try to write: empty when it worked, else why not; None when it is only busy."""
+
+    async def connect(self) -> Any:
+        """A connection of the driver's."""
 
     def make_writer(self) -> Writer:
         """A writer of the hot path."""

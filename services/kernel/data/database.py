@@ -7,7 +7,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Callable, Iterator, Sequence
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from sqlalchemy import Connection, make_url, text
 from sqlalchemy.exc import DBAPIError
@@ -118,6 +118,14 @@ class Database:
     def repositories(self, repository: Callable[[AsyncSession], R]) -> Repositories[R]:
         """Units of work with a repository."""
         return Repositories(self._engine, repository, self._turns)
+
+    def has_table(self, name: str) -> bool:
+        """Test for a table that processes share: always false on SQLite, where there is only one."""
+        return self.dialect != "sqlite" and name in self.schema.metadata.tables
+
+    async def connect(self) -> Any:
+        """A connection of the driver's, for what holds one as long as it runs: on PostgreSQL alone."""
+        return await self._backend.connect()
 
     def writer(self) -> Writer:
         """The one writer of the hot path; every call answers the same."""

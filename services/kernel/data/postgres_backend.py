@@ -13,6 +13,8 @@ from services.kernel.data.postgres_reader import PostgresReader
 from services.kernel.data.postgres_writer import PostgresWriter
 
 MAINTENANCE_DATABASE = "postgres"
+FENCES_HELD_S = 2.5
+"""Longest time that a writer's transaction may do nothing: less than what is left of a lease that was not renewed."""
 
 
 class PostgresBackend:
@@ -86,7 +88,11 @@ class PostgresBackend:
 
     def make_writer(self) -> PostgresWriter:
         """A writer with a connection of its own."""
-        return PostgresWriter(self._connect, self.engine.dialect)
+        return PostgresWriter(self._connect_writer, self.engine.dialect)
+
+    async def connect(self) -> Any:
+        """A connection besides the pool's."""
+        return await self._connect()
 
     def make_reader(self) -> PostgresReader:
         """A reader by the connections of units of work."""
@@ -96,7 +102,12 @@ class PostgresBackend:
         """Close connections."""
         await self.engine.dispose()
 
-    async def _connect(self, **other: str) -> Any:
+    async def _connect_writer(self) -> Any:
+        # A process that stands still holds its fences no longer than its leases.
+        short = {"idle_in_transaction_session_timeout": str(int(FENCES_HELD_S * 1000))}
+        return await self._connect(server_settings={**self._arguments["server_settings"], **short})
+
+    async def _connect(self, **other: Any) -> Any:
         # For each statement of the order path; those of a dozen tables are long.
         kept = {"statement_cache_size": 256, "max_cached_statement_lifetime": 0, "max_cacheable_statement_size": 0}
         return await asyncpg.connect(**{**self._arguments, **kept, **other})

@@ -4,6 +4,9 @@ While a group is being committed, further submissions gather and become the next
 COMMIT was sent leaves nothing; one that is lost during COMMIT leaves the question whether that is done. Every
 transaction therefore puts its number into a row of the writer's own, which the next connection reads before anything
 else is written. (A transaction's id does not tell: after a crash of the server another one may get the same.)
+
+A transaction begins with the fences of its group and holds them to its end: after a process has taken a shard, no write
+of the shard's former owner follows.
 """
 
 import asyncio
@@ -24,12 +27,12 @@ from services.kernel.data.writes import (
     Submission,
     Write,
     WriteSequence,
-    built_on_failure,
     fail_all,
     is_taken_key,
     parts_of,
     require_room,
     resolve,
+    standing_fences,
 )
 from services.kernel.errors import CommitUnknown, Duplicate, RedFireError, RowRefused, Unavailable
 from services.kernel.identifiers import new_id
@@ -82,7 +85,7 @@ class PostgresWriter:
     ) -> "asyncio.Future[None]":
         """Commit rows together; see `Writer`."""
         require_room(len(self._waiting), sequence, self._closing)
-        submission = Submission(writes, asyncio.get_running_loop(), sequence, refusable)
+        submission = Submission(writes, asyncio.get_running_loop(), sequence, refusable, fences)
         self._waiting.append(submission)
         self._wake.set()
         if self._task is None:
@@ -162,8 +165,8 @@ class PostgresWriter:
         self, connection: Connection, group: list[Submission], in_parts: bool
     ) -> list[BaseException | None]:
         outcomes: list[BaseException | None] = []
-        await self._begin(connection)
-        if not in_parts:
+        fallen = await self._begin(connection, group)
+        if not in_parts and not fallen:
             try:
                 taken = await self._write(connection, group)
                 outcomes = [None if is_taken else Duplicate() for is_taken in taken]
@@ -171,10 +174,10 @@ class PostgresWriter:
                 if not _is_of_a_row(error):
                     raise
                 await connection.execute("ROLLBACK")
-                await self._begin(connection)
+                fallen = await self._begin(connection, group)
                 in_parts = True
-        if in_parts:
-            await self._write_in_parts(connection, group, outcomes)
+        if in_parts or fallen:
+            await self._write_in_parts(connection, group, fallen, outcomes)
         try:
             await connection.execute("COMMIT")
         except asyncpg.PostgresError:
@@ -186,12 +189,21 @@ class PostgresWriter:
             raise _CommitLost(outcomes) from None
         return outcomes
 
-    async def _begin(self, connection: Connection) -> None:
+    async def _begin(self, connection: Connection, group: Sequence[Submission]) -> set[Fence]:
+        """Begin a transaction, until whose end the group's fences stand; those that have fallen before."""
         self._number += 1
         row = f"('{self._id}', {self._number}, {time.time_ns()})"
         change = "number = excluded.number, time_ns = excluded.time_ns"
         mark = f"INSERT INTO {MARKERS} VALUES {row} ON CONFLICT (writer) DO UPDATE SET {change}"  # noqa: S608
-        await connection.execute(f"BEGIN; {mark}")
+        fences = {fence for submission in group for fence in submission.fences}
+        if not fences:
+            await connection.execute(f"BEGIN; {mark}")
+            return fences
+        standing = standing_fences(fences)
+        # One round trip; the status of the last statement has the number of its rows.
+        if await connection.execute(f"BEGIN; {mark}; {standing}") == f"SELECT {len(fences)}":
+            return set()
+        return fences.difference([Fence(*row) for row in await connection.fetch(standing)])
 
     async def _write(self, connection: Connection, part: Sequence[Submission]) -> list[bool]:
         """Write submissions; whether each was taken."""
@@ -216,15 +228,16 @@ class PostgresWriter:
         self,
         connection: Connection,
         group: Sequence[Submission],
+        fallen: set[Fence],
         outcomes: list[BaseException | None],
     ) -> None:
         """Write what can be written of a group, in order; append what became of each submission. Commits nothing."""
         for part in parts_of(group):
-            if any(submission.is_broken for submission in part):
-                if len(part) == 1:
-                    outcomes.append(built_on_failure())
-                else:
-                    await self._write_in_parts(connection, part, outcomes)
+            if len(part) == 1 and (obstacle := part[0].obstacle(fallen)) is not None:
+                outcomes.append(obstacle)
+                continue
+            if any(one.is_broken or not fallen.isdisjoint(one.fences) for one in part):
+                await self._write_in_parts(connection, part, fallen, outcomes)
                 continue
             await connection.execute("SAVEPOINT part")
             try:
@@ -236,7 +249,7 @@ class PostgresWriter:
                 if len(part) == 1:
                     outcomes.append(part[0].refuse(_refusal(error)))
                 else:
-                    await self._write_in_parts(connection, part, outcomes)
+                    await self._write_in_parts(connection, part, fallen, outcomes)
             else:
                 await connection.execute("RELEASE SAVEPOINT part")
                 outcomes += [None if is_taken else Duplicate() for is_taken in taken]

@@ -119,4 +119,7 @@ def kernel_error(error: BaseException) -> RedFireError | None:
 
 
 _AFTER_COMMIT = "after_commit"
-_LOCK = text(f"SELECT pg_advisory_xact_lock({WRITE_LOCK})")
+# Who holds it and stands still (a stopped process, a machine out of reach) is ended before others have waited for long.
+_LOCK = text(
+    f"SELECT pg_advisory_xact_lock({WRITE_LOCK}), set_config('idle_in_transaction_session_timeout', '5s', true)"
+)

@@ -54,6 +54,10 @@ class SqliteBackend:
         """A reader with threads."""
         return SqliteReader(self._connect_reader, self.engine.dialect)
 
+    async def connect(self) -> Any:
+        """Nothing here needs one."""
+        raise NotImplementedError
+
     async def close(self) -> None:
         """Close connections."""
         if self._writer_engine is not None:

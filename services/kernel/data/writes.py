@@ -5,24 +5,26 @@ Two writers keep it, `group_commit` for SQLite and `postgres_writer` for Postgre
 
 import asyncio
 import sqlite3
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from enum import Enum
 from functools import cache
 from typing import Any, NamedTuple, Protocol
 
-from sqlalchemy import Column, Dialect, Executable, Table, insert
+from sqlalchemy import Column, Dialect, Executable, Table, insert, text
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import DeclarativeBase
 from sqlalchemy.sql.dml import Insert
 
-from services.kernel.errors import Duplicate, RedFireError, Unavailable
+from services.kernel.errors import Duplicate, Fenced, RedFireError, Unavailable
 
 MAX_WAITING = 20_000
 LARGEST_GROUP = 512
 # A group of which a row fails is written in so many parts, each behind a savepoint, and a failing part again in parts:
 # one bad row of 512 costs about twice a good group, not 512 transactions.
 PARTS = 8
+SHARD_LEASES = "shard_leases"
+"""The table of shards' owners; `services.kernel.shards.columns` has it."""
 _TAKEN = {
     "23505",
     sqlite3.SQLITE_CONSTRAINT_UNIQUE,
@@ -118,21 +120,36 @@ class Writer(Protocol):
 class Submission:
     """What waits for its commit."""
 
-    __slots__ = ("future", "loop", "refusable", "sequence", "writes")
+    __slots__ = ("fences", "future", "loop", "refusable", "sequence", "writes")
 
     def __init__(
-        self, writes: Sequence[Write], loop: asyncio.AbstractEventLoop, sequence: WriteSequence | None, refusable: bool
+        self,
+        writes: Sequence[Write],
+        loop: asyncio.AbstractEventLoop,
+        sequence: WriteSequence | None,
+        refusable: bool,
+        fences: Sequence[Fence] = (),
     ) -> None:
         self.writes = writes
         self.loop = loop
         self.sequence = sequence
         self.refusable = refusable
+        self.fences = fences
         self.future: asyncio.Future[None] = loop.create_future()
 
     @property
     def is_broken(self) -> bool:
         """Test for a write before it that failed, on which it builds."""
         return self.sequence is not None and self.sequence.broken
+
+    def obstacle(self, fallen: Set[Fence]) -> RedFireError | None:
+        """Why it cannot be written, which fails what builds on it: a write before it that failed, a fallen fence."""
+        if self.is_broken:
+            return built_on_failure()
+        if fallen and not fallen.isdisjoint(self.fences):
+            self.fail_sequence()
+            return Fenced()
+        return None
 
     def fail_sequence(self) -> None:
         """Fail what builds on this."""
@@ -205,6 +222,25 @@ def is_taken_key(error: BaseException) -> bool:
 async def write_rows(session: AsyncSession, write: TableWrite, rows: Sequence[Mapping[str, Any]]) -> None:
     """Write rows in a unit of work instead: INSERT and UPSERT."""
     await session.execute(_statement(write, session.get_bind().dialect.name), list(rows))
+
+
+async def hold_fences(session: AsyncSession, fences: Set[Fence]) -> None:
+    """Hold fences until the end of a unit of work that writes. Raises Fenced when one has fallen."""
+    if not fences or session.get_bind().dialect.name == "sqlite":
+        return
+    standing = (await session.execute(text(standing_fences(fences)))).all()
+    if len(standing) < len(fences):
+        raise Fenced
+
+
+def standing_fences(fences: Set[Fence]) -> str:
+    """PostgreSQL's query for those that have not fallen; until the transaction's end none of these falls.
+
+    KEY SHARE: who takes a shard changes its epoch, which is part of a key, and waits. Who renews a lease changes no key
+    and waits for nobody. All take the rows in one order.
+    """
+    pairs = ", ".join(f"({int(fence.shard)}, {int(fence.epoch)})" for fence in fences)
+    return f"SELECT shard, epoch FROM {SHARD_LEASES} WHERE (shard, epoch) IN ({pairs}) ORDER BY shard FOR KEY SHARE"  # noqa: S608
 
 
 @cache

@@ -24,6 +24,8 @@ class Call:
     client_address: str = ""
     user_agent: str = ""
     deadline: float | None = None
+    # Another replica answers it.
+    is_forwarded: bool = False
 
     @property
     def user_id(self) -> str:
@@ -52,6 +54,10 @@ class Origin:
     service: Identity | None = None
     # The call of this process that it is made for, where there is nothing else to carry.
     parent: Call | None = None
+    # The request as it came by the network.
+    body: bytes | None = None
+    # Trailing metadata of the answer, where another replica gave it.
+    trailing: tuple[tuple[str, str | bytes], ...] = ()
 
     def text(self, key: str) -> str:
         """A metadata value, or the empty string."""

@@ -11,6 +11,7 @@ from sqlalchemy.orm import DeclarativeBase
 from services.kernel.clock import Clock
 from services.kernel.data.backend import PostgresOptions
 from services.kernel.data.database import Database
+from services.kernel.data.writes import SHARD_LEASES
 from services.kernel.events.transport import EventBus, Transport
 from services.kernel.identity.identity import ServiceTokens
 from services.kernel.redis.shared import Messages, NoMessages, NoRedis, Redis
@@ -30,6 +31,7 @@ from services.kernel.runtime.settings import (
     ServerSettings,
     Settings,
 )
+from services.kernel.shards.leases import NAMED_LEASES, Leases, SoleLeases
 from services.kernel.shards.ownership import Ownership, SoleOwnership
 from services.kernel.tasks import Tasks
 
@@ -87,6 +89,7 @@ class Resources:
         self.stream_paths: dict[str, Sequence[str]] = {}
         self._databases: dict[str, Database] = {}
         self._shards: dict[str, Ownership] = {}
+        self._leases: dict[Database, Leases] = {}
         self._live: dict[tuple[str, type[BaseSection]], LiveSettings[Any]] = {}
         self._background: list[tuple[str, Callable[[], Awaitable[None]]]] = []
         self._closing: list[Callable[[], Awaitable[None]]] = []
@@ -145,10 +148,31 @@ class Resources:
         return self._databases[name]
 
     def shards(self, service: str) -> Ownership:
-        """A service's shards; asked again, the same."""
+        """A service's shards; asked again, the same. Replicas share them where they share its database."""
         if service not in self._shards:
-            self._shards[service] = SoleOwnership(lambda: self.address)
+            self._shards[service] = self._ownership(self._databases.get(service))
         return self._shards[service]
+
+    def _ownership(self, database: Database | None) -> Ownership:
+        if database is None or not database.has_table(SHARD_LEASES):
+            return SoleOwnership(lambda: self.address)
+        # Imported where it is needed alone: the driver takes a tenth of a second.
+        from services.kernel.shards.leased_ownership import LeasedOwnership
+
+        return LeasedOwnership(database.connect, lambda: self.address, self.tasks)
+
+    def leases(self, database: Database) -> Leases:
+        """Leases by name in a service's database; asked again, the same."""
+        if database not in self._leases:
+            self._leases[database] = self._shared_leases(database)
+        return self._leases[database]
+
+    def _shared_leases(self, database: Database) -> Leases:
+        if not database.has_table(NAMED_LEASES):
+            return SoleLeases(lambda: self.address)
+        from services.kernel.shards.named_leases import SharedLeases
+
+        return SharedLeases(database.connect, lambda: self.address, self.tasks)
 
     async def take_shards(self) -> None:
         """Take the shards of this process, once all that loads them is ready."""
@@ -158,6 +182,10 @@ class Resources:
     async def release_shards(self) -> None:
         """Give up the shards of this process."""
         await asyncio.gather(*(ownership.release() for ownership in self._shards.values()))
+
+    async def release_leases(self) -> None:
+        """Give up all other leases, once nothing works by them any more."""
+        await asyncio.gather(*(leases.release() for leases in self._leases.values()))
 
     def live(self, service: str, section: type[S]) -> LiveSettings[S]:
         """The present values of a section."""

@@ -4,6 +4,8 @@ The state of a user is in the memory of one process, the owner of the user's sha
 owner writes with its fence, (shard, epoch): the database refuses the writes of one that another has succeeded.
 """
 
+import asyncio
+import logging
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from hashlib import blake2b
@@ -11,6 +13,7 @@ from hashlib import blake2b
 from services.kernel.data.writes import Fence
 from services.kernel.errors import ShardMoved
 
+log = logging.getLogger(__name__)
 SHARDS = 64
 """The number of shards, for ever: databases keep users' shards."""
 ALL_SHARDS = range(SHARDS)
@@ -27,7 +30,12 @@ def shard_of(user_id: str) -> int:
 class Ownership(ABC):
     """Shards of one service, as one of its processes sees them."""
 
-    def __init__(self) -> None:
+    is_shared = False
+    """Whether there may be other owners, to whom calls are forwarded."""
+
+    def __init__(self, address: Callable[[], str]) -> None:
+        """`address` answers where this process serves."""
+        self.address = address
         self._acquired_hooks: list[OnAcquired] = []
         self._lost_hooks: list[OnLost] = []
 
@@ -41,7 +49,7 @@ class Ownership(ABC):
     def on_lost(self, hook: OnLost) -> None:
         """Call a hook when shards are no longer this process's: from then on nothing of them may be written.
 
-        Also for shards whose `on_acquired` is still running: what it loads later is to be dropped too.
+        Of shards whose `on_acquired` is still running it is called at once, and again after that.
         """
         self._lost_hooks.append(hook)
 
@@ -65,12 +73,26 @@ class Ownership(ABC):
     async def release(self) -> None:
         """Give everything up at an orderly stop, so that others take it at once."""
 
+    def begin_call(self, shard: int) -> bool:
+        """Note the begin of a call that this process is to serve; False where it cannot now."""
+        return self.owns(shard) is not None
+
+    def end_call(self, shard: int) -> None:  # noqa: B027 nobody waits for it here
+        """Note the end of a call whose begin was noted."""
+
+    async def changed(self, seconds: float) -> None:
+        """Wait until something about the shards changes or is learned, at most so long."""
+        await asyncio.sleep(seconds)
+
+    def look(self) -> None:  # noqa: B027 there is nobody else
+        """Find out anew who owns what: what is known has turned out to be old."""
+
     def fence(self, user_id: str) -> Fence:
         """The fence of writes for a user. Raises ShardMoved when the user's shard is not served here."""
         shard = shard_of(user_id)
         epoch = self.owns(shard)
         if epoch is None:
-            raise ShardMoved
+            raise ShardMoved(shard=shard)
         return Fence(shard, epoch)
 
     async def _run_acquired(self, shards: Mapping[int, int]) -> None:
@@ -79,7 +101,10 @@ class Ownership(ABC):
 
     def _run_lost(self, shards: Collection[int]) -> None:
         for hook in self._lost_hooks:
-            hook(shards)
+            try:
+                hook(shards)
+            except Exception:
+                log.exception("a hook of lost shards failed")
 
 
 class SoleOwnership(Ownership):
@@ -89,8 +114,7 @@ class SoleOwnership(Ownership):
 
     def __init__(self, address: Callable[[], str]) -> None:
         """`address` answers where this process serves."""
-        super().__init__()
-        self._address = address
+        super().__init__(address)
         self._owned: Mapping[int, int] = {}
 
     def owns(self, shard: int) -> int | None:
@@ -103,7 +127,7 @@ class SoleOwnership(Ownership):
 
     def owner(self, shard: int) -> str | None:
         """This process, once loaded."""
-        return self._address() if shard in self._owned else None
+        return self.address() if shard in self._owned else None
 
     async def start(self) -> None:
         """Load all shards."""

@@ -6,6 +6,7 @@ from sqlalchemy import ForeignKey, String, UniqueConstraint, select
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from services.kernel.data.database import Database
+from services.kernel.shards.columns import ShardLeaseColumns
 
 
 class Base(DeclarativeBase):
@@ -33,6 +34,10 @@ class Order(Base):
     client: Mapped[str] = mapped_column(String(36))
     client_key: Mapped[str] = mapped_column(String(36))
     status: Mapped[str] = mapped_column(String(10))
+
+
+class Lease(ShardLeaseColumns, Base):
+    __tablename__ = "shard_leases"
 
 
 INSERT, SIP = Database.insert(Cup), Database.insert(Sip)

@@ -8,6 +8,7 @@ class Line:
     """Forwards connections; while `cut` is set the next COMMIT is where its connection breaks.
 
     "before": the server never gets it. "after": the server has answered it, and the client does not get the answer.
+    "hold": nothing breaks, but it is not sent before `go_on` is set, as by a process that stands still; `held` tells.
     """
 
     def __init__(self, port: int) -> None:
@@ -18,6 +19,7 @@ class Line:
         self.port = 0
         self.cut = ""
         self.is_down = False
+        self.held, self.go_on = asyncio.Event(), asyncio.Event()
 
     async def __aenter__(self) -> "Line":
         self._server = await asyncio.start_server(self._connected, "127.0.0.1", 0)
@@ -61,7 +63,10 @@ class Line:
                     if where == "before":
                         self.hang_up()
                         return
-                    state["swallow"] = True
+                    if where == "hold":
+                        self.held.set()
+                        await self.go_on.wait()
+                    state["swallow"] = where == "after"
                 server.write(data)
                 await server.drain()
         server.close()

@@ -72,8 +72,9 @@ async def test_a_file_of_the_version_before_migrations_is_adopted_with_its_rows(
     file, schema = tmp_path / "old.sqlite", schema_of(base_of(service))
     _make_of_before_migrations(file, service)
     with contextlib.closing(sqlite3.connect(file, isolation_level=None)) as connection:
-        # No table to which a migration added a column.
-        table = schema.metadata.sorted_tables[-1].name
+        # No table to which a migration added a column, nor one that a migration made.
+        there = {row[0] for row in connection.execute("SELECT name FROM sqlite_master")}
+        table = [one.name for one in schema.metadata.sorted_tables if one.name in there][-1]
         before = connection.execute(f"SELECT sql FROM sqlite_master WHERE name = '{table}'").fetchone()
     database = Database(f"sqlite:///{file}", base_of(service))
     assert "of before migrations" in (await database.check())[0]

@@ -1,0 +1,20 @@
+"""Add named leases."""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0002"
+down_revision = "0001"
+
+
+def upgrade() -> None:
+    """Go on from revision 0001."""
+    op.create_table(
+        "named_leases",
+        sa.Column("name", sa.String(length=128), nullable=False),
+        sa.Column("owner", sa.String(length=36), nullable=False),
+        sa.Column("address", sa.String(length=255), nullable=False),
+        sa.Column("epoch", sa.BigInteger(), nullable=False),
+        sa.Column("expires_at", sa.DateTime(timezone=True), nullable=False),
+        sa.PrimaryKeyConstraint("name"),
+    )

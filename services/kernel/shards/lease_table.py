@@ -1,0 +1,169 @@
+"""A table of leases in PostgreSQL, as one holder sees and changes it: each step is one statement.
+
+Whoever changes the table notifies the others (LISTEN), so that nobody has to look often.
+"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from typing import Any, NamedTuple
+
+import asyncpg
+
+log = logging.getLogger(__name__)
+LEASE_S = 4.0
+"""Time for which a lease is taken or renewed: what its owner served is loaded elsewhere within 5 s of its death."""
+STATEMENT_S = 2.0
+LOST = (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
+"""What a step raises when the database is away; what came of the step is seen at the next look."""
+Key = int | str
+MEMBER = "member/"
+
+
+class Lease(NamedTuple):
+    """A row of the table, `left_s` seconds before it ends; of a member the key is None."""
+
+    key: Key | None
+    owner: str
+    address: str
+    epoch: int
+    left_s: float
+    is_renewed: bool
+
+    @property
+    def is_free(self) -> bool:
+        """Test for a lease that was given up or has ended."""
+        return not self.owner or self.left_s <= 0
+
+
+class LeaseTable:
+    """The leases of one table for one holder; for `shard_leases` also the holders that are there, as members."""
+
+    def __init__(
+        self, connect: Callable[[], Awaitable[Any]], table: str, holder: str, address: Callable[[], str]
+    ) -> None:
+        """`holder` names a run of a process, and is never used again."""
+        self._connect = connect
+        self._table = table
+        self._holder = holder
+        self._address = address
+        self._connection: Any = None
+        self._turn = asyncio.Lock()
+        self._on_news: Callable[[str], None] = lambda _: None
+        self._has_members = table == "shard_leases"
+        self._key, kind = ("shard", "int4") if self._has_members else ("name", "text")
+        lease = f"now() + interval '{LEASE_S} s'"
+        key, news = self._key, f"pg_notify('{table}', '')"
+        left = "extract(epoch FROM expires_at - now())::float8"
+        member = (
+            f"""member AS (
+                INSERT INTO named_leases (name, owner, address, epoch, expires_at)
+                SELECT '{MEMBER}' || $1, $1, $4, 1, {lease} WHERE $3 AND $5
+                ON CONFLICT (name) DO UPDATE SET expires_at = excluded.expires_at), """
+            if self._has_members
+            else ""
+        )
+        members = (
+            f"""UNION ALL SELECT NULL, owner, address, 0, {left}, FALSE FROM named_leases
+                WHERE name LIKE '{MEMBER}%' AND expires_at > now()"""  # noqa: S608
+            if self._has_members
+            else ""
+        )
+        self._see = f"""
+            WITH {member} renewed AS (
+                UPDATE {table} SET expires_at = {lease}
+                WHERE $3 AND owner = $1 AND {key} = ANY($2::{kind}[]) RETURNING {key}, epoch)
+            SELECT {key}, owner, address, coalesce(renewed.epoch, l.epoch), {left}, renewed.epoch IS NOT NULL
+            FROM {table} AS l LEFT JOIN renewed USING ({key}) {members}"""  # noqa: S608 names of ours
+        self._take = f"""
+            WITH free AS (
+                SELECT {key} FROM {table} WHERE {key} = ANY($3::{kind}[]) AND (owner IN ('', $1) OR expires_at <= now())
+                ORDER BY {key} FOR UPDATE SKIP LOCKED),
+            taken AS (
+                UPDATE {table} AS l SET owner = $1, address = $2, epoch = l.epoch + 1, expires_at = {lease}
+                FROM free WHERE l.{key} = free.{key} RETURNING l.{key}, l.epoch)
+            SELECT {key}, epoch, {news} FROM taken"""  # noqa: S608
+        self._give = f"""
+            WITH given AS (
+                UPDATE {table} SET owner = $4, address = $5, epoch = epoch + 1, expires_at = {lease}
+                WHERE {key} = $1 AND epoch = $2 AND owner = $3 RETURNING {key})
+            SELECT {news} FROM given"""  # noqa: S608
+        self._drop = f"""
+            WITH dropped AS (
+                UPDATE {table} SET owner = '', expires_at = now() WHERE owner = $1 AND {key} = ANY($2::{kind}[])
+                RETURNING {key})
+            SELECT {news} FROM dropped"""  # noqa: S608
+        self._add = f"""
+            INSERT INTO {table} ({key}, owner, address, epoch, expires_at)
+            SELECT key, '', '', 0, now() FROM unnest($1::{kind}[]) AS r (key) ON CONFLICT DO NOTHING"""  # noqa: S608
+
+    def on_news(self, hook: Callable[[str], None]) -> None:
+        """Call a hook when somebody changed the table, with what was `told`; also when the connection is lost."""
+        self._on_news = hook
+
+    async def see(self, held: Iterable[Key], renew: bool, as_member: bool = True) -> list[Lease]:
+        """All leases and members; with `renew` those that are held are renewed first, if they still are."""
+        member = [self._address(), as_member] if self._has_members else []
+        rows = await self._fetch(self._see, self._holder, list(held), renew, *member)
+        return [Lease(*row) for row in rows]
+
+    async def take(self, keys: Iterable[Key]) -> dict[Any, int]:
+        """Take those of the leases that are free or the holder's own; their new epochs."""
+        return {row[0]: row[1] for row in await self._fetch(self._take, self._holder, self._address(), list(keys))}
+
+    async def give(self, key: Key, epoch: int, owner: str, address: str) -> None:
+        """Hand a lease over to another holder."""
+        await self._fetch(self._give, key, epoch, self._holder, owner, address)
+
+    async def drop(self, keys: Iterable[Key]) -> None:
+        """Give leases up, for anybody to take."""
+        await self._fetch(self._drop, self._holder, list(keys))
+
+    async def add(self, keys: Iterable[Key]) -> None:
+        """Make rows that are not there, free to take."""
+        await self._fetch(self._add, list(keys))
+
+    async def leave(self) -> None:
+        """Be no member any more."""
+        await self._fetch("DELETE FROM named_leases WHERE name = $1", MEMBER + self._holder)
+
+    async def tell(self, news: str) -> None:
+        """Tell the other holders."""
+        await self._fetch("SELECT pg_notify($1, $2)", self._table, news)
+
+    def discard(self) -> None:
+        """Let the connection go; the next step makes another."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.terminate()
+
+    async def _fetch(self, sql: str, *parameters: Any) -> list[Any]:
+        async with self._turn, asyncio.timeout(STATEMENT_S):
+            if self._connection is None or self._connection.is_closed():
+                self._connection = await self._open()
+            rows: list[Any] = await self._connection.fetch(sql, *parameters)
+            return rows
+
+    async def _open(self) -> Any:
+        connection = await self._connect()
+        try:
+            await connection.add_listener(self._table, self._hear)
+            connection.add_termination_listener(lambda _: self._on_news(""))
+            # Of processes that were killed.
+            await connection.execute(
+                f"DELETE FROM named_leases WHERE name LIKE '{MEMBER}%' AND expires_at < now() - interval '1 hour'"  # noqa: S608
+            )
+        except BaseException:
+            connection.terminate()
+            raise
+        return connection
+
+    def _hear(self, connection: Any, process: int, channel: str, news: str) -> None:
+        self._on_news(news)
+
+
+def fair_share(members: Iterable[str], keys: int) -> Mapping[str, int]:
+    """How many of so many leases each member should have; the longest there have what cannot be divided."""
+    names = sorted(members)
+    each, more = divmod(keys, len(names))
+    return {name: each + (at < more) for at, name in enumerate(names)}

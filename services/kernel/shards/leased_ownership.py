@@ -1,0 +1,223 @@
+"""Ownership of shards by leases in the service's own database: each replica has its fair share of them.
+
+When a replica comes, the others hand shards over to it, each one shard at a time; when one goes, the others take what
+it gave up, or what nobody renewed. A shard is served once its users are loaded.
+"""
+
+import asyncio
+import logging
+from collections import Counter
+from collections.abc import Awaitable, Callable, Collection, Mapping
+from typing import Any
+
+from services.kernel.identifiers import new_id
+from services.kernel.shards.keeper import LeaseKeeper, now
+from services.kernel.shards.lease_table import LOST, Lease, LeaseTable, fair_share
+from services.kernel.shards.ownership import ALL_SHARDS, SHARDS, Ownership
+from services.kernel.tasks import Tasks
+
+log = logging.getLogger(__name__)
+DRAIN_S = 0.15
+"""Time that calls which are being served may take to end before their shard is handed over."""
+HAND_OVER_S = 1.0
+"""Time after which the next shard is handed over, though nobody said that the last one is served."""
+FIRST_PAUSE_S, LONGEST_PAUSE_S = 1.0, 30.0
+"""After shards could not be loaded, longer each time."""
+SERVED = "served"
+
+
+class LeasedOwnership(Ownership):
+    """Shards of a service whose replicas share them by the tables `shard_leases` and `named_leases`."""
+
+    is_shared = True
+
+    def __init__(self, connect: Callable[[], Awaitable[Any]], address: Callable[[], str], tasks: Tasks) -> None:
+        """`connect` opens a connection of asyncpg's to the service's database; `address` is where others reach it."""
+        super().__init__(address)
+        self._tasks = tasks
+        self._keeper = _ShardKeeper(self, connect, address)
+        self._serving: dict[int, int] = {}
+        self._leaving: set[int] = set()
+        self._calls: Counter[int] = Counter()
+        self._pause_s = FIRST_PAUSE_S
+        self._running: list[asyncio.Task[None]] = []
+
+    def owns(self, shard: int) -> int | None:
+        """The epoch, unless the lease may have ended."""
+        epoch = self._serving.get(shard)
+        return epoch if epoch is not None and self._keeper.is_sure else None
+
+    def owned(self) -> Mapping[int, int]:
+        """Epochs of what is loaded and certainly held."""
+        return self._serving if self._keeper.is_sure else {}
+
+    def owner(self, shard: int) -> str | None:
+        """The address that the lease names; also while the shard is still loaded there."""
+        if shard in self._keeper.held:
+            return self.address()
+        return self._keeper.addresses.get(shard)
+
+    def begin_call(self, shard: int) -> bool:
+        """Note a call to serve; False also for a shard that is being handed over."""
+        if shard in self._leaving or self.owns(shard) is None:
+            return False
+        self._calls[shard] += 1
+        return True
+
+    def end_call(self, shard: int) -> None:
+        """Note the end of one."""
+        self._calls[shard] -= 1
+
+    async def changed(self, seconds: float) -> None:
+        """Wait until something about the shards changes or is learned."""
+        await self._keeper.changed(seconds)
+
+    def look(self) -> None:
+        """Find out anew who owns what: what is known has turned out to be old."""
+        self._keeper.look()
+
+    async def start(self) -> None:
+        """Take what is free of this process's share, and keep it from now on."""
+        self._running = [
+            self._tasks.supervise("shards.leases", self._keeper.run),
+            self._tasks.supervise("shards.loading", self._load),
+        ]
+        while not self._keeper.has_decided or self._keeper.held.keys() - self._serving.keys():
+            await self.changed(1.0)
+
+    async def release(self) -> None:
+        """Let running calls end, then give everything up."""
+        self._keeper.is_leaving = True
+        self._leaving.update(ALL_SHARDS)
+        await self._drained(ALL_SHARDS)
+        for task in self._running:
+            task.cancel()
+        await asyncio.gather(*self._running, return_exceptions=True)
+        held = list(self._keeper.held)
+        self._keeper.lose(held)
+        try:
+            await self._keeper.table.leave()
+            await self._keeper.table.drop(held)
+        except LOST as error:
+            log.warning("shards are not given up but end by themselves: %s: %s", type(error).__name__, error)
+        self._keeper.table.discard()
+
+    async def hand_over(self, shard: int, to: str, address: str) -> None:
+        """Stop serving a shard and give it to another member."""
+        epoch = self._keeper.held[shard]
+        self._leaving.add(shard)
+        try:
+            await self._drained([shard])
+            self._keeper.lose([shard])
+            await self._keeper.table.give(shard, epoch, to, address)
+            self._keeper.addresses[shard] = address
+        finally:
+            self._leaving.discard(shard)
+
+    def lost(self, shards: Collection[int]) -> None:
+        """Serve these no longer."""
+        for shard in shards:
+            self._serving.pop(shard, None)
+        self._run_lost(shards)
+
+    async def _drained(self, shards: Collection[int]) -> None:
+        end = now() + DRAIN_S
+        while any(self._calls[shard] for shard in shards) and now() < end:  # noqa: ASYNC110 calls are cheaper so
+            await asyncio.sleep(0.005)
+
+    async def _load(self) -> None:
+        """Load what was taken and serve it then, one batch after the other."""
+        while True:
+            await self._keeper.has_taken.wait()
+            self._keeper.has_taken.clear()
+            held = self._keeper.held
+            taken = {shard: epoch for shard, epoch in held.items() if shard not in self._serving}
+            if not taken:
+                continue
+            try:
+                await self._run_acquired(taken)
+            except Exception:
+                log.exception("shards cannot be loaded; they are given up")
+                await self._give_up([shard for shard, epoch in taken.items() if held.get(shard) == epoch])
+                self._run_lost(taken)
+                continue
+            if gone := [shard for shard, epoch in taken.items() if held.get(shard) != epoch]:
+                self._run_lost(gone)
+            self._pause_s = FIRST_PAUSE_S
+            self._serving.update({shard: taken[shard] for shard in taken.keys() - set(gone)})
+            if held.keys() - self._serving.keys():
+                self._keeper.has_taken.set()
+            await self._keeper.announce_served()
+
+    async def _give_up(self, shards: Collection[int]) -> None:
+        """Leave them, and what else would be this process's share, to others for a while."""
+        self._keeper.not_before = now() + self._pause_s
+        self._pause_s = min(2 * self._pause_s, LONGEST_PAUSE_S)
+        self._keeper.lose(shards)
+        try:
+            await self._keeper.table.leave()
+            await self._keeper.table.drop(shards)
+        except LOST:
+            self._keeper.table.discard()
+
+
+class _ShardKeeper(LeaseKeeper):
+    """The leases of shards, and who has the others."""
+
+    def __init__(
+        self, ownership: LeasedOwnership, connect: Callable[[], Awaitable[Any]], address: Callable[[], str]
+    ) -> None:
+        holder = new_id()
+        super().__init__(LeaseTable(connect, "shard_leases", holder, address), holder)
+        self._ownership = ownership
+        self.addresses: dict[int, str] = {}
+        self.has_decided = self.is_leaving = False
+        self.has_taken = asyncio.Event()
+        self._give_after = 0.0
+
+    async def announce_served(self) -> None:
+        """Tell the others what is served here now."""
+        self._announce()
+        try:
+            await self.table.tell(SERVED)
+        except LOST:
+            self.look()
+
+    def _hear(self, news: str) -> None:
+        if news == SERVED:
+            self._give_after = 0.0
+        super()._hear(news)
+
+    def _lost(self, keys: Collection[int]) -> None:
+        self._ownership.lost(keys)
+
+    async def _decide(self, leases: list[Lease]) -> None:
+        members = {lease.owner: lease.address for lease in leases if lease.key is None}
+        members[self.holder] = ""
+        shards = {int(lease.key): lease for lease in leases if lease.key is not None}
+        if missing := set(ALL_SHARDS).difference(shards):
+            await self.table.add(missing)
+            self.look()
+            return
+        others = {shard: one for shard, one in shards.items() if not one.is_free and one.owner != self.holder}
+        self.addresses = {shard: one.address for shard, one in others.items()}
+        share = fair_share(members, SHARDS)
+        if not self.is_leaving and now() >= self.not_before:
+            # Handed over to this process, or taken by it in a step whose answer was lost.
+            own = [shard for shard, one in shards.items() if one.owner == self.holder and shard not in self.held]
+            free = [shard for shard, one in shards.items() if one.is_free and one.owner != self.holder]
+            more = max(0, share[self.holder] - len(self.held) - len(own))
+            if wanted := own + free[:more]:
+                if await self._take(wanted):
+                    self.has_taken.set()
+            elif len(self.held) > share[self.holder] and now() >= self._give_after:
+                await self._give(members, share, Counter(one.owner for one in others.values()))
+        self.has_decided = True
+
+    async def _give(self, members: Mapping[str, str], share: Mapping[str, int], has: Mapping[str, int]) -> None:
+        lacking = {name: share[name] - has.get(name, 0) for name in members if name != self.holder}
+        to = max(lacking, key=lambda name: lacking[name])
+        served = self._ownership.owned()
+        if lacking[to] > 0 and served:
+            self._give_after = now() + HAND_OVER_S
+            await self._ownership.hand_over(max(served), to, members[to])

@@ -1,0 +1,212 @@
+"""Replicas that share shards on a real PostgreSQL: who owns what when they come, go, die, and lose their database."""
+
+import asyncio
+import itertools
+import random
+from collections import Counter
+
+import pytest
+
+from services.kernel.data.backend import PostgresOptions
+from services.kernel.shards import lease_table
+from services.kernel.shards.ownership import SHARDS
+from tests.kernel.data.line import Line
+from tests.kernel.shards.replicas import Base, Replica, epochs_written, is_shared, owners
+from tests.postgres import ROLE, opened
+from tests.waiting import until
+
+pytestmark = pytest.mark.slow
+LONG_S = 60.0
+_names = itertools.count(1)
+
+
+class Cluster:
+    """Replicas of one database, each with a line of its own to it."""
+
+    def __init__(self, postgres) -> None:
+        self._port = postgres.port
+        self.name = f"shards{next(_names)}"
+        self.replicas: list[Replica] = []
+        self.lines: dict[str, Line] = {}
+        self._contexts = []
+
+    async def add(self, load_fails: bool = False) -> Replica:
+        line = Line(self._port)
+        self._contexts.append(line)
+        await line.__aenter__()
+        url = f"postgresql+asyncpg://{ROLE}@127.0.0.1:{line.port}/{self.name}"
+        context = opened(url, Base, options=PostgresOptions(connect_timeout_s=2))
+        self._contexts.append(context)
+        replica = Replica(f"replica{len(self.lines)}", await context.__aenter__())
+        replica.load_fails = load_fails
+        self.lines[replica.name] = line
+        self.replicas.append(replica)
+        return await replica.start()
+
+    async def kill(self, replica: Replica) -> None:
+        await replica.kill()
+        self.lines[replica.name].is_down = True
+        self.lines[replica.name].hang_up()
+        self.replicas.remove(replica)
+
+    async def release(self, replica: Replica) -> None:
+        await replica.shards.release()
+        self.replicas.remove(replica)
+
+    async def close(self) -> None:
+        for replica in self.replicas:
+            await replica.tasks.stop()
+        for context in reversed(self._contexts):
+            await context.__aexit__(None, None, None)
+
+
+@pytest.fixture
+async def cluster(postgres):
+    cluster = Cluster(postgres)
+    yield cluster
+    await cluster.close()
+
+
+async def test_the_first_replica_has_all_when_it_has_started(cluster):
+    first = await cluster.add()
+    assert len(first.shards.owned()) == SHARDS == len(first.loaded)
+    assert first.shards.owner(5) == "replica0" and first.shards.owns(5) == 1
+
+
+async def test_a_replica_that_comes_gets_its_share_and_no_more_moves(cluster):
+    first, second = await cluster.add(), await cluster.add()
+    await until(lambda: is_shared(first, second), LONG_S)
+    assert (len(first.loaded), len(second.loaded)) == (32, 32)
+    third = await cluster.add()
+    await until(lambda: is_shared(first, second, third), LONG_S)
+    assert sum(third.loads.values()) == 21
+    assert sum(first.loads.values()) == SHARDS and sum(second.loads.values()) == 32
+    for replica in cluster.replicas:
+        shown = Counter(replica.shards.owner(shard) for shard in range(SHARDS))
+        assert sorted(shown.values()) == [21, 21, 22]
+
+
+async def test_shards_are_handed_over_one_at_a_time(cluster):
+    first = await cluster.add()
+    second = await cluster.add()
+    unserved = []
+    while not is_shared(first, second):
+        unserved.append(sum(not names for names in owners(cluster.replicas).values()))
+        await asyncio.sleep(0)
+    assert max(unserved) == 1
+
+
+async def test_what_an_orderly_stop_gives_up_is_taken_at_once(cluster, monkeypatch):
+    """Not when leases end, which here would take an hour."""
+    monkeypatch.setattr(lease_table, "LEASE_S", 3600.0)
+    first, second = await cluster.add(), await cluster.add()
+    await until(lambda: is_shared(first, second), LONG_S)
+    await cluster.release(first)
+    assert not first.loaded and first.shards.owns(1) is None
+    await until(lambda: len(second.shards.owned()) == SHARDS, LONG_S)
+    assert set(second.loads.values()) == {1}
+
+
+async def test_what_a_killed_replica_had_is_shared_by_the_others(cluster):
+    first, second, third = [await cluster.add() for _ in range(3)]
+    await until(lambda: is_shared(first, second, third), LONG_S)
+    before = dict(third.shards.owned())
+    await cluster.kill(first)
+    await until(lambda: is_shared(second, third), LONG_S)
+    assert sum(second.loads.values()) + sum(third.loads.values()) >= SHARDS
+    assert {shard: third.shards.owns(shard) for shard in before} == before
+
+
+async def test_what_cannot_be_loaded_is_left_to_others(cluster):
+    first, second = await cluster.add(), await cluster.add()
+    await until(lambda: is_shared(first, second), LONG_S)
+    third = await cluster.add(load_fails=True)
+    await until(lambda: third.failed, LONG_S)
+    await until(lambda: third.shards._keeper.not_before and is_shared(first, second), LONG_S)
+    assert not third.loaded
+    third.load_fails = False
+    await until(lambda: is_shared(first, second, third), LONG_S)
+
+
+async def test_a_replica_without_its_database_stops_being_owner_before_another_is(cluster):
+    first, second = await cluster.add(), await cluster.add()
+    await until(lambda: is_shared(first, second), LONG_S)
+    line = cluster.lines[first.name]
+    line.is_down = True
+    line.hang_up()
+    while len(second.shards.owned()) < SHARDS:
+        assert all(len(names) <= 1 for names in owners(cluster.replicas).values())
+        await asyncio.sleep(0.001)
+    assert not first.loaded
+    line.is_down = False
+    await until(lambda: is_shared(first, second), LONG_S)
+
+
+async def test_who_is_told_the_owner_learns_of_changes_by_itself(cluster):
+    first, second = await cluster.add(), await cluster.add()
+    await until(lambda: is_shared(first, second), LONG_S)
+
+    def agree():
+        return all(
+            [one.shards.owner(shard) for one in cluster.replicas] == names * 2
+            for shard, names in owners(cluster.replicas).items()
+        )
+
+    await until(agree, LONG_S)
+
+
+@pytest.mark.parametrize("seed", range(3))
+async def test_whatever_happens_no_two_replicas_own_or_write_a_shard_and_all_are_owned_soon(cluster, seed):
+    """Replicas come, stop, die, are cut off for longer than a lease; each writes on what it thinks it owns."""
+    chance = random.Random(seed)
+    writing = {}
+
+    async def add():
+        replica = await cluster.add()
+        writing[replica.name] = asyncio.create_task(replica.write_on())
+
+    async def end(replica, how):
+        await how(replica)
+        writing.pop(replica.name).cancel()
+
+    async def watch():
+        while True:
+            for shard, names in owners(cluster.replicas).items():
+                assert len(names) <= 1, (shard, names)
+            await asyncio.sleep(0.002)
+
+    await add()
+    watching = asyncio.create_task(watch())
+    for _ in range(6):
+        replica = chance.choice(cluster.replicas)
+        line = cluster.lines[replica.name]
+        match chance.choice(["add", "add", "kill", "release", "cut", "away", "pause"]):
+            case "add" if len(cluster.replicas) < 4:
+                await add()
+            case "kill" if len(cluster.replicas) > 1:
+                await end(replica, cluster.kill)
+            case "release" if len(cluster.replicas) > 1:
+                await end(replica, cluster.release)
+            case "cut":
+                line.hang_up()
+            case "away":
+                line.is_down = True
+                line.hang_up()
+                await asyncio.sleep(chance.uniform(0.5, lease_table.LEASE_S + 1))
+                line.is_down = False
+        await asyncio.sleep(chance.uniform(0, 1.5))
+        assert not watching.done(), watching.exception()
+    await until(lambda: is_shared(*cluster.replicas), LONG_S)
+    epochs = await epochs_written(cluster.replicas[0].database)
+    before = {shard: len(of_shard) for shard, of_shard in epochs.items()}
+
+    async def is_written_on():
+        now = await epochs_written(cluster.replicas[0].database)
+        return len(now) == SHARDS and all(len(now[shard]) > before.get(shard, 0) for shard in now)
+
+    await until(is_written_on, LONG_S)
+    assert not watching.done(), watching.exception()
+    for task in (watching, *writing.values()):
+        task.cancel()
+    for of_shard in (await epochs_written(cluster.replicas[0].database)).values():
+        assert of_shard == sorted(of_shard)
