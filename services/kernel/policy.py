@@ -29,6 +29,7 @@ class MethodPolicy:
     deadline_s: float | None
     audit: bool
     streams: bool
+    routing: int  # options_pb2.Routing
 
 
 def policy_of(method: MethodDescriptor) -> MethodPolicy:
@@ -47,6 +48,7 @@ def policy_of(method: MethodDescriptor) -> MethodPolicy:
         deadline_s=stated.deadline.ToNanoseconds() / 1e9 if stated.HasField("deadline") else None,
         audit=stated.audit,
         streams=method.server_streaming,
+        routing=stated.routing,
     )
 
 

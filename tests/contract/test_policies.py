@@ -2,8 +2,14 @@
 
 import grpc
 import pytest
+from google.protobuf import descriptor_pool
 from redfire.options.v1 import options_pb2
-from redfire.options.v1.options_pb2 import RATE_LIMIT_UNSPECIFIED
+from redfire.options.v1.options_pb2 import (
+    RATE_LIMIT_UNSPECIFIED,
+    ROUTING_INSTRUMENT,
+    ROUTING_UNSPECIFIED,
+    ROUTING_USER,
+)
 
 from services import registry
 from services.kernel.identity.identity import PERMISSIONS, ROLE_PERMISSIONS
@@ -19,6 +25,30 @@ def test_every_rpc_states_its_policy(policy):
     assert policy.streams or policy.deadline_s
     assert policy.internal == (policy.rate_limit == RATE_LIMIT_UNSPECIFIED)
     assert not policy.permission or policy.permission in PERMISSIONS
+    assert policy.routing != ROUTING_UNSPECIFIED
+
+
+@pytest.mark.parametrize("policy", [p for p in POLICIES if p.routing == ROUTING_USER and p.internal])
+def test_what_services_call_for_a_user_says_for_which(policy):
+    assert "user_id" in request_fields(policy)
+
+
+@pytest.mark.parametrize("policy", [p for p in POLICIES if p.routing == ROUTING_INSTRUMENT] or [None])
+def test_what_is_routed_by_instrument_names_it(policy):
+    assert policy is None or "symbol" in request_fields(policy)
+
+
+def test_users_are_routed_to_the_owners_of_their_shards_where_state_is_in_memory():
+    assert {p.service for p in POLICIES if p.routing == ROUTING_USER} == {"trading", "risk"}
+    changes = {
+        p.name for p in POLICIES if p.service == "trading" and p.permission in ("trading:write", "trading:delete")
+    }
+    assert changes <= {p.name for p in POLICIES if p.routing == ROUTING_USER}
+
+
+def request_fields(policy):
+    service, _, method = policy.full_name[1:].partition("/")
+    return descriptor_pool.Default().FindServiceByName(service).FindMethodByName(method).input_type.fields_by_name
 
 
 def test_every_package_with_services_is_in_the_registry():

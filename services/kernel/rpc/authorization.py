@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from redfire.reasons import Reason
 
 from services.kernel.cache import TtlCache
-from services.kernel.errors import Denied, Unauthenticated
+from services.kernel.errors import Denied, RedFireError, Unauthenticated
 from services.kernel.identity.identity import (
     ANONYMOUS,
     EDGE_KEY,
@@ -114,18 +114,18 @@ class Authorizer:
 
 
 class StreamGuard:
-    """Ends a stream, by `end`, when its caller's session is revoked or the token ends.
+    """Ends a stream, by `end`, when its caller's session is revoked, the token ends, or its shard moves.
 
     Not while the task that serves it is `away`, its item being sent: a cancellation there ends the RPC without a
     status, and its client waits without end. It ends when it comes `back`, or is let go when its client takes nothing
     for STALLED_S.
     """
 
-    __slots__ = ("_end_stream", "_stops", "away", "ended", "reason", "text")
+    __slots__ = ("_end_stream", "_stops", "away", "ended", "error")
 
     def __init__(self, identity: Identity, revocations: Revocations, end: Callable[[], object]) -> None:
         self.ended = self.away = False
-        self.reason, self.text = Reason.SESSION_REVOKED, "the session was ended"
+        self.error: RedFireError = Unauthenticated("the session was ended", reason=Reason.SESSION_REVOKED)
         self._end_stream = end
         self._stops: list[Callable[[], None]] = []
         if identity.kind != "user":
@@ -151,9 +151,14 @@ class StreamGuard:
         for stop in self._stops:
             stop()
 
+    def end(self, error: RedFireError) -> None:
+        """End the stream with an error, once."""
+        if not self.ended:
+            self.error = error
+            self._end()
+
     def _expire(self) -> None:
-        self.reason, self.text = Reason.TOKEN_EXPIRED, "the token has expired"
-        self._end()
+        self.end(Unauthenticated("the token has expired", reason=Reason.TOKEN_EXPIRED))
 
     def _end(self) -> None:
         self.ended = True

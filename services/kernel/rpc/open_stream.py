@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 from google.protobuf.message import Message
 
-from services.kernel.errors import Internal, RedFireError, Unauthenticated, Unsupported
+from services.kernel.errors import Internal, RedFireError, Unsupported
 from services.kernel.policy import MethodPolicy
 from services.kernel.rpc import status
 from services.kernel.rpc.authorization import STALLED_S, Authorizer, StreamGuard
@@ -87,9 +87,9 @@ class OpenStream:
         def end() -> None:
             guard = self._guard
             if guard is not None and self.error is None:
-                self.error = Unauthenticated(guard.text, reason=guard.reason)
+                self.error = guard.error
                 if end_message is not None:
-                    self._last = end_message(guard.reason).SerializeToString()
+                    self._last = end_message(guard.error.reason).SerializeToString()
                 if self._on_ready is not None:
                     self._on_ready()
 

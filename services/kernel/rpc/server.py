@@ -1,4 +1,4 @@
-"""Handlers, each wrapped once: identity, permission, validation, deadline, errors, metrics, spans, audit.
+"""Handlers, each wrapped once: identity, permission, shard, validation, deadline, errors, metrics, spans, audit.
 
 The wrapped handlers serve the network and the direct calls of services in the same process alike, so that both pass
 the same checks. The server refuses a service that is registered twice, lacks an RPC, or an RPC without a policy.
@@ -15,11 +15,12 @@ from typing import Any
 import grpc
 from google.protobuf.message import DecodeError, Message
 
-from services.kernel.errors import DeadlineExceeded, Internal, Invalid, RedFireError, Unauthenticated, Unsupported
+from services.kernel.errors import DeadlineExceeded, Internal, Invalid, RedFireError, Unsupported
 from services.kernel.policy import MethodPolicy, service_policies
 from services.kernel.rpc import status, telemetry
 from services.kernel.rpc.authorization import Authorizer, StreamGuard
 from services.kernel.rpc.call import Call, Origin, current_call
+from services.kernel.rpc.forwarding import Forwarding
 from services.kernel.rpc.open_stream import OpenStream, opening
 from services.kernel.rpc.rpc_metrics import rpc_metrics
 from services.kernel.rpc.validation import request_check
@@ -56,8 +57,9 @@ class Handler:
 class Handlers:
     """All RPCs that this process serves."""
 
-    def __init__(self, authorizer: Authorizer, tracing: telemetry.Tracing) -> None:
+    def __init__(self, authorizer: Authorizer, tracing: telemetry.Tracing, forwarding: Forwarding) -> None:
         self._authorizer = authorizer
+        self.forwarding = forwarding
         self._tracing = tracing
         self.by_path: dict[str, Handler] = {}
         self.services: dict[str, str] = {}  # gRPC service → RedFire service
@@ -122,6 +124,7 @@ class Handlers:
         admit, admit_service = self._authorizer.admit, self._authorizer.admit_service
         tracing = self._tracing
         policy_deadline_s = policy.deadline_s
+        forwarding, shared = self.forwarding, self.forwarding.shards
 
         async def unary(request: Any, origin: Origin) -> Any:
             started = time.perf_counter()
@@ -135,15 +138,22 @@ class Handlers:
                 call.traceparent = tracing.traceparent(span)
             token = current_call.set(call)
             try:
-                if policy.internal and origin.service is not None:
-                    # Requests between services of this process are made by our own code, of validated ones.
-                    admit_service(policy, origin.service, call)
+                # Requests between services of this process are made by our own code, of validated ones.
+                service = origin.service if policy.internal else None
+                if service is not None:
+                    admit_service(policy, service, call)
                 else:
                     await admit(policy, origin, call)
-                    check(request)
+                answer: Coroutine[Any, Any, Any]
+                if policy.service in shared:
+                    answer = forwarding.unary(policy, check, behavior, request, origin, call)
+                else:
+                    if service is None:
+                        check(request)
+                    answer = behavior(request, call)
                 if call.deadline is None:
-                    return await behavior(request, call)
-                return await within(behavior(request, call), call.deadline - time.perf_counter())
+                    return await answer
+                return await within(answer, call.deadline - time.perf_counter())
             except RedFireError as error:
                 code = status.grpc_code(status.code_of(error)).name
                 raise
@@ -163,7 +173,7 @@ class Handlers:
                 metric.ended(code)
                 if span is not None:
                     tracing.end(span, code)
-                if policy.audit:
+                if policy.audit and not call.is_forwarded:
                     _audit(call, code)
 
         return unary
@@ -176,7 +186,7 @@ class Handlers:
     ) -> Stream:
         count = rpc_metrics.of(*_labels(policy)).ended
         running = telemetry.streams.labels(*_labels(policy))
-        authorizer = self._authorizer
+        authorizer, forwarding = self._authorizer, self.forwarding
         end_message = _end_message(policy)
 
         async def stream(request: Any, origin: Origin) -> AsyncIterator[Any]:
@@ -187,11 +197,14 @@ class Handlers:
             running.inc()
             try:
                 await authorizer.admit(policy, origin, call)
-                check(request)
                 task = asyncio.current_task()
                 assert task is not None
                 guard = authorizer.guard(call.identity, task.cancel)
-                items = behavior(request, call)
+                if policy.service in forwarding.shards:
+                    items = forwarding.stream(policy, check, behavior, request, origin, call, guard)
+                else:
+                    check(request)
+                    items = behavior(request, call)
                 # Metadata and request are larger than what a stream that lasts for days needs.
                 del origin, request
                 try:
@@ -209,11 +222,11 @@ class Handlers:
                 if guard is None or not guard.ended:
                     code = "CANCELLED"
                     raise
-                code = "UNAUTHENTICATED"
+                code = status.grpc_code(status.code_of(guard.error)).name
                 # Over HTTP/1.1 the error below cannot be seen any more.
                 if end_message is not None:
-                    yield end_message(guard.reason)
-                raise Unauthenticated(guard.text, reason=guard.reason) from None
+                    yield end_message(guard.error.reason)
+                raise guard.error from None
             except GeneratorExit:
                 code = "CANCELLED"
                 raise
@@ -226,7 +239,7 @@ class Handlers:
                     guard.stop()
                 running.dec()
                 count(code)
-                if policy.audit:
+                if policy.audit and not call.is_forwarded:
                     _audit(call, code)
                 try:
                     current_call.reset(token)
@@ -270,7 +283,7 @@ def _network_handler(handler: Handler) -> Any:
     if handler.policy.streams:
         # gRPC also takes a generator, but would keep each message until the next one comes.
         async def serve_stream(request: bytes, context: Any) -> None:
-            origin = _origin(context)
+            origin = _origin(context, request)
             request_id = origin.text("x-request-id")
             try:
                 items = handler.invoke(handler.parse(request), origin)
@@ -291,9 +304,12 @@ def _network_handler(handler: Handler) -> Any:
         return grpc.unary_stream_rpc_method_handler(serve_stream, response_serializer=_to_bytes)
 
     async def serve_unary(request: bytes, context: Any) -> Any:
-        origin = _origin(context)
+        origin = _origin(context, request)
         try:
-            return await handler.invoke(handler.parse(request), origin)
+            answer = await handler.invoke(handler.parse(request), origin)
+            if origin.trailing:
+                context.set_trailing_metadata(origin.trailing)
+            return answer
         except RedFireError as error:
             await _abort(context, error, origin.text("x-request-id"))
 
@@ -304,13 +320,16 @@ def _to_bytes(message: Any) -> bytes:
     return message if isinstance(message, bytes) else message.SerializeToString()
 
 
-def _origin(context: Any) -> Origin:
+def _origin(context: Any, body: bytes | None = None) -> Origin:
     left = context.time_remaining()
     deadline = None if left is None or left > 1e8 else time.perf_counter() + left
-    return Origin(dict(context.invocation_metadata() or ()), deadline, context.peer())
+    return Origin(dict(context.invocation_metadata() or ()), deadline, context.peer(), body=body)
 
 
 async def _abort(context: Any, error: RedFireError, request_id: str) -> None:
+    if isinstance(relayed := error.relayed, grpc.aio.AioRpcError):
+        context.set_trailing_metadata(tuple(relayed.trailing_metadata() or ()))
+        await context.abort(relayed.code(), relayed.details() or "")
     details = status.to_status(error, request_id)
     context.set_trailing_metadata(((status.DETAILS_KEY, details.SerializeToString()),))
     await context.abort(status.grpc_code(details.code), details.message)

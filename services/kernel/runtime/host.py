@@ -24,6 +24,7 @@ from services.kernel.rpc import telemetry
 from services.kernel.rpc.authorization import Authorizer
 from services.kernel.rpc.channels import Channels
 from services.kernel.rpc.client import target
+from services.kernel.rpc.forwarding import Forwarding
 from services.kernel.rpc.reflection import add_reflection
 from services.kernel.rpc.server import Handlers, UnknownMethods
 from services.kernel.runtime.health import HealthReporter
@@ -108,7 +109,7 @@ class Host:
             _callers(registry),
         )
         tracing = telemetry.Tracing(traced.otlp_endpoint, traced.sample_ratio)
-        self.handlers = Handlers(authorizer, tracing)
+        self.handlers = Handlers(authorizer, tracing, Forwarding(self.service_tokens))
         self._addresses = settings.of(PeersSettings).addresses
         self.channels = Channels(self.handlers, self.service_tokens, frozenset(names), self._addresses)
         self.tasks = tasks or Tasks()
@@ -204,8 +205,10 @@ class Host:
             await self._server.stop(grace_s / 2)
         await self.tasks.stop()
         await self.lifecycle.stop(grace_s)
+        await self.resources.release_leases()
         await self.operations.stop()
         await self.channels.close()
+        await self.handlers.forwarding.close()
         await self.resources.close()
         for database in self.resources.databases:
             await database.close()

@@ -19,6 +19,7 @@ from services.kernel.runtime.live_settings import LiveSettings
 from services.kernel.runtime.resources import Resources
 from services.kernel.runtime.secret_files import FOLDER, SecretFiles
 from services.kernel.runtime.settings import BaseSection, PlatformSettings, json_schemas
+from services.kernel.shards.leases import Leases
 from services.kernel.shards.ownership import Ownership
 from services.kernel.tasks import Tasks
 
@@ -88,9 +89,16 @@ class ServiceContext:
     def shards(self, service: str = "") -> Ownership:
         """Shards of a service that this process serves; without a name its own service's. Asked again, the same.
 
-        They are taken after the start hooks, and given up when the process begins to stop.
+        The service's database is asked for before. They are taken after the start hooks, and given up when the process
+        begins to stop.
         """
-        return self._resources.shards(service or self.service_name)
+        shards = self._resources.shards(service or self.service_name)
+        self._resources.handlers.forwarding.share(self.service_name, shards)
+        return shards
+
+    def leases(self, database: Database) -> Leases:
+        """Leases by name in the service's database, of what only one replica does; asked again, the same."""
+        return self._resources.leases(database)
 
     def outbox(self, database: Database, row: type[DeclarativeBase]) -> Outbox:
         """The service's outbox, published while the process runs."""

@@ -11,12 +11,23 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
+class Routing(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    ROUTING_UNSPECIFIED: _ClassVar[Routing]
+    ROUTING_NONE: _ClassVar[Routing]
+    ROUTING_USER: _ClassVar[Routing]
+    ROUTING_INSTRUMENT: _ClassVar[Routing]
+
 class RateLimit(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
     RATE_LIMIT_UNSPECIFIED: _ClassVar[RateLimit]
     RATE_LIMIT_DEFAULT: _ClassVar[RateLimit]
     RATE_LIMIT_AUTH: _ClassVar[RateLimit]
     RATE_LIMIT_TRADING: _ClassVar[RateLimit]
+ROUTING_UNSPECIFIED: Routing
+ROUTING_NONE: Routing
+ROUTING_USER: Routing
+ROUTING_INSTRUMENT: Routing
 RATE_LIMIT_UNSPECIFIED: RateLimit
 RATE_LIMIT_DEFAULT: RateLimit
 RATE_LIMIT_AUTH: RateLimit
@@ -49,7 +60,7 @@ class RoleGrant(_message.Message):
     def __init__(self, name: _Optional[str] = ..., includes: _Optional[str] = ..., permissions: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class MethodPolicy(_message.Message):
-    __slots__ = ("public", "permission", "internal", "rate_limit", "idempotent", "deadline", "audit")
+    __slots__ = ("public", "permission", "internal", "rate_limit", "idempotent", "deadline", "audit", "routing")
     PUBLIC_FIELD_NUMBER: _ClassVar[int]
     PERMISSION_FIELD_NUMBER: _ClassVar[int]
     INTERNAL_FIELD_NUMBER: _ClassVar[int]
@@ -57,6 +68,7 @@ class MethodPolicy(_message.Message):
     IDEMPOTENT_FIELD_NUMBER: _ClassVar[int]
     DEADLINE_FIELD_NUMBER: _ClassVar[int]
     AUDIT_FIELD_NUMBER: _ClassVar[int]
+    ROUTING_FIELD_NUMBER: _ClassVar[int]
     public: bool
     permission: str
     internal: bool
@@ -64,4 +76,5 @@ class MethodPolicy(_message.Message):
     idempotent: bool
     deadline: _duration_pb2.Duration
     audit: bool
-    def __init__(self, public: _Optional[bool] = ..., permission: _Optional[str] = ..., internal: _Optional[bool] = ..., rate_limit: _Optional[_Union[RateLimit, str]] = ..., idempotent: _Optional[bool] = ..., deadline: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., audit: _Optional[bool] = ...) -> None: ...
+    routing: Routing
+    def __init__(self, public: _Optional[bool] = ..., permission: _Optional[str] = ..., internal: _Optional[bool] = ..., rate_limit: _Optional[_Union[RateLimit, str]] = ..., idempotent: _Optional[bool] = ..., deadline: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., audit: _Optional[bool] = ..., routing: _Optional[_Union[Routing, str]] = ...) -> None: ...
