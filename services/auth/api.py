@@ -82,7 +82,7 @@ class AuthApi(rpc.AuthServiceServicer):
     ) -> AsyncIterator[pb.WatchRevocationsResponse]:
         """Stream revocations as they happen."""
         async for item in self._feed.watch_revocations():
-            yield convert.revocation_to_pb(item, self._clock.now())
+            yield convert.watch_message_to_pb(item, self._clock.now())
 
     async def ExchangeToken(self, request: pb.ExchangeTokenRequest, call: Call) -> pb.ExchangeTokenResponse:
         """A token to act for a user."""

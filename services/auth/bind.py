@@ -11,10 +11,12 @@ from services.auth.api_keys.service import ApiKeyService
 from services.auth.key_ring import KeyRing
 from services.auth.maintenance import Maintenance
 from services.auth.repository import AuthRepository
+from services.auth.revocations.announcements import Announcements
 from services.auth.revocations.feed import RevocationFeed
 from services.auth.service import SessionService
 from services.auth.session_events import SessionEvents
 from services.auth.settings import AuthSettings
+from services.auth.shared_throttle import SharedThrottle
 from services.auth.throttle import LoginThrottle
 from services.auth.tokens import AccessTokenMint
 from services.auth.user_client import UserClient
@@ -31,12 +33,14 @@ def bind(context: ServiceContext) -> None:
     events = SessionEvents(context.outbox(database, models.OutboxRow))
     auth = database.repositories(partial(AuthRepository, events=events))
     users = UserClient(context.peer(UserServiceStub))
-    feed = RevocationFeed(auth, clock)
+    feed = RevocationFeed(auth, clock, Announcements(context.messages, context.tasks).send)
     api_keys = ApiKeyService(database.repositories(ApiKeyRepository), users, feed, clock)
-    throttle = LoginThrottle(settings, clock)
+    throttle = SharedThrottle(LoginThrottle(settings, clock), context.redis, settings)
     sessions = SessionService(auth, users, api_keys, AccessTokenMint(keys), feed, throttle, settings, clock)
     maintenance = Maintenance(keys, auth, clock, context.run_blocking)
     context.serve(AuthApi(sessions, api_keys, keys, feed, clock))
     context.background("keys", maintenance.watch_keys)
     context.background("maintenance", maintenance.tidy)
+    if database.is_shared:
+        context.background("revocations", feed.follow_replicas)
     context.on_drain(feed.drain)

@@ -69,11 +69,15 @@ def jwk_to_pb(key: SigningKey) -> pb.JsonWebKey:
     return pb.JsonWebKey(kty="OKP", use="sig", alg="EdDSA", crv="Ed25519", kid=key.kid, x=key.x)
 
 
-def revocation_to_pb(item: Revocation | WatchControlMessage, now: datetime) -> pb.WatchRevocationsResponse:
+def revocation_to_pb(revocation: Revocation) -> pb.Revocation:
+    """A revocation for the wire."""
+    return pb.Revocation(id=revocation.revoked_id, expire_time=time_to_pb(revocation.expire_time))
+
+
+def watch_message_to_pb(item: Revocation | WatchControlMessage, now: datetime) -> pb.WatchRevocationsResponse:
     """A message of the stream of revocations."""
     if isinstance(item, Revocation):
-        revocation = pb.Revocation(id=item.revoked_id, expire_time=time_to_pb(item.expire_time))
-        return pb.WatchRevocationsResponse(revocation=revocation)
+        return pb.WatchRevocationsResponse(revocation=revocation_to_pb(item))
     if item is WatchControlMessage.SNAPSHOT_COMPLETE:
         return pb.WatchRevocationsResponse(snapshot_complete=True)
     return pb.WatchRevocationsResponse(heartbeat=time_to_pb(now))

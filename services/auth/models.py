@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from sqlalchemy import Index, String, Text, UniqueConstraint
+from sqlalchemy import BigInteger, Index, String, Text, UniqueConstraint
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from services.kernel.data.columns import JsonDocument, UtcTime
@@ -62,6 +62,8 @@ class RevocationRow(Base):
 
     revoked_id: Mapped[str] = mapped_column(String(36), primary_key=True)
     expire_time: Mapped[datetime] = mapped_column(UtcTime, index=True)
+    # In the order of commits, by which replicas find what others revoked.
+    number: Mapped[int] = mapped_column(BigInteger, index=True, server_default="0")
 
 
 class ApiKeyRow(Base):

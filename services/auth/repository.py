@@ -7,7 +7,7 @@ from sqlalchemy import delete, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from services.auth.models import ApiKeyRow, RefreshTokenRow, RevocationRow, SessionRow, SessionWatermarkRow
+from services.auth.models import ApiKeyRow, RefreshTokenRow, SessionRow, SessionWatermarkRow
 from services.auth.revocations.repository import RevocationRepository
 from services.auth.session import RefreshToken, Revocation, Session, SessionWatermark
 from services.auth.session_events import SessionEvents
@@ -149,7 +149,7 @@ class AuthRepository(RevocationRepository):
 
     async def forget_expired(self, now: datetime) -> None:
         """Delete what has expired and has no effect any more."""
-        await self._session.execute(delete(RevocationRow).where(RevocationRow.expire_time <= now))
+        await self.forget_expired_revocations(now)
         await self._session.execute(delete(RefreshTokenRow).where(RefreshTokenRow.expire_time <= now))
         await self._session.execute(delete(SessionRow).where(SessionRow.expire_time <= now))
         await self._session.execute(delete(ApiKeyRow).where(ApiKeyRow.expire_time <= now))

@@ -19,7 +19,7 @@ from services.auth.session import (
     Tokens,
 )
 from services.auth.settings import AuthSettings
-from services.auth.throttle import LoginThrottle
+from services.auth.shared_throttle import SharedThrottle
 from services.auth.tokens import AccessTokenMint, hash_of, new_secret
 from services.auth.user_client import UserClient
 from services.kernel.clock import Clock
@@ -74,7 +74,7 @@ class SessionService:
         api_keys: ApiKeyService,
         mint: AccessTokenMint,
         feed: RevocationFeed,
-        throttle: LoginThrottle,
+        throttle: SharedThrottle,
         settings: LiveSettings[AuthSettings],
         clock: Clock,
     ) -> None:
@@ -94,13 +94,13 @@ class SessionService:
         TooManyLogins.
         """
         started = self._clock.now()
-        self._throttle.admit(username, client.address)
+        await self._throttle.admit(username, client.address)
         try:
             user = await self._users.verify_password(username, password)
         except Unauthenticated:
-            self._throttle.failed(username, client.address)
+            await self._throttle.failed(username, client.address)
             raise InvalidCredentials from None
-        self._throttle.succeeded(username, client.address)
+        await self._throttle.succeeded(username, client.address)
         if not user.active:
             raise AccountInactive
         return await self._begin(user, started, client)

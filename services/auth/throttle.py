@@ -107,6 +107,12 @@ class LoginThrottle:
         for count, key, rule in counts:
             count.claim(key, now, rule)
 
+    def withdraw(self, username: str, client_address: str) -> None:
+        """The attempt that was admitted is not made."""
+        now = self._clock.monotonic()
+        for count, key, _ in self._counts(username, client_address):
+            count.release(key, now)
+
     def failed(self, username: str, client_address: str) -> None:
         """The password was wrong, or there is no such name: it counts alike."""
         now = self._clock.monotonic()
@@ -129,25 +135,26 @@ class LoginThrottle:
             (self._pairs, pair, _Rule(s.login_free_failures, s.login_max_delay_s, s.login_forget_s)),
             (
                 self._addresses,
-                _network(client_address),
+                network_of(client_address),
                 _Rule(s.login_address_free_failures, s.login_address_max_delay_s, s.login_forget_s / 10),
             ),
         ]
         if self._known.get(pair) is None:
             rule = _Rule(s.login_account_free_failures, s.login_account_max_delay_s, s.login_forget_s)
-            counts.append((self._names, _name(username), rule))
+            counts.append((self._names, name_of(username), rule))
         return counts
 
 
-def _name(username: str) -> str:
+def name_of(username: str) -> str:
+    """The name that failures count for, whatever its case."""
     return username.strip().casefold()
 
 
 def _pair(username: str, client_address: str) -> str:
-    return f"{_name(username)}|{_network(client_address)}"
+    return f"{name_of(username)}|{network_of(client_address)}"
 
 
-def _network(client_address: str) -> str:
+def network_of(client_address: str) -> str:
     """The address, of IPv6 the /64 that one household has."""
     try:
         address = ipaddress.ip_address(client_address)

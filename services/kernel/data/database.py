@@ -90,6 +90,11 @@ class Database:
             return done
 
     @property
+    def is_shared(self) -> bool:
+        """Test for a server's: replicas of the service write to it, too."""
+        return self.dialect != "sqlite"
+
+    @property
     def name(self) -> str:
         """Name for people: the file, or the address without its password."""
         if self.dialect == "sqlite":

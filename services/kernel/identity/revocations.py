@@ -8,9 +8,12 @@ from redfire.reasons import Reason
 from services.kernel.errors import Unauthenticated
 from services.kernel.identity.identity import Identity
 
+REVOCATIONS_CHANNEL = "revocations"
+"""Of messages between replicas: the contract's Revocation, sent once it is committed."""
+
 
 class Revocations:
-    """Revocations by auth, as followed on its WatchRevocations stream."""
+    """Revocations by auth, as far as this process knows them."""
 
     def __init__(self) -> None:
         self._revoked: dict[str, float] = {}

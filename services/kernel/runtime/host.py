@@ -9,14 +9,13 @@ from functools import partial
 from typing import Any, Protocol
 
 import grpc
-from google.protobuf import timestamp_pb2
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from redfire.auth.v1 import auth_pb2
 from redfire.auth.v1.auth_pb2_grpc import AuthServiceStub
 from redfire.config.v1.config_pb2_grpc import ConfigServiceStub
 
 from services.kernel.clock import Clock
-from services.kernel.errors import RedFireError, StartError, Unavailable
+from services.kernel.errors import StartError
 from services.kernel.identity.identity import AccessTokens, Identity, ServiceTokens
 from services.kernel.identity.revocations import Revocations
 from services.kernel.policy import contract_services
@@ -31,6 +30,7 @@ from services.kernel.runtime.health import HealthReporter
 from services.kernel.runtime.live_settings import ConfigFollower
 from services.kernel.runtime.operations import OperationsServer
 from services.kernel.runtime.resources import Resources
+from services.kernel.runtime.revocation_follower import RevocationFollower
 from services.kernel.runtime.service_context import ServiceContext
 from services.kernel.runtime.settings import (
     IdentitySettings,
@@ -98,7 +98,6 @@ class Host:
         self.settings = settings
         self.service_tokens = ServiceTokens(service_secret(settings.of(IdentitySettings)))
         self.revocations = Revocations()
-        self._revocations_known = asyncio.Event()
         self._fetch_keys = fetch_keys or self._auth_keys
         traced = settings.of(TelemetrySettings)
         authorizer = Authorizer(
@@ -163,11 +162,13 @@ class Host:
             raise StartError(f"port {where.port} on {where.host} is in use") from None
         for database in self.resources.databases:
             await database.start(self._migrate)
-        self.tasks.supervise("kernel.revocations", self._follow_revocations)
+        auth = AuthServiceStub(self.channels.to("auth", self.names[0]))
+        follower = RevocationFollower(self.revocations, auth, self.resources.messages)
+        self.tasks.supervise("kernel.revocations", follower.run)
         self._follow_config()
         await self.lifecycle.start()
         await self.resources.take_shards()
-        await self._know_revocations()
+        await self._know_revocations(follower)
         self.resources.start_background()
         await self._server.start()
         for name, port in self.resources.stream_ports.items():
@@ -250,27 +251,12 @@ class Host:
             expires_at=expires,
         )
 
-    async def _know_revocations(self) -> None:
+    async def _know_revocations(self, follower: RevocationFollower) -> None:
         """Refuse tokens of ended sessions from the first call on; without auth the start does not wait for long."""
         if "auth" not in self.names and "auth" not in self._addresses:
             return
-        try:
-            await asyncio.wait_for(self._revocations_known.wait(), REVOCATIONS_TIMEOUT_S)
-        except TimeoutError:
+        if not await follower.known(REVOCATIONS_TIMEOUT_S):
             log.warning("auth sends no revocations yet: tokens of ended sessions are accepted until it does")
-
-    async def _follow_revocations(self) -> None:
-        stub = AuthServiceStub(self.channels.to("auth", self.names[0]))
-        try:
-            async for message in stub.WatchRevocations(auth_pb2.WatchRevocationsRequest()):
-                if message.snapshot_complete:
-                    self._revocations_known.set()
-                if message.WhichOneof("event") == "revocation":
-                    self.revocations.add(message.revocation.id, _seconds(message.revocation.expire_time))
-        except Unavailable as error:
-            log.debug("revocations cannot be followed: %s", error.message)
-        except RedFireError as error:
-            log.warning("revocations cannot be followed: %s", error.message)
 
     def _follow_config(self) -> None:
         if "config" not in self.names and "config" not in self._addresses:
@@ -322,10 +308,6 @@ def service_secret(identity: IdentitySettings) -> str:
     if len(secret.encode()) < 32:
         raise StartError("identity.service_secret: a secret of at least 32 bytes is needed")
     return secret
-
-
-def _seconds(time_: timestamp_pb2.Timestamp) -> float:
-    return time_.ToNanoseconds() / 1e9
 
 
 async def _remote_health(address: str) -> str:
