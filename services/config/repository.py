@@ -40,6 +40,11 @@ class ConfigRepository:
         )
         return [_to_domain(row) for row in await self._session.scalars(query)]
 
+    async def list_last_versions(self, environment: str, service_name: str) -> Sequence[Config]:
+        """A service's present values, and the last versions of deleted ones."""
+        query = select(ConfigRow).where(ConfigRow.service_name == service_name, ConfigRow.environment == environment)
+        return [_to_domain(row) for row in await self._session.scalars(query.order_by(ConfigRow.key))]
+
     async def list_environment(self, environment: str) -> Sequence[Config]:
         """The present values of all services, and the last versions of deleted ones."""
         query = select(ConfigRow).where(ConfigRow.environment == environment)

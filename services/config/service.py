@@ -3,8 +3,10 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from datetime import datetime
+from functools import partial
 
 from services.config.config import Config, ConfigChange, ConfigName
+from services.config.replica_changes import Watchers
 from services.config.repository import ConfigRepository
 from services.config.settings import ConfigSettings
 from services.config.values.json_schema import SchemaViolation, require_schema, require_valid
@@ -14,13 +16,12 @@ from services.kernel.clock import Clock
 from services.kernel.data.repositories import Repositories
 from services.kernel.errors import Aborted, FailedPrecondition, Invalid, NotFound
 from services.kernel.paging import Page, PageResult
+from services.kernel.redis.read_cache import ReadCache
 from services.kernel.runtime.secret_files import is_reference
-from services.kernel.streams import End, Subscribers
+from services.kernel.streams import End
 
 # {service: {key: JSON schema}} of the settings that services declare themselves.
 SettingSchemas = dict[str, dict[str, dict[str, Json]]]
-# Open streams by (environment, service).
-Watchers = Subscribers[tuple[str, str], Config]
 
 
 class StaleEtag(Aborted):
@@ -40,12 +41,14 @@ class ConfigService:
         self,
         configs: Repositories[ConfigRepository],
         watchers: Watchers,
+        cache: ReadCache[Config],
         settings: ConfigSettings,
         clock: Clock,
         setting_schemas: Callable[[], SettingSchemas],
     ) -> None:
         self._configs = configs
         self._watchers = watchers
+        self._cache = cache
         self._settings = settings
         self._clock = clock
         self._setting_schemas = setting_schemas
@@ -53,15 +56,14 @@ class ConfigService:
 
     async def get_config(self, name: ConfigName) -> Config:
         """Raises NotFound, also when it was deleted."""
-        async with self._configs.read() as configs:
-            return _present(await configs.find(name), name)
+        return await self._cache.get(str(name), partial(self._get, name))
 
     async def set_config(self, name: ConfigName, value: Json, etag: str, user_id: str) -> Config:
         """Write a value as a new version. Raises StaleEtag, SchemaViolation, Invalid."""
         require_json(value, "value", self._settings.max_value_bytes)
         require_references(name.key, value, "value")
         async with self._writing:
-            async with self._configs() as configs:
+            async with self._cache.changing(str(name)), self._configs() as configs:
                 before = await configs.find(name)
                 _require_etag(before, etag)
                 self.require_fits(name, value, await configs.find_schema(name.service_name, name.key))
@@ -73,7 +75,7 @@ class ConfigService:
     async def delete_config(self, name: ConfigName, etag: str, user_id: str) -> None:
         """Delete a value, which is a new version too. Raises NotFound, StaleEtag."""
         async with self._writing:
-            async with self._configs() as configs:
+            async with self._cache.changing(str(name)), self._configs() as configs:
                 before = _present(await configs.find(name), name)
                 _require_etag(before, etag)
                 config = next_version(name, before, None, user_id, self._clock.now(), deleted=True)
@@ -83,7 +85,7 @@ class ConfigService:
     async def rollback_config(self, name: ConfigName, version: int, user_id: str) -> Config:
         """Write an earlier version's value again. Raises NotFound, Invalid for one that deleted, SchemaViolation."""
         async with self._writing:
-            async with self._configs() as configs:
+            async with self._cache.changing(str(name)), self._configs() as configs:
                 earlier = await configs.find_version(name, version)
                 if earlier is None:
                     raise NotFound("config version", f"{name} {version}")
@@ -156,14 +158,22 @@ class ConfigService:
         with self._watchers.follow((environment, service_name)) as watcher:
             # Following begins before the snapshot is read: what is committed in between comes twice, never not at all.
             async with self._configs.read() as configs:
-                snapshot = await configs.list_service(environment, service_name)
+                snapshot = await configs.list_last_versions(environment, service_name)
             sent = {config.name.key: config.version for config in snapshot}
             for config in snapshot:
-                yield config
+                if not config.deleted:
+                    yield config
             yield True
             async for item in watcher.items(self._settings.heartbeat_s):
-                if not isinstance(item, Config) or item.version > sent.get(item.name.key, 0):
-                    yield item
+                if isinstance(item, Config):
+                    if item.version <= sent.get(item.name.key, 0):
+                        continue
+                    sent[item.name.key] = item.version
+                yield item
+
+    async def _get(self, name: ConfigName) -> Config:
+        async with self._configs.read() as configs:
+            return _present(await configs.find(name), name)
 
     def writing(self) -> asyncio.Lock:
         """Held from a write's first read until it is published: watchers see versions in the order of commits."""

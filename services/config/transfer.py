@@ -2,13 +2,15 @@
 
 from services.config.config import Config, ConfigChange, ConfigName
 from services.config.document import Document
+from services.config.replica_changes import Watchers
 from services.config.repository import ConfigRepository
-from services.config.service import ConfigService, Watchers, next_version, publish
+from services.config.service import ConfigService, next_version, publish
 from services.config.settings import ConfigSettings
 from services.config.values.json_value import require_json, same
 from services.config.values.secret_rule import require_references
 from services.kernel.clock import Clock
 from services.kernel.data.repositories import Repositories
+from services.kernel.redis.read_cache import ReadCache
 
 
 class ConfigTransfer:
@@ -19,12 +21,14 @@ class ConfigTransfer:
         configs: Repositories[ConfigRepository],
         service: ConfigService,
         watchers: Watchers,
+        cache: ReadCache[Config],
         settings: ConfigSettings,
         clock: Clock,
     ) -> None:
         self._configs = configs
         self._service = service
         self._watchers = watchers
+        self._cache = cache
         self._settings = settings
         self._clock = clock
 
@@ -48,7 +52,7 @@ class ConfigTransfer:
         self._require_allowed(document)
         async with self._service.writing():
             changes = []
-            async with self._configs() as configs:
+            async with self._cache.changing_all(f"{environment}/"), self._configs() as configs:
                 schemas = await configs.list_schemas()
                 before = {config.name: config for config in await configs.list_environment(environment)}
                 for service_name, values in document.items():

@@ -15,20 +15,25 @@ from services.kernel.errors import Invalid
 from services.kernel.events.outbox import Outbox
 from services.kernel.events.transport import LeftToRelay
 from services.kernel.identity.identity import ROLE_PERMISSIONS
+from services.kernel.redis.counts import SharedCounts
+from services.kernel.redis.read_cache import ReadCache
+from services.kernel.redis.shared import NoMessages, NoRedis
 from services.kernel.runtime.live_settings import LiveSettings
 from services.kernel.runtime.resources import open_database
 from services.kernel.runtime.settings import PlatformSettings, Settings, load
+from services.kernel.tasks import Tasks
 from services.user import models
 from services.user.administration import Administration
 from services.user.password import Passwords
+from services.user.profile_cache import PROFILES
 from services.user.repository import UserRepository
-from services.user.service import UserService
+from services.user.service import FAILURES_WINDOW_S, UserService
 from services.user.session_revocations import SessionRevocations
 from services.user.settings import UserSettings
 from services.user.user import User
 from services.user.user_events import UserEvents
 
-# Three times as long as a running service takes to look.
+# Twice as long as a running service takes to look a second time.
 DELIVERY_S = 1.0
 
 
@@ -80,8 +85,10 @@ async def user_admin(data_dir: Path, settings: Settings | None = None) -> AsyncI
         user_events = UserEvents(Outbox("user", database, models.OutboxRow, LeftToRelay(), clock))
         users = database.repositories(partial(UserRepository, user_events=user_events))
         revocations = SessionRevocations(users, end_sessions=None)
-        service = UserService(users, passwords, revocations, LiveSettings(chosen), clock)
-        yield UserAdmin(service, Administration(users, revocations, clock), revocations)
+        profiles = ReadCache(PROFILES, NoRedis(), NoMessages(), Tasks(), clock)
+        counts = SharedCounts("password", FAILURES_WINDOW_S, NoRedis(), clock)
+        service = UserService(users, passwords, revocations, profiles, counts, LiveSettings(chosen), clock)
+        yield UserAdmin(service, Administration(users, revocations, profiles, clock), revocations)
     finally:
         await passwords.close()
         await database.close()

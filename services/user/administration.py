@@ -11,6 +11,7 @@ from services.kernel.errors import FailedPrecondition
 from services.kernel.identifiers import new_id
 from services.kernel.identity.identity import ROLE_PERMISSIONS
 from services.kernel.paging import Page, PageResult
+from services.kernel.redis.read_cache import ReadCache
 from services.user.repository import UserRepository
 from services.user.session_revocations import SessionRevocations
 from services.user.user import SessionRevocation, User, UserFilter, UserStatus
@@ -31,8 +32,15 @@ class UserClosed(FailedPrecondition):
 class Administration:
     """Lists users and sets what they may do."""
 
-    def __init__(self, users: Repositories[UserRepository], revocations: SessionRevocations, clock: Clock) -> None:
+    def __init__(
+        self,
+        users: Repositories[UserRepository],
+        revocations: SessionRevocations,
+        profiles: ReadCache[User],
+        clock: Clock,
+    ) -> None:
         self._users = users
+        self._profiles = profiles
         self._revocations = revocations
         self._clock = clock
 
@@ -71,7 +79,7 @@ class Administration:
         self, user_id: str, change: Callable[[User], User], ends_api_keys: Callable[[User], bool]
     ) -> User:
         revocation: SessionRevocation | None = None
-        async with self._users() as users:
+        async with self._profiles.changing(user_id), self._users() as users:
             # Administrators are locked first and in order, so that two who demote each other wait and do not deadlock.
             admins = await users.count_active_admins()
             user = await users.get_for_change(user_id)

@@ -5,14 +5,16 @@ from functools import partial
 from redfire.auth.v1 import auth_pb2
 from redfire.auth.v1.auth_pb2_grpc import AuthServiceStub
 
+from services.kernel.redis.counts import SharedCounts
 from services.kernel.runtime.service_context import ServiceContext
 from services.user import models
 from services.user.administration import Administration
 from services.user.api import UserApi
 from services.user.first_admin import ensure_admin
 from services.user.password import Passwords
+from services.user.profile_cache import PROFILES
 from services.user.repository import UserRepository
-from services.user.service import UserService
+from services.user.service import FAILURES_WINDOW_S, UserService
 from services.user.session_revocations import SessionRevocations
 from services.user.settings import UserSettings
 from services.user.user import SessionRevocation
@@ -34,9 +36,13 @@ def bind(context: ServiceContext) -> None:
         )
         await auth.RevokeUserSessions(request)
 
+    profiles = context.read_cache(PROFILES)
     revocations = SessionRevocations(users, end_sessions)
-    service = UserService(users, passwords, revocations, context.live(UserSettings), context.clock)
-    context.serve(UserApi(service, Administration(users, revocations, context.clock)))
+    wrong_changes = SharedCounts("password", FAILURES_WINDOW_S, context.redis, context.clock)
+    service = UserService(
+        users, passwords, revocations, profiles, wrong_changes, context.live(UserSettings), context.clock
+    )
+    context.serve(UserApi(service, Administration(users, revocations, profiles, context.clock)))
     context.background("session_revocations", revocations.run)
     # What `redfire admin` did while the platform was stopped counts before the first login.
     context.on_start(revocations.deliver_all)

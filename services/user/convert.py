@@ -1,5 +1,7 @@
 """Users between the wire and the service."""
 
+from datetime import UTC
+
 from google.protobuf.timestamp_pb2 import Timestamp
 from redfire.user.v1 import user_pb2 as pb
 
@@ -25,6 +27,21 @@ def user_to_pb(user: User) -> pb.User:
     message.create_time.FromDatetime(user.create_time)
     message.update_time.FromDatetime(user.update_time)
     return message
+
+
+def user_from_pb(message: pb.User) -> User:
+    """A user as `user_to_pb` wrote it."""
+    return User(
+        user_id=message.user_id,
+        username=message.username,
+        email=message.email,
+        phone=message.phone,
+        display_name=message.display_name,
+        role=message.role,
+        status=status_from_pb(message.status),
+        create_time=message.create_time.ToDatetime(UTC),
+        update_time=message.update_time.ToDatetime(UTC),
+    )
 
 
 def status_from_pb(status: int) -> UserStatus:

@@ -3,14 +3,16 @@
 import re
 import unicodedata
 from dataclasses import replace
+from functools import partial
 
 from redfire.reasons import Reason
 
-from services.kernel.cache import TtlCache
 from services.kernel.clock import Clock
 from services.kernel.data.repositories import Repositories
 from services.kernel.errors import Invalid, NotFound, ResourceExhausted, Unauthenticated
 from services.kernel.identifiers import new_id
+from services.kernel.redis.counts import SharedCounts
+from services.kernel.redis.read_cache import ReadCache
 from services.kernel.runtime.live_settings import LiveSettings
 from services.user.contact import parse_email, parse_phone
 from services.user.password import Passwords, check_password
@@ -39,15 +41,19 @@ class UserService:
         users: Repositories[UserRepository],
         passwords: Passwords,
         revocations: SessionRevocations,
+        profiles: ReadCache[User],
+        wrong_changes: SharedCounts,
         settings: LiveSettings[UserSettings],
         clock: Clock,
     ) -> None:
         self._users = users
         self._passwords = passwords
         self._revocations = revocations
+        # For who looks at a profile; passwords, roles and status are decided on by the database alone.
+        self._profiles = profiles
         self._settings = settings
         self._clock = clock
-        self._wrong_changes: TtlCache[str, int] = TtlCache(10_000, FAILURES_WINDOW_S, clock)
+        self._wrong_changes = wrong_changes
 
     async def register_user(
         self, username: str, email: str, password: str, phone: str = "", display_name: str = "", role: str = ""
@@ -96,7 +102,8 @@ class UserService:
 
     async def get_user(self, caller_id: str, user_id: str, *, any_user: bool = False) -> User:
         """A user: `me`, the caller's own id, or with `any_user` anybody's. Raises NotFound."""
-        return await self.lookup_user(user_id if any_user and user_id != ME else own(caller_id, user_id))
+        looked_up = user_id if any_user and user_id != ME else own(caller_id, user_id)
+        return await self._profiles.get(looked_up, partial(self.lookup_user, looked_up))
 
     async def lookup_user(self, user_id: str) -> User:
         """Any user. Raises NotFound."""
@@ -109,7 +116,7 @@ class UserService:
         email = None if change.email is None else parse_email(change.email, "user.email")
         phone = None if change.phone is None else parse_phone(change.phone, "user.phone")
         display_name = None if change.display_name is None else _display_name(change.display_name, "user.display_name")
-        async with self._users() as users:
+        async with self._profiles.changing(owner_id), self._users() as users:
             user = await users.get_for_change(owner_id)
             changed = replace(
                 user,
@@ -132,16 +139,15 @@ class UserService:
         ResourceExhausted after too many wrong ones.
         """
         owner_id = own(caller_id, user_id)
-        failures = self._wrong_changes.get(owner_id) or 0
-        if failures >= self._settings.value.password_change_failures:
+        if await self._wrong_changes.get(owner_id) >= self._settings.value.password_change_failures:
             raise ResourceExhausted("too many wrong passwords", retry_after_s=FAILURES_WINDOW_S)
         async with self._users.read() as users:
             credentials = await users.get_credentials(owner_id)
         check_password(new_password, credentials.user.username, "new_password")
         if not await self._passwords.verify(old_password, credentials.password_hash):
-            self._wrong_changes.put(owner_id, (self._wrong_changes.get(owner_id) or 0) + 1)
+            await self._wrong_changes.add(owner_id)
             raise InvalidCredentials
-        self._wrong_changes.pop(owner_id)
+        await self._wrong_changes.forget(owner_id)
         await self._set_password(owner_id, credentials.password_hash, new_password, session_id)
 
     async def reset_password(self, username: str, new_password: str) -> User:
@@ -175,7 +181,7 @@ class UserService:
         if self._passwords.is_outdated(credentials.password_hash):
             # Only now is the password known that the stronger hash is made of.
             fresh = await self._passwords.hash(password)
-            async with self._users() as users:
+            async with self._profiles.changing(credentials.user.user_id), self._users() as users:
                 await users.replace_password(
                     credentials.user.user_id, credentials.password_hash, fresh, credentials.user.update_time
                 )
@@ -190,7 +196,7 @@ class UserService:
     async def _set_password(self, user_id: str, old_hash: str, new_password: str, except_session_id: str) -> None:
         fresh = await self._passwords.hash(new_password)
         revocation = SessionRevocation(new_id(), user_id, except_session_id)
-        async with self._users() as users:
+        async with self._profiles.changing(user_id), self._users() as users:
             if not await users.replace_password(user_id, old_hash, fresh, self._clock.now()):
                 # Somebody changed it a moment ago: what was verified is the old password no more.
                 raise InvalidCredentials

@@ -12,7 +12,9 @@ from services.kernel.clock import Clock
 from services.kernel.data.database import Database
 from services.kernel.events.inbox import Inbox
 from services.kernel.events.outbox import Outbox
+from services.kernel.redis.read_cache import CacheRule, ReadCache
 from services.kernel.redis.shared import Messages, Redis
+from services.kernel.redis.shared_quota import SharedQuota
 from services.kernel.rpc.channels import LocalChannel, NetworkChannel
 from services.kernel.rpc.telemetry import Tracing
 from services.kernel.runtime.live_settings import LiveSettings
@@ -122,6 +124,18 @@ class ServiceContext:
     def messages(self) -> Messages:
         """Messages between replicas, which may be lost."""
         return self._resources.messages
+
+    def read_cache(self, rule: CacheRule[T]) -> ReadCache[T]:
+        """A cache of the service's database, of which the replicas forget together what one of them writes."""
+        cache = ReadCache(rule, self.redis, self.messages, self.tasks, self.clock)
+        self.background(f"cache.{rule.name}", cache.run)
+        return cache
+
+    def shared_quota(self, name: str) -> SharedQuota:
+        """Counts of what the service's callers hold at all of its replicas together."""
+        quota = SharedQuota(name, self.redis, self.tasks)
+        self.background(f"quota.{name}", quota.run)
+        return quota
 
     def peer(self, stub: Callable[[Any], P]) -> P:
         """A stub of another service: `context.peer(MarketServiceStub)`."""
