@@ -8,6 +8,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 
+from services.kernel.cache import TtlCache
 from services.kernel.data.repositories import Repositories
 from services.kernel.errors import RedFireError
 from services.user.repository import UserRepository
@@ -15,6 +16,7 @@ from services.user.user import SessionRevocation
 
 log = logging.getLogger(__name__)
 POLL_S = 0.2
+REMEMBERED_S = 60.0
 
 
 class SessionRevocations:
@@ -27,6 +29,8 @@ class SessionRevocations:
         self._users = users
         self._end_sessions = end_sessions
         self._running: set[str] = set()
+        # What was read as waiting may have been delivered since: twice would end a session that began in between.
+        self._delivered: TtlCache[str, bool] = TtlCache(10_000, REMEMBERED_S)
 
     async def deliver(self, revocation: SessionRevocation) -> None:
         """Deliver to auth; where auth does not answer, `run` delivers again."""
@@ -34,7 +38,9 @@ class SessionRevocations:
             return
         self._running.add(revocation.revocation_id)
         try:
-            await self._end_sessions(revocation)
+            if not self._delivered.get(revocation.revocation_id):
+                await self._end_sessions(revocation)
+                self._delivered.put(revocation.revocation_id, True)
             async with self._users() as users:
                 await users.remove_revocation(revocation.revocation_id)
         except RedFireError as error:

@@ -6,8 +6,7 @@ after it was emptied.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Sequence
 
 from services.kernel.redis.shared import Redis, RedisUnavailable, Script, key_part
 from services.kernel.tasks import Tasks
@@ -40,20 +39,18 @@ class SharedQuota:
         self._tasks = tasks
         self._held: dict[str, str] = {}
 
-    @asynccontextmanager
-    async def holding(self, owner: str, holding_id: str, limit: int) -> AsyncIterator[bool]:
-        """Hold one while the block runs; False when the owner has `limit` already, at all replicas together."""
-        taken = await self._take(owner, holding_id, limit)
-        if not taken:
-            yield False
-            return
-        self._held[holding_id] = owner
-        try:
-            yield True
-        finally:
-            del self._held[holding_id]
-            if self._redis.available:
-                self._tasks.spawn(f"quota.{self._name}", self._release(owner, holding_id))
+    async def take(self, owner: str, holding_id: str, limit: int) -> bool:
+        """Hold one more, until it is released; False when the owner has `limit` already, at all replicas together."""
+        taken = not self._redis.available or await self._lease(owner, holding_id, limit)
+        if taken:
+            self._held[holding_id] = owner
+        return taken
+
+    def release(self, holding_id: str) -> None:
+        """Hold it no longer; in Redis soon."""
+        owner = self._held.pop(holding_id, None)
+        if owner is not None and self._redis.available:
+            self._tasks.spawn(f"quota.{self._name}", self._release(owner, holding_id))
 
     async def run(self) -> None:
         """Renew what is held here, until cancelled."""
@@ -72,9 +69,7 @@ class SharedQuota:
             except RedisUnavailable:
                 return
 
-    async def _take(self, owner: str, holding_id: str, limit: int) -> bool:
-        if not self._redis.available:
-            return True
+    async def _lease(self, owner: str, holding_id: str, limit: int) -> bool:
         arguments = [holding_id, limit, int(LEASE_S * 1000)]
         try:
             return bool(await self._redis.run_script(_TAKE, [self._key(owner)], arguments))

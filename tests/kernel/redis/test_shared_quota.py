@@ -1,7 +1,6 @@
 """Quotas of two replicas in a real Redis: totals hold, come back after it was emptied, and end with who held them."""
 
 import asyncio
-from contextlib import AsyncExitStack
 
 from services.kernel.redis import shared_quota
 from services.kernel.redis.client import RedisClient
@@ -23,36 +22,35 @@ def held(server: RedisServer) -> int:
 
 
 async def test_totals_hold_across_replicas_also_for_many_at_once(redis_server: RedisServer):
-    async with connected(redis_server.url) as redis, AsyncExitStack() as stack:
+    async with connected(redis_server.url) as redis:
         both = replicas(redis)
-        taken = await asyncio.gather(
-            *(stack.enter_async_context(both[n % 2].holding("alice", f"s{n}", 5)) for n in range(40))
-        )
+        taken = await asyncio.gather(*(both[n % 2].take("alice", f"s{n}", 5) for n in range(40)))
         assert taken.count(True) == 5
         # Another owner has a quota of their own.
-        assert await stack.enter_async_context(both[0].holding("bob", "b", 5))
+        assert await both[0].take("bob", "b", 5)
 
 
 async def test_what_is_let_go_is_free_for_another_replica(redis_server: RedisServer):
     async with connected(redis_server.url) as redis:
         one, other = replicas(redis)
-        async with one.holding("alice", "s1", 1) as first:
-            assert first
-            async with other.holding("alice", "s2", 1) as second:
-                assert not second
+        assert await one.take("alice", "s1", 1)
+        assert not await other.take("alice", "s2", 1)
+        # It was never held: letting it go gives nothing back.
+        other.release("s2")
+        assert not await other.take("alice", "s2", 1)
+        one.release("s1")
         await until(lambda: held(redis_server) == 0, 20)
-        async with other.holding("alice", "s3", 1) as third:
-            assert third
+        assert await other.take("alice", "s3", 1)
 
 
 async def test_holdings_of_a_process_that_died_end_by_themselves(redis_server: RedisServer, monkeypatch):
     monkeypatch.setattr(shared_quota, "LEASE_S", 0.5)
     async with connected(redis_server.url) as redis:
         one, other = replicas(redis)
-        assert await one._take("alice", "s1", 1)
+        assert await one.take("alice", "s1", 1)
 
         async def is_free() -> bool:
-            return await other._take("alice", "s2", 1)
+            return await other.take("alice", "s2", 1)
 
         await until(is_free, 20)
 
@@ -60,20 +58,20 @@ async def test_holdings_of_a_process_that_died_end_by_themselves(redis_server: R
 async def test_after_redis_was_emptied_the_totals_come_back(redis_server: RedisServer):
     async with connected(redis_server.url) as redis:
         one, other = replicas(redis)
-        async with one.holding("alice", "s1", 2), one.holding("alice", "s2", 2):
-            redis_server.empty()
-            await one.renew()
-            async with other.holding("alice", "s3", 2) as third:
-                assert not third
-            with redis_server.client() as client:
-                (key,) = client.scan_iter()
-                assert 0 < client.pttl(key) <= 30_000 and len(key) < 100
+        for stream in ("s1", "s2"):
+            assert await one.take("alice", stream, 2)
+        redis_server.empty()
+        await one.renew()
+        assert not await other.take("alice", "s3", 2)
+        with redis_server.client() as client:
+            (key,) = client.scan_iter()
+            assert 0 < client.pttl(key) <= 30_000 and len(key) < 100
 
 
 async def test_without_redis_and_while_it_hangs_the_callers_own_count_is_all(redis_server: RedisServer):
     async with connected(redis_server.url, timeout_s=0.3) as redis:
         redis_server.suspend()
         for quota in (SharedQuota("streams", redis, Tasks()), SharedQuota("streams", NoRedis(), Tasks())):
-            async with quota.holding("alice", "s1", 0) as taken:
-                assert taken
+            assert await quota.take("alice", "s1", 0)
+            quota.release("s1")
         redis_server.resume()
