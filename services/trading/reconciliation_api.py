@@ -99,6 +99,10 @@ class ReconciliationApi(rpc.ReconciliationServiceServicer):
         )
         return pb.ResolveUncertainOrderResponse(order=order_to_pb(order))
 
+    async def Reconcile(self, request: pb.ReconcileRequest, call: Call) -> pb.ReconcileResponse:
+        """Ask all gateways what they have."""
+        return pb.ReconcileResponse(unanswered_gateways=await self._service.reconcile())
+
 
 def external_order_to_pb(order: ExternalOrder) -> pb.ExternalOrder:
     """An external order."""

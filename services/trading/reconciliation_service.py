@@ -109,6 +109,13 @@ class ReconciliationService:
         ]
         return page.slice(orders[: page.size + 1], lambda order: [order.order_id])
 
+    async def reconcile(self) -> list[str]:
+        """Ask all gateways what they have and book what is missing; those that have not answered yet."""
+        self._store.require_open()
+        unanswered = await self._reconciliation.reconcile_day()
+        await self._store.commit_log.durable()
+        return unanswered
+
     async def adopt_external_order(
         self, external_order_id: str, account_id: str, order_id: str
     ) -> tuple[ExternalOrder, Order]:

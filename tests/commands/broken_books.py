@@ -123,12 +123,13 @@ async def _make(folder: Path) -> str:
         return database.name
 
 
-async def look(books, grace_s: float = 0.0):
+async def look(books, grace_s: float = 0.0, repair: bool = False):
     """A run of `redfire verify` on the books."""
     flags = {
         "platform": {"data_dir": books.folder}, "database": {"url": books.url}, "identity": {"service_secret": SECRET},
     }  # fmt: skip
-    return await verify_all(books.folder, settings.load(registry.sections(), flags=flags, environ={}), grace_s)
+    loaded = settings.load(registry.sections(), flags=flags, environ={})
+    return await verify_all(books.folder, loaded, grace_s, repair=repair)
 
 
 def checks(outcome) -> set[str]:

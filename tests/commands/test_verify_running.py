@@ -82,6 +82,19 @@ async def test_a_fill_that_is_not_booked_is_found(live):
     assert found["venue_trade"].subject == "venue trade t-lost" and found["venue_trade"].found == "nothing"
 
 
+async def test_a_repair_books_what_the_venue_has_and_edits_nothing(live):
+    client, books, resting, closing = live
+    client.engine.fill(resting, 1, 3900, trade_id="t-lost", silent=True)
+    client.engine.update(closing, "CANCELED", silent=True)
+    client.engine.positions[0].quantity = "5"
+    outcome = await look(books, 0.5, repair=True)
+    assert (outcome.findings.kept, outcome.before_repair) == ([], 4)
+    assert "t-lost" in [trade.venue_trade_id for trade in await client.trades()]
+    books.sql("UPDATE accounts SET balance = '1'")
+    outcome = await look(books, 0.5, repair=True)
+    assert checks(outcome) == {"balance", "memory_balance"} and outcome.before_repair == 2
+
+
 async def test_another_position_at_the_venue_is_found(live):
     client, books, *_ = live
     client.engine.positions[0].quantity = "44"

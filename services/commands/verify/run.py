@@ -32,12 +32,21 @@ class Outcome:
     counts: dict[str, int]
     # Why a part was not checked.
     left_out: list[str] = field(default_factory=list)
+    # After a repair: how many findings there were before it.
+    before_repair: int | None = None
 
 
 async def verify_all(
-    data_dir: Path, loaded: Settings, grace_s: float, progress: Callable[[float], None] = lambda part: None
+    data_dir: Path,
+    loaded: Settings,
+    grace_s: float,
+    progress: Callable[[float], None] = lambda part: None,
+    repair: bool = False,
 ) -> Outcome:
-    """Check everything. Raises StartError where something cannot be read or asked."""
+    """Check everything; with `repair` have trading reconcile with its gateways for what is found, and check once more.
+
+    Raises StartError where something cannot be read or asked.
+    """
     async with AsyncExitStack() as stack:
         databases = {
             name: database
@@ -50,7 +59,15 @@ async def verify_all(
         if platform is not None:
             stack.push_async_callback(platform.close)
         try:
-            return await _verify(databases, platform, grace_s, progress)
+            outcome = await _verify(databases, platform, grace_s, progress)
+            if not repair or not outcome.findings.count:
+                return outcome
+            if platform is None:
+                raise StartError("only a platform that runs can be asked to reconcile: start it, and repair then")
+            await platform.reconcile()
+            repaired = await _verify(databases, platform, grace_s, progress)
+            repaired.before_repair = outcome.findings.count
+            return repaired
         except RedFireError as error:
             raise StartError(error.message) from None
         except ArithmeticError:

@@ -1,4 +1,4 @@
-"""The platform that runs on a data folder, as `redfire verify` calls it: as a service, for three RPCs alone."""
+"""The platform that runs on a data folder, as `redfire verify` calls it: as a service, for four RPCs alone."""
 
 import os
 from collections.abc import Sequence
@@ -8,7 +8,9 @@ from typing import Any
 
 import grpc
 from redfire.engine.v1.engine_pb2_grpc import EngineServiceStub
+from redfire.trading.v1 import reconciliation_service_pb2
 from redfire.trading.v1.order_service_pb2_grpc import OrderServiceStub
+from redfire.trading.v1.reconciliation_service_pb2_grpc import ReconciliationServiceStub
 
 from services.commands.data_folder import SERVICE_SECRET, read_addresses
 from services.kernel.errors import StartError
@@ -23,6 +25,7 @@ RPCS = (
     "/redfire.engine.v1.EngineService/QueryState",
     "/redfire.engine.v1.EngineService/ListGateways",
     "/redfire.trading.v1.OrderService/WatchTrading",
+    "/redfire.trading.v1.ReconciliationService/Reconcile",
 )
 
 
@@ -50,6 +53,12 @@ class RunningPlatform:
     def trading(self) -> Sequence[Any]:
         """All processes of trading."""
         return [OrderServiceStub(self._channel(address, "trading")) for address in self._trading]
+
+    async def reconcile(self) -> None:
+        """Have all processes of trading reconcile with their gateways. Raises what the RPC raises."""
+        for address in self._trading:
+            stub = ReconciliationServiceStub(self._channel(address, "trading"))
+            await stub.Reconcile(reconciliation_service_pb2.ReconcileRequest())
 
     async def close(self) -> None:
         """Close the channels."""

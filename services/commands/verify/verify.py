@@ -29,9 +29,12 @@ SHOWN = 50
     show_default=True,
     help="Seconds for which what two places must agree on may differ while the platform runs.",
 )
+@click.option("--repair", is_flag=True, help="Have trading reconcile with its gateways, and check again.")
 @data_dir_option
-def verify(as_json: bool, config: Path | None, grace_s: float, data_dir: Path) -> None:
-    """Check the books: sums, positions, orders at the venue, events. It changes nothing, and may run at any time.
+def verify(as_json: bool, config: Path | None, grace_s: float, repair: bool, data_dir: Path) -> None:
+    """Check the books: sums, positions, orders at the venue, events. It may run at any time, and changes nothing.
+
+    With --repair what venues have and the books lack is booked, by the platform's own reconciliation; no row is edited.
 
     Exit code 0: all is well; 1: there are findings; 2: it could not be checked.
     """
@@ -39,7 +42,7 @@ def verify(as_json: bool, config: Path | None, grace_s: float, data_dir: Path) -
     if not data_dir.is_dir():
         raise StartError(f"data folder {data_dir}: no such folder")
     with progress_bar("reading the books") as progress:
-        outcome = asyncio.run(verify_all(data_dir, loaded, grace_s, progress or (lambda part: None)))
+        outcome = asyncio.run(verify_all(data_dir, loaded, grace_s, progress or (lambda part: None), repair))
     if as_json:
         click.echo(json.dumps(_document(outcome), indent=2, ensure_ascii=False))
     else:
@@ -53,6 +56,7 @@ def _document(outcome: Outcome) -> dict[str, object]:
         "checked": {name.replace(" ", "_"): count for name, count in outcome.counts.items()},
         "left_out": outcome.left_out,
         "finding_count": outcome.findings.count,
+        **({} if outcome.before_repair is None else {"finding_count_before_repair": outcome.before_repair}),
         "findings": [asdict(finding) for finding in outcome.findings.kept],
     }
 
@@ -67,6 +71,8 @@ def _print(outcome: Outcome) -> None:
         click.echo(f"… and {more} more")
     for text in outcome.left_out:
         click.echo(f"not checked: {text}")
+    if outcome.before_repair is not None:
+        click.echo(f"before the repair: {outcome.before_repair} findings")
     counts = ", ".join(f"{count} {name}" for name, count in outcome.counts.items())
     found = "nothing is wrong" if not outcome.findings.count else f"{outcome.findings.count} findings"
     click.echo(f"{found}; checked {counts}")

@@ -110,6 +110,14 @@ class Reconciliation:
         self._read_again.add(gateway)
         self.request()
 
+    async def reconcile_day(self) -> list[str]:
+        """Ask every gateway now, for all trades of the day too; those that have not answered in time."""
+        gateways = {account.gateway for account in self._store.cache.accounts.values()}
+        for gateway in gateways:
+            self.request_all_trades(gateway)
+        await self.reconcile()
+        return sorted(self._unanswered | (gateways - self._engine.connected.keys()))
+
     async def run(self) -> None:
         """Ask whenever it is requested, and from time to time."""
         retry_s = RETRY_S

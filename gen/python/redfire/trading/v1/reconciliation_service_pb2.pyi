@@ -248,3 +248,13 @@ class ResolveUncertainOrderResponse(_message.Message):
     ORDER_FIELD_NUMBER: _ClassVar[int]
     order: _trading_pb2.Order
     def __init__(self, order: _Optional[_Union[_trading_pb2.Order, _Mapping]] = ...) -> None: ...
+
+class ReconcileRequest(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class ReconcileResponse(_message.Message):
+    __slots__ = ("unanswered_gateways",)
+    UNANSWERED_GATEWAYS_FIELD_NUMBER: _ClassVar[int]
+    unanswered_gateways: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, unanswered_gateways: _Optional[_Iterable[str]] = ...) -> None: ...

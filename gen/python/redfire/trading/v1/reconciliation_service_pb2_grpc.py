@@ -75,6 +75,11 @@ class ReconciliationServiceStub:
                 request_serializer=redfire_dot_trading_dot_v1_dot_reconciliation__service__pb2.ResolveUncertainOrderRequest.SerializeToString,
                 response_deserializer=redfire_dot_trading_dot_v1_dot_reconciliation__service__pb2.ResolveUncertainOrderResponse.FromString,
                 _registered_method=True)
+        self.Reconcile = channel.unary_unary(
+                '/redfire.trading.v1.ReconciliationService/Reconcile',
+                request_serializer=redfire_dot_trading_dot_v1_dot_reconciliation__service__pb2.ReconcileRequest.SerializeToString,
+                response_deserializer=redfire_dot_trading_dot_v1_dot_reconciliation__service__pb2.ReconcileResponse.FromString,
+                _registered_method=True)
 
 
 class ReconciliationServiceServicer:
@@ -138,6 +143,13 @@ class ReconciliationServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Reconcile(self, request, context):
+        """Asks gateways now what they have, all trades of the day too, and books what is missing. For `redfire verify --repair`.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_ReconciliationServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -180,6 +192,11 @@ def add_ReconciliationServiceServicer_to_server(servicer, server):
                     servicer.ResolveUncertainOrder,
                     request_deserializer=redfire_dot_trading_dot_v1_dot_reconciliation__service__pb2.ResolveUncertainOrderRequest.FromString,
                     response_serializer=redfire_dot_trading_dot_v1_dot_reconciliation__service__pb2.ResolveUncertainOrderResponse.SerializeToString,
+            ),
+            'Reconcile': grpc.unary_unary_rpc_method_handler(
+                    servicer.Reconcile,
+                    request_deserializer=redfire_dot_trading_dot_v1_dot_reconciliation__service__pb2.ReconcileRequest.FromString,
+                    response_serializer=redfire_dot_trading_dot_v1_dot_reconciliation__service__pb2.ReconcileResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -399,6 +416,33 @@ class ReconciliationService:
             '/redfire.trading.v1.ReconciliationService/ResolveUncertainOrder',
             redfire_dot_trading_dot_v1_dot_reconciliation__service__pb2.ResolveUncertainOrderRequest.SerializeToString,
             redfire_dot_trading_dot_v1_dot_reconciliation__service__pb2.ResolveUncertainOrderResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Reconcile(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/redfire.trading.v1.ReconciliationService/Reconcile',
+            redfire_dot_trading_dot_v1_dot_reconciliation__service__pb2.ReconcileRequest.SerializeToString,
+            redfire_dot_trading_dot_v1_dot_reconciliation__service__pb2.ReconcileResponse.FromString,
             options,
             channel_credentials,
             insecure,
