@@ -7,6 +7,7 @@ from google.protobuf import descriptor_pool, message_factory
 from google.protobuf.descriptor import FieldDescriptor
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from redfire.market.v1.market_pb2 import StreamTicksRequest
 from redfire.trading.v1.account_service_pb2 import GetAccountRequest
 from redfire.trading.v1.order_service_pb2 import (
     CancelOrderRequest,
@@ -142,3 +143,27 @@ def test_requests_of_reading_can_be_certain():
     assert certain_check(GetAccountRequest)(GetAccountRequest())
     assert certain_check(ListOrdersRequest)(ListOrdersRequest(page_size=20, open_only=True))
     assert not certain_check(ListOrdersRequest)(ListOrdersRequest(statuses=[1]))
+
+
+STREAM = {
+    "symbols": [["IF2101.CFFEX"], ["IF2101.CFFEX", "rb2105.SHFE"], [], [""], ["x"], ["rb2105.SHFE\n"], ["a.B"] * 501],
+    "mode": [0, 1, 2, 3, -1],
+    "min_interval": [None, {}, {"seconds": 1}, {"seconds": 3600}, {"seconds": 3600, "nanos": 1}, {"seconds": -1}],
+    "heartbeat_interval": [None, {"nanos": 100_000_000}, {"nanos": 99_999_999}, {"seconds": 1, "nanos": -1}],
+    "epoch": ["", "e1", "e" * 64, "e" * 65, "e\0"],
+    "watermarks": [False, True],
+}
+
+
+@pytest.mark.parametrize(("name", "value"), [(name, value) for name, values in STREAM.items() for value in values])
+def test_a_stream_that_is_wrong_in_one_field_is_not_certain(name, value):
+    check = certain_check(StreamTicksRequest)
+    request = StreamTicksRequest(**{"symbols": ["IF2101.CFFEX"], "mode": 2, name: value})
+    for _ in range(2):  # what was accepted is remembered, what was not is not
+        assert bool(check(request)) == is_fine(request)
+
+
+def test_a_stream_that_resumes_goes_the_long_way():
+    request = StreamTicksRequest(symbols=["IF2101.CFFEX"], resume_after_sequence={"IF2101.CFFEX": 1})
+    assert not violations_of(request)
+    assert not certain_check(StreamTicksRequest)(request)

@@ -52,6 +52,12 @@ def _terms(message: Any, known: dict[str, Any]) -> Iterator[str]:
     texts = []
     for field in message.fields:
         value, rules = f"m.{field.name}", _rules(field)
+        if field.is_repeated and field.type == FieldDescriptor.TYPE_STRING:
+            yield from _list_terms(field, value, rules, known)
+            continue
+        if rules is not None and _is_duration(field):
+            yield f"(not m.HasField('{field.name}') or {_duration_term(value, rules)})"
+            continue
         if field.message_type is not None or field.is_repeated or field.type == FieldDescriptor.TYPE_BYTES:
             if rules is not None and not (field.is_repeated and _allow_empty(rules)):
                 raise _Unknown
@@ -77,12 +83,57 @@ def _terms(message: Any, known: dict[str, Any]) -> Iterator[str]:
 
 
 def _allow_empty(rules: Any) -> bool:
-    """Test whether a list without items meets its rules."""
+    """Test whether a list or a map without items meets its rules."""
     return all(
-        rule.name == "repeated"
-        and all(option.name in ("items", "max_items", "unique") for option, _ in content.ListFields())
+        rule.name in ("repeated", "map")
+        and all(option.name in ("items", "max_items", "unique", "max_pairs") for option, _ in content.ListFields())
         for rule, content in rules.ListFields()
     )
+
+
+class _Accepted(set[str]):
+    """Texts that met the rules of a list's items: the same symbols come again and again."""
+
+    def note(self, text: str) -> bool:
+        """Remember one more, as long as there is room for it."""
+        if len(self) < 4096 and len(text) <= 64:
+            self.add(text)
+        return True
+
+
+def _list_terms(field: FieldDescriptor, value: str, rules: Any, known: dict[str, Any]) -> Iterator[str]:
+    """Expressions over a list of texts."""
+    yield f"''.join({value}).isprintable()"
+    for rule, content in rules.ListFields() if rules is not None else ():
+        for option, expected in content.ListFields():
+            if rule.name == "repeated" and option.name in ("min_items", "max_items"):
+                yield f"len({value}) {'>=' if option.name == 'min_items' else '<='} {int(expected)}"
+            elif rule.name == "repeated" and option.name == "items":
+                terms = " and ".join(_field_terms(field, "one", expected, known))
+                accepted = _named(_Accepted(), known)
+                yield f"all([one in {accepted} or ({terms or 'True'} and {accepted}.note(one)) for one in {value}])"
+            else:
+                raise _Unknown
+
+
+def _is_duration(field: FieldDescriptor) -> bool:
+    return (
+        field.message_type is not None
+        and field.message_type.full_name == "google.protobuf.Duration"
+        and not field.is_repeated
+    )
+
+
+def _duration_term(value: str, rules: Any) -> str:
+    """A duration that is not negative, within its limits."""
+    terms = [f"{value}.seconds >= 0", f"0 <= {value}.nanos < 1000000000"]
+    for rule, content in rules.ListFields():
+        for option, limit in content.ListFields():
+            if rule.name != "duration" or option.name not in _COMPARISONS:
+                raise _Unknown
+            comparison = _COMPARISONS[option.name]
+            terms.append(f"({value}.seconds, {value}.nanos) {comparison} ({limit.seconds}, {limit.nanos})")
+    return f"({' and '.join(terms)})"
 
 
 def _rules(field: FieldDescriptor) -> Any:
