@@ -73,6 +73,7 @@ def bind(context: ServiceContext) -> None:
         BarControlMessages(),
         lambda: live.value,
         Replicas(settings.replica, stubs),
+        context.shared_quota("streams"),
     )
     trading_calendar = Calendar.load()
     calendar = CalendarService(trading_calendar, instruments, context.clock, lambda: live.value)

@@ -9,6 +9,7 @@ from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 from redfire.reasons import Reason
 
 from services.kernel.errors import Invalid, NotFound, ResourceExhausted
+from services.kernel.redis.shared_quota import SharedQuota
 from services.market.bars import indicators
 from services.market.bars.bar_streams import BarStreams
 from services.market.control_messages import ControlMessages, TickControlMessages
@@ -110,6 +111,7 @@ class MarketService(Generic[T]):
         bar_control: ControlMessages,
         settings: Callable[[], MarketSettings],
         replicas: Replicas,
+        quota: SharedQuota,
     ) -> None:
         self._hub = hub
         self._bar_streams = bar_streams
@@ -122,6 +124,7 @@ class MarketService(Generic[T]):
         self._bar_control = bar_control
         self._settings = settings
         self._replicas = replicas
+        self._quota = quota
         self._admission = Admission()
 
     async def get_tick(self, symbol: str) -> T:
@@ -162,8 +165,9 @@ class MarketService(Generic[T]):
         """
         symbol_set = frozenset(symbols)
         await self._instruments.require(symbol_set)
-        settings = self._admit(owner)
-        stream_id, name, beat_s = self._replicas.new_stream_id(), owner.name, _beat_s(heartbeat_s, settings)
+        stream_id, name = self._replicas.new_stream_id(), owner.name
+        settings = await self._admit(owner, stream_id)
+        beat_s = _beat_s(heartbeat_s, settings)
         subscriber: Subscriber
         if conflated:
             subscriber = ConflatedSubscriber(stream_id, name, symbol_set, self._tick_control, beat_s, min_interval_s)
@@ -221,8 +225,9 @@ class MarketService(Generic[T]):
         symbol_set = frozenset(symbols)
         self._bar_streams.require_source()
         await self._instruments.require(symbol_set)
-        settings = self._admit(owner)
-        stream_id, beat_s, limit = self._replicas.new_stream_id(), _beat_s(heartbeat_s, settings), settings.buffer_ticks
+        stream_id = self._replicas.new_stream_id()
+        settings = await self._admit(owner, stream_id)
+        beat_s, limit = _beat_s(heartbeat_s, settings), settings.buffer_ticks
         control, on_capacity = self._bar_control, self._hub.on_capacity
         subscriber = LosslessSubscriber(stream_id, owner.name, symbol_set, control, beat_s, limit, on_capacity)
         subscriber.stall_s = settings.stall_s
@@ -268,11 +273,22 @@ class MarketService(Generic[T]):
         compute = partial(indicators.compute, parsed, bars, first_ns)
         return list(await self._run_blocking(compute))
 
-    def _admit(self, owner: Owner) -> MarketSettings:
+    async def _admit(self, owner: Owner, stream_id: str) -> MarketSettings:
+        """Count one more stream, at all replicas and then here: from the latter on nothing is waited for."""
         settings = self._settings()
+        if owner.role and not await self._quota.take(owner.name, stream_id, _limit_of(owner, settings)):
+            raise TooManyStreams(_limit_of(owner, settings))
+        try:
+            self._require_room(owner, settings)
+        except ResourceExhausted:
+            self._quota.release(stream_id)
+            raise
+        return settings
+
+    def _require_room(self, owner: Owner, settings: MarketSettings) -> None:
         limits = [(self._hub.stream_count, settings.max_streams)]
         if owner.role:
-            limit = settings.max_streams_by_role.get(owner.role, settings.max_streams_per_user)
+            limit = _limit_of(owner, settings)
             limits.append((self._hub.streams_of(owner.name), limit))
         for count, limit in limits:
             if count >= limit:
@@ -281,7 +297,6 @@ class MarketService(Generic[T]):
             wait_s = self._admission.wait_s(time.monotonic(), settings.opens_per_s, late=self._hub.late)
             if wait_s:
                 raise OpenedTooFast(retry_after_s=round(wait_s, 3))
-        return settings
 
     async def _begin(self, subscriber: Subscriber, starts_feed: bool) -> Subscriber:
         try:
@@ -292,6 +307,7 @@ class MarketService(Generic[T]):
         return subscriber
 
     def _forget(self, subscriber: Subscriber) -> None:
+        self._quota.release(subscriber.stream_id)
         self._hub.remove(subscriber)
         self._demand.release(subscriber.symbols)
 
@@ -314,6 +330,10 @@ class MarketService(Generic[T]):
         except UnknownSymbol:
             if not await self._records.knows(symbol):
                 raise
+
+
+def _limit_of(owner: Owner, settings: MarketSettings) -> int:
+    return settings.max_streams_by_role.get(owner.role, settings.max_streams_per_user)
 
 
 def _beat_s(asked_s: float | None, settings: MarketSettings) -> float:
