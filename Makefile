@@ -9,11 +9,13 @@ COMPILED := services/quant/backtest/engine services/quant/ticks
 CLIENTS := tests/edge/clients
 BUILT := $(VENV)/clients
 ARGS ?=
+ROUNDS ?= 20
+SEED ?= 1
 # For every platform and Python that RedFire runs on; no registry's name is written.
 LOCK := --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev core run run-production test test-fast bench lint gen lock clients clean
+.PHONY: help setup setup-dev core run run-production test test-fast chaos bench lint gen lock clients clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -60,6 +62,9 @@ test: setup-dev ## Run all tests against real servers; ARGS="-k name" goes to py
 
 test-fast: setup-dev ## Run what takes two minutes: nothing that starts the whole platform or a browser, kills, or replays days
 	$(BIN)/python -m pytest -n $(shell echo $$(($$(nproc 2>/dev/null || echo 2) + 2))) --dist worksteal -m "not slow" --hypothesis-profile=fast -q $(ARGS)
+
+chaos: setup-dev ## Break things under clients that trade, and check that nothing is lost; ROUNDS=50, SEED=7, ARGS="--on postgresql"
+	$(BIN)/python -m tests.chaos --rounds $(ROUNDS) --seed $(SEED) $(ARGS)
 
 bench: setup-dev ## Measure the tick path, history and the order path beside others, in 15 minutes; ARGS="--only fan_out" one of them
 	$(BIN)/python -m tests.bench $(ARGS)

@@ -1,0 +1,98 @@
+"""What a client was told against what its books say, once all is quiet."""
+
+from typing import Any
+
+from tests.chaos.trader import Trader
+from tests.running import until
+
+FINAL = {"FILLED", "CANCELED", "REJECTED", "EXPIRED"}
+AT_REST = FINAL | {"NEW", "PARTIALLY_FILLED"}
+SETTLED_S = 40.0
+
+
+def audit(trader: Trader) -> list[str]:
+    """All that was lost, doubled or is stuck of a client that is paused. First it asks for what it has no answer to."""
+    told = trader.told
+
+    def learned() -> bool:
+        for key in sorted(told.unknown):
+            trader.learn(key)
+        return not told.unknown
+
+    found = list(told.problems)
+    told.problems.clear()
+    if not _in_time(learned):
+        found.append(f"{trader.user}: no answer by the same key to {sorted(told.unknown)}")
+    orders: list[dict[str, Any]] = []
+
+    def settled() -> bool:
+        orders[:] = _all(trader, "orders")
+        moving = [order for order in orders if _status(order) not in AT_REST]
+        canceled = [order for order in orders if order["orderId"] in told.canceled and _status(order) not in FINAL]
+        return not moving and not canceled
+
+    if not _in_time(settled):
+        stuck = [f"{o['clientOrderId']} {o['orderId']} {_status(o)}" for o in orders if _status(o) not in AT_REST]
+        stuck += [
+            f"{o['clientOrderId']} is {_status(o)}, and was canceled" for o in orders if o["orderId"] in told.canceled
+        ]
+        found.append(f"{trader.user}: stuck: {stuck}")
+    found += _compare_orders(trader, orders)
+    # Orders that rest go on filling: each trade has its own time to be told.
+    booked = {trade["tradeId"]: trade["quantity"] for trade in _all(trader, "trades")}
+    if not _in_time(lambda: booked.items() <= told.trades.items()):
+        unheard = sorted(booked.items() - told.trades.items())
+        found.append(f"{trader.user}: trades that the stream did not tell, or otherwise: {unheard}")
+    heard = dict(told.trades)
+    if lost := sorted(
+        heard.items() - {trade["tradeId"]: trade["quantity"] for trade in _all(trader, "trades")}.items()
+    ):
+        found.append(f"{trader.user}: trades that were told and are not booked: {lost}")
+    return found
+
+
+def _compare_orders(trader: Trader, orders: list[dict[str, Any]]) -> list[str]:
+    told, found = trader.told, []
+    by_key: dict[str, dict[str, Any]] = {}
+    for order in orders:
+        key = order["clientOrderId"]
+        if key in by_key:
+            found.append(f"{key}: there are two orders")
+        by_key[key] = order
+        if key not in told.bodies:
+            # Exits that a group opens anew have names of the platform's own.
+            if not order.get("orderGroupId"):
+                found.append(f"{key}: an order that nobody asked for")
+        elif told.refused.get(key):
+            found.append(f"{key}: refused with {told.refused[key]}, and there")
+    for key, order_id in told.acknowledged.items():
+        if key not in by_key:
+            found.append(f"{key}: acknowledged as {order_id}, and lost")
+        elif by_key[key]["orderId"] != order_id:
+            found.append(f"{key}: acknowledged as {order_id}, and is {by_key[key]['orderId']}")
+    return found
+
+
+def _in_time(condition: Any) -> bool:
+    try:
+        return bool(until(condition, timeout_s=SETTLED_S, step_s=0.2))
+    except AssertionError:
+        return False
+
+
+def _status(order: dict[str, Any]) -> str:
+    return str(order["status"]).removeprefix("ORDER_STATUS_")
+
+
+def _all(trader: Trader, noun: str) -> list[dict[str, Any]]:
+    resources, token = [], ""
+    while True:
+        parameters = {"pageSize": 1000, "pageToken": token}
+        answer = trader.http.get(f"/api/trading/{noun}", params=parameters)
+        if answer.status_code != 200:
+            raise AssertionError(f"{noun} cannot be listed: {answer.text}")
+        page = answer.json()
+        resources += page[noun]
+        token = page["nextPageToken"]
+        if not token:
+            return resources

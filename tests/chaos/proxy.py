@@ -1,0 +1,76 @@
+"""A TCP proxy between two parts: it cuts, refuses and delays what goes through it."""
+
+import asyncio
+import contextlib
+import threading
+from collections.abc import Callable
+
+CHUNK = 65536
+
+
+class TcpProxy:
+    """Forwards a free port of 127.0.0.1 to a target, which may move; runs in a thread of its own."""
+
+    def __init__(self, target: Callable[[], tuple[str, int]]) -> None:
+        """`target` answers where to connect now."""
+        self._target = target
+        self.delay_s = 0.0
+        """How long each piece waits, either way."""
+        self.refuses = False
+        """New connections are closed at once."""
+        self._writers: set[asyncio.StreamWriter] = set()
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
+        self._thread.start()
+        self.port: int = asyncio.run_coroutine_threadsafe(self._listen(), self._loop).result(10)
+
+    def cut(self) -> None:
+        """Close all connections, in the middle of whatever they carry."""
+        self._loop.call_soon_threadsafe(self._cut)
+
+    def close(self) -> None:
+        """Stop."""
+        asyncio.run_coroutine_threadsafe(self._end(), self._loop).result(10)
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(10)
+
+    async def _listen(self) -> int:
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        return int(self._server.sockets[0].getsockname()[1])
+
+    async def _end(self) -> None:
+        self._server.close()
+        self._cut()
+        if serving := asyncio.all_tasks() - {asyncio.current_task()}:
+            await asyncio.wait(serving, timeout=5)
+
+    def _cut(self) -> None:
+        for writer in self._writers:
+            writer.transport.abort()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if self.refuses:
+            writer.transport.abort()
+            return
+        try:
+            there_reader, there = await asyncio.open_connection(*self._target())
+        except OSError:
+            writer.transport.abort()
+            return
+        self._writers |= {writer, there}
+        try:
+            await asyncio.gather(self._pipe(reader, there), self._pipe(there_reader, writer))
+        finally:
+            self._writers -= {writer, there}
+            for one in (writer, there):
+                one.transport.abort()
+
+    async def _pipe(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(OSError):
+            while chunk := await reader.read(CHUNK):
+                if self.delay_s:
+                    await asyncio.sleep(self.delay_s)
+                writer.write(chunk)
+                await writer.drain()
+        # One side is closed: so is the other, as of a connection that is lost.
+        writer.transport.abort()
