@@ -19,6 +19,7 @@ from services.kernel.errors import StartError
 from tests.running import REDFIRE
 from tests.waiting import until
 
+pytestmark = pytest.mark.timeout(900)
 SECRET = "a-secret-of-tests-that-is-long-enough"
 
 
@@ -91,10 +92,10 @@ class Watched:
 async def test_a_killed_process_is_replaced_at_the_same_address_and_ends_when_told(tmp_path):
     watched = Watched(tmp_path)
     try:
-        await until(lambda: watched.process.is_serving("config"), 60)
+        await until(lambda: watched.process.is_serving("config"), 240)
         first = watched.process.pid
         os.kill(first, signal.SIGKILL)
-        await until(lambda: watched.replaced == 2 and watched.process.is_serving("config"), 60)
+        await until(lambda: watched.replaced == 2 and watched.process.is_serving("config"), 240)
         assert watched.process.pid not in (None, first)
         watched.process.terminate()
         assert await watched.process.wait(30)
@@ -107,7 +108,7 @@ async def test_a_killed_process_is_replaced_at_the_same_address_and_ends_when_to
 async def test_what_cannot_start_says_why_and_is_not_tried_again(tmp_path):
     watched = Watched(tmp_path, REDFIRE_DATABASE__URL="postgresql+asyncpg://nobody@127.0.0.1:1/{name}")
     try:
-        await until(lambda: watched.process.refusal, 60)
+        await until(lambda: watched.process.refusal, 240)
         assert "127.0.0.1:1/config" in watched.process.refusal
         assert watched.process.pid is None and watched.replaced == 0
     finally:
@@ -118,16 +119,16 @@ async def test_what_cannot_start_says_why_and_is_not_tried_again(tmp_path):
 async def test_a_crash_loop_is_told_once_and_tried_less_and_less_often(tmp_path):
     watched = Watched(tmp_path)
     try:
-        await until(lambda: watched.process.is_serving("config"), 60)
+        await until(lambda: watched.process.is_serving("config"), 240)
         # From here on it cannot start: a folder stands where its database was.
         for file in tmp_path.glob("config_db.sqlite*"):
             file.unlink()
         (tmp_path / "config_db.sqlite").mkdir()
         os.kill(watched.process.pid, signal.SIGKILL)
-        await until(lambda: watched.told, 120)
+        await until(lambda: watched.told, 240)
         assert len(watched.told) == 1 and "config ended 3 times" in watched.told[0]
         (tmp_path / "config_db.sqlite").rmdir()
-        await until(lambda: watched.process.is_serving("config"), 60)
+        await until(lambda: watched.process.is_serving("config"), 240)
         assert len(watched.told) == 1
     finally:
         await watched.close()
