@@ -9,7 +9,7 @@ from deploy.production.machine import free_ports
 from deploy.production.server import LocalServer, NotInstalled
 
 _SERVER = Path("/usr/lib/rabbitmq/bin/rabbitmq-server")  # what is on the PATH would change to a user of its own
-START_S = 200
+START_S = 400
 CONFIG = """
 listeners.tcp.1 = 127.0.0.1:{port}
 distribution.listener.interface = 127.0.0.1

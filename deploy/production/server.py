@@ -64,8 +64,11 @@ class LocalServer:
         """Wait for the process that was spawned. Raises ServerFailed."""
         end = time.monotonic() + timeout_s
         while not answers():
-            if self.running.poll() is not None or time.monotonic() > end:
-                raise ServerFailed((self.folder / "log.txt").read_text(errors="replace")[-2000:])
+            words = (self.folder / "log.txt").read_text(errors="replace")[-2000:]
+            if self.running.poll() is not None:
+                raise ServerFailed(words)
+            if time.monotonic() > end:
+                raise ServerFailed(f"no answer within {timeout_s:g} s: {words}")
             time.sleep(0.02)
 
     @property
