@@ -15,7 +15,7 @@ from services.registry import Service
 
 log = logging.getLogger(__name__)
 START_TIMEOUT_S = 180.0
-WAVE_S, STOP_S = 4.0, 11.0
+WAVE_S, STOP_S = 2.0, 13.0
 """Time for processes to stop before those that they call do, and for all together; then they are ended."""
 SCRAPE_S = 2.0
 
