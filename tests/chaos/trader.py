@@ -123,7 +123,7 @@ class Trader(threading.Thread):
         elif share < 0.55:
             self._order(type="ORDER_TYPE_LIMIT", price=self._price(-30, 3), timeInForce="TIME_IN_FORCE_GTC")
         elif share < 0.62:
-            self._stop()
+            self._stop_order()
         elif share < 0.68:
             self._group()
         elif share < 0.78:
@@ -156,7 +156,7 @@ class Trader(threading.Thread):
         body = {"symbol": SYMBOL, "side": f"SIDE_{side}", "quantity": str(self.chance.randint(1, 3)), **values}
         self._create(self._key(), body)
 
-    def _stop(self) -> None:
+    def _stop_order(self) -> None:
         side = self.chance.choice(["BUY", "SELL"])
         away = self.chance.randint(1, 8) * (1 if side == "BUY" else -1)
         body = {
