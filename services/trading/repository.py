@@ -102,7 +102,12 @@ class TradingRepository:
         # All users in one query where all are read; else as many as one may name.
         users = sorted({row["user_id"] for row in accounts})
         parts = [users[start : start + IN_AT_ONCE] for start in range(0, len(users), IN_AT_ONCE)] if is_part else [None]
-        positions, orders, realized, externals, groups, leases = [], [], [], [], [], []
+        positions: list[Any] = []
+        orders: list[Any] = []
+        realized: list[Any] = []
+        externals: list[Any] = []
+        groups: list[Any] = []
+        leases: list[Any] = []
         for part in parts:
 
             def of(query: Select[Any], table: Any, part: list[str] | None = part) -> Select[Any]:

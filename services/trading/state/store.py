@@ -271,7 +271,8 @@ class TradingStore:
         """All that is open for a user (everybody when empty), for a stream."""
         self.require_open(user_id)
         shard_log = self.commit_log.shard_log(user_id) if user_id else None
-        sequence, changes = (self.commit_log if shard_log is None else shard_log).sequence, []
+        sequence = (self.commit_log if shard_log is None else shard_log).sequence
+        changes: list[StreamUpdate] = []
         for owner in [user_id] if user_id else list(self.cache.accounts_of):
             changes += self._stand(owner, account_id, sequence)
         await self.commit_log.durable()

@@ -55,6 +55,7 @@ class _Host(Host):
         for database in self.resources.databases:
             await database.start()
         await self.lifecycle.start()
+        await self.resources.take_shards()
         self.resources.start_background()
 
     def kill(self) -> None:
