@@ -11,9 +11,9 @@ from collections.abc import Awaitable, Callable, Collection, Mapping
 from typing import Any
 
 from services.kernel.identifiers import new_id
-from services.kernel.shards.keeper import LeaseKeeper, now
 from services.kernel.shards.lease_table import LOST, Lease, LeaseTable, fair_share
 from services.kernel.shards.ownership import ALL_SHARDS, SHARDS, Ownership
+from services.kernel.shards.renewal import LeaseHolder, now
 from services.kernel.tasks import Tasks
 
 log = logging.getLogger(__name__)
@@ -35,7 +35,7 @@ class LeasedOwnership(Ownership):
         """`connect` opens a connection of asyncpg's to the service's database; `address` is where others reach it."""
         super().__init__(address)
         self._tasks = tasks
-        self._keeper = _ShardKeeper(self, connect, address)
+        self._holder = _ShardHolder(self, connect, address)
         self._serving: dict[int, int] = {}
         self._leaving: set[int] = set()
         self._calls: Counter[int] = Counter()
@@ -45,17 +45,17 @@ class LeasedOwnership(Ownership):
     def owns(self, shard: int) -> int | None:
         """The epoch, unless the lease may have ended."""
         epoch = self._serving.get(shard)
-        return epoch if epoch is not None and self._keeper.is_sure else None
+        return epoch if epoch is not None and self._holder.is_sure else None
 
     def owned(self) -> Mapping[int, int]:
         """Epochs of what is loaded and certainly held."""
-        return self._serving if self._keeper.is_sure else {}
+        return self._serving if self._holder.is_sure else {}
 
     def owner(self, shard: int) -> str | None:
         """The address that the lease names; also while the shard is still loaded there."""
-        if shard in self._keeper.held:
+        if shard in self._holder.held:
             return self.address()
-        return self._keeper.addresses.get(shard)
+        return self._holder.addresses.get(shard)
 
     def begin_call(self, shard: int) -> bool:
         """Note a call to serve; False also for a shard that is being handed over."""
@@ -70,47 +70,47 @@ class LeasedOwnership(Ownership):
 
     async def changed(self, seconds: float) -> None:
         """Wait until something about the shards changes or is learned."""
-        await self._keeper.changed(seconds)
+        await self._holder.changed(seconds)
 
     def look(self) -> None:
         """Find out anew who owns what: what is known has turned out to be old."""
-        self._keeper.look()
+        self._holder.look()
 
     async def start(self) -> None:
         """Take what is free of this process's share, and keep it from now on."""
         self._running = [
-            self._tasks.supervise("shards.leases", self._keeper.run),
+            self._tasks.supervise("shards.leases", self._holder.run),
             self._tasks.supervise("shards.loading", self._load),
         ]
-        while not self._keeper.has_decided or self._keeper.held.keys() - self._serving.keys():
+        while not self._holder.has_decided or self._holder.held.keys() - self._serving.keys():
             await self.changed(1.0)
 
     async def release(self) -> None:
         """Let running calls end, then give everything up."""
-        self._keeper.is_leaving = True
+        self._holder.is_leaving = True
         self._leaving.update(ALL_SHARDS)
         await self._drained(ALL_SHARDS)
         for task in self._running:
             task.cancel()
         await asyncio.gather(*self._running, return_exceptions=True)
-        held = list(self._keeper.held)
-        self._keeper.lose(held)
+        held = list(self._holder.held)
+        self._holder.lose(held)
         try:
-            await self._keeper.table.leave()
-            await self._keeper.table.drop(held)
+            await self._holder.table.leave()
+            await self._holder.table.drop(held)
         except LOST as error:
             log.warning("shards are not given up but end by themselves: %s: %s", type(error).__name__, error)
-        self._keeper.table.discard()
+        self._holder.table.discard()
 
     async def hand_over(self, shard: int, to: str, address: str) -> None:
         """Stop serving a shard and give it to another member."""
-        epoch = self._keeper.held[shard]
+        epoch = self._holder.held[shard]
         self._leaving.add(shard)
         try:
             await self._drained([shard])
-            self._keeper.lose([shard])
-            await self._keeper.table.give(shard, epoch, to, address)
-            self._keeper.addresses[shard] = address
+            self._holder.lose([shard])
+            await self._holder.table.give(shard, epoch, to, address)
+            self._holder.addresses[shard] = address
         finally:
             self._leaving.discard(shard)
 
@@ -128,9 +128,9 @@ class LeasedOwnership(Ownership):
     async def _load(self) -> None:
         """Load what was taken and serve it then, one batch after the other."""
         while True:
-            await self._keeper.has_taken.wait()
-            self._keeper.has_taken.clear()
-            held = self._keeper.held
+            await self._holder.has_taken.wait()
+            self._holder.has_taken.clear()
+            held = self._holder.held
             taken = {shard: epoch for shard, epoch in held.items() if shard not in self._serving}
             if not taken:
                 continue
@@ -146,22 +146,22 @@ class LeasedOwnership(Ownership):
             self._pause_s = FIRST_PAUSE_S
             self._serving.update({shard: taken[shard] for shard in taken.keys() - set(gone)})
             if held.keys() - self._serving.keys():
-                self._keeper.has_taken.set()
-            await self._keeper.announce_served()
+                self._holder.has_taken.set()
+            await self._holder.announce_served()
 
     async def _give_up(self, shards: Collection[int]) -> None:
         """Leave them, and what else would be this process's share, to others for a while."""
-        self._keeper.not_before = now() + self._pause_s
+        self._holder.not_before = now() + self._pause_s
         self._pause_s = min(2 * self._pause_s, LONGEST_PAUSE_S)
-        self._keeper.lose(shards)
+        self._holder.lose(shards)
         try:
-            await self._keeper.table.leave()
-            await self._keeper.table.drop(shards)
+            await self._holder.table.leave()
+            await self._holder.table.drop(shards)
         except LOST:
-            self._keeper.table.discard()
+            self._holder.table.discard()
 
 
-class _ShardKeeper(LeaseKeeper):
+class _ShardHolder(LeaseHolder):
     """The leases of shards, and who has the others."""
 
     def __init__(

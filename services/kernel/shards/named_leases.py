@@ -5,13 +5,13 @@ from collections.abc import Awaitable, Callable, Collection
 from typing import Any
 
 from services.kernel.identifiers import new_id
-from services.kernel.shards.keeper import LeaseKeeper
 from services.kernel.shards.lease_table import LOST, Lease, LeaseTable
 from services.kernel.shards.leases import Work
+from services.kernel.shards.renewal import LeaseHolder
 from services.kernel.tasks import Tasks
 
 
-class SharedLeases(LeaseKeeper):
+class SharedLeases(LeaseHolder):
     """Leases that processes share by the table `named_leases`; the first that wants a free one has it."""
 
     def __init__(self, connect: Callable[[], Awaitable[Any]], address: Callable[[], str], tasks: Tasks) -> None:

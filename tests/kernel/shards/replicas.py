@@ -64,8 +64,8 @@ class Replica:
     async def kill(self) -> None:
         """End without a word: its connections break."""
         await self.tasks.stop()
-        self.shards._keeper.table.discard()
-        self.shards._keeper._until = 0
+        self.shards._holder.table.discard()
+        self.shards._holder._until = 0
 
     async def _load(self, shards) -> None:
         await asyncio.sleep(0)

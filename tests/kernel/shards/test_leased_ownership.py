@@ -122,7 +122,7 @@ async def test_what_cannot_be_loaded_is_left_to_others(cluster):
     await until(lambda: is_shared(first, second), LONG_S)
     third = await cluster.add(load_fails=True)
     await until(lambda: third.failed, LONG_S)
-    await until(lambda: third.shards._keeper.not_before and is_shared(first, second), LONG_S)
+    await until(lambda: third.shards._holder.not_before and is_shared(first, second), LONG_S)
     assert not third.loaded
     third.load_fails = False
     await until(lambda: is_shared(first, second, third), LONG_S)

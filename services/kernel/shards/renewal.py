@@ -28,7 +28,7 @@ def now() -> float:
     return time.clock_gettime(_CLOCK)
 
 
-class LeaseKeeper(ABC):
+class LeaseHolder(ABC):
     """Leases of one table that this process holds: `held`, epochs by key."""
 
     def __init__(self, table: LeaseTable, holder: str) -> None:
