@@ -3,12 +3,12 @@
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0002"
-down_revision = "0001"
+revision = "0003"
+down_revision = "0002"
 
 
 def upgrade() -> None:
-    """Go on from revision 0001."""
+    """Go on from revision 0002."""
     op.create_table(
         "named_leases",
         sa.Column("name", sa.String(length=128), nullable=False),
