@@ -21,7 +21,7 @@ _RETRY_S = 0.2
 
 
 class Acknowledgements:
-    """Acknowledges positions of the present stream of a paced feed, once nobody who must have them is full."""
+    """Acknowledges positions of the present stream of a replay, once nobody who must have them is full."""
 
     def __init__(self, engine: Any, hub: Hub, wait_for_capacity: Callable[[], Awaitable[None]]) -> None:
         """`wait_for_capacity` returns when all who read the feed have room for more of it."""
@@ -34,7 +34,8 @@ class Acknowledgements:
 
     def begin(self, started: engine_pb2.StreamTicksResponse.Started) -> None:
         """A stream begins, behind this position."""
-        self._reader_id = started.reader_id if started.paced else ""
+        # Every replay waits for its readers, also one that goes by a clock.
+        self._reader_id = "" if started.realtime else started.reader_id
         self._acknowledged = started.position
 
     @property

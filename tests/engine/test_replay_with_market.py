@@ -88,7 +88,7 @@ async def test_live_ticks_come_to_markets_readers_while_one_of_a_replay_takes_no
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("rows", "tail"), [(6000, "@max"), (22, "@max"), (22, "@20")])
+@pytest.mark.parametrize(("rows", "tail"), [(6000, "@max"), (22, "@max"), (22, "@20"), (4000, "@1000")])
 async def test_every_row_of_a_replay_is_stored(tmp_path, rows, tail):
     prices = [5000 + i % 500 for i in range(rows)]
     file = write(tmp_path / "t.csv", [row(i / 2, price) for i, price in enumerate(prices)])
