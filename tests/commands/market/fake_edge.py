@@ -96,7 +96,7 @@ class FakeEdge(market_pb2_grpc.MarketServiceServicer, auth_pb2_grpc.AuthServiceS
     def data_dir(self, folder: Path) -> Path:
         """A data folder that names this edge, with an admin's password."""
         folder.mkdir(exist_ok=True)
-        write_addresses(folder, self.address, {}, "")
+        write_addresses(folder, self.address, {}, "", {})
         (folder / "admin-password").write_text("secret\n")
         return folder
 
