@@ -88,6 +88,8 @@ def up(
     # The users of a single machine's platform trade: that is their role by default.
     own: dict[str, dict[str, Any]] = {
         "user": {"default_role": "trader"},
+        # Ten thousand clients' streams take a third less memory, and their opens do not wait for gRPC's.
+        "market": {"stream_writer": "http2"},
         "identity": {"service_secret_file": data_dir.absolute() / data_folder.SERVICE_SECRET},
     }
     loaded = settings.load(registry.sections(), config, flags, defaults=own)

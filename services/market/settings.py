@@ -81,7 +81,7 @@ class MarketSettings(Section):
     stream_writer: Literal["grpc", "http2"] = Field(
         default="grpc",
         description="The writer of StreamTicks and StreamBars for the edge's clients: gRPC's server, or one of our own "
-        "at a port of its own, which takes less of memory and CPU where there are thousands.",
+        "at a port of its own, which takes less where there are thousands; `redfire up` uses that one.",
     )
     stream_port: int = Field(
         default=0, ge=0, le=65535, description="The port of `stream_writer: http2`, at `server.host`; 0: a free one."
