@@ -116,7 +116,7 @@ async def test_many_updates_at_once_pass_a_stream_in_parts_between_which_it_can_
     async def snapshot(user_id, account_id):
         return Snapshot(0, [])
 
-    streams = Streams(Clock(), lambda: 5000, snapshot, None, lambda: (0, 0))
+    streams = Streams(Clock(), lambda: 5000, snapshot, None, lambda user_id: (0, 0), lambda: 0)
     stream = streams.follow("u", "", None, 10.0)
     assert [item.kind for item in await anext(stream)] == [UpdateKind.SNAPSHOT_COMPLETE]
     streams.publish("u", [StreamUpdate(UpdateKind.CHANGE, number, "u", "a", b"") for number in range(1, 1001)])
