@@ -281,8 +281,8 @@ async def test_orders_that_the_version_before_wrote_down_are_still_ours(front, t
     file = tmp_path / "engine_db.sqlite"
     with closing(sqlite3.connect(file)) as database:
         (time,) = database.execute("SELECT create_time FROM gateway_orders").fetchone()
-        database.execute("DROP TABLE alembic_version")
-        database.execute("DROP TABLE gateway_orders")
+        for table in ("alembic_version", "gateway_orders", "shard_epochs"):
+            database.execute(f"DROP TABLE {table}")
         columns = "order_id VARCHAR(64) PRIMARY KEY, gateway_name VARCHAR(32), venue_order_id VARCHAR(128)"
         database.execute(f"CREATE TABLE gateway_orders ({columns}, symbol VARCHAR(64), create_time BIGINT)")
         for one, theirs in ((order_id, venue_order_id), ("refused", "refused"), ("begun", "")):
