@@ -55,8 +55,8 @@ class SqliteBackend:
         return SqliteReader(self._connect_reader, self.engine.dialect)
 
     async def connect(self) -> Any:
-        """Nothing here needs one."""
-        raise NotImplementedError
+        """Refused: what holds a connection shares its database with other processes, and a file has one process."""
+        raise RuntimeError("a SQLite file is one process's: it has no connections for leases")
 
     async def close(self) -> None:
         """Close connections."""
