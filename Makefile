@@ -14,6 +14,9 @@ SEED ?= 1
 # For every platform and Python that RedFire runs on; no registry's name is written.
 LOCK := --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate
 
+# Container images tend to set it: every process of a platform or a test would compile every module anew.
+unexport PYTHONDONTWRITEBYTECODE
+
 .DEFAULT_GOAL := help
 .PHONY: help setup setup-dev core run run-production test test-fast chaos bench lint gen lock clients clean
 
@@ -60,7 +63,7 @@ run-production: setup ## Start PostgreSQL, Redis and RabbitMQ in temporary folde
 test: setup-dev ## Run all tests against real servers; ARGS="-k name" goes to pytest
 	$(BIN)/python -m pytest $(ARGS)
 
-test-fast: setup-dev ## Run what takes two minutes: nothing that starts the whole platform or a browser, kills, or replays days
+test-fast: setup-dev ## Run what takes two minutes: nothing that starts the whole platform, a server or a browser, kills, or replays days
 	$(BIN)/python -m pytest -n $(shell echo $$(($$(nproc 2>/dev/null || echo 2) + 2))) --dist worksteal -m "not slow" --hypothesis-profile=fast -q $(ARGS)
 
 chaos: setup-dev ## Break things under clients that trade, and check that nothing is lost; ROUNDS=50, SEED=7, ARGS="--on postgresql"

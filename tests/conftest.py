@@ -19,6 +19,8 @@ from tests.redis_server import RedisServer, installed_redis
 
 SLOW_FOLDERS = ("chaos", "e2e", "readme", "trading/model")
 """Here every test starts a whole platform, or kills trading over and over."""
+SERVERS = {"postgres", "rabbitmq", "redis_server"}
+"""Fixtures that start a server: it takes seconds, and a gigabyte with one for each of pytest-xdist's processes."""
 
 # make test-fast takes it; see tests/examples.py for tests that say themselves how many examples they want.
 settings.register_profile("fast", max_examples=20, deadline=None)
@@ -35,10 +37,11 @@ def pytest_unconfigure() -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark as slow what is in a slow folder; other slow tests are marked where they stand."""
+    """Mark as slow what is in a slow folder or takes a server; other slow tests are marked where they stand."""
     here = Path(__file__).parent
     for item in items:
-        if item.path.relative_to(here).as_posix().startswith(SLOW_FOLDERS):
+        path = item.path.relative_to(here).as_posix()
+        if path.startswith(SLOW_FOLDERS) or SERVERS.intersection(getattr(item, "fixturenames", ())):
             item.add_marker(pytest.mark.slow)
 
 
@@ -82,7 +85,7 @@ def redis_server() -> Iterator[RedisServer]:
 _databases = count(1)
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.slow)])
 def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """Address of new databases by `{name}`, of each kind: a test that takes it runs on both."""
     if request.param == "sqlite":

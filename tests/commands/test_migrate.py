@@ -14,6 +14,7 @@ from tests.postgres import ROLE
 from tests.running import REDFIRE, ROOT
 from tests.waiting import until
 
+pytestmark = pytest.mark.slow
 SERVICES = ["config", "auth", "user", "engine", "trading", "risk", "strategy"]
 HEADS = {name: schema_of(import_module(f"services.{name}.models").Base).head for name in SERVICES}
 _servers = count(1)
@@ -53,7 +54,6 @@ def on(server, tmp_path):
     return place
 
 
-@pytest.mark.slow
 def test_a_check_fails_until_all_is_migrated_and_changes_nothing(place):
     for _ in range(2):
         before = place.run("migrate", "--check")
@@ -70,7 +70,6 @@ def test_a_check_fails_until_all_is_migrated_and_changes_nothing(place):
     assert again.returncode == 0
 
 
-@pytest.mark.slow
 def test_two_migrations_at_once_are_both_done(place):
     both = [place.begin("migrate") for _ in range(2)]
     for process in both:
@@ -79,7 +78,6 @@ def test_two_migrations_at_once_are_both_done(place):
     assert place.run("migrate", "--check").returncode == 0
 
 
-@pytest.mark.slow
 async def test_serve_refuses_a_database_that_is_not_migrated_or_lacks_a_column_in_one_line(postgres, tmp_path):
     place = on(postgres, tmp_path)
     place.env["REDFIRE_IDENTITY__SERVICE_SECRET"] = "a-secret-of-tests-that-is-long-enough"
@@ -93,7 +91,6 @@ async def test_serve_refuses_a_database_that_is_not_migrated_or_lacks_a_column_i
         assert words in served.stderr and served.stderr.count("\n") == 1, served.stderr
 
 
-@pytest.mark.slow
 async def test_a_migration_that_is_killed_is_done_by_the_next_one(postgres, tmp_path):
     place = on(postgres, tmp_path)
     postgres.sql(f"CREATE DATABASE {place.prefix}user_db", "postgres")
@@ -111,7 +108,6 @@ async def test_a_migration_that_is_killed_is_done_by_the_next_one(postgres, tmp_
     assert place.run("migrate", "--check").returncode == 0
 
 
-@pytest.mark.slow
 def test_a_role_that_may_make_no_databases_is_told_so_and_uses_those_that_are_there(postgres, tmp_path):
     place = on(postgres, tmp_path)
     postgres.sql("CREATE ROLE modest LOGIN", "postgres", "postgres")
@@ -122,7 +118,6 @@ def test_a_role_that_may_make_no_databases_is_told_so_and_uses_those_that_are_th
     assert place.run("migrate", "config").returncode == 0
 
 
-@pytest.mark.slow
 def test_any_subset_of_the_services_may_be_on_a_server_and_the_others_in_files(postgres, tmp_path):
     place = Place(tmp_path / "data", {"REDFIRE_TRADING__DATABASE__URL": postgres.url("subset_trading")})
     lines = [json.loads(line) for line in place.run("migrate", "--json").stdout.splitlines()]

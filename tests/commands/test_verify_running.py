@@ -13,6 +13,7 @@ from tests.commands.broken_books import SqliteBooks, checks, look, trade
 from tests.trading.conftest import trading
 from tests.trading.fakes import SYMBOL
 
+pytestmark = pytest.mark.slow
 # Reconciliation, which would repair what a test does to the venue, is not asked again meanwhile.
 RARELY = {"reconcile_interval_s": 600}
 

@@ -274,6 +274,7 @@ async def test_a_client_that_takes_nothing_is_reset_and_its_neighbour_is_not() -
         await until(lambda: good.sequences(neighbour) == [1])
 
 
+@pytest.mark.slow
 async def test_a_connection_whose_socket_takes_nothing_ends_and_holds_little(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(connection, "HELD_S", 1.0)
     async with market_with_writer() as market, raw_client(market, window=1 << 30, connection_window=1 << 30) as deaf:

@@ -213,6 +213,7 @@ async def test_a_service_that_looks_on_starts_no_waiting_feed_by_any_stream() ->
 
 
 @pytest.mark.parametrize("acknowledged", [True, False])
+@pytest.mark.slow
 async def test_a_paced_feed_is_read_as_fast_as_the_slowest_lossless_stream_takes_it(acknowledged: bool) -> None:
     engine = FakeEngine(paced=True)
     engine.waits_for_acknowledgements = acknowledged
