@@ -20,7 +20,7 @@ class RabbitMqServer(LocalRabbitMq):
             await channel.exchange_delete("redfire.events")
 
     def remembers(self, queue: str) -> bool:
-        """Whether the broker finds a quorum queue again when it is killed: 3.10 writes its name down a little later."""
+        """True when the broker finds a quorum queue after it is killed: 3.10 writes its name down a little later."""
         names = self.folder.glob("data/*/quorum/*/names.dets")
         return any(queue.encode() in file.read_bytes() for file in names)
 

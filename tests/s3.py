@@ -11,7 +11,7 @@ from tests.machine import lacks
 
 KEY, SECRET = "a-key-of-tests", "a-secret-of-tests"
 ENVIRONMENT = {"AWS_ACCESS_KEY_ID": KEY, "AWS_SECRET_ACCESS_KEY": SECRET, "AWS_EC2_METADATA_DISABLED": "true"}
-"""What a process needs to use it."""
+"""Environment of a process that uses it."""
 
 
 class S3Server:

@@ -88,7 +88,7 @@ class ApiKeyRow(Base):
 
 
 class NamedLeaseRow(NamedLeaseColumns, Base):
-    """What only one replica does, and which one."""
+    """Leases of duties that one replica has at a time: owner, epoch and expiry."""
 
     __tablename__ = "named_leases"
 

@@ -177,7 +177,7 @@ async def _totals(counters: Sequence[str]) -> list[float]:
 def _variables(
     loaded: Settings, flags: Mapping[str, Mapping[str, Any]], own: Mapping[str, Mapping[str, Any]]
 ) -> dict[str, str]:
-    """What the flags and this command's defaults come to, as variables for processes that read settings themselves."""
+    """Environment variables of the flags and this command's defaults, for processes that read settings themselves."""
     keys = {(section, key) for part in (flags, own) for section, values in part.items() for key in values}
     variables = {}
     for section, key in sorted(keys):

@@ -59,7 +59,7 @@ class SchemaRow(Base):
 
 
 class NamedLeaseRow(NamedLeaseColumns, Base):
-    """What only one replica does, and which one."""
+    """Leases of duties that one replica has at a time: owner, epoch and expiry."""
 
     __tablename__ = "named_leases"
 

@@ -52,7 +52,7 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 @lru_cache(maxsize=1 << 16)
 def _day_of(symbol: str) -> Callable[[int], int]:
-    """What says the trading day of a moment of a symbol: each tick asks it."""
+    """A symbol's function from a time (ns) to its trading day; kept, as each tick calls it."""
     return _calendar().days_of(symbol).of
 
 

@@ -1,4 +1,4 @@
-"""What replicas of market ask each other, over gRPC: convert, call, convert."""
+"""ReplicaService, by which replicas of market ask each other: convert, call, convert."""
 
 from collections.abc import AsyncGenerator
 from typing import Protocol
@@ -17,7 +17,7 @@ HEARTBEAT_S = 1.0
 
 
 class Recorded(Protocol):
-    """What the recorder has for other replicas."""
+    """The recorder, as other replicas read it."""
 
     def watch_bars(self, heartbeat_s: float) -> AsyncGenerator[pb.WatchBarsResponse, None]:
         """Yield all bars that close from now on."""

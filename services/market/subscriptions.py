@@ -21,7 +21,7 @@ from services.market.settings import MarketSettings
 
 
 class Subscriptions:
-    """What is wanted, and what the engine was asked for."""
+    """Subscriptions at the engine: symbols that streams want, and those that were asked for."""
 
     def __init__(
         self,

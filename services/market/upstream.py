@@ -27,7 +27,7 @@ REFRESH_S = 60.0
 
 
 class Role(Protocol):
-    """What this replica makes of the feed: bars and history, or nothing."""
+    """This replica's part: it makes bars and history of the feed, or nothing."""
 
     @property
     def records(self) -> bool:

@@ -115,7 +115,7 @@ class EventRow(Base):
 
 
 class NamedLeaseRow(NamedLeaseColumns, Base):
-    """What only one replica does, and which one."""
+    """Leases of duties that one replica has at a time: owner, epoch and expiry."""
 
     __tablename__ = "named_leases"
 

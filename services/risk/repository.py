@@ -102,7 +102,7 @@ class RiskRepository:
         await outbox.add(self._session, event)
 
     async def find_owner(self, account_id: str) -> str:
-        """Whose account it is; empty where it is not known."""
+        """The user id of an account's owner; empty where it is not known."""
         return await self._session.scalar(select(DayRow.user_id).where(DayRow.account_id == account_id).limit(1)) or ""
 
     async def list_days(self, users: Collection[str] | None = None) -> list[DailyPnl]:

@@ -71,7 +71,7 @@ class RiskSettings(StoredSection):
         default=60.0,
         description="Time that opening orders are checked by a last price that market no longer confirms: the feed is "
         "not heard, or the instrument is silent for longer than is usual in its session. Then only reducing orders are "
-        "let through (STALE_PRICE); null: for ever.",
+        "let through (STALE_PRICE); null: without limit.",
     )
     save_interval_s: float = Field(
         default=2.0, gt=0, description="Interval at which the day's profit and loss is saved."

@@ -69,7 +69,7 @@ class ClassesRow(Base):
 
 
 class NamedLeaseRow(NamedLeaseColumns, Base):
-    """What only one replica does, and which one."""
+    """Leases of duties that one replica has at a time: owner, epoch and expiry."""
 
     __tablename__ = "named_leases"
 

@@ -253,13 +253,13 @@ class InboxRow(InboxColumns, Base):
 
 
 class NamedLeaseRow(NamedLeaseColumns, Base):
-    """What only one replica does, and which one."""
+    """Leases of duties that one replica has at a time: owner, epoch and expiry."""
 
     __tablename__ = "named_leases"
 
 
 class ShardLeaseRow(ShardLeaseColumns, Base):
-    """Which replica serves the users of a shard."""
+    """Leases of shards: the replica that serves a shard's users, its epoch and expiry."""
 
     __tablename__ = "shard_leases"
 

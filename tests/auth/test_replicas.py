@@ -51,7 +51,7 @@ class Replicas:
         return False
 
     async def dead_everywhere(self, token: str) -> bool:
-        """Whether every replica of every service refuses the token."""
+        """True when every replica of every service refuses the token."""
         places = (is_dead(self.one, token), is_dead(self.other, token), self.config_refuses(token))
         return all(await asyncio.gather(*places))
 

@@ -154,7 +154,7 @@ async def market(folder: Path) -> AsyncIterator[Market]:
 
 
 def cases(made: list[date], tick_day: date) -> dict[str, tuple[int, Callable[[Market], Awaitable[Any]]]]:
-    """What is measured: the number of calls in one round, and the round."""
+    """Cases by name: the number of calls in one round, and the round."""
 
     def ticks(size: int, pages: int) -> tuple[int, Callable[[Market], Awaitable[Any]]]:
         async def read(one: Market) -> None:

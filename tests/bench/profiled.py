@@ -21,7 +21,7 @@ DEPTH = 3
 
 
 class Profile:
-    """What was taken since SIGUSR1."""
+    """Samples since SIGUSR1."""
 
     def __init__(self, file: Path) -> None:
         self._file = file

@@ -30,7 +30,7 @@ RETRY_S = 1.0
 
 
 class Stream:
-    """What a stream brought."""
+    """A stream's counts and times."""
 
     __slots__ = ("ended", "first_at", "gap_s", "last_at", "left", "messages", "opened_at", "prefix", "symbols")
 

@@ -1,4 +1,4 @@
-"""What a client was told against what its books say, once all is quiet."""
+"""Audit of a client: the answers it had against its books, once all is quiet."""
 
 from typing import Any
 

@@ -15,7 +15,7 @@ class TcpProxy:
         """`target` answers where to connect now."""
         self._target = target
         self.delay_s = 0.0
-        """How long each piece waits, either way."""
+        """Delay of each piece, either way."""
         self.refuses = False
         """New connections are closed at once."""
         self._writers: set[asyncio.StreamWriter] = set()

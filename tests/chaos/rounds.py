@@ -89,7 +89,7 @@ def _play_one(topology: Embedded, traders: Sequence[Trader], number: int, fault:
 
 
 def _until_all_trade(traders: Sequence[Trader], since: float) -> float:
-    """When each had an order acknowledged that it asked for since then."""
+    """Time by which each had an order acknowledged that it asked for since then."""
     answered = until(
         lambda: None not in (times := [trader.acknowledged_since(since) for trader in traders]) and times,
         timeout_s=RECOVERED_S,

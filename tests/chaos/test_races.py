@@ -1,4 +1,4 @@
-"""Races for one key of idempotency: whoever asks at once, or does not wait for the answer, makes one order."""
+"""Races for one key of idempotency: requests at once, and ones that do not wait for the answer, make one order."""
 
 import asyncio
 import random

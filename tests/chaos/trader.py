@@ -21,7 +21,7 @@ PAUSE_S, BACK_OFF_S, PATIENCE_S = 0.1, 0.4, 120.0
 
 @dataclass
 class Told:
-    """What a client asked for and was told."""
+    """A client's requests and the answers to them."""
 
     bodies: dict[str, dict[str, Any]] = field(default_factory=dict)
     """By client order id: the request of an order, or of the group that it was asked for with."""
@@ -50,7 +50,7 @@ class Trader(threading.Thread):
         self.user, self.chance = name, random.Random(seed)
         self.told = Told()
         self.acknowledgements: deque[tuple[float, float]] = deque(maxlen=2000)
-        """When orders were asked for, and acknowledged; the last ones."""
+        """Times at which orders were asked for, and acknowledged; the last ones."""
         self.follows = threading.Event()
         self._number = 0
         self._bid = Decimal(0)
@@ -82,7 +82,7 @@ class Trader(threading.Thread):
         self._follower.start()
 
     def acknowledged_since(self, time_: float) -> float | None:
-        """When the first order that was asked for since then was acknowledged."""
+        """Time of the first acknowledgement of an order that was asked for since then; None: none yet."""
         return next((answered for asked, answered in list(self.acknowledgements) if asked >= time_), None)
 
     def pause(self) -> None:

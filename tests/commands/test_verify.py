@@ -142,7 +142,7 @@ async def test_broken_books_are_found(books, what):
 
 
 async def test_a_key_used_twice_is_found(books):
-    """Where the unique key that prevents it is gone."""
+    """A database without the unique key that prevents it."""
     if isinstance(books, SqliteBooks):
         books.sql("CREATE TABLE kept AS SELECT * FROM orders", "DROP TABLE orders", "ALTER TABLE kept RENAME TO orders")
     else:

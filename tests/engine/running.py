@@ -23,7 +23,7 @@ CTP = "tests.engine.ctp_gateway"
 
 @dataclass
 class TicksRead:
-    """What a reader of StreamTicks has read: ticks, control messages, and both in one order."""
+    """Messages that a reader of StreamTicks has read: ticks, control messages, and both in one order."""
 
     ticks: list = field(default_factory=list)
     control_messages: list = field(default_factory=list)

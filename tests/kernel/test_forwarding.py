@@ -22,7 +22,7 @@ from tests.waiting import until
 
 
 class Table:
-    """Who owns which shard; a replica may know it late."""
+    """Owners of shards; a replica may know them late."""
 
     def __init__(self) -> None:
         self.owners: dict[int, str] = {}

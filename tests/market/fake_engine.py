@@ -37,7 +37,7 @@ class FakeEngine(rpc.EngineServiceServicer):
         """The gateways of symbols; others have none."""
         self.subscribed: set[str] = set()
         self.asked: dict[str, set[str]] = {}
-        """What each subscriber asked for."""
+        """Symbols that each subscriber asked for."""
         self.requests: list[pb.StreamTicksRequest] = []
         self.queues: list[asyncio.Queue[Item]] = []
         self.taken = 0

@@ -58,7 +58,7 @@ class Reader:
         return [kind for message in self.messages if (kind := message.WhichOneof("event"))]
 
     def kinds(self) -> list[str | int]:
-        """What came, in order: of a tick its sequence, of a control message its kind."""
+        """Messages in order: of a tick its sequence, of a control message its kind."""
         kinds: list[str | int] = []
         for message in self.messages:
             kinds += [one.sequence for one in message.ticks]

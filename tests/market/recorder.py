@@ -42,7 +42,7 @@ class RecordedMarket:
         unarchived = OwnUnarchived(self.recorder.unarchived, self.recorder.takeovers)
         self.history = History(unarchived, self.store.ticks, self.store.bars, clock)
         self.restored: list[pb.Tick | Started] = []
-        """What streams may resume from, in order."""
+        """Messages that streams may resume from, in order."""
         self.bars.on_closed(self.recorder.record_bar)
         self.hub.on_published(self.bars.on_batch)
         self.hub.on_published(self.recorder.record)

@@ -33,7 +33,7 @@ async def test_ticks_come_back_as_they_were_from_memory_journal_and_archive(tmp_
 
 
 async def test_a_tick_is_the_same_before_and_after_it_is_archived(tmp_path: Path) -> None:
-    """The archive keeps no gateway: whoever makes bars of a page that it ends in would take the rest for another's."""
+    """The archive keeps no gateway: making bars of a page that it ends in would take the rest for another's."""
     sent = ticks(100)
     async with recorder(tmp_path) as one:
         one.publish(*[tick_of_sim(row) for row in sent[:50]])

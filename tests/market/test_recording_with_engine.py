@@ -1,4 +1,4 @@
-"""Recording with the real engine: a replay is stored whole, whoever listens, and once, however often it is run."""
+"""Recording with the real engine: a replay is stored whole, with any listeners, and once, however often it is run."""
 
 import gzip
 import itertools

@@ -1,4 +1,4 @@
-"""What the engine is asked for: of simulated gateways everything, of real ones what somebody wants."""
+"""Subscriptions at the engine: of simulated gateways everything, of real ones the symbols that streams want."""
 
 from collections.abc import AsyncIterator
 

@@ -1,4 +1,4 @@
-"""When writers of lossless streams are woken: at once where none of their writes is in flight, and in turns."""
+"""Wakes of lossless streams' writers: at once where none of their writes is in flight, and in turns."""
 
 import asyncio
 import itertools

@@ -31,7 +31,7 @@ def timed(
 
 
 def told(reader: Reader) -> list[int | dict[str, int] | str]:
-    """What came, in order: sequences, watermarks, and the kinds of other control messages."""
+    """Messages in order: sequences, watermarks, and the kinds of other control messages."""
     seen: list[int | dict[str, int] | str] = []
     for message in reader.messages:
         seen += [one.sequence for one in message.ticks]

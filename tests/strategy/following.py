@@ -13,7 +13,7 @@ from tests.waiting import until
 
 
 class Following(Protocol):
-    """What follows, by these connections."""
+    """A follower of market, by these connections."""
 
     connections: Connections
 
@@ -26,7 +26,7 @@ F = TypeVar("F", bound=Following)
 
 @asynccontextmanager
 async def following(engine: FakeEngine, data_dir: Path, make: Callable[[Platform], F]) -> AsyncIterator[F]:
-    """What `make` makes of a market at this engine; it follows the market meanwhile."""
+    """Run what `make` returns for a market at this engine: it follows the market meanwhile."""
     fakes = {"engine": FakeService(lambda context: [engine])}
     async with platform("market", fakes=fakes, data_dir=data_dir) as running:
         await until(lambda: engine.subscribed and engine.queues)

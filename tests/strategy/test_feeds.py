@@ -99,7 +99,7 @@ class Follower:
         self.market = market
         self.received: list[int] = []
         self.events: list[tuple[int, FeedEvent]] = []
-        """What came between the ticks, each behind which sequence."""
+        """Events between the ticks, each with the sequence before it."""
         self.log: list[str] = []
         connections: Any = type("Connections", (), {"stream_ticks": market.stream_ticks})()
         self._feed = TickFeed(

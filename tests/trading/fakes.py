@@ -21,7 +21,7 @@ HEARTBEAT_S = 5.0
 
 
 async def at_once(queue):
-    """What a queue has, at least one; up to a None, before which the last list is empty."""
+    """Take all that a queue has, at least one; up to a None, before which the last list is empty."""
     messages = [await queue.get()]
     while messages[-1] is not None and not queue.empty():
         messages.append(queue.get_nowait())

@@ -10,7 +10,7 @@ from services.kernel.tasks import Tasks
 
 
 class Announcements:
-    """Sends in the background: whoever ends a session does not wait for Redis."""
+    """Sends in the background: a caller that ends a session does not wait for Redis."""
 
     def __init__(self, messages: Messages, tasks: Tasks) -> None:
         self._messages = messages

@@ -22,7 +22,7 @@ _ENV_LINE = re.compile(r"(?:export\s+)?([A-Za-z_][A-Za-z0-9_]*)\s*=(.*)")
 
 @dataclass(slots=True)
 class Tree:
-    """What the files say: the document, which file each value came from, and what is left out."""
+    """Content of the files: the document, the file that each value came from, and the files left out."""
 
     document: dict[str, dict[str, Any]] = field(default_factory=dict)
     sources: dict[tuple[str, str], Path] = field(default_factory=dict)

@@ -18,7 +18,7 @@ FILE = "gateways.yaml"
 
 @dataclass(frozen=True, slots=True)
 class GatewayPlan:
-    """What becomes of a gateway: `state` is new, same, or other (there already with other values, which stay)."""
+    """Import of a gateway: `state` is new, same, or other (there already with other values, which stay)."""
 
     name: str
     settings: dict[str, Any]

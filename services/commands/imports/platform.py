@@ -25,7 +25,7 @@ SERVICE = "vnpy"
 
 @dataclass(frozen=True, slots=True)
 class Platform:
-    """Where to bring things: a platform, an environment of its config, and the account of the strategies."""
+    """Target of an import: a platform, an environment of its config, and the account of the strategies."""
 
     data_dir: Path
     edge: str | None
@@ -36,7 +36,7 @@ class Platform:
 
 @dataclass(slots=True)
 class StrategyPlan:
-    """What becomes of a strategy: `state` is new, made, there, refused or waits (for a platform that runs)."""
+    """Import of a strategy: `state` is new, made, there, refused or waits (for a platform that runs)."""
 
     strategy: VnpyStrategy
     state: str = "new"

@@ -13,7 +13,7 @@ _VARIABLES = "cta_strategy_data.json"
 _CONNECT = "connect_*.json"
 _DATABASE = "database.db"
 _RUN_STATE = ("inited", "trading")
-"""What vnpy sets anew whenever it starts a strategy."""
+"""Variables that vnpy sets anew whenever it starts a strategy."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -155,7 +155,7 @@ class TickTable:
 
 
 def state_line(stream: TickStream) -> Text:
-    """What is known of the stream: its epoch, the feed, silent symbols, gaps, resumes, and how it ended."""
+    """Status line of a stream: its epoch, the feed, silent symbols, gaps, resumes, and how it ended."""
     parts: list[tuple[str, str]] = []
     if stream.epoch:
         parts.append((f"epoch {stream.epoch[:_SHORT_EPOCH]}", ""))

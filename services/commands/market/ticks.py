@@ -25,7 +25,7 @@ _SHOWN_EVENTS = {"gap": "gap", "new_epoch": "newEpoch", "feed_state": "feedState
 
 @dataclass(frozen=True, slots=True)
 class TickOptions:
-    """What to show."""
+    """Options of `redfire ticks`."""
 
     symbols: tuple[str, ...]
     as_json: bool

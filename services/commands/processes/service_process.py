@@ -45,7 +45,7 @@ class ServiceProcess:
         self.log_file = logs / f"{spec.name}.log"
         self.pid: int | None = None
         self.refusal = ""
-        """Why it cannot start at all, in its own words, when it never answered."""
+        """The reason for which it cannot start at all, in its own words, when it never answered."""
         self._on_replaced = on_replaced
         self._on_crash_loop = on_crash_loop
         self._states = dict.fromkeys(spec.services, "NOT_SERVING")

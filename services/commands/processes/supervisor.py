@@ -93,7 +93,7 @@ class Supervisor:
         }
 
     def waiting_for(self, service: str) -> str:
-        """What a service waits for, all of whose replicas do not serve; the empty string when it serves."""
+        """Condition that a service waits for while none of its replicas serves; the empty string when one does."""
         if self._draining:
             return "draining"
         replicas = [process for process in self._processes if service in process.spec.services]

@@ -30,7 +30,7 @@ class EventsCheck:
         self.waiting = self.users = 0
 
     async def look(self) -> list[Finding]:
-        """What waits or is missing now."""
+        """Look once; returns the events that wait or are missing now."""
         found, self.waiting = [], 0
         backlogs: dict[str, Backlog] = {}
         users = await self._users_without_account() if {"user", "trading"} <= self._databases.keys() else set()

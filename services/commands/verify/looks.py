@@ -1,4 +1,4 @@
-"""What two places must agree on while both move on: it is looked at again until they do, or what differs stays so."""
+"""Comparison of two places that both move on: repeated until they agree, or what differs stays so."""
 
 import asyncio
 import time

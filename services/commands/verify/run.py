@@ -26,7 +26,7 @@ from services.trading.verify.venue_checks import VenueChecks
 
 @dataclass(slots=True)
 class Outcome:
-    """What was checked, how much of it, and what was found."""
+    """Findings of a run, counts of what was checked, and what was left out."""
 
     findings: Findings
     counts: dict[str, int]

@@ -1,4 +1,4 @@
-"""What a kind of database offers to `Database`, and what there is to choose of PostgreSQL."""
+"""The interface of a kind of database to `Database`, and PostgreSQL's options."""
 
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -14,7 +14,7 @@ WRITE_LOCK, MIGRATION_LOCK = 0x5246_0001, 0x5246_0002
 
 @dataclass(frozen=True, slots=True)
 class PostgresOptions:
-    """What there is to choose of connections; `pool_size`, and as many more at times, are of units of work."""
+    """Options of connections; `pool_size`, and as many more at times, are of units of work."""
 
     pool_size: int = 5
     connect_timeout_s: float = 5.0
@@ -27,7 +27,7 @@ class Backend(Protocol):
     engine: AsyncEngine
     """Of units of work."""
     errors: tuple[type[Exception], ...]
-    """What connecting raises, besides SQLAlchemy's errors."""
+    """Errors that connecting raises, besides SQLAlchemy's."""
 
     async def exists(self) -> bool:
         """Test for the database."""

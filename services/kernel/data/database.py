@@ -61,7 +61,7 @@ class Database:
                 self._refuse(await self.check())
 
     async def check(self, thorough: bool = False) -> list[str]:
-        """What keeps this version from running on the database, in words; empty when nothing does. Changes nothing.
+        """Reasons, in words, for which this version cannot run on the database; empty when it can. Changes nothing.
 
         `thorough`: also indexes, keys and types, by which the models differ from what migrations made.
         """

@@ -1,4 +1,4 @@
-"""What a group of submissions is to PostgreSQL: one statement, whose rows come as arrays through `unnest`.
+"""Statements of the PostgreSQL writer: one for a group of submissions, whose rows come as arrays through `unnest`.
 
 A row that is written twice in one group is merged, and the last one wins; where that is not the same as one after the
 other, the group is cut into several statements. New rows of `refusable` submissions are `ON CONFLICT DO NOTHING
@@ -37,7 +37,7 @@ class _Shape:
         self.to = [bind_processor(write.table.columns[name], dialect) for name in self.columns]
         unique = [one for one in write.table.constraints if isinstance(one, UniqueConstraint)]
         self.is_claim = bool(unique) and write.mode in (Mode.INSERT, Mode.UPSERT)
-        """Whether a row that is new may be refused by a key that is not its own id."""
+        """True if a row that is new may be refused by a key that is not its own id."""
 
     def arrays(self, rows: Sequence[Mapping[str, Any]]) -> list[list[Any]]:
         """Values by column."""
@@ -120,7 +120,7 @@ class _Part:
 
 @dataclass(slots=True)
 class _Place:
-    """Where a row of a plan is."""
+    """Position of a row in a plan, and its submission."""
 
     part: _Part
     at: int
@@ -200,7 +200,7 @@ class Plan:
     def _merged(
         place: _Place, shape: _Shape, row: Mapping[str, Any], number: int, refusable: bool
     ) -> Mapping[str, Any] | None:
-        """What the row and the one before it are together; None where they must be written one after the other."""
+        """Merge a row with the one before it; None where they must be written one after the other."""
         before, mode = place.part.shape, shape.write.mode
         if (refusable or place.refusable) and place.submission != number:
             return None

@@ -273,7 +273,7 @@ class PostgresWriter:
         return self._connection
 
     async def _ask_within(self, seconds: float) -> bool:
-        """Whether the lost commit is done. Raises CommitUnknown when the database is not back within the time."""
+        """True when the lost commit is done. Raises CommitUnknown when the database is not back within the time."""
         try:
             async with asyncio.timeout(seconds):
                 while True:

@@ -33,7 +33,7 @@ def add_marker_table(metadata: MetaData) -> None:
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """What is in a database: the revision (empty: never stamped), and columns by table."""
+    """Schema as it is in a database: the revision (empty: never stamped), and columns by table."""
 
     revision: str
     tables: Mapping[str, set[str]]
@@ -85,7 +85,7 @@ class Schema:
             connection.execute(VERSIONS.insert().values(version_num=revision))
 
     def problems(self, state: State) -> list[str]:
-        """What keeps this version from running on the database, in words; empty when nothing does."""
+        """Reasons, in words, for which this version cannot run on the database; empty when it can."""
         if self.is_empty(state):
             return ["it has no tables yet"]
         if state.revision != self.head:

@@ -34,7 +34,7 @@ _TAKEN = {
 
 
 class Mode(Enum):
-    """What a write does with a row."""
+    """The effect of a write on a row."""
 
     INSERT = "insert"
     UPSERT = "upsert"
@@ -83,7 +83,7 @@ class WriteSequence:
 
 
 class Fence(NamedTuple):
-    """What a write for users of a shard stands on: that this epoch of the shard's ownership has not ended.
+    """Condition of a write for users of a shard: this epoch of the shard's ownership has not ended.
 
     It falls when another process takes the shard. On SQLite there is no other.
     """
@@ -118,7 +118,7 @@ class Writer(Protocol):
 
 
 class Submission:
-    """What waits for its commit."""
+    """Writes that wait for their commit together."""
 
     __slots__ = ("fences", "future", "loop", "refusable", "sequence", "writes")
 
@@ -143,7 +143,7 @@ class Submission:
         return self.sequence is not None and self.sequence.broken
 
     def obstacle(self, fallen: Set[Fence]) -> RedFireError | None:
-        """Why it cannot be written, which fails what builds on it: a write before it that failed, a fallen fence."""
+        """The error for which it cannot be written: a write before it failed, a fence fell. Fails what builds on it."""
         if self.is_broken:
             return built_on_failure()
         if fallen and not fallen.isdisjoint(self.fences):

@@ -1,4 +1,4 @@
-"""What waits in the outbox and the inbox of a service, for those who look whether events move."""
+"""Events that wait in the outbox and the inbox of a service, for checks that events move."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

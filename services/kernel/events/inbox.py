@@ -74,7 +74,7 @@ class InboxColumns:
 
     @declared_attr.directive
     def __table_args__(cls) -> tuple[Index, ...]:  # noqa: N805 a class's attribute
-        """What waits is looked for by state, in order."""
+        """Waiting events are read by state, in order."""
         return (Index("inbox_by_state", "state", "position"),)
 
 
@@ -83,7 +83,7 @@ class AlreadyApplied(Exception):
 
 
 class Receipt:
-    """What a handler adds to its transaction: the mark that the event is applied."""
+    """The mark that an event is applied, which its handler adds to its transaction."""
 
     def __init__(self, write: Write) -> None:
         self._write = write
@@ -191,7 +191,7 @@ class Inbox:
             await session.execute(delete(table).where(*old))
 
     async def _waiting(self) -> dict[str, list[_Row]]:
-        """What waits first, by aggregate, without those that are being applied or held up."""
+        """The first waiting events, by aggregate, without aggregates that are being applied or held up."""
         table = self._table
         columns = table.c.event_id, table.c.routing_key, table.c.aggregate_id, table.c.payload, table.c.attempts
         query = select(*columns).where(table.c.state == InboxState.WAITING.value)
@@ -220,7 +220,7 @@ class Inbox:
             self._woken.set()
 
     async def _apply(self, row: _Row) -> bool:
-        """Whether the next one may be applied: this one is, or is a dead letter."""
+        """Apply an event; True when it is applied or a dead letter, so that the next one may be."""
         applied = {"event_id": row.event_id, "state": InboxState.APPLIED.value, "payload": b"", "error": ""}
         receipt = Receipt((self._update, applied))
         attempts, most = row.attempts + 1, MOST_ATTEMPTS

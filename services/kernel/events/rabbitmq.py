@@ -60,7 +60,7 @@ class RabbitMq:
         # Set once it is known whether the broker is there.
         self._tried = asyncio.Event()
         self.failure = f"RabbitMQ at {self._shown} is not connected yet"
-        """Why events cannot be published now; empty while they can."""
+        """The reason for which events cannot be published now; empty while they can."""
 
     def carries(self, routing_key: str) -> bool:
         """True: a broker carries every event out of here, to the queues that are bound to it."""

@@ -21,7 +21,7 @@ class Message:
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """What came under a routing key, whatever it is."""
+    """A message under a routing key, not yet parsed."""
 
     routing_key: str
     body: bytes
@@ -99,7 +99,7 @@ class LeftToRelay:
     """No transport: what a command of the operator writes is published by the platform that runs, or starts next."""
 
     def carries(self, routing_key: str) -> bool:
-        """Whether somebody wants it is known there."""
+        """True: the transport's other side knows the consumers."""
         return True
 
     def consume(self, service: str, routing_key: str, take: Take) -> None:

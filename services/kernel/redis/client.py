@@ -54,7 +54,7 @@ class RedisClient:
         self._broken = asyncio.Event()
         self._listeners: list[Callable[[], None]] = []
         self.failure = f"Redis at {self.shown} is not connected yet"
-        """Why commands are not sent now; empty while they are."""
+        """The reason for which commands are not sent now; empty while they are."""
 
     @property
     def available(self) -> bool:
@@ -66,11 +66,11 @@ class RedisClient:
         self._listeners.append(listener)
 
     async def command(self, *args: Any) -> Any:
-        """What Redis answers. Raises RedisUnavailable, after `timeout_s` at most."""
+        """Send a command; returns the answer. Raises RedisUnavailable, after `timeout_s` at most."""
         return await self._bounded(args)
 
     async def run_script(self, script: Script, keys: Sequence[str], args: Sequence[Any]) -> Any:
-        """What a script answers. Raises RedisUnavailable."""
+        """Run a script; returns its answer. Raises RedisUnavailable."""
         try:
             return await self._bounded(("EVALSHA", script.sha, len(keys), *keys, *args))
         except NoScriptError:
@@ -153,7 +153,7 @@ class _NoScript(Exception):
 
 
 async def within(seconds: float, doing: Awaitable[Any]) -> Any:
-    """What comes of it within so many seconds. Raises TimeoutError."""
+    """Await with a time limit of so many seconds. Raises TimeoutError."""
     limit = TimeLimit(seconds)
     try:
         return await doing

@@ -25,7 +25,7 @@ class SharedCounts:
         self._own: TtlCache[str, int] = TtlCache(max_keys, window_s, clock)
 
     async def get(self, key: str) -> int:
-        """How often it happened."""
+        """The count of a key within the window."""
         own = self._own.get(key) or 0
         try:
             return max(own, int(await self._redis.command("GET", self._key(key)) or 0))
@@ -33,7 +33,7 @@ class SharedCounts:
             return own
 
     async def add(self, key: str) -> None:
-        """It happened."""
+        """Count a key once more."""
         self._own.put(key, (self._own.get(key) or 0) + 1)
         try:
             await self._redis.run_script(_ADD, [self._key(key)], [int(self._window_s * 1000)])

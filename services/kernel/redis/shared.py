@@ -1,4 +1,4 @@
-"""What services ask of Redis, and the same where there is none: every caller has to do without at any moment."""
+"""Redis as services use it, and its stand-in where there is none: each caller can do without it at any moment."""
 
 import hashlib
 from collections.abc import Callable, Sequence
@@ -36,11 +36,11 @@ class Redis(Protocol):
         ...
 
     async def command(self, *args: Any) -> Any:
-        """What Redis answers. Raises RedisUnavailable, soon."""
+        """Send a command; returns the answer. Raises RedisUnavailable, soon."""
         ...
 
     async def run_script(self, script: Script, keys: Sequence[str], args: Sequence[Any]) -> Any:
-        """What a script answers. Raises RedisUnavailable, soon."""
+        """Run a script; returns its answer. Raises RedisUnavailable, soon."""
         ...
 
 
@@ -61,7 +61,7 @@ class Messages(Protocol):
         ...
 
     async def publish(self, channel: str, message: bytes) -> None:
-        """Send a message to whoever listens. Raises RedisUnavailable."""
+        """Send a message to all subscribers. Raises RedisUnavailable."""
         ...
 
 
@@ -100,5 +100,5 @@ class NoMessages:
 
 
 def key_part(text: str) -> str:
-    """What a user chose, as a part of a key: of bounded length, and neither a pattern nor readable."""
+    """Hash of text that a user chose, as a part of a key: of fixed length, and neither a pattern nor readable."""
     return hashlib.blake2b(text.encode(errors="surrogatepass"), digest_size=16).hexdigest()

@@ -31,7 +31,7 @@ return 1
 
 
 class SharedQuota:
-    """What owners hold of one thing."""
+    """A quota by owner, for all replicas together."""
 
     def __init__(self, name: str, redis: Redis, tasks: Tasks) -> None:
         self._name = name

@@ -40,7 +40,7 @@ class Subscriptions:
         self._on_connected.append(listener)
 
     async def publish(self, channel: str, message: bytes) -> None:
-        """Send a message to whoever listens. Raises RedisUnavailable when that cannot be."""
+        """Send a message to all subscribers. Raises RedisUnavailable when that cannot be."""
         await self._client.command("PUBLISH", self._client.prefix + channel, message)
 
     async def run(self) -> None:

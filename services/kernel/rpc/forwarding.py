@@ -151,7 +151,7 @@ class Forwarding:
                 guard.end(ShardMoved())
 
     async def _find(self, shards: Ownership, shard: int, is_hop: bool, call: Call) -> str | None:
-        """Where a shard is served; None: here, and the call's begin is noted. Raises ShardMoved when nowhere."""
+        """Address of a shard's owner; None: here, and the call's begin is noted. Raises ShardMoved: nobody owns it."""
         if shards.begin_call(shard):
             return None
         started = time.perf_counter()
@@ -220,7 +220,7 @@ class Forwarding:
     def _metadata(
         self, shard: int | None, policy: MethodPolicy, origin: Origin, call: Call
     ) -> tuple[tuple[str, Any], ...]:
-        """What came with the call, and what the next replica could not see for itself."""
+        """The caller's metadata, and what the next replica could not see for itself."""
         kept = [pair for pair in origin.metadata.items() if pair[0] not in _OWN_KEYS]
         kept = [pair for pair in kept if not pair[0].startswith(("grpc-", ":"))]
         own = [
@@ -267,7 +267,7 @@ def _body(request: Any, origin: Origin) -> bytes:
 
 
 def _error(failure: grpc.aio.AioRpcError) -> Exception:
-    """What a replica answered, to be answered as it is; or that it did not."""
+    """The error of a forwarded call: a replica's own, relayed as it is, or that the replica does not answer."""
     error = status.from_rpc_error(failure)
     if any(key == status.DETAILS_KEY for key, _ in failure.trailing_metadata() or ()):
         if error.reason == Reason.SHARD_MOVED:

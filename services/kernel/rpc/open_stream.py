@@ -34,7 +34,7 @@ class OpenStream:
 
     def __init__(self, method: str, on_close: Callable[[str], None]) -> None:
         self.error: RedFireError | None = None
-        """What the stream ends with, where it is not the source's end."""
+        """The error that the stream ends with, where that is not the source's end."""
         self._method = method
         self._on_close = on_close
         self._on_ready: Callable[[], None] | None = None

@@ -42,7 +42,7 @@ class Lifecycle:
         self._failures.setdefault(service, []).append(reason)
 
     def failures(self) -> dict[str, str]:
-        """What is amiss, by service; those that lack nothing are absent."""
+        """Failures in words, by service; services without one are absent."""
         failures = {
             service: "; ".join(filter(None, (reason() for reason in reasons)))
             for service, reasons in self._failures.items()

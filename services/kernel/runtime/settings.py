@@ -205,7 +205,7 @@ class EventsSettings(BaseSection):
 
 
 class RedisSettings(BaseSection):
-    """What replicas share in memory: counts of failures and of streams, copies of what is read often, revocations."""
+    """Memory that replicas share: counts of failures and of streams, cached reads, revocations."""
 
     section = "redis"
     url: SecretStr = Field(

@@ -1,4 +1,4 @@
-"""The columns of leases, as each service's models have them: who serves what, in which epoch, until when.
+"""The columns of leases, as each service's models have them: owner, epoch and expiry.
 
 Times are the database's, on which alone the machines of all processes agree. On SQLite the tables stay empty.
 """

@@ -1,6 +1,6 @@
 """A table of leases in PostgreSQL, as one holder sees and changes it: each step is one statement.
 
-Whoever changes the table notifies the others (LISTEN), so that nobody has to look often.
+A process that changes the table notifies the others (LISTEN), so that nobody has to look often.
 """
 
 import asyncio
@@ -15,7 +15,7 @@ LEASE_S = 4.0
 """Time for which a lease is taken or renewed: what its owner served is loaded elsewhere within 5 s of its death."""
 STATEMENT_S = 2.0
 LOST = (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
-"""What a step raises when the database is away; what came of the step is seen at the next look."""
+"""Errors of a step when the database is away; the step's outcome is seen at the next look."""
 Key = int | str
 MEMBER = "member/"
 
@@ -163,7 +163,7 @@ class LeaseTable:
 
 
 def fair_share(members: Iterable[str], keys: int) -> Mapping[str, int]:
-    """How many of so many leases each member should have; the longest there have what cannot be divided."""
+    """Number of the `keys` leases that each member should have; the longest there have what cannot be divided."""
     names = sorted(members)
     each, more = divmod(keys, len(names))
     return {name: each + (at < more) for at, name in enumerate(names)}

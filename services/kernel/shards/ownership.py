@@ -15,7 +15,7 @@ from services.kernel.errors import ShardMoved
 
 log = logging.getLogger(__name__)
 SHARDS = 64
-"""The number of shards, for ever: databases keep users' shards."""
+"""The number of shards, which never changes: databases keep users' shards."""
 ALL_SHARDS = range(SHARDS)
 
 OnAcquired = Callable[[Mapping[int, int]], Awaitable[None]]
@@ -23,7 +23,7 @@ OnLost = Callable[[Collection[int]], None]
 
 
 def shard_of(user_id: str) -> int:
-    """The shard of a user with everything that is the user's, 0 to 63; the same for ever and in every process."""
+    """The shard of a user with everything that is the user's, 0 to 63; the same in every process and version."""
     return int.from_bytes(blake2b(user_id.encode(), digest_size=8).digest(), "big") % SHARDS
 
 
@@ -31,7 +31,7 @@ class Ownership(ABC):
     """Shards of one service, as one of its processes sees them."""
 
     is_shared = False
-    """Whether there may be other owners, to whom calls are forwarded."""
+    """True if there may be other owners, to whom calls are forwarded."""
 
     def __init__(self, address: Callable[[], str]) -> None:
         """`address` answers where this process serves."""

@@ -42,7 +42,7 @@ class LeaseHolder(ABC):
         self._changed = asyncio.Event()
         self._is_away = False
         self.not_before = 0.0
-        """When it may take leases again, after it could make no use of some."""
+        """Time from which it may take leases again, after it could make no use of some."""
         table.on_news(self._hear)
 
     @property

@@ -54,7 +54,7 @@ class InfluxSink:
             basic = f"Basic {base64.b64encode(token.encode()).decode()}"
             self._headers["Authorization"] = basic if is_version_1 else f"Token {token}"
         self._queue: deque[tuple[bytes | Bar, int, int]] = deque()
-        """What waits, with its points and bytes in memory."""
+        """Bars and encoded lines that wait, with their points and bytes in memory."""
         self._held_points = self._held_bytes = 0
         self._unsent: tuple[bytes, int] | None = None
         """The lines of a batch until they are taken, with their number."""

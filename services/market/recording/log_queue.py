@@ -1,4 +1,4 @@
-"""What waits for the write-ahead log: runs of ticks and control messages, in order, and where its files begin.
+"""Records that wait for the write-ahead log: runs of ticks and control messages, in order, and where its files begin.
 
 Added to on the event loop, written by one other thread.
 """

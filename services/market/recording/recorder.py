@@ -71,7 +71,7 @@ class Recorder:
         self._segment = Segment(1)
         self._log_number = 1
         self._closed: Checkpoint | None = None
-        """What is to be archived."""
+        """The checkpoint that is to be archived."""
         self._dumping: Iterator[None] = iter(())
         """The dump of the open bars for it, symbol by symbol."""
         self._undumped: set[str] = set()
@@ -87,7 +87,7 @@ class Recorder:
 
     @property
     def failure(self) -> str:
-        """Why the log or the archive cannot be written, or compacted, at present; empty when they can."""
+        """The reason for which the log or the archive cannot be written or compacted now; empty when they can."""
         return next(iter(self._failures.values()), "")
 
     @property

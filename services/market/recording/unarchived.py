@@ -15,7 +15,7 @@ from services.quant.bars import Bar, Interval, LocalClock
 from services.quant.ticks.tick_batch import Run
 
 TICK_OVERHEAD_BYTES = 80
-"""What a tick takes in memory beside its frame's bytes: the object, its places in lists."""
+"""Memory of a tick beside its frame's bytes: the object, its places in lists."""
 
 
 class TickRun:
@@ -131,7 +131,7 @@ class Segment:
 
 @dataclass(slots=True, frozen=True)
 class Tail:
-    """What of a symbol is not in the archive yet, at a moment."""
+    """A symbol's ticks and bars that are not in the archive yet, at a moment."""
 
     until: int
     """The last checkpoint that counts as archived: the rows of files of later ones are in the tail."""
@@ -144,7 +144,7 @@ class Tail:
 
 
 class Unarchived(Protocol):
-    """Where the tails of symbols come from: this process, or the replica that records. Raises: RedFireError."""
+    """Source of the tails of symbols: this process, or the replica that records. Raises: RedFireError."""
 
     is_remote: bool
     """True if what is asked for has to come from another process."""

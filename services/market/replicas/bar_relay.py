@@ -47,7 +47,7 @@ class BarRelay:
 
     @property
     def failure(self) -> str:
-        """Why there are no bars at present; empty when there are."""
+        """The reason for which there are no bars at present; empty when there are."""
         return "" if self._connected else RecorderUnavailable(self._recorder).message
 
     async def run(self) -> None:

@@ -52,7 +52,7 @@ class FollowingRole:
 
     @property
     def failure(self) -> str:
-        """Why there are no bars at present; empty when there are."""
+        """The reason for which there are no bars at present; empty when there are."""
         return self._relay.failure
 
     async def restore(self) -> None:

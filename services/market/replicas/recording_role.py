@@ -63,7 +63,7 @@ class RecordingRole:
 
     @property
     def failure(self) -> str:
-        """Why history cannot be written at present; empty when it can."""
+        """The reason for which history cannot be written at present; empty when it can."""
         return self._recorder.failure or (self._uploads.failure if self._uploads is not None else "")
 
     async def restore(self) -> None:

@@ -222,7 +222,7 @@ class ConflatedSubscriber(Subscriber):
         return self._join_all() if self.end_reason else b""
 
     def _join_all(self, up_to: int | None = None) -> bytes:
-        """What is new for any member, its turn or not; with `up_to` no tick after that version."""
+        """New ticks for all members, their turn or not; with `up_to` none after that version."""
         parts = []
         for member in self.members:
             last = member.group.conflation.version if up_to is None else up_to
@@ -239,7 +239,7 @@ class Conflation:
     def __init__(self) -> None:
         self.version = 0
         self.turn_late_s = 0.0
-        """How late the last phase had its turn."""
+        """Delay of the last phase's turn."""
         self._members = 0
         self._latest: dict[str, Latest] = {}
         self._phases: dict[tuple[float, int], Phase] = {}

@@ -110,7 +110,7 @@ class RingMemory:
         """For each frame of the newest block, in order, the ring that it was appended to."""
         self._block_bytes = 0
         self.bytes = 0
-        """What is counted at present."""
+        """Bytes counted at present."""
 
     def count(self, size: int, frames: int) -> None:
         """Count frames of so many bytes that were appended to rings and to `block`, and let the oldest leave."""

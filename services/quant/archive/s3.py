@@ -179,5 +179,5 @@ class S3Storage:
 
 
 def _listed_at(path: str) -> str:
-    """What is listed for a path: all of its symbol, or the folder itself."""
+    """The prefix that is listed for a path: its symbol's, or the folder itself."""
     return "/".join(path.split("/")[:2])

@@ -1,4 +1,4 @@
-"""Where an archive's files are: folders of files that are there whole or not at all."""
+"""Storage of an archive: folders of files that are there whole or not at all."""
 
 import os
 import threading
@@ -12,7 +12,7 @@ from typing import Any, Protocol, TypeVar
 
 T = TypeVar("T")
 Version = tuple[Any, ...]
-"""What tells a file from another one of the same name."""
+"""Identity of a file's content: another one of the same name has another version."""
 SETTLED_NS = 2_000_000_000
 """Time after a folder's change in which it is listed anew each time."""
 _LISTINGS = 8192

@@ -168,7 +168,7 @@ class BarBuilder:
             self.on_watermark(gateway, time_ns)
 
     def begin_epoch(self, epoch: str) -> None:
-        """What follows is of this epoch; the present one again changes nothing.
+        """Begin an epoch, of which the next ticks are; the present one again changes nothing.
 
         Sequences and volumes of another one have nothing to do with those before.
         """

@@ -16,7 +16,7 @@ _ASSUMED = 8
 
 
 class Begins(IntEnum):
-    """What the next tick begins: nothing, an epoch, or another market's prices under the symbol."""
+    """Kinds of beginning at the next tick: none, an epoch, or another market's prices under the symbol."""
 
     NOTHING = 0
     EPOCH = 1

@@ -40,7 +40,7 @@ class TickBatch:
         self.data = data
         """The whole message."""
         self.control = control
-        """What it has besides ticks, encoded; empty as a rule."""
+        """Fields besides ticks, encoded; empty as a rule."""
         self._frames = frames
         self._ticks = ticks
         self._runs: list[Run] | None = None

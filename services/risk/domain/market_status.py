@@ -1,4 +1,4 @@
-"""What market says of its feed: whose prices it confirms, and the events when that changes."""
+"""Status of market's feed: the symbols whose prices it confirms, and the events when that changes."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass

@@ -11,7 +11,7 @@ ALL = -1
 
 
 class ShardCounts:
-    """Where a user's orders, cancels and replaces are counted."""
+    """Counts of users' orders, cancels and replaces, by shard where replicas share the users."""
 
     def __init__(self, calendar: Calendar, *, is_shared: bool = False) -> None:
         """`is_shared`: there are replicas, and counts come and go with shards."""

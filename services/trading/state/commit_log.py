@@ -121,7 +121,7 @@ class CommitLog:
             self.shards.pop(shard, None)
 
     def shard_log(self, user_id: str) -> ShardLog:
-        """What there is of a user's shard. Raises ShardMoved when it is not served here."""
+        """The log of a user's shard. Raises ShardMoved when it is not served here."""
         shard_log = self.shards.get(shard_of(user_id))
         if shard_log is None:
             raise ShardMoved

@@ -31,7 +31,7 @@ class ShardWatch:
         await self._subscribers.drain()
 
     async def follow(self, heartbeat_s: float) -> AsyncIterator[Sequence[StreamUpdate]]:
-        """What is served here, then each change of it; it is not resumed."""
+        """Yield the state of shards served here, then each change of it; cannot be resumed."""
         with self._subscribers.follow(_ALL) as subscriber:
             async for part in self._show(self._store.epochs):
                 yield part

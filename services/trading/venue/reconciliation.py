@@ -346,7 +346,7 @@ class Reconciliation:
             self._store.commit(changes)
 
     async def _quantities_elsewhere(self, gateway: str) -> dict[tuple[str, PositionSide], Decimal]:
-        """What users hold at a gateway whom other replicas serve."""
+        """Net quantities at a gateway of users whom other replicas serve."""
         shards = self._store.commit_log.shards.keys()
         if len(shards) == SHARDS:
             return {}

@@ -14,7 +14,7 @@ SHOW_EVERY = 1000
 
 @dataclass(frozen=True, slots=True)
 class CheckedBooks:
-    """What was checked, and found."""
+    """Findings of a check of the books, and counts of the rows checked."""
 
     findings: Findings
     counts: dict[str, int]

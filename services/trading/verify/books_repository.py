@@ -29,7 +29,7 @@ IN_AT_ONCE = 500
 
 @dataclass(frozen=True, slots=True)
 class OpenBooks:
-    """What is open, of one moment: that of `sequence`, the last step's."""
+    """Snapshot of all that is open, as of `sequence`, the last step's."""
 
     sequence: int
     accounts: Sequence[Account]

@@ -10,7 +10,7 @@ MOST_KEPT = 1000
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What a check expected and found, of what. Amounts are decimals as text."""
+    """A difference: the check, what it expected and found, and of what. Amounts are decimals as text."""
 
     check: str
     message: str

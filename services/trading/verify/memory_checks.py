@@ -24,7 +24,7 @@ from services.trading.verify.order_checks import check_holds, of_order
 
 
 class _Shown:
-    """What a process of trading shows."""
+    """The snapshot that a process of trading streams."""
 
     def __init__(self) -> None:
         self.accounts: dict[str, Any] = {}
@@ -47,7 +47,7 @@ class _Shown:
 
 
 async def compare_memory(trading: Sequence[Any], repositories: Repositories[BooksRepository]) -> list[Finding]:
-    """What differs now between the books that are stored and what `trading`, stubs of all its processes, have.
+    """Compare the stored books with those in memory of `trading`, stubs of all its processes; returns what differs now.
 
     Raises what their RPCs raise.
     """

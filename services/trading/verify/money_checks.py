@@ -28,7 +28,7 @@ Progress = Callable[[], None]
 
 @dataclass(slots=True)
 class _Flow:
-    """What trades of an account in a symbol paid and got."""
+    """Cash flow of an account's trades in a symbol."""
 
     received: Decimal = ZERO
     trades: int = 0

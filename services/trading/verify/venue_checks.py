@@ -34,10 +34,10 @@ class VenueChecks:
         # By the venue's id: trades that were not seen in the books yet.
         self._unbooked: dict[str, FillReport] = {}
         self.orders = self.trades = 0
-        """How many of its were compared: orders at the last look, trades in all."""
+        """Numbers compared: orders at the last look, trades in all."""
 
     async def look(self) -> list[Finding]:
-        """What differs now. Raises what the engine's RPC raises."""
+        """Compare once; returns what differs now. Raises what the engine's RPC raises."""
         async with self._repositories.read() as repository:
             asked = {
                 order.reference(leg)
@@ -77,7 +77,7 @@ class VenueChecks:
             state = await self._engine.state(self._gateway, [], self._cursor)
 
     def _compare_trades(self, orders: Mapping[str, Order], trades: Iterable[Trade]) -> list[Finding]:
-        """What the venue traded and is not booked, or is booked otherwise. Corrected and busted ones are booked."""
+        """Trades of the venue that are not booked, or booked otherwise. Corrected and busted ones are booked."""
         booked: dict[tuple[str, str], Trade] = {}
         for trade in trades:
             booked.setdefault((trade.order_id, trade.venue_trade_id.partition("#")[0]), trade)
@@ -113,7 +113,7 @@ class VenueChecks:
         return found
 
     def _of_report(self, report: OrderStatusReport, orders: Mapping[str, Order]) -> Finding | None:
-        """What works at the venue as ours works here, too."""
+        """Finding of an order of ours that works at the venue and not in the books; None when it works in both."""
         if report.status in FINISHED or not _OURS.fullmatch(report.reference):
             return None
         order_id = order_id_of(report.reference)

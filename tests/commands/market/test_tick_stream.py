@@ -80,7 +80,7 @@ class Market:
                 await asyncio.sleep(3600)
 
     def _caught_up(self, request: pb.StreamTicksRequest) -> list[pb.StreamTicksResponse]:
-        """What a resumed stream missed, or each symbol's last tick."""
+        """Messages that a resumed stream missed, or each symbol's last tick."""
         messages = []
         if request.epoch != self.epoch:
             for symbol in (one for one in SYMBOLS if self.last[one]):

@@ -24,7 +24,7 @@ def json_lines(text: str) -> list[dict]:
 
 
 def plain(shown: str) -> str:
-    """What is on a screen, without the terminal's control sequences."""
+    """Text on a screen, without the terminal's control sequences."""
     return re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", shown)
 
 

@@ -26,7 +26,7 @@ class Sip(Base):
 
 
 class Order(Base):
-    """What a client asks for, once by the client's own key."""
+    """A client's request, unique by the client's own key."""
 
     __tablename__ = "cup_order"
     __table_args__ = (UniqueConstraint("client", "client_key"),)

@@ -171,6 +171,6 @@ async def other_transaction(connection, statement):
 
 
 async def waits(connection, count=1):
-    """Whether so many sessions of this database wait for a lock."""
+    """True when so many sessions of this database wait for a lock."""
     query = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
     return await connection.fetchval(query) >= count

@@ -1,4 +1,4 @@
-"""What both writers promise: what is committed in which order, who fails when one fails, and what an end leaves."""
+"""Contract of both writers: the order of commits, the submissions that fail with one, and what an end leaves."""
 
 import asyncio
 

@@ -31,7 +31,7 @@ class InboxRow(InboxColumns, ConsumerBase):
 
 
 class AppliedRow(ConsumerBase):
-    """What the consumer did: a row for each time that it applied an event."""
+    """A row for each time that the consumer applied an event."""
 
     __tablename__ = "applied"
 

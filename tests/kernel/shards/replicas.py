@@ -30,7 +30,7 @@ class NamedLease(NamedLeaseColumns, Base):
 
 
 class Written(Base):
-    """What owners wrote, in the order of `number`."""
+    """Rows that owners wrote, in the order of `number`."""
 
     __tablename__ = "written"
     row_id: Mapped[str] = mapped_column(String(36), primary_key=True)
@@ -96,12 +96,12 @@ class Replica:
 
 
 def owners(replicas) -> dict[int, list[str]]:
-    """Who owns each shard."""
+    """Owners' names by shard."""
     return {shard: [one.name for one in replicas if one.shards.owns(shard) is not None] for shard in ALL_SHARDS}
 
 
 def is_shared(*replicas) -> bool:
-    """Whether each shard has one owner, and each owner its share."""
+    """True when each shard has one owner, and each owner its share."""
     sizes = [len(one.shards.owned()) for one in replicas]
     return all(len(names) == 1 for names in owners(replicas).values()) and max(sizes) - min(sizes) <= 1
 

@@ -114,7 +114,7 @@ class TickClient:
             assert set(answer.symbols) == symbols, f"{self.name}: {answer.symbols} instead of {symbols}"
 
     def behind(self) -> str:
-        """What has not come yet of what was published, in words; empty when all has."""
+        """First published tick that has not come yet, in words; empty when all have."""
         present = self._epochs[-1]
         if self.epoch != present.name:
             return f"{self.name} is in epoch {self.epoch!r} instead of {present.name}"

@@ -31,7 +31,7 @@ ACTIONS = {
     "restart engine": 1,
     "kill engine": 1,
 }
-"""What happens, and how often."""
+"""Steps of a run, by weight."""
 
 
 async def run(seed: int, steps: int, folder: Path) -> Counter[str]:

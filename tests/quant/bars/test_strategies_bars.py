@@ -1,4 +1,4 @@
-"""Bars of strategies are market's: the same rule, whoever asks, on recorded days and on made ones."""
+"""Bars of strategies are market's: the same rule for all callers, on recorded days and on made ones."""
 
 from collections.abc import Iterable
 

@@ -106,7 +106,7 @@ class _InlineQueue:
 
 
 async def _to_no_thread(function: Callable[..., Any], *arguments: Any) -> Any:
-    """What asyncio.to_thread does in a thread, in line: a loop that waits for a thread has nothing left to do."""
+    """Replace asyncio.to_thread by a call in line: a loop that waits for a thread has nothing left to do."""
     return function(*arguments)
 
 

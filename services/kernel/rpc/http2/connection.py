@@ -27,7 +27,7 @@ HEADER_BYTES, REQUEST_BYTES = 48 * 1024, 256 * 1024
 READ_BYTES = 16 * 1024
 """Read at a time: calls that come by the thousand are not all taken in one turn of the loop."""
 WRITE_BYTES, BACKLOG_BYTES = 256 * 1024, 4 << 20
-"""What may wait for the socket before streams pause; at the latter, answers to control frames, the connection ends."""
+"""Bytes that may wait for the socket before streams pause; at the latter, of control frames, the connection ends."""
 WRITES = 4
 """Writes of WRITE_BYTES in a turn, before the loop does other work."""
 SILENCE_S, ANSWER_S, HELD_S = 30.0, 10.0, 30.0
@@ -112,7 +112,7 @@ class Connection(asyncio.BufferedProtocol):
         self._send_control()
 
     def get_buffer(self, sizehint: int) -> bytearray:
-        """Where to read to."""
+        """The buffer for the next read (asyncio.BufferedProtocol)."""
         return self._buffer
 
     def buffer_updated(self, nbytes: int) -> None:

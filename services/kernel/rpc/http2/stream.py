@@ -34,7 +34,7 @@ class Writer(Protocol):
 
     @property
     def control(self) -> H2Connection:
-        """What has the windows."""
+        """The protocol's state machine, which has the flow control windows."""
 
     def schedule(self, stream: "Stream") -> None:
         """Let a stream write in the next turn."""
@@ -52,7 +52,7 @@ class Stream:
             bytes(name).decode("latin-1"): bytes(value).decode("utf-8", "replace") for name, value in headers
         }
         self.requested_at = 0.0
-        """When the whole request was here; 0 before."""
+        """Time at which the whole request was here; 0 before."""
         self.opening: asyncio.Task[None] | None = None
         self.timeout_s: float | None = None
         self.deadline: asyncio.TimerHandle | None = None
@@ -79,7 +79,7 @@ class Stream:
 
     @property
     def error(self) -> RedFireError | None:
-        """What it ends with, where that is an error."""
+        """The error that the stream ends with; None: it ends well."""
         return self._messages.error if self._messages is not None else None
 
     def receive(self, data: bytes) -> int:
