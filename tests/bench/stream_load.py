@@ -2,8 +2,9 @@
 
 A client program would cost more than the service that is measured: gRPC's own in Python takes 100 µs of CPU for a
 message. This takes about 5: it writes its requests by hand (RFC 9113, RFC 7541 without compression), gives the widest
-windows, and of each message looks at the length and the first byte. Reads the commands `begin` and `end` from stdin,
-and answers `end` with a line of JSON. Started by tests.bench.streams.
+windows, and of each message looks at the length and the first byte. Reads commands from stdin and answers each with a
+line of JSON: `begin` forgets what was measured so far; after `lose` a stream counts as served when it was opened again;
+others only look. Started by tests.bench.streams.
 """
 
 import argparse
@@ -12,6 +13,7 @@ import json
 import random
 import sys
 import time
+from pathlib import Path
 from typing import Any
 
 import uvloop
@@ -32,20 +34,32 @@ RETRY_S = 1.0
 class Stream:
     """A stream's counts and times."""
 
-    __slots__ = ("ended", "first_at", "gap_s", "last_at", "left", "messages", "opened_at", "prefix", "symbols")
+    __slots__ = (
+        "ended", "first_at", "gap_s", "last_at", "left", "lost", "messages", "opened_at", "prefix", "request",
+        "symbols", "token",
+    )  # fmt: skip
 
-    def __init__(self, symbols: list[str]) -> None:
-        self.symbols = symbols
+    def __init__(self, token: str, symbols: list[str], interval_s: float) -> None:
+        self.token, self.symbols = token, symbols
+        interval = Duration()
+        interval.FromNanoseconds(int(interval_s * 1e9))
+        request = pb.StreamTicksRequest(symbols=symbols, mode=pb.DELIVERY_MODE_CONFLATED, min_interval=interval)
+        self.request = b"\0" + request.ByteSize().to_bytes(4) + request.SerializeToString()
+        """As a message of gRPC."""
         self.opened_at = self.first_at = self.last_at = 0.0
         self.gap_s = 0.0
         self.messages = self.ended = 0
+        self.lost = False
         self.open_again()
 
     def open_again(self) -> None:
         self.prefix = b""
         self.left = 0
+        self.lost = False
 
     def ticks_came(self, now: float) -> None:
+        if self.lost:
+            return
         self.messages += 1
         if self.last_at:
             self.gap_s = max(self.gap_s, now - self.last_at)
@@ -75,8 +89,18 @@ class Stream:
 class Load:
     """All streams of this process."""
 
-    def __init__(self, host: str, port: int, token: str, interval_s: float) -> None:
-        self.host, self.port, self.token, self.interval_s = host, port, token, interval_s
+    def __init__(self, host: str, port: int, tokens: list[str], interval_s: float) -> None:
+        self.host, self.port, self.interval_s = host, port, interval_s
+        headers = {
+            ":method": "POST",
+            ":scheme": "http",
+            ":path": "/redfire.market.v1.MarketService/StreamTicks",
+            ":authority": f"{host}:{port}",
+            "te": "trailers",
+            "content-type": "application/grpc",
+        }
+        block = b"".join(_literal(name, value) for name, value in headers.items())
+        self.headers = {token: block + _literal("authorization", f"Bearer {token}") for token in tokens}
         self.streams: list[Stream] = []
         self.connections = 0
         self.went_wrong: dict[str, int] = {}
@@ -92,9 +116,15 @@ class Load:
             stream.messages, stream.gap_s, stream.ended = 0, 0.0, 0
             stream.last_at = now if stream.last_at else 0.0
 
+    def lose(self) -> None:
+        """What is open now is about to end: streams count as served when they were opened again."""
+        self.begin()
+        for stream in self.streams:
+            stream.lost = True
+
     def result(self) -> dict[str, Any]:
         now = time.perf_counter()
-        served = [stream for stream in self.streams if stream.messages]
+        served = [stream for stream in self.streams if stream.messages and not stream.lost]
         gaps = sorted(max(stream.gap_s, now - stream.last_at) for stream in served)
         waits = sorted(stream.first_at - stream.opened_at for stream in self.streams if stream.first_at)
         return {
@@ -135,29 +165,14 @@ class Http2(asyncio.Protocol):
             self.lost.set_result(None)
 
     def open(self, stream: Stream) -> None:
-        load, number = self._load, self._next_id
+        number = self._next_id
         self._next_id += 2
         self._by_id[number] = stream
         stream.open_again()
         if not stream.opened_at:
             stream.opened_at = time.perf_counter()
-        headers = {
-            ":method": "POST",
-            ":scheme": "http",
-            ":path": "/redfire.market.v1.MarketService/StreamTicks",
-            ":authority": f"{load.host}:{load.port}",
-            "te": "trailers",
-            "content-type": "application/grpc",
-            "authorization": f"Bearer {load.token}",
-        }
-        interval = Duration()
-        interval.FromNanoseconds(int(load.interval_s * 1e9))
-        request = pb.StreamTicksRequest(
-            symbols=stream.symbols, mode=pb.DELIVERY_MODE_CONFLATED, min_interval=interval
-        ).SerializeToString()
-        block = b"".join(b"\0" + _text(name) + _text(value) for name, value in headers.items())
-        body = b"\0" + len(request).to_bytes(4) + request
-        self._transport.write(_frame(HEADERS, END_HEADERS, number, block) + _frame(DATA, END_STREAM, number, body))
+        headers, body = self._load.headers[stream.token], stream.request
+        self._transport.write(_frame(HEADERS, END_HEADERS, number, headers) + _frame(DATA, END_STREAM, number, body))
 
     def data_received(self, data: bytes) -> None:
         now = time.perf_counter()
@@ -208,6 +223,7 @@ class Sse(asyncio.Protocol):
     def connection_made(self, transport: Any) -> None:
         load, stream = self._load, self._stream
         self._transport = transport
+        stream.open_again()
         if not stream.opened_at:
             stream.opened_at = time.perf_counter()
         query = "&".join(f"symbols={symbol}" for symbol in stream.symbols)
@@ -215,7 +231,7 @@ class Sse(asyncio.Protocol):
             f"GET /api/market/ticks:stream?{query}&mode=DELIVERY_MODE_CONFLATED&minInterval={load.interval_s:g}s "
             f"HTTP/1.1\r\nhost: {load.host}:{load.port}\r\naccept: text/event-stream\r\n"
             "connection: close\r\n"
-            f"authorization: Bearer {load.token}\r\n\r\n".encode()
+            f"authorization: Bearer {stream.token}\r\n\r\n".encode()
         )
 
     def data_received(self, data: bytes) -> None:
@@ -248,6 +264,11 @@ def _frame(kind: int, flags: int, number: int, payload: bytes) -> bytes:
     return len(payload).to_bytes(3) + bytes((kind, flags)) + number.to_bytes(4) + payload
 
 
+def _literal(name: str, value: str) -> bytes:
+    """A header that takes part in no table."""
+    return b"\0" + _text(name) + _text(value)
+
+
 def _text(text: str) -> bytes:
     """A string literal without Huffman's code (RFC 7541 §5.2)."""
     data, size = text.encode(), len(text)
@@ -262,7 +283,7 @@ def _text(text: str) -> bytes:
 
 
 async def keep_connection(load: Load, streams: list[Stream], pace_s: float) -> None:
-    """A connection and its streams, opened again whenever it is lost."""
+    """A connection and its streams, opened one after the other at first, and all at once whenever it is lost."""
     loop = asyncio.get_running_loop()
     while True:
         try:
@@ -275,7 +296,9 @@ async def keep_connection(load: Load, streams: list[Stream], pace_s: float) -> N
             if protocol.lost.done():
                 break
             protocol.open(stream)
-            await asyncio.sleep(pace_s)
+            if pace_s:
+                await asyncio.sleep(pace_s)
+        pace_s = 0.0
         await protocol.lost
         load.note("connection lost")
         await asyncio.sleep(RETRY_S * random.uniform(0.0, 1.0))
@@ -298,10 +321,14 @@ async def keep_sse(load: Load, stream: Stream) -> None:
 async def run(options: argparse.Namespace) -> None:
     """Open the streams, obey stdin."""
     host, _, port = options.address.rpartition(":")
-    load = Load(host, int(port), options.token, options.interval)
+    tokens = options.tokens.read_text().split()
+    load = Load(host, int(port), tokens, options.interval)
     chance = random.Random(options.seed)
     symbols = options.symbols.split(",")
-    load.streams = [Stream(chance.sample(symbols, options.per_stream)) for _ in range(options.streams + options.sse)]
+    load.streams = [
+        Stream(tokens[number % len(tokens)], chance.sample(symbols, options.per_stream), options.interval)
+        for number in range(options.streams + options.sse)
+    ]
     tasks = []
     connections = range(0, options.streams, STREAMS_PER_CONNECTION)
     pace_s = len(connections) / options.opens_per_s if options.opens_per_s else 0.0
@@ -316,6 +343,8 @@ async def run(options: argparse.Namespace) -> None:
     while line := (await reader.readline()).decode().strip():
         if line == "begin":
             load.begin()
+        elif line == "lose":
+            load.lose()
         print(json.dumps(load.result()), flush=True)
 
 
@@ -323,7 +352,7 @@ def main() -> None:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--address", required=True, help="the edge's, host:port")
-    parser.add_argument("--token", required=True)
+    parser.add_argument("--tokens", type=Path, required=True, help="a file with a token in each line, taken in turn")
     parser.add_argument("--symbols", required=True, help="joined by commas")
     parser.add_argument("--streams", type=int, default=1000, help="over HTTP/2")
     parser.add_argument("--sse", type=int, default=0, help="over HTTP/1.1")

@@ -1,6 +1,6 @@
 """A market service by itself, with an engine that sends ticks of many symbols at a steady rate; for bench.streams.
 
-Prints one line of JSON: where it listens, and a token. Ends when stdin is closed.
+Prints one line of JSON: where it listens. Ends when stdin is closed.
 """
 
 import argparse
@@ -66,7 +66,6 @@ async def serve(options: argparse.Namespace) -> None:
     settings: dict[str, dict[str, Any]] = {
         "market": {
             "max_streams": 2 * options.streams,
-            "max_streams_per_user": 2 * options.streams,
             "opens_per_s": options.opens_per_s,
             "ring_mb": options.ring_mb,
             "stream_writer": options.writer,
@@ -79,7 +78,7 @@ async def serve(options: argparse.Namespace) -> None:
     mint = TokenMint(bytes.fromhex(options.seed))
     async with platform("market", fakes=fakes, settings=settings, mint=mint) as running:
         ops = f"127.0.0.1:{running.host.operations.port}"
-        where = {"address": running.host.address, "ops": ops, "token": running.identity().token}
+        where = {"address": running.host.address, "ops": ops}
         where["streams"] = running.host.stream_addresses.get("market", "")
         print(json.dumps(where), flush=True)
         await asyncio.to_thread(sys.stdin.read)

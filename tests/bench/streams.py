@@ -6,15 +6,18 @@ Starts `redfire up` with 200 simulated instruments of ten ticks a second each. M
 straight to trading; opens 9,000 streams over HTTP/2 and 1,000 as server-sent events over HTTP/1.1, each of 10 of the
 symbols with a `min_interval` of 1 s (tests.bench.stream_load); measures for `--seconds` the streams, the memory and CPU
 of both processes and, again, the order path. With `--market` there is only market, in a process of its own with an
-engine of the test, beside Envoy: no orders, and the memory is market's alone. With `--restart` Envoy is killed at last,
-with `--market` then market too, and it says when all are served again. Clients whose stream is refused come again when
-they are told to. Prints figures, asserts nothing.
+engine of the test, beside Envoy: no orders, the memory is market's alone, and each user has as many streams as users
+may have by default. With `--restart` Envoy is killed at last (SIGKILL), with `--market` then market too. All clients
+come back at once, within a second; those that are refused come again when they are told to. It says how many are served
+again within 10 s from when what was killed listens again, and what a stream that returned cost, with its messages until
+then. Prints figures, asserts nothing.
 """
 
 import argparse
 import asyncio
 import itertools
 import json
+import math
 import resource
 import secrets
 import sys
@@ -22,7 +25,7 @@ import tempfile
 import time
 import uuid
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -34,14 +37,20 @@ import yaml
 from redfire.trading.v1 import order_service_pb2 as pb
 from redfire.trading.v1.order_service_pb2_grpc import OrderServiceStub
 
+from services.kernel.identifiers import new_id
 from services.kernel.policy import descriptor_file, descriptor_set
+from services.market.settings import MarketSettings
 from services.mesh.contract import Contract
 from services.mesh.edge.options import EdgeOptions
 from services.mesh.envoy import EnvoyProcess
 from tests.bench.order_path import ENVIRONMENT, open_loop, trader
+from tests.harness import TokenMint
 from tests.running import ROOT, Running
 
 ORDERS_PER_S = 50
+RETURN_S = 10.0
+"""The time in which all streams should be back after a restart."""
+PER_USER = MarketSettings().max_streams_per_user
 PRODUCTS = ("rb", "hc", "cu", "al", "zn", "au", "ag", "ru", "fu", "bu")
 
 
@@ -70,10 +79,9 @@ class Watch:
     """Memory and CPU of a process over a span of time."""
 
     def __init__(self, name: str, pid: int) -> None:
-        self.name, self.pid = name, pid
+        self.name = name
         self._process = psutil.Process(pid)
-        self._since = time.perf_counter()
-        self._cpu_s = self._cpu()
+        self.begin()
 
     def begin(self) -> None:
         self._since, self._cpu_s = time.perf_counter(), self._cpu()
@@ -82,7 +90,10 @@ class Watch:
         return self._process.memory_info().rss / 1e6
 
     def cores(self) -> float:
-        return (self._cpu() - self._cpu_s) / (time.perf_counter() - self._since)
+        return self.cpu_s() / (time.perf_counter() - self._since)
+
+    def cpu_s(self) -> float:
+        return self._cpu() - self._cpu_s
 
     def _cpu(self) -> float:
         times = self._process.cpu_times()
@@ -95,11 +106,16 @@ class Clients:
     def __init__(self) -> None:
         self._processes: list[asyncio.subprocess.Process] = []
 
-    async def start(self, address: str, token: str, symbols: list[str], options: argparse.Namespace) -> None:
+    async def start(
+        self, address: str, token_of: Callable[[], str], folder: Path, symbols: list[str], options: argparse.Namespace
+    ) -> None:
+        """Begin to open the streams; those of a process take turns with as many tokens as it has users."""
         parts = options.clients
         for number in range(parts):
+            tokens = folder / f"tokens-{number}"
+            tokens.write_text("\n".join(token_of() for _ in range(math.ceil(options.streams / parts / PER_USER))))
             command = [
-                *(sys.executable, "-m", "tests.bench.stream_load", "--address", address, "--token", token),
+                *(sys.executable, "-m", "tests.bench.stream_load", "--address", address, "--tokens", str(tokens)),
                 *("--symbols", ",".join(symbols), "--interval", str(options.interval), "--seed", str(number)),
                 *("--streams", str((options.streams - options.sse) // parts), "--sse", str(options.sse // parts)),
                 *("--opens-per-s", str(options.opens_per_s / parts)),
@@ -119,7 +135,7 @@ class Clients:
         whole = {key: sum(one[key] for one in results) for key in ("streams", "served", "messages", "ended", "cpu_s")}
         for key in ("longest_gap_s", "gap_p99_s", "first_tick_s"):
             whole[key] = max((one[key] for one in results if one[key] is not None), default=None)
-        whole["wrong"] = {key: one["wrong"][key] for one in results for key in one["wrong"]}
+        whole["wrong"] = dict(sum((Counter(one["wrong"]) for one in results), Counter()))
         return whole
 
     async def all_served(self, limit_s: float) -> tuple[float, dict[str, Any]]:
@@ -198,20 +214,60 @@ async def measure_streams(
     )
 
 
-async def measure_restart(options: argparse.Namespace, clients: Clients, name: str) -> None:
-    """Say when all streams are served again by what was killed just now."""
-    await clients.ask("begin")
-    took_s, result = await clients.all_served(options.limit)
-    print(f"{name} killed: {result['served']} served again after {took_s:.1f} s {result['wrong']}", flush=True)
+async def measure_return(
+    options: argparse.Namespace, clients: Clients, name: str, restart: Callable[[], Awaitable[Sequence[Watch]]]
+) -> None:
+    """Kill something, and say how many streams are served again by what took its place."""
+    await clients.ask("lose")
+    killed = time.perf_counter()
+    watches = await restart()
+    began = time.perf_counter()
+    before = (await clients.ask("look"))["cpu_s"]
+    within = 0
+    while True:
+        result = await clients.ask("look")
+        took_s = time.perf_counter() - began
+        if took_s <= RETURN_S:
+            within = result["served"]
+        if result["served"] == result["streams"] or took_s > max(options.limit, RETURN_S):
+            break
+        await asyncio.sleep(min(0.25, max(0.01, RETURN_S - took_s)) if took_s < RETURN_S else 0.25)
+    print(
+        f"{name} killed, back after {began - killed:.1f} s: returned {within} of {result['streams']} within "
+        f"{RETURN_S:g} s, {result['served']} after {took_s:.1f} s; {result['wrong']}",
+        flush=True,
+    )
+    used_s = [(watch.name, watch.cpu_s()) for watch in watches] + [("clients", result["cpu_s"] - before)]
+    each = (f"{who} {cpu_s / max(1, result['served']) * 1e6:.0f} us" for who, cpu_s in used_s)
+    print(f"CPU for a stream that returned: {', '.join(each)}", flush=True)
 
 
-async def run(options: argparse.Namespace, up: Running, symbols: list[str]) -> None:
+async def until_it_listens(address: str) -> None:
+    """Wait for a listener."""
+    host, _, port = address.rpartition(":")
+    while True:
+        try:
+            _, writer = await asyncio.open_connection(host, int(port))
+        except OSError:
+            await asyncio.sleep(0.01)
+        else:
+            writer.close()
+            return
+
+
+def envoy_of(up: Running) -> int:
+    """The process of a platform's Envoy."""
+    assert up.process is not None
+    children = psutil.Process(up.process.pid).children(recursive=True)
+    return next(child.pid for child in children if "envoy" in child.name())
+
+
+async def run(options: argparse.Namespace, up: Running, folder: Path, symbols: list[str]) -> None:
     """All measurements against a running platform."""
     edge, trading = up.addresses["edge"], up.addresses["services"]["trading"]
     assert up.process is not None
-    children = psutil.Process(up.process.pid).children(recursive=True)
-    envoy = next(child.pid for child in children if "envoy" in child.name())
-    watches = Watch("platform", up.process.pid), Watch("envoy", envoy)
+    platform = up.process.pid
+    watches = Watch("platform", platform), Watch("envoy", envoy_of(up))
     clients = Clients()
     async with aiohttp.ClientSession() as session, grpc.aio.insecure_channel(trading) as channel:
         token, symbol, price = await trader(session, edge)
@@ -227,13 +283,18 @@ async def run(options: argparse.Namespace, up: Running, symbols: list[str]) -> N
             nonlocal with_ms
             with_ms = await orders.measure("orders with streams", options.seconds)
 
+        async def restart_envoy() -> Sequence[Watch]:
+            psutil.Process(envoy_of(up)).kill()
+            await asyncio.sleep(0.1)
+            await until_it_listens(edge)
+            return Watch("platform", platform), Watch("envoy", envoy_of(up))
+
         try:
-            await clients.start(edge, token, symbols, options)
+            await clients.start(edge, lambda: token, folder, symbols, options)
             await measure_streams(options, clients, watches, place_orders)
             print(f"order path's p95: {with_ms / before_ms:.2f} x that without streams", flush=True)
             if options.restart:
-                psutil.Process(envoy).kill()
-                await measure_restart(options, clients, "Envoy")
+                await measure_return(options, clients, "Envoy", restart_envoy)
         finally:
             await clients.stop()
 
@@ -241,10 +302,10 @@ async def run(options: argparse.Namespace, up: Running, symbols: list[str]) -> N
 class Market:
     """A process of tests.bench.stream_market, which can be killed and started again at its place."""
 
-    def __init__(self, options: argparse.Namespace, symbols: list[str]) -> None:
+    def __init__(self, options: argparse.Namespace, symbols: list[str], seed: str) -> None:
         self._command = [
             *(sys.executable, "-m", "tests.bench.stream_market", "--symbols", ",".join(symbols)),
-            *("--streams", str(options.streams), "--ring-mb", str(options.ring_mb), "--seed", secrets.token_hex(32)),
+            *("--streams", str(options.streams), "--ring-mb", str(options.ring_mb), "--seed", seed),
             *("--writer", options.writer, "--opens-per-s", str(options.admitted_per_s)),
         ]
         self._process: asyncio.subprocess.Process | None = None
@@ -276,7 +337,8 @@ class Market:
 
 async def run_market(options: argparse.Namespace, folder: Path, symbols: list[str]) -> None:
     """The streams against market alone, behind an Envoy of its own."""
-    market, clients = Market(options, symbols), Clients()
+    seed = secrets.token_hex(32)
+    mint, market, clients = TokenMint(bytes.fromhex(seed)), Market(options, symbols, seed), Clients()
     try:
         await market.start()
         edge = EdgeOptions(
@@ -293,14 +355,27 @@ async def run_market(options: argparse.Namespace, folder: Path, symbols: list[st
             watches = Watch("market", market.pid), Watch("envoy", envoy.pid)
             await asyncio.sleep(2)
             report("without streams", watches)
-            await clients.start(envoy.address, market.where["token"], symbols, options)
-            await measure_streams(options, clients, watches, lambda: asyncio.sleep(options.seconds))
-            if options.restart:
-                psutil.Process(envoy.pid).kill()
-                await measure_restart(options, clients, "Envoy")
+
+            async def restart_envoy() -> Sequence[Watch]:
+                restarts, pid = envoy.restarts, envoy.pid
+                assert pid is not None
+                psutil.Process(pid).kill()
+                while envoy.restarts == restarts:
+                    await asyncio.sleep(0.01)
+                assert envoy.pid is not None
+                return Watch("market", market.pid), Watch("envoy", envoy.pid)
+
+            async def restart_market() -> Sequence[Watch]:
                 await market.kill()
                 await market.start()
-                await measure_restart(options, clients, "market")
+                assert envoy.pid is not None
+                return Watch("market", market.pid), Watch("envoy", envoy.pid)
+
+            await clients.start(envoy.address, lambda: mint.token(new_id(), "user"), folder, symbols, options)
+            await measure_streams(options, clients, watches, lambda: asyncio.sleep(options.seconds))
+            if options.restart:
+                await measure_return(options, clients, "Envoy", restart_envoy)
+                await measure_return(options, clients, "market", restart_market)
     finally:
         await clients.stop()
         await market.kill()
@@ -358,7 +433,7 @@ def main() -> None:
         )  # fmt: skip
         up.start(120)
         try:
-            uvloop.run(run(options, up, symbols))
+            uvloop.run(run(options, up, Path(folder), symbols))
         finally:
             up.kill9(children_too=True)
 
