@@ -46,8 +46,6 @@ BURST_S = 2.0
 SOONEST_S = 0.5
 LONGEST_S = 20.0
 """The times that a refused stream is told to wait, from and to, about."""
-SLOWER = 10
-"""Those that come while streams get theirs late are told to come again at a rate that is so many times lower."""
 
 
 class Admission:
@@ -65,7 +63,8 @@ class Admission:
     def wait_s(self, now: float, per_s: float, *, late: bool = False) -> float:
         """0 for a stream that may be opened now, else the seconds after which to try again.
 
-        None may be while those that run get theirs late.
+        None may be while those that run get theirs late. That is over soon when no more come: who is told to stay away
+        for longer then stays away from a market that has time.
         """
         most = BURST_S * per_s
         room = most if self._room is None else min(most, self._room + (now - self._counted_at) * per_s)
@@ -73,6 +72,5 @@ class Admission:
         if room >= 1 and not late:
             self._room = room - 1
             return 0.0
-        spacing_s = (SLOWER if late else 1) / per_s
-        self._promised_at = min(max(self._promised_at, now + SOONEST_S) + spacing_s, now + LONGEST_S)
+        self._promised_at = min(max(self._promised_at, now + SOONEST_S) + 1 / per_s, now + LONGEST_S)
         return (self._promised_at - now) * random.uniform(0.9, 1.1)  # noqa: S311
