@@ -17,6 +17,7 @@ from services.kernel.data.repositories import Repositories
 from services.kernel.errors import Aborted, FailedPrecondition, Invalid, NotFound
 from services.kernel.paging import Page, PageResult
 from services.kernel.redis.read_cache import ReadCache
+from services.kernel.rpc.silence import HEARTBEAT_S
 from services.kernel.runtime.secret_files import is_reference
 from services.kernel.streams import End
 
@@ -164,7 +165,7 @@ class ConfigService:
                 if not config.deleted:
                     yield config
             yield True
-            async for item in watcher.items(self._settings.heartbeat_s):
+            async for item in watcher.items(min(self._settings.heartbeat_s, HEARTBEAT_S)):
                 if isinstance(item, Config):
                     if item.version <= sent.get(item.name.key, 0):
                         continue

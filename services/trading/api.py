@@ -11,6 +11,7 @@ from redfire.trading.v1 import order_service_pb2_grpc as rpc
 from services.kernel.decimals import from_text
 from services.kernel.errors import Denied, Invalid
 from services.kernel.paging import Page
+from services.kernel.rpc import silence
 from services.kernel.rpc.call import Call
 from services.trading import convert
 from services.trading.emulation.leases import Leases
@@ -154,7 +155,7 @@ class OrderApi(rpc.OrderServiceServicer):
     async def WatchTrading(self, request: pb.WatchTradingRequest, call: Call) -> AsyncIterator[list[bytes]]:
         """Updates of all accounts."""
         resume = request.resume_after_sequence if request.HasField("resume_after_sequence") else None
-        async for updates in self._streams.follow("", "", resume, HEARTBEAT_S):
+        async for updates in self._streams.follow("", "", resume, silence.HEARTBEAT_S):
             yield [convert.user_update_to_pb(one) for one in updates]
 
     async def WatchShards(self, request: pb.WatchShardsRequest, call: Call) -> AsyncIterator[list[bytes]]:
@@ -163,7 +164,7 @@ class OrderApi(rpc.OrderServiceServicer):
             async for update in self._shard_watch.missed(request.missed_after):
                 yield [convert.shard_update_to_pb(update)]
             return
-        async for updates in self._shard_watch.follow(HEARTBEAT_S):
+        async for updates in self._shard_watch.follow(silence.HEARTBEAT_S):
             yield [convert.shard_update_to_pb(one) for one in updates]
 
     async def CancelAccountOrders(

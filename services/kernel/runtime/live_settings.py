@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable, Mapping
+from contextlib import aclosing
 from typing import Any, Generic, TypeVar
 
 from google.protobuf import json_format
@@ -9,6 +10,7 @@ from pydantic import ValidationError
 from redfire.config.v1 import config_pb2
 
 from services.kernel.errors import RedFireError
+from services.kernel.rpc.silence import until_silent
 from services.kernel.runtime.settings import BaseSection
 
 log = logging.getLogger(__name__)
@@ -73,19 +75,20 @@ class ConfigFollower:
         fresh: dict[str, Any] = {}
         snapshot = True
         try:
-            async for message in self._stub.WatchConfigs(self._request):
-                kind = message.WhichOneof("event")
-                if kind == "config":
-                    target = fresh if snapshot else self._values
-                    if message.config.deleted:
-                        target.pop(message.config.key, None)
-                    else:
-                        target[message.config.key] = json_format.MessageToDict(message.config.value)
-                elif kind == "snapshot_complete":
-                    self._values, snapshot = fresh, False
-                if not snapshot and kind in ("config", "snapshot_complete"):
-                    for live in self._lives:
-                        live.overlay(self._values, self._request.service_name)
+            async with aclosing(until_silent(self._stub.WatchConfigs(self._request))) as messages:
+                async for message in messages:
+                    kind = message.WhichOneof("event")
+                    if kind == "config":
+                        target = fresh if snapshot else self._values
+                        if message.config.deleted:
+                            target.pop(message.config.key, None)
+                        else:
+                            target[message.config.key] = json_format.MessageToDict(message.config.value)
+                    elif kind == "snapshot_complete":
+                        self._values, snapshot = fresh, False
+                    if not snapshot and kind in ("config", "snapshot_complete"):
+                        for live in self._lives:
+                            live.overlay(self._values, self._request.service_name)
         except RedFireError as error:
             # Without config the last known values stay in force.
             log.debug("config of %s is unavailable: %s", self._request.service_name, error.message)

@@ -15,6 +15,7 @@ from services.kernel.clock import Clock
 from services.kernel.decimals import from_text
 from services.kernel.errors import RedFireError
 from services.kernel.rpc.channels import in_lists
+from services.kernel.rpc.silence import until_silent
 from services.risk.convert import OPENING_EFFECTS, STOP_TYPES
 from services.risk.domain.account_exposure import ZERO, AccountExposure, Position
 from services.risk.domain.day_counts import DayCounts
@@ -99,7 +100,11 @@ class TradingFeed:
             request.resume_after_sequence = self._sequence
         else:
             self._begin_snapshot()
-        stream = aiter(in_lists(self._trading.WatchTrading)(request))
+        async with aclosing(until_silent(in_lists(self._trading.WatchTrading)(request))) as stream:
+            await self._read(stream)
+
+    async def _read(self, stream: Any) -> None:
+        """Apply what the stream brings until it ends."""
         if self._sequence is not None:
             try:
                 async with asyncio.timeout(RESUME_S):

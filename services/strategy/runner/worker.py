@@ -12,6 +12,7 @@ from redfire.strategy.v1 import worker_pb2
 from services.kernel.clock import Clock
 from services.kernel.errors import Denied, RedFireError, Unauthenticated
 from services.kernel.rpc.client import answer, messages
+from services.kernel.rpc.silence import until_silent
 from services.quant.sdk.guard import Guard
 from services.quant.sdk.loading import Loader
 from services.quant.sdk.strategy_class import ClassDescription
@@ -84,7 +85,7 @@ class Worker:
             synced = False
             try:
                 stream = self._connections.worker.WatchAssignments(request, metadata=self._connections.worker_metadata)
-                async with aclosing(messages(stream)) as assignments:
+                async with aclosing(until_silent(messages(stream))) as assignments:
                     async for message in assignments:
                         self._take(message, named)
                         if message.HasField("heartbeat") and not synced:
