@@ -6,6 +6,7 @@ lately, and those that settings name. One that nobody wants any more is withdraw
 subscribed is no part of the feed: its ticks have no sequence, and are not missed.
 """
 
+import asyncio
 from collections import Counter
 from collections.abc import Callable, Iterable
 from contextlib import suppress
@@ -45,6 +46,8 @@ class Subscriptions:
         self._real_gateways: frozenset[str] = frozenset()
         self._asked: set[str] = set()
         """Symbols that the engine was asked for and that were not withdrawn."""
+        self._asking = asyncio.Lock()
+        """Held while the engine is asked, so that a withdrawal never overtakes what is asked for behind it."""
         self._on_demand = False
         self._connected = False
         self._was_connected = False
@@ -64,7 +67,8 @@ class Subscriptions:
                 self._want_for_a_while(symbol)
         self._was_connected = True
         self._on_demand, self._connected = on_demand, True
-        await self._ask(self._wanted())
+        async with self._asking:
+            await self._ask(self._wanted())
 
     def disconnect(self) -> None:
         """The engine is not there: nothing is asked for until it is."""
@@ -74,12 +78,10 @@ class Subscriptions:
         """Ask for what is wanted by now, and withdraw what is not any more. Raises: RedFireError."""
         if not self._connected:
             return
-        wanted = self._wanted()
-        await self._ask(wanted - self._asked)
-        if gone := {symbol for symbol in self._asked - wanted if self._is_real(symbol)}:
-            request = engine_pb2.UnsubscribeRequest(symbols=sorted(gone), subscriber=self._subscriber)
-            self._asked -= gone
-            await self._engine.Unsubscribe(request)
+        async with self._asking:
+            await self._ask(self._wanted() - self._asked)
+            wanted = self._wanted()
+            await self._withdraw({symbol for symbol in self._asked - wanted if self._is_real(symbol)})
 
     async def hold(self, symbols: Iterable[str], *, starts_feed: bool) -> None:
         """A stream of these symbols is open, until `release`.
@@ -129,8 +131,9 @@ class Subscriptions:
         return any(fnmatchcase(symbol, pattern) for pattern in self._settings().record_symbols)
 
     async def _ask_now(self, symbols: set[str]) -> None:
-        if self._connected and (new := {symbol for symbol in symbols - self._asked if self._wants(symbol)}):
-            await self._ask(new)
+        if self._connected and any(self._wants(symbol) for symbol in symbols - self._asked):
+            async with self._asking:
+                await self._ask({symbol for symbol in symbols - self._asked if self._wants(symbol)})
 
     async def _ask(self, symbols: set[str]) -> None:
         if symbols:
@@ -140,4 +143,14 @@ class Subscriptions:
                 await self._engine.Subscribe(request)
             except BaseException:
                 self._asked -= symbols
+                raise
+
+    async def _withdraw(self, symbols: set[str]) -> None:
+        if symbols:
+            self._asked -= symbols
+            try:
+                request = engine_pb2.UnsubscribeRequest(symbols=sorted(symbols), subscriber=self._subscriber)
+                await self._engine.Unsubscribe(request)
+            except BaseException:
+                self._asked |= symbols
                 raise
