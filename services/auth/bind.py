@@ -11,8 +11,8 @@ from services.auth.api_keys.service import ApiKeyService
 from services.auth.key_ring import KeyRing
 from services.auth.maintenance import Maintenance
 from services.auth.repository import AuthRepository
-from services.auth.revocations.announcements import Announcements
 from services.auth.revocations.feed import RevocationFeed
+from services.auth.revocations.publisher import RevocationPublisher
 from services.auth.service import SessionService
 from services.auth.session_events import SessionEvents
 from services.auth.settings import AuthSettings
@@ -33,7 +33,7 @@ def bind(context: ServiceContext) -> None:
     events = SessionEvents(context.outbox(database, models.OutboxRow))
     auth = database.repositories(partial(AuthRepository, events=events))
     users = UserClient(context.peer(UserServiceStub))
-    feed = RevocationFeed(auth, clock, Announcements(context.messages, context.tasks).send)
+    feed = RevocationFeed(auth, clock, RevocationPublisher(context.messages, context.tasks).publish)
     api_keys = ApiKeyService(database.repositories(ApiKeyRepository), users, feed, clock)
     throttle = SharedThrottle(LoginThrottle(settings, clock), context.redis, settings)
     sessions = SessionService(auth, users, api_keys, AccessTokenMint(keys), feed, throttle, settings, clock)

@@ -120,7 +120,7 @@ def bind(context: ServiceContext) -> None:
     store.on_commit(stops.complete)
     reduce_only = ReduceOnly(cache)
     store.on_commit(reduce_only.complete)
-    store.on_filled(reduce_only.rebuild)
+    store.on_loaded(reduce_only.rebuild)
     store.on_dropped(reduce_only.rebuild)
     store.on_dropped(streams.move)
     shard_watch = ShardWatch(store, context.clock, lambda: settings.value.stream_buffer)

@@ -12,38 +12,38 @@ SETTLED_S = 40.0
 
 def audit(trader: Trader) -> list[str]:
     """All that was lost, doubled or is stuck of a client that is paused. First it asks for what it has no answer to."""
-    told = trader.told
+    record = trader.record
 
     def learned() -> bool:
-        for key in sorted(told.unknown):
+        for key in sorted(record.unknown):
             trader.learn(key)
-        return not told.unknown
+        return not record.unknown
 
-    found = list(told.problems)
-    told.problems.clear()
+    found = list(record.problems)
+    record.problems.clear()
     if not _in_time(learned):
-        found.append(f"{trader.user}: no answer by the same key to {sorted(told.unknown)}")
+        found.append(f"{trader.user}: no answer by the same key to {sorted(record.unknown)}")
     orders: list[dict[str, Any]] = []
 
     def settled() -> bool:
         orders[:] = _all(trader, "orders")
         moving = [order for order in orders if _status(order) not in AT_REST]
-        canceled = [order for order in orders if order["orderId"] in told.canceled and _status(order) not in FINAL]
+        canceled = [order for order in orders if order["orderId"] in record.canceled and _status(order) not in FINAL]
         return not moving and not canceled
 
     if not _in_time(settled):
         stuck = [f"{o['clientOrderId']} {o['orderId']} {_status(o)}" for o in orders if _status(o) not in AT_REST]
         stuck += [
-            f"{o['clientOrderId']} is {_status(o)}, and was canceled" for o in orders if o["orderId"] in told.canceled
+            f"{o['clientOrderId']} is {_status(o)}, and was canceled" for o in orders if o["orderId"] in record.canceled
         ]
         found.append(f"{trader.user}: stuck: {stuck}")
     found += _compare_orders(trader, orders)
-    # Orders that rest go on filling: each trade has its own time to be told.
+    # Orders that rest go on filling: each trade has its own time to be record.
     booked = {trade["tradeId"]: trade["quantity"] for trade in _all(trader, "trades")}
-    if not _in_time(lambda: booked.items() <= told.trades.items()):
-        unheard = sorted(booked.items() - told.trades.items())
+    if not _in_time(lambda: booked.items() <= record.trades.items()):
+        unheard = sorted(booked.items() - record.trades.items())
         found.append(f"{trader.user}: trades that the stream did not tell, or otherwise: {unheard}")
-    heard = dict(told.trades)
+    heard = dict(record.trades)
     if lost := sorted(
         heard.items() - {trade["tradeId"]: trade["quantity"] for trade in _all(trader, "trades")}.items()
     ):
@@ -52,20 +52,20 @@ def audit(trader: Trader) -> list[str]:
 
 
 def _compare_orders(trader: Trader, orders: list[dict[str, Any]]) -> list[str]:
-    told, found = trader.told, []
+    record, found = trader.record, []
     by_key: dict[str, dict[str, Any]] = {}
     for order in orders:
         key = order["clientOrderId"]
         if key in by_key:
             found.append(f"{key}: there are two orders")
         by_key[key] = order
-        if key not in told.bodies:
+        if key not in record.bodies:
             # Exits that a group opens anew have names of the platform's own.
             if not order.get("orderGroupId"):
                 found.append(f"{key}: an order that nobody asked for")
-        elif told.refused.get(key):
-            found.append(f"{key}: refused with {told.refused[key]}, and there")
-    for key, order_id in told.acknowledged.items():
+        elif record.refused.get(key):
+            found.append(f"{key}: refused with {record.refused[key]}, and there")
+    for key, order_id in record.acknowledged.items():
         if key not in by_key:
             found.append(f"{key}: acknowledged as {order_id}, and lost")
         elif by_key[key]["orderId"] != order_id:

@@ -74,7 +74,7 @@ def _play_one(topology: Embedded, traders: Sequence[Trader], number: int, fault:
     try:
         played.recovered_s = _until_all_trade(traders, ended) - ended
     except AssertionError:
-        statuses = [dict(trader.told.statuses) for trader in traders]
+        statuses = [dict(trader.record.statuses) for trader in traders]
         played.problems.append(f"not all trade again after {RECOVERED_S:g} s: {statuses}")
     for trader in traders:
         trader.pause()
@@ -100,12 +100,12 @@ def _until_all_trade(traders: Sequence[Trader], since: float) -> float:
 def _totals(traders: Sequence[Trader]) -> Counter[str]:
     totals: Counter[str] = Counter()
     for trader in traders:
-        told = trader.told
-        totals["asked"] += len(told.bodies)
-        totals["acknowledged"] += len(told.acknowledged)
-        totals["refused"] += len([key for key, reason in told.refused.items() if reason])
-        totals["broken off"] += told.statuses[0] + sum(n for status, n in told.statuses.items() if status >= 500)
-        totals["internal errors"] += told.statuses[500] + told.statuses[401]
+        record = trader.record
+        totals["asked"] += len(record.bodies)
+        totals["acknowledged"] += len(record.acknowledged)
+        totals["refused"] += len([key for key, reason in record.refused.items() if reason])
+        totals["broken off"] += record.statuses[0] + sum(n for status, n in record.statuses.items() if status >= 500)
+        totals["internal errors"] += record.statuses[500] + record.statuses[401]
     return totals
 
 

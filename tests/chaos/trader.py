@@ -1,4 +1,4 @@
-"""A client that trades by chance through the edge, follows its stream, and remembers all that it was told."""
+"""A client that trades by chance through the edge, follows its stream, and remembers all that it was record."""
 
 import json
 import random
@@ -20,7 +20,7 @@ PAUSE_S, BACK_OFF_S, PATIENCE_S = 0.1, 0.4, 120.0
 
 
 @dataclass
-class Told:
+class ClientRecord:
     """A client's requests and the answers to them."""
 
     bodies: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -48,7 +48,7 @@ class Trader(threading.Thread):
         super().__init__(daemon=True)
         self.http = httpx.Client(base_url=url, timeout=10)
         self.user, self.chance = name, random.Random(seed)
-        self.told = Told()
+        self.record = ClientRecord()
         self.acknowledgements: deque[tuple[float, float]] = deque(maxlen=2000)
         """Times at which orders were asked for, and acknowledged; the last ones."""
         self.follows = threading.Event()
@@ -134,8 +134,8 @@ class Trader(threading.Thread):
             self._close()
         elif share < 0.98:
             self._cancel_all()
-        elif self.told.unknown:
-            self.learn(self.chance.choice(sorted(self.told.unknown)))
+        elif self.record.unknown:
+            self.learn(self.chance.choice(sorted(self.record.unknown)))
 
     def _look(self) -> None:
         answer = self._call("GET", f"/api/market/ticks/{SYMBOL}")
@@ -166,7 +166,7 @@ class Trader(threading.Thread):
         self._create(self._key(), body)
 
     def _create(self, key: str, body: dict[str, Any]) -> None:
-        self.told.bodies[key] = body
+        self.record.bodies[key] = body
         asked_at = time.monotonic()
         answer = self._call("POST", "/api/trading/orders", {**body, "clientOrderId": key})
         if self._note(key, answer, lambda document: {key: document["order"]["orderId"]}):
@@ -181,7 +181,7 @@ class Trader(threading.Thread):
         profit["price"], stop["stopPrice"] = str(self._bid + 6), str(self._bid - 6)
         body = {"clientOrderGroupId": keys[0], "kind": "ORDER_GROUP_KIND_BRACKET", "orders": [entry, profit, stop]}
         for key in keys:
-            self.told.bodies[key] = body
+            self.record.bodies[key] = body
         self._create_group(body, keys)
 
     def _create_group(self, body: dict[str, Any], keys: list[str]) -> None:
@@ -195,7 +195,7 @@ class Trader(threading.Thread):
 
     def learn(self, key: str) -> None:
         """Ask once more for what has no answer: the same key, the same body."""
-        body = self.told.bodies[key]
+        body = self.record.bodies[key]
         if "orders" in body:
             self._create_group(body, [order["clientOrderId"] for order in body["orders"]])
         else:
@@ -203,20 +203,20 @@ class Trader(threading.Thread):
 
     def _note(self, key: str, answer: httpx.Response | None, read: Any) -> bool:
         """Note what was told of a key; whether it was acknowledged."""
-        told = self.told
+        record = self.record
         if answer is None or answer.status_code in OPEN:
-            if key not in told.acknowledged:
-                told.unknown.add(key)
+            if key not in record.acknowledged:
+                record.unknown.add(key)
             return False
-        told.unknown.discard(key)
+        record.unknown.discard(key)
         if answer.status_code != 200:
-            if key in told.acknowledged:
-                told.problems.append(f"{key}: acknowledged, then refused: {answer.text}")
-            told.refused[key] = reason_of(answer)
+            if key in record.acknowledged:
+                record.problems.append(f"{key}: acknowledged, then refused: {answer.text}")
+            record.refused[key] = reason_of(answer)
             return False
         order_id = read(answer.json())[key]
-        if told.acknowledged.setdefault(key, order_id) != order_id:
-            told.problems.append(f"{key}: two orders, {told.acknowledged[key]} and {order_id}")
+        if record.acknowledged.setdefault(key, order_id) != order_id:
+            record.problems.append(f"{key}: two orders, {record.acknowledged[key]} and {order_id}")
         self._open.append(order_id)
         return True
 
@@ -232,15 +232,15 @@ class Trader(threading.Thread):
         if order_id := self._some():
             answer = self._call("POST", f"/api/trading/orders/{order_id}:cancel", {})
             if answer is not None and answer.status_code == 200:
-                self.told.canceled.add(order_id)
+                self.record.canceled.add(order_id)
 
     def _cancel_all(self) -> None:
         self._call("POST", "/api/trading/orders:cancelAll", {})
 
     def _close(self) -> None:
         key = self._key()
-        self.told.bodies[key] = {"close": SYMBOL}
-        self.told.refused[key] = ""  # repeated with the same key it may close something else: it is only asked once
+        self.record.bodies[key] = {"close": SYMBOL}
+        self.record.refused[key] = ""  # repeated with the same key it may close something else: it is only asked once
         self._call(
             "POST", f"/api/trading/positions/{SYMBOL}:close", {"clientOrderId": key, "side": "POSITION_SIDE_LONG"}
         )
@@ -249,10 +249,10 @@ class Trader(threading.Thread):
         try:
             answer = self.http.request(method, path, json=body)
         except httpx.HTTPError:
-            self.told.statuses[0] += 1
+            self.record.statuses[0] += 1
             time.sleep(self.chance.uniform(0.05, BACK_OFF_S))
             return None
-        self.told.statuses[answer.status_code] += 1
+        self.record.statuses[answer.status_code] += 1
         if answer.status_code in OPEN:
             time.sleep(self.chance.uniform(0.05, BACK_OFF_S))
         return answer
@@ -270,9 +270,9 @@ class Trader(threading.Thread):
                     for line in answer.iter_lines() if answer.status_code == 200 else ():
                         message = json.loads(line).get("result", json.loads(line)) if line.strip() else {}
                         if "trade" in message:
-                            self.told.trades[message["trade"]["tradeId"]] = message["trade"]["quantity"]
+                            self.record.trades[message["trade"]["tradeId"]] = message["trade"]["quantity"]
                         if "gap" in message:
-                            self.told.problems.append(f"{self.user}'s stream has a gap: {message['gap']}")
+                            self.record.problems.append(f"{self.user}'s stream has a gap: {message['gap']}")
                         if "snapshotComplete" in message:
                             self.follows.set()
                         after = int(message["sequence"]) if int(message.get("sequence", 0)) else after

@@ -20,7 +20,7 @@ HEADS = {name: schema_of(import_module(f"services.{name}.models").Base).head for
 _servers = count(1)
 
 
-class Place:
+class Installation:
     """A data folder, and where the databases are."""
 
     def __init__(self, folder, env):
@@ -43,12 +43,12 @@ class Place:
 @pytest.fixture(params=["sqlite", "postgresql"])
 def place(request, tmp_path):
     if request.param == "sqlite":
-        return Place(tmp_path / "data", {})
+        return Installation(tmp_path / "data", {})
     return on(request.getfixturevalue("postgres"), tmp_path)
 
 
 def on(server, tmp_path):
-    place = Place(tmp_path / "data", {})
+    place = Installation(tmp_path / "data", {})
     place.prefix = f"migrate{next(_servers)}_"
     place.env["REDFIRE_DATABASE__URL"] = server.url(place.prefix + "{name}_db")
     return place
@@ -119,7 +119,7 @@ def test_a_role_that_may_make_no_databases_is_told_so_and_uses_those_that_are_th
 
 
 def test_any_subset_of_the_services_may_be_on_a_server_and_the_others_in_files(postgres, tmp_path):
-    place = Place(tmp_path / "data", {"REDFIRE_TRADING__DATABASE__URL": postgres.url("subset_trading")})
+    place = Installation(tmp_path / "data", {"REDFIRE_TRADING__DATABASE__URL": postgres.url("subset_trading")})
     lines = [json.loads(line) for line in place.run("migrate", "--json").stdout.splitlines()]
     on_server = [line["service"] for line in lines if line["database"].startswith("postgresql")]
     assert (on_server, [line["ok"] for line in lines]) == (["trading"], [True] * len(SERVICES))
@@ -136,13 +136,13 @@ def test_any_subset_of_the_services_may_be_on_a_server_and_the_others_in_files(p
     ],
 )
 def test_a_wrong_address_is_refused_in_one_line_without_it(tmp_path, variable, value, words):
-    done = Place(tmp_path, {variable: value}).run("migrate", "--check")
+    done = Installation(tmp_path, {variable: value}).run("migrate", "--check")
     assert done.returncode == 2
     assert words in done.stderr and done.stderr.count("\n") == 1 and "localhost" not in done.stderr
 
 
 def test_a_server_that_does_not_answer_is_named_without_its_password(tmp_path):
-    place = Place(tmp_path, {"REDFIRE_DATABASE__URL": "postgresql+asyncpg://ann:pa{ss@127.0.0.1:1/{name}_db"})
+    place = Installation(tmp_path, {"REDFIRE_DATABASE__URL": "postgresql+asyncpg://ann:pa{ss@127.0.0.1:1/{name}_db"})
     done = place.run("migrate", "config")
     assert done.returncode == 1
     assert "ann:***@127.0.0.1:1/config_db" in done.stderr and "pa{ss" not in done.stderr

@@ -55,7 +55,7 @@ BROKEN = {
     "a trade counts as busted": (
         [f"UPDATE trades SET busted = NOT busted WHERE {ONE_TRADE}"], {"position_trades", "order_trades"},
     ),
-    "a trade is there twice": (
+    "a trade has duplicate rows": (
         [
             f"INSERT INTO trades (trade_id, venue_trade_id, {TRADE_COLUMNS}) "
             f"SELECT '{new_id()}', 'again', {TRADE_COLUMNS} FROM trades WHERE {ONE_TRADE}"

@@ -154,7 +154,7 @@ async def test_events_that_do_not_move_are_found(live):
 
 async def test_a_platform_that_does_not_answer_cannot_be_checked(live, monkeypatch):
     _, books, *_ = live
-    monkeypatch.setattr("services.commands.verify.looks.PATIENCE_S", 0.1)
+    monkeypatch.setattr("services.commands.verify.convergence.PATIENCE_S", 0.1)
     document = {"pid": os.getpid(), "services": {"engine": "127.0.0.1:9", "trading": "127.0.0.1:9"}}
     (books.folder / "addresses.json").write_text(json.dumps(document))
     with pytest.raises(StartError, match="cannot be asked"):

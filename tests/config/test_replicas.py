@@ -89,7 +89,7 @@ async def test_an_import_at_one_is_read_at_the_other(replicas: list[Any]):
     await until(other_reads_it, 5)
 
 
-async def test_watches_at_both_see_each_version_once_and_in_order_whoever_writes(replicas: list[Any]):
+async def test_watches_at_both_see_each_version_once_and_in_order_whichever_writes(replicas: list[Any]):
     await put(replicas[0], 0)
     watching = asyncio.Event()
 

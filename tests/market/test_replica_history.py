@@ -104,7 +104,7 @@ async def test_ticks_and_bars_of_both_are_the_same_before_and_after_they_are_arc
         assert len(await bars(pair.follower)) == 11
 
 
-class Asked:
+class RecorderStub:
     """The recorder's stub, and the limits by which unarchived ticks were asked of it."""
 
     def __init__(self, stub: Any) -> None:
@@ -125,7 +125,7 @@ async def test_a_page_of_archived_days_takes_no_ticks_from_the_recorder(tmp_path
         start = at("2026-11-23 10:00:00")
         second = [tick(n, time_ns=start + n, trading_day=20261123) for n in range(151, 301)]
         await pair.send(*second)
-        asked = Asked(pair.recorder.platform.service_stub(ReplicaServiceStub, caller="market"))
+        asked = RecorderStub(pair.recorder.platform.service_stub(ReplicaServiceStub, caller="market"))
         folder = tmp_path / layout.FOLDER
         zone = LocalClock("Asia/Shanghai")
         history = History(RemoteUnarchived(RECORDER, asked), layout.ticks(folder), layout.bars(folder), zone)

@@ -167,7 +167,7 @@ async def test_a_stream_of_a_replica_that_is_away_is_unavailable(pair: Replicas)
     assert code == grpc.StatusCode.UNAVAILABLE
 
 
-async def test_only_replicas_change_streams_of_whoever_they_name(pair: Replicas) -> None:
+async def test_only_replicas_change_streams_of_the_subscriber_they_name(pair: Replicas) -> None:
     _, stream_id = await opened(pair.recorder)
     update = pb.UpdateSubscriptionRequest(stream_id=stream_id, add_symbols=[OTHER])
     request = replica_service_pb2.UpdateStreamRequest(owner=USER, update=update)

@@ -30,7 +30,7 @@ def timed(
     return Reader(subscriber)
 
 
-def told(reader: Reader) -> list[int | dict[str, int] | str]:
+def received(reader: Reader) -> list[int | dict[str, int] | str]:
     """Messages in order: sequences, watermarks, and the kinds of other control messages."""
     seen: list[int | dict[str, int] | str] = []
     for message in reader.messages:
@@ -57,8 +57,8 @@ async def test_watermarks_come_in_their_place_and_only_to_those_that_ask() -> No
     for reader in (asks.start(), does_not.start()):
         await until(lambda reader=reader: reader.ticks() == [1, 2, 3])
     # 10 was not needed any more: 20 came before any tick of the stream.
-    assert told(asks) == ["started", 1, {"SIM": 20}, 2, {"SIM": 30, "CTP": 5}, 3]
-    assert told(does_not) == ["started", 1, 2, 3]
+    assert received(asks) == ["started", 1, {"SIM": 20}, 2, {"SIM": 30, "CTP": 5}, 3]
+    assert received(does_not) == ["started", 1, 2, 3]
     for reader in (asks, does_not):
         await reader.stop()
 
@@ -71,8 +71,8 @@ async def test_watermarks_of_an_epoch_come_before_the_next_one_and_none_of_a_gat
     hub.begin_feed(Position("e2"), first_sequence=1)
     hub.pass_time({"SIM": 7})
     reader.start()
-    await until(lambda: told(reader)[-1:] == [{"SIM": 7}])
-    assert told(reader) == ["started", {"SIM": 10, "CTP": 5}, {"SIM": 20}, "new_epoch", {"SIM": 7}]
+    await until(lambda: received(reader)[-1:] == [{"SIM": 7}])
+    assert received(reader) == ["started", {"SIM": 10, "CTP": 5}, {"SIM": 20}, "new_epoch", {"SIM": 7}]
     await reader.stop()
 
 
@@ -82,7 +82,7 @@ async def test_a_reader_that_takes_nothing_is_not_overrun_by_time() -> None:
     for time_ns in range(1, 5000):
         hub.pass_time({"SIM": time_ns})
     reader.start()
-    await until(lambda: told(reader)[1:] == [{"SIM": 4999}])
+    await until(lambda: received(reader)[1:] == [{"SIM": 4999}])
     await reader.stop()
 
 
@@ -92,7 +92,7 @@ async def test_what_is_resumed_comes_before_the_time_that_has_passed_since() -> 
     behind = timed(hub, epoch="e1", resume={SYMBOL: 2})
     hub.pass_time({"SIM": 10})
     behind.start()
-    await until(lambda: told(behind) == ["started", 3, 4, 5, {"SIM": 10}])
+    await until(lambda: received(behind) == ["started", 3, 4, 5, {"SIM": 10}])
     await behind.stop()
 
 
@@ -107,8 +107,8 @@ async def test_a_stream_that_waits_for_ticks_of_before_gets_no_time_meanwhile() 
     publish(hub, tick(2))
     publish(hub, tick(3))
     hub.pass_time({"SIM": 30})
-    await until(lambda: told(held)[-1:] == [{"SIM": 30}])
-    assert [one for one in told(held) if isinstance(one, int | dict)] == [3, {"SIM": 30}]
+    await until(lambda: received(held)[-1:] == [{"SIM": 30}])
+    assert [one for one in received(held) if isinstance(one, int | dict)] == [3, {"SIM": 30}]
     await held.stop()
 
 
@@ -130,11 +130,11 @@ async def test_what_is_resumed_has_the_time_in_its_place_where_it_matters_and_th
     for reader in (resumed.start(), plain.start()):
         await until(lambda reader=reader: reader.ticks()[-1:] == [6])
     mine = [{SYMBOL: n} for n in (minute, minute + 20, 2 * minute, 2 * minute + 5)]
-    assert told(resumed) == [
+    assert received(resumed) == [
         *("started", mine[0], 1, 2, mine[1], 3, 4, mine[2], 5, mine[3]),
         *({OTHER: 2 * minute + 5}, 6),
     ]
-    assert told(plain) == ["started", 1, 2, 3, 4, 5, 6]
+    assert received(plain) == ["started", 1, 2, 3, 4, 5, 6]
     for reader in (resumed, plain):
         await reader.stop()
 
@@ -153,8 +153,8 @@ async def test_a_restart_of_market_forgets_no_time_between_ticks(tmp_path: Path)
         async with recorder(tmp_path / str(checkpoints)) as two:
             two.hub.begin_feed(Position("e1", 3), first_sequence=1)
             reader = timed(two.hub, epoch="e1", resume={SYMBOL: 1}).start()
-            await until(lambda reader=reader: len(told(reader)) > 4)
-            assert told(reader)[1:] == [
+            await until(lambda reader=reader: len(received(reader)) > 4)
+            assert received(reader)[1:] == [
                 *({SYMBOL: 2 * minute}, 2, {SYMBOL: 3 * minute}, 3, {SYMBOL: 3 * minute}),
             ]
             await reader.stop()

@@ -33,7 +33,7 @@ MARKET_DATA = {"MARKET_DATA_LOST", "MARKET_DATA_STALE", "MARKET_DATA_RECOVERED"}
 Response = market.StreamTicksResponse
 
 
-async def told(world: World) -> list[tuple[str, str]]:
+async def market_data_events(world: World) -> list[tuple[str, str]]:
     """Events about market data, the oldest first: their reasons and symbols."""
     events = [
         (error_reason_pb2.ErrorReason.Name(e.reason), e.metadata.get("symbols", "")) for e in await world.events()
@@ -45,7 +45,7 @@ async def are(world: World, *expected: tuple[str, str]) -> None:
     """Wait until these are all events about market data."""
 
     async def so() -> bool:
-        return await told(world) == list(expected)
+        return await market_data_events(world) == list(expected)
 
     await until(so)
 

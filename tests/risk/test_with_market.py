@@ -49,13 +49,13 @@ async def test_an_engine_that_hangs_and_one_that_is_gone_are_told_once_each_way(
             answer = await stub.CheckOrder(request)
             return [error_reason_pb2.ErrorReason.Name(violation.reason) for violation in answer.violations]
 
-        async def told() -> list[str]:
+        async def event_reasons() -> list[str]:
             events = (await alice.stub(RiskServiceStub).ListRiskEvents(pb.ListRiskEventsRequest())).events
             return [error_reason_pb2.ErrorReason.Name(event.reason) for event in reversed(events)]
 
         def lists(*expected: str) -> Any:
             async def so() -> bool:
-                return await told() == list(expected)
+                return await event_reasons() == list(expected)
 
             return so
 

@@ -120,7 +120,7 @@ class Groups(RuleBasedStateMachine):
         self.cache = cache
         cache.instruments[self.symbol] = instrument(self.symbol)
         cache.add_account(Account("a", "u", "n", AccountKind.PAPER, "SIM", "CNY", 0, "r", balance=D(10**9)))
-        store = SimpleNamespace(cache=cache, on_filled=lambda listener: None)
+        store = SimpleNamespace(cache=cache, on_loaded=lambda listener: None)
         self.settlement = GroupSettlement(store, NothingPrevented(cache))
 
     def _seed_position(self, quantity, yesterday):

@@ -29,8 +29,8 @@ class EventsCheck:
         self._missing: set[str] | None = None
         self.waiting = self.users = 0
 
-    async def look(self) -> list[Finding]:
-        """Look once; returns the events that wait or are missing now."""
+    async def check(self) -> list[Finding]:
+        """Check once; returns the events that wait or are missing now."""
         found, self.waiting = [], 0
         backlogs: dict[str, Backlog] = {}
         users = await self._users_without_account() if {"user", "trading"} <= self._databases.keys() else set()
@@ -56,7 +56,7 @@ class EventsCheck:
         return found
 
     async def _users_without_account(self) -> set[str]:
-        """Those of the first look who still have none."""
+        """Those of the first check who still have none."""
         if self._missing is None:
             self._missing = set()
             database = self._databases["user"]

@@ -8,8 +8,8 @@ from functools import partial
 from pathlib import Path
 
 from services.commands.migrate import database_of, services_with_database
+from services.commands.verify.convergence import Check, lasting_findings
 from services.commands.verify.events_check import EventsCheck
-from services.commands.verify.looks import Look, settled
 from services.commands.verify.running_platform import RunningPlatform, find_platform
 from services.kernel.data.database import Database
 from services.kernel.data.repositories import Repositories
@@ -84,7 +84,7 @@ async def _verify(
     checked = await check_books(repositories, progress)
     outcome = Outcome(checked.findings, checked.counts)
     events = EventsCheck(databases, platform is not None)
-    looks: list[Look] = [events.look]
+    checks: list[Check] = [events.check]
     venues: list[VenueChecks] = []
     if platform is None:
         outcome.left_out.append("the venue and trading's memory: nothing runs on the data folder")
@@ -97,9 +97,9 @@ async def _verify(
         engine = EngineClient(platform.engine())
         gateways = await _gateways(engine, repositories)
         venues = [VenueChecks(gateway, engine, repositories) for gateway in gateways]
-        looks += [partial(_unsettled, repositories), *(venue.look for venue in venues)]
-        looks.append(partial(compare_memory, platform.trading(), repositories))
-    for finding in await settled(looks, grace_s if platform is not None else 0.0):
+        checks += [partial(_unsettled, repositories), *(venue.check for venue in venues)]
+        checks.append(partial(compare_memory, platform.trading(), repositories))
+    for finding in await lasting_findings(checks, grace_s if platform is not None else 0.0):
         outcome.findings.add(finding)
     outcome.counts["events that wait"] = events.waiting
     outcome.counts["users"] = events.users
@@ -123,7 +123,7 @@ async def _gateways(engine: EngineClient, repositories: Repositories[BooksReposi
         there.update(await engine.connected_gateways())
         return []
 
-    await settled([ask], 0.0)
+    await lasting_findings([ask], 0.0)
     async with repositories.read() as repository:
         used = {account.gateway for account in (await repository.open_books()).accounts}
     return sorted(used & there.keys())

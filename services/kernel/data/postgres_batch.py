@@ -119,7 +119,7 @@ class _Part:
 
 
 @dataclass(slots=True)
-class _Place:
+class _RowPosition:
     """Position of a row in a plan, and its submission."""
 
     part: _Part
@@ -135,7 +135,7 @@ class Plan:
         self._shapes = shapes
         self._parts: dict[tuple[_Shape, bool, bool], _Part] = {}
         # By table: the columns by which its rows are told apart, and where each is.
-        self._places: dict[str, tuple[tuple[str, ...], dict[tuple[Any, ...], _Place]]] = {}
+        self._positions: dict[str, tuple[tuple[str, ...], dict[tuple[Any, ...], _RowPosition]]] = {}
         self.claimed: list[int] = []
         self.count = 0
         for number, submission in enumerate(submissions):
@@ -165,18 +165,18 @@ class Plan:
         claims = [shape for shape, _ in shaped if shape.is_claim] if submission.refusable else []
         joins = len(claims) == 1
         added: list[tuple[_Part, tuple[Any, ...]]] = []
-        merged: list[tuple[_Place, Mapping[str, Any]]] = []
+        merged: list[tuple[_RowPosition, Mapping[str, Any]]] = []
         for shape, row in shaped:
             write = shape.write
             by = shape.primary if write.mode is Mode.INSERT else write.key
-            known_by, places = self._places.setdefault(write.table.name, (by, {}))
+            known_by, positions = self._positions.setdefault(write.table.name, (by, {}))
             if known_by != by:
-                if places:
+                if positions:
                     return self._undo(added, merged)
-                self._places[write.table.name] = by, places = by, {}
+                self._positions[write.table.name] = by, positions = by, {}
             key = tuple([row[name] for name in by])
-            place = places.get(key)
-            if place is None:
+            position = positions.get(key)
+            if position is None:
                 is_claim = joins and shape.is_claim
                 part_key = shape, is_claim, joins and not is_claim
                 part = self._parts.get(part_key)
@@ -184,31 +184,31 @@ class Plan:
                     part = self._parts[part_key] = _Part(*part_key)
                 part.rows.append(row)
                 part.numbers.append(number if joins else OPEN)
-                places[key] = _Place(part, len(part.rows) - 1, number, joins)
+                positions[key] = _RowPosition(part, len(part.rows) - 1, number, joins)
                 added.append((part, key))
                 continue
-            merge = self._merged(place, shape, row, number, joins)
+            merge = self._merged(position, shape, row, number, joins)
             if merge is None:
                 return self._undo(added, merged)
-            merged.append((place, place.part.rows[place.at]))
-            place.part.rows[place.at] = merge
+            merged.append((position, position.part.rows[position.at]))
+            position.part.rows[position.at] = merge
         if joins:
             self.claimed.append(number)
         return True
 
     @staticmethod
     def _merged(
-        place: _Place, shape: _Shape, row: Mapping[str, Any], number: int, refusable: bool
+        position: _RowPosition, shape: _Shape, row: Mapping[str, Any], number: int, refusable: bool
     ) -> Mapping[str, Any] | None:
         """Merge a row with the one before it; None where they must be written one after the other."""
-        before, mode = place.part.shape, shape.write.mode
-        if (refusable or place.refusable) and place.submission != number:
+        before, mode = position.part.shape, shape.write.mode
+        if (refusable or position.refusable) and position.submission != number:
             return None
         if mode is Mode.DELETE and before.write.mode is Mode.DELETE:
             return row
         if mode is Mode.UPSERT and before.columns == shape.columns and before.write.mode in (Mode.INSERT, Mode.UPSERT):
             # An earlier UPSERT decides what `fixed` columns are when the row is new.
-            old = place.part.rows[place.at]
+            old = position.part.rows[position.at]
             same = before.write is shape.write or before.write.mode is Mode.INSERT
             return {**row, **{name: old[name] for name in shape.write.fixed if name in old}} if same else None
         if mode is Mode.UPDATE and before is shape:
@@ -218,14 +218,14 @@ class Plan:
     def _undo(
         self,
         added: list[tuple[_Part, tuple[Any, ...]]],
-        merged: list[tuple[_Place, Mapping[str, Any]]],
+        merged: list[tuple[_RowPosition, Mapping[str, Any]]],
     ) -> bool:
-        for place, row in reversed(merged):
-            place.part.rows[place.at] = row
+        for position, row in reversed(merged):
+            position.part.rows[position.at] = row
         for part, key in reversed(added):
             part.rows.pop()
             part.numbers.pop()
-            del self._places[part.shape.write.table.name][1][key]
+            del self._positions[part.shape.write.table.name][1][key]
             if not part.rows:
                 del self._parts[part.shape, part.claims, part.joins]
         return False

@@ -41,7 +41,7 @@ class SharedCounts:
             return
 
     async def forget(self, key: str) -> None:
-        """Begin anew with none; what another replica saw itself stays until its time is over."""
+        """Begin anew with none; what another replica counted itself stays until it expires."""
         self._own.pop(key)
         try:
             await self._redis.command("UNLINK", self._key(key))

@@ -31,7 +31,7 @@ class ReplicaUnavailable(Unavailable):
 
 
 class RecorderUnavailable(Unavailable):
-    """The replica that makes bars and records does not answer: only ticks are to be had here."""
+    """The replica that makes bars and records does not answer: only ticks are available here."""
 
     reason = Reason.RECORDER_UNAVAILABLE
 

@@ -220,14 +220,14 @@ class PriceFeed:
                 # A day that no clock has reached would hold back all days to come.
                 present = self._calendar.trading_day(tick.symbol, self._clock.now_ns())
                 trading_day = min(trading_day, present)
-            if recorded and epoch and self._epochs.get(market) != epoch and self._is_news(tick, market):
+            if recorded and epoch and self._epochs.get(market) != epoch and self._is_later_tick(tick, market):
                 self._epochs[market] = epoch
                 self._portfolio.begin_day(trading_day, market, again=True)
             self._portfolio.apply_price(tick.symbol, price, tick.time_ns, trading_day, tick.gateway, tick.sequence)
             if recorded is False:
                 self._live_symbols[market] = tick.symbol if trading_day == calendars else ""
 
-    def _is_news(self, tick: market_pb2.Tick, market: str) -> bool:
+    def _is_later_tick(self, tick: market_pb2.Tick, market: str) -> bool:
         """Return whether it came after another tick of its symbol: a first one may be long gone, and of another day."""
         last = self._prices.find(market, tick.symbol)
         return last is not None and 0 < last.sequence < tick.sequence

@@ -41,7 +41,7 @@ class Leases:
         self._statements = statements
         self._cancel = cancel
         self._leases: dict[str, Lease] = {}
-        store.on_filled(self._fill)
+        store.on_loaded(self._load)
         store.on_dropped(self._forget)
         self._streams: dict[str, int] = {}
 
@@ -49,7 +49,7 @@ class Leases:
         """The lease that is armed for an account."""
         return self._leases.get(account_id)
 
-    def _fill(self, loaded: Loaded, anew: bool) -> None:
+    def _load(self, loaded: Loaded, anew: bool) -> None:
         """Go on with leases that were read; no stream here holds one yet."""
         now_ns = self._store.clock.now_ns()
         for lease in loaded.leases if not anew else ():  # those that are here are as they are

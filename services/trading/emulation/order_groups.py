@@ -242,7 +242,7 @@ class GroupSettlement:
         self._store = store
         self._exits = exits
         self._cache = store.cache
-        store.on_filled(self._settle_all)
+        store.on_loaded(self._settle_all)
 
     def _settle_all(self, loaded: Loaded, _: bool) -> None:
         """Settle all groups that were read."""

@@ -27,7 +27,7 @@ class SelfTradePrevention:
         self._cache = store.cache
         # Waiting orders: when their wait is over, in seconds of the monotonic clock.
         self._waiting: dict[str, float] = {}
-        store.on_filled(self._fill)
+        store.on_loaded(self._load)
 
     def add(self, order: Order) -> None:
         """Begin the wait of a new order that is durable."""
@@ -58,7 +58,7 @@ class SelfTradePrevention:
                     self._cache.finish(order, OrderStatus.REJECTED, changes, Reason.SELF_TRADE, text)
                     self._store.commit(changes)
 
-    def _fill(self, loaded: Loaded, anew: bool) -> None:
+    def _load(self, loaded: Loaded, anew: bool) -> None:
         if anew:
             self._waiting.clear()
         for order in loaded.orders:

@@ -72,7 +72,7 @@ class Stops:
         # Triggered closing ones that wait for an order of their owner to be gone.
         self._meeting: set[str] = set()
         quotes.on_price(self.on_price)
-        store.on_filled(self.fill)
+        store.on_loaded(self.load)
         store.on_dropped(self._forget)
 
     def arm(self, orders: Iterable[Order]) -> None:
@@ -93,7 +93,7 @@ class Stops:
         if self._store.is_open and self._is_triggered(order, quote.last_price):
             self._trigger_all([(order, order.stop_price)])
 
-    def fill(self, loaded: Loaded, anew: bool) -> None:
+    def load(self, loaded: Loaded, anew: bool) -> None:
         """Hold what is held of the orders that were read, and watch what their accounts hold positions of."""
         if anew:
             for kept in (self._held, self._moved, self._rearmed, self._meeting):

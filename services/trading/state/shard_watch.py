@@ -23,7 +23,7 @@ class ShardWatch:
         self._subscribers: Subscribers[str, StreamUpdate] = Subscribers(lambda: Subscriber(buffer(), discards=True))
         store.on_published(lambda _, updates: self._publish(updates))
         store.on_recovered(self._publish)
-        store.on_filled(self._take)
+        store.on_loaded(self._take)
         store.on_dropped(self._lose)
 
     async def drain(self) -> None:

@@ -23,8 +23,8 @@ from services.trading.domain.order_group import OrderGroup
 from services.trading.domain.order_ids import shard_of_order
 from services.trading.domain.trade import Trade
 from services.trading.repository import Loaded, TradingRepository
+from services.trading.state.cache_loading import load_cache
 from services.trading.state.commit_log import CommitLog, Encode, ShardLog, messages
-from services.trading.state.filling import fill
 from services.trading.state.streams import Snapshot, StreamUpdate, UpdateKind
 
 log = logging.getLogger(__name__)
@@ -67,7 +67,7 @@ class TradingStore:
         self._reading = asyncio.Lock()
         self._reloaded: list[Callable[[], None]] = []
         self._recovered: list[Callable[[Sequence[StreamUpdate]], None]] = []
-        self._filled: list[Callable[[Loaded, bool], None]] = []
+        self._users_loaded: list[Callable[[Loaded, bool], None]] = []
         self._dropped: list[Callable[[Collection[int], Collection[str]], None]] = []
         self._completions: list[Callable[[ChangeSet], None]] = []
         self._lookups: dict[tuple[str, str], _Lookup] = {}
@@ -125,9 +125,9 @@ class TradingStore:
         """Call `listener(updates)` with those of steps that were written, though it was not known in time."""
         self._recovered.append(listener)
 
-    def on_filled(self, listener: Callable[[Loaded, bool], None]) -> None:
+    def on_loaded(self, listener: Callable[[Loaded, bool], None]) -> None:
         """Call `listener(loaded, anew)` whenever users come into the books; `anew`: instead of all that were there."""
-        self._filled.append(listener)
+        self._users_loaded.append(listener)
 
     def on_dropped(self, listener: Callable[[Collection[int], Collection[str]], None]) -> None:
         """Call `listener(shards, users)` when another replica serves users from now on."""
@@ -378,7 +378,7 @@ class TradingStore:
         if anew or not self._loaded:
             for gateway, (trading_day, is_own) in loaded.gateways.items():
                 self.cache.days.restore(gateway, trading_day, is_own)
-        fill(self.cache, loaded)
+        load_cache(self.cache, loaded)
         logs = {}
         for shard, ends in loaded.sequences.items():
             fence = Fence(shard, wanted[shard])
@@ -390,7 +390,7 @@ class TradingStore:
             self.commit_log.reopen()
             self._failed.clear()
             self._loaded = True
-        for listener in self._filled:
+        for listener in self._users_loaded:
             listener(loaded, anew)
         if anew:
             for reloaded in self._reloaded:

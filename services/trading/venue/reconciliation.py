@@ -84,7 +84,7 @@ class Reconciliation:
         self._read_again: set[str] = set()
         self._differences: dict[str, dict[tuple[str, PositionSide], PositionDifference]] = {}
         self.done_once = False
-        store.on_filled(self._begin_anew)
+        store.on_loaded(self._begin_anew)
 
     @property
     def position_differences(self) -> list[PositionDifference]:

@@ -23,7 +23,7 @@ from services.trading.verify.finding import Finding, Findings
 from services.trading.verify.order_checks import check_holds, of_order
 
 
-class _Shown:
+class _Snapshot:
     """The snapshot that a process of trading streams."""
 
     def __init__(self) -> None:
@@ -52,24 +52,24 @@ async def compare_memory(trading: Sequence[Any], repositories: Repositories[Book
     Raises what their RPCs raise.
     """
     found = Findings()
-    shown = _Shown()
+    streamed = _Snapshot()
     for stub in trading:
         one = await _snapshot(stub)
-        for account_id in one.accounts.keys() & shown.accounts.keys():
+        for account_id in one.accounts.keys() & streamed.accounts.keys():
             message = "two processes of trading own an account"
             found.add(Finding("account_owner", message, "1", "2", account_id=account_id))
-        shown.accounts |= one.accounts
-        shown.positions |= one.positions
-        shown.orders |= one.orders
+        streamed.accounts |= one.accounts
+        streamed.positions |= one.positions
+        streamed.orders |= one.orders
     async with repositories.read() as repository:
         books = await repository.open_books()
     cache = check_holds(books, Findings())
     for account in cache.accounts.values():
-        _compare_account(account, shown, found)
+        _compare_account(account, streamed, found)
         for position in account.positions.values():
-            _compare_position(position, shown, found)
-    for order_id in sorted(cache.orders.keys() | shown.orders.keys()):
-        order, mine = cache.orders.get(order_id), shown.orders.get(order_id)
+            _compare_position(position, streamed, found)
+    for order_id in sorted(cache.orders.keys() | streamed.orders.keys()):
+        order, mine = cache.orders.get(order_id), streamed.orders.get(order_id)
         if mine is not None and OrderStatus(mine.status) in FINISHED:
             mine = None
         here = "not open" if order is None else f"{order.status.name} {plain(order.cumulative_quantity)}"
@@ -82,18 +82,18 @@ async def compare_memory(trading: Sequence[Any], repositories: Repositories[Book
     return found.kept
 
 
-async def _snapshot(trading: Any) -> _Shown:
-    shown = _Shown()
+async def _snapshot(trading: Any) -> _Snapshot:
+    streamed = _Snapshot()
     async with aclosing(trading.WatchTrading(pb.WatchTradingRequest())) as messages:
         async for message in messages:
-            if not shown.take(message.update):
+            if not streamed.take(message.update):
                 break
-    return shown
+    return streamed
 
 
-def _compare_account(account: Account, shown: _Shown, found: Findings) -> None:
+def _compare_account(account: Account, streamed: _Snapshot, found: Findings) -> None:
     of = {"user_id": account.user_id, "account_id": account.account_id}
-    mine = shown.accounts.get(account.account_id)
+    mine = streamed.accounts.get(account.account_id)
     if mine is None:
         found.add(Finding("account_owner", "no process of trading has an account", "1", "0", **of))
         return
@@ -103,8 +103,8 @@ def _compare_account(account: Account, shown: _Shown, found: Findings) -> None:
     found.differ("memory_balance", message, account.balance, Decimal(mine.balance or 0), **of)
 
 
-def _compare_position(position: Position, shown: _Shown, found: Findings) -> None:
-    mine = shown.positions.get((position.account_id, position.symbol, position.side))
+def _compare_position(position: Position, streamed: _Snapshot, found: Findings) -> None:
+    mine = streamed.positions.get((position.account_id, position.symbol, position.side))
     held, frozen = (ZERO, ZERO) if mine is None else (Decimal(mine.quantity), Decimal(mine.frozen_quantity or 0))
     of = {
         "user_id": position.user_id, "account_id": position.account_id,

@@ -27,7 +27,7 @@ Progress = Callable[[], None]
 
 
 @dataclass(slots=True)
-class _Flow:
+class _CashFlow:
     """Cash flow of an account's trades in a symbol."""
 
     received: Decimal = ZERO
@@ -51,7 +51,7 @@ class MoneyChecks:
         self._transactions: dict[str, tuple[str, str, Decimal]] = {}
         self._trades: dict[str, tuple[str, str, Decimal]] = {}
         self._held: dict[PositionKey, Decimal] = defaultdict(Decimal)
-        self._flows: dict[tuple[str, str], _Flow] = defaultdict(_Flow)
+        self._flows: dict[tuple[str, str], _CashFlow] = defaultdict(_CashFlow)
         self._findings = Findings()
 
     async def read(self, entries: AsyncIterator[LedgerEntry], trades: AsyncIterator[Trade], progress: Progress) -> None:

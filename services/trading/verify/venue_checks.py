@@ -1,6 +1,6 @@
 """Checks of the books against a gateway: what it has of our orders, its trades of the day, and positions.
 
-Both move on while they are read. So each look answers what differs at its moment, and only what stays so is a finding.
+Both move on while they are read. So each check answers what differs at its moment, and only what stays so is a finding.
 """
 
 import re
@@ -24,7 +24,7 @@ _OURS = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}(-\d+)?")
 
 
 class VenueChecks:
-    """One gateway, looked at again and again."""
+    """One gateway, checked again and again."""
 
     def __init__(self, gateway: str, engine: EngineClient, repositories: Repositories[BooksRepository]) -> None:
         self._gateway = gateway
@@ -34,10 +34,10 @@ class VenueChecks:
         # By the venue's id: trades that were not seen in the books yet.
         self._unbooked: dict[str, FillReport] = {}
         self.orders = self.trades = 0
-        """Numbers compared: orders at the last look, trades in all."""
+        """Numbers compared: orders at the last check, trades in all."""
 
-    async def look(self) -> list[Finding]:
-        """Compare once; returns what differs now. Raises what the engine's RPC raises."""
+    async def check(self) -> list[Finding]:
+        """Check once; returns what differs now. Raises what the engine's RPC raises."""
         async with self._repositories.read() as repository:
             asked = {
                 order.reference(leg)

@@ -127,7 +127,7 @@ async def test_a_process_that_stands_still_within_a_transaction_loses_the_shard_
 
 
 @pytest.mark.parametrize("cut", ["before", "after"])
-async def test_a_lost_commit_is_done_or_not_done_whoever_has_the_shard_by_then(database, line, other, cut):
+async def test_a_lost_commit_is_done_or_not_done_with_any_owner_by_then(database, line, other, cut):
     writer, sequence = database.writer(), WriteSequence()
     await writer.submit([cup("a")])
     line.cut = cut

@@ -11,7 +11,7 @@ _KEPT = 20
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class HistoryRequest:
     """One question: rows of `symbol` from `first` on, before the start; `interval` is the name of vnpy's, "" when any
     would do. `row_count` rows came."""
 
@@ -26,19 +26,19 @@ class WarmUp:
 
     def __init__(self, replay: Replay) -> None:
         self.replay = replay
-        self.asked: list[Asked] = []
+        self.requests: list[HistoryRequest] = []
         """The first questions."""
 
     def history(self, vt_symbol: str, interval: Any, first: datetime, last: datetime) -> list[Any]:
         """Rows from `first` to `last`, both included."""
         rows = self.replay.history(vt_symbol, interval, first, last)
-        self._note(Asked(vt_symbol, interval.name, first, len(rows)))
+        self._note(HistoryRequest(vt_symbol, interval.name, first, len(rows)))
         return rows
 
     def before(self, first: datetime, last: datetime) -> list[Any]:
         """The same of whatever interval the data have."""
         rows = self.replay.rows(*self.replay.between(first, last))
-        self._note(Asked(self.replay.symbol, "", first, len(rows)))
+        self._note(HistoryRequest(self.replay.symbol, "", first, len(rows)))
         return rows
 
     def shortfalls(self, start: datetime) -> list[str]:
@@ -46,20 +46,20 @@ class WarmUp:
         replay = self.replay
         first_day = replay.first_day()
         sentences = []
-        for asked in self.asked:
-            days = (start - asked.first).total_seconds() / 86_400
-            request = f"To warm up it asked for the {days:g} days before {start.date()}"
+        for request in self.requests:
+            days = (start - request.first).total_seconds() / 86_400
+            asked = f"To warm up it asked for the {days:g} days before {start.date()}"
             own = vnpy_interval(replay.interval).name
             data = "ticks" if replay.interval == TICK else f"{replay.interval} bars"
-            if asked.symbol != replay.symbol:
-                sentence = f"{request}, of {asked.symbol}: the data are of {replay.symbol}, so it got nothing."
-            elif asked.interval not in ("", own):
-                rows_named = "ticks" if asked.interval == "TICK" else f"{asked.interval.lower()} bars"
-                sentence = f"{request}, as {rows_named}: the data are {data}, so it got nothing."
-            elif first_day > asked.first.date():
-                got = f"only {asked.row_count:,} rows" if asked.row_count else "nothing"
+            if request.symbol != replay.symbol:
+                sentence = f"{asked}, of {request.symbol}: the data are of {replay.symbol}, so it got nothing."
+            elif request.interval not in ("", own):
+                rows_named = "ticks" if request.interval == "TICK" else f"{request.interval.lower()} bars"
+                sentence = f"{asked}, as {rows_named}: the data are {data}, so it got nothing."
+            elif first_day > request.first.date():
+                got = f"only {request.row_count:,} rows" if request.row_count else "nothing"
                 sentence = (
-                    f"{request}, which is more than there is: the data begin on {first_day}, so it got {got}. Use data "
+                    f"{asked}, which is more than there is: the data begin on {first_day}, so it got {got}. Use data "
                     "that begin earlier, or a later start."
                 )
             else:
@@ -68,6 +68,6 @@ class WarmUp:
                 sentences.append(sentence)
         return sentences
 
-    def _note(self, asked: Asked) -> None:
-        if len(self.asked) < _KEPT:
-            self.asked.append(asked)
+    def _note(self, request: HistoryRequest) -> None:
+        if len(self.requests) < _KEPT:
+            self.requests.append(request)

@@ -1,4 +1,4 @@
-"""Announcements of revocations to all replicas of all services, by Redis: quicker than the streams, and no more."""
+"""Publisher of revocations to all replicas of all services, by Redis: quicker than the streams, and no more."""
 
 from collections.abc import Sequence
 
@@ -9,18 +9,18 @@ from services.kernel.redis.shared import Messages, RedisUnavailable
 from services.kernel.tasks import Tasks
 
 
-class Announcements:
-    """Sends in the background: a caller that ends a session does not wait for Redis."""
+class RevocationPublisher:
+    """Publishes in the background: a caller that ends a session does not wait for Redis."""
 
     def __init__(self, messages: Messages, tasks: Tasks) -> None:
         self._messages = messages
         self._tasks = tasks
 
-    def send(self, revocations: Sequence[Revocation]) -> None:
-        """Begin to send revocations that are committed."""
-        self._tasks.spawn("auth.announcement", self._send(revocations))
+    def publish(self, revocations: Sequence[Revocation]) -> None:
+        """Begin to publish revocations that are committed."""
+        self._tasks.spawn("auth.revocation_publisher", self._publish(revocations))
 
-    async def _send(self, revocations: Sequence[Revocation]) -> None:
+    async def _publish(self, revocations: Sequence[Revocation]) -> None:
         for revocation in revocations:
             try:
                 await self._messages.publish(REVOCATIONS_CHANNEL, revocation_to_pb(revocation).SerializeToString())

@@ -1,4 +1,4 @@
-"""Filling of the cache with what was read from the database."""
+"""Loading of the cache with the rows that were read from the database."""
 
 from redfire.enums import PositionSide
 
@@ -7,7 +7,7 @@ from services.trading.domain.cache import TradingCache
 from services.trading.repository import Loaded
 
 
-def fill(cache: TradingCache, loaded: Loaded) -> None:
+def load_cache(cache: TradingCache, loaded: Loaded) -> None:
     """Put what is open of some users into the cache, which has nothing of them yet."""
     for instrument in loaded.instruments:
         cache.instruments.setdefault(instrument.symbol, instrument)
