@@ -14,6 +14,7 @@ from redfire.trading.v1.order_service_pb2_grpc import OrderServiceStub
 
 from services.kernel.identifiers import new_id
 from tests.harness import platform
+from tests.trading.commits import Commits
 from tests.trading.fakes import SYMBOL, Peers
 from tests.waiting import until
 
@@ -126,3 +127,11 @@ async def trading(peers=None, data_dir=None, user_id="", clock=None, **settings)
 async def trader():
     async with trading() as client:
         yield client
+
+
+@pytest.fixture
+def commits(both_databases, monkeypatch):
+    """The writers' commits, on either database, which the test holds up or breaks; before `trader` in its arguments."""
+    held = Commits(monkeypatch)
+    yield held
+    held.open()

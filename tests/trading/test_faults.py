@@ -9,15 +9,15 @@ from redfire.common.v1.error_reason_pb2 import OUTCOME_UNKNOWN
 from redfire.engine.v1 import engine_pb2
 from redfire.trading.v1 import order_service_pb2 as order_pb
 from redfire.trading.v1.order_service_pb2_grpc import OrderServiceStub
-from sqlalchemy.exc import OperationalError
 
-from services.kernel.data import group_commit as kernel_writer
 from services.kernel.errors import Unavailable
 from services.trading.venue import report_handler
 from tests.harness import platform
+from tests.trading.commits import ANSWER_LOST, NOTHING_DONE, tables
 from tests.trading.conftest import FAST, Client, reason_of, refused, trading
 from tests.waiting import until
 
+pytestmark = pytest.mark.usefixtures("both_databases")
 FILLED, PENDING_CANCEL, UNKNOWN = 4, 5, 10
 
 
@@ -92,22 +92,15 @@ async def test_unknown_orders_are_left_alone(trader):
     assert not await trader.trades()
 
 
-async def test_a_database_that_cannot_be_written_refuses_and_comes_back(trader, monkeypatch):
+async def test_a_database_that_cannot_be_written_refuses_and_comes_back(commits, trader):
     first = await trader.create(quantity=2)
     await trader.becomes(first.order_id, "NEW")
-    original, broken = kernel_writer._transaction, True
-
-    def transaction(connection, group, prepared):
-        if broken:
-            raise OperationalError("disk full", {}, Exception("disk full"))
-        original(connection, group, prepared)
-
-    monkeypatch.setattr(kernel_writer, "_transaction", transaction)
+    commits.fault = lambda group: NOTHING_DONE
     with pytest.raises(grpc.aio.AioRpcError) as caught:
         await trader.create(coid="again")
     assert caught.value.code() is grpc.StatusCode.UNAVAILABLE and reason_of(caught.value) == "UNAVAILABLE"
     trader.engine.fill(first.order_id, 1, "4000")
-    broken = False
+    commits.fault = lambda group: None
     done = await until(lambda: _known(trader, first.order_id, "1"))
     assert done.quantity == "2" and len(await trader.trades()) == 1
     await until(lambda: not trader.platform.host.lifecycle.waiting_for("trading"))
@@ -118,7 +111,7 @@ async def test_a_database_that_cannot_be_written_refuses_and_comes_back(trader, 
     assert D(account.balance) == 1_000_000 - D(account.commission)
 
 
-async def test_streams_are_sent_what_was_written_though_the_answer_was_lost(trader, monkeypatch):
+async def test_streams_are_sent_what_was_written_though_the_answer_was_lost(commits, trader):
     """The commit happened, and the database was gone before it said so: memory is read anew, and followers go on."""
     order = await trader.create(quantity=2)
     await trader.becomes(order.order_id, "NEW")
@@ -136,18 +129,18 @@ async def test_streams_are_sent_what_was_written_though_the_answer_was_lost(trad
     ]
     for kept in (updates, watched):
         await until(lambda kept=kept: any(m.HasField("snapshot_complete") for m in kept))
-    original, lost = kernel_writer._transaction, [True]
+    lost = []
 
-    def transaction(connection, group, prepared):
-        original(connection, group, prepared)
-        if lost and any(write.table.name == "trades" for submission in group for write, _ in submission.writes):
-            lost.clear()
-            raise OperationalError("gone", {}, Exception("the answer is lost"))
+    def fault(group):
+        if lost or "trades" not in tables(group):
+            return None
+        lost.append(group)
+        return ANSWER_LOST
 
-    monkeypatch.setattr(kernel_writer, "_transaction", transaction)
+    commits.fault = fault
     trader.engine.fill(order.order_id, 2, "4000")
     await until(lambda: _known(trader, order.order_id, "2"))
-    assert not lost
+    assert lost
     for kept in (updates, watched):
         await until(lambda kept=kept: [m.trade.quantity for m in kept if m.HasField("trade")] == ["2"])
         await until(lambda kept=kept: any(m.order.status == FILLED for m in kept))

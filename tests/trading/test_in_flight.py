@@ -1,54 +1,17 @@
 """Steps whose commit takes long: who leaves, who asks, and who cancels meanwhile."""
 
 import asyncio
-import threading
 
 import grpc
 import pytest
 from redfire.trading.v1 import order_service_pb2 as pb
 
 from services.kernel.clock import Clock
-from services.kernel.data import group_commit as kernel_writer
 from services.kernel.identifiers import new_id
 from services.trading.peers import risk_client
 from services.trading.state.streams import Snapshot, Streams, StreamUpdate, UpdateKind
 from tests.trading.conftest import refused, trading
 from tests.waiting import until
-
-
-class Commits:
-    """Lets the trading service's commits through one by one while it is closed."""
-
-    def __init__(self, monkeypatch):
-        self._original = kernel_writer._transaction
-        self._passes = threading.Semaphore(0)
-        self.closed = False
-        self.arrived = 0
-        monkeypatch.setattr(kernel_writer, "_transaction", self._transaction)
-
-    def _transaction(self, connection, group, prepared):
-        self.arrived += 1
-        if self.closed:
-            self._passes.acquire(timeout=10)
-        self._original(connection, group, prepared)
-
-    def close(self):
-        self.closed, self.arrived = True, 0
-
-    def let(self, count):
-        for _ in range(count):
-            self._passes.release()
-
-    def open(self):
-        self.closed = False
-        self.let(1)
-
-
-@pytest.fixture
-def commits(monkeypatch):
-    held = Commits(monkeypatch)
-    yield held
-    held.open()
 
 
 async def _later_is_answered(trader):
@@ -58,7 +21,7 @@ async def _later_is_answered(trader):
             await trader.orders.GetOrder(pb.GetOrderRequest(order_id=new_id()))
 
 
-async def test_a_caller_that_disconnects_while_a_cancel_is_written_takes_nobody_along(trader, commits):
+async def test_a_caller_that_disconnects_while_a_cancel_is_written_takes_nobody_along(commits, trader):
     order = await trader.create()
     await trader.becomes(order.order_id, "NEW")
     commits.close()
@@ -151,7 +114,7 @@ async def test_a_caller_that_disconnects_before_an_order_is_written_leaves_nothi
     assert len(trader.engine.sends) == 1
 
 
-async def test_a_caller_that_disconnects_while_an_order_is_written_finds_it_once(trader, commits):
+async def test_a_caller_that_disconnects_while_an_order_is_written_finds_it_once(commits, trader):
     await trader.account()
     commits.close()
     request = trader.request(coid="left")

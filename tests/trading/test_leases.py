@@ -8,12 +8,11 @@ from google.protobuf import duration_pb2
 from redfire.trading.v1 import order_service_pb2 as order_pb
 from redfire.trading.v1.order_service_pb2_grpc import OrderServiceStub
 from sqlalchemy import select
-from sqlalchemy.exc import OperationalError
 
 from services.kernel.clock import ManualClock
-from services.kernel.data import group_commit as kernel_writer
 from services.kernel.data.writes import Mode
 from services.trading.models import LeaseRow
+from tests.trading.commits import NOTHING_DONE
 from tests.trading.conftest import Client, refused, trading
 from tests.waiting import until
 
@@ -191,17 +190,17 @@ async def test_a_lease_outlives_a_restart_and_orders_end_unless_their_client_com
         assert (await trader.get(kept.order_id)).status == 2
 
 
-async def test_a_lease_whose_end_could_not_be_written_ends_when_it_can_be(monkeypatch):
-    clock, write, failed = ManualClock(), kernel_writer._transaction, []
+async def test_a_lease_whose_end_could_not_be_written_ends_when_it_can_be(commits):
+    clock, failed = ManualClock(), []
 
-    def transaction(connection, group, prepared):
+    def fault(group):
         ends = any(one.mode is Mode.DELETE for submission in group for one, _ in submission.writes)
-        if ends and not failed:
-            failed.append(group)
-            raise OperationalError("the disk is full", {}, Exception("the disk is full"))
-        write(connection, group, prepared)
+        if failed or not ends:
+            return None
+        failed.append(group)
+        return NOTHING_DONE
 
-    monkeypatch.setattr(kernel_writer, "_transaction", transaction)
+    commits.fault = fault
     async with trading(clock=clock) as trader:
         working = await trader.create(price="3900")
         await trader.becomes(working.order_id, "NEW")

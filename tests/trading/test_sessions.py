@@ -8,12 +8,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from redfire.enums import PositionEffect, Side
-from sqlalchemy.exc import OperationalError
 
 from services.kernel.clock import ManualClock
-from services.kernel.data import group_commit as kernel_writer
 from tests.examples import examples
 from tests.trading.books import Trader, instrument
+from tests.trading.commits import ANSWER_LOST, NOTHING_DONE
 from tests.trading.conftest import refused, trading
 from tests.trading.fakes import SYMBOL, Peers
 from tests.waiting import until
@@ -128,25 +127,23 @@ async def test_at_the_days_end_positions_are_marked_to_the_last_price_once_and_a
 
 
 @pytest.mark.slow
-async def test_a_power_cut_at_settlement_settles_each_position_once(monkeypatch):
+async def test_a_power_cut_at_settlement_settles_each_position_once(commits):
     clock = ManualClock(shanghai(10))
     async with sessions(clock=clock) as trader:
         await hold(trader, 2)
         await priced(trader, 4100.0)
-        write, cuts = kernel_writer._transaction, []
+        cuts = []
 
-        def cut(connection, group, prepared):
+        def cut(group):
             entries = [
                 row for one in group for _, row in one.writes if row.get("kind") == 5 and "ledger_account" in row
             ]
-            if entries and len(cuts) < 2:
-                cuts.append(len(entries))
-                if len(cuts) == 2:  # it is written, but nothing is published
-                    write(connection, group, prepared)
-                raise OperationalError("power cut", {}, Exception("power cut"))
-            write(connection, group, prepared)
+            if not entries or len(cuts) == 2:
+                return None
+            cuts.append(entries)
+            return NOTHING_DONE if len(cuts) == 1 else ANSWER_LOST
 
-        monkeypatch.setattr(kernel_writer, "_transaction", cut)
+        commits.fault = cut
         trader.engine.trading_day = TUESDAY
         clock.advance(hours=7, minutes=30)
         await until(lambda: len(cuts) == 2, 10)

@@ -1,5 +1,6 @@
 """Users whose shard goes to another replica, and comes back: forgotten at once, read anew, nothing lost or repeated."""
 
+from datetime import UTC, datetime
 from decimal import Decimal as D
 
 import grpc
@@ -7,17 +8,52 @@ import pytest
 from google.rpc import error_details_pb2, status_pb2
 from redfire.trading.v1 import account_service_pb2 as account_pb
 from redfire.trading.v1 import order_service_pb2 as pb
-from sqlalchemy import text
+from sqlalchemy import delete, text
 
-from services.kernel.shards.ownership import ALL_SHARDS, shard_of
+from services.kernel.runtime.resources import Resources
+from services.kernel.shards.ownership import ALL_SHARDS, SoleOwnership, shard_of
 from services.trading.domain.order_ids import new_order_id, shard_of_order
+from services.trading.models import ShardLeaseRow
 from tests.trading.conftest import Client, refused, trading
 from tests.trading.fakes import SYMBOL
 from tests.waiting import until
 
+pytestmark = pytest.mark.usefixtures("both_databases")
+
+
+class OwnershipByHand(SoleOwnership):
+    """Shards that a test takes away and gives back; a shared database's leases, and so its fences, say the same."""
+
+    def __init__(self, database):
+        super().__init__(lambda: "here")
+        self._is_shared = database.is_shared
+        self._unit = database.repositories(lambda session: session)
+
+    async def start(self):
+        await self._note(dict.fromkeys(ALL_SHARDS, self.EPOCH))
+        await super().start()
+
+    async def give_back(self, shard, epoch):
+        await self._note({shard: epoch})
+        await self._run_acquired({shard: epoch})
+
+    async def _note(self, epochs):
+        if not self._is_shared:
+            return
+        async with self._unit() as session:
+            await session.execute(delete(ShardLeaseRow).where(ShardLeaseRow.shard.in_(epochs)))
+            expires_at = datetime(2100, 1, 1, tzinfo=UTC)
+            for shard, epoch in epochs.items():
+                session.add(ShardLeaseRow(shard=shard, owner="me", address="here", epoch=epoch, expires_at=expires_at))
+
+
+@pytest.fixture(autouse=True)
+def by_hand(monkeypatch):
+    monkeypatch.setattr(Resources, "_ownership", lambda resources, database: OwnershipByHand(database))
+
 
 class Shard:
-    """The shard of a trader's user, which the kernel's ownership takes away and gives back."""
+    """The shard of a trader's user, which is taken away and given back."""
 
     def __init__(self, trader):
         self.ownership = trader.platform.host.resources.shards("trading")
@@ -28,7 +64,7 @@ class Shard:
 
     async def give_back(self):
         self.epoch += 1
-        await self.ownership._run_acquired({self.number: self.epoch})
+        await self.ownership.give_back(self.number, self.epoch)
 
 
 def _retry_delay(error):
@@ -163,7 +199,7 @@ async def test_all_shards_go_and_come_one_by_one_while_a_restart_goes_on_with_th
         ownership = trader.platform.host.resources.shards("trading")
         for number in ALL_SHARDS:
             ownership._run_lost([number])
-            await ownership._run_acquired({number: 2})
+            await ownership.give_back(number, 2)
         trader.engine.fill(order.order_id, 1, "4000", "t1")
         await trader.becomes(order.order_id, "PARTIALLY_FILLED")
         before = (await trader.accounts.GetSnapshot(account_pb.GetSnapshotRequest())).sequence

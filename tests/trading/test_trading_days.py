@@ -9,13 +9,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from redfire.enums import PositionEffect, Side
 from redfire.trading.v1 import order_service_pb2 as order_pb
-from sqlalchemy.exc import OperationalError
 
-from services.kernel.data import group_commit as kernel_writer
+from services.kernel.data import group_commit, postgres_writer
 from services.quant.calendar import Calendar
 from services.trading.domain.trading_day import TradingDays
 from tests.examples import examples
 from tests.trading.books import Trader, instrument
+from tests.trading.commits import NOTHING_DONE, tables
 from tests.trading.conftest import trading
 from tests.waiting import until
 
@@ -174,24 +174,24 @@ def test_an_answer_that_the_days_change_overtook_after_a_restart_begins_no_days_
 
 
 @pytest.mark.parametrize("groups", [1, 512])
-async def test_a_power_cut_at_the_days_change_leaves_no_contract_of_the_day_before_todays(groups, monkeypatch):
+async def test_a_power_cut_at_the_days_change_leaves_no_contract_of_the_day_before_todays(commits, groups, monkeypatch):
     async with trading() as trader:
         order = await trader.create(quantity=1)
         await trader.becomes(order.order_id, "NEW")
         trader.engine.fill(order.order_id, 1, "4000")
         await trader.becomes(order.order_id, "FILLED")
-        monkeypatch.setattr(kernel_writer, "LARGEST_GROUP", groups)
-        write, state = kernel_writer._transaction, {"marked": False, "over": False}
+        for writer in group_commit, postgres_writer:
+            monkeypatch.setattr(writer, "LARGEST_GROUP", groups)
+        state = {"marked": False, "over": False}
 
-        def transaction(connection, group, prepared):
+        def fault(group):
             if state["marked"] and not state["over"]:
                 state["over"] = True
-                raise OperationalError("power cut", {}, Exception("power cut"))
-            write(connection, group, prepared)
-            tables = {s.table.name for submission in group for s, _ in submission.writes if hasattr(s, "table")}
-            state["marked"] = state["marked"] or "gateways" in tables
+                return NOTHING_DONE
+            state["marked"] = state["marked"] or "gateways" in tables(group)
+            return None
 
-        monkeypatch.setattr(kernel_writer, "_transaction", transaction)
+        commits.fault = fault
         trader.engine.trading_day = TUE
         trader.engine.emit(trading_day={"gateway_name": "SIM", "trading_day": TUE})
         await until(lambda: state["marked"])
