@@ -117,7 +117,7 @@ class Load:
             stream.last_at = now if stream.last_at else 0.0
 
     def lose(self) -> None:
-        """What is open now is about to end: streams count as served when they were opened again."""
+        """Note that open streams are about to end: they count as served when they were opened again."""
         self.begin()
         for stream in self.streams:
             stream.lost = True
