@@ -4,11 +4,12 @@ import asyncio
 import base64
 import json
 import logging
-import os
+import pickle
 import resource
 import shutil
 import signal
 import struct
+import subprocess
 import threading
 import zlib
 from collections.abc import Iterator
@@ -21,6 +22,7 @@ from redfire.market.v1 import market_pb2 as pb
 
 from services.kernel.errors import StartError
 from services.market.control_messages import TickControlMessages
+from services.market.recording import archive_work
 from services.market.recording import recorder as recorder_module
 from services.market.ticks.position import Position
 from services.market.ticks.subscriber import LosslessSubscriber
@@ -30,7 +32,6 @@ from services.quant.bars import Interval
 from tests.market.hub_readers import Reader
 from tests.market.recorder import RecordedMarket, recorder, ticks
 from tests.market.ticks import SYMBOL, batch, tick
-from tests.waiting import until
 
 
 @contextmanager
@@ -120,26 +121,65 @@ async def test_a_kill_while_it_archives_loses_nothing_that_was_flushed(
 
 
 @pytest.mark.slow
-async def test_a_stop_waits_for_no_process_that_archives(tmp_path: Path) -> None:
+@pytest.mark.parametrize("stop_comes", ["while it works", "while it is started"])
+async def test_a_stop_waits_for_no_process_that_archives(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stop_comes: str
+) -> None:
     sent = ticks(500)
+    starting, go_on, stopped = threading.Event(), threading.Event(), threading.Event()
+    start = subprocess.Popen
 
-    def processes() -> list[int]:
-        return [int(pid) for file in Path("/proc/self/task").glob("*/children") for pid in file.read_text().split()]
+    def start_and_stop(*args: Any, **kwargs: Any) -> Any:
+        starting.set()
+        go_on.wait()
+        process = start(*args, **kwargs)
+        process.send_signal(signal.SIGSTOP)  # it ends by no other way than a kill
+        stopped.set()
+        return process
 
-    others = processes()
+    monkeypatch.setattr(archive_work.subprocess, "Popen", start_and_stop)
     async with recorder(tmp_path) as one:
         one.begin_epoch("a")
         one.publish(*sent)
         checkpoint = asyncio.create_task(one.recorder.checkpoint(apart=True))
-        await until(lambda: len(processes()) > len(others))
-        (archiving,) = set(processes()) - set(others)
-        os.kill(archiving, signal.SIGSTOP)
+        await asyncio.to_thread(starting.wait)
+        if stop_comes == "while it works":
+            go_on.set()
+            await asyncio.to_thread(stopped.wait)
         checkpoint.cancel()
+        await asyncio.sleep(0)  # it is cancelled
+        go_on.set()
         async with asyncio.timeout(60):
             await asyncio.wait([checkpoint])
         assert await one.all_ticks() == sent
     async with recorder(tmp_path) as two:
         assert await two.all_ticks() == sent
+
+
+@pytest.mark.slow
+async def test_a_follower_that_leaves_ends_no_process_that_archives(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started, go_on = threading.Event(), threading.Event()
+    dump = pickle.dump
+
+    def wait_and_dump(*args: Any) -> None:
+        started.set()
+        go_on.wait()
+        dump(*args)
+
+    monkeypatch.setattr(archive_work.pickle, "dump", wait_and_dump)
+    async with recorder(tmp_path) as one:
+        one.begin_epoch("a")
+        one.publish(*ticks(500))
+        checkpoint = asyncio.create_task(one.recorder.checkpoint(apart=True))
+        await asyncio.to_thread(started.wait)
+        log = asyncio.create_task(anext(one.recorder.read_log(1 << 20)))
+        await asyncio.sleep(0)
+        log.cancel()
+        await asyncio.wait([log])
+        go_on.set()
+        await checkpoint
 
 
 async def test_bars_go_on_exactly_after_a_kill_though_ticks_came_while_they_were_dumped(

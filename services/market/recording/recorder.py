@@ -374,8 +374,9 @@ class Recorder:
         try:
             return await asyncio.shield(job)
         except asyncio.CancelledError:
-            # The last checkpoint does what the archiving process has not done, and waits for nobody's turn.
-            self._store.interrupt()
+            if executor is self._archiver:
+                # The last checkpoint does what the archiving process has not done, and waits for nobody's turn.
+                self._store.interrupt()
             await asyncio.gather(job, return_exceptions=True)
             raise
 

@@ -91,6 +91,7 @@ class TickStore:
         self._touched: tuple[list[Partition], list[Partition]] = ([], [])
         self._stopping = False
         self._archiving: subprocess.Popen[bytes] | None = None
+        self._interrupted = False
         self._first_log = 1
         """The first file of the log that is not archived."""
 
@@ -214,9 +215,12 @@ class TickStore:
 
     def _began(self, process: subprocess.Popen[bytes]) -> None:
         self._archiving = process
+        if self._interrupted:  # while it was started
+            process.kill()
 
     def interrupt(self) -> None:
-        """End the process that archives, if there is one; what it has not done is archived by the next `archive`."""
+        """End the process that archives, and let none begin; what is not done is archived by the next `archive`."""
+        self._interrupted = True
         if self._archiving is not None:
             self._archiving.kill()
 
@@ -234,7 +238,7 @@ class TickStore:
             lock.release()
 
     def _run(self, work: Iterable[Work], apart: bool) -> None:
-        if apart:
+        if apart and not self._interrupted:
             run_apart(self._folder, work, self._began)
         else:
             run_here(self._folder, work, self._pause)
