@@ -126,9 +126,11 @@ class Platform:
         self.host = host
         self.mint = mint
         self.folder = folder
-        self.channel = grpc.aio.insecure_channel(host.address)
+        # Ports are used again: what an earlier channel saw at the address is nothing to this one.
+        options = [("grpc.use_local_subchannel_pool", 1)]
+        self.channel = grpc.aio.insecure_channel(host.address, options)
         self.streams = {
-            service: grpc.aio.insecure_channel(address) for service, address in host.stream_addresses.items()
+            service: grpc.aio.insecure_channel(address, options) for service, address in host.stream_addresses.items()
         }
         """By service, a channel to its port for streams alone, as the edge has it."""
 

@@ -9,10 +9,12 @@ from grpc_status import rpc_status
 from redfire.config.v1 import config_pb2, config_pb2_grpc
 from redfire.reasons import Reason
 
-from services.kernel.errors import Aborted, Denied, Invalid, NotFound, Unauthenticated
+from services.kernel.errors import Aborted, Denied, Invalid, NotFound, Unauthenticated, Unsupported
+from services.kernel.identity.identity import ServiceTokens
 from services.kernel.rpc.call import Call, Origin
-from services.kernel.rpc.channels import LocalChannel
-from tests.harness import FakeService, complete, platform
+from services.kernel.rpc.channels import Channels, LocalChannel
+from tests.harness import SECRET, FakeService, complete, platform
+from tests.machine import free_port
 from tests.waiting import until
 
 WHERE = {"environment": "development", "service_name": "risk", "key": "max"}
@@ -179,6 +181,28 @@ async def test_peers_raise_the_same_errors_locally_and_over_the_network(served, 
         if len(received) == 2:
             break
     assert received == ["snapshot_complete", "config"]
+
+
+async def test_a_peer_is_called_though_another_channel_saw_nobody_at_its_address(served):
+    attempts, port = [], free_port()
+    refusing = await asyncio.start_server(lambda _, writer: (attempts.append(1), writer.close()), "127.0.0.1", port)
+    addresses = {"config": f"127.0.0.1:{port}"}
+    earlier, later = (Channels(served.host.handlers, ServiceTokens(SECRET), frozenset(), addresses) for _ in range(2))
+    earlier._open("config", addresses["config"]).get_state(try_to_connect=True)
+    await until(lambda: len(attempts) > 6, timeout_s=60)  # so that it waits for a second and more until the next one
+    refusing.close()
+    await refusing.wait_closed()
+    server = grpc.aio.server()
+    server.add_insecure_port(addresses["config"])
+    await server.start()
+    try:
+        with pytest.raises(Unsupported):  # nobody's RPC, but an answer
+            await config_pb2_grpc.ConfigServiceStub(later.to("config", "risk")).SetConfig(
+                config_pb2.SetConfigRequest(**WHERE), timeout=20
+            )
+    finally:
+        await asyncio.gather(earlier.close(), later.close())
+        await server.stop(None)
 
 
 async def test_a_client_that_leaves_ends_the_stream(served):

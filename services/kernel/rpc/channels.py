@@ -26,6 +26,8 @@ from services.kernel.rpc.service_config import service_config
 Metadata = tuple[tuple[str, str], ...]
 KEEPALIVE_OPTIONS = (
     *CHANNEL_OPTIONS,
+    # Otherwise a peer counts as gone while another channel of this process, which saw nobody there, waits to try again.
+    ("grpc.use_local_subchannel_pool", 1),
     ("grpc.keepalive_permit_without_calls", 1),
     ("grpc.http2.max_pings_without_data", 0),
 )
