@@ -25,16 +25,19 @@ def main() -> None:
             break
         with tempfile.TemporaryDirectory(prefix="redfire-model-") as folder:
             try:
-                counts += asyncio.run(run(seed, options.steps, Path(folder)))
+                ran = asyncio.run(run(seed, options.steps, Path(folder)))
+                counts += ran
+                print(f"seed {seed}: {_text(ran)}", flush=True)
             except Exception:
                 failed.append(seed)
                 print(f"seed {seed} failed:\n{traceback.format_exc()}", flush=True)
         counts["seeds"] += 1
-    print(
-        f"{counts['seeds']} seeds, {len(failed)} failed {failed}; "
-        + ", ".join(f"{k} {n}" for k, n in sorted(counts.items()))
-    )
+    print(f"{counts['seeds']} seeds, {len(failed)} failed {failed}; {_text(counts)}")
     raise SystemExit(bool(failed))
+
+
+def _text(counts: Counter[str]) -> str:
+    return ", ".join(f"{what} {number}" for what, number in sorted(counts.items()))
 
 
 if __name__ == "__main__":

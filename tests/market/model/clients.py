@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, suppress
@@ -61,8 +62,12 @@ class TickClient:
                 channel = await stack.enter_async_context(grpc.aio.insecure_channel(address, options=SOON))
                 stubs[address] = MarketServiceStub(channel)
             while True:
-                with suppress(grpc.aio.AioRpcError, asyncio.CancelledError):
+                try:
                     await self._read(stubs[self._address])
+                except grpc.aio.AioRpcError as error:
+                    self._note(f"broken off: {error.code().name}: {error.details()}")
+                except asyncio.CancelledError:
+                    self._note("cancelled")
                 if (task := asyncio.current_task()) and task.cancelling():
                     return
                 await asyncio.sleep(RETRY_S)
@@ -240,7 +245,7 @@ class TickClient:
         return "\n".join(self.lines[-40:])
 
     def _note(self, text: str) -> None:
-        self.lines.append(text)
+        self.lines.append(f"{time.monotonic():.2f} {text}")
         del self.lines[:-200]
 
 

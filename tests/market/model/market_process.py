@@ -14,7 +14,8 @@ from services.kernel.runtime.host import Host
 from tests.harness import SECRET
 from tests.machine import free_port
 
-START_S = 180
+START_S = 600
+"""Seconds within which it starts, or stops: long, as the machine may be loaded."""
 SETTINGS = {
     "flush_s": 0.1,
     "checkpoint_s": 0.7,
