@@ -298,7 +298,7 @@ async def test_a_feed_that_waits_for_the_archive_keeps_the_loop_free(
         archive, may_archive = market.store.archive, threading.Event()
 
         def slow(*arguments: Any) -> None:
-            assert may_archive.wait(30)
+            assert may_archive.wait(120)
             archive(*arguments)
 
         monkeypatch.setattr(market.store, "archive", slow)
@@ -321,7 +321,7 @@ async def test_a_feed_that_waits_for_the_archive_keeps_the_loop_free(
             await asyncio.to_thread(lambda: None)
         assert not waiting.done()
         may_archive.set()
-        await asyncio.wait_for(waiting, 30)
+        await asyncio.wait_for(waiting, 120)
         running.cancel()
         with suppress(asyncio.CancelledError):
             await running
